@@ -1,0 +1,371 @@
+//! The one error type of the program.
+//!
+//! An error is typed where it arises and says who is to blame, whether trying again can help and what
+//! an upstream answered. It knows neither gRPC nor HTTP: `rpc::status` alone turns it into a status.
+//! Its message is for the caller: it names what was tried and never holds a credential. What only an
+//! operator should see travels in `source` and goes to the log.
+
+use std::{fmt, time::Duration};
+
+use crate::model::{text, violation::Violation};
+pub use crate::pb::ErrorReason as Reason;
+
+/// The result of anything that can fail for a caller.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller may conclude; one for each gRPC code that the gateway answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the gRPC codes")]
+pub enum Kind {
+    Cancelled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    Unauthenticated,
+}
+
+/// Who has to act for the call to succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The request is at fault, or the state that it meets.
+    Caller,
+    /// The upstream is at fault, or the way to it.
+    Upstream,
+    /// The gateway is at fault: its code, its credentials or its capacity.
+    Gateway,
+}
+
+/// Whether the same request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It would fail again, or could write twice.
+    No,
+    /// Surely nothing was written; again after this time, when one is known.
+    After(Option<Duration>),
+}
+
+/// What is known of a write's effect upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing was written, or nothing was to be written.
+    None,
+    /// The write may or may not have taken effect, and may yet do so.
+    Unknown,
+    /// The upstream answered that the write failed, but reading back has to confirm it.
+    Unconfirmed,
+}
+
+/// What an upstream answered, as far as a caller may see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamFacts {
+    /// HTTP status code.
+    pub status: Option<u16>,
+    /// The upstream's own code.
+    pub code: Option<String>,
+    /// The upstream's own words, presentable (see [`text::presentable`]).
+    pub message: Option<String>,
+    /// The upstream's id of the transaction.
+    pub request_id: Option<String>,
+}
+
+/// A failed call. Cheap to move: one pointer.
+#[derive(Clone)]
+pub struct Error(Box<Repr>);
+
+#[derive(Clone)]
+struct Repr {
+    kind: Kind,
+    reason: Reason,
+    message: String,
+    retry: Retry,
+    effect: Effect,
+    upstream: Option<UpstreamFacts>,
+    violations: Vec<Violation>,
+    resource: Option<String>,
+    metadata: Vec<(&'static str, String)>,
+    /// For the log only.
+    internal: Option<String>,
+}
+
+impl Error {
+    /// An error with the kind that its reason usually has. The message is for the caller.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let retry = match reason {
+            Reason::UpstreamUnavailable | Reason::Overloaded => {
+                Retry::After(Some(Duration::from_secs(1)))
+            }
+            Reason::UpstreamThrottled | Reason::UpstreamAccountLocked => Retry::After(None),
+            _ => Retry::No,
+        };
+        Self(Box::new(Repr {
+            kind: usual_kind(reason),
+            reason,
+            message: message.into(),
+            retry,
+            effect: Effect::None,
+            upstream: None,
+            violations: Vec::new(),
+            resource: None,
+            metadata: Vec::new(),
+            internal: None,
+        }))
+    }
+
+    /// The error for a request that breaks rules; names every violation.
+    #[must_use]
+    pub fn invalid(violations: Vec<Violation>) -> Self {
+        // One reason has to stand for all: the most specific remedy first.
+        let reason = [Reason::FieldNotSupported, Reason::FieldImmutable]
+            .into_iter()
+            .find(|reason| violations.iter().any(|v| v.reason == *reason))
+            .unwrap_or(Reason::ValidationFailed);
+        let shown: Vec<String> = violations.iter().take(3).map(ToString::to_string).collect();
+        let more = match violations.len().saturating_sub(shown.len()) {
+            0 => String::new(),
+            n => format!("; and {n} more"),
+        };
+        let mut error = Self::new(reason, format!("invalid request: {}{more}", shown.join("; ")));
+        error.0.violations = violations;
+        error
+    }
+
+    /// Replaces the kind where a reason has more than one.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Says what is known of the write's effect.
+    #[must_use]
+    pub fn with_effect(mut self, effect: Effect) -> Self {
+        self.0.effect = effect;
+        self
+    }
+
+    /// Says when the same request may be sent again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// Adds what the upstream answered.
+    #[must_use]
+    pub fn with_upstream(mut self, facts: UpstreamFacts) -> Self {
+        self.0.upstream = Some(facts);
+        self
+    }
+
+    /// Names the resource that the error is about.
+    #[must_use]
+    pub fn with_resource(mut self, name: impl Into<String>) -> Self {
+        self.0.resource = Some(name.into());
+        self
+    }
+
+    /// Adds violations, for an upstream that names fields.
+    #[must_use]
+    pub fn with_violation(mut self, violation: Violation) -> Self {
+        self.0.violations.push(violation);
+        self
+    }
+
+    /// Adds a fact for callers' programs. A key that is there already keeps its value, so that the
+    /// place nearest to the failure has the last word.
+    #[must_use]
+    pub fn with_metadata(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        if !self.0.metadata.iter().any(|(k, _)| *k == key) {
+            self.0.metadata.push((key, value.into()));
+        }
+        self
+    }
+
+    /// Adds what only an operator should see.
+    #[must_use]
+    pub fn with_internal(mut self, detail: impl fmt::Display) -> Self {
+        self.0.internal = Some(text::cut(&detail.to_string(), 1024).into_owned());
+        self
+    }
+
+    /// Replaces each of the given secrets wherever an upstream echoed it.
+    #[must_use]
+    pub fn without_secrets(mut self, scrub: impl Fn(&str) -> Option<String>) -> Self {
+        let mut clean = |text: &mut String| {
+            if let Some(clean) = scrub(text) {
+                *text = clean;
+            }
+        };
+        clean(&mut self.0.message);
+        if let Some(facts) = &mut self.0.upstream {
+            [&mut facts.code, &mut facts.message, &mut facts.request_id]
+                .into_iter()
+                .flatten()
+                .for_each(&mut clean);
+        }
+        self.0.violations.iter_mut().for_each(|v| clean(&mut v.description));
+        self.0.metadata.iter_mut().for_each(|(_, value)| clean(value));
+        self.0.internal.iter_mut().for_each(clean);
+        self
+    }
+
+    /// What a caller may conclude.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// What happened, in words for the caller.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Whether the same request may be sent again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// What is known of the write's effect.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.0.effect
+    }
+
+    /// What an upstream answered.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&UpstreamFacts> {
+        self.0.upstream.as_ref()
+    }
+
+    /// The fields at fault.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.0.violations
+    }
+
+    /// The resource that the error is about.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.0.resource.as_deref()
+    }
+
+    /// Facts for callers' programs.
+    #[must_use]
+    pub fn metadata(&self) -> &[(&'static str, String)] {
+        &self.0.metadata
+    }
+
+    /// What only an operator should see.
+    #[must_use]
+    pub fn internal(&self) -> Option<&str> {
+        self.0.internal.as_deref()
+    }
+
+    /// Who has to act for the call to succeed.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self.0.reason {
+            Reason::UpstreamFailure
+            | Reason::UpstreamUnavailable
+            | Reason::UpstreamThrottled
+            | Reason::UpstreamInternal
+            | Reason::UpstreamContractViolation
+            | Reason::WriteOutcomeUnknown
+            | Reason::PartiallyApplied => Blame::Upstream,
+            Reason::UpstreamAuthFailed
+            | Reason::UpstreamAccountLocked
+            | Reason::UpstreamPermissionDenied
+            | Reason::Overloaded
+            | Reason::GatewayInternal => Blame::Gateway,
+            _ => Blame::Caller,
+        }
+    }
+}
+
+/// The reason's name on the wire: the enum value without its prefix.
+#[must_use]
+pub fn reason_name(reason: Reason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+fn usual_kind(reason: Reason) -> Kind {
+    match reason {
+        Reason::ProfileNotFound
+        | Reason::BackendNotFound
+        | Reason::TrafficLimitNotFound
+        | Reason::ServiceNotAttached => Kind::NotFound,
+        Reason::ProfileAlreadyExists | Reason::ServiceAlreadyAttached => Kind::AlreadyExists,
+        Reason::ProfileInUse
+        | Reason::ChildConfigInvalid
+        | Reason::RatPrivilegeConflict
+        | Reason::AddonServicesImmutable
+        | Reason::ServiceHasTrafficLimits
+        | Reason::CacheMiss
+        | Reason::UnmappedValueAtRisk
+        | Reason::ProcessingFailed
+        | Reason::PartiallyApplied => Kind::FailedPrecondition,
+        Reason::AccessTypeNotApplicable
+        | Reason::ValidationFailed
+        | Reason::FieldNotSupported
+        | Reason::FieldImmutable
+        | Reason::MalformedRequest
+        | Reason::RequestIdReused => Kind::InvalidArgument,
+        Reason::OperationNotSupported => Kind::Unimplemented,
+        Reason::EtagMismatch => Kind::Aborted,
+        Reason::MessageTooLarge | Reason::UpstreamThrottled => Kind::ResourceExhausted,
+        Reason::UpstreamFailure | Reason::WriteOutcomeUnknown | Reason::Unspecified => {
+            Kind::Unknown
+        }
+        Reason::DeadlineExceeded => Kind::DeadlineExceeded,
+        Reason::UpstreamUnavailable | Reason::Overloaded | Reason::UpstreamAccountLocked => {
+            Kind::Unavailable
+        }
+        Reason::UpstreamAuthFailed
+        | Reason::UpstreamInternal
+        | Reason::UpstreamContractViolation
+        | Reason::GatewayInternal => Kind::Internal,
+        Reason::UpstreamPermissionDenied | Reason::CallerNotAllowed => Kind::PermissionDenied,
+        Reason::CallerUnauthenticated => Kind::Unauthenticated,
+        Reason::CallerCancelled => Kind::Cancelled,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("reason", &reason_name(self.0.reason))
+            .field("message", &self.0.message)
+            .field("effect", &self.0.effect)
+            .field("upstream", &self.0.upstream)
+            .field("internal", &self.0.internal)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {}

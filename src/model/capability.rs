@@ -1,0 +1,184 @@
+//! What a dialect can do: one table, which validation uses and `GetBackend` shows.
+
+use crate::{
+    model::fields,
+    pb::{self, FieldSupport},
+};
+
+/// What can be done with a field of the profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// The dialect lacks it.
+    No,
+    /// It is read, and ignored when written.
+    ReadOnly,
+    /// It is set on create and never changes.
+    CreateOnly,
+    /// It is set on create and can be changed.
+    ReadWrite,
+}
+
+/// One field that a dialect has. Fields that are not in its table are not supported.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Path in the profile: one of [`fields::SETTABLE`] or [`fields::OUTPUT_ONLY`].
+    pub path: &'static str,
+    /// What can be done with it.
+    pub support: Support,
+    /// Whether a create has to name it.
+    pub required: bool,
+    /// Allowed values, when they are few.
+    pub allowed: &'static [&'static str],
+}
+
+impl Field {
+    /// A field that is set on create and can be changed.
+    #[must_use]
+    pub const fn read_write(path: &'static str) -> Self {
+        Self { path, support: Support::ReadWrite, required: false, allowed: &[] }
+    }
+
+    /// A field that is set on create and never changes.
+    #[must_use]
+    pub const fn create_only(path: &'static str) -> Self {
+        Self { support: Support::CreateOnly, ..Self::read_write(path) }
+    }
+
+    /// The same field, required on create.
+    #[must_use]
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    /// The same field with its allowed values.
+    #[must_use]
+    pub const fn allowing(self, allowed: &'static [&'static str]) -> Self {
+        Self { allowed, ..self }
+    }
+}
+
+/// A method that not every dialect has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the RPCs")]
+pub enum Method {
+    GetProfile,
+    ListProfiles,
+    CreateProfile,
+    UpdateProfile,
+    DeleteProfile,
+    AttachService,
+    DetachService,
+    AttachTrafficLimit,
+    DetachTrafficLimit,
+    ListServices,
+}
+
+impl Method {
+    /// Each of them, in the order of the proto.
+    pub const ALL: [Self; 10] = [
+        Self::GetProfile,
+        Self::ListProfiles,
+        Self::CreateProfile,
+        Self::UpdateProfile,
+        Self::DeleteProfile,
+        Self::AttachService,
+        Self::DetachService,
+        Self::AttachTrafficLimit,
+        Self::DetachTrafficLimit,
+        Self::ListServices,
+    ];
+
+    /// Name of the RPC.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GetProfile => "GetProfile",
+            Self::ListProfiles => "ListProfiles",
+            Self::CreateProfile => "CreateProfile",
+            Self::UpdateProfile => "UpdateProfile",
+            Self::DeleteProfile => "DeleteProfile",
+            Self::AttachService => "AttachService",
+            Self::DetachService => "DetachService",
+            Self::AttachTrafficLimit => "AttachTrafficLimit",
+            Self::DetachTrafficLimit => "DetachTrafficLimit",
+            Self::ListServices => "ListServices",
+        }
+    }
+}
+
+/// RPCs of the contract that this release answers with UNIMPLEMENTED for every dialect.
+const LATER: [&str; 5] =
+    ["BatchGetProfiles", "PreviewWrite", "TranslateProfile", "DiffProfiles", "WatchProfiles"];
+
+/// What a dialect can do.
+#[derive(Debug)]
+pub struct Capabilities {
+    /// The methods that it has.
+    pub methods: &'static [Method],
+    /// The fields that it has.
+    pub fields: &'static [Field],
+}
+
+impl Capabilities {
+    /// Whether the dialect has the method.
+    #[must_use]
+    pub fn has(&self, method: Method) -> bool {
+        self.methods.contains(&method)
+    }
+
+    /// The dialect's entry for a field, if it has it.
+    #[must_use]
+    pub fn field(&self, path: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.path == path)
+    }
+
+    /// What can be done with a field.
+    #[must_use]
+    pub fn support(&self, path: &str) -> Support {
+        self.field(path).map_or(Support::No, |field| field.support)
+    }
+
+    /// The table as callers see it.
+    #[must_use]
+    pub fn describe(&self) -> pb::Capabilities {
+        let method =
+            |method: &str, supported| pb::MethodCapability { method: method.to_owned(), supported };
+        pb::Capabilities {
+            methods: Method::ALL
+                .iter()
+                .map(|m| method(m.name(), self.has(*m)))
+                .chain(LATER.iter().map(|m| method(m, false)))
+                .collect(),
+            fields: fields::OUTPUT_ONLY
+                .iter()
+                .chain(fields::SETTABLE)
+                .map(|path| self.describe_field(path))
+                .collect(),
+            etag_guarantee: "checked against a fresh upstream read just before the write; the \
+                             upstream itself has no such check, so a write of another client \
+                             between the two is not seen"
+                .to_owned(),
+            request_id_guarantee: "checked to be a UUID; repeated calls are not recognized by \
+                                   this release"
+                .to_owned(),
+        }
+    }
+
+    fn describe_field(&self, path: &str) -> pb::FieldCapability {
+        let field = self.field(path);
+        let support = match self.support(path) {
+            Support::No => FieldSupport::NotSupported,
+            Support::ReadOnly => FieldSupport::ReadOnly,
+            Support::CreateOnly => FieldSupport::CreateOnly,
+            Support::ReadWrite => FieldSupport::ReadWrite,
+        };
+        pb::FieldCapability {
+            field: path.to_owned(),
+            support: support.into(),
+            required_on_create: field.is_some_and(|f| f.required),
+            allowed_values: field
+                .map(|f| f.allowed.iter().map(|v| (*v).to_owned()).collect())
+                .unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Checks of a profile that every dialect shares: what is required, supported and sane.
+
+use crate::{
+    error::Result,
+    model::{
+        capability::{Capabilities, Support},
+        fields::{self, Fields, SETTABLE},
+        violation::Violations,
+    },
+    pb::{Profile, RadioAccess, Service},
+};
+
+/// Longest display name, in bytes. No upstream documents its own bound; this one keeps nonsense out.
+pub const MAX_DISPLAY_NAME_BYTES: usize = 1024;
+/// Longest other text, in bytes.
+const MAX_TEXT_BYTES: usize = 4096;
+/// More services than any catalogue has.
+const MAX_SERVICES: usize = 64;
+
+/// Checks a profile to create: unsupported fields, missing ones, and [`values`].
+pub fn create(
+    profile: &Profile,
+    capabilities: &Capabilities,
+    dialect: &str,
+    violations: &mut Violations,
+) -> Result<()> {
+    let fields = Fields::of(profile)?;
+    for path in SETTABLE {
+        let populated = fields.get(path).is_some();
+        let at = format!("profile.{path}");
+        if populated && capabilities.support(path) == Support::No {
+            violations.not_supported(at, dialect);
+        } else if !populated && capabilities.field(path).is_some_and(|f| f.required) {
+            violations.add(at, "is required");
+        }
+    }
+    values(profile, violations)
+}
+
+/// Checks values that are wrong whatever the dialect: undefined enum numbers, overlong texts,
+/// control characters.
+pub fn values(profile: &Profile, violations: &mut Violations) -> Result<()> {
+    let fields = Fields::of(profile)?;
+    if let Some(path) = fields::undefined_enum(&fields) {
+        violations.add(format!("profile.{path}"), "holds a number that the enum does not define");
+    }
+    if profile.radio_access.contains(&RadioAccess::Unspecified.into()) {
+        violations.add("profile.radio_access", "must not hold RADIO_ACCESS_UNSPECIFIED");
+    }
+    if profile.services.len() > MAX_SERVICES {
+        violations.add("profile.services", format!("has more than {MAX_SERVICES} entries"));
+    }
+    text("profile.display_name", &profile.display_name, MAX_DISPLAY_NAME_BYTES, violations);
+    for path in SETTABLE {
+        let value = fields.get(path);
+        if let Some(value) = value.as_ref().and_then(|v| v.as_str()) {
+            text(&format!("profile.{path}"), value, MAX_TEXT_BYTES, violations);
+        }
+        let id =
+            value.as_ref().and_then(|v| v.as_message()).and_then(|m| m.get_field_by_name("id"));
+        if let Some(id) = id.as_deref().and_then(|id| id.as_str()) {
+            text(&format!("profile.{path}.id"), id, 128, violations);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a service in a request names itself.
+pub fn service(field: &str, service: Option<&Service>, violations: &mut Violations) {
+    match service {
+        None => violations.add(field, "is required, with id or type"),
+        Some(s) if s.id.is_empty() && s.r#type == 0 => violations.add(field, "needs id or type"),
+        Some(s) => text(&format!("{field}.id"), &s.id, 128, violations),
+    }
+}
+
+/// Checks that a request id, if any, is a UUID (RFC 9562).
+pub fn request_id(id: &str, violations: &mut Violations) {
+    if !id.is_empty() && uuid::Uuid::try_parse(id).is_err() {
+        violations.add("request_id", "must be a UUID, as 123e4567-e89b-12d3-a456-426614174000");
+    }
+}
+
+fn text(field: &str, value: &str, limit: usize, violations: &mut Violations) {
+    if value.len() > limit {
+        violations.add(field, format!("has {} bytes, at most {limit} are taken", value.len()));
+    } else if value.chars().any(char::is_control) {
+        violations.add(field, "must not hold control characters");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::capability::Field;
+
+    #[test]
+    fn names_everything_at_once() {
+        const CAPABILITIES: Capabilities = Capabilities {
+            methods: &[],
+            fields: &[Field::read_write("display_name"), Field::read_write("state").required()],
+        };
+        let profile = Profile {
+            display_name: "a\0".into(),
+            description: Some("b".into()),
+            radio_access: vec![0],
+            ..Profile::default()
+        };
+        let mut violations = Violations::default();
+        create(&profile, &CAPABILITIES, "test", &mut violations).unwrap();
+        let error = violations.into_result().unwrap_err();
+        let mut fields: Vec<&str> = error.violations().iter().map(|v| v.field.as_str()).collect();
+        fields.sort_unstable();
+        let expected = [
+            "profile.description",
+            "profile.display_name",
+            "profile.radio_access",
+            "profile.state",
+        ];
+        assert_eq!(fields, expected);
+    }
+}

@@ -1,0 +1,293 @@
+//! Field masks (AIP-134, AIP-157): what to return, and what an update makes of a profile.
+
+use prost_types::FieldMask;
+
+use crate::{
+    error::Result,
+    model::{
+        capability::{Capabilities, Support},
+        fields::{self, Fields, SETTABLE, Target},
+        text,
+        violation::Violations,
+    },
+    pb::Profile,
+};
+
+/// More paths than the model has fields are a mistake.
+const MAX_PATHS: usize = 256;
+
+/// A checked read mask: the paths to keep, or everything.
+#[derive(Debug, Clone)]
+pub struct ReadMask(Option<Vec<String>>);
+
+impl ReadMask {
+    /// Checks a read mask. Absent, empty and `*` mean everything.
+    pub fn parse(mask: Option<&FieldMask>) -> Result<Self> {
+        let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+        if paths.is_empty() || paths == ["*"] {
+            return Ok(Self(None));
+        }
+        let mut violations = Violations::default();
+        bounded("read_mask", paths, &mut violations);
+        for path in paths.iter().take(MAX_PATHS) {
+            if fields::target(path)?.is_none() {
+                unknown("read_mask", path, &mut violations);
+            }
+        }
+        violations.into_result()?;
+        Ok(Self(Some(paths.to_vec())))
+    }
+
+    /// The profile with only the fields of the mask.
+    pub fn apply(&self, profile: Profile) -> Result<Profile> {
+        let Some(paths) = &self.0 else {
+            return Ok(profile);
+        };
+        let whole = Fields::of(&profile)?;
+        let mut kept = Fields::empty()?;
+        for path in paths {
+            kept.copy(path, &whole);
+        }
+        kept.into_profile()
+    }
+}
+
+/// How a settable field came to be part of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// By its own path, or by being populated under an absent mask.
+    Itself,
+    /// With others, by `*` or by the message around it.
+    WithOthers,
+}
+
+/// A checked update mask for one dialect.
+#[derive(Debug)]
+pub struct Update {
+    /// Paths to copy, each with the settable field that it belongs to.
+    paths: Vec<(String, &'static str, Named)>,
+}
+
+impl Update {
+    /// Checks an update mask against what the dialect can set, and gives what it means for this
+    /// request. Absent and empty mean every populated field, `*` means all that the dialect can set.
+    pub fn parse(
+        mask: Option<&FieldMask>,
+        request: &Profile,
+        capabilities: &Capabilities,
+        dialect: &str,
+        violations: &mut Violations,
+    ) -> Result<Self> {
+        let request = Fields::of(request)?;
+        let populated = |path: &str| request.get(path).is_some();
+        let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+        bounded("update_mask", paths, violations);
+
+        let mut named: Vec<(String, &'static str, Named)> = Vec::new();
+        if paths.is_empty() {
+            let all = SETTABLE.iter().filter(|path| populated(path));
+            named.extend(all.map(|path| ((*path).to_owned(), *path, Named::Itself)));
+        }
+        for path in paths.iter().take(MAX_PATHS) {
+            let group = match fields::target(path)? {
+                Some(Target::OutputOnly) => continue,
+                Some(Target::Settable(field)) => {
+                    named.push((path.clone(), field, Named::Itself));
+                    continue;
+                }
+                Some(Target::Group(group)) => group,
+                None if path == "*" => SETTABLE.to_vec(),
+                None => {
+                    unknown("update_mask", path, violations);
+                    continue;
+                }
+            };
+            if group.iter().all(|field| capabilities.support(field) == Support::No) {
+                violations.not_supported(format!("profile.{path}"), dialect);
+            }
+            let each = group.into_iter().map(|f| (f.to_owned(), f, Named::WithOthers));
+            named.extend(each);
+        }
+
+        named.retain(|(_, field, how)| match capabilities.support(field) {
+            Support::No => {
+                if *how == Named::Itself || populated(field) {
+                    violations.not_supported(format!("profile.{field}"), dialect);
+                }
+                false
+            }
+            Support::ReadOnly => false,
+            // Leaving an immutable field out of a replacement does not ask to clear it.
+            Support::CreateOnly => *how == Named::Itself || populated(field),
+            Support::ReadWrite => true,
+        });
+        Ok(Self { paths: named })
+    }
+
+    /// The profile that the update asks for: `current` with the masked fields of `request`.
+    pub fn apply(
+        &self,
+        current: &Profile,
+        request: &Profile,
+        capabilities: &Capabilities,
+        violations: &mut Violations,
+    ) -> Result<Profile> {
+        let (before, request) = (Fields::of(current)?, Fields::of(request)?);
+        let mut desired = before.clone();
+        for (path, field, _) in &self.paths {
+            desired.copy(path, &request);
+            if capabilities.support(field) == Support::CreateOnly
+                && desired.get(path) != before.get(path)
+            {
+                violations.immutable(format!("profile.{field}"));
+            }
+        }
+        desired.into_profile()
+    }
+
+    /// The settable fields that the update touches.
+    #[must_use]
+    pub fn touches(&self, field: &str) -> bool {
+        self.paths.iter().any(|(_, touched, _)| *touched == field)
+    }
+}
+
+fn bounded(field: &str, paths: &[String], violations: &mut Violations) {
+    if paths.len() > MAX_PATHS {
+        violations.add(field, format!("has {} paths, at most {MAX_PATHS} are taken", paths.len()));
+    }
+}
+
+fn unknown(field: &str, path: &str, violations: &mut Violations) {
+    violations.add(
+        format!("{field}.{}", text::cut(path, 64)),
+        format!("Profile has no path {}", text::quoted(path)),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::Reason,
+        model::capability::Field,
+        pb::{Category, Quotas, State},
+    };
+
+    const CAPABILITIES: Capabilities = Capabilities {
+        methods: &[],
+        fields: &[
+            Field::read_write("display_name"),
+            Field::read_write("state"),
+            Field::create_only("category"),
+            Field::read_write("quotas.data"),
+        ],
+    };
+
+    fn mask(paths: &[&str]) -> FieldMask {
+        FieldMask { paths: paths.iter().map(|p| (*p).to_owned()).collect() }
+    }
+
+    fn current() -> Profile {
+        Profile {
+            name: "backends/a/profiles/1".into(),
+            display_name: "old".into(),
+            state: State::Active.into(),
+            category: Category::Base.into(),
+            quotas: Some(Quotas { data: Some(true), sms: None }),
+            ..Profile::default()
+        }
+    }
+
+    fn update(mask: Option<FieldMask>, request: &Profile) -> Result<Profile> {
+        let mut violations = Violations::default();
+        let update = Update::parse(mask.as_ref(), request, &CAPABILITIES, "test", &mut violations)?;
+        let desired = update.apply(&current(), request, &CAPABILITIES, &mut violations)?;
+        violations.into_result()?;
+        Ok(desired)
+    }
+
+    #[test]
+    fn an_absent_mask_changes_what_is_populated() {
+        let request = Profile { display_name: "new".into(), ..Profile::default() };
+        let expected = Profile { display_name: "new".into(), ..current() };
+        assert_eq!(update(None, &request).unwrap(), expected);
+        assert_eq!(update(Some(mask(&[])), &request).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_read_profile_goes_back_as_it_is() {
+        assert_eq!(update(None, &current()).unwrap(), current());
+        assert_eq!(update(Some(mask(&["*"])), &current()).unwrap(), current());
+    }
+
+    #[test]
+    fn a_star_replaces_all_that_can_change() {
+        let request = Profile { display_name: "new".into(), ..Profile::default() };
+        let expected = Profile {
+            display_name: "new".into(),
+            state: 0,
+            quotas: Some(Quotas::default()),
+            ..current()
+        };
+        assert_eq!(update(Some(mask(&["*"])), &request).unwrap(), expected);
+    }
+
+    #[test]
+    fn output_only_paths_are_ignored() {
+        let request = Profile { name: "x".into(), etag: "y".into(), ..Profile::default() };
+        let paths = mask(&["name", "etag", "endpoint_count", "unmapped.a"]);
+        assert_eq!(update(Some(paths), &request).unwrap(), current());
+    }
+
+    #[test]
+    fn refusals_have_their_reason() {
+        let renamed = Profile {
+            category: Category::Addon.into(),
+            retail: Some(true),
+            quotas: Some(Quotas { data: None, sms: Some(true) }),
+            ..Profile::default()
+        };
+        for (paths, reason, fields) in [
+            (&["retail"][..], Reason::FieldNotSupported, &["profile.retail"][..]),
+            (&["category"], Reason::FieldImmutable, &["profile.category"]),
+            (&["nonsense"], Reason::ValidationFailed, &["update_mask.nonsense"]),
+            (&["quotas"], Reason::FieldNotSupported, &["profile.quotas.sms"]),
+            (&["callbacks"], Reason::FieldNotSupported, &["profile.callbacks"]),
+            (
+                &["category", "nonsense", "*"],
+                Reason::FieldNotSupported,
+                &[
+                    "update_mask.nonsense",
+                    "profile.quotas.sms",
+                    "profile.retail",
+                    "profile.category",
+                ],
+            ),
+        ] {
+            let error = update(Some(mask(paths)), &renamed).unwrap_err();
+            let mut found: Vec<&str> =
+                error.violations().iter().map(|v| v.field.as_str()).collect();
+            let mut fields = fields.to_vec();
+            found.sort_unstable();
+            fields.sort_unstable();
+            assert_eq!((error.reason(), found), (reason, fields), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn read_masks_keep_what_they_name() {
+        let read = ReadMask::parse(Some(&mask(&["display_name", "quotas.data"]))).unwrap();
+        let expected = Profile {
+            display_name: "old".into(),
+            quotas: Some(Quotas { data: Some(true), sms: None }),
+            ..Profile::default()
+        };
+        assert_eq!(read.apply(current()).unwrap(), expected);
+        assert!(ReadMask::parse(Some(&mask(&["services.id"]))).is_err());
+        assert_eq!(
+            ReadMask::parse(Some(&mask(&["*"]))).unwrap().apply(current()).unwrap(),
+            current()
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Resource names (AIP-122): `backends/{backend}/profiles/{profile}` and its parents.
+//!
+//! The one parser for ids. Whether an id can exist in a dialect is the dialect's business.
+
+use std::fmt;
+
+use crate::{
+    error::{Error, Result},
+    model::{text, violation::Violations},
+};
+
+/// Longest name that is looked at, in bytes.
+const MAX_NAME_BYTES: usize = 1024;
+
+/// `backends/{backend}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendName(String);
+
+/// `backends/{backend}/profiles/{profile}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileName {
+    backend: BackendName,
+    id: String,
+}
+
+/// `backends/{backend}`, or `backends/-` for all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parent {
+    /// Every configured backend.
+    All,
+    /// One backend.
+    One(BackendName),
+}
+
+impl BackendName {
+    /// Parses `backends/{backend}`; `field` is where it stands in the request.
+    pub fn parse(field: &str, name: &str) -> Result<Self> {
+        match segments(name).as_deref() {
+            Some(["backends", id]) if *id != "-" => Ok(Self((*id).to_owned())),
+            _ => Err(malformed(field, name, "backends/{backend}")),
+        }
+    }
+
+    /// The name of a configured backend.
+    #[must_use]
+    pub fn of(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
+    /// The last segment.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ProfileName {
+    /// Parses `backends/{backend}/profiles/{profile}`; `field` is where it stands in the request.
+    pub fn parse(field: &str, name: &str) -> Result<Self> {
+        match segments(name).as_deref() {
+            Some(["backends", backend, "profiles", id]) if *backend != "-" && *id != "-" => {
+                Ok(Self::of(&BackendName::of(backend), id))
+            }
+            _ => Err(malformed(field, name, "backends/{backend}/profiles/{profile}")),
+        }
+    }
+
+    /// The name of a profile in a backend.
+    #[must_use]
+    pub fn of(backend: &BackendName, id: &str) -> Self {
+        Self { backend: backend.clone(), id: id.to_owned() }
+    }
+
+    /// The backend that holds the profile.
+    #[must_use]
+    pub fn backend(&self) -> &BackendName {
+        &self.backend
+    }
+
+    /// The upstream's own id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Parent {
+    /// Parses `backends/{backend}` or `backends/-`; `field` is where it stands in the request.
+    pub fn parse(field: &str, name: &str) -> Result<Self> {
+        match segments(name).as_deref() {
+            Some(["backends", "-"]) => Ok(Self::All),
+            Some(["backends", id]) => Ok(Self::One(BackendName::of(id))),
+            _ => Err(malformed(field, name, "backends/{backend} or backends/-")),
+        }
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "backends/{}", self.0)
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/profiles/{}", self.backend, self.id)
+    }
+}
+
+/// The segments of a name that has none empty, is not too long and has no control characters.
+fn segments(name: &str) -> Option<Vec<&str>> {
+    if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+        return None;
+    }
+    let segments: Vec<&str> = name.split('/').collect();
+    segments.iter().all(|segment| !segment.is_empty()).then_some(segments)
+}
+
+fn malformed(field: &str, name: &str, pattern: &str) -> Error {
+    let mut violations = Violations::default();
+    violations.add(
+        field,
+        match name.len() {
+            0 => format!("is required, as {pattern}"),
+            n if n > MAX_NAME_BYTES => {
+                format!("has {n} bytes; must be {pattern} of at most {MAX_NAME_BYTES}")
+            }
+            _ => format!("{} must be {pattern}", text::quoted(name)),
+        },
+    );
+    match violations.into_result() {
+        Err(error) => error,
+        Ok(()) => Error::new(crate::error::Reason::ValidationFailed, "malformed name"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn parses_what_it_prints() {
+        let name = ProfileName::parse("name", "backends/sft/profiles/SP_343").unwrap();
+        assert_eq!((name.backend().id(), name.id()), ("sft", "SP_343"));
+        assert_eq!(name.to_string(), "backends/sft/profiles/SP_343");
+        assert_eq!(Parent::parse("parent", "backends/-").unwrap(), Parent::All);
+    }
+
+    #[test]
+    fn refuses_malformed_names() {
+        let long = format!("backends/a/profiles/{}", "1".repeat(10_000));
+        for bad in [
+            "",
+            "SP_1",
+            "/",
+            "backends//profiles/1",
+            "backends/a/profiles/",
+            "backends/a/profiles",
+            "backends/a/profiles/1/2",
+            "backends/-/profiles/1",
+            "backends/a/profiles/-",
+            "backends/a/profiles/1\0",
+            "backends/a\n/profiles/1",
+            "Backends/a/profiles/1",
+            &long,
+        ] {
+            let error = ProfileName::parse("name", bad).unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidArgument, "{bad:?}");
+            assert!(error.message().len() < 300, "{bad:?}");
+        }
+    }
+}

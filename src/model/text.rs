@@ -1,0 +1,89 @@
+//! Text from outside, made fit to show: cut, without control characters, markup and credentials.
+
+use std::borrow::Cow;
+
+/// How much of an upstream's message a caller sees, in bytes.
+pub const UPSTREAM_MESSAGE_BYTES: usize = 256;
+
+/// Cuts at most at `limit` bytes, on a character boundary, and marks the cut with `…`.
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit {
+        return Cow::Borrowed(text);
+    }
+    let mark = '…';
+    let mut end = limit.saturating_sub(mark.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let (head, _) = text.split_at(end);
+    Cow::Owned(format!("{head}{mark}"))
+}
+
+/// An upstream's words as a caller may see them; `None` when nothing presentable is left.
+///
+/// Markup is dropped whole (an error page says nothing that a caller can use), control characters
+/// become spaces, and what looks like a credential is replaced.
+#[must_use]
+pub fn presentable(text: &str) -> Option<String> {
+    // Bounds the work below however long the upstream's text is.
+    let head = cut(text.trim_start(), 4 * UPSTREAM_MESSAGE_BYTES);
+    let lower = head.to_ascii_lowercase();
+    let markup = ["<!doctype", "<html", "<?xml", "<head", "<body", "</", "/>"];
+    if markup.iter().any(|tag| lower.contains(tag)) {
+        return None;
+    }
+    let words: Vec<Cow<'_, str>> = head
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .scan(false, |after_scheme, word| {
+            let secret = *after_scheme || looks_like_token(word);
+            *after_scheme = ["bearer", "basic"].contains(&word.to_ascii_lowercase().as_str());
+            Some(if secret { Cow::Borrowed("[redacted]") } else { Cow::Borrowed(word) })
+        })
+        .collect();
+    let shown = cut(&words.join(" "), UPSTREAM_MESSAGE_BYTES).into_owned();
+    (!shown.is_empty()).then_some(shown)
+}
+
+/// A JSON Web Token (RFC 7519) wherever it stands in a word: its header always begins with `{"`,
+/// which is `eyJ` in base64url.
+fn looks_like_token(word: &str) -> bool {
+    word.find("eyJ").is_some_and(|at| {
+        let (_, token) = word.split_at(at);
+        token.len() > 20 && token.contains('.')
+    })
+}
+
+/// A value from a request, quoted and short enough to repeat in a message.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    format!("{:?}", cut(value, 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_on_character_boundaries() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcdef", 5), "ab…");
+        assert_eq!(cut("ééé", 5), "é…");
+        assert!(cut(&"é".repeat(500), 256).len() <= 256);
+    }
+
+    #[test]
+    fn drops_markup_and_credentials() {
+        assert_eq!(presentable("<html><body>x</body></html>"), None);
+        assert_eq!(presentable("  \n "), None);
+        assert_eq!(presentable("a\0b\nc"), Some("a b c".into()));
+        assert_eq!(
+            presentable(
+                "token Bearer abc.def and eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sig refused"
+            ),
+            Some("token Bearer [redacted] and [redacted] refused".into())
+        );
+        assert_eq!(presentable("volume < 5 GB"), Some("volume < 5 GB".into()));
+    }
+}
