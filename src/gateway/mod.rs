@@ -1,0 +1,2 @@
+//! The use cases: what a call means, whatever the dialect.
+pub mod call;
