@@ -17,3 +17,4 @@ pub mod gateway;
 pub mod model;
 pub mod pb;
 pub mod rpc;
+pub mod upstream;

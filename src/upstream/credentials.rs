@@ -1,0 +1,281 @@
+//! Tokens of one backend: logged in once for all callers, renewed once for each refusal, and not tried
+//! again soon when the upstream says that they are wrong, because it locks accounts that keep trying.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use http::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use super::{Reply, Request};
+use crate::error::{Error, Reason, Result, Retry};
+
+/// First pause after the upstream refused the credentials; it doubles up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// Longest pause between logins with refused credentials.
+const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// How a dialect proves who the gateway is. Pure: it builds requests and reads answers.
+pub trait Auth: Send + Sync + 'static {
+    /// The headers that carry a token.
+    fn headers(&self, token: &SecretString) -> Result<Vec<(HeaderName, HeaderValue)>>;
+    /// A credential from the configuration that needs no login and cannot be renewed.
+    fn fixed(&self) -> Option<&SecretString>;
+    /// The request that logs in.
+    fn login(&self) -> Option<Request>;
+    /// The request that renews a token.
+    fn refresh(&self, refresh: &SecretString) -> Option<(Request, Vec<(HeaderName, HeaderValue)>)>;
+    /// The tokens in the answer to a login or a refresh.
+    fn tokens(&self, reply: &Reply) -> Result<Tokens>;
+    /// Whether an answer says that the token is not, or no longer, good.
+    fn is_refused(&self, reply: &Reply) -> bool;
+    /// Secrets of the configuration, to be kept out of messages.
+    fn secrets(&self) -> Vec<&SecretString>;
+}
+
+/// What a login gives.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Goes with every request.
+    pub access: SecretString,
+    /// Renews the access token.
+    pub refresh: Option<SecretString>,
+}
+
+/// Tokens in force. The generation tells a caller's refused token from a newer one.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) generation: u64,
+    pub(super) tokens: Tokens,
+}
+
+type Flight = Shared<BoxFuture<'static, Result<Arc<Held>>>>;
+
+/// The tokens of one backend.
+#[derive(Default)]
+pub(super) struct Credentials(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    held: Option<Arc<Held>>,
+    /// Ever increasing, also across failures.
+    generation: u64,
+    /// The renewal under way, if any: everybody waits for the same one.
+    flight: Option<Flight>,
+    refused: Option<Refused>,
+}
+
+/// The upstream refused the credentials themselves.
+struct Refused {
+    error: Error,
+    until: Instant,
+    pause: Duration,
+}
+
+impl Credentials {
+    /// The tokens in force, unless they are of the refused generation: then those of a renewal, which
+    /// is started if none is under way. `renew` gets the old tokens and runs to its end even when all
+    /// callers have left.
+    pub(super) async fn get<F>(
+        self: &Arc<Self>,
+        refused: Option<u64>,
+        renew: impl FnOnce(Option<Tokens>) -> F,
+    ) -> Result<Arc<Held>>
+    where
+        F: Future<Output = Result<Tokens>> + Send + 'static,
+    {
+        let flight = {
+            let mut state = self.lock();
+            if let Some(held) = state.held.as_ref().filter(|h| Some(h.generation) != refused) {
+                return Ok(held.clone());
+            }
+            match &state.flight {
+                Some(flight) => flight.clone(),
+                None => {
+                    if let Some(error) = state.pause(Instant::now()) {
+                        return Err(error);
+                    }
+                    let old = state.held.as_ref().map(|held| held.tokens.clone());
+                    let renewal = renew(old);
+                    let this = Arc::clone(self);
+                    let flight = async move { this.settle(renewal.await) }.boxed().shared();
+                    state.flight = Some(flight.clone());
+                    // Bounded by the request timeout of the exchanges in it; ends by itself.
+                    tokio::spawn(flight.clone());
+                    flight
+                }
+            }
+        };
+        flight.await
+    }
+
+    fn settle(&self, result: Result<Tokens>) -> Result<Arc<Held>> {
+        let mut state = self.lock();
+        state.flight = None;
+        match result {
+            Ok(tokens) => {
+                state.generation += 1;
+                let held = Arc::new(Held { generation: state.generation, tokens });
+                state.held = Some(held.clone());
+                state.refused = None;
+                Ok(held)
+            }
+            Err(error) => {
+                state.held = None;
+                if matches!(
+                    error.reason(),
+                    Reason::UpstreamAuthFailed | Reason::UpstreamAccountLocked
+                ) {
+                    let pause = state.refused.as_ref().map_or(FIRST_PAUSE, |r| r.pause * 2);
+                    let pause = pause.min(MAX_PAUSE);
+                    let until = Instant::now() + pause;
+                    state.refused = Some(Refused { error: error.clone(), until, pause });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether logins are paused, and whether the pause is over and the next call will try.
+    pub(super) fn paused(&self) -> Option<bool> {
+        self.lock().refused.as_ref().map(|refused| Instant::now() < refused.until)
+    }
+
+    /// Replaces each secret that occurs in the text; `None` when there is none.
+    pub(super) fn scrub(&self, text: &str, configured: &[&SecretString]) -> Option<String> {
+        let held = self.lock().held.clone();
+        let tokens = held.iter().flat_map(|held| {
+            std::iter::once(&held.tokens.access).chain(held.tokens.refresh.as_ref())
+        });
+        let mut clean: Option<String> = None;
+        for secret in configured.iter().copied().chain(tokens) {
+            let secret = secret.expose_secret();
+            let current = clean.as_deref().unwrap_or(text);
+            // A very short secret would blank out ordinary words.
+            if secret.len() >= 4 && current.contains(secret) {
+                clean = Some(current.replace(secret, "[redacted]"));
+            }
+        }
+        clean
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock is held cannot leave the state half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pause(&self, now: Instant) -> Option<Error> {
+        let refused = self.refused.as_ref().filter(|refused| now < refused.until)?;
+        let left = Duration::from_secs((refused.until - now).as_secs().max(1));
+        let message = format!(
+            "{}; not tried again for {} so that the account is not locked",
+            refused.error.message(),
+            humantime::format_duration(left)
+        );
+        let again = Error::new(refused.error.reason(), message);
+        let again = match refused.error.retry() {
+            Retry::No => again,
+            Retry::After(_) => again.with_retry(Retry::After(Some(left))),
+        };
+        Some(match refused.error.upstream() {
+            Some(facts) => again.with_upstream(facts.clone()),
+            None => again,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn tokens() -> Tokens {
+        Tokens { access: "access-token".into(), refresh: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_callers_share_one_login_which_outlives_them() {
+        let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
+        let login = || {
+            let logins = logins.clone();
+            move |_| async move {
+                logins.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Ok(tokens())
+            }
+        };
+        let impatient =
+            tokio::time::timeout(Duration::from_secs(1), credentials.get(None, login()));
+        assert!(impatient.await.is_err());
+        let all = (0..50).map(|_| credentials.get(None, login()));
+        for held in futures_util::future::join_all(all).await {
+            assert_eq!(held.unwrap().generation, 1);
+        }
+        assert_eq!(logins.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_refused_generation_is_renewed_once() {
+        let credentials = Arc::new(Credentials::default());
+        let renew = |_| async { Ok(tokens()) };
+        let first = credentials.get(None, renew).await.unwrap().generation;
+        let second = credentials.get(Some(first), renew).await.unwrap().generation;
+        let late = credentials.get(Some(first), renew).await.unwrap().generation;
+        assert_eq!((first, second, late), (1, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_credentials_are_not_tried_again_at_once() {
+        let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
+        let attempt = || {
+            let logins = logins.clone();
+            credentials.get(None, move |_| async move {
+                logins.fetch_add(1, Ordering::SeqCst);
+                Err(Error::new(Reason::UpstreamAuthFailed, "wrong password"))
+            })
+        };
+        let outcomes = |n| logins.load(Ordering::SeqCst) == n;
+        for _ in 0..10 {
+            assert_eq!(attempt().await.unwrap_err().reason(), Reason::UpstreamAuthFailed);
+        }
+        assert!(outcomes(1) && credentials.paused() == Some(true));
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert_eq!(credentials.paused(), Some(false));
+        for _ in 0..10 {
+            attempt().await.unwrap_err();
+        }
+        assert!(outcomes(2));
+        tokio::time::advance(FIRST_PAUSE).await;
+        let message = attempt().await.unwrap_err().message().to_owned();
+        assert!(outcomes(2) && message.contains("not tried again for 5m"), "{message}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_to_reach_the_login_is_no_refusal() {
+        let credentials = Arc::new(Credentials::default());
+        let down = |_| async { Err(Error::new(Reason::UpstreamUnavailable, "down")) };
+        credentials.get(None, down).await.unwrap_err();
+        assert!(credentials.get(None, |_| async { Ok(tokens()) }).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn echoed_secrets_are_scrubbed() {
+        let credentials = Arc::new(Credentials::default());
+        credentials.get(None, |_| async { Ok(tokens()) }).await.unwrap();
+        let password = SecretString::from("hunter22");
+        let scrub = |text| credentials.scrub(text, &[&password]);
+        assert_eq!(scrub("x hunter22, access-token"), Some("x [redacted], [redacted]".into()));
+        assert_eq!(scrub("nothing"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! What HTTP itself says, where a dialect adds nothing: throttling, server faults, unreadable answers.
+
+use std::time::{Duration, SystemTime};
+
+use http::{StatusCode, header::RETRY_AFTER};
+
+use super::{Intent, Reply};
+use crate::{
+    error::{Effect, Error, Reason, Retry, UpstreamFacts},
+    model::text,
+};
+
+/// Longest pause that an upstream may ask callers for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// Why a body could not be read as its dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Nothing came.
+    Empty,
+    /// A page for people.
+    Html,
+    /// Not JSON, or JSON cut short, or nested deeper than any answer is.
+    NotJson,
+    /// JSON without the members that the dialect promises.
+    NotTheDialect,
+}
+
+/// The error for an answer whose HTTP status alone tells that it failed.
+#[must_use]
+pub fn failed_status(intent: Intent, reply: &Reply) -> Error {
+    let status = reply.status;
+    let said = format!("the upstream answered HTTP {}", status.as_u16());
+    let error = match status {
+        StatusCode::UNAUTHORIZED => Error::new(
+            Reason::UpstreamAuthFailed,
+            format!(
+                "{said}: it refuses the gateway's credentials; check this backend's configuration"
+            ),
+        ),
+        StatusCode::FORBIDDEN => Error::new(
+            Reason::UpstreamPermissionDenied,
+            format!("{said}: the gateway's account may not do this"),
+        ),
+        StatusCode::TOO_MANY_REQUESTS => {
+            let after = retry_after(reply).unwrap_or(Duration::from_secs(1));
+            Error::new(Reason::UpstreamThrottled, format!("{said}: too many requests"))
+                .with_retry(Retry::After(Some(after)))
+        }
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            let after = retry_after(reply).unwrap_or(Duration::from_secs(1));
+            Error::new(Reason::UpstreamUnavailable, said)
+                .with_retry(Retry::After(Some(after)))
+                // Something in front of the upstream may have given up while the upstream goes on.
+                .with_effect(write_effect(intent, Effect::Unknown))
+        }
+        status if status.is_server_error() => {
+            Error::new(Reason::UpstreamInternal, format!("{said}: a fault of its own"))
+                .with_effect(write_effect(intent, Effect::Unconfirmed))
+        }
+        StatusCode::NOT_FOUND => Error::new(
+            Reason::UpstreamContractViolation,
+            format!("{said} without its own envelope: the base URL or a proxy's routing is wrong"),
+        ),
+        _ => Error::new(
+            Reason::UpstreamContractViolation,
+            format!("{said}, which its protocol does not have"),
+        ),
+    };
+    error.with_upstream(facts(reply))
+}
+
+/// The error for a success whose body is not the dialect's.
+#[must_use]
+pub fn unreadable(intent: Intent, reply: &Reply, why: Unread) -> Error {
+    let what = match why {
+        Unread::Empty => "an empty body",
+        Unread::Html => "an HTML page",
+        Unread::NotJson => "a body that is not readable JSON",
+        Unread::NotTheDialect => "JSON without the members that its protocol promises",
+    };
+    let status = reply.status.as_u16();
+    let message = format!("the upstream answered HTTP {status} with {what}");
+    Error::new(Reason::UpstreamContractViolation, message)
+        .with_effect(write_effect(intent, Effect::Unknown))
+        .with_upstream(facts(reply))
+}
+
+/// What a failed write may have done; a read does nothing.
+#[must_use]
+pub(super) fn write_effect(intent: Intent, effect: Effect) -> Effect {
+    match intent {
+        Intent::Read => Effect::None,
+        Intent::Write => effect,
+    }
+}
+
+impl Unread {
+    /// Why a body that is not JSON is none.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        let start = body.trim_ascii_start();
+        match start.first() {
+            None => Self::Empty,
+            Some(b'<') => Self::Html,
+            Some(_) => Self::NotJson,
+        }
+    }
+}
+
+fn facts(reply: &Reply) -> UpstreamFacts {
+    // Only the beginning is looked at; a body may be megabytes.
+    let head = reply.body.get(..reply.body.len().min(1024)).unwrap_or_default();
+    let plain = reply
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("text/plain"));
+    UpstreamFacts {
+        status: Some(reply.status.as_u16()),
+        message: plain.then(|| text::presentable(&String::from_utf8_lossy(head))).flatten(),
+        ..UpstreamFacts::default()
+    }
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3) as seconds or as a date, bounded.
+fn retry_after(reply: &Reply) -> Option<Duration> {
+    let value = reply.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let delay = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok()?,
+    };
+    Some(delay.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderMap;
+
+    use super::*;
+
+    fn reply(status: u16, headers: &[(&'static str, &str)]) -> Reply {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        Reply { status: StatusCode::from_u16(status).unwrap(), headers: map, body: Bytes::new() }
+    }
+
+    #[test]
+    fn maps_statuses() {
+        for (status, reason, on_write) in [
+            (401, Reason::UpstreamAuthFailed, Effect::None),
+            (403, Reason::UpstreamPermissionDenied, Effect::None),
+            (404, Reason::UpstreamContractViolation, Effect::None),
+            (418, Reason::UpstreamContractViolation, Effect::None),
+            (429, Reason::UpstreamThrottled, Effect::None),
+            (500, Reason::UpstreamInternal, Effect::Unconfirmed),
+            (502, Reason::UpstreamUnavailable, Effect::Unknown),
+            (503, Reason::UpstreamUnavailable, Effect::Unknown),
+            (504, Reason::UpstreamUnavailable, Effect::Unknown),
+        ] {
+            let write = failed_status(Intent::Write, &reply(status, &[]));
+            assert_eq!((write.reason(), write.effect()), (reason, on_write), "{status}");
+            let read = failed_status(Intent::Read, &reply(status, &[]));
+            assert_eq!((read.reason(), read.effect()), (reason, Effect::None), "{status}");
+        }
+    }
+
+    #[test]
+    fn reads_retry_after_and_bounds_it() {
+        let after =
+            |value| failed_status(Intent::Read, &reply(429, &[("retry-after", value)])).retry();
+        assert_eq!(after("7"), Retry::After(Some(Duration::from_secs(7))));
+        assert_eq!(after("99999999"), Retry::After(Some(MAX_RETRY_AFTER)));
+        assert_eq!(after("soon"), Retry::After(Some(Duration::from_secs(1))));
+        assert_eq!(after("Fri, 31 Dec 9999 23:59:59 GMT"), Retry::After(Some(MAX_RETRY_AFTER)));
+    }
+}
