@@ -19,6 +19,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Reflection serves these bytes; tools show the comments in them.
     fs::write(out.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
 
-    tonic_prost_build::configure().bytes(".").compile_fds(compiler.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        // Clients take a channel of their own; the program has none.
+        .build_transport(false)
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -12,9 +12,11 @@
     )
 )]
 
+pub mod dialect;
 pub mod error;
 pub mod gateway;
 pub mod model;
 pub mod pb;
+pub mod query;
 pub mod rpc;
 pub mod upstream;

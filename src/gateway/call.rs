@@ -23,7 +23,7 @@ pub struct Call {
 pub struct Record {
     backend: OnceLock<String>,
     reason: OnceLock<Reason>,
-    upstream_calls: AtomicU32,
+    upstream_calls: Arc<AtomicU32>,
 }
 
 impl Record {
@@ -50,9 +50,10 @@ impl Record {
         self.reason.get().map(|reason| reason_name(*reason))
     }
 
-    /// Counts a request to an upstream.
-    pub fn count_upstream_call(&self) {
-        self.upstream_calls.fetch_add(1, Ordering::Relaxed);
+    /// Raised for each request to an upstream.
+    #[must_use]
+    pub fn counter(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.upstream_calls)
     }
 
     /// Requests to upstreams so far, logins included.

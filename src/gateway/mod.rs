@@ -1,2 +1,90 @@
 //! The use cases: what a call means, whatever the dialect.
+//!
+//! Joins `dialect` and `upstream`; knows no gRPC (`rpc` translates) and no wire format.
+
+mod backend;
 pub mod call;
+mod list;
+mod read;
+mod settle;
+mod write;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio_util::task::TaskTracker;
+
+pub use backend::Backend;
+pub use call::{Call, Record};
+
+use crate::{
+    error::{Error, Reason, Result},
+    model::{
+        capability::Method,
+        name::{BackendName, ProfileName},
+        text,
+    },
+    pb,
+    query::page::PageTokens,
+};
+
+/// Everything that calls are answered from. Lives as long as the process.
+pub struct Gateway {
+    backends: BTreeMap<String, Arc<Backend>>,
+    /// Writes that go on when their caller has left; a drain waits for them.
+    writes: TaskTracker,
+    page_tokens: PageTokens,
+}
+
+impl Gateway {
+    /// A gateway over these backends. `writes` tracks the writes under way.
+    #[must_use]
+    pub fn new(
+        backends: impl IntoIterator<Item = Backend>,
+        writes: TaskTracker,
+        page_tokens: PageTokens,
+    ) -> Self {
+        let backends =
+            backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
+        Self { backends, writes, page_tokens }
+    }
+
+    /// The configured backends, ordered by name.
+    #[must_use]
+    pub fn list_backends(&self) -> Vec<pb::Backend> {
+        self.backends.values().map(|backend| backend.describe()).collect()
+    }
+
+    /// Describes one backend.
+    pub fn get_backend(&self, call: &Call, name: &str) -> Result<pb::Backend> {
+        let name = BackendName::parse("name", name)?;
+        Ok(self.backend(call, &name, "GetBackend")?.describe())
+    }
+
+    /// Refuses a call to a method that the named profile's backend does not have.
+    pub fn require_method(&self, call: &Call, name: &str, method: Method) -> Result<()> {
+        let name = ProfileName::parse("name", name)?;
+        self.backend(call, name.backend(), method.name())?.require(method)
+    }
+
+    fn backend(
+        &self,
+        call: &Call,
+        name: &BackendName,
+        operation: &'static str,
+    ) -> Result<&Arc<Backend>> {
+        let Some(backend) = self.backends.get(name.id()) else {
+            let known: Vec<&str> = self.backends.keys().take(10).map(String::as_str).collect();
+            let message = format!(
+                "no backend {} is configured; there are {}",
+                text::quoted(name.id()),
+                known.join(", ")
+            );
+            return Err(Error::new(Reason::BackendNotFound, message)
+                .with_resource(name.to_string())
+                .with_metadata("backend", text::cut(name.id(), 64))
+                .with_metadata("operation", operation));
+        };
+        call.record.set_backend(name.id());
+        Ok(backend)
+    }
+}

@@ -38,6 +38,12 @@ impl Field {
         Self { path, support: Support::ReadWrite, required: false, allowed: &[] }
     }
 
+    /// A field that is read, and ignored when written.
+    #[must_use]
+    pub const fn read_only(path: &'static str) -> Self {
+        Self { support: Support::ReadOnly, ..Self::read_write(path) }
+    }
+
     /// A field that is set on create and never changes.
     #[must_use]
     pub const fn create_only(path: &'static str) -> Self {

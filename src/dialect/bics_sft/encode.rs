@@ -1,0 +1,117 @@
+//! Model → request.
+
+use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+
+use super::{Change, radio, service};
+use crate::{
+    pb::{Category, Profile, State},
+    upstream::{Intent, Request},
+};
+
+pub(super) fn list() -> Request {
+    request("GetServiceProfile", Method::GET, "/api/GetServiceProfile".to_owned(), None)
+}
+
+pub(super) fn get(id: &str) -> Request {
+    let id = utf8_percent_encode(id, NON_ALPHANUMERIC).to_string().replace("%5F", "_");
+    let path = format!("/api/GetServiceProfile?serviceProfileId={id}");
+    request("GetServiceProfile", Method::GET, path, None)
+}
+
+pub(super) fn create(profile: &Profile) -> Request {
+    let mut members = members(profile);
+    members.insert("category".to_owned(), digit(profile.category == i32::from(Category::Addon)));
+    write("CreateServiceProfile", members)
+}
+
+/// A modify with what differs; `None` when nothing does.
+pub(super) fn modify(change: Change<'_>) -> Option<Request> {
+    let mut changed = differences(change.current, change.desired);
+    if changed.is_empty() {
+        return None;
+    }
+    changed.insert("id".to_owned(), json!(change.id));
+    Some(write("ModifyServiceProfile", changed))
+}
+
+/// Whether all that a change sends is what a later read found.
+pub(super) fn is_applied(change: Change<'_>, found: &Profile) -> bool {
+    let found = members(found);
+    let asked = differences(change.current, change.desired);
+    asked.iter().all(|(key, value)| found.get(key) == Some(value))
+}
+
+pub(super) fn delete(id: &str) -> Request {
+    write("DeleteServiceProfile", Map::from_iter([("id".to_owned(), json!(id))]))
+}
+
+/// The list of service ids as the wire has it; empty when the profile has none.
+pub(super) fn services(profile: &Profile) -> String {
+    let nb_iot = radio::has_nb_iot(&profile.radio_access).then_some(service::NB_IOT_ID);
+    service::ids(&profile.services).chain(nb_iot).collect::<Vec<_>>().join("|")
+}
+
+/// The members that create and modify share. `accessType` is there exactly when a service other than
+/// NB-IoT is: the vendor refuses it otherwise (10111).
+fn members(profile: &Profile) -> Map<String, Value> {
+    let mut members = Map::new();
+    members.insert("name".to_owned(), json!(profile.display_name));
+    members.insert("status".to_owned(), digit(profile.state == i32::from(State::Active)));
+    members.insert("service".to_owned(), json!(services(profile)));
+    if let Some(code) = radio::code(&profile.radio_access).filter(|_| !profile.services.is_empty())
+    {
+        members.insert("accessType".to_owned(), json!(code));
+    }
+    members
+}
+
+fn differences(current: &Profile, desired: &Profile) -> Map<String, Value> {
+    let before = members(current);
+    let mut changed: Map<String, Value> = members(desired)
+        .into_iter()
+        .filter(|(key, value)| before.get(key) != Some(value))
+        .collect();
+    if current.state == desired.state {
+        changed.remove("status");
+    } else if desired.state != 0 {
+        // A state that could not be read counts as different from whatever is asked for.
+        let active = desired.state == i32::from(State::Active);
+        changed.insert("status".to_owned(), digit(active));
+    }
+    changed
+}
+
+fn digit(set: bool) -> Value {
+    json!(if set { "1" } else { "0" })
+}
+
+fn write(operation: &'static str, service_profile: Map<String, Value>) -> Request {
+    let body = json!({"Request": {"requestParam": {"serviceProfile": service_profile}}});
+    request(operation, Method::POST, format!("/api/{operation}"), Some(&body))
+}
+
+/// A request with the headers that the vendor lists for every call, also for reads.
+pub(super) fn request(
+    operation: &'static str,
+    method: Method,
+    path: String,
+    body: Option<&Value>,
+) -> Request {
+    let intent = if method == Method::GET { Intent::Read } else { Intent::Write };
+    Request {
+        operation,
+        method,
+        path,
+        headers: vec![
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (
+                HeaderName::from_static("x-requested-with"),
+                HeaderValue::from_static("XMLHttpRequest"),
+            ),
+        ],
+        body: body.map(|body| body.to_string().into()),
+        intent,
+    }
+}

@@ -1,0 +1,216 @@
+//! Answer → success or error.
+//!
+//! The inner `resultParam.resultCode` decides, and it alone: HTTP is 200 for failures too, and the outer
+//! code is "0" on several documented failures (1326, 1330, 10085).
+
+use std::borrow::Cow;
+
+use super::wire::Envelope;
+use crate::{
+    error::{Effect, Error, Reason, Result, UpstreamFacts},
+    model::{text, violation::Violation},
+    upstream::{Intent, Reply, failed_status, unreadable},
+};
+
+/// The operations whose codes differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Get,
+    Create,
+    Modify,
+    Delete,
+}
+
+/// An answer that is not a failure.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Success(Envelope),
+    /// 1359: an empty list, or no such profile.
+    NoData,
+}
+
+impl Operation {
+    const fn success(self) -> &'static str {
+        match self {
+            Self::Create => "1323",
+            Self::Modify => "1325",
+            Self::Delete => "1329",
+            Self::Get => "1331",
+        }
+    }
+
+    const fn intent(self) -> Intent {
+        match self {
+            Self::Get => Intent::Read,
+            Self::Create | Self::Modify | Self::Delete => Intent::Write,
+        }
+    }
+}
+
+/// What an answer to an operation means.
+pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer> {
+    let intent = operation.intent();
+    let envelope = match Envelope::read(reply) {
+        Ok(envelope) => envelope,
+        Err(why) if reply.status.is_success() => return Err(unreadable(intent, reply, why)),
+        Err(_) => return Err(failed_status(intent, reply)),
+    };
+    let code = envelope.inner_code().unwrap_or(Cow::Borrowed("401"));
+    if reply.status.is_success() && code == operation.success() {
+        return Ok(Answer::Success(envelope));
+    }
+    if code == "1359" && operation == Operation::Get {
+        return Ok(Answer::NoData);
+    }
+    Err(failure(operation, &code, &envelope, reply))
+}
+
+fn failure(operation: Operation, code: &str, envelope: &Envelope, reply: &Reply) -> Error {
+    if is_authorisation_failure(envelope) {
+        return error(
+            Reason::UpstreamPermissionDenied,
+            "the upstream says that the gateway's account may not use this operation",
+            (envelope, reply),
+        );
+    }
+    let (reason, message) = match code {
+        "401" => (
+            Reason::UpstreamAuthFailed,
+            "the upstream refuses the gateway's token, also after a renewal",
+        ),
+        "6554" => {
+            (Reason::ProfileAlreadyExists, "another profile of the account has this display name")
+        }
+        "6565" => (
+            Reason::ChildConfigInvalid,
+            "the configuration of a child account does not allow this profile",
+        ),
+        "1338" | "8196" => (
+            Reason::ProfileInUse,
+            "a plan uses the profile; delete the plan first, then the profile",
+        ),
+        "10085" => (
+            Reason::RatPrivilegeConflict,
+            "a child entity has radio access privileges that conflict; change its profiles first",
+        ),
+        "10100" => {
+            (Reason::AddonServicesImmutable, "the services of an addon profile cannot be changed")
+        }
+        "10111" => (
+            Reason::AccessTypeNotApplicable,
+            "the upstream does not take this radio access with these services",
+        ),
+        "10239" => {
+            (Reason::UpstreamFailure, "the upstream received the write and reports that it failed")
+        }
+        "10240" => (
+            Reason::UpstreamUnavailable,
+            "the upstream received the write and timed out over it; it may still carry it out",
+        ),
+        _ => (Reason::UpstreamFailure, "the upstream failed without saying why"),
+    };
+    let error = error(reason, message, (envelope, reply));
+    match code {
+        "10085" => with_child_entity(error, envelope),
+        "10111" => error.with_violation(Violation {
+            field: "profile.radio_access".to_owned(),
+            description: "is not applicable to these services".to_owned(),
+            reason: Reason::ValidationFailed,
+        }),
+        _ => error,
+    }
+    .with_effect(effect(operation, code))
+}
+
+/// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and after the
+/// latter goes on processing. A code that nobody knows promises nothing either.
+fn effect(operation: Operation, code: &str) -> Effect {
+    const DEFINITE: [&str; 12] = [
+        "401", "1324", "1326", "1328", "1330", "1338", "6554", "6565", "8196", "10085", "10100",
+        "10111",
+    ];
+    match (operation.intent(), code) {
+        (Intent::Read, _) => Effect::None,
+        (Intent::Write, "10240") => Effect::Unknown,
+        (Intent::Write, code) if DEFINITE.contains(&code) => Effect::None,
+        (Intent::Write, _) => Effect::Unconfirmed,
+    }
+}
+
+/// Whether a failure is what a modify or delete of an unknown id gives: there is no code of its own.
+pub(super) fn may_mean_missing(error: &Error) -> bool {
+    let code = error.upstream().and_then(|facts| facts.code.as_deref());
+    matches!(code, Some("1326" | "1330"))
+}
+
+/// The error for an id that is not there.
+pub(super) fn not_found(reply: Option<&Reply>) -> Error {
+    let error = Error::new(Reason::ProfileNotFound, "the upstream has no profile with this id");
+    match reply.and_then(|reply| Some((Envelope::read(reply).ok()?, reply))) {
+        Some((envelope, reply)) => error.with_upstream(facts(&envelope, reply)),
+        None => error,
+    }
+}
+
+/// "No data" is an answer to reads only.
+pub(super) fn no_data_for_a_write() -> Error {
+    Error::new(Reason::UpstreamFailure, "the upstream answered a write with \"no data available\"")
+        .with_effect(Effect::Unconfirmed)
+}
+
+/// Whether the answer says that the token is not good. The text of an account that may not use an API
+/// ("Authorisation Failure") is not that.
+pub(super) fn is_token_refused(reply: &Reply) -> bool {
+    if reply.status == http::StatusCode::UNAUTHORIZED {
+        return true;
+    }
+    Envelope::read(reply).is_ok_and(|envelope| {
+        let refused = |code: Option<Cow<'_, str>>| code.as_deref() == Some("401");
+        (refused(envelope.inner_code()) || refused(envelope.outer_code()))
+            && !is_authorisation_failure(&envelope)
+    })
+}
+
+/// The vendor documents this text and no code for it.
+fn is_authorisation_failure(envelope: &Envelope) -> bool {
+    envelope
+        .description()
+        .is_some_and(|text| text.to_ascii_lowercase().contains("authorisation failure"))
+}
+
+fn with_child_entity(error: Error, envelope: &Envelope) -> Error {
+    let description = envelope.description().unwrap_or_default();
+    let name = description
+        .split_once("assigned by ")
+        .map(|(_, rest)| rest.split_once(". Please").map_or(rest, |(name, _)| name))
+        .map(|name| name.trim().trim_end_matches('.'))
+        .filter(|name| !name.is_empty());
+    match name.and_then(text::presentable) {
+        Some(name) => error.with_metadata("child_entity", name),
+        None => error,
+    }
+}
+
+pub(super) fn error(
+    reason: Reason,
+    message: &str,
+    (envelope, reply): (&Envelope, &Reply),
+) -> Error {
+    let facts = facts(envelope, reply);
+    let said = match (&facts.code, &facts.message) {
+        (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
+        (Some(code), None) => format!("{message} ({code})"),
+        _ => message.to_owned(),
+    };
+    Error::new(reason, said).with_upstream(facts)
+}
+
+fn facts(envelope: &Envelope, reply: &Reply) -> UpstreamFacts {
+    let short = |text: Cow<'_, str>| text::presentable(&text::cut(&text, 64));
+    UpstreamFacts {
+        status: Some(reply.status.as_u16()),
+        code: envelope.inner_code().or_else(|| envelope.outer_code()).and_then(short),
+        message: envelope.description().as_deref().and_then(text::presentable),
+        request_id: envelope.response_id().and_then(short),
+    }
+}

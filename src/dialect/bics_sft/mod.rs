@@ -1,0 +1,274 @@
+//! BICS SFT ("SIM for Things") service profiles.
+//!
+//! Four operations over HTTP POST and GET, documented at help.sft.bics.com (pages "Service Profile" and
+//! "06. Service Profile"). HTTP 200 says nothing here: success is an inner result code, see `fault`.
+//! This file ties the pure parts together; it holds no wire format.
+
+mod auth;
+mod decode;
+mod encode;
+mod fault;
+mod radio;
+mod service;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Built, Change, Dialect, Item, Registration, Setting, already_attached, not_attached};
+use crate::{
+    error::{Effect, Error, Reason, Result},
+    model::{
+        capability::{Capabilities, Field, Method},
+        violation::Violations,
+    },
+    pb::{self, Profile, Service},
+    upstream::Port,
+};
+
+/// The registry's line for this dialect.
+pub(super) const REGISTRATION: Registration = Registration {
+    name: NAME,
+    settings: &[
+        Setting { key: "username", secret: false, help: "account to log in with" },
+        Setting { key: "password", secret: true, help: "its password" },
+        Setting { key: "access_token", secret: true, help: "fixed token instead of a login" },
+        Setting {
+            key: "target_account_id",
+            secret: false,
+            help: "child account to work in, for resellers",
+        },
+    ],
+    build: |settings| {
+        let auth = auth::SftAuth::from_settings(settings)?;
+        Ok(Built { dialect: Arc::new(BicsSft), auth: Arc::new(auth) })
+    },
+};
+
+const NAME: &str = "bics-sft";
+
+const CAPABILITIES: Capabilities = Capabilities {
+    methods: &[
+        Method::GetProfile,
+        Method::ListProfiles,
+        Method::CreateProfile,
+        Method::UpdateProfile,
+        Method::DeleteProfile,
+        Method::AttachService,
+        Method::DetachService,
+        Method::ListServices,
+    ],
+    fields: &[
+        Field::read_only("name"),
+        Field::read_only("dialect"),
+        Field::read_only("etag"),
+        Field::read_only("unmapped"),
+        Field::read_write("display_name").required(),
+        Field::read_write("state").required().allowing(&["STATE_ACTIVE", "STATE_INACTIVE"]),
+        Field::create_only("category").required().allowing(&["CATEGORY_BASE", "CATEGORY_ADDON"]),
+        Field::read_write("radio_access").allowing(radio::ALLOWED),
+        Field::read_write("services").allowing(service::ALLOWED),
+    ],
+};
+
+struct BicsSft;
+
+impl BicsSft {
+    async fn list_all(&self, port: &dyn Port) -> Result<Vec<Item>> {
+        let reply = port.send(encode::list()).await?;
+        match fault::check(fault::Operation::Get, &reply)? {
+            fault::Answer::NoData => Ok(Vec::new()),
+            fault::Answer::Success(envelope) => decode::list(&envelope),
+        }
+    }
+
+    /// A modify or delete failed without saying why: an unknown id is one of the reasons.
+    async fn explain(&self, port: &dyn Port, id: &str, failure: Error) -> Error {
+        if !fault::may_mean_missing(&failure) {
+            return failure;
+        }
+        match self.get(port, id).await {
+            Err(error) if error.reason() == Reason::ProfileNotFound => error,
+            _ => failure,
+        }
+    }
+}
+
+#[async_trait]
+impl Dialect for BicsSft {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn kind(&self) -> pb::Dialect {
+        pb::Dialect::BicsSft
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn accepts_id(&self, id: &str) -> bool {
+        // Ids are `SP_` and a number; 19 digits are more than any counter reaches.
+        id.strip_prefix("SP_").is_some_and(|number| {
+            (1..=19).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
+        })
+    }
+
+    fn check_fields(
+        &self,
+        request: &Profile,
+        touched: &(dyn Fn(&str) -> bool + Sync),
+        violations: &mut Violations,
+    ) {
+        if touched("display_name") && request.display_name.is_empty() {
+            violations.add("profile.display_name", "is required");
+        }
+        if touched("state") && request.state == 0 {
+            violations.add("profile.state", "is required");
+        }
+        if touched("services") {
+            service::check(&request.services, violations);
+        }
+        if touched("radio_access") {
+            radio::check(&request.radio_access, violations);
+        }
+        if touched("services") && touched("radio_access") {
+            radio::check_with_services(request, violations);
+        }
+    }
+
+    fn check_whole(
+        &self,
+        desired: &Profile,
+        current: Option<&Profile>,
+        violations: &mut Violations,
+    ) -> Result<()> {
+        let unchanged = |current: &Profile| {
+            encode::services(current) == encode::services(desired)
+                && radio::code(&current.radio_access) == radio::code(&desired.radio_access)
+        };
+        if current.is_some_and(unchanged) {
+            return Ok(());
+        }
+        radio::check_with_services(desired, violations);
+        match current {
+            Some(current) => service::refuse_loss(current, desired),
+            None => Ok(()),
+        }
+    }
+
+    async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
+        let reply = port.send(encode::get(id)).await?;
+        match fault::check(fault::Operation::Get, &reply)? {
+            fault::Answer::NoData => Err(fault::not_found(Some(&reply))),
+            fault::Answer::Success(envelope) => decode::one(&envelope, id),
+        }
+    }
+
+    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
+        self.list_all(port).await
+    }
+
+    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<String> {
+        let reply = port.send(encode::create(profile)).await?;
+        match fault::check(fault::Operation::Create, &reply)? {
+            fault::Answer::Success(envelope) => decode::created_id(&envelope).ok_or_else(|| {
+                Error::new(
+                    Reason::UpstreamContractViolation,
+                    "the upstream said that it created the profile, but not under which id",
+                )
+                .with_effect(Effect::Unknown)
+            }),
+            fault::Answer::NoData => Err(fault::no_data_for_a_write()),
+        }
+    }
+
+    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()> {
+        let Some(request) = encode::modify(change) else {
+            return Ok(());
+        };
+        let reply = port.send(request).await?;
+        match fault::check(fault::Operation::Modify, &reply) {
+            Ok(fault::Answer::Success(_)) => Ok(()),
+            Ok(fault::Answer::NoData) => Err(fault::no_data_for_a_write()),
+            Err(failure) => Err(self.explain(port, change.id, failure).await),
+        }
+    }
+
+    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+        encode::is_applied(change, found)
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        let change = Change { id: "", current: found, desired };
+        found.display_name == desired.display_name
+            && found.category == desired.category
+            && encode::modify(change).is_none()
+    }
+
+    async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {
+        let reply = port.send(encode::delete(id)).await?;
+        match fault::check(fault::Operation::Delete, &reply) {
+            Ok(fault::Answer::Success(_)) => Ok(()),
+            Ok(fault::Answer::NoData) => Err(fault::no_data_for_a_write()),
+            Err(failure) => Err(self.explain(port, id, failure).await),
+        }
+    }
+
+    async fn services(&self, _port: &dyn Port) -> Result<Vec<Service>> {
+        Ok(service::catalogue())
+    }
+
+    async fn attach(
+        &self,
+        _port: &dyn Port,
+        current: &Profile,
+        service: &Service,
+    ) -> Result<Profile> {
+        let wanted = service::resolve_for_request(service)?;
+        if current.services.iter().any(|s| s.id == wanted.id) {
+            return Err(already_attached(wanted.name));
+        }
+        if radio::code(&current.radio_access).is_none() {
+            let mut violations = Violations::default();
+            violations.add(
+                "service",
+                "the profile has NB-IoT alone, and this service needs a radio access; update \
+                 services and radio_access together",
+            );
+            violations.into_result()?;
+        }
+        let mut desired = current.clone();
+        desired.services.push(wanted.into());
+        Ok(desired)
+    }
+
+    async fn detach(
+        &self,
+        _port: &dyn Port,
+        current: &Profile,
+        service: &Service,
+    ) -> Result<Profile> {
+        let unwanted = service::resolve_for_request(service)?;
+        let mut desired = current.clone();
+        desired.services.retain(|s| s.id != unwanted.id);
+        if desired.services.len() == current.services.len() {
+            return Err(not_attached(unwanted.name));
+        }
+        if desired.services.is_empty() {
+            // The upstream has a radio access for these services only; it goes with the last one.
+            desired.radio_access.retain(|r| *r == i32::from(pb::RadioAccess::NbIot));
+        }
+        if encode::services(&desired).is_empty() {
+            let mut violations = Violations::default();
+            violations.add("service", "is the profile's last one, and a profile needs one");
+            violations.into_result()?;
+        }
+        Ok(desired)
+    }
+}
+
+#[cfg(test)]
+mod tests;

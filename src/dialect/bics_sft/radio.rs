@@ -1,0 +1,86 @@
+//! Radio access of SFT: an opaque code when written, a name when read (page "06. Service Profile").
+//!
+//! Codes are strings with a leading zero; their numeric order means nothing (02 is less than 01).
+
+use crate::{
+    model::violation::Violations,
+    pb::{Profile, RadioAccess},
+};
+
+use RadioAccess::{
+    NbIot, RadioAccess2g as R2g, RadioAccess3g as R3g, RadioAccess4g as R4g, RadioAccess5g as R5g,
+};
+
+/// The sets that SFT can say, with their codes.
+const CODES: [(&str, &[RadioAccess]); 4] =
+    [("02", &[R2g]), ("01", &[R2g, R3g]), ("06", &[R2g, R3g, R4g]), ("10", &[R2g, R3g, R4g, R5g])];
+
+pub(super) const ALLOWED: &[&str] = &[
+    "RADIO_ACCESS_2G",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_5G",
+    "RADIO_ACCESS_NB_IOT, alone or with any of these",
+];
+
+const FOUR: &str = "apart from NB_IOT must be one of {2G}, {2G,3G}, {2G,3G,4G}, {2G,3G,4G,5G}";
+
+/// The set without NB-IoT, which is a service on the wire.
+fn cellular(radio_access: &[i32]) -> Vec<i32> {
+    let mut set: Vec<i32> =
+        radio_access.iter().copied().filter(|r| *r != i32::from(NbIot)).collect();
+    set.sort_unstable();
+    set.dedup();
+    set
+}
+
+pub(super) fn has_nb_iot(radio_access: &[i32]) -> bool {
+    radio_access.contains(&NbIot.into())
+}
+
+/// The code of a set, if it has one.
+pub(super) fn code(radio_access: &[i32]) -> Option<&'static str> {
+    let set = cellular(radio_access);
+    CODES
+        .iter()
+        .find(|(_, members)| set.iter().copied().eq(members.iter().map(|m| i32::from(*m))))
+        .map(|(code, _)| *code)
+}
+
+/// Reads `2G/3G/4G`; `None` for each part that the model cannot say.
+pub(super) fn by_name(name: &str) -> impl Iterator<Item = Option<RadioAccess>> {
+    name.split('/').map(|part| match part.trim().to_ascii_uppercase().as_str() {
+        "2G" => Some(R2g),
+        "3G" => Some(R3g),
+        "4G" => Some(R4g),
+        "5G" => Some(R5g),
+        _ => None,
+    })
+}
+
+/// Checks the radio access of a request by itself.
+pub(super) fn check(radio_access: &[i32], violations: &mut Violations) {
+    if !cellular(radio_access).is_empty() && code(radio_access).is_none() {
+        violations.add("profile.radio_access", FOUR);
+    }
+}
+
+/// Checks that radio access and services fit: a code goes with DATA, SMS_MO and SMS_MT and with nothing
+/// else (the vendor answers 10111 otherwise), and there must be some service.
+pub(super) fn check_with_services(profile: &Profile, violations: &mut Violations) {
+    check(&profile.radio_access, violations);
+    let any_service = !profile.services.is_empty();
+    let any_cellular = !cellular(&profile.radio_access).is_empty();
+    if any_service && !any_cellular {
+        violations.add("profile.radio_access", format!("is required with services, and {FOUR}"));
+    }
+    if !any_service && any_cellular {
+        violations.add(
+            "profile.radio_access",
+            "other than NB_IOT needs DATA, SMS_MO or SMS_MT among services",
+        );
+    }
+    if !any_service && !any_cellular && !has_nb_iot(&profile.radio_access) {
+        violations.add("profile.services", "needs at least one service, or NB_IOT in radio_access");
+    }
+}

@@ -1,0 +1,141 @@
+//! The four services of SFT: reads give names, writes take ids (page "06. Service Profile").
+//!
+//! NB-IoT is the fourth service on the wire and a radio access in the model, so it is not here.
+
+use crate::{
+    error::{Error, Reason, Result},
+    model::{text, violation::Violations},
+    pb::{Profile, Service, ServiceType},
+};
+
+/// A service of the static catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: ServiceType,
+}
+
+/// In the order of the vendor's own examples (`4|2|3`, `DATA|MO-SMS|MT-SMS`).
+pub(super) const KNOWN: [Known; 3] = [
+    Known { id: "4", name: "DATA", kind: ServiceType::Data },
+    Known { id: "2", name: "MO-SMS", kind: ServiceType::SmsMo },
+    Known { id: "3", name: "MT-SMS", kind: ServiceType::SmsMt },
+];
+
+/// NB-IoT on the wire.
+pub(super) const NB_IOT_ID: &str = "5";
+const NB_IOT_NAME: &str = "NB-IOT";
+
+pub(super) const ALLOWED: &[&str] =
+    &["SERVICE_TYPE_DATA", "SERVICE_TYPE_SMS_MO", "SERVICE_TYPE_SMS_MT"];
+
+impl From<Known> for Service {
+    fn from(known: Known) -> Self {
+        Self { id: known.id.to_owned(), r#type: known.kind.into(), ..Self::default() }
+    }
+}
+
+/// What a name on the wire stands for.
+pub(super) enum Named {
+    Service(Known),
+    NbIot,
+    Unknown,
+}
+
+/// Reads a service name. Other pages of the vendor write `SMS_MO` and `SMS-MO` for `MO-SMS`, so case,
+/// `-` and `_` do not count.
+pub(super) fn by_name(name: &str) -> Named {
+    let plain = |name: &str| -> String {
+        name.chars()
+            .filter(|c| !matches!(c, '-' | '_' | ' '))
+            .map(|c| c.to_ascii_uppercase())
+            .collect()
+    };
+    let name = match plain(name).as_str() {
+        "SMSMO" => "MOSMS".to_owned(),
+        "SMSMT" => "MTSMS".to_owned(),
+        other => other.to_owned(),
+    };
+    match KNOWN.into_iter().find(|known| plain(known.name) == name) {
+        Some(known) => Named::Service(known),
+        None if name == plain(NB_IOT_NAME) => Named::NbIot,
+        None => Named::Unknown,
+    }
+}
+
+/// The service that a request names by id, by type or by both.
+fn resolve(service: &Service) -> Result<Known, String> {
+    if service.id == NB_IOT_ID {
+        return Err("NB-IoT is a radio access: set RADIO_ACCESS_NB_IOT in radio_access".to_owned());
+    }
+    let unspecified = i32::from(ServiceType::Unspecified);
+    let found = KNOWN.into_iter().find(|known| {
+        (service.id.is_empty() || service.id == known.id)
+            && (service.r#type == unspecified || service.r#type == i32::from(known.kind))
+    });
+    match found {
+        Some(known) if !(service.id.is_empty() && service.r#type == unspecified) => Ok(known),
+        _ => Err(format!(
+            "no such service here (id {}, type {}); there are 4 DATA, 2 SMS_MO and 3 SMS_MT",
+            text::quoted(&service.id),
+            ServiceType::try_from(service.r#type).map_or("unknown", |kind| kind.as_str_name())
+        )),
+    }
+}
+
+/// The service that AttachService or DetachService names.
+pub(super) fn resolve_for_request(service: &Service) -> Result<Known> {
+    resolve(service).map_err(|why| {
+        let mut violations = Violations::default();
+        violations.add("service", why);
+        match violations.into_result() {
+            Err(error) => error,
+            Ok(()) => Error::new(Reason::ValidationFailed, "no such service"),
+        }
+    })
+}
+
+/// The ids of the services that a profile names; those it cannot name are left out.
+pub(super) fn ids(services: &[Service]) -> impl Iterator<Item = &'static str> {
+    KNOWN
+        .into_iter()
+        .filter(|known| services.iter().any(|s| resolve(s).is_ok_and(|found| found == *known)))
+        .map(|known| known.id)
+}
+
+/// Checks the services of a request by themselves.
+pub(super) fn check(services: &[Service], violations: &mut Violations) {
+    for service in services {
+        if let Err(why) = resolve(service) {
+            violations.add("profile.services", why);
+        }
+        if !service.traffic_limits.is_empty() {
+            violations.not_supported("profile.services.traffic_limits", super::NAME);
+        }
+    }
+}
+
+/// Refuses a change of services while the profile has some that the model cannot name: the wire takes
+/// the whole list by id, so they would be dropped.
+pub(super) fn refuse_loss(current: &Profile, desired: &Profile) -> Result<()> {
+    let unknown = current.unmapped.as_ref().is_some_and(|u| u.fields.contains_key("serviceName"));
+    if unknown && super::encode::services(current) != super::encode::services(desired) {
+        return Err(Error::new(
+            Reason::UnmappedValueAtRisk,
+            "the profile has services that the gateway does not know (unmapped.serviceName), and \
+             changing its services would drop them; nothing was sent",
+        ));
+    }
+    Ok(())
+}
+
+/// What ListServices answers.
+pub(super) fn catalogue() -> Vec<Service> {
+    let mut services: Vec<Service> = KNOWN
+        .into_iter()
+        .map(|known| Service { description: Some(known.name.to_owned()), ..known.into() })
+        .collect();
+    services.sort_by(|a, b| a.id.cmp(&b.id));
+    services
+}

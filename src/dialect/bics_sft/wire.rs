@@ -1,0 +1,72 @@
+//! The envelope around every answer, read leniently: numbers for strings, nulls and unknown members
+//! are never errors.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use crate::upstream::{Reply, Unread};
+
+/// `Response` of an answer.
+#[derive(Debug)]
+pub(super) struct Envelope(Map<String, Value>);
+
+impl Envelope {
+    /// Reads an answer's body, or says why it is not an envelope.
+    pub(super) fn read(reply: &Reply) -> Result<Self, Unread> {
+        let body: Value =
+            serde_json::from_slice(&reply.body).map_err(|_| Unread::of(&reply.body))?;
+        let Value::Object(mut body) = body else {
+            return Err(Unread::NotTheDialect);
+        };
+        let envelope = match body.remove("Response") {
+            Some(Value::Object(response)) => Self(response),
+            _ => return Err(Unread::NotTheDialect),
+        };
+        let has_code =
+            envelope.inner_code().is_some() || envelope.outer_code().as_deref() == Some("401");
+        if has_code { Ok(envelope) } else { Err(Unread::NotTheDialect) }
+    }
+
+    /// The code that decides.
+    pub(super) fn inner_code(&self) -> Option<Cow<'_, str>> {
+        scalar(self.result()?.get("resultCode")?)
+    }
+
+    /// The outer code, which is "0" on several documented failures and decides nothing.
+    pub(super) fn outer_code(&self) -> Option<Cow<'_, str>> {
+        scalar(self.0.get("resultCode")?)
+    }
+
+    pub(super) fn description(&self) -> Option<Cow<'_, str>> {
+        scalar(self.result()?.get("resultDescription")?)
+    }
+
+    /// The upstream's transaction id.
+    pub(super) fn response_id(&self) -> Option<Cow<'_, str>> {
+        scalar(self.0.get("responseId")?)
+    }
+
+    /// The new id in the answer to a create; it stands directly in the envelope.
+    pub(super) fn service_profile(&self) -> Option<Cow<'_, str>> {
+        scalar(self.0.get("serviceProfile")?)
+    }
+
+    /// The payload of a read.
+    pub(super) fn response_param(&self) -> Option<&Map<String, Value>> {
+        self.0.get("responseParam")?.as_object()
+    }
+
+    fn result(&self) -> Option<&Map<String, Value>> {
+        self.0.get("resultParam")?.as_object()
+    }
+}
+
+/// A text, or a number where a text of digits belongs.
+pub(super) fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text.trim())),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
+    }
+}

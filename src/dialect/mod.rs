@@ -1,0 +1,160 @@
+//! What one upstream speaks. Each dialect is a folder; this file holds what they share: the trait, and
+//! the registry with one line for each.
+//!
+//! A dialect's wire code is pure (`encode`, `decode`, `fault`: bytes in, values out). What takes
+//! several requests is written over [`Port`], so that it never sees credentials or connections.
+
+mod bics_sft;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use crate::{
+    error::{Error, Reason, Result},
+    model::{capability::Capabilities, violation::Violations},
+    pb::{self, Profile, Service},
+    upstream::{Auth, Port},
+};
+
+/// One kind of upstream.
+#[async_trait]
+pub trait Dialect: Send + Sync + 'static {
+    /// Its name in the configuration and in messages.
+    fn name(&self) -> &'static str;
+
+    /// Its value in the model.
+    fn kind(&self) -> pb::Dialect;
+
+    /// What it can do. Validation and `GetBackend` use this same table.
+    fn capabilities(&self) -> &'static Capabilities;
+
+    /// Whether such an id can exist in it.
+    fn accepts_id(&self, id: &str) -> bool;
+
+    /// Checks the touched fields of a request by themselves, before anything is known of the profile
+    /// upstream. Paths of violations begin with `profile.`.
+    fn check_fields(
+        &self,
+        request: &Profile,
+        touched: &(dyn Fn(&str) -> bool + Sync),
+        violations: &mut Violations,
+    );
+
+    /// Checks a whole profile as a write would leave it; `current` is what is there before an update.
+    /// Fails by itself where a change would lose what the model cannot say.
+    fn check_whole(
+        &self,
+        desired: &Profile,
+        current: Option<&Profile>,
+        violations: &mut Violations,
+    ) -> Result<()>;
+
+    /// Reads one profile. Fails with `PROFILE_NOT_FOUND` when there is none.
+    async fn get(&self, port: &dyn Port, id: &str) -> Result<Item>;
+
+    /// Reads all profiles.
+    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>>;
+
+    /// Creates a checked profile and gives its id.
+    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<String>;
+
+    /// Makes a checked change: sends what differs between the two, and nothing when nothing does.
+    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()>;
+
+    /// Whether a profile read after a change has what the change asked for.
+    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool;
+
+    /// Whether a profile read after a creation is what was asked for.
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
+
+    /// Deletes a profile. Fails with `PROFILE_NOT_FOUND` when there is none.
+    async fn delete(&self, port: &dyn Port, id: &str) -> Result<()>;
+
+    /// The services that a profile can hold.
+    async fn services(&self, port: &dyn Port) -> Result<Vec<Service>>;
+
+    /// The profile with a service more.
+    async fn attach(
+        &self,
+        port: &dyn Port,
+        current: &Profile,
+        service: &Service,
+    ) -> Result<Profile>;
+
+    /// The profile with a service less.
+    async fn detach(
+        &self,
+        port: &dyn Port,
+        current: &Profile,
+        service: &Service,
+    ) -> Result<Profile>;
+}
+
+/// A profile with its upstream id; its `name`, `dialect` and `etag` are still empty.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// The upstream's own id.
+    pub id: String,
+    /// What the dialect has read.
+    pub profile: Profile,
+}
+
+/// A change of a profile.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// The upstream's own id.
+    pub id: &'a str,
+    /// The profile as it was read just before.
+    pub current: &'a Profile,
+    /// The profile as it is to be.
+    pub desired: &'a Profile,
+}
+
+/// The error for a service that the profile has already.
+#[must_use]
+pub fn already_attached(service: &str) -> Error {
+    Error::new(Reason::ServiceAlreadyAttached, format!("the profile has service {service} already"))
+}
+
+/// The error for a service that the profile does not have.
+#[must_use]
+pub fn not_attached(service: &str) -> Error {
+    Error::new(Reason::ServiceNotAttached, format!("the profile does not have service {service}"))
+}
+
+/// A setting of a dialect's own in the configuration of a backend.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its key.
+    pub key: &'static str,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+    /// What it is, in a few words.
+    pub help: &'static str,
+}
+
+/// The settings given for a backend, by key. All values are held as secrets.
+pub type Settings = BTreeMap<String, SecretString>;
+
+/// A dialect with the way to prove who the gateway is.
+pub struct Built {
+    /// The dialect.
+    pub dialect: Arc<dyn Dialect>,
+    /// The credentials.
+    pub auth: Arc<dyn Auth>,
+}
+
+/// A dialect that backends can name.
+pub struct Registration {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// The settings that it takes.
+    pub settings: &'static [Setting],
+    /// Makes it from the settings given, or says everything that is wrong with them.
+    pub build: fn(&Settings) -> std::result::Result<Built, Vec<String>>,
+}
+
+/// All dialects.
+pub const REGISTRY: &[Registration] = &[bics_sft::REGISTRATION];

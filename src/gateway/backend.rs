@@ -1,0 +1,162 @@
+//! One configured upstream account.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    dialect::{Dialect, Item},
+    error::{Error, Reason, Result, reason_name},
+    gateway::Call,
+    model::{
+        capability::Method,
+        etag::{etag, normalize},
+        name::{BackendName, ProfileName},
+    },
+    pb::{self, CircuitState, Profile, Reachability},
+    upstream::{Reach, Session, Upstream},
+};
+
+/// Longest part of a write's deadline that is kept back for reading what became of it.
+const MAX_READ_BACK: Duration = Duration::from_secs(5);
+
+/// A configured upstream account: how it is called, and what it speaks.
+pub struct Backend {
+    name: BackendName,
+    display_name: String,
+    dialect: Arc<dyn Dialect>,
+    upstream: Arc<Upstream>,
+}
+
+impl Backend {
+    /// A backend by its configured name.
+    #[must_use]
+    pub fn new(
+        id: &str,
+        display_name: Option<String>,
+        dialect: Arc<dyn Dialect>,
+        upstream: Arc<Upstream>,
+    ) -> Self {
+        Self {
+            name: BackendName::of(id),
+            display_name: display_name.unwrap_or_else(|| id.to_owned()),
+            dialect,
+            upstream,
+        }
+    }
+
+    /// Its resource name.
+    #[must_use]
+    pub fn name(&self) -> &BackendName {
+        &self.name
+    }
+
+    pub(super) fn dialect(&self) -> &dyn Dialect {
+        self.dialect.as_ref()
+    }
+
+    /// A way to its upstream until the call's deadline.
+    pub(super) fn session(&self, call: &Call) -> Session {
+        self.upstream.session(call.deadline, call.record.counter())
+    }
+
+    /// A way for a write, which ends while there is time to read back what became of it.
+    pub(super) fn write_session(&self, call: &Call) -> Session {
+        let left = call.deadline.saturating_duration_since(Instant::now());
+        self.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK))
+    }
+
+    /// Refuses a method that the dialect does not have.
+    pub(super) fn require(&self, method: Method) -> Result<()> {
+        if self.dialect.capabilities().has(method) {
+            return Ok(());
+        }
+        let message = format!("dialect {} has no {}", self.dialect.name(), method.name());
+        let error = Error::new(Reason::OperationNotSupported, message);
+        Err(self.explain(method.name(), error))
+    }
+
+    /// Refuses an id that cannot exist in the dialect, without asking the upstream.
+    pub(super) fn require_id(&self, operation: &'static str, name: &ProfileName) -> Result<()> {
+        if self.dialect.accepts_id(name.id()) {
+            return Ok(());
+        }
+        let message = format!("dialect {} has no ids like this one", self.dialect.name());
+        let error = Error::new(Reason::ProfileNotFound, message);
+        Err(self.explain_profile(operation, name, error))
+    }
+
+    /// What the dialect has read, as callers see it.
+    pub(super) fn present(&self, item: Item) -> Profile {
+        let mut profile = item.profile;
+        profile.name = ProfileName::of(&self.name, &item.id).to_string();
+        profile.dialect = self.dialect.kind().into();
+        normalize(&mut profile);
+        profile.etag = etag(&profile);
+        profile
+    }
+
+    /// The error as callers see it: with the backend, without its secrets.
+    pub(super) fn explain(&self, operation: &'static str, error: Error) -> Error {
+        let error = self
+            .upstream
+            .without_secrets(error)
+            .with_metadata("backend", self.name.id())
+            .with_metadata("dialect", self.dialect.name())
+            .with_metadata("operation", operation);
+        self.upstream.note_failure(&error);
+        error
+    }
+
+    /// The same, about one profile.
+    pub(super) fn explain_profile(
+        &self,
+        operation: &'static str,
+        name: &ProfileName,
+        error: Error,
+    ) -> Error {
+        let about = match error.reason() {
+            Reason::ProfileNotFound
+            | Reason::ProfileInUse
+            | Reason::EtagMismatch
+            | Reason::WriteOutcomeUnknown
+            | Reason::AddonServicesImmutable
+            | Reason::RatPrivilegeConflict
+            | Reason::ServiceAlreadyAttached
+            | Reason::ServiceNotAttached => error.with_resource(name.to_string()),
+            _ => error,
+        };
+        self.explain(operation, about)
+    }
+
+    /// The backend as BackendService shows it.
+    pub(super) fn describe(&self) -> pb::Backend {
+        let health = self.upstream.health();
+        let reachability = match health.reach {
+            Reach::Untried => Reachability::Unspecified,
+            Reach::Answers => Reachability::Reachable,
+            Reach::Silent => Reachability::Unreachable,
+        };
+        let circuit_state = match health.login_paused {
+            None => CircuitState::Closed,
+            Some(true) => CircuitState::Open,
+            Some(false) => CircuitState::HalfOpen,
+        };
+        let last_error = health.last_error.map(|(error, age)| pb::BackendError {
+            reason: reason_name(error.reason()).to_owned(),
+            message: error.message().to_owned(),
+            age_seconds: i64::try_from(age.as_secs()).unwrap_or(i64::MAX),
+        });
+        pb::Backend {
+            name: self.name.to_string(),
+            dialect: self.dialect.kind().into(),
+            display_name: self.display_name.clone(),
+            capabilities: Some(self.dialect.capabilities().describe()),
+            status: Some(pb::BackendStatus {
+                reachability: reachability.into(),
+                circuit_state: circuit_state.into(),
+                last_error,
+            }),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What became of a write whose answer was lost: read back until it shows, or the deadline comes.
+
+use std::{future::Future, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::Instant;
+
+use crate::error::{Effect, Error, Kind, Reason, Result};
+
+/// How often a failure that the upstream itself reported has to be confirmed by reading back.
+const CONFIRMATIONS: u32 = 3;
+
+/// Looks for the effect of a failed write. `look` gives the result when the effect is there, `None`
+/// when it is not, and an error when it cannot tell.
+pub(super) async fn settle<T, F>(
+    failure: Error,
+    deadline: Instant,
+    mut look: impl FnMut() -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    if failure.effect() == Effect::None {
+        return Err(failure);
+    }
+    let mut pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(3))
+        .with_jitter()
+        .without_max_times()
+        .build();
+    let mut absent = 0;
+    loop {
+        match tokio::time::timeout_at(deadline, look()).await {
+            Ok(Ok(Some(found))) => {
+                tracing::info!(target: "gateway", %failure, "a write with a lost answer took effect");
+                return Ok(found);
+            }
+            Ok(Ok(None)) => absent += 1,
+            Ok(Err(error)) => {
+                tracing::debug!(target: "gateway", %error, "could not read back a write");
+            }
+            Err(_) => return Err(unknown(&failure)),
+        }
+        if failure.effect() == Effect::Unconfirmed && absent >= CONFIRMATIONS {
+            return Err(failure.with_effect(Effect::None));
+        }
+        let pause = pauses.next().unwrap_or(Duration::from_secs(3));
+        if Instant::now() + pause >= deadline {
+            return Err(unknown(&failure));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The error for a write of which nothing is known.
+pub(super) fn unknown(failure: &Error) -> Error {
+    let message = format!(
+        "the write may or may not have taken effect, read before writing again: {}",
+        failure.message()
+    );
+    let kind = if failure.kind() == Kind::DeadlineExceeded {
+        Kind::DeadlineExceeded
+    } else {
+        Kind::Unknown
+    };
+    let mut error = Error::new(Reason::WriteOutcomeUnknown, message)
+        .with_kind(kind)
+        .with_effect(Effect::Unknown);
+    if let Some(facts) = failure.upstream() {
+        error = error.with_upstream(facts.clone());
+    }
+    match failure.internal() {
+        Some(detail) => error.with_internal(detail),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(effect: Effect) -> Error {
+        Error::new(Reason::UpstreamInternal, "failed").with_effect(effect)
+    }
+
+    async fn settled(effect: Effect, answers: &[Option<bool>]) -> (Result<()>, usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut looks = 0;
+        let result = settle(failure(effect), deadline, || {
+            let answer = answers.get(looks).or(answers.last()).copied().flatten();
+            looks += 1;
+            async move {
+                match answer {
+                    Some(there) => Ok(there.then_some(())),
+                    None => Err(Error::new(Reason::UpstreamUnavailable, "down")),
+                }
+            }
+        })
+        .await;
+        (result, looks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_definite_failure_is_not_looked_into() {
+        let (result, looks) = settled(Effect::None, &[Some(true)]).await;
+        assert_eq!((result.unwrap_err().reason(), looks), (Reason::UpstreamInternal, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_effect_is_found() {
+        let answers = [Some(false), Some(false), Some(false), None, Some(true)];
+        assert!(settled(Effect::Unknown, &answers).await.0.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reported_failure_is_confirmed_then_definite() {
+        let (result, looks) = settled(Effect::Unconfirmed, &[None, Some(false)]).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.reason(), looks), (Reason::UpstreamInternal, 4));
+        assert!(settled(Effect::Unconfirmed, &[Some(false), Some(true)]).await.0.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_shows_stays_unknown() {
+        for answers in [[Some(false)], [None]] {
+            let (result, looks) = settled(Effect::Unknown, &answers).await;
+            let error = result.unwrap_err();
+            assert_eq!(
+                (error.reason(), error.kind()),
+                (Reason::WriteOutcomeUnknown, Kind::Unknown)
+            );
+            assert!(looks > 5);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Writes: check, send, settle, read back.
+//!
+//! A write runs in a task of its own, so that a caller who leaves does not leave it half done; the
+//! task ends with the call's deadline at the latest.
+
+use std::{collections::HashSet, future::Future, sync::Arc};
+
+use crate::{
+    dialect::{Change, Item},
+    error::{Error, Reason, Result},
+    gateway::{Backend, Call, Gateway, settle::settle},
+    model::{
+        capability::Method,
+        check,
+        mask::Update,
+        name::{BackendName, ProfileName},
+        violation::Violations,
+    },
+    pb::{
+        AttachServiceRequest, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
+        Profile, Service, UpdateProfileRequest,
+    },
+};
+
+impl Gateway {
+    /// Creates a profile.
+    pub async fn create_profile(
+        &self,
+        call: &Call,
+        request: CreateProfileRequest,
+    ) -> Result<Profile> {
+        const OPERATION: &str = Method::CreateProfile.name();
+        let parent = BackendName::parse("parent", &request.parent)?;
+        let backend = Arc::clone(self.backend(call, &parent, OPERATION)?);
+        backend.require(Method::CreateProfile)?;
+        let mut violations = Violations::default();
+        check::request_id(&request.request_id, &mut violations);
+        let profile = match request.profile {
+            Some(profile) => check_new(&backend, profile, &mut violations)?,
+            None => {
+                violations.add("profile", "is required");
+                Profile::default()
+            }
+        };
+        violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
+
+        let (call, validate_only) = (call.clone(), request.validate_only);
+        self.detached(async move {
+            let create = create(&backend, &call, profile, validate_only).await;
+            create.map_err(|error| backend.explain(OPERATION, error))
+        })
+        .await
+    }
+
+    /// Changes a profile.
+    pub async fn update_profile(
+        &self,
+        call: &Call,
+        request: UpdateProfileRequest,
+    ) -> Result<Profile> {
+        const OPERATION: &str = Method::UpdateProfile.name();
+        let Some(profile) = request.profile else {
+            let mut violations = Violations::default();
+            violations.add("profile", "is required, with its name");
+            violations.into_result()?;
+            return Err(Error::new(Reason::ValidationFailed, "profile is required"));
+        };
+        let name = ProfileName::parse("profile.name", &profile.name)?;
+        let backend = Arc::clone(self.backend(call, name.backend(), OPERATION)?);
+        backend.require(Method::UpdateProfile)?;
+        backend.require_id(OPERATION, &name)?;
+        let explained = {
+            let (backend, name) = (Arc::clone(&backend), name.clone());
+            move |error| backend.explain_profile(OPERATION, &name, error)
+        };
+        let dialect = backend.dialect();
+        let mut violations = Violations::default();
+        check::request_id(&request.request_id, &mut violations);
+        let mask = request.update_mask.as_ref();
+        let capabilities = dialect.capabilities();
+        let update = Update::parse(mask, &profile, capabilities, dialect.name(), &mut violations)?;
+        check::values(&profile, &mut violations)?;
+        dialect.check_fields(&profile, &|field| update.touches(field), &mut violations);
+        violations.into_result().map_err(&explained)?;
+
+        let (call, validate_only) = (call.clone(), request.validate_only);
+        self.detached(async move {
+            let work = Work { backend: &backend, call: &call, name: &name };
+            work.update(&update, &profile, validate_only).await.map_err(explained)
+        })
+        .await
+    }
+
+    /// Deletes a profile.
+    pub async fn delete_profile(&self, call: &Call, request: DeleteProfileRequest) -> Result<()> {
+        const OPERATION: &str = Method::DeleteProfile.name();
+        let name = ProfileName::parse("name", &request.name)?;
+        let backend = Arc::clone(self.backend(call, name.backend(), OPERATION)?);
+        backend.require(Method::DeleteProfile)?;
+        let mut violations = Violations::default();
+        check::request_id(&request.request_id, &mut violations);
+        violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
+        let missing_is_fine = |error: Error| match error.reason() {
+            Reason::ProfileNotFound if request.allow_missing => Ok(()),
+            _ => Err(error),
+        };
+        if let Err(error) = backend.require_id(OPERATION, &name) {
+            return missing_is_fine(error);
+        }
+        let (call, etag, validate_only) = (call.clone(), request.etag, request.validate_only);
+        self.detached(async move {
+            let work = Work { backend: &backend, call: &call, name: &name };
+            let delete = work.delete(&etag, validate_only).await;
+            delete.map_err(|error| backend.explain_profile(OPERATION, &name, error))
+        })
+        .await
+        .or_else(missing_is_fine)
+    }
+
+    /// Adds a service to a profile.
+    pub async fn attach_service(
+        &self,
+        call: &Call,
+        request: AttachServiceRequest,
+    ) -> Result<Profile> {
+        let AttachServiceRequest { name, service, request_id } = request;
+        self.change_service(call, Method::AttachService, (&name, service, &request_id)).await
+    }
+
+    /// Takes a service from a profile.
+    pub async fn detach_service(
+        &self,
+        call: &Call,
+        request: DetachServiceRequest,
+    ) -> Result<Profile> {
+        let DetachServiceRequest { name, service, request_id } = request;
+        self.change_service(call, Method::DetachService, (&name, service, &request_id)).await
+    }
+
+    async fn change_service(
+        &self,
+        call: &Call,
+        method: Method,
+        (name, service, request_id): (&str, Option<Service>, &str),
+    ) -> Result<Profile> {
+        let operation = method.name();
+        let name = ProfileName::parse("name", name)?;
+        let backend = Arc::clone(self.backend(call, name.backend(), operation)?);
+        backend.require(method)?;
+        backend.require_id(operation, &name)?;
+        let mut violations = Violations::default();
+        check::request_id(request_id, &mut violations);
+        check::service("service", service.as_ref(), &mut violations);
+        violations.into_result().map_err(|error| backend.explain(operation, error))?;
+        let (call, service) = (call.clone(), service.unwrap_or_default());
+        self.detached(async move {
+            let work = Work { backend: &backend, call: &call, name: &name };
+            let change = work.change_service(method, &service).await;
+            change.map_err(|error| backend.explain_profile(operation, &name, error))
+        })
+        .await
+    }
+
+    /// Runs a write in a tracked task of its own.
+    async fn detached<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.writes.spawn(write).await.unwrap_or_else(|error| {
+            Err(Error::new(Reason::GatewayInternal, "the write ended in a fault of the gateway")
+                .with_internal(error))
+        })
+    }
+}
+
+/// Checks a profile to create, and gives it without what only the gateway sets.
+fn check_new(backend: &Backend, profile: Profile, violations: &mut Violations) -> Result<Profile> {
+    let dialect = backend.dialect();
+    let profile = Profile {
+        name: String::new(),
+        dialect: 0,
+        endpoint_count: None,
+        etag: String::new(),
+        unmapped: None,
+        ..profile
+    };
+    check::create(&profile, dialect.capabilities(), dialect.name(), violations)?;
+    dialect.check_fields(&profile, &|_| true, violations);
+    dialect.check_whole(&profile, None, violations)?;
+    Ok(profile)
+}
+
+async fn create(
+    backend: &Backend,
+    call: &Call,
+    profile: Profile,
+    validate_only: bool,
+) -> Result<Profile> {
+    let (dialect, session) = (backend.dialect(), backend.session(call));
+    let named_alike = async || -> Result<Vec<Item>> {
+        let items = dialect.list(&session).await?;
+        Ok(items.into_iter().filter(|i| i.profile.display_name == profile.display_name).collect())
+    };
+    // Whose name it was before: should the answer get lost, those are surely not ours.
+    let before = named_alike().await;
+    if validate_only {
+        if !before?.is_empty() {
+            return Err(Error::new(
+                Reason::ProfileAlreadyExists,
+                "another profile of the account has this display name",
+            ));
+        }
+        let preview = backend.present(Item { id: String::new(), profile });
+        return Ok(Profile { name: String::new(), ..preview });
+    }
+    let before: Option<HashSet<String>> =
+        before.ok().map(|items| items.into_iter().map(|item| item.id).collect());
+
+    let item = match dialect.create(&backend.write_session(call), &profile).await {
+        // The write is done, whatever reading it says.
+        Ok(id) => dialect.get(&session, &id).await.unwrap_or(Item { id, profile }),
+        Err(failure) => {
+            let look = || async {
+                let before = before.as_ref().ok_or_else(|| {
+                    Error::new(Reason::UpstreamUnavailable, "not known what was there before")
+                })?;
+                let found = named_alike().await?;
+                Ok(found.into_iter().find(|item| {
+                    !before.contains(&item.id) && dialect.is_created(&profile, &item.profile)
+                }))
+            };
+            settle(failure, call.deadline, look).await?
+        }
+    };
+    Ok(backend.present(item))
+}
+
+/// A write on one profile.
+struct Work<'a> {
+    backend: &'a Backend,
+    call: &'a Call,
+    name: &'a ProfileName,
+}
+
+impl Work<'_> {
+    async fn read(&self) -> Result<Profile> {
+        let session = self.backend.session(self.call);
+        let item = self.backend.dialect().get(&session, self.name.id()).await?;
+        Ok(self.backend.present(item))
+    }
+
+    /// The profile, unless it is not the one that the caller has seen.
+    async fn read_matching(&self, etag: &str) -> Result<Profile> {
+        let current = self.read().await?;
+        if etag.is_empty() || etag == current.etag {
+            return Ok(current);
+        }
+        Err(Error::new(
+            Reason::EtagMismatch,
+            "the profile has changed since this etag was read; read it again and decide anew",
+        )
+        .with_metadata("current_etag", current.etag))
+    }
+
+    async fn update(
+        &self,
+        update: &Update,
+        request: &Profile,
+        validate_only: bool,
+    ) -> Result<Profile> {
+        let current = self.read_matching(&request.etag).await?;
+        let dialect = self.backend.dialect();
+        let mut violations = Violations::default();
+        let desired = update.apply(&current, request, dialect.capabilities(), &mut violations)?;
+        dialect.check_whole(&desired, Some(&current), &mut violations)?;
+        violations.into_result()?;
+        if validate_only {
+            return Ok(self.presented(desired));
+        }
+        self.change(&current, desired).await
+    }
+
+    async fn change_service(&self, method: Method, service: &Service) -> Result<Profile> {
+        let current = self.read().await?;
+        let (dialect, session) = (self.backend.dialect(), self.backend.session(self.call));
+        let desired = match method {
+            Method::DetachService => dialect.detach(&session, &current, service).await?,
+            _ => dialect.attach(&session, &current, service).await?,
+        };
+        let mut violations = Violations::default();
+        dialect.check_whole(&desired, Some(&current), &mut violations)?;
+        violations.into_result()?;
+        self.change(&current, desired).await
+    }
+
+    /// Sends a checked change, and gives the profile as the upstream has it then.
+    async fn change(&self, current: &Profile, desired: Profile) -> Result<Profile> {
+        let dialect = self.backend.dialect();
+        let change = Change { id: self.name.id(), current, desired: &desired };
+        match dialect.update(&self.backend.write_session(self.call), change).await {
+            // The write is done, whatever reading it says.
+            Ok(()) => Ok(self.read().await.unwrap_or_else(|_| self.presented(desired.clone()))),
+            Err(failure) => {
+                let look = || async {
+                    let found = self.read().await?;
+                    Ok(dialect.is_applied(change, &found).then_some(found))
+                };
+                settle(failure, self.call.deadline, look).await
+            }
+        }
+    }
+
+    async fn delete(&self, etag: &str, validate_only: bool) -> Result<()> {
+        if validate_only || !etag.is_empty() {
+            self.read_matching(etag).await?;
+        }
+        if validate_only {
+            return Ok(());
+        }
+        let dialect = self.backend.dialect();
+        match dialect.delete(&self.backend.write_session(self.call), self.name.id()).await {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                let look = || async {
+                    match self.read().await {
+                        Ok(_) => Ok(None),
+                        Err(error) if error.reason() == Reason::ProfileNotFound => Ok(Some(())),
+                        Err(error) => Err(error),
+                    }
+                };
+                settle(failure, self.call.deadline, look).await
+            }
+        }
+    }
+
+    fn presented(&self, profile: Profile) -> Profile {
+        self.backend.present(Item { id: self.name.id().to_owned(), profile })
+    }
+}

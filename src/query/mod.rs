@@ -1,0 +1,3 @@
+//! What callers may ask of lists. No IO.
+
+pub mod page;

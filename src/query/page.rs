@@ -1,0 +1,192 @@
+//! Pages over a whole list (AIP-158): the upstreams page nothing, so the gateway does.
+//!
+//! A token holds the position of the last item seen and nothing else. It is sealed with a key, together
+//! with the query that it belongs to, so that it can neither be changed nor be used for another query.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::{
+    error::{Error, Reason, Result},
+    model::violation::Violations,
+};
+
+/// Page size when none is asked for.
+pub const DEFAULT_PAGE_SIZE: usize = 50;
+/// Largest page.
+pub const MAX_PAGE_SIZE: usize = 1000;
+/// Bytes of the seal.
+const SEAL_BYTES: usize = 16;
+/// A token holds a resource name's position; a longer text is none.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+/// The parts of a request that a token belongs to. Page size and read mask may change between pages.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// `parent` as it was written.
+    pub parent: &'a str,
+    /// Whether failing backends are left out.
+    pub partial: bool,
+}
+
+/// Makes and opens tokens.
+pub struct PageTokens {
+    key: [u8; 32],
+}
+
+/// Which part of a list to give.
+#[derive(Debug)]
+pub struct Page {
+    size: usize,
+    after: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Cut<T> {
+    /// The items of the page.
+    pub items: Vec<T>,
+    /// Position of its last item, when more follow.
+    pub last: Option<String>,
+}
+
+impl PageTokens {
+    /// Tokens sealed with this key. Processes that share it understand each other's tokens.
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        Self { key }
+    }
+
+    /// What `page_size` and `page_token` of a request ask for.
+    pub fn open(&self, query: &Query<'_>, page_size: i32, token: &str) -> Result<Page> {
+        let mut violations = Violations::default();
+        let size = match usize::try_from(page_size) {
+            Ok(0) => DEFAULT_PAGE_SIZE,
+            Ok(size) => size.min(MAX_PAGE_SIZE),
+            Err(_) => {
+                violations.add("page_size", "must not be negative");
+                0
+            }
+        };
+        let after = match token {
+            "" => None,
+            token => {
+                let position = self.position(query, token);
+                if position.is_none() {
+                    violations.add(
+                        "page_token",
+                        "is not a next_page_token of this same query; start again without it",
+                    );
+                }
+                position
+            }
+        };
+        violations.into_result()?;
+        Ok(Page { size, after })
+    }
+
+    /// The token for the page after `position`.
+    #[must_use]
+    pub fn seal(&self, query: &Query<'_>, position: &str) -> String {
+        let mut token = Vec::with_capacity(SEAL_BYTES + position.len());
+        if let Ok(mac) = self.mac(query, position.as_bytes()) {
+            token.extend(mac.finalize().into_bytes().iter().take(SEAL_BYTES));
+        }
+        token.extend_from_slice(position.as_bytes());
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    fn position(&self, query: &Query<'_>, token: &str) -> Option<String> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        let token = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (seal, position) = token.split_at_checked(SEAL_BYTES)?;
+        // In constant time, so that a seal cannot be found byte by byte.
+        self.mac(query, position).ok()?.verify_truncated_left(seal).ok()?;
+        String::from_utf8(position.to_vec()).ok()
+    }
+
+    fn mac(&self, query: &Query<'_>, position: &[u8]) -> Result<Hmac<Sha256>> {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key)
+            .map_err(|e| Error::new(Reason::GatewayInternal, "no page token").with_internal(e))?;
+        for part in [query.parent.as_bytes(), &[u8::from(query.partial)], position] {
+            // With its length before it, no part can pass for another.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        Ok(mac)
+    }
+}
+
+impl Page {
+    /// Cuts the page out of a whole list that is ordered by `position`.
+    #[must_use]
+    pub fn cut<T>(&self, list: Vec<T>, position: impl Fn(&T) -> String) -> Cut<T> {
+        let start = match &self.after {
+            Some(after) => list.partition_point(|item| position(item) <= *after),
+            None => 0,
+        };
+        let more = list.len().saturating_sub(start) > self.size;
+        let items: Vec<T> = list.into_iter().skip(start).take(self.size).collect();
+        let last = items.last().filter(|_| more).map(position);
+        Cut { items, last }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUERY: Query<'static> = Query { parent: "backends/a", partial: false };
+
+    #[test]
+    fn pages_cover_the_list_once() {
+        let tokens = PageTokens::new([7; 32]);
+        let list: Vec<String> = (0..25).map(|n| format!("{n:03}")).collect();
+        let (mut seen, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = tokens.open(&QUERY, 10, &token).unwrap();
+            let cut = page.cut(list.clone(), Clone::clone);
+            seen.extend(cut.items);
+            match cut.last {
+                Some(last) => token = tokens.seal(&QUERY, &last),
+                None => break,
+            }
+        }
+        assert_eq!(seen, list);
+    }
+
+    #[test]
+    fn a_token_survives_a_removed_item() {
+        let tokens = PageTokens::new([7; 32]);
+        let token = tokens.seal(&QUERY, "b");
+        let page = tokens.open(&QUERY, 10, &token).unwrap();
+        assert_eq!(page.cut(vec!["a", "c", "d"], |s| (*s).to_owned()).items, ["c", "d"]);
+    }
+
+    #[test]
+    fn foreign_tokens_are_refused() {
+        let tokens = PageTokens::new([7; 32]);
+        let good = tokens.seal(&QUERY, "position");
+        let mut changed = URL_SAFE_NO_PAD.decode(&good).unwrap();
+        *changed.last_mut().unwrap() ^= 1;
+        let other_query = tokens.seal(&Query { parent: "backends/b", ..QUERY }, "position");
+        let other_key = PageTokens::new([8; 32]).seal(&QUERY, "position");
+        let long = "A".repeat(100_000);
+        let changed = URL_SAFE_NO_PAD.encode(changed);
+        for bad in [&changed, &other_query, &other_key, &long, "!", "AAAA", &good[..10]] {
+            let error = tokens.open(&QUERY, 0, bad).unwrap_err();
+            assert_eq!(error.violations()[0].field, "page_token", "{bad:.40}");
+        }
+        assert!(tokens.open(&QUERY, -1, "").is_err());
+    }
+
+    #[test]
+    fn sizes_have_a_default_and_a_ceiling() {
+        let tokens = PageTokens::new([7; 32]);
+        let size = |asked| tokens.open(&QUERY, asked, "").unwrap().size;
+        assert_eq!((size(0), size(7), size(5000)), (50, 7, 1000));
+    }
+}
