@@ -174,13 +174,15 @@ impl Dialect for BicsSft {
     async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<String> {
         let reply = port.send(encode::create(profile)).await?;
         match fault::check(fault::Operation::Create, &reply)? {
-            fault::Answer::Success(envelope) => decode::created_id(&envelope).ok_or_else(|| {
-                Error::new(
-                    Reason::UpstreamContractViolation,
-                    "the upstream said that it created the profile, but not under which id",
-                )
-                .with_effect(Effect::Unknown)
-            }),
+            fault::Answer::Success(envelope) => {
+                decode::created_id(&envelope).filter(|id| self.accepts_id(id)).ok_or_else(|| {
+                    Error::new(
+                        Reason::UpstreamContractViolation,
+                        "the upstream said that it created the profile, but not under which id",
+                    )
+                    .with_effect(Effect::Unknown)
+                })
+            }
             fault::Answer::NoData => Err(fault::no_data_for_a_write()),
         }
     }

@@ -1,0 +1,118 @@
+//! Where a value came from, and the list of everything that is wrong.
+//!
+//! Does not decide what is wrong, and holds no value that was configured except what a caller put into the message.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A hostile file of a mebibyte can hold a hundred thousand mistakes; nobody reads past the first screens.
+const MAX_SHOWN: usize = 100;
+
+/// Longest part of a foreign text (a key, a file name, a value) that a message repeats, in characters.
+const MAX_ECHO: usize = 120;
+
+/// Everything that is wrong with the configuration, one line each, sorted by line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// The errors in the order in which they are displayed; never empty.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// One mistake: where it stands and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {message}")]
+pub struct ConfigError {
+    /// `gateway.toml:12`, `gateway.toml`, or the name of an environment variable.
+    pub origin: String,
+    /// Lower case, without full stop, on one line, never with the value of a secret.
+    pub message: String,
+}
+
+/// Where a value was written. The order is the order of the report: the file by line, then the environment.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// A line of the file counted from 1; 0 is the file as a whole.
+    File { name: Arc<str>, line: usize },
+    /// The variable's name.
+    Env(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { name, line: 0 } => f.write_str(&printable(name)),
+            Self::File { name, line } => write!(f, "{}:{line}", printable(name)),
+            Self::Env(name) => f.write_str(&printable(name)),
+        }
+    }
+}
+
+/// The collector that every check writes to.
+#[derive(Default)]
+pub(super) struct Errors(Vec<(Origin, String)>);
+
+impl Errors {
+    pub(super) fn push(&mut self, origin: &Origin, message: impl Into<String>) {
+        self.0.push((origin.clone(), message.into()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn into_public(mut self) -> ConfigErrors {
+        // Stable, so that mistakes of one line stay in the order in which they were found.
+        self.0.sort_by(|a, b| a.0.cmp(&b.0));
+        let left_out = self.0.len().saturating_sub(MAX_SHOWN);
+        self.0.truncate(MAX_SHOWN);
+        let mut errors: Vec<ConfigError> = self
+            .0
+            .into_iter()
+            .map(|(origin, message)| ConfigError { origin: origin.to_string(), message })
+            .collect();
+        if left_out > 0 {
+            errors.push(ConfigError {
+                origin: "configuration".to_owned(),
+                message: format!("{left_out} more errors are not shown"),
+            });
+        }
+        ConfigErrors(errors)
+    }
+}
+
+/// Foreign text made fit for one line of a terminal: no control characters, and not endless.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown: String =
+        text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(MAX_ECHO).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// [`printable`] in backticks. Only for what cannot be a secret: keys, names, values of known plain keys.
+pub(super) fn quoted(text: &str) -> String {
+    format!("`{}`", printable(text))
+}

@@ -1,0 +1,129 @@
+//! The environment laid over the file: `PROFILE_GATEWAY__SECTION__KEY` sets `key` in `[section]`.
+//!
+//! Only places values in the tree. Whether a key exists and what it may hold is checked afterwards, with the variable
+//! as the origin.
+
+use std::collections::BTreeMap;
+
+use super::error::{Errors, Origin, quoted};
+use super::raw::{Node, Table, Value};
+use super::section::SECTIONS;
+use super::suggest;
+
+const PREFIX: &str = "PROFILE_GATEWAY__";
+
+const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
+    PROFILE_GATEWAY__SERVER__KEY or PROFILE_GATEWAY__BACKENDS__NAME__KEY \
+    (for a secret also …__KEY__ENV or …__KEY__FILE)";
+
+/// Overlays every variable of the prefix.
+pub(super) fn apply(root: &mut Table, env: &[(String, String)], errors: &mut Errors) {
+    // In the order of names, so that what is reported, and a backend's origin, do not depend on the system's order.
+    let mut variables: Vec<(&str, &str, &str)> = env
+        .iter()
+        .filter_map(|(name, value)| {
+            Some((name.as_str(), name.strip_prefix(PREFIX)?, value.as_str()))
+        })
+        .collect();
+    variables.sort_unstable();
+    let mut placed = BTreeMap::new();
+    for (name, rest, value) in &variables {
+        let origin = Origin::Env((*name).to_owned());
+        match target(rest, root) {
+            Ok(target) => {
+                if let Some(other) = placed.insert(target.path.clone(), *name) {
+                    let message = format!("sets the same as {}, keep one of them", quoted(other));
+                    errors.push(&origin, message);
+                } else {
+                    place(root, target, value, &origin, errors);
+                }
+            }
+            Err(message) => errors.push(&origin, message),
+        }
+    }
+}
+
+/// Where a variable's value goes.
+struct Target {
+    /// Section, backend and key; one to three segments.
+    path: Vec<String>,
+    /// `env` or `file` if the value is not the secret but says where it is.
+    reference: Option<String>,
+}
+
+fn target(rest: &str, root: &Table) -> Result<Target, String> {
+    let rest = rest.to_lowercase();
+    let segments: Vec<&str> = rest.split("__").collect();
+    let at = |path: &[&str], reference: Option<&str>| Target {
+        path: path.iter().map(|segment| (*segment).to_owned()).collect(),
+        reference: reference.map(str::to_owned),
+    };
+    match segments.as_slice() {
+        segments if segments.iter().any(|segment| segment.is_empty()) => Err(FORM.to_owned()),
+        [section] if SECTIONS.contains(section) => Err(FORM.to_owned()),
+        [key] => Ok(at(&[key], None)),
+        [section @ ("log" | "server"), key] => Ok(at(&[section, key], None)),
+        ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
+        ["backends", name, key, how @ ("env" | "file")] => {
+            Ok(at(&["backends", &backend_name(name, root), key], Some(how)))
+        }
+        [section, ..] if !SECTIONS.contains(section) => {
+            let hint = suggest::closest(section, SECTIONS).map_or_else(
+                || format!("expected {}", SECTIONS.join(", ")),
+                |known| format!("did you mean {}?", quoted(known)),
+            );
+            Err(format!("unknown section {}, {hint}", quoted(section)))
+        }
+        _ => Err(FORM.to_owned()),
+    }
+}
+
+/// Variables cannot hold a hyphen everywhere, so `_` stands for it: in the name of a backend there is no `_`.
+fn backend_name(segment: &str, root: &Table) -> String {
+    let plain = |name: &str| name.to_lowercase().replace('-', "_");
+    let existing = match root.get("backends") {
+        Some(Node { value: Value::Table(backends), .. }) => {
+            backends.keys().find(|name| plain(name) == plain(segment))
+        }
+        _ => None,
+    };
+    existing.cloned().unwrap_or_else(|| segment.replace('_', "-"))
+}
+
+fn place(root: &mut Table, target: Target, value: &str, origin: &Origin, errors: &mut Errors) {
+    let text = Value::Text(value.to_owned());
+    let value = match target.reference {
+        None => text,
+        Some(how) => {
+            let node = Node { origin: origin.clone(), value: text };
+            Value::Table(Table::from([(how, node)]))
+        }
+    };
+    set(root, &target.path, Node { origin: origin.clone(), value }, errors);
+}
+
+/// Puts `node` at `path`. Tables on the way are made; what stands there and is no table is reported and replaced.
+fn set(table: &mut Table, path: &[String], node: Node, errors: &mut Errors) {
+    match path {
+        [] => {}
+        [key] => {
+            table.insert(key.clone(), node);
+        }
+        [section, rest @ ..] => {
+            let entry = table.entry(section.clone()).or_insert_with(|| Node {
+                origin: node.origin.clone(),
+                value: Value::Table(Table::new()),
+            });
+            if let Value::Table(inner) = &mut entry.value {
+                set(inner, rest, node, errors);
+                return;
+            }
+            let kind = entry.value.kind();
+            errors
+                .push(&entry.origin, format!("{} must be a section, got {kind}", quoted(section)));
+            let mut inner = Table::new();
+            set(&mut inner, rest, node, errors);
+            entry.value = Value::Table(inner);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The configuration as written: a tree of values that remember where they came from.
+//!
+//! Knows TOML and the environment overlay, but no key's meaning and no type beyond "text, integer, table, other".
+//! Nothing here derives `Debug`, because the tree holds secrets in the clear.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Source;
+use super::error::{Errors, Origin, printable};
+use super::overlay;
+
+/// A configuration of hundreds of backends is a tenth of this.
+const MAX_FILE_BYTES: usize = 1024 * 1024;
+
+/// Root, section, backend, key, secret reference. Deeper tables are wrong whatever they hold, so they are not kept.
+const MAX_DEPTH: usize = 4;
+
+/// File and environment in one tree.
+pub(super) struct Raw {
+    pub(super) root: Table,
+    /// Where the whole stands, for errors that belong to no line.
+    pub(super) origin: Origin,
+    /// Whether there is a file. Variables alone may move the ports of a program that has no backends yet.
+    pub(super) from_file: bool,
+}
+
+pub(super) type Table = BTreeMap<String, Node>;
+
+/// A value and where it was written.
+pub(super) struct Node {
+    pub(super) origin: Origin,
+    pub(super) value: Value,
+}
+
+/// As much of TOML's types as the configuration uses.
+pub(super) enum Value {
+    Text(String),
+    /// `None` is a number beyond 128 bits.
+    Integer(Option<i128>),
+    Table(Table),
+    /// Anything else, by the name of its type.
+    Other(&'static str),
+}
+
+impl Value {
+    /// The type with its article, for "must be …, got …".
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Table(_) => "a table",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+impl Raw {
+    /// `None` if the file cannot be used at all; the reason is in `errors`.
+    pub(super) fn read(
+        source: Option<Source<'_>>,
+        env: &[(String, String)],
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        let (mut root, origin) = match source {
+            Some(source) => {
+                let name: Arc<str> = source.file_name.into();
+                let root = parse(source.text, &name, errors)?;
+                (root, Origin::File { name, line: 0 })
+            }
+            None => (Table::new(), Origin::Env("environment".to_owned())),
+        };
+        overlay::apply(&mut root, env, errors);
+        Some(Self { root, origin, from_file: source.is_some() })
+    }
+}
+
+fn parse(text: &str, name: &Arc<str>, errors: &mut Errors) -> Option<Table> {
+    let at = |line| Origin::File { name: Arc::clone(name), line };
+    if text.len() > MAX_FILE_BYTES {
+        let message =
+            format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
+        errors.push(&at(0), message);
+        return None;
+    }
+    let lines = Lines::new(text);
+    // The recovering parser, although only its first error is used: the other one drops a half-read tree on its own,
+    // by recursion, and dotted keys within inline tables nest deep enough to overflow the stack that way.
+    let (document, mistakes) = DeTable::parse_recoverable(text);
+    let document = document.into_inner();
+    if let Some(mistake) = mistakes.first() {
+        take_apart(document.into_iter().map(|(_, value)| value.into_inner()).collect());
+        let (line, column) = lines.position(text, mistake.span().map_or(0, |span| span.start));
+        // Only the message: the error's own Display repeats the source line, which may hold a secret.
+        let message = printable(mistake.message());
+        errors.push(&at(line), format!("not valid TOML at column {column}: {message}"));
+        return None;
+    }
+    Some(table(document, 0, &|offset| at(lines.line(offset))))
+}
+
+/// A key's own line stands for the whole entry: for a section that is its header.
+fn table(table: DeTable<'_>, depth: usize, at: &dyn Fn(usize) -> Origin) -> Table {
+    table
+        .into_iter()
+        .map(|(key, value)| {
+            let origin = at(key.span().start);
+            let value = self::value(value, depth + 1, at);
+            (key.into_inner().into_owned(), Node { origin, value })
+        })
+        .collect()
+}
+
+fn value(value: Spanned<DeValue<'_>>, depth: usize, at: &dyn Fn(usize) -> Origin) -> Value {
+    match value.into_inner() {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => {
+            Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
+        }
+        DeValue::Table(inner) if depth <= MAX_DEPTH => Value::Table(table(inner, depth, at)),
+        DeValue::Float(_) => Value::Other("a float"),
+        DeValue::Boolean(_) => Value::Other("a boolean"),
+        DeValue::Datetime(_) => Value::Other("a date"),
+        deep @ DeValue::Table(_) => {
+            take_apart(vec![deep]);
+            Value::Other("a table")
+        }
+        deep @ DeValue::Array(_) => {
+            take_apart(vec![deep]);
+            Value::Other("an array")
+        }
+    }
+}
+
+/// Drops values level by level instead of by recursion, so that no depth can exhaust the stack.
+fn take_apart(mut values: Vec<DeValue<'_>>) {
+    while let Some(value) = values.pop() {
+        match value {
+            DeValue::Table(table) => {
+                values.extend(table.into_iter().map(|(_, value)| value.into_inner()));
+            }
+            DeValue::Array(array) => {
+                values.extend(array.into_iter().map(Spanned::into_inner));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Byte offsets to line numbers, without counting from the top for every key.
+struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    fn new(text: &str) -> Self {
+        let after_newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self {
+            starts: std::iter::once(0).chain(after_newlines.map(|(index, _)| index + 1)).collect(),
+        }
+    }
+
+    /// From 1.
+    fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
+    }
+
+    /// Line and column, both from 1, the column in characters.
+    fn position(&self, text: &str, offset: usize) -> (usize, usize) {
+        let line = self.line(offset);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let before = text.get(start..offset).map_or(0, |before| before.chars().count());
+        (line, before + 1)
+    }
+}

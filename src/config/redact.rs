@@ -1,0 +1,69 @@
+//! The configuration as it may be shown: on `/config` and by `check`.
+//!
+//! Has the shape of the file, with defaults filled in, so that it can be compared with it.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::types::{Backend, Config, OptionValue, Server};
+
+const REDACTED: &str = "[redacted]";
+
+impl Config {
+    /// Every value in force; secrets are `[redacted]`, durations are text with a unit, sizes are bytes.
+    pub fn redacted(&self) -> Value {
+        let backends: Map<String, Value> =
+            self.backends.iter().map(|(name, each)| (name.clone(), backend(each))).collect();
+        json!({
+            "listen": self.listen.to_string(),
+            "admin_listen": self.admin_listen.to_string(),
+            "log": { "format": self.log.format.as_str(), "level": self.log.level },
+            "server": server(&self.server),
+            "backends": backends,
+            "warnings": self.warnings,
+        })
+    }
+}
+
+fn server(server: &Server) -> Value {
+    json!({
+        "default_timeout": duration(server.default_timeout),
+        "max_timeout": duration(server.max_timeout),
+        "max_request_bytes": server.max_request_bytes,
+        "max_response_bytes": server.max_response_bytes,
+        "max_concurrent_calls": server.max_concurrent_calls,
+        "max_connections": server.max_connections,
+        "max_connection_age": server.max_connection_age.map_or_else(|| "off".to_owned(), duration),
+        "max_connection_age_grace": duration(server.max_connection_age_grace),
+        "drain_grace": duration(server.drain_grace),
+        "drain_timeout": duration(server.drain_timeout),
+    })
+}
+
+fn backend(backend: &Backend) -> Value {
+    let mut shown = Map::new();
+    for (key, value) in &backend.options {
+        let value = match value {
+            OptionValue::Plain(text) => text.as_str(),
+            OptionValue::Secret(_) => REDACTED,
+        };
+        shown.insert(key.clone(), value.into());
+    }
+    // After the options, so that no dialect's key can stand in for a common one.
+    shown.extend([
+        ("display_name".to_owned(), json!(backend.display_name)),
+        ("dialect".to_owned(), json!(backend.dialect)),
+        ("base_url".to_owned(), json!(backend.base())),
+        ("connect_timeout".to_owned(), json!(duration(backend.connect_timeout))),
+        ("request_timeout".to_owned(), json!(duration(backend.request_timeout))),
+        ("max_response_bytes".to_owned(), json!(backend.max_response_bytes)),
+        ("max_concurrent_calls".to_owned(), json!(backend.max_concurrent_calls)),
+        ("origin".to_owned(), json!(backend.origin)),
+    ]);
+    Value::Object(shown)
+}
+
+fn duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}

@@ -1,0 +1,98 @@
+//! Reading a secret: a literal, `{ env = "NAME" }` or `{ file = "PATH" }`.
+//!
+//! No message of this module holds any part of a secret, nor a text that could be one put into the wrong place.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+
+use secrecy::SecretString;
+
+use super::error::quoted;
+use super::raw::{Node, Table, Value};
+use super::value::{self, Read};
+
+/// Room for a certificate chain; a larger file is a mistyped path.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+const FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"PATH\" }";
+
+/// The secret that `node` holds or points to. Relative paths are taken from the working directory.
+pub(super) fn read(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
+    match &node.value {
+        Value::Text(text) => checked(text, "the value"),
+        Value::Table(table) => reference(table, env),
+        other => Err(format!("{FORMS}, got {}", other.kind())),
+    }
+}
+
+fn reference(table: &Table, env: &[(String, String)]) -> Read<SecretString> {
+    // The keys found are not repeated: `password = { hunter2 = "" }` is a thinkable slip.
+    let mut entries = table.iter();
+    match (entries.next(), entries.next()) {
+        (Some((key, node)), None) if key == "env" => from_env(node, env),
+        (Some((key, node)), None) if key == "file" => from_file(node),
+        _ => Err(format!("{FORMS}, got a table with other keys or more than one")),
+    }
+}
+
+fn from_env(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
+    let name = value::text(node, 256).map_err(|why| format!("names no variable, `env` {why}"))?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !name.chars().all(fits) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        // Not repeated, as it is more likely the secret itself than a name.
+        return Err("names no variable, `env` must be letters, digits and `_`".to_owned());
+    }
+    let shown = quoted(name);
+    let (_, value) = env
+        .iter()
+        .find(|(key, _)| key == name)
+        .ok_or_else(|| format!("needs the environment variable {shown}, which is not set"))?;
+    checked(value, &format!("the environment variable {shown}"))
+}
+
+fn from_file(node: &Node) -> Read<SecretString> {
+    let path = value::text(node, 4096).map_err(|why| format!("names no file, `file` {why}"))?;
+    let shown = format!("the file {}", quoted(path));
+    let bytes = read_bounded(path).map_err(|why| format!("cannot be read from {shown}: {why}"))?;
+    if bytes.len() > MAX_SECRET_BYTES {
+        return Err(format!("cannot be read from {shown}: it has more than 64 KiB"));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("cannot be read from {shown}: it is not UTF-8 text"))?;
+    // Editors and `echo` end a file with a newline that is not part of the secret. Only one, for a secret may end so.
+    let text = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    checked(text, &shown)
+}
+
+/// One byte more than allowed, to tell a full file from one that is too long.
+fn read_bounded(path: &str) -> Result<Vec<u8>, String> {
+    let why = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => "it does not exist".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        kind => kind.to_string(),
+    };
+    // Before opening: opening a pipe that nobody writes to would wait for ever.
+    if !std::fs::metadata(path).map_err(why)?.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let limit = MAX_SECRET_BYTES as u64 + 1;
+    File::open(path).map_err(why)?.take(limit).read_to_end(&mut bytes).map_err(why)?;
+    Ok(bytes)
+}
+
+/// A secret goes into a header or a form, where a control character is an injection or a paste gone wrong.
+fn checked(text: &str, place: &str) -> Read<SecretString> {
+    if text.is_empty() {
+        return Err(format!("must not be empty, but {place} is"));
+    }
+    if text.len() > MAX_SECRET_BYTES {
+        return Err(format!("must not be longer than 64 KiB, but {place} is"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(format!("must not contain control characters, but {place} does"));
+    }
+    Ok(SecretString::from(text))
+}

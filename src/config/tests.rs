@@ -1,0 +1,58 @@
+//! Rules as tables: what is written, and what has to be answered.
+
+mod backends;
+mod environment;
+mod file;
+mod hostile;
+mod secrets;
+
+use super::{Config, ConfigErrors, DialectSchema, OptionSpec, Source, load};
+
+pub(super) const DIALECTS: &[DialectSchema] = &[
+    DialectSchema {
+        name: "bics-sft",
+        options: &[
+            option("username", false),
+            option("password", true),
+            option("access_token", true),
+        ],
+    },
+    DialectSchema { name: "pcc", options: &[option("tenant", false), option("password", true)] },
+];
+
+const fn option(key: &'static str, secret: bool) -> OptionSpec {
+    OptionSpec { key, secret, help: "" }
+}
+
+/// A backend without which nothing loads; seven lines shorter tests.
+pub(super) const BACKEND: &str =
+    "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"https://sft.example\"\n";
+
+pub(super) fn vars(env: &[(&str, &str)]) -> Vec<(String, String)> {
+    env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(super) fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let source = Source { file_name: "gateway.toml", text };
+    load(Some(source), &vars(env), DIALECTS)
+}
+
+/// Loads `text` followed by a sound backend.
+pub(super) fn with_backend(text: &str) -> Result<Config, ConfigErrors> {
+    read(&format!("{text}\n{BACKEND}"), &[])
+}
+
+/// Loads the sound backend followed by more of its keys, the first of which is on line 4.
+pub(super) fn in_backend(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    read(&format!("{BACKEND}{text}"), env)
+}
+
+/// The whole report, which must not repeat what `secrets` are.
+pub(super) fn report(result: Result<Config, ConfigErrors>) -> String {
+    let errors = result.expect_err("this configuration is wrong");
+    for error in errors.iter() {
+        assert!(!error.message.contains('\n'), "{error}");
+        assert!(!error.message.ends_with('.'), "{error}");
+    }
+    errors.to_string()
+}

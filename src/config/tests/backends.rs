@@ -1,0 +1,164 @@
+//! `[backends.NAME]`: names, URLs, dialects and their keys.
+
+use super::*;
+use crate::config::OptionValue;
+
+fn with_url(url: &str) -> Result<Config, ConfigErrors> {
+    read(&format!("[backends.sft]\ndialect = \"bics-sft\"\nbase_url = {url}"), &[])
+}
+
+#[test]
+fn names_are_dns_labels_that_begin_with_a_letter() {
+    let longest = format!("a{}z", "-".repeat(61));
+    for name in ["a", "a1", "sft-emea", "a--b", &longest] {
+        read(&BACKEND.replace("sft]", &format!("{name}]")), &[]).unwrap();
+    }
+    let too_long = format!("{longest}z");
+    for name in ["1a", "-a", "a-", "A", "a_b", "\"\"", "\"a.b\"", "\"é\"", &too_long] {
+        let whole = report(read(&BACKEND.replace("sft]", &format!("{name}]")), &[]));
+        assert!(whole.starts_with("gateway.toml:1: the backend name `"), "{whole}");
+        assert!(whole.contains("must be 1 to 63 lower-case letters"), "{whole}");
+    }
+}
+
+#[test]
+fn a_file_has_to_name_a_backend() {
+    let expected = "no backend is configured, at least one `[backends.NAME]` is needed";
+    assert_eq!(report(read("", &[])), format!("gateway.toml: {expected}"));
+    assert_eq!(report(read("\n[backends]", &[])), format!("gateway.toml:2: {expected}"));
+    // Without a file, variables may move the ports of a program that has no backends yet.
+    let env = vars(&[("PROFILE_GATEWAY__LISTEN", "127.0.0.1:1")]);
+    assert!(load(None, &env, DIALECTS).unwrap().backends.is_empty());
+    assert_eq!(
+        report(read("backends = 1", &[])),
+        "gateway.toml:1: `backends` must be a section, got an integer"
+    );
+    assert_eq!(
+        report(read("[backends]\nsft = 1", &[])),
+        "gateway.toml:2: `backends.sft` must be a section, got an integer"
+    );
+    let nothing = load(None, &vars(&[("HOME", "/root")]), DIALECTS).unwrap();
+    assert!(nothing.backends.is_empty());
+}
+
+#[test]
+fn what_every_backend_needs() {
+    assert_eq!(
+        report(read("\n[backends.a]", &[])),
+        "gateway.toml:2: `backends.a.dialect` is missing, one of bics-sft, pcc is needed\n\
+         gateway.toml:2: `backends.a.base_url` is missing, an http or https URL is needed"
+    );
+}
+
+#[test]
+fn base_url_rules() {
+    let wanted = "must be an http or https URL such as `https://sft.example.com`";
+    let cases = [
+        ("5", "must be a string, got an integer, "),
+        ("\"\"", "must not be empty, "),
+        ("\"sft.example\"", wanted),
+        ("\"ftp://sft.example\"", wanted),
+        ("\"https:sft.example\"", wanted),
+        ("\"https://\"", wanted),
+        ("\"https:///x\"", wanted),
+        ("\"https://a\\\\b\"", wanted),
+        ("\" https://a\"", wanted),
+        ("\"https://a b\"", wanted),
+        ("\"https://a:0\"", wanted),
+        ("\"https://a:99999\"", wanted),
+        ("\"https://[::1\"", wanted),
+        ("\"https://a\\tb\"", "must not contain control characters"),
+        ("\"https://a?\"", "must not hold a query"),
+        ("\"https://a/?x=hunter2\"", "must not hold a query"),
+        ("\"https://a/#\"", "must not hold a query"),
+        ("\"https://ops:hunter2@a\"", "must not hold a user name or password"),
+        ("\"https://ops:1/hunter2@a\"", "must not hold a user name or password"),
+        ("\"https://@a\"", "must not hold a user name or password"),
+        ("{ file = \"hunter2\" }", "must be a string, got a table"),
+    ];
+    for (url, expected) in cases {
+        let whole = report(with_url(url));
+        let prefix = format!("gateway.toml:3: `backends.sft.base_url` {expected}");
+        assert!(whole.starts_with(&prefix), "{url}: {whole}");
+        assert!(!whole.contains("hunter2"), "{url}: {whole}");
+    }
+}
+
+#[test]
+fn base_url_loses_its_trailing_slash() {
+    let cases = [
+        ("https://a", "https://a"),
+        ("HTTPS://A/", "https://a"),
+        ("https://a:8443/spcm-rest-ws/", "https://a:8443/spcm-rest-ws"),
+        ("https://[::1]:1//", "https://[::1]:1"),
+    ];
+    for (url, expected) in cases {
+        let config = with_url(&format!("{url:?}")).unwrap();
+        assert_eq!(config.backends["sft"].base(), expected);
+    }
+}
+
+#[test]
+fn plain_http_is_warned_of_unless_it_stays_on_this_machine() {
+    let cases = [
+        ("http://sft.example", 1),
+        ("http://10.0.0.1", 1),
+        ("http://localhost.example", 1),
+        ("https://sft.example", 0),
+        ("http://localhost:1", 0),
+        ("http://a.localhost", 0),
+        ("http://127.9.9.9", 0),
+        ("http://[::1]", 0),
+    ];
+    for (url, expected) in cases {
+        let config = with_url(&format!("{url:?}")).unwrap();
+        assert_eq!(config.warnings.len(), expected, "{url}");
+    }
+    let config = with_url("\"http://sft.example\"").unwrap();
+    let warning = "gateway.toml:1: backend `sft` is reached by plain http, credentials would travel unencrypted";
+    assert_eq!(config.warnings, [warning]);
+    assert_eq!(config.redacted()["warnings"][0], warning);
+}
+
+#[test]
+fn a_dialect_brings_its_own_keys() {
+    let config = in_backend("username = \"ops\"\npassword = \"hunter2\"", &[]).unwrap();
+    let options = &config.backends["sft"].options;
+    assert_eq!(options.len(), 2);
+    assert!(matches!(&options["username"], OptionValue::Plain(name) if name == "ops"));
+    assert!(matches!(&options["password"], OptionValue::Secret(_)));
+
+    let common = "every backend takes: dialect, base_url, display_name, connect_timeout, request_timeout, \
+        max_response_bytes, max_concurrent_calls";
+    let takes = format!("dialect `bics-sft` takes: username, password, access_token; {common}");
+    let cases = [
+        ("tenant = \"hunter2\"", format!("gateway.toml:4: unknown key `tenant` in `[backends.sft]`, {takes}")),
+        ("pasword = \"hunter2\"", format!("gateway.toml:4: unknown key `pasword` in `[backends.sft]`, did you mean `password`? {takes}")),
+        ("base-url = 'x'", format!("gateway.toml:4: unknown key `base-url` in `[backends.sft]`, did you mean `base_url`? {takes}")),
+        ("username = \"\"", "gateway.toml:4: `backends.sft.username` must not be empty".to_owned()),
+        ("username = { env = \"X\" }", "gateway.toml:4: `backends.sft.username` must be a string, got a table".to_owned()),
+        ("display_name = ''", "gateway.toml:4: `backends.sft.display_name` must not be empty".to_owned()),
+        ("connect_timeout = '2h'", "gateway.toml:4: `backends.sft.connect_timeout` must be between 1ms and 1h, got 2h".to_owned()),
+        ("max_concurrent_calls = []", "gateway.toml:4: `backends.sft.max_concurrent_calls` must be a whole number, got an array".to_owned()),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(report(in_backend(text, &[])), expected);
+    }
+}
+
+#[test]
+fn an_unknown_dialect_is_one_mistake() {
+    let text = "[backends.a]\ndialect = \"bics-stf\"\nbase_url = \"https://a\"\npassword = 5\ntenant = \"t\"\n";
+    assert_eq!(
+        report(read(text, &[])),
+        "gateway.toml:2: `backends.a.dialect` must be one of bics-sft, pcc, got `bics-stf`, did you mean `bics-sft`?"
+    );
+    let whole = report(read(&format!("{text}hunter = \"hunter2\""), &[]));
+    assert_eq!(whole.lines().count(), 2);
+    assert!(
+        whole.contains(
+            "gateway.toml:6: unknown key `hunter` in `[backends.a]`, every backend takes: "
+        )
+    );
+    assert!(!whole.contains("hunter2"));
+}
