@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod app;
 pub mod config;
 pub mod dialect;
 pub mod error;
@@ -20,4 +21,7 @@ pub mod model;
 pub mod pb;
 pub mod query;
 pub mod rpc;
+pub mod sandbox;
+pub mod server;
+pub mod telemetry;
 pub mod upstream;

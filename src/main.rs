@@ -1,1 +1,197 @@
-fn main() {}
+//! Flags, runtime and exit code; nothing else.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use profile_gateway::{
+    app::{self, App},
+    config::{self, Config, ConfigErrors, LogFormat, Source},
+    sandbox::{self, Sandbox},
+    server::Drained,
+    telemetry::logs,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// `EX_CONFIG` would be 78; the contract of this program says `EX_USAGE`.
+const EXIT_CONFIG: u8 = 64;
+
+/// One gRPC API over IoT service profiles that live in several upstream systems.
+///
+/// Without a command it serves on 127.0.0.1:50051, with an embedded sandbox of the upstreams unless
+/// PROFILE_GATEWAY__… variables configure backends.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the backends of a configuration.
+    Serve {
+        /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration and print what would run; contacts nothing.
+    Check {
+        /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run the simulated upstreams alone.
+    Sandbox {
+        /// Address to listen on; port 0 takes a free one.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+    },
+}
+
+/// Why the program ends before it served.
+enum Failure {
+    Config(ConfigErrors),
+    /// The configuration file itself could not be read.
+    File(String),
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(code) => code,
+        Err(Failure::Config(errors)) => {
+            eprintln!("the configuration is not usable:\n{errors}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(Failure::File(error)) => {
+            eprintln!("{error}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(Failure::Other(error)) => {
+            eprintln!("profile-gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        None => serve(load(None)?).await,
+        Some(Command::Serve { config }) => serve(load(Some(config))?).await,
+        Some(Command::Check { config }) => check(&load(Some(config))?),
+        Some(Command::Sandbox { listen }) => run_sandbox(listen).await,
+    }
+}
+
+fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
+    // Variables that are not UTF-8 can be none of ours.
+    let env: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let text = path.as_ref().map(std::fs::read_to_string).transpose();
+    let file_name = path.map(|path| path.display().to_string()).unwrap_or_default();
+    let text = text.map_err(|e| Failure::File(format!("{file_name}: cannot be read: {e}")))?;
+    let source = text.as_deref().map(|text| Source { file_name: &file_name, text });
+    config::load(source, &env, &app::dialect_schemas()).map_err(Failure::Config)
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn check(config: &Config) -> Result<ExitCode, Failure> {
+    println!("{}", serde_json::to_string_pretty(&config.redacted())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config) -> Result<ExitCode, Failure> {
+    let format = match config.log.format {
+        LogFormat::Auto => logs::Format::Auto,
+        LogFormat::Json => logs::Format::Json,
+        LogFormat::Text => logs::Format::Text,
+    };
+    let levels = logs::init(format, &config.log.level);
+    levels.map_err(|error| Failure::File(format!("log.level: {error}")))?;
+    for warning in &config.warnings {
+        tracing::warn!(target: "config", "{warning}");
+    }
+    // Before anything is announced, so that a signal right after it is not lost.
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let backend = config.backends.keys().next().cloned();
+    let app = App::start(config).await?;
+    announce(&app, backend.as_deref().unwrap_or("sft"));
+    let (stop, abort) = tokio::sync::watch::channel(0_u8);
+    let watching = tokio::spawn(async move {
+        for count in 1.. {
+            either(&mut terminate, &mut interrupt).await;
+            // Nobody listens any more: the program is about to end.
+            if stop.send(count).is_err() {
+                break;
+            }
+        }
+    });
+    let mut first = abort.clone();
+    let mut second = abort;
+    let drained = app
+        .run(async move { drop(first.wait_for(|count| *count >= 1).await) }, async move {
+            drop(second.wait_for(|count| *count >= 2).await)
+        })
+        .await;
+    watching.abort();
+    Ok(match drained {
+        Drained::Clean => ExitCode::SUCCESS,
+        Drained::Forced { .. } => ExitCode::FAILURE,
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Says where it listens, and what to try next.
+#[expect(clippy::print_stdout, reason = "this is for whoever started the program")]
+fn announce(app: &App, backend: &str) {
+    let (address, admin) = (app.address(), app.admin_address());
+    println!("profile-gateway {} serves gRPC on {address}", env!("CARGO_PKG_VERSION"));
+    println!("admin HTTP is on http://{admin} (/livez /readyz /metrics /config)");
+    if let Some(url) = app.sandbox_url() {
+        println!("no backend is configured: an embedded sandbox simulates them on {url}");
+        println!("its faults are switched over {url}/sandbox/faults");
+    }
+    println!("\ntry, from another terminal:\n");
+    println!(
+        "  buf curl --http2-prior-knowledge --protocol grpc -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    \
+         http://{address}/profilegateway.v1.ProfileService/ListProfiles"
+    );
+    println!(
+        "  grpcurl -plaintext -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    {address} \
+         profilegateway.v1.ProfileService/ListProfiles\n"
+    );
+}
+
+#[expect(clippy::print_stdout, reason = "this is for whoever started the program")]
+async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
+    logs::init(logs::Format::Auto, "info").map_err(Failure::File)?;
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let sandbox = Sandbox::start(listen, sandbox::Options::default())
+        .await
+        .map_err(|e| anyhow::anyhow!("cannot listen on {listen}: {e}"))?;
+    let (username, password) = sandbox.sft_credentials();
+    println!("the simulated upstreams are on {}", sandbox.base_url());
+    println!("their faults are switched over {}/sandbox/faults", sandbox.base_url());
+    println!("\na configuration for them:\n");
+    println!("[backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"{}\"", sandbox.base_url());
+    println!("username = \"{username}\"\npassword = \"{password}\"");
+    either(&mut terminate, &mut interrupt).await;
+    sandbox.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

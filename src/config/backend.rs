@@ -13,7 +13,7 @@ use super::raw::{Node, Value};
 use super::secret;
 use super::section::Section;
 use super::suggest;
-use super::types::{Backend, DialectSchema, OptionSpec, OptionValue};
+use super::types::{Backend, DialectSchema, OptionValue};
 use super::value::{self, Read};
 
 const MAX_URL: usize = 2048;
@@ -66,7 +66,7 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
     let max_concurrent_calls =
         s.count("max_concurrent_calls", Backend::MAX_CONCURRENT_CALLS, CONCURRENCY);
     let options = match schema {
-        Some(schema) => options(s, schema.options, context.env),
+        Some(schema) => options(s, schema, context.env),
         None => guess_options(s, context),
     };
     match schema {
@@ -142,11 +142,12 @@ fn takes(schema: &DialectSchema) -> String {
 
 fn options(
     section: &mut Section<'_>,
-    specs: &[OptionSpec],
+    schema: &DialectSchema,
     env: &[(String, String)],
 ) -> BTreeMap<String, OptionValue> {
     let mut options = BTreeMap::new();
-    for spec in specs {
+    let before = section.mistakes();
+    for spec in &schema.options {
         let value = if spec.secret {
             section.read(spec.key, |node| secret::read(node, env)).map(OptionValue::Secret)
         } else {
@@ -154,6 +155,13 @@ fn options(
         };
         if let Some(value) = value {
             options.insert(spec.key.to_owned(), value);
+        }
+    }
+    // An option that could not be read would only be called missing on top.
+    if section.mistakes() == before {
+        for fault in (schema.check)(&options) {
+            let message = format!("{}: {fault}", section.path());
+            section.fault(message);
         }
     }
     options
@@ -164,7 +172,7 @@ fn guess_options(
     section: &mut Section<'_>,
     context: &Context<'_>,
 ) -> BTreeMap<String, OptionValue> {
-    for spec in context.dialects.iter().flat_map(|schema| schema.options) {
+    for spec in context.dialects.iter().flat_map(|schema| &schema.options) {
         section.read(spec.key, |_| Ok(()));
     }
     BTreeMap::new()

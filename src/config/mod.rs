@@ -29,7 +29,9 @@ mod value;
 mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use types::{Backend, Config, DialectSchema, Log, LogFormat, OptionSpec, OptionValue, Server};
+pub use types::{
+    Backend, Config, DialectSchema, Log, LogFormat, OptionCheck, OptionSpec, OptionValue, Server,
+};
 
 /// The configuration file as it was read: the name serves only for error messages.
 #[derive(Clone, Copy)]

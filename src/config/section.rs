@@ -29,6 +29,11 @@ impl<'e> Section<'e> {
         Self { path, origin, table, known: Vec::new(), errors }
     }
 
+    /// Dotted path of this table.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The value of `key`, if it is there and can be read.
     pub(super) fn read<T>(
         &mut self,

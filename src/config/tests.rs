@@ -6,22 +6,25 @@ mod file;
 mod hostile;
 mod secrets;
 
-use super::{Config, ConfigErrors, DialectSchema, OptionSpec, Source, load};
+use std::collections::BTreeMap;
 
-pub(super) const DIALECTS: &[DialectSchema] = &[
-    DialectSchema {
-        name: "bics-sft",
-        options: &[
-            option("username", false),
-            option("password", true),
-            option("access_token", true),
-        ],
-    },
-    DialectSchema { name: "pcc", options: &[option("tenant", false), option("password", true)] },
-];
+use super::{Config, ConfigErrors, DialectSchema, OptionSpec, OptionValue, Source, load};
+
+pub(super) fn dialects() -> Vec<DialectSchema> {
+    let sft = [option("username", false), option("password", true), option("access_token", true)];
+    let pcc = [option("tenant", false), option("password", true)];
+    vec![
+        DialectSchema { name: "bics-sft", options: sft.to_vec(), check: Box::new(|_| Vec::new()) },
+        DialectSchema { name: "pcc", options: pcc.to_vec(), check: Box::new(tenant_is_needed) },
+    ]
+}
+
+fn tenant_is_needed(options: &BTreeMap<String, OptionValue>) -> Vec<String> {
+    if options.contains_key("tenant") { Vec::new() } else { vec!["tenant is missing".to_owned()] }
+}
 
 const fn option(key: &'static str, secret: bool) -> OptionSpec {
-    OptionSpec { key, secret, help: "" }
+    OptionSpec { key, secret }
 }
 
 /// A backend without which nothing loads; seven lines shorter tests.
@@ -34,7 +37,7 @@ pub(super) fn vars(env: &[(&str, &str)]) -> Vec<(String, String)> {
 
 pub(super) fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let source = Source { file_name: "gateway.toml", text };
-    load(Some(source), &vars(env), DIALECTS)
+    load(Some(source), &vars(env), &dialects())
 }
 
 /// Loads `text` followed by a sound backend.

@@ -169,12 +169,14 @@ pub enum OptionValue {
 }
 
 /// What a dialect's backend section may hold beyond the common keys.
-#[derive(Clone, Copy, Debug)]
 pub struct DialectSchema {
     /// The value of `dialect`, such as `bics-sft`.
     pub name: &'static str,
     /// Its own keys. A common key (`base_url`, …) must not be among them: the common one would win.
-    pub options: &'static [OptionSpec],
+    pub options: Vec<OptionSpec>,
+    /// What is wrong with the options of a backend taken together, in words, such as a password without a user name.
+    /// Asked only when each of them could be read.
+    pub check: Box<OptionCheck>,
 }
 
 /// One key of a dialect.
@@ -184,6 +186,7 @@ pub struct OptionSpec {
     pub key: &'static str,
     /// Whether the value is never shown and may be `{ env = … }` or `{ file = … }`.
     pub secret: bool,
-    /// One line for people.
-    pub help: &'static str,
 }
+
+/// Says what is wrong with the options of one backend.
+pub type OptionCheck = dyn Fn(&BTreeMap<String, OptionValue>) -> Vec<String>;

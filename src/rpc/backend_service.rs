@@ -4,25 +4,29 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{later, unary};
+use super::{Limits, later, unary};
 use crate::{
     gateway::Gateway,
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
         ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
-        backend_service_server::BackendService,
+        backend_service_server::{BackendService, BackendServiceServer},
     },
 };
 
 /// Describes the backends of a gateway.
 #[derive(Clone)]
-pub struct BackendRpc(Arc<Gateway>);
+pub struct BackendRpc {
+    gateway: Arc<Gateway>,
+    limits: Limits,
+}
 
 impl BackendRpc {
-    /// Over this gateway.
+    /// The gRPC service over a gateway.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self(gateway)
+    pub fn service(gateway: Arc<Gateway>, limits: Limits) -> BackendServiceServer<Self> {
+        BackendServiceServer::new(Self { gateway, limits })
+            .max_decoding_message_size(limits.request_bytes)
     }
 }
 
@@ -32,23 +36,30 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListBackendsRequest>,
     ) -> Result<Response<ListBackendsResponse>, Status> {
-        unary(request, async |_, _| Ok(ListBackendsResponse { backends: self.0.list_backends() }))
-            .await
+        unary(request, self.limits, async |_, _| {
+            Ok(ListBackendsResponse { backends: self.gateway.list_backends() })
+        })
+        .await
     }
 
     async fn get_backend(
         &self,
         request: Request<GetBackendRequest>,
     ) -> Result<Response<Backend>, Status> {
-        unary(request, async |call, message| self.0.get_backend(&call, &message.name)).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.get_backend(&call, &message.name)
+        })
+        .await
     }
 
     async fn list_services(
         &self,
         request: Request<ListServicesRequest>,
     ) -> Result<Response<ListServicesResponse>, Status> {
-        unary(request, async |call, message| {
-            Ok(ListServicesResponse { services: self.0.list_services(&call, &message).await? })
+        unary(request, self.limits, async |call, message| {
+            Ok(ListServicesResponse {
+                services: self.gateway.list_services(&call, &message).await?,
+            })
         })
         .await
     }
@@ -57,6 +68,6 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<PurgeCacheRequest>,
     ) -> Result<Response<PurgeCacheResponse>, Status> {
-        unary(request, async |call, _| later(&call, "PurgeCache")).await
+        unary(request, self.limits, async |_, _| Err(later("PurgeCache"))).await
     }
 }

@@ -21,12 +21,23 @@ use crate::{
 /// Deadline of a call that came through no deadline layer; only a test can make one.
 const NO_LAYER_DEADLINE: Duration = Duration::from_secs(45);
 
+/// Sizes of messages, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest request.
+    pub request_bytes: usize,
+    /// Largest answer.
+    pub response_bytes: usize,
+}
+
 /// Runs one unary method: takes the call out of the request, makes the answer or the status.
 async fn unary<Q, T, F>(
     request: Request<Q>,
+    limits: Limits,
     method: impl FnOnce(Call, Q) -> F,
 ) -> Result<Response<T>, Status>
 where
+    T: prost::Message,
     F: Future<Output = Result<T>>,
 {
     let (_, extensions, message) = request.into_parts();
@@ -35,7 +46,18 @@ where
         record: Arc::new(Record::default()),
     });
     let record = Arc::clone(&call.record);
-    match method(call, message).await {
+    let answer = method(call, message).await.and_then(|answer| match answer.encoded_len() {
+        size if size > limits.response_bytes => Err(Error::new(
+            Reason::MessageTooLarge,
+            format!(
+                "the answer has {size} bytes, over the limit of {}; ask for a smaller page or fewer \
+                 fields",
+                limits.response_bytes
+            ),
+        )),
+        _ => Ok(answer),
+    });
+    match answer {
         Ok(answer) => Ok(Response::new(answer)),
         Err(error) => {
             record.set_reason(error.reason());
@@ -47,11 +69,10 @@ where
     }
 }
 
-/// A method of the contract that this release does not have yet.
-fn later<T>(call: &Call, method: &str) -> Result<T> {
-    call.record.set_reason(Reason::OperationNotSupported);
-    Err(Error::new(
+/// The error of a method of the contract that this release does not have yet.
+fn later(method: &str) -> Error {
+    Error::new(
         Reason::OperationNotSupported,
         format!("{method} is not supported by this release of the gateway"),
-    ))
+    )
 }

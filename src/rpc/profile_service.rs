@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::Stream;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{later, unary};
+use super::{Limits, later, status, unary};
 use crate::{
     gateway::Gateway,
     model::capability::Method,
@@ -15,19 +15,24 @@ use crate::{
         DetachTrafficLimitRequest, DiffProfilesRequest, DiffProfilesResponse, GetProfileRequest,
         ListProfilesRequest, ListProfilesResponse, PreviewWriteRequest, PreviewWriteResponse,
         Profile, TranslateProfileRequest, TranslateProfileResponse, UpdateProfileRequest,
-        WatchProfilesRequest, WatchProfilesResponse, profile_service_server::ProfileService,
+        WatchProfilesRequest, WatchProfilesResponse,
+        profile_service_server::{ProfileService, ProfileServiceServer},
     },
 };
 
 /// Serves profiles from a gateway.
 #[derive(Clone)]
-pub struct ProfileRpc(Arc<Gateway>);
+pub struct ProfileRpc {
+    gateway: Arc<Gateway>,
+    limits: Limits,
+}
 
 impl ProfileRpc {
-    /// Over this gateway.
+    /// The gRPC service over a gateway.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self(gateway)
+    pub fn service(gateway: Arc<Gateway>, limits: Limits) -> ProfileServiceServer<Self> {
+        ProfileServiceServer::new(Self { gateway, limits })
+            .max_decoding_message_size(limits.request_bytes)
     }
 }
 
@@ -40,58 +45,79 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<GetProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, async |call, message| self.0.get_profile(&call, &message).await).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.get_profile(&call, &message).await
+        })
+        .await
     }
 
     async fn list_profiles(
         &self,
         request: Request<ListProfilesRequest>,
     ) -> Result<Response<ListProfilesResponse>, Status> {
-        unary(request, async |call, message| self.0.list_profiles(&call, &message).await).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.list_profiles(&call, &message).await
+        })
+        .await
     }
 
     async fn create_profile(
         &self,
         request: Request<CreateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, async |call, message| self.0.create_profile(&call, message).await).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.create_profile(&call, message).await
+        })
+        .await
     }
 
     async fn update_profile(
         &self,
         request: Request<UpdateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, async |call, message| self.0.update_profile(&call, message).await).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.update_profile(&call, message).await
+        })
+        .await
     }
 
     async fn delete_profile(
         &self,
         request: Request<DeleteProfileRequest>,
     ) -> Result<Response<()>, Status> {
-        unary(request, async |call, message| self.0.delete_profile(&call, message).await).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.delete_profile(&call, message).await
+        })
+        .await
     }
 
     async fn attach_service(
         &self,
         request: Request<AttachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, async |call, message| self.0.attach_service(&call, message).await).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.attach_service(&call, message).await
+        })
+        .await
     }
 
     async fn detach_service(
         &self,
         request: Request<DetachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, async |call, message| self.0.detach_service(&call, message).await).await
+        unary(request, self.limits, async |call, message| {
+            self.gateway.detach_service(&call, message).await
+        })
+        .await
     }
 
     async fn attach_traffic_limit(
         &self,
         request: Request<AttachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, async |call, message| {
-            self.0.require_method(&call, &message.name, Method::AttachTrafficLimit)?;
-            later(&call, Method::AttachTrafficLimit.name())
+        unary(request, self.limits, async |call, message| {
+            self.gateway.require_method(&call, &message.name, Method::AttachTrafficLimit)?;
+            Err(later(Method::AttachTrafficLimit.name()))
         })
         .await
     }
@@ -100,9 +126,9 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DetachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, async |call, message| {
-            self.0.require_method(&call, &message.name, Method::DetachTrafficLimit)?;
-            later(&call, Method::DetachTrafficLimit.name())
+        unary(request, self.limits, async |call, message| {
+            self.gateway.require_method(&call, &message.name, Method::DetachTrafficLimit)?;
+            Err(later(Method::DetachTrafficLimit.name()))
         })
         .await
     }
@@ -111,34 +137,34 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<BatchGetProfilesRequest>,
     ) -> Result<Response<BatchGetProfilesResponse>, Status> {
-        unary(request, async |call, _| later(&call, "BatchGetProfiles")).await
+        unary(request, self.limits, async |_, _| Err(later("BatchGetProfiles"))).await
     }
 
     async fn preview_write(
         &self,
         request: Request<PreviewWriteRequest>,
     ) -> Result<Response<PreviewWriteResponse>, Status> {
-        unary(request, async |call, _| later(&call, "PreviewWrite")).await
+        unary(request, self.limits, async |_, _| Err(later("PreviewWrite"))).await
     }
 
     async fn translate_profile(
         &self,
         request: Request<TranslateProfileRequest>,
     ) -> Result<Response<TranslateProfileResponse>, Status> {
-        unary(request, async |call, _| later(&call, "TranslateProfile")).await
+        unary(request, self.limits, async |_, _| Err(later("TranslateProfile"))).await
     }
 
     async fn diff_profiles(
         &self,
         request: Request<DiffProfilesRequest>,
     ) -> Result<Response<DiffProfilesResponse>, Status> {
-        unary(request, async |call, _| later(&call, "DiffProfiles")).await
+        unary(request, self.limits, async |_, _| Err(later("DiffProfiles"))).await
     }
 
     async fn watch_profiles(
         &self,
-        request: Request<WatchProfilesRequest>,
+        _request: Request<WatchProfilesRequest>,
     ) -> Result<Response<Self::WatchProfilesStream>, Status> {
-        unary(request, async |call, _| later(&call, "WatchProfiles")).await
+        Err(status::status(&later("WatchProfiles")))
     }
 }

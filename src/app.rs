@@ -1,0 +1,212 @@
+//! The composition root: a checked configuration becomes a running gateway.
+//!
+//! The only place that names every module. Nothing here decides anything about a call.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::{
+    config::{self, Config, DialectSchema, OptionSpec, OptionValue},
+    dialect,
+    gateway::{Backend, Gateway},
+    pb::{backend_service_server, profile_service_server},
+    query::page::PageTokens,
+    rpc::{BackendRpc, Limits, ProfileRpc},
+    sandbox::{self, Sandbox},
+    server::{Admin, Drained, Server, Services, Settings},
+    telemetry::metrics::Metrics,
+    upstream::{self, Observer, Upstream},
+};
+
+/// A gateway that holds its ports and does not serve yet.
+pub struct App {
+    server: Server,
+    services: Services,
+    admin: Admin,
+    writes: TaskTracker,
+    sandbox: Option<Sandbox>,
+}
+
+impl App {
+    /// Sets everything up and binds both ports. A configuration without backends gets those of an
+    /// embedded sandbox.
+    ///
+    /// # Errors
+    ///
+    /// When a port cannot be bound, or an HTTP client cannot be set up.
+    pub async fn start(mut config: Config) -> io::Result<Self> {
+        let sandbox = if config.backends.is_empty() {
+            let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let sandbox = Sandbox::start(any_port, sandbox::Options::default()).await?;
+            config.backends = sandbox_backends(&sandbox).map_err(io::Error::other)?;
+            Some(sandbox)
+        } else {
+            None
+        };
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let writes = TaskTracker::new();
+        let backends: Vec<Backend> = config
+            .backends
+            .values()
+            .map(|backend| build(backend, &metrics))
+            .collect::<io::Result<_>>()?;
+        let gateway =
+            Arc::new(Gateway::new(backends, writes.clone(), PageTokens::new(rand::random())));
+        let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
+        let services = services(&gateway, &config.server, &ids)?;
+        let server =
+            Server::bind(config.listen, config.admin_listen, settings(&config.server)).await?;
+        let admin = Admin { metrics, config: config.redacted() };
+        Ok(Self { server, services, admin, writes, sandbox })
+    }
+
+    /// Where gRPC is served.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Where the admin HTTP is.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.server.admin_address()
+    }
+
+    /// Base URL of the embedded sandbox, if there is one.
+    #[must_use]
+    pub fn sandbox_url(&self) -> Option<String> {
+        self.sandbox.as_ref().map(Sandbox::base_url)
+    }
+
+    /// Serves until `shutdown` resolves, then drains; `abort` ends it at any time.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send,
+        abort: impl Future<Output = ()> + Send,
+    ) -> Drained {
+        let drained =
+            self.server.run(self.services, self.admin, self.writes, shutdown, abort).await;
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+        drained
+    }
+}
+
+/// What the configuration has to know of the dialects.
+#[must_use]
+pub fn dialect_schemas() -> Vec<DialectSchema> {
+    let option = |s: &dialect::Setting| OptionSpec { key: s.key, secret: s.secret };
+    dialect::REGISTRY
+        .iter()
+        .map(|registration| DialectSchema {
+            name: registration.name,
+            options: registration.settings.iter().map(option).collect(),
+            check: Box::new(|options| {
+                (registration.build)(&settings_of(options)).err().unwrap_or_default()
+            }),
+        })
+        .collect()
+}
+
+/// A backend's options as its dialect takes them.
+fn settings_of(options: &BTreeMap<String, OptionValue>) -> dialect::Settings {
+    let secret = |value: &OptionValue| match value {
+        OptionValue::Plain(text) => SecretString::from(text.as_str()),
+        OptionValue::Secret(secret) => secret.clone(),
+    };
+    options.iter().map(|(key, value)| (key.clone(), secret(value))).collect()
+}
+
+fn build(backend: &config::Backend, metrics: &Arc<Metrics>) -> io::Result<Backend> {
+    let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
+    let built = registration
+        .ok_or_else(|| vec![format!("unknown dialect {}", backend.dialect)])
+        .and_then(|registration| (registration.build)(&settings_of(&backend.options)))
+        .map_err(|faults| {
+            io::Error::other(format!("backend {}: {}", backend.name, faults.join("; ")))
+        })?;
+    let settings = upstream::Settings {
+        backend: backend.name.clone(),
+        base_url: backend.base().to_owned(),
+        connect_timeout: backend.connect_timeout,
+        request_timeout: backend.request_timeout,
+        max_response_bytes: backend.max_response_bytes,
+        max_concurrent_calls: backend.max_concurrent_calls,
+    };
+    let observer = Arc::new(Counted(Arc::clone(metrics)));
+    let upstream = Upstream::new(&settings, built.auth, observer).map_err(io::Error::other)?;
+    Ok(Backend::new(&backend.name, backend.display_name.clone(), built.dialect, upstream))
+}
+
+/// Requests to upstreams, counted in the metrics.
+struct Counted(Arc<Metrics>);
+
+impl Observer for Counted {
+    fn request(
+        &self,
+        backend: &str,
+        operation: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        self.0.upstream_request(backend, operation, outcome, took);
+    }
+
+    fn login(&self, backend: &str, outcome: &'static str) {
+        self.0.upstream_login(backend, outcome);
+    }
+}
+
+fn services(
+    gateway: &Arc<Gateway>,
+    server: &config::Server,
+    backends: &[&str],
+) -> io::Result<Services> {
+    let limits = Limits {
+        request_bytes: server.max_request_bytes,
+        response_bytes: server.max_response_bytes,
+    };
+    let routes = Routes::default()
+        .add_service(ProfileRpc::service(Arc::clone(gateway), limits))
+        .add_service(BackendRpc::service(Arc::clone(gateway), limits));
+    let names = [profile_service_server::SERVICE_NAME, backend_service_server::SERVICE_NAME];
+    Services::new(routes, &names, backends)
+}
+
+fn settings(server: &config::Server) -> Settings {
+    Settings {
+        default_timeout: server.default_timeout,
+        max_timeout: server.max_timeout,
+        max_concurrent_calls: server.max_concurrent_calls,
+        max_connections: server.max_connections,
+        max_connection_age: server.max_connection_age,
+        max_connection_age_grace: server.max_connection_age_grace,
+        drain_grace: server.drain_grace,
+        drain_timeout: server.drain_timeout,
+    }
+}
+
+/// The sandbox as a configuration would name it, so that it comes through the same checks.
+fn sandbox_backends(
+    sandbox: &Sandbox,
+) -> Result<BTreeMap<String, config::Backend>, config::ConfigErrors> {
+    let (username, password) = sandbox.sft_credentials();
+    let text = format!(
+        "[backends.sft]\ndisplay_name = \"BICS SFT (sandbox)\"\ndialect = \"bics-sft\"\n\
+         base_url = {:?}\nusername = {username:?}\npassword = {password:?}\n",
+        sandbox.base_url(),
+    );
+    let source = config::Source { file_name: "sandbox", text: &text };
+    Ok(config::load(Some(source), &[], &dialect_schemas())?.backends)
+}

@@ -1,0 +1,296 @@
+//! One vendor request from arrival to answer: read, match a fault, let the simulator act, record, answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{Answer, Content};
+use super::fault_kind::{Commit, DelayCommit, FaultKind, MAX_WAIT_MS, ResultCommit};
+use super::journal::{self, Entry};
+use super::server::Wire;
+use super::world::World;
+
+/// Longest request body.
+const MAX_BODY: usize = 1024 * 1024;
+/// How long a client may take over its request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One simulated vendor. Its methods neither wait nor touch the network: faults do that around them.
+pub(super) trait Upstream: Send + Sync {
+    /// The name the control API knows it by.
+    fn name(&self) -> &'static str;
+    /// The names of all operations, as its documents spell them.
+    fn operations(&self) -> &'static [&'static str];
+    /// Whether requests to this path are its own, even those it has no operation for.
+    fn owns(&self, path: &str) -> bool;
+    /// Which operation this is. `Err` is the answer to a request that is none.
+    fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>>;
+    /// Carries the request out.
+    fn serve(&self, operation: &'static str, call: &Call) -> Outcome;
+    /// The vendor's way to answer with this code, whatever was asked.
+    fn result(&self, code: &str, description: Option<&str>, outer: Option<&str>) -> Answer;
+    /// Applies those distortions that need to know which member is what.
+    fn distort(&self, fault: &FaultKind, body: &mut Value);
+    /// Back to the state of the start.
+    fn reset(&self);
+}
+
+/// A request, wholly read.
+pub(super) struct Call {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// What a request led to.
+pub(super) struct Outcome {
+    pub answer: Answer,
+    /// The vendor's own code in the answer.
+    pub code: Option<String>,
+    /// What changed, in the form of `Entry::effect`.
+    pub effect: Option<Value>,
+}
+
+/// Answers a vendor request.
+pub(super) async fn handle(
+    world: Arc<World>,
+    upstream: Arc<dyn Upstream>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let wire = request.extensions().get::<Wire>().cloned();
+    let call = match read(request).await {
+        Ok(call) => call,
+        Err(status) => return Answer::page(status).into_response(None),
+    };
+    // Taken before the fault: a reset that comes between the two must cut what the fault starts.
+    let epoch = world.epoch();
+    let operation = upstream.operation(&call);
+    let fault = match &operation {
+        Ok(operation) => world.faults.take(upstream.name(), operation),
+        Err(_) => None,
+    };
+    let name = operation.as_ref().ok().copied();
+    let exchange = Arc::new(Exchange { world, upstream, call, operation: name, fault, epoch });
+    match operation {
+        Ok(operation) => exchange.run(operation, &wire.unwrap_or_default()).await,
+        Err(answer) => {
+            exchange.record(Some(answer.status), None, None);
+            answer.into_response(None)
+        }
+    }
+}
+
+async fn read(request: Request<Body>) -> Result<Call, StatusCode> {
+    let (parts, body) = request.into_parts();
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect())
+        .await
+        .map_err(|_| StatusCode::REQUEST_TIMEOUT)?
+        .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?
+        .to_bytes();
+    Ok(Call { method: parts.method, uri: parts.uri, headers: parts.headers, body })
+}
+
+/// A request with everything that decides its answer.
+struct Exchange {
+    world: Arc<World>,
+    upstream: Arc<dyn Upstream>,
+    call: Call,
+    operation: Option<&'static str>,
+    fault: Option<FaultKind>,
+    epoch: CancellationToken,
+}
+
+impl Exchange {
+    async fn run(self: Arc<Self>, operation: &'static str, wire: &Wire) -> Response<Body> {
+        let Some(fault) = &self.fault else {
+            return self.usual(operation);
+        };
+        match fault {
+            FaultKind::Delay { ms, commit } => {
+                let wait = Duration::from_millis(*ms);
+                let delayed = Arc::clone(&self).delayed(operation, wait, *commit);
+                // In a task of its own: the effect must not depend on the client's patience.
+                match self.world.spawn_detached("sandbox delay", delayed) {
+                    Some(task) => match task.await.ok().flatten() {
+                        Some(response) => response,
+                        None => self.cut(wire),
+                    },
+                    None => Answer::page(StatusCode::SERVICE_UNAVAILABLE).into_response(None),
+                }
+            }
+            FaultKind::Drop { commit } => {
+                self.unanswered(operation, *commit);
+                self.cut(wire)
+            }
+            FaultKind::Hang { commit } => {
+                self.unanswered(operation, *commit);
+                self.wait(Duration::from_millis(MAX_WAIT_MS)).await;
+                self.cut(wire)
+            }
+            FaultKind::Reset { commit } => {
+                self.unanswered(operation, *commit);
+                wire.reset();
+                Response::default()
+            }
+            FaultKind::Result { commit: ResultCommit::Late, late_ms, .. } => {
+                Arc::clone(&self).late(operation, Duration::from_millis(*late_ms))
+            }
+            _ => match self.replacement() {
+                Some((commit, answer, code)) => {
+                    let effect = self.effect(operation, commit);
+                    self.record(Some(answer.status), code, effect);
+                    answer.into_response(None)
+                }
+                None => self.usual(operation),
+            },
+        }
+    }
+
+    /// The vendor's answer, distorted if the fault says so.
+    fn usual(&self, operation: &'static str) -> Response<Body> {
+        let mut outcome = self.upstream.serve(operation, &self.call);
+        self.record(Some(outcome.answer.status), outcome.code, outcome.effect);
+        if let (Some(fault), Content::Json(body)) = (&self.fault, &mut outcome.answer.content) {
+            self.upstream.distort(fault, body);
+        }
+        outcome.answer.into_response(self.fault.as_ref())
+    }
+
+    /// `None` when the sandbox was reset or stopped before the wait was over.
+    async fn delayed(
+        self: Arc<Self>,
+        operation: &'static str,
+        wait: Duration,
+        commit: DelayCommit,
+    ) -> Option<Response<Body>> {
+        match commit {
+            DelayCommit::Before => {
+                let response = self.usual(operation);
+                self.wait(wait).await.then_some(response)
+            }
+            DelayCommit::After => self.wait(wait).await.then(|| self.usual(operation)),
+        }
+    }
+
+    /// The answer now, the effect after a wait.
+    fn late(self: Arc<Self>, operation: &'static str, wait: Duration) -> Response<Body> {
+        let Some((_, answer, code)) = self.replacement() else {
+            return self.usual(operation);
+        };
+        let seq = self.record(Some(answer.status), code, None);
+        let of_task = Arc::clone(&self);
+        let spawned = self.world.spawn_detached("sandbox late effect", async move {
+            if of_task.wait(wait).await {
+                let outcome = of_task.upstream.serve(operation, &of_task.call);
+                let mut entry = of_task.entry(None, outcome.code, outcome.effect);
+                entry.late_of = Some(seq);
+                of_task.world.journal.record(entry);
+            }
+        });
+        if spawned.is_none() {
+            tracing::warn!("sandbox has too many late effects waiting, one was left out");
+        }
+        answer.into_response(None)
+    }
+
+    /// The answer that stands in for the vendor's, with the vendor's code in it, for faults that replace it.
+    fn replacement(&self) -> Option<(Commit, Answer, Option<String>)> {
+        let (commit, answer) = match self.fault.as_ref()? {
+            FaultKind::Html { status, commit } => (*commit, Answer::page(code(*status))),
+            FaultKind::Empty { status, commit } => (*commit, Answer::empty(code(*status))),
+            FaultKind::Status { status, retry_after_seconds, body, commit } => {
+                let answer = match body {
+                    Some(body) if body.starts_with('{') => {
+                        Answer::literal(code(*status), "application/json", body)
+                    }
+                    Some(body) => Answer::literal(code(*status), "text/html", body),
+                    None => Answer::page(code(*status)),
+                };
+                (*commit, answer.with_retry_after(*retry_after_seconds))
+            }
+            FaultKind::Body { status, content_type, body, commit } => {
+                (*commit, Answer::literal(code(*status), content_type, body))
+            }
+            FaultKind::Result { code, description, outer, commit, .. } => {
+                let answer = self.upstream.result(code, description.as_deref(), outer.as_deref());
+                let commit = match commit {
+                    ResultCommit::Before => Commit::Before,
+                    ResultCommit::None | ResultCommit::Late => Commit::None,
+                };
+                return Some((commit, answer, Some(code.clone())));
+            }
+            _ => return None,
+        };
+        Some((commit, answer, None))
+    }
+
+    fn unanswered(&self, operation: &'static str, commit: Commit) {
+        let effect = self.effect(operation, commit);
+        self.record(None, None, effect);
+    }
+
+    /// What the request changes although nobody is told, if the fault lets it.
+    fn effect(&self, operation: &'static str, commit: Commit) -> Option<Value> {
+        match commit {
+            Commit::None => None,
+            Commit::Before => self.upstream.serve(operation, &self.call).effect,
+        }
+    }
+
+    /// False when a reset or the stop of the sandbox came first.
+    async fn wait(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = self.epoch.cancelled() => false,
+            () = tokio::time::sleep(time) => !self.epoch.is_cancelled(),
+        }
+    }
+
+    fn cut(&self, wire: &Wire) -> Response<Body> {
+        wire.close_unanswered();
+        Response::default()
+    }
+
+    fn record(
+        &self,
+        status: Option<StatusCode>,
+        code: Option<String>,
+        effect: Option<Value>,
+    ) -> u64 {
+        self.world.journal.record(self.entry(status, code, effect))
+    }
+
+    fn entry(
+        &self,
+        status: Option<StatusCode>,
+        code: Option<String>,
+        effect: Option<Value>,
+    ) -> Entry {
+        Entry {
+            seq: 0,
+            at_ms: 0,
+            upstream: self.upstream.name(),
+            operation: self.operation,
+            method: self.call.method.to_string(),
+            path: self.call.uri.to_string(),
+            headers: journal::safe_headers(&self.call.headers),
+            body: journal::safe_body(&self.call.body),
+            status: status.map(|status| status.as_u16()),
+            result_code: code,
+            effect,
+            fault: self.fault.as_ref().map(FaultKind::name),
+            late_of: None,
+        }
+    }
+}
+
+/// `FaultKind::check` has refused what is no status.
+fn code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

@@ -1,0 +1,225 @@
+//! What a fault can be, as the control API writes it. Knows no vendor; what a kind does is in `exchange` and `answer`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Longest wait of any kind.
+pub(super) const MAX_WAIT_MS: u64 = 600_000;
+/// Most bytes of a `huge` answer; they are made while sending, so the bound is on time rather than memory.
+const MAX_HUGE: u64 = 8 << 30;
+/// Deepest nesting of a `deep` answer; its text is two bytes a level.
+const MAX_DEPTH: u32 = 1_000_000;
+
+/// A fault. Kinds that have no `commit` member process the request as usual and distort the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum FaultKind {
+    /// The usual answer, late. The effect happens even if the client leaves meanwhile.
+    Delay {
+        ms: u64,
+        #[serde(default)]
+        commit: DelayCommit,
+    },
+    /// The connection is closed in order, with no byte of an answer.
+    Drop {
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// No answer until the client leaves, ten minutes pass, or the sandbox is reset.
+    Hang {
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// The connection is reset (TCP RST) with no byte of an answer.
+    Reset {
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// Whole headers, a body cut after `bytes` (default: half of it), then the connection is closed.
+    Truncate { bytes: Option<usize> },
+    /// The whole answer, `chunk` bytes at a time with a pause after each.
+    Trickle { chunk: usize, pause_ms: u64 },
+    /// A page of HTML, as a proxy or a servlet container would send.
+    Html {
+        #[serde(default = "ok")]
+        status: u16,
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// No body.
+    Empty {
+        #[serde(default = "ok")]
+        status: u16,
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// An HTTP status, with a page of HTML unless `body` says otherwise.
+    Status {
+        status: u16,
+        retry_after_seconds: Option<u64>,
+        body: Option<String>,
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// Any literal answer.
+    Body {
+        #[serde(default = "ok")]
+        status: u16,
+        #[serde(default = "json_type")]
+        content_type: String,
+        body: String,
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// The vendor's own way to say `code`. With `late`, the effect happens `late_ms` after the answer.
+    Result {
+        code: String,
+        description: Option<String>,
+        /// The outer result code, for a vendor that has one.
+        outer: Option<String>,
+        #[serde(default)]
+        commit: ResultCommit,
+        #[serde(default)]
+        late_ms: u64,
+    },
+    /// Another outer result code on the usual answer.
+    Outer { code: String },
+    /// Numbers that are usually written as strings, as JSON numbers.
+    Numbers {},
+    /// Optional members that would be absent, as null; also the members named here.
+    Nulls {
+        #[serde(default)]
+        members: Vec<String>,
+    },
+    /// Members that no document mentions, scalar and nested, in the envelope and in each profile.
+    UnknownMembers {},
+    /// Without the members named, at whatever depth.
+    Missing { members: Vec<String> },
+    /// Another value of the member `totalCount`.
+    TotalCount { value: Value },
+    /// Valid JSON of at least this many bytes, made while sending. `declared`: with a Content-Length.
+    Huge {
+        bytes: u64,
+        #[serde(default)]
+        declared: bool,
+    },
+    /// An additional member holding this many arrays in each other.
+    Deep { depth: u32 },
+    /// Bytes that are not UTF-8 inside the strings of the answer.
+    InvalidUtf8 {},
+}
+
+/// Whether the request takes effect although its answer is lost or replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Commit {
+    #[default]
+    None,
+    Before,
+}
+
+/// Whether the effect of a delayed request comes before or after the wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DelayCommit {
+    #[default]
+    Before,
+    After,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ResultCommit {
+    #[default]
+    None,
+    Before,
+    Late,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+fn json_type() -> String {
+    "application/json".to_owned()
+}
+
+impl FaultKind {
+    /// The name the control API knows it by.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Delay { .. } => "delay",
+            Self::Drop { .. } => "drop",
+            Self::Hang { .. } => "hang",
+            Self::Reset { .. } => "reset",
+            Self::Truncate { .. } => "truncate",
+            Self::Trickle { .. } => "trickle",
+            Self::Html { .. } => "html",
+            Self::Empty { .. } => "empty",
+            Self::Status { .. } => "status",
+            Self::Body { .. } => "body",
+            Self::Result { .. } => "result",
+            Self::Outer { .. } => "outer",
+            Self::Numbers {} => "numbers",
+            Self::Nulls { .. } => "nulls",
+            Self::UnknownMembers {} => "unknown_members",
+            Self::Missing { .. } => "missing",
+            Self::TotalCount { .. } => "total_count",
+            Self::Huge { .. } => "huge",
+            Self::Deep { .. } => "deep",
+            Self::InvalidUtf8 {} => "invalid_utf8",
+        }
+    }
+
+    /// Refuses values out of bounds.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Delay { ms, .. } => check_wait("ms", *ms),
+            Self::Trickle { chunk, pause_ms } => {
+                check_wait("pause_ms", *pause_ms)?;
+                check(*chunk > 0, "`chunk` must be at least 1 byte")
+            }
+            Self::Html { status, .. } | Self::Empty { status, .. } => check_status(*status),
+            Self::Status { status, .. } => check_status(*status),
+            Self::Body { status, content_type, .. } => {
+                check_status(*status)?;
+                let legal = http::HeaderValue::from_str(content_type).is_ok();
+                check(legal, "`content_type` must be a legal header value")
+            }
+            Self::Result { commit, late_ms, .. } => {
+                check_wait("late_ms", *late_ms)?;
+                check(
+                    *late_ms == 0 || *commit == ResultCommit::Late,
+                    "`late_ms` needs `\"commit\": \"late\"`",
+                )
+            }
+            Self::Huge { bytes, .. } => {
+                check(*bytes <= MAX_HUGE, "`bytes` must be at most 8589934592")
+            }
+            Self::Deep { depth } => {
+                check((1..=MAX_DEPTH).contains(depth), "`depth` must be 1 to 1000000")
+            }
+            Self::Missing { members } => {
+                check(!members.is_empty(), "`members` must name at least one member")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check(holds: bool, allowed: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(allowed.to_owned()) }
+}
+
+fn check_wait(name: &str, ms: u64) -> Result<(), String> {
+    check(ms <= MAX_WAIT_MS, &format!("`{name}` must be at most {MAX_WAIT_MS}"))
+}
+
+fn check_status(status: u16) -> Result<(), String> {
+    // 1xx are not answers, they only precede one.
+    check((200..=599).contains(&status), "`status` must be 200 to 599")
+}

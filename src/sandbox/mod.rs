@@ -1,0 +1,149 @@
+//! Vendors' HTTP APIs simulated over real HTTP, for trying the gateway out and for testing it.
+//!
+//! One listener carries every simulated vendor, each at the paths its own documents give (BICS SFT: `/api/login`,
+//! `/api/CreateServiceProfile`, ...), and a control API under `/sandbox` that arms faults, shows what arrived and
+//! sets up state. Everything lives in memory and is bounded.
+//!
+//! The sandbox is written from the vendors' documents only and shares no code with the adapters it tests: a
+//! misreading of a document would otherwise be made twice and agree with itself.
+//!
+//! # Layout
+//!
+//! - `server`: listener, connections, and the wire-level faults (reset, close without an answer)
+//! - `world`: what all parts share: simulators, faults, journal, running work
+//! - `exchange`: one vendor request from arrival to answer, and the `Upstream` trait each simulator implements
+//! - `faults`, `fault_kind`: the armed faults, and what a fault can be
+//! - `answer`: answers and their distortions that need no knowledge of a vendor
+//! - `journal`: what was seen and what it changed
+//! - `control`: the control API
+//! - `sft`: the BICS SFT simulator
+//!
+//! In comments of the simulators, *documented* means a vendor document says so, *observed* means a public client
+//! or recording shows it, *inferred* means nobody says so and the choice is ours.
+
+mod answer;
+mod control;
+mod exchange;
+mod fault_kind;
+mod faults;
+mod journal;
+mod server;
+mod sft;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::world::World;
+
+/// How long `Sandbox::stop` waits for connections and tasks.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// The running simulators. Dropping it stops them without waiting; `stop` waits.
+pub struct Sandbox {
+    address: SocketAddr,
+    username: String,
+    password: String,
+    world: Arc<World>,
+    _stop_on_drop: DropGuard,
+}
+
+/// How the simulators behave from the start; `POST /sandbox/reset` comes back to this.
+#[derive(Clone)]
+pub struct Options {
+    /// Life of an SFT access token. The real value is not documented ("short-lived").
+    pub token_ttl: Duration,
+    /// Life of an SFT refresh token. The real value is not documented ("long-lived").
+    pub refresh_ttl: Duration,
+    /// The one SFT user that may log in.
+    pub username: String,
+    /// Their password.
+    pub password: String,
+    /// Accounts that a login may name as `targetAccountId`; any other is refused.
+    pub child_accounts: Vec<String>,
+    /// Whether to start (and reset) with example profiles rather than with none.
+    pub seed_profiles: bool,
+    /// Whether SFT calls without `X-Requested-With` are refused.
+    pub require_x_requested_with: bool,
+    /// Most profiles one simulator holds.
+    pub max_profiles: usize,
+    /// Most connections at a time; more wait in the listener's backlog.
+    pub max_connections: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            token_ttl: Duration::from_secs(15 * 60),
+            refresh_ttl: Duration::from_secs(24 * 60 * 60),
+            username: "sandbox".to_owned(),
+            password: "sandbox-password".to_owned(),
+            child_accounts: vec!["ACC_11".to_owned()],
+            seed_profiles: true,
+            require_x_requested_with: false,
+            max_profiles: 20_000,
+            max_connections: 1_024,
+        }
+    }
+}
+
+impl Sandbox {
+    /// Listens on `listen` (port 0 picks a free one) and serves until stopped or dropped.
+    ///
+    /// # Errors
+    ///
+    /// The listener's: address in use, not permitted, ...
+    pub async fn start(listen: SocketAddr, options: Options) -> io::Result<Sandbox> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let max_connections = options.max_connections;
+        let (username, password) = (options.username.clone(), options.password.clone());
+        let world = Arc::new(World::new(options, stop.clone()));
+        let router = control::router(Arc::clone(&world));
+        world.spawn(
+            "sandbox listener",
+            server::run(listener, router, Arc::clone(&world), max_connections),
+        );
+        Ok(Sandbox { address, username, password, world, _stop_on_drop: stop.drop_guard() })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What stands before a vendor's path, without a trailing slash.
+    pub fn base_url(&self) -> String {
+        let mut reachable = self.address;
+        if reachable.ip().is_unspecified() {
+            // "Any address" can be listened on but not portably connected to.
+            let loopback: std::net::IpAddr = if reachable.is_ipv4() {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            };
+            reachable.set_ip(loopback);
+        }
+        format!("http://{reachable}")
+    }
+
+    /// Username and password that the SFT simulator accepts.
+    pub fn sft_credentials(&self) -> (&str, &str) {
+        (&self.username, &self.password)
+    }
+
+    /// Stops listening, closes the connections and waits, for a bounded time, until all tasks have ended.
+    pub async fn stop(self) {
+        if !self.world.stop(STOP_LIMIT).await {
+            tracing::warn!(limit = ?STOP_LIMIT, "sandbox tasks still running after the stop limit");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The BICS SFT simulator: service profiles behind `/api/...`.
+//!
+//! What is modelled: login and token renewal with lock-out, the four service profile operations with their rules and
+//! result codes, and the cascades between the profiles of one account. What is not: plans and child accounts
+//! themselves (a profile is only marked as used by one), rate limits, and the vendor's own 30 s timeout (all three
+//! can be had as faults).
+//!
+//! HTTP status: business success and business failure are both 200 (documented), and so is a refused token
+//! (observed). What never reaches the application gets a page of HTML: unknown path 404, wrong method 405, body
+//! that is no JSON 400 (inferred). Paths are matched with exact case (inferred).
+
+mod auth;
+pub(super) mod control;
+mod distort;
+mod seed;
+mod stamp;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::extract::Query;
+use http::header::ALLOW;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::Value;
+
+use self::auth::{Auth, Kind};
+use self::control::Switches;
+use self::state::Account;
+use self::wire::Verdict;
+use super::Options;
+use super::answer::Answer;
+use super::exchange::{Call, Outcome, Upstream};
+use super::fault_kind::FaultKind;
+
+const LOGIN: &str = "login";
+const REFRESH: &str = "RefreshToken";
+const CREATE: &str = "CreateServiceProfile";
+const GET: &str = "GetServiceProfile";
+const MODIFY: &str = "ModifyServiceProfile";
+const DELETE: &str = "DeleteServiceProfile";
+const OPERATIONS: &[&str] = &[LOGIN, REFRESH, CREATE, GET, MODIFY, DELETE];
+
+pub(super) struct Sft {
+    options: Options,
+    /// Held only while a request is carried out, never over a wait.
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    auth: Auth,
+    account: Account,
+    switches: Switches,
+}
+
+impl Sft {
+    pub(super) fn new(options: Options) -> Self {
+        let inner = Mutex::new(Inner::new(&options));
+        Self { options, inner }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn new(options: &Options) -> Self {
+        Self {
+            auth: Auth::new(options),
+            account: if options.seed_profiles {
+                seed::account(options.max_profiles)
+            } else {
+                Account::new(options.max_profiles)
+            },
+            switches: Switches::new(options),
+        }
+    }
+}
+
+impl Upstream for Sft {
+    fn name(&self) -> &'static str {
+        "sft"
+    }
+
+    fn operations(&self) -> &'static [&'static str] {
+        OPERATIONS
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        path.starts_with("/api/")
+    }
+
+    fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>> {
+        let name = call.uri.path().strip_prefix("/api/");
+        let operation = OPERATIONS
+            .iter()
+            .copied()
+            .find(|operation| Some(*operation) == name)
+            .ok_or_else(|| Box::new(Answer::page(StatusCode::NOT_FOUND)))?;
+        let method = match operation {
+            GET | REFRESH => Method::GET,
+            _ => Method::POST,
+        };
+        if call.method == method {
+            return Ok(operation);
+        }
+        let mut refusal = Answer::page(StatusCode::METHOD_NOT_ALLOWED);
+        if let Ok(allowed) = HeaderValue::from_str(method.as_str()) {
+            refusal.headers.insert(ALLOW, allowed);
+        }
+        Err(Box::new(refusal))
+    }
+
+    fn serve(&self, operation: &'static str, call: &Call) -> Outcome {
+        let mut inner = self.lock();
+        match inner.carry_out(operation, call) {
+            Ok(done) => done,
+            Err(Refusal::NotJson) => {
+                Outcome { answer: Answer::page(StatusCode::BAD_REQUEST), code: None, effect: None }
+            }
+            Err(Refusal::Verdict(verdict)) => {
+                outcome(wire::envelope(&verdict, inner.switches.codes()), &verdict)
+            }
+        }
+    }
+
+    fn result(&self, code: &str, description: Option<&str>, outer: Option<&str>) -> Answer {
+        Answer::json(StatusCode::OK, wire::any_result(code, description, outer))
+    }
+
+    fn distort(&self, fault: &FaultKind, body: &mut Value) {
+        distort::apply(fault, body);
+    }
+
+    fn reset(&self) {
+        *self.lock() = Inner::new(&self.options);
+    }
+}
+
+/// Why a request was not carried out.
+enum Refusal {
+    /// The body is no JSON, so the application never saw it.
+    NotJson,
+    Verdict(Verdict),
+}
+
+impl From<Verdict> for Refusal {
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
+}
+
+impl Inner {
+    fn carry_out(&mut self, operation: &'static str, call: &Call) -> Result<Outcome, Refusal> {
+        if self.switches.require_x_requested_with && !call.headers.contains_key("x-requested-with")
+        {
+            // Inferred: the code is the one that says "incorrect value in ..."; no document says what happens.
+            return Err(Verdict::IncorrectValue("X-Requested-With".to_owned()).into());
+        }
+        match operation {
+            LOGIN => {
+                let body = json(call)?;
+                let pair = self.auth.login(&body, &self.switches)?;
+                return Ok(tokens(wire::token_answer(&pair)));
+            }
+            REFRESH => {
+                let token = bearer(&call.headers).ok_or(Verdict::Unauthorized)?;
+                let pair = self.auth.refresh(token, &self.switches)?;
+                return Ok(tokens(wire::token_answer(&pair)));
+            }
+            _ => {}
+        }
+        let token = bearer(&call.headers).ok_or(Verdict::Unauthorized)?;
+        if !self.auth.accepts(token, Kind::Access) {
+            return Err(Verdict::Unauthorized.into());
+        }
+        match operation {
+            GET => self.get(call),
+            CREATE => self.create(&json(call)?),
+            MODIFY => self.modify(&json(call)?),
+            _ => self.delete(&json(call)?),
+        }
+    }
+
+    fn get(&self, call: &Call) -> Result<Outcome, Refusal> {
+        let query = Query::<HashMap<String, String>>::try_from_uri(&call.uri)
+            .map(|Query(query)| query)
+            .unwrap_or_default();
+        let profiles: Vec<Value> = match query.get("serviceProfileId") {
+            Some(id) => self
+                .account
+                .get(id)
+                .map(|profile| wire::read_model(id, profile))
+                .into_iter()
+                .collect(),
+            None => {
+                self.account.iter().map(|(id, profile)| wire::read_model(id, profile)).collect()
+            }
+        };
+        if profiles.is_empty() {
+            // Documented for a list; inferred for an unknown id.
+            return Err(Verdict::NoData.into());
+        }
+        Ok(outcome(wire::list_answer(profiles, self.switches.codes()), &Verdict::GetSuccess))
+    }
+
+    fn create(&mut self, body: &Value) -> Result<Outcome, Refusal> {
+        let fields = wire::profile_fields(body).ok_or(Verdict::CreateFailure)?;
+        let id = self.account.create(fields)?;
+        let mut done = self.success(&Verdict::CreateSuccess);
+        if let super::answer::Content::Json(answer) = &mut done.answer.content {
+            wire::add_created_id(answer, &id);
+        }
+        done.effect = Some(serde_json::json!({ "created": id }));
+        Ok(done)
+    }
+
+    fn modify(&mut self, body: &Value) -> Result<Outcome, Refusal> {
+        let fields = wire::profile_fields(body).ok_or(Verdict::ModifyFailure)?;
+        let (id, cascaded) = self.account.modify(fields)?;
+        let mut effect = serde_json::json!({ "modified": id });
+        if let (Some(members), false) = (effect.as_object_mut(), cascaded.is_empty()) {
+            members.insert("cascaded".to_owned(), cascaded.into());
+        }
+        let mut done = self.success(&Verdict::ModifySuccess);
+        done.effect = Some(effect);
+        Ok(done)
+    }
+
+    fn delete(&mut self, body: &Value) -> Result<Outcome, Refusal> {
+        let fields = wire::profile_fields(body).ok_or(Verdict::DeleteFailure)?;
+        let id = self.account.delete(fields)?;
+        let mut done = self.success(&Verdict::DeleteSuccess);
+        done.effect = Some(serde_json::json!({ "deleted": id }));
+        Ok(done)
+    }
+
+    fn success(&self, verdict: &Verdict) -> Outcome {
+        outcome(wire::envelope(verdict, self.switches.codes()), verdict)
+    }
+}
+
+fn outcome(body: Value, verdict: &Verdict) -> Outcome {
+    // The body is asked, because some codes depend on switches.
+    let code = body
+        .pointer("/Response/resultParam/resultCode")
+        .and_then(Value::as_str)
+        .map_or_else(|| verdict.code().to_owned(), str::to_owned);
+    Outcome { answer: Answer::json(StatusCode::OK, body), code: Some(code), effect: None }
+}
+
+fn tokens(body: Value) -> Outcome {
+    Outcome { answer: Answer::json(StatusCode::OK, body), code: None, effect: None }
+}
+
+fn json(call: &Call) -> Result<Value, Refusal> {
+    serde_json::from_slice(&call.body).map_err(|_| Refusal::NotJson)
+}
+
+/// The token of `X-Authorization: Bearer <token>` (documented). The standard `Authorization` header means nothing here.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-authorization")?.to_str().ok()?.strip_prefix("Bearer ")
+}

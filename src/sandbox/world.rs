@@ -1,0 +1,104 @@
+//! What the parts of the sandbox share: the simulators, the armed faults, the journal, and the work under way.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use super::Options;
+use super::exchange::Upstream;
+use super::faults::FaultTable;
+use super::journal::Journal;
+use super::sft::Sft;
+
+/// Most effects that may be waiting to happen after their client was answered or left.
+const MAX_DETACHED: usize = 4_096;
+
+pub(super) struct World {
+    pub faults: FaultTable,
+    pub journal: Journal,
+    pub sft: Arc<Sft>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Child of `stop`; also cancelled by a reset, so that waits and late effects of before never reach the state
+    /// after it.
+    epoch: Mutex<CancellationToken>,
+    detached: Arc<tokio::sync::Semaphore>,
+}
+
+impl World {
+    pub(super) fn new(options: Options, stop: CancellationToken) -> Self {
+        Self {
+            faults: FaultTable::default(),
+            journal: Journal::default(),
+            sft: Arc::new(Sft::new(options)),
+            tasks: TaskTracker::new(),
+            epoch: Mutex::new(stop.child_token()),
+            stop,
+            detached: Arc::new(tokio::sync::Semaphore::new(MAX_DETACHED)),
+        }
+    }
+
+    /// Every simulated vendor. The one place that lists them; of two that own a path the first gets it.
+    pub(super) fn upstreams(&self) -> [Arc<dyn Upstream>; 1] {
+        let sft: Arc<dyn Upstream> = self.sft.clone();
+        [sft]
+    }
+
+    /// Back to the state of the start: profiles, switches, no faults, empty journal, waiting requests cut.
+    pub(super) fn reset(&self) {
+        let mut epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        epoch.cancel();
+        self.faults.clear();
+        for upstream in self.upstreams() {
+            upstream.reset();
+        }
+        self.journal.clear();
+        *epoch = self.stop.child_token();
+    }
+
+    /// Cancelled by a reset and by the stop of the sandbox.
+    pub(super) fn epoch(&self) -> CancellationToken {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    pub(super) fn spawn<F>(&self, name: &'static str, work: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.tasks.spawn(work.instrument(tracing::debug_span!("sandbox_task", name)))
+    }
+
+    /// Like `spawn`, for work that outlives its request; `None` when too much of it is waiting already.
+    pub(super) fn spawn_detached<F>(
+        &self,
+        name: &'static str,
+        work: F,
+    ) -> Option<tokio::task::JoinHandle<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let permit = Arc::clone(&self.detached).try_acquire_owned().ok()?;
+        Some(self.spawn(name, async move {
+            let output = work.await;
+            drop(permit);
+            output
+        }))
+    }
+
+    /// Tells all work to end and waits for it; false when some was still running after `limit`.
+    pub(super) async fn stop(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
+    }
+}

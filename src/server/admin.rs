@@ -1,0 +1,76 @@
+//! The admin port: probes, metrics and the configuration over plain HTTP, for operators alone.
+//!
+//! Reads only: nothing can be changed through it.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{Method, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::health::Health;
+use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
+
+const INDEX: &str = "profile-gateway admin\n\
+    /livez    the process runs\n\
+    /readyz   it takes calls\n\
+    /metrics  OpenMetrics for Prometheus\n\
+    /config   the configuration in force, without secrets\n";
+
+/// What the admin port shows.
+#[derive(Debug)]
+pub struct Admin {
+    /// Counted into by the whole process.
+    pub metrics: Arc<Metrics>,
+    /// The configuration, shown as it is: secrets must be gone already.
+    pub config: Value,
+}
+
+/// The routes of the admin port.
+pub(super) fn router(admin: Admin, health: Health) -> Router {
+    let Admin { metrics, config } = admin;
+    let config = Arc::new(config);
+    Router::new()
+        .route("/", get(INDEX))
+        .route("/livez", get("ok\n"))
+        .route("/readyz", get(readyz).with_state(health))
+        .route("/metrics", get(scrape).with_state(metrics))
+        .route("/config", get(async move || Json(config.as_ref().clone())))
+        .fallback(async || (StatusCode::NOT_FOUND, "nothing here; / lists what there is\n"))
+        .layer(from_fn(get_only))
+}
+
+// Outside the routes, so that a wrong path with a wrong method gets one answer too.
+async fn get_only(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let refused = (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "GET only\n");
+    refused.into_response()
+}
+
+/// Ready until the drain begins. A dead backend does not count: the others still want to be served,
+/// and no restart brings it back.
+async fn readyz(State(health): State<Health>) -> Response {
+    let draining = health.is_draining();
+    let names: serde_json::Map<String, Value> = health
+        .all()
+        .into_iter()
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, status)| (name, status.as_str_name().into()))
+        .collect();
+    let checks = json!({ "listener": if draining { "draining" } else { "ok" } });
+    let body = json!({ "ready": !draining, "checks": checks, "health": names });
+    let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, Json(body)).into_response()
+}
+
+async fn scrape(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.encode())
+}

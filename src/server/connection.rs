@@ -1,0 +1,194 @@
+//! One connection's life: HTTP/1 or HTTP/2, its age, and its ends, gentle and sudden.
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{body::Body, extract::Request, response::Response};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Service, ServiceExt};
+
+use super::access::Peer;
+
+/// Pings tell a dead peer from a silent one; both times in HTTP/2.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_ANSWER: Duration = Duration::from_secs(20);
+/// Streams of one connection, which are calls.
+const MAX_STREAMS: u32 = 1024;
+/// All headers of one request, in bytes.
+const MAX_HEADERS: u32 = 16 * 1024;
+/// How long a client may take to say its first word, and in HTTP/1 all headers.
+const FIRST_WORDS: Duration = Duration::from_secs(10);
+
+/// How old a connection may become. A connection that lives for ever keeps its client on one replica
+/// although there are new ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Age {
+    /// When the client is asked to connect anew.
+    pub max: Duration,
+    /// How long the calls that are running then may still take.
+    pub grace: Duration,
+}
+
+/// All connections of a port and what runs on them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Connections {
+    /// The connections' tasks.
+    pub tracker: TaskTracker,
+    /// The tasks of HTTP/2 streams, which outlive their connection by a moment.
+    pub streams: TaskTracker,
+    /// Asks all clients to leave (GOAWAY); calls in flight finish.
+    pub goaway: CancellationToken,
+    /// Ends everything at once.
+    pub kill: CancellationToken,
+}
+
+impl Connections {
+    /// Waits until all are gone. New ones are still let in: stop accepting before.
+    pub(super) async fn gone(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.streams.close();
+        self.streams.wait().await;
+    }
+}
+
+/// Serves a connection until it ends. What goes wrong on it concerns its client alone.
+pub(super) async fn serve<S>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: S,
+    age: Option<Age>,
+    connections: Connections,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let kill = connections.kill.clone();
+    let life = async {
+        if speaks(&stream, &connections.goaway).await {
+            drive(stream, peer, service, age, connections).await;
+        }
+    };
+    kill.run_until_cancelled(life).await;
+}
+
+/// Whether the client says anything. HTTP's own timers start only after the first bytes, so without
+/// this a silent connection would keep its place for ever.
+async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
+    let mut first = [0];
+    let peeked = goaway.run_until_cancelled(timeout(FIRST_WORDS, stream.peek(&mut first))).await;
+    matches!(peeked, Some(Ok(Ok(1..))))
+}
+
+async fn drive<S>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: S,
+    age: Option<Age>,
+    connections: Connections,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    // Calls are small and answered at once: waiting to fill a segment only delays them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+    let service = service.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.map(Body::new)
+    });
+    let builder = builder(&connections);
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = pin!(connection);
+
+    let old = age.map(|age| jittered(age.max, rand::random()));
+    let grace = tokio::select! {
+        ended = connection.as_mut() => return log(ended),
+        () = connections.goaway.cancelled() => None,
+        () = elapsed(old) => age.map(|age| age.grace),
+    };
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection => log(ended),
+        () = elapsed(grace) => tracing::debug!("closed with calls in flight: the grace is over"),
+    }
+}
+
+fn builder(connections: &Connections) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams(connections.clone()));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(FIRST_WORDS)
+        .max_buf_size(MAX_HEADERS as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS);
+    builder
+}
+
+/// Never, when there is no limit.
+async fn elapsed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Spreads ages by ±10 %, so that clients which connected together do not leave together. `roll` is
+/// in `0.0..1.0`.
+fn jittered(age: Duration, roll: f64) -> Duration {
+    // Longer ages mean nothing, and multiplying the longest would overflow.
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    age.min(YEAR).mul_f64(0.9 + 0.2 * roll)
+}
+
+fn log(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// Runs HTTP/2 streams as tasks that shutdown waits for and can end.
+#[derive(Debug, Clone)]
+struct Streams(Connections);
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let kill = self.0.kill.clone();
+        let task = async move { kill.run_until_cancelled(stream).await };
+        self.0.streams.spawn(tracing::Instrument::in_current_span(task));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_spread_by_a_tenth_either_way() {
+        let age = Duration::from_secs(100);
+        assert_eq!(jittered(age, 0.0), Duration::from_secs(90));
+        assert_eq!(jittered(age, 0.5), age);
+        assert!(jittered(age, 0.999) < Duration::from_secs(110));
+        let _ = jittered(Duration::MAX, 1.0);
+    }
+}

@@ -1,0 +1,198 @@
+//! `grpc.health.v1`: what the process says of itself to probes and to clients that balance load.
+//!
+//! Written here because tonic-health serves Check and Watch but not List. Watches nothing by itself:
+//! whoever knows better tells it.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::{StreamExt, stream};
+use http::{Request as HttpRequest, Response as HttpResponse};
+use tokio::sync::watch;
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    codegen::{BoxFuture, BoxStream, Service},
+    server::{Grpc, NamedService, UnaryService},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_server::Health as Api, health_server::HealthServer,
+};
+use tonic_prost::ProstCodec;
+
+use crate::{
+    error::{Error, Kind, Reason},
+    rpc,
+};
+
+/// The process's health. A handle: clones speak of the same process.
+#[derive(Debug, Clone)]
+pub struct Health(Arc<watch::Sender<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the name that probes ask for; whether it serves.
+    serving: BTreeMap<String, bool>,
+    draining: bool,
+}
+
+impl Health {
+    /// Everything serves: the process (`""`), each service, and `backends/{backend}` for each id.
+    pub(super) fn new(services: &[&str], backends: &[&str]) -> Self {
+        let names = services.iter().map(|name| (*name).to_owned());
+        let backends = backends.iter().map(|id| backend_name(id));
+        let serving = names.chain(backends).chain([String::new()]).map(|name| (name, true));
+        let state = State { serving: serving.collect(), draining: false };
+        Self(Arc::new(watch::Sender::new(state)))
+    }
+
+    /// Says whether a backend can be called. Touches neither the process's health nor its
+    /// readiness: with one dead backend the others still want to be served.
+    pub fn set_backend(&self, id: &str, serving: bool) {
+        let name = backend_name(id);
+        self.0.send_if_modified(|state| state.serving.insert(name, serving) != Some(serving));
+    }
+
+    /// Nothing serves from now on; there is no way back.
+    pub(super) fn drain(&self) {
+        self.0.send_modify(|state| state.draining = true);
+    }
+
+    /// Whether the process is going down.
+    pub(super) fn is_draining(&self) -> bool {
+        self.0.borrow().draining
+    }
+
+    /// Every name with its status, for List and for `/readyz`.
+    pub(super) fn all(&self) -> Vec<(String, ServingStatus)> {
+        let state = self.0.borrow();
+        state.serving.keys().map(|name| (name.clone(), state.status(name))).collect()
+    }
+
+    /// The gRPC service.
+    pub(super) fn service(&self) -> HealthService {
+        HealthService { health: self.clone(), generated: HealthServer::new(self.clone()) }
+    }
+}
+
+impl State {
+    fn status(&self, name: &str) -> ServingStatus {
+        match self.serving.get(name) {
+            None => ServingStatus::ServiceUnknown,
+            Some(true) if !self.draining => ServingStatus::Serving,
+            Some(_) => ServingStatus::NotServing,
+        }
+    }
+}
+
+fn backend_name(id: &str) -> String {
+    format!("backends/{id}")
+}
+
+fn answer(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+#[tonic::async_trait]
+impl Api for Health {
+    type WatchStream = BoxStream<HealthCheckResponse>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let name = &request.get_ref().service;
+        match self.0.borrow().status(name) {
+            ServingStatus::ServiceUnknown => Err(unknown(name)),
+            status => Ok(Response::new(answer(status))),
+        }
+    }
+
+    // An unknown name is a status here, not an error: the protocol wants the stream to stay open
+    // because the name may appear later. The stream ends when the server's listener closes.
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let name = request.into_inner().service;
+        let seen: Option<ServingStatus> = None;
+        let statuses = stream::unfold((self.0.subscribe(), seen), move |(mut state, seen)| {
+            let name = name.clone();
+            async move {
+                let changed = state.wait_for(|state| Some(state.status(&name)) != seen).await;
+                let status = changed.ok()?.status(&name);
+                Some((Ok(answer(status)), (state, Some(status))))
+            }
+        });
+        Ok(Response::new(statuses.boxed()))
+    }
+}
+
+fn unknown(name: &str) -> Status {
+    let shown: String = name.chars().take(64).collect();
+    let reason = if name.starts_with("backends/") {
+        Reason::BackendNotFound
+    } else {
+        Reason::OperationNotSupported
+    };
+    let error = Error::new(reason, format!("nothing here is called {shown:?}"));
+    rpc::status::status(&error.with_kind(Kind::NotFound))
+}
+
+/// The gRPC service: the generated one with `List` before it.
+#[derive(Debug, Clone)]
+pub(super) struct HealthService {
+    health: Health,
+    generated: HealthServer<Health>,
+}
+
+impl NamedService for HealthService {
+    const NAME: &'static str = "grpc.health.v1.Health";
+}
+
+impl Service<HttpRequest<Body>> for HealthService {
+    type Response = HttpResponse<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
+        if request.uri().path() != "/grpc.health.v1.Health/List" {
+            return self.generated.call(request);
+        }
+        let list = List(self.health.clone());
+        Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).unary(list, request).await) })
+    }
+}
+
+struct List(Health);
+
+/// `grpc.health.v1.HealthListRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HealthListRequest {}
+
+/// `grpc.health.v1.HealthListResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HealthListResponse {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub statuses: BTreeMap<String, HealthCheckResponse>,
+}
+
+impl UnaryService<HealthListRequest> for List {
+    type Response = HealthListResponse;
+    type Future = Ready<Result<Response<HealthListResponse>, Status>>;
+
+    fn call(&mut self, _: Request<HealthListRequest>) -> Self::Future {
+        let statuses = self.0.all().into_iter().map(|(name, status)| (name, answer(status)));
+        ready(Ok(Response::new(HealthListResponse { statuses: statuses.collect() })))
+    }
+}

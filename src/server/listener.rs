@@ -1,0 +1,126 @@
+//! A bound port: accepts connections, bounds how many there are, and outlives failures to accept.
+//!
+//! Knows nothing of requests; `connection` serves what it accepts.
+
+use std::{
+    convert::Infallible,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{extract::Request, response::Response};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::sleep,
+};
+use tower::Service;
+use tracing::Instrument;
+
+use super::connection::{self, Age, Connections};
+use crate::telemetry::metrics::Metrics;
+
+/// First and longest pause after a failure to accept.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// What a port allows.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    pub max_connections: usize,
+    pub age: Option<Age>,
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub(super) struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds; an error says which port of the two it was.
+    pub(super) async fn bind(what: &str, address: SocketAddr) -> io::Result<Self> {
+        let explain = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {what} {address}: {error}"))
+        };
+        let tcp = TcpListener::bind(address).await.map_err(explain)?;
+        let address = tcp.local_addr().map_err(explain)?;
+        Ok(Self { tcp, address })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until dropped, which closes the port. `metrics` counts connections where given.
+    pub(super) async fn serve<S>(
+        self,
+        service: S,
+        limits: Limits,
+        connections: Connections,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Infallible
+    where
+        S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let permits = limits.max_connections.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(permits));
+        loop {
+            // Waiting before accepting leaves the rest in the kernel's queue: they are served later
+            // instead of being refused, and cost no memory here.
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            let (stream, peer) = accept(&self.tcp).await;
+            let counted = metrics.clone().map(Counted::new);
+            let served =
+                connection::serve(stream, peer, service.clone(), limits.age, connections.clone());
+            let task = async move {
+                served.await;
+                drop((permit, counted));
+            };
+            connections.tracker.spawn(task.instrument(tracing::debug_span!("connection", %peer)));
+        }
+    }
+}
+
+/// The next connection. Without file descriptors (EMFILE) or memory there will be some again later,
+/// so it waits instead of giving up, and longer each time, so that it does not spin.
+async fn accept(tcp: &TcpListener) -> (TcpStream, SocketAddr) {
+    let (mut pause, longest) = PAUSES;
+    loop {
+        match tcp.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if concerns_one_client(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                sleep(pause).await;
+                pause = (pause * 2).min(longest);
+            }
+        }
+    }
+}
+
+/// The client left before it was accepted.
+fn concerns_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}
+
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.connection_opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}

@@ -1,0 +1,210 @@
+//! The two ports of the process: gRPC for callers, HTTP for operators; and how they end.
+//!
+//! `stack` holds the layers that a call passes, `listener` and `connection` what is below HTTP,
+//! `drain` the way down. What a call means is `rpc`'s business: nothing here knows a profile.
+
+mod access;
+mod admin;
+mod body;
+mod catch;
+mod connection;
+mod deadline;
+mod drain;
+mod grpc_only;
+mod health;
+mod listener;
+mod methods;
+mod normalize;
+mod reflection;
+mod reply;
+mod shed;
+mod stack;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+
+pub use self::{admin::Admin, drain::Drained, health::Health};
+use self::{
+    connection::{Age, Connections},
+    listener::{Limits, Listener},
+    methods::Methods,
+};
+use crate::telemetry::metrics::Metrics;
+
+/// Connections to the admin port: some probes and scrapers, and somebody looking.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
+/// How long the admin port may take to finish its last answers.
+const ADMIN_END: Duration = Duration::from_secs(1);
+
+/// How the server behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A call's time when the caller does not say.
+    pub default_timeout: Duration,
+    /// The longest time that a caller gets. Streams may be longer.
+    pub max_timeout: Duration,
+    /// Calls at once; more are turned away.
+    pub max_concurrent_calls: usize,
+    /// Connections at once; more wait.
+    pub max_connections: usize,
+    /// When a client is asked to connect anew, ±10 %; never when `None`.
+    pub max_connection_age: Option<Duration>,
+    /// How long calls on such a connection may still take.
+    pub max_connection_age_grace: Duration,
+    /// How long connections are still accepted after the signal to stop, for load balancers to see
+    /// that the process is not ready.
+    pub drain_grace: Duration,
+    /// After that, how long calls and detached tasks may still take.
+    pub drain_timeout: Duration,
+}
+
+/// The gRPC services: the program's own with health and reflection beside them.
+#[derive(Debug)]
+pub struct Services {
+    routes: Routes,
+    methods: Methods,
+    health: Health,
+}
+
+impl Services {
+    /// Adds health and reflection to `routes`. `names` are the services in `routes`, `backends` the
+    /// ids of the configured backends; health knows them all.
+    ///
+    /// # Errors
+    ///
+    /// When descriptors that are compiled into the program cannot be read, which is a fault of it.
+    pub fn new(routes: Routes, names: &[&str], backends: &[&str]) -> io::Result<Self> {
+        let descriptors = reflection::descriptors().map_err(io::Error::other)?;
+        let methods = Methods::new(&descriptors).map_err(io::Error::other)?;
+        let health = Health::new(names, backends);
+        let routes = routes.add_service(health.service());
+        let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
+        Ok(Self { routes, methods, health })
+    }
+
+    /// A handle to tell the health of backends.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+}
+
+/// Both ports, bound but not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    grpc: Listener,
+    admin: Listener,
+    settings: Settings,
+}
+
+impl Server {
+    /// Binds the gRPC port and the admin port.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be bound; the message names which one and its address.
+    pub async fn bind(
+        listen: SocketAddr,
+        admin: SocketAddr,
+        settings: Settings,
+    ) -> io::Result<Self> {
+        let grpc = Listener::bind("the gRPC address", listen).await?;
+        let admin = Listener::bind("the admin address", admin).await?;
+        Ok(Self { grpc, admin, settings })
+    }
+
+    /// Where gRPC is served.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.grpc.address()
+    }
+
+    /// Where the admin port is.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Serves until `shutdown` resolves, then drains: NOT_SERVING at once, no new connections after
+    /// the grace, and then all that runs may finish, as do `tasks`. `abort` ends it at any time. The
+    /// admin port answers to the end.
+    pub async fn run(
+        self,
+        services: Services,
+        admin: Admin,
+        tasks: TaskTracker,
+        shutdown: impl Future<Output = ()> + Send,
+        abort: impl Future<Output = ()> + Send,
+    ) -> Drained {
+        let metrics = Arc::clone(&admin.metrics);
+        let operators = Connections::default();
+        let watching = self.admin.serve(
+            admin::router(admin, services.health.clone()),
+            Limits { max_connections: MAX_ADMIN_CONNECTIONS, age: None },
+            operators.clone(),
+            None,
+        );
+        let serving = serve(self.grpc, self.settings, services, metrics, &tasks, shutdown, abort);
+        let drained = tokio::select! {
+            drained = serving => drained,
+            never = watching => match never {},
+        };
+        operators.goaway.cancel();
+        if tokio::time::timeout(ADMIN_END, operators.gone()).await.is_err() {
+            operators.kill.cancel();
+            operators.gone().await;
+        }
+        drained
+    }
+}
+
+async fn serve(
+    listener: Listener,
+    settings: Settings,
+    services: Services,
+    metrics: Arc<Metrics>,
+    tasks: &TaskTracker,
+    shutdown: impl Future<Output = ()> + Send,
+    abort: impl Future<Output = ()> + Send,
+) -> Drained {
+    let Services { routes, methods, health } = services;
+    let closing = CancellationToken::new();
+    let stack = stack::build(routes, methods, Arc::clone(&metrics), &settings, closing.clone());
+    let age = settings
+        .max_connection_age
+        .map(|max| Age { max, grace: settings.max_connection_age_grace });
+    let limits = Limits { max_connections: settings.max_connections, age };
+    let connections = Connections::default();
+    let mut abort = pin!(abort);
+    {
+        // Leaving this block closes the port.
+        let counted = Some(Arc::clone(&metrics));
+        let accepting = listener.serve(stack, limits, connections.clone(), counted);
+        let until_closed = async {
+            shutdown.await;
+            tracing::info!("going down: not ready from now on");
+            health.drain();
+            sleep(settings.drain_grace).await;
+        };
+        tokio::select! {
+            () = until_closed => {}
+            () = abort.as_mut() => {}
+            never = accepting => match never {},
+        }
+    }
+    health.drain();
+    closing.cancel();
+    let drained = drain::drain(&connections, tasks, &metrics, settings.drain_timeout, abort).await;
+    match drained {
+        Drained::Clean => tracing::info!("all calls have finished"),
+        Drained::Forced { connections, calls, tasks } => {
+            tracing::warn!(connections, calls, tasks, "ended with calls in flight");
+        }
+    }
+    drained
+}

@@ -1,0 +1,82 @@
+//! How a layer answers a call by itself, and how it reads what an answer says.
+//!
+//! Makes no status: it hands errors to `rpc::status`.
+
+use axum::{body::Body, response::Response};
+use http::HeaderMap;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::methods::Method;
+use crate::{
+    error::{Error, Reason},
+    rpc,
+};
+
+pub(super) const GRPC_STATUS: &str = "grpc-status";
+pub(super) const GRPC_MESSAGE: &str = "grpc-message";
+pub(super) const GRPC_DETAILS: &str = "grpc-status-details-bin";
+
+/// The answer that is nothing but an error.
+pub(super) fn refuse(error: &Error) -> Response {
+    rpc::status::status(error).into_http::<Body>()
+}
+
+/// Trailers that end an answer with an error.
+pub(super) fn trailers(error: &Error) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    write(error, &mut trailers);
+    trailers
+}
+
+/// Replaces the status in headers or trailers.
+pub(super) fn write(error: &Error, headers: &mut HeaderMap) {
+    headers.remove(GRPC_MESSAGE);
+    headers.remove(GRPC_DETAILS);
+    if rpc::status::status(error).add_header(headers).is_err() {
+        // Cannot happen: the message is percent-encoded. The code stands by itself then.
+        tracing::error!("a status does not fit into headers");
+    }
+}
+
+/// An error that a layer makes.
+pub(super) fn error(method: &Method, reason: Reason, message: impl Into<String>) -> Error {
+    let error = Error::new(reason, message);
+    if method.name.is_empty() { error } else { error.with_metadata("operation", &*method.name) }
+}
+
+/// The status in headers or trailers; `None` when they hold none.
+pub(super) fn code(headers: &HeaderMap) -> Option<Code> {
+    headers.get(GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// The reason in headers or trailers, from their `ErrorInfo`.
+pub(super) fn reason(headers: &HeaderMap) -> Option<Reason> {
+    headers.get(GRPC_DETAILS)?;
+    let details = Status::from_header_map(headers)?.get_error_details();
+    let name = &details.error_info()?.reason;
+    Reason::from_str_name(&format!("ERROR_REASON_{name}"))
+}
+
+/// The code's name in the gRPC specification.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,169 @@
+//! How the server and its connections end.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+
+use super::{Running, Settings, failure, named, settings, start};
+use crate::server::Drained;
+
+/// A connection that, unlike a channel, does not reconnect.
+async fn connect(server: &Running) -> http2::SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(server.grpc).await.unwrap();
+    let executor = TokioExecutor::new();
+    let (sender, connection) = http2::handshake(executor, TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// One call on it; its `grpc-status`.
+async fn call(mut sender: http2::SendRequest<Full<Bytes>>, name: &str) -> hyper::Result<String> {
+    let message = named(name).encode_to_vec();
+    let mut frame = vec![0, 0, 0, 0, message.len() as u8];
+    frame.extend(message);
+    let request = http::Request::post("http://x/profilegateway.v1.BackendService/GetBackend")
+        .header("content-type", "application/grpc")
+        .body(Full::new(Bytes::from(frame)))
+        .unwrap();
+    sender.ready().await?;
+    let answer = sender.send_request(request).await?.into_body().collect().await?;
+    Ok(answer.trailers().unwrap()["grpc-status"].to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn calls_in_flight_finish_and_new_connections_are_refused() {
+    let server = start(settings()).await;
+    let first = server.waiting().await;
+    let second = server.waiting().await;
+    server.stop.cancel();
+    while TcpStream::connect(server.grpc).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    // The admin port answers to the end.
+    let ready = reqwest::get(format!("http://{}/readyz", server.admin)).await.unwrap();
+    assert_eq!(ready.status(), 503);
+    assert!(!server.end.is_finished());
+    server.gate.open();
+    server.gate.open();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(server.end.await.unwrap(), Drained::Clean);
+    assert!(TcpStream::connect(server.admin).await.is_err());
+}
+
+#[tokio::test]
+async fn during_the_grace_it_serves_and_says_that_it_will_not() {
+    let drain_grace = Duration::from_secs(3600);
+    let server = start(Settings { drain_grace, ..settings() }).await;
+    server.stop.cancel();
+    let check = HealthCheckRequest::default();
+    while server.health_client().await.check(check.clone()).await.unwrap().into_inner().status()
+        == ServingStatus::Serving
+    {
+        tokio::task::yield_now().await;
+    }
+    server.client().await.get_backend(named("ok")).await.unwrap();
+    server.abort.cancel();
+    server.end.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_health_watch_hears_of_the_end_and_does_not_hold_it_up() {
+    let server = start(settings()).await;
+    let mut client = server.health_client().await;
+    let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watch = watch.into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    server.stop.cancel();
+    let last = watch.message().await.unwrap().unwrap();
+    assert_eq!(last.status(), ServingStatus::NotServing);
+    let end = watch.message().await;
+    assert_eq!(failure(end), (Code::Unavailable, "OVERLOADED".to_owned()));
+    assert_eq!(server.end.await.unwrap(), Drained::Clean);
+}
+
+#[tokio::test]
+async fn detached_tasks_are_waited_for() {
+    let server = start(settings()).await;
+    let written = CancellationToken::new();
+    server.tasks.spawn(written.clone().cancelled_owned());
+    server.stop.cancel();
+    while TcpStream::connect(server.grpc).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!server.end.is_finished());
+    written.cancel();
+    assert_eq!(server.end.await.unwrap(), Drained::Clean);
+}
+
+#[tokio::test]
+async fn the_hard_limit_cuts_what_does_not_finish() {
+    let drain_timeout = Duration::from_millis(10);
+    let server = start(Settings { drain_timeout, ..settings() }).await;
+    let call = server.waiting().await;
+    server.tasks.spawn(std::future::pending::<Infallible>());
+    server.stop.cancel();
+    let forced = Drained::Forced { connections: 1, calls: 1, tasks: 1 };
+    assert_eq!(server.end.await.unwrap(), forced);
+    assert!(call.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    for drain_grace in [Duration::ZERO, Duration::from_secs(3600)] {
+        let server = start(Settings { drain_grace, ..settings() }).await;
+        let call = server.waiting().await;
+        server.stop.cancel();
+        server.abort.cancel();
+        let forced = Drained::Forced { connections: 1, calls: 1, tasks: 0 };
+        assert_eq!(server.end.await.unwrap(), forced);
+        assert!(call.await.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_do_not_hold_the_end_up() {
+    let server = start(settings()).await;
+    let _silent = TcpStream::connect(server.grpc).await.unwrap();
+    server.counted("profile_gateway_connections 1").await;
+    server.stop.cancel();
+    assert_eq!(server.end.await.unwrap(), Drained::Clean);
+}
+
+// tonic's own limit sends no GOAWAY at the age and breaks the calls in flight.
+#[tokio::test]
+async fn an_old_connection_is_asked_to_go_and_its_calls_survive() {
+    let max_connection_age = Some(Duration::from_millis(50));
+    let server = start(Settings { max_connection_age, ..settings() }).await;
+    let connection = connect(&server).await;
+    let waiting = tokio::spawn(call(connection.clone(), "wait"));
+    server.gate.entered().await;
+    while call(connection.clone(), "ok").await.is_ok() {}
+    assert!(!waiting.is_finished());
+    server.gate.open();
+    assert_eq!(waiting.await.unwrap().unwrap(), "0");
+    server.counted("profile_gateway_connections 0").await;
+}
+
+#[tokio::test]
+async fn an_old_connection_is_closed_after_the_grace() {
+    let server = start(Settings {
+        max_connection_age: Some(Duration::from_millis(10)),
+        max_connection_age_grace: Duration::from_millis(10),
+        ..settings()
+    })
+    .await;
+    let connection = connect(&server).await;
+    assert!(call(connection, "wait").await.is_err());
+    server.counted("profile_gateway_connections 0").await;
+    server.counted("profile_gateway_calls_in_flight 0").await;
+}

@@ -1,0 +1,194 @@
+//! A real server on loopback with a small service behind it, spoken to over sockets.
+
+mod calls;
+mod ends;
+mod layers;
+mod ports;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{
+    Code, Request, Response, Status,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt;
+
+use super::{Admin, Drained, Health, Server, Services, Settings};
+use crate::{
+    pb::{
+        Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
+        ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
+        backend_service_client::BackendServiceClient,
+        backend_service_server::{BackendService, BackendServiceServer},
+    },
+    telemetry::metrics::Metrics,
+};
+
+/// What the stub's calls wait at.
+#[derive(Debug)]
+pub(super) struct Gate {
+    entered: Semaphore,
+    open: Semaphore,
+}
+
+impl Gate {
+    /// Waits until one more call has come to the gate.
+    async fn entered(&self) {
+        self.entered.acquire().await.unwrap().forget();
+    }
+
+    fn open(&self) {
+        self.open.add_permits(1);
+    }
+}
+
+/// Does what the request's name says.
+#[derive(Debug)]
+struct Stub(Arc<Gate>);
+
+#[tonic::async_trait]
+impl BackendService for Stub {
+    async fn get_backend(
+        &self,
+        request: Request<GetBackendRequest>,
+    ) -> Result<Response<Backend>, Status> {
+        let name = request.into_inner().name;
+        match name.as_str() {
+            "panic" => panic!("a secret"),
+            "wait" => {
+                self.0.entered.add_permits(1);
+                self.0.open.acquire().await.unwrap().forget();
+            }
+            _ => {}
+        }
+        Ok(Response::new(Backend { name, ..Default::default() }))
+    }
+
+    async fn list_backends(
+        &self,
+        _: Request<ListBackendsRequest>,
+    ) -> Result<Response<ListBackendsResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn list_services(
+        &self,
+        _: Request<ListServicesRequest>,
+    ) -> Result<Response<ListServicesResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn purge_cache(
+        &self,
+        _: Request<PurgeCacheRequest>,
+    ) -> Result<Response<PurgeCacheResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+}
+
+/// A server that runs.
+pub(super) struct Running {
+    grpc: SocketAddr,
+    admin: SocketAddr,
+    health: Health,
+    metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    end: JoinHandle<Drained>,
+}
+
+pub(super) fn settings() -> Settings {
+    let long = Duration::from_secs(3600);
+    Settings {
+        default_timeout: long,
+        max_timeout: long,
+        max_concurrent_calls: 100,
+        max_connections: 100,
+        max_connection_age: None,
+        max_connection_age_grace: long,
+        drain_grace: Duration::ZERO,
+        drain_timeout: long,
+    }
+}
+
+pub(super) async fn start(settings: Settings) -> Running {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(any, any, settings).await.unwrap();
+    let gate = Arc::new(Gate { entered: Semaphore::new(0), open: Semaphore::new(0) });
+    let stub = BackendServiceServer::new(Stub(Arc::clone(&gate))).max_decoding_message_size(1024);
+    let routes = Routes::new(stub);
+    let services = Services::new(routes, &["profilegateway.v1.BackendService"], &["sft"]).unwrap();
+    let metrics = Arc::new(Metrics::new("test"));
+    let config = serde_json::json!({ "listen": "somewhere" });
+    let admin = Admin { metrics: Arc::clone(&metrics), config };
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    let tasks = TaskTracker::new();
+    let (grpc, admin_address) = (server.address(), server.admin_address());
+    let health = services.health();
+    let run = server.run(
+        services,
+        admin,
+        tasks.clone(),
+        stop.clone().cancelled_owned(),
+        abort.clone().cancelled_owned(),
+    );
+    let end = tokio::spawn(run);
+    Running { grpc, admin: admin_address, health, metrics, gate, tasks, stop, abort, end }
+}
+
+impl Running {
+    async fn channel(&self) -> Channel {
+        Endpoint::new(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    async fn client(&self) -> BackendServiceClient<Channel> {
+        BackendServiceClient::new(self.channel().await)
+    }
+
+    async fn health_client(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel().await)
+    }
+
+    /// A call that waits at the gate; it is there when this returns.
+    async fn waiting(&self) -> JoinHandle<Result<Response<Backend>, Status>> {
+        let mut client = self.client().await;
+        let call = tokio::spawn(async move { client.get_backend(named("wait")).await });
+        self.gate.entered().await;
+        call
+    }
+
+    /// Waits until the metrics have this line.
+    async fn counted(&self, line: &str) {
+        while !self.metrics.encode().lines().any(|other| other == line) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn named(name: &str) -> GetBackendRequest {
+    GetBackendRequest { name: name.to_owned() }
+}
+
+/// The line that counts calls of the stub with this end.
+fn calls(code: &str, reason: &str, n: u32) -> String {
+    const METHOD: &str = "profilegateway.v1.BackendService/GetBackend";
+    format!(
+        "profile_gateway_calls_total{{method=\"{METHOD}\",code=\"{code}\",reason=\"{reason}\"}} {n}"
+    )
+}
+
+/// Code and reason of a failed call, whose ErrorInfo is whole.
+#[track_caller]
+fn failure<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+    let status = result.unwrap_err();
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    assert_eq!(info.domain, "profile-gateway");
+    (status.code(), info.reason.clone())
+}

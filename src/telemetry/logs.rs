@@ -1,0 +1,56 @@
+//! Where log lines go: stderr, as JSON or as text. Says nothing about what is logged.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Text where stderr is a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// For human eyes.
+    Text,
+}
+
+/// Starts logging. `level` is a level (`info`) or a filter (`info,access=warn`).
+///
+/// A second call changes nothing and is no error, so that tests may all call it.
+///
+/// # Errors
+///
+/// When `level` is no filter; the message names it.
+pub fn init(format: Format, level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level)
+        .map_err(|error| format!("log level {level:?} cannot be read: {error}"))?;
+    let json = match format {
+        Format::Auto => !io::stderr().is_terminal(),
+        Format::Json => true,
+        Format::Text => false,
+    };
+    let lines = fmt::layer().with_writer(io::stderr);
+    // An error means that a subscriber is there already: the first one stays.
+    let _ = if json {
+        // Flat events: what reads the lines looks for `code`, not for `fields.code`.
+        registry().with(filter).with(lines.json().flatten_event(true)).try_init()
+    } else {
+        registry().with(filter).with(lines).try_init()
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_start_is_no_error_and_a_bad_level_is_one() {
+        assert_eq!(init(Format::Text, "warn"), Ok(()));
+        assert_eq!(init(Format::Json, "warn"), Ok(()));
+        let error = init(Format::Auto, "access=loud").unwrap_err();
+        assert!(error.contains("access=loud"), "{error}");
+    }
+}
