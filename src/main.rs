@@ -8,7 +8,7 @@ use profile_gateway::{
     config::{self, Config, ConfigErrors, LogFormat, Source},
     sandbox::{self, Sandbox},
     server::Drained,
-    telemetry::logs,
+    telemetry::{logs, panics},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -114,6 +114,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         LogFormat::Json => logs::Format::Json,
         LogFormat::Text => logs::Format::Text,
     };
+    panics::install();
     let levels = logs::init(format, &config.log.level);
     levels.map_err(|error| Failure::File(format!("log.level: {error}")))?;
     for warning in &config.warnings {

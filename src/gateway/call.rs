@@ -7,8 +7,6 @@ use std::sync::{
 
 use tokio::time::Instant;
 
-use crate::error::{Reason, reason_name};
-
 /// One gRPC call. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -22,7 +20,6 @@ pub struct Call {
 #[derive(Debug, Default)]
 pub struct Record {
     backend: OnceLock<String>,
-    reason: OnceLock<Reason>,
     upstream_calls: Arc<AtomicU32>,
 }
 
@@ -37,17 +34,6 @@ impl Record {
     #[must_use]
     pub fn backend(&self) -> Option<&str> {
         self.backend.get().map(String::as_str)
-    }
-
-    /// Says why the call failed. The first reason stays.
-    pub fn set_reason(&self, reason: Reason) {
-        let _ = self.reason.set(reason);
-    }
-
-    /// Why the call failed.
-    #[must_use]
-    pub fn reason(&self) -> Option<&'static str> {
-        self.reason.get().map(|reason| reason_name(*reason))
     }
 
     /// Raised for each request to an upstream.

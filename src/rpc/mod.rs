@@ -45,7 +45,6 @@ where
         deadline: Instant::now() + NO_LAYER_DEADLINE,
         record: Arc::new(Record::default()),
     });
-    let record = Arc::clone(&call.record);
     let answer = method(call, message).await.and_then(|answer| match answer.encoded_len() {
         size if size > limits.response_bytes => Err(Error::new(
             Reason::MessageTooLarge,
@@ -60,7 +59,6 @@ where
     match answer {
         Ok(answer) => Ok(Response::new(answer)),
         Err(error) => {
-            record.set_reason(error.reason());
             if let Some(detail) = error.internal() {
                 tracing::warn!(target: "rpc", %error, detail, "a call failed");
             }

@@ -102,7 +102,7 @@ impl Running {
         let sent = || reply::reason(headers).map(reason_name);
         let reason = match code {
             Code::Ok => "",
-            _ => sent().or_else(|| self.record.reason()).unwrap_or(""),
+            _ => sent().unwrap_or(""),
         };
         self.end = End { code: reply::code_name(code), reason };
     }

@@ -162,3 +162,14 @@ fn an_unknown_dialect_is_one_mistake() {
     );
     assert!(!whole.contains("hunter2"));
 }
+
+#[test]
+fn a_dialect_says_what_its_options_lack() {
+    let text = "[backends.policy]\ndialect = \"pcc\"\nbase_url = \"https://pcc.example\"\n";
+    assert_eq!(report(read(text, &[])), "gateway.toml:1: backends.policy: tenant is missing");
+    // One that could not be read is not called missing on top.
+    assert_eq!(
+        report(read(&format!("{text}tenant = 5"), &[])),
+        "gateway.toml:4: `backends.policy.tenant` must be a string, got an integer"
+    );
+}

@@ -38,6 +38,7 @@ max_concurrent_calls = 1
 
 [backends.policy]
 dialect = "pcc"
+tenant = "acme"
 base_url = "http://localhost:1234"
 "#;
 

@@ -124,7 +124,7 @@ impl Client {
     }
 }
 
-pub fn request(profile: Value) -> Value {
+pub(super) fn request(profile: Value) -> Value {
     json!({"Request": {"requestParam": {"serviceProfile": profile}}})
 }
 

@@ -94,8 +94,15 @@ async fn a_health_watch_hears_of_the_end_and_does_not_hold_it_up() {
 #[tokio::test]
 async fn detached_tasks_are_waited_for() {
     let server = start(settings()).await;
-    let written = CancellationToken::new();
-    server.tasks.spawn(written.clone().cancelled_owned());
+    let (written, settled) = (CancellationToken::new(), CancellationToken::new());
+    let (write, done) = (written.clone(), settled.clone());
+    server.tasks.spawn(async move {
+        write.cancelled().await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        done.cancel();
+    });
     server.stop.cancel();
     while TcpStream::connect(server.grpc).await.is_ok() {
         tokio::task::yield_now().await;
@@ -103,6 +110,7 @@ async fn detached_tasks_are_waited_for() {
     assert!(!server.end.is_finished());
     written.cancel();
     assert_eq!(server.end.await.unwrap(), Drained::Clean);
+    assert!(settled.is_cancelled());
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! The stack without sockets, on a clock that only tests move.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
 use bytes::Bytes;
@@ -10,22 +15,22 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, service::Routes};
-use tower::ServiceExt;
+use tower::{ServiceExt, util::BoxCloneService};
 
 use super::settings;
 use crate::{
-    error::Reason,
+    error::{Error, Reason},
     gateway::call::Call,
     server::{Settings, methods::Methods, reply, stack},
-    telemetry::metrics::Metrics,
+    telemetry::{logs, metrics::Metrics},
 };
 
 const GET: &str = "/profilegateway.v1.ProfileService/GetProfile";
 const CREATE: &str = "/profilegateway.v1.ProfileService/CreateProfile";
 const WATCH: &str = "/profilegateway.v1.ProfileService/WatchProfiles";
 
-/// Sends a request through the stack to a handler.
-async fn through<H, F>(handler: H, path: &str, timeout: Option<&str>, body: Body) -> Response
+/// The stack around a handler, with a place for one call.
+fn stack<H, F>(handler: H) -> BoxCloneService<Request, Response, Infallible>
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -33,18 +38,33 @@ where
     let settings = Settings {
         default_timeout: Duration::from_secs(30),
         max_timeout: Duration::from_secs(60),
+        max_concurrent_calls: 1,
         ..settings()
     };
     let handler = any(move |request: Request| handler(request));
     let routes = Routes::from(Router::new().fallback_service(handler));
     let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
     let metrics = Arc::new(Metrics::new("test"));
-    let stack = stack::build(routes, methods, metrics, &settings, CancellationToken::new());
-    let mut request = http::Request::post(path).header("content-type", "application/grpc");
+    let closing = CancellationToken::new();
+    BoxCloneService::new(stack::build(routes, methods, metrics, &settings, closing))
+}
+
+fn request(path: &str) -> Request {
+    let request = http::Request::post(path).header("content-type", "application/grpc");
+    request.body(Body::empty()).unwrap()
+}
+
+/// Sends a request through the stack to a handler.
+async fn through<H, F>(handler: H, path: &str, timeout: Option<&str>, body: Body) -> Response
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let mut request = request(path).map(|_| body);
     if let Some(timeout) = timeout {
-        request = request.header("grpc-timeout", timeout);
+        request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
     }
-    stack.oneshot(request.body(body).unwrap()).await.unwrap()
+    stack(handler).oneshot(request).await.unwrap()
 }
 
 async fn never(_: Request) -> Response {
@@ -150,6 +170,20 @@ async fn a_stream_ends_when_its_caller_said_and_not_by_default() {
 }
 
 #[tokio::test]
+async fn a_call_keeps_its_place_until_its_answer_has_left() {
+    let stack = stack(|_| async {
+        let items = stream::pending::<Result<Bytes, Infallible>>();
+        Response::new(Body::from_stream(items))
+    });
+    let first = stack.clone().oneshot(request(WATCH)).await.unwrap();
+    let second = stack.clone().oneshot(request(GET)).await.unwrap();
+    assert_eq!(meaning(second.headers()), (Code::Unavailable, Reason::Overloaded));
+    drop(first);
+    let third = stack.oneshot(request(GET)).await.unwrap();
+    assert!(reply::code(third.headers()).is_none());
+}
+
+#[tokio::test]
 async fn a_panic_in_a_stream_ends_it_with_a_status() {
     let handler = |_| async {
         let items = stream::iter([1, 2]).map(|n| match n {
@@ -163,4 +197,64 @@ async fn a_panic_in_a_stream_ends_it_with_a_status() {
     let expected = (Code::Internal, Reason::GatewayInternal);
     assert_eq!(meaning(whole.trailers().unwrap()), expected);
     assert_eq!(whole.to_bytes(), "first");
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_is_one_line_whose_level_says_who_should_look() {
+    // With a subscriber of one thread alone, tracing caches "nobody listens" for other threads' sake.
+    logs::init(logs::Format::Text, "off").unwrap();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _kept = tracing::subscriber::set_default(log);
+    let known = |request: Request| async move {
+        let call = request.extensions().get::<Call>().unwrap();
+        call.record.set_backend("sft");
+        call.record.counter().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let error = Error::new(Reason::ProfileNotFound, "no such profile");
+        reply::refuse(&error)
+    };
+    through(known, GET, None, Body::empty()).await;
+    through(never, GET, Some("1S"), Body::empty()).await;
+    through(|_| async { panic!("a secret") }, GET, None, Body::empty()).await;
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["target"] == "access")
+        .collect();
+    let seen: Vec<_> = lines
+        .iter()
+        .map(|line| ["level", "code", "reason"].map(|key| line[key].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ["INFO", "NOT_FOUND", "PROFILE_NOT_FOUND"],
+        ["WARN", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"],
+        ["ERROR", "INTERNAL", "GATEWAY_INTERNAL"],
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(lines[0]["method"], "profilegateway.v1.ProfileService/GetProfile");
+    assert_eq!((&lines[0]["backend"], &lines[0]["upstream_calls"]), (&"sft".into(), &1.into()));
+    assert_eq!(lines[1]["duration_ms"], 1000.0);
 }
