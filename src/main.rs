@@ -1,18 +1,24 @@
 //! Flags, runtime and exit code; nothing else.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Read as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use profile_gateway::{
     app::{self, App},
     config::{self, Config, ConfigErrors, LogFormat, Source},
+    rpc::details,
     sandbox::{self, Sandbox},
     server::Drained,
     telemetry::{logs, panics},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// `EX_CONFIG` would be 78; the contract of this program says `EX_USAGE`.
+/// `EX_USAGE` of sysexits(3): the program was started in a way that cannot work.
 const EXIT_CONFIG: u8 = 64;
 
 /// One gRPC API over IoT service profiles that live in several upstream systems.
@@ -40,6 +46,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Decode the error details that `buf curl` prints as base64; reads standard input.
+    Explain,
     /// Run the simulated upstreams alone.
     Sandbox {
         /// Address to listen on; port 0 takes a free one.
@@ -86,6 +94,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => serve(load(None)?).await,
         Some(Command::Serve { config }) => serve(load(Some(config))?).await,
         Some(Command::Check { config }) => check(&load(Some(config))?),
+        Some(Command::Explain) => explain(),
         Some(Command::Sandbox { listen }) => run_sandbox(listen).await,
     }
 }
@@ -105,6 +114,15 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
 fn check(config: &Config) -> Result<ExitCode, Failure> {
     println!("{}", serde_json::to_string_pretty(&config.redacted())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn explain() -> Result<ExitCode, Failure> {
+    let mut printed = String::new();
+    // More than any status can hold, with room for an answer.
+    io::stdin().take(64 << 20).read_to_string(&mut printed)?;
+    println!("{}", details::explain(printed.trim_end()));
     Ok(ExitCode::SUCCESS)
 }
 

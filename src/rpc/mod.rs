@@ -2,6 +2,7 @@
 //! means is decided there.
 
 mod backend_service;
+pub mod details;
 mod profile_service;
 pub mod status;
 

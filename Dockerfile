@@ -1,0 +1,27 @@
+# Build with `make image`. Nothing is downloaded but crates: the toolchain is the base image's.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+# Dependencies first, so that a change of the code does not build them again.
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY proto proto
+RUN mkdir -p src benches \
+    && echo 'fn main() {}' > src/main.rs \
+    && echo '' > src/lib.rs \
+    && echo 'fn main() {}' > benches/gateway.rs \
+    && cargo build --locked --release --bin profile-gateway \
+    && rm -rf src benches
+COPY src src
+COPY benches benches
+# Newer than what was built from the placeholders.
+RUN touch src/main.rs src/lib.rs && cargo build --locked --release --bin profile-gateway
+
+FROM debian:bookworm-slim
+# Roots for HTTPS to the upstreams.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /build/target/release/profile-gateway /usr/local/bin/profile-gateway
+USER 65532:65532
+EXPOSE 50051 9090
+ENV PROFILE_GATEWAY__LISTEN=0.0.0.0:50051 \
+    PROFILE_GATEWAY__ADMIN_LISTEN=0.0.0.0:9090
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/profile-gateway"]

@@ -1,0 +1,38 @@
+# Everything a developer does has a target here; CI runs `make ci` and nothing else.
+
+CARGO ?= cargo
+IMAGE ?= profile-gateway
+TOOLS := $(CURDIR)/target/tools
+export PATH := $(TOOLS)/node_modules/.bin:$(PATH)
+
+.PHONY: run test lint fmt bench image check-deps ci tools
+
+run: ## serve the embedded sandbox
+	$(CARGO) run
+
+test: tools ## run every test
+	$(CARGO) test --locked
+
+lint: tools ## formatting, clippy and the contract's style
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	buf lint
+	buf format --diff --exit-code
+
+fmt: tools ## format code and protos
+	$(CARGO) fmt
+	buf format --write
+
+bench: ## requests/s and CPU per request against a bare tonic server, in one run
+	$(CARGO) bench --locked --bench gateway
+
+image: ## container image, with whichever builder is here
+	scripts/image $(IMAGE)
+
+check-deps: ## licences, advisories and banned crates; needs cargo-deny
+	$(CARGO) deny check
+
+ci: lint test
+
+tools: ## what the tests need besides cargo
+	@scripts/tools $(TOOLS)
