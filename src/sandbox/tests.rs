@@ -5,8 +5,6 @@ mod client;
 mod control;
 mod faults;
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use self::client::Client;
@@ -93,9 +91,7 @@ async fn stop_ends_hanging_requests_and_the_listener() {
     let other = Client { address, token: client.token.clone() };
     let hanging = tokio::spawn(async move { other.raw("GET", LIST, "").await });
     client.journal_until(|entries| !entries.is_empty()).await;
-    let start = Instant::now();
     sandbox.stop().await;
-    assert!(start.elapsed() < Duration::from_secs(3));
     assert!(hanging.await.unwrap().is_ok_and(|bytes| bytes.is_empty()));
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

@@ -73,7 +73,23 @@ fn failure(operation: Operation, code: &str, envelope: &Envelope, reply: &Reply)
             (envelope, reply),
         );
     }
-    let (reason, message) = match code {
+    let (reason, message) = meaning(code);
+    let error = error(reason, message, (envelope, reply));
+    match code {
+        "10085" => with_child_entity(error, envelope),
+        "10111" => error.with_violation(Violation {
+            field: "profile.radio_access".to_owned(),
+            description: "is not applicable to these services".to_owned(),
+            reason: Reason::ValidationFailed,
+        }),
+        _ => error,
+    }
+    .with_effect(effect(operation, code))
+}
+
+/// The vendor's code tables. Codes 1324 to 1330 say only that it failed, as does a code that is in none.
+fn meaning(code: &str) -> (Reason, &'static str) {
+    match code {
         "401" => (
             Reason::UpstreamAuthFailed,
             "the upstream refuses the gateway's token, also after a renewal",
@@ -108,18 +124,7 @@ fn failure(operation: Operation, code: &str, envelope: &Envelope, reply: &Reply)
             "the upstream received the write and timed out over it; it may still carry it out",
         ),
         _ => (Reason::UpstreamFailure, "the upstream failed without saying why"),
-    };
-    let error = error(reason, message, (envelope, reply));
-    match code {
-        "10085" => with_child_entity(error, envelope),
-        "10111" => error.with_violation(Violation {
-            field: "profile.radio_access".to_owned(),
-            description: "is not applicable to these services".to_owned(),
-            reason: Reason::ValidationFailed,
-        }),
-        _ => error,
     }
-    .with_effect(effect(operation, code))
 }
 
 /// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and after the

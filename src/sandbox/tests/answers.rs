@@ -1,8 +1,9 @@
 //! Faults that replace or distort the answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
 

@@ -1,9 +1,10 @@
 //! Faults of the connection and of time, over real connections.
 
 use std::io::ErrorKind;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
 
