@@ -213,8 +213,12 @@ async fn create(
         let preview = backend.present(Item { id: String::new(), profile });
         return Ok(Profile { name: String::new(), ..preview });
     }
-    let before: Option<HashSet<String>> =
-        before.ok().map(|items| items.into_iter().map(|item| item.id).collect());
+    let before: Option<HashSet<String>> = match before {
+        Ok(items) => Some(items.into_iter().map(|item| item.id).collect()),
+        Err(error) if is_out_of_reach(&error) => return Err(error),
+        // The account may create without being able to list: then a lost answer stays unknown.
+        Err(_) => None,
+    };
 
     let item = match dialect.create(&backend.write_session(call), &profile).await {
         // The write is done, whatever reading it says.
@@ -233,6 +237,19 @@ async fn create(
         }
     };
     Ok(backend.present(item))
+}
+
+/// Whether a read failed in a way in which a write would fail too, or would find no time.
+fn is_out_of_reach(error: &Error) -> bool {
+    matches!(
+        error.reason(),
+        Reason::DeadlineExceeded
+            | Reason::Overloaded
+            | Reason::UpstreamAccountLocked
+            | Reason::UpstreamAuthFailed
+            | Reason::UpstreamThrottled
+            | Reason::UpstreamUnavailable
+    )
 }
 
 /// A write on one profile.

@@ -36,7 +36,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListBackendsRequest>,
     ) -> Result<Response<ListBackendsResponse>, Status> {
-        unary(request, self.limits, async |_, _| {
+        unary("ListBackends", request, self.limits, async |_, _| {
             Ok(ListBackendsResponse { backends: self.gateway.list_backends() })
         })
         .await
@@ -46,7 +46,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<GetBackendRequest>,
     ) -> Result<Response<Backend>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("GetBackend", request, self.limits, async |call, message| {
             self.gateway.get_backend(&call, &message.name)
         })
         .await
@@ -56,7 +56,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListServicesRequest>,
     ) -> Result<Response<ListServicesResponse>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("ListServices", request, self.limits, async |call, message| {
             Ok(ListServicesResponse {
                 services: self.gateway.list_services(&call, &message).await?,
             })
@@ -68,6 +68,6 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<PurgeCacheRequest>,
     ) -> Result<Response<PurgeCacheResponse>, Status> {
-        unary(request, self.limits, async |_, _| Err(later("PurgeCache"))).await
+        unary("PurgeCache", request, self.limits, async |_, _| Err(later("PurgeCache"))).await
     }
 }

@@ -33,6 +33,7 @@ pub struct Limits {
 
 /// Runs one unary method: takes the call out of the request, makes the answer or the status.
 async fn unary<Q, T, F>(
+    operation: &'static str,
     request: Request<Q>,
     limits: Limits,
     method: impl FnOnce(Call, Q) -> F,
@@ -60,6 +61,8 @@ where
     match answer {
         Ok(answer) => Ok(Response::new(answer)),
         Err(error) => {
+            // For the errors that arose before a backend was found, which says the same.
+            let error = error.with_metadata("operation", operation);
             if let Some(detail) = error.internal() {
                 tracing::warn!(target: "rpc", %error, detail, "a call failed");
             }

@@ -45,7 +45,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<GetProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("GetProfile", request, self.limits, async |call, message| {
             self.gateway.get_profile(&call, &message).await
         })
         .await
@@ -55,7 +55,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<ListProfilesRequest>,
     ) -> Result<Response<ListProfilesResponse>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("ListProfiles", request, self.limits, async |call, message| {
             self.gateway.list_profiles(&call, &message).await
         })
         .await
@@ -65,7 +65,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<CreateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("CreateProfile", request, self.limits, async |call, message| {
             self.gateway.create_profile(&call, message).await
         })
         .await
@@ -75,7 +75,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<UpdateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("UpdateProfile", request, self.limits, async |call, message| {
             self.gateway.update_profile(&call, message).await
         })
         .await
@@ -85,7 +85,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DeleteProfileRequest>,
     ) -> Result<Response<()>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("DeleteProfile", request, self.limits, async |call, message| {
             self.gateway.delete_profile(&call, message).await
         })
         .await
@@ -95,7 +95,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<AttachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("AttachService", request, self.limits, async |call, message| {
             self.gateway.attach_service(&call, message).await
         })
         .await
@@ -105,7 +105,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DetachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("DetachService", request, self.limits, async |call, message| {
             self.gateway.detach_service(&call, message).await
         })
         .await
@@ -115,7 +115,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<AttachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("AttachTrafficLimit", request, self.limits, async |call, message| {
             self.gateway.require_method(&call, &message.name, Method::AttachTrafficLimit)?;
             Err(later(Method::AttachTrafficLimit.name()))
         })
@@ -126,7 +126,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DetachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(request, self.limits, async |call, message| {
+        unary("DetachTrafficLimit", request, self.limits, async |call, message| {
             self.gateway.require_method(&call, &message.name, Method::DetachTrafficLimit)?;
             Err(later(Method::DetachTrafficLimit.name()))
         })
@@ -137,28 +137,30 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<BatchGetProfilesRequest>,
     ) -> Result<Response<BatchGetProfilesResponse>, Status> {
-        unary(request, self.limits, async |_, _| Err(later("BatchGetProfiles"))).await
+        unary("BatchGetProfiles", request, self.limits, async |_, _| Err(later("BatchGetProfiles")))
+            .await
     }
 
     async fn preview_write(
         &self,
         request: Request<PreviewWriteRequest>,
     ) -> Result<Response<PreviewWriteResponse>, Status> {
-        unary(request, self.limits, async |_, _| Err(later("PreviewWrite"))).await
+        unary("PreviewWrite", request, self.limits, async |_, _| Err(later("PreviewWrite"))).await
     }
 
     async fn translate_profile(
         &self,
         request: Request<TranslateProfileRequest>,
     ) -> Result<Response<TranslateProfileResponse>, Status> {
-        unary(request, self.limits, async |_, _| Err(later("TranslateProfile"))).await
+        unary("TranslateProfile", request, self.limits, async |_, _| Err(later("TranslateProfile")))
+            .await
     }
 
     async fn diff_profiles(
         &self,
         request: Request<DiffProfilesRequest>,
     ) -> Result<Response<DiffProfilesResponse>, Status> {
-        unary(request, self.limits, async |_, _| Err(later("DiffProfiles"))).await
+        unary("DiffProfiles", request, self.limits, async |_, _| Err(later("DiffProfiles"))).await
     }
 
     async fn watch_profiles(

@@ -252,6 +252,10 @@ impl Session {
 #[async_trait]
 impl Port for Session {
     async fn send(&self, request: Request) -> Result<Reply> {
+        if self.deadline <= Instant::now() {
+            // A timer would let the request leave before it fires.
+            return Err(deadline_passed(Intent::Read));
+        }
         let waited = tokio::time::timeout_at(self.deadline, self.upstream.permits.acquire()).await;
         let _permit = match waited {
             Ok(Ok(permit)) => permit,

@@ -92,7 +92,7 @@ fn meaning(code: &str) -> (Reason, &'static str) {
     match code {
         "401" => (
             Reason::UpstreamAuthFailed,
-            "the upstream refuses the gateway's token, also after a renewal",
+            "the upstream refuses the gateway's token; check this backend's credentials",
         ),
         "6554" => {
             (Reason::ProfileAlreadyExists, "another profile of the account has this display name")
