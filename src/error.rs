@@ -167,6 +167,13 @@ impl Error {
         self
     }
 
+    /// Names the resource that the error is about, also at the beginning of the message.
+    #[must_use]
+    pub fn about(mut self, name: &str) -> Self {
+        self.0.message = format!("{}: {}", text::cut(name, 200), self.0.message);
+        self.with_resource(name)
+    }
+
     /// Names the resource that the error is about.
     #[must_use]
     pub fn with_resource(mut self, name: impl Into<String>) -> Self {

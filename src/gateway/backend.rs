@@ -123,7 +123,7 @@ impl Backend {
             | Reason::AddonServicesImmutable
             | Reason::RatPrivilegeConflict
             | Reason::ServiceAlreadyAttached
-            | Reason::ServiceNotAttached => error.with_resource(name.to_string()),
+            | Reason::ServiceNotAttached => error.about(&name.to_string()),
             _ => error,
         };
         self.explain(operation, about)
