@@ -130,12 +130,12 @@ fn settings_of(options: &BTreeMap<String, OptionValue>) -> dialect::Settings {
 
 fn build(backend: &config::Backend, metrics: &Arc<Metrics>) -> io::Result<Backend> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
-    let built = registration
-        .ok_or_else(|| vec![format!("unknown dialect {}", backend.dialect)])
-        .and_then(|registration| (registration.build)(&settings_of(&backend.options)))
-        .map_err(|faults| {
-            io::Error::other(format!("backend {}: {}", backend.name, faults.join("; ")))
-        })?;
+    let Some(registration) = registration else {
+        return Err(io::Error::other(format!("unknown dialect {}", backend.dialect)));
+    };
+    let built = (registration.build)(&settings_of(&backend.options)).map_err(|faults| {
+        io::Error::other(format!("backend {}: {}", backend.name, faults.join("; ")))
+    })?;
     let settings = upstream::Settings {
         backend: backend.name.clone(),
         base_url: backend.base().to_owned(),
@@ -143,6 +143,7 @@ fn build(backend: &config::Backend, metrics: &Arc<Metrics>) -> io::Result<Backen
         request_timeout: backend.request_timeout,
         max_response_bytes: backend.max_response_bytes,
         max_concurrent_calls: backend.max_concurrent_calls,
+        rate_limit: registration.rate_limit,
     };
     let observer = Arc::new(Counted(Arc::clone(metrics)));
     let upstream = Upstream::new(&settings, built.auth, observer).map_err(io::Error::other)?;

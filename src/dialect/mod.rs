@@ -13,9 +13,12 @@ use secrecy::SecretString;
 
 use crate::{
     error::{Error, Reason, Result},
-    model::{capability::Capabilities, violation::Violations},
-    pb::{self, Profile, Service},
-    upstream::{Auth, Port},
+    model::{
+        capability::{Capabilities, Method},
+        violation::Violations,
+    },
+    pb::{self, Profile, Service, TrafficLimit},
+    upstream::{Auth, Port, RateLimit},
 };
 
 /// One kind of upstream.
@@ -57,8 +60,21 @@ pub trait Dialect: Send + Sync + 'static {
     /// Reads all profiles.
     async fn list(&self, port: &dyn Port) -> Result<Vec<Item>>;
 
-    /// Creates a checked profile and gives its id.
-    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<String>;
+    /// Reads the profiles that have this display name. Fewer requests than a list where lists are
+    /// short views.
+    async fn named(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
+        let items = self.list(port).await?;
+        Ok(items.into_iter().filter(|item| item.profile.display_name == display_name).collect())
+    }
+
+    /// Creates a checked profile and gives its id. A creation of several steps that fails half way
+    /// undoes itself through `cleanup`, which still has time when `port` has none left.
+    async fn create(
+        &self,
+        port: &dyn Port,
+        cleanup: &dyn Port,
+        profile: &Profile,
+    ) -> Result<String>;
 
     /// Makes a checked change: sends what differs between the two, and nothing when nothing does.
     async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()>;
@@ -66,7 +82,9 @@ pub trait Dialect: Send + Sync + 'static {
     /// Whether a profile read after a change has what the change asked for.
     fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool;
 
-    /// Whether a profile read after a creation is what was asked for.
+    /// Whether a profile that appeared with the name of one whose creation got no answer is that one:
+    /// what the creating request itself sets is as asked for. What further steps set is completed by
+    /// an update.
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
 
     /// Deletes a profile. Fails with `PROFILE_NOT_FOUND` when there is none.
@@ -75,21 +93,8 @@ pub trait Dialect: Send + Sync + 'static {
     /// The services that a profile can hold.
     async fn services(&self, port: &dyn Port) -> Result<Vec<Service>>;
 
-    /// The profile with a service more.
-    async fn attach(
-        &self,
-        port: &dyn Port,
-        current: &Profile,
-        service: &Service,
-    ) -> Result<Profile>;
-
-    /// The profile with a service less.
-    async fn detach(
-        &self,
-        port: &dyn Port,
-        current: &Profile,
-        service: &Service,
-    ) -> Result<Profile>;
+    /// The profile with one service or limit more or less; an update then sends the difference.
+    async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile>;
 }
 
 /// A profile with its upstream id; its `name`, `dialect` and `etag` are still empty.
@@ -110,6 +115,32 @@ pub struct Change<'a> {
     pub current: &'a Profile,
     /// The profile as it is to be.
     pub desired: &'a Profile,
+}
+
+/// One service or traffic limit to add or to take.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Add a service.
+    AttachService(Service),
+    /// Take a service.
+    DetachService(Service),
+    /// Add a limit to a service.
+    AttachTrafficLimit(Service, TrafficLimit),
+    /// Take a limit from a service.
+    DetachTrafficLimit(Service, TrafficLimit),
+}
+
+impl Edit {
+    /// The method that asks for it.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        match self {
+            Self::AttachService(_) => Method::AttachService,
+            Self::DetachService(_) => Method::DetachService,
+            Self::AttachTrafficLimit(..) => Method::AttachTrafficLimit,
+            Self::DetachTrafficLimit(..) => Method::DetachTrafficLimit,
+        }
+    }
 }
 
 /// The error for a service that the profile has already.
@@ -150,6 +181,8 @@ pub struct Built {
 pub struct Registration {
     /// Its name in the configuration.
     pub name: &'static str,
+    /// What the vendor allows, if it says so.
+    pub rate_limit: Option<RateLimit>,
     /// The settings that it takes.
     pub settings: &'static [Setting],
     /// Makes it from the settings given, or says everything that is wrong with them.

@@ -20,6 +20,9 @@ use crate::{
 /// Longest part of a write's deadline that is kept back for reading what became of it.
 const MAX_READ_BACK: Duration = Duration::from_secs(5);
 
+/// How long undoing may go on after the caller's deadline.
+const CLEANUP: Duration = Duration::from_secs(10);
+
 /// A configured upstream account: how it is called, and what it speaks.
 pub struct Backend {
     name: BackendName,
@@ -64,6 +67,13 @@ impl Backend {
     pub(super) fn write_session(&self, call: &Call) -> Session {
         let left = call.deadline.saturating_duration_since(Instant::now());
         self.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK))
+    }
+
+    /// A way to undo what a write of several steps has done. It has time of its own: the caller's may
+    /// be the reason why the write failed.
+    pub(super) fn cleanup_session(&self, call: &Call) -> Session {
+        let deadline = call.deadline + CLEANUP;
+        self.upstream.session(deadline, call.record.counter())
     }
 
     /// Refuses a method that the dialect does not have.

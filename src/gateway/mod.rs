@@ -4,6 +4,7 @@
 
 mod backend;
 pub mod call;
+mod edit;
 mod list;
 mod read;
 mod settle;
@@ -18,11 +19,7 @@ pub use call::{Call, Record};
 
 use crate::{
     error::{Error, Reason, Result},
-    model::{
-        capability::Method,
-        name::{BackendName, ProfileName},
-        text,
-    },
+    model::{name::BackendName, text},
     pb,
     query::page::PageTokens,
 };
@@ -58,12 +55,6 @@ impl Gateway {
     pub fn get_backend(&self, call: &Call, name: &str) -> Result<pb::Backend> {
         let name = BackendName::parse("name", name)?;
         Ok(self.backend(call, &name, "GetBackend")?.describe())
-    }
-
-    /// Refuses a call to a method that the named profile's backend does not have.
-    pub fn require_method(&self, call: &Call, name: &str, method: Method) -> Result<()> {
-        let name = ProfileName::parse("name", name)?;
-        self.backend(call, name.backend(), method.name())?.require(method)
     }
 
     fn backend(

@@ -6,7 +6,7 @@
 use std::{collections::HashSet, future::Future, sync::Arc};
 
 use crate::{
-    dialect::{Change, Item},
+    dialect::{Change, Edit, Item},
     error::{Error, Reason, Result},
     gateway::{Backend, Call, Gateway, settle::settle},
     model::{
@@ -16,10 +16,7 @@ use crate::{
         name::{BackendName, ProfileName},
         violation::Violations,
     },
-    pb::{
-        AttachServiceRequest, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
-        Profile, Service, UpdateProfileRequest,
-    },
+    pb::{CreateProfileRequest, DeleteProfileRequest, Profile, UpdateProfileRequest},
 };
 
 impl Gateway {
@@ -117,52 +114,8 @@ impl Gateway {
         .or_else(missing_is_fine)
     }
 
-    /// Adds a service to a profile.
-    pub async fn attach_service(
-        &self,
-        call: &Call,
-        request: AttachServiceRequest,
-    ) -> Result<Profile> {
-        let AttachServiceRequest { name, service, request_id } = request;
-        self.change_service(call, Method::AttachService, (&name, service, &request_id)).await
-    }
-
-    /// Takes a service from a profile.
-    pub async fn detach_service(
-        &self,
-        call: &Call,
-        request: DetachServiceRequest,
-    ) -> Result<Profile> {
-        let DetachServiceRequest { name, service, request_id } = request;
-        self.change_service(call, Method::DetachService, (&name, service, &request_id)).await
-    }
-
-    async fn change_service(
-        &self,
-        call: &Call,
-        method: Method,
-        (name, service, request_id): (&str, Option<Service>, &str),
-    ) -> Result<Profile> {
-        let operation = method.name();
-        let name = ProfileName::parse("name", name)?;
-        let backend = Arc::clone(self.backend(call, name.backend(), operation)?);
-        backend.require(method)?;
-        backend.require_id(operation, &name)?;
-        let mut violations = Violations::default();
-        check::request_id(request_id, &mut violations);
-        check::service("service", service.as_ref(), &mut violations);
-        violations.into_result().map_err(|error| backend.explain(operation, error))?;
-        let (call, service) = (call.clone(), service.unwrap_or_default());
-        self.detached(async move {
-            let work = Work { backend: &backend, call: &call, name: &name };
-            let change = work.change_service(method, &service).await;
-            change.map_err(|error| backend.explain_profile(operation, &name, error))
-        })
-        .await
-    }
-
     /// Runs a write in a tracked task of its own.
-    async fn detached<T: Send + 'static>(
+    pub(super) async fn detached<T: Send + 'static>(
         &self,
         write: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
@@ -197,10 +150,7 @@ async fn create(
     validate_only: bool,
 ) -> Result<Profile> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
-    let named_alike = async || -> Result<Vec<Item>> {
-        let items = dialect.list(&session).await?;
-        Ok(items.into_iter().filter(|i| i.profile.display_name == profile.display_name).collect())
-    };
+    let named_alike = async || dialect.named(&session, &profile.display_name).await;
     // Whose name it was before: should the answer get lost, those are surely not ours.
     let before = named_alike().await;
     if validate_only {
@@ -220,7 +170,8 @@ async fn create(
         Err(_) => None,
     };
 
-    let item = match dialect.create(&backend.write_session(call), &profile).await {
+    let (port, cleanup) = (backend.write_session(call), backend.cleanup_session(call));
+    let item = match dialect.create(&port, &cleanup, &profile).await {
         // The write is done, whatever reading it says.
         Ok(id) => dialect.get(&session, &id).await.unwrap_or(Item { id, profile }),
         Err(failure) => {
@@ -233,10 +184,22 @@ async fn create(
                     !before.contains(&item.id) && dialect.is_created(&profile, &item.profile)
                 }))
             };
-            settle(failure, call.deadline, look).await?
+            let found = settle(failure, call.deadline, look).await?;
+            complete(backend, call, found, &profile).await?
         }
     };
     Ok(backend.present(item))
+}
+
+/// Does what remains of a creation whose first step got no answer.
+async fn complete(backend: &Backend, call: &Call, found: Item, desired: &Profile) -> Result<Item> {
+    let dialect = backend.dialect();
+    let change = Change { id: &found.id, current: &found.profile, desired };
+    if dialect.is_applied(change, &found.profile) {
+        return Ok(found);
+    }
+    dialect.update(&backend.session(call), change).await?;
+    dialect.get(&backend.session(call), &found.id).await
 }
 
 /// Whether a read failed in a way in which a write would fail too, or would find no time.
@@ -253,10 +216,10 @@ fn is_out_of_reach(error: &Error) -> bool {
 }
 
 /// A write on one profile.
-struct Work<'a> {
-    backend: &'a Backend,
-    call: &'a Call,
-    name: &'a ProfileName,
+pub(super) struct Work<'a> {
+    pub(super) backend: &'a Backend,
+    pub(super) call: &'a Call,
+    pub(super) name: &'a ProfileName,
 }
 
 impl Work<'_> {
@@ -297,13 +260,10 @@ impl Work<'_> {
         self.change(&current, desired).await
     }
 
-    async fn change_service(&self, method: Method, service: &Service) -> Result<Profile> {
+    pub(super) async fn edit(&self, edit: &Edit) -> Result<Profile> {
         let current = self.read().await?;
-        let (dialect, session) = (self.backend.dialect(), self.backend.session(self.call));
-        let desired = match method {
-            Method::DetachService => dialect.detach(&session, &current, service).await?,
-            _ => dialect.attach(&session, &current, service).await?,
-        };
+        let dialect = self.backend.dialect();
+        let desired = dialect.edit(&self.backend.session(self.call), &current, edit).await?;
         let mut violations = Violations::default();
         dialect.check_whole(&desired, Some(&current), &mut violations)?;
         violations.into_result()?;

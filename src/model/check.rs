@@ -7,7 +7,7 @@ use crate::{
         fields::{self, Fields, SETTABLE},
         violation::Violations,
     },
-    pb::{Profile, RadioAccess, Service},
+    pb::{Profile, RadioAccess, Service, TrafficLimit},
 };
 
 /// Longest display name, in bytes. No upstream documents its own bound; this one keeps nonsense out.
@@ -66,12 +66,19 @@ pub fn values(profile: &Profile, violations: &mut Violations) -> Result<()> {
 }
 
 /// Checks that a service in a request names itself.
-pub fn service(field: &str, service: Option<&Service>, violations: &mut Violations) {
-    match service {
-        None => violations.add(field, "is required, with id or type"),
-        Some(s) if s.id.is_empty() && s.r#type == 0 => violations.add(field, "needs id or type"),
-        Some(s) => text(&format!("{field}.id"), &s.id, 128, violations),
+pub fn service(field: &str, service: &Service, violations: &mut Violations) {
+    if service.id.is_empty() && service.r#type == 0 {
+        violations.add(field, "is required, with id or type");
     }
+    text(&format!("{field}.id"), &service.id, 128, violations);
+}
+
+/// Checks that a traffic limit in a request names itself.
+pub fn traffic_limit(field: &str, limit: &TrafficLimit, violations: &mut Violations) {
+    if limit.id.is_empty() && (limit.volume.is_none() || limit.period.is_none()) {
+        violations.add(field, "is required, with id, or with volume and period");
+    }
+    text(&format!("{field}.id"), &limit.id, 128, violations);
 }
 
 /// Checks that a request id, if any, is a UUID (RFC 9562).

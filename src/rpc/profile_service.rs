@@ -8,7 +8,6 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Limits, later, status, unary};
 use crate::{
     gateway::Gateway,
-    model::capability::Method,
     pb::{
         AttachServiceRequest, AttachTrafficLimitRequest, BatchGetProfilesRequest,
         BatchGetProfilesResponse, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
@@ -116,8 +115,7 @@ impl ProfileService for ProfileRpc {
         request: Request<AttachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary("AttachTrafficLimit", request, self.limits, async |call, message| {
-            self.gateway.require_method(&call, &message.name, Method::AttachTrafficLimit)?;
-            Err(later(Method::AttachTrafficLimit.name()))
+            self.gateway.attach_traffic_limit(&call, message).await
         })
         .await
     }
@@ -127,8 +125,7 @@ impl ProfileService for ProfileRpc {
         request: Request<DetachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary("DetachTrafficLimit", request, self.limits, async |call, message| {
-            self.gateway.require_method(&call, &message.name, Method::DetachTrafficLimit)?;
-            Err(later(Method::DetachTrafficLimit.name()))
+            self.gateway.detach_traffic_limit(&call, message).await
         })
         .await
     }

@@ -2,6 +2,7 @@
 //! a [`Session`] as long as one call.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 use tokio::{sync::Semaphore, time::Instant};
@@ -36,6 +38,17 @@ pub struct Settings {
     pub max_response_bytes: usize,
     /// Requests under way at once; more wait until their deadline.
     pub max_concurrent_calls: usize,
+    /// What the vendor allows, if it says so; requests above it wait until their deadline.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// What a vendor allows: a steady rate, and how much at once.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimit {
+    /// Requests per second.
+    pub per_second: NonZeroU32,
+    /// Requests at once after a pause.
+    pub burst: NonZeroU32,
 }
 
 /// One upstream account. Shared by all calls.
@@ -45,6 +58,7 @@ pub struct Upstream {
     auth: Arc<dyn Auth>,
     credentials: Arc<Credentials>,
     permits: Semaphore,
+    pace: Option<DefaultDirectRateLimiter>,
     observer: Arc<dyn Observer>,
     health: Mutex<Observed>,
     request_timeout: Duration,
@@ -94,6 +108,10 @@ impl Upstream {
             auth,
             credentials: Arc::default(),
             permits: Semaphore::new(settings.max_concurrent_calls),
+            pace: settings.rate_limit.map(|limit| {
+                let quota = Quota::per_second(limit.per_second).allow_burst(limit.burst);
+                RateLimiter::direct(quota)
+            }),
             observer,
             health: Mutex::default(),
             request_timeout: settings.request_timeout,
@@ -256,8 +274,14 @@ impl Port for Session {
             // A timer would let the request leave before it fires.
             return Err(deadline_passed(Intent::Read));
         }
-        let waited = tokio::time::timeout_at(self.deadline, self.upstream.permits.acquire()).await;
-        let _permit = match waited {
+        let admitted = async {
+            let permit = self.upstream.permits.acquire().await;
+            if let Some(pace) = &self.upstream.pace {
+                pace.until_ready().await;
+            }
+            permit
+        };
+        let _permit = match tokio::time::timeout_at(self.deadline, admitted).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) | Err(_) => {
                 return Err(Error::new(

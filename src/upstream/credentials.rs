@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -48,6 +49,21 @@ pub struct Tokens {
     pub access: SecretString,
     /// Renews the access token.
     pub refresh: Option<SecretString>,
+    /// How long the access token is good, when it says so.
+    pub lifetime: Option<Duration>,
+}
+
+/// How long a JSON Web Token (RFC 7519) is good, from its own `iat` to its own `exp`; `None` for any
+/// other text. The token is not verified: only its issuer could.
+#[must_use]
+pub fn jwt_lifetime(token: &SecretString) -> Option<Duration> {
+    let payload = token.expose_secret().split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    let (issued, expires) = (claims.get("iat")?.as_u64()?, claims.get("exp")?.as_u64()?);
+    let lifetime = Duration::from_secs(expires.checked_sub(issued)?);
+    // Below that it would be renewed for nearly every call; then a refusal says when.
+    (lifetime >= Duration::from_secs(10)).then_some(lifetime)
 }
 
 /// Tokens in force. The generation tells a caller's refused token from a newer one.
@@ -55,6 +71,15 @@ pub struct Tokens {
 pub(super) struct Held {
     pub(super) generation: u64,
     pub(super) tokens: Tokens,
+    since: Instant,
+}
+
+impl Held {
+    /// Whether the token is about to expire, by the lifetime that it states. Measured from when it
+    /// came, so that clocks that differ do not matter.
+    fn is_stale(&self) -> bool {
+        self.tokens.lifetime.is_some_and(|life| self.since.elapsed() + (life / 10) >= life)
+    }
 }
 
 type Flight = Shared<BoxFuture<'static, Result<Arc<Held>>>>;
@@ -94,7 +119,8 @@ impl Credentials {
     {
         let flight = {
             let mut state = self.lock();
-            if let Some(held) = state.held.as_ref().filter(|h| Some(h.generation) != refused) {
+            let good = |held: &&Arc<Held>| Some(held.generation) != refused && !held.is_stale();
+            if let Some(held) = state.held.as_ref().filter(good) {
                 return Ok(held.clone());
             }
             match &state.flight {
@@ -123,7 +149,8 @@ impl Credentials {
         match result {
             Ok(tokens) => {
                 state.generation += 1;
-                let held = Arc::new(Held { generation: state.generation, tokens });
+                let held =
+                    Arc::new(Held { generation: state.generation, tokens, since: Instant::now() });
                 state.held = Some(held.clone());
                 state.refused = None;
                 Ok(held)
@@ -201,7 +228,7 @@ mod tests {
     use super::*;
 
     fn tokens() -> Tokens {
-        Tokens { access: "access-token".into(), refresh: None }
+        Tokens { access: "access-token".into(), refresh: None, lifetime: None }
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,6 +260,25 @@ mod tests {
         let second = credentials.get(Some(first), renew).await.unwrap().generation;
         let late = credentials.get(Some(first), renew).await.unwrap().generation;
         assert_eq!((first, second, late), (1, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_renewed_before_it_expires() {
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"iat":1000,"exp":1100}"#);
+        let token = SecretString::from(format!("e30.{claims}.x"));
+        assert_eq!(jwt_lifetime(&token), Some(Duration::from_secs(100)));
+        for other in ["", "a.b", "e30.e30.x", "a.!.c"] {
+            assert_eq!(jwt_lifetime(&SecretString::from(other)), None, "{other}");
+        }
+        let credentials = Arc::new(Credentials::default());
+        let renew =
+            |_| async { Ok(Tokens { lifetime: Some(Duration::from_secs(100)), ..tokens() }) };
+        let generation = async || credentials.get(None, renew).await.unwrap().generation;
+        assert_eq!(generation().await, 1);
+        tokio::time::advance(Duration::from_secs(89)).await;
+        assert_eq!(generation().await, 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(generation().await, 2);
     }
 
     #[tokio::test(start_paused = true)]

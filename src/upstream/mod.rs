@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-pub use client::{Health, Reach, Session, Settings, Upstream};
-pub use credentials::{Auth, Tokens};
+pub use client::{Health, RateLimit, Reach, Session, Settings, Upstream};
+pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use status::{Unread, failed_status, unreadable};
 
 use crate::error::Result;

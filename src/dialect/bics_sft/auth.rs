@@ -15,7 +15,9 @@ use crate::{
     dialect::Settings,
     error::{Error, Reason, Result, Retry, UpstreamFacts},
     model::text,
-    upstream::{Auth, Intent, Reply, Request, Tokens, Unread, failed_status, unreadable},
+    upstream::{
+        Auth, Intent, Reply, Request, Tokens, Unread, failed_status, jwt_lifetime, unreadable,
+    },
 };
 
 /// Not the standard `Authorization`.
@@ -103,7 +105,8 @@ impl Auth for SftAuth {
         match text("AccessToken").filter(|_| reply.status.is_success()) {
             Some(access) => {
                 bearer(&access)?;
-                Ok(Tokens { access, refresh: text("RefreshToken") })
+                let lifetime = jwt_lifetime(&access);
+                Ok(Tokens { access, refresh: text("RefreshToken"), lifetime })
             }
             None => Err(refused(reply, body.as_ref())),
         }

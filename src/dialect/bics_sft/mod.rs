@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Built, Change, Dialect, Item, Registration, Setting, already_attached, not_attached};
+use super::{
+    Built, Change, Dialect, Edit, Item, Registration, Setting, already_attached, not_attached,
+};
 use crate::{
     error::{Effect, Error, Reason, Result},
     model::{
@@ -30,6 +32,8 @@ use crate::{
 /// The registry's line for this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
+    // Documented to exist, but not how high.
+    rate_limit: None,
     settings: &[
         Setting { key: "username", secret: false, help: "account to log in with" },
         Setting { key: "password", secret: true, help: "its password" },
@@ -171,7 +175,12 @@ impl Dialect for BicsSft {
         self.list_all(port).await
     }
 
-    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<String> {
+    async fn create(
+        &self,
+        port: &dyn Port,
+        _cleanup: &dyn Port,
+        profile: &Profile,
+    ) -> Result<String> {
         let reply = port.send(encode::create(profile)).await?;
         match fault::check(fault::Operation::Create, &reply)? {
             fault::Answer::Success(envelope) => {
@@ -223,53 +232,54 @@ impl Dialect for BicsSft {
         Ok(service::catalogue())
     }
 
-    async fn attach(
-        &self,
-        _port: &dyn Port,
-        current: &Profile,
-        service: &Service,
-    ) -> Result<Profile> {
-        let wanted = service::resolve_for_request(service)?;
-        if current.services.iter().any(|s| s.id == wanted.id) {
-            return Err(already_attached(wanted.name));
+    async fn edit(&self, _port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
+        match edit {
+            Edit::AttachService(service) => attach(current, service),
+            Edit::DetachService(service) => detach(current, service),
+            Edit::AttachTrafficLimit(..) | Edit::DetachTrafficLimit(..) => Err(Error::new(
+                Reason::OperationNotSupported,
+                "dialect bics-sft has no traffic limits",
+            )),
         }
-        if radio::code(&current.radio_access).is_none() {
-            let mut violations = Violations::default();
-            violations.add(
-                "service",
-                "the profile has NB-IoT alone, and this service needs a radio access; update \
-                 services and radio_access together",
-            );
-            violations.into_result()?;
-        }
-        let mut desired = current.clone();
-        desired.services.push(wanted.into());
-        Ok(desired)
     }
+}
 
-    async fn detach(
-        &self,
-        _port: &dyn Port,
-        current: &Profile,
-        service: &Service,
-    ) -> Result<Profile> {
-        let unwanted = service::resolve_for_request(service)?;
-        let mut desired = current.clone();
-        desired.services.retain(|s| s.id != unwanted.id);
-        if desired.services.len() == current.services.len() {
-            return Err(not_attached(unwanted.name));
-        }
-        if desired.services.is_empty() {
-            // The upstream has a radio access for these services only; it goes with the last one.
-            desired.radio_access.retain(|r| *r == i32::from(pb::RadioAccess::NbIot));
-        }
-        if encode::services(&desired).is_empty() {
-            let mut violations = Violations::default();
-            violations.add("service", "is the profile's last one, and a profile needs one");
-            violations.into_result()?;
-        }
-        Ok(desired)
+fn attach(current: &Profile, service: &Service) -> Result<Profile> {
+    let wanted = service::resolve_for_request(service)?;
+    if current.services.iter().any(|s| s.id == wanted.id) {
+        return Err(already_attached(wanted.name));
     }
+    if radio::code(&current.radio_access).is_none() {
+        let mut violations = Violations::default();
+        violations.add(
+            "service",
+            "the profile has NB-IoT alone, and this service needs a radio access; update \
+             services and radio_access together",
+        );
+        violations.into_result()?;
+    }
+    let mut desired = current.clone();
+    desired.services.push(wanted.into());
+    Ok(desired)
+}
+
+fn detach(current: &Profile, service: &Service) -> Result<Profile> {
+    let unwanted = service::resolve_for_request(service)?;
+    let mut desired = current.clone();
+    desired.services.retain(|s| s.id != unwanted.id);
+    if desired.services.len() == current.services.len() {
+        return Err(not_attached(unwanted.name));
+    }
+    if desired.services.is_empty() {
+        // The upstream has a radio access for these services only; it goes with the last one.
+        desired.radio_access.retain(|r| *r == i32::from(pb::RadioAccess::NbIot));
+    }
+    if encode::services(&desired).is_empty() {
+        let mut violations = Violations::default();
+        violations.add("service", "is the profile's last one, and a profile needs one");
+        violations.into_result()?;
+    }
+    Ok(desired)
 }
 
 #[cfg(test)]

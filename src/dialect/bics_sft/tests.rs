@@ -65,6 +65,11 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("nothing waits")
 }
 
+fn create(answer: Value) -> Result<String> {
+    let recorder = Recorder::answering([answer]);
+    now(BicsSft.create(&recorder, &recorder, &profile(&[Data], &[R2g])))
+}
+
 fn read(members: Value) -> Profile {
     now(BicsSft.get(&Recorder::answering([one(members)]), "SP_1")).unwrap().profile
 }
@@ -93,7 +98,7 @@ use ServiceType::{Data, SmsMo, SmsMt, Voice};
 fn the_vendors_create_request_is_what_is_sent() {
     let recorder = Recorder::answering([fixture("create-success-addon-plan")]);
     let profile = profile(&[SmsMt, Data, SmsMo], &[R5g, R2g, R4g, R3g]);
-    assert_eq!(now(BicsSft.create(&recorder, &profile)).unwrap(), "SP_355");
+    assert_eq!(now(BicsSft.create(&recorder, &recorder, &profile)).unwrap(), "SP_355");
     assert_eq!(recorder.bodies(), [fixture("create-request")]);
     let request = &recorder.requests.lock().unwrap()[0];
     assert_eq!(request.path, "/api/CreateServiceProfile");
@@ -111,7 +116,7 @@ fn nb_iot_is_a_service_on_the_wire() {
         (&[SmsMt], &[R2g, R3g, R4g], json!({"service": "3", "accessType": "06"})),
     ] {
         let recorder = Recorder::answering([fixture("create-success-with-nb-iot-service-type")]);
-        now(BicsSft.create(&recorder, &profile(services, radio_access))).unwrap();
+        now(BicsSft.create(&recorder, &recorder, &profile(services, radio_access))).unwrap();
         let sent = recorder.bodies()[0]["Request"]["requestParam"]["serviceProfile"].clone();
         let Value::Object(mut sent) = sent else { panic!("no object") };
         sent.retain(|key, _| key == "service" || key == "accessType");
@@ -215,7 +220,8 @@ fn every_code_of_the_tables_has_its_reason() {
             number
         }] {
             let recorder = Recorder::answering([answer]);
-            let error = now(BicsSft.create(&recorder, &profile(&[Data], &[R2g]))).unwrap_err();
+            let error =
+                now(BicsSft.create(&recorder, &recorder, &profile(&[Data], &[R2g]))).unwrap_err();
             assert_eq!(
                 (error.kind(), error.reason(), error.effect()),
                 (kind, reason, effect),
@@ -231,7 +237,7 @@ fn a_conflict_names_the_child_entity() {
     let name = |description: &str| {
         let mut answer = result("10085", "0");
         answer["Response"]["resultParam"]["resultDescription"] = json!(description);
-        let error = now(BicsSft.create(&Recorder::answering([answer]), &profile(&[Data], &[R2g])));
+        let error = create(answer);
         error.unwrap_err().metadata().first().map(|(_, name)| name.clone())
     };
     let long =
@@ -306,10 +312,10 @@ fn detaching_the_last_cellular_service_takes_its_radio_access() {
     let current =
         read(json!({"profileId": "SP_1", "serviceName": "DATA|NB-IOT", "ratTypeName": "2G"}));
     let data = Service { r#type: Data.into(), ..Service::default() };
-    let left = now(BicsSft.detach(&Recorder::default(), &current, &data)).unwrap();
+    let left = detach(&current, &data).unwrap();
     assert_eq!((left.services.len(), left.radio_access), (0, vec![i32::from(NbIot)]));
     let only = read(json!({"profileId": "SP_1", "serviceName": "DATA", "ratTypeName": "2G"}));
-    assert!(now(BicsSft.detach(&Recorder::default(), &only, &data)).is_err());
+    assert!(detach(&only, &data).is_err());
 }
 
 #[test]
@@ -385,7 +391,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_again(profile in any_profile()) {
         let recorder = Recorder::answering([fixture("create-success-base-plan")]);
-        now(BicsSft.create(&recorder, &profile)).unwrap();
+        now(BicsSft.create(&recorder, &recorder, &profile)).unwrap();
         let sent = recorder.bodies()[0]["Request"]["requestParam"]["serviceProfile"].clone();
         let mut found = read(as_read(&sent));
         found.radio_access.sort_unstable();
@@ -401,7 +407,7 @@ proptest! {
         if truncate { body.truncate(cut) } else { let at = at % body.len(); body[at] = byte; }
         let recorder = Recorder::default();
         recorder.answers.lock().unwrap().push_back((200, body.clone()));
-        let created = now(BicsSft.create(&recorder, &profile(&[Data], &[R2g])));
+        let created = now(BicsSft.create(&recorder, &recorder, &profile(&[Data], &[R2g])));
         if truncate {
             prop_assert_eq!(created.unwrap_err().effect(), Effect::Unknown);
         } else if created.is_ok() {
