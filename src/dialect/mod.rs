@@ -5,6 +5,8 @@
 //! several requests is written over [`Port`], so that it never sees credentials or connections.
 
 mod bics_sft;
+#[cfg(test)]
+mod recorder;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,53 +1,20 @@
 //! The dialect on answers of the vendor's own page and on mutated ones, without a network.
 
-use std::{collections::VecDeque, sync::Mutex};
-
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    dialect::recorder::{Recorder, now},
     error::Kind,
     pb::{Category, RadioAccess, ServiceType, State},
-    upstream::{Reply, Request},
+    upstream::Reply,
 };
 
-/// Answers from a list and keeps what it was asked.
-#[derive(Default)]
-struct Recorder {
-    answers: Mutex<VecDeque<(u16, Vec<u8>)>>,
-    requests: Mutex<Vec<Request>>,
-}
-
-impl Recorder {
-    fn answering(answers: impl IntoIterator<Item = Value>) -> Self {
-        let answers = answers.into_iter().map(|a| (200, a.to_string().into_bytes())).collect();
-        Self { answers: Mutex::new(answers), ..Self::default() }
-    }
-
-    fn bodies(&self) -> Vec<Value> {
-        let requests = self.requests.lock().unwrap();
-        let bodies = requests.iter().filter_map(|r| r.body.as_ref());
-        bodies.map(|b| serde_json::from_slice(b).unwrap()).collect()
-    }
-}
-
-#[async_trait]
-impl Port for Recorder {
-    async fn send(&self, request: Request) -> Result<Reply> {
-        self.requests.lock().unwrap().push(request);
-        let (status, body) = self.answers.lock().unwrap().pop_front().expect("an answer is left");
-        let status = StatusCode::from_u16(status).unwrap();
-        Ok(Reply { status, headers: HeaderMap::new(), body: Bytes::from(body) })
-    }
-}
-
 fn fixture(name: &str) -> Value {
-    let path = format!("{}/tests/fixtures/bics-sft/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    crate::dialect::recorder::fixture(&format!("bics-sft/{name}"))
 }
 
 fn result(code: &str, outer: &str) -> Value {
@@ -58,11 +25,6 @@ fn result(code: &str, outer: &str) -> Value {
 fn one(members: Value) -> Value {
     json!({"Response": {"resultCode": "0", "resultParam": {"resultCode": "1331"},
         "responseParam": {"totalCount": "1", "serviceProfileList": [members]}}})
-}
-
-/// Nothing here waits, so no runtime is needed.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("nothing waits")
 }
 
 fn create(answer: Value) -> Result<String> {
@@ -100,7 +62,7 @@ fn the_vendors_create_request_is_what_is_sent() {
     let profile = profile(&[SmsMt, Data, SmsMo], &[R5g, R2g, R4g, R3g]);
     assert_eq!(now(BicsSft.create(&recorder, &recorder, &profile)).unwrap(), "SP_355");
     assert_eq!(recorder.bodies(), [fixture("create-request")]);
-    let request = &recorder.requests.lock().unwrap()[0];
+    let request = &recorder.requests()[0];
     assert_eq!(request.path, "/api/CreateServiceProfile");
     let headers: HeaderMap = request.headers.iter().cloned().collect();
     assert_eq!(headers["content-type"], "application/json");
@@ -406,7 +368,7 @@ proptest! {
         let cut = cut % body.len();
         if truncate { body.truncate(cut) } else { let at = at % body.len(); body[at] = byte; }
         let recorder = Recorder::default();
-        recorder.answers.lock().unwrap().push_back((200, body.clone()));
+        recorder.push(200, body.clone());
         let created = now(BicsSft.create(&recorder, &recorder, &profile(&[Data], &[R2g])));
         if truncate {
             prop_assert_eq!(created.unwrap_err().effect(), Effect::Unknown);
@@ -419,7 +381,7 @@ proptest! {
         let at = at % body.len();
         body[at] = byte;
         let recorder = Recorder::default();
-        recorder.answers.lock().unwrap().push_back((200, body));
+        recorder.push(200, body);
         let _ = now(BicsSft.list(&recorder));
     }
 }

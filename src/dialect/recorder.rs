@@ -1,0 +1,70 @@
+//! A [`Port`] for unit tests: answers from a list and keeps what it was asked.
+
+use std::{collections::VecDeque, sync::Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use crate::{
+    error::Result,
+    upstream::{Port, Reply, Request},
+};
+
+/// Gives its answers in order and panics when asked for more.
+#[derive(Default)]
+pub(super) struct Recorder {
+    answers: Mutex<VecDeque<Reply>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+impl Recorder {
+    /// Answers HTTP 200 with these bodies.
+    pub(super) fn answering(answers: impl IntoIterator<Item = Value>) -> Self {
+        let recorder = Self::default();
+        for answer in answers {
+            recorder.push(200, answer.to_string().into_bytes());
+        }
+        recorder
+    }
+
+    /// One answer more.
+    pub(super) fn push(&self, status: u16, body: impl Into<Bytes>) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let reply = Reply { status, headers: HeaderMap::new(), body: body.into() };
+        self.answers.lock().unwrap().push_back(reply);
+    }
+
+    /// What it was asked.
+    pub(super) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The JSON bodies of what it was asked, of the requests that have one.
+    pub(super) fn bodies(&self) -> Vec<Value> {
+        let requests = self.requests();
+        let bodies = requests.iter().filter_map(|request| request.body.as_ref());
+        bodies.map(|body| serde_json::from_slice(body).unwrap()).collect()
+    }
+}
+
+#[async_trait]
+impl Port for Recorder {
+    async fn send(&self, request: Request) -> Result<Reply> {
+        self.requests.lock().unwrap().push(request);
+        Ok(self.answers.lock().unwrap().pop_front().expect("an answer is left"))
+    }
+}
+
+/// The result of something that never waits, so that no runtime is needed.
+pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("nothing waits")
+}
+
+/// A vendor's example, `tests/fixtures/{name}.json`.
+pub(super) fn fixture(name: &str) -> Value {
+    let path = format!("{}/tests/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
