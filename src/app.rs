@@ -49,6 +49,10 @@ impl App {
             let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let sandbox = Sandbox::start(any_port, sandbox::Options::default()).await?;
             config.backends = sandbox_backends(&sandbox).map_err(io::Error::other)?;
+            if config.server == config::Server::default() {
+                // No load balancer stands before a try-out: it may end at once.
+                config.server.drain_grace = Duration::ZERO;
+            }
             Some(sandbox)
         } else {
             None

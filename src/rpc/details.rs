@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose};
 use prost_reflect::{DescriptorPool, DynamicMessage};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 static POOL: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).ok());
@@ -33,9 +33,15 @@ fn decode(detail: &Value) -> Option<Value> {
     let bytes = general_purpose::STANDARD_NO_PAD.decode(value).ok()?;
     let message = POOL.as_ref()?.get_message_by_name(name)?;
     let message = DynamicMessage::decode(message, bytes.as_slice()).ok()?;
-    let mut decoded = serde_json::to_value(&message).ok()?;
-    decoded.as_object_mut()?.insert("@type".to_owned(), name.into());
-    Some(decoded)
+    let mut shown = Map::from_iter([("@type".to_owned(), name.into())]);
+    let Value::Object(members) = serde_json::to_value(&message).ok()? else {
+        return None;
+    };
+    shown.extend(members);
+    if let Some(Value::Object(metadata)) = shown.get_mut("metadata") {
+        metadata.sort_keys();
+    }
+    Some(shown.into())
 }
 
 #[cfg(test)]
