@@ -1,7 +1,7 @@
 //! Flags, runtime and exit code; nothing else.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -108,21 +108,22 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
     let file_name = path.map(|path| path.display().to_string()).unwrap_or_default();
     let text = text.map_err(|e| Failure::File(format!("{file_name}: cannot be read: {e}")))?;
     let source = text.as_deref().map(|text| Source { file_name: &file_name, text });
-    config::load(source, &env, &app::dialect_schemas()).map_err(Failure::Config)
+    let config = config::load(source, &env, &app::dialect_schemas()).map_err(Failure::Config)?;
+    // Only the log knows its filters, and it must refuse one before anything else is done.
+    logs::check(&config.log.level).map_err(|e| Failure::File(format!("log.level: {e}")))?;
+    Ok(config)
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 fn check(config: &Config) -> Result<ExitCode, Failure> {
-    println!("{}", serde_json::to_string_pretty(&config.redacted())?);
+    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&config.redacted())?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 fn explain() -> Result<ExitCode, Failure> {
     let mut printed = String::new();
     // More than any status can hold, with room for an answer.
     io::stdin().take(64 << 20).read_to_string(&mut printed)?;
-    println!("{}", details::explain(printed.trim_end()));
+    writeln!(io::stdout(), "{}", details::explain(printed.trim_end()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -143,7 +144,8 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let backend = config.backends.keys().next().cloned();
     let app = App::start(config).await?;
-    announce(&app, backend.as_deref().unwrap_or("sft"));
+    // Whoever started the program may have closed its output, which is no reason not to serve.
+    let _ = announce(&app, backend.as_deref().unwrap_or("sft"));
     let (stop, abort) = tokio::sync::watch::channel(0_u8);
     let watching = tokio::spawn(async move {
         for count in 1.. {
@@ -176,27 +178,28 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 }
 
 /// Says where it listens, and what to try next.
-#[expect(clippy::print_stdout, reason = "this is for whoever started the program")]
-fn announce(app: &App, backend: &str) {
+fn announce(app: &App, backend: &str) -> io::Result<()> {
     let (address, admin) = (app.address(), app.admin_address());
-    println!("profile-gateway {} serves gRPC on {address}", env!("CARGO_PKG_VERSION"));
-    println!("admin HTTP is on http://{admin} (/livez /readyz /metrics /config)");
+    let mut out = io::stdout().lock();
+    writeln!(out, "profile-gateway {} serves gRPC on {address}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "admin HTTP is on http://{admin} (/livez /readyz /metrics /config)")?;
     if let Some(url) = app.sandbox_url() {
-        println!("no backend is configured: an embedded sandbox simulates them on {url}");
-        println!("its faults are switched over {url}/sandbox/faults");
+        writeln!(out, "no backend is configured: an embedded sandbox simulates them on {url}")?;
+        writeln!(out, "its faults are switched over {url}/sandbox/faults")?;
     }
-    println!("\ntry, from another terminal:\n");
-    println!(
+    writeln!(out, "\ntry, from another terminal:\n")?;
+    writeln!(
+        out,
         "  buf curl --http2-prior-knowledge --protocol grpc -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    \
          http://{address}/profilegateway.v1.ProfileService/ListProfiles"
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "  grpcurl -plaintext -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    {address} \
          profilegateway.v1.ProfileService/ListProfiles\n"
-    );
+    )
 }
 
-#[expect(clippy::print_stdout, reason = "this is for whoever started the program")]
 async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
     logs::init(logs::Format::Auto, "info").map_err(Failure::File)?;
     let (mut terminate, mut interrupt) =
@@ -204,13 +207,20 @@ async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
     let sandbox = Sandbox::start(listen, sandbox::Options::default())
         .await
         .map_err(|e| anyhow::anyhow!("cannot listen on {listen}: {e}"))?;
-    let (username, password) = sandbox.sft_credentials();
-    println!("the simulated upstreams are on {}", sandbox.base_url());
-    println!("their faults are switched over {}/sandbox/faults", sandbox.base_url());
-    println!("\na configuration for them:\n");
-    println!("[backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"{}\"", sandbox.base_url());
-    println!("username = \"{username}\"\npassword = \"{password}\"");
+    // As above.
+    let _ = announce_sandbox(&sandbox);
     either(&mut terminate, &mut interrupt).await;
     sandbox.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn announce_sandbox(sandbox: &Sandbox) -> io::Result<()> {
+    let (username, password) = sandbox.sft_credentials();
+    let url = sandbox.base_url();
+    let mut out = io::stdout().lock();
+    writeln!(out, "the simulated upstreams are on {url}")?;
+    writeln!(out, "their faults are switched over {url}/sandbox/faults")?;
+    writeln!(out, "\na configuration for them:\n")?;
+    writeln!(out, "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"{url}\"")?;
+    writeln!(out, "username = \"{username}\"\npassword = \"{password}\"")
 }

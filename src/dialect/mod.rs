@@ -35,6 +35,9 @@ pub trait Dialect: Send + Sync + 'static {
     /// What it can do. Validation and `GetBackend` use this same table.
     fn capabilities(&self) -> &'static Capabilities;
 
+    /// Whether an account cannot have two profiles of one display name.
+    fn has_unique_names(&self) -> bool;
+
     /// Whether such an id can exist in it.
     fn accepts_id(&self, id: &str) -> bool;
 

@@ -32,15 +32,23 @@ impl Gateway {
             }
             Parent::One(name) => vec![self.backend(call, name, OPERATION)?],
         };
+        // Only a list of one backend can say which one it is about.
+        let explained = |error| match (&parent, backends.as_slice()) {
+            (Parent::One(_), [backend]) => backend.explain(OPERATION, error),
+            _ => error,
+        };
         for (field, value) in [("filter", &request.filter), ("order_by", &request.order_by)] {
             if !value.is_empty() {
                 let message = format!("{field} is not supported by this release");
-                return Err(Error::new(Reason::OperationNotSupported, message));
+                return Err(explained(Error::new(Reason::OperationNotSupported, message)));
             }
         }
-        let mask = ReadMask::parse(request.read_mask.as_ref())?;
+        let mask = ReadMask::parse(request.read_mask.as_ref()).map_err(explained)?;
         let query = Query { parent: &request.parent, partial: request.return_partial_success };
-        let page = self.page_tokens.open(&query, request.page_size, &request.page_token)?;
+        let page = self
+            .page_tokens
+            .open(&query, request.page_size, &request.page_token)
+            .map_err(explained)?;
 
         let (profiles, unreachable) =
             self.collect(call, &backends, request.return_partial_success).await?;

@@ -17,7 +17,8 @@ impl Gateway {
         const OPERATION: &str = Method::GetProfile.name();
         let name = ProfileName::parse("name", &request.name)?;
         let backend = self.backend(call, name.backend(), OPERATION)?;
-        let mask = ReadMask::parse(request.read_mask.as_ref())?;
+        let mask = ReadMask::parse(request.read_mask.as_ref())
+            .map_err(|error| backend.explain(OPERATION, error))?;
         backend.require_id(OPERATION, &name)?;
         let item = backend
             .dialect()

@@ -6,7 +6,7 @@
 use std::{collections::HashSet, future::Future, sync::Arc};
 
 use crate::{
-    dialect::{Change, Edit, Item},
+    dialect::{Change, Dialect, Edit, Item},
     error::{Error, Reason, Result},
     gateway::{Backend, Call, Gateway, settle::settle},
     model::{
@@ -154,12 +154,7 @@ async fn create(
     // Whose name it was before: should the answer get lost, those are surely not ours.
     let before = named_alike().await;
     if validate_only {
-        if !before?.is_empty() {
-            return Err(Error::new(
-                Reason::ProfileAlreadyExists,
-                "another profile of the account has this display name",
-            ));
-        }
+        refuse_taken_name(dialect, &before?, None)?;
         let preview = backend.present(Item { id: String::new(), profile });
         return Ok(Profile { name: String::new(), ..preview });
     }
@@ -172,8 +167,10 @@ async fn create(
 
     let (port, cleanup) = (backend.write_session(call), backend.cleanup_session(call));
     let item = match dialect.create(&port, &cleanup, &profile).await {
-        // The write is done, whatever reading it says.
-        Ok(id) => dialect.get(&session, &id).await.unwrap_or(Item { id, profile }),
+        Ok(id) => match dialect.get(&session, &id).await {
+            Ok(item) => item,
+            Err(error) => return Ok(unread(backend.present(Item { id, profile }), &error)),
+        },
         Err(failure) => {
             let look = || async {
                 let before = before.as_ref().ok_or_else(|| {
@@ -191,6 +188,17 @@ async fn create(
     Ok(backend.present(item))
 }
 
+/// What the upstream would say to a name that another profile has, for a write that is not sent.
+fn refuse_taken_name(dialect: &dyn Dialect, named: &[Item], own: Option<&str>) -> Result<()> {
+    if dialect.has_unique_names() && named.iter().any(|item| Some(item.id.as_str()) != own) {
+        return Err(Error::new(
+            Reason::ProfileAlreadyExists,
+            "another profile of the account has this display name",
+        ));
+    }
+    Ok(())
+}
+
 /// Does what remains of a creation whose first step got no answer.
 async fn complete(backend: &Backend, call: &Call, found: Item, desired: &Profile) -> Result<Item> {
     let dialect = backend.dialect();
@@ -200,6 +208,13 @@ async fn complete(backend: &Backend, call: &Call, found: Item, desired: &Profile
     }
     dialect.update(&backend.session(call), change).await?;
     dialect.get(&backend.session(call), &found.id).await
+}
+
+/// What was asked for, in place of what could not be read back: the write is done, whatever reading it
+/// says. It has no etag, because the upstream may have added to it.
+fn unread(asked: Profile, error: &Error) -> Profile {
+    tracing::warn!(target: "gateway", name = %asked.name, %error, "could not read back a write");
+    Profile { etag: String::new(), ..asked }
 }
 
 /// Whether a read failed in a way in which a write would fail too, or would find no time.
@@ -255,6 +270,11 @@ impl Work<'_> {
         dialect.check_whole(&desired, Some(&current), &mut violations)?;
         violations.into_result()?;
         if validate_only {
+            if desired.display_name != current.display_name {
+                let session = self.backend.session(self.call);
+                let named = dialect.named(&session, &desired.display_name).await?;
+                refuse_taken_name(dialect, &named, Some(self.name.id()))?;
+            }
             return Ok(self.presented(desired));
         }
         self.change(&current, desired).await
@@ -275,8 +295,10 @@ impl Work<'_> {
         let dialect = self.backend.dialect();
         let change = Change { id: self.name.id(), current, desired: &desired };
         match dialect.update(&self.backend.write_session(self.call), change).await {
-            // The write is done, whatever reading it says.
-            Ok(()) => Ok(self.read().await.unwrap_or_else(|_| self.presented(desired.clone()))),
+            Ok(()) => match self.read().await {
+                Ok(profile) => Ok(profile),
+                Err(error) => Ok(unread(self.presented(desired.clone()), &error)),
+            },
             Err(failure) => {
                 let look = || async {
                     let found = self.read().await?;

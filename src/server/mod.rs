@@ -181,7 +181,7 @@ async fn serve(
     let limits = Limits { max_connections: settings.max_connections, age };
     let connections = Connections::default();
     let mut abort = pin!(abort);
-    {
+    let aborted = {
         // Leaving this block closes the port.
         let counted = Some(Arc::clone(&metrics));
         let accepting = listener.serve(stack, limits, connections.clone(), counted);
@@ -192,13 +192,19 @@ async fn serve(
             sleep(settings.drain_grace).await;
         };
         tokio::select! {
-            () = until_closed => {}
-            () = abort.as_mut() => {}
+            () = until_closed => false,
+            () = abort.as_mut() => true,
             never = accepting => match never {},
         }
-    }
+    };
     health.drain();
     closing.cancel();
+    // A future that is over must not be asked again.
+    let abort = async {
+        if !aborted {
+            abort.await;
+        }
+    };
     let drained = drain::drain(&connections, tasks, &metrics, settings.drain_timeout, abort).await;
     match drained {
         Drained::Clean => tracing::info!("all calls have finished"),

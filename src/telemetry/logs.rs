@@ -24,8 +24,7 @@ pub enum Format {
 ///
 /// When `level` is no filter; the message names it.
 pub fn init(format: Format, level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level)
-        .map_err(|error| format!("log level {level:?} cannot be read: {error}"))?;
+    let filter = filter(level)?;
     let json = match format {
         Format::Auto => !io::stderr().is_terminal(),
         Format::Json => true,
@@ -40,6 +39,20 @@ pub fn init(format: Format, level: &str) -> Result<(), String> {
         registry().with(filter).with(lines).try_init()
     };
     Ok(())
+}
+
+/// Whether [`init`] would take this level.
+///
+/// # Errors
+///
+/// When `level` is no filter; the message names it.
+pub fn check(level: &str) -> Result<(), String> {
+    filter(level).map(drop)
+}
+
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(level)
+        .map_err(|error| format!("log level {level:?} cannot be read: {error}"))
 }
 
 #[cfg(test)]

@@ -190,6 +190,11 @@ impl Credentials {
             if secret.len() >= 4 && current.contains(secret) {
                 clean = Some(current.replace(secret, "[redacted]"));
             }
+            // What an upstream says is cut before it comes here, maybe within a secret.
+            let current = clean.as_deref().unwrap_or(text);
+            if let Some(end) = cut_secret(current, secret) {
+                clean = Some(current.replace(end, "[redacted]"));
+            }
         }
         clean
     }
@@ -198,6 +203,15 @@ impl Credentials {
         // A panic while the lock is held cannot leave the state half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The beginning of a secret that stands before the mark of a cut.
+fn cut_secret<'a>(text: &str, secret: &'a str) -> Option<&'a str> {
+    text.match_indices('…').find_map(|(at, _)| {
+        let (before, _) = text.split_at(at);
+        let starts = secret.char_indices().map(|(end, _)| secret.split_at(end).0).rev();
+        starts.take_while(|start| start.len() >= 4).find(|start| before.ends_with(start))
+    })
 }
 
 impl State {

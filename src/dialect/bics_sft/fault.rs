@@ -170,9 +170,9 @@ pub(super) fn is_token_refused(reply: &Reply) -> bool {
         return true;
     }
     Envelope::read(reply).is_ok_and(|envelope| {
-        let refused = |code: Option<Cow<'_, str>>| code.as_deref() == Some("401");
-        (refused(envelope.inner_code()) || refused(envelope.outer_code()))
-            && !is_authorisation_failure(&envelope)
+        // The outer code speaks only where there is no inner one, which decides.
+        let code = envelope.inner_code().or_else(|| envelope.outer_code());
+        code.as_deref() == Some("401") && !is_authorisation_failure(&envelope)
     })
 }
 

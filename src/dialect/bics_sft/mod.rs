@@ -113,6 +113,10 @@ impl Dialect for BicsSft {
         &CAPABILITIES
     }
 
+    fn has_unique_names(&self) -> bool {
+        true
+    }
+
     fn accepts_id(&self, id: &str) -> bool {
         // Ids are `SP_` and a number; 19 digits are more than any counter reaches.
         id.strip_prefix("SP_").is_some_and(|number| {

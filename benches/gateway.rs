@@ -1,0 +1,148 @@
+//! What the gateway costs per call, beside what cannot be avoided: a bare tonic server that answers the
+//! same message, and a bare reqwest client that asks the same upstream.
+//!
+//! Each of the three is a process of its own, so that its CPU time can be read; they take turns, so that
+//! whatever else the machine does meets all of them. The upstream's CPU time counts for none.
+//!
+//! `cargo bench --bench gateway -- --requests 100000 --rounds 5`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark that panics has failed, and printing is what it is for"
+)]
+
+#[path = "gateway/child.rs"]
+mod child;
+#[path = "gateway/load.rs"]
+mod load;
+#[path = "gateway/roles.rs"]
+mod roles;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+use child::Child;
+use load::{CONCURRENCY, CONNECTIONS, Clients};
+
+#[derive(Parser)]
+struct Args {
+    /// Measured requests to each server, over all rounds. CPU time comes in ticks of 10 ms, so a round of
+    /// much fewer than 10 000 says little.
+    #[arg(long, default_value_t = 100_000)]
+    requests: usize,
+    /// Turns that each server gets.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Be one of the processes that are measured; for this program's own use.
+    #[arg(long, hide = true)]
+    role: Option<Role>,
+    /// What the role needs to know.
+    #[arg(long, hide = true, default_value = "")]
+    with: String,
+    /// `cargo bench` says this; without it, as from `cargo test --benches`, a few requests are enough.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Role {
+    /// An HTTP upstream that answers at once.
+    Upstream,
+    /// A gRPC server that answers at once.
+    Tonic,
+    /// An HTTP client of the upstream.
+    Reqwest,
+}
+
+/// One turn of one process.
+#[derive(Clone, Copy)]
+struct Turn {
+    took: Duration,
+    cpu: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.role {
+        Some(Role::Upstream) => roles::upstream().await,
+        Some(Role::Tonic) => roles::tonic(&args.with).await,
+        Some(Role::Reqwest) => roles::reqwest(&args.with).await,
+        None if args.bench => compare(args.requests, args.rounds.max(1)).await,
+        None => compare(CONCURRENCY, 1).await,
+    }
+    ExitCode::SUCCESS
+}
+
+async fn compare(requests: usize, rounds: usize) {
+    let upstream = Child::role(Role::Upstream, "");
+    let url = format!("http://{}", upstream.address);
+    let gateway = Child::gateway(&url);
+    let through_gateway = Clients::connect(&gateway.address).await;
+    let profile = through_gateway.get().await;
+    let tonic = Child::role(Role::Tonic, &load::to_text(&profile));
+    let to_tonic = Clients::connect(&tonic.address).await;
+    assert_eq!(to_tonic.get().await, profile);
+    let mut reqwest = Child::role(Role::Reqwest, &url);
+
+    let each = (requests / rounds).max(1);
+    let (mut bare, mut client, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    // The first turn warms up: connections, allocators, branch predictors.
+    for round in 0..=rounds {
+        let turns = (
+            measure(&tonic, async || to_tonic.load(each).await).await,
+            reqwest.exchange(each),
+            measure(&gateway, async || through_gateway.load(each).await).await,
+        );
+        if round > 0 {
+            bare.push(turns.0);
+            client.push(turns.1);
+            whole.push(turns.2);
+        }
+    }
+    report(
+        each,
+        rounds,
+        &[("bare tonic server", bare), ("bare reqwest GET + decode", client)],
+        whole,
+    );
+}
+
+async fn measure(server: &Child, load: impl AsyncFnOnce() -> Duration) -> Turn {
+    let before = server.cpu();
+    let took = load().await;
+    Turn { took, cpu: server.cpu() - before }
+}
+
+fn report(each: usize, rounds: usize, bare: &[(&str, Vec<Turn>)], gateway: Vec<Turn>) {
+    let requests = u32::try_from(each).unwrap();
+    let rate = |turns: &[Turn]| f64::from(requests) / median(turns, |turn| turn.took);
+    let cpu = |turns: &[Turn]| median(turns, |turn| turn.cpu) * 1e6 / f64::from(requests);
+    let unit = cpu(&bare[0].1);
+    println!("| GetProfile | requests/s | CPU µs/request | to a bare tonic server |");
+    println!("|---|---:|---:|---:|");
+    let rows = bare.iter().map(|(name, turns)| (*name, turns));
+    for (name, turns) in rows.chain([("through the gateway", &gateway)]) {
+        let cpu = cpu(turns);
+        println!("| {name} | {:.0} | {cpu:.0} | {:.2} |", rate(turns), cpu / unit);
+    }
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!(
+        "\nmedians of {rounds} rounds of {each} requests, {CONCURRENCY} at once over {CONNECTIONS} \
+         connections, {cores} cores for all processes; CPU of the named process alone"
+    );
+}
+
+/// In seconds.
+fn median(turns: &[Turn], of: impl Fn(&Turn) -> Duration) -> f64 {
+    let mut values: Vec<f64> = turns.iter().map(|turn| of(turn).as_secs_f64()).collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}

@@ -1,0 +1,87 @@
+//! The measured processes: started, asked for their CPU time, killed when dropped.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{self, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use clap::ValueEnum;
+
+use crate::{Role, Turn};
+
+/// A process that has said where it listens.
+pub(crate) struct Child {
+    process: process::Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) address: String,
+}
+
+impl Child {
+    /// This program in another role.
+    pub(crate) fn role(role: Role, with: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let name = role.to_possible_value().unwrap();
+        command.args(["--role", name.get_name(), "--with", with]);
+        Self::start(&mut command, "")
+    }
+
+    /// The real program over an SFT upstream, its log written and thrown away.
+    pub(crate) fn gateway(upstream: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
+        // Whatever configures a gateway on this machine must not configure this one.
+        command.env_clear().stderr(Stdio::null()).envs([
+            ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
+            ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
+            ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
+            ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", upstream),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__USERNAME", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__PASSWORD", "bench"),
+        ]);
+        Self::start(&mut command, "serves gRPC on ")
+    }
+
+    /// The address stands in the first line, after `before`.
+    fn start(command: &mut Command, before: &str) -> Self {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = process.stdin.take().unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let (_, address) = line.trim_end().split_once(before).unwrap_or_else(|| panic!("{line}"));
+        let address = address.to_owned();
+        Self { process, stdin, stdout, address }
+    }
+
+    /// User and system time of all threads so far; Linux only.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        // proc(5): the name in parentheses may hold anything; utime and stime are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks: u64 =
+            fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        let per_second = rustix::param::clock_ticks_per_second();
+        Duration::from_micros(ticks * 1_000_000 / per_second)
+    }
+
+    /// Has an HTTP client make some requests.
+    pub(crate) fn exchange(&mut self, requests: usize) -> Turn {
+        let before = self.cpu();
+        writeln!(self.stdin, "{requests}").unwrap();
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        let took = Duration::from_micros(line.trim_end().parse().unwrap());
+        Turn { took, cpu: self.cpu() - before }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,135 @@
+//! What the measured processes do. Each prints its address, and ends when its input does, which is
+//! when its parent is gone.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    io::BufRead,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use profile_gateway::pb::{GetProfileRequest, Profile, profile_service_server};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::{
+    body::Body,
+    codegen::{BoxFuture, Service},
+    server::{Grpc, NamedService, UnaryService},
+    transport::server::{Server, TcpIncoming},
+};
+use tonic_prost::ProstCodec;
+
+use crate::load;
+
+async fn listener() -> TcpListener {
+    std::thread::spawn(|| {
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        std::process::exit(0);
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    listener
+}
+
+/// Speaks as much SFT as a read of a profile needs.
+pub(crate) async fn upstream() {
+    let listener = listener().await;
+    let login = Bytes::from(json!({ "AccessToken": "token" }).to_string());
+    let profile = json!({
+        "profileId": "SP_2", "profileName": "DEFAULT", "status": "1", "category": "0",
+        "serviceName": "DATA|MO-SMS|MT-SMS", "ratTypeName": "2G/3G/4G/5G",
+    });
+    let get = json!({ "Response": {
+        "responseId": "38069526535776562",
+        "responseTimestamp": "29/04/2020 04:42:56",
+        "resultCode": "0",
+        "resultParam": { "resultCode": "1331", "resultDescription": "Get service profile success" },
+        "responseParam": { "totalCount": "1", "serviceProfileList": [profile] },
+    } });
+    let get = Bytes::from(get.to_string());
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(answer(stream, login.clone(), get.clone()));
+    }
+}
+
+async fn answer(stream: TcpStream, login: Bytes, get: Bytes) {
+    stream.set_nodelay(true).unwrap();
+    let service = service_fn(|request: http::Request<Incoming>| {
+        let (login, get) = (login.clone(), get.clone());
+        async move {
+            let body = if request.uri().path() == "/api/login" { login } else { get };
+            // An unread body would cost the connection.
+            drop(request.into_body().collect().await);
+            let answer = http::Response::builder().header("content-type", "application/json");
+            answer.body(Full::new(body))
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new();
+    drop(connection.serve_connection(TokioIo::new(stream), service).await);
+}
+
+/// Answers every call with the profile.
+pub(crate) async fn tonic(profile: &str) {
+    let constant = Constant(Arc::new(load::from_text(profile)));
+    let incoming = TcpIncoming::from(listener().await).with_nodelay(Some(true));
+    Server::builder().add_service(constant).serve_with_incoming(incoming).await.unwrap();
+}
+
+/// What the generated code does for a method, without the others.
+#[derive(Clone)]
+struct Constant(Arc<Profile>);
+
+impl NamedService for Constant {
+    const NAME: &'static str = profile_service_server::SERVICE_NAME;
+}
+
+impl Service<http::Request<Body>> for Constant {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = self.clone();
+        Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).unary(method, request).await) })
+    }
+}
+
+impl UnaryService<GetProfileRequest> for Constant {
+    type Response = Profile;
+    type Future = Ready<Result<tonic::Response<Profile>, tonic::Status>>;
+
+    fn call(&mut self, _: tonic::Request<GetProfileRequest>) -> Self::Future {
+        ready(Ok(tonic::Response::new(Profile::clone(&self.0))))
+    }
+}
+
+/// Reads numbers of requests from its input, makes them, and prints the microseconds they took.
+pub(crate) async fn reqwest(upstream: &str) {
+    println!();
+    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
+    let url = format!("{upstream}/api/GetServiceProfile?serviceProfile=SP_2");
+    for line in std::io::stdin().lock().lines() {
+        let requests = line.unwrap().parse().unwrap();
+        let (client, url) = (client.clone(), url.clone());
+        let took = load::all(requests, move |_| {
+            let request = client.get(&url).header("x-authorization", "Bearer token");
+            async move {
+                let body = request.send().await.unwrap().bytes().await.unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                assert!(body["Response"].is_object());
+            }
+        })
+        .await;
+        println!("{}", took.as_micros());
+    }
+}

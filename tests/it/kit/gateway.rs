@@ -1,0 +1,210 @@
+//! A gateway of this process on ports of its own, and clients for it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use profile_gateway::{
+    app::{self, App},
+    config::{self, Source},
+    pb::{
+        CreateProfileRequest, DeleteProfileRequest, Profile, UpdateProfileRequest,
+        backend_service_client::BackendServiceClient, profile_service_client::ProfileServiceClient,
+    },
+    server::Drained,
+};
+use prost_types::FieldMask;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{model, sandbox::Sandbox};
+
+/// A fixed access token.
+pub const TOKEN: &str = "fixed-token-of-the-kit";
+/// The password of a login.
+pub const PASSWORD: &str = "password-of-the-kit";
+const LOGIN: &str = "username = \"operator\"\npassword = \"password-of-the-kit\"\n";
+
+/// A configuration under way.
+pub struct Builder {
+    backends: String,
+    server: String,
+}
+
+/// A running gateway; ends with its last handle.
+pub struct Gateway {
+    pub admin: SocketAddr,
+    pub profiles: ProfileServiceClient<Channel>,
+    pub backends: BackendServiceClient<Channel>,
+    stop: CancellationToken,
+    end: JoinHandle<Drained>,
+    _abort: DropGuard,
+}
+
+/// A gateway without backends.
+pub fn gateway() -> Builder {
+    Builder { backends: String::new(), server: "drain_grace = \"0s\"\n".to_owned() }
+}
+
+/// A gateway with one backend `sft` at this address, with the fixed [`TOKEN`].
+pub async fn fixed(base_url: &str) -> Gateway {
+    gateway().fixed("sft", base_url, "").start().await
+}
+
+/// A gateway with one backend `sft` at this address, which logs in with [`PASSWORD`].
+pub async fn login(base_url: &str) -> Gateway {
+    gateway().backend("sft", base_url, LOGIN).start().await
+}
+
+/// A gateway with one backend `sft` at a sandbox.
+pub async fn on(sandbox: &Sandbox) -> Gateway {
+    gateway().backend("sft", &sandbox.base_url(), &sandbox.credentials()).start().await
+}
+
+/// The same, where every call has this long, such as `2s`.
+///
+/// The deadline comes from the configuration, because a client that gives one ends the call itself.
+pub async fn within(time: &str, sandbox: &Sandbox) -> Gateway {
+    let server = format!("default_timeout = \"{time}\"");
+    let builder = gateway().server(&server);
+    builder.backend("sft", &sandbox.base_url(), &sandbox.credentials()).start().await
+}
+
+impl Builder {
+    /// Adds a backend with these lines of its own.
+    pub fn backend(mut self, name: &str, base_url: &str, lines: &str) -> Self {
+        self.backends += &format!(
+            "[backends.{name}]\ndialect = \"bics-sft\"\nbase_url = \"{base_url}\"\n{lines}\n"
+        );
+        self
+    }
+
+    /// Adds a backend with the fixed [`TOKEN`].
+    pub fn fixed(self, name: &str, base_url: &str, lines: &str) -> Self {
+        let lines = format!("access_token = \"{TOKEN}\"\n{lines}");
+        self.backend(name, base_url, &lines)
+    }
+
+    /// Adds lines to the section `[server]`.
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server += lines;
+        self.server.push('\n');
+        self
+    }
+
+    pub async fn start(self) -> Gateway {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[server]\n{}{}",
+            self.server, self.backends
+        );
+        let source = Source { file_name: "kit", text: &text };
+        let config = config::load(Some(source), &[], &app::dialect_schemas()).unwrap();
+        let app = App::start(config).await.unwrap();
+        let (address, admin) = (app.address(), app.admin_address());
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let end =
+            tokio::spawn(app.run(stop.clone().cancelled_owned(), abort.clone().cancelled_owned()));
+        let channel = Endpoint::new(format!("http://{address}")).unwrap().connect_lazy();
+        Gateway {
+            admin,
+            profiles: ProfileServiceClient::new(channel.clone())
+                .max_decoding_message_size(64 << 20)
+                .max_encoding_message_size(64 << 20),
+            backends: BackendServiceClient::new(channel),
+            stop,
+            end,
+            _abort: abort.drop_guard(),
+        }
+    }
+}
+
+impl Gateway {
+    pub async fn get(&self, id: &str) -> Result<Profile, Status> {
+        self.profiles.clone().get_profile(model::get(id)).await.map(tonic::Response::into_inner)
+    }
+
+    /// All profiles of backend `sft`, or the first thousand.
+    pub async fn list(&self) -> Result<Vec<Profile>, Status> {
+        let mut request = model::list(model::BACKEND);
+        request.page_size = 1000;
+        let answer = self.profiles.clone().list_profiles(request).await?;
+        Ok(answer.into_inner().profiles)
+    }
+
+    pub async fn create(&self, profile: Profile) -> Result<Profile, Status> {
+        self.create_within(profile, None).await
+    }
+
+    /// Creates with a deadline.
+    pub async fn create_within(
+        &self,
+        profile: Profile,
+        deadline: impl Into<Option<Duration>>,
+    ) -> Result<Profile, Status> {
+        let request = CreateProfileRequest {
+            parent: model::BACKEND.to_owned(),
+            profile: Some(profile),
+            ..CreateProfileRequest::default()
+        };
+        let request = timed(request, deadline.into());
+        self.profiles.clone().create_profile(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub async fn update(&self, profile: Profile) -> Result<Profile, Status> {
+        self.update_with(profile, None, None).await
+    }
+
+    pub async fn update_with(
+        &self,
+        profile: Profile,
+        update_mask: Option<FieldMask>,
+        deadline: Option<Duration>,
+    ) -> Result<Profile, Status> {
+        let request = UpdateProfileRequest {
+            profile: Some(profile),
+            update_mask,
+            ..UpdateProfileRequest::default()
+        };
+        let request = timed(request, deadline);
+        self.profiles.clone().update_profile(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub async fn delete(&self, id: &str) -> Result<(), Status> {
+        self.delete_within(id, None).await
+    }
+
+    /// Deletes with a deadline.
+    pub async fn delete_within(
+        &self,
+        id: &str,
+        deadline: impl Into<Option<Duration>>,
+    ) -> Result<(), Status> {
+        let request =
+            DeleteProfileRequest { name: model::name(id), ..DeleteProfileRequest::default() };
+        let request = timed(request, deadline.into());
+        self.profiles.clone().delete_profile(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// A page of the admin port.
+    pub async fn admin(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.admin);
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    /// Ends it as a signal would, and waits.
+    pub async fn stop(self) -> Drained {
+        self.stop.cancel();
+        self.end.await.unwrap()
+    }
+}
+
+/// A request with a deadline.
+pub fn timed<T>(message: T, deadline: Option<Duration>) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(deadline) = deadline {
+        request.set_timeout(deadline);
+    }
+    request
+}

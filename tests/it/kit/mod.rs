@@ -1,0 +1,34 @@
+//! What all tests share: a gateway in this process, upstreams to point it at, and ways to take
+//! statuses apart.
+//!
+//! Every credential that the kit makes up contains [`SECRET`], so that one check finds them all.
+
+pub mod bodies;
+pub mod double;
+pub mod gateway;
+pub mod model;
+pub mod sandbox;
+pub mod status;
+
+use std::{future::Future, time::Duration};
+
+/// Part of every credential of the kit; see [`status::failure`].
+pub const SECRET: &str = "of-the-kit";
+
+/// Asks again until the condition holds. The bound is for a broken program, not for a slow one.
+#[track_caller]
+pub fn until<F>(what: &str, mut holds: impl FnMut() -> F) -> impl Future<Output = ()>
+where
+    F: Future<Output = bool>,
+{
+    let failed = format!("never happened: {what}");
+    async move {
+        for _ in 0..1500 {
+            if holds().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{failed}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The program's own sandbox, driven through its control API.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use profile_gateway::sandbox::{Options, Sandbox as Simulator};
+use serde_json::{Value, json};
+
+/// The password that the sandbox accepts.
+pub const PASSWORD: &str = "sandbox-password";
+
+/// A sandbox on a port of its own.
+pub struct Sandbox {
+    simulator: Simulator,
+    http: reqwest::Client,
+}
+
+/// A sandbox with the example profiles.
+pub async fn sandbox() -> Sandbox {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let simulator = Simulator::start(any, Options::default()).await.unwrap();
+    Sandbox { simulator, http: reqwest::Client::new() }
+}
+
+impl Sandbox {
+    pub fn base_url(&self) -> String {
+        self.simulator.base_url()
+    }
+
+    /// The lines of a backend's section that log in here.
+    pub fn credentials(&self) -> String {
+        let (username, password) = self.simulator.sft_credentials();
+        format!("username = \"{username}\"\npassword = \"{password}\"\n")
+    }
+
+    /// Arms a fault for the next request of an operation.
+    pub async fn arm(&self, operation: &str, fault: Value) {
+        let order = json!({"upstream": "sft", "operation": operation, "fault": fault});
+        self.post("/sandbox/faults", order).await;
+    }
+
+    pub async fn post(&self, path: &str, body: Value) {
+        let url = format!("{}{path}", self.base_url());
+        let answer = self.http.post(url).body(body.to_string()).send().await.unwrap();
+        let status = answer.status();
+        assert!(status.is_success(), "{status}: {}", answer.text().await.unwrap());
+    }
+
+    /// Changes switches of the SFT simulator.
+    pub async fn switch(&self, options: Value) {
+        let url = format!("{}/sandbox/sft/options", self.base_url());
+        let answer = self.http.patch(url).body(options.to_string()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// Puts a profile whatever the vendor's rules say.
+    pub async fn put(&self, id: &str, profile: Value) {
+        let url = format!("{}/sandbox/sft/profiles/{id}", self.base_url());
+        let answer = self.http.put(url).body(profile.to_string()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    async fn read(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.base_url());
+        let answer = self.http.get(url).send().await.unwrap();
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
+    /// How many profiles have this name.
+    pub async fn count_named(&self, name: &str) -> usize {
+        let all = self.read("/sandbox/sft/profiles").await;
+        all["profiles"].as_array().unwrap().iter().filter(|p| p["name"] == name).count()
+    }
+
+    /// Everything that arrived.
+    pub async fn journal(&self) -> Vec<Value> {
+        self.read("/sandbox/journal").await["entries"].as_array().unwrap().clone()
+    }
+
+    /// What requests of this operation changed, in order.
+    pub async fn effects(&self) -> Vec<Value> {
+        let journal = self.journal().await;
+        journal.iter().map(|e| e["effect"].clone()).filter(|e| !e.is_null()).collect()
+    }
+
+    /// How many requests of an operation arrived.
+    pub async fn arrived(&self, operation: &str) -> usize {
+        let journal = self.journal().await;
+        journal.iter().filter(|e| e["operation"] == operation && e["late_of"].is_null()).count()
+    }
+}

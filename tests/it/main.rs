@@ -1,0 +1,27 @@
+//! The whole program on real sockets: gRPC in, HTTP out to a double or to the sandbox.
+//!
+//! One binary, a file per behaviour; what the files share is `kit`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test that panics has failed, and nothing here is a library"
+)]
+
+mod kit;
+
+mod auth;
+mod describing;
+mod hostile;
+mod lost;
+mod outcome;
+mod process;
+mod reading;
+mod seeds;
+mod services;
+mod tidy;
+mod writing;

@@ -1,0 +1,26 @@
+//! The program as whoever operates it meets it: the real binary in a process of its own, with its
+//! flags, environment, ports, signals, exit codes and output.
+//!
+//! What a call means is tested elsewhere, over an application in the test's own process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod admin;
+mod broken;
+mod calls;
+mod child;
+mod config;
+mod drain;
+mod health;
+mod limits;
+mod logs;
+mod reflection;
+mod slow;
+mod start;
+mod tools;

@@ -1,0 +1,226 @@
+//! The binary as a child process: started with a clean environment on free ports, its output captured,
+//! killed when dropped.
+//!
+//! Waiting has a limit only so that a broken program fails the test instead of hanging it.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    sync::watch,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a test waits for, or a failure that says so.
+pub(super) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+    }
+}
+
+/// Asks until the answer is yes.
+pub(super) async fn until(what: &str, mut question: impl AsyncFnMut() -> bool) {
+    patiently(what, async {
+        while !question().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// The binary, not yet started, without any of the variables that configure it.
+pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PROFILE_GATEWAY__") {
+            command.env_remove(name);
+        }
+    }
+    command.args(args).envs(env.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// A stream of output, read as it comes.
+struct Captured(watch::Receiver<String>);
+
+impl Captured {
+    fn of(mut stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let (sender, receiver) = watch::channel(String::new());
+        tokio::spawn(async move {
+            let mut buffer = [0; 8192];
+            let mut bytes = Vec::new();
+            while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                bytes.extend_from_slice(&buffer[..n]);
+                sender.send_replace(String::from_utf8_lossy(&bytes).into_owned());
+            }
+        });
+        Self(receiver)
+    }
+
+    async fn until(&self, wanted: impl FnMut(&String) -> bool) -> Option<String> {
+        self.0.clone().wait_for(wanted).await.ok().map(|text| text.clone())
+    }
+
+    /// Everything, once the process has closed the stream.
+    async fn to_end(&self) -> String {
+        let mut receiver = self.0.clone();
+        while receiver.changed().await.is_ok() {}
+        receiver.borrow().clone()
+    }
+}
+
+/// How a process ended, and all that it said.
+pub(super) struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub(super) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    pub(super) fn output(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// A running process.
+pub(super) struct Program {
+    child: Child,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+impl Program {
+    pub(super) fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stdout = Captured::of(child.stdout.take().unwrap());
+        let stderr = Captured::of(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// The output so far, once it is as wanted.
+    pub(super) async fn stdout_until(&self, wanted: impl FnMut(&String) -> bool) -> String {
+        match patiently("output on stdout", self.stdout.until(wanted)).await {
+            Some(text) => text,
+            None => panic!("ended too early: {}", self.stderr.to_end().await),
+        }
+    }
+
+    /// The log so far, once it holds `text`.
+    pub(super) async fn logged(&self, text: &str) -> String {
+        let what = format!("{text:?} in the log");
+        let log = patiently(&what, self.stderr.until(|log| log.contains(text))).await;
+        log.unwrap_or_else(|| panic!("ended without {what}"))
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(super) async fn ended(mut self) -> Ended {
+        let status = patiently("the end of the process", self.child.wait()).await.unwrap();
+        let (stdout, stderr) = (self.stdout.to_end().await, self.stderr.to_end().await);
+        Ended { status, stdout, stderr }
+    }
+}
+
+/// Runs the binary to its end.
+pub(super) async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
+    Program::spawn(command(args, env)).ended().await
+}
+
+/// A configuration file in a directory of its own.
+pub(super) struct File {
+    _directory: TempDir,
+    pub path: String,
+}
+
+pub(super) fn file(text: &str) -> File {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    std::fs::write(&path, text).unwrap();
+    File { path: path.to_str().unwrap().to_owned(), _directory: directory }
+}
+
+/// A running gateway.
+pub(super) struct Gateway {
+    pub program: Program,
+    pub grpc: SocketAddr,
+    pub admin: SocketAddr,
+    /// The embedded sandbox, if there is one.
+    pub sandbox: Option<String>,
+    pub greeting: String,
+}
+
+/// What stands between two texts.
+pub(super) fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.split_once(after)?.0)
+}
+
+pub(super) async fn gateway(args: &[&str], env: &[(&str, &str)]) -> Gateway {
+    let ports = [
+        ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
+        ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
+        ("PROFILE_GATEWAY__SERVER__DRAIN_GRACE", "0s"),
+    ];
+    let env: Vec<_> = ports.iter().chain(env).copied().collect();
+    let program = Program::spawn(command(args, &env));
+    let whole = |text: &String| text.contains("grpcurl") && text.ends_with("\n\n");
+    let greeting = program.stdout_until(whole).await;
+    let grpc = between(&greeting, "serves gRPC on ", "\n").unwrap().parse().unwrap();
+    let admin = between(&greeting, "admin HTTP is on http://", " ").unwrap().parse().unwrap();
+    let sandbox = between(&greeting, "simulates them on ", "\n").map(str::to_owned);
+    Gateway { program, grpc, admin, sandbox, greeting }
+}
+
+/// Serves this configuration.
+pub(super) async fn serve(config: &str, env: &[(&str, &str)]) -> Gateway {
+    // The program reads its file before it greets; nothing needs it afterwards.
+    let file = file(config);
+    gateway(&["serve", "--config", &file.path], env).await
+}
+
+/// The section of a configuration for an SFT upstream.
+pub(super) fn sft(base_url: &str, username: &str, password: &str) -> String {
+    format!(
+        "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = {base_url:?}\n\
+         username = {username:?}\npassword = {password:?}\n"
+    )
+}
+
+/// The simulated upstreams in a process of their own.
+pub(super) struct Sandbox {
+    pub program: Program,
+    pub url: String,
+    /// The configuration for them that it prints.
+    pub config: String,
+}
+
+pub(super) async fn sandbox() -> Sandbox {
+    let program = Program::spawn(command(&["sandbox", "--listen", "127.0.0.1:0"], &[]));
+    let whole = |text: &String| text.contains("\npassword = ") && text.ends_with('\n');
+    let greeting = program.stdout_until(whole).await;
+    let url = between(&greeting, "upstreams are on ", "\n").unwrap().to_owned();
+    let (_, config) = greeting.split_once("a configuration for them:\n").unwrap();
+    Sandbox { program, url, config: config.to_owned() }
+}

@@ -1,0 +1,181 @@
+//! Configurations that are good and bad, as the program's exit code and output show it.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{
+    calls::{named, profiles},
+    child::{Ended, command, file, run, sandbox, serve, sft},
+};
+
+const SECRET: &str = "hunter2-in-the-clear";
+const EXIT_CONFIG: Option<i32> = Some(64);
+
+async fn check(config: &str, env: &[(&str, &str)]) -> Ended {
+    let file = file(config);
+    run(&["check", "--config", &file.path], env).await
+}
+
+#[tokio::test]
+async fn check_prints_what_would_run_and_contacts_nothing() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = taken.local_addr().unwrap();
+    // A port that is in use does not concern it: it binds nothing.
+    let config = format!("listen = \"{listen}\"\n{}", sft(&url, "ops", SECRET));
+    let ended = check(&config, &[("PROFILE_GATEWAY__LOG__LEVEL", "trace")]).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let shown: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(shown["listen"], listen.to_string());
+    assert_eq!(shown["backends"]["sft"]["base_url"], url.as_str());
+    assert_eq!(shown["backends"]["sft"]["password"], "[redacted]");
+    assert!(!ended.output().contains(SECRET), "{}", ended.output());
+    for listener in [upstream, taken] {
+        listener_is_unvisited(&listener);
+    }
+}
+
+/// Nobody waits in the listener's queue: connections are in it as soon as their client has them.
+#[track_caller]
+fn listener_is_unvisited(listener: &TcpListener) {
+    let accepted = futures_util::FutureExt::now_or_never(listener.accept());
+    assert!(accepted.is_none(), "{accepted:?}");
+}
+
+#[tokio::test]
+async fn all_mistakes_are_told_at_once_before_anything_is_bound() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = free.local_addr().unwrap();
+    let config = format!(
+        "listen = \"{listen}\"\nlisten_admin = \"127.0.0.1:0\"\n\n[log]\nlevel = 7\n\n[server]\n\
+         drain_timeout = 30\n\n[backends.sft]\ndialect = \"bics-stf\"\npassword = \"{SECRET}\"\n"
+    );
+    // The port is held, so a program that bound before it checked would say so instead.
+    for command in ["serve", "check"] {
+        let file = file(&config);
+        let ended =
+            run(&[command, "--config", &file.path], &[("PROFILE_GATEWAY__NOPE", "1")]).await;
+        assert_eq!(ended.code(), EXIT_CONFIG, "{command}: {}", ended.stderr);
+        for mistake in [
+            ":2: unknown key `listen_admin`",
+            ":5: `log.level` must be a string",
+            ":8: `server.drain_timeout` needs a unit",
+            ":10: `backends.sft.base_url` is missing",
+            ":11: `backends.sft.dialect` must be one of",
+            "PROFILE_GATEWAY__NOPE: unknown key",
+        ] {
+            assert!(ended.stderr.contains(mistake), "{command}: no {mistake} in\n{}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("cannot listen"), "{}", ended.stderr);
+        assert_eq!(ended.stdout, "");
+        assert!(!ended.output().contains(SECRET), "{}", ended.output());
+    }
+    listener_is_unvisited(&free);
+}
+
+#[tokio::test]
+async fn a_log_level_that_is_no_filter_is_a_mistake_like_any_other() {
+    let config =
+        format!("[log]\nlevel = \"access=loud\"\n{}", sft("http://127.0.0.1:9", "ops", SECRET));
+    for command in ["serve", "check"] {
+        let file = file(&config);
+        let ended = run(&[command, "--config", &file.path], &[]).await;
+        assert_eq!(ended.code(), EXIT_CONFIG, "{command}: {}", ended.output());
+        assert!(ended.stderr.contains("log.level"), "{command}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let missing = directory.path().join("missing.toml");
+    let binary = directory.path().join("binary.toml");
+    std::fs::write(&binary, [0xff, 0xfe, 0x00]).unwrap();
+    for path in [missing.as_path(), binary.as_path(), directory.path()] {
+        for command in ["serve", "check"] {
+            let ended = run(&[command, "--config", path.to_str().unwrap()], &[]).await;
+            assert_eq!(ended.code(), EXIT_CONFIG, "{path:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains(path.to_str().unwrap()), "{}", ended.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn mistakes_are_told_before_the_port_is_bound() {
+    // Bound and left, so that it is free and stays so.
+    let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = holder.local_addr().unwrap().to_string();
+    drop(holder);
+    let config = format!("listen = \"{listen}\"\n[backends.sft]\ndialect = \"bics-sft\"\n");
+    let file = file(&config);
+    let ended = run(&["serve", "--config", &file.path], &[]).await;
+    assert_eq!(ended.code(), EXIT_CONFIG, "{}", ended.stderr);
+    assert!(TcpStream::connect(&listen).await.is_err());
+    TcpListener::bind(&listen).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_secret_is_a_literal_a_variable_or_a_file() {
+    let sandbox = sandbox().await;
+    let password = super::child::between(&sandbox.config, "password = \"", "\"").unwrap();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), format!("{password}\n")).unwrap();
+    let path = secret.path().to_str().unwrap();
+    let literal = format!("{password:?}");
+    let from_file = format!("{{ file = {path:?} }}");
+    let none: &[(&str, &str)] = &[];
+    for (value, env) in [
+        (Some(literal.as_str()), none),
+        (Some(r#"{ env = "SFT_PASSWORD" }"#), &[("SFT_PASSWORD", password)]),
+        (Some(&from_file), none),
+        (None, &[("PROFILE_GATEWAY__BACKENDS__SFT__PASSWORD", password)]),
+        (None, &[("PROFILE_GATEWAY__BACKENDS__SFT__PASSWORD__FILE", path)]),
+        (
+            None,
+            &[
+                ("PROFILE_GATEWAY__BACKENDS__SFT__PASSWORD__ENV", "SFT_PASSWORD"),
+                ("SFT_PASSWORD", password),
+            ],
+        ),
+    ] {
+        let line = value.map_or(String::new(), |value| format!("password = {value}\n"));
+        let config = sandbox.config.replace(&format!("password = {literal}\n"), &line);
+        let gateway = serve(&config, env).await;
+        let answer = profiles(&gateway).await.get_profile(named("SP_2")).await;
+        assert_eq!(answer.unwrap().into_inner().display_name, "DEFAULT", "{value:?} {env:?}");
+        gateway.program.signal(rustix::process::Signal::TERM);
+        let ended = gateway.program.ended().await;
+        assert!(!ended.output().contains(password), "{}", ended.output());
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_named_and_not_shown() {
+    let base = sft("http://127.0.0.1:9", "ops", "");
+    for (value, says) in [
+        (r#"{ env = "NOT_SET_ANYWHERE" }"#, "NOT_SET_ANYWHERE"),
+        (r#"{ file = "/no/such/secret" }"#, "/no/such/secret"),
+        (r#"{ environment = "hunter2-in-the-clear" }"#, "{ env = \"NAME\" }"),
+        (r#""""#, "must not be empty"),
+        (r#"["hunter2-in-the-clear"]"#, "{ file = \"PATH\" }"),
+    ] {
+        let config = base.replace("password = \"\"", &format!("password = {value}"));
+        let ended = check(&config, &[]).await;
+        assert_eq!(ended.code(), EXIT_CONFIG, "{value}: {}", ended.stderr);
+        assert!(ended.stderr.contains("`backends.sft.password`"), "{value}: {}", ended.stderr);
+        assert!(ended.stderr.contains(says), "{value}: {}", ended.stderr);
+        assert!(!ended.output().contains(SECRET), "{value}: {}", ended.output());
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_backends_does_not_start_the_sandbox() {
+    let file = file("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n");
+    let mut command = command(&["serve", "--config", &file.path], &[]);
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    assert_eq!(output.status.code(), EXIT_CONFIG);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no backend is configured"));
+}

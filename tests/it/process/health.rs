@@ -1,0 +1,89 @@
+//! `grpc.health.v1` of the real program.
+
+use std::collections::BTreeMap;
+
+use rustix::process::Signal;
+use tonic::{Code, Request, client::Grpc};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use tonic_prost::ProstCodec;
+
+use super::{
+    calls::{channel, failure},
+    child::{gateway, patiently},
+};
+
+const KNOWN: [&str; 4] =
+    ["", "backends/sft", "profilegateway.v1.BackendService", "profilegateway.v1.ProfileService"];
+
+// The library's copy of the protocol has no List yet.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListResponse {
+    #[prost(btree_map = "string, message", tag = "1")]
+    statuses: BTreeMap<String, HealthCheckResponse>,
+}
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+#[tokio::test]
+async fn check_knows_the_process_its_services_and_its_backends() {
+    let gateway = gateway(&[], &[]).await;
+    let mut client = HealthClient::new(channel(gateway.grpc).await);
+    for name in KNOWN {
+        let answer = client.check(of(name)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{name}");
+    }
+    for (name, reason) in [
+        ("nope", "OPERATION_NOT_SUPPORTED"),
+        ("backends/nope", "BACKEND_NOT_FOUND"),
+        ("profilegateway.v1.Nope", "OPERATION_NOT_SUPPORTED"),
+    ] {
+        let (code, said, _) = failure(&client.check(of(name)).await.unwrap_err());
+        assert_eq!((code, said.as_str()), (Code::NotFound, reason), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn list_shows_all_of_them() {
+    let gateway = gateway(&[], &[]).await;
+    let mut client = Grpc::new(channel(gateway.grpc).await);
+    client.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/List");
+    let codec = ProstCodec::<ListRequest, ListResponse>::default();
+    let answer = client.unary(Request::new(ListRequest {}), path, codec).await.unwrap();
+    let statuses = answer.into_inner().statuses;
+    assert_eq!(statuses.keys().map(String::as_str).collect::<Vec<_>>(), KNOWN);
+    assert!(statuses.values().all(|answer| answer.status() == ServingStatus::Serving));
+}
+
+#[tokio::test]
+async fn watch_tells_when_the_process_goes_down() {
+    let gateway = gateway(&[], &[]).await;
+    let mut client = HealthClient::new(channel(gateway.grpc).await);
+    let mut watched = Vec::new();
+    for name in KNOWN {
+        watched.push(client.watch(of(name)).await.unwrap().into_inner());
+    }
+    for stream in &mut watched {
+        let first = patiently("a status", stream.message()).await.unwrap().unwrap();
+        assert_eq!(first.status(), ServingStatus::Serving);
+    }
+    let mut unknown = client.watch(of("nope")).await.unwrap().into_inner();
+    let first = patiently("a status", unknown.message()).await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+
+    gateway.program.signal(Signal::TERM);
+    for stream in &mut watched {
+        let next = patiently("a status", stream.message()).await.unwrap().unwrap();
+        assert_eq!(next.status(), ServingStatus::NotServing);
+    }
+    // Streams would keep the process alive for ever, so they are ended.
+    assert_eq!(gateway.program.ended().await.code(), Some(0));
+}

@@ -1,0 +1,169 @@
+//! The log as an operator's collector reads it: one JSON object a line, and never a secret in it.
+
+use profile_gateway::pb::{
+    CreateProfileRequest, DeleteProfileRequest, ListProfilesRequest, Profile,
+    profile_service_client::ProfileServiceClient,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tonic::{Request, transport::Channel};
+
+use super::{
+    calls::{GET, arm, http_get, named, profiles},
+    child::{Ended, Gateway, gateway, sandbox, serve, sft},
+    slow::{REFRESH, Slow, TOKEN},
+};
+
+const PASSWORD: &str = "hunter2-never-logged";
+const BEARER: &str = "caller-token-7c1e";
+
+fn lines(ended: &Ended) -> Vec<Value> {
+    let parsed = |line: &str| {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the line {line}"))
+    };
+    ended.stderr.lines().map(parsed).collect()
+}
+
+async fn stopped(gateway: Gateway) -> Ended {
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    ended
+}
+
+#[tokio::test]
+async fn every_call_has_a_line() {
+    let gateway = gateway(&[], &[]).await;
+    let mut client = profiles(&gateway).await;
+    client.get_profile(named("SP_2")).await.unwrap();
+    client.get_profile(named("SP_999")).await.unwrap_err();
+    let elsewhere = ListProfilesRequest { parent: "backends/nope".into(), ..Default::default() };
+    client.list_profiles(elsewhere).await.unwrap_err();
+    arm(gateway.sandbox.as_deref().unwrap(), "GetServiceProfile", json!({ "kind": "drop" })).await;
+    client.get_profile(named("SP_2")).await.unwrap_err();
+
+    let ended = stopped(gateway).await;
+    let all = lines(&ended);
+    let access: Vec<&Value> = all.iter().filter(|line| line["target"] == "access").collect();
+    let expected = [
+        // The first call brings the login with it.
+        ("GetProfile", "sft", "OK", "", "INFO", 2),
+        ("GetProfile", "sft", "NOT_FOUND", "PROFILE_NOT_FOUND", "INFO", 1),
+        ("ListProfiles", "", "NOT_FOUND", "BACKEND_NOT_FOUND", "INFO", 0),
+        ("GetProfile", "sft", "UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "WARN", 1),
+    ];
+    assert_eq!(access.len(), expected.len(), "{}", ended.stderr);
+    for (line, (method, backend, code, reason, level, upstream_calls)) in
+        access.iter().zip(expected)
+    {
+        assert_eq!(line["method"], format!("profilegateway.v1.ProfileService/{method}"), "{line}");
+        assert_eq!(line["backend"].as_str().unwrap_or_default(), backend, "{line}");
+        assert_eq!(line["code"], code, "{line}");
+        assert_eq!(line["reason"], reason, "{line}");
+        assert_eq!(line["level"], level, "{line}");
+        assert!(line["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
+        let calls = line["upstream_calls"].as_u64().unwrap();
+        // The client may try again after a connection that broke, which is not this test's matter.
+        assert!(calls == upstream_calls || code == "UNAVAILABLE" && calls >= 1, "{line}");
+    }
+}
+
+/// Calls that make every part of the program say something.
+async fn exercise(mut client: ProfileServiceClient<Channel>) {
+    let with_token = |id: &str| {
+        let mut request = Request::new(named(id));
+        let bearer = format!("Bearer {BEARER}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        request
+    };
+    client.get_profile(with_token("SP_2")).await.ok();
+    client.get_profile(with_token("SP_999")).await.ok();
+    client.get_profile(with_token("nope")).await.ok();
+    let list = ListProfilesRequest { parent: "backends/-".to_owned(), ..Default::default() };
+    client.list_profiles(list).await.ok();
+    let create = CreateProfileRequest {
+        parent: "backends/sft".to_owned(),
+        profile: Some(Profile { display_name: "Logged".to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    client.create_profile(create).await.ok();
+    let delete = DeleteProfileRequest {
+        name: "backends/sft/profiles/SP_2".to_owned(),
+        ..Default::default()
+    };
+    client.delete_profile(delete).await.ok();
+}
+
+#[track_caller]
+fn says_none_of(ended: &Ended, secrets: &[&str]) {
+    for line in ended.stdout.lines().chain(ended.stderr.lines()) {
+        for secret in secrets {
+            // The first part of a JWT is the same for all and no secret.
+            assert!(!line.contains(secret), "{secret} is in the line\n{line}");
+        }
+    }
+}
+
+const TRACE: [(&str, &str); 1] = [("PROFILE_GATEWAY__LOG__LEVEL", "trace")];
+
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level() {
+    for env in [&[][..], &TRACE] {
+        let slow = Slow::start().await;
+        slow.open();
+        let gateway = serve(&sft(&slow.url, "ops", PASSWORD), env).await;
+        exercise(profiles(&gateway).await).await;
+        http_get(gateway.admin, "/config").await;
+        let ended = stopped(gateway).await;
+        assert!(ended.stderr.contains("GetProfile"));
+        // The libraries below have their say too, which is what makes this worth a test.
+        assert_eq!(ended.stderr.contains("\"h2::"), env == TRACE);
+        says_none_of(&ended, &[PASSWORD, TOKEN, REFRESH, BEARER]);
+    }
+}
+
+#[tokio::test]
+async fn no_fixed_token_is_logged_at_any_level() {
+    let slow = Slow::start().await;
+    slow.open();
+    let section = sft(&slow.url, "ops", PASSWORD);
+    let (common, _) = section.split_once("username").unwrap();
+    let gateway = serve(&format!("{common}access_token = \"{TOKEN}\"\n"), &TRACE).await;
+    exercise(profiles(&gateway).await).await;
+    says_none_of(&stopped(gateway).await, &[TOKEN]);
+}
+
+#[tokio::test]
+async fn refused_credentials_are_not_logged() {
+    let sandbox = sandbox().await;
+    let gateway = serve(&sft(&sandbox.url, "sandbox", PASSWORD), &TRACE).await;
+    exercise(profiles(&gateway).await).await;
+    let ended = stopped(gateway).await;
+    assert!(ended.stderr.contains("login failed"), "{}", ended.stderr);
+    says_none_of(&ended, &[PASSWORD]);
+}
+
+/// An upstream that repeats what it was sent, as some do in their error messages.
+#[tokio::test]
+async fn an_upstream_that_repeats_a_secret_does_not_get_it_logged() {
+    let sandbox = sandbox().await;
+    let body = json!({ "Response": {
+        "responseId": "1", "resultCode": "1",
+        "resultParam": { "resultCode": "4711", "resultDescription": format!("bad password {PASSWORD}") },
+    } });
+    let fault = json!({ "kind": "body", "body": body.to_string() });
+    arm(&sandbox.url, "login", fault).await;
+    let gateway = serve(&sft(&sandbox.url, "sandbox", PASSWORD), &TRACE).await;
+    let status = profiles(&gateway).await.get_profile(named("SP_2")).await.unwrap_err();
+    assert!(!format!("{status:?}").contains(PASSWORD), "{status:?}");
+    says_none_of(&stopped(gateway).await, &[PASSWORD]);
+}
+
+#[tokio::test]
+async fn text_is_written_where_it_is_asked_for() {
+    let gateway = gateway(&[], &[("PROFILE_GATEWAY__LOG__FORMAT", "text")]).await;
+    profiles(&gateway).await.get_profile(named("SP_2")).await.unwrap();
+    let ended = stopped(gateway).await;
+    let line = ended.stderr.lines().find(|line| line.contains(GET)).unwrap();
+    assert!(serde_json::from_str::<Value>(line).is_err(), "{line}");
+}

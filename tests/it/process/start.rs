@@ -1,0 +1,94 @@
+//! What the program does before it serves, and what it says then.
+
+use profile_gateway::pb::ListProfilesRequest;
+use tokio::net::TcpListener;
+
+use super::{
+    calls::{http_get, profiles},
+    child::{gateway, run, sandbox, serve},
+};
+
+#[tokio::test]
+async fn without_a_configuration_it_serves_a_sandbox_and_says_what_to_try() {
+    let gateway = gateway(&[], &[]).await;
+    let url = gateway.sandbox.clone().unwrap();
+    let (status, faults) =
+        http_get(url.trim_start_matches("http://").parse().unwrap(), "/sandbox/faults").await;
+    assert_eq!((status, faults.as_str()), (200, r#"{"faults":[]}"#));
+    assert!(gateway.greeting.contains(&format!("{url}/sandbox/faults")));
+    for line in [
+        format!("http://{}/profilegateway.v1.ProfileService/ListProfiles", gateway.grpc),
+        format!("{} profilegateway.v1.ProfileService/ListProfiles", gateway.grpc),
+        "buf curl --http2-prior-knowledge --protocol grpc".to_owned(),
+        "grpcurl -plaintext".to_owned(),
+        r#"-d '{"parent":"backends/sft"}'"#.to_owned(),
+    ] {
+        assert!(gateway.greeting.contains(&line), "{line} is not in\n{}", gateway.greeting);
+    }
+
+    let request = ListProfilesRequest { parent: "backends/sft".to_owned(), ..Default::default() };
+    let list = profiles(&gateway).await.list_profiles(request).await.unwrap().into_inner();
+    assert!(list.profiles.iter().any(|profile| profile.name == "backends/sft/profiles/SP_2"));
+}
+
+#[tokio::test]
+async fn it_serves_what_a_file_names() {
+    let sandbox = sandbox().await;
+    let config = sandbox.config.replace("[backends.sft]", "[backends.sft-emea]");
+    let gateway = serve(&config, &[]).await;
+    assert_eq!(gateway.sandbox, None);
+    assert!(gateway.greeting.contains("backends/sft-emea"), "{}", gateway.greeting);
+    let request = ListProfilesRequest { parent: "backends/-".to_owned(), ..Default::default() };
+    let list = profiles(&gateway).await.list_profiles(request).await.unwrap().into_inner();
+    assert!(list.profiles[0].name.starts_with("backends/sft-emea/profiles/"));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (name, other) in [
+        ("PROFILE_GATEWAY__LISTEN", "PROFILE_GATEWAY__ADMIN_LISTEN"),
+        ("PROFILE_GATEWAY__ADMIN_LISTEN", "PROFILE_GATEWAY__LISTEN"),
+    ] {
+        let ended = run(&[], &[(name, &address), (other, "127.0.0.1:0")]).await;
+        assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&address), "{}", ended.stderr);
+        assert!(!ended.stdout.contains("serves"), "{}", ended.stdout);
+    }
+    let ended = run(&["sandbox", "--listen", &address], &[]).await;
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&address), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn unknown_flags_get_the_usage() {
+    for args in [&["--nope"][..], &["serve"], &["serve", "--confg", "x"], &["nope"]] {
+        let ended = run(args, &[]).await;
+        assert_eq!(ended.code(), Some(2), "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("Usage: profile-gateway"), "{args:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{args:?}");
+    }
+    let ended = run(&["--version"], &[]).await;
+    assert_eq!(ended.stdout, concat!("profile-gateway ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(ended.code(), Some(0));
+    let help = run(&["--help"], &[]).await;
+    for command in ["serve", "check", "sandbox"] {
+        assert!(help.stdout.contains(command), "{}", help.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_ends_with_the_first_signal() {
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let sandbox = sandbox().await;
+        let (status, _) = http_get(
+            sandbox.url.trim_start_matches("http://").parse().unwrap(),
+            "/sandbox/journal",
+        )
+        .await;
+        assert_eq!(status, 200);
+        sandbox.program.signal(signal);
+        assert_eq!(sandbox.program.ended().await.code(), Some(0));
+    }
+}

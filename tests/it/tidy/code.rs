@@ -1,0 +1,154 @@
+//! Rules about single files: their size, their documentation, and names that belong elsewhere.
+
+use super::sources::{COMPILED, Source, hold, sources};
+
+const MAX_LINES: usize = 400;
+
+/// What makes a `tonic::Status`, apart from reading one.
+const CONSTRUCTORS: [&str; 24] = [
+    "new",
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+    "with_details",
+    "with_metadata",
+    "with_details_and_metadata",
+    "with_error_details",
+    "with_error_details_vec",
+    "from_error",
+];
+
+fn each(below: &[&str], rule: impl Fn(&Source) -> Vec<String>) -> Vec<String> {
+    sources(below).into_iter().flat_map(rule).collect()
+}
+
+fn too_long(source: &Source) -> Vec<String> {
+    let lines = source.text.lines().count();
+    let start = source.text.lines().take(MAX_LINES).map(|line| line.len() + 1).sum();
+    let breach = || source.breach(start, format!("the file has {lines} lines"));
+    (lines > MAX_LINES).then(breach).into_iter().collect()
+}
+
+fn undocumented(source: &Source) -> Vec<String> {
+    let documented = source.text.starts_with("//! ");
+    let breach = || source.breach(0, "the file does not begin with what it is");
+    (!documented).then(breach).into_iter().collect()
+}
+
+fn unfinished(source: &Source) -> Vec<String> {
+    // Put together here, so that this file does not break its own rule.
+    let marks =
+        [["TO", "DO"], ["FIX", "ME"], ["todo", "!"], ["unimplemented", "!"], ["#[ig", "nore"]];
+    let mut breaches = Vec::new();
+    for mark in marks.map(|parts| parts.concat()) {
+        let found = source.text.match_indices(&mark);
+        breaches.extend(found.map(|(at, mark)| source.breach(at, format!("{mark} is unfinished"))));
+    }
+    breaches
+}
+
+fn makes_a_status(source: &Source) -> Vec<String> {
+    if source.path == "src/rpc/status.rs" {
+        return Vec::new();
+    }
+    let made = |at: &usize| {
+        let Some(called) = source.code[*at..].strip_prefix("Status::") else { return false };
+        let called = called.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        CONSTRUCTORS.contains(&called)
+    };
+    let made = source.words("Status").filter(|at| *at < source.tests_begin()).filter(made);
+    made.map(|at| source.breach(at, "only rpc/status.rs makes a tonic::Status")).collect()
+}
+
+fn names(source: &Source, crates: &[&str]) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for name in crates {
+        let breach = |at| source.breach(at, format!("{name} is not known here"));
+        breaches.extend(source.words(name).map(breach));
+    }
+    breaches
+}
+
+#[test]
+fn files_are_short() {
+    hold("a file has at most 400 lines", &each(&COMPILED, too_long));
+}
+
+#[test]
+fn files_say_what_they_are() {
+    hold("each file begins with //!", &each(&COMPILED, undocumented));
+}
+
+#[test]
+fn nothing_is_unfinished() {
+    hold("what is not done is not in the code", &each(&COMPILED, unfinished));
+}
+
+#[test]
+fn one_place_makes_statuses() {
+    hold("one place turns errors into statuses", &each(&["src/"], makes_a_status));
+}
+
+#[test]
+fn errors_know_neither_grpc_nor_http() {
+    let sources = sources(&["src/"]);
+    let errors: Vec<_> = sources.iter().filter(|source| source.path == "src/error.rs").collect();
+    assert_eq!(errors.len(), 1);
+    let foreign = ["tonic", "tonic_types", "http", "reqwest", "hyper", "axum"];
+    hold("error.rs knows neither gRPC nor HTTP", &names(errors[0], &foreign));
+}
+
+/// `model`, `query` and the wire code of a dialect are pure: no sockets, no clock, no files.
+#[test]
+fn pure_rooms_do_no_io() {
+    let pure = |source: &Source| {
+        if !["src/model/", "src/query/"].iter().any(|room| source.path.starts_with(room)) {
+            return Vec::new();
+        }
+        let mut breaches = names(source, &["tokio", "reqwest", "tonic", "Instant", "SystemTime"]);
+        breaches.extend(names(source, &["fs", "net"]));
+        breaches
+    };
+    hold("model and query do no IO", &each(&["src/"], pure));
+}
+
+#[test]
+fn each_breach_is_found() {
+    let source = |path: &str, text: &str| Source::new(path, text);
+    let long = "//! x\n".repeat(401);
+    assert_eq!(too_long(&source("a.rs", &long)), ["a.rs:401: the file has 401 lines"]);
+    assert_eq!(too_long(&source("a.rs", &"x\n".repeat(400))), [""; 0]);
+    assert_eq!(undocumented(&source("a.rs", "use x;")).len(), 1);
+    let mark = ["TO", "DO"].concat();
+    let text = format!("\n// {mark}: x");
+    assert_eq!(unfinished(&source("a.rs", &text)), [format!("a.rs:2: {mark} is unfinished")]);
+    for (text, count) in [
+        ("\nErr(Status::internal(x))", 1),
+        ("tonic::Status::new(a, b)", 1),
+        ("map_err(Status::from_error)", 1),
+        ("fn f() -> Result<(), Status> {}", 0),
+        ("Status::from_header_map(h)", 0),
+        ("ServingStatus::Unknown; // Status::internal", 0),
+        ("x\nmod tests {\n Status::internal(x) }", 0),
+    ] {
+        assert_eq!(makes_a_status(&source("src/a.rs", text)).len(), count, "{text}");
+    }
+    assert_eq!(
+        names(&source("a.rs", "use http::Uri; // http\nlet http2 = 1;"), &["http"]).len(),
+        1
+    );
+}
