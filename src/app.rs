@@ -202,16 +202,34 @@ fn settings(server: &config::Server) -> Settings {
     }
 }
 
+/// A configuration for the upstreams of a sandbox.
+#[must_use]
+pub fn sandbox_config(sandbox: &Sandbox) -> String {
+    let base_url = sandbox.base_url();
+    let (username, password) = sandbox.sft_credentials();
+    let (tenant, pcc_username, pcc_password) = sandbox.pcc_credentials();
+    format!(
+        "[backends.sft]\n\
+         display_name = \"BICS SFT (sandbox)\"\n\
+         dialect = \"bics-sft\"\n\
+         base_url = {base_url:?}\n\
+         username = {username:?}\n\
+         password = {password:?}\n\n\
+         [backends.pcc]\n\
+         display_name = \"PCC (sandbox)\"\n\
+         dialect = \"pcc\"\n\
+         base_url = {base_url:?}\n\
+         tenant = {tenant:?}\n\
+         username = {pcc_username:?}\n\
+         password = {pcc_password:?}\n"
+    )
+}
+
 /// The sandbox as a configuration would name it, so that it comes through the same checks.
 fn sandbox_backends(
     sandbox: &Sandbox,
 ) -> Result<BTreeMap<String, config::Backend>, config::ConfigErrors> {
-    let (username, password) = sandbox.sft_credentials();
-    let text = format!(
-        "[backends.sft]\ndisplay_name = \"BICS SFT (sandbox)\"\ndialect = \"bics-sft\"\n\
-         base_url = {:?}\nusername = {username:?}\npassword = {password:?}\n",
-        sandbox.base_url(),
-    );
+    let text = sandbox_config(sandbox);
     let source = config::Source { file_name: "sandbox", text: &text };
     Ok(config::load(Some(source), &[], &dialect_schemas())?.backends)
 }

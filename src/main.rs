@@ -215,12 +215,12 @@ async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
 }
 
 fn announce_sandbox(sandbox: &Sandbox) -> io::Result<()> {
-    let (username, password) = sandbox.sft_credentials();
-    let url = sandbox.base_url();
-    let mut out = io::stdout().lock();
-    writeln!(out, "the simulated upstreams are on {url}")?;
-    writeln!(out, "their faults are switched over {url}/sandbox/faults")?;
-    writeln!(out, "\na configuration for them:\n")?;
-    writeln!(out, "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"{url}\"")?;
-    writeln!(out, "username = \"{username}\"\npassword = \"{password}\"")
+    let (url, config) = (sandbox.base_url(), app::sandbox_config(sandbox));
+    // In one piece, for programs that read it.
+    let greeting = format!(
+        "the simulated upstreams are on {url}\n\
+         their faults are switched over {url}/sandbox/faults\n\n\
+         a configuration for them:\n\n{config}"
+    );
+    io::stdout().lock().write_all(greeting.as_bytes())
 }

@@ -5,6 +5,7 @@
 //! several requests is written over [`Port`], so that it never sees credentials or connections.
 
 mod bics_sft;
+mod pcc;
 #[cfg(test)]
 mod recorder;
 
@@ -195,4 +196,4 @@ pub struct Registration {
 }
 
 /// All dialects.
-pub const REGISTRY: &[Registration] = &[bics_sft::REGISTRATION];
+pub const REGISTRY: &[Registration] = &[bics_sft::REGISTRATION, pcc::REGISTRATION];

@@ -9,14 +9,14 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     upstream::{Port, Reply, Request},
 };
 
 /// Gives its answers in order and panics when asked for more.
 #[derive(Default)]
 pub(super) struct Recorder {
-    answers: Mutex<VecDeque<Reply>>,
+    answers: Mutex<VecDeque<Result<Reply>>>,
     requests: Mutex<Vec<Request>>,
 }
 
@@ -32,9 +32,28 @@ impl Recorder {
 
     /// One answer more.
     pub(super) fn push(&self, status: u16, body: impl Into<Bytes>) {
+        self.push_with(status, &[], body);
+    }
+
+    /// One answer more, with headers.
+    pub(super) fn push_with(
+        &self,
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: impl Into<Bytes>,
+    ) {
         let status = StatusCode::from_u16(status).unwrap();
-        let reply = Reply { status, headers: HeaderMap::new(), body: body.into() };
-        self.answers.lock().unwrap().push_back(reply);
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, http::HeaderValue::from_static(value));
+        }
+        let reply = Reply { status, headers: map, body: body.into() };
+        self.answers.lock().unwrap().push_back(Ok(reply));
+    }
+
+    /// No answer, but this error.
+    pub(super) fn fail(&self, error: Error) {
+        self.answers.lock().unwrap().push_back(Err(error));
     }
 
     /// What it was asked.
@@ -54,7 +73,7 @@ impl Recorder {
 impl Port for Recorder {
     async fn send(&self, request: Request) -> Result<Reply> {
         self.requests.lock().unwrap().push(request);
-        Ok(self.answers.lock().unwrap().pop_front().expect("an answer is left"))
+        self.answers.lock().unwrap().pop_front().expect("an answer is left")
     }
 }
 

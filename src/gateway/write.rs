@@ -199,10 +199,14 @@ fn refuse_taken_name(dialect: &dyn Dialect, named: &[Item], own: Option<&str>) -
     Ok(())
 }
 
-/// Does what remains of a creation whose first step got no answer.
-async fn complete(backend: &Backend, call: &Call, found: Item, desired: &Profile) -> Result<Item> {
+/// Does what remains of a creation whose first step got no answer. What the caller left unsaid stays
+/// as the upstream has set it: that is no difference.
+async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) -> Result<Item> {
     let dialect = backend.dialect();
-    let change = Change { id: &found.id, current: &found.profile, desired };
+    let (capabilities, mut ignored) = (dialect.capabilities(), Violations::default());
+    let update = Update::parse(None, asked, capabilities, dialect.name(), &mut ignored)?;
+    let desired = update.apply(&found.profile, asked, capabilities, &mut ignored)?;
+    let change = Change { id: &found.id, current: &found.profile, desired: &desired };
     if dialect.is_applied(change, &found.profile) {
         return Ok(found);
     }

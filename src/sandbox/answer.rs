@@ -199,17 +199,19 @@ fn with_invalid_bytes(mut text: Vec<u8>) -> Vec<u8> {
 /// Works on the text: a `Value` this deep could be neither written nor freed without overflowing the stack.
 fn with_deep_member(mut text: Vec<u8>, depth: u32) -> Vec<u8> {
     let depth = usize::try_from(depth).unwrap_or(usize::MAX);
-    if text.last() != Some(&b'}') {
+    // In a list of objects, its last object gets it.
+    let end: &[u8] = if text.ends_with(b"}]") { b"}]" } else { b"}" };
+    if !text.ends_with(end) {
         return text;
     }
-    text.pop();
+    text.truncate(text.len() - end.len());
     if text.last() != Some(&b'{') {
         text.push(b',');
     }
     text.extend_from_slice(b"\"nested\":");
     text.resize(text.len() + depth, b'[');
     text.resize(text.len() + depth, b']');
-    text.push(b'}');
+    text.extend_from_slice(end);
     text
 }
 
@@ -240,12 +242,15 @@ fn trickled(text: Bytes, chunk: usize, pause: Duration) -> Body {
 }
 
 /// The answer with a first member of filler, so that the whole is at least `bytes` long and valid JSON if the answer
-/// is an object. With its length.
+/// is an object or a list of objects. With its length.
 fn padded(text: Vec<u8>, bytes: u64) -> (Body, u64) {
-    let (head, tail): (&[u8], Vec<u8>) = match text.strip_prefix(b"{") {
-        Some(b"}") => (b"{\"padding\":\"", b"\"}".to_vec()),
-        Some(rest) => (b"{\"padding\":\"", [b"\",", rest].concat()),
-        None => (b"", text),
+    let start: &[u8] = if text.starts_with(b"[{") { b"[{" } else { b"{" };
+    let (head, tail) = match text.strip_prefix(start) {
+        Some(rest) => {
+            let end: &[u8] = if rest.starts_with(b"}") { b"\"" } else { b"\"," };
+            ([start, b"\"padding\":\""].concat(), [end, rest].concat())
+        }
+        None => (Vec::new(), text),
     };
     let around = (head.len() + tail.len()) as u64;
     let filler = bytes.saturating_sub(around);
@@ -255,7 +260,7 @@ fn padded(text: Vec<u8>, bytes: u64) -> (Body, u64) {
         let rest = left.saturating_sub(piece.len() as u64);
         (!piece.is_empty()).then(|| (Ok::<_, io::Error>(Bytes::from_static(piece)), rest))
     });
-    let head = stream::iter([Ok(Bytes::copy_from_slice(head))]);
+    let head = stream::iter([Ok(Bytes::from(head))]);
     let tail = stream::iter([Ok(Bytes::from(tail))]);
     (Body::from_stream(head.chain(fill).chain(tail)), around + filler)
 }

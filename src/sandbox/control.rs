@@ -3,6 +3,9 @@
 //! Control requests are never journaled and never meet a fault. Input that makes no sense is refused with 400 and
 //! `{"error": "..."}` saying what is allowed.
 
+mod endpoint;
+mod pcc;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -17,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::exchange;
+use super::exchange::{self, Upstream};
 use super::faults::Order;
 use super::sft::control::Expiry;
 use super::world::World;
@@ -35,6 +38,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/journal", get(journal).delete(clear_journal))
         .route("/reset", post(reset))
         .nest("/sft", sft())
+        .nest("/endpoint", endpoint::routes())
+        .nest("/pcc", pcc::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY));
@@ -71,10 +76,24 @@ async fn vendor(State(world): Shared, request: Request<Body>) -> Response {
 async fn arm(State(world): Shared, body: Bytes) -> Answered {
     let order: Order = parse(&body)?;
     let upstreams = world.upstreams();
+    check_kind(&order, &upstreams)?;
     let known: Vec<_> =
         upstreams.iter().map(|upstream| (upstream.name(), upstream.operations())).collect();
     let id = world.faults.arm(order, &known)?;
     Ok(Json(json!({ "id": id })))
+}
+
+/// Refuses a fault that could never do anything for some of those it would match.
+fn check_kind(order: &Order, upstreams: &[Arc<dyn Upstream>]) -> Result<(), Refused> {
+    for upstream in upstreams {
+        let is_meant = order.upstream == "*" || order.upstream == upstream.name();
+        let has_it =
+            order.operation == "*" || upstream.operations().contains(&order.operation.as_str());
+        if is_meant && has_it {
+            upstream.check_fault(&order.fault)?;
+        }
+    }
+    Ok(())
 }
 
 async fn list_faults(State(world): Shared) -> Json<Value> {
@@ -160,7 +179,8 @@ async fn set_options(State(world): Shared, body: Bytes) -> Result<Response, Refu
 async fn no_such_route() -> Refused {
     Refused::missing(
         "no such control route; there are /sandbox/faults[/{id}], /sandbox/journal, /sandbox/reset, \
-         /sandbox/sft/profiles[/{id}], /sandbox/sft/expire-tokens, /sandbox/sft/unlock, /sandbox/sft/options",
+         /sandbox/{sft|endpoint|pcc}/profiles[/{id}], /sandbox/{sft|endpoint|pcc}/options, \
+         /sandbox/{endpoint|pcc}/seed, /sandbox/{sft|endpoint}/expire-tokens, /sandbox/{sft|endpoint}/unlock",
     )
 }
 

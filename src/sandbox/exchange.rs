@@ -35,6 +35,14 @@ pub(super) trait Upstream: Send + Sync {
     fn serve(&self, operation: &'static str, call: &Call) -> Outcome;
     /// The vendor's way to answer with this code, whatever was asked.
     fn result(&self, code: &str, description: Option<&str>, outer: Option<&str>) -> Answer;
+    /// Refuses a fault that could never do anything here.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words.
+    fn check_fault(&self, _fault: &FaultKind) -> Result<(), String> {
+        Ok(())
+    }
     /// Applies those distortions that need to know which member is what.
     fn distort(&self, fault: &FaultKind, body: &mut Value);
     /// Back to the state of the start.

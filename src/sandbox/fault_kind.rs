@@ -84,7 +84,7 @@ pub(super) enum FaultKind {
     },
     /// Another outer result code on the usual answer.
     Outer { code: String },
-    /// Numbers that are usually written as strings, as JSON numbers.
+    /// Numbers that are usually written as strings, as JSON numbers; of a vendor that writes numbers, the other way.
     Numbers {},
     /// Optional members that would be absent, as null; also the members named here.
     Nulls {

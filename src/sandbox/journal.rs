@@ -48,7 +48,8 @@ pub(super) struct Entry {
     pub status: Option<u16>,
     /// The vendor's own code in the answer.
     pub result_code: Option<String>,
-    /// What changed: `{"created": id}`, `{"modified": id, "cascaded": [..]}` or `{"deleted": id}`.
+    /// What changed: `{"created": id}`, `{"modified": id, "cascaded": [..]}` or `{"deleted": id}`; for services and
+    /// traffic limits `{"attached": "profile/service[/limit]"}` or `{"detached": ..}`.
     pub effect: Option<Value>,
     /// The kind of the fault that was applied.
     pub fault: Option<&'static str>,

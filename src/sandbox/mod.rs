@@ -1,8 +1,8 @@
 //! Vendors' HTTP APIs simulated over real HTTP, for trying the gateway out and for testing it.
 //!
 //! One listener carries every simulated vendor, each at the paths its own documents give (BICS SFT: `/api/login`,
-//! `/api/CreateServiceProfile`, ...), and a control API under `/sandbox` that arms faults, shows what arrived and
-//! sets up state. Everything lives in memory and is bounded.
+//! `/api/CreateServiceProfile`, ...; the endpoint API: `/api/v1/...`; PCC: `/pcc/spcm/...`), and a control API under
+//! `/sandbox` that arms faults, shows what arrived and sets up state. Everything lives in memory and is bounded.
 //!
 //! The sandbox is written from the vendors' documents only and shares no code with the adapters it tests: a
 //! misreading of a document would otherwise be made twice and agree with itself.
@@ -16,19 +16,25 @@
 //! - `answer`: answers and their distortions that need no knowledge of a vendor
 //! - `journal`: what was seen and what it changed
 //! - `control`: the control API
+//! - `store`: profiles as JSON objects by number, for vendors whose ids are integers
 //! - `sft`: the BICS SFT simulator
+//! - `endpoint`: the simulator of the emnify API that BICS labels as its own
+//! - `pcc`: the PCC (SPCM) simulator
 //!
 //! In comments of the simulators, *documented* means a vendor document says so, *observed* means a public client
 //! or recording shows it, *inferred* means nobody says so and the choice is ours.
 
 mod answer;
 mod control;
+mod endpoint;
 mod exchange;
 mod fault_kind;
 mod faults;
 mod journal;
+mod pcc;
 mod server;
 mod sft;
+mod store;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -51,6 +57,8 @@ pub struct Sandbox {
     address: SocketAddr,
     username: String,
     password: String,
+    endpoint_application_token: String,
+    pcc_credentials: [String; 3],
     world: Arc<World>,
     _stop_on_drop: DropGuard,
 }
@@ -70,6 +78,16 @@ pub struct Options {
     pub child_accounts: Vec<String>,
     /// Whether to start (and reset) with example profiles rather than with none.
     pub seed_profiles: bool,
+    /// Life of a token of the endpoint API (documented: 240 minutes).
+    pub endpoint_token_ttl: Duration,
+    /// The one application token that the endpoint API accepts.
+    pub endpoint_application_token: String,
+    /// The one tenant that PCC has.
+    pub pcc_tenant: String,
+    /// The one PCC user.
+    pub pcc_username: String,
+    /// Their password.
+    pub pcc_password: String,
     /// Whether SFT calls without `X-Requested-With` are refused.
     pub require_x_requested_with: bool,
     /// Most profiles one simulator holds.
@@ -86,6 +104,11 @@ impl Default for Options {
             username: "sandbox".to_owned(),
             password: "sandbox-password".to_owned(),
             child_accounts: vec!["ACC_11".to_owned()],
+            endpoint_token_ttl: Duration::from_secs(240 * 60),
+            endpoint_application_token: "sandbox-application-token".to_owned(),
+            pcc_tenant: "sandbox".to_owned(),
+            pcc_username: "sandbox".to_owned(),
+            pcc_password: "sandbox-password".to_owned(),
             seed_profiles: true,
             require_x_requested_with: false,
             max_profiles: 20_000,
@@ -106,13 +129,24 @@ impl Sandbox {
         let stop = CancellationToken::new();
         let max_connections = options.max_connections;
         let (username, password) = (options.username.clone(), options.password.clone());
+        let endpoint_application_token = options.endpoint_application_token.clone();
+        let pcc_credentials =
+            [&options.pcc_tenant, &options.pcc_username, &options.pcc_password].map(String::clone);
         let world = Arc::new(World::new(options, stop.clone()));
         let router = control::router(Arc::clone(&world));
         world.spawn(
             "sandbox listener",
             server::run(listener, router, Arc::clone(&world), max_connections),
         );
-        Ok(Sandbox { address, username, password, world, _stop_on_drop: stop.drop_guard() })
+        Ok(Sandbox {
+            address,
+            username,
+            password,
+            endpoint_application_token,
+            pcc_credentials,
+            world,
+            _stop_on_drop: stop.drop_guard(),
+        })
     }
 
     /// Where it listens, with the real port.
@@ -138,6 +172,17 @@ impl Sandbox {
     /// Username and password that the SFT simulator accepts.
     pub fn sft_credentials(&self) -> (&str, &str) {
         (&self.username, &self.password)
+    }
+
+    /// The application token that the endpoint API simulator accepts.
+    pub fn endpoint_application_token(&self) -> &str {
+        &self.endpoint_application_token
+    }
+
+    /// Tenant, username and password that the PCC simulator accepts.
+    pub fn pcc_credentials(&self) -> (&str, &str, &str) {
+        let [tenant, username, password] = &self.pcc_credentials;
+        (tenant, username, password)
     }
 
     /// Stops listening, closes the connections and waits, for a bounded time, until all tasks have ended.

@@ -4,6 +4,7 @@ mod answers;
 mod client;
 mod control;
 mod faults;
+mod vendors;
 
 use serde_json::{Value, json};
 

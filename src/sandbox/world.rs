@@ -9,9 +9,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::Options;
+use super::endpoint::Endpoint;
 use super::exchange::Upstream;
 use super::faults::FaultTable;
 use super::journal::Journal;
+use super::pcc::Pcc;
 use super::sft::Sft;
 
 /// Most effects that may be waiting to happen after their client was answered or left.
@@ -21,6 +23,8 @@ pub(super) struct World {
     pub faults: FaultTable,
     pub journal: Journal,
     pub sft: Arc<Sft>,
+    pub endpoint: Arc<Endpoint>,
+    pub pcc: Arc<Pcc>,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Child of `stop`; also cancelled by a reset, so that waits and late effects of before never reach the state
@@ -34,7 +38,9 @@ impl World {
         Self {
             faults: FaultTable::default(),
             journal: Journal::default(),
-            sft: Arc::new(Sft::new(options)),
+            sft: Arc::new(Sft::new(options.clone())),
+            endpoint: Arc::new(Endpoint::new(options.clone())),
+            pcc: Arc::new(Pcc::new(options)),
             tasks: TaskTracker::new(),
             epoch: Mutex::new(stop.child_token()),
             stop,
@@ -43,9 +49,9 @@ impl World {
     }
 
     /// Every simulated vendor. The one place that lists them; of two that own a path the first gets it.
-    pub(super) fn upstreams(&self) -> [Arc<dyn Upstream>; 1] {
-        let sft: Arc<dyn Upstream> = self.sft.clone();
-        [sft]
+    pub(super) fn upstreams(&self) -> [Arc<dyn Upstream>; 3] {
+        // Before SFT, which owns all of `/api/`, whereas the endpoint API owns `/api/v1/`.
+        [self.endpoint.clone(), self.sft.clone(), self.pcc.clone()]
     }
 
     /// Back to the state of the start: profiles, switches, no faults, empty journal, waiting requests cut.

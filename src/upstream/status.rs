@@ -18,7 +18,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 pub enum Unread {
     /// Nothing came.
     Empty,
-    /// A page for people.
+    /// Markup: a page for people, or XML.
     Html,
     /// Not JSON, or JSON cut short, or nested deeper than any answer is.
     NotJson,
@@ -75,7 +75,7 @@ pub fn failed_status(intent: Intent, reply: &Reply) -> Error {
 pub fn unreadable(intent: Intent, reply: &Reply, why: Unread) -> Error {
     let what = match why {
         Unread::Empty => "an empty body",
-        Unread::Html => "an HTML page",
+        Unread::Html => "an HTML or XML page",
         Unread::NotJson => "a body that is not readable JSON",
         Unread::NotTheDialect => "JSON without the members that its protocol promises",
     };

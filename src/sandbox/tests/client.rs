@@ -56,12 +56,22 @@ impl Client {
 
     /// All bytes until the connection ends, or how it ended otherwise.
     pub(super) async fn raw(&self, method: &str, path: &str, body: &str) -> io::Result<Vec<u8>> {
+        let headers = format!("X-Authorization: Bearer {}\r\n", self.token);
+        self.raw_with(&headers, method, path, body).await
+    }
+
+    async fn raw_with(
+        &self,
+        headers: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(self.address).await?;
         let length = body.len();
-        let token = &self.token;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             X-Authorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
+             {headers}Content-Length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
@@ -70,8 +80,21 @@ impl Client {
     }
 
     pub(super) async fn send(&self, method: &str, path: &str, body: &str) -> io::Result<Reply> {
+        let headers = format!("X-Authorization: Bearer {}\r\n", self.token);
+        self.send_with(&headers, method, path, body).await
+    }
+
+    /// With other headers than SFT's; each ends with a line break.
+    pub(super) async fn send_with(
+        &self,
+        headers: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> io::Result<Reply> {
         let limit = Duration::from_secs(20);
-        let answer = tokio::time::timeout(limit, self.raw(method, path, body)).await??;
+        let exchange = self.raw_with(headers, method, path, body);
+        let answer = tokio::time::timeout(limit, exchange).await??;
         let split = answer
             .windows(4)
             .position(|window| window == b"\r\n\r\n")
@@ -101,7 +124,11 @@ impl Client {
 
     /// Arms a fault: `with` holds `fault` and what else the order needs.
     pub(super) async fn arm(&self, operation: &str, fault: Value) {
-        let order = json!({"upstream": "sft", "operation": operation, "fault": fault});
+        self.arm_for("sft", operation, fault).await;
+    }
+
+    pub(super) async fn arm_for(&self, upstream: &str, operation: &str, fault: Value) {
+        let order = json!({"upstream": upstream, "operation": operation, "fault": fault});
         let reply = self.call("POST", "/sandbox/faults", &order).await;
         assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
     }

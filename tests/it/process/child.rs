@@ -212,7 +212,7 @@ pub(super) fn sft(base_url: &str, username: &str, password: &str) -> String {
 pub(super) struct Sandbox {
     pub program: Program,
     pub url: String,
-    /// The configuration for them that it prints.
+    /// The configuration for its SFT that it prints.
     pub config: String,
 }
 
@@ -222,5 +222,8 @@ pub(super) async fn sandbox() -> Sandbox {
     let greeting = program.stdout_until(whole).await;
     let url = between(&greeting, "upstreams are on ", "\n").unwrap().to_owned();
     let (_, config) = greeting.split_once("a configuration for them:\n").unwrap();
-    Sandbox { program, url, config: config.to_owned() }
+    let config = config.trim_start();
+    // One backend is enough for what is tested of processes.
+    let (sft, _) = config.split_once("\n[backends.").unwrap_or((config, ""));
+    Sandbox { program, url, config: sft.to_owned() }
 }

@@ -15,8 +15,13 @@ use super::{
     child::{gateway, patiently},
 };
 
-const KNOWN: [&str; 4] =
-    ["", "backends/sft", "profilegateway.v1.BackendService", "profilegateway.v1.ProfileService"];
+const KNOWN: [&str; 5] = [
+    "",
+    "backends/pcc",
+    "backends/sft",
+    "profilegateway.v1.BackendService",
+    "profilegateway.v1.ProfileService",
+];
 
 // The library's copy of the protocol has no List yet.
 #[derive(Clone, PartialEq, prost::Message)]

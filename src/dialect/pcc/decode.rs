@@ -1,0 +1,101 @@
+//! Answer → model.
+
+use prost_types::Struct;
+use serde_json::value::RawValue;
+
+use super::{
+    Item, fault,
+    members::{ID, NAME, by_key},
+    wire::{Members, integer},
+};
+use crate::{
+    error::{Effect, Error, Reason, Result},
+    model::json,
+    pb::Profile,
+    upstream::{Intent, Reply, Unread, unreadable},
+};
+
+/// The key of a list. `length` beside it is not looked at: the list knows its own.
+const LIST: &str = "provisioningProfileDTOList";
+
+/// The profiles of a list.
+pub(super) fn list(reply: &Reply) -> Result<Vec<Item>> {
+    let read = |why| unreadable(Intent::Read, reply, why);
+    let body = Members::read(&reply.body).map_err(read)?;
+    let items: Vec<Box<RawValue>> = match body.text(LIST) {
+        Some("null") => Vec::new(),
+        Some(text) => serde_json::from_str(text).map_err(|_| read(Unread::NotTheDialect))?,
+        // Common JSON writers leave empty lists out.
+        None if body.value("length").and_then(|n| integer(&n)).as_deref() == Some("0") => {
+            Vec::new()
+        }
+        None => return Err(read(Unread::NotTheDialect)),
+    };
+    let mut found = Vec::with_capacity(items.len());
+    let mut without_id = 0_usize;
+    for item in items {
+        let members =
+            Members::read(item.get().as_bytes()).map_err(|_| read(Unread::NotTheDialect))?;
+        match id(&members) {
+            Some(id) => found.push(Item { id, profile: profile(&members) }),
+            None => without_id += 1,
+        }
+    }
+    if without_id > 0 {
+        // A profile without an id cannot be named, so it cannot be listed; failing the others for it
+        // would help nobody.
+        tracing::warn!(
+            target: "upstream", dialect = super::NAME, without_id,
+            "profiles without id were left out of a list"
+        );
+    }
+    Ok(found)
+}
+
+/// The raw object in the answer to a get of one profile or to its update.
+pub(super) fn object(intent: Intent, reply: &Reply, asked: &str) -> Result<Members> {
+    let body = Members::read(&reply.body).map_err(|why| unreadable(intent, reply, why))?;
+    // Without an id it is the one that was asked for, if it is a profile at all.
+    match id(&body) {
+        Some(found) if found == asked => Ok(body),
+        None if body.value(NAME).is_some() => Ok(body),
+        Some(_) => {
+            let message = "the upstream answered with another profile than the one asked for";
+            Err(Error::new(Reason::UpstreamContractViolation, message)
+                .with_effect(fault::unless_read(intent, Effect::Unknown)))
+        }
+        None => Err(unreadable(intent, reply, Unread::NotTheDialect)),
+    }
+}
+
+/// The id in the answer to a create.
+pub(super) fn created_id(reply: &Reply) -> Result<String> {
+    let unreadable = |why| unreadable(Intent::Write, reply, why);
+    let body = Members::read(&reply.body).map_err(unreadable)?;
+    id(&body).ok_or_else(|| unreadable(Unread::NotTheDialect))
+}
+
+/// The object's id, if it has one that can be named.
+fn id(members: &Members) -> Option<String> {
+    integer(&members.value(ID)?).filter(|id| super::is_id(id))
+}
+
+/// The object as a profile. Nothing in it is an error: what the model cannot say is kept in `unmapped`.
+pub(super) fn profile(members: &Members) -> Profile {
+    let mut profile = Profile::default();
+    let mut unmapped = Struct::default();
+    for (key, text) in members.iter() {
+        let mapped = match by_key(key) {
+            Some(_) if text == "null" => true,
+            Some(member) => {
+                serde_json::from_str(text).is_ok_and(|v| (member.set)(&mut profile, &v))
+            }
+            None => key == ID && (text == "null" || id(members).is_some()),
+        };
+        if !mapped {
+            unmapped.fields.insert(key.to_owned(), json::of_text(text));
+        }
+    }
+    profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);
+    profile
+}

@@ -1,0 +1,131 @@
+//! Model → request.
+
+use http::{
+    HeaderValue, Method,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::{
+    Change,
+    members::{ID, MEMBERS, Member, NAME},
+    wire::Members,
+};
+use crate::{
+    pb::Profile,
+    upstream::{Intent, Request},
+};
+
+/// Below the configured base URL, which includes the servlet prefix (`/spcm-rest-ws`) where there is one.
+const COLLECTION: &str = "/pcc/spcm/provisionProfile";
+
+pub(super) fn list() -> Request {
+    request("listProvisionProfiles", Method::GET, COLLECTION.to_owned(), None)
+}
+
+pub(super) fn get(id: &str) -> Request {
+    request("getProvisionProfile", Method::GET, path(id), None)
+}
+
+/// A create with what is set; the upstream decides the rest, and the id.
+pub(super) fn create(profile: &Profile) -> Request {
+    let mut body = Members::default();
+    for member in &MEMBERS {
+        if let Some(value) = (member.get)(profile) {
+            body.set(member.key, &value);
+        }
+    }
+    request("createProvisionProfile", Method::POST, COLLECTION.to_owned(), Some(&body))
+}
+
+/// An update of the object as it was just read; `None` when that has all of the change already.
+///
+/// The vendor's example of a PUT leaves members out and keeps them, so it merges; sending the whole is
+/// right whether it merges or replaces. Members that the change does not name stay as they were read,
+/// also when somebody else has changed them since the caller read the profile.
+pub(super) fn update(change: Change<'_>, mut fresh: Members) -> Option<Update> {
+    let (mut writes, mut renames) = (false, false);
+    for (member, value) in differences(change) {
+        // How to clear a member is not documented. Leaving it out keeps it when PUT merges, so null
+        // [inferred: the vendor's sibling objects have explicit nulls for what is not set].
+        let value = value.unwrap_or(Value::Null);
+        if fresh.value(member.key).unwrap_or(Value::Null) != value {
+            fresh.set(member.key, &value);
+            writes = true;
+            renames |= member.key == NAME;
+        }
+    }
+    // Only in the URL: the vendor's example has no id in the body, and does not say what a wrong one does.
+    fresh.remove(ID);
+    let send = || request("updateProvisionProfile", Method::PUT, path(change.id), Some(&fresh));
+    writes.then(|| Update { request: send(), renames })
+}
+
+/// An update to send.
+pub(super) struct Update {
+    pub(super) request: Request,
+    /// Whether it changes the name, which is what a conflict is then about.
+    pub(super) renames: bool,
+}
+
+pub(super) fn delete(id: &str) -> Request {
+    request("deleteProvisionProfile", Method::DELETE, path(id), None)
+}
+
+/// Whether a change has nothing to send.
+pub(super) fn is_empty(change: Change<'_>) -> bool {
+    differences(change).next().is_none()
+}
+
+/// Whether all that a change sends is what a later read found.
+pub(super) fn is_applied(change: Change<'_>, found: &Profile) -> bool {
+    differences(change).all(|(member, asked)| {
+        let found = (member.get)(found);
+        match asked {
+            Some(_) => found == asked,
+            // What the upstream makes of null is not documented: nothing, an empty text, or its
+            // default, which for flags is false [inferred from its subscriber page].
+            None => {
+                let blank = [None, Some(Value::Bool(false)), Some(Value::from(""))];
+                blank.contains(&found) && found != (member.get)(change.current)
+            }
+        }
+    })
+}
+
+/// Whether a found profile has all that the creating request set.
+pub(super) fn is_created(desired: &Profile, found: &Profile) -> bool {
+    MEMBERS.iter().all(|member| {
+        let asked = (member.get)(desired);
+        asked.is_none() || (member.get)(found) == asked
+    })
+}
+
+/// The members that a change sets, or clears with `None`.
+fn differences(change: Change<'_>) -> impl Iterator<Item = (&'static Member, Option<Value>)> {
+    const { &MEMBERS }.iter().filter_map(move |member| {
+        let desired = (member.get)(change.desired);
+        ((member.get)(change.current) != desired).then_some((member, desired))
+    })
+}
+
+fn path(id: &str) -> String {
+    format!("{COLLECTION}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC))
+}
+
+fn request(
+    operation: &'static str,
+    method: Method,
+    path: String,
+    body: Option<&Members>,
+) -> Request {
+    let intent = if method == Method::GET { Intent::Read } else { Intent::Write };
+    // Always, also where no answer has a body: without it the upstream speaks XML, its failures too.
+    let accept = HeaderValue::from_static("application/hal+json, application/json");
+    let mut headers = vec![(ACCEPT, accept)];
+    if body.is_some() {
+        headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    }
+    Request { operation, method, path, headers, body: body.map(|b| b.to_string().into()), intent }
+}

@@ -1,0 +1,227 @@
+//! Answer → success or error.
+//!
+//! HTTP statuses mean here what the vendor's table "HTTP response codes" says, which is the same on every
+//! page: 412 is a failed validation and no precondition, 422 failed after it, 503 was not carried out.
+
+use http::StatusCode;
+
+use super::{
+    members::by_key,
+    wire::{Fault, Members},
+};
+use crate::{
+    error::{Effect, Error, Reason, Result, UpstreamFacts},
+    model::{text, violation::Violation},
+    upstream::{Intent, Reply, Unread, failed_status, unreadable},
+};
+
+/// The operations whose answers differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    List,
+    Get,
+    Create,
+    Update {
+        /// Whether the name changes.
+        renames: bool,
+    },
+    Delete,
+}
+
+impl Operation {
+    pub(super) const fn intent(self) -> Intent {
+        match self {
+            Self::List | Self::Get => Intent::Read,
+            Self::Create | Self::Update { .. } | Self::Delete => Intent::Write,
+        }
+    }
+
+    /// What the vendor documents, and two that it does not: 200 for a create with a body and 204 for an
+    /// update without, as its other operations answer.
+    const fn succeeds_with(self, status: u16) -> bool {
+        match self {
+            Self::List | Self::Get => status == 200,
+            Self::Create => matches!(status, 200 | 201 | 204),
+            Self::Update { .. } | Self::Delete => matches!(status, 200 | 204),
+        }
+    }
+
+    /// The field of our request that is at fault when the upstream names none that we know.
+    const fn subject(self) -> &'static str {
+        match self {
+            Self::List => "parent",
+            Self::Get | Self::Delete => "name",
+            Self::Create | Self::Update { .. } => "profile",
+        }
+    }
+
+    const fn permission(self) -> &'static str {
+        match self {
+            Self::List | Self::Get => "SPCM_PROVISION_PROFILE_READ_PERMISSION",
+            Self::Create => "SPCM_PROVISION_PROFILE_CREATE_PERMISSION",
+            Self::Update { .. } => "SPCM_PROVISION_PROFILE_UPDATE_PERMISSION",
+            Self::Delete => "SPCM_PROVISION_PROFILE_DELETE_PERMISSION",
+        }
+    }
+}
+
+/// Whether the status is one of the operation's successes; its body is still to be read.
+pub(super) fn check(operation: Operation, reply: &Reply) -> Result<()> {
+    if operation.succeeds_with(reply.status.as_u16()) {
+        return Ok(());
+    }
+    if reply.status.is_success() {
+        return Err(other_success(operation, reply));
+    }
+    let fault = Fault::read(reply);
+    let facts = facts(&fault, reply);
+    let error = failure(operation, &fault, reply);
+    // What the status alone gave may hold the words of a plain text.
+    let silent = facts.message.is_none() && facts.code.is_none();
+    Err(if silent && error.upstream().is_some() { error } else { error.with_upstream(facts) })
+}
+
+/// Whether a delete is done. Its success has no body; a page or an object under HTTP 200 may come from
+/// something that did not delete, so reading back decides.
+pub(super) fn deleted(reply: &Reply) -> Result<()> {
+    if has_no_body(reply) {
+        return Ok(());
+    }
+    let why = match Members::read(&reply.body) {
+        Ok(_) => Unread::NotTheDialect,
+        Err(why) => why,
+    };
+    Err(unreadable(Intent::Write, reply, why))
+}
+
+/// Whether nothing is to be read: HTTP 204, or an empty body.
+pub(super) fn has_no_body(reply: &Reply) -> bool {
+    reply.status == StatusCode::NO_CONTENT || reply.body.trim_ascii().is_empty()
+}
+
+/// What a failed operation may have done; a read does nothing.
+pub(super) fn unless_read(intent: Intent, effect: Effect) -> Effect {
+    match intent {
+        Intent::Read => Effect::None,
+        Intent::Write => effect,
+    }
+}
+
+fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
+    use Operation::{Create, Delete, Get, List, Update};
+    let intent = operation.intent();
+    let says = |reason, message: &str| Error::new(reason, said(message, fault));
+    match (reply.status.as_u16(), operation) {
+        (400, _) => refused("the upstream calls the request malformed", operation, fault),
+        (412, _) => refused("the upstream refuses the values", operation, fault),
+        (403, _) => {
+            let message = format!(
+                "the upstream answered HTTP 403: the gateway's account may not do this; it needs {}",
+                operation.permission()
+            );
+            says(Reason::UpstreamPermissionDenied, &message)
+        }
+        // The schema of a 404 is not documented, so any body is taken for the upstream's own.
+        (404, Get | Update { .. } | Delete) => {
+            says(Reason::ProfileNotFound, "the upstream has no profile with this id")
+        }
+        (404, List | Create) => says(
+            Reason::UpstreamContractViolation,
+            "the upstream answered HTTP 404 where its profiles are: the base URL or a proxy's routing \
+             is wrong",
+        ),
+        (409, Create | Update { renames: true }) => says(
+            Reason::ProfileAlreadyExists,
+            "another profile of the tenant has this display name",
+        ),
+        (409, Delete) => says(Reason::ProfileInUse, "the upstream still uses the profile"),
+        // Nothing says that it is a race, so it is not called one: trying again would not help.
+        (409, Update { renames: false }) => says(
+            Reason::ProcessingFailed,
+            "the change conflicts with another object of the upstream's",
+        ),
+        (422, _) => says(Reason::ProcessingFailed, "the upstream could not carry out the request"),
+        // "Request rejected due to overload": surely not carried out, a write neither.
+        (503, _) => failed_status(intent, reply).with_effect(Effect::None),
+        _ => failed_status(intent, reply),
+    }
+}
+
+/// A success that is not this operation's. 207 is in the vendor's table without a schema ("not applicable
+/// to all operations"): some of a write may be done, so it is no success.
+fn other_success(operation: Operation, reply: &Reply) -> Error {
+    let intent = operation.intent();
+    let head = reply.body.get(..reply.body.len().min(1024)).unwrap_or_default();
+    let facts = UpstreamFacts {
+        status: Some(reply.status.as_u16()),
+        message: text::presentable(&String::from_utf8_lossy(head)),
+        ..UpstreamFacts::default()
+    };
+    let status = reply.status.as_u16();
+    let error = match (status, intent) {
+        (207, Intent::Write) => Error::new(
+            Reason::WriteOutcomeUnknown,
+            "the upstream answered a write with HTTP 207, which does not say whether it was done",
+        ),
+        _ => Error::new(
+            Reason::UpstreamContractViolation,
+            format!("the upstream answered HTTP {status}, which this operation does not have"),
+        ),
+    };
+    error.with_effect(unless_read(intent, Effect::Unknown)).with_upstream(facts)
+}
+
+/// The error for a request that the upstream does not take, with the fields that it names.
+fn refused(message: &str, operation: Operation, fault: &Fault) -> Error {
+    let mut violations: Vec<Violation> = Vec::new();
+    for (field, description) in &fault.errors {
+        let violation = violation(operation, field.as_deref(), description.as_deref());
+        if !violations.contains(&violation) {
+            violations.push(violation);
+        }
+    }
+    if violations.is_empty() {
+        violations.push(violation(operation, None, fault.message.as_deref()));
+    }
+    let shown: Vec<String> = violations.iter().take(3).map(ToString::to_string).collect();
+    let error = Error::new(Reason::ValidationFailed, format!("{message}: {}", shown.join("; ")));
+    violations.into_iter().fold(error, Error::with_violation)
+}
+
+/// The upstream's complaint about one of its fields, as one about ours.
+fn violation(operation: Operation, field: Option<&str>, description: Option<&str>) -> Violation {
+    let description = description.and_then(text::presentable);
+    let description = description.unwrap_or_else(|| "is not accepted by the upstream".to_owned());
+    let ours = field.and_then(by_key).filter(|_| operation.subject() == "profile");
+    let (field, description) = match (ours, field.and_then(text::presentable)) {
+        (Some(member), _) => (format!("profile.{}", member.path), description),
+        (None, Some(theirs)) => {
+            let theirs = text::cut(&theirs, 64);
+            (operation.subject().to_owned(), format!("{theirs}: {description}"))
+        }
+        (None, None) => (operation.subject().to_owned(), description),
+    };
+    Violation { field, description, reason: Reason::ValidationFailed }
+}
+
+/// The message with the upstream's own words, where they are fit to show.
+fn said(message: &str, fault: &Fault) -> String {
+    match (code(fault), fault.message.as_deref().and_then(text::presentable)) {
+        (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
+        (Some(only), None) | (None, Some(only)) => format!("{message} ({only})"),
+        (None, None) => message.to_owned(),
+    }
+}
+
+fn code(fault: &Fault) -> Option<String> {
+    text::presentable(&text::cut(fault.code.as_deref()?, 64))
+}
+
+fn facts(fault: &Fault, reply: &Reply) -> UpstreamFacts {
+    UpstreamFacts {
+        status: Some(reply.status.as_u16()),
+        code: code(fault),
+        message: fault.message.as_deref().and_then(text::presentable),
+        request_id: None,
+    }
+}

@@ -1,0 +1,227 @@
+//! Provisioning profiles of a PCC suite (its SPCM).
+//!
+//! Five operations on one path with ordinary HTTP statuses, HTTP Basic and a tenant header, documented on
+//! the vendor's pages "Provisioning profiles API". This file ties the pure parts together; it holds no
+//! wire format.
+
+mod auth;
+mod decode;
+mod encode;
+mod fault;
+mod members;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::{fault::Operation, wire::Members};
+use super::{Built, Change, Dialect, Edit, Item, Registration, Setting};
+use crate::{
+    error::{Effect, Error, Reason, Result},
+    model::{
+        capability::{Capabilities, Field, Method},
+        violation::Violations,
+    },
+    pb::{self, Profile, Service},
+    upstream::{Intent, Port},
+};
+
+/// The registry's line for this dialect.
+pub(super) const REGISTRATION: Registration = Registration {
+    name: NAME,
+    // None documented: overload is a 503.
+    rate_limit: None,
+    settings: &[
+        Setting { key: "tenant", secret: false, help: "tenant that the profiles belong to" },
+        Setting { key: "username", secret: false, help: "user of the HTTP Basic credentials" },
+        Setting { key: "password", secret: true, help: "its password" },
+    ],
+    build: |settings| {
+        let auth = auth::BasicAuth::from_settings(settings)?;
+        Ok(Built { dialect: Arc::new(Pcc), auth: Arc::new(auth) })
+    },
+};
+
+const NAME: &str = "pcc";
+
+const CAPABILITIES: Capabilities = Capabilities {
+    methods: &[
+        Method::GetProfile,
+        Method::ListProfiles,
+        Method::CreateProfile,
+        Method::UpdateProfile,
+        Method::DeleteProfile,
+    ],
+    fields: &[
+        Field::read_only("name"),
+        Field::read_only("dialect"),
+        Field::read_only("etag"),
+        Field::read_only("unmapped"),
+        Field::read_write("display_name").required(),
+        Field::read_write("default_profile").required(),
+        Field::read_write("payment_type")
+            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"]),
+        Field::read_write("subscriber.initial_core_plan"),
+        Field::read_write("subscriber.subscriber_class"),
+        Field::read_write("subscriber.locale"),
+        Field::read_write("notifications.dps_enabled"),
+        Field::read_write("notifications.dps"),
+        Field::read_write("notifications.eos"),
+        Field::read_write("notifications.payg"),
+    ],
+};
+
+struct Pcc;
+
+impl Pcc {
+    /// The raw object of one profile.
+    async fn object(&self, port: &dyn Port, id: &str) -> Result<Members> {
+        let reply = port.send(encode::get(id)).await?;
+        fault::check(Operation::Get, &reply)?;
+        decode::object(Intent::Read, &reply, id)
+    }
+
+    /// The id of a profile whose creation was acknowledged without one.
+    async fn created(&self, port: &dyn Port, display_name: &str) -> Result<String> {
+        // The creation is done, so no failure to find it may look like one that wrote nothing.
+        let items = self.named(port, display_name).await;
+        let items = items.map_err(|error| error.with_effect(Effect::Unknown))?;
+        // Names are unique by what the vendor says of conflicts. Should they not be, ids grow.
+        let newest =
+            items.into_iter().max_by_key(|item| item.id.parse::<u64>().unwrap_or_default());
+        newest.map(|item| item.id).ok_or_else(|| {
+            Error::new(
+                Reason::UpstreamContractViolation,
+                "the upstream said that it created the profile, but does not list it",
+            )
+            .with_effect(Effect::Unknown)
+        })
+    }
+}
+
+/// Whether an id can exist: an integer in its one spelling. 19 digits are more than any counter reaches.
+fn is_id(id: &str) -> bool {
+    (1..=19).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_digit())
+        && (id == "0" || !id.starts_with('0'))
+}
+
+#[async_trait]
+impl Dialect for Pcc {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn kind(&self) -> pb::Dialect {
+        pb::Dialect::Pcc
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn has_unique_names(&self) -> bool {
+        // Inferred from the text of 409, "item already exists, such as a plan, group, or name".
+        true
+    }
+
+    fn accepts_id(&self, id: &str) -> bool {
+        is_id(id)
+    }
+
+    fn check_fields(
+        &self,
+        request: &Profile,
+        touched: &(dyn Fn(&str) -> bool + Sync),
+        violations: &mut Violations,
+    ) {
+        // The vendor documents no bound of a name and no rule for a locale, so there is none here.
+        if touched("display_name") && request.display_name.is_empty() {
+            violations.add("profile.display_name", "is required");
+        }
+        if touched("default_profile") && request.default_profile.is_none() {
+            violations.add("profile.default_profile", "is required");
+        }
+    }
+
+    fn check_whole(
+        &self,
+        _desired: &Profile,
+        _current: Option<&Profile>,
+        _violations: &mut Violations,
+    ) -> Result<()> {
+        // No field depends on another, and each update keeps what the model cannot say.
+        Ok(())
+    }
+
+    async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
+        let object = self.object(port, id).await?;
+        Ok(Item { id: id.to_owned(), profile: decode::profile(&object) })
+    }
+
+    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
+        let reply = port.send(encode::list()).await?;
+        fault::check(Operation::List, &reply)?;
+        decode::list(&reply)
+    }
+
+    async fn create(
+        &self,
+        port: &dyn Port,
+        _cleanup: &dyn Port,
+        profile: &Profile,
+    ) -> Result<String> {
+        let reply = port.send(encode::create(profile)).await?;
+        fault::check(Operation::Create, &reply)?;
+        if reply.status == http::StatusCode::NO_CONTENT {
+            return self.created(port, &profile.display_name).await;
+        }
+        decode::created_id(&reply)
+    }
+
+    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()> {
+        if encode::is_empty(change) {
+            return Ok(());
+        }
+        let fresh = self.object(port, change.id).await?;
+        let Some(update) = encode::update(change, fresh) else {
+            return Ok(());
+        };
+        let reply = port.send(update.request).await?;
+        fault::check(Operation::Update { renames: update.renames }, &reply)?;
+        if reply.status == http::StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        decode::object(Intent::Write, &reply, change.id).map(|_| ())
+    }
+
+    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+        encode::is_applied(change, found)
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        encode::is_created(desired, found)
+    }
+
+    async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {
+        let reply = port.send(encode::delete(id)).await?;
+        fault::check(Operation::Delete, &reply)?;
+        fault::deleted(&reply)
+    }
+
+    async fn services(&self, _port: &dyn Port) -> Result<Vec<Service>> {
+        Err(without_services())
+    }
+
+    async fn edit(&self, _port: &dyn Port, _current: &Profile, _edit: &Edit) -> Result<Profile> {
+        Err(without_services())
+    }
+}
+
+fn without_services() -> Error {
+    Error::new(Reason::OperationNotSupported, "dialect pcc has no services")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Creates, updates and deletes: what is sent, and what an answer makes of it.
+
+use super::*;
+
+/// An object as an upstream may write it: unknown members, numbers that no parser keeps, odd spacing.
+const ODD: &str = concat!(
+    r#"{ "_links": {"self": { "href":"http:\/\/localhost/pcc" } }, "big" : 123456789012345678901234567890, "#,
+    r#""exact":1.10e+2, "id": 39, "name":"old","defaultProfile": true , "locale":null,"#,
+    r#""subscriberType":"prepaid","subscriberClass":7,"dpsEnabled":"true","later":[1.0, null]}"#,
+);
+
+fn update(fresh: &str, current: &Profile, desired: &Profile) -> Option<String> {
+    let recorder = Recorder::default();
+    recorder.push(200, fresh.to_owned());
+    recorder.push(200, r#"{"id":39}"#);
+    now(Pcc.update(&recorder, Change { id: "39", current, desired })).unwrap();
+    let requests = recorder.requests();
+    let body = requests.get(1)?.body.clone()?;
+    Some(String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn odd() -> Profile {
+    let recorder = Recorder::default();
+    recorder.push(200, ODD);
+    now(Pcc.get(&recorder, "39")).unwrap().profile
+}
+
+#[test]
+fn an_update_keeps_every_other_byte() {
+    let current = odd();
+    let big = &current.unmapped.as_ref().unwrap().fields["big"];
+    assert_eq!(*big, to_value(&json!("123456789012345678901234567890")));
+    let mut desired = current.clone();
+    desired.display_name = "n\"ew".into();
+    desired.notifications.get_or_insert_default().eos = Some(true);
+    let expected = concat!(
+        r#"{"_links":{"self": { "href":"http:\/\/localhost/pcc" } },"big":123456789012345678901234567890,"#,
+        r#""exact":1.10e+2,"name":"n\"ew","defaultProfile":true,"locale":null,"#,
+        r#""subscriberType":"prepaid","subscriberClass":7,"dpsEnabled":"true","later":[1.0, null],"#,
+        r#""eosNotification":true}"#,
+    );
+    assert_eq!(update(ODD, &current, &desired).as_deref(), Some(expected));
+}
+
+#[test]
+fn nothing_to_change_sends_nothing() {
+    let current = odd();
+    let silent = Recorder::default();
+    let change = Change { id: "39", current: &current, desired: &current };
+    now(Pcc.update(&silent, change)).unwrap();
+    assert!(silent.requests().is_empty());
+    // Somebody else has written the same in between: the read shows it, and no PUT follows.
+    let desired = Profile { display_name: "new".into(), ..current.clone() };
+    let fresh = ODD.replace(r#""old""#, r#""new""#);
+    assert_eq!(update(&fresh, &current, &desired), None);
+}
+
+#[test]
+fn what_somebody_else_wrote_stays_unless_it_is_asked_for() {
+    let current = odd();
+    let desired = Profile { display_name: "mine".into(), ..current.clone() };
+    let fresh = ODD
+        .replace(r#""old""#, r#""theirs""#)
+        .replace("true ,", "false ,")
+        .replace(r#""big" :"#, r#""bigger" :"#);
+    let body: Value = serde_json::from_str(&update(&fresh, &current, &desired).unwrap()).unwrap();
+    assert_eq!((&body["name"], &body["defaultProfile"]), (&json!("mine"), &json!(false)));
+    assert!(body.get("bigger").is_some() && body.get("big").is_none() && body.get("id").is_none());
+}
+
+#[test]
+fn clearing_sends_null() {
+    let current = read(&fixture("create-success"));
+    let desired =
+        Profile { payment_type: 0, subscriber: None, notifications: None, ..current.clone() };
+    let fresh = fixture("create-success").to_string();
+    let body: Value = serde_json::from_str(&update(&fresh, &current, &desired).unwrap()).unwrap();
+    let expected = json!({"name": "turkeySauce", "defaultProfile": false, "locale": null,
+        "initialCorePlanName": null, "subscriberClass": null, "subscriberType": null,
+        "dpsEnabled": null, "dpsNotification": null, "eosNotification": null,
+        "paygNotification": null});
+    assert_eq!(body, expected);
+    let change = Change { id: "39", current: &current, desired: &desired };
+    assert!(Pcc.is_applied(change, &read(&body)));
+    assert!(!Pcc.is_applied(change, &current));
+}
+
+#[test]
+fn a_found_profile_has_what_was_asked_for() {
+    let mut defaults = read(&fixture("create-success"));
+    let asked = Profile { notifications: None, subscriber: None, ..turkey_sauce() };
+    assert!(Pcc.is_created(&asked, &defaults));
+    defaults.payment_type = PaymentType::Postpaid.into();
+    assert!(!Pcc.is_created(&asked, &defaults));
+}
+
+#[test]
+fn a_create_without_a_body_is_found_by_name() {
+    let recorder = Recorder::default();
+    recorder.push(204, "");
+    recorder.push(200, fixture("list-success").to_string());
+    assert_eq!(now(Pcc.create(&recorder, &recorder, &turkey_sauce())).unwrap(), "39");
+    assert_eq!(recorder.bodies(), [fixture("create-request")]);
+
+    let twins = json!({"length": 3, "provisioningProfileDTOList": [
+        {"id": 9, "name": "turkeySauce"}, {"id": "100", "name": "turkeySauce"},
+        {"id": 999, "name": "TurkeySauce"}]});
+    recorder.push(204, "");
+    recorder.push(200, twins.to_string());
+    assert_eq!(now(Pcc.create(&recorder, &recorder, &turkey_sauce())).unwrap(), "100");
+
+    // Done, and not to be found: nothing here may say that it surely was not.
+    let gone = Error::new(Reason::UpstreamUnavailable, "the upstream could not be reached");
+    let recorder = Recorder::default();
+    recorder.push(204, "");
+    recorder.push(200, r#"{"length":0,"provisioningProfileDTOList":[]}"#);
+    recorder.push(204, "");
+    recorder.push(503, "");
+    recorder.push(204, "");
+    recorder.fail(gone);
+    for _ in 0..3 {
+        let error = now(Pcc.create(&recorder, &recorder, &turkey_sauce())).unwrap_err();
+        assert_eq!(error.effect(), Effect::Unknown, "{error:?}");
+    }
+}
+
+#[test]
+fn a_create_with_a_body_has_its_id() {
+    for (body, id) in [
+        (fixture("create-success").to_string(), Some("39")),
+        (r#"{"id":"39"}"#.to_owned(), Some("39")),
+        (r#"{"id":null,"name":"turkeySauce"}"#.to_owned(), None),
+        (r#"{"id":12345678901234567890}"#.to_owned(), None),
+        (r#"{"id":3.9e1}"#.to_owned(), None),
+        ("[39]".to_owned(), None),
+        (String::new(), None),
+        ("<profile><id>39</id></profile>".to_owned(), None),
+    ] {
+        let recorder = Recorder::default();
+        recorder.push(201, body.clone());
+        let created = now(Pcc.create(&recorder, &recorder, &turkey_sauce()));
+        match (created, id) {
+            (Ok(found), Some(id)) => assert_eq!(found, id),
+            (Err(error), None) => {
+                let seen = (error.reason(), error.effect());
+                assert_eq!(seen, (Reason::UpstreamContractViolation, Effect::Unknown), "{body}");
+            }
+            (other, _) => panic!("{body}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_update_or_delete_may_answer_without_a_body() {
+    let renamed = Profile { display_name: "new".into(), ..turkey_sauce() };
+    let change = Change { id: "39", current: &turkey_sauce(), desired: &renamed };
+    let recorder = Recorder::answering([fixture("create-success")]);
+    recorder.push(204, "");
+    now(Pcc.update(&recorder, change)).unwrap();
+    for (status, body, done) in [
+        (204, "", true),
+        (200, "", true),
+        (200, " \r\n", true),
+        (200, "<html>log in</html>", false),
+        (200, r#"{"message":"no","status":"error"}"#, false),
+        (202, "", false),
+    ] {
+        let recorder = Recorder::default();
+        recorder.push(status, body);
+        match now(Pcc.delete(&recorder, "39")) {
+            Ok(()) => assert!(done, "{status} {body}"),
+            Err(error) => assert!(!done && error.effect() == Effect::Unknown, "{status} {body}"),
+        }
+    }
+}
+
+#[test]
+fn another_profile_than_the_one_asked_for_is_refused() {
+    let recorder = Recorder::answering([json!({"id": 40, "name": "turkeySauce"})]);
+    let error = now(Pcc.get(&recorder, "39")).unwrap_err();
+    assert_eq!((error.reason(), error.effect()), (Reason::UpstreamContractViolation, Effect::None));
+    let renamed = Profile { display_name: "new".into(), ..turkey_sauce() };
+    let change = Change { id: "39", current: &turkey_sauce(), desired: &renamed };
+    let recorder = Recorder::answering([fixture("create-success"), json!({"id": 40})]);
+    let error = now(Pcc.update(&recorder, change)).unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown);
+}

@@ -1,0 +1,66 @@
+//! Control routes of the endpoint API simulator.
+
+use super::{
+    Answered, Arc, Bytes, Json, Path, Refused, Router, Shared, State, Value, World, get, json,
+    parse, patch, post, put,
+};
+
+pub(super) fn routes() -> Router<Arc<World>> {
+    Router::new()
+        .route("/profiles", get(list))
+        .route("/profiles/{id}", put(replace).get(one).delete(remove))
+        .route("/seed", post(seed))
+        .route("/expire-tokens", post(expire_tokens))
+        .route("/unlock", post(unlock))
+        .route("/options", patch(set_options).get(options))
+}
+
+/// Ids are integers here.
+pub(super) fn number(id: &str) -> Result<i64, Refused> {
+    id.parse().map_err(|_| Refused::bad("a profile id is an integer here"))
+}
+
+async fn list(State(world): Shared) -> Json<Value> {
+    Json(json!({ "profiles": world.endpoint.raw_profiles() }))
+}
+
+async fn one(State(world): Shared, Path(id): Path<String>) -> Answered {
+    let found = world.endpoint.raw_profile(number(&id)?);
+    found.map(Json).ok_or(Refused::missing("no such profile"))
+}
+
+async fn replace(State(world): Shared, Path(id): Path<String>, body: Bytes) -> Answered {
+    Ok(Json(world.endpoint.put_raw_profile(number(&id)?, parse(&body)?)?))
+}
+
+async fn remove(State(world): Shared, Path(id): Path<String>) -> Answered {
+    if world.endpoint.delete_raw_profile(number(&id)?) {
+        Ok(Json(json!({})))
+    } else {
+        Err(Refused::missing("no such profile"))
+    }
+}
+
+async fn seed(State(world): Shared, body: Bytes) -> Answered {
+    Ok(Json(world.endpoint.seed(parse(&body)?)?))
+}
+
+async fn expire_tokens(State(world): Shared, body: Bytes) -> Answered {
+    let how = if body.is_empty() { parse(b"{}")? } else { parse(&body)? };
+    world.endpoint.expire_tokens(&how);
+    Ok(Json(json!({})))
+}
+
+async fn unlock(State(world): Shared) -> Json<Value> {
+    world.endpoint.unlock();
+    Json(json!({}))
+}
+
+async fn options(State(world): Shared) -> Json<Value> {
+    Json(json!(world.endpoint.switches()))
+}
+
+async fn set_options(State(world): Shared, body: Bytes) -> Answered {
+    world.endpoint.set_switches(parse(&body)?)?;
+    Ok(Json(json!(world.endpoint.switches())))
+}

@@ -1,0 +1,236 @@
+//! The "endpoint" API simulator: service profiles behind `/api/v1/...`, as emnify makes it and BICS labels it.
+//!
+//! What is modelled: login by application token with its lock-out, service profiles with their services and the
+//! assignable traffic limits, the catalogue and the lookups that profiles refer to, and the rate limit of profile
+//! reads. What is not: endpoints themselves (a profile only counts how many use it), data limits and quotas
+//! (`/service_profile/{id}/traffic_limit`, `/quota`; the BICS documents do not have them), changing the lookups,
+//! login by username, and the limits by address and by month.
+//!
+//! A path the vendor does not have is 404 with no body, a method it does not have 405 with no body (inferred).
+
+mod auth;
+mod catalogue;
+pub(super) mod control;
+mod distort;
+mod fields;
+mod rate;
+mod route;
+mod seed;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use http::header::{ALLOW, LOCATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use self::auth::Auth;
+use self::control::Switches;
+use self::rate::Bucket;
+use self::state::Account;
+use self::wire::Refusal;
+use super::Options;
+use super::answer::Answer;
+use super::exchange::{Call, Outcome, Upstream};
+use super::fault_kind::FaultKind;
+use super::store::Members;
+
+/// Observed: `Location` names this host, whichever host was asked.
+const LOCATION_BASE: &str = "https://cdn.emnify.net/api/v1/service_profile/";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+pub(super) struct Endpoint {
+    options: Options,
+    /// Held only while a request is carried out, never over a wait.
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    auth: Auth,
+    account: Account,
+    reads: Bucket,
+    switches: Switches,
+}
+
+impl Endpoint {
+    pub(super) fn new(options: Options) -> Self {
+        let inner = Mutex::new(Inner::new(&options));
+        Self { options, inner }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Upstream for Endpoint {
+    fn name(&self) -> &'static str {
+        "endpoint"
+    }
+
+    fn operations(&self) -> &'static [&'static str] {
+        route::OPERATIONS
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        path == "/api/v1" || path.starts_with("/api/v1/")
+    }
+
+    fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>> {
+        let place = route::place(call.uri.path())
+            .ok_or_else(|| Box::new(Answer::empty(StatusCode::NOT_FOUND)))?;
+        if let Some((_, operation)) = place.methods.iter().find(|(is, _)| *is == call.method) {
+            return Ok(operation);
+        }
+        let allowed: Vec<&str> = place.methods.iter().map(|(method, _)| method.as_str()).collect();
+        let mut refusal = Answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+        if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+            refusal.headers.insert(ALLOW, allowed);
+        }
+        Err(Box::new(refusal))
+    }
+
+    fn serve(&self, operation: &'static str, call: &Call) -> Outcome {
+        let mut inner = self.lock();
+        let mut outcome = match inner.carry_out(operation, call) {
+            Ok(outcome) => outcome,
+            Err(refusal) => refusal.outcome(&inner.switches),
+        };
+        // Inferred: the gateway whose error header was observed stamps every answer.
+        if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
+            outcome.answer.headers.insert(REQUEST_ID, id);
+        }
+        outcome
+    }
+
+    fn result(&self, code: &str, description: Option<&str>, _outer: Option<&str>) -> Answer {
+        wire::any_result(code, description)
+    }
+
+    fn check_fault(&self, fault: &FaultKind) -> Result<(), String> {
+        distort::check(fault)
+    }
+
+    fn distort(&self, fault: &FaultKind, body: &mut Value) {
+        distort::apply(fault, body);
+    }
+
+    fn reset(&self) {
+        *self.lock() = Inner::new(&self.options);
+    }
+}
+
+impl Inner {
+    fn new(options: &Options) -> Self {
+        Self {
+            auth: Auth::new(options.endpoint_application_token.clone()),
+            account: Account::new(options.max_profiles, options.seed_profiles),
+            reads: Bucket::default(),
+            switches: Switches::new(options),
+        }
+    }
+
+    fn carry_out(&mut self, operation: &'static str, call: &Call) -> Result<Outcome, Refusal> {
+        let place = route::place(call.uri.path()).ok_or(Refusal::Empty(StatusCode::NOT_FOUND))?;
+        if operation == route::AUTHENTICATE {
+            let token = self.auth.login(&call.body, &self.switches)?;
+            return Ok(done(StatusCode::OK, Some(json!({ "auth_token": token })), None));
+        }
+        self.auth.check(&call.headers)?;
+        let is_profile_read = [route::LIST, route::GET].contains(&operation);
+        if is_profile_read && self.switches.rate_limit && !self.reads.take(&self.switches) {
+            return Err(Refusal::Throttled);
+        }
+        let [profile, service, limit] = place.numbers()?;
+        match operation {
+            route::CREATE => self.create(call),
+            route::PATCH => self.patch(profile, call),
+            route::DELETE => {
+                self.account.delete(profile)?;
+                let effect = json!({ "deleted": profile.to_string() });
+                Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
+            }
+            route::PUT_SERVICE => {
+                self.account.put_service(profile, service)?;
+                let effect = json!({ "attached": format!("{profile}/{service}") });
+                Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
+            }
+            route::DELETE_SERVICE => {
+                self.account.delete_service(profile, service)?;
+                let effect = json!({ "detached": format!("{profile}/{service}") });
+                Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
+            }
+            route::PUT_LIMIT => {
+                let is_new = self.account.put_limit(profile, service, limit, &self.switches)?;
+                let effect = json!({ "attached": format!("{profile}/{service}/{limit}") });
+                Ok(done(StatusCode::OK, None, is_new.then_some(effect)))
+            }
+            route::DELETE_LIMIT => {
+                self.account.delete_limit(profile, service, limit)?;
+                let effect = json!({ "detached": format!("{profile}/{service}/{limit}") });
+                Ok(done(StatusCode::OK, None, Some(effect)))
+            }
+            read => self.read(read, profile, service),
+        }
+    }
+
+    fn read(&self, operation: &str, profile: i64, service: i64) -> Result<Outcome, Refusal> {
+        let body = match operation {
+            route::LIST => {
+                let as_text = self.switches.list_used_count_as_text;
+                let profiles = self.account.profiles.iter();
+                profiles.map(|(_, profile)| wire::short_view(profile, as_text)).collect()
+            }
+            route::GET => Value::Object(self.account.get(profile)?.clone()),
+            route::LIST_SERVICE_LIMITS => {
+                catalogue::find(catalogue::SERVICE, service)
+                    .ok_or(Refusal::Missing { what: "Service", id: service })?;
+                catalogue::limits_of(service).into()
+            }
+            lookup => {
+                let kind = route::lookup(lookup).ok_or(Refusal::Empty(StatusCode::NOT_FOUND))?;
+                catalogue::list(kind).to_vec().into()
+            }
+        };
+        Ok(done(StatusCode::OK, Some(body), None))
+    }
+
+    fn create(&mut self, call: &Call) -> Result<Outcome, Refusal> {
+        let id = self.account.create(&object(call)?, &self.switches)?;
+        let mut outcome =
+            done(StatusCode::CREATED, None, Some(json!({ "created": id.to_string() })));
+        if self.switches.create_location
+            && let Ok(location) = HeaderValue::from_str(&format!("{LOCATION_BASE}{id}"))
+        {
+            outcome.answer.headers.insert(LOCATION, location);
+        }
+        Ok(outcome)
+    }
+
+    fn patch(&mut self, id: i64, call: &Call) -> Result<Outcome, Refusal> {
+        self.account.patch(id, &object(call)?, &self.switches)?;
+        // Documented: 201; observed on siblings: 204.
+        let status =
+            StatusCode::from_u16(self.switches.patch_status).unwrap_or(StatusCode::CREATED);
+        Ok(done(status, None, Some(json!({ "modified": id.to_string() }))))
+    }
+}
+
+fn done(status: StatusCode, body: Option<Value>, effect: Option<Value>) -> Outcome {
+    let answer = match body {
+        Some(body) => Answer::json(status, body),
+        None => Answer::empty(status),
+    };
+    Outcome { answer, code: None, effect }
+}
+
+/// Inferred: a body that is no JSON object is 400.
+fn object(call: &Call) -> Result<Members, Refusal> {
+    serde_json::from_slice(&call.body).map_err(|_| {
+        Refusal::error(StatusCode::BAD_REQUEST, wire::BAD_REQUEST, "Cannot parse request body.")
+    })
+}

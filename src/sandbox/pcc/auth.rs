@@ -1,0 +1,33 @@
+//! Who may call PCC: one user by HTTP Basic, and the tenant in a header of its own.
+//!
+//! Documented: both are mandatory with every request, and a wrong user or password is 401. Inferred: 400 without a
+//! tenant, 403 for a tenant that is not known, and that the user is looked at first.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+
+use super::wire::Refusal;
+use crate::sandbox::Options;
+
+pub(super) fn check(options: &Options, headers: &HeaderMap) -> Result<(), Refusal> {
+    let expected = format!("{}:{}", options.pcc_username, options.pcc_password);
+    if basic(headers) != Some(expected.into_bytes()) {
+        return Err(Refusal::Status(StatusCode::UNAUTHORIZED));
+    }
+    match headers.get("tenant") {
+        None => Err(Refusal::Status(StatusCode::BAD_REQUEST)),
+        Some(tenant) if tenant.as_bytes() == options.pcc_tenant.as_bytes() => Ok(()),
+        Some(_) => Err(Refusal::Status(StatusCode::FORBIDDEN)),
+    }
+}
+
+/// `username:password` of the request.
+fn basic(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    STANDARD.decode(encoded.trim()).ok()
+}

@@ -1,0 +1,226 @@
+//! The PCC (SPCM) simulator: provisioning profiles behind `/pcc/spcm/provisionProfile`.
+//!
+//! What is modelled: Basic authentication with a tenant, the five operations with their rules and status codes, and
+//! XML for whoever does not ask for JSON. What is not: subscribers and plans themselves (a profile is only marked as
+//! used; plans are a list of names), permissions of users, and a rule that exactly one profile is the default (no
+//! document states one).
+//!
+//! Documents print the paths bare; links in them and public clients have the servlet prefix `/spcm-rest-ws`: both
+//! work. What misses the application gets a page of HTML: unknown path 404, wrong method 405 (inferred).
+
+mod auth;
+pub(super) mod control;
+mod distort;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use http::header::{ALLOW, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+
+use self::control::Switches;
+use self::state::Tenant;
+use self::wire::{Format, Refusal};
+use super::Options;
+use super::answer::Answer;
+use super::exchange::{Call, Outcome, Upstream};
+use super::fault_kind::FaultKind;
+use super::store::Members;
+
+const LIST: &str = "ListProfiles";
+const GET: &str = "GetProfile";
+const CREATE: &str = "CreateProfile";
+const UPDATE: &str = "UpdateProfile";
+const DELETE: &str = "DeleteProfile";
+const OPERATIONS: &[&str] = &[LIST, GET, CREATE, UPDATE, DELETE];
+const SERVLET: &str = "/spcm-rest-ws";
+const PROFILES: &str = "/pcc/spcm/provisionProfile";
+
+pub(super) struct Pcc {
+    options: Options,
+    /// Held only while a request is carried out, never over a wait.
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    tenant: Tenant,
+    switches: Switches,
+}
+
+impl Pcc {
+    pub(super) fn new(options: Options) -> Self {
+        let inner = Mutex::new(Inner::new(&options));
+        Self { options, inner }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Upstream for Pcc {
+    fn name(&self) -> &'static str {
+        "pcc"
+    }
+
+    fn operations(&self) -> &'static [&'static str] {
+        OPERATIONS
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        ["/pcc/", "/spcm-rest-ws/"].iter().any(|prefix| path.starts_with(prefix))
+    }
+
+    fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>> {
+        let id =
+            place(call.uri.path()).ok_or_else(|| Box::new(Answer::page(StatusCode::NOT_FOUND)))?;
+        let (methods, allowed): (&[(Method, &'static str)], _) = if id.is_empty() {
+            (&[(Method::GET, LIST), (Method::POST, CREATE)], "GET, POST")
+        } else {
+            (
+                &[(Method::GET, GET), (Method::PUT, UPDATE), (Method::DELETE, DELETE)],
+                "GET, PUT, DELETE",
+            )
+        };
+        if let Some((_, operation)) = methods.iter().find(|(method, _)| *method == call.method) {
+            return Ok(operation);
+        }
+        let mut refusal = Answer::page(StatusCode::METHOD_NOT_ALLOWED);
+        refusal.headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        Err(Box::new(refusal))
+    }
+
+    fn serve(&self, operation: &'static str, call: &Call) -> Outcome {
+        let mut inner = self.lock();
+        let format = Format::asked(&call.headers, inner.switches.json_by_default);
+        match auth::check(&self.options, &call.headers)
+            .and_then(|()| inner.carry_out(operation, call, format))
+        {
+            Ok(outcome) => outcome,
+            Err(refusal) => refusal.outcome(format, inner.switches.error_body),
+        }
+    }
+
+    fn result(&self, code: &str, description: Option<&str>, _outer: Option<&str>) -> Answer {
+        wire::any_result(code, description)
+    }
+
+    fn check_fault(&self, fault: &FaultKind) -> Result<(), String> {
+        distort::check(fault)
+    }
+
+    fn distort(&self, fault: &FaultKind, body: &mut Value) {
+        distort::apply(fault, body);
+    }
+
+    fn reset(&self) {
+        *self.lock() = Inner::new(&self.options);
+    }
+}
+
+impl Inner {
+    fn new(options: &Options) -> Self {
+        Self {
+            tenant: Tenant::new(options.max_profiles, options.seed_profiles),
+            switches: Switches::default(),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        operation: &'static str,
+        call: &Call,
+        format: Format,
+    ) -> Result<Outcome, Refusal> {
+        let Self { tenant, switches } = self;
+        if operation == LIST {
+            let profiles: Vec<Value> = tenant
+                .profiles
+                .iter()
+                .map(|(_, one)| shown(one, switches, &call.headers))
+                .collect();
+            let list = json!({"length": profiles.len(), "provisioningProfileDTOList": profiles});
+            return Ok(done(format.answer(StatusCode::OK, list), None));
+        }
+        if operation == CREATE {
+            let id = tenant.create(&object(call)?, switches)?;
+            let effect = json!({ "created": id.to_string() });
+            // Documented: either.
+            let answer = if switches.create_status == 204 {
+                Answer::empty(StatusCode::NO_CONTENT)
+            } else {
+                format.answer(StatusCode::CREATED, shown(tenant.get(id)?, switches, &call.headers))
+            };
+            return Ok(done(answer, Some(effect)));
+        }
+        // Inferred: a path parameter that is no integer names nothing.
+        let id = place(call.uri.path())
+            .and_then(|id| id.parse().ok())
+            .ok_or(Refusal::Status(StatusCode::NOT_FOUND))?;
+        match operation {
+            DELETE => {
+                tenant.delete(id)?;
+                let effect = json!({ "deleted": id.to_string() });
+                Ok(done(Answer::empty(StatusCode::NO_CONTENT), Some(effect)))
+            }
+            UPDATE => {
+                tenant.update(id, &object(call)?, switches)?;
+                let effect = json!({ "modified": id.to_string() });
+                let body = shown(tenant.get(id)?, switches, &call.headers);
+                Ok(done(format.answer(StatusCode::OK, body), Some(effect)))
+            }
+            _ => {
+                let body = shown(tenant.get(id)?, switches, &call.headers);
+                Ok(done(format.answer(StatusCode::OK, body), None))
+            }
+        }
+    }
+}
+
+/// The id in a path as written, empty for the collection; `None` for a path that the vendor does not have.
+fn place(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(SERVLET).unwrap_or(path).strip_prefix(PROFILES)?;
+    let id = match rest {
+        "" => "",
+        // Documented wording: leaving the id out gives all, so the slash may stay.
+        _ => rest.strip_prefix('/')?,
+    };
+    (!id.contains('/')).then_some(id)
+}
+
+/// A profile as reads show it.
+fn shown(profile: &Members, switches: &Switches, headers: &HeaderMap) -> Value {
+    let mut members = profile.clone();
+    members.shift_remove(state::IN_USE);
+    if switches.absent_as_null {
+        for name in state::TEXTS {
+            members.entry(name).or_insert(Value::Null);
+        }
+    }
+    if switches.links {
+        let host =
+            headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost:8080");
+        let id = members.get("id").map(Value::to_string).unwrap_or_default();
+        let href = format!("http://{host}{SERVLET}{PROFILES}/{id}");
+        members.insert(state::LINKS.to_owned(), json!({"self": {"href": href}}));
+    }
+    Value::Object(members)
+}
+
+fn done(answer: Answer, effect: Option<Value>) -> Outcome {
+    Outcome { answer, code: None, effect }
+}
+
+/// The body of a write. Documented: 400 for what is malformed. Inferred: 415 for another content type than JSON.
+fn object(call: &Call) -> Result<Members, Refusal> {
+    let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
+    if !wire::is_json(media_type) {
+        return Err(Refusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    serde_json::from_slice(&call.body).map_err(|_| Refusal::Status(StatusCode::BAD_REQUEST))
+}

@@ -1,0 +1,149 @@
+//! Profiles kept as the JSON objects that reads show, by number; and switches changed by JSON.
+//!
+//! For vendors whose ids are integers. Knows no vendor: what a member means and may be is the simulator's affair.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// Longest text of one profile, so that the number of profiles bounds memory.
+pub(super) const MAX_PROFILE: usize = 16 * 1_024;
+
+pub(super) type Members = Map<String, Value>;
+
+pub(super) struct Profiles {
+    rows: BTreeMap<i64, Members>,
+    /// The highest id there ever was; ids are never used again.
+    last: i64,
+    max: usize,
+}
+
+impl Profiles {
+    pub(super) fn new(max: usize) -> Self {
+        Self { rows: BTreeMap::new(), last: 0, max }
+    }
+
+    /// With the profiles of a JSON array; what has no integer `id` is left out.
+    pub(super) fn seeded(max: usize, seed: &str) -> Self {
+        let mut profiles = Self::new(max);
+        for members in serde_json::from_str::<Vec<Members>>(seed).unwrap_or_default() {
+            if let Some(id) = members.get("id").and_then(Value::as_i64) {
+                profiles.put(id, members);
+            }
+        }
+        profiles
+    }
+
+    pub(super) fn get(&self, id: i64) -> Option<&Members> {
+        self.rows.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: i64) -> Option<&mut Members> {
+        self.rows.get_mut(&id)
+    }
+
+    /// In the order of ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &Members)> {
+        self.rows.iter().map(|(id, members)| (*id, members))
+    }
+
+    /// Inserts or replaces; false when there is no room. The member `id` becomes the id given.
+    pub(super) fn put(&mut self, id: i64, members: Members) -> bool {
+        if !self.rows.contains_key(&id) && self.room() == 0 {
+            return false;
+        }
+        self.last = self.last.max(id);
+        self.rows.insert(id, with_id(id, members));
+        true
+    }
+
+    /// Inserts under a new id; `None` when there is no room.
+    pub(super) fn add(&mut self, members: Members) -> Option<i64> {
+        // Ids grow and leave gaps, as real ones do; always the same gaps, so that a walk through the examples meets
+        // the same ids each time.
+        let id = self.last.checked_add(1 + self.last.rem_euclid(3))?;
+        self.put(id, members).then_some(id)
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, id: i64) -> bool {
+        self.rows.remove(&id).is_some()
+    }
+
+    /// How many more profiles there may be.
+    pub(super) fn room(&self) -> usize {
+        self.max.saturating_sub(self.rows.len())
+    }
+}
+
+fn with_id(id: i64, members: Members) -> Members {
+    let mut all = Members::new();
+    all.insert("id".to_owned(), id.into());
+    all.extend(members.into_iter().filter(|(name, _)| name != "id"));
+    all
+}
+
+/// Refuses a profile that the control API makes too big.
+///
+/// # Errors
+///
+/// What is allowed, in words.
+pub(super) fn check_size(members: &Members) -> Result<(), String> {
+    if size(members) > MAX_PROFILE {
+        return Err(format!("a profile must be at most {MAX_PROFILE} bytes of JSON"));
+    }
+    Ok(())
+}
+
+/// Bytes of its JSON, about.
+pub(super) fn size(members: &Members) -> usize {
+    members.iter().map(|(name, member)| name.len() + member.to_string().len() + 4).sum()
+}
+
+/// The settings with the members of `wanted` in place of theirs.
+///
+/// # Errors
+///
+/// Which member is unknown or what type it must have.
+pub(super) fn changed<T>(settings: &T, wanted: Members) -> Result<T, String>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let mut all = serde_json::to_value(settings).map_err(|error| error.to_string())?;
+    if let Value::Object(members) = &mut all {
+        members.extend(wanted);
+    }
+    serde_json::from_value(all).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ids_are_not_used_again_and_room_is_bounded() {
+        let mut profiles = Profiles::seeded(3, r#"[{"name":"a","id":7},{"name":"no id"}]"#);
+        assert_eq!(profiles.get(7).map(|row| json!(row)), Some(json!({"id":7,"name":"a"})));
+        let second = profiles.add(Members::new()).unwrap();
+        assert!(second > 7);
+        assert!(profiles.remove(second) && !profiles.remove(second));
+        let third = profiles.add(Members::new()).unwrap();
+        assert!(third > second);
+        assert_eq!(profiles.room(), 1);
+        assert!(profiles.put(1, Members::new()));
+        assert_eq!(profiles.add(Members::new()), None);
+        assert!(profiles.put(1, Members::new()) && !profiles.put(2, Members::new()));
+        let ids: Vec<i64> = profiles.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, [1, 7, third]);
+    }
+
+    #[test]
+    fn the_last_possible_id_is_the_last() {
+        let mut profiles = Profiles::new(3);
+        assert!(profiles.put(i64::MAX, Members::new()));
+        assert_eq!(profiles.add(Members::new()), None);
+    }
+}
