@@ -7,6 +7,7 @@ use std::{
     future::Future,
     io,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -25,7 +26,7 @@ use crate::{
     sandbox::{self, Sandbox},
     server::{Admin, Drained, Server, Services, Settings},
     telemetry::metrics::Metrics,
-    upstream::{self, Observer, Upstream},
+    upstream::{self, Observer, RateLimit, Upstream},
 };
 
 /// A gateway that holds its ports and does not serve yet.
@@ -147,11 +148,18 @@ fn build(backend: &config::Backend, metrics: &Arc<Metrics>) -> io::Result<Backen
         request_timeout: backend.request_timeout,
         max_response_bytes: backend.max_response_bytes,
         max_concurrent_calls: backend.max_concurrent_calls,
-        rate_limit: registration.rate_limit,
+        rate_limit: rate_limit(backend).or(registration.rate_limit),
     };
     let observer = Arc::new(Counted(Arc::clone(metrics)));
     let upstream = Upstream::new(&settings, built.auth, observer).map_err(io::Error::other)?;
     Ok(Backend::new(&backend.name, backend.display_name.clone(), built.dialect, upstream))
+}
+
+/// What the configuration says in place of the dialect's own rate limit.
+fn rate_limit(backend: &config::Backend) -> Option<RateLimit> {
+    let per_second = u32::try_from(backend.requests_per_second?).ok().and_then(NonZeroU32::new)?;
+    let burst = NonZeroU32::new(per_second.get() / 2).unwrap_or(NonZeroU32::MIN);
+    Some(RateLimit { per_second, burst })
 }
 
 /// Requests to upstreams, counted in the metrics.

@@ -59,6 +59,7 @@ fn backend(backend: &Backend) -> Value {
         ("request_timeout".to_owned(), json!(duration(backend.request_timeout))),
         ("max_response_bytes".to_owned(), json!(backend.max_response_bytes)),
         ("max_concurrent_calls".to_owned(), json!(backend.max_concurrent_calls)),
+        ("requests_per_second".to_owned(), json!(backend.requests_per_second)),
         ("origin".to_owned(), json!(backend.origin)),
     ]);
     Value::Object(shown)

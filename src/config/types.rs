@@ -143,6 +143,9 @@ pub struct Backend {
     pub max_response_bytes: usize,
     /// Requests in flight to this upstream.
     pub max_concurrent_calls: usize,
+    /// Requests started per second, where the dialect's own number is not the one that the vendor has agreed to; half as
+    /// many may start at once.
+    pub requests_per_second: Option<usize>,
     /// Where the section begins, `gateway.toml:12` or a variable's name, for errors found later.
     pub origin: String,
 }

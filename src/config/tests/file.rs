@@ -35,6 +35,7 @@ connect_timeout = "250ms"
 request_timeout = "1h"
 max_response_bytes = "512kib"
 max_concurrent_calls = 1
+requests_per_second = 7
 
 [backends.policy]
 dialect = "pcc"
@@ -70,9 +71,9 @@ fn everything_can_be_set() {
     assert_eq!(sft.connect_timeout, Duration::from_millis(250));
     assert_eq!(sft.request_timeout, Duration::from_secs(3600));
     assert_eq!(sft.max_response_bytes, 512 * 1024);
-    assert_eq!(sft.max_concurrent_calls, 1);
+    assert_eq!((sft.max_concurrent_calls, sft.requests_per_second), (1, Some(7)));
     assert_eq!(sft.origin, "gateway.toml:21");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:32");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:33");
     assert!(config.warnings.is_empty());
 }
 
@@ -104,6 +105,7 @@ fn defaults_are_those_of_the_manual() {
             "request_timeout": "40s",
             "max_response_bytes": 8_388_608,
             "max_concurrent_calls": 64,
+            "requests_per_second": null,
             "origin": "gateway.toml:2",
         }},
         "warnings": [],
