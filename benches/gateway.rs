@@ -18,6 +18,8 @@
 
 #[path = "gateway/child.rs"]
 mod child;
+#[path = "gateway/list.rs"]
+mod list;
 #[path = "gateway/load.rs"]
 mod load;
 #[path = "gateway/roles.rs"]
@@ -74,8 +76,14 @@ async fn main() -> ExitCode {
         Some(Role::Upstream) => roles::upstream().await,
         Some(Role::Tonic) => roles::tonic(&args.with).await,
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
-        None if args.bench => compare(args.requests, args.rounds.max(1)).await,
-        None => compare(CONCURRENCY, 1).await,
+        None if args.bench => {
+            compare(args.requests, args.rounds.max(1)).await;
+            list::compare(1000, args.rounds.max(1)).await;
+        }
+        None => {
+            compare(CONCURRENCY, 1).await;
+            list::compare(10, 1).await;
+        }
     }
     ExitCode::SUCCESS
 }

@@ -215,6 +215,7 @@ fn settings(server: &config::Server) -> Settings {
 pub fn sandbox_config(sandbox: &Sandbox) -> String {
     let base_url = sandbox.base_url();
     let (username, password) = sandbox.sft_credentials();
+    let application_token = sandbox.endpoint_application_token();
     let (tenant, pcc_username, pcc_password) = sandbox.pcc_credentials();
     format!(
         "[backends.sft]\n\
@@ -223,6 +224,11 @@ pub fn sandbox_config(sandbox: &Sandbox) -> String {
          base_url = {base_url:?}\n\
          username = {username:?}\n\
          password = {password:?}\n\n\
+         [backends.endpoint]\n\
+         display_name = \"Endpoint API (sandbox)\"\n\
+         dialect = \"endpoint\"\n\
+         base_url = {base_url:?}\n\
+         application_token = {application_token:?}\n\n\
          [backends.pcc]\n\
          display_name = \"PCC (sandbox)\"\n\
          dialect = \"pcc\"\n\

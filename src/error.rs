@@ -139,6 +139,13 @@ impl Error {
         error
     }
 
+    /// Replaces the message where a place further out knows more.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     /// Replaces the kind where a reason has more than one.
     #[must_use]
     pub fn with_kind(mut self, kind: Kind) -> Self {
@@ -320,7 +327,9 @@ fn usual_kind(reason: Reason) -> Kind {
         | Reason::BackendNotFound
         | Reason::TrafficLimitNotFound
         | Reason::ServiceNotAttached => Kind::NotFound,
-        Reason::ProfileAlreadyExists | Reason::ServiceAlreadyAttached => Kind::AlreadyExists,
+        Reason::ProfileAlreadyExists
+        | Reason::ServiceAlreadyAttached
+        | Reason::TrafficLimitAlreadyAttached => Kind::AlreadyExists,
         Reason::ProfileInUse
         | Reason::ChildConfigInvalid
         | Reason::RatPrivilegeConflict

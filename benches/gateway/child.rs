@@ -30,17 +30,32 @@ impl Child {
 
     /// The real program over an SFT upstream, its log written and thrown away.
     pub(crate) fn gateway(upstream: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
-        // Whatever configures a gateway on this machine must not configure this one.
-        command.env_clear().stderr(Stdio::null()).envs([
-            ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
-            ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
-            ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
-            ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
+        Self::program(&[
             ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
             ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", upstream),
             ("PROFILE_GATEWAY__BACKENDS__SFT__USERNAME", "bench"),
             ("PROFILE_GATEWAY__BACKENDS__SFT__PASSWORD", "bench"),
+        ])
+    }
+
+    /// The real program over an endpoint upstream that has no rate limit.
+    pub(crate) fn gateway_over_endpoint(upstream: &str) -> Self {
+        Self::program(&[
+            ("PROFILE_GATEWAY__BACKENDS__IOT__DIALECT", "endpoint"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__BASE_URL", upstream),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__AUTH_TOKEN", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__REQUESTS_PER_SECOND", "1000000"),
+        ])
+    }
+
+    fn program(backend: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
+        // Whatever configures a gateway on this machine must not configure this one.
+        command.env_clear().stderr(Stdio::null()).envs(backend.iter().copied()).envs([
+            ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
+            ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
+            ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
+            ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);
         Self::start(&mut command, "serves gRPC on ")
     }

@@ -5,6 +5,7 @@
 //! several requests is written over [`Port`], so that it never sees credentials or connections.
 
 mod bics_sft;
+mod endpoint;
 mod pcc;
 #[cfg(test)]
 mod recorder;
@@ -60,6 +61,18 @@ pub trait Dialect: Send + Sync + 'static {
         violations: &mut Violations,
     ) -> Result<()>;
 
+    /// Completes a profile that a write asks for with what its upstream alone knows: services and
+    /// limits that a request names by what they are get their ids. Writes nothing, so that it is part
+    /// of `validate_only` too. `current` is what is there before an update.
+    async fn resolve(
+        &self,
+        _port: &dyn Port,
+        desired: Profile,
+        _current: Option<&Profile>,
+    ) -> Result<Profile> {
+        Ok(desired)
+    }
+
     /// Reads one profile. Fails with `PROFILE_NOT_FOUND` when there is none.
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item>;
 
@@ -73,8 +86,8 @@ pub trait Dialect: Send + Sync + 'static {
         Ok(items.into_iter().filter(|item| item.profile.display_name == display_name).collect())
     }
 
-    /// Creates a checked profile and gives its id. A creation of several steps that fails half way
-    /// undoes itself through `cleanup`, which still has time when `port` has none left.
+    /// Creates a checked and resolved profile and gives its id. A creation of several steps that fails
+    /// half way undoes itself through `cleanup`, which still has time when `port` has none left.
     async fn create(
         &self,
         port: &dyn Port,
@@ -82,7 +95,8 @@ pub trait Dialect: Send + Sync + 'static {
         profile: &Profile,
     ) -> Result<String>;
 
-    /// Makes a checked change: sends what differs between the two, and nothing when nothing does.
+    /// Makes a checked and resolved change: sends what differs between the two, and nothing when nothing
+    /// does.
     async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()>;
 
     /// Whether a profile read after a change has what the change asked for.
@@ -99,7 +113,8 @@ pub trait Dialect: Send + Sync + 'static {
     /// The services that a profile can hold.
     async fn services(&self, port: &dyn Port) -> Result<Vec<Service>>;
 
-    /// The profile with one service or limit more or less; an update then sends the difference.
+    /// The profile with one service or limit more or less, resolved; an update then sends the
+    /// difference.
     async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile>;
 }
 
@@ -196,4 +211,5 @@ pub struct Registration {
 }
 
 /// All dialects.
-pub const REGISTRY: &[Registration] = &[bics_sft::REGISTRATION, pcc::REGISTRATION];
+pub const REGISTRY: &[Registration] =
+    &[bics_sft::REGISTRATION, endpoint::REGISTRATION, pcc::REGISTRATION];

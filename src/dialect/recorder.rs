@@ -13,11 +13,21 @@ use crate::{
     upstream::{Port, Reply, Request},
 };
 
-/// Gives its answers in order and panics when asked for more.
+/// Makes an answer to a request.
+type Respond = Box<dyn Fn(&Request) -> Result<Reply> + Send + Sync>;
+
+/// Gives its answers in order, then those that it makes, and panics when it has none.
 #[derive(Default)]
 pub(super) struct Recorder {
     answers: Mutex<VecDeque<Result<Reply>>>,
+    respond: Option<Respond>,
     requests: Mutex<Vec<Request>>,
+}
+
+/// An answer without headers.
+pub(super) fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
+    let status = StatusCode::from_u16(status).unwrap();
+    Reply { status, headers: HeaderMap::new(), body: body.into() }
 }
 
 impl Recorder {
@@ -28,6 +38,13 @@ impl Recorder {
             recorder.push(200, answer.to_string().into_bytes());
         }
         recorder
+    }
+
+    /// Makes its answers from the requests.
+    pub(super) fn responding(
+        respond: impl Fn(&Request) -> Result<Reply> + Send + Sync + 'static,
+    ) -> Self {
+        Self { respond: Some(Box::new(respond)), ..Self::default() }
     }
 
     /// One answer more.
@@ -42,18 +59,21 @@ impl Recorder {
         headers: &[(&'static str, &'static str)],
         body: impl Into<Bytes>,
     ) {
-        let status = StatusCode::from_u16(status).unwrap();
-        let mut map = HeaderMap::new();
+        let mut reply = reply(status, body);
         for (name, value) in headers {
-            map.append(*name, http::HeaderValue::from_static(value));
+            reply.headers.append(*name, http::HeaderValue::from_static(value));
         }
-        let reply = Reply { status, headers: map, body: body.into() };
-        self.answers.lock().unwrap().push_back(Ok(reply));
+        self.push_result(Ok(reply));
+    }
+
+    /// One answer more, or the lack of it.
+    pub(super) fn push_result(&self, result: Result<Reply>) {
+        self.answers.lock().unwrap().push_back(result);
     }
 
     /// No answer, but this error.
     pub(super) fn fail(&self, error: Error) {
-        self.answers.lock().unwrap().push_back(Err(error));
+        self.push_result(Err(error));
     }
 
     /// What it was asked.
@@ -72,8 +92,13 @@ impl Recorder {
 #[async_trait]
 impl Port for Recorder {
     async fn send(&self, request: Request) -> Result<Reply> {
-        self.requests.lock().unwrap().push(request);
-        self.answers.lock().unwrap().pop_front().expect("an answer is left")
+        self.requests.lock().unwrap().push(request.clone());
+        let answer = self.answers.lock().unwrap().pop_front();
+        match (answer, &self.respond) {
+            (Some(answer), _) => answer,
+            (None, Some(respond)) => respond(&request),
+            (None, None) => panic!("no answer is left for {} {}", request.method, request.path),
+        }
     }
 }
 

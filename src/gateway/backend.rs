@@ -133,7 +133,10 @@ impl Backend {
             | Reason::AddonServicesImmutable
             | Reason::RatPrivilegeConflict
             | Reason::ServiceAlreadyAttached
-            | Reason::ServiceNotAttached => error.about(&name.to_string()),
+            | Reason::ServiceNotAttached
+            | Reason::ServiceHasTrafficLimits
+            | Reason::TrafficLimitAlreadyAttached
+            | Reason::TrafficLimitNotFound => error.about(&name.to_string()),
             _ => error,
         };
         self.explain(operation, about)

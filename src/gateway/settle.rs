@@ -70,6 +70,9 @@ pub(super) fn unknown(failure: &Error) -> Error {
     if let Some(facts) = failure.upstream() {
         error = error.with_upstream(facts.clone());
     }
+    for (key, value) in failure.metadata() {
+        error = error.with_metadata(key, value.clone());
+    }
     match failure.internal() {
         Some(detail) => error.with_internal(detail),
         None => error,

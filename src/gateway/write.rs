@@ -150,6 +150,7 @@ async fn create(
     validate_only: bool,
 ) -> Result<Profile> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
+    let profile = dialect.resolve(&session, profile, None).await?;
     let named_alike = async || dialect.named(&session, &profile.display_name).await;
     // Whose name it was before: should the answer get lost, those are surely not ours.
     let before = named_alike().await;
@@ -210,8 +211,26 @@ async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) 
     if dialect.is_applied(change, &found.profile) {
         return Ok(found);
     }
-    dialect.update(&backend.session(call), change).await?;
-    dialect.get(&backend.session(call), &found.id).await
+    let session = backend.session(call);
+    if let Err(failure) = dialect.update(&session, change).await {
+        return Err(left_behind(&found.id, &failure));
+    }
+    // The write is done, whatever reading it says.
+    let written = Item { id: found.id, profile: desired };
+    Ok(dialect.get(&session, &written.id).await.unwrap_or(written))
+}
+
+/// The error for a profile that is there, but not, or not surely, all of what was asked for.
+fn left_behind(id: &str, failure: &Error) -> Error {
+    let message = format!(
+        "the profile was created with id {id}, but not surely completed; update or delete it: {}",
+        failure.message()
+    );
+    let error = Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id);
+    match failure.upstream() {
+        Some(facts) => error.with_upstream(facts.clone()),
+        None => error,
+    }
 }
 
 /// What was asked for, in place of what could not be read back: the write is done, whatever reading it
@@ -273,9 +292,10 @@ impl Work<'_> {
         let desired = update.apply(&current, request, dialect.capabilities(), &mut violations)?;
         dialect.check_whole(&desired, Some(&current), &mut violations)?;
         violations.into_result()?;
+        let session = self.backend.session(self.call);
+        let desired = dialect.resolve(&session, desired, Some(&current)).await?;
         if validate_only {
             if desired.display_name != current.display_name {
-                let session = self.backend.session(self.call);
                 let named = dialect.named(&session, &desired.display_name).await?;
                 refuse_taken_name(dialect, &named, Some(self.name.id()))?;
             }

@@ -15,8 +15,9 @@ use super::{
     child::{gateway, patiently},
 };
 
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 6] = [
     "",
+    "backends/endpoint",
     "backends/pcc",
     "backends/sft",
     "profilegateway.v1.BackendService",

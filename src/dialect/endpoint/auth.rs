@@ -1,0 +1,138 @@
+//! Login with an application token, and fixed tokens (pages "Basic authentication" and "Getting
+//! started").
+//!
+//! This flow gives no refresh token: whoever needs a new `auth_token` logs in again. The other flow, a
+//! user's name with the SHA-1 of the password, is deprecated by the vendor and not spoken here.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header::AUTHORIZATION};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use super::{encode, fault, wire::Fault};
+use crate::{
+    dialect::Settings,
+    error::{Error, Reason, Result},
+    upstream::{Auth, Intent, Reply, Request, Tokens, Unread, jwt_lifetime, unreadable},
+};
+
+/// How long a token is good that does not say so itself (page "Basic authentication").
+const DOCUMENTED_LIFETIME: Duration = Duration::from_secs(240 * 60);
+
+pub(super) enum EndpointAuth {
+    Fixed(SecretString),
+    Login { application_token: SecretString },
+}
+
+impl EndpointAuth {
+    pub(super) fn from_settings(settings: &Settings) -> Result<Self, Vec<String>> {
+        let get = |key| settings.get(key).cloned();
+        match (get("application_token"), get("auth_token")) {
+            (Some(application_token), None) => Ok(Self::Login { application_token }),
+            (None, Some(token)) => match bearer(&token) {
+                Ok(_) => Ok(Self::Fixed(token)),
+                Err(_) => Err(vec!["auth_token holds characters that no header can".to_owned()]),
+            },
+            (Some(_), Some(_)) => Err(vec![
+                "auth_token stands alone: it takes the place of application_token".to_owned(),
+            ]),
+            (None, None) => {
+                Err(vec!["application_token is missing (or give auth_token instead)".to_owned()])
+            }
+        }
+    }
+}
+
+impl Auth for EndpointAuth {
+    fn headers(&self, token: &SecretString) -> Result<Vec<(HeaderName, HeaderValue)>> {
+        Ok(vec![(AUTHORIZATION, bearer(token)?)])
+    }
+
+    fn fixed(&self) -> Option<&SecretString> {
+        match self {
+            Self::Fixed(token) => Some(token),
+            Self::Login { .. } => None,
+        }
+    }
+
+    fn login(&self) -> Option<Request> {
+        let Self::Login { application_token } = self else {
+            return None;
+        };
+        let body = json!({"application_token": application_token.expose_secret()});
+        let path = "/api/v1/authenticate".to_owned();
+        let request = encode::request("Authenticate", Method::POST, path, Some(&body));
+        // Logging in changes no profile.
+        Some(Request { intent: Intent::Read, ..request })
+    }
+
+    fn refresh(&self, _: &SecretString) -> Option<(Request, Vec<(HeaderName, HeaderValue)>)> {
+        None
+    }
+
+    fn tokens(&self, reply: &Reply) -> Result<Tokens> {
+        if !reply.status.is_success() {
+            return Err(refused(reply));
+        }
+        let body: Option<Map<String, Value>> = serde_json::from_slice(&reply.body).ok();
+        let token = body.as_ref().and_then(|body| body.get("auth_token")).and_then(Value::as_str);
+        match token.filter(|token| !token.is_empty()) {
+            Some(token) => {
+                let access = SecretString::from(token);
+                bearer(&access)?;
+                let lifetime = Some(jwt_lifetime(&access).unwrap_or(DOCUMENTED_LIFETIME));
+                Ok(Tokens { access, refresh: None, lifetime })
+            }
+            None => {
+                let why =
+                    if body.is_some() { Unread::NotTheDialect } else { Unread::of(&reply.body) };
+                Err(unreadable(Intent::Read, reply, why))
+            }
+        }
+    }
+
+    fn is_refused(&self, reply: &Reply) -> bool {
+        // A lock-out is a 401 as well, and a new login would only prolong it.
+        reply.status == StatusCode::UNAUTHORIZED && !fault::is_locked(&Fault::read(&reply.body))
+    }
+
+    fn secrets(&self) -> Vec<&SecretString> {
+        match self {
+            Self::Fixed(token) => vec![token],
+            Self::Login { application_token } => vec![application_token],
+        }
+    }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue> {
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).map_err(|_| {
+            Error::new(
+                Reason::UpstreamContractViolation,
+                "the upstream gave a token that no header can hold",
+            )
+        })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The error for a login that failed. 400 and 404 with the vendor's own body are documented for a token
+/// that is malformed or that nobody knows, so they are refusals like 401.
+fn refused(reply: &Reply) -> Error {
+    let body = Fault::read(&reply.body);
+    match reply.status {
+        StatusCode::UNAUTHORIZED if fault::is_locked(&body) => fault::locked(reply, &body),
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::UNPROCESSABLE_ENTITY => {
+            wrong(reply, &body)
+        }
+        StatusCode::NOT_FOUND if body.code.is_some() => wrong(reply, &body),
+        _ => fault::by_status(Intent::Read, reply, &body),
+    }
+}
+
+fn wrong(reply: &Reply, body: &Fault) -> Error {
+    let message = "the upstream refuses the gateway's application token; check this backend's \
+                   configuration";
+    fault::error(Reason::UpstreamAuthFailed, message, (reply, body))
+}

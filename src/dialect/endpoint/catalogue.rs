@@ -1,0 +1,290 @@
+//! The services and limits that the upstream has, and what a request means by them.
+//!
+//! A request names a service by id or type, and a limit by id or by volume and period; the wire takes
+//! ids. What the profile has already needs no lookup, nor does an id that stands alone.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    decode, encode,
+    fault::{self, Operation},
+    service::{self, describe, describe_limit, is_meant_limit},
+};
+use crate::{
+    dialect::{Edit, already_attached, not_attached},
+    error::{Error, Reason, Result},
+    model::{etag::id_order, violation::Violations},
+    pb::{Profile, Service, TrafficLimit},
+    upstream::Port,
+};
+
+/// Lookups under way at once for one call; the backend's own bounds come on top.
+pub(super) const PARALLEL: usize = 8;
+
+/// The catalogue, read as far as it is needed.
+pub(super) struct Catalogue<'a> {
+    port: &'a dyn Port,
+    services: Option<Vec<Service>>,
+    limits: BTreeMap<String, Vec<TrafficLimit>>,
+}
+
+/// Why something that a request names is not there.
+enum Unresolved {
+    /// The request is at fault: which field, and why.
+    Wrong { what: What, why: String },
+    /// The lookup failed.
+    Failed(Error),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Service,
+    Limit,
+}
+
+impl From<Error> for Unresolved {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn wrong(what: What, why: String) -> Unresolved {
+    Unresolved::Wrong { what, why }
+}
+
+/// The whole catalogue, each service with the limits that it can have.
+pub(super) async fn whole(port: &dyn Port) -> Result<Vec<Service>> {
+    let complete = |service: Service| async move {
+        let traffic_limits = match limits_of(port, &service.id).await {
+            // Said in the upstream's own words: it has none for this service.
+            Err(error) if error.reason() == Reason::ServiceNotAttached => Vec::new(),
+            limits => limits?,
+        };
+        Ok::<_, Error>(Service { traffic_limits, ..service })
+    };
+    let services = services(port).await?;
+    let mut services: Vec<Service> =
+        stream::iter(services.into_iter().map(complete)).buffered(PARALLEL).try_collect().await?;
+    services.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
+    for service in &mut services {
+        service.traffic_limits.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
+    }
+    Ok(services)
+}
+
+async fn services(port: &dyn Port) -> Result<Vec<Service>> {
+    let reply = port.send(encode::catalogue()).await?;
+    fault::read(Operation::Catalogue, &reply, decode::services)
+}
+
+async fn limits_of(port: &dyn Port, service: &str) -> Result<Vec<TrafficLimit>> {
+    let reply = port.send(encode::catalogue_limits(service)).await?;
+    fault::read(Operation::CatalogueLimits, &reply, decode::limits)
+}
+
+impl<'a> Catalogue<'a> {
+    pub(super) fn new(port: &'a dyn Port) -> Self {
+        Self { port, services: None, limits: BTreeMap::new() }
+    }
+
+    /// The profile with an id for each service and limit that it names.
+    pub(super) async fn resolve(
+        &mut self,
+        mut desired: Profile,
+        current: Option<&Profile>,
+    ) -> Result<Profile> {
+        let there = current.map(|current| current.services.as_slice()).unwrap_or_default();
+        let mut violations = Violations::default();
+        let mut resolved: Vec<Service> = Vec::new();
+        for wanted in std::mem::take(&mut desired.services) {
+            match self.service(&wanted, there).await {
+                Ok(service) if resolved.iter().any(|other| other.id == service.id) => {
+                    let why = format!("names service {} twice", service.id);
+                    violations.add("profile.services", why);
+                }
+                Ok(service) => resolved.push(service),
+                Err(Unresolved::Failed(error)) => return Err(error),
+                Err(Unresolved::Wrong { what, why }) => {
+                    let field = match what {
+                        What::Service => "profile.services",
+                        What::Limit => "profile.services.traffic_limits",
+                    };
+                    violations.add(field, why);
+                }
+            }
+        }
+        violations.into_result()?;
+        desired.services = resolved;
+        Ok(desired)
+    }
+
+    /// The profile with one service or limit more or less.
+    pub(super) async fn edit(&mut self, current: &Profile, edit: &Edit) -> Result<Profile> {
+        let mut desired = current.clone();
+        let there = &current.services;
+        match edit {
+            Edit::AttachService(wanted) => {
+                let service = self.service(wanted, there).await.map_err(refuse)?;
+                if there.iter().any(|other| other.id == service.id) {
+                    return Err(already_attached(&describe(&service)));
+                }
+                desired.services.push(service);
+            }
+            Edit::DetachService(wanted) => {
+                let service = attached(there, wanted)?;
+                if !service.traffic_limits.is_empty() {
+                    return Err(has_limits(service));
+                }
+                desired.services.retain(|other| other.id != service.id);
+            }
+            Edit::AttachTrafficLimit(wanted, limit) => {
+                let service = attached(there, wanted)?;
+                let limit = self.limit(service, limit).await.map_err(|error| match error {
+                    Unresolved::Wrong { why, .. } => Error::new(Reason::TrafficLimitNotFound, why),
+                    Unresolved::Failed(error) => error,
+                })?;
+                if service.traffic_limits.iter().any(|other| other.id == limit.id) {
+                    return Err(limit_attached(service, &limit));
+                }
+                with_limits(&mut desired, &service.id, |limits| limits.push(limit));
+            }
+            Edit::DetachTrafficLimit(wanted, limit) => {
+                let service = attached(there, wanted)?;
+                let fits = |there: &&TrafficLimit| is_meant_limit(there, limit);
+                let id = match service.traffic_limits.iter().find(fits) {
+                    Some(there) => there.id.clone(),
+                    None => return Err(limit_missing(service, limit)),
+                };
+                with_limits(&mut desired, &service.id, |limits| limits.retain(|l| l.id != id));
+            }
+        }
+        Ok(desired)
+    }
+
+    /// The service that a request means, with the limits that it names: one that the profile has, or
+    /// one of the catalogue.
+    async fn service(
+        &mut self,
+        wanted: &Service,
+        there: &[Service],
+    ) -> Result<Service, Unresolved> {
+        let found = service::find(there, wanted).map_err(|why| wrong(What::Service, why))?;
+        let found = match found {
+            Some(found) => found.clone(),
+            None if wanted.r#type == 0 => Service { id: wanted.id.clone(), ..Service::default() },
+            None => {
+                let found = service::find(self.services().await?, wanted);
+                let found = found.map_err(|why| wrong(What::Service, why))?.cloned();
+                let found = found.ok_or_else(|| {
+                    let why = format!("the upstream has no service {}", describe(wanted));
+                    wrong(What::Service, why)
+                })?;
+                Service { traffic_limits: Vec::new(), ..found }
+            }
+        };
+        let mut limits: Vec<TrafficLimit> = Vec::new();
+        for wanted in &wanted.traffic_limits {
+            let limit = self.limit(&found, wanted).await?;
+            if limits.iter().any(|other| other.id == limit.id) {
+                return Err(wrong(What::Limit, format!("names limit {} twice", limit.id)));
+            }
+            limits.push(limit);
+        }
+        Ok(Service { traffic_limits: limits, ..found })
+    }
+
+    /// The limit that a request means: one that the service has in the profile, or one that it can
+    /// have.
+    async fn limit(
+        &mut self,
+        service: &Service,
+        wanted: &TrafficLimit,
+    ) -> Result<TrafficLimit, Unresolved> {
+        if let Some(found) = service.traffic_limits.iter().find(|l| is_meant_limit(l, wanted)) {
+            return Ok(found.clone());
+        }
+        if wanted.volume.is_none() && wanted.period.is_none() {
+            return Ok(TrafficLimit { id: wanted.id.clone(), ..TrafficLimit::default() });
+        }
+        // In the order of the upstream; those that are alike in all that was named are equally good.
+        let limits = self.limits(&service.id).await?;
+        limits.iter().find(|limit| is_meant_limit(limit, wanted)).cloned().ok_or_else(|| {
+            let why = format!(
+                "the upstream has no limit {} for service {}",
+                describe_limit(wanted),
+                describe(service)
+            );
+            wrong(What::Limit, why)
+        })
+    }
+
+    async fn services(&mut self) -> Result<&[Service]> {
+        if self.services.is_none() {
+            self.services = Some(services(self.port).await?);
+        }
+        Ok(self.services.as_deref().unwrap_or_default())
+    }
+
+    async fn limits(&mut self, service: &str) -> Result<&[TrafficLimit]> {
+        if !self.limits.contains_key(service) {
+            let limits = limits_of(self.port, service).await?;
+            self.limits.insert(service.to_owned(), limits);
+        }
+        Ok(self.limits.get(service).map(Vec::as_slice).unwrap_or_default())
+    }
+}
+
+/// The error of an edit whose service or limit does not exist.
+fn refuse(unresolved: Unresolved) -> Error {
+    match unresolved {
+        Unresolved::Failed(error) => error,
+        Unresolved::Wrong { what: What::Service, why } => invalid("service", why),
+        Unresolved::Wrong { what: What::Limit, why } => invalid("service.traffic_limits", why),
+    }
+}
+
+fn invalid(field: &str, why: String) -> Error {
+    let mut violations = Violations::default();
+    violations.add(field, &why);
+    match violations.into_result() {
+        Err(error) => error,
+        Ok(()) => Error::new(Reason::ValidationFailed, why),
+    }
+}
+
+/// The service of a profile that an edit means.
+fn attached<'s>(there: &'s [Service], wanted: &Service) -> Result<&'s Service> {
+    service::find(there, wanted)
+        .map_err(|why| invalid("service", why))?
+        .ok_or_else(|| not_attached(&describe(wanted)))
+}
+
+fn with_limits(profile: &mut Profile, service: &str, change: impl FnOnce(&mut Vec<TrafficLimit>)) {
+    if let Some(service) = profile.services.iter_mut().find(|other| other.id == service) {
+        change(&mut service.traffic_limits);
+    }
+}
+
+fn has_limits(service: &Service) -> Error {
+    let ids: Vec<&str> = service.traffic_limits.iter().map(|limit| limit.id.as_str()).collect();
+    let message = format!(
+        "service {} still has traffic limits ({}); detach them first",
+        describe(service),
+        ids.join(", ")
+    );
+    Error::new(Reason::ServiceHasTrafficLimits, message)
+}
+
+fn limit_attached(service: &Service, limit: &TrafficLimit) -> Error {
+    let message =
+        format!("service {} has limit {} already", describe(service), describe_limit(limit));
+    Error::new(Reason::TrafficLimitAlreadyAttached, message)
+}
+
+fn limit_missing(service: &Service, limit: &TrafficLimit) -> Error {
+    let message =
+        format!("service {} does not have limit {}", describe(service), describe_limit(limit));
+    Error::new(Reason::TrafficLimitNotFound, message)
+}

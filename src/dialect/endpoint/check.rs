@@ -1,0 +1,142 @@
+//! What is wrong with a request, as far as that shows without the upstream.
+
+use std::collections::HashSet;
+
+use super::{radio, wire};
+use crate::{
+    model::{fields::Fields, violation::Violations},
+    pb::{Profile, Service, TrafficLimit},
+};
+
+/// References to other objects, of which a write takes the id, and whether the vendor documents how to
+/// clear them.
+const REFERENCES: [(&str, bool); 6] = [
+    ("callbacks.api", true),
+    ("callbacks.api_secret", true),
+    ("callbacks.moc", true),
+    ("sms.esme_interface", false),
+    ("network.breakout_region", false),
+    ("network.dns", false),
+];
+
+/// Fields that are either true or false upstream, with what a new profile gets.
+const SWITCHES: [(&str, &str); 7] = [
+    ("quotas.data", "false"),
+    ("quotas.sms", "false"),
+    ("retail", "false"),
+    ("sms.p2p_internal", "true"),
+    ("sms.p2p_external", "true"),
+    ("network.network_initiated_pdp", "false"),
+    ("payment_type", "PAYMENT_TYPE_POSTPAID"),
+];
+
+/// Checks the touched fields of a request by themselves.
+pub(super) fn request(
+    request: &Profile,
+    touched: &(dyn Fn(&str) -> bool + Sync),
+    violations: &mut Violations,
+) {
+    if touched("display_name") && request.display_name.is_empty() {
+        violations.add("profile.display_name", "is required");
+    }
+    if touched("radio_access") {
+        radio::check(&request.radio_access, violations);
+    }
+    if touched("services") {
+        services("profile.services", &request.services, violations);
+    }
+    for (path, id) in references(request) {
+        if touched(path) && !wire::is_id(&id) {
+            violations.add(format!("profile.{path}.id"), NOT_AN_ID);
+        }
+    }
+}
+
+const NOT_AN_ID: &str = "must be the upstream's id, a whole number such as 38";
+
+fn references(profile: &Profile) -> Vec<(&'static str, String)> {
+    let callbacks = profile.callbacks.clone().unwrap_or_default();
+    let network = profile.network.clone().unwrap_or_default();
+    let sms = profile.sms.clone().unwrap_or_default();
+    [
+        ("callbacks.api", callbacks.api.map(|c| c.id)),
+        ("callbacks.api_secret", callbacks.api_secret.map(|s| s.id)),
+        ("callbacks.moc", callbacks.moc.map(|c| c.id)),
+        ("sms.esme_interface", sms.esme_interface.map(|e| e.id)),
+        ("network.breakout_region", network.breakout_region.map(|b| b.id)),
+        ("network.dns", network.dns.map(|d| d.id)),
+    ]
+    .into_iter()
+    .filter_map(|(path, id)| Some((path, id?)))
+    .collect()
+}
+
+/// Checks services that a request names, with their limits.
+pub(super) fn services(field: &str, services: &[Service], violations: &mut Violations) {
+    let mut seen = HashSet::new();
+    for service in services {
+        if service.id.is_empty() && service.r#type == 0 {
+            violations.add(field, "each needs id or type");
+        } else if !service.id.is_empty() && !wire::is_id(&service.id) {
+            violations.add(field, format!("each id {NOT_AN_ID}"));
+        } else if !seen.insert((&service.id, service.id.is_empty().then_some(service.r#type))) {
+            violations.add(field, "must not name a service twice");
+        }
+        let field = format!("{field}.traffic_limits");
+        let mut seen = HashSet::new();
+        for limit in &service.traffic_limits {
+            self::limit(&field, limit, violations);
+            if !limit.id.is_empty() && !seen.insert(&limit.id) {
+                violations.add(&field, "must not name a limit twice");
+            }
+        }
+    }
+}
+
+/// Checks a limit that a request names.
+pub(super) fn limit(field: &str, limit: &TrafficLimit, violations: &mut Violations) {
+    let says_period = |limit: &TrafficLimit| {
+        limit.period.as_ref().is_some_and(|period| {
+            !period.id.is_empty() || (period.time_units.is_some() && period.unit.is_some())
+        })
+    };
+    if !limit.id.is_empty() {
+        if !wire::is_id(&limit.id) {
+            violations.add(field, format!("each id {NOT_AN_ID}"));
+        }
+    } else if limit.volume.is_none() || !says_period(limit) {
+        violations.add(
+            field,
+            "each needs id, or volume and a period with id or with time_units and unit",
+        );
+    }
+}
+
+/// What `desired` leaves unset that `current` has and the upstream cannot unset. The vendor documents
+/// `{"id": null}` for callbacks and secrets alone, and a switch is always on or off.
+pub(super) fn unclearable(current: &Profile, desired: &Profile) -> Vec<(&'static str, String)> {
+    let (Ok(before), Ok(after)) = (Fields::of(current), Fields::of(desired)) else {
+        return Vec::new();
+    };
+    let unset = |path: &str| before.get(path).is_some() && after.get(path).is_none();
+    let mut found: Vec<(&'static str, String)> = SWITCHES
+        .into_iter()
+        .filter(|(path, _)| unset(path))
+        .map(|(path, default)| {
+            (path, format!("cannot be unset, name a value (a new profile gets {default})"))
+        })
+        .collect();
+    if unset("radio_access") {
+        found.push(("radio_access", "cannot be unset, 2G is always on".to_owned()));
+    }
+    let (had, has) = (references(current), references(desired));
+    let has_id = |references: &[(&str, String)], path: &str| {
+        references.iter().any(|(p, id)| *p == path && !id.is_empty())
+    };
+    for (path, _) in REFERENCES.into_iter().filter(|(_, clearable)| !clearable) {
+        if has_id(&had, path) && !has_id(&has, path) {
+            found.push((path, "cannot be cleared upstream, only replaced".to_owned()));
+        }
+    }
+    found
+}

@@ -1,0 +1,329 @@
+//! Answer → model.
+
+use std::collections::BTreeMap;
+
+use http::header::LOCATION;
+use prost_types::Struct;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    Item, radio, service,
+    wire::{self, Reader},
+};
+use crate::{
+    model::json,
+    pb::{
+        ApiSecret, BreakoutRegion, Callback, Callbacks, Dns, EsmeInterface, NetworkSettings,
+        PaymentType, Period, Profile, Quotas, RadioAccess, Service, SmsSettings, TrafficLimit,
+        TrafficType,
+    },
+    upstream::{Reply, Unread},
+};
+
+/// One profile as a list has it: a short view, of which only this much is used.
+pub(super) struct Short {
+    pub(super) id: String,
+    /// `None` when it is absent or no text.
+    pub(super) name: Option<String>,
+}
+
+/// The profiles of a list.
+pub(super) fn list(reply: &Reply) -> Result<Vec<Short>, Unread> {
+    let mut found: Vec<Short> = Vec::new();
+    let mut without_id = 0_usize;
+    for raw in objects(reply)? {
+        let members = parsed(&raw);
+        let mut reader = Reader::new(&members);
+        match reader.id("id") {
+            Some(id) if found.iter().any(|short| short.id == id) => {}
+            Some(id) => found.push(Short { id, name: reader.text("name") }),
+            None => without_id += 1,
+        }
+    }
+    if without_id > 0 {
+        // A profile without an id cannot be named; failing the others for it would help nobody.
+        tracing::warn!(
+            target: "upstream", dialect = super::NAME, without_id,
+            "profiles without id were left out of a list"
+        );
+    }
+    Ok(found)
+}
+
+/// The profile with this id in the answer to a get.
+pub(super) fn one(reply: &Reply, id: &str) -> Result<Item, Unread> {
+    let raw: Raw = match serde_json::from_slice(&reply.body) {
+        Ok(raw) => raw,
+        // The vendor's example of one full profile stands in a list.
+        Err(_) => match <[Raw; 1]>::try_from(objects(reply)?) {
+            Ok([raw]) => raw,
+            Err(_) => return Err(Unread::NotTheDialect),
+        },
+    };
+    let members = parsed(&raw);
+    if members.get("id").and_then(wire::id).as_deref() != Some(id) {
+        return Err(Unread::NotTheDialect);
+    }
+    Ok(Item { id: id.to_owned(), profile: profile(&raw, &members) })
+}
+
+/// The services of the catalogue.
+pub(super) fn services(reply: &Reply) -> Result<Vec<Service>, Unread> {
+    let objects = objects(reply)?;
+    Ok(objects.iter().filter_map(|raw| service(&parsed(raw))).map(|(service, _)| service).collect())
+}
+
+/// The limits that a service of the catalogue can have.
+pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
+    let objects = objects(reply)?;
+    Ok(objects.iter().filter_map(|raw| limit(&parsed(raw))).map(|(limit, _)| limit).collect())
+}
+
+/// The id in the answer to a create: the last segment of `Location`. The recorded ones of this platform
+/// name another host than the white label's, so nothing follows them.
+pub(super) fn created_id(reply: &Reply) -> Option<String> {
+    let location = reply.headers.get(LOCATION)?.to_str().ok()?;
+    let path = location.split(['?', '#']).next()?.trim_end_matches('/');
+    let id = path.rsplit('/').next()?;
+    wire::is_id(id).then(|| id.to_owned())
+}
+
+/// An object's members as their texts: what the parser would refuse or round (`1e999`, a number beyond
+/// 64 bits) must not fail a read, and is kept as it stands.
+type Raw = BTreeMap<String, Box<RawValue>>;
+
+/// The members that can be parsed.
+fn parsed(raw: &Raw) -> Map<String, Value> {
+    let parse = |text: &RawValue| serde_json::from_str(text.get()).ok();
+    raw.iter().filter_map(|(key, text)| Some((key.clone(), parse(text)?))).collect()
+}
+
+fn objects(reply: &Reply) -> Result<Vec<Raw>, Unread> {
+    serde_json::from_slice(&reply.body).map_err(|_| {
+        match serde_json::from_slice::<IgnoredAny>(&reply.body) {
+            Ok(_) => Unread::NotTheDialect,
+            Err(_) => Unread::of(&reply.body),
+        }
+    })
+}
+
+/// One profile. A member that the model cannot say, or cannot say in full, is also kept whole and
+/// verbatim in `unmapped`.
+fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
+    let mut reader = Reader::new(members);
+    let r = &mut reader;
+    // It is the profile's name in the model.
+    let _ = r.id("id");
+    let mut profile = Profile {
+        display_name: r.text("name").unwrap_or_default(),
+        description: r.text("description"),
+        radio_access: radio_access(r),
+        services: r.part("service", nested(service)).unwrap_or_default(),
+        payment_type: match r.flag("prepaid") {
+            Some(true) => PaymentType::Prepaid,
+            Some(false) => PaymentType::Postpaid,
+            None => PaymentType::Unspecified,
+        }
+        .into(),
+        quotas: said(Quotas { data: data_quota(r), sms: r.flag("apply_sms_quota") }),
+        retail: r.flag("retail"),
+        sms: said(SmsSettings {
+            p2p_internal: r.flag("sms_p2p_int"),
+            p2p_external: r.flag("sms_p2p_ext"),
+            esme_interface: r.part("esme_interface_type", esme_interface),
+        }),
+        network: said(NetworkSettings {
+            network_initiated_pdp: r.flag("nipdp"),
+            breakout_region: r.part("breakout_region", breakout_region),
+            dns: r.part("dns", dns),
+        }),
+        callbacks: said(Callbacks {
+            api: r.part("api_callback", callback),
+            api_secret: r.part("api_secret", api_secret),
+            moc: r.part("moc_callback", callback),
+        }),
+        endpoint_count: r.int("used_count"),
+        ..Profile::default()
+    };
+    let cleared = |key: &str| members.get(key).is_some_and(|value| is_cleared(key, value));
+    let unmapped = Struct {
+        fields: raw
+            .iter()
+            .filter(|(key, _)| !reader.says(key) && !cleared(key))
+            .map(|(key, text)| (key.clone(), json::of_text(text.get())))
+            .collect(),
+    };
+    profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);
+    profile
+}
+
+/// A group of settings, unless it says nothing.
+fn said<T: Default + PartialEq>(group: T) -> Option<T> {
+    (group != T::default()).then_some(group)
+}
+
+fn radio_access(r: &mut Reader<'_>) -> Vec<i32> {
+    let mut set = vec![i32::from(RadioAccess::RadioAccess2g)];
+    for (key, kind) in radio::SWITCHES {
+        if r.flag(key) == Some(true) {
+            set.push(kind.into());
+        }
+    }
+    set
+}
+
+/// `apply_quota` is the deprecated name of `apply_data_quota` and counts only without it. Where the two
+/// disagree it is no more than a member without a field.
+fn data_quota(r: &mut Reader<'_>) -> Option<bool> {
+    let data = r.flag("apply_data_quota");
+    let old = r.part("apply_quota", |value| {
+        let old = value.as_bool()?;
+        Some((old, data.is_none_or(|data| data == old)))
+    });
+    data.or(old)
+}
+
+/// `{"id": null}` is how a reference is cleared, and says nothing when it is read.
+fn is_cleared(key: &str, value: &Value) -> bool {
+    const REFERENCES: [&str; 6] = [
+        "api_callback",
+        "api_secret",
+        "moc_callback",
+        "esme_interface_type",
+        "breakout_region",
+        "dns",
+    ];
+    REFERENCES.contains(&key)
+        && value.as_object().is_some_and(|members| {
+            members.contains_key("id") && members.values().all(Value::is_null)
+        })
+}
+
+fn callback(value: &Value) -> Option<(Callback, bool)> {
+    let mut r = Reader::new(value.as_object()?);
+    let callback = Callback {
+        id: r.id("id")?,
+        url: r.text("url"),
+        purpose: r.text("purpose"),
+        create_time_text: r.text("created"),
+    };
+    Some((callback, r.is_whole()))
+}
+
+fn api_secret(value: &Value) -> Option<(ApiSecret, bool)> {
+    let mut r = Reader::new(value.as_object()?);
+    let secret = ApiSecret { id: r.id("id")?, purpose: r.text("purpose") };
+    Some((secret, r.is_whole()))
+}
+
+fn esme_interface(value: &Value) -> Option<(EsmeInterface, bool)> {
+    let mut r = Reader::new(value.as_object()?);
+    let interface = EsmeInterface { id: r.id("id")?, description: r.text("description") };
+    Some((interface, r.is_whole()))
+}
+
+fn breakout_region(value: &Value) -> Option<(BreakoutRegion, bool)> {
+    let mut r = Reader::new(value.as_object()?);
+    let region = BreakoutRegion {
+        id: r.id("id")?,
+        display_name: r.text("name"),
+        ip_address: r.text("ip_address"),
+    };
+    Some((region, r.is_whole()))
+}
+
+fn dns(value: &Value) -> Option<(Dns, bool)> {
+    let mut r = Reader::new(value.as_object()?);
+    let dns = Dns {
+        id: r.id("id")?,
+        primary: r.text("primary"),
+        secondary: r.text("secondary"),
+        ip_version: r.small_int("ip_address_version"),
+    };
+    Some((dns, r.is_whole()))
+}
+
+/// Reads a nested collection. What has no id, or the id of another, cannot be addressed and is left to
+/// `unmapped`.
+fn nested<T: Identified>(
+    item: impl Fn(&Map<String, Value>) -> Option<(T, bool)>,
+) -> impl FnOnce(&Value) -> Option<(Vec<T>, bool)> {
+    move |value| {
+        let (mut found, mut whole) = (Vec::<T>::new(), true);
+        for value in value.as_array()? {
+            match value.as_object().and_then(&item) {
+                Some((item, part)) if !found.iter().any(|other| other.id() == item.id()) => {
+                    whole &= part;
+                    found.push(item);
+                }
+                _ => whole = false,
+            }
+        }
+        Some((found, whole))
+    }
+}
+
+trait Identified {
+    fn id(&self) -> &str;
+}
+
+impl Identified for Service {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Identified for TrafficLimit {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn service(members: &Map<String, Value>) -> Option<(Service, bool)> {
+    let mut r = Reader::new(members);
+    let (id, description) = (r.id("id")?, r.text("description"));
+    let service = Service {
+        r#type: service::kind(&id, description.as_deref()).into(),
+        id,
+        description,
+        teleservice_code: r.int("teleservice_code"),
+        used_with_vlr: r.flag("used_with_vlr"),
+        used_with_sgsn: r.flag("used_with_sgsn"),
+        traffic_type: r.part("traffic_type", traffic_type),
+        traffic_limits: r.part("traffic_limit", nested(limit)).unwrap_or_default(),
+        name: String::new(),
+    };
+    Some((service, r.is_whole()))
+}
+
+fn traffic_type(value: &Value) -> Option<(TrafficType, bool)> {
+    let mut r = Reader::new(value.as_object()?);
+    let traffic_type = TrafficType {
+        id: r.id("id").unwrap_or_default(),
+        description: r.text("description"),
+        unit: r.text("unit"),
+    };
+    Some((traffic_type, r.is_whole()))
+}
+
+fn limit(members: &Map<String, Value>) -> Option<(TrafficLimit, bool)> {
+    let mut r = Reader::new(members);
+    let limit = TrafficLimit {
+        id: r.id("id")?,
+        volume: r.int("volume"),
+        period: r.part("period", period),
+        name: String::new(),
+    };
+    Some((limit, r.is_whole()))
+}
+
+fn period(value: &Value) -> Option<(Period, bool)> {
+    let mut r = Reader::new(value.as_object()?);
+    let period = Period {
+        id: r.id("id").unwrap_or_default(),
+        time_units: r.small_int("time_units"),
+        unit: r.text("unit"),
+    };
+    Some((period, r.is_whole()))
+}

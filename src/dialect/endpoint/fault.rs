@@ -1,0 +1,243 @@
+//! Answer → success or error (page "Errors").
+//!
+//! The HTTP status decides first, then the vendor's code; the body may be missing. What a conflict or a
+//! missing object means depends on the operation.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{place, wire::Fault};
+use crate::{
+    error::{Effect, Error, Reason, Result, Retry, UpstreamFacts},
+    model::text,
+    upstream::{Intent, Reply, Unread, failed_status, unreadable},
+};
+
+/// How long a login is locked after three failures (page "Authentication").
+const LOCK: Duration = Duration::from_secs(300);
+
+/// The operations whose failures differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    List,
+    Get,
+    Create,
+    Patch,
+    Delete,
+    AddService,
+    RemoveService,
+    AddLimit,
+    RemoveLimit,
+    Catalogue,
+    CatalogueLimits,
+}
+
+impl Operation {
+    const fn intent(self) -> Intent {
+        match self {
+            Self::List | Self::Get | Self::Catalogue | Self::CatalogueLimits => Intent::Read,
+            Self::Create
+            | Self::Patch
+            | Self::Delete
+            | Self::AddService
+            | Self::RemoveService
+            | Self::AddLimit
+            | Self::RemoveLimit => Intent::Write,
+        }
+    }
+
+    /// Where a violation belongs that names no field.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::AddService
+            | Self::RemoveService
+            | Self::AddLimit
+            | Self::RemoveLimit
+            | Self::Catalogue
+            | Self::CatalogueLimits => "profile.services",
+            Self::List | Self::Get | Self::Create | Self::Patch | Self::Delete => "profile",
+        }
+    }
+}
+
+/// What the answer to a read holds.
+pub(super) fn read<T>(
+    operation: Operation,
+    reply: &Reply,
+    decode: impl FnOnce(&Reply) -> Result<T, Unread>,
+) -> Result<T> {
+    if !reply.status.is_success() {
+        return Err(failure(operation, reply));
+    }
+    decode(reply).map_err(|why| unreadable(operation.intent(), reply, why))
+}
+
+/// Whether a write succeeded. The documented statuses of writes and the recorded ones differ (201 or 204
+/// for a PATCH, 200 or 204 for a PUT), so any 2xx is good; the body is documented to be empty, and what
+/// is no JSON (the page of a proxy) is not the upstream's word.
+pub(super) fn written(operation: Operation, reply: &Reply) -> Result<()> {
+    if !reply.status.is_success() {
+        return Err(failure(operation, reply));
+    }
+    let body = reply.body.trim_ascii();
+    let why = if body.is_empty() {
+        return Ok(());
+    } else if serde_json::from_slice::<serde_json::Value>(body).is_err() {
+        Unread::of(body)
+    } else if Fault::read(body).code.is_some() {
+        Unread::NotTheDialect
+    } else {
+        return Ok(());
+    };
+    Err(unreadable(operation.intent(), reply, why))
+}
+
+fn failure(operation: Operation, reply: &Reply) -> Error {
+    let body = Fault::read(&reply.body);
+    let status = reply.status;
+    if status == StatusCode::UNAUTHORIZED && is_locked(&body) {
+        return locked(reply, &body);
+    }
+    let known = match (status, body.code) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS, _) => {
+            None
+        }
+        (status, _) if !status.is_client_error() => None,
+        (StatusCode::CONFLICT, code) => conflict(operation, code),
+        (_, Some(1405)) => conflict(operation, Some(1405)),
+        (StatusCode::NOT_FOUND, Some(1201 | 1401)) => Some(missing(operation, &body)),
+        (_, Some(1406 | 1601)) => Some(REFUSED),
+        (
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY,
+            Some(1000 | 1301 | 1302 | 1400..=1403),
+        ) => Some(INVALID),
+        // Bodies without a code are recorded for both, also empty ones that claim to be text/html.
+        (StatusCode::UNPROCESSABLE_ENTITY, None) => Some(REFUSED),
+        (StatusCode::BAD_REQUEST, None) if Unread::of(&reply.body) != Unread::Html => Some(INVALID),
+        (_, Some(_)) => Some(UNKNOWN),
+        (_, None) => None,
+    };
+    let Some((reason, message)) = known else {
+        return by_status(operation.intent(), reply, &body);
+    };
+    let mut error = error(reason, message, (reply, &body));
+    if reason == Reason::ValidationFailed && operation.intent() == Intent::Write {
+        for violation in place::violations(&body, operation.field()) {
+            error = error.with_violation(violation);
+        }
+    }
+    match (reason, operation.intent()) {
+        // A code that nobody knows promises nothing.
+        (Reason::UpstreamFailure, Intent::Write) => error.with_effect(Effect::Unconfirmed),
+        _ => error,
+    }
+}
+
+type Meaning = (Reason, &'static str);
+
+const INVALID: Meaning =
+    (Reason::ValidationFailed, "the upstream does not accept a value of the request");
+const REFUSED: Meaning =
+    (Reason::ProcessingFailed, "the upstream understood the request and refused to carry it out");
+const UNKNOWN: Meaning =
+    (Reason::UpstreamFailure, "the upstream failed with a code that the gateway does not know");
+
+/// What 409 means; its codes are not documented, its cases are.
+fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
+    Some(match operation {
+        Operation::Delete => (
+            Reason::ProfileInUse,
+            "endpoints use the profile; give them another one first, then delete the profile",
+        ),
+        Operation::AddService => ALREADY_ATTACHED,
+        Operation::RemoveService => (
+            Reason::ServiceHasTrafficLimits,
+            "the service still has traffic limits in the profile; detach them first",
+        ),
+        _ if code == Some(1406) => REFUSED,
+        Operation::Create | Operation::Patch => {
+            (Reason::ProfileAlreadyExists, "another profile of the account has this display name")
+        }
+        Operation::AddLimit if code.is_none() || code == Some(1405) => (
+            Reason::TrafficLimitAlreadyAttached,
+            "the service has this traffic limit in the profile already",
+        ),
+        _ => match code {
+            Some(_) => UNKNOWN,
+            None => return None,
+        },
+    })
+}
+
+const ALREADY_ATTACHED: Meaning =
+    (Reason::ServiceAlreadyAttached, "the profile has the service already");
+
+/// What a 404 in the vendor's own words means; a path may name a profile, a service and a limit.
+fn missing(operation: Operation, body: &Fault) -> Meaning {
+    const PROFILE: Meaning = (Reason::ProfileNotFound, "the upstream has no profile with this id");
+    const SERVICE: Meaning = (Reason::ServiceNotAttached, "the upstream does not find the service");
+    const LIMIT: Meaning =
+        (Reason::TrafficLimitNotFound, "the upstream does not find the traffic limit");
+    let words = body.message.as_deref().unwrap_or_default();
+    match (operation, place::subject(words).as_str()) {
+        (Operation::Get | Operation::Delete, _) => PROFILE,
+        (Operation::List | Operation::Catalogue, _) => UNKNOWN,
+        (Operation::CatalogueLimits, _) => SERVICE,
+        (_, "serviceprofile" | "profile") => PROFILE,
+        (_, "service") if operation == Operation::AddService => INVALID,
+        (_, "service") => SERVICE,
+        (_, subject) if subject.ends_with("limit") => LIMIT,
+        (Operation::RemoveService, _) => SERVICE,
+        (Operation::AddLimit | Operation::RemoveLimit, _) => LIMIT,
+        (Operation::Create, _) => INVALID,
+        (Operation::Patch, "") | (Operation::AddService, _) => PROFILE,
+        // The object that a member of the body names.
+        (Operation::Patch, subject) if place::is_member(subject) => INVALID,
+        (Operation::Patch, _) => PROFILE,
+    }
+}
+
+/// Whether a 401 is the lock-out after failed logins.
+pub(super) fn is_locked(body: &Fault) -> bool {
+    body.code == Some(1105) || body.errors.iter().any(|error| error.code == Some(1105))
+}
+
+/// The error for that.
+pub(super) fn locked(reply: &Reply, body: &Fault) -> Error {
+    let message = "the upstream has locked the gateway's account for 5 minutes after failed logins; \
+                   check this backend's application token";
+    error(Reason::UpstreamAccountLocked, message, (reply, body))
+        .with_retry(Retry::After(Some(LOCK)))
+}
+
+/// The error for an answer of which the HTTP status says all, with what its body adds.
+pub(super) fn by_status(intent: Intent, reply: &Reply, body: &Fault) -> Error {
+    let error = failed_status(intent, reply);
+    if *body == Fault::default() { error } else { error.with_upstream(facts(reply, body)) }
+}
+
+pub(super) fn error(reason: Reason, message: &str, (reply, body): (&Reply, &Fault)) -> Error {
+    let facts = facts(reply, body);
+    let said = match (&facts.code, &facts.message) {
+        (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
+        (Some(code), None) => format!("{message} ({code})"),
+        (None, Some(words)) => format!("{message} ({words})"),
+        (None, None) => format!("{message} (HTTP {})", reply.status.as_u16()),
+    };
+    Error::new(reason, said).with_upstream(facts)
+}
+
+fn facts(reply: &Reply, body: &Fault) -> UpstreamFacts {
+    // Set by the gateway that the platform stands behind.
+    let request_id = reply.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok());
+    // The container of a validation says less than what it contains.
+    let words = body.errors.iter().find_map(|error| error.message.as_deref());
+    let words = words.filter(|_| body.code == Some(1400)).or(body.message.as_deref());
+    UpstreamFacts {
+        status: Some(reply.status.as_u16()),
+        code: body.code.map(|code| code.to_string()),
+        message: words.and_then(text::presentable),
+        request_id: request_id.and_then(|id| text::presentable(&text::cut(id, 64))),
+    }
+}

@@ -1,0 +1,320 @@
+//! Service profiles of the "endpoint" API, which BICS runs as a white label of emnify's platform.
+//!
+//! JSON over HTTP with a bearer token, documented at simforthings.bics.com (`/api/doc/…`, among them
+//! `service-profile.html`) and docs.emnify.com. A profile's services and limits are collections of their
+//! own, so that a write may take several requests, see `steps`. This file ties the parts together.
+
+mod auth;
+mod catalogue;
+mod check;
+mod decode;
+mod encode;
+mod fault;
+mod place;
+mod radio;
+mod service;
+mod steps;
+mod wire;
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use self::{catalogue::Catalogue, fault::Operation, steps::Halted};
+use super::{Built, Change, Dialect, Edit, Item, Registration, Setting};
+use crate::{
+    error::{Effect, Error, Reason, Result},
+    model::{
+        capability::{Capabilities, Field, Method},
+        violation::Violations,
+    },
+    pb::{self, Profile, Service},
+    upstream::{Port, RateLimit},
+};
+
+/// The registry's line for this dialect.
+pub(super) const REGISTRATION: Registration = Registration {
+    name: NAME,
+    // Page "Rate limits". It is stated for reads of profiles, per organisation; nothing allows more.
+    rate_limit: match (NonZeroU32::new(100), NonZeroU32::new(50)) {
+        (Some(per_second), Some(burst)) => Some(RateLimit { per_second, burst }),
+        _ => None,
+    },
+    settings: &[
+        Setting { key: "application_token", secret: true, help: "token to log in with" },
+        Setting { key: "auth_token", secret: true, help: "fixed token instead of a login" },
+    ],
+    build: |settings| {
+        let auth = auth::EndpointAuth::from_settings(settings)?;
+        Ok(Built { dialect: Arc::new(Endpoint), auth: Arc::new(auth) })
+    },
+};
+
+const NAME: &str = "endpoint";
+
+const CAPABILITIES: Capabilities = Capabilities {
+    methods: &Method::ALL,
+    fields: &[
+        Field::read_only("name"),
+        Field::read_only("dialect"),
+        Field::read_only("etag"),
+        Field::read_only("unmapped"),
+        Field::read_only("endpoint_count"),
+        Field::read_write("display_name").required(),
+        Field::read_write("description"),
+        Field::read_write("radio_access").allowing(radio::ALLOWED),
+        Field::read_write("services"),
+        Field::read_write("payment_type")
+            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"]),
+        Field::read_write("quotas.data"),
+        Field::read_write("quotas.sms"),
+        Field::read_write("retail"),
+        Field::read_write("sms.p2p_internal"),
+        Field::read_write("sms.p2p_external"),
+        Field::read_write("sms.esme_interface"),
+        Field::read_write("network.network_initiated_pdp"),
+        Field::read_write("network.breakout_region"),
+        Field::read_write("network.dns"),
+        Field::read_write("callbacks.api"),
+        Field::read_write("callbacks.api_secret"),
+        Field::read_write("callbacks.moc"),
+    ],
+};
+
+struct Endpoint;
+
+impl Endpoint {
+    /// The full profiles behind a list's short views; one that is gone by then is left out.
+    async fn full(&self, port: &dyn Port, short: Vec<decode::Short>) -> Result<Vec<Item>> {
+        let read = |short: decode::Short| async move {
+            match self.get(port, &short.id).await {
+                Ok(item) => Ok(Some(item)),
+                Err(error) if error.reason() == Reason::ProfileNotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        stream::iter(short.into_iter().map(read))
+            .buffered(catalogue::PARALLEL)
+            .try_filter_map(|item| async move { Ok(item) })
+            .try_collect()
+            .await
+    }
+
+    async fn short(&self, port: &dyn Port) -> Result<Vec<decode::Short>> {
+        let reply = port.send(encode::list()).await?;
+        fault::read(Operation::List, &reply, decode::list)
+    }
+
+    /// Removes a profile whose creation stopped half way. Its services and limits go with it.
+    async fn remove_again(&self, cleanup: &dyn Port, id: &str, halted: Halted) -> Error {
+        let Err(failure) = self.delete(cleanup, id).await else {
+            return halted.undone();
+        };
+        // Whether a removal that failed has happened is for a read to say.
+        let gone = match self.get(cleanup, id).await {
+            Err(error) => error.reason() == Reason::ProfileNotFound,
+            Ok(_) => false,
+        };
+        match gone {
+            true => halted.undone(),
+            false => halted.left(id, &[], "incomplete after its creation", Some(&failure)),
+        }
+    }
+
+    /// Takes back what an update did before it stopped: the way from what is there to what was there.
+    async fn take_back(&self, port: &dyn Port, change: Change<'_>, halted: Halted) -> Result<()> {
+        if halted.applied.is_empty() || halted.failure.effect() == Effect::Unknown {
+            // Nothing to take back, or nothing certain yet: reading back later tells.
+            return Err(halted.unsettled());
+        }
+        let found = match self.get(port, change.id).await {
+            Ok(item) => item.profile,
+            Err(error) if error.reason() == Reason::ProfileNotFound => return Err(error),
+            Err(error) => return Err(halted.left(change.id, &[], "half changed", Some(&error))),
+        };
+        if self.is_applied(change, &found) {
+            return Ok(());
+        }
+        let back = steps::between(&found, change.current)?;
+        if let Err(stuck) = steps::run(port, change.id, &back).await {
+            let left = "half changed";
+            return Err(halted.left(change.id, &stuck.applied, left, Some(&stuck.failure)));
+        }
+        let stays = check::unclearable(&found, change.current);
+        let stays: Vec<&str> = stays.iter().map(|(path, _)| *path).collect();
+        if stays.is_empty() {
+            return Err(halted.undone());
+        }
+        let undone: Vec<String> = back.iter().map(ToString::to_string).collect();
+        let left = format!("with {} changed, which cannot be cleared", stays.join(", "));
+        Err(halted.left(change.id, &undone, &left, None))
+    }
+}
+
+#[async_trait]
+impl Dialect for Endpoint {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn kind(&self) -> pb::Dialect {
+        pb::Dialect::Endpoint
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn has_unique_names(&self) -> bool {
+        // Not documented; should an account have the rule after all, its 409 says so.
+        false
+    }
+
+    fn accepts_id(&self, id: &str) -> bool {
+        wire::is_id(id)
+    }
+
+    fn check_fields(
+        &self,
+        request: &Profile,
+        touched: &(dyn Fn(&str) -> bool + Sync),
+        violations: &mut Violations,
+    ) {
+        check::request(request, touched, violations);
+    }
+
+    fn check_whole(
+        &self,
+        desired: &Profile,
+        current: Option<&Profile>,
+        violations: &mut Violations,
+    ) -> Result<()> {
+        let unclearable = current.map(|current| check::unclearable(current, desired));
+        for (path, why) in unclearable.into_iter().flatten() {
+            violations.add(format!("profile.{path}"), why);
+        }
+        Ok(())
+    }
+
+    async fn resolve(
+        &self,
+        port: &dyn Port,
+        desired: Profile,
+        current: Option<&Profile>,
+    ) -> Result<Profile> {
+        Catalogue::new(port).resolve(desired, current).await
+    }
+
+    async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
+        let reply = port.send(encode::get(id)).await?;
+        fault::read(Operation::Get, &reply, |reply| decode::one(reply, id))
+    }
+
+    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
+        let short = self.short(port).await?;
+        self.full(port, short).await
+    }
+
+    async fn named(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
+        let mut short = self.short(port).await?;
+        short.retain(|short| short.name.as_deref().is_none_or(|name| name == display_name));
+        let mut items = self.full(port, short).await?;
+        items.retain(|item| item.profile.display_name == display_name);
+        Ok(items)
+    }
+
+    async fn create(
+        &self,
+        port: &dyn Port,
+        cleanup: &dyn Port,
+        profile: &Profile,
+    ) -> Result<String> {
+        let services = steps::between_services(&[], &profile.services)?;
+        let reply = port.send(encode::create(profile)).await?;
+        fault::written(Operation::Create, &reply)?;
+        let id = decode::created_id(&reply).ok_or_else(created_without_id)?;
+        match steps::run(port, &id, &services).await {
+            Ok(()) => Ok(id),
+            Err(mut halted) => {
+                halted.applied.insert(0, format!("create profile {id}"));
+                Err(self.remove_again(cleanup, &id, halted).await)
+            }
+        }
+    }
+
+    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()> {
+        let steps = steps::between(change.current, change.desired)?;
+        match steps::run(port, change.id, &steps).await {
+            Ok(()) => Ok(()),
+            Err(halted) => self.take_back(port, change, halted).await,
+        }
+    }
+
+    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+        let asked = encode::differences(change.current, change.desired);
+        let missing = encode::differences(found, change.desired);
+        let left = |current: &Profile| {
+            steps::between_services(&current.services, &change.desired.services)
+                .is_ok_and(|steps| steps.is_empty())
+        };
+        !asked.keys().any(|key| missing.contains_key(key)) && (left(change.current) || left(found))
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        let missing = encode::differences(found, desired);
+        // The newer of the vendor's descriptions does not have `dns` in what it reads.
+        let untold =
+            |key: &str| key == "dns" && found.network.as_ref().is_none_or(|n| n.dns.is_none());
+        let asked = encode::creation(desired);
+        !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
+    }
+
+    async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {
+        let reply = port.send(encode::delete(id)).await?;
+        fault::written(Operation::Delete, &reply)
+    }
+
+    async fn services(&self, port: &dyn Port) -> Result<Vec<Service>> {
+        catalogue::whole(port).await
+    }
+
+    async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
+        check_edit(edit)?;
+        Catalogue::new(port).edit(current, edit).await
+    }
+}
+
+/// The upstream created a profile and did not say where. `Location` is not documented, only recorded
+/// without exception; the caller then looks for a new profile with that name.
+fn created_without_id() -> Error {
+    Error::new(
+        Reason::UpstreamContractViolation,
+        "the upstream said that it created the profile, but not under which id",
+    )
+    .with_effect(Effect::Unknown)
+}
+
+fn check_edit(edit: &Edit) -> Result<()> {
+    let mut violations = Violations::default();
+    let (Edit::AttachService(service)
+    | Edit::DetachService(service)
+    | Edit::AttachTrafficLimit(service, _)
+    | Edit::DetachTrafficLimit(service, _)) = edit;
+    // It only names the service; an entry of the catalogue has all limits that there are.
+    let named = Service { traffic_limits: Vec::new(), ..service.clone() };
+    check::services("service", &[named], &mut violations);
+    match edit {
+        Edit::AttachService(service) if !service.traffic_limits.is_empty() => {
+            violations.add("service.traffic_limits", "are attached with AttachTrafficLimit");
+        }
+        Edit::AttachTrafficLimit(_, limit) | Edit::DetachTrafficLimit(_, limit) => {
+            check::limit("traffic_limit", limit, &mut violations);
+        }
+        Edit::AttachService(_) | Edit::DetachService(_) => {}
+    }
+    violations.into_result()
+}
+
+#[cfg(test)]
+mod tests;

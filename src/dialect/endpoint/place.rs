@@ -1,0 +1,90 @@
+//! The vendor's complaints about fields, as violations of our own paths.
+//!
+//! There is no structured field: texts are `"{Object} - {field} is required"` and the like, with ids in
+//! apostrophes (page "Errors").
+
+use super::wire::Fault;
+use crate::model::{
+    text,
+    violation::{Violation, Violations},
+};
+
+/// More than the model has fields.
+const MAX: usize = 32;
+
+/// Upstream members and the objects that they refer to, spelled without case and punctuation.
+const PLACES: [(&str, &str); 24] = [
+    ("name", "profile.display_name"),
+    ("description", "profile.description"),
+    ("allowed3g", "profile.radio_access"),
+    ("allowed4g", "profile.radio_access"),
+    ("allowednbiot", "profile.radio_access"),
+    ("allowednbiotgeo", "profile.radio_access"),
+    ("applyquota", "profile.quotas.data"),
+    ("applydataquota", "profile.quotas.data"),
+    ("applysmsquota", "profile.quotas.sms"),
+    ("retail", "profile.retail"),
+    ("smsp2pint", "profile.sms.p2p_internal"),
+    ("smsp2pext", "profile.sms.p2p_external"),
+    ("esmeinterfacetype", "profile.sms.esme_interface"),
+    ("esmeinterface", "profile.sms.esme_interface"),
+    ("prepaid", "profile.payment_type"),
+    ("nipdp", "profile.network.network_initiated_pdp"),
+    ("breakoutregion", "profile.network.breakout_region"),
+    ("dns", "profile.network.dns"),
+    ("apicallback", "profile.callbacks.api"),
+    ("apisecret", "profile.callbacks.api_secret"),
+    ("moccallback", "profile.callbacks.moc"),
+    ("service", "profile.services"),
+    ("trafficlimit", "profile.services"),
+    ("usedcount", "profile.endpoint_count"),
+];
+
+/// Whether a member of a profile goes by this name, in [`subject`]'s spelling.
+pub(super) fn is_member(name: &str) -> bool {
+    PLACES.iter().any(|(known, _)| *known == name)
+}
+
+/// The violations that an error names; at least one, at `fallback` when nothing better is known.
+pub(super) fn violations(fault: &Fault, fallback: &str) -> Vec<Violation> {
+    let each = if fault.errors.is_empty() { std::slice::from_ref(fault) } else { &fault.errors };
+    let mut found = Violations::default();
+    for error in each.iter().take(MAX) {
+        let words = error.message.as_deref().unwrap_or_default();
+        let field = place(words).unwrap_or(fallback);
+        let description = text::presentable(words);
+        found.add(field, description.unwrap_or_else(|| "is not accepted upstream".to_owned()));
+    }
+    match found.into_result() {
+        Ok(()) => Vec::new(),
+        Err(error) => error.violations().to_vec(),
+    }
+}
+
+/// Our path for what a text complains about.
+fn place(words: &str) -> Option<&'static str> {
+    let by_name = |name: &str| {
+        let name = spell(name);
+        PLACES.iter().find(|(known, _)| *known == name).map(|(_, path)| *path)
+    };
+    // `{Object} - {field} is required`, `{Object} - {field} has invalid format: …`. The field may be
+    // a path of its own: `api_callback.id`.
+    let field = words.split_once(" - ").and_then(|(_, rest)| rest.split_whitespace().next());
+    let field = field.and_then(|field| field.split(['.', '[']).next());
+    if let Some(path) = field.and_then(by_name) {
+        return Some(path);
+    }
+    // `Invalid reference to {resource} with id {id}`, `{Resource} with Id '{id}' not found.`
+    by_name(&subject(words))
+}
+
+/// The object that a text is about, spelled without case and punctuation; empty when it names none.
+pub(super) fn subject(words: &str) -> String {
+    let lower = words.to_ascii_lowercase();
+    let lower = lower.trim_start_matches("invalid reference to ");
+    lower.split_once(" with id").map(|(subject, _)| spell(subject)).unwrap_or_default()
+}
+
+fn spell(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}

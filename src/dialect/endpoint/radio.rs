@@ -1,0 +1,48 @@
+//! Radio access: a switch for each technology but 2G, which has none and is always on.
+
+use crate::{
+    model::violation::Violations,
+    pb::RadioAccess::{
+        self, NbIot, NbIotNtn, RadioAccess2g as R2g, RadioAccess3g as R3g, RadioAccess4g as R4g,
+        RadioAccess5g as R5g,
+    },
+};
+
+/// NB-IoT over geostationary satellites; newer than the white label's own page.
+pub(super) const GEO: &str = "allowed_nb_iot_geo";
+
+/// The members, in the order of the vendor's object, with what they switch.
+pub(super) const SWITCHES: [(&str, RadioAccess); 4] =
+    [("allowed_3g", R3g), ("allowed_4g", R4g), ("allowed_nb_iot", NbIot), (GEO, NbIotNtn)];
+
+/// Every set that a profile can have, as capabilities show it.
+pub(super) const ALLOWED: &[&str] = &[
+    "RADIO_ACCESS_2G",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_4G",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_NB_IOT",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_NB_IOT",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_NB_IOT_NTN",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_NB_IOT_NTN",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT_NTN",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT_NTN",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
+    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
+];
+
+/// Checks a set that a request names; an empty one is checked with the whole profile.
+pub(super) fn check(radio_access: &[i32], violations: &mut Violations) {
+    const FIELD: &str = "profile.radio_access";
+    let has = |kind: RadioAccess| radio_access.contains(&kind.into());
+    if has(R5g) {
+        violations.add(FIELD, "must not hold RADIO_ACCESS_5G, which this upstream does not have");
+    }
+    if !radio_access.is_empty() && !has(R2g) {
+        violations.add(FIELD, "must hold RADIO_ACCESS_2G, which this upstream cannot switch off");
+    }
+}

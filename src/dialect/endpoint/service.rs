@@ -1,0 +1,114 @@
+//! Services and traffic limits: what they are, and which one a request means.
+//!
+//! The platform's services are read-only objects of a catalogue, and so are the limits of each.
+
+use crate::{
+    model::text,
+    pb::{Period, Service, ServiceType, TrafficLimit},
+};
+
+/// Ids of the platform's own catalogue, as its public clients list them. Help for a service without a
+/// description and no more: another installation may number differently.
+const KNOWN_IDS: [(&str, ServiceType); 5] = [
+    ("0", ServiceType::Ussd),
+    ("3", ServiceType::Voice),
+    ("6", ServiceType::SmsMt),
+    ("32", ServiceType::SmsMo),
+    ("38", ServiceType::Data),
+];
+
+/// What a service is by its description, whose words are compared without case, spaces, `-` and `_`.
+pub(super) fn kind(id: &str, description: Option<&str>) -> ServiceType {
+    let Some(description) = description else {
+        let known = KNOWN_IDS.iter().find(|(known, _)| *known == id);
+        return known.map_or(ServiceType::Unspecified, |(_, kind)| *kind);
+    };
+    let word: String = description
+        .chars()
+        .filter(|c| !matches!(c, '-' | '_') && !c.is_whitespace())
+        .map(|c| c.to_ascii_uppercase())
+        .collect();
+    match word.as_str() {
+        "DATA" => ServiceType::Data,
+        "SMS" => ServiceType::Sms,
+        "SMSMO" | "MOSMS" => ServiceType::SmsMo,
+        "SMSMT" | "MTSMS" => ServiceType::SmsMt,
+        "VOICE" => ServiceType::Voice,
+        "USSD" => ServiceType::Ussd,
+        _ => ServiceType::Unspecified,
+    }
+}
+
+/// Whether a service that exists is the one that a request names by id, by type or by both.
+fn is_meant(there: &Service, wanted: &Service) -> bool {
+    let by_id = wanted.id.is_empty() || wanted.id == there.id;
+    let by_kind = wanted.r#type == 0 || wanted.r#type == there.r#type;
+    by_id && by_kind && !(wanted.id.is_empty() && wanted.r#type == 0)
+}
+
+/// The one of these services that a request means; `None` when there is none, and an error when the
+/// request's id and type disagree or its type fits several.
+pub(super) fn find<'a>(
+    services: &'a [Service],
+    wanted: &Service,
+) -> Result<Option<&'a Service>, String> {
+    let mut fitting = services.iter().filter(|there| is_meant(there, wanted));
+    match (fitting.next(), fitting.next()) {
+        (None, _) => match services.iter().find(|there| there.id == wanted.id) {
+            Some(there) => Err(format!("{} is {}", describe(wanted), describe(there))),
+            None => Ok(None),
+        },
+        (Some(one), None) => Ok(Some(one)),
+        (Some(one), Some(other)) => Err(format!(
+            "{} may be id {} or id {}: name it by id",
+            describe(wanted),
+            one.id,
+            other.id
+        )),
+    }
+}
+
+/// Whether a limit that exists is the one that a request names by id, by volume and period or by all.
+pub(super) fn is_meant_limit(there: &TrafficLimit, wanted: &TrafficLimit) -> bool {
+    let by_id = wanted.id.is_empty() || wanted.id == there.id;
+    let by_volume = wanted.volume.is_none() || wanted.volume == there.volume;
+    let by_period = match (&wanted.period, &there.period) {
+        (None, _) => true,
+        (Some(wanted), Some(there)) => is_meant_period(there, wanted),
+        (Some(_), None) => false,
+    };
+    by_id && by_volume && by_period
+}
+
+fn is_meant_period(there: &Period, wanted: &Period) -> bool {
+    let same_unit = |wanted: &String| {
+        there.unit.as_ref().is_some_and(|there| there.eq_ignore_ascii_case(wanted))
+    };
+    (wanted.id.is_empty() || wanted.id == there.id)
+        && (wanted.time_units.is_none() || wanted.time_units == there.time_units)
+        && wanted.unit.as_ref().is_none_or(same_unit)
+}
+
+/// A service as messages name it.
+pub(super) fn describe(service: &Service) -> String {
+    let kind = ServiceType::try_from(service.r#type).unwrap_or(ServiceType::Unspecified);
+    let kind = kind.as_str_name().trim_start_matches("SERVICE_TYPE_");
+    match (service.id.is_empty(), service.r#type == 0) {
+        (true, _) => kind.to_owned(),
+        (false, true) => format!("id {}", text::cut(&service.id, 64)),
+        (false, false) => format!("id {} ({kind})", text::cut(&service.id, 64)),
+    }
+}
+
+/// A limit as messages name it.
+pub(super) fn describe_limit(limit: &TrafficLimit) -> String {
+    if !limit.id.is_empty() {
+        return format!("id {}", text::cut(&limit.id, 64));
+    }
+    let period = limit.period.clone().unwrap_or_default();
+    let volume = limit.volume.unwrap_or_default();
+    match (period.time_units, &period.unit) {
+        (Some(units), Some(unit)) => format!("{volume} per {units} {}", text::cut(unit, 32)),
+        _ => format!("{volume} per period {}", text::cut(&period.id, 64)),
+    }
+}

@@ -1,0 +1,149 @@
+//! JSON members read leniently, and the body of an error.
+//!
+//! Numbers may come as text of digits, nulls are never errors, and what the model cannot say is told
+//! apart from what it can, so that nothing is lost.
+
+use serde_json::{Map, Value};
+
+/// Reads the members of an object and remembers which of them the model says in full.
+pub(super) struct Reader<'a> {
+    members: &'a Map<String, Value>,
+    said: Vec<&'static str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(members: &'a Map<String, Value>) -> Self {
+        Self { members, said: Vec::new() }
+    }
+
+    /// A member, unless it is absent, null or not what `read` takes. `read` also says whether its
+    /// value holds all that the member does.
+    pub(super) fn part<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&'a Value) -> Option<(T, bool)>,
+    ) -> Option<T> {
+        let value = self.members.get(key)?;
+        if value.is_null() {
+            self.said.push(key);
+            return None;
+        }
+        let (read, whole) = read(value)?;
+        if whole {
+            self.said.push(key);
+        }
+        Some(read)
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.part(key, |value| Some((value.as_bool()?, true)))
+    }
+
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        self.part(key, |value| Some((value.as_str()?.to_owned(), true)))
+    }
+
+    pub(super) fn int(&mut self, key: &'static str) -> Option<i64> {
+        self.part(key, |value| Some((int(value)?, true)))
+    }
+
+    pub(super) fn small_int(&mut self, key: &'static str) -> Option<i32> {
+        self.part(key, |value| Some((int(value)?.try_into().ok()?, true)))
+    }
+
+    pub(super) fn id(&mut self, key: &'static str) -> Option<String> {
+        self.part(key, |value| Some((id(value)?, true)))
+    }
+
+    /// Whether the model says this member in full.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.said.contains(&key)
+    }
+
+    /// Whether the model says all of them; a null says nothing that could get lost.
+    pub(super) fn is_whole(&self) -> bool {
+        self.members.iter().all(|(key, value)| value.is_null() || self.says(key))
+    }
+}
+
+/// A whole number, or text of one.
+pub(super) fn int(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// An id as the model has it: the upstream's whole number, which is a Long by its own error texts.
+pub(super) fn id(value: &Value) -> Option<String> {
+    int(value).filter(|id| *id >= 0).map(|id| id.to_string())
+}
+
+/// Whether a text is an id as the model has it. One number has one spelling.
+pub(super) fn is_id(text: &str) -> bool {
+    number(text).is_some()
+}
+
+/// An id as the wire has it.
+pub(super) fn number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|id: &i64| *id >= 0 && id.to_string() == text)
+}
+
+/// The body of an error (page "Errors"). The platform's gateway sends bodies with `message` alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The vendor's code, also where only its token was sent.
+    pub(super) code: Option<i64>,
+    pub(super) message: Option<String>,
+    pub(super) errors: Vec<Self>,
+}
+
+/// The vendor's codes by their tokens.
+const TOKENS: [(&str, i64); 16] = [
+    ("BadRequest", 1000),
+    ("InvalidCredentials", 1101),
+    ("InvalidToken", 1102),
+    ("TokenExpired", 1103),
+    ("Forbidden", 1104),
+    ("TooManyRequests", 1105),
+    ("NotFound", 1201),
+    ("InvalidQueryCriteria", 1301),
+    ("InvalidSortCriteria", 1302),
+    ("InputValidationFailed", 1400),
+    ("InvalidReference", 1401),
+    ("Required", 1402),
+    ("InvalidFormat", 1403),
+    ("Duplicated", 1405),
+    ("NotAllowed", 1406),
+    ("Unavailable", 1601),
+];
+
+impl Fault {
+    /// Reads a body; what is not one gives an empty fault.
+    pub(super) fn read(body: &[u8]) -> Self {
+        let body: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
+        body.map_or_else(Self::default, |body| {
+            let nested = body.get("errors").and_then(Value::as_array);
+            Self {
+                errors: nested
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_object)
+                    .map(Self::flat)
+                    .collect(),
+                ..Self::flat(&body)
+            }
+        })
+    }
+
+    fn flat(body: &Map<String, Value>) -> Self {
+        let token = body.get("error_token").and_then(Value::as_str);
+        let by_token = TOKENS.iter().find(|(name, _)| Some(*name) == token).map(|(_, code)| *code);
+        Self {
+            code: body.get("error_code").and_then(int).or(by_token),
+            message: body.get("message").and_then(Value::as_str).map(ToOwned::to_owned),
+            errors: Vec::new(),
+        }
+    }
+}
