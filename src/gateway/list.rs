@@ -50,8 +50,11 @@ impl Gateway {
             .open(&query, request.page_size, &request.page_token)
             .map_err(explained)?;
 
-        let (profiles, unreachable) =
+        let (mut profiles, unreachable) =
             self.collect(call, &backends, request.return_partial_success).await?;
+        // As a whole and by the very key that a page is cut by: `sft-emea/` sorts before `sft/`, which
+        // is not the order of the backends' names.
+        profiles.sort_by_cached_key(|profile| position(&profile.name));
         let total_size = i32::try_from(profiles.len()).unwrap_or(i32::MAX);
         let page::Cut { items, last } = page.cut(profiles, |profile| position(&profile.name));
         let next_page_token = match last {
@@ -95,9 +98,7 @@ async fn list_one(call: &Call, backend: &Backend) -> Result<Vec<Profile>> {
         .list(&backend.session(call))
         .await
         .map_err(|error| backend.explain(OPERATION, error))?;
-    let mut profiles: Vec<Profile> = items.into_iter().map(|item| backend.present(item)).collect();
-    profiles.sort_by_cached_key(|profile| position(&profile.name));
-    Ok(profiles)
+    Ok(items.into_iter().map(|item| backend.present(item)).collect())
 }
 
 /// A key that orders profiles by backend and then by id, numbers by value.
