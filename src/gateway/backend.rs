@@ -106,6 +106,11 @@ impl Backend {
         profile
     }
 
+    /// The error as a log may see it.
+    pub(super) fn without_secrets(&self, error: Error) -> Error {
+        self.upstream.without_secrets(error)
+    }
+
     /// The error as callers see it: with the backend, without its secrets.
     pub(super) fn explain(&self, operation: &'static str, error: Error) -> Error {
         let error = self

@@ -37,6 +37,8 @@ where
                 return Ok(found);
             }
             Ok(Ok(None)) => absent += 1,
+            // There is nothing that the write could have changed, or could still change.
+            Ok(Err(error)) if error.reason() == Reason::ProfileNotFound => return Err(error),
             Ok(Err(error)) => {
                 tracing::debug!(target: "gateway", %error, "could not read back a write");
             }

@@ -7,7 +7,7 @@ use std::{collections::HashSet, future::Future, sync::Arc};
 
 use crate::{
     dialect::{Change, Dialect, Edit, Item},
-    error::{Error, Reason, Result},
+    error::{Effect, Error, Reason, Result},
     gateway::{Backend, Call, Gateway, settle::settle},
     model::{
         capability::Method,
@@ -120,8 +120,12 @@ impl Gateway {
         write: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.writes.spawn(write).await.unwrap_or_else(|error| {
-            Err(Error::new(Reason::GatewayInternal, "the write ended in a fault of the gateway")
-                .with_internal(error))
+            // Without the panic's text, which may quote a request or a secret; its place is logged.
+            let message = "the write ended in a fault of the gateway; it may or may not have taken \
+                           effect, read before writing again";
+            Err(Error::new(Reason::WriteOutcomeUnknown, message)
+                .with_effect(Effect::Unknown)
+                .with_internal(if error.is_panic() { "panicked" } else { "cancelled" }))
         })
     }
 }
@@ -170,19 +174,22 @@ async fn create(
     let item = match dialect.create(&port, &cleanup, &profile).await {
         Ok(id) => match dialect.get(&session, &id).await {
             Ok(item) => item,
-            Err(error) => return Ok(unread(backend.present(Item { id, profile }), &error)),
+            Err(error) => {
+                let error = backend.without_secrets(error);
+                return Ok(unread(backend.present(Item { id, profile }), &error));
+            }
         },
         Err(failure) => {
             let look = || async {
                 let before = before.as_ref().ok_or_else(|| {
                     Error::new(Reason::UpstreamUnavailable, "not known what was there before")
                 })?;
-                let found = named_alike().await?;
+                let found = named_alike().await.map_err(|e| backend.without_secrets(e))?;
                 Ok(found.into_iter().find(|item| {
                     !before.contains(&item.id) && dialect.is_created(&profile, &item.profile)
                 }))
             };
-            let found = settle(failure, call.deadline, look).await?;
+            let found = settle(backend.without_secrets(failure), call.deadline, look).await?;
             complete(backend, call, found, &profile).await?
         }
     };
@@ -263,8 +270,8 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     async fn read(&self) -> Result<Profile> {
         let session = self.backend.session(self.call);
-        let item = self.backend.dialect().get(&session, self.name.id()).await?;
-        Ok(self.backend.present(item))
+        let item = self.backend.dialect().get(&session, self.name.id()).await;
+        Ok(self.backend.present(item.map_err(|error| self.backend.without_secrets(error))?))
     }
 
     /// The profile, unless it is not the one that the caller has seen.
@@ -321,14 +328,17 @@ impl Work<'_> {
         match dialect.update(&self.backend.write_session(self.call), change).await {
             Ok(()) => match self.read().await {
                 Ok(profile) => Ok(profile),
-                Err(error) => Ok(unread(self.presented(desired.clone()), &error)),
+                Err(error) => {
+                    let error = self.backend.without_secrets(error);
+                    Ok(unread(self.presented(desired.clone()), &error))
+                }
             },
             Err(failure) => {
                 let look = || async {
                     let found = self.read().await?;
                     Ok(dialect.is_applied(change, &found).then_some(found))
                 };
-                settle(failure, self.call.deadline, look).await
+                settle(self.backend.without_secrets(failure), self.call.deadline, look).await
             }
         }
     }
@@ -351,7 +361,7 @@ impl Work<'_> {
                         Err(error) => Err(error),
                     }
                 };
-                settle(failure, self.call.deadline, look).await
+                settle(self.backend.without_secrets(failure), self.call.deadline, look).await
             }
         }
     }
