@@ -62,6 +62,12 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer> {
     if code == "1359" && operation == Operation::Get {
         return Ok(Answer::NoData);
     }
+    // Under a code that is in no table these statuses say more than the code: a refusal, throttling,
+    // overload. Around a code of the tables they say nothing.
+    let telling = matches!(reply.status.as_u16(), 401 | 403 | 429 | 500..);
+    if telling && !is_documented(&code) && !is_authorisation_failure(&envelope) {
+        return Err(failed_status(intent, reply).with_upstream(facts(&envelope, reply)));
+    }
     Err(failure(operation, &code, &envelope, reply))
 }
 
@@ -127,13 +133,18 @@ fn meaning(code: &str) -> (Reason, &'static str) {
     }
 }
 
+/// The codes of failures that say that nothing was written.
+const DEFINITE: [&str; 12] = [
+    "401", "1324", "1326", "1328", "1330", "1338", "6554", "6565", "8196", "10085", "10100", "10111",
+];
+
+fn is_documented(code: &str) -> bool {
+    DEFINITE.contains(&code) || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
+}
+
 /// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and after the
 /// latter goes on processing. A code that nobody knows promises nothing either.
 fn effect(operation: Operation, code: &str) -> Effect {
-    const DEFINITE: [&str; 12] = [
-        "401", "1324", "1326", "1328", "1330", "1338", "6554", "6565", "8196", "10085", "10100",
-        "10111",
-    ];
     match (operation.intent(), code) {
         (Intent::Read, _) => Effect::None,
         (Intent::Write, "10240") => Effect::Unknown,
