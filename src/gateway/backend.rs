@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use crate::{
     dialect::{Dialect, Item},
     error::{Error, Reason, Result, reason_name},
-    gateway::Call,
+    gateway::{Call, turns::Turns},
     model::{
         capability::Method,
         etag::{etag, normalize},
@@ -29,6 +29,7 @@ pub struct Backend {
     display_name: String,
     dialect: Arc<dyn Dialect>,
     upstream: Arc<Upstream>,
+    turns: Turns,
 }
 
 impl Backend {
@@ -45,6 +46,7 @@ impl Backend {
             display_name: display_name.unwrap_or_else(|| id.to_owned()),
             dialect,
             upstream,
+            turns: Turns::default(),
         }
     }
 
@@ -74,6 +76,11 @@ impl Backend {
     pub(super) fn cleanup_session(&self, call: &Call) -> Session {
         let deadline = call.deadline + CLEANUP;
         self.upstream.session(deadline, call.record.counter())
+    }
+
+    /// The turn to write a profile.
+    pub(super) async fn turn(&self, call: &Call, id: &str) -> Result<OwnedMutexGuard<()>> {
+        self.turns.take(id, call.deadline).await
     }
 
     /// Refuses a method that the dialect does not have.

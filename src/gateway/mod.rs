@@ -8,6 +8,7 @@ mod edit;
 mod list;
 mod read;
 mod settle;
+mod turns;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc};

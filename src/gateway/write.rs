@@ -293,6 +293,7 @@ impl Work<'_> {
         request: &Profile,
         validate_only: bool,
     ) -> Result<Profile> {
+        let _turn = self.backend.turn(self.call, self.name.id()).await?;
         let current = self.read_matching(&request.etag).await?;
         let dialect = self.backend.dialect();
         let mut violations = Violations::default();
@@ -312,6 +313,7 @@ impl Work<'_> {
     }
 
     pub(super) async fn edit(&self, edit: &Edit) -> Result<Profile> {
+        let _turn = self.backend.turn(self.call, self.name.id()).await?;
         let current = self.read().await?;
         let dialect = self.backend.dialect();
         let desired = dialect.edit(&self.backend.session(self.call), &current, edit).await?;
@@ -344,6 +346,7 @@ impl Work<'_> {
     }
 
     async fn delete(&self, etag: &str, validate_only: bool) -> Result<()> {
+        let _turn = self.backend.turn(self.call, self.name.id()).await?;
         if validate_only || !etag.is_empty() {
             self.read_matching(etag).await?;
         }
