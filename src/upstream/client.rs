@@ -176,9 +176,15 @@ impl Upstream {
             },
         };
         self.observer.request(&self.backend, request.operation, outcome, started.elapsed());
-        let reach =
-            if result.is_ok() || outcome == "unreadable" { Reach::Answers } else { Reach::Silent };
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).reach = reach;
+        let reach = match outcome {
+            // The caller had no more time; that says nothing of the upstream.
+            "deadline" => None,
+            "unreachable" => Some(Reach::Silent),
+            _ => Some(Reach::Answers),
+        };
+        if let Some(reach) = reach {
+            self.health.lock().unwrap_or_else(PoisonError::into_inner).reach = reach;
+        }
         result
     }
 
@@ -194,7 +200,9 @@ impl Upstream {
 
     /// Renews with the refresh token where there is one, then logs in, each at most once.
     async fn renew(&self, old: Option<Tokens>, counter: &AtomicU32) -> Result<Tokens> {
-        let deadline = Instant::now() + self.request_timeout;
+        // The transport's own limit bounds each exchange. The callers' deadlines do not: a renewal
+        // that takes too long is the upstream's doing.
+        let deadline = Instant::now() + 4 * self.request_timeout;
         let refresh = old.and_then(|tokens| tokens.refresh).and_then(|r| self.auth.refresh(&r));
         if let Some((request, headers)) = refresh {
             let reply = self.exchange(&request, &headers, deadline, counter).await;
@@ -259,7 +267,11 @@ impl Session {
             let headers = upstream.auth.headers(&held.tokens.access)?;
             let reply = upstream.exchange(request, &headers, self.deadline, &self.counter).await?;
             // A refused request was not carried out, so a write may go again too, once.
-            if refused.is_some() || !upstream.auth.is_refused(&reply) {
+            if !upstream.auth.is_refused(&reply) {
+                return Ok(reply);
+            }
+            if refused.is_some() {
+                upstream.credentials.forget(held.generation);
                 return Ok(reply);
             }
             refused = Some(held.generation);

@@ -143,6 +143,12 @@ impl Credentials {
         flight.await
     }
 
+    /// Forgets tokens that were refused although they were new: renewing them again from the same
+    /// refresh token would go on for ever, so the next caller logs in.
+    pub(super) fn forget(&self, generation: u64) {
+        self.lock().held.take_if(|held| held.generation == generation);
+    }
+
     fn settle(&self, result: Result<Tokens>) -> Result<Arc<Held>> {
         let mut state = self.lock();
         state.flight = None;
@@ -159,7 +165,9 @@ impl Credentials {
                 state.held = None;
                 if matches!(
                     error.reason(),
-                    Reason::UpstreamAuthFailed | Reason::UpstreamAccountLocked
+                    Reason::UpstreamAuthFailed
+                        | Reason::UpstreamAccountLocked
+                        | Reason::UpstreamPermissionDenied
                 ) {
                     let pause = state.refused.as_ref().map_or(FIRST_PAUSE, |r| r.pause * 2);
                     let pause = pause.min(MAX_PAUSE);

@@ -149,7 +149,15 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
         (None, None) => (None, None),
     };
     let Some(code) = code else {
-        return if reply.status.is_success() {
+        // How a refused login looks is not documented; these two are what others answer to it.
+        return if matches!(reply.status.as_u16(), 400 | 422) {
+            let message = format!(
+                "the upstream refuses the gateway's login (HTTP {}); check this backend's configuration",
+                reply.status.as_u16()
+            );
+            let facts = UpstreamFacts { status: Some(reply.status.as_u16()), ..Default::default() };
+            Error::new(Reason::UpstreamAuthFailed, message).with_upstream(facts)
+        } else if reply.status.is_success() {
             let why = if body.is_some() { Unread::NotTheDialect } else { Unread::of(&reply.body) };
             unreadable(Intent::Read, reply, why)
         } else {
