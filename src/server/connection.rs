@@ -1,6 +1,14 @@
 //! One connection's life: HTTP/1 or HTTP/2, its age, and its ends, gentle and sudden.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use axum::{body::Body, extract::Request, response::Response};
 use hyper::body::Incoming;
@@ -11,7 +19,7 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt};
@@ -174,9 +182,40 @@ where
 {
     fn execute(&self, stream: F) {
         let kill = self.0.kill.clone();
-        let task = async move { kill.run_until_cancelled(stream).await };
+        let task = async move { kill.run_until_cancelled(until_end(stream)).await };
         self.0.streams.spawn(tracing::Instrument::in_current_span(task));
     }
+}
+
+tokio::task_local! {
+    static END: Cell<Option<Instant>>;
+}
+
+/// Bounds the HTTP/2 stream that the current task serves: at `end` it is reset, whatever it waits for.
+/// A client that opens no window for an answer keeps hyper from asking the answer's body, and with it
+/// every timer in there.
+pub(super) fn end_stream_at(end: Instant) {
+    // HTTP/1 has no such task.
+    let _ = END.try_with(|cell| cell.set(Some(end)));
+}
+
+/// Runs a stream until it is over or its end has come; dropping it resets it.
+async fn until_end(stream: impl Future) {
+    END.scope(Cell::new(None), async move {
+        let mut stream = pin!(stream);
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(|cx| {
+            if stream.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if timer.is_none() {
+                timer = END.with(Cell::get).map(|end| Box::pin(sleep_until(end)));
+            }
+            timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+        })
+        .await;
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     body::{Polled, Step, wrap},
+    connection,
     methods::Method,
     reply,
 };
@@ -34,6 +35,9 @@ use crate::{
 
 /// Longest part of a caller's time that is kept back for the answer's way.
 const MAX_MARGIN: Duration = Duration::from_millis(50);
+
+/// How long after the deadline a client may still take the answer.
+const TAKING: Duration = Duration::from_secs(1);
 
 /// What the layer needs.
 #[derive(Debug, Clone)]
@@ -73,6 +77,9 @@ pub(super) async fn layer(
         return reply::refuse(&exceeded(&method, &record));
     };
     let end = if method.streaming { asked.map(|asked| after(now, asked)) } else { Some(end) };
+    if let Some(end) = end {
+        connection::end_stream_at(end + TAKING);
+    }
     let bounded = Bounded {
         end: end.map(|end| Box::pin(sleep_until(end))),
         closing: method.streaming.then(|| Box::pin(deadlines.closing.cancelled_owned())),
