@@ -80,6 +80,11 @@ impl Held {
     fn is_stale(&self) -> bool {
         self.tokens.lifetime.is_some_and(|life| self.since.elapsed() + (life / 10) >= life)
     }
+
+    /// Whether it can no longer be good, by the same.
+    fn is_over(&self) -> bool {
+        self.tokens.lifetime.is_some_and(|life| self.since.elapsed() >= life)
+    }
 }
 
 type Flight = Shared<BoxFuture<'static, Result<Arc<Held>>>>;
@@ -117,30 +122,38 @@ impl Credentials {
     where
         F: Future<Output = Result<Tokens>> + Send + 'static,
     {
-        let flight = {
+        let (flight, usable) = {
             let mut state = self.lock();
             let good = |held: &&Arc<Held>| Some(held.generation) != refused && !held.is_stale();
             if let Some(held) = state.held.as_ref().filter(good) {
                 return Ok(held.clone());
             }
-            match &state.flight {
+            // Renewed ahead of time, so what is there will do when that fails.
+            let still = |held: &&Arc<Held>| Some(held.generation) != refused && !held.is_over();
+            let usable = state.held.as_ref().filter(still).cloned();
+            let flight = match &state.flight {
                 Some(flight) => flight.clone(),
                 None => {
                     if let Some(error) = state.pause(Instant::now()) {
-                        return Err(error);
+                        return usable.ok_or(error);
                     }
                     let old = state.held.as_ref().map(|held| held.tokens.clone());
                     let renewal = renew(old);
                     let this = Arc::clone(self);
-                    let flight = async move { this.settle(renewal.await) }.boxed().shared();
+                    let keep = usable.is_some();
+                    let flight = async move { this.settle(renewal.await, keep) }.boxed().shared();
                     state.flight = Some(flight.clone());
                     // Bounded by the request timeout of the exchanges in it; ends by itself.
                     tokio::spawn(flight.clone());
                     flight
                 }
-            }
+            };
+            (flight, usable)
         };
-        flight.await
+        match (flight.await, usable) {
+            (Err(_), Some(held)) => Ok(held),
+            (result, _) => result,
+        }
     }
 
     /// Forgets tokens that were refused although they were new: renewing them again from the same
@@ -149,7 +162,7 @@ impl Credentials {
         self.lock().held.take_if(|held| held.generation == generation);
     }
 
-    fn settle(&self, result: Result<Tokens>) -> Result<Arc<Held>> {
+    fn settle(&self, result: Result<Tokens>, keep: bool) -> Result<Arc<Held>> {
         let mut state = self.lock();
         state.flight = None;
         match result {
@@ -162,7 +175,7 @@ impl Credentials {
                 Ok(held)
             }
             Err(error) => {
-                state.held = None;
+                state.held.take_if(|_| !keep);
                 if matches!(
                     error.reason(),
                     Reason::UpstreamAuthFailed
