@@ -68,7 +68,8 @@ impl Gateway {
         }
         violations.into_result().map_err(|error| backend.explain(operation, error))?;
         let call = call.clone();
-        self.detached(async move {
+        let what = (operation, name.to_string(), request_id.to_owned());
+        self.detached(what, Arc::clone(&call.record), async move {
             let work = Work { backend: &backend, call: &call, name: &name };
             let edited = work.edit(&edit).await;
             edited.map_err(|error| backend.explain_profile(operation, &name, error))

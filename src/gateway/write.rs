@@ -7,8 +7,8 @@ use std::{collections::HashSet, future::Future, sync::Arc};
 
 use crate::{
     dialect::{Change, Dialect, Edit, Item},
-    error::{Effect, Error, Reason, Result},
-    gateway::{Backend, Call, Gateway, settle::settle},
+    error::{Effect, Error, Reason, Result, reason_name},
+    gateway::{Backend, Call, Gateway, Record, settle::settle},
     model::{
         capability::Method,
         check,
@@ -42,7 +42,8 @@ impl Gateway {
         violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
 
         let (call, validate_only) = (call.clone(), request.validate_only);
-        self.detached(async move {
+        let what = (OPERATION, parent.to_string(), request.request_id);
+        self.detached(what, Arc::clone(&call.record), async move {
             let create = create(&backend, &call, profile, validate_only).await;
             create.map_err(|error| backend.explain(OPERATION, error))
         })
@@ -81,7 +82,8 @@ impl Gateway {
         violations.into_result().map_err(&explained)?;
 
         let (call, validate_only) = (call.clone(), request.validate_only);
-        self.detached(async move {
+        let what = (OPERATION, name.to_string(), request.request_id);
+        self.detached(what, Arc::clone(&call.record), async move {
             let work = Work { backend: &backend, call: &call, name: &name };
             work.update(&update, &profile, validate_only).await.map_err(explained)
         })
@@ -105,7 +107,8 @@ impl Gateway {
             return missing_is_fine(error);
         }
         let (call, etag, validate_only) = (call.clone(), request.etag, request.validate_only);
-        self.detached(async move {
+        let what = (OPERATION, name.to_string(), request.request_id);
+        self.detached(what, Arc::clone(&call.record), async move {
             let work = Work { backend: &backend, call: &call, name: &name };
             let delete = work.delete(&etag, validate_only).await;
             delete.map_err(|error| backend.explain_profile(OPERATION, &name, error))
@@ -114,12 +117,27 @@ impl Gateway {
         .or_else(missing_is_fine)
     }
 
-    /// Runs a write in a tracked task of its own.
+    /// Runs a write in a tracked task of its own, and leaves a record of how it ended: the access log
+    /// of a caller who left cannot say it.
     pub(super) async fn detached<T: Send + 'static>(
         &self,
+        (method, resource, request_id): (&'static str, String, String),
+        record: Arc<Record>,
         write: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.writes.spawn(write).await.unwrap_or_else(|error| {
+        let audited = async move {
+            let result = write.await;
+            tracing::info!(
+                target: "audit",
+                method,
+                resource,
+                request_id,
+                outcome = result.as_ref().err().map_or("OK", |e| reason_name(e.reason())),
+                upstream_calls = record.upstream_calls(),
+            );
+            result
+        };
+        self.writes.spawn(audited).await.unwrap_or_else(|error| {
             // Without the panic's text, which may quote a request or a secret; its place is logged.
             let message = "the write ended in a fault of the gateway; it may or may not have taken \
                            effect, read before writing again";
