@@ -42,9 +42,9 @@ enum Command {
     },
     /// Check a configuration and print what would run; contacts nothing.
     Check {
-        /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it.
+        /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it, or replace it.
         #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        config: Option<PathBuf>,
     },
     /// Decode the error details that `buf curl` prints as base64; reads standard input.
     Explain,
@@ -93,7 +93,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         None => serve(load(None)?).await,
         Some(Command::Serve { config }) => serve(load(Some(config))?).await,
-        Some(Command::Check { config }) => check(&load(Some(config))?),
+        Some(Command::Check { config }) => check(&load(config)?),
         Some(Command::Explain) => explain(),
         Some(Command::Sandbox { listen }) => run_sandbox(listen).await,
     }

@@ -135,7 +135,8 @@ fn meaning(code: &str) -> (Reason, &'static str) {
 
 /// The codes of failures that say that nothing was written.
 const DEFINITE: [&str; 12] = [
-    "401", "1324", "1326", "1328", "1330", "1338", "6554", "6565", "8196", "10085", "10100", "10111",
+    "401", "1324", "1326", "1328", "1330", "1338", "6554", "6565", "8196", "10085", "10100",
+    "10111",
 ];
 
 fn is_documented(code: &str) -> bool {
