@@ -149,20 +149,7 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
         (None, None) => (None, None),
     };
     let Some(code) = code else {
-        // How a refused login looks is not documented; these two are what others answer to it.
-        return if matches!(reply.status.as_u16(), 400 | 422) {
-            let message = format!(
-                "the upstream refuses the gateway's login (HTTP {}); check this backend's configuration",
-                reply.status.as_u16()
-            );
-            let facts = UpstreamFacts { status: Some(reply.status.as_u16()), ..Default::default() };
-            Error::new(Reason::UpstreamAuthFailed, message).with_upstream(facts)
-        } else if reply.status.is_success() {
-            let why = if body.is_some() { Unread::NotTheDialect } else { Unread::of(&reply.body) };
-            unreadable(Intent::Read, reply, why)
-        } else {
-            failed_status(Intent::Read, reply)
-        };
+        return refused_without_code(reply, body.is_some());
     };
     let facts = UpstreamFacts {
         status: Some(reply.status.as_u16()),
@@ -191,4 +178,23 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
         ),
     };
     error.with_upstream(facts)
+}
+
+/// The error for a login that was refused in none of the documented shapes.
+fn refused_without_code(reply: &Reply, is_json: bool) -> Error {
+    let status = reply.status.as_u16();
+    // How a refused login looks is not documented; these two are what others answer to it.
+    if matches!(status, 400 | 422) {
+        let message = format!(
+            "the upstream refuses the gateway's login (HTTP {status}); check this backend's \
+             configuration"
+        );
+        let facts = UpstreamFacts { status: Some(status), ..Default::default() };
+        return Error::new(Reason::UpstreamAuthFailed, message).with_upstream(facts);
+    }
+    if !reply.status.is_success() {
+        return failed_status(Intent::Read, reply);
+    }
+    let why = if is_json { Unread::NotTheDialect } else { Unread::of(&reply.body) };
+    unreadable(Intent::Read, reply, why)
 }
