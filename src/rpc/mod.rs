@@ -77,4 +77,5 @@ fn later(method: &str) -> Error {
         Reason::OperationNotSupported,
         format!("{method} is not supported by this release of the gateway"),
     )
+    .with_metadata("operation", method)
 }

@@ -15,6 +15,7 @@
 mod kit;
 
 mod auth;
+mod conformance;
 mod describing;
 mod hostile;
 mod lost;

@@ -123,8 +123,17 @@ impl Endpoint {
     }
 
     /// Takes back what an update did before it stopped: the way from what is there to what was there.
-    async fn take_back(&self, port: &dyn Port, change: Change<'_>, halted: Halted) -> Result<()> {
-        if halted.applied.is_empty() || halted.failure.effect() == Effect::Unknown {
+    /// `first_of_several`: it stopped at the first of several steps, whose effect alone is not the change's.
+    async fn take_back(
+        &self,
+        port: &dyn Port,
+        change: Change<'_>,
+        mut halted: Halted,
+        first_of_several: bool,
+    ) -> Result<()> {
+        let may_be_half = first_of_several && halted.failure.effect() == Effect::Unconfirmed;
+        let nothing_done = halted.applied.is_empty() && !may_be_half;
+        if nothing_done || halted.failure.effect() == Effect::Unknown {
             // Nothing to take back, or nothing certain yet: reading back later tells.
             return Err(halted.unsettled());
         }
@@ -137,6 +146,12 @@ impl Endpoint {
             return Ok(());
         }
         let back = steps::between(&found, change.current)?;
+        if halted.applied.is_empty() {
+            if back.is_empty() {
+                return Err(halted.unsettled());
+            }
+            halted.applied.push(halted.at.clone());
+        }
         if let Err(stuck) = steps::run(port, change.id, &back).await {
             let left = "half changed";
             return Err(halted.left(change.id, &stuck.applied, left, Some(&stuck.failure)));
@@ -247,7 +262,10 @@ impl Dialect for Endpoint {
         let steps = steps::between(change.current, change.desired)?;
         match steps::run(port, change.id, &steps).await {
             Ok(()) => Ok(()),
-            Err(halted) => self.take_back(port, change, halted).await,
+            Err(halted) => {
+                let first_of_several = halted.applied.is_empty() && steps.len() > 1;
+                self.take_back(port, change, halted, first_of_several).await
+            }
         }
     }
 

@@ -28,6 +28,9 @@ pub const CREATE: &str = "POST /api/CreateServiceProfile";
 pub const MODIFY: &str = "POST /api/ModifyServiceProfile";
 pub const DELETE: &str = "POST /api/DeleteServiceProfile";
 
+/// Every request that is none of these.
+pub const OTHER: &str = "other";
+
 /// What the double does with a request.
 #[derive(Clone)]
 pub enum Answer {
@@ -167,7 +170,8 @@ impl Seen {
     pub fn operation(&self) -> Option<&'static str> {
         let line = format!("{} {}", self.method, self.path);
         let exact = [LOGIN, REFRESH, LIST, CREATE, MODIFY, DELETE];
-        exact.into_iter().find(|op| *op == line).or(line.starts_with(GET).then_some(GET))
+        let of_a_get = if line.starts_with(GET) { GET } else { OTHER };
+        exact.into_iter().find(|op| *op == line).or(Some(of_a_get))
     }
 
     pub fn json(&self) -> Value {

@@ -72,7 +72,30 @@ pub async fn within(time: &str, sandbox: &Sandbox) -> Gateway {
     builder.backend("sft", &sandbox.base_url(), &sandbox.credentials()).start().await
 }
 
+/// A gateway with a backend for each upstream that the sandbox simulates, by the sandbox's own
+/// configuration.
+pub async fn over_all(sandbox: &Sandbox) -> Gateway {
+    gateway().section(&sandbox.config()).start().await
+}
+
+/// A gateway with one of them, where every call has this long. It asks as fast as it can.
+pub async fn over(sandbox: &Sandbox, backend: &str, time: &str) -> Gateway {
+    let (config, header) = (sandbox.config(), format!("[backends.{backend}]"));
+    let mut sections = config.split("\n\n");
+    let section = sections.find(|section| section.starts_with(&header));
+    let section = section.unwrap_or_else(|| panic!("no {header} in the sandbox's configuration"));
+    let pace = "requests_per_second = 100000";
+    let server = format!("default_timeout = \"{time}\"");
+    gateway().server(&server).section(&format!("{section}\n{pace}\n")).start().await
+}
+
 impl Builder {
+    /// Adds whole sections.
+    pub fn section(mut self, text: &str) -> Self {
+        self.backends += text;
+        self
+    }
+
     /// Adds a backend with these lines of its own.
     pub fn backend(mut self, name: &str, base_url: &str, lines: &str) -> Self {
         self.backends += &format!(

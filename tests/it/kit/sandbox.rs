@@ -1,12 +1,23 @@
 //! The program's own sandbox, driven through its control API.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::LazyLock,
+};
 
-use profile_gateway::sandbox::{Options, Sandbox as Simulator};
+use profile_gateway::{
+    app,
+    sandbox::{Options, Sandbox as Simulator},
+};
 use serde_json::{Value, json};
 
 /// The password that the sandbox accepts.
 pub const PASSWORD: &str = "sandbox-password";
+
+/// One client for all tests, because making one is slow; it keeps no connection, because those end with
+/// their test.
+static HTTP: LazyLock<reqwest::Client> =
+    LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap());
 
 /// A sandbox on a port of its own.
 pub struct Sandbox {
@@ -18,7 +29,7 @@ pub struct Sandbox {
 pub async fn sandbox() -> Sandbox {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let simulator = Simulator::start(any, Options::default()).await.unwrap();
-    Sandbox { simulator, http: reqwest::Client::new() }
+    Sandbox { simulator, http: HTTP.clone() }
 }
 
 impl Sandbox {
@@ -30,6 +41,23 @@ impl Sandbox {
     pub fn credentials(&self) -> String {
         let (username, password) = self.simulator.sft_credentials();
         format!("username = \"{username}\"\npassword = \"{password}\"\n")
+    }
+
+    /// The sections of a configuration with a backend for each simulated upstream.
+    pub fn config(&self) -> String {
+        app::sandbox_config(&self.simulator)
+    }
+
+    /// Arms a fault of any upstream: `order` names it, with the operation and the rest.
+    pub async fn order(&self, order: Value) {
+        self.post("/sandbox/faults", order).await;
+    }
+
+    /// Disarms all faults.
+    pub async fn calm(&self) {
+        let url = format!("{}/sandbox/faults", self.base_url());
+        let answer = self.http.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
     /// Arms a fault for the next request of an operation.
@@ -47,7 +75,12 @@ impl Sandbox {
 
     /// Changes switches of the SFT simulator.
     pub async fn switch(&self, options: Value) {
-        let url = format!("{}/sandbox/sft/options", self.base_url());
+        self.set("sft", &options).await;
+    }
+
+    /// Changes switches of a simulator.
+    pub async fn set(&self, upstream: &str, options: &Value) {
+        let url = format!("{}/sandbox/{upstream}/options", self.base_url());
         let answer = self.http.patch(url).body(options.to_string()).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
@@ -55,6 +88,19 @@ impl Sandbox {
     /// Puts a profile whatever the vendor's rules say.
     pub async fn put(&self, id: &str, profile: Value) {
         let url = format!("{}/sandbox/sft/profiles/{id}", self.base_url());
+        let answer = self.http.put(url).body(profile.to_string()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// All profiles of an upstream as they are there.
+    pub async fn raw(&self, upstream: &str) -> Vec<Value> {
+        let all = self.read(&format!("/sandbox/{upstream}/profiles")).await;
+        all["profiles"].as_array().unwrap().clone()
+    }
+
+    /// Puts a profile of any upstream whatever the vendor's rules say.
+    pub async fn put_raw(&self, upstream: &str, id: &str, profile: &Value) {
+        let url = format!("{}/sandbox/{upstream}/profiles/{id}", self.base_url());
         let answer = self.http.put(url).body(profile.to_string()).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
