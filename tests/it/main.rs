@@ -22,6 +22,7 @@ mod lost;
 mod outcome;
 mod process;
 mod reading;
+mod regressions;
 mod seeds;
 mod services;
 mod tidy;
