@@ -76,4 +76,14 @@ mod tests {
         let error = init(Format::Auto, "access=loud").unwrap_err();
         assert!(error.contains("access=loud"), "{error}");
     }
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        for good in ["info", "WARN", "info,access=warn", "off", "profile_gateway=trace"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["inof", "info,wran", "access"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -317,6 +317,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_token_is_used_until_it_expires_when_renewing_it_early_fails() {
+        let credentials = Arc::new(Credentials::default());
+        let life = Some(Duration::from_secs(100));
+        let login = |_| async move { Ok(Tokens { lifetime: life, ..tokens() }) };
+        assert!(credentials.get(None, login).await.is_ok());
+        let down = |_| async { Err(Error::new(Reason::UpstreamUnavailable, "down")) };
+        tokio::time::advance(Duration::from_secs(95)).await;
+        assert_eq!(credentials.get(None, down).await.unwrap().generation, 1);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let error = credentials.get(None, down).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::UpstreamUnavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn refused_credentials_are_not_tried_again_at_once() {
         let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
         let attempt = || {
