@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::{
-    config::{self, Config, DialectSchema, OptionSpec, OptionValue},
+    config::{self, Config, DialectSchema, Known, OptionSpec, OptionValue},
     dialect,
     gateway::{Backend, Gateway},
     pb::{backend_service_server, profile_service_server},
@@ -25,7 +25,7 @@ use crate::{
     rpc::{BackendRpc, Limits, ProfileRpc},
     sandbox::{self, Sandbox},
     server::{Admin, Drained, Server, Services, Settings},
-    telemetry::metrics::Metrics,
+    telemetry::{logs, metrics::Metrics},
     upstream::{self, Observer, RateLimit, Upstream},
 };
 
@@ -108,9 +108,13 @@ impl App {
     }
 }
 
-/// What the configuration has to know of the dialects.
+/// What the configuration has to know of the rest of the program.
 #[must_use]
-pub fn dialect_schemas() -> Vec<DialectSchema> {
+pub fn known_settings() -> Known {
+    Known { dialects: dialect_schemas(), log_level: logs::check }
+}
+
+fn dialect_schemas() -> Vec<DialectSchema> {
     let option = |s: &dialect::Setting| OptionSpec { key: s.key, secret: s.secret };
     dialect::REGISTRY
         .iter()
@@ -245,5 +249,5 @@ fn sandbox_backends(
 ) -> Result<BTreeMap<String, config::Backend>, config::ConfigErrors> {
     let text = sandbox_config(sandbox);
     let source = config::Source { file_name: "sandbox", text: &text };
-    Ok(config::load(Some(source), &[], &dialect_schemas())?.backends)
+    Ok(config::load(Some(source), &[], &known_settings())?.backends)
 }

@@ -108,10 +108,7 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
     let file_name = path.map(|path| path.display().to_string()).unwrap_or_default();
     let text = text.map_err(|e| Failure::File(format!("{file_name}: cannot be read: {e}")))?;
     let source = text.as_deref().map(|text| Source { file_name: &file_name, text });
-    let config = config::load(source, &env, &app::dialect_schemas()).map_err(Failure::Config)?;
-    // Only the log knows its filters, and it must refuse one before anything else is done.
-    logs::check(&config.log.level).map_err(|e| Failure::File(format!("log.level: {e}")))?;
-    Ok(config)
+    config::load(source, &env, &app::known_settings()).map_err(Failure::Config)
 }
 
 fn check(config: &Config) -> Result<ExitCode, Failure> {

@@ -10,7 +10,7 @@ use super::backend;
 use super::error::{Errors, quoted};
 use super::raw::{Node, Raw};
 use super::section::Section;
-use super::types::{Config, DialectSchema, Log, LogFormat, Server};
+use super::types::{Config, Known, Log, LogFormat, Server};
 use super::value::{self, Read};
 
 const MS: Duration = Duration::from_millis(1);
@@ -32,14 +32,14 @@ pub(super) const CONCURRENCY: RangeInclusive<usize> = 1..=1_000_000;
 pub(super) fn config(
     raw: Raw,
     env: &[(String, String)],
-    dialects: &[DialectSchema],
+    known: &Known,
     errors: &mut Errors,
 ) -> Config {
     let default = Config::default();
     let mut warnings = Vec::new();
     let mut root = Section::new(String::new(), raw.origin, raw.root, errors);
     let (listen, admin_listen) = addresses(&mut root, &default);
-    let log = log(root.child("log"));
+    let log = log(root.child("log"), known.log_level);
     let server = server(root.child("server"));
     let before = root.mistakes();
     let mut section = root.child("backends");
@@ -47,7 +47,7 @@ pub(super) fn config(
     if raw.from_file && section.is_empty() && section.mistakes() == before {
         section.fault("no backend is configured, at least one `[backends.NAME]` is needed");
     }
-    let backends = backend::all(section, env, dialects, &mut warnings);
+    let backends = backend::all(section, env, &known.dialects, &mut warnings);
     root.finish();
     Config { listen, admin_listen, log, server, backends, warnings }
 }
@@ -75,11 +75,16 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }
 
-fn log(mut section: Section<'_>) -> Log {
+fn log(mut section: Section<'_>, is_filter: fn(&str) -> Result<(), String>) -> Log {
     let default = Log::default();
+    let level = |node: &Node| {
+        let level = log_level(node)?;
+        is_filter(&level).map_err(|why| format!("is no log filter: {why}"))?;
+        Ok(level)
+    };
     let log = Log {
         format: section.read("format", log_format).unwrap_or(default.format),
-        level: section.read("level", log_level).unwrap_or(default.level),
+        level: section.read("level", level).unwrap_or(default.level),
     };
     section.finish();
     log

@@ -30,7 +30,8 @@ mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use types::{
-    Backend, Config, DialectSchema, Log, LogFormat, OptionCheck, OptionSpec, OptionValue, Server,
+    Backend, Config, DialectSchema, Known, Log, LogFormat, OptionCheck, OptionSpec, OptionValue,
+    Server,
 };
 
 /// The configuration file as it was read: the name serves only for error messages.
@@ -57,11 +58,11 @@ pub struct Source<'a> {
 pub fn load(
     source: Option<Source<'_>>,
     env: &[(String, String)],
-    dialects: &[DialectSchema],
+    known: &Known,
 ) -> Result<Config, ConfigErrors> {
     let mut errors = error::Errors::default();
     let config = raw::Raw::read(source, env, &mut errors)
-        .map(|raw| check::config(raw, env, dialects, &mut errors));
+        .map(|raw| check::config(raw, env, known, &mut errors));
     match config {
         Some(config) if errors.is_empty() => Ok(config),
         _ => Err(errors.into_public()),

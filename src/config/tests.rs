@@ -8,15 +8,20 @@ mod secrets;
 
 use std::collections::BTreeMap;
 
-use super::{Config, ConfigErrors, DialectSchema, OptionSpec, OptionValue, Source, load};
+use super::{Config, ConfigErrors, DialectSchema, Known, OptionSpec, OptionValue, Source, load};
 
-pub(super) fn dialects() -> Vec<DialectSchema> {
+pub(super) fn known() -> Known {
     let sft = [option("username", false), option("password", true), option("access_token", true)];
     let pcc = [option("tenant", false), option("password", true)];
-    vec![
+    let dialects = vec![
         DialectSchema { name: "bics-sft", options: sft.to_vec(), check: Box::new(|_| Vec::new()) },
         DialectSchema { name: "pcc", options: pcc.to_vec(), check: Box::new(tenant_is_needed) },
-    ]
+    ];
+    let log_level = |level: &str| match level {
+        "loud" => Err("there is no loud".to_owned()),
+        _ => Ok(()),
+    };
+    Known { dialects, log_level }
 }
 
 fn tenant_is_needed(options: &BTreeMap<String, OptionValue>) -> Vec<String> {
@@ -37,7 +42,7 @@ pub(super) fn vars(env: &[(&str, &str)]) -> Vec<(String, String)> {
 
 pub(super) fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let source = Source { file_name: "gateway.toml", text };
-    load(Some(source), &vars(env), &dialects())
+    load(Some(source), &vars(env), &known())
 }
 
 /// Loads `text` followed by a sound backend.

@@ -171,6 +171,14 @@ pub enum OptionValue {
     Secret(SecretString),
 }
 
+/// What the rest of the program knows of settings; handed in, so that this room knows no other.
+pub struct Known {
+    /// The dialects that a backend may name.
+    pub dialects: Vec<DialectSchema>,
+    /// Says why a text is no log filter.
+    pub log_level: fn(&str) -> Result<(), String>,
+}
+
 /// What a dialect's backend section may hold beyond the common keys.
 pub struct DialectSchema {
     /// The value of `dialect`, such as `bics-sft`.

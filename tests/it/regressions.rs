@@ -240,7 +240,7 @@ async fn narrow(base_url: &str) -> SocketAddr {
          dialect = \"bics-sft\"\nbase_url = \"{base_url}\"\naccess_token = \"{TOKEN}\"\n"
     );
     let source = Source { file_name: "narrow", text: &text };
-    let config = config::load(Some(source), &[], &app::dialect_schemas()).unwrap();
+    let config = config::load(Some(source), &[], &app::known_settings()).unwrap();
     let app = App::start(config).await.unwrap();
     let address = app.address();
     tokio::spawn(app.run(pending(), pending()));

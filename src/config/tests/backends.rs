@@ -28,7 +28,7 @@ fn a_file_has_to_name_a_backend() {
     assert_eq!(report(read("\n[backends]", &[])), format!("gateway.toml:2: {expected}"));
     // Without a file, variables may move the ports of a program that has no backends yet.
     let env = vars(&[("PROFILE_GATEWAY__LISTEN", "127.0.0.1:1")]);
-    assert!(load(None, &env, &dialects()).unwrap().backends.is_empty());
+    assert!(load(None, &env, &known()).unwrap().backends.is_empty());
     assert_eq!(
         report(read("backends = 1", &[])),
         "gateway.toml:1: `backends` must be a section, got an integer"
@@ -37,7 +37,7 @@ fn a_file_has_to_name_a_backend() {
         report(read("[backends]\nsft = 1", &[])),
         "gateway.toml:2: `backends.sft` must be a section, got an integer"
     );
-    let nothing = load(None, &vars(&[("HOME", "/root")]), &dialects()).unwrap();
+    let nothing = load(None, &vars(&[("HOME", "/root")]), &known()).unwrap();
     assert!(nothing.backends.is_empty());
 }
 

@@ -56,7 +56,7 @@ fn the_environment_alone_is_enough() {
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__PASSWORD__ENV", "SFT_PASSWORD"),
         ("SFT_PASSWORD", "hunter2"),
     ];
-    let config = load(None, &vars(&env), &dialects()).unwrap();
+    let config = load(None, &vars(&env), &known()).unwrap();
     assert_eq!(secret(&config, "sft-emea", "password"), "hunter2");
     assert_eq!(config.backends["sft-emea"].origin, "PROFILE_GATEWAY__BACKENDS__SFT_EMEA__BASE_URL");
 }

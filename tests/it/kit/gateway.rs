@@ -123,7 +123,7 @@ impl Builder {
             self.server, self.backends
         );
         let source = Source { file_name: "kit", text: &text };
-        let config = config::load(Some(source), &[], &app::dialect_schemas()).unwrap();
+        let config = config::load(Some(source), &[], &app::known_settings()).unwrap();
         let app = App::start(config).await.unwrap();
         let (address, admin) = (app.address(), app.admin_address());
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
