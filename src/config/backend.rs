@@ -20,7 +20,7 @@ const MAX_URL: usize = 2048;
 const MAX_OPTION: usize = 4096;
 const MAX_DISPLAY_NAME: usize = 128;
 const COMMON: &str = "every backend takes: dialect, base_url, display_name, connect_timeout, request_timeout, \
-    max_response_bytes, max_concurrent_calls, requests_per_second";
+    max_response_bytes, max_concurrent_calls, requests_per_second, cache";
 
 /// Every backend that could be read.
 pub(super) fn all(
@@ -67,6 +67,7 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
         s.count("max_concurrent_calls", Backend::MAX_CONCURRENT_CALLS, CONCURRENCY);
     let requests_per_second =
         s.read("requests_per_second", |node| value::count(node, &CONCURRENCY));
+    let cache = super::cache::cache(s.child("cache"));
     let options = match schema {
         Some(schema) => options(s, schema, context.env),
         None => guess_options(s, context),
@@ -86,6 +87,7 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
         max_response_bytes,
         max_concurrent_calls,
         requests_per_second,
+        cache,
         origin,
     })
 }

@@ -14,6 +14,7 @@
 //! is not known is never shown either, for it may be a secret under a mistyped name.
 
 mod backend;
+mod cache;
 mod check;
 mod error;
 mod overlay;
@@ -30,8 +31,8 @@ mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use types::{
-    Backend, Config, DialectSchema, Known, Log, LogFormat, OptionCheck, OptionSpec, OptionValue,
-    Server,
+    Backend, Cache, Config, DialectSchema, Known, Log, LogFormat, OptionCheck, OptionSpec,
+    OptionValue, Server,
 };
 
 /// The configuration file as it was read: the name serves only for error messages.

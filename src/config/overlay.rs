@@ -13,7 +13,7 @@ use super::suggest;
 const PREFIX: &str = "PROFILE_GATEWAY__";
 
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
-    PROFILE_GATEWAY__SERVER__KEY or PROFILE_GATEWAY__BACKENDS__NAME__KEY \
+    PROFILE_GATEWAY__SERVER__KEY or PROFILE_GATEWAY__BACKENDS__NAME__KEY or PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY \
     (for a secret also …__KEY__ENV or …__KEY__FILE)";
 
 /// Overlays every variable of the prefix.
@@ -45,7 +45,7 @@ pub(super) fn apply(root: &mut Table, env: &[(String, String)], errors: &mut Err
 
 /// Where a variable's value goes.
 struct Target {
-    /// Section, backend and key; one to three segments.
+    /// Section, backend, section within it and key; one to four segments.
     path: Vec<String>,
     /// `env` or `file` if the value is not the secret but says where it is.
     reference: Option<String>,
@@ -64,6 +64,9 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         [key] => Ok(at(&[key], None)),
         [section @ ("log" | "server"), key] => Ok(at(&[section, key], None)),
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
+        ["backends", name, "cache", key] => {
+            Ok(at(&["backends", &backend_name(name, root), "cache", key], None))
+        }
         ["backends", name, key, how @ ("env" | "file")] => {
             Ok(at(&["backends", &backend_name(name, root), key], Some(how)))
         }

@@ -41,6 +41,7 @@ pub(super) enum Value {
     Text(String),
     /// `None` is a number beyond 128 bits.
     Integer(Option<i128>),
+    Flag(bool),
     Table(Table),
     /// Anything else, by the name of its type.
     Other(&'static str),
@@ -52,6 +53,7 @@ impl Value {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) => "an integer",
+            Self::Flag(_) => "a boolean",
             Self::Table(_) => "a table",
             Self::Other(kind) => kind,
         }
@@ -122,7 +124,7 @@ fn value(value: Spanned<DeValue<'_>>, depth: usize, at: &dyn Fn(usize) -> Origin
         }
         DeValue::Table(inner) if depth <= MAX_DEPTH => Value::Table(table(inner, depth, at)),
         DeValue::Float(_) => Value::Other("a float"),
-        DeValue::Boolean(_) => Value::Other("a boolean"),
+        DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(_) => Value::Other("a date"),
         deep @ DeValue::Table(_) => {
             take_apart(vec![deep]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::types::{Backend, Config, OptionValue, Server};
+use super::types::{Backend, Cache, Config, OptionValue, Server};
 
 const REDACTED: &str = "[redacted]";
 
@@ -60,9 +60,22 @@ fn backend(backend: &Backend) -> Value {
         ("max_response_bytes".to_owned(), json!(backend.max_response_bytes)),
         ("max_concurrent_calls".to_owned(), json!(backend.max_concurrent_calls)),
         ("requests_per_second".to_owned(), json!(backend.requests_per_second)),
+        ("cache".to_owned(), cache(&backend.cache)),
         ("origin".to_owned(), json!(backend.origin)),
     ]);
     Value::Object(shown)
+}
+
+fn cache(cache: &Cache) -> Value {
+    json!({
+        "enabled": cache.enabled,
+        "ttl": duration(cache.ttl),
+        "services_ttl": duration(cache.services_ttl),
+        "negative_ttl": duration(cache.negative_ttl),
+        "stale_while_revalidate": duration(cache.stale_while_revalidate),
+        "stale_if_error": duration(cache.stale_if_error),
+        "max_bytes": cache.max_bytes,
+    })
 }
 
 fn duration(duration: Duration) -> String {

@@ -64,7 +64,11 @@ impl<'e> Section<'e> {
                 (origin, Table::new())
             }
         };
-        Section::new(key.to_owned(), origin, table, self.errors)
+        let path = match self.path.as_str() {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        };
+        Section::new(path, origin, table, self.errors)
     }
 
     pub(super) fn text(&mut self, key: &'static str, max: usize) -> Option<String> {
@@ -96,6 +100,10 @@ impl<'e> Section<'e> {
         bounds: RangeInclusive<usize>,
     ) -> usize {
         self.read(key, |node| value::count(node, &bounds)).unwrap_or(default)
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.read(key, value::flag).unwrap_or(default)
     }
 
     /// Where the first of these keys that is given stands; call it before they are read.

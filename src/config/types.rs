@@ -146,6 +146,8 @@ pub struct Backend {
     /// Requests started per second, where the dialect's own number is not the one that the vendor has agreed to; half as
     /// many may start at once.
     pub requests_per_second: Option<usize>,
+    /// What of its reads is kept, and how long.
+    pub cache: Cache,
     /// Where the section begins, `gateway.toml:12` or a variable's name, for errors found later.
     pub origin: String,
 }
@@ -160,6 +162,39 @@ impl Backend {
     pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
     pub(super) const MAX_RESPONSE_BYTES: usize = 8 * MIB;
     pub(super) const MAX_CONCURRENT_CALLS: usize = 64;
+}
+
+/// The cache of one backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Without it every read asks the upstream.
+    pub enabled: bool,
+    /// How long a profile or a list counts.
+    pub ttl: Duration,
+    /// How long the service catalogue counts.
+    pub services_ttl: Duration,
+    /// How long it is known that a profile does not exist.
+    pub negative_ttl: Duration,
+    /// How long after its time a value is still served while it is read anew.
+    pub stale_while_revalidate: Duration,
+    /// How long after its time a value is served where the upstream fails.
+    pub stale_if_error: Duration,
+    /// All entries, bytes.
+    pub max_bytes: usize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            ttl: Duration::from_secs(30),
+            services_ttl: Duration::from_secs(10 * 60),
+            negative_ttl: Duration::from_secs(5),
+            stale_while_revalidate: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(10 * 60),
+            max_bytes: 64 * MIB,
+        }
+    }
 }
 
 /// The value of a dialect's own key.

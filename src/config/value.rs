@@ -91,6 +91,18 @@ pub(super) fn count(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> 
     within_usize(number, bounds, usize::to_string)
 }
 
+/// `true` or `false`. From the environment, where everything is text, it is read from text.
+pub(super) fn flag(node: &Node) -> Read<bool> {
+    match &node.value {
+        Value::Flag(flag) => Ok(*flag),
+        Value::Text(text) if matches!(node.origin, Origin::Env(_)) => text
+            .trim()
+            .parse()
+            .map_err(|_| format!("must be `true` or `false`, got {}", quoted(text))),
+        other => Err(format!("must be true or false, got {}", other.kind())),
+    }
+}
+
 /// A number of bytes: an integer, or text with a binary unit.
 pub(super) fn bytes(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
     let number = match &node.value {

@@ -129,7 +129,7 @@ fn a_dialect_brings_its_own_keys() {
     assert!(matches!(&options["password"], OptionValue::Secret(_)));
 
     let common = "every backend takes: dialect, base_url, display_name, connect_timeout, request_timeout, \
-        max_response_bytes, max_concurrent_calls, requests_per_second";
+        max_response_bytes, max_concurrent_calls, requests_per_second, cache";
     let takes = format!("dialect `bics-sft` takes: username, password, access_token; {common}");
     let cases = [
         ("tenant = \"hunter2\"", format!("gateway.toml:4: unknown key `tenant` in `[backends.sft]`, {takes}")),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{LogFormat, Server};
+use crate::config::{Cache, LogFormat, Server};
 
 const EVERYTHING: &str = r#"
 listen = "0.0.0.0:50051"
@@ -36,6 +36,7 @@ request_timeout = "1h"
 max_response_bytes = "512kib"
 max_concurrent_calls = 1
 requests_per_second = 7
+cache = { enabled = false, ttl = "1m", services_ttl = "0s", negative_ttl = "1s", stale_while_revalidate = "2s", stale_if_error = "24h", max_bytes = "64KiB" }
 
 [backends.policy]
 dialect = "pcc"
@@ -73,7 +74,18 @@ fn everything_can_be_set() {
     assert_eq!(sft.max_response_bytes, 512 * 1024);
     assert_eq!((sft.max_concurrent_calls, sft.requests_per_second), (1, Some(7)));
     assert_eq!(sft.origin, "gateway.toml:21");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:33");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:34");
+    let cache = Cache {
+        enabled: false,
+        ttl: Duration::from_secs(60),
+        services_ttl: Duration::ZERO,
+        negative_ttl: Duration::from_secs(1),
+        stale_while_revalidate: Duration::from_secs(2),
+        stale_if_error: Duration::from_secs(24 * 3600),
+        max_bytes: 65_536,
+    };
+    assert_eq!(sft.cache, cache);
+    assert_eq!(config.backends["policy"].cache, Cache::default());
     assert!(config.warnings.is_empty());
 }
 
@@ -106,6 +118,15 @@ fn defaults_are_those_of_the_manual() {
             "max_response_bytes": 8_388_608,
             "max_concurrent_calls": 64,
             "requests_per_second": null,
+            "cache": {
+                "enabled": true,
+                "ttl": "30s",
+                "services_ttl": "10m",
+                "negative_ttl": "5s",
+                "stale_while_revalidate": "30s",
+                "stale_if_error": "10m",
+                "max_bytes": 67_108_864,
+            },
             "origin": "gateway.toml:2",
         }},
         "warnings": [],
