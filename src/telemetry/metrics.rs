@@ -11,11 +11,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::cache::{BackendCache, CacheMetrics};
+
 /// The content type of [`Metrics::encode`]: OpenMetrics text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Upper bounds in seconds: from a cache hit to the longest deadline that callers use.
-const SECONDS: [f64; 14] =
+pub(super) const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// All metrics of the process.
@@ -30,6 +32,7 @@ pub struct Metrics {
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_duration: Family<BackendLabels, Histogram>,
     upstream_logins: Family<LoginLabels, Counter>,
+    caches: CacheMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +80,7 @@ impl Metrics {
             upstream_requests: Family::default(),
             upstream_duration: Family::new_with_constructor(seconds),
             upstream_logins: Family::default(),
+            caches: CacheMetrics::new(),
         };
         metrics.register(version);
         metrics
@@ -147,9 +151,25 @@ impl Metrics {
         self.upstream_logins.get_or_create(&labels).inc();
     }
 
+    /// The counts of one backend's cache.
+    #[must_use]
+    pub fn cache(&self, backend: &str) -> BackendCache {
+        self.caches.backend(backend)
+    }
+
+    /// Has the size of a backend's cache, in entries and bytes, asked for whenever metrics are read.
+    pub fn watch_cache(
+        &self,
+        backend: &str,
+        size: impl Fn() -> (u64, u64) + Send + Sync + 'static,
+    ) {
+        self.caches.watch(backend, Box::new(size));
+    }
+
     /// All metrics as [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
+        self.caches.measure();
         let mut out = String::new();
         if text::encode(&mut out, &self.registry).is_err() {
             // Writing to a string fails only when a label refuses to be written.
@@ -189,6 +209,7 @@ impl Metrics {
             "Logins of the gateway at upstreams",
             self.upstream_logins.clone(),
         );
+        self.caches.register(to);
         let info = Info::new([("version", version.to_owned())]);
         to.register("build", "The running program", info);
     }

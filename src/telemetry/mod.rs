@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of the rest of the program: whatever happens is told to it as plain data.
 
+pub mod cache;
 pub mod logs;
 pub mod metrics;
 pub mod panics;
