@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::{
+    cache::{self, Cache, Loads, Outcome},
     config::{self, Config, DialectSchema, Known, OptionSpec, OptionValue},
     dialect,
     gateway::{Backend, Gateway},
@@ -25,7 +26,7 @@ use crate::{
     rpc::{BackendRpc, Limits, ProfileRpc},
     sandbox::{self, Sandbox},
     server::{Admin, Drained, Server, Services, Settings},
-    telemetry::{logs, metrics::Metrics},
+    telemetry::{cache::BackendCache, logs, metrics::Metrics},
     upstream::{self, Observer, RateLimit, Upstream},
 };
 
@@ -35,6 +36,7 @@ pub struct App {
     services: Services,
     admin: Admin,
     writes: TaskTracker,
+    loads: Loads,
     sandbox: Option<Sandbox>,
 }
 
@@ -59,11 +61,11 @@ impl App {
             None
         };
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let writes = TaskTracker::new();
+        let (writes, loads) = (TaskTracker::new(), Loads::default());
         let backends: Vec<Backend> = config
             .backends
             .values()
-            .map(|backend| build(backend, &metrics))
+            .map(|backend| build(backend, &metrics, &loads))
             .collect::<io::Result<_>>()?;
         let gateway =
             Arc::new(Gateway::new(backends, writes.clone(), PageTokens::new(rand::random())));
@@ -72,7 +74,7 @@ impl App {
         let server =
             Server::bind(config.listen, config.admin_listen, settings(&config.server)).await?;
         let admin = Admin { metrics, config: config.redacted() };
-        Ok(Self { server, services, admin, writes, sandbox })
+        Ok(Self { server, services, admin, writes, loads, sandbox })
     }
 
     /// Where gRPC is served.
@@ -101,6 +103,10 @@ impl App {
     ) -> Drained {
         let drained =
             self.server.run(self.services, self.admin, self.writes, shutdown, abort).await;
+        // Nobody is left to wait for what they read.
+        self.loads.closing.cancel();
+        self.loads.tasks.close();
+        self.loads.tasks.wait().await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
@@ -137,7 +143,7 @@ fn settings_of(options: &BTreeMap<String, OptionValue>) -> dialect::Settings {
     options.iter().map(|(key, value)| (key.clone(), secret(value))).collect()
 }
 
-fn build(backend: &config::Backend, metrics: &Arc<Metrics>) -> io::Result<Backend> {
+fn build(backend: &config::Backend, metrics: &Arc<Metrics>, loads: &Loads) -> io::Result<Backend> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
     let Some(registration) = registration else {
         return Err(io::Error::other(format!("unknown dialect {}", backend.dialect)));
@@ -156,7 +162,32 @@ fn build(backend: &config::Backend, metrics: &Arc<Metrics>) -> io::Result<Backen
     };
     let observer = Arc::new(Counted(Arc::clone(metrics)));
     let upstream = Upstream::new(&settings, built.auth, observer).map_err(io::Error::other)?;
-    Ok(Backend::new(&backend.name, backend.display_name.clone(), built.dialect, upstream))
+    let cache = cache(backend, metrics, built.dialect.lists_are_complete(), loads);
+    Ok(Backend::new(&backend.name, backend.display_name.clone(), built.dialect, upstream, cache))
+}
+
+fn cache(
+    backend: &config::Backend,
+    metrics: &Metrics,
+    lists_are_complete: bool,
+    loads: &Loads,
+) -> Cache {
+    let config = &backend.cache;
+    let settings = cache::Settings {
+        enabled: config.enabled,
+        ttl: config.ttl,
+        services_ttl: config.services_ttl,
+        negative_ttl: config.negative_ttl,
+        stale_while_revalidate: config.stale_while_revalidate,
+        stale_if_error: config.stale_if_error,
+        max_bytes: config.max_bytes,
+        lists_are_complete,
+    };
+    let observer = Arc::new(CountedCache(metrics.cache(&backend.name)));
+    let cache = Cache::new(settings, observer, loads.clone());
+    let measured = cache.clone();
+    metrics.watch_cache(&backend.name, move || measured.size());
+    cache
 }
 
 /// What the configuration says in place of the dialect's own rate limit.
@@ -182,6 +213,23 @@ impl Observer for Counted {
 
     fn login(&self, backend: &str, outcome: &'static str) {
         self.0.upstream_login(backend, outcome);
+    }
+}
+
+/// What a cache does, counted in the metrics.
+struct CountedCache(BackendCache);
+
+impl cache::Observer for CountedCache {
+    fn read(&self, outcome: Outcome, negative: bool) {
+        self.0.read(if negative { "negative" } else { outcome.name() });
+    }
+
+    fn load(&self, took: Duration, succeeded: bool) {
+        self.0.load(took, succeeded);
+    }
+
+    fn rejected_fill(&self) {
+        self.0.rejected_fill();
     }
 }
 

@@ -13,6 +13,7 @@
 )]
 
 pub mod app;
+pub mod cache;
 pub mod config;
 pub mod dialect;
 pub mod error;

@@ -1,6 +1,15 @@
 //! The generated code of `proto/`, and its descriptors for reflection and masks.
 //!
-//! Nothing is written by hand here; helpers for these types live in `model`.
+//! Helpers for these types live in `model`. By hand here is only [`Encoded`], which the generated servers
+//! answer with (see `build.rs`).
+
+use std::{fmt, marker::PhantomData};
+
+use bytes::{Buf, BufMut, Bytes};
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType, skip_field},
+};
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]
 mod generated {
@@ -11,3 +20,87 @@ pub use generated::*;
 
 /// Encoded `google.protobuf.FileDescriptorSet` of `proto/` with all imports and comments.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
+/// A message as its bytes. It is encoded once and answered often; a clone shares the bytes.
+pub struct Encoded<T> {
+    bytes: Bytes,
+    message: PhantomData<fn() -> T>,
+}
+
+impl<T: Message + Default> Encoded<T> {
+    /// Encodes a message.
+    #[must_use]
+    pub fn of(message: &T) -> Self {
+        Self { bytes: message.encode_to_vec().into(), message: PhantomData }
+    }
+
+    /// The message.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are none, which only a fault of this program can make them.
+    pub fn message(&self) -> Result<T, DecodeError> {
+        T::decode(self.bytes.clone())
+    }
+}
+
+impl<T> Encoded<T> {
+    /// Bytes that are such a message, made from parts.
+    #[must_use]
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self { bytes, message: PhantomData }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl<T> Clone for Encoded<T> {
+    fn clone(&self) -> Self {
+        Self::from_bytes(self.bytes.clone())
+    }
+}
+
+impl<T> Default for Encoded<T> {
+    fn default() -> Self {
+        Self::from_bytes(Bytes::new())
+    }
+}
+
+impl<T> fmt::Debug for Encoded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Encoded({} bytes)", self.bytes.len())
+    }
+}
+
+impl<T> Message for Encoded<T> {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        buf.put_slice(&self.bytes);
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
+        Ok(Self::from_bytes(buf.copy_to_bytes(buf.remaining())))
+    }
+
+    // Never called: `decode` takes the bytes as a whole.
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        skip_field(wire_type, tag, buf, context)
+    }
+}

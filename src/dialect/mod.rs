@@ -40,6 +40,15 @@ pub trait Dialect: Send + Sync + 'static {
     /// Whether an account cannot have two profiles of one display name.
     fn has_unique_names(&self) -> bool;
 
+    /// Whether what a list shows of a profile is all that reading it alone shows.
+    fn lists_are_complete(&self) -> bool;
+
+    /// Whether the upstream may carry a write on to other profiles of the account. `current` is what is
+    /// there before an update.
+    fn touches_others(&self, _current: Option<&Profile>, _desired: &Profile) -> bool {
+        false
+    }
+
     /// Whether such an id can exist in it.
     fn accepts_id(&self, id: &str) -> bool;
 

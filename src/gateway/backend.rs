@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use crate::{
+    cache::Cache,
     dialect::{Dialect, Item},
     error::{Error, Reason, Result, reason_name},
     gateway::{Call, turns::Turns},
@@ -29,6 +30,7 @@ pub struct Backend {
     display_name: String,
     dialect: Arc<dyn Dialect>,
     upstream: Arc<Upstream>,
+    cache: Cache,
     turns: Turns,
 }
 
@@ -40,12 +42,14 @@ impl Backend {
         display_name: Option<String>,
         dialect: Arc<dyn Dialect>,
         upstream: Arc<Upstream>,
+        cache: Cache,
     ) -> Self {
         Self {
             name: BackendName::of(id),
             display_name: display_name.unwrap_or_else(|| id.to_owned()),
             dialect,
             upstream,
+            cache,
             turns: Turns::default(),
         }
     }
@@ -60,9 +64,18 @@ impl Backend {
         self.dialect.as_ref()
     }
 
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// A way to its upstream until the call's deadline.
     pub(super) fn session(&self, call: &Call) -> Session {
-        self.upstream.session(call.deadline, call.record.counter())
+        self.session_until(call, call.deadline)
+    }
+
+    /// A way to its upstream for what may outlive the call.
+    pub(super) fn session_until(&self, call: &Call, deadline: Instant) -> Session {
+        self.upstream.session(deadline, call.record.counter())
     }
 
     /// A way for a write, which ends while there is time to read back what became of it.
@@ -74,8 +87,7 @@ impl Backend {
     /// A way to undo what a write of several steps has done. It has time of its own: the caller's may
     /// be the reason why the write failed.
     pub(super) fn cleanup_session(&self, call: &Call) -> Session {
-        let deadline = call.deadline + CLEANUP;
-        self.upstream.session(deadline, call.record.counter())
+        self.session_until(call, call.deadline + CLEANUP)
     }
 
     /// The turn to write a profile.
@@ -116,6 +128,13 @@ impl Backend {
     /// The error as a log may see it.
     pub(super) fn without_secrets(&self, error: Error) -> Error {
         self.upstream.without_secrets(error)
+    }
+
+    /// The error of a read that others may share: without the backend's secrets, and noted.
+    pub(super) fn noted(&self, error: Error) -> Error {
+        let error = self.upstream.without_secrets(error);
+        self.upstream.note_failure(&error);
+        error
     }
 
     /// The error as callers see it: with the backend, without its secrets.

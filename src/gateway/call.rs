@@ -1,17 +1,21 @@
 //! What one gRPC call carries through the gateway: its deadline, and what the access log will say.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU32, Ordering},
 };
 
 use tokio::time::Instant;
+
+use crate::cache::{Control, Served};
 
 /// One gRPC call. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// When the answer has to be ready: a little before the caller stops waiting.
     pub deadline: Instant,
+    /// What the caller asks of the cache.
+    pub cache_control: Control,
     /// What is learned on the way.
     pub record: Arc<Record>,
 }
@@ -21,6 +25,7 @@ pub struct Call {
 pub struct Record {
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
+    cache: Mutex<Option<Served>>,
 }
 
 impl Record {
@@ -34,6 +39,22 @@ impl Record {
     #[must_use]
     pub fn backend(&self) -> Option<&str> {
         self.backend.get().map(String::as_str)
+    }
+
+    /// Says how a read was answered. Of several, as in a list of all backends, the one that promises
+    /// least stays, with the age of the oldest.
+    pub fn set_cache(&self, served: Served) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        *cache = Some(cache.map_or(served, |other| Served {
+            outcome: served.outcome.max(other.outcome),
+            age: served.age.max(other.age),
+        }));
+    }
+
+    /// How a read was answered.
+    #[must_use]
+    pub fn cache(&self) -> Option<Served> {
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Raised for each request to an upstream.

@@ -1,21 +1,38 @@
 //! Lists of one backend or of all, cut into pages.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use futures_util::future::join_all;
+use prost::Message;
 
 use crate::{
+    cache::List,
     error::{Error, Reason, Result},
-    gateway::{Backend, Call, Gateway},
+    gateway::{Backend, Call, Gateway, cached::position, read::masked},
     model::{
         capability::Method,
-        etag::id_order,
         mask::ReadMask,
-        name::{BackendName, Parent, ProfileName},
+        name::{Parent, ProfileName},
     },
-    pb::{ListProfilesRequest, ListProfilesResponse, Profile},
-    query::page::{self, Query},
+    pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile},
+    query::page::Query,
 };
 
 const OPERATION: &str = Method::ListProfiles.name();
+
+/// [`ListProfilesResponse`] on the wire, where a message within it and its bytes are the same.
+#[derive(Clone, PartialEq, Message)]
+struct Answer {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    profiles: Vec<Bytes>,
+    #[prost(string, tag = "2")]
+    next_page_token: String,
+    #[prost(int32, tag = "3")]
+    total_size: i32,
+    #[prost(string, repeated, tag = "4")]
+    unreachable: Vec<String>,
+}
 
 impl Gateway {
     /// Lists profiles, ordered by backend and then by id.
@@ -23,12 +40,12 @@ impl Gateway {
         &self,
         call: &Call,
         request: &ListProfilesRequest,
-    ) -> Result<ListProfilesResponse> {
+    ) -> Result<Encoded<ListProfilesResponse>> {
         let parent = Parent::parse("parent", &request.parent)?;
-        let backends: Vec<&Backend> = match &parent {
+        let backends: Vec<&Arc<Backend>> = match &parent {
             Parent::All => {
                 call.record.set_backend("-");
-                self.backends.values().map(AsRef::as_ref).collect()
+                self.backends.values().collect()
             }
             Parent::One(name) => vec![self.backend(call, name, OPERATION)?],
         };
@@ -50,63 +67,101 @@ impl Gateway {
             .open(&query, request.page_size, &request.page_token)
             .map_err(explained)?;
 
-        let (mut profiles, unreachable) =
-            self.collect(call, &backends, request.return_partial_success).await?;
-        // As a whole and by the very key that a page is cut by: `sft-emea/` sorts before `sft/`, which
-        // is not the order of the backends' names.
-        profiles.sort_by_cached_key(|profile| position(&profile.name));
-        let total_size = i32::try_from(profiles.len()).unwrap_or(i32::MAX);
-        let page::Cut { items, last } = page.cut(profiles, |profile| position(&profile.name));
-        let next_page_token = match last {
-            Some(position) => self.page_tokens.seal(&query, &position),
-            None => String::new(),
+        let found = collect(call, &backends, request.return_partial_success).await?;
+        let cut = page.cut(found.len(), |n| found.position(n));
+        let last = cut.range.end.checked_sub(1).filter(|_| cut.more);
+        let next_page_token = last.map(|last| self.page_tokens.seal(&query, &found.position(last)));
+        let profiles = cut.range.filter_map(|n| found.profile(n));
+        let answer = Answer {
+            profiles: profiles
+                .map(|profile| Ok(masked(&mask, profile.clone())?.bytes().clone()))
+                .collect::<Result<_>>()?,
+            next_page_token: next_page_token.unwrap_or_default(),
+            total_size: i32::try_from(found.len()).unwrap_or(i32::MAX),
+            unreachable: found.unreachable,
         };
-        let profiles: Vec<Profile> =
-            items.into_iter().map(|profile| mask.apply(profile)).collect::<Result<_>>()?;
-        Ok(ListProfilesResponse { profiles, next_page_token, total_size, unreachable })
+        Ok(Encoded::from_bytes(answer.encode_to_vec().into()))
+    }
+}
+
+/// The lists of some backends, one after the other; nothing is copied.
+struct Found<'a> {
+    lists: Vec<(&'a Backend, Arc<List>)>,
+    unreachable: Vec<String>,
+}
+
+impl Found<'_> {
+    fn len(&self) -> usize {
+        self.lists.iter().map(|(_, list)| list.len()).sum()
     }
 
-    /// All profiles of some backends, asked side by side, and the names of those that failed.
-    async fn collect(
-        &self,
-        call: &Call,
-        backends: &[&Backend],
-        partial: bool,
-    ) -> Result<(Vec<Profile>, Vec<String>)> {
-        let lists = join_all(backends.iter().map(|backend| list_one(call, backend))).await;
-        let (mut profiles, mut unreachable) = (Vec::new(), Vec::new());
-        for (backend, list) in backends.iter().zip(lists) {
-            match list {
-                Ok(list) => profiles.extend(list),
-                Err(error) if partial => {
-                    tracing::warn!(
-                        target: "gateway", backend = backend.name().id(), %error,
-                        "left out of a partial list"
-                    );
-                    unreachable.push(backend.name().to_string());
-                }
-                Err(error) => return Err(error),
+    fn nth(&self, mut n: usize) -> Option<(&Backend, &str, &Encoded<Profile>)> {
+        for (backend, list) in &self.lists {
+            match list.get(n) {
+                Some((id, profile)) => return Some((backend, id, profile)),
+                None => n -= list.len(),
             }
         }
-        Ok((profiles, unreachable))
+        None
+    }
+
+    fn profile(&self, n: usize) -> Option<&Encoded<Profile>> {
+        self.nth(n).map(|(_, _, profile)| profile)
+    }
+
+    fn position(&self, n: usize) -> String {
+        self.nth(n)
+            .map(|(backend, id, _)| position(&ProfileName::of(backend.name(), id)))
+            .unwrap_or_default()
     }
 }
 
-async fn list_one(call: &Call, backend: &Backend) -> Result<Vec<Profile>> {
-    let items = backend
-        .dialect()
-        .list(&backend.session(call))
-        .await
-        .map_err(|error| backend.explain(OPERATION, error))?;
-    Ok(items.into_iter().map(|item| backend.present(item)).collect())
+/// All profiles of some backends, asked side by side, and the names of those that failed.
+async fn collect<'a>(
+    call: &Call,
+    backends: &[&'a Arc<Backend>],
+    partial: bool,
+) -> Result<Found<'a>> {
+    let answers = join_all(backends.iter().map(|backend| backend.profiles(call))).await;
+    let mut found = Found { lists: Vec::new(), unreachable: Vec::new() };
+    for (backend, answer) in backends.iter().zip(answers) {
+        match answer.map_err(|error| backend.explain(OPERATION, error)) {
+            Ok(list) => found.lists.push((backend, list)),
+            Err(error) if partial => {
+                tracing::warn!(
+                    target: "gateway", backend = backend.name().id(), %error,
+                    "left out of a partial list"
+                );
+                found.unreachable.push(backend.name().to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // By the very key that a page is cut by: `sft-emea/` sorts before `sft/`, which is not the order of
+    // the backends' names.
+    found.lists.sort_by_cached_key(|(backend, _)| format!("{}/", backend.name().id()));
+    Ok(found)
 }
 
-/// A key that orders profiles by backend and then by id, numbers by value.
-fn position(name: &str) -> String {
-    let Ok(name) = ProfileName::parse("name", name) else {
-        return name.to_owned();
-    };
-    let (prefix, digits, number) = id_order(name.id());
-    let backend: &BackendName = name.backend();
-    format!("{}/{prefix}/{digits:04}/{number}/{}", backend.id(), name.id())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_the_contract_s_on_the_wire() {
+        let profile = Profile { display_name: "a".into(), ..Profile::default() };
+        let answer = Answer {
+            profiles: vec![Encoded::of(&profile).bytes().clone(), Bytes::new()],
+            next_page_token: "token".into(),
+            total_size: 7,
+            unreachable: vec!["backends/a".into()],
+        };
+        let expected = ListProfilesResponse {
+            profiles: vec![profile, Profile::default()],
+            next_page_token: "token".into(),
+            total_size: 7,
+            unreachable: vec!["backends/a".into()],
+        };
+        assert_eq!(answer.encode_to_vec(), expected.encode_to_vec());
+    }
 }

@@ -3,7 +3,9 @@
 //! Joins `dialect` and `upstream`; knows no gRPC (`rpc` translates) and no wire format.
 
 mod backend;
+mod cached;
 pub mod call;
+mod create;
 mod edit;
 mod list;
 mod read;

@@ -1,31 +1,34 @@
 //! Reads of one profile and of the service catalogue.
 
 use crate::{
-    error::Result,
+    error::{Error, Reason, Result},
     gateway::{Call, Gateway},
     model::{
         capability::Method,
         mask::ReadMask,
         name::{BackendName, ProfileName},
     },
-    pb::{self, GetProfileRequest, ListServicesRequest, Profile},
+    pb::{self, Encoded, GetProfileRequest, ListServicesRequest, Profile, PurgeCacheRequest},
 };
 
 impl Gateway {
     /// Reads one profile.
-    pub async fn get_profile(&self, call: &Call, request: &GetProfileRequest) -> Result<Profile> {
+    pub async fn get_profile(
+        &self,
+        call: &Call,
+        request: &GetProfileRequest,
+    ) -> Result<Encoded<Profile>> {
         const OPERATION: &str = Method::GetProfile.name();
         let name = ProfileName::parse("name", &request.name)?;
         let backend = self.backend(call, name.backend(), OPERATION)?;
         let mask = ReadMask::parse(request.read_mask.as_ref())
             .map_err(|error| backend.explain(OPERATION, error))?;
         backend.require_id(OPERATION, &name)?;
-        let item = backend
-            .dialect()
-            .get(&backend.session(call), name.id())
+        let profile = backend
+            .profile(call, name.id())
             .await
             .map_err(|error| backend.explain_profile(OPERATION, &name, error))?;
-        mask.apply(backend.present(item))
+        masked(&mask, profile)
     }
 
     /// Reads the services that a profile of a backend can hold.
@@ -38,17 +41,37 @@ impl Gateway {
         let name = BackendName::parse("parent", &request.parent)?;
         let backend = self.backend(call, &name, OPERATION)?;
         backend.require(Method::ListServices)?;
-        let mut services = backend
-            .dialect()
-            .services(&backend.session(call))
-            .await
-            .map_err(|error| backend.explain(OPERATION, error))?;
-        for service in &mut services {
-            service.name = format!("{name}/services/{}", service.id);
-            for limit in &mut service.traffic_limits {
-                limit.name = format!("{}/trafficLimits/{}", service.name, limit.id);
-            }
-        }
-        Ok(services)
+        let services = backend.services(call).await;
+        let services = services.map_err(|error| backend.explain(OPERATION, error))?;
+        Ok(services.to_vec())
     }
+
+    /// Drops what the cache holds of a backend or a profile, and gives how many entries went.
+    pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
+        const OPERATION: &str = "PurgeCache";
+        let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
+            let backend = self.backend(call, name.backend(), OPERATION)?;
+            backend.require_id(OPERATION, &name)?;
+            backend.cache().purge_profile(name.id()).await
+        } else {
+            let name = BackendName::parse("name", &request.name)?;
+            self.backend(call, &name, OPERATION)?.cache().purge().await
+        };
+        Ok(i64::try_from(purged).unwrap_or(i64::MAX))
+    }
+}
+
+/// The profile with only the fields of the mask.
+pub(super) fn masked(mask: &ReadMask, profile: Encoded<Profile>) -> Result<Encoded<Profile>> {
+    if mask.is_everything() {
+        return Ok(profile);
+    }
+    Ok(Encoded::of(&mask.apply(decoded(&profile)?)?))
+}
+
+/// A profile out of the cache.
+pub(super) fn decoded(profile: &Encoded<Profile>) -> Result<Profile> {
+    profile.message().map_err(|error| {
+        Error::new(Reason::GatewayInternal, "a fault in the cache").with_internal(error)
+    })
 }

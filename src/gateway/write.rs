@@ -3,53 +3,18 @@
 //! A write runs in a task of its own, so that a caller who leaves does not leave it half done; the
 //! task ends with the call's deadline at the latest.
 
-use std::{collections::HashSet, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use crate::{
+    cache::Target,
     dialect::{Change, Dialect, Edit, Item},
     error::{Effect, Error, Reason, Result, reason_name},
     gateway::{Backend, Call, Gateway, Record, settle::settle},
-    model::{
-        capability::Method,
-        check,
-        mask::Update,
-        name::{BackendName, ProfileName},
-        violation::Violations,
-    },
-    pb::{CreateProfileRequest, DeleteProfileRequest, Profile, UpdateProfileRequest},
+    model::{capability::Method, check, mask::Update, name::ProfileName, violation::Violations},
+    pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
 };
 
 impl Gateway {
-    /// Creates a profile.
-    pub async fn create_profile(
-        &self,
-        call: &Call,
-        request: CreateProfileRequest,
-    ) -> Result<Profile> {
-        const OPERATION: &str = Method::CreateProfile.name();
-        let parent = BackendName::parse("parent", &request.parent)?;
-        let backend = Arc::clone(self.backend(call, &parent, OPERATION)?);
-        backend.require(Method::CreateProfile)?;
-        let mut violations = Violations::default();
-        check::request_id(&request.request_id, &mut violations);
-        let profile = match request.profile {
-            Some(profile) => check_new(&backend, profile, &mut violations)?,
-            None => {
-                violations.add("profile", "is required");
-                Profile::default()
-            }
-        };
-        violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
-
-        let (call, validate_only) = (call.clone(), request.validate_only);
-        let what = (OPERATION, parent.to_string(), request.request_id);
-        self.detached(what, Arc::clone(&call.record), async move {
-            let create = create(&backend, &call, profile, validate_only).await;
-            create.map_err(|error| backend.explain(OPERATION, error))
-        })
-        .await
-    }
-
     /// Changes a profile.
     pub async fn update_profile(
         &self,
@@ -148,74 +113,24 @@ impl Gateway {
     }
 }
 
-/// Checks a profile to create, and gives it without what only the gateway sets.
-fn check_new(backend: &Backend, profile: Profile, violations: &mut Violations) -> Result<Profile> {
-    let dialect = backend.dialect();
-    let profile = Profile {
-        name: String::new(),
-        dialect: 0,
-        endpoint_count: None,
-        etag: String::new(),
-        unmapped: None,
-        ..profile
-    };
-    check::create(&profile, dialect.capabilities(), dialect.name(), violations)?;
-    dialect.check_fields(&profile, &|_| true, violations);
-    dialect.check_whole(&profile, None, violations)?;
-    Ok(profile)
+/// What was asked for, in place of what could not be read back: the write is done, whatever reading it
+/// says. It has no etag, because the upstream may have added to it.
+pub(super) fn unread(asked: Profile, error: &Error) -> Profile {
+    tracing::warn!(target: "gateway", name = %asked.name, %error, "could not read back a write");
+    Profile { etag: String::new(), ..asked }
 }
 
-async fn create(
-    backend: &Backend,
-    call: &Call,
-    profile: Profile,
-    validate_only: bool,
-) -> Result<Profile> {
-    let (dialect, session) = (backend.dialect(), backend.session(call));
-    let profile = dialect.resolve(&session, profile, None).await?;
-    let named_alike = async || dialect.named(&session, &profile.display_name).await;
-    // Whose name it was before: should the answer get lost, those are surely not ours.
-    let before = named_alike().await;
-    if validate_only {
-        refuse_taken_name(dialect, &before?, None)?;
-        let preview = backend.present(Item { id: String::new(), profile });
-        return Ok(Profile { name: String::new(), ..preview });
-    }
-    let before: Option<HashSet<String>> = match before {
-        Ok(items) => Some(items.into_iter().map(|item| item.id).collect()),
-        Err(error) if is_out_of_reach(&error) => return Err(error),
-        // The account may create without being able to list: then a lost answer stays unknown.
-        Err(_) => None,
-    };
-
-    let (port, cleanup) = (backend.write_session(call), backend.cleanup_session(call));
-    let item = match dialect.create(&port, &cleanup, &profile).await {
-        Ok(id) => match dialect.get(&session, &id).await {
-            Ok(item) => item,
-            Err(error) => {
-                let error = backend.without_secrets(error);
-                return Ok(unread(backend.present(Item { id, profile }), &error));
-            }
-        },
-        Err(failure) => {
-            let look = || async {
-                let before = before.as_ref().ok_or_else(|| {
-                    Error::new(Reason::UpstreamUnavailable, "not known what was there before")
-                })?;
-                let found = named_alike().await.map_err(|e| backend.without_secrets(e))?;
-                Ok(found.into_iter().find(|item| {
-                    !before.contains(&item.id) && dialect.is_created(&profile, &item.profile)
-                }))
-            };
-            let found = settle(backend.without_secrets(failure), call.deadline, look).await?;
-            complete(backend, call, found, &profile).await?
-        }
-    };
-    Ok(backend.present(item))
+/// Whether a write that is over for the gateway may still take effect.
+pub(super) fn may_yet_happen<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.effect() != Effect::None)
 }
 
 /// What the upstream would say to a name that another profile has, for a write that is not sent.
-fn refuse_taken_name(dialect: &dyn Dialect, named: &[Item], own: Option<&str>) -> Result<()> {
+pub(super) fn refuse_taken_name(
+    dialect: &dyn Dialect,
+    named: &[Item],
+    own: Option<&str>,
+) -> Result<()> {
     if dialect.has_unique_names() && named.iter().any(|item| Some(item.id.as_str()) != own) {
         return Err(Error::new(
             Reason::ProfileAlreadyExists,
@@ -223,59 +138,6 @@ fn refuse_taken_name(dialect: &dyn Dialect, named: &[Item], own: Option<&str>) -
         ));
     }
     Ok(())
-}
-
-/// Does what remains of a creation whose first step got no answer. What the caller left unsaid stays
-/// as the upstream has set it: that is no difference.
-async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) -> Result<Item> {
-    let dialect = backend.dialect();
-    let (capabilities, mut ignored) = (dialect.capabilities(), Violations::default());
-    let update = Update::parse(None, asked, capabilities, dialect.name(), &mut ignored)?;
-    let desired = update.apply(&found.profile, asked, capabilities, &mut ignored)?;
-    let change = Change { id: &found.id, current: &found.profile, desired: &desired };
-    if dialect.is_applied(change, &found.profile) {
-        return Ok(found);
-    }
-    let session = backend.session(call);
-    if let Err(failure) = dialect.update(&session, change).await {
-        return Err(left_behind(&found.id, &failure));
-    }
-    // The write is done, whatever reading it says.
-    let written = Item { id: found.id, profile: desired };
-    Ok(dialect.get(&session, &written.id).await.unwrap_or(written))
-}
-
-/// The error for a profile that is there, but not, or not surely, all of what was asked for.
-fn left_behind(id: &str, failure: &Error) -> Error {
-    let message = format!(
-        "the profile was created with id {id}, but not surely completed; update or delete it: {}",
-        failure.message()
-    );
-    let error = Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id);
-    match failure.upstream() {
-        Some(facts) => error.with_upstream(facts.clone()),
-        None => error,
-    }
-}
-
-/// What was asked for, in place of what could not be read back: the write is done, whatever reading it
-/// says. It has no etag, because the upstream may have added to it.
-fn unread(asked: Profile, error: &Error) -> Profile {
-    tracing::warn!(target: "gateway", name = %asked.name, %error, "could not read back a write");
-    Profile { etag: String::new(), ..asked }
-}
-
-/// Whether a read failed in a way in which a write would fail too, or would find no time.
-fn is_out_of_reach(error: &Error) -> bool {
-    matches!(
-        error.reason(),
-        Reason::DeadlineExceeded
-            | Reason::Overloaded
-            | Reason::UpstreamAccountLocked
-            | Reason::UpstreamAuthFailed
-            | Reason::UpstreamThrottled
-            | Reason::UpstreamUnavailable
-    )
 }
 
 /// A write on one profile.
@@ -343,6 +205,17 @@ impl Work<'_> {
 
     /// Sends a checked change, and gives the profile as the upstream has it then.
     async fn change(&self, current: &Profile, desired: Profile) -> Result<Profile> {
+        let target = match self.backend.dialect().touches_others(Some(current), &desired) {
+            true => Target::Every,
+            false => Target::Profile(self.name.id().into()),
+        };
+        let write = self.backend.cache().write(target);
+        let result = self.send_change(current, desired).await;
+        write.end(may_yet_happen(&result));
+        result
+    }
+
+    async fn send_change(&self, current: &Profile, desired: Profile) -> Result<Profile> {
         let dialect = self.backend.dialect();
         let change = Change { id: self.name.id(), current, desired: &desired };
         match dialect.update(&self.backend.write_session(self.call), change).await {
@@ -371,6 +244,13 @@ impl Work<'_> {
         if validate_only {
             return Ok(());
         }
+        let write = self.backend.cache().write(Target::Profile(self.name.id().into()));
+        let result = self.send_delete().await;
+        write.end(may_yet_happen(&result));
+        result
+    }
+
+    async fn send_delete(&self) -> Result<()> {
         let dialect = self.backend.dialect();
         match dialect.delete(&self.backend.write_session(self.call), self.name.id()).await {
             Ok(()) => Ok(()),

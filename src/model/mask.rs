@@ -38,6 +38,12 @@ impl ReadMask {
         Ok(Self(Some(paths.to_vec())))
     }
 
+    /// Whether it keeps every field.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The profile with only the fields of the mask.
     pub fn apply(&self, profile: Profile) -> Result<Profile> {
         let Some(paths) = &self.0 else {

@@ -3,6 +3,8 @@
 //! A token holds the position of the last item seen and nothing else. It is sealed with a key, together
 //! with the query that it belongs to, so that it can neither be changed nor be used for another query.
 
+use std::ops::Range;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -42,13 +44,13 @@ pub struct Page {
     after: Option<String>,
 }
 
-/// A part of a list.
-#[derive(Debug)]
-pub struct Cut<T> {
-    /// The items of the page.
-    pub items: Vec<T>,
-    /// Position of its last item, when more follow.
-    pub last: Option<String>,
+/// Where a page stands in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Which of the items.
+    pub range: Range<usize>,
+    /// Whether more follow.
+    pub more: bool,
 }
 
 impl PageTokens {
@@ -121,17 +123,24 @@ impl PageTokens {
 }
 
 impl Page {
-    /// Cuts the page out of a whole list that is ordered by `position`.
+    /// Finds the page in a list of this length that is ordered by `position`, which is asked for a few
+    /// items only.
     #[must_use]
-    pub fn cut<T>(&self, list: Vec<T>, position: impl Fn(&T) -> String) -> Cut<T> {
-        let start = match &self.after {
-            Some(after) => list.partition_point(|item| position(item) <= *after),
-            None => 0,
-        };
-        let more = list.len().saturating_sub(start) > self.size;
-        let items: Vec<T> = list.into_iter().skip(start).take(self.size).collect();
-        let last = items.last().filter(|_| more).map(position);
-        Cut { items, last }
+    pub fn cut(&self, length: usize, position: impl Fn(usize) -> String) -> Cut {
+        let start = self.after.as_ref().map_or(0, |after| {
+            let (mut low, mut high) = (0, length);
+            while low < high {
+                let middle = low.midpoint(high);
+                if position(middle) <= *after {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            low
+        });
+        let end = length.min(start.saturating_add(self.size));
+        Cut { range: start..end, more: end < length }
     }
 }
 
@@ -148,12 +157,12 @@ mod tests {
         let (mut seen, mut token) = (Vec::new(), String::new());
         loop {
             let page = tokens.open(&QUERY, 10, &token).unwrap();
-            let cut = page.cut(list.clone(), Clone::clone);
-            seen.extend(cut.items);
-            match cut.last {
-                Some(last) => token = tokens.seal(&QUERY, &last),
-                None => break,
+            let cut = page.cut(list.len(), |n| list[n].clone());
+            seen.extend_from_slice(&list[cut.range]);
+            if !cut.more {
+                break;
             }
+            token = tokens.seal(&QUERY, seen.last().unwrap());
         }
         assert_eq!(seen, list);
     }
@@ -163,7 +172,8 @@ mod tests {
         let tokens = PageTokens::new([7; 32]);
         let token = tokens.seal(&QUERY, "b");
         let page = tokens.open(&QUERY, 10, &token).unwrap();
-        assert_eq!(page.cut(vec!["a", "c", "d"], |s| (*s).to_owned()).items, ["c", "d"]);
+        let cut = page.cut(3, |n| ["a", "c", "d"][n].to_owned());
+        assert_eq!(cut, Cut { range: 1..3, more: false });
     }
 
     #[test]

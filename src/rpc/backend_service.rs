@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, later, unary};
+use super::{Limits, unary};
 use crate::{
     gateway::Gateway,
     pb::{
@@ -68,6 +68,11 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<PurgeCacheRequest>,
     ) -> Result<Response<PurgeCacheResponse>, Status> {
-        unary("PurgeCache", request, self.limits, async |_, _| Err(later("PurgeCache"))).await
+        unary("PurgeCache", request, self.limits, async |call, message| {
+            Ok(PurgeCacheResponse {
+                purged_count: self.gateway.purge_cache(&call, &message).await?,
+            })
+        })
+        .await
     }
 }

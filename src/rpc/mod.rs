@@ -9,18 +9,29 @@ pub mod status;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tonic::{
+    Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 pub use backend_service::BackendRpc;
 pub use profile_service::ProfileRpc;
 
 use crate::{
+    cache::Control,
     error::{Error, Reason, Result},
     gateway::{Call, Record},
 };
 
 /// Deadline of a call that came through no deadline layer; only a test can make one.
 const NO_LAYER_DEADLINE: Duration = Duration::from_secs(45);
+
+/// Request metadata: what the caller asks of the cache.
+const CACHE_CONTROL: &str = "cache-control";
+/// Answer metadata: how the cache served it.
+const PROFILE_CACHE: &str = "x-profile-cache";
+/// Answer metadata: how old the answer is, in seconds.
+const AGE: &str = "age";
 
 /// Sizes of messages, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +53,22 @@ where
     T: prost::Message,
     F: Future<Output = Result<T>>,
 {
-    let (_, extensions, message) = request.into_parts();
-    let call = extensions.get::<Call>().cloned().unwrap_or_else(|| Call {
+    let (metadata, extensions, message) = request.into_parts();
+    let mut call = extensions.get::<Call>().cloned().unwrap_or_else(|| Call {
         deadline: Instant::now() + NO_LAYER_DEADLINE,
+        cache_control: Control::default(),
         record: Arc::new(Record::default()),
     });
-    let answer = method(call, message).await.and_then(|answer| match answer.encoded_len() {
+    let record = Arc::clone(&call.record);
+    let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
+    let answer = match Control::parse(asked) {
+        Ok(control) => {
+            call.cache_control = control;
+            method(call, message).await
+        }
+        Err(error) => Err(error),
+    };
+    let answer = answer.and_then(|answer| match answer.encoded_len() {
         size if size > limits.response_bytes => Err(Error::new(
             Reason::MessageTooLarge,
             format!(
@@ -59,15 +80,30 @@ where
         _ => Ok(answer),
     });
     match answer {
-        Ok(answer) => Ok(Response::new(answer)),
+        Ok(answer) => {
+            let mut response = Response::new(answer);
+            say_cache(&record, response.metadata_mut());
+            Ok(response)
+        }
         Err(error) => {
             // For the errors that arose before a backend was found, which says the same.
             let error = error.with_metadata("operation", operation);
             if let Some(detail) = error.internal() {
                 tracing::warn!(target: "rpc", %error, detail, "a call failed");
             }
-            Err(status::status(&error))
+            let mut status = status::status(&error);
+            say_cache(&record, status.metadata_mut());
+            Err(status)
         }
+    }
+}
+
+/// Says in the metadata of an answer how the cache served it.
+fn say_cache(record: &Record, metadata: &mut MetadataMap) {
+    let Some(served) = record.cache() else { return };
+    metadata.insert(PROFILE_CACHE, MetadataValue::from_static(served.outcome.name()));
+    if let Some(age) = served.age {
+        metadata.insert(AGE, MetadataValue::from(age.as_secs()));
     }
 }
 

@@ -11,10 +11,10 @@ use crate::{
     pb::{
         AttachServiceRequest, AttachTrafficLimitRequest, BatchGetProfilesRequest,
         BatchGetProfilesResponse, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
-        DetachTrafficLimitRequest, DiffProfilesRequest, DiffProfilesResponse, GetProfileRequest,
-        ListProfilesRequest, ListProfilesResponse, PreviewWriteRequest, PreviewWriteResponse,
-        Profile, TranslateProfileRequest, TranslateProfileResponse, UpdateProfileRequest,
-        WatchProfilesRequest, WatchProfilesResponse,
+        DetachTrafficLimitRequest, DiffProfilesRequest, DiffProfilesResponse, Encoded,
+        GetProfileRequest, ListProfilesRequest, ListProfilesResponse, PreviewWriteRequest,
+        PreviewWriteResponse, Profile, TranslateProfileRequest, TranslateProfileResponse,
+        UpdateProfileRequest, WatchProfilesRequest, WatchProfilesResponse,
         profile_service_server::{ProfileService, ProfileServiceServer},
     },
 };
@@ -43,7 +43,7 @@ impl ProfileService for ProfileRpc {
     async fn get_profile(
         &self,
         request: Request<GetProfileRequest>,
-    ) -> Result<Response<Profile>, Status> {
+    ) -> Result<Response<Encoded<Profile>>, Status> {
         unary("GetProfile", request, self.limits, async |call, message| {
             self.gateway.get_profile(&call, &message).await
         })
@@ -53,7 +53,7 @@ impl ProfileService for ProfileRpc {
     async fn list_profiles(
         &self,
         request: Request<ListProfilesRequest>,
-    ) -> Result<Response<ListProfilesResponse>, Status> {
+    ) -> Result<Response<Encoded<ListProfilesResponse>>, Status> {
         unary("ListProfiles", request, self.limits, async |call, message| {
             self.gateway.list_profiles(&call, &message).await
         })

@@ -118,6 +118,7 @@ impl Running {
                     reason = self.end.reason,
                     duration_ms = self.started.elapsed().as_secs_f64() * 1e3,
                     upstream_calls = self.record.upstream_calls(),
+                    cache = self.record.cache().map(|served| served.outcome.name()),
                     peer = self.peer.map(tracing::field::display),
                 )
             };

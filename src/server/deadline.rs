@@ -29,6 +29,7 @@ use super::{
     reply,
 };
 use crate::{
+    cache::Control,
     error::{Effect, Error, Kind, Reason},
     gateway::call::{Call, Record},
 };
@@ -66,7 +67,11 @@ pub(super) async fn layer(
     let now = Instant::now();
     let end = after(now, timeout);
     let record = request.extensions().get::<Arc<Record>>().cloned().unwrap_or_default();
-    let call = Call { deadline: end - margin(timeout), record: Arc::clone(&record) };
+    let call = Call {
+        deadline: end - margin(timeout),
+        cache_control: Control::default(),
+        record: Arc::clone(&record),
+    };
     request.extensions_mut().insert(call);
 
     // The timer asks the handler first: without time there is nothing to ask it for.

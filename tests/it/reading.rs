@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use crate::kit::{
     bodies::{self, fixture, profile, profile_with},
     double::{self, Double, GET, LIST, Nobody, double},
-    gateway::{self, Gateway, gateway},
+    gateway::{self, Gateway, fresh, gateway},
     model::{self, NB_IOT, R2G, R3G, R4G, mask, shape},
     status::{fails, failure},
 };
@@ -227,9 +227,10 @@ async fn pages_give_every_profile_once_in_the_order_of_ids() {
     }
     let page = gateway.profiles.clone().list_profiles(model::list("backends/sft")).await.unwrap();
     assert_eq!((page.get_ref().profiles.len(), page.get_ref().total_size), (50, 317));
+    assert_eq!(upstream.count(LIST), 1, "pages are cut from one list");
     upstream.always(LIST, double::json(many(1200)));
     let request = ListProfilesRequest { page_size: 5000, ..model::list("backends/sft") };
-    let page = gateway.profiles.clone().list_profiles(request).await.unwrap();
+    let page = gateway.profiles.clone().list_profiles(fresh(request)).await.unwrap();
     assert_eq!((page.get_ref().profiles.len(), page.get_ref().total_size), (1000, 1200));
 }
 

@@ -217,7 +217,8 @@ async fn a_callers_short_deadline_made_a_backend_unreachable() {
     let upstream = double().await;
     let gateway = gateway::fixed(&upstream.base_url).await;
     let hasty = async || {
-        let request = gateway::timed(model::get("SP_1"), Some(Duration::from_secs(1)));
+        let mut request = gateway::fresh(model::get("SP_1"));
+        request.set_timeout(Duration::from_secs(1));
         let result = gateway.profiles.clone().get_profile(request).await;
         fails(result, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
     };

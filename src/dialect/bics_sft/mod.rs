@@ -117,6 +117,16 @@ impl Dialect for BicsSft {
         true
     }
 
+    fn lists_are_complete(&self) -> bool {
+        true
+    }
+
+    fn touches_others(&self, current: Option<&Profile>, desired: &Profile) -> bool {
+        // "Modify Service Profile": services added to or removed from a base profile are so in the
+        // profiles below it too.
+        current.is_some_and(|current| encode::services(current) != encode::services(desired))
+    }
+
     fn accepts_id(&self, id: &str) -> bool {
         // Ids are `SP_` and a number; 19 digits are more than any counter reaches.
         id.strip_prefix("SP_").is_some_and(|number| {

@@ -186,6 +186,11 @@ impl Dialect for Endpoint {
         false
     }
 
+    fn lists_are_complete(&self) -> bool {
+        // The upstream's lists are short views (page "List"); what is read behind them is not the list's.
+        false
+    }
+
     fn accepts_id(&self, id: &str) -> bool {
         wire::is_id(id)
     }

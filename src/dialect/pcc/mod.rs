@@ -126,6 +126,16 @@ impl Dialect for Pcc {
         true
     }
 
+    fn lists_are_complete(&self) -> bool {
+        true
+    }
+
+    fn touches_others(&self, current: Option<&Profile>, desired: &Profile) -> bool {
+        // The documents do not say whether another profile stops being the default.
+        desired.default_profile == Some(true)
+            && current.is_none_or(|current| current.default_profile != Some(true))
+    }
+
     fn accepts_id(&self, id: &str) -> bool {
         is_id(id)
     }

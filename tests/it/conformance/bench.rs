@@ -14,7 +14,7 @@ use tonic::{Response, Status};
 
 use super::samples::{self, Sample};
 use crate::kit::{
-    gateway::{self, Gateway},
+    gateway::{self, Gateway, fresh},
     model,
     sandbox::{Sandbox, sandbox},
     until,
@@ -88,13 +88,13 @@ impl Bench {
 
     pub async fn get(&self, name: &str) -> Result<Profile, Status> {
         let request = GetProfileRequest { name: name.to_owned(), read_mask: None };
-        self.gateway.profiles.clone().get_profile(request).await.map(Response::into_inner)
+        self.gateway.profiles.clone().get_profile(fresh(request)).await.map(Response::into_inner)
     }
 
     pub async fn list(&self) -> Result<Vec<Profile>, Status> {
         let mut request = model::list(&self.parent());
         request.page_size = 1000;
-        let answer = self.gateway.profiles.clone().list_profiles(request).await?;
+        let answer = self.gateway.profiles.clone().list_profiles(fresh(request)).await?;
         Ok(answer.into_inner().profiles)
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::kit::{
     double::{self, Answer, Double, OTHER, Seen, double},
-    gateway::{Gateway, gateway},
+    gateway::{Gateway, fresh, gateway},
     model,
 };
 
@@ -40,11 +40,11 @@ const ENDPOINT: &str =
 
 async fn get(gateway: &Gateway, name: &str) -> Profile {
     let request = GetProfileRequest { name: name.to_owned(), read_mask: None };
-    gateway.profiles.clone().get_profile(request).await.unwrap().into_inner()
+    gateway.profiles.clone().get_profile(fresh(request)).await.unwrap().into_inner()
 }
 
 async fn list(gateway: &Gateway, parent: &str) -> Vec<Profile> {
-    let answer = gateway.profiles.clone().list_profiles(model::list(parent)).await.unwrap();
+    let answer = gateway.profiles.clone().list_profiles(fresh(model::list(parent))).await.unwrap();
     answer.into_inner().profiles
 }
 

@@ -144,15 +144,20 @@ impl Builder {
 }
 
 impl Gateway {
+    /// The profile as the upstream has it now.
     pub async fn get(&self, id: &str) -> Result<Profile, Status> {
-        self.profiles.clone().get_profile(model::get(id)).await.map(tonic::Response::into_inner)
+        self.profiles
+            .clone()
+            .get_profile(fresh(model::get(id)))
+            .await
+            .map(tonic::Response::into_inner)
     }
 
-    /// All profiles of backend `sft`, or the first thousand.
+    /// All profiles of backend `sft` as the upstream has them now, or the first thousand.
     pub async fn list(&self) -> Result<Vec<Profile>, Status> {
         let mut request = model::list(model::BACKEND);
         request.page_size = 1000;
-        let answer = self.profiles.clone().list_profiles(request).await?;
+        let answer = self.profiles.clone().list_profiles(fresh(request)).await?;
         Ok(answer.into_inner().profiles)
     }
 
@@ -221,6 +226,13 @@ impl Gateway {
         self.stop.cancel();
         self.end.await.unwrap()
     }
+}
+
+/// A read of the upstream, whatever the cache holds.
+pub fn fresh<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("cache-control", "no-cache".parse().unwrap());
+    request
 }
 
 /// A request with a deadline.

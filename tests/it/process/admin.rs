@@ -7,6 +7,7 @@ use super::{
     child::{gateway, serve, sft, until},
     slow::Slow,
 };
+use crate::kit::gateway::fresh;
 use profile_gateway::pb::ListProfilesRequest;
 
 #[tokio::test]
@@ -33,7 +34,7 @@ async fn metrics_count_calls_and_upstream_requests() {
     let gateway = gateway(&[], &[]).await;
     let mut client = profiles(&gateway).await;
     client.get_profile(named("SP_2")).await.unwrap();
-    client.get_profile(named("SP_2")).await.unwrap();
+    client.get_profile(fresh(named("SP_2"))).await.unwrap();
     client.get_profile(named("SP_999")).await.unwrap_err();
     let request = ListProfilesRequest { parent: "backends/sft".to_owned(), ..Default::default() };
     client.list_profiles(request).await.unwrap();

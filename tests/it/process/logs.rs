@@ -13,6 +13,7 @@ use super::{
     child::{Ended, Gateway, gateway, sandbox, serve, sft},
     slow::{REFRESH, Slow, TOKEN},
 };
+use crate::kit::gateway::fresh;
 
 const PASSWORD: &str = "hunter2-never-logged";
 const BEARER: &str = "caller-token-7c1e";
@@ -40,7 +41,7 @@ async fn every_call_has_a_line() {
     let elsewhere = ListProfilesRequest { parent: "backends/nope".into(), ..Default::default() };
     client.list_profiles(elsewhere).await.unwrap_err();
     arm(gateway.sandbox.as_deref().unwrap(), "GetServiceProfile", json!({ "kind": "drop" })).await;
-    client.get_profile(named("SP_2")).await.unwrap_err();
+    client.get_profile(fresh(named("SP_2"))).await.unwrap_err();
 
     let ended = stopped(gateway).await;
     let all = lines(&ended);

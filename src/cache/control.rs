@@ -1,0 +1,112 @@
+//! What a caller asks of the cache: the directives of `cache-control` (RFC 9111, 5.2.1) that the
+//! contract names.
+
+use std::time::Duration;
+
+use crate::error::{Error, Reason, Result};
+
+/// A longer text is no list of directives.
+const MAX_BYTES: usize = 1024;
+
+/// What a reader asks of the cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Control {
+    /// The value has to be read from the upstream for this very call.
+    pub no_cache: bool,
+    /// The oldest value that will do; one that has run out of time will not.
+    pub max_age: Option<Duration>,
+    /// The upstream must not be asked.
+    pub only_if_cached: bool,
+}
+
+impl Control {
+    /// Reads the directives. Those that are not known here are ignored, as RFC 9111 demands.
+    ///
+    /// # Errors
+    ///
+    /// `MALFORMED_REQUEST` when `max-age` is no number of seconds: a guess could serve what is too old.
+    pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
+        let mut control = Self::default();
+        for value in values {
+            let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_BYTES);
+            let text = text.ok_or_else(|| malformed("is not a short ASCII text"))?;
+            for directive in text.split(',') {
+                control.add(directive.trim())?;
+            }
+        }
+        Ok(control)
+    }
+
+    fn add(&mut self, directive: &str) -> Result<()> {
+        let (name, value) = match directive.split_once('=') {
+            Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
+            None => (directive, None),
+        };
+        if name.eq_ignore_ascii_case("no-cache") {
+            self.no_cache = true;
+        } else if name.eq_ignore_ascii_case("only-if-cached") {
+            self.only_if_cached = true;
+        } else if name.eq_ignore_ascii_case("max-age") {
+            let digits = value.filter(|v| (1..=10).contains(&v.len()));
+            let digits = digits.filter(|v| v.bytes().all(|byte| byte.is_ascii_digit()));
+            let seconds: u64 = digits
+                .and_then(|digits| digits.parse().ok())
+                .ok_or_else(|| malformed("has a max-age that is no number of seconds"))?;
+            let age = Duration::from_secs(seconds);
+            // Twice is the caller's own contradiction; the stricter one surely serves it.
+            self.max_age = Some(self.max_age.map_or(age, |other| other.min(age)));
+        }
+        Ok(())
+    }
+}
+
+fn malformed(why: &str) -> Error {
+    let message = format!(
+        "the metadata cache-control {why}; it takes no-cache, max-age=SECONDS and only-if-cached"
+    );
+    Error::new(Reason::MalformedRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(values: &[&str]) -> Option<Control> {
+        Control::parse(values.iter().map(|value| value.as_bytes())).ok()
+    }
+
+    #[test]
+    fn reads_directives() {
+        let control = |no_cache, max_age: Option<u64>, only_if_cached| {
+            Some(Control { no_cache, max_age: max_age.map(Duration::from_secs), only_if_cached })
+        };
+        for (values, expected) in [
+            (&[][..], control(false, None, false)),
+            (&[""], control(false, None, false)),
+            (&["no-cache"], control(true, None, false)),
+            (&["No-Cache , MAX-AGE=7"], control(true, Some(7), false)),
+            (&["max-age=9", "only-if-cached, max-age=\"3\""], control(false, Some(3), true)),
+            (&["no-store, max-stale=4, x"], control(false, None, false)),
+            (&["max-age=0"], control(false, Some(0), false)),
+        ] {
+            assert_eq!(parse(values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_would_have_to_guess() {
+        let long = "x".repeat(2000);
+        for value in [
+            "max-age",
+            "max-age=",
+            "max-age=-1",
+            "max-age=1.5",
+            "max-age=1s",
+            "max-age=99999999999",
+            &long,
+        ] {
+            assert_eq!(parse(&[value]), None, "{value:.30}");
+        }
+        assert!(Control::parse([&[0xff_u8][..]]).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! One value in the store, and how old it is.
+//!
+//! Time is in milliseconds since the cache was made: half the size of an instant, twice in each entry.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Settings, Value, generations::Proof};
+
+/// The cache's own time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(self) -> u64 {
+        self.at(Instant::now())
+    }
+
+    pub(super) fn at(self, instant: Instant) -> u64 {
+        millis(instant.saturating_duration_since(self.0))
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A value, when it was read, and until when it counts.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) value: Value,
+    pub(super) proof: Proof,
+    /// When the read began: no change before it can be missing.
+    pub(super) asked_at: u64,
+    /// The end of its time to live.
+    pub(super) fresh_until: u64,
+    /// After a failed load: when the upstream may be asked again in its place.
+    retry_at: AtomicU64,
+}
+
+/// What time has made of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// Within its time to live.
+    Fresh,
+    /// It is served once more, while it is read anew.
+    Revalidate,
+    /// It is served only where the upstream fails.
+    IfError,
+    /// Too old for anything.
+    Over,
+}
+
+impl Entry {
+    pub(super) fn new(value: Value, proof: Proof, asked_at: u64, fresh_until: u64) -> Self {
+        Self { value, proof, asked_at, fresh_until, retry_at: AtomicU64::new(0) }
+    }
+
+    pub(super) fn freshness(&self, now: u64, settings: &Settings) -> Freshness {
+        let Some(over) = now.checked_sub(self.fresh_until).filter(|over| *over > 0) else {
+            return Freshness::Fresh;
+        };
+        // That something is not there is a claim that only a fresh look can make.
+        if matches!(self.value, Value::Absent(_)) {
+            return Freshness::Over;
+        }
+        if over <= millis(settings.stale_while_revalidate) {
+            Freshness::Revalidate
+        } else if over <= millis(settings.stale_if_error) {
+            Freshness::IfError
+        } else {
+            Freshness::Over
+        }
+    }
+
+    pub(super) fn age(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.asked_at))
+    }
+
+    /// Whether the upstream failed so recently that it is not asked again.
+    pub(super) fn is_held_off(&self, now: u64) -> bool {
+        now < self.retry_at.load(Relaxed)
+    }
+
+    pub(super) fn hold_off_until(&self, time: u64) {
+        self.retry_at.fetch_max(time, Relaxed);
+    }
+}

@@ -1,0 +1,235 @@
+//! Which writes have happened since a value was read.
+//!
+//! A write raises the generation of what it may change before it is sent and again when it is over. A
+//! load notes the generations when it begins; its value may be kept only if no write ran since, and a
+//! kept value counts only as long as that stays so. Nothing is removed from the store for this: what a
+//! write has outdated no longer matches.
+//!
+//! Generations stand in a fixed number of slots, chosen by a hash of the key. Two keys that share one
+//! outdate each other, which costs a read and is never wrong. Time is told, not asked for.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+};
+
+use super::Resource;
+
+/// Slots of one backend: 64 KiB, and among 100 000 profiles a write outdates 24 others.
+const SLOTS: usize = 4096;
+
+/// The part of a state that counts the writes under way; the rest is the generation.
+const UNDER_WAY: u64 = 0xffff;
+const GENERATION: u64 = UNDER_WAY + 1;
+
+/// A generation with the number of writes under way, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State(u64);
+
+impl State {
+    fn is_quiet(self) -> bool {
+        self.0 & UNDER_WAY == 0
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    state: AtomicU64,
+    /// Until when nothing is kept, in the cache's time: a write has ended, but may yet take effect.
+    unsettled_until: AtomicU64,
+}
+
+impl Slot {
+    fn state(&self) -> State {
+        State(self.state.load(SeqCst))
+    }
+
+    fn begin(&self) {
+        self.state.fetch_add(GENERATION + 1, SeqCst);
+    }
+
+    fn end(&self) {
+        self.state.fetch_add(GENERATION - 1, SeqCst);
+    }
+
+    fn raise(&self) {
+        self.state.fetch_add(GENERATION, SeqCst);
+    }
+
+    fn hold_until(&self, time: u64) {
+        self.unsettled_until.fetch_max(time, SeqCst);
+    }
+
+    /// Whether a value that was loaded in this state may be kept now.
+    fn keeps(&self, seen: State, now: u64) -> bool {
+        seen.is_quiet() && self.state() == seen && self.unsettled_until.load(SeqCst) <= now
+    }
+}
+
+/// What a load has seen when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    key: State,
+    /// Of the creations for a profile, of all changes for a list.
+    common: State,
+}
+
+/// Until when a kept value counts: as long as these states stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proof {
+    key: State,
+    common: Option<State>,
+}
+
+/// What has been loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// What the resource is. Only a creation that runs at the same time can make a profile that was
+    /// found another one: it may have been half created.
+    Whole,
+    /// That there is no such profile: any creation may change that.
+    Absence,
+}
+
+/// What a write may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One profile, by its upstream id.
+    Profile(Box<str>),
+    /// A profile that is being created; its id is known at the end at best.
+    New,
+    /// Any profile: the upstream carries the write on to others.
+    Every,
+}
+
+/// The generations of one backend.
+pub(super) struct Generations {
+    slots: Box<[Slot]>,
+    /// Raised by every write: lists depend on it.
+    changes: Slot,
+    /// Raised by creations: absences depend on it.
+    creations: Slot,
+    /// Stands for what no write changes.
+    nothing: Slot,
+    hasher: RandomState,
+}
+
+impl Generations {
+    pub(super) fn new() -> Self {
+        Self::with_slots(SLOTS)
+    }
+
+    pub(super) fn with_slots(slots: usize) -> Self {
+        Self {
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            changes: Slot::default(),
+            creations: Slot::default(),
+            nothing: Slot::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// What a load of this resource that begins now has to remember.
+    pub(super) fn seen(&self, resource: &Resource) -> Seen {
+        Seen { key: self.slot(resource).state(), common: self.common(resource).state() }
+    }
+
+    /// Whether a value that was loaded since `seen` may be kept, and until when it counts.
+    pub(super) fn proof(
+        &self,
+        resource: &Resource,
+        seen: Seen,
+        shape: Shape,
+        now: u64,
+    ) -> Option<Proof> {
+        let (slot, common) = (self.slot(resource), self.common(resource));
+        if !slot.keeps(seen.key, now) {
+            return None;
+        }
+        let depends = match (resource, shape) {
+            (Resource::Profile(_), Shape::Whole) => {
+                if common.state() != seen.common {
+                    return None;
+                }
+                !seen.common.is_quiet()
+            }
+            _ if !common.keeps(seen.common, now) => return None,
+            _ => true,
+        };
+        Some(Proof { key: seen.key, common: depends.then_some(seen.common) })
+    }
+
+    /// The same for a profile that came with a list whose load began with `list`.
+    pub(super) fn proof_from_list(
+        &self,
+        profile: &Resource,
+        list: Seen,
+        now: u64,
+    ) -> Option<Proof> {
+        // In this order: every write raises the changes before the profile. If no change shows after
+        // the profile's state was read, none had begun when it was read.
+        let slot = self.slot(profile);
+        let key = slot.state();
+        (slot.keeps(key, now) && self.changes.keeps(list.common, now))
+            .then_some(Proof { key, common: None })
+    }
+
+    /// Whether a kept value still counts.
+    pub(super) fn holds(&self, resource: &Resource, proof: Proof) -> bool {
+        self.slot(resource).state() == proof.key
+            && proof.common.is_none_or(|common| self.common(resource).state() == common)
+    }
+
+    /// A write is about to be sent.
+    pub(super) fn begin(&self, target: &Target) {
+        self.each(target, Slot::begin);
+    }
+
+    /// A write is over, whatever became of it. `unsettled_until`: it may yet take effect.
+    pub(super) fn end(&self, target: &Target, unsettled_until: Option<u64>) {
+        self.each(target, |slot| {
+            if let Some(until) = unsettled_until {
+                slot.hold_until(until);
+            }
+            slot.end();
+        });
+    }
+
+    /// What is kept of this resource no longer counts, nor what is being loaded.
+    pub(super) fn outdate(&self, resource: &Resource) {
+        self.changes.raise();
+        self.slot(resource).raise();
+    }
+
+    /// The same for all resources.
+    pub(super) fn outdate_all(&self) {
+        self.each(&Target::Every, Slot::raise);
+    }
+
+    /// What a write touches; the changes first, see [`Self::proof_from_list`].
+    fn each(&self, target: &Target, touch: impl Fn(&Slot)) {
+        touch(&self.changes);
+        match target {
+            Target::Profile(id) => touch(self.slot(&Resource::Profile(id.clone()))),
+            Target::New => touch(&self.creations),
+            Target::Every => {
+                touch(&self.creations);
+                self.slots.iter().for_each(touch);
+            }
+        }
+    }
+
+    fn slot(&self, resource: &Resource) -> &Slot {
+        let slots = self.slots.len() as u64;
+        let index = self.hasher.hash_one(resource).checked_rem(slots).unwrap_or(0);
+        usize::try_from(index).ok().and_then(|n| self.slots.get(n)).unwrap_or(&self.nothing)
+    }
+
+    fn common(&self, resource: &Resource) -> &Slot {
+        match resource {
+            Resource::Profile(_) => &self.creations,
+            Resource::Profiles => &self.changes,
+            Resource::Services => &self.nothing,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A cache before an upstream that answers what a test says, when it says.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    cache::{Cache, Control, Loads, Observer, Outcome, Resource, Served, Settings, Target, Value},
+    error::{Error, Reason},
+    pb::Encoded,
+};
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const TTL: Duration = Duration::from_secs(30);
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        enabled: true,
+        ttl: TTL,
+        services_ttl: TTL,
+        negative_ttl: 5 * SECOND,
+        stale_while_revalidate: 30 * SECOND,
+        stale_if_error: 600 * SECOND,
+        max_bytes: 1 << 20,
+        lists_are_complete: true,
+    }
+}
+
+/// Counts what a cache tells.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) reads: Mutex<Vec<(Outcome, bool)>>,
+    pub(super) rejected: AtomicU32,
+}
+
+impl Observer for Told {
+    fn read(&self, outcome: Outcome, negative: bool) {
+        self.reads.lock().unwrap().push((outcome, negative));
+    }
+
+    fn load(&self, _took: Duration, _succeeded: bool) {}
+
+    fn rejected_fill(&self) {
+        self.rejected.fetch_add(1, SeqCst);
+    }
+}
+
+/// What an upstream answers, and how long it takes for it.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    Version(u8),
+    Fails(Reason),
+}
+
+/// A cache before an upstream.
+pub(super) struct Bench {
+    pub(super) cache: Cache,
+    pub(super) told: Arc<Told>,
+    pub(super) loads: Loads,
+    upstream: Arc<Mutex<(Answer, Duration)>>,
+    asked: Arc<AtomicU32>,
+}
+
+/// How a read ended: the version or why not, how it was served, and its age in seconds.
+pub(super) type Read = (Result<u8, Reason>, Outcome, Option<u64>);
+
+impl Bench {
+    pub(super) fn new(settings: Settings) -> Self {
+        let (told, loads) = (Arc::new(Told::default()), Loads::default());
+        let observer: Arc<dyn Observer> = Arc::<Told>::clone(&told);
+        Self {
+            cache: Cache::new(settings, observer, loads.clone()),
+            told,
+            loads,
+            upstream: Arc::new(Mutex::new((Answer::Version(1), Duration::ZERO))),
+            asked: Arc::default(),
+        }
+    }
+
+    pub(super) fn answers(&self, answer: Answer, after: Duration) {
+        *self.upstream.lock().unwrap() = (answer, after);
+    }
+
+    pub(super) fn asked(&self) -> u32 {
+        self.asked.load(SeqCst)
+    }
+
+    pub(super) async fn read(&self, control: Control, patience: Duration) -> Read {
+        self.read_of("SP_1", control, patience).await
+    }
+
+    pub(super) async fn read_of(&self, id: &str, control: Control, patience: Duration) -> Read {
+        let (upstream, asked) = (Arc::clone(&self.upstream), Arc::clone(&self.asked));
+        let load = |_| async move {
+            asked.fetch_add(1, SeqCst);
+            // What it answers is what it had when it was asked.
+            let (answer, after) = *upstream.lock().unwrap();
+            sleep(after).await;
+            match answer {
+                Answer::Version(version) => Ok(profile(version)),
+                Answer::Fails(reason) => Err(Error::new(reason, "no")),
+            }
+        };
+        let resource = Resource::Profile(id.into());
+        let deadline = Instant::now() + patience;
+        let (result, Served { outcome, age }) =
+            self.cache.read(&resource, control, deadline, load).await;
+        let result = match result {
+            Ok(Value::Profile(profile)) => Ok(profile.bytes()[0]),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.reason()),
+        };
+        (result, outcome, age.map(|age| age.as_secs()))
+    }
+
+    pub(super) async fn get(&self) -> Read {
+        self.read(Control::default(), 60 * SECOND).await
+    }
+
+    /// Lets all that can run do so, without time going by.
+    pub(super) async fn settle(&self) {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub(super) fn profile(version: u8) -> Value {
+    Value::Profile(Encoded::from_bytes(Bytes::from(vec![version])))
+}
+
+pub(super) fn ok(version: u8, outcome: Outcome, age: u64) -> Read {
+    (Ok(version), outcome, Some(age))
+}
+
+pub(super) fn one() -> Target {
+    Target::Profile("SP_1".into())
+}
