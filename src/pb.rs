@@ -3,9 +3,9 @@
 //! Helpers for these types live in `model`. By hand here is only [`Encoded`], which the generated servers
 //! answer with (see `build.rs`).
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut};
 use prost::{
     DecodeError, Message,
     encoding::{DecodeContext, WireType, skip_field},
@@ -23,7 +23,7 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/desc
 
 /// A message as its bytes. It is encoded once and answered often; a clone shares the bytes.
 pub struct Encoded<T> {
-    bytes: Bytes,
+    bytes: Arc<[u8]>,
     message: PhantomData<fn() -> T>,
 }
 
@@ -31,7 +31,7 @@ impl<T: Message + Default> Encoded<T> {
     /// Encodes a message.
     #[must_use]
     pub fn of(message: &T) -> Self {
-        Self { bytes: message.encode_to_vec().into(), message: PhantomData }
+        Self::from_bytes(message.encode_to_vec())
     }
 
     /// The message.
@@ -40,33 +40,39 @@ impl<T: Message + Default> Encoded<T> {
     ///
     /// When the bytes are none, which only a fault of this program can make them.
     pub fn message(&self) -> Result<T, DecodeError> {
-        T::decode(self.bytes.clone())
+        T::decode(&*self.bytes)
     }
 }
 
 impl<T> Encoded<T> {
     /// Bytes that are such a message, made from parts.
     #[must_use]
-    pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { bytes, message: PhantomData }
+    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self { bytes: bytes.into(), message: PhantomData }
     }
 
     /// The bytes.
     #[must_use]
-    pub fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 impl<T> Clone for Encoded<T> {
     fn clone(&self) -> Self {
-        Self::from_bytes(self.bytes.clone())
+        Self::from_bytes(Arc::clone(&self.bytes))
     }
 }
 
 impl<T> Default for Encoded<T> {
     fn default() -> Self {
-        Self::from_bytes(Bytes::new())
+        Self::from_bytes([])
+    }
+}
+
+impl<T> PartialEq for Encoded<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
     }
 }
 
@@ -86,11 +92,13 @@ impl<T> Message for Encoded<T> {
     }
 
     fn clear(&mut self) {
-        self.bytes.clear();
+        *self = Self::default();
     }
 
     fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
-        Ok(Self::from_bytes(buf.copy_to_bytes(buf.remaining())))
+        let mut bytes = vec![0; buf.remaining()];
+        buf.copy_to_slice(&mut bytes);
+        Ok(Self::from_bytes(bytes))
     }
 
     // Never called: `decode` takes the bytes as a whole.

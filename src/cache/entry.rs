@@ -2,10 +2,7 @@
 //!
 //! Time is in milliseconds since the cache was made: half the size of an instant, twice in each entry.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -33,8 +30,9 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A value, when it was read, and until when it counts.
-#[derive(Debug)]
+/// A value, when it was read, and until when it counts. Cheap to clone; the store holds it as it is,
+/// because a pointer to it would cost 32 bytes more.
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) value: Value,
     pub(super) proof: Proof,
@@ -42,8 +40,6 @@ pub(super) struct Entry {
     pub(super) asked_at: u64,
     /// The end of its time to live.
     pub(super) fresh_until: u64,
-    /// After a failed load: when the upstream may be asked again in its place.
-    retry_at: AtomicU64,
 }
 
 /// What time has made of an entry.
@@ -60,10 +56,6 @@ pub(super) enum Freshness {
 }
 
 impl Entry {
-    pub(super) fn new(value: Value, proof: Proof, asked_at: u64, fresh_until: u64) -> Self {
-        Self { value, proof, asked_at, fresh_until, retry_at: AtomicU64::new(0) }
-    }
-
     pub(super) fn freshness(&self, now: u64, settings: &Settings) -> Freshness {
         let Some(over) = now.checked_sub(self.fresh_until).filter(|over| *over > 0) else {
             return Freshness::Fresh;
@@ -83,14 +75,5 @@ impl Entry {
 
     pub(super) fn age(&self, now: u64) -> Duration {
         Duration::from_millis(now.saturating_sub(self.asked_at))
-    }
-
-    /// Whether the upstream failed so recently that it is not asked again.
-    pub(super) fn is_held_off(&self, now: u64) -> bool {
-        now < self.retry_at.load(Relaxed)
-    }
-
-    pub(super) fn hold_off_until(&self, time: u64) {
-        self.retry_at.fetch_max(time, Relaxed);
     }
 }

@@ -37,6 +37,8 @@ struct Board {
     flights: HashMap<Resource, Flight>,
     /// How many there were ever; tells them apart.
     count: u64,
+    /// What is not read again before then: an older value stands in for it.
+    held_off: HashMap<Resource, Instant>,
 }
 
 /// A load that others may wait for.
@@ -99,6 +101,23 @@ impl Flights {
         };
         board.flights.insert(resource.clone(), flight.clone());
         Ok(Boarding::First(flight, pilot))
+    }
+
+    /// Whether this was asked for in vain so recently that it is not asked for again.
+    pub(super) fn is_held_off(&self, resource: &Resource) -> bool {
+        self.lock().held_off.get(resource).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// Leaves the upstream alone for a while: it failed, or is being asked.
+    pub(super) fn hold_off(&self, resource: &Resource, pause: Duration) {
+        let now = Instant::now();
+        let held_off = &mut self.lock().held_off;
+        if held_off.len() >= MAX_FLIGHTS {
+            held_off.retain(|_, until| now < *until);
+        }
+        if held_off.len() < MAX_FLIGHTS {
+            held_off.insert(resource.clone(), now + pause);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Board> {

@@ -13,7 +13,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
 };
 
-use super::Resource;
+use super::{Id, Resource};
 
 /// Slots of one backend: 64 KiB, and among 100 000 profiles a write outdates 24 others.
 const SLOTS: usize = 4096;
@@ -27,6 +27,9 @@ const GENERATION: u64 = UNDER_WAY + 1;
 pub(super) struct State(u64);
 
 impl State {
+    /// No state is this one: so many writes at once there are not.
+    const ANY: Self = Self(u64::MAX);
+
     fn is_quiet(self) -> bool {
         self.0 & UNDER_WAY == 0
     }
@@ -78,7 +81,8 @@ pub(super) struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Proof {
     key: State,
-    common: Option<State>,
+    /// [`State::ANY`] where it does not matter.
+    common: State,
 }
 
 /// What has been loaded.
@@ -95,7 +99,7 @@ pub(super) enum Shape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// One profile, by its upstream id.
-    Profile(Box<str>),
+    Profile(Id),
     /// A profile that is being created; its id is known at the end at best.
     New,
     /// Any profile: the upstream carries the write on to others.
@@ -156,7 +160,8 @@ impl Generations {
             _ if !common.keeps(seen.common, now) => return None,
             _ => true,
         };
-        Some(Proof { key: seen.key, common: depends.then_some(seen.common) })
+        let common = if depends { seen.common } else { State::ANY };
+        Some(Proof { key: seen.key, common })
     }
 
     /// The same for a profile that came with a list whose load began with `list`.
@@ -171,13 +176,13 @@ impl Generations {
         let slot = self.slot(profile);
         let key = slot.state();
         (slot.keeps(key, now) && self.changes.keeps(list.common, now))
-            .then_some(Proof { key, common: None })
+            .then_some(Proof { key, common: State::ANY })
     }
 
     /// Whether a kept value still counts.
     pub(super) fn holds(&self, resource: &Resource, proof: Proof) -> bool {
         self.slot(resource).state() == proof.key
-            && proof.common.is_none_or(|common| self.common(resource).state() == common)
+            && (proof.common == State::ANY || self.common(resource).state() == proof.common)
     }
 
     /// A write is about to be sent.

@@ -22,6 +22,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use compact_str::CompactString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use control::Control;
@@ -40,7 +41,7 @@ use crate::{
 const UNSETTLED: Duration = Duration::from_secs(60);
 
 /// What one entry costs beside its value: measured, see `benches/`.
-const OVERHEAD: usize = 300;
+const OVERHEAD: usize = 420;
 
 /// How long things are kept.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// One profile, by its upstream id.
-    Profile(Box<str>),
+    Profile(Id),
     /// All profiles.
     Profiles,
     /// The services that a profile can hold.
@@ -89,7 +90,10 @@ pub enum Value {
 }
 
 /// Profiles with their ids.
-pub type List = Vec<(Box<str>, Encoded<Profile>)>;
+pub type List = Vec<(Id, Encoded<Profile>)>;
+
+/// An upstream id; ids are short, so that it needs no memory of its own.
+pub type Id = CompactString;
 
 impl Value {
     /// Bytes that it takes.
@@ -97,9 +101,9 @@ impl Value {
         match self {
             Self::Profile(profile) => profile.bytes().len(),
             Self::Absent(error) => 512 + error.message().len(),
-            // The ids, and the two pointers of each pair.
+            // With the id, and what the allocation brings with it.
             Self::Profiles(list) => {
-                list.iter().map(|(id, profile)| id.len() + profile.bytes().len() + 64).sum()
+                list.iter().map(|(_, profile)| profile.bytes().len() + 64).sum()
             }
             Self::Services(services) => {
                 services.iter().map(|service| 256 + prost::Message::encoded_len(service)).sum()
@@ -148,7 +152,7 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    store: moka::future::Cache<Resource, Arc<Entry>>,
+    store: moka::future::Cache<Resource, Entry>,
     generations: Generations,
     flights: Flights,
     clock: Clock,
@@ -189,9 +193,10 @@ impl Cache {
             + settings.stale_while_revalidate.max(settings.stale_if_error);
         let store = moka::future::Cache::builder()
             .max_capacity(u64::try_from(settings.max_bytes).unwrap_or(u64::MAX))
-            .weigher(|resource, entry: &Arc<Entry>| weight(resource, entry))
-            // Only frees memory: whether an entry counts is told by its own times.
-            .time_to_live(longest)
+            .weigher(|_, entry: &Entry| weight(entry))
+            // Only frees memory: whether an entry counts is told by its own times. What nobody has asked
+            // for that long is over; a bound from its writing would cost 64 bytes more in each entry.
+            .time_to_idle(longest)
             .build();
         Self(Arc::new(Inner {
             settings,
@@ -247,12 +252,8 @@ impl Inner {
     }
 }
 
-fn weight(resource: &Resource, entry: &Entry) -> u32 {
-    let key = match resource {
-        Resource::Profile(id) => id.len(),
-        Resource::Profiles | Resource::Services => 0,
-    };
-    u32::try_from(OVERHEAD + key + entry.value.size()).unwrap_or(u32::MAX)
+fn weight(entry: &Entry) -> u32 {
+    u32::try_from(OVERHEAD + entry.value.size()).unwrap_or(u32::MAX)
 }
 
 /// A write under way. While it is, and by it, what it may change is outdated.

@@ -57,7 +57,7 @@ impl Cache {
                 Some((entry, Freshness::Fresh)) => return inner.serve(&entry, Outcome::Hit),
                 Some((entry, Freshness::Revalidate)) => {
                     if !control.only_if_cached {
-                        self.refresh(resource, &entry, load);
+                        self.refresh(resource, load);
                     }
                     return inner.serve(&entry, Outcome::Stale);
                 }
@@ -113,20 +113,20 @@ impl Cache {
         resource: &Resource,
         deadline: Instant,
         load: impl FnOnce(Instant) -> F,
-        entry: Arc<Entry>,
+        entry: Entry,
     ) -> (Result<Value>, Served)
     where
         F: Future<Output = Result<Value>> + Send + 'static,
     {
         let inner = &*self.0;
-        if entry.is_held_off(inner.clock.now()) {
+        if inner.flights.is_held_off(resource) {
             return inner.serve(&entry, Outcome::Stale);
         }
         let (result, served) = self.load(resource, None, deadline, load).await;
         match &result {
             // A write, a purge or the bound may have come while the upstream failed.
             Err(error) if stands_in_for(error) && inner.counts(resource, &entry) => {
-                entry.hold_off_until(inner.clock.now() + millis(HOLD_OFF));
+                inner.flights.hold_off(resource, HOLD_OFF);
                 inner.serve(&entry, Outcome::Stale)
             }
             _ => (result, served),
@@ -134,19 +134,16 @@ impl Cache {
     }
 
     /// Reads anew, for those who come later.
-    fn refresh<F>(&self, resource: &Resource, entry: &Entry, load: impl FnOnce(Instant) -> F)
+    fn refresh<F>(&self, resource: &Resource, load: impl FnOnce(Instant) -> F)
     where
         F: Future<Output = Result<Value>> + Send + 'static,
     {
         let inner = &*self.0;
-        if entry.is_held_off(inner.clock.now()) {
+        if inner.flights.is_held_off(resource) {
             return;
         }
         let seen = inner.generations.seen(resource);
         if let Ok(Boarding::First(flight, pilot)) = inner.flights.board(resource, seen, None) {
-            // Should it fail, the next attempt has a second's time. Should it succeed, the entry is
-            // another one.
-            entry.hold_off_until(inner.clock.now() + millis(HOLD_OFF));
             self.launch(resource, &flight, pilot, load);
         }
     }
@@ -166,7 +163,11 @@ impl Cache {
         let flight = async move {
             let loaded = timeout_at(began + MAX_LOAD, loading).await;
             let loaded = loaded.unwrap_or_else(|_| Err(gave_up()));
-            pilot.land(cache.fill(&resource, seen, began, loaded).await);
+            let landed = cache.fill(&resource, seen, began, loaded).await;
+            if landed.is_err() {
+                cache.0.flights.hold_off(&resource, HOLD_OFF);
+            }
+            pilot.land(landed);
         };
         let closing = self.0.loads.closing.clone();
         self.0.loads.tasks.spawn(closing.run_until_cancelled_owned(flight));
@@ -234,7 +235,7 @@ impl Cache {
 
 impl Inner {
     /// An entry that still counts, and that the caller would take.
-    async fn find(&self, resource: &Resource, control: Control) -> Option<(Arc<Entry>, Freshness)> {
+    async fn find(&self, resource: &Resource, control: Control) -> Option<(Entry, Freshness)> {
         let entry = self.store.get(resource).await?;
         let now = self.clock.now();
         if !self.generations.holds(resource, entry.proof) {
@@ -271,15 +272,15 @@ impl Inner {
         };
         let jittered = ttl - ttl.mul_f64(0.1 * (self.random)().clamp(0.0, 1.0));
         let fresh_until = self.clock.now() + millis(jittered);
-        let entry = Arc::new(Entry::new(value, proof, self.clock.at(began), fresh_until));
+        let asked_at = self.clock.at(began);
+        let entry = Entry { value, proof, asked_at, fresh_until };
         let newer = |other: &Entry| {
-            other.asked_at > entry.asked_at && self.generations.holds(&resource, other.proof)
+            other.asked_at > asked_at && self.generations.holds(&resource, other.proof)
         };
-        let put = Arc::clone(&entry);
         let kept = self.store.entry_by_ref(&resource).and_compute_with(|there| {
             // Of two loads the one that began later knows more, whichever ends last.
             let newer = there.is_some_and(|there| newer(there.value()));
-            std::future::ready(if newer { Op::Nop } else { Op::Put(put) })
+            std::future::ready(if newer { Op::Nop } else { Op::Put(entry) })
         });
         kept.await;
     }

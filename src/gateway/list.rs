@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use prost::Message;
 
@@ -21,11 +20,11 @@ use crate::{
 
 const OPERATION: &str = Method::ListProfiles.name();
 
-/// [`ListProfilesResponse`] on the wire, where a message within it and its bytes are the same.
+/// [`ListProfilesResponse`] with its profiles encoded already: the same on the wire.
 #[derive(Clone, PartialEq, Message)]
 struct Answer {
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    profiles: Vec<Bytes>,
+    #[prost(message, repeated, tag = "1")]
+    profiles: Vec<Encoded<Profile>>,
     #[prost(string, tag = "2")]
     next_page_token: String,
     #[prost(int32, tag = "3")]
@@ -74,13 +73,13 @@ impl Gateway {
         let profiles = cut.range.filter_map(|n| found.profile(n));
         let answer = Answer {
             profiles: profiles
-                .map(|profile| Ok(masked(&mask, profile.clone())?.bytes().clone()))
+                .map(|profile| masked(&mask, profile.clone()))
                 .collect::<Result<_>>()?,
             next_page_token: next_page_token.unwrap_or_default(),
             total_size: i32::try_from(found.len()).unwrap_or(i32::MAX),
             unreachable: found.unreachable,
         };
-        Ok(Encoded::from_bytes(answer.encode_to_vec().into()))
+        Ok(Encoded::from_bytes(answer.encode_to_vec()))
     }
 }
 
@@ -151,7 +150,7 @@ mod tests {
     fn the_answer_is_the_contract_s_on_the_wire() {
         let profile = Profile { display_name: "a".into(), ..Profile::default() };
         let answer = Answer {
-            profiles: vec![Encoded::of(&profile).bytes().clone(), Bytes::new()],
+            profiles: vec![Encoded::of(&profile), Encoded::default()],
             next_page_token: "token".into(),
             total_size: 7,
             unreachable: vec!["backends/a".into()],

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -133,7 +132,7 @@ impl Bench {
 }
 
 pub(super) fn profile(version: u8) -> Value {
-    Value::Profile(Encoded::from_bytes(Bytes::from(vec![version])))
+    Value::Profile(Encoded::from_bytes([version]))
 }
 
 pub(super) fn ok(version: u8, outcome: Outcome, age: u64) -> Read {

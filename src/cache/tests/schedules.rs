@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::bench::{Answer, Bench, SECOND, TTL, ok, one, settings};
@@ -282,7 +281,7 @@ async fn a_purge_drops_what_is_there_and_what_is_on_its_way() {
 async fn a_list_fills_profiles_only_where_it_is_complete() {
     for complete in [true, false] {
         let bench = Bench::new(Settings { lists_are_complete: complete, ..settings() });
-        let list = vec![("SP_1".into(), Encoded::from_bytes(Bytes::from_static(&[7])))];
+        let list = vec![("SP_1".into(), Encoded::from_bytes([7]))];
         let load = |_| async { Ok(Value::Profiles(Arc::new(list))) };
         let deadline = Instant::now() + SECOND;
         let (list, _) =
