@@ -24,6 +24,8 @@ mod list;
 mod load;
 #[path = "gateway/roles.rs"]
 mod roles;
+#[path = "gateway/stack.rs"]
+mod stack;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -31,6 +33,10 @@ use clap::{Parser, ValueEnum};
 
 use child::Child;
 use load::{CONCURRENCY, CONNECTIONS, Clients};
+
+// That of the program, for all that is compared with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Args {
@@ -41,6 +47,9 @@ struct Args {
     /// Turns that each server gets.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Measure this alone.
+    #[arg(long)]
+    only: Option<Part>,
     /// Be one of the processes that are measured; for this program's own use.
     #[arg(long, hide = true)]
     role: Option<Role>,
@@ -52,12 +61,24 @@ struct Args {
     bench: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Reads of a profile, from the caller to the upstream.
+    Calls,
+    /// What stands around the services, with nothing behind it.
+    Stack,
+    /// A list whose profiles are read one by one.
+    List,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Role {
     /// An HTTP upstream that answers at once.
     Upstream,
     /// A gRPC server that answers at once.
     Tonic,
+    /// The same service behind the gateway's own server, with its log and its metrics.
+    Stack,
     /// An HTTP client of the upstream.
     Reqwest,
 }
@@ -75,17 +96,25 @@ async fn main() -> ExitCode {
     match args.role {
         Some(Role::Upstream) => roles::upstream().await,
         Some(Role::Tonic) => roles::tonic(&args.with).await,
+        Some(Role::Stack) => roles::stack(&args.with).await,
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
-        None if args.bench => {
-            compare(args.requests, args.rounds.max(1)).await;
-            list::compare(1000, args.rounds.max(1)).await;
-        }
-        None => {
-            compare(CONCURRENCY, 1).await;
-            list::compare(10, 1).await;
-        }
+        None if args.bench => all(&args, args.requests, args.rounds.max(1), 1000).await,
+        None => all(&args, CONCURRENCY, 1, 10).await,
     }
     ExitCode::SUCCESS
+}
+
+async fn all(args: &Args, requests: usize, rounds: usize, profiles: usize) {
+    let wanted = |part| args.only.is_none_or(|only| only == part);
+    if wanted(Part::Calls) {
+        compare(requests, rounds).await;
+    }
+    if wanted(Part::Stack) {
+        stack::compare(requests, rounds).await;
+    }
+    if wanted(Part::List) {
+        list::compare(profiles, rounds).await;
+    }
 }
 
 async fn compare(requests: usize, rounds: usize) {
@@ -118,7 +147,7 @@ async fn compare(requests: usize, rounds: usize) {
         each,
         rounds,
         &[("bare tonic server", bare), ("bare reqwest GET + decode", client)],
-        whole,
+        ("through the gateway", whole),
     );
 }
 
@@ -128,17 +157,16 @@ async fn measure(server: &Child, load: impl AsyncFnOnce() -> Duration) -> Turn {
     Turn { took, cpu: server.cpu() - before }
 }
 
-fn report(each: usize, rounds: usize, bare: &[(&str, Vec<Turn>)], gateway: Vec<Turn>) {
+fn report(each: usize, rounds: usize, bare: &[(&str, Vec<Turn>)], whole: (&str, Vec<Turn>)) {
     let requests = u32::try_from(each).unwrap();
     let rate = |turns: &[Turn]| f64::from(requests) / median(turns, |turn| turn.took);
     let cpu = |turns: &[Turn]| median(turns, |turn| turn.cpu) * 1e6 / f64::from(requests);
     let unit = cpu(&bare[0].1);
     println!("| GetProfile | requests/s | CPU µs/request | to a bare tonic server |");
     println!("|---|---:|---:|---:|");
-    let rows = bare.iter().map(|(name, turns)| (*name, turns));
-    for (name, turns) in rows.chain([("through the gateway", &gateway)]) {
+    for (name, turns) in bare.iter().chain([&whole]) {
         let cpu = cpu(turns);
-        println!("| {name} | {:.0} | {cpu:.0} | {:.2} |", rate(turns), cpu / unit);
+        println!("| {name} | {:.0} | {cpu:.1} | {:.2} |", rate(turns), cpu / unit);
     }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(

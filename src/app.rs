@@ -14,7 +14,6 @@ use std::{
 
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
 
 use crate::{
     cache::{self, Cache, Loads, Outcome},
@@ -25,7 +24,7 @@ use crate::{
     query::page::PageTokens,
     rpc::{BackendRpc, Limits, ProfileRpc},
     sandbox::{self, Sandbox},
-    server::{Admin, Drained, Server, Services, Settings},
+    server::{Admin, Drained, Routes, Server, Services, Settings},
     telemetry::{cache::BackendCache, logs, metrics::Metrics},
     upstream::{self, Observer, RateLimit, Upstream},
 };
@@ -243,8 +242,8 @@ fn services(
         response_bytes: server.max_response_bytes,
     };
     let routes = Routes::default()
-        .add_service(ProfileRpc::service(Arc::clone(gateway), limits))
-        .add_service(BackendRpc::service(Arc::clone(gateway), limits));
+        .with(ProfileRpc::service(Arc::clone(gateway), limits))
+        .with(BackendRpc::service(Arc::clone(gateway), limits));
     let names = [profile_service_server::SERVICE_NAME, backend_service_server::SERVICE_NAME];
     Services::new(routes, &names, backends)
 }

@@ -70,8 +70,20 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+// A call allocates some dozens of times, and often another thread frees it: that is what this one is
+// made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let code = start();
+    // After the runtime, because calls that end with it are logged too.
+    logs::finish();
+    code
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(code) => code,
         Err(Failure::Config(errors)) => {

@@ -2,8 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -22,10 +23,24 @@ pub(crate) struct Child {
 impl Child {
     /// This program in another role.
     pub(crate) fn role(role: Role, with: &str) -> Self {
+        Self::start(&mut Self::command(role, with), "")
+    }
+
+    fn command(role: Role, with: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         let name = role.to_possible_value().unwrap();
         command.args(["--role", name.get_name(), "--with", with]);
-        Self::start(&mut command, "")
+        command
+    }
+
+    /// This program in another role, its log read and thrown away: a log that goes to `/dev/null` costs
+    /// less than one that somebody collects.
+    pub(crate) fn logging_role(role: Role, with: &str) -> Self {
+        let mut command = Self::command(role, with);
+        let mut child = Self::start(command.stderr(Stdio::piped()), "");
+        let mut log = child.process.stderr.take().unwrap();
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        child
     }
 
     /// The real program over an SFT upstream, its log written and thrown away.

@@ -3,22 +3,29 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Ready, pending, ready},
     io::BufRead,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use profile_gateway::pb::{GetProfileRequest, Profile, profile_service_server};
+use profile_gateway::{
+    gateway::Call,
+    pb::{GetProfileRequest, Profile, profile_service_server},
+    server::{self as gateway, Admin, Routes, Services, Settings},
+    telemetry::{logs, metrics::Metrics},
+};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 use tonic::{
     body::Body,
-    codegen::{BoxFuture, Service},
+    codegen::{Body as HttpBody, BoxFuture, Service, StdError},
     server::{Grpc, NamedService, UnaryService},
     transport::server::{Server, TcpIncoming},
 };
@@ -26,11 +33,15 @@ use tonic_prost::ProstCodec;
 
 use crate::load;
 
-async fn listener() -> TcpListener {
+fn end_with_input() {
     std::thread::spawn(|| {
         drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         std::process::exit(0);
     });
+}
+
+async fn listener() -> TcpListener {
+    end_with_input();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     listener
@@ -81,6 +92,30 @@ pub(crate) async fn tonic(profile: &str) {
     Server::builder().add_service(constant).serve_with_incoming(incoming).await.unwrap();
 }
 
+/// The same behind the gateway's server, as the program runs it.
+pub(crate) async fn stack(profile: &str) {
+    end_with_input();
+    logs::init(logs::Format::Json, "info").unwrap();
+    let constant = Constant(Arc::new(load::from_text(profile)));
+    let services =
+        Services::new(Routes::default().with(constant), &[Constant::NAME], &["sft"]).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let settings = Settings {
+        default_timeout: Duration::from_secs(45),
+        max_timeout: Duration::from_secs(300),
+        max_concurrent_calls: 1024,
+        max_connections: 1024,
+        max_connection_age: Some(Duration::from_secs(3600)),
+        max_connection_age_grace: Duration::from_secs(60),
+        drain_grace: Duration::ZERO,
+        drain_timeout: Duration::from_secs(1),
+    };
+    let server = gateway::Server::bind(any, any, settings).await.unwrap();
+    println!("{}", server.address());
+    let admin = Admin { metrics: Arc::new(Metrics::new("bench")), config: Value::Null };
+    server.run(services, admin, TaskTracker::new(), pending(), pending()).await;
+}
+
 /// What the generated code does for a method, without the others.
 #[derive(Clone)]
 struct Constant(Arc<Profile>);
@@ -89,7 +124,11 @@ impl NamedService for Constant {
     const NAME: &'static str = profile_service_server::SERVICE_NAME;
 }
 
-impl Service<http::Request<Body>> for Constant {
+impl<B> Service<http::Request<B>> for Constant
+where
+    B: HttpBody + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Infallible>;
@@ -98,7 +137,7 @@ impl Service<http::Request<Body>> for Constant {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let method = self.clone();
         Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).unary(method, request).await) })
     }
@@ -108,7 +147,11 @@ impl UnaryService<GetProfileRequest> for Constant {
     type Response = Profile;
     type Future = Ready<Result<tonic::Response<Profile>, tonic::Status>>;
 
-    fn call(&mut self, _: tonic::Request<GetProfileRequest>) -> Self::Future {
+    fn call(&mut self, request: tonic::Request<GetProfileRequest>) -> Self::Future {
+        // What every read of the gateway does for the log.
+        if let Some(call) = request.extensions().get::<Call>() {
+            call.record.set_backend("sft");
+        }
         ready(Ok(tonic::Response::new(Profile::clone(&self.0))))
     }
 }

@@ -1,69 +1,110 @@
 //! One log line and one count per call. Decides nothing.
 
 use std::{
-    net::SocketAddr,
+    collections::HashMap,
+    convert::Infallible,
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
-use http::{HeaderMap, StatusCode};
-use http_body::Body as _;
+use http::{HeaderMap, Response, StatusCode};
+use hyper::service::Service;
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::Code;
 
 use super::{
-    body::{Polled, Step, wrap},
+    body::{Answer, Polled, Step, Stepped, bare, wrap},
     methods::{Method, Methods},
+    passing::{Arrived, Passing},
     reply,
 };
 use crate::{
     error::{Reason, reason_name},
     gateway::call::Record,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{CallMetrics, Metrics},
 };
 
-/// Who is at the other end of the connection; in every request's extensions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub SocketAddr);
-
-/// What the layer needs.
-#[derive(Debug, Clone)]
-pub(super) struct Access {
-    pub metrics: Arc<Metrics>,
-    pub methods: Methods,
+/// Gives the call its record, and tells how the call ended.
+pub(super) struct Access<S> {
+    inner: S,
+    by_path: HashMap<String, Arc<Known>>,
+    unknown: Arc<Known>,
 }
 
-/// Gives the call its record, and tells how the call ended.
-pub(super) async fn layer(
-    State(access): State<Access>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let method = access.methods.find(request.uri().path());
-    let record = Arc::new(Record::default());
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    request.extensions_mut().insert(Arc::clone(&method));
-    request.extensions_mut().insert(Arc::clone(&record));
-    let call = Running::start(access.metrics, method, record, peer);
-    let response = next.run(request).await;
-    call.answered(response)
+/// A method and where its calls are counted.
+struct Known {
+    method: Arc<Method>,
+    calls: CallMetrics,
+}
+
+impl<S> Access<S> {
+    pub(super) fn new(inner: S, methods: &Methods, metrics: &Metrics) -> Self {
+        let known = |method: &Arc<Method>| {
+            let calls = metrics.calls_of(&method.label);
+            Arc::new(Known { method: Arc::clone(method), calls })
+        };
+        let by_path = methods.iter().map(|(path, method)| (path.to_owned(), known(method)));
+        Self { inner, by_path: by_path.collect(), unknown: known(methods.unknown()) }
+    }
+}
+
+impl<S, B, A> Service<Arrived<B>> for Access<S>
+where
+    S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
+    A: Answer,
+{
+    type Response = Response<Stepped<Running, A>>;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn call(&self, Arrived { request, peer }: Arrived<B>) -> Self::Future {
+        let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
+        let record = Arc::new(Record::default());
+        let running = Running::start(Arc::clone(known), Arc::clone(&record), peer);
+        let method = Arc::clone(&known.method);
+        let passing = Passing { request, method, record, started: running.started };
+        Answering { inner: self.inner.call(passing), running: Some(running) }
+    }
+}
+
+pin_project! {
+    /// A call that has no answer yet.
+    pub(super) struct Answering<F> {
+        #[pin]
+        inner: F,
+        running: Option<Running>,
+    }
+}
+
+impl<F, A> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<A>, Infallible>>,
+    A: Answer,
+{
+    type Output = Result<Response<Stepped<Running, A>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(response) = ready!(this.inner.poll(cx));
+        Poll::Ready(Ok(match this.running.take() {
+            Some(running) => running.answered(response),
+            None => bare(response),
+        }))
+    }
 }
 
 /// A call that is not over. Dropped before its end, it was cancelled.
-struct Running {
-    metrics: Arc<Metrics>,
-    method: Arc<Method>,
+pub(super) struct Running {
+    known: Arc<Known>,
     record: Arc<Record>,
-    peer: Option<SocketAddr>,
+    peer: Option<Arc<str>>,
     started: Instant,
     end: End,
+    // Told at once when the answer's end is seen, and never twice.
+    told: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -73,26 +114,21 @@ struct End {
 }
 
 impl Running {
-    fn start(
-        metrics: Arc<Metrics>,
-        method: Arc<Method>,
-        record: Arc<Record>,
-        peer: Option<SocketAddr>,
-    ) -> Self {
-        metrics.call_started();
+    fn start(known: Arc<Known>, record: Arc<Record>, peer: Option<Arc<str>>) -> Self {
+        known.calls.started();
         let end = End { code: "CANCELLED", reason: reason_name(Reason::CallerCancelled) };
-        Self { metrics, method, record, peer, started: Instant::now(), end }
+        Self { known, record, peer, started: Instant::now(), end, told: false }
     }
 
-    fn answered(mut self, response: Response) -> Response {
+    fn answered<A: Answer>(mut self, response: Response<A>) -> Response<Stepped<Self, A>> {
         if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             self.end = End { code: "HTTP_415", reason: "" };
         } else if reply::code(response.headers()).is_some() || response.body().is_end_stream() {
             self.ended(response.headers());
         } else {
-            return wrap(response, Watched(Some(self)));
+            return wrap(response, self);
         }
-        response
+        bare(response)
     }
 
     /// What stands in headers or trailers has left the gateway, so it is what happened. An answer
@@ -107,25 +143,36 @@ impl Running {
         self.end = End { code: reply::code_name(code), reason };
     }
 
-    fn log(&self) {
+    fn tell(&mut self) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let End { code, reason } = self.end;
+        let took = self.started.elapsed();
+        self.known.calls.finished(code, reason, took);
+        // To the microsecond: what is below says nothing.
+        self.log(took.as_micros() as f64 / 1e3);
+    }
+
+    fn log(&self, duration_ms: f64) {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "access",
-                    method = %self.method.label,
+                    method = self.known.method.label.as_str(),
                     backend = self.record.backend(),
                     code = self.end.code,
                     reason = self.end.reason,
-                    duration_ms = self.started.elapsed().as_secs_f64() * 1e3,
+                    duration_ms,
                     upstream_calls = self.record.upstream_calls(),
                     cache = self.record.cache().map(|served| served.outcome.name()),
-                    peer = self.peer.map(tracing::field::display),
+                    peer = self.peer.as_deref(),
                 )
             };
         }
         match self.end.code {
             // Probes come every few seconds, for ever.
-            _ if self.method.probe => line!(debug),
+            _ if self.known.method.probe => line!(debug),
             "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => line!(error),
             "UNAVAILABLE" | "RESOURCE_EXHAUSTED" | "DEADLINE_EXCEEDED" => line!(warn),
             _ => line!(info),
@@ -135,21 +182,17 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let End { code, reason } = self.end;
-        self.metrics.call_finished(&self.method.label, code, reason, self.started.elapsed());
-        self.log();
+        self.tell();
     }
 }
 
-struct Watched(Option<Running>);
-
-impl Step for Watched {
-    fn poll(&mut self, body: Pin<&mut Body>, cx: &mut Context<'_>) -> Polled {
+impl Step for Running {
+    fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         let frame = ready!(body.poll_frame(cx));
-        let over = !matches!(&frame, Some(Ok(frame)) if frame.is_data());
-        if let Some(mut call) = self.0.take_if(|_| over) {
+        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
             let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-            call.ended(trailers.unwrap_or(&HeaderMap::new()));
+            self.ended(trailers.unwrap_or(&HeaderMap::new()));
+            self.tell();
         }
         Poll::Ready(frame)
     }

@@ -1,48 +1,79 @@
 //! An answer's body with a layer's say in every frame.
+//!
+//! The layers' bodies stand in one another without a box between them: the stack is known when the
+//! program is compiled.
 
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use axum::{body::Body, response::Response};
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::{Status, body::Body};
 
 /// What polling a body gives.
-pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
+
+/// What a layer needs of the answers of the layers below.
+pub(super) trait Answer:
+    HttpBody<Data = Bytes, Error = Status> + From<Body> + Unpin + Send + 'static
+{
+}
+
+impl<A> Answer for A where
+    A: HttpBody<Data = Bytes, Error = Status> + From<Body> + Unpin + Send + 'static
+{
+}
 
 /// A layer's part in an answer. Lives as long as the answer, and is dropped with it.
 pub(super) trait Step: Unpin + Send + 'static {
     /// The next frame of the answer. Trailers end it, whoever made them.
-    fn poll(&mut self, body: Pin<&mut Body>, cx: &mut Context<'_>) -> Polled;
+    fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled;
 }
 
-/// Puts a step before an answer's body. An answer without a body, such as an error in the headers, is
-/// left as it is: wrapping would hide its end from the HTTP/2 layer.
-pub(super) fn wrap(response: Response, step: impl Step) -> Response {
-    if response.body().is_end_stream() {
-        return response;
-    }
-    response.map(|inner| Body::new(Wrapped { inner, step, done: false }))
+/// Puts a step before an answer's body. An answer without a body, such as an error in the headers, gets
+/// none: a step would hide its end from the HTTP/2 layer.
+pub(super) fn wrap<S, A: Answer>(response: Response<A>, step: S) -> Response<Stepped<S, A>> {
+    response.map(|inner| {
+        let step = (!inner.is_end_stream()).then_some(step);
+        Stepped { inner, step, done: false }
+    })
 }
 
-struct Wrapped<S> {
-    inner: Body,
-    step: S,
+/// An answer that the layer has no part in.
+pub(super) fn bare<S, A>(response: Response<A>) -> Response<Stepped<S, A>> {
+    response.map(|inner| Stepped { inner, step: None, done: false })
+}
+
+/// A body with a layer's step before it.
+pub(super) struct Stepped<S, A> {
+    inner: A,
+    step: Option<S>,
     done: bool,
 }
 
-impl<S: Step> HttpBody for Wrapped<S> {
+impl<S, A: From<Body>> From<Body> for Stepped<S, A> {
+    fn from(body: Body) -> Self {
+        Self { inner: body.into(), step: None, done: false }
+    }
+}
+
+impl<S: Step, A: Answer> HttpBody for Stepped<S, A> {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         if self.done {
             return Poll::Ready(None);
         }
         let this = &mut *self;
-        let frame = ready!(this.step.poll(Pin::new(&mut this.inner), cx));
+        let inner = Pin::new(&mut this.inner);
+        let frame = match &mut this.step {
+            Some(step) => ready!(step.poll(inner, cx)),
+            None => ready!(inner.poll_frame(cx)),
+        };
         this.done = !matches!(&frame, Some(Ok(frame)) if frame.is_data());
         Poll::Ready(frame)
     }
@@ -52,7 +83,10 @@ impl<S: Step> HttpBody for Wrapped<S> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A step may cut the body short or add trailers, so nothing is promised.
-        SizeHint::default()
+        match self.step {
+            // A step may cut the body short or add trailers, so nothing is promised.
+            Some(_) => SizeHint::default(),
+            None => self.inner.size_hint(),
+        }
     }
 }

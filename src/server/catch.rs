@@ -5,19 +5,24 @@
 
 use std::{
     any::Any,
+    convert::Infallible,
+    future::{Future, Ready, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use axum::{body::Body, extract::Request, middleware::Next, response::Response};
-use futures_util::FutureExt;
-use http_body::{Body as _, Frame};
+use futures_util::future::Either;
+use http::Response;
+use http_body::Frame;
+use hyper::service::Service;
+use pin_project_lite::pin_project;
 
 use super::{
-    body::{Polled, Step, wrap},
+    body::{Answer, Polled, Step, Stepped, wrap},
     methods::Method,
+    passing::Passing,
     reply,
 };
 use crate::{
@@ -27,18 +32,61 @@ use crate::{
 
 /// Catches panics. What a handler shares with others must hold through one (locks that do not
 /// poison, or none), which is why the assertion of unwind safety is made here.
-pub(super) async fn layer(request: Request, next: Next) -> Response {
-    let method = Method::of(&request);
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => wrap(response, Catching(method)),
-        Err(payload) => reply::refuse(&panicked(&method, payload)),
+pub(super) struct Catch<S> {
+    pub inner: S,
+}
+
+impl<S, B, A> Service<Passing<B>> for Catch<S>
+where
+    S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
+    A: Answer,
+{
+    type Response = Response<Stepped<Catching, A>>;
+    type Error = Infallible;
+    type Future = Either<Caught<S::Future>, Ready<Result<Self::Response, Infallible>>>;
+
+    fn call(&self, passing: Passing<B>) -> Self::Future {
+        let method = Arc::clone(&passing.method);
+        match catch_unwind(AssertUnwindSafe(|| self.inner.call(passing))) {
+            Ok(inner) => Either::Left(Caught { inner, method }),
+            Err(payload) => Either::Right(ready(Ok(reply::refuse(&panicked(&method, payload))))),
+        }
     }
 }
 
-struct Catching(Arc<Method>);
+pin_project! {
+    /// A call whose panics are caught.
+    pub(super) struct Caught<F> {
+        #[pin]
+        inner: F,
+        method: Arc<Method>,
+    }
+}
+
+impl<F, A> Future for Caught<F>
+where
+    F: Future<Output = Result<Response<A>, Infallible>>,
+    A: Answer,
+{
+    type Output = Result<Response<Stepped<Catching, A>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(Ok(match catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))) {
+            Ok(polled) => {
+                let Ok(response) = ready!(polled);
+                wrap(response, Catching(Arc::clone(this.method)))
+            }
+            Err(payload) => reply::refuse(&panicked(this.method, payload)),
+        }))
+    }
+}
+
+/// Catches panics in an answer's stream.
+pub(super) struct Catching(Arc<Method>);
 
 impl Step for Catching {
-    fn poll(&mut self, body: Pin<&mut Body>, cx: &mut Context<'_>) -> Polled {
+    fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))).unwrap_or_else(|payload| {
             let error = panicked(&self.0, payload);
             Poll::Ready(Some(Ok(Frame::trailers(reply::trailers(&error)))))

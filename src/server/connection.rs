@@ -1,30 +1,22 @@
 //! One connection's life: HTTP/1 or HTTP/2, its age, and its ends, gentle and sudden.
 
-use std::{
-    cell::Cell,
-    convert::Infallible,
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    pin::{Pin, pin},
-    task::Poll,
-    time::Duration,
-};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
-use axum::{body::Body, extract::Request, response::Response};
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto::Builder,
-    service::TowerToHyperService,
-};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::Service};
+use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 use tokio::{
     net::TcpStream,
-    time::{Instant, Sleep, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{Service, ServiceExt};
 
-use super::access::Peer;
+use super::{socket::Socket, streams::Streams};
+
+/// Why an answer or a connection broke off.
+pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// Pings tell a dead peer from a silent one; both times in HTTP/2.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -70,20 +62,20 @@ impl Connections {
 }
 
 /// Serves a connection until it ends. What goes wrong on it concerns its client alone.
-pub(super) async fn serve<S>(
+pub(super) async fn serve<S, A>(
     stream: TcpStream,
-    peer: SocketAddr,
     service: S,
     age: Option<Age>,
     connections: Connections,
 ) where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
+    S::Future: Send + 'static,
+    A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
     let kill = connections.kill.clone();
     let life = async {
         if speaks(&stream, &connections.goaway).await {
-            drive(stream, peer, service, age, connections).await;
+            drive(stream, service, age, connections).await;
         }
     };
     kill.run_until_cancelled(life).await;
@@ -97,28 +89,20 @@ async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
     matches!(peeked, Some(Ok(Ok(1..))))
 }
 
-async fn drive<S>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    service: S,
-    age: Option<Age>,
-    connections: Connections,
-) where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+async fn drive<S, A>(stream: TcpStream, service: S, age: Option<Age>, connections: Connections)
+where
+    S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
+    S::Future: Send + 'static,
+    A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
     // Calls are small and answered at once: waiting to fill a segment only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
-    let service = service.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request.map(Body::new)
-    });
-    let builder = builder(&connections);
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = pin!(connection);
+    let streams = Streams::new(connections.clone());
+    let builder = builder(streams.clone());
+    let connection = builder.serve_connection(Socket::new(stream), service);
+    let mut connection = pin!(streams.run_with(connection));
 
     let old = age.map(|age| jittered(age.max, rand::random()));
     let grace = tokio::select! {
@@ -126,15 +110,15 @@ async fn drive<S>(
         () = connections.goaway.cancelled() => None,
         () = elapsed(old) => age.map(|age| age.grace),
     };
-    connection.as_mut().graceful_shutdown();
+    connection.as_mut().inner().graceful_shutdown();
     tokio::select! {
         ended = connection => log(ended),
         () = elapsed(grace) => tracing::debug!("closed with calls in flight: the grace is over"),
     }
 }
 
-fn builder(connections: &Connections) -> Builder<Streams> {
-    let mut builder = Builder::new(Streams(connections.clone()));
+fn builder(streams: Streams) -> Builder<Streams> {
+    let mut builder = Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -166,56 +150,10 @@ fn jittered(age: Duration, roll: f64) -> Duration {
     age.min(YEAR).mul_f64(0.9 + 0.2 * roll)
 }
 
-fn log(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+fn log(ended: Result<(), Broken>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke");
     }
-}
-
-/// Runs HTTP/2 streams as tasks that shutdown waits for and can end.
-#[derive(Debug, Clone)]
-struct Streams(Connections);
-
-impl<F> hyper::rt::Executor<F> for Streams
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        let kill = self.0.kill.clone();
-        let task = async move { kill.run_until_cancelled(until_end(stream)).await };
-        self.0.streams.spawn(tracing::Instrument::in_current_span(task));
-    }
-}
-
-tokio::task_local! {
-    static END: Cell<Option<Instant>>;
-}
-
-/// Bounds the HTTP/2 stream that the current task serves: at `end` it is reset, whatever it waits for.
-/// A client that opens no window for an answer keeps hyper from asking the answer's body, and with it
-/// every timer in there.
-pub(super) fn end_stream_at(end: Instant) {
-    // HTTP/1 has no such task.
-    let _ = END.try_with(|cell| cell.set(Some(end)));
-}
-
-/// Runs a stream until it is over or its end has come; dropping it resets it.
-async fn until_end(stream: impl Future) {
-    END.scope(Cell::new(None), async move {
-        let mut stream = pin!(stream);
-        let mut timer: Option<Pin<Box<Sleep>>> = None;
-        poll_fn(|cx| {
-            if stream.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            if timer.is_none() {
-                timer = END.with(Cell::get).map(|end| Box::pin(sleep_until(end)));
-            }
-            timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
-        })
-        .await;
-    })
-    .await;
 }
 
 #[cfg(test)]

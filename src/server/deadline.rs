@@ -4,29 +4,27 @@
 //! tonic's own timeout answers CANCELLED, which clients take for their own doing.
 
 use std::{
-    future::Future,
+    convert::Infallible,
+    future::{Future, Ready, ready},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
-use http::HeaderMap;
-use http_body::{Body as _, Frame};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use futures_util::future::Either;
+use http::{HeaderMap, Response};
+use http_body::Frame;
+use hyper::service::Service;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    body::{Polled, Step, wrap},
-    connection,
+    body::{Answer, Polled, Step, Stepped, wrap},
     methods::Method,
-    reply,
+    passing::Passing,
+    reply, streams,
 };
 use crate::{
     cache::Control,
@@ -40,62 +38,97 @@ const MAX_MARGIN: Duration = Duration::from_millis(50);
 /// How long after the deadline a client may still take the answer.
 const TAKING: Duration = Duration::from_secs(1);
 
-/// What the layer needs.
-#[derive(Debug, Clone)]
-pub(super) struct Deadlines {
+/// Gives the call its deadline, and ends it there.
+///
+/// A stream is bounded by what its caller asked for and by nothing else; the default and the ceiling
+/// bound its beginning, which is also what its `Call` says.
+pub(super) struct Deadline<S> {
+    pub inner: S,
     pub default: Duration,
     pub max: Duration,
     /// Cancelled when the server stops listening.
     pub closing: CancellationToken,
 }
 
-/// Gives the call its deadline, and ends it there.
-///
-/// A stream is bounded by what its caller asked for and by nothing else; the default and the ceiling
-/// bound its beginning, which is also what its `Call` says.
-pub(super) async fn layer(
-    State(deadlines): State<Deadlines>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let method = Method::of(&request);
-    let asked = match requested(request.headers()) {
-        Ok(asked) => asked,
-        Err(error) => return reply::refuse(&error),
-    };
-    let timeout = asked.unwrap_or(deadlines.default).min(deadlines.max);
-    let now = Instant::now();
-    let end = after(now, timeout);
-    let record = request.extensions().get::<Arc<Record>>().cloned().unwrap_or_default();
-    let call = Call {
-        deadline: end - margin(timeout),
-        cache_control: Control::default(),
-        record: Arc::clone(&record),
-    };
-    request.extensions_mut().insert(call);
+impl<S, B, A> Service<Passing<B>> for Deadline<S>
+where
+    S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
+    A: Answer,
+{
+    type Response = Response<Stepped<Bounded, A>>;
+    type Error = Infallible;
+    type Future = Either<Timed<S::Future>, Ready<Result<Self::Response, Infallible>>>;
 
-    // The timer asks the handler first: without time there is nothing to ask it for.
-    if timeout.is_zero() {
-        return reply::refuse(&exceeded(&method, &record));
+    fn call(&self, mut passing: Passing<B>) -> Self::Future {
+        let refuse = |error: &Error| Either::Right(ready(Ok(reply::refuse(error))));
+        let asked = match requested(passing.request.headers()) {
+            Ok(asked) => asked,
+            Err(error) => return refuse(&error),
+        };
+        let timeout = asked.unwrap_or(self.default).min(self.max);
+        if timeout.is_zero() {
+            return refuse(&exceeded(&passing.method, &passing.record));
+        }
+        let end = after(passing.started, timeout);
+        let method = Arc::clone(&passing.method);
+        let record = Arc::clone(&passing.record);
+        let call = Call {
+            deadline: end - margin(timeout),
+            cache_control: Control::default(),
+            record: Arc::clone(&record),
+        };
+        passing.request.extensions_mut().insert(call);
+        let closing = method.streaming.then(|| Box::pin(self.closing.clone().cancelled_owned()));
+        let bounded = Bounded { end: Some(End::new(end)), closing, method, record };
+        let stream_end = asked.map(|asked| after(passing.started, asked));
+        Either::Left(Timed { inner: self.inner.call(passing), stream_end, bounded: Some(bounded) })
     }
-    let Ok(response) = timeout_at(end, next.run(request)).await else {
-        return reply::refuse(&exceeded(&method, &record));
-    };
-    let end = if method.streaming { asked.map(|asked| after(now, asked)) } else { Some(end) };
-    if let Some(end) = end {
-        connection::end_stream_at(end + TAKING);
-    }
-    let bounded = Bounded {
-        end: end.map(|end| Box::pin(sleep_until(end))),
-        closing: method.streaming.then(|| Box::pin(deadlines.closing.cancelled_owned())),
-        method,
-        record,
-    };
-    wrap(response, bounded)
 }
 
-struct Bounded {
-    end: Option<Pin<Box<Sleep>>>,
+pin_project! {
+    /// A call that has its deadline.
+    pub(super) struct Timed<F> {
+        #[pin]
+        inner: F,
+        // When a stream ends that the call may turn out to be.
+        stream_end: Option<Instant>,
+        bounded: Option<Bounded>,
+    }
+}
+
+impl<F, A> Future for Timed<F>
+where
+    F: Future<Output = Result<Response<A>, Infallible>>,
+    A: Answer,
+{
+    type Output = Result<Response<Stepped<Bounded, A>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = this.inner.poll(cx);
+        // Taken once: a future that is over is not asked again.
+        let Some(mut bounded) = this.bounded.take() else { return Poll::Pending };
+        let Poll::Ready(Ok(response)) = polled else {
+            if is_over(&mut bounded.end, cx) {
+                let error = exceeded(&bounded.method, &bounded.record);
+                return Poll::Ready(Ok(reply::refuse(&error)));
+            }
+            *this.bounded = Some(bounded);
+            return Poll::Pending;
+        };
+        if bounded.method.streaming {
+            bounded.end = this.stream_end.map(End::new);
+        }
+        if let Some(end) = &bounded.end {
+            streams::end_stream_at(end.at + TAKING);
+        }
+        Poll::Ready(Ok(wrap(response, bounded)))
+    }
+}
+
+/// Ends the answer at the deadline, and a stream when the server stops listening.
+pub(super) struct Bounded {
+    end: Option<End>,
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     method: Arc<Method>,
     record: Arc<Record>,
@@ -103,7 +136,7 @@ struct Bounded {
 
 impl Step for Bounded {
     // The body comes first, so that what it says last (NOT_SERVING) still leaves.
-    fn poll(&mut self, body: Pin<&mut Body>, cx: &mut Context<'_>) -> Polled {
+    fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         let frame = body.poll_frame(cx);
         if frame.is_ready() {
             return frame;
@@ -120,8 +153,29 @@ impl Step for Bounded {
     }
 }
 
-fn is_over(until: &mut Option<Pin<Box<impl Future<Output = ()>>>>, cx: &mut Context<'_>) -> bool {
-    until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready())
+/// A time to come. Its timer is made when somebody has to wait for it: most calls are over before.
+struct End {
+    at: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl End {
+    fn new(at: Instant) -> Self {
+        Self { at, timer: None }
+    }
+}
+
+impl Future for End {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let at = self.at;
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
+    }
+}
+
+fn is_over(until: &mut Option<impl Future<Output = ()> + Unpin>, cx: &mut Context<'_>) -> bool {
+    until.as_mut().is_some_and(|until| Pin::new(until).poll(cx).is_ready())
 }
 
 /// Normally the gateway answers before the deadline and says what became of a write. When even that

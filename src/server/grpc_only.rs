@@ -1,21 +1,45 @@
 //! Answers whatever is not gRPC in words that a person with a browser or curl can use.
 
-use axum::{
-    extract::Request,
-    middleware::Next,
-    response::{IntoResponse, Response},
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
 };
-use http::{HeaderMap, StatusCode, header};
+
+use futures_util::future::Either;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::service::Service;
+use tonic::body::Body;
+
+use super::{body::Answer, passing::Passing};
 
 const SPOKEN: &str = "this port speaks gRPC (content-type application/grpc); \
                       `buf curl` and `grpcurl` can list its services by reflection\n";
 
 /// Lets gRPC pass.
-pub(super) async fn layer(request: Request, next: Next) -> Response {
-    if is_grpc(request.headers()) {
-        return next.run(request).await;
+pub(super) struct GrpcOnly<S> {
+    pub inner: S,
+}
+
+impl<S, B, A> Service<Passing<B>> for GrpcOnly<S>
+where
+    S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
+    A: Answer,
+{
+    type Response = Response<A>;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Response<A>, Infallible>>>;
+
+    fn call(&self, passing: Passing<B>) -> Self::Future {
+        if is_grpc(passing.request.headers()) {
+            return Either::Left(self.inner.call(passing));
+        }
+        let mut response = Response::new(A::from(Body::new(Full::from(SPOKEN))));
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        Either::Right(ready(Ok(response)))
     }
-    (StatusCode::UNSUPPORTED_MEDIA_TYPE, SPOKEN).into_response()
 }
 
 /// `application/grpc`, `application/grpc+proto`, `application/grpc;…`; not gRPC-Web.

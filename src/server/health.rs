@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tonic::{
     Request, Response, Status,
     body::Body,
-    codegen::{BoxFuture, BoxStream, Service},
+    codegen::{Body as HttpBody, BoxFuture, BoxStream, Service, StdError},
     server::{Grpc, NamedService, UnaryService},
 };
 use tonic_health::pb::{
@@ -156,7 +156,11 @@ impl NamedService for HealthService {
     const NAME: &'static str = "grpc.health.v1.Health";
 }
 
-impl Service<HttpRequest<Body>> for HealthService {
+impl<B> Service<HttpRequest<B>> for HealthService
+where
+    B: HttpBody + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
     type Response = HttpResponse<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Infallible>;
@@ -165,7 +169,7 @@ impl Service<HttpRequest<Body>> for HealthService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
+    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
         if request.uri().path() != "/grpc.health.v1.Health/List" {
             return self.generated.call(request);
         }

@@ -10,16 +10,18 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::Request, response::Response};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::Service};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::sleep,
 };
-use tower::Service;
 use tracing::Instrument;
 
-use super::connection::{self, Age, Connections};
+use super::connection::{self, Age, Broken, Connections};
 use crate::telemetry::metrics::Metrics;
 
 /// First and longest pause after a failure to accept.
@@ -54,17 +56,20 @@ impl Listener {
         self.address
     }
 
-    /// Accepts until dropped, which closes the port. `metrics` counts connections where given.
-    pub(super) async fn serve<S>(
+    /// Accepts until dropped, which closes the port; `service` makes what a client's connection speaks
+    /// to. `metrics` counts connections where given.
+    pub(super) async fn serve<S, A>(
         self,
-        service: S,
+        service: impl Fn(SocketAddr) -> S,
         limits: Limits,
         connections: Connections,
         metrics: Option<Arc<Metrics>>,
     ) -> Infallible
     where
-        S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
+        S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
+        S: Send + 'static,
+        S::Future: Send + 'static,
+        A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
     {
         let permits = limits.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
@@ -74,8 +79,7 @@ impl Listener {
             let permit = Arc::clone(&permits).acquire_owned().await;
             let (stream, peer) = accept(&self.tcp).await;
             let counted = metrics.clone().map(Counted::new);
-            let served =
-                connection::serve(stream, peer, service.clone(), limits.age, connections.clone());
+            let served = connection::serve(stream, service(peer), limits.age, connections.clone());
             let task = async move {
                 served.await;
                 drop((permit, counted));

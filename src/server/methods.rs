@@ -10,7 +10,7 @@ use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodOptions, method_options::IdempotencyLevel,
 };
 
-/// A method as the layers see it; travels in a request's extensions.
+/// A method as the layers see it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Method {
     /// `package.Service/Method`, or `unknown`.
@@ -36,17 +36,12 @@ impl Method {
             reads: false,
         }
     }
-
-    /// The method of a request that came through the access layer.
-    pub(super) fn of<B>(request: &http::Request<B>) -> Arc<Self> {
-        request.extensions().get().cloned().unwrap_or_else(|| Arc::new(Self::unknown()))
-    }
 }
 
 /// All methods, by `:path`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Methods {
-    by_path: Arc<HashMap<String, Arc<Method>>>,
+    by_path: HashMap<String, Arc<Method>>,
     unknown: Arc<Method>,
 }
 
@@ -58,12 +53,17 @@ impl Methods {
             let set = FileDescriptorSet::decode(set.as_slice())?;
             by_path.extend(set.file.iter().flat_map(methods_of));
         }
-        Ok(Self { by_path: Arc::new(by_path), unknown: Arc::new(Method::unknown()) })
+        Ok(Self { by_path, unknown: Arc::new(Method::unknown()) })
     }
 
-    /// The method of a path; one that stands for all others when there is none.
-    pub(super) fn find(&self, path: &str) -> Arc<Method> {
-        self.by_path.get(path).unwrap_or(&self.unknown).clone()
+    /// Each with its path.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Method>)> {
+        self.by_path.iter().map(|(path, method)| (path.as_str(), method))
+    }
+
+    /// Stands for every method that is not described.
+    pub(super) fn unknown(&self) -> &Arc<Method> {
+        &self.unknown
     }
 }
 
@@ -92,13 +92,14 @@ mod tests {
     #[test]
     fn only_described_methods_have_a_name() {
         let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
-        let get = methods.find("/profilegateway.v1.ProfileService/GetProfile");
+        let find = |path: &str| methods.by_path.get(path);
+        let get = find("/profilegateway.v1.ProfileService/GetProfile").unwrap();
         assert_eq!(get.label, "profilegateway.v1.ProfileService/GetProfile");
         assert_eq!((get.name.as_str(), get.streaming, get.probe), ("GetProfile", false, false));
         assert!(get.reads);
-        assert!(!methods.find("/profilegateway.v1.ProfileService/CreateProfile").reads);
-        assert!(methods.find("/profilegateway.v1.ProfileService/WatchProfiles").streaming);
-        assert_eq!(methods.find("/profilegateway.v1.ProfileService/Nope").label, "unknown");
-        assert_eq!(methods.find("").label, "unknown");
+        assert!(!find("/profilegateway.v1.ProfileService/CreateProfile").unwrap().reads);
+        assert!(find("/profilegateway.v1.ProfileService/WatchProfiles").unwrap().streaming);
+        assert_eq!(find("/profilegateway.v1.ProfileService/Nope"), None);
+        assert_eq!(methods.unknown().label, "unknown");
     }
 }

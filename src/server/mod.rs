@@ -1,7 +1,7 @@
 //! The two ports of the process: gRPC for callers, HTTP for operators; and how they end.
 //!
-//! `stack` holds the layers that a call passes, `listener` and `connection` what is below HTTP,
-//! `drain` the way down. What a call means is `rpc`'s business: nothing here knows a profile.
+//! `stack` holds the layers that a call passes, `listener`, `connection` and `streams` what is below
+//! HTTP, `drain` the way down. What a call means is `rpc`'s business: nothing here knows a profile.
 
 mod access;
 mod admin;
@@ -15,24 +15,29 @@ mod health;
 mod listener;
 mod methods;
 mod normalize;
+mod passing;
 mod reflection;
 mod reply;
+mod routes;
 mod shed;
+mod socket;
 mod stack;
+mod streams;
 #[cfg(test)]
 mod tests;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
 
-pub use self::{admin::Admin, drain::Drained, health::Health};
+pub use self::{admin::Admin, drain::Drained, health::Health, routes::Routes};
 use self::{
     connection::{Age, Connections},
     listener::{Limits, Listener},
     methods::Methods,
+    stack::Connected,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -82,7 +87,7 @@ impl Services {
         let descriptors = reflection::descriptors().map_err(io::Error::other)?;
         let methods = Methods::new(&descriptors).map_err(io::Error::other)?;
         let health = Health::new(names, backends);
-        let routes = routes.add_service(health.service());
+        let routes = routes.with(health.service());
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
         Ok(Self { routes, methods, health })
     }
@@ -143,8 +148,9 @@ impl Server {
     ) -> Drained {
         let metrics = Arc::clone(&admin.metrics);
         let operators = Connections::default();
+        let router = admin::router(admin, services.health.clone());
         let watching = self.admin.serve(
-            admin::router(admin, services.health.clone()),
+            move |_| TowerToHyperService::new(router.clone()),
             Limits { max_connections: MAX_ADMIN_CONNECTIONS, age: None },
             operators.clone(),
             None,
@@ -174,7 +180,12 @@ async fn serve(
 ) -> Drained {
     let Services { routes, methods, health } = services;
     let closing = CancellationToken::new();
-    let stack = stack::build(routes, methods, Arc::clone(&metrics), &settings, closing.clone());
+    let stack = stack::build(routes, &methods, &metrics, &settings, closing.clone());
+    let stack = Arc::new(stack);
+    let connected = move |peer: SocketAddr| Connected {
+        stack: Arc::clone(&stack),
+        peer: peer.to_string().into(),
+    };
     let age = settings
         .max_connection_age
         .map(|max| Age { max, grace: settings.max_connection_age_grace });
@@ -184,7 +195,7 @@ async fn serve(
     let aborted = {
         // Leaving this block closes the port.
         let counted = Some(Arc::clone(&metrics));
-        let accepting = listener.serve(stack, limits, connections.clone(), counted);
+        let accepting = listener.serve(connected, limits, connections.clone(), counted);
         let until_closed = async {
             shutdown.await;
             tracing::info!("going down: not ready from now on");

@@ -4,19 +4,22 @@
 //! Leaves alone what the gateway made: that carries details already.
 
 use std::{
+    convert::Infallible,
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use axum::{body::Body, extract::Request, middleware::Next, response::Response};
-use http::HeaderMap;
-use http_body::Body as _;
+use http::{HeaderMap, Response};
+use hyper::service::Service;
+use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 
 use super::{
-    body::{Polled, Step, wrap},
+    body::{Answer, Polled, Step, Stepped, bare, wrap},
     methods::Method,
+    passing::Passing,
     reply,
 };
 use crate::error::{Kind, Reason};
@@ -30,56 +33,105 @@ enum Place {
 }
 
 /// Rewrites the status in the answer's headers or trailers.
-pub(super) async fn layer(request: Request, next: Next) -> Response {
-    let method = Method::of(&request);
-    let path: String = request.uri().path().chars().take(128).collect();
-    let mut response = next.run(request).await;
-    if reply::code(response.headers()).is_some() {
-        normalize(response.headers_mut(), Place::Headers, &method, &path);
-        return response;
+pub(super) struct Normalize<S> {
+    pub inner: S,
+}
+
+impl<S, B, A> Service<Passing<B>> for Normalize<S>
+where
+    S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
+    A: Answer,
+{
+    type Response = Response<Stepped<Asked, A>>;
+    type Error = Infallible;
+    type Future = Normalizing<S::Future>;
+
+    fn call(&self, passing: Passing<B>) -> Self::Future {
+        let method = Arc::clone(&passing.method);
+        // The path of a known method is its label.
+        let path = method.name.is_empty().then(|| passing.request.uri().path());
+        let path = path.map(|path| path.chars().take(128).collect());
+        Normalizing { inner: self.inner.call(passing), asked: Some(Asked { method, path }) }
     }
-    wrap(response, Trailers { method, path })
 }
 
-struct Trailers {
+pin_project! {
+    /// A call whose status will be looked at.
+    pub(super) struct Normalizing<F> {
+        #[pin]
+        inner: F,
+        asked: Option<Asked>,
+    }
+}
+
+impl<F, A> Future for Normalizing<F>
+where
+    F: Future<Output = Result<Response<A>, Infallible>>,
+    A: Answer,
+{
+    type Output = Result<Response<Stepped<Asked, A>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.inner.poll(cx));
+        // Taken once: a future that is over is not asked again.
+        let Some(asked) = this.asked.take() else { return Poll::Ready(Ok(bare(response))) };
+        if reply::code(response.headers()).is_some() {
+            normalize(response.headers_mut(), Place::Headers, &asked);
+            return Poll::Ready(Ok(bare(response)));
+        }
+        Poll::Ready(Ok(wrap(response, asked)))
+    }
+}
+
+/// What the caller asked for, to be named in a status.
+pub(super) struct Asked {
     method: Arc<Method>,
-    path: String,
+    /// The path, where the method is not known.
+    path: Option<String>,
 }
 
-impl Step for Trailers {
-    fn poll(&mut self, body: Pin<&mut Body>, cx: &mut Context<'_>) -> Polled {
+impl Asked {
+    fn no_such_method(&self) -> String {
+        match &self.path {
+            Some(path) => format!("there is no method {path:?}"),
+            None => format!("there is no method \"/{}\"", self.method.label),
+        }
+    }
+}
+
+impl Step for Asked {
+    fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         let mut frame = ready!(body.poll_frame(cx));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            normalize(trailers, Place::Trailers, &self.method, &self.path);
+            normalize(trailers, Place::Trailers, self);
         }
         Poll::Ready(frame)
     }
 }
 
-fn normalize(headers: &mut HeaderMap, place: Place, method: &Method, path: &str) {
-    let bare = !headers.contains_key(reply::GRPC_DETAILS);
-    let Some(status) = Status::from_header_map(headers).filter(|_| bare) else { return };
-    if status.code() == Code::Ok {
+fn normalize(headers: &mut HeaderMap, place: Place, asked: &Asked) {
+    // The code alone first: reading the whole status costs every call that went well.
+    if reply::code(headers) == Some(Code::Ok) || headers.contains_key(reply::GRPC_DETAILS) {
         return;
     }
+    let Some(status) = Status::from_header_map(headers) else { return };
     let (reason, kind) = meaning(status.code(), place);
     let said: String = status.message().chars().take(256).collect();
     let message = match reason {
         // gRPC's compression specification wants this code, and the header that lists what is known.
         Reason::OperationNotSupported if headers.contains_key("grpc-accept-encoding") => said,
-        Reason::OperationNotSupported if kind == Kind::Unimplemented => {
-            format!("there is no method {path:?}")
-        }
+        Reason::OperationNotSupported if kind == Kind::Unimplemented => asked.no_such_method(),
         Reason::MalformedRequest => format!("the request cannot be read: {said}"),
         Reason::MessageTooLarge => format!("message too large: {said}"),
         _ if said.is_empty() => format!("the call ended with {}", reply::code_name(status.code())),
         _ => said,
     };
     // Probes and tools know the codes of their own protocols.
-    let kind = if method.probe { same_kind(status.code()) } else { kind };
-    reply::write(&reply::error(method, reason, message).with_kind(kind), headers);
+    let kind = if asked.method.probe { same_kind(status.code()) } else { kind };
+    reply::write(&reply::error(&asked.method, reason, message).with_kind(kind), headers);
 }
 
 /// What a status without details means here. Handlers never make such a status, so each comes from

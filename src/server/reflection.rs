@@ -9,8 +9,9 @@ use prost_types::{
     MethodDescriptorProto,
     field_descriptor_proto::{Label, Type},
 };
-use tonic::service::Routes;
 use tonic_reflection::server::{Builder, Error};
+
+use super::routes::Routes;
 
 /// The descriptor sets of everything on this port, encoded.
 pub(super) fn descriptors() -> Result<Vec<Vec<u8>>, prost::DecodeError> {
@@ -31,7 +32,7 @@ pub(super) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, Err
             .iter()
             .fold(empty, |builder, set| builder.register_encoded_file_descriptor_set(set))
     };
-    Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+    Ok(routes.with(builder().build_v1()?).with(builder().build_v1alpha()?))
 }
 
 fn health() -> Result<Vec<u8>, prost::DecodeError> {

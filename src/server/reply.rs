@@ -2,9 +2,8 @@
 //!
 //! Makes no status: it hands errors to `rpc::status`.
 
-use axum::{body::Body, response::Response};
-use http::HeaderMap;
-use tonic::{Code, Status};
+use http::{HeaderMap, Response};
+use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
 use super::methods::Method;
@@ -18,8 +17,8 @@ pub(super) const GRPC_MESSAGE: &str = "grpc-message";
 pub(super) const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
 /// The answer that is nothing but an error.
-pub(super) fn refuse(error: &Error) -> Response {
-    rpc::status::status(error).into_http::<Body>()
+pub(super) fn refuse<A: From<Body>>(error: &Error) -> Response<A> {
+    rpc::status::status(error).into_http::<Body>().map(A::from)
 }
 
 /// Trailers that end an answer with an error.

@@ -1,61 +1,100 @@
 //! Bounds how many calls run at once. Queues nothing: a caller that is told at once can go elsewhere.
 
-use std::{pin::Pin, sync::Arc, task::Context};
-
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
-use http_body::Body as _;
+
+use futures_util::future::Either;
+use http::Response;
+use hyper::service::Service;
+use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    body::{Polled, Step, wrap},
-    methods::Method,
+    body::{Answer, Polled, Step, Stepped, bare, wrap},
+    passing::Passing,
     reply,
 };
 use crate::{error::Reason, telemetry::metrics::Metrics};
-
-/// What the layer needs.
-#[derive(Debug, Clone)]
-pub(super) struct Shed {
-    permits: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
-}
-
-impl Shed {
-    pub(super) fn new(max_concurrent_calls: usize, metrics: Arc<Metrics>) -> Self {
-        let permits = max_concurrent_calls.min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), metrics }
-    }
-}
 
 /// Turns a call away when as many are running as may.
 ///
 /// Health and reflection pass: they cost nothing, and a probe that is turned away would have a busy
 /// process killed, which makes the others busier.
-pub(super) async fn layer(State(shed): State<Shed>, request: Request, next: Next) -> Response {
-    let method = Method::of(&request);
-    if method.probe {
-        return next.run(request).await;
+pub(super) struct Shed<S> {
+    inner: S,
+    permits: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+impl<S> Shed<S> {
+    pub(super) fn new(inner: S, max_concurrent_calls: usize, metrics: Arc<Metrics>) -> Self {
+        let permits = max_concurrent_calls.min(Semaphore::MAX_PERMITS);
+        Self { inner, permits: Arc::new(Semaphore::new(permits)), metrics }
     }
-    let Ok(permit) = Arc::clone(&shed.permits).try_acquire_owned() else {
-        shed.metrics.call_shed();
-        let message = "the gateway is busy with as many calls as it may take at once";
-        return reply::refuse(&reply::error(&method, Reason::Overloaded, message));
-    };
-    wrap(next.run(request).await, Held { _permit: permit })
+}
+
+impl<S, B, A> Service<Passing<B>> for Shed<S>
+where
+    S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
+    A: Answer,
+{
+    type Response = Response<Stepped<Held, A>>;
+    type Error = Infallible;
+    type Future = Either<Holding<S::Future>, Ready<Result<Self::Response, Infallible>>>;
+
+    fn call(&self, passing: Passing<B>) -> Self::Future {
+        if passing.method.probe {
+            return Either::Left(Holding { inner: self.inner.call(passing), held: None });
+        }
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            self.metrics.call_shed();
+            let message = "the gateway is busy with as many calls as it may take at once";
+            let error = reply::error(&passing.method, Reason::Overloaded, message);
+            return Either::Right(ready(Ok(reply::refuse(&error))));
+        };
+        let held = Some(Held { _permit: permit });
+        Either::Left(Holding { inner: self.inner.call(passing), held })
+    }
+}
+
+pin_project! {
+    /// A call that has its place, or needs none.
+    pub(super) struct Holding<F> {
+        #[pin]
+        inner: F,
+        held: Option<Held>,
+    }
+}
+
+impl<F, A> Future for Holding<F>
+where
+    F: Future<Output = Result<Response<A>, Infallible>>,
+    A: Answer,
+{
+    type Output = Result<Response<Stepped<Held, A>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(response) = ready!(this.inner.poll(cx));
+        Poll::Ready(Ok(match this.held.take() {
+            Some(held) => wrap(response, held),
+            None => bare(response),
+        }))
+    }
 }
 
 /// Keeps the place until the answer has left or was dropped.
-struct Held {
+pub(super) struct Held {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Step for Held {
-    fn poll(&mut self, body: Pin<&mut Body>, cx: &mut Context<'_>) -> Polled {
+    fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         body.poll_frame(cx)
     }
 }

@@ -1,8 +1,15 @@
 //! Where log lines go: stderr, as JSON or as text. Says nothing about what is logged.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal, Stderr},
+    sync::OnceLock,
+};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
+
+use super::{lines::Lines, sink::Sink};
+
+static SINK: OnceLock<Sink<Stderr>> = OnceLock::new();
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,15 +37,23 @@ pub fn init(format: Format, level: &str) -> Result<(), String> {
         Format::Json => true,
         Format::Text => false,
     };
-    let lines = fmt::layer().with_writer(io::stderr);
     // An error means that a subscriber is there already: the first one stays.
     let _ = if json {
-        // Flat events: what reads the lines looks for `code`, not for `fields.code`.
-        registry().with(filter).with(lines.json().flatten_event(true)).try_init()
-    } else {
+        let sink = SINK.get_or_init(|| Sink::new(io::stderr())).clone();
+        let lines = fmt::layer().json().event_format(Lines::new()).with_writer(sink);
         registry().with(filter).with(lines).try_init()
+    } else {
+        registry().with(filter).with(fmt::layer().with_writer(io::stderr)).try_init()
     };
     Ok(())
+}
+
+/// Writes what has not been written yet, and lets no line wait any more. For the end of the process,
+/// when everything that may still log something is gone.
+pub fn finish() {
+    if let Some(sink) = SINK.get() {
+        sink.finish();
+    }
 }
 
 /// Whether [`init`] would take this level.

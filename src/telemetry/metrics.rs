@@ -3,7 +3,7 @@
 //! Labels are bounded: whoever calls passes names from the contract, from the configuration or from
 //! an enum, never text from a request.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -65,6 +65,47 @@ struct LoginLabels {
     outcome: String,
 }
 
+/// Counts the calls of one method.
+///
+/// What nearly every call needs is looked up once and kept: a lookup by labels allocates, hashes and
+/// locks. Not before the first call, so that methods which nobody calls have no lines.
+#[derive(Debug)]
+pub struct CallMetrics {
+    method: String,
+    calls: Family<CallLabels, Counter>,
+    call_duration: Family<MethodLabels, Histogram>,
+    in_flight: Gauge,
+    succeeded: OnceLock<Counter>,
+    duration: OnceLock<Histogram>,
+}
+
+impl CallMetrics {
+    /// A gRPC call came in.
+    pub fn started(&self) {
+        self.in_flight.inc();
+    }
+
+    /// A gRPC call is over. `reason` is empty when it succeeded.
+    pub fn finished(&self, code: &'static str, reason: &'static str, duration: Duration) {
+        self.in_flight.dec();
+        let histogram = self.duration.get_or_init(|| {
+            let labels = MethodLabels { method: self.method.clone() };
+            self.call_duration.get_or_create_owned(&labels)
+        });
+        histogram.observe(duration.as_secs_f64());
+        if code == "OK" && reason.is_empty() {
+            self.succeeded.get_or_init(|| self.count(code, reason)).inc();
+        } else {
+            self.count(code, reason).inc();
+        }
+    }
+
+    fn count(&self, code: &'static str, reason: &'static str) -> Counter {
+        let labels = CallLabels { method: self.method.clone(), code, reason };
+        self.calls.get_or_create_owned(&labels)
+    }
+}
+
 impl Metrics {
     /// All metrics at zero. `version` is that of the program.
     #[must_use]
@@ -86,24 +127,17 @@ impl Metrics {
         metrics
     }
 
-    /// A gRPC call came in.
-    pub fn call_started(&self) {
-        self.calls_in_flight.inc();
-    }
-
-    /// A gRPC call is over. `reason` is empty when it succeeded.
-    pub fn call_finished(
-        &self,
-        method: &str,
-        code: &'static str,
-        reason: &'static str,
-        duration: Duration,
-    ) {
-        self.calls_in_flight.dec();
-        let method = method.to_owned();
-        let labels = MethodLabels { method: method.clone() };
-        self.call_duration.get_or_create(&labels).observe(duration.as_secs_f64());
-        self.calls.get_or_create(&CallLabels { method, code, reason }).inc();
+    /// Where the calls of a method are counted.
+    #[must_use]
+    pub fn calls_of(&self, method: &str) -> CallMetrics {
+        CallMetrics {
+            method: method.to_owned(),
+            calls: self.calls.clone(),
+            call_duration: self.call_duration.clone(),
+            in_flight: self.calls_in_flight.clone(),
+            succeeded: OnceLock::new(),
+            duration: OnceLock::new(),
+        }
     }
 
     /// A gRPC call was turned away because too many were running.
@@ -222,9 +256,10 @@ mod tests {
     #[test]
     fn every_name_of_the_contract_is_there() {
         let metrics = Metrics::new("1.2.3");
-        metrics.call_started();
-        metrics.call_finished("a.B/C", "OK", "", Duration::from_millis(3));
-        metrics.call_started();
+        let calls = metrics.calls_of("a.B/C");
+        calls.started();
+        calls.finished("OK", "", Duration::from_millis(3));
+        calls.started();
         metrics.call_shed();
         metrics.connection_opened();
         metrics.upstream_request("sft", "get", "ok", Duration::from_secs(1));

@@ -3,6 +3,8 @@
 //! Knows nothing of the rest of the program: whatever happens is told to it as plain data.
 
 pub mod cache;
+mod lines;
 pub mod logs;
 pub mod metrics;
 pub mod panics;
+mod sink;

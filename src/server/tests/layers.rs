@@ -4,24 +4,26 @@ use std::{
     convert::Infallible,
     io,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::HeaderMap;
 use http_body_util::BodyExt;
+use hyper::service::Service as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, service::Routes};
-use tower::{ServiceExt, util::BoxCloneService};
+use tonic::{Code, codegen::BoxFuture, server::NamedService};
+use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 
 use super::settings;
 use crate::{
     error::{Error, Reason},
     gateway::call::Call,
-    server::{Settings, methods::Methods, reply, stack},
+    server::{Routes, Settings, methods::Methods, passing::Arrived, reply, stack},
     telemetry::{logs, metrics::Metrics},
 };
 
@@ -41,12 +43,42 @@ where
         max_concurrent_calls: 1,
         ..settings()
     };
-    let handler = any(move |request: Request| handler(request));
-    let routes = Routes::from(Router::new().fallback_service(handler));
+    let routes = Routes::default().with(Handler(handler));
     let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
     let metrics = Arc::new(Metrics::new("test"));
     let closing = CancellationToken::new();
-    BoxCloneService::new(stack::build(routes, methods, metrics, &settings, closing))
+    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, closing));
+    BoxCloneService::new(service_fn(move |request| {
+        let answer = stack.call(Arrived { request, peer: None });
+        async { Ok(answer.await?.map(Body::new)) }
+    }))
+}
+
+/// Any function as the service of profiles.
+#[derive(Clone)]
+struct Handler<H>(H);
+
+impl<H> NamedService for Handler<H> {
+    const NAME: &'static str = "profilegateway.v1.ProfileService";
+}
+
+impl<H, F> Service<Request> for Handler<H>
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Response> + Send + 'static,
+{
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let answer = (self.0)(request);
+        Box::pin(async { Ok(answer.await.map(tonic::body::Body::new)) })
+    }
 }
 
 fn request(path: &str) -> Request {
@@ -231,7 +263,7 @@ async fn each_call_is_one_line_whose_level_says_who_should_look() {
         call.record.set_backend("sft");
         call.record.counter().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let error = Error::new(Reason::ProfileNotFound, "no such profile");
-        reply::refuse(&error)
+        reply::refuse::<tonic::body::Body>(&error).map(Body::new)
     };
     through(known, GET, None, Body::empty()).await;
     through(never, GET, Some("1S"), Body::empty()).await;

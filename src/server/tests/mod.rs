@@ -11,13 +11,12 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     Code, Request, Response, Status,
-    service::Routes,
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use super::{Admin, Drained, Health, Server, Services, Settings};
+use super::{Admin, Drained, Health, Routes, Server, Services, Settings};
 use crate::{
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
@@ -122,7 +121,7 @@ pub(super) async fn start(settings: Settings) -> Running {
     let server = Server::bind(any, any, settings).await.unwrap();
     let gate = Arc::new(Gate { entered: Semaphore::new(0), open: Semaphore::new(0) });
     let stub = BackendServiceServer::new(Stub(Arc::clone(&gate))).max_decoding_message_size(1024);
-    let routes = Routes::new(stub);
+    let routes = Routes::default().with(stub);
     let services = Services::new(routes, &["profilegateway.v1.BackendService"], &["sft"]).unwrap();
     let metrics = Arc::new(Metrics::new("test"));
     let config = serde_json::json!({ "listen": "somewhere" });

@@ -1,0 +1,24 @@
+//! A request on its way through the layers, with what they say to each other of it.
+
+use std::sync::Arc;
+
+use http::Request;
+use tokio::time::Instant;
+
+use super::methods::Method;
+use crate::gateway::call::Record;
+
+/// A request as it came in.
+pub(super) struct Arrived<B> {
+    pub request: Request<B>,
+    /// Who is at the other end of the connection, as the log has it.
+    pub peer: Option<Arc<str>>,
+}
+
+/// A request below the access layer.
+pub(super) struct Passing<B> {
+    pub request: Request<B>,
+    pub method: Arc<Method>,
+    pub record: Arc<Record>,
+    pub started: Instant,
+}

@@ -1,0 +1,193 @@
+//! How a log line looks as JSON.
+//!
+//! Every call writes one, so those of the access log are put together by hand here; all others are what
+//! the library makes of them. Both are flat objects, with the same members in the same order.
+
+use std::{
+    fmt::{self, Debug, Write},
+    time::SystemTime,
+};
+
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{Format, Json, Writer},
+    },
+    registry::LookupSpan,
+};
+
+use super::sink;
+
+/// One JSON object per line.
+pub(super) struct Lines {
+    others: Format<Json>,
+}
+
+impl Lines {
+    pub(super) fn new() -> Self {
+        // Flat events: what reads the lines looks for `code`, not for `fields.code`.
+        Self { others: Format::default().json().flatten_event(true) }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let about = event.metadata();
+        // Only who debugs has spans, and wants to see them.
+        if about.target() != sink::ACCESS || context.lookup_current().is_some() {
+            return self.others.format_event(context, out, event);
+        }
+        let time = humantime::format_rfc3339_micros(SystemTime::now());
+        write!(out, "{{\"timestamp\":\"{time}\",\"level\":\"")?;
+        out.write_str(about.level().as_str())?;
+        out.write_char('"')?;
+        let mut fields = Fields { out: &mut out, written: Ok(()) };
+        event.record(&mut fields);
+        fields.written?;
+        out.write_str(",\"target\":")?;
+        text(&mut out, about.target())?;
+        out.write_str("}\n")
+    }
+}
+
+struct Fields<'a, 'w> {
+    out: &'a mut Writer<'w>,
+    written: fmt::Result,
+}
+
+impl Fields<'_, '_> {
+    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        if self.written.is_ok() {
+            self.written = self.write(field, value);
+        }
+    }
+
+    fn write(
+        &mut self,
+        field: &Field,
+        value: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        self.out.write_char(',')?;
+        text(self.out, field.name())?;
+        self.out.write_char(':')?;
+        value(self.out)
+    }
+}
+
+impl Visit for Fields<'_, '_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.member(field, |out| text(out, value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.member(field, |out| write!(out, "{value}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.member(field, |out| write!(out, "{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.member(field, |out| write!(out, "{value}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no word for the others.
+        self.member(field, |out| match value.is_finite() {
+            true => write!(out, "{value:?}"),
+            false => out.write_str("null"),
+        });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.member(field, |out| text(out, &format!("{value:?}")));
+    }
+}
+
+/// A JSON string. Nearly all are names that need no escaping.
+fn text(out: &mut impl Write, value: &str) -> fmt::Result {
+    if value.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        return out.write_str(&serde_json::Value::from(value).to_string());
+    }
+    out.write_char('"')?;
+    out.write_str(value)?;
+    out.write_char('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing_subscriber::{fmt::layer, layer::SubscriberExt, registry};
+
+    use super::*;
+    use crate::telemetry::logs::{self, Format};
+
+    #[derive(Clone, Default)]
+    struct Out(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn say() {
+        tracing::warn!(
+            target: "access",
+            method = "a.B/C",
+            backend = None::<&str>,
+            odd = "a \"quote\"\\ and\na line",
+            debug = ?Some("é"),
+            duration_ms = 0.25,
+            nothing = f64::NAN,
+            upstream_calls = 3_u32,
+            below = -1,
+            yes = true,
+        );
+    }
+
+    /// What is written by hand is what the library would write, but for the time.
+    #[test]
+    fn an_access_line_is_like_all_others() {
+        // With a subscriber of one thread alone, tracing caches "nobody listens" for other threads.
+        logs::init(Format::Text, "off").unwrap();
+        let (ours, theirs) = (Out::default(), Out::default());
+        let writer = ours.clone();
+        let lines = layer().json().event_format(Lines::new()).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(registry().with(lines), say);
+        let writer = theirs.clone();
+        let lines = layer().json().flatten_event(true).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(registry().with(lines), say);
+
+        let parsed = |out: &Out| {
+            let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+            let line: Value = serde_json::from_str(text.strip_suffix('\n').unwrap()).unwrap();
+            let mut members: Vec<_> = line.as_object().unwrap().clone().into_iter().collect();
+            assert_eq!(members.remove(0).0, "timestamp");
+            members
+        };
+        assert_eq!(parsed(&ours), parsed(&theirs));
+        let timestamp = |out: &Out| out.0.lock().unwrap()[..44].to_vec();
+        assert_eq!(timestamp(&ours)[..16], timestamp(&theirs)[..16]);
+        assert_eq!(timestamp(&ours)[41..], timestamp(&theirs)[41..]);
+    }
+}

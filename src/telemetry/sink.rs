@@ -1,0 +1,221 @@
+//! Where JSON lines go: to a writer, those of the access log some at a time.
+//!
+//! One write for each call would cost more than the rest of what the gateway does for a call that it
+//! answers from memory. What waits is bounded in size and in time, and everything that somebody may be
+//! looking for takes it along: after any other line nothing is left behind.
+
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The target of the access log.
+pub(super) const ACCESS: &str = "access";
+
+/// The longest that a line waits.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+/// How many bytes wait at most, but for the line that makes them so many.
+const MAX_BYTES: usize = 32 * 1024;
+
+/// Lines on their way to a writer; a handle.
+#[derive(Debug)]
+pub(super) struct Sink<W>(Arc<Shared<W>>);
+
+#[derive(Debug)]
+struct Shared<W> {
+    lines: Mutex<Waiting<W>>,
+    some: Condvar,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    lines: Vec<u8>,
+    // Somebody will see to it that they are written in time.
+    may_wait: bool,
+    out: W,
+}
+
+impl<W> Clone for Sink<W> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<W: Write + Send + 'static> Sink<W> {
+    /// A sink whose lines may wait, if there can be a thread that looks after them. A thread and not
+    /// a task: lines are written also when the runtime is stuck, and after its end.
+    pub(super) fn new(out: W) -> Self {
+        let sink = Self::unattended(out);
+        let waiting = sink.clone();
+        let thread = thread::Builder::new().name("log".to_owned());
+        // Said before the thread is there to ask: it ends when no line may wait any more.
+        sink.lock().may_wait = true;
+        if thread.spawn(move || waiting.look_after()).is_err() {
+            sink.lock().may_wait = false;
+        }
+        sink
+    }
+
+    fn unattended(out: W) -> Self {
+        let lines = Mutex::new(Waiting { lines: Vec::new(), may_wait: false, out });
+        Self(Arc::new(Shared { lines, some: Condvar::new() }))
+    }
+
+    /// Writes what waits; from now on nothing does.
+    pub(super) fn finish(&self) {
+        let mut waiting = self.lock();
+        waiting.may_wait = false;
+        waiting.write();
+        self.0.some.notify_all();
+    }
+
+    fn look_after(&self) {
+        let mut waiting = self.lock();
+        loop {
+            let some = &self.0.some;
+            waiting = some
+                .wait_while(waiting, |waiting| waiting.may_wait && waiting.lines.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            if !waiting.may_wait {
+                return;
+            }
+            (waiting, _) = some
+                .wait_timeout_while(waiting, MAX_WAIT, |waiting| waiting.may_wait)
+                .unwrap_or_else(PoisonError::into_inner);
+            waiting.write();
+        }
+    }
+
+    fn take(&self, line: &[u8], may_wait: bool) {
+        let mut waiting = self.lock();
+        let first = waiting.lines.is_empty();
+        waiting.lines.extend_from_slice(line);
+        if !(may_wait && waiting.may_wait) || waiting.lines.len() >= MAX_BYTES {
+            waiting.write();
+        } else if first {
+            self.0.some.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<W>> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W: Write> Waiting<W> {
+    // With the lock held, so that lines stay in order, and a reader that is slow slows the calls down
+    // instead of filling the memory.
+    fn write(&mut self) {
+        if !self.lines.is_empty() {
+            // There is nowhere to say that the log cannot be written.
+            let _ = self.out.write_all(&self.lines);
+            // A line may have been long.
+            if self.lines.capacity() > 2 * MAX_BYTES {
+                drop(mem::take(&mut self.lines));
+            }
+            self.lines.clear();
+        }
+    }
+}
+
+impl<'a, W: Write + Send + 'static> MakeWriter<'a> for Sink<W> {
+    type Writer = Line<'a, W>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line { sink: self, may_wait: false }
+    }
+
+    fn make_writer_for(&'a self, about: &Metadata<'_>) -> Self::Writer {
+        Line { sink: self, may_wait: about.target() == ACCESS && *about.level() > Level::WARN }
+    }
+}
+
+/// Takes one line, in one piece.
+pub(super) struct Line<'a, W> {
+    sink: &'a Sink<W>,
+    may_wait: bool,
+}
+
+impl<W: Write + Send + 'static> Write for Line<'_, W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.sink.take(line, self.may_wait);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    struct Out(Sender<String>);
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_wait_until_one_does_not_and_stay_in_order() {
+        let (out, written) = channel();
+        let sink = Sink::unattended(Out(out));
+        sink.lock().may_wait = true;
+        sink.take(b"a", true);
+        sink.take(b"b", true);
+        assert!(written.try_recv().is_err());
+        sink.take(b"c", false);
+        assert_eq!(written.try_recv().unwrap(), "abc");
+        sink.take(b"d", true);
+        sink.finish();
+        assert_eq!(written.try_recv().unwrap(), "d");
+        sink.take(b"e", true);
+        assert_eq!(written.try_recv().unwrap(), "e");
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (out, written) = channel();
+        let sink = Sink::unattended(Out(out));
+        sink.lock().may_wait = true;
+        let line = "x".repeat(MAX_BYTES / 2);
+        sink.take(line.as_bytes(), true);
+        assert!(written.try_recv().is_err());
+        sink.take(line.as_bytes(), true);
+        assert_eq!(written.try_recv().unwrap().len(), MAX_BYTES);
+    }
+
+    #[test]
+    fn nothing_waits_for_ever() {
+        let (out, written) = channel();
+        let sink = Sink::new(Out(out));
+        for line in ["a", "b"] {
+            sink.take(line.as_bytes(), true);
+            assert_eq!(written.recv().unwrap(), line);
+        }
+        sink.finish();
+    }
+
+    #[test]
+    fn without_somebody_to_look_after_them_no_line_waits() {
+        let (out, written) = channel();
+        Sink::unattended(Out(out)).take(b"a", true);
+        assert_eq!(written.try_recv().unwrap(), "a");
+    }
+}
