@@ -4,7 +4,9 @@
 //! Each of the three is a process of its own, so that its CPU time can be read; they take turns, so that
 //! whatever else the machine does meets all of them. The upstream's CPU time counts for none.
 //!
-//! `cargo bench --bench gateway -- --requests 100000 --rounds 5`
+//! And what a backend that hangs costs the calls to another.
+//!
+//! `cargo bench --bench gateway -- --requests 100000 --rounds 5`, one of them with `--only hanging`
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +20,10 @@
 
 #[path = "gateway/child.rs"]
 mod child;
+#[path = "gateway/cold.rs"]
+mod cold;
+#[path = "gateway/hanging.rs"]
+mod hanging;
 #[path = "gateway/list.rs"]
 mod list;
 #[path = "gateway/load.rs"]
@@ -65,10 +71,14 @@ struct Args {
 enum Part {
     /// Reads of a profile, from the caller to the upstream.
     Calls,
+    /// Many reads at once of what is not in the cache.
+    Cold,
     /// What stands around the services, with nothing behind it.
     Stack,
     /// A list whose profiles are read one by one.
     List,
+    /// Reads of a healthy backend while another one hangs.
+    Hanging,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -109,11 +119,17 @@ async fn all(args: &Args, requests: usize, rounds: usize, profiles: usize) {
     if wanted(Part::Calls) {
         compare(requests, rounds).await;
     }
+    if wanted(Part::Cold) {
+        cold::compare(profiles * 10).await;
+    }
     if wanted(Part::Stack) {
         stack::compare(requests, rounds).await;
     }
     if wanted(Part::List) {
         list::compare(profiles, rounds).await;
+    }
+    if wanted(Part::Hanging) {
+        hanging::compare(requests.div_ceil(5), rounds).await;
     }
 }
 
@@ -129,25 +145,32 @@ async fn compare(requests: usize, rounds: usize) {
     let mut reqwest = Child::role(Role::Reqwest, &url);
 
     let each = (requests / rounds).max(1);
-    let (mut bare, mut client, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut client) = (Vec::new(), Vec::new());
+    let (mut hits, mut misses) = (Vec::new(), Vec::new());
     // The first turn warms up: connections, allocators, branch predictors.
     for round in 0..=rounds {
         let turns = (
             measure(&tonic, async || to_tonic.load(each).await).await,
             reqwest.exchange(each),
             measure(&gateway, async || through_gateway.load(each).await).await,
+            measure(&gateway, async || through_gateway.load_new(each).await).await,
         );
         if round > 0 {
             bare.push(turns.0);
             client.push(turns.1);
-            whole.push(turns.2);
+            hits.push(turns.2);
+            misses.push(turns.3);
         }
     }
     report(
         each,
         rounds,
-        &[("bare tonic server", bare), ("bare reqwest GET + decode", client)],
-        ("through the gateway", whole),
+        &[
+            ("bare tonic server", bare),
+            ("through the gateway, cache hit", hits),
+            ("bare reqwest GET + decode", client),
+            ("through the gateway, cache miss", misses),
+        ],
     );
 }
 
@@ -157,14 +180,14 @@ async fn measure(server: &Child, load: impl AsyncFnOnce() -> Duration) -> Turn {
     Turn { took, cpu: server.cpu() - before }
 }
 
-fn report(each: usize, rounds: usize, bare: &[(&str, Vec<Turn>)], whole: (&str, Vec<Turn>)) {
+fn report(each: usize, rounds: usize, servers: &[(&str, Vec<Turn>)]) {
     let requests = u32::try_from(each).unwrap();
     let rate = |turns: &[Turn]| f64::from(requests) / median(turns, |turn| turn.took);
     let cpu = |turns: &[Turn]| median(turns, |turn| turn.cpu) * 1e6 / f64::from(requests);
-    let unit = cpu(&bare[0].1);
+    let unit = cpu(&servers[0].1);
     println!("| GetProfile | requests/s | CPU µs/request | to a bare tonic server |");
     println!("|---|---:|---:|---:|");
-    for (name, turns) in bare.iter().chain([&whole]) {
+    for (name, turns) in servers {
         let cpu = cpu(turns);
         println!("| {name} | {:.0} | {cpu:.1} | {:.2} |", rate(turns), cpu / unit);
     }

@@ -8,7 +8,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -24,9 +24,9 @@ use crate::{
     query::page::PageTokens,
     rpc::{BackendRpc, Limits, ProfileRpc},
     sandbox::{self, Sandbox},
-    server::{Admin, Drained, Routes, Server, Services, Settings},
-    telemetry::{cache::BackendCache, logs, metrics::Metrics},
-    upstream::{self, Observer, RateLimit, Upstream},
+    server::{Admin, Drained, Health, Routes, Server, Services, Settings},
+    telemetry::{cache::BackendCache, logs, metrics::Metrics, upstream::BackendMetrics},
+    upstream::{self, Circuit, Notice, Observer, RateLimit, Thresholds, Upstream},
 };
 
 /// A gateway that holds its ports and does not serve yet.
@@ -61,15 +61,18 @@ impl App {
         };
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let (writes, loads) = (TaskTracker::new(), Loads::default());
+        let health = Arc::new(OnceLock::new());
         let backends: Vec<Backend> = config
             .backends
             .values()
-            .map(|backend| build(backend, &metrics, &loads))
+            .map(|backend| build(backend, &metrics, &health, &loads))
             .collect::<io::Result<_>>()?;
         let gateway =
             Arc::new(Gateway::new(backends, writes.clone(), PageTokens::new(rand::random())));
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let services = services(&gateway, &config.server, &ids)?;
+        // Before the first call, and so before the first backend has anything to tell.
+        let _ = health.set(services.health());
         let server =
             Server::bind(config.listen, config.admin_listen, settings(&config.server)).await?;
         let admin = Admin { metrics, config: config.redacted() };
@@ -142,7 +145,12 @@ fn settings_of(options: &BTreeMap<String, OptionValue>) -> dialect::Settings {
     options.iter().map(|(key, value)| (key.clone(), secret(value))).collect()
 }
 
-fn build(backend: &config::Backend, metrics: &Arc<Metrics>, loads: &Loads) -> io::Result<Backend> {
+fn build(
+    backend: &config::Backend,
+    metrics: &Arc<Metrics>,
+    health: &Arc<OnceLock<Health>>,
+    loads: &Loads,
+) -> io::Result<Backend> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
     let Some(registration) = registration else {
         return Err(io::Error::other(format!("unknown dialect {}", backend.dialect)));
@@ -154,12 +162,22 @@ fn build(backend: &config::Backend, metrics: &Arc<Metrics>, loads: &Loads) -> io
         backend: backend.name.clone(),
         base_url: backend.base().to_owned(),
         connect_timeout: backend.connect_timeout,
+        header_timeout: backend.header_timeout,
+        body_timeout: backend.body_timeout,
         request_timeout: backend.request_timeout,
         max_response_bytes: backend.max_response_bytes,
         max_concurrent_calls: backend.max_concurrent_calls,
+        max_queued_calls: backend.max_queued_calls,
+        max_attempts: saturated(backend.max_attempts),
+        circuit: backend.circuit.map(thresholds),
         rate_limit: rate_limit(backend).or(registration.rate_limit),
     };
-    let observer = Arc::new(Counted(Arc::clone(metrics)));
+    let observer = Arc::new(Counted {
+        metrics: Arc::clone(metrics),
+        backend: metrics.upstreams.backend(&backend.name),
+        health: Arc::clone(health),
+        id: backend.name.clone(),
+    });
     let upstream = Upstream::new(&settings, built.auth, observer).map_err(io::Error::other)?;
     let cache = cache(backend, metrics, built.dialect.lists_are_complete(), loads);
     Ok(Backend::new(&backend.name, backend.display_name.clone(), built.dialect, upstream, cache))
@@ -196,8 +214,28 @@ fn rate_limit(backend: &config::Backend) -> Option<RateLimit> {
     Some(RateLimit { per_second, burst })
 }
 
-/// Requests to upstreams, counted in the metrics.
-struct Counted(Arc<Metrics>);
+fn thresholds(circuit: config::Circuit) -> Thresholds {
+    Thresholds {
+        failures: saturated(circuit.failures),
+        percent: saturated(circuit.failure_percent),
+        min_calls: saturated(circuit.min_calls),
+        window: circuit.window,
+        open: circuit.open,
+        max_open: circuit.max_open,
+    }
+}
+
+fn saturated(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Requests to one upstream, counted in the metrics; its circuit also goes to the health service.
+struct Counted {
+    metrics: Arc<Metrics>,
+    backend: BackendMetrics,
+    health: Arc<OnceLock<Health>>,
+    id: String,
+}
 
 impl Observer for Counted {
     fn request(
@@ -207,11 +245,34 @@ impl Observer for Counted {
         outcome: &'static str,
         took: Duration,
     ) {
-        self.0.upstream_request(backend, operation, outcome, took);
+        self.metrics.upstream_request(backend, operation, outcome, took);
     }
 
     fn login(&self, backend: &str, outcome: &'static str) {
-        self.0.upstream_login(backend, outcome);
+        self.metrics.upstream_login(backend, outcome);
+    }
+
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::Retried(operation) => self.backend.retried(operation),
+            Notice::BudgetSpent => self.backend.budget_spent(),
+            Notice::Shed(why) => self.backend.shed(why.name()),
+            Notice::Queued(more) => self.backend.queued(more),
+            Notice::InFlight(more) => self.backend.in_flight(more),
+            Notice::Throttled => self.backend.throttled(),
+            Notice::Rate(rate) => self.backend.rate(rate),
+            Notice::Circuit(circuit) => {
+                self.backend.circuit(match circuit {
+                    Circuit::Closed => "closed",
+                    Circuit::HalfOpen => "half_open",
+                    Circuit::Open => "open",
+                });
+                if let Some(health) = self.health.get() {
+                    // Half open serves: a client that is kept away could not be the trial.
+                    health.set_backend(&self.id, circuit != Circuit::Open);
+                }
+            }
+        }
     }
 }
 

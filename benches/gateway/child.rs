@@ -37,15 +37,22 @@ impl Child {
     /// less than one that somebody collects.
     pub(crate) fn logging_role(role: Role, with: &str) -> Self {
         let mut command = Self::command(role, with);
-        let mut child = Self::start(command.stderr(Stdio::piped()), "");
-        let mut log = child.process.stderr.take().unwrap();
-        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
-        child
+        Self::start(command.stderr(Stdio::piped()), "").with_its_log_read()
     }
 
-    /// The real program over an SFT upstream, its log written and thrown away.
+    fn with_its_log_read(mut self) -> Self {
+        let mut log = self.process.stderr.take().unwrap();
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        self
+    }
+
+    /// The real program over an SFT upstream, its log read and thrown away.
     pub(crate) fn gateway(upstream: &str) -> Self {
         Self::program(&[
+            // As many as are made at once.
+            ("PROFILE_GATEWAY__SERVER__MAX_CONCURRENT_CALLS", "20000"),
+            // What is to be a hit must not run out of time.
+            ("PROFILE_GATEWAY__BACKENDS__SFT__CACHE__TTL", "1h"),
             ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
             ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", upstream),
             ("PROFILE_GATEWAY__BACKENDS__SFT__USERNAME", "bench"),
@@ -63,16 +70,31 @@ impl Child {
         ])
     }
 
+    /// The real program over two SFT upstreams with the default bounds.
+    pub(crate) fn gateway_over_two(well: &str, hanging: &str) -> Self {
+        Self::program(&[
+            // Each call is to reach its backend.
+            ("PROFILE_GATEWAY__BACKENDS__SFT__CACHE__ENABLED", "false"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__CACHE__ENABLED", "false"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", well),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__ACCESS_TOKEN", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__BASE_URL", hanging),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__ACCESS_TOKEN", "bench"),
+        ])
+    }
+
     fn program(backend: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
         // Whatever configures a gateway on this machine must not configure this one.
-        command.env_clear().stderr(Stdio::null()).envs(backend.iter().copied()).envs([
+        command.env_clear().stderr(Stdio::piped()).envs(backend.iter().copied()).envs([
             ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
             ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
             ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
             ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);
-        Self::start(&mut command, "serves gRPC on ")
+        Self::start(&mut command, "serves gRPC on ").with_its_log_read()
     }
 
     /// The address stands in the first line, after `before`.

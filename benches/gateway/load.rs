@@ -22,7 +22,11 @@ pub(crate) const CONCURRENCY: usize = 32;
 pub(crate) const CONNECTIONS: usize = 4;
 
 /// Clients of one server.
-pub(crate) struct Clients(Vec<ProfileServiceClient<Channel>>);
+pub(crate) struct Clients {
+    clients: Vec<ProfileServiceClient<Channel>>,
+    /// The next profile that nobody has asked for.
+    next: Arc<AtomicUsize>,
+}
 
 impl Clients {
     pub(crate) async fn connect(address: &str) -> Self {
@@ -32,26 +36,47 @@ impl Clients {
             let channel = endpoint.tcp_nodelay(true).connect().await.unwrap();
             clients.push(ProfileServiceClient::new(channel));
         }
-        Self(clients)
+        Self { clients, next: Arc::new(AtomicUsize::new(1000)) }
     }
 
     pub(crate) async fn get(&self) -> Profile {
-        get(&mut self.0[0].clone()).await
+        get(&mut self.clients[0].clone(), 2).await
+    }
+
+    /// Reads one profile so many times, all at once.
+    pub(crate) async fn get_at_once(&self, id: usize, times: usize) {
+        let mut tasks = JoinSet::new();
+        for n in 0..times {
+            let mut client = self.clients[n % CONNECTIONS].clone();
+            tasks.spawn(async move { get(&mut client, id).await });
+        }
+        tasks.join_all().await;
     }
 
     /// Makes so many calls and says how long they took together.
     pub(crate) async fn load(&self, requests: usize) -> Duration {
-        let clients = self.0.clone();
+        let clients = self.clients.clone();
         all(requests, move |n| {
             let mut client = clients[n % CONNECTIONS].clone();
-            async move { drop(get(&mut client).await) }
+            async move { drop(get(&mut client, 2).await) }
+        })
+        .await
+    }
+
+    /// The same, each for a profile that nobody has asked for.
+    pub(crate) async fn load_new(&self, requests: usize) -> Duration {
+        let (clients, next) = (self.clients.clone(), Arc::clone(&self.next));
+        all(requests, move |n| {
+            let mut client = clients[n % CONNECTIONS].clone();
+            let id = next.fetch_add(1, Ordering::Relaxed);
+            async move { drop(get(&mut client, id).await) }
         })
         .await
     }
 }
 
-async fn get(client: &mut ProfileServiceClient<Channel>) -> Profile {
-    let name = "backends/sft/profiles/SP_2".to_owned();
+async fn get(client: &mut ProfileServiceClient<Channel>, id: usize) -> Profile {
+    let name = format!("backends/sft/profiles/SP_{id}");
     let request = GetProfileRequest { name, read_mask: None };
     client.get_profile(request).await.unwrap().into_inner()
 }

@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     future::{Ready, pending, ready},
     io::BufRead,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -52,7 +55,7 @@ pub(crate) async fn upstream() {
     let listener = listener().await;
     let login = Bytes::from(json!({ "AccessToken": "token" }).to_string());
     let profile = json!({
-        "profileId": "SP_2", "profileName": "DEFAULT", "status": "1", "category": "0",
+        "profileId": "SP_ID", "profileName": "DEFAULT", "status": "1", "category": "0",
         "serviceName": "DATA|MO-SMS|MT-SMS", "ratTypeName": "2G/3G/4G/5G",
     });
     let get = json!({ "Response": {
@@ -62,19 +65,35 @@ pub(crate) async fn upstream() {
         "resultParam": { "resultCode": "1331", "resultDescription": "Get service profile success" },
         "responseParam": { "totalCount": "1", "serviceProfileList": [profile] },
     } });
-    let get = Bytes::from(get.to_string());
+    let get: Arc<str> = get.to_string().into();
+    let slow = Arc::new(AtomicUsize::new(0));
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        tokio::spawn(answer(stream, login.clone(), get.clone()));
+        tokio::spawn(answer(stream, login.clone(), Arc::clone(&get), Arc::clone(&slow)));
     }
 }
 
-async fn answer(stream: TcpStream, login: Bytes, get: Bytes) {
+/// The profile that takes a second to read; how often it was, the upstream tells under `/slow`.
+pub(crate) const SLOW: usize = 1;
+
+async fn answer(stream: TcpStream, login: Bytes, get: Arc<str>, slow: Arc<AtomicUsize>) {
     stream.set_nodelay(true).unwrap();
     let service = service_fn(|request: http::Request<Incoming>| {
-        let (login, get) = (login.clone(), get.clone());
+        let (login, get, slow) = (login.clone(), Arc::clone(&get), Arc::clone(&slow));
         async move {
-            let body = if request.uri().path() == "/api/login" { login } else { get };
+            let id = request.uri().query().and_then(|query| query.split_once('='));
+            let body = match (request.uri().path(), id) {
+                ("/api/login", _) => login,
+                ("/slow", _) => slow.load(Ordering::Relaxed).to_string().into(),
+                (_, Some((_, id))) => {
+                    if id == format!("SP_{SLOW}") {
+                        slow.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                    get.replace("SP_ID", id).into()
+                }
+                (_, None) => Bytes::new(),
+            };
             // An unread body would cost the connection.
             drop(request.into_body().collect().await);
             let answer = http::Response::builder().header("content-type", "application/json");
@@ -160,7 +179,7 @@ impl UnaryService<GetProfileRequest> for Constant {
 pub(crate) async fn reqwest(upstream: &str) {
     println!();
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
-    let url = format!("{upstream}/api/GetServiceProfile?serviceProfile=SP_2");
+    let url = format!("{upstream}/api/GetServiceProfile?serviceProfileId=SP_2");
     for line in std::io::stdin().lock().lines() {
         let requests = line.unwrap().parse().unwrap();
         let (client, url) = (client.clone(), url.clone());

@@ -4,10 +4,12 @@
 //! is for the dialect to say.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use url::{Host, Url};
 
 use super::check::{BYTES, CONCURRENCY, TIMEOUT};
+use super::circuit;
 use super::error::{Errors, quoted};
 use super::raw::{Node, Value};
 use super::secret;
@@ -16,11 +18,17 @@ use super::suggest;
 use super::types::{Backend, DialectSchema, OptionValue};
 use super::value::{self, Read};
 
+/// No queue is a queue too: then calls above the limit are turned away at once.
+const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
+/// A request that failed ten times fails.
+const ATTEMPTS: RangeInclusive<usize> = 1..=10;
 const MAX_URL: usize = 2048;
 const MAX_OPTION: usize = 4096;
 const MAX_DISPLAY_NAME: usize = 128;
-const COMMON: &str = "every backend takes: dialect, base_url, display_name, connect_timeout, request_timeout, \
-    max_response_bytes, max_concurrent_calls, requests_per_second, cache";
+const COMMON: &str = "every backend takes: dialect, base_url, display_name, connect_timeout, header_timeout, \
+    body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, max_queued_calls, max_attempts, \
+    requests_per_second, circuit_breaker, circuit_failures, circuit_failure_percent, circuit_min_calls, circuit_window, \
+    circuit_open, circuit_max_open, cache";
 
 /// Every backend that could be read.
 pub(super) fn all(
@@ -61,10 +69,15 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
     let base_url = required(s, "base_url", "an http or https URL", base_url);
     let display_name = s.text("display_name", MAX_DISPLAY_NAME);
     let connect_timeout = s.duration("connect_timeout", Backend::CONNECT_TIMEOUT, TIMEOUT);
+    let header_timeout = s.duration("header_timeout", Backend::HEADER_TIMEOUT, TIMEOUT);
+    let body_timeout = s.duration("body_timeout", Backend::BODY_TIMEOUT, TIMEOUT);
     let request_timeout = s.duration("request_timeout", Backend::REQUEST_TIMEOUT, TIMEOUT);
     let max_response_bytes = s.bytes("max_response_bytes", Backend::MAX_RESPONSE_BYTES, BYTES);
     let max_concurrent_calls =
         s.count("max_concurrent_calls", Backend::MAX_CONCURRENT_CALLS, CONCURRENCY);
+    let max_queued_calls = s.count("max_queued_calls", Backend::MAX_QUEUED_CALLS, QUEUE);
+    let max_attempts = s.count("max_attempts", Backend::MAX_ATTEMPTS, ATTEMPTS);
+    let circuit = circuit::read(s);
     let requests_per_second =
         s.read("requests_per_second", |node| value::count(node, &CONCURRENCY));
     let cache = super::cache::cache(s.child("cache"));
@@ -72,10 +85,7 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
         Some(schema) => options(s, schema, context.env),
         None => guess_options(s, context),
     };
-    match schema {
-        Some(schema) => section.finish_with(&takes(schema)),
-        None => section.finish_with(COMMON),
-    }
+    section.finish_with(&schema.map_or_else(|| COMMON.to_owned(), takes));
     Some(Backend {
         name: name.to_owned(),
         display_name,
@@ -83,9 +93,14 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
         base_url: base_url?,
         options,
         connect_timeout,
+        header_timeout,
+        body_timeout,
         request_timeout,
         max_response_bytes,
         max_concurrent_calls,
+        max_queued_calls,
+        max_attempts,
+        circuit,
         requests_per_second,
         cache,
         origin,

@@ -16,6 +16,7 @@
 mod backend;
 mod cache;
 mod check;
+mod circuit;
 mod error;
 mod overlay;
 mod raw;
@@ -31,7 +32,7 @@ mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use types::{
-    Backend, Cache, Config, DialectSchema, Known, Log, LogFormat, OptionCheck, OptionSpec,
+    Backend, Cache, Circuit, Config, DialectSchema, Known, Log, LogFormat, OptionCheck, OptionSpec,
     OptionValue, Server,
 };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::types::{Backend, Cache, Config, OptionValue, Server};
+use super::types::{Backend, Cache, Circuit, Config, OptionValue, Server};
 
 const REDACTED: &str = "[redacted]";
 
@@ -56,13 +56,18 @@ fn backend(backend: &Backend) -> Value {
         ("dialect".to_owned(), json!(backend.dialect)),
         ("base_url".to_owned(), json!(backend.base())),
         ("connect_timeout".to_owned(), json!(duration(backend.connect_timeout))),
+        ("header_timeout".to_owned(), json!(duration(backend.header_timeout))),
+        ("body_timeout".to_owned(), json!(duration(backend.body_timeout))),
         ("request_timeout".to_owned(), json!(duration(backend.request_timeout))),
         ("max_response_bytes".to_owned(), json!(backend.max_response_bytes)),
         ("max_concurrent_calls".to_owned(), json!(backend.max_concurrent_calls)),
+        ("max_queued_calls".to_owned(), json!(backend.max_queued_calls)),
+        ("max_attempts".to_owned(), json!(backend.max_attempts)),
         ("requests_per_second".to_owned(), json!(backend.requests_per_second)),
         ("cache".to_owned(), cache(&backend.cache)),
         ("origin".to_owned(), json!(backend.origin)),
     ]);
+    shown.extend(circuit(backend.circuit));
     Value::Object(shown)
 }
 
@@ -76,6 +81,22 @@ fn cache(cache: &Cache) -> Value {
         "stale_if_error": duration(cache.stale_if_error),
         "max_bytes": cache.max_bytes,
     })
+}
+
+/// Without the thresholds when it is off: none is in force.
+fn circuit(circuit: Option<Circuit>) -> Vec<(String, Value)> {
+    let mut shown = vec![("circuit_breaker".to_owned(), json!(circuit.map_or("off", |_| "on")))];
+    if let Some(circuit) = circuit {
+        shown.extend([
+            ("circuit_failures".to_owned(), json!(circuit.failures)),
+            ("circuit_failure_percent".to_owned(), json!(circuit.failure_percent)),
+            ("circuit_min_calls".to_owned(), json!(circuit.min_calls)),
+            ("circuit_window".to_owned(), json!(duration(circuit.window))),
+            ("circuit_open".to_owned(), json!(duration(circuit.open))),
+            ("circuit_max_open".to_owned(), json!(duration(circuit.max_open))),
+        ]);
+    }
+    shown
 }
 
 fn duration(duration: Duration) -> String {

@@ -137,12 +137,23 @@ pub struct Backend {
     pub options: BTreeMap<String, OptionValue>,
     /// Time to establish a connection, TLS included.
     pub connect_timeout: Duration,
+    /// Time from the start of a request to the headers of its answer. The default stands above the 30 s at which SFT
+    /// itself gives up.
+    pub header_timeout: Duration,
+    /// Longest silence within an answer.
+    pub body_timeout: Duration,
     /// Time for one HTTP request to its last byte. The default stands above the 30 s at which SFT itself gives up.
     pub request_timeout: Duration,
     /// Largest response body, bytes.
     pub max_response_bytes: usize,
     /// Requests in flight to this upstream.
     pub max_concurrent_calls: usize,
+    /// Requests that wait for one of those to end; more are turned away.
+    pub max_queued_calls: usize,
+    /// How often a request is sent at most, where it may go again; 1 is never again.
+    pub max_attempts: usize,
+    /// When to stop calling this upstream for a while; `None` is never.
+    pub circuit: Option<Circuit>,
     /// Requests started per second, where the dialect's own number is not the one that the vendor has agreed to; half as
     /// many may start at once.
     pub requests_per_second: Option<usize>,
@@ -162,6 +173,40 @@ impl Backend {
     pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
     pub(super) const MAX_RESPONSE_BYTES: usize = 8 * MIB;
     pub(super) const MAX_CONCURRENT_CALLS: usize = 64;
+    pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(35);
+    pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+    pub(super) const MAX_QUEUED_CALLS: usize = 256;
+    pub(super) const MAX_ATTEMPTS: usize = 3;
+}
+
+/// When to stop calling an upstream for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circuit {
+    /// Failed requests without a success between them.
+    pub failures: usize,
+    /// Failed requests of all those of the window, in percent.
+    pub failure_percent: usize,
+    /// Requests in the window below which that percentage says nothing.
+    pub min_calls: usize,
+    /// Length of the sliding window.
+    pub window: Duration,
+    /// How long it is left alone at first; doubled each time that the trial after it fails.
+    pub open: Duration,
+    /// The longest that it is left alone; never below `open`.
+    pub max_open: Duration,
+}
+
+impl Default for Circuit {
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            failure_percent: 50,
+            min_calls: 20,
+            window: Duration::from_secs(30),
+            open: Duration::from_secs(5),
+            max_open: Duration::from_secs(60),
+        }
+    }
 }
 
 /// The cache of one backend.

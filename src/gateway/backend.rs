@@ -15,7 +15,7 @@ use crate::{
         name::{BackendName, ProfileName},
     },
     pb::{self, CircuitState, Profile, Reachability},
-    upstream::{Reach, Session, Upstream},
+    upstream::{Circuit, Reach, Session, Upstream},
 };
 
 /// Longest part of a write's deadline that is kept back for reading what became of it.
@@ -84,10 +84,15 @@ impl Backend {
         self.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK))
     }
 
+    /// A way to find out what a failed write did. An open circuit does not hold it back.
+    pub(super) fn settling(&self, call: &Call) -> Session {
+        self.session(call).pressing()
+    }
+
     /// A way to undo what a write of several steps has done. It has time of its own: the caller's may
-    /// be the reason why the write failed.
+    /// be the reason why the write failed. An open circuit does not hold it back either.
     pub(super) fn cleanup_session(&self, call: &Call) -> Session {
-        self.session_until(call, call.deadline + CLEANUP)
+        self.session_until(call, call.deadline + CLEANUP).pressing()
     }
 
     /// The turn to write a profile.
@@ -181,10 +186,10 @@ impl Backend {
             Reach::Answers => Reachability::Reachable,
             Reach::Silent => Reachability::Unreachable,
         };
-        let circuit_state = match health.login_paused {
-            None => CircuitState::Closed,
-            Some(true) => CircuitState::Open,
-            Some(false) => CircuitState::HalfOpen,
+        let circuit_state = match health.circuit {
+            Circuit::Closed => CircuitState::Closed,
+            Circuit::HalfOpen => CircuitState::HalfOpen,
+            Circuit::Open => CircuitState::Open,
         };
         let last_error = health.last_error.map(|(error, age)| pb::BackendError {
             reason: reason_name(error.reason()).to_owned(),

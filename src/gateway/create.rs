@@ -118,7 +118,8 @@ async fn send_create(
                 let before = before.as_ref().ok_or_else(|| {
                     Error::new(Reason::UpstreamUnavailable, "not known what was there before")
                 })?;
-                let found = dialect.named(&session, &profile.display_name).await;
+                let settling = backend.settling(call);
+                let found = dialect.named(&settling, &profile.display_name).await;
                 let found = found.map_err(|e| backend.without_secrets(e))?;
                 Ok(found.into_iter().find(|item| {
                     !before.contains(&item.id) && dialect.is_created(&profile, &item.profile)

@@ -12,6 +12,7 @@ use crate::{
     gateway::{Backend, Call, Gateway, Record, settle::settle},
     model::{capability::Method, check, mask::Update, name::ProfileName, violation::Violations},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
+    upstream::Session,
 };
 
 impl Gateway {
@@ -149,8 +150,11 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     async fn read(&self) -> Result<Profile> {
-        let session = self.backend.session(self.call);
-        let item = self.backend.dialect().get(&session, self.name.id()).await;
+        self.read_through(&self.backend.session(self.call)).await
+    }
+
+    async fn read_through(&self, session: &Session) -> Result<Profile> {
+        let item = self.backend.dialect().get(session, self.name.id()).await;
         Ok(self.backend.present(item.map_err(|error| self.backend.without_secrets(error))?))
     }
 
@@ -228,7 +232,7 @@ impl Work<'_> {
             },
             Err(failure) => {
                 let look = || async {
-                    let found = self.read().await?;
+                    let found = self.read_through(&self.backend.settling(self.call)).await?;
                     Ok(dialect.is_applied(change, &found).then_some(found))
                 };
                 settle(self.backend.without_secrets(failure), self.call.deadline, look).await
@@ -256,7 +260,7 @@ impl Work<'_> {
             Ok(()) => Ok(()),
             Err(failure) => {
                 let look = || async {
-                    match self.read().await {
+                    match self.read_through(&self.backend.settling(self.call)).await {
                         Ok(_) => Ok(None),
                         Err(error) if error.reason() == Reason::ProfileNotFound => Ok(Some(())),
                         Err(error) => Err(error),

@@ -11,7 +11,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::cache::{BackendCache, CacheMetrics};
+use super::{
+    cache::{BackendCache, CacheMetrics},
+    upstream::UpstreamMetrics,
+};
 
 /// The content type of [`Metrics::encode`]: OpenMetrics text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +36,8 @@ pub struct Metrics {
     upstream_duration: Family<BackendLabels, Histogram>,
     upstream_logins: Family<LoginLabels, Counter>,
     caches: CacheMetrics,
+    /// What happens around the requests to upstreams.
+    pub upstreams: UpstreamMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -122,6 +127,7 @@ impl Metrics {
             upstream_duration: Family::new_with_constructor(seconds),
             upstream_logins: Family::default(),
             caches: CacheMetrics::new(),
+            upstreams: UpstreamMetrics::default(),
         };
         metrics.register(version);
         metrics
@@ -244,6 +250,7 @@ impl Metrics {
             self.upstream_logins.clone(),
         );
         self.caches.register(to);
+        self.upstreams.register(to);
         let info = Info::new([("version", version.to_owned())]);
         to.register("build", "The running program", info);
     }

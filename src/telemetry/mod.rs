@@ -8,3 +8,4 @@ pub mod logs;
 pub mod metrics;
 pub mod panics;
 mod sink;
+pub mod upstream;

@@ -1,8 +1,6 @@
-//! A backend's upstream as the rest of the program sees it: [`Upstream`] lives as long as the process,
-//! a [`Session`] as long as one call.
+//! A backend's upstream as the rest of the program sees it: [`Upstream`] lives as long as the process.
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -10,18 +8,24 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use secrecy::SecretString;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    Auth, Intent, Observer, Port, Reply, Request, Tokens,
-    credentials::{Credentials, Held},
-    transport::{Transport, deadline_passed},
+    Auth, Circuit, Notice, Observer, RateLimit, Reply, Request, Session, Thresholds,
+    breaker::{Breaker, Ticket, Verdict},
+    budget::Budget,
+    bulkhead::Bulkhead,
+    credentials::Credentials,
+    pace::Pace,
+    status,
+    transport::{Cause, Failure, Transport},
 };
 use crate::error::{Blame, Error, Reason, Result};
+
+/// The metadatum of errors that the open circuit itself made.
+pub(super) const CIRCUIT: &str = "circuit";
 
 /// How a backend is called.
 #[derive(Debug, Clone)]
@@ -32,36 +36,42 @@ pub struct Settings {
     pub base_url: String,
     /// Until a connection is there.
     pub connect_timeout: Duration,
+    /// From the start of a request to the headers of its answer.
+    pub header_timeout: Duration,
+    /// The longest silence within an answer.
+    pub body_timeout: Duration,
     /// From the start of a request to the end of its answer.
     pub request_timeout: Duration,
     /// Largest body that is read, after decompression.
     pub max_response_bytes: usize,
-    /// Requests under way at once; more wait until their deadline.
+    /// Requests under way at once; more wait.
     pub max_concurrent_calls: usize,
+    /// Requests that wait; more are turned away.
+    pub max_queued_calls: usize,
+    /// How often a request is sent at most, where it may go again.
+    pub max_attempts: u32,
+    /// When to stop sending for a while; `None` for never.
+    pub circuit: Option<Thresholds>,
     /// What the vendor allows, if it says so; requests above it wait until their deadline.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// What a vendor allows: a steady rate, and how much at once.
-#[derive(Debug, Clone, Copy)]
-pub struct RateLimit {
-    /// Requests per second.
-    pub per_second: NonZeroU32,
-    /// Requests at once after a pause.
-    pub burst: NonZeroU32,
-}
-
 /// One upstream account. Shared by all calls.
 pub struct Upstream {
-    backend: String,
+    pub(super) backend: String,
     transport: Transport,
-    auth: Arc<dyn Auth>,
-    credentials: Arc<Credentials>,
-    permits: Semaphore,
-    pace: Option<DefaultDirectRateLimiter>,
-    observer: Arc<dyn Observer>,
+    pub(super) auth: Arc<dyn Auth>,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) bulkhead: Bulkhead,
+    pub(super) pace: Pace,
+    pub(super) breaker: Breaker,
+    pub(super) budget: Budget,
+    pub(super) max_attempts: u32,
+    pub(super) observer: Arc<dyn Observer>,
     health: Mutex<Observed>,
-    request_timeout: Duration,
+    /// The circuit as the observer was last told of it, and until when it is open.
+    shown: Mutex<(Circuit, Option<Instant>)>,
+    pub(super) request_timeout: Duration,
 }
 
 /// What the gateway's own calls have found.
@@ -88,9 +98,9 @@ pub enum Reach {
 pub struct Health {
     /// Whether it answers.
     pub reach: Reach,
-    /// Logins are paused because the credentials were refused; `Some(false)` when the pause is over
-    /// and the next call tries again.
-    pub login_paused: Option<bool>,
+    /// Whether calls are let through: not while it keeps failing, nor while logins pause because the
+    /// credentials were refused. Half open when the next call tries again.
+    pub circuit: Circuit,
     /// The last failure that was the upstream's or the gateway's, and how long ago it was.
     pub last_error: Option<(Error, Duration)>,
 }
@@ -102,18 +112,30 @@ impl Upstream {
         auth: Arc<dyn Auth>,
         observer: Arc<dyn Observer>,
     ) -> Result<Arc<Self>> {
+        let now = Instant::now();
+        let pace = Pace::new(settings.rate_limit, now);
+        if let Some(rate) = pace.rate(now) {
+            observer.notice(Notice::Rate(rate));
+        }
+        observer.notice(Notice::Circuit(Circuit::Closed));
+        let bulkhead = Bulkhead::new(
+            settings.max_concurrent_calls,
+            settings.max_queued_calls,
+            Arc::clone(&observer),
+        );
         Ok(Arc::new(Self {
             backend: settings.backend.clone(),
             transport: Transport::new(settings)?,
             auth,
             credentials: Arc::default(),
-            permits: Semaphore::new(settings.max_concurrent_calls),
-            pace: settings.rate_limit.map(|limit| {
-                let quota = Quota::per_second(limit.per_second).allow_burst(limit.burst);
-                RateLimiter::direct(quota)
-            }),
+            bulkhead,
+            pace,
+            breaker: Breaker::new(settings.circuit, rand::random, now),
+            budget: Budget::new(now),
+            max_attempts: settings.max_attempts,
             observer,
             health: Mutex::default(),
+            shown: Mutex::new((Circuit::Closed, None)),
             request_timeout: settings.request_timeout,
         }))
     }
@@ -121,7 +143,7 @@ impl Upstream {
     /// A session for one call. `counter` is raised for each request that is sent.
     #[must_use]
     pub fn session(self: &Arc<Self>, deadline: Instant, counter: Arc<AtomicU32>) -> Session {
-        Session { upstream: Arc::clone(self), deadline, counter }
+        Session { upstream: Arc::clone(self), deadline, counter, presses: false }
     }
 
     /// How the upstream is.
@@ -130,14 +152,16 @@ impl Upstream {
         let observed = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Health {
             reach: observed.reach,
-            login_paused: self.credentials.paused(),
+            circuit: self.circuit().0,
             last_error: observed.last_error.map(|(error, at)| (error, at.elapsed())),
         }
     }
 
     /// Notes a failure that callers of this backend should know of.
     pub fn note_failure(&self, error: &Error) {
-        if error.blame() != Blame::Caller && error.reason() != Reason::Overloaded {
+        // What an open circuit refuses would hide what opened it.
+        let refused = error.metadata().iter().any(|(key, _)| *key == CIRCUIT);
+        if error.blame() != Blame::Caller && error.reason() != Reason::Overloaded && !refused {
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
             health.last_error = Some((error.clone(), Instant::now()));
         }
@@ -151,13 +175,13 @@ impl Upstream {
     }
 
     /// One exchange, measured.
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         request: &Request,
         credentials: &[(HeaderName, HeaderValue)],
         deadline: Instant,
         counter: &AtomicU32,
-    ) -> Result<Reply> {
+    ) -> Result<Reply, Failure> {
         counter.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let result = self.transport.send(request, credentials, deadline).await;
@@ -169,9 +193,9 @@ impl Upstream {
                 5 => "5xx",
                 _ => "other",
             },
-            Err(error) => match error.reason() {
+            Err(failure) => match failure.error.reason() {
                 Reason::UpstreamContractViolation => "unreadable",
-                Reason::DeadlineExceeded | Reason::WriteOutcomeUnknown => "deadline",
+                _ if failure.cause == Cause::Deadline => "deadline",
                 _ => "unreachable",
             },
         };
@@ -185,123 +209,73 @@ impl Upstream {
         if let Some(reach) = reach {
             self.health.lock().unwrap_or_else(PoisonError::into_inner).reach = reach;
         }
+        self.keep_pace(&result);
         result
     }
 
-    /// The tokens in force; renewed when they are of the refused generation.
-    async fn tokens(
-        self: &Arc<Self>,
-        refused: Option<u64>,
-        counter: &Arc<AtomicU32>,
-    ) -> Result<Arc<Held>> {
-        let (this, counter) = (Arc::clone(self), Arc::clone(counter));
-        self.credentials.get(refused, |old| async move { this.renew(old, &counter).await }).await
+    /// Slows down after a 429.
+    fn keep_pace(&self, result: &Result<Reply, Failure>) {
+        let now = Instant::now();
+        let throttled = result.as_ref().ok().filter(|r| r.status == StatusCode::TOO_MANY_REQUESTS);
+        if let Some(reply) = throttled {
+            self.pace.throttled(status::throttle_pause(reply), now);
+            self.notice(Notice::Throttled);
+        }
+        if let Some(rate) = self.pace.rate(now) {
+            self.notice(Notice::Rate(rate));
+        }
     }
 
-    /// Renews with the refresh token where there is one, then logs in, each at most once.
-    async fn renew(&self, old: Option<Tokens>, counter: &AtomicU32) -> Result<Tokens> {
-        // The transport's own limit bounds each exchange. The callers' deadlines do not: a renewal
-        // that takes too long is the upstream's doing.
-        let deadline = Instant::now() + 4 * self.request_timeout;
-        let refresh = old.and_then(|tokens| tokens.refresh).and_then(|r| self.auth.refresh(&r));
-        if let Some((request, headers)) = refresh {
-            let reply = self.exchange(&request, &headers, deadline, counter).await;
-            let renewed = reply.and_then(|reply| self.auth.tokens(&reply));
-            self.observer
-                .login(&self.backend, if renewed.is_ok() { "refreshed" } else { "refresh_failed" });
-            if renewed.is_ok() {
-                return renewed;
-            }
+    /// What an exchange says of the upstream, if anything. A 429 says that it is well and wants less.
+    pub(super) fn verdict(result: &Result<Reply, Failure>) -> Option<Verdict> {
+        match result {
+            Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => None,
+            Ok(reply) if reply.status.is_server_error() => Some(Verdict::Bad),
+            Ok(_) => Some(Verdict::Good),
+            Err(failure) => failure.cause.verdict(),
         }
-        let Some(request) = self.auth.login() else {
-            return Err(Error::new(Reason::GatewayInternal, "this backend has no way to log in"));
+    }
+
+    /// Counts an exchange in the circuit breaker.
+    pub(super) fn judge(self: &Arc<Self>, ticket: &Ticket<'_>, result: &Result<Reply, Failure>) {
+        let Some(verdict) = Self::verdict(result) else { return };
+        if self.breaker.record(ticket, verdict, Instant::now()) {
+            self.publish();
+        }
+    }
+
+    /// The breaker's state and that of refused credentials in one: the worse of the two.
+    fn circuit(&self) -> (Circuit, Option<Instant>) {
+        let now = Instant::now();
+        let breaker = self.breaker.circuit(now);
+        let login = match self.credentials.paused_until() {
+            None => (Circuit::Closed, None),
+            Some(until) if now < until => (Circuit::Open, Some(until)),
+            Some(_) => (Circuit::HalfOpen, None),
         };
-        let reply = self.exchange(&request, &[], deadline, counter).await;
-        let result = reply
-            .and_then(|reply| self.auth.tokens(&reply))
-            // A login that failed wrote no profile, whatever the way in which it failed.
-            .map_err(|error| self.without_secrets(error.with_effect(crate::error::Effect::None)));
-        self.observer
-            .login(&self.backend, if result.is_ok() { "logged_in" } else { "login_failed" });
-        if let Err(error) = &result {
-            tracing::warn!(
-                target: "upstream", backend = %self.backend, error = %error,
-                detail = error.internal(), "login failed"
-            );
-        }
-        result
-    }
-}
-
-/// Calls one upstream on behalf of one call.
-pub struct Session {
-    upstream: Arc<Upstream>,
-    deadline: Instant,
-    counter: Arc<AtomicU32>,
-}
-
-impl Session {
-    /// The same session with an earlier deadline.
-    #[must_use]
-    pub fn until(&self, deadline: Instant) -> Self {
-        Self {
-            upstream: Arc::clone(&self.upstream),
-            deadline: deadline.min(self.deadline),
-            counter: Arc::clone(&self.counter),
-        }
+        breaker.max(login)
     }
 
-    async fn send_with_credentials(&self, request: &Request) -> Result<Reply> {
-        let upstream = &self.upstream;
-        if let Some(token) = upstream.auth.fixed() {
-            let headers = upstream.auth.headers(token)?;
-            return upstream.exchange(request, &headers, self.deadline, &self.counter).await;
+    /// Tells the observer when the circuit is in another state than it was told last.
+    pub(super) fn publish(self: &Arc<Self>) {
+        // Held while telling, so that the last word is the latest state.
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let (circuit, until) = self.circuit();
+        let (before, before_until) = std::mem::replace(&mut *shown, (circuit, until));
+        if circuit != before {
+            tracing::warn!(target: "upstream", backend = %self.backend, ?circuit, "circuit");
+            self.notice(Notice::Circuit(circuit));
         }
-        let mut refused = None;
-        loop {
-            // Waiting for a login is not a write under way: nothing has left yet.
-            let held =
-                tokio::time::timeout_at(self.deadline, upstream.tokens(refused, &self.counter))
-                    .await
-                    .map_err(|_| deadline_passed(Intent::Read))??;
-            let headers = upstream.auth.headers(&held.tokens.access)?;
-            let reply = upstream.exchange(request, &headers, self.deadline, &self.counter).await?;
-            // A refused request was not carried out, so a write may go again too, once.
-            if !upstream.auth.is_refused(&reply) {
-                return Ok(reply);
-            }
-            if refused.is_some() {
-                upstream.credentials.forget(held.generation);
-                return Ok(reply);
-            }
-            refused = Some(held.generation);
+        if let Some(until) = until.filter(|_| until != before_until) {
+            // Nothing else tells that time has passed: without a call nobody would try. It holds
+            // nothing, and ends with the open time or the process.
+            let this = Arc::downgrade(self);
+            tokio::spawn(async move {
+                tokio::time::sleep_until(until).await;
+                if let Some(this) = this.upgrade() {
+                    this.publish();
+                }
+            });
         }
-    }
-}
-
-#[async_trait]
-impl Port for Session {
-    async fn send(&self, request: Request) -> Result<Reply> {
-        if self.deadline <= Instant::now() {
-            // A timer would let the request leave before it fires.
-            return Err(deadline_passed(Intent::Read));
-        }
-        let admitted = async {
-            let permit = self.upstream.permits.acquire().await;
-            if let Some(pace) = &self.upstream.pace {
-                pace.until_ready().await;
-            }
-            permit
-        };
-        let _permit = match tokio::time::timeout_at(self.deadline, admitted).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => {
-                return Err(Error::new(
-                    Reason::Overloaded,
-                    "too many calls to this backend are under way; this one was not sent",
-                ));
-            }
-        };
-        self.send_with_credentials(&request).await
     }
 }

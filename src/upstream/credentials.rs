@@ -3,7 +3,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,14 @@ use crate::error::{Error, Reason, Result, Retry};
 const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// Longest pause between logins with refused credentials.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// First pause after the upstream refused the tokens that its logins gave; shorter, because a login that
+/// is granted locks no account. It doubles up to [`MAX_TOKEN_PAUSE`].
+const FIRST_TOKEN_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause between logins whose tokens are refused.
+const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(10 * 60);
+/// New tokens refused in a row that start such a pause: a bad renewal of a bad token gets one more login.
+const REFUSED_IN_A_ROW: u32 = 3;
 
 /// How a dialect proves who the gateway is. Pure: it builds requests and reads answers.
 pub trait Auth: Send + Sync + 'static {
@@ -72,6 +83,8 @@ pub(super) struct Held {
     pub(super) generation: u64,
     pub(super) tokens: Tokens,
     since: Instant,
+    /// Whether the upstream has taken it once.
+    accepted: AtomicBool,
 }
 
 impl Held {
@@ -101,13 +114,17 @@ struct State {
     /// The renewal under way, if any: everybody waits for the same one.
     flight: Option<Flight>,
     refused: Option<Refused>,
+    /// Renewals since the upstream last took a token.
+    untaken: u32,
 }
 
-/// The upstream refused the credentials themselves.
+/// The upstream refused the credentials themselves, or all tokens that it gives for them.
 struct Refused {
     error: Error,
     until: Instant,
     pause: Duration,
+    /// It grants logins: that one succeeds does not end the trouble.
+    tokens: bool,
 }
 
 impl Credentials {
@@ -157,9 +174,28 @@ impl Credentials {
     }
 
     /// Forgets tokens that were refused although they were new: renewing them again from the same
-    /// refresh token would go on for ever, so the next caller logs in.
-    pub(super) fn forget(&self, generation: u64) {
-        self.lock().held.take_if(|held| held.generation == generation);
+    /// refresh token would go on for ever, so the next caller logs in; unless that gives only tokens that
+    /// are refused too, then logins pause. True when they do.
+    pub(super) fn reject(&self, generation: u64) -> bool {
+        let mut state = self.lock();
+        let first = state.held.take_if(|held| held.generation == generation).is_some();
+        let pauses = first && state.untaken >= REFUSED_IN_A_ROW;
+        if pauses {
+            let what = "the upstream grants logins and then refuses the tokens that they give";
+            state.refuse(Error::new(Reason::UpstreamAuthFailed, what), true);
+        }
+        pauses
+    }
+
+    /// The upstream took a token, which ends a pause. True the first time.
+    pub(super) fn accept(&self, held: &Held) -> bool {
+        if held.accepted.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let mut state = self.lock();
+        state.untaken = 0;
+        state.refused.take_if(|refused| refused.tokens);
+        true
     }
 
     fn settle(&self, result: Result<Tokens>, keep: bool) -> Result<Arc<Held>> {
@@ -168,10 +204,15 @@ impl Credentials {
         match result {
             Ok(tokens) => {
                 state.generation += 1;
-                let held =
-                    Arc::new(Held { generation: state.generation, tokens, since: Instant::now() });
+                state.untaken = state.untaken.saturating_add(1);
+                let held = Arc::new(Held {
+                    generation: state.generation,
+                    tokens,
+                    since: Instant::now(),
+                    accepted: AtomicBool::new(false),
+                });
                 state.held = Some(held.clone());
-                state.refused = None;
+                state.refused.take_if(|refused| !refused.tokens);
                 Ok(held)
             }
             Err(error) => {
@@ -182,19 +223,16 @@ impl Credentials {
                         | Reason::UpstreamAccountLocked
                         | Reason::UpstreamPermissionDenied
                 ) {
-                    let pause = state.refused.as_ref().map_or(FIRST_PAUSE, |r| r.pause * 2);
-                    let pause = pause.min(MAX_PAUSE);
-                    let until = Instant::now() + pause;
-                    state.refused = Some(Refused { error: error.clone(), until, pause });
+                    state.refuse(error.clone(), false);
                 }
                 Err(error)
             }
         }
     }
 
-    /// Whether logins are paused, and whether the pause is over and the next call will try.
-    pub(super) fn paused(&self) -> Option<bool> {
-        self.lock().refused.as_ref().map(|refused| Instant::now() < refused.until)
+    /// Until when logins are paused; in the past when the pause is over and the next call will try.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.lock().refused.as_ref().map(|refused| refused.until)
     }
 
     /// Replaces each secret that occurs in the text; `None` when there is none.
@@ -236,6 +274,15 @@ fn cut_secret<'a>(text: &str, secret: &'a str) -> Option<&'a str> {
 }
 
 impl State {
+    /// Starts a pause, longer than one of the same kind that it follows.
+    fn refuse(&mut self, error: Error, tokens: bool) {
+        let (first, longest) =
+            if tokens { (FIRST_TOKEN_PAUSE, MAX_TOKEN_PAUSE) } else { (FIRST_PAUSE, MAX_PAUSE) };
+        let before = self.refused.as_ref().filter(|refused| refused.tokens == tokens);
+        let pause = before.map_or(first, |refused| refused.pause * 2).min(longest);
+        self.refused = Some(Refused { error, until: Instant::now() + pause, pause, tokens });
+    }
+
     fn pause(&self, now: Instant) -> Option<Error> {
         let refused = self.refused.as_ref().filter(|refused| now < refused.until)?;
         let left = Duration::from_secs((refused.until - now).as_secs().max(1));
@@ -257,120 +304,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    fn tokens() -> Tokens {
-        Tokens { access: "access-token".into(), refresh: None, lifetime: None }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn many_callers_share_one_login_which_outlives_them() {
-        let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
-        let login = || {
-            let logins = logins.clone();
-            move |_| async move {
-                logins.fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                Ok(tokens())
-            }
-        };
-        let impatient =
-            tokio::time::timeout(Duration::from_secs(1), credentials.get(None, login()));
-        assert!(impatient.await.is_err());
-        let all = (0..50).map(|_| credentials.get(None, login()));
-        for held in futures_util::future::join_all(all).await {
-            assert_eq!(held.unwrap().generation, 1);
-        }
-        assert_eq!(logins.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_refused_generation_is_renewed_once() {
-        let credentials = Arc::new(Credentials::default());
-        let renew = |_| async { Ok(tokens()) };
-        let first = credentials.get(None, renew).await.unwrap().generation;
-        let second = credentials.get(Some(first), renew).await.unwrap().generation;
-        let late = credentials.get(Some(first), renew).await.unwrap().generation;
-        assert_eq!((first, second, late), (1, 2, 2));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_token_is_renewed_before_it_expires() {
-        let claims = URL_SAFE_NO_PAD.encode(r#"{"iat":1000,"exp":1100}"#);
-        let token = SecretString::from(format!("e30.{claims}.x"));
-        assert_eq!(jwt_lifetime(&token), Some(Duration::from_secs(100)));
-        for other in ["", "a.b", "e30.e30.x", "a.!.c"] {
-            assert_eq!(jwt_lifetime(&SecretString::from(other)), None, "{other}");
-        }
-        let credentials = Arc::new(Credentials::default());
-        let renew =
-            |_| async { Ok(Tokens { lifetime: Some(Duration::from_secs(100)), ..tokens() }) };
-        let generation = async || credentials.get(None, renew).await.unwrap().generation;
-        assert_eq!(generation().await, 1);
-        tokio::time::advance(Duration::from_secs(89)).await;
-        assert_eq!(generation().await, 1);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(generation().await, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_token_is_used_until_it_expires_when_renewing_it_early_fails() {
-        let credentials = Arc::new(Credentials::default());
-        let life = Some(Duration::from_secs(100));
-        let login = |_| async move { Ok(Tokens { lifetime: life, ..tokens() }) };
-        assert!(credentials.get(None, login).await.is_ok());
-        let down = |_| async { Err(Error::new(Reason::UpstreamUnavailable, "down")) };
-        tokio::time::advance(Duration::from_secs(95)).await;
-        assert_eq!(credentials.get(None, down).await.unwrap().generation, 1);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let error = credentials.get(None, down).await.unwrap_err();
-        assert_eq!(error.reason(), Reason::UpstreamUnavailable);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn refused_credentials_are_not_tried_again_at_once() {
-        let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
-        let attempt = || {
-            let logins = logins.clone();
-            credentials.get(None, move |_| async move {
-                logins.fetch_add(1, Ordering::SeqCst);
-                Err(Error::new(Reason::UpstreamAuthFailed, "wrong password"))
-            })
-        };
-        let outcomes = |n| logins.load(Ordering::SeqCst) == n;
-        for _ in 0..10 {
-            assert_eq!(attempt().await.unwrap_err().reason(), Reason::UpstreamAuthFailed);
-        }
-        assert!(outcomes(1) && credentials.paused() == Some(true));
-        tokio::time::advance(FIRST_PAUSE).await;
-        assert_eq!(credentials.paused(), Some(false));
-        for _ in 0..10 {
-            attempt().await.unwrap_err();
-        }
-        assert!(outcomes(2));
-        tokio::time::advance(FIRST_PAUSE).await;
-        let message = attempt().await.unwrap_err().message().to_owned();
-        assert!(outcomes(2) && message.contains("not tried again for 5m"), "{message}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failure_to_reach_the_login_is_no_refusal() {
-        let credentials = Arc::new(Credentials::default());
-        let down = |_| async { Err(Error::new(Reason::UpstreamUnavailable, "down")) };
-        credentials.get(None, down).await.unwrap_err();
-        assert!(credentials.get(None, |_| async { Ok(tokens()) }).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn echoed_secrets_are_scrubbed() {
-        let credentials = Arc::new(Credentials::default());
-        credentials.get(None, |_| async { Ok(tokens()) }).await.unwrap();
-        let password = SecretString::from("hunter22");
-        let scrub = |text| credentials.scrub(text, &[&password]);
-        assert_eq!(scrub("x hunter22, access-token"), Some("x [redacted], [redacted]".into()));
-        assert_eq!(scrub("nothing"), None);
-    }
-}
+mod tests;

@@ -1,9 +1,17 @@
-//! How any HTTP upstream is called: transport, deadline, bounds, credentials.
+//! How any HTTP upstream is called: transport, deadline, bounds, credentials, and what is done when it
+//! fails: `attempt` holds the one loop that sends again, `budget` how often, `breaker` when not at all,
+//! `bulkhead` how many at once, `pace` how fast.
 //!
 //! It knows no dialect: what an answer means is decided in `dialect`, over the small [`Port`] trait.
 
+mod attempt;
+mod breaker;
+mod budget;
+mod bulkhead;
 mod client;
 mod credentials;
+mod login;
+mod pace;
 mod status;
 mod transport;
 
@@ -13,8 +21,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-pub use client::{Health, RateLimit, Reach, Session, Settings, Upstream};
+pub use attempt::Session;
+pub use breaker::{Circuit, Thresholds};
+pub use bulkhead::Shed;
+pub use client::{Health, Reach, Settings, Upstream};
 pub use credentials::{Auth, Tokens, jwt_lifetime};
+pub use pace::RateLimit;
 pub use status::{Unread, failed_status, unreadable};
 
 use crate::error::Result;
@@ -76,4 +88,27 @@ pub trait Observer: Send + Sync + 'static {
     );
     /// A login ended.
     fn login(&self, backend: &str, outcome: &'static str);
+    /// Something else happened at the one backend that this observer is for.
+    fn notice(&self, _: Notice) {}
+}
+
+/// What happens around the requests of a backend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Notice {
+    /// A request is sent again.
+    Retried(&'static str),
+    /// A request would have been sent again, but the retry budget is spent.
+    BudgetSpent,
+    /// A request was turned away unsent.
+    Shed(Shed),
+    /// So many more wait in the queue.
+    Queued(i64),
+    /// So many more are under way.
+    InFlight(i64),
+    /// The circuit is in another state, that of refused credentials included.
+    Circuit(Circuit),
+    /// The upstream answered 429.
+    Throttled,
+    /// Requests per second that may leave from now on.
+    Rate(f64),
 }

@@ -43,7 +43,7 @@ pub fn failed_status(intent: Intent, reply: &Reply) -> Error {
             format!("{said}: the gateway's account may not do this"),
         ),
         StatusCode::TOO_MANY_REQUESTS => {
-            let after = retry_after(reply).unwrap_or(Duration::from_secs(1));
+            let after = throttle_pause(reply);
             Error::new(Reason::UpstreamThrottled, format!("{said}: too many requests"))
                 .with_retry(Retry::After(Some(after)))
         }
@@ -123,8 +123,13 @@ fn facts(reply: &Reply) -> UpstreamFacts {
     }
 }
 
+/// How long a 429 asks to pause; a second where it does not say.
+pub(super) fn throttle_pause(reply: &Reply) -> Duration {
+    retry_after(reply).unwrap_or(Duration::from_secs(1))
+}
+
 /// `Retry-After` (RFC 9110, 10.2.3) as seconds or as a date, bounded.
-fn retry_after(reply: &Reply) -> Option<Duration> {
+pub(super) fn retry_after(reply: &Reply) -> Option<Duration> {
     let value = reply.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

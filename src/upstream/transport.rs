@@ -6,15 +6,67 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::{Intent, Reply, Request, status::write_effect};
+use super::{Intent, Reply, Request, breaker::Verdict, status::write_effect};
 use crate::error::{Effect, Error, Kind, Reason, Result};
 
 /// An HTTP client for one backend.
 pub(super) struct Transport {
     client: reqwest::Client,
     base_url: String,
+    header_timeout: Duration,
+    body_timeout: Duration,
     request_timeout: Duration,
     max_response_bytes: usize,
+}
+
+/// An exchange without a whole answer.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) cause: Cause,
+}
+
+/// Where an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Before it began, by the gateway's own limits.
+    Local,
+    /// Before it began, because a login failed.
+    Login,
+    /// Without a connection: surely nothing was sent.
+    NotSent,
+    /// Without an answer: the request may have arrived.
+    Lost,
+    /// Within the answer.
+    Cut,
+    /// The upstream took too long.
+    Slow,
+    /// The caller's deadline came first.
+    Deadline,
+    /// The answer is larger than is read.
+    TooLarge,
+}
+
+impl Failure {
+    pub(super) fn new(cause: Cause, error: Error) -> Self {
+        Self { error, cause }
+    }
+
+    /// The gateway itself sent nothing.
+    pub(super) fn local(error: Error) -> Self {
+        Self::new(Cause::Local, error)
+    }
+}
+
+impl Cause {
+    /// What it says of the upstream; a caller without time says nothing.
+    pub(super) fn verdict(self) -> Option<Verdict> {
+        match self {
+            Self::NotSent | Self::Lost | Self::Cut | Self::Slow => Some(Verdict::Bad),
+            Self::TooLarge => Some(Verdict::Good),
+            Self::Local | Self::Login | Self::Deadline => None,
+        }
+    }
 }
 
 impl Transport {
@@ -37,6 +89,8 @@ impl Transport {
         Ok(Self {
             client,
             base_url: settings.base_url.clone(),
+            header_timeout: settings.header_timeout,
+            body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
             max_response_bytes: settings.max_response_bytes,
         })
@@ -48,21 +102,15 @@ impl Transport {
         request: &Request,
         credentials: &[(HeaderName, HeaderValue)],
         deadline: Instant,
-    ) -> Result<Reply> {
+    ) -> Result<Reply, Failure> {
         let own_limit = Instant::now() + self.request_timeout;
         let exchange = self.exchange(request, credentials);
         match tokio::time::timeout_at(own_limit.min(deadline), exchange).await {
             Ok(result) => result,
-            Err(_) if deadline <= own_limit => Err(deadline_passed(request.intent)),
-            Err(_) => Err(Error::new(
-                Reason::UpstreamUnavailable,
-                format!(
-                    "the upstream did not answer {} within {}",
-                    request.operation,
-                    humantime::format_duration(self.request_timeout)
-                ),
-            )
-            .with_effect(write_effect(request.intent, Effect::Unknown))),
+            Err(_) if deadline <= own_limit => {
+                Err(Failure::new(Cause::Deadline, deadline_passed(request.intent)))
+            }
+            Err(_) => Err(slow(request, "did not finish answering", self.request_timeout)),
         }
     }
 
@@ -70,7 +118,7 @@ impl Transport {
         &self,
         request: &Request,
         credentials: &[(HeaderName, HeaderValue)],
-    ) -> Result<Reply> {
+    ) -> Result<Reply, Failure> {
         let url = format!("{}{}", self.base_url, request.path);
         let mut builder = self.client.request(request.method.clone(), url);
         for (name, value) in request.headers.iter().chain(credentials) {
@@ -79,28 +127,48 @@ impl Transport {
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
-        let response = builder.send().await.map_err(|e| unsent(request, &e))?;
+        let response = tokio::time::timeout(self.header_timeout, builder.send())
+            .await
+            .map_err(|_| slow(request, "did not begin to answer", self.header_timeout))?
+            .map_err(|e| unsent(request, &e))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.body(request, response).await?;
         Ok(Reply { status, headers, body })
     }
 
-    async fn body(&self, request: &Request, mut response: reqwest::Response) -> Result<Bytes> {
+    async fn body(
+        &self,
+        request: &Request,
+        mut response: reqwest::Response,
+    ) -> Result<Bytes, Failure> {
         let limit = self.max_response_bytes;
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| broken_body(request, &e))? {
+        loop {
+            let chunk = tokio::time::timeout(self.body_timeout, response.chunk())
+                .await
+                .map_err(|_| slow(request, "fell silent while answering", self.body_timeout))?
+                .map_err(|e| broken_body(request, &e))?;
+            let Some(chunk) = chunk else { return Ok(body.freeze()) };
             // The size is that after decompression, so a small bomb is caught too.
             if body.len() + chunk.len() > limit {
-                return Err(Error::new(
-                    Reason::UpstreamContractViolation,
-                    format!("the upstream's answer to {} is over {limit} bytes", request.operation),
-                )
-                .with_effect(write_effect(request.intent, Effect::Unknown)));
+                let message =
+                    format!("the upstream's answer to {} is over {limit} bytes", request.operation);
+                let error = Error::new(Reason::UpstreamContractViolation, message)
+                    .with_effect(write_effect(request.intent, Effect::Unknown));
+                return Err(Failure::new(Cause::TooLarge, error));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
     }
+}
+
+/// The upstream took longer than it is given for a part of its answer.
+fn slow(request: &Request, what: &str, limit: Duration) -> Failure {
+    let (operation, limit) = (request.operation, humantime::format_duration(limit));
+    let message = format!("the upstream {what} {operation} within {limit}");
+    let error = Error::new(Reason::UpstreamUnavailable, message)
+        .with_effect(write_effect(request.intent, Effect::Unknown));
+    Failure::new(Cause::Slow, error)
 }
 
 /// The caller's deadline ended an exchange.
@@ -120,23 +188,26 @@ pub(super) fn deadline_passed(intent: Intent) -> Error {
 }
 
 /// No answer came. Only a failed connect surely sent nothing.
-fn unsent(request: &Request, error: &reqwest::Error) -> Error {
+fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
     let operation = request.operation;
-    let (what, effect) = if error.is_connect() {
-        ("could not be reached for", Effect::None)
+    let (cause, what, effect) = if error.is_connect() {
+        (Cause::NotSent, "could not be reached for", Effect::None)
     } else if error.is_builder() {
-        return Error::new(Reason::GatewayInternal, "the upstream request could not be built")
-            .with_internal(chain(error));
+        let what = "the upstream request could not be built";
+        let error = Error::new(Reason::GatewayInternal, what).with_internal(chain(error));
+        return Failure::local(error);
     } else {
-        ("closed the connection without answering", write_effect(request.intent, Effect::Unknown))
+        let effect = write_effect(request.intent, Effect::Unknown);
+        (Cause::Lost, "closed the connection without answering", effect)
     };
-    Error::new(Reason::UpstreamUnavailable, format!("the upstream {what} {operation}"))
+    let error = Error::new(Reason::UpstreamUnavailable, format!("the upstream {what} {operation}"))
         .with_effect(effect)
-        .with_internal(chain(error))
+        .with_internal(chain(error));
+    Failure::new(cause, error)
 }
 
 /// The answer began and did not end: cut short, or the connection was reset.
-fn broken_body(request: &Request, error: &reqwest::Error) -> Error {
+fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
     let operation = request.operation;
     let reset = causes(error).any(|cause| {
         let io = cause.downcast_ref::<io::Error>();
@@ -149,7 +220,8 @@ fn broken_body(request: &Request, error: &reqwest::Error) -> Error {
         let message = format!("the upstream's answer to {operation} was cut short or garbled");
         Error::new(Reason::UpstreamContractViolation, message)
     };
-    failed.with_effect(write_effect(request.intent, Effect::Unknown)).with_internal(chain(error))
+    let effect = write_effect(request.intent, Effect::Unknown);
+    Failure::new(Cause::Cut, failed.with_effect(effect).with_internal(chain(error)))
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {

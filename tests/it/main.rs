@@ -15,6 +15,7 @@
 mod kit;
 
 mod auth;
+mod circuit;
 mod conformance;
 mod describing;
 mod hostile;
@@ -23,7 +24,9 @@ mod outcome;
 mod process;
 mod reading;
 mod regressions;
+mod retries;
 mod seeds;
 mod services;
+mod throttling;
 mod tidy;
 mod writing;

@@ -228,7 +228,7 @@ async fn a_callers_short_deadline_made_a_backend_unreachable() {
     gateway.get("SP_1").await.unwrap();
     hasty().await;
     assert_eq!(reachability(&gateway).await, Reachability::Reachable);
-    upstream.then(GET, Answer::Close);
+    upstream.always(GET, Answer::Close);
     fails(gateway.get("SP_1").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert_eq!(reachability(&gateway).await, Reachability::Unreachable);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Cache, LogFormat, Server};
+use crate::config::{Cache, Circuit, LogFormat, Server};
 
 const EVERYTHING: &str = r#"
 listen = "0.0.0.0:50051"
@@ -32,9 +32,19 @@ display_name = "SFT, Éire"
 username = "ops"
 password = "hunter2"
 connect_timeout = "250ms"
+header_timeout = "20s"
+body_timeout = "2s"
 request_timeout = "1h"
 max_response_bytes = "512kib"
 max_concurrent_calls = 1
+max_queued_calls = 0
+max_attempts = 1
+circuit_failures = 3
+circuit_failure_percent = 100
+circuit_min_calls = 7
+circuit_window = "1m"
+circuit_open = "100ms"
+circuit_max_open = "100ms"
 requests_per_second = 7
 cache = { enabled = false, ttl = "1m", services_ttl = "0s", negative_ttl = "1s", stale_while_revalidate = "2s", stale_if_error = "24h", max_bytes = "64KiB" }
 
@@ -42,6 +52,7 @@ cache = { enabled = false, ttl = "1m", services_ttl = "0s", negative_ttl = "1s",
 dialect = "pcc"
 tenant = "acme"
 base_url = "http://localhost:1234"
+circuit_breaker = "off"
 "#;
 
 #[test]
@@ -73,8 +84,28 @@ fn everything_can_be_set() {
     assert_eq!(sft.request_timeout, Duration::from_secs(3600));
     assert_eq!(sft.max_response_bytes, 512 * 1024);
     assert_eq!((sft.max_concurrent_calls, sft.requests_per_second), (1, Some(7)));
+    assert_eq!((sft.max_queued_calls, sft.max_attempts), (0, 1));
+    assert_eq!((sft.header_timeout.as_secs(), sft.body_timeout.as_secs()), (20, 2));
     assert_eq!(sft.origin, "gateway.toml:21");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:34");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:44");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn circuits_and_caches_can_be_set() {
+    let config = read(EVERYTHING, &[]).unwrap();
+    let sft = &config.backends["sft-emea"];
+    let circuit = Circuit {
+        failures: 3,
+        failure_percent: 100,
+        min_calls: 7,
+        window: Duration::from_secs(60),
+        open: Duration::from_millis(100),
+        max_open: Duration::from_millis(100),
+    };
+    assert_eq!(sft.circuit, Some(circuit));
+    assert_eq!(config.backends["policy"].circuit, None);
+    assert_eq!(config.redacted()["backends"]["policy"]["circuit_breaker"], "off");
     let cache = Cache {
         enabled: false,
         ttl: Duration::from_secs(60),
@@ -86,7 +117,18 @@ fn everything_can_be_set() {
     };
     assert_eq!(sft.cache, cache);
     assert_eq!(config.backends["policy"].cache, Cache::default());
-    assert!(config.warnings.is_empty());
+}
+
+fn default_cache() -> serde_json::Value {
+    serde_json::json!({
+        "enabled": true,
+        "ttl": "30s",
+        "services_ttl": "10m",
+        "negative_ttl": "5s",
+        "stale_while_revalidate": "30s",
+        "stale_if_error": "10m",
+        "max_bytes": 67_108_864,
+    })
 }
 
 #[test]
@@ -114,19 +156,22 @@ fn defaults_are_those_of_the_manual() {
             "dialect": "bics-sft",
             "base_url": "https://sft.example",
             "connect_timeout": "5s",
+            "header_timeout": "35s",
+            "body_timeout": "10s",
             "request_timeout": "40s",
             "max_response_bytes": 8_388_608,
             "max_concurrent_calls": 64,
+            "max_queued_calls": 256,
+            "max_attempts": 3,
             "requests_per_second": null,
-            "cache": {
-                "enabled": true,
-                "ttl": "30s",
-                "services_ttl": "10m",
-                "negative_ttl": "5s",
-                "stale_while_revalidate": "30s",
-                "stale_if_error": "10m",
-                "max_bytes": 67_108_864,
-            },
+            "cache": default_cache(),
+            "circuit_breaker": "on",
+            "circuit_failures": 10,
+            "circuit_failure_percent": 50,
+            "circuit_min_calls": 20,
+            "circuit_window": "30s",
+            "circuit_open": "5s",
+            "circuit_max_open": "1m",
             "origin": "gateway.toml:2",
         }},
         "warnings": [],

@@ -65,7 +65,7 @@ const COMMON: &[Row] = &[
     (ALL, r#"{"kind": "status", "status": 403}"#, PermissionDenied, "UPSTREAM_PERMISSION_DENIED"),
     (
         ALL,
-        r#"{"kind": "status", "status": 429, "retry_after_seconds": 7}"#,
+        r#"{"kind": "status", "status": 429, "retry_after_seconds": 1}"#,
         ResourceExhausted,
         "UPSTREAM_THROTTLED",
     ),

@@ -96,6 +96,11 @@ impl Nobody {
     pub fn base_url(&self) -> String {
         format!("http://{}", self.0.local_addr().unwrap())
     }
+
+    /// Somebody from now on.
+    pub fn listen(self) -> TcpListener {
+        self.0.listen(64).unwrap()
+    }
 }
 
 /// An answer of JSON.
@@ -109,6 +114,12 @@ pub fn http(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Answer
     Answer::Http { status, headers, body: body.into() }
 }
 
+/// An answer that asks to come back after so many seconds.
+pub fn come_back(status: u16, seconds: u64) -> Answer {
+    let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+    Answer::Http { status, headers, body: b"x".to_vec() }
+}
+
 /// An answer that depends on the request.
 pub fn by(decide: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Answer {
     Answer::By(Arc::new(decide))
@@ -116,7 +127,11 @@ pub fn by(decide: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Answer {
 
 /// A new stand-in, which answers 418 to everything that is not planned.
 pub async fn double() -> Double {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    double_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+}
+
+/// The same on a port that is there already.
+pub fn double_on(listener: TcpListener) -> Double {
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     let (shared, stop) = (Arc::new(Shared::default()), CancellationToken::new());
     tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared))));

@@ -6,8 +6,9 @@ use profile_gateway::{
     app::{self, App},
     config::{self, Source},
     pb::{
-        CreateProfileRequest, DeleteProfileRequest, Profile, UpdateProfileRequest,
-        backend_service_client::BackendServiceClient, profile_service_client::ProfileServiceClient,
+        BackendStatus, CreateProfileRequest, DeleteProfileRequest, GetBackendRequest, Profile,
+        UpdateProfileRequest, backend_service_client::BackendServiceClient,
+        profile_service_client::ProfileServiceClient,
     },
     server::Drained,
 };
@@ -17,6 +18,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{
     Request, Status,
     transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use super::{model, sandbox::Sandbox};
@@ -38,6 +42,7 @@ pub struct Gateway {
     pub admin: SocketAddr,
     pub profiles: ProfileServiceClient<Channel>,
     pub backends: BackendServiceClient<Channel>,
+    pub health: HealthClient<Channel>,
     stop: CancellationToken,
     end: JoinHandle<Drained>,
     _abort: DropGuard,
@@ -78,13 +83,14 @@ pub async fn over_all(sandbox: &Sandbox) -> Gateway {
     gateway().section(&sandbox.config()).start().await
 }
 
-/// A gateway with one of them, where every call has this long. It asks as fast as it can.
+/// A gateway with one of them, where every call has this long. It asks as fast as it can, and once: what
+/// the upstream does shows as it is.
 pub async fn over(sandbox: &Sandbox, backend: &str, time: &str) -> Gateway {
     let (config, header) = (sandbox.config(), format!("[backends.{backend}]"));
     let mut sections = config.split("\n\n");
     let section = sections.find(|section| section.starts_with(&header));
     let section = section.unwrap_or_else(|| panic!("no {header} in the sandbox's configuration"));
-    let pace = "requests_per_second = 100000";
+    let pace = "requests_per_second = 100000\nmax_attempts = 1\ncircuit_breaker = \"off\"";
     let server = format!("default_timeout = \"{time}\"");
     gateway().server(&server).section(&format!("{section}\n{pace}\n")).start().await
 }
@@ -135,7 +141,8 @@ impl Builder {
             profiles: ProfileServiceClient::new(channel.clone())
                 .max_decoding_message_size(64 << 20)
                 .max_encoding_message_size(64 << 20),
-            backends: BackendServiceClient::new(channel),
+            backends: BackendServiceClient::new(channel.clone()),
+            health: HealthClient::new(channel),
             stop,
             end,
             _abort: abort.drop_guard(),
@@ -213,6 +220,31 @@ impl Gateway {
             DeleteProfileRequest { name: model::name(id), ..DeleteProfileRequest::default() };
         let request = timed(request, deadline.into());
         self.profiles.clone().delete_profile(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// What the health service says of a name.
+    pub async fn serving(&self, service: &str) -> bool {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let answer = self.health.clone().check(request).await.unwrap().into_inner();
+        answer.status() == ServingStatus::Serving
+    }
+
+    /// What `GetBackend` says of how a backend is.
+    pub async fn status(&self, backend: &str) -> BackendStatus {
+        let request = GetBackendRequest { name: format!("backends/{backend}") };
+        let backend = self.backends.clone().get_backend(request).await.unwrap().into_inner();
+        backend.status.unwrap()
+    }
+
+    /// The sum of a metric over all its series that have these labels.
+    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let metrics = self.admin("/metrics").await;
+        let series = metrics.lines().filter_map(|line| {
+            let rest = line.strip_prefix("profile_gateway_")?.strip_prefix(name)?;
+            let value = rest.starts_with(['{', ' ']).then(|| rest.rsplit_once(' '))??;
+            value.0.contains(labels).then(|| value.1.parse::<f64>().unwrap())
+        });
+        series.sum()
     }
 
     /// A page of the admin port.

@@ -1,0 +1,254 @@
+//! The circuit breaker of one backend: after repeated failures nothing is sent for a while, and then one
+//! call at a time tries, until one gets an answer.
+//!
+//! It holds no clock and no randomness, and does not know what a failure is: all three are told to it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Parts that the sliding window moves on by.
+const SLOTS: u64 = 10;
+
+/// Least part of an open time that is left after jitter: replicas shall not try all at once.
+const LEAST_JITTER: f64 = 0.8;
+
+/// When the circuit opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Failures without a success between them.
+    pub failures: u32,
+    /// Failures of all requests of the window, in percent.
+    pub percent: u32,
+    /// Requests that the window has to hold before its percentage says anything.
+    pub min_calls: u32,
+    /// Length of the sliding window.
+    pub window: Duration,
+    /// How long it stays open the first time; doubled each time that the trial fails.
+    pub open: Duration,
+    /// The longest that it stays open.
+    pub max_open: Duration,
+}
+
+/// Whether requests are let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Circuit {
+    /// They are.
+    Closed,
+    /// One trial is.
+    HalfOpen,
+    /// None is.
+    Open,
+}
+
+/// What a request said of the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It answers.
+    Good,
+    /// It does not, or with a fault of its own.
+    Bad,
+}
+
+/// Counts, opens and closes. Without thresholds it lets everything through.
+pub(super) struct Breaker {
+    thresholds: Option<Thresholds>,
+    /// Gives a number from 0 to 1.
+    jitter: fn() -> f64,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    /// Raised with each change of phase, so that answers to earlier requests do not count.
+    epoch: u64,
+    consecutive: u32,
+    /// Times it opened since it was last closed.
+    openings: u32,
+    window: VecDeque<Slot>,
+    origin: Instant,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Closed,
+    Open { until: Instant },
+    HalfOpen { trying: bool },
+}
+
+struct Slot {
+    number: u64,
+    all: u32,
+    bad: u32,
+}
+
+/// The right to send one request. Given back when dropped, so that a trial that nobody waits for any more
+/// makes room for the next.
+pub(super) struct Ticket<'b> {
+    breaker: &'b Breaker,
+    epoch: u64,
+    trial: bool,
+}
+
+impl Breaker {
+    pub(super) fn new(
+        thresholds: Option<Thresholds>,
+        jitter: fn() -> f64,
+        origin: Instant,
+    ) -> Self {
+        let state = State {
+            phase: Phase::Closed,
+            epoch: 0,
+            consecutive: 0,
+            openings: 0,
+            window: VecDeque::new(),
+            origin,
+        };
+        Self { thresholds, jitter, state: Mutex::new(state) }
+    }
+
+    /// The right to send a request now, or how long to wait before asking again.
+    pub(super) fn admit(&self, now: Instant) -> Result<Ticket<'_>, Duration> {
+        let mut state = self.lock();
+        if let Some(wait) = state.wait(now) {
+            return Err(wait);
+        }
+        let trial = !matches!(state.phase, Phase::Closed);
+        if let Phase::Open { .. } = state.phase {
+            state.epoch += 1;
+        }
+        if trial {
+            state.phase = Phase::HalfOpen { trying: true };
+        }
+        Ok(Ticket { breaker: self, epoch: state.epoch, trial })
+    }
+
+    /// The right to send a request whatever the state; its outcome counts.
+    pub(super) fn pass(&self) -> Ticket<'_> {
+        Ticket { breaker: self, epoch: self.lock().epoch, trial: false }
+    }
+
+    /// How long nothing would be admitted.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        self.lock().wait(now)
+    }
+
+    /// Counts what became of a request. True when that opened or closed the circuit.
+    pub(super) fn record(&self, ticket: &Ticket<'_>, verdict: Verdict, now: Instant) -> bool {
+        let Some(thresholds) = self.thresholds else { return false };
+        let mut state = self.lock();
+        if ticket.epoch != state.epoch {
+            return false;
+        }
+        match (state.phase, verdict) {
+            (Phase::Closed, _) => {
+                state.count(&thresholds, verdict, now);
+                let opens = state.is_over(&thresholds);
+                if opens {
+                    state.open(&thresholds, (self.jitter)(), now);
+                }
+                opens
+            }
+            // Who was let pass an open circuit has shown as much as a trial.
+            (_, Verdict::Good) => {
+                state.close();
+                true
+            }
+            (Phase::HalfOpen { .. }, Verdict::Bad) => {
+                state.open(&thresholds, (self.jitter)(), now);
+                true
+            }
+            (Phase::Open { .. }, Verdict::Bad) => false,
+        }
+    }
+
+    /// The state, and when an open circuit lets a trial through.
+    pub(super) fn circuit(&self, now: Instant) -> (Circuit, Option<Instant>) {
+        match self.lock().phase {
+            Phase::Closed => (Circuit::Closed, None),
+            Phase::Open { until } if now < until => (Circuit::Open, Some(until)),
+            Phase::Open { .. } | Phase::HalfOpen { .. } => (Circuit::HalfOpen, None),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock is held cannot leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        match self.phase {
+            Phase::Open { until } if now < until => Some(until - now),
+            // Nobody knows how long the trial takes.
+            Phase::HalfOpen { trying: true } => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    fn count(&mut self, thresholds: &Thresholds, verdict: Verdict, now: Instant) {
+        let bad = u32::from(verdict == Verdict::Bad);
+        self.consecutive = if bad == 0 { 0 } else { self.consecutive.saturating_add(1) };
+        let slot = (thresholds.window.as_nanos() / u128::from(SLOTS)).max(1);
+        let passed = now.saturating_duration_since(self.origin).as_nanos();
+        let number = u64::try_from(passed / slot).unwrap_or(u64::MAX);
+        while self
+            .window
+            .front()
+            .is_some_and(|oldest| oldest.number.saturating_add(SLOTS) <= number)
+        {
+            self.window.pop_front();
+        }
+        match self.window.back_mut() {
+            Some(last) if last.number == number => {
+                last.all = last.all.saturating_add(1);
+                last.bad = last.bad.saturating_add(bad);
+            }
+            _ => self.window.push_back(Slot { number, all: 1, bad }),
+        }
+    }
+
+    fn is_over(&self, thresholds: &Thresholds) -> bool {
+        let sum = |of: fn(&Slot) -> u32| self.window.iter().map(|slot| u64::from(of(slot))).sum();
+        let (all, bad): (u64, u64) = (sum(|slot| slot.all), sum(|slot| slot.bad));
+        let rate = all >= u64::from(thresholds.min_calls)
+            && bad * 100 >= all * u64::from(thresholds.percent);
+        self.consecutive >= thresholds.failures || rate
+    }
+
+    fn open(&mut self, thresholds: &Thresholds, jitter: f64, now: Instant) {
+        let factor = 2_u32.saturating_pow(self.openings);
+        let longest = thresholds.open.saturating_mul(factor).min(thresholds.max_open);
+        let jitter = LEAST_JITTER + (1.0 - LEAST_JITTER) * jitter.clamp(0.0, 1.0);
+        self.phase = Phase::Open { until: now + longest.mul_f64(jitter) };
+        self.openings = self.openings.saturating_add(1);
+        self.epoch += 1;
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.epoch += 1;
+        (self.openings, self.consecutive) = (0, 0);
+        self.window.clear();
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.trial {
+            return;
+        }
+        let mut state = self.breaker.lock();
+        if state.epoch == self.epoch {
+            state.phase = Phase::HalfOpen { trying: false };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

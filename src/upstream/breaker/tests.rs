@@ -1,0 +1,151 @@
+//! When the circuit breaker opens, what it lets through, and when it closes.
+
+use std::cell::Cell;
+
+use super::*;
+
+const THRESHOLDS: Thresholds = Thresholds {
+    failures: 5,
+    percent: 50,
+    min_calls: 20,
+    window: Duration::from_secs(10),
+    open: Duration::from_secs(4),
+    max_open: Duration::from_secs(10),
+};
+
+struct Bench {
+    breaker: Breaker,
+    now: Cell<Instant>,
+}
+
+impl Bench {
+    fn new(thresholds: Thresholds) -> Self {
+        let now = Instant::now();
+        Self { breaker: Breaker::new(Some(thresholds), || 1.0, now), now: Cell::new(now) }
+    }
+
+    /// Sends one request; false when it was refused.
+    fn send(&self, verdict: Verdict) -> bool {
+        match self.breaker.admit(self.now.get()) {
+            Ok(ticket) => {
+                self.breaker.record(&ticket, verdict, self.now.get());
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn is(&self, circuit: Circuit) -> bool {
+        self.breaker.circuit(self.now.get()).0 == circuit
+    }
+
+    fn pass_time(&self, seconds: u64) {
+        self.now.set(self.now.get() + Duration::from_secs(seconds));
+    }
+}
+
+use Verdict::{Bad, Good};
+
+#[test]
+fn failures_in_a_row_open_it() {
+    let bench = Bench::new(Thresholds { min_calls: 1000, ..THRESHOLDS });
+    for _ in 0..4 {
+        assert!(bench.send(Bad));
+    }
+    assert!(bench.send(Good));
+    for _ in 0..4 {
+        assert!(bench.send(Bad));
+    }
+    assert!(bench.is(Circuit::Closed));
+    assert!(bench.send(Bad));
+    assert!(bench.is(Circuit::Open) && !bench.send(Good));
+    assert_eq!(bench.breaker.wait(bench.now.get()), Some(THRESHOLDS.open));
+}
+
+#[test]
+fn the_share_of_failures_in_the_window_opens_it() {
+    let bench = Bench::new(Thresholds { failures: 1000, ..THRESHOLDS });
+    for _ in 0..9 {
+        assert!(bench.send(Bad) && bench.send(Good));
+    }
+    assert!(bench.send(Bad) && bench.is(Circuit::Closed), "19 are too few to say anything");
+    // What is older than the window counts no more.
+    bench.pass_time(11);
+    assert!(bench.send(Bad) && bench.is(Circuit::Closed));
+    for _ in 0..9 {
+        assert!(bench.send(Bad) && bench.send(Good));
+    }
+    assert!(bench.is(Circuit::Closed));
+    assert!(bench.send(Good) && bench.is(Circuit::Open), "10 of 20");
+}
+
+#[test]
+fn one_trial_is_let_through_and_closes_or_opens_it() {
+    let bench = Bench::new(THRESHOLDS);
+    for _ in 0..5 {
+        bench.send(Bad);
+    }
+    let opened = |bench: &Bench| bench.breaker.wait(bench.now.get()).unwrap();
+    for pause in [4, 8, 10, 10] {
+        assert_eq!(opened(&bench), Duration::from_secs(pause), "growing, up to a limit");
+        bench.pass_time(pause);
+        assert!(bench.is(Circuit::HalfOpen));
+        let trial = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("no trial"));
+        assert!(!bench.send(Good), "one at a time");
+        assert!(bench.breaker.record(&trial, Bad, bench.now.get()));
+    }
+    bench.pass_time(10);
+    // A trial that its caller gave up says nothing, and lets the next one try.
+    drop(bench.breaker.admit(bench.now.get()));
+    assert!(bench.send(Good) && bench.is(Circuit::Closed));
+    for _ in 0..5 {
+        assert!(bench.send(Bad));
+    }
+    assert_eq!(opened(&bench), Duration::from_secs(4), "from the beginning again");
+}
+
+#[test]
+fn what_was_sent_before_it_opened_does_not_count_after() {
+    let bench = Bench::new(THRESHOLDS);
+    let old = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("refused"));
+    for _ in 0..5 {
+        bench.send(Bad);
+    }
+    assert!(!bench.breaker.record(&old, Good, bench.now.get()) && bench.is(Circuit::Open));
+    bench.pass_time(4);
+    let trial = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("no trial"));
+    assert!(!bench.breaker.record(&old, Bad, bench.now.get()));
+    assert!(bench.breaker.record(&trial, Good, bench.now.get()) && bench.is(Circuit::Closed));
+}
+
+#[test]
+fn who_may_pass_is_not_held_back_and_can_close_it() {
+    let bench = Bench::new(THRESHOLDS);
+    for _ in 0..5 {
+        bench.send(Bad);
+    }
+    assert!(!bench.breaker.record(&bench.breaker.pass(), Bad, bench.now.get()));
+    assert_eq!(bench.breaker.wait(bench.now.get()), Some(THRESHOLDS.open), "not opened anew");
+    assert!(bench.breaker.record(&bench.breaker.pass(), Good, bench.now.get()));
+    assert!(bench.is(Circuit::Closed));
+}
+
+#[test]
+fn open_times_differ_between_replicas() {
+    let now = Instant::now();
+    let least = Breaker::new(Some(THRESHOLDS), || 0.0, now);
+    for _ in 0..5 {
+        least.record(&least.pass(), Bad, now);
+    }
+    assert_eq!(least.wait(now), Some(THRESHOLDS.open.mul_f64(LEAST_JITTER)));
+}
+
+#[test]
+fn without_thresholds_it_never_opens() {
+    let now = Instant::now();
+    let breaker = Breaker::new(None, || 1.0, now);
+    for _ in 0..1000 {
+        assert!(!breaker.record(&breaker.pass(), Bad, now));
+    }
+    assert!(breaker.admit(now).is_ok());
+}

@@ -1,0 +1,143 @@
+//! Tokens over time: shared, renewed, refused, scrubbed.
+
+use std::sync::atomic::AtomicU32;
+
+use super::*;
+
+fn paused(credentials: &Credentials) -> Option<bool> {
+    credentials.paused_until().map(|until| Instant::now() < until)
+}
+
+fn tokens() -> Tokens {
+    Tokens { access: "access-token".into(), refresh: None, lifetime: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_callers_share_one_login_which_outlives_them() {
+    let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
+    let login = || {
+        let logins = logins.clone();
+        move |_| async move {
+            logins.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Ok(tokens())
+        }
+    };
+    let impatient = tokio::time::timeout(Duration::from_secs(1), credentials.get(None, login()));
+    assert!(impatient.await.is_err());
+    let all = (0..50).map(|_| credentials.get(None, login()));
+    for held in futures_util::future::join_all(all).await {
+        assert_eq!(held.unwrap().generation, 1);
+    }
+    assert_eq!(logins.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_generation_is_renewed_once() {
+    let credentials = Arc::new(Credentials::default());
+    let renew = |_| async { Ok(tokens()) };
+    let first = credentials.get(None, renew).await.unwrap().generation;
+    let second = credentials.get(Some(first), renew).await.unwrap().generation;
+    let late = credentials.get(Some(first), renew).await.unwrap().generation;
+    assert_eq!((first, second, late), (1, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_before_it_expires() {
+    let claims = URL_SAFE_NO_PAD.encode(r#"{"iat":1000,"exp":1100}"#);
+    let token = SecretString::from(format!("e30.{claims}.x"));
+    assert_eq!(jwt_lifetime(&token), Some(Duration::from_secs(100)));
+    for other in ["", "a.b", "e30.e30.x", "a.!.c"] {
+        assert_eq!(jwt_lifetime(&SecretString::from(other)), None, "{other}");
+    }
+    let credentials = Arc::new(Credentials::default());
+    let renew = |_| async { Ok(Tokens { lifetime: Some(Duration::from_secs(100)), ..tokens() }) };
+    let generation = async || credentials.get(None, renew).await.unwrap().generation;
+    assert_eq!(generation().await, 1);
+    tokio::time::advance(Duration::from_secs(89)).await;
+    assert_eq!(generation().await, 1);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(generation().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_used_until_it_expires_when_renewing_it_early_fails() {
+    let credentials = Arc::new(Credentials::default());
+    let life = Some(Duration::from_secs(100));
+    let login = |_| async move { Ok(Tokens { lifetime: life, ..tokens() }) };
+    assert!(credentials.get(None, login).await.is_ok());
+    let down = |_| async { Err(Error::new(Reason::UpstreamUnavailable, "down")) };
+    tokio::time::advance(Duration::from_secs(95)).await;
+    assert_eq!(credentials.get(None, down).await.unwrap().generation, 1);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let error = credentials.get(None, down).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::UpstreamUnavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_are_not_tried_again_at_once() {
+    let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
+    let attempt = || {
+        let logins = logins.clone();
+        credentials.get(None, move |_| async move {
+            logins.fetch_add(1, Ordering::SeqCst);
+            Err(Error::new(Reason::UpstreamAuthFailed, "wrong password"))
+        })
+    };
+    let outcomes = |n| logins.load(Ordering::SeqCst) == n;
+    for _ in 0..10 {
+        assert_eq!(attempt().await.unwrap_err().reason(), Reason::UpstreamAuthFailed);
+    }
+    assert!(outcomes(1) && paused(&credentials) == Some(true));
+    tokio::time::advance(FIRST_PAUSE).await;
+    assert_eq!(paused(&credentials), Some(false));
+    for _ in 0..10 {
+        attempt().await.unwrap_err();
+    }
+    assert!(outcomes(2));
+    tokio::time::advance(FIRST_PAUSE).await;
+    let message = attempt().await.unwrap_err().message().to_owned();
+    assert!(outcomes(2) && message.contains("not tried again for 5m"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_are_refused_although_new_pause_logins_until_one_is_taken() {
+    let credentials = Arc::new(Credentials::default());
+    let renew = |_| async { Ok(tokens()) };
+    let good = credentials.get(None, renew).await.unwrap();
+    credentials.accept(&good);
+    let renewed = credentials.get(Some(good.generation), renew).await.unwrap();
+    // A bad renewal of a login that was good: the next caller logs in.
+    assert!(!credentials.reject(renewed.generation));
+    for pause in [30, 60, 120, 240, 480, 600, 600] {
+        let token = credentials.get(None, renew).await.unwrap();
+        let again = credentials.get(Some(token.generation), renew).await.unwrap();
+        assert!(credentials.reject(again.generation) && !credentials.reject(again.generation));
+        assert_eq!(paused(&credentials), Some(true));
+        let error = credentials.get(None, renew).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::UpstreamAuthFailed);
+        tokio::time::advance(Duration::from_secs(pause)).await;
+        assert_eq!(paused(&credentials), Some(false));
+    }
+    let token = credentials.get(None, renew).await.unwrap();
+    assert!(credentials.accept(&token) && !credentials.accept(&token));
+    assert_eq!(paused(&credentials), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_to_reach_the_login_is_no_refusal() {
+    let credentials = Arc::new(Credentials::default());
+    let down = |_| async { Err(Error::new(Reason::UpstreamUnavailable, "down")) };
+    credentials.get(None, down).await.unwrap_err();
+    assert!(credentials.get(None, |_| async { Ok(tokens()) }).await.is_ok());
+}
+
+#[tokio::test]
+async fn echoed_secrets_are_scrubbed() {
+    let credentials = Arc::new(Credentials::default());
+    credentials.get(None, |_| async { Ok(tokens()) }).await.unwrap();
+    let password = SecretString::from("hunter22");
+    let scrub = |text| credentials.scrub(text, &[&password]);
+    assert_eq!(scrub("x hunter22, access-token"), Some("x [redacted], [redacted]".into()));
+    assert_eq!(scrub("nothing"), None);
+}

@@ -1,0 +1,79 @@
+//! An upstream that answers 429 is left alone for as long as it asks, and asked more slowly then.
+
+use futures_util::future::join_all;
+use profile_gateway::pb::CircuitState;
+use tonic::Code;
+
+use crate::kit::{
+    bodies::{self, fixture},
+    double::{self, Answer, DELETE, GET, come_back, double},
+    gateway::gateway,
+    status::{fails, failure},
+};
+
+fn found() -> Answer {
+    double::json(bodies::profiles(&[bodies::profile("SP_1", "one")]))
+}
+
+#[tokio::test]
+async fn a_429_stops_all_calls_for_as_long_as_it_says() {
+    for (what, lines) in [("a limit", "requests_per_second = 100"), ("no limit", "")] {
+        let upstream = double().await;
+        let gateway = gateway().fixed("sft", &upstream.base_url, lines).start().await;
+        upstream.then(GET, come_back(429, 3000)).always(GET, found());
+        upstream.always(DELETE, double::json(fixture("delete-success")));
+        for n in 0..3 {
+            let failed = failure(gateway.get("SP_1").await);
+            assert!(
+                failed.is(Code::ResourceExhausted, "UPSTREAM_THROTTLED"),
+                "{what}: {failed:#?}"
+            );
+            let retry = failed.retry.unwrap().as_secs();
+            assert!((2900..=3001).contains(&retry), "{what}, {n}: {retry}");
+        }
+        let write = gateway.delete("SP_1").await;
+        fails(write, Code::ResourceExhausted, "UPSTREAM_THROTTLED");
+        assert_eq!(upstream.seen().len(), 1, "{what}: only the first was sent");
+        assert_eq!(gateway.metric("upstream_throttled_total", "sft").await, 1.0, "{what}");
+        let status = gateway.status("sft").await;
+        assert_eq!(status.circuit_state(), CircuitState::Closed, "{what}: no failure");
+    }
+}
+
+#[tokio::test]
+async fn a_429_lowers_the_rate_until_it_has_recovered() {
+    let upstream = double().await;
+    let lines = "requests_per_second = 1000\nmax_attempts = 1";
+    let gateway = gateway().fixed("sft", &upstream.base_url, lines).start().await;
+    upstream.always(GET, found());
+    let rate = async || gateway.metric("upstream_rate_limit", "sft").await;
+    gateway.get("SP_1").await.unwrap();
+    assert_eq!(rate().await, 1000.0);
+    upstream.then(GET, come_back(429, 0));
+    fails(gateway.get("SP_1").await, Code::ResourceExhausted, "UPSTREAM_THROTTLED");
+    let lowered = rate().await;
+    assert!((450.0..=550.0).contains(&lowered), "{lowered}");
+    // It grows with time, which each request shows.
+    gateway.get("SP_1").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    gateway.get("SP_1").await.unwrap();
+    let later = rate().await;
+    assert!(lowered < later && later < 1000.0, "{lowered}, {later}");
+}
+
+#[tokio::test]
+async fn a_rate_that_lets_a_call_through_only_after_its_deadline_turns_it_away() {
+    let upstream = double().await;
+    let builder = gateway().server("default_timeout = \"5s\"");
+    let lines = "requests_per_second = 1";
+    let gateway = builder.fixed("sft", &upstream.base_url, lines).start().await;
+    upstream.always(GET, found());
+    let results = join_all((0..30).map(|_| gateway.get("SP_1"))).await;
+    let (good, bad): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    assert!((4..=6).contains(&good.len()), "{}", good.len());
+    assert_eq!(upstream.count(GET), good.len());
+    for result in bad {
+        let failed = fails(result, Code::Unavailable, "OVERLOADED");
+        assert!(failed.retry.is_some(), "{failed:#?}");
+    }
+}
