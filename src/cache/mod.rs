@@ -23,6 +23,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use compact_str::CompactString;
+use futures_util::FutureExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use control::Control;
@@ -220,10 +221,14 @@ impl Cache {
     /// Drops one profile and the list that it is in. Gives how many entries counted until now.
     pub async fn purge_profile(&self, id: &str) -> u64 {
         let mut dropped = 0;
-        for resource in [Resource::Profile(id.into()), Resource::Profiles] {
-            let entry = self.0.store.remove(&resource).await;
-            dropped += u64::from(entry.is_some_and(|entry| self.0.counts(&resource, &entry)));
-            self.0.generations.outdate(&resource);
+        let resources = [Resource::Profile(id.into()), Resource::Profiles];
+        // All are counted before any is outdated: what outdates a profile outdates the list.
+        for resource in &resources {
+            let entry = self.0.store.remove(resource).await;
+            dropped += u64::from(entry.is_some_and(|entry| self.0.counts(resource, &entry)));
+        }
+        for resource in &resources {
+            self.0.generations.outdate(resource);
         }
         dropped
     }
@@ -241,6 +246,9 @@ impl Cache {
     /// Entries in the store, and their bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
+        // The store counts when it is used; nobody may use it for long. Its work waits for nothing but
+        // itself, in which case it is being done.
+        let _ = self.0.store.run_pending_tasks().now_or_never();
         (self.0.store.entry_count(), self.0.store.weighted_size())
     }
 }

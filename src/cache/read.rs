@@ -212,7 +212,12 @@ impl Cache {
             {
                 (Value::Absent(Arc::new(error)), Shape::Absence)
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if !stands_in_for(&error) {
+                    inner.forget(resource, began).await;
+                }
+                return Err(error);
+            }
         };
         if !inner.settings.enabled {
             return Ok(value);
@@ -262,6 +267,16 @@ impl Inner {
                 self.keep(resource, Value::Profile(profile.clone()), proof, began).await;
             }
         }
+    }
+
+    /// Drops what was read before the upstream refused to say it again.
+    async fn forget(&self, resource: &Resource, began: Instant) {
+        let began = self.clock.at(began);
+        let forgotten = self.store.entry_by_ref(resource).and_compute_with(|there| {
+            let older = there.is_some_and(|there| there.value().asked_at <= began);
+            std::future::ready(if older { Op::Remove } else { Op::Nop })
+        });
+        forgotten.await;
     }
 
     async fn keep(&self, resource: Resource, value: Value, proof: Proof, began: Instant) {

@@ -123,7 +123,10 @@ pub(super) fn unread(asked: Profile, error: &Error) -> Profile {
 
 /// Whether a write that is over for the gateway may still take effect.
 pub(super) fn may_yet_happen<T>(result: &Result<T>) -> bool {
-    result.as_ref().is_err_and(|error| error.effect() != Effect::None)
+    result.as_ref().is_err_and(|error| {
+        // Of a write that is left half done, the step that failed may be the one without an answer.
+        error.effect() != Effect::None || error.reason() == Reason::PartiallyApplied
+    })
 }
 
 /// What the upstream would say to a name that another profile has, for a write that is not sent.

@@ -1,12 +1,12 @@
 //! One suite for all dialects: it loops over the registry and over what `GetBackend` says that each of
 //! them can do, and holds that against the sandbox.
 
-mod bench;
+pub mod bench;
 mod errors;
 mod fields;
 mod literal;
 mod mutated;
-mod samples;
+pub mod samples;
 mod services;
 mod shared;
 mod steps;

@@ -15,6 +15,7 @@
 mod kit;
 
 mod auth;
+mod caching;
 mod circuit;
 mod conformance;
 mod describing;

@@ -35,8 +35,13 @@ pub async fn bench(sample: Sample) -> Bench {
 
 /// A dialect where every call has this long.
 pub async fn within(time: &str, sample: Sample) -> Bench {
+    caching(time, "", sample).await
+}
+
+/// The same with these lines in the section of the backend's cache.
+pub async fn caching(time: &str, cache: &str, sample: Sample) -> Bench {
     let sandbox = sandbox().await;
-    let gateway = gateway::over(&sandbox, sample.upstream, time).await;
+    let gateway = gateway::over(&sandbox, sample.upstream, time, cache).await;
     if sample.has_rate_limit {
         sandbox.set(sample.upstream, &json!({"rate_limit": false})).await;
     }

@@ -37,6 +37,7 @@ async fn every_call_has_a_line() {
     let gateway = gateway(&[], &[]).await;
     let mut client = profiles(&gateway).await;
     client.get_profile(named("SP_2")).await.unwrap();
+    client.get_profile(named("SP_2")).await.unwrap();
     client.get_profile(named("SP_999")).await.unwrap_err();
     let elsewhere = ListProfilesRequest { parent: "backends/nope".into(), ..Default::default() };
     client.list_profiles(elsewhere).await.unwrap_err();
@@ -48,13 +49,14 @@ async fn every_call_has_a_line() {
     let access: Vec<&Value> = all.iter().filter(|line| line["target"] == "access").collect();
     let expected = [
         // The first call brings the login with it.
-        ("GetProfile", "sft", "OK", "", "INFO", 2),
-        ("GetProfile", "sft", "NOT_FOUND", "PROFILE_NOT_FOUND", "INFO", 1),
-        ("ListProfiles", "", "NOT_FOUND", "BACKEND_NOT_FOUND", "INFO", 0),
-        ("GetProfile", "sft", "UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "WARN", 1),
+        ("GetProfile", "sft", "OK", "", "INFO", 2, "miss"),
+        ("GetProfile", "sft", "OK", "", "INFO", 0, "hit"),
+        ("GetProfile", "sft", "NOT_FOUND", "PROFILE_NOT_FOUND", "INFO", 1, "miss"),
+        ("ListProfiles", "", "NOT_FOUND", "BACKEND_NOT_FOUND", "INFO", 0, ""),
+        ("GetProfile", "sft", "UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "WARN", 1, "bypass"),
     ];
     assert_eq!(access.len(), expected.len(), "{}", ended.stderr);
-    for (line, (method, backend, code, reason, level, upstream_calls)) in
+    for (line, (method, backend, code, reason, level, upstream_calls, cache)) in
         access.iter().zip(expected)
     {
         assert_eq!(line["method"], format!("profilegateway.v1.ProfileService/{method}"), "{line}");
@@ -62,6 +64,7 @@ async fn every_call_has_a_line() {
         assert_eq!(line["code"], code, "{line}");
         assert_eq!(line["reason"], reason, "{line}");
         assert_eq!(line["level"], level, "{line}");
+        assert_eq!(line["cache"].as_str().unwrap_or_default(), cache, "{line}");
         assert!(line["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
         let calls = line["upstream_calls"].as_u64().unwrap();
         // The client may try again after a connection that broke, which is not this test's matter.
