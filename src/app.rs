@@ -19,7 +19,10 @@ use crate::{
     cache::{self, Cache, Loads, Outcome},
     config::{self, Config, DialectSchema, Known, OptionSpec, OptionValue},
     dialect,
-    gateway::{Backend, Gateway},
+    gateway::{
+        Backend, Gateway,
+        requests::{self, Memory},
+    },
     pb::{backend_service_server, profile_service_server},
     query::page::PageTokens,
     rpc::{BackendRpc, Limits, ProfileRpc},
@@ -67,8 +70,9 @@ impl App {
             .values()
             .map(|backend| build(backend, &metrics, &health, &loads))
             .collect::<io::Result<_>>()?;
-        let gateway =
-            Arc::new(Gateway::new(backends, writes.clone(), PageTokens::new(rand::random())));
+        let (requests, page_tokens) =
+            (Arc::new(Memory::new(requests::Limits::default())), PageTokens::new(rand::random()));
+        let gateway = Arc::new(Gateway::new(backends, writes.clone(), requests, page_tokens));
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let services = services(&gateway, &config.server, &ids)?;
         // Before the first call, and so before the first backend has anything to tell.

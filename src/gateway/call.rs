@@ -1,8 +1,10 @@
 //! What one gRPC call carries through the gateway: its deadline, and what the access log will say.
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use tokio::time::Instant;
@@ -23,12 +25,25 @@ pub struct Call {
 /// What is learned of a call on its way, for the access log and the metrics.
 #[derive(Debug, Default)]
 pub struct Record {
+    peer: Option<Arc<str>>,
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     cache: Mutex<Option<Served>>,
 }
 
 impl Record {
+    /// The record of a call from the other end of this connection.
+    #[must_use]
+    pub fn from(peer: Option<Arc<str>>) -> Self {
+        Self { peer, ..Self::default() }
+    }
+
+    /// Who called: the other end of the connection, which may be a proxy.
+    #[must_use]
+    pub fn peer(&self) -> Option<&str> {
+        self.peer.as_deref()
+    }
+
     /// Names the configured backend that the call is for. The first name stays.
     pub fn set_backend(&self, id: &str) {
         // A second set is a call that touches several backends: the first is the one asked for.

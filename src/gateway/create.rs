@@ -1,6 +1,8 @@
 //! Creation: look who has the name, send, settle, complete, read back.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use crate::{
     cache::Target,
@@ -8,7 +10,10 @@ use crate::{
     error::{Error, Reason, Result},
     gateway::{
         Backend, Call, Gateway,
-        settle::settle,
+        audit::Journal,
+        intent::{Creation, Intent, What, in_doubt},
+        order::{Order, Plan, identify},
+        settle::{search, settle},
         write::{may_yet_happen, refuse_taken_name, unread},
     },
     model::{capability::Method, check, mask::Update, name::BackendName, violation::Violations},
@@ -20,7 +25,7 @@ impl Gateway {
     pub async fn create_profile(
         &self,
         call: &Call,
-        request: CreateProfileRequest,
+        mut request: CreateProfileRequest,
     ) -> Result<Profile> {
         const OPERATION: &str = Method::CreateProfile.name();
         let parent = BackendName::parse("parent", &request.parent)?;
@@ -28,6 +33,7 @@ impl Gateway {
         backend.require(Method::CreateProfile)?;
         let mut violations = Violations::default();
         check::request_id(&request.request_id, &mut violations);
+        let (request_id, identity) = identify(OPERATION, &mut request, |r| &mut r.request_id);
         let profile = match request.profile {
             Some(profile) => check_new(&backend, profile, &mut violations)?,
             None => {
@@ -36,14 +42,17 @@ impl Gateway {
             }
         };
         violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
-
-        let (call, validate_only) = (call.clone(), request.validate_only);
-        let what = (OPERATION, parent.to_string(), request.request_id);
-        self.detached(what, Arc::clone(&call.record), async move {
-            let create = create(&backend, &call, profile, validate_only).await;
-            create.map_err(|error| backend.explain(OPERATION, error))
-        })
-        .await
+        let order = Order {
+            backend,
+            call: call.clone(),
+            method: OPERATION,
+            name: None,
+            plan: Plan::Create(profile),
+            validate_only: request.validate_only,
+            request_id,
+            identity: identity.filter(|_| !request.validate_only),
+        };
+        self.carry_out(order).await.map(Option::unwrap_or_default)
     }
 }
 
@@ -64,72 +73,106 @@ fn check_new(backend: &Backend, profile: Profile, violations: &mut Violations) -
     Ok(profile)
 }
 
-async fn create(
-    backend: &Backend,
-    call: &Call,
+/// Creates a checked profile.
+pub(super) async fn create(
+    order: &Order,
+    journal: &mut Journal,
     profile: Profile,
-    validate_only: bool,
 ) -> Result<Profile> {
+    let (backend, call) = (&order.backend, &order.call);
     let (dialect, session) = (backend.dialect(), backend.session(call));
     let profile = dialect.resolve(&session, profile, None).await?;
     // Whose name it was before: should the answer get lost, those are surely not ours.
     let before = dialect.named(&session, &profile.display_name).await;
-    if validate_only {
+    if order.validate_only {
         refuse_taken_name(dialect, &before?, None)?;
         let preview = backend.present(Item { id: String::new(), profile });
         return Ok(Profile { name: String::new(), ..preview });
     }
-    let before: Option<HashSet<String>> = match before {
+    let before = match before {
         Ok(items) => Some(items.into_iter().map(|item| item.id).collect()),
         Err(error) if is_out_of_reach(&error) => return Err(error),
         // The account may create without being able to list: then a lost answer stays unknown.
         Err(_) => None,
     };
-
-    let target = match dialect.touches_others(None, &profile) {
-        true => Target::Every,
-        false => Target::New,
-    };
-    let write = backend.cache().write(target);
-    let result = send_create(backend, call, profile, before).await;
+    let creation = Creation::new(profile, before);
+    let intent = Intent { what: Some(What::Create(Box::new(creation.clone()))) };
+    journal.intend(&intent).await?;
+    let write = backend.cache().write(target(backend, &creation));
+    let result = send(backend, call, &creation).await;
     write.end(may_yet_happen(&result));
     result
 }
 
-/// Sends a checked creation, and gives the profile as the upstream has it then.
-async fn send_create(
+/// Finds out what became of a creation that an earlier call has sent: completes it when it is there.
+/// `None`: it surely is not, and will not be.
+pub(super) async fn resolve(
     backend: &Backend,
     call: &Call,
-    profile: Profile,
-    before: Option<HashSet<String>>,
-) -> Result<Profile> {
+    creation: &Creation,
+    over: Instant,
+) -> Result<Option<Profile>> {
+    let write = backend.cache().write(target(backend, creation));
+    let look = || look(backend, call, creation);
+    let result = async {
+        match search(&in_doubt(), Some(over), call.deadline, look).await? {
+            Some(found) => complete(backend, call, found, &creation.profile).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let result = result.await;
+    write.end(may_yet_happen(&result));
+    Ok(result?.map(|item| backend.present(item)))
+}
+
+/// What a creation may change.
+fn target(backend: &Backend, creation: &Creation) -> Target {
+    match backend.dialect().touches_others(None, &creation.profile) {
+        true => Target::Every,
+        false => Target::New,
+    }
+}
+
+/// Sends a checked creation, and gives the profile as the upstream has it then.
+async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Profile> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
     let (port, cleanup) = (backend.write_session(call), backend.cleanup_session(call));
-    let item = match dialect.create(&port, &cleanup, &profile).await {
+    let profile = &creation.profile;
+    let item = match dialect.create(&port, &cleanup, profile).await {
         Ok(id) => match dialect.get(&session, &id).await {
             Ok(item) => item,
             Err(error) => {
                 let error = backend.without_secrets(error);
-                return Ok(unread(backend.present(Item { id, profile }), &error));
+                let asked = Item { id, profile: profile.clone() };
+                return Ok(unread(backend.present(asked), &error));
             }
         },
         Err(failure) => {
-            let look = || async {
-                let before = before.as_ref().ok_or_else(|| {
-                    Error::new(Reason::UpstreamUnavailable, "not known what was there before")
-                })?;
-                let settling = backend.settling(call);
-                let found = dialect.named(&settling, &profile.display_name).await;
-                let found = found.map_err(|e| backend.without_secrets(e))?;
-                Ok(found.into_iter().find(|item| {
-                    !before.contains(&item.id) && dialect.is_created(&profile, &item.profile)
-                }))
-            };
+            let look = || look(backend, call, creation);
             let found = settle(backend.without_secrets(failure), call.deadline, look).await?;
-            complete(backend, call, found, &profile).await?
+            complete(backend, call, found, profile).await?
         }
     };
     Ok(backend.present(item))
+}
+
+/// Looks for what a creation has made.
+async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Option<Item>> {
+    let (dialect, session) = (backend.dialect(), backend.settling(call));
+    // Fails at once where nothing could be concluded.
+    creation.was_there("")?;
+    let found = dialect.named(&session, &creation.profile.display_name).await;
+    let found = found.map_err(|error| match error.reason() {
+        // Of a profile that was removed while they were read: that says nothing of this one.
+        Reason::ProfileNotFound => Error::new(Reason::UpstreamUnavailable, "a profile went away"),
+        _ => backend.without_secrets(error),
+    });
+    for item in found? {
+        if !creation.was_there(&item.id)? && dialect.is_created(&creation.profile, &item.profile) {
+            return Ok(Some(item));
+        }
+    }
+    Ok(None)
 }
 
 /// Does what remains of a creation whose first step got no answer. What the caller left unsaid stays

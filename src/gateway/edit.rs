@@ -7,7 +7,11 @@ use std::sync::Arc;
 use crate::{
     dialect::Edit,
     error::Result,
-    gateway::{Call, Gateway, write::Work},
+    gateway::{
+        Call, Gateway,
+        order::{Order, Plan, identify},
+        requests::Identity,
+    },
     model::{check, name::ProfileName, violation::Violations},
     pb::{
         AttachServiceRequest, AttachTrafficLimitRequest, DetachServiceRequest,
@@ -17,38 +21,58 @@ use crate::{
 
 impl Gateway {
     /// Adds a service to a profile.
-    pub async fn attach_service(&self, call: &Call, r: AttachServiceRequest) -> Result<Profile> {
-        let edit = Edit::AttachService(r.service.unwrap_or_default());
-        self.edit(call, &r.name, &r.request_id, edit).await
+    pub async fn attach_service(
+        &self,
+        call: &Call,
+        mut request: AttachServiceRequest,
+    ) -> Result<Profile> {
+        let known = identify("AttachService", &mut request, |r| &mut r.request_id);
+        let edit = Edit::AttachService(request.service.unwrap_or_default());
+        self.edit(call, &request.name, known, edit).await
     }
 
     /// Takes a service from a profile.
-    pub async fn detach_service(&self, call: &Call, r: DetachServiceRequest) -> Result<Profile> {
-        let edit = Edit::DetachService(r.service.unwrap_or_default());
-        self.edit(call, &r.name, &r.request_id, edit).await
+    pub async fn detach_service(
+        &self,
+        call: &Call,
+        mut request: DetachServiceRequest,
+    ) -> Result<Profile> {
+        let known = identify("DetachService", &mut request, |r| &mut r.request_id);
+        let edit = Edit::DetachService(request.service.unwrap_or_default());
+        self.edit(call, &request.name, known, edit).await
     }
 
     /// Adds a traffic limit to a service of a profile.
     pub async fn attach_traffic_limit(
         &self,
         call: &Call,
-        r: AttachTrafficLimitRequest,
+        mut request: AttachTrafficLimitRequest,
     ) -> Result<Profile> {
-        let (service, limit) = (r.service.unwrap_or_default(), r.traffic_limit.unwrap_or_default());
-        self.edit(call, &r.name, &r.request_id, Edit::AttachTrafficLimit(service, limit)).await
+        let known = identify("AttachTrafficLimit", &mut request, |r| &mut r.request_id);
+        let service = request.service.unwrap_or_default();
+        let limit = request.traffic_limit.unwrap_or_default();
+        self.edit(call, &request.name, known, Edit::AttachTrafficLimit(service, limit)).await
     }
 
     /// Takes a traffic limit from a service of a profile.
     pub async fn detach_traffic_limit(
         &self,
         call: &Call,
-        r: DetachTrafficLimitRequest,
+        mut request: DetachTrafficLimitRequest,
     ) -> Result<Profile> {
-        let (service, limit) = (r.service.unwrap_or_default(), r.traffic_limit.unwrap_or_default());
-        self.edit(call, &r.name, &r.request_id, Edit::DetachTrafficLimit(service, limit)).await
+        let known = identify("DetachTrafficLimit", &mut request, |r| &mut r.request_id);
+        let service = request.service.unwrap_or_default();
+        let limit = request.traffic_limit.unwrap_or_default();
+        self.edit(call, &request.name, known, Edit::DetachTrafficLimit(service, limit)).await
     }
 
-    async fn edit(&self, call: &Call, name: &str, request_id: &str, edit: Edit) -> Result<Profile> {
+    async fn edit(
+        &self,
+        call: &Call,
+        name: &str,
+        (request_id, identity): (String, Option<Identity>),
+        edit: Edit,
+    ) -> Result<Profile> {
         let method = edit.method();
         let operation = method.name();
         let name = ProfileName::parse("name", name)?;
@@ -56,7 +80,7 @@ impl Gateway {
         backend.require(method)?;
         backend.require_id(operation, &name)?;
         let mut violations = Violations::default();
-        check::request_id(request_id, &mut violations);
+        check::request_id(&request_id, &mut violations);
         match &edit {
             Edit::AttachService(service) | Edit::DetachService(service) => {
                 check::service("service", service, &mut violations);
@@ -67,13 +91,16 @@ impl Gateway {
             }
         }
         violations.into_result().map_err(|error| backend.explain(operation, error))?;
-        let call = call.clone();
-        let what = (operation, name.to_string(), request_id.to_owned());
-        self.detached(what, Arc::clone(&call.record), async move {
-            let work = Work { backend: &backend, call: &call, name: &name };
-            let edited = work.edit(&edit).await;
-            edited.map_err(|error| backend.explain_profile(operation, &name, error))
-        })
-        .await
+        let order = Order {
+            backend,
+            call: call.clone(),
+            method: operation,
+            name: Some(name),
+            plan: Plan::Edit(edit),
+            validate_only: false,
+            request_id,
+            identity,
+        };
+        self.carry_out(order).await.map(Option::unwrap_or_default)
     }
 }

@@ -2,14 +2,20 @@
 //!
 //! Joins `dialect` and `upstream`; knows no gRPC (`rpc` translates) and no wire format.
 
+mod audit;
 mod backend;
 mod cached;
 pub mod call;
 mod create;
 mod edit;
+mod intent;
 mod list;
+mod order;
 mod read;
+pub mod requests;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod write;
 
@@ -19,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 pub use backend::Backend;
 pub use call::{Call, Record};
+use requests::Store;
 
 use crate::{
     error::{Error, Reason, Result},
@@ -32,20 +39,23 @@ pub struct Gateway {
     backends: BTreeMap<String, Arc<Backend>>,
     /// Writes that go on when their caller has left; a drain waits for them.
     writes: TaskTracker,
+    /// Writes that callers have given an id.
+    requests: Arc<dyn Store>,
     page_tokens: PageTokens,
 }
 
 impl Gateway {
-    /// A gateway over these backends. `writes` tracks the writes under way.
+    /// A gateway over these backends. `writes` tracks the writes under way, `requests` knows repeats.
     #[must_use]
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
         writes: TaskTracker,
+        requests: Arc<dyn Store>,
         page_tokens: PageTokens,
     ) -> Self {
         let backends =
             backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
-        Self { backends, writes, page_tokens }
+        Self { backends, writes, requests, page_tokens }
     }
 
     /// The configured backends, ordered by name.

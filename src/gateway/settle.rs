@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::error::{Effect, Error, Kind, Reason, Result};
 
-/// How often a failure that the upstream itself reported has to be confirmed by reading back.
+/// How often it has to be confirmed by reading back that a write has no effect, where the upstream has
+/// said that it failed or nothing can come any more.
 const CONFIRMATIONS: u32 = 3;
 
 /// Looks for the effect of a failed write. `look` gives the result when the effect is there, `None`
@@ -15,7 +16,7 @@ const CONFIRMATIONS: u32 = 3;
 pub(super) async fn settle<T, F>(
     failure: Error,
     deadline: Instant,
-    mut look: impl FnMut() -> F,
+    look: impl FnMut() -> F,
 ) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
@@ -23,6 +24,21 @@ where
     if failure.effect() == Effect::None {
         return Err(failure);
     }
+    let found = search(&failure, None, deadline, look).await?;
+    found.ok_or_else(|| failure.with_effect(Effect::None))
+}
+
+/// The same for a write that was sent by an earlier call. `None`: it surely has no effect, because
+/// none shows although it was `over` before.
+pub(super) async fn search<T, F>(
+    failure: &Error,
+    over: Option<Instant>,
+    deadline: Instant,
+    mut look: impl FnMut() -> F,
+) -> Result<Option<T>>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(3))
@@ -31,25 +47,28 @@ where
         .build();
     let mut absent = 0;
     loop {
+        let failed = failure.effect() == Effect::Unconfirmed;
+        let counts = failed || over.is_some_and(|over| over <= Instant::now());
         match tokio::time::timeout_at(deadline, look()).await {
             Ok(Ok(Some(found))) => {
                 tracing::info!(target: "gateway", %failure, "a write with a lost answer took effect");
-                return Ok(found);
+                return Ok(Some(found));
             }
-            Ok(Ok(None)) => absent += 1,
+            Ok(Ok(None)) if counts => absent += 1,
+            Ok(Ok(None)) => {}
             // There is nothing that the write could have changed, or could still change.
             Ok(Err(error)) if error.reason() == Reason::ProfileNotFound => return Err(error),
             Ok(Err(error)) => {
                 tracing::debug!(target: "gateway", %error, "could not read back a write");
             }
-            Err(_) => return Err(unknown(&failure)),
+            Err(_) => return Err(unknown(failure)),
         }
-        if failure.effect() == Effect::Unconfirmed && absent >= CONFIRMATIONS {
-            return Err(failure.with_effect(Effect::None));
+        if absent >= CONFIRMATIONS {
+            return Ok(None);
         }
         let pause = pauses.next().unwrap_or(Duration::from_secs(3));
         if Instant::now() + pause >= deadline {
-            return Err(unknown(&failure));
+            return Err(unknown(failure));
         }
         tokio::time::sleep(pause).await;
     }
@@ -124,6 +143,29 @@ mod tests {
         let error = result.unwrap_err();
         assert_eq!((error.reason(), looks), (Reason::UpstreamInternal, 4));
         assert!(settled(Effect::Unconfirmed, &[Some(false), Some(true)]).await.0.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_ruled_out_by_three_looks_and_not_before() {
+        let doubt = failure(Effect::Unknown);
+        let started = Instant::now();
+        for wait in [0, 10] {
+            let over = Instant::now() + Duration::from_secs(wait);
+            let (mut looks, mut after) = (0, 0);
+            let found = search(&doubt, Some(over), over + Duration::from_secs(20), || {
+                looks += 1;
+                after += u32::from(Instant::now() >= over);
+                async { Ok(None::<()>) }
+            });
+            assert!(found.await.unwrap().is_none());
+            assert_eq!(after, CONFIRMATIONS);
+            assert_eq!(looks > CONFIRMATIONS, wait > 0);
+        }
+        assert!(started.elapsed() >= Duration::from_secs(10));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let over = deadline + Duration::from_millis(1);
+        let unclear = search(&doubt, Some(over), deadline, || async { Ok(None::<()>) }).await;
+        assert_eq!(unclear.unwrap_err().reason(), Reason::WriteOutcomeUnknown);
     }
 
     #[tokio::test(start_paused = true)]

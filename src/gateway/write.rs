@@ -1,15 +1,22 @@
-//! Writes: check, send, settle, read back.
+//! Writes on a profile: check, journal, send, settle, read back.
 //!
-//! A write runs in a task of its own, so that a caller who leaves does not leave it half done; the
-//! task ends with the call's deadline at the latest.
+//! Each runs in a task of its own (see `order`), so that a caller who leaves does not leave it half done.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use crate::{
     cache::Target,
     dialect::{Change, Dialect, Edit, Item},
-    error::{Effect, Error, Reason, Result, reason_name},
-    gateway::{Backend, Call, Gateway, Record, settle::settle},
+    error::{Effect, Error, Reason, Result},
+    gateway::{
+        Backend, Call, Gateway,
+        audit::Journal,
+        intent::{self, Intent, What, in_doubt},
+        order::{Order, Plan, identify},
+        settle::{search, settle},
+    },
     model::{capability::Method, check, mask::Update, name::ProfileName, violation::Violations},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
     upstream::Session,
@@ -20,11 +27,13 @@ impl Gateway {
     pub async fn update_profile(
         &self,
         call: &Call,
-        request: UpdateProfileRequest,
+        mut request: UpdateProfileRequest,
     ) -> Result<Profile> {
         const OPERATION: &str = Method::UpdateProfile.name();
+        let mut violations = Violations::default();
+        check::request_id(&request.request_id, &mut violations);
+        let (request_id, identity) = identify(OPERATION, &mut request, |r| &mut r.request_id);
         let Some(profile) = request.profile else {
-            let mut violations = Violations::default();
             violations.add("profile", "is required, with its name");
             violations.into_result()?;
             return Err(Error::new(Reason::ValidationFailed, "profile is required"));
@@ -33,31 +42,32 @@ impl Gateway {
         let backend = Arc::clone(self.backend(call, name.backend(), OPERATION)?);
         backend.require(Method::UpdateProfile)?;
         backend.require_id(OPERATION, &name)?;
-        let explained = {
-            let (backend, name) = (Arc::clone(&backend), name.clone());
-            move |error| backend.explain_profile(OPERATION, &name, error)
-        };
         let dialect = backend.dialect();
-        let mut violations = Violations::default();
-        check::request_id(&request.request_id, &mut violations);
         let mask = request.update_mask.as_ref();
         let capabilities = dialect.capabilities();
         let update = Update::parse(mask, &profile, capabilities, dialect.name(), &mut violations)?;
         check::values(&profile, &mut violations)?;
         dialect.check_fields(&profile, &|field| update.touches(field), &mut violations);
-        violations.into_result().map_err(&explained)?;
-
-        let (call, validate_only) = (call.clone(), request.validate_only);
-        let what = (OPERATION, name.to_string(), request.request_id);
-        self.detached(what, Arc::clone(&call.record), async move {
-            let work = Work { backend: &backend, call: &call, name: &name };
-            work.update(&update, &profile, validate_only).await.map_err(explained)
-        })
-        .await
+        violations.into_result().map_err(|e| backend.explain_profile(OPERATION, &name, e))?;
+        let order = Order {
+            backend,
+            call: call.clone(),
+            method: OPERATION,
+            name: Some(name),
+            plan: Plan::Update(update, profile),
+            validate_only: request.validate_only,
+            request_id,
+            identity: identity.filter(|_| !request.validate_only),
+        };
+        self.carry_out(order).await.map(Option::unwrap_or_default)
     }
 
     /// Deletes a profile.
-    pub async fn delete_profile(&self, call: &Call, request: DeleteProfileRequest) -> Result<()> {
+    pub async fn delete_profile(
+        &self,
+        call: &Call,
+        mut request: DeleteProfileRequest,
+    ) -> Result<()> {
         const OPERATION: &str = Method::DeleteProfile.name();
         let name = ProfileName::parse("name", &request.name)?;
         let backend = Arc::clone(self.backend(call, name.backend(), OPERATION)?);
@@ -65,52 +75,23 @@ impl Gateway {
         let mut violations = Violations::default();
         check::request_id(&request.request_id, &mut violations);
         violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
-        let missing_is_fine = |error: Error| match error.reason() {
-            Reason::ProfileNotFound if request.allow_missing => Ok(()),
-            _ => Err(error),
-        };
         if let Err(error) = backend.require_id(OPERATION, &name) {
-            return missing_is_fine(error);
+            let missing_is_fine =
+                error.reason() == Reason::ProfileNotFound && request.allow_missing;
+            return if missing_is_fine { Ok(()) } else { Err(error) };
         }
-        let (call, etag, validate_only) = (call.clone(), request.etag, request.validate_only);
-        let what = (OPERATION, name.to_string(), request.request_id);
-        self.detached(what, Arc::clone(&call.record), async move {
-            let work = Work { backend: &backend, call: &call, name: &name };
-            let delete = work.delete(&etag, validate_only).await;
-            delete.map_err(|error| backend.explain_profile(OPERATION, &name, error))
-        })
-        .await
-        .or_else(missing_is_fine)
-    }
-
-    /// Runs a write in a tracked task of its own, and leaves a record of how it ended: the access log
-    /// of a caller who left cannot say it.
-    pub(super) async fn detached<T: Send + 'static>(
-        &self,
-        (method, resource, request_id): (&'static str, String, String),
-        record: Arc<Record>,
-        write: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<T> {
-        let audited = async move {
-            let result = write.await;
-            tracing::info!(
-                target: "audit",
-                method,
-                resource,
-                request_id,
-                outcome = result.as_ref().err().map_or("OK", |e| reason_name(e.reason())),
-                upstream_calls = record.upstream_calls(),
-            );
-            result
+        let (request_id, identity) = identify(OPERATION, &mut request, |r| &mut r.request_id);
+        let order = Order {
+            backend,
+            call: call.clone(),
+            method: OPERATION,
+            name: Some(name),
+            plan: Plan::Delete { etag: request.etag, allow_missing: request.allow_missing },
+            validate_only: request.validate_only,
+            request_id,
+            identity: identity.filter(|_| !request.validate_only),
         };
-        self.writes.spawn(audited).await.unwrap_or_else(|error| {
-            // Without the panic's text, which may quote a request or a secret; its place is logged.
-            let message = "the write ended in a fault of the gateway; it may or may not have taken \
-                           effect, read before writing again";
-            Err(Error::new(Reason::WriteOutcomeUnknown, message)
-                .with_effect(Effect::Unknown)
-                .with_internal(if error.is_panic() { "panicked" } else { "cancelled" }))
-        })
+        self.carry_out(order).await.map(drop)
     }
 }
 
@@ -149,6 +130,7 @@ pub(super) struct Work<'a> {
     pub(super) backend: &'a Backend,
     pub(super) call: &'a Call,
     pub(super) name: &'a ProfileName,
+    pub(super) journal: &'a mut Journal,
 }
 
 impl Work<'_> {
@@ -174,8 +156,8 @@ impl Work<'_> {
         .with_metadata("current_etag", current.etag))
     }
 
-    async fn update(
-        &self,
+    pub(super) async fn update(
+        self,
         update: &Update,
         request: &Profile,
         validate_only: bool,
@@ -196,10 +178,10 @@ impl Work<'_> {
             }
             return Ok(self.presented(desired));
         }
-        self.change(&current, desired).await
+        self.change(current, desired).await
     }
 
-    pub(super) async fn edit(&self, edit: &Edit) -> Result<Profile> {
+    pub(super) async fn edit(self, edit: &Edit) -> Result<Profile> {
         let _turn = self.backend.turn(self.call, self.name.id()).await?;
         let current = self.read().await?;
         let dialect = self.backend.dialect();
@@ -207,43 +189,43 @@ impl Work<'_> {
         let mut violations = Violations::default();
         dialect.check_whole(&desired, Some(&current), &mut violations)?;
         violations.into_result()?;
-        self.change(&current, desired).await
+        self.change(current, desired).await
     }
 
     /// Sends a checked change, and gives the profile as the upstream has it then.
-    async fn change(&self, current: &Profile, desired: Profile) -> Result<Profile> {
-        let target = match self.backend.dialect().touches_others(Some(current), &desired) {
-            true => Target::Every,
-            false => Target::Profile(self.name.id().into()),
-        };
-        let write = self.backend.cache().write(target);
-        let result = self.send_change(current, desired).await;
+    async fn change(self, current: Profile, desired: Profile) -> Result<Profile> {
+        let change = intent::Change { current, desired };
+        self.journal.intend(&Intent { what: Some(What::Change(Box::new(change.clone()))) }).await?;
+        let write = self.backend.cache().write(self.target(&change));
+        let result = self.send_change(&change).await;
         write.end(may_yet_happen(&result));
         result
     }
 
-    async fn send_change(&self, current: &Profile, desired: Profile) -> Result<Profile> {
-        let dialect = self.backend.dialect();
-        let change = Change { id: self.name.id(), current, desired: &desired };
-        match dialect.update(&self.backend.write_session(self.call), change).await {
+    async fn send_change(&self, change: &intent::Change) -> Result<Profile> {
+        let (dialect, session) = (self.backend.dialect(), self.backend.write_session(self.call));
+        match dialect.update(&session, self.seen(change)).await {
             Ok(()) => match self.read().await {
                 Ok(profile) => Ok(profile),
                 Err(error) => {
                     let error = self.backend.without_secrets(error);
-                    Ok(unread(self.presented(desired.clone()), &error))
+                    Ok(unread(self.presented(change.desired.clone()), &error))
                 }
             },
             Err(failure) => {
-                let look = || async {
-                    let found = self.read_through(&self.backend.settling(self.call)).await?;
-                    Ok(dialect.is_applied(change, &found).then_some(found))
-                };
+                let look = || self.look_for_change(change);
                 settle(self.backend.without_secrets(failure), self.call.deadline, look).await
             }
         }
     }
 
-    async fn delete(&self, etag: &str, validate_only: bool) -> Result<()> {
+    async fn look_for_change(&self, change: &intent::Change) -> Result<Option<Profile>> {
+        let found = self.read_through(&self.backend.settling(self.call)).await?;
+        let applied = self.backend.dialect().is_applied(self.seen(change), &found);
+        Ok(applied.then_some(found))
+    }
+
+    pub(super) async fn delete(self, etag: &str, validate_only: bool) -> Result<()> {
         let _turn = self.backend.turn(self.call, self.name.id()).await?;
         if validate_only || !etag.is_empty() {
             self.read_matching(etag).await?;
@@ -251,7 +233,8 @@ impl Work<'_> {
         if validate_only {
             return Ok(());
         }
-        let write = self.backend.cache().write(Target::Profile(self.name.id().into()));
+        self.journal.intend(&Intent { what: Some(What::Delete(())) }).await?;
+        let write = self.backend.cache().write(self.only_this());
         let result = self.send_delete().await;
         write.end(may_yet_happen(&result));
         result
@@ -262,16 +245,73 @@ impl Work<'_> {
         match dialect.delete(&self.backend.write_session(self.call), self.name.id()).await {
             Ok(()) => Ok(()),
             Err(failure) => {
-                let look = || async {
-                    match self.read_through(&self.backend.settling(self.call)).await {
-                        Ok(_) => Ok(None),
-                        Err(error) if error.reason() == Reason::ProfileNotFound => Ok(Some(())),
-                        Err(error) => Err(error),
-                    }
-                };
+                let look = || self.look_for_absence();
                 settle(self.backend.without_secrets(failure), self.call.deadline, look).await
             }
         }
+    }
+
+    async fn look_for_absence(&self) -> Result<Option<()>> {
+        match self.read_through(&self.backend.settling(self.call)).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.reason() == Reason::ProfileNotFound => Ok(Some(())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds out what became of a change that an earlier call has sent. `None`: it surely has no
+    /// effect, and will not have any.
+    pub(super) async fn resolve_change(
+        &self,
+        change: &intent::Change,
+        over: Instant,
+    ) -> Result<Option<Profile>> {
+        let _turn = self.backend.turn(self.call, self.name.id()).await?;
+        let undone =
+            intent::Change { current: change.desired.clone(), desired: change.current.clone() };
+        let look = || async {
+            let found = self.read_through(&self.backend.settling(self.call)).await?;
+            if self.backend.dialect().is_applied(self.seen(change), &found) {
+                return Ok(Some(found));
+            }
+            // Neither what was asked for nor what was there: somebody else has written since, perhaps
+            // over it.
+            match self.backend.dialect().is_applied(self.seen(&undone), &found) {
+                true => Ok(None),
+                false => Err(in_doubt()),
+            }
+        };
+        let write = self.backend.cache().write(self.target(change));
+        let result = search(&in_doubt(), Some(over), self.call.deadline, look).await;
+        write.end(may_yet_happen(&result));
+        result
+    }
+
+    /// The same for a deletion.
+    pub(super) async fn resolve_delete(&self, over: Instant) -> Result<Option<()>> {
+        let _turn = self.backend.turn(self.call, self.name.id()).await?;
+        let write = self.backend.cache().write(self.only_this());
+        let look = || self.look_for_absence();
+        let result = search(&in_doubt(), Some(over), self.call.deadline, look).await;
+        write.end(may_yet_happen(&result));
+        result
+    }
+
+    fn only_this(&self) -> Target {
+        Target::Profile(self.name.id().into())
+    }
+
+    /// What a change may change.
+    fn target(&self, change: &intent::Change) -> Target {
+        match self.backend.dialect().touches_others(Some(&change.current), &change.desired) {
+            true => Target::Every,
+            false => self.only_this(),
+        }
+    }
+
+    /// The change as a dialect takes it.
+    fn seen<'c>(&'c self, change: &'c intent::Change) -> Change<'c> {
+        Change { id: self.name.id(), current: &change.current, desired: &change.desired }
     }
 
     fn presented(&self, profile: Profile) -> Profile {

@@ -164,9 +164,13 @@ impl Capabilities {
                              upstream itself has no such check, so a write of another client \
                              between the two is not seen"
                 .to_owned(),
-            request_id_guarantee: "checked to be a UUID; repeated calls are not recognized by \
-                                   this release"
-                .to_owned(),
+            request_id_guarantee:
+                "the same id with the same request gives the first call's result \
+                                   and no second upstream write, for 24 hours; an outcome that is \
+                                   not known is found out before anything is written again; kept \
+                                   in the memory of one process, so a repeat that meets another \
+                                   replica or comes after a restart is not recognized"
+                    .to_owned(),
         }
     }
 

@@ -62,7 +62,7 @@ where
 
     fn call(&self, Arrived { request, peer }: Arrived<B>) -> Self::Future {
         let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
-        let record = Arc::new(Record::default());
+        let record = Arc::new(Record::from(peer.clone()));
         let running = Running::start(Arc::clone(known), Arc::clone(&record), peer);
         let method = Arc::clone(&known.method);
         let passing = Passing { request, method, record, started: running.started };

@@ -25,6 +25,7 @@ mod outcome;
 mod process;
 mod reading;
 mod regressions;
+mod request_ids;
 mod retries;
 mod seeds;
 mod services;

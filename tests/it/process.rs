@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod audit;
 mod broken;
 mod calls;
 mod child;

@@ -1,0 +1,173 @@
+//! One record of each write, and one line in the journal before it is sent.
+//!
+//! A write with a line in `journal` and none in `audit` was under way when the process died: its outcome
+//! is unknown. Both name what was written, never a value.
+
+use std::{sync::Arc};
+
+use tokio::time::Instant;
+
+use crate::{
+    error::{Reason, Result, UpstreamFacts, reason_name},
+    gateway::{
+        Record,
+        intent::{Intent, What},
+        order::{Answer, Order},
+        requests::{Attempt, End},
+    },
+};
+
+/// What identifies a write in both records.
+#[derive(Clone)]
+struct Subject {
+    method: &'static str,
+    /// The profile, or the backend of one to create.
+    resource: String,
+    request_id: String,
+    caller: Option<Arc<str>>,
+}
+
+impl Subject {
+    fn of(order: &Order) -> Self {
+        Self {
+            method: order.method,
+            resource: order.resource(),
+            request_id: order.request_id.clone(),
+            caller: order.call.record.peer().map(Into::into),
+        }
+    }
+}
+
+/// The record of a write under way; leaves its line when it is dropped, also by a panic.
+pub(super) struct Audit {
+    subject: Subject,
+    record: Arc<Record>,
+    validate_only: bool,
+    started: Instant,
+    outcome: &'static str,
+    replayed: bool,
+    attempts: u32,
+    fields: Vec<&'static str>,
+    upstream: UpstreamFacts,
+}
+
+impl Audit {
+    /// The record of a write whose caller is there.
+    pub(super) fn begin(order: &Order) -> Self {
+        Self {
+            subject: Subject::of(order),
+            record: Arc::clone(&order.call.record),
+            validate_only: order.validate_only,
+            started: Instant::now(),
+            outcome: reason_name(Reason::CallerCancelled),
+            replayed: false,
+            attempts: 0,
+            fields: Vec::new(),
+            upstream: UpstreamFacts::default(),
+        }
+    }
+
+    /// The write goes on without its caller from here.
+    pub(super) fn detached(mut self) -> Self {
+        self.outcome = reason_name(Reason::WriteOutcomeUnknown);
+        self
+    }
+
+    /// The answer is that of an earlier call.
+    pub(super) fn replayed(mut self, result: &Result<Answer>) {
+        self.replayed = true;
+        self.ended(result);
+    }
+
+    /// The write is over, with what it has journaled.
+    pub(super) fn over(mut self, result: &Result<Answer>, journal: &Journal) {
+        self.attempts = journal.attempts;
+        self.fields.clone_from(&journal.fields);
+        self.ended(result);
+    }
+
+    /// The call is over.
+    pub(super) fn ended(mut self, result: &Result<Answer>) {
+        match result {
+            Ok(answer) => {
+                self.outcome = "OK";
+                let created = answer.iter().filter(|profile| !profile.name.is_empty());
+                created.for_each(|profile| self.subject.resource.clone_from(&profile.name));
+            }
+            Err(error) => {
+                self.outcome = reason_name(error.reason());
+                self.upstream = error.upstream().cloned().unwrap_or_default();
+            }
+        }
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        let Subject { method, resource, request_id, caller } = &self.subject;
+        tracing::info!(
+            target: "audit",
+            method,
+            resource,
+            caller = caller.as_deref(),
+            request_id,
+            fields = self.fields.join(","),
+            outcome = self.outcome,
+            replayed = self.replayed,
+            validate_only = self.validate_only,
+            attempts = self.attempts,
+            upstream_calls = self.record.upstream_calls(),
+            upstream_code = self.upstream.code,
+            upstream_request_id = self.upstream.request_id,
+            duration_ms = self.started.elapsed().as_secs_f64() * 1e3,
+        );
+    }
+}
+
+/// Where a write says what it is about to do.
+pub(super) struct Journal {
+    subject: Subject,
+    /// Where a `request_id` makes it known to repeats.
+    attempt: Option<Attempt>,
+    attempts: u32,
+    fields: Vec<&'static str>,
+}
+
+impl Journal {
+    /// The journal of one call.
+    pub(super) fn new(order: &Order, attempt: Option<Attempt>) -> Self {
+        Self { subject: Subject::of(order), attempt, attempts: 0, fields: Vec::new() }
+    }
+
+    /// Notes what is about to be sent. When this fails, it must not be.
+    pub(super) async fn intend(&mut self, intent: &Intent) -> Result<()> {
+        let fields = intent.fields()?;
+        if let Some(attempt) = &self.attempt {
+            attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
+        }
+        if fields.is_empty() && matches!(intent.what, Some(What::Change(_))) {
+            // Dialects send nothing for it.
+            return Ok(());
+        }
+        let Subject { method, resource, request_id, caller } = &self.subject;
+        tracing::info!(
+            target: "journal",
+            method,
+            resource,
+            caller = caller.as_deref(),
+            request_id,
+            fields = fields.join(","),
+            "about to write"
+        );
+        self.attempts += 1;
+        self.fields = fields;
+        Ok(())
+    }
+
+    /// Keeps how the write ended for repeats.
+    pub(super) async fn finish(&mut self, end: End) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(end).await;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a write is about to do, as it is journaled before it is sent: enough to find out later what
+//! became of it.
+//!
+//! Bytes, so that any store of ids can keep it. Only a process of the same release reads them: fields
+//! may be added, never given another meaning.
+
+use std::{collections::HashSet, time::Duration};
+
+use prost::Message;
+use tokio::time::Instant;
+
+use crate::{
+    error::{Effect, Error, Reason, Result},
+    model::fields::{Fields, SETTABLE},
+    pb::Profile,
+};
+
+/// How long after the end of an attempt its write can still take effect. SFT, the slowest to tell, gives
+/// up after 30 s; this is twice that.
+const OVER_AFTER: Duration = Duration::from_secs(60);
+
+/// What a write is about to do.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Intent {
+    #[prost(oneof = "What", tags = "1, 2, 3")]
+    pub(super) what: Option<What>,
+}
+
+/// The three ways in which a profile is written.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum What {
+    #[prost(message, boxed, tag = "1")]
+    Create(Box<Creation>),
+    #[prost(message, boxed, tag = "2")]
+    Change(Box<Change>),
+    /// The name of the profile to delete stands in the request.
+    #[prost(message, tag = "3")]
+    Delete(()),
+}
+
+/// A profile to create.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Creation {
+    /// Checked and resolved.
+    #[prost(message, required, tag = "1")]
+    pub(super) profile: Profile,
+    /// The ids of the profiles that had its name before: those are surely not this one. Without them
+    /// nothing that has the name can be told from it.
+    #[prost(message, optional, tag = "2")]
+    pub(super) before: Option<Ids>,
+}
+
+/// Upstream ids.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Ids {
+    #[prost(string, repeated, tag = "1")]
+    ids: Vec<String>,
+}
+
+/// A profile to change, as it was read and as it is to be.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Change {
+    #[prost(message, required, tag = "1")]
+    pub(super) current: Profile,
+    #[prost(message, required, tag = "2")]
+    pub(super) desired: Profile,
+}
+
+impl Creation {
+    /// The intent to create a profile.
+    pub(super) fn new(profile: Profile, before: Option<HashSet<String>>) -> Self {
+        let before = before.map(|ids| Ids { ids: ids.into_iter().collect() });
+        Self { profile, before }
+    }
+
+    /// Whether a profile of this id was there before; fails where that is not known.
+    pub(super) fn was_there(&self, id: &str) -> Result<bool> {
+        let unknown = || Error::new(Reason::UpstreamUnavailable, "not known what was there before");
+        let before = self.before.as_ref().ok_or_else(unknown)?;
+        Ok(before.ids.iter().any(|other| other == id))
+    }
+}
+
+impl Intent {
+    /// The intent in the journal's bytes.
+    pub(super) fn read(bytes: &[u8]) -> Result<What> {
+        let what = Self::decode(bytes).ok().and_then(|intent| intent.what);
+        what.ok_or_else(|| {
+            Error::new(Reason::WriteOutcomeUnknown, "what an earlier attempt did cannot be read")
+                .with_effect(Effect::Unknown)
+        })
+    }
+
+    /// The paths that the write changes, in the order of the model.
+    pub(super) fn fields(&self) -> Result<Vec<&'static str>> {
+        let (before, after) = match &self.what {
+            Some(What::Create(creation)) => (Fields::empty()?, Fields::of(&creation.profile)?),
+            Some(What::Change(change)) => {
+                (Fields::of(&change.current)?, Fields::of(&change.desired)?)
+            }
+            Some(What::Delete(())) | None => return Ok(Vec::new()),
+        };
+        let changed = |path: &&&str| before.get(path) != after.get(path);
+        Ok(SETTABLE.iter().filter(changed).copied().collect())
+    }
+}
+
+/// An earlier attempt under the same `request_id` of which nothing is known.
+pub(super) struct Doubt {
+    /// What it was about to do.
+    pub(super) what: What,
+    /// From when on it cannot take effect any more.
+    pub(super) over: Instant,
+}
+
+impl Doubt {
+    /// The doubt about an attempt that ended so long ago.
+    pub(super) fn new(what: What, ended: Duration) -> Self {
+        Self { what, over: Instant::now() + OVER_AFTER.saturating_sub(ended) }
+    }
+}
+
+/// What to say where looking does not help.
+pub(super) fn in_doubt() -> Error {
+    Error::new(
+        Reason::WriteOutcomeUnknown,
+        "an earlier call with this request_id got no clear answer, and its effect does not show; \
+         nothing was written by this one, which may be repeated",
+    )
+    .with_effect(Effect::Unknown)
+}

@@ -1,0 +1,254 @@
+//! The store in memory, on a clock that stands still.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::advance;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    error::{Effect, Reason},
+    pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn memory(entries: usize, bytes: usize) -> Arc<Memory> {
+    Arc::new(Memory::new(Limits { entries, bytes }))
+}
+
+fn roomy() -> Arc<Memory> {
+    memory(100, 1 << 20)
+}
+
+fn identity(id: u128) -> Identity {
+    Identity { id: Uuid::from_u128(id), fingerprint: [7; 32] }
+}
+
+async fn fresh(store: &Arc<Memory>, id: u128) -> Attempt {
+    match store.begin(&identity(id)).await.unwrap() {
+        Begin::Fresh(number) => Attempt::new(store.clone(), Uuid::from_u128(id), number),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn done(store: &Arc<Memory>, id: u128, result: &'static [u8]) {
+    fresh(store, id).await.finish(End::Done(Bytes::from_static(result))).await;
+}
+
+async fn unknown(store: &Arc<Memory>, id: u128, intent: &'static [u8]) {
+    let attempt = fresh(store, id).await;
+    attempt.intend(Bytes::from_static(intent)).await.unwrap();
+    attempt.finish(End::Unknown).await;
+}
+
+async fn state(store: &Arc<Memory>, id: u128) -> String {
+    // A fresh or unknown attempt that is not taken up is given back at once.
+    match store.begin(&identity(id)).await.unwrap() {
+        Begin::Fresh(number) => {
+            store.abandon(Uuid::from_u128(id), number);
+            "fresh".to_owned()
+        }
+        Begin::Unknown { attempt, intent, ended } => {
+            store.abandon(Uuid::from_u128(id), attempt);
+            format!("unknown {} {}", String::from_utf8_lossy(&intent), ended.as_secs())
+        }
+        Begin::Done(result) => format!("done {}", String::from_utf8_lossy(&result)),
+        Begin::Running(_) => "running".to_owned(),
+        Begin::Reused => "reused".to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_is_known_for_24_hours_and_no_longer() {
+    let store = roomy();
+    done(&store, 1, b"one").await;
+    unknown(&store, 2, b"two").await;
+    advance(KEPT - SECOND).await;
+    assert_eq!(state(&store, 1).await, "done one");
+    assert!(state(&store, 2).await.starts_with("unknown two"));
+    advance(SECOND).await;
+    assert_eq!(state(&store, 1).await, "fresh");
+    assert_eq!(state(&store, 2).await, "fresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_under_way_does_not_run_out() {
+    let store = roomy();
+    let attempt = fresh(&store, 1).await;
+    advance(2 * KEPT).await;
+    assert_eq!(state(&store, 1).await, "running");
+    attempt.finish(End::Done(Bytes::from_static(b"late"))).await;
+    assert_eq!(state(&store, 1).await, "done late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_request_is_refused_in_every_state() {
+    let store = roomy();
+    let other = Identity { fingerprint: [8; 32], ..identity(1) };
+    let reused = async || matches!(store.begin(&other).await.unwrap(), Begin::Reused);
+    let attempt = fresh(&store, 1).await;
+    assert!(reused().await, "running");
+    attempt.finish(End::Failed(Error::new(Reason::Overloaded, "x"))).await;
+    assert!(reused().await, "failed");
+    unknown(&store, 1, b"x").await;
+    assert!(reused().await, "unknown");
+    let Begin::Unknown { attempt, .. } = store.begin(&identity(1)).await.unwrap() else { panic!() };
+    store.finish(other.id, attempt, End::Done(Bytes::new())).await.unwrap();
+    assert!(reused().await, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_the_end() {
+    let store = roomy();
+    let waiting = async || match store.begin(&identity(1)).await.unwrap() {
+        Begin::Running(ending) => ending,
+        other => panic!("{other:?}"),
+    };
+    let attempt = fresh(&store, 1).await;
+    let (early, late) = (waiting().await, waiting().await);
+    attempt.finish(End::Failed(Error::new(Reason::UpstreamThrottled, "x"))).await;
+    for ending in [early, late] {
+        let Some(End::Failed(error)) = ending.await else { panic!() };
+        assert_eq!(error.reason(), Reason::UpstreamThrottled);
+    }
+    // A repeat after that tries again.
+    let attempt = fresh(&store, 1).await;
+    let ending = waiting().await;
+    attempt.finish(End::Done(Bytes::from_static(b"x"))).await;
+    assert!(matches!(ending.await, Some(End::Done(result)) if result == b"x"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_unknown_end_asks_again() {
+    let store = roomy();
+    let attempt = fresh(&store, 1).await;
+    attempt.intend(Bytes::from_static(b"x")).await.unwrap();
+    let Begin::Running(ending) = store.begin(&identity(1)).await.unwrap() else { panic!() };
+    drop(attempt);
+    assert!(ending.await.is_none());
+    assert_eq!(state(&store, 1).await, "unknown x 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_leaves_what_was_journaled_in_doubt() {
+    let store = roomy();
+    for (id, sent) in [(1, true), (2, false)] {
+        let attempt = fresh(&store, id).await;
+        let write = tokio::spawn(async move {
+            if sent {
+                attempt.intend(Bytes::from_static(b"x")).await.unwrap();
+            }
+            panic!("on purpose");
+        });
+        assert!(write.await.unwrap_err().is_panic());
+    }
+    assert_eq!(state(&store, 1).await, "unknown x 0");
+    assert_eq!(state(&store, 2).await, "fresh", "nothing was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_ages_from_the_last_attempt_that_wrote() {
+    let store = roomy();
+    unknown(&store, 1, b"first").await;
+    advance(30 * SECOND).await;
+    // One that only looks.
+    assert_eq!(state(&store, 1).await, "unknown first 30");
+    advance(30 * SECOND).await;
+    let Begin::Unknown { attempt, .. } = store.begin(&identity(1)).await.unwrap() else { panic!() };
+    let id = Uuid::from_u128(1);
+    store.intend(id, attempt, Bytes::from_static(b"second")).await.unwrap();
+    store.abandon(id, attempt);
+    advance(5 * SECOND).await;
+    assert_eq!(state(&store, 1).await, "unknown second 5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_that_ended_makes_room() {
+    let store = memory(3, 1 << 20);
+    for id in 1..=3 {
+        done(&store, id, b"x").await;
+        advance(SECOND).await;
+    }
+    let _running = fresh(&store, 4).await;
+    assert_eq!(store.size().0, 3);
+    assert_eq!(state(&store, 2).await, "done x");
+    assert_eq!(state(&store, 3).await, "done x");
+    assert_eq!(state(&store, 1).await, "fresh", "which makes room for itself");
+    assert_eq!(state(&store, 2).await, "fresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_or_in_doubt_is_never_forgotten_for_room() {
+    let store = memory(2, 1 << 20);
+    unknown(&store, 1, b"x").await;
+    let running = fresh(&store, 2).await;
+    let full = store.begin(&identity(3)).await.unwrap_err();
+    assert_eq!((full.reason(), full.effect()), (Reason::Overloaded, Effect::None));
+    assert!(state(&store, 1).await.starts_with("unknown"));
+    assert_eq!(state(&store, 2).await, "running");
+    running.finish(End::Done(Bytes::new())).await;
+    drop(fresh(&store, 3).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_bounded_before_anything_is_sent() {
+    let store = memory(100, 2_100);
+    done(&store, 1, &[b'x'; 900]).await;
+    let attempt = fresh(&store, 2).await;
+    assert_eq!(store.size().0, 2);
+    attempt.intend(Bytes::from_static(&[b'y'; 1_000])).await.unwrap();
+    assert_eq!(store.size(), (1, 1_512), "the first made room");
+    let other = fresh(&store, 3).await;
+    assert_eq!(store.size(), (2, 2_024));
+    let refused = other.intend(Bytes::from_static(&[b'z'; 100])).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::Overloaded);
+    drop(other);
+    assert_eq!(state(&store, 3).await, "fresh", "nothing was sent");
+    attempt.finish(End::Done(Bytes::from_static(&[b'r'; 1_900]))).await;
+    assert!(state(&store, 2).await.starts_with("done rrr"), "a result is kept in any case");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_no_longer_ones_own_changes_nothing() {
+    let store = roomy();
+    let old = fresh(&store, 1).await;
+    let id = Uuid::from_u128(1);
+    old.finish(End::Failed(Error::new(Reason::Overloaded, "x"))).await;
+    let new = fresh(&store, 1).await;
+    store.finish(id, new.number - 1, End::Done(Bytes::from_static(b"old"))).await.unwrap();
+    store.abandon(id, new.number - 1);
+    assert!(store.intend(id, new.number - 1, Bytes::new()).await.is_err());
+    assert_eq!(state(&store, 1).await, "running");
+}
+
+#[test]
+fn a_request_is_known_by_its_method_and_all_of_its_fields() {
+    let id = "123e4567-e89b-12d3-a456-426614174000";
+    let named = |name: &str| Profile { display_name: name.into(), ..Profile::default() };
+    let update = |profile: Profile| UpdateProfileRequest {
+        profile: Some(profile),
+        ..UpdateProfileRequest::default()
+    };
+    let of = |request: &UpdateProfileRequest| Identity::of("A", id, request).unwrap();
+    let first = of(&update(named("a")));
+    assert_eq!(first, of(&update(named("a"))));
+    assert_eq!(Identity::of("A", &id.to_uppercase(), &update(named("a"))), Some(first));
+    let other = [
+        of(&update(named("b"))),
+        of(&UpdateProfileRequest { validate_only: true, ..update(named("a")) }),
+        Identity::of("B", id, &update(named("a"))).unwrap(),
+        Identity::of("A", id, &DeleteProfileRequest::default()).unwrap(),
+    ];
+    assert!(other.iter().all(|other| other.fingerprint != first.fingerprint));
+    assert_eq!(Identity::of("A", "", &update(named("a"))), None);
+
+    // Maps, by whatever order they were filled in.
+    let unmapped = |keys: &[&str]| {
+        let value = prost_types::Value { kind: None };
+        let fields = keys.iter().map(|key| ((*key).to_owned(), value.clone())).collect();
+        update(Profile { unmapped: Some(prost_types::Struct { fields }), ..Profile::default() })
+    };
+    assert_eq!(of(&unmapped(&["a", "b", "c"])), of(&unmapped(&["c", "b", "a"])));
+}

@@ -1,0 +1,267 @@
+//! A dialect without an upstream: profiles with nothing but a display name, and writes that end as the
+//! test says.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::sleep;
+
+use crate::{
+    cache::{self, Cache, Loads, Outcome},
+    dialect::{Change, Dialect, Edit, Item, REGISTRY, Settings},
+    error::{Effect, Error, Reason, Result},
+    gateway::Backend,
+    model::{
+        capability::{Capabilities, Field, Method},
+        violation::Violations,
+    },
+    pb::{self, Profile, Service},
+    upstream::{self, Port, Upstream},
+};
+
+/// How a write ends. Without a word it succeeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Ends {
+    /// The answer is lost; whether it took effect.
+    Lost { done: bool },
+    /// The upstream refuses it.
+    Refused,
+    /// The gateway's own code fails, after it took effect.
+    Panics,
+    /// It succeeds after this long.
+    After(Duration),
+}
+
+#[derive(Default)]
+struct State {
+    profiles: BTreeMap<u32, Profile>,
+    last: u32,
+    script: VecDeque<Ends>,
+    writes: usize,
+    lists_fail: bool,
+}
+
+/// An upstream of one test.
+#[derive(Clone, Default)]
+pub(super) struct Fake(Arc<Mutex<State>>);
+
+static CAPABILITIES: Capabilities =
+    Capabilities { methods: &Method::ALL, fields: &[Field::read_write("display_name")] };
+
+impl Fake {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the next write ends.
+    pub(super) fn next(&self, ends: Ends) {
+        self.lock().script.push_back(ends);
+    }
+
+    /// Writes that arrived.
+    pub(super) fn writes(&self) -> usize {
+        self.lock().writes
+    }
+
+    /// The account may not list.
+    pub(super) fn cannot_list(&self) {
+        self.lock().lists_fail = true;
+    }
+
+    /// Somebody else writes.
+    pub(super) fn put(&self, id: u32, display_name: Option<&str>) {
+        let profiles = &mut self.lock().profiles;
+        match display_name {
+            Some(name) => {
+                let profile = Profile { display_name: name.into(), ..Profile::default() };
+                profiles.insert(id, profile)
+            }
+            None => profiles.remove(&id),
+        };
+    }
+
+    /// The names that there are.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.lock().profiles.values().map(|profile| profile.display_name.clone()).collect()
+    }
+
+    /// The backend over it, with a cache that keeps everything for an hour.
+    pub(super) fn backend(&self) -> Backend {
+        let settings: Settings = [
+            ("username".to_owned(), "nobody".to_owned().into()),
+            ("password".to_owned(), "none".to_owned().into()),
+        ]
+        .into();
+        let auth = (REGISTRY[0].build)(&settings).ok().unwrap().auth;
+        let upstream = upstream::Settings {
+            backend: "fake".to_owned(),
+            base_url: "http://localhost".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            header_timeout: Duration::from_secs(1),
+            body_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(1),
+            max_response_bytes: 1,
+            max_concurrent_calls: 1,
+            max_queued_calls: 1,
+            max_attempts: 1,
+            circuit: None,
+            rate_limit: None,
+        };
+        let upstream = Upstream::new(&upstream, auth, Arc::new(Deaf)).unwrap();
+        let hour = Duration::from_secs(60 * 60);
+        let cache = cache::Settings {
+            enabled: true,
+            ttl: hour,
+            services_ttl: hour,
+            negative_ttl: hour,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            max_bytes: 1 << 20,
+            lists_are_complete: true,
+        };
+        let cache = Cache::new(cache, Arc::new(Deaf), Loads::default());
+        Backend::new("fake", None, Arc::new(self.clone()), upstream, cache)
+    }
+
+    /// A write, as the script says.
+    async fn write<T>(&self, write: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let ends = {
+            let mut state = self.lock();
+            state.writes += 1;
+            state.script.pop_front()
+        };
+        let lost = |_| {
+            let error = Error::new(Reason::UpstreamUnavailable, "no answer");
+            Err(error.with_effect(Effect::Unknown))
+        };
+        match ends {
+            None => write(&mut self.lock()),
+            Some(Ends::After(wait)) => {
+                sleep(wait).await;
+                write(&mut self.lock())
+            }
+            Some(Ends::Lost { done: true }) => lost(write(&mut self.lock()).map(drop)),
+            Some(Ends::Lost { done: false }) => lost(Ok(())),
+            Some(Ends::Refused) => Err(Error::new(Reason::UpstreamThrottled, "not now")),
+            Some(Ends::Panics) => {
+                let _ = write(&mut self.lock());
+                panic!("on purpose");
+            }
+        }
+    }
+}
+
+fn missing() -> Error {
+    Error::new(Reason::ProfileNotFound, "no such profile")
+}
+
+#[async_trait]
+impl Dialect for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn kind(&self) -> pb::Dialect {
+        pb::Dialect::Pcc
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn has_unique_names(&self) -> bool {
+        false
+    }
+
+    fn lists_are_complete(&self) -> bool {
+        true
+    }
+
+    fn accepts_id(&self, id: &str) -> bool {
+        id.parse::<u32>().is_ok()
+    }
+
+    fn check_fields(&self, _: &Profile, _: &(dyn Fn(&str) -> bool + Sync), _: &mut Violations) {}
+
+    fn check_whole(&self, _: &Profile, _: Option<&Profile>, _: &mut Violations) -> Result<()> {
+        Ok(())
+    }
+
+    async fn get(&self, _: &dyn Port, id: &str) -> Result<Item> {
+        let profile =
+            self.lock().profiles.get(&id.parse().unwrap()).cloned().ok_or_else(missing)?;
+        Ok(Item { id: id.to_owned(), profile })
+    }
+
+    async fn list(&self, _: &dyn Port) -> Result<Vec<Item>> {
+        let state = self.lock();
+        if state.lists_fail {
+            return Err(Error::new(Reason::UpstreamPermissionDenied, "no lists"));
+        }
+        let item =
+            |(id, profile): (&u32, &Profile)| Item { id: id.to_string(), profile: profile.clone() };
+        Ok(state.profiles.iter().map(item).collect())
+    }
+
+    async fn create(&self, _: &dyn Port, _: &dyn Port, profile: &Profile) -> Result<String> {
+        self.write(|state| {
+            state.last += 1;
+            state.profiles.insert(100 + state.last, profile.clone());
+            Ok((100 + state.last).to_string())
+        })
+        .await
+    }
+
+    async fn update(&self, _: &dyn Port, change: Change<'_>) -> Result<()> {
+        if change.current.display_name == change.desired.display_name {
+            return Ok(());
+        }
+        let id: u32 = change.id.parse().unwrap();
+        self.write(|state| {
+            state.profiles.get_mut(&id).ok_or_else(missing)?.display_name =
+                change.desired.display_name.clone();
+            Ok(())
+        })
+        .await
+    }
+
+    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+        change.current.display_name == change.desired.display_name
+            || found.display_name == change.desired.display_name
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        desired.display_name == found.display_name
+    }
+
+    async fn delete(&self, _: &dyn Port, id: &str) -> Result<()> {
+        let id: u32 = id.parse().unwrap();
+        self.write(|state| state.profiles.remove(&id).map(drop).ok_or_else(missing)).await
+    }
+
+    async fn services(&self, _: &dyn Port) -> Result<Vec<Service>> {
+        Ok(Vec::new())
+    }
+
+    async fn edit(&self, _: &dyn Port, current: &Profile, _: &Edit) -> Result<Profile> {
+        Ok(current.clone())
+    }
+}
+
+/// Listens to nothing.
+struct Deaf;
+
+impl upstream::Observer for Deaf {
+    fn request(&self, _: &str, _: &'static str, _: &'static str, _: Duration) {}
+    fn login(&self, _: &str, _: &'static str) {}
+}
+
+impl cache::Observer for Deaf {
+    fn read(&self, _: Outcome, _: bool) {}
+    fn load(&self, _: Duration, _: bool) {}
+    fn rejected_fill(&self) {}
+}

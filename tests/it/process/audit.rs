@@ -1,0 +1,118 @@
+//! The records of writes, as an operator's collector reads them.
+
+use profile_gateway::pb::{
+    CreateProfileRequest, DeleteProfileRequest, Profile, RadioAccess, UpdateProfileRequest,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{
+    calls::{arm, profiles},
+    child::{Ended, Gateway, gateway},
+};
+use crate::kit::model::{mask, profile};
+
+const ID: &str = "123e4567-e89b-12d3-a456-426614174abc";
+
+fn lines(ended: &Ended, target: &str) -> Vec<Value> {
+    let lines = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.filter(|line: &Value| line["target"] == target).collect()
+}
+
+fn creation(request_id: &str, display_name: &str) -> CreateProfileRequest {
+    CreateProfileRequest {
+        parent: "backends/sft".to_owned(),
+        profile: Some(profile(display_name)),
+        request_id: request_id.to_owned(),
+        validate_only: false,
+    }
+}
+
+fn deletion(id: &str) -> DeleteProfileRequest {
+    DeleteProfileRequest {
+        name: format!("backends/sft/profiles/{id}"),
+        ..DeleteProfileRequest::default()
+    }
+}
+
+/// Writes of all sorts; gives the name of the created profile.
+async fn write(gateway: &Gateway) -> String {
+    let mut client = profiles(gateway).await;
+    let created = client.create_profile(creation(&ID.to_uppercase(), "Audited")).await.unwrap();
+    let created = created.into_inner();
+    client.create_profile(creation(ID, "Audited")).await.unwrap();
+    client.create_profile(creation(ID, "Other")).await.unwrap_err();
+    let validated = CreateProfileRequest { validate_only: true, ..creation("", "Third") };
+    client.create_profile(validated).await.unwrap();
+    let wider =
+        [RadioAccess::RadioAccess2g, RadioAccess::RadioAccess3g, RadioAccess::RadioAccess4g];
+    let update = UpdateProfileRequest {
+        profile: Some(Profile {
+            display_name: "Audited twice".to_owned(),
+            radio_access: wider.map(i32::from).to_vec(),
+            etag: String::new(),
+            ..created.clone()
+        }),
+        update_mask: Some(mask(&["display_name", "radio_access", "state"])),
+        ..UpdateProfileRequest::default()
+    };
+    for _ in 0..2 {
+        client.update_profile(update.clone()).await.unwrap();
+    }
+    client.delete_profile(deletion("SP_1249")).await.unwrap_err();
+    let url = gateway.sandbox.clone().unwrap();
+    arm(&url, "DeleteServiceProfile", json!({ "kind": "drop", "commit": "before" })).await;
+    client.delete_profile(deletion("SP_367")).await.unwrap();
+    // What the gateway refuses by itself is no write.
+    client.create_profile(creation("no uuid", "")).await.unwrap_err();
+    created.name
+}
+
+#[tokio::test]
+async fn every_write_has_a_record() {
+    let gateway = gateway(&[], &[]).await;
+    let created = write(&gateway).await;
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    let audit = lines(&ended, "audit");
+    let created = created.as_str();
+    let all = "display_name,state,category,radio_access,services";
+    let (update, in_use) = ("display_name,radio_access", "backends/sft/profiles/SP_1249");
+    let expected = [
+        ("CreateProfile", created, ID, all, "OK", false, false, 1),
+        ("CreateProfile", created, ID, "", "OK", true, false, 0),
+        ("CreateProfile", "backends/sft", ID, "", "REQUEST_ID_REUSED", false, false, 0),
+        ("CreateProfile", "backends/sft", "", "", "OK", false, true, 0),
+        ("UpdateProfile", created, "", update, "OK", false, false, 1),
+        // The same again changes nothing.
+        ("UpdateProfile", created, "", "", "OK", false, false, 0),
+        ("DeleteProfile", in_use, "", "", "PROFILE_IN_USE", false, false, 1),
+        ("DeleteProfile", "backends/sft/profiles/SP_367", "", "", "OK", false, false, 1),
+    ];
+    assert_eq!(audit.len(), expected.len(), "{}", ended.stderr);
+    for (line, (method, resource, id, fields, outcome, replayed, validate_only, attempts)) in
+        audit.iter().zip(expected)
+    {
+        assert_eq!(line["method"], method, "{line}");
+        assert_eq!(line["resource"], resource, "{line}");
+        assert_eq!(line["request_id"], id, "{line}");
+        assert_eq!(line["fields"], fields, "{line}");
+        assert_eq!(line["outcome"], outcome, "{line}");
+        assert_eq!(line["replayed"], replayed, "{line}");
+        assert_eq!(line["validate_only"], validate_only, "{line}");
+        assert_eq!(line["attempts"], attempts, "{line}");
+        assert!(line["caller"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+        assert!(line["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
+        let calls = line["upstream_calls"].as_u64().unwrap();
+        assert_eq!(calls > 0, !replayed && outcome != "REQUEST_ID_REUSED", "{line}");
+        assert_eq!(line["upstream_code"] == "8196", outcome == "PROFILE_IN_USE", "{line}");
+        assert!(!line.to_string().contains("Audited"), "a value: {line}");
+    }
+    assert!(audit[6]["upstream_request_id"].is_string(), "{}", audit[6]);
+
+    // What was sent was journaled before, and nothing else.
+    let journal = lines(&ended, "journal");
+    let resources: Vec<&str> = journal.iter().map(|l| l["resource"].as_str().unwrap()).collect();
+    let sent = ["backends/sft", created, in_use, "backends/sft/profiles/SP_367"];
+    assert_eq!(resources, sent);
+}

@@ -1,0 +1,104 @@
+//! Repeats of single edits, and of a creation that stopped half way.
+
+use profile_gateway::pb::{
+    AttachServiceRequest, AttachTrafficLimitRequest, DetachServiceRequest,
+    DetachTrafficLimitRequest, Profile, Service, TrafficLimit,
+};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use super::{ONE, TWO, arrived, blind, create, creation, over};
+use crate::{
+    conformance::bench::Bench,
+    kit::{
+        model::{DATA, SMS_MO, service, shape},
+        status::fails,
+    },
+};
+
+#[tokio::test]
+async fn services_are_attached_and_detached_once() {
+    let bench = over("sft", "30s").await;
+    let name = "backends/sft/profiles/SP_402".to_owned();
+    let mut client = bench.gateway.profiles.clone();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let request = AttachServiceRequest {
+            name: name.clone(),
+            service: Some(service(SMS_MO)),
+            request_id: ONE.to_owned(),
+        };
+        answers.push(client.attach_service(request).await.unwrap().into_inner());
+    }
+    assert_eq!(shape(&answers[0]).0, ["2", "4"]);
+    for _ in 0..2 {
+        let request = DetachServiceRequest {
+            name: name.clone(),
+            service: Some(service(DATA)),
+            request_id: TWO.to_owned(),
+        };
+        answers.push(client.detach_service(request).await.unwrap().into_inner());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[2], answers[3]);
+    assert_eq!(arrived(&bench, bench.sample.operations.update).await, 2);
+    let other =
+        AttachServiceRequest { name, service: Some(service(SMS_MO)), request_id: TWO.to_owned() };
+    fails(client.attach_service(other).await, Code::InvalidArgument, "REQUEST_ID_REUSED");
+}
+
+#[tokio::test]
+async fn what_a_creation_has_left_behind_is_completed_by_the_repeat() {
+    let bench = over("endpoint", "10s").await;
+    let sample = bench.sample;
+    let asked = bench.full();
+    let refused: Value = json!({"kind": "status", "status": 422,
+        "body": "{\"error_code\": 1406, \"message\": \"Not allowed\"}"});
+    bench.arm("PutService", &refused, 1).await;
+    bench.arm(sample.operations.delete, &refused, 1).await;
+    let first = create(&bench, creation(&bench, ONE, &asked)).await;
+    fails(first, Code::FailedPrecondition, "PARTIALLY_APPLIED");
+    let created = create(&bench, creation(&bench, ONE, &asked)).await.unwrap();
+    assert_eq!(created.services.len(), asked.services.len());
+    assert_eq!(arrived(&bench, sample.operations.create).await, 1);
+    assert_eq!(bench.raw_named(&asked.display_name).await.len(), 1);
+}
+
+/// Attaches limit 12 of service 38, which the sample has with limit 11, or detaches it.
+async fn limit(bench: &Bench, name: &str, attach: bool, id: &str) -> Result<Profile, Status> {
+    let (name, request_id) = (name.to_owned(), id.to_owned());
+    let service = Some(Service { id: "38".to_owned(), ..Service::default() });
+    let traffic_limit = Some(TrafficLimit { id: "12".to_owned(), ..TrafficLimit::default() });
+    let mut client = bench.gateway.profiles.clone();
+    let answer = if attach {
+        let request = AttachTrafficLimitRequest { name, service, traffic_limit, request_id };
+        client.attach_traffic_limit(request).await
+    } else {
+        let request = DetachTrafficLimitRequest { name, service, traffic_limit, request_id };
+        client.detach_traffic_limit(request).await
+    };
+    answer.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn traffic_limits_are_attached_and_detached_once() {
+    let bench = over("endpoint", "4s").await;
+    let there = bench.create(bench.full()).await.unwrap();
+    let before = arrived(&bench, "PutTrafficLimit").await;
+    bench.arm("PutTrafficLimit", &json!({"kind": "drop", "commit": "before"}), 1).await;
+    blind(&bench, bench.sample.operations.get, 1).await;
+    let first = limit(&bench, &there.name, true, ONE).await;
+    fails(first, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
+    bench.sandbox.calm().await;
+    let attached = limit(&bench, &there.name, true, ONE).await.unwrap();
+    assert_ne!(attached.etag, there.etag);
+    assert_eq!(limit(&bench, &there.name, true, ONE).await.unwrap(), attached);
+    assert_eq!(arrived(&bench, "PutTrafficLimit").await, before + 1);
+
+    let detached = limit(&bench, &there.name, false, TWO).await.unwrap();
+    assert_eq!(detached, there);
+    assert_eq!(limit(&bench, &there.name, false, TWO).await.unwrap(), detached);
+    assert_eq!(arrived(&bench, "DeleteTrafficLimit").await, 1);
+    let other = limit(&bench, &there.name, true, TWO).await;
+    fails(other, Code::InvalidArgument, "REQUEST_ID_REUSED");
+}
