@@ -3,7 +3,7 @@
 //! A write with a line in `journal` and none in `audit` was under way when the process died: its outcome
 //! is unknown. Both name what was written, never a value.
 
-use std::{sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 

@@ -8,10 +8,7 @@ use crate::{
     cache::{Resource, Value},
     error::{Error, Reason, Result},
     gateway::{Backend, Call},
-    model::{
-        etag::id_order,
-        name::{BackendName, ProfileName},
-    },
+    model::{etag::id_order, name::BackendName},
     pb::{Encoded, Profile, Service},
     upstream::Session,
 };
@@ -97,10 +94,4 @@ fn name_service(backend: &BackendName, service: &mut Service) {
 /// A key gave a value of another kind: a fault of this program.
 fn confused(value: &Value) -> Error {
     Error::new(Reason::GatewayInternal, "a fault in the cache").with_internal(format!("{value:?}"))
-}
-
-/// A key that orders profiles by backend and then by id, numbers by value.
-pub(super) fn position(name: &ProfileName) -> String {
-    let (prefix, digits, number) = id_order(name.id());
-    format!("{}/{prefix}/{digits:04}/{number}/{}", name.backend().id(), name.id())
 }

@@ -1,10 +1,8 @@
 //! What one gRPC call carries through the gateway: its deadline, and what the access log will say.
 
-use std::{
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU32, Ordering},
 };
 
 use tokio::time::Instant;

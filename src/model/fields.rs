@@ -182,7 +182,8 @@ fn split(path: &str) -> (&str, Option<&str>) {
     path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)))
 }
 
-fn descriptor() -> Result<MessageDescriptor> {
+/// The profile's descriptor.
+pub fn descriptor() -> Result<MessageDescriptor> {
     PROFILE
         .clone()
         .ok_or_else(|| Error::new(Reason::GatewayInternal, "the profile's descriptor is missing"))

@@ -1,3 +1,8 @@
-//! What callers may ask of lists. No IO.
+//! What callers may ask of lists: filters, orders and page tokens. No IO.
 
+mod access;
+mod fault;
+mod field;
+pub mod filter;
+pub mod order;
 pub mod page;

@@ -20,8 +20,8 @@ pub const DEFAULT_PAGE_SIZE: usize = 50;
 pub const MAX_PAGE_SIZE: usize = 1000;
 /// Bytes of the seal.
 const SEAL_BYTES: usize = 16;
-/// A token holds a resource name's position; a longer text is none.
-const MAX_TOKEN_BYTES: usize = 4096;
+/// A token holds the longest position that `query::order` makes; a longer text is none.
+const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
 /// The parts of a request that a token belongs to. Page size and read mask may change between pages.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,10 @@ pub struct Query<'a> {
     pub parent: &'a str,
     /// Whether failing backends are left out.
     pub partial: bool,
+    /// `filter` as it was written.
+    pub filter: &'a str,
+    /// `order_by` as it was written.
+    pub order_by: &'a str,
 }
 
 /// Makes and opens tokens.
@@ -113,7 +117,14 @@ impl PageTokens {
     fn mac(&self, query: &Query<'_>, position: &[u8]) -> Result<Hmac<Sha256>> {
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key)
             .map_err(|e| Error::new(Reason::GatewayInternal, "no page token").with_internal(e))?;
-        for part in [query.parent.as_bytes(), &[u8::from(query.partial)], position] {
+        let parts = [
+            query.parent.as_bytes(),
+            &[u8::from(query.partial)],
+            query.filter.as_bytes(),
+            query.order_by.as_bytes(),
+            position,
+        ];
+        for part in parts {
             // With its length before it, no part can pass for another.
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
@@ -148,7 +159,8 @@ impl Page {
 mod tests {
     use super::*;
 
-    const QUERY: Query<'static> = Query { parent: "backends/a", partial: false };
+    const QUERY: Query<'static> =
+        Query { parent: "backends/a", partial: false, filter: "", order_by: "" };
 
     #[test]
     fn pages_cover_the_list_once() {
@@ -182,11 +194,19 @@ mod tests {
         let good = tokens.seal(&QUERY, "position");
         let mut changed = URL_SAFE_NO_PAD.decode(&good).unwrap();
         *changed.last_mut().unwrap() ^= 1;
-        let other_query = tokens.seal(&Query { parent: "backends/b", ..QUERY }, "position");
+        let others = [
+            Query { parent: "backends/b", ..QUERY },
+            Query { partial: true, ..QUERY },
+            Query { filter: "a", ..QUERY },
+            Query { order_by: "a", ..QUERY },
+        ]
+        .map(|query| tokens.seal(&query, "position"));
         let other_key = PageTokens::new([8; 32]).seal(&QUERY, "position");
         let long = "A".repeat(100_000);
         let changed = URL_SAFE_NO_PAD.encode(changed);
-        for bad in [&changed, &other_query, &other_key, &long, "!", "AAAA", &good[..10]] {
+        let mut bad = vec![&*changed, &*other_key, &*long, "!", "AAAA", &good[..10]];
+        bad.extend(others.iter().map(String::as_str));
+        for bad in bad {
             let error = tokens.open(&QUERY, 0, bad).unwrap_err();
             assert_eq!(error.violations()[0].field, "page_token", "{bad:.40}");
         }

@@ -23,6 +23,7 @@ mod hostile;
 mod lost;
 mod outcome;
 mod process;
+mod querying;
 mod reading;
 mod regressions;
 mod request_ids;

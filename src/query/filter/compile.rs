@@ -1,0 +1,212 @@
+//! From what a filter says to what it asks of a profile: fields found, values of their type.
+
+use std::cmp::Ordering;
+
+use prost_reflect::EnumDescriptor;
+
+use crate::{
+    model::text,
+    pb::Profile,
+    query::{
+        access::{Access, Value},
+        fault::{Fault, Read},
+        field::{self, Field, Kind},
+        filter::{
+            member::{self, Loose},
+            pattern::Pattern,
+            syntax::{Expression, Literal, Operator, Restriction},
+        },
+    },
+};
+
+/// A question about a profile.
+pub(super) enum Node {
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    Not(Box<Node>),
+    Said(Access<Profile>),
+    Compare(Access<Profile>, Operator, Operand),
+    Search(Pattern),
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+/// What a value is compared with.
+pub(super) enum Operand {
+    Text(Pattern),
+    Number(i64),
+    Flag(bool),
+    /// A key that a Struct is asked for.
+    Key(Pattern),
+    Loose(Loose),
+}
+
+impl Node {
+    pub(super) fn matches(&self, profile: &Profile) -> bool {
+        match self {
+            Self::All(nodes) => nodes.iter().all(|node| node.matches(profile)),
+            Self::Any(nodes) => nodes.iter().any(|node| node.matches(profile)),
+            Self::Not(node) => !node.matches(profile),
+            Self::Said(access) => access(profile, &mut |value| match value {
+                Value::Struct(members) => !members.fields.is_empty(),
+                _ => true,
+            }),
+            Self::Compare(access, Operator::NotEqual, operand) => {
+                let mut said = false;
+                let equal = access(profile, &mut |value| {
+                    said = true;
+                    operand.holds(Operator::Equal, value)
+                });
+                said && !equal
+            }
+            Self::Compare(access, operator, operand) => {
+                access(profile, &mut |value| operand.holds(*operator, value))
+            }
+            Self::Search(pattern) => [Some(&profile.display_name), profile.description.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|text| pattern.matches(&text.to_lowercase())),
+        }
+    }
+}
+
+impl Operand {
+    fn holds(&self, operator: Operator, value: Value<'_>) -> bool {
+        match (self, value) {
+            (Self::Text(pattern), Value::Text(text)) => text_holds(operator, text, pattern),
+            (Self::Number(operand), Value::Number(value)) => operator.holds(value.cmp(operand)),
+            (Self::Flag(operand), Value::Flag(value)) => value == *operand,
+            (Self::Key(key), Value::Struct(members)) => {
+                members.fields.keys().any(|name| key.matches(name))
+            }
+            (Self::Loose(loose), Value::Member(value)) => loose.holds(operator, value),
+            _ => false,
+        }
+    }
+}
+
+/// Compares a text. Nothing is less or more than a pattern with wildcards; such filters are refused.
+pub(super) fn text_holds(operator: Operator, text: &str, pattern: &Pattern) -> bool {
+    match operator {
+        Operator::Equal | Operator::Has => pattern.matches(text),
+        Operator::NotEqual => !pattern.matches(text),
+        _ => pattern.plain().is_some_and(|plain| operator.holds(text.cmp(plain))),
+    }
+}
+
+impl Operator {
+    /// Whether a value that stands so to the operand satisfies the operator.
+    pub(super) fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Equal | Self::Has => ordering.is_eq(),
+            Self::NotEqual => ordering.is_ne(),
+            Self::Less => ordering.is_lt(),
+            Self::LessOrEqual => ordering.is_le(),
+            Self::Greater => ordering.is_gt(),
+            Self::GreaterOrEqual => ordering.is_ge(),
+        }
+    }
+
+    fn orders(self) -> bool {
+        !matches!(self, Self::Equal | Self::NotEqual | Self::Has)
+    }
+}
+
+/// Finds the fields and reads the values.
+pub(super) fn compile(expression: Expression) -> Read<Node> {
+    Ok(match expression {
+        Expression::All(parts) => Node::All(each(parts)?),
+        Expression::Any(parts) => Node::Any(each(parts)?),
+        Expression::Not(inner) => Node::Not(Box::new(compile(*inner)?)),
+        Expression::Search(literal) => Node::Search(literal.pattern.anywhere()),
+        Expression::Restriction(restriction) => compare(restriction)?,
+    })
+}
+
+fn each(parts: Vec<Expression>) -> Read<Vec<Node>> {
+    parts.into_iter().map(compile).collect()
+}
+
+fn compare(restriction: Restriction) -> Read<Node> {
+    let Restriction { field_at, path, operator_at, operator, value } = restriction;
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    let Field { kind, access, length, .. } =
+        field::resolve(&segments).map_err(|message| Fault::new(field_at, message))?;
+    let below: Vec<String> = path.iter().skip(length).cloned().collect();
+    let named = text::quoted(&path.join("."));
+    let access = if below.is_empty() { access } else { member::access(access, below.clone()) };
+
+    if operator == Operator::Has && !value.quoted && value.pattern.is_star() {
+        return Ok(Node::Said(access));
+    }
+    let wild_order = operator.orders() && value.pattern.plain().is_none();
+    let refuse_order = |what: &str| {
+        let message = format!("{named} is {what}: use = or != or :");
+        if operator.orders() { Err(Fault::new(operator_at, message)) } else { Ok(()) }
+    };
+    let operand = match kind {
+        Kind::Text | Kind::Struct if wild_order => {
+            let message = r"wildcards go with = and != and : only; write \* for the character";
+            return Err(Fault::new(value.at, message));
+        }
+        Kind::Struct if !below.is_empty() => Operand::Loose(Loose::new(value)),
+        Kind::Struct if operator == Operator::Has => Operand::Key(value.pattern),
+        Kind::Struct => {
+            let message = format!("name a member, as in {}.key", path.join("."));
+            return Err(Fault::new(operator_at, message));
+        }
+        Kind::Message => {
+            let message = format!("{named} is a message: compare its fields, or ask for `: *`");
+            return Err(Fault::new(operator_at, message));
+        }
+        Kind::Text => Operand::Text(value.pattern),
+        Kind::Number => Operand::Number(number(&value, &named)?),
+        Kind::Flag => {
+            refuse_order("true or false")?;
+            Operand::Flag(flag(&value, &named)?)
+        }
+        Kind::Enum(values) => {
+            refuse_order("an enum, which has no order")?;
+            Operand::Number(enum_number(&value, &named, &values)?)
+        }
+    };
+    Ok(Node::Compare(access, operator, operand))
+}
+
+fn number(value: &Literal, named: &str) -> Read<i64> {
+    let number = value.pattern.plain().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| Fault::new(value.at, format!("{named} takes a whole number of 64 bits")))
+}
+
+fn flag(value: &Literal, named: &str) -> Read<bool> {
+    let flag = value.pattern.plain().and_then(|text| text.parse().ok());
+    flag.ok_or_else(|| Fault::new(value.at, format!("{named} takes true or false")))
+}
+
+fn enum_number(value: &Literal, named: &str, values: &EnumDescriptor) -> Read<i64> {
+    let unspecified = values.default_value();
+    let prefix = unspecified.name().strip_suffix("UNSPECIFIED").unwrap_or_default();
+    let short = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+    let asked = value.pattern.plain().unwrap_or_default();
+    let found = values.values().find(|known| known.name() == asked || short(known.name()) == asked);
+    match found {
+        Some(known) if known.number() != 0 => Ok(i64::from(known.number())),
+        Some(_) => {
+            let message = format!("unspecified is not a value; `NOT {}:*` finds it", bare(named));
+            Err(Fault::new(value.at, message))
+        }
+        None => {
+            let known: Vec<String> = values.values().skip(1).map(|v| short(v.name())).collect();
+            let message = format!("{named} takes one of {}", known.join(", "));
+            Err(Fault::new(value.at, message))
+        }
+    }
+}
+
+fn bare(named: &str) -> &str {
+    named.trim_matches('"')
+}
