@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -70,8 +70,11 @@ impl App {
             .values()
             .map(|backend| build(backend, &metrics, &health, &loads))
             .collect::<io::Result<_>>()?;
-        let (requests, page_tokens) =
-            (Arc::new(Memory::new(requests::Limits::default())), PageTokens::new(rand::random()));
+        let requests = Arc::new(Memory::new(requests::Limits::default()));
+        let page_tokens = match &config.page_token_key {
+            Some(key) => PageTokens::sealed_with(key.expose_secret()),
+            None => PageTokens::new(rand::random()),
+        };
         let gateway = Arc::new(Gateway::new(backends, writes.clone(), requests, page_tokens));
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let services = services(&gateway, &config.server, &ids)?;

@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::backend;
 use super::error::{Errors, quoted};
 use super::raw::{Node, Raw};
+use super::secret;
 use super::section::Section;
 use super::types::{Config, Known, Log, LogFormat, Server};
 use super::value::{self, Read};
@@ -39,6 +42,7 @@ pub(super) fn config(
     let mut warnings = Vec::new();
     let mut root = Section::new(String::new(), raw.origin, raw.root, errors);
     let (listen, admin_listen) = addresses(&mut root, &default);
+    let page_token_key = root.read("page_token_key", |node| page_token_key(node, env));
     let log = log(root.child("log"), known.log_level);
     let server = server(root.child("server"));
     let before = root.mistakes();
@@ -49,7 +53,18 @@ pub(super) fn config(
     }
     let backends = backend::all(section, env, &known.dialects, &mut warnings);
     root.finish();
-    Config { listen, admin_listen, log, server, backends, warnings }
+    Config { listen, admin_listen, page_token_key, log, server, backends, warnings }
+}
+
+/// Whoever can guess the key can make tokens; they hold positions only, so that this is all there is to
+/// win.
+fn page_token_key(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
+    const LEAST: usize = 16;
+    let key = secret::read(node, env)?;
+    if key.expose_secret().len() < LEAST {
+        return Err(format!("must have at least {LEAST} bytes"));
+    }
+    Ok(key)
 }
 
 fn addresses(root: &mut Section<'_>, default: &Config) -> (SocketAddr, SocketAddr) {

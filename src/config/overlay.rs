@@ -62,6 +62,7 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         segments if segments.iter().any(|segment| segment.is_empty()) => Err(FORM.to_owned()),
         [section] if SECTIONS.contains(section) => Err(FORM.to_owned()),
         [key] => Ok(at(&[key], None)),
+        ["page_token_key", how @ ("env" | "file")] => Ok(at(&["page_token_key"], Some(how))),
         [section @ ("log" | "server"), key] => Ok(at(&[section, key], None)),
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
         ["backends", name, "cache", key] => {

@@ -18,6 +18,7 @@ impl Config {
         json!({
             "listen": self.listen.to_string(),
             "admin_listen": self.admin_listen.to_string(),
+            "page_token_key": self.page_token_key.as_ref().map(|_| REDACTED),
             "log": { "format": self.log.format.as_str(), "level": self.log.level },
             "server": server(&self.server),
             "backends": backends,

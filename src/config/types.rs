@@ -19,6 +19,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address of the admin HTTP: health, metrics, this configuration.
     pub admin_listen: SocketAddr,
+    /// What page tokens are sealed with; each process makes a key of its own without it.
+    pub page_token_key: Option<SecretString>,
     /// How the program writes its log.
     pub log: Log,
     /// Limits of the gRPC side.
@@ -34,6 +36,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            page_token_key: None,
             log: Log::default(),
             server: Server::default(),
             backends: BTreeMap::new(),

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Reason, Result},
@@ -62,6 +62,12 @@ impl PageTokens {
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
         Self { key }
+    }
+
+    /// Tokens sealed with a key that is made from this text.
+    #[must_use]
+    pub fn sealed_with(secret: &str) -> Self {
+        Self::new(Sha256::digest(secret).into())
     }
 
     /// What `page_size` and `page_token` of a request ask for.

@@ -151,3 +151,22 @@ async fn a_token_belongs_to_its_filter_and_its_order() {
     }
     assert!(ask(&gateway, ListProfilesRequest { page_token, ..first }).await.is_ok());
 }
+
+#[tokio::test]
+async fn replicas_that_share_a_key_understand_each_other_s_tokens() {
+    let upstream = double().await;
+    let items: Vec<_> = (1..9).map(|n| bodies::profile(&format!("SP_{n}"), "a")).collect();
+    upstream.always(LIST, double::json(bodies::profiles(&items)));
+    let start = async |key: &str| {
+        let key = format!("page_token_key = \"{key}\"");
+        gateway::gateway().top(&key).fixed("sft", &upstream.base_url, "").start().await
+    };
+    let key = "a key of the kit, shared";
+    let (one, other) = (start(key).await, start(key).await);
+    let stranger = start("another key of the kit").await;
+    let request = ListProfilesRequest { page_size: 5, ..model::list(model::BACKEND) };
+    let page_token = ask(&one, request.clone()).await.unwrap().next_page_token;
+    let request = ListProfilesRequest { page_token, ..request };
+    assert_eq!(ask(&other, request.clone()).await.unwrap().profiles.len(), 3);
+    fails(ask(&stranger, request).await, Code::InvalidArgument, "VALIDATION_FAILED");
+}

@@ -8,6 +8,7 @@ use crate::config::{Cache, Circuit, LogFormat, Server};
 const EVERYTHING: &str = r#"
 listen = "0.0.0.0:50051"
 admin_listen = "[::1]:9091"
+page_token_key = "sixteen bytes or"
 
 [log]
 format = "json"
@@ -60,6 +61,7 @@ fn everything_can_be_set() {
     let config = read(EVERYTHING, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:50051");
     assert_eq!(config.admin_listen.to_string(), "[::1]:9091");
+    assert_eq!(config.redacted()["page_token_key"], "[redacted]");
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.log.level, "info,profile_gateway[{call=\"x\"}]=debug");
     let expected = Server {
@@ -86,8 +88,8 @@ fn everything_can_be_set() {
     assert_eq!((sft.max_concurrent_calls, sft.requests_per_second), (1, Some(7)));
     assert_eq!((sft.max_queued_calls, sft.max_attempts), (0, 1));
     assert_eq!((sft.header_timeout.as_secs(), sft.body_timeout.as_secs()), (20, 2));
-    assert_eq!(sft.origin, "gateway.toml:21");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:44");
+    assert_eq!(sft.origin, "gateway.toml:22");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:45");
     assert!(config.warnings.is_empty());
 }
 
@@ -138,6 +140,7 @@ fn defaults_are_those_of_the_manual() {
     let expected = serde_json::json!({
         "listen": "127.0.0.1:50051",
         "admin_listen": "127.0.0.1:9090",
+        "page_token_key": null,
         "log": { "format": "auto", "level": "info" },
         "server": {
             "default_timeout": "45s",
@@ -188,6 +191,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("listen = \"\"", "gateway.toml:1: `listen` must not be empty"),
     ("listen = \"a\\nb\"", "gateway.toml:1: `listen` must not contain control characters"),
+    (
+        "page_token_key = \"fifteen bytes .\"",
+        "gateway.toml:1: `page_token_key` must have at least 16 bytes",
+    ),
     (
         "\nadmin_listen = \"127.0.0.1:50051\"",
         "gateway.toml:2: `admin_listen` (127.0.0.1:50051) must not share its port with `listen` (127.0.0.1:50051)",
@@ -308,15 +315,15 @@ fn unknown_keys_are_refused_with_a_guess() {
     let cases = [
         (
             "Listen = \"x\"",
-            "gateway.toml:1: unknown key `Listen`, did you mean `listen`? known here: listen, admin_listen, log, server, backends",
+            "gateway.toml:1: unknown key `Listen`, did you mean `listen`? known here: listen, admin_listen, page_token_key, log, server, backends",
         ),
         (
             "zebra = \"x\"",
-            "gateway.toml:1: unknown key `zebra`, known here: listen, admin_listen, log, server, backends",
+            "gateway.toml:1: unknown key `zebra`, known here: listen, admin_listen, page_token_key, log, server, backends",
         ),
         (
             "[sever]\nx = 1",
-            "gateway.toml:1: unknown section `sever`, did you mean `server`? known here: listen, admin_listen, log, server, backends",
+            "gateway.toml:1: unknown section `sever`, did you mean `server`? known here: listen, admin_listen, page_token_key, log, server, backends",
         ),
         (
             "[log]\nfromat = \"json\"",
@@ -325,7 +332,7 @@ fn unknown_keys_are_refused_with_a_guess() {
         ("[log.level]\nx = 1", "gateway.toml:1: `log.level` must be a string, got a table"),
         (
             "\"a\\u0007b\" = 1",
-            "gateway.toml:1: unknown key `a\u{fffd}b`, known here: listen, admin_listen, log, server, backends",
+            "gateway.toml:1: unknown key `a\u{fffd}b`, known here: listen, admin_listen, page_token_key, log, server, backends",
         ),
     ];
     for (text, expected) in cases {

@@ -33,6 +33,7 @@ const LOGIN: &str = "username = \"operator\"\npassword = \"password-of-the-kit\"
 
 /// A configuration under way.
 pub struct Builder {
+    top: String,
     backends: String,
     server: String,
 }
@@ -50,7 +51,8 @@ pub struct Gateway {
 
 /// A gateway without backends.
 pub fn gateway() -> Builder {
-    Builder { backends: String::new(), server: "drain_grace = \"0s\"\n".to_owned() }
+    let server = "drain_grace = \"0s\"\n".to_owned();
+    Builder { top: String::new(), backends: String::new(), server }
 }
 
 /// A gateway with one backend `sft` at this address, with the fixed [`TOKEN`].
@@ -97,6 +99,12 @@ pub async fn over(sandbox: &Sandbox, backend: &str, time: &str, cache: &str) -> 
 }
 
 impl Builder {
+    /// Adds lines above all sections.
+    pub fn top(mut self, lines: &str) -> Self {
+        self.top += lines;
+        self
+    }
+
     /// Adds whole sections.
     pub fn section(mut self, text: &str) -> Self {
         self.backends += text;
@@ -126,8 +134,8 @@ impl Builder {
 
     pub async fn start(self) -> Gateway {
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[server]\n{}{}",
-            self.server, self.backends
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{}\n[server]\n{}{}",
+            self.top, self.server, self.backends
         );
         let source = Source { file_name: "kit", text: &text };
         let config = config::load(Some(source), &[], &app::known_settings()).unwrap();
