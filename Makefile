@@ -25,6 +25,7 @@ fmt: tools ## format code and protos
 
 bench: ## requests/s and CPU per request against a bare tonic server, in one run
 	$(CARGO) bench --locked --bench gateway
+	$(CARGO) bench --locked --bench cache
 
 image: ## container image, with whichever builder is here
 	scripts/image $(IMAGE)
