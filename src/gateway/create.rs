@@ -187,7 +187,11 @@ async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) 
         return Ok(found);
     }
     let session = backend.session(call);
-    if let Err(failure) = dialect.update(&session, change).await {
+    // The creation's own says nothing of the new id: a step without an answer may yet happen to it.
+    let write = backend.cache().write(Target::Profile(found.id.as_str().into()));
+    let updated = dialect.update(&session, change).await;
+    write.end(updated.is_err());
+    if let Err(failure) = updated {
         return Err(left_behind(&found.id, &failure));
     }
     // The write is done, whatever reading it says.
