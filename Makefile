@@ -2,16 +2,20 @@
 
 CARGO ?= cargo
 IMAGE ?= profile-gateway
+SOAK_SECONDS ?= 120
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: run test lint fmt bench image check-deps ci tools
+.PHONY: run test soak lint fmt bench image check-deps ci tools
 
 run: ## serve the embedded sandbox
 	$(CARGO) run
 
 test: tools ## run every test
 	$(CARGO) test --locked
+
+soak: tools ## random calls under random faults for SOAK_SECONDS, and whether anybody was lied to
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture
 
 lint: tools ## formatting, clippy and the contract's style
 	$(CARGO) fmt --check

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use tokio::time::Instant;
@@ -26,6 +26,7 @@ pub struct Record {
     peer: Option<Arc<str>>,
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
+    repeats: AtomicBool,
     cache: Mutex<Option<Served>>,
 }
 
@@ -80,5 +81,16 @@ impl Record {
     #[must_use]
     pub fn upstream_calls(&self) -> u32 {
         self.upstream_calls.load(Ordering::Relaxed)
+    }
+
+    /// Says that the call repeats a write of which it is not known whether it took effect.
+    pub fn set_repeats(&self) {
+        self.repeats.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the write that the call is about may have taken effect, by this call or an earlier one.
+    #[must_use]
+    pub fn may_have_written(&self) -> bool {
+        self.upstream_calls() > 0 || self.repeats.load(Ordering::Relaxed)
     }
 }

@@ -113,21 +113,25 @@ impl Gateway {
             match begin.map_err(|error| order.explain(error))? {
                 Begin::Fresh(number) => return Ok(Begun::Write(Some(attempt(number)), None)),
                 Begin::Unknown { attempt: number, intent, ended } => {
+                    order.call.record.set_repeats();
                     let attempt = attempt(number);
                     let what = Intent::read(&intent).map_err(|error| order.explain(error))?;
                     return Ok(Begun::Write(Some(attempt), Some(Doubt::new(what, ended))));
                 }
                 Begin::Done(result) => return replay(&result).map_err(|e| order.explain(e)),
                 Begin::Reused => return Err(order.explain(reused(identity.id))),
-                Begin::Running(ending) => match timeout_at(order.call.deadline, ending).await {
-                    Ok(Some(End::Done(result))) => {
-                        return replay(&result).map_err(|e| order.explain(e));
+                Begin::Running(ending) => {
+                    order.call.record.set_repeats();
+                    match timeout_at(order.call.deadline, ending).await {
+                        Ok(Some(End::Done(result))) => {
+                            return replay(&result).map_err(|e| order.explain(e));
+                        }
+                        // Explained where it arose.
+                        Ok(Some(End::Failed(error))) => return Err(error),
+                        Ok(Some(End::Unknown) | None) => {}
+                        Err(_) => return Err(order.explain(still_running())),
                     }
-                    // Explained where it arose.
-                    Ok(Some(End::Failed(error))) => return Err(error),
-                    Ok(Some(End::Unknown) | None) => {}
-                    Err(_) => return Err(order.explain(still_running())),
-                },
+                }
             }
         }
     }

@@ -179,13 +179,12 @@ fn is_over(until: &mut Option<impl Future<Output = ()> + Unpin>, cx: &mut Contex
 }
 
 /// Normally the gateway answers before the deadline and says what became of a write. When even that
-/// is late, the layer knows only whether a write may have begun.
+/// is late, the layer knows only whether a write may have begun, by this call or by one that it repeats.
 fn exceeded(method: &Method, record: &Record) -> Error {
-    if method.reads || record.upstream_calls() == 0 {
+    if method.reads || !record.may_have_written() {
         return reply::error(method, Reason::DeadlineExceeded, "the deadline passed");
     }
-    let message =
-        "the deadline passed while upstreams were called; the write may have taken effect";
+    let message = "the deadline passed; the write may have taken effect, read before writing again";
     reply::error(method, Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)
@@ -254,6 +253,24 @@ mod tests {
         ] {
             assert_eq!(parse(text), time, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_repeat_of_a_write_in_doubt_does_not_end_as_if_nothing_was_written() {
+        let method = |reads| Method {
+            label: String::new(),
+            name: String::new(),
+            streaming: false,
+            probe: false,
+            reads,
+        };
+        let reason = |reads, record: &Record| exceeded(&method(reads), record).reason();
+        let record = Record::default();
+        assert_eq!(reason(false, &record), Reason::DeadlineExceeded);
+        // It has asked nobody yet; the call that it repeats has.
+        record.set_repeats();
+        assert_eq!(reason(false, &record), Reason::WriteOutcomeUnknown);
+        assert_eq!(reason(true, &record), Reason::DeadlineExceeded);
     }
 
     #[test]

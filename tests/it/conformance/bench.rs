@@ -42,13 +42,29 @@ pub async fn within(time: &str, sample: Sample) -> Bench {
 pub async fn caching(time: &str, cache: &str, sample: Sample) -> Bench {
     let sandbox = sandbox().await;
     let gateway = gateway::over(&sandbox, sample.upstream, time, cache).await;
-    if sample.has_rate_limit {
-        sandbox.set(sample.upstream, &json!({"rate_limit": false})).await;
-    }
-    Bench { sample, sandbox, gateway, names: AtomicUsize::new(1) }
+    Bench::of(sample, sandbox, gateway).await
+}
+
+/// A dialect whose gateway reaches the sandbox at this address, with these lines in the backend's section.
+pub async fn reaching(
+    base_url: &str,
+    sandbox: Sandbox,
+    time: &str,
+    lines: &str,
+    sample: Sample,
+) -> Bench {
+    let gateway = gateway::reaching(base_url, &sandbox, sample.upstream, time, lines).await;
+    Bench::of(sample, sandbox, gateway).await
 }
 
 impl Bench {
+    async fn of(sample: Sample, sandbox: Sandbox, gateway: Gateway) -> Self {
+        if sample.has_rate_limit {
+            sandbox.set(sample.upstream, &json!({"rate_limit": false})).await;
+        }
+        Self { sample, sandbox, gateway, names: AtomicUsize::new(1) }
+    }
+
     pub fn parent(&self) -> String {
         format!("backends/{}", self.sample.upstream)
     }

@@ -88,13 +88,26 @@ pub async fn over_all(sandbox: &Sandbox) -> Gateway {
 /// A gateway with one of them, where every call has this long, and with these lines in the section of
 /// its cache. It asks as fast as it can, and once: what the upstream does shows as it is.
 pub async fn over(sandbox: &Sandbox, backend: &str, time: &str, cache: &str) -> Gateway {
-    let (config, header) = (sandbox.config(), format!("[backends.{backend}]"));
+    let pace = "requests_per_second = 100000\nmax_attempts = 1\ncircuit_breaker = \"off\"";
+    let lines = format!("{pace}\n[backends.{backend}.cache]\n{cache}");
+    reaching(&sandbox.base_url(), sandbox, backend, time, &lines).await
+}
+
+/// A gateway with one of them, which it reaches at this address, and with these lines in its section.
+pub async fn reaching(
+    base_url: &str,
+    sandbox: &Sandbox,
+    backend: &str,
+    time: &str,
+    lines: &str,
+) -> Gateway {
+    let config = sandbox.config().replace(&sandbox.base_url(), base_url);
+    let header = format!("[backends.{backend}]");
     let mut sections = config.split("\n\n");
     let section = sections.find(|section| section.starts_with(&header));
     let section = section.unwrap_or_else(|| panic!("no {header} in the sandbox's configuration"));
-    let pace = "requests_per_second = 100000\nmax_attempts = 1\ncircuit_breaker = \"off\"";
     let server = format!("default_timeout = \"{time}\"");
-    let section = format!("{section}\n{pace}\n[backends.{backend}.cache]\n{cache}\n");
+    let section = format!("{section}\n{lines}\n");
     gateway().server(&server).section(&section).start().await
 }
 

@@ -4,8 +4,10 @@
 //! Every credential that the kit makes up contains [`SECRET`], so that one check finds them all.
 
 pub mod bodies;
+pub mod chaos;
 pub mod double;
 pub mod gateway;
+pub mod history;
 pub mod model;
 pub mod sandbox;
 pub mod status;
@@ -14,6 +16,12 @@ use std::{future::Future, time::Duration};
 
 /// Part of every credential of the kit; see [`status::failure`].
 pub const SECRET: &str = "of-the-kit";
+
+/// Shows figures to whoever runs the tests with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "of use to whoever asked for it, and to nobody else")]
+pub fn show(figures: &str) {
+    println!("{figures}");
+}
 
 /// Asks again until the condition holds. The bound is for a broken program, not for a slow one.
 #[track_caller]

@@ -122,6 +122,12 @@ impl Sandbox {
         self.read("/sandbox/journal").await["entries"].as_array().unwrap().clone()
     }
 
+    /// Everything that arrived after a sequence number.
+    pub async fn journal_after(&self, seq: u64) -> Vec<Value> {
+        let page = self.read(&format!("/sandbox/journal?after={seq}")).await;
+        page["entries"].as_array().unwrap().clone()
+    }
+
     /// What requests of this operation changed, in order.
     pub async fn effects(&self) -> Vec<Value> {
         let journal = self.journal().await;

@@ -1,0 +1,124 @@
+//! The faults of the matrix. None of them lies: an upstream that refuses a request and carries it out all
+//! the same cannot be found out.
+
+use std::time::Duration;
+
+use super::rows::Row;
+use crate::kit::chaos::Break;
+
+/// A fault that one request of a write meets.
+pub(super) struct Fault {
+    pub(super) name: &'static str,
+    pub(super) how: How,
+    /// Whether nobody could know before the deadline what became of the write.
+    pub(super) may_be_unknown: bool,
+    /// The call's deadline: short where a cell must end unknown.
+    pub(super) time: &'static str,
+    /// Whether the effect comes after the answer.
+    pub(super) comes_late: bool,
+    /// The upstream that has it, or all.
+    only: &'static str,
+    /// The upstreams that do not.
+    never: &'static [&'static str],
+}
+
+pub(super) enum How {
+    /// The sandbox's own: the fault, and how many requests meet it.
+    Sandbox(&'static str, u64),
+    /// One of the connection.
+    Chaos(Break),
+    /// Nobody listens where the request should go.
+    Refused,
+}
+
+use How::{Chaos, Refused, Sandbox};
+
+/// Time enough to find out.
+const LONG: &str = "20s";
+const SHORT: &str = "2s";
+
+/// What can be known.
+const fn known(name: &'static str, how: How) -> Fault {
+    Fault { name, how, may_be_unknown: false, time: LONG, comes_late: false, only: "", never: &[] }
+}
+
+/// What cannot.
+const fn unknown(name: &'static str, how: How) -> Fault {
+    Fault { may_be_unknown: true, time: SHORT, ..known(name, how) }
+}
+
+const fn of(upstream: &'static str, fault: Fault) -> Fault {
+    Fault { only: upstream, ..fault }
+}
+
+const fn not_of(upstreams: &'static [&'static str], fault: Fault) -> Fault {
+    Fault { never: upstreams, ..fault }
+}
+
+const fn within(time: &'static str, fault: Fault) -> Fault {
+    Fault { time, ..fault }
+}
+
+pub(super) const FAULTS: &[Fault] = &[
+    known("refused", Refused),
+    unknown("reset in the request", Chaos(Break::InRequest)),
+    known("reset before the answer, at the connection", Chaos(Break::BeforeAnswer)),
+    known("reset after the answer's head", Chaos(Break::AfterHead)),
+    unknown("reset, no effect", Sandbox(r#"{"kind":"reset"}"#, 1)),
+    known("reset, effect", Sandbox(r#"{"kind":"reset","commit":"before"}"#, 1)),
+    unknown("closed, no effect", Sandbox(r#"{"kind":"drop"}"#, 1)),
+    known("closed, effect", Sandbox(r#"{"kind":"drop","commit":"before"}"#, 1)),
+    known("cut in the body", Sandbox(r#"{"kind":"truncate"}"#, 1)),
+    unknown("time out, no effect", Sandbox(r#"{"kind":"hang"}"#, 1)),
+    within("4s", known("time out, effect", Sandbox(r#"{"kind":"hang","commit":"before"}"#, 1))),
+    // The request has three quarters of the time; then it is looked for.
+    within("8s", known("late", Sandbox(r#"{"kind":"delay","ms":6300,"commit":"after"}"#, 1))),
+    Fault {
+        comes_late: true,
+        ..unknown("too late", Chaos(Break::Hold(Duration::from_millis(3000))))
+    },
+    known("500, no effect", Sandbox(r#"{"kind":"status","status":500}"#, 1)),
+    known("500, effect", Sandbox(r#"{"kind":"status","status":500,"commit":"before"}"#, 1)),
+    unknown("502, no effect", Sandbox(r#"{"kind":"status","status":502}"#, 1)),
+    known("502, effect", Sandbox(r#"{"kind":"status","status":502,"commit":"before"}"#, 1)),
+    unknown("503, no effect", Sandbox(r#"{"kind":"status","status":503}"#, 1)),
+    // PCC's 503 is documented to be a refusal.
+    not_of(
+        &["pcc"],
+        known("503, effect", Sandbox(r#"{"kind":"status","status":503,"commit":"before"}"#, 1)),
+    ),
+    unknown("page, no effect", Sandbox(r#"{"kind":"html"}"#, 1)),
+    known("page, effect", Sandbox(r#"{"kind":"html","commit":"before"}"#, 1)),
+    of("sft", known("10239, no effect", Sandbox(r#"{"kind":"result","code":"10239"}"#, 1))),
+    of(
+        "sft",
+        known("10239, effect", Sandbox(r#"{"kind":"result","code":"10239","commit":"before"}"#, 1)),
+    ),
+    of("sft", unknown("10240, no effect", Sandbox(r#"{"kind":"result","code":"10240"}"#, 1))),
+    of(
+        "sft",
+        known(
+            "10240, late",
+            Sandbox(r#"{"kind":"result","code":"10240","commit":"late","late_ms":700}"#, 1),
+        ),
+    ),
+    of("pcc", unknown("207, no effect", Sandbox(r#"{"kind":"status","status":207}"#, 1))),
+    of(
+        "pcc",
+        known("207, effect", Sandbox(r#"{"kind":"status","status":207,"commit":"before"}"#, 1)),
+    ),
+    not_of(&["sft"], known("401 once", Sandbox(r#"{"kind":"status","status":401}"#, 1))),
+    not_of(&["sft"], known("401 always", Sandbox(r#"{"kind":"status","status":401}"#, 0))),
+    of("sft", known("401 once", Sandbox(r#"{"kind":"result","code":"401"}"#, 1))),
+    of("sft", known("401 always", Sandbox(r#"{"kind":"result","code":"401"}"#, 0))),
+    known("429", Sandbox(r#"{"kind":"status","status":429,"retry_after_seconds":7}"#, 1)),
+];
+
+impl Fault {
+    pub(super) fn is_of(&self, row: &Row) -> bool {
+        let meant = self.only.is_empty() || self.only == row.upstream;
+        // What of a write of several steps comes too late is what was meant to be undone by then.
+        let late = self.comes_late && row.has_steps();
+        meant && !self.never.contains(&row.upstream) && !late
+    }
+}
