@@ -2,6 +2,8 @@
 //!
 //! The only place that names every module. Nothing here decides anything about a call.
 
+mod counted;
+
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -12,25 +14,30 @@ use std::{
     time::Duration,
 };
 
+use counted::{Counted, CountedCache, CountedWatch};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cache::{self, Cache, Loads, Outcome},
+    cache::{self, Cache, Loads},
     config::{self, Config, DialectSchema, Known, OptionSpec, OptionValue},
     dialect,
     gateway::{
         Backend, Gateway,
         requests::{self, Memory},
+        watch::{self, Watches},
     },
     pb::{backend_service_server, profile_service_server},
-    query::page::PageTokens,
+    query::{page::PageTokens, resume::ResumeTokens},
     rpc::{BackendRpc, Limits, ProfileRpc},
     sandbox::{self, Sandbox},
     server::{Admin, Drained, Health, Routes, Server, Services, Settings},
-    telemetry::{cache::BackendCache, logs, metrics::Metrics, upstream::BackendMetrics},
-    upstream::{self, Circuit, Notice, Observer, RateLimit, Thresholds, Upstream},
+    telemetry::{logs, metrics::Metrics},
+    upstream::{self, RateLimit, Thresholds, Upstream},
 };
+
+/// Streams of changes at once.
+const MAX_WATCHES: usize = 1000;
 
 /// A gateway that holds its ports and does not serve yet.
 pub struct App {
@@ -75,7 +82,13 @@ impl App {
             Some(key) => PageTokens::sealed_with(key.expose_secret()),
             None => PageTokens::new(rand::random()),
         };
-        let gateway = Arc::new(Gateway::new(backends, writes.clone(), requests, page_tokens));
+        let gateway = Arc::new(Gateway::new(
+            backends,
+            writes.clone(),
+            requests,
+            page_tokens,
+            watches(&config.server),
+        ));
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let services = services(&gateway, &config.server, &ids)?;
         // Before the first call, and so before the first backend has anything to tell.
@@ -187,7 +200,20 @@ fn build(
     });
     let upstream = Upstream::new(&settings, built.auth, observer).map_err(io::Error::other)?;
     let cache = cache(backend, metrics, built.dialect.lists_are_complete(), loads);
-    Ok(Backend::new(&backend.name, backend.display_name.clone(), built.dialect, upstream, cache))
+    let watching = watch::Settings {
+        interval: backend.watch_interval,
+        tasks: loads.clone(),
+        observer: Arc::new(CountedWatch(metrics.watches.backend(&backend.name))),
+    };
+    let display_name = backend.display_name.clone();
+    Ok(Backend::new(&backend.name, display_name, built.dialect, upstream, cache, watching))
+}
+
+/// Room for streams of changes. Each takes a place among the calls as long as it is open, and other
+/// calls need some too.
+fn watches(server: &config::Server) -> Watches {
+    let places = (server.max_concurrent_calls / 2).clamp(1, MAX_WATCHES);
+    Watches::new(places, ResumeTokens::new(rand::random(), rand::random()))
 }
 
 fn cache(
@@ -234,70 +260,6 @@ fn thresholds(circuit: config::Circuit) -> Thresholds {
 
 fn saturated(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// Requests to one upstream, counted in the metrics; its circuit also goes to the health service.
-struct Counted {
-    metrics: Arc<Metrics>,
-    backend: BackendMetrics,
-    health: Arc<OnceLock<Health>>,
-    id: String,
-}
-
-impl Observer for Counted {
-    fn request(
-        &self,
-        backend: &str,
-        operation: &'static str,
-        outcome: &'static str,
-        took: Duration,
-    ) {
-        self.metrics.upstream_request(backend, operation, outcome, took);
-    }
-
-    fn login(&self, backend: &str, outcome: &'static str) {
-        self.metrics.upstream_login(backend, outcome);
-    }
-
-    fn notice(&self, notice: Notice) {
-        match notice {
-            Notice::Retried(operation) => self.backend.retried(operation),
-            Notice::BudgetSpent => self.backend.budget_spent(),
-            Notice::Shed(why) => self.backend.shed(why.name()),
-            Notice::Queued(more) => self.backend.queued(more),
-            Notice::InFlight(more) => self.backend.in_flight(more),
-            Notice::Throttled => self.backend.throttled(),
-            Notice::Rate(rate) => self.backend.rate(rate),
-            Notice::Circuit(circuit) => {
-                self.backend.circuit(match circuit {
-                    Circuit::Closed => "closed",
-                    Circuit::HalfOpen => "half_open",
-                    Circuit::Open => "open",
-                });
-                if let Some(health) = self.health.get() {
-                    // Half open serves: a client that is kept away could not be the trial.
-                    health.set_backend(&self.id, circuit != Circuit::Open);
-                }
-            }
-        }
-    }
-}
-
-/// What a cache does, counted in the metrics.
-struct CountedCache(BackendCache);
-
-impl cache::Observer for CountedCache {
-    fn read(&self, outcome: Outcome, negative: bool) {
-        self.0.read(if negative { "negative" } else { outcome.name() });
-    }
-
-    fn load(&self, took: Duration, succeeded: bool) {
-        self.0.load(took, succeeded);
-    }
-
-    fn rejected_fill(&self) {
-        self.0.rejected_fill();
-    }
 }
 
 fn services(

@@ -346,7 +346,9 @@ fn usual_kind(reason: Reason) -> Kind {
         | Reason::MalformedRequest
         | Reason::RequestIdReused => Kind::InvalidArgument,
         Reason::OperationNotSupported => Kind::Unimplemented,
-        Reason::EtagMismatch => Kind::Aborted,
+        Reason::EtagMismatch | Reason::ResumeTokenExpired | Reason::WatchFellBehind => {
+            Kind::Aborted
+        }
         Reason::MessageTooLarge | Reason::UpstreamThrottled => Kind::ResourceExhausted,
         Reason::UpstreamFailure | Reason::WriteOutcomeUnknown | Reason::Unspecified => {
             Kind::Unknown

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use url::{Host, Url};
 
@@ -22,13 +23,15 @@ use super::value::{self, Read};
 const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
 /// A request that failed ten times fails.
 const ATTEMPTS: RangeInclusive<usize> = 1..=10;
+/// Each look lists the whole account.
+const WATCH_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 const MAX_URL: usize = 2048;
 const MAX_OPTION: usize = 4096;
 const MAX_DISPLAY_NAME: usize = 128;
 const COMMON: &str = "every backend takes: dialect, base_url, display_name, connect_timeout, header_timeout, \
     body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, max_queued_calls, max_attempts, \
     requests_per_second, circuit_breaker, circuit_failures, circuit_failure_percent, circuit_min_calls, circuit_window, \
-    circuit_open, circuit_max_open, cache";
+    circuit_open, circuit_max_open, watch_interval, cache";
 
 /// Every backend that could be read.
 pub(super) fn all(
@@ -73,13 +76,12 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
     let body_timeout = s.duration("body_timeout", Backend::BODY_TIMEOUT, TIMEOUT);
     let request_timeout = s.duration("request_timeout", Backend::REQUEST_TIMEOUT, TIMEOUT);
     let max_response_bytes = s.bytes("max_response_bytes", Backend::MAX_RESPONSE_BYTES, BYTES);
-    let max_concurrent_calls =
-        s.count("max_concurrent_calls", Backend::MAX_CONCURRENT_CALLS, CONCURRENCY);
+    let seats = s.count("max_concurrent_calls", Backend::MAX_CONCURRENT_CALLS, CONCURRENCY);
     let max_queued_calls = s.count("max_queued_calls", Backend::MAX_QUEUED_CALLS, QUEUE);
     let max_attempts = s.count("max_attempts", Backend::MAX_ATTEMPTS, ATTEMPTS);
     let circuit = circuit::read(s);
-    let requests_per_second =
-        s.read("requests_per_second", |node| value::count(node, &CONCURRENCY));
+    let rate = s.read("requests_per_second", |node| value::count(node, &CONCURRENCY));
+    let watch_interval = s.duration("watch_interval", Backend::WATCH_INTERVAL, WATCH_INTERVAL);
     let cache = super::cache::cache(s.child("cache"));
     let options = match schema {
         Some(schema) => options(s, schema, context.env),
@@ -97,11 +99,12 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
         body_timeout,
         request_timeout,
         max_response_bytes,
-        max_concurrent_calls,
+        max_concurrent_calls: seats,
         max_queued_calls,
         max_attempts,
         circuit,
-        requests_per_second,
+        requests_per_second: rate,
+        watch_interval,
         cache,
         origin,
     })

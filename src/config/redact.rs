@@ -65,6 +65,7 @@ fn backend(backend: &Backend) -> Value {
         ("max_queued_calls".to_owned(), json!(backend.max_queued_calls)),
         ("max_attempts".to_owned(), json!(backend.max_attempts)),
         ("requests_per_second".to_owned(), json!(backend.requests_per_second)),
+        ("watch_interval".to_owned(), json!(duration(backend.watch_interval))),
         ("cache".to_owned(), cache(&backend.cache)),
         ("origin".to_owned(), json!(backend.origin)),
     ]);

@@ -160,6 +160,8 @@ pub struct Backend {
     /// Requests started per second, where the dialect's own number is not the one that the vendor has agreed to; half as
     /// many may start at once.
     pub requests_per_second: Option<usize>,
+    /// Time between two looks for changes, while somebody watches.
+    pub watch_interval: Duration,
     /// What of its reads is kept, and how long.
     pub cache: Cache,
     /// Where the section begins, `gateway.toml:12` or a variable's name, for errors found later.
@@ -180,6 +182,7 @@ impl Backend {
     pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
     pub(super) const MAX_QUEUED_CALLS: usize = 256;
     pub(super) const MAX_ATTEMPTS: usize = 3;
+    pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(30);
 }
 
 /// When to stop calling an upstream for a while.

@@ -8,7 +8,11 @@ use crate::{
     cache::Cache,
     dialect::{Dialect, Item},
     error::{Error, Reason, Result, reason_name},
-    gateway::{Call, turns::Turns},
+    gateway::{
+        Call,
+        turns::Turns,
+        watch::{self, Feed},
+    },
     model::{
         capability::Method,
         etag::{etag, normalize},
@@ -32,6 +36,7 @@ pub struct Backend {
     upstream: Arc<Upstream>,
     cache: Cache,
     turns: Turns,
+    feed: Feed,
 }
 
 impl Backend {
@@ -43,6 +48,7 @@ impl Backend {
         dialect: Arc<dyn Dialect>,
         upstream: Arc<Upstream>,
         cache: Cache,
+        watching: watch::Settings,
     ) -> Self {
         Self {
             name: BackendName::of(id),
@@ -51,6 +57,7 @@ impl Backend {
             upstream,
             cache,
             turns: Turns::default(),
+            feed: Feed::new(watching),
         }
     }
 
@@ -66,6 +73,11 @@ impl Backend {
 
     pub(super) fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// What streams of its changes share.
+    pub(super) fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// A way to its upstream until the call's deadline.

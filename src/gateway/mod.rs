@@ -17,6 +17,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod turns;
+pub mod watch;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 pub use backend::Backend;
 pub use call::{Call, Record};
 use requests::Store;
+use watch::Watches;
 
 use crate::{
     error::{Error, Reason, Result},
@@ -42,6 +44,7 @@ pub struct Gateway {
     /// Writes that callers have given an id.
     requests: Arc<dyn Store>,
     page_tokens: PageTokens,
+    watches: Watches,
 }
 
 impl Gateway {
@@ -52,10 +55,11 @@ impl Gateway {
         writes: TaskTracker,
         requests: Arc<dyn Store>,
         page_tokens: PageTokens,
+        watches: Watches,
     ) -> Self {
         let backends =
             backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
-        Self { backends, writes, requests, page_tokens }
+        Self { backends, writes, requests, page_tokens, watches }
     }
 
     /// The configured backends, ordered by name.

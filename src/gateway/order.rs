@@ -17,7 +17,7 @@ use crate::{
         intent::{Doubt, Intent, What},
         requests::{Attempt, Begin, End, Identity},
         settle::unknown,
-        write::Work,
+        write::{Work, may_yet_happen},
     },
     model::{mask::Update, name::ProfileName, violation::Violation},
     pb::Profile,
@@ -89,6 +89,9 @@ impl Gateway {
         let (mut journal, audit) = (Journal::new(&order, attempt), audit.detached());
         let write = async move {
             let result = order.carry_out(&mut journal, doubt).await;
+            if !order.validate_only && (result.is_ok() || may_yet_happen(&result)) {
+                order.backend.feed().written();
+            }
             let result = result.map_err(|error| order.explain(error));
             journal.finish(order.end(&result)).await;
             audit.over(&result, &journal);

@@ -113,8 +113,10 @@ impl Method {
 }
 
 /// RPCs of the contract that this release answers with UNIMPLEMENTED for every dialect.
-const LATER: [&str; 5] =
-    ["BatchGetProfiles", "PreviewWrite", "TranslateProfile", "DiffProfiles", "WatchProfiles"];
+const LATER: [&str; 4] = ["BatchGetProfiles", "PreviewWrite", "TranslateProfile", "DiffProfiles"];
+
+/// RPCs that the gateway makes out of lists.
+const FROM_LISTS: [&str; 1] = ["WatchProfiles"];
 
 /// What a dialect can do.
 #[derive(Debug)]
@@ -154,6 +156,7 @@ impl Capabilities {
                 .iter()
                 .map(|m| method(m.name(), self.has(*m)))
                 .chain(LATER.iter().map(|m| method(m, false)))
+                .chain(FROM_LISTS.iter().map(|m| method(m, self.has(Method::ListProfiles))))
                 .collect(),
             fields: fields::OUTPUT_ONLY
                 .iter()

@@ -4,6 +4,7 @@
 //! without knowing a dialect's wire.
 
 pub mod capability;
+pub mod changes;
 pub mod check;
 pub mod etag;
 pub mod fields;

@@ -6,3 +6,5 @@ mod field;
 pub mod filter;
 pub mod order;
 pub mod page;
+pub mod resume;
+mod seal;

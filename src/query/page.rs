@@ -9,17 +9,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    error::{Error, Reason, Result},
-    model::violation::Violations,
-};
+use super::seal::{SEAL_BYTES, mac};
+use crate::{error::Result, model::violation::Violations};
 
 /// Page size when none is asked for.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// Largest page.
 pub const MAX_PAGE_SIZE: usize = 1000;
-/// Bytes of the seal.
-const SEAL_BYTES: usize = 16;
 /// A token holds the longest position that `query::order` makes; a longer text is none.
 const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
@@ -121,8 +117,6 @@ impl PageTokens {
     }
 
     fn mac(&self, query: &Query<'_>, position: &[u8]) -> Result<Hmac<Sha256>> {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key)
-            .map_err(|e| Error::new(Reason::GatewayInternal, "no page token").with_internal(e))?;
         let parts = [
             query.parent.as_bytes(),
             &[u8::from(query.partial)],
@@ -130,12 +124,7 @@ impl PageTokens {
             query.order_by.as_bytes(),
             position,
         ];
-        for part in parts {
-            // With its length before it, no part can pass for another.
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        Ok(mac)
+        mac(&self.key, parts)
     }
 }
 

@@ -6,11 +6,12 @@ pub mod details;
 mod profile_service;
 pub mod status;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::{Stream, StreamExt as _};
 use tokio::time::Instant;
 use tonic::{
-    Request, Response, Status,
+    Extensions, Request, Response, Status,
     metadata::{MetadataMap, MetadataValue},
 };
 
@@ -42,6 +43,9 @@ pub struct Limits {
     pub response_bytes: usize,
 }
 
+/// An answer of many messages.
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
 /// Runs one unary method: takes the call out of the request, makes the answer or the status.
 async fn unary<Q, T, F>(
     operation: &'static str,
@@ -54,11 +58,7 @@ where
     F: Future<Output = Result<T>>,
 {
     let (metadata, extensions, message) = request.into_parts();
-    let mut call = extensions.get::<Call>().cloned().unwrap_or_else(|| Call {
-        deadline: Instant::now() + NO_LAYER_DEADLINE,
-        cache_control: Control::default(),
-        record: Arc::new(Record::default()),
-    });
+    let mut call = called(&extensions);
     let record = Arc::clone(&call.record);
     let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
     let answer = match Control::parse(asked) {
@@ -68,7 +68,54 @@ where
         }
         Err(error) => Err(error),
     };
-    let answer = answer.and_then(|answer| match answer.encoded_len() {
+    match answer.and_then(|answer| fitting(answer, limits)) {
+        Ok(answer) => {
+            let mut response = Response::new(answer);
+            say_cache(&record, response.metadata_mut());
+            Ok(response)
+        }
+        Err(error) => {
+            let mut status = refusal(operation, error);
+            say_cache(&record, status.metadata_mut());
+            Err(status)
+        }
+    }
+}
+
+/// Begins one method that answers with a stream.
+async fn streaming<Q, T, F, S>(
+    operation: &'static str,
+    request: Request<Q>,
+    limits: Limits,
+    method: impl FnOnce(Call, Q) -> F,
+) -> Result<Response<Streamed<T>>, Status>
+where
+    T: prost::Message,
+    F: Future<Output = Result<S>>,
+    S: Stream<Item = Result<T>> + Send + 'static,
+{
+    let (_, extensions, message) = request.into_parts();
+    let answers = method(called(&extensions), message).await;
+    let answers = answers.map_err(|error| refusal(operation, error))?;
+    let answers = answers.map(move |answer| {
+        let answer = answer.and_then(|answer| fitting(answer, limits));
+        answer.map_err(|error| refusal(operation, error))
+    });
+    Ok(Response::new(Box::pin(answers)))
+}
+
+/// The call as the deadline layer has made it.
+fn called(extensions: &Extensions) -> Call {
+    extensions.get::<Call>().cloned().unwrap_or_else(|| Call {
+        deadline: Instant::now() + NO_LAYER_DEADLINE,
+        cache_control: Control::default(),
+        record: Arc::new(Record::default()),
+    })
+}
+
+/// The answer, if it is not too large.
+fn fitting<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
+    match answer.encoded_len() {
         size if size > limits.response_bytes => Err(Error::new(
             Reason::MessageTooLarge,
             format!(
@@ -78,24 +125,16 @@ where
             ),
         )),
         _ => Ok(answer),
-    });
-    match answer {
-        Ok(answer) => {
-            let mut response = Response::new(answer);
-            say_cache(&record, response.metadata_mut());
-            Ok(response)
-        }
-        Err(error) => {
-            // For the errors that arose before a backend was found, which says the same.
-            let error = error.with_metadata("operation", operation);
-            if let Some(detail) = error.internal() {
-                tracing::warn!(target: "rpc", %error, detail, "a call failed");
-            }
-            let mut status = status::status(&error);
-            say_cache(&record, status.metadata_mut());
-            Err(status)
-        }
     }
+}
+
+fn refusal(operation: &'static str, error: Error) -> Status {
+    // For the errors that arose before a backend was found, which says the same.
+    let error = error.with_metadata("operation", operation);
+    if let Some(detail) = error.internal() {
+        tracing::warn!(target: "rpc", %error, detail, "a call failed");
+    }
+    status::status(&error)
 }
 
 /// Says in the metadata of an answer how the cache served it.

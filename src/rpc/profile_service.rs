@@ -2,10 +2,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, later, status, unary};
+use super::{Limits, later, streaming, unary};
 use crate::{
     gateway::Gateway,
     pb::{
@@ -38,7 +38,7 @@ impl ProfileRpc {
 #[async_trait]
 impl ProfileService for ProfileRpc {
     type WatchProfilesStream =
-        Pin<Box<dyn Stream<Item = Result<WatchProfilesResponse, Status>> + Send>>;
+        Pin<Box<dyn Stream<Item = Result<Encoded<WatchProfilesResponse>, Status>> + Send>>;
 
     async fn get_profile(
         &self,
@@ -162,8 +162,15 @@ impl ProfileService for ProfileRpc {
 
     async fn watch_profiles(
         &self,
-        _request: Request<WatchProfilesRequest>,
+        request: Request<WatchProfilesRequest>,
     ) -> Result<Response<Self::WatchProfilesStream>, Status> {
-        Err(status::status(&later("WatchProfiles")))
+        let begun = streaming("WatchProfiles", request, self.limits, async |call, message| {
+            let watcher = self.gateway.watch_profiles(&call, &message).await?;
+            Ok(stream::unfold(watcher, async |mut watcher| {
+                let next = watcher.next().await?;
+                Some((next, watcher))
+            }))
+        });
+        begun.await
     }
 }

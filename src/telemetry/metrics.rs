@@ -14,6 +14,7 @@ use prometheus_client::{
 use super::{
     cache::{BackendCache, CacheMetrics},
     upstream::UpstreamMetrics,
+    watch::WatchMetrics,
 };
 
 /// The content type of [`Metrics::encode`]: OpenMetrics text.
@@ -38,6 +39,8 @@ pub struct Metrics {
     caches: CacheMetrics,
     /// What happens around the requests to upstreams.
     pub upstreams: UpstreamMetrics,
+    /// What happens around streams of changes.
+    pub watches: WatchMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -128,6 +131,7 @@ impl Metrics {
             upstream_logins: Family::default(),
             caches: CacheMetrics::new(),
             upstreams: UpstreamMetrics::default(),
+            watches: WatchMetrics::default(),
         };
         metrics.register(version);
         metrics
@@ -251,6 +255,7 @@ impl Metrics {
         );
         self.caches.register(to);
         self.upstreams.register(to);
+        self.watches.register(to);
         let info = Info::new([("version", version.to_owned())]);
         to.register("build", "The running program", info);
     }

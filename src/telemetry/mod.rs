@@ -9,3 +9,4 @@ pub mod metrics;
 pub mod panics;
 mod sink;
 pub mod upstream;
+pub mod watch;

@@ -34,4 +34,5 @@ mod services;
 mod soak;
 mod throttling;
 mod tidy;
+mod watching;
 mod writing;

@@ -131,7 +131,7 @@ fn a_dialect_brings_its_own_keys() {
     let common = "every backend takes: dialect, base_url, display_name, connect_timeout, header_timeout, \
         body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, max_queued_calls, max_attempts, \
         requests_per_second, circuit_breaker, circuit_failures, circuit_failure_percent, circuit_min_calls, \
-        circuit_window, circuit_open, circuit_max_open, cache";
+        circuit_window, circuit_open, circuit_max_open, watch_interval, cache";
     let takes = format!("dialect `bics-sft` takes: username, password, access_token; {common}");
     let cases = [
         ("tenant = \"hunter2\"", format!("gateway.toml:4: unknown key `tenant` in `[backends.sft]`, {takes}")),
@@ -145,6 +145,7 @@ fn a_dialect_brings_its_own_keys() {
         ("circuit_open = '2m'", "gateway.toml:4: `backends.sft.circuit_max_open` (1m) must not be below `backends.sft.circuit_open` (2m)".to_owned()),
         ("circuit_failure_percent = 0", "gateway.toml:4: `backends.sft.circuit_failure_percent` must be between 1 and 100, got 0".to_owned()),
         ("max_attempts = 11", "gateway.toml:4: `backends.sft.max_attempts` must be between 1 and 10, got 11".to_owned()),
+        ("watch_interval = '999ms'", "gateway.toml:4: `backends.sft.watch_interval` must be between 1s and 1h, got 999ms".to_owned()),
         ("max_concurrent_calls = []", "gateway.toml:4: `backends.sft.max_concurrent_calls` must be a whole number, got an array".to_owned()),
     ];
     for (text, expected) in cases {

@@ -167,6 +167,7 @@ fn defaults_are_those_of_the_manual() {
             "max_queued_calls": 256,
             "max_attempts": 3,
             "requests_per_second": null,
+            "watch_interval": "30s",
             "cache": default_cache(),
             "circuit_breaker": "on",
             "circuit_failures": 10,

@@ -14,7 +14,7 @@ use crate::{
     cache::{self, Cache, Loads, Outcome},
     dialect::{Change, Dialect, Edit, Item, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result},
-    gateway::Backend,
+    gateway::{Backend, watch},
     model::{
         capability::{Capabilities, Field, Method},
         violation::Violations,
@@ -43,6 +43,8 @@ struct State {
     script: VecDeque<Ends>,
     writes: usize,
     lists_fail: bool,
+    lists: usize,
+    list_takes: Duration,
 }
 
 /// An upstream of one test.
@@ -70,6 +72,21 @@ impl Fake {
     /// The account may not list.
     pub(super) fn cannot_list(&self) {
         self.lock().lists_fail = true;
+    }
+
+    /// The account may list again.
+    pub(super) fn can_list(&self) {
+        self.lock().lists_fail = false;
+    }
+
+    /// Lists that were asked for.
+    pub(super) fn lists(&self) -> usize {
+        self.lock().lists
+    }
+
+    /// How long a list takes: it shows what was there at its beginning.
+    pub(super) fn list_takes(&self, time: Duration) {
+        self.lock().list_takes = time;
     }
 
     /// Somebody else writes.
@@ -124,7 +141,12 @@ impl Fake {
             lists_are_complete: true,
         };
         let cache = Cache::new(cache, Arc::new(Deaf), Loads::default());
-        Backend::new("fake", None, Arc::new(self.clone()), upstream, cache)
+        let watching = watch::Settings {
+            interval: Duration::from_secs(30),
+            tasks: Loads::default(),
+            observer: Arc::new(Deaf),
+        };
+        Backend::new("fake", None, Arc::new(self.clone()), upstream, cache, watching)
     }
 
     /// A write, as the script says.
@@ -198,13 +220,20 @@ impl Dialect for Fake {
     }
 
     async fn list(&self, _: &dyn Port) -> Result<Vec<Item>> {
-        let state = self.lock();
-        if state.lists_fail {
-            return Err(Error::new(Reason::UpstreamPermissionDenied, "no lists"));
-        }
-        let item =
-            |(id, profile): (&u32, &Profile)| Item { id: id.to_string(), profile: profile.clone() };
-        Ok(state.profiles.iter().map(item).collect())
+        let (items, takes) = {
+            let mut state = self.lock();
+            state.lists += 1;
+            if state.lists_fail {
+                return Err(Error::new(Reason::UpstreamPermissionDenied, "no lists"));
+            }
+            let item = |(id, profile): (&u32, &Profile)| Item {
+                id: id.to_string(),
+                profile: profile.clone(),
+            };
+            (state.profiles.iter().map(item).collect(), state.list_takes)
+        };
+        sleep(takes).await;
+        Ok(items)
     }
 
     async fn create(&self, _: &dyn Port, _: &dyn Port, profile: &Profile) -> Result<String> {
@@ -258,6 +287,12 @@ struct Deaf;
 impl upstream::Observer for Deaf {
     fn request(&self, _: &str, _: &'static str, _: &'static str, _: Duration) {}
     fn login(&self, _: &str, _: &'static str) {}
+}
+
+impl watch::Observer for Deaf {
+    fn watching(&self, _: bool) {}
+    fn dropped(&self) {}
+    fn looked(&self, _: bool) {}
 }
 
 impl cache::Observer for Deaf {

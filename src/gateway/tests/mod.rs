@@ -2,6 +2,7 @@
 //! does what the test says.
 
 mod fake;
+mod watching;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Call, Gateway,
     requests::{Limits, Memory},
+    watch::Watches,
 };
 use crate::{
     cache::Control,
@@ -19,7 +21,7 @@ use crate::{
         CreateProfileRequest, DeleteProfileRequest, GetProfileRequest, Profile,
         UpdateProfileRequest,
     },
-    query::page::PageTokens,
+    query::{page::PageTokens, resume::ResumeTokens},
 };
 use fake::{Ends, Fake};
 
@@ -41,7 +43,8 @@ fn holding(limits: Limits) -> Bench {
     let fake = Fake::default();
     let store = Arc::new(Memory::new(limits));
     let tokens = PageTokens::new([0; 32]);
-    let gateway = Gateway::new([fake.backend()], TaskTracker::new(), store, tokens);
+    let watches = Watches::new(2, ResumeTokens::new([0; 32], 1));
+    let gateway = Gateway::new([fake.backend()], TaskTracker::new(), store, tokens, watches);
     Bench { fake, gateway: Arc::new(gateway) }
 }
 

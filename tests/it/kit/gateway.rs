@@ -40,6 +40,7 @@ pub struct Builder {
 
 /// A running gateway; ends with its last handle.
 pub struct Gateway {
+    pub address: SocketAddr,
     pub admin: SocketAddr,
     pub profiles: ProfileServiceClient<Channel>,
     pub backends: BackendServiceClient<Channel>,
@@ -159,6 +160,7 @@ impl Builder {
             tokio::spawn(app.run(stop.clone().cancelled_owned(), abort.clone().cancelled_owned()));
         let channel = Endpoint::new(format!("http://{address}")).unwrap().connect_lazy();
         Gateway {
+            address,
             admin,
             profiles: ProfileServiceClient::new(channel.clone())
                 .max_decoding_message_size(64 << 20)

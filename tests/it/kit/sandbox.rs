@@ -105,6 +105,13 @@ impl Sandbox {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
+    /// Removes a profile of any upstream whatever the vendor's rules say.
+    pub async fn remove_raw(&self, upstream: &str, id: &str) {
+        let url = format!("{}/sandbox/{upstream}/profiles/{id}", self.base_url());
+        let answer = self.http.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
     async fn read(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.base_url());
         let answer = self.http.get(url).send().await.unwrap();

@@ -1,0 +1,299 @@
+//! One backend as streams see it: looked at by one task for all of them, as long as there are any.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::history::{History, Limits, Profiles, differences};
+use crate::{
+    cache::{Control, List, Loads},
+    error::{Error, Reason, Result},
+    gateway::{Backend, Call},
+    model::name::ProfileName,
+    query::order,
+};
+
+/// How much of the past is kept of one backend, beyond the size of its list.
+const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
+
+/// How long one look may take: an endpoint list of 10 000 profiles takes 100 s at the 100 requests per
+/// second that its vendor allows.
+const LONGEST_LOOK: Duration = Duration::from_secs(300);
+
+/// How a backend is watched.
+pub struct Settings {
+    /// Time between two looks, where no write asks for one.
+    pub interval: Duration,
+    /// Where the looks run. They end with the reads of the cache, when nobody waits any more.
+    pub tasks: Loads,
+    /// Told what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Told what happens; the metrics listen.
+pub trait Observer: Send + Sync + 'static {
+    /// A stream began, or ended.
+    fn watching(&self, more: bool);
+    /// A stream was ended because it was read too slowly.
+    fn dropped(&self);
+    /// A look is over.
+    fn looked(&self, succeeded: bool);
+}
+
+/// What the streams over one backend share.
+pub(in crate::gateway) struct Feed {
+    settings: Settings,
+    state: Mutex<State>,
+    /// Wakes the task: a look is wanted, or nobody watches any more.
+    wake: Notify,
+    /// Told of each look that is over.
+    news: watch::Sender<()>,
+}
+
+/// Looks are numbered from 1, so that a stream or a write can ask for one that begins after it.
+pub(super) struct State {
+    pub(super) history: History,
+    watchers: usize,
+    /// There is a task. It says so itself when it ends, under the same lock.
+    running: bool,
+    /// The latest look that began.
+    begun: u64,
+    /// The latest look that succeeded.
+    succeeded: u64,
+    /// The latest look that is wanted.
+    wanted: u64,
+    /// The latest look failed: which, and how.
+    failing: Option<(u64, Error)>,
+}
+
+/// A stream's hold on a backend: as long as there is one, the backend is looked at.
+pub(super) struct Follower {
+    backend: Arc<Backend>,
+    news: watch::Receiver<()>,
+}
+
+impl Feed {
+    pub(in crate::gateway) fn new(settings: Settings) -> Self {
+        let state = State {
+            history: History::new(LIMITS),
+            watchers: 0,
+            running: false,
+            begun: 0,
+            succeeded: 0,
+            wanted: 0,
+            failing: None,
+        };
+        let (news, _) = watch::channel(());
+        Self { settings, state: Mutex::new(state), wake: Notify::new(), news }
+    }
+
+    /// A write has, or may have, changed something. Its own effect alone would not do: the upstream may
+    /// carry it on to other profiles.
+    pub(in crate::gateway) fn written(&self) {
+        let mut state = self.lock();
+        // Without a task nobody watches, and whoever comes begins with a look.
+        if state.running {
+            state.want();
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(&self, backend: &Arc<Backend>) {
+        loop {
+            let began = Instant::now();
+            self.look(backend).await;
+            if !self.pause(began).await {
+                return;
+            }
+        }
+    }
+
+    async fn look(&self, backend: &Arc<Backend>) {
+        let (number, before) = {
+            let mut state = self.lock();
+            state.begun += 1;
+            let before = Arc::clone(state.history.profiles());
+            (state.begun, (state.succeeded > 0).then_some(before))
+        };
+        let call = Call {
+            deadline: Instant::now() + LONGEST_LOOK,
+            // What is cached can be older than a write of somebody else that is long done.
+            cache_control: Control { no_cache: true, ..Control::default() },
+            record: Arc::default(),
+        };
+        // A panic must not leave the streams without their task.
+        let looked = AssertUnwindSafe(backend.profiles(&call)).catch_unwind().await;
+        let seen = match looked.unwrap_or_else(|_| Err(broken())) {
+            Ok(list) => {
+                let profiles = placed(backend, &list);
+                match before {
+                    None => Ok((profiles, None)),
+                    Some(before) => differences(&before, &profiles)
+                        .await
+                        .map(|changes| (profiles, Some(changes))),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        let observer = &self.settings.observer;
+        observer.looked(seen.is_ok());
+        let mut state = self.lock();
+        match seen {
+            Ok((profiles, changes)) => {
+                match changes {
+                    None => state.history.begin(profiles),
+                    Some(changes) => state.history.advance(profiles, changes),
+                }
+                state.recovered(number, backend);
+            }
+            Err(error) => state.failed(number, error, backend),
+        }
+        drop(state);
+        self.news.send_replace(());
+    }
+
+    /// Waits for the time of the next look. False: nobody watches any more.
+    async fn pause(&self, began: Instant) -> bool {
+        let now = Instant::now();
+        let due = now + self.settings.interval;
+        // Looks that writes ask for take half of the time at most: those of a long list would leave
+        // nothing of the upstream's rate to others.
+        let rested = now + (now - began);
+        loop {
+            let woken = timeout_at(due.max(rested), self.wake.notified()).await.is_ok();
+            let wanted = {
+                let mut state = self.lock();
+                if state.watchers == 0 {
+                    state.running = false;
+                    return false;
+                }
+                state.wanted > state.begun
+            };
+            if wanted {
+                sleep_until(rested).await;
+                return true;
+            }
+            if !woken {
+                return true;
+            }
+        }
+    }
+}
+
+impl State {
+    /// Asks for a look that begins after this, and gives its number.
+    fn want(&mut self) -> u64 {
+        self.wanted = self.wanted.max(self.begun + 1);
+        self.wanted
+    }
+
+    fn recovered(&mut self, number: u64, backend: &Backend) {
+        self.succeeded = number;
+        if self.failing.take().is_some() {
+            let backend = backend.name().id();
+            tracing::info!(target: "gateway", backend, "a watched backend can be read again");
+        }
+    }
+
+    // Told once: the streams wait, and the backend's status shows the rest.
+    fn failed(&mut self, number: u64, error: Error, backend: &Backend) {
+        if self.failing.is_none() {
+            let backend = backend.name().id();
+            tracing::warn!(
+                target: "gateway", backend, %error,
+                "a watched backend cannot be read; its streams wait"
+            );
+        }
+        self.failing = Some((number, error));
+    }
+
+    /// Whether the look of this number, or a later one, is over, and how it ended.
+    pub(super) fn outcome(&self, number: u64) -> Option<Result<()>> {
+        if self.succeeded >= number {
+            return Some(Ok(()));
+        }
+        let (failed, error) = self.failing.as_ref()?;
+        (*failed >= number).then(|| Err(error.clone()))
+    }
+}
+
+impl Follower {
+    /// Has a backend looked at. Gives the number of the look with which a stream may begin: one that is
+    /// over, if since then neither a write nor a failure has come.
+    pub(super) fn new(backend: &Arc<Backend>) -> (Self, u64) {
+        let feed = backend.feed();
+        let news = feed.news.subscribe();
+        let mut state = feed.lock();
+        state.watchers += 1;
+        let first = if state.running {
+            let current = state.failing.is_none() && state.succeeded >= state.wanted;
+            if current { state.succeeded } else { state.want() }
+        } else {
+            state.running = true;
+            let (closing, watched) = (feed.settings.tasks.closing.clone(), Arc::clone(backend));
+            let task = async move { watched.feed().run(&watched).await };
+            feed.settings.tasks.tasks.spawn(closing.run_until_cancelled_owned(task));
+            state.want()
+        };
+        drop(state);
+        feed.wake.notify_one();
+        feed.settings.observer.watching(true);
+        (Self { backend: Arc::clone(backend), news }, first)
+    }
+
+    pub(super) fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// Hears only of looks that end from now on.
+    pub(super) fn listen(&mut self) {
+        self.news.mark_unchanged();
+    }
+
+    /// Waits for the end of a look since [`Self::listen`].
+    pub(super) async fn news(&mut self) {
+        // The sender lives as long as the backend, which this holds.
+        let _ = self.news.changed().await;
+    }
+
+    /// Counts a stream that was too slow.
+    pub(super) fn dropped(&self) {
+        self.backend.feed().settings.observer.dropped();
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let feed = self.backend.feed();
+        let mut state = feed.lock();
+        state.watchers -= 1;
+        let last = state.watchers == 0;
+        drop(state);
+        if last {
+            feed.wake.notify_one();
+        }
+        feed.settings.observer.watching(false);
+    }
+}
+
+/// A list as the history keeps it.
+fn placed(backend: &Backend, list: &List) -> Profiles {
+    let place = |id: &str| order::place(&ProfileName::of(backend.name(), id).to_string());
+    list.iter().map(|(id, profile)| (place(id), profile.clone())).collect()
+}
+
+fn broken() -> Error {
+    Error::new(Reason::GatewayInternal, "a read of the upstream ended in a fault of the gateway")
+}

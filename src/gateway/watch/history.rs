@@ -1,0 +1,231 @@
+//! The profiles of a backend as they were last seen, and the latest changes among them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    error::{Error, Reason, Result},
+    gateway::read::decoded,
+    model::changes::changed_paths,
+    pb::{ChangeKind, Encoded, Profile},
+};
+
+/// After how many profiles taken apart others get their turn: each costs some 50 µs.
+const TURN: usize = 32;
+
+/// Profiles by their place in the order of lists.
+pub(super) type Profiles = BTreeMap<String, Encoded<Profile>>;
+
+/// A change of one profile.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    /// Place of the profile in the order of lists.
+    pub(super) position: String,
+    pub(super) kind: ChangeKind,
+    /// After the change; of one that is gone only the name.
+    pub(super) profile: Encoded<Profile>,
+    /// The paths that changed.
+    pub(super) fields: Vec<&'static str>,
+}
+
+/// How much is kept beyond what the list itself takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) changes: usize,
+    pub(super) bytes: usize,
+}
+
+/// What has been seen of one backend.
+///
+/// Changes are numbered from 1. Those of the latest look always stay, and of the older ones as many as
+/// the limits and the list's own size allow: else a look that finds all profiles changed would cut off
+/// every stream, however fast it is read.
+pub(super) struct History {
+    profiles: Arc<Profiles>,
+    kept: VecDeque<Arc<Change>>,
+    bytes: usize,
+    /// Number of the latest change.
+    last: u64,
+    limits: Limits,
+}
+
+impl History {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { profiles: Arc::default(), kept: VecDeque::new(), bytes: 0, last: 0, limits }
+    }
+
+    /// The profiles as of the latest change.
+    pub(super) fn profiles(&self) -> &Arc<Profiles> {
+        &self.profiles
+    }
+
+    /// Number of the latest change.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The changes after this number, oldest first, with their numbers. `None`: not all are kept.
+    pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = (u64, &Arc<Change>)>> {
+        let missing = usize::try_from(self.last.checked_sub(seq)?).ok()?;
+        let skipped = self.kept.len().checked_sub(missing)?;
+        Some((seq + 1..).zip(self.kept.range(skipped..)))
+    }
+
+    /// Takes over what was seen without calling it a change: nobody has seen anything before.
+    pub(super) fn begin(&mut self, profiles: Profiles) {
+        self.profiles = Arc::new(profiles);
+    }
+
+    /// Takes over what was seen, with the changes that lead there.
+    pub(super) fn advance(&mut self, profiles: Profiles, changes: Vec<Change>) {
+        let latest = changes.len();
+        self.last += latest as u64;
+        self.bytes += changes.iter().map(size).sum::<usize>();
+        self.kept.extend(changes.into_iter().map(Arc::new));
+        let list_bytes: usize = profiles.values().map(|profile| profile.bytes().len()).sum();
+        let (most, most_bytes) =
+            (self.limits.changes + profiles.len(), self.limits.bytes + list_bytes);
+        while self.kept.len() > latest && (self.kept.len() > most || self.bytes > most_bytes) {
+            self.bytes -= self.kept.pop_front().map_or(0, |change| size(&change));
+        }
+        self.profiles = Arc::new(profiles);
+    }
+}
+
+/// Bytes that a change takes, with what the allocations bring with them.
+fn size(change: &Change) -> usize {
+    change.profile.bytes().len() + change.position.len() + 128
+}
+
+/// What changed between two looks, ordered by position.
+pub(super) async fn differences(before: &Profiles, after: &Profiles) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    for (position, profile) in before {
+        if !after.contains_key(position) {
+            let profile = Profile { name: decoded(profile)?.name, ..Profile::default() };
+            let profile = Encoded::of(&profile);
+            changes.push(change(position, ChangeKind::Removed, profile, Vec::new()));
+        }
+    }
+    for (position, profile) in after {
+        match before.get(position) {
+            None => changes.push(change(position, ChangeKind::Added, profile.clone(), Vec::new())),
+            Some(old) if old == profile => {}
+            Some(old) => {
+                let fields = changed_paths(&decoded(old)?, &decoded(profile)?)?;
+                changes.push(change(position, ChangeKind::Changed, profile.clone(), fields));
+                if changes.len().is_multiple_of(TURN) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+    changes.sort_by(|a, b| a.position.cmp(&b.position));
+    Ok(changes)
+}
+
+fn change(
+    position: &str,
+    kind: ChangeKind,
+    profile: Encoded<Profile>,
+    fields: Vec<&'static str>,
+) -> Change {
+    Change { position: position.to_owned(), kind, profile, fields }
+}
+
+/// The error for a stream whose place is not kept any more.
+pub(super) fn fell_behind() -> Error {
+    Error::new(
+        Reason::WatchFellBehind,
+        "the stream was read so slowly that the changes after the last one that it got are not kept \
+         any more; open it again without a resume_token, which begins with all profiles",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { changes: 3, bytes: 1 << 20 };
+
+    fn profiles(list: &[(&str, &str)]) -> Profiles {
+        let profile = |name: &str, display_name: &str| {
+            Encoded::of(&Profile {
+                name: name.into(),
+                display_name: display_name.into(),
+                ..Profile::default()
+            })
+        };
+        list.iter().map(|(id, name)| ((*id).to_owned(), profile(id, name))).collect()
+    }
+
+    async fn look(history: &mut History, list: &[(&str, &str)]) {
+        let seen = profiles(list);
+        let changes = differences(history.profiles(), &seen).await.unwrap();
+        history.advance(seen, changes);
+    }
+
+    /// Numbers, kinds and positions of what came after.
+    fn since(history: &History, seq: u64) -> Option<String> {
+        let changes = history.since(seq)?.map(|(seq, change)| {
+            format!("{seq}{:?}{}", change.kind, change.position).replace("Changed", "~")
+        });
+        Some(changes.collect::<Vec<_>>().join(" ").replace("Added", "+").replace("Removed", "-"))
+    }
+
+    #[tokio::test]
+    async fn tells_what_changed() {
+        let mut history = History::new(LIMITS);
+        history.begin(profiles(&[("a", "1"), ("b", "1"), ("c", "1")]));
+        assert_eq!((history.last(), since(&history, 0).as_deref()), (0, Some("")));
+        look(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
+        assert_eq!(since(&history, 0).as_deref(), Some("1+0 2-b 3~c"));
+        let (_, gone) = history.since(1).unwrap().next().unwrap();
+        let bare = Profile { name: "b".into(), ..Profile::default() };
+        assert_eq!(gone.profile.message().unwrap(), bare);
+        let (_, changed) = history.since(2).unwrap().next().unwrap();
+        assert_eq!(changed.fields, ["display_name"]);
+        look(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
+        assert_eq!((history.last(), since(&history, 3).as_deref()), (3, Some("")));
+        assert_eq!(since(&history, 4), None, "of the future nothing is known");
+    }
+
+    #[tokio::test]
+    async fn keeps_as_many_as_it_may_and_the_latest_look_always() {
+        let mut history = History::new(LIMITS);
+        for n in 0..10 {
+            look(&mut history, &[("a", &n.to_string())]).await;
+        }
+        // Three, and one for the profile that there is.
+        assert_eq!(history.last(), 10);
+        assert_eq!(since(&history, 5), None);
+        assert_eq!(since(&history, 6).as_deref(), Some("7~a 8~a 9~a 10~a"));
+        let many: Vec<String> = (100..150).map(|n| n.to_string()).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|id| (id.as_str(), "1")).collect();
+        look(&mut history, &many).await;
+        look(&mut history, &[]).await;
+        assert_eq!(history.since(61).unwrap().count(), 50);
+        assert!(history.since(60).is_none());
+        look(&mut history, &[("a", "1")]).await;
+        assert_eq!(history.since(108).unwrap().count(), 4);
+        assert!(history.since(107).is_none());
+    }
+
+    #[tokio::test]
+    async fn keeps_no_more_bytes_than_it_may() {
+        let mut history = History::new(Limits { changes: 1000, bytes: 10_000 });
+        let long = "x".repeat(3000);
+        for n in 0..10 {
+            look(&mut history, &[("a", &format!("{n}{long}"))]).await;
+        }
+        // Three of 3 kB in 10 kB, and one for the list.
+        assert_eq!(history.since(6).unwrap().count(), 4);
+        assert!(history.since(5).is_none());
+        look(&mut history, &[]).await;
+        assert!(history.bytes <= 10_000, "{}", history.bytes);
+        let counted: usize = history.kept.iter().map(|change| size(change)).sum();
+        assert_eq!(history.bytes, counted);
+    }
+}

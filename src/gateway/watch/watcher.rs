@@ -1,0 +1,314 @@
+//! One stream: where it stands in each backend, and what it sends next.
+//!
+//! It keeps nothing but its place. What it sends it takes out of the history when its caller has room
+//! for it, so that a caller who does not read costs no memory, and may find its place gone.
+
+use std::{ops::Bound, sync::Arc};
+
+use futures_util::future::select_all;
+use prost::Message;
+use prost_types::FieldMask;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::coop,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    feed::{Follower, State},
+    history::{Change, fell_behind},
+};
+use crate::{
+    error::{Error, Reason, Result},
+    gateway::Backend,
+    pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse},
+    query::resume::{Cursor, Cursors, ResumeTokens, expired},
+};
+
+/// Changes in one answer.
+const MOST: usize = 100;
+/// Bytes of the profiles in one answer, after which no other is added: far below what clients take.
+const MOST_BYTES: usize = 256 << 10;
+
+/// [`WatchProfilesResponse`] with its profiles encoded already: the same on the wire.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Answer {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) changes: Vec<Entry>,
+    #[prost(bool, tag = "2")]
+    pub(super) snapshot_complete: bool,
+}
+
+/// `ProfileChange` in the same way.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Entry {
+    #[prost(enumeration = "ChangeKind", tag = "1")]
+    pub(super) kind: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) profile: Option<Encoded<Profile>>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) changed_fields: Option<FieldMask>,
+    #[prost(string, tag = "4")]
+    pub(super) resume_token: String,
+}
+
+/// A stream of changes. Ends when dropped.
+pub struct Watcher {
+    parent: String,
+    sources: Vec<Source>,
+    tokens: Arc<ResumeTokens>,
+    /// It has told its caller that all profiles of the beginning have come.
+    complete: bool,
+    over: bool,
+    /// One of the places for streams of this process.
+    _place: OwnedSemaphorePermit,
+}
+
+/// A backend in a stream.
+struct Source {
+    follower: Follower,
+    /// The look that it may begin with.
+    first: u64,
+    /// Where it stands; nowhere before it has begun.
+    at: Option<Place>,
+}
+
+/// See [`Cursor`], which says what it means.
+#[derive(Clone)]
+struct Place {
+    seq: u64,
+    position: Option<String>,
+}
+
+/// An answer under way.
+#[derive(Default)]
+struct Taken {
+    entries: Vec<Entry>,
+    /// Which source each is from, and where that stood behind it.
+    places: Vec<(usize, Place)>,
+    bytes: usize,
+}
+
+impl Watcher {
+    /// A stream over these backends that goes on where the cursors stand.
+    ///
+    /// # Errors
+    ///
+    /// When changes since then are not kept.
+    pub(super) fn new(
+        parent: &str,
+        backends: &[&Arc<Backend>],
+        cursors: Vec<Cursor>,
+        tokens: Arc<ResumeTokens>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Self> {
+        let mut sources = Vec::new();
+        for backend in backends {
+            let (follower, first) = Follower::new(backend);
+            let cursor = cursors.iter().find(|cursor| cursor.backend == backend.name().id());
+            let at = cursor.map(|c| Place { seq: c.seq, position: c.position.clone() });
+            if let Some(place) = &at
+                && backend.feed().lock().history.since(place.seq).is_none()
+            {
+                return Err(expired("is too old"));
+            }
+            sources.push(Source { follower, first, at });
+        }
+        let complete = sources.iter().all(Source::is_complete);
+        let parent = parent.to_owned();
+        Ok(Self { parent, sources, tokens, complete, over: false, _place: place })
+    }
+
+    /// Waits until every backend has been read that the stream begins with.
+    pub(super) async fn begun(&mut self, deadline: Instant) -> Result<()> {
+        for source in self.sources.iter_mut().filter(|source| source.at.is_none()) {
+            loop {
+                source.follower.listen();
+                let outcome = source.feed().outcome(source.first);
+                if let Some(outcome) = outcome {
+                    outcome?;
+                    break;
+                }
+                if timeout_at(deadline, source.follower.news()).await.is_err() {
+                    let message = "the deadline passed while the backend was read";
+                    return Err(Error::new(Reason::DeadlineExceeded, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next answer, when there is one. After an error nothing comes.
+    pub async fn next(&mut self) -> Option<Result<Encoded<WatchProfilesResponse>>> {
+        // A long beginning must not keep the connection's thread to itself.
+        coop::consume_budget().await;
+        while !self.over {
+            self.sources.iter_mut().for_each(|source| source.follower.listen());
+            match self.take() {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    return Some(Ok(Encoded::from_bytes(answer.encode_to_vec())));
+                }
+                Err(error) => {
+                    self.over = true;
+                    return Some(Err(error));
+                }
+            }
+            let news = self.sources.iter_mut().map(|source| Box::pin(source.follower.news()));
+            select_all(news).await;
+        }
+        None
+    }
+
+    fn take(&mut self) -> Result<Option<Answer>> {
+        let mut cursors = Cursors { cursors: self.sources.iter().map(Source::cursor).collect() };
+        let mut taken = Taken::default();
+        for (number, source) in self.sources.iter_mut().enumerate() {
+            let backend = source.follower.backend().name().id().to_owned();
+            source.take(number, &mut taken).map_err(|error| {
+                error.with_metadata("backend", backend).with_metadata("operation", super::OPERATION)
+            })?;
+        }
+        let Taken { mut entries, places, .. } = taken;
+        for (entry, (source, place)) in entries.iter_mut().zip(places) {
+            if let Some(cursor) = cursors.cursors.get_mut(source) {
+                cursor.seq = place.seq;
+                cursor.position = place.position;
+            }
+            entry.resume_token = self.tokens.seal(&self.parent, &begun(&cursors));
+        }
+        let complete = self.sources.iter().all(Source::is_complete);
+        let news = !entries.is_empty() || complete != self.complete;
+        self.complete = complete;
+        Ok(news.then_some(Answer { changes: entries, snapshot_complete: complete }))
+    }
+}
+
+/// Without the backends that the stream has not begun with.
+fn begun(cursors: &Cursors) -> Cursors {
+    let begun = |cursor: &&Cursor| cursor.position.as_deref() != Some(NOWHERE);
+    Cursors { cursors: cursors.cursors.iter().filter(begun).cloned().collect() }
+}
+
+/// Before all positions: they begin with a backend's name.
+const NOWHERE: &str = "";
+
+impl Source {
+    fn feed(&self) -> std::sync::MutexGuard<'_, State> {
+        self.follower.backend().feed().lock()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.at.as_ref().is_some_and(|place| place.position.is_none())
+    }
+
+    fn cursor(&self) -> Cursor {
+        let backend = self.follower.backend().name().id().to_owned();
+        let nowhere = || Place { seq: 0, position: Some(NOWHERE.to_owned()) };
+        let Place { seq, position } = self.at.clone().unwrap_or_else(nowhere);
+        Cursor { backend, seq, position }
+    }
+
+    /// Takes what there is to tell, as far as there is room.
+    fn take(&mut self, number: usize, taken: &mut Taken) -> Result<()> {
+        let state = self.follower.backend().feed().lock();
+        let place = match &mut self.at {
+            Some(place) => place,
+            None if state.outcome(self.first).is_some_and(|outcome| outcome.is_ok()) => {
+                let position = Some(NOWHERE.to_owned());
+                self.at.insert(Place { seq: state.history.last(), position })
+            }
+            None => return Ok(()),
+        };
+        let Some(changes) = state.history.since(place.seq) else {
+            self.follower.dropped();
+            return Err(fell_behind());
+        };
+        for (seq, change) in changes {
+            if taken.is_full() {
+                return Ok(());
+            }
+            place.seq = seq;
+            // Those after its position it will meet there, as they are by then.
+            if place.position.as_deref().is_none_or(|position| change.position.as_str() <= position)
+            {
+                taken.add(number, place, entry(change));
+            }
+        }
+        let Some(position) = place.position.clone() else { return Ok(()) };
+        let rest = (Bound::Excluded(position.as_str()), Bound::Unbounded);
+        for (position, profile) in state.history.profiles().range::<str, _>(rest) {
+            if taken.is_full() {
+                return Ok(());
+            }
+            place.position = Some(position.clone());
+            taken.add(number, place, added(profile));
+        }
+        place.position = None;
+        // With the last one all have come: who resumes there need not be told so again.
+        if let Some((source, last)) = taken.places.last_mut()
+            && *source == number
+        {
+            *last = place.clone();
+        }
+        Ok(())
+    }
+}
+
+impl Taken {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= MOST || self.bytes >= MOST_BYTES
+    }
+
+    fn add(&mut self, source: usize, place: &Place, entry: Entry) {
+        self.bytes += entry.profile.as_ref().map_or(0, |profile| profile.bytes().len());
+        self.entries.push(entry);
+        self.places.push((source, place.clone()));
+    }
+}
+
+fn entry(change: &Change) -> Entry {
+    let paths: Vec<String> = change.fields.iter().map(|path| (*path).to_owned()).collect();
+    Entry {
+        kind: change.kind.into(),
+        profile: Some(change.profile.clone()),
+        changed_fields: (!paths.is_empty()).then_some(FieldMask { paths }),
+        resume_token: String::new(),
+    }
+}
+
+fn added(profile: &Encoded<Profile>) -> Entry {
+    Entry {
+        kind: ChangeKind::Added.into(),
+        profile: Some(profile.clone()),
+        changed_fields: None,
+        resume_token: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::ProfileChange;
+
+    #[test]
+    fn the_answer_is_the_contract_s_on_the_wire() {
+        let profile = Profile { display_name: "a".into(), ..Profile::default() };
+        let mask = Some(FieldMask { paths: vec!["display_name".into()] });
+        let entry = Entry {
+            kind: ChangeKind::Changed.into(),
+            profile: Some(Encoded::of(&profile)),
+            changed_fields: mask.clone(),
+            resume_token: "token".into(),
+        };
+        let change = ProfileChange {
+            kind: ChangeKind::Changed.into(),
+            profile: Some(profile),
+            changed_fields: mask,
+            resume_token: "token".into(),
+        };
+        let answer = Answer { changes: vec![entry], snapshot_complete: true };
+        let expected = WatchProfilesResponse { changes: vec![change], snapshot_complete: true };
+        assert_eq!(answer.encode_to_vec(), expected.encode_to_vec());
+    }
+}

@@ -1,0 +1,53 @@
+//! How two profiles differ.
+
+use crate::{
+    error::Result,
+    model::fields::{Fields, OUTPUT_ONLY, SETTABLE},
+    pb::Profile,
+};
+
+/// What says which profile it is, or follows from the rest of it.
+const NO_CONTENT: [&str; 3] = ["name", "dialect", "etag"];
+
+/// The paths at which two profiles differ, in the order of the model: the fields that a caller may set,
+/// each as one unit, and then what only the upstream sets.
+pub fn changed_paths(before: &Profile, after: &Profile) -> Result<Vec<&'static str>> {
+    let (before, after) = (Fields::of(before)?, Fields::of(after)?);
+    let content = OUTPUT_ONLY.iter().filter(|path| !NO_CONTENT.contains(path));
+    let differs = |path: &&&str| before.get(path) != after.get(path);
+    Ok(SETTABLE.iter().chain(content).filter(differs).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::{Dns, NetworkSettings, Service};
+
+    #[test]
+    fn names_what_differs_and_nothing_else() {
+        let before = Profile {
+            name: "backends/a/profiles/1".into(),
+            display_name: "a".into(),
+            radio_access: vec![1, 2],
+            endpoint_count: Some(3),
+            etag: "1".into(),
+            ..Profile::default()
+        };
+        assert_eq!(changed_paths(&before, &before).unwrap(), [""; 0]);
+        let dns = Some(Dns { id: "1".into(), ..Dns::default() });
+        let after = Profile {
+            name: "backends/b/profiles/1".into(),
+            description: Some(String::new()),
+            services: vec![Service { id: "4".into(), ..Service::default() }],
+            network: Some(NetworkSettings { dns, ..NetworkSettings::default() }),
+            endpoint_count: Some(4),
+            etag: "2".into(),
+            dialect: 2,
+            unmapped: Some(prost_types::Struct::default()),
+            ..before.clone()
+        };
+        let expected = ["description", "services", "network.dns", "endpoint_count", "unmapped"];
+        assert_eq!(changed_paths(&before, &after).unwrap(), expected);
+        assert_eq!(changed_paths(&after, &before).unwrap(), expected);
+    }
+}

@@ -1,0 +1,170 @@
+//! Positions in streams of changes, which callers carry away and come back with.
+//!
+//! A position counts only in the process that gave it: that alone knows what it has counted. So a token
+//! names its process in the open, and what comes from another one is told from what was tampered with:
+//! the first is a matter of course after a restart or behind a load balancer, the second a mistake.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::Mac;
+use prost::Message;
+
+use super::seal::{SEAL_BYTES, mac};
+use crate::{
+    error::{Error, Reason, Result},
+    model::violation::Violations,
+};
+
+/// The form of what follows. Another release may have another one.
+const VERSION: u8 = 1;
+const EPOCH_BYTES: usize = 8;
+/// A token holds a few dozen bytes for each backend; a longer text is none.
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
+
+/// Where a stream stands in each backend that it has begun with.
+#[derive(Clone, PartialEq, Message)]
+pub struct Cursors {
+    /// In any order; a backend that is not here has not begun.
+    #[prost(message, repeated, tag = "1")]
+    pub cursors: Vec<Cursor>,
+}
+
+/// Where a stream stands in one backend: its caller knows all changes up to `seq` of the profiles up to
+/// `position`, and nothing of those after it.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Cursor {
+    /// The backend's configured name.
+    #[prost(string, tag = "1")]
+    pub backend: String,
+    /// The last change.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// The last profile of the beginning; absent when all of the beginning has been sent.
+    #[prost(string, optional, tag = "3")]
+    pub position: Option<String>,
+}
+
+/// Makes and opens tokens of this process.
+pub struct ResumeTokens {
+    key: [u8; 32],
+    epoch: [u8; EPOCH_BYTES],
+}
+
+impl ResumeTokens {
+    /// Tokens sealed with this key. `epoch` has to be another one for each process.
+    #[must_use]
+    pub fn new(key: [u8; 32], epoch: u64) -> Self {
+        Self { key, epoch: epoch.to_be_bytes() }
+    }
+
+    /// The token for these positions in a stream over `parent`.
+    #[must_use]
+    pub fn seal(&self, parent: &str, cursors: &Cursors) -> String {
+        let body = cursors.encode_to_vec();
+        let mut token = vec![VERSION];
+        token.extend_from_slice(&self.epoch);
+        if let Ok(mac) = mac(&self.key, [parent.as_bytes(), &self.epoch, &body]) {
+            token.extend(mac.finalize().into_bytes().iter().take(SEAL_BYTES));
+        }
+        token.extend(body);
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// The positions in a token.
+    ///
+    /// # Errors
+    ///
+    /// `RESUME_TOKEN_EXPIRED` for one of another process, `VALIDATION_FAILED` for what is no token of
+    /// a stream over `parent`.
+    pub fn open(&self, parent: &str, token: &str) -> Result<Vec<Cursor>> {
+        let Some((epoch, seal, body)) = parts(token) else { return Err(refused()) };
+        if epoch != self.epoch {
+            return Err(expired("was given by another process of the gateway"));
+        }
+        let expected = mac(&self.key, [parent.as_bytes(), &epoch, &body])?;
+        // In constant time, so that a seal cannot be found byte by byte.
+        expected.verify_truncated_left(&seal).map_err(|_| refused())?;
+        Cursors::decode(&*body).map(|cursors| cursors.cursors).map_err(|_| refused())
+    }
+}
+
+/// Epoch, seal and body of a token.
+fn parts(token: &str) -> Option<([u8; EPOCH_BYTES], Vec<u8>, Vec<u8>)> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return None;
+    }
+    let token = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (version, rest) = token.split_first()?;
+    let (epoch, rest) = rest.split_first_chunk()?;
+    let (seal, body) = rest.split_at_checked(SEAL_BYTES)?;
+    (*version == VERSION).then(|| (*epoch, seal.to_vec(), body.to_vec()))
+}
+
+/// The error for a position from which on not all changes are known.
+#[must_use]
+pub fn expired(why: &str) -> Error {
+    let message = format!(
+        "the resume_token {why}, so that changes since then are not known here; open the stream again \
+         without it, which begins with all profiles"
+    );
+    Error::new(Reason::ResumeTokenExpired, message)
+}
+
+fn refused() -> Error {
+    let mut violations = Violations::default();
+    violations.add(
+        "resume_token",
+        "is not a resume_token of a stream over this parent; leave it out to begin anew",
+    );
+    match violations.into_result() {
+        Err(error) => error,
+        Ok(()) => Error::new(Reason::ValidationFailed, "malformed resume_token"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "backends/a";
+
+    fn cursors() -> Cursors {
+        let cursor = |backend: &str, seq, position: Option<&str>| Cursor {
+            backend: backend.into(),
+            seq,
+            position: position.map(Into::into),
+        };
+        Cursors { cursors: vec![cursor("a", 7, None), cursor("b", u64::MAX, Some("b/x/1"))] }
+    }
+
+    #[test]
+    fn opens_what_it_sealed() {
+        let tokens = ResumeTokens::new([7; 32], 1);
+        let token = tokens.seal(A, &cursors());
+        assert_eq!(tokens.open(A, &token).unwrap(), cursors().cursors);
+    }
+
+    #[test]
+    fn tells_another_process_from_a_forgery() {
+        let tokens = ResumeTokens::new([7; 32], 1);
+        let good = tokens.seal(A, &cursors());
+        let raw = URL_SAFE_NO_PAD.decode(&good).unwrap();
+        let refused: Vec<String> = (0..raw.len())
+            .filter(|byte| !(1..=EPOCH_BYTES).contains(byte))
+            .map(|byte| {
+                let mut changed = raw.clone();
+                changed[byte] ^= 1;
+                URL_SAFE_NO_PAD.encode(changed)
+            })
+            .chain([tokens.seal("backends/b", &cursors()), tokens.seal("backends/-", &cursors())])
+            .chain([ResumeTokens::new([8; 32], 1).seal(A, &cursors())])
+            .chain(["!", "AAAA", "AQ", &good[..20], &"A".repeat(100_000)].map(Into::into))
+            .collect();
+        for bad in refused {
+            let error = tokens.open(A, &bad).unwrap_err();
+            assert_eq!(error.reason(), Reason::ValidationFailed, "{bad:.60}");
+            assert_eq!(error.violations()[0].field, "resume_token", "{bad:.60}");
+        }
+        let foreign = ResumeTokens::new([9; 32], 2).seal(A, &cursors());
+        assert_eq!(tokens.open(A, &foreign).unwrap_err().reason(), Reason::ResumeTokenExpired);
+    }
+}
