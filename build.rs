@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Methods that the server answers with bytes that are encoded already, as a cache keeps them.
-const ANSWERED_AS_BYTES: [&str; 3] = ["GetProfile", "ListProfiles", "WatchProfiles"];
+const ANSWERED_AS_BYTES: [&str; 4] =
+    ["GetProfile", "ListProfiles", "WatchProfiles", "BatchGetProfiles"];
 
 /// Clients and servers, made one by one because their types differ in [`ANSWERED_AS_BYTES`].
 struct Services {

@@ -41,6 +41,16 @@ impl Cache {
         (result, served)
     }
 
+    /// Whether a read would be answered without waiting for the upstream.
+    pub async fn has(&self, resource: &Resource, control: Control) -> bool {
+        let inner = &*self.0;
+        if control.no_cache || !inner.settings.enabled {
+            return false;
+        }
+        let found = inner.find(resource, control).await;
+        matches!(found, Some((_, Freshness::Fresh | Freshness::Revalidate)))
+    }
+
     async fn answer<F>(
         &self,
         resource: &Resource,

@@ -19,10 +19,11 @@ use crate::{
     error::{Error, Reason, Result},
     model::{
         capability::{Capabilities, Method},
+        note::Notes,
         violation::Violations,
     },
     pb::{self, Profile, Service, TrafficLimit},
-    upstream::{Auth, Port, RateLimit},
+    upstream::{Auth, Port, RateLimit, Reply, Request},
 };
 
 /// One kind of upstream.
@@ -81,6 +82,14 @@ pub trait Dialect: Send + Sync + 'static {
     ) -> Result<Profile> {
         Ok(desired)
     }
+
+    /// Fits a profile of another backend into what this dialect can say, and notes what it changes.
+    /// The draft has only fields that the dialect can set, and services of its own catalogue.
+    fn adapt(&self, _draft: &mut Profile, _notes: &mut Notes) {}
+
+    /// The upstream's answer to a write that succeeds, for one that is not sent. A creation gets an id
+    /// that the dialect accepts and the upstream never gives.
+    fn pretend(&self, request: &Request) -> Reply;
 
     /// Reads one profile. Fails with `PROFILE_NOT_FOUND` when there is none.
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item>;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::{HeaderName, HeaderValue};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use crate::{
@@ -140,6 +141,16 @@ impl Backend {
         normalize(&mut profile);
         profile.etag = etag(&profile);
         profile
+    }
+
+    /// A profile of this id as callers would see it.
+    pub(super) fn presented(&self, id: &str, profile: Profile) -> Profile {
+        self.present(Item { id: id.to_owned(), profile })
+    }
+
+    /// The headers that carry the credentials; those that hold a secret are marked sensitive.
+    pub(super) fn credential_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>> {
+        self.upstream.credential_headers()
     }
 
     /// The error as a log may see it.

@@ -25,8 +25,18 @@ impl Gateway {
     pub async fn create_profile(
         &self,
         call: &Call,
-        mut request: CreateProfileRequest,
+        request: CreateProfileRequest,
     ) -> Result<Profile> {
+        let order = self.order_creation(call, request)?;
+        self.carry_out(order).await.map(Option::unwrap_or_default)
+    }
+
+    /// A creation that passes every check that needs no upstream.
+    pub(super) fn order_creation(
+        &self,
+        call: &Call,
+        mut request: CreateProfileRequest,
+    ) -> Result<Order> {
         const OPERATION: &str = Method::CreateProfile.name();
         let parent = BackendName::parse("parent", &request.parent)?;
         let backend = Arc::clone(self.backend(call, &parent, OPERATION)?);
@@ -42,7 +52,7 @@ impl Gateway {
             }
         };
         violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
-        let order = Order {
+        Ok(Order {
             backend,
             call: call.clone(),
             method: OPERATION,
@@ -51,13 +61,16 @@ impl Gateway {
             validate_only: request.validate_only,
             request_id,
             identity: identity.filter(|_| !request.validate_only),
-        };
-        self.carry_out(order).await.map(Option::unwrap_or_default)
+        })
     }
 }
 
 /// Checks a profile to create, and gives it without what only the gateway sets.
-fn check_new(backend: &Backend, profile: Profile, violations: &mut Violations) -> Result<Profile> {
+pub(super) fn check_new(
+    backend: &Backend,
+    profile: Profile,
+    violations: &mut Violations,
+) -> Result<Profile> {
     let dialect = backend.dialect();
     let profile = Profile {
         name: String::new(),
@@ -73,6 +86,29 @@ fn check_new(backend: &Backend, profile: Profile, violations: &mut Violations) -
     Ok(profile)
 }
 
+/// A creation as it can be sent.
+pub(super) struct Prepared {
+    /// Checked and resolved.
+    pub(super) profile: Profile,
+    /// The profiles that had its name before; `None` where the account cannot list.
+    pub(super) before: Option<Vec<Item>>,
+}
+
+/// Resolves a checked profile, and finds out whose name it has.
+pub(super) async fn prepare(backend: &Backend, call: &Call, profile: Profile) -> Result<Prepared> {
+    let (dialect, session) = (backend.dialect(), backend.session(call));
+    let resolved = dialect.resolve(&session, profile, None).await;
+    let profile = resolved.map_err(|error| backend.without_secrets(error))?;
+    // Should the answer get lost, those are surely not ours.
+    let before = match dialect.named(&session, &profile.display_name).await {
+        Ok(items) => Some(items),
+        Err(error) if is_out_of_reach(&error) => return Err(error),
+        // The account may create without being able to list: then a lost answer stays unknown.
+        Err(_) => None,
+    };
+    Ok(Prepared { profile, before })
+}
+
 /// Creates a checked profile.
 pub(super) async fn create(
     order: &Order,
@@ -80,21 +116,14 @@ pub(super) async fn create(
     profile: Profile,
 ) -> Result<Profile> {
     let (backend, call) = (&order.backend, &order.call);
-    let (dialect, session) = (backend.dialect(), backend.session(call));
-    let profile = dialect.resolve(&session, profile, None).await?;
-    // Whose name it was before: should the answer get lost, those are surely not ours.
-    let before = dialect.named(&session, &profile.display_name).await;
+    let Prepared { profile, before } = prepare(backend, call, profile).await?;
     if order.validate_only {
-        refuse_taken_name(dialect, &before?, None)?;
-        let preview = backend.present(Item { id: String::new(), profile });
-        return Ok(Profile { name: String::new(), ..preview });
+        if let Some(before) = &before {
+            refuse_taken_name(backend.dialect(), before, None)?;
+        }
+        return Ok(Profile { name: String::new(), ..backend.presented("", profile) });
     }
-    let before = match before {
-        Ok(items) => Some(items.into_iter().map(|item| item.id).collect()),
-        Err(error) if is_out_of_reach(&error) => return Err(error),
-        // The account may create without being able to list: then a lost answer stays unknown.
-        Err(_) => None,
-    };
+    let before = before.map(|items| items.into_iter().map(|item| item.id).collect());
     let creation = Creation::new(profile, before);
     let intent = Intent { what: Some(What::Create(Box::new(creation.clone()))) };
     journal.intend(&intent).await?;

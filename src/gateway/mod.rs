@@ -4,18 +4,22 @@
 
 mod audit;
 mod backend;
+mod batch;
 mod cached;
 pub mod call;
 mod create;
+mod diff;
 mod edit;
 mod intent;
 mod list;
 mod order;
+mod preview;
 mod read;
 pub mod requests;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod translate;
 mod turns;
 pub mod watch;
 mod write;

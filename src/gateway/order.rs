@@ -149,7 +149,7 @@ impl Order {
         }
     }
 
-    fn explain(&self, error: Error) -> Error {
+    pub(super) fn explain(&self, error: Error) -> Error {
         match &self.name {
             Some(name) => self.backend.explain_profile(self.method, name, error),
             None => self.backend.explain(self.method, error),

@@ -27,8 +27,18 @@ impl Gateway {
     pub async fn update_profile(
         &self,
         call: &Call,
-        mut request: UpdateProfileRequest,
+        request: UpdateProfileRequest,
     ) -> Result<Profile> {
+        let order = self.order_update(call, request)?;
+        self.carry_out(order).await.map(Option::unwrap_or_default)
+    }
+
+    /// A change that passes every check that needs no upstream.
+    pub(super) fn order_update(
+        &self,
+        call: &Call,
+        mut request: UpdateProfileRequest,
+    ) -> Result<Order> {
         const OPERATION: &str = Method::UpdateProfile.name();
         let mut violations = Violations::default();
         check::request_id(&request.request_id, &mut violations);
@@ -49,7 +59,7 @@ impl Gateway {
         check::values(&profile, &mut violations)?;
         dialect.check_fields(&profile, &|field| update.touches(field), &mut violations);
         violations.into_result().map_err(|e| backend.explain_profile(OPERATION, &name, e))?;
-        let order = Order {
+        Ok(Order {
             backend,
             call: call.clone(),
             method: OPERATION,
@@ -58,16 +68,24 @@ impl Gateway {
             validate_only: request.validate_only,
             request_id,
             identity: identity.filter(|_| !request.validate_only),
-        };
-        self.carry_out(order).await.map(Option::unwrap_or_default)
+        })
     }
 
     /// Deletes a profile.
-    pub async fn delete_profile(
+    pub async fn delete_profile(&self, call: &Call, request: DeleteProfileRequest) -> Result<()> {
+        match self.order_deletion(call, request)? {
+            Some(order) => self.carry_out(order).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A deletion that passes every check that needs no upstream; `None` where there is surely nothing
+    /// to delete, and that is fine.
+    pub(super) fn order_deletion(
         &self,
         call: &Call,
         mut request: DeleteProfileRequest,
-    ) -> Result<()> {
+    ) -> Result<Option<Order>> {
         const OPERATION: &str = Method::DeleteProfile.name();
         let name = ProfileName::parse("name", &request.name)?;
         let backend = Arc::clone(self.backend(call, name.backend(), OPERATION)?);
@@ -78,10 +96,10 @@ impl Gateway {
         if let Err(error) = backend.require_id(OPERATION, &name) {
             let missing_is_fine =
                 error.reason() == Reason::ProfileNotFound && request.allow_missing;
-            return if missing_is_fine { Ok(()) } else { Err(error) };
+            return if missing_is_fine { Ok(None) } else { Err(error) };
         }
         let (request_id, identity) = identify(OPERATION, &mut request, |r| &mut r.request_id);
-        let order = Order {
+        Ok(Some(Order {
             backend,
             call: call.clone(),
             method: OPERATION,
@@ -90,8 +108,7 @@ impl Gateway {
             validate_only: request.validate_only,
             request_id,
             identity: identity.filter(|_| !request.validate_only),
-        };
-        self.carry_out(order).await.map(drop)
+        }))
     }
 }
 
@@ -144,7 +161,7 @@ impl Work<'_> {
     }
 
     /// The profile, unless it is not the one that the caller has seen.
-    async fn read_matching(&self, etag: &str) -> Result<Profile> {
+    pub(super) async fn read_matching(&self, etag: &str) -> Result<Profile> {
         let current = self.read().await?;
         if etag.is_empty() || etag == current.etag {
             return Ok(current);
@@ -163,6 +180,20 @@ impl Work<'_> {
         validate_only: bool,
     ) -> Result<Profile> {
         let _turn = self.backend.turn(self.call, self.name.id()).await?;
+        let change = self.prepare(update, request).await?;
+        if validate_only {
+            self.check_name(&change).await?;
+            return Ok(self.presented(change.desired));
+        }
+        self.change(change).await
+    }
+
+    /// Reads the profile and makes of it what the update asks for, checked and resolved.
+    pub(super) async fn prepare(
+        &self,
+        update: &Update,
+        request: &Profile,
+    ) -> Result<intent::Change> {
         let current = self.read_matching(&request.etag).await?;
         let dialect = self.backend.dialect();
         let mut violations = Violations::default();
@@ -171,14 +202,18 @@ impl Work<'_> {
         violations.into_result()?;
         let session = self.backend.session(self.call);
         let desired = dialect.resolve(&session, desired, Some(&current)).await?;
-        if validate_only {
-            if desired.display_name != current.display_name {
-                let named = dialect.named(&session, &desired.display_name).await?;
-                refuse_taken_name(dialect, &named, Some(self.name.id()))?;
-            }
-            return Ok(self.presented(desired));
+        Ok(intent::Change { current, desired })
+    }
+
+    /// Refuses a change to a name that another profile has, for a change that is not sent.
+    pub(super) async fn check_name(&self, change: &intent::Change) -> Result<()> {
+        let intent::Change { current, desired } = change;
+        if desired.display_name == current.display_name {
+            return Ok(());
         }
-        self.change(current, desired).await
+        let (dialect, session) = (self.backend.dialect(), self.backend.session(self.call));
+        let named = dialect.named(&session, &desired.display_name).await?;
+        refuse_taken_name(dialect, &named, Some(self.name.id()))
     }
 
     pub(super) async fn edit(self, edit: &Edit) -> Result<Profile> {
@@ -189,12 +224,11 @@ impl Work<'_> {
         let mut violations = Violations::default();
         dialect.check_whole(&desired, Some(&current), &mut violations)?;
         violations.into_result()?;
-        self.change(current, desired).await
+        self.change(intent::Change { current, desired }).await
     }
 
     /// Sends a checked change, and gives the profile as the upstream has it then.
-    async fn change(self, current: Profile, desired: Profile) -> Result<Profile> {
-        let change = intent::Change { current, desired };
+    async fn change(self, change: intent::Change) -> Result<Profile> {
         self.journal.intend(&Intent { what: Some(What::Change(Box::new(change.clone()))) }).await?;
         let write = self.backend.cache().write(self.target(&change));
         let result = self.send_change(&change).await;
@@ -310,11 +344,11 @@ impl Work<'_> {
     }
 
     /// The change as a dialect takes it.
-    fn seen<'c>(&'c self, change: &'c intent::Change) -> Change<'c> {
+    pub(super) fn seen<'c>(&'c self, change: &'c intent::Change) -> Change<'c> {
         Change { id: self.name.id(), current: &change.current, desired: &change.desired }
     }
 
-    fn presented(&self, profile: Profile) -> Profile {
-        self.backend.present(Item { id: self.name.id().to_owned(), profile })
+    pub(super) fn presented(&self, profile: Profile) -> Profile {
+        self.backend.presented(self.name.id(), profile)
     }
 }

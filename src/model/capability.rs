@@ -29,13 +29,15 @@ pub struct Field {
     pub required: bool,
     /// Allowed values, when they are few.
     pub allowed: &'static [&'static str],
+    /// What the upstream gives a new profile that leaves it unset, in words; `None` when nothing.
+    pub default: Option<&'static str>,
 }
 
 impl Field {
     /// A field that is set on create and can be changed.
     #[must_use]
     pub const fn read_write(path: &'static str) -> Self {
-        Self { path, support: Support::ReadWrite, required: false, allowed: &[] }
+        Self { path, support: Support::ReadWrite, required: false, allowed: &[], default: None }
     }
 
     /// A field that is read, and ignored when written.
@@ -60,6 +62,12 @@ impl Field {
     #[must_use]
     pub const fn allowing(self, allowed: &'static [&'static str]) -> Self {
         Self { allowed, ..self }
+    }
+
+    /// The same field with what the upstream gives it when it is left unset.
+    #[must_use]
+    pub const fn defaulting(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
     }
 }
 
@@ -112,8 +120,8 @@ impl Method {
     }
 }
 
-/// RPCs of the contract that this release answers with UNIMPLEMENTED for every dialect.
-const LATER: [&str; 4] = ["BatchGetProfiles", "PreviewWrite", "TranslateProfile", "DiffProfiles"];
+/// RPCs that the gateway makes of what every dialect has.
+const JOINED: [&str; 4] = ["BatchGetProfiles", "PreviewWrite", "TranslateProfile", "DiffProfiles"];
 
 /// RPCs that the gateway makes out of lists.
 const FROM_LISTS: [&str; 1] = ["WatchProfiles"];
@@ -155,7 +163,7 @@ impl Capabilities {
             methods: Method::ALL
                 .iter()
                 .map(|m| method(m.name(), self.has(*m)))
-                .chain(LATER.iter().map(|m| method(m, false)))
+                .chain(JOINED.iter().map(|m| method(m, true)))
                 .chain(FROM_LISTS.iter().map(|m| method(m, self.has(Method::ListProfiles))))
                 .collect(),
             fields: fields::OUTPUT_ONLY

@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, Kind, MessageDescriptor, SerializeOptions, Value,
+};
 
 use crate::{
     error::{Error, Reason, Result},
@@ -70,6 +72,14 @@ impl Fields {
     /// The profile with these fields.
     pub fn into_profile(self) -> Result<Profile> {
         self.0.transcode_to().map_err(|e| internal(&e))
+    }
+
+    /// The fields that are said, as JSON with the names of the proto.
+    pub fn to_json(&self) -> Result<serde_json::Value> {
+        let options =
+            SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
+        let json = self.0.serialize_with_options(serde_json::value::Serializer, &options);
+        json.map_err(|e| internal(&e))
     }
 
     /// The value at a path, if it is populated.

@@ -6,10 +6,12 @@
 pub mod capability;
 pub mod changes;
 pub mod check;
+pub mod diff;
 pub mod etag;
 pub mod fields;
 pub mod json;
 pub mod mask;
 pub mod name;
+pub mod note;
 pub mod text;
 pub mod violation;

@@ -145,12 +145,3 @@ fn say_cache(record: &Record, metadata: &mut MetadataMap) {
         metadata.insert(AGE, MetadataValue::from(age.as_secs()));
     }
 }
-
-/// The error of a method of the contract that this release does not have yet.
-fn later(method: &str) -> Error {
-    Error::new(
-        Reason::OperationNotSupported,
-        format!("{method} is not supported by this release of the gateway"),
-    )
-    .with_metadata("operation", method)
-}

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, later, streaming, unary};
+use super::{Limits, streaming, unary};
 use crate::{
     gateway::Gateway,
     pb::{
@@ -133,31 +133,41 @@ impl ProfileService for ProfileRpc {
     async fn batch_get_profiles(
         &self,
         request: Request<BatchGetProfilesRequest>,
-    ) -> Result<Response<BatchGetProfilesResponse>, Status> {
-        unary("BatchGetProfiles", request, self.limits, async |_, _| Err(later("BatchGetProfiles")))
-            .await
+    ) -> Result<Response<Encoded<BatchGetProfilesResponse>>, Status> {
+        unary("BatchGetProfiles", request, self.limits, async |call, message| {
+            self.gateway.batch_get_profiles(&call, &message).await
+        })
+        .await
     }
 
     async fn preview_write(
         &self,
         request: Request<PreviewWriteRequest>,
     ) -> Result<Response<PreviewWriteResponse>, Status> {
-        unary("PreviewWrite", request, self.limits, async |_, _| Err(later("PreviewWrite"))).await
+        unary("PreviewWrite", request, self.limits, async |call, message| {
+            self.gateway.preview_write(&call, message).await
+        })
+        .await
     }
 
     async fn translate_profile(
         &self,
         request: Request<TranslateProfileRequest>,
     ) -> Result<Response<TranslateProfileResponse>, Status> {
-        unary("TranslateProfile", request, self.limits, async |_, _| Err(later("TranslateProfile")))
-            .await
+        unary("TranslateProfile", request, self.limits, async |call, message| {
+            self.gateway.translate_profile(&call, &message).await
+        })
+        .await
     }
 
     async fn diff_profiles(
         &self,
         request: Request<DiffProfilesRequest>,
     ) -> Result<Response<DiffProfilesResponse>, Status> {
-        unary("DiffProfiles", request, self.limits, async |_, _| Err(later("DiffProfiles"))).await
+        unary("DiffProfiles", request, self.limits, async |call, message| {
+            self.gateway.diff_profiles(&call, &message).await
+        })
+        .await
     }
 
     async fn watch_profiles(

@@ -146,6 +146,13 @@ impl Upstream {
         Session { upstream: Arc::clone(self), deadline, counter, presses: false }
     }
 
+    /// The headers that go with every request for its credentials. Those that hold a secret are marked
+    /// sensitive, and need not hold the one in force: nobody logs in for this.
+    pub fn credential_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>> {
+        let unknown = SecretString::from("unknown");
+        self.auth.headers(self.auth.fixed().unwrap_or(&unknown))
+    }
+
     /// How the upstream is.
     #[must_use]
     pub fn health(&self) -> Health {

@@ -15,14 +15,17 @@
 mod kit;
 
 mod auth;
+mod batch;
 mod caching;
 mod circuit;
 mod conformance;
 mod describing;
+mod diffing;
 mod hostile;
 mod lost;
 mod matrix;
 mod outcome;
+mod preview;
 mod process;
 mod querying;
 mod reading;
@@ -34,5 +37,6 @@ mod services;
 mod soak;
 mod throttling;
 mod tidy;
+mod translate;
 mod watching;
 mod writing;

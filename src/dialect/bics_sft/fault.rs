@@ -30,7 +30,7 @@ pub(super) enum Answer {
 }
 
 impl Operation {
-    const fn success(self) -> &'static str {
+    pub(super) const fn success(self) -> &'static str {
         match self {
             Self::Create => "1323",
             Self::Modify => "1325",

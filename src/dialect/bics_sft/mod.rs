@@ -4,10 +4,12 @@
 //! "06. Service Profile"). HTTP 200 says nothing here: success is an inner result code, see `fault`.
 //! This file ties the pure parts together; it holds no wire format.
 
+mod adapt;
 mod auth;
 mod decode;
 mod encode;
 mod fault;
+mod pretend;
 mod radio;
 mod service;
 mod wire;
@@ -23,10 +25,11 @@ use crate::{
     error::{Effect, Error, Reason, Result},
     model::{
         capability::{Capabilities, Field, Method},
+        note::Notes,
         violation::Violations,
     },
     pb::{self, Profile, Service},
-    upstream::Port,
+    upstream::{Port, Reply, Request},
 };
 
 /// The registry's line for this dialect.
@@ -175,6 +178,24 @@ impl Dialect for BicsSft {
             Some(current) => service::refuse_loss(current, desired),
             None => Ok(()),
         }
+    }
+
+    async fn resolve(
+        &self,
+        _port: &dyn Port,
+        desired: Profile,
+        _current: Option<&Profile>,
+    ) -> Result<Profile> {
+        let services = service::known(&desired.services);
+        Ok(Profile { services, ..desired })
+    }
+
+    fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
+        adapt::adapt(draft, notes);
+    }
+
+    fn pretend(&self, request: &Request) -> Reply {
+        pretend::pretend(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {

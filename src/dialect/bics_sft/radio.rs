@@ -52,6 +52,17 @@ pub(super) fn code(radio_access: &[i32]) -> Option<&'static str> {
         .map(|(code, _)| *code)
 }
 
+/// The largest set that SFT can say within this one.
+pub(super) fn within(radio_access: &[i32]) -> Vec<i32> {
+    let fits = |members: &[RadioAccess]| {
+        members.iter().all(|member| radio_access.contains(&i32::from(*member)))
+    };
+    let sets = CODES.iter().map(|(_, members)| *members).filter(|members| fits(members));
+    let cellular = sets.max_by_key(|members| members.len()).unwrap_or_default();
+    let nb_iot = has_nb_iot(radio_access).then_some(&NbIot);
+    cellular.iter().chain(nb_iot).map(|access| i32::from(*access)).collect()
+}
+
 /// Reads `2G/3G/4G`; `None` for each part that the model cannot say.
 pub(super) fn by_name(name: &str) -> impl Iterator<Item = Option<RadioAccess>> {
     name.split('/').map(|part| match part.trim().to_ascii_uppercase().as_str() {

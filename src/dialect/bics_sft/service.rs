@@ -104,6 +104,12 @@ pub(super) fn ids(services: &[Service]) -> impl Iterator<Item = &'static str> {
         .map(|known| known.id)
 }
 
+/// The services that a profile names, as reads show them; those it cannot name are left out.
+pub(super) fn known(services: &[Service]) -> Vec<Service> {
+    let named = |known: &Known| services.iter().any(|s| resolve(s).is_ok_and(|s| s == *known));
+    KNOWN.into_iter().filter(named).map(Into::into).collect()
+}
+
 /// Checks the services of a request by themselves.
 pub(super) fn check(services: &[Service], violations: &mut Violations) {
     for service in services {

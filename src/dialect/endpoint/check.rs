@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{radio, wire};
+use super::{CAPABILITIES, UNDOCUMENTED, radio, wire};
 use crate::{
     model::{fields::Fields, violation::Violations},
     pb::{Profile, Service, TrafficLimit},
@@ -19,15 +19,15 @@ const REFERENCES: [(&str, bool); 6] = [
     ("network.dns", false),
 ];
 
-/// Fields that are either true or false upstream, with what a new profile gets.
-const SWITCHES: [(&str, &str); 7] = [
-    ("quotas.data", "false"),
-    ("quotas.sms", "false"),
-    ("retail", "false"),
-    ("sms.p2p_internal", "true"),
-    ("sms.p2p_external", "true"),
-    ("network.network_initiated_pdp", "false"),
-    ("payment_type", "PAYMENT_TYPE_POSTPAID"),
+/// Fields that are either true or false upstream.
+const SWITCHES: [&str; 7] = [
+    "quotas.data",
+    "quotas.sms",
+    "retail",
+    "sms.p2p_internal",
+    "sms.p2p_external",
+    "network.network_initiated_pdp",
+    "payment_type",
 ];
 
 /// Checks the touched fields of a request by themselves.
@@ -121,8 +121,10 @@ pub(super) fn unclearable(current: &Profile, desired: &Profile) -> Vec<(&'static
     let unset = |path: &str| before.get(path).is_some() && after.get(path).is_none();
     let mut found: Vec<(&'static str, String)> = SWITCHES
         .into_iter()
-        .filter(|(path, _)| unset(path))
-        .map(|(path, default)| {
+        .filter(|path| unset(path))
+        .map(|path| {
+            let default = CAPABILITIES.field(path).and_then(|field| field.default);
+            let default = default.unwrap_or(UNDOCUMENTED);
             (path, format!("cannot be unset, name a value (a new profile gets {default})"))
         })
         .collect();

@@ -4,6 +4,7 @@
 //! `service-profile.html`) and docs.emnify.com. A profile's services and limits are collections of their
 //! own, so that a write may take several requests, see `steps`. This file ties the parts together.
 
+mod adapt;
 mod auth;
 mod catalogue;
 mod check;
@@ -11,6 +12,7 @@ mod decode;
 mod encode;
 mod fault;
 mod place;
+mod pretend;
 mod radio;
 mod service;
 mod steps;
@@ -27,10 +29,11 @@ use crate::{
     error::{Effect, Error, Reason, Result},
     model::{
         capability::{Capabilities, Field, Method},
+        note::Notes,
         violation::Violations,
     },
     pb::{self, Profile, Service},
-    upstream::{Port, RateLimit},
+    upstream::{Port, RateLimit, Reply, Request},
 };
 
 /// The registry's line for this dialect.
@@ -53,6 +56,9 @@ pub(super) const REGISTRATION: Registration = Registration {
 
 const NAME: &str = "endpoint";
 
+/// What a new profile gets where it is left unset.
+const UNDOCUMENTED: &str = "not documented";
+
 const CAPABILITIES: Capabilities = Capabilities {
     methods: &Method::ALL,
     fields: &[
@@ -63,19 +69,22 @@ const CAPABILITIES: Capabilities = Capabilities {
         Field::read_only("endpoint_count"),
         Field::read_write("display_name").required(),
         Field::read_write("description"),
-        Field::read_write("radio_access").allowing(radio::ALLOWED),
+        Field::read_write("radio_access")
+            .allowing(radio::ALLOWED)
+            .defaulting("2G with what the upstream switches on"),
         Field::read_write("services"),
         Field::read_write("payment_type")
-            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"]),
-        Field::read_write("quotas.data"),
-        Field::read_write("quotas.sms"),
-        Field::read_write("retail"),
-        Field::read_write("sms.p2p_internal"),
-        Field::read_write("sms.p2p_external"),
-        Field::read_write("sms.esme_interface"),
-        Field::read_write("network.network_initiated_pdp"),
-        Field::read_write("network.breakout_region"),
-        Field::read_write("network.dns"),
+            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"])
+            .defaulting("PAYMENT_TYPE_POSTPAID"),
+        Field::read_write("quotas.data").defaulting("false"),
+        Field::read_write("quotas.sms").defaulting("false"),
+        Field::read_write("retail").defaulting("false"),
+        Field::read_write("sms.p2p_internal").defaulting("true"),
+        Field::read_write("sms.p2p_external").defaulting("true"),
+        Field::read_write("sms.esme_interface").defaulting(UNDOCUMENTED),
+        Field::read_write("network.network_initiated_pdp").defaulting("false"),
+        Field::read_write("network.breakout_region").defaulting(UNDOCUMENTED),
+        Field::read_write("network.dns").defaulting(UNDOCUMENTED),
         Field::read_write("callbacks.api"),
         Field::read_write("callbacks.api_secret"),
         Field::read_write("callbacks.moc"),
@@ -224,6 +233,14 @@ impl Dialect for Endpoint {
         current: Option<&Profile>,
     ) -> Result<Profile> {
         Catalogue::new(port).resolve(desired, current).await
+    }
+
+    fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
+        adapt::adapt(draft, notes);
+    }
+
+    fn pretend(&self, request: &Request) -> Reply {
+        pretend::pretend(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {

@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod fault;
 mod members;
+mod pretend;
 mod wire;
 
 use std::sync::Arc;
@@ -21,10 +22,11 @@ use crate::{
     error::{Effect, Error, Reason, Result},
     model::{
         capability::{Capabilities, Field, Method},
+        note::Notes,
         violation::Violations,
     },
     pb::{self, Profile, Service},
-    upstream::{Intent, Port},
+    upstream::{Intent, Port, Reply, Request},
 };
 
 /// The registry's line for this dialect.
@@ -45,6 +47,9 @@ pub(super) const REGISTRATION: Registration = Registration {
 
 const NAME: &str = "pcc";
 
+/// What a new profile gets where it is left unset.
+const UNDOCUMENTED: &str = "not documented";
+
 const CAPABILITIES: Capabilities = Capabilities {
     methods: &[
         Method::GetProfile,
@@ -61,14 +66,15 @@ const CAPABILITIES: Capabilities = Capabilities {
         Field::read_write("display_name").required(),
         Field::read_write("default_profile").required(),
         Field::read_write("payment_type")
-            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"]),
-        Field::read_write("subscriber.initial_core_plan"),
-        Field::read_write("subscriber.subscriber_class"),
-        Field::read_write("subscriber.locale"),
-        Field::read_write("notifications.dps_enabled"),
-        Field::read_write("notifications.dps"),
-        Field::read_write("notifications.eos"),
-        Field::read_write("notifications.payg"),
+            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"])
+            .defaulting(UNDOCUMENTED),
+        Field::read_write("subscriber.initial_core_plan").defaulting(UNDOCUMENTED),
+        Field::read_write("subscriber.subscriber_class").defaulting(UNDOCUMENTED),
+        Field::read_write("subscriber.locale").defaulting(UNDOCUMENTED),
+        Field::read_write("notifications.dps_enabled").defaulting(UNDOCUMENTED),
+        Field::read_write("notifications.dps").defaulting(UNDOCUMENTED),
+        Field::read_write("notifications.eos").defaulting(UNDOCUMENTED),
+        Field::read_write("notifications.payg").defaulting(UNDOCUMENTED),
     ],
 };
 
@@ -163,6 +169,17 @@ impl Dialect for Pcc {
     ) -> Result<()> {
         // No field depends on another, and each update keeps what the model cannot say.
         Ok(())
+    }
+
+    fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
+        if draft.default_profile.is_none() {
+            draft.default_profile = Some(false);
+            notes.defaulted("default_profile", "is required here: false");
+        }
+    }
+
+    fn pretend(&self, request: &Request) -> Reply {
+        pretend::pretend(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {

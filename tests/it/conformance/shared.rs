@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use profile_gateway::pb::{
-    AttachServiceRequest, AttachTrafficLimitRequest, BatchGetProfilesRequest, DetachServiceRequest,
-    DetachTrafficLimitRequest, Dialect, DiffProfilesRequest, GetBackendRequest,
-    ListProfilesRequest, ListServicesRequest, PreviewWriteRequest, Profile, Service, TrafficLimit,
-    TranslateProfileRequest, WatchProfilesRequest,
+    AttachServiceRequest, AttachTrafficLimitRequest, BatchGetProfilesRequest, DeleteProfileRequest,
+    DetachServiceRequest, DetachTrafficLimitRequest, Dialect, DiffProfilesRequest,
+    GetBackendRequest, ListProfilesRequest, ListServicesRequest, PreviewWriteRequest, Profile,
+    Service, TrafficLimit, TranslateProfileRequest, WatchProfilesRequest,
+    preview_write_request::Write,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -184,7 +185,11 @@ async fn call_another(bench: &Bench, method: &str, there: &Profile) -> Result<()
             let request = BatchGetProfilesRequest { parent, names: vec![name] };
             profiles.batch_get_profiles(request).await.map(drop)
         }
-        "PreviewWrite" => profiles.preview_write(PreviewWriteRequest::default()).await.map(drop),
+        "PreviewWrite" => {
+            let delete = DeleteProfileRequest { name, ..Default::default() };
+            let request = PreviewWriteRequest { write: Some(Write::Delete(delete)) };
+            profiles.preview_write(request).await.map(drop)
+        }
         "TranslateProfile" => {
             let request = TranslateProfileRequest { name, target_backend: parent };
             profiles.translate_profile(request).await.map(drop)

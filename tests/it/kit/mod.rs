@@ -4,6 +4,7 @@
 //! Every credential that the kit makes up contains [`SECRET`], so that one check finds them all.
 
 pub mod bodies;
+pub mod calls;
 pub mod chaos;
 pub mod double;
 pub mod gateway;

@@ -1,0 +1,17 @@
+//! The answers of the upstream to writes that succeed, for writes that are not sent.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::upstream::{Reply, Request};
+
+/// A new profile, with an id that no counter reaches.
+const NEW: &[u8] = br#"{"id":9999999999999999999}"#;
+
+pub(super) fn pretend(request: &Request) -> Reply {
+    let (status, body) = match request.method {
+        Method::POST => (StatusCode::CREATED, Bytes::from_static(NEW)),
+        _ => (StatusCode::NO_CONTENT, Bytes::new()),
+    };
+    Reply { status, headers: HeaderMap::new(), body }
+}

@@ -1,0 +1,184 @@
+//! Several profiles by name, all or none.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use prost::Message;
+
+use crate::{
+    cache::Resource,
+    error::{Error, Reason, Result},
+    gateway::{Backend, Call, Gateway},
+    model::{
+        name::{Parent, ProfileName},
+        text,
+        violation::{Violation, Violations},
+    },
+    pb::{BatchGetProfilesRequest, BatchGetProfilesResponse, Encoded, Profile},
+};
+
+const OPERATION: &str = "BatchGetProfiles";
+/// Most names in one request (AIP-231 wants a bound).
+const MAX_NAMES: usize = 1000;
+/// So many profiles that are not in the cache are read one by one; more by one list, where lists are
+/// complete.
+const FEW: usize = 4;
+/// Reads under way at once for one call; the backend's own bounds come on top.
+const PARALLEL: usize = 8;
+
+/// [`BatchGetProfilesResponse`] with its profiles encoded already: the same on the wire.
+#[derive(Clone, PartialEq, Message)]
+struct Answer {
+    #[prost(message, repeated, tag = "1")]
+    profiles: Vec<Encoded<Profile>>,
+}
+
+/// What a backend has of the ids that it was asked for; `None` where there is no such profile.
+type Found = BTreeMap<String, Option<Encoded<Profile>>>;
+
+impl Gateway {
+    /// Reads several profiles in the order of the request; fails as a whole when one is missing.
+    pub async fn batch_get_profiles(
+        &self,
+        call: &Call,
+        request: &BatchGetProfilesRequest,
+    ) -> Result<Encoded<BatchGetProfilesResponse>> {
+        let names = parse(request)?;
+        let mut wanted: BTreeMap<&str, (&Arc<Backend>, Found)> = BTreeMap::new();
+        if Parent::parse("parent", &request.parent)? == Parent::All {
+            call.record.set_backend("-");
+        }
+        for name in &names {
+            let backend = self.backend(call, name.backend(), OPERATION)?;
+            let (_, ids) =
+                wanted.entry(name.backend().id()).or_insert_with(|| (backend, Found::new()));
+            ids.insert(name.id().to_owned(), None);
+        }
+        let reads = wanted.into_iter().map(|(id, (backend, wanted))| async move {
+            let found = read(backend, call, wanted).await;
+            found.map(|found| (id, found)).map_err(|error| backend.explain(OPERATION, error))
+        });
+        let found: BTreeMap<&str, Found> = try_join_all(reads).await?.into_iter().collect();
+        let profile =
+            |name: &ProfileName| found.get(name.backend().id())?.get(name.id()).cloned().flatten();
+        let profiles: Vec<Option<Encoded<Profile>>> = names.iter().map(profile).collect();
+        let missing = profiles.iter().zip(&names).enumerate();
+        let missing: Vec<(usize, &ProfileName)> = missing
+            .filter_map(|(n, (profile, name))| profile.is_none().then_some((n, name)))
+            .collect();
+        if let Some((_, first)) = missing.first() {
+            let error = not_found(&missing, first, names.len());
+            // Only what is missing in one backend can say which one it is about.
+            let one = missing.iter().all(|(_, name)| name.backend() == first.backend());
+            return match self.backends.get(first.backend().id()).filter(|_| one) {
+                Some(backend) => Err(backend.explain(OPERATION, error)),
+                None => Err(error),
+            };
+        }
+        let answer = Answer { profiles: profiles.into_iter().flatten().collect() };
+        Ok(Encoded::from_bytes(answer.encode_to_vec()))
+    }
+}
+
+/// The names of a request, which all have its parent.
+fn parse(request: &BatchGetProfilesRequest) -> Result<Vec<ProfileName>> {
+    let mut violations = Violations::default();
+    let mut also = |error: Error| {
+        error.violations().iter().for_each(|v| violations.add(&v.field, &v.description));
+    };
+    let parent = Parent::parse("parent", &request.parent).map_err(&mut also).ok();
+    let mut names = Vec::with_capacity(request.names.len().min(MAX_NAMES));
+    let mut foreign = Vec::new();
+    for (n, name) in request.names.iter().take(MAX_NAMES).enumerate() {
+        match ProfileName::parse(&format!("names[{n}]"), name) {
+            Ok(name) => {
+                let one = |parent: &Parent| matches!(parent, Parent::One(b) if b != name.backend());
+                if parent.as_ref().is_some_and(one) {
+                    foreign.push(n);
+                }
+                names.push(name);
+            }
+            Err(error) => also(error),
+        }
+    }
+    for n in foreign {
+        let parent = text::quoted(&request.parent);
+        violations.add(format!("names[{n}]"), format!("is not in parent {parent}"));
+    }
+    match request.names.len() {
+        0 => violations.add("names", "is required"),
+        n if n > MAX_NAMES => {
+            violations.add("names", format!("has {n} entries, at most {MAX_NAMES} are taken"));
+        }
+        _ => {}
+    }
+    violations.into_result()?;
+    Ok(names)
+}
+
+/// Fills in what one backend has, with as few requests as it takes.
+async fn read(backend: &Arc<Backend>, call: &Call, mut wanted: Found) -> Result<Found> {
+    // An id that cannot exist does not: nobody is asked.
+    let ids = wanted.keys().filter(|id| backend.dialect().accepts_id(id));
+    let ids: Vec<String> = ids.cloned().collect();
+    if backend.dialect().lists_are_complete() && cold(backend, call, &ids).await > FEW {
+        for (id, profile) in backend.profiles(call).await?.iter() {
+            if let Some(wanted) = wanted.get_mut(id.as_str()) {
+                *wanted = Some(profile.clone());
+            }
+        }
+        return Ok(wanted);
+    }
+    let read = |id: String| async move {
+        match backend.profile(call, &id).await {
+            Ok(profile) => Ok((id, Some(profile))),
+            Err(error) if error.reason() == Reason::ProfileNotFound => Ok((id, None)),
+            Err(error) => Err(error),
+        }
+    };
+    let reads = stream::iter(ids.into_iter().map(read)).buffer_unordered(PARALLEL);
+    let found: Vec<_> = reads.try_collect().await?;
+    wanted.extend(found);
+    Ok(wanted)
+}
+
+/// How many of these profiles would have to be read upstream.
+async fn cold(backend: &Backend, call: &Call, ids: &[String]) -> usize {
+    let mut cold = 0;
+    for id in ids {
+        let resource = Resource::Profile(id.as_str().into());
+        cold += usize::from(!backend.cache().has(&resource, call.cache_control).await);
+    }
+    cold
+}
+
+/// The error that names all profiles that are missing, in the places where the request has them.
+fn not_found(missing: &[(usize, &ProfileName)], first: &ProfileName, asked: usize) -> Error {
+    let names: Vec<String> = missing.iter().map(|(_, name)| name.to_string()).collect();
+    let all = names.join(", ");
+    let message = format!("{} of {asked} profiles do not exist: {all}", missing.len());
+    let error = Error::new(Reason::ProfileNotFound, message)
+        .with_resource(first.to_string())
+        .with_metadata("missing", all)
+        .with_metadata("missing_count", missing.len().to_string());
+    missing.iter().fold(error, |error, (n, name)| {
+        error.with_violation(Violation {
+            field: format!("names[{n}]"),
+            description: format!("{name} does not exist"),
+            reason: Reason::ProfileNotFound,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_the_contract_s_on_the_wire() {
+        let profile = Profile { display_name: "a".into(), ..Profile::default() };
+        let answer = Answer { profiles: vec![Encoded::of(&profile), Encoded::default()] };
+        let expected = BatchGetProfilesResponse { profiles: vec![profile, Profile::default()] };
+        assert_eq!(answer.encode_to_vec(), expected.encode_to_vec());
+    }
+}

@@ -1,0 +1,222 @@
+//! Writes that are not sent: the dialect's own code runs over a port that reads and only notes what it
+//! would write.
+//!
+//! So a preview sends what the write would, because it is the same code that says so. Nothing is journaled
+//! and no cache entry is outdated: nothing is written.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use http::HeaderValue;
+
+use crate::{
+    error::{Error, Reason, Result},
+    gateway::{
+        Backend, Call, Gateway,
+        audit::Journal,
+        create,
+        order::{Order, Plan},
+        write::{Work, refuse_taken_name},
+    },
+    model::{
+        capability::Support,
+        fields::{Fields, OUTPUT_ONLY, SETTABLE},
+        json,
+        note::Notes,
+        violation::Violations,
+    },
+    pb::{
+        PreviewWriteRequest, PreviewWriteResponse, Profile, UpstreamCall,
+        preview_write_request::Write,
+    },
+    upstream::{Intent, Port, Reply, Request, Session},
+};
+
+/// What stands in paths for an id that the upstream is yet to give.
+const NEW: &str = "{new}";
+/// What stands for credentials.
+const REDACTED: &str = "[redacted]";
+
+impl Gateway {
+    /// Shows what a write would send and give. Fails as the write would.
+    pub async fn preview_write(
+        &self,
+        call: &Call,
+        request: PreviewWriteRequest,
+    ) -> Result<PreviewWriteResponse> {
+        let mut notes = Notes::default();
+        let order = match request.write {
+            Some(Write::Create(request)) => {
+                if let Some(profile) = &request.profile {
+                    note_ignored(profile, &mut notes)?;
+                }
+                Some(self.order_creation(call, request)?)
+            }
+            Some(Write::Update(request)) => Some(self.order_update(call, request)?),
+            Some(Write::Delete(request)) => self.order_deletion(call, request)?,
+            None => {
+                let mut violations = Violations::default();
+                violations.add("write", "is required: create, update or delete");
+                violations.into_result()?;
+                None
+            }
+        };
+        let Some(order) = order else { return Ok(PreviewWriteResponse::default()) };
+        let rehearsed = rehearse(&order, &mut notes).await;
+        let (upstream_calls, profile) = rehearsed.map_err(|error| order.explain(error))?;
+        Ok(PreviewWriteResponse { upstream_calls, profile, notes: notes.into_vec() })
+    }
+}
+
+/// What a creation asks for that only the gateway or the upstream sets.
+fn note_ignored(profile: &Profile, notes: &mut Notes) -> Result<()> {
+    let fields = Fields::of(profile)?;
+    // The others say which profile was read, and nobody expects them to be carried over.
+    let telling = OUTPUT_ONLY.iter().filter(|path| matches!(**path, "endpoint_count" | "unmapped"));
+    for path in telling.filter(|path| fields.get(path).is_some()) {
+        notes.lost(path, "is output only: a new profile does not get it");
+    }
+    Ok(())
+}
+
+async fn rehearse(
+    order: &Order,
+    notes: &mut Notes,
+) -> Result<(Vec<UpstreamCall>, Option<Profile>)> {
+    let (backend, call) = (&order.backend, &order.call);
+    match (&order.plan, &order.name) {
+        (Plan::Create(profile), _) => {
+            let prepared = create::prepare(backend, call, profile.clone()).await?;
+            if let Some(before) = &prepared.before {
+                refuse_taken_name(backend.dialect(), before, None)?;
+            }
+            let (calls, profile) = creation(backend, call, prepared.profile, notes).await?;
+            Ok((calls, Some(profile)))
+        }
+        (Plan::Update(update, request), Some(name)) => {
+            let journal = &mut Journal::new(order, None);
+            let work = Work { backend, call, name, journal };
+            let change = work.prepare(update, request).await?;
+            work.check_name(&change).await?;
+            note_cleared(&change.current, &change.desired, notes)?;
+            let port = Rehearsal::new(backend, call);
+            backend.dialect().update(&port, work.seen(&change)).await?;
+            Ok((port.calls(None)?, Some(work.presented(change.desired))))
+        }
+        (Plan::Delete { etag, allow_missing }, Some(name)) => {
+            let journal = &mut Journal::new(order, None);
+            let work = Work { backend, call, name, journal };
+            match work.read_matching(etag).await {
+                Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => {
+                    return Ok((Vec::new(), None));
+                }
+                found => found?,
+            };
+            let port = Rehearsal::new(backend, call);
+            backend.dialect().delete(&port, name.id()).await?;
+            Ok((port.calls(None)?, None))
+        }
+        (Plan::Edit(_) | Plan::Update(..) | Plan::Delete { .. }, _) => {
+            Err(Error::new(Reason::GatewayInternal, "this write has no preview"))
+        }
+    }
+}
+
+/// The calls that would create a checked and resolved profile, and the profile as it would be.
+pub(super) async fn creation(
+    backend: &Backend,
+    call: &Call,
+    profile: Profile,
+    notes: &mut Notes,
+) -> Result<(Vec<UpstreamCall>, Profile)> {
+    note_defaults(backend, &profile, notes)?;
+    let port = Rehearsal::new(backend, call);
+    let id = backend.dialect().create(&port, &port, &profile).await?;
+    Ok((port.calls(Some(&id))?, unnamed(backend, profile)))
+}
+
+/// A profile to create as callers see it. It has no etag, because the upstream may add to it.
+pub(super) fn unnamed(backend: &Backend, profile: Profile) -> Profile {
+    Profile { etag: String::new(), name: String::new(), ..backend.presented("", profile) }
+}
+
+fn note_defaults(backend: &Backend, profile: &Profile, notes: &mut Notes) -> Result<()> {
+    let fields = Fields::of(profile)?;
+    for field in backend.dialect().capabilities().fields {
+        let Some(default) = field.default.filter(|_| fields.get(field.path).is_none()) else {
+            continue;
+        };
+        notes.defaulted(field.path, format!("is not set: the upstream chooses ({default})"));
+    }
+    Ok(())
+}
+
+fn note_cleared(current: &Profile, desired: &Profile, notes: &mut Notes) -> Result<()> {
+    let (before, after) = (Fields::of(current)?, Fields::of(desired)?);
+    let cleared =
+        SETTABLE.iter().filter(|path| before.get(path).is_some() && after.get(path).is_none());
+    cleared.for_each(|path| notes.lost(path, "is cleared: the value that is there goes"));
+    Ok(())
+}
+
+/// Whether a dialect can give a new profile this field.
+pub(super) fn can_create(backend: &Backend, path: &str) -> bool {
+    let support = backend.dialect().capabilities().support(path);
+    matches!(support, Support::CreateOnly | Support::ReadWrite)
+}
+
+/// Reads upstream, notes writes, and answers them as the upstream does when they succeed.
+struct Rehearsal<'a> {
+    backend: &'a Backend,
+    session: Session,
+    writes: Mutex<Vec<Request>>,
+}
+
+impl<'a> Rehearsal<'a> {
+    fn new(backend: &'a Backend, call: &Call) -> Self {
+        Self { backend, session: backend.session(call), writes: Mutex::default() }
+    }
+
+    /// What it was asked to write. `new` is the id that a creation was told.
+    fn calls(self, new: Option<&str>) -> Result<Vec<UpstreamCall>> {
+        let credentials = self.backend.credential_headers()?;
+        let writes = self.writes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let shown = |request: Request| {
+            let headers = request.headers.iter().chain(&credentials);
+            let headers: HashMap<String, String> =
+                headers.map(|(name, value)| (name.as_str().to_owned(), show(value))).collect();
+            let of_new =
+                |segment: &str| if Some(segment) == new { NEW } else { segment }.to_owned();
+            let path: Vec<String> = request.path.split('/').map(of_new).collect();
+            UpstreamCall {
+                method: request.method.to_string(),
+                path: path.join("/"),
+                headers,
+                body: request.body.map(|body| json::of_text(&String::from_utf8_lossy(&body))),
+            }
+        };
+        Ok(writes.into_iter().map(shown).collect())
+    }
+}
+
+fn show(value: &HeaderValue) -> String {
+    match value.to_str() {
+        Ok(text) if !value.is_sensitive() => text.to_owned(),
+        _ => REDACTED.to_owned(),
+    }
+}
+
+#[async_trait]
+impl Port for Rehearsal<'_> {
+    async fn send(&self, request: Request) -> Result<Reply> {
+        if request.intent == Intent::Read {
+            return self.session.send(request).await;
+        }
+        let reply = self.backend.dialect().pretend(&request);
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        Ok(reply)
+    }
+}

@@ -1,0 +1,226 @@
+//! What a profile would be in another backend.
+//!
+//! The capability tables say which fields there are, the target's catalogue which services, the target's
+//! dialect the rest (`Dialect::adapt`). The calls are those of a preview.
+
+use prost_reflect::Value;
+
+use crate::{
+    dialect::{Dialect, Item},
+    error::{Error, Result},
+    gateway::{
+        Backend, Call, Gateway,
+        create::{check_new, prepare},
+        diff,
+        preview::{can_create, creation, unnamed},
+        write::refuse_taken_name,
+    },
+    model::{
+        capability::Method,
+        etag::normalize,
+        fields::{Fields, SETTABLE},
+        name::BackendName,
+        note::Notes,
+        text,
+        violation::{Violation, Violations},
+    },
+    pb::{
+        Profile, Service, ServiceType, TrafficLimit, TranslateProfileRequest,
+        TranslateProfileResponse, UpstreamCall,
+    },
+};
+
+const OPERATION: &str = "TranslateProfile";
+
+impl Gateway {
+    /// Shows what a profile would be in another backend, and what creating it there would send.
+    pub async fn translate_profile(
+        &self,
+        call: &Call,
+        request: &TranslateProfileRequest,
+    ) -> Result<TranslateProfileResponse> {
+        let source = self.named(call, OPERATION, "name", &request.name)?;
+        let target = BackendName::parse("target_backend", &request.target_backend)?;
+        let target = self.backend(call, &target, OPERATION)?;
+        target.require(Method::CreateProfile)?;
+        let moves = source.0.name() != target.name();
+        let profile = diff::profile(call, OPERATION, source).await?;
+        let mut notes = Notes::default();
+        let mut draft = carried(target, &profile, &mut notes)?;
+        if moves {
+            let explained = |error| target.explain(OPERATION, error);
+            if can_create(target, "services") && !draft.services.is_empty() {
+                let catalogue = target.services(call).await.map_err(explained)?;
+                draft.services = translated(&draft.services, &catalogue, &mut notes);
+            }
+            if profile.dialect == i32::from(target.dialect().kind()) {
+                note_references(&draft, &mut notes)?;
+            }
+        }
+        target.dialect().adapt(&mut draft, &mut notes);
+        // The calls are to be those of who creates the profile as it is shown.
+        normalize(&mut draft);
+        let planned = plan(target, call, draft, &mut notes).await;
+        let (upstream_calls, profile) = planned.map_err(|e| target.explain(OPERATION, e))?;
+        let profile = Some(profile);
+        Ok(TranslateProfileResponse { profile, upstream_calls, notes: notes.into_vec() })
+    }
+}
+
+/// The fields that the target has. What it lacks is noted.
+fn carried(target: &Backend, profile: &Profile, notes: &mut Notes) -> Result<Profile> {
+    let (from, mut draft) = (Fields::of(profile)?, Fields::empty()?);
+    for path in SETTABLE {
+        if can_create(target, path) {
+            draft.copy(path, &from);
+        } else if from.get(path).is_some() {
+            let why = format!("dialect {} has no such field", target.dialect().name());
+            notes.lost(path, why);
+        }
+    }
+    if profile.endpoint_count.is_some() {
+        notes.lost("endpoint_count", "counts the endpoints of the source; a new profile has none");
+    }
+    if let Some(unmapped) = &profile.unmapped {
+        let keys: Vec<&str> = unmapped.fields.keys().map(String::as_str).collect();
+        let keys = keys.join(", ");
+        let why = format!("members of the source alone: {}", text::cut(&keys, 512));
+        notes.lost("unmapped", why);
+    }
+    draft.into_profile()
+}
+
+/// References name objects of an account, which the account of another backend may not have.
+fn note_references(draft: &Profile, notes: &mut Notes) -> Result<()> {
+    let fields = Fields::of(draft)?;
+    for path in SETTABLE {
+        let Some(Value::Message(reference)) = fields.get(path) else { continue };
+        if reference.get_field_by_name("id").is_some() {
+            let why =
+                "refers by id to an object of the source's account; check which one it is there";
+            notes.narrowed(path, why);
+        }
+    }
+    Ok(())
+}
+
+/// The services of the target that are what those of the source are: each upstream numbers its own.
+fn translated(services: &[Service], catalogue: &[Service], notes: &mut Notes) -> Vec<Service> {
+    let mut found: Vec<Service> = Vec::new();
+    for service in services {
+        let there = equivalents(service, catalogue);
+        if there.is_empty() {
+            notes.narrowed("services", format!("no {} in the target", describe(service)));
+        }
+        for target in there {
+            let traffic_limits = limits(service, target, notes);
+            match found.iter_mut().find(|other| other.id == target.id) {
+                Some(other) => other.traffic_limits.extend(traffic_limits),
+                None => found.push(Service {
+                    id: target.id.clone(),
+                    r#type: target.r#type,
+                    traffic_limits,
+                    ..Service::default()
+                }),
+            }
+        }
+    }
+    found
+}
+
+/// The one service of this type; for SMS, where the target tells its directions apart, both of them.
+fn equivalents<'c>(service: &Service, catalogue: &'c [Service]) -> Vec<&'c Service> {
+    let of = |kind: ServiceType| catalogue.iter().find(move |there| there.r#type() == kind);
+    match (service.r#type(), of(service.r#type())) {
+        (ServiceType::Unspecified, _) => Vec::new(),
+        (_, Some(there)) => vec![there],
+        (ServiceType::Sms, None) => {
+            [ServiceType::SmsMo, ServiceType::SmsMt].into_iter().filter_map(of).collect()
+        }
+        (_, None) => Vec::new(),
+    }
+}
+
+/// The limits of the target's service that allow what those of the source's do.
+fn limits(service: &Service, target: &Service, notes: &mut Notes) -> Vec<TrafficLimit> {
+    let unit = |service: &Service| service.traffic_type.clone().and_then(|traffic| traffic.unit);
+    let (from, to) = (unit(service), unit(target));
+    let same_unit = from.is_some() && from == to;
+    let mut found = Vec::new();
+    for limit in &service.traffic_limits {
+        let there = target.traffic_limits.iter().find(|there| same_unit && allows(there, limit));
+        match there {
+            Some(there) => {
+                found.push(TrafficLimit { name: String::new(), ..there.clone() });
+            }
+            None => {
+                let volume = limit.volume.map_or_else(|| "?".to_owned(), |v| v.to_string());
+                let why = format!(
+                    "the limit of {volume} {} of {} is not in the target: unlimited there",
+                    from.as_deref().unwrap_or("units"),
+                    describe(service)
+                );
+                notes.narrowed("services", why);
+            }
+        }
+    }
+    found
+}
+
+fn allows(there: &TrafficLimit, limit: &TrafficLimit) -> bool {
+    let period = |limit: &TrafficLimit| {
+        let period = limit.period.clone().unwrap_or_default();
+        Some((period.time_units?, period.unit?.to_lowercase()))
+    };
+    limit.volume.is_some()
+        && there.volume == limit.volume
+        && period(there).is_some()
+        && period(there) == period(limit)
+}
+
+fn describe(service: &Service) -> String {
+    match service.r#type() {
+        ServiceType::Unspecified => format!("service {}", text::quoted(&service.id)),
+        kind => kind.as_str_name().trim_start_matches("SERVICE_TYPE_").to_owned(),
+    }
+}
+
+/// The calls that would create the draft. What stands against it is noted.
+async fn plan(
+    target: &Backend,
+    call: &Call,
+    draft: Profile,
+    notes: &mut Notes,
+) -> Result<(Vec<UpstreamCall>, Profile)> {
+    let mut violations = Violations::default();
+    let draft = check_new(target, draft, &mut violations)?;
+    let checked = match violations.into_result() {
+        Ok(()) => prepare(target, call, draft.clone()).await,
+        Err(refused) => Err(refused),
+    };
+    let prepared = match checked {
+        Ok(prepared) => prepared,
+        Err(error) if !error.violations().is_empty() => {
+            error.violations().iter().for_each(|violation| notes.refused(violation));
+            return Ok((Vec::new(), unnamed(target, draft)));
+        }
+        Err(error) => return Err(error),
+    };
+    note_taken_name(target.dialect(), &prepared.before.unwrap_or_default(), notes);
+    creation(target, call, prepared.profile, notes).await
+}
+
+/// The calls are shown all the same: another name is all that it takes.
+fn note_taken_name(dialect: &dyn Dialect, named: &[Item], notes: &mut Notes) {
+    if let Err(error) = refuse_taken_name(dialect, named, None) {
+        notes.refused(&taken(&error));
+    }
+}
+
+fn taken(error: &Error) -> Violation {
+    Violation {
+        field: "display_name".to_owned(),
+        description: error.message().to_owned(),
+        reason: error.reason(),
+    }
+}

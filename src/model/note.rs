@@ -1,0 +1,51 @@
+//! What is worth knowing about the fields of a write or translation.
+
+use crate::{
+    model::violation::Violation,
+    pb::{Note, NoteKind},
+};
+
+/// Collects notes: one for each field and kind, whose words are joined.
+#[derive(Debug, Default)]
+pub struct Notes(Vec<Note>);
+
+impl Notes {
+    /// The value does not survive.
+    pub fn lost(&mut self, field: &str, why: impl Into<String>) {
+        self.add(field, NoteKind::Lost, why.into());
+    }
+
+    /// The upstream or the gateway chooses a value.
+    pub fn defaulted(&mut self, field: &str, why: impl Into<String>) {
+        self.add(field, NoteKind::Defaulted, why.into());
+    }
+
+    /// The value survives in part.
+    pub fn narrowed(&mut self, field: &str, why: impl Into<String>) {
+        self.add(field, NoteKind::Narrowed, why.into());
+    }
+
+    /// The write would be refused for the value.
+    pub fn refused(&mut self, violation: &Violation) {
+        let field = violation.field.strip_prefix("profile.").unwrap_or(&violation.field);
+        self.add(field, NoteKind::Refused, violation.description.clone());
+    }
+
+    fn add(&mut self, field: &str, kind: NoteKind, why: String) {
+        let same = |note: &&mut Note| note.field == field && note.kind() == kind;
+        match self.0.iter_mut().find(same) {
+            Some(note) if note.description.contains(&why) => {}
+            Some(note) => note.description = format!("{}; {why}", note.description),
+            None => {
+                self.0.push(Note { field: field.to_owned(), kind: kind.into(), description: why });
+            }
+        }
+    }
+
+    /// The notes, ordered by field.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<Note> {
+        self.0.sort_by(|a, b| (&a.field, a.kind).cmp(&(&b.field, b.kind)));
+        self.0
+    }
+}
