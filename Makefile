@@ -39,5 +39,5 @@ check-deps: ## licences, advisories and banned crates; needs cargo-deny
 
 ci: lint test
 
-tools: ## what the tests need besides cargo
+tools: ## what lint and tests need besides cargo
 	@scripts/tools $(TOOLS)

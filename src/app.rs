@@ -288,6 +288,7 @@ fn settings(server: &config::Server) -> Settings {
         max_connection_age_grace: server.max_connection_age_grace,
         drain_grace: server.drain_grace,
         drain_timeout: server.drain_timeout,
+        grpc_web: server.grpc_web,
     }
 }
 

@@ -128,6 +128,7 @@ pub(crate) async fn stack(profile: &str) {
         max_connection_age_grace: Duration::from_secs(60),
         drain_grace: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
+        grpc_web: false,
     };
     let server = gateway::Server::bind(any, any, settings).await.unwrap();
     println!("{}", server.address());

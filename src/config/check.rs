@@ -158,6 +158,7 @@ fn server(mut section: Section<'_>) -> Server {
         ),
         drain_grace: s.duration("drain_grace", default.drain_grace, DRAIN_GRACE),
         drain_timeout: s.duration("drain_timeout", default.drain_timeout, TIMEOUT),
+        grpc_web: s.flag("grpc_web", default.grpc_web),
     };
     section.finish();
     server

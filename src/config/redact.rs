@@ -39,6 +39,7 @@ fn server(server: &Server) -> Value {
         "max_connection_age_grace": duration(server.max_connection_age_grace),
         "drain_grace": duration(server.drain_grace),
         "drain_timeout": duration(server.drain_timeout),
+        "grpc_web": server.grpc_web,
     })
 }
 

@@ -105,6 +105,8 @@ pub struct Server {
     pub drain_grace: Duration,
     /// Hard limit on a shutdown, counted after `drain_grace`.
     pub drain_timeout: Duration,
+    /// Whether gRPC-Web is served beside gRPC.
+    pub grpc_web: bool,
 }
 
 impl Default for Server {
@@ -120,6 +122,7 @@ impl Default for Server {
             max_connection_age_grace: Duration::from_secs(60),
             drain_grace: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(30),
+            grpc_web: false,
         }
     }
 }

@@ -11,6 +11,7 @@ mod connection;
 mod deadline;
 mod drain;
 mod grpc_only;
+mod grpc_web;
 mod health;
 mod listener;
 mod methods;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// After that, how long calls and detached tasks may still take.
     pub drain_timeout: Duration,
+    /// Whether gRPC-Web is served beside gRPC.
+    pub grpc_web: bool,
 }
 
 /// The gRPC services: the program's own with health and reflection beside them.

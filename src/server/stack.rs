@@ -9,7 +9,8 @@ use tower::ServiceBuilder;
 
 use super::{
     Settings, access::Access, body::Answer, catch::Catch, deadline::Deadline, grpc_only::GrpcOnly,
-    methods::Methods, normalize::Normalize, passing::Arrived, routes::Routes, shed::Shed,
+    grpc_web::GrpcWeb, methods::Methods, normalize::Normalize, passing::Arrived, routes::Routes,
+    shed::Shed,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -34,11 +35,15 @@ pub(super) fn build<B: Send + 'static>(
 + 'static
 + use<B> {
     let Settings { default_timeout: default, max_timeout: max, .. } = *settings;
-    let places = settings.max_concurrent_calls;
+    let (places, web) = (settings.max_concurrent_calls, settings.grpc_web);
 
     ServiceBuilder::new()
-        // Access log and metrics. Outermost, so that every call is in them: those that are turned
-        // away below, those that panic, and those whose caller leaves. It says what really left.
+        // gRPC-Web becomes gRPC and its answer gRPC-Web again. Outside all others, so that each of
+        // them sees a gRPC call like any other; it decides nothing, and turns nothing away.
+        .layer_fn(|inner| GrpcWeb { inner, enabled: web })
+        // Access log and metrics. Outside all that decides, so that every call is in them: those that
+        // are turned away below, those that panic, and those whose caller leaves. It says what really
+        // left.
         .layer_fn(|inner| Access::new(inner, methods, metrics))
         // Whatever is not gRPC ends here: the layers below answer in gRPC, which a browser cannot
         // read. Counted above, so that a misdirected probe is seen.

@@ -18,6 +18,8 @@ mod calls;
 mod child;
 mod config;
 mod drain;
+mod examples;
+mod grpc_web;
 mod health;
 mod limits;
 mod logs;

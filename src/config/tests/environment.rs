@@ -25,6 +25,7 @@ fn every_kind_of_value_can_be_overridden() {
         ("PROFILE_GATEWAY__SERVER__MAX_CONNECTIONS", "12"),
         ("PROFILE_GATEWAY__SERVER__MAX_REQUEST_BYTES", "65536"),
         ("PROFILE_GATEWAY__SERVER__MAX_RESPONSE_BYTES", "1MiB"),
+        ("PROFILE_GATEWAY__SERVER__GRPC_WEB", "true"),
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__BASE_URL", "https://b"),
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__USERNAME", "12345"),
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__PASSWORD", "hunter2"),
@@ -40,6 +41,7 @@ fn every_kind_of_value_can_be_overridden() {
     assert_eq!(config.server.max_connections, 12);
     assert_eq!(config.server.max_request_bytes, 65_536);
     assert_eq!(config.server.max_response_bytes, 1 << 20);
+    assert!(config.server.grpc_web);
     assert_eq!(config.backends.len(), 1);
     let backend = &config.backends["sft-emea"];
     assert_eq!(backend.base(), "https://b");

@@ -25,6 +25,7 @@ max_connection_age = "off"
 max_connection_age_grace = "0s"
 drain_grace = "0s"
 drain_timeout = "1ms"
+grpc_web = true
 
 [backends.sft-emea]
 dialect = "bics-sft"
@@ -75,6 +76,7 @@ fn everything_can_be_set() {
         max_connection_age_grace: Duration::ZERO,
         drain_grace: Duration::ZERO,
         drain_timeout: Duration::from_millis(1),
+        grpc_web: true,
     };
     assert_eq!(config.server, expected);
     let sft = &config.backends["sft-emea"];
@@ -88,8 +90,8 @@ fn everything_can_be_set() {
     assert_eq!((sft.max_concurrent_calls, sft.requests_per_second), (1, Some(7)));
     assert_eq!((sft.max_queued_calls, sft.max_attempts), (0, 1));
     assert_eq!((sft.header_timeout.as_secs(), sft.body_timeout.as_secs()), (20, 2));
-    assert_eq!(sft.origin, "gateway.toml:22");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:45");
+    assert_eq!(sft.origin, "gateway.toml:23");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:46");
     assert!(config.warnings.is_empty());
 }
 
@@ -153,6 +155,7 @@ fn defaults_are_those_of_the_manual() {
             "max_connection_age_grace": "1m",
             "drain_grace": "3s",
             "drain_timeout": "30s",
+            "grpc_web": false,
         },
         "backends": { "sft": {
             "display_name": null,

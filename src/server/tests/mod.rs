@@ -113,6 +113,7 @@ pub(super) fn settings() -> Settings {
         max_connection_age_grace: long,
         drain_grace: Duration::ZERO,
         drain_timeout: long,
+        grpc_web: false,
     }
 }
 

@@ -43,7 +43,9 @@ fn documents() -> Vec<Source> {
     let at_root = std::fs::read_dir(root()).unwrap();
     let at_root = at_root.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let below = ["docs", "deploy", "examples"].iter().flat_map(|below| files(below));
-    let paths = at_root.chain(below).filter(|path| path.ends_with(".md"));
+    // What npm puts beside an example is not ours.
+    let ours = |path: &String| path.ends_with(".md") && !path.contains("/node_modules/");
+    let paths = at_root.chain(below).filter(ours);
     paths.map(|path| Source::new(&path, &read(&path))).collect()
 }
 
