@@ -3,10 +3,11 @@
 CARGO ?= cargo
 IMAGE ?= profile-gateway
 SOAK_SECONDS ?= 120
+FUZZ_SECONDS ?= 60
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: run test soak lint fmt bench image check-deps ci tools
+.PHONY: run test soak fuzz lint fmt bench image check-deps ci tools
 
 run: ## serve the embedded sandbox
 	$(CARGO) run
@@ -16,6 +17,9 @@ test: tools ## run every test
 
 soak: tools ## random calls under random faults for SOAK_SECONDS, and whether anybody was lied to
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture
+
+fuzz: ## every parser of foreign text against libFuzzer, each for FUZZ_SECONDS
+	scripts/fuzz $(FUZZ_SECONDS)
 
 lint: tools ## formatting, clippy and the contract's style
 	$(CARGO) fmt --check

@@ -1,0 +1,20 @@
+//! Page tokens: none that was not made here is taken, and none panics.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use profile_gateway::query::page::{PageTokens, Query};
+
+fuzz_target!(|input: (i32, &str, &str)| {
+    let (size, token, position) = input;
+    let tokens = PageTokens::new([7; 32]);
+    let query = Query { parent: "backends/a", partial: false, filter: "", order_by: "" };
+    if !token.is_empty() {
+        assert!(tokens.open(&query, size, token).is_err(), "a token out of nothing");
+    }
+    let own = tokens.seal(&query, position);
+    let page = tokens.open(&query, size.saturating_abs(), &own);
+    if position.len() < 8192 {
+        let _ = page.expect("an own token").cut(3, |n| n.to_string());
+    }
+});
