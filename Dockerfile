@@ -7,7 +7,7 @@ COPY proto proto
 RUN mkdir -p src benches \
     && echo 'fn main() {}' > src/main.rs \
     && echo '' > src/lib.rs \
-    && echo 'fn main() {}' > benches/gateway.rs \
+    && echo 'fn main() {}' | tee benches/gateway.rs > benches/cache.rs \
     && cargo build --locked --release --bin profile-gateway \
     && rm -rf src benches
 COPY src src
