@@ -100,7 +100,8 @@ impl Gateway {
         self.writes.spawn(write).await.unwrap_or_else(|error| {
             // Without the panic's text, which may quote a request or a secret; its place is logged.
             let message = "the write ended in a fault of the gateway; it may or may not have taken \
-                           effect, read before writing again";
+                           effect; repeat it with the same request_id, or without one read before \
+                           writing again";
             Err(Error::new(Reason::WriteOutcomeUnknown, message)
                 .with_effect(Effect::Unknown)
                 .with_internal(if error.is_panic() { "panicked" } else { "cancelled" }))

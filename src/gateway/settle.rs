@@ -77,7 +77,8 @@ where
 /// The error for a write of which nothing is known.
 pub(super) fn unknown(failure: &Error) -> Error {
     let message = format!(
-        "the write may or may not have taken effect, read before writing again: {}",
+        "the write may or may not have taken effect; repeat it with the same request_id, or without one \
+         read before writing again: {}",
         failure.message()
     );
     let kind = if failure.kind() == Kind::DeadlineExceeded {

@@ -165,10 +165,10 @@ fn bounded(field: &str, paths: &[String], violations: &mut Violations) {
 }
 
 fn unknown(field: &str, path: &str, violations: &mut Violations) {
-    violations.add(
-        format!("{field}.{}", text::cut(path, 64)),
-        format!("Profile has no path {}", text::quoted(path)),
-    );
+    // A path is the caller's own text, which may hold anything.
+    let shown: String = text::cut(path, 64).chars().filter(|c| !c.is_control()).collect();
+    violations
+        .add(format!("{field}.{shown}"), format!("Profile has no path {}", text::quoted(path)));
 }
 
 #[cfg(test)]

@@ -184,7 +184,8 @@ fn exceeded(method: &Method, record: &Record) -> Error {
     if method.reads || !record.may_have_written() {
         return reply::error(method, Reason::DeadlineExceeded, "the deadline passed");
     }
-    let message = "the deadline passed; the write may have taken effect, read before writing again";
+    let message = "the deadline passed; the write may have taken effect: repeat it with the same \
+                   request_id, or without one read before writing again";
     reply::error(method, Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)

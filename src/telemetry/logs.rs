@@ -43,7 +43,9 @@ pub fn init(format: Format, level: &str) -> Result<(), String> {
         let lines = fmt::layer().json().event_format(Lines::new()).with_writer(sink);
         registry().with(filter).with(lines).try_init()
     } else {
-        registry().with(filter).with(fmt::layer().with_writer(io::stderr)).try_init()
+        // Colours are for a terminal; in a file they are noise.
+        let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        registry().with(filter).with(lines).try_init()
     };
     Ok(())
 }
