@@ -196,6 +196,10 @@ async fn collect<'a>(
                 );
                 found.unreachable.push(backend.name().to_string());
             }
+            // Of several, the message has to say which one it was.
+            Err(error) if backends.len() > 1 => {
+                return Err(error.about(&backend.name().to_string()));
+            }
             Err(error) => return Err(error),
         }
     }

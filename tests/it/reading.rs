@@ -297,6 +297,7 @@ async fn a_dead_backend_fails_a_list_of_all_unless_a_part_will_do() {
     let failed =
         fails(client.list_profiles(all.clone()).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert_eq!(failed.meta("backend"), "dead");
+    assert!(failed.message.starts_with("backends/dead: "), "{}", failed.message);
     assert!(failed.retry.is_some());
 
     let partial = ListProfilesRequest { return_partial_success: true, ..all };
