@@ -20,7 +20,7 @@ use crate::error::{Error, Reason, Result};
 
 /// The age at which a load is given up: an endpoint list of 10 000 profiles takes 100 s at the 100
 /// requests per second that its vendor allows.
-pub(super) const MAX_LOAD: Duration = Duration::from_secs(300);
+pub const MAX_LOAD: Duration = Duration::from_secs(300);
 
 /// Loads of one backend at once, those included whose callers have left.
 const MAX_FLIGHTS: usize = 4096;

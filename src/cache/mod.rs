@@ -29,6 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use control::Control;
 use entry::{Clock, Entry, Freshness};
 use flights::Flights;
+pub use flights::MAX_LOAD;
 use generations::Generations;
 pub use generations::Target;
 

@@ -57,13 +57,7 @@ impl Gateway {
         request: &ListProfilesRequest,
     ) -> Result<Encoded<ListProfilesResponse>> {
         let parent = Parent::parse("parent", &request.parent)?;
-        let backends: Vec<&Arc<Backend>> = match &parent {
-            Parent::All => {
-                call.record.set_backend("-");
-                self.backends.values().collect()
-            }
-            Parent::One(name) => vec![self.backend(call, name, OPERATION)?],
-        };
+        let backends = self.backends_of(call, &parent, OPERATION)?;
         // Only a list of one backend can say which one it is about.
         let explained = |error| match (&parent, backends.as_slice()) {
             (Parent::One(_), [backend]) => backend.explain(OPERATION, error),

@@ -35,7 +35,10 @@ use watch::Watches;
 
 use crate::{
     error::{Error, Reason, Result},
-    model::{name::BackendName, text},
+    model::{
+        name::{BackendName, Parent},
+        text,
+    },
     pb,
     query::page::PageTokens,
 };
@@ -76,6 +79,22 @@ impl Gateway {
     pub fn get_backend(&self, call: &Call, name: &str) -> Result<pb::Backend> {
         let name = BackendName::parse("name", name)?;
         Ok(self.backend(call, &name, "GetBackend")?.describe())
+    }
+
+    /// The backends that a parent names.
+    fn backends_of(
+        &self,
+        call: &Call,
+        parent: &Parent,
+        operation: &'static str,
+    ) -> Result<Vec<&Arc<Backend>>> {
+        match parent {
+            Parent::All => {
+                call.record.set_backend("-");
+                Ok(self.backends.values().collect())
+            }
+            Parent::One(name) => Ok(vec![self.backend(call, name, operation)?]),
+        }
     }
 
     fn backend(

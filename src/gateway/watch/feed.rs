@@ -14,7 +14,7 @@ use tokio::{
 
 use super::history::{History, Limits, Profiles, differences};
 use crate::{
-    cache::{Control, List, Loads},
+    cache::{Control, List, Loads, MAX_LOAD},
     error::{Error, Reason, Result},
     gateway::{Backend, Call},
     model::name::ProfileName,
@@ -23,10 +23,6 @@ use crate::{
 
 /// How much of the past is kept of one backend, beyond the size of its list.
 const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
-
-/// How long one look may take: an endpoint list of 10 000 profiles takes 100 s at the 100 requests per
-/// second that its vendor allows.
-const LONGEST_LOOK: Duration = Duration::from_secs(300);
 
 /// How a backend is watched.
 pub struct Settings {
@@ -128,7 +124,7 @@ impl Feed {
             (state.begun, (state.succeeded > 0).then_some(before))
         };
         let call = Call {
-            deadline: Instant::now() + LONGEST_LOOK,
+            deadline: Instant::now() + MAX_LOAD,
             // What is cached can be older than a write of somebody else that is long done.
             cache_control: Control { no_cache: true, ..Control::default() },
             record: Arc::default(),

@@ -18,7 +18,7 @@ pub use watcher::Watcher;
 
 use crate::{
     error::{Error, Reason, Result},
-    gateway::{Backend, Call, Gateway},
+    gateway::{Call, Gateway},
     model::{capability::Method, name::Parent},
     pb::WatchProfilesRequest,
     query::resume::ResumeTokens,
@@ -50,13 +50,7 @@ impl Gateway {
         request: &WatchProfilesRequest,
     ) -> Result<Watcher> {
         let parent = Parent::parse("parent", &request.parent)?;
-        let backends: Vec<&Arc<Backend>> = match &parent {
-            Parent::All => {
-                call.record.set_backend("-");
-                self.backends.values().collect()
-            }
-            Parent::One(name) => vec![self.backend(call, name, OPERATION)?],
-        };
+        let backends = self.backends_of(call, &parent, OPERATION)?;
         let explained = |error| match (&parent, backends.as_slice()) {
             (Parent::One(_), [backend]) => backend.explain(OPERATION, error),
             _ => error,
