@@ -29,7 +29,7 @@ pub(crate) fn decode(dialect: &str, settings: &[(&str, &str)], id: &str, data: &
     let kind = ["application/json", "text/html", "application/xml"][usize::from(head[1]) % 3];
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(kind));
-    let port = Answers(Reply { status, headers, body: Bytes::copy_from_slice(body) });
+    let port = Answers(Reply::new(status, headers, Bytes::copy_from_slice(body)));
     let registration = REGISTRY.iter().find(|known| known.name == dialect).unwrap();
     let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned().into());
     let settings: Settings = settings.iter().map(own).collect();

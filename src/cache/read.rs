@@ -180,7 +180,8 @@ impl Cache {
             pilot.land(landed);
         };
         let closing = self.0.loads.closing.clone();
-        self.0.loads.tasks.spawn(closing.run_until_cancelled_owned(flight));
+        // On the heap first: it is large, and each layer around it would copy it.
+        self.0.loads.tasks.spawn(closing.run_until_cancelled_owned(Box::pin(flight)));
     }
 
     /// A load for one caller alone, which ends with it.

@@ -27,7 +27,7 @@ pub(super) struct Recorder {
 /// An answer without headers.
 pub(super) fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
     let status = StatusCode::from_u16(status).unwrap();
-    Reply { status, headers: HeaderMap::new(), body: body.into() }
+    Reply::new(status, HeaderMap::new(), body.into())
 }
 
 impl Recorder {

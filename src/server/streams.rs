@@ -4,6 +4,9 @@
 //! once by its connection's own task, and only those that wait for something get a task: a task costs
 //! more than such a call, and answers that are ready together leave in one write. The price: what calls
 //! of one connection compute before they first wait, one thread computes.
+//!
+//! For the same write a connection that is woken goes once to the end of the line: what else is ready to
+//! run may have an answer for it too. A write costs more than all else that an answer needs.
 
 use std::{
     cell::Cell,
@@ -62,7 +65,7 @@ impl Streams {
     pub(super) fn run_with<C>(self, connection: C) -> Running<C> {
         let turns = Arc::new(Turns { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&turns));
-        Running { connection, streams: self, turns, waker }
+        Running { connection, streams: self, turns, waker, stood_back: false }
     }
 
     fn fresh(&self) -> std::sync::MutexGuard<'_, Vec<Stream>> {
@@ -143,6 +146,8 @@ pin_project! {
         streams: Streams,
         turns: Arc<Turns>,
         waker: Waker,
+        // Whether the others that are ready have had their turn since it was woken.
+        stood_back: bool,
     }
 }
 
@@ -157,6 +162,12 @@ impl<C: Future> Future for Running<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let mut this = self.project();
+        *this.stood_back = !*this.stood_back;
+        if *this.stood_back {
+            // A task that wakes itself is run after those that are ready.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         this.turns.task.register(cx.waker());
         let mut own = Context::from_waker(this.waker);
         for _ in 0..TURNS {
@@ -223,6 +234,12 @@ mod tests {
 
     use super::*;
 
+    /// Asks a connection that has been woken.
+    async fn ask<C: Future>(mut running: Pin<&mut Running<C>>) -> Poll<C::Output> {
+        assert!(poll!(running.as_mut()).is_pending(), "it lets the others run");
+        poll!(running)
+    }
+
     #[tokio::test]
     async fn only_a_stream_that_waits_gets_a_task() {
         let connections = Connections::default();
@@ -237,7 +254,7 @@ mod tests {
             waits.0.add_permits(1);
         });
         let mut running = pin!(streams.run_with(std::future::pending::<()>()));
-        assert!(poll!(running.as_mut()).is_pending());
+        assert!(ask(running.as_mut()).await.is_pending());
         assert_eq!((over.available_permits(), connections.streams.len()), (1, 1));
         open.add_permits(1);
         over.acquire_many(2).await.unwrap().forget();
@@ -257,7 +274,7 @@ mod tests {
             if turns == 3 { Poll::Ready(()) } else { Poll::Pending }
         });
         let mut running = pin!(streams.run_with(connection));
-        assert!(poll!(running.as_mut()).is_ready());
+        assert!(ask(running.as_mut()).await.is_ready());
     }
 
     #[tokio::test]
@@ -270,7 +287,7 @@ mod tests {
             if turns == TURNS + 1 { Poll::Ready(()) } else { Poll::Pending }
         });
         let mut running = pin!(streams.run_with(connection));
-        assert!(poll!(running.as_mut()).is_pending());
+        assert!(ask(running.as_mut()).await.is_pending());
         // It has woken its task, or this would wait for ever.
         running.await;
     }
@@ -291,5 +308,38 @@ mod tests {
         let waker = taken.await.unwrap();
         waker.wake();
         running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_is_ready_too_comes_before_a_connection_that_was_woken() {
+        let streams = Streams::new(Connections::default());
+        let (turns, answers) = (Arc::new(AtomicU8::new(0)), Arc::new(Semaphore::new(0)));
+        let connection = {
+            let (turns, answers) = (Arc::clone(&turns), Arc::clone(&answers));
+            async move {
+                for _ in 0..3 {
+                    answers.acquire().await.unwrap().forget();
+                }
+                poll_fn(move |_| Poll::Ready(turns.load(Ordering::SeqCst))).await
+            }
+        };
+        let counted = {
+            let turns = Arc::clone(&turns);
+            let mut connection = Box::pin(connection);
+            poll_fn(move |cx| {
+                turns.fetch_add(1, Ordering::SeqCst);
+                connection.as_mut().poll(cx)
+            })
+        };
+        let running = tokio::spawn(streams.run_with(counted));
+        while turns.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Each answer makes the next one, all of them while the connection has been woken.
+        tokio::spawn(async move {
+            answers.add_permits(1);
+            tokio::spawn(async move { answers.add_permits(2) });
+        });
+        assert_eq!(running.await.unwrap(), 2, "one turn for all answers");
     }
 }

@@ -15,11 +15,12 @@ mod pace;
 mod status;
 mod transport;
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::Value;
 
 pub use attempt::Session;
 pub use breaker::{Circuit, Thresholds};
@@ -66,6 +67,21 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// Body, bounded by the backend's settings.
     pub body: Bytes,
+    json: OnceLock<Result<Value, Unread>>,
+}
+
+impl Reply {
+    /// An answer that has been read to its end.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { status, headers, body, json: OnceLock::new() }
+    }
+
+    /// The body as JSON, or why it is none. Parsed once, however many ask.
+    pub fn json(&self) -> Result<&Value, Unread> {
+        let parse = || serde_json::from_slice(&self.body).map_err(|_| Unread::of(&self.body));
+        self.json.get_or_init(parse).as_ref().map_err(|why| *why)
+    }
 }
 
 /// Where dialects send their requests.

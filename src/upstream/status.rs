@@ -150,7 +150,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        Reply { status: StatusCode::from_u16(status).unwrap(), headers: map, body: Bytes::new() }
+        Reply::new(StatusCode::from_u16(status).unwrap(), map, Bytes::new())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One HTTP exchange with reqwest: sends, reads a bounded body, and says how far a failure got.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as _, io, mem, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
@@ -103,22 +103,12 @@ impl Transport {
         credentials: &[(HeaderName, HeaderValue)],
         deadline: Instant,
     ) -> Result<Reply, Failure> {
-        let own_limit = Instant::now() + self.request_timeout;
-        let exchange = self.exchange(request, credentials);
-        match tokio::time::timeout_at(own_limit.min(deadline), exchange).await {
-            Ok(result) => result,
-            Err(_) if deadline <= own_limit => {
-                Err(Failure::new(Cause::Deadline, deadline_passed(request.intent)))
-            }
-            Err(_) => Err(slow(request, "did not finish answering", self.request_timeout)),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        request: &Request,
-        credentials: &[(HeaderName, HeaderValue)],
-    ) -> Result<Reply, Failure> {
+        let time = Time {
+            request,
+            deadline,
+            end: Instant::now() + self.request_timeout,
+            limit: self.request_timeout,
+        };
         let url = format!("{}{}", self.base_url, request.path);
         let mut builder = self.client.request(request.method.clone(), url);
         for (name, value) in request.headers.iter().chain(credentials) {
@@ -127,27 +117,25 @@ impl Transport {
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
-        let response = tokio::time::timeout(self.header_timeout, builder.send())
-            .await
-            .map_err(|_| slow(request, "did not begin to answer", self.header_timeout))?
-            .map_err(|e| unsent(request, &e))?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = self.body(request, response).await?;
-        Ok(Reply { status, headers, body })
+        let sent = time.bound(builder.send(), self.header_timeout, "did not begin to answer");
+        let mut response = sent.await?.map_err(|e| unsent(request, &e))?;
+        let (status, headers) = (response.status(), mem::take(response.headers_mut()));
+        let body = self.body(&time, response).await?;
+        Ok(Reply::new(status, headers, body))
     }
 
     async fn body(
         &self,
-        request: &Request,
+        time: &Time<'_>,
         mut response: reqwest::Response,
     ) -> Result<Bytes, Failure> {
+        let request = time.request;
         let limit = self.max_response_bytes;
         let mut body = BytesMut::new();
         loop {
-            let chunk = tokio::time::timeout(self.body_timeout, response.chunk())
-                .await
-                .map_err(|_| slow(request, "fell silent while answering", self.body_timeout))?
-                .map_err(|e| broken_body(request, &e))?;
+            let next =
+                time.bound(response.chunk(), self.body_timeout, "fell silent while answering");
+            let chunk = next.await?.map_err(|e| broken_body(request, &e))?;
             let Some(chunk) = chunk else { return Ok(body.freeze()) };
             // The size is that after decompression, so a small bomb is caught too.
             if body.len() + chunk.len() > limit {
@@ -159,6 +147,38 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
+    }
+}
+
+/// How long one exchange may take.
+struct Time<'r> {
+    request: &'r Request,
+    /// The caller's.
+    deadline: Instant,
+    /// The upstream's for all of the exchange, `limit` after it began.
+    end: Instant,
+    limit: Duration,
+}
+
+impl Time<'_> {
+    /// Waits for a part of the exchange, which has its own time within that of the whole.
+    async fn bound<T>(
+        &self,
+        part: impl Future<Output = T>,
+        limit: Duration,
+        otherwise: &str,
+    ) -> Result<T, Failure> {
+        // One timer for the three: what the first of them is can be told afterwards.
+        let first = (Instant::now() + limit).min(self.end).min(self.deadline);
+        tokio::time::timeout_at(first, part).await.map_err(|_| {
+            if first == self.deadline {
+                Failure::new(Cause::Deadline, deadline_passed(self.request.intent))
+            } else if first == self.end {
+                slow(self.request, "did not finish answering", self.limit)
+            } else {
+                slow(self.request, otherwise, limit)
+            }
+        })
     }
 }
 

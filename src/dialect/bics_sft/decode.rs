@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The profiles of a list. `totalCount` is not looked at: the vendor's own example says 19 for 3.
-pub(super) fn list(envelope: &Envelope) -> Result<Vec<Item>> {
+pub(super) fn list(envelope: &Envelope<'_>) -> Result<Vec<Item>> {
     let Some(items) = envelope.response_param().map(|param| param.get("serviceProfileList")) else {
         return Err(violation("a success without responseParam"));
     };
@@ -46,7 +46,7 @@ pub(super) fn list(envelope: &Envelope) -> Result<Vec<Item>> {
 }
 
 /// The profile with this id in the answer to a get.
-pub(super) fn one(envelope: &Envelope, id: &str) -> Result<Item> {
+pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
     let items = envelope
         .response_param()
         .and_then(|param| param.get("serviceProfileList"))
@@ -68,7 +68,7 @@ pub(super) fn one(envelope: &Envelope, id: &str) -> Result<Item> {
 }
 
 /// The id in the answer to a create.
-pub(super) fn created_id(envelope: &Envelope) -> Option<String> {
+pub(super) fn created_id(envelope: &Envelope<'_>) -> Option<String> {
     envelope.service_profile().filter(|id| !id.is_empty()).map(|id| id.into_owned())
 }
 

@@ -23,8 +23,8 @@ pub(super) enum Operation {
 
 /// An answer that is not a failure.
 #[derive(Debug)]
-pub(super) enum Answer {
-    Success(Envelope),
+pub(super) enum Answer<'r> {
+    Success(Envelope<'r>),
     /// 1359: an empty list, or no such profile.
     NoData,
 }
@@ -48,7 +48,7 @@ impl Operation {
 }
 
 /// What an answer to an operation means.
-pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer> {
+pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
     let intent = operation.intent();
     let envelope = match Envelope::read(reply) {
         Ok(envelope) => envelope,
@@ -71,7 +71,7 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer> {
     Err(failure(operation, &code, &envelope, reply))
 }
 
-fn failure(operation: Operation, code: &str, envelope: &Envelope, reply: &Reply) -> Error {
+fn failure(operation: Operation, code: &str, envelope: &Envelope<'_>, reply: &Reply) -> Error {
     if is_authorisation_failure(envelope) {
         return error(
             Reason::UpstreamPermissionDenied,
@@ -189,13 +189,13 @@ pub(super) fn is_token_refused(reply: &Reply) -> bool {
 }
 
 /// The vendor documents this text and no code for it.
-fn is_authorisation_failure(envelope: &Envelope) -> bool {
+fn is_authorisation_failure(envelope: &Envelope<'_>) -> bool {
     envelope
         .description()
         .is_some_and(|text| text.to_ascii_lowercase().contains("authorisation failure"))
 }
 
-fn with_child_entity(error: Error, envelope: &Envelope) -> Error {
+fn with_child_entity(error: Error, envelope: &Envelope<'_>) -> Error {
     let description = envelope.description().unwrap_or_default();
     let name = description
         .split_once("assigned by ")
@@ -211,7 +211,7 @@ fn with_child_entity(error: Error, envelope: &Envelope) -> Error {
 pub(super) fn error(
     reason: Reason,
     message: &str,
-    (envelope, reply): (&Envelope, &Reply),
+    (envelope, reply): (&Envelope<'_>, &Reply),
 ) -> Error {
     let facts = facts(envelope, reply);
     let said = match (&facts.code, &facts.message) {
@@ -222,7 +222,7 @@ pub(super) fn error(
     Error::new(reason, said).with_upstream(facts)
 }
 
-fn facts(envelope: &Envelope, reply: &Reply) -> UpstreamFacts {
+fn facts(envelope: &Envelope<'_>, reply: &Reply) -> UpstreamFacts {
     let short = |text: Cow<'_, str>| text::presentable(&text::cut(&text, 64));
     UpstreamFacts {
         status: Some(reply.status.as_u16()),

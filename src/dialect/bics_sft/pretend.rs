@@ -21,5 +21,5 @@ pub(super) fn pretend(request: &Request) -> Reply {
         response.insert("serviceProfile".to_owned(), json!(NEW_ID));
     }
     let body = json!({"Response": response}).to_string().into();
-    Reply { status: StatusCode::OK, headers: HeaderMap::new(), body }
+    Reply::new(StatusCode::OK, HeaderMap::new(), body)
 }

@@ -9,55 +9,48 @@ use crate::upstream::{Reply, Unread};
 
 /// `Response` of an answer.
 #[derive(Debug)]
-pub(super) struct Envelope(Map<String, Value>);
+pub(super) struct Envelope<'r>(&'r Map<String, Value>);
 
-impl Envelope {
+impl<'r> Envelope<'r> {
     /// Reads an answer's body, or says why it is not an envelope.
-    pub(super) fn read(reply: &Reply) -> Result<Self, Unread> {
-        let body: Value =
-            serde_json::from_slice(&reply.body).map_err(|_| Unread::of(&reply.body))?;
-        let Value::Object(mut body) = body else {
-            return Err(Unread::NotTheDialect);
-        };
-        let envelope = match body.remove("Response") {
-            Some(Value::Object(response)) => Self(response),
-            _ => return Err(Unread::NotTheDialect),
-        };
+    pub(super) fn read(reply: &'r Reply) -> Result<Self, Unread> {
+        let response = reply.json()?.get("Response").and_then(Value::as_object);
+        let envelope = Self(response.ok_or(Unread::NotTheDialect)?);
         let has_code =
             envelope.inner_code().is_some() || envelope.outer_code().as_deref() == Some("401");
         if has_code { Ok(envelope) } else { Err(Unread::NotTheDialect) }
     }
 
     /// The code that decides.
-    pub(super) fn inner_code(&self) -> Option<Cow<'_, str>> {
+    pub(super) fn inner_code(&self) -> Option<Cow<'r, str>> {
         scalar(self.result()?.get("resultCode")?)
     }
 
     /// The outer code, which is "0" on several documented failures and decides nothing.
-    pub(super) fn outer_code(&self) -> Option<Cow<'_, str>> {
+    pub(super) fn outer_code(&self) -> Option<Cow<'r, str>> {
         scalar(self.0.get("resultCode")?)
     }
 
-    pub(super) fn description(&self) -> Option<Cow<'_, str>> {
+    pub(super) fn description(&self) -> Option<Cow<'r, str>> {
         scalar(self.result()?.get("resultDescription")?)
     }
 
     /// The upstream's transaction id.
-    pub(super) fn response_id(&self) -> Option<Cow<'_, str>> {
+    pub(super) fn response_id(&self) -> Option<Cow<'r, str>> {
         scalar(self.0.get("responseId")?)
     }
 
     /// The new id in the answer to a create; it stands directly in the envelope.
-    pub(super) fn service_profile(&self) -> Option<Cow<'_, str>> {
+    pub(super) fn service_profile(&self) -> Option<Cow<'r, str>> {
         scalar(self.0.get("serviceProfile")?)
     }
 
     /// The payload of a read.
-    pub(super) fn response_param(&self) -> Option<&Map<String, Value>> {
+    pub(super) fn response_param(&self) -> Option<&'r Map<String, Value>> {
         self.0.get("responseParam")?.as_object()
     }
 
-    fn result(&self) -> Option<&Map<String, Value>> {
+    fn result(&self) -> Option<&'r Map<String, Value>> {
         self.0.get("resultParam")?.as_object()
     }
 }

@@ -17,5 +17,5 @@ pub(super) fn pretend(request: &Request) -> Reply {
         }
         _ => StatusCode::NO_CONTENT,
     };
-    Reply { status, headers, body: Bytes::new() }
+    Reply::new(status, headers, Bytes::new())
 }

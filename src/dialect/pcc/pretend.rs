@@ -13,5 +13,5 @@ pub(super) fn pretend(request: &Request) -> Reply {
         Method::POST => (StatusCode::CREATED, Bytes::from_static(NEW)),
         _ => (StatusCode::NO_CONTENT, Bytes::new()),
     };
-    Reply { status, headers: HeaderMap::new(), body }
+    Reply::new(status, HeaderMap::new(), body)
 }

@@ -216,7 +216,7 @@ impl Dialect for Fake {
     }
 
     fn pretend(&self, _: &Request) -> Reply {
-        Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() }
+        Reply::new(StatusCode::OK, HeaderMap::new(), Bytes::new())
     }
 
     async fn get(&self, _: &dyn Port, id: &str) -> Result<Item> {
