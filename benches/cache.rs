@@ -11,7 +11,7 @@
     reason = "a benchmark that panics has failed, and printing is what it is for"
 )]
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs, hint::black_box, sync::Arc, time::Duration};
 
 use clap::Parser;
 use profile_gateway::{
@@ -121,7 +121,7 @@ async fn memory(entries: usize) {
     let cache = cache();
     // Whatever the first entries bring with them is not theirs.
     fill(&cache, FEW).await;
-    cache.purge().await;
+    cache.purge();
     let before = resident();
     let encoded = fill(&cache, entries).await;
     let used = resident().saturating_sub(before);
@@ -165,12 +165,39 @@ async fn lookup(entries: usize, lookups: usize) {
         hot.push(turn(&many, FEW, lookups, &mut random).await);
         all.push(turn(&many, entries, lookups, &mut random).await);
     }
+    drop((few, many));
+    let (few, many) = (map(FEW), map(entries));
+    let (mut map_small, mut map_all) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        map_small.push(map_turn(&few, lookups, &mut random));
+        map_all.push(map_turn(&many, lookups, &mut random));
+    }
     let (small, hot, all) = (median(small), median(hot), median(all));
-    let line = |what: &str, ns: f64| println!("| {what} | {ns:.0} | {:.2} |", ns / small);
+    let (map_small, map_all) = (median(map_small), median(map_all));
+    let line = |what: &str, ns: f64, of: f64| println!("| {what} | {ns:.0} | {:.2} |", ns / of);
     println!("| lookups | ns each | ratio |\n|---|---:|---:|");
-    line(&format!("among {FEW} entries"), small);
-    line(&format!("of {FEW} among {entries} entries"), hot);
-    line(&format!("of all {entries} entries, in no order"), all);
+    line(&format!("among {FEW} entries"), small, small);
+    line(&format!("of {FEW} among {entries} entries"), hot, small);
+    line(&format!("of all {entries} entries, in no order"), all, small);
+    line(&format!("std HashMap, among {FEW} entries"), map_small, map_small);
+    line(&format!("std HashMap, of all {entries} entries, in no order"), map_all, map_small);
+}
+
+/// What the processor's own caches make of the same data without a cache around it.
+type Map = HashMap<Resource, Encoded<Profile>>;
+
+fn map(entries: usize) -> Map {
+    (0..entries).map(|n| (resource(n), Encoded::of(&profile(n)))).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for reading")]
+fn map_turn(map: &Map, lookups: usize, random: &mut SmallRng) -> f64 {
+    let started = Instant::now();
+    for _ in 0..lookups {
+        let profile = map[&resource(random.random_range(0..map.len()))].clone();
+        black_box(profile.bytes().len());
+    }
+    started.elapsed().as_secs_f64() * 1e9 / lookups as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for reading")]

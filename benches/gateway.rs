@@ -1,7 +1,8 @@
 //! What the gateway costs per call, beside what cannot be avoided: a bare tonic server that answers the
-//! same message, and a bare reqwest client that asks the same upstream.
+//! same message, a bare reqwest client that asks the same upstream, and the two in one process with
+//! nothing else, which is the least that a gateway made of them does to ask an upstream.
 //!
-//! Each of the three is a process of its own, so that its CPU time can be read; they take turns, so that
+//! Each of the four is a process of its own, so that its CPU time can be read; they take turns, so that
 //! whatever else the machine does meets all of them. The upstream's CPU time counts for none.
 //!
 //! And what a backend that hangs costs the calls to another.
@@ -91,6 +92,8 @@ pub(crate) enum Role {
     Stack,
     /// An HTTP client of the upstream.
     Reqwest,
+    /// A gRPC server that asks the upstream in each call, and no more.
+    Relay,
 }
 
 /// One turn of one process.
@@ -108,6 +111,7 @@ async fn main() -> ExitCode {
         Some(Role::Tonic) => roles::tonic(&args.with).await,
         Some(Role::Stack) => roles::stack(&args.with).await,
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
+        Some(Role::Relay) => roles::relay(&args.with).await,
         None if args.bench => all(&args, args.requests, args.rounds.max(1), 1000).await,
         None => all(&args, CONCURRENCY, 1, 10).await,
     }
@@ -143,33 +147,38 @@ async fn compare(requests: usize, rounds: usize) {
     let to_tonic = Clients::connect(&tonic.address).await;
     assert_eq!(to_tonic.get().await, profile);
     let mut reqwest = Child::role(Role::Reqwest, &url);
+    let relay = Child::role(Role::Relay, &format!("{url} {}", load::to_text(&profile)));
+    let to_relay = Clients::connect(&relay.address).await;
 
     let each = (requests / rounds).max(1);
-    let (mut bare, mut client) = (Vec::new(), Vec::new());
+    let (mut bare, mut client, mut both) = (Vec::new(), Vec::new(), Vec::new());
     let (mut hits, mut misses) = (Vec::new(), Vec::new());
     // The first turn warms up: connections, allocators, branch predictors.
     for round in 0..=rounds {
         let turns = (
             measure(&tonic, async || to_tonic.load(each).await).await,
             reqwest.exchange(each),
+            measure(&relay, async || to_relay.load_new(each).await).await,
             measure(&gateway, async || through_gateway.load(each).await).await,
             measure(&gateway, async || through_gateway.load_new(each).await).await,
         );
         if round > 0 {
             bare.push(turns.0);
             client.push(turns.1);
-            hits.push(turns.2);
-            misses.push(turns.3);
+            both.push(turns.2);
+            hits.push(turns.3);
+            misses.push(turns.4);
         }
     }
     report(
         each,
         rounds,
         &[
-            ("bare tonic server", bare),
-            ("through the gateway, cache hit", hits),
-            ("bare reqwest GET + decode", client),
-            ("through the gateway, cache miss", misses),
+            ("bare tonic server", bare, &[]),
+            ("through the gateway, cache hit", hits, &[0]),
+            ("bare reqwest GET + decode", client, &[]),
+            ("bare tonic server with a bare reqwest", both, &[2]),
+            ("through the gateway, cache miss", misses, &[2, 3]),
         ],
     );
 }
@@ -180,16 +189,23 @@ async fn measure(server: &Child, load: impl AsyncFnOnce() -> Duration) -> Turn {
     Turn { took, cpu: server.cpu() - before }
 }
 
-fn report(each: usize, rounds: usize, servers: &[(&str, Vec<Turn>)]) {
+/// What a process is called, its turns, and the rows that it is held against.
+type Row<'r> = (&'r str, Vec<Turn>, &'r [usize]);
+
+fn report(each: usize, rounds: usize, rows: &[Row<'_>]) {
     let requests = u32::try_from(each).unwrap();
     let rate = |turns: &[Turn]| f64::from(requests) / median(turns, |turn| turn.took);
     let cpu = |turns: &[Turn]| median(turns, |turn| turn.cpu) * 1e6 / f64::from(requests);
-    let unit = cpu(&servers[0].1);
-    println!("| GetProfile | requests/s | CPU µs/request | to a bare tonic server |");
-    println!("|---|---:|---:|---:|");
-    for (name, turns) in servers {
-        let cpu = cpu(turns);
-        println!("| {name} | {:.0} | {cpu:.1} | {:.2} |", rate(turns), cpu / unit);
+    println!("| GetProfile | requests/s | CPU µs/request | ratio of CPU |");
+    println!("|---|---:|---:|---|");
+    for (name, turns, others) in rows {
+        let own = cpu(turns);
+        let ratio = |other: &usize| {
+            let (name, turns, _) = &rows[*other];
+            format!("{:.2} to \"{name}\"", own / cpu(turns))
+        };
+        let ratios: Vec<_> = others.iter().map(ratio).collect();
+        println!("| {name} | {:.0} | {own:.1} | {} |", rate(turns), ratios.join(", "));
     }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(

@@ -108,7 +108,17 @@ async fn answer(stream: TcpStream, login: Bytes, get: Arc<str>, slow: Arc<Atomic
 pub(crate) async fn tonic(profile: &str) {
     let constant = Constant(Arc::new(load::from_text(profile)));
     let incoming = TcpIncoming::from(listener().await).with_nodelay(Some(true));
-    Server::builder().add_service(constant).serve_with_incoming(incoming).await.unwrap();
+    Server::builder().add_service(Served(constant)).serve_with_incoming(incoming).await.unwrap();
+}
+
+/// Asks the upstream in each call, decodes its answer, and answers with the profile.
+pub(crate) async fn relay(with: &str) {
+    let (upstream, profile) = with.split_once(' ').unwrap();
+    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
+    let url = format!("{upstream}/api/GetServiceProfile?serviceProfileId=").into();
+    let relay = Relay { client, url, profile: Arc::new(load::from_text(profile)) };
+    let incoming = TcpIncoming::from(listener().await).with_nodelay(Some(true));
+    Server::builder().add_service(Served(relay)).serve_with_incoming(incoming).await.unwrap();
 }
 
 /// The same behind the gateway's server, as the program runs it.
@@ -116,8 +126,12 @@ pub(crate) async fn stack(profile: &str) {
     end_with_input();
     logs::init(logs::Format::Json, "info").unwrap();
     let constant = Constant(Arc::new(load::from_text(profile)));
-    let services =
-        Services::new(Routes::default().with(constant), &[Constant::NAME], &["sft"]).unwrap();
+    let services = Services::new(
+        Routes::default().with(Served(constant)),
+        &[Served::<Constant>::NAME],
+        &["sft"],
+    )
+    .unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let settings = Settings {
         default_timeout: Duration::from_secs(45),
@@ -138,14 +152,15 @@ pub(crate) async fn stack(profile: &str) {
 
 /// What the generated code does for a method, without the others.
 #[derive(Clone)]
-struct Constant(Arc<Profile>);
+struct Served<M>(M);
 
-impl NamedService for Constant {
+impl<M> NamedService for Served<M> {
     const NAME: &'static str = profile_service_server::SERVICE_NAME;
 }
 
-impl<B> Service<http::Request<B>> for Constant
+impl<M, B> Service<http::Request<B>> for Served<M>
 where
+    M: UnaryService<GetProfileRequest, Response = Profile, Future: Send> + Clone + Send + 'static,
     B: HttpBody + Send + 'static,
     B::Error: Into<StdError> + Send + 'static,
 {
@@ -158,10 +173,13 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let method = self.clone();
+        let method = self.0.clone();
         Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).unary(method, request).await) })
     }
 }
+
+#[derive(Clone)]
+struct Constant(Arc<Profile>);
 
 impl UnaryService<GetProfileRequest> for Constant {
     type Response = Profile;
@@ -176,6 +194,35 @@ impl UnaryService<GetProfileRequest> for Constant {
     }
 }
 
+#[derive(Clone)]
+struct Relay {
+    client: reqwest::Client,
+    url: Arc<str>,
+    profile: Arc<Profile>,
+}
+
+impl UnaryService<GetProfileRequest> for Relay {
+    type Response = Profile;
+    type Future = BoxFuture<tonic::Response<Profile>, tonic::Status>;
+
+    fn call(&mut self, request: tonic::Request<GetProfileRequest>) -> Self::Future {
+        let Self { client, url, profile } = self.clone();
+        Box::pin(async move {
+            let (_, id) = request.get_ref().name.rsplit_once('/').unwrap();
+            get(client.get(format!("{url}{id}"))).await;
+            Ok(tonic::Response::new(Profile::clone(&profile)))
+        })
+    }
+}
+
+/// One request upstream, and its answer decoded.
+async fn get(request: reqwest::RequestBuilder) {
+    let request = request.header("x-authorization", "Bearer token");
+    let body = request.send().await.unwrap().bytes().await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert!(body["Response"].is_object());
+}
+
 /// Reads numbers of requests from its input, makes them, and prints the microseconds they took.
 pub(crate) async fn reqwest(upstream: &str) {
     println!();
@@ -184,15 +231,7 @@ pub(crate) async fn reqwest(upstream: &str) {
     for line in std::io::stdin().lock().lines() {
         let requests = line.unwrap().parse().unwrap();
         let (client, url) = (client.clone(), url.clone());
-        let took = load::all(requests, move |_| {
-            let request = client.get(&url).header("x-authorization", "Bearer token");
-            async move {
-                let body = request.send().await.unwrap().bytes().await.unwrap();
-                let body: Value = serde_json::from_slice(&body).unwrap();
-                assert!(body["Response"].is_object());
-            }
-        })
-        .await;
+        let took = load::all(requests, move |_| get(client.get(&url))).await;
         println!("{}", took.as_micros());
     }
 }

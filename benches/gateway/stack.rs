@@ -53,6 +53,6 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
     report(
         each,
         rounds,
-        &[("bare tonic server", bare), ("the gateway's server, same service", whole)],
+        &[("bare tonic server", bare, &[]), ("the gateway's server, same service", whole, &[0])],
     );
 }

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use foldhash::quality::RandomState;
 use tokio::{
-    sync::watch,
+    sync::SetOnce,
     time::{Instant, timeout_at},
 };
 
@@ -34,11 +35,11 @@ pub(super) struct Flights(Arc<Mutex<Board>>);
 
 #[derive(Default)]
 struct Board {
-    flights: HashMap<Resource, Flight>,
+    flights: HashMap<Resource, Flight, RandomState>,
     /// How many there were ever; tells them apart.
     count: u64,
     /// What is not read again before then: an older value stands in for it.
-    held_off: HashMap<Resource, Instant>,
+    held_off: HashMap<Resource, Instant, RandomState>,
 }
 
 /// A load that others may wait for.
@@ -47,7 +48,7 @@ pub(super) struct Flight {
     pub(super) seen: Seen,
     pub(super) began: Instant,
     number: u64,
-    landed: watch::Receiver<Option<Landed>>,
+    landed: Arc<SetOnce<Landed>>,
 }
 
 /// What a reader gets: somebody's load, or the duty to run one.
@@ -63,7 +64,7 @@ pub(super) struct Pilot {
     flights: Flights,
     resource: Resource,
     number: u64,
-    landed: watch::Sender<Option<Landed>>,
+    landed: Arc<SetOnce<Landed>>,
 }
 
 impl Flights {
@@ -91,13 +92,13 @@ impl Flights {
             ));
         }
         board.count += 1;
-        let (sender, landed) = watch::channel(None);
-        let flight = Flight { seen, began: now, number: board.count, landed };
+        let landed = Arc::new(SetOnce::new());
+        let flight = Flight { seen, began: now, number: board.count, landed: Arc::clone(&landed) };
         let pilot = Pilot {
             flights: self.clone(),
             resource: resource.clone(),
             number: board.count,
-            landed: sender,
+            landed,
         };
         board.flights.insert(resource.clone(), flight.clone());
         Ok(Boarding::First(flight, pilot))
@@ -127,12 +128,8 @@ impl Flights {
 
 impl Flight {
     /// Waits for the end of the load; `None` when the deadline comes first.
-    pub(super) async fn landed(mut self, deadline: Instant) -> Option<Landed> {
-        let landed = timeout_at(deadline, self.landed.wait_for(Option::is_some)).await.ok()?;
-        Some(match landed {
-            Ok(landed) => landed.clone().unwrap_or_else(|| Err(lost())),
-            Err(_) => Err(lost()),
-        })
+    pub(super) async fn landed(&self, deadline: Instant) -> Option<Landed> {
+        timeout_at(deadline, self.landed.wait()).await.ok().cloned()
     }
 }
 
@@ -144,7 +141,7 @@ fn lost() -> Error {
 impl Pilot {
     /// Tells everybody. The value has to be in the store by now: whoever comes later looks there.
     pub(super) fn land(self, landed: Landed) {
-        self.landed.send_replace(Some(landed));
+        let _ = self.landed.set(landed);
     }
 }
 
@@ -154,6 +151,10 @@ impl Drop for Pilot {
         // A later load may stand there in the meantime.
         if board.flights.get(&self.resource).is_some_and(|flight| flight.number == self.number) {
             board.flights.remove(&self.resource);
+        }
+        drop(board);
+        if !self.landed.initialized() {
+            let _ = self.landed.set(Err(lost()));
         }
     }
 }

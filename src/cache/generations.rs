@@ -9,9 +9,11 @@
 //! outdate each other, which costs a read and is never wrong. Time is told, not asked for.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
 };
+
+use foldhash::quality::RandomState;
 
 use super::{Id, Resource};
 
@@ -129,7 +131,7 @@ impl Generations {
             changes: Slot::default(),
             creations: Slot::default(),
             nothing: Slot::default(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 

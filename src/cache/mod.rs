@@ -23,7 +23,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use compact_str::CompactString;
-use futures_util::FutureExt as _;
+use foldhash::quality::RandomState;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use control::Control;
@@ -154,7 +154,7 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    store: moka::future::Cache<Resource, Entry>,
+    store: moka::sync::Cache<Resource, Entry, RandomState>,
     generations: Generations,
     flights: Flights,
     clock: Clock,
@@ -193,13 +193,13 @@ impl Cache {
     pub fn new(settings: Settings, observer: Arc<dyn Observer>, loads: Loads) -> Self {
         let longest = settings.ttl.max(settings.services_ttl).max(settings.negative_ttl)
             + settings.stale_while_revalidate.max(settings.stale_if_error);
-        let store = moka::future::Cache::builder()
+        let store = moka::sync::Cache::builder()
             .max_capacity(u64::try_from(settings.max_bytes).unwrap_or(u64::MAX))
             .weigher(|_, entry: &Entry| weight(entry))
             // Only frees memory: whether an entry counts is told by its own times. What nobody has asked
             // for that long is over; a bound from its writing would cost 64 bytes more in each entry.
             .time_to_idle(longest)
-            .build();
+            .build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {
             settings,
             store,
@@ -220,12 +220,12 @@ impl Cache {
     }
 
     /// Drops one profile and the list that it is in. Gives how many entries counted until now.
-    pub async fn purge_profile(&self, id: &str) -> u64 {
+    pub fn purge_profile(&self, id: &str) -> u64 {
         let mut dropped = 0;
         let resources = [Resource::Profile(id.into()), Resource::Profiles];
         // All are counted before any is outdated: what outdates a profile outdates the list.
         for resource in &resources {
-            let entry = self.0.store.remove(resource).await;
+            let entry = self.0.store.remove(resource);
             dropped += u64::from(entry.is_some_and(|entry| self.0.counts(resource, &entry)));
         }
         for resource in &resources {
@@ -235,21 +235,20 @@ impl Cache {
     }
 
     /// Drops everything. Gives how many entries counted until now.
-    pub async fn purge(&self) -> u64 {
-        self.0.store.run_pending_tasks().await;
+    pub fn purge(&self) -> u64 {
+        self.0.store.run_pending_tasks();
         let counted = self.0.store.iter().filter(|(key, entry)| self.0.counts(key, entry)).count();
         self.0.generations.outdate_all();
         self.0.store.invalidate_all();
-        self.0.store.run_pending_tasks().await;
+        self.0.store.run_pending_tasks();
         u64::try_from(counted).unwrap_or(u64::MAX)
     }
 
     /// Entries in the store, and their bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
-        // The store counts when it is used; nobody may use it for long. Its work waits for nothing but
-        // itself, in which case it is being done.
-        let _ = self.0.store.run_pending_tasks().now_or_never();
+        // The store counts when it is used; nobody may use it for long.
+        self.0.store.run_pending_tasks();
         (self.0.store.entry_count(), self.0.store.weighted_size())
     }
 }

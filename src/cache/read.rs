@@ -4,7 +4,10 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use moka::ops::compute::Op;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Cache, Control, Inner, List, Outcome, Resource, Served, Value,
@@ -42,12 +45,12 @@ impl Cache {
     }
 
     /// Whether a read would be answered without waiting for the upstream.
-    pub async fn has(&self, resource: &Resource, control: Control) -> bool {
+    pub fn has(&self, resource: &Resource, control: Control) -> bool {
         let inner = &*self.0;
         if control.no_cache || !inner.settings.enabled {
             return false;
         }
-        let found = inner.find(resource, control).await;
+        let found = inner.find(resource, control);
         matches!(found, Some((_, Freshness::Fresh | Freshness::Revalidate)))
     }
 
@@ -63,7 +66,7 @@ impl Cache {
     {
         let inner = &*self.0;
         if !control.no_cache && inner.settings.enabled {
-            match inner.find(resource, control).await {
+            match inner.find(resource, control) {
                 Some((entry, Freshness::Fresh)) => return inner.serve(&entry, Outcome::Hit),
                 Some((entry, Freshness::Revalidate)) => {
                     if !control.only_if_cached {
@@ -225,7 +228,7 @@ impl Cache {
             }
             Err(error) => {
                 if !stands_in_for(&error) {
-                    inner.forget(resource, began).await;
+                    inner.forget(resource, began);
                 }
                 return Err(error);
             }
@@ -241,7 +244,7 @@ impl Cache {
                 {
                     inner.keep_each(list, seen, began).await;
                 }
-                inner.keep(resource.clone(), value.clone(), proof, began).await;
+                inner.keep(resource.clone(), value.clone(), proof, began);
             }
             None => inner.observer.rejected_fill(),
         }
@@ -251,8 +254,8 @@ impl Cache {
 
 impl Inner {
     /// An entry that still counts, and that the caller would take.
-    async fn find(&self, resource: &Resource, control: Control) -> Option<(Entry, Freshness)> {
-        let entry = self.store.get(resource).await?;
+    fn find(&self, resource: &Resource, control: Control) -> Option<(Entry, Freshness)> {
+        let entry = self.store.get(resource)?;
         let now = self.clock.now();
         if !self.generations.holds(resource, entry.proof) {
             return None;
@@ -275,22 +278,23 @@ impl Inner {
             let resource = Resource::Profile(id.clone());
             let now = self.clock.now();
             if let Some(proof) = self.generations.proof_from_list(&resource, seen, now) {
-                self.keep(resource, Value::Profile(profile.clone()), proof, began).await;
+                self.keep(resource, Value::Profile(profile.clone()), proof, began);
             }
+            // Thousands of them must not keep this thread to themselves.
+            consume_budget().await;
         }
     }
 
     /// Drops what was read before the upstream refused to say it again.
-    async fn forget(&self, resource: &Resource, began: Instant) {
+    fn forget(&self, resource: &Resource, began: Instant) {
         let began = self.clock.at(began);
-        let forgotten = self.store.entry_by_ref(resource).and_compute_with(|there| {
+        self.store.entry_by_ref(resource).and_compute_with(|there| {
             let older = there.is_some_and(|there| there.value().asked_at <= began);
-            std::future::ready(if older { Op::Remove } else { Op::Nop })
+            if older { Op::Remove } else { Op::Nop }
         });
-        forgotten.await;
     }
 
-    async fn keep(&self, resource: Resource, value: Value, proof: Proof, began: Instant) {
+    fn keep(&self, resource: Resource, value: Value, proof: Proof, began: Instant) {
         let ttl = match &value {
             Value::Absent(_) => self.settings.negative_ttl,
             Value::Services(_) => self.settings.services_ttl,
@@ -303,12 +307,11 @@ impl Inner {
         let newer = |other: &Entry| {
             other.asked_at > asked_at && self.generations.holds(&resource, other.proof)
         };
-        let kept = self.store.entry_by_ref(&resource).and_compute_with(|there| {
+        self.store.entry_by_ref(&resource).and_compute_with(|there| {
             // Of two loads the one that began later knows more, whichever ends last.
             let newer = there.is_some_and(|there| newer(there.value()));
-            std::future::ready(if newer { Op::Nop } else { Op::Put(entry) })
+            if newer { Op::Nop } else { Op::Put(entry) }
         });
-        kept.await;
     }
 }
 

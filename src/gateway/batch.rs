@@ -121,7 +121,7 @@ async fn read(backend: &Arc<Backend>, call: &Call, mut wanted: Found) -> Result<
     // An id that cannot exist does not: nobody is asked.
     let ids = wanted.keys().filter(|id| backend.dialect().accepts_id(id));
     let ids: Vec<String> = ids.cloned().collect();
-    if backend.dialect().lists_are_complete() && cold(backend, call, &ids).await > FEW {
+    if backend.dialect().lists_are_complete() && cold(backend, call, &ids) > FEW {
         for (id, profile) in backend.profiles(call).await?.iter() {
             if let Some(wanted) = wanted.get_mut(id.as_str()) {
                 *wanted = Some(profile.clone());
@@ -143,13 +143,9 @@ async fn read(backend: &Arc<Backend>, call: &Call, mut wanted: Found) -> Result<
 }
 
 /// How many of these profiles would have to be read upstream.
-async fn cold(backend: &Backend, call: &Call, ids: &[String]) -> usize {
-    let mut cold = 0;
-    for id in ids {
-        let resource = Resource::Profile(id.as_str().into());
-        cold += usize::from(!backend.cache().has(&resource, call.cache_control).await);
-    }
-    cold
+fn cold(backend: &Backend, call: &Call, ids: &[String]) -> usize {
+    let has = |id: &str| backend.cache().has(&Resource::Profile(id.into()), call.cache_control);
+    ids.iter().filter(|id| !has(id)).count()
 }
 
 /// The error that names all profiles that are missing, in the places where the request has them.

@@ -47,15 +47,15 @@ impl Gateway {
     }
 
     /// Drops what the cache holds of a backend or a profile, and gives how many entries went.
-    pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
+    pub fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
         const OPERATION: &str = "PurgeCache";
         let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
             let backend = self.backend(call, name.backend(), OPERATION)?;
             backend.require_id(OPERATION, &name)?;
-            backend.cache().purge_profile(name.id()).await
+            backend.cache().purge_profile(name.id())
         } else {
             let name = BackendName::parse("name", &request.name)?;
-            self.backend(call, &name, OPERATION)?.cache().purge().await
+            self.backend(call, &name, OPERATION)?.cache().purge()
         };
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
     }

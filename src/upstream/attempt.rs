@@ -140,13 +140,14 @@ impl Session {
         request: &Request,
         outcome: &Outcome,
         attempts: u32,
-        backoff: &mut ExponentialBackoff,
+        backoff: &mut Option<ExponentialBackoff>,
     ) -> Option<Duration> {
         let upstream = &self.upstream;
         let asked = worth_repeating(request.intent, outcome)?;
         if attempts >= upstream.max_attempts {
             return None;
         }
+        let backoff = backoff.get_or_insert_with(pauses);
         let pause = backoff.next().unwrap_or(LONGEST_BACKOFF).max(asked);
         let now = Instant::now();
         // The answer that is there says more than a deadline that passed.
@@ -165,12 +166,7 @@ impl Session {
 #[async_trait]
 impl Port for Session {
     async fn send(&self, request: Request) -> Result<Reply> {
-        let mut backoff = ExponentialBuilder::default()
-            .with_min_delay(FIRST_BACKOFF)
-            .with_max_delay(LONGEST_BACKOFF)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut backoff = None;
         let mut before: Option<Outcome> = None;
         for attempts in 1.. {
             let outcome = match (self.attempt(&request).await, before.take()) {
@@ -192,6 +188,15 @@ impl Port for Session {
         }
         outcome.map_err(|failure| failure.error)
     }
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(FIRST_BACKOFF)
+        .with_max_delay(LONGEST_BACKOFF)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 /// Whether a failed request may go again, and the least pause that the upstream asks for.

@@ -87,7 +87,7 @@ async fn a_load_from_before_a_write_neither_fills_nor_serves_later_readers() {
         assert_eq!(later.0, Ok(2), "an old value filled the cache");
         assert_eq!(later.1 == Outcome::Hit, !unknown, "unsettled values are not kept");
         advance(120 * SECOND).await;
-        bench.cache.purge().await;
+        bench.cache.purge();
     }
     assert!(bench.told.rejected.load(SeqCst) >= 2);
 }
@@ -264,15 +264,15 @@ async fn a_purge_drops_what_is_there_and_what_is_on_its_way() {
     let bench = Arc::new(Bench::new(settings()));
     let _ = bench.get().await;
     let _ = bench.read_of("SP_2", Control::default(), SECOND).await;
-    assert_eq!(bench.cache.purge_profile("SP_1").await, 1);
-    assert_eq!(bench.cache.purge_profile("SP_1").await, 0);
+    assert_eq!(bench.cache.purge_profile("SP_1"), 1);
+    assert_eq!(bench.cache.purge_profile("SP_1"), 0);
     assert_eq!(bench.get().await.1, Outcome::Miss);
-    assert_eq!(bench.cache.purge().await, 2);
+    assert_eq!(bench.cache.purge(), 2);
     bench.answers(Answer::Version(1), SECOND);
     let reader = Arc::clone(&bench);
     let early = tokio::spawn(async move { reader.get().await });
     bench.settle().await;
-    assert_eq!(bench.cache.purge().await, 0);
+    assert_eq!(bench.cache.purge(), 0);
     assert_eq!(early.await.unwrap().1, Outcome::Miss);
     assert_eq!(bench.get().await.1, Outcome::Miss, "the load was from before the purge");
 }
@@ -298,7 +298,7 @@ async fn memory_is_bounded_and_times_differ() {
     for n in 0..2000 {
         let _ = bench.read_of(&format!("SP_{n}"), Control::default(), SECOND).await;
     }
-    bench.cache.0.store.run_pending_tasks().await;
+    bench.cache.0.store.run_pending_tasks();
     let (entries, bytes) = bench.cache.size();
     assert!(entries > 100 && bytes <= 100_000, "{entries} entries with {bytes} bytes");
     let mut ends: Vec<u64> = bench.cache.0.store.iter().map(|(_, e)| e.fresh_until).collect();
