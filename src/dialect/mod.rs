@@ -87,6 +87,12 @@ pub trait Dialect: Send + Sync + 'static {
     /// The draft has only fields that the dialect can set, and services of its own catalogue.
     fn adapt(&self, _draft: &mut Profile, _notes: &mut Notes) {}
 
+    /// What the upstream calls the exchange that ended with this answer, where it says so when all goes
+    /// well. Errors have it in their facts.
+    fn request_id(&self, _reply: &Reply) -> Option<String> {
+        None
+    }
+
     /// The upstream's answer to a write that succeeds, for one that is not sent. A creation gets an id
     /// that the dialect accepts and the upstream never gives.
     fn pretend(&self, request: &Request) -> Reply;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    error::{Reason, Result, UpstreamFacts, reason_name},
+    error::{Reason, Result, reason_name},
     gateway::{
         Record,
         intent::{Intent, What},
@@ -48,7 +48,7 @@ pub(super) struct Audit {
     replayed: bool,
     attempts: u32,
     fields: Vec<&'static str>,
-    upstream: UpstreamFacts,
+    upstream_code: Option<String>,
 }
 
 impl Audit {
@@ -63,7 +63,7 @@ impl Audit {
             replayed: false,
             attempts: 0,
             fields: Vec::new(),
-            upstream: UpstreamFacts::default(),
+            upstream_code: None,
         }
     }
 
@@ -96,7 +96,11 @@ impl Audit {
             }
             Err(error) => {
                 self.outcome = reason_name(error.reason());
-                self.upstream = error.upstream().cloned().unwrap_or_default();
+                let upstream = error.upstream().cloned().unwrap_or_default();
+                self.upstream_code = upstream.code;
+                if let Some(id) = upstream.request_id.filter(|_| !self.replayed) {
+                    self.record.add_upstream_request(id);
+                }
             }
         }
     }
@@ -117,8 +121,8 @@ impl Drop for Audit {
             validate_only = self.validate_only,
             attempts = self.attempts,
             upstream_calls = self.record.upstream_calls(),
-            upstream_code = self.upstream.code,
-            upstream_request_id = self.upstream.request_id,
+            upstream_code = self.upstream_code,
+            upstream_request_ids = self.record.upstream_requests().join(","),
             duration_ms = self.started.elapsed().as_secs_f64() * 1e3,
         );
     }

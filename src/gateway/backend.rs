@@ -13,6 +13,7 @@ use crate::{
         Call,
         turns::Turns,
         watch::{self, Feed},
+        witness::Witness,
     },
     model::{
         capability::Method,
@@ -92,9 +93,19 @@ impl Backend {
     }
 
     /// A way for a write, which ends while there is time to read back what became of it.
-    pub(super) fn write_session(&self, call: &Call) -> Session {
+    pub(super) fn write_session<'a>(&'a self, call: &'a Call) -> Witness<'a> {
         let left = call.deadline.saturating_duration_since(Instant::now());
-        self.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK))
+        let session = self.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK));
+        self.witnessed(call, session)
+    }
+
+    /// A way for what remains of a write that is done in part.
+    pub(super) fn completing<'a>(&'a self, call: &'a Call) -> Witness<'a> {
+        self.witnessed(call, self.session(call))
+    }
+
+    fn witnessed<'a>(&'a self, call: &'a Call, session: Session) -> Witness<'a> {
+        Witness { backend: self, session, record: &call.record }
     }
 
     /// A way to find out what a failed write did. An open circuit does not hold it back.
@@ -104,8 +115,8 @@ impl Backend {
 
     /// A way to undo what a write of several steps has done. It has time of its own: the caller's may
     /// be the reason why the write failed. An open circuit does not hold it back either.
-    pub(super) fn cleanup_session(&self, call: &Call) -> Session {
-        self.session_until(call, call.deadline + CLEANUP).pressing()
+    pub(super) fn cleanup_session<'a>(&'a self, call: &'a Call) -> Witness<'a> {
+        self.witnessed(call, self.session_until(call, call.deadline + CLEANUP).pressing())
     }
 
     /// The turn to write a profile.
@@ -156,6 +167,11 @@ impl Backend {
     /// The error as a log may see it.
     pub(super) fn without_secrets(&self, error: Error) -> Error {
         self.upstream.without_secrets(error)
+    }
+
+    /// The text without the backend's secrets.
+    pub(super) fn text_without_secrets(&self, text: String) -> String {
+        self.upstream.text_without_secrets(text)
     }
 
     /// The error of a read that others may share: without the backend's secrets, and noted.

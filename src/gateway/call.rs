@@ -28,7 +28,11 @@ pub struct Record {
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
     cache: Mutex<Option<Served>>,
+    upstream_requests: Mutex<Vec<String>>,
 }
+
+/// How many of the upstream's own request ids a call remembers; a write has fewer steps than that.
+const MAX_UPSTREAM_REQUESTS: usize = 16;
 
 impl Record {
     /// The record of a call from the other end of this connection.
@@ -81,6 +85,20 @@ impl Record {
     #[must_use]
     pub fn upstream_calls(&self) -> u32 {
         self.upstream_calls.load(Ordering::Relaxed)
+    }
+
+    /// Adds what the upstream calls a request of this call.
+    pub fn add_upstream_request(&self, id: String) {
+        let mut ids = self.upstream_requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() < MAX_UPSTREAM_REQUESTS && !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+
+    /// What the upstream calls the requests of this call, as far as it says so.
+    #[must_use]
+    pub fn upstream_requests(&self) -> Vec<String> {
+        self.upstream_requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says that the call repeats a write of which it is not known whether it took effect.

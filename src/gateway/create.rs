@@ -215,7 +215,7 @@ async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) 
     if dialect.is_applied(change, &found.profile) {
         return Ok(found);
     }
-    let session = backend.session(call);
+    let session = backend.completing(call);
     // The creation's own says nothing of the new id: a step without an answer may yet happen to it.
     let write = backend.cache().write(Target::Profile(found.id.as_str().into()));
     let updated = dialect.update(&session, change).await;

@@ -22,6 +22,7 @@ mod tests;
 mod translate;
 mod turns;
 pub mod watch;
+mod witness;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc};

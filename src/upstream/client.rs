@@ -181,6 +181,12 @@ impl Upstream {
         error.without_secrets(|text| self.credentials.scrub(text, &configured))
     }
 
+    /// The text without any of this account's secrets.
+    #[must_use]
+    pub fn text_without_secrets(&self, text: String) -> String {
+        self.credentials.scrub(&text, &self.auth.secrets()).unwrap_or(text)
+    }
+
     /// One exchange, measured.
     pub(super) async fn exchange(
         &self,

@@ -222,8 +222,16 @@ pub(super) fn error(
     Error::new(reason, said).with_upstream(facts)
 }
 
+/// The upstream's own id of an exchange.
+pub(super) fn request_id(reply: &Reply) -> Option<String> {
+    Envelope::read(reply).ok()?.response_id().and_then(short)
+}
+
+fn short(text: Cow<'_, str>) -> Option<String> {
+    text::presentable(&text::cut(&text, 64))
+}
+
 fn facts(envelope: &Envelope<'_>, reply: &Reply) -> UpstreamFacts {
-    let short = |text: Cow<'_, str>| text::presentable(&text::cut(&text, 64));
     UpstreamFacts {
         status: Some(reply.status.as_u16()),
         code: envelope.inner_code().or_else(|| envelope.outer_code()).and_then(short),

@@ -194,6 +194,10 @@ impl Dialect for BicsSft {
         adapt::adapt(draft, notes);
     }
 
+    fn request_id(&self, reply: &Reply) -> Option<String> {
+        fault::request_id(reply)
+    }
+
     fn pretend(&self, request: &Request) -> Reply {
         pretend::pretend(request)
     }

@@ -108,7 +108,15 @@ async fn every_write_has_a_record() {
         assert_eq!(line["upstream_code"] == "8196", outcome == "PROFILE_IN_USE", "{line}");
         assert!(!line.to_string().contains("Audited"), "a value: {line}");
     }
-    assert!(audit[6]["upstream_request_id"].is_string(), "{}", audit[6]);
+    // The upstream's transactions: of writes that it answered, and of none else.
+    let transactions: Vec<_> =
+        audit.iter().map(|line| line["upstream_request_ids"].as_str().unwrap()).collect();
+    for (n, id) in transactions.iter().enumerate() {
+        let answered = [0, 4, 6].contains(&n);
+        assert_eq!(!id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()), answered, "{n}: {id}");
+        assert!(id.is_empty() != answered, "{n}: {id}");
+    }
+    assert_ne!(transactions[0], transactions[4]);
 
     // What was sent was journaled before, and nothing else.
     let journal = lines(&ended, "journal");

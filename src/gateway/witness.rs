@@ -1,0 +1,31 @@
+//! A way to the upstream that remembers what the upstream calls each write, for the audit record: with
+//! that id its operators find the write, whatever became of it.
+
+use async_trait::async_trait;
+
+use crate::{
+    error::Result,
+    gateway::{Backend, Record},
+    upstream::{Intent, Port, Reply, Request, Session},
+};
+
+/// A session for writes.
+pub(super) struct Witness<'a> {
+    pub(super) backend: &'a Backend,
+    pub(super) session: Session,
+    pub(super) record: &'a Record,
+}
+
+#[async_trait]
+impl Port for Witness<'_> {
+    async fn send(&self, request: Request) -> Result<Reply> {
+        let intent = request.intent;
+        let reply = self.session.send(request).await?;
+        if intent == Intent::Write
+            && let Some(id) = self.backend.dialect().request_id(&reply)
+        {
+            self.record.add_upstream_request(self.backend.text_without_secrets(id));
+        }
+        Ok(reply)
+    }
+}
