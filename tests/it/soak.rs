@@ -35,6 +35,8 @@ use crate::{
 };
 
 const WORKERS: u64 = 14;
+/// Those who only read, beside them.
+const READERS: u64 = 2;
 const OPERATIONS: u64 = 6;
 /// A round is mostly waiting.
 const ROUNDS_AT_ONCE: u64 = 2;
@@ -147,11 +149,20 @@ impl Field {
             }
             self.over.store(true, SeqCst);
         };
+        let readers = (1..=READERS).map(|number| {
+            let reader = Worker::new(Arc::clone(self), Chance::of(seed, WORKERS + number));
+            tokio::spawn(reader.read_on())
+        });
+        let readers = async {
+            for reader in join_all(readers).await {
+                reader.unwrap();
+            }
+        };
         let disturb = async {
             self.disturb(Chance::of(seed, 0)).await;
             tokio::time::sleep(SETTLED).await;
         };
-        tokio::join!(workers, disturb);
+        tokio::join!(workers, readers, disturb);
         // After everything: what is there in the end, and the journal's last words.
         self.read_at_last().await;
         self.settled.store(true, SeqCst);

@@ -1,11 +1,15 @@
 //! A caller of the soak: writes its own profiles, one write at a time, and reads everybody's.
 
-use std::sync::{Arc, atomic::Ordering::SeqCst};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use profile_gateway::pb::{
     AttachServiceRequest, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
     GetProfileRequest, Profile, Service, UpdateProfileRequest,
 };
+use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -103,30 +107,41 @@ impl Worker {
 
     async fn delete(&mut self) {
         let (at, own) = self.pick();
-        let ask =
-            Ask::Delete(DeleteProfileRequest { name: own.name, ..DeleteProfileRequest::default() });
+        let name = own.name.clone();
+        let ask = Ask::Delete(DeleteProfileRequest { name, ..DeleteProfileRequest::default() });
+        self.get(own.number, own.name.clone()).await;
         match self.write(ask, Kind::Delete, own.number, 0).await {
             End::Failed => {}
-            End::Ok(_) | End::Unclear => drop(self.own.remove(at)),
+            End::Ok(_) => {
+                self.own.remove(at);
+                self.get(own.number, own.name).await;
+            }
+            End::Unclear => drop(self.own.remove(at)),
         }
     }
 
     async fn change(&mut self) {
         let (at, own) = self.pick();
         let (number, version) = (own.number, own.version + 1);
+        // What is in the cache before a write must not be found after it.
+        self.get(number, own.name.clone()).await;
         let end = if own.is_edited {
             let ask = edit(&own);
             self.write(ask, Kind::Edit, number, 0).await
         } else {
             let display_name = display_name(number, version);
-            let profile = Some(Profile { name: own.name, display_name, ..Profile::default() });
+            let name = own.name.clone();
+            let profile = Some(Profile { name, display_name, ..Profile::default() });
             let update_mask = Some(model::mask(&["display_name"]));
             let request = UpdateProfileRequest { profile, update_mask, ..Default::default() };
             self.own[at].version = version;
             self.write(Ask::Update(request), Kind::Update, number, version).await
         };
         match end {
-            End::Ok(_) => self.own[at].is_attached = !own.is_attached,
+            End::Ok(_) => {
+                self.own[at].is_attached = !own.is_attached;
+                self.get(number, own.name).await;
+            }
             End::Failed => {}
             End::Unclear => drop(self.own.remove(at)),
         }
@@ -202,6 +217,18 @@ impl Worker {
         // Often what is written now.
         let recent = usize::try_from(self.chance.below(known.len().min(8) as u64)).unwrap();
         let (number, name) = known[known.len() - 1 - recent].clone();
+        self.get(number, name).await;
+    }
+
+    /// Reads whatever is written, until nobody works any more.
+    pub(super) async fn read_on(mut self) {
+        while !self.field.over.load(SeqCst) {
+            self.read().await;
+            sleep(Duration::from_millis(self.chance.below(10))).await;
+        }
+    }
+
+    async fn get(&mut self, number: u64, name: String) {
         let request = self.asked(GetProfileRequest { name, read_mask: None });
         let start = self.field.now();
         let result = self.field.bench.gateway.profiles.clone().get_profile(request).await;
