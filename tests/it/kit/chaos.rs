@@ -36,6 +36,8 @@ pub enum Break {
     AfterHead,
     /// It goes on after so long, also when its sender has left meanwhile.
     Hold(Duration),
+    /// Its sender is reset at once, and it goes on all the same after so long.
+    Late(Duration),
 }
 
 /// A break that waits for its request.
@@ -201,8 +203,19 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
             Some(Break::InRequest) => &request[..request.len() - 1],
             _ => &request[..],
         };
-        if let Some(Break::Hold(time)) = what {
-            sleep(time).await;
+        match what {
+            Some(Break::Hold(time)) => sleep(time).await,
+            Some(Break::Late(time)) => {
+                let _ = client.set_zero_linger();
+                drop(client);
+                sleep(time).await;
+                if upstream.write_all(sent).await.is_ok() {
+                    // It may be thrown away unread when the connection ends before its answer.
+                    let _ = head(&mut upstream).await;
+                }
+                return;
+            }
+            _ => {}
         }
         if upstream.write_all(sent).await.is_err() {
             return;
@@ -320,7 +333,7 @@ async fn breaks_requests_where_it_is_told_to() {
         (None, Ok("whole".to_owned()), 1),
         (Some(Break::InRequest), lost.clone(), 0),
         (Some(Break::BeforeAnswer), lost.clone(), 1),
-        (Some(Break::AfterHead), lost, 1),
+        (Some(Break::AfterHead), lost.clone(), 1),
         (Some(Break::Hold(Duration::from_millis(50))), Ok("whole".to_owned()), 1),
     ] {
         let before = upstream.writes();
@@ -330,10 +343,15 @@ async fn breaks_requests_where_it_is_told_to() {
         let got = timeout(Duration::from_secs(10), post()).await.unwrap();
         assert_eq!((got, upstream.writes() - before), (answer, seen), "{what:?}");
     }
+    let late = Break::Late(Duration::from_millis(50));
+    chaos.arm(late, true, 0);
+    let before = upstream.writes();
+    assert_eq!((post().await, upstream.writes() - before), (lost, 0), "{late:?}");
+    super::until("it goes on", async || upstream.writes() - before == 1).await;
     chaos.refuse_after(1).await;
     assert_eq!(post().await, Ok("whole".to_owned()));
     assert_eq!(post().await, Err(true));
     chaos.calm();
     super::until("connections are taken again", async || post().await.is_ok()).await;
-    assert_eq!(chaos.broken(), 5);
+    assert_eq!(chaos.broken(), 6);
 }

@@ -41,11 +41,15 @@ impl Field {
     }
 
     async fn break_connection(&self, chance: &mut Chance) {
-        let what = match chance.below(6) {
+        let what = match chance.below(8) {
             0 => Break::InRequest,
             1 => Break::BeforeAnswer,
             2 => Break::AfterHead,
             3 | 4 => Break::Hold(Duration::from_millis(50 + chance.below(1250))),
+            5 | 6 => {
+                let late = Break::Late(Duration::from_millis(50 + chance.below(1250)));
+                return self.chaos.arm(late, true, 0);
+            }
             _ => {
                 self.chaos.refuse_after(0).await;
                 sleep(Duration::from_millis(chance.below(120))).await;
