@@ -120,6 +120,18 @@ impl Doubt {
     }
 }
 
+/// What to say where looking cannot help any more: what is there is neither what an earlier attempt was
+/// to write nor what was there before it.
+pub(super) fn overwritten() -> Error {
+    Error::new(
+        Reason::WriteOutcomeUnknown,
+        "an earlier call with this request_id got no clear answer, and the profile was changed by \
+         somebody else since, so that its effect cannot be told any more; nothing was written by this \
+         one; read the profile, and use another request_id to write it again",
+    )
+    .with_effect(Effect::Unknown)
+}
+
 /// What to say where looking does not help.
 pub(super) fn in_doubt() -> Error {
     Error::new(

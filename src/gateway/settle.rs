@@ -56,8 +56,16 @@ where
             }
             Ok(Ok(None)) if counts => absent += 1,
             Ok(Ok(None)) => {}
-            // There is nothing that the write could have changed, or could still change.
-            Ok(Err(error)) if error.reason() == Reason::ProfileNotFound => return Err(error),
+            // There is nothing that the write could have changed, or could still change; or nobody can
+            // tell any more.
+            Ok(Err(error))
+                if matches!(
+                    error.reason(),
+                    Reason::ProfileNotFound | Reason::WriteOutcomeUnknown
+                ) =>
+            {
+                return Err(error);
+            }
             Ok(Err(error)) => {
                 tracing::debug!(target: "gateway", %error, "could not read back a write");
             }

@@ -13,7 +13,7 @@ use crate::{
     gateway::{
         Backend, Call, Gateway,
         audit::Journal,
-        intent::{self, Intent, What, in_doubt},
+        intent::{self, Intent, What, in_doubt, overwritten},
         order::{Order, Plan, identify},
         settle::{search, settle},
     },
@@ -308,11 +308,9 @@ impl Work<'_> {
             if self.backend.dialect().is_applied(self.seen(change), &found) {
                 return Ok(Some(found));
             }
-            // Neither what was asked for nor what was there: somebody else has written since, perhaps
-            // over it.
             match self.backend.dialect().is_applied(self.seen(&undone), &found) {
                 true => Ok(None),
-                false => Err(in_doubt()),
+                false => Err(overwritten()),
             }
         };
         let write = self.backend.cache().write(self.target(change));

@@ -50,6 +50,9 @@ pub fn values(profile: &Profile, violations: &mut Violations) -> Result<()> {
     if profile.services.len() > MAX_SERVICES {
         violations.add("profile.services", format!("has more than {MAX_SERVICES} entries"));
     }
+    if !profile.display_name.is_empty() && profile.display_name.trim().is_empty() {
+        violations.add("profile.display_name", "must not be blank");
+    }
     text("profile.display_name", &profile.display_name, MAX_DISPLAY_NAME_BYTES, violations);
     for path in SETTABLE {
         let value = fields.get(path);
@@ -100,6 +103,16 @@ fn text(field: &str, value: &str, limit: usize, violations: &mut Violations) {
 mod tests {
     use super::*;
     use crate::model::capability::Field;
+
+    #[test]
+    fn a_name_needs_more_than_blanks() {
+        for (name, wrong) in [(" ", true), ("\u{3000}\u{a0}", true), ("", false), (" a", false)] {
+            let profile = Profile { display_name: name.into(), ..Profile::default() };
+            let mut violations = Violations::default();
+            values(&profile, &mut violations).unwrap();
+            assert_eq!(violations.into_result().is_err(), wrong, "{name:?}");
+        }
+    }
 
     #[test]
     fn names_everything_at_once() {

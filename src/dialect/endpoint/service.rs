@@ -55,7 +55,12 @@ pub(super) fn find<'a>(
     let mut fitting = services.iter().filter(|there| is_meant(there, wanted));
     match (fitting.next(), fitting.next()) {
         (None, _) => match services.iter().find(|there| there.id == wanted.id) {
-            Some(there) => Err(format!("{} is {}", describe(wanted), describe(there))),
+            Some(there) => {
+                let mut of_type = Service { id: String::new(), ..wanted.clone() };
+                of_type.traffic_limits.clear();
+                let (there, wanted) = (describe(there), describe(&of_type));
+                Err(format!("{there} is not of type {wanted}"))
+            }
             None => Ok(None),
         },
         (Some(one), None) => Ok(Some(one)),

@@ -186,7 +186,11 @@ async fn what_somebody_else_has_written_since_is_not_written_over() {
     unknown(bench.update(ONE, "new").await);
     bench.fake.put(1, Some("theirs"));
     advance(5 * MINUTE).await;
-    unknown(bench.update(ONE, "new").await);
+    let before = Instant::now();
+    let error = bench.update(ONE, "new").await.unwrap_err();
+    assert_eq!(Instant::now(), before, "waiting makes it no clearer");
+    assert_eq!(error.reason(), Reason::WriteOutcomeUnknown);
+    assert!(error.message().contains("use another request_id"), "{error}");
     assert_eq!((bench.fake.writes(), bench.fake.names()), (1, vec!["theirs".to_owned()]));
 }
 

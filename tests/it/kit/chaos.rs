@@ -205,16 +205,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         };
         match what {
             Some(Break::Hold(time)) => sleep(time).await,
-            Some(Break::Late(time)) => {
-                let _ = client.set_zero_linger();
-                drop(client);
-                sleep(time).await;
-                if upstream.write_all(sent).await.is_ok() {
-                    // It may be thrown away unread when the connection ends before its answer.
-                    let _ = head(&mut upstream).await;
-                }
-                return;
-            }
+            Some(Break::Late(time)) => return late(client, upstream, sent, time).await,
             _ => {}
         }
         if upstream.write_all(sent).await.is_err() {
@@ -227,10 +218,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         match what {
             Some(Break::BeforeAnswer) => return reset(&client, &upstream),
             Some(Break::AfterHead) => {
-                let end = end_of_head(&head).unwrap_or(head.len());
-                let _ = client.write_all(&head[..end]).await;
-                // So that the head is read before the reset throws away what is not.
-                sleep(NOTICE).await;
+                only_head(&mut client, &head).await;
                 return reset(&client, &upstream);
             }
             _ => {}
@@ -248,6 +236,23 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
             return;
         }
     }
+}
+
+async fn late(client: TcpStream, mut upstream: TcpStream, request: &[u8], time: Duration) {
+    let _ = client.set_zero_linger();
+    drop(client);
+    sleep(time).await;
+    if upstream.write_all(request).await.is_ok() {
+        // It may be thrown away unread when the connection ends before its answer.
+        let _ = head(&mut upstream).await;
+    }
+}
+
+async fn only_head(client: &mut TcpStream, head: &[u8]) {
+    let end = end_of_head(head).unwrap_or(head.len());
+    let _ = client.write_all(&head[..end]).await;
+    // So that the head is read before the reset throws away what is not.
+    sleep(NOTICE).await;
 }
 
 fn reset(client: &TcpStream, upstream: &TcpStream) {

@@ -85,3 +85,10 @@ async fn a_check_whose_result_nobody_reads_does_not_panic() {
     assert!(!stderr.contains("panicked"), "{stderr}");
     assert_ne!(output.status.code(), Some(101), "{stderr}");
 }
+
+#[tokio::test]
+async fn who_stops_reading_an_explanation_is_told_nothing() {
+    let child = command(&["explain"], &[]).stdin(Stdio::null()).stdout(deaf()).spawn().unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}

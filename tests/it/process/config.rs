@@ -38,6 +38,16 @@ async fn check_prints_what_would_run_and_contacts_nothing() {
     }
 }
 
+#[tokio::test]
+async fn check_says_what_would_stand_in_for_missing_backends() {
+    let without = run(&["check"], &[]).await;
+    let with = check(&sft("http://a", "ops", SECRET), &[]).await;
+    for (ended, told) in [(without, true), (with, false)] {
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(ended.stdout.contains("an embedded sandbox"), told, "{}", ended.stdout);
+    }
+}
+
 /// Nobody waits in the listener's queue: connections are in it as soon as their client has them.
 #[track_caller]
 fn listener_is_unvisited(listener: &TcpListener) {

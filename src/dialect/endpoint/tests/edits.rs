@@ -83,6 +83,14 @@ fn a_request_at_fault_is_refused() {
 }
 
 #[test]
+fn an_id_and_a_type_that_disagree_are_both_told() {
+    let both = Service { id: "234".into(), ..by_kind(ServiceType::Data) };
+    let error = edit(Edit::AttachService(both)).unwrap_err();
+    let said: Vec<&str> = error.violations().iter().map(|v| v.description.as_str()).collect();
+    assert_eq!(said, ["id 234 (SMS) is not of type DATA"]);
+}
+
+#[test]
 fn what_does_not_fit_the_profile_has_its_reason() {
     use Kind::{AlreadyExists, FailedPrecondition, NotFound};
     use Reason::{
