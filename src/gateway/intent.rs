@@ -11,7 +11,10 @@ use tokio::time::Instant;
 
 use crate::{
     error::{Effect, Error, Reason, Result},
-    model::fields::{Fields, SETTABLE},
+    model::{
+        etag::normalize,
+        fields::{Fields, SETTABLE},
+    },
     pb::Profile,
 };
 
@@ -95,14 +98,19 @@ impl Intent {
     pub(super) fn fields(&self) -> Result<Vec<&'static str>> {
         let (before, after) = match &self.what {
             Some(What::Create(creation)) => (Fields::empty()?, Fields::of(&creation.profile)?),
-            Some(What::Change(change)) => {
-                (Fields::of(&change.current)?, Fields::of(&change.desired)?)
-            }
+            Some(What::Change(change)) => (in_order(&change.current)?, in_order(&change.desired)?),
             Some(What::Delete(())) | None => return Ok(Vec::new()),
         };
         let changed = |path: &&&str| before.get(path) != after.get(path);
         Ok(SETTABLE.iter().filter(changed).copied().collect())
     }
+}
+
+/// The fields of a profile, its sets in their one order: another order is no change.
+fn in_order(profile: &Profile) -> Result<Fields> {
+    let mut profile = profile.clone();
+    normalize(&mut profile);
+    Fields::of(&profile)
 }
 
 /// An earlier attempt under the same `request_id` of which nothing is known.

@@ -1,5 +1,7 @@
 //! The records of writes, as an operator's collector reads them.
 
+use std::collections::HashSet;
+
 use profile_gateway::pb::{
     CreateProfileRequest, DeleteProfileRequest, Profile, RadioAccess, UpdateProfileRequest,
 };
@@ -63,9 +65,28 @@ async fn write(gateway: &Gateway) -> String {
     let url = gateway.sandbox.clone().unwrap();
     arm(&url, "DeleteServiceProfile", json!({ "kind": "drop", "commit": "before" })).await;
     client.delete_profile(deletion("SP_367")).await.unwrap();
+    // The upstream says its services in another order than the gateway; that is no change.
+    let unsorted = "backends/sft/profiles/SP_352".to_owned();
+    let renamed = Profile { name: unsorted, display_name: "Audited".into(), ..Profile::default() };
+    let update_mask = Some(mask(&["display_name"]));
+    let update = UpdateProfileRequest { profile: Some(renamed), update_mask, ..update };
+    client.update_profile(update).await.unwrap();
     // What the gateway refuses by itself is no write.
     client.create_profile(creation("no uuid", "")).await.unwrap_err();
     created.name
+}
+
+/// The upstream's transactions stand with the writes that it answered, and with no others.
+fn assert_names_transactions(audit: &[Value], answered: &[usize]) {
+    let ids: Vec<_> =
+        audit.iter().map(|line| line["upstream_request_ids"].as_str().unwrap()).collect();
+    for (n, id) in ids.iter().enumerate() {
+        let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
+        assert!(id.is_empty() || is_id, "{n}: {id}");
+        assert_eq!(is_id, answered.contains(&n), "{n}: {id}");
+    }
+    let different: HashSet<_> = answered.iter().map(|n| ids[*n]).collect();
+    assert_eq!(different.len(), answered.len(), "{ids:?}");
 }
 
 #[tokio::test]
@@ -77,6 +98,7 @@ async fn every_write_has_a_record() {
     let audit = lines(&ended, "audit");
     let created = created.as_str();
     let all = "display_name,state,category,radio_access,services";
+    let unsorted = "backends/sft/profiles/SP_352";
     let (update, in_use) = ("display_name,radio_access", "backends/sft/profiles/SP_1249");
     let expected = [
         ("CreateProfile", created, ID, all, "OK", false, false, 1),
@@ -88,6 +110,7 @@ async fn every_write_has_a_record() {
         ("UpdateProfile", created, "", "", "OK", false, false, 0),
         ("DeleteProfile", in_use, "", "", "PROFILE_IN_USE", false, false, 1),
         ("DeleteProfile", "backends/sft/profiles/SP_367", "", "", "OK", false, false, 1),
+        ("UpdateProfile", unsorted, "", "display_name", "OK", false, false, 1),
     ];
     assert_eq!(audit.len(), expected.len(), "{}", ended.stderr);
     for (line, (method, resource, id, fields, outcome, replayed, validate_only, attempts)) in
@@ -108,19 +131,11 @@ async fn every_write_has_a_record() {
         assert_eq!(line["upstream_code"] == "8196", outcome == "PROFILE_IN_USE", "{line}");
         assert!(!line.to_string().contains("Audited"), "a value: {line}");
     }
-    // The upstream's transactions: of writes that it answered, and of none else.
-    let transactions: Vec<_> =
-        audit.iter().map(|line| line["upstream_request_ids"].as_str().unwrap()).collect();
-    for (n, id) in transactions.iter().enumerate() {
-        let answered = [0, 4, 6].contains(&n);
-        assert_eq!(!id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()), answered, "{n}: {id}");
-        assert!(id.is_empty() != answered, "{n}: {id}");
-    }
-    assert_ne!(transactions[0], transactions[4]);
+    assert_names_transactions(&audit, &[0, 4, 6, 8]);
 
     // What was sent was journaled before, and nothing else.
     let journal = lines(&ended, "journal");
     let resources: Vec<&str> = journal.iter().map(|l| l["resource"].as_str().unwrap()).collect();
-    let sent = ["backends/sft", created, in_use, "backends/sft/profiles/SP_367"];
+    let sent = ["backends/sft", created, in_use, "backends/sft/profiles/SP_367", unsorted];
     assert_eq!(resources, sent);
 }
