@@ -128,14 +128,15 @@ impl Doubt {
     }
 }
 
-/// What to say where looking cannot help any more: what is there is neither what an earlier attempt was
-/// to write nor what was there before it.
-pub(super) fn overwritten() -> Error {
+/// What to say where what is there is neither what an earlier attempt was to write nor what was there
+/// before it: a part of it, or what somebody has written over it.
+pub(super) fn beyond_telling() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
-        "an earlier call with this request_id got no clear answer, and the profile was changed by \
-         somebody else since, so that its effect cannot be told any more; nothing was written by this \
-         one; read the profile, and use another request_id to write it again",
+        "an earlier call with this request_id got no clear answer, and the profile is neither as it was \
+         before nor as it was to be: that call was carried out in part, or somebody has changed the \
+         profile since; nothing was written by this one; read the profile, and use another request_id \
+         to write it again",
     )
     .with_effect(Effect::Unknown)
 }

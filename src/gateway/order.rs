@@ -62,8 +62,8 @@ pub(super) fn identify<R: Message>(
 
 /// What a call has to do.
 enum Begun {
-    /// Nothing: it repeats one that is done.
-    Replay(Box<Answer>),
+    /// Nothing: it repeats one that is over, and shares its answer.
+    Replay(Box<Result<Answer>>),
     /// Write, but first find out what became of an earlier attempt.
     Write(Option<Attempt>, Option<Doubt>),
 }
@@ -76,9 +76,8 @@ impl Gateway {
         let (attempt, doubt) = match self.begin(&order).await {
             Ok(Begun::Write(attempt, doubt)) => (attempt, doubt),
             Ok(Begun::Replay(answer)) => {
-                let answer = Ok(*answer);
                 audit.replayed(&answer);
-                return answer;
+                return *answer;
             }
             Err(error) => {
                 let error = Err(error);
@@ -131,7 +130,9 @@ impl Gateway {
                             return replay(&result).map_err(|e| order.explain(e));
                         }
                         // Explained where it arose.
-                        Ok(Some(End::Failed(error))) => return Err(error),
+                        Ok(Some(End::Failed(error))) => {
+                            return Ok(Begun::Replay(Box::new(Err(error))));
+                        }
                         Ok(Some(End::Unknown) | None) => {}
                         Err(_) => return Err(order.explain(still_running())),
                     }
@@ -233,14 +234,14 @@ fn still_in_doubt(error: Error) -> Error {
 
 fn replay(result: &[u8]) -> Result<Begun> {
     if result.is_empty() {
-        return Ok(Begun::Replay(Box::new(None)));
+        return Ok(Begun::Replay(Box::new(Ok(None))));
     }
     let profile = Profile::decode(result).map_err(|error| {
         Error::new(Reason::WriteOutcomeUnknown, "the write is done, but its result cannot be read")
             .with_effect(Effect::Unknown)
             .with_internal(error)
     })?;
-    Ok(Begun::Replay(Box::new(Some(profile))))
+    Ok(Begun::Replay(Box::new(Ok(Some(profile)))))
 }
 
 fn reused(id: Uuid) -> Error {

@@ -1,5 +1,7 @@
 //! Reads of one profile and of the service catalogue.
 
+use tokio::task::spawn_blocking;
+
 use crate::{
     error::{Error, Reason, Result},
     gateway::{Call, Gateway},
@@ -47,7 +49,7 @@ impl Gateway {
     }
 
     /// Drops what the cache holds of a backend or a profile, and gives how many entries went.
-    pub fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
+    pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
         const OPERATION: &str = "PurgeCache";
         let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
             let backend = self.backend(call, name.backend(), OPERATION)?;
@@ -55,7 +57,11 @@ impl Gateway {
             backend.cache().purge_profile(name.id())
         } else {
             let name = BackendName::parse("name", &request.name)?;
-            self.backend(call, &name, OPERATION)?.cache().purge()
+            let cache = self.backend(call, &name, OPERATION)?.cache().clone();
+            // It looks at every entry: a million of them must not keep other calls waiting.
+            spawn_blocking(move || cache.purge()).await.map_err(|error| {
+                Error::new(Reason::GatewayInternal, "a fault in the cache").with_internal(error)
+            })?
         };
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
     }

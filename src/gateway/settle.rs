@@ -56,14 +56,10 @@ where
             }
             Ok(Ok(None)) if counts => absent += 1,
             Ok(Ok(None)) => {}
-            // There is nothing that the write could have changed, or could still change; or nobody can
-            // tell any more.
-            Ok(Err(error))
-                if matches!(
-                    error.reason(),
-                    Reason::ProfileNotFound | Reason::WriteOutcomeUnknown
-                ) =>
-            {
+            // There is nothing that the write could have changed, or could still change.
+            Ok(Err(error)) if error.reason() == Reason::ProfileNotFound => return Err(error),
+            // What is there tells nothing, and can only tell more as long as the write may yet happen.
+            Ok(Err(error)) if counts && error.reason() == Reason::WriteOutcomeUnknown => {
                 return Err(error);
             }
             Ok(Err(error)) => {

@@ -13,7 +13,7 @@ use crate::{
     gateway::{
         Backend, Call, Gateway,
         audit::Journal,
-        intent::{self, Intent, What, in_doubt, overwritten},
+        intent::{self, Intent, What, beyond_telling, in_doubt},
         order::{Order, Plan, identify},
         settle::{search, settle},
     },
@@ -57,6 +57,9 @@ impl Gateway {
         let capabilities = dialect.capabilities();
         let update = Update::parse(mask, &profile, capabilities, dialect.name(), &mut violations)?;
         check::values(&profile, &mut violations)?;
+        if update.touches("display_name") {
+            check::display_name(&profile, &mut violations);
+        }
         dialect.check_fields(&profile, &|field| update.touches(field), &mut violations);
         violations.into_result().map_err(|e| backend.explain_profile(OPERATION, &name, e))?;
         Ok(Order {
@@ -310,7 +313,7 @@ impl Work<'_> {
             }
             match self.backend.dialect().is_applied(self.seen(&undone), &found) {
                 true => Ok(None),
-                false => Err(overwritten()),
+                false => Err(beyond_telling()),
             }
         };
         let write = self.backend.cache().write(self.target(change));

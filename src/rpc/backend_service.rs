@@ -69,7 +69,9 @@ impl BackendService for BackendRpc {
         request: Request<PurgeCacheRequest>,
     ) -> Result<Response<PurgeCacheResponse>, Status> {
         unary("PurgeCache", request, self.limits, async |call, message| {
-            Ok(PurgeCacheResponse { purged_count: self.gateway.purge_cache(&call, &message)? })
+            Ok(PurgeCacheResponse {
+                purged_count: self.gateway.purge_cache(&call, &message).await?,
+            })
         })
         .await
     }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::{
     cache::{self, Cache, Loads, Outcome},
     dialect::{Change, Dialect, Edit, Item, REGISTRY, Settings},
-    error::{Effect, Error, Reason, Result},
+    error::{Effect, Error, Reason, Result, UpstreamFacts},
     gateway::{Backend, watch},
     model::{
         capability::{Capabilities, Field, Method},
@@ -32,6 +32,8 @@ pub(super) enum Ends {
     Lost { done: bool },
     /// The upstream refuses it.
     Refused,
+    /// It refuses it after a second, and says what it calls the request.
+    RefusedAs(&'static str),
     /// The gateway's own code fails, after it took effect.
     Panics,
     /// It succeeds after this long.
@@ -171,6 +173,11 @@ impl Fake {
             Some(Ends::Lost { done: true }) => lost(write(&mut self.lock()).map(drop)),
             Some(Ends::Lost { done: false }) => lost(Ok(())),
             Some(Ends::Refused) => Err(Error::new(Reason::UpstreamThrottled, "not now")),
+            Some(Ends::RefusedAs(id)) => {
+                sleep(Duration::from_secs(1)).await;
+                let facts = UpstreamFacts { request_id: Some(id.into()), ..Default::default() };
+                Err(Error::new(Reason::UpstreamThrottled, "not now").with_upstream(facts))
+            }
             Some(Ends::Panics) => {
                 let _ = write(&mut self.lock());
                 panic!("on purpose");

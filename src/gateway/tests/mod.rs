@@ -188,10 +188,42 @@ async fn what_somebody_else_has_written_since_is_not_written_over() {
     advance(5 * MINUTE).await;
     let before = Instant::now();
     let error = bench.update(ONE, "new").await.unwrap_err();
-    assert_eq!(Instant::now(), before, "waiting makes it no clearer");
+    assert_eq!(Instant::now(), before, "waiting makes it no clearer by then");
     assert_eq!(error.reason(), Reason::WriteOutcomeUnknown);
     assert!(error.message().contains("use another request_id"), "{error}");
     assert_eq!((bench.fake.writes(), bench.fake.names()), (1, vec!["theirs".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_somebody_else_s_write_is_found_while_it_may_come() {
+    let bench = bench();
+    bench.fake.put(1, Some("old"));
+    bench.fake.next(LOST);
+    unknown(bench.update(ONE, "new").await);
+    bench.fake.put(1, Some("between"));
+    let fake = bench.fake.clone();
+    let late = tokio::spawn(async move {
+        sleep(Duration::from_secs(3)).await;
+        fake.put(1, Some("new"));
+    });
+    assert_eq!(bench.update(ONE, "new").await.unwrap().display_name, "new");
+    late.await.unwrap();
+    assert_eq!(bench.fake.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shares_a_failure_has_not_made_its_request() {
+    let bench = bench();
+    bench.fake.next(Ends::RefusedAs("transaction 7"));
+    let (first, second) = (call(), call());
+    let create = |call| bench.gateway.create_profile(call, creation(ONE, "new"));
+    let (one, two) = tokio::join!(create(&first), create(&second));
+    for refused in [one, two] {
+        assert_eq!(refused.unwrap_err().reason(), Reason::UpstreamThrottled);
+    }
+    assert_eq!(first.record.upstream_requests(), ["transaction 7"]);
+    assert_eq!(second.record.upstream_requests(), [""; 0]);
+    assert_eq!(bench.fake.writes(), 1);
 }
 
 #[tokio::test(start_paused = true)]

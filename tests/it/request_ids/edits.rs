@@ -2,16 +2,16 @@
 
 use profile_gateway::pb::{
     AttachServiceRequest, AttachTrafficLimitRequest, DetachServiceRequest,
-    DetachTrafficLimitRequest, Profile, Service, TrafficLimit,
+    DetachTrafficLimitRequest, Profile, Service, TrafficLimit, UpdateProfileRequest,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::{ONE, TWO, arrived, blind, create, creation, over};
+use super::{ONE, TWO, arrived, blind, create, creation, over, update};
 use crate::{
     conformance::bench::Bench,
     kit::{
-        model::{DATA, SMS_MO, service, shape},
+        model::{DATA, SMS_MO, mask, service, shape},
         status::fails,
     },
 };
@@ -62,6 +62,31 @@ async fn what_a_creation_has_left_behind_is_completed_by_the_repeat() {
     assert_eq!(created.services.len(), asked.services.len());
     assert_eq!(arrived(&bench, sample.operations.create).await, 1);
     assert_eq!(bench.raw_named(&asked.display_name).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_update_that_came_through_in_part_is_done_when_the_rest_of_it_comes() {
+    let bench = over("endpoint", "2s").await;
+    let there = bench.create(bench.full()).await.unwrap();
+    let patches = arrived(&bench, bench.sample.operations.update).await;
+    let limit = TrafficLimit { id: "12".to_owned(), ..TrafficLimit::default() };
+    let mut asked = Profile { display_name: "In part".to_owned(), etag: String::new(), ..there };
+    let limited = asked.services.iter_mut().find(|service| service.id == "38").unwrap();
+    limited.traffic_limits.push(limit);
+    let request = UpdateProfileRequest {
+        profile: Some(asked),
+        update_mask: Some(mask(&["display_name", "services"])),
+        request_id: ONE.to_owned(),
+        ..UpdateProfileRequest::default()
+    };
+    // The last of several requests comes through only after the call that made it.
+    let late = json!({"kind": "delay", "ms": 2600, "commit": "after"});
+    bench.arm("PutTrafficLimit", &late, 1).await;
+    let first = update(&bench, request.clone()).await;
+    fails(first, Code::DeadlineExceeded, "WRITE_OUTCOME_UNKNOWN");
+    let updated = update(&bench, request).await.unwrap();
+    assert_eq!(updated.display_name, "In part");
+    assert_eq!(arrived(&bench, bench.sample.operations.update).await, patches + 1);
 }
 
 /// Attaches limit 12 of service 38, which the sample has with limit 11, or detaches it.
