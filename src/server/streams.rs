@@ -5,8 +5,9 @@
 //! more than such a call, and answers that are ready together leave in one write. The price: what calls
 //! of one connection compute before they first wait, one thread computes.
 //!
-//! For the same write a connection that is woken goes once to the end of the line: what else is ready to
-//! run may have an answer for it too. A write costs more than all else that an answer needs.
+//! For the same write a busy connection that is woken goes once to the end of the line: what else is ready
+//! to run may have an answer for it too. A write costs more than all else that an answer needs. With one
+//! call at a time there is nothing to wait for, and going to the end of the line wakes an idle thread.
 
 use std::{
     cell::Cell,
@@ -16,7 +17,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
 };
@@ -44,6 +45,24 @@ struct Shared {
     connections: Connections,
     /// Those that nobody has asked yet. Empty whenever the connection waits.
     fresh: Mutex<Vec<Stream>>,
+    /// How many have a task, because they wait for something.
+    waiting: AtomicUsize,
+}
+
+/// A stream that has a task.
+struct Waiting(Arc<Shared>);
+
+impl Waiting {
+    fn of(shared: &Arc<Shared>) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -58,22 +77,28 @@ where
 
 impl Streams {
     pub(super) fn new(connections: Connections) -> Self {
-        Self(Arc::new(Shared { connections, fresh: Mutex::default() }))
+        Self(Arc::new(Shared {
+            connections,
+            fresh: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }))
     }
 
     /// A connection with the streams that it gives this handle to run.
     pub(super) fn run_with<C>(self, connection: C) -> Running<C> {
         let turns = Arc::new(Turns { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&turns));
-        Running { connection, streams: self, turns, waker, stood_back: false }
+        Running { connection, streams: self, turns, waker, asked: 0, stood_back: false }
     }
 
     fn fresh(&self) -> std::sync::MutexGuard<'_, Vec<Stream>> {
         self.0.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask_fresh(&self, cx: &mut Context<'_>) {
+    /// Asks those that nobody has asked yet, and says how many there were.
+    fn ask_fresh(&self, cx: &mut Context<'_>) -> usize {
         let mut fresh = mem::take(&mut *self.fresh());
+        let asked = fresh.len();
         for mut stream in fresh.drain(..) {
             // A connection with many calls at once must not keep this thread to itself.
             let Poll::Ready(turn) = coop::poll_proceed(cx) else {
@@ -89,13 +114,17 @@ impl Streams {
         }
         // Its memory is kept for the next ones.
         *self.fresh() = fresh;
+        asked
     }
 
     /// A task that shutdown waits for and can end.
     fn spawn(&self, stream: Stream) {
         let Connections { kill, streams, .. } = &self.0.connections;
-        let kill = kill.clone();
-        let task = async move { kill.run_until_cancelled(stream).await };
+        let (kill, waiting) = (kill.clone(), Waiting::of(&self.0));
+        let task = async move {
+            let _waiting = waiting;
+            kill.run_until_cancelled(stream).await
+        };
         streams.spawn(task.in_current_span());
     }
 }
@@ -146,6 +175,8 @@ pin_project! {
         streams: Streams,
         turns: Arc<Turns>,
         waker: Waker,
+        // How many streams were new the last time.
+        asked: usize,
         // Whether the others that are ready have had their turn since it was woken.
         stood_back: bool,
     }
@@ -162,7 +193,8 @@ impl<C: Future> Future for Running<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let mut this = self.project();
-        *this.stood_back = !*this.stood_back;
+        let is_busy = *this.asked > 1 || this.streams.0.waiting.load(Ordering::Relaxed) > 1;
+        *this.stood_back = is_busy && !*this.stood_back;
         if *this.stood_back {
             // A task that wakes itself is run after those that are ready.
             cx.waker().wake_by_ref();
@@ -170,10 +202,11 @@ impl<C: Future> Future for Running<C> {
         }
         this.turns.task.register(cx.waker());
         let mut own = Context::from_waker(this.waker);
+        *this.asked = 0;
         for _ in 0..TURNS {
             this.turns.begin();
             let polled = this.connection.as_mut().poll(&mut own);
-            this.streams.ask_fresh(&mut own);
+            *this.asked += this.streams.ask_fresh(&mut own);
             if polled.is_ready() || this.turns.end() {
                 return polled;
             }
@@ -234,12 +267,6 @@ mod tests {
 
     use super::*;
 
-    /// Asks a connection that has been woken.
-    async fn ask<C: Future>(mut running: Pin<&mut Running<C>>) -> Poll<C::Output> {
-        assert!(poll!(running.as_mut()).is_pending(), "it lets the others run");
-        poll!(running)
-    }
-
     #[tokio::test]
     async fn only_a_stream_that_waits_gets_a_task() {
         let connections = Connections::default();
@@ -254,7 +281,7 @@ mod tests {
             waits.0.add_permits(1);
         });
         let mut running = pin!(streams.run_with(std::future::pending::<()>()));
-        assert!(ask(running.as_mut()).await.is_pending());
+        assert!(poll!(running.as_mut()).is_pending());
         assert_eq!((over.available_permits(), connections.streams.len()), (1, 1));
         open.add_permits(1);
         over.acquire_many(2).await.unwrap().forget();
@@ -274,7 +301,7 @@ mod tests {
             if turns == 3 { Poll::Ready(()) } else { Poll::Pending }
         });
         let mut running = pin!(streams.run_with(connection));
-        assert!(ask(running.as_mut()).await.is_ready());
+        assert!(poll!(running.as_mut()).is_ready());
     }
 
     #[tokio::test]
@@ -287,7 +314,7 @@ mod tests {
             if turns == TURNS + 1 { Poll::Ready(()) } else { Poll::Pending }
         });
         let mut running = pin!(streams.run_with(connection));
-        assert!(ask(running.as_mut()).await.is_pending());
+        assert!(poll!(running.as_mut()).is_pending());
         // It has woken its task, or this would wait for ever.
         running.await;
     }
@@ -310,36 +337,41 @@ mod tests {
         running.await.unwrap();
     }
 
-    #[tokio::test]
-    async fn who_is_ready_too_comes_before_a_connection_that_was_woken() {
+    /// How often a connection with so many streams that wait is asked until it has three answers, each of
+    /// which makes the next one.
+    async fn turns_for_three_answers(waiting: usize) -> u8 {
         let streams = Streams::new(Connections::default());
-        let (turns, answers) = (Arc::new(AtomicU8::new(0)), Arc::new(Semaphore::new(0)));
-        let connection = {
-            let (turns, answers) = (Arc::clone(&turns), Arc::clone(&answers));
-            async move {
+        for _ in 0..waiting {
+            streams.execute(std::future::pending::<()>());
+        }
+        let answers = Arc::new(Semaphore::new(0));
+        let mut taking = {
+            let answers = Arc::clone(&answers);
+            Box::pin(async move {
                 for _ in 0..3 {
                     answers.acquire().await.unwrap().forget();
                 }
-                poll_fn(move |_| Poll::Ready(turns.load(Ordering::SeqCst))).await
-            }
-        };
-        let counted = {
-            let turns = Arc::clone(&turns);
-            let mut connection = Box::pin(connection);
-            poll_fn(move |cx| {
-                turns.fetch_add(1, Ordering::SeqCst);
-                connection.as_mut().poll(cx)
             })
         };
-        let running = tokio::spawn(streams.run_with(counted));
-        while turns.load(Ordering::SeqCst) == 0 {
+        let mut turns = 0;
+        let connection = poll_fn(move |cx| {
+            turns += 1;
+            taking.as_mut().poll(cx).map(|()| turns)
+        });
+        let running = tokio::spawn(streams.run_with(connection));
+        for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        // Each answer makes the next one, all of them while the connection has been woken.
         tokio::spawn(async move {
             answers.add_permits(1);
             tokio::spawn(async move { answers.add_permits(2) });
         });
-        assert_eq!(running.await.unwrap(), 2, "one turn for all answers");
+        running.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_busy_connection_waits_for_the_answers_of_others() {
+        assert_eq!(turns_for_three_answers(2).await, 2, "one for all answers");
+        assert_eq!(turns_for_three_answers(1).await, 3, "a lone call waits for nobody");
     }
 }
