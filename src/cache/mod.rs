@@ -199,6 +199,7 @@ impl Cache {
             // Only frees memory: whether an entry counts is told by its own times. What nobody has asked
             // for that long is over; a bound from its writing would cost 64 bytes more in each entry.
             .time_to_idle(longest)
+            // Seeded by chance, so that nobody can choose ids that meet in it.
             .build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {
             settings,
