@@ -26,6 +26,10 @@ use crate::{
     upstream::{Auth, Port, RateLimit, Reply, Request},
 };
 
+/// The metadatum of a half done creation that the dialect tried to remove again, in vain as far as it
+/// shows: what is there may yet go.
+pub const REMOVAL: &str = "removal";
+
 /// One kind of upstream.
 #[async_trait]
 pub trait Dialect: Send + Sync + 'static {

@@ -168,6 +168,14 @@ impl Journal {
         Ok(())
     }
 
+    /// Adds for repeats what was learned of a write that has been sent.
+    pub(super) async fn amend(&mut self, intent: &Intent) {
+        let Some(attempt) = &self.attempt else { return };
+        if let Err(error) = attempt.intend(prost::Message::encode_to_vec(intent).into()).await {
+            tracing::warn!(target: "gateway", %error, "what became of a write could not be kept");
+        }
+    }
+
     /// Keeps how the write ended for repeats.
     pub(super) async fn finish(&mut self, end: End) {
         if let Some(attempt) = self.attempt.take() {

@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use crate::{
     cache::Target,
-    dialect::{Change, Item},
+    dialect::{Change, Item, REMOVAL},
     error::{Error, Reason, Result},
     gateway::{
         Backend, Call, Gateway,
         audit::Journal,
-        intent::{Creation, Intent, What, in_doubt},
+        intent::{Creation, Intent, What, in_doubt, may_be_removed},
         order::{Order, Plan, identify},
         settle::{search, settle},
         write::{may_yet_happen, refuse_taken_name, unread},
@@ -130,7 +130,16 @@ pub(super) async fn create(
     let write = backend.cache().write(target(backend, &creation));
     let result = send(backend, call, &creation).await;
     write.end(may_yet_happen(&result));
+    if result.as_ref().is_err_and(may_go) {
+        let creation = Creation { may_go: true, ..creation };
+        journal.amend(&Intent { what: Some(What::Create(Box::new(creation))) }).await;
+    }
     result
+}
+
+/// Whether what a creation has left behind may yet be removed by the gateway itself.
+fn may_go(error: &Error) -> bool {
+    error.metadata().iter().any(|(key, _)| *key == REMOVAL)
 }
 
 /// Finds out what became of a creation that an earlier call has sent: completes it when it is there.
@@ -142,9 +151,15 @@ pub(super) async fn resolve(
     over: Instant,
 ) -> Result<Option<Profile>> {
     let write = backend.cache().write(target(backend, creation));
-    let look = || look(backend, call, creation);
+    let look = || async {
+        match look(backend, call, creation).await? {
+            Some(_) if creation.may_go && Instant::now() < over => Err(may_be_removed()),
+            found => Ok(found),
+        }
+    };
+    let doubt = if creation.may_go { may_be_removed() } else { in_doubt() };
     let result = async {
-        match search(&in_doubt(), Some(over), call.deadline, look).await? {
+        match search(&doubt, Some(over), call.deadline, look).await? {
             Some(found) => complete(backend, call, found, &creation.profile).await.map(Some),
             None => Ok(None),
         }

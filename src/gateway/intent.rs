@@ -51,6 +51,9 @@ pub(super) struct Creation {
     /// nothing that has the name can be told from it.
     #[prost(message, optional, tag = "2")]
     pub(super) before: Option<Ids>,
+    /// It was left half done, and its removal may yet happen.
+    #[prost(bool, tag = "3")]
+    pub(super) may_go: bool,
 }
 
 /// Upstream ids.
@@ -73,7 +76,7 @@ impl Creation {
     /// The intent to create a profile.
     pub(super) fn new(profile: Profile, before: Option<HashSet<String>>) -> Self {
         let before = before.map(|ids| Ids { ids: ids.into_iter().collect() });
-        Self { profile, before }
+        Self { profile, before, may_go: false }
     }
 
     /// Whether a profile of this id was there before; fails where that is not known.
@@ -137,6 +140,17 @@ pub(super) fn beyond_telling() -> Error {
          before nor as it was to be: that call was carried out in part, or somebody has changed the \
          profile since; nothing was written by this one; read the profile, and use another request_id \
          to write it again",
+    )
+    .with_effect(Effect::Unknown)
+}
+
+/// What to say of a half created profile that the gateway itself may yet remove.
+pub(super) fn may_be_removed() -> Error {
+    Error::new(
+        Reason::UpstreamUnavailable,
+        "an earlier call with this request_id left the profile half created, and its removal, which got \
+         no clear answer, may yet happen for a minute; nothing was written by this one, which may be \
+         repeated",
     )
     .with_effect(Effect::Unknown)
 }

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::{catalogue::Catalogue, fault::Operation, steps::Halted};
-use super::{Built, Change, Dialect, Edit, Item, Registration, Setting};
+use super::{Built, Change, Dialect, Edit, Item, REMOVAL, Registration, Setting};
 use crate::{
     error::{Effect, Error, Reason, Result},
     model::{
@@ -125,9 +125,14 @@ impl Endpoint {
             Err(error) => error.reason() == Reason::ProfileNotFound,
             Ok(_) => false,
         };
-        match gone {
-            true => halted.undone(),
-            false => halted.left(id, &[], "incomplete after its creation", Some(&failure)),
+        if gone {
+            return halted.undone();
+        }
+        let left = halted.left(id, &[], "incomplete after its creation", Some(&failure));
+        match failure.effect() {
+            Effect::None => left,
+            // It may have been lost, or be on its way.
+            Effect::Unconfirmed | Effect::Unknown => left.with_metadata(REMOVAL, "may yet happen"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Repeats of single edits, and of a creation that stopped half way.
 
+use std::time::Duration;
+
 use profile_gateway::pb::{
     AttachServiceRequest, AttachTrafficLimitRequest, DetachServiceRequest,
     DetachTrafficLimitRequest, Profile, Service, TrafficLimit, UpdateProfileRequest,
@@ -9,10 +11,16 @@ use tonic::{Code, Status};
 
 use super::{ONE, TWO, arrived, blind, create, creation, over, update};
 use crate::{
-    conformance::bench::Bench,
+    conformance::{
+        bench::{self, Bench},
+        samples::registered,
+    },
     kit::{
+        chaos::{Break, chaos},
         model::{DATA, SMS_MO, mask, service, shape},
+        sandbox::sandbox,
         status::fails,
+        until,
     },
 };
 
@@ -62,6 +70,30 @@ async fn what_a_creation_has_left_behind_is_completed_by_the_repeat() {
     assert_eq!(created.services.len(), asked.services.len());
     assert_eq!(arrived(&bench, sample.operations.create).await, 1);
     assert_eq!(bench.raw_named(&asked.display_name).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_gateway_may_yet_remove_is_not_completed() {
+    let sample = registered().into_iter().find(|sample| sample.upstream == "endpoint").unwrap();
+    let sandbox = sandbox().await;
+    let chaos = chaos(&sandbox.base_url()).await;
+    let lines = "requests_per_second = 100000\ncircuit_breaker = \"off\"";
+    let bench = bench::reaching(&chaos.base_url, sandbox, "2s", lines, sample).await;
+    let asked = bench.full();
+    let refused = json!({"kind": "status", "status": 422,
+        "body": "{\"error_code\": 1406, \"message\": \"Not allowed\"}"});
+    bench.arm("PutService", &refused, 1).await;
+    // After the creation and the refused service comes the removal.
+    chaos.arm(Break::Late(Duration::from_millis(1500)), true, 2);
+    let first = create(&bench, creation(&bench, ONE, &asked)).await;
+    let left = fails(first, Code::FailedPrecondition, "PARTIALLY_APPLIED");
+    assert_eq!(left.metadata["removal"], "may yet happen");
+    assert_eq!(bench.raw_named(&asked.display_name).await.len(), 1);
+    let repeat = create(&bench, creation(&bench, ONE, &asked)).await;
+    let unclear = fails(repeat, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
+    assert!(unclear.message.contains("its removal"), "{unclear:?}");
+    until("it is removed", async || bench.raw_named(&asked.display_name).await.is_empty()).await;
+    assert_eq!(arrived(&bench, sample.operations.create).await, 1);
 }
 
 #[tokio::test]
