@@ -232,7 +232,10 @@ impl History {
                         && effect.name == Some((call.profile, call.version))
                 }
                 // A creation is undone by a deletion that nobody asked for.
-                (Kind::Delete, Done::Deleted) => of_it && effect.ms >= call.start.ms,
+                // After one that failed there may be another.
+                (Kind::Delete, Done::Deleted) => {
+                    of_it && (call.start.ms..over).contains(&effect.ms)
+                }
                 (Kind::Edit, Done::Edited | Done::Modified) => {
                     of_it && (call.start.ms..=over).contains(&effect.ms)
                 }

@@ -93,6 +93,12 @@ fn an_honest_history_has_no_lies() {
             second(effect(Done::Deleted, 0, 11)),
         ];
     });
+    // A deletion that failed, and another one that did not.
+    assert_lies(&[], |history| {
+        history.calls.push(call(Kind::Delete, 0, (12, 14), failed()));
+        history.calls.push(call(Kind::Delete, 0, (15, 17), Said::Ok));
+        history.effects.push(effect(Done::Deleted, 0, 16));
+    });
     // Neither of these is known to be there, or to be gone.
     assert_lies(&[], |history| {
         history.calls.push(call(Kind::Delete, 0, (12, 14), Said::Unknown));
