@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use profile_gateway::{
     model::fields::SETTABLE,
     pb::{
-        CreateProfileRequest, DeleteProfileRequest, ListProfilesRequest, NoteKind, Profile,
+        CreateProfileRequest, DeleteProfileRequest, ListProfilesRequest, Note, NoteKind, Profile,
         TranslateProfileRequest, TranslateProfileResponse,
     },
 };
@@ -32,6 +32,11 @@ mod migration;
 struct World {
     sandbox: Sandbox,
     gateway: Gateway,
+}
+
+/// The fields that notes of this kind are about.
+fn fields(notes: &[Note], kind: NoteKind) -> Vec<&str> {
+    notes.iter().filter(|note| note.kind() == kind).map(|note| note.field.as_str()).collect()
 }
 
 async fn world() -> World {
@@ -162,17 +167,11 @@ async fn a_profile_of_the_same_backend_is_refused_for_its_name_alone() {
         let profile = Profile { display_name: "Twin".into(), ..samples::profile((sample.full)()) };
         let made = world.create(&parent(&sample), profile).await.unwrap();
         let answer = world.translate(&made.name, &parent(&sample)).await.unwrap();
-        let refused: Vec<&str> = answer
-            .notes
-            .iter()
-            .filter(|note| note.kind() == NoteKind::Refused)
-            .map(|note| note.field.as_str())
-            .collect();
+        let refused = fields(&answer.notes, NoteKind::Refused);
         let expected: &[&str] = if sample.unique_names { &["display_name"] } else { &[] };
         assert_eq!(refused, expected, "{what} {:#?}", answer.notes);
         assert!(!answer.upstream_calls.is_empty(), "{what}");
-        let lost = answer.notes.iter().filter(|note| note.kind() == NoteKind::Lost);
-        let lost: Vec<&str> = lost.map(|note| note.field.as_str()).collect();
+        let lost = fields(&answer.notes, NoteKind::Lost);
         assert!(lost.iter().all(|field| *field == "endpoint_count"), "{what} {lost:?}");
         let shown = Profile { name: String::new(), etag: String::new(), ..made };
         let shown = Profile { endpoint_count: None, ..shown };
@@ -186,12 +185,7 @@ async fn what_cannot_be_created_is_told_in_notes() {
     // It has services that the account's catalogue does not have.
     let name = "backends/endpoint/profiles/1";
     let answer = world.translate(name, "backends/endpoint").await.unwrap();
-    let refused: Vec<&str> = answer
-        .notes
-        .iter()
-        .filter(|note| note.kind() == NoteKind::Refused)
-        .map(|note| note.field.as_str())
-        .collect();
+    let refused = fields(&answer.notes, NoteKind::Refused);
     assert_eq!(refused, ["services"]);
     assert!(answer.upstream_calls.is_empty());
     assert!(!answer.profile.unwrap().display_name.is_empty());
