@@ -14,6 +14,7 @@
 
 pub mod app;
 pub mod cache;
+pub mod call;
 pub mod config;
 pub mod dialect;
 pub mod error;

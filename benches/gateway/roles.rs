@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use profile_gateway::{
-    gateway::Call,
+    call::Call,
     pb::{GetProfileRequest, Profile, profile_service_server},
     server::{self as gateway, Admin, Routes, Services, Settings},
     telemetry::{logs, metrics::Metrics},

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
+    call::Record,
     error::{Reason, Result, reason_name},
     gateway::{
-        Record,
         intent::{Intent, What},
         order::{Answer, Order},
         requests::{Attempt, End},

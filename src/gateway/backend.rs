@@ -7,10 +7,10 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use crate::{
     cache::Cache,
+    call::Call,
     dialect::{Dialect, Item},
     error::{Error, Reason, Result, reason_name},
     gateway::{
-        Call,
         turns::Turns,
         watch::{self, Feed},
         witness::Witness,

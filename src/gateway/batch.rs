@@ -7,8 +7,9 @@ use prost::Message;
 
 use crate::{
     cache::Resource,
+    call::Call,
     error::{Error, Reason, Result},
-    gateway::{Backend, Call, Gateway},
+    gateway::{Backend, Gateway},
     model::{
         name::{Parent, ProfileName},
         text,

@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{Resource, Value},
+    call::Call,
     error::{Error, Reason, Result},
-    gateway::{Backend, Call},
+    gateway::Backend,
     model::{etag::id_order, name::BackendName},
     pb::{Encoded, Profile, Service},
     upstream::Session,

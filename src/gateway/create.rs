@@ -6,10 +6,11 @@ use tokio::time::Instant;
 
 use crate::{
     cache::Target,
+    call::Call,
     dialect::{Change, Item, REMOVAL},
     error::{Error, Reason, Result},
     gateway::{
-        Backend, Call, Gateway,
+        Backend, Gateway,
         audit::Journal,
         intent::{Creation, Intent, What, in_doubt, may_be_removed},
         order::{Order, Plan, identify},

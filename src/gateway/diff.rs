@@ -1,8 +1,9 @@
 //! Two profiles side by side.
 
 use crate::{
+    call::Call,
     error::Result,
-    gateway::{Backend, Call, Gateway, read::decoded},
+    gateway::{Backend, Gateway, read::decoded},
     model::{diff::differences, name::ProfileName},
     pb::{DiffProfilesRequest, DiffProfilesResponse, Profile},
 };

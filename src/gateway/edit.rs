@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use crate::{
+    call::Call,
     dialect::Edit,
     error::Result,
     gateway::{
-        Call, Gateway,
+        Gateway,
         order::{Order, Plan, identify},
         requests::Identity,
     },

@@ -7,9 +7,10 @@ use prost::Message;
 
 use crate::{
     cache::List,
+    call::Call,
     error::{Error, Result},
     gateway::{
-        Backend, Call, Gateway,
+        Backend, Gateway,
         read::{decoded, masked},
     },
     model::{

@@ -6,7 +6,6 @@ mod audit;
 mod backend;
 mod batch;
 mod cached;
-pub mod call;
 mod create;
 mod diff;
 mod edit;
@@ -30,11 +29,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::task::TaskTracker;
 
 pub use backend::Backend;
-pub use call::{Call, Record};
 use requests::Store;
 use watch::Watches;
 
 use crate::{
+    call::Call,
     error::{Error, Reason, Result},
     model::{
         name::{BackendName, Parent},

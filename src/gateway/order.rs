@@ -8,10 +8,11 @@ use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use crate::{
+    call::Call,
     dialect::Edit,
     error::{Effect, Error, Kind, Reason, Result},
     gateway::{
-        Backend, Call, Gateway,
+        Backend, Gateway,
         audit::{Audit, Journal},
         create,
         intent::{Doubt, Intent, What},

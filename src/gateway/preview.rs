@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use http::HeaderValue;
 
 use crate::{
+    call::Call,
     error::{Error, Reason, Result},
     gateway::{
-        Backend, Call, Gateway,
+        Backend, Gateway,
         audit::Journal,
         create,
         order::{Order, Plan},

@@ -3,8 +3,9 @@
 use tokio::task::spawn_blocking;
 
 use crate::{
+    call::Call,
     error::{Error, Reason, Result},
-    gateway::{Call, Gateway},
+    gateway::Gateway,
     model::{
         capability::Method,
         mask::ReadMask,

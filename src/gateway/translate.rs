@@ -6,10 +6,11 @@
 use prost_reflect::Value;
 
 use crate::{
+    call::Call,
     dialect::{Dialect, Item},
     error::{Error, Result},
     gateway::{
-        Backend, Call, Gateway,
+        Backend, Gateway,
         create::{check_new, prepare},
         diff,
         preview::{can_create, creation, unnamed},

@@ -4,8 +4,9 @@
 use async_trait::async_trait;
 
 use crate::{
+    call::Record,
     error::Result,
-    gateway::{Backend, Record},
+    gateway::Backend,
     upstream::{Intent, Port, Reply, Request, Session},
 };
 

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use crate::{
     cache::Target,
+    call::Call,
     dialect::{Change, Dialect, Edit, Item},
     error::{Effect, Error, Reason, Result},
     gateway::{
-        Backend, Call, Gateway,
+        Backend, Gateway,
         audit::Journal,
         intent::{self, Intent, What, beyond_telling, in_doubt},
         order::{Order, Plan, identify},

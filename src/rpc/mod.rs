@@ -20,8 +20,8 @@ pub use profile_service::ProfileRpc;
 
 use crate::{
     cache::Control,
+    call::{Call, Record},
     error::{Error, Reason, Result},
-    gateway::{Call, Record},
 };
 
 /// Deadline of a call that came through no deadline layer; only a test can make one.

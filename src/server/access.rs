@@ -22,8 +22,8 @@ use super::{
     reply,
 };
 use crate::{
+    call::Record,
     error::{Reason, reason_name},
-    gateway::call::Record,
     telemetry::metrics::{CallMetrics, Metrics},
 };
 

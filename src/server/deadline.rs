@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     cache::Control,
+    call::{Call, Record},
     error::{Effect, Error, Kind, Reason},
-    gateway::call::{Call, Record},
 };
 
 /// Longest part of a caller's time that is kept back for the answer's way.

@@ -6,7 +6,7 @@ use http::Request;
 use tokio::time::Instant;
 
 use super::methods::Method;
-use crate::gateway::call::Record;
+use crate::call::Record;
 
 /// A request as it came in.
 pub(super) struct Arrived<B> {

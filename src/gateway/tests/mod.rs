@@ -10,12 +10,13 @@ use tokio::time::{Instant, advance, sleep};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Call, Gateway,
+    Gateway,
     requests::{Limits, Memory},
     watch::Watches,
 };
 use crate::{
     cache::Control,
+    call::Call,
     error::{Kind, Reason, Result},
     pb::{
         CreateProfileRequest, DeleteProfileRequest, GetProfileRequest, Profile,

@@ -15,8 +15,9 @@ use tokio::{
 use super::history::{History, Limits, Profiles, differences};
 use crate::{
     cache::{Control, List, Loads, MAX_LOAD},
+    call::Call,
     error::{Error, Reason, Result},
-    gateway::{Backend, Call},
+    gateway::Backend,
     model::name::ProfileName,
     query::order,
 };

@@ -17,8 +17,9 @@ pub use feed::{Observer, Settings};
 pub use watcher::Watcher;
 
 use crate::{
+    call::Call,
     error::{Error, Reason, Result},
-    gateway::{Call, Gateway},
+    gateway::Gateway,
     model::{capability::Method, name::Parent},
     pb::WatchProfilesRequest,
     query::resume::ResumeTokens,

@@ -21,8 +21,8 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 
 use super::settings;
 use crate::{
+    call::Call,
     error::{Error, Reason},
-    gateway::call::Call,
     server::{Routes, Settings, methods::Methods, passing::Arrived, reply, stack},
     telemetry::{logs, metrics::Metrics},
 };

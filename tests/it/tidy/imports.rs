@@ -14,11 +14,20 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("query", &[MODEL]),
     ("upstream", &[MODEL, &["query"]]),
     ("cache", &[MODEL, &["query"]]),
+    // What one call carries: made by `server` and `rpc`, read by `gateway`.
+    ("call", &[MODEL, &["query", "cache"]]),
     // A dialect sends through upstream's `Port`; it never calls by itself.
     ("dialect", &[MODEL, &["query", "upstream"]]),
-    ("gateway", &[MODEL, &["query", "upstream", "cache", "dialect"]]),
-    ("rpc", &[MODEL, &["query", "upstream", "cache", "dialect", "gateway"]]),
-    ("server", &[MODEL, &["query", "upstream", "cache", "dialect", "gateway", "rpc", "telemetry"]]),
+    ("gateway", &[MODEL, &["query", "upstream", "cache", "dialect", "call"]]),
+    ("rpc", &[MODEL, &["query", "upstream", "cache", "dialect", "call", "gateway"]]),
+    (
+        "server",
+        &[
+            MODEL,
+            &["query", "upstream", "cache", "dialect", "call", "gateway", "rpc"],
+            &["telemetry"],
+        ],
+    ),
     // Handed in as plain data: they know nothing of the rest.
     ("config", &[]),
     ("telemetry", &[]),
