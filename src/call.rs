@@ -19,12 +19,12 @@ pub struct Call {
     /// What the caller asks of the cache.
     pub cache_control: Control,
     /// What is learned on the way.
-    pub record: Arc<Record>,
+    pub record: Arc<CallRecord>,
 }
 
 /// What is learned of a call on its way, for the access log and the metrics.
 #[derive(Debug, Default)]
-pub struct Record {
+pub struct CallRecord {
     peer: Option<Arc<str>>,
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
@@ -36,7 +36,7 @@ pub struct Record {
 /// How many of the upstream's own request ids a call remembers; a write has fewer steps than that.
 const MAX_UPSTREAM_REQUESTS: usize = 16;
 
-impl Record {
+impl CallRecord {
     /// The record of a call from the other end of this connection.
     #[must_use]
     pub fn from(peer: Option<Arc<str>>) -> Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    call::Record,
+    call::CallRecord,
     error::{Reason, Result, reason_name},
     gateway::{
         intent::{Intent, What},
@@ -41,7 +41,7 @@ impl Subject {
 /// The record of a write under way; leaves its line when it is dropped, also by a panic.
 pub(super) struct Audit {
     subject: Subject,
-    record: Arc<Record>,
+    record: Arc<CallRecord>,
     validate_only: bool,
     started: Instant,
     outcome: &'static str,

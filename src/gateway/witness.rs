@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use crate::{
-    call::Record,
+    call::CallRecord,
     error::Result,
     gateway::Backend,
     upstream::{Intent, Port, Reply, Request, Session},
@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Witness<'a> {
     pub(super) backend: &'a Backend,
     pub(super) session: Session,
-    pub(super) record: &'a Record,
+    pub(super) record: &'a CallRecord,
 }
 
 #[async_trait]

@@ -20,7 +20,7 @@ pub use profile_service::ProfileRpc;
 
 use crate::{
     cache::Control,
-    call::{Call, Record},
+    call::{Call, CallRecord},
     error::{Error, Reason, Result},
 };
 
@@ -109,7 +109,7 @@ fn called(extensions: &Extensions) -> Call {
     extensions.get::<Call>().cloned().unwrap_or_else(|| Call {
         deadline: Instant::now() + NO_LAYER_DEADLINE,
         cache_control: Control::default(),
-        record: Arc::new(Record::default()),
+        record: Arc::new(CallRecord::default()),
     })
 }
 
@@ -138,7 +138,7 @@ fn refusal(operation: &'static str, error: Error) -> Status {
 }
 
 /// Says in the metadata of an answer how the cache served it.
-fn say_cache(record: &Record, metadata: &mut MetadataMap) {
+fn say_cache(record: &CallRecord, metadata: &mut MetadataMap) {
     let Some(served) = record.cache() else { return };
     metadata.insert(PROFILE_CACHE, MetadataValue::from_static(served.outcome.name()));
     if let Some(age) = served.age {

@@ -22,7 +22,7 @@ use super::{
     reply,
 };
 use crate::{
-    call::Record,
+    call::CallRecord,
     error::{Reason, reason_name},
     telemetry::metrics::{CallMetrics, Metrics},
 };
@@ -62,7 +62,7 @@ where
 
     fn call(&self, Arrived { request, peer }: Arrived<B>) -> Self::Future {
         let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
-        let record = Arc::new(Record::from(peer.clone()));
+        let record = Arc::new(CallRecord::from(peer.clone()));
         let running = Running::start(Arc::clone(known), Arc::clone(&record), peer);
         let method = Arc::clone(&known.method);
         let passing = Passing { request, method, record, started: running.started };
@@ -99,7 +99,7 @@ where
 /// A call that is not over. Dropped before its end, it was cancelled.
 pub(super) struct Running {
     known: Arc<Known>,
-    record: Arc<Record>,
+    record: Arc<CallRecord>,
     peer: Option<Arc<str>>,
     started: Instant,
     end: End,
@@ -114,7 +114,7 @@ struct End {
 }
 
 impl Running {
-    fn start(known: Arc<Known>, record: Arc<Record>, peer: Option<Arc<str>>) -> Self {
+    fn start(known: Arc<Known>, record: Arc<CallRecord>, peer: Option<Arc<str>>) -> Self {
         known.calls.started();
         let end = End { code: "CANCELLED", reason: reason_name(Reason::CallerCancelled) };
         Self { known, record, peer, started: Instant::now(), end, told: false }

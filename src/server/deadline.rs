@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     cache::Control,
-    call::{Call, Record},
+    call::{Call, CallRecord},
     error::{Effect, Error, Kind, Reason},
 };
 
@@ -131,7 +131,7 @@ pub(super) struct Bounded {
     end: Option<End>,
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     method: Arc<Method>,
-    record: Arc<Record>,
+    record: Arc<CallRecord>,
 }
 
 impl Step for Bounded {
@@ -180,7 +180,7 @@ fn is_over(until: &mut Option<impl Future<Output = ()> + Unpin>, cx: &mut Contex
 
 /// Normally the gateway answers before the deadline and says what became of a write. When even that
 /// is late, the layer knows only whether a write may have begun, by this call or by one that it repeats.
-fn exceeded(method: &Method, record: &Record) -> Error {
+fn exceeded(method: &Method, record: &CallRecord) -> Error {
     if method.reads || !record.may_have_written() {
         return reply::error(method, Reason::DeadlineExceeded, "the deadline passed");
     }
@@ -265,8 +265,8 @@ mod tests {
             probe: false,
             reads,
         };
-        let reason = |reads, record: &Record| exceeded(&method(reads), record).reason();
-        let record = Record::default();
+        let reason = |reads, record: &CallRecord| exceeded(&method(reads), record).reason();
+        let record = CallRecord::default();
         assert_eq!(reason(false, &record), Reason::DeadlineExceeded);
         // It has asked nobody yet; the call that it repeats has.
         record.set_repeats();

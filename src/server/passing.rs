@@ -6,7 +6,7 @@ use http::Request;
 use tokio::time::Instant;
 
 use super::methods::Method;
-use crate::call::Record;
+use crate::call::CallRecord;
 
 /// A request as it came in.
 pub(super) struct Arrived<B> {
@@ -19,6 +19,6 @@ pub(super) struct Arrived<B> {
 pub(super) struct Passing<B> {
     pub request: Request<B>,
     pub method: Arc<Method>,
-    pub record: Arc<Record>,
+    pub record: Arc<CallRecord>,
     pub started: Instant,
 }
