@@ -1,7 +1,7 @@
-//! The house rules that a machine can hold, read from the sources as text.
+//! The house rules that a machine can hold, read from the sources.
 //!
-//! Each rule gives the places that break it as `file:line: what is wrong`; none knows what code means
-//! beyond comments, literals and paths.
+//! Each rule gives the places that break it as `file:line: what is wrong`; none knows more of what code
+//! means than where a path leads.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,8 +11,11 @@
     reason = "a test that panics has failed"
 )]
 
-mod blank;
+mod circles;
 mod code;
 mod imports;
+mod modules;
 mod prose;
 mod sources;
+mod syntax;
+mod workspace;

@@ -35,7 +35,7 @@ fn dangling(document: &Source) -> Vec<String> {
     links(&document.text)
         .into_iter()
         .filter(|(_, target)| !elsewhere(target) && lost(target))
-        .map(|(at, target)| document.breach(at, format!("{target} does not exist")))
+        .map(|(at, target)| document.breach(document.line(at), format!("{target} does not exist")))
         .collect()
 }
 

@@ -1,13 +1,17 @@
-//! The files that the rules read, and how breaches are told.
+//! The files that the rules read, and how breaches are reported.
 
 use std::{
     fmt::Display,
     fs,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
-use super::blank::blank;
+use proc_macro2::{TokenStream, TokenTree};
+use syn::spanned::Spanned;
+
+use super::syntax;
 
 /// Where everything is that is compiled.
 pub(super) const COMPILED: [&str; 3] = ["src/", "tests/", "benches/"];
@@ -17,36 +21,67 @@ pub(super) struct Source {
     /// From the root of the repository.
     pub path: String,
     pub text: String,
-    /// The text with comments and literals blanked out; every place is where it was.
-    pub code: String,
+    /// The code without comments and literals.
+    pub tokens: Vec<Token>,
+    /// The lines of unit tests.
+    tests: Vec<RangeInclusive<usize>>,
+}
+
+/// A name or a punctuation mark.
+pub(super) struct Token {
+    pub line: usize,
+    pub text: String,
 }
 
 impl Source {
     pub(super) fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
+        let (mut tokens, mut tests) = (Vec::new(), Vec::new());
+        if path.ends_with(".rs") {
+            let syntax = syntax::parse(path, text);
+            let items =
+                syntax.items.iter().filter(|item| syntax::is_for_tests(syntax::attrs(item)));
+            tests = items.map(|item| lines(item.span())).collect();
+            flatten(text.parse().unwrap(), &mut tokens);
+        }
+        Self { path: path.to_owned(), text: text.to_owned(), tokens, tests }
     }
 
-    /// A breach at a place of the text, counted in bytes.
-    pub(super) fn breach(&self, at: usize, what: impl Display) -> String {
-        let line = self.text[..at].matches('\n').count() + 1;
+    /// A breach at a line, counted from 1.
+    pub(super) fn breach(&self, line: usize, what: impl Display) -> String {
         format!("{}:{line}: {what}", self.path)
     }
 
-    /// Where unit tests begin, at the end of a file by custom; the whole file in a test's own file.
-    pub(super) fn tests_begin(&self) -> usize {
-        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
-            return 0;
-        }
-        self.code.find("\nmod tests {").unwrap_or(self.code.len())
+    /// The line of a position in the text, in bytes.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.text[..at].matches('\n').count() + 1
     }
 
-    /// Where a word stands in the code, not as a part of a longer one.
-    pub(super) fn words<'s>(&'s self, word: &'s str) -> impl Iterator<Item = usize> + 's {
-        let is_name = |c: char| c.is_alphanumeric() || c == '_';
-        self.code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
-            !self.code[..at].ends_with(is_name)
-                && !self.code[at + word.len()..].starts_with(is_name)
-        })
+    /// Whether a line belongs to a unit test.
+    pub(super) fn is_test(&self, line: usize) -> bool {
+        self.path.ends_with("/tests.rs")
+            || self.path.contains("/tests/")
+            || self.tests.iter().any(|lines| lines.contains(&line))
+    }
+
+    /// The lines on which the code has this name.
+    pub(super) fn lines_with<'s>(&'s self, name: &'s str) -> impl Iterator<Item = usize> + 's {
+        self.tokens.iter().filter(move |token| token.text == name).map(|token| token.line)
+    }
+}
+
+fn lines(span: proc_macro2::Span) -> RangeInclusive<usize> {
+    span.start().line..=span.end().line
+}
+
+fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
+    for tree in stream {
+        let line = tree.span().start().line;
+        match tree {
+            TokenTree::Group(group) => flatten(group.stream(), tokens),
+            TokenTree::Ident(name) => tokens.push(Token { line, text: name.to_string() }),
+            TokenTree::Punct(mark) => tokens.push(Token { line, text: mark.to_string() }),
+            TokenTree::Literal(_) => {}
+        }
     }
 }
 
@@ -98,4 +133,19 @@ pub(super) fn sources(below: &[&str]) -> Vec<&'static Source> {
 #[track_caller]
 pub(super) fn hold(rule: &str, breaches: &[String]) {
     assert!(breaches.is_empty(), "{rule}:\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn tests_are_told_from_the_rest() {
+    let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\nfn c() {}\n";
+    let source = Source::new("src/a.rs", text);
+    let tests: Vec<usize> = (1..=6).filter(|line| source.is_test(*line)).collect();
+    assert_eq!(tests, [2, 3, 4, 5]);
+    assert!(Source::new("src/a/tests.rs", "").is_test(1));
+}
+
+#[test]
+fn comments_and_literals_are_not_code() {
+    let source = Source::new("src/a.rs", "//! a\n/* a */ fn f() { g(\"a\", r#\"a\"#, 'a', a) }");
+    assert_eq!(source.lines_with("a").collect::<Vec<_>>(), [2]);
 }
