@@ -4,14 +4,14 @@
 //! "06. Service Profile"). HTTP 200 says nothing here: success is an inner result code, see `fault`.
 //! This file ties the pure parts together; it holds no wire format.
 
-mod adapt;
 mod auth;
+mod coerce;
 mod decode;
 mod encode;
 mod fault;
-mod pretend;
 mod radio;
 mod service;
+mod simulate;
 mod wire;
 
 use std::sync::Arc;
@@ -191,7 +191,7 @@ impl Dialect for BicsSft {
     }
 
     fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
-        adapt::adapt(draft, notes);
+        coerce::adapt(draft, notes);
     }
 
     fn request_id(&self, reply: &Reply) -> Option<String> {
@@ -199,7 +199,7 @@ impl Dialect for BicsSft {
     }
 
     fn pretend(&self, request: &Request) -> Reply {
-        pretend::pretend(request)
+        simulate::pretend(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {

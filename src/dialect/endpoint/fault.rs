@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{place, wire::Fault};
+use super::{field_path, wire::Fault};
 use crate::{
     error::{Effect, Error, Reason, Result, Retry, UpstreamFacts},
     model::text,
@@ -123,7 +123,7 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
     };
     let mut error = error(reason, message, (reply, &body));
     if reason == Reason::ValidationFailed && operation.intent() == Intent::Write {
-        for violation in place::violations(&body, operation.field()) {
+        for violation in field_path::violations(&body, operation.field()) {
             error = error.with_violation(violation);
         }
     }
@@ -180,7 +180,7 @@ fn missing(operation: Operation, body: &Fault) -> Meaning {
     const LIMIT: Meaning =
         (Reason::TrafficLimitNotFound, "the upstream does not find the traffic limit");
     let words = body.message.as_deref().unwrap_or_default();
-    match (operation, place::subject(words).as_str()) {
+    match (operation, field_path::subject(words).as_str()) {
         (Operation::Get | Operation::Delete, _) => PROFILE,
         (Operation::List | Operation::Catalogue, _) => UNKNOWN,
         (Operation::CatalogueLimits, _) => SERVICE,
@@ -193,7 +193,7 @@ fn missing(operation: Operation, body: &Fault) -> Meaning {
         (Operation::Create, _) => INVALID,
         (Operation::Patch, "") | (Operation::AddService, _) => PROFILE,
         // The object that a member of the body names.
-        (Operation::Patch, subject) if place::is_member(subject) => INVALID,
+        (Operation::Patch, subject) if field_path::is_member(subject) => INVALID,
         (Operation::Patch, _) => PROFILE,
     }
 }

@@ -4,17 +4,17 @@
 //! `service-profile.html`) and docs.emnify.com. A profile's services and limits are collections of their
 //! own, so that a write may take several requests, see `steps`. This file ties the parts together.
 
-mod adapt;
 mod auth;
 mod catalogue;
 mod check;
+mod coerce;
 mod decode;
 mod encode;
 mod fault;
-mod place;
-mod pretend;
+mod field_path;
 mod radio;
 mod service;
+mod simulate;
 mod steps;
 mod wire;
 
@@ -241,11 +241,11 @@ impl Dialect for Endpoint {
     }
 
     fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
-        adapt::adapt(draft, notes);
+        coerce::adapt(draft, notes);
     }
 
     fn pretend(&self, request: &Request) -> Reply {
-        pretend::pretend(request)
+        simulate::pretend(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {

@@ -9,7 +9,7 @@ mod decode;
 mod encode;
 mod fault;
 mod members;
-mod pretend;
+mod simulate;
 mod wire;
 
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl Dialect for Pcc {
     }
 
     fn pretend(&self, request: &Request) -> Reply {
-        pretend::pretend(request)
+        simulate::pretend(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
