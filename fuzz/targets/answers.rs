@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_executor::block_on;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use profile_gateway::{
-    dialect::{Change, REGISTRY, Settings},
+    dialect::{ProfileUpdate, REGISTRY, Settings},
     error::Result,
     pb::Profile,
     upstream::{Port, Reply, Request},
@@ -41,7 +41,7 @@ pub(crate) fn decode(dialect: &str, settings: &[(&str, &str)], id: &str, data: &
         let _ = dialect.services(&port).await;
         let current = read.map(|item| item.profile).unwrap_or_default();
         let desired = Profile { display_name: "other".to_owned(), ..current.clone() };
-        let change = Change { id, current: &current, desired: &desired };
+        let change = ProfileUpdate { id, current: &current, desired: &desired };
         let _ = dialect.update(&port, change).await;
         let _ = dialect.is_applied(change, &current);
         let _ = dialect.create(&port, &port, &desired).await;

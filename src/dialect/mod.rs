@@ -50,7 +50,7 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Whether the upstream may carry a write on to other profiles of the account. `current` is what is
     /// there before an update.
-    fn touches_others(&self, _current: Option<&Profile>, _desired: &Profile) -> bool {
+    fn affects_other_profiles(&self, _current: Option<&Profile>, _desired: &Profile) -> bool {
         false
     }
 
@@ -89,7 +89,7 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Fits a profile of another backend into what this dialect can say, and notes what it changes.
     /// The draft has only fields that the dialect can set, and services of its own catalogue.
-    fn adapt(&self, _draft: &mut Profile, _notes: &mut Notes) {}
+    fn coerce(&self, _draft: &mut Profile, _notes: &mut Notes) {}
 
     /// What the upstream calls the exchange that ended with this answer, where it says so when all goes
     /// well. Errors have it in their facts.
@@ -99,7 +99,7 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// The upstream's answer to a write that succeeds, for one that is not sent. A creation gets an id
     /// that the dialect accepts and the upstream never gives.
-    fn pretend(&self, request: &Request) -> Reply;
+    fn simulate(&self, request: &Request) -> Reply;
 
     /// Reads one profile. Fails with `PROFILE_NOT_FOUND` when there is none.
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item>;
@@ -109,7 +109,7 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Reads the profiles that have this display name. Fewer requests than a list where lists are
     /// short views.
-    async fn named(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
+    async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
         let items = self.list(port).await?;
         Ok(items.into_iter().filter(|item| item.profile.display_name == display_name).collect())
     }
@@ -125,10 +125,10 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Makes a checked and resolved change: sends what differs between the two, and nothing when nothing
     /// does.
-    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()>;
+    async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()>;
 
     /// Whether a profile read after a change has what the change asked for.
-    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool;
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool;
 
     /// Whether a profile that appeared with the name of one whose creation got no answer is that one:
     /// what the creating request itself sets is as asked for. What further steps set is completed by
@@ -157,7 +157,7 @@ pub struct Item {
 
 /// A change of a profile.
 #[derive(Debug, Clone, Copy)]
-pub struct Change<'a> {
+pub struct ProfileUpdate<'a> {
     /// The upstream's own id.
     pub id: &'a str,
     /// The profile as it was read just before.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     cache::Target,
     call::Call,
-    dialect::{Change, Item, REMOVAL},
+    dialect::{Item, ProfileUpdate, REMOVAL},
     error::{Error, Reason, Result},
     gateway::{
         Backend, Gateway,
@@ -101,7 +101,7 @@ pub(super) async fn prepare(backend: &Backend, call: &Call, profile: Profile) ->
     let resolved = dialect.resolve(&session, profile, None).await;
     let profile = resolved.map_err(|error| backend.without_secrets(error))?;
     // Should the answer get lost, those are surely not ours.
-    let before = match dialect.named(&session, &profile.display_name).await {
+    let before = match dialect.find_by_name(&session, &profile.display_name).await {
         Ok(items) => Some(items),
         Err(error) if is_out_of_reach(&error) => return Err(error),
         // The account may create without being able to list: then a lost answer stays unknown.
@@ -172,7 +172,7 @@ pub(super) async fn resolve(
 
 /// What a creation may change.
 fn target(backend: &Backend, creation: &Creation) -> Target {
-    match backend.dialect().touches_others(None, &creation.profile) {
+    match backend.dialect().affects_other_profiles(None, &creation.profile) {
         true => Target::Every,
         false => Target::New,
     }
@@ -206,7 +206,7 @@ async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Opt
     let (dialect, session) = (backend.dialect(), backend.settling(call));
     // Fails at once where nothing could be concluded.
     creation.was_there("")?;
-    let found = dialect.named(&session, &creation.profile.display_name).await;
+    let found = dialect.find_by_name(&session, &creation.profile.display_name).await;
     let found = found.map_err(|error| match error.reason() {
         // Of a profile that was removed while they were read: that says nothing of this one.
         Reason::ProfileNotFound => Error::new(Reason::UpstreamUnavailable, "a profile went away"),
@@ -227,7 +227,7 @@ async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) 
     let (capabilities, mut ignored) = (dialect.capabilities(), Violations::default());
     let update = Update::parse(None, asked, capabilities, dialect.name(), &mut ignored)?;
     let desired = update.apply(&found.profile, asked, capabilities, &mut ignored)?;
-    let change = Change { id: &found.id, current: &found.profile, desired: &desired };
+    let change = ProfileUpdate { id: &found.id, current: &found.profile, desired: &desired };
     if dialect.is_applied(change, &found.profile) {
         return Ok(found);
     }

@@ -216,7 +216,7 @@ impl Port for Rehearsal<'_> {
         if request.intent == Intent::Read {
             return self.session.send(request).await;
         }
-        let reply = self.backend.dialect().pretend(&request);
+        let reply = self.backend.dialect().simulate(&request);
         self.writes.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         Ok(reply)
     }

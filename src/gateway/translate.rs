@@ -1,7 +1,7 @@
 //! What a profile would be in another backend.
 //!
 //! The capability tables say which fields there are, the target's catalogue which services, the target's
-//! dialect the rest (`Dialect::adapt`). The calls are those of a preview.
+//! dialect the rest (`Dialect::coerce`). The calls are those of a preview.
 
 use prost_reflect::Value;
 
@@ -58,7 +58,7 @@ impl Gateway {
                 note_references(&draft, &mut notes)?;
             }
         }
-        target.dialect().adapt(&mut draft, &mut notes);
+        target.dialect().coerce(&mut draft, &mut notes);
         // The calls are to be those of who creates the profile as it is shown.
         normalize(&mut draft);
         let planned = plan(target, call, draft, &mut notes).await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     cache::Target,
     call::Call,
-    dialect::{Change, Dialect, Edit, Item},
+    dialect::{Dialect, Edit, Item, ProfileUpdate},
     error::{Effect, Error, Reason, Result},
     gateway::{
         Backend, Gateway,
@@ -216,7 +216,7 @@ impl Work<'_> {
             return Ok(());
         }
         let (dialect, session) = (self.backend.dialect(), self.backend.session(self.call));
-        let named = dialect.named(&session, &desired.display_name).await?;
+        let named = dialect.find_by_name(&session, &desired.display_name).await?;
         refuse_taken_name(dialect, &named, Some(self.name.id()))
     }
 
@@ -339,15 +339,16 @@ impl Work<'_> {
 
     /// What a change may change.
     fn target(&self, change: &intent::Change) -> Target {
-        match self.backend.dialect().touches_others(Some(&change.current), &change.desired) {
+        match self.backend.dialect().affects_other_profiles(Some(&change.current), &change.desired)
+        {
             true => Target::Every,
             false => self.only_this(),
         }
     }
 
     /// The change as a dialect takes it.
-    pub(super) fn seen<'c>(&'c self, change: &'c intent::Change) -> Change<'c> {
-        Change { id: self.name.id(), current: &change.current, desired: &change.desired }
+    pub(super) fn seen<'c>(&'c self, change: &'c intent::Change) -> ProfileUpdate<'c> {
+        ProfileUpdate { id: self.name.id(), current: &change.current, desired: &change.desired }
     }
 
     pub(super) fn presented(&self, profile: Profile) -> Profile {

@@ -8,7 +8,7 @@ use crate::{
 
 /// Gives what is required and missing a value, and leaves the largest radio access that SFT can say
 /// within what there was: a translation never grants a technology that a value was there for.
-pub(super) fn adapt(draft: &mut Profile, notes: &mut Notes) {
+pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     if draft.state == 0 {
         draft.state = State::Active.into();
         notes.defaulted("state", "is required here: STATE_ACTIVE");
@@ -84,7 +84,7 @@ mod tests {
                 ..Profile::default()
             };
             let mut notes = Notes::default();
-            adapt(&mut draft, &mut notes);
+            coerce(&mut draft, &mut notes);
             draft.radio_access.sort_unstable();
             let expected: Vec<i32> = expected.iter().map(|r| i32::from(*r)).collect();
             assert_eq!(draft.radio_access, expected, "{radio:?}");

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::{Change, radio, service};
+use super::{ProfileUpdate, radio, service};
 use crate::{
     pb::{Category, Profile, State},
     upstream::{Intent, Request},
@@ -27,7 +27,7 @@ pub(super) fn create(profile: &Profile) -> Request {
 }
 
 /// A modify with what differs; `None` when nothing does.
-pub(super) fn modify(change: Change<'_>) -> Option<Request> {
+pub(super) fn modify(change: ProfileUpdate<'_>) -> Option<Request> {
     let mut changed = differences(change.current, change.desired);
     if changed.is_empty() {
         return None;
@@ -37,7 +37,7 @@ pub(super) fn modify(change: Change<'_>) -> Option<Request> {
 }
 
 /// Whether all that a change sends is what a later read found.
-pub(super) fn is_applied(change: Change<'_>, found: &Profile) -> bool {
+pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     let found = members(found);
     let asked = differences(change.current, change.desired);
     asked.iter().all(|(key, value)| found.get(key) == Some(value))

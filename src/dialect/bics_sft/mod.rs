@@ -19,7 +19,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Built, Change, Dialect, Edit, Item, Registration, Setting, already_attached, not_attached,
+    Built, Dialect, Edit, Item, ProfileUpdate, Registration, Setting, already_attached,
+    not_attached,
 };
 use crate::{
     error::{Effect, Error, Reason, Result},
@@ -124,7 +125,7 @@ impl Dialect for BicsSft {
         true
     }
 
-    fn touches_others(&self, current: Option<&Profile>, desired: &Profile) -> bool {
+    fn affects_other_profiles(&self, current: Option<&Profile>, desired: &Profile) -> bool {
         // "Modify Service Profile": services added to or removed from a base profile are so in the
         // profiles below it too.
         current.is_some_and(|current| encode::services(current) != encode::services(desired))
@@ -190,16 +191,16 @@ impl Dialect for BicsSft {
         Ok(Profile { services, ..desired })
     }
 
-    fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
-        coerce::adapt(draft, notes);
+    fn coerce(&self, draft: &mut Profile, notes: &mut Notes) {
+        coerce::coerce(draft, notes);
     }
 
     fn request_id(&self, reply: &Reply) -> Option<String> {
         fault::request_id(reply)
     }
 
-    fn pretend(&self, request: &Request) -> Reply {
-        simulate::pretend(request)
+    fn simulate(&self, request: &Request) -> Reply {
+        simulate::simulate(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
@@ -235,7 +236,7 @@ impl Dialect for BicsSft {
         }
     }
 
-    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()> {
+    async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {
         let Some(request) = encode::modify(change) else {
             return Ok(());
         };
@@ -247,12 +248,12 @@ impl Dialect for BicsSft {
         }
     }
 
-    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
         encode::is_applied(change, found)
     }
 
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
-        let change = Change { id: "", current: found, desired };
+        let change = ProfileUpdate { id: "", current: found, desired };
         found.display_name == desired.display_name
             && found.category == desired.category
             && encode::modify(change).is_none()

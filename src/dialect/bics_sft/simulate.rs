@@ -9,7 +9,7 @@ use crate::upstream::{Reply, Request};
 /// An id of the vendor's form that no counter reaches.
 const NEW_ID: &str = "SP_9999999999999999999";
 
-pub(super) fn pretend(request: &Request) -> Reply {
+pub(super) fn simulate(request: &Request) -> Reply {
     let operation = match request.operation {
         "CreateServiceProfile" => Operation::Create,
         "DeleteServiceProfile" => Operation::Delete,

@@ -95,7 +95,7 @@ fn a_modify_sends_only_what_differs() {
     desired.state = State::Active.into();
     desired.radio_access = vec![R2g.into(), R3g.into(), R4g.into()];
     desired.services.retain(|s| s.r#type == i32::from(SmsMt));
-    let change = Change { id: "SP_343", current: &current, desired: &desired };
+    let change = ProfileUpdate { id: "SP_343", current: &current, desired: &desired };
     let recorder = Recorder::answering([fixture("modify-base-plan")]);
     now(BicsSft.update(&recorder, change)).unwrap();
     assert_eq!(recorder.bodies(), [fixture("modify-request")]);
@@ -104,14 +104,14 @@ fn a_modify_sends_only_what_differs() {
 
     let renamed = Profile { display_name: "new".into(), ..current.clone() };
     let recorder = Recorder::answering([fixture("modify-base-plan")]);
-    let change = Change { desired: &renamed, ..change };
+    let change = ProfileUpdate { desired: &renamed, ..change };
     now(BicsSft.update(&recorder, change)).unwrap();
     let expected = json!({"Request": {"requestParam": {"serviceProfile":
         {"id": "SP_343", "name": "new"}}}});
     assert_eq!(recorder.bodies(), [expected]);
 
     let nothing = Recorder::default();
-    now(BicsSft.update(&nothing, Change { desired: &current, ..change })).unwrap();
+    now(BicsSft.update(&nothing, ProfileUpdate { desired: &current, ..change })).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// 2G cannot be switched off here, and there is no 5G.
-pub(super) fn adapt(draft: &mut Profile, notes: &mut Notes) {
+pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     const FIELD: &str = "radio_access";
     let (r2g, r5g) = (RadioAccess::RadioAccess2g.into(), RadioAccess::RadioAccess5g.into());
     if draft.radio_access.is_empty() {

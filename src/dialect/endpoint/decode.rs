@@ -126,19 +126,19 @@ fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
             None => PaymentType::Unspecified,
         }
         .into(),
-        quotas: said(Quotas { data: data_quota(r), sms: r.flag("apply_sms_quota") }),
+        quotas: if_set(Quotas { data: data_quota(r), sms: r.flag("apply_sms_quota") }),
         retail: r.flag("retail"),
-        sms: said(SmsSettings {
+        sms: if_set(SmsSettings {
             p2p_internal: r.flag("sms_p2p_int"),
             p2p_external: r.flag("sms_p2p_ext"),
             esme_interface: r.part("esme_interface_type", esme_interface),
         }),
-        network: said(NetworkSettings {
+        network: if_set(NetworkSettings {
             network_initiated_pdp: r.flag("nipdp"),
             breakout_region: r.part("breakout_region", breakout_region),
             dns: r.part("dns", dns),
         }),
-        callbacks: said(Callbacks {
+        callbacks: if_set(Callbacks {
             api: r.part("api_callback", callback),
             api_secret: r.part("api_secret", api_secret),
             moc: r.part("moc_callback", callback),
@@ -150,7 +150,7 @@ fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
     let unmapped = Struct {
         fields: raw
             .iter()
-            .filter(|(key, _)| !reader.says(key) && !cleared(key))
+            .filter(|(key, _)| !reader.is_mapped(key) && !cleared(key))
             .map(|(key, text)| (key.clone(), json::of_text(text.get())))
             .collect(),
     };
@@ -159,7 +159,7 @@ fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
 }
 
 /// A group of settings, unless it says nothing.
-fn said<T: Default + PartialEq>(group: T) -> Option<T> {
+fn if_set<T: Default + PartialEq>(group: T) -> Option<T> {
     (group != T::default()).then_some(group)
 }
 

@@ -108,8 +108,8 @@ fn members(profile: &Profile) -> Map<String, Value> {
     put("name", text(&profile.display_name));
     put("description", profile.description.as_deref().and_then(text));
     for (key, kind) in radio::SWITCHES {
-        let said = !profile.radio_access.is_empty();
-        put(key, said.then(|| json!(profile.radio_access.contains(&kind.into()))));
+        let set = !profile.radio_access.is_empty();
+        put(key, set.then(|| json!(profile.radio_access.contains(&kind.into()))));
     }
     let quotas = profile.quotas.unwrap_or_default();
     put("apply_data_quota", quotas.data.map(Value::from));

@@ -219,13 +219,13 @@ pub(super) fn by_status(intent: Intent, reply: &Reply, body: &Fault) -> Error {
 
 pub(super) fn error(reason: Reason, message: &str, (reply, body): (&Reply, &Fault)) -> Error {
     let facts = facts(reply, body);
-    let said = match (&facts.code, &facts.message) {
+    let message = match (&facts.code, &facts.message) {
         (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
         (Some(code), None) => format!("{message} ({code})"),
         (None, Some(words)) => format!("{message} ({words})"),
         (None, None) => format!("{message} (HTTP {})", reply.status.as_u16()),
     };
-    Error::new(reason, said).with_upstream(facts)
+    Error::new(reason, message).with_upstream(facts)
 }
 
 fn facts(reply: &Reply, body: &Fault) -> UpstreamFacts {

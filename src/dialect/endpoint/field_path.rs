@@ -13,7 +13,7 @@ use crate::model::{
 const MAX: usize = 32;
 
 /// Upstream members and the objects that they refer to, spelled without case and punctuation.
-const PLACES: [(&str, &str); 24] = [
+const FIELD_PATHS: [(&str, &str); 24] = [
     ("name", "profile.display_name"),
     ("description", "profile.description"),
     ("allowed3g", "profile.radio_access"),
@@ -42,7 +42,7 @@ const PLACES: [(&str, &str); 24] = [
 
 /// Whether a member of a profile goes by this name, in [`subject`]'s spelling.
 pub(super) fn is_member(name: &str) -> bool {
-    PLACES.iter().any(|(known, _)| *known == name)
+    FIELD_PATHS.iter().any(|(known, _)| *known == name)
 }
 
 /// The violations that an error names; at least one, at `fallback` when nothing better is known.
@@ -51,7 +51,7 @@ pub(super) fn violations(fault: &Fault, fallback: &str) -> Vec<Violation> {
     let mut found = Violations::default();
     for error in each.iter().take(MAX) {
         let words = error.message.as_deref().unwrap_or_default();
-        let field = place(words).unwrap_or(fallback);
+        let field = field_path(words).unwrap_or(fallback);
         let description = text::presentable(words);
         found.add(field, description.unwrap_or_else(|| "is not accepted upstream".to_owned()));
     }
@@ -62,10 +62,10 @@ pub(super) fn violations(fault: &Fault, fallback: &str) -> Vec<Violation> {
 }
 
 /// Our path for what a text complains about.
-fn place(words: &str) -> Option<&'static str> {
+fn field_path(words: &str) -> Option<&'static str> {
     let by_name = |name: &str| {
         let name = spell(name);
-        PLACES.iter().find(|(known, _)| *known == name).map(|(_, path)| *path)
+        FIELD_PATHS.iter().find(|(known, _)| *known == name).map(|(_, path)| *path)
     };
     // `{Object} - {field} is required`, `{Object} - {field} has invalid format: …`. The field may be
     // a path of its own: `api_callback.id`.

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::{catalogue::Catalogue, fault::Operation, steps::Halted};
-use super::{Built, Change, Dialect, Edit, Item, REMOVAL, Registration, Setting};
+use super::{Built, Dialect, Edit, Item, ProfileUpdate, REMOVAL, Registration, Setting};
 use crate::{
     error::{Effect, Error, Reason, Result},
     model::{
@@ -141,7 +141,7 @@ impl Endpoint {
     async fn take_back(
         &self,
         port: &dyn Port,
-        change: Change<'_>,
+        change: ProfileUpdate<'_>,
         mut halted: Halted,
         first_of_several: bool,
     ) -> Result<()> {
@@ -240,12 +240,12 @@ impl Dialect for Endpoint {
         Catalogue::new(port).resolve(desired, current).await
     }
 
-    fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
-        coerce::adapt(draft, notes);
+    fn coerce(&self, draft: &mut Profile, notes: &mut Notes) {
+        coerce::coerce(draft, notes);
     }
 
-    fn pretend(&self, request: &Request) -> Reply {
-        simulate::pretend(request)
+    fn simulate(&self, request: &Request) -> Reply {
+        simulate::simulate(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
@@ -258,7 +258,7 @@ impl Dialect for Endpoint {
         self.full(port, short).await
     }
 
-    async fn named(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
+    async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
         let mut short = self.short(port).await?;
         short.retain(|short| short.name.as_deref().is_none_or(|name| name == display_name));
         let mut items = self.full(port, short).await?;
@@ -285,7 +285,7 @@ impl Dialect for Endpoint {
         }
     }
 
-    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()> {
+    async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {
         let steps = steps::between(change.current, change.desired)?;
         match steps::run(port, change.id, &steps).await {
             Ok(()) => Ok(()),
@@ -296,7 +296,7 @@ impl Dialect for Endpoint {
         }
     }
 
-    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
         let asked = encode::differences(change.current, change.desired);
         let missing = encode::differences(found, change.desired);
         let left = |current: &Profile| {

@@ -8,7 +8,7 @@ use crate::upstream::{Reply, Request};
 /// Where a new profile is; its id is the largest that there can be.
 const NEW: &str = "/api/v1/service_profile/9223372036854775807";
 
-pub(super) fn pretend(request: &Request) -> Reply {
+pub(super) fn simulate(request: &Request) -> Reply {
     let mut headers = HeaderMap::new();
     let status = match request.method {
         Method::POST => {

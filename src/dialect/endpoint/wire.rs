@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 /// Reads the members of an object and remembers which of them the model says in full.
 pub(super) struct Reader<'a> {
     members: &'a Map<String, Value>,
-    said: Vec<&'static str>,
+    mapped: Vec<&'static str>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(members: &'a Map<String, Value>) -> Self {
-        Self { members, said: Vec::new() }
+        Self { members, mapped: Vec::new() }
     }
 
     /// A member, unless it is absent, null or not what `read` takes. `read` also says whether its
@@ -25,12 +25,12 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let value = self.members.get(key)?;
         if value.is_null() {
-            self.said.push(key);
+            self.mapped.push(key);
             return None;
         }
         let (read, whole) = read(value)?;
         if whole {
-            self.said.push(key);
+            self.mapped.push(key);
         }
         Some(read)
     }
@@ -56,13 +56,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the model says this member in full.
-    pub(super) fn says(&self, key: &str) -> bool {
-        self.said.contains(&key)
+    pub(super) fn is_mapped(&self, key: &str) -> bool {
+        self.mapped.contains(&key)
     }
 
     /// Whether the model says all of them; a null says nothing that could get lost.
     pub(super) fn is_whole(&self) -> bool {
-        self.members.iter().all(|(key, value)| value.is_null() || self.says(key))
+        self.members.iter().all(|(key, value)| value.is_null() || self.is_mapped(key))
     }
 }
 

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    Change,
+    ProfileUpdate,
     members::{ID, MEMBERS, Member, NAME},
     wire::Members,
 };
@@ -44,7 +44,7 @@ pub(super) fn create(profile: &Profile) -> Request {
 /// The vendor's example of a PUT leaves members out and keeps them, so it merges; sending the whole is
 /// right whether it merges or replaces. Members that the change does not name stay as they were read,
 /// also when somebody else has changed them since the caller read the profile.
-pub(super) fn update(change: Change<'_>, mut fresh: Members) -> Option<Update> {
+pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members) -> Option<Update> {
     let (mut writes, mut renames) = (false, false);
     for (member, value) in differences(change) {
         // How to clear a member is not documented. Leaving it out keeps it when PUT merges, so null
@@ -74,12 +74,12 @@ pub(super) fn delete(id: &str) -> Request {
 }
 
 /// Whether a change has nothing to send.
-pub(super) fn is_empty(change: Change<'_>) -> bool {
+pub(super) fn is_empty(change: ProfileUpdate<'_>) -> bool {
     differences(change).next().is_none()
 }
 
 /// Whether all that a change sends is what a later read found.
-pub(super) fn is_applied(change: Change<'_>, found: &Profile) -> bool {
+pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     differences(change).all(|(member, asked)| {
         let found = (member.get)(found);
         match asked {
@@ -103,7 +103,9 @@ pub(super) fn is_created(desired: &Profile, found: &Profile) -> bool {
 }
 
 /// The members that a change sets, or clears with `None`.
-fn differences(change: Change<'_>) -> impl Iterator<Item = (&'static Member, Option<Value>)> {
+fn differences(
+    change: ProfileUpdate<'_>,
+) -> impl Iterator<Item = (&'static Member, Option<Value>)> {
     const { &MEMBERS }.iter().filter_map(move |member| {
         let desired = (member.get)(change.desired);
         ((member.get)(change.current) != desired).then_some((member, desired))

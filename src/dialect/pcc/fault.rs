@@ -110,7 +110,7 @@ pub(super) fn unless_read(intent: Intent, effect: Effect) -> Effect {
 fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
     use Operation::{Create, Delete, Get, List, Update};
     let intent = operation.intent();
-    let says = |reason, message: &str| Error::new(reason, said(message, fault));
+    let error = |reason, message: &str| Error::new(reason, with_details(message, fault));
     match (reply.status.as_u16(), operation) {
         (400, _) => refused("the upstream calls the request malformed", operation, fault),
         (412, _) => refused("the upstream refuses the values", operation, fault),
@@ -119,28 +119,28 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
                 "the upstream answered HTTP 403: the gateway's account may not do this; it needs {}",
                 operation.permission()
             );
-            says(Reason::UpstreamPermissionDenied, &message)
+            error(Reason::UpstreamPermissionDenied, &message)
         }
         // The schema of a 404 is not documented, so any body is taken for the upstream's own.
         (404, Get | Update { .. } | Delete) => {
-            says(Reason::ProfileNotFound, "the upstream has no profile with this id")
+            error(Reason::ProfileNotFound, "the upstream has no profile with this id")
         }
-        (404, List | Create) => says(
+        (404, List | Create) => error(
             Reason::UpstreamContractViolation,
             "the upstream answered HTTP 404 where its profiles are: the base URL or a proxy's routing \
              is wrong",
         ),
-        (409, Create | Update { renames: true }) => says(
+        (409, Create | Update { renames: true }) => error(
             Reason::ProfileAlreadyExists,
             "another profile of the tenant has this display name",
         ),
-        (409, Delete) => says(Reason::ProfileInUse, "the upstream still uses the profile"),
+        (409, Delete) => error(Reason::ProfileInUse, "the upstream still uses the profile"),
         // Nothing says that it is a race, so it is not called one: trying again would not help.
-        (409, Update { renames: false }) => says(
+        (409, Update { renames: false }) => error(
             Reason::ProcessingFailed,
             "the change conflicts with another object of the upstream's",
         ),
-        (422, _) => says(Reason::ProcessingFailed, "the upstream could not carry out the request"),
+        (422, _) => error(Reason::ProcessingFailed, "the upstream could not carry out the request"),
         // "Request rejected due to overload": surely not carried out, a write neither.
         (503, _) => failed_status(intent, reply).with_effect(Effect::None),
         _ => failed_status(intent, reply),
@@ -205,7 +205,7 @@ fn violation(operation: Operation, field: Option<&str>, description: Option<&str
 }
 
 /// The message with the upstream's own words, where they are fit to show.
-fn said(message: &str, fault: &Fault) -> String {
+fn with_details(message: &str, fault: &Fault) -> String {
     match (code(fault), fault.message.as_deref().and_then(text::presentable)) {
         (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
         (Some(only), None) | (None, Some(only)) => format!("{message} ({only})"),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::{fault::Operation, wire::Members};
-use super::{Built, Change, Dialect, Edit, Item, Registration, Setting};
+use super::{Built, Dialect, Edit, Item, ProfileUpdate, Registration, Setting};
 use crate::{
     error::{Effect, Error, Reason, Result},
     model::{
@@ -91,7 +91,7 @@ impl Pcc {
     /// The id of a profile whose creation was acknowledged without one.
     async fn created(&self, port: &dyn Port, display_name: &str) -> Result<String> {
         // The creation is done, so no failure to find it may look like one that wrote nothing.
-        let items = self.named(port, display_name).await;
+        let items = self.find_by_name(port, display_name).await;
         let items = items.map_err(|error| error.with_effect(Effect::Unknown))?;
         // Names are unique by what the vendor says of conflicts. Should they not be, ids grow.
         let newest =
@@ -136,7 +136,7 @@ impl Dialect for Pcc {
         true
     }
 
-    fn touches_others(&self, current: Option<&Profile>, desired: &Profile) -> bool {
+    fn affects_other_profiles(&self, current: Option<&Profile>, desired: &Profile) -> bool {
         // The documents do not say whether another profile stops being the default.
         desired.default_profile == Some(true)
             && current.is_none_or(|current| current.default_profile != Some(true))
@@ -171,15 +171,15 @@ impl Dialect for Pcc {
         Ok(())
     }
 
-    fn adapt(&self, draft: &mut Profile, notes: &mut Notes) {
+    fn coerce(&self, draft: &mut Profile, notes: &mut Notes) {
         if draft.default_profile.is_none() {
             draft.default_profile = Some(false);
             notes.defaulted("default_profile", "is required here: false");
         }
     }
 
-    fn pretend(&self, request: &Request) -> Reply {
-        simulate::pretend(request)
+    fn simulate(&self, request: &Request) -> Reply {
+        simulate::simulate(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
@@ -207,7 +207,7 @@ impl Dialect for Pcc {
         decode::created_id(&reply)
     }
 
-    async fn update(&self, port: &dyn Port, change: Change<'_>) -> Result<()> {
+    async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {
         if encode::is_empty(change) {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl Dialect for Pcc {
         decode::object(Intent::Write, &reply, change.id).map(|_| ())
     }
 
-    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
         encode::is_applied(change, found)
     }
 

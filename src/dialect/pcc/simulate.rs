@@ -8,7 +8,7 @@ use crate::upstream::{Reply, Request};
 /// A new profile, with an id that no counter reaches.
 const NEW: &[u8] = br#"{"id":9999999999999999999}"#;
 
-pub(super) fn pretend(request: &Request) -> Reply {
+pub(super) fn simulate(request: &Request) -> Reply {
     let (status, body) = match request.method {
         Method::POST => (StatusCode::CREATED, Bytes::from_static(NEW)),
         _ => (StatusCode::NO_CONTENT, Bytes::new()),

@@ -184,7 +184,7 @@ fn every_request_says_which_answers_it_reads() {
     now(Pcc.get(&recorder, "39")).unwrap();
     now(Pcc.create(&recorder, &recorder, &turkey_sauce())).unwrap();
     let renamed = Profile { display_name: "new".into(), ..turkey_sauce() };
-    let change = Change { id: "39", current: &turkey_sauce(), desired: &renamed };
+    let change = ProfileUpdate { id: "39", current: &turkey_sauce(), desired: &renamed };
     now(Pcc.update(&recorder, change)).unwrap();
     now(Pcc.delete(&recorder, "39")).unwrap();
     let requests = recorder.requests();
@@ -320,7 +320,7 @@ proptest! {
         now(Pcc.create(&recorder, &recorder, &current)).unwrap();
         let before = recorder.bodies()[0].clone();
         let recorder = Recorder::answering([before.clone(), fixture("create-success")]);
-        let change = Change { id: "39", current: &current, desired: &desired };
+        let change = ProfileUpdate { id: "39", current: &current, desired: &desired };
         now(Pcc.update(&recorder, change)).unwrap();
         let after = recorder.bodies().first().cloned().unwrap_or(before);
         let found = read(&after);
@@ -340,7 +340,7 @@ proptest! {
         recorder.push(201, body.clone());
         let created = now(Pcc.create(&recorder, &recorder, &turkey_sauce()));
         let renamed = Profile { display_name: "new".into(), ..turkey_sauce() };
-        let change = Change { id: "39", current: &turkey_sauce(), desired: &renamed };
+        let change = ProfileUpdate { id: "39", current: &turkey_sauce(), desired: &renamed };
         recorder.push(200, whole);
         recorder.push(200, body.clone());
         let updated = now(Pcc.update(&recorder, change));

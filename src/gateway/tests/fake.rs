@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::{
     cache::{self, Cache, Loads, Outcome},
-    dialect::{Change, Dialect, Edit, Item, REGISTRY, Settings},
+    dialect::{Dialect, Edit, Item, ProfileUpdate, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result, UpstreamFacts},
     gateway::{Backend, watch},
     model::{
@@ -222,7 +222,7 @@ impl Dialect for Fake {
         Ok(())
     }
 
-    fn pretend(&self, _: &Request) -> Reply {
+    fn simulate(&self, _: &Request) -> Reply {
         Reply::new(StatusCode::OK, HeaderMap::new(), Bytes::new())
     }
 
@@ -258,7 +258,7 @@ impl Dialect for Fake {
         .await
     }
 
-    async fn update(&self, _: &dyn Port, change: Change<'_>) -> Result<()> {
+    async fn update(&self, _: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {
         if change.current.display_name == change.desired.display_name {
             return Ok(());
         }
@@ -271,7 +271,7 @@ impl Dialect for Fake {
         .await
     }
 
-    fn is_applied(&self, change: Change<'_>, found: &Profile) -> bool {
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
         change.current.display_name == change.desired.display_name
             || found.display_name == change.desired.display_name
     }

@@ -104,7 +104,7 @@ proptest! {
             fields.copy(path, &had);
         }
         after = fields.into_profile().unwrap();
-        let change = Change { id: "7", current: &current, desired: &after };
+        let change = ProfileUpdate { id: "7", current: &current, desired: &after };
         let same = encode::differences(&current, &after).is_empty()
             && current.services == after.services;
         now(Endpoint.update(&recorder, change)).unwrap();

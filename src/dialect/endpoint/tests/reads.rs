@@ -216,7 +216,7 @@ fn lists_are_short_views_and_each_profile_is_read() {
         json!({"id": 2, "name": "b"}),
         json!({"id": 3, "name": 5}),
     ]);
-    let named = now(Endpoint.named(&recorder, "b")).unwrap();
+    let named = now(Endpoint.find_by_name(&recorder, "b")).unwrap();
     assert_eq!(named.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["2"]);
 }
 

@@ -138,7 +138,7 @@ fn before() -> Value {
 #[test]
 fn an_update_that_fails_half_way_is_taken_back() {
     let (current, desired) = update(&before());
-    let change = Change { id: "7", current: &current, desired: &desired };
+    let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
     let (recorder, _) = fake::obedient(before());
     now(Endpoint.update(&recorder, change)).unwrap();
     assert_eq!(recorder.requests().len(), 6);
@@ -171,7 +171,7 @@ fn an_update_that_fails_half_way_is_taken_back() {
 #[test]
 fn an_update_that_fails_at_once_or_unclearly_is_left_to_be_settled() {
     let (current, desired) = update(&before());
-    let change = Change { id: "7", current: &current, desired: &desired };
+    let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
     for (n, answer, effect, reads, applied) in [
         // It may have taken effect all the same, so a read looks for the first step alone.
         (1, Ok(reply(500, "")), Effect::Unconfirmed, 1, None),
@@ -190,7 +190,7 @@ fn an_update_that_fails_at_once_or_unclearly_is_left_to_be_settled() {
 #[test]
 fn an_update_that_cannot_be_taken_back_names_what_is_left() {
     let (current, desired) = update(&before());
-    let change = Change { id: "7", current: &current, desired: &desired };
+    let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
     // The third write fails, and so does all that would take the first two back.
     let interfere: Interference = Box::new(|w| (w >= 3).then(|| (Ok(reply(422, "")), false)));
     let (recorder, _) = fake::with(before(), interfere);
@@ -204,7 +204,7 @@ fn an_update_that_cannot_be_taken_back_names_what_is_left() {
     // What cannot be cleared cannot be taken back.
     let mut desired = desired.clone();
     desired.retail = Some(true);
-    let change = Change { desired: &desired, ..change };
+    let change = ProfileUpdate { desired: &desired, ..change };
     let (recorder, _) = fake::with(before(), at(3, || Ok(reply(422, ""))));
     let error = now(Endpoint.update(&recorder, change)).unwrap_err();
     assert_eq!(error.reason(), Reason::PartiallyApplied);

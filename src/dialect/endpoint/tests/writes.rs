@@ -44,7 +44,7 @@ fn the_vendors_example_goes_out_as_it_came() {
     let headers: HeaderMap = recorder.requests()[1].headers.iter().cloned().collect();
     assert_eq!(headers["content-length"], "0");
 
-    let change = Change { id: "1", current: &profile, desired: &profile };
+    let change = ProfileUpdate { id: "1", current: &profile, desired: &profile };
     now(Endpoint.update(&Recorder::default(), change)).unwrap();
     assert!(Endpoint.is_applied(change, &profile) && Endpoint.is_created(&profile, &profile));
 }
@@ -94,7 +94,7 @@ fn a_creation_without_a_location_is_left_to_be_looked_for() {
     assert!(Endpoint.is_created(&with_dns, &found));
     let other = read(&json!({"id": 7, "name": "n", "dns": {"id": 2}}));
     assert!(!Endpoint.is_created(&with_dns, &other));
-    let change = Change { id: "7", current: &found, desired: &desired };
+    let change = ProfileUpdate { id: "7", current: &found, desired: &desired };
     assert!(!Endpoint.is_applied(change, &found));
     let (recorder, _) = fake::obedient(json!({"id": 7, "name": "n", "service": []}));
     now(Endpoint.update(&recorder, change)).unwrap();
@@ -119,7 +119,7 @@ fn a_patch_sends_only_what_changes() {
         api_secret: Some(ApiSecret { id: "40".into(), purpose: None }),
         moc: None,
     });
-    let change = Change { id: "1", current: &current, desired: &desired };
+    let change = ProfileUpdate { id: "1", current: &current, desired: &desired };
     let (recorder, held) = fake::obedient(fixture("profile"));
     now(Endpoint.update(&recorder, change)).unwrap();
     assert_eq!(lines(&recorder), ["PATCH service_profile/1"]);
@@ -149,7 +149,7 @@ fn services_change_in_the_order_that_the_upstream_takes() {
         {"id": 1, "traffic_limit": [{"id": 11}, {"id": 12}]},
         {"id": 2, "traffic_limit": [{"id": 21}]}, {"id": 3, "traffic_limit": []}]});
     let (recorder, held) = fake::obedient(object);
-    let change = Change { id: "7", current: &current, desired: &desired };
+    let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
     now(Endpoint.update(&recorder, change)).unwrap();
     let expected = [
         "DELETE service_profile/7/service/1/traffic_limit/11",

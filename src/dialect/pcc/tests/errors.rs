@@ -12,19 +12,19 @@ enum Ask {
     Get,
     Create,
     Rename,
-    Change,
+    Update,
     Delete,
 }
 
-use Ask::{Change as Alter, Create, Delete, Get, List, Rename};
+use Ask::{Create, Delete, Get, List, Rename, Update};
 
-const ALL: [Ask; 6] = [List, Get, Create, Rename, Alter, Delete];
+const ALL: [Ask; 6] = [List, Get, Create, Rename, Update, Delete];
 const READS: [Ask; 2] = [List, Get];
-const WRITES: [Ask; 4] = [Create, Rename, Alter, Delete];
+const WRITES: [Ask; 4] = [Create, Rename, Update, Delete];
 
 fn ask(ask: Ask, status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Error {
     let recorder = Recorder::default();
-    if matches!(ask, Rename | Alter) {
+    if matches!(ask, Rename | Update) {
         recorder.push(200, fixture("create-success").to_string());
     }
     recorder.push_with(status, headers, body.to_owned());
@@ -37,9 +37,9 @@ fn ask(ask: Ask, status: u16, headers: &[(&'static str, &'static str)], body: &s
         List => now(Pcc.list(&recorder)).map(|_| ()),
         Get => now(Pcc.get(&recorder, "39")).map(|_| ()),
         Create => now(Pcc.create(&recorder, &recorder, &current)).map(|_| ()),
-        Rename | Alter => {
-            now(Pcc.update(&recorder, Change { id: "39", current: &current, desired: &desired }))
-        }
+        Rename | Update => now(
+            Pcc.update(&recorder, ProfileUpdate { id: "39", current: &current, desired: &desired })
+        ),
         Delete => now(Pcc.delete(&recorder, "39")),
     };
     result.expect_err(&format!("{ask:?} {status} {body}"))
@@ -71,10 +71,10 @@ fn every_status_has_its_reason_whatever_the_body() {
         (401, &ALL, Kind::Internal, R::UpstreamAuthFailed, No),
         (403, &ALL, Kind::PermissionDenied, R::UpstreamPermissionDenied, No),
         (404, &[List, Create], Kind::Internal, R::UpstreamContractViolation, No),
-        (404, &[Get, Rename, Alter, Delete], Kind::NotFound, R::ProfileNotFound, No),
+        (404, &[Get, Rename, Update, Delete], Kind::NotFound, R::ProfileNotFound, No),
         (405, &ALL, Kind::Internal, R::UpstreamContractViolation, No),
         (409, &[Create, Rename], Kind::AlreadyExists, R::ProfileAlreadyExists, No),
-        (409, &[Alter], Kind::FailedPrecondition, R::ProcessingFailed, No),
+        (409, &[Update], Kind::FailedPrecondition, R::ProcessingFailed, No),
         (409, &[Delete], Kind::FailedPrecondition, R::ProfileInUse, No),
         (409, &READS, Kind::Internal, R::UpstreamContractViolation, No),
         (412, &ALL, Kind::InvalidArgument, R::ValidationFailed, No),
@@ -129,7 +129,7 @@ fn a_failed_validation_names_our_fields() {
         let error = ask(asked, status, &[], &body.to_string());
         error.violations().iter().map(ToString::to_string).collect()
     };
-    for asked in [Create, Rename, Alter] {
+    for asked in [Create, Rename, Update] {
         for status in [400, 412] {
             let found = violations(asked, status, fixture("failure-412"));
             assert_eq!(found, ["profile.display_name: name is mandatory"]);
@@ -148,7 +148,7 @@ fn a_failed_validation_names_our_fields() {
         "profile: is not accepted by the upstream",
         "profile.subscriber.locale: is not accepted by the upstream",
     ];
-    assert_eq!(violations(Alter, 412, odd), expected);
+    assert_eq!(violations(Update, 412, odd), expected);
     assert_eq!(violations(Create, 400, json!({"message": "no"})), ["profile: no"]);
     let body = fixture("failure-412");
     assert_eq!(violations(Delete, 412, body.clone()), ["name: name: name is mandatory"]);
@@ -199,7 +199,7 @@ fn overload_says_when_to_try_again() {
 #[test]
 fn an_update_that_cannot_read_writes_nothing() {
     let desired = Profile { display_name: "new".into(), ..turkey_sauce() };
-    let change = Change { id: "39", current: &turkey_sauce(), desired: &desired };
+    let change = ProfileUpdate { id: "39", current: &turkey_sauce(), desired: &desired };
     for (status, body) in
         [(404, ""), (500, ""), (504, ""), (207, "{}"), (200, "{}"), (200, "<html>")]
     {

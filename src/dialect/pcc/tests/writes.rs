@@ -13,7 +13,7 @@ fn update(fresh: &str, current: &Profile, desired: &Profile) -> Option<String> {
     let recorder = Recorder::default();
     recorder.push(200, fresh.to_owned());
     recorder.push(200, r#"{"id":39}"#);
-    now(Pcc.update(&recorder, Change { id: "39", current, desired })).unwrap();
+    now(Pcc.update(&recorder, ProfileUpdate { id: "39", current, desired })).unwrap();
     let requests = recorder.requests();
     let body = requests.get(1)?.body.clone()?;
     Some(String::from_utf8(body.to_vec()).unwrap())
@@ -46,7 +46,7 @@ fn an_update_keeps_every_other_byte() {
 fn nothing_to_change_sends_nothing() {
     let current = odd();
     let silent = Recorder::default();
-    let change = Change { id: "39", current: &current, desired: &current };
+    let change = ProfileUpdate { id: "39", current: &current, desired: &current };
     now(Pcc.update(&silent, change)).unwrap();
     assert!(silent.requests().is_empty());
     // Somebody else has written the same in between: the read shows it, and no PUT follows.
@@ -80,7 +80,7 @@ fn clearing_sends_null() {
         "dpsEnabled": null, "dpsNotification": null, "eosNotification": null,
         "paygNotification": null});
     assert_eq!(body, expected);
-    let change = Change { id: "39", current: &current, desired: &desired };
+    let change = ProfileUpdate { id: "39", current: &current, desired: &desired };
     assert!(Pcc.is_applied(change, &read(&body)));
     assert!(!Pcc.is_applied(change, &current));
 }
@@ -153,7 +153,7 @@ fn a_create_with_a_body_has_its_id() {
 #[test]
 fn an_update_or_delete_may_answer_without_a_body() {
     let renamed = Profile { display_name: "new".into(), ..turkey_sauce() };
-    let change = Change { id: "39", current: &turkey_sauce(), desired: &renamed };
+    let change = ProfileUpdate { id: "39", current: &turkey_sauce(), desired: &renamed };
     let recorder = Recorder::answering([fixture("create-success")]);
     recorder.push(204, "");
     now(Pcc.update(&recorder, change)).unwrap();
@@ -180,7 +180,7 @@ fn another_profile_than_the_one_asked_for_is_refused() {
     let error = now(Pcc.get(&recorder, "39")).unwrap_err();
     assert_eq!((error.reason(), error.effect()), (Reason::UpstreamContractViolation, Effect::None));
     let renamed = Profile { display_name: "new".into(), ..turkey_sauce() };
-    let change = Change { id: "39", current: &turkey_sauce(), desired: &renamed };
+    let change = ProfileUpdate { id: "39", current: &turkey_sauce(), desired: &renamed };
     let recorder = Recorder::answering([fixture("create-success"), json!({"id": 40})]);
     let error = now(Pcc.update(&recorder, change)).unwrap_err();
     assert_eq!(error.effect(), Effect::Unknown);
