@@ -110,13 +110,13 @@ impl Backend {
 
     /// A way to find out what a failed write did. An open circuit does not hold it back.
     pub(super) fn settling(&self, call: &Call) -> Session {
-        self.session(call).pressing()
+        self.session(call).bypass_breaker()
     }
 
     /// A way to undo what a write of several steps has done. It has time of its own: the caller's may
     /// be the reason why the write failed. An open circuit does not hold it back either.
     pub(super) fn cleanup_session<'a>(&'a self, call: &'a Call) -> Witness<'a> {
-        self.witnessed(call, self.session_until(call, call.deadline + CLEANUP).pressing())
+        self.witnessed(call, self.session_until(call, call.deadline + CLEANUP).bypass_breaker())
     }
 
     /// The turn to write a profile.

@@ -33,7 +33,7 @@ use crate::{
         PreviewWriteRequest, PreviewWriteResponse, Profile, UpstreamCall,
         preview_write_request::Write,
     },
-    upstream::{Intent, Port, Reply, Request, Session},
+    upstream::{Port, Reply, Request, Safety, Session},
 };
 
 /// What stands in paths for an id that the upstream is yet to give.
@@ -213,7 +213,7 @@ fn show(value: &HeaderValue) -> String {
 #[async_trait]
 impl Port for Rehearsal<'_> {
     async fn send(&self, request: Request) -> Result<Reply> {
-        if request.intent == Intent::Read {
+        if request.safety == Safety::Read {
             return self.session.send(request).await;
         }
         let reply = self.backend.dialect().simulate(&request);

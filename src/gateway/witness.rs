@@ -7,7 +7,7 @@ use crate::{
     call::CallRecord,
     error::Result,
     gateway::Backend,
-    upstream::{Intent, Port, Reply, Request, Session},
+    upstream::{Port, Reply, Request, Safety, Session},
 };
 
 /// A session for writes.
@@ -20,9 +20,9 @@ pub(super) struct Witness<'a> {
 #[async_trait]
 impl Port for Witness<'_> {
     async fn send(&self, request: Request) -> Result<Reply> {
-        let intent = request.intent;
+        let safety = request.safety;
         let reply = self.session.send(request).await?;
-        if intent == Intent::Write
+        if safety == Safety::Write
             && let Some(id) = self.backend.dialect().request_id(&reply)
         {
             self.record.add_upstream_request(self.backend.text_without_secrets(id));

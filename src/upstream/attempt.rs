@@ -3,7 +3,7 @@
 //! What goes again: a read that met a lost connection, a cut answer, or a status that says that
 //! something on the way gave up; a write only when no connection came about, so that it surely was not
 //! sent. Never a definite answer, never past the deadline, and only as often as the retry budget and the
-//! backend's `max_attempts` allow. Between attempts nothing is held: neither a seat nor a turn.
+//! backend's `max_attempts` allow. Between attempts nothing is held: neither a slot nor a permit.
 
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -16,9 +16,9 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    Intent, Notice, Port, Reply, Request, Shed, Upstream,
+    Notice, Port, Reply, Request, Safety, Shed, Upstream,
     breaker::{Ticket, Verdict},
-    pace::Held as Pause,
+    pace::Refusal,
     status,
     transport::{Cause, Failure, deadline_passed},
 };
@@ -34,7 +34,7 @@ pub struct Session {
     pub(super) upstream: Arc<Upstream>,
     pub(super) deadline: Instant,
     pub(super) counter: Arc<AtomicU32>,
-    pub(super) presses: bool,
+    pub(super) bypasses_breaker: bool,
 }
 
 type Outcome = Result<Reply, Failure>;
@@ -49,8 +49,8 @@ impl Session {
     /// The same session for requests that find out or undo what a write did: an open circuit does not
     /// hold them back, because without them its outcome stays unknown.
     #[must_use]
-    pub fn pressing(&self) -> Self {
-        Self { presses: true, ..self.again() }
+    pub fn bypass_breaker(&self) -> Self {
+        Self { bypasses_breaker: true, ..self.again() }
     }
 
     fn again(&self) -> Self {
@@ -58,31 +58,31 @@ impl Session {
             upstream: Arc::clone(&self.upstream),
             deadline: self.deadline,
             counter: Arc::clone(&self.counter),
-            presses: self.presses,
+            bypasses_breaker: self.bypasses_breaker,
         }
     }
 
-    /// One attempt: the circuit, a seat, a turn, a token, the request.
+    /// One attempt: the circuit, a slot, a permit, a token, the request.
     async fn attempt(&self, request: &Request) -> Outcome {
         let upstream = &self.upstream;
         let now = Instant::now();
         if self.deadline <= now {
             // A timer would let the request leave before it fires.
-            return Err(Failure::local(deadline_passed(Intent::Read)));
+            return Err(Failure::local(deadline_passed(Safety::Read)));
         }
         // Before the queue too, so that nobody waits for what will be refused.
-        if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.presses) {
+        if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
             return Err(Failure::local(circuit_open(wait)));
         }
-        if let Some(held) = upstream.pace.refuses(now, self.deadline) {
-            return Err(self.held(held));
+        if let Some(refusal) = upstream.pace.refuses(now, self.deadline) {
+            return Err(self.refused(refusal));
         }
-        let _seat = upstream.bulkhead.enter(self.deadline).await.map_err(|(shed, wait)| {
+        let _slot = upstream.bulkhead.enter(self.deadline).await.map_err(|(shed, wait)| {
             upstream.notice(Notice::Shed(shed));
             Failure::local(overloaded(shed, wait))
         })?;
-        upstream.pace.turn(self.deadline).await.map_err(|held| self.held(held))?;
-        let ticket = if self.presses {
+        upstream.pace.permit(self.deadline).await.map_err(|refusal| self.refused(refusal))?;
+        let ticket = if self.bypasses_breaker {
             upstream.breaker.pass()
         } else {
             let admitted = upstream.breaker.admit(Instant::now());
@@ -91,10 +91,10 @@ impl Session {
         self.send_with_credentials(request, &ticket).await
     }
 
-    fn held(&self, held: Pause) -> Failure {
-        Failure::local(match held {
-            Pause::Paused(wait) => throttled(wait),
-            Pause::Late(wait) => {
+    fn refused(&self, refusal: Refusal) -> Failure {
+        Failure::local(match refusal {
+            Refusal::Paused(wait) => throttled(wait),
+            Refusal::Late(wait) => {
                 self.upstream.notice(Notice::Shed(Shed::Rate));
                 overloaded(Shed::Rate, wait)
             }
@@ -114,23 +114,23 @@ impl Session {
         let mut refused = None;
         loop {
             // Waiting for a login is not a write under way: nothing has left yet.
-            let held =
+            let current =
                 tokio::time::timeout_at(self.deadline, upstream.tokens(refused, &self.counter))
                     .await
-                    .map_err(|_| Failure::local(deadline_passed(Intent::Read)))?
+                    .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
                     .map_err(|error| Failure::new(Cause::Login, error))?;
-            let headers = upstream.auth.headers(&held.tokens.access).map_err(Failure::local)?;
+            let headers = upstream.auth.headers(&current.tokens.access).map_err(Failure::local)?;
             let reply = exchange(&headers).await?;
             // A refused request was not carried out, so a write may go again too, once.
             if !upstream.auth.is_refused(&reply) {
-                upstream.token_taken(&held);
+                upstream.token_accepted(&current);
                 return Ok(reply);
             }
             if refused.is_some() {
-                upstream.token_refused(&held);
+                upstream.token_refused(&current);
                 return Ok(reply);
             }
-            refused = Some(held.generation);
+            refused = Some(current.generation);
         }
     }
 
@@ -143,7 +143,7 @@ impl Session {
         backoff: &mut Option<ExponentialBackoff>,
     ) -> Option<Duration> {
         let upstream = &self.upstream;
-        let asked = worth_repeating(request.intent, outcome)?;
+        let asked = worth_repeating(request.safety, outcome)?;
         if attempts >= upstream.max_attempts {
             return None;
         }
@@ -181,7 +181,7 @@ impl Port for Session {
             before = Some(outcome);
             tokio::time::sleep(pause).await;
         }
-        let nothing = || Err(Failure::local(deadline_passed(Intent::Read)));
+        let nothing = || Err(Failure::local(deadline_passed(Safety::Read)));
         let outcome = before.unwrap_or_else(nothing);
         if Upstream::verdict(&outcome) == Some(Verdict::Good) {
             self.upstream.budget.earn();
@@ -200,8 +200,8 @@ fn pauses() -> ExponentialBackoff {
 }
 
 /// Whether a failed request may go again, and the least pause that the upstream asks for.
-fn worth_repeating(intent: Intent, outcome: &Outcome) -> Option<Duration> {
-    let reads = intent == Intent::Read;
+fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Duration> {
+    let reads = safety == Safety::Read;
     match outcome {
         Ok(reply) if reads && reply.status == StatusCode::TOO_MANY_REQUESTS => {
             Some(status::throttle_pause(reply))

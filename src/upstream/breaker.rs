@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 
 /// Parts that the sliding window moves on by.
-const SLOTS: u64 = 10;
+const BUCKETS: u64 = 10;
 
 /// Least part of an open time that is left after jitter: replicas shall not try all at once.
 const LEAST_JITTER: f64 = 0.8;
@@ -69,7 +69,7 @@ struct State {
     consecutive: u32,
     /// Times it opened since it was last closed.
     openings: u32,
-    window: VecDeque<Slot>,
+    window: VecDeque<Bucket>,
     origin: Instant,
 }
 
@@ -80,7 +80,7 @@ enum Phase {
     HalfOpen { trying: bool },
 }
 
-struct Slot {
+struct Bucket {
     number: u64,
     all: u32,
     bad: u32,
@@ -194,13 +194,13 @@ impl State {
     fn count(&mut self, thresholds: &Thresholds, verdict: Verdict, now: Instant) {
         let bad = u32::from(verdict == Verdict::Bad);
         self.consecutive = if bad == 0 { 0 } else { self.consecutive.saturating_add(1) };
-        let slot = (thresholds.window.as_nanos() / u128::from(SLOTS)).max(1);
+        let bucket = (thresholds.window.as_nanos() / u128::from(BUCKETS)).max(1);
         let passed = now.saturating_duration_since(self.origin).as_nanos();
-        let number = u64::try_from(passed / slot).unwrap_or(u64::MAX);
+        let number = u64::try_from(passed / bucket).unwrap_or(u64::MAX);
         while self
             .window
             .front()
-            .is_some_and(|oldest| oldest.number.saturating_add(SLOTS) <= number)
+            .is_some_and(|oldest| oldest.number.saturating_add(BUCKETS) <= number)
         {
             self.window.pop_front();
         }
@@ -209,13 +209,14 @@ impl State {
                 last.all = last.all.saturating_add(1);
                 last.bad = last.bad.saturating_add(bad);
             }
-            _ => self.window.push_back(Slot { number, all: 1, bad }),
+            _ => self.window.push_back(Bucket { number, all: 1, bad }),
         }
     }
 
     fn is_over(&self, thresholds: &Thresholds) -> bool {
-        let sum = |of: fn(&Slot) -> u32| self.window.iter().map(|slot| u64::from(of(slot))).sum();
-        let (all, bad): (u64, u64) = (sum(|slot| slot.all), sum(|slot| slot.bad));
+        let sum =
+            |of: fn(&Bucket) -> u32| self.window.iter().map(|bucket| u64::from(of(bucket))).sum();
+        let (all, bad): (u64, u64) = (sum(|bucket| bucket.all), sum(|bucket| bucket.bad));
         let rate = all >= u64::from(thresholds.min_calls)
             && bad * 100 >= all * u64::from(thresholds.percent);
         self.consecutive >= thresholds.failures || rate

@@ -19,14 +19,14 @@ const WEIGHT: f64 = 0.1;
 /// Longer than any deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The seats of one backend and the queue before them.
+/// The slots of one backend and the queue before them.
 pub(super) struct Bulkhead {
-    seats: Semaphore,
-    places: Semaphore,
-    max_seats: usize,
-    max_places: usize,
-    /// Mean time that a seat was held of late, in seconds.
-    held: Mutex<Option<f64>>,
+    slots: Semaphore,
+    queue: Semaphore,
+    max_slots: usize,
+    max_queued: usize,
+    /// Mean time that a slot was held of late, in seconds.
+    mean_hold: Mutex<Option<f64>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -43,83 +43,83 @@ pub enum Shed {
     Rate,
 }
 
-/// A seat; free again when dropped.
-pub(super) struct Seat<'b> {
+/// A slot; free again when dropped.
+pub(super) struct Slot<'b> {
     bulkhead: &'b Bulkhead,
     since: Instant,
     _permit: SemaphorePermit<'b>,
 }
 
 /// A place in the queue.
-struct Place<'b> {
+struct QueuePlace<'b> {
     bulkhead: &'b Bulkhead,
     _permit: SemaphorePermit<'b>,
 }
 
 impl Bulkhead {
-    pub(super) fn new(seats: usize, places: usize, observer: Arc<dyn Observer>) -> Self {
-        let (max_seats, max_places) =
-            (seats.min(Semaphore::MAX_PERMITS), places.min(Semaphore::MAX_PERMITS));
+    pub(super) fn new(slots: usize, queue: usize, observer: Arc<dyn Observer>) -> Self {
+        let (max_slots, max_queued) =
+            (slots.min(Semaphore::MAX_PERMITS), queue.min(Semaphore::MAX_PERMITS));
         Self {
-            seats: Semaphore::new(max_seats),
-            places: Semaphore::new(max_places),
-            max_seats,
-            max_places,
-            held: Mutex::new(None),
+            slots: Semaphore::new(max_slots),
+            queue: Semaphore::new(max_queued),
+            max_slots,
+            max_queued,
+            mean_hold: Mutex::new(None),
             observer,
         }
     }
 
-    /// A seat as soon as one is free, first come first served; or why not, and how long the queue is.
-    pub(super) async fn enter(&self, deadline: Instant) -> Result<Seat<'_>, (Shed, Duration)> {
+    /// A slot as soon as one is free, first come first served; or why not, and how long the queue is.
+    pub(super) async fn enter(&self, deadline: Instant) -> Result<Slot<'_>, (Shed, Duration)> {
         // Nobody is overtaken: what is free here is what no waiter was given.
-        if let Ok(permit) = self.seats.try_acquire() {
-            return Ok(self.seat(permit));
+        if let Ok(permit) = self.slots.try_acquire() {
+            return Ok(self.slot(permit));
         }
-        let Ok(permit) = self.places.try_acquire() else {
-            return Err((Shed::Full, self.wait(self.max_places)));
+        let Ok(permit) = self.queue.try_acquire() else {
+            return Err((Shed::Full, self.wait(self.max_queued)));
         };
         self.observer.notice(Notice::Queued(1));
-        let place = Place { bulkhead: self, _permit: permit };
-        let wait = self.wait(self.max_places.saturating_sub(self.places.available_permits()));
+        let place = QueuePlace { bulkhead: self, _permit: permit };
+        let wait = self.wait(self.max_queued.saturating_sub(self.queue.available_permits()));
         if Instant::now() + wait > deadline {
             return Err((Shed::TooLate, wait));
         }
-        let permit = tokio::time::timeout_at(deadline, self.seats.acquire()).await;
+        let permit = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
         drop(place);
         match permit {
-            Ok(Ok(permit)) => Ok(self.seat(permit)),
+            Ok(Ok(permit)) => Ok(self.slot(permit)),
             Ok(Err(_)) | Err(_) => Err((Shed::Waited, wait)),
         }
     }
 
-    fn seat<'b>(&'b self, permit: SemaphorePermit<'b>) -> Seat<'b> {
+    fn slot<'b>(&'b self, permit: SemaphorePermit<'b>) -> Slot<'b> {
         self.observer.notice(Notice::InFlight(1));
-        Seat { bulkhead: self, since: Instant::now(), _permit: permit }
+        Slot { bulkhead: self, since: Instant::now(), _permit: permit }
     }
 
     /// How long so many in the queue will take, as far as the latest requests tell.
     fn wait(&self, queued: usize) -> Duration {
-        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mean_hold = *self.mean_hold.lock().unwrap_or_else(PoisonError::into_inner);
         let queued = f64::from(u32::try_from(queued).unwrap_or(u32::MAX));
-        let seats = f64::from(u32::try_from(self.max_seats.max(1)).unwrap_or(u32::MAX));
-        Duration::try_from_secs_f64(held.unwrap_or(0.0) * queued / seats)
+        let slots = f64::from(u32::try_from(self.max_slots.max(1)).unwrap_or(u32::MAX));
+        Duration::try_from_secs_f64(mean_hold.unwrap_or(0.0) * queued / slots)
             .unwrap_or(LONGEST)
             .min(LONGEST)
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let took = self.since.elapsed().as_secs_f64();
-        let mut held = self.bulkhead.held.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = Some(held.map_or(took, |mean| mean + WEIGHT * (took - mean)));
-        drop(held);
+        let mut mean_hold = self.bulkhead.mean_hold.lock().unwrap_or_else(PoisonError::into_inner);
+        *mean_hold = Some(mean_hold.map_or(took, |mean| mean + WEIGHT * (took - mean)));
+        drop(mean_hold);
         self.bulkhead.observer.notice(Notice::InFlight(-1));
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.bulkhead.observer.notice(Notice::Queued(-1));
     }
@@ -159,9 +159,9 @@ mod tests {
         }
     }
 
-    fn bulkhead(seats: usize, places: usize) -> (Arc<Bulkhead>, Arc<Depth>) {
+    fn bulkhead(slots: usize, queue: usize) -> (Arc<Bulkhead>, Arc<Depth>) {
         let depth = Arc::new(Depth::default());
-        (Arc::new(Bulkhead::new(seats, places, depth.clone())), depth)
+        (Arc::new(Bulkhead::new(slots, queue, depth.clone())), depth)
     }
 
     fn within(seconds: u64) -> Instant {
@@ -175,7 +175,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_turns_away_at_once_and_others_wait_their_turn() {
         let (bulkhead, observed) = bulkhead(1, 2);
-        let seat = bulkhead.enter(within(60)).await.ok().unwrap();
+        let slot = bulkhead.enter(within(60)).await.ok().unwrap();
         let waiter = || {
             let bulkhead = bulkhead.clone();
             tokio::spawn(async move { bulkhead.enter(within(60)).await.map(drop).is_ok() })
@@ -186,7 +186,7 @@ mod tests {
         let before = Instant::now();
         assert!(matches!(bulkhead.enter(within(60)).await, Err((Shed::Full, _))));
         assert_eq!(Instant::now(), before, "without waiting");
-        drop(seat);
+        drop(slot);
         for waiter in waiters {
             assert!(waiter.await.unwrap());
         }
@@ -209,12 +209,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_cannot_get_a_turn_in_time_does_not_wait_for_it() {
         let (bulkhead, _) = bulkhead(1, 10);
-        let seat = bulkhead.enter(within(60)).await.ok().unwrap();
+        let slot = bulkhead.enter(within(60)).await.ok().unwrap();
         tokio::time::advance(Duration::from_secs(10)).await;
-        drop(seat);
+        drop(slot);
         let _seat = bulkhead.enter(within(60)).await.ok().unwrap();
         let before = Instant::now();
-        let Err((shed, wait)) = bulkhead.enter(within(5)).await else { panic!("a second seat") };
+        let Err((shed, wait)) = bulkhead.enter(within(5)).await else { panic!("a second slot") };
         assert_eq!((shed, wait.as_secs()), (Shed::TooLate, 10));
         assert_eq!(Instant::now(), before, "without waiting");
     }

@@ -143,7 +143,7 @@ impl Upstream {
     /// A session for one call. `counter` is raised for each request that is sent.
     #[must_use]
     pub fn session(self: &Arc<Self>, deadline: Instant, counter: Arc<AtomicU32>) -> Session {
-        Session { upstream: Arc::clone(self), deadline, counter, presses: false }
+        Session { upstream: Arc::clone(self), deadline, counter, bypasses_breaker: false }
     }
 
     /// The headers that go with every request for its credentials. Those that hold a secret are marked

@@ -79,7 +79,7 @@ pub fn jwt_lifetime(token: &SecretString) -> Option<Duration> {
 
 /// Tokens in force. The generation tells a caller's refused token from a newer one.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct CurrentTokens {
     pub(super) generation: u64,
     pub(super) tokens: Tokens,
     since: Instant,
@@ -87,7 +87,7 @@ pub(super) struct Held {
     accepted: AtomicBool,
 }
 
-impl Held {
+impl CurrentTokens {
     /// Whether the token is about to expire, by the lifetime that it states. Measured from when it
     /// came, so that clocks that differ do not matter.
     fn is_stale(&self) -> bool {
@@ -100,7 +100,7 @@ impl Held {
     }
 }
 
-type Flight = Shared<BoxFuture<'static, Result<Arc<Held>>>>;
+type Flight = Shared<BoxFuture<'static, Result<Arc<CurrentTokens>>>>;
 
 /// The tokens of one backend.
 #[derive(Default)]
@@ -108,14 +108,14 @@ pub(super) struct Credentials(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    held: Option<Arc<Held>>,
+    current: Option<Arc<CurrentTokens>>,
     /// Ever increasing, also across failures.
     generation: u64,
     /// The renewal under way, if any: everybody waits for the same one.
     flight: Option<Flight>,
     refused: Option<Refused>,
     /// Renewals since the upstream last took a token.
-    untaken: u32,
+    unaccepted: u32,
 }
 
 /// The upstream refused the credentials themselves, or all tokens that it gives for them.
@@ -135,30 +135,35 @@ impl Credentials {
         self: &Arc<Self>,
         refused: Option<u64>,
         renew: impl FnOnce(Option<Tokens>) -> F,
-    ) -> Result<Arc<Held>>
+    ) -> Result<Arc<CurrentTokens>>
     where
         F: Future<Output = Result<Tokens>> + Send + 'static,
     {
         let (flight, usable) = {
             let mut state = self.lock();
-            let good = |held: &&Arc<Held>| Some(held.generation) != refused && !held.is_stale();
-            if let Some(held) = state.held.as_ref().filter(good) {
-                return Ok(held.clone());
+            let good = |current: &&Arc<CurrentTokens>| {
+                Some(current.generation) != refused && !current.is_stale()
+            };
+            if let Some(current) = state.current.as_ref().filter(good) {
+                return Ok(current.clone());
             }
             // Renewed ahead of time, so what is there will do when that fails.
-            let still = |held: &&Arc<Held>| Some(held.generation) != refused && !held.is_over();
-            let usable = state.held.as_ref().filter(still).cloned();
+            let still = |current: &&Arc<CurrentTokens>| {
+                Some(current.generation) != refused && !current.is_over()
+            };
+            let usable = state.current.as_ref().filter(still).cloned();
             let flight = match &state.flight {
                 Some(flight) => flight.clone(),
                 None => {
                     if let Some(error) = state.pause(Instant::now()) {
                         return usable.ok_or(error);
                     }
-                    let old = state.held.as_ref().map(|held| held.tokens.clone());
+                    let old = state.current.as_ref().map(|current| current.tokens.clone());
                     let renewal = renew(old);
                     let this = Arc::clone(self);
                     let keep = usable.is_some();
-                    let flight = async move { this.settle(renewal.await, keep) }.boxed().shared();
+                    let flight =
+                        async move { this.finish_renewal(renewal.await, keep) }.boxed().shared();
                     state.flight = Some(flight.clone());
                     // Bounded by the request timeout of the exchanges in it; ends by itself.
                     tokio::spawn(flight.clone());
@@ -168,7 +173,7 @@ impl Credentials {
             (flight, usable)
         };
         match (flight.await, usable) {
-            (Err(_), Some(held)) => Ok(held),
+            (Err(_), Some(current)) => Ok(current),
             (result, _) => result,
         }
     }
@@ -178,8 +183,8 @@ impl Credentials {
     /// are refused too, then logins pause. True when they do.
     pub(super) fn reject(&self, generation: u64) -> bool {
         let mut state = self.lock();
-        let first = state.held.take_if(|held| held.generation == generation).is_some();
-        let pauses = first && state.untaken >= REFUSED_IN_A_ROW;
+        let first = state.current.take_if(|current| current.generation == generation).is_some();
+        let pauses = first && state.unaccepted >= REFUSED_IN_A_ROW;
         if pauses {
             let what = "the upstream grants logins and then refuses the tokens that they give";
             state.refuse(Error::new(Reason::UpstreamAuthFailed, what), true);
@@ -188,35 +193,35 @@ impl Credentials {
     }
 
     /// The upstream took a token, which ends a pause. True the first time.
-    pub(super) fn accept(&self, held: &Held) -> bool {
-        if held.accepted.swap(true, Ordering::Relaxed) {
+    pub(super) fn accept(&self, current: &CurrentTokens) -> bool {
+        if current.accepted.swap(true, Ordering::Relaxed) {
             return false;
         }
         let mut state = self.lock();
-        state.untaken = 0;
+        state.unaccepted = 0;
         state.refused.take_if(|refused| refused.tokens);
         true
     }
 
-    fn settle(&self, result: Result<Tokens>, keep: bool) -> Result<Arc<Held>> {
+    fn finish_renewal(&self, result: Result<Tokens>, keep: bool) -> Result<Arc<CurrentTokens>> {
         let mut state = self.lock();
         state.flight = None;
         match result {
             Ok(tokens) => {
                 state.generation += 1;
-                state.untaken = state.untaken.saturating_add(1);
-                let held = Arc::new(Held {
+                state.unaccepted = state.unaccepted.saturating_add(1);
+                let current = Arc::new(CurrentTokens {
                     generation: state.generation,
                     tokens,
                     since: Instant::now(),
                     accepted: AtomicBool::new(false),
                 });
-                state.held = Some(held.clone());
+                state.current = Some(current.clone());
                 state.refused.take_if(|refused| !refused.tokens);
-                Ok(held)
+                Ok(current)
             }
             Err(error) => {
-                state.held.take_if(|_| !keep);
+                state.current.take_if(|_| !keep);
                 if matches!(
                     error.reason(),
                     Reason::UpstreamAuthFailed
@@ -237,9 +242,9 @@ impl Credentials {
 
     /// Replaces each secret that occurs in the text; `None` when there is none.
     pub(super) fn scrub(&self, text: &str, configured: &[&SecretString]) -> Option<String> {
-        let held = self.lock().held.clone();
-        let tokens = held.iter().flat_map(|held| {
-            std::iter::once(&held.tokens.access).chain(held.tokens.refresh.as_ref())
+        let current = self.lock().current.clone();
+        let tokens = current.iter().flat_map(|current| {
+            std::iter::once(&current.tokens.access).chain(current.tokens.refresh.as_ref())
         });
         let mut clean: Option<String> = None;
         for secret in configured.iter().copied().chain(tokens) {

@@ -4,7 +4,9 @@ use std::sync::{Arc, atomic::AtomicU32};
 
 use tokio::time::Instant;
 
-use super::{Notice, Reply, Request, Tokens, Upstream, breaker::Verdict, credentials::Held};
+use super::{
+    Notice, Reply, Request, Tokens, Upstream, breaker::Verdict, credentials::CurrentTokens,
+};
 use crate::error::{Effect, Error, Reason, Result};
 
 impl Upstream {
@@ -13,15 +15,15 @@ impl Upstream {
         self: &Arc<Self>,
         refused: Option<u64>,
         counter: &Arc<AtomicU32>,
-    ) -> Result<Arc<Held>> {
+    ) -> Result<Arc<CurrentTokens>> {
         let (this, counter) = (Arc::clone(self), Arc::clone(counter));
         let renew = |old| async move { this.renew(old, &counter).await };
-        let held = self.credentials.get(refused, renew).await;
-        if held.is_err() {
+        let current = self.credentials.get(refused, renew).await;
+        if current.is_err() {
             // It may have been refused for good, which closes the backend for a while.
             self.publish();
         }
-        held
+        current
     }
 
     /// Renews with the refresh token where there is one, then logs in, each at most once.
@@ -75,15 +77,15 @@ impl Upstream {
     }
 
     /// The upstream refused a token although it was new.
-    pub(super) fn token_refused(self: &Arc<Self>, held: &Held) {
-        if self.credentials.reject(held.generation) {
+    pub(super) fn token_refused(self: &Arc<Self>, current: &CurrentTokens) {
+        if self.credentials.reject(current.generation) {
             self.publish();
         }
     }
 
     /// The upstream took a token.
-    pub(super) fn token_taken(self: &Arc<Self>, held: &Held) {
-        if self.credentials.accept(held) {
+    pub(super) fn token_accepted(self: &Arc<Self>, current: &CurrentTokens) {
+        if self.credentials.accept(current) {
             self.publish();
         }
     }

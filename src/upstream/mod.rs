@@ -34,7 +34,7 @@ use crate::error::Result;
 
 /// Whether a request only reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
+pub enum Safety {
     /// It changes nothing: a failure surely had no effect.
     Read,
     /// It may change something, also when its answer is lost.
@@ -55,7 +55,7 @@ pub struct Request {
     /// Body, if any.
     pub body: Option<Bytes>,
     /// Whether it only reads.
-    pub intent: Intent,
+    pub safety: Safety,
 }
 
 /// A whole HTTP answer, of whatever status.

@@ -48,13 +48,13 @@ struct State {
     counted: Instant,
     paused: Option<Instant>,
     lowered: Option<Instant>,
-    /// Raised by each 429: turns given out before it are void.
+    /// Raised by each 429: permits given out before it are void.
     epoch: u64,
 }
 
 /// Why a request cannot leave before its deadline, and when it could.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum Refusal {
     /// The upstream asked for a pause.
     Paused(Duration),
     /// Too many are waiting.
@@ -74,8 +74,8 @@ impl Pace {
         Self { limit, state: Mutex::new(state) }
     }
 
-    /// Waits for a turn; not at all when it comes too late.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<(), Held> {
+    /// Waits for a permit; not at all when it comes too late.
+    pub(super) async fn permit(&self, deadline: Instant) -> Result<(), Refusal> {
         loop {
             let (at, epoch) = self.reserve(Instant::now(), deadline)?;
             if at <= Instant::now() {
@@ -109,9 +109,9 @@ impl Pace {
     }
 
     /// Whether a request would have to wait for the end of a pause beyond its deadline.
-    pub(super) fn refuses(&self, now: Instant, deadline: Instant) -> Option<Held> {
+    pub(super) fn refuses(&self, now: Instant, deadline: Instant) -> Option<Refusal> {
         let until = self.lock().paused.filter(|until| now < *until)?;
-        (until >= deadline).then(|| Held::Paused(until - now))
+        (until >= deadline).then(|| Refusal::Paused(until - now))
     }
 
     /// Requests per second that may leave now, if there is a limit.
@@ -122,7 +122,7 @@ impl Pace {
         Some(state.rate)
     }
 
-    fn reserve(&self, now: Instant, deadline: Instant) -> Result<(Instant, u64), Held> {
+    fn reserve(&self, now: Instant, deadline: Instant) -> Result<(Instant, u64), Refusal> {
         let mut state = self.lock();
         let paused = state.paused.filter(|until| now < *until);
         let mut at = paused.unwrap_or(now);
@@ -133,7 +133,7 @@ impl Pace {
         }
         if at > now && at >= deadline {
             let wait = at.saturating_duration_since(now);
-            return Err(if paused.is_some() { Held::Paused(wait) } else { Held::Late(wait) });
+            return Err(if paused.is_some() { Refusal::Paused(wait) } else { Refusal::Late(wait) });
         }
         if self.limit.is_some() {
             state.tokens -= 1.0;
@@ -178,11 +178,11 @@ mod tests {
         Instant::now() + Duration::from_secs(1000)
     }
 
-    /// How long so many turns take one after another, in milliseconds.
-    async fn time(pace: &Pace, turns: usize) -> u128 {
+    /// How long so many permits take one after another, in milliseconds.
+    async fn time(pace: &Pace, permits: usize) -> u128 {
         let started = Instant::now();
-        for _ in 0..turns {
-            pace.turn(far()).await.unwrap();
+        for _ in 0..permits {
+            pace.permit(far()).await.unwrap();
         }
         started.elapsed().as_millis()
     }
@@ -222,10 +222,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_429_voids_the_turns_that_were_given_out() {
         let pace = std::sync::Arc::new(pace(10, 1));
-        pace.turn(far()).await.unwrap();
+        pace.permit(far()).await.unwrap();
         let waiting = tokio::spawn({
             let pace = pace.clone();
-            async move { pace.turn(far()).await.map(|()| Instant::now()) }
+            async move { pace.permit(far()).await.map(|()| Instant::now()) }
         });
         tokio::task::yield_now().await;
         let before = Instant::now();
@@ -246,13 +246,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_after_the_deadline_is_not_waited_for() {
         let slow = pace(1, 1);
-        slow.turn(far()).await.unwrap();
+        slow.permit(far()).await.unwrap();
         let soon = Instant::now() + Duration::from_millis(500);
-        assert!(matches!(slow.turn(soon).await, Err(Held::Late(_))));
+        assert!(matches!(slow.permit(soon).await, Err(Refusal::Late(_))));
         slow.throttled(Duration::from_secs(7), Instant::now());
-        let paused = Held::Paused(Duration::from_secs(7));
+        let paused = Refusal::Paused(Duration::from_secs(7));
         assert_eq!(slow.refuses(Instant::now(), soon), Some(paused));
         assert_eq!(slow.refuses(Instant::now(), far()), None);
-        assert!(matches!(slow.turn(soon).await, Err(Held::Paused(_))));
+        assert!(matches!(slow.permit(soon).await, Err(Refusal::Paused(_))));
     }
 }

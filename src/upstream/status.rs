@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{StatusCode, header::RETRY_AFTER};
 
-use super::{Intent, Reply};
+use super::{Reply, Safety};
 use crate::{
     error::{Effect, Error, Reason, Retry, UpstreamFacts},
     model::text,
@@ -28,7 +28,7 @@ pub enum Unread {
 
 /// The error for an answer whose HTTP status alone tells that it failed.
 #[must_use]
-pub fn failed_status(intent: Intent, reply: &Reply) -> Error {
+pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
     let status = reply.status;
     let said = format!("the upstream answered HTTP {}", status.as_u16());
     let error = match status {
@@ -52,11 +52,11 @@ pub fn failed_status(intent: Intent, reply: &Reply) -> Error {
             Error::new(Reason::UpstreamUnavailable, said)
                 .with_retry(Retry::After(Some(after)))
                 // Something in front of the upstream may have given up while the upstream goes on.
-                .with_effect(write_effect(intent, Effect::Unknown))
+                .with_effect(write_effect(safety, Effect::Unknown))
         }
         status if status.is_server_error() => {
             Error::new(Reason::UpstreamInternal, format!("{said}: a fault of its own"))
-                .with_effect(write_effect(intent, Effect::Unconfirmed))
+                .with_effect(write_effect(safety, Effect::Unconfirmed))
         }
         StatusCode::NOT_FOUND => Error::new(
             Reason::UpstreamContractViolation,
@@ -72,7 +72,7 @@ pub fn failed_status(intent: Intent, reply: &Reply) -> Error {
 
 /// The error for a success whose body is not the dialect's.
 #[must_use]
-pub fn unreadable(intent: Intent, reply: &Reply, why: Unread) -> Error {
+pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
     let what = match why {
         Unread::Empty => "an empty body",
         Unread::Html => "an HTML or XML page",
@@ -82,16 +82,16 @@ pub fn unreadable(intent: Intent, reply: &Reply, why: Unread) -> Error {
     let status = reply.status.as_u16();
     let message = format!("the upstream answered HTTP {status} with {what}");
     Error::new(Reason::UpstreamContractViolation, message)
-        .with_effect(write_effect(intent, Effect::Unknown))
+        .with_effect(write_effect(safety, Effect::Unknown))
         .with_upstream(facts(reply))
 }
 
 /// What a failed write may have done; a read does nothing.
 #[must_use]
-pub(super) fn write_effect(intent: Intent, effect: Effect) -> Effect {
-    match intent {
-        Intent::Read => Effect::None,
-        Intent::Write => effect,
+pub(super) fn write_effect(safety: Safety, effect: Effect) -> Effect {
+    match safety {
+        Safety::Read => Effect::None,
+        Safety::Write => effect,
     }
 }
 
@@ -166,9 +166,9 @@ mod tests {
             (503, Reason::UpstreamUnavailable, Effect::Unknown),
             (504, Reason::UpstreamUnavailable, Effect::Unknown),
         ] {
-            let write = failed_status(Intent::Write, &reply(status, &[]));
+            let write = failed_status(Safety::Write, &reply(status, &[]));
             assert_eq!((write.reason(), write.effect()), (reason, on_write), "{status}");
-            let read = failed_status(Intent::Read, &reply(status, &[]));
+            let read = failed_status(Safety::Read, &reply(status, &[]));
             assert_eq!((read.reason(), read.effect()), (reason, Effect::None), "{status}");
         }
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn reads_retry_after_and_bounds_it() {
         let after =
-            |value| failed_status(Intent::Read, &reply(429, &[("retry-after", value)])).retry();
+            |value| failed_status(Safety::Read, &reply(429, &[("retry-after", value)])).retry();
         assert_eq!(after("7"), Retry::After(Some(Duration::from_secs(7))));
         assert_eq!(after("99999999"), Retry::After(Some(MAX_RETRY_AFTER)));
         assert_eq!(after("soon"), Retry::After(Some(Duration::from_secs(1))));

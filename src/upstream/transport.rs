@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::{Intent, Reply, Request, breaker::Verdict, status::write_effect};
+use super::{Reply, Request, Safety, breaker::Verdict, status::write_effect};
 use crate::error::{Effect, Error, Kind, Reason, Result};
 
 /// An HTTP client for one backend.
@@ -142,7 +142,7 @@ impl Transport {
                 let message =
                     format!("the upstream's answer to {} is over {limit} bytes", request.operation);
                 let error = Error::new(Reason::UpstreamContractViolation, message)
-                    .with_effect(write_effect(request.intent, Effect::Unknown));
+                    .with_effect(write_effect(request.safety, Effect::Unknown));
                 return Err(Failure::new(Cause::TooLarge, error));
             }
             body.extend_from_slice(&chunk);
@@ -172,7 +172,7 @@ impl Time<'_> {
         let first = (Instant::now() + limit).min(self.end).min(self.deadline);
         tokio::time::timeout_at(first, part).await.map_err(|_| {
             if first == self.deadline {
-                Failure::new(Cause::Deadline, deadline_passed(self.request.intent))
+                Failure::new(Cause::Deadline, deadline_passed(self.request.safety))
             } else if first == self.end {
                 slow(self.request, "did not finish answering", self.limit)
             } else {
@@ -187,18 +187,18 @@ fn slow(request: &Request, what: &str, limit: Duration) -> Failure {
     let (operation, limit) = (request.operation, humantime::format_duration(limit));
     let message = format!("the upstream {what} {operation} within {limit}");
     let error = Error::new(Reason::UpstreamUnavailable, message)
-        .with_effect(write_effect(request.intent, Effect::Unknown));
+        .with_effect(write_effect(request.safety, Effect::Unknown));
     Failure::new(Cause::Slow, error)
 }
 
 /// The caller's deadline ended an exchange.
-pub(super) fn deadline_passed(intent: Intent) -> Error {
-    match intent {
-        Intent::Read => Error::new(
+pub(super) fn deadline_passed(safety: Safety) -> Error {
+    match safety {
+        Safety::Read => Error::new(
             Reason::DeadlineExceeded,
             "the caller's deadline passed before the upstream answered",
         ),
-        Intent::Write => Error::new(
+        Safety::Write => Error::new(
             Reason::WriteOutcomeUnknown,
             "the caller's deadline passed before the upstream answered a write",
         )
@@ -217,7 +217,7 @@ fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
         let error = Error::new(Reason::GatewayInternal, what).with_internal(chain(error));
         return Failure::local(error);
     } else {
-        let effect = write_effect(request.intent, Effect::Unknown);
+        let effect = write_effect(request.safety, Effect::Unknown);
         (Cause::Lost, "closed the connection without answering", effect)
     };
     let error = Error::new(Reason::UpstreamUnavailable, format!("the upstream {what} {operation}"))
@@ -240,7 +240,7 @@ fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
         let message = format!("the upstream's answer to {operation} was cut short or garbled");
         Error::new(Reason::UpstreamContractViolation, message)
     };
-    let effect = write_effect(request.intent, Effect::Unknown);
+    let effect = write_effect(request.safety, Effect::Unknown);
     Failure::new(Cause::Cut, failed.with_effect(effect).with_internal(chain(error)))
 }
 

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Reason, Result, Retry, UpstreamFacts},
     model::text,
     upstream::{
-        Auth, Intent, Reply, Request, Tokens, Unread, failed_status, jwt_lifetime, unreadable,
+        Auth, Reply, Request, Safety, Tokens, Unread, failed_status, jwt_lifetime, unreadable,
     },
 };
 
@@ -86,7 +86,7 @@ impl Auth for SftAuth {
         }
         let request = encode::request("login", Method::POST, "/api/login".to_owned(), Some(&body));
         // Logging in changes no profile.
-        Some(Request { intent: Intent::Read, ..request })
+        Some(Request { safety: Safety::Read, ..request })
     }
 
     fn refresh(&self, refresh: &SecretString) -> Option<(Request, Vec<(HeaderName, HeaderValue)>)> {
@@ -193,8 +193,8 @@ fn refused_without_code(reply: &Reply, is_json: bool) -> Error {
         return Error::new(Reason::UpstreamAuthFailed, message).with_upstream(facts);
     }
     if !reply.status.is_success() {
-        return failed_status(Intent::Read, reply);
+        return failed_status(Safety::Read, reply);
     }
     let why = if is_json { Unread::NotTheDialect } else { Unread::of(&reply.body) };
-    unreadable(Intent::Read, reply, why)
+    unreadable(Safety::Read, reply, why)
 }

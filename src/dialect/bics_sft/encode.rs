@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{ProfileUpdate, radio, service};
 use crate::{
     pb::{Category, Profile, State},
-    upstream::{Intent, Request},
+    upstream::{Request, Safety},
 };
 
 pub(super) fn list() -> Request {
@@ -99,7 +99,7 @@ pub(super) fn request(
     path: String,
     body: Option<&Value>,
 ) -> Request {
-    let intent = if method == Method::GET { Intent::Read } else { Intent::Write };
+    let safety = if method == Method::GET { Safety::Read } else { Safety::Write };
     Request {
         operation,
         method,
@@ -112,6 +112,6 @@ pub(super) fn request(
             ),
         ],
         body: body.map(|body| body.to_string().into()),
-        intent,
+        safety,
     }
 }

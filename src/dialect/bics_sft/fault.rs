@@ -9,7 +9,7 @@ use super::wire::Envelope;
 use crate::{
     error::{Effect, Error, Reason, Result, UpstreamFacts},
     model::{text, violation::Violation},
-    upstream::{Intent, Reply, failed_status, unreadable},
+    upstream::{Reply, Safety, failed_status, unreadable},
 };
 
 /// The operations whose codes differ.
@@ -39,21 +39,21 @@ impl Operation {
         }
     }
 
-    const fn intent(self) -> Intent {
+    const fn safety(self) -> Safety {
         match self {
-            Self::Get => Intent::Read,
-            Self::Create | Self::Modify | Self::Delete => Intent::Write,
+            Self::Get => Safety::Read,
+            Self::Create | Self::Modify | Self::Delete => Safety::Write,
         }
     }
 }
 
 /// What an answer to an operation means.
 pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
-    let intent = operation.intent();
+    let safety = operation.safety();
     let envelope = match Envelope::read(reply) {
         Ok(envelope) => envelope,
-        Err(why) if reply.status.is_success() => return Err(unreadable(intent, reply, why)),
-        Err(_) => return Err(failed_status(intent, reply)),
+        Err(why) if reply.status.is_success() => return Err(unreadable(safety, reply, why)),
+        Err(_) => return Err(failed_status(safety, reply)),
     };
     let code = envelope.inner_code().unwrap_or(Cow::Borrowed("401"));
     if reply.status.is_success() && code == operation.success() {
@@ -66,7 +66,7 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
     // overload. Around a code of the tables they say nothing.
     let telling = matches!(reply.status.as_u16(), 401 | 403 | 429 | 500..);
     if telling && !is_documented(&code) && !is_authorisation_failure(&envelope) {
-        return Err(failed_status(intent, reply).with_upstream(facts(&envelope, reply)));
+        return Err(failed_status(safety, reply).with_upstream(facts(&envelope, reply)));
     }
     Err(failure(operation, &code, &envelope, reply))
 }
@@ -146,11 +146,11 @@ fn is_documented(code: &str) -> bool {
 /// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and after the
 /// latter goes on processing. A code that nobody knows promises nothing either.
 fn effect(operation: Operation, code: &str) -> Effect {
-    match (operation.intent(), code) {
-        (Intent::Read, _) => Effect::None,
-        (Intent::Write, "10240") => Effect::Unknown,
-        (Intent::Write, code) if DEFINITE.contains(&code) => Effect::None,
-        (Intent::Write, _) => Effect::Unconfirmed,
+    match (operation.safety(), code) {
+        (Safety::Read, _) => Effect::None,
+        (Safety::Write, "10240") => Effect::Unknown,
+        (Safety::Write, code) if DEFINITE.contains(&code) => Effect::None,
+        (Safety::Write, _) => Effect::Unconfirmed,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{encode, fault, wire::Fault};
 use crate::{
     dialect::Settings,
     error::{Error, Reason, Result},
-    upstream::{Auth, Intent, Reply, Request, Tokens, Unread, jwt_lifetime, unreadable},
+    upstream::{Auth, Reply, Request, Safety, Tokens, Unread, jwt_lifetime, unreadable},
 };
 
 /// How long a token is good that does not say so itself (page "Basic authentication").
@@ -64,7 +64,7 @@ impl Auth for EndpointAuth {
         let path = "/api/v1/authenticate".to_owned();
         let request = encode::request("Authenticate", Method::POST, path, Some(&body));
         // Logging in changes no profile.
-        Some(Request { intent: Intent::Read, ..request })
+        Some(Request { safety: Safety::Read, ..request })
     }
 
     fn refresh(&self, _: &SecretString) -> Option<(Request, Vec<(HeaderName, HeaderValue)>)> {
@@ -87,7 +87,7 @@ impl Auth for EndpointAuth {
             None => {
                 let why =
                     if body.is_some() { Unread::NotTheDialect } else { Unread::of(&reply.body) };
-                Err(unreadable(Intent::Read, reply, why))
+                Err(unreadable(Safety::Read, reply, why))
             }
         }
     }
@@ -127,7 +127,7 @@ fn refused(reply: &Reply) -> Error {
             wrong(reply, &body)
         }
         StatusCode::NOT_FOUND if body.code.is_some() => wrong(reply, &body),
-        _ => fault::by_status(Intent::Read, reply, &body),
+        _ => fault::by_status(Safety::Read, reply, &body),
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{radio, wire};
 use crate::{
     pb::{PaymentType, Profile},
-    upstream::{Intent, Request},
+    upstream::{Request, Safety},
 };
 
 pub(super) fn list() -> Request {
@@ -175,7 +175,7 @@ pub(super) fn request(
         }
         None => {}
     }
-    let intent = if method == Method::GET { Intent::Read } else { Intent::Write };
+    let safety = if method == Method::GET { Safety::Read } else { Safety::Write };
     let body = body.map(|body| body.to_string().into());
-    Request { operation, method, path, headers, body, intent }
+    Request { operation, method, path, headers, body, safety }
 }

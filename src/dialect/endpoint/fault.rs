@@ -11,7 +11,7 @@ use super::{field_path, wire::Fault};
 use crate::{
     error::{Effect, Error, Reason, Result, Retry, UpstreamFacts},
     model::text,
-    upstream::{Intent, Reply, Unread, failed_status, unreadable},
+    upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
 
 /// How long a login is locked after three failures (page "Authentication").
@@ -34,16 +34,16 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const fn intent(self) -> Intent {
+    const fn safety(self) -> Safety {
         match self {
-            Self::List | Self::Get | Self::Catalogue | Self::CatalogueLimits => Intent::Read,
+            Self::List | Self::Get | Self::Catalogue | Self::CatalogueLimits => Safety::Read,
             Self::Create
             | Self::Patch
             | Self::Delete
             | Self::AddService
             | Self::RemoveService
             | Self::AddLimit
-            | Self::RemoveLimit => Intent::Write,
+            | Self::RemoveLimit => Safety::Write,
         }
     }
 
@@ -70,7 +70,7 @@ pub(super) fn read<T>(
     if !reply.status.is_success() {
         return Err(failure(operation, reply));
     }
-    decode(reply).map_err(|why| unreadable(operation.intent(), reply, why))
+    decode(reply).map_err(|why| unreadable(operation.safety(), reply, why))
 }
 
 /// Whether a write succeeded. The documented statuses of writes and the recorded ones differ (201 or 204
@@ -90,7 +90,7 @@ pub(super) fn written(operation: Operation, reply: &Reply) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(unreadable(operation.intent(), reply, why))
+    Err(unreadable(operation.safety(), reply, why))
 }
 
 fn failure(operation: Operation, reply: &Reply) -> Error {
@@ -119,17 +119,17 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         (_, None) => None,
     };
     let Some((reason, message)) = known else {
-        return by_status(operation.intent(), reply, &body);
+        return by_status(operation.safety(), reply, &body);
     };
     let mut error = error(reason, message, (reply, &body));
-    if reason == Reason::ValidationFailed && operation.intent() == Intent::Write {
+    if reason == Reason::ValidationFailed && operation.safety() == Safety::Write {
         for violation in field_path::violations(&body, operation.field()) {
             error = error.with_violation(violation);
         }
     }
-    match (reason, operation.intent()) {
+    match (reason, operation.safety()) {
         // A code that nobody knows promises nothing.
-        (Reason::UpstreamFailure, Intent::Write) => error.with_effect(Effect::Unconfirmed),
+        (Reason::UpstreamFailure, Safety::Write) => error.with_effect(Effect::Unconfirmed),
         _ => error,
     }
 }
@@ -212,8 +212,8 @@ pub(super) fn locked(reply: &Reply, body: &Fault) -> Error {
 }
 
 /// The error for an answer of which the HTTP status says all, with what its body adds.
-pub(super) fn by_status(intent: Intent, reply: &Reply, body: &Fault) -> Error {
-    let error = failed_status(intent, reply);
+pub(super) fn by_status(safety: Safety, reply: &Reply, body: &Fault) -> Error {
+    let error = failed_status(safety, reply);
     if *body == Fault::default() { error } else { error.with_upstream(facts(reply, body)) }
 }
 

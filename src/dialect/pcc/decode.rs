@@ -12,7 +12,7 @@ use crate::{
     error::{Effect, Error, Reason, Result},
     model::json,
     pb::Profile,
-    upstream::{Intent, Reply, Unread, unreadable},
+    upstream::{Reply, Safety, Unread, unreadable},
 };
 
 /// The key of a list. `length` beside it is not looked at: the list knows its own.
@@ -20,7 +20,7 @@ const LIST: &str = "provisioningProfileDTOList";
 
 /// The profiles of a list.
 pub(super) fn list(reply: &Reply) -> Result<Vec<Item>> {
-    let read = |why| unreadable(Intent::Read, reply, why);
+    let read = |why| unreadable(Safety::Read, reply, why);
     let body = Members::read(&reply.body).map_err(read)?;
     let items: Vec<Box<RawValue>> = match body.text(LIST) {
         Some("null") => Vec::new(),
@@ -53,8 +53,8 @@ pub(super) fn list(reply: &Reply) -> Result<Vec<Item>> {
 }
 
 /// The raw object in the answer to a get of one profile or to its update.
-pub(super) fn object(intent: Intent, reply: &Reply, asked: &str) -> Result<Members> {
-    let body = Members::read(&reply.body).map_err(|why| unreadable(intent, reply, why))?;
+pub(super) fn object(safety: Safety, reply: &Reply, asked: &str) -> Result<Members> {
+    let body = Members::read(&reply.body).map_err(|why| unreadable(safety, reply, why))?;
     // Without an id it is the one that was asked for, if it is a profile at all.
     match id(&body) {
         Some(found) if found == asked => Ok(body),
@@ -62,15 +62,15 @@ pub(super) fn object(intent: Intent, reply: &Reply, asked: &str) -> Result<Membe
         Some(_) => {
             let message = "the upstream answered with another profile than the one asked for";
             Err(Error::new(Reason::UpstreamContractViolation, message)
-                .with_effect(fault::unless_read(intent, Effect::Unknown)))
+                .with_effect(fault::unless_read(safety, Effect::Unknown)))
         }
-        None => Err(unreadable(intent, reply, Unread::NotTheDialect)),
+        None => Err(unreadable(safety, reply, Unread::NotTheDialect)),
     }
 }
 
 /// The id in the answer to a create.
 pub(super) fn created_id(reply: &Reply) -> Result<String> {
-    let unreadable = |why| unreadable(Intent::Write, reply, why);
+    let unreadable = |why| unreadable(Safety::Write, reply, why);
     let body = Members::read(&reply.body).map_err(unreadable)?;
     id(&body).ok_or_else(|| unreadable(Unread::NotTheDialect))
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     pb::Profile,
-    upstream::{Intent, Request},
+    upstream::{Request, Safety},
 };
 
 /// Below the configured base URL, which includes the servlet prefix (`/spcm-rest-ws`) where there is one.
@@ -122,12 +122,12 @@ fn request(
     path: String,
     body: Option<&Members>,
 ) -> Request {
-    let intent = if method == Method::GET { Intent::Read } else { Intent::Write };
+    let safety = if method == Method::GET { Safety::Read } else { Safety::Write };
     // Always, also where no answer has a body: without it the upstream speaks XML, its failures too.
     let accept = HeaderValue::from_static("application/hal+json, application/json");
     let mut headers = vec![(ACCEPT, accept)];
     if body.is_some() {
         headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
     }
-    Request { operation, method, path, headers, body: body.map(|b| b.to_string().into()), intent }
+    Request { operation, method, path, headers, body: body.map(|b| b.to_string().into()), safety }
 }

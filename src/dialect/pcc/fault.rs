@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Effect, Error, Reason, Result, UpstreamFacts},
     model::{text, violation::Violation},
-    upstream::{Intent, Reply, Unread, failed_status, unreadable},
+    upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
 
 /// The operations whose answers differ.
@@ -29,10 +29,10 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    pub(super) const fn intent(self) -> Intent {
+    pub(super) const fn safety(self) -> Safety {
         match self {
-            Self::List | Self::Get => Intent::Read,
-            Self::Create | Self::Update { .. } | Self::Delete => Intent::Write,
+            Self::List | Self::Get => Safety::Read,
+            Self::Create | Self::Update { .. } | Self::Delete => Safety::Write,
         }
     }
 
@@ -91,7 +91,7 @@ pub(super) fn deleted(reply: &Reply) -> Result<()> {
         Ok(_) => Unread::NotTheDialect,
         Err(why) => why,
     };
-    Err(unreadable(Intent::Write, reply, why))
+    Err(unreadable(Safety::Write, reply, why))
 }
 
 /// Whether nothing is to be read: HTTP 204, or an empty body.
@@ -100,16 +100,16 @@ pub(super) fn has_no_body(reply: &Reply) -> bool {
 }
 
 /// What a failed operation may have done; a read does nothing.
-pub(super) fn unless_read(intent: Intent, effect: Effect) -> Effect {
-    match intent {
-        Intent::Read => Effect::None,
-        Intent::Write => effect,
+pub(super) fn unless_read(safety: Safety, effect: Effect) -> Effect {
+    match safety {
+        Safety::Read => Effect::None,
+        Safety::Write => effect,
     }
 }
 
 fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
     use Operation::{Create, Delete, Get, List, Update};
-    let intent = operation.intent();
+    let safety = operation.safety();
     let error = |reason, message: &str| Error::new(reason, with_details(message, fault));
     match (reply.status.as_u16(), operation) {
         (400, _) => refused("the upstream calls the request malformed", operation, fault),
@@ -142,15 +142,15 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
         ),
         (422, _) => error(Reason::ProcessingFailed, "the upstream could not carry out the request"),
         // "Request rejected due to overload": surely not carried out, a write neither.
-        (503, _) => failed_status(intent, reply).with_effect(Effect::None),
-        _ => failed_status(intent, reply),
+        (503, _) => failed_status(safety, reply).with_effect(Effect::None),
+        _ => failed_status(safety, reply),
     }
 }
 
 /// A success that is not this operation's. 207 is in the vendor's table without a schema ("not applicable
 /// to all operations"): some of a write may be done, so it is no success.
 fn other_success(operation: Operation, reply: &Reply) -> Error {
-    let intent = operation.intent();
+    let safety = operation.safety();
     let head = reply.body.get(..reply.body.len().min(1024)).unwrap_or_default();
     let facts = UpstreamFacts {
         status: Some(reply.status.as_u16()),
@@ -158,8 +158,8 @@ fn other_success(operation: Operation, reply: &Reply) -> Error {
         ..UpstreamFacts::default()
     };
     let status = reply.status.as_u16();
-    let error = match (status, intent) {
-        (207, Intent::Write) => Error::new(
+    let error = match (status, safety) {
+        (207, Safety::Write) => Error::new(
             Reason::WriteOutcomeUnknown,
             "the upstream answered a write with HTTP 207, which does not say whether it was done",
         ),
@@ -168,7 +168,7 @@ fn other_success(operation: Operation, reply: &Reply) -> Error {
             format!("the upstream answered HTTP {status}, which this operation does not have"),
         ),
     };
-    error.with_effect(unless_read(intent, Effect::Unknown)).with_upstream(facts)
+    error.with_effect(unless_read(safety, Effect::Unknown)).with_upstream(facts)
 }
 
 /// The error for a request that the upstream does not take, with the fields that it names.

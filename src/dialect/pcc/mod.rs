@@ -26,7 +26,7 @@ use crate::{
         violation::Violations,
     },
     pb::{self, Profile, Service},
-    upstream::{Intent, Port, Reply, Request},
+    upstream::{Port, Reply, Request, Safety},
 };
 
 /// The registry's line for this dialect.
@@ -85,7 +85,7 @@ impl Pcc {
     async fn object(&self, port: &dyn Port, id: &str) -> Result<Members> {
         let reply = port.send(encode::get(id)).await?;
         fault::check(Operation::Get, &reply)?;
-        decode::object(Intent::Read, &reply, id)
+        decode::object(Safety::Read, &reply, id)
     }
 
     /// The id of a profile whose creation was acknowledged without one.
@@ -220,7 +220,7 @@ impl Dialect for Pcc {
         if reply.status == http::StatusCode::NO_CONTENT {
             return Ok(());
         }
-        decode::object(Intent::Write, &reply, change.id).map(|_| ())
+        decode::object(Safety::Write, &reply, change.id).map(|_| ())
     }
 
     fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {

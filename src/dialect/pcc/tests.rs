@@ -189,7 +189,7 @@ fn every_request_says_which_answers_it_reads() {
     now(Pcc.delete(&recorder, "39")).unwrap();
     let requests = recorder.requests();
     let shown: Vec<String> =
-        requests.iter().map(|r| format!("{} {} {:?}", r.method, r.path, r.intent)).collect();
+        requests.iter().map(|r| format!("{} {} {:?}", r.method, r.path, r.safety)).collect();
     assert_eq!(
         shown,
         [

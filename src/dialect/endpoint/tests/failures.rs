@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     dialect::recorder::reply,
     error::Kind,
-    upstream::{Intent, Reply},
+    upstream::{Reply, Safety},
 };
 use Operation::{
     AddLimit, AddService, Catalogue, CatalogueLimits, Create, Delete, Get, List, Patch,
@@ -208,20 +208,20 @@ fn any_2xx_without_a_foreign_body_is_a_success() {
 #[test]
 fn every_operation_asks_what_its_name_says() {
     // The table above is by operation; these are the requests that the operations belong to.
-    for (request, intent, line) in [
-        (encode::list(), Intent::Read, "GET /api/v1/service_profile"),
-        (encode::get("1"), Intent::Read, "GET /api/v1/service_profile/1"),
-        (encode::delete("1"), Intent::Write, "DELETE /api/v1/service_profile/1"),
-        (encode::add_service("1", "2"), Intent::Write, "PUT /api/v1/service_profile/1/service/2"),
+    for (request, safety, line) in [
+        (encode::list(), Safety::Read, "GET /api/v1/service_profile"),
+        (encode::get("1"), Safety::Read, "GET /api/v1/service_profile/1"),
+        (encode::delete("1"), Safety::Write, "DELETE /api/v1/service_profile/1"),
+        (encode::add_service("1", "2"), Safety::Write, "PUT /api/v1/service_profile/1/service/2"),
         (
             encode::remove_limit("1", "2", "3/.."),
-            Intent::Write,
+            Safety::Write,
             "DELETE /api/v1/service_profile/1/service/2/traffic_limit/3%2F%2E%2E",
         ),
-        (encode::catalogue(), Intent::Read, "GET /api/v1/service"),
-        (encode::catalogue_limits("2"), Intent::Read, "GET /api/v1/service/2/traffic_limit"),
+        (encode::catalogue(), Safety::Read, "GET /api/v1/service"),
+        (encode::catalogue_limits("2"), Safety::Read, "GET /api/v1/service/2/traffic_limit"),
     ] {
         assert_eq!(format!("{} {}", request.method, request.path), line);
-        assert_eq!(request.intent, intent, "{line}");
+        assert_eq!(request.safety, safety, "{line}");
     }
 }

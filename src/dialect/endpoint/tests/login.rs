@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     dialect::{Settings, recorder::reply},
     error::{Kind, Retry},
-    upstream::{Auth, Intent},
+    upstream::{Auth, Safety},
 };
 
 fn auth(settings: &[(&str, &str)]) -> Result<auth::EndpointAuth, Vec<String>> {
@@ -35,7 +35,7 @@ fn exactly_one_token_is_configured() {
 fn an_application_token_gives_a_bearer_token() {
     let auth = auth(&[("application_token", "app-secret")]).unwrap();
     let login = auth.login().unwrap();
-    assert_eq!((login.path.as_str(), login.intent), ("/api/v1/authenticate", Intent::Read));
+    assert_eq!((login.path.as_str(), login.safety), ("/api/v1/authenticate", Safety::Read));
     let body: Value = serde_json::from_slice(&login.body.unwrap()).unwrap();
     assert_eq!(body, json!({"application_token": "app-secret"}));
 
