@@ -15,7 +15,7 @@ use std::{collections::HashMap, fs, hint::black_box, sync::Arc, time::Duration};
 
 use clap::Parser;
 use profile_gateway::{
-    cache::{Cache, Control, Loads, Observer, Outcome, Resource, Settings, Value},
+    cache::{BackgroundTasks, Cache, Control, Observer, Outcome, Resource, Settings, Value},
     pb::{Encoded, Profile, Service},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -71,7 +71,7 @@ fn cache() -> Cache {
         max_bytes: usize::MAX >> 1,
         lists_are_complete: true,
     };
-    Cache::new(settings, Arc::new(Silent), Loads::default())
+    Cache::new(settings, Arc::new(Silent), BackgroundTasks::default())
 }
 
 /// A profile such as SFT's, with three services.

@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cache::{self, Cache, Loads},
+    cache::{self, BackgroundTasks, Cache},
     config::{self, Config, DialectSchema, Known, OptionSpec, OptionValue},
     dialect,
     gateway::{
@@ -45,7 +45,7 @@ pub struct App {
     services: Services,
     admin: Admin,
     writes: TaskTracker,
-    loads: Loads,
+    loads: BackgroundTasks,
     sandbox: Option<Sandbox>,
 }
 
@@ -70,7 +70,7 @@ impl App {
             None
         };
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let (writes, loads) = (TaskTracker::new(), Loads::default());
+        let (writes, loads) = (TaskTracker::new(), BackgroundTasks::default());
         let health = Arc::new(OnceLock::new());
         let backends: Vec<Backend> = config
             .backends
@@ -169,7 +169,7 @@ fn build(
     backend: &config::Backend,
     metrics: &Arc<Metrics>,
     health: &Arc<OnceLock<Health>>,
-    loads: &Loads,
+    loads: &BackgroundTasks,
 ) -> io::Result<Backend> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
     let Some(registration) = registration else {
@@ -220,7 +220,7 @@ fn cache(
     backend: &config::Backend,
     metrics: &Metrics,
     lists_are_complete: bool,
-    loads: &Loads,
+    loads: &BackgroundTasks,
 ) -> Cache {
     let config = &backend.cache;
     let settings = cache::Settings {

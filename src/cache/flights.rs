@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Resource, Value, generations::Seen};
+use super::{Resource, Value, generations::Snapshot};
 use crate::error::{Error, Reason, Result};
 
 /// The age at which a load is given up: an endpoint list of 10 000 profiles takes 100 s at the 100
@@ -27,14 +27,14 @@ pub const MAX_LOAD: Duration = Duration::from_secs(300);
 const MAX_FLIGHTS: usize = 4096;
 
 /// What a load ended with.
-pub(super) type Landed = Result<Value>;
+pub(super) type Loaded = Result<Value>;
 
 /// The loads of one backend. Clones share.
 #[derive(Clone, Default)]
-pub(super) struct Flights(Arc<Mutex<Board>>);
+pub(super) struct Flights(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Board {
+struct State {
     flights: HashMap<Resource, Flight, RandomState>,
     /// How many there were ever; tells them apart.
     count: u64,
@@ -45,63 +45,64 @@ struct Board {
 /// A load that others may wait for.
 #[derive(Clone)]
 pub(super) struct Flight {
-    pub(super) seen: Seen,
+    pub(super) snapshot: Snapshot,
     pub(super) began: Instant,
     number: u64,
-    landed: Arc<SetOnce<Landed>>,
+    loaded: Arc<SetOnce<Loaded>>,
 }
 
 /// What a reader gets: somebody's load, or the duty to run one.
-pub(super) enum Boarding {
+pub(super) enum Joined {
     /// A load that runs already.
-    Joined(Flight),
+    Follower(Flight),
     /// One that the caller has to run.
-    First(Flight, Pilot),
+    Leader(Flight, Leader),
 }
 
 /// Runs a load. Dropped before its end, it tells those who wait that nothing comes.
-pub(super) struct Pilot {
+pub(super) struct Leader {
     flights: Flights,
     resource: Resource,
     number: u64,
-    landed: Arc<SetOnce<Landed>>,
+    loaded: Arc<SetOnce<Loaded>>,
 }
 
 impl Flights {
     /// Joins a load that began in the same generation and not before `since`, or begins one.
-    pub(super) fn board(
+    pub(super) fn join(
         &self,
         resource: &Resource,
-        seen: Seen,
+        snapshot: Snapshot,
         since: Option<Instant>,
-    ) -> Result<Boarding> {
+    ) -> Result<Joined> {
         let now = Instant::now();
-        let mut board = self.lock();
-        let current = board.flights.get(resource).filter(|flight| {
-            flight.seen == seen
+        let mut state = self.lock();
+        let current = state.flights.get(resource).filter(|flight| {
+            flight.snapshot == snapshot
                 && since.is_none_or(|since| flight.began >= since)
                 && now.saturating_duration_since(flight.began) < MAX_LOAD
         });
         if let Some(flight) = current {
-            return Ok(Boarding::Joined(flight.clone()));
+            return Ok(Joined::Follower(flight.clone()));
         }
-        if board.flights.len() >= MAX_FLIGHTS {
+        if state.flights.len() >= MAX_FLIGHTS {
             return Err(Error::new(
                 Reason::Overloaded,
                 "too many reads of this backend are under way; this one was not sent",
             ));
         }
-        board.count += 1;
-        let landed = Arc::new(SetOnce::new());
-        let flight = Flight { seen, began: now, number: board.count, landed: Arc::clone(&landed) };
-        let pilot = Pilot {
+        state.count += 1;
+        let loaded = Arc::new(SetOnce::new());
+        let flight =
+            Flight { snapshot, began: now, number: state.count, loaded: Arc::clone(&loaded) };
+        let leader = Leader {
             flights: self.clone(),
             resource: resource.clone(),
-            number: board.count,
-            landed,
+            number: state.count,
+            loaded,
         };
-        board.flights.insert(resource.clone(), flight.clone());
-        Ok(Boarding::First(flight, pilot))
+        state.flights.insert(resource.clone(), flight.clone());
+        Ok(Joined::Leader(flight, leader))
     }
 
     /// Whether this was asked for in vain so recently that it is not asked for again.
@@ -121,15 +122,15 @@ impl Flights {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Board> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Flight {
     /// Waits for the end of the load; `None` when the deadline comes first.
-    pub(super) async fn landed(&self, deadline: Instant) -> Option<Landed> {
-        timeout_at(deadline, self.landed.wait()).await.ok().cloned()
+    pub(super) async fn outcome(&self, deadline: Instant) -> Option<Loaded> {
+        timeout_at(deadline, self.loaded.wait()).await.ok().cloned()
     }
 }
 
@@ -138,23 +139,23 @@ fn lost() -> Error {
     Error::new(Reason::GatewayInternal, "a read of the upstream ended in a fault of the gateway")
 }
 
-impl Pilot {
+impl Leader {
     /// Tells everybody. The value has to be in the store by now: whoever comes later looks there.
-    pub(super) fn land(self, landed: Landed) {
-        let _ = self.landed.set(landed);
+    pub(super) fn complete(self, loaded: Loaded) {
+        let _ = self.loaded.set(loaded);
     }
 }
 
-impl Drop for Pilot {
+impl Drop for Leader {
     fn drop(&mut self) {
-        let mut board = self.flights.lock();
+        let mut state = self.flights.lock();
         // A later load may stand there in the meantime.
-        if board.flights.get(&self.resource).is_some_and(|flight| flight.number == self.number) {
-            board.flights.remove(&self.resource);
+        if state.flights.get(&self.resource).is_some_and(|flight| flight.number == self.number) {
+            state.flights.remove(&self.resource);
         }
-        drop(board);
-        if !self.landed.initialized() {
-            let _ = self.landed.set(Err(lost()));
+        drop(state);
+        if !self.loaded.initialized() {
+            let _ = self.loaded.set(Err(lost()));
         }
     }
 }

@@ -66,14 +66,14 @@ impl Slot {
     }
 
     /// Whether a value that was loaded in this state may be kept now.
-    fn keeps(&self, seen: State, now: u64) -> bool {
-        seen.is_quiet() && self.state() == seen && self.unsettled_until.load(SeqCst) <= now
+    fn keeps(&self, snapshot: State, now: u64) -> bool {
+        snapshot.is_quiet() && self.state() == snapshot && self.unsettled_until.load(SeqCst) <= now
     }
 }
 
-/// What a load has seen when it began.
+/// The generations that a load found when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct Snapshot {
     key: State,
     /// Of the creations for a profile, of all changes for a list.
     common: State,
@@ -136,41 +136,41 @@ impl Generations {
     }
 
     /// What a load of this resource that begins now has to remember.
-    pub(super) fn seen(&self, resource: &Resource) -> Seen {
-        Seen { key: self.slot(resource).state(), common: self.common(resource).state() }
+    pub(super) fn snapshot(&self, resource: &Resource) -> Snapshot {
+        Snapshot { key: self.slot(resource).state(), common: self.common(resource).state() }
     }
 
-    /// Whether a value that was loaded since `seen` may be kept, and until when it counts.
+    /// Whether a value that was loaded since `snapshot` may be kept, and until when it counts.
     pub(super) fn proof(
         &self,
         resource: &Resource,
-        seen: Seen,
+        snapshot: Snapshot,
         shape: Shape,
         now: u64,
     ) -> Option<Proof> {
         let (slot, common) = (self.slot(resource), self.common(resource));
-        if !slot.keeps(seen.key, now) {
+        if !slot.keeps(snapshot.key, now) {
             return None;
         }
         let depends = match (resource, shape) {
             (Resource::Profile(_), Shape::Whole) => {
-                if common.state() != seen.common {
+                if common.state() != snapshot.common {
                     return None;
                 }
-                !seen.common.is_quiet()
+                !snapshot.common.is_quiet()
             }
-            _ if !common.keeps(seen.common, now) => return None,
+            _ if !common.keeps(snapshot.common, now) => return None,
             _ => true,
         };
-        let common = if depends { seen.common } else { State::ANY };
-        Some(Proof { key: seen.key, common })
+        let common = if depends { snapshot.common } else { State::ANY };
+        Some(Proof { key: snapshot.key, common })
     }
 
     /// The same for a profile that came with a list whose load began with `list`.
     pub(super) fn proof_from_list(
         &self,
         profile: &Resource,
-        list: Seen,
+        list: Snapshot,
         now: u64,
     ) -> Option<Proof> {
         // In this order: every write raises the changes before the profile. If no change shows after

@@ -159,7 +159,7 @@ struct Inner {
     flights: Flights,
     clock: Clock,
     observer: Arc<dyn Observer>,
-    loads: Loads,
+    background: BackgroundTasks,
     /// Numbers from 0 to 1, for the jitter.
     random: fn() -> f64,
 }
@@ -178,10 +178,10 @@ impl Outcome {
     }
 }
 
-/// Where loads run. They end when `closing` is cancelled: nobody waits for them any more by then.
+/// Where loads and polls run. They end when `closing` is cancelled: by then no caller waits for them.
 #[derive(Debug, Clone, Default)]
-pub struct Loads {
-    /// All loads that run.
+pub struct BackgroundTasks {
+    /// All that run.
     pub tasks: TaskTracker,
     /// Ends them.
     pub closing: CancellationToken,
@@ -190,7 +190,11 @@ pub struct Loads {
 impl Cache {
     /// An empty cache.
     #[must_use]
-    pub fn new(settings: Settings, observer: Arc<dyn Observer>, loads: Loads) -> Self {
+    pub fn new(
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+        background: BackgroundTasks,
+    ) -> Self {
         let longest = settings.ttl.max(settings.services_ttl).max(settings.negative_ttl)
             + settings.stale_while_revalidate.max(settings.stale_if_error);
         let store = moka::sync::Cache::builder()
@@ -208,7 +212,7 @@ impl Cache {
             flights: Flights::default(),
             clock: Clock::start(),
             observer,
-            loads,
+            background,
             random: rand::random,
         }))
     }

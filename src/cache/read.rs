@@ -12,8 +12,8 @@ use tokio::{
 use super::{
     Cache, Control, Inner, List, Outcome, Resource, Served, Value,
     entry::{Entry, Freshness, millis},
-    flights::{Boarding, Flight, Landed, MAX_LOAD, Pilot},
-    generations::{Proof, Seen, Shape},
+    flights::{Flight, Joined, Leader, Loaded, MAX_LOAD},
+    generations::{Proof, Shape, Snapshot},
 };
 use crate::error::{Error, Reason, Result};
 
@@ -103,17 +103,17 @@ impl Cache {
     where
         F: Future<Output = Result<Value>> + Send + 'static,
     {
-        let seen = self.0.generations.seen(resource);
-        let (flight, outcome) = match self.0.flights.board(resource, seen, since) {
-            Ok(Boarding::Joined(flight)) => (flight, Outcome::Coalesced),
-            Ok(Boarding::First(flight, pilot)) => {
-                self.launch(resource, &flight, pilot, load);
+        let snapshot = self.0.generations.snapshot(resource);
+        let (flight, outcome) = match self.0.flights.join(resource, snapshot, since) {
+            Ok(Joined::Follower(flight)) => (flight, Outcome::Coalesced),
+            Ok(Joined::Leader(flight, leader)) => {
+                self.launch(resource, &flight, leader, load);
                 (flight, Outcome::Miss)
             }
             Err(error) => return failed(error, Outcome::Miss),
         };
         let began = flight.began;
-        match flight.landed(deadline).await {
+        match flight.outcome(deadline).await {
             Some(Ok(value)) => (Ok(value), Served { outcome, age: Some(began.elapsed()) }),
             Some(Err(error)) => failed(error, outcome),
             None => failed(deadline_passed(), outcome),
@@ -155,9 +155,9 @@ impl Cache {
         if inner.flights.is_held_off(resource) {
             return;
         }
-        let seen = inner.generations.seen(resource);
-        if let Ok(Boarding::First(flight, pilot)) = inner.flights.board(resource, seen, None) {
-            self.launch(resource, &flight, pilot, load);
+        let snapshot = inner.generations.snapshot(resource);
+        if let Ok(Joined::Leader(flight, leader)) = inner.flights.join(resource, snapshot, None) {
+            self.launch(resource, &flight, leader, load);
         }
     }
 
@@ -165,26 +165,26 @@ impl Cache {
         &self,
         resource: &Resource,
         flight: &Flight,
-        pilot: Pilot,
+        leader: Leader,
         load: impl FnOnce(Instant) -> F,
     ) where
         F: Future<Output = Result<Value>> + Send + 'static,
     {
         let (cache, resource) = (self.clone(), resource.clone());
-        let (seen, began) = (flight.seen, flight.began);
+        let (snapshot, began) = (flight.snapshot, flight.began);
         let loading = load(began + MAX_LOAD);
         let flight = async move {
             let loaded = timeout_at(began + MAX_LOAD, loading).await;
             let loaded = loaded.unwrap_or_else(|_| Err(gave_up()));
-            let landed = cache.fill(&resource, seen, began, loaded).await;
-            if landed.is_err() {
+            let loaded = cache.fill(&resource, snapshot, began, loaded).await;
+            if loaded.is_err() {
                 cache.0.flights.hold_off(&resource, HOLD_OFF);
             }
-            pilot.land(landed);
+            leader.complete(loaded);
         };
-        let closing = self.0.loads.closing.clone();
+        let closing = self.0.background.closing.clone();
         // On the heap first: it is large, and each layer around it would copy it.
-        self.0.loads.tasks.spawn(closing.run_until_cancelled_owned(Box::pin(flight)));
+        self.0.background.tasks.spawn(closing.run_until_cancelled_owned(Box::pin(flight)));
     }
 
     /// A load for one caller alone, which ends with it.
@@ -197,9 +197,9 @@ impl Cache {
     where
         F: Future<Output = Result<Value>> + Send + 'static,
     {
-        let (seen, began) = (self.0.generations.seen(resource), Instant::now());
+        let (snapshot, began) = (self.0.generations.snapshot(resource), Instant::now());
         let loaded = load(deadline).await;
-        match self.fill(resource, seen, began, loaded).await {
+        match self.fill(resource, snapshot, began, loaded).await {
             Ok(value) => {
                 let served = Served { outcome: Outcome::Bypass, age: Some(began.elapsed()) };
                 (Ok(value), served)
@@ -212,10 +212,10 @@ impl Cache {
     async fn fill(
         &self,
         resource: &Resource,
-        seen: Seen,
+        snapshot: Snapshot,
         began: Instant,
         loaded: Result<Value>,
-    ) -> Landed {
+    ) -> Loaded {
         let inner = &*self.0;
         inner.observer.load(began.elapsed(), loaded.is_ok());
         let (value, shape) = match loaded {
@@ -237,12 +237,12 @@ impl Cache {
             return Ok(value);
         }
         let now = inner.clock.now();
-        match inner.generations.proof(resource, seen, shape, now) {
+        match inner.generations.proof(resource, snapshot, shape, now) {
             Some(proof) => {
                 if let Value::Profiles(list) = &value
                     && inner.settings.lists_are_complete
                 {
-                    inner.keep_each(list, seen, began).await;
+                    inner.keep_each(list, snapshot, began).await;
                 }
                 inner.keep(resource.clone(), value.clone(), proof, began);
             }
@@ -273,11 +273,11 @@ impl Inner {
     }
 
     /// Keeps the profiles of a list.
-    async fn keep_each(&self, list: &List, seen: Seen, began: Instant) {
+    async fn keep_each(&self, list: &List, snapshot: Snapshot, began: Instant) {
         for (id, profile) in list {
             let resource = Resource::Profile(id.clone());
             let now = self.clock.now();
-            if let Some(proof) = self.generations.proof_from_list(&resource, seen, now) {
+            if let Some(proof) = self.generations.proof_from_list(&resource, snapshot, now) {
                 self.keep(resource, Value::Profile(profile.clone()), proof, began);
             }
             // Thousands of them must not keep this thread to themselves.

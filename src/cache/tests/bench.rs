@@ -11,7 +11,10 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cache::{Cache, Control, Loads, Observer, Outcome, Resource, Served, Settings, Target, Value},
+    cache::{
+        BackgroundTasks, Cache, Control, Observer, Outcome, Resource, Served, Settings, Target,
+        Value,
+    },
     error::{Error, Reason},
     pb::Encoded,
 };
@@ -62,7 +65,7 @@ pub(super) enum Answer {
 pub(super) struct Bench {
     pub(super) cache: Cache,
     pub(super) told: Arc<Told>,
-    pub(super) loads: Loads,
+    pub(super) background: BackgroundTasks,
     upstream: Arc<Mutex<(Answer, Duration)>>,
     asked: Arc<AtomicU32>,
 }
@@ -72,12 +75,12 @@ pub(super) type Read = (Result<u8, Reason>, Outcome, Option<u64>);
 
 impl Bench {
     pub(super) fn new(settings: Settings) -> Self {
-        let (told, loads) = (Arc::new(Told::default()), Loads::default());
+        let (told, background) = (Arc::new(Told::default()), BackgroundTasks::default());
         let observer: Arc<dyn Observer> = Arc::<Told>::clone(&told);
         Self {
-            cache: Cache::new(settings, observer, loads.clone()),
+            cache: Cache::new(settings, observer, background.clone()),
             told,
-            loads,
+            background,
             upstream: Arc::new(Mutex::new((Answer::Version(1), Duration::ZERO))),
             asked: Arc::default(),
         }

@@ -6,7 +6,7 @@
 
 use crate::cache::{
     Resource, Target,
-    generations::{Generations, Proof, Seen, Shape},
+    generations::{Generations, Proof, Shape, Snapshot},
 };
 
 const ID: &str = "SP_1";
@@ -71,7 +71,7 @@ struct World {
 /// What an actor remembers between its steps.
 #[derive(Clone, Copy, Default)]
 struct Memory {
-    seen: Option<Seen>,
+    snapshot: Option<Snapshot>,
     before_purge: bool,
     fetched: u32,
 }
@@ -107,7 +107,7 @@ impl World {
         let (loaded, kept) = self.resources();
         match step {
             See => {
-                memory.seen = Some(self.generations.seen(&loaded));
+                memory.snapshot = Some(self.generations.snapshot(&loaded));
                 memory.before_purge = !self.purged;
             }
             Fetch => memory.fetched = self.upstream,
@@ -136,17 +136,17 @@ impl World {
     }
 
     fn keep(&mut self, loaded: &Resource, kept: &Resource, memory: Memory) {
-        let seen = memory.seen.unwrap();
+        let snapshot = memory.snapshot.unwrap();
         let proof = match self.kind {
             Kind::FromList => {
-                let whole = self.generations.proof(loaded, seen, Shape::Whole, 0);
-                whole.and_then(|_| self.generations.proof_from_list(kept, seen, 0))
+                let whole = self.generations.proof(loaded, snapshot, Shape::Whole, 0);
+                whole.and_then(|_| self.generations.proof_from_list(kept, snapshot, 0))
             }
-            Kind::Absence => self.generations.proof(loaded, seen, Shape::Absence, 0),
+            Kind::Absence => self.generations.proof(loaded, snapshot, Shape::Absence, 0),
             Kind::Created if memory.fetched == 0 => {
-                self.generations.proof(loaded, seen, Shape::Absence, 0)
+                self.generations.proof(loaded, snapshot, Shape::Absence, 0)
             }
-            _ => self.generations.proof(loaded, seen, Shape::Whole, 0),
+            _ => self.generations.proof(loaded, snapshot, Shape::Whole, 0),
         };
         if let Some(proof) = proof {
             assert!(!self.unsettled, "kept while a write may still take effect");
@@ -228,18 +228,18 @@ fn what_no_write_touches_stays() {
     let generations = Generations::new();
     let other = Resource::Profile("SP_2".into());
     // Not the one in a thousand that shares a slot.
-    if generations.seen(&other) == {
+    if generations.snapshot(&other) == {
         generations.outdate(&World::profile());
-        generations.seen(&other)
+        generations.snapshot(&other)
     } {
-        let seen = generations.seen(&other);
-        let proof = generations.proof(&other, seen, Shape::Whole, 0).unwrap();
+        let snapshot = generations.snapshot(&other);
+        let proof = generations.proof(&other, snapshot, Shape::Whole, 0).unwrap();
         generations.begin(&Target::Profile(ID.into()));
         generations.end(&Target::Profile(ID.into()), None);
         generations.begin(&Target::New);
         assert!(generations.holds(&other, proof));
     }
-    let services = generations.seen(&Resource::Services);
+    let services = generations.snapshot(&Resource::Services);
     let proof = generations.proof(&Resource::Services, services, Shape::Whole, 0).unwrap();
     generations.begin(&Target::New);
     assert!(generations.holds(&Resource::Services, proof), "no write changes the catalogue");
@@ -252,8 +252,8 @@ fn an_unsettled_write_ends_with_time() {
     generations.begin(&target);
     generations.end(&target, Some(60_000));
     for resource in [World::profile(), Resource::Profiles] {
-        let seen = generations.seen(&resource);
-        assert_eq!(generations.proof(&resource, seen, Shape::Whole, 59_999), None);
-        assert!(generations.proof(&resource, seen, Shape::Whole, 60_000).is_some());
+        let snapshot = generations.snapshot(&resource);
+        assert_eq!(generations.proof(&resource, snapshot, Shape::Whole, 59_999), None);
+        assert!(generations.proof(&resource, snapshot, Shape::Whole, 60_000).is_some());
     }
 }

@@ -66,9 +66,9 @@ async fn loads_end_with_the_process() {
     let bench = Bench::new(settings());
     bench.answers(Answer::Version(1), 100 * SECOND);
     timeout(SECOND, bench.get()).await.unwrap_err();
-    bench.loads.closing.cancel();
-    bench.loads.tasks.close();
-    timeout(SECOND, bench.loads.tasks.wait()).await.unwrap();
+    bench.background.closing.cancel();
+    bench.background.tasks.close();
+    timeout(SECOND, bench.background.tasks.wait()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::sleep;
 
 use crate::{
-    cache::{self, Cache, Loads, Outcome},
+    cache::{self, BackgroundTasks, Cache, Outcome},
     dialect::{Dialect, Edit, Item, ProfileUpdate, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result, UpstreamFacts},
     gateway::{Backend, watch},
@@ -144,10 +144,10 @@ impl Fake {
             max_bytes: 1 << 20,
             lists_are_complete: true,
         };
-        let cache = Cache::new(cache, Arc::new(Deaf), Loads::default());
+        let cache = Cache::new(cache, Arc::new(Deaf), BackgroundTasks::default());
         let watching = watch::Settings {
             interval: Duration::from_secs(30),
-            tasks: Loads::default(),
+            tasks: BackgroundTasks::default(),
             observer: Arc::new(Deaf),
         };
         Backend::new("fake", None, Arc::new(self.clone()), upstream, cache, watching)

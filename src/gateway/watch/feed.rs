@@ -14,7 +14,7 @@ use tokio::{
 
 use super::history::{History, Limits, Profiles, differences};
 use crate::{
-    cache::{Control, List, Loads, MAX_LOAD},
+    cache::{BackgroundTasks, Control, List, MAX_LOAD},
     call::Call,
     error::{Error, Reason, Result},
     gateway::Backend,
@@ -30,7 +30,7 @@ pub struct Settings {
     /// Time between two looks, where no write asks for one.
     pub interval: Duration,
     /// Where the looks run. They end with the reads of the cache, when nobody waits any more.
-    pub tasks: Loads,
+    pub tasks: BackgroundTasks,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
 }
