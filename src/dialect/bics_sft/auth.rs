@@ -12,7 +12,7 @@ use super::{
     wire::{Envelope, scalar},
 };
 use crate::{
-    dialect::Settings,
+    dialect::registration::Settings,
     error::{Error, Reason, Result, Retry, UpstreamFacts},
     model::text,
     upstream::{

@@ -4,10 +4,12 @@ use prost_types::Struct;
 use serde_json::{Map, Value};
 
 use super::{
-    Item, radio, service,
+    capabilities::NAME,
+    fault, radio, service,
     wire::{Envelope, scalar},
 };
 use crate::{
+    dialect::adapter::Item,
     error::{Error, Reason, Result},
     model::json,
     pb::{Category, Profile, RadioAccess, State},
@@ -38,7 +40,7 @@ pub(super) fn list(envelope: &Envelope<'_>) -> Result<Vec<Item>> {
         // Every member is optional by the vendor's table. A profile without an id cannot be named, so
         // it cannot be listed; failing the others for it would help nobody.
         tracing::warn!(
-            target: "upstream", dialect = super::NAME, without_id,
+            target: "upstream", dialect = NAME, without_id,
             "profiles without profileId were left out of a list"
         );
     }
@@ -62,7 +64,7 @@ pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
     }
     match profiles.find(|(found, _)| found.as_deref() == Some(id)) {
         Some((_, profile)) => Ok(Item { id: id.to_owned(), profile }),
-        None if items.is_empty() => Err(super::fault::not_found(None)),
+        None if items.is_empty() => Err(fault::not_found(None)),
         None => Err(violation("other profiles than the one asked for")),
     }
 }

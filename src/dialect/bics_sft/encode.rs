@@ -4,8 +4,9 @@ use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::{ProfileUpdate, radio, service};
+use super::{radio, service};
 use crate::{
+    dialect::adapter::ProfileUpdate,
     pb::{Category, Profile, State},
     upstream::{Request, Safety},
 };
@@ -47,19 +48,13 @@ pub(super) fn delete(id: &str) -> Request {
     write("DeleteServiceProfile", Map::from_iter([("id".to_owned(), json!(id))]))
 }
 
-/// The list of service ids as the wire has it; empty when the profile has none.
-pub(super) fn services(profile: &Profile) -> String {
-    let nb_iot = radio::has_nb_iot(&profile.radio_access).then_some(service::NB_IOT_ID);
-    service::ids(&profile.services).chain(nb_iot).collect::<Vec<_>>().join("|")
-}
-
 /// The members that create and modify share. `accessType` is there exactly when a service other than
 /// NB-IoT is: the vendor refuses it otherwise (10111).
 fn members(profile: &Profile) -> Map<String, Value> {
     let mut members = Map::new();
     members.insert("name".to_owned(), json!(profile.display_name));
     members.insert("status".to_owned(), digit(profile.state == i32::from(State::Active)));
-    members.insert("service".to_owned(), json!(services(profile)));
+    members.insert("service".to_owned(), json!(service::on_wire(profile)));
     if let Some(code) = radio::code(&profile.radio_access).filter(|_| !profile.services.is_empty())
     {
         members.insert("accessType".to_owned(), json!(code));

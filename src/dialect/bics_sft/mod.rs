@@ -5,6 +5,7 @@
 //! This file ties the pure parts together; it holds no wire format.
 
 mod auth;
+mod capabilities;
 mod coerce;
 mod decode;
 mod encode;
@@ -18,17 +19,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::capabilities::{CAPABILITIES, NAME};
 use super::{
-    Built, Dialect, Edit, Item, ProfileUpdate, Registration, Setting, already_attached,
-    not_attached,
+    adapter::{Dialect, Edit, Item, ProfileUpdate, already_attached, not_attached},
+    registration::{Built, Registration, Setting},
 };
 use crate::{
     error::{Effect, Error, Reason, Result},
-    model::{
-        capability::{Capabilities, Field, Method},
-        note::Notes,
-        violation::Violations,
-    },
+    model::{capability::Capabilities, note::Notes, violation::Violations},
     pb::{self, Profile, Service},
     upstream::{Port, Reply, Request},
 };
@@ -52,32 +50,6 @@ pub(super) const REGISTRATION: Registration = Registration {
         let auth = auth::SftAuth::from_settings(settings)?;
         Ok(Built { dialect: Arc::new(BicsSft), auth: Arc::new(auth) })
     },
-};
-
-const NAME: &str = "bics-sft";
-
-const CAPABILITIES: Capabilities = Capabilities {
-    methods: &[
-        Method::GetProfile,
-        Method::ListProfiles,
-        Method::CreateProfile,
-        Method::UpdateProfile,
-        Method::DeleteProfile,
-        Method::AttachService,
-        Method::DetachService,
-        Method::ListServices,
-    ],
-    fields: &[
-        Field::read_only("name"),
-        Field::read_only("dialect"),
-        Field::read_only("etag"),
-        Field::read_only("unmapped"),
-        Field::read_write("display_name").required(),
-        Field::read_write("state").required().allowing(&["STATE_ACTIVE", "STATE_INACTIVE"]),
-        Field::create_only("category").required().allowing(&["CATEGORY_BASE", "CATEGORY_ADDON"]),
-        Field::read_write("radio_access").allowing(radio::ALLOWED),
-        Field::read_write("services").allowing(service::ALLOWED),
-    ],
 };
 
 struct BicsSft;
@@ -128,7 +100,7 @@ impl Dialect for BicsSft {
     fn affects_other_profiles(&self, current: Option<&Profile>, desired: &Profile) -> bool {
         // "Modify Service Profile": services added to or removed from a base profile are so in the
         // profiles below it too.
-        current.is_some_and(|current| encode::services(current) != encode::services(desired))
+        current.is_some_and(|current| service::on_wire(current) != service::on_wire(desired))
     }
 
     fn accepts_id(&self, id: &str) -> bool {
@@ -168,7 +140,7 @@ impl Dialect for BicsSft {
         violations: &mut Violations,
     ) -> Result<()> {
         let unchanged = |current: &Profile| {
-            encode::services(current) == encode::services(desired)
+            service::on_wire(current) == service::on_wire(desired)
                 && radio::code(&current.radio_access) == radio::code(&desired.radio_access)
         };
         if current.is_some_and(unchanged) {
@@ -314,7 +286,7 @@ fn detach(current: &Profile, service: &Service) -> Result<Profile> {
         // The upstream has a radio access for these services only; it goes with the last one.
         desired.radio_access.retain(|r| *r == i32::from(pb::RadioAccess::NbIot));
     }
-    if encode::services(&desired).is_empty() {
+    if service::on_wire(&desired).is_empty() {
         let mut violations = Violations::default();
         violations.add("service", "is the profile's last one, and a profile needs one");
         violations.into_result()?;

@@ -15,19 +15,6 @@ use RadioAccess::{
 const CODES: [(&str, &[RadioAccess]); 4] =
     [("02", &[R2g]), ("01", &[R2g, R3g]), ("06", &[R2g, R3g, R4g]), ("10", &[R2g, R3g, R4g, R5g])];
 
-/// Every set that a profile can have, as capabilities show it.
-pub(super) const ALLOWED: &[&str] = &[
-    "RADIO_ACCESS_2G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_5G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_5G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_NB_IOT",
-];
-
 const FOUR: &str = "apart from NB_IOT must be one of {2G}, {2G,3G}, {2G,3G,4G}, {2G,3G,4G,5G}";
 
 /// The set without NB-IoT, which is a service on the wire.

@@ -2,6 +2,7 @@
 //!
 //! NB-IoT is the fourth service on the wire and a radio access in the model, so it is not here.
 
+use super::{capabilities::NAME, radio};
 use crate::{
     error::{Error, Reason, Result},
     model::{text, violation::Violations},
@@ -26,9 +27,6 @@ pub(super) const KNOWN: [Known; 3] = [
 /// NB-IoT on the wire.
 pub(super) const NB_IOT_ID: &str = "5";
 const NB_IOT_NAME: &str = "NB-IOT";
-
-pub(super) const ALLOWED: &[&str] =
-    &["SERVICE_TYPE_DATA", "SERVICE_TYPE_SMS_MO", "SERVICE_TYPE_SMS_MT"];
 
 impl From<Known> for Service {
     fn from(known: Known) -> Self {
@@ -104,6 +102,12 @@ pub(super) fn ids(services: &[Service]) -> impl Iterator<Item = &'static str> {
         .map(|known| known.id)
 }
 
+/// The list of service ids as the wire has it; empty when the profile has none.
+pub(super) fn on_wire(profile: &Profile) -> String {
+    let nb_iot = radio::has_nb_iot(&profile.radio_access).then_some(NB_IOT_ID);
+    ids(&profile.services).chain(nb_iot).collect::<Vec<_>>().join("|")
+}
+
 /// The services that a profile names, as reads show them; those it cannot name are left out.
 pub(super) fn known(services: &[Service]) -> Vec<Service> {
     let named = |known: &Known| services.iter().any(|s| resolve(s).is_ok_and(|s| s == *known));
@@ -117,7 +121,7 @@ pub(super) fn check(services: &[Service], violations: &mut Violations) {
             violations.add("profile.services", why);
         }
         if !service.traffic_limits.is_empty() {
-            violations.not_supported("profile.services.traffic_limits", super::NAME);
+            violations.not_supported("profile.services.traffic_limits", NAME);
         }
     }
 }
@@ -126,7 +130,7 @@ pub(super) fn check(services: &[Service], violations: &mut Violations) {
 /// the whole list by id, so they would be dropped.
 pub(super) fn refuse_loss(current: &Profile, desired: &Profile) -> Result<()> {
     let unknown = current.unmapped.as_ref().is_some_and(|u| u.fields.contains_key("serviceName"));
-    if unknown && super::encode::services(current) != super::encode::services(desired) {
+    if unknown && on_wire(current) != on_wire(desired) {
         return Err(Error::new(
             Reason::UnmappedValueAtRisk,
             "the profile has services that the gateway does not know (unmapped.serviceName), and \

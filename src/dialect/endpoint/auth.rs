@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{encode, fault, wire::Fault};
 use crate::{
-    dialect::Settings,
+    dialect::registration::Settings,
     error::{Error, Reason, Result},
     upstream::{Auth, Reply, Request, Safety, Tokens, Unread, jwt_lifetime, unreadable},
 };

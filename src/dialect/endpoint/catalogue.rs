@@ -13,7 +13,7 @@ use super::{
     service::{self, describe, describe_limit, is_meant_limit},
 };
 use crate::{
-    dialect::{Edit, already_attached, not_attached},
+    dialect::adapter::{Edit, already_attached, not_attached},
     error::{Error, Reason, Result},
     model::{etag::id_order, violation::Violations},
     pb::{Profile, Service, TrafficLimit},

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{CAPABILITIES, UNDOCUMENTED, radio, wire};
+use super::{
+    capabilities::{CAPABILITIES, UNDOCUMENTED},
+    radio, wire,
+};
 use crate::{
     model::{fields::Fields, violation::Violations},
     pb::{Profile, Service, TrafficLimit},

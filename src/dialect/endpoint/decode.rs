@@ -8,10 +8,12 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    Item, radio, service,
+    capabilities::NAME,
+    radio, service,
     wire::{self, Reader},
 };
 use crate::{
+    dialect::adapter::Item,
     model::json,
     pb::{
         ApiSecret, BreakoutRegion, Callback, Callbacks, Dns, EsmeInterface, NetworkSettings,
@@ -44,7 +46,7 @@ pub(super) fn list(reply: &Reply) -> Result<Vec<Short>, Unread> {
     if without_id > 0 {
         // A profile without an id cannot be named; failing the others for it would help nobody.
         tracing::warn!(
-            target: "upstream", dialect = super::NAME, without_id,
+            target: "upstream", dialect = NAME, without_id,
             "profiles without id were left out of a list"
         );
     }

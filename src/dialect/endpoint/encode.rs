@@ -72,7 +72,7 @@ pub(super) fn creation(profile: &Profile) -> Map<String, Value> {
 }
 
 /// The members that a PATCH has to send so that `current` becomes `desired`. What cannot be cleared
-/// stays as it is: [`super::check::unclearable`] tells.
+/// stays as it is: `check::unclearable` tells.
 pub(super) fn differences(current: &Profile, desired: &Profile) -> Map<String, Value> {
     let (before, after) = (members(current), members(desired));
     let mut changed = Map::new();

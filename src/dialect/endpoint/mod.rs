@@ -5,6 +5,7 @@
 //! own, so that a write may take several requests, see `steps`. This file ties the parts together.
 
 mod auth;
+mod capabilities;
 mod catalogue;
 mod check;
 mod coerce;
@@ -23,15 +24,19 @@ use std::{num::NonZeroU32, sync::Arc};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use self::{catalogue::Catalogue, fault::Operation, steps::Halted};
-use super::{Built, Dialect, Edit, Item, ProfileUpdate, REMOVAL, Registration, Setting};
+use self::{
+    capabilities::{CAPABILITIES, NAME},
+    catalogue::Catalogue,
+    fault::Operation,
+    steps::Halted,
+};
+use super::{
+    adapter::{Dialect, Edit, Item, ProfileUpdate, REMOVAL},
+    registration::{Built, Registration, Setting},
+};
 use crate::{
     error::{Effect, Error, Reason, Result},
-    model::{
-        capability::{Capabilities, Field, Method},
-        note::Notes,
-        violation::Violations,
-    },
+    model::{capability::Capabilities, note::Notes, violation::Violations},
     pb::{self, Profile, Service},
     upstream::{Port, RateLimit, Reply, Request},
 };
@@ -52,43 +57,6 @@ pub(super) const REGISTRATION: Registration = Registration {
         let auth = auth::EndpointAuth::from_settings(settings)?;
         Ok(Built { dialect: Arc::new(Endpoint), auth: Arc::new(auth) })
     },
-};
-
-const NAME: &str = "endpoint";
-
-/// What a new profile gets where it is left unset.
-const UNDOCUMENTED: &str = "not documented";
-
-const CAPABILITIES: Capabilities = Capabilities {
-    methods: &Method::ALL,
-    fields: &[
-        Field::read_only("name"),
-        Field::read_only("dialect"),
-        Field::read_only("etag"),
-        Field::read_only("unmapped"),
-        Field::read_only("endpoint_count"),
-        Field::read_write("display_name").required(),
-        Field::read_write("description"),
-        Field::read_write("radio_access")
-            .allowing(radio::ALLOWED)
-            .defaulting("2G with what the upstream switches on"),
-        Field::read_write("services"),
-        Field::read_write("payment_type")
-            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"])
-            .defaulting("PAYMENT_TYPE_POSTPAID"),
-        Field::read_write("quotas.data").defaulting("false"),
-        Field::read_write("quotas.sms").defaulting("false"),
-        Field::read_write("retail").defaulting("false"),
-        Field::read_write("sms.p2p_internal").defaulting("true"),
-        Field::read_write("sms.p2p_external").defaulting("true"),
-        Field::read_write("sms.esme_interface").defaulting(UNDOCUMENTED),
-        Field::read_write("network.network_initiated_pdp").defaulting("false"),
-        Field::read_write("network.breakout_region").defaulting(UNDOCUMENTED),
-        Field::read_write("network.dns").defaulting(UNDOCUMENTED),
-        Field::read_write("callbacks.api"),
-        Field::read_write("callbacks.api_secret"),
-        Field::read_write("callbacks.moc"),
-    ],
 };
 
 struct Endpoint;

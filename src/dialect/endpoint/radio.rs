@@ -15,26 +15,6 @@ pub(super) const GEO: &str = "allowed_nb_iot_geo";
 pub(super) const SWITCHES: [(&str, RadioAccess); 4] =
     [("allowed_3g", R3g), ("allowed_4g", R4g), ("allowed_nb_iot", NbIot), (GEO, NbIotNtn)];
 
-/// Every set that a profile can have, as capabilities show it.
-pub(super) const ALLOWED: &[&str] = &[
-    "RADIO_ACCESS_2G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_4G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_NB_IOT_NTN",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_NB_IOT_NTN",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT_NTN",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT_NTN",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
-    "RADIO_ACCESS_2G+RADIO_ACCESS_3G+RADIO_ACCESS_4G+RADIO_ACCESS_NB_IOT+RADIO_ACCESS_NB_IOT_NTN",
-];
-
 /// Checks a set that a request names; an empty one is checked with the whole profile.
 pub(super) fn check(radio_access: &[i32], violations: &mut Violations) {
     const FIELD: &str = "profile.radio_access";

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    dialect::Settings,
+    dialect::registration::Settings,
     error::{Error, Reason, Result},
     upstream::{Auth, Reply, Request, Tokens},
 };

@@ -4,11 +4,13 @@ use prost_types::Struct;
 use serde_json::value::RawValue;
 
 use super::{
-    Item, fault,
+    capabilities::NAME as DIALECT,
+    fault,
     members::{ID, NAME, by_key},
-    wire::{Members, integer},
+    wire::{Members, integer, is_id},
 };
 use crate::{
+    dialect::adapter::Item,
     error::{Effect, Error, Reason, Result},
     model::json,
     pb::Profile,
@@ -45,7 +47,7 @@ pub(super) fn list(reply: &Reply) -> Result<Vec<Item>> {
         // A profile without an id cannot be named, so it cannot be listed; failing the others for it
         // would help nobody.
         tracing::warn!(
-            target: "upstream", dialect = super::NAME, without_id,
+            target: "upstream", dialect = DIALECT, without_id,
             "profiles without id were left out of a list"
         );
     }
@@ -77,7 +79,7 @@ pub(super) fn created_id(reply: &Reply) -> Result<String> {
 
 /// The object's id, if it has one that can be named.
 fn id(members: &Members) -> Option<String> {
-    integer(&members.value(ID)?).filter(|id| super::is_id(id))
+    integer(&members.value(ID)?).filter(|id| is_id(id))
 }
 
 /// The object as a profile. Nothing in it is an error: what the model cannot say is kept in `unmapped`.

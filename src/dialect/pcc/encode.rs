@@ -8,11 +8,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    ProfileUpdate,
     members::{ID, MEMBERS, Member, NAME},
     wire::Members,
 };
 use crate::{
+    dialect::adapter::ProfileUpdate,
     pb::Profile,
     upstream::{Request, Safety},
 };

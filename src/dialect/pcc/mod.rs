@@ -5,6 +5,7 @@
 //! wire format.
 
 mod auth;
+mod capabilities;
 mod decode;
 mod encode;
 mod fault;
@@ -16,15 +17,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::{fault::Operation, wire::Members};
-use super::{Built, Dialect, Edit, Item, ProfileUpdate, Registration, Setting};
+use self::{
+    capabilities::{CAPABILITIES, NAME},
+    fault::Operation,
+    wire::Members,
+};
+use super::{
+    adapter::{Dialect, Edit, Item, ProfileUpdate},
+    registration::{Built, Registration, Setting},
+};
 use crate::{
     error::{Effect, Error, Reason, Result},
-    model::{
-        capability::{Capabilities, Field, Method},
-        note::Notes,
-        violation::Violations,
-    },
+    model::{capability::Capabilities, note::Notes, violation::Violations},
     pb::{self, Profile, Service},
     upstream::{Port, Reply, Request, Safety},
 };
@@ -43,39 +47,6 @@ pub(super) const REGISTRATION: Registration = Registration {
         let auth = auth::BasicAuth::from_settings(settings)?;
         Ok(Built { dialect: Arc::new(Pcc), auth: Arc::new(auth) })
     },
-};
-
-const NAME: &str = "pcc";
-
-/// What a new profile gets where it is left unset.
-const UNDOCUMENTED: &str = "not documented";
-
-const CAPABILITIES: Capabilities = Capabilities {
-    methods: &[
-        Method::GetProfile,
-        Method::ListProfiles,
-        Method::CreateProfile,
-        Method::UpdateProfile,
-        Method::DeleteProfile,
-    ],
-    fields: &[
-        Field::read_only("name"),
-        Field::read_only("dialect"),
-        Field::read_only("etag"),
-        Field::read_only("unmapped"),
-        Field::read_write("display_name").required(),
-        Field::read_write("default_profile").required(),
-        Field::read_write("payment_type")
-            .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"])
-            .defaulting(UNDOCUMENTED),
-        Field::read_write("subscriber.initial_core_plan").defaulting(UNDOCUMENTED),
-        Field::read_write("subscriber.subscriber_class").defaulting(UNDOCUMENTED),
-        Field::read_write("subscriber.locale").defaulting(UNDOCUMENTED),
-        Field::read_write("notifications.dps_enabled").defaulting(UNDOCUMENTED),
-        Field::read_write("notifications.dps").defaulting(UNDOCUMENTED),
-        Field::read_write("notifications.eos").defaulting(UNDOCUMENTED),
-        Field::read_write("notifications.payg").defaulting(UNDOCUMENTED),
-    ],
 };
 
 struct Pcc;
@@ -104,13 +75,6 @@ impl Pcc {
             .with_effect(Effect::Unknown)
         })
     }
-}
-
-/// Whether an id can exist: an integer in its one spelling. 19 digits are more than any counter reaches.
-fn is_id(id: &str) -> bool {
-    (1..=19).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_digit())
-        && (id == "0" || !id.starts_with('0'))
 }
 
 #[async_trait]
@@ -143,7 +107,7 @@ impl Dialect for Pcc {
     }
 
     fn accepts_id(&self, id: &str) -> bool {
-        is_id(id)
+        wire::is_id(id)
     }
 
     fn check_fields(

@@ -13,7 +13,7 @@ use crate::{
         Settings,
         recorder::{Recorder, now},
     },
-    model::json::to_value,
+    model::{capability::Method, json::to_value},
     pb::{Notifications, PaymentType, SubscriberDefaults},
 };
 

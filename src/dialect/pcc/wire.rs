@@ -107,6 +107,13 @@ pub(super) fn integer(value: &Value) -> Option<String> {
     Some(if short.is_empty() { "0" } else { short }.to_owned())
 }
 
+/// Whether an id can exist: an integer in its one spelling. 19 digits are more than any counter reaches.
+pub(super) fn is_id(id: &str) -> bool {
+    (1..=19).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_digit())
+        && (id == "0" || !id.starts_with('0'))
+}
+
 /// What the body of a failure says. The vendor documents three schemas: `{"errors":[{"field",
 /// "description"}]}` with 412, `{"message","errorCode"}` with 422, `{"message","status"}` with 500. The
 /// other statuses have none, so each is looked for everywhere, and nothing found is no error.
