@@ -89,7 +89,7 @@ impl Backend {
 
     /// A way to its upstream for what may outlive the call.
     pub(super) fn session_until(&self, call: &Call, deadline: Instant) -> Session {
-        self.upstream.session(deadline, call.record.counter())
+        Session::new(&self.upstream, deadline, call.record.counter())
     }
 
     /// A way for a write, which ends while there is time to read back what became of it.

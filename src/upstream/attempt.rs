@@ -16,8 +16,11 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    Notice, Port, Reply, Request, Safety, Shed, Upstream,
     breaker::{Ticket, Verdict},
+    client::{CIRCUIT, Upstream},
+    login,
+    message::{Port, Reply, Request, Safety},
+    observer::{Notice, Shed},
     pace::Refusal,
     status,
     transport::{Cause, Failure, deadline_passed},
@@ -31,15 +34,21 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Calls one upstream on behalf of one call.
 pub struct Session {
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) deadline: Instant,
-    pub(super) counter: Arc<AtomicU32>,
-    pub(super) bypasses_breaker: bool,
+    upstream: Arc<Upstream>,
+    deadline: Instant,
+    counter: Arc<AtomicU32>,
+    bypasses_breaker: bool,
 }
 
 type Outcome = Result<Reply, Failure>;
 
 impl Session {
+    /// A session for one call. `counter` is raised for each request that is sent.
+    #[must_use]
+    pub fn new(upstream: &Arc<Upstream>, deadline: Instant, counter: Arc<AtomicU32>) -> Self {
+        Self { upstream: Arc::clone(upstream), deadline, counter, bypasses_breaker: false }
+    }
+
     /// The same session with an earlier deadline.
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
@@ -114,20 +123,22 @@ impl Session {
         let mut refused = None;
         loop {
             // Waiting for a login is not a write under way: nothing has left yet.
-            let current =
-                tokio::time::timeout_at(self.deadline, upstream.tokens(refused, &self.counter))
-                    .await
-                    .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
-                    .map_err(|error| Failure::new(Cause::Login, error))?;
+            let current = tokio::time::timeout_at(
+                self.deadline,
+                login::tokens(upstream, refused, &self.counter),
+            )
+            .await
+            .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
+            .map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = upstream.auth.headers(&current.tokens.access).map_err(Failure::local)?;
             let reply = exchange(&headers).await?;
             // A refused request was not carried out, so a write may go again too, once.
             if !upstream.auth.is_refused(&reply) {
-                upstream.token_accepted(&current);
+                login::token_accepted(upstream, &current);
                 return Ok(reply);
             }
             if refused.is_some() {
-                upstream.token_refused(&current);
+                login::token_refused(upstream, &current);
                 return Ok(reply);
             }
             refused = Some(current.generation);
@@ -236,7 +247,7 @@ fn circuit_open(wait: Duration) -> Error {
     );
     Error::new(Reason::UpstreamUnavailable, message)
         .with_retry(Retry::After(Some(wait)))
-        .with_metadata(super::client::CIRCUIT, "open")
+        .with_metadata(CIRCUIT, "open")
 }
 
 fn throttled(wait: Duration) -> Error {

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Notice, Observer};
+use super::observer::{Notice, Observer, Shed};
 
 /// How much the latest request counts in the mean.
 const WEIGHT: f64 = 0.1;
@@ -28,19 +28,6 @@ pub(super) struct Bulkhead {
     /// Mean time that a slot was held of late, in seconds.
     mean_hold: Mutex<Option<f64>>,
     observer: Arc<dyn Observer>,
-}
-
-/// Why a request was turned away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shed {
-    /// The queue was full.
-    Full,
-    /// Its turn would have come after its deadline.
-    TooLate,
-    /// It waited until its deadline.
-    Waited,
-    /// Its turn under the rate limit would have come after its deadline.
-    Rate,
 }
 
 /// A slot; free again when dropped.
@@ -122,19 +109,6 @@ impl Drop for Slot<'_> {
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.bulkhead.observer.notice(Notice::Queued(-1));
-    }
-}
-
-impl Shed {
-    /// Its name in metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "queue_full",
-            Self::TooLate => "deadline_too_near",
-            Self::Waited => "deadline",
-            Self::Rate => "rate_limit",
-        }
     }
 }
 

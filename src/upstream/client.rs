@@ -13,12 +13,14 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::{
-    Auth, Circuit, Notice, Observer, RateLimit, Reply, Request, Session, Thresholds,
-    breaker::{Breaker, Ticket, Verdict},
+    breaker::{Breaker, Circuit, Ticket, Verdict},
     budget::Budget,
     bulkhead::Bulkhead,
-    credentials::Credentials,
+    credentials::{Auth, Credentials},
+    message::{Reply, Request},
+    observer::{Notice, Observer},
     pace::Pace,
+    settings::Settings,
     status,
     transport::{Cause, Failure, Transport},
 };
@@ -26,35 +28,6 @@ use crate::error::{Blame, Error, Reason, Result};
 
 /// The metadatum of errors that the open circuit itself made.
 pub(super) const CIRCUIT: &str = "circuit";
-
-/// How a backend is called.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The configured name of the backend, for metrics.
-    pub backend: String,
-    /// What stands before the dialect's paths, without a slash at the end.
-    pub base_url: String,
-    /// Until a connection is there.
-    pub connect_timeout: Duration,
-    /// From the start of a request to the headers of its answer.
-    pub header_timeout: Duration,
-    /// The longest silence within an answer.
-    pub body_timeout: Duration,
-    /// From the start of a request to the end of its answer.
-    pub request_timeout: Duration,
-    /// Largest body that is read, after decompression.
-    pub max_response_bytes: usize,
-    /// Requests under way at once; more wait.
-    pub max_concurrent_calls: usize,
-    /// Requests that wait; more are turned away.
-    pub max_queued_calls: usize,
-    /// How often a request is sent at most, where it may go again.
-    pub max_attempts: u32,
-    /// When to stop sending for a while; `None` for never.
-    pub circuit: Option<Thresholds>,
-    /// What the vendor allows, if it says so; requests above it wait until their deadline.
-    pub rate_limit: Option<RateLimit>,
-}
 
 /// One upstream account. Shared by all calls.
 pub struct Upstream {
@@ -138,12 +111,6 @@ impl Upstream {
             shown: Mutex::new((Circuit::Closed, None)),
             request_timeout: settings.request_timeout,
         }))
-    }
-
-    /// A session for one call. `counter` is raised for each request that is sent.
-    #[must_use]
-    pub fn session(self: &Arc<Self>, deadline: Instant, counter: Arc<AtomicU32>) -> Session {
-        Session { upstream: Arc::clone(self), deadline, counter, bypasses_breaker: false }
     }
 
     /// The headers that go with every request for its credentials. Those that hold a secret are marked
@@ -290,5 +257,9 @@ impl Upstream {
                 }
             });
         }
+    }
+    /// Tells of what happened around the requests of this backend.
+    pub(super) fn notice(&self, notice: Notice) {
+        self.observer.notice(notice);
     }
 }

@@ -19,7 +19,7 @@ use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::{Reply, Request};
+use super::message::{Reply, Request};
 use crate::error::{Error, Reason, Result, Retry};
 
 /// First pause after the upstream refused the credentials; it doubles up to [`MAX_PAUSE`].

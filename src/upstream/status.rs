@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{StatusCode, header::RETRY_AFTER};
 
-use super::{Reply, Safety};
+use super::message::{Reply, Safety, Unread};
 use crate::{
     error::{Effect, Error, Reason, Retry, UpstreamFacts},
     model::text,
@@ -12,19 +12,6 @@ use crate::{
 
 /// Longest pause that an upstream may ask callers for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
-
-/// Why a body could not be read as its dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unread {
-    /// Nothing came.
-    Empty,
-    /// Markup: a page for people, or XML.
-    Html,
-    /// Not JSON, or JSON cut short, or nested deeper than any answer is.
-    NotJson,
-    /// JSON without the members that the dialect promises.
-    NotTheDialect,
-}
 
 /// The error for an answer whose HTTP status alone tells that it failed.
 #[must_use]
@@ -92,19 +79,6 @@ pub(super) fn write_effect(safety: Safety, effect: Effect) -> Effect {
     match safety {
         Safety::Read => Effect::None,
         Safety::Write => effect,
-    }
-}
-
-impl Unread {
-    /// Why a body that is not JSON is none.
-    #[must_use]
-    pub fn of(body: &[u8]) -> Self {
-        let start = body.trim_ascii_start();
-        match start.first() {
-            None => Self::Empty,
-            Some(b'<') => Self::Html,
-            Some(_) => Self::NotJson,
-        }
     }
 }
 

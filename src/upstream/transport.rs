@@ -6,7 +6,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::{Reply, Request, Safety, breaker::Verdict, status::write_effect};
+use super::{
+    breaker::Verdict,
+    message::{Reply, Request, Safety},
+    settings::Settings,
+    status::write_effect,
+};
 use crate::error::{Effect, Error, Kind, Reason, Result};
 
 /// An HTTP client for one backend.
@@ -70,7 +75,7 @@ impl Cause {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &super::Settings) -> Result<Self> {
+    pub(super) fn new(settings: &Settings) -> Result<Self> {
         let client = reqwest::Client::builder()
             // One place decides what is sent again, where it goes and through what: not the client.
             .retry(reqwest::retry::never())

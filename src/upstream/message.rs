@@ -1,0 +1,96 @@
+//! What goes to an upstream and what comes back, and the [`Port`] between that dialects are written over.
+
+use std::sync::OnceLock;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::Value;
+
+use crate::error::Result;
+
+/// Whether a request only reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safety {
+    /// It changes nothing: a failure surely had no effect.
+    Read,
+    /// It may change something, also when its answer is lost.
+    Write,
+}
+
+/// One HTTP request to an upstream, without credentials.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The upstream's name for the operation, for metrics and messages.
+    pub operation: &'static str,
+    /// HTTP method.
+    pub method: Method,
+    /// Path and query below the base URL, percent-encoded.
+    pub path: String,
+    /// Headers apart from credentials.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Body, if any.
+    pub body: Option<Bytes>,
+    /// Whether it only reads.
+    pub safety: Safety,
+}
+
+/// A whole HTTP answer, of whatever status.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, bounded by the backend's settings.
+    pub body: Bytes,
+    json: OnceLock<Result<Value, Unread>>,
+}
+
+impl Reply {
+    /// An answer that has been read to its end.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { status, headers, body, json: OnceLock::new() }
+    }
+
+    /// The body as JSON, or why it is none. Parsed once, however many ask.
+    pub fn json(&self) -> Result<&Value, Unread> {
+        let parse = || serde_json::from_slice(&self.body).map_err(|_| Unread::of(&self.body));
+        self.json.get_or_init(parse).as_ref().map_err(|why| *why)
+    }
+}
+
+/// Why a body could not be read as its dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Nothing came.
+    Empty,
+    /// Markup: a page for people, or XML.
+    Html,
+    /// Not JSON, or JSON cut short, or nested deeper than any answer is.
+    NotJson,
+    /// JSON without the members that the dialect promises.
+    NotTheDialect,
+}
+
+impl Unread {
+    /// Why a body that is not JSON is none.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        let start = body.trim_ascii_start();
+        match start.first() {
+            None => Self::Empty,
+            Some(b'<') => Self::Html,
+            Some(_) => Self::NotJson,
+        }
+    }
+}
+
+/// Where dialects send their requests.
+#[async_trait]
+pub trait Port: Send + Sync {
+    /// Sends one request and gives the answer of whatever status, or an error that says whether the
+    /// request may have had an effect.
+    async fn send(&self, request: Request) -> Result<Reply>;
+}
