@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Settings, Value, generations::Proof};
+use super::{generations::Proof, settings::Settings, value::Value};
 
 /// The cache's own time.
 #[derive(Debug, Clone, Copy)]

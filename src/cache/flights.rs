@@ -16,7 +16,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Resource, Value, generations::Snapshot};
+use super::{
+    generations::Snapshot,
+    value::{Resource, Value},
+};
 use crate::error::{Error, Reason, Result};
 
 /// The age at which a load is given up: an endpoint list of 10 000 profiles takes 100 s at the 100

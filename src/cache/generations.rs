@@ -15,7 +15,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use super::{Id, Resource};
+use super::value::{Id, Resource};
 
 /// Slots of one backend: 64 KiB, and among 100 000 profiles a write outdates 24 others.
 const SLOTS: usize = 4096;

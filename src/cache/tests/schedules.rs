@@ -298,10 +298,10 @@ async fn memory_is_bounded_and_times_differ() {
     for n in 0..2000 {
         let _ = bench.read_of(&format!("SP_{n}"), Control::default(), SECOND).await;
     }
-    bench.cache.0.store.run_pending_tasks();
+    bench.cache.0.entries.run_pending_tasks();
     let (entries, bytes) = bench.cache.size();
     assert!(entries > 100 && bytes <= 100_000, "{entries} entries with {bytes} bytes");
-    let mut ends: Vec<u64> = bench.cache.0.store.iter().map(|(_, e)| e.fresh_until).collect();
+    let mut ends: Vec<u64> = bench.cache.0.entries.iter().map(|(_, e)| e.fresh_until).collect();
     ends.sort_unstable();
     ends.dedup();
     assert!(ends.len() > 50, "all run out together");

@@ -1,0 +1,12 @@
+//! Where work goes on that no caller waits for.
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Where loads and polls run. They end when `closing` is cancelled: by then no caller waits for them.
+#[derive(Debug, Clone, Default)]
+pub struct BackgroundTasks {
+    /// All that run.
+    pub tasks: TaskTracker,
+    /// Ends them.
+    pub closing: CancellationToken,
+}

@@ -1,0 +1,41 @@
+//! How a read was answered.
+
+use std::time::Duration;
+
+/// How a read was answered; `x-profile-cache` in the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// From the cache.
+    Hit,
+    /// By a load that somebody else had begun.
+    Coalesced,
+    /// By a load.
+    Miss,
+    /// By a load of its own, because the caller or the configuration wanted it so.
+    Bypass,
+    /// From the cache, by a value that has run out of time.
+    Stale,
+}
+
+/// How a read was answered, and how old the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Where the answer came from.
+    pub outcome: Outcome,
+    /// Since the upstream was asked. An error has none, apart from that there is no such profile.
+    pub age: Option<Duration>,
+}
+
+impl Outcome {
+    /// Its name in the metadata `x-profile-cache`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Coalesced => "coalesced",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+            Self::Stale => "stale",
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The store: which entries count, which are kept and which are dropped.
+//!
+//! moka keeps the entries and bounds them; its own loading is not used, because it stores a value that
+//! was read before an invalidation after it, and forgets a load whose caller has left.
+
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+use moka::ops::compute::Op;
+use tokio::{task::coop::consume_budget, time::Instant};
+
+use super::{
+    background::BackgroundTasks,
+    control::Control,
+    entry::{Clock, Entry, Freshness, millis},
+    flights::Flights,
+    generations::{Generations, Proof, Snapshot},
+    observer::Observer,
+    served::{Outcome, Served},
+    settings::Settings,
+    value::{List, Resource, Value},
+};
+use crate::error::Result;
+
+/// What one entry costs beside its value: measured, see `benches/`.
+const OVERHEAD: usize = 420;
+
+/// The entries of one account, with all that decides over them.
+pub(super) struct Store {
+    pub(super) settings: Settings,
+    pub(super) entries: moka::sync::Cache<Resource, Entry, RandomState>,
+    pub(super) generations: Generations,
+    pub(super) flights: Flights,
+    pub(super) clock: Clock,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) background: BackgroundTasks,
+    /// Numbers from 0 to 1, for the jitter.
+    pub(super) random: fn() -> f64,
+}
+
+impl Store {
+    pub(super) fn new(
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+        background: BackgroundTasks,
+    ) -> Self {
+        let longest = settings.ttl.max(settings.services_ttl).max(settings.negative_ttl)
+            + settings.stale_while_revalidate.max(settings.stale_if_error);
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(u64::try_from(settings.max_bytes).unwrap_or(u64::MAX))
+            .weigher(|_, entry: &Entry| weight(entry))
+            // Only frees memory: whether an entry counts is told by its own times. What nobody has asked
+            // for that long is over; a bound from its writing would cost 64 bytes more in each entry.
+            .time_to_idle(longest)
+            // Seeded by chance, so that nobody can choose ids that meet in it.
+            .build_with_hasher(RandomState::default());
+        Self {
+            settings,
+            entries,
+            generations: Generations::new(),
+            flights: Flights::default(),
+            clock: Clock::start(),
+            observer,
+            background,
+            random: rand::random,
+        }
+    }
+
+    /// An entry that still counts, and that the caller would take.
+    pub(super) fn find(&self, resource: &Resource, control: Control) -> Option<(Entry, Freshness)> {
+        let entry = self.entries.get(resource)?;
+        let now = self.clock.now();
+        if !self.generations.holds(resource, entry.proof) {
+            return None;
+        }
+        let freshness = entry.freshness(now, &self.settings);
+        match control.max_age {
+            Some(max) if freshness != Freshness::Fresh || entry.age(now) > max => None,
+            _ => Some((entry, freshness)),
+        }
+    }
+
+    pub(super) fn serve(&self, entry: &Entry, outcome: Outcome) -> (Result<Value>, Served) {
+        let age = Some(entry.age(self.clock.now()));
+        (Ok(entry.value.clone()), Served { outcome, age })
+    }
+
+    /// Keeps the profiles of a list.
+    pub(super) async fn keep_each(&self, list: &List, snapshot: Snapshot, began: Instant) {
+        for (id, profile) in list {
+            let resource = Resource::Profile(id.clone());
+            let now = self.clock.now();
+            if let Some(proof) = self.generations.proof_from_list(&resource, snapshot, now) {
+                self.keep(resource, Value::Profile(profile.clone()), proof, began);
+            }
+            // Thousands of them must not keep this thread to themselves.
+            consume_budget().await;
+        }
+    }
+
+    /// Drops what was read before the upstream refused to say it again.
+    pub(super) fn forget(&self, resource: &Resource, began: Instant) {
+        let began = self.clock.at(began);
+        self.entries.entry_by_ref(resource).and_compute_with(|there| {
+            let older = there.is_some_and(|there| there.value().asked_at <= began);
+            if older { Op::Remove } else { Op::Nop }
+        });
+    }
+
+    pub(super) fn keep(&self, resource: Resource, value: Value, proof: Proof, began: Instant) {
+        let ttl = match &value {
+            Value::Absent(_) => self.settings.negative_ttl,
+            Value::Services(_) => self.settings.services_ttl,
+            Value::Profile(_) | Value::Profiles(_) => self.settings.ttl,
+        };
+        let jittered = ttl - ttl.mul_f64(0.1 * (self.random)().clamp(0.0, 1.0));
+        let fresh_until = self.clock.now() + millis(jittered);
+        let asked_at = self.clock.at(began);
+        let entry = Entry { value, proof, asked_at, fresh_until };
+        let newer = |other: &Entry| {
+            other.asked_at > asked_at && self.generations.holds(&resource, other.proof)
+        };
+        self.entries.entry_by_ref(&resource).and_compute_with(|there| {
+            // Of two loads the one that began later knows more, whichever ends last.
+            let newer = there.is_some_and(|there| newer(there.value()));
+            if newer { Op::Nop } else { Op::Put(entry) }
+        });
+    }
+
+    /// Whether an entry still counts.
+    pub(super) fn counts(&self, resource: &Resource, entry: &Entry) -> bool {
+        self.generations.holds(resource, entry.proof)
+            && entry.freshness(self.clock.now(), &self.settings) != Freshness::Over
+    }
+}
+
+fn weight(entry: &Entry) -> u32 {
+    u32::try_from(OVERHEAD + entry.value.size()).unwrap_or(u32::MAX)
+}
