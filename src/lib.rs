@@ -26,4 +26,5 @@ pub mod rpc;
 pub mod sandbox;
 pub mod server;
 pub mod telemetry;
+pub mod text;
 pub mod upstream;

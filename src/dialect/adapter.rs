@@ -3,11 +3,10 @@
 use async_trait::async_trait;
 
 use crate::{
-    error::{Error, Reason, Result},
+    error::{Error, Reason, Result, violation::Violations},
     model::{
         capability::{Capabilities, Method},
         note::Notes,
-        violation::Violations,
     },
     pb::{self, Profile, Service, TrafficLimit},
     upstream::{Port, Reply, Request},

@@ -8,14 +8,14 @@ use prost::Message;
 use crate::{
     cache::Resource,
     call::Call,
-    error::{Error, Reason, Result},
-    gateway::{Backend, Gateway},
-    model::{
-        name::{Parent, ProfileName},
-        text,
+    error::{
+        Error, Reason, Result,
         violation::{Violation, Violations},
     },
+    gateway::{Backend, Gateway},
+    model::name::{Parent, ProfileName},
     pb::{BatchGetProfilesRequest, BatchGetProfilesResponse, Encoded, Profile},
+    text,
 };
 
 const OPERATION: &str = "BatchGetProfiles";

@@ -8,7 +8,7 @@ use crate::{
     cache::Target,
     call::Call,
     dialect::{Item, ProfileUpdate, REMOVAL},
-    error::{Error, Reason, Result},
+    error::{Error, Reason, Result, violation::Violations},
     gateway::{
         Backend, Gateway,
         audit::Journal,
@@ -17,7 +17,7 @@ use crate::{
         settle::{search, settle},
         write::{may_yet_happen, refuse_taken_name, unread},
     },
-    model::{capability::Method, check, mask::Update, name::BackendName, violation::Violations},
+    model::{capability::Method, check, mask::Update, name::BackendName},
     pb::{CreateProfileRequest, Profile},
 };
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::{
     call::Call,
     dialect::Edit,
-    error::Result,
+    error::{Result, violation::Violations},
     gateway::{
         Gateway,
         order::{Order, Plan, identify},
         requests::Identity,
     },
-    model::{check, name::ProfileName, violation::Violations},
+    model::{check, name::ProfileName},
     pb::{
         AttachServiceRequest, AttachTrafficLimitRequest, DetachServiceRequest,
         DetachTrafficLimitRequest, Profile,

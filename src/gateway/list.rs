@@ -8,7 +8,7 @@ use prost::Message;
 use crate::{
     cache::List,
     call::Call,
-    error::{Error, Result},
+    error::{Error, Result, violation::Violation},
     gateway::{
         Backend, Gateway,
         read::{decoded, masked},
@@ -17,7 +17,6 @@ use crate::{
         capability::Method,
         mask::ReadMask,
         name::{Parent, ProfileName},
-        violation::Violation,
     },
     pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile},
     query::{

@@ -35,12 +35,10 @@ use watch::Watches;
 use crate::{
     call::Call,
     error::{Error, Reason, Result},
-    model::{
-        name::{BackendName, Parent},
-        text,
-    },
+    model::name::{BackendName, Parent},
     pb,
     query::page::PageTokens,
+    text,
 };
 
 /// Everything that calls are answered from. Lives as long as the process.

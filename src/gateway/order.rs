@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     call::Call,
     dialect::Edit,
-    error::{Effect, Error, Kind, Reason, Result},
+    error::{Effect, Error, Kind, Reason, Result, violation::Violation},
     gateway::{
         Backend, Gateway,
         audit::{Audit, Journal},
@@ -20,7 +20,7 @@ use crate::{
         settle::unknown,
         write::{Work, may_yet_happen},
     },
-    model::{mask::Update, name::ProfileName, violation::Violation},
+    model::{mask::Update, name::ProfileName},
     pb::Profile,
 };
 

@@ -14,7 +14,7 @@ use http::HeaderValue;
 
 use crate::{
     call::Call,
-    error::{Error, Reason, Result},
+    error::{Error, Reason, Result, violation::Violations},
     gateway::{
         Backend, Gateway,
         audit::Journal,
@@ -27,7 +27,6 @@ use crate::{
         fields::{Fields, OUTPUT_ONLY, SETTABLE},
         json,
         note::Notes,
-        violation::Violations,
     },
     pb::{
         PreviewWriteRequest, PreviewWriteResponse, Profile, UpstreamCall,

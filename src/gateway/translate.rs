@@ -8,7 +8,10 @@ use prost_reflect::Value;
 use crate::{
     call::Call,
     dialect::{Dialect, Item},
-    error::{Error, Result},
+    error::{
+        Error, Result,
+        violation::{Violation, Violations},
+    },
     gateway::{
         Backend, Gateway,
         create::{check_new, prepare},
@@ -22,13 +25,12 @@ use crate::{
         fields::{Fields, SETTABLE},
         name::BackendName,
         note::Notes,
-        text,
-        violation::{Violation, Violations},
     },
     pb::{
         Profile, Service, ServiceType, TrafficLimit, TranslateProfileRequest,
         TranslateProfileResponse, UpstreamCall,
     },
+    text,
 };
 
 const OPERATION: &str = "TranslateProfile";

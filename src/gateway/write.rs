@@ -10,7 +10,7 @@ use crate::{
     cache::Target,
     call::Call,
     dialect::{Dialect, Edit, Item, ProfileUpdate},
-    error::{Effect, Error, Reason, Result},
+    error::{Effect, Error, Reason, Result, violation::Violations},
     gateway::{
         Backend, Gateway,
         audit::Journal,
@@ -18,7 +18,7 @@ use crate::{
         order::{Order, Plan, identify},
         settle::{search, settle},
     },
-    model::{capability::Method, check, mask::Update, name::ProfileName, violation::Violations},
+    model::{capability::Method, check, mask::Update, name::ProfileName},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
     upstream::Session,
 };

@@ -1,11 +1,10 @@
 //! Checks of a profile that every dialect shares: what is required, supported and sane.
 
 use crate::{
-    error::Result,
+    error::{Result, violation::Violations},
     model::{
         capability::{Capabilities, Support},
         fields::{self, Fields, SETTABLE},
-        violation::Violations,
     },
     pb::{Profile, RadioAccess, Service, TrafficLimit},
 };

@@ -3,14 +3,13 @@
 use prost_types::FieldMask;
 
 use crate::{
-    error::Result,
+    error::{Result, violation::Violations},
     model::{
         capability::{Capabilities, Support},
         fields::{self, Fields, SETTABLE, Target},
-        text,
-        violation::Violations,
     },
     pb::Profile,
+    text,
 };
 
 /// More paths than the model has fields are a mistake.

@@ -13,5 +13,3 @@ pub mod json;
 pub mod mask;
 pub mod name;
 pub mod note;
-pub mod text;
-pub mod violation;

@@ -5,8 +5,8 @@
 use std::fmt;
 
 use crate::{
-    error::{Error, Result},
-    model::{text, violation::Violations},
+    error::{Error, Result, violation::Violations},
+    text,
 };
 
 /// Longest name that is looked at, in bytes.

@@ -1,7 +1,7 @@
 //! What is worth knowing about the fields of a write or translation.
 
 use crate::{
-    model::violation::Violation,
+    error::violation::Violation,
     pb::{Note, NoteKind},
 };
 

@@ -1,9 +1,6 @@
 //! What is wrong with a text of the list language, and where.
 
-use crate::{
-    error::{Error, Reason},
-    model::violation::Violations,
-};
+use crate::error::{Error, Reason, violation::Violations};
 
 /// Something wrong at a place of a text.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,9 +6,10 @@ use std::sync::LazyLock;
 use prost_reflect::{EnumDescriptor, Kind as ProtoKind, MessageDescriptor};
 
 use crate::{
-    model::{fields, text},
+    model::fields,
     pb::Profile,
     query::access::{self, Access},
+    text,
 };
 
 /// How many names a refusal gives at most.

@@ -15,13 +15,14 @@ use std::{cmp::Ordering, fmt};
 
 use crate::{
     error::Result,
-    model::{etag::id_order, name::ProfileName, text},
+    model::{etag::id_order, name::ProfileName},
     pb::Profile,
     query::{
         access::{Access, Value},
         fault::{Fault, Read},
         field::{self, Kind},
     },
+    text,
 };
 
 /// How much of a text takes part: as much as a display name may have.

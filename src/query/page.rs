@@ -10,7 +10,7 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 use super::seal::{SEAL_BYTES, mac};
-use crate::{error::Result, model::violation::Violations};
+use crate::error::{Result, violation::Violations};
 
 /// Page size when none is asked for.
 pub const DEFAULT_PAGE_SIZE: usize = 50;

@@ -9,10 +9,7 @@ use hmac::Mac;
 use prost::Message;
 
 use super::seal::{SEAL_BYTES, mac};
-use crate::{
-    error::{Error, Reason, Result},
-    model::violation::Violations,
-};
+use crate::error::{Error, Reason, Result, violation::Violations};
 
 /// The form of what follows. Another release may have another one.
 const VERSION: u8 = 1;

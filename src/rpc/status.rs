@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::{
     error::{Blame, Error, Kind, Reason, Retry, reason_name},
-    model::text,
+    text,
 };
 
 /// `ErrorInfo.domain` of every status.
@@ -124,7 +124,7 @@ pub fn code(kind: Kind) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::UpstreamFacts, model::violation::Violation};
+    use crate::error::{UpstreamFacts, violation::Violation};
 
     #[test]
     fn every_status_names_its_reason() {

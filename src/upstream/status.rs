@@ -7,7 +7,7 @@ use http::{StatusCode, header::RETRY_AFTER};
 use super::message::{Reply, Safety, Unread};
 use crate::{
     error::{Effect, Error, Reason, Retry, UpstreamFacts},
-    model::text,
+    text,
 };
 
 /// Longest pause that an upstream may ask callers for.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     dialect::registration::Settings,
     error::{Error, Reason, Result, Retry, UpstreamFacts},
-    model::text,
+    text,
     upstream::{
         Auth, Reply, Request, Safety, Tokens, Unread, failed_status, jwt_lifetime, unreadable,
     },

@@ -93,7 +93,7 @@ mod tests {
             let mut found: Vec<NoteKind> = notes.iter().map(|note| note.kind()).collect();
             found.sort_by_key(|kind| *kind as i32 != NoteKind::Defaulted as i32);
             assert_eq!(found, kinds, "{radio:?}");
-            let mut violations = crate::model::violation::Violations::default();
+            let mut violations = crate::error::violation::Violations::default();
             radio::check_with_services(&draft, &mut violations);
             assert!(violations.is_empty(), "{radio:?}");
         }

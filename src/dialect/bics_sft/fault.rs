@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use super::wire::Envelope;
 use crate::{
-    error::{Effect, Error, Reason, Result, UpstreamFacts},
-    model::{text, violation::Violation},
+    error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violation},
+    text,
     upstream::{Reply, Safety, failed_status, unreadable},
 };
 

@@ -25,8 +25,8 @@ use super::{
     registration::{Built, Registration, Setting},
 };
 use crate::{
-    error::{Effect, Error, Reason, Result},
-    model::{capability::Capabilities, note::Notes, violation::Violations},
+    error::{Effect, Error, Reason, Result, violation::Violations},
+    model::{capability::Capabilities, note::Notes},
     pb::{self, Profile, Service},
     upstream::{Port, Reply, Request},
 };

@@ -3,7 +3,7 @@
 //! Codes are strings with a leading zero; their numeric order means nothing (02 is less than 01).
 
 use crate::{
-    model::violation::Violations,
+    error::violation::Violations,
     pb::{Profile, RadioAccess},
 };
 

@@ -4,9 +4,9 @@
 
 use super::{capabilities::NAME, radio};
 use crate::{
-    error::{Error, Reason, Result},
-    model::{text, violation::Violations},
+    error::{Error, Reason, Result, violation::Violations},
     pb::{Profile, Service, ServiceType},
+    text,
 };
 
 /// A service of the static catalogue.

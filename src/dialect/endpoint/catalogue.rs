@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     dialect::adapter::{Edit, already_attached, not_attached},
-    error::{Error, Reason, Result},
-    model::{etag::id_order, violation::Violations},
+    error::{Error, Reason, Result, violation::Violations},
+    model::etag::id_order,
     pb::{Profile, Service, TrafficLimit},
     upstream::Port,
 };

@@ -7,7 +7,8 @@ use super::{
     radio, wire,
 };
 use crate::{
-    model::{fields::Fields, violation::Violations},
+    error::violation::Violations,
+    model::fields::Fields,
     pb::{Profile, Service, TrafficLimit},
 };
 

@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::{field_path, wire::Fault};
 use crate::{
     error::{Effect, Error, Reason, Result, Retry, UpstreamFacts},
-    model::text,
+    text,
     upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
 

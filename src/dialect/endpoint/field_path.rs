@@ -4,9 +4,9 @@
 //! apostrophes (page "Errors").
 
 use super::wire::Fault;
-use crate::model::{
+use crate::{
+    error::violation::{Violation, Violations},
     text,
-    violation::{Violation, Violations},
 };
 
 /// More than the model has fields.

@@ -1,7 +1,7 @@
 //! Radio access: a switch for each technology but 2G, which has none and is always on.
 
 use crate::{
-    model::violation::Violations,
+    error::violation::Violations,
     pb::RadioAccess::{
         self, NbIot, NbIotNtn, RadioAccess2g as R2g, RadioAccess3g as R3g, RadioAccess4g as R4g,
         RadioAccess5g as R5g,

@@ -3,8 +3,8 @@
 //! The platform's services are read-only objects of a catalogue, and so are the limits of each.
 
 use crate::{
-    model::text,
     pb::{Period, Service, ServiceType, TrafficLimit},
+    text,
 };
 
 /// Ids of the platform's own catalogue, as its public clients list them. Help for a service without a

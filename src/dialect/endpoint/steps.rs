@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::{encode, fault, fault::Operation, wire};
 use crate::{
     error::{Effect, Error, Reason, Result},
-    model::text,
     pb::{Profile, Service},
+    text,
     upstream::{Port, Request},
 };
 

@@ -10,8 +10,8 @@ use super::{
     wire::{Fault, Members},
 };
 use crate::{
-    error::{Effect, Error, Reason, Result, UpstreamFacts},
-    model::{text, violation::Violation},
+    error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violation},
+    text,
     upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
 

@@ -15,12 +15,9 @@ use tokio::time::sleep;
 use crate::{
     cache::{self, BackgroundTasks, Cache, Outcome},
     dialect::{Dialect, Edit, Item, ProfileUpdate, REGISTRY, Settings},
-    error::{Effect, Error, Reason, Result, UpstreamFacts},
+    error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
     gateway::{Backend, watch},
-    model::{
-        capability::{Capabilities, Field, Method},
-        violation::Violations,
-    },
+    model::capability::{Capabilities, Field, Method},
     pb::{self, Profile, Service},
     upstream::{self, Port, Reply, Request, Upstream},
 };

@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use prost_reflect::EnumDescriptor;
 
 use crate::{
-    model::text,
     pb::Profile,
     query::{
         access::{Access, Value},
@@ -17,6 +16,7 @@ use crate::{
             syntax::{Expression, Literal, Operator, Restriction},
         },
     },
+    text,
 };
 
 /// A question about a profile.

@@ -5,11 +5,11 @@
 //! stands, and resolve `\*` before a caller can tell it from a wildcard.
 
 use crate::{
-    model::text,
     query::{
         fault::{Fault, Read},
         filter::pattern::Pattern,
     },
+    text,
 };
 
 /// How deep parentheses may be nested.

@@ -108,11 +108,9 @@ fn one_place_makes_statuses() {
 
 #[test]
 fn errors_know_neither_grpc_nor_http() {
-    let sources = sources(&["src/"]);
-    let errors: Vec<_> = sources.iter().filter(|source| source.path == "src/error.rs").collect();
-    assert_eq!(errors.len(), 1);
     let foreign = ["tonic", "tonic_types", "http", "reqwest", "hyper", "axum"];
-    hold("error.rs knows neither gRPC nor HTTP", &names(errors[0], &foreign));
+    let breaches = each(&["src/error/"], |source| names(source, &foreign));
+    hold("errors know neither gRPC nor HTTP", &breaches);
 }
 
 /// `model`, `query` and the wire code of a dialect are pure: no sockets, no clock, no files.

@@ -8,15 +8,15 @@ use super::{
     workspace::{made_up, uses, workspace},
 };
 
-const LEAVES: &[&str] = &["pb"];
-/// `model` and `error` know each other: an error names the fields that are wrong.
-const MODEL: &[&str] = &["pb", "model", "error"];
+/// What every room but the leaves may use.
+const MODEL: &[&str] = &["text", "pb", "error", "model"];
 
 /// What each room may use besides itself. A room that is not here is a mistake.
 const TABLE: &[(&str, &[&[&str]])] = &[
+    ("text", &[]),
     ("pb", &[]),
-    ("model", &[LEAVES, &["error"]]),
-    ("error", &[LEAVES, &["model"]]),
+    ("error", &[&["text", "pb"]]),
+    ("model", &[&["text", "pb", "error"]]),
     ("query", &[MODEL]),
     ("upstream", &[MODEL, &["query"]]),
     ("cache", &[MODEL, &["query"]]),

@@ -5,10 +5,12 @@
 //! Its message is for the caller: it names what was tried and never holds a credential. What only an
 //! operator should see travels in `source` and goes to the log.
 
+pub mod violation;
+
 use std::{fmt, time::Duration};
 
-use crate::model::{text, violation::Violation};
 pub use crate::pb::ErrorReason as Reason;
+use crate::{error::violation::Violation, text};
 
 /// The result of anything that can fail for a caller.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     error::{Error, Reason, Result},
-    model::text,
+    text,
 };
 
 /// One broken rule. The field is a path in the request's message, such as `profile.radio_access`.
