@@ -3,10 +3,11 @@
 //! The server makes it and the gateway reads it, so it stands below both.
 
 use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::cache::{Control, Served};
@@ -64,7 +65,7 @@ impl CallRecord {
     /// Says how a read was answered. Of several, as in a list of all backends, the one that promises
     /// least stays, with the age of the oldest.
     pub fn set_cache(&self, served: Served) {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         *cache = Some(cache.map_or(served, |other| Served {
             outcome: served.outcome.max(other.outcome),
             age: served.age.max(other.age),
@@ -74,7 +75,7 @@ impl CallRecord {
     /// How a read was answered.
     #[must_use]
     pub fn cache(&self) -> Option<Served> {
-        *self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.cache.lock()
     }
 
     /// Raised for each request to an upstream.
@@ -91,7 +92,7 @@ impl CallRecord {
 
     /// Adds what the upstream calls a request of this call.
     pub fn add_upstream_request(&self, id: String) {
-        let mut ids = self.upstream_requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids = self.upstream_requests.lock();
         if ids.len() < MAX_UPSTREAM_REQUESTS && !ids.contains(&id) {
             ids.push(id);
         }
@@ -100,7 +101,7 @@ impl CallRecord {
     /// What the upstream calls the requests of this call, as far as it says so.
     #[must_use]
     pub fn upstream_requests(&self) -> Vec<String> {
-        self.upstream_requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.upstream_requests.lock().clone()
     }
 
     /// Says that the call repeats a write of which it is not known whether it took effect.

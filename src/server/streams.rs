@@ -16,13 +16,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
 };
 
 use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
 use pin_project_lite::pin_project;
 use tokio::{
     task::coop,
@@ -91,8 +92,8 @@ impl Streams {
         Running { connection, streams: self, turns, waker, asked: 0, stood_back: false }
     }
 
-    fn fresh(&self) -> std::sync::MutexGuard<'_, Vec<Stream>> {
-        self.0.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fresh(&self) -> MutexGuard<'_, Vec<Stream>> {
+        self.0.fresh.lock()
     }
 
     /// Asks those that nobody has asked yet, and says how many there were.

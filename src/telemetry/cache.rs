@@ -1,11 +1,8 @@
 //! What the caches of the backends count. Labels are the configured backends and a few words.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -104,13 +101,13 @@ impl CacheMetrics {
 
     pub(super) fn watch(&self, backend: &str, size: Box<Size>) {
         let label = BackendLabels { backend: backend.to_owned() };
-        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).push((label, size));
+        self.sizes.lock().push((label, size));
     }
 
     /// Asks every cache for its size.
     pub(super) fn measure(&self) {
         let value = |n| i64::try_from(n).unwrap_or(i64::MAX);
-        for (label, size) in self.sizes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (label, size) in self.sizes.lock().iter() {
             let (entries, bytes) = size();
             self.entries.get_or_create(label).set(value(entries));
             self.bytes.get_or_create(label).set(value(bytes));

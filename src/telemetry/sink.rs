@@ -7,11 +7,12 @@
 use std::{
     io::{self, Write},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -79,15 +80,11 @@ impl<W: Write + Send + 'static> Sink<W> {
         let mut waiting = self.lock();
         loop {
             let some = &self.0.some;
-            waiting = some
-                .wait_while(waiting, |waiting| waiting.may_wait && waiting.lines.is_empty())
-                .unwrap_or_else(PoisonError::into_inner);
+            some.wait_while(&mut waiting, |waiting| waiting.may_wait && waiting.lines.is_empty());
             if !waiting.may_wait {
                 return;
             }
-            (waiting, _) = some
-                .wait_timeout_while(waiting, MAX_WAIT, |waiting| waiting.may_wait)
-                .unwrap_or_else(PoisonError::into_inner);
+            some.wait_while_for(&mut waiting, |waiting| waiting.may_wait, MAX_WAIT);
             waiting.write();
         }
     }
@@ -104,7 +101,7 @@ impl<W: Write + Send + 'static> Sink<W> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<W>> {
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lines.lock()
     }
 }
 
