@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: run test soak fuzz lint fmt bench image check-deps ci tools
+.PHONY: run test soak fuzz lint fmt bench docs image check-deps ci tools
 
 run: ## serve the embedded sandbox
 	$(CARGO) run
@@ -34,6 +34,9 @@ fmt: tools ## format code and protos
 bench: ## requests/s and CPU per request against a bare tonic server, in one run
 	$(CARGO) bench --locked --bench gateway
 	$(CARGO) bench --locked --bench cache
+
+docs: ## build the documents as a book in target/book
+	scripts/book $(TOOLS)
 
 image: ## container image, with whichever builder is here
 	scripts/image $(IMAGE)
