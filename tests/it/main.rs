@@ -21,6 +21,7 @@ mod circuit;
 mod conformance;
 mod describing;
 mod diffing;
+mod documents;
 mod hostile;
 mod lost;
 mod matrix;

@@ -1,0 +1,115 @@
+//! Tables in the pages of the sandbox and of filters, held to what the program answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use profile_gateway::pb::DESCRIPTOR_SET;
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
+use serde_json::{Value, json};
+
+use super::pages::root;
+use crate::kit::sandbox::sandbox;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The cells of the table below a header, by its first column; code marks are left out.
+fn table(text: &str, header: &str) -> BTreeMap<String, Vec<String>> {
+    let (_, below) = text.split_once(header).unwrap_or_else(|| panic!("no table {header}"));
+    let rows = below.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+        let mut cells = cells.collect::<Vec<_>>();
+        (cells.remove(0).trim_matches('`').to_owned(), cells)
+    })
+    .collect()
+}
+
+/// What stands between code marks, in order.
+fn codes(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// What the control API says of a fault that makes no sense.
+async fn refusal(base_url: &str, order: Value) -> String {
+    let url = format!("{base_url}/sandbox/faults");
+    let answer = reqwest::Client::new().post(url).body(order.to_string()).send().await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    answer["error"].as_str().unwrap_or_else(|| panic!("{order} is accepted")).to_owned()
+}
+
+#[tokio::test]
+async fn the_faults_are_those_of_the_sandbox() {
+    let sandbox = sandbox().await;
+    let url = sandbox.base_url();
+    let ask = async |fault: Value| {
+        let order = json!({ "upstream": "sft", "operation": "*", "fault": fault });
+        codes(&refusal(&url, order).await)[1..].to_vec()
+    };
+    let page = read("docs/reference/sandbox.md");
+    let told = table(&page, "| kind | members |");
+    let kinds: BTreeSet<String> = ask(json!({ "kind": "?" })).await.into_iter().collect();
+    assert_eq!(told.keys().cloned().collect::<BTreeSet<_>>(), kinds, "kinds of faults (right)");
+    for (kind, cells) in &told {
+        // A member that there cannot be: the answer names those that there are.
+        let members = ask(json!({ "kind": kind, "?": 1 })).await;
+        assert_eq!(codes(&cells[0]), members, "members of the fault `{kind}` (right)");
+    }
+}
+
+#[tokio::test]
+async fn the_operations_are_those_of_the_sandbox() {
+    let sandbox = sandbox().await;
+    let page = read("docs/reference/sandbox.md");
+    for (upstream, cells) in table(&page, "| upstream | operations |") {
+        let fault = json!({ "kind": "numbers" });
+        let order = json!({ "upstream": upstream, "operation": "?", "fault": fault });
+        let error = refusal(&sandbox.base_url(), order).await;
+        let (_, operations) = error.split_once("one of: ").unwrap();
+        let operations: BTreeSet<String> = operations.split(", ").map(str::to_owned).collect();
+        let told: BTreeSet<String> = codes(&cells[0]).into_iter().collect();
+        assert_eq!(told, operations, "operations of {upstream} (right)");
+    }
+}
+
+/// Every path that a filter can name, with what it holds.
+fn fields(message: &MessageDescriptor, before: &str, several: bool, rows: &mut String) {
+    for field in message.fields() {
+        let (path, several) = (format!("{before}{}", field.name()), several || field.is_list());
+        let of = |kind: &str| if several { format!("{kind}, several") } else { kind.to_owned() };
+        let kind = match field.kind() {
+            Kind::Message(inner) if inner.full_name() == "google.protobuf.Struct" => {
+                "any members".to_owned()
+            }
+            Kind::Message(inner) => {
+                fields(&inner, &format!("{path}."), several, rows);
+                continue;
+            }
+            Kind::Enum(values) => of(&format!("`{}`", values.name())),
+            Kind::Bool => of("boolean"),
+            Kind::String => of("text"),
+            _ => of("number"),
+        };
+        rows.push_str(&format!("| `{path}` | {kind} |\n"));
+    }
+}
+
+#[test]
+fn the_fields_are_those_of_the_profile() {
+    let pool = DescriptorPool::decode(DESCRIPTOR_SET).unwrap();
+    let profile = pool.get_message_by_name("profilegateway.v1.Profile").unwrap();
+    let mut rows = "\n| field | holds |\n|---|---|\n".to_owned();
+    fields(&profile, "", false, &mut rows);
+    rows.push('\n');
+    let path = "docs/reference/filters.md";
+    let page = read(path);
+    let begin =
+        page.find("<!-- fields").and_then(|at| Some(at + page[at..].find('\n')? + 1)).unwrap();
+    let end = page.find("<!-- end of fields").unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some_and(|value| value == "1") {
+        let page = format!("{}{rows}{}", &page[..begin], &page[end..]);
+        std::fs::write(root().join(path), page).unwrap();
+    } else {
+        assert_eq!(&page[begin..end], rows, "the table in {path} (left); UPDATE_DOCS=1 writes it");
+    }
+}
