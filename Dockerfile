@@ -1,19 +1,21 @@
 # Build with `make image`. Nothing is downloaded but crates: the toolchain is the base image's.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-# Dependencies first, so that a change of the code does not build them again.
+# Dependencies first, so that a change of the code does not build them again. The benches are never
+# built here, but Cargo.toml names them.
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY sandbox/Cargo.toml sandbox/
 COPY proto proto
-RUN mkdir -p src benches \
-    && echo 'fn main() {}' > src/main.rs \
-    && echo '' > src/lib.rs \
-    && echo 'fn main() {}' | tee benches/gateway.rs > benches/cache.rs \
+RUN mkdir -p src benches sandbox/src \
+    && echo 'fn main() {}' | tee src/main.rs benches/gateway.rs > benches/cache.rs \
+    && echo '' | tee src/lib.rs > sandbox/src/lib.rs \
     && cargo build --locked --release --bin profile-gateway \
-    && rm -rf src benches
+    && rm -rf src sandbox/src
+COPY sandbox/src sandbox/src
 COPY src src
-COPY benches benches
 # Newer than what was built from the placeholders.
-RUN touch src/main.rs src/lib.rs && cargo build --locked --release --bin profile-gateway
+RUN touch src/main.rs src/lib.rs sandbox/src/lib.rs \
+    && cargo build --locked --release --bin profile-gateway
 
 FROM debian:bookworm-slim
 # Roots for HTTPS to the upstreams.

@@ -13,7 +13,7 @@ run: ## serve the embedded sandbox
 	$(CARGO) run
 
 test: tools ## run every test
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace
 
 soak: tools ## random calls under random faults for SOAK_SECONDS, and whether anybody was lied to
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture
@@ -22,13 +22,13 @@ fuzz: ## every parser of foreign text against libFuzzer, each for FUZZ_SECONDS
 	scripts/fuzz $(FUZZ_SECONDS)
 
 lint: tools ## formatting, clippy and the contract's style
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	buf lint
 	buf format --diff --exit-code
 
 fmt: tools ## format code and protos
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 	buf format --write
 
 bench: ## requests/s and CPU per request against a bare tonic server, in one run

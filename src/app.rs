@@ -15,6 +15,7 @@ use std::{
 };
 
 use counted::{Counted, CountedCache, CountedWatch};
+use profile_gateway_sandbox::{Options, Sandbox};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
@@ -30,7 +31,6 @@ use crate::{
     pb::{backend_service_server, profile_service_server},
     query::{page::PageTokens, resume::ResumeTokens},
     rpc::{BackendRpc, Limits, ProfileRpc},
-    sandbox::{self, Sandbox},
     server::{Admin, Drained, Health, Routes, Server, Services, Settings},
     telemetry::{logs, metrics::Metrics},
     upstream::{self, RateLimit, Thresholds, Upstream},
@@ -59,7 +59,7 @@ impl App {
     pub async fn start(mut config: Config) -> io::Result<Self> {
         let sandbox = if config.backends.is_empty() {
             let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let sandbox = Sandbox::start(any_port, sandbox::Options::default()).await?;
+            let sandbox = Sandbox::start(any_port, Options::default()).await?;
             config.backends = sandbox_backends(&sandbox).map_err(io::Error::other)?;
             if config.server == config::Server::default() {
                 // No load balancer stands before a try-out: it may end at once.

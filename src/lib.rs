@@ -23,7 +23,6 @@ pub mod model;
 pub mod pb;
 pub mod query;
 pub mod rpc;
-pub mod sandbox;
 pub mod server;
 pub mod telemetry;
 pub mod text;

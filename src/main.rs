@@ -12,10 +12,10 @@ use profile_gateway::{
     app::{self, App},
     config::{self, Config, ConfigErrors, LogFormat, Source},
     rpc::details,
-    sandbox::{self, Sandbox},
     server::Drained,
     telemetry::{logs, panics},
 };
+use profile_gateway_sandbox::{Options, Sandbox};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// `EX_USAGE` of sysexits(3): the program was started in a way that cannot work.
@@ -221,7 +221,7 @@ async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
     logs::init(logs::Format::Auto, "info").map_err(Failure::File)?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let sandbox = Sandbox::start(listen, sandbox::Options::default())
+    let sandbox = Sandbox::start(listen, Options::default())
         .await
         .map_err(|e| anyhow::anyhow!("cannot listen on {listen}: {e}"))?;
     // As above.

@@ -5,10 +5,8 @@ use std::{
     sync::LazyLock,
 };
 
-use profile_gateway::{
-    app,
-    sandbox::{Options, Sandbox as Simulator},
-};
+use profile_gateway::app;
+use profile_gateway_sandbox::{Options, Sandbox as Simulator};
 use serde_json::{Value, json};
 
 /// The password that the sandbox accepts.

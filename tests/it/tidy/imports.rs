@@ -37,14 +37,12 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     // Handed in as plain data: they know nothing of the rest.
     ("config", &[]),
     ("telemetry", &[]),
-    // Shares no code with what it is there to test.
-    ("sandbox", &[]),
     (
         "app",
         &[
             MODEL,
             &["query", "upstream", "cache", "dialect", "gateway", "rpc", "server"],
-            &["config", "telemetry", "sandbox"],
+            &["config", "telemetry"],
         ],
     ),
     (
@@ -52,7 +50,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
         &[
             MODEL,
             &["query", "upstream", "cache", "dialect", "gateway", "rpc", "server", "app"],
-            &["config", "telemetry", "sandbox"],
+            &["config", "telemetry"],
         ],
     ),
 ];

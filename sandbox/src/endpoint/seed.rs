@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::catalogue::{self, as_attached, id_of};
 use super::fields::new_profile;
-use crate::sandbox::store::{Members, Profiles};
+use crate::store::{Members, Profiles};
 
 /// The id of the documents' example.
 const LITERAL: i64 = 1;

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sandbox::answer::Content;
+use crate::answer::Content;
 
 const PROFILES: &str = "/api/v1/service_profile";
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Endpoint, fields};
-use crate::sandbox::Options;
-use crate::sandbox::store::{self, Members};
+use crate::Options;
+use crate::store::{self, Members};
 
 const MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
 const MAX_RATE: u32 = 1_000_000;
@@ -14,7 +14,7 @@ const MAX_RATE: u32 = 1_000_000;
 /// The switches, as the simulator uses them and as the control API shows and changes them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::sandbox) struct Switches {
+pub(crate) struct Switches {
     /// Code beside 404: 1401 (observed for a sibling) or 1201 (documented in the table of codes).
     pub not_found_code: u32,
     /// Of a successful patch: 201 (documented), 204 (observed on siblings) or 200.
@@ -94,28 +94,28 @@ impl Switches {
 /// How tokens end: expired, which the vendor says, or forgotten, so that they are unknown.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(in crate::sandbox) struct Expiry {
+pub(crate) struct Expiry {
     forget: bool,
 }
 
 /// Profiles to add, each as after a create with `profile` over it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::sandbox) struct Seed {
+pub(crate) struct Seed {
     count: usize,
     #[serde(default)]
     profile: Members,
 }
 
 impl Endpoint {
-    pub(in crate::sandbox) fn switches(&self) -> Switches {
+    pub(crate) fn switches(&self) -> Switches {
         self.lock().switches.clone()
     }
 
     /// # Errors
     ///
     /// What is allowed, in words; then nothing has changed.
-    pub(in crate::sandbox) fn set_switches(&self, wanted: Members) -> Result<(), String> {
+    pub(crate) fn set_switches(&self, wanted: Members) -> Result<(), String> {
         let mut inner = self.lock();
         let switches = store::changed(&inner.switches, wanted)?;
         switches.check()?;
@@ -123,21 +123,21 @@ impl Endpoint {
         Ok(())
     }
 
-    pub(in crate::sandbox) fn expire_tokens(&self, how: &Expiry) {
+    pub(crate) fn expire_tokens(&self, how: &Expiry) {
         self.lock().auth.expire(how.forget);
     }
 
-    pub(in crate::sandbox) fn unlock(&self) {
+    pub(crate) fn unlock(&self) {
         self.lock().auth.unlock();
     }
 
     /// All profiles as they are, by id.
-    pub(in crate::sandbox) fn raw_profiles(&self) -> Vec<Value> {
+    pub(crate) fn raw_profiles(&self) -> Vec<Value> {
         let inner = self.lock();
         inner.account.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
     }
 
-    pub(in crate::sandbox) fn raw_profile(&self, id: i64) -> Option<Value> {
+    pub(crate) fn raw_profile(&self, id: i64) -> Option<Value> {
         self.lock().account.profiles.get(id).cloned().map(Value::Object)
     }
 
@@ -146,11 +146,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// What is allowed, in words.
-    pub(in crate::sandbox) fn put_raw_profile(
-        &self,
-        id: i64,
-        profile: Members,
-    ) -> Result<Value, String> {
+    pub(crate) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
         store::check_size(&profile)?;
         let mut inner = self.lock();
         if !inner.account.profiles.put(id, profile) {
@@ -159,7 +155,7 @@ impl Endpoint {
         Ok(inner.account.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
     }
 
-    pub(in crate::sandbox) fn delete_raw_profile(&self, id: i64) -> bool {
+    pub(crate) fn delete_raw_profile(&self, id: i64) -> bool {
         self.lock().account.profiles.remove(id)
     }
 
@@ -168,7 +164,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// What is allowed, in words; then nothing was added.
-    pub(in crate::sandbox) fn seed(&self, seed: Seed) -> Result<Value, String> {
+    pub(crate) fn seed(&self, seed: Seed) -> Result<Value, String> {
         let mut template = fields::new_profile();
         template.extend(seed.profile);
         store::check_size(&template)?;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::sandbox::answer::each_member;
-use crate::sandbox::fault_kind::FaultKind;
+use crate::answer::each_member;
+use crate::fault_kind::FaultKind;
 
 /// Optional members of `Response` and of a profile (documented as "O").
 const OPTIONAL_IN_RESPONSE: [&str; 2] = ["serviceProfile", "responseParam"];

@@ -9,7 +9,7 @@ use super::catalogue::{self, SERVICE, TRAFFIC_LIMIT, find, id_of, number};
 use super::control::Switches;
 use super::wire::{DUPLICATED, FORBIDDEN, NOT_ALLOWED, Refusal};
 use super::{fields, seed};
-use crate::sandbox::store::{Members, Profiles};
+use crate::store::{Members, Profiles};
 
 pub(super) struct Account {
     pub profiles: Profiles,

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
 use super::wire::Refusal;
-use crate::sandbox::Options;
+use crate::Options;
 
 pub(super) fn check(options: &Options, headers: &HeaderMap) -> Result<(), Refusal> {
     let expected = format!("{}:{}", options.pcc_username, options.pcc_password);

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sandbox::answer::Content;
+use crate::answer::Content;
 
 struct Vendor {
     sft: Sft,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::control::Switches;
 use super::wire::Refusal;
-use crate::sandbox::store::{self, Members, Profiles};
+use crate::store::{self, Members, Profiles};
 
 /// Marks, in raw profiles, one that cannot be deleted. Never on the wire.
 pub(super) const IN_USE: &str = "sandbox_in_use";

@@ -10,7 +10,7 @@ use super::auth::Kind;
 use super::state::Profile;
 use super::wire::Codes;
 use super::{Inner, Sft};
-use crate::sandbox::Options;
+use crate::Options;
 
 const MAX_ID: usize = 64;
 /// Longest text of the additional members of a raw profile.
@@ -28,7 +28,7 @@ pub(super) struct Switches {
 
 /// The code for "attached to plan": the documents' example shows 8196, their table 1338.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::sandbox) enum InUseCode {
+pub(crate) enum InUseCode {
     #[serde(rename = "8196")]
     Example,
     #[serde(rename = "1338")]
@@ -37,7 +37,7 @@ pub(in crate::sandbox) enum InUseCode {
 
 /// The outer code beside an inner 401: clients have been seen to expect either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::sandbox) enum UnauthorizedOuter {
+pub(crate) enum UnauthorizedOuter {
     #[serde(rename = "1")]
     Failure,
     #[serde(rename = "401")]
@@ -72,7 +72,7 @@ impl Switches {
 /// The switches as the control API shows and changes them; what is absent stays. Lives apply to tokens issued later.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(in crate::sandbox) struct SwitchSettings {
+pub(crate) struct SwitchSettings {
     in_use_code: Option<InUseCode>,
     unauthorized_outer: Option<UnauthorizedOuter>,
     require_x_requested_with: Option<bool>,
@@ -83,7 +83,7 @@ pub(in crate::sandbox) struct SwitchSettings {
 /// Which tokens to expire; both unless said otherwise.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::sandbox) struct Expiry {
+pub(crate) struct Expiry {
     #[serde(default = "yes")]
     access: bool,
     #[serde(default = "yes")]

@@ -24,6 +24,18 @@
 //! In comments of the simulators, *documented* means a vendor document says so, *observed* means a public client
 //! or recording shows it, *inferred* means nobody says so and the choice is ours.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "a test that panics has failed"
+    )
+)]
+
 mod answer;
 mod control;
 mod endpoint;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::control::Switches;
 use super::wire::Verdict;
-use crate::sandbox::Options;
+use crate::Options;
 
 /// Wrong passwords in a row that block the account. The real number is not documented.
 const MAX_FAILURES: u32 = 5;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::wire::ErrorBody;
 use super::{Pcc, state};
-use crate::sandbox::store::{self, Members};
+use crate::store::{self, Members};
 
 const MAX_PLANS: usize = 1_000;
 const MAX_PLAN_NAME: usize = 255;
@@ -13,7 +13,7 @@ const MAX_PLAN_NAME: usize = 255;
 /// The switches, as the simulator uses them and as the control API shows and changes them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::sandbox) struct Switches {
+pub(crate) struct Switches {
     /// Of a successful create: 201 with the profile, or 204 without (both documented).
     pub create_status: u16,
     pub error_body: ErrorBody,
@@ -65,21 +65,21 @@ impl Switches {
 /// Profiles to add, each as after a create with `profile` over it; the names get a number.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::sandbox) struct Seed {
+pub(crate) struct Seed {
     count: usize,
     #[serde(default)]
     profile: Members,
 }
 
 impl Pcc {
-    pub(in crate::sandbox) fn switches(&self) -> Switches {
+    pub(crate) fn switches(&self) -> Switches {
         self.lock().switches.clone()
     }
 
     /// # Errors
     ///
     /// What is allowed, in words; then nothing has changed.
-    pub(in crate::sandbox) fn set_switches(&self, wanted: Members) -> Result<(), String> {
+    pub(crate) fn set_switches(&self, wanted: Members) -> Result<(), String> {
         let mut inner = self.lock();
         let switches = store::changed(&inner.switches, wanted)?;
         switches.check()?;
@@ -88,12 +88,12 @@ impl Pcc {
     }
 
     /// All profiles as they are, by id.
-    pub(in crate::sandbox) fn raw_profiles(&self) -> Vec<Value> {
+    pub(crate) fn raw_profiles(&self) -> Vec<Value> {
         let inner = self.lock();
         inner.tenant.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
     }
 
-    pub(in crate::sandbox) fn raw_profile(&self, id: i64) -> Option<Value> {
+    pub(crate) fn raw_profile(&self, id: i64) -> Option<Value> {
         self.lock().tenant.profiles.get(id).cloned().map(Value::Object)
     }
 
@@ -103,11 +103,7 @@ impl Pcc {
     /// # Errors
     ///
     /// What is allowed, in words.
-    pub(in crate::sandbox) fn put_raw_profile(
-        &self,
-        id: i64,
-        profile: Members,
-    ) -> Result<Value, String> {
+    pub(crate) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
         if profile.get(state::IN_USE).is_some_and(|flag| !flag.is_boolean()) {
             return Err(format!("`{}` must be true or false", state::IN_USE));
         }
@@ -119,7 +115,7 @@ impl Pcc {
         Ok(inner.tenant.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
     }
 
-    pub(in crate::sandbox) fn delete_raw_profile(&self, id: i64) -> bool {
+    pub(crate) fn delete_raw_profile(&self, id: i64) -> bool {
         self.lock().tenant.profiles.remove(id)
     }
 
@@ -128,7 +124,7 @@ impl Pcc {
     /// # Errors
     ///
     /// What is allowed, in words; then nothing was added.
-    pub(in crate::sandbox) fn seed(&self, seed: Seed) -> Result<Value, String> {
+    pub(crate) fn seed(&self, seed: Seed) -> Result<Value, String> {
         let name = seed.profile.get("name").and_then(Value::as_str).unwrap_or("Seeded").to_owned();
         let mut template = state::new_profile();
         template.retain(|_, member| !member.is_null());

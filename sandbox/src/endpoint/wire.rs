@@ -5,9 +5,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use super::control::Switches;
-use crate::sandbox::answer::Answer;
-use crate::sandbox::exchange::Outcome;
-use crate::sandbox::store::Members;
+use crate::answer::Answer;
+use crate::exchange::Outcome;
+use crate::store::Members;
 
 pub(super) const BAD_REQUEST: u32 = 1000;
 pub(super) const TOKEN_EXPIRED: u32 = 1103;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::catalogue;
 use super::wire::{INVALID_FORMAT, INVALID_REFERENCE, Invalid, REQUIRED, Refusal};
-use crate::sandbox::store::Members;
+use crate::store::Members;
 
 /// Longest name and description. The real bounds are not documented.
 const MAX_NAME: usize = 256;

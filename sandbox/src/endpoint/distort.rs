@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::sandbox::answer::each_member;
-use crate::sandbox::fault_kind::FaultKind;
+use crate::answer::each_member;
+use crate::fault_kind::FaultKind;
 
 /// Members of a profile that may be absent.
 const OPTIONAL: [&str; 9] = [

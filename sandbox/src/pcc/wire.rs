@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::sandbox::answer::Answer;
-use crate::sandbox::exchange::Outcome;
+use crate::answer::Answer;
+use crate::exchange::Outcome;
 
 const HAL: &str = "application/hal+json";
 const JSON: &str = "application/json";
@@ -72,7 +72,7 @@ pub(super) fn is_json(media_type: &str) -> bool {
 /// What error answers carry. The first is what the documents show; the others are for trying a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::sandbox) enum ErrorBody {
+pub(crate) enum ErrorBody {
     /// For 412, 422 and 500 as documented, in the format asked for; for the others nothing.
     Documented,
     /// XML for all.

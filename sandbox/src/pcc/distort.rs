@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::state;
-use crate::sandbox::answer::each_member;
-use crate::sandbox::fault_kind::FaultKind;
+use crate::answer::each_member;
+use crate::fault_kind::FaultKind;
 
 /// Refuses what has no meaning here.
 pub(super) fn check(fault: &FaultKind) -> Result<(), String> {

@@ -23,7 +23,7 @@ const ADDON: &str = "1";
 /// A profile as it is, which may be more than the vendor's rules allow when the control API put it there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(in crate::sandbox) struct Profile {
+pub(crate) struct Profile {
     pub name: String,
     /// "0" base, "1" addon.
     pub category: String,
@@ -46,7 +46,7 @@ pub(in crate::sandbox) struct Profile {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::sandbox) struct ChildEntity {
+pub(crate) struct ChildEntity {
     pub name: String,
     pub rat: String,
 }

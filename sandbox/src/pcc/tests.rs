@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sandbox::answer::Content;
+use crate::answer::Content;
 
 struct Vendor {
     pcc: Pcc,
