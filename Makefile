@@ -24,6 +24,7 @@ fuzz: ## every parser of foreign text against libFuzzer, each for FUZZ_SECONDS
 lint: tools ## formatting, clippy and the contract's style
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	buf lint
 	buf format --diff --exit-code
 

@@ -3,19 +3,30 @@
 //! The only place that names every module. Nothing here decides anything about a call.
 
 mod counted;
+#[cfg(not(feature = "sandbox"))]
+mod no_sandbox;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 
 use std::{
     collections::BTreeMap,
     future::Future,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use counted::{Counted, CountedCache, CountedWatch};
-use profile_gateway_sandbox::{Options, Sandbox};
+#[cfg(not(feature = "sandbox"))]
+use no_sandbox::Embedded;
+#[cfg(not(feature = "sandbox"))]
+pub use no_sandbox::WITHOUT_BACKENDS;
+#[cfg(feature = "sandbox")]
+use sandbox::Embedded;
+#[cfg(feature = "sandbox")]
+pub use sandbox::{WITHOUT_BACKENDS, sandbox_config};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
@@ -46,7 +57,7 @@ pub struct App {
     admin: Admin,
     writes: TaskTracker,
     loads: BackgroundTasks,
-    sandbox: Option<Sandbox>,
+    sandbox: Option<Embedded>,
 }
 
 impl App {
@@ -55,12 +66,12 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a port cannot be bound, or an HTTP client cannot be set up.
+    /// When a port cannot be bound, or an HTTP client cannot be set up, or when there are no
+    /// backends and this build has no sandbox.
     pub async fn start(mut config: Config) -> io::Result<Self> {
         let sandbox = if config.backends.is_empty() {
-            let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let sandbox = Sandbox::start(any_port, Options::default()).await?;
-            config.backends = sandbox_backends(&sandbox).map_err(io::Error::other)?;
+            let (sandbox, backends) = Embedded::start(&known_settings()).await?;
+            config.backends = backends;
             if config.server == config::Server::default() {
                 // No load balancer stands before a try-out: it may end at once.
                 config.server.drain_grace = Duration::ZERO;
@@ -114,7 +125,7 @@ impl App {
     /// Base URL of the embedded sandbox, if there is one.
     #[must_use]
     pub fn sandbox_url(&self) -> Option<String> {
-        self.sandbox.as_ref().map(Sandbox::base_url)
+        self.sandbox.as_ref().map(Embedded::base_url)
     }
 
     /// Serves until `shutdown` resolves, then drains; `abort` ends it at any time.
@@ -290,42 +301,4 @@ fn settings(server: &config::Server) -> Settings {
         drain_timeout: server.drain_timeout,
         grpc_web: server.grpc_web,
     }
-}
-
-/// A configuration for the upstreams of a sandbox.
-#[must_use]
-pub fn sandbox_config(sandbox: &Sandbox) -> String {
-    let base_url = sandbox.base_url();
-    let (username, password) = sandbox.sft_credentials();
-    let application_token = sandbox.endpoint_application_token();
-    let (tenant, pcc_username, pcc_password) = sandbox.pcc_credentials();
-    format!(
-        "[backends.sft]\n\
-         display_name = \"BICS SFT (sandbox)\"\n\
-         dialect = \"bics-sft\"\n\
-         base_url = {base_url:?}\n\
-         username = {username:?}\n\
-         password = {password:?}\n\n\
-         [backends.endpoint]\n\
-         display_name = \"Endpoint API (sandbox)\"\n\
-         dialect = \"endpoint\"\n\
-         base_url = {base_url:?}\n\
-         application_token = {application_token:?}\n\n\
-         [backends.pcc]\n\
-         display_name = \"PCC (sandbox)\"\n\
-         dialect = \"pcc\"\n\
-         base_url = {base_url:?}\n\
-         tenant = {tenant:?}\n\
-         username = {pcc_username:?}\n\
-         password = {pcc_password:?}\n"
-    )
-}
-
-/// The sandbox as a configuration would name it, so that it comes through the same checks.
-fn sandbox_backends(
-    sandbox: &Sandbox,
-) -> Result<BTreeMap<String, config::Backend>, config::ConfigErrors> {
-    let text = sandbox_config(sandbox);
-    let source = config::Source { file_name: "sandbox", text: &text };
-    Ok(config::load(Some(source), &[], &known_settings())?.backends)
 }

@@ -15,6 +15,7 @@ use profile_gateway::{
     server::Drained,
     telemetry::{logs, panics},
 };
+#[cfg(feature = "sandbox")]
 use profile_gateway_sandbox::{Options, Sandbox};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -59,8 +60,8 @@ enum Command {
 /// Why the program ends before it served.
 enum Failure {
     Config(ConfigErrors),
-    /// The configuration file itself could not be read.
-    File(String),
+    /// Something else that the program was given cannot be used: a file, a level, a command.
+    Usage(String),
     Other(anyhow::Error),
 }
 
@@ -90,7 +91,7 @@ async fn start() -> ExitCode {
             eprintln!("the configuration is not usable:\n{errors}");
             ExitCode::from(EXIT_CONFIG)
         }
-        Err(Failure::File(error)) => {
+        Err(Failure::Usage(error)) => {
             eprintln!("{error}");
             ExitCode::from(EXIT_CONFIG)
         }
@@ -118,7 +119,7 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
         .collect();
     let text = path.as_ref().map(std::fs::read_to_string).transpose();
     let file_name = path.map(|path| path.display().to_string()).unwrap_or_default();
-    let text = text.map_err(|e| Failure::File(format!("{file_name}: cannot be read: {e}")))?;
+    let text = text.map_err(|e| Failure::Usage(format!("{file_name}: cannot be read: {e}")))?;
     let source = text.as_deref().map(|text| Source { file_name: &file_name, text });
     config::load(source, &env, &app::known_settings()).map_err(Failure::Config)
 }
@@ -126,7 +127,7 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
 fn check(config: &Config) -> Result<ExitCode, Failure> {
     let mut shown = config.redacted();
     if let Some(members) = shown.as_object_mut().filter(|_| config.backends.is_empty()) {
-        let note = "no backend is configured: an embedded sandbox would simulate three";
+        let (Ok(note) | Err(note)) = app::WITHOUT_BACKENDS;
         members.insert("note".to_owned(), note.into());
     }
     writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&shown)?)?;
@@ -145,6 +146,9 @@ fn explain() -> Result<ExitCode, Failure> {
 }
 
 async fn serve(config: Config) -> Result<ExitCode, Failure> {
+    if let (Err(error), true) = (app::WITHOUT_BACKENDS, config.backends.is_empty()) {
+        return Err(Failure::Usage(error.to_owned()));
+    }
     let format = match config.log.format {
         LogFormat::Auto => logs::Format::Auto,
         LogFormat::Json => logs::Format::Json,
@@ -152,7 +156,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     };
     panics::install();
     let levels = logs::init(format, &config.log.level);
-    levels.map_err(|error| Failure::File(format!("log.level: {error}")))?;
+    levels.map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     for warning in &config.warnings {
         tracing::warn!(target: "config", "{warning}");
     }
@@ -217,8 +221,15 @@ fn announce(app: &App, backend: &str) -> io::Result<()> {
     )
 }
 
+#[cfg(not(feature = "sandbox"))]
+async fn run_sandbox(_listen: SocketAddr) -> Result<ExitCode, Failure> {
+    let error = "this build has no sandbox: build with the cargo feature `sandbox`";
+    Err(Failure::Usage(error.to_owned()))
+}
+
+#[cfg(feature = "sandbox")]
 async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
-    logs::init(logs::Format::Auto, "info").map_err(Failure::File)?;
+    logs::init(logs::Format::Auto, "info").map_err(Failure::Usage)?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let sandbox = Sandbox::start(listen, Options::default())
@@ -231,6 +242,7 @@ async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+#[cfg(feature = "sandbox")]
 fn announce_sandbox(sandbox: &Sandbox) -> io::Result<()> {
     let (url, config) = (sandbox.base_url(), app::sandbox_config(sandbox));
     // In one piece, for programs that read it.

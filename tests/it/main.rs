@@ -2,6 +2,7 @@
 //!
 //! One binary, a file per behaviour; what the files share is `kit`.
 
+#![cfg(feature = "sandbox")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
