@@ -4,10 +4,7 @@ use async_trait::async_trait;
 
 use crate::{
     error::{Error, Reason, Result, violation::Violations},
-    model::{
-        capability::{Capabilities, Method},
-        note::Notes,
-    },
+    model::{capability::Capabilities, method::Method, note::Notes},
     pb::{self, Profile, Service, TrafficLimit},
     upstream::{Port, Reply, Request},
 };

@@ -16,8 +16,8 @@ use crate::{
         witness::Witness,
     },
     model::{
-        capability::Method,
         etag::{etag, normalize},
+        method::Method,
         name::{BackendName, ProfileName},
     },
     pb::{self, CircuitState, Profile, Reachability},

@@ -17,7 +17,7 @@ use crate::{
         settle::{search, settle},
         write::{may_yet_happen, refuse_taken_name, unread},
     },
-    model::{capability::Method, check, mask::Update, name::BackendName},
+    model::{check, mask::Update, method::Method, name::BackendName},
     pb::{CreateProfileRequest, Profile},
 };
 

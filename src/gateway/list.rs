@@ -14,8 +14,8 @@ use crate::{
         read::{decoded, masked},
     },
     model::{
-        capability::Method,
         mask::ReadMask,
+        method::Method,
         name::{Parent, ProfileName},
     },
     pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile},

@@ -7,8 +7,8 @@ use crate::{
     error::{Error, Reason, Result},
     gateway::Gateway,
     model::{
-        capability::Method,
         mask::ReadMask,
+        method::Method,
         name::{BackendName, ProfileName},
     },
     pb::{self, Encoded, GetProfileRequest, ListServicesRequest, Profile, PurgeCacheRequest},

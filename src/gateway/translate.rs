@@ -20,9 +20,9 @@ use crate::{
         write::refuse_taken_name,
     },
     model::{
-        capability::Method,
         etag::normalize,
         fields::{Fields, SETTABLE},
+        method::Method,
         name::BackendName,
         note::Notes,
     },

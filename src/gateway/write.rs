@@ -18,7 +18,7 @@ use crate::{
         order::{Order, Plan, identify},
         settle::{search, settle},
     },
-    model::{capability::Method, check, mask::Update, name::ProfileName},
+    model::{check, mask::Update, method::Method, name::ProfileName},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
     upstream::Session,
 };

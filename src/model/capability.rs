@@ -1,7 +1,10 @@
 //! What a dialect can do: one table, which validation uses and `GetBackend` shows.
 
 use crate::{
-    model::fields,
+    model::{
+        fields,
+        method::{Method, Needs},
+    },
     pb::{self, FieldSupport},
 };
 
@@ -71,65 +74,10 @@ impl Field {
     }
 }
 
-/// A method that not every dialect has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of the RPCs")]
-pub enum Method {
-    GetProfile,
-    ListProfiles,
-    CreateProfile,
-    UpdateProfile,
-    DeleteProfile,
-    AttachService,
-    DetachService,
-    AttachTrafficLimit,
-    DetachTrafficLimit,
-    ListServices,
-}
-
-impl Method {
-    /// Each of them, in the order of the proto.
-    pub const ALL: [Self; 10] = [
-        Self::GetProfile,
-        Self::ListProfiles,
-        Self::CreateProfile,
-        Self::UpdateProfile,
-        Self::DeleteProfile,
-        Self::AttachService,
-        Self::DetachService,
-        Self::AttachTrafficLimit,
-        Self::DetachTrafficLimit,
-        Self::ListServices,
-    ];
-
-    /// Name of the RPC.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::GetProfile => "GetProfile",
-            Self::ListProfiles => "ListProfiles",
-            Self::CreateProfile => "CreateProfile",
-            Self::UpdateProfile => "UpdateProfile",
-            Self::DeleteProfile => "DeleteProfile",
-            Self::AttachService => "AttachService",
-            Self::DetachService => "DetachService",
-            Self::AttachTrafficLimit => "AttachTrafficLimit",
-            Self::DetachTrafficLimit => "DetachTrafficLimit",
-            Self::ListServices => "ListServices",
-        }
-    }
-}
-
-/// RPCs that the gateway makes of what every dialect has.
-const JOINED: [&str; 4] = ["BatchGetProfiles", "PreviewWrite", "TranslateProfile", "DiffProfiles"];
-
-/// RPCs that the gateway makes out of lists.
-const FROM_LISTS: [&str; 1] = ["WatchProfiles"];
-
 /// What a dialect can do.
 #[derive(Debug)]
 pub struct Capabilities {
-    /// The methods that it has.
+    /// The methods that it has, of those that need it.
     pub methods: &'static [Method],
     /// The fields that it has.
     pub fields: &'static [Field],
@@ -140,6 +88,15 @@ impl Capabilities {
     #[must_use]
     pub fn has(&self, method: Method) -> bool {
         self.methods.contains(&method)
+    }
+
+    /// Whether the gateway offers the method for the dialect.
+    fn supports(&self, method: Method) -> bool {
+        match method.needs() {
+            Needs::Itself => self.has(method),
+            Needs::Nothing | Needs::NoUpstream => true,
+            Needs::Lists => self.has(Method::ListProfiles),
+        }
     }
 
     /// The dialect's entry for a field, if it has it.
@@ -157,14 +114,17 @@ impl Capabilities {
     /// The table as callers see it.
     #[must_use]
     pub fn describe(&self) -> pb::Capabilities {
-        let method =
-            |method: &str, supported| pb::MethodCapability { method: method.to_owned(), supported };
+        let described = |needs| {
+            let methods = Method::ALL.iter().filter(move |method| method.needs() == needs);
+            methods.map(|method| pb::MethodCapability {
+                method: method.name().to_owned(),
+                supported: self.supports(*method),
+            })
+        };
         pb::Capabilities {
-            methods: Method::ALL
-                .iter()
-                .map(|m| method(m.name(), self.has(*m)))
-                .chain(JOINED.iter().map(|m| method(m, true)))
-                .chain(FROM_LISTS.iter().map(|m| method(m, self.has(Method::ListProfiles))))
+            methods: described(Needs::Itself)
+                .chain(described(Needs::Nothing))
+                .chain(described(Needs::Lists))
                 .collect(),
             fields: fields::OUTPUT_ONLY
                 .iter()

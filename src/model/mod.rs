@@ -11,5 +11,6 @@ pub mod etag;
 pub mod fields;
 pub mod json;
 pub mod mask;
+pub mod method;
 pub mod name;
 pub mod note;

@@ -1,6 +1,9 @@
 //! What this dialect can do, and its name.
 
-use crate::model::capability::{Capabilities, Field, Method};
+use crate::model::{
+    capability::{Capabilities, Field},
+    method::Method,
+};
 
 pub(super) const NAME: &str = "bics-sft";
 

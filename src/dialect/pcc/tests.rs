@@ -13,7 +13,7 @@ use crate::{
         Settings,
         recorder::{Recorder, now},
     },
-    model::{capability::Method, json::to_value},
+    model::{json::to_value, method::Method},
     pb::{Notifications, PaymentType, SubscriberDefaults},
 };
 

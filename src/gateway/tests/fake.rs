@@ -17,7 +17,10 @@ use crate::{
     dialect::{Dialect, Edit, Item, ProfileUpdate, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
     gateway::{Backend, watch},
-    model::capability::{Capabilities, Field, Method},
+    model::{
+        capability::{Capabilities, Field},
+        method::Method,
+    },
     pb::{self, Profile, Service},
     upstream::{self, Port, Reply, Request, Upstream},
 };

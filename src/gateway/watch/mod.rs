@@ -20,7 +20,7 @@ use crate::{
     call::Call,
     error::{Error, Reason, Result},
     gateway::Gateway,
-    model::{capability::Method, name::Parent},
+    model::{method::Method, name::Parent},
     pb::WatchProfilesRequest,
     query::resume::ResumeTokens,
 };
