@@ -124,7 +124,7 @@ where
     let (result, served) = share_load(store, resource, None, deadline, load).await;
     match &result {
         // A write, a purge or the bound may have come while the upstream failed.
-        Err(error) if stands_in_for(error) && store.counts(resource, &entry) => {
+        Err(error) if error.facts().allows_stale && store.counts(resource, &entry) => {
             store.flights.hold_off(resource, HOLD_OFF);
             store.serve(&entry, Outcome::Stale)
         }
@@ -211,7 +211,7 @@ async fn fill(
             (Value::Absent(Arc::new(error)), Shape::Absence)
         }
         Err(error) => {
-            if !stands_in_for(&error) {
+            if !error.facts().allows_stale {
                 store.forget(resource, began);
             }
             return Err(error);
@@ -248,20 +248,4 @@ fn deadline_passed() -> Error {
 fn gave_up() -> Error {
     let message = format!("reading the upstream took longer than {} s", MAX_LOAD.as_secs());
     Error::new(Reason::UpstreamUnavailable, message)
-}
-
-/// Whether an older value may stand in for this failure: the upstream is out of order. What it refuses
-/// is refused, whatever was there before.
-fn stands_in_for(error: &Error) -> bool {
-    matches!(
-        error.reason(),
-        Reason::UpstreamUnavailable
-            | Reason::UpstreamInternal
-            | Reason::UpstreamContractViolation
-            | Reason::UpstreamThrottled
-            | Reason::UpstreamFailure
-            | Reason::Overloaded
-            | Reason::DeadlineExceeded
-            | Reason::GatewayInternal
-    )
 }

@@ -3,57 +3,21 @@
 //! An error is typed where it arises and says who is to blame, whether trying again can help and what
 //! an upstream answered. It knows neither gRPC nor HTTP: `rpc::status` alone turns it into a status.
 //! Its message is for the caller: it names what was tried and never holds a credential. What only an
-//! operator should see travels in `source` and goes to the log.
+//! operator should see is in [`Error::internal`] and goes to the log.
+//!
+//! It has no `source()`: what other libraries report becomes text, of which `internal` keeps the details.
 
+pub mod reason;
 pub mod violation;
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-pub use crate::pb::ErrorReason as Reason;
-use crate::{error::violation::Violation, text};
+pub use self::reason::{Blame, Facts, Kind, Reason, Retry, reason_name};
+use self::violation::{Violation, Violations};
+use crate::text;
 
 /// The result of anything that can fail for a caller.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What a caller may conclude; one for each gRPC code that the gateway answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of the gRPC codes")]
-pub enum Kind {
-    Cancelled,
-    Unknown,
-    InvalidArgument,
-    DeadlineExceeded,
-    NotFound,
-    AlreadyExists,
-    PermissionDenied,
-    ResourceExhausted,
-    FailedPrecondition,
-    Aborted,
-    Unimplemented,
-    Internal,
-    Unavailable,
-    Unauthenticated,
-}
-
-/// Who has to act for the call to succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blame {
-    /// The request is at fault, or the state that it meets.
-    Caller,
-    /// The upstream is at fault, or the way to it.
-    Upstream,
-    /// The gateway is at fault: its code, its credentials or its capacity.
-    Gateway,
-}
-
-/// Whether the same request may be sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// It would fail again, or could write twice.
-    No,
-    /// Surely nothing was written; again after this time, when one is known.
-    After(Option<Duration>),
-}
 
 /// What is known of a write's effect upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,18 +66,12 @@ impl Error {
     /// An error with the kind that its reason usually has. The message is for the caller.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let retry = match reason {
-            Reason::UpstreamUnavailable | Reason::Overloaded => {
-                Retry::After(Some(Duration::from_secs(1)))
-            }
-            Reason::UpstreamThrottled | Reason::UpstreamAccountLocked => Retry::After(None),
-            _ => Retry::No,
-        };
+        let facts = reason::facts(reason);
         Self(Box::new(Repr {
-            kind: usual_kind(reason),
+            kind: facts.kind,
             reason,
             message: message.into(),
-            retry,
+            retry: facts.retry,
             effect: Effect::None,
             upstream: None,
             violations: Vec::new(),
@@ -139,6 +97,14 @@ impl Error {
         let mut error = Self::new(reason, format!("invalid request: {}{more}", shown.join("; ")));
         error.0.violations = violations;
         error
+    }
+
+    /// The error for one field of a request that breaks a rule.
+    #[must_use]
+    pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        let mut violations = Violations::default();
+        violations.add(field, description);
+        Self::invalid(violations.into_vec())
     }
 
     /// Replaces the message where a place further out knows more.
@@ -298,74 +264,36 @@ impl Error {
     /// Who has to act for the call to succeed.
     #[must_use]
     pub fn blame(&self) -> Blame {
-        match self.0.reason {
-            Reason::UpstreamFailure
-            | Reason::UpstreamUnavailable
-            | Reason::UpstreamThrottled
-            | Reason::UpstreamInternal
-            | Reason::UpstreamContractViolation
-            | Reason::WriteOutcomeUnknown
-            | Reason::PartiallyApplied => Blame::Upstream,
-            Reason::UpstreamAuthFailed
-            | Reason::UpstreamAccountLocked
-            | Reason::UpstreamPermissionDenied
-            | Reason::Overloaded
-            | Reason::GatewayInternal => Blame::Gateway,
-            _ => Blame::Caller,
-        }
+        self.facts().blame
+    }
+
+    /// What is true of every error with this reason.
+    #[must_use]
+    pub fn facts(&self) -> &'static Facts {
+        reason::facts(self.0.reason)
     }
 }
 
-/// The reason's name on the wire: the enum value without its prefix.
-#[must_use]
-pub fn reason_name(reason: Reason) -> &'static str {
-    let name = reason.as_str_name();
-    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+impl Violations {
+    /// The error that names them all, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// When there are any.
+    pub fn into_result(self) -> Result<()> {
+        if self.is_empty() { Ok(()) } else { Err(Error::invalid(self.into_vec())) }
+    }
 }
 
-fn usual_kind(reason: Reason) -> Kind {
-    match reason {
-        Reason::ProfileNotFound
-        | Reason::BackendNotFound
-        | Reason::TrafficLimitNotFound
-        | Reason::ServiceNotAttached => Kind::NotFound,
-        Reason::ProfileAlreadyExists
-        | Reason::ServiceAlreadyAttached
-        | Reason::TrafficLimitAlreadyAttached => Kind::AlreadyExists,
-        Reason::ProfileInUse
-        | Reason::ChildConfigInvalid
-        | Reason::RatPrivilegeConflict
-        | Reason::AddonServicesImmutable
-        | Reason::ServiceHasTrafficLimits
-        | Reason::CacheMiss
-        | Reason::UnmappedValueAtRisk
-        | Reason::ProcessingFailed
-        | Reason::PartiallyApplied => Kind::FailedPrecondition,
-        Reason::AccessTypeNotApplicable
-        | Reason::ValidationFailed
-        | Reason::FieldNotSupported
-        | Reason::FieldImmutable
-        | Reason::MalformedRequest
-        | Reason::RequestIdReused => Kind::InvalidArgument,
-        Reason::OperationNotSupported => Kind::Unimplemented,
-        Reason::EtagMismatch | Reason::ResumeTokenExpired | Reason::WatchFellBehind => {
-            Kind::Aborted
+impl UpstreamFacts {
+    /// The message with the upstream's own code and words, as far as it gave any.
+    #[must_use]
+    pub fn appended_to(&self, message: &str) -> String {
+        match (&self.code, &self.message) {
+            (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
+            (Some(only), None) | (None, Some(only)) => format!("{message} ({only})"),
+            (None, None) => message.to_owned(),
         }
-        Reason::MessageTooLarge | Reason::UpstreamThrottled => Kind::ResourceExhausted,
-        Reason::UpstreamFailure | Reason::WriteOutcomeUnknown | Reason::Unspecified => {
-            Kind::Unknown
-        }
-        Reason::DeadlineExceeded => Kind::DeadlineExceeded,
-        Reason::UpstreamUnavailable | Reason::Overloaded | Reason::UpstreamAccountLocked => {
-            Kind::Unavailable
-        }
-        Reason::UpstreamAuthFailed
-        | Reason::UpstreamInternal
-        | Reason::UpstreamContractViolation
-        | Reason::GatewayInternal => Kind::Internal,
-        Reason::UpstreamPermissionDenied | Reason::CallerNotAllowed => Kind::PermissionDenied,
-        Reason::CallerUnauthenticated => Kind::Unauthenticated,
-        Reason::CallerCancelled => Kind::Cancelled,
     }
 }
 

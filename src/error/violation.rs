@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use crate::{
-    error::{Error, Reason, Result},
-    text,
-};
+use crate::{error::reason::Reason, text};
 
 /// One broken rule. The field is a path in the request's message, such as `profile.radio_access`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +57,9 @@ impl Violations {
         self.0.is_empty()
     }
 
-    /// The error that names them all, if there are any.
-    pub fn into_result(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::invalid(self.0)) }
+    /// All of them, in the order in which they were found.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Violation> {
+        self.0
     }
 }

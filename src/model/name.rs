@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::{
-    error::{Error, Result, violation::Violations},
+    error::{Error, Result},
     text,
 };
 
@@ -117,21 +117,14 @@ fn segments(name: &str) -> Option<Vec<&str>> {
 }
 
 fn malformed(field: &str, name: &str, pattern: &str) -> Error {
-    let mut violations = Violations::default();
-    violations.add(
-        field,
-        match name.len() {
-            0 => format!("is required, as {pattern}"),
-            n if n > MAX_NAME_BYTES => {
-                format!("has {n} bytes; must be {pattern} of at most {MAX_NAME_BYTES}")
-            }
-            _ => format!("{} must be {pattern}", text::quoted(name)),
-        },
-    );
-    match violations.into_result() {
-        Err(error) => error,
-        Ok(()) => Error::new(crate::error::Reason::ValidationFailed, "malformed name"),
-    }
+    let description = match name.len() {
+        0 => format!("is required; the format is {pattern}"),
+        n if n > MAX_NAME_BYTES => {
+            format!("is {n} bytes long; the limit is {MAX_NAME_BYTES}, in the format {pattern}")
+        }
+        _ => format!("{} does not match {pattern}", text::quoted(name)),
+    };
+    Error::invalid_field(field, description)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is wrong with a text of the list language, and where.
 
-use crate::error::{Error, Reason, violation::Violations};
+use crate::error::Error;
 
 /// Something wrong at a place of a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,18 +22,14 @@ impl Fault {
     pub(super) fn refuse(self, field: &str, text: &str) -> Error {
         // People count characters from 1, not bytes from 0.
         let column = text.char_indices().take_while(|(at, _)| *at < self.at).count() + 1;
-        let mut violations = Violations::default();
-        violations.add(field, format!("at column {column}: {}", self.message));
-        match violations.into_result() {
-            Err(error) => error,
-            Ok(()) => Error::new(Reason::ValidationFailed, self.message),
-        }
+        Error::invalid_field(field, format!("at column {column}: {}", self.message))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     #[test]
     fn columns_count_characters() {

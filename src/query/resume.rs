@@ -9,7 +9,7 @@ use hmac::Mac;
 use prost::Message;
 
 use super::seal::{SEAL_BYTES, mac};
-use crate::error::{Error, Reason, Result, violation::Violations};
+use crate::error::{Error, Reason, Result};
 
 /// The form of what follows. Another release may have another one.
 const VERSION: u8 = 1;
@@ -107,15 +107,10 @@ pub fn expired(why: &str) -> Error {
 }
 
 fn refused() -> Error {
-    let mut violations = Violations::default();
-    violations.add(
+    Error::invalid_field(
         "resume_token",
-        "is not a resume_token of a stream over this parent; leave it out to begin anew",
-    );
-    match violations.into_result() {
-        Err(error) => error,
-        Ok(()) => Error::new(Reason::ValidationFailed, "malformed resume_token"),
-    }
+        "is not a resume_token of a stream over this parent; omit it to start over",
+    )
 }
 
 #[cfg(test)]

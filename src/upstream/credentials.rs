@@ -222,12 +222,7 @@ impl Credentials {
             }
             Err(error) => {
                 state.current.take_if(|_| !keep);
-                if matches!(
-                    error.reason(),
-                    Reason::UpstreamAuthFailed
-                        | Reason::UpstreamAccountLocked
-                        | Reason::UpstreamPermissionDenied
-                ) {
+                if error.facts().pauses_logins {
                     state.refuse(error.clone(), false);
                 }
                 Err(error)

@@ -214,12 +214,7 @@ pub(super) fn error(
     (envelope, reply): (&Envelope<'_>, &Reply),
 ) -> Error {
     let facts = facts(envelope, reply);
-    let message = match (&facts.code, &facts.message) {
-        (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
-        (Some(code), None) => format!("{message} ({code})"),
-        _ => message.to_owned(),
-    };
-    Error::new(reason, message).with_upstream(facts)
+    Error::new(reason, facts.appended_to(message)).with_upstream(facts)
 }
 
 /// The upstream's own id of an exchange.

@@ -84,14 +84,7 @@ fn resolve(service: &Service) -> Result<Known, String> {
 
 /// The service that AttachService or DetachService names.
 pub(super) fn resolve_for_request(service: &Service) -> Result<Known> {
-    resolve(service).map_err(|why| {
-        let mut violations = Violations::default();
-        violations.add("service", why);
-        match violations.into_result() {
-            Err(error) => error,
-            Ok(()) => Error::new(Reason::ValidationFailed, "no such service"),
-        }
-    })
+    resolve(service).map_err(|why| Error::invalid_field("service", why))
 }
 
 /// The ids of the services that a profile names; those it cannot name are left out.

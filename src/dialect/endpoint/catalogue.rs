@@ -240,24 +240,17 @@ impl<'a> Catalogue<'a> {
 fn refuse(unresolved: Unresolved) -> Error {
     match unresolved {
         Unresolved::Failed(error) => error,
-        Unresolved::Wrong { what: What::Service, why } => invalid("service", why),
-        Unresolved::Wrong { what: What::Limit, why } => invalid("service.traffic_limits", why),
-    }
-}
-
-fn invalid(field: &str, why: String) -> Error {
-    let mut violations = Violations::default();
-    violations.add(field, &why);
-    match violations.into_result() {
-        Err(error) => error,
-        Ok(()) => Error::new(Reason::ValidationFailed, why),
+        Unresolved::Wrong { what: What::Service, why } => Error::invalid_field("service", why),
+        Unresolved::Wrong { what: What::Limit, why } => {
+            Error::invalid_field("service.traffic_limits", why)
+        }
     }
 }
 
 /// The service of a profile that an edit means.
 fn attached<'s>(there: &'s [Service], wanted: &Service) -> Result<&'s Service> {
     service::find(there, wanted)
-        .map_err(|why| invalid("service", why))?
+        .map_err(|why| Error::invalid_field("service", why))?
         .ok_or_else(|| not_attached(&describe(wanted)))
 }
 

@@ -220,10 +220,8 @@ pub(super) fn by_status(safety: Safety, reply: &Reply, body: &Fault) -> Error {
 pub(super) fn error(reason: Reason, message: &str, (reply, body): (&Reply, &Fault)) -> Error {
     let facts = facts(reply, body);
     let message = match (&facts.code, &facts.message) {
-        (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
-        (Some(code), None) => format!("{message} ({code})"),
-        (None, Some(words)) => format!("{message} ({words})"),
         (None, None) => format!("{message} (HTTP {})", reply.status.as_u16()),
+        _ => facts.appended_to(message),
     };
     Error::new(reason, message).with_upstream(facts)
 }

@@ -55,10 +55,7 @@ pub(super) fn violations(fault: &Fault, fallback: &str) -> Vec<Violation> {
         let description = text::presentable(words);
         found.add(field, description.unwrap_or_else(|| "is not accepted upstream".to_owned()));
     }
-    match found.into_result() {
-        Ok(()) => Vec::new(),
-        Err(error) => error.violations().to_vec(),
-    }
+    found.into_vec()
 }
 
 /// Our path for what a text complains about.

@@ -206,11 +206,12 @@ fn violation(operation: Operation, field: Option<&str>, description: Option<&str
 
 /// The message with the upstream's own words, where they are fit to show.
 fn with_details(message: &str, fault: &Fault) -> String {
-    match (code(fault), fault.message.as_deref().and_then(text::presentable)) {
-        (Some(code), Some(words)) => format!("{message} ({code}: {words})"),
-        (Some(only), None) | (None, Some(only)) => format!("{message} ({only})"),
-        (None, None) => message.to_owned(),
+    UpstreamFacts {
+        code: code(fault),
+        message: fault.message.as_deref().and_then(text::presentable),
+        ..UpstreamFacts::default()
     }
+    .appended_to(message)
 }
 
 fn code(fault: &Fault) -> Option<String> {

@@ -15,7 +15,6 @@ use super::{
 /// How many files of a room are in circles, of which each is a debt to be paid: a number can only shrink.
 const KNOWN: &[(&str, usize)] = &[
     ("config", 10),
-    ("error", 2),
     ("gateway", 12),
     ("query", 2),
     ("sandbox", 28),
