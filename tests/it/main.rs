@@ -1,6 +1,6 @@
 //! The whole program on real sockets: gRPC in, HTTP out to a double or to the sandbox.
 //!
-//! One binary, a file per behaviour; what the files share is `kit`.
+//! One binary, a file per behavior; what the files share is `kit`.
 
 #![cfg(feature = "sandbox")]
 #![allow(
@@ -20,6 +20,7 @@ mod batch;
 mod caching;
 mod circuit;
 mod conformance;
+mod contract;
 mod describing;
 mod diffing;
 mod documents;
