@@ -5,9 +5,16 @@ IMAGE ?= profile-gateway
 SOAK_SECONDS ?= 120
 FUZZ_SECONDS ?= 60
 TOOLS := $(CURDIR)/target/tools
-export PATH := $(TOOLS)/node_modules/.bin:$(PATH)
+export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 
-.PHONY: run test soak fuzz lint fmt bench docs image check-deps ci tools
+# Integration tests that take long or wait in real time.
+SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents::
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast soak fuzz lint fmt bench docs image breaking baseline check-deps ci tools
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## serve the embedded sandbox
 	$(CARGO) run
@@ -15,37 +22,50 @@ run: ## serve the embedded sandbox
 test: tools ## run every test
 	$(CARGO) test --locked --workspace
 
-soak: tools ## random calls under random faults for SOAK_SECONDS, and whether anybody was lied to
+test-fast: ## run unit tests and the quick integration tests; needs nothing but cargo
+	$(CARGO) test --locked --workspace --lib
+	$(CARGO) test --locked --test it -- $(addprefix --skip ,$(SLOW))
+
+soak: tools ## make random calls under random faults for SOAK_SECONDS, and check every answer
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture
 
-fuzz: ## every parser of foreign text against libFuzzer, each for FUZZ_SECONDS
+fuzz: ## run every parser of foreign input under libFuzzer for FUZZ_SECONDS each
 	scripts/fuzz $(FUZZ_SECONDS)
 
-lint: tools ## formatting, clippy and the contract's style
+lint: tools ## check formatting, clippy, the house rules, the spelling and the contract's style
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features -- -D warnings
+	$(CARGO) test --locked --test it --quiet -- tidy::
 	buf lint
 	buf format --diff --exit-code
+	typos
+	shellcheck $(filter-out %.txt,$(wildcard scripts/*)) .ci/run
 
 fmt: tools ## format code and protos
 	$(CARGO) fmt --all
 	buf format --write
 
-bench: ## requests/s and CPU per request against a bare tonic server, in one run
+bench: ## measure requests/s and CPU per request against a bare tonic server, in one run
 	$(CARGO) bench --locked --bench gateway
 	$(CARGO) bench --locked --bench cache
 
 docs: ## build the documents as a book in target/book
 	scripts/book $(TOOLS)
 
-image: ## container image, with whichever builder is here
+image: ## build the container image with the first builder found
 	scripts/image $(IMAGE)
 
-check-deps: ## licences, advisories and banned crates; needs cargo-deny
-	$(CARGO) deny check
+breaking: tools ## compare the contract with the released one
+	scripts/breaking
 
-ci: lint test
+baseline: tools ## record the contract as released; part of a release, see CONTRIBUTING.md
+	buf build --exclude-source-info --output proto/baseline.binpb
 
-tools: ## what lint and tests need besides cargo
+check-deps: ## check licenses, advisories, sources and banned crates
+	scripts/deny $(TOOLS)
+
+ci: lint breaking check-deps test ## run everything that has to pass before a change lands
+
+tools: ## install what lint and tests need besides cargo
 	@scripts/tools $(TOOLS)

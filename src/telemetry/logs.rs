@@ -43,7 +43,7 @@ pub fn init(format: Format, level: &str) -> Result<(), String> {
         let lines = fmt::layer().json().event_format(Lines::new()).with_writer(sink);
         registry().with(filter).with(lines).try_init()
     } else {
-        // Colours are for a terminal; in a file they are noise.
+        // Colors are for a terminal; in a file they are noise.
         let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
         registry().with(filter).with(lines).try_init()
     };

@@ -14,7 +14,9 @@
 mod circles;
 mod code;
 mod imports;
+mod manifests;
 mod modules;
+mod phrases;
 mod prose;
 mod sources;
 mod syntax;

@@ -3,7 +3,7 @@
 //! Documented: application tokens give an `auth_token` for 240 minutes and nothing to renew it with; a refused token
 //! is 401, usually with an empty body; three refusals in a row lock for five minutes, told by `TooManyRequests`.
 //! Inferred: that a login leaves earlier tokens alone, that tries while locked do not lengthen the lock, and that the
-//! lock leaves existing tokens alone. Not modelled: username and password (deprecated), and the limit of 100 logins
+//! lock leaves existing tokens alone. Not modeled: username and password (deprecated), and the limit of 100 logins
 //! in five minutes.
 
 use std::collections::{HashMap, VecDeque};

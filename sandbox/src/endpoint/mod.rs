@@ -1,6 +1,6 @@
 //! The "endpoint" API simulator: service profiles behind `/api/v1/...`, as emnify makes it and BICS labels it.
 //!
-//! What is modelled: login by application token with its lock-out, service profiles with their services and the
+//! What is modeled: login by application token with its lock-out, service profiles with their services and the
 //! assignable traffic limits, the catalogue and the lookups that profiles refer to, and the rate limit of profile
 //! reads. What is not: endpoints themselves (a profile only counts how many use it), data limits and quotas
 //! (`/service_profile/{id}/traffic_limit`, `/quota`; the BICS documents do not have them), changing the lookups,

@@ -1,6 +1,6 @@
 //! The PCC (SPCM) simulator: provisioning profiles behind `/pcc/spcm/provisionProfile`.
 //!
-//! What is modelled: Basic authentication with a tenant, the five operations with their rules and status codes, and
+//! What is modeled: Basic authentication with a tenant, the five operations with their rules and status codes, and
 //! XML for whoever does not ask for JSON. What is not: subscribers and plans themselves (a profile is only marked as
 //! used; plans are a list of names), permissions of users, and a rule that exactly one profile is the default (no
 //! document states one).

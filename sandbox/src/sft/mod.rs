@@ -1,6 +1,6 @@
 //! The BICS SFT simulator: service profiles behind `/api/...`.
 //!
-//! What is modelled: login and token renewal with lock-out, the four service profile operations with their rules and
+//! What is modeled: login and token renewal with lock-out, the four service profile operations with their rules and
 //! result codes, and the cascades between the profiles of one account. What is not: plans and child accounts
 //! themselves (a profile is only marked as used by one), rate limits, and the vendor's own 30 s timeout (all three
 //! can be had as faults).

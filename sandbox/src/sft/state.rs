@@ -3,7 +3,7 @@
 //! A request is checked wholly before anything changes, so a refusal never leaves half an effect.
 //!
 //! Cascades. Documented: a service added to a base profile is added "in all the Defaults"; a service removed from a
-//! base profile is removed "from Defaults, Addon and Custom service profiles" of the child levels. Modelled here for
+//! base profile is removed "from Defaults, Addon and Custom service profiles" of the child levels. Modeled here for
 //! the one account there is (inferred): adding to a base profile adds to DEFAULT; removing from DEFAULT removes from
 //! every other profile; removing from another base profile concerns that one only. A removal that would leave some
 //! profile with no service at all is refused with 6565, "Invalid child config" (inferred).

@@ -44,7 +44,7 @@ use crate::{
 /// The registry's line for this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
-    // Page "Rate limits". It is stated for reads of profiles, per organisation; nothing allows more.
+    // Page "Rate limits". It is stated for reads of profiles, per organization; nothing allows more.
     rate_limit: match (NonZeroU32::new(100), NonZeroU32::new(50)) {
         (Some(per_second), Some(burst)) => Some(RateLimit { per_second, burst }),
         _ => None,

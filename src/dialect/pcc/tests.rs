@@ -83,7 +83,7 @@ fn the_vendors_list_has_every_field_in_its_place() {
 
 #[test]
 fn each_member_has_a_field_of_its_own() {
-    // All flags differ from their neighbours in one of the two rounds.
+    // All flags differ from their neighbors in one of the two rounds.
     for odd in [true, false] {
         let object = json!({"id": 39, "name": "n", "defaultProfile": odd, "locale": "l",
             "initialCorePlanName": "p", "subscriberClass": "c", "subscriberType": "postPaid",
