@@ -74,7 +74,7 @@ enum Part {
     Calls,
     /// Many reads at once of what is not in the cache.
     Cold,
-    /// What stands around the services, with nothing behind it.
+    /// The layers around the services, with nothing behind them.
     Stack,
     /// A list whose profiles are read one by one.
     List,

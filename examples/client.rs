@@ -90,8 +90,8 @@ async fn create(
     client: &mut ProfileServiceClient<Channel>,
     profile: &Profile,
 ) -> Result<Profile, Status> {
-    // With an id of its own the create may be sent again by whoever is not sure that it came through:
-    // it happens once.
+    // With a request id, a client that does not know whether the create arrived may send it again: the
+    // profile is created once.
     let request = CreateProfileRequest {
         parent: BACKEND.to_owned(),
         profile: Some(profile.clone()),
@@ -101,7 +101,7 @@ async fn create(
     Ok(client.create_profile(timed(request)).await?.into_inner())
 }
 
-/// Changes the name alone, and only if nobody has changed the profile since.
+/// Changes the name alone, and only if the profile has not changed since it was read.
 async fn update(
     client: &mut ProfileServiceClient<Channel>,
     mut profile: Profile,

@@ -34,7 +34,7 @@ impl Child {
     }
 
     /// This program in another role, its log read and thrown away: a log that goes to `/dev/null` costs
-    /// less than one that somebody collects.
+    /// less than one that is collected.
     pub(crate) fn logging_role(role: Role, with: &str) -> Self {
         let mut command = Self::command(role, with);
         Self::start(command.stderr(Stdio::piped()), "").with_its_log_read()
@@ -97,7 +97,7 @@ impl Child {
         Self::start(&mut command, "serves gRPC on ").with_its_log_read()
     }
 
-    /// The address stands in the first line, after `before`.
+    /// The address is in the first line, after `before`.
     fn start(command: &mut Command, before: &str) -> Self {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = process.stdin.take().unwrap();

@@ -24,7 +24,7 @@ pub(crate) const CONNECTIONS: usize = 4;
 /// Clients of one server.
 pub(crate) struct Clients {
     clients: Vec<ProfileServiceClient<Channel>>,
-    /// The next profile that nobody has asked for.
+    /// The next profile that has not been asked for yet.
     next: Arc<AtomicUsize>,
 }
 
@@ -63,7 +63,7 @@ impl Clients {
         .await
     }
 
-    /// The same, each for a profile that nobody has asked for.
+    /// The same, each for a profile that has not been asked for yet.
     pub(crate) async fn load_new(&self, requests: usize) -> Duration {
         let (clients, next) = (self.clients.clone(), Arc::clone(&self.next));
         all(requests, move |n| {

@@ -1,4 +1,4 @@
-//! What stands around the services: the same service that answers the same message, once behind a bare
+//! The layers around the services: the same service that answers the same message, once behind a bare
 //! tonic server and once behind the gateway's own, with every layer, the access log and the metrics.
 //!
 //! A read that the gateway answers from memory costs about this.
@@ -11,7 +11,7 @@ use crate::{Role, child::Child, load, load::Clients, measure, report};
 fn profile() -> Profile {
     let service = |name: &str| Service {
         id: name.to_owned(),
-        description: Some(format!("the service {name} as the upstream's catalogue has it")),
+        description: Some(format!("the service {name} as the upstream's catalog has it")),
         ..Service::default()
     };
     Profile {

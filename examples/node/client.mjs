@@ -102,8 +102,8 @@ try {
   explain("CreateProfile", error);
 }
 
-// SFT has 4G only together with what came before it. With a request id the create may be repeated by
-// whoever is not sure that it came through.
+// SFT has 4G only together with what came before it. With a request id, a client that does not
+// know whether the create arrived may repeat it.
 profile.radioAccess = ["RADIO_ACCESS_2G", "RADIO_ACCESS_3G", "RADIO_ACCESS_4G"];
 const order = { parent: "backends/sft", profile, requestId: randomUUID() };
 const created = await attempt("CreateProfile", order);

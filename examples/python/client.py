@@ -85,8 +85,8 @@ def main(address):
         except grpc.RpcError as error:
             explain("CreateProfile", error)
 
-        # SFT has 4G only together with what came before it. With a request id the create may be
-        # repeated by whoever is not sure that it came through.
+        # SFT has 4G only together with what came before it. With a request id, a client
+        # that does not know whether the create arrived may repeat it.
         radio_access = ["RADIO_ACCESS_2G", "RADIO_ACCESS_3G", "RADIO_ACCESS_4G"]
         order.profile.radio_access[:] = map(profile_pb.RadioAccess.Value, radio_access)
         order.request_id = str(uuid.uuid4())

@@ -1,4 +1,4 @@
-//! How the gateway logs in and renews, how little it insists, and that nobody sees its secrets.
+//! How the gateway logs in and renews, how rarely it retries, and that its secrets stay hidden.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ async fn one_login_serves_many_calls_at_once() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_once_and_the_call_goes_again() {
+async fn a_refused_token_is_renewed_once_and_the_call_is_retried() {
     for (what, refusal) in refusals() {
         let (upstream, gateway) = renewing(refusal).await;
         upstream.then(REFRESH, double::json(tokens(SECOND, "refresh-2-of-the-kit")));
@@ -95,7 +95,7 @@ async fn a_refused_token_is_renewed_once_and_the_call_goes_again() {
 }
 
 #[tokio::test]
-async fn a_refused_write_goes_again_once() {
+async fn a_refused_write_is_retried_once() {
     for (what, refusal) in refusals() {
         let (upstream, gateway) = renewing(refusal.clone()).await;
         upstream.then(REFRESH, double::json(tokens(SECOND, "refresh-2-of-the-kit")));
@@ -176,7 +176,7 @@ async fn a_fixed_token_is_not_renewed() {
     }
 }
 
-/// How a refused login may look: nobody documents it.
+/// What a refused login may look like; it is not documented.
 fn login_refusals(code: &str) -> Vec<(&'static str, Answer)> {
     let words = "BadCredential Exception: Username or Password not valid";
     let bare = json!({"resultCode": code, "resultDescription": words});

@@ -1,5 +1,5 @@
 //! An upstream that keeps failing is left alone for a while, which shows everywhere; and one that hangs
-//! takes its own seats and its own queue, and nobody else's.
+//! takes only its own slots and its own queue.
 
 use std::{sync::Arc, time::Duration};
 
@@ -66,7 +66,7 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_tried_again() {
     assert!(ready.status().is_success());
     assert_eq!(gateway.metric("upstream_circuit_state", "sft").await, 2.0);
 
-    // Nobody calls meanwhile: time alone shows that a call may try.
+    // Nothing calls meanwhile: time alone shows that a call may try.
     until("it serves again", async || gateway.serving("backends/sft").await).await;
     assert_eq!(circuit(&gateway).await, CircuitState::HalfOpen);
     upstream.always(GET, found());
@@ -101,7 +101,7 @@ async fn a_breaker_that_is_off_lets_everything_through() {
 }
 
 #[tokio::test]
-async fn what_is_no_fault_of_the_upstream_does_not_open_it() {
+async fn failures_that_the_upstream_did_not_cause_do_not_open_it() {
     let upstream = double().await;
     let lines = "circuit_failures = 1\nmax_attempts = 1";
     let builder = gateway().server("default_timeout = \"300ms\"");

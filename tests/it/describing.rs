@@ -60,7 +60,7 @@ async fn backends_say_what_they_are() {
     let nowhere = GetBackendRequest { name: "backends/nope".to_owned() };
     let nowhere = fails(client.get_backend(nowhere).await, Code::NotFound, "BACKEND_NOT_FOUND");
     assert_eq!(nowhere.resource.as_deref(), Some("backends/nope"));
-    assert_eq!(upstream.seen().len(), 0, "describing asks nobody");
+    assert_eq!(upstream.seen().len(), 0, "describing asks no upstream");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Requests and answers that nobody sends by accident: each has its status, nothing grows without
-//! bound, and the gateway goes on answering.
+//! Requests and answers that are not sent by accident: each has its status, nothing grows without
+//! bound, and the gateway keeps answering.
 
 use std::io::Write as _;
 
@@ -221,7 +221,7 @@ fn foreign() -> Vec<(&'static str, Answer)> {
         ("a success without payload", double::json(bodies::result("1331"))),
         ("a text for a list", double::json(list_is_a_text)),
         ("no objects in the list", double::json(item_is_a_number)),
-        ("bytes that are no text", raw(not_text)),
+        ("bytes that are not text", raw(not_text)),
         ("arrays without end", raw("[".repeat(200_000))),
         ("objects without end", raw("{\"a\":".repeat(200_000))),
         ("a deep member", raw(nested(100_000))),
@@ -283,7 +283,7 @@ async fn a_redirect_is_not_followed() {
             assert_eq!(failed.meta("upstream_status"), status.to_string());
         }
     }
-    assert_eq!(elsewhere.seen().len(), 0, "nobody else gets the token");
+    assert_eq!(elsewhere.seen().len(), 0, "no other host gets the token");
     assert_eq!(upstream.seen().len(), 10);
 }
 

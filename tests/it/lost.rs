@@ -119,7 +119,7 @@ async fn a_write_whose_effect_never_shows_stays_unknown() {
         let what = tried.what.clone();
         let failed = without_effect(operation, tried).await;
         assert!(failed.is(Code::Unknown, "WRITE_OUTCOME_UNKNOWN"), "{what}: {failed:#?}");
-        assert_eq!(failed.retry, None, "{what}: nobody should send it again");
+        assert_eq!(failed.retry, None, "{what}: it should not be sent again");
         let code = if what.contains("10240") { "10240" } else { "" };
         assert_eq!(failed.meta("upstream_code"), code, "{what}");
     }

@@ -242,7 +242,7 @@ async fn every_write_tells_the_truth_under_every_fault() {
     for end in ["ok", "definite", "unknown", "unknown, found by the repeat"] {
         assert!(ended.iter().any(|(_, found)| *found == end), "no cell ended {end}");
     }
-    // Each write that a dialect says it has stands in the table.
+    // The table has each write that a dialect says it supports.
     for sample in registered() {
         assert_has_all_writes(sample).await;
     }

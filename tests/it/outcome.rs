@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::kit::{
     bodies::{self, fixture, profile_with},
-    double::{self, Answer, CREATE, DELETE, Double, GET, LIST, MODIFY, Nobody, double},
+    double::{self, Answer, CREATE, ClosedPort, DELETE, Double, GET, LIST, MODIFY, double},
     gateway::{self, Gateway, gateway},
     model::{self, named, profile},
     status::{fails, failure},
@@ -39,7 +39,7 @@ fn renamed() -> Profile {
 }
 
 #[tokio::test]
-async fn a_lost_create_takes_only_what_is_surely_its_own() {
+async fn a_lost_create_claims_only_what_is_certainly_its_own() {
     let old = bodies::profile("SP_7", "same");
     let ours = bodies::profile("SP_8", "same");
     let foreign = profile_with("SP_9", "same", json!({"serviceName": "MT-SMS"}));
@@ -200,9 +200,9 @@ async fn a_shutdown_waits_for_a_write_whose_caller_has_left() {
 
 #[tokio::test]
 async fn an_upstream_that_refuses_connections_has_done_nothing() {
-    let nobody = Nobody::new();
+    let closed = ClosedPort::new();
     for gateway in
-        [gateway::fixed(&nobody.base_url()).await, gateway::login(&nobody.base_url()).await]
+        [gateway::fixed(&closed.base_url()).await, gateway::login(&closed.base_url()).await]
     {
         for failed in [
             failure(gateway.get("SP_1").await),

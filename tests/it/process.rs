@@ -1,4 +1,4 @@
-//! The program as whoever operates it meets it: the real binary in a process of its own, with its
+//! The program as an operator sees it: the real binary in a process of its own, with its
 //! flags, environment, ports, signals, exit codes and output.
 //!
 //! What a call means is tested elsewhere, over an application in the test's own process.

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::kit::{
     bodies::{self, fixture, profile, profile_with},
-    double::{self, Double, GET, LIST, Nobody, double},
+    double::{self, ClosedPort, Double, GET, LIST, double},
     gateway::{self, Gateway, fresh, gateway},
     model::{self, NB_IOT, R2G, R3G, R4G, mask, shape},
     status::{fails, failure},
@@ -277,21 +277,21 @@ async fn a_token_belongs_to_its_query_and_cannot_be_made_up() {
     assert_eq!((rest.profiles.len(), rest.next_page_token.as_str()), (7, ""));
 }
 
-/// Two backends of which one is at an address where nobody listens.
-async fn half_dead() -> (Double, Nobody, Gateway) {
-    let (upstream, nobody) = (double().await, Nobody::new());
+/// Two backends, one of them at an address without a listener.
+async fn half_dead() -> (Double, ClosedPort, Gateway) {
+    let (upstream, closed) = (double().await, ClosedPort::new());
     let gateway = gateway()
         .fixed("alive", &upstream.base_url, "display_name = \"Alive\"")
-        .fixed("dead", &nobody.base_url(), "")
+        .fixed("dead", &closed.base_url(), "")
         .start()
         .await;
     upstream.always(LIST, double::json(many(5)));
-    (upstream, nobody, gateway)
+    (upstream, closed, gateway)
 }
 
 #[tokio::test]
 async fn a_dead_backend_fails_a_list_of_all_unless_a_part_will_do() {
-    let (_upstream, _nobody, gateway) = half_dead().await;
+    let (_upstream, _closed, gateway) = half_dead().await;
     let all = model::list("backends/-");
     let mut client = gateway.profiles.clone();
     let failed =

@@ -164,7 +164,7 @@ async fn a_login_that_hangs_was_said_to_be_the_callers_deadline() {
     assert_eq!(upstream.writes(), 0);
 }
 
-// The code, which nobody knows, was believed in place of the status.
+// The code, which is not documented, was believed in place of the status.
 #[tokio::test]
 async fn an_unlisted_code_hid_what_the_http_status_says() {
     let upstream = double().await;
@@ -248,9 +248,9 @@ async fn narrow(base_url: &str) -> SocketAddr {
     address
 }
 
-// Nobody asked the answer's body, and so neither its deadline.
+// The answer's body was not polled, and so neither was its deadline.
 #[tokio::test]
-async fn a_client_that_opens_no_window_kept_its_place_for_ever() {
+async fn a_client_that_opens_no_window_kept_its_place_forever() {
     let upstream = double().await;
     upstream.always(GET, found());
     let endpoint = Endpoint::new(format!("http://{}", narrow(&upstream.base_url).await)).unwrap();

@@ -304,7 +304,7 @@ async fn who_leaves_and_comes_back_gets_the_result() {
 }
 
 #[tokio::test]
-async fn what_surely_wrote_nothing_is_tried_again() {
+async fn what_is_known_to_have_written_nothing_is_tried_again() {
     each("30s", async |bench| {
         let operations = bench.sample.operations;
         let asked = bench.full();
@@ -315,8 +315,8 @@ async fn what_surely_wrote_nothing_is_tried_again() {
         assert_eq!(arrived(&bench, operations.create).await, 2);
         assert_eq!(bench.raw_named(&asked.display_name).await.len(), 1);
 
-        // The request's own fault: mended by somebody, the same call works.
-        let stale = Profile { etag: "\"stale\"".to_owned(), ..renamed(&created, "mended") };
+        // The request's own fault: once that is fixed, the same call works.
+        let stale = Profile { etag: "\"stale\"".to_owned(), ..renamed(&created, "fixed") };
         fails(update(&bench, change(TWO, &stale)).await, Code::Aborted, "ETAG_MISMATCH");
         fails(update(&bench, change(TWO, &stale)).await, Code::Aborted, "ETAG_MISMATCH");
         let other = update(&bench, change(TWO, &renamed(&created, "other"))).await;

@@ -8,8 +8,8 @@ use tonic::Code;
 use crate::kit::{
     bodies::{self, fixture},
     double::{
-        self, Answer, CREATE, DELETE, Double, GET, LIST, LOGIN, MODIFY, Nobody, come_back, double,
-        double_on,
+        self, Answer, CREATE, ClosedPort, DELETE, Double, GET, LIST, LOGIN, MODIFY, come_back,
+        double, double_on,
     },
     gateway::{self, Gateway, gateway},
     model::{named, profile},
@@ -53,7 +53,7 @@ async fn start(server: &str, lines: &str) -> (Double, Gateway) {
 }
 
 #[tokio::test]
-async fn a_read_goes_again_through_one_failure() {
+async fn a_read_is_retried_after_one_failure() {
     for (what, answer) in passing() {
         let (upstream, gateway) = start("", "").await;
         upstream.then(GET, answer).always(GET, found());
@@ -126,19 +126,19 @@ async fn a_write_that_may_have_left_is_sent_once() {
 }
 
 #[tokio::test]
-async fn a_write_that_found_no_connection_goes_again() {
-    let nobody = Nobody::new();
-    let builder = gateway().fixed("sft", &nobody.base_url(), "max_attempts = 10");
+async fn a_write_that_found_no_connection_is_retried() {
+    let closed = ClosedPort::new();
+    let builder = gateway().fixed("sft", &closed.base_url(), "max_attempts = 10");
     let gateway = builder.start().await;
     let caller = async { gateway.delete("SP_1").await };
-    let somebody = async {
+    let listener = async {
         let tried = async || gateway.metric("upstream_retries_total", "sft").await >= 1.0;
         until("a first retry", tried).await;
-        let upstream = double_on(nobody.listen());
+        let upstream = double_on(closed.listen());
         upstream.always(DELETE, double::json(fixture("delete-success")));
         upstream
     };
-    let (deleted, upstream) = tokio::join!(caller, somebody);
+    let (deleted, upstream) = tokio::join!(caller, listener);
     deleted.unwrap();
     assert_eq!(upstream.count(DELETE), 1);
 }

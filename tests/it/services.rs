@@ -69,7 +69,7 @@ async fn what_is_there_already_or_not_there_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_service_here_is_refused() {
+async fn an_unknown_service_is_refused() {
     let (sandbox, gateway) = start().await;
     let kind = |r#type: i32| Service { r#type, ..Service::default() };
     for (what, service) in [

@@ -1,5 +1,5 @@
-//! Random writes and reads under random faults over every dialect, and then the question whether anybody
-//! was lied to (`kit::history`).
+//! Random writes and reads under random faults over every dialect, and then a check that every answer was
+//! true (`kit::history`).
 //!
 //! Rounds of a fixed number of operations: one as a test; as many as fit into `SOAK_SECONDS` for
 //! `make soak`. `SOAK_SEED` repeats a round's choices, though not the order in which things happen.
@@ -249,7 +249,7 @@ impl Figures {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_lied_to() {
+async fn every_answer_is_true() {
     let read = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let mut seed = read("SOAK_SEED").unwrap_or_else(rand::random);
     let until = read("SOAK_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));

@@ -68,7 +68,7 @@ fn changes() -> Vec<Case> {
     let name = json!({"name": "new"});
     vec![
         case("populated fields", renamed(), None, name.clone()),
-        case("an empty mask is none", renamed(), Some(&[]), name.clone()),
+        case("an empty mask counts as absent", renamed(), Some(&[]), name.clone()),
         case("one path", Profile { state: 2, ..renamed() }, Some(&["display_name"]), name.clone()),
         case("the state", inactive, None, json!({"status": "0"})),
         case("an unchanged immutable field", category, None, name.clone()),
@@ -149,7 +149,7 @@ async fn what_cannot_be_changed_is_refused() {
 }
 
 #[tokio::test]
-async fn every_violation_is_named_at_once_and_nobody_is_asked() {
+async fn every_violation_is_named_at_once_and_no_upstream_is_asked() {
     let (upstream, gateway) = start_double().await;
     let wrong = Profile {
         description: Some("x".into()),

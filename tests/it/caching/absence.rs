@@ -1,5 +1,5 @@
-//! Rule 5: only that there is no such profile is remembered, for a short time, and until somebody
-//! creates one. Errors are not values.
+//! Rule 5: only that there is no such profile is remembered, for a short time, and until one
+//! is created. Errors are not values.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ async fn rule_5_a_look_from_before_a_creation_does_not_hide_what_was_created() {
         .then(CREATE, double::json(bodies::created("SP_1")));
     let early = Arc::clone(&gateway);
     let early = tokio::spawn(async move { one(&early).await.told().0 });
-    until("somebody looks", async || upstream.count(GET) == 1).await;
+    until("a call looks", async || upstream.count(GET) == 1).await;
     gateway.create(profile("one")).await.unwrap();
     gate.add_permits(1);
     assert_eq!(early.await.unwrap(), "NotFound");

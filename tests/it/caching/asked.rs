@@ -70,7 +70,7 @@ async fn directives_are_heeded_ignored_or_refused() {
     assert_eq!((miss.meta("backend"), miss.meta("operation")), ("sft", "GetProfile"));
     let miss = list(&gateway, "backends/-", "only-if-cached").await;
     fails(miss.result, Code::FailedPrecondition, "CACHE_MISS");
-    assert_eq!(upstream.seen().len(), 0, "nobody may ask");
+    assert_eq!(upstream.seen().len(), 0, "no call may ask");
 
     one(&gateway).await.result.unwrap();
     for (control, cache) in [

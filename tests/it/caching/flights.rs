@@ -22,13 +22,13 @@ use crate::{
 
 const READERS: usize = 200;
 
-/// That one of them asked, that the others shared its answer, and that nobody asked twice.
+/// That one of them asked, that the others shared its answer, and that none asked twice.
 #[track_caller]
 fn assert_shared(what: &str, served: &[String]) {
     let count = |word: &str| served.iter().filter(|cache| *cache == word).count();
     let (miss, coalesced, hit) = (count("miss"), count("coalesced"), count("hit"));
     assert_eq!((miss, miss + coalesced + hit), (1, READERS), "{what}: {served:?}");
-    assert!(coalesced > 0, "{what}: nobody came while it was loaded");
+    assert!(coalesced > 0, "{what}: no reader came while it was loaded");
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn rule_1_concurrent_reads_of_a_cold_key_make_one_upstream_call() {
 }
 
 #[tokio::test]
-async fn rule_1_concurrent_reads_of_a_catalogue_make_one_upstream_call() {
+async fn rule_1_concurrent_reads_of_a_catalog_make_one_upstream_call() {
     let sample = registered().into_iter().find(|sample| sample.upstream == "endpoint").unwrap();
     let bench = bench::caching("60s", "", sample).await;
     bench.arm("ListServices", &json!({"kind": "delay", "ms": 400}), 1).await;

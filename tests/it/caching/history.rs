@@ -1,5 +1,5 @@
 //! Rule 3 as a history: writers that count upwards, readers that note what they saw, an upstream that is
-//! slow and fails now and then, and purges. Whoever begins to read after a write was acknowledged sees
+//! slow and fails now and then, and purges. A read that begins after a write was acknowledged sees
 //! that write or a later one.
 
 use std::sync::{
@@ -40,7 +40,7 @@ impl Chance {
     }
 }
 
-/// What somebody saw of a profile, in the time of the history.
+/// What a reader saw of a profile, in the time of the history.
 #[derive(Debug)]
 struct Seen {
     profile: usize,
@@ -167,7 +167,7 @@ impl History {
             };
             self.bench.arm(operation, &fault, 1).await;
             if chance.below(20) == 0 {
-                // Those that nobody met pile up.
+                // Faults that no request met pile up.
                 self.bench.sandbox.calm().await;
                 let name = if chance.below(2) == 0 { &self.names[0] } else { &self.bench.parent() };
                 purge(&self.bench.gateway, name).await.unwrap();

@@ -95,7 +95,7 @@ async fn a_purge_during_a_load_keeps_it_out() {
         });
         until("both have begun", async || upstream.count(GET) + upstream.count(LIST) == 2).await;
         assert_eq!(purge(&gateway, &name).await.unwrap(), 0, "{name}");
-        // Whoever comes after the purge does not wait for what began before it.
+        // A read after the purge does not wait for what began before it.
         assert_eq!(one(&gateway).await.told(), ("new".to_owned(), "miss"), "{name}");
         gate.add_permits(2);
         for read in early {
@@ -119,7 +119,7 @@ async fn without_a_cache_every_read_asks() {
     }
     let read = get(&gateway, &model::name("SP_1"), "only-if-cached").await;
     fails(read.result, Code::FailedPrecondition, "CACHE_MISS");
-    // Nothing stands in, nothing is remembered.
+    // Nothing is served stale, nothing is remembered.
     upstream.always(GET, down());
     fails(one(&gateway).await.result, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     upstream.always(GET, nothing());
@@ -252,14 +252,14 @@ async fn a_load_in_the_background_does_not_delay_the_end() {
             // One for those who come later.
             upstream.then(GET, called("one")).always(GET, Answer::Stall);
             one(&gateway).await.result.unwrap();
-            until("it is read anew", async || {
+            until("it is refreshed", async || {
                 one(&gateway).await.result.unwrap();
                 upstream.count(GET) == 2
             })
             .await;
         }
         let gateway = Arc::into_inner(gateway).unwrap();
-        // The upstream never answers: whoever waited for it would wait for the client's limit.
+        // The upstream never answers: waiting for it would take until the client's timeout.
         let end = timeout(Duration::from_secs(20), gateway.stop()).await;
         assert_eq!(end.expect("it waits for a load"), Drained::Clean, "{cache}");
     }

@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// Out of time at once, and then one of the bounds for ever.
-const WHILE_READ_ANEW: &str =
+/// Out of time at once, and then one of the bounds without end.
+const WHILE_REFRESHED: &str =
     "ttl = \"0s\"\nstale_while_revalidate = \"1h\"\nstale_if_error = \"0s\"";
 const IF_ERROR: &str = "ttl = \"0s\"\nstale_while_revalidate = \"0s\"\nstale_if_error = \"1h\"";
 const BOTH: &str = "ttl = \"0s\"\nstale_while_revalidate = \"1h\"\nstale_if_error = \"1h\"";
@@ -34,30 +34,30 @@ async fn holding(cache: &str) -> (Double, Gateway) {
 }
 
 #[tokio::test]
-async fn rule_4_what_ran_out_of_time_is_served_while_it_is_read_anew() {
-    let (upstream, gateway) = holding(WHILE_READ_ANEW).await;
+async fn rule_4_what_ran_out_of_time_is_served_while_it_is_refreshed() {
+    let (upstream, gateway) = holding(WHILE_REFRESHED).await;
     upstream.always(GET, called("two")).always(LIST, called("two"));
-    until("the profile is read anew", async || {
+    until("the profile is refreshed", async || {
         let read = one(&gateway).await;
-        assert!(["hit", "stale"].contains(&read.cache.as_str()), "somebody waited: {read:?}");
+        assert!(["hit", "stale"].contains(&read.cache.as_str()), "a reader waited: {read:?}");
         assert!(read.age.is_some());
         // A value that was just read may still count in full, one from before it never does.
         read.told().0 == "two"
     })
     .await;
-    until("the list is read anew", async || {
+    until("the list is refreshed", async || {
         let read = list(&gateway, BACKEND, "").await;
-        assert!(["hit", "stale"].contains(&read.cache.as_str()), "somebody waited: {read:?}");
+        assert!(["hit", "stale"].contains(&read.cache.as_str()), "a reader waited: {read:?}");
         read.told().0 == ["two"]
     })
     .await;
 }
 
 #[tokio::test]
-async fn rule_4_what_is_read_anew_is_read_once() {
-    let (upstream, gateway) = holding(WHILE_READ_ANEW).await;
+async fn rule_4_what_is_refreshed_is_read_once() {
+    let (upstream, gateway) = holding(WHILE_REFRESHED).await;
     upstream.always(GET, Answer::Stall);
-    until("it is being read anew", async || {
+    until("it is being refreshed", async || {
         one(&gateway).await.result.unwrap();
         upstream.count(GET) == 2
     })
@@ -69,7 +69,7 @@ async fn rule_4_what_is_read_anew_is_read_once() {
 }
 
 #[tokio::test]
-async fn rule_4_an_upstream_that_fails_is_stood_in_for() {
+async fn rule_4_stale_values_are_served_for_an_upstream_that_fails() {
     for (what, fault) in [
         ("503", down()),
         ("500", double::http(500, "text/html", "<html>x</html>")),
@@ -95,16 +95,17 @@ async fn rule_4_an_upstream_that_fails_is_stood_in_for() {
 }
 
 #[tokio::test]
-async fn rule_4_an_upstream_that_is_too_slow_for_the_caller_is_stood_in_for() {
+async fn rule_4_stale_values_are_served_for_an_upstream_that_is_too_slow_for_the_caller() {
     let upstream = double().await;
     let gateway = within("700ms", &upstream, IF_ERROR).await;
     upstream.then(GET, called("one")).always(GET, Answer::Stall);
     assert_eq!(one(&gateway).await.cache, "miss");
-    until("it stands in", async || one(&gateway).await.told() == ("one".to_owned(), "stale")).await;
+    until("it is served stale", async || one(&gateway).await.told() == ("one".to_owned(), "stale"))
+        .await;
 }
 
 #[tokio::test]
-async fn rule_4_each_upstream_is_stood_in_for() {
+async fn rule_4_stale_values_are_served_for_each_upstream() {
     for sample in registered() {
         let bench = bench::caching("10s", IF_ERROR, sample).await;
         let name = bench.name(sample.in_use);
@@ -113,25 +114,25 @@ async fn rule_4_each_upstream_is_stood_in_for() {
         for operation in [sample.operations.get, sample.operations.list] {
             bench.arm(operation, &json!({"kind": "drop"}), 0).await;
         }
-        until("the profile is stood in for", async || {
+        until("the profile is served stale", async || {
             let read = get(&bench.gateway, &name, "").await;
             assert_eq!(read.result.unwrap(), there);
             read.cache == "stale"
         })
         .await;
-        until("the list is stood in for", async || {
+        until("the list is served stale", async || {
             let read = list(&bench.gateway, "backends/-", "").await;
             assert_eq!(read.result.unwrap(), all);
             read.cache == "stale"
         })
         .await;
         let failed = fails(bench.get(&name).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-        assert!(failed.retry.is_some(), "whoever wants the upstream's own answer gets it");
+        assert!(failed.retry.is_some(), "a caller that wants the upstream's own answer gets it");
     }
 }
 
 #[tokio::test]
-async fn rule_4_beyond_its_bound_nothing_stands_in() {
+async fn rule_4_beyond_its_bound_nothing_is_served_stale() {
     for bound in ["stale_while_revalidate", "stale_if_error"] {
         let other = ["stale_while_revalidate", "stale_if_error"].into_iter().find(|b| *b != bound);
         let cache = format!("ttl = \"0s\"\n{bound} = \"400ms\"\n{} = \"0s\"", other.unwrap());
@@ -144,7 +145,7 @@ async fn rule_4_beyond_its_bound_nothing_stands_in() {
                     assert_eq!(found.display_name, "one");
                     assert!(["hit", "stale"].contains(&read.cache.as_str()), "{read:?}");
                 }
-                // It may have come upon the last attempt to read it anew.
+                // It may have joined the last attempt to refresh it.
                 Err(_) => assert!(["miss", "coalesced"].contains(&read.cache.as_str())),
             }
             read.result.is_err()
@@ -223,10 +224,10 @@ async fn rule_4_nothing_stale_is_served_after_a_write_or_a_purge() {
 #[tokio::test]
 async fn rule_4_what_the_upstream_refuses_is_never_papered_over() {
     let refusal = double::http(403, "text/html", "<html>no</html>");
-    for cache in [IF_ERROR, WHILE_READ_ANEW, BOTH] {
+    for cache in [IF_ERROR, WHILE_REFRESHED, BOTH] {
         let (upstream, gateway) = holding(cache).await;
         upstream.always(GET, refusal.clone()).always(LIST, refusal.clone());
-        // One that is served while it is read anew may be served until the refusal is there.
+        // One that is served while it is refreshed may be served until the refusal arrives.
         until("the profile is refused", async || one(&gateway).await.result.is_err()).await;
         until("the list is refused", async || list(&gateway, BACKEND, "").await.result.is_err())
             .await;
@@ -254,7 +255,7 @@ async fn rule_4_a_refusal_that_a_caller_has_seen_is_not_followed_by_an_old_value
 
 #[tokio::test]
 async fn rule_4_a_profile_that_is_gone_is_not_served_for_its_age() {
-    for cache in [IF_ERROR, WHILE_READ_ANEW] {
+    for cache in [IF_ERROR, WHILE_REFRESHED] {
         let (upstream, gateway) = holding(&format!("{cache}\nnegative_ttl = \"200ms\"")).await;
         upstream.always(GET, nothing());
         until("it is gone", async || one(&gateway).await.told().0 == "NotFound").await;
@@ -269,14 +270,14 @@ async fn rule_4_a_profile_that_is_gone_is_not_served_for_its_age() {
 }
 
 #[tokio::test]
-async fn rule_4_a_catalogue_is_stood_in_for_too() {
+async fn rule_4_a_stale_catalog_is_served_too() {
     let sample = registered().into_iter().find(|sample| sample.upstream == "endpoint").unwrap();
     let cache = format!("services_ttl = \"0s\"\n{IF_ERROR}");
     let bench = bench::caching("10s", &cache, sample).await;
     let parent = bench.parent();
     let all = services(&bench.gateway, &parent, "").await.result.unwrap();
     bench.arm("ListServices", &json!({"kind": "drop"}), 0).await;
-    until("it stands in", async || {
+    until("it is served stale", async || {
         let read = services(&bench.gateway, &parent, "").await;
         assert_eq!(read.result.unwrap(), all);
         read.cache == "stale"

@@ -37,7 +37,7 @@ async fn warm(bench: &Bench) -> Vec<Profile> {
 /// That all reads give what the upstream has: of these, each alone and in all lists.
 async fn assert_current(bench: &Bench, what: &str, known: &[Profile]) {
     let what = format!("{}: {what}", bench.sample.dialect);
-    // What the cache gives first, before anything is read anew and kept.
+    // What the cache gives first, before anything is refreshed and kept.
     let each = join_all(known.iter().map(|p| get(&bench.gateway, &p.name, ""))).await;
     let everywhere = list(&bench.gateway, "backends/-", "").await.result.unwrap();
     let here = list(&bench.gateway, &bench.parent(), "").await.result.unwrap();

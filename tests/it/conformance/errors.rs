@@ -189,7 +189,7 @@ impl Call {
         }
     }
 
-    /// Calls on `there`, a profile that nobody else uses.
+    /// Calls on `there`, a profile that nothing else uses.
     pub async fn run(self, bench: &Bench, there: &Profile, name: &str) -> Result<(), Status> {
         let fresh = Profile { display_name: name.to_owned(), ..bench.full() };
         match self {
@@ -272,7 +272,7 @@ fn is_slow((calls, _, _, reason): &Row) -> bool {
 async fn every_error_row_maps() {
     for sample in registered() {
         let (rows, _) = rows(&sample);
-        // Those that are looked for afterwards wait side by side; a sandbox takes one of each call.
+        // Those that are read back wait side by side; a sandbox takes one of each call.
         let slow = rows.iter().filter(|row| is_slow(row)).map(async |row| {
             let bench = bench::within("3s", sample).await;
             let calls = prepared(&bench, row.0).await;

@@ -71,7 +71,7 @@ async fn a_field_that_is_not_supported_is_refused() {
         for field in fields_with(&bench, FieldSupport::NotSupported).await {
             let path = field.field.as_str();
             if !SETTABLE.contains(&path) {
-                // Callers send back what they have read: these are ignored, whoever has them.
+                // Callers send back what they have read: these are ignored, in every dialect.
                 continue;
             }
             let what = format!("{}: {path}", sample.dialect);

@@ -67,7 +67,7 @@ async fn update(gateway: &Gateway, profile: Profile, mask: &[&str]) -> Profile {
     gateway.profiles.clone().update_profile(request).await.map(Response::into_inner).unwrap()
 }
 
-/// The requests that are no reads: method, path, body.
+/// The requests other than reads: method, path, body.
 fn writes(upstream: &Double) -> Vec<(String, String, Value)> {
     let seen = upstream.seen().into_iter().filter(|seen| seen.method != "GET");
     let body = |seen: &Seen| if seen.body.is_empty() { Value::Null } else { seen.json() };

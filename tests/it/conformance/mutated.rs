@@ -1,4 +1,4 @@
-//! Answers that were changed or cut on their way: never a panic, never a success that is none.
+//! Answers that were changed or cut on their way: never a panic, never a false success.
 
 use futures_util::future::join_all;
 use profile_gateway::pb::Profile;
@@ -19,8 +19,8 @@ const WRITES: usize = 20;
 /// One in so many of the replacements is tried; no divisor of how many each part has.
 const STEP: usize = 4;
 
-/// The good answers of a dialect with a body: the call, the status, and what stands in it for a
-/// profile that is there.
+/// The good answers of a dialect with a body: the call, the status, and the body for an
+/// existing profile.
 fn answers(bench: &Bench, there: &Profile, raw: &Value) -> Vec<(Call, u16, Value)> {
     match bench.sample.dialect {
         "bics-sft" => {

@@ -173,7 +173,7 @@ pub fn everything() -> Profile {
     }
     merge(
         &mut all,
-        json!({"name": "backends/nobody/profiles/0", "display_name": "Everything",
+        json!({"name": "backends/none/profiles/0", "display_name": "Everything",
             "endpoint_count": 77, "etag": "\"made up\"", "unmapped": {"madeUp": true}}),
     );
     let mut all = profile(all);

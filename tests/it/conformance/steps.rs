@@ -133,7 +133,7 @@ impl Tried {
     }
 }
 
-/// Whether an error says what is left, so that somebody can put it right.
+/// Whether an error says what is left, so that an operator can fix it.
 fn names(failed: &Failure, id: &str) -> bool {
     failed.reason == "PARTIALLY_APPLIED" && failed.message.contains(&format!("profile {id} "))
 }

@@ -110,12 +110,12 @@ pub fn endpoint_other() -> Value {
     })
 }
 
-/// The catalogue's service 38 with these limits.
+/// The catalog's service 38 with these limits.
 pub fn data(limits: &[Value]) -> Value {
     service("38", "SERVICE_TYPE_DATA", "Data", 0, ("5", "Data", "MB"), limits)
 }
 
-/// The catalogue's service 6 with these limits.
+/// The catalog's service 6 with these limits.
 pub fn sms_mt(limits: &[Value]) -> Value {
     service("6", "SERVICE_TYPE_SMS_MT", "SMS MT", 33, ("6", "SMS", "count"), limits)
 }

@@ -60,7 +60,7 @@ struct Shared {
     armed: Mutex<VecDeque<Armed>>,
     /// After so many more requests connections are refused.
     until_refusal: Mutex<Option<usize>>,
-    /// Whether there should be somebody who listens, and whether there is.
+    /// Whether there should be a listener, and whether there is.
     wanted: watch::Sender<bool>,
     listening: watch::Sender<bool>,
     keeps_none: AtomicBool,
@@ -172,7 +172,7 @@ async fn accept(mut listener: TcpListener, shared: Arc<Shared>) {
             }
             () = turns(&mut wanted, false) => {
                 drop(listener);
-                // Keeps the port, which refuses as long as nobody listens.
+                // Keeps the port, which refuses as long as there is no listener.
                 let socket = TcpSocket::new_v4().unwrap();
                 socket.set_reuseaddr(true).unwrap();
                 socket.bind(address).unwrap();

@@ -28,7 +28,7 @@ pub const CREATE: &str = "POST /api/CreateServiceProfile";
 pub const MODIFY: &str = "POST /api/ModifyServiceProfile";
 pub const DELETE: &str = "POST /api/DeleteServiceProfile";
 
-/// Every request that is none of these.
+/// Every other request.
 pub const OTHER: &str = "other";
 
 /// What the double does with a request.
@@ -83,10 +83,10 @@ struct Plan {
     always: Option<Answer>,
 }
 
-/// An address that refuses connections as long as this lives: bound, and nobody listens.
-pub struct Nobody(TcpSocket);
+/// An address that refuses connections as long as this lives: bound, without a listener.
+pub struct ClosedPort(TcpSocket);
 
-impl Nobody {
+impl ClosedPort {
     pub fn new() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -97,7 +97,7 @@ impl Nobody {
         format!("http://{}", self.0.local_addr().unwrap())
     }
 
-    /// Somebody from now on.
+    /// Accepts connections from now on.
     pub fn listen(self) -> TcpListener {
         self.0.listen(64).unwrap()
     }
@@ -197,7 +197,7 @@ impl Seen {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// The id that a get asks for, as it stands in the query.
+    /// The id that a get asks for, as the query has it.
     pub fn id(&self) -> &str {
         self.path.split_once("serviceProfileId=").map_or("", |(_, id)| id)
     }

@@ -1,9 +1,9 @@
 //! Whether a history of calls is one that a truthful gateway can have made.
 //!
-//! It is judged by what callers were told and by what the sandbox's journal says that happened, and by
-//! nothing of the gateway's own. Who records a history keeps to this: each creation and each update has
-//! a display name of its own, [`display_name`], with versions that rise; one writer at a time is at a
-//! profile; and after a write of unknown outcome nobody writes that profile any more.
+//! It is judged only by what callers were told and by what the sandbox's journal says that happened, and
+//! by nothing of the gateway's own. What records a history keeps to this: each creation and each update has
+//! a display name of its own, [`display_name`], with versions that rise; a profile has one
+//! writer at a time; and after a write of unknown outcome that profile is not written again.
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +29,7 @@ pub fn version(display_name: &str) -> Option<(u64, u64)> {
     Some((profile.parse().ok()?, version.parse().ok()?))
 }
 
-/// Before or after a call: where it stands among all calls, and the journal's time, in milliseconds.
+/// Before or after a call: its position among all calls, and the journal's time, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Moment {
     pub tick: u64,
@@ -81,7 +81,7 @@ pub struct Call {
     pub said: Said,
 }
 
-/// What a reader saw of a profile: a version, or that there is none.
+/// What a reader saw of a profile: a version, or that it does not exist.
 #[derive(Clone, Debug)]
 pub struct Read {
     pub profile: u64,
@@ -120,9 +120,9 @@ pub enum Lie {
     FailureWithEffect,
     /// A read older than a write that was acknowledged before it began.
     StaleRead,
-    /// A read of what nobody has written, or of what surely was not.
+    /// A read of something that was never written, or that is known not to have been.
     ReadOfNothing,
-    /// A profile that was acknowledged, and that nobody deletes, is not there.
+    /// A profile that was acknowledged, and that no call deletes, is not there.
     Lost,
     /// A deleted profile is there.
     BackFromTheDead,
@@ -220,7 +220,7 @@ impl History {
             .calls
             .iter()
             .filter(|other| other.profile == call.profile && other.start.tick > last.end.tick);
-        // Nobody writes the profile after a write that is unknown, so what comes later is of this one.
+        // A profile is not written after a write of unknown outcome, so what comes later is of this one.
         let over = next.map(|other| other.start.ms).min().unwrap_or(u64::MAX);
         let is_ours = |effect: &&Effect| {
             let of_it = ids.get(effect.id.as_str()) == Some(&call.profile);
@@ -231,7 +231,7 @@ impl History {
                         && !edited.contains(&call.profile)
                         && effect.name == Some((call.profile, call.version))
                 }
-                // A creation is undone by a deletion that nobody asked for.
+                // A creation is undone by a deletion that no call asked for.
                 // After one that failed there may be another.
                 (Kind::Delete, Done::Deleted) => {
                     of_it && (call.start.ms..over).contains(&effect.ms)
@@ -250,7 +250,7 @@ impl History {
         ours.map(|effect| effect.ms).collect()
     }
 
-    /// Whether a creation was taken back by the gateway: deleted, though nobody had asked for that yet.
+    /// Whether a creation was taken back by the gateway: deleted, though no call had asked for that yet.
     fn is_undone(&self, created: &Effect, end: Moment) -> bool {
         let asked = |effect: &Effect| {
             let (profile, _) = created.name.unwrap_or_default();
@@ -317,7 +317,7 @@ fn judge_read(read: &Read, calls: &[&Call]) -> Option<Lie> {
         return Some(Lie::StaleRead);
     }
     let mut makers = versions().filter(|call| call.version == seen && begun(call)).peekable();
-    // Whoever is told that nothing was written must be right also before being told.
+    // A report that nothing was written must be true before it is made, too.
     let never = makers.all(|call| matches!(call.said, Said::Failed(_)));
     never.then_some(Lie::ReadOfNothing)
 }

@@ -18,8 +18,8 @@ use std::{future::Future, time::Duration};
 /// Part of every credential of the kit; see [`status::failure`].
 pub const SECRET: &str = "of-the-kit";
 
-/// Shows figures to whoever runs the tests with `--nocapture`.
-#[expect(clippy::print_stdout, reason = "of use to whoever asked for it, and to nobody else")]
+/// Shows figures if the tests are run with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "shown only on request, with --nocapture")]
 pub fn show(figures: &str) {
     println!("{figures}");
 }

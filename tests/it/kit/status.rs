@@ -1,4 +1,4 @@
-//! A failed call, taken apart and held against what is promised of every status.
+//! A failed call, decoded and checked against what is promised of every status.
 
 use std::{collections::HashMap, fmt::Debug, time::Duration};
 

@@ -10,7 +10,7 @@ use crate::kit::chaos::Break;
 pub(super) struct Fault {
     pub(super) name: &'static str,
     pub(super) how: How,
-    /// Whether nobody could know before the deadline what became of the write.
+    /// Whether the outcome of the write cannot be known before the deadline.
     pub(super) may_be_unknown: bool,
     /// The call's deadline: short where a cell must end unknown.
     pub(super) time: &'static str,
@@ -27,7 +27,7 @@ pub(super) enum How {
     Sandbox(&'static str, u64),
     /// One of the connection.
     Chaos(Break),
-    /// Nobody listens where the request should go.
+    /// No listener where the request should go.
     Refused,
 }
 

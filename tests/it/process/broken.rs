@@ -1,5 +1,5 @@
-//! Output that nobody reads any more: the reader of a pipe has left, as with `| head -1` or a log
-//! collector that is started anew. None of it is a reason to fail a call.
+//! Output whose reader is gone: the other end of a pipe was closed, as with `| head -1` or a log
+//! collector that restarts. None of it is a reason to fail a call.
 
 use std::process::Stdio;
 
@@ -28,7 +28,7 @@ async fn free_address() -> String {
 }
 
 #[tokio::test]
-async fn it_serves_though_nobody_reads_its_greeting() {
+async fn it_serves_though_its_greeting_is_not_read() {
     let address = free_address().await;
     let env = [
         ("PROFILE_GATEWAY__LISTEN", address.as_str()),
@@ -50,7 +50,7 @@ async fn it_serves_though_nobody_reads_its_greeting() {
 }
 
 #[tokio::test]
-async fn calls_succeed_though_nobody_reads_the_log() {
+async fn calls_succeed_though_the_log_is_not_read() {
     let env = [
         ("PROFILE_GATEWAY__LISTEN", ANY_PORT),
         ("PROFILE_GATEWAY__ADMIN_LISTEN", ANY_PORT),
@@ -77,7 +77,7 @@ async fn calls_succeed_though_nobody_reads_the_log() {
 
 /// What `check` prints is its result: it may fail when that cannot be written, but it does not crash.
 #[tokio::test]
-async fn a_check_whose_result_nobody_reads_does_not_panic() {
+async fn a_check_whose_result_is_not_read_does_not_panic() {
     let file = file(&sft("http://127.0.0.1:9", "ops", "hunter2"));
     let child = command(&["check", "--config", &file.path], &[]).stdout(deaf()).spawn().unwrap();
     let output = child.wait_with_output().await.unwrap();

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+        Err(_) => panic!("waited {PATIENCE:?} without success: {what}"),
     }
 }
 
@@ -171,7 +171,7 @@ pub(super) struct Gateway {
     pub greeting: String,
 }
 
-/// What stands between two texts.
+/// What is between two texts.
 pub(super) fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(before)?;
     Some(rest.split_once(after)?.0)
@@ -195,7 +195,7 @@ pub(super) async fn gateway(args: &[&str], env: &[(&str, &str)]) -> Gateway {
 
 /// Serves this configuration.
 pub(super) async fn serve(config: &str, env: &[(&str, &str)]) -> Gateway {
-    // The program reads its file before it greets; nothing needs it afterwards.
+    // The program reads its file before it greets; nothing needs it after that.
     let file = file(config);
     gateway(&["serve", "--config", &file.path], env).await
 }

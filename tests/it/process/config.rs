@@ -48,7 +48,7 @@ async fn check_says_what_would_stand_in_for_missing_backends() {
     }
 }
 
-/// Nobody waits in the listener's queue: connections are in it as soon as their client has them.
+/// The listener's queue is empty: connections are in it as soon as their client has them.
 #[track_caller]
 fn listener_is_unvisited(listener: &TcpListener) {
     let accepted = futures_util::FutureExt::now_or_never(listener.accept());
@@ -87,7 +87,7 @@ async fn all_mistakes_are_told_at_once_before_anything_is_bound() {
 }
 
 #[tokio::test]
-async fn a_log_level_that_is_no_filter_is_a_mistake_like_any_other() {
+async fn a_log_level_that_is_not_a_filter_is_a_mistake_like_any_other() {
     let config =
         format!("[log]\nlevel = \"access=loud\"\n{}", sft("http://127.0.0.1:9", "ops", SECRET));
     for command in ["serve", "check"] {

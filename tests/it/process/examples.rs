@@ -15,7 +15,7 @@ use super::{
     calls::metric,
     child::{Ended, Gateway, Program, gateway, sandbox, serve, sft},
 };
-use crate::kit::double::Nobody;
+use crate::kit::double::ClosedPort;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -107,7 +107,7 @@ async fn calls(gateway: &Gateway, method: &str, code: &str, reason: &str) -> u64
 const DOWN: (&str, &str) = ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE");
 
 #[tokio::test]
-async fn with_the_service_config_a_read_that_met_unavailable_goes_again() {
+async fn with_the_service_config_a_read_that_met_unavailable_is_retried() {
     let sandbox = sandbox().await;
     let gateway = serve(&format!("{}\nmax_attempts = 1\n", sandbox.config), &[]).await;
     let fault = json!({ "kind": "status", "status": 503 });
@@ -123,14 +123,14 @@ async fn with_the_service_config_a_read_that_met_unavailable_goes_again() {
 
 #[tokio::test]
 async fn with_the_service_config_a_write_is_sent_once() {
-    let nobody = Nobody::new();
-    let config = sft(&nobody.base_url(), "ops", "hunter2") + "max_attempts = 1\n";
+    let closed = ClosedPort::new();
+    let config = sft(&closed.base_url(), "ops", "hunter2") + "max_attempts = 1\n";
     let gateway = serve(&config, &[]).await;
     let ended = node(&gateway).await;
     assert_eq!(ended.code(), Some(1), "{}", ended.output());
     assert!(ended.stdout.contains("CreateProfile: UNAVAILABLE: "), "{}", ended.output());
     assert_eq!(calls(&gateway, "CreateProfile", DOWN.0, DOWN.1).await, 1);
-    // So it is not that nothing goes again.
+    // So retries do happen.
     assert_eq!(calls(&gateway, "ListProfiles", DOWN.0, DOWN.1).await, 4);
 }
 

@@ -90,6 +90,6 @@ async fn watch_tells_when_the_process_goes_down() {
         let next = patiently("a status", stream.message()).await.unwrap().unwrap();
         assert_eq!(next.status(), ServingStatus::NotServing);
     }
-    // Streams would keep the process alive for ever, so they are ended.
+    // Streams would keep the process alive forever, so they are ended.
     assert_eq!(gateway.program.ended().await.code(), Some(0));
 }

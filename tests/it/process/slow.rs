@@ -6,7 +6,7 @@ use axum::{Json, Router, extract::State, routing::any};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore};
 
-/// The token that it hands out; nobody must ever see it.
+/// The token that it hands out; it must never be shown.
 pub(super) const TOKEN: &str = "slow-access-token-2f4c";
 pub(super) const REFRESH: &str = "slow-refresh-token-91ad";
 

@@ -82,7 +82,7 @@ async fn explained(error: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_no_error_is_not_explained() {
+async fn only_errors_are_explained() {
     for text in ["", "no JSON", r#"{"name":"backends/sft/profiles/SP_2"}"#] {
         let explained = explained(text).await;
         let same = explained.trim_end() == text

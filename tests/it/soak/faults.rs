@@ -13,7 +13,7 @@ use crate::kit::chaos::Break;
 const COMMITS: [&str; 4] = ["none", "before", "before", "before"];
 
 impl Field {
-    /// Breaks something every few milliseconds as long as somebody works.
+    /// Breaks something every few milliseconds as long as a worker runs.
     pub(super) async fn disturb(&self, mut chance: Chance) {
         while !self.over.load(SeqCst) {
             match chance.below(8) {
@@ -31,7 +31,7 @@ impl Field {
                 }
             }
             if chance.one_in(12) {
-                // Those that nobody met pile up.
+                // Faults that no request met pile up.
                 self.bench.sandbox.calm().await;
             }
             sleep(Duration::from_millis(10 + chance.below(40))).await;

@@ -38,7 +38,7 @@ pub(super) struct Worker {
 struct Own {
     number: u64,
     name: String,
-    /// The last version that anybody has tried to write.
+    /// The last version that any call has tried to write.
     version: u64,
     /// Whether services are attached and detached, rather than its name changed.
     is_edited: bool,
@@ -59,7 +59,7 @@ enum Ask {
 enum End {
     Ok(Box<Option<Profile>>),
     Failed,
-    /// Nobody writes this profile any more.
+    /// This profile is not written again.
     Unclear,
 }
 
@@ -220,7 +220,7 @@ impl Worker {
         self.get(number, name).await;
     }
 
-    /// Reads whatever is written, until nobody works any more.
+    /// Reads what is written, until all workers are done.
     pub(super) async fn read_on(mut self) {
         while !self.field.over.load(SeqCst) {
             self.read().await;

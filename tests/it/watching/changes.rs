@@ -70,12 +70,12 @@ async fn changes_behind_the_gateway_s_back_show_at_the_next_look() {
             .unwrap_or_else(|| panic!("{upstream} has no {known}"));
         let members = raw.as_object_mut().unwrap();
         members.remove("id");
-        members.insert(member.into(), json!("changed by somebody else"));
+        members.insert(member.into(), json!("changed by another client"));
         sandbox.put_raw(upstream, known, &raw).await;
         let changed: &[_] = &[(Changed, known_name.as_str(), &["display_name"][..])];
         one.expect(changed).await;
         all.expect(changed).await;
-        raw[member] = json!("made by somebody else");
+        raw[member] = json!("made by another client");
         sandbox.put_raw(upstream, new, &raw).await;
         one.expect(&[(Added, &new_name, &[])]).await;
         all.expect(&[(Added, &new_name, &[])]).await;
@@ -130,7 +130,7 @@ async fn what_changes_nothing_costs_no_look() {
     drop(stream);
 }
 
-/// However many watch, one looks; and nobody, when nobody watches.
+/// However many streams are open, one task polls; and none does without a stream.
 #[tokio::test]
 async fn many_streams_cost_the_upstream_what_one_does() {
     let sandbox = sandbox().await;
@@ -146,7 +146,7 @@ async fn many_streams_cost_the_upstream_what_one_does() {
     let mut request = model::list("backends/pcc");
     request.page_size = 1;
     gateway.profiles.clone().list_profiles(gateway::fresh(request)).await.unwrap();
-    assert_eq!(listed().await, 2, "a read of somebody else is no look");
+    assert_eq!(listed().await, 2, "a read by another client does not count as a poll");
     let renamed = Profile { display_name: "new".into(), ..Profile::default() };
     let renamed = Profile { name: "backends/pcc/profiles/71".into(), ..renamed };
     let before = listed().await;
@@ -159,5 +159,5 @@ async fn many_streams_cost_the_upstream_what_one_does() {
     assert_eq!(gateway.metric("watch_polls_total", "backend=\"pcc\"").await, 2.0);
     assert!(listed().await > before);
     drop(streams);
-    until("nobody watches", async || gateway.metric("watchers", "").await == 0.0).await;
+    until("no stream is open", async || gateway.metric("watchers", "").await == 0.0).await;
 }

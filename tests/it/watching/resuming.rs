@@ -25,7 +25,7 @@ async fn a_stream_goes_on_after_the_last_change_seen() {
     let (token, profiles) = (stream.token.clone(), stream.profiles.clone());
     let mut other = watch(&gateway, model::BACKEND).await;
     drop(stream);
-    // Some of it while somebody else watches, and some while nobody does.
+    // Some of it while another stream is open, and some while none is.
     gateway.update(renamed("SP_367", "two")).await.unwrap();
     other.expect(&[(Changed, &name, &["display_name"])]).await;
     let created = gateway.create(model::profile("new")).await.unwrap();

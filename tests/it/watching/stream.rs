@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use crate::kit::gateway::{self, Gateway};
 use crate::kit::sandbox::Sandbox;
 
-/// Longer than any test; no look but those that somebody asks for.
+/// Longer than any test; no poll but those that a test asks for.
 pub const NEVER: &str = "1h";
 /// For a broken program, not for a slow one.
 const PATIENCE: Duration = Duration::from_secs(30);

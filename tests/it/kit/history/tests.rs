@@ -112,7 +112,7 @@ fn a_write_that_is_done_twice_is_found() {
         history.effects.push(Effect { id: "8".to_owned(), ..effect(Done::Created, 0, 8) });
     });
     assert_lies(&[Lie::DoneTwice], |h| h.effects.push(effect(Done::Modified, 1, 8)));
-    // Whoever repeats a creation of unknown outcome without looking.
+    // A repeat of a creation of unknown outcome, without looking first.
     assert_lies(&[Lie::DoneTwice, Lie::DoneTwice], |history| {
         history.calls[0] = call(Kind::Create, 0, (1, 2), Said::Unknown);
         history.calls.push(again(1, call(Kind::Create, 0, (3, 4), Said::Ok)));
@@ -164,7 +164,7 @@ fn a_failure_with_an_effect_is_found() {
         history.calls.push(call(Kind::Delete, 0, (12, 14), failed()));
         history.effects.push(effect(Done::Deleted, 0, 13));
     });
-    // A creation that nobody took back.
+    // A creation that was not taken back.
     assert_lies(&[Lie::FailureWithEffect], |history| {
         *history = History::default();
         history.calls.push(call(Kind::Create, 0, (1, 5), failed()));
