@@ -11,10 +11,10 @@ export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak fuzz lint fmt bench docs image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast soak fuzz lint fmt bench docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## serve the embedded sandbox
 	$(CARGO) run
@@ -52,6 +52,10 @@ bench: ## measure requests/s and CPU per request against a bare tonic server, in
 
 docs: ## build the documents as a book in target/book
 	scripts/book $(TOOLS)
+
+image: ## build the container image with the first builder found
+docs-reference: ## write the generated parts of docs/ from the code
+	UPDATE_DOCS=1 $(CARGO) test --locked --test it documents::reference
 
 image: ## build the container image with the first builder found
 	scripts/image $(IMAGE)
