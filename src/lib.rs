@@ -24,6 +24,7 @@ pub mod pb;
 pub mod query;
 pub mod rpc;
 pub mod server;
+mod settings;
 pub mod telemetry;
 pub mod text;
 pub mod upstream;

@@ -11,13 +11,8 @@ use url::{Host, Url};
 
 use super::check::{BYTES, CONCURRENCY, TIMEOUT};
 use super::circuit;
-use super::error::{Errors, quoted};
-use super::raw::{Node, Value};
-use super::secret;
-use super::section::Section;
-use super::suggest;
 use super::types::{Backend, DialectSchema, OptionValue};
-use super::value::{self, Read};
+use crate::settings::{self, Errors, Node, Read, Section, Value, closest, quoted};
 
 /// No queue is a queue too: then calls above the limit are turned away at once.
 const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
@@ -80,7 +75,7 @@ fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Op
     let max_queued_calls = s.count("max_queued_calls", Backend::MAX_QUEUED_CALLS, QUEUE);
     let max_attempts = s.count("max_attempts", Backend::MAX_ATTEMPTS, ATTEMPTS);
     let circuit = circuit::read(s);
-    let rate = s.read("requests_per_second", |node| value::count(node, &CONCURRENCY));
+    let rate = s.read("requests_per_second", |node| settings::count(node, &CONCURRENCY));
     let watch_interval = s.duration("watch_interval", Backend::WATCH_INTERVAL, WATCH_INTERVAL);
     let cache = super::cache::cache(s.child("cache"));
     let options = match schema {
@@ -149,9 +144,9 @@ fn dialect<'d>(
     let names: Vec<&'static str> = dialects.iter().map(|schema| schema.name).collect();
     let known = format!("one of {}", names.join(", "));
     required(section, "dialect", &known, |node| {
-        let name = value::text(node, 64)?;
+        let name = settings::text(node, 64)?;
         dialects.iter().find(|schema| schema.name == name).ok_or_else(|| {
-            let hint = suggest::closest(name, names.iter().copied())
+            let hint = closest(name, names.iter().copied())
                 .map_or_else(String::new, |close| format!(", did you mean {}?", quoted(close)));
             format!("must be {known}, got {}{hint}", quoted(name))
         })
@@ -172,7 +167,7 @@ fn options(
     let before = section.mistakes();
     for spec in &schema.options {
         let value = if spec.secret {
-            section.read(spec.key, |node| secret::read(node, env)).map(OptionValue::Secret)
+            section.read(spec.key, |node| settings::secret(node, env)).map(OptionValue::Secret)
         } else {
             section.text(spec.key, MAX_OPTION).map(OptionValue::Plain)
         };
@@ -204,7 +199,7 @@ fn guess_options(
 /// The URL itself is in no message: a password may stand anywhere in a wrong one.
 fn base_url(node: &Node) -> Read<Url> {
     const WANTED: &str = "must be an http or https URL such as `https://sft.example.com`";
-    let text = value::text(node, MAX_URL).map_err(|why| format!("{why}, {WANTED}"))?;
+    let text = settings::text(node, MAX_URL).map_err(|why| format!("{why}, {WANTED}"))?;
     let scheme_end = text.find("://").map_or(0, |index| index + 3);
     let (scheme, rest) = text.split_at_checked(scheme_end).unwrap_or(("", text));
     if !["http://", "https://"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::section::Section;
 use super::types::Cache;
+use crate::settings::Section;
 
 /// A day: what has not been asked for that long is not worth keeping.
 const TIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);

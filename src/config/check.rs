@@ -9,12 +9,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::backend;
-use super::error::{Errors, quoted};
-use super::raw::{Node, Raw};
-use super::secret;
-use super::section::Section;
+use super::raw::Raw;
 use super::types::{Config, Known, Log, LogFormat, Server};
-use super::value::{self, Read};
+use crate::settings::{self, Errors, Node, Read, Section, quoted};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,7 +57,7 @@ pub(super) fn config(
 /// win.
 fn page_token_key(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
     const LEAST: usize = 16;
-    let key = secret::read(node, env)?;
+    let key = settings::secret(node, env)?;
     if key.expose_secret().len() < LEAST {
         return Err(format!("must have at least {LEAST} bytes"));
     }
@@ -70,8 +67,8 @@ fn page_token_key(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
 fn addresses(root: &mut Section<'_>, default: &Config) -> (SocketAddr, SocketAddr) {
     let origin = root.origin_of(&["admin_listen", "listen"]);
     let before = root.mistakes();
-    let listen = root.read("listen", value::address).unwrap_or(default.listen);
-    let admin = root.read("admin_listen", value::address).unwrap_or(default.admin_listen);
+    let listen = root.read("listen", settings::address).unwrap_or(default.listen);
+    let admin = root.read("admin_listen", settings::address).unwrap_or(default.admin_listen);
     // A default in place of a wrong value says nothing about the two.
     if root.mistakes() == before && clash(listen, admin) {
         let message =
@@ -106,7 +103,7 @@ fn log(mut section: Section<'_>, is_filter: fn(&str) -> Result<(), String>) -> L
 }
 
 fn log_format(node: &Node) -> Read<LogFormat> {
-    let text = value::text(node, 64)?;
+    let text = settings::text(node, 64)?;
     [LogFormat::Auto, LogFormat::Json, LogFormat::Text]
         .into_iter()
         .find(|format| format.as_str() == text)
@@ -115,7 +112,7 @@ fn log_format(node: &Node) -> Read<LogFormat> {
 
 /// Only the characters: what the directives mean is known to the log, which parses them.
 fn log_level(node: &Node) -> Read<String> {
-    let text = value::text(node, 1024)?;
+    let text = settings::text(node, 1024)?;
     if text.trim().is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
         return Err("must be a log filter such as `info` or `info,hyper=warn`, in ASCII".to_owned());
     }
@@ -149,7 +146,7 @@ fn server(mut section: Section<'_>) -> Server {
         ),
         max_connections: s.count("max_connections", default.max_connections, CONCURRENCY),
         max_connection_age: s
-            .read("max_connection_age", |node| value::duration_or_off(node, &CONNECTION_AGE))
+            .read("max_connection_age", |node| settings::duration_or_off(node, &CONNECTION_AGE))
             .unwrap_or(default.max_connection_age),
         max_connection_age_grace: s.duration(
             "max_connection_age_grace",

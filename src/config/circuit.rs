@@ -4,11 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::check::{CONCURRENCY, TIMEOUT};
-use super::error::quoted;
-use super::raw::Node;
-use super::section::Section;
 use super::types::Circuit;
-use super::value::{self, Read};
+use crate::settings::{self, Node, Read, Section, quoted};
 
 const PERCENT: RangeInclusive<usize> = 1..=100;
 /// Shorter than a second it would hold no calls to speak of.
@@ -43,7 +40,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Circuit> {
 }
 
 fn on_or_off(node: &Node) -> Read<bool> {
-    match value::text(node, 64)? {
+    match settings::text(node, 64)? {
         "on" => Ok(true),
         "off" => Ok(false),
         other => Err(format!("must be `on` or `off`, got {}", quoted(other))),

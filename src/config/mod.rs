@@ -17,24 +17,21 @@ mod backend;
 mod cache;
 mod check;
 mod circuit;
-mod error;
 mod overlay;
 mod raw;
 mod redact;
-mod secret;
-mod section;
-mod suggest;
 mod types;
-mod value;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::{ConfigError, ConfigErrors};
 pub use types::{
     Backend, Cache, Circuit, Config, DialectSchema, Known, Log, LogFormat, OptionCheck, OptionSpec,
     OptionValue, Server,
 };
+
+use crate::settings::Errors;
+pub use crate::settings::{ConfigError, ConfigErrors};
 
 /// The configuration file as it was read: the name serves only for error messages.
 #[derive(Clone, Copy)]
@@ -62,7 +59,7 @@ pub fn load(
     env: &[(String, String)],
     known: &Known,
 ) -> Result<Config, ConfigErrors> {
-    let mut errors = error::Errors::default();
+    let mut errors = Errors::default();
     let config = raw::Raw::read(source, env, &mut errors)
         .map(|raw| check::config(raw, env, known, &mut errors));
     match config {

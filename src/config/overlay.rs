@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Errors, Origin, quoted};
-use super::raw::{Node, Table, Value};
-use super::section::SECTIONS;
-use super::suggest;
+use crate::settings::{Errors, Node, Origin, Table, Value, closest, quoted};
+
+/// The tables at the top level.
+const SECTIONS: [&str; 3] = ["log", "server", "backends"];
 
 const PREFIX: &str = "PROFILE_GATEWAY__";
 
@@ -72,7 +72,7 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
             Ok(at(&["backends", &backend_name(name, root), key], Some(how)))
         }
         [section, ..] if !SECTIONS.contains(section) => {
-            let hint = suggest::closest(section, SECTIONS).map_or_else(
+            let hint = closest(section, SECTIONS).map_or_else(
                 || format!("expected {}", SECTIONS.join(", ")),
                 |known| format!("did you mean {}?", quoted(known)),
             );

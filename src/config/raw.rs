@@ -3,15 +3,13 @@
 //! Knows TOML and the environment overlay, but no key's meaning and no type beyond "text, integer, table, other".
 //! Nothing here derives `Debug`, because the tree holds secrets in the clear.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Source;
-use super::error::{Errors, Origin, printable};
-use super::overlay;
+use super::{Source, overlay};
+use crate::settings::{Errors, Node, Origin, Table, Value, printable};
 
 /// A configuration of hundreds of backends is a tenth of this.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
@@ -26,38 +24,6 @@ pub(super) struct Raw {
     pub(super) origin: Origin,
     /// Whether there is a file. Variables alone may move the ports of a program that has no backends yet.
     pub(super) from_file: bool,
-}
-
-pub(super) type Table = BTreeMap<String, Node>;
-
-/// A value and where it was written.
-pub(super) struct Node {
-    pub(super) origin: Origin,
-    pub(super) value: Value,
-}
-
-/// As much of TOML's types as the configuration uses.
-pub(super) enum Value {
-    Text(String),
-    /// `None` is a number beyond 128 bits.
-    Integer(Option<i128>),
-    Flag(bool),
-    Table(Table),
-    /// Anything else, by the name of its type.
-    Other(&'static str),
-}
-
-impl Value {
-    /// The type with its article, for "must be …, got …".
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "a string",
-            Self::Integer(_) => "an integer",
-            Self::Flag(_) => "a boolean",
-            Self::Table(_) => "a table",
-            Self::Other(kind) => kind,
-        }
-    }
 }
 
 impl Raw {

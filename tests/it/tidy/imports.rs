@@ -34,8 +34,10 @@ const TABLE: &[(&str, &[&[&str]])] = &[
             &["telemetry"],
         ],
     ),
+    // How settings are read, for whoever has some.
+    ("settings", &[]),
     // Handed in as plain data: they know nothing of the rest.
-    ("config", &[]),
+    ("config", &[&["settings"]]),
     ("telemetry", &[]),
     (
         "app",

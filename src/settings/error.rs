@@ -48,7 +48,7 @@ pub struct ConfigError {
 
 /// Where a value was written. The order is the order of the report: the file by line, then the environment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// A line of the file counted from 1; 0 is the file as a whole.
     File { name: Arc<str>, line: usize },
     /// The variable's name.
@@ -67,22 +67,22 @@ impl fmt::Display for Origin {
 
 /// The collector that every check writes to.
 #[derive(Default)]
-pub(super) struct Errors(Vec<(Origin, String)>);
+pub(crate) struct Errors(Vec<(Origin, String)>);
 
 impl Errors {
-    pub(super) fn push(&mut self, origin: &Origin, message: impl Into<String>) {
+    pub(crate) fn push(&mut self, origin: &Origin, message: impl Into<String>) {
         self.0.push((origin.clone(), message.into()));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn into_public(mut self) -> ConfigErrors {
+    pub(crate) fn into_public(mut self) -> ConfigErrors {
         // Stable, so that mistakes of one line stay in the order in which they were found.
         self.0.sort_by(|a, b| a.0.cmp(&b.0));
         let left_out = self.0.len().saturating_sub(MAX_SHOWN);
@@ -103,7 +103,7 @@ impl Errors {
 }
 
 /// Foreign text made fit for one line of a terminal: no control characters, and not endless.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown: String =
         text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MAX_ECHO).is_some() {
@@ -113,6 +113,6 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// [`printable`] in backticks. Only for what cannot be a secret: keys, names, values of known plain keys.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", printable(text))
 }

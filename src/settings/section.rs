@@ -7,15 +7,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Errors, Origin, quoted};
-use super::raw::{Node, Table, Value};
+use super::node::{Node, Table, Value};
 use super::suggest;
 use super::value::{self, Read};
 
-/// The tables at the top level.
-pub(super) const SECTIONS: [&str; 3] = ["log", "server", "backends"];
-
 /// A table, the keys asked of it so far, and where mistakes go.
-pub(super) struct Section<'e> {
+pub(crate) struct Section<'e> {
     /// Dotted path of this table, empty at the top.
     path: String,
     origin: Origin,
@@ -25,17 +22,17 @@ pub(super) struct Section<'e> {
 }
 
 impl<'e> Section<'e> {
-    pub(super) fn new(path: String, origin: Origin, table: Table, errors: &'e mut Errors) -> Self {
+    pub(crate) fn new(path: String, origin: Origin, table: Table, errors: &'e mut Errors) -> Self {
         Self { path, origin, table, known: Vec::new(), errors }
     }
 
     /// Dotted path of this table.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// The value of `key`, if it is there and can be read.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&Node) -> Read<T>,
@@ -53,7 +50,7 @@ impl<'e> Section<'e> {
     }
 
     /// The table of `key`, empty if absent.
-    pub(super) fn child(&mut self, key: &'static str) -> Section<'_> {
+    pub(crate) fn child(&mut self, key: &'static str) -> Section<'_> {
         self.known.push(key);
         let (origin, table) = match self.table.remove(key) {
             None => (self.origin.clone(), Table::new()),
@@ -71,11 +68,11 @@ impl<'e> Section<'e> {
         Section::new(path, origin, table, self.errors)
     }
 
-    pub(super) fn text(&mut self, key: &'static str, max: usize) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &'static str, max: usize) -> Option<String> {
         self.read(key, |node| value::text(node, max).map(str::to_owned))
     }
 
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &mut self,
         key: &'static str,
         default: Duration,
@@ -84,7 +81,7 @@ impl<'e> Section<'e> {
         self.read(key, |node| value::duration(node, &bounds)).unwrap_or(default)
     }
 
-    pub(super) fn bytes(
+    pub(crate) fn bytes(
         &mut self,
         key: &'static str,
         default: usize,
@@ -93,7 +90,7 @@ impl<'e> Section<'e> {
         self.read(key, |node| value::bytes(node, &bounds)).unwrap_or(default)
     }
 
-    pub(super) fn count(
+    pub(crate) fn count(
         &mut self,
         key: &'static str,
         default: usize,
@@ -102,57 +99,57 @@ impl<'e> Section<'e> {
         self.read(key, |node| value::count(node, &bounds)).unwrap_or(default)
     }
 
-    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+    pub(crate) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         self.read(key, value::flag).unwrap_or(default)
     }
 
     /// Where the first of these keys that is given stands; call it before they are read.
-    pub(super) fn origin_of(&self, keys: &[&str]) -> Origin {
+    pub(crate) fn origin_of(&self, keys: &[&str]) -> Origin {
         let node = keys.iter().find_map(|key| self.table.get(*key));
         node.map_or_else(|| self.origin.clone(), |node| node.origin.clone())
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
     /// How many mistakes there are so far, to tell whether a reader added one.
-    pub(super) fn mistakes(&self) -> usize {
+    pub(crate) fn mistakes(&self) -> usize {
         self.errors.len()
     }
 
     /// Reports a mistake of the section itself.
-    pub(super) fn fault(&mut self, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, message: impl Into<String>) {
         self.errors.push(&self.origin, message);
     }
 
     /// Reports a mistake that stands elsewhere.
-    pub(super) fn fault_at(&mut self, origin: &Origin, message: impl Into<String>) {
+    pub(crate) fn fault_at(&mut self, origin: &Origin, message: impl Into<String>) {
         self.errors.push(origin, message);
     }
 
     /// The full name of a key, in backticks.
-    pub(super) fn name(&self, key: &str) -> String {
+    pub(crate) fn name(&self, key: &str) -> String {
         if self.path.is_empty() { quoted(key) } else { quoted(&format!("{}.{key}", self.path)) }
     }
 
     /// Everything in the table, for a table whose keys are names.
-    pub(super) fn into_entries(self) -> (Table, &'e mut Errors) {
+    pub(crate) fn into_entries(self) -> (Table, &'e mut Errors) {
         (self.table, self.errors)
     }
 
     /// Reports what nobody asked for, by name only: the value may be a secret under a mistyped key.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let known = self.known.join(", ");
         self.finish_with(&format!("known here: {known}"));
     }
 
     /// As [`Section::finish`], with what to say where no known key is close.
-    pub(super) fn finish_with(self, takes: &str) {
+    pub(crate) fn finish_with(self, takes: &str) {
         for (key, node) in &self.table {
             let what = match node.value {
                 Value::Table(_) if self.path.is_empty() => "unknown section",

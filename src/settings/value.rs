@@ -9,12 +9,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Origin, quoted};
-use super::raw::{Node, Value};
+use super::node::{Node, Value};
 
-pub(super) type Read<T> = Result<T, String>;
+pub(crate) type Read<T> = Result<T, String>;
 
 /// Plain text that is not empty, not longer than `max` characters and free of control characters.
-pub(super) fn text(node: &Node, max: usize) -> Read<&str> {
+pub(crate) fn text(node: &Node, max: usize) -> Read<&str> {
     let Value::Text(text) = &node.value else {
         return Err(format!("must be a string, got {}", node.value.kind()));
     };
@@ -31,7 +31,7 @@ pub(super) fn text(node: &Node, max: usize) -> Read<&str> {
 }
 
 /// An IP address with a port. No host name: it may stand for several addresses, or for another one tomorrow.
-pub(super) fn address(node: &Node) -> Read<SocketAddr> {
+pub(crate) fn address(node: &Node) -> Read<SocketAddr> {
     let text = text(node, 64)?;
     text.parse().map_err(|_| {
         let got = quoted(text);
@@ -40,7 +40,7 @@ pub(super) fn address(node: &Node) -> Read<SocketAddr> {
 }
 
 /// A duration with its unit, within bounds.
-pub(super) fn duration(node: &Node, bounds: &RangeInclusive<Duration>) -> Read<Duration> {
+pub(crate) fn duration(node: &Node, bounds: &RangeInclusive<Duration>) -> Read<Duration> {
     let text = match &node.value {
         Value::Text(text) => text.trim(),
         Value::Integer(number) => {
@@ -68,7 +68,7 @@ fn needs_unit(number: &str) -> String {
 }
 
 /// A duration, or `off` for none.
-pub(super) fn duration_or_off(
+pub(crate) fn duration_or_off(
     node: &Node,
     bounds: &RangeInclusive<Duration>,
 ) -> Read<Option<Duration>> {
@@ -79,7 +79,7 @@ pub(super) fn duration_or_off(
 }
 
 /// A whole number. From the environment, where everything is text, it is read from text.
-pub(super) fn count(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
+pub(crate) fn count(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
     let number = match &node.value {
         Value::Integer(number) => number.ok_or_else(|| too_large(bounds))?,
         Value::Text(text) if matches!(node.origin, Origin::Env(_)) => text
@@ -92,7 +92,7 @@ pub(super) fn count(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> 
 }
 
 /// `true` or `false`. From the environment, where everything is text, it is read from text.
-pub(super) fn flag(node: &Node) -> Read<bool> {
+pub(crate) fn flag(node: &Node) -> Read<bool> {
     match &node.value {
         Value::Flag(flag) => Ok(*flag),
         Value::Text(text) if matches!(node.origin, Origin::Env(_)) => text
@@ -104,7 +104,7 @@ pub(super) fn flag(node: &Node) -> Read<bool> {
 }
 
 /// A number of bytes: an integer, or text with a binary unit.
-pub(super) fn bytes(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
+pub(crate) fn bytes(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
     let number = match &node.value {
         Value::Integer(number) => number.ok_or_else(|| too_large(bounds))?,
         Value::Text(text) => parse_bytes(text).ok_or_else(|| {

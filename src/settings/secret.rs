@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read as _};
 use secrecy::SecretString;
 
 use super::error::quoted;
-use super::raw::{Node, Table, Value};
+use super::node::{Node, Table, Value};
 use super::value::{self, Read};
 
 /// Room for a certificate chain; a larger file is a mistyped path.
@@ -17,7 +17,7 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 const FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// The secret that `node` holds or points to. Relative paths are taken from the working directory.
-pub(super) fn read(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
+pub(crate) fn read(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
     match &node.value {
         Value::Text(text) => checked(text, "the value"),
         Value::Table(table) => reference(table, env),
