@@ -53,7 +53,6 @@ bench: ## measure requests/s and CPU per request against a bare tonic server, in
 docs: ## build the documents as a book in target/book
 	scripts/book $(TOOLS)
 
-image: ## build the container image with the first builder found
 docs-reference: ## write the generated parts of docs/ from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --test it documents::reference
 

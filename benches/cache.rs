@@ -15,7 +15,7 @@ use std::{collections::HashMap, fs, hint::black_box, sync::Arc, time::Duration};
 
 use clap::Parser;
 use profile_gateway::{
-    cache::{BackgroundTasks, Cache, Control, Observer, Outcome, Resource, Settings, Value},
+    cache::{BackgroundTasks, Cache, CacheSettings, Control, Observer, Outcome, Resource, Value},
     pb::{Encoded, Profile, Service},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -61,7 +61,7 @@ async fn main() {
 
 fn cache() -> Cache {
     let hour = Duration::from_secs(3600);
-    let settings = Settings {
+    let settings = CacheSettings {
         enabled: true,
         ttl: hour,
         services_ttl: hour,
@@ -69,9 +69,8 @@ fn cache() -> Cache {
         stale_while_revalidate: hour,
         stale_if_error: hour,
         max_bytes: usize::MAX >> 1,
-        lists_are_complete: true,
     };
-    Cache::new(settings, Arc::new(Silent), BackgroundTasks::default())
+    Cache::new(settings, true, Arc::new(Silent), BackgroundTasks::default())
 }
 
 /// A profile such as SFT's, with three services.

@@ -9,11 +9,9 @@ mod no_sandbox;
 mod sandbox;
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     io,
     net::SocketAddr,
-    num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -27,12 +25,11 @@ pub use no_sandbox::WITHOUT_BACKENDS;
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{WITHOUT_BACKENDS, sandbox_config};
-use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cache::{self, BackgroundTasks, Cache},
-    config::{self, Config, DialectSchema, Known, OptionSpec, OptionValue},
+    cache::{BackgroundTasks, Cache},
+    config::{BackendSettings, Config},
     dialect,
     gateway::{
         Backend, Gateway,
@@ -42,9 +39,9 @@ use crate::{
     pb::{backend_service_server, profile_service_server},
     query::{page::PageTokens, resume::ResumeTokens},
     rpc::{BackendRpc, Limits, ProfileRpc},
-    server::{Admin, Drained, Health, Routes, Server, Services, Settings},
-    telemetry::{logs, metrics::Metrics},
-    upstream::{self, RateLimit, Thresholds, Upstream},
+    server::{AddressSettings, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
+    telemetry::metrics::Metrics,
+    upstream::Upstream,
 };
 
 /// Streams of changes at once.
@@ -70,9 +67,9 @@ impl App {
     /// backends and this build has no sandbox.
     pub async fn start(mut config: Config) -> io::Result<Self> {
         let sandbox = if config.backends.is_empty() {
-            let (sandbox, backends) = Embedded::start(&known_settings()).await?;
+            let (sandbox, backends) = Embedded::start().await?;
             config.backends = backends;
-            if config.server == config::Server::default() {
+            if config.server == ServerSettings::default() {
                 // No load balancer stands before a try-out: it may end at once.
                 config.server.drain_grace = Duration::ZERO;
             }
@@ -89,10 +86,7 @@ impl App {
             .map(|backend| build(backend, &metrics, &health, &loads))
             .collect::<io::Result<_>>()?;
         let requests = Arc::new(Memory::new(requests::Limits::default()));
-        let page_tokens = match &config.page_token_key {
-            Some(key) => PageTokens::sealed_with(key.expose_secret()),
-            None => PageTokens::new(rand::random()),
-        };
+        let page_tokens = PageTokens::from_settings(&config.page_tokens);
         let gateway = Arc::new(Gateway::new(
             backends,
             writes.clone(),
@@ -104,9 +98,9 @@ impl App {
         let services = services(&gateway, &config.server, &ids)?;
         // Before the first call, and so before the first backend has anything to tell.
         let _ = health.set(services.health());
-        let server =
-            Server::bind(config.listen, config.admin_listen, settings(&config.server)).await?;
         let admin = Admin { metrics, config: config.redacted() };
+        let AddressSettings { listen, admin_listen } = config.addresses;
+        let server = Server::bind(listen, admin_listen, config.server).await?;
         Ok(Self { server, services, admin, writes, loads, sandbox })
     }
 
@@ -147,37 +141,8 @@ impl App {
     }
 }
 
-/// What the configuration has to know of the rest of the program.
-#[must_use]
-pub fn known_settings() -> Known {
-    Known { dialects: dialect_schemas(), log_level: logs::check }
-}
-
-fn dialect_schemas() -> Vec<DialectSchema> {
-    let option = |s: &dialect::Setting| OptionSpec { key: s.key, secret: s.secret };
-    dialect::REGISTRY
-        .iter()
-        .map(|registration| DialectSchema {
-            name: registration.name,
-            options: registration.settings.iter().map(option).collect(),
-            check: Box::new(|options| {
-                (registration.build)(&settings_of(options)).err().unwrap_or_default()
-            }),
-        })
-        .collect()
-}
-
-/// A backend's options as its dialect takes them.
-fn settings_of(options: &BTreeMap<String, OptionValue>) -> dialect::Settings {
-    let secret = |value: &OptionValue| match value {
-        OptionValue::Plain(text) => SecretString::from(text.as_str()),
-        OptionValue::Secret(secret) => secret.clone(),
-    };
-    options.iter().map(|(key, value)| (key.clone(), secret(value))).collect()
-}
-
 fn build(
-    backend: &config::Backend,
+    backend: &BackendSettings,
     metrics: &Arc<Metrics>,
     health: &Arc<OnceLock<Health>>,
     loads: &BackgroundTasks,
@@ -186,96 +151,56 @@ fn build(
     let Some(registration) = registration else {
         return Err(io::Error::other(format!("unknown dialect {}", backend.dialect)));
     };
-    let built = (registration.build)(&settings_of(&backend.options)).map_err(|faults| {
+    let built = (registration.build)(&backend.dialect_settings()).map_err(|faults| {
         io::Error::other(format!("backend {}: {}", backend.name, faults.join("; ")))
     })?;
-    let settings = upstream::Settings {
-        backend: backend.name.clone(),
-        base_url: backend.base().to_owned(),
-        connect_timeout: backend.connect_timeout,
-        header_timeout: backend.header_timeout,
-        body_timeout: backend.body_timeout,
-        request_timeout: backend.request_timeout,
-        max_response_bytes: backend.max_response_bytes,
-        max_concurrent_calls: backend.max_concurrent_calls,
-        max_queued_calls: backend.max_queued_calls,
-        max_attempts: saturated(backend.max_attempts),
-        circuit: backend.circuit.map(thresholds),
-        rate_limit: rate_limit(backend).or(registration.rate_limit),
-    };
     let observer = Arc::new(Counted {
         metrics: Arc::clone(metrics),
         backend: metrics.upstreams.backend(&backend.name),
         health: Arc::clone(health),
         id: backend.name.clone(),
     });
-    let upstream = Upstream::new(&settings, built.auth, observer).map_err(io::Error::other)?;
+    let upstream = Upstream::new(
+        &backend.name,
+        &backend.upstream,
+        registration.rate_limit,
+        built.auth,
+        observer,
+    )
+    .map_err(io::Error::other)?;
     let cache = cache(backend, metrics, built.dialect.lists_are_complete(), loads);
     let watching = watch::Settings {
-        interval: backend.watch_interval,
+        interval: backend.watch.interval,
         tasks: loads.clone(),
         observer: Arc::new(CountedWatch(metrics.watches.backend(&backend.name))),
     };
-    let display_name = backend.display_name.clone();
+    let display_name = backend.label.display_name.clone();
     Ok(Backend::new(&backend.name, display_name, built.dialect, upstream, cache, watching))
 }
 
 /// Room for streams of changes. Each takes a place among the calls as long as it is open, and other
 /// calls need some too.
-fn watches(server: &config::Server) -> Watches {
+fn watches(server: &ServerSettings) -> Watches {
     let places = (server.max_concurrent_calls / 2).clamp(1, MAX_WATCHES);
     Watches::new(places, ResumeTokens::new(rand::random(), rand::random()))
 }
 
 fn cache(
-    backend: &config::Backend,
+    backend: &BackendSettings,
     metrics: &Metrics,
     lists_are_complete: bool,
     loads: &BackgroundTasks,
 ) -> Cache {
-    let config = &backend.cache;
-    let settings = cache::Settings {
-        enabled: config.enabled,
-        ttl: config.ttl,
-        services_ttl: config.services_ttl,
-        negative_ttl: config.negative_ttl,
-        stale_while_revalidate: config.stale_while_revalidate,
-        stale_if_error: config.stale_if_error,
-        max_bytes: config.max_bytes,
-        lists_are_complete,
-    };
     let observer = Arc::new(CountedCache(metrics.cache(&backend.name)));
-    let cache = Cache::new(settings, observer, loads.clone());
+    let cache = Cache::new(backend.cache.clone(), lists_are_complete, observer, loads.clone());
     let measured = cache.clone();
     metrics.watch_cache(&backend.name, move || measured.size());
     cache
 }
 
-/// What the configuration says in place of the dialect's own rate limit.
-fn rate_limit(backend: &config::Backend) -> Option<RateLimit> {
-    let per_second = u32::try_from(backend.requests_per_second?).ok().and_then(NonZeroU32::new)?;
-    let burst = NonZeroU32::new(per_second.get() / 2).unwrap_or(NonZeroU32::MIN);
-    Some(RateLimit { per_second, burst })
-}
-
-fn thresholds(circuit: config::Circuit) -> Thresholds {
-    Thresholds {
-        failures: saturated(circuit.failures),
-        percent: saturated(circuit.failure_percent),
-        min_calls: saturated(circuit.min_calls),
-        window: circuit.window,
-        open: circuit.open,
-        max_open: circuit.max_open,
-    }
-}
-
-fn saturated(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
 fn services(
     gateway: &Arc<Gateway>,
-    server: &config::Server,
+    server: &ServerSettings,
     backends: &[&str],
 ) -> io::Result<Services> {
     let limits = Limits {
@@ -287,18 +212,4 @@ fn services(
         .with(BackendRpc::service(Arc::clone(gateway), limits));
     let names = [profile_service_server::SERVICE_NAME, backend_service_server::SERVICE_NAME];
     Services::new(routes, &names, backends)
-}
-
-fn settings(server: &config::Server) -> Settings {
-    Settings {
-        default_timeout: server.default_timeout,
-        max_timeout: server.max_timeout,
-        max_concurrent_calls: server.max_concurrent_calls,
-        max_connections: server.max_connections,
-        max_connection_age: server.max_connection_age,
-        max_connection_age_grace: server.max_connection_age_grace,
-        drain_grace: server.drain_grace,
-        drain_timeout: server.drain_timeout,
-        grpc_web: server.grpc_web,
-    }
 }

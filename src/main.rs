@@ -10,7 +10,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use profile_gateway::{
     app::{self, App},
-    config::{self, Config, ConfigErrors, LogFormat, Source},
+    config::{self, Config, ConfigErrors, Source},
     rpc::details,
     server::Drained,
     telemetry::{logs, panics},
@@ -121,7 +121,7 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
     let file_name = path.map(|path| path.display().to_string()).unwrap_or_default();
     let text = text.map_err(|e| Failure::Usage(format!("{file_name}: cannot be read: {e}")))?;
     let source = text.as_deref().map(|text| Source { file_name: &file_name, text });
-    config::load(source, &env, &app::known_settings()).map_err(Failure::Config)
+    config::load(source, &env).map_err(Failure::Config)
 }
 
 fn check(config: &Config) -> Result<ExitCode, Failure> {
@@ -149,13 +149,8 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     if let (Err(error), true) = (app::WITHOUT_BACKENDS, config.backends.is_empty()) {
         return Err(Failure::Usage(error.to_owned()));
     }
-    let format = match config.log.format {
-        LogFormat::Auto => logs::Format::Auto,
-        LogFormat::Json => logs::Format::Json,
-        LogFormat::Text => logs::Format::Text,
-    };
     panics::install();
-    let levels = logs::init(format, &config.log.level);
+    let levels = logs::init(config.log.format, &config.log.level);
     levels.map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     for warning in &config.warnings {
         tracing::warn!(target: "config", "{warning}");

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use profile_gateway::{
     call::Call,
     pb::{GetProfileRequest, Profile, profile_service_server},
-    server::{self as gateway, Admin, Routes, Services, Settings},
+    server::{self as gateway, Admin, Routes, ServerSettings, Services},
     telemetry::{logs, metrics::Metrics},
 };
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ pub(crate) async fn stack(profile: &str) {
     )
     .unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
-    let settings = Settings {
+    let settings = ServerSettings {
         default_timeout: Duration::from_secs(45),
         max_timeout: Duration::from_secs(300),
         max_concurrent_calls: 1024,
@@ -143,6 +143,7 @@ pub(crate) async fn stack(profile: &str) {
         drain_grace: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
         grpc_web: false,
+        ..ServerSettings::default()
     };
     let server = gateway::Server::bind(any, any, settings).await.unwrap();
     println!("{}", server.address());

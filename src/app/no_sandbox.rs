@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, io};
 
-use crate::config::{Backend, Known};
+use crate::config::BackendSettings;
 
 const NO_BACKENDS: &str = "no backend is configured, and this build has no sandbox to serve instead: \
     configure backends with `serve --config FILE` or PROFILE_GATEWAY__BACKENDS__NAME__KEY variables, \
@@ -15,7 +15,7 @@ pub const WITHOUT_BACKENDS: Result<&str, &str> = Err(NO_BACKENDS);
 pub(super) struct Embedded(Infallible);
 
 impl Embedded {
-    pub(super) async fn start(_known: &Known) -> io::Result<(Self, BTreeMap<String, Backend>)> {
+    pub(super) async fn start() -> io::Result<(Self, BTreeMap<String, BackendSettings>)> {
         Err(io::Error::other(NO_BACKENDS))
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use profile_gateway_sandbox::{Options, Sandbox};
 
-use crate::config::{self, Backend, ConfigErrors, Known, Source};
+use crate::config::{self, BackendSettings, ConfigErrors, Source};
 
 /// What a configuration without backends leads to.
 pub const WITHOUT_BACKENDS: Result<&str, &str> =
@@ -19,10 +19,10 @@ pub(super) struct Embedded(Sandbox);
 
 impl Embedded {
     /// Starts the simulators, and gives the backends that reach them.
-    pub(super) async fn start(known: &Known) -> io::Result<(Self, BTreeMap<String, Backend>)> {
+    pub(super) async fn start() -> io::Result<(Self, BTreeMap<String, BackendSettings>)> {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let sandbox = Sandbox::start(any_port, Options::default()).await?;
-        let backends = backends(&sandbox, known).map_err(io::Error::other)?;
+        let backends = backends(&sandbox).map_err(io::Error::other)?;
         Ok((Self(sandbox), backends))
     }
 
@@ -36,10 +36,10 @@ impl Embedded {
 }
 
 /// The sandbox as a configuration would name it, so that it comes through the same checks.
-fn backends(sandbox: &Sandbox, known: &Known) -> Result<BTreeMap<String, Backend>, ConfigErrors> {
+fn backends(sandbox: &Sandbox) -> Result<BTreeMap<String, BackendSettings>, ConfigErrors> {
     let text = sandbox_config(sandbox);
     let source = Source { file_name: "sandbox", text: &text };
-    Ok(config::load(Some(source), &[], known)?.backends)
+    Ok(config::load(Some(source), &[])?.backends)
 }
 
 /// A configuration for the upstreams of a sandbox.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{generations::Proof, settings::Settings, value::Value};
+use super::{generations::Proof, settings::CacheSettings, value::Value};
 
 /// The cache's own time.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ pub(super) enum Freshness {
 }
 
 impl Entry {
-    pub(super) fn freshness(&self, now: u64, settings: &Settings) -> Freshness {
+    pub(super) fn freshness(&self, now: u64, settings: &CacheSettings) -> Freshness {
         let Some(over) = now.checked_sub(self.fresh_until).filter(|over| *over > 0) else {
             return Freshness::Fresh;
         };

@@ -34,7 +34,7 @@ pub use flights::MAX_LOAD;
 pub use generations::Target;
 pub use observer::Observer;
 pub use served::{Outcome, Served};
-pub use settings::Settings;
+pub use settings::CacheSettings;
 pub use value::{Id, List, Resource, Value};
 
 use self::{entry::Freshness, store::Store};
@@ -49,14 +49,15 @@ const UNSETTLED: Duration = Duration::from_secs(60);
 pub struct Cache(Arc<Store>);
 
 impl Cache {
-    /// An empty cache.
+    /// An empty cache. `lists_are_complete`: what a list shows of a profile is all of it.
     #[must_use]
     pub fn new(
-        settings: Settings,
+        settings: CacheSettings,
+        lists_are_complete: bool,
         observer: Arc<dyn Observer>,
         background: BackgroundTasks,
     ) -> Self {
-        Self(Arc::new(Store::new(settings, observer, background)))
+        Self(Arc::new(Store::new(settings, lists_are_complete, observer, background)))
     }
 
     /// Reads: from the cache if it may, else by `load`, which is given its own deadline. It fails with

@@ -224,7 +224,7 @@ async fn fill(
     match store.generations.proof(resource, snapshot, shape, now) {
         Some(proof) => {
             if let Value::Profiles(list) = &value
-                && store.settings.lists_are_complete
+                && store.lists_are_complete
             {
                 store.keep_each(list, snapshot, began).await;
             }

@@ -1,25 +1,37 @@
-//! How long things are kept.
+//! What can be configured of a backend's cache: the `[backends.NAME.cache]` section.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-/// How long things are kept.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Without it every read asks the upstream.
-    pub enabled: bool,
-    /// How long a profile or a list counts after it was read. Each entry gets up to a tenth less, so
-    /// that what was read together does not run out together.
-    pub ttl: Duration,
-    /// The same for a backend's services, which its operator hardly ever changes.
-    pub services_ttl: Duration,
-    /// How long it is known that a profile does not exist.
-    pub negative_ttl: Duration,
-    /// How long after its time a value is still served while it is read anew.
-    pub stale_while_revalidate: Duration,
-    /// How long after its time a value is served where the upstream fails.
-    pub stale_if_error: Duration,
-    /// Bytes of all entries, with what the store itself needs.
-    pub max_bytes: usize,
-    /// Whether what a list shows of a profile is all of it.
-    pub lists_are_complete: bool,
+use crate::settings::{
+    bounds::{GIB, KIB, MIB, hours, minutes, seconds},
+    bytes, duration, flag, settings,
+};
+
+/// What nobody has asked for in a day is not worth keeping.
+const TIME: RangeInclusive<Duration> = Duration::ZERO..=hours(24);
+/// Less than 64 KiB hardly holds one profile; more than 64 GiB is a mistake in the unit.
+const SIZE: RangeInclusive<usize> = 64 * KIB..=64 * GIB;
+
+settings! {
+    /// How long things are kept.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CacheSettings {
+        /// Whether reads are cached; if not, every read asks the upstream.
+        enabled: bool = true, flag();
+        /// How long a profile or a list is fresh. Each entry gets up to a tenth less, so that entries
+        /// that were read together do not expire together.
+        ttl: Duration = seconds(30), duration(TIME);
+        /// How long the list of services is fresh.
+        ///
+        /// The operator of an upstream hardly ever changes it.
+        services_ttl: Duration = minutes(10), duration(TIME);
+        /// How long it is remembered that a profile does not exist.
+        negative_ttl: Duration = seconds(5), duration(TIME);
+        /// How long an expired value is still served while it is read again.
+        stale_while_revalidate: Duration = seconds(30), duration(TIME);
+        /// How long an expired value is still served if the upstream fails.
+        stale_if_error: Duration = minutes(10), duration(TIME);
+        /// Size of all entries, with the memory that the cache itself needs for them.
+        max_bytes: usize = 64 * MIB, bytes(SIZE);
+    }
 }

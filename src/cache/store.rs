@@ -17,7 +17,7 @@ use super::{
     generations::{Generations, Proof, Snapshot},
     observer::Observer,
     served::{Outcome, Served},
-    settings::Settings,
+    settings::CacheSettings,
     value::{List, Resource, Value},
 };
 use crate::error::Result;
@@ -27,7 +27,9 @@ const OVERHEAD: usize = 420;
 
 /// The entries of one account, with all that decides over them.
 pub(super) struct Store {
-    pub(super) settings: Settings,
+    pub(super) settings: CacheSettings,
+    /// Whether what a list shows of a profile is all of it.
+    pub(super) lists_are_complete: bool,
     pub(super) entries: moka::sync::Cache<Resource, Entry, RandomState>,
     pub(super) generations: Generations,
     pub(super) flights: Flights,
@@ -40,7 +42,8 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(
-        settings: Settings,
+        settings: CacheSettings,
+        lists_are_complete: bool,
         observer: Arc<dyn Observer>,
         background: BackgroundTasks,
     ) -> Self {
@@ -56,6 +59,7 @@ impl Store {
             .build_with_hasher(RandomState::default());
         Self {
             settings,
+            lists_are_complete,
             entries,
             generations: Generations::new(),
             flights: Flights::default(),

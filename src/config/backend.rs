@@ -1,118 +1,241 @@
-//! From raw to checked: `[backends.NAME]`.
-//!
-//! Knows the keys that every backend has. A dialect's own keys come from its schema; which of them the dialect needs
-//! is for the dialect to say.
+//! `[backends.NAME]`: its name, its dialect with the dialect's own keys, and the settings that the
+//! rooms have for every backend.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use url::{Host, Url};
+use secrecy::SecretString;
 
-use super::check::{BYTES, CONCURRENCY, TIMEOUT};
-use super::circuit;
-use super::types::{Backend, DialectSchema, OptionValue};
-use crate::settings::{self, Errors, Node, Read, Section, Value, closest, quoted};
+use crate::{
+    cache::CacheSettings,
+    dialect::{self, Registration, Setting},
+    gateway::watch::WatchSettings,
+    settings::{
+        Errors, Kind as _, Node, Origin, Row, Section, Settings, Value, closest, plain_text,
+        quoted, secret, settings, whole,
+    },
+    upstream::UpstreamSettings,
+};
 
-/// No queue is a queue too: then calls above the limit are turned away at once.
-const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
-/// A request that failed ten times fails.
-const ATTEMPTS: RangeInclusive<usize> = 1..=10;
-/// Each look lists the whole account.
-const WATCH_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
-const MAX_URL: usize = 2048;
+/// The key that says which dialect a backend speaks.
+pub(super) const DIALECT: &str = "dialect";
+/// The section of a backend's cache.
+pub(super) const CACHE: &str = "cache";
 const MAX_OPTION: usize = 4096;
-const MAX_DISPLAY_NAME: usize = 128;
-const COMMON: &str = "every backend takes: dialect, base_url, display_name, connect_timeout, header_timeout, \
-    body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, max_queued_calls, max_attempts, \
-    requests_per_second, circuit_breaker, circuit_failures, circuit_failure_percent, circuit_min_calls, circuit_window, \
-    circuit_open, circuit_max_open, watch_interval, cache";
+
+/// One upstream.
+#[derive(Clone, Debug)]
+pub struct BackendSettings {
+    /// `^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`, the key in `Config::backends`.
+    pub name: String,
+    /// What it is called for people.
+    pub label: LabelSettings,
+    /// The configuration name of its dialect.
+    pub dialect: &'static str,
+    /// The dialect's own keys, as far as they were given.
+    pub options: BTreeMap<&'static str, OptionValue>,
+    /// How it is called.
+    pub upstream: UpstreamSettings,
+    /// How it is watched for changes.
+    pub watch: WatchSettings,
+    /// What of its reads is kept, and how long.
+    pub cache: CacheSettings,
+    /// Where the section begins, `gateway.toml:12` or a variable's name, for errors found later.
+    pub origin: String,
+}
+
+settings! {
+    /// What a backend is called for people.
+    #[derive(Clone, Debug)]
+    pub struct LabelSettings {
+        /// Name of the backend for people.
+        display_name: Option<String> = None, plain_text(128).optional();
+    }
+}
+
+/// The value of a dialect's own key.
+#[derive(Clone, Debug)]
+pub enum OptionValue {
+    /// Shown as it is.
+    Plain(String),
+    /// Never shown.
+    Secret(SecretString),
+}
+
+impl BackendSettings {
+    /// The dialect's own keys as the dialect takes them.
+    #[must_use]
+    pub fn dialect_settings(&self) -> dialect::Settings {
+        dialect_settings(&self.options)
+    }
+}
+
+fn dialect_settings(options: &BTreeMap<&'static str, OptionValue>) -> dialect::Settings {
+    let secret = |value: &OptionValue| match value {
+        OptionValue::Plain(text) => SecretString::from(text.as_str()),
+        OptionValue::Secret(secret) => secret.clone(),
+    };
+    options.iter().map(|(key, value)| ((*key).to_owned(), secret(value))).collect()
+}
 
 /// Every backend that could be read.
 pub(super) fn all(
     section: Section<'_>,
-    env: &[(String, String)],
-    dialects: &[DialectSchema],
-    warnings: &mut Vec<String>,
-) -> BTreeMap<String, Backend> {
-    let (entries, errors) = section.into_entries();
+    dialects: &[Registration],
+) -> BTreeMap<String, BackendSettings> {
+    let (entries, env, errors) = section.into_entries();
     let mut backends = BTreeMap::new();
-    for (name, node) in entries {
-        let context = Context { env, dialects };
-        if let Some(backend) = one(&name, node, &context, errors) {
-            warnings.extend(warning(&backend));
+    for (name, Node { origin, value }) in entries {
+        let path = format!("backends.{name}");
+        check_name(&name, &origin, errors);
+        let shown = origin.to_string();
+        let Value::Table(table) = value else {
+            let message = format!("{} must be a section, got {}", quoted(&path), value.kind());
+            errors.push(&origin, message);
+            continue;
+        };
+        let section = Section::new(path, origin, table, env, errors);
+        if let Some(backend) = one(&name, section, dialects, shown) {
             backends.insert(name, backend);
         }
     }
     backends
 }
 
-struct Context<'a> {
-    env: &'a [(String, String)],
-    dialects: &'a [DialectSchema],
+fn one(
+    name: &str,
+    mut section: Section<'_>,
+    dialects: &[Registration],
+    origin: String,
+) -> Option<BackendSettings> {
+    let registration = dialect(&mut section, dialects);
+    let label = Settings::read(&mut section);
+    let upstream = Settings::read(&mut section);
+    let watch = Settings::read(&mut section);
+    let cache = whole(section.child(CACHE));
+    let options = match registration {
+        Some(registration) => options(&mut section, registration),
+        None => skip_options(&mut section, dialects),
+    };
+    section.finish_with(&registration.map_or_else(known_to_all, takes));
+    let dialect = registration?.name;
+    let name = name.to_owned();
+    Some(BackendSettings { name, label, dialect, options, upstream, watch, cache, origin })
 }
 
-fn one(name: &str, node: Node, context: &Context<'_>, errors: &mut Errors) -> Option<Backend> {
-    check_name(name, &node, errors);
-    let path = format!("backends.{name}");
-    let Value::Table(table) = node.value else {
-        let message = format!("{} must be a section, got {}", quoted(&path), node.value.kind());
-        errors.push(&node.origin, message);
-        return None;
+fn dialect<'d>(
+    section: &mut Section<'_>,
+    dialects: &'d [Registration],
+) -> Option<&'d Registration> {
+    let names: Vec<&'static str> = dialects.iter().map(|known| known.name).collect();
+    let known = format!("one of {}", names.join(", "));
+    section.require(DIALECT, &known);
+    let name = section.row(DIALECT, &plain_text(64))?;
+    let found = dialects.iter().find(|known| known.name == name);
+    if found.is_none() {
+        let hint = closest(&name, names)
+            .map_or_else(String::new, |close| format!(", did you mean {}?", quoted(close)));
+        section.refuse(DIALECT, &format!("must be {known}, got {}{hint}", quoted(&name)));
+    }
+    found
+}
+
+fn options(
+    section: &mut Section<'_>,
+    registration: &Registration,
+) -> BTreeMap<&'static str, OptionValue> {
+    let before = section.mistakes();
+    let read = |setting: &Setting| {
+        let value = match setting.secret {
+            true => section.row(setting.key, &secret(1)).map(OptionValue::Secret),
+            false => section.row(setting.key, &plain_text(MAX_OPTION)).map(OptionValue::Plain),
+        };
+        Some((setting.key, value?))
     };
-    let origin = node.origin.to_string();
-    let mut section = Section::new(path, node.origin, table, errors);
-    let s = &mut section;
-    let schema = dialect(s, context.dialects);
-    let base_url = required(s, "base_url", "an http or https URL", base_url);
-    let display_name = s.text("display_name", MAX_DISPLAY_NAME);
-    let connect_timeout = s.duration("connect_timeout", Backend::CONNECT_TIMEOUT, TIMEOUT);
-    let header_timeout = s.duration("header_timeout", Backend::HEADER_TIMEOUT, TIMEOUT);
-    let body_timeout = s.duration("body_timeout", Backend::BODY_TIMEOUT, TIMEOUT);
-    let request_timeout = s.duration("request_timeout", Backend::REQUEST_TIMEOUT, TIMEOUT);
-    let max_response_bytes = s.bytes("max_response_bytes", Backend::MAX_RESPONSE_BYTES, BYTES);
-    let seats = s.count("max_concurrent_calls", Backend::MAX_CONCURRENT_CALLS, CONCURRENCY);
-    let max_queued_calls = s.count("max_queued_calls", Backend::MAX_QUEUED_CALLS, QUEUE);
-    let max_attempts = s.count("max_attempts", Backend::MAX_ATTEMPTS, ATTEMPTS);
-    let circuit = circuit::read(s);
-    let rate = s.read("requests_per_second", |node| settings::count(node, &CONCURRENCY));
-    let watch_interval = s.duration("watch_interval", Backend::WATCH_INTERVAL, WATCH_INTERVAL);
-    let cache = super::cache::cache(s.child("cache"));
-    let options = match schema {
-        Some(schema) => options(s, schema, context.env),
-        None => guess_options(s, context),
-    };
-    section.finish_with(&schema.map_or_else(|| COMMON.to_owned(), takes));
-    Some(Backend {
-        name: name.to_owned(),
-        display_name,
-        dialect: schema?.name.to_owned(),
-        base_url: base_url?,
-        options,
-        connect_timeout,
-        header_timeout,
-        body_timeout,
-        request_timeout,
-        max_response_bytes,
-        max_concurrent_calls: seats,
-        max_queued_calls,
-        max_attempts,
-        circuit,
-        requests_per_second: rate,
-        watch_interval,
-        cache,
-        origin,
+    let options = registration.settings.iter().filter_map(read).collect();
+    // An option that could not be read would only be called missing on top.
+    if section.mistakes() == before {
+        let built = (registration.build)(&dialect_settings(&options));
+        for fault in built.err().unwrap_or_default() {
+            let message = format!("{}: {fault}", section.path());
+            section.fault(message);
+        }
+    }
+    options
+}
+
+/// Without a dialect the keys of all of them count as known, so that one typo does not cause a dozen
+/// bogus errors.
+fn skip_options(
+    section: &mut Section<'_>,
+    dialects: &[Registration],
+) -> BTreeMap<&'static str, OptionValue> {
+    for setting in dialects.iter().flat_map(|registration| registration.settings) {
+        section.skip(setting.key);
+    }
+    BTreeMap::new()
+}
+
+/// What the operator should notice of a backend.
+pub(super) fn warning(backend: &BackendSettings) -> Option<String> {
+    backend.upstream.base_url.is_exposed().then(|| {
+        format!(
+            "{}: backend `{}` is reached by plain http, credentials would travel unencrypted",
+            backend.origin, backend.name
+        )
     })
 }
 
-fn check_name(name: &str, node: &Node, errors: &mut Errors) {
+/// The rows of a dialect's own keys.
+pub(super) fn own_rows(registration: &Registration) -> Vec<Row> {
+    let row = |setting: &Setting| match setting.secret {
+        true => Row::new(setting.key, &[setting.help], &secret(1).optional(), &None),
+        false => Row::new(setting.key, &[setting.help], &plain_text(MAX_OPTION).optional(), &None),
+    };
+    registration.settings.iter().map(row).collect()
+}
+
+/// The row of the key that names the dialect.
+pub(super) fn dialect_row() -> Row {
+    let names = dialect::REGISTRY.iter().map(|known| quoted(known.name));
+    Row {
+        key: DIALECT,
+        meaning: "What the upstream speaks.".to_owned(),
+        form: "string",
+        default: "required".to_owned(),
+        bounds: names.collect::<Vec<_>>().join(", "),
+        secret: false,
+    }
+}
+
+/// The rows that every backend has in its section, apart from that of `dialect`.
+pub(super) fn common_rows() -> Vec<Row> {
+    [LabelSettings::rows(), UpstreamSettings::rows(), WatchSettings::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn known_to_all() -> String {
+    let rows = common_rows();
+    let keys = rows.iter().map(|row| row.key);
+    let keys: Vec<&str> = [DIALECT].into_iter().chain(keys).chain([CACHE]).collect();
+    format!("every backend takes: {}", keys.join(", "))
+}
+
+fn takes(registration: &Registration) -> String {
+    let own: Vec<&str> = registration.settings.iter().map(|setting| setting.key).collect();
+    let (name, own) = (quoted(registration.name), own.join(", "));
+    format!("dialect {name} takes: {own}; {}", known_to_all())
+}
+
+fn check_name(name: &str, origin: &Origin, errors: &mut Errors) {
     if !is_name(name) {
         let message = format!(
-            "the backend name {} must be 1 to 63 lower-case letters, digits and hyphens, beginning with a letter \
-             and not ending with a hyphen",
+            "the backend name {} must be 1 to 63 lower-case letters, digits and hyphens, beginning \
+             with a letter and not ending with a hyphen",
             quoted(name)
         );
-        errors.push(&node.origin, message);
+        errors.push(origin, message);
     }
 }
 
@@ -122,123 +245,4 @@ fn is_name(name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && !name.ends_with('-')
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-fn required<T>(
-    section: &mut Section<'_>,
-    key: &'static str,
-    what: &str,
-    read: impl FnOnce(&Node) -> Read<T>,
-) -> Option<T> {
-    if !section.has(key) {
-        let message = format!("{} is missing, {what} is needed", section.name(key));
-        section.fault(message);
-    }
-    section.read(key, read)
-}
-
-fn dialect<'d>(
-    section: &mut Section<'_>,
-    dialects: &'d [DialectSchema],
-) -> Option<&'d DialectSchema> {
-    let names: Vec<&'static str> = dialects.iter().map(|schema| schema.name).collect();
-    let known = format!("one of {}", names.join(", "));
-    required(section, "dialect", &known, |node| {
-        let name = settings::text(node, 64)?;
-        dialects.iter().find(|schema| schema.name == name).ok_or_else(|| {
-            let hint = closest(name, names.iter().copied())
-                .map_or_else(String::new, |close| format!(", did you mean {}?", quoted(close)));
-            format!("must be {known}, got {}{hint}", quoted(name))
-        })
-    })
-}
-
-fn takes(schema: &DialectSchema) -> String {
-    let own: Vec<&str> = schema.options.iter().map(|option| option.key).collect();
-    format!("dialect {} takes: {}; {COMMON}", quoted(schema.name), own.join(", "))
-}
-
-fn options(
-    section: &mut Section<'_>,
-    schema: &DialectSchema,
-    env: &[(String, String)],
-) -> BTreeMap<String, OptionValue> {
-    let mut options = BTreeMap::new();
-    let before = section.mistakes();
-    for spec in &schema.options {
-        let value = if spec.secret {
-            section.read(spec.key, |node| settings::secret(node, env)).map(OptionValue::Secret)
-        } else {
-            section.text(spec.key, MAX_OPTION).map(OptionValue::Plain)
-        };
-        if let Some(value) = value {
-            options.insert(spec.key.to_owned(), value);
-        }
-    }
-    // An option that could not be read would only be called missing on top.
-    if section.mistakes() == before {
-        for fault in (schema.check)(&options) {
-            let message = format!("{}: {fault}", section.path());
-            section.fault(message);
-        }
-    }
-    options
-}
-
-/// Without a dialect the keys of all of them count as known, lest one mistake hide behind a dozen false ones.
-fn guess_options(
-    section: &mut Section<'_>,
-    context: &Context<'_>,
-) -> BTreeMap<String, OptionValue> {
-    for spec in context.dialects.iter().flat_map(|schema| &schema.options) {
-        section.read(spec.key, |_| Ok(()));
-    }
-    BTreeMap::new()
-}
-
-/// The URL itself is in no message: a password may stand anywhere in a wrong one.
-fn base_url(node: &Node) -> Read<Url> {
-    const WANTED: &str = "must be an http or https URL such as `https://sft.example.com`";
-    let text = settings::text(node, MAX_URL).map_err(|why| format!("{why}, {WANTED}"))?;
-    let scheme_end = text.find("://").map_or(0, |index| index + 3);
-    let (scheme, rest) = text.split_at_checked(scheme_end).unwrap_or(("", text));
-    if !["http://", "https://"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Err(WANTED.to_owned());
-    }
-    // The parser forgives both, and would then read another host than the one that was meant.
-    if rest.starts_with('/') || text.contains(|c: char| c == '\\' || c.is_whitespace()) {
-        return Err(format!("{WANTED}, without spaces, backslashes or a third slash"));
-    }
-    // Anywhere, not only before the host: a password with a slash in it pushes its `@` into the path.
-    if rest.contains('@') {
-        return Err(
-            "must not hold a user name or password (no `@`), the dialect has keys for them"
-                .to_owned(),
-        );
-    }
-    let mut url = Url::parse(text).map_err(|error| format!("{WANTED}: {error}"))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not hold a query (`?`) or a fragment (`#`)".to_owned());
-    }
-    if !url.has_host() || url.port() == Some(0) {
-        return Err(format!("{WANTED}, with a host and no port 0"));
-    }
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    Ok(url)
-}
-
-fn warning(backend: &Backend) -> Option<String> {
-    let loopback = match backend.base_url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    (backend.base_url.scheme() == "http" && !loopback).then(|| {
-        format!(
-            "{}: backend `{}` is reached by plain http, credentials would travel unencrypted",
-            backend.origin, backend.name
-        )
-    })
 }

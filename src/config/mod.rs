@@ -1,67 +1,62 @@
 //! Configuration: one TOML file and the environment, read into one checked [`Config`].
 //!
-//! Two stages, two types. `raw::Raw` is what was written: a tree in which every value remembers the line or the
-//! variable it came from, with the environment already laid over the file. [`Config`] is what will run: every value
-//! typed, bounded and complete. Between them all mistakes are collected, so that one start shows every one of them.
+//! `raw` parses the file into a tree of what was written, and `overlay` lays the environment over it;
+//! `read` has each room take its own settings out of the tree, `backend` those of one backend. All
+//! mistakes are collected on the way, so that one start shows every one of them. `redact` is what may
+//! be shown of the result, `reference` the manual of all keys.
 //!
-//! What this module does not do: it opens no file but those named by `{ file = … }` secrets, reads no environment but
-//! the list handed in, knows no dialect beyond the [`DialectSchema`]s handed in, and says nothing of which option a
-//! dialect requires.
-//!
-//! # Secrets
-//!
-//! No error, no `Debug` output and no [`Config::redacted`] view holds the value of a secret. The value of a key that
-//! is not known is never shown either, for it may be a secret under a mistyped name.
+//! What a key means, its bounds and its default belong to the room that uses it; the machinery is in
+//! [`crate::settings`]. Here are only the shape of the file and what concerns several rooms.
 
 mod backend;
-mod cache;
-mod check;
-mod circuit;
 mod overlay;
 mod raw;
+mod read;
 mod redact;
+mod reference;
 mod types;
 
 #[cfg(test)]
 mod tests;
 
-pub use types::{
-    Backend, Cache, Circuit, Config, DialectSchema, Known, Log, LogFormat, OptionCheck, OptionSpec,
-    OptionValue, Server,
-};
+pub use backend::{BackendSettings, LabelSettings, OptionValue};
+pub use raw::Source;
+pub use reference::reference;
+pub use types::Config;
 
-use crate::settings::Errors;
 pub use crate::settings::{ConfigError, ConfigErrors};
-
-/// The configuration file as it was read: the name serves only for error messages.
-#[derive(Clone, Copy)]
-pub struct Source<'a> {
-    /// Shown before the line number, `gateway.toml:12`.
-    pub file_name: &'a str,
-    /// The whole text; over 1 MiB it is refused unread.
-    pub text: &'a str,
-}
+use crate::{
+    dialect::{REGISTRY, Registration},
+    settings::{Env, Errors},
+};
 
 /// Reads the file, lays the `PROFILE_GATEWAY__…` variables of `env` over it and checks the result.
 ///
-/// A file has to name a backend. Without one the answer may have none, so that the caller can decide what a program
-/// without backends does, and variables can still move its ports.
+/// A file has to name a backend. Without a file there may be none, so that the caller can decide what
+/// a program without backends does, and variables can still move its ports.
 ///
-/// `env` is the whole environment, because `{ env = "NAME" }` secrets are looked up in it. It is a list and not the
-/// process environment so that a test needs none of its own.
+/// `env` is the whole environment, because `{ env = "NAME" }` secrets are looked up in it.
 ///
 /// # Errors
 ///
-/// Every mistake found, sorted by line, the environment's after the file's. Only a file that is too large or is not
-/// TOML is reported alone: there is nothing to check in it.
-pub fn load(
+/// Every mistake found, sorted by line, those of the environment after those of the file. Only a file
+/// that is too large or is not TOML is reported alone: there is nothing to check in it.
+pub fn load(source: Option<Source<'_>>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
+    load_with(source, env, REGISTRY)
+}
+
+/// As [`load`], with other dialects.
+fn load_with(
     source: Option<Source<'_>>,
-    env: &[(String, String)],
-    known: &Known,
+    env: &Env,
+    dialects: &[Registration],
 ) -> Result<Config, ConfigErrors> {
     let mut errors = Errors::default();
-    let config = raw::Raw::read(source, env, &mut errors)
-        .map(|raw| check::config(raw, env, known, &mut errors));
+    let raw = raw::Raw::parse(source, &mut errors);
+    let config = raw.map(|mut raw| {
+        overlay::apply(&mut raw.root, env, &mut errors);
+        read::config(raw, env, dialects, &mut errors)
+    });
     match config {
         Some(config) if errors.is_empty() => Ok(config),
         _ => Err(errors.into_public()),

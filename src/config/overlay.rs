@@ -1,24 +1,26 @@
 //! The environment laid over the file: `PROFILE_GATEWAY__SECTION__KEY` sets `key` in `[section]`.
 //!
-//! Only places values in the tree. Whether a key exists and what it may hold is checked afterwards, with the variable
-//! as the origin.
+//! Only places values in the tree. Whether a key exists and what it may hold is checked afterwards, with
+//! the variable as the origin.
 
 use std::collections::BTreeMap;
 
-use crate::settings::{Errors, Node, Origin, Table, Value, closest, quoted};
+use super::{
+    backend::CACHE,
+    read::{SECTIONS, root_rows},
+};
+use crate::settings::{Env, Errors, Node, Origin, Table, Value, closest, quoted};
 
-/// The tables at the top level.
-const SECTIONS: [&str; 3] = ["log", "server", "backends"];
-
-const PREFIX: &str = "PROFILE_GATEWAY__";
+pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
-    PROFILE_GATEWAY__SERVER__KEY or PROFILE_GATEWAY__BACKENDS__NAME__KEY or PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY \
-    (for a secret also …__KEY__ENV or …__KEY__FILE)";
+    PROFILE_GATEWAY__SERVER__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY or \
+    PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY (for a secret also …__KEY__ENV or …__KEY__FILE)";
 
 /// Overlays every variable of the prefix.
-pub(super) fn apply(root: &mut Table, env: &[(String, String)], errors: &mut Errors) {
-    // In the order of names, so that what is reported, and a backend's origin, do not depend on the system's order.
+pub(super) fn apply(root: &mut Table, env: &Env, errors: &mut Errors) {
+    // Sorted by name, so that what is reported, and a backend's origin, do not depend on the order of
+    // the system.
     let mut variables: Vec<(&str, &str, &str)> = env
         .iter()
         .filter_map(|(name, value)| {
@@ -62,11 +64,11 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         segments if segments.iter().any(|segment| segment.is_empty()) => Err(FORM.to_owned()),
         [section] if SECTIONS.contains(section) => Err(FORM.to_owned()),
         [key] => Ok(at(&[key], None)),
-        ["page_token_key", how @ ("env" | "file")] => Ok(at(&["page_token_key"], Some(how))),
+        [key, how @ ("env" | "file")] if is_root_secret(key) => Ok(at(&[key], Some(how))),
         [section @ ("log" | "server"), key] => Ok(at(&[section, key], None)),
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
-        ["backends", name, "cache", key] => {
-            Ok(at(&["backends", &backend_name(name, root), "cache", key], None))
+        ["backends", name, section, key] if *section == CACHE => {
+            Ok(at(&["backends", &backend_name(name, root), section, key], None))
         }
         ["backends", name, key, how @ ("env" | "file")] => {
             Ok(at(&["backends", &backend_name(name, root), key], Some(how)))
@@ -82,7 +84,12 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
     }
 }
 
-/// Variables cannot hold a hyphen everywhere, so `_` stands for it: in the name of a backend there is no `_`.
+fn is_root_secret(key: &str) -> bool {
+    root_rows().iter().any(|row| row.secret && row.key == key)
+}
+
+/// A variable's name cannot always have a hyphen, so `_` takes its place: no backend has one in its
+/// name.
 fn backend_name(segment: &str, root: &Table) -> String {
     let plain = |name: &str| name.to_lowercase().replace('-', "_");
     let existing = match root.get("backends") {
@@ -106,7 +113,8 @@ fn place(root: &mut Table, target: Target, value: &str, origin: &Origin, errors:
     set(root, &target.path, Node { origin: origin.clone(), value }, errors);
 }
 
-/// Puts `node` at `path`. Tables on the way are made; what stands there and is no table is reported and replaced.
+/// Puts `node` at `path` and creates the tables on the way. If a value that is not a table already
+/// exists there, it is reported and replaced.
 fn set(table: &mut Table, path: &[String], node: Node, errors: &mut Errors) {
     match path {
         [] => {}

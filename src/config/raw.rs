@@ -1,39 +1,46 @@
-//! The configuration as written: a tree of values that remember where they came from.
+//! The configuration file as it was written: TOML parsed into a tree of values with their lines.
 //!
-//! Knows TOML and the environment overlay, but no key's meaning and no type beyond "text, integer, table, other".
-//! Nothing here derives `Debug`, because the tree holds secrets in the clear.
+//! Knows neither keys nor the environment.
 
 use std::sync::Arc;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
-use super::{Source, overlay};
 use crate::settings::{Errors, Node, Origin, Table, Value, printable};
 
 /// A configuration of hundreds of backends is a tenth of this.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// Root, section, backend, key, secret reference. Deeper tables are wrong whatever they hold, so they are not kept.
+/// Root, section, backend, key, secret reference. Deeper tables are wrong whatever they hold, so they
+/// are not kept.
 const MAX_DEPTH: usize = 4;
 
-/// File and environment in one tree.
+/// The configuration file as it was read: the name serves only for error messages.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// Shown before the line number, `gateway.toml:12`.
+    pub file_name: &'a str,
+    /// The whole text; more than 1 MiB is refused unread.
+    pub text: &'a str,
+}
+
+/// The tree, and whether there was a file.
 pub(super) struct Raw {
     pub(super) root: Table,
-    /// Where the whole stands, for errors that belong to no line.
+    /// The file as a whole, for errors that belong to no line.
     pub(super) origin: Origin,
     /// Whether there is a file. Variables alone may move the ports of a program that has no backends yet.
     pub(super) from_file: bool,
 }
 
 impl Raw {
-    /// `None` if the file cannot be used at all; the reason is in `errors`.
-    pub(super) fn read(
-        source: Option<Source<'_>>,
-        env: &[(String, String)],
-        errors: &mut Errors,
-    ) -> Option<Self> {
-        let (mut root, origin) = match source {
+    /// Without a file it is empty. `None` if the file cannot be used at all; the reason is in
+    /// `errors`.
+    pub(super) fn parse(source: Option<Source<'_>>, errors: &mut Errors) -> Option<Self> {
+        let (root, origin) = match source {
             Some(source) => {
                 let name: Arc<str> = source.file_name.into();
                 let root = parse(source.text, &name, errors)?;
@@ -41,7 +48,6 @@ impl Raw {
             }
             None => (Table::new(), Origin::Env("environment".to_owned())),
         };
-        overlay::apply(&mut root, env, errors);
         Some(Self { root, origin, from_file: source.is_some() })
     }
 }
@@ -55,8 +61,9 @@ fn parse(text: &str, name: &Arc<str>, errors: &mut Errors) -> Option<Table> {
         return None;
     }
     let lines = Lines::new(text);
-    // The recovering parser, although only its first error is used: the other one drops a half-read tree on its own,
-    // by recursion, and dotted keys within inline tables nest deep enough to overflow the stack that way.
+    // The recovering parser, although only its first error is used: the other one drops a half-read
+    // tree on its own, by recursion, and dotted keys within inline tables nest deep enough to overflow
+    // the stack that way.
     let (document, mistakes) = DeTable::parse_recoverable(text);
     let document = document.into_inner();
     if let Some(mistake) = mistakes.first() {
@@ -70,7 +77,7 @@ fn parse(text: &str, name: &Arc<str>, errors: &mut Errors) -> Option<Table> {
     Some(table(document, 0, &|offset| at(lines.line(offset))))
 }
 
-/// A key's own line stands for the whole entry: for a section that is its header.
+/// An entry's line is that of its key; for a section that is its header.
 fn table(table: DeTable<'_>, depth: usize, at: &dyn Fn(usize) -> Origin) -> Table {
     table
         .into_iter()

@@ -5,31 +5,41 @@ mod environment;
 mod file;
 mod hostile;
 mod secrets;
+mod together;
 
-use std::collections::BTreeMap;
+use super::{Config, ConfigErrors, OptionValue, Source, load_with};
+use crate::dialect::{self, Built, REGISTRY, Registration, Setting};
 
-use super::{Config, ConfigErrors, DialectSchema, Known, OptionSpec, OptionValue, Source, load};
+/// Two dialects with few keys: the first takes whatever it is given, the second needs a tenant.
+const DIALECTS: &[Registration] = &[
+    Registration {
+        name: "bics-sft",
+        rate_limit: None,
+        settings: &[
+            setting("username", false),
+            setting("password", true),
+            setting("access_token", true),
+        ],
+        build: |_| built(),
+    },
+    Registration {
+        name: "pcc",
+        rate_limit: None,
+        settings: &[setting("tenant", false), setting("password", true)],
+        build: |settings| match settings.contains_key("tenant") {
+            true => built(),
+            false => Err(vec!["tenant is missing".to_owned()]),
+        },
+    },
+];
 
-pub(super) fn known() -> Known {
-    let sft = [option("username", false), option("password", true), option("access_token", true)];
-    let pcc = [option("tenant", false), option("password", true)];
-    let dialects = vec![
-        DialectSchema { name: "bics-sft", options: sft.to_vec(), check: Box::new(|_| Vec::new()) },
-        DialectSchema { name: "pcc", options: pcc.to_vec(), check: Box::new(tenant_is_needed) },
-    ];
-    let log_level = |level: &str| match level {
-        "loud" => Err("there is no loud".to_owned()),
-        _ => Ok(()),
-    };
-    Known { dialects, log_level }
+/// Any dialect that works.
+fn built() -> Result<Built, Vec<String>> {
+    (REGISTRY[0].build)(&dialect::Settings::from([("access_token".to_owned(), "x".into())]))
 }
 
-fn tenant_is_needed(options: &BTreeMap<String, OptionValue>) -> Vec<String> {
-    if options.contains_key("tenant") { Vec::new() } else { vec!["tenant is missing".to_owned()] }
-}
-
-const fn option(key: &'static str, secret: bool) -> OptionSpec {
-    OptionSpec { key, secret }
+const fn setting(key: &'static str, secret: bool) -> Setting {
+    Setting { key, secret, help: "" }
 }
 
 /// A backend without which nothing loads; seven lines shorter tests.
@@ -42,7 +52,7 @@ pub(super) fn vars(env: &[(&str, &str)]) -> Vec<(String, String)> {
 
 pub(super) fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let source = Source { file_name: "gateway.toml", text };
-    load(Some(source), &vars(env), &known())
+    load_with(Some(source), &vars(env), DIALECTS)
 }
 
 /// Loads `text` followed by a sound backend.

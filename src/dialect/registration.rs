@@ -15,7 +15,7 @@ pub struct Setting {
     pub key: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
-    /// What it is, in a few words.
+    /// What it is, in one sentence for the reference.
     pub help: &'static str,
 }
 

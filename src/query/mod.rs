@@ -8,3 +8,6 @@ pub mod order;
 pub mod page;
 pub mod resume;
 mod seal;
+mod settings;
+
+pub use settings::PageTokenSettings;

@@ -7,9 +7,13 @@ use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
+use secrecy::ExposeSecret as _;
 use sha2::{Digest, Sha256};
 
-use super::seal::{SEAL_BYTES, mac};
+use super::{
+    seal::{SEAL_BYTES, mac},
+    settings::PageTokenSettings,
+};
 use crate::error::{Result, violation::Violations};
 
 /// Page size when none is asked for.
@@ -60,10 +64,13 @@ impl PageTokens {
         Self { key }
     }
 
-    /// Tokens sealed with a key that is made from this text.
+    /// Tokens sealed with the configured key, or else with one of this process alone.
     #[must_use]
-    pub fn sealed_with(secret: &str) -> Self {
-        Self::new(Sha256::digest(secret).into())
+    pub fn from_settings(settings: &PageTokenSettings) -> Self {
+        match &settings.page_token_key {
+            Some(key) => Self::new(Sha256::digest(key.expose_secret()).into()),
+            None => Self::new(rand::random()),
+        }
     }
 
     /// What `page_size` and `page_token` of a request ask for.

@@ -20,6 +20,7 @@ mod passing;
 mod reflection;
 mod reply;
 mod routes;
+mod settings;
 mod shed;
 mod socket;
 mod stack;
@@ -33,7 +34,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{admin::Admin, drain::Drained, health::Health, routes::Routes};
+pub use self::{
+    admin::Admin,
+    drain::Drained,
+    health::Health,
+    routes::Routes,
+    settings::{AddressSettings, ServerSettings},
+};
 use self::{
     connection::{Age, Connections},
     listener::{Limits, Listener},
@@ -46,30 +53,6 @@ use crate::telemetry::metrics::Metrics;
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// How long the admin port may take to finish its last answers.
 const ADMIN_END: Duration = Duration::from_secs(1);
-
-/// How the server behaves.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// A call's time when the caller does not say.
-    pub default_timeout: Duration,
-    /// The longest time that a caller gets. Streams may be longer.
-    pub max_timeout: Duration,
-    /// Calls at once; more are turned away.
-    pub max_concurrent_calls: usize,
-    /// Connections at once; more wait.
-    pub max_connections: usize,
-    /// When a client is asked to connect anew, ±10 %; never when `None`.
-    pub max_connection_age: Option<Duration>,
-    /// How long calls on such a connection may still take.
-    pub max_connection_age_grace: Duration,
-    /// How long connections are still accepted after the signal to stop, for load balancers to see
-    /// that the process is not ready.
-    pub drain_grace: Duration,
-    /// After that, how long calls and detached tasks may still take.
-    pub drain_timeout: Duration,
-    /// Whether gRPC-Web is served beside gRPC.
-    pub grpc_web: bool,
-}
 
 /// The gRPC services: the program's own with health and reflection beside them.
 #[derive(Debug)]
@@ -107,7 +90,7 @@ impl Services {
 pub struct Server {
     grpc: Listener,
     admin: Listener,
-    settings: Settings,
+    settings: ServerSettings,
 }
 
 impl Server {
@@ -119,7 +102,7 @@ impl Server {
     pub async fn bind(
         listen: SocketAddr,
         admin: SocketAddr,
-        settings: Settings,
+        settings: ServerSettings,
     ) -> io::Result<Self> {
         let grpc = Listener::bind("the gRPC address", listen).await?;
         let admin = Listener::bind("the admin address", admin).await?;
@@ -174,7 +157,7 @@ impl Server {
 
 async fn serve(
     listener: Listener,
-    settings: Settings,
+    settings: ServerSettings,
     services: Services,
     metrics: Arc<Metrics>,
     tasks: &TaskTracker,

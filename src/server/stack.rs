@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
-    Settings, access::Access, body::Answer, catch::Catch, deadline::Deadline, grpc_only::GrpcOnly,
-    grpc_web::GrpcWeb, methods::Methods, normalize::Normalize, passing::Arrived, routes::Routes,
-    shed::Shed,
+    ServerSettings, access::Access, body::Answer, catch::Catch, deadline::Deadline,
+    grpc_only::GrpcOnly, grpc_web::GrpcWeb, methods::Methods, normalize::Normalize,
+    passing::Arrived, routes::Routes, shed::Shed,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -22,7 +22,7 @@ pub(super) fn build<B: Send + 'static>(
     routes: Routes<B>,
     methods: &Methods,
     metrics: &Arc<Metrics>,
-    settings: &Settings,
+    settings: &ServerSettings,
     closing: CancellationToken,
 ) -> impl Service<
     Arrived<B>,
@@ -34,7 +34,7 @@ pub(super) fn build<B: Send + 'static>(
 + Sync
 + 'static
 + use<B> {
-    let Settings { default_timeout: default, max_timeout: max, .. } = *settings;
+    let ServerSettings { default_timeout: default, max_timeout: max, .. } = *settings;
     let (places, web) = (settings.max_concurrent_calls, settings.grpc_web);
 
     ServiceBuilder::new()

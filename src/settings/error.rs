@@ -1,11 +1,11 @@
 //! Where a value came from, and the list of everything that is wrong.
 //!
-//! Does not decide what is wrong, and holds no value that was configured except what a caller put into the message.
+//! Does not decide what is wrong, and holds no configured value except what a caller put into the
+//! message.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-/// A hostile file of a mebibyte can hold a hundred thousand mistakes; nobody reads past the first screens.
+/// A hostile file of a mebibyte can hold a hundred thousand mistakes; nobody reads that many.
 const MAX_SHOWN: usize = 100;
 
 /// Longest part of a foreign text (a key, a file name, a value) that a message repeats, in characters.
@@ -36,17 +36,18 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// One mistake: where it stands and what would be right.
+/// One mistake: where it is and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {message}")]
 pub struct ConfigError {
     /// `gateway.toml:12`, `gateway.toml`, or the name of an environment variable.
     pub origin: String,
-    /// Lower case, without full stop, on one line, never with the value of a secret.
+    /// Lower case, without a full stop, on one line, never with the value of a secret.
     pub message: String,
 }
 
-/// Where a value was written. The order is the order of the report: the file by line, then the environment.
+/// Where a value was written. The order is that of the report: the file by line, then the
+/// environment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     /// A line of the file counted from 1; 0 is the file as a whole.
@@ -112,7 +113,8 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// [`printable`] in backticks. Only for what cannot be a secret: keys, names, values of known plain keys.
+/// [`printable`] in backticks. Only for what cannot be a secret: keys, names, values of known plain
+/// keys.
 pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", printable(text))
 }

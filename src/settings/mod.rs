@@ -1,20 +1,50 @@
-//! How settings are read: one table of the file key by key, with every mistake and where it was made.
+//! What can be configured, one row for each key, in the room that uses it.
 //!
-//! Knows no particular key, and uses no other room.
+//! A room declares its keys in a table with [`settings!`]. From that one table come the struct of
+//! the values, the defaults, the reading with all its checks, the list of known keys and the
+//! suggestions for mistyped ones, what `/config` and `check` show, and the reference in `docs/`.
+//!
+//! # Adding a key
+//!
+//! Add a row to the table of the room that uses it, use the new field there, and run
+//! `make docs-reference`. Nothing else knows single keys.
+//!
+//! # Layout
+//!
+//! - `table`: the macro, and a row as the reference shows it
+//! - `kind`, `kinds`: what a value may be: durations, sizes, counts, words, secrets
+//! - `section`: one table of the file while it is being read
+//! - `value`, `secret`: from what was written to one typed value
+//! - `node`: what was written, each value with where it was written
+//! - `error`, `suggest`: everything that is wrong, and what was probably meant
+//!
+//! This room uses no other, opens no file but those that `{ file = … }` secrets name, and reads no
+//! environment but the list that it is given.
+//!
+//! # Secrets
+//!
+//! No error, no `Debug` output and nothing shown holds the value of a secret. The value of an unknown
+//! key is never shown either: it may be a secret under a mistyped name.
 
+pub(crate) mod bounds;
 mod error;
+mod kind;
+mod kinds;
 mod node;
 mod secret;
 mod section;
 mod suggest;
+mod table;
 mod value;
 
 pub(crate) use self::{
     error::{Errors, Origin, printable, quoted},
-    node::{Node, Table, Value},
-    secret::read as secret,
+    kind::Kind,
+    kinds::{REDACTED, address, bytes, count, duration, flag, on_off, one_of, plain_text, secret},
+    node::{Env, Node, Table, Value},
     section::Section,
     suggest::closest,
-    value::{Read, address, count, duration_or_off, text},
+    table::{Row, Settings, settings, whole},
+    value::Read,
 };
 pub use error::{ConfigError, ConfigErrors};

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use super::error::Origin;
 
+/// The environment of the process. A list, so that a test needs no real one.
+pub(crate) type Env = [(String, String)];
+
 /// A table of the file.
 pub(crate) type Table = BTreeMap<String, Node>;
 

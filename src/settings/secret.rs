@@ -1,15 +1,20 @@
 //! Reading a secret: a literal, `{ env = "NAME" }` or `{ file = "PATH" }`.
 //!
-//! No message of this module holds any part of a secret, nor a text that could be one put into the wrong place.
+//! No message of this module holds any part of a secret, nor a text that could be one put into the
+//! wrong place.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read as _},
+};
 
 use secrecy::SecretString;
 
-use super::error::quoted;
-use super::node::{Node, Table, Value};
-use super::value::{self, Read};
+use super::{
+    error::quoted,
+    node::{Env, Node, Table, Value},
+    value::{self, Read},
+};
 
 /// Room for a certificate chain; a larger file is a mistyped path.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
@@ -17,7 +22,7 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 const FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// The secret that `node` holds or points to. Relative paths are taken from the working directory.
-pub(crate) fn read(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
+pub(super) fn read(node: &Node, env: &Env) -> Read<SecretString> {
     match &node.value {
         Value::Text(text) => checked(text, "the value"),
         Value::Table(table) => reference(table, env),
@@ -25,8 +30,8 @@ pub(crate) fn read(node: &Node, env: &[(String, String)]) -> Read<SecretString> 
     }
 }
 
-fn reference(table: &Table, env: &[(String, String)]) -> Read<SecretString> {
-    // The keys found are not repeated: `password = { hunter2 = "" }` is a thinkable slip.
+fn reference(table: &Table, env: &Env) -> Read<SecretString> {
+    // The keys found are not repeated: `password = { hunter2 = "" }` is an easy slip.
     let mut entries = table.iter();
     match (entries.next(), entries.next()) {
         (Some((key, node)), None) if key == "env" => from_env(node, env),
@@ -35,7 +40,7 @@ fn reference(table: &Table, env: &[(String, String)]) -> Read<SecretString> {
     }
 }
 
-fn from_env(node: &Node, env: &[(String, String)]) -> Read<SecretString> {
+fn from_env(node: &Node, env: &Env) -> Read<SecretString> {
     let name = value::text(node, 256).map_err(|why| format!("names no variable, `env` {why}"))?;
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !name.chars().all(fits) || name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -59,7 +64,8 @@ fn from_file(node: &Node) -> Read<SecretString> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| format!("cannot be read from {shown}: it is not UTF-8 text"))?;
-    // Editors and `echo` end a file with a newline that is not part of the secret. Only one, for a secret may end so.
+    // Editors and `echo` end a file with a newline that is not part of the secret. Only one is
+    // dropped: a secret may end with another.
     let text = text
         .strip_suffix('\n')
         .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
@@ -73,7 +79,7 @@ fn read_bounded(path: &str) -> Result<Vec<u8>, String> {
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         kind => kind.to_string(),
     };
-    // Before opening: opening a pipe that nobody writes to would wait for ever.
+    // Before opening: opening a pipe that nobody writes to would wait forever.
     if !std::fs::metadata(path).map_err(why)?.is_file() {
         return Err("it is not a regular file".to_owned());
     }
@@ -83,7 +89,8 @@ fn read_bounded(path: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A secret goes into a header or a form, where a control character is an injection or a paste gone wrong.
+/// A secret goes into a header or a form, where a control character is an injection or a paste gone
+/// wrong.
 fn checked(text: &str, place: &str) -> Read<SecretString> {
     if text.is_empty() {
         return Err(format!("must not be empty, but {place} is"));

@@ -1,15 +1,19 @@
-//! One table of the file being read key by key: what was asked for is known, what is left over is a mistake.
+//! One table of the file being read key by key: a key that was asked for is known, one that is left
+//! over is a mistake.
 //!
-//! Knows no particular key. Its readers answer the default where a key is absent or wrong; the wrong ones are in the
-//! error list, so that such a default never gets as far as a running program.
+//! Knows no particular key. Where a key is absent or wrong its reader gives nothing, and the caller
+//! takes the default; the wrong ones are in the error list, so that such a default never reaches a
+//! running program.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::error::{Errors, Origin, quoted};
-use super::node::{Node, Table, Value};
-use super::suggest;
-use super::value::{self, Read};
+use super::{
+    error::{Errors, Origin, quoted},
+    kind::Kind,
+    node::{Env, Node, Table, Value},
+    suggest,
+    value::{Read, show_duration},
+};
 
 /// A table, the keys asked of it so far, and where mistakes go.
 pub(crate) struct Section<'e> {
@@ -17,13 +21,28 @@ pub(crate) struct Section<'e> {
     path: String,
     origin: Origin,
     table: Table,
-    known: Vec<&'static str>,
+    known: Vec<Known>,
+    env: &'e Env,
     errors: &'e mut Errors,
 }
 
+/// A key that was asked for.
+struct Known {
+    key: &'static str,
+    /// Where it was written, if it was.
+    origin: Option<Origin>,
+    wrong: bool,
+}
+
 impl<'e> Section<'e> {
-    pub(crate) fn new(path: String, origin: Origin, table: Table, errors: &'e mut Errors) -> Self {
-        Self { path, origin, table, known: Vec::new(), errors }
+    pub(crate) fn new(
+        path: String,
+        origin: Origin,
+        table: Table,
+        env: &'e Env,
+        errors: &'e mut Errors,
+    ) -> Self {
+        Self { path, origin, table, known: Vec::new(), env, errors }
     }
 
     /// Dotted path of this table.
@@ -31,27 +50,51 @@ impl<'e> Section<'e> {
         &self.path
     }
 
-    /// The value of `key`, if it is there and can be read.
-    pub(crate) fn read<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Node) -> Read<T>,
-    ) -> Option<T> {
-        self.known.push(key);
-        let node = self.table.remove(key)?;
-        match read(&node) {
-            Ok(value) => Some(value),
-            Err(why) => {
-                let message = format!("{} {why}", self.name(key));
-                self.errors.push(&node.origin, message);
-                None
-            }
+    /// The value of a row's key, if it is there and can be read.
+    pub(crate) fn row<K: Kind>(&mut self, key: &'static str, kind: &K) -> Option<K::Value> {
+        if let Some(needed) = kind.required() {
+            self.require(key, needed);
         }
+        let env = self.env;
+        self.read(key, |node| kind.read(node, env))
+    }
+
+    /// The value of `key`, if it is there and can be read.
+    fn read<T>(&mut self, key: &'static str, read: impl FnOnce(&Node) -> Read<T>) -> Option<T> {
+        let node = self.table.remove(key);
+        let origin = node.as_ref().map(|node| node.origin.clone());
+        let read = node.as_ref().map(read);
+        let wrong = matches!(read, Some(Err(_)));
+        if let Some(Err(why)) = &read {
+            let message = format!("{} {why}", self.name(key));
+            self.errors.push(origin.as_ref().unwrap_or(&self.origin), message);
+        }
+        self.known.push(Known { key, origin, wrong });
+        read.and_then(Result::ok)
+    }
+
+    /// Reports a key that is missing although it has no default.
+    pub(crate) fn require(&mut self, key: &str, needed: &str) {
+        if !self.table.contains_key(key) {
+            let message = format!("{} is missing, {needed} is needed", self.name(key));
+            self.fault(message);
+        }
+    }
+
+    /// Reports a value that could be read and cannot be used. `why` is the rest of a sentence that
+    /// begins with the key.
+    pub(crate) fn refuse(&mut self, key: &str, why: &str) {
+        let message = format!("{} {why}", self.name(key));
+        self.conflict([key, key], message);
+    }
+
+    /// Takes `key` without looking at its value.
+    pub(crate) fn skip(&mut self, key: &'static str) {
+        self.read(key, |_| Ok(()));
     }
 
     /// The table of `key`, empty if absent.
     pub(crate) fn child(&mut self, key: &'static str) -> Section<'_> {
-        self.known.push(key);
         let (origin, table) = match self.table.remove(key) {
             None => (self.origin.clone(), Table::new()),
             Some(Node { origin, value: Value::Table(table) }) => (origin, table),
@@ -61,56 +104,12 @@ impl<'e> Section<'e> {
                 (origin, Table::new())
             }
         };
+        self.known.push(Known { key, origin: None, wrong: false });
         let path = match self.path.as_str() {
             "" => key.to_owned(),
             path => format!("{path}.{key}"),
         };
-        Section::new(path, origin, table, self.errors)
-    }
-
-    pub(crate) fn text(&mut self, key: &'static str, max: usize) -> Option<String> {
-        self.read(key, |node| value::text(node, max).map(str::to_owned))
-    }
-
-    pub(crate) fn duration(
-        &mut self,
-        key: &'static str,
-        default: Duration,
-        bounds: RangeInclusive<Duration>,
-    ) -> Duration {
-        self.read(key, |node| value::duration(node, &bounds)).unwrap_or(default)
-    }
-
-    pub(crate) fn bytes(
-        &mut self,
-        key: &'static str,
-        default: usize,
-        bounds: RangeInclusive<usize>,
-    ) -> usize {
-        self.read(key, |node| value::bytes(node, &bounds)).unwrap_or(default)
-    }
-
-    pub(crate) fn count(
-        &mut self,
-        key: &'static str,
-        default: usize,
-        bounds: RangeInclusive<usize>,
-    ) -> usize {
-        self.read(key, |node| value::count(node, &bounds)).unwrap_or(default)
-    }
-
-    pub(crate) fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        self.read(key, value::flag).unwrap_or(default)
-    }
-
-    /// Where the first of these keys that is given stands; call it before they are read.
-    pub(crate) fn origin_of(&self, keys: &[&str]) -> Origin {
-        let node = keys.iter().find_map(|key| self.table.get(*key));
-        node.map_or_else(|| self.origin.clone(), |node| node.origin.clone())
-    }
-
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        Section::new(path, origin, table, self.env, self.errors)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -127,9 +126,34 @@ impl<'e> Section<'e> {
         self.errors.push(&self.origin, message);
     }
 
-    /// Reports a mistake that stands elsewhere.
-    pub(crate) fn fault_at(&mut self, origin: &Origin, message: impl Into<String>) {
-        self.errors.push(origin, message);
+    /// Reports that keys do not fit together, at the first of them that was written. Not if one of
+    /// them is wrong by itself: the default in its place proves nothing.
+    pub(crate) fn conflict(&mut self, keys: [&str; 2], message: impl Into<String>) {
+        let known = |key: &&str| self.known.iter().find(|known| known.key == *key);
+        let known: Vec<&Known> = keys.iter().filter_map(known).collect();
+        if known.iter().any(|known| known.wrong) {
+            return;
+        }
+        let origin = known.iter().find_map(|known| known.origin.clone());
+        self.errors.push(&origin.unwrap_or_else(|| self.origin.clone()), message);
+    }
+
+    /// Reports a duration that must not be below another one and is.
+    pub(crate) fn not_below(
+        &mut self,
+        (upper_key, upper): (&str, Duration),
+        (lower_key, lower): (&str, Duration),
+    ) {
+        if upper < lower {
+            let message = format!(
+                "{} ({}) must not be below {} ({})",
+                self.name(upper_key),
+                show_duration(&upper),
+                self.name(lower_key),
+                show_duration(&lower)
+            );
+            self.conflict([upper_key, lower_key], message);
+        }
     }
 
     /// The full name of a key, in backticks.
@@ -138,29 +162,29 @@ impl<'e> Section<'e> {
     }
 
     /// Everything in the table, for a table whose keys are names.
-    pub(crate) fn into_entries(self) -> (Table, &'e mut Errors) {
-        (self.table, self.errors)
+    pub(crate) fn into_entries(self) -> (Table, &'e Env, &'e mut Errors) {
+        (self.table, self.env, self.errors)
     }
 
-    /// Reports what nobody asked for, by name only: the value may be a secret under a mistyped key.
+    /// Reports unknown keys, by name only: the value may be a secret under a mistyped key.
     pub(crate) fn finish(self) {
-        let known = self.known.join(", ");
-        self.finish_with(&format!("known here: {known}"));
+        let known: Vec<&str> = self.known.iter().map(|known| known.key).collect();
+        let takes = format!("known here: {}", known.join(", "));
+        self.finish_with(&takes);
     }
 
-    /// As [`Section::finish`], with what to say where no known key is close.
+    /// As [`Section::finish`], with what to say of the known keys.
     pub(crate) fn finish_with(self, takes: &str) {
         for (key, node) in &self.table {
             let what = match node.value {
                 Value::Table(_) if self.path.is_empty() => "unknown section",
                 _ => "unknown key",
             };
-            let place = if self.path.is_empty() {
-                String::new()
-            } else {
-                format!(" in {}", quoted(&format!("[{}]", self.path)))
+            let place = match self.path.as_str() {
+                "" => String::new(),
+                path => format!(" in {}", quoted(&format!("[{path}]"))),
             };
-            let hint = match suggest::closest(key, self.known.iter().copied()) {
+            let hint = match suggest::closest(key, self.known.iter().map(|known| known.key)) {
                 Some(close) => format!("did you mean {}? ", quoted(close)),
                 None => String::new(),
             };

@@ -13,7 +13,7 @@ pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     let word = word.to_lowercase();
     known
         .into_iter()
-        // Swapping two neighbors is one edit, as it is the commonest slip of all.
+        // Swapping two neighbors is one edit, as it is the most common slip of all.
         .map(|candidate| (strsim::osa_distance(&word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= allowed(candidate))
         .min()

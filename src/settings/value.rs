@@ -1,20 +1,28 @@
 //! From one raw value to one typed value: text, durations, byte sizes, counts, addresses.
 //!
-//! Each reader answers why not as the rest of a sentence that begins with the key: "must be a string, got an
-//! integer". None of them is for secrets: some repeat the value.
+//! Each reader says why not as the rest of a sentence that begins with the key: "must be a string,
+//! got an integer". None of them is for secrets: some repeat the value.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use super::error::{Origin, quoted};
-use super::node::{Node, Value};
+use super::{
+    error::{Origin, quoted},
+    node::{Node, Value},
+};
 
+/// A value, or why it cannot be read as the rest of a sentence that begins with the key.
 pub(crate) type Read<T> = Result<T, String>;
 
+/// A type of whole numbers.
+pub(crate) trait Number:
+    Copy + Display + PartialOrd + TryFrom<i128> + Into<serde_json::Value>
+{
+}
+
+impl<N> Number for N where N: Copy + Display + PartialOrd + TryFrom<i128> + Into<serde_json::Value> {}
+
 /// Plain text that is not empty, not longer than `max` characters and free of control characters.
-pub(crate) fn text(node: &Node, max: usize) -> Read<&str> {
+pub(super) fn text(node: &Node, max: usize) -> Read<&str> {
     let Value::Text(text) = &node.value else {
         return Err(format!("must be a string, got {}", node.value.kind()));
     };
@@ -30,8 +38,8 @@ pub(crate) fn text(node: &Node, max: usize) -> Read<&str> {
     Ok(text)
 }
 
-/// An IP address with a port. No host name: it may stand for several addresses, or for another one tomorrow.
-pub(crate) fn address(node: &Node) -> Read<SocketAddr> {
+/// An IP address with a port. No host name: it may mean several addresses, or another one tomorrow.
+pub(super) fn address(node: &Node) -> Read<SocketAddr> {
     let text = text(node, 64)?;
     text.parse().map_err(|_| {
         let got = quoted(text);
@@ -40,7 +48,7 @@ pub(crate) fn address(node: &Node) -> Read<SocketAddr> {
 }
 
 /// A duration with its unit, within bounds.
-pub(crate) fn duration(node: &Node, bounds: &RangeInclusive<Duration>) -> Read<Duration> {
+pub(super) fn duration(node: &Node, bounds: &RangeInclusive<Duration>) -> Read<Duration> {
     let text = match &node.value {
         Value::Text(text) => text.trim(),
         Value::Integer(number) => {
@@ -58,8 +66,11 @@ pub(crate) fn duration(node: &Node, bounds: &RangeInclusive<Duration>) -> Read<D
         let got = quoted(text);
         format!("must be a duration such as `500ms`, `45s` or `1m 30s`, got {got}")
     })?;
-    let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
-    within(duration, bounds, show)
+    within(duration, bounds, show_duration)
+}
+
+pub(super) fn show_duration(duration: &Duration) -> String {
+    humantime::format_duration(*duration).to_string()
 }
 
 fn needs_unit(number: &str) -> String {
@@ -67,19 +78,8 @@ fn needs_unit(number: &str) -> String {
     format!("needs a unit, write {example} for seconds")
 }
 
-/// A duration, or `off` for none.
-pub(crate) fn duration_or_off(
-    node: &Node,
-    bounds: &RangeInclusive<Duration>,
-) -> Read<Option<Duration>> {
-    match &node.value {
-        Value::Text(text) if text == "off" => Ok(None),
-        _ => duration(node, bounds).map(Some).map_err(|why| format!("{why} (`off` disables it)")),
-    }
-}
-
 /// A whole number. From the environment, where everything is text, it is read from text.
-pub(crate) fn count(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
+pub(super) fn count<N: Number>(node: &Node, bounds: &RangeInclusive<N>) -> Read<N> {
     let number = match &node.value {
         Value::Integer(number) => number.ok_or_else(|| too_large(bounds))?,
         Value::Text(text) if matches!(node.origin, Origin::Env(_)) => text
@@ -88,11 +88,11 @@ pub(crate) fn count(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> 
             .map_err(|_| format!("must be a whole number, got {}", quoted(text)))?,
         other => return Err(format!("must be a whole number, got {}", other.kind())),
     };
-    within_usize(number, bounds, usize::to_string)
+    whole_within(number, bounds, N::to_string)
 }
 
 /// `true` or `false`. From the environment, where everything is text, it is read from text.
-pub(crate) fn flag(node: &Node) -> Read<bool> {
+pub(super) fn flag(node: &Node) -> Read<bool> {
     match &node.value {
         Value::Flag(flag) => Ok(*flag),
         Value::Text(text) if matches!(node.origin, Origin::Env(_)) => text
@@ -104,7 +104,7 @@ pub(crate) fn flag(node: &Node) -> Read<bool> {
 }
 
 /// A number of bytes: an integer, or text with a binary unit.
-pub(crate) fn bytes(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
+pub(super) fn bytes(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> {
     let number = match &node.value {
         Value::Integer(number) => number.ok_or_else(|| too_large(bounds))?,
         Value::Text(text) => parse_bytes(text).ok_or_else(|| {
@@ -116,7 +116,7 @@ pub(crate) fn bytes(node: &Node, bounds: &RangeInclusive<usize>) -> Read<usize> 
             return Err(format!("must be a number of bytes such as `8MiB`, got {got}"));
         }
     };
-    within_usize(number, bounds, show_bytes)
+    whole_within(number, bounds, show_bytes)
 }
 
 /// Decimal units (`MB`) are refused: some mean 10^6 by them and some 2^20.
@@ -139,7 +139,7 @@ fn parse_bytes(text: &str) -> Option<i128> {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape of a formatter for any bound")]
-fn show_bytes(bytes: &usize) -> String {
+pub(super) fn show_bytes(bytes: &usize) -> String {
     match *bytes {
         bytes if bytes > 0 && bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
         bytes if bytes > 0 && bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
@@ -148,12 +148,12 @@ fn show_bytes(bytes: &usize) -> String {
     }
 }
 
-fn within_usize(
+fn whole_within<N: Number>(
     number: i128,
-    bounds: &RangeInclusive<usize>,
-    show: impl Fn(&usize) -> String,
-) -> Read<usize> {
-    match usize::try_from(number) {
+    bounds: &RangeInclusive<N>,
+    show: impl Fn(&N) -> String,
+) -> Read<N> {
+    match N::try_from(number) {
         Ok(number) => within(number, bounds, show),
         Err(_) => Err(out_of(bounds, show, number)),
     }
@@ -176,6 +176,11 @@ fn out_of<T>(bounds: &RangeInclusive<T>, show: impl Fn(&T) -> String, got: impl 
     format!("must be between {least} and {most}, got {got}")
 }
 
-fn too_large(bounds: &RangeInclusive<usize>) -> String {
+/// The bounds as the reference names them.
+pub(super) fn range<T>(bounds: &RangeInclusive<T>, show: impl Fn(&T) -> String) -> String {
+    format!("{} to {}", show(bounds.start()), show(bounds.end()))
+}
+
+fn too_large<N: Number>(bounds: &RangeInclusive<N>) -> String {
     format!("must not be above {}", bounds.end())
 }

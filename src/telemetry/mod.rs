@@ -7,6 +7,9 @@ mod lines;
 pub mod logs;
 pub mod metrics;
 pub mod panics;
+mod settings;
 mod sink;
 pub mod upstream;
 pub mod watch;
+
+pub use settings::LogSettings;

@@ -11,28 +11,13 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::settings::Thresholds;
+
 /// Parts that the sliding window moves on by.
 const BUCKETS: u64 = 10;
 
 /// Least part of an open time that is left after jitter: replicas shall not try all at once.
 const LEAST_JITTER: f64 = 0.8;
-
-/// When the circuit opens, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thresholds {
-    /// Failures without a success between them.
-    pub failures: u32,
-    /// Failures of all requests of the window, in percent.
-    pub percent: u32,
-    /// Requests that the window has to hold before its percentage says anything.
-    pub min_calls: u32,
-    /// Length of the sliding window.
-    pub window: Duration,
-    /// How long it stays open the first time; doubled each time that the trial fails.
-    pub open: Duration,
-    /// The longest that it stays open.
-    pub max_open: Duration,
-}
 
 /// Whether requests are let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

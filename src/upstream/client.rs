@@ -19,8 +19,8 @@ use super::{
     credentials::{Auth, Credentials},
     message::{Reply, Request},
     observer::{Notice, Observer},
-    pace::Pace,
-    settings::Settings,
+    pace::{Pace, RateLimit},
+    settings::UpstreamSettings,
     status,
     transport::{Cause, Failure, Transport},
 };
@@ -79,14 +79,17 @@ pub struct Health {
 }
 
 impl Upstream {
-    /// Sets up the client; contacts nothing.
+    /// Sets up the client; contacts nothing. `backend` is the configured name, `vendor_limit` what
+    /// the vendor allows, if it says so.
     pub fn new(
-        settings: &Settings,
+        backend: &str,
+        settings: &UpstreamSettings,
+        vendor_limit: Option<RateLimit>,
         auth: Arc<dyn Auth>,
         observer: Arc<dyn Observer>,
     ) -> Result<Arc<Self>> {
         let now = Instant::now();
-        let pace = Pace::new(settings.rate_limit, now);
+        let pace = Pace::new(settings.rate_limit(vendor_limit), now);
         if let Some(rate) = pace.rate(now) {
             observer.notice(Notice::Rate(rate));
         }
@@ -97,7 +100,7 @@ impl Upstream {
             Arc::clone(&observer),
         );
         Ok(Arc::new(Self {
-            backend: settings.backend.clone(),
+            backend: backend.to_owned(),
             transport: Transport::new(settings)?,
             auth,
             credentials: Arc::default(),

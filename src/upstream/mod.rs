@@ -2,9 +2,11 @@
 //! fails: `attempt` holds the one loop that sends again, `budget` how often, `breaker` when not at all,
 //! `bulkhead` how many at once, `pace` how fast.
 //!
-//! It knows no dialect: what an answer means is decided in `dialect`, over the small [`Port`] trait of `message`.
+//! It knows no dialect: what an answer means is decided in `dialect`, over the small [`Port`] trait of
+//! `message`.
 
 mod attempt;
+mod base_url;
 mod breaker;
 mod budget;
 mod bulkhead;
@@ -19,11 +21,12 @@ mod status;
 mod transport;
 
 pub use attempt::Session;
-pub use breaker::{Circuit, Thresholds};
+pub use base_url::BaseUrl;
+pub use breaker::Circuit;
 pub use client::{Health, Reach, Upstream};
 pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use message::{Port, Reply, Request, Safety, Unread};
 pub use observer::{Notice, Observer, Shed};
 pub use pace::RateLimit;
-pub use settings::Settings;
+pub use settings::{Thresholds, UpstreamSettings};
 pub use status::{failed_status, unreadable};

@@ -1,34 +1,129 @@
-//! How a backend is called.
+//! What can be configured of an upstream: how it is reached, how much is asked of it, and when it is
+//! left alone.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
-use super::{breaker::Thresholds, pace::RateLimit};
+use serde_json::{Map, Value as Json};
 
-/// How a backend is called.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The configured name of the backend, for metrics.
-    pub backend: String,
-    /// What stands before the dialect's paths, without a slash at the end.
-    pub base_url: String,
-    /// Until a connection is there.
-    pub connect_timeout: Duration,
-    /// From the start of a request to the headers of its answer.
-    pub header_timeout: Duration,
-    /// The longest silence within an answer.
-    pub body_timeout: Duration,
-    /// From the start of a request to the end of its answer.
-    pub request_timeout: Duration,
-    /// Largest body that is read, after decompression.
-    pub max_response_bytes: usize,
-    /// Requests under way at once; more wait.
-    pub max_concurrent_calls: usize,
-    /// Requests that wait; more are turned away.
-    pub max_queued_calls: usize,
-    /// How often a request is sent at most, where it may go again.
-    pub max_attempts: u32,
-    /// When to stop sending for a while; `None` for never.
-    pub circuit: Option<Thresholds>,
-    /// What the vendor allows, if it says so; requests above it wait until their deadline.
-    pub rate_limit: Option<RateLimit>,
+use super::{
+    base_url::{BaseUrl, base_url},
+    pace::RateLimit,
+};
+use crate::settings::{
+    Kind as _, Row, Section, Settings,
+    bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, seconds},
+    bytes, count, duration, on_off, settings,
+};
+
+/// The same as [`CONCURRENCY`] for numbers of another type.
+const MANY: RangeInclusive<u32> = 1..=1_000_000;
+/// Without a queue, calls above the limit are turned away at once.
+const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
+/// A request that failed ten times fails.
+const ATTEMPTS: RangeInclusive<u32> = 1..=10;
+const PERCENT: RangeInclusive<u32> = 1..=100;
+/// A window of less than a second would hold too few calls.
+const WINDOW: RangeInclusive<Duration> = seconds(1)..=seconds(3600);
+
+settings! {
+    /// How an upstream is called.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct UpstreamSettings {
+        /// What comes before the paths of the upstream's API. A trailing slash is dropped.
+        base_url: BaseUrl = BaseUrl::default(), base_url();
+        /// Time to establish a connection, TLS included.
+        connect_timeout: Duration = seconds(5), duration(TIMEOUT);
+        /// Time from the start of a request to the headers of its response, connecting included.
+        ///
+        /// The default is above the 30 s after which SFT itself gives up.
+        header_timeout: Duration = seconds(35), duration(TIMEOUT);
+        /// Longest silence within a response.
+        body_timeout: Duration = seconds(10), duration(TIMEOUT);
+        /// Time for one HTTP request to the last byte of its response.
+        ///
+        /// The default is above the 30 s after which SFT itself gives up.
+        request_timeout: Duration = seconds(40), duration(TIMEOUT);
+        /// Largest response body, after decompression.
+        max_response_bytes: usize = 8 * MIB, bytes(MESSAGE);
+        /// Requests in flight to this upstream; more wait.
+        max_concurrent_calls: usize = 64, count(CONCURRENCY);
+        /// Requests that wait for one in flight to end; more are refused at once with `OVERLOADED`.
+        max_queued_calls: usize = 256, count(QUEUE);
+        /// How often a request is sent at most if it may be retried; `1` disables retries.
+        max_attempts: u32 = 3, count(ATTEMPTS);
+        /// Requests started per second, and half as many at once; more wait until their deadline. By
+        /// default the limit of the dialect's vendor.
+        requests_per_second: Option<u32> = None, count(MANY).optional();
+        ..circuit: Option<Thresholds>, "When to stop sending for a while; `None` for never.";
+    }
+}
+
+impl UpstreamSettings {
+    /// The rate limit in force: the configured one, or else the vendor's.
+    #[must_use]
+    pub fn rate_limit(&self, vendor: Option<RateLimit>) -> Option<RateLimit> {
+        let Some(per_second) = self.requests_per_second.and_then(NonZeroU32::new) else {
+            return vendor;
+        };
+        let burst = NonZeroU32::new(per_second.get() / 2).unwrap_or(NonZeroU32::MIN);
+        Some(RateLimit { per_second, burst })
+    }
+}
+
+settings! {
+    /// Whether there is a circuit breaker.
+    struct Switch {
+        /// Whether requests to an upstream that keeps failing are suspended for a while.
+        circuit_breaker: bool = true, on_off();
+    }
+}
+
+settings! {
+    /// When the circuit breaker opens, and for how long.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Thresholds {
+        /// Failures without a success in between that open the circuit.
+        failures as circuit_failures: u32 = 10, count(MANY);
+        /// Failures among all requests of the window that open the circuit, in percent.
+        percent as circuit_failure_percent: u32 = 50, count(PERCENT);
+        /// Requests that the window must hold before that percentage counts.
+        min_calls as circuit_min_calls: u32 = 20, count(MANY);
+        /// Length of the sliding window.
+        window as circuit_window: Duration = seconds(30), duration(WINDOW);
+        /// How long the circuit stays open the first time; doubled each time that the trial request
+        /// after it fails.
+        open as circuit_open: Duration = seconds(5), duration(TIMEOUT);
+        /// The longest time that the circuit stays open. Not below `circuit_open`.
+        max_open as circuit_max_open: Duration = seconds(60), duration(TIMEOUT);
+    }
+    check open_times_are_ordered;
+}
+
+fn open_times_are_ordered(thresholds: &Thresholds, section: &mut Section<'_>) {
+    let (max, open) = (thresholds.max_open, thresholds.open);
+    section.not_below(("circuit_max_open", max), ("circuit_open", open));
+}
+
+/// The thresholds are in force only while the breaker is on.
+impl Settings for Option<Thresholds> {
+    fn defaults() -> Self {
+        Switch::defaults().circuit_breaker.then(Thresholds::defaults)
+    }
+
+    fn read(section: &mut Section<'_>) -> Self {
+        let switch = Switch::read(section);
+        let thresholds = Thresholds::read(section);
+        switch.circuit_breaker.then_some(thresholds)
+    }
+
+    fn show(&self, to: &mut Map<String, Json>) {
+        Switch { circuit_breaker: self.is_some() }.show(to);
+        if let Some(thresholds) = self {
+            thresholds.show(to);
+        }
+    }
+
+    fn rows() -> Vec<Row> {
+        [Switch::rows(), Thresholds::rows()].into_iter().flatten().collect()
+    }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     breaker::Verdict,
     message::{Reply, Request, Safety},
-    settings::Settings,
+    settings::UpstreamSettings,
     status::write_effect,
 };
 use crate::error::{Effect, Error, Kind, Reason, Result};
@@ -75,7 +75,7 @@ impl Cause {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &Settings) -> Result<Self> {
+    pub(super) fn new(settings: &UpstreamSettings) -> Result<Self> {
         let client = reqwest::Client::builder()
             // One place decides what is sent again, where it goes and through what: not the client.
             .retry(reqwest::retry::never())
@@ -93,7 +93,7 @@ impl Transport {
             })?;
         Ok(Self {
             client,
-            base_url: settings.base_url.clone(),
+            base_url: settings.base_url.as_str().to_owned(),
             header_timeout: settings.header_timeout,
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,

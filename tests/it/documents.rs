@@ -8,6 +8,7 @@ mod compare;
 pub(crate) mod generated;
 mod page;
 mod pages;
+mod reference;
 mod session;
 mod shell;
 mod tables;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use futures_util::future::{join, pending};
 use profile_gateway::{
-    app::{self, App},
+    app::App,
     config::{self, Source},
     pb::{
         AttachServiceRequest, GetBackendRequest, ListProfilesRequest, Profile, Reachability,
@@ -241,7 +241,7 @@ async fn narrow(base_url: &str) -> SocketAddr {
          dialect = \"bics-sft\"\nbase_url = \"{base_url}\"\naccess_token = \"{TOKEN}\"\n"
     );
     let source = Source { file_name: "narrow", text: &text };
-    let config = config::load(Some(source), &[], &app::known_settings()).unwrap();
+    let config = config::load(Some(source), &[]).unwrap();
     let app = App::start(config).await.unwrap();
     let address = app.address();
     tokio::spawn(app.run(pending(), pending()));

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cache::{
-        BackgroundTasks, Cache, Control, Observer, Outcome, Resource, Served, Settings, Target,
-        Value,
+        BackgroundTasks, Cache, CacheSettings, Control, Observer, Outcome, Resource, Served,
+        Target, Value,
     },
     error::{Error, Reason},
     pb::Encoded,
@@ -22,8 +22,8 @@ use crate::{
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
-pub(super) fn settings() -> Settings {
-    Settings {
+pub(super) fn settings() -> CacheSettings {
+    CacheSettings {
         enabled: true,
         ttl: TTL,
         services_ttl: TTL,
@@ -31,7 +31,6 @@ pub(super) fn settings() -> Settings {
         stale_while_revalidate: 30 * SECOND,
         stale_if_error: 600 * SECOND,
         max_bytes: 1 << 20,
-        lists_are_complete: true,
     }
 }
 
@@ -74,11 +73,15 @@ pub(super) struct Bench {
 pub(super) type Read = (Result<u8, Reason>, Outcome, Option<u64>);
 
 impl Bench {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: CacheSettings) -> Self {
+        Self::with(settings, true)
+    }
+
+    pub(super) fn with(settings: CacheSettings, lists_are_complete: bool) -> Self {
         let (told, background) = (Arc::new(Told::default()), BackgroundTasks::default());
         let observer: Arc<dyn Observer> = Arc::<Told>::clone(&told);
         Self {
-            cache: Cache::new(settings, observer, background.clone()),
+            cache: Cache::new(settings, lists_are_complete, observer, background.clone()),
             told,
             background,
             upstream: Arc::new(Mutex::new((Answer::Version(1), Duration::ZERO))),

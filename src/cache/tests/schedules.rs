@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::bench::{Answer, Bench, SECOND, TTL, ok, one, settings};
 use crate::{
-    cache::{Control, Outcome, Resource, Settings, Target, Value, flights::MAX_LOAD},
+    cache::{CacheSettings, Control, Outcome, Resource, Target, Value, flights::MAX_LOAD},
     error::Reason,
     pb::Encoded,
 };
@@ -280,7 +280,7 @@ async fn a_purge_drops_what_is_there_and_what_is_on_its_way() {
 #[tokio::test(start_paused = true)]
 async fn a_list_fills_profiles_only_where_it_is_complete() {
     for complete in [true, false] {
-        let bench = Bench::new(Settings { lists_are_complete: complete, ..settings() });
+        let bench = Bench::with(settings(), complete);
         let list = vec![("SP_1".into(), Encoded::from_bytes([7]))];
         let load = |_| async { Ok(Value::Profiles(Arc::new(list))) };
         let deadline = Instant::now() + SECOND;
@@ -294,7 +294,7 @@ async fn a_list_fills_profiles_only_where_it_is_complete() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_is_bounded_and_times_differ() {
-    let bench = Bench::new(Settings { max_bytes: 100_000, ..settings() });
+    let bench = Bench::new(CacheSettings { max_bytes: 100_000, ..settings() });
     for n in 0..2000 {
         let _ = bench.read_of(&format!("SP_{n}"), Control::default(), SECOND).await;
     }
@@ -310,7 +310,7 @@ async fn memory_is_bounded_and_times_differ() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_cache_every_read_asks() {
-    let bench = Bench::new(Settings { enabled: false, ..settings() });
+    let bench = Bench::new(CacheSettings { enabled: false, ..settings() });
     assert_eq!(bench.get().await, ok(1, Outcome::Bypass, 0));
     assert_eq!(bench.get().await, ok(1, Outcome::Bypass, 0));
     assert_eq!((bench.asked(), bench.cache.size().0), (2, 0));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::config::{LogFormat, OptionValue};
+use crate::telemetry::logs::Format;
 
 fn secret(config: &Config, backend: &str, key: &str) -> String {
     match &config.backends[backend].options[key] {
@@ -34,8 +34,8 @@ fn every_kind_of_value_can_be_overridden() {
         ("PATH", "/bin"),
     ];
     let config = read(text, &env).unwrap();
-    assert_eq!(config.listen.port(), 2);
-    assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!(config.addresses.listen.port(), 2);
+    assert_eq!(config.log.format, Format::Text);
     assert_eq!(config.server.default_timeout, Duration::from_secs(10));
     assert_eq!(config.server.max_connection_age, None);
     assert_eq!(config.server.max_connections, 12);
@@ -44,7 +44,7 @@ fn every_kind_of_value_can_be_overridden() {
     assert!(config.server.grpc_web);
     assert_eq!(config.backends.len(), 1);
     let backend = &config.backends["sft-emea"];
-    assert_eq!(backend.base(), "https://b");
+    assert_eq!(backend.upstream.base_url.as_str(), "https://b");
     assert_eq!(backend.origin, "gateway.toml:2");
     assert!(matches!(&backend.options["username"], OptionValue::Plain(name) if name == "12345"));
     assert_eq!(secret(&config, "sft-emea", "password"), "hunter2");
@@ -58,7 +58,7 @@ fn the_environment_alone_is_enough() {
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__PASSWORD__ENV", "SFT_PASSWORD"),
         ("SFT_PASSWORD", "hunter2"),
     ];
-    let config = load(None, &vars(&env), &known()).unwrap();
+    let config = load_with(None, &vars(&env), DIALECTS).unwrap();
     assert_eq!(secret(&config, "sft-emea", "password"), "hunter2");
     assert_eq!(config.backends["sft-emea"].origin, "PROFILE_GATEWAY__BACKENDS__SFT_EMEA__BASE_URL");
 }
@@ -121,7 +121,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "BACKENDS__SFT__BASE_URL",
         "https://a:hunter2@b",
-        "`backends.sft.base_url` must not hold a user name or password",
+        "`backends.sft.base_url` must not contain a user name or password",
     ),
 ];
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Cache, Circuit, LogFormat, Server};
+use crate::{
+    cache::CacheSettings, server::ServerSettings, telemetry::logs::Format, upstream::Thresholds,
+};
 
 const EVERYTHING: &str = r#"
 listen = "0.0.0.0:50051"
@@ -60,12 +62,12 @@ circuit_breaker = "off"
 #[test]
 fn everything_can_be_set() {
     let config = read(EVERYTHING, &[]).unwrap();
-    assert_eq!(config.listen.to_string(), "0.0.0.0:50051");
-    assert_eq!(config.admin_listen.to_string(), "[::1]:9091");
+    assert_eq!(config.addresses.listen.to_string(), "0.0.0.0:50051");
+    assert_eq!(config.addresses.admin_listen.to_string(), "[::1]:9091");
     assert_eq!(config.redacted()["page_token_key"], "[redacted]");
-    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.log.format, Format::Json);
     assert_eq!(config.log.level, "info,profile_gateway[{call=\"x\"}]=debug");
-    let expected = Server {
+    let expected = ServerSettings {
         default_timeout: Duration::from_secs(10),
         max_timeout: Duration::from_secs(90),
         max_request_bytes: 65_536,
@@ -81,15 +83,18 @@ fn everything_can_be_set() {
     assert_eq!(config.server, expected);
     let sft = &config.backends["sft-emea"];
     assert_eq!(sft.name, "sft-emea");
-    assert_eq!(sft.display_name.as_deref(), Some("SFT, Éire"));
+    assert_eq!(sft.label.display_name.as_deref(), Some("SFT, Éire"));
     assert_eq!(sft.dialect, "bics-sft");
-    assert_eq!(sft.base_url.as_str(), "https://sft.example:8443/rest");
-    assert_eq!(sft.connect_timeout, Duration::from_millis(250));
-    assert_eq!(sft.request_timeout, Duration::from_secs(3600));
-    assert_eq!(sft.max_response_bytes, 512 * 1024);
-    assert_eq!((sft.max_concurrent_calls, sft.requests_per_second), (1, Some(7)));
-    assert_eq!((sft.max_queued_calls, sft.max_attempts), (0, 1));
-    assert_eq!((sft.header_timeout.as_secs(), sft.body_timeout.as_secs()), (20, 2));
+    assert_eq!(sft.upstream.base_url.as_str(), "https://sft.example:8443/rest");
+    assert_eq!(sft.upstream.connect_timeout, Duration::from_millis(250));
+    assert_eq!(sft.upstream.request_timeout, Duration::from_secs(3600));
+    assert_eq!(sft.upstream.max_response_bytes, 512 * 1024);
+    assert_eq!((sft.upstream.max_concurrent_calls, sft.upstream.requests_per_second), (1, Some(7)));
+    assert_eq!((sft.upstream.max_queued_calls, sft.upstream.max_attempts), (0, 1));
+    assert_eq!(
+        (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
+        (20, 2)
+    );
     assert_eq!(sft.origin, "gateway.toml:23");
     assert_eq!(config.backends["policy"].origin, "gateway.toml:46");
     assert!(config.warnings.is_empty());
@@ -99,18 +104,18 @@ fn everything_can_be_set() {
 fn circuits_and_caches_can_be_set() {
     let config = read(EVERYTHING, &[]).unwrap();
     let sft = &config.backends["sft-emea"];
-    let circuit = Circuit {
+    let circuit = Thresholds {
         failures: 3,
-        failure_percent: 100,
+        percent: 100,
         min_calls: 7,
         window: Duration::from_secs(60),
         open: Duration::from_millis(100),
         max_open: Duration::from_millis(100),
     };
-    assert_eq!(sft.circuit, Some(circuit));
-    assert_eq!(config.backends["policy"].circuit, None);
+    assert_eq!(sft.upstream.circuit, Some(circuit));
+    assert_eq!(config.backends["policy"].upstream.circuit, None);
     assert_eq!(config.redacted()["backends"]["policy"]["circuit_breaker"], "off");
-    let cache = Cache {
+    let cache = CacheSettings {
         enabled: false,
         ttl: Duration::from_secs(60),
         services_ttl: Duration::ZERO,
@@ -120,7 +125,7 @@ fn circuits_and_caches_can_be_set() {
         max_bytes: 65_536,
     };
     assert_eq!(sft.cache, cache);
-    assert_eq!(config.backends["policy"].cache, Cache::default());
+    assert_eq!(config.backends["policy"].cache, CacheSettings::default());
 }
 
 fn default_cache() -> serde_json::Value {
@@ -383,16 +388,4 @@ fn syntax_errors_name_line_and_column_but_not_the_text() {
         assert!(whole.starts_with(expected), "{text}: {whole}");
         assert!(!whole.contains("hunter2") && !whole.contains('\n'), "{whole}");
     }
-}
-
-#[test]
-fn port_zero_may_be_asked_for_twice() {
-    let config = with_backend("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"").unwrap();
-    assert_eq!(config.listen, config.admin_listen);
-    with_backend("listen = \"127.0.0.1:9090\"\nadmin_listen = \"127.0.0.2:9090\"").unwrap();
-}
-
-#[test]
-fn a_log_level_is_refused_with_the_other_mistakes() {
-    assert_eq!(report(with_backend("[log]\nlevel = \"loud\"\nformat = \"x\"")).lines().count(), 2);
 }

@@ -64,7 +64,7 @@ fn long_and_odd_texts_are_echoed_short() {
         assert!(report(with_backend(&text)).len() < 400);
     }
     let source = Source { file_name: "a\nb\u{1b}[31m", text: "x" };
-    let whole = load(Some(source), &[], &known()).unwrap_err().to_string();
+    let whole = load_with(Some(source), &[], DIALECTS).unwrap_err().to_string();
     assert!(whole.starts_with("a\u{fffd}b\u{fffd}[31m:1: "), "{whole}");
 }
 

@@ -5,7 +5,6 @@ use std::fs;
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::config::OptionValue;
 
 fn password(config: &Config) -> String {
     match &config.backends["sft"].options["password"] {

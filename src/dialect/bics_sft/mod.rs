@@ -37,13 +37,17 @@ pub(super) const REGISTRATION: Registration = Registration {
     // Documented to exist, but not how high.
     rate_limit: None,
     settings: &[
-        Setting { key: "username", secret: false, help: "account to log in with" },
-        Setting { key: "password", secret: true, help: "its password" },
-        Setting { key: "access_token", secret: true, help: "fixed token instead of a login" },
+        Setting { key: "username", secret: false, help: "Account to log in with." },
+        Setting { key: "password", secret: true, help: "Password of the account." },
+        Setting {
+            key: "access_token",
+            secret: true,
+            help: "Fixed token instead of a login; it cannot be renewed.",
+        },
         Setting {
             key: "target_account_id",
             secret: false,
-            help: "child account to work in, for resellers",
+            help: "Child account to work in, for resellers.",
         },
     ],
     build: |settings| {

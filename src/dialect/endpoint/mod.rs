@@ -50,8 +50,12 @@ pub(super) const REGISTRATION: Registration = Registration {
         _ => None,
     },
     settings: &[
-        Setting { key: "application_token", secret: true, help: "token to log in with" },
-        Setting { key: "auth_token", secret: true, help: "fixed token instead of a login" },
+        Setting { key: "application_token", secret: true, help: "Token to log in with." },
+        Setting {
+            key: "auth_token",
+            secret: true,
+            help: "Fixed token instead of a login; it cannot be renewed.",
+        },
     ],
     build: |settings| {
         let auth = auth::EndpointAuth::from_settings(settings)?;

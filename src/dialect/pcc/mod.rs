@@ -39,9 +39,13 @@ pub(super) const REGISTRATION: Registration = Registration {
     // None documented: overload is a 503.
     rate_limit: None,
     settings: &[
-        Setting { key: "tenant", secret: false, help: "tenant that the profiles belong to" },
-        Setting { key: "username", secret: false, help: "user of the HTTP Basic credentials" },
-        Setting { key: "password", secret: true, help: "its password" },
+        Setting {
+            key: "tenant",
+            secret: false,
+            help: "Tenant that the profiles belong to; sent with every request.",
+        },
+        Setting { key: "username", secret: false, help: "User of the HTTP Basic credentials." },
+        Setting { key: "password", secret: true, help: "Password of the user." },
     ],
     build: |settings| {
         let auth = auth::BasicAuth::from_settings(settings)?;

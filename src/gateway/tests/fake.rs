@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::sleep;
 
 use crate::{
-    cache::{self, BackgroundTasks, Cache, Outcome},
+    cache::{self, BackgroundTasks, Cache, CacheSettings, Outcome},
     dialect::{Dialect, Edit, Item, ProfileUpdate, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
     gateway::{Backend, watch},
@@ -22,7 +22,7 @@ use crate::{
         method::Method,
     },
     pb::{self, Profile, Service},
-    upstream::{self, Port, Reply, Request, Upstream},
+    upstream::{self, Port, Reply, Request, Upstream, UpstreamSettings},
 };
 
 /// How a write ends. Without a word it succeeds.
@@ -118,23 +118,10 @@ impl Fake {
         ]
         .into();
         let auth = (REGISTRY[0].build)(&settings).ok().unwrap().auth;
-        let upstream = upstream::Settings {
-            backend: "fake".to_owned(),
-            base_url: "http://localhost".to_owned(),
-            connect_timeout: Duration::from_secs(1),
-            header_timeout: Duration::from_secs(1),
-            body_timeout: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(1),
-            max_response_bytes: 1,
-            max_concurrent_calls: 1,
-            max_queued_calls: 1,
-            max_attempts: 1,
-            circuit: None,
-            rate_limit: None,
-        };
-        let upstream = Upstream::new(&upstream, auth, Arc::new(Deaf)).unwrap();
+        let settings = UpstreamSettings::default();
+        let upstream = Upstream::new("fake", &settings, None, auth, Arc::new(Deaf)).unwrap();
         let hour = Duration::from_secs(60 * 60);
-        let cache = cache::Settings {
+        let cache = CacheSettings {
             enabled: true,
             ttl: hour,
             services_ttl: hour,
@@ -142,9 +129,8 @@ impl Fake {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             max_bytes: 1 << 20,
-            lists_are_complete: true,
         };
-        let cache = Cache::new(cache, Arc::new(Deaf), BackgroundTasks::default());
+        let cache = Cache::new(cache, true, Arc::new(Deaf), BackgroundTasks::default());
         let watching = watch::Settings {
             interval: Duration::from_secs(30),
             tasks: BackgroundTasks::default(),

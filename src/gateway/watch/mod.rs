@@ -6,6 +6,7 @@
 
 mod feed;
 mod history;
+mod settings;
 mod watcher;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 
 pub(super) use feed::Feed;
 pub use feed::{Observer, Settings};
+pub use settings::WatchSettings;
 pub use watcher::Watcher;
 
 use crate::{

@@ -8,7 +8,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus}
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
-use super::{Running, Settings, calls, failure, named, settings, start};
+use super::{Running, ServerSettings, calls, failure, named, settings, start};
 use crate::{
     pb::Backend,
     server::health::{HealthListRequest, HealthListResponse},
@@ -35,7 +35,7 @@ struct Wrong {
 
 #[tokio::test]
 async fn a_call_too_many_is_turned_away_and_counted_while_health_answers() {
-    let server = start(Settings { max_concurrent_calls: 1, ..settings() }).await;
+    let server = start(ServerSettings { max_concurrent_calls: 1, ..settings() }).await;
     let first = server.waiting().await;
 
     let status = server.client().await.get_backend(named("ok")).await.unwrap_err();
@@ -56,7 +56,7 @@ async fn a_call_too_many_is_turned_away_and_counted_while_health_answers() {
 
 #[tokio::test]
 async fn a_panic_is_internal_says_nothing_and_gives_its_place_back() {
-    let server = start(Settings { max_concurrent_calls: 1, ..settings() }).await;
+    let server = start(ServerSettings { max_concurrent_calls: 1, ..settings() }).await;
     let mut client = server.client().await;
     let status = client.get_backend(named("panic")).await.unwrap_err();
     assert!(!format!("{status:?}").contains("secret"));
@@ -70,7 +70,8 @@ async fn a_panic_is_internal_says_nothing_and_gives_its_place_back() {
 #[tokio::test]
 async fn the_deadline_cuts_a_call_and_gives_its_place_back() {
     let default_timeout = Duration::from_millis(20);
-    let server = start(Settings { default_timeout, max_concurrent_calls: 1, ..settings() }).await;
+    let server =
+        start(ServerSettings { default_timeout, max_concurrent_calls: 1, ..settings() }).await;
     let mut client = server.client().await;
     let cut = client.get_backend(named("wait")).await;
     assert_eq!(failure(cut), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
-use super::{Running, Settings, failure, named, settings, start};
+use super::{Running, ServerSettings, failure, named, settings, start};
 use crate::server::Drained;
 
 /// A connection that, unlike a channel, does not reconnect.
@@ -62,7 +62,7 @@ async fn calls_in_flight_finish_and_new_connections_are_refused() {
 #[tokio::test]
 async fn during_the_grace_it_serves_and_says_that_it_will_not() {
     let drain_grace = Duration::from_secs(3600);
-    let server = start(Settings { drain_grace, ..settings() }).await;
+    let server = start(ServerSettings { drain_grace, ..settings() }).await;
     server.stop.cancel();
     let check = HealthCheckRequest::default();
     while server.health_client().await.check(check.clone()).await.unwrap().into_inner().status()
@@ -116,7 +116,7 @@ async fn detached_tasks_are_waited_for() {
 #[tokio::test]
 async fn the_hard_limit_cuts_what_does_not_finish() {
     let drain_timeout = Duration::from_millis(10);
-    let server = start(Settings { drain_timeout, ..settings() }).await;
+    let server = start(ServerSettings { drain_timeout, ..settings() }).await;
     let call = server.waiting().await;
     server.tasks.spawn(std::future::pending::<Infallible>());
     server.stop.cancel();
@@ -128,7 +128,7 @@ async fn the_hard_limit_cuts_what_does_not_finish() {
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     for drain_grace in [Duration::ZERO, Duration::from_secs(3600)] {
-        let server = start(Settings { drain_grace, ..settings() }).await;
+        let server = start(ServerSettings { drain_grace, ..settings() }).await;
         let call = server.waiting().await;
         server.stop.cancel();
         server.abort.cancel();
@@ -151,7 +151,7 @@ async fn silent_connections_do_not_hold_the_end_up() {
 #[tokio::test]
 async fn an_old_connection_is_asked_to_go_and_its_calls_survive() {
     let max_connection_age = Some(Duration::from_millis(50));
-    let server = start(Settings { max_connection_age, ..settings() }).await;
+    let server = start(ServerSettings { max_connection_age, ..settings() }).await;
     let connection = connect(&server).await;
     let waiting = tokio::spawn(call(connection.clone(), "wait"));
     server.gate.entered().await;
@@ -164,7 +164,7 @@ async fn an_old_connection_is_asked_to_go_and_its_calls_survive() {
 
 #[tokio::test]
 async fn an_old_connection_is_closed_after_the_grace() {
-    let server = start(Settings {
+    let server = start(ServerSettings {
         max_connection_age: Some(Duration::from_millis(10)),
         max_connection_age_grace: Duration::from_millis(10),
         ..settings()

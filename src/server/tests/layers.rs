@@ -23,7 +23,7 @@ use super::settings;
 use crate::{
     call::Call,
     error::{Error, Reason},
-    server::{Routes, Settings, methods::Methods, passing::Arrived, reply, stack},
+    server::{Routes, ServerSettings, methods::Methods, passing::Arrived, reply, stack},
     telemetry::{logs, metrics::Metrics},
 };
 
@@ -37,7 +37,7 @@ where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let settings = Settings {
+    let settings = ServerSettings {
         default_timeout: Duration::from_secs(30),
         max_timeout: Duration::from_secs(60),
         max_concurrent_calls: 1,

@@ -16,7 +16,7 @@ use tonic::{
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use super::{Admin, Drained, Health, Routes, Server, Services, Settings};
+use super::{Admin, Drained, Health, Routes, Server, ServerSettings, Services};
 use crate::{
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
@@ -102,9 +102,9 @@ pub(super) struct Running {
     end: JoinHandle<Drained>,
 }
 
-pub(super) fn settings() -> Settings {
+pub(super) fn settings() -> ServerSettings {
     let long = Duration::from_secs(3600);
-    Settings {
+    ServerSettings {
         default_timeout: long,
         max_timeout: long,
         max_concurrent_calls: 100,
@@ -114,10 +114,11 @@ pub(super) fn settings() -> Settings {
         drain_grace: Duration::ZERO,
         drain_timeout: long,
         grpc_web: false,
+        ..ServerSettings::default()
     }
 }
 
-pub(super) async fn start(settings: Settings) -> Running {
+pub(super) async fn start(settings: ServerSettings) -> Running {
     let any = "127.0.0.1:0".parse().unwrap();
     let server = Server::bind(any, any, settings).await.unwrap();
     let gate = Arc::new(Gate { entered: Semaphore::new(0), open: Semaphore::new(0) });

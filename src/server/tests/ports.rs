@@ -12,7 +12,7 @@ use tonic_reflection::pb::{
     v1alpha,
 };
 
-use super::{Settings, settings, start};
+use super::{ServerSettings, settings, start};
 use crate::server::Server;
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_port_that_is_taken_is_named() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait() {
-    let server = start(Settings { max_connections: 1, ..settings() }).await;
+    let server = start(ServerSettings { max_connections: 1, ..settings() }).await;
     let mut first = TcpStream::connect(server.grpc).await.unwrap();
     first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert!(first.read(&mut [0; 1]).await.unwrap() > 0);

@@ -15,7 +15,6 @@ const END: &str = "<!-- end -->";
 
 /// Fails unless the part `name` of the document is `expected`. With `UPDATE_DOCS` set it writes that
 /// instead.
-#[allow(dead_code, reason = "the first generated document has yet to come")]
 #[track_caller]
 pub(crate) fn hold(document: &str, name: &str, expected: &str) {
     // Tests for several parts of one document run at the same time.

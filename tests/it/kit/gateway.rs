@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use profile_gateway::{
-    app::{self, App},
+    app::App,
     config::{self, Source},
     pb::{
         BackendStatus, CreateProfileRequest, DeleteProfileRequest, GetBackendRequest, Profile,
@@ -152,7 +152,7 @@ impl Builder {
             self.top, self.server, self.backends
         );
         let source = Source { file_name: "kit", text: &text };
-        let config = config::load(Some(source), &[], &app::known_settings()).unwrap();
+        let config = config::load(Some(source), &[]).unwrap();
         let app = App::start(config).await.unwrap();
         let (address, admin) = (app.address(), app.admin_address());
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());

@@ -11,40 +11,39 @@ use super::{
 /// What every room but the leaves may use.
 const MODEL: &[&str] = &["text", "pb", "error", "model"];
 
+/// What a room declares its settings with, and counts with.
+const HELPERS: &[&str] = &["settings", "telemetry"];
+
 /// What each room may use besides itself. A room that is not here is a mistake.
 const TABLE: &[(&str, &[&[&str]])] = &[
     ("text", &[]),
     ("pb", &[]),
     ("error", &[&["text", "pb"]]),
     ("model", &[&["text", "pb", "error"]]),
-    ("query", &[MODEL]),
-    ("upstream", &[MODEL, &["query"]]),
-    ("cache", &[MODEL, &["query"]]),
+    ("settings", &[]),
+    ("telemetry", &[&["settings"]]),
+    ("query", &[MODEL, HELPERS]),
+    ("upstream", &[MODEL, HELPERS, &["query"]]),
+    ("cache", &[MODEL, HELPERS, &["query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
     ("call", &[MODEL, &["query", "cache"]]),
     // A dialect sends through upstream's `Port`; it never calls by itself.
     ("dialect", &[MODEL, &["query", "upstream"]]),
-    ("gateway", &[MODEL, &["query", "upstream", "cache", "dialect", "call"]]),
+    ("gateway", &[MODEL, HELPERS, &["query", "upstream", "cache", "dialect", "call"]]),
     ("rpc", &[MODEL, &["query", "upstream", "cache", "dialect", "call", "gateway"]]),
     (
         "server",
-        &[
-            MODEL,
-            &["query", "upstream", "cache", "dialect", "call", "gateway", "rpc"],
-            &["telemetry"],
-        ],
+        &[MODEL, HELPERS, &["query", "upstream", "cache", "dialect", "call", "gateway", "rpc"]],
     ),
-    // How settings are read, for whoever has some.
-    ("settings", &[]),
-    // Handed in as plain data: they know nothing of the rest.
-    ("config", &[&["settings"]]),
-    ("telemetry", &[]),
+    // Composes the settings of the rooms.
+    ("config", &[HELPERS, &["query", "upstream", "cache", "dialect", "gateway", "server"]]),
     (
         "app",
         &[
             MODEL,
             &["query", "upstream", "cache", "dialect", "gateway", "rpc", "server"],
-            &["config", "telemetry"],
+            HELPERS,
+            &["config"],
         ],
     ),
     (
@@ -52,7 +51,8 @@ const TABLE: &[(&str, &[&[&str]])] = &[
         &[
             MODEL,
             &["query", "upstream", "cache", "dialect", "gateway", "rpc", "server", "app"],
-            &["config", "telemetry"],
+            HELPERS,
+            &["config"],
         ],
     ),
 ];

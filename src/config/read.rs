@@ -1,0 +1,41 @@
+//! From what was written to the checked [`Config`]: each room takes its own settings.
+
+use super::{backend, raw::Raw, types::Config};
+use crate::{
+    dialect::Registration,
+    query::PageTokenSettings,
+    server::AddressSettings,
+    settings::{Env, Errors, Row, Section, Settings, whole},
+};
+
+/// The tables at the top level.
+pub(super) const SECTIONS: [&str; 3] = ["log", "server", "backends"];
+
+/// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
+pub(super) fn config(
+    raw: Raw,
+    env: &Env,
+    dialects: &[Registration],
+    errors: &mut Errors,
+) -> Config {
+    let mut root = Section::new(String::new(), raw.origin, raw.root, env, errors);
+    let addresses = Settings::read(&mut root);
+    let page_tokens = Settings::read(&mut root);
+    let log = whole(root.child("log"));
+    let server = whole(root.child("server"));
+    let before = root.mistakes();
+    let mut section = root.child("backends");
+    // Not if `backends` is not a table: that has been reported.
+    if raw.from_file && section.is_empty() && section.mistakes() == before {
+        section.fault("no backend is configured, at least one `[backends.NAME]` is needed");
+    }
+    let backends = backend::all(section, dialects);
+    root.finish();
+    let warnings = backends.values().filter_map(backend::warning).collect();
+    Config { addresses, page_tokens, log, server, backends, warnings }
+}
+
+/// The rows at the top level.
+pub(super) fn root_rows() -> Vec<Row> {
+    [AddressSettings::rows(), PageTokenSettings::rows()].into_iter().flatten().collect()
+}

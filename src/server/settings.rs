@@ -1,0 +1,94 @@
+//! What can be configured of the server: its two ports, and the `[server]` section.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use crate::settings::{
+    Kind as _, Section, address,
+    bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, hours, minutes, seconds},
+    bytes, count, duration, flag, settings,
+};
+
+/// Time that may be none at all.
+const GRACE: RangeInclusive<Duration> = Duration::ZERO..=hours(1);
+/// Load balancers notice within minutes; a longer wait is a deployment that hangs.
+const DRAIN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
+const CONNECTION_AGE: RangeInclusive<Duration> = seconds(1)..=hours(24);
+
+settings! {
+    /// Where the two ports are.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AddressSettings {
+        /// Address of the gRPC port; port 0 lets the system choose.
+        listen: SocketAddr = local(50051), address();
+        /// Address of the admin HTTP port: health, metrics, `/config`. Not the port of `listen` on the
+        /// same address.
+        admin_listen: SocketAddr = local(9090), address();
+    }
+    check ports_differ;
+}
+
+settings! {
+    /// How the server behaves.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ServerSettings {
+        /// Deadline of a call that brings none.
+        default_timeout: Duration = seconds(45), duration(TIMEOUT);
+        /// Longest deadline of a call; a longer one is cut to this. Not below `default_timeout`.
+        ///
+        /// Streams may be longer.
+        max_timeout: Duration = minutes(5), duration(TIMEOUT);
+        /// Largest request message.
+        max_request_bytes: usize = 4 * MIB, bytes(MESSAGE);
+        /// Largest response message.
+        max_response_bytes: usize = 16 * MIB, bytes(MESSAGE);
+        /// Calls in flight over all connections; more are refused.
+        max_concurrent_calls: usize = 1024, count(CONCURRENCY);
+        /// Connections open at the same time; more wait.
+        max_connections: usize = 4096, count(CONCURRENCY);
+        /// Age at which a connection is asked to end, ±10 %, so that load spreads again.
+        max_connection_age: Option<Duration> = Some(minutes(30)), duration(CONNECTION_AGE).or_off();
+        /// How long calls on such a connection may still run.
+        max_connection_age_grace: Duration = minutes(1), duration(GRACE);
+        /// At shutdown: time from "not serving" to refusing connections, for load balancers to notice.
+        drain_grace: Duration = seconds(3), duration(DRAIN_GRACE);
+        /// At shutdown, after `drain_grace`: time limit for calls and writes in flight.
+        drain_timeout: Duration = seconds(30), duration(TIMEOUT);
+        /// Whether gRPC-Web is served beside gRPC, on the same port.
+        grpc_web: bool = false, flag();
+    }
+    check timeouts_are_ordered;
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn timeouts_are_ordered(settings: &ServerSettings, section: &mut Section<'_>) {
+    let (max, default) = (settings.max_timeout, settings.default_timeout);
+    section.not_below(("max_timeout", max), ("default_timeout", default));
+}
+
+fn ports_differ(
+    AddressSettings { listen, admin_listen }: &AddressSettings,
+    section: &mut Section<'_>,
+) {
+    if clash(*listen, *admin_listen) {
+        let message = format!(
+            "`admin_listen` ({admin_listen}) must not share its port with `listen` ({listen})"
+        );
+        section.conflict(["admin_listen", "listen"], message);
+    }
+}
+
+/// Whether one of the two could not be bound: the same address, or one that covers the other.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |wide: SocketAddr, other: SocketAddr| {
+        // `[::]` takes IPv4 too unless the system is told otherwise.
+        wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4())
+    };
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
+}

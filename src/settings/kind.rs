@@ -1,0 +1,158 @@
+//! What a value may be: how it is read, shown and described; and what can be made of any kind.
+
+use serde_json::Value as Json;
+
+use super::{
+    node::{Env, Node, Value},
+    value::Read,
+};
+
+/// What the value of a key may be.
+pub(crate) trait Kind {
+    /// The value when it has been read.
+    type Value;
+
+    /// Reads a value that was written.
+    fn read(&self, node: &Node, env: &Env) -> Read<Self::Value>;
+
+    /// The value as `/config` shows it.
+    fn show(&self, value: &Self::Value) -> Json;
+
+    /// What is written, in a word or two.
+    fn form(&self) -> &'static str;
+
+    /// What is allowed, in words.
+    fn bounds(&self) -> String;
+
+    /// The default as somebody would write it.
+    fn default_text(&self, value: &Self::Value) -> String {
+        match self.show(value) {
+            Json::Null => "none".to_owned(),
+            Json::String(text) => format!("`{text}`"),
+            other => format!("`{other}`"),
+        }
+    }
+
+    /// Whether the value is never shown and may be `{ env = … }` or `{ file = … }`.
+    fn is_secret(&self) -> bool {
+        false
+    }
+
+    /// What is needed, if there is no default.
+    fn required(&self) -> Option<&str> {
+        None
+    }
+
+    /// The same, where the key may be left out.
+    fn optional(self) -> Optional<Self>
+    where
+        Self: Sized,
+    {
+        Optional(self)
+    }
+
+    /// The same, where the word `off` means none.
+    fn or_off(self) -> OrOff<Self>
+    where
+        Self: Sized,
+    {
+        OrOff(self)
+    }
+
+    /// The same with one more check; `bounds` describes what is allowed then.
+    fn checked<C>(self, bounds: &'static str, check: C) -> Checked<Self, C>
+    where
+        Self: Sized,
+        C: Fn(&Self::Value) -> Read<()>,
+    {
+        Checked { kind: self, bounds, check }
+    }
+}
+
+/// A value that may be left out.
+pub(crate) struct Optional<K>(K);
+
+impl<K: Kind> Kind for Optional<K> {
+    type Value = Option<K::Value>;
+
+    fn read(&self, node: &Node, env: &Env) -> Read<Self::Value> {
+        self.0.read(node, env).map(Some)
+    }
+
+    fn show(&self, value: &Self::Value) -> Json {
+        value.as_ref().map_or(Json::Null, |value| self.0.show(value))
+    }
+
+    fn form(&self) -> &'static str {
+        self.0.form()
+    }
+
+    fn bounds(&self) -> String {
+        self.0.bounds()
+    }
+
+    fn is_secret(&self) -> bool {
+        self.0.is_secret()
+    }
+}
+
+/// A value, or the word `off`.
+pub(crate) struct OrOff<K>(K);
+
+impl<K: Kind> Kind for OrOff<K> {
+    type Value = Option<K::Value>;
+
+    fn read(&self, node: &Node, env: &Env) -> Read<Self::Value> {
+        match &node.value {
+            Value::Text(text) if text == "off" => Ok(None),
+            _ => {
+                let read = self.0.read(node, env).map(Some);
+                read.map_err(|why| format!("{why} (`off` disables it)"))
+            }
+        }
+    }
+
+    fn show(&self, value: &Self::Value) -> Json {
+        value.as_ref().map_or_else(|| "off".into(), |value| self.0.show(value))
+    }
+
+    fn form(&self) -> &'static str {
+        self.0.form()
+    }
+
+    fn bounds(&self) -> String {
+        format!("{}, or `off`", self.0.bounds())
+    }
+}
+
+/// A value with one more check.
+pub(crate) struct Checked<K, C> {
+    kind: K,
+    bounds: &'static str,
+    check: C,
+}
+
+impl<K: Kind, C: Fn(&K::Value) -> Read<()>> Kind for Checked<K, C> {
+    type Value = K::Value;
+
+    fn read(&self, node: &Node, env: &Env) -> Read<Self::Value> {
+        let value = self.kind.read(node, env)?;
+        (self.check)(&value).map(|()| value)
+    }
+
+    fn show(&self, value: &Self::Value) -> Json {
+        self.kind.show(value)
+    }
+
+    fn form(&self) -> &'static str {
+        self.kind.form()
+    }
+
+    fn bounds(&self) -> String {
+        self.bounds.to_owned()
+    }
+
+    fn is_secret(&self) -> bool {
+        self.kind.is_secret()
+    }
+}

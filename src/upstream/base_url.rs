@@ -1,0 +1,109 @@
+//! The base URL of an upstream: what comes before the paths of its API.
+
+use serde_json::Value as Json;
+use url::{Host, Url};
+
+use crate::settings::{Env, Kind, Node, Read, plain_text};
+
+const MAX_LENGTH: usize = 2048;
+
+const WANTED: &str = "must be an http or https URL such as `https://sft.example.com`";
+
+/// An http or https URL with a host, without user name, password, query, fragment and trailing slash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BaseUrl {
+    text: String,
+    is_exposed: bool,
+}
+
+impl BaseUrl {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether requests travel unencrypted to another machine.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.is_exposed
+    }
+
+    /// The URL itself is in no message: in a wrong one, any part may be a password.
+    fn parse(text: &str) -> Read<Self> {
+        let scheme_end = text.find("://").map_or(0, |index| index + 3);
+        let (scheme, rest) = text.split_at_checked(scheme_end).unwrap_or(("", text));
+        if !["http://", "https://"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Err(WANTED.to_owned());
+        }
+        // The parser forgives both, and would then read another host than the one that was meant.
+        if rest.starts_with('/') || text.contains(|c: char| c == '\\' || c.is_whitespace()) {
+            return Err(format!("{WANTED}, without spaces, backslashes or a third slash"));
+        }
+        // Anywhere, not only before the host: a password with a slash pushes its `@` into the path.
+        if rest.contains('@') {
+            return Err(
+                "must not contain a user name or password (no `@`), the dialect has keys for \
+                 them"
+                    .to_owned(),
+            );
+        }
+        let url = Url::parse(text).map_err(|error| format!("{WANTED}: {error}"))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("must not contain a query (`?`) or a fragment (`#`)".to_owned());
+        }
+        if !url.has_host() || url.port() == Some(0) {
+            return Err(format!("{WANTED}, with a host and no port 0"));
+        }
+        let is_exposed = url.scheme() == "http" && !is_loopback(&url);
+        Ok(Self { text: url.as_str().trim_end_matches('/').to_owned(), is_exposed })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// A base URL, which every backend needs.
+pub(super) fn base_url() -> impl Kind<Value = BaseUrl> {
+    Required
+}
+
+struct Required;
+
+impl Kind for Required {
+    type Value = BaseUrl;
+
+    fn read(&self, node: &Node, env: &Env) -> Read<BaseUrl> {
+        let text = plain_text(MAX_LENGTH).read(node, env);
+        BaseUrl::parse(&text.map_err(|why| format!("{why}, {WANTED}"))?)
+    }
+
+    fn show(&self, value: &BaseUrl) -> Json {
+        value.as_str().into()
+    }
+
+    fn form(&self) -> &'static str {
+        "URL"
+    }
+
+    fn bounds(&self) -> String {
+        format!(
+            "http or https; no user name, password, `@`, query or fragment; up to {MAX_LENGTH} \
+             characters"
+        )
+    }
+
+    fn default_text(&self, _: &BaseUrl) -> String {
+        "required".to_owned()
+    }
+
+    fn required(&self) -> Option<&str> {
+        Some("an http or https URL")
+    }
+}

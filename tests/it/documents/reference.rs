@@ -1,0 +1,10 @@
+//! The reference: each document is made of what the code declares.
+
+use profile_gateway::config;
+
+use super::generated::hold;
+
+#[test]
+fn configuration() {
+    hold("docs/reference/configuration.md", "keys", &config::reference());
+}
