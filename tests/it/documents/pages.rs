@@ -139,6 +139,37 @@ fn every_page_is_in_the_summary() {
     assert_eq!(linked, pages, "docs/SUMMARY.md (left) lists the pages below docs (right)");
 }
 
+/// What a heading is called in a link to it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_lead_to_headings_that_are_there() {
+    let headings = |path: &Path| -> BTreeSet<String> {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let headings = text.lines().filter(|line| line.starts_with('#'));
+        headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+    };
+    let mut lost = Vec::new();
+    for page in all() {
+        let here = root().join(&page.path);
+        for target in page.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let Some((file, wanted)) = target.split_once('#') else { continue };
+            if target.contains("://") {
+                continue;
+            }
+            let path = if file.is_empty() { here.clone() } else { here.with_file_name(file) };
+            if !headings(&path).contains(wanted) {
+                lost.push(format!("{}: {target} is not a heading", page.path));
+            }
+        }
+    }
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+}
+
 /// A book has nothing but its pages.
 #[test]
 fn the_book_links_to_its_own_pages() {
