@@ -1,6 +1,6 @@
 //! A page of the documents: its commands with the output that it shows for them, and its files.
 
-/// What a page asks of whoever follows it, in order.
+/// A page: what it asks of a reader who follows it, in order.
 pub(super) struct Page {
     /// From the root of the repository.
     pub path: String,

@@ -70,7 +70,7 @@ impl Shell {
         let ended = |output: &String| output[begin..].matches(MARK).count() == 2;
         let whole = match timeout(PATIENCE, self.output.wait_for(ended)).await {
             Ok(whole) => whole.map(|whole| whole.clone()),
-            Err(_) => panic!("waited {PATIENCE:?} in vain for the end of: {command}"),
+            Err(_) => panic!("after {PATIENCE:?} there is no end of: {command}"),
         };
         let whole = whole.unwrap_or_else(|_| panic!("the shell ended in: {command}"));
         let mut parts = whole[begin..].split(MARK);

@@ -25,7 +25,7 @@ fn table(text: &str, header: &str) -> BTreeMap<String, Vec<String>> {
     .collect()
 }
 
-/// What stands between code marks, in order.
+/// The texts between code marks, in order.
 fn codes(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
