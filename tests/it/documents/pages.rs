@@ -105,11 +105,13 @@ pub(super) fn shims(directory: &Path) -> String {
          shift; program={program}\n\
          while [ $# -gt 0 ]; do case $1 in\n\
          -q|--release|--locked) shift;;\n\
+         -p) shift 2;;\n\
          --example) program={built}/examples/$2; shift 2;;\n\
          --) shift; break;;\n\
          *) break;;\n\
          esac; done\n\
-         [ -x \"$program\" ] || {{ echo \"$program is not built: cargo test without --test builds it\"; exit 1; }}\n\
+         [ -x \"$program\" ] ||\n\
+         {{ echo \"$program is not built: cargo test --workspace builds it\"; exit 1; }}\n\
          exec \"$program\" \"$@\"\n",
         program = program.display(),
         built = built.display(),

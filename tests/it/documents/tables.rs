@@ -6,7 +6,7 @@ use profile_gateway::pb::DESCRIPTOR_SET;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 use serde_json::{Value, json};
 
-use super::pages::root;
+use super::{generated::hold, pages::root};
 use crate::kit::sandbox::sandbox;
 
 fn read(path: &str) -> String {
@@ -98,18 +98,7 @@ fn fields(message: &MessageDescriptor, before: &str, several: bool, rows: &mut S
 fn the_fields_are_those_of_the_profile() {
     let pool = DescriptorPool::decode(DESCRIPTOR_SET).unwrap();
     let profile = pool.get_message_by_name("profilegateway.v1.Profile").unwrap();
-    let mut rows = "\n| field | holds |\n|---|---|\n".to_owned();
+    let mut rows = "| field | holds |\n|---|---|\n".to_owned();
     fields(&profile, "", false, &mut rows);
-    rows.push('\n');
-    let path = "docs/reference/filters.md";
-    let page = read(path);
-    let begin =
-        page.find("<!-- fields").and_then(|at| Some(at + page[at..].find('\n')? + 1)).unwrap();
-    let end = page.find("<!-- end of fields").unwrap();
-    if std::env::var_os("UPDATE_DOCS").is_some_and(|value| value == "1") {
-        let page = format!("{}{rows}{}", &page[..begin], &page[end..]);
-        std::fs::write(root().join(path), page).unwrap();
-    } else {
-        assert_eq!(&page[begin..end], rows, "the table in {path} (left); UPDATE_DOCS=1 writes it");
-    }
+    hold("docs/reference/filters.md", "fields", &rows);
 }
