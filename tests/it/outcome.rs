@@ -190,9 +190,10 @@ async fn a_shutdown_waits_for_a_write_whose_caller_has_left() {
     let caller = tokio::spawn(async move { client.delete_profile(request).await });
     until("the write has left", async || upstream.writes() == 1).await;
     caller.abort();
+    let address = gateway.address;
     let end = tokio::spawn(gateway.stop());
-    // Nothing shows that it waits, except that it has not ended once there was time for it.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let refused = async || tokio::net::TcpStream::connect(address).await.is_err();
+    until("it takes no more connections", refused).await;
     assert!(!end.is_finished());
     gate.add_permits(1);
     assert_eq!(end.await.unwrap(), Drained::Clean);

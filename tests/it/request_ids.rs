@@ -17,7 +17,7 @@ use crate::{
         samples::registered,
     },
     kit::{
-        model,
+        later, model,
         status::{fails, failure},
         until,
     },
@@ -205,13 +205,6 @@ async fn a_lost_write_that_took_effect_is_found_by_the_repeat() {
     .await;
 }
 
-/// Lets time pass for everything in this test.
-async fn later(time: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(time).await;
-    tokio::time::resume();
-}
-
 #[tokio::test]
 async fn a_lost_write_without_effect_is_sent_again_only_when_it_can_come_no_more() {
     let benches = registered().into_iter().map(|sample| bench::within("4s", sample));
@@ -287,12 +280,7 @@ async fn who_leaves_and_comes_back_gets_the_result() {
         bench.arm(operation, &json!({"kind": "delay", "ms": 700}), 1).await;
         let (mut client, request) = (bench.gateway.profiles.clone(), creation(&bench, ONE, &asked));
         let caller = tokio::spawn(async move { client.create_profile(request).await });
-        until("the write has begun", async || {
-            let metrics = bench.gateway.admin("/metrics").await;
-            metrics.lines().any(|line| line == "profile_gateway_calls_in_flight 1")
-        })
-        .await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        until("the write has left", async || bench.sandbox.armed().await == 0).await;
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
         let created = create(&bench, creation(&bench, ONE, &asked)).await.unwrap();

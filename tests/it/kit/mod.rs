@@ -1,5 +1,5 @@
-//! What all tests share: a gateway in this process, upstreams to point it at, and ways to take
-//! statuses apart.
+//! What all tests share: a gateway in this process, upstreams to point it at, and ways to
+//! decode statuses.
 //!
 //! Every credential that the kit makes up contains [`SECRET`], so that one check finds them all.
 
@@ -22,6 +22,13 @@ pub const SECRET: &str = "of-the-kit";
 #[expect(clippy::print_stdout, reason = "shown only on request, with --nocapture")]
 pub fn show(figures: &str) {
     println!("{figures}");
+}
+
+/// Lets time pass for everything in this test, at once.
+pub async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 /// Asks again until the condition holds. The bound is for a broken program, not for a slow one.

@@ -51,6 +51,11 @@ impl Sandbox {
         self.post("/sandbox/faults", order).await;
     }
 
+    /// How many faults have not met all their requests yet.
+    pub async fn armed(&self) -> usize {
+        self.read("/sandbox/faults").await["faults"].as_array().unwrap().len()
+    }
+
     /// Disarms all faults.
     pub async fn calm(&self) {
         let url = format!("{}/sandbox/faults", self.base_url());
