@@ -218,6 +218,8 @@ mod tests {
         let expected = Profile { display_name: "new".into(), ..current() };
         assert_eq!(update(None, &request).unwrap(), expected);
         assert_eq!(update(Some(mask(&[])), &request).unwrap(), expected);
+        let more = Profile { state: State::Inactive.into(), ..request };
+        assert_eq!(update(Some(mask(&["display_name"])), &more).unwrap(), expected);
     }
 
     #[test]
@@ -257,6 +259,7 @@ mod tests {
             (&["retail"][..], Reason::FieldNotSupported, &["profile.retail"][..]),
             (&["category"], Reason::FieldImmutable, &["profile.category"]),
             (&["nonsense"], Reason::ValidationFailed, &["update_mask.nonsense"]),
+            (&["state.x"], Reason::ValidationFailed, &["update_mask.state.x"]),
             (&["quotas"], Reason::FieldNotSupported, &["profile.quotas.sms"]),
             (&["callbacks"], Reason::FieldNotSupported, &["profile.callbacks"]),
             (

@@ -25,7 +25,6 @@ mod describing;
 mod diffing;
 mod documents;
 mod hostile;
-mod lost;
 mod matrix;
 mod outcome;
 mod preview;

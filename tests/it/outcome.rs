@@ -1,8 +1,9 @@
 //! Single questions about outcomes: whose profile a read-back found, deadlines, callers that leave,
-//! upstreams that cannot be reached, and reads that fail.
+//! upstreams that cannot be reached, and failures without effect.
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use profile_gateway::{pb::Profile, server::Drained};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -13,6 +14,7 @@ use crate::kit::{
     double::{self, Answer, CREATE, ClosedPort, DELETE, Double, GET, LIST, MODIFY, double},
     gateway::{self, Gateway, gateway},
     model::{self, named, profile},
+    sandbox::sandbox,
     status::{fails, failure},
     until,
 };
@@ -266,4 +268,59 @@ async fn an_upstream_that_is_too_slow_for_its_own_limit_has_a_write_looked_for()
         .always(GET, double::json(fixture("get-failure-no-data-available")));
     gateway.delete("SP_1").await.unwrap();
     assert_eq!(upstream.count(DELETE), 1);
+}
+
+/// The status, the reason, the upstream's code, and after how many seconds to try again.
+type Told = (Code, &'static str, &'static str, Option<u64>);
+
+const LOST: Told = (Code::Unknown, "WRITE_OUTCOME_UNKNOWN", "", None);
+const TIMED_OUT: Told = (Code::Unknown, "WRITE_OUTCOME_UNKNOWN", "10240", None);
+const LATE: Told = (Code::DeadlineExceeded, "WRITE_OUTCOME_UNKNOWN", "", None);
+const FAILED: Told = (Code::Unknown, "UPSTREAM_FAILURE", "10239", None);
+const ODD: Told = (Code::Unknown, "UPSTREAM_FAILURE", "7777", None);
+const BROKEN: Told = (Code::Internal, "UPSTREAM_INTERNAL", "", None);
+const THROTTLED: Told = (Code::ResourceExhausted, "UPSTREAM_THROTTLED", "", Some(7));
+
+/// What a caller is told of a write without effect: the fault, the deadline, the answer. `matrix` has the
+/// same faults with effect.
+const WITHOUT_EFFECT: [(&str, &str, Told); 14] = [
+    (r#"{"kind":"result","code":"10240"}"#, "2s", TIMED_OUT),
+    (r#"{"kind":"reset"}"#, "2s", LOST),
+    (r#"{"kind":"drop"}"#, "2s", LOST),
+    (r#"{"kind":"html"}"#, "2s", LOST),
+    (r#"{"kind":"empty"}"#, "2s", LOST),
+    (r#"{"kind":"body","body":"{\"Response\":{}}"}"#, "2s", LOST),
+    (r#"{"kind":"status","status":502}"#, "2s", LOST),
+    (r#"{"kind":"status","status":503,"retry_after_seconds":1}"#, "2s", LOST),
+    (r#"{"kind":"status","status":504}"#, "2s", LOST),
+    (r#"{"kind":"hang"}"#, "2s", LATE),
+    (r#"{"kind":"result","code":"10239"}"#, "20s", FAILED),
+    (r#"{"kind":"result","code":"7777"}"#, "20s", ODD),
+    (r#"{"kind":"status","status":500}"#, "20s", BROKEN),
+    (r#"{"kind":"status","status":429,"retry_after_seconds":7}"#, "20s", THROTTLED),
+];
+
+#[tokio::test]
+async fn a_write_without_effect_fails_as_its_answer_allows() {
+    let operations = ["CreateServiceProfile", "ModifyServiceProfile", "DeleteServiceProfile"];
+    let cells = operations.iter().flat_map(|write| WITHOUT_EFFECT.map(|row| (*write, row)));
+    let cells = cells.map(async |(operation, (fault, time, told))| {
+        let (code, reason, upstream_code, retry) = told;
+        let what = format!("{operation} {fault}");
+        let sandbox = sandbox().await;
+        let gateway = gateway::within(time, &sandbox).await;
+        sandbox.arm(operation, serde_json::from_str(fault).unwrap()).await;
+        let renamed = Profile { display_name: "Renamed".into(), ..named("SP_352") };
+        let failed = match operation {
+            "CreateServiceProfile" => failure(gateway.create(profile("Created")).await),
+            "ModifyServiceProfile" => failure(gateway.update(renamed).await),
+            _ => failure(gateway.delete("SP_352").await),
+        };
+        assert!(failed.is(code, reason), "{what}: {failed:#?}");
+        assert_eq!(failed.meta("upstream_code"), upstream_code, "{what}");
+        assert_eq!(failed.retry.map(|retry| retry.as_secs()), retry, "{what}: {failed:#?}");
+        assert_eq!(sandbox.arrived(operation).await, 1, "{what}: sent once");
+        assert_eq!(sandbox.effects().await.len(), 0, "{what}");
+    });
+    join_all(cells).await;
 }

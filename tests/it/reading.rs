@@ -1,19 +1,18 @@
-//! Reads: what an upstream may leave out, add or misspell, masks, pages, and several backends.
+//! Reads: odd answers, masks, pages, and several backends.
 
 use std::collections::HashSet;
 
 use profile_gateway::pb::{
-    GetBackendRequest, GetProfileRequest, ListProfilesRequest, Profile, Reachability, State,
+    GetBackendRequest, GetProfileRequest, ListProfilesRequest, Profile, Reachability,
 };
-use prost_types::value::Kind;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::kit::{
-    bodies::{self, fixture, profile, profile_with},
+    bodies::{self, fixture, profile},
     double::{self, ClosedPort, Double, GET, LIST, double},
     gateway::{self, Gateway, fresh, gateway},
-    model::{self, NB_IOT, R2G, R3G, R4G, mask, shape},
+    model::{self, mask},
     status::{fails, failure},
 };
 
@@ -21,75 +20,6 @@ async fn start() -> (Double, Gateway) {
     let upstream = double().await;
     let gateway = gateway::fixed(&upstream.base_url).await;
     (upstream, gateway)
-}
-
-/// Reads the profile that the upstream shows as this.
-async fn read(item: Value) -> Profile {
-    let (upstream, gateway) = start().await;
-    upstream
-        .then(GET, double::json(bodies::profiles(std::slice::from_ref(&item))))
-        .then(LIST, double::json(bodies::profiles(&[item])));
-    let one = gateway.get("SP_1").await.unwrap();
-    assert_eq!(gateway.list().await.unwrap(), std::slice::from_ref(&one), "a list shows the same");
-    one
-}
-
-/// The names of unmapped members.
-fn unmapped(profile: &Profile) -> Vec<&str> {
-    profile.unmapped.iter().flat_map(|kept| kept.fields.keys()).map(String::as_str).collect()
-}
-
-#[tokio::test]
-async fn odd_members_never_fail_a_read() {
-    for (what, members, kept) in [
-        ("numbers", json!({"profileName": 7, "status": 1, "category": 0}), &[][..]),
-        ("nulls", json!({}), &[]),
-        ("a new member", json!({"owner": "x"}), &["owner"]),
-        ("a null in a new member", json!({"owner": {"a": [null]}}), &["owner"]),
-        ("a new status", json!({"status": "2"}), &["status"]),
-        ("a new category", json!({"category": "2"}), &["category"]),
-        ("a new service", json!({"serviceName": "DATA|VOLTE"}), &["serviceName"]),
-        ("a new radio access", json!({"ratTypeName": "2G/6G"}), &["ratTypeName"]),
-        ("a table for a text", json!({"profileName": {"a": 1}}), &["profileName"]),
-        ("a list for a text", json!({"serviceName": ["DATA"]}), &["serviceName"]),
-        ("a truth for a text", json!({"status": true}), &["status"]),
-    ] {
-        let found = read(profile_with("SP_1", "one", members)).await;
-        assert_eq!(unmapped(&found), kept, "{what}");
-    }
-}
-
-#[tokio::test]
-async fn nulls_and_absent_members_read_alike() {
-    let bare = read(json!({"profileId": "SP_1"})).await;
-    let nulls = json!({"profileId": "SP_1", "profileName": null, "status": null,
-        "serviceName": null, "ratTypeName": null, "category": null});
-    assert_eq!(read(nulls).await, bare);
-    assert_eq!((bare.state(), bare.display_name.as_str()), (State::Unspecified, ""));
-}
-
-#[tokio::test]
-async fn unmapped_members_are_kept_verbatim() {
-    let extra = json!({"serviceName": "DATA|VOLTE", "count": 3, "big": 18446744073709551615_u64});
-    let found = read(profile_with("SP_1", "one", extra)).await;
-    let fields = &found.unmapped.as_ref().unwrap().fields;
-    let kind = |key: &str| fields[key].kind.clone().unwrap();
-    assert_eq!(kind("serviceName"), Kind::StringValue("DATA|VOLTE".into()));
-    assert_eq!(kind("count"), Kind::NumberValue(3.0));
-    assert_eq!(kind("big"), Kind::StringValue("18446744073709551615".into()));
-    assert_eq!(shape(&found).0, ["4"], "what is known is still read");
-}
-
-#[tokio::test]
-async fn names_are_compared_without_case_and_dashes() {
-    for names in
-        ["data|Mo-Sms|MT_SMS|nb-iot", "DATA|SMS_MO|SMS-MT|NB_IoT", " DATA | MOSMS|MTSMS|NBIOT"]
-    {
-        let members = json!({"serviceName": names, "ratTypeName": "2g/3G / 4g"});
-        let found = read(profile_with("SP_1", "one", members)).await;
-        assert_eq!(shape(&found), (vec!["2", "3", "4"], vec![R2G, R3G, R4G, NB_IOT]), "{names}");
-        assert_eq!(found.unmapped, None, "{names}");
-    }
 }
 
 #[tokio::test]

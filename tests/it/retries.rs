@@ -105,8 +105,19 @@ async fn a_definite_answer_is_not_asked_for_again() {
 
 #[tokio::test]
 async fn a_write_that_may_have_left_is_sent_once() {
-    let throttled = ("429", page(429));
-    let cases = passing().into_iter().chain([throttled]).flat_map(|(what, answer)| {
+    let more = [
+        ("429", page(429)),
+        ("500", page(500)),
+        ("a page", page(200)),
+        ("nothing", double::http(200, "application/json", "")),
+        ("no envelope", double::json(json!({"Response": {}}))),
+        ("not UTF-8", double::http(200, "application/json", [b'"', 0xff, b'"'])),
+        ("10239", double::json(bodies::result("10239"))),
+        ("a timeout of its own", double::json(bodies::result("10240"))),
+        ("an unknown code", double::json(bodies::result("7777"))),
+        ("silence", Answer::Stall),
+    ];
+    let cases = passing().into_iter().chain(more).flat_map(|(what, answer)| {
         [CREATE, MODIFY, DELETE]
             .map(|operation| (format!("{operation}, {what}"), operation, answer.clone()))
     });

@@ -33,7 +33,10 @@ fn create(answer: Value) -> Result<String> {
 }
 
 fn read(members: Value) -> Profile {
-    now(BicsSft.get(&Recorder::answering([one(members)]), "SP_1")).unwrap().profile
+    let listed = now(BicsSft.list(&Recorder::answering([one(members.clone())])));
+    let found = now(BicsSft.get(&Recorder::answering([one(members)]), "SP_1")).unwrap().profile;
+    assert!(listed.iter().flatten().all(|each| each.profile == found), "a list shows the same");
+    found
 }
 
 fn profile(services: &[ServiceType], radio_access: &[RadioAccess]) -> Profile {
@@ -126,9 +129,17 @@ fn reads_are_lenient() {
     ] {
         assert_eq!(read(members), strict);
     }
-    let bare = read(json!({"profileId": "SP_1", "profileName": null, "status": null,
-        "category": null, "serviceName": null, "ratTypeName": null}));
-    assert_eq!(bare, Profile::default());
+    let all = read(json!({"serviceName": "DATA|MO-SMS|MT-SMS|NB-IOT", "ratTypeName": "2G/3G/4G"}));
+    assert_eq!((all.services.len(), all.radio_access.len()), (3, 4));
+    for names in
+        ["data|Mo-Sms|MT_SMS|nb-iot", "DATA|SMS_MO|SMS-MT|NB_IoT", " DATA | MOSMS|MTSMS|NBIOT"]
+    {
+        let found = read(json!({"serviceName": names, "ratTypeName": "2g/3G / 4g"}));
+        assert_eq!(found, all, "{names}");
+    }
+    let nulls = json!({"profileId": "SP_1", "profileName": null, "status": null,
+        "category": null, "serviceName": null, "ratTypeName": null});
+    assert_eq!((read(nulls), read(json!({"profileId": "SP_1"}))), Default::default());
 }
 
 #[test]
@@ -142,6 +153,8 @@ fn what_the_model_cannot_say_is_kept_verbatim() {
     for key in ["profileName", "status", "category", "serviceName", "ratTypeName", "owner"] {
         assert_eq!(unmapped.fields[key], crate::model::json::to_value(&members[key]), "{key}");
     }
+    let odd = read(json!({"serviceName": ["DATA"], "status": true, "owner": {"a": [null]}}));
+    assert!(odd.unmapped.unwrap().fields.keys().eq(["owner", "serviceName", "status"]));
     // A change of services would drop the unknown one.
     let mut desired = profile.clone();
     desired.services.push(service::KNOWN[1].into());

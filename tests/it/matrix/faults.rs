@@ -87,14 +87,42 @@ pub(super) const FAULTS: &[Fault] = &[
         &["pcc"],
         known("503, effect", Sandbox(r#"{"kind":"status","status":503,"commit":"before"}"#, 1)),
     ),
+    unknown("504, no effect", Sandbox(r#"{"kind":"status","status":504}"#, 1)),
+    known("504, effect", Sandbox(r#"{"kind":"status","status":504,"commit":"before"}"#, 1)),
     unknown("page, no effect", Sandbox(r#"{"kind":"html"}"#, 1)),
     known("page, effect", Sandbox(r#"{"kind":"html","commit":"before"}"#, 1)),
+    of("sft", unknown("nothing, no effect", Sandbox(r#"{"kind":"empty"}"#, 1))),
+    of("sft", known("nothing, effect", Sandbox(r#"{"kind":"empty","commit":"before"}"#, 1))),
+    of(
+        "sft",
+        unknown(
+            "no envelope, no effect",
+            Sandbox(r#"{"kind":"body","body":"{\"Response\":{}}"}"#, 1),
+        ),
+    ),
+    of(
+        "sft",
+        known(
+            "no envelope, effect",
+            Sandbox(r#"{"kind":"body","body":"{\"Response\":{}}","commit":"before"}"#, 1),
+        ),
+    ),
+    of("sft", known("not UTF-8", Sandbox(r#"{"kind":"invalid_utf8"}"#, 1))),
+    of("sft", known("7777, no effect", Sandbox(r#"{"kind":"result","code":"7777"}"#, 1))),
+    of(
+        "sft",
+        known("7777, effect", Sandbox(r#"{"kind":"result","code":"7777","commit":"before"}"#, 1)),
+    ),
     of("sft", known("10239, no effect", Sandbox(r#"{"kind":"result","code":"10239"}"#, 1))),
     of(
         "sft",
         known("10239, effect", Sandbox(r#"{"kind":"result","code":"10239","commit":"before"}"#, 1)),
     ),
     of("sft", unknown("10240, no effect", Sandbox(r#"{"kind":"result","code":"10240"}"#, 1))),
+    of(
+        "sft",
+        known("10240, effect", Sandbox(r#"{"kind":"result","code":"10240","commit":"before"}"#, 1)),
+    ),
     of(
         "sft",
         known(
