@@ -255,7 +255,7 @@ async fn an_account_without_the_right_is_not_a_stale_token() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_out_of_order_says_so_and_is_tried_again() {
+async fn a_login_that_is_out_of_order_is_reported_and_retried() {
     const BROKEN: (Code, &str) = (Code::Internal, "UPSTREAM_CONTRACT_VIOLATION");
     const DOWN: (Code, &str) = (Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     for (what, answer, (code, reason)) in [
@@ -289,7 +289,7 @@ async fn a_login_that_is_out_of_order_says_so_and_is_tried_again() {
 }
 
 #[tokio::test]
-async fn echoed_secrets_never_come_through() {
+async fn echoed_secrets_never_reach_the_caller() {
     // At every place relative to where an upstream's words are cut, whole or in part.
     let paddings = (0..300).step_by(7).map(|n| "x ".repeat(n / 2));
     for padding in paddings.chain([String::new()]) {

@@ -124,7 +124,7 @@ async fn failures_that_the_upstream_did_not_cause_do_not_open_it() {
 }
 
 #[tokio::test]
-async fn a_lost_write_is_looked_for_although_the_circuit_is_open() {
+async fn a_lost_write_is_read_back_although_the_circuit_is_open() {
     let (upstream, gateway) = start("circuit_failures = 1\ncircuit_open = \"60s\"").await;
     let renamed = bodies::profiles(&[bodies::profile("SP_1", "new")]);
     upstream
@@ -140,7 +140,7 @@ async fn a_lost_write_is_looked_for_although_the_circuit_is_open() {
 }
 
 #[tokio::test]
-async fn logins_that_fail_open_it_once_for_all_who_wait() {
+async fn failed_logins_open_it_once_for_all_waiting_calls() {
     let upstream = double().await;
     let lines = format!(
         "username = \"operator\"\npassword = \"{PASSWORD}\"\nmax_attempts = 1\n\

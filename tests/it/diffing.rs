@@ -27,7 +27,7 @@ async fn fields(bench: &Bench, left: &Profile, right: &Profile) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_field_of_each_dialect_is_told_apart() {
+async fn each_field_of_each_dialect_is_distinguished() {
     for sample in registered() {
         let (bench, what) = (bench(sample).await, sample.dialect);
         let one = bench.create(bench.full()).await.unwrap();

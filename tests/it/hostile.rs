@@ -84,7 +84,7 @@ async fn ids_never_reach_an_url_unchecked() {
 }
 
 #[tokio::test]
-async fn long_requests_are_refused_in_few_words() {
+async fn long_requests_are_refused_with_short_messages() {
     let (upstream, gateway) = start().await;
     let long = "é".repeat(1 << 19);
     let mut client = gateway.profiles.clone();
@@ -288,7 +288,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn an_upstreams_words_are_bounded_and_harmless() {
+async fn an_upstreams_text_is_bounded_and_escaped() {
     let (upstream, gateway) = start().await;
     let long = "wörds ".repeat(200_000);
     for words in [
@@ -322,7 +322,7 @@ async fn an_upstreams_words_are_bounded_and_harmless() {
 }
 
 #[tokio::test]
-async fn odd_values_of_a_profile_come_through_whole() {
+async fn odd_values_of_a_profile_survive_unchanged() {
     let (upstream, gateway) = start().await;
     let long = "x".repeat(300_000);
     let odd = "\u{202e}<script>\u{0}\u{1f600}";

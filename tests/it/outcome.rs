@@ -100,7 +100,7 @@ async fn reading_back_goes_on_through_failures() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_done_succeeds_although_reading_it_fails() {
+async fn a_completed_write_succeeds_although_reading_it_fails() {
     let (upstream, gateway) = within("20s").await;
     upstream
         .always(LIST, listed(&[]))
@@ -115,7 +115,7 @@ async fn a_write_that_is_done_succeeds_although_reading_it_fails() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_ends_a_read_is_only_that() {
+async fn a_deadline_that_ends_a_read_is_reported_as_such() {
     let (upstream, gateway) = within("1s").await;
     upstream.always(GET, Answer::Stall).always(LIST, Answer::Stall);
     fails(gateway.get("SP_1").await, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
@@ -127,7 +127,7 @@ async fn a_deadline_that_ends_a_read_is_only_that() {
 }
 
 #[tokio::test]
-async fn a_deadline_before_a_write_has_left_is_only_that() {
+async fn a_deadline_before_a_write_is_sent_is_reported_as_such() {
     let (upstream, gateway) = within("2s").await;
     upstream.always(GET, Answer::Stall).always(LIST, Answer::Stall);
     let updated = gateway.update(renamed()).await;
@@ -138,7 +138,7 @@ async fn a_deadline_before_a_write_has_left_is_only_that() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_does_not_stop_a_write() {
+async fn a_caller_that_leaves_does_not_stop_a_write() {
     let (upstream, gateway) = within("60s").await;
     let gate = Arc::new(Semaphore::new(0));
     let gated = |answer| Answer::Gated(Arc::clone(&gate), Box::new(answer));
@@ -256,7 +256,7 @@ async fn reads_that_fail_say_how() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_too_slow_for_its_own_limit_has_a_write_looked_for() {
+async fn a_write_is_read_back_when_the_upstream_exceeds_its_own_timeout() {
     let upstream = double().await;
     let builder = gateway().fixed("sft", &upstream.base_url, "request_timeout = \"500ms\"");
     let gateway = builder.start().await;

@@ -115,7 +115,7 @@ async fn every_dialect_is_filtered_and_ordered() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once_with_its_place_and_nothing_is_asked() {
+async fn every_violation_is_reported_at_once_with_its_field_and_nothing_is_sent() {
     let (upstream, gateway) = many(3).await;
     let mut request =
         query(model::BACKEND, "state = ACTIVE AND sate = 1", "services, display_name");

@@ -42,7 +42,7 @@ async fn numbers_in_the_envelope_read_like_texts() {
 }
 
 #[tokio::test]
-async fn nothing_there_is_an_empty_list_and_a_missing_profile() {
+async fn no_data_is_an_empty_list_and_a_missing_profile() {
     let (upstream, gateway) = start().await;
     let no_data = double::json(fixture("get-failure-no-data-available"));
     upstream.always(LIST, no_data.clone()).always(GET, no_data);
@@ -63,7 +63,7 @@ async fn nothing_there_is_an_empty_list_and_a_missing_profile() {
 }
 
 #[tokio::test]
-async fn ids_that_repeat_or_lack_do_not_fail_a_list() {
+async fn repeated_or_missing_ids_do_not_fail_a_list() {
     let (upstream, gateway) = start().await;
     let mut nameless = profile("", "without an id");
     nameless["profileId"] = Value::Null;
@@ -165,7 +165,7 @@ async fn pages_give_every_profile_once_in_the_order_of_ids() {
 }
 
 #[tokio::test]
-async fn a_token_belongs_to_its_query_and_cannot_be_made_up() {
+async fn a_token_belongs_to_its_query_and_cannot_be_forged() {
     let upstream = double().await;
     let gateway = gateway()
         .fixed("sft", &upstream.base_url, "")
@@ -220,7 +220,7 @@ async fn half_dead() -> (Double, ClosedPort, Gateway) {
 }
 
 #[tokio::test]
-async fn a_dead_backend_fails_a_list_of_all_unless_a_part_will_do() {
+async fn a_dead_backend_fails_a_list_of_all_unless_partial_success_is_allowed() {
     let (_upstream, _closed, gateway) = half_dead().await;
     let all = model::list("backends/-");
     let mut client = gateway.profiles.clone();
@@ -267,7 +267,7 @@ async fn backends_side_by_side_are_one_list() {
 }
 
 #[tokio::test]
-async fn unknown_backends_and_malformed_names_are_told_apart() {
+async fn unknown_backends_and_malformed_names_are_distinguished() {
     let (upstream, gateway) = start().await;
     let mut client = gateway.profiles.clone();
     for (name, code, reason) in [

@@ -150,7 +150,7 @@ async fn renewed_tokens_that_are_refused_kept_the_gateway_from_logging_in() {
 
 // The caller had all the time of the world; it was the login that had none left.
 #[tokio::test]
-async fn a_login_that_hangs_was_said_to_be_the_callers_deadline() {
+async fn a_login_that_hangs_was_reported_as_the_callers_deadline() {
     let upstream = double().await;
     let lines = format!(
         "username = \"operator\"\npassword = \"{PASSWORD}\"\nrequest_timeout = \"500ms\"\n"
@@ -186,7 +186,7 @@ async fn an_unlisted_code_hid_what_the_http_status_says() {
 
 // It was taken for a write that may have happened, and looked for until the deadline.
 #[tokio::test]
-async fn a_throttled_delete_with_an_unlisted_code_was_looked_for() {
+async fn a_throttled_delete_with_an_unlisted_code_was_read_back() {
     let upstream = double().await;
     let gateway = gateway::fixed(&upstream.base_url).await;
     upstream.always(DELETE, enveloped(429)).always(GET, found());
@@ -198,7 +198,7 @@ async fn a_throttled_delete_with_an_unlisted_code_was_looked_for() {
 
 // It read back until the deadline, and then did not know.
 #[tokio::test]
-async fn an_update_of_what_is_gone_had_an_unknown_outcome() {
+async fn an_update_of_a_missing_profile_had_an_unknown_outcome() {
     let upstream = double().await;
     let server = "default_timeout = \"20s\"";
     let gateway = gateway().server(server).fixed("sft", &upstream.base_url, "").start().await;

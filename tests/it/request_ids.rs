@@ -139,7 +139,7 @@ async fn an_id_with_another_request_is_refused() {
 }
 
 #[tokio::test]
-async fn repeats_of_a_write_under_way_wait_for_it() {
+async fn repeats_of_a_write_in_progress_wait_for_it() {
     each("30s", async |bench| {
         let operations = bench.sample.operations;
         let delay = json!({"kind": "delay", "ms": 800});
@@ -206,7 +206,7 @@ async fn a_lost_write_that_took_effect_is_found_by_the_repeat() {
 }
 
 #[tokio::test]
-async fn a_lost_write_without_effect_is_sent_again_only_when_it_can_come_no_more() {
+async fn a_lost_write_without_effect_is_sent_again_only_once_it_can_no_longer_arrive() {
     let benches = registered().into_iter().map(|sample| bench::within("4s", sample));
     let benches = join_all(benches).await;
     let lost = json!({"kind": "drop"});
@@ -273,7 +273,7 @@ async fn an_effect_that_comes_after_the_call_is_found_by_the_repeat() {
 }
 
 #[tokio::test]
-async fn who_leaves_and_comes_back_gets_the_result() {
+async fn a_caller_that_leaves_and_returns_gets_the_result() {
     each("30s", async |bench| {
         let operation = bench.sample.operations.create;
         let asked = bench.full();

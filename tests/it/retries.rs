@@ -72,7 +72,7 @@ async fn a_read_is_retried_after_one_failure() {
 }
 
 #[tokio::test]
-async fn a_read_goes_no_more_often_than_it_may() {
+async fn a_read_is_tried_no_more_often_than_configured() {
     for (lines, times) in [("max_attempts = 1", 1), ("", 3), ("max_attempts = 5", 5)] {
         let (upstream, gateway) = start("", lines).await;
         upstream.always(GET, Answer::Close);
@@ -219,7 +219,7 @@ async fn each_part_of_an_answer_has_its_own_time() {
 }
 
 #[tokio::test]
-async fn a_write_without_headers_in_time_is_looked_for() {
+async fn a_write_without_headers_in_time_is_read_back() {
     let lines = "header_timeout = \"300ms\"\ncircuit_failures = 1";
     let (upstream, gateway) = start("default_timeout = \"5s\"", lines).await;
     upstream

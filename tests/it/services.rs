@@ -38,7 +38,7 @@ async fn modifies(sandbox: &Sandbox) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn services_come_and_go_by_id_or_type() {
+async fn services_are_attached_and_detached_by_id_or_type() {
     let (sandbox, gateway) = start().await;
     // SP_402 has DATA on 2G and 3G.
     let more = attach(&gateway, "SP_402", service(SMS_MT)).await.unwrap();
@@ -55,7 +55,7 @@ async fn services_come_and_go_by_id_or_type() {
 }
 
 #[tokio::test]
-async fn what_is_there_already_or_not_there_is_refused() {
+async fn attaching_twice_and_detaching_what_is_missing_are_refused() {
     let (sandbox, gateway) = start().await;
     let there = attach(&gateway, "SP_402", service(DATA)).await;
     let there = fails(there, Code::AlreadyExists, "SERVICE_ALREADY_ATTACHED");
@@ -109,7 +109,7 @@ async fn addons_keep_their_services() {
 }
 
 #[tokio::test]
-async fn the_last_service_cannot_go_alone() {
+async fn the_last_service_cannot_be_detached_alone() {
     let (sandbox, gateway) = start().await;
     let last = failure(detach(&gateway, "SP_402", service(DATA)).await);
     assert!(last.is(Code::InvalidArgument, "VALIDATION_FAILED"), "{last:#?}");

@@ -180,7 +180,7 @@ async fn a_profile_of_the_same_backend_is_refused_for_its_name_alone() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_created_is_told_in_notes() {
+async fn what_cannot_be_created_is_reported_in_notes() {
     let world = world().await;
     // It has services that the account's catalog does not have.
     let name = "backends/endpoint/profiles/1";

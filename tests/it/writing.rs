@@ -238,7 +238,7 @@ async fn a_stale_etag_aborts_and_a_fresh_one_passes() {
 }
 
 #[tokio::test]
-async fn deleting_what_is_not_there_is_fine_only_when_allowed() {
+async fn deleting_a_missing_profile_succeeds_only_with_allow_missing() {
     let (sandbox, gateway) = start().await;
     // Ids that the dialect cannot have count as missing too.
     for id in ["SP_99999", "nope"] {
@@ -307,7 +307,7 @@ async fn validate_only_writes_nothing_and_fails_alike() {
 }
 
 #[tokio::test]
-async fn a_failure_without_a_reason_is_looked_into() {
+async fn a_failure_without_a_reason_is_investigated() {
     let upstream = double().await;
     let gateway = gateway::fixed(&upstream.base_url).await;
     let there = double::json(bodies::profiles(&[bodies::profile("SP_1", "one")]));

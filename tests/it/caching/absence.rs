@@ -78,7 +78,7 @@ async fn rule_5_an_absence_is_remembered_briefly_and_never_served_for_its_age() 
 }
 
 #[tokio::test]
-async fn rule_5_a_look_from_before_a_creation_does_not_hide_what_was_created() {
+async fn rule_5_a_read_from_before_a_creation_does_not_hide_the_new_profile() {
     let (upstream, gate) = (double().await, Arc::new(Semaphore::new(0)));
     let gateway = Arc::new(caching(&upstream, LONG).await);
     upstream

@@ -59,7 +59,7 @@ async fn an_age_grows_until_the_upstream_is_asked_again() {
 }
 
 #[tokio::test]
-async fn directives_are_heeded_ignored_or_refused() {
+async fn directives_are_obeyed_ignored_or_refused() {
     let upstream = double().await;
     let gateway = caching(&upstream, LONG).await;
     upstream.always(GET, called("one")).always(LIST, called("one"));
@@ -196,7 +196,7 @@ async fn a_hit_reads_like_what_it_was_read_from() {
 }
 
 #[tokio::test]
-async fn writes_say_nothing_of_the_cache() {
+async fn writes_carry_no_cache_metadata() {
     let sample = registered().remove(0);
     let bench = bench::caching("30s", LONG, sample).await;
     let created = bench.create(bench.full()).await.unwrap();

@@ -162,7 +162,7 @@ async fn rule_2_a_read_from_before_a_write_never_fills_the_cache_after_it() {
 }
 
 #[tokio::test]
-async fn rule_2_a_read_while_a_write_is_under_way_does_not_outlive_it() {
+async fn rule_2_a_read_during_a_write_does_not_outlive_it() {
     for write in WRITES {
         let (upstream, gateway, turn, gate) = slow(write).await;
         // The write is held back instead of the reads.

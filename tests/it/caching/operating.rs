@@ -57,7 +57,7 @@ async fn a_purge_drops_and_counts() {
 }
 
 #[tokio::test]
-async fn a_purge_of_what_cannot_be_is_refused() {
+async fn a_purge_of_an_impossible_name_is_refused() {
     let upstream = double().await;
     let gateway = caching(&upstream, "").await;
     for (name, code, reason) in [
@@ -235,7 +235,7 @@ async fn metrics_count_reads_loads_and_what_is_held() {
 }
 
 #[tokio::test]
-async fn a_load_in_the_background_does_not_delay_the_end() {
+async fn a_load_in_the_background_does_not_delay_shutdown() {
     for cache in ["", "ttl = \"0s\"\nstale_while_revalidate = \"1h\""] {
         let upstream = double().await;
         let gateway = Arc::new(caching(&upstream, cache).await);

@@ -127,7 +127,7 @@ async fn rule_3_services_and_limits_that_come_and_go_show_at_once() {
 }
 
 #[tokio::test]
-async fn rule_3_what_sft_carries_on_to_other_profiles_shows_at_once() {
+async fn rule_3_what_sft_propagates_to_other_profiles_shows_at_once() {
     let bench = bench::caching("30s", LONG, sample("sft")).await;
     // A service that the default profile loses is lost by all others, one that a base profile gets is
     // got by the default profile.

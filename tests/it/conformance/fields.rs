@@ -117,7 +117,7 @@ async fn all_fields_that_are_not_supported_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn a_field_of_the_gateway_s_own_is_ignored() {
+async fn an_output_only_field_is_ignored() {
     for sample in registered() {
         let bench = bench(sample).await;
         let there = bench.create(bench.full()).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_field_of_the_gateway_s_own_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_set_on_create_only_never_changes() {
+async fn a_create_only_field_never_changes() {
     for sample in registered() {
         let bench = bench(sample).await;
         let there = bench.create(bench.full()).await.unwrap();

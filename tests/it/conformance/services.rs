@@ -117,7 +117,7 @@ async fn edit(
 }
 
 #[tokio::test]
-async fn edits_that_cannot_be_are_told_and_change_nothing() {
+async fn impossible_edits_are_reported_and_change_nothing() {
     for sample in registered() {
         let Some((_, rows)) = TABLES.iter().find(|(dialect, _)| *dialect == sample.dialect) else {
             panic!("add the edits of {} to tests/it/conformance/services.rs", sample.dialect)

@@ -1,5 +1,5 @@
 //! Parts of documents that are generated: `<!-- generated: NAME -->` begins one, `<!-- end -->` ends
-//! it. What stands around them is written by hand.
+//! it. The text around them is written by hand.
 //!
 //! A test calls [`hold`] with what the code gives; it fails when the file says something else.
 //! `UPDATE_DOCS=1 cargo test --test it documents::` (`make docs-reference`) rewrites the files.

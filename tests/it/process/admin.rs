@@ -93,7 +93,7 @@ async fn the_configuration_in_force_is_shown_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_404_and_what_would_change_something_405() {
+async fn unknown_paths_are_404_and_other_methods_405() {
     let gateway = gateway(&[], &[]).await;
     for path in ["/nope", "/metrics/", "/livez/x", "/config.json"] {
         assert_eq!(http_get(gateway.admin, path).await.0, 404, "{path}");

@@ -87,7 +87,7 @@ async fn a_check_whose_result_is_not_read_does_not_panic() {
 }
 
 #[tokio::test]
-async fn who_stops_reading_an_explanation_is_told_nothing() {
+async fn an_explanation_that_is_not_read_fails_silently() {
     let child = command(&["explain"], &[]).stdin(Stdio::null()).stdout(deaf()).spawn().unwrap();
     let output = child.wait_with_output().await.unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");

@@ -39,7 +39,7 @@ async fn check_prints_what_would_run_and_contacts_nothing() {
 }
 
 #[tokio::test]
-async fn check_says_what_would_stand_in_for_missing_backends() {
+async fn check_says_what_would_replace_missing_backends() {
     let without = run(&["check"], &[]).await;
     let with = check(&sft("http://a", "ops", SECRET), &[]).await;
     for (ended, told) in [(without, true), (with, false)] {
@@ -56,7 +56,7 @@ fn listener_is_unvisited(listener: &TcpListener) {
 }
 
 #[tokio::test]
-async fn all_mistakes_are_told_at_once_before_anything_is_bound() {
+async fn all_mistakes_are_reported_at_once_before_anything_is_bound() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = free.local_addr().unwrap();
     let config = format!(
@@ -114,7 +114,7 @@ async fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn mistakes_are_told_before_the_port_is_bound() {
+async fn mistakes_are_reported_before_the_port_is_bound() {
     // Bound and left, so that it is free and stays so.
     let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = holder.local_addr().unwrap().to_string();

@@ -201,7 +201,7 @@ async fn a_hung_upstream_meets_the_hard_limit() {
 
 /// Idle connections and silent ones are no reason to wait.
 #[tokio::test]
-async fn connections_without_calls_do_not_delay_the_end() {
+async fn idle_connections_do_not_delay_shutdown() {
     let gateway = gateway(&[], &[]).await;
     let silent = TcpStream::connect(gateway.grpc).await.unwrap();
     let idle = profiles(&gateway).await;

@@ -95,7 +95,7 @@ async fn the_server_itself_keeps_the_callers_deadline() {
 }
 
 #[tokio::test]
-async fn a_call_without_a_deadline_gets_the_default_and_no_call_more_than_the_ceiling() {
+async fn a_call_without_a_deadline_gets_the_default_and_the_maximum_bounds_all() {
     let slow = Slow::start().await;
     let env = [
         ("PROFILE_GATEWAY__SERVER__DEFAULT_TIMEOUT", "200ms"),

@@ -56,7 +56,7 @@ async fn services_are_attached_and_detached_once() {
 }
 
 #[tokio::test]
-async fn what_a_creation_has_left_behind_is_completed_by_the_repeat() {
+async fn a_half_created_profile_is_completed_by_the_repeat() {
     let bench = over("endpoint", "10s").await;
     let sample = bench.sample;
     let asked = bench.full();
@@ -73,7 +73,7 @@ async fn what_a_creation_has_left_behind_is_completed_by_the_repeat() {
 }
 
 #[tokio::test]
-async fn what_the_gateway_may_yet_remove_is_not_completed() {
+async fn a_profile_that_the_gateway_may_yet_remove_is_not_completed() {
     let sample = registered().into_iter().find(|sample| sample.upstream == "endpoint").unwrap();
     let sandbox = sandbox().await;
     let chaos = chaos(&sandbox.base_url()).await;
@@ -97,7 +97,7 @@ async fn what_the_gateway_may_yet_remove_is_not_completed() {
 }
 
 #[tokio::test]
-async fn an_update_that_came_through_in_part_is_done_when_the_rest_of_it_comes() {
+async fn an_update_applied_in_part_is_done_when_the_rest_arrives() {
     let bench = over("endpoint", "2s").await;
     let there = bench.create(bench.full()).await.unwrap();
     let patches = arrived(&bench, bench.sample.operations.update).await;

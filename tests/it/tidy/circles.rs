@@ -166,7 +166,7 @@ fn a_circle_is_found_however_it_is_written() {
 }
 
 #[test]
-fn what_is_no_circle_is_not_taken_for_one() {
+fn only_circles_are_found() {
     let parent = "mod a; mod b; pub use a::A; pub use self::b::{B, *}; pub mod c { pub struct C; }";
     for (way, a, b) in [
         ("a sibling through the parent", "use super::B; pub struct A;", "pub struct B;"),

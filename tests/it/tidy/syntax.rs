@@ -89,7 +89,7 @@ pub(super) struct Import {
     pub line: usize,
 }
 
-/// The names of a `use`, its groups taken apart.
+/// The names of a `use`, its groups resolved.
 pub(super) fn imports(tree: &UseTree, prefix: &[String]) -> Vec<Import> {
     let with = |name: String| -> Vec<String> {
         let own = (name != "self" || prefix.is_empty()).then_some(name);

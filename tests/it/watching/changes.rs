@@ -49,7 +49,7 @@ async fn writes_through_the_gateway_show_at_once() {
 
 /// What others do shows at the next look, in every dialect and over all backends.
 #[tokio::test]
-async fn changes_behind_the_gateway_s_back_show_at_the_next_look() {
+async fn changes_behind_the_gateway_s_back_show_at_the_next_poll() {
     let sandbox = sandbox().await;
     let gateway = over_all(&sandbox, "1s").await;
     let mut all = watch(&gateway, "backends/-").await;
@@ -87,7 +87,7 @@ async fn changes_behind_the_gateway_s_back_show_at_the_next_look() {
 
 /// SFT carries a change of services on to other profiles: a stream tells of all of them.
 #[tokio::test]
-async fn what_the_upstream_carries_on_is_told_too() {
+async fn changes_that_the_upstream_propagates_are_streamed_too() {
     let sandbox = sandbox().await;
     let gateway = over_all(&sandbox, NEVER).await;
     let mut stream = watch(&gateway, model::BACKEND).await;
@@ -117,7 +117,7 @@ async fn what_the_upstream_carries_on_is_told_too() {
 
 /// A write that was refused, and a read, ask for no look.
 #[tokio::test]
-async fn what_changes_nothing_costs_no_look() {
+async fn a_write_that_changes_nothing_costs_no_poll() {
     let sandbox = sandbox().await;
     let gateway = over_all(&sandbox, NEVER).await;
     let stream = watch(&gateway, model::BACKEND).await;

@@ -66,7 +66,7 @@ async fn an_upstream_that_fails_for_a_while_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_caller_who_does_not_read_is_dropped_while_others_are_served() {
+async fn a_caller_that_does_not_read_is_dropped_while_others_are_served() {
     let sandbox = sandbox().await;
     let gateway = over_all(&sandbox, NEVER).await;
     let address = gateway.address;
@@ -122,7 +122,7 @@ async fn the_caller_s_deadline_and_the_end_of_the_gateway_end_a_stream() {
 
 /// A look that hangs is no reason to wait for.
 #[tokio::test]
-async fn a_look_under_way_does_not_delay_the_end() {
+async fn a_poll_in_progress_does_not_delay_shutdown() {
     let sandbox = sandbox().await;
     let gateway = over_all(&sandbox, NEVER).await;
     let stream = watch(&gateway, PCC).await;
@@ -137,7 +137,7 @@ async fn a_look_under_way_does_not_delay_the_end() {
 }
 
 #[tokio::test]
-async fn streams_take_at_most_half_of_the_places() {
+async fn streams_take_at_most_half_of_the_slots() {
     let sandbox = sandbox().await;
     let builder = gateway::gateway().server("max_concurrent_calls = 4");
     let gateway = builder.section(&sandbox.config()).start().await;

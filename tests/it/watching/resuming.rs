@@ -50,7 +50,7 @@ async fn a_stream_goes_on_after_the_last_change_seen() {
 }
 
 #[tokio::test]
-async fn a_beginning_that_was_cut_goes_on_where_it_was() {
+async fn a_snapshot_that_was_cut_resumes_where_it_ended() {
     let sandbox = sandbox().await;
     let gateway = over_all(&sandbox, NEVER).await;
     sandbox.post("/sandbox/pcc/seed", serde_json::json!({"count": 500})).await;
@@ -69,7 +69,7 @@ async fn a_beginning_that_was_cut_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_good_say_why() {
+async fn invalid_tokens_say_why() {
     let sandbox = sandbox().await;
     let gateway = over_all(&sandbox, NEVER).await;
     let stream = watch(&gateway, model::BACKEND).await;
