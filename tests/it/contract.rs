@@ -1,5 +1,5 @@
-//! The contract as other programs use it: stubs come out of protoc without options, and incompatible
-//! changes are found.
+//! The contract as other programs use it: stubs come out of protoc without options, incompatible changes
+//! are found, and comments say which dialects have a field.
 
 use std::{
     env, fs,
@@ -7,7 +7,11 @@ use std::{
     process::{Command, Output},
 };
 
+use profile_gateway::pb::FieldSupport;
+use prost_reflect::{DescriptorPool, FieldDescriptor};
 use tempfile::TempDir;
+
+use crate::conformance::{bench::bench, samples::registered};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -116,5 +120,47 @@ fn an_incompatible_change_is_found() {
         let output = breaking(changed(file, from, to).path());
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(!output.status.success() && text.contains(file), "{from} -> {to}: {text}");
+    }
+}
+
+/// What a field's comment says after "Dialects:"; nothing if all dialects have it.
+fn noted(field: &FieldDescriptor) -> Vec<String> {
+    let message = field.parent_message();
+    let file = message.parent_file().file_descriptor_proto().clone();
+    let index = file.message_type.iter().position(|each| each.name() == message.name()).unwrap();
+    let fields = &file.message_type[index].field;
+    let place = fields.iter().position(|each| each.name() == field.name()).unwrap();
+    // Numbers of `FileDescriptorProto.message_type` and `DescriptorProto.field`.
+    let path = [4, index, 2, place];
+    let path = path.map(|each| i32::try_from(each).unwrap());
+    let locations = file.source_code_info.unwrap().location;
+    let comment = locations.into_iter().find(|location| location.path == path).unwrap();
+    let comment = comment.leading_comments().replace('\n', " ");
+    let Some((_, note)) = comment.split_once("Dialects: ") else { return Vec::new() };
+    let dialects = ["BICS_SFT", "ENDPOINT", "PCC"].into_iter();
+    dialects.filter(|dialect| note.contains(dialect)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn comments_name_the_dialects_that_have_a_field() {
+    let pool = DescriptorPool::decode(profile_gateway::pb::DESCRIPTOR_SET).unwrap();
+    let profile = pool.get_message_by_name("profilegateway.v1.Profile").unwrap();
+    for sample in registered() {
+        let dialect = sample.dialect.to_uppercase().replace('-', "_");
+        for capability in bench(sample).await.capabilities().await.fields {
+            let mut message = profile.clone();
+            let mut steps = capability.field.split('.').peekable();
+            let field = loop {
+                let field = message.get_field_by_name(steps.next().unwrap()).unwrap();
+                if steps.peek().is_none() {
+                    break field;
+                }
+                message = field.kind().as_message().unwrap().clone();
+            };
+            let noted = noted(&field);
+            let says = noted.is_empty() || noted.contains(&dialect);
+            let has = capability.support() != FieldSupport::NotSupported;
+            assert_eq!(says, has, "{dialect} {}: the comment names {noted:?}", capability.field);
+        }
     }
 }
