@@ -1,32 +1,16 @@
 //! The two ports of the process: gRPC for callers, HTTP for operators; and how they end.
 //!
-//! `stack` holds the layers that a call passes, `listener`, `connection` and `streams` what is below
-//! HTTP, `drain` the way down. What a call means is `rpc`'s business: nothing here knows a profile.
+//! `stack` puts the `layers` that a call passes in order, `transport` is what is below HTTP, `services`
+//! what the server itself serves. What a call means is `rpc`'s business: nothing here knows a profile.
 
-mod access;
-mod admin;
-mod body;
-mod catch;
-mod connection;
-mod deadline;
-mod drain;
-mod grpc_only;
-mod grpc_web;
-mod health;
-mod listener;
-mod methods;
-mod normalize;
-mod passing;
-mod reflection;
-mod reply;
+mod layers;
 mod routes;
+mod services;
 mod settings;
-mod shed;
-mod socket;
 mod stack;
-mod streams;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -34,18 +18,21 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{
-    admin::Admin,
-    drain::Drained,
-    health::Health,
-    routes::Routes,
-    settings::{AddressSettings, ServerSettings},
-};
 use self::{
-    connection::{Age, Connections},
-    listener::{Limits, Listener},
-    methods::Methods,
+    layers::methods::Methods,
+    services::{admin, reflection},
     stack::Connected,
+    transport::{
+        connection::{Age, Connections},
+        drain,
+        listener::{Limits, Listener},
+    },
+};
+pub use self::{
+    routes::Routes,
+    services::{admin::Admin, health::Health},
+    settings::{AddressSettings, ServerSettings},
+    transport::drain::Drained,
 };
 use crate::telemetry::metrics::Metrics;
 

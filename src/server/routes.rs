@@ -15,7 +15,7 @@ use tonic::{
     server::NamedService,
 };
 
-use super::{passing::Passing, reply};
+use super::layers::{passing::Passing, reply};
 
 type Answering = BoxFuture<Response<Body>, Infallible>;
 

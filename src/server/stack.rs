@@ -8,9 +8,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
-    ServerSettings, access::Access, body::Answer, catch::Catch, deadline::Deadline,
-    grpc_only::GrpcOnly, grpc_web::GrpcWeb, methods::Methods, normalize::Normalize,
-    passing::Arrived, routes::Routes, shed::Shed,
+    layers::{
+        access::Access, body::Answer, catch::Catch, deadline::Deadline, grpc_only::GrpcOnly,
+        grpc_web::GrpcWeb, methods::Methods, normalize::Normalize, passing::Arrived, shed::Shed,
+    },
+    routes::Routes,
+    settings::ServerSettings,
 };
 use crate::telemetry::metrics::Metrics;
 

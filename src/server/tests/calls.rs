@@ -11,7 +11,7 @@ use tonic_types::StatusExt;
 use super::{Running, ServerSettings, calls, failure, named, settings, start};
 use crate::{
     pb::Backend,
-    server::health::{HealthListRequest, HealthListResponse},
+    server::services::health::{HealthListRequest, HealthListResponse},
 };
 
 /// Sends any message to any path.

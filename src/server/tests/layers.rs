@@ -23,7 +23,11 @@ use super::settings;
 use crate::{
     call::Call,
     error::{Error, Reason},
-    server::{Routes, ServerSettings, methods::Methods, passing::Arrived, reply, stack},
+    server::{
+        Routes, ServerSettings,
+        layers::{methods::Methods, passing::Arrived, reply},
+        stack,
+    },
     telemetry::{logs, metrics::Metrics},
 };
 

@@ -32,7 +32,7 @@ use crate::{
 
 /// Catches panics. What a handler shares with others must hold through one (locks that do not
 /// poison, or none), which is why the assertion of unwind safety is made here.
-pub(super) struct Catch<S> {
+pub(crate) struct Catch<S> {
     pub inner: S,
 }
 
@@ -56,7 +56,7 @@ where
 
 pin_project! {
     /// A call whose panics are caught.
-    pub(super) struct Caught<F> {
+    pub(crate) struct Caught<F> {
         #[pin]
         inner: F,
         method: Arc<Method>,
@@ -83,7 +83,7 @@ where
 }
 
 /// Catches panics in an answer's stream.
-pub(super) struct Catching(Arc<Method>);
+pub(crate) struct Catching(Arc<Method>);
 
 impl Step for Catching {
     fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {

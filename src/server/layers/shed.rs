@@ -25,14 +25,14 @@ use crate::{error::Reason, telemetry::metrics::Metrics};
 ///
 /// Health and reflection pass: they cost nothing, and a probe that is turned away would have a busy
 /// process killed, which makes the others busier.
-pub(super) struct Shed<S> {
+pub(crate) struct Shed<S> {
     inner: S,
     permits: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
 impl<S> Shed<S> {
-    pub(super) fn new(inner: S, max_concurrent_calls: usize, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(inner: S, max_concurrent_calls: usize, metrics: Arc<Metrics>) -> Self {
         let permits = max_concurrent_calls.min(Semaphore::MAX_PERMITS);
         Self { inner, permits: Arc::new(Semaphore::new(permits)), metrics }
     }
@@ -64,7 +64,7 @@ where
 
 pin_project! {
     /// A call that has its place, or needs none.
-    pub(super) struct Holding<F> {
+    pub(crate) struct Holding<F> {
         #[pin]
         inner: F,
         held: Option<Held>,
@@ -89,7 +89,7 @@ where
 }
 
 /// Keeps the place until the answer has left or was dropped.
-pub(super) struct Held {
+pub(crate) struct Held {
     _permit: OwnedSemaphorePermit,
 }
 

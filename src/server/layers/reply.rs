@@ -12,24 +12,24 @@ use crate::{
     rpc,
 };
 
-pub(super) const GRPC_STATUS: &str = "grpc-status";
-pub(super) const GRPC_MESSAGE: &str = "grpc-message";
-pub(super) const GRPC_DETAILS: &str = "grpc-status-details-bin";
+pub(crate) const GRPC_STATUS: &str = "grpc-status";
+pub(crate) const GRPC_MESSAGE: &str = "grpc-message";
+pub(crate) const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
 /// The answer that is nothing but an error.
-pub(super) fn refuse<A: From<Body>>(error: &Error) -> Response<A> {
+pub(crate) fn refuse<A: From<Body>>(error: &Error) -> Response<A> {
     rpc::status::status(error).into_http::<Body>().map(A::from)
 }
 
 /// Trailers that end an answer with an error.
-pub(super) fn trailers(error: &Error) -> HeaderMap {
+pub(crate) fn trailers(error: &Error) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     write(error, &mut trailers);
     trailers
 }
 
 /// Replaces the status in headers or trailers.
-pub(super) fn write(error: &Error, headers: &mut HeaderMap) {
+pub(crate) fn write(error: &Error, headers: &mut HeaderMap) {
     headers.remove(GRPC_MESSAGE);
     headers.remove(GRPC_DETAILS);
     if rpc::status::status(error).add_header(headers).is_err() {
@@ -39,18 +39,18 @@ pub(super) fn write(error: &Error, headers: &mut HeaderMap) {
 }
 
 /// An error that a layer makes.
-pub(super) fn error(method: &Method, reason: Reason, message: impl Into<String>) -> Error {
+pub(crate) fn error(method: &Method, reason: Reason, message: impl Into<String>) -> Error {
     let error = Error::new(reason, message);
     if method.name.is_empty() { error } else { error.with_metadata("operation", &*method.name) }
 }
 
 /// The status in headers or trailers; `None` when they hold none.
-pub(super) fn code(headers: &HeaderMap) -> Option<Code> {
+pub(crate) fn code(headers: &HeaderMap) -> Option<Code> {
     headers.get(GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
 }
 
 /// The reason in headers or trailers, from their `ErrorInfo`.
-pub(super) fn reason(headers: &HeaderMap) -> Option<Reason> {
+pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
     headers.get(GRPC_DETAILS)?;
     let details = Status::from_header_map(headers)?.get_error_details();
     let name = &details.error_info()?.reason;
@@ -58,7 +58,7 @@ pub(super) fn reason(headers: &HeaderMap) -> Option<Reason> {
 }
 
 /// The code's name in the gRPC specification.
-pub(super) fn code_name(code: Code) -> &'static str {
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -33,7 +33,7 @@ enum Place {
 }
 
 /// Rewrites the status in the answer's headers or trailers.
-pub(super) struct Normalize<S> {
+pub(crate) struct Normalize<S> {
     pub inner: S,
 }
 
@@ -57,7 +57,7 @@ where
 
 pin_project! {
     /// A call whose status will be looked at.
-    pub(super) struct Normalizing<F> {
+    pub(crate) struct Normalizing<F> {
         #[pin]
         inner: F,
         asked: Option<Asked>,
@@ -85,7 +85,7 @@ where
 }
 
 /// What the caller asked for, to be named in a status.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     method: Arc<Method>,
     /// The path, where the method is not known.
     path: Option<String>,

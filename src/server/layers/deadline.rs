@@ -24,12 +24,13 @@ use super::{
     body::{Answer, Polled, Step, Stepped, wrap},
     methods::Method,
     passing::Passing,
-    reply, streams,
+    reply,
 };
 use crate::{
     cache::Control,
     call::{Call, CallRecord},
     error::{Effect, Error, Kind, Reason},
+    server::transport::executor,
 };
 
 /// Longest part of a caller's time that is kept back for the answer's way.
@@ -42,7 +43,7 @@ const TAKING: Duration = Duration::from_secs(1);
 ///
 /// A stream is bounded by what its caller asked for and by nothing else; the default and the ceiling
 /// bound its beginning, which is also what its `Call` says.
-pub(super) struct Deadline<S> {
+pub(crate) struct Deadline<S> {
     pub inner: S,
     pub default: Duration,
     pub max: Duration,
@@ -87,7 +88,7 @@ where
 
 pin_project! {
     /// A call that has its deadline.
-    pub(super) struct Timed<F> {
+    pub(crate) struct Timed<F> {
         #[pin]
         inner: F,
         // When a stream ends that the call may turn out to be.
@@ -120,14 +121,14 @@ where
             bounded.end = this.stream_end.map(End::new);
         }
         if let Some(end) = &bounded.end {
-            streams::end_stream_at(end.at + TAKING);
+            executor::end_stream_at(end.at + TAKING);
         }
         Poll::Ready(Ok(wrap(response, bounded)))
     }
 }
 
 /// Ends the answer at the deadline, and a stream when the server stops listening.
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     end: Option<End>,
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     method: Arc<Method>,

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Gives the call its record, and tells how the call ended.
-pub(super) struct Access<S> {
+pub(crate) struct Access<S> {
     inner: S,
     by_path: HashMap<String, Arc<Known>>,
     unknown: Arc<Known>,
@@ -41,7 +41,7 @@ struct Known {
 }
 
 impl<S> Access<S> {
-    pub(super) fn new(inner: S, methods: &Methods, metrics: &Metrics) -> Self {
+    pub(crate) fn new(inner: S, methods: &Methods, metrics: &Metrics) -> Self {
         let known = |method: &Arc<Method>| {
             let calls = metrics.calls_of(&method.label);
             Arc::new(Known { method: Arc::clone(method), calls })
@@ -72,7 +72,7 @@ where
 
 pin_project! {
     /// A call that has no answer yet.
-    pub(super) struct Answering<F> {
+    pub(crate) struct Answering<F> {
         #[pin]
         inner: F,
         running: Option<Running>,
@@ -97,7 +97,7 @@ where
 }
 
 /// A call that is not over. Dropped before its end, it was cancelled.
-pub(super) struct Running {
+pub(crate) struct Running {
     known: Arc<Known>,
     record: Arc<CallRecord>,
     peer: Option<Arc<str>>,

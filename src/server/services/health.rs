@@ -44,7 +44,7 @@ struct State {
 
 impl Health {
     /// Everything serves: the process (`""`), each service, and `backends/{backend}` for each id.
-    pub(super) fn new(services: &[&str], backends: &[&str]) -> Self {
+    pub(crate) fn new(services: &[&str], backends: &[&str]) -> Self {
         let names = services.iter().map(|name| (*name).to_owned());
         let backends = backends.iter().map(|id| backend_name(id));
         let serving = names.chain(backends).chain([String::new()]).map(|name| (name, true));
@@ -60,23 +60,23 @@ impl Health {
     }
 
     /// Nothing serves from now on; there is no way back.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.0.send_modify(|state| state.draining = true);
     }
 
     /// Whether the process is going down.
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.0.borrow().draining
     }
 
     /// Every name with its status, for List and for `/readyz`.
-    pub(super) fn all(&self) -> Vec<(String, ServingStatus)> {
+    pub(crate) fn all(&self) -> Vec<(String, ServingStatus)> {
         let state = self.0.borrow();
         state.serving.keys().map(|name| (name.clone(), state.status(name))).collect()
     }
 
     /// The gRPC service.
-    pub(super) fn service(&self) -> HealthService {
+    pub(crate) fn service(&self) -> HealthService {
         HealthService { health: self.clone(), generated: HealthServer::new(self.clone()) }
     }
 }
@@ -147,7 +147,7 @@ fn unknown(name: &str) -> Status {
 
 /// The gRPC service: the generated one with `List` before it.
 #[derive(Debug, Clone)]
-pub(super) struct HealthService {
+pub(crate) struct HealthService {
     health: Health,
     generated: HealthServer<Health>,
 }
@@ -182,11 +182,11 @@ struct List(Health);
 
 /// `grpc.health.v1.HealthListRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct HealthListRequest {}
+pub(crate) struct HealthListRequest {}
 
 /// `grpc.health.v1.HealthListResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct HealthListResponse {
+pub(crate) struct HealthListResponse {
     #[prost(btree_map = "string, message", tag = "1")]
     pub statuses: BTreeMap<String, HealthCheckResponse>,
 }

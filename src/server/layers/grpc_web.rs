@@ -32,7 +32,7 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc-web
 const TRAILERS: u8 = 0x80;
 
 /// Translates gRPC-Web, where it is enabled.
-pub(super) struct GrpcWeb<S> {
+pub(crate) struct GrpcWeb<S> {
     pub inner: S,
     pub enabled: bool,
 }
@@ -67,7 +67,7 @@ fn is_web(headers: &HeaderMap) -> bool {
 
 pin_project! {
     /// A call whose answer may have to be translated.
-    pub(super) struct Translating<F> {
+    pub(crate) struct Translating<F> {
         #[pin]
         inner: F,
         is_web: bool,
@@ -108,7 +108,7 @@ fn status(headers: &mut HeaderMap) -> HeaderMap {
 }
 
 /// Puts the trailers into a frame of the answer's body.
-pub(super) struct Framing;
+pub(crate) struct Framing;
 
 impl Step for Framing {
     fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {

@@ -40,7 +40,7 @@ type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs the streams of one connection; a handle.
 #[derive(Clone)]
-pub(super) struct Streams(Arc<Shared>);
+pub(crate) struct Streams(Arc<Shared>);
 
 struct Shared {
     connections: Connections,
@@ -77,7 +77,7 @@ where
 }
 
 impl Streams {
-    pub(super) fn new(connections: Connections) -> Self {
+    pub(crate) fn new(connections: Connections) -> Self {
         Self(Arc::new(Shared {
             connections,
             fresh: Mutex::default(),
@@ -86,7 +86,7 @@ impl Streams {
     }
 
     /// A connection with the streams that it gives this handle to run.
-    pub(super) fn run_with<C>(self, connection: C) -> Running<C> {
+    pub(crate) fn run_with<C>(self, connection: C) -> Running<C> {
         let turns = Arc::new(Turns { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&turns));
         Running { connection, streams: self, turns, waker, asked: 0, stood_back: false }
@@ -170,7 +170,7 @@ impl Wake for Turns {
 
 pin_project! {
     /// A connection and its streams.
-    pub(super) struct Running<C> {
+    pub(crate) struct Running<C> {
         #[pin]
         connection: C,
         streams: Streams,
@@ -184,7 +184,7 @@ pin_project! {
 }
 
 impl<C> Running<C> {
-    pub(super) fn inner(self: Pin<&mut Self>) -> Pin<&mut C> {
+    pub(crate) fn inner(self: Pin<&mut Self>) -> Pin<&mut C> {
         self.project().connection
     }
 }
@@ -225,7 +225,7 @@ tokio::task_local! {
 /// Bounds the HTTP/2 stream that is being asked: at `end` it is reset, whatever it waits for. A client
 /// that opens no window for an answer keeps hyper from asking the answer's body, and with it every timer
 /// in there.
-pub(super) fn end_stream_at(end: Instant) {
+pub(crate) fn end_stream_at(end: Instant) {
     // HTTP/1 has no such stream.
     let _ = END.try_with(|cell| cell.set(Some(end)));
 }

@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 /// answer of 256 bytes or more is written by itself, so as not to be copied; if they cannot, one of up
 /// to 1 KiB is copied behind the others that are ready. The copy costs a hundredth of the write. So the
 /// first answer is no; after it larger answers are still written from where they are.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     tcp: TokioIo<TcpStream>,
     asked: AtomicBool,
 }
 
 impl Socket {
-    pub(super) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp: TokioIo::new(tcp), asked: AtomicBool::new(false) }
     }
 }

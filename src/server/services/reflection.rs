@@ -11,10 +11,10 @@ use prost_types::{
 };
 use tonic_reflection::server::{Builder, Error};
 
-use super::routes::Routes;
+use crate::server::routes::Routes;
 
 /// The descriptor sets of everything on this port, encoded.
-pub(super) fn descriptors() -> Result<Vec<Vec<u8>>, prost::DecodeError> {
+pub(crate) fn descriptors() -> Result<Vec<Vec<u8>>, prost::DecodeError> {
     Ok(vec![
         crate::pb::DESCRIPTOR_SET.to_vec(),
         tonic_types::pb::FILE_DESCRIPTOR_SET.to_vec(),
@@ -25,7 +25,7 @@ pub(super) fn descriptors() -> Result<Vec<Vec<u8>>, prost::DecodeError> {
 }
 
 /// Adds both versions of the reflection service.
-pub(super) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, Error> {
+pub(crate) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, Error> {
     let builder = || {
         let empty = Builder::configure().include_reflection_service(false);
         descriptors

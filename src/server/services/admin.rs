@@ -33,7 +33,7 @@ pub struct Admin {
 }
 
 /// The routes of the admin port.
-pub(super) fn router(admin: Admin, health: Health) -> Router {
+pub(crate) fn router(admin: Admin, health: Health) -> Router {
     let Admin { metrics, config } = admin;
     let config = Arc::new(config);
     Router::new()

@@ -17,7 +17,7 @@ const SPOKEN: &str = "this port speaks gRPC (content-type application/grpc); \
                       `buf curl` and `grpcurl` can list its services by reflection\n";
 
 /// Lets gRPC pass.
-pub(super) struct GrpcOnly<S> {
+pub(crate) struct GrpcOnly<S> {
     pub inner: S,
 }
 

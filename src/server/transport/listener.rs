@@ -29,21 +29,21 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 
 /// What a port allows.
 #[derive(Debug, Clone)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     pub max_connections: usize,
     pub age: Option<Age>,
 }
 
 /// A bound port.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
 }
 
 impl Listener {
     /// Binds; an error says which port of the two it was.
-    pub(super) async fn bind(what: &str, address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(what: &str, address: SocketAddr) -> io::Result<Self> {
         let explain = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {what} {address}: {error}"))
         };
@@ -52,13 +52,13 @@ impl Listener {
         Ok(Self { tcp, address })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts until dropped, which closes the port; `service` makes what a client's connection speaks
     /// to. `metrics` counts connections where given.
-    pub(super) async fn serve<S, A>(
+    pub(crate) async fn serve<S, A>(
         self,
         service: impl Fn(SocketAddr) -> S,
         limits: Limits,

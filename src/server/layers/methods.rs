@@ -12,7 +12,7 @@ use prost_types::{
 
 /// A method as the layers see it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Method {
+pub(crate) struct Method {
     /// `package.Service/Method`, or `unknown`.
     pub label: String,
     /// `Method`, or nothing.
@@ -40,14 +40,14 @@ impl Method {
 
 /// All methods, by `:path`.
 #[derive(Debug)]
-pub(super) struct Methods {
+pub(crate) struct Methods {
     by_path: HashMap<String, Arc<Method>>,
     unknown: Arc<Method>,
 }
 
 impl Methods {
     /// The methods of the given descriptor sets.
-    pub(super) fn new(sets: &[Vec<u8>]) -> Result<Self, prost::DecodeError> {
+    pub(crate) fn new(sets: &[Vec<u8>]) -> Result<Self, prost::DecodeError> {
         let mut by_path = HashMap::new();
         for set in sets {
             let set = FileDescriptorSet::decode(set.as_slice())?;
@@ -57,12 +57,12 @@ impl Methods {
     }
 
     /// Each with its path.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Method>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Method>)> {
         self.by_path.iter().map(|(path, method)| (path.as_str(), method))
     }
 
     /// Stands for every method that is not described.
-    pub(super) fn unknown(&self) -> &Arc<Method> {
+    pub(crate) fn unknown(&self) -> &Arc<Method> {
         &self.unknown
     }
 }

@@ -13,10 +13,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{socket::Socket, streams::Streams};
+use super::{executor::Streams, socket::Socket};
 
 /// Why an answer or a connection broke off.
-pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// Pings tell a dead peer from a silent one; both times in HTTP/2.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 /// How old a connection may become. A connection that lives for ever keeps its client on one replica
 /// although there are new ones.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Age {
+pub(crate) struct Age {
     /// When the client is asked to connect anew.
     pub max: Duration,
     /// How long the calls that are running then may still take.
@@ -40,7 +40,7 @@ pub(super) struct Age {
 
 /// All connections of a port and what runs on them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     /// The connections' tasks.
     pub tracker: TaskTracker,
     /// The tasks of HTTP/2 streams, which outlive their connection by a moment.
@@ -53,7 +53,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Waits until all are gone. New ones are still let in: stop accepting before.
-    pub(super) async fn gone(&self) {
+    pub(crate) async fn gone(&self) {
         self.tracker.close();
         self.tracker.wait().await;
         self.streams.close();
@@ -62,7 +62,7 @@ impl Connections {
 }
 
 /// Serves a connection until it ends. What goes wrong on it concerns its client alone.
-pub(super) async fn serve<S, A>(
+pub(crate) async fn serve<S, A>(
     stream: TcpStream,
     service: S,
     age: Option<Age>,

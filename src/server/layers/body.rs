@@ -14,10 +14,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 /// What polling a body gives.
-pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
+pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
 /// What a layer needs of the answers of the layers below.
-pub(super) trait Answer:
+pub(crate) trait Answer:
     HttpBody<Data = Bytes, Error = Status> + From<Body> + Unpin + Send + 'static
 {
 }
@@ -28,14 +28,14 @@ impl<A> Answer for A where
 }
 
 /// A layer's part in an answer. Lives as long as the answer, and is dropped with it.
-pub(super) trait Step: Unpin + Send + 'static {
+pub(crate) trait Step: Unpin + Send + 'static {
     /// The next frame of the answer. Trailers end it, whoever made them.
     fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled;
 }
 
 /// Puts a step before an answer's body. An answer without a body, such as an error in the headers, gets
 /// none: a step would hide its end from the HTTP/2 layer.
-pub(super) fn wrap<S, A: Answer>(response: Response<A>, step: S) -> Response<Stepped<S, A>> {
+pub(crate) fn wrap<S, A: Answer>(response: Response<A>, step: S) -> Response<Stepped<S, A>> {
     response.map(|inner| {
         let step = (!inner.is_end_stream()).then_some(step);
         Stepped { inner, step, done: false }
@@ -43,12 +43,12 @@ pub(super) fn wrap<S, A: Answer>(response: Response<A>, step: S) -> Response<Ste
 }
 
 /// An answer that the layer has no part in.
-pub(super) fn bare<S, A>(response: Response<A>) -> Response<Stepped<S, A>> {
+pub(crate) fn bare<S, A>(response: Response<A>) -> Response<Stepped<S, A>> {
     response.map(|inner| Stepped { inner, step: None, done: false })
 }
 
 /// A body with a layer's step before it.
-pub(super) struct Stepped<S, A> {
+pub(crate) struct Stepped<S, A> {
     inner: A,
     step: Option<S>,
     done: bool,

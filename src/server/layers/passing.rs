@@ -9,14 +9,14 @@ use super::methods::Method;
 use crate::call::CallRecord;
 
 /// A request as it came in.
-pub(super) struct Arrived<B> {
+pub(crate) struct Arrived<B> {
     pub request: Request<B>,
     /// Who is at the other end of the connection, as the log has it.
     pub peer: Option<Arc<str>>,
 }
 
 /// A request below the access layer.
-pub(super) struct Passing<B> {
+pub(crate) struct Passing<B> {
     pub request: Request<B>,
     pub method: Arc<Method>,
     pub record: Arc<CallRecord>,

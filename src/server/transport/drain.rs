@@ -29,7 +29,7 @@ pub enum Drained {
 
 /// Sends all clients away and waits for connections and detached tasks, no longer than `limit` and
 /// not beyond `abort`; then cuts the connections.
-pub(super) async fn drain(
+pub(crate) async fn drain(
     connections: &Connections,
     tasks: &TaskTracker,
     metrics: &Metrics,

@@ -1,0 +1,13 @@
+//! What a call passes before it reaches its service, and what the layers share; `stack` puts them in order.
+
+pub(super) mod access;
+pub(super) mod body;
+pub(super) mod catch;
+pub(super) mod deadline;
+pub(super) mod grpc_only;
+pub(super) mod grpc_web;
+pub(super) mod methods;
+pub(super) mod normalize;
+pub(super) mod passing;
+pub(super) mod reply;
+pub(super) mod shed;

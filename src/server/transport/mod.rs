@@ -1,0 +1,9 @@
+//! What is below HTTP: sockets, connections, who runs their streams, and how they end.
+//!
+//! Knows nothing of gRPC.
+
+pub(super) mod connection;
+pub(super) mod drain;
+pub(super) mod executor;
+pub(super) mod listener;
+pub(super) mod socket;
