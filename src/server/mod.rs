@@ -23,7 +23,8 @@ use self::{
     services::{admin, reflection},
     stack::Connected,
     transport::{
-        connection::{Age, Connections},
+        connection::Age,
+        connections::Connections,
         drain,
         listener::{Limits, Listener},
     },
@@ -36,7 +37,7 @@ pub use self::{
 };
 use crate::telemetry::metrics::Metrics;
 
-/// Connections to the admin port: some probes and scrapers, and somebody looking.
+/// Connections to the admin port: probes, scrapers and a few people.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// How long the admin port may take to finish its last answers.
 const ADMIN_END: Duration = Duration::from_secs(1);
@@ -171,7 +172,7 @@ async fn serve(
         let accepting = listener.serve(connected, limits, connections.clone(), counted);
         let until_closed = async {
             shutdown.await;
-            tracing::info!("going down: not ready from now on");
+            tracing::info!("shutting down: no longer ready");
             health.drain();
             sleep(settings.drain_grace).await;
         };

@@ -11,9 +11,9 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use super::{executor::Streams, socket::Socket};
+use super::{connections::Connections, executor, socket::Socket};
 
 /// Why an answer or a connection broke off.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -28,37 +28,14 @@ const MAX_HEADERS: u32 = 16 * 1024;
 /// How long a client may take to say its first word, and in HTTP/1 all headers.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
 
-/// How old a connection may become. A connection that lives for ever keeps its client on one replica
-/// although there are new ones.
+/// How old a connection may become. A connection that never ends keeps its client on one
+/// replica although there are new ones.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Age {
-    /// When the client is asked to connect anew.
+    /// When the client is asked to reconnect.
     pub max: Duration,
     /// How long the calls that are running then may still take.
     pub grace: Duration,
-}
-
-/// All connections of a port and what runs on them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Connections {
-    /// The connections' tasks.
-    pub tracker: TaskTracker,
-    /// The tasks of HTTP/2 streams, which outlive their connection by a moment.
-    pub streams: TaskTracker,
-    /// Asks all clients to leave (GOAWAY); calls in flight finish.
-    pub goaway: CancellationToken,
-    /// Ends everything at once.
-    pub kill: CancellationToken,
-}
-
-impl Connections {
-    /// Waits until all are gone. New ones are still let in: stop accepting before.
-    pub(crate) async fn gone(&self) {
-        self.tracker.close();
-        self.tracker.wait().await;
-        self.streams.close();
-        self.streams.wait().await;
-    }
 }
 
 /// Serves a connection until it ends. What goes wrong on it concerns its client alone.
@@ -81,8 +58,8 @@ pub(crate) async fn serve<S, A>(
     kill.run_until_cancelled(life).await;
 }
 
-/// Whether the client says anything. HTTP's own timers start only after the first bytes, so without
-/// this a silent connection would keep its place for ever.
+/// Whether the client sends anything. HTTP's own timers start only after the first bytes, so without
+/// this a silent connection would keep its permit indefinitely.
 async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
     let mut first = [0];
     let peeked = goaway.run_until_cancelled(timeout(FIRST_WORDS, stream.peek(&mut first))).await;
@@ -99,10 +76,11 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
-    let streams = Streams::new(connections.clone());
-    let builder = builder(streams.clone());
-    let connection = builder.serve_connection(Socket::new(stream), service);
-    let mut connection = pin!(streams.run_with(connection));
+    let socket = Socket::new(stream);
+    let serve = |streams| builder(streams).serve_connection(socket, service).into_owned();
+    // Who runs the streams. `serve(TokioExecutor::new())` here would give each a task of hyper's.
+    let connection = executor::run(&connections, serve);
+    let mut connection = pin!(connection);
 
     let old = age.map(|age| jittered(age.max, rand::random()));
     let grace = tokio::select! {
@@ -110,14 +88,14 @@ where
         () = connections.goaway.cancelled() => None,
         () = elapsed(old) => age.map(|age| age.grace),
     };
-    connection.as_mut().inner().graceful_shutdown();
+    connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection => log(ended),
         () = elapsed(grace) => tracing::debug!("closed with calls in flight: the grace is over"),
     }
 }
 
-fn builder(streams: Streams) -> Builder<Streams> {
+fn builder<E>(streams: E) -> Builder<E> {
     let mut builder = Builder::new(streams);
     builder
         .http1()

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::connection::Connections;
+use super::connections::Connections;
 use crate::telemetry::metrics::Metrics;
 
 /// How long what was cut may take to unwind. It has nothing left to wait for.
@@ -16,7 +16,7 @@ const UNWIND: Duration = Duration::from_secs(1);
 pub enum Drained {
     /// Everything finished.
     Clean,
-    /// The time was over, or nobody wanted to wait: this was still running and has been cut.
+    /// The time was up, or the wait was aborted: this was still running and has been cut.
     Forced {
         /// Open connections.
         connections: usize,

@@ -1,13 +1,13 @@
 //! The streams of an HTTP/2 connection, which are its calls: who runs them.
 //!
-//! A call that needs nothing but the processor is over when it has been asked once. So each is asked
-//! once by its connection's own task, and only those that wait for something get a task: a task costs
-//! more than such a call, and answers that are ready together leave in one write. The price: what calls
-//! of one connection compute before they first wait, one thread computes.
+//! A call that needs only the processor is done after one poll. So each stream is polled once by its
+//! connection's own task, and only those that wait for something get a task: a task costs more than such
+//! a call, and answers that are ready together leave in one write. The price: what the calls of one
+//! connection compute before they first wait runs on one thread.
 //!
-//! For the same write a busy connection that is woken goes once to the end of the line: what else is ready
-//! to run may have an answer for it too. A write costs more than all else that an answer needs. With one
-//! call at a time there is nothing to wait for, and going to the end of the line wakes an idle thread.
+//! For the same reason a busy connection that is woken yields once: other tasks that are ready may have an
+//! answer for it too, and a write costs more than everything else that an answer needs. With one call at
+//! a time there is nothing to wait for, and yielding would wake an idle thread.
 
 use std::{
     cell::Cell,
@@ -23,6 +23,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use hyper_util::server::graceful::GracefulConnection;
 use parking_lot::{Mutex, MutexGuard};
 use pin_project_lite::pin_project;
 use tokio::{
@@ -31,12 +32,19 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::connection::Connections;
+use super::connections::Connections;
 
-/// How often in a row a connection is asked that has always more to do, before others get their turn.
-const TURNS: usize = 16;
+/// How often a connection that always has more to do is polled in a row before other tasks run.
+const POLL_BUDGET: usize = 16;
 
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection that gives its streams to the handle that `serve` gets, and what runs both.
+pub(crate) fn run<C>(connections: &Connections, serve: impl FnOnce(Streams) -> C) -> Running<C> {
+    let streams = Streams::new(connections.clone());
+    let connection = serve(streams.clone());
+    streams.run_with(connection)
+}
 
 /// Runs the streams of one connection; a handle.
 #[derive(Clone)]
@@ -44,9 +52,9 @@ pub(crate) struct Streams(Arc<Shared>);
 
 struct Shared {
     connections: Connections,
-    /// Those that nobody has asked yet. Empty whenever the connection waits.
-    fresh: Mutex<Vec<Stream>>,
-    /// How many have a task, because they wait for something.
+    /// Those that have not been polled. Empty whenever the connection waits.
+    new: Mutex<Vec<Stream>>,
+    /// How many have a task because they wait for something.
     waiting: AtomicUsize,
 }
 
@@ -70,43 +78,38 @@ impl<F> hyper::rt::Executor<F> for Streams
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    // Asking it here would be too early: the connection may have read more calls already.
+    // Polling it here would be too early: the connection may have read more calls already.
     fn execute(&self, stream: F) {
-        self.fresh().push(Box::pin(Ending { stream, end: None, timer: None }));
+        self.new_streams().push(Box::pin(Ending { stream, end: None, timer: None }));
     }
 }
 
 impl Streams {
-    pub(crate) fn new(connections: Connections) -> Self {
-        Self(Arc::new(Shared {
-            connections,
-            fresh: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-        }))
+    fn new(connections: Connections) -> Self {
+        Self(Arc::new(Shared { connections, new: Mutex::default(), waiting: AtomicUsize::new(0) }))
     }
 
-    /// A connection with the streams that it gives this handle to run.
-    pub(crate) fn run_with<C>(self, connection: C) -> Running<C> {
-        let turns = Arc::new(Turns { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
-        let waker = Waker::from(Arc::clone(&turns));
-        Running { connection, streams: self, turns, waker, asked: 0, stood_back: false }
+    fn run_with<C>(self, connection: C) -> Running<C> {
+        let wakes = Arc::new(Wakes { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
+        let waker = Waker::from(Arc::clone(&wakes));
+        Running { connection, streams: self, wakes, waker, polled: 0, yielded: false }
     }
 
-    fn fresh(&self) -> MutexGuard<'_, Vec<Stream>> {
-        self.0.fresh.lock()
+    fn new_streams(&self) -> MutexGuard<'_, Vec<Stream>> {
+        self.0.new.lock()
     }
 
-    /// Asks those that nobody has asked yet, and says how many there were.
-    fn ask_fresh(&self, cx: &mut Context<'_>) -> usize {
-        let mut fresh = mem::take(&mut *self.fresh());
-        let asked = fresh.len();
-        for mut stream in fresh.drain(..) {
+    /// Polls those that have not been polled, and gives how many there were.
+    fn poll_new(&self, cx: &mut Context<'_>) -> usize {
+        let mut new = mem::take(&mut *self.new_streams());
+        let polled = new.len();
+        for mut stream in new.drain(..) {
             // A connection with many calls at once must not keep this thread to itself.
-            let Poll::Ready(turn) = coop::poll_proceed(cx) else {
+            let Poll::Ready(progress) = coop::poll_proceed(cx) else {
                 self.spawn(stream);
                 continue;
             };
-            turn.made_progress();
+            progress.made_progress();
             // As a task would: a panic outside the layer that catches them ends this stream alone.
             match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => self.spawn(stream),
@@ -114,8 +117,8 @@ impl Streams {
             }
         }
         // Its memory is kept for the next ones.
-        *self.fresh() = fresh;
-        asked
+        *self.new_streams() = new;
+        polled
     }
 
     /// A task that shutdown waits for and can end.
@@ -132,37 +135,37 @@ impl Streams {
 
 /// The connection waits.
 const IDLE: u8 = 0;
-/// The connection is being asked.
-const ASKED: u8 = 1;
-/// Somebody woke it; a bit beside the other.
+/// The connection is being polled.
+const POLLED: u8 = 1;
+/// It was woken; a bit of its own.
 const WOKEN: u8 = 2;
 
-/// Tells a connection that is being asked from one that waits: what its own streams have to send wakes
-/// it while it is at work, and waking the task then would cost a round through the scheduler.
-struct Turns {
+/// Tells a connection that is being polled from one that waits: its own streams wake it during the poll
+/// when they have something to send, and waking the task then would cost a trip through the scheduler.
+struct Wakes {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
-impl Turns {
-    // Swapped and not stored, so that whatever a waker did before it woke is seen from here on.
+impl Wakes {
+    // Swapped, not stored, so that whatever a waker did before it woke is visible from here on.
     fn begin(&self) {
-        self.state.swap(ASKED, Ordering::AcqRel);
+        self.state.swap(POLLED, Ordering::AcqRel);
     }
 
-    /// Whether nobody woke the connection since the turn began.
+    /// Whether the connection was not woken since the poll began.
     fn end(&self) -> bool {
-        self.state.compare_exchange(ASKED, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state.compare_exchange(POLLED, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
-impl Wake for Turns {
+impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.fetch_or(WOKEN, Ordering::AcqRel) & ASKED == 0 {
+        if self.state.fetch_or(WOKEN, Ordering::AcqRel) & POLLED == 0 {
             self.task.wake();
         }
     }
@@ -174,18 +177,18 @@ pin_project! {
         #[pin]
         connection: C,
         streams: Streams,
-        turns: Arc<Turns>,
+        wakes: Arc<Wakes>,
         waker: Waker,
         // How many streams were new the last time.
-        asked: usize,
-        // Whether the others that are ready have had their turn since it was woken.
-        stood_back: bool,
+        polled: usize,
+        // Whether it has let other ready tasks run since it was woken.
+        yielded: bool,
     }
 }
 
-impl<C> Running<C> {
-    pub(crate) fn inner(self: Pin<&mut Self>) -> Pin<&mut C> {
-        self.project().connection
+impl<C: GracefulConnection> Running<C> {
+    pub(crate) fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.project().connection.graceful_shutdown();
     }
 }
 
@@ -194,25 +197,25 @@ impl<C: Future> Future for Running<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let mut this = self.project();
-        let is_busy = *this.asked > 1 || this.streams.0.waiting.load(Ordering::Relaxed) > 1;
-        *this.stood_back = is_busy && !*this.stood_back;
-        if *this.stood_back {
-            // A task that wakes itself is run after those that are ready.
+        let is_busy = *this.polled > 1 || this.streams.0.waiting.load(Ordering::Relaxed) > 1;
+        *this.yielded = is_busy && !*this.yielded;
+        if *this.yielded {
+            // A task that wakes itself runs after those that are ready.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        this.turns.task.register(cx.waker());
+        this.wakes.task.register(cx.waker());
         let mut own = Context::from_waker(this.waker);
-        *this.asked = 0;
-        for _ in 0..TURNS {
-            this.turns.begin();
-            let polled = this.connection.as_mut().poll(&mut own);
-            *this.asked += this.streams.ask_fresh(&mut own);
-            if polled.is_ready() || this.turns.end() {
-                return polled;
+        *this.polled = 0;
+        for _ in 0..POLL_BUDGET {
+            this.wakes.begin();
+            let result = this.connection.as_mut().poll(&mut own);
+            *this.polled += this.streams.poll_new(&mut own);
+            if result.is_ready() || this.wakes.end() {
+                return result;
             }
         }
-        this.turns.state.swap(IDLE, Ordering::AcqRel);
+        this.wakes.state.swap(IDLE, Ordering::AcqRel);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -222,8 +225,8 @@ tokio::task_local! {
     static END: Cell<Option<Instant>>;
 }
 
-/// Bounds the HTTP/2 stream that is being asked: at `end` it is reset, whatever it waits for. A client
-/// that opens no window for an answer keeps hyper from asking the answer's body, and with it every timer
+/// Bounds the HTTP/2 stream that is being polled: at `end` it is reset, whatever it waits for. A client
+/// that opens no window for an answer keeps hyper from polling the answer's body, and with it every timer
 /// in there.
 pub(crate) fn end_stream_at(end: Instant) {
     // HTTP/1 has no such stream.
@@ -276,7 +279,7 @@ mod tests {
         let (over, open) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let (ends, waits) = (Arc::clone(&over), (Arc::clone(&over), Arc::clone(&open)));
         handle.execute(async move { ends.add_permits(1) });
-        handle.execute(async { panic!("a fault outside the layer that catches") });
+        handle.execute(async { panic!("a panic outside the layer that catches") });
         handle.execute(async move {
             waits.1.acquire().await.unwrap().forget();
             waits.0.add_permits(1);
@@ -291,15 +294,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_its_streams_wake_is_asked_again_at_once() {
+    async fn a_connection_that_its_streams_wake_is_polled_again_at_once() {
         let streams = Streams::new(Connections::default());
         let handle = streams.clone();
-        let mut turns = 0;
+        let mut polls = 0;
         let connection = poll_fn(|cx| {
-            turns += 1;
+            polls += 1;
             let waker = cx.waker().clone();
             handle.execute(async move { waker.wake() });
-            if turns == 3 { Poll::Ready(()) } else { Poll::Pending }
+            if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
         });
         let mut running = pin!(streams.run_with(connection));
         assert!(poll!(running.as_mut()).is_ready());
@@ -308,20 +311,20 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_has_always_more_to_do_lets_others_run() {
         let streams = Streams::new(Connections::default());
-        let mut turns = 0;
+        let mut polls = 0;
         let connection = poll_fn(|cx| {
-            turns += 1;
+            polls += 1;
             cx.waker().wake_by_ref();
-            if turns == TURNS + 1 { Poll::Ready(()) } else { Poll::Pending }
+            if polls == POLL_BUDGET + 1 { Poll::Ready(()) } else { Poll::Pending }
         });
         let mut running = pin!(streams.run_with(connection));
         assert!(poll!(running.as_mut()).is_pending());
-        // It has woken its task, or this would wait for ever.
+        // It has woken its task, or this would never end.
         running.await;
     }
 
     #[tokio::test]
-    async fn who_wakes_a_connection_that_waits_wakes_its_task() {
+    async fn waking_a_connection_that_waits_wakes_its_task() {
         let streams = Streams::new(Connections::default());
         let (given, taken) = tokio::sync::oneshot::channel();
         let mut given = Some(given);
@@ -338,9 +341,9 @@ mod tests {
         running.await.unwrap();
     }
 
-    /// How often a connection with so many streams that wait is asked until it has three answers, each of
+    /// How often a connection with this many waiting streams is polled until it has three answers, each of
     /// which makes the next one.
-    async fn turns_for_three_answers(waiting: usize) -> u8 {
+    async fn polls_for_three_answers(waiting: usize) -> u8 {
         let streams = Streams::new(Connections::default());
         for _ in 0..waiting {
             streams.execute(std::future::pending::<()>());
@@ -354,10 +357,10 @@ mod tests {
                 }
             })
         };
-        let mut turns = 0;
+        let mut polls = 0;
         let connection = poll_fn(move |cx| {
-            turns += 1;
-            taking.as_mut().poll(cx).map(|()| turns)
+            polls += 1;
+            taking.as_mut().poll(cx).map(|()| polls)
         });
         let running = tokio::spawn(streams.run_with(connection));
         for _ in 0..10 {
@@ -372,7 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_busy_connection_waits_for_the_answers_of_others() {
-        assert_eq!(turns_for_three_answers(2).await, 2, "one for all answers");
-        assert_eq!(turns_for_three_answers(1).await, 3, "a lone call waits for nobody");
+        assert_eq!(polls_for_three_answers(2).await, 2, "one for all answers");
+        assert_eq!(polls_for_three_answers(1).await, 3, "a single call does not wait");
     }
 }

@@ -21,7 +21,10 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::connection::{self, Age, Broken, Connections};
+use super::{
+    connection::{self, Age, Broken},
+    connections::Connections,
+};
 use crate::telemetry::metrics::Metrics;
 
 /// First and longest pause after a failure to accept.

@@ -3,6 +3,7 @@
 //! Knows nothing of gRPC.
 
 pub(super) mod connection;
+pub(super) mod connections;
 pub(super) mod drain;
 pub(super) mod executor;
 pub(super) mod listener;

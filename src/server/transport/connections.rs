@@ -1,0 +1,26 @@
+//! All connections of a port, and the ways to end them.
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// All connections of a port and what runs on them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections {
+    /// The connections' tasks.
+    pub tracker: TaskTracker,
+    /// The tasks of HTTP/2 streams, which outlive their connection by a moment.
+    pub streams: TaskTracker,
+    /// Asks all clients to leave (GOAWAY); calls in flight finish.
+    pub goaway: CancellationToken,
+    /// Ends everything at once.
+    pub kill: CancellationToken,
+}
+
+impl Connections {
+    /// Waits until all are gone. New ones are still let in: stop accepting before.
+    pub(crate) async fn gone(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.streams.close();
+        self.streams.wait().await;
+    }
+}
