@@ -38,7 +38,7 @@ pub(super) fn build<B: Send + 'static>(
 + 'static
 + use<B> {
     let ServerSettings { default_timeout: default, max_timeout: max, .. } = *settings;
-    let (places, web) = (settings.max_concurrent_calls, settings.grpc_web);
+    let (permits, web) = (settings.max_concurrent_calls, settings.grpc_web);
 
     ServiceBuilder::new()
         // gRPC-Web becomes gRPC and its answer gRPC-Web again. Outside all others, so that each of
@@ -58,8 +58,8 @@ pub(super) fn build<B: Send + 'static>(
         // is caught too and unwinds through them: the permit is given back.
         .layer_fn(|inner| Catch { inner })
         // Too many calls at once are turned away. Before the deadline, because a call that is turned
-        // away needs no timer, and around it, so that a call cut by its deadline gives its place back.
-        .layer_fn(|inner| Shed::new(inner, places, Arc::clone(metrics)))
+        // away needs no timer, and around it, so that a call cut by its deadline gives its permit back.
+        .layer_fn(|inner| Shed::new(inner, permits, Arc::clone(metrics)))
         // The deadline. Innermost, so that its time is the service's time, reading the request
         // included: a client that dribbles its message is cut like any other.
         .layer_fn(|inner| Deadline { inner, default, max, closing: closing.clone() })

@@ -24,10 +24,10 @@ use super::{
 };
 use crate::error::{Kind, Reason};
 
-/// Where a status stands. In the headers it is an answer to the request's bytes; in the trailers the
+/// The part of an answer that holds a status. In the headers it is an answer to the request's bytes; in the trailers the
 /// request was read and the answer had begun.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Part {
     Headers,
     Trailers,
 }
@@ -77,7 +77,7 @@ where
         // Taken once: a future that is over is not asked again.
         let Some(asked) = this.asked.take() else { return Poll::Ready(Ok(bare(response))) };
         if reply::code(response.headers()).is_some() {
-            normalize(response.headers_mut(), Place::Headers, &asked);
+            normalize(response.headers_mut(), Part::Headers, &asked);
             return Poll::Ready(Ok(bare(response)));
         }
         Poll::Ready(Ok(wrap(response, asked)))
@@ -106,19 +106,19 @@ impl Step for Asked {
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            normalize(trailers, Place::Trailers, self);
+            normalize(trailers, Part::Trailers, self);
         }
         Poll::Ready(frame)
     }
 }
 
-fn normalize(headers: &mut HeaderMap, place: Place, asked: &Asked) {
+fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
     // The code alone first: reading the whole status costs every call that went well.
     if reply::code(headers) == Some(Code::Ok) || headers.contains_key(reply::GRPC_DETAILS) {
         return;
     }
     let Some(status) = Status::from_header_map(headers) else { return };
-    let (reason, kind) = meaning(status.code(), place);
+    let (reason, kind) = meaning(status.code(), part);
     let said: String = status.message().chars().take(256).collect();
     let message = match reason {
         // gRPC's compression specification wants this code, and the header that lists what is known.
@@ -136,14 +136,14 @@ fn normalize(headers: &mut HeaderMap, place: Place, asked: &Asked) {
 
 /// What a status without details means here. Handlers never make such a status, so each comes from
 /// tonic, whose reasons for a code are few.
-fn meaning(code: Code, place: Place) -> (Reason, Kind) {
+fn meaning(code: Code, part: Part) -> (Reason, Kind) {
     let reason = match code {
         // The decoding limit, the encoding limit, and the limit after decompression.
         Code::OutOfRange | Code::ResourceExhausted => {
             return (Reason::MessageTooLarge, Kind::ResourceExhausted);
         }
         // Protobuf that cannot be decoded, a broken frame, a compression flag without compression.
-        Code::Internal if place == Place::Headers => {
+        Code::Internal if part == Part::Headers => {
             return (Reason::MalformedRequest, Kind::InvalidArgument);
         }
         Code::InvalidArgument => Reason::MalformedRequest,

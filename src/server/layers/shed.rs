@@ -1,4 +1,4 @@
-//! Bounds how many calls run at once. Queues nothing: a caller that is told at once can go elsewhere.
+//! Bounds how many calls run at once. Queues nothing: a caller that is told immediately can go elsewhere.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{error::Reason, telemetry::metrics::Metrics};
 
-/// Turns a call away when as many are running as may.
+/// Turns a call away when the limit is reached.
 ///
 /// Health and reflection pass: they cost nothing, and a probe that is turned away would have a busy
 /// process killed, which makes the others busier.
@@ -43,57 +43,57 @@ where
     S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
     A: Answer,
 {
-    type Response = Response<Stepped<Held, A>>;
+    type Response = Response<Stepped<Permit, A>>;
     type Error = Infallible;
-    type Future = Either<Holding<S::Future>, Ready<Result<Self::Response, Infallible>>>;
+    type Future = Either<Permitted<S::Future>, Ready<Result<Self::Response, Infallible>>>;
 
     fn call(&self, passing: Passing<B>) -> Self::Future {
         if passing.method.probe {
-            return Either::Left(Holding { inner: self.inner.call(passing), held: None });
+            return Either::Left(Permitted { inner: self.inner.call(passing), permit: None });
         }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             self.metrics.call_shed();
-            let message = "the gateway is busy with as many calls as it may take at once";
+            let message = "too many concurrent calls; try again later or on another replica";
             let error = reply::error(&passing.method, Reason::Overloaded, message);
             return Either::Right(ready(Ok(reply::refuse(&error))));
         };
-        let held = Some(Held { _permit: permit });
-        Either::Left(Holding { inner: self.inner.call(passing), held })
+        let permit = Some(Permit { _semaphore: permit });
+        Either::Left(Permitted { inner: self.inner.call(passing), permit })
     }
 }
 
 pin_project! {
-    /// A call that has its place, or needs none.
-    pub(crate) struct Holding<F> {
+    /// A call that has its permit, or needs none.
+    pub(crate) struct Permitted<F> {
         #[pin]
         inner: F,
-        held: Option<Held>,
+        permit: Option<Permit>,
     }
 }
 
-impl<F, A> Future for Holding<F>
+impl<F, A> Future for Permitted<F>
 where
     F: Future<Output = Result<Response<A>, Infallible>>,
     A: Answer,
 {
-    type Output = Result<Response<Stepped<Held, A>>, Infallible>;
+    type Output = Result<Response<Stepped<Permit, A>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(response) = ready!(this.inner.poll(cx));
-        Poll::Ready(Ok(match this.held.take() {
-            Some(held) => wrap(response, held),
+        Poll::Ready(Ok(match this.permit.take() {
+            Some(permit) => wrap(response, permit),
             None => bare(response),
         }))
     }
 }
 
-/// Keeps the place until the answer has left or was dropped.
-pub(crate) struct Held {
-    _permit: OwnedSemaphorePermit,
+/// Counts against the limit until the answer has left or was dropped.
+pub(crate) struct Permit {
+    _semaphore: OwnedSemaphorePermit,
 }
 
-impl Step for Held {
+impl Step for Permit {
     fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         body.poll_frame(cx)
     }
