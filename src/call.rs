@@ -12,6 +12,24 @@ use tokio::time::Instant;
 
 use crate::cache::{Control, Served};
 
+/// A call that the server has let in: what is known of it before its message is read.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// When the answer has to be ready: a little before the caller stops waiting.
+    pub deadline: Instant,
+    /// What is learned on the way.
+    pub record: Arc<CallRecord>,
+}
+
+impl Admitted {
+    /// The call, with what its metadata ask of the cache. Nothing else makes one.
+    #[must_use]
+    pub fn into_call(self, cache_control: Control) -> Call {
+        let Self { deadline, record } = self;
+        Call { deadline, cache_control, record }
+    }
+}
+
 /// One gRPC call. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Call {

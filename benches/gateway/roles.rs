@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use profile_gateway::{
-    call::Call,
+    call::Admitted,
     pb::{GetProfileRequest, Profile, profile_service_server},
     server::{self as gateway, Admin, Routes, ServerSettings, Services},
     telemetry::{logs, metrics::Metrics},
@@ -188,7 +188,7 @@ impl UnaryService<GetProfileRequest> for Constant {
 
     fn call(&mut self, request: tonic::Request<GetProfileRequest>) -> Self::Future {
         // What every read of the gateway does for the log.
-        if let Some(call) = request.extensions().get::<Call>() {
+        if let Some(call) = request.extensions().get::<Admitted>() {
             call.record.set_backend("sft");
         }
         ready(Ok(tonic::Response::new(Profile::clone(&self.0))))

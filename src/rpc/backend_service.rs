@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Limits, unary};
 use crate::{
     gateway::Gateway,
+    model::method::Method,
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
         ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
@@ -36,7 +37,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListBackendsRequest>,
     ) -> Result<Response<ListBackendsResponse>, Status> {
-        unary("ListBackends", request, self.limits, async |_, _| {
+        unary(Method::ListBackends, request, self.limits, async |_, _| {
             Ok(ListBackendsResponse { backends: self.gateway.list_backends() })
         })
         .await
@@ -46,7 +47,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<GetBackendRequest>,
     ) -> Result<Response<Backend>, Status> {
-        unary("GetBackend", request, self.limits, async |call, message| {
+        unary(Method::GetBackend, request, self.limits, async |call, message| {
             self.gateway.get_backend(&call, &message.name)
         })
         .await
@@ -56,7 +57,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListServicesRequest>,
     ) -> Result<Response<ListServicesResponse>, Status> {
-        unary("ListServices", request, self.limits, async |call, message| {
+        unary(Method::ListServices, request, self.limits, async |call, message| {
             Ok(ListServicesResponse {
                 services: self.gateway.list_services(&call, &message).await?,
             })
@@ -68,7 +69,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<PurgeCacheRequest>,
     ) -> Result<Response<PurgeCacheResponse>, Status> {
-        unary("PurgeCache", request, self.limits, async |call, message| {
+        unary(Method::PurgeCache, request, self.limits, async |call, message| {
             Ok(PurgeCacheResponse {
                 purged_count: self.gateway.purge_cache(&call, &message).await?,
             })

@@ -6,10 +6,9 @@ pub mod details;
 mod profile_service;
 pub mod status;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::Instant;
 use tonic::{
     Extensions, Request, Response, Status,
     metadata::{MetadataMap, MetadataValue},
@@ -20,12 +19,10 @@ pub use profile_service::ProfileRpc;
 
 use crate::{
     cache::Control,
-    call::{Call, CallRecord},
+    call::{Admitted, Call, CallRecord},
     error::{Error, Reason, Result},
+    model::method::Method,
 };
-
-/// Deadline of a call that came through no deadline layer; only a test can make one.
-const NO_LAYER_DEADLINE: Duration = Duration::from_secs(45);
 
 /// Request metadata: what the caller asks of the cache.
 const CACHE_CONTROL: &str = "cache-control";
@@ -48,7 +45,7 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Runs one unary method: takes the call out of the request, makes the answer or the status.
 async fn unary<Q, T, F>(
-    operation: &'static str,
+    rpc: Method,
     request: Request<Q>,
     limits: Limits,
     method: impl FnOnce(Call, Q) -> F,
@@ -58,24 +55,21 @@ where
     F: Future<Output = Result<T>>,
 {
     let (metadata, extensions, message) = request.into_parts();
-    let mut call = called(&extensions);
-    let record = Arc::clone(&call.record);
+    let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
+    let record = Arc::clone(&admitted.record);
     let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
     let answer = match Control::parse(asked) {
-        Ok(control) => {
-            call.cache_control = control;
-            method(call, message).await
-        }
+        Ok(control) => method(admitted.into_call(control), message).await,
         Err(error) => Err(error),
     };
-    match answer.and_then(|answer| fitting(answer, limits)) {
+    match answer.and_then(|answer| within_limit(answer, limits)) {
         Ok(answer) => {
             let mut response = Response::new(answer);
             say_cache(&record, response.metadata_mut());
             Ok(response)
         }
         Err(error) => {
-            let mut status = refusal(operation, error);
+            let mut status = refusal(rpc, error);
             say_cache(&record, status.metadata_mut());
             Err(status)
         }
@@ -84,7 +78,7 @@ where
 
 /// Begins one method that answers with a stream.
 async fn streaming<Q, T, F, S>(
-    operation: &'static str,
+    rpc: Method,
     request: Request<Q>,
     limits: Limits,
     method: impl FnOnce(Call, Q) -> F,
@@ -95,31 +89,31 @@ where
     S: Stream<Item = Result<T>> + Send + 'static,
 {
     let (_, extensions, message) = request.into_parts();
-    let answers = method(called(&extensions), message).await;
-    let answers = answers.map_err(|error| refusal(operation, error))?;
+    let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
+    let answers = method(admitted.into_call(Control::default()), message).await;
+    let answers = answers.map_err(|error| refusal(rpc, error))?;
     let answers = answers.map(move |answer| {
-        let answer = answer.and_then(|answer| fitting(answer, limits));
-        answer.map_err(|error| refusal(operation, error))
+        let answer = answer.and_then(|answer| within_limit(answer, limits));
+        answer.map_err(|error| refusal(rpc, error))
     });
     Ok(Response::new(Box::pin(answers)))
 }
 
-/// The call as the deadline layer has made it.
-fn called(extensions: &Extensions) -> Call {
-    extensions.get::<Call>().cloned().unwrap_or_else(|| Call {
-        deadline: Instant::now() + NO_LAYER_DEADLINE,
-        cache_control: Control::default(),
-        record: Arc::new(CallRecord::default()),
+/// The call as the deadline layer has let it in.
+fn admitted(extensions: &Extensions) -> Result<Admitted> {
+    extensions.get::<Admitted>().cloned().ok_or_else(|| {
+        Error::new(Reason::GatewayInternal, "internal gateway error")
+            .with_internal("the call did not pass the deadline layer")
     })
 }
 
 /// The answer, if it is not too large.
-fn fitting<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
+fn within_limit<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
     match answer.encoded_len() {
         size if size > limits.response_bytes => Err(Error::new(
             Reason::MessageTooLarge,
             format!(
-                "the answer has {size} bytes, over the limit of {}; ask for a smaller page or fewer \
+                "the answer is {size} bytes long and the limit is {}; ask for a smaller page or fewer \
                  fields",
                 limits.response_bytes
             ),
@@ -128,9 +122,9 @@ fn fitting<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
     }
 }
 
-fn refusal(operation: &'static str, error: Error) -> Status {
+fn refusal(rpc: Method, error: Error) -> Status {
     // For the errors that arose before a backend was found, which says the same.
-    let error = error.with_metadata("operation", operation);
+    let error = error.with_metadata("operation", rpc.name());
     if let Some(detail) = error.internal() {
         tracing::warn!(target: "rpc", %error, detail, "a call failed");
     }

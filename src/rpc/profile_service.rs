@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Limits, streaming, unary};
 use crate::{
     gateway::Gateway,
+    model::method::Method,
     pb::{
         AttachServiceRequest, AttachTrafficLimitRequest, BatchGetProfilesRequest,
         BatchGetProfilesResponse, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
@@ -44,7 +45,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<GetProfileRequest>,
     ) -> Result<Response<Encoded<Profile>>, Status> {
-        unary("GetProfile", request, self.limits, async |call, message| {
+        unary(Method::GetProfile, request, self.limits, async |call, message| {
             self.gateway.get_profile(&call, &message).await
         })
         .await
@@ -54,7 +55,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<ListProfilesRequest>,
     ) -> Result<Response<Encoded<ListProfilesResponse>>, Status> {
-        unary("ListProfiles", request, self.limits, async |call, message| {
+        unary(Method::ListProfiles, request, self.limits, async |call, message| {
             self.gateway.list_profiles(&call, &message).await
         })
         .await
@@ -64,7 +65,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<CreateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary("CreateProfile", request, self.limits, async |call, message| {
+        unary(Method::CreateProfile, request, self.limits, async |call, message| {
             self.gateway.create_profile(&call, message).await
         })
         .await
@@ -74,7 +75,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<UpdateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary("UpdateProfile", request, self.limits, async |call, message| {
+        unary(Method::UpdateProfile, request, self.limits, async |call, message| {
             self.gateway.update_profile(&call, message).await
         })
         .await
@@ -84,7 +85,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DeleteProfileRequest>,
     ) -> Result<Response<()>, Status> {
-        unary("DeleteProfile", request, self.limits, async |call, message| {
+        unary(Method::DeleteProfile, request, self.limits, async |call, message| {
             self.gateway.delete_profile(&call, message).await
         })
         .await
@@ -94,7 +95,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<AttachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary("AttachService", request, self.limits, async |call, message| {
+        unary(Method::AttachService, request, self.limits, async |call, message| {
             self.gateway.attach_service(&call, message).await
         })
         .await
@@ -104,7 +105,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DetachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary("DetachService", request, self.limits, async |call, message| {
+        unary(Method::DetachService, request, self.limits, async |call, message| {
             self.gateway.detach_service(&call, message).await
         })
         .await
@@ -114,7 +115,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<AttachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary("AttachTrafficLimit", request, self.limits, async |call, message| {
+        unary(Method::AttachTrafficLimit, request, self.limits, async |call, message| {
             self.gateway.attach_traffic_limit(&call, message).await
         })
         .await
@@ -124,7 +125,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DetachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary("DetachTrafficLimit", request, self.limits, async |call, message| {
+        unary(Method::DetachTrafficLimit, request, self.limits, async |call, message| {
             self.gateway.detach_traffic_limit(&call, message).await
         })
         .await
@@ -134,7 +135,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<BatchGetProfilesRequest>,
     ) -> Result<Response<Encoded<BatchGetProfilesResponse>>, Status> {
-        unary("BatchGetProfiles", request, self.limits, async |call, message| {
+        unary(Method::BatchGetProfiles, request, self.limits, async |call, message| {
             self.gateway.batch_get_profiles(&call, &message).await
         })
         .await
@@ -144,7 +145,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<PreviewWriteRequest>,
     ) -> Result<Response<PreviewWriteResponse>, Status> {
-        unary("PreviewWrite", request, self.limits, async |call, message| {
+        unary(Method::PreviewWrite, request, self.limits, async |call, message| {
             self.gateway.preview_write(&call, message).await
         })
         .await
@@ -154,7 +155,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<TranslateProfileRequest>,
     ) -> Result<Response<TranslateProfileResponse>, Status> {
-        unary("TranslateProfile", request, self.limits, async |call, message| {
+        unary(Method::TranslateProfile, request, self.limits, async |call, message| {
             self.gateway.translate_profile(&call, &message).await
         })
         .await
@@ -164,7 +165,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DiffProfilesRequest>,
     ) -> Result<Response<DiffProfilesResponse>, Status> {
-        unary("DiffProfiles", request, self.limits, async |call, message| {
+        unary(Method::DiffProfiles, request, self.limits, async |call, message| {
             self.gateway.diff_profiles(&call, &message).await
         })
         .await
@@ -174,13 +175,14 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<WatchProfilesRequest>,
     ) -> Result<Response<Self::WatchProfilesStream>, Status> {
-        let begun = streaming("WatchProfiles", request, self.limits, async |call, message| {
-            let watcher = self.gateway.watch_profiles(&call, &message).await?;
-            Ok(stream::unfold(watcher, async |mut watcher| {
-                let next = watcher.next().await?;
-                Some((next, watcher))
-            }))
-        });
+        let begun =
+            streaming(Method::WatchProfiles, request, self.limits, async |call, message| {
+                let watcher = self.gateway.watch_profiles(&call, &message).await?;
+                Ok(stream::unfold(watcher, async |mut watcher| {
+                    let next = watcher.next().await?;
+                    Some((next, watcher))
+                }))
+            });
         begun.await
     }
 }

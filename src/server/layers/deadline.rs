@@ -27,8 +27,7 @@ use super::{
     reply,
 };
 use crate::{
-    cache::Control,
-    call::{Call, CallRecord},
+    call::{Admitted, CallRecord},
     error::{Effect, Error, Kind, Reason},
     server::transport::executor,
 };
@@ -42,7 +41,7 @@ const TAKING: Duration = Duration::from_secs(1);
 /// Gives the call its deadline, and ends it there.
 ///
 /// A stream is bounded by what its caller asked for and by nothing else; the default and the ceiling
-/// bound its beginning, which is also what its `Call` says.
+/// bound its beginning, which is also what its `Admitted` says.
 pub(crate) struct Deadline<S> {
     pub inner: S,
     pub default: Duration,
@@ -73,12 +72,8 @@ where
         let end = after(passing.started, timeout);
         let method = Arc::clone(&passing.method);
         let record = Arc::clone(&passing.record);
-        let call = Call {
-            deadline: end - margin(timeout),
-            cache_control: Control::default(),
-            record: Arc::clone(&record),
-        };
-        passing.request.extensions_mut().insert(call);
+        let deadline = end - margin(timeout);
+        passing.request.extensions_mut().insert(Admitted { deadline, record: Arc::clone(&record) });
         let closing = method.streaming.then(|| Box::pin(self.closing.clone().cancelled_owned()));
         let bounded = Bounded { end: Some(End::new(end)), closing, method, record };
         let stream_end = asked.map(|asked| after(passing.started, asked));
@@ -145,7 +140,7 @@ impl Step for Bounded {
         let error = if is_over(&mut self.end, cx) {
             exceeded(&self.method, &self.record)
         } else if is_over(&mut self.closing, cx) {
-            let message = "the gateway is going down; open the stream again";
+            let message = "the gateway is shutting down; open the stream again";
             reply::error(&self.method, Reason::Overloaded, message)
         } else {
             return Poll::Pending;
@@ -154,7 +149,7 @@ impl Step for Bounded {
     }
 }
 
-/// A time to come. Its timer is made when somebody has to wait for it: most calls are over before.
+/// A time in the future. Its timer is made when something has to wait for it: most calls end before.
 struct End {
     at: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -185,8 +180,8 @@ fn exceeded(method: &Method, record: &CallRecord) -> Error {
     if method.reads || !record.may_have_written() {
         return reply::error(method, Reason::DeadlineExceeded, "the deadline passed");
     }
-    let message = "the deadline passed; the write may have taken effect: repeat it with the same \
-                   request_id, or without one read before writing again";
+    let message = "the deadline passed and the write may have taken effect: repeat it with the same \
+                   request_id, or read before writing again";
     reply::error(method, Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)
@@ -205,11 +200,11 @@ fn after(now: Instant, timeout: Duration) -> Instant {
 
 /// The time that the caller gives: `grpc-timeout` as gRPC's PROTOCOL-HTTP2 has it, at most eight
 /// digits and a unit. One that cannot be read is an error, because any guess would either cut the call
-/// too early or let it run when nobody waits any more.
+/// too early or let it run when the caller no longer waits.
 fn requested(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(parse);
-    let message = "the metadata grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u, n";
+    let message = "the metadata grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n";
     parsed.map(Some).ok_or_else(|| Error::new(Reason::MalformedRequest, message))
 }
 
@@ -269,7 +264,7 @@ mod tests {
         let reason = |reads, record: &CallRecord| exceeded(&method(reads), record).reason();
         let record = CallRecord::default();
         assert_eq!(reason(false, &record), Reason::DeadlineExceeded);
-        // It has asked nobody yet; the call that it repeats has.
+        // It has sent nothing yet; the call that it repeats has.
         record.set_repeats();
         assert_eq!(reason(false, &record), Reason::WriteOutcomeUnknown);
         assert_eq!(reason(true, &record), Reason::DeadlineExceeded);

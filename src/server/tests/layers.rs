@@ -21,7 +21,7 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 
 use super::settings;
 use crate::{
-    call::Call,
+    call::Admitted,
     error::{Error, Reason},
     server::{
         Routes, ServerSettings,
@@ -129,7 +129,7 @@ async fn the_call_says_when_its_answer_has_to_be_ready() {
     ] {
         let start = Instant::now();
         let handler = move |request: Request| async move {
-            let call = request.extensions().get::<Call>().unwrap();
+            let call = request.extensions().get::<Admitted>().unwrap();
             assert_eq!(call.deadline - start, expected);
             Response::default()
         };
@@ -175,7 +175,7 @@ async fn a_write_cut_while_upstreams_were_called_may_have_happened() {
     let handler = |request: Request| async move {
         request
             .extensions()
-            .get::<Call>()
+            .get::<Admitted>()
             .unwrap()
             .record
             .counter()
@@ -263,7 +263,7 @@ async fn each_call_is_one_line_whose_level_says_who_should_look() {
         .finish();
     let _kept = tracing::subscriber::set_default(log);
     let known = |request: Request| async move {
-        let call = request.extensions().get::<Call>().unwrap();
+        let call = request.extensions().get::<Admitted>().unwrap();
         call.record.set_backend("sft");
         call.record.counter().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let error = Error::new(Reason::ProfileNotFound, "no such profile");
