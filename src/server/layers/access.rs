@@ -131,7 +131,7 @@ impl Running {
         bare(response)
     }
 
-    /// What stands in headers or trailers has left the gateway, so it is what happened. An answer
+    /// What is in headers or trailers has left the gateway, so it is what happened. An answer
     /// that ends without a status is UNKNOWN to a client.
     fn ended(&mut self, headers: &HeaderMap) {
         let code = reply::code(headers).unwrap_or(Code::Unknown);
@@ -171,7 +171,7 @@ impl Running {
             };
         }
         match self.end.code {
-            // Probes come every few seconds, for ever.
+            // Probes come every few seconds.
             _ if self.known.method.probe => line!(debug),
             "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => line!(error),
             "UNAVAILABLE" | "RESOURCE_EXHAUSTED" | "DEADLINE_EXCEEDED" => line!(warn),

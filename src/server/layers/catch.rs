@@ -98,5 +98,5 @@ fn panicked(method: &Method, payload: Box<dyn Any + Send>) -> Error {
     drop(payload);
     let location = panics::take_location();
     tracing::error!(method = %method.label, location, "a call panicked");
-    reply::error(method, Reason::GatewayInternal, "the gateway has a fault; please report it")
+    reply::error(method, Reason::GatewayInternal, "internal gateway error")
 }

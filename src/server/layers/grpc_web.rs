@@ -95,7 +95,7 @@ fn translated<A: Answer>(mut response: Response<A>) -> Response<Stepped<Framing,
     if status.is_empty() {
         return wrap(response, Framing);
     }
-    // A status always stands in the frame: a script of another origin sees no header that CORS does not
+    // A status is always in the frame: a script of another origin sees no header that CORS does not
     // expose by name.
     bare(response.map(|_| A::from(Body::new(Full::new(frame(&status))))))
 }

@@ -21,7 +21,7 @@ pub(crate) struct Method {
     pub streaming: bool,
     /// Health or reflection: asked by probes and tools, not by callers.
     pub probe: bool,
-    /// It surely changes nothing: its `idempotency_level` is `NO_SIDE_EFFECTS`.
+    /// It changes nothing: its `idempotency_level` is `NO_SIDE_EFFECTS`.
     pub reads: bool,
 }
 

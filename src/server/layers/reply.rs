@@ -33,7 +33,7 @@ pub(crate) fn write(error: &Error, headers: &mut HeaderMap) {
     headers.remove(GRPC_MESSAGE);
     headers.remove(GRPC_DETAILS);
     if rpc::status::status(error).add_header(headers).is_err() {
-        // Cannot happen: the message is percent-encoded. The code stands by itself then.
+        // Cannot happen: the message is percent-encoded. If it does, the code is sent alone.
         tracing::error!("a status does not fit into headers");
     }
 }

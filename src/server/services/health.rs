@@ -1,7 +1,7 @@
 //! `grpc.health.v1`: what the process says of itself to probes and to clients that balance load.
 //!
 //! Written here because tonic-health serves Check and Watch but not List. Watches nothing by itself:
-//! whoever knows better tells it.
+//! what knows better reports to it.
 
 use std::{
     collections::BTreeMap,
@@ -64,7 +64,7 @@ impl Health {
         self.0.send_modify(|state| state.draining = true);
     }
 
-    /// Whether the process is going down.
+    /// Whether the process is shutting down.
     pub(crate) fn is_draining(&self) -> bool {
         self.0.borrow().draining
     }

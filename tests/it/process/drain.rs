@@ -136,7 +136,7 @@ async fn connections_are_accepted_for_the_grace() {
     let slow = Slow::start().await;
     let (mut gateway, calls) = with_calls_in_flight(&slow, &LONG_GRACE).await;
     gateway.program.signal(Signal::TERM);
-    gateway.program.logged("going down").await;
+    gateway.program.logged("shutting down").await;
     assert_eq!(http_get(gateway.admin, "/readyz").await.0, 503);
     // A balancer that has not noticed yet loses nothing.
     slow.open();
@@ -154,7 +154,7 @@ async fn a_second_signal_ends_the_grace() {
     let slow = Slow::start().await;
     let (gateway, calls) = with_calls_in_flight(&slow, &LONG_GRACE).await;
     gateway.program.signal(Signal::TERM);
-    gateway.program.logged("going down").await;
+    gateway.program.logged("shutting down").await;
     gateway.program.signal(Signal::TERM);
     let ended = gateway.program.ended().await;
     assert!(!ended.stderr.contains("the program has a fault"), "{}", ended.stderr);
