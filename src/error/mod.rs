@@ -7,13 +7,17 @@
 //!
 //! It has no `source()`: what other libraries report becomes text, of which `internal` keeps the details.
 
+pub mod facts;
 pub mod reason;
 pub mod violation;
 
 use std::fmt;
 
-pub use self::reason::{Blame, Facts, Kind, Reason, Retry, reason_name};
 use self::violation::{Violation, Violations};
+pub use self::{
+    facts::Facts,
+    reason::{Blame, Kind, Reason, Retry, reason_name},
+};
 use crate::text;
 
 /// The result of anything that can fail for a caller.
@@ -66,7 +70,7 @@ impl Error {
     /// An error with the kind that its reason usually has. The message is for the caller.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let facts = reason::facts(reason);
+        let facts = facts::facts(reason);
         Self(Box::new(Repr {
             kind: facts.kind,
             reason,
@@ -270,7 +274,7 @@ impl Error {
     /// What is true of every error with this reason.
     #[must_use]
     pub fn facts(&self) -> &'static Facts {
-        reason::facts(self.0.reason)
+        facts::facts(self.0.reason)
     }
 }
 
