@@ -4,17 +4,19 @@ WORKDIR /build
 # Dependencies first, so that a change of the code does not build them again. The benches are never
 # built here, but Cargo.toml names them.
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY contract/Cargo.toml contract/build.rs contract/
 COPY sandbox/Cargo.toml sandbox/
 COPY proto proto
-RUN mkdir -p src benches sandbox/src \
+RUN mkdir -p src benches contract/src sandbox/src \
     && echo 'fn main() {}' | tee src/main.rs benches/gateway.rs > benches/cache.rs \
-    && echo '' | tee src/lib.rs > sandbox/src/lib.rs \
+    && echo '' | tee src/lib.rs contract/src/lib.rs > sandbox/src/lib.rs \
     && cargo build --locked --release --bin profile-gateway \
-    && rm -rf src sandbox/src
+    && rm -rf src contract/src sandbox/src
+COPY contract/src contract/src
 COPY sandbox/src sandbox/src
 COPY src src
 # Newer than what was built from the placeholders.
-RUN touch src/main.rs src/lib.rs sandbox/src/lib.rs \
+RUN touch src/main.rs src/lib.rs contract/src/lib.rs sandbox/src/lib.rs \
     && cargo build --locked --release --bin profile-gateway
 
 FROM debian:bookworm-slim

@@ -1,4 +1,4 @@
-//! The generated code of `proto/`, and its descriptors for reflection and masks.
+//! The contract's messages and descriptors, and the servers that only the gateway needs.
 //!
 //! Helpers for these types live in `model`. By hand here is only [`Encoded`], which the generated servers
 //! answer with (see `build.rs`).
@@ -11,15 +11,22 @@ use prost::{
     encoding::{DecodeContext, WireType, skip_field},
 };
 
+pub use profile_gateway_contract::*;
+pub use servers::*;
+
 #[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]
-mod generated {
+mod servers {
     tonic::include_proto!("profilegateway.v1");
 }
 
-pub use generated::*;
+/// The answers that hold profiles, with these encoded already: the same on the wire.
+#[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]
+pub mod encoded {
+    include!(concat!(env!("OUT_DIR"), "/encoded/profilegateway.v1.rs"));
+}
 
-/// Encoded `google.protobuf.FileDescriptorSet` of `proto/` with all imports and comments.
-pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+/// A profile as its bytes, as a cache keeps it.
+pub type EncodedProfile = Encoded<Profile>;
 
 /// A message as its bytes. It is encoded once and answered often; a clone shares the bytes.
 pub struct Encoded<T> {

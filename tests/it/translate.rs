@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-#[path = "../../examples/migration.rs"]
+#[path = "../../contract/examples/migration.rs"]
 mod migration;
 
 struct World {

@@ -14,7 +14,8 @@ use syn::spanned::Spanned;
 use super::syntax;
 
 /// Where everything is that is compiled.
-pub(super) const COMPILED: [&str; 4] = ["src/", "sandbox/src/", "tests/", "benches/"];
+pub(super) const COMPILED: [&str; 6] =
+    ["src/", "contract/src/", "contract/examples/", "sandbox/src/", "tests/", "benches/"];
 
 /// A source file.
 pub(super) struct Source {

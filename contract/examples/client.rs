@@ -2,15 +2,15 @@
 //! that, then creates, updates and deletes a sound one.
 //!
 //! ```console
-//! $ cargo run                                            # in one terminal: the gateway with its sandbox
-//! $ cargo run --example client http://127.0.0.1:50051    # in another
+//! $ cargo run                                           # in one terminal: the gateway with its sandbox
+//! $ cargo run -p profile-gateway-contract --example client http://127.0.0.1:50051    # in another
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::time::Duration;
 
-use profile_gateway::pb::{
+use profile_gateway_contract::{
     Category, CreateProfileRequest, DeleteProfileRequest, ListProfilesRequest, Profile,
     RadioAccess, Service, ServiceType, State, UpdateProfileRequest,
     profile_service_client::ProfileServiceClient,

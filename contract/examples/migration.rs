@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! profile-gateway &
-//! cargo run --example migration -- http://127.0.0.1:50051 backends/sft backends/endpoint
+//! cargo run -p profile-gateway-contract --example migration -- \
+//!     http://127.0.0.1:50051 backends/sft backends/endpoint
 //! ```
 
 use std::{env, error::Error, fmt::Write};
 
-use profile_gateway::pb::{
+use profile_gateway_contract::{
     ListProfilesRequest, Note, NoteKind, Profile, TranslateProfileRequest,
     profile_service_client::ProfileServiceClient,
 };
