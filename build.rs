@@ -26,8 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn generate_servers(descriptors: FileDescriptorSet) -> Result<(), Box<dyn Error>> {
-    let servers =
-        tonic_prost_build::configure().build_client(false).build_transport(false).service_generator();
+    let servers = tonic_prost_build::configure()
+        .build_client(false)
+        .build_transport(false)
+        .service_generator();
     prost_build::Config::new()
         .extern_path(format!(".{PACKAGE}"), "::profile_gateway_contract")
         .service_generator(Box::new(Servers(servers)))

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::control::Switches;
+use super::switches::Switches;
 use super::wire::{self, Refusal};
 
 const MAX_FAILURES: u32 = 3;

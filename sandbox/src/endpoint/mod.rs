@@ -10,13 +10,13 @@
 
 mod auth;
 mod catalogue;
-pub(super) mod control;
 mod distort;
 mod fields;
 mod rate;
 mod route;
 mod seed;
 mod state;
+pub(super) mod switches;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -29,9 +29,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::auth::Auth;
-use self::control::Switches;
 use self::rate::Bucket;
 use self::state::Account;
+use self::switches::Switches;
 use self::wire::Refusal;
 use super::Options;
 use super::answer::Answer;

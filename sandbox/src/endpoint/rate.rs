@@ -6,7 +6,7 @@
 
 use tokio::time::Instant;
 
-use super::control::Switches;
+use super::switches::Switches;
 
 /// What is left of the burst, and when that was so.
 #[derive(Default)]

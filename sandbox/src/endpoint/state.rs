@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::catalogue::{self, SERVICE, TRAFFIC_LIMIT, find, id_of, number};
-use super::control::Switches;
+use super::switches::Switches;
 use super::wire::{DUPLICATED, FORBIDDEN, NOT_ALLOWED, Refusal};
 use super::{fields, seed};
 use crate::store::{Members, Profiles};

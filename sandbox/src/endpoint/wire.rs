@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::control::Switches;
+use super::switches::Switches;
 use crate::answer::Answer;
 use crate::exchange::Outcome;
 use crate::store::Members;

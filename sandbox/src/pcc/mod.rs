@@ -9,9 +9,9 @@
 //! work. What misses the application gets a page of HTML: unknown path 404, wrong method 405 (inferred).
 
 mod auth;
-pub(super) mod control;
 mod distort;
 mod state;
+pub(super) mod switches;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -22,8 +22,8 @@ use http::header::{ALLOW, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use self::control::Switches;
 use self::state::Tenant;
+use self::switches::Switches;
 use self::wire::{Format, Refusal};
 use super::Options;
 use super::answer::Answer;

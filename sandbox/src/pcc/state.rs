@@ -6,7 +6,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::control::Switches;
+use super::switches::Switches;
 use super::wire::Refusal;
 use crate::store::{self, Members, Profiles};
 

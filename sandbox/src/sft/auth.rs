@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::control::Switches;
+use super::switches::Switches;
 use super::wire::Verdict;
 use crate::Options;
 

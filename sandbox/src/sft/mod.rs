@@ -10,11 +10,11 @@
 //! that is no JSON 400 (inferred). Paths are matched with exact case (inferred).
 
 mod auth;
-pub(super) mod control;
 mod distort;
 mod seed;
 mod stamp;
 mod state;
+pub(super) mod switches;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -28,8 +28,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 use self::auth::{Auth, Kind};
-use self::control::Switches;
 use self::state::Account;
+use self::switches::Switches;
 use self::wire::Verdict;
 use super::Options;
 use super::answer::Answer;

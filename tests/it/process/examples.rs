@@ -39,7 +39,10 @@ async fn run(program: impl AsRef<OsStr>, args: &[&OsStr]) -> Ended {
 async fn rust(gateway: &Gateway) -> Ended {
     let program = Path::new(env!("CARGO_BIN_EXE_profile-gateway"));
     let client = program.with_file_name("examples").join("client");
-    assert!(client.exists(), "the example is not built: `cargo test --workspace` without `--test` builds it");
+    assert!(
+        client.exists(),
+        "the example is not built: `cargo test --workspace` without `--test` builds it"
+    );
     run(client, &[format!("http://{}", gateway.grpc).as_ref()]).await
 }
 

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::exchange::{self, Upstream};
 use super::faults::Order;
-use super::sft::control::Expiry;
+use super::sft::switches::Expiry;
 use super::world::World;
 
 const MAX_BODY: usize = 1024 * 1024;
