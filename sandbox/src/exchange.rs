@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use super::answer::{Answer, Content};
 use super::fault_kind::{Commit, DelayCommit, FaultKind, MAX_WAIT_MS, ResultCommit};
 use super::journal::{self, Entry};
 use super::server::Wire;
+use super::simulator::{Call, Simulator};
 use super::world::World;
 
 /// Longest request body.
@@ -21,55 +21,10 @@ const MAX_BODY: usize = 1024 * 1024;
 /// How long a client may take over its request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One simulated vendor. Its methods neither wait nor touch the network: faults do that around them.
-pub(super) trait Upstream: Send + Sync {
-    /// The name the control API knows it by.
-    fn name(&self) -> &'static str;
-    /// The names of all operations, as its documents spell them.
-    fn operations(&self) -> &'static [&'static str];
-    /// Whether requests to this path are its own, even those it has no operation for.
-    fn owns(&self, path: &str) -> bool;
-    /// Which operation this is. `Err` is the answer to a request that is none.
-    fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>>;
-    /// Carries the request out.
-    fn serve(&self, operation: &'static str, call: &Call) -> Outcome;
-    /// The vendor's way to answer with this code, whatever was asked.
-    fn result(&self, code: &str, description: Option<&str>, outer: Option<&str>) -> Answer;
-    /// Refuses a fault that could never do anything here.
-    ///
-    /// # Errors
-    ///
-    /// What is allowed, in words.
-    fn check_fault(&self, _fault: &FaultKind) -> Result<(), String> {
-        Ok(())
-    }
-    /// Applies those distortions that need to know which member is what.
-    fn distort(&self, fault: &FaultKind, body: &mut Value);
-    /// Back to the state of the start.
-    fn reset(&self);
-}
-
-/// A request, wholly read.
-pub(super) struct Call {
-    pub method: Method,
-    pub uri: Uri,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-/// What a request led to.
-pub(super) struct Outcome {
-    pub answer: Answer,
-    /// The vendor's own code in the answer.
-    pub code: Option<String>,
-    /// What changed, in the form of `Entry::effect`.
-    pub effect: Option<Value>,
-}
-
 /// Answers a vendor request.
 pub(super) async fn handle(
     world: Arc<World>,
-    upstream: Arc<dyn Upstream>,
+    simulator: Arc<dyn Simulator>,
     request: Request<Body>,
 ) -> Response<Body> {
     let wire = request.extensions().get::<Wire>().cloned();
@@ -79,13 +34,13 @@ pub(super) async fn handle(
     };
     // Taken before the fault: a reset that comes between the two must cut what the fault starts.
     let epoch = world.epoch();
-    let operation = upstream.operation(&call);
+    let operation = simulator.operation(&call);
     let fault = match &operation {
-        Ok(operation) => world.faults.take(upstream.name(), operation),
+        Ok(operation) => world.faults.take(simulator.name(), operation),
         Err(_) => None,
     };
     let name = operation.as_ref().ok().copied();
-    let exchange = Arc::new(Exchange { world, upstream, call, operation: name, fault, epoch });
+    let exchange = Arc::new(Exchange { world, simulator, call, operation: name, fault, epoch });
     match operation {
         Ok(operation) => exchange.run(operation, &wire.unwrap_or_default()).await,
         Err(answer) => {
@@ -108,7 +63,7 @@ async fn read(request: Request<Body>) -> Result<Call, StatusCode> {
 /// A request with everything that decides its answer.
 struct Exchange {
     world: Arc<World>,
-    upstream: Arc<dyn Upstream>,
+    simulator: Arc<dyn Simulator>,
     call: Call,
     operation: Option<&'static str>,
     fault: Option<FaultKind>,
@@ -163,10 +118,10 @@ impl Exchange {
 
     /// The vendor's answer, distorted if the fault says so.
     fn usual(&self, operation: &'static str) -> Response<Body> {
-        let mut outcome = self.upstream.serve(operation, &self.call);
+        let mut outcome = self.simulator.serve(operation, &self.call);
         self.record(Some(outcome.answer.status), outcome.code, outcome.effect);
         if let (Some(fault), Content::Json(body)) = (&self.fault, &mut outcome.answer.content) {
-            self.upstream.distort(fault, body);
+            self.simulator.distort(fault, body);
         }
         outcome.answer.into_response(self.fault.as_ref())
     }
@@ -196,7 +151,7 @@ impl Exchange {
         let of_task = Arc::clone(&self);
         let spawned = self.world.spawn_detached("sandbox late effect", async move {
             if of_task.wait(wait).await {
-                let outcome = of_task.upstream.serve(operation, &of_task.call);
+                let outcome = of_task.simulator.serve(operation, &of_task.call);
                 let mut entry = of_task.entry(None, outcome.code, outcome.effect);
                 entry.late_of = Some(seq);
                 of_task.world.journal.record(entry);
@@ -227,7 +182,7 @@ impl Exchange {
                 (*commit, Answer::literal(code(*status), content_type, body))
             }
             FaultKind::Result { code, description, outer, commit, .. } => {
-                let answer = self.upstream.result(code, description.as_deref(), outer.as_deref());
+                let answer = self.simulator.result(code, description.as_deref(), outer.as_deref());
                 let commit = match commit {
                     ResultCommit::Before => Commit::Before,
                     ResultCommit::None | ResultCommit::Late => Commit::None,
@@ -248,7 +203,7 @@ impl Exchange {
     fn effect(&self, operation: &'static str, commit: Commit) -> Option<Value> {
         match commit {
             Commit::None => None,
-            Commit::Before => self.upstream.serve(operation, &self.call).effect,
+            Commit::Before => self.simulator.serve(operation, &self.call).effect,
         }
     }
 
@@ -283,7 +238,7 @@ impl Exchange {
         Entry {
             seq: 0,
             at_ms: 0,
-            upstream: self.upstream.name(),
+            upstream: self.simulator.name(),
             operation: self.operation,
             method: self.call.method.to_string(),
             path: self.call.uri.to_string(),

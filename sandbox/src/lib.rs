@@ -9,9 +9,11 @@
 //!
 //! # Layout
 //!
+//! - `options`: how the simulators behave from the start
 //! - `server`: listener, connections, and the wire-level faults (reset, close without an answer)
 //! - `world`: what all parts share: simulators, faults, journal, running work
-//! - `exchange`: one vendor request from arrival to answer, and the `Upstream` trait each simulator implements
+//! - `simulator`: the trait that each simulator implements
+//! - `exchange`: one vendor request from arrival to answer
 //! - `faults`, `fault_kind`: the armed faults, and what a fault can be
 //! - `answer`: answers and their distortions that need no knowledge of a vendor
 //! - `journal`: what was seen and what it changed
@@ -43,9 +45,11 @@ mod exchange;
 mod fault_kind;
 mod faults;
 mod journal;
+mod options;
 mod pcc;
 mod server;
 mod sft;
+mod simulator;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -59,6 +63,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::options::Options;
 use self::world::World;
 
 /// How long `Sandbox::stop` waits for connections and tasks.
@@ -73,60 +78,6 @@ pub struct Sandbox {
     pcc_credentials: [String; 3],
     world: Arc<World>,
     _stop_on_drop: DropGuard,
-}
-
-/// How the simulators behave from the start; `POST /sandbox/reset` comes back to this.
-#[derive(Clone)]
-pub struct Options {
-    /// Life of an SFT access token. The real value is not documented ("short-lived").
-    pub token_ttl: Duration,
-    /// Life of an SFT refresh token. The real value is not documented ("long-lived").
-    pub refresh_ttl: Duration,
-    /// The one SFT user that may log in.
-    pub username: String,
-    /// Their password.
-    pub password: String,
-    /// Accounts that a login may name as `targetAccountId`; any other is refused.
-    pub child_accounts: Vec<String>,
-    /// Whether to start (and reset) with example profiles rather than with none.
-    pub seed_profiles: bool,
-    /// Life of a token of the endpoint API (documented: 240 minutes).
-    pub endpoint_token_ttl: Duration,
-    /// The one application token that the endpoint API accepts.
-    pub endpoint_application_token: String,
-    /// The one tenant that PCC has.
-    pub pcc_tenant: String,
-    /// The one PCC user.
-    pub pcc_username: String,
-    /// Their password.
-    pub pcc_password: String,
-    /// Whether SFT calls without `X-Requested-With` are refused.
-    pub require_x_requested_with: bool,
-    /// Most profiles one simulator holds.
-    pub max_profiles: usize,
-    /// Most connections at a time; more wait in the listener's backlog.
-    pub max_connections: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            token_ttl: Duration::from_secs(15 * 60),
-            refresh_ttl: Duration::from_secs(24 * 60 * 60),
-            username: "sandbox".to_owned(),
-            password: "sandbox-password".to_owned(),
-            child_accounts: vec!["ACC_11".to_owned()],
-            endpoint_token_ttl: Duration::from_secs(240 * 60),
-            endpoint_application_token: "sandbox-application-token".to_owned(),
-            pcc_tenant: "sandbox".to_owned(),
-            pcc_username: "sandbox".to_owned(),
-            pcc_password: "sandbox-password".to_owned(),
-            seed_profiles: true,
-            require_x_requested_with: false,
-            max_profiles: 20_000,
-            max_connections: 1_024,
-        }
-    }
 }
 
 impl Sandbox {

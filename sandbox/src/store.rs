@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Longest text of one profile, so that the number of profiles bounds memory.
@@ -83,6 +83,15 @@ fn with_id(id: i64, members: Members) -> Members {
     all.insert("id".to_owned(), id.into());
     all.extend(members.into_iter().filter(|(name, _)| name != "id"));
     all
+}
+
+/// Profiles to add, each as after a create with `profile` over it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Seed {
+    pub count: usize,
+    #[serde(default)]
+    pub profile: Members,
 }
 
 /// Refuses a profile that the control API makes too big.

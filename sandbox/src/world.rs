@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::Options;
 use super::endpoint::Endpoint;
-use super::exchange::Upstream;
 use super::faults::FaultTable;
 use super::journal::Journal;
+use super::options::Options;
 use super::pcc::Pcc;
 use super::sft::Sft;
+use super::simulator::Simulator;
 
 /// Most effects that may be waiting to happen after their client was answered or left.
 const MAX_DETACHED: usize = 4_096;
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// Every simulated vendor. The one place that lists them; of two that own a path the first gets it.
-    pub(super) fn upstreams(&self) -> [Arc<dyn Upstream>; 3] {
+    pub(super) fn simulators(&self) -> [Arc<dyn Simulator>; 3] {
         // Before SFT, which owns all of `/api/`, whereas the endpoint API owns `/api/v1/`.
         [self.endpoint.clone(), self.sft.clone(), self.pcc.clone()]
     }
@@ -59,8 +59,8 @@ impl World {
         let mut epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         epoch.cancel();
         self.faults.clear();
-        for upstream in self.upstreams() {
-            upstream.reset();
+        for simulator in self.simulators() {
+            simulator.reset();
         }
         self.journal.clear();
         *epoch = self.stop.child_token();

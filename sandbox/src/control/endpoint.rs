@@ -1,9 +1,15 @@
 //! Control routes of the endpoint API simulator.
 
-use super::{
-    Answered, Arc, Bytes, Json, Path, Refused, Router, Shared, State, Value, World, get, json,
-    parse, patch, post, put,
-};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::routing::{get, patch, post, put};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::reply::{Answered, Refused, Shared, number, parse};
+use crate::world::World;
 
 pub(super) fn routes() -> Router<Arc<World>> {
     Router::new()
@@ -13,11 +19,6 @@ pub(super) fn routes() -> Router<Arc<World>> {
         .route("/expire-tokens", post(expire_tokens))
         .route("/unlock", post(unlock))
         .route("/options", patch(set_options).get(options))
-}
-
-/// Ids are integers here.
-pub(super) fn number(id: &str) -> Result<i64, Refused> {
-    id.parse().map_err(|_| Refused::bad("a profile id is an integer here"))
 }
 
 async fn list(State(world): Shared) -> Json<Value> {

@@ -1,10 +1,15 @@
 //! Control routes of the PCC simulator.
 
-use super::endpoint::number;
-use super::{
-    Answered, Arc, Bytes, Json, Path, Refused, Router, Shared, State, Value, World, get, json,
-    parse, patch, post, put,
-};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::routing::{get, patch, post, put};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::reply::{Answered, Refused, Shared, number, parse};
+use crate::world::World;
 
 pub(super) fn routes() -> Router<Arc<World>> {
     Router::new()

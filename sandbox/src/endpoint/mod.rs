@@ -16,7 +16,7 @@ mod rate;
 mod route;
 mod seed;
 mod state;
-pub(super) mod switches;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -31,13 +31,13 @@ use uuid::Uuid;
 use self::auth::Auth;
 use self::rate::Bucket;
 use self::state::Account;
-use self::switches::Switches;
+use self::switches::{Expiry, Switches};
 use self::wire::Refusal;
-use super::Options;
 use super::answer::Answer;
-use super::exchange::{Call, Outcome, Upstream};
 use super::fault_kind::FaultKind;
-use super::store::Members;
+use super::options::Options;
+use super::simulator::{Call, Outcome, Simulator};
+use super::store::{self, Members, Seed};
 
 /// Observed: `Location` names this host, whichever host was asked.
 const LOCATION_BASE: &str = "https://cdn.emnify.net/api/v1/service_profile/";
@@ -67,7 +67,7 @@ impl Endpoint {
     }
 }
 
-impl Upstream for Endpoint {
+impl Simulator for Endpoint {
     fn name(&self) -> &'static str {
         "endpoint"
     }
@@ -121,6 +121,86 @@ impl Upstream for Endpoint {
 
     fn reset(&self) {
         *self.lock() = Inner::new(&self.options);
+    }
+}
+
+/// What the control API does.
+impl Endpoint {
+    pub(super) fn switches(&self) -> Switches {
+        self.lock().switches.clone()
+    }
+
+    /// # Errors
+    ///
+    /// What is allowed, in words; then nothing has changed.
+    pub(super) fn set_switches(&self, wanted: Members) -> Result<(), String> {
+        let mut inner = self.lock();
+        let switches = store::changed(&inner.switches, wanted)?;
+        switches.check()?;
+        inner.switches = switches;
+        Ok(())
+    }
+
+    pub(super) fn expire_tokens(&self, how: &Expiry) {
+        self.lock().auth.expire(how.forget);
+    }
+
+    pub(super) fn unlock(&self) {
+        self.lock().auth.unlock();
+    }
+
+    /// All profiles as they are, by id.
+    pub(super) fn raw_profiles(&self) -> Vec<Value> {
+        let inner = self.lock();
+        inner.account.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
+    }
+
+    pub(super) fn raw_profile(&self, id: i64) -> Option<Value> {
+        self.lock().account.profiles.get(id).cloned().map(Value::Object)
+    }
+
+    /// Inserts or replaces a profile to the letter: what is not there is not shown by reads either.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words.
+    pub(super) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
+        store::check_size(&profile)?;
+        let mut inner = self.lock();
+        if !inner.account.profiles.put(id, profile) {
+            return Err(format!("the account is full ({} profiles)", self.options.max_profiles));
+        }
+        Ok(inner.account.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
+    }
+
+    pub(super) fn delete_raw_profile(&self, id: i64) -> bool {
+        self.lock().account.profiles.remove(id)
+    }
+
+    /// Adds many profiles and tells the first and the last id.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words; then nothing was added.
+    pub(super) fn seed(&self, seed: Seed) -> Result<Value, String> {
+        let mut template = fields::new_profile();
+        template.extend(seed.profile);
+        store::check_size(&template)?;
+        let is_named = template.get("name").is_some_and(Value::is_string);
+        let mut inner = self.lock();
+        let room = inner.account.profiles.room();
+        if seed.count == 0 || seed.count > room {
+            return Err(format!("`count` must be 1 to {room}, what the account has room for"));
+        }
+        let mut ids = Vec::new();
+        for number in 1..=seed.count {
+            let mut profile = template.clone();
+            if !is_named {
+                profile.insert("name".to_owned(), format!("Seeded {number:05}").into());
+            }
+            ids.extend(inner.account.profiles.add(profile));
+        }
+        Ok(json!({ "count": ids.len(), "first": ids.first(), "last": ids.last() }))
     }
 }
 

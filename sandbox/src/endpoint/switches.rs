@@ -1,12 +1,8 @@
-//! What the control API can do to the endpoint API simulator: raw profiles, tokens, and switches for what the
-//! documents leave open.
+//! Switches for what the documents leave open, and how the control API ends tokens.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::{Endpoint, fields};
-use crate::Options;
-use crate::store::{self, Members};
+use crate::options::Options;
 
 const MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
 const MAX_RATE: u32 = 1_000_000;
@@ -62,7 +58,7 @@ impl Switches {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let rates = 1..=MAX_RATE;
         for (holds, allowed) in [
             ([1201, 1401].contains(&self.not_found_code), "`not_found_code` must be 1401 or 1201"),
@@ -95,93 +91,5 @@ impl Switches {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Expiry {
-    forget: bool,
-}
-
-/// Profiles to add, each as after a create with `profile` over it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Seed {
-    count: usize,
-    #[serde(default)]
-    profile: Members,
-}
-
-impl Endpoint {
-    pub(crate) fn switches(&self) -> Switches {
-        self.lock().switches.clone()
-    }
-
-    /// # Errors
-    ///
-    /// What is allowed, in words; then nothing has changed.
-    pub(crate) fn set_switches(&self, wanted: Members) -> Result<(), String> {
-        let mut inner = self.lock();
-        let switches = store::changed(&inner.switches, wanted)?;
-        switches.check()?;
-        inner.switches = switches;
-        Ok(())
-    }
-
-    pub(crate) fn expire_tokens(&self, how: &Expiry) {
-        self.lock().auth.expire(how.forget);
-    }
-
-    pub(crate) fn unlock(&self) {
-        self.lock().auth.unlock();
-    }
-
-    /// All profiles as they are, by id.
-    pub(crate) fn raw_profiles(&self) -> Vec<Value> {
-        let inner = self.lock();
-        inner.account.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
-    }
-
-    pub(crate) fn raw_profile(&self, id: i64) -> Option<Value> {
-        self.lock().account.profiles.get(id).cloned().map(Value::Object)
-    }
-
-    /// Inserts or replaces a profile to the letter: what is not there is not shown by reads either.
-    ///
-    /// # Errors
-    ///
-    /// What is allowed, in words.
-    pub(crate) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
-        store::check_size(&profile)?;
-        let mut inner = self.lock();
-        if !inner.account.profiles.put(id, profile) {
-            return Err(format!("the account is full ({} profiles)", self.options.max_profiles));
-        }
-        Ok(inner.account.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
-    }
-
-    pub(crate) fn delete_raw_profile(&self, id: i64) -> bool {
-        self.lock().account.profiles.remove(id)
-    }
-
-    /// Adds many profiles and tells the first and the last id.
-    ///
-    /// # Errors
-    ///
-    /// What is allowed, in words; then nothing was added.
-    pub(crate) fn seed(&self, seed: Seed) -> Result<Value, String> {
-        let mut template = fields::new_profile();
-        template.extend(seed.profile);
-        store::check_size(&template)?;
-        let is_named = template.get("name").is_some_and(Value::is_string);
-        let mut inner = self.lock();
-        let room = inner.account.profiles.room();
-        if seed.count == 0 || seed.count > room {
-            return Err(format!("`count` must be 1 to {room}, what the account has room for"));
-        }
-        let mut ids = Vec::new();
-        for number in 1..=seed.count {
-            let mut profile = template.clone();
-            if !is_named {
-                profile.insert("name".to_owned(), format!("Seeded {number:05}").into());
-            }
-            ids.extend(inner.account.profiles.add(profile));
-        }
-        Ok(json!({ "count": ids.len(), "first": ids.first(), "last": ids.last() }))
-    }
+    pub forget: bool,
 }

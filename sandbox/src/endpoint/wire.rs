@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::switches::Switches;
 use crate::answer::Answer;
-use crate::exchange::Outcome;
+use crate::simulator::Outcome;
 use crate::store::Members;
 
 pub(super) const BAD_REQUEST: u32 = 1000;

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
 use super::wire::Refusal;
-use crate::Options;
+use crate::options::Options;
 
 pub(super) fn check(options: &Options, headers: &HeaderMap) -> Result<(), Refusal> {
     let expected = format!("{}:{}", options.pcc_username, options.pcc_password);

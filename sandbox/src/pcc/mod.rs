@@ -11,7 +11,7 @@
 mod auth;
 mod distort;
 mod state;
-pub(super) mod switches;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -25,11 +25,11 @@ use serde_json::{Value, json};
 use self::state::Tenant;
 use self::switches::Switches;
 use self::wire::{Format, Refusal};
-use super::Options;
 use super::answer::Answer;
-use super::exchange::{Call, Outcome, Upstream};
 use super::fault_kind::FaultKind;
-use super::store::Members;
+use super::options::Options;
+use super::simulator::{Call, Outcome, Simulator};
+use super::store::{self, Members, Seed};
 
 const LIST: &str = "ListProfiles";
 const GET: &str = "GetProfile";
@@ -62,7 +62,7 @@ impl Pcc {
     }
 }
 
-impl Upstream for Pcc {
+impl Simulator for Pcc {
     fn name(&self) -> &'static str {
         "pcc"
     }
@@ -119,6 +119,82 @@ impl Upstream for Pcc {
 
     fn reset(&self) {
         *self.lock() = Inner::new(&self.options);
+    }
+}
+
+/// What the control API does.
+impl Pcc {
+    pub(super) fn switches(&self) -> Switches {
+        self.lock().switches.clone()
+    }
+
+    /// # Errors
+    ///
+    /// What is allowed, in words; then nothing has changed.
+    pub(super) fn set_switches(&self, wanted: Members) -> Result<(), String> {
+        let mut inner = self.lock();
+        let switches = store::changed(&inner.switches, wanted)?;
+        switches.check()?;
+        inner.switches = switches;
+        Ok(())
+    }
+
+    /// All profiles as they are, by id.
+    pub(super) fn raw_profiles(&self) -> Vec<Value> {
+        let inner = self.lock();
+        inner.tenant.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
+    }
+
+    pub(super) fn raw_profile(&self, id: i64) -> Option<Value> {
+        self.lock().tenant.profiles.get(id).cloned().map(Value::Object)
+    }
+
+    /// Inserts or replaces a profile to the letter: what is not there is not shown by reads either. The member
+    /// `sandbox_in_use` makes it one that cannot be deleted.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words.
+    pub(super) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
+        if profile.get(state::IN_USE).is_some_and(|flag| !flag.is_boolean()) {
+            return Err(format!("`{}` must be true or false", state::IN_USE));
+        }
+        store::check_size(&profile)?;
+        let mut inner = self.lock();
+        if !inner.tenant.profiles.put(id, profile) {
+            return Err(format!("the tenant is full ({} profiles)", self.options.max_profiles));
+        }
+        Ok(inner.tenant.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
+    }
+
+    pub(super) fn delete_raw_profile(&self, id: i64) -> bool {
+        self.lock().tenant.profiles.remove(id)
+    }
+
+    /// Adds many profiles and tells the first and the last id.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words; then nothing was added.
+    pub(super) fn seed(&self, seed: Seed) -> Result<Value, String> {
+        let name = seed.profile.get("name").and_then(Value::as_str).unwrap_or("Seeded").to_owned();
+        let mut template = state::new_profile();
+        template.retain(|_, member| !member.is_null());
+        template.insert("defaultProfile".to_owned(), false.into());
+        template.extend(seed.profile);
+        store::check_size(&template)?;
+        let mut inner = self.lock();
+        let room = inner.tenant.profiles.room();
+        if seed.count == 0 || seed.count > room {
+            return Err(format!("`count` must be 1 to {room}, what the tenant has room for"));
+        }
+        let mut ids = Vec::new();
+        for number in 1..=seed.count {
+            let mut profile = template.clone();
+            profile.insert("name".to_owned(), format!("{name} {number:05}").into());
+            ids.extend(inner.tenant.profiles.add(profile));
+        }
+        Ok(json!({ "count": ids.len(), "first": ids.first(), "last": ids.last() }))
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::exchange::Outcome;
+use crate::simulator::Outcome;
 
 const HAL: &str = "application/hal+json";
 const JSON: &str = "application/json";

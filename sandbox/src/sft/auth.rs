@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::switches::Switches;
-use super::wire::Verdict;
-use crate::Options;
+use super::verdict::Verdict;
+use crate::options::Options;
 
 /// Wrong passwords in a row that block the account. The real number is not documented.
 const MAX_FAILURES: u32 = 5;

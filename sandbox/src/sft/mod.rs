@@ -12,11 +12,13 @@
 mod auth;
 mod distort;
 mod seed;
+mod services;
 mod stamp;
 mod state;
-pub(super) mod switches;
+mod switches;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod wire;
 
 use std::collections::HashMap;
@@ -25,16 +27,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use axum::extract::Query;
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::auth::{Auth, Kind};
-use self::state::Account;
-use self::switches::Switches;
-use self::wire::Verdict;
-use super::Options;
+use self::state::{Account, Profile};
+pub(super) use self::switches::Expiry;
+use self::switches::{SwitchSettings, Switches};
+use self::verdict::Verdict;
 use super::answer::Answer;
-use super::exchange::{Call, Outcome, Upstream};
 use super::fault_kind::FaultKind;
+use super::options::Options;
+use super::simulator::{Call, Outcome, Simulator};
 
 const LOGIN: &str = "login";
 const REFRESH: &str = "RefreshToken";
@@ -43,6 +46,11 @@ const GET: &str = "GetServiceProfile";
 const MODIFY: &str = "ModifyServiceProfile";
 const DELETE: &str = "DeleteServiceProfile";
 const OPERATIONS: &[&str] = &[LOGIN, REFRESH, CREATE, GET, MODIFY, DELETE];
+
+/// Longest id of a raw profile.
+const MAX_ID: usize = 64;
+/// Longest text of the additional members of a raw profile.
+const MAX_EXTRA: usize = 16 * 1_024;
 
 pub(super) struct Sft {
     options: Options,
@@ -81,7 +89,7 @@ impl Inner {
     }
 }
 
-impl Upstream for Sft {
+impl Simulator for Sft {
     fn name(&self) -> &'static str {
         "sft"
     }
@@ -138,6 +146,69 @@ impl Upstream for Sft {
 
     fn reset(&self) {
         *self.lock() = Inner::new(&self.options);
+    }
+}
+
+/// What the control API does.
+impl Sft {
+    pub(super) fn switches(&self) -> SwitchSettings {
+        self.lock().switches.settings()
+    }
+
+    /// # Errors
+    ///
+    /// What is allowed, in words; then nothing has changed.
+    pub(super) fn set_switches(&self, wanted: &SwitchSettings) -> Result<(), String> {
+        self.lock().switches.set(wanted)
+    }
+
+    pub(super) fn expire_tokens(&self, which: &Expiry) {
+        let mut inner = self.lock();
+        if which.access {
+            inner.auth.expire(Kind::Access);
+        }
+        if which.refresh {
+            inner.auth.expire(Kind::Refresh);
+        }
+    }
+
+    pub(super) fn unlock(&self) {
+        self.lock().auth.unlock();
+    }
+
+    /// All profiles as they are, by id.
+    pub(super) fn raw_profiles(&self) -> Vec<Value> {
+        self.lock().account.iter().map(|(id, profile)| with_id(id, profile)).collect()
+    }
+
+    pub(super) fn raw_profile(&self, id: &str) -> Option<Value> {
+        self.lock().account.get(id).map(|profile| with_id(id, profile))
+    }
+
+    /// Inserts or replaces a profile whatever the vendor's rules say about it.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words.
+    pub(super) fn put_raw_profile(&self, id: &str, profile: Profile) -> Result<Value, String> {
+        if id.is_empty() || id.len() > MAX_ID {
+            return Err(format!("a profile id must have 1 to {MAX_ID} bytes"));
+        }
+        let extra: usize =
+            profile.extra.iter().map(|(name, member)| name.len() + member.to_string().len()).sum();
+        if extra > MAX_EXTRA {
+            return Err(format!("`extra` must be at most {MAX_EXTRA} bytes"));
+        }
+        let shown = with_id(id, &profile);
+        if self.lock().account.put(id, profile) {
+            Ok(shown)
+        } else {
+            Err(format!("the account is full ({} profiles)", self.options.max_profiles))
+        }
+    }
+
+    pub(super) fn delete_raw_profile(&self, id: &str) -> bool {
+        self.lock().account.remove(id)
     }
 }
 
@@ -264,4 +335,14 @@ fn json(call: &Call) -> Result<Value, Refusal> {
 /// The token of `X-Authorization: Bearer <token>` (documented). The standard `Authorization` header means nothing here.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-authorization")?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+/// A profile as the control API shows it.
+fn with_id(id: &str, profile: &Profile) -> Value {
+    let mut members = Map::new();
+    members.insert("id".to_owned(), id.into());
+    if let Ok(Value::Object(rest)) = serde_json::to_value(profile) {
+        members.extend(rest);
+    }
+    Value::Object(members)
 }

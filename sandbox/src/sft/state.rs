@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::wire::{self, Verdict};
+use super::services;
+use super::verdict::Verdict;
 
 /// Longest name. The real bound is not documented.
 const MAX_NAME: usize = 256;
@@ -200,7 +201,7 @@ impl Account {
             if next.services.is_empty() {
                 return Err(Verdict::InvalidChildConfig);
             }
-            if !wire::needs_rat(&next.services) {
+            if !services::needs_rat(&next.services) {
                 next.rat = None;
             } else if next.rat.is_none() {
                 // Inferred: a profile that gets its first service with a RAT takes the RAT from where that came.
@@ -224,13 +225,14 @@ fn new_profile(fields: &Map<String, Value>) -> Result<Profile, Verdict> {
     let name = mandatory("name")?;
     let category = mandatory("category")?;
     let status = mandatory("status")?;
-    let services = wire::services_from_ids(mandatory("service")?).ok_or(Verdict::CreateFailure)?;
+    let services =
+        services::services_from_ids(mandatory("service")?).ok_or(Verdict::CreateFailure)?;
     let access_type = text(fields, "accessType").ok_or(Verdict::CreateFailure)?;
     if !is_name(name) || ![BASE, ADDON].contains(&category) || !is_status(status) {
         return Err(Verdict::CreateFailure);
     }
-    let rat = match (wire::needs_rat(&services), access_type) {
-        (true, Some(code)) => Some(wire::rat_from_code(code).ok_or(Verdict::CreateFailure)?),
+    let rat = match (services::needs_rat(&services), access_type) {
+        (true, Some(code)) => Some(services::rat_from_code(code).ok_or(Verdict::CreateFailure)?),
         (true, None) => return Err(Verdict::CreateFailure),
         // Documented: an access type with NB-IoT alone is "obsolete".
         (false, Some(_)) => return Err(Verdict::ObsoleteAccessType),
@@ -267,11 +269,11 @@ impl<'a> Change<'a> {
             name: text(fields, "name")?,
             status: text(fields, "status")?,
             services: match text(fields, "service")? {
-                Some(ids) => Some(wire::services_from_ids(ids)?),
+                Some(ids) => Some(services::services_from_ids(ids)?),
                 None => None,
             },
             rat: match text(fields, "accessType")? {
-                Some(code) => Some(wire::rat_from_code(code)?),
+                Some(code) => Some(services::rat_from_code(code)?),
                 None => None,
             },
         };
@@ -299,7 +301,7 @@ impl<'a> Change<'a> {
         if services_change && current.category == ADDON {
             return Err(Verdict::AddonServiceChange);
         }
-        if wire::needs_rat(&updated.services) {
+        if services::needs_rat(&updated.services) {
             if let Some(rat) = self.rat {
                 updated.rat = Some(rat.to_owned());
             }
@@ -326,9 +328,9 @@ fn check_child_rat(current: &Profile, updated: &Profile) -> Result<(), Verdict> 
     let Some(child) = &current.child_entity else {
         return Ok(());
     };
-    let asked = wire::rat_rank(updated.rat.as_deref());
-    let is_downgrade = asked < wire::rat_rank(current.rat.as_deref());
-    if is_downgrade && asked < wire::rat_rank(Some(&child.rat)) {
+    let asked = services::rat_rank(updated.rat.as_deref());
+    let is_downgrade = asked < services::rat_rank(current.rat.as_deref());
+    if is_downgrade && asked < services::rat_rank(Some(&child.rat)) {
         return Err(Verdict::RatConflict(child.name.clone()));
     }
     Ok(())

@@ -1,20 +1,12 @@
-//! What the control API can do to the SFT simulator: raw profiles, tokens, and switches for what the documents leave
-//! open.
+//! Switches for what the documents leave open, and which tokens the control API expires.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::auth::Kind;
-use super::state::Profile;
-use super::wire::Codes;
-use super::{Inner, Sft};
-use crate::Options;
+use super::verdict::Codes;
+use crate::options::Options;
 
-const MAX_ID: usize = 64;
-/// Longest text of the additional members of a raw profile.
-const MAX_EXTRA: usize = 16 * 1_024;
 const MAX_TTL_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
 
 /// The switches as the simulator uses them.
@@ -67,6 +59,38 @@ impl Switches {
             },
         }
     }
+
+    /// As the control API shows them.
+    pub(super) fn settings(&self) -> SwitchSettings {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).ok();
+        SwitchSettings {
+            in_use_code: Some(self.in_use_code),
+            unauthorized_outer: Some(self.unauthorized_outer),
+            require_x_requested_with: Some(self.require_x_requested_with),
+            token_ttl_ms: ms(self.token_ttl),
+            refresh_ttl_ms: ms(self.refresh_ttl),
+        }
+    }
+
+    /// Takes over what is given.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words; then nothing has changed.
+    pub(super) fn set(&mut self, wanted: &SwitchSettings) -> Result<(), String> {
+        for ms in [wanted.token_ttl_ms, wanted.refresh_ttl_ms] {
+            if ms.is_some_and(|ms| ms > MAX_TTL_MS) {
+                return Err(format!("token lives must be at most {MAX_TTL_MS} ms"));
+            }
+        }
+        set(&mut self.in_use_code, wanted.in_use_code);
+        set(&mut self.unauthorized_outer, wanted.unauthorized_outer);
+        set(&mut self.require_x_requested_with, wanted.require_x_requested_with);
+        let time = |ms: Option<u64>| ms.map(Duration::from_millis);
+        set(&mut self.token_ttl, time(wanted.token_ttl_ms));
+        set(&mut self.refresh_ttl, time(wanted.refresh_ttl_ms));
+        Ok(())
+    }
 }
 
 /// The switches as the control API shows and changes them; what is absent stays. Lives apply to tokens issued later.
@@ -85,110 +109,17 @@ pub(crate) struct SwitchSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expiry {
     #[serde(default = "yes")]
-    access: bool,
+    pub access: bool,
     #[serde(default = "yes")]
-    refresh: bool,
+    pub refresh: bool,
 }
 
 fn yes() -> bool {
     true
 }
 
-impl Sft {
-    pub(crate) fn switches(&self) -> SwitchSettings {
-        let inner = self.lock();
-        let switches = &inner.switches;
-        let ms = |time: Duration| u64::try_from(time.as_millis()).ok();
-        SwitchSettings {
-            in_use_code: Some(switches.in_use_code),
-            unauthorized_outer: Some(switches.unauthorized_outer),
-            require_x_requested_with: Some(switches.require_x_requested_with),
-            token_ttl_ms: ms(switches.token_ttl),
-            refresh_ttl_ms: ms(switches.refresh_ttl),
-        }
-    }
-
-    /// # Errors
-    ///
-    /// What is allowed, in words; then nothing has changed.
-    pub(crate) fn set_switches(&self, wanted: &SwitchSettings) -> Result<(), String> {
-        for ms in [wanted.token_ttl_ms, wanted.refresh_ttl_ms] {
-            if ms.is_some_and(|ms| ms > MAX_TTL_MS) {
-                return Err(format!("token lives must be at most {MAX_TTL_MS} ms"));
-            }
-        }
-        let mut inner = self.lock();
-        let Inner { switches, .. } = &mut *inner;
-        set(&mut switches.in_use_code, wanted.in_use_code);
-        set(&mut switches.unauthorized_outer, wanted.unauthorized_outer);
-        set(&mut switches.require_x_requested_with, wanted.require_x_requested_with);
-        let time = |ms: Option<u64>| ms.map(Duration::from_millis);
-        set(&mut switches.token_ttl, time(wanted.token_ttl_ms));
-        set(&mut switches.refresh_ttl, time(wanted.refresh_ttl_ms));
-        Ok(())
-    }
-
-    pub(crate) fn expire_tokens(&self, which: &Expiry) {
-        let mut inner = self.lock();
-        if which.access {
-            inner.auth.expire(Kind::Access);
-        }
-        if which.refresh {
-            inner.auth.expire(Kind::Refresh);
-        }
-    }
-
-    pub(crate) fn unlock(&self) {
-        self.lock().auth.unlock();
-    }
-
-    /// All profiles as they are, by id.
-    pub(crate) fn raw_profiles(&self) -> Vec<Value> {
-        self.lock().account.iter().map(|(id, profile)| with_id(id, profile)).collect()
-    }
-
-    pub(crate) fn raw_profile(&self, id: &str) -> Option<Value> {
-        self.lock().account.get(id).map(|profile| with_id(id, profile))
-    }
-
-    /// Inserts or replaces a profile whatever the vendor's rules say about it.
-    ///
-    /// # Errors
-    ///
-    /// What is allowed, in words.
-    pub(crate) fn put_raw_profile(&self, id: &str, profile: Profile) -> Result<Value, String> {
-        if id.is_empty() || id.len() > MAX_ID {
-            return Err(format!("a profile id must have 1 to {MAX_ID} bytes"));
-        }
-        let extra: usize =
-            profile.extra.iter().map(|(name, member)| name.len() + member.to_string().len()).sum();
-        if extra > MAX_EXTRA {
-            return Err(format!("`extra` must be at most {MAX_EXTRA} bytes"));
-        }
-        let shown = with_id(id, &profile);
-        if self.lock().account.put(id, profile) {
-            Ok(shown)
-        } else {
-            Err(format!("the account is full ({} profiles)", self.options.max_profiles))
-        }
-    }
-
-    pub(crate) fn delete_raw_profile(&self, id: &str) -> bool {
-        self.lock().account.remove(id)
-    }
-}
-
 fn set<T>(switch: &mut T, wanted: Option<T>) {
     if let Some(wanted) = wanted {
         *switch = wanted;
     }
-}
-
-fn with_id(id: &str, profile: &Profile) -> Value {
-    let mut members = Map::new();
-    members.insert("id".to_owned(), id.into());
-    if let Ok(Value::Object(rest)) = serde_json::to_value(profile) {
-        members.extend(rest);
-    }
-    Value::Object(members)
 }

@@ -1,0 +1,89 @@
+//! Control routes of what all simulators share: the armed faults, the journal, and the reset.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use http::Request;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::reply::{Answered, Refused, Shared, parse};
+use crate::faults::Order;
+use crate::simulator::Simulator;
+use crate::world::World;
+
+pub(super) fn routes() -> Router<Arc<World>> {
+    Router::new()
+        .route("/faults", get(list_faults).post(arm).delete(clear_faults))
+        .route("/faults/{id}", delete(disarm))
+        .route("/journal", get(journal).delete(clear_journal))
+        .route("/reset", post(reset))
+}
+
+async fn arm(State(world): Shared, body: Bytes) -> Answered {
+    let order: Order = parse(&body)?;
+    let simulators = world.simulators();
+    check_kind(&order, &simulators)?;
+    let known: Vec<_> =
+        simulators.iter().map(|simulator| (simulator.name(), simulator.operations())).collect();
+    let id = world.faults.arm(order, &known)?;
+    Ok(Json(json!({ "id": id })))
+}
+
+/// Refuses a fault that could never do anything for some of those it would match.
+fn check_kind(order: &Order, simulators: &[Arc<dyn Simulator>]) -> Result<(), Refused> {
+    for simulator in simulators {
+        let is_meant = order.upstream == "*" || order.upstream == simulator.name();
+        let has_it =
+            order.operation == "*" || simulator.operations().contains(&order.operation.as_str());
+        if is_meant && has_it {
+            simulator.check_fault(&order.fault)?;
+        }
+    }
+    Ok(())
+}
+
+async fn list_faults(State(world): Shared) -> Json<Value> {
+    Json(json!({ "faults": world.faults.list() }))
+}
+
+async fn clear_faults(State(world): Shared) -> Json<Value> {
+    Json(json!({ "cleared": world.faults.clear() }))
+}
+
+async fn disarm(State(world): Shared, Path(id): Path<String>) -> Answered {
+    let number = id.parse().map_err(|_| Refused::bad("a fault id is a number"))?;
+    if world.faults.remove(number) {
+        Ok(Json(json!({ "cleared": 1 })))
+    } else {
+        Err(Refused::missing("no such fault"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JournalQuery {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn journal(State(world): Shared, request: Request<Body>) -> Result<Response, Refused> {
+    let Query(query) = Query::<JournalQuery>::try_from_uri(request.uri())
+        .map_err(|_| Refused::bad("the only query parameter is `after`, a sequence number"))?;
+    Ok(Json(world.journal.after(query.after)).into_response())
+}
+
+async fn clear_journal(State(world): Shared) -> Json<Value> {
+    world.journal.clear();
+    Json(json!({}))
+}
+
+async fn reset(State(world): Shared) -> Json<Value> {
+    world.reset();
+    Json(json!({}))
+}

@@ -1,0 +1,53 @@
+//! How the control API answers, and how it reads what it is given.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+pub(super) type Shared = State<Arc<World>>;
+pub(super) type Answered = Result<Json<Value>, Refused>;
+
+/// A control request that was not carried out.
+pub(super) struct Refused {
+    pub status: StatusCode,
+    pub error: String,
+}
+
+impl Refused {
+    pub(super) fn bad(error: &str) -> Self {
+        error.to_owned().into()
+    }
+
+    pub(super) fn missing(error: &str) -> Self {
+        Self { status: StatusCode::NOT_FOUND, error: error.to_owned() }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(error: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": self.error }))).into_response()
+    }
+}
+
+/// Whatever the content type says: the control API is meant for curl as well.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| error.to_string().into())
+}
+
+/// A profile id of a vendor whose ids are integers.
+pub(super) fn number(id: &str) -> Result<i64, Refused> {
+    id.parse().map_err(|_| Refused::bad("a profile id is an integer here"))
+}

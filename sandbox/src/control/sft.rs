@@ -1,0 +1,63 @@
+//! Control routes of the BICS SFT simulator.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, patch, post, put};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::reply::{Answered, Refused, Shared, parse};
+use crate::sft::Expiry;
+use crate::world::World;
+
+pub(super) fn routes() -> Router<Arc<World>> {
+    Router::new()
+        .route("/profiles", get(raw_profiles))
+        .route("/profiles/{id}", put(put_raw_profile).get(raw_profile).delete(delete_raw_profile))
+        .route("/expire-tokens", post(expire_tokens))
+        .route("/unlock", post(unlock))
+        .route("/options", patch(set_options).get(options))
+}
+
+async fn raw_profiles(State(world): Shared) -> Json<Value> {
+    Json(json!({ "profiles": world.sft.raw_profiles() }))
+}
+
+async fn raw_profile(State(world): Shared, Path(id): Path<String>) -> Answered {
+    world.sft.raw_profile(&id).map(Json).ok_or(Refused::missing("no such profile"))
+}
+
+async fn put_raw_profile(State(world): Shared, Path(id): Path<String>, body: Bytes) -> Answered {
+    Ok(Json(world.sft.put_raw_profile(&id, parse(&body)?)?))
+}
+
+async fn delete_raw_profile(State(world): Shared, Path(id): Path<String>) -> Answered {
+    if world.sft.delete_raw_profile(&id) {
+        Ok(Json(json!({})))
+    } else {
+        Err(Refused::missing("no such profile"))
+    }
+}
+
+async fn expire_tokens(State(world): Shared, body: Bytes) -> Answered {
+    let which: Expiry = if body.is_empty() { parse(b"{}")? } else { parse(&body)? };
+    world.sft.expire_tokens(&which);
+    Ok(Json(json!({})))
+}
+
+async fn unlock(State(world): Shared) -> Json<Value> {
+    world.sft.unlock();
+    Json(json!({}))
+}
+
+async fn options(State(world): Shared) -> Response {
+    Json(world.sft.switches()).into_response()
+}
+
+async fn set_options(State(world): Shared, body: Bytes) -> Result<Response, Refused> {
+    world.sft.set_switches(&parse(&body)?)?;
+    Ok(Json(world.sft.switches()).into_response())
+}

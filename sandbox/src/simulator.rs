@@ -1,0 +1,53 @@
+//! What every simulated vendor can do, and the requests and outcomes that it does it with.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::fault_kind::FaultKind;
+
+/// One simulated vendor. Its methods neither wait nor touch the network: faults do that around them.
+pub(super) trait Simulator: Send + Sync {
+    /// The name the control API knows it by.
+    fn name(&self) -> &'static str;
+    /// The names of all operations, as its documents spell them.
+    fn operations(&self) -> &'static [&'static str];
+    /// Whether requests to this path are its own, even those it has no operation for.
+    fn owns(&self, path: &str) -> bool;
+    /// Which operation this is. `Err` is the answer to a request that is none.
+    fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>>;
+    /// Carries the request out.
+    fn serve(&self, operation: &'static str, call: &Call) -> Outcome;
+    /// The vendor's way to answer with this code, whatever was asked.
+    fn result(&self, code: &str, description: Option<&str>, outer: Option<&str>) -> Answer;
+    /// Refuses a fault that could never do anything here.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed, in words.
+    fn check_fault(&self, _fault: &FaultKind) -> Result<(), String> {
+        Ok(())
+    }
+    /// Applies those distortions that need to know which member is what.
+    fn distort(&self, fault: &FaultKind, body: &mut Value);
+    /// Back to the state of the start.
+    fn reset(&self);
+}
+
+/// A request, wholly read.
+pub(super) struct Call {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// What a request led to.
+pub(super) struct Outcome {
+    pub answer: Answer,
+    /// The vendor's own code in the answer.
+    pub code: Option<String>,
+    /// What changed, in the form of `Entry::effect`.
+    pub effect: Option<Value>,
+}
