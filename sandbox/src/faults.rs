@@ -14,7 +14,7 @@ const ANY: &str = "*";
 /// What the control API is asked to arm.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Order {
+pub(super) struct FaultSpec {
     pub upstream: String,
     pub operation: String,
     pub fault: FaultKind,
@@ -60,11 +60,11 @@ impl FaultTable {
     /// What is allowed, in words.
     pub(super) fn arm(
         &self,
-        order: Order,
+        spec: FaultSpec,
         known: &[(&'static str, &'static [&'static str])],
     ) -> Result<u64, String> {
-        check_target(&order, known)?;
-        order.fault.check()?;
+        check_target(&spec, known)?;
+        spec.fault.check()?;
         let mut table = self.lock();
         if table.faults.len() >= MAX_FAULTS {
             return Err(format!("at most {MAX_FAULTS} faults can be armed, clear some first"));
@@ -73,11 +73,11 @@ impl FaultTable {
         let id = table.last_id;
         table.faults.push(Fault {
             id,
-            upstream: order.upstream,
-            operation: order.operation,
-            fault: order.fault,
-            times: order.times,
-            skip: order.skip,
+            upstream: spec.upstream,
+            operation: spec.operation,
+            fault: spec.fault,
+            times: spec.times,
+            skip: spec.skip,
             applied: 0,
         });
         Ok(id)
@@ -135,10 +135,10 @@ impl FaultTable {
 
 /// A misspelt target would never match and a test relying on it would pass for nothing, so it is refused.
 fn check_target(
-    order: &Order,
+    spec: &FaultSpec,
     known: &[(&'static str, &'static [&'static str])],
 ) -> Result<(), String> {
-    let upstream = order.upstream.as_str();
+    let upstream = spec.upstream.as_str();
     if upstream != ANY && !known.iter().any(|(name, _)| *name == upstream) {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         return Err(format!(
@@ -151,10 +151,10 @@ fn check_target(
         .filter(|(name, _)| upstream == ANY || *name == upstream)
         .flat_map(|(_, operations)| operations.iter().copied())
         .collect();
-    if order.operation != ANY && !operations.contains(&order.operation.as_str()) {
+    if spec.operation != ANY && !operations.contains(&spec.operation.as_str()) {
         return Err(format!(
             "unknown operation `{}`, expected `*` or one of: {}",
-            order.operation,
+            spec.operation,
             operations.join(", ")
         ));
     }
@@ -168,7 +168,7 @@ mod tests {
 
     const KNOWN: &[(&str, &[&str])] = &[("sft", &["login", "Get"]), ("other", &["list"])];
 
-    fn order(value: serde_json::Value) -> Order {
+    fn spec(value: serde_json::Value) -> FaultSpec {
         serde_json::from_value(value).unwrap()
     }
 
@@ -181,13 +181,13 @@ mod tests {
         let table = FaultTable::default();
         table
             .arm(
-                order(json!({"upstream":"sft","operation":"Get","skip":1,"times":2,"fault":{"kind":"outer","code":"a"}})),
+                spec(json!({"upstream":"sft","operation":"Get","skip":1,"times":2,"fault":{"kind":"outer","code":"a"}})),
                 KNOWN,
             )
             .unwrap();
         table
             .arm(
-                order(json!({"upstream":"*","operation":"*","times":0,"fault":{"kind":"outer","code":"b"}})),
+                spec(json!({"upstream":"*","operation":"*","times":0,"fault":{"kind":"outer","code":"b"}})),
                 KNOWN,
             )
             .unwrap();
@@ -209,9 +209,9 @@ mod tests {
             ("sft", "list", "unknown operation `list`, expected `*` or one of: login, Get"),
             ("*", "x", "unknown operation `x`, expected `*` or one of: login, Get, list"),
         ] {
-            let order =
-                order(json!({"upstream":upstream,"operation":operation,"fault":{"kind":"drop"}}));
-            assert_eq!(table.arm(order, KNOWN), Err(says.to_owned()));
+            let spec =
+                spec(json!({"upstream":upstream,"operation":operation,"fault":{"kind":"drop"}}));
+            assert_eq!(table.arm(spec, KNOWN), Err(says.to_owned()));
         }
         assert!(table.list().is_empty());
     }
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn is_bounded() {
         let table = FaultTable::default();
-        let drop = order(json!({"upstream":"*","operation":"*","fault":{"kind":"drop"}}));
+        let drop = spec(json!({"upstream":"*","operation":"*","fault":{"kind":"drop"}}));
         for _ in 0..MAX_FAULTS {
             table.arm(drop.clone(), KNOWN).unwrap();
         }

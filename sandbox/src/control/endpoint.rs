@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::reply::{Answered, Refused, Shared, number, parse};
+use super::reply::{ControlResult, ControlError, Shared, number, parse};
 use crate::world::World;
 
 pub(super) fn routes() -> Router<Arc<World>> {
@@ -25,28 +25,28 @@ async fn list(State(world): Shared) -> Json<Value> {
     Json(json!({ "profiles": world.endpoint.raw_profiles() }))
 }
 
-async fn one(State(world): Shared, Path(id): Path<String>) -> Answered {
+async fn one(State(world): Shared, Path(id): Path<String>) -> ControlResult {
     let found = world.endpoint.raw_profile(number(&id)?);
-    found.map(Json).ok_or(Refused::missing("no such profile"))
+    found.map(Json).ok_or(ControlError::missing("no such profile"))
 }
 
-async fn replace(State(world): Shared, Path(id): Path<String>, body: Bytes) -> Answered {
+async fn replace(State(world): Shared, Path(id): Path<String>, body: Bytes) -> ControlResult {
     Ok(Json(world.endpoint.put_raw_profile(number(&id)?, parse(&body)?)?))
 }
 
-async fn remove(State(world): Shared, Path(id): Path<String>) -> Answered {
+async fn remove(State(world): Shared, Path(id): Path<String>) -> ControlResult {
     if world.endpoint.delete_raw_profile(number(&id)?) {
         Ok(Json(json!({})))
     } else {
-        Err(Refused::missing("no such profile"))
+        Err(ControlError::missing("no such profile"))
     }
 }
 
-async fn seed(State(world): Shared, body: Bytes) -> Answered {
+async fn seed(State(world): Shared, body: Bytes) -> ControlResult {
     Ok(Json(world.endpoint.seed(parse(&body)?)?))
 }
 
-async fn expire_tokens(State(world): Shared, body: Bytes) -> Answered {
+async fn expire_tokens(State(world): Shared, body: Bytes) -> ControlResult {
     let how = if body.is_empty() { parse(b"{}")? } else { parse(&body)? };
     world.endpoint.expire_tokens(&how);
     Ok(Json(json!({})))
@@ -61,7 +61,7 @@ async fn options(State(world): Shared) -> Json<Value> {
     Json(json!(world.endpoint.switches()))
 }
 
-async fn set_options(State(world): Shared, body: Bytes) -> Answered {
+async fn set_options(State(world): Shared, body: Bytes) -> ControlResult {
     world.endpoint.set_switches(parse(&body)?)?;
     Ok(Json(json!(world.endpoint.switches())))
 }

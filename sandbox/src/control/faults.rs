@@ -12,8 +12,8 @@ use http::Request;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::reply::{Answered, Refused, Shared, parse};
-use crate::faults::Order;
+use super::reply::{ControlResult, ControlError, Shared, parse};
+use crate::faults::FaultSpec;
 use crate::simulator::Simulator;
 use crate::world::World;
 
@@ -25,24 +25,24 @@ pub(super) fn routes() -> Router<Arc<World>> {
         .route("/reset", post(reset))
 }
 
-async fn arm(State(world): Shared, body: Bytes) -> Answered {
-    let order: Order = parse(&body)?;
+async fn arm(State(world): Shared, body: Bytes) -> ControlResult {
+    let spec: FaultSpec = parse(&body)?;
     let simulators = world.simulators();
-    check_kind(&order, &simulators)?;
+    check_kind(&spec, &simulators)?;
     let known: Vec<_> =
         simulators.iter().map(|simulator| (simulator.name(), simulator.operations())).collect();
-    let id = world.faults.arm(order, &known)?;
+    let id = world.faults.arm(spec, &known)?;
     Ok(Json(json!({ "id": id })))
 }
 
 /// Refuses a fault that could never do anything for some of those it would match.
-fn check_kind(order: &Order, simulators: &[Arc<dyn Simulator>]) -> Result<(), Refused> {
+fn check_kind(spec: &FaultSpec, simulators: &[Arc<dyn Simulator>]) -> Result<(), ControlError> {
     for simulator in simulators {
-        let is_meant = order.upstream == "*" || order.upstream == simulator.name();
+        let is_meant = spec.upstream == "*" || spec.upstream == simulator.name();
         let has_it =
-            order.operation == "*" || simulator.operations().contains(&order.operation.as_str());
+            spec.operation == "*" || simulator.operations().contains(&spec.operation.as_str());
         if is_meant && has_it {
-            simulator.check_fault(&order.fault)?;
+            simulator.check_fault(&spec.fault)?;
         }
     }
     Ok(())
@@ -56,12 +56,12 @@ async fn clear_faults(State(world): Shared) -> Json<Value> {
     Json(json!({ "cleared": world.faults.clear() }))
 }
 
-async fn disarm(State(world): Shared, Path(id): Path<String>) -> Answered {
-    let number = id.parse().map_err(|_| Refused::bad("a fault id is a number"))?;
+async fn disarm(State(world): Shared, Path(id): Path<String>) -> ControlResult {
+    let number = id.parse().map_err(|_| ControlError::bad("a fault id is a number"))?;
     if world.faults.remove(number) {
         Ok(Json(json!({ "cleared": 1 })))
     } else {
-        Err(Refused::missing("no such fault"))
+        Err(ControlError::missing("no such fault"))
     }
 }
 
@@ -72,9 +72,9 @@ struct JournalQuery {
     after: u64,
 }
 
-async fn journal(State(world): Shared, request: Request<Body>) -> Result<Response, Refused> {
+async fn journal(State(world): Shared, request: Request<Body>) -> Result<Response, ControlError> {
     let Query(query) = Query::<JournalQuery>::try_from_uri(request.uri())
-        .map_err(|_| Refused::bad("the only query parameter is `after`, a sequence number"))?;
+        .map_err(|_| ControlError::bad("the only query parameter is `after`, a sequence number"))?;
     Ok(Json(world.journal.after(query.after)).into_response())
 }
 

@@ -18,7 +18,7 @@ use axum::response::Response;
 use axum::routing::any;
 use http::{Request, StatusCode};
 
-use self::reply::{Refused, Shared};
+use self::reply::{ControlError, Shared};
 use crate::answer::Answer;
 use crate::exchange;
 use crate::world::World;
@@ -52,16 +52,16 @@ async fn vendor(State(world): Shared, request: Request<Body>) -> Response {
     }
 }
 
-async fn no_such_route() -> Refused {
-    Refused::missing(
+async fn no_such_route() -> ControlError {
+    ControlError::missing(
         "no such control route; there are /sandbox/faults[/{id}], /sandbox/journal, /sandbox/reset, \
          /sandbox/{sft|endpoint|pcc}/profiles[/{id}], /sandbox/{sft|endpoint|pcc}/options, \
          /sandbox/{endpoint|pcc}/seed, /sandbox/{sft|endpoint}/expire-tokens, /sandbox/{sft|endpoint}/unlock",
     )
 }
 
-async fn no_such_method() -> Refused {
-    Refused {
+async fn no_such_method() -> ControlError {
+    ControlError {
         status: StatusCode::METHOD_NOT_ALLOWED,
         error: "this control route has no such method, see the `allow` header".to_owned(),
     }

@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::reply::{Answered, Refused, Shared, number, parse};
+use super::reply::{ControlResult, ControlError, Shared, number, parse};
 use crate::world::World;
 
 pub(super) fn routes() -> Router<Arc<World>> {
@@ -23,24 +23,24 @@ async fn list(State(world): Shared) -> Json<Value> {
     Json(json!({ "profiles": world.pcc.raw_profiles() }))
 }
 
-async fn one(State(world): Shared, Path(id): Path<String>) -> Answered {
+async fn one(State(world): Shared, Path(id): Path<String>) -> ControlResult {
     let found = world.pcc.raw_profile(number(&id)?);
-    found.map(Json).ok_or(Refused::missing("no such profile"))
+    found.map(Json).ok_or(ControlError::missing("no such profile"))
 }
 
-async fn replace(State(world): Shared, Path(id): Path<String>, body: Bytes) -> Answered {
+async fn replace(State(world): Shared, Path(id): Path<String>, body: Bytes) -> ControlResult {
     Ok(Json(world.pcc.put_raw_profile(number(&id)?, parse(&body)?)?))
 }
 
-async fn remove(State(world): Shared, Path(id): Path<String>) -> Answered {
+async fn remove(State(world): Shared, Path(id): Path<String>) -> ControlResult {
     if world.pcc.delete_raw_profile(number(&id)?) {
         Ok(Json(json!({})))
     } else {
-        Err(Refused::missing("no such profile"))
+        Err(ControlError::missing("no such profile"))
     }
 }
 
-async fn seed(State(world): Shared, body: Bytes) -> Answered {
+async fn seed(State(world): Shared, body: Bytes) -> ControlResult {
     Ok(Json(world.pcc.seed(parse(&body)?)?))
 }
 
@@ -48,7 +48,7 @@ async fn options(State(world): Shared) -> Json<Value> {
     Json(json!(world.pcc.switches()))
 }
 
-async fn set_options(State(world): Shared, body: Bytes) -> Answered {
+async fn set_options(State(world): Shared, body: Bytes) -> ControlResult {
     world.pcc.set_switches(parse(&body)?)?;
     Ok(Json(json!(world.pcc.switches())))
 }

@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 pub(super) type Shared = State<Arc<World>>;
-pub(super) type Answered = Result<Json<Value>, Refused>;
+pub(super) type ControlResult = Result<Json<Value>, ControlError>;
 
 /// A control request that was not carried out.
-pub(super) struct Refused {
+pub(super) struct ControlError {
     pub status: StatusCode,
     pub error: String,
 }
 
-impl Refused {
+impl ControlError {
     pub(super) fn bad(error: &str) -> Self {
         error.to_owned().into()
     }
@@ -30,24 +30,24 @@ impl Refused {
     }
 }
 
-impl From<String> for Refused {
+impl From<String> for ControlError {
     fn from(error: String) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error }
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for ControlError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({ "error": self.error }))).into_response()
     }
 }
 
 /// Whatever the content type says: the control API is meant for curl as well.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
     serde_json::from_slice(body).map_err(|error| error.to_string().into())
 }
 
 /// A profile id of a vendor whose ids are integers.
-pub(super) fn number(id: &str) -> Result<i64, Refused> {
-    id.parse().map_err(|_| Refused::bad("a profile id is an integer here"))
+pub(super) fn number(id: &str) -> Result<i64, ControlError> {
+    id.parse().map_err(|_| ControlError::bad("a profile id is an integer here"))
 }

@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::reply::{Answered, Refused, Shared, parse};
+use super::reply::{ControlResult, ControlError, Shared, parse};
 use crate::sft::Expiry;
 use crate::world::World;
 
@@ -26,23 +26,23 @@ async fn raw_profiles(State(world): Shared) -> Json<Value> {
     Json(json!({ "profiles": world.sft.raw_profiles() }))
 }
 
-async fn raw_profile(State(world): Shared, Path(id): Path<String>) -> Answered {
-    world.sft.raw_profile(&id).map(Json).ok_or(Refused::missing("no such profile"))
+async fn raw_profile(State(world): Shared, Path(id): Path<String>) -> ControlResult {
+    world.sft.raw_profile(&id).map(Json).ok_or(ControlError::missing("no such profile"))
 }
 
-async fn put_raw_profile(State(world): Shared, Path(id): Path<String>, body: Bytes) -> Answered {
+async fn put_raw_profile(State(world): Shared, Path(id): Path<String>, body: Bytes) -> ControlResult {
     Ok(Json(world.sft.put_raw_profile(&id, parse(&body)?)?))
 }
 
-async fn delete_raw_profile(State(world): Shared, Path(id): Path<String>) -> Answered {
+async fn delete_raw_profile(State(world): Shared, Path(id): Path<String>) -> ControlResult {
     if world.sft.delete_raw_profile(&id) {
         Ok(Json(json!({})))
     } else {
-        Err(Refused::missing("no such profile"))
+        Err(ControlError::missing("no such profile"))
     }
 }
 
-async fn expire_tokens(State(world): Shared, body: Bytes) -> Answered {
+async fn expire_tokens(State(world): Shared, body: Bytes) -> ControlResult {
     let which: Expiry = if body.is_empty() { parse(b"{}")? } else { parse(&body)? };
     world.sft.expire_tokens(&which);
     Ok(Json(json!({})))
@@ -57,7 +57,7 @@ async fn options(State(world): Shared) -> Response {
     Json(world.sft.switches()).into_response()
 }
 
-async fn set_options(State(world): Shared, body: Bytes) -> Result<Response, Refused> {
+async fn set_options(State(world): Shared, body: Bytes) -> Result<Response, ControlError> {
     world.sft.set_switches(&parse(&body)?)?;
     Ok(Json(world.sft.switches()).into_response())
 }

@@ -81,12 +81,12 @@ impl Simulator for Endpoint {
     }
 
     fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>> {
-        let place = route::place(call.uri.path())
+        let route = route::find(call.uri.path())
             .ok_or_else(|| Box::new(Answer::empty(StatusCode::NOT_FOUND)))?;
-        if let Some((_, operation)) = place.methods.iter().find(|(is, _)| *is == call.method) {
+        if let Some((_, operation)) = route.methods.iter().find(|(is, _)| *is == call.method) {
             return Ok(operation);
         }
-        let allowed: Vec<&str> = place.methods.iter().map(|(method, _)| method.as_str()).collect();
+        let allowed: Vec<&str> = route.methods.iter().map(|(method, _)| method.as_str()).collect();
         let mut refusal = Answer::empty(StatusCode::METHOD_NOT_ALLOWED);
         if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
             refusal.headers.insert(ALLOW, allowed);
@@ -215,7 +215,7 @@ impl Inner {
     }
 
     fn carry_out(&mut self, operation: &'static str, call: &Call) -> Result<Outcome, Refusal> {
-        let place = route::place(call.uri.path()).ok_or(Refusal::Empty(StatusCode::NOT_FOUND))?;
+        let route = route::find(call.uri.path()).ok_or(Refusal::Empty(StatusCode::NOT_FOUND))?;
         if operation == route::AUTHENTICATE {
             let token = self.auth.login(&call.body, &self.switches)?;
             return Ok(done(StatusCode::OK, Some(json!({ "auth_token": token })), None));
@@ -225,7 +225,7 @@ impl Inner {
         if is_profile_read && self.switches.rate_limit && !self.reads.take(&self.switches) {
             return Err(Refusal::Throttled);
         }
-        let [profile, service, limit] = place.numbers()?;
+        let [profile, service, limit] = route.numbers()?;
         match operation {
             route::CREATE => self.create(call),
             route::PATCH => self.patch(profile, call),

@@ -57,14 +57,14 @@ pub(super) fn lookup(operation: &str) -> Option<&'static str> {
 }
 
 /// What a path names.
-pub(super) struct Place<'a> {
+pub(super) struct Route<'a> {
     /// Which methods it has, and the operation each is.
     pub methods: Vec<(Method, &'static str)>,
     /// Profile, service and traffic limit as written; `None` for those that the path has not.
     ids: [Option<&'a str>; 3],
 }
 
-impl Place<'_> {
+impl Route<'_> {
     /// Profile, service and traffic limit; 0 for those that the path has not.
     pub(super) fn numbers(&self) -> Result<[i64; 3], Refusal> {
         let [profile, service, limit] = self.ids;
@@ -90,7 +90,7 @@ fn parse(parameter: &str, text: Option<&str>) -> Result<i64, Refusal> {
 }
 
 /// `None` for a path that the vendor does not have.
-pub(super) fn place(path: &str) -> Option<Place<'_>> {
+pub(super) fn find(path: &str) -> Option<Route<'_>> {
     let mut parts: Vec<&str> = path.strip_prefix("/api/v1/")?.split('/').collect();
     if parts.len() > 1 && parts.last() == Some(&"") {
         // Documented in one place for the list (`/service_profile/`), so taken everywhere.
@@ -120,5 +120,5 @@ pub(super) fn place(path: &str) -> Option<Place<'_>> {
         }
         _ => return None,
     };
-    Some(Place { methods, ids })
+    Some(Route { methods, ids })
 }

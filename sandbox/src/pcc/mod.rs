@@ -77,7 +77,7 @@ impl Simulator for Pcc {
 
     fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>> {
         let id =
-            place(call.uri.path()).ok_or_else(|| Box::new(Answer::page(StatusCode::NOT_FOUND)))?;
+            profile_id(call.uri.path()).ok_or_else(|| Box::new(Answer::page(StatusCode::NOT_FOUND)))?;
         let (methods, allowed): (&[(Method, &'static str)], _) = if id.is_empty() {
             (&[(Method::GET, LIST), (Method::POST, CREATE)], "GET, POST")
         } else {
@@ -234,7 +234,7 @@ impl Inner {
             return Ok(done(answer, Some(effect)));
         }
         // Inferred: a path parameter that is no integer names nothing.
-        let id = place(call.uri.path())
+        let id = profile_id(call.uri.path())
             .and_then(|id| id.parse().ok())
             .ok_or(Refusal::Status(StatusCode::NOT_FOUND))?;
         match operation {
@@ -258,7 +258,7 @@ impl Inner {
 }
 
 /// The id in a path as written, empty for the collection; `None` for a path that the vendor does not have.
-fn place(path: &str) -> Option<&str> {
+fn profile_id(path: &str) -> Option<&str> {
     let rest = path.strip_prefix(SERVLET).unwrap_or(path).strip_prefix(PROFILES)?;
     let id = match rest {
         "" => "",

@@ -29,13 +29,13 @@ pub(super) struct Auth {
     password: String,
     child_accounts: Vec<String>,
     failures: u32,
-    tokens: HashMap<Arc<str>, (Kind, Instant)>,
+    tokens: HashMap<Arc<str>, (TokenKind, Instant)>,
     /// In the order of issue, for forgetting the oldest. May name tokens that are gone already.
     issued: VecDeque<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Access,
     Refresh,
 }
@@ -91,19 +91,19 @@ impl Auth {
         token: &str,
         switches: &Switches,
     ) -> Result<TokenPair, Verdict> {
-        if !self.accepts(token, Kind::Refresh) {
+        if !self.accepts(token, TokenKind::Refresh) {
             return Err(Verdict::Unauthorized);
         }
         self.tokens.remove(token);
         Ok(self.issue(switches))
     }
 
-    pub(super) fn accepts(&self, token: &str, kind: Kind) -> bool {
+    pub(super) fn accepts(&self, token: &str, kind: TokenKind) -> bool {
         self.tokens.get(token).is_some_and(|(of, expires)| *of == kind && Instant::now() < *expires)
     }
 
     /// Makes all tokens of a kind expire now.
-    pub(super) fn expire(&mut self, kind: Kind) {
+    pub(super) fn expire(&mut self, kind: TokenKind) {
         self.tokens.retain(|_, (of, _)| *of != kind);
     }
 
@@ -114,12 +114,12 @@ impl Auth {
 
     fn issue(&mut self, switches: &Switches) -> TokenPair {
         TokenPair {
-            access: self.issue_one(Kind::Access, switches.token_ttl),
-            refresh: self.issue_one(Kind::Refresh, switches.refresh_ttl),
+            access: self.issue_one(TokenKind::Access, switches.token_ttl),
+            refresh: self.issue_one(TokenKind::Refresh, switches.refresh_ttl),
         }
     }
 
-    fn issue_one(&mut self, kind: Kind, ttl: Duration) -> String {
+    fn issue_one(&mut self, kind: TokenKind, ttl: Duration) -> String {
         let token = jwt(&self.username, kind, ttl);
         let shared: Arc<str> = token.as_str().into();
         while self.issued.len() >= MAX_TOKENS {
@@ -138,11 +138,11 @@ fn required<'a>(body: &'a Value, name: &str) -> Result<&'a str, Verdict> {
 }
 
 /// Three parts like a real one, with `iat` and `exp` to read. The signature is random: tokens are known by heart here.
-fn jwt(username: &str, kind: Kind, ttl: Duration) -> String {
+fn jwt(username: &str, kind: TokenKind, ttl: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let claims = json!({
         "sub": username,
-        "typ": match kind { Kind::Access => "access", Kind::Refresh => "refresh" },
+        "typ": match kind { TokenKind::Access => "access", TokenKind::Refresh => "refresh" },
         "jti": Uuid::new_v4().to_string(),
         "iat": now.as_secs(),
         // Rounded down: a client must not believe in a token longer than we do.

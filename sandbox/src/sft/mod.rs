@@ -29,7 +29,7 @@ use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value};
 
-use self::auth::{Auth, Kind};
+use self::auth::{Auth, TokenKind};
 use self::state::{Account, Profile};
 pub(super) use self::switches::Expiry;
 use self::switches::{SwitchSettings, Switches};
@@ -165,10 +165,10 @@ impl Sft {
     pub(super) fn expire_tokens(&self, which: &Expiry) {
         let mut inner = self.lock();
         if which.access {
-            inner.auth.expire(Kind::Access);
+            inner.auth.expire(TokenKind::Access);
         }
         if which.refresh {
-            inner.auth.expire(Kind::Refresh);
+            inner.auth.expire(TokenKind::Refresh);
         }
     }
 
@@ -246,7 +246,7 @@ impl Inner {
             _ => {}
         }
         let token = bearer(&call.headers).ok_or(Verdict::Unauthorized)?;
-        if !self.auth.accepts(token, Kind::Access) {
+        if !self.auth.accepts(token, TokenKind::Access) {
             return Err(Verdict::Unauthorized.into());
         }
         match operation {

@@ -142,17 +142,17 @@ impl Account {
         &mut self,
         fields: &Map<String, Value>,
     ) -> Result<(String, Vec<String>), Verdict> {
-        let change = Change::read(fields).ok_or(Verdict::ModifyFailure)?;
-        let key = ProfileId::new(change.id);
+        let modification = Modification::read(fields).ok_or(Verdict::ModifyFailure)?;
+        let key = ProfileId::new(modification.id);
         // Inferred: there is no code of its own for an unknown id.
         let current = self.profiles.get(&key).ok_or(Verdict::ModifyFailure)?;
-        let updated = change.apply_to(current)?;
+        let updated = modification.apply_to(current)?;
         self.check_name_free(&updated.name, Some(&key))?;
         let cascade = self.cascade(&key, current, &updated)?;
         let cascaded = cascade.iter().map(|(id, _)| id.text.clone()).collect();
         self.profiles.extend(cascade);
         self.profiles.insert(key, updated);
-        Ok((change.id.to_owned(), cascaded))
+        Ok((modification.id.to_owned(), cascaded))
     }
 
     /// Deletes a profile and gives its id.
@@ -249,7 +249,7 @@ fn new_profile(fields: &Map<String, Value>) -> Result<Profile, Verdict> {
 }
 
 /// The members of a modify request; what is not there stays as it is (inferred from "optional").
-struct Change<'a> {
+struct Modification<'a> {
     id: &'a str,
     name: Option<&'a str>,
     status: Option<&'a str>,
@@ -257,14 +257,14 @@ struct Change<'a> {
     rat: Option<&'static str>,
 }
 
-impl<'a> Change<'a> {
+impl<'a> Modification<'a> {
     /// `None` for what 1326 answers: a missing id, a mistyped or unknown value, or a category, which is not among
     /// the members of a modify request (documented by omission; that it is refused is inferred).
     fn read(fields: &'a Map<String, Value>) -> Option<Self> {
         if fields.contains_key("category") {
             return None;
         }
-        let change = Self {
+        let modification = Self {
             id: text(fields, "id")??,
             name: text(fields, "name")?,
             status: text(fields, "status")?,
@@ -277,7 +277,7 @@ impl<'a> Change<'a> {
                 None => None,
             },
         };
-        (change.name.is_none_or(is_name) && change.status.is_none_or(is_status)).then_some(change)
+        (modification.name.is_none_or(is_name) && modification.status.is_none_or(is_status)).then_some(change)
     }
 
     /// The profile as it would be, if the rules for a single profile allow it.

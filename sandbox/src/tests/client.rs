@@ -128,8 +128,8 @@ impl Client {
     }
 
     pub(super) async fn arm_for(&self, upstream: &str, operation: &str, fault: Value) {
-        let order = json!({"upstream": upstream, "operation": operation, "fault": fault});
-        let reply = self.call("POST", "/sandbox/faults", &order).await;
+        let spec = json!({"upstream": upstream, "operation": operation, "fault": fault});
+        let reply = self.call("POST", "/sandbox/faults", &spec).await;
         assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
     }
 

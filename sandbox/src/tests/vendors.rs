@@ -143,11 +143,11 @@ async fn results_in_the_vendors_way_also_with_late_effect() {
         ("pcc", json!({"kind": "result", "code": "1406"})),
         ("*", json!({"kind": "outer", "code": "1"})),
     ] {
-        let order = json!({"upstream": upstream, "operation": "*", "fault": fault});
+        let spec = json!({"upstream": upstream, "operation": "*", "fault": fault});
         assert_eq!(
-            both.client.call("POST", "/sandbox/faults", &order).await.status,
+            both.client.call("POST", "/sandbox/faults", &spec).await.status,
             400,
-            "{order}"
+            "{spec}"
         );
     }
 }
