@@ -1,9 +1,10 @@
-//! A caller in Rust: lists profiles, creates one with a mistake in it, decodes what the gateway says of
-//! that, then creates, updates and deletes a sound one.
+//! A caller in Rust: lists profiles, creates one with a mistake in it, decodes what the gateway
+//! says of that, then creates, updates and deletes a sound one.
 //!
 //! ```console
-//! $ cargo run                                           # in one terminal: the gateway with its sandbox
-//! $ cargo run -p profile-gateway-contract --example client http://127.0.0.1:50051    # in another
+//! $ cargo run                                           # in one terminal: the gateway with its
+//! sandbox $ cargo run -p profile-gateway-contract --example client http://127.0.0.1:50051    # in
+//! another
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -90,8 +91,8 @@ async fn create(
     client: &mut ProfileServiceClient<Channel>,
     profile: &Profile,
 ) -> Result<Profile, Status> {
-    // With a request id, a client that does not know whether the create arrived may send it again: the
-    // profile is created once.
+    // With a request id, a client that does not know whether the create arrived may send it again:
+    // the profile is created once.
     let request = CreateProfileRequest {
         parent: BACKEND.to_owned(),
         profile: Some(profile.clone()),

@@ -1,5 +1,5 @@
-//! What it would take to move all profiles of one backend to another: asks a running gateway to translate
-//! each of them and prints the plan. Nothing is written.
+//! What it would take to move all profiles of one backend to another: asks a running gateway to
+//! translate each of them and prints the plan. Nothing is written.
 //!
 //! ```text
 //! profile-gateway &

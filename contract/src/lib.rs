@@ -1,7 +1,7 @@
 //! The gRPC API of profile-gateway for programs in Rust: messages, clients and descriptors.
 //!
-//! All of it is generated from `proto/`, whose comments say what each method, field and value means. A
-//! client needs nothing else of the gateway:
+//! All of it is generated from `proto/`, whose comments say what each method, field and value
+//! means. A client needs nothing else of the gateway:
 //!
 //! ```no_run
 //! use profile_gateway_contract::{
@@ -19,8 +19,8 @@
 //! # }
 //! ```
 //!
-//! `connect` comes with the feature `transport`, which is on by default. Without it the clients take any
-//! `tonic::client::GrpcService`.
+//! `connect` comes with the feature `transport`, which is on by default. Without it the clients
+//! take any `tonic::client::GrpcService`.
 //!
 //! Servers are not here: the gateway generates its own, because they answer with encoded bytes.
 
@@ -50,8 +50,8 @@ impl ErrorReason {
         name.strip_prefix(REASON_PREFIX).unwrap_or(name)
     }
 
-    /// The reason with this name in `google.rpc.ErrorInfo.reason`; `None` for a name that this version
-    /// does not know, as a newer gateway may send.
+    /// The reason with this name in `google.rpc.ErrorInfo.reason`; `None` for a name that this
+    /// version does not know, as a newer gateway may send.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::from_str_name(&format!("{REASON_PREFIX}{name}"))

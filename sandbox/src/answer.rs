@@ -1,22 +1,25 @@
 //! Answers to vendors' clients, and those distortions of them that need no knowledge of a vendor.
 
-use std::io;
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+};
 use serde_json::Value;
 
 use super::fault_kind::FaultKind;
 
-/// Time between the last byte of a cut body and the close, so that the bytes leave this machine first.
+/// Time between the last byte of a cut body and the close, so that the bytes leave this machine
+/// first.
 const BEFORE_CUT: Duration = Duration::from_millis(20);
 /// Filler of a huge answer, sent again and again.
 static FILLER: [u8; 64 * 1024] = [b'x'; 64 * 1024];
-/// Marks where invalid bytes go until the answer is text: a private-use character that no vendor sends.
+/// Marks where invalid bytes go until the answer is text: a private-use character that no vendor
+/// sends.
 const INVALID_MARK: &str = "\u{e0ff}";
 
 /// An answer before it is bytes.
@@ -79,7 +82,8 @@ impl Answer {
         Self { status, headers, content }
     }
 
-    /// The HTTP response, distorted as the fault says. Kinds that distort nothing here leave it as it is.
+    /// The HTTP response, distorted as the fault says. Kinds that distort nothing here leave it as
+    /// it is.
     pub(super) fn into_response(mut self, fault: Option<&FaultKind>) -> Response<Body> {
         if let Content::Json(value) = &mut self.content {
             distort_value(value, fault);
@@ -170,7 +174,8 @@ fn remove_members(value: &mut Value, names: &[String]) {
     }
 }
 
-/// Only strings with a letter: a result code that stays readable makes the broken text easier to miss.
+/// Only strings with a letter: a result code that stays readable makes the broken text easier to
+/// miss.
 fn mark_strings(value: &mut Value) {
     match value {
         Value::String(text) if text.chars().any(char::is_alphabetic) => text.push_str(INVALID_MARK),
@@ -196,7 +201,8 @@ fn with_invalid_bytes(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-/// Works on the text: a `Value` this deep could be neither written nor freed without overflowing the stack.
+/// Works on the text: a `Value` this deep could be neither written nor freed without overflowing
+/// the stack.
 fn with_deep_member(mut text: Vec<u8>, depth: u32) -> Vec<u8> {
     let depth = usize::try_from(depth).unwrap_or(usize::MAX);
     // In a list of objects, its last object gets it.
@@ -241,8 +247,8 @@ fn trickled(text: Bytes, chunk: usize, pause: Duration) -> Body {
     Body::from_stream(chunks)
 }
 
-/// The answer with a first member of filler, so that the whole is at least `bytes` long and valid JSON if the answer
-/// is an object or a list of objects. With its length.
+/// The answer with a first member of filler, so that the whole is at least `bytes` long and valid
+/// JSON if the answer is an object or a list of objects. With its length.
 fn padded(text: Vec<u8>, bytes: u64) -> (Body, u64) {
     let start: &[u8] = if text.starts_with(b"[{") { b"[{" } else { b"{" };
     let (head, tail) = match text.strip_prefix(start) {

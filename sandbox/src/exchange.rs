@@ -1,7 +1,7 @@
-//! One vendor request from arrival to answer: read, match a fault, let the simulator act, record, answer.
+//! One vendor request from arrival to answer: read, match a fault, let the simulator act, record,
+//! answer.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
@@ -9,12 +9,14 @@ use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answer, Content};
-use super::fault_kind::{Commit, DelayCommit, FaultKind, MAX_WAIT_MS, ResultCommit};
-use super::journal::{self, Entry};
-use super::server::Wire;
-use super::simulator::{Call, Simulator};
-use super::world::World;
+use super::{
+    answer::{Answer, Content},
+    fault_kind::{Commit, DelayCommit, FaultKind, MAX_WAIT_MS, ResultCommit},
+    journal::{self, Entry},
+    server::Wire,
+    simulator::{Call, Simulator},
+    world::World,
+};
 
 /// Longest request body.
 const MAX_BODY: usize = 1024 * 1024;
@@ -163,7 +165,8 @@ impl Exchange {
         answer.into_response(None)
     }
 
-    /// The answer that stands in for the vendor's, with the vendor's code in it, for faults that replace it.
+    /// The answer that stands in for the vendor's, with the vendor's code in it, for faults that
+    /// replace it.
     fn replacement(&self) -> Option<(Commit, Answer, Option<String>)> {
         let (commit, answer) = match self.fault.as_ref()? {
             FaultKind::Html { status, commit } => (*commit, Answer::page(code(*status))),

@@ -1,11 +1,13 @@
-//! What a fault can be, as the control API writes it. Knows no vendor; what a kind does is in `exchange` and `answer`.
+//! What a fault can be, as the control API writes it. Knows no vendor; what a kind does is in
+//! `exchange` and `answer`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Longest wait of any kind.
 pub(super) const MAX_WAIT_MS: u64 = 600_000;
-/// Most bytes of a `huge` answer; they are made while sending, so the bound is on time rather than memory.
+/// Most bytes of a `huge` answer; they are made while sending, so the bound is on time rather than
+/// memory.
 const MAX_HUGE: u64 = 8 << 30;
 /// Deepest nesting of a `deep` answer; its text is two bytes a level.
 const MAX_DEPTH: u32 = 1_000_000;
@@ -35,7 +37,8 @@ pub(super) enum FaultKind {
         #[serde(default)]
         commit: Commit,
     },
-    /// Whole headers, a body cut after `bytes` (default: half of it), then the connection is closed.
+    /// Whole headers, a body cut after `bytes` (default: half of it), then the connection is
+    /// closed.
     Truncate { bytes: Option<usize> },
     /// The whole answer, `chunk` bytes at a time with a pause after each.
     Trickle { chunk: usize, pause_ms: u64 },
@@ -71,7 +74,8 @@ pub(super) enum FaultKind {
         #[serde(default)]
         commit: Commit,
     },
-    /// The vendor's own way to say `code`. With `late`, the effect happens `late_ms` after the answer.
+    /// The vendor's own way to say `code`. With `late`, the effect happens `late_ms` after the
+    /// answer.
     Result {
         code: String,
         description: Option<String>,
@@ -84,7 +88,8 @@ pub(super) enum FaultKind {
     },
     /// Another outer result code on the usual answer.
     Outer { code: String },
-    /// Numbers that are usually written as strings, as JSON numbers; of a vendor that writes numbers, the other way.
+    /// Numbers that are usually written as strings, as JSON numbers; of a vendor that writes
+    /// numbers, the other way.
     Numbers {},
     /// Optional members that would be absent, as null; also the members named here.
     Nulls {
@@ -97,7 +102,8 @@ pub(super) enum FaultKind {
     Missing { members: Vec<String> },
     /// Another value of the member `totalCount`.
     TotalCount { value: Value },
-    /// Valid JSON of at least this many bytes, made while sending. `declared`: with a Content-Length.
+    /// Valid JSON of at least this many bytes, made while sending. `declared`: with a
+    /// Content-Length.
     Huge {
         bytes: u64,
         #[serde(default)]

@@ -1,7 +1,7 @@
-//! The armed faults: which request gets which. Generic over vendors, matched by vendor and operation name.
+//! The armed faults: which request gets which. Generic over vendors, matched by vendor and
+//! operation name.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use super::fault_kind::FaultKind;
@@ -83,8 +83,8 @@ impl FaultTable {
         Ok(id)
     }
 
-    /// The fault for this request, if any, counting it as applied. Faults are tried in the order they were armed;
-    /// one that still skips lets the request pass on to the next.
+    /// The fault for this request, if any, counting it as applied. Faults are tried in the order
+    /// they were armed; one that still skips lets the request pass on to the next.
     pub(super) fn take(&self, upstream: &str, operation: &str) -> Option<FaultKind> {
         let mut table = self.lock();
         let mut found = None;
@@ -128,12 +128,13 @@ impl FaultTable {
         table.faults.len() < before
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock()
     }
 }
 
-/// A misspelt target would never match and a test relying on it would pass for nothing, so it is refused.
+/// A misspelt target would never match and a test relying on it would pass for nothing, so it is
+/// refused.
 fn check_target(
     spec: &FaultSpec,
     known: &[(&'static str, &'static [&'static str])],
@@ -179,18 +180,13 @@ mod tests {
     #[test]
     fn applies_after_skips_as_often_as_asked_in_order_of_arming() {
         let table = FaultTable::default();
-        table
-            .arm(
-                spec(json!({"upstream":"sft","operation":"Get","skip":1,"times":2,"fault":{"kind":"outer","code":"a"}})),
-                KNOWN,
-            )
-            .unwrap();
-        table
-            .arm(
-                spec(json!({"upstream":"*","operation":"*","times":0,"fault":{"kind":"outer","code":"b"}})),
-                KNOWN,
-            )
-            .unwrap();
+        for armed in [
+            json!({"upstream":"sft","operation":"Get","skip":1,"times":2,
+                   "fault":{"kind":"outer","code":"a"}}),
+            json!({"upstream":"*","operation":"*","times":0,"fault":{"kind":"outer","code":"b"}}),
+        ] {
+            table.arm(spec(armed), KNOWN).unwrap();
+        }
         let seen: Vec<_> = (0..4).map(|_| table.take("sft", "Get").unwrap()).collect();
         assert_eq!(seen, [outer("b"), outer("a"), outer("a"), outer("b")]);
         assert_eq!(table.take("other", "list"), Some(outer("b")));

@@ -2,11 +2,13 @@
 //!
 //! Credentials are replaced before anything is stored, so the journal can be shown and kept.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::HeaderMap;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,8 +50,9 @@ pub(super) struct Entry {
     pub status: Option<u16>,
     /// The vendor's own code in the answer.
     pub result_code: Option<String>,
-    /// What changed: `{"created": id}`, `{"modified": id, "cascaded": [..]}` or `{"deleted": id}`; for services and
-    /// traffic limits `{"attached": "profile/service[/limit]"}` or `{"detached": ..}`.
+    /// What changed: `{"created": id}`, `{"modified": id, "cascaded": [..]}` or `{"deleted": id}`;
+    /// for services and traffic limits `{"attached": "profile/service[/limit]"}` or `{"detached":
+    /// ..}`.
     pub effect: Option<Value>,
     /// The kind of the fault that was applied.
     pub fault: Option<&'static str>,
@@ -68,7 +71,8 @@ struct Ring {
     dropped: u64,
 }
 
-/// Entries after a sequence number, and how many entries the ring had to let go since it was last cleared.
+/// Entries after a sequence number, and how many entries the ring had to let go since it was last
+/// cleared.
 #[derive(Serialize)]
 pub(super) struct Page {
     pub entries: Vec<Entry>,
@@ -104,12 +108,13 @@ impl Journal {
         ring.dropped = 0;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.0.lock()
     }
 }
 
-/// The headers with credentials replaced; the scheme word before a credential ("Bearer") stays, adapters get it wrong.
+/// The headers with credentials replaced; the scheme word before a credential ("Bearer") stays,
+/// adapters get it wrong.
 pub(super) fn safe_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut safe = BTreeMap::new();
     for (name, value) in headers {
@@ -132,7 +137,8 @@ pub(super) fn safe_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     safe
 }
 
-/// The body as JSON with credentials replaced; as text when it is not JSON; null when there is none.
+/// The body as JSON with credentials replaced; as text when it is not JSON; null when there is
+/// none.
 pub(super) fn safe_body(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;

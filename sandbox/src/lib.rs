@@ -1,11 +1,12 @@
 //! Vendors' HTTP APIs simulated over real HTTP, for trying the gateway out and for testing it.
 //!
-//! One listener carries every simulated vendor, each at the paths its own documents give (BICS SFT: `/api/login`,
-//! `/api/CreateServiceProfile`, ...; the endpoint API: `/api/v1/...`; PCC: `/pcc/spcm/...`), and a control API under
-//! `/sandbox` that arms faults, shows what arrived and sets up state. Everything lives in memory and is bounded.
+//! One listener carries every simulated vendor, each at the paths its own documents give (BICS SFT:
+//! `/api/login`, `/api/CreateServiceProfile`, ...; the endpoint API: `/api/v1/...`; PCC:
+//! `/pcc/spcm/...`), and a control API under `/sandbox` that arms faults, shows what arrived and
+//! sets up state. Everything lives in memory and is bounded.
 //!
-//! The sandbox is written from the vendors' documents only and shares no code with the adapters it tests: a
-//! misreading of a document would otherwise be made twice and agree with itself.
+//! The sandbox is written from the vendors' documents only and shares no code with the adapters it
+//! tests: a misreading of a document would otherwise be made twice and agree with itself.
 //!
 //! # Layout
 //!
@@ -23,8 +24,8 @@
 //! - `endpoint`: the simulator of the emnify API that BICS labels as its own
 //! - `pcc`: the PCC (SPCM) simulator
 //!
-//! In comments of the simulators, *documented* means a vendor document says so, *observed* means a public client
-//! or recording shows it, *inferred* means nobody says so and the choice is ours.
+//! In comments of the simulators, *documented* means a vendor document says so, *observed* means a
+//! public client or recording shows it, *inferred* means nobody says so and the choice is ours.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -55,10 +56,7 @@ mod store;
 mod tests;
 mod world;
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -148,7 +146,8 @@ impl Sandbox {
         (tenant, username, password)
     }
 
-    /// Stops listening, closes the connections and waits, for a bounded time, until all tasks have ended.
+    /// Stops listening, closes the connections and waits, for a bounded time, until all tasks have
+    /// ended.
     pub async fn stop(self) {
         if !self.world.stop(STOP_LIMIT).await {
             tracing::warn!(limit = ?STOP_LIMIT, "sandbox tasks still running after the stop limit");

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 
-use super::answer::Answer;
-use super::fault_kind::FaultKind;
+use super::{answer::Answer, fault_kind::FaultKind};
 
-/// One simulated vendor. Its methods neither wait nor touch the network: faults do that around them.
+/// One simulated vendor. Its methods neither wait nor touch the network: faults do that around
+/// them.
 pub(super) trait Simulator: Send + Sync {
     /// The name the control API knows it by.
     fn name(&self) -> &'static str;

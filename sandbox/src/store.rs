@@ -1,11 +1,11 @@
 //! Profiles kept as the JSON objects that reads show, by number; and switches changed by JSON.
 //!
-//! For vendors whose ids are integers. Knows no vendor: what a member means and may be is the simulator's affair.
+//! For vendors whose ids are integers. Knows no vendor: what a member means and may be is the
+//! simulator's affair.
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 /// Longest text of one profile, so that the number of profiles bounds memory.
@@ -61,8 +61,8 @@ impl Profiles {
 
     /// Inserts under a new id; `None` when there is no room.
     pub(super) fn add(&mut self, members: Members) -> Option<i64> {
-        // Ids grow and leave gaps, as real ones do; always the same gaps, so that a walk through the examples meets
-        // the same ids each time.
+        // Ids grow and leave gaps, as real ones do; always the same gaps, so that a walk through
+        // the examples meets the same ids each time.
         let id = self.last.checked_add(1 + self.last.rem_euclid(3))?;
         self.put(id, members).then_some(id)
     }

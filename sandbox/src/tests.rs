@@ -53,7 +53,8 @@ async fn usual_answers_have_the_documented_shape() {
     let one = client.get(&format!("{LIST}?serviceProfileId={id}")).await.json();
     assert_eq!(
         one["Response"]["responseParam"]["serviceProfileList"],
-        json!([{"profileId": id, "profileName": "new", "status": "1", "serviceName": "NB-IOT", "category": "0"}])
+        json!([{"profileId": id, "profileName": "new", "status": "1", "serviceName": "NB-IOT",
+                "category": "0"}])
     );
     let entries = client.journal().await;
     assert_eq!(entries[1]["effect"], json!({"created": id}));

@@ -1,20 +1,16 @@
-//! What the parts of the sandbox share: the simulators, the armed faults, the journal, and the work under way.
+//! What the parts of the sandbox share: the simulators, the armed faults, the journal, and the work
+//! under way.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use parking_lot::Mutex;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
-use super::endpoint::Endpoint;
-use super::faults::FaultTable;
-use super::journal::Journal;
-use super::options::Options;
-use super::pcc::Pcc;
-use super::sft::Sft;
-use super::simulator::Simulator;
+use super::{
+    endpoint::Endpoint, faults::FaultTable, journal::Journal, options::Options, pcc::Pcc, sft::Sft,
+    simulator::Simulator,
+};
 
 /// Most effects that may be waiting to happen after their client was answered or left.
 const MAX_DETACHED: usize = 4_096;
@@ -27,8 +23,8 @@ pub(super) struct World {
     pub pcc: Arc<Pcc>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Child of `stop`; also cancelled by a reset, so that waits and late effects of before never reach the state
-    /// after it.
+    /// Child of `stop`; also cancelled by a reset, so that waits and late effects of before never
+    /// reach the state after it.
     epoch: Mutex<CancellationToken>,
     detached: Arc<tokio::sync::Semaphore>,
 }
@@ -48,15 +44,17 @@ impl World {
         }
     }
 
-    /// Every simulated vendor. The one place that lists them; of two that own a path the first gets it.
+    /// Every simulated vendor. The one place that lists them; of two that own a path the first gets
+    /// it.
     pub(super) fn simulators(&self) -> [Arc<dyn Simulator>; 3] {
         // Before SFT, which owns all of `/api/`, whereas the endpoint API owns `/api/v1/`.
         [self.endpoint.clone(), self.sft.clone(), self.pcc.clone()]
     }
 
-    /// Back to the state of the start: profiles, switches, no faults, empty journal, waiting requests cut.
+    /// Back to the state of the start: profiles, switches, no faults, empty journal, waiting
+    /// requests cut.
     pub(super) fn reset(&self) {
-        let mut epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut epoch = self.epoch.lock();
         epoch.cancel();
         self.faults.clear();
         for simulator in self.simulators() {
@@ -68,7 +66,7 @@ impl World {
 
     /// Cancelled by a reset and by the stop of the sandbox.
     pub(super) fn epoch(&self) -> CancellationToken {
-        self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.epoch.lock().clone()
     }
 
     pub(super) fn stopping(&self) -> &CancellationToken {
@@ -83,7 +81,8 @@ impl World {
         self.tasks.spawn(work.instrument(tracing::debug_span!("sandbox_task", name)))
     }
 
-    /// Like `spawn`, for work that outlives its request; `None` when too much of it is waiting already.
+    /// Like `spawn`, for work that outlives its request; `None` when too much of it is waiting
+    /// already.
     pub(super) fn spawn_detached<F>(
         &self,
         name: &'static str,

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::routing::{get, patch, post, put};
-use axum::{Json, Router};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    routing::{get, patch, post, put},
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::reply::{ControlResult, ControlError, Shared, number, parse};
+use super::reply::{ControlError, ControlResult, Shared, number, parse};
 use crate::world::World;
 
 pub(super) fn routes() -> Router<Arc<World>> {

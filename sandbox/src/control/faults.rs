@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, Query, State},
+    response::{IntoResponse as _, Response},
+    routing::{delete, get, post},
+};
 use bytes::Bytes;
 use http::Request;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::reply::{ControlResult, ControlError, Shared, parse};
-use crate::faults::FaultSpec;
-use crate::simulator::Simulator;
-use crate::world::World;
+use super::reply::{ControlError, ControlResult, Shared, parse};
+use crate::{faults::FaultSpec, simulator::Simulator, world::World};
 
 pub(super) fn routes() -> Router<Arc<World>> {
     Router::new()

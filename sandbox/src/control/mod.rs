@@ -1,7 +1,7 @@
 //! The router: the control API under `/sandbox`, and the vendors' paths beside it.
 //!
-//! Control requests are never journaled and never meet a fault. Input that makes no sense is refused with 400 and
-//! `{"error": "..."}` saying what is allowed.
+//! Control requests are never journaled and never meet a fault. Input that makes no sense is
+//! refused with 400 and `{"error": "..."}` saying what is allowed.
 
 mod endpoint;
 mod faults;
@@ -11,17 +11,17 @@ mod sft;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::response::Response;
-use axum::routing::any;
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, State},
+    response::Response,
+    routing::any,
+};
 use http::{Request, StatusCode};
 
 use self::reply::{ControlError, Shared};
-use crate::answer::Answer;
-use crate::exchange;
-use crate::world::World;
+use crate::{answer::Answer, exchange, world::World};
 
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -54,9 +54,11 @@ async fn vendor(State(world): Shared, request: Request<Body>) -> Response {
 
 async fn no_such_route() -> ControlError {
     ControlError::missing(
-        "no such control route; there are /sandbox/faults[/{id}], /sandbox/journal, /sandbox/reset, \
+        "no such control route; there are \
+         /sandbox/faults[/{id}], /sandbox/journal, /sandbox/reset, \
          /sandbox/{sft|endpoint|pcc}/profiles[/{id}], /sandbox/{sft|endpoint|pcc}/options, \
-         /sandbox/{endpoint|pcc}/seed, /sandbox/{sft|endpoint}/expire-tokens, /sandbox/{sft|endpoint}/unlock",
+         /sandbox/{endpoint|pcc}/seed, \
+         /sandbox/{sft|endpoint}/expire-tokens, /sandbox/{sft|endpoint}/unlock",
     )
 }
 

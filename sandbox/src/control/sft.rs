@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, patch, post, put};
-use axum::{Json, Router};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    response::{IntoResponse as _, Response},
+    routing::{get, patch, post, put},
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::reply::{ControlResult, ControlError, Shared, parse};
-use crate::sft::Expiry;
-use crate::world::World;
+use super::reply::{ControlError, ControlResult, Shared, parse};
+use crate::{sft::Expiry, world::World};
 
 pub(super) fn routes() -> Router<Arc<World>> {
     Router::new()
@@ -30,7 +31,11 @@ async fn raw_profile(State(world): Shared, Path(id): Path<String>) -> ControlRes
     world.sft.raw_profile(&id).map(Json).ok_or(ControlError::missing("no such profile"))
 }
 
-async fn put_raw_profile(State(world): Shared, Path(id): Path<String>, body: Bytes) -> ControlResult {
+async fn put_raw_profile(
+    State(world): Shared,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> ControlResult {
     Ok(Json(world.sft.put_raw_profile(&id, parse(&body)?)?))
 }
 

@@ -1,24 +1,28 @@
-//! The endpoint API's login: one application token, bearer tokens that look like JWTs, and the lock-out.
+//! The endpoint API's login: one application token, bearer tokens that look like JWTs, and the
+//! lock-out.
 //!
-//! Documented: application tokens give an `auth_token` for 240 minutes and nothing to renew it with; a refused token
-//! is 401, usually with an empty body; three refusals in a row lock for five minutes, told by `TooManyRequests`.
-//! Inferred: that a login leaves earlier tokens alone, that tries while locked do not lengthen the lock, and that the
-//! lock leaves existing tokens alone. Not modeled: username and password (deprecated), and the limit of 100 logins
-//! in five minutes.
+//! Documented: application tokens give an `auth_token` for 240 minutes and nothing to renew it
+//! with; a refused token is 401, usually with an empty body; three refusals in a row lock for five
+//! minutes, told by `TooManyRequests`. Inferred: that a login leaves earlier tokens alone, that
+//! tries while locked do not lengthen the lock, and that the lock leaves existing tokens alone. Not
+//! modeled: username and password (deprecated), and the limit of 100 logins in five minutes.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::switches::Switches;
-use super::wire::{self, Refusal};
+use super::{
+    switches::Switches,
+    wire::{self, Refusal},
+};
 
 const MAX_FAILURES: u32 = 3;
 /// Most tokens remembered; the oldest are forgotten, and are unknown from then on.
@@ -131,7 +135,8 @@ impl Auth {
     }
 }
 
-/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: tokens are known by heart here.
+/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: tokens are
+/// known by heart here.
 fn jwt(ttl: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let claims = json!({

@@ -1,7 +1,9 @@
-//! What profiles can refer to: services, their traffic limits, and the lookups (DNS, breakout regions, callbacks...).
+//! What profiles can refer to: services, their traffic limits, and the lookups (DNS, breakout
+//! regions, callbacks...).
 //!
-//! Observed: the service ids 0, 3, 6, 32 and 38. Documented by the example: callbacks 38 and 39, secret 38, DNS 1,
-//! breakout region 3, ESME interface type 3, periods 33 and 35. The rest is invented in their manner.
+//! Observed: the service ids 0, 3, 6, 32 and 38. Documented by the example: callbacks 38 and 39,
+//! secret 38, DNS 1, breakout region 3, ESME interface type 3, periods 33 and 35. The rest is
+//! invented in their manner.
 
 use std::sync::LazyLock;
 

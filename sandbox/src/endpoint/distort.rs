@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::each_member;
-use crate::fault_kind::FaultKind;
+use crate::{answer::each_member, fault_kind::FaultKind};
 
 /// Members of a profile that may be absent.
 const OPTIONAL: [&str; 9] = [

@@ -1,12 +1,15 @@
 //! The members of create and patch requests.
 //!
-//! Inferred throughout: read-only and unknown members are ignored; numbers and booleans are not read from strings; a
-//! null reference is as if it were absent, a null name counts as missing, a null description clears it.
+//! Inferred throughout: read-only and unknown members are ignored; numbers and booleans are not
+//! read from strings; a null reference is as if it were absent, a null name counts as missing, a
+//! null description clears it.
 
 use serde_json::{Map, Value, json};
 
-use super::catalogue;
-use super::wire::{INVALID_FORMAT, INVALID_REFERENCE, Invalid, REQUIRED, Refusal};
+use super::{
+    catalogue,
+    wire::{INVALID_FORMAT, INVALID_REFERENCE, Invalid, REQUIRED, Refusal},
+};
 use crate::store::Members;
 
 /// Longest name and description. The real bounds are not documented.
@@ -55,8 +58,8 @@ const fn reference(
     Reference { member, kind, resource, clearable }
 }
 
-/// A profile with nothing but the defaults (documented for the switches; inferred: the first ESME interface type and
-/// breakout region, and null for what else is not given).
+/// A profile with nothing but the defaults (documented for the switches; inferred: the first ESME
+/// interface type and breakout region, and null for what else is not given).
 pub(super) fn new_profile() -> Members {
     let mut members = Map::new();
     for name in ["id", "name", "description"] {

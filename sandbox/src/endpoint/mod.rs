@@ -1,12 +1,15 @@
-//! The "endpoint" API simulator: service profiles behind `/api/v1/...`, as emnify makes it and BICS labels it.
+//! The "endpoint" API simulator: service profiles behind `/api/v1/...`, as emnify makes it and BICS
+//! labels it.
 //!
-//! What is modeled: login by application token with its lock-out, service profiles with their services and the
-//! assignable traffic limits, the catalogue and the lookups that profiles refer to, and the rate limit of profile
-//! reads. What is not: endpoints themselves (a profile only counts how many use it), data limits and quotas
-//! (`/service_profile/{id}/traffic_limit`, `/quota`; the BICS documents do not have them), changing the lookups,
-//! login by username, and the limits by address and by month.
+//! What is modeled: login by application token with its lock-out, service profiles with their
+//! services and the assignable traffic limits, the catalogue and the lookups that profiles refer
+//! to, and the rate limit of profile reads. What is not: endpoints themselves (a profile only
+//! counts how many use it), data limits and quotas (`/service_profile/{id}/traffic_limit`,
+//! `/quota`; the BICS documents do not have them), changing the lookups, login by username, and the
+//! limits by address and by month.
 //!
-//! A path the vendor does not have is 404 with no body, a method it does not have 405 with no body (inferred).
+//! A path the vendor does not have is 404 with no body, a method it does not have 405 with no body
+//! (inferred).
 
 mod auth;
 mod catalogue;
@@ -21,23 +24,28 @@ mod switches;
 mod tests;
 mod wire;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use http::header::{ALLOW, LOCATION};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{ALLOW, LOCATION},
+};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::auth::Auth;
-use self::rate::Bucket;
-use self::state::Account;
-use self::switches::{Expiry, Switches};
-use self::wire::Refusal;
-use super::answer::Answer;
-use super::fault_kind::FaultKind;
-use super::options::Options;
-use super::simulator::{Call, Outcome, Simulator};
-use super::store::{self, Members, Seed};
+use self::{
+    auth::Auth,
+    rate::Bucket,
+    state::Account,
+    switches::{Expiry, Switches},
+    wire::Refusal,
+};
+use super::{
+    answer::Answer,
+    fault_kind::FaultKind,
+    options::Options,
+    simulator::{Call, Outcome, Simulator},
+    store::{self, Members, Seed},
+};
 
 /// Observed: `Location` names this host, whichever host was asked.
 const LOCATION_BASE: &str = "https://cdn.emnify.net/api/v1/service_profile/";
@@ -63,7 +71,7 @@ impl Endpoint {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The rate limit of profile reads: a bucket that holds a burst and refills steadily.
 //!
-//! Documented: 100 a second with a burst of 50 for `GET /api/v1/service_profile/`, for the whole organization.
-//! Inferred: that list and single reads count together. Other documented limits (2,000 in five minutes for an
-//! address, ten million a month) are not modeled.
+//! Documented: 100 a second with a burst of 50 for `GET /api/v1/service_profile/`, for the whole
+//! organization. Inferred: that list and single reads count together. Other documented limits
+//! (2,000 in five minutes for an address, ten million a month) are not modeled.
 
 use tokio::time::Instant;
 

@@ -2,8 +2,10 @@
 
 use http::{Method, StatusCode};
 
-use super::catalogue;
-use super::wire::{self, Refusal};
+use super::{
+    catalogue,
+    wire::{self, Refusal},
+};
 
 pub(super) const AUTHENTICATE: &str = "authenticate";
 pub(super) const LIST: &str = "ListProfiles";
@@ -40,7 +42,8 @@ pub(super) const OPERATIONS: &[&str] = &[
 /// Longest part of a path that an error repeats.
 const MAX_QUOTED: usize = 64;
 
-/// Operations that give a whole collection of the catalogue, with the path below the prefix, which is its kind too.
+/// Operations that give a whole collection of the catalogue, with the path below the prefix, which
+/// is its kind too.
 const LOOKUPS: [(&str, &str); 7] = [
     ("ListServices", catalogue::SERVICE),
     ("ListTrafficLimits", catalogue::TRAFFIC_LIMIT),

@@ -1,11 +1,13 @@
-//! The profiles the account starts with. The first is the documents' example to the letter, with services that the
-//! catalogue does not have; in the others, what is not said is as after a create, and services and limits are named
-//! by their ids.
+//! The profiles the account starts with. The first is the documents' example to the letter, with
+//! services that the catalogue does not have; in the others, what is not said is as after a create,
+//! and services and limits are named by their ids.
 
 use serde_json::{Value, json};
 
-use super::catalogue::{self, as_attached, id_of};
-use super::fields::new_profile;
+use super::{
+    catalogue::{self, as_attached, id_of},
+    fields::new_profile,
+};
 use crate::store::{Members, Profiles};
 
 /// The id of the documents' example.

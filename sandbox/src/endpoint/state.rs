@@ -5,10 +5,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::catalogue::{self, SERVICE, TRAFFIC_LIMIT, find, id_of, number};
-use super::switches::Switches;
-use super::wire::{DUPLICATED, FORBIDDEN, NOT_ALLOWED, Refusal};
-use super::{fields, seed};
+use super::{
+    catalogue::{self, SERVICE, TRAFFIC_LIMIT, find, id_of, number},
+    fields, seed,
+    switches::Switches,
+    wire::{DUPLICATED, FORBIDDEN, NOT_ALLOWED, Refusal},
+};
 use crate::store::{Members, Profiles};
 
 pub(super) struct Account {
@@ -138,7 +140,8 @@ impl Account {
         if limits.len() < before { Ok(()) } else { Err(no_limit(limit)) }
     }
 
-    /// The limits attached to a service of a profile. Observed: 422 without a body when it has no such service.
+    /// The limits attached to a service of a profile. Observed: 422 without a body when it has no
+    /// such service.
     fn limits(&mut self, id: i64, service: i64) -> Result<&mut Vec<Value>, Refusal> {
         let services = array(self.get_mut(id)?.entry(SERVICE).or_insert(Value::Null))?;
         let found = services.iter_mut().find(|other| id_of(other) == Some(service));
@@ -151,7 +154,8 @@ fn attached(profile: &Members, service: i64) -> Option<&Value> {
     profile.get(SERVICE)?.as_array()?.iter().find(|other| id_of(other) == Some(service))
 }
 
-/// The array in a member; a member of another type, which a raw profile may have, becomes an empty one.
+/// The array in a member; a member of another type, which a raw profile may have, becomes an empty
+/// one.
 fn array(member: &mut Value) -> Result<&mut Vec<Value>, Refusal> {
     if !member.is_array() {
         *member = json!([]);

@@ -116,7 +116,8 @@ fn list_is_the_short_view() {
     assert_eq!((status, list.as_array().unwrap().len()), (200, 6));
     assert_eq!(
         list[0],
-        json!({"id": 1, "name": "Smart meter", "description": "Data + SMS - 1G limit", "allowed_3g": true,
+        json!({"id": 1, "name": "Smart meter", "description": "Data + SMS - 1G limit",
+               "allowed_3g": true,
                "allowed_4g": false, "allowed_nb_iot": false, "used_count": "12"})
     );
     assert_eq!(vendor.one(1)["used_count"], 12);

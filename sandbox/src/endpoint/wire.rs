@@ -1,13 +1,13 @@
 //! The endpoint API's wire: refusals with their codes and bodies, and the short view of lists.
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use serde_json::{Value, json};
 
 use super::switches::Switches;
-use crate::answer::Answer;
-use crate::simulator::Outcome;
-use crate::store::Members;
+use crate::{answer::Answer, simulator::Outcome, store::Members};
 
 pub(super) const BAD_REQUEST: u32 = 1000;
 pub(super) const TOKEN_EXPIRED: u32 = 1103;
@@ -112,8 +112,9 @@ fn missing(what: &str, id: i64, code: u32) -> (Answer, Option<u32>) {
     (Answer::json(StatusCode::NOT_FOUND, error(code, &message)), Some(code))
 }
 
-/// Documented: 1400 holds the errors. A wrong type alone has its own code in the documents' table, and whether it is
-/// then held too is not said (inferred: no, as reading comes before checking; only the first is told).
+/// Documented: 1400 holds the errors. A wrong type alone has its own code in the documents' table,
+/// and whether it is then held too is not said (inferred: no, as reading comes before checking;
+/// only the first is told).
 fn invalid(errors: Vec<Invalid>, format_nested: bool) -> (Answer, Option<u32>) {
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let format = errors.iter().find(|error| error.code == INVALID_FORMAT);
@@ -166,8 +167,8 @@ fn token(code: u32) -> &'static str {
     }
 }
 
-/// The answer for a code without a request: an HTTP status with no body, or one of the vendor's codes with the status
-/// it usually has.
+/// The answer for a code without a request: an HTTP status with no body, or one of the vendor's
+/// codes with the status it usually has.
 pub(super) fn any_result(code: &str, description: Option<&str>) -> Answer {
     let number: u32 = code.parse().unwrap_or(BAD_REQUEST);
     if let Some(status) = u16::try_from(number).ok().and_then(|n| StatusCode::from_u16(n).ok()) {
@@ -188,7 +189,8 @@ pub(super) fn any_result(code: &str, description: Option<&str>) -> Answer {
     Answer::json(status, error(number, description.unwrap_or("Result of the sandbox")))
 }
 
-/// A profile as lists show it. The documents' list schema has `used_count` as a string, their object as an integer.
+/// A profile as lists show it. The documents' list schema has `used_count` as a string, their
+/// object as an integer.
 pub(super) fn short_view(profile: &Members, used_count_as_text: bool) -> Value {
     let mut short: Members = profile
         .iter()

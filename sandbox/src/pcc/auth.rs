@@ -1,12 +1,11 @@
 //! Who may call PCC: one user by HTTP Basic, and the tenant in a header of its own.
 //!
-//! Documented: both are mandatory with every request, and a wrong user or password is 401. Inferred: 400 without a
-//! tenant, 403 for a tenant that is not known, and that the user is looked at first.
+//! Documented: both are mandatory with every request, and a wrong user or password is 401.
+//! Inferred: 400 without a tenant, 403 for a tenant that is not known, and that the user is looked
+//! at first.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, StatusCode, header::AUTHORIZATION};
 
 use super::wire::Refusal;
 use crate::options::Options;

@@ -1,10 +1,10 @@
-//! Distortions of PCC answers that need to know which member is what. Answers in XML are not distorted.
+//! Distortions of PCC answers that need to know which member is what. Answers in XML are not
+//! distorted.
 
 use serde_json::{Map, Value, json};
 
 use super::state;
-use crate::answer::each_member;
-use crate::fault_kind::FaultKind;
+use crate::{answer::each_member, fault_kind::FaultKind};
 
 /// Refuses what has no meaning here.
 pub(super) fn check(fault: &FaultKind) -> Result<(), String> {

@@ -1,12 +1,13 @@
 //! The PCC (SPCM) simulator: provisioning profiles behind `/pcc/spcm/provisionProfile`.
 //!
-//! What is modeled: Basic authentication with a tenant, the five operations with their rules and status codes, and
-//! XML for whoever does not ask for JSON. What is not: subscribers and plans themselves (a profile is only marked as
-//! used; plans are a list of names), permissions of users, and a rule that exactly one profile is the default (no
-//! document states one).
+//! What is modeled: Basic authentication with a tenant, the five operations with their rules and
+//! status codes, and XML for whoever does not ask for JSON. What is not: subscribers and plans
+//! themselves (a profile is only marked as used; plans are a list of names), permissions of users,
+//! and a rule that exactly one profile is the default (no document states one).
 //!
-//! Documents print the paths bare; links in them and public clients have the servlet prefix `/spcm-rest-ws`: both
-//! work. What misses the application gets a page of HTML: unknown path 404, wrong method 405 (inferred).
+//! Documents print the paths bare; links in them and public clients have the servlet prefix
+//! `/spcm-rest-ws`: both work. What misses the application gets a page of HTML: unknown path 404,
+//! wrong method 405 (inferred).
 
 mod auth;
 mod distort;
@@ -16,20 +17,25 @@ mod switches;
 mod tests;
 mod wire;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use http::header::{ALLOW, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, HOST},
+};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
-use self::state::Tenant;
-use self::switches::Switches;
-use self::wire::{Format, Refusal};
-use super::answer::Answer;
-use super::fault_kind::FaultKind;
-use super::options::Options;
-use super::simulator::{Call, Outcome, Simulator};
-use super::store::{self, Members, Seed};
+use self::{
+    state::Tenant,
+    switches::Switches,
+    wire::{Format, Refusal},
+};
+use super::{
+    answer::Answer,
+    fault_kind::FaultKind,
+    options::Options,
+    simulator::{Call, Outcome, Simulator},
+    store::{self, Members, Seed},
+};
 
 const LIST: &str = "ListProfiles";
 const GET: &str = "GetProfile";
@@ -58,7 +64,7 @@ impl Pcc {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
@@ -76,8 +82,8 @@ impl Simulator for Pcc {
     }
 
     fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>> {
-        let id =
-            profile_id(call.uri.path()).ok_or_else(|| Box::new(Answer::page(StatusCode::NOT_FOUND)))?;
+        let id = profile_id(call.uri.path())
+            .ok_or_else(|| Box::new(Answer::page(StatusCode::NOT_FOUND)))?;
         let (methods, allowed): (&[(Method, &'static str)], _) = if id.is_empty() {
             (&[(Method::GET, LIST), (Method::POST, CREATE)], "GET, POST")
         } else {
@@ -149,8 +155,8 @@ impl Pcc {
         self.lock().tenant.profiles.get(id).cloned().map(Value::Object)
     }
 
-    /// Inserts or replaces a profile to the letter: what is not there is not shown by reads either. The member
-    /// `sandbox_in_use` makes it one that cannot be deleted.
+    /// Inserts or replaces a profile to the letter: what is not there is not shown by reads either.
+    /// The member `sandbox_in_use` makes it one that cannot be deleted.
     ///
     /// # Errors
     ///
@@ -257,7 +263,8 @@ impl Inner {
     }
 }
 
-/// The id in a path as written, empty for the collection; `None` for a path that the vendor does not have.
+/// The id in a path as written, empty for the collection; `None` for a path that the vendor does
+/// not have.
 fn profile_id(path: &str) -> Option<&str> {
     let rest = path.strip_prefix(SERVLET).unwrap_or(path).strip_prefix(PROFILES)?;
     let id = match rest {
@@ -291,7 +298,8 @@ fn done(answer: Answer, effect: Option<Value>) -> Outcome {
     Outcome { answer, code: None, effect }
 }
 
-/// The body of a write. Documented: 400 for what is malformed. Inferred: 415 for another content type than JSON.
+/// The body of a write. Documented: 400 for what is malformed. Inferred: 415 for another content
+/// type than JSON.
 fn object(call: &Call) -> Result<Members, Refusal> {
     let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();

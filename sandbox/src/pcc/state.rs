@@ -1,13 +1,12 @@
 //! The tenant: its provisioning profiles and the rules for changing them.
 //!
-//! A request is checked wholly before anything changes. The checks come in this order (inferred): types (400), what
-//! is missing or out of range, all at once (412), the name (409), the plan (422).
+//! A request is checked wholly before anything changes. The checks come in this order (inferred):
+//! types (400), what is missing or out of range, all at once (412), the name (409), the plan (422).
 
 use http::StatusCode;
 use serde_json::Value;
 
-use super::switches::Switches;
-use super::wire::Refusal;
+use super::{switches::Switches, wire::Refusal};
 use crate::store::{self, Members, Profiles};
 
 /// Marks, in raw profiles, one that cannot be deleted. Never on the wire.
@@ -22,7 +21,8 @@ const DEFAULT: &str = "defaultProfile";
 const PLAN: &str = "initialCorePlanName";
 /// Optional members that are strings.
 pub(super) const TEXTS: [&str; 4] = ["locale", PLAN, "subscriberClass", "subscriberType"];
-/// Optional members that are booleans; false unless given (documented for one of them in a sibling object).
+/// Optional members that are booleans; false unless given (documented for one of them in a sibling
+/// object).
 const SWITCHES: [&str; 4] =
     ["dpsEnabled", "dpsNotification", "eosNotification", "paygNotification"];
 
@@ -61,11 +61,13 @@ impl Tenant {
         self.check_name(&profile, None, switches)?;
         check_plan(&profile, None, switches)?;
         check_size(&profile)?;
-        // No document knows a bound; this one is the sandbox's own, told as the vendor tells overload.
+        // No document knows a bound; this one is the sandbox's own, told as the vendor tells
+        // overload.
         self.profiles.add(profile).ok_or(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE))
     }
 
-    /// Documented by the example: what the request does not name stays as it is. Inferred: an id in it means nothing.
+    /// Documented by the example: what the request does not name stays as it is. Inferred: an id in
+    /// it means nothing.
     pub(super) fn update(
         &mut self,
         id: i64,
@@ -101,7 +103,8 @@ impl Tenant {
         Ok(())
     }
 
-    /// Documented: 409 is often an item or name that exists already. Inferred: that names are unique for a tenant.
+    /// Documented: 409 is often an item or name that exists already. Inferred: that names are
+    /// unique for a tenant.
     fn check_name(
         &self,
         profile: &Members,
@@ -124,7 +127,8 @@ pub(super) fn new_profile() -> Members {
     members
 }
 
-/// The members of a body that a client may set: known ones and any others (inferred: those are kept).
+/// The members of a body that a client may set: known ones and any others (inferred: those are
+/// kept).
 fn writable(body: &Members) -> impl Iterator<Item = (String, Value)> {
     body.iter()
         .filter(|(name, _)| !["id", LINKS, IN_USE].contains(&name.as_str()))

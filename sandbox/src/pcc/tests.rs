@@ -72,7 +72,8 @@ fn reads_show_the_documents_examples() {
     assert_eq!((status, &list["length"]), (200, &json!(6)));
     let turkey = json!({"id": 39, "name": "turkeySauce", "defaultProfile": false, "locale": "en",
         "initialCorePlanName": "turkey", "subscriberClass": "gold", "subscriberType": "POSTPAID",
-        "dpsEnabled": false, "dpsNotification": false, "eosNotification": false, "paygNotification": false});
+        "dpsEnabled": false, "dpsNotification": false, "eosNotification": false,
+        "paygNotification": false});
     assert_eq!(list["provisioningProfileDTOList"][0], turkey);
     assert_eq!(list["provisioningProfileDTOList"][1]["name"], "chaCha");
     assert_eq!(vendor.get("/39"), (200, turkey));
@@ -123,7 +124,8 @@ fn xml_unless_json_is_asked_for() {
 #[test]
 fn create_rules() {
     let vendor = Vendor::new();
-    let good = json!({"name": "n", "defaultProfile": false, "subscriberClass": null, "owner": {"a": [1]}, "id": 5,
+    let good = json!({"name": "n", "defaultProfile": false, "subscriberClass": null,
+                      "owner": {"a": [1]}, "id": 5,
         "_links": {}});
     let outcome = vendor.outcome("POST", PROFILES, &good.to_string());
     assert_eq!(
@@ -132,8 +134,10 @@ fn create_rules() {
     );
     assert_eq!(
         vendor.get("/74").1,
-        json!({"id": 74, "name": "n", "defaultProfile": false, "subscriberClass": null, "dpsEnabled": false,
-               "dpsNotification": false, "eosNotification": false, "paygNotification": false, "owner": {"a": [1]}})
+        json!({"id": 74, "name": "n", "defaultProfile": false, "subscriberClass": null,
+               "dpsEnabled": false,
+               "dpsNotification": false, "eosNotification": false, "paygNotification": false,
+               "owner": {"a": [1]}})
     );
     let mandatory =
         |field: &str| json!({"field": field, "description": format!("{field} is mandatory")});
@@ -174,7 +178,8 @@ fn update_merges() {
     assert_eq!(
         updated,
         json!({"id": 71, "name": "iotFleet", "defaultProfile": false, "locale": null,
-               "initialCorePlanName": "iotCORE", "subscriberClass": "M2M", "subscriberType": "PREPAID",
+               "initialCorePlanName": "iotCORE", "subscriberClass": "M2M",
+               "subscriberType": "PREPAID",
                "dpsEnabled": true, "dpsNotification": false, "eosNotification": false,
                "paygNotification": false, "renewalDayOfMonth": 1, "tag": 3})
     );

@@ -1,17 +1,18 @@
 //! PCC's wire: JSON or XML by what the client accepts, and the three shapes of errors.
 //!
-//! Documented: XML unless JSON is asked for; the bodies of 412, 422 and 500. Inferred: the XML itself (no document
-//! shows any), and that the other errors have no body.
+//! Documented: XML unless JSON is asked for; the bodies of 412, 422 and 500. Inferred: the XML
+//! itself (no document shows any), and that the other errors have no body.
 
 use std::fmt::Write as _;
 
-use http::header::{ACCEPT, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT, WWW_AUTHENTICATE},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
-use crate::simulator::Outcome;
+use crate::{answer::Answer, simulator::Outcome};
 
 const HAL: &str = "application/hal+json";
 const JSON: &str = "application/json";
@@ -25,7 +26,8 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What `Accept` asks for. Inferred: `*/*` asks for nothing, and of several the first known one counts.
+    /// What `Accept` asks for. Inferred: `*/*` asks for nothing, and of several the first known one
+    /// counts.
     pub(super) fn asked(headers: &HeaderMap, json_by_default: bool) -> Self {
         let usual = if json_by_default { Self::Json(JSON) } else { Self::Xml };
         headers
@@ -69,7 +71,8 @@ pub(super) fn is_json(media_type: &str) -> bool {
     name.eq_ignore_ascii_case(JSON) || name.eq_ignore_ascii_case(HAL)
 }
 
-/// What error answers carry. The first is what the documents show; the others are for trying a client.
+/// What error answers carry. The first is what the documents show; the others are for trying a
+/// client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorBody {
@@ -142,7 +145,8 @@ pub(super) fn any_result(code: &str, description: Option<&str>) -> Answer {
     let body = match status.as_u16() {
         // Only a sibling page shows what a multistatus looks like; this is in its manner.
         207 => json!({"items": [{
-            "itemIndex": 0, "status": 422, "message": description.unwrap_or("Result of the sandbox"), "errorCode": 1,
+            "itemIndex": 0, "status": 422,
+            "message": description.unwrap_or("Result of the sandbox"), "errorCode": 1,
         }]}),
         412 => validation(&[("name", description.unwrap_or("name is mandatory").to_owned())]),
         422 => {

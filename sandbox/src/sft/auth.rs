@@ -1,22 +1,24 @@
-//! SFT's login: one user, tokens that look like JWTs, renewal, and the lock-out after wrong passwords.
+//! SFT's login: one user, tokens that look like JWTs, renewal, and the lock-out after wrong
+//! passwords.
 //!
-//! Documented: the shapes, that the access token is short-lived and the refresh token long-lived, and the codes for
-//! bad credentials, an incorrect value and a blocked account. Inferred: that a login leaves earlier sessions alone,
-//! that a renewal leaves the earlier access token alone and revokes the refresh token it used, that five failures in
-//! a row block, that a block leaves existing tokens alone, and HTTP 200 with an envelope on login failures.
+//! Documented: the shapes, that the access token is short-lived and the refresh token long-lived,
+//! and the codes for bad credentials, an incorrect value and a blocked account. Inferred: that a
+//! login leaves earlier sessions alone, that a renewal leaves the earlier access token alone and
+//! revokes the refresh token it used, that five failures in a row block, that a block leaves
+//! existing tokens alone, and HTTP 200 with an envelope on login failures.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::switches::Switches;
-use super::verdict::Verdict;
+use super::{switches::Switches, verdict::Verdict};
 use crate::options::Options;
 
 /// Wrong passwords in a row that block the account. The real number is not documented.
@@ -137,7 +139,8 @@ fn required<'a>(body: &'a Value, name: &str) -> Result<&'a str, Verdict> {
     body.get(name).and_then(Value::as_str).ok_or_else(|| Verdict::IncorrectValue(name.to_owned()))
 }
 
-/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: tokens are known by heart here.
+/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: tokens are
+/// known by heart here.
 fn jwt(username: &str, kind: TokenKind, ttl: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let claims = json!({

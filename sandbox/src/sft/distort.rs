@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::each_member;
-use crate::fault_kind::FaultKind;
+use crate::{answer::each_member, fault_kind::FaultKind};
 
 /// Optional members of `Response` and of a profile (documented as "O").
 const OPTIONAL_IN_RESPONSE: [&str; 2] = ["serviceProfile", "responseParam"];

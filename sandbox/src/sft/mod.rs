@@ -1,13 +1,14 @@
 //! The BICS SFT simulator: service profiles behind `/api/...`.
 //!
-//! What is modeled: login and token renewal with lock-out, the four service profile operations with their rules and
-//! result codes, and the cascades between the profiles of one account. What is not: plans and child accounts
-//! themselves (a profile is only marked as used by one), rate limits, and the vendor's own 30 s timeout (all three
-//! can be had as faults).
+//! What is modeled: login and token renewal with lock-out, the four service profile operations with
+//! their rules and result codes, and the cascades between the profiles of one account. What is not:
+//! plans and child accounts themselves (a profile is only marked as used by one), rate limits, and
+//! the vendor's own 30 s timeout (all three can be had as faults).
 //!
-//! HTTP status: business success and business failure are both 200 (documented), and so is a refused token
-//! (observed). What never reaches the application gets a page of HTML: unknown path 404, wrong method 405, body
-//! that is no JSON 400 (inferred). Paths are matched with exact case (inferred).
+//! HTTP status: business success and business failure are both 200 (documented), and so is a
+//! refused token (observed). What never reaches the application gets a page of HTML: unknown path
+//! 404, wrong method 405, body that is no JSON 400 (inferred). Paths are matched with exact case
+//! (inferred).
 
 mod auth;
 mod distort;
@@ -22,22 +23,25 @@ mod verdict;
 mod wire;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::extract::Query;
-use http::header::ALLOW;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ALLOW};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value};
 
-use self::auth::{Auth, TokenKind};
-use self::state::{Account, Profile};
 pub(super) use self::switches::Expiry;
-use self::switches::{SwitchSettings, Switches};
-use self::verdict::Verdict;
-use super::answer::Answer;
-use super::fault_kind::FaultKind;
-use super::options::Options;
-use super::simulator::{Call, Outcome, Simulator};
+use self::{
+    auth::{Auth, TokenKind},
+    state::{Account, Profile},
+    switches::{SwitchSettings, Switches},
+    verdict::Verdict,
+};
+use super::{
+    answer::Answer,
+    fault_kind::FaultKind,
+    options::Options,
+    simulator::{Call, Outcome, Simulator},
+};
 
 const LOGIN: &str = "login";
 const REFRESH: &str = "RefreshToken";
@@ -71,7 +75,7 @@ impl Sft {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
@@ -229,7 +233,8 @@ impl Inner {
     fn carry_out(&mut self, operation: &'static str, call: &Call) -> Result<Outcome, Refusal> {
         if self.switches.require_x_requested_with && !call.headers.contains_key("x-requested-with")
         {
-            // Inferred: the code is the one that says "incorrect value in ..."; no document says what happens.
+            // Inferred: the code is the one that says "incorrect value in ..."; no document says
+            // what happens.
             return Err(Verdict::IncorrectValue("X-Requested-With".to_owned()).into());
         }
         match operation {
@@ -332,7 +337,8 @@ fn json(call: &Call) -> Result<Value, Refusal> {
     serde_json::from_slice(&call.body).map_err(|_| Refusal::NotJson)
 }
 
-/// The token of `X-Authorization: Bearer <token>` (documented). The standard `Authorization` header means nothing here.
+/// The token of `X-Authorization: Bearer <token>` (documented). The standard `Authorization` header
+/// means nothing here.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }

@@ -1,4 +1,5 @@
-//! The profiles an SFT account starts with. Ids, names and gaps follow the documents' examples where there are any.
+//! The profiles an SFT account starts with. Ids, names and gaps follow the documents' examples
+//! where there are any.
 
 use super::state::{Account, ChildEntity, Profile};
 

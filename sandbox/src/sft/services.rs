@@ -1,16 +1,17 @@
 //! SFT's services and radio access types: ids on writes, names on reads.
 
-/// Id on write, name on read, and whether it needs a radio access type; in the order reads use (documented examples).
+/// Id on write, name on read, and whether it needs a radio access type; in the order reads use
+/// (documented examples).
 const SERVICES: [(&str, &str, bool); 4] =
     [("4", "DATA", true), ("2", "MO-SMS", true), ("3", "MT-SMS", true), ("5", "NB-IOT", false)];
 
-/// Code on write and name on read (documented), from the least to the most (inferred: by the generations in the
-/// name; the numeric order of the codes means nothing).
+/// Code on write and name on read (documented), from the least to the most (inferred: by the
+/// generations in the name; the numeric order of the codes means nothing).
 const RATS: [(&str, &str); 4] =
     [("02", "2G"), ("01", "2G/3G"), ("06", "2G/3G/4G"), ("10", "2G/3G/4G/5G")];
 
-/// The names for a list of ids such as `4|2|3`, in the order of reads and each once (inferred: a list is a set).
-/// `None` when it is empty or an id is not known.
+/// The names for a list of ids such as `4|2|3`, in the order of reads and each once (inferred: a
+/// list is a set). `None` when it is empty or an id is not known.
 pub(super) fn services_from_ids(ids: &str) -> Option<Vec<String>> {
     let names = ids
         .split('|')

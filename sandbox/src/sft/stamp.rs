@@ -15,7 +15,8 @@ pub(super) fn response_id() -> String {
     .to_string()
 }
 
-/// `dd/mm/yyyy HH:MM:SS` (documented; the examples show 24 hours). The zone is not documented; here it is UTC.
+/// `dd/mm/yyyy HH:MM:SS` (documented; the examples show 24 hours). The zone is not documented; here
+/// it is UTC.
 pub(super) fn timestamp(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (day, month, year) = date(seconds / 86_400);
@@ -28,8 +29,8 @@ pub(super) fn timestamp(now: SystemTime) -> String {
     )
 }
 
-/// The Gregorian date of a day counted from 1 January 1970. Years are counted from March, so that the leap day
-/// comes last.
+/// The Gregorian date of a day counted from 1 January 1970. Years are counted from March, so that
+/// the leap day comes last.
 fn date(days_since_1970: u64) -> (u64, u64, u64) {
     // From 1 March of the year 0.
     let days = days_since_1970 + 719_468;

@@ -2,26 +2,27 @@
 //!
 //! A request is checked wholly before anything changes, so a refusal never leaves half an effect.
 //!
-//! Cascades. Documented: a service added to a base profile is added "in all the Defaults"; a service removed from a
-//! base profile is removed "from Defaults, Addon and Custom service profiles" of the child levels. Modeled here for
-//! the one account there is (inferred): adding to a base profile adds to DEFAULT; removing from DEFAULT removes from
-//! every other profile; removing from another base profile concerns that one only. A removal that would leave some
-//! profile with no service at all is refused with 6565, "Invalid child config" (inferred).
+//! Cascades. Documented: a service added to a base profile is added "in all the Defaults"; a
+//! service removed from a base profile is removed "from Defaults, Addon and Custom service
+//! profiles" of the child levels. Modeled here for the one account there is (inferred): adding to a
+//! base profile adds to DEFAULT; removing from DEFAULT removes from every other profile; removing
+//! from another base profile concerns that one only. A removal that would leave some profile with
+//! no service at all is refused with 6565, "Invalid child config" (inferred).
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::services;
-use super::verdict::Verdict;
+use super::{services, verdict::Verdict};
 
 /// Longest name. The real bound is not documented.
 const MAX_NAME: usize = 256;
 const BASE: &str = "0";
 const ADDON: &str = "1";
 
-/// A profile as it is, which may be more than the vendor's rules allow when the control API put it there.
+/// A profile as it is, which may be more than the vendor's rules allow when the control API put it
+/// there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Profile {
@@ -69,7 +70,8 @@ impl Default for Profile {
     }
 }
 
-/// Ordered by length first, so that `SP_9` stands before `SP_10` and lists come in the order of creation.
+/// Ordered by length first, so that `SP_9` stands before `SP_10` and lists come in the order of
+/// creation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ProfileId {
     length: usize,
@@ -204,7 +206,8 @@ impl Account {
             if !services::needs_rat(&next.services) {
                 next.rat = None;
             } else if next.rat.is_none() {
-                // Inferred: a profile that gets its first service with a RAT takes the RAT from where that came.
+                // Inferred: a profile that gets its first service with a RAT takes the RAT from
+                // where that came.
                 next.rat.clone_from(&to.rat);
             }
             cascade.push((id.clone(), next));
@@ -220,7 +223,8 @@ fn missing_from(these: &[String], those: &[String]) -> Vec<String> {
 
 /// Checks the members of a create request.
 fn new_profile(fields: &Map<String, Value>) -> Result<Profile, Verdict> {
-    // Documented: all but accessType are mandatory. Inferred: 1324 for a missing, mistyped or unknown value.
+    // Documented: all but accessType are mandatory. Inferred: 1324 for a missing, mistyped or
+    // unknown value.
     let mandatory = |name| text(fields, name).flatten().ok_or(Verdict::CreateFailure);
     let name = mandatory("name")?;
     let category = mandatory("category")?;
@@ -258,8 +262,9 @@ struct Modification<'a> {
 }
 
 impl<'a> Modification<'a> {
-    /// `None` for what 1326 answers: a missing id, a mistyped or unknown value, or a category, which is not among
-    /// the members of a modify request (documented by omission; that it is refused is inferred).
+    /// `None` for what 1326 answers: a missing id, a mistyped or unknown value, or a category,
+    /// which is not among the members of a modify request (documented by omission; that it is
+    /// refused is inferred).
     fn read(fields: &'a Map<String, Value>) -> Option<Self> {
         if fields.contains_key("category") {
             return None;
@@ -277,7 +282,8 @@ impl<'a> Modification<'a> {
                 None => None,
             },
         };
-        (modification.name.is_none_or(is_name) && modification.status.is_none_or(is_status)).then_some(change)
+        (modification.name.is_none_or(is_name) && modification.status.is_none_or(is_status))
+            .then_some(modification)
     }
 
     /// The profile as it would be, if the rules for a single profile allow it.
@@ -323,7 +329,8 @@ impl<'a> Modification<'a> {
     }
 }
 
-/// Documented: a RAT may not go below what a child entity was given. Inferred: losing the RAT altogether counts too.
+/// Documented: a RAT may not go below what a child entity was given. Inferred: losing the RAT
+/// altogether counts too.
 fn check_child_rat(current: &Profile, updated: &Profile) -> Result<(), Verdict> {
     let Some(child) = &current.child_entity else {
         return Ok(());
@@ -336,8 +343,8 @@ fn check_child_rat(current: &Profile, updated: &Profile) -> Result<(), Verdict> 
     Ok(())
 }
 
-/// `None` when the member is there but no string: all members are strings (documented), so a number or a null is
-/// refused (inferred). `Some(None)` when it is not there.
+/// `None` when the member is there but no string: all members are strings (documented), so a number
+/// or a null is refused (inferred). `Some(None)` when it is not there.
 fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<Option<&'a str>> {
     match fields.get(name) {
         None => Some(None),

@@ -93,7 +93,8 @@ impl Switches {
     }
 }
 
-/// The switches as the control API shows and changes them; what is absent stays. Lives apply to tokens issued later.
+/// The switches as the control API shows and changes them; what is absent stays. Lives apply to
+/// tokens issued later.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SwitchSettings {

@@ -167,7 +167,8 @@ fn modify_checks_services_addons_default_and_children() {
 #[test]
 fn rat_conflict_names_the_child_in_the_long_form() {
     let vendor = Vendor::new();
-    let body = json!({"Request": {"requestParam": {"serviceProfile": {"id": "SP_1301", "accessType": "02"}}}});
+    let fields = json!({"id": "SP_1301", "accessType": "02"});
+    let body = json!({"Request": {"requestParam": {"serviceProfile": fields}}});
     let (answer, _) = vendor.call(MODIFY, "", &body);
     assert_eq!(answer["Response"]["resultCode"], "0");
     assert_eq!(
@@ -192,11 +193,13 @@ fn services_cascade_with_default() {
     let vendor = Vendor::new();
     // Some profiles have NB-IoT only, so DEFAULT cannot lose it.
     assert_eq!(vendor.write(MODIFY, json!({"id": "SP_2", "service": "4|2|3"})), "6565");
-    let body = json!({"Request": {"requestParam": {"serviceProfile": {"id": "SP_2", "service": "4|2|5"}}}});
+    let fields = json!({"id": "SP_2", "service": "4|2|5"});
+    let body = json!({"Request": {"requestParam": {"serviceProfile": fields}}});
     let (_, outcome) = vendor.call(MODIFY, "", &body);
     assert_eq!(
         outcome.effect.unwrap(),
-        json!({"modified": "SP_2", "cascaded": ["SP_352", "SP_353", "SP_367", "SP_1249", "SP_1301"]})
+        json!({"modified": "SP_2",
+               "cascaded": ["SP_352", "SP_353", "SP_367", "SP_1249", "SP_1301"]})
     );
     assert_eq!(vendor.services("SP_353"), "DATA|MO-SMS");
     assert_eq!(vendor.write(MODIFY, json!({"id": "SP_402", "service": "4|3"})), "1325");

@@ -70,10 +70,11 @@ impl Verdict {
 
     pub(super) fn description(&self) -> String {
         match self {
-            // Documented: the example names the entity twice and ends with a period, unlike the table.
+            // Documented: the example names the entity twice and ends with a period, unlike the
+            // table.
             Self::RatConflict(child) => format!(
-                "Service profile change denied due to conflicting RAT privileges assigned by {child}. \
-                 Please first update the service profile(s) of {child}."
+                "Service profile change denied due to conflicting RAT privileges assigned by \
+                 {child}. Please first update the service profile(s) of {child}."
             ),
             Self::IncorrectValue(field) => format!("Incorrect value in {field}"),
             other => describe(other.code()).to_owned(),

@@ -4,11 +4,13 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
-use super::auth::TokenPair;
-use super::services::in_read_order;
-use super::stamp::{response_id, timestamp};
-use super::state::Profile;
-use super::verdict::{Codes, Verdict, describe};
+use super::{
+    auth::TokenPair,
+    services::in_read_order,
+    stamp::{response_id, timestamp},
+    state::Profile,
+    verdict::{Codes, Verdict, describe},
+};
 
 /// The answer with no payload.
 pub(super) fn envelope(verdict: &Verdict, codes: Codes) -> Value {

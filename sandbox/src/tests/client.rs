@@ -1,12 +1,13 @@
-//! A small HTTP/1.1 client that shows what a real one hides: how a connection ended, and bytes as they came.
+//! A small HTTP/1.1 client that shows what a real one hides: how a connection ended, and bytes as
+//! they came.
 
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -70,7 +71,8 @@ impl Client {
         let mut stream = TcpStream::connect(self.address).await?;
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\
+             Content-Type: application/json\r\n\
              {headers}Content-Length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await?;

@@ -66,13 +66,15 @@ async fn control_refuses_what_makes_no_sense() {
 #[tokio::test]
 async fn raw_profiles_may_break_the_rules() {
     let (_sandbox, client) = started().await;
-    let raw = json!({"name": "DEFAULT", "services": ["VOICE", "DATA"], "category": "7", "extra": {"owner": [1]}});
+    let raw = json!({"name": "DEFAULT", "services": ["VOICE", "DATA"], "category": "7",
+                      "extra": {"owner": [1]}});
     let reply = client.call("PUT", "/sandbox/sft/profiles/SP_9000", &raw).await;
     assert_eq!(reply.json()["id"], "SP_9000");
     let one = client.get(&format!("{LIST}?serviceProfileId=SP_9000")).await.json();
     assert_eq!(
         one["Response"]["responseParam"]["serviceProfileList"][0],
-        json!({"profileId": "SP_9000", "profileName": "DEFAULT", "status": "1", "serviceName": "DATA|VOICE",
+        json!({"profileId": "SP_9000", "profileName": "DEFAULT", "status": "1",
+               "serviceName": "DATA|VOICE",
                "category": "7", "owner": [1]})
     );
     let created = client.write("CreateServiceProfile", new_profile("next")).await.json();

@@ -1,7 +1,6 @@
 //! Faults of the connection and of time, over real connections.
 
-use std::io::ErrorKind;
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;

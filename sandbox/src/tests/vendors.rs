@@ -1,11 +1,11 @@
-//! The endpoint API and PCC over real connections: which vendor a path belongs to, faults, journal, control.
+//! The endpoint API and PCC over real connections: which vendor a path belongs to, faults, journal,
+//! control.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::Reply;
-use super::*;
+use super::{client::Reply, *};
 
 const ENDPOINT: &str = "/api/v1/service_profile";
 const PCC: &str = "/pcc/spcm/provisionProfile";
@@ -144,11 +144,7 @@ async fn results_in_the_vendors_way_also_with_late_effect() {
         ("*", json!({"kind": "outer", "code": "1"})),
     ] {
         let spec = json!({"upstream": upstream, "operation": "*", "fault": fault});
-        assert_eq!(
-            both.client.call("POST", "/sandbox/faults", &spec).await.status,
-            400,
-            "{spec}"
-        );
+        assert_eq!(both.client.call("POST", "/sandbox/faults", &spec).await.status, 400, "{spec}");
     }
 }
 
