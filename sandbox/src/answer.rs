@@ -45,7 +45,7 @@ impl Answer {
         )
     }
 
-    /// A page like those of Apache Tomcat, which stand where a request misses the application.
+    /// A page like those of Apache Tomcat, which answers a request that misses the application.
     pub(super) fn page(status: StatusCode) -> Self {
         let title = format!(
             "HTTP Status {} - {}",

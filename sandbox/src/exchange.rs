@@ -202,7 +202,7 @@ impl Exchange {
         self.record(None, None, effect);
     }
 
-    /// What the request changes although nobody is told, if the fault lets it.
+    /// What the request changes although the client gets no answer, if the fault allows it.
     fn effect(&self, operation: &'static str, commit: Commit) -> Option<Value> {
         match commit {
             Commit::None => None,
@@ -256,7 +256,7 @@ impl Exchange {
     }
 }
 
-/// `FaultKind::check` has refused what is no status.
+/// `FaultKind::check` has already refused invalid statuses.
 fn code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -1,4 +1,4 @@
-//! What a fault can be, as the control API writes it. Knows no vendor; what a kind does is in
+//! The kinds of faults, as the control API writes them. Knows no vendor; what a kind does is in
 //! `exchange` and `answer`.
 
 use serde::{Deserialize, Serialize};

@@ -30,7 +30,7 @@ fn once() -> u64 {
     1
 }
 
-/// An armed fault. `times` and `skip` are what is left of them.
+/// An armed fault. `times` and `skip` count down.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Fault {
     pub id: u64,
@@ -53,7 +53,7 @@ struct Table {
 }
 
 impl FaultTable {
-    /// Arms a fault and gives its id. `known`: the vendors with their operations.
+    /// Arms a fault and returns its id. `known`: the vendors with their operations.
     ///
     /// # Errors
     ///
@@ -133,8 +133,8 @@ impl FaultTable {
     }
 }
 
-/// A misspelt target would never match and a test relying on it would pass for nothing, so it is
-/// refused.
+/// A misspelled target would never match, and a test relying on it would pass without testing
+/// anything; so it is refused.
 fn check_target(
     spec: &FaultSpec,
     known: &[(&'static str, &'static [&'static str])],

@@ -1,4 +1,4 @@
-//! What vendors' clients sent and what it changed: a bounded ring, oldest entries first to go.
+//! What vendors' clients sent and what it changed: a bounded ring that drops its oldest entries.
 //!
 //! Credentials are replaced before anything is stored, so the journal can be shown and kept.
 
@@ -71,7 +71,7 @@ struct Ring {
     dropped: u64,
 }
 
-/// Entries after a sequence number, and how many entries the ring had to let go since it was last
+/// Entries after a sequence number, and how many entries the ring has dropped since it was last
 /// cleared.
 #[derive(Serialize)]
 pub(super) struct Page {
@@ -113,7 +113,7 @@ impl Journal {
     }
 }
 
-/// The headers with credentials replaced; the scheme word before a credential ("Bearer") stays,
+/// The headers with credentials replaced; the scheme before a credential ("Bearer") stays, because
 /// adapters get it wrong.
 pub(super) fn safe_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut safe = BTreeMap::new();
@@ -155,7 +155,7 @@ pub(super) fn safe_body(body: &[u8]) -> Value {
             let text = String::from_utf8_lossy(body);
             let lower = text.to_lowercase();
             if SECRET_MEMBERS.iter().any(|name| lower.contains(name)) {
-                // Where a credential begins and ends cannot be told in broken JSON.
+                // In broken JSON there is no telling where a credential begins and ends.
                 Value::String(REDACTED.to_owned())
             } else {
                 Value::String(text.into_owned())

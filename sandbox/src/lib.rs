@@ -6,7 +6,8 @@
 //! sets up state. Everything lives in memory and is bounded.
 //!
 //! The sandbox is written from the vendors' documents only and shares no code with the adapters it
-//! tests: a misreading of a document would otherwise be made twice and agree with itself.
+//! tests: otherwise the same misreading of a document would be on both sides, and no test would
+//! notice.
 //!
 //! # Layout
 //!
@@ -15,9 +16,9 @@
 //! - `world`: what all parts share: simulators, faults, journal, running work
 //! - `simulator`: the trait that each simulator implements
 //! - `exchange`: one vendor request from arrival to answer
-//! - `faults`, `fault_kind`: the armed faults, and what a fault can be
+//! - `faults`, `fault_kind`: the armed faults, and the kinds of faults
 //! - `answer`: answers and their distortions that need no knowledge of a vendor
-//! - `journal`: what was seen and what it changed
+//! - `journal`: what arrived and what it changed
 //! - `control`: the control API
 //! - `store`: profiles as JSON objects by number, for vendors whose ids are integers
 //! - `sft`: the BICS SFT simulator
@@ -25,7 +26,7 @@
 //! - `pcc`: the PCC (SPCM) simulator
 //!
 //! In comments of the simulators, *documented* means a vendor document says so, *observed* means a
-//! public client or recording shows it, *inferred* means nobody says so and the choice is ours.
+//! public client or recording shows it, *inferred* means no source says so and the choice is ours.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -115,7 +116,7 @@ impl Sandbox {
         self.address
     }
 
-    /// What stands before a vendor's path, without a trailing slash.
+    /// The base URL of all vendors' paths, without a trailing slash.
     pub fn base_url(&self) -> String {
         let mut reachable = self.address;
         if reachable.ip().is_unspecified() {

@@ -1,5 +1,5 @@
-//! The listener and its connections: HTTP/1.1 by hyper, with the two things a handler may ask of
-//! the wire that HTTP has no words for: to close without an answer, and to reset.
+//! The listener and its connections: HTTP/1.1 by hyper, with the two things that a handler may need
+//! and HTTP cannot express: to close the connection without an answer, and to reset it.
 
 use std::{
     convert::Infallible,
@@ -115,7 +115,7 @@ async fn answer(
     response.map_err(|never: Infallible| match never {})
 }
 
-/// A handler's word to its connection. Handlers get it as a request extension.
+/// What a handler asks of its connection. Handlers get it as a request extension.
 #[derive(Clone, Default)]
 pub(super) struct Wire(Arc<AtomicU8>);
 

@@ -1,4 +1,4 @@
-//! What every simulated vendor can do, and the requests and outcomes that it does it with.
+//! What each simulated vendor implements, and the requests and outcomes that it works with.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
@@ -6,16 +6,15 @@ use serde_json::Value;
 
 use super::{answer::Answer, fault_kind::FaultKind};
 
-/// One simulated vendor. Its methods neither wait nor touch the network: faults do that around
-/// them.
+/// One simulated vendor. Its methods neither wait nor use the network: faults happen around them.
 pub(super) trait Simulator: Send + Sync {
     /// The name the control API knows it by.
     fn name(&self) -> &'static str;
     /// The names of all operations, as its documents spell them.
     fn operations(&self) -> &'static [&'static str];
-    /// Whether requests to this path are its own, even those it has no operation for.
+    /// Whether requests to this path belong to this vendor, even those that match no operation.
     fn owns(&self, path: &str) -> bool;
-    /// Which operation this is. `Err` is the answer to a request that is none.
+    /// Which operation this is. `Err` is the answer to a request that matches no operation.
     fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>>;
     /// Carries the request out.
     fn serve(&self, operation: &'static str, call: &Call) -> Outcome;
@@ -35,7 +34,7 @@ pub(super) trait Simulator: Send + Sync {
     fn reset(&self);
 }
 
-/// A request, wholly read.
+/// A request, read completely.
 pub(super) struct Call {
     pub method: Method,
     pub uri: Uri,

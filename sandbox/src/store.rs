@@ -1,7 +1,7 @@
 //! Profiles kept as the JSON objects that reads show, by number; and switches changed by JSON.
 //!
-//! For vendors whose ids are integers. Knows no vendor: what a member means and may be is the
-//! simulator's affair.
+//! For vendors whose ids are integers. Knows no vendor: what a member means and which values it
+//! takes is up to the simulator.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ impl Profiles {
         self.rows.iter().map(|(id, members)| (*id, members))
     }
 
-    /// Inserts or replaces; false when there is no room. The member `id` becomes the id given.
+    /// Inserts or replaces; false if the store is full. The member `id` becomes the id given.
     pub(super) fn put(&mut self, id: i64, members: Members) -> bool {
         if !self.rows.contains_key(&id) && self.room() == 0 {
             return false;
@@ -59,7 +59,7 @@ impl Profiles {
         true
     }
 
-    /// Inserts under a new id; `None` when there is no room.
+    /// Inserts under a new id; `None` if the store is full.
     pub(super) fn add(&mut self, members: Members) -> Option<i64> {
         // Ids grow and leave gaps, as real ones do; always the same gaps, so that a walk through
         // the examples meets the same ids each time.

@@ -100,7 +100,7 @@ impl World {
         }))
     }
 
-    /// Tells all work to end and waits for it; false when some was still running after `limit`.
+    /// Stops all work and waits for it; false if some was still running after `limit`.
     pub(super) async fn stop(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();

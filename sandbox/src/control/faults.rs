@@ -1,4 +1,4 @@
-//! Control routes of what all simulators share: the armed faults, the journal, and the reset.
+//! Control routes for what all simulators share: the armed faults, the journal, and the reset.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The router: the control API under `/sandbox`, and the vendors' paths beside it.
 //!
-//! Control requests are never journaled and never meet a fault. Input that makes no sense is
-//! refused with 400 and `{"error": "..."}` saying what is allowed.
+//! Control requests are never journaled and no fault applies to them. Invalid input is refused with
+//! 400 and `{"error": "..."}`, which says what is allowed.
 
 mod endpoint;
 mod faults;

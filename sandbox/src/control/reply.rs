@@ -1,4 +1,4 @@
-//! How the control API answers, and how it reads what it is given.
+//! The answers of the control API, and the parsing of its input.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::world::World;
 pub(super) type Shared = State<Arc<World>>;
 pub(super) type ControlResult = Result<Json<Value>, ControlError>;
 
-/// A control request that was not carried out.
+/// Why a control request was refused.
 pub(super) struct ControlError {
     pub status: StatusCode,
     pub error: String,
@@ -44,7 +44,7 @@ impl IntoResponse for ControlError {
     }
 }
 
-/// Whatever the content type says: the control API is meant for curl as well.
+/// Ignores the content type, because the control API is meant for curl as well.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
     serde_json::from_slice(body).map_err(|error| error.to_string().into())
 }

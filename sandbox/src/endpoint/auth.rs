@@ -2,10 +2,11 @@
 //! lock-out.
 //!
 //! Documented: application tokens give an `auth_token` for 240 minutes and nothing to renew it
-//! with; a refused token is 401, usually with an empty body; three refusals in a row lock for five
-//! minutes, told by `TooManyRequests`. Inferred: that a login leaves earlier tokens alone, that
-//! tries while locked do not lengthen the lock, and that the lock leaves existing tokens alone. Not
-//! modeled: username and password (deprecated), and the limit of 100 logins in five minutes.
+//! with; a refused token is 401, usually with an empty body; three refusals in a row lock the
+//! account for five minutes, which is answered as `TooManyRequests`. Inferred: that a login leaves
+//! earlier tokens alone, that attempts while locked do not extend the lock, and that the lock
+//! leaves existing tokens alone. Not modeled: username and password (deprecated), and the limit of
+//! 100 logins in five minutes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -135,15 +136,15 @@ impl Auth {
     }
 }
 
-/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: tokens are
-/// known by heart here.
+/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: the
+/// simulator remembers the tokens that it issued.
 fn jwt(ttl: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let claims = json!({
         "jti": Uuid::new_v4().to_string(),
         "iss": "simulated-endpoint-api",
         "iat": now.as_secs(),
-        // Rounded down: a client must not believe in a token longer than we do.
+        // Rounded down: a client must not consider a token valid for longer than we do.
         "exp": (now + ttl).as_secs(),
     });
     let header = json!({"alg": "HS512", "typ": "JWT"});

@@ -43,7 +43,7 @@ pub(super) fn limit_service(limit: &Value) -> Option<i64> {
     limit.get(SERVICE).and_then(id_of)
 }
 
-/// A limit as it stands under its service.
+/// A limit as shown under its service.
 pub(super) fn as_attached(limit: &Value) -> Value {
     let mut limit = limit.clone();
     if let Some(members) = limit.as_object_mut() {

@@ -167,7 +167,7 @@ impl Endpoint {
         self.lock().account.profiles.get(id).cloned().map(Value::Object)
     }
 
-    /// Inserts or replaces a profile to the letter: what is not there is not shown by reads either.
+    /// Inserts or replaces a profile verbatim: reads show nothing that it does not have.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Endpoint {
         self.lock().account.profiles.remove(id)
     }
 
-    /// Adds many profiles and tells the first and the last id.
+    /// Adds many profiles and returns the first and the last id.
     ///
     /// # Errors
     ///
@@ -316,7 +316,7 @@ fn done(status: StatusCode, body: Option<Value>, effect: Option<Value>) -> Outco
     Outcome { answer, code: None, effect }
 }
 
-/// Inferred: a body that is no JSON object is 400.
+/// Inferred: a body that is not a JSON object is 400.
 fn object(call: &Call) -> Result<Members, Refusal> {
     serde_json::from_slice(&call.body).map_err(|_| {
         Refusal::error(StatusCode::BAD_REQUEST, wire::BAD_REQUEST, "Cannot parse request body.")

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::switches::Switches;
 
-/// What is left of the burst, and when that was so.
+/// What is left of the burst, and as of when.
 #[derive(Default)]
 pub(super) struct Bucket(Option<(f64, Instant)>);
 

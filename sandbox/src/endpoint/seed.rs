@@ -1,6 +1,6 @@
-//! The profiles the account starts with. The first is the documents' example to the letter, with
-//! services that the catalogue does not have; in the others, what is not said is as after a create,
-//! and services and limits are named by their ids.
+//! The profiles the account starts with. The first is the documents' example verbatim, with
+//! services that the catalogue does not have. In the others, what is left out is as after a create,
+//! and services and limits are given by their ids.
 
 use serde_json::{Value, json};
 

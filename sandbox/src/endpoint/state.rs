@@ -1,6 +1,6 @@
 //! The account: its service profiles, and the rules for their services and traffic limits.
 //!
-//! A request is checked wholly before anything changes, so a refusal never leaves half an effect.
+//! A request is fully checked before anything changes, so a refused one has no effect at all.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ impl Account {
         check_privilege(&set, switches)?;
         let mut profile = fields::new_profile();
         profile.extend(set);
-        // No document knows a bound; this one is the sandbox's own.
+        // No document states a bound; this one is the sandbox's own.
         self.profiles.add(profile).ok_or(Refusal::Empty(StatusCode::INSUFFICIENT_STORAGE))
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct Switches {
     pub create_location: bool,
     /// Of attaching a traffic limit again: 200, 409 or 422. No document says.
     pub limit_twice_status: u16,
-    /// Whether wrong types are told inside 1400, all of them, rather than one as 1403.
+    /// Whether all wrong types are reported inside 1400, rather than only the first as 1403.
     pub format_errors_nested: bool,
     /// Whether `used_count` in lists is a string, as their schema has it.
     pub list_used_count_as_text: bool,

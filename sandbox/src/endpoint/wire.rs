@@ -55,9 +55,9 @@ pub(super) enum Refusal {
     Invalid(Vec<Invalid>),
     /// No body at all.
     Empty(StatusCode),
-    /// Observed: some 422 have no body but say it were HTML.
+    /// Observed: some 422 answers have no body but claim to be HTML.
     EmptyPage,
-    /// Refused by the gateway before the application, in the gateway's words (observed).
+    /// Refused by the vendor's gateway before the application, in that gateway's words (observed).
     Gateway {
         error_type: &'static str,
         message: &'static str,
@@ -113,8 +113,8 @@ fn missing(what: &str, id: i64, code: u32) -> (Answer, Option<u32>) {
 }
 
 /// Documented: 1400 holds the errors. A wrong type alone has its own code in the documents' table,
-/// and whether it is then held too is not said (inferred: no, as reading comes before checking;
-/// only the first is told).
+/// and whether it is nested as well is not documented (inferred: no, because reading comes before
+/// checking; only the first is reported).
 fn invalid(errors: Vec<Invalid>, format_nested: bool) -> (Answer, Option<u32>) {
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let format = errors.iter().find(|error| error.code == INVALID_FORMAT);

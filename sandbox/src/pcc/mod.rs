@@ -1,7 +1,7 @@
 //! The PCC (SPCM) simulator: provisioning profiles behind `/pcc/spcm/provisionProfile`.
 //!
 //! What is modeled: Basic authentication with a tenant, the five operations with their rules and
-//! status codes, and XML for whoever does not ask for JSON. What is not: subscribers and plans
+//! status codes, and XML for clients that do not ask for JSON. What is not: subscribers and plans
 //! themselves (a profile is only marked as used; plans are a list of names), permissions of users,
 //! and a rule that exactly one profile is the default (no document states one).
 //!
@@ -155,7 +155,7 @@ impl Pcc {
         self.lock().tenant.profiles.get(id).cloned().map(Value::Object)
     }
 
-    /// Inserts or replaces a profile to the letter: what is not there is not shown by reads either.
+    /// Inserts or replaces a profile verbatim: reads show nothing that it does not have.
     /// The member `sandbox_in_use` makes it one that cannot be deleted.
     ///
     /// # Errors
@@ -177,7 +177,7 @@ impl Pcc {
         self.lock().tenant.profiles.remove(id)
     }
 
-    /// Adds many profiles and tells the first and the last id.
+    /// Adds many profiles and returns the first and the last id.
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl Inner {
             };
             return Ok(done(answer, Some(effect)));
         }
-        // Inferred: a path parameter that is no integer names nothing.
+        // Inferred: a path parameter that is not an integer is not found.
         let id = profile_id(call.uri.path())
             .and_then(|id| id.parse().ok())
             .ok_or(Refusal::Status(StatusCode::NOT_FOUND))?;
@@ -298,8 +298,8 @@ fn done(answer: Answer, effect: Option<Value>) -> Outcome {
     Outcome { answer, code: None, effect }
 }
 
-/// The body of a write. Documented: 400 for what is malformed. Inferred: 415 for another content
-/// type than JSON.
+/// The body of a write. Documented: 400 for what is malformed. Inferred: 415 for any content type
+/// but JSON.
 fn object(call: &Call) -> Result<Members, Refusal> {
     let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();

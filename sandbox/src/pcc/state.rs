@@ -1,6 +1,6 @@
 //! The tenant: its provisioning profiles and the rules for changing them.
 //!
-//! A request is checked wholly before anything changes. The checks come in this order (inferred):
+//! A request is fully checked before anything changes. The checks come in this order (inferred):
 //! types (400), what is missing or out of range, all at once (412), the name (409), the plan (422).
 
 use http::StatusCode;
@@ -32,7 +32,7 @@ pub(super) struct Tenant {
 
 impl Tenant {
     pub(super) fn new(max: usize, seeded: bool) -> Self {
-        // The first two profiles are the documents' examples to the letter.
+        // The first two profiles are the documents' examples verbatim.
         let seed = if seeded { include_str!("seed.json") } else { "[]" };
         Self { profiles: Profiles::seeded(max, seed) }
     }
@@ -56,12 +56,12 @@ impl Tenant {
         }
         let mut profile = new_profile();
         profile.extend(writable(body));
-        // Members that nobody gave are not shown.
+        // Members that no request has set are not shown.
         profile.retain(|name, member| !member.is_null() || body.contains_key(name));
         self.check_name(&profile, None, switches)?;
         check_plan(&profile, None, switches)?;
         check_size(&profile)?;
-        // No document knows a bound; this one is the sandbox's own, told as the vendor tells
+        // No document states a bound; this one is the sandbox's own, answered as the vendor answers
         // overload.
         self.profiles.add(profile).ok_or(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE))
     }

@@ -14,7 +14,7 @@ pub(crate) struct Switches {
     /// Of a successful create: 201 with the profile, or 204 without (both documented).
     pub create_status: u16,
     pub error_body: ErrorBody,
-    /// Whether JSON is what a client gets that asks for nothing (documented: XML).
+    /// Whether a client that sends no `Accept` gets JSON (documented: XML).
     pub json_by_default: bool,
     /// Whether a name can be used once only.
     pub unique_names: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Switches {
     pub core_plans: Vec<String>,
     /// Whether profiles have `_links`, as sibling objects do.
     pub links: bool,
-    /// Whether reads show texts that nobody gave as null.
+    /// Whether reads show texts that were never set as null.
     pub absent_as_null: bool,
 }
 

@@ -139,8 +139,8 @@ fn required<'a>(body: &'a Value, name: &str) -> Result<&'a str, Verdict> {
     body.get(name).and_then(Value::as_str).ok_or_else(|| Verdict::IncorrectValue(name.to_owned()))
 }
 
-/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: tokens are
-/// known by heart here.
+/// Three parts like a real one, with `iat` and `exp` to read. The signature is random: the
+/// simulator remembers the tokens that it issued.
 fn jwt(username: &str, kind: TokenKind, ttl: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let claims = json!({
@@ -148,7 +148,7 @@ fn jwt(username: &str, kind: TokenKind, ttl: Duration) -> String {
         "typ": match kind { TokenKind::Access => "access", TokenKind::Refresh => "refresh" },
         "jti": Uuid::new_v4().to_string(),
         "iat": now.as_secs(),
-        // Rounded down: a client must not believe in a token longer than we do.
+        // Rounded down: a client must not consider a token valid for longer than we do.
         "exp": (now + ttl).as_secs(),
     });
     let header = json!({"alg": "HS256", "typ": "JWT"});

@@ -7,7 +7,7 @@
 //!
 //! HTTP status: business success and business failure are both 200 (documented), and so is a
 //! refused token (observed). What never reaches the application gets a page of HTML: unknown path
-//! 404, wrong method 405, body that is no JSON 400 (inferred). Paths are matched with exact case
+//! 404, wrong method 405, body that is not JSON 400 (inferred). Paths are matched with exact case
 //! (inferred).
 
 mod auth;
@@ -218,7 +218,7 @@ impl Sft {
 
 /// Why a request was not carried out.
 enum Refusal {
-    /// The body is no JSON, so the application never saw it.
+    /// The body is not JSON, so the application never saw it.
     NotJson,
     Verdict(Verdict),
 }

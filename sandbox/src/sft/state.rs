@@ -1,6 +1,6 @@
 //! The account: its service profiles and the rules for changing them.
 //!
-//! A request is checked wholly before anything changes, so a refusal never leaves half an effect.
+//! A request is fully checked before anything changes, so a refused one has no effect at all.
 //!
 //! Cascades. Documented: a service added to a base profile is added "in all the Defaults"; a
 //! service removed from a base profile is removed "from Defaults, Addon and Custom service
@@ -70,7 +70,7 @@ impl Default for Profile {
     }
 }
 
-/// Ordered by length first, so that `SP_9` stands before `SP_10` and lists come in the order of
+/// Ordered by length first, so that `SP_9` comes before `SP_10` and lists come in the order of
 /// creation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ProfileId {
@@ -104,7 +104,7 @@ impl Account {
         self.profiles.iter().map(|(id, profile)| (id.text.as_str(), profile))
     }
 
-    /// Inserts or replaces without regard to the vendor's rules; false when there is no room.
+    /// Inserts or replaces without regard to the vendor's rules; false if the account is full.
     pub(super) fn put(&mut self, id: &str, profile: Profile) -> bool {
         let key = ProfileId::new(id);
         if self.profiles.len() >= self.max_profiles && !self.profiles.contains_key(&key) {
@@ -122,7 +122,7 @@ impl Account {
         self.profiles.remove(&ProfileId::new(id)).is_some()
     }
 
-    /// Creates a profile and gives its id.
+    /// Creates a profile and returns its id.
     pub(super) fn create(&mut self, fields: &Map<String, Value>) -> Result<String, Verdict> {
         let profile = new_profile(fields)?;
         self.check_name_free(&profile.name, None)?;
@@ -139,14 +139,14 @@ impl Account {
         Ok(id)
     }
 
-    /// Changes a profile and gives its id and those of the profiles the change cascaded to.
+    /// Changes a profile and returns its id and those of the profiles that the change cascaded to.
     pub(super) fn modify(
         &mut self,
         fields: &Map<String, Value>,
     ) -> Result<(String, Vec<String>), Verdict> {
         let modification = Modification::read(fields).ok_or(Verdict::ModifyFailure)?;
         let key = ProfileId::new(modification.id);
-        // Inferred: there is no code of its own for an unknown id.
+        // Inferred: an unknown id has no code of its own.
         let current = self.profiles.get(&key).ok_or(Verdict::ModifyFailure)?;
         let updated = modification.apply_to(current)?;
         self.check_name_free(&updated.name, Some(&key))?;
@@ -157,7 +157,7 @@ impl Account {
         Ok((modification.id.to_owned(), cascaded))
     }
 
-    /// Deletes a profile and gives its id.
+    /// Deletes a profile and returns its id.
     pub(super) fn delete(&mut self, fields: &Map<String, Value>) -> Result<String, Verdict> {
         let id = text(fields, "id").flatten().ok_or(Verdict::DeleteFailure)?;
         let profile = self.get(id).ok_or(Verdict::DeleteFailure)?;
@@ -252,7 +252,8 @@ fn new_profile(fields: &Map<String, Value>) -> Result<Profile, Verdict> {
     })
 }
 
-/// The members of a modify request; what is not there stays as it is (inferred from "optional").
+/// The members of a modify request; members that are left out stay as they are (inferred from
+/// "optional").
 struct Modification<'a> {
     id: &'a str,
     name: Option<&'a str>,

@@ -72,7 +72,7 @@ impl Switches {
         }
     }
 
-    /// Takes over what is given.
+    /// Changes the switches that are given.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Switches {
     pub(super) fn set(&mut self, wanted: &SwitchSettings) -> Result<(), String> {
         for ms in [wanted.token_ttl_ms, wanted.refresh_ttl_ms] {
             if ms.is_some_and(|ms| ms > MAX_TTL_MS) {
-                return Err(format!("token lives must be at most {MAX_TTL_MS} ms"));
+                return Err(format!("token lifetimes must be at most {MAX_TTL_MS} ms"));
             }
         }
         set(&mut self.in_use_code, wanted.in_use_code);
@@ -93,8 +93,8 @@ impl Switches {
     }
 }
 
-/// The switches as the control API shows and changes them; what is absent stays. Lives apply to
-/// tokens issued later.
+/// The switches as the control API shows and changes them; absent ones stay as they are. Lifetimes
+/// apply to tokens issued later.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SwitchSettings {
@@ -105,7 +105,7 @@ pub(crate) struct SwitchSettings {
     refresh_ttl_ms: Option<u64>,
 }
 
-/// Which tokens to expire; both unless said otherwise.
+/// Which tokens to expire; by default both kinds.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expiry {
