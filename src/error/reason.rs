@@ -47,6 +47,5 @@ pub enum Retry {
 /// The reason's name on the wire: the enum value without its prefix.
 #[must_use]
 pub fn reason_name(reason: Reason) -> &'static str {
-    let name = reason.as_str_name();
-    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+    reason.name()
 }

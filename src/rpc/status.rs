@@ -9,11 +9,11 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::{
     error::{Blame, Error, Kind, Reason, Retry, reason_name},
-    text,
+    pb, text,
 };
 
 /// `ErrorInfo.domain` of every status.
-pub const DOMAIN: &str = "profile-gateway";
+pub const DOMAIN: &str = pb::ERROR_DOMAIN;
 /// Longest status message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 1024;
 /// All details together, in bytes as encoded.

@@ -53,8 +53,7 @@ pub(crate) fn code(headers: &HeaderMap) -> Option<Code> {
 pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
     headers.get(GRPC_DETAILS)?;
     let details = Status::from_header_map(headers)?.get_error_details();
-    let name = &details.error_info()?.reason;
-    Reason::from_str_name(&format!("ERROR_REASON_{name}"))
+    Reason::from_name(&details.error_info()?.reason)
 }
 
 /// The code's name in the gRPC specification.
