@@ -18,6 +18,10 @@ impl Port for Answers {
     async fn send(&self, _request: Request) -> Result<Reply> {
         Ok(self.0.clone())
     }
+
+    fn redact(&self, _text: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Has a dialect read and write over an upstream whose answers are `data`: a status, a content type, a

@@ -13,8 +13,7 @@ use crate::{
 /// shows: what is there may yet go.
 pub const REMOVAL: &str = "removal";
 
-/// One kind of upstream.
-#[async_trait]
+/// One kind of upstream: what it can say. Nothing here asks it.
 pub trait Dialect: Send + Sync + 'static {
     /// Its name in the configuration and in messages.
     fn name(&self) -> &'static str;
@@ -58,18 +57,6 @@ pub trait Dialect: Send + Sync + 'static {
         violations: &mut Violations,
     ) -> Result<()>;
 
-    /// Completes a profile that a write asks for with what its upstream alone knows: services and
-    /// limits that a request names by what they are get their ids. Writes nothing, so that it is part
-    /// of `validate_only` too. `current` is what is there before an update.
-    async fn resolve(
-        &self,
-        _port: &dyn Port,
-        desired: Profile,
-        _current: Option<&Profile>,
-    ) -> Result<Profile> {
-        Ok(desired)
-    }
-
     /// Fits a profile of another backend into what this dialect can say, and notes what it changes.
     /// The draft has only fields that the dialect can set, and services of its own catalogue.
     fn coerce(&self, _draft: &mut Profile, _notes: &mut Notes) {}
@@ -83,6 +70,31 @@ pub trait Dialect: Send + Sync + 'static {
     /// The upstream's answer to a write that succeeds, for one that is not sent. A creation gets an id
     /// that the dialect accepts and the upstream never gives.
     fn simulate(&self, request: &Request) -> Reply;
+
+    /// Whether a profile read after a change has what the change asked for.
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool;
+
+    /// Whether a profile that appeared with the name of one whose creation got no answer is that one:
+    /// what the creating request itself sets is as asked for. What further steps set is completed by
+    /// an update.
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
+}
+
+/// What it does upstream, over a [`Port`]. All that calls it from outside does so through a
+/// [`DialectClient`](super::client::DialectClient).
+#[async_trait]
+pub trait Operations: Dialect {
+    /// Completes a profile that a write asks for with what its upstream alone knows: services and
+    /// limits that a request names by what they are get their ids. Writes nothing, so that it is part
+    /// of `validate_only` too. `current` is what is there before an update.
+    async fn resolve(
+        &self,
+        _port: &dyn Port,
+        desired: Profile,
+        _current: Option<&Profile>,
+    ) -> Result<Profile> {
+        Ok(desired)
+    }
 
     /// Reads one profile. Fails with `PROFILE_NOT_FOUND` when there is none.
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item>;
@@ -109,14 +121,6 @@ pub trait Dialect: Send + Sync + 'static {
     /// Makes a checked and resolved change: sends what differs between the two, and nothing when nothing
     /// does.
     async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()>;
-
-    /// Whether a profile read after a change has what the change asked for.
-    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool;
-
-    /// Whether a profile that appeared with the name of one whose creation got no answer is that one:
-    /// what the creating request itself sets is as asked for. What further steps set is completed by
-    /// an update.
-    fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
 
     /// Deletes a profile. Fails with `PROFILE_NOT_FOUND` when there is none.
     async fn delete(&self, port: &dyn Port, id: &str) -> Result<()>;

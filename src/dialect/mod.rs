@@ -1,4 +1,4 @@
-//! What one upstream speaks. Each dialect is a folder; `adapter` has the trait that they share,
+//! What one upstream speaks. Each dialect is a folder; `adapter` has the traits that they share,
 //! `registration` what a dialect tells of itself, `registry` one line for each.
 //!
 //! A dialect's wire code is pure (`encode`, `decode`, `fault`: bytes in, values out). What takes
@@ -7,6 +7,7 @@
 
 mod adapter;
 mod bics_sft;
+mod client;
 mod endpoint;
 mod pcc;
 #[cfg(test)]
@@ -14,6 +15,9 @@ mod recorder;
 mod registration;
 mod registry;
 
-pub use adapter::{Dialect, Edit, Item, ProfileUpdate, REMOVAL, already_attached, not_attached};
+pub use adapter::{
+    Dialect, Edit, Item, Operations, ProfileUpdate, REMOVAL, already_attached, not_attached,
+};
+pub use client::DialectClient;
 pub use registration::{Built, Registration, Setting, Settings};
 pub use registry::REGISTRY;

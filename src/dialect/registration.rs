@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use secrecy::SecretString;
 
-use super::adapter::Dialect;
+use super::client::DialectClient;
 use crate::upstream::{Auth, RateLimit};
 
 /// A setting of a dialect's own in the configuration of a backend.
@@ -25,7 +25,7 @@ pub type Settings = BTreeMap<String, SecretString>;
 /// A dialect with the way to prove who the gateway is.
 pub struct Built {
     /// The dialect.
-    pub dialect: Arc<dyn Dialect>,
+    pub dialect: DialectClient,
     /// The credentials.
     pub auth: Arc<dyn Auth>,
 }

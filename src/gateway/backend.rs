@@ -8,7 +8,7 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 use crate::{
     cache::Cache,
     call::Call,
-    dialect::{Dialect, Item},
+    dialect::{DialectClient, Item},
     error::{Error, Reason, Result, reason_name},
     gateway::{
         turns::Turns,
@@ -34,7 +34,7 @@ const CLEANUP: Duration = Duration::from_secs(10);
 pub struct Backend {
     name: BackendName,
     display_name: String,
-    dialect: Arc<dyn Dialect>,
+    dialect: DialectClient,
     upstream: Arc<Upstream>,
     cache: Cache,
     turns: Turns,
@@ -47,7 +47,7 @@ impl Backend {
     pub fn new(
         id: &str,
         display_name: Option<String>,
-        dialect: Arc<dyn Dialect>,
+        dialect: DialectClient,
         upstream: Arc<Upstream>,
         cache: Cache,
         watching: watch::Settings,
@@ -69,8 +69,8 @@ impl Backend {
         &self.name
     }
 
-    pub(super) fn dialect(&self) -> &dyn Dialect {
-        self.dialect.as_ref()
+    pub(super) fn dialect(&self) -> &DialectClient {
+        &self.dialect
     }
 
     pub(super) fn cache(&self) -> &Cache {
@@ -164,28 +164,15 @@ impl Backend {
         self.upstream.credential_headers()
     }
 
-    /// The error as a log may see it.
-    pub(super) fn without_secrets(&self, error: Error) -> Error {
-        self.upstream.without_secrets(error)
-    }
-
-    /// The text without the backend's secrets.
-    pub(super) fn text_without_secrets(&self, text: String) -> String {
-        self.upstream.text_without_secrets(text)
-    }
-
-    /// The error of a read that others may share: without the backend's secrets, and noted.
+    /// The error of a read that others may share, noted.
     pub(super) fn noted(&self, error: Error) -> Error {
-        let error = self.upstream.without_secrets(error);
         self.upstream.note_failure(&error);
         error
     }
 
-    /// The error as callers see it: with the backend, without its secrets.
+    /// The error as callers see it: with the backend.
     pub(super) fn explain(&self, operation: &'static str, error: Error) -> Error {
-        let error = self
-            .upstream
-            .without_secrets(error)
+        let error = error
             .with_metadata("backend", self.name.id())
             .with_metadata("dialect", self.dialect.name())
             .with_metadata("operation", operation);

@@ -98,8 +98,7 @@ pub(super) struct Prepared {
 /// Resolves a checked profile, and finds out whose name it has.
 pub(super) async fn prepare(backend: &Backend, call: &Call, profile: Profile) -> Result<Prepared> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
-    let resolved = dialect.resolve(&session, profile, None).await;
-    let profile = resolved.map_err(|error| backend.without_secrets(error))?;
+    let profile = dialect.resolve(&session, profile, None).await?;
     // Should the answer get lost, those are surely not ours.
     let before = match dialect.find_by_name(&session, &profile.display_name).await {
         Ok(items) => Some(items),
@@ -187,14 +186,13 @@ async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Pro
         Ok(id) => match dialect.get(&session, &id).await {
             Ok(item) => item,
             Err(error) => {
-                let error = backend.without_secrets(error);
                 let asked = Item { id, profile: profile.clone() };
                 return Ok(unread(backend.present(asked), &error));
             }
         },
         Err(failure) => {
             let look = || look(backend, call, creation);
-            let found = settle(backend.without_secrets(failure), call.deadline, look).await?;
+            let found = settle(failure, call.deadline, look).await?;
             complete(backend, call, found, profile).await?
         }
     };
@@ -210,7 +208,7 @@ async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Opt
     let found = found.map_err(|error| match error.reason() {
         // Of a profile that was removed while they were read: that says nothing of this one.
         Reason::ProfileNotFound => Error::new(Reason::UpstreamUnavailable, "a profile went away"),
-        _ => backend.without_secrets(error),
+        _ => error,
     });
     for item in found? {
         if !creation.was_there(&item.id)? && dialect.is_created(&creation.profile, &item.profile) {

@@ -219,4 +219,8 @@ impl Port for Rehearsal<'_> {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         Ok(reply)
     }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        self.session.redact(text)
+    }
 }

@@ -7,7 +7,7 @@ use prost_reflect::Value;
 
 use crate::{
     call::Call,
-    dialect::{Dialect, Item},
+    dialect::{DialectClient, Item},
     error::{
         Error, Result,
         violation::{Violation, Violations},
@@ -214,7 +214,7 @@ async fn plan(
 }
 
 /// The calls are shown all the same: another name is all that it takes.
-fn note_taken_name(dialect: &dyn Dialect, named: &[Item], notes: &mut Notes) {
+fn note_taken_name(dialect: &DialectClient, named: &[Item], notes: &mut Notes) {
     if let Err(error) = refuse_taken_name(dialect, named, None) {
         notes.refused(&taken(&error));
     }

@@ -25,8 +25,12 @@ impl Port for Witness<'_> {
         if safety == Safety::Write
             && let Some(id) = self.backend.dialect().request_id(&reply)
         {
-            self.record.add_upstream_request(self.backend.text_without_secrets(id));
+            self.record.add_upstream_request(self.redact(&id).unwrap_or(id));
         }
         Ok(reply)
+    }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        self.session.redact(text)
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     cache::Target,
     call::Call,
-    dialect::{Dialect, Edit, Item, ProfileUpdate},
+    dialect::{DialectClient, Edit, Item, ProfileUpdate},
     error::{Effect, Error, Reason, Result, violation::Violations},
     gateway::{
         Backend, Gateway,
@@ -133,7 +133,7 @@ pub(super) fn may_yet_happen<T>(result: &Result<T>) -> bool {
 
 /// What the upstream would say to a name that another profile has, for a write that is not sent.
 pub(super) fn refuse_taken_name(
-    dialect: &dyn Dialect,
+    dialect: &DialectClient,
     named: &[Item],
     own: Option<&str>,
 ) -> Result<()> {
@@ -161,7 +161,7 @@ impl Work<'_> {
 
     async fn read_through(&self, session: &Session) -> Result<Profile> {
         let item = self.backend.dialect().get(session, self.name.id()).await;
-        Ok(self.backend.present(item.map_err(|error| self.backend.without_secrets(error))?))
+        Ok(self.backend.present(item?))
     }
 
     /// The profile, unless it is not the one that the caller has seen.
@@ -245,14 +245,11 @@ impl Work<'_> {
         match dialect.update(&session, self.seen(change)).await {
             Ok(()) => match self.read().await {
                 Ok(profile) => Ok(profile),
-                Err(error) => {
-                    let error = self.backend.without_secrets(error);
-                    Ok(unread(self.presented(change.desired.clone()), &error))
-                }
+                Err(error) => Ok(unread(self.presented(change.desired.clone()), &error)),
             },
             Err(failure) => {
                 let look = || self.look_for_change(change);
-                settle(self.backend.without_secrets(failure), self.call.deadline, look).await
+                settle(failure, self.call.deadline, look).await
             }
         }
     }
@@ -284,7 +281,7 @@ impl Work<'_> {
             Ok(()) => Ok(()),
             Err(failure) => {
                 let look = || self.look_for_absence();
-                settle(self.backend.without_secrets(failure), self.call.deadline, look).await
+                settle(failure, self.call.deadline, look).await
             }
         }
     }

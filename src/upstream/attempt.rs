@@ -197,7 +197,11 @@ impl Port for Session {
         if Upstream::verdict(&outcome) == Some(Verdict::Good) {
             self.upstream.budget.earn();
         }
-        outcome.map_err(|failure| failure.error)
+        outcome.map_err(|failure| failure.error.without_secrets(|text| self.redact(text)))
+    }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        self.upstream.redact(text)
     }
 }
 

@@ -144,17 +144,9 @@ impl Upstream {
         }
     }
 
-    /// The error without any of this account's secrets.
-    #[must_use]
-    pub fn without_secrets(&self, error: Error) -> Error {
-        let configured: Vec<&SecretString> = self.auth.secrets();
-        error.without_secrets(|text| self.credentials.scrub(text, &configured))
-    }
-
-    /// The text without any of this account's secrets.
-    #[must_use]
-    pub fn text_without_secrets(&self, text: String) -> String {
-        self.credentials.scrub(&text, &self.auth.secrets()).unwrap_or(text)
+    /// The text without the secrets of this account; `None` when it has none of them.
+    pub(super) fn redact(&self, text: &str) -> Option<String> {
+        self.credentials.redact(text, &self.auth.secrets())
     }
 
     /// One exchange, measured.

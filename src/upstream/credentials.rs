@@ -2,6 +2,7 @@
 //! again soon when the upstream says that they are wrong, because it locks accounts that keep trying.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -34,6 +35,9 @@ const FIRST_TOKEN_PAUSE: Duration = Duration::from_secs(30);
 const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// New tokens refused in a row that start such a pause: a bad renewal of a bad token gets one more login.
 const REFUSED_IN_A_ROW: u32 = 3;
+
+/// Tokens that are remembered after they were replaced, so that they are kept out of messages.
+const MAX_RETIRED: usize = 4;
 
 /// How a dialect proves who the gateway is. Pure: it builds requests and reads answers.
 pub trait Auth: Send + Sync + 'static {
@@ -109,6 +113,8 @@ pub(super) struct Credentials(Mutex<State>);
 #[derive(Default)]
 struct State {
     current: Option<Arc<CurrentTokens>>,
+    /// The latest that were in force before: answers to requests that carried them may still come.
+    retired: VecDeque<Arc<CurrentTokens>>,
     /// Ever increasing, also across failures.
     generation: u64,
     /// The renewal under way, if any: everybody waits for the same one.
@@ -183,7 +189,7 @@ impl Credentials {
     /// are refused too, then logins pause. True when they do.
     pub(super) fn reject(&self, generation: u64) -> bool {
         let mut state = self.lock();
-        let first = state.current.take_if(|current| current.generation == generation).is_some();
+        let first = state.retire(|current| current.generation == generation);
         let pauses = first && state.unaccepted >= REFUSED_IN_A_ROW;
         if pauses {
             let what = "the upstream grants logins and then refuses the tokens that they give";
@@ -216,12 +222,13 @@ impl Credentials {
                     since: Instant::now(),
                     accepted: AtomicBool::new(false),
                 });
+                state.retire(|_| true);
                 state.current = Some(current.clone());
                 state.refused.take_if(|refused| !refused.tokens);
                 Ok(current)
             }
             Err(error) => {
-                state.current.take_if(|_| !keep);
+                state.retire(|_| !keep);
                 if error.facts().pauses_logins {
                     state.refuse(error.clone(), false);
                 }
@@ -236,9 +243,12 @@ impl Credentials {
     }
 
     /// Replaces each secret that occurs in the text; `None` when there is none.
-    pub(super) fn scrub(&self, text: &str, configured: &[&SecretString]) -> Option<String> {
-        let current = self.lock().current.clone();
-        let tokens = current.iter().flat_map(|current| {
+    pub(super) fn redact(&self, text: &str, configured: &[&SecretString]) -> Option<String> {
+        let tokens: Vec<Arc<CurrentTokens>> = {
+            let state = self.lock();
+            state.current.iter().chain(&state.retired).cloned().collect()
+        };
+        let tokens = tokens.iter().flat_map(|current| {
             std::iter::once(&current.tokens.access).chain(current.tokens.refresh.as_ref())
         });
         let mut clean: Option<String> = None;
@@ -274,6 +284,14 @@ fn cut_secret<'a>(text: &str, secret: &'a str) -> Option<&'a str> {
 }
 
 impl State {
+    /// Takes the tokens out of force if they are of this kind. True when they are.
+    fn retire(&mut self, which: impl FnOnce(&CurrentTokens) -> bool) -> bool {
+        let Some(tokens) = self.current.take_if(|current| which(current)) else { return false };
+        self.retired.truncate(MAX_RETIRED - 1);
+        self.retired.push_front(tokens);
+        true
+    }
+
     /// Starts a pause, longer than one of the same kind that it follows.
     fn refuse(&mut self, error: Error, tokens: bool) {
         let (first, longest) =

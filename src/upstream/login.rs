@@ -66,7 +66,10 @@ async fn renew(
     let result = reply
         .and_then(|reply| auth.tokens(&reply))
         // A login that failed wrote no profile, whatever the way in which it failed.
-        .map_err(|error| upstream.without_secrets(error.with_effect(Effect::None)));
+        .map_err(|error| {
+            let error = error.with_effect(Effect::None);
+            error.without_secrets(|text| upstream.redact(text))
+        });
     observer.login(backend, if result.is_ok() { "logged_in" } else { "login_failed" });
     if let Err(error) = &result {
         tracing::warn!(

@@ -93,4 +93,8 @@ pub trait Port: Send + Sync {
     /// Sends one request and gives the answer of whatever status, or an error that says whether the
     /// request may have had an effect.
     async fn send(&self, request: Request) -> Result<Reply>;
+
+    /// The text without the secrets that its requests carry, each of which the upstream may have
+    /// repeated; `None` when the text has none of them.
+    fn redact(&self, text: &str) -> Option<String>;
 }

@@ -21,7 +21,8 @@ use async_trait::async_trait;
 
 use self::capabilities::{CAPABILITIES, NAME};
 use super::{
-    adapter::{Dialect, Edit, Item, ProfileUpdate, already_attached, not_attached},
+    adapter::{Dialect, Edit, Item, Operations, ProfileUpdate, already_attached, not_attached},
+    client::DialectClient,
     registration::{Built, Registration, Setting},
 };
 use crate::{
@@ -52,7 +53,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     ],
     build: |settings| {
         let auth = auth::SftAuth::from_settings(settings)?;
-        Ok(Built { dialect: Arc::new(BicsSft), auth: Arc::new(auth) })
+        Ok(Built { dialect: DialectClient::new(BicsSft), auth: Arc::new(auth) })
     },
 };
 
@@ -79,7 +80,6 @@ impl BicsSft {
     }
 }
 
-#[async_trait]
 impl Dialect for BicsSft {
     fn name(&self) -> &'static str {
         NAME
@@ -157,16 +157,6 @@ impl Dialect for BicsSft {
         }
     }
 
-    async fn resolve(
-        &self,
-        _port: &dyn Port,
-        desired: Profile,
-        _current: Option<&Profile>,
-    ) -> Result<Profile> {
-        let services = service::known(&desired.services);
-        Ok(Profile { services, ..desired })
-    }
-
     fn coerce(&self, draft: &mut Profile, notes: &mut Notes) {
         coerce::coerce(draft, notes);
     }
@@ -177,6 +167,30 @@ impl Dialect for BicsSft {
 
     fn simulate(&self, request: &Request) -> Reply {
         simulate::simulate(request)
+    }
+
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        encode::is_applied(change, found)
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        let change = ProfileUpdate { id: "", current: found, desired };
+        found.display_name == desired.display_name
+            && found.category == desired.category
+            && encode::modify(change).is_none()
+    }
+}
+
+#[async_trait]
+impl Operations for BicsSft {
+    async fn resolve(
+        &self,
+        _port: &dyn Port,
+        desired: Profile,
+        _current: Option<&Profile>,
+    ) -> Result<Profile> {
+        let services = service::known(&desired.services);
+        Ok(Profile { services, ..desired })
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
@@ -222,17 +236,6 @@ impl Dialect for BicsSft {
             Ok(fault::Answer::NoData) => Err(fault::no_data_for_a_write()),
             Err(failure) => Err(self.explain(port, change.id, failure).await),
         }
-    }
-
-    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
-        encode::is_applied(change, found)
-    }
-
-    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
-        let change = ProfileUpdate { id: "", current: found, desired };
-        found.display_name == desired.display_name
-            && found.category == desired.category
-            && encode::modify(change).is_none()
     }
 
     async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {

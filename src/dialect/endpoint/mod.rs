@@ -31,7 +31,8 @@ use self::{
     steps::Halted,
 };
 use super::{
-    adapter::{Dialect, Edit, Item, ProfileUpdate, REMOVAL},
+    adapter::{Dialect, Edit, Item, Operations, ProfileUpdate, REMOVAL},
+    client::DialectClient,
     registration::{Built, Registration, Setting},
 };
 use crate::{
@@ -59,7 +60,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     ],
     build: |settings| {
         let auth = auth::EndpointAuth::from_settings(settings)?;
-        Ok(Built { dialect: Arc::new(Endpoint), auth: Arc::new(auth) })
+        Ok(Built { dialect: DialectClient::new(Endpoint), auth: Arc::new(auth) })
     },
 };
 
@@ -153,7 +154,6 @@ impl Endpoint {
     }
 }
 
-#[async_trait]
 impl Dialect for Endpoint {
     fn name(&self) -> &'static str {
         NAME
@@ -203,6 +203,36 @@ impl Dialect for Endpoint {
         Ok(())
     }
 
+    fn coerce(&self, draft: &mut Profile, notes: &mut Notes) {
+        coerce::coerce(draft, notes);
+    }
+
+    fn simulate(&self, request: &Request) -> Reply {
+        simulate::simulate(request)
+    }
+
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        let asked = encode::differences(change.current, change.desired);
+        let missing = encode::differences(found, change.desired);
+        let left = |current: &Profile| {
+            steps::between_services(&current.services, &change.desired.services)
+                .is_ok_and(|steps| steps.is_empty())
+        };
+        !asked.keys().any(|key| missing.contains_key(key)) && (left(change.current) || left(found))
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        let missing = encode::differences(found, desired);
+        // The newer of the vendor's descriptions does not have `dns` in what it reads.
+        let untold =
+            |key: &str| key == "dns" && found.network.as_ref().is_none_or(|n| n.dns.is_none());
+        let asked = encode::creation(desired);
+        !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
+    }
+}
+
+#[async_trait]
+impl Operations for Endpoint {
     async fn resolve(
         &self,
         port: &dyn Port,
@@ -210,14 +240,6 @@ impl Dialect for Endpoint {
         current: Option<&Profile>,
     ) -> Result<Profile> {
         Catalogue::new(port).resolve(desired, current).await
-    }
-
-    fn coerce(&self, draft: &mut Profile, notes: &mut Notes) {
-        coerce::coerce(draft, notes);
-    }
-
-    fn simulate(&self, request: &Request) -> Reply {
-        simulate::simulate(request)
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
@@ -266,25 +288,6 @@ impl Dialect for Endpoint {
                 self.take_back(port, change, halted, first_of_several).await
             }
         }
-    }
-
-    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
-        let asked = encode::differences(change.current, change.desired);
-        let missing = encode::differences(found, change.desired);
-        let left = |current: &Profile| {
-            steps::between_services(&current.services, &change.desired.services)
-                .is_ok_and(|steps| steps.is_empty())
-        };
-        !asked.keys().any(|key| missing.contains_key(key)) && (left(change.current) || left(found))
-    }
-
-    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
-        let missing = encode::differences(found, desired);
-        // The newer of the vendor's descriptions does not have `dns` in what it reads.
-        let untold =
-            |key: &str| key == "dns" && found.network.as_ref().is_none_or(|n| n.dns.is_none());
-        let asked = encode::creation(desired);
-        !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
     }
 
     async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {

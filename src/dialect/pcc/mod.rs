@@ -23,7 +23,8 @@ use self::{
     wire::Members,
 };
 use super::{
-    adapter::{Dialect, Edit, Item, ProfileUpdate},
+    adapter::{Dialect, Edit, Item, Operations, ProfileUpdate},
+    client::DialectClient,
     registration::{Built, Registration, Setting},
 };
 use crate::{
@@ -49,7 +50,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     ],
     build: |settings| {
         let auth = auth::BasicAuth::from_settings(settings)?;
-        Ok(Built { dialect: Arc::new(Pcc), auth: Arc::new(auth) })
+        Ok(Built { dialect: DialectClient::new(Pcc), auth: Arc::new(auth) })
     },
 };
 
@@ -81,7 +82,6 @@ impl Pcc {
     }
 }
 
-#[async_trait]
 impl Dialect for Pcc {
     fn name(&self) -> &'static str {
         NAME
@@ -150,6 +150,17 @@ impl Dialect for Pcc {
         simulate::simulate(request)
     }
 
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        encode::is_applied(change, found)
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        encode::is_created(desired, found)
+    }
+}
+
+#[async_trait]
+impl Operations for Pcc {
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
         let object = self.object(port, id).await?;
         Ok(Item { id: id.to_owned(), profile: decode::profile(&object) })
@@ -189,14 +200,6 @@ impl Dialect for Pcc {
             return Ok(());
         }
         decode::object(Safety::Write, &reply, change.id).map(|_| ())
-    }
-
-    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
-        encode::is_applied(change, found)
-    }
-
-    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
-        encode::is_created(desired, found)
     }
 
     async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {

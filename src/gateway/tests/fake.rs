@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::{
     cache::{self, BackgroundTasks, Cache, CacheSettings, Outcome},
-    dialect::{Dialect, Edit, Item, ProfileUpdate, REGISTRY, Settings},
+    dialect::{Dialect, DialectClient, Edit, Item, Operations, ProfileUpdate, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
     gateway::{Backend, watch},
     model::{
@@ -136,7 +136,7 @@ impl Fake {
             tasks: BackgroundTasks::default(),
             observer: Arc::new(Deaf),
         };
-        Backend::new("fake", None, Arc::new(self.clone()), upstream, cache, watching)
+        Backend::new("fake", None, DialectClient::new(self.clone()), upstream, cache, watching)
     }
 
     /// A write, as the script says.
@@ -176,7 +176,6 @@ fn missing() -> Error {
     Error::new(Reason::ProfileNotFound, "no such profile")
 }
 
-#[async_trait]
 impl Dialect for Fake {
     fn name(&self) -> &'static str {
         "fake"
@@ -212,6 +211,18 @@ impl Dialect for Fake {
         Reply::new(StatusCode::OK, HeaderMap::new(), Bytes::new())
     }
 
+    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        change.current.display_name == change.desired.display_name
+            || found.display_name == change.desired.display_name
+    }
+
+    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        desired.display_name == found.display_name
+    }
+}
+
+#[async_trait]
+impl Operations for Fake {
     async fn get(&self, _: &dyn Port, id: &str) -> Result<Item> {
         let profile =
             self.lock().profiles.get(&id.parse().unwrap()).cloned().ok_or_else(missing)?;
@@ -255,15 +266,6 @@ impl Dialect for Fake {
             Ok(())
         })
         .await
-    }
-
-    fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
-        change.current.display_name == change.desired.display_name
-            || found.display_name == change.desired.display_name
-    }
-
-    fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
-        desired.display_name == found.display_name
     }
 
     async fn delete(&self, _: &dyn Port, id: &str) -> Result<()> {

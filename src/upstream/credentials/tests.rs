@@ -1,4 +1,4 @@
-//! Tokens over time: shared, renewed, refused, scrubbed.
+//! Tokens over time: shared, renewed, refused, kept out of messages.
 
 use std::sync::atomic::AtomicU32;
 
@@ -133,11 +133,27 @@ async fn a_failure_to_reach_the_login_is_no_refusal() {
 }
 
 #[tokio::test]
-async fn echoed_secrets_are_scrubbed() {
+async fn secrets_are_redacted() {
     let credentials = Arc::new(Credentials::default());
     credentials.get(None, |_| async { Ok(tokens()) }).await.unwrap();
     let password = SecretString::from("hunter22");
-    let scrub = |text| credentials.scrub(text, &[&password]);
-    assert_eq!(scrub("x hunter22, access-token"), Some("x [redacted], [redacted]".into()));
-    assert_eq!(scrub("nothing"), None);
+    let redact = |text| credentials.redact(text, &[&password]);
+    assert_eq!(redact("x hunter22, access-token"), Some("x [redacted], [redacted]".into()));
+    assert_eq!(redact("nothing"), None);
+}
+
+#[tokio::test]
+async fn a_token_that_was_replaced_while_its_request_was_under_way_is_redacted() {
+    let credentials = Arc::new(Credentials::default());
+    let log_in = |access: &str| {
+        let tokens = Tokens { access: access.into(), ..tokens() };
+        |_| async { Ok(tokens) }
+    };
+    let first = credentials.get(None, log_in("first-token")).await.unwrap();
+    credentials.get(Some(first.generation), log_in("second-token")).await.unwrap();
+    for text in ["first-token", "second-token"] {
+        assert_eq!(credentials.redact(text, &[]), Some("[redacted]".into()), "{text}");
+    }
+    credentials.reject(2);
+    assert_eq!(credentials.redact("second-token", &[]), Some("[redacted]".into()));
 }

@@ -1,0 +1,195 @@
+//! The way to the operations of a dialect, and the one place where secrets are kept out of errors.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use super::adapter::{Dialect, Edit, Item, Operations, ProfileUpdate};
+use crate::{
+    error::{Error, Result},
+    pb::{Profile, Service},
+    upstream::Port,
+};
+
+/// A dialect as the rest of the program calls it. An upstream may repeat in its answer what it was sent,
+/// so no error of an operation leaves here with a secret of the account that the `port` speaks for.
+#[derive(Clone)]
+pub struct DialectClient(Arc<dyn Operations>);
+
+impl DialectClient {
+    /// The way to its operations.
+    #[must_use]
+    pub fn new(dialect: impl Operations) -> Self {
+        Self(Arc::new(dialect))
+    }
+
+    /// See [`Operations::resolve`].
+    pub async fn resolve(
+        &self,
+        port: &dyn Port,
+        desired: Profile,
+        current: Option<&Profile>,
+    ) -> Result<Profile> {
+        self.0.resolve(port, desired, current).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::get`].
+    pub async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
+        self.0.get(port, id).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::list`].
+    pub async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
+        self.0.list(port).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::find_by_name`].
+    pub async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
+        self.0.find_by_name(port, display_name).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::create`].
+    pub async fn create(
+        &self,
+        port: &dyn Port,
+        cleanup: &dyn Port,
+        profile: &Profile,
+    ) -> Result<String> {
+        self.0.create(port, cleanup, profile).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::update`].
+    pub async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {
+        self.0.update(port, change).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::delete`].
+    pub async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {
+        self.0.delete(port, id).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::services`].
+    pub async fn services(&self, port: &dyn Port) -> Result<Vec<Service>> {
+        self.0.services(port).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::edit`].
+    pub async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
+        self.0.edit(port, current, edit).await.map_err(|error| redacted(error, port))
+    }
+}
+
+impl Deref for DialectClient {
+    type Target = dyn Dialect;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for DialectClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DialectClient").field(&self.0.name()).finish()
+    }
+}
+
+fn redacted(error: Error, port: &dyn Port) -> Error {
+    error.without_secrets(|text| port.redact(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::{
+        dialect::{REGISTRY, Settings, recorder::now},
+        upstream::{Reply, Request},
+    };
+
+    const SECRET: &str = "token-of-the-account";
+
+    /// An upstream that answers everything alike, for an account with one secret.
+    struct Echo(Reply);
+
+    #[async_trait]
+    impl Port for Echo {
+        async fn send(&self, _: Request) -> Result<Reply> {
+            Ok(self.0.clone())
+        }
+
+        fn redact(&self, text: &str) -> Option<String> {
+            text.contains(SECRET).then(|| text.replace(SECRET, "[redacted]"))
+        }
+    }
+
+    fn dialects() -> Vec<DialectClient> {
+        let settings: Settings = ["username", "password", "tenant", "auth_token"]
+            .map(|key| (key.to_owned(), "x".into()))
+            .into();
+        let build = |known: &crate::dialect::Registration| {
+            let takes = |key: &str| known.settings.iter().any(|setting| setting.key == key);
+            let settings = settings.iter().filter(|(key, _)| takes(key));
+            let settings = settings.map(|(key, value)| (key.clone(), value.clone())).collect();
+            (known.build)(&settings).ok().unwrap().dialect
+        };
+        REGISTRY.iter().map(build).collect()
+    }
+
+    /// All that anybody can be shown of an error.
+    fn told(error: &Error) -> String {
+        format!("{error:?} {:?} {:?}", error.violations(), error.metadata())
+    }
+
+    fn errors(dialect: &DialectClient, reply: Reply) -> Vec<Error> {
+        let (port, id) = (Echo(reply), "1");
+        let current = Profile { display_name: "a".into(), ..Profile::default() };
+        let desired = Profile { display_name: "b".into(), ..Profile::default() };
+        let change = ProfileUpdate { id, current: &current, desired: &desired };
+        let results = [
+            now(dialect.get(&port, id)).err(),
+            now(dialect.list(&port)).err(),
+            now(dialect.find_by_name(&port, "a")).err(),
+            now(dialect.create(&port, &port, &desired)).err(),
+            now(dialect.update(&port, change)).err(),
+            now(dialect.delete(&port, id)).err(),
+            now(dialect.services(&port)).err(),
+        ];
+        results.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn no_error_repeats_a_secret_that_an_upstream_repeats() {
+        let bodies = [
+            // SFT: the code, the words, the transaction, the name of a child entity.
+            r#"{"Response": {"responseId": "S", "resultCode": "0",
+                "resultParam": {"resultCode": "S", "resultDescription": "S"}}}"#,
+            r#"{"Response": {"responseId": "1", "resultCode": "0", "resultParam":
+                {"resultCode": "10085", "resultDescription": "is assigned by S. Please"}}}"#,
+            // Endpoint: the words, of the whole and of a field.
+            r#"{"error_code": 1201, "message": "S"}"#,
+            r#"{"error_code": 1400, "errors": [{"error_code": 1402, "message": "S - S is required"}]}"#,
+            // PCC: the words, the code, a field and what is wrong with it.
+            r#"{"message": "S", "errorCode": "S", "errors": []}"#,
+            r#"{"errors": [{"field": "S", "description": "S"}]}"#,
+            // Something on the way.
+            "S",
+        ];
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("text/plain"));
+        headers.insert("x-amzn-requestid", HeaderValue::from_static(SECRET));
+        for body in bodies {
+            let mut repeated = 0;
+            for status in [200, 207, 400, 401, 403, 404, 409, 412, 422, 429, 500, 503] {
+                let status = StatusCode::from_u16(status).unwrap();
+                let body = body.replace('S', SECRET);
+                let reply = Reply::new(status, headers.clone(), body.into());
+                for error in dialects().iter().flat_map(|d| errors(d, reply.clone())) {
+                    let told = told(&error);
+                    assert!(!told.contains(SECRET), "{told}");
+                    repeated += usize::from(told.contains("[redacted]"));
+                }
+            }
+            assert!(repeated > 0, "{body} comes through nowhere");
+        }
+    }
+}
