@@ -4,13 +4,10 @@
 //! it nor makes another begin. It is given up after [`MAX_LOAD`], so that one that hangs cannot keep a
 //! key for ever; the next reader then begins anew.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use foldhash::quality::RandomState;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::SetOnce,
     time::{Instant, timeout_at},
@@ -126,7 +123,7 @@ impl Flights {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

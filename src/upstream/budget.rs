@@ -2,11 +2,9 @@
 //!
 //! When everything fails nothing is earned, so that retries never make the trouble of an upstream worse.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// In hundredths of a retry, so that no fraction is lost.
@@ -35,13 +33,13 @@ impl Budget {
 
     /// A request succeeded.
     pub(super) fn earn(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.left = (state.left + EARNED).min(MOST);
     }
 
     /// Takes one retry, if there is one.
     pub(super) fn spend(&self, now: Instant) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let minutes = now.saturating_duration_since(state.refilled).as_secs() / REFILL.as_secs();
         if minutes > 0 {
             let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);

@@ -1,11 +1,9 @@
 //! How many requests to one backend are under way, and how many wait: both bounded, so that a backend
 //! that hangs holds a known share of the process and no more.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
@@ -87,7 +85,7 @@ impl Bulkhead {
 
     /// How long so many in the queue will take, as far as the latest requests tell.
     fn wait(&self, queued: usize) -> Duration {
-        let mean_hold = *self.mean_hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let mean_hold = *self.mean_hold.lock();
         let queued = f64::from(u32::try_from(queued).unwrap_or(u32::MAX));
         let slots = f64::from(u32::try_from(self.max_slots.max(1)).unwrap_or(u32::MAX));
         Duration::try_from_secs_f64(mean_hold.unwrap_or(0.0) * queued / slots)
@@ -99,7 +97,7 @@ impl Bulkhead {
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let took = self.since.elapsed().as_secs_f64();
-        let mut mean_hold = self.bulkhead.mean_hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mean_hold = self.bulkhead.mean_hold.lock();
         *mean_hold = Some(mean_hold.map_or(took, |mean| mean + WEIGHT * (took - mean)));
         drop(mean_hold);
         self.bulkhead.observer.notice(Notice::InFlight(-1));

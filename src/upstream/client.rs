@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -126,7 +127,7 @@ impl Upstream {
     /// How the upstream is.
     #[must_use]
     pub fn health(&self) -> Health {
-        let observed = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let observed = self.health.lock().clone();
         Health {
             reach: observed.reach,
             circuit: self.circuit().0,
@@ -139,7 +140,7 @@ impl Upstream {
         // What an open circuit refuses would hide what opened it.
         let refused = error.metadata().iter().any(|(key, _)| *key == CIRCUIT);
         if error.blame() != Blame::Caller && error.reason() != Reason::Overloaded && !refused {
-            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut health = self.health.lock();
             health.last_error = Some((error.clone(), Instant::now()));
         }
     }
@@ -182,7 +183,7 @@ impl Upstream {
             _ => Some(Reach::Answers),
         };
         if let Some(reach) = reach {
-            self.health.lock().unwrap_or_else(PoisonError::into_inner).reach = reach;
+            self.health.lock().reach = reach;
         }
         self.keep_pace(&result);
         result
@@ -234,7 +235,7 @@ impl Upstream {
     /// Tells the observer when the circuit is in another state than it was told last.
     pub(super) fn publish(self: &Arc<Self>) {
         // Held while telling, so that the last word is the latest state.
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock();
         let (circuit, until) = self.circuit();
         let (before, before_until) = std::mem::replace(&mut *shown, (circuit, until));
         if circuit != before {

@@ -4,12 +4,9 @@
 //! Each 429 halves the rate and empties the bucket; the rate then grows by a fixed part of the limit each
 //! second until it is the limit again. Without a limit there is only the pause.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// What a vendor allows: a steady rate, and how much at once.
@@ -142,8 +139,7 @@ impl Pace {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock is held cannot leave the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
