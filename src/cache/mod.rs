@@ -24,7 +24,7 @@ mod store;
 mod tests;
 mod value;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -38,11 +38,7 @@ pub use settings::CacheSettings;
 pub use value::{Id, List, Resource, Value};
 
 use self::{entry::Freshness, store::Store};
-use crate::error::Result;
-
-/// How long after a write of unknown outcome nothing that it may change is kept. SFT, the slowest to
-/// tell, gives up after 30 s and may finish later.
-const UNSETTLED: Duration = Duration::from_secs(60);
+use crate::error::{Effect, Result};
 
 /// The cache of one account. Cheap to clone.
 #[derive(Clone)]
@@ -146,7 +142,7 @@ impl Drop for Write {
     fn drop(&mut self) {
         let Store { generations, clock, .. } = &*self.cache.0;
         // Dropped without a word, as by a panic, nothing is known.
-        let until = self.unknown.then(|| clock.now() + entry::millis(UNSETTLED));
+        let until = self.unknown.then(|| clock.now() + entry::millis(Effect::SETTLES_WITHIN));
         generations.end(&self.target, until);
     }
 }

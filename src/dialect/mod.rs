@@ -9,6 +9,7 @@ mod adapter;
 mod bics_sft;
 mod client;
 mod endpoint;
+mod listed;
 mod pcc;
 #[cfg(test)]
 mod recorder;

@@ -11,7 +11,7 @@ pub mod facts;
 pub mod reason;
 pub mod violation;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use self::violation::{Violation, Violations};
 pub use self::{
@@ -32,6 +32,12 @@ pub enum Effect {
     Unknown,
     /// The upstream answered that the write failed, but reading back has to confirm it.
     Unconfirmed,
+}
+
+impl Effect {
+    /// How long after its end a write of unknown effect can still take effect. SFT, the slowest to tell,
+    /// gives up after 30 s and may finish later; this is twice that.
+    pub const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 }
 
 /// What an upstream answered, as far as a caller may see it.

@@ -18,10 +18,6 @@ use crate::{
     pb::Profile,
 };
 
-/// How long after the end of an attempt its write can still take effect. SFT, the slowest to tell, gives
-/// up after 30 s; this is twice that.
-const OVER_AFTER: Duration = Duration::from_secs(60);
-
 /// What a write is about to do.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Intent {
@@ -127,7 +123,7 @@ pub(super) struct Doubt {
 impl Doubt {
     /// The doubt about an attempt that ended so long ago.
     pub(super) fn new(what: What, ended: Duration) -> Self {
-        Self { what, over: Instant::now() + OVER_AFTER.saturating_sub(ended) }
+        Self { what, over: Instant::now() + Effect::SETTLES_WITHIN.saturating_sub(ended) }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Effect, Result};
 
 /// Whether a request only reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,17 @@ pub enum Safety {
     Read,
     /// It may change something, also when its answer is lost.
     Write,
+}
+
+impl Safety {
+    /// What a request that failed may have done: a read nothing, a write this.
+    #[must_use]
+    pub const fn effect(self, of_a_write: Effect) -> Effect {
+        match self {
+            Self::Read => Effect::None,
+            Self::Write => of_a_write,
+        }
+    }
 }
 
 /// One HTTP request to an upstream, without credentials.

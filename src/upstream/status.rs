@@ -39,11 +39,11 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
             Error::new(Reason::UpstreamUnavailable, said)
                 .with_retry(Retry::After(Some(after)))
                 // Something in front of the upstream may have given up while the upstream goes on.
-                .with_effect(write_effect(safety, Effect::Unknown))
+                .with_effect(safety.effect(Effect::Unknown))
         }
         status if status.is_server_error() => {
             Error::new(Reason::UpstreamInternal, format!("{said}: a fault of its own"))
-                .with_effect(write_effect(safety, Effect::Unconfirmed))
+                .with_effect(safety.effect(Effect::Unconfirmed))
         }
         StatusCode::NOT_FOUND => Error::new(
             Reason::UpstreamContractViolation,
@@ -69,17 +69,8 @@ pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
     let status = reply.status.as_u16();
     let message = format!("the upstream answered HTTP {status} with {what}");
     Error::new(Reason::UpstreamContractViolation, message)
-        .with_effect(write_effect(safety, Effect::Unknown))
+        .with_effect(safety.effect(Effect::Unknown))
         .with_upstream(facts(reply))
-}
-
-/// What a failed write may have done; a read does nothing.
-#[must_use]
-pub(super) fn write_effect(safety: Safety, effect: Effect) -> Effect {
-    match safety {
-        Safety::Read => Effect::None,
-        Safety::Write => effect,
-    }
 }
 
 fn facts(reply: &Reply) -> UpstreamFacts {

@@ -10,7 +10,6 @@ use super::{
     breaker::Verdict,
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
-    status::write_effect,
 };
 use crate::error::{Effect, Error, Kind, Reason, Result};
 
@@ -147,7 +146,7 @@ impl Transport {
                 let message =
                     format!("the upstream's answer to {} is over {limit} bytes", request.operation);
                 let error = Error::new(Reason::UpstreamContractViolation, message)
-                    .with_effect(write_effect(request.safety, Effect::Unknown));
+                    .with_effect(request.safety.effect(Effect::Unknown));
                 return Err(Failure::new(Cause::TooLarge, error));
             }
             body.extend_from_slice(&chunk);
@@ -192,7 +191,7 @@ fn slow(request: &Request, what: &str, limit: Duration) -> Failure {
     let (operation, limit) = (request.operation, humantime::format_duration(limit));
     let message = format!("the upstream {what} {operation} within {limit}");
     let error = Error::new(Reason::UpstreamUnavailable, message)
-        .with_effect(write_effect(request.safety, Effect::Unknown));
+        .with_effect(request.safety.effect(Effect::Unknown));
     Failure::new(Cause::Slow, error)
 }
 
@@ -222,7 +221,7 @@ fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
         let error = Error::new(Reason::GatewayInternal, what).with_internal(chain(error));
         return Failure::local(error);
     } else {
-        let effect = write_effect(request.safety, Effect::Unknown);
+        let effect = request.safety.effect(Effect::Unknown);
         (Cause::Lost, "closed the connection without answering", effect)
     };
     let error = Error::new(Reason::UpstreamUnavailable, format!("the upstream {what} {operation}"))
@@ -245,7 +244,7 @@ fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
         let message = format!("the upstream's answer to {operation} was cut short or garbled");
         Error::new(Reason::UpstreamContractViolation, message)
     };
-    let effect = write_effect(request.safety, Effect::Unknown);
+    let effect = request.safety.effect(Effect::Unknown);
     Failure::new(Cause::Cut, failed.with_effect(effect).with_internal(chain(error)))
 }
 

@@ -4,24 +4,23 @@ use prost_types::Struct;
 use serde_json::{Map, Value};
 
 use super::{
-    capabilities::NAME,
     fault, radio, service,
     wire::{Envelope, scalar},
 };
 use crate::{
-    dialect::adapter::Item,
+    dialect::{adapter::Item, listed::Listed},
     error::{Error, Reason, Result},
     model::json,
     pb::{Category, Profile, RadioAccess, State},
 };
 
 /// The profiles of a list. `totalCount` is not looked at: the vendor's own example says 19 for 3.
-pub(super) fn list(envelope: &Envelope<'_>) -> Result<Vec<Item>> {
+pub(super) fn list(envelope: &Envelope<'_>) -> Result<Listed<Item>> {
     let Some(items) = envelope.response_param().map(|param| param.get("serviceProfileList")) else {
         return Err(violation("a success without responseParam"));
     };
     let items = match items {
-        None | Some(Value::Null) => return Ok(Vec::new()),
+        None | Some(Value::Null) => return Ok(Listed { items: Vec::new(), without_id: 0 }),
         Some(Value::Array(items)) => items,
         Some(_) => return Err(violation("a serviceProfileList that is not a list")),
     };
@@ -36,15 +35,7 @@ pub(super) fn list(envelope: &Envelope<'_>) -> Result<Vec<Item>> {
             (None, _) => without_id += 1,
         }
     }
-    if without_id > 0 {
-        // Every member is optional by the vendor's table. A profile without an id cannot be named, so
-        // it cannot be listed; failing the others for it would help nobody.
-        tracing::warn!(
-            target: "upstream", dialect = NAME, without_id,
-            "profiles without profileId were left out of a list"
-        );
-    }
-    Ok(found)
+    Ok(Listed { items: found, without_id })
 }
 
 /// The profile with this id in the answer to a get.

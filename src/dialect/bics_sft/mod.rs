@@ -64,7 +64,7 @@ impl BicsSft {
         let reply = port.send(encode::list()).await?;
         match fault::check(fault::Operation::Get, &reply)? {
             fault::Answer::NoData => Ok(Vec::new()),
-            fault::Answer::Success(envelope) => decode::list(&envelope),
+            fault::Answer::Success(envelope) => Ok(decode::list(&envelope)?.or_logged(NAME)),
         }
     }
 

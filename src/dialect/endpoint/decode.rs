@@ -8,12 +8,11 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    capabilities::NAME,
     radio, service,
     wire::{self, Reader},
 };
 use crate::{
-    dialect::adapter::Item,
+    dialect::{adapter::Item, listed::Listed},
     model::json,
     pb::{
         ApiSecret, BreakoutRegion, Callback, Callbacks, Dns, EsmeInterface, NetworkSettings,
@@ -31,7 +30,7 @@ pub(super) struct Short {
 }
 
 /// The profiles of a list.
-pub(super) fn list(reply: &Reply) -> Result<Vec<Short>, Unread> {
+pub(super) fn list(reply: &Reply) -> Result<Listed<Short>, Unread> {
     let mut found: Vec<Short> = Vec::new();
     let mut without_id = 0_usize;
     for raw in objects(reply)? {
@@ -43,14 +42,7 @@ pub(super) fn list(reply: &Reply) -> Result<Vec<Short>, Unread> {
             None => without_id += 1,
         }
     }
-    if without_id > 0 {
-        // A profile without an id cannot be named; failing the others for it would help nobody.
-        tracing::warn!(
-            target: "upstream", dialect = NAME, without_id,
-            "profiles without id were left out of a list"
-        );
-    }
-    Ok(found)
+    Ok(Listed { items: found, without_id })
 }
 
 /// The profile with this id in the answer to a get.

@@ -85,7 +85,8 @@ impl Endpoint {
 
     async fn short(&self, port: &dyn Port) -> Result<Vec<decode::Short>> {
         let reply = port.send(encode::list()).await?;
-        fault::read(Operation::List, &reply, decode::list)
+        let listed = fault::read(Operation::List, &reply, decode::list)?;
+        Ok(listed.or_logged(NAME))
     }
 
     /// Removes a profile whose creation stopped half way. Its services and limits go with it.

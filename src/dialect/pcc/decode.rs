@@ -4,13 +4,12 @@ use prost_types::Struct;
 use serde_json::value::RawValue;
 
 use super::{
-    capabilities::NAME as DIALECT,
     fault,
     members::{ID, NAME, by_key},
     wire::{Members, integer, is_id},
 };
 use crate::{
-    dialect::adapter::Item,
+    dialect::{adapter::Item, listed::Listed},
     error::{Effect, Error, Reason, Result},
     model::json,
     pb::Profile,
@@ -21,7 +20,7 @@ use crate::{
 const LIST: &str = "provisioningProfileDTOList";
 
 /// The profiles of a list.
-pub(super) fn list(reply: &Reply) -> Result<Vec<Item>> {
+pub(super) fn list(reply: &Reply) -> Result<Listed<Item>> {
     let read = |why| unreadable(Safety::Read, reply, why);
     let body = Members::read(&reply.body).map_err(read)?;
     let items: Vec<Box<RawValue>> = match body.text(LIST) {
@@ -43,15 +42,7 @@ pub(super) fn list(reply: &Reply) -> Result<Vec<Item>> {
             None => without_id += 1,
         }
     }
-    if without_id > 0 {
-        // A profile without an id cannot be named, so it cannot be listed; failing the others for it
-        // would help nobody.
-        tracing::warn!(
-            target: "upstream", dialect = DIALECT, without_id,
-            "profiles without id were left out of a list"
-        );
-    }
-    Ok(found)
+    Ok(Listed { items: found, without_id })
 }
 
 /// The raw object in the answer to a get of one profile or to its update.
@@ -64,7 +55,7 @@ pub(super) fn object(safety: Safety, reply: &Reply, asked: &str) -> Result<Membe
         Some(_) => {
             let message = "the upstream answered with another profile than the one asked for";
             Err(Error::new(Reason::UpstreamContractViolation, message)
-                .with_effect(fault::unless_read(safety, Effect::Unknown)))
+                .with_effect(safety.effect(Effect::Unknown)))
         }
         None => Err(unreadable(safety, reply, Unread::NotTheDialect)),
     }

@@ -99,18 +99,11 @@ pub(super) fn has_no_body(reply: &Reply) -> bool {
     reply.status == StatusCode::NO_CONTENT || reply.body.trim_ascii().is_empty()
 }
 
-/// What a failed operation may have done; a read does nothing.
-pub(super) fn unless_read(safety: Safety, effect: Effect) -> Effect {
-    match safety {
-        Safety::Read => Effect::None,
-        Safety::Write => effect,
-    }
-}
-
 fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
     use Operation::{Create, Delete, Get, List, Update};
     let safety = operation.safety();
-    let error = |reason, message: &str| Error::new(reason, with_details(message, fault));
+    let error =
+        |reason, message: &str| Error::new(reason, facts(fault, reply).appended_to(message));
     match (reply.status.as_u16(), operation) {
         (400, _) => refused("the upstream calls the request malformed", operation, fault),
         (412, _) => refused("the upstream refuses the values", operation, fault),
@@ -168,7 +161,7 @@ fn other_success(operation: Operation, reply: &Reply) -> Error {
             format!("the upstream answered HTTP {status}, which this operation does not have"),
         ),
     };
-    error.with_effect(unless_read(safety, Effect::Unknown)).with_upstream(facts)
+    error.with_effect(safety.effect(Effect::Unknown)).with_upstream(facts)
 }
 
 /// The error for a request that the upstream does not take, with the fields that it names.
@@ -202,16 +195,6 @@ fn violation(operation: Operation, field: Option<&str>, description: Option<&str
         (None, None) => (operation.subject().to_owned(), description),
     };
     Violation { field, description, reason: Reason::ValidationFailed }
-}
-
-/// The message with the upstream's own words, where they are fit to show.
-fn with_details(message: &str, fault: &Fault) -> String {
-    UpstreamFacts {
-        code: code(fault),
-        message: fault.message.as_deref().and_then(text::presentable),
-        ..UpstreamFacts::default()
-    }
-    .appended_to(message)
 }
 
 fn code(fault: &Fault) -> Option<String> {

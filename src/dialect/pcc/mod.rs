@@ -169,7 +169,7 @@ impl Operations for Pcc {
     async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
         let reply = port.send(encode::list()).await?;
         fault::check(Operation::List, &reply)?;
-        decode::list(&reply)
+        Ok(decode::list(&reply)?.or_logged(NAME))
     }
 
     async fn create(
