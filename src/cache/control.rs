@@ -29,7 +29,7 @@ impl Control {
         let mut control = Self::default();
         for value in values {
             let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_BYTES);
-            let text = text.ok_or_else(|| malformed("is not a short ASCII text"))?;
+            let text = text.ok_or_else(|| malformed("is too long or not UTF-8"))?;
             for directive in text.split(',') {
                 control.add(directive.trim())?;
             }
@@ -49,7 +49,7 @@ impl Control {
         } else if name.eq_ignore_ascii_case("max-age") {
             let digits = value
                 .filter(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or_else(|| malformed("has a max-age that is no number of seconds"))?;
+                .ok_or_else(|| malformed("has a max-age that is not a number of seconds"))?;
             // What is too large to be counted is as good as the largest (RFC 9111, 1.2.2).
             let age = Duration::from_secs(u64::from(digits.parse().unwrap_or(u32::MAX)));
             // Twice is the caller's own contradiction; the stricter one surely serves it.
@@ -61,7 +61,7 @@ impl Control {
 
 fn malformed(why: &str) -> Error {
     let message = format!(
-        "the metadata cache-control {why}; it takes no-cache, max-age=SECONDS and only-if-cached"
+        "the metadata cache-control {why}; supported are no-cache, max-age=SECONDS and only-if-cached"
     );
     Error::new(Reason::MalformedRequest, message)
 }

@@ -88,7 +88,7 @@ impl Flights {
         if state.flights.len() >= MAX_FLIGHTS {
             return Err(Error::new(
                 Reason::Overloaded,
-                "too many reads of this backend are under way; this one was not sent",
+                "too many reads of this backend are in progress; nothing was sent",
             ));
         }
         state.count += 1;
@@ -136,7 +136,7 @@ impl Flight {
 
 /// The task is gone without a word: it panicked, or the process is going down.
 fn lost() -> Error {
-    Error::new(Reason::GatewayInternal, "a read of the upstream ended in a fault of the gateway")
+    Error::new(Reason::GatewayInternal, "internal gateway error: a read of the upstream was lost")
 }
 
 impl Leader {

@@ -68,7 +68,7 @@ where
         }
     }
     if control.only_if_cached {
-        let message = "the value is not in the cache, and only-if-cached forbids to ask for it";
+        let message = "not cached, and only-if-cached forbids fetching it";
         return failed(Error::new(Reason::CacheMiss, message), Outcome::Miss);
     }
     if control.no_cache || !store.settings.enabled {
@@ -240,12 +240,12 @@ fn failed(error: Error, outcome: Outcome) -> (Result<Value>, Served) {
 }
 
 fn deadline_passed() -> Error {
-    let message = "the deadline passed while the upstream was read; the read goes on for those who \
-                   ask again";
+    let message = "the deadline passed while reading from the upstream; the read continues, so a retry \
+                   may find the value cached";
     Error::new(Reason::DeadlineExceeded, message)
 }
 
 fn gave_up() -> Error {
-    let message = format!("reading the upstream took longer than {} s", MAX_LOAD.as_secs());
+    let message = format!("reading from the upstream took longer than {} s", MAX_LOAD.as_secs());
     Error::new(Reason::UpstreamUnavailable, message)
 }

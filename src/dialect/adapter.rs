@@ -182,7 +182,7 @@ impl Edit {
 /// The error for a service that the profile has already.
 #[must_use]
 pub fn already_attached(service: &str) -> Error {
-    Error::new(Reason::ServiceAlreadyAttached, format!("the profile has service {service} already"))
+    Error::new(Reason::ServiceAlreadyAttached, format!("the profile already has service {service}"))
 }
 
 /// The error for a service that the profile does not have.

@@ -245,8 +245,8 @@ fn is_transient(status: StatusCode) -> bool {
 fn circuit_open(wait: Duration) -> Error {
     let wait = whole_seconds(wait);
     let message = format!(
-        "this backend's circuit is open after repeated failures, nothing was sent; one call tries again \
-         in {}",
+        "this backend's circuit breaker is open after repeated failures; nothing was sent; the next \
+         attempt is in {}",
         humantime::format_duration(wait)
     );
     Error::new(Reason::UpstreamUnavailable, message)
@@ -257,7 +257,7 @@ fn circuit_open(wait: Duration) -> Error {
 fn throttled(wait: Duration) -> Error {
     let wait = whole_seconds(wait);
     let message = format!(
-        "the upstream has asked for a pause because of too many requests, nothing was sent; it ends in {}",
+        "the upstream is rate limiting the gateway; nothing was sent; the pause ends in {}",
         humantime::format_duration(wait)
     );
     Error::new(Reason::UpstreamThrottled, message).with_retry(Retry::After(Some(wait)))
@@ -265,13 +265,13 @@ fn throttled(wait: Duration) -> Error {
 
 fn overloaded(shed: Shed, wait: Duration) -> Error {
     let why = match shed {
-        Shed::Full => "too many calls wait for this backend",
-        Shed::TooLate => "the queue for this backend is longer than the call's deadline",
-        Shed::Waited => "too many calls to this backend are under way",
-        Shed::Rate => "this backend's rate limit lets the call through only after its deadline",
+        Shed::Full => "too many calls are waiting for this backend",
+        Shed::TooLate => "the wait for this backend would exceed the call's deadline",
+        Shed::Waited => "too many calls to this backend are in progress",
+        Shed::Rate => "this backend's rate limit would delay the call past its deadline",
     };
     let wait = whole_seconds(wait.min(Duration::from_secs(60)));
-    Error::new(Reason::Overloaded, format!("{why}; this one was not sent"))
+    Error::new(Reason::Overloaded, format!("{why}; nothing was sent"))
         .with_retry(Retry::After(Some(wait)))
 }
 

@@ -193,7 +193,7 @@ impl Credentials {
         let first = state.retire(|current| current.generation == generation);
         let pauses = first && state.unaccepted >= REFUSED_IN_A_ROW;
         if pauses {
-            let what = "the upstream grants logins and then refuses the tokens that they give";
+            let what = "the upstream accepts logins but rejects the tokens that it issues";
             state.refuse(Error::new(Reason::UpstreamAuthFailed, what), true);
         }
         pauses
@@ -305,7 +305,7 @@ impl State {
         let refused = self.refused.as_ref().filter(|refused| now < refused.until)?;
         let left = Duration::from_secs((refused.until - now).as_secs().max(1));
         let message = format!(
-            "{}; not tried again for {} so that the account is not locked",
+            "{}; not retried for {} to avoid locking the account",
             refused.error.message(),
             humantime::format_duration(left)
         );

@@ -22,12 +22,12 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
         StatusCode::UNAUTHORIZED => Error::new(
             Reason::UpstreamAuthFailed,
             format!(
-                "{said}: it refuses the gateway's credentials; check this backend's configuration"
+                "{said}: it rejected the gateway's credentials; check this backend's configuration"
             ),
         ),
         StatusCode::FORBIDDEN => Error::new(
             Reason::UpstreamPermissionDenied,
-            format!("{said}: the gateway's account may not do this"),
+            format!("{said}: the gateway's account is not allowed to do this"),
         ),
         StatusCode::TOO_MANY_REQUESTS => {
             let after = throttle_pause(reply);
@@ -41,17 +41,18 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
                 // Something in front of the upstream may have given up while the upstream goes on.
                 .with_effect(safety.effect(Effect::Unknown))
         }
-        status if status.is_server_error() => {
-            Error::new(Reason::UpstreamInternal, format!("{said}: a fault of its own"))
-                .with_effect(safety.effect(Effect::Unconfirmed))
-        }
+        status if status.is_server_error() => Error::new(
+            Reason::UpstreamInternal,
+            format!("{said}: an internal error of the upstream"),
+        )
+        .with_effect(safety.effect(Effect::Unconfirmed)),
         StatusCode::NOT_FOUND => Error::new(
             Reason::UpstreamContractViolation,
-            format!("{said} without its own envelope: the base URL or a proxy's routing is wrong"),
+            format!("{said} with a body that is not its API's; check the base URL and any proxy"),
         ),
         _ => Error::new(
             Reason::UpstreamContractViolation,
-            format!("{said}, which its protocol does not have"),
+            format!("{said}, which its API does not define"),
         ),
     };
     error.with_upstream(facts(reply))
@@ -63,8 +64,8 @@ pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
     let what = match why {
         Unread::Empty => "an empty body",
         Unread::Html => "an HTML or XML page",
-        Unread::NotJson => "a body that is not readable JSON",
-        Unread::NotTheDialect => "JSON without the members that its protocol promises",
+        Unread::NotJson => "a body that is not valid JSON",
+        Unread::NotTheDialect => "JSON that lacks the members that its API promises",
     };
     let status = reply.status.as_u16();
     let message = format!("the upstream answered HTTP {status} with {what}");

@@ -121,7 +121,7 @@ impl Transport {
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
-        let sent = time.bound(builder.send(), self.header_timeout, "did not begin to answer");
+        let sent = time.bound(builder.send(), self.header_timeout, "did not start answering");
         let mut response = sent.await?.map_err(|e| unsent(request, &e))?;
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
         let body = self.body(&time, response).await?;
@@ -138,13 +138,13 @@ impl Transport {
         let mut body = BytesMut::new();
         loop {
             let next =
-                time.bound(response.chunk(), self.body_timeout, "fell silent while answering");
+                time.bound(response.chunk(), self.body_timeout, "sent no more of its answer to");
             let chunk = next.await?.map_err(|e| broken_body(request, &e))?;
             let Some(chunk) = chunk else { return Ok(body.freeze()) };
             // The size is that after decompression, so a small bomb is caught too.
             if body.len() + chunk.len() > limit {
                 let message =
-                    format!("the upstream's answer to {} is over {limit} bytes", request.operation);
+                    format!("the upstream's answer to {} exceeds {limit} bytes", request.operation);
                 let error = Error::new(Reason::UpstreamContractViolation, message)
                     .with_effect(request.safety.effect(Effect::Unknown));
                 return Err(Failure::new(Cause::TooLarge, error));
@@ -241,7 +241,7 @@ fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
         let message = format!("the upstream reset the connection while answering {operation}");
         Error::new(Reason::UpstreamUnavailable, message)
     } else {
-        let message = format!("the upstream's answer to {operation} was cut short or garbled");
+        let message = format!("the upstream's answer to {operation} was truncated or malformed");
         Error::new(Reason::UpstreamContractViolation, message)
     };
     let effect = request.safety.effect(Effect::Unknown);

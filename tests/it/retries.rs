@@ -193,9 +193,9 @@ async fn a_retry_after_beyond_the_deadline_ends_the_call_and_one_before_it_is_wa
 #[tokio::test]
 async fn each_part_of_an_answer_has_its_own_time() {
     for (what, lines, fault) in [
-        ("did not begin to answer", "header_timeout = \"150ms\"", json!({"kind": "hang"})),
+        ("did not start answering", "header_timeout = \"150ms\"", json!({"kind": "hang"})),
         (
-            "fell silent while answering",
+            "sent no more of its answer to",
             "body_timeout = \"150ms\"",
             json!({"kind": "trickle", "chunk": 10, "pause_ms": 5000}),
         ),

@@ -39,14 +39,15 @@ impl SftAuth {
         match (get("access_token"), get("username"), get("password")) {
             (Some(token), None, None) if target_account_id.is_none() => match bearer(&token) {
                 Ok(_) => Ok(Self::Fixed(token)),
-                Err(_) => Err(vec!["access_token holds characters that no header can".to_owned()]),
+                Err(_) => Err(vec![
+                    "access_token contains characters not allowed in an HTTP header".to_owned(),
+                ]),
             },
             (None, Some(username), Some(password)) => {
                 Ok(Self::Login { username, password, target_account_id })
             }
             (Some(_), ..) => Err(vec![
-                "access_token stands alone: it takes the place of username, password and \
-                 target_account_id"
+                "access_token cannot be combined with username, password or target_account_id"
                     .to_owned(),
             ]),
             (None, username, password) => {
@@ -129,7 +130,7 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
         HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).map_err(|_| {
             Error::new(
                 Reason::UpstreamContractViolation,
-                "the upstream gave a token that no header can hold",
+                "the upstream issued a token with characters not allowed in an HTTP header",
             )
         })?;
     value.set_sensitive(true);
@@ -166,13 +167,13 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
         .with_retry(Retry::After(Some(std::time::Duration::from_secs(300)))),
         "10126" => Error::new(
             Reason::UpstreamAuthFailed,
-            "the upstream refuses the gateway's username or password (10126); check this backend's \
+            "the upstream rejected the gateway's username or password (10126); check this backend's \
              configuration",
         ),
         code => Error::new(
             Reason::UpstreamAuthFailed,
             format!(
-                "the upstream refuses the gateway's login ({}); check this backend's configuration",
+                "the upstream rejected the gateway's login ({}); check this backend's configuration",
                 text::cut(code, 64)
             ),
         ),
@@ -186,7 +187,7 @@ fn refused_without_code(reply: &Reply, is_json: bool) -> Error {
     // How a refused login looks is not documented; these two are what others answer to it.
     if matches!(status, 400 | 422) {
         let message = format!(
-            "the upstream refuses the gateway's login (HTTP {status}); check this backend's \
+            "the upstream rejected the gateway's login (HTTP {status}); check this backend's \
              configuration"
         );
         let facts = UpstreamFacts { status: Some(status), ..Default::default() };

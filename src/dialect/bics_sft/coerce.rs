@@ -11,11 +11,11 @@ use crate::{
 pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     if draft.state == 0 {
         draft.state = State::Active.into();
-        notes.defaulted("state", "is required here: STATE_ACTIVE");
+        notes.defaulted("state", "required by this upstream; set to STATE_ACTIVE");
     }
     if draft.category == 0 {
         draft.category = Category::Base.into();
-        notes.defaulted("category", "is required here: CATEGORY_BASE");
+        notes.defaulted("category", "required by this upstream; set to CATEGORY_BASE");
     }
     let asked = draft.radio_access.clone();
     draft.radio_access = radio::within(&asked);
@@ -37,18 +37,21 @@ fn fit_services(draft: &mut Profile, notes: &mut Notes) {
     if draft.services.is_empty() && nb_iot {
         if draft.radio_access.len() > 1 {
             draft.radio_access = vec![RadioAccess::NbIot.into()];
-            notes.narrowed("radio_access", "without services there is only NB_IOT here");
+            notes.narrowed("radio_access", "without services this upstream supports only NB_IOT");
         }
         return;
     }
     if draft.services.is_empty() {
         let data = service::KNOWN.into_iter().find(|known| known.kind == ServiceType::Data);
         draft.services.extend(data.map(Into::into));
-        notes.defaulted("services", "a profile needs one here: DATA");
+        notes.defaulted("services", "this upstream requires at least one; set to DATA");
     }
     if radio::code(&draft.radio_access).is_none() {
         draft.radio_access.push(RadioAccess::RadioAccess2g.into());
-        notes.defaulted("radio_access", "services need one here: 2G, the least");
+        notes.defaulted(
+            "radio_access",
+            "this upstream requires one with services; set to 2G, the smallest",
+        );
     }
 }
 

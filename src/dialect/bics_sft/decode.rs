@@ -28,7 +28,9 @@ pub(super) fn list(envelope: &Envelope<'_>) -> Result<Listed<Item>> {
     let mut without_id = 0_usize;
     for item in items {
         let Value::Object(members) = item else {
-            return Err(violation("a serviceProfileList with something else than profiles"));
+            return Err(violation(
+                "a serviceProfileList that contains something other than profiles",
+            ));
         };
         match profile(members) {
             (Some(id), profile) => found.push(Item { id, profile }),
@@ -56,7 +58,7 @@ pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
     match profiles.find(|(found, _)| found.as_deref() == Some(id)) {
         Some((_, profile)) => Ok(Item { id: id.to_owned(), profile }),
         None if items.is_empty() => Err(fault::not_found(None)),
-        None => Err(violation("other profiles than the one asked for")),
+        None => Err(violation("a profile other than the requested one")),
     }
 }
 

@@ -75,7 +75,7 @@ fn failure(operation: Operation, code: &str, envelope: &Envelope<'_>, reply: &Re
     if is_authorisation_failure(envelope) {
         return error(
             Reason::UpstreamPermissionDenied,
-            "the upstream says that the gateway's account may not use this operation",
+            "the upstream reports that the gateway's account is not allowed to use this operation",
             (envelope, reply),
         );
     }
@@ -98,7 +98,7 @@ fn meaning(code: &str) -> (Reason, &'static str) {
     match code {
         "401" => (
             Reason::UpstreamAuthFailed,
-            "the upstream refuses the gateway's token; check this backend's credentials",
+            "the upstream rejected the gateway's token; check this backend's credentials",
         ),
         "6554" => {
             (Reason::ProfileAlreadyExists, "another profile of the account has this display name")
@@ -107,10 +107,9 @@ fn meaning(code: &str) -> (Reason, &'static str) {
             Reason::ChildConfigInvalid,
             "the configuration of a child account does not allow this profile",
         ),
-        "1338" | "8196" => (
-            Reason::ProfileInUse,
-            "a plan uses the profile; delete the plan first, then the profile",
-        ),
+        "1338" | "8196" => {
+            (Reason::ProfileInUse, "a plan uses the profile; delete the plan before the profile")
+        }
         "10085" => (
             Reason::RatPrivilegeConflict,
             "a child entity has radio access privileges that conflict; change its profiles first",
@@ -120,16 +119,16 @@ fn meaning(code: &str) -> (Reason, &'static str) {
         }
         "10111" => (
             Reason::AccessTypeNotApplicable,
-            "the upstream does not take this radio access with these services",
+            "the upstream does not accept this radio access with these services",
         ),
         "10239" => {
-            (Reason::UpstreamFailure, "the upstream received the write and reports that it failed")
+            (Reason::UpstreamFailure, "the upstream received the write but reports that it failed")
         }
         "10240" => (
             Reason::UpstreamUnavailable,
-            "the upstream received the write and timed out over it; it may still carry it out",
+            "the upstream received the write but timed out; the write may still take effect",
         ),
-        _ => (Reason::UpstreamFailure, "the upstream failed without saying why"),
+        _ => (Reason::UpstreamFailure, "the upstream failed without giving a reason"),
     }
 }
 

@@ -217,7 +217,7 @@ impl Operations for BicsSft {
                 decode::created_id(&envelope).filter(|id| self.accepts_id(id)).ok_or_else(|| {
                     Error::new(
                         Reason::UpstreamContractViolation,
-                        "the upstream said that it created the profile, but not under which id",
+                        "the upstream reported success but returned no profile id",
                     )
                     .with_effect(Effect::Unknown)
                 })
@@ -272,7 +272,7 @@ fn attach(current: &Profile, service: &Service) -> Result<Profile> {
         let mut violations = Violations::default();
         violations.add(
             "service",
-            "the profile has NB-IoT alone, and this service needs a radio access; update \
+            "the profile has only NB-IoT, but this service needs a radio access; update \
              services and radio_access together",
         );
         violations.into_result()?;
@@ -295,7 +295,8 @@ fn detach(current: &Profile, service: &Service) -> Result<Profile> {
     }
     if service::on_wire(&desired).is_empty() {
         let mut violations = Violations::default();
-        violations.add("service", "is the profile's last one, and a profile needs one");
+        violations
+            .add("service", "is the profile's last service, and a profile needs at least one");
         violations.into_result()?;
     }
     Ok(desired)

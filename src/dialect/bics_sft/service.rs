@@ -75,7 +75,7 @@ fn resolve(service: &Service) -> Result<Known, String> {
     match found {
         Some(known) if !(service.id.is_empty() && service.r#type == unspecified) => Ok(known),
         _ => Err(format!(
-            "no such service here (id {}, type {}); there are 4 DATA, 2 SMS_MO and 3 SMS_MT",
+            "unknown service (id {}, type {}); see ListServices",
             text::quoted(&service.id),
             ServiceType::try_from(service.r#type).map_or("unknown", |kind| kind.as_str_name())
         )),

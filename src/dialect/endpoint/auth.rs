@@ -32,11 +32,13 @@ impl EndpointAuth {
             (Some(application_token), None) => Ok(Self::Login { application_token }),
             (None, Some(token)) => match bearer(&token) {
                 Ok(_) => Ok(Self::Fixed(token)),
-                Err(_) => Err(vec!["auth_token holds characters that no header can".to_owned()]),
+                Err(_) => Err(vec![
+                    "auth_token contains characters not allowed in an HTTP header".to_owned(),
+                ]),
             },
-            (Some(_), Some(_)) => Err(vec![
-                "auth_token stands alone: it takes the place of application_token".to_owned(),
-            ]),
+            (Some(_), Some(_)) => {
+                Err(vec!["auth_token cannot be combined with application_token".to_owned()])
+            }
             (None, None) => {
                 Err(vec!["application_token is missing (or give auth_token instead)".to_owned()])
             }
@@ -110,7 +112,7 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
         HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).map_err(|_| {
             Error::new(
                 Reason::UpstreamContractViolation,
-                "the upstream gave a token that no header can hold",
+                "the upstream issued a token with characters not allowed in an HTTP header",
             )
         })?;
     value.set_sensitive(true);
@@ -132,7 +134,7 @@ fn refused(reply: &Reply) -> Error {
 }
 
 fn wrong(reply: &Reply, body: &Fault) -> Error {
-    let message = "the upstream refuses the gateway's application token; check this backend's \
+    let message = "the upstream rejected the gateway's application token; check this backend's \
                    configuration";
     fault::error(Reason::UpstreamAuthFailed, message, (reply, body))
 }

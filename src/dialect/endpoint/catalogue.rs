@@ -272,7 +272,7 @@ fn has_limits(service: &Service) -> Error {
 
 fn limit_attached(service: &Service, limit: &TrafficLimit) -> Error {
     let message =
-        format!("service {} has limit {} already", describe(service), describe_limit(limit));
+        format!("service {} already has limit {}", describe(service), describe_limit(limit));
     Error::new(Reason::TrafficLimitAlreadyAttached, message)
 }
 

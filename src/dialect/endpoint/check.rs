@@ -129,11 +129,11 @@ pub(super) fn unclearable(current: &Profile, desired: &Profile) -> Vec<(&'static
         .map(|path| {
             let default = CAPABILITIES.field(path).and_then(|field| field.default);
             let default = default.unwrap_or(UNDOCUMENTED);
-            (path, format!("cannot be unset, name a value (a new profile gets {default})"))
+            (path, format!("cannot be unset; specify a value (a new profile gets {default})"))
         })
         .collect();
     if unset("radio_access") {
-        found.push(("radio_access", "cannot be unset, 2G is always on".to_owned()));
+        found.push(("radio_access", "cannot be unset; 2G is always on".to_owned()));
     }
     let (had, has) = (references(current), references(desired));
     let has_id = |references: &[(&str, String)], path: &str| {

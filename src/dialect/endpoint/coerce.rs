@@ -5,7 +5,7 @@ use crate::{
     pb::{Profile, RadioAccess},
 };
 
-/// 2G cannot be switched off here, and there is no 5G.
+/// this upstream cannot switch off 2G; added, and there is no 5G.
 pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     const FIELD: &str = "radio_access";
     let (r2g, r5g) = (RadioAccess::RadioAccess2g.into(), RadioAccess::RadioAccess5g.into());
@@ -18,6 +18,6 @@ pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     }
     if !draft.radio_access.contains(&r2g) {
         draft.radio_access.push(r2g);
-        notes.defaulted(FIELD, "2G cannot be switched off here");
+        notes.defaulted(FIELD, "this upstream cannot switch off 2G; added");
     }
 }

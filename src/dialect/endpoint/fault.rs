@@ -136,10 +136,9 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
 
 type Meaning = (Reason, &'static str);
 
-const INVALID: Meaning =
-    (Reason::ValidationFailed, "the upstream does not accept a value of the request");
+const INVALID: Meaning = (Reason::ValidationFailed, "the upstream rejected a value in the request");
 const REFUSED: Meaning =
-    (Reason::ProcessingFailed, "the upstream understood the request and refused to carry it out");
+    (Reason::ProcessingFailed, "the upstream understood the request but refused to carry it out");
 const UNKNOWN: Meaning =
     (Reason::UpstreamFailure, "the upstream failed with a code that the gateway does not know");
 
@@ -148,7 +147,7 @@ fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
     Some(match operation {
         Operation::Delete => (
             Reason::ProfileInUse,
-            "endpoints use the profile; give them another one first, then delete the profile",
+            "endpoints use the profile; assign them another profile before deleting this one",
         ),
         Operation::AddService => ALREADY_ATTACHED,
         Operation::RemoveService => (
@@ -161,7 +160,7 @@ fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
         }
         Operation::AddLimit if code.is_none() || code == Some(1405) => (
             Reason::TrafficLimitAlreadyAttached,
-            "the service has this traffic limit in the profile already",
+            "the service already has this traffic limit in the profile",
         ),
         _ => match code {
             Some(_) => UNKNOWN,
@@ -171,14 +170,14 @@ fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
 }
 
 const ALREADY_ATTACHED: Meaning =
-    (Reason::ServiceAlreadyAttached, "the profile has the service already");
+    (Reason::ServiceAlreadyAttached, "the profile already has the service");
 
 /// What a 404 in the vendor's own words means; a path may name a profile, a service and a limit.
 fn missing(operation: Operation, body: &Fault) -> Meaning {
     const PROFILE: Meaning = (Reason::ProfileNotFound, "the upstream has no profile with this id");
-    const SERVICE: Meaning = (Reason::ServiceNotAttached, "the upstream does not find the service");
+    const SERVICE: Meaning = (Reason::ServiceNotAttached, "the upstream did not find the service");
     const LIMIT: Meaning =
-        (Reason::TrafficLimitNotFound, "the upstream does not find the traffic limit");
+        (Reason::TrafficLimitNotFound, "the upstream did not find the traffic limit");
     let words = body.message.as_deref().unwrap_or_default();
     match (operation, field_path::subject(words).as_str()) {
         (Operation::Get | Operation::Delete, _) => PROFILE,

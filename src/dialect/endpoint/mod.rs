@@ -128,7 +128,9 @@ impl Endpoint {
         let found = match self.get(port, change.id).await {
             Ok(item) => item.profile,
             Err(error) if error.reason() == Reason::ProfileNotFound => return Err(error),
-            Err(error) => return Err(halted.left(change.id, &[], "half changed", Some(&error))),
+            Err(error) => {
+                return Err(halted.left(change.id, &[], "partially changed", Some(&error)));
+            }
         };
         if self.is_applied(change, &found) {
             return Ok(());
@@ -141,7 +143,7 @@ impl Endpoint {
             halted.applied.push(halted.at.clone());
         }
         if let Err(stuck) = steps::run(port, change.id, &back).await {
-            let left = "half changed";
+            let left = "partially changed";
             return Err(halted.left(change.id, &stuck.applied, left, Some(&stuck.failure)));
         }
         let stays = check::unclearable(&found, change.current);
@@ -311,7 +313,7 @@ impl Operations for Endpoint {
 fn created_without_id() -> Error {
     Error::new(
         Reason::UpstreamContractViolation,
-        "the upstream said that it created the profile, but not under which id",
+        "the upstream reported success but returned no profile id",
     )
     .with_effect(Effect::Unknown)
 }

@@ -20,9 +20,11 @@ pub(super) fn check(radio_access: &[i32], violations: &mut Violations) {
     const FIELD: &str = "profile.radio_access";
     let has = |kind: RadioAccess| radio_access.contains(&kind.into());
     if has(R5g) {
-        violations.add(FIELD, "must not hold RADIO_ACCESS_5G, which this upstream does not have");
+        violations
+            .add(FIELD, "must not contain RADIO_ACCESS_5G, which this upstream does not have");
     }
     if !radio_access.is_empty() && !has(R2g) {
-        violations.add(FIELD, "must hold RADIO_ACCESS_2G, which this upstream cannot switch off");
+        violations
+            .add(FIELD, "must contain RADIO_ACCESS_2G, which this upstream cannot switch off");
     }
 }

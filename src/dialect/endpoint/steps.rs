@@ -87,7 +87,7 @@ pub(super) fn between_services(current: &[Service], desired: &[Service]) -> Resu
     {
         return Err(Error::new(
             Reason::GatewayInternal,
-            "a service or limit without an id came to be sent; nothing was sent",
+            "a service or limit has no id; nothing was sent",
         ));
     }
     let has = |services: &[Service], id: &str| services.iter().any(|service| service.id == id);

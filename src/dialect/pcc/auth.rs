@@ -35,13 +35,14 @@ impl BasicAuth {
         let name = username.expose_secret();
         if name.contains(':') {
             faults.push(
-                "username holds a colon, which Basic credentials cannot (RFC 7617)".to_owned(),
+                "username contains a colon, which HTTP Basic credentials do not allow (RFC 7617)"
+                    .to_owned(),
             );
         }
         for (key, value) in [("username", &username), ("password", &password)] {
             if value.expose_secret().chars().any(char::is_control) {
                 faults.push(format!(
-                    "{key} holds control characters, which Basic credentials cannot (RFC 7617)"
+                    "{key} contains control characters, which HTTP Basic credentials do not allow (RFC 7617)"
                 ));
             }
         }
@@ -68,14 +69,17 @@ fn header(tenant: &SecretString) -> Result<HeaderValue, &'static str> {
     HeaderValue::from_str(tenant)
         .ok()
         .filter(|_| tenant.is_ascii())
-        .ok_or("tenant holds characters that no header can")
+        .ok_or("tenant contains characters not allowed in an HTTP header")
 }
 
 impl Auth for BasicAuth {
     fn headers(&self, token: &SecretString) -> Result<Vec<(HeaderName, HeaderValue)>> {
         let basic = format!("Basic {}", token.expose_secret());
         let mut basic = HeaderValue::try_from(basic).map_err(|_| {
-            Error::new(Reason::GatewayInternal, "the credential does not fit into a header")
+            Error::new(
+                Reason::GatewayInternal,
+                "the credential contains characters not allowed in an HTTP header",
+            )
         })?;
         basic.set_sensitive(true);
         Ok(vec![(AUTHORIZATION, basic), (TENANT, self.tenant.clone())])

@@ -4,7 +4,6 @@ use prost_types::Struct;
 use serde_json::value::RawValue;
 
 use super::{
-    fault,
     members::{ID, NAME, by_key},
     wire::{Members, integer, is_id},
 };
@@ -53,7 +52,7 @@ pub(super) fn object(safety: Safety, reply: &Reply, asked: &str) -> Result<Membe
         Some(found) if found == asked => Ok(body),
         None if body.value(NAME).is_some() => Ok(body),
         Some(_) => {
-            let message = "the upstream answered with another profile than the one asked for";
+            let message = "the upstream answered with a profile other than the requested one";
             Err(Error::new(Reason::UpstreamContractViolation, message)
                 .with_effect(safety.effect(Effect::Unknown)))
         }

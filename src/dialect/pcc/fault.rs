@@ -105,11 +105,11 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
     let error =
         |reason, message: &str| Error::new(reason, facts(fault, reply).appended_to(message));
     match (reply.status.as_u16(), operation) {
-        (400, _) => refused("the upstream calls the request malformed", operation, fault),
-        (412, _) => refused("the upstream refuses the values", operation, fault),
+        (400, _) => refused("the upstream rejected the request as malformed", operation, fault),
+        (412, _) => refused("the upstream rejected the values", operation, fault),
         (403, _) => {
             let message = format!(
-                "the upstream answered HTTP 403: the gateway's account may not do this; it needs {}",
+                "the upstream answered HTTP 403: the gateway's account is not allowed to do this; it needs {}",
                 operation.permission()
             );
             error(Reason::UpstreamPermissionDenied, &message)
@@ -120,8 +120,8 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
         }
         (404, List | Create) => error(
             Reason::UpstreamContractViolation,
-            "the upstream answered HTTP 404 where its profiles are: the base URL or a proxy's routing \
-             is wrong",
+            "the upstream answered HTTP 404 for its collection of profiles; check the base URL and any \
+             proxy",
         ),
         (409, Create | Update { renames: true }) => error(
             Reason::ProfileAlreadyExists,
@@ -131,7 +131,7 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
         // Nothing says that it is a race, so it is not called one: trying again would not help.
         (409, Update { renames: false }) => error(
             Reason::ProcessingFailed,
-            "the change conflicts with another object of the upstream's",
+            "the change conflicts with another object in the upstream",
         ),
         (422, _) => error(Reason::ProcessingFailed, "the upstream could not carry out the request"),
         // "Request rejected due to overload": surely not carried out, a write neither.
@@ -158,7 +158,7 @@ fn other_success(operation: Operation, reply: &Reply) -> Error {
         ),
         _ => Error::new(
             Reason::UpstreamContractViolation,
-            format!("the upstream answered HTTP {status}, which this operation does not have"),
+            format!("the upstream answered HTTP {status}, which this operation does not define"),
         ),
     };
     error.with_effect(safety.effect(Effect::Unknown)).with_upstream(facts)

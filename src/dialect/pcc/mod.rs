@@ -75,7 +75,7 @@ impl Pcc {
         newest.map(|item| item.id).ok_or_else(|| {
             Error::new(
                 Reason::UpstreamContractViolation,
-                "the upstream said that it created the profile, but does not list it",
+                "the upstream reported success but does not list the new profile",
             )
             .with_effect(Effect::Unknown)
         })
@@ -142,7 +142,7 @@ impl Dialect for Pcc {
     fn coerce(&self, draft: &mut Profile, notes: &mut Notes) {
         if draft.default_profile.is_none() {
             draft.default_profile = Some(false);
-            notes.defaulted("default_profile", "is required here: false");
+            notes.defaulted("default_profile", "required by this upstream; set to false");
         }
     }
 

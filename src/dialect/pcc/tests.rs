@@ -235,26 +235,26 @@ fn faults_of_the_configuration_are_said_without_its_values() {
     let faults = |settings: &[(&str, &str)]| build(settings).err().unwrap_or_default();
     assert_eq!(faults(&[]), ["tenant is missing", "username is missing", "password is missing"]);
     for (tenant, username, password, expected) in [
-        ("hunter2\r\nx: y", "u", "p", "tenant holds characters that no header can"),
-        ("hünter2", "u", "p", "tenant holds characters that no header can"),
+        ("hunter2\r\nx: y", "u", "p", "tenant contains characters not allowed in an HTTP header"),
+        ("hünter2", "u", "p", "tenant contains characters not allowed in an HTTP header"),
         (" hunter2", "u", "p", "tenant begins or ends with a space"),
         (
             "t",
             "hunter2:x",
             "p",
-            "username holds a colon, which Basic credentials cannot (RFC 7617)",
+            "username contains a colon, which HTTP Basic credentials do not allow (RFC 7617)",
         ),
         (
             "t",
             "hunter2\n",
             "p",
-            "username holds control characters, which Basic credentials cannot (RFC 7617)",
+            "username contains control characters, which HTTP Basic credentials do not allow (RFC 7617)",
         ),
         (
             "t",
             "u",
             "hunter2\0",
-            "password holds control characters, which Basic credentials cannot (RFC 7617)",
+            "password contains control characters, which HTTP Basic credentials do not allow (RFC 7617)",
         ),
         ("t", "u", "", "password is missing"),
     ] {

@@ -97,7 +97,7 @@ async fn refused_credentials_are_not_tried_again_at_once() {
     assert!(outcomes(2));
     tokio::time::advance(FIRST_PAUSE).await;
     let message = attempt().await.unwrap_err().message().to_owned();
-    assert!(outcomes(2) && message.contains("not tried again for 5m"), "{message}");
+    assert!(outcomes(2) && message.contains("not retried for 5m"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]
