@@ -61,7 +61,13 @@ async fn the_faults_are_those_of_the_sandbox() {
 async fn the_operations_are_those_of_the_sandbox() {
     let sandbox = sandbox().await;
     let page = read("docs/reference/sandbox.md");
-    for (upstream, cells) in table(&page, "| upstream | operations |") {
+    let told = table(&page, "| upstream | operations |");
+    let order = json!({ "upstream": "?", "operation": "*", "fault": { "kind": "numbers" } });
+    let error = refusal(&sandbox.base_url(), order).await;
+    let (_, upstreams) = error.split_once("one of: ").unwrap();
+    let upstreams: BTreeSet<&str> = upstreams.split(", ").collect();
+    assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), upstreams, "upstreams");
+    for (upstream, cells) in told {
         let fault = json!({ "kind": "numbers" });
         let order = json!({ "upstream": upstream, "operation": "?", "fault": fault });
         let error = refusal(&sandbox.base_url(), order).await;
@@ -70,6 +76,14 @@ async fn the_operations_are_those_of_the_sandbox() {
         let told: BTreeSet<String> = codes(&cells[0]).into_iter().collect();
         assert_eq!(told, operations, "operations of {upstream} (right)");
     }
+}
+
+#[test]
+fn the_readme_names_the_dialects() {
+    let told: BTreeSet<String> =
+        table(&read("README.md"), "| dialect | upstream |").into_keys().collect();
+    let dialects = profile_gateway::dialect::REGISTRY.iter().map(|dialect| dialect.name.to_owned());
+    assert_eq!(told, dialects.collect::<BTreeSet<_>>(), "dialects (right)");
 }
 
 /// Every path that a filter can name, with what it holds.
