@@ -1,5 +1,5 @@
 //! What a backend that hangs costs the calls to another: the slowest hundredth of them alone, and while
-//! the other backend's seats and queue are full and calls for it keep coming.
+//! the other backend's slots and queue are full and calls for it keep coming.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
         wait_until_full(&calls).await;
         beside.extend(load(&calls, each).await);
         stuck.abort();
-        // The calls that are given up leave their seats.
+        // The calls that are given up leave their slots.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let (unit, own) = (slowest_hundredth(alone), slowest_hundredth(beside));
@@ -57,7 +57,7 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
     println!("| while another backend hangs | {:.2} | {:.2} |", ms(own), ms(own) / ms(unit));
     println!(
         "\nof {} requests each, {CONCURRENCY} at once, in {} turns; {STUCK} calls to the other backend \
-         fill its seats and its queue, and one more comes every {} ms",
+         fill its slots and its queue, and one more comes every {} ms",
         each * rounds * TURNS,
         rounds * TURNS,
         KNOCK.as_millis()
@@ -113,7 +113,7 @@ fn hang(clients: Vec<Client>) -> AbortHandle {
     task.abort_handle()
 }
 
-/// Until a call is turned away at once: seats and queue are taken.
+/// Until a call is turned away at once: slots and queue are taken.
 async fn wait_until_full(client: &Client) {
     let mut client = client.clone();
     let patience = Duration::from_millis(500);

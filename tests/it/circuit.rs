@@ -191,10 +191,10 @@ fn call(gateway: &Gateway, backend: &str) -> JoinHandle<Result<(), Status>> {
     tokio::spawn(async move { client.get_profile(request).await.map(drop) })
 }
 
-async fn is_full(gateway: &Gateway, seats: f64, places: f64) {
-    until("seats and places are taken", async || {
-        gateway.metric("upstream_in_flight", "sft").await == seats
-            && gateway.metric("upstream_queued", "sft").await == places
+async fn is_full(gateway: &Gateway, slots: f64, queued: f64) {
+    until("slots and queue are taken", async || {
+        gateway.metric("upstream_in_flight", "sft").await == slots
+            && gateway.metric("upstream_queued", "sft").await == queued
     })
     .await;
 }
