@@ -70,7 +70,7 @@ impl App {
             let (sandbox, backends) = Embedded::start().await?;
             config.backends = backends;
             if config.server == ServerSettings::default() {
-                // No load balancer stands before a try-out: it may end at once.
+                // A try-out has no load balancer in front of it: it may end at once.
                 config.server.drain_grace = Duration::ZERO;
             }
             Some(sandbox)
@@ -130,7 +130,7 @@ impl App {
     ) -> Drained {
         let drained =
             self.server.run(self.services, self.admin, self.writes, shutdown, abort).await;
-        // Nobody is left to wait for what they read.
+        // Nothing is left that waits for what they read.
         self.loads.closing.cancel();
         self.loads.tasks.close();
         self.loads.tasks.wait().await;

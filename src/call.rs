@@ -1,6 +1,6 @@
 //! What one gRPC call carries through the gateway: its deadline, and what the access log will say.
 //!
-//! The server makes it and the gateway reads it, so it stands below both.
+//! The server makes it and the gateway reads it, so it is below both.
 
 use std::sync::{
     Arc, OnceLock,

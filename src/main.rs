@@ -160,13 +160,13 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let backend = config.backends.keys().next().cloned();
     let app = App::start(config).await?;
-    // Whoever started the program may have closed its output, which is no reason not to serve.
+    // The parent process may have closed the output; that does not keep the program from serving.
     let _ = announce(&app, backend.as_deref().unwrap_or("sft"));
     let (stop, abort) = tokio::sync::watch::channel(0_u8);
     let watching = tokio::spawn(async move {
         for count in 1.. {
             either(&mut terminate, &mut interrupt).await;
-            // Nobody listens any more: the program is about to end.
+            // The receiver is gone: the program is about to end.
             if stop.send(count).is_err() {
                 break;
             }

@@ -45,7 +45,7 @@ impl<T: Message + Default> Encoded<T> {
     ///
     /// # Errors
     ///
-    /// When the bytes are none, which only a fault of this program can make them.
+    /// When the bytes are not a message, which only a bug in this program can cause.
     pub fn message(&self) -> Result<T, DecodeError> {
         T::decode(&*self.bytes)
     }

@@ -46,7 +46,7 @@ pub fn presentable(text: &str) -> Option<String> {
     (!shown.is_empty()).then_some(shown)
 }
 
-/// A JSON Web Token (RFC 7519) wherever it stands in a word: its header always begins with `{"`,
+/// A JSON Web Token (RFC 7519) anywhere in a word: its header always begins with `{"`,
 /// which is `eyJ` in base64url.
 fn looks_like_token(word: &str) -> bool {
     word.find("eyJ").is_some_and(|at| {

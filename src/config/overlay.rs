@@ -1,6 +1,6 @@
 //! The environment laid over the file: `PROFILE_GATEWAY__SECTION__KEY` sets `key` in `[section]`.
 //!
-//! Only places values in the tree. Whether a key exists and what it may hold is checked afterwards, with
+//! Only places values in the tree. Whether a key exists and what it may hold is checked later, with
 //! the variable as the origin.
 
 use std::collections::BTreeMap;

@@ -67,7 +67,7 @@ fn parse(text: &str, name: &Arc<str>, errors: &mut Errors) -> Option<Table> {
     let (document, mistakes) = DeTable::parse_recoverable(text);
     let document = document.into_inner();
     if let Some(mistake) = mistakes.first() {
-        take_apart(document.into_iter().map(|(_, value)| value.into_inner()).collect());
+        drop_by_level(document.into_iter().map(|(_, value)| value.into_inner()).collect());
         let (line, column) = lines.position(text, mistake.span().map_or(0, |span| span.start));
         // Only the message: the error's own Display repeats the source line, which may hold a secret.
         let message = printable(mistake.message());
@@ -100,18 +100,18 @@ fn value(value: Spanned<DeValue<'_>>, depth: usize, at: &dyn Fn(usize) -> Origin
         DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(_) => Value::Other("a date"),
         deep @ DeValue::Table(_) => {
-            take_apart(vec![deep]);
+            drop_by_level(vec![deep]);
             Value::Other("a table")
         }
         deep @ DeValue::Array(_) => {
-            take_apart(vec![deep]);
+            drop_by_level(vec![deep]);
             Value::Other("an array")
         }
     }
 }
 
 /// Drops values level by level instead of by recursion, so that no depth can exhaust the stack.
-fn take_apart(mut values: Vec<DeValue<'_>>) {
+fn drop_by_level(mut values: Vec<DeValue<'_>>) {
     while let Some(value) = values.pop() {
         match value {
             DeValue::Table(table) => {

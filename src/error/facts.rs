@@ -21,7 +21,7 @@ pub struct Facts {
     pub retry: Retry,
     /// It is about the profile that the request names, so its message begins with the name.
     pub is_about_a_profile: bool,
-    /// The upstream does not work, or there was no time for it: an older cached value may stand in.
+    /// The upstream does not work, or there was no time for it: an older cached value may be served instead.
     /// Where it is `false` the upstream refused, and it refuses whatever was there before.
     pub allows_stale: bool,
     /// A write would fail for the same reason as the read did, or would find no time.
@@ -30,7 +30,7 @@ pub struct Facts {
     pub pauses_logins: bool,
     /// A write has, or may have, taken effect in part or as a whole.
     pub may_have_written: bool,
-    /// What whoever is to blame should do, in one sentence.
+    /// What the party to blame should do, in one sentence.
     pub remedy: &'static str,
 }
 

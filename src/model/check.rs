@@ -13,7 +13,7 @@ use crate::{
 pub const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 /// Longest other text, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
-/// More services than any catalogue has.
+/// More services than any catalog has.
 const MAX_SERVICES: usize = 64;
 
 /// Checks a profile to create: unsupported fields, missing ones, and [`values`].
@@ -37,7 +37,7 @@ pub fn create(
     values(profile, violations)
 }
 
-/// Checks a display name that is to be written: blanks are none. One that is there may have nothing else.
+/// Checks a display name that is to be written: it must not be blank. One that is there may have nothing else.
 pub fn display_name(profile: &Profile, violations: &mut Violations) {
     if !profile.display_name.is_empty() && profile.display_name.trim().is_empty() {
         violations.add("profile.display_name", "must not be blank");

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn unsaid_differs_from_false_and_paths_are_ordered() {
+    fn unset_differs_from_false_and_paths_are_ordered() {
         let left = Profile {
             quotas: Some(Quotas { data: Some(false), sms: None }),
             etag: "\"1\"".into(),

@@ -165,7 +165,7 @@ fn exists(message: &MessageDescriptor, path: &str) -> bool {
     }
 }
 
-/// Whether an enum field, wherever it stands, holds a number that the model does not define; gives
+/// Whether an enum field, at any depth, holds a number that the model does not define; gives
 /// the path of the first one.
 #[must_use]
 pub fn undefined_enum(fields: &Fields) -> Option<String> {
@@ -200,8 +200,7 @@ pub fn descriptor() -> Result<MessageDescriptor> {
 }
 
 fn internal(source: &dyn std::fmt::Display) -> Error {
-    Error::new(Reason::GatewayInternal, "the profile could not be taken apart")
-        .with_internal(source)
+    Error::new(Reason::GatewayInternal, "failed to decode the profile").with_internal(source)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub enum Parent {
 }
 
 impl BackendName {
-    /// Parses `backends/{backend}`; `field` is where it stands in the request.
+    /// Parses `backends/{backend}`; `field` is its path in the request.
     pub fn parse(field: &str, name: &str) -> Result<Self> {
         match segments(name).as_deref() {
             Some(["backends", id]) if *id != "-" => Ok(Self((*id).to_owned())),
@@ -55,7 +55,7 @@ impl BackendName {
 }
 
 impl ProfileName {
-    /// Parses `backends/{backend}/profiles/{profile}`; `field` is where it stands in the request.
+    /// Parses `backends/{backend}/profiles/{profile}`; `field` is its path in the request.
     pub fn parse(field: &str, name: &str) -> Result<Self> {
         match segments(name).as_deref() {
             Some(["backends", backend, "profiles", id]) if *backend != "-" && *id != "-" => {
@@ -85,7 +85,7 @@ impl ProfileName {
 }
 
 impl Parent {
-    /// Parses `backends/{backend}` or `backends/-`; `field` is where it stands in the request.
+    /// Parses `backends/{backend}` or `backends/-`; `field` is its path in the request.
     pub fn parse(field: &str, name: &str) -> Result<Self> {
         match segments(name).as_deref() {
             Some(["backends", "-"]) => Ok(Self::All),

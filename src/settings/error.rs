@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-/// A hostile file of a mebibyte can hold a hundred thousand mistakes; nobody reads that many.
+/// A hostile file of a mebibyte can hold a hundred thousand mistakes, which is more than anyone reads.
 const MAX_SHOWN: usize = 100;
 
 /// Longest part of a foreign text (a key, a file name, a value) that a message repeats, in characters.

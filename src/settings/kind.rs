@@ -24,7 +24,7 @@ pub(crate) trait Kind {
     /// What is allowed, in words.
     fn bounds(&self) -> String;
 
-    /// The default as somebody would write it.
+    /// The default as a configuration file would have it.
     fn default_text(&self, value: &Self::Value) -> String {
         match self.show(value) {
             Json::Null => "none".to_owned(),

@@ -79,7 +79,7 @@ fn read_bounded(path: &str) -> Result<Vec<u8>, String> {
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         kind => kind.to_string(),
     };
-    // Before opening: opening a pipe that nobody writes to would wait forever.
+    // Before opening: opening a pipe without a writer would wait forever.
     if !std::fs::metadata(path).map_err(why)?.is_file() {
         return Err("it is not a regular file".to_owned());
     }

@@ -168,7 +168,7 @@ mod tests {
     /// What is written by hand is what the library would write, but for the time.
     #[test]
     fn an_access_line_is_like_all_others() {
-        // With a subscriber of one thread alone, tracing caches "nobody listens" for other threads.
+        // With a subscriber of one thread alone, tracing caches that no subscriber listens, for other threads too.
         logs::init(Format::Text, "off").unwrap();
         let (ours, theirs) = (Out::default(), Out::default());
         let writer = ours.clone();

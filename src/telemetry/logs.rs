@@ -68,13 +68,13 @@ pub fn check(level: &str) -> Result<(), String> {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    // The library takes a lone word that is no level for the name of a module: `inof` would then mean
+    // The library takes a lone word that is not a level for the name of a module: `inof` would then mean
     // "everything of module inof and nothing else", a program that logs nothing.
     let lone = |part: &&str| !part.is_empty() && !part.contains(['=', '[']);
     let wrong = |part: &&str| part.parse::<tracing_subscriber::filter::LevelFilter>().is_err();
     if let Some(word) = level.split(',').map(str::trim).filter(lone).find(wrong) {
         return Err(format!(
-            "log level {level:?} cannot be read: {word:?} is none of off, error, warn, info, debug, \
+            "log level {level:?} cannot be read: {word:?} is not one of off, error, warn, info, debug, \
              trace (for one module write `module=debug`)"
         ));
     }

@@ -1,6 +1,6 @@
 //! What the program counts, under which names. Holds no clock: durations are told to it.
 //!
-//! Labels are bounded: whoever calls passes names from the contract, from the configuration or from
+//! Labels are bounded: callers pass names from the contract, from the configuration or from
 //! an enum, never text from a request.
 
 use std::{sync::OnceLock, time::Duration};
@@ -76,7 +76,7 @@ struct LoginLabels {
 /// Counts the calls of one method.
 ///
 /// What nearly every call needs is looked up once and kept: a lookup by labels allocates, hashes and
-/// locks. Not before the first call, so that methods which nobody calls have no lines.
+/// locks. Not before the first call, so that methods that are never called have no lines.
 #[derive(Debug)]
 pub struct CallMetrics {
     method: String,

@@ -1,8 +1,8 @@
 //! Where JSON lines go: to a writer, those of the access log some at a time.
 //!
 //! One write for each call would cost more than the rest of what the gateway does for a call that it
-//! answers from memory. What waits is bounded in size and in time, and everything that somebody may be
-//! looking for takes it along: after any other line nothing is left behind.
+//! answers from memory. What waits is bounded in size and in time, and any other line, which an operator
+//! may be looking for, is written together with what waits before it.
 
 use std::{
     io::{self, Write},
@@ -37,7 +37,7 @@ struct Shared<W> {
 #[derive(Debug)]
 struct Waiting<W> {
     lines: Vec<u8>,
-    // Somebody will see to it that they are written in time.
+    // A task already ensures that they are written in time.
     may_wait: bool,
     out: W,
 }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_for_ever() {
+    fn nothing_waits_forever() {
         let (out, written) = channel();
         let sink = Sink::new(Out(out));
         for line in ["a", "b"] {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn without_somebody_to_look_after_them_no_line_waits() {
+    fn without_a_task_to_write_them_no_line_waits() {
         let (out, written) = channel();
         Sink::unattended(Out(out)).take(b"a", true);
         assert_eq!(written.try_recv().unwrap(), "a");

@@ -191,7 +191,7 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!(shown, expected);
 }
 
-/// What stands above a sound backend, and the whole report.
+/// What is above a valid backend, and the whole report.
 const MISTAKES: &[(&str, &str)] = &[
     ("listen = 5", "gateway.toml:1: `listen` must be a string, got an integer"),
     (
