@@ -2,7 +2,8 @@
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Where loads and polls run. They end when `closing` is cancelled: by then no caller waits for them.
+/// Where loads and polls run. They end when `closing` is cancelled: by then no caller waits for
+/// them.
 #[derive(Debug, Clone, Default)]
 pub struct BackgroundTasks {
     /// All that run.

@@ -24,7 +24,8 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// `MALFORMED_REQUEST` when `max-age` is no number of seconds: a guess could serve what is too old.
+    /// `MALFORMED_REQUEST` when `max-age` is no number of seconds: a guess could serve what is too
+    /// old.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
         let mut control = Self::default();
         for value in values {
@@ -52,7 +53,7 @@ impl Control {
                 .ok_or_else(|| malformed("has a max-age that is not a number of seconds"))?;
             // What is too large to be counted is as good as the largest (RFC 9111, 1.2.2).
             let age = Duration::from_secs(u64::from(digits.parse().unwrap_or(u32::MAX)));
-            // Twice is the caller's own contradiction; the stricter one surely serves it.
+            // Twice is the caller's own contradiction; the stricter one satisfies both.
             self.max_age = Some(self.max_age.map_or(age, |other| other.min(age)));
         }
         Ok(())
@@ -61,7 +62,8 @@ impl Control {
 
 fn malformed(why: &str) -> Error {
     let message = format!(
-        "the metadata cache-control {why}; supported are no-cache, max-age=SECONDS and only-if-cached"
+        "the metadata cache-control {why}; supported are no-cache, max-age=SECONDS and \
+         only-if-cached"
     );
     Error::new(Reason::MalformedRequest, message)
 }

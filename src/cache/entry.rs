@@ -1,6 +1,7 @@
 //! One value in the store, and how old it is.
 //!
-//! Time is in milliseconds since the cache was made: half the size of an instant, twice in each entry.
+//! Time is in milliseconds since the cache was made: half the size of an instant, twice in each
+//! entry.
 
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A value, when it was read, and until when it counts. Cheap to clone; the store holds it as it is,
-/// because a pointer to it would cost 32 bytes more.
+/// A value, when it was read, and until when it counts. Cheap to clone; the store holds it as it
+/// is, because a pointer to it would cost 32 bytes more.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) value: Value,
@@ -47,7 +48,7 @@ pub(super) struct Entry {
 pub(super) enum Freshness {
     /// Within its time to live.
     Fresh,
-    /// It is served once more, while it is read anew.
+    /// It is served once more, while it is read again.
     Revalidate,
     /// It is served only where the upstream fails.
     IfError,

@@ -1,8 +1,8 @@
 //! Loads under way, and who waits for them.
 //!
-//! A load runs in a task of its own: a caller that leaves, or whose deadline comes first, neither ends
-//! it nor makes another begin. It is given up after [`MAX_LOAD`], so that one that hangs cannot keep a
-//! key for ever; the next reader then begins anew.
+//! A load runs in a task of its own: a caller that leaves, or whose deadline comes first, neither
+//! ends it nor makes another begin. It is given up after [`MAX_LOAD`], so that one that hangs
+//! cannot keep a key forever; the next reader then starts a new one.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -51,7 +51,7 @@ pub(super) struct Flight {
     loaded: Arc<SetOnce<Loaded>>,
 }
 
-/// What a reader gets: somebody's load, or the duty to run one.
+/// What a reader gets: another reader's load, or the duty to run one.
 pub(super) enum Joined {
     /// A load that runs already.
     Follower(Flight),
@@ -140,7 +140,7 @@ fn lost() -> Error {
 }
 
 impl Leader {
-    /// Tells everybody. The value has to be in the store by now: whoever comes later looks there.
+    /// Tells all who wait. The value has to be in the store by now: later readers look there.
     pub(super) fn complete(self, loaded: Loaded) {
         let _ = self.loaded.set(loaded);
     }

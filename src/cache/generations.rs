@@ -1,12 +1,12 @@
 //! Which writes have happened since a value was read.
 //!
-//! A write raises the generation of what it may change before it is sent and again when it is over. A
-//! load notes the generations when it begins; its value may be kept only if no write ran since, and a
-//! kept value counts only as long as that stays so. Nothing is removed from the store for this: what a
-//! write has outdated no longer matches.
+//! A write raises the generation of what it may change before it is sent and again when it is over.
+//! A load notes the generations when it begins; its value may be kept only if no write ran since,
+//! and a kept value counts only as long as that stays so. Nothing is removed from the store for
+//! this: what a write has outdated no longer matches.
 //!
-//! Generations stand in a fixed number of slots, chosen by a hash of the key. Two keys that share one
-//! outdate each other, which costs a read and is never wrong. Time is told, not asked for.
+//! Generations stand in a fixed number of slots, chosen by a hash of the key. Two keys that share
+//! one outdate each other, which costs a read and is never wrong. Time is told, not asked for.
 
 use std::{
     hash::BuildHasher,
@@ -173,8 +173,8 @@ impl Generations {
         list: Snapshot,
         now: u64,
     ) -> Option<Proof> {
-        // In this order: every write raises the changes before the profile. If no change shows after
-        // the profile's state was read, none had begun when it was read.
+        // In this order: every write raises the changes before the profile. If no change shows
+        // after the profile's state was read, none had begun when it was read.
         let slot = self.slot(profile);
         let key = slot.state();
         (slot.keeps(key, now) && self.changes.keeps(list.common, now))

@@ -1,14 +1,15 @@
 //! What reads of one backend have found, kept for a while.
 //!
-//! A [`Cache`] belongs to one account of one backend, as it stands in the configuration of this process:
+//! A [`Cache`] belongs to one account of one backend, as the configuration of this process has it:
 //! backend, credentials and mapping are the same for all that is in it, so the key within it is the
 //! resource alone, and no key can reach another account's values.
 //!
 //! `control` is what callers may ask, `generations` how a write outdates what was read before it,
-//! `entry` how time does, `flights` how many readers of one thing share one load, `store` what is kept,
-//! and `read` the way of a read through all of them.
+//! `entry` how time does, `flights` how many readers of one thing share one load, `store` what is
+//! kept, and `read` the way of a read through all of them.
 //!
-//! Knows no dialect and no gRPC. Authorization has to come before: whoever reads here gets an answer.
+//! Knows no dialect and no gRPC. Authorization has to come before: every reader gets an answer
+//! here.
 
 mod background;
 mod control;
@@ -56,8 +57,8 @@ impl Cache {
         Self(Arc::new(Store::new(settings, lists_are_complete, observer, background)))
     }
 
-    /// Reads: from the cache if it may, else by `load`, which is given its own deadline. It fails with
-    /// what `load` failed with; of these only `PROFILE_NOT_FOUND` is remembered.
+    /// Reads: from the cache if it may, else by `load`, which is given its own deadline. It fails
+    /// with what `load` failed with; of these only `PROFILE_NOT_FOUND` is remembered.
     pub async fn read<F>(
         &self,
         resource: &Resource,
@@ -81,8 +82,8 @@ impl Cache {
         matches!(found, Some((_, Freshness::Fresh | Freshness::Revalidate)))
     }
 
-    /// Says that a write is about to be sent. It has to be ended when the write is over, and before its
-    /// caller is told.
+    /// Says that a write is about to be sent. It has to be ended when the write is over, and before
+    /// its caller is told.
     pub fn write(&self, target: Target) -> Write {
         self.0.generations.begin(&target);
         Write { cache: self.clone(), target, unknown: true }
@@ -117,7 +118,7 @@ impl Cache {
     /// Entries in the store, and their bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
-        // The store counts when it is used; nobody may use it for long.
+        // The store counts when it is used, which may be a while ago.
         self.0.entries.run_pending_tasks();
         (self.0.entries.entry_count(), self.0.entries.weighted_size())
     }

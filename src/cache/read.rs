@@ -132,7 +132,7 @@ where
     }
 }
 
-/// Reads anew, for those who come later.
+/// Reads again, for later readers.
 fn refresh<F>(store: &Arc<Store>, resource: &Resource, load: impl FnOnce(Instant) -> F)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -240,8 +240,8 @@ fn failed(error: Error, outcome: Outcome) -> (Result<Value>, Served) {
 }
 
 fn deadline_passed() -> Error {
-    let message = "the deadline passed while reading from the upstream; the read continues, so a retry \
-                   may find the value cached";
+    let message = "the deadline passed while reading from the upstream; the read continues, so a \
+                   retry may find the value cached";
     Error::new(Reason::DeadlineExceeded, message)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Outcome {
     /// From the cache.
     Hit,
-    /// By a load that somebody else had begun.
+    /// By a load that another reader had begun.
     Coalesced,
     /// By a load.
     Miss,

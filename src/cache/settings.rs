@@ -7,7 +7,7 @@ use crate::settings::{
     bytes, duration, flag, settings,
 };
 
-/// What nobody has asked for in a day is not worth keeping.
+/// What has not been asked for in a day is not worth keeping.
 const TIME: RangeInclusive<Duration> = Duration::ZERO..=hours(24);
 /// Less than 64 KiB hardly holds one profile; more than 64 GiB is a mistake in the unit.
 const SIZE: RangeInclusive<usize> = 64 * KIB..=64 * GIB;
@@ -18,8 +18,8 @@ settings! {
     pub struct CacheSettings {
         /// Whether reads are cached; if not, every read asks the upstream.
         enabled: bool = true, flag();
-        /// How long a profile or a list is fresh. Each entry gets up to a tenth less, so that entries
-        /// that were read together do not expire together.
+        /// How long a profile or a list is fresh. Each entry gets up to a tenth less, so that
+        /// entries that were read together do not expire together.
         ttl: Duration = seconds(30), duration(TIME);
         /// How long the list of services is fresh.
         ///

@@ -1,7 +1,7 @@
 //! The store: which entries count, which are kept and which are dropped.
 //!
-//! moka keeps the entries and bounds them; its own loading is not used, because it stores a value that
-//! was read before an invalidation after it, and forgets a load whose caller has left.
+//! moka keeps the entries and bounds them; its own loading is not used, because it stores a value
+//! that was read before an invalidation after it, and forgets a load whose caller has left.
 
 use std::sync::Arc;
 
@@ -52,10 +52,11 @@ impl Store {
         let entries = moka::sync::Cache::builder()
             .max_capacity(u64::try_from(settings.max_bytes).unwrap_or(u64::MAX))
             .weigher(|_, entry: &Entry| weight(entry))
-            // Only frees memory: whether an entry counts is told by its own times. What nobody has asked
-            // for that long is over; a bound from its writing would cost 64 bytes more in each entry.
+            // Only frees memory: whether an entry counts is told by its own times. What was not
+            // asked for that long is over; a bound from its writing would cost 64 bytes more in
+            // each entry.
             .time_to_idle(longest)
-            // Seeded by chance, so that nobody can choose ids that meet in it.
+            // Seeded by chance, so that no caller can choose ids that collide in it.
             .build_with_hasher(RandomState::default());
         Self {
             settings,

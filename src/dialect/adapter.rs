@@ -9,8 +9,8 @@ use crate::{
     upstream::{Port, Reply, Request},
 };
 
-/// The metadatum of a half done creation that the dialect tried to remove again, in vain as far as it
-/// shows: what is there may yet go.
+/// The metadatum of a half done creation that the dialect tried to remove again, in vain as far as
+/// it shows: what is there may yet go.
 pub const REMOVAL: &str = "removal";
 
 /// One kind of upstream: what it can say. Nothing here asks it.
@@ -30,8 +30,8 @@ pub trait Dialect: Send + Sync + 'static {
     /// Whether what a list shows of a profile is all that reading it alone shows.
     fn lists_are_complete(&self) -> bool;
 
-    /// Whether the upstream may carry a write on to other profiles of the account. `current` is what is
-    /// there before an update.
+    /// Whether the upstream may carry a write on to other profiles of the account. `current` is
+    /// what is there before an update.
     fn affects_other_profiles(&self, _current: Option<&Profile>, _desired: &Profile) -> bool {
         false
     }
@@ -39,8 +39,8 @@ pub trait Dialect: Send + Sync + 'static {
     /// Whether such an id can exist in it.
     fn accepts_id(&self, id: &str) -> bool;
 
-    /// Checks the touched fields of a request by themselves, before anything is known of the profile
-    /// upstream. Paths of violations begin with `profile.`.
+    /// Checks the touched fields of a request by themselves, before anything is known of the
+    /// profile upstream. Paths of violations begin with `profile.`.
     fn check_fields(
         &self,
         request: &Profile,
@@ -48,8 +48,8 @@ pub trait Dialect: Send + Sync + 'static {
         violations: &mut Violations,
     );
 
-    /// Checks a whole profile as a write would leave it; `current` is what is there before an update.
-    /// Fails by itself where a change would lose what the model cannot say.
+    /// Checks a whole profile as a write would leave it; `current` is what is there before an
+    /// update. Fails by itself where a change would lose what the model cannot say.
     fn check_whole(
         &self,
         desired: &Profile,
@@ -61,22 +61,22 @@ pub trait Dialect: Send + Sync + 'static {
     /// The draft has only fields that the dialect can set, and services of its own catalogue.
     fn coerce(&self, _draft: &mut Profile, _notes: &mut Notes) {}
 
-    /// What the upstream calls the exchange that ended with this answer, where it says so when all goes
-    /// well. Errors have it in their facts.
+    /// What the upstream calls the exchange that ended with this answer, where it says so when all
+    /// goes well. Errors have it in their facts.
     fn request_id(&self, _reply: &Reply) -> Option<String> {
         None
     }
 
-    /// The upstream's answer to a write that succeeds, for one that is not sent. A creation gets an id
-    /// that the dialect accepts and the upstream never gives.
+    /// The upstream's answer to a write that succeeds, for one that is not sent. A creation gets an
+    /// id that the dialect accepts and the upstream never gives.
     fn simulate(&self, request: &Request) -> Reply;
 
     /// Whether a profile read after a change has what the change asked for.
     fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool;
 
-    /// Whether a profile that appeared with the name of one whose creation got no answer is that one:
-    /// what the creating request itself sets is as asked for. What further steps set is completed by
-    /// an update.
+    /// Whether a profile that appeared with the name of one whose creation got no answer is that
+    /// one: what the creating request itself sets is as asked for. What further steps set is
+    /// completed by an update.
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
 }
 
@@ -85,8 +85,8 @@ pub trait Dialect: Send + Sync + 'static {
 #[async_trait]
 pub trait Operations: Dialect {
     /// Completes a profile that a write asks for with what its upstream alone knows: services and
-    /// limits that a request names by what they are get their ids. Writes nothing, so that it is part
-    /// of `validate_only` too. `current` is what is there before an update.
+    /// limits that a request names by what they are get their ids. Writes nothing, so that it is
+    /// part of `validate_only` too. `current` is what is there before an update.
     async fn resolve(
         &self,
         _port: &dyn Port,
@@ -109,8 +109,9 @@ pub trait Operations: Dialect {
         Ok(items.into_iter().filter(|item| item.profile.display_name == display_name).collect())
     }
 
-    /// Creates a checked and resolved profile and gives its id. A creation of several steps that fails
-    /// half way undoes itself through `cleanup`, which still has time when `port` has none left.
+    /// Creates a checked and resolved profile and gives its id. A creation of several steps that
+    /// fails half way undoes itself through `cleanup`, which still has time when `port` has none
+    /// left.
     async fn create(
         &self,
         port: &dyn Port,
@@ -118,8 +119,8 @@ pub trait Operations: Dialect {
         profile: &Profile,
     ) -> Result<String>;
 
-    /// Makes a checked and resolved change: sends what differs between the two, and nothing when nothing
-    /// does.
+    /// Makes a checked and resolved change: sends what differs between the two, and nothing when
+    /// nothing does.
     async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()>;
 
     /// Deletes a profile. Fails with `PROFILE_NOT_FOUND` when there is none.

@@ -9,8 +9,9 @@ use crate::{
     upstream::Port,
 };
 
-/// A dialect as the rest of the program calls it. An upstream may repeat in its answer what it was sent,
-/// so no error of an operation leaves here with a secret of the account that the `port` speaks for.
+/// A dialect as the rest of the program calls it. An upstream may repeat in its answer what it was
+/// sent, so no error of an operation leaves here with a secret of the account that the `port`
+/// speaks for.
 #[derive(Clone)]
 pub struct DialectClient(Arc<dyn Operations>);
 
@@ -167,7 +168,8 @@ mod tests {
                 {"resultCode": "10085", "resultDescription": "is assigned by S. Please"}}}"#,
             // Endpoint: the words, of the whole and of a field.
             r#"{"error_code": 1201, "message": "S"}"#,
-            r#"{"error_code": 1400, "errors": [{"error_code": 1402, "message": "S - S is required"}]}"#,
+            r#"{"error_code": 1400, "errors":
+                [{"error_code": 1402, "message": "S - S is required"}]}"#,
             // PCC: the words, the code, a field and what is wrong with it.
             r#"{"message": "S", "errorCode": "S", "errors": []}"#,
             r#"{"errors": [{"field": "S", "description": "S"}]}"#,

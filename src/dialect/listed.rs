@@ -4,8 +4,8 @@
 pub(super) struct Listed<T> {
     /// Those that can be named.
     pub(super) items: Vec<T>,
-    /// How many have no id. Such a profile cannot be named, so it cannot be listed; failing the others
-    /// for it would help no caller.
+    /// How many have no id. Such a profile cannot be named, so it cannot be listed; failing the
+    /// others for it would help no caller.
     pub(super) without_id: usize,
 }
 

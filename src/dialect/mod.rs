@@ -2,8 +2,8 @@
 //! `registration` what a dialect tells of itself, `registry` one line for each.
 //!
 //! A dialect's wire code is pure (`encode`, `decode`, `fault`: bytes in, values out). What takes
-//! several requests is written over [`Port`](crate::upstream::Port), so that it never sees credentials
-//! or connections.
+//! several requests is written over [`Port`](crate::upstream::Port), so that it never sees
+//! credentials or connections.
 
 mod adapter;
 mod bics_sft;

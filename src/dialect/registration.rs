@@ -1,5 +1,5 @@
-//! What a dialect tells of itself before there is a backend of it: its name, the settings that it takes,
-//! and how it is made.
+//! What a dialect tells of itself before there is a backend of it: its name, the settings that it
+//! takes, and how it is made.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,9 +1,10 @@
 //! A [`Session`] sends the requests of one call, and is the one place that sends a request again.
 //!
 //! What goes again: a read that met a lost connection, a cut answer, or a status that says that
-//! something on the way gave up; a write only when no connection came about, so that it surely was not
-//! sent. Never a definite answer, never past the deadline, and only as often as the retry budget and the
-//! backend's `max_attempts` allow. Between attempts nothing is held: neither a slot nor a permit.
+//! something on the way gave up; a write only when no connection came about, so that it cannot have
+//! been sent. Never a definite answer, never past the deadline, and only as often as the retry
+//! budget and the backend's `max_attempts` allow. Between attempts nothing is held: neither a slot
+//! nor a permit.
 
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -55,8 +56,8 @@ impl Session {
         Self { deadline: deadline.min(self.deadline), ..self.again() }
     }
 
-    /// The same session for requests that find out or undo what a write did: an open circuit does not
-    /// hold them back, because without them its outcome stays unknown.
+    /// The same session for requests that find out or undo what a write did: an open circuit does
+    /// not hold them back, because without them its outcome stays unknown.
     #[must_use]
     pub fn bypass_breaker(&self) -> Self {
         Self { bypasses_breaker: true, ..self.again() }
@@ -79,7 +80,7 @@ impl Session {
             // A timer would let the request leave before it fires.
             return Err(Failure::local(deadline_passed(Safety::Read)));
         }
-        // Before the queue too, so that nobody waits for what will be refused.
+        // Before the queue too, so that no call waits for what will be refused.
         if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
             return Err(Failure::local(circuit_open(wait)));
         }
@@ -245,8 +246,8 @@ fn is_transient(status: StatusCode) -> bool {
 fn circuit_open(wait: Duration) -> Error {
     let wait = whole_seconds(wait);
     let message = format!(
-        "this backend's circuit breaker is open after repeated failures; nothing was sent; the next \
-         attempt is in {}",
+        "this backend's circuit breaker is open after repeated failures; nothing was sent; \
+         the next attempt is in {}",
         humantime::format_duration(wait)
     );
     Error::new(Reason::UpstreamUnavailable, message)

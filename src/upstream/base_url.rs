@@ -9,7 +9,8 @@ const MAX_LENGTH: usize = 2048;
 
 const WANTED: &str = "must be an http or https URL such as `https://sft.example.com`";
 
-/// An http or https URL with a host, without user name, password, query, fragment and trailing slash.
+/// An http or https URL with a host, without user name, password, query, fragment and trailing
+/// slash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,

@@ -1,7 +1,8 @@
-//! The circuit breaker of one backend: after repeated failures nothing is sent for a while, and then one
-//! call at a time tries, until one gets an answer.
+//! The circuit breaker of one backend: after repeated failures nothing is sent for a while, and
+//! then one call at a time tries, until one gets an answer.
 //!
-//! It holds no clock and no randomness, and does not know what a failure is: all three are told to it.
+//! It holds no clock and no randomness, and does not know what a failure is: all three are told to
+//! it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -68,7 +69,7 @@ struct Bucket {
     bad: u32,
 }
 
-/// The right to send one request. Given back when dropped, so that a trial that nobody waits for any more
+/// The right to send one request. Given back when dropped, so that a trial whose caller has left
 /// makes room for the next.
 pub(super) struct Ticket<'b> {
     breaker: &'b Breaker,

@@ -1,6 +1,7 @@
 //! How many requests may go again: a share of those that succeed, and a few besides.
 //!
-//! When everything fails nothing is earned, so that retries never make the trouble of an upstream worse.
+//! When everything fails nothing is earned, so that retries never make the trouble of an upstream
+//! worse.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ const EARNED: u32 = 10;
 const FLOOR: u32 = 5 * RETRY;
 /// The most that can be saved up: a burst of failures after a long calm.
 const MOST: u32 = 100 * RETRY;
-/// How long one retry of the floor takes to come back, so that a backend with few calls gets some again.
+/// How long one retry of the floor takes to come back, so that a backend with few calls gets some
+/// again.
 const REFILL: Duration = Duration::from_secs(60);
 
 /// The retry budget of one backend.

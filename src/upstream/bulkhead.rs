@@ -1,5 +1,5 @@
-//! How many requests to one backend are under way, and how many wait: both bounded, so that a backend
-//! that hangs holds a known share of the process and no more.
+//! How many requests to one backend are under way, and how many wait: both bounded, so that a
+//! backend that hangs holds a known share of the process and no more.
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,7 +55,8 @@ impl Bulkhead {
         }
     }
 
-    /// A slot as soon as one is free, first come first served; or why not, and how long the queue is.
+    /// A slot as soon as one is free, first come first served; or why not, and how long the queue
+    /// is.
     pub(super) async fn enter(&self, deadline: Instant) -> Result<Slot<'_>, (Shed, Duration)> {
         // Nobody is overtaken: what is free here is what no waiter was given.
         if let Ok(permit) = self.slots.try_acquire() {

@@ -1,4 +1,5 @@
-//! A backend's upstream as the rest of the program sees it: [`Upstream`] lives as long as the process.
+//! A backend's upstream as the rest of the program sees it: [`Upstream`] lives as long as the
+//! process.
 
 use std::{
     sync::{
@@ -72,8 +73,8 @@ pub enum Reach {
 pub struct Health {
     /// Whether it answers.
     pub reach: Reach,
-    /// Whether calls are let through: not while it keeps failing, nor while logins pause because the
-    /// credentials were refused. Half open when the next call tries again.
+    /// Whether calls are let through: not while it keeps failing, nor while logins pause because
+    /// the credentials were refused. Half open when the next call tries again.
     pub circuit: Circuit,
     /// The last failure that was the upstream's or the gateway's, and how long ago it was.
     pub last_error: Option<(Error, Duration)>,
@@ -117,8 +118,8 @@ impl Upstream {
         }))
     }
 
-    /// The headers that go with every request for its credentials. Those that hold a secret are marked
-    /// sensitive, and need not hold the one in force: nobody logs in for this.
+    /// The headers that go with every request for its credentials. Those that hold a secret are
+    /// marked sensitive, and need not hold the one in force: this does not log in.
     pub fn credential_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>> {
         let unknown = SecretString::from("unknown");
         self.auth.headers(self.auth.fixed().unwrap_or(&unknown))
@@ -202,7 +203,8 @@ impl Upstream {
         }
     }
 
-    /// What an exchange says of the upstream, if anything. A 429 says that it is well and wants less.
+    /// What an exchange says of the upstream, if anything. A 429 says that it is well and wants
+    /// less.
     pub(super) fn verdict(result: &Result<Reply, Failure>) -> Option<Verdict> {
         match result {
             Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => None,
@@ -243,7 +245,7 @@ impl Upstream {
             self.notice(Notice::Circuit(circuit));
         }
         if let Some(until) = until.filter(|_| until != before_until) {
-            // Nothing else tells that time has passed: without a call nobody would try. It holds
+            // Nothing else tells that time has passed: without a call nothing would try. It holds
             // nothing, and ends with the open time or the process.
             let this = Arc::downgrade(self);
             tokio::spawn(async move {

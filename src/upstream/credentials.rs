@@ -1,5 +1,6 @@
-//! Tokens of one backend: logged in once for all callers, renewed once for each refusal, and not tried
-//! again soon when the upstream says that they are wrong, because it locks accounts that keep trying.
+//! Tokens of one backend: logged in once for all callers, renewed once for each refusal, and not
+//! tried again soon when the upstream says that they are wrong, because it locks accounts that keep
+//! trying.
 
 use std::{
     collections::VecDeque,
@@ -29,12 +30,13 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// Longest pause between logins with refused credentials.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// First pause after the upstream refused the tokens that its logins gave; shorter, because a login that
-/// is granted locks no account. It doubles up to [`MAX_TOKEN_PAUSE`].
+/// First pause after the upstream refused the tokens that its logins gave; shorter, because a login
+/// that is granted locks no account. It doubles up to [`MAX_TOKEN_PAUSE`].
 const FIRST_TOKEN_PAUSE: Duration = Duration::from_secs(30);
 /// Longest pause between logins whose tokens are refused.
 const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(10 * 60);
-/// New tokens refused in a row that start such a pause: a bad renewal of a bad token gets one more login.
+/// New tokens refused in a row that start such a pause: a bad renewal of a bad token gets one more
+/// login.
 const REFUSED_IN_A_ROW: u32 = 3;
 
 /// Tokens that are remembered after they were replaced, so that they are kept out of messages.
@@ -69,8 +71,8 @@ pub struct Tokens {
     pub lifetime: Option<Duration>,
 }
 
-/// How long a JSON Web Token (RFC 7519) is good, from its own `iat` to its own `exp`; `None` for any
-/// other text. The token is not verified: only its issuer could.
+/// How long a JSON Web Token (RFC 7519) is good, from its own `iat` to its own `exp`; `None` for
+/// any other text. The token is not verified: only its issuer could.
 #[must_use]
 pub fn jwt_lifetime(token: &SecretString) -> Option<Duration> {
     let payload = token.expose_secret().split('.').nth(1)?;
@@ -135,9 +137,9 @@ struct Refused {
 }
 
 impl Credentials {
-    /// The tokens in force, unless they are of the refused generation: then those of a renewal, which
-    /// is started if none is under way. `renew` gets the old tokens and runs to its end even when all
-    /// callers have left.
+    /// The tokens in force, unless they are of the refused generation: then those of a renewal,
+    /// which is started if none is under way. `renew` gets the old tokens and runs to its end even
+    /// when all callers have left.
     pub(super) async fn get<F>(
         self: &Arc<Self>,
         refused: Option<u64>,
@@ -186,8 +188,8 @@ impl Credentials {
     }
 
     /// Forgets tokens that were refused although they were new: renewing them again from the same
-    /// refresh token would go on for ever, so the next caller logs in; unless that gives only tokens that
-    /// are refused too, then logins pause. True when they do.
+    /// refresh token would never end, so the next caller logs in; unless that gives only tokens
+    /// that are refused too, then logins pause. True when they do.
     pub(super) fn reject(&self, generation: u64) -> bool {
         let mut state = self.lock();
         let first = state.retire(|current| current.generation == generation);
@@ -243,7 +245,7 @@ impl Credentials {
         self.lock().refused.as_ref().map(|refused| refused.until)
     }
 
-    /// Replaces each secret that occurs in the text; `None` when there is none.
+    /// Replaces each secret that occurs in the text; `None` when it has none.
     pub(super) fn redact(&self, text: &str, configured: &[&SecretString]) -> Option<String> {
         let tokens: Vec<Arc<CurrentTokens>> = {
             let state = self.lock();
@@ -274,7 +276,7 @@ impl Credentials {
     }
 }
 
-/// The beginning of a secret that stands before the mark of a cut.
+/// The beginning of a secret that comes right before the mark of a cut.
 fn cut_secret<'a>(text: &str, secret: &'a str) -> Option<&'a str> {
     text.match_indices('…').find_map(|(at, _)| {
         let (before, _) = text.split_at(at);

@@ -1,4 +1,5 @@
-//! What goes to an upstream and what comes back, and the [`Port`] between that dialects are written over.
+//! What goes to an upstream and what comes back, and the [`Port`] between that dialects are written
+//! over.
 
 use std::sync::OnceLock;
 
@@ -12,7 +13,7 @@ use crate::error::{Effect, Result};
 /// Whether a request only reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safety {
-    /// It changes nothing: a failure surely had no effect.
+    /// It changes nothing: a failure had no effect.
     Read,
     /// It may change something, also when its answer is lost.
     Write,
@@ -65,7 +66,7 @@ impl Reply {
         Self { status, headers, body, json: OnceLock::new() }
     }
 
-    /// The body as JSON, or why it is none. Parsed once, however many ask.
+    /// The body as JSON, or why it is not JSON. Parsed once, however often it is asked for.
     pub fn json(&self) -> Result<&Value, Unread> {
         let parse = || serde_json::from_slice(&self.body).map_err(|_| Unread::of(&self.body));
         self.json.get_or_init(parse).as_ref().map_err(|why| *why)
@@ -86,7 +87,7 @@ pub enum Unread {
 }
 
 impl Unread {
-    /// Why a body that is not JSON is none.
+    /// Why a body is not JSON.
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
         let start = body.trim_ascii_start();

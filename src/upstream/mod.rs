@@ -1,9 +1,9 @@
-//! How any HTTP upstream is called: transport, deadline, bounds, credentials, and what is done when it
-//! fails: `attempt` holds the one loop that sends again, `budget` how often, `breaker` when not at all,
-//! `bulkhead` how many at once, `pace` how fast.
+//! How any HTTP upstream is called: transport, deadline, bounds, credentials, and what is done when
+//! it fails: `attempt` holds the one loop that sends again, `budget` how often, `breaker` when not
+//! at all, `bulkhead` how many at once, `pace` how fast.
 //!
-//! It knows no dialect: what an answer means is decided in `dialect`, over the small [`Port`] trait of
-//! `message`.
+//! It knows no dialect: what an answer means is decided in `dialect`, over the small [`Port`] trait
+//! of `message`.
 
 mod attempt;
 mod base_url;

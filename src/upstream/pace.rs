@@ -1,8 +1,8 @@
-//! How fast one backend is asked: no faster than its vendor allows, slower when it says that this is too
-//! fast, and not at all while it asks for a pause.
+//! How fast one backend is asked: no faster than its vendor allows, slower when it says that this
+//! is too fast, and not at all while it asks for a pause.
 //!
-//! Each 429 halves the rate and empties the bucket; the rate then grows by a fixed part of the limit each
-//! second until it is the limit again. Without a limit there is only the pause.
+//! Each 429 halves the rate and empties the bucket; the rate then grows by a fixed part of the
+//! limit each second until it is the limit again. Without a limit there is only the pause.
 
 use std::{num::NonZeroU32, time::Duration};
 

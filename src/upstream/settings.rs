@@ -1,5 +1,5 @@
-//! What can be configured of an upstream: how it is reached, how much is asked of it, and when it is
-//! left alone.
+//! What can be configured of an upstream: how it is reached, how much is asked of it, and when it
+//! is left alone.
 
 use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
@@ -51,8 +51,8 @@ settings! {
         max_queued_calls: usize = 256, count(QUEUE);
         /// How often a request is sent at most if it may be retried; `1` disables retries.
         max_attempts: u32 = 3, count(ATTEMPTS);
-        /// Requests started per second, and half as many at once; more wait until their deadline. By
-        /// default the limit of the dialect's vendor.
+        /// Requests started per second, and half as many at once; more wait until their deadline.
+        /// By default the limit of the dialect's vendor.
         requests_per_second: Option<u32> = None, count(MANY).optional();
         ..circuit: Option<Thresholds>, "When to stop sending for a while; `None` for never.";
     }

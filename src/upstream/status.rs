@@ -1,4 +1,5 @@
-//! What HTTP itself says, where a dialect adds nothing: throttling, server faults, unreadable answers.
+//! What HTTP itself says, where a dialect adds nothing: throttling, server faults, unreadable
+//! answers.
 
 use std::time::{Duration, SystemTime};
 

@@ -37,7 +37,7 @@ pub(super) enum Cause {
     Local,
     /// Before it began, because a login failed.
     Login,
-    /// Without a connection: surely nothing was sent.
+    /// Without a connection: nothing can have been sent.
     NotSent,
     /// Without an answer: the request may have arrived.
     Lost,
@@ -211,7 +211,7 @@ pub(super) fn deadline_passed(safety: Safety) -> Error {
     }
 }
 
-/// No answer came. Only a failed connect surely sent nothing.
+/// No answer came. Only a failed connect is certain to have sent nothing.
 fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
     let operation = request.operation;
     let (cause, what, effect) = if error.is_connect() {

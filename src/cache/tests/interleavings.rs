@@ -1,8 +1,8 @@
 //! The protocol of the generations, in every interleaving of its steps.
 //!
-//! The model: an upstream with one version of a profile and of what the list shows of it, a store, and
-//! actors that take their steps in any order. What is checked in each: whoever begins to look after a
-//! write was acknowledged never gets what was there before it.
+//! The model: an upstream with one version of a profile and of what the list shows of it, a store,
+//! and actors that take their steps in any order. What is checked in each: whoever begins to look
+//! after a write was acknowledged never gets what was there before it.
 
 use crate::cache::{
     Resource, Target,

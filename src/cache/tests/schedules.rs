@@ -230,8 +230,8 @@ async fn callers_say_how_old_is_too_old() {
     assert_eq!(read("no-cache").await, ok(3, Outcome::Bypass, 0));
     assert_eq!(read("").await, ok(3, Outcome::Hit, 0), "what it read is kept");
     assert_eq!(read("no-cache, only-if-cached").await.0, Err(Reason::CacheMiss));
-    // A value that ran out of time is none for a caller who names an age, and no reason to ask for one
-    // who forbids to.
+    // A value that ran out of time is none for a caller who names an age, and no reason to ask for
+    // one who forbids to.
     advance(TTL + SECOND).await;
     assert_eq!(read("max-age=100").await.1, Outcome::Miss);
     advance(TTL + SECOND).await;

@@ -1,7 +1,7 @@
 //! Login, refresh and fixed tokens of SFT (pages "Authentication" and "05. Authentication").
 //!
-//! Login has neither the request nor the response envelope of the other operations. How a failed login
-//! looks is not documented, so every shape counts as failed that has no `AccessToken`.
+//! Login has neither the request nor the response envelope of the other operations. How a failed
+//! login looks is not documented, so every shape counts as failed that has no `AccessToken`.
 
 use http::{HeaderName, HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
@@ -137,8 +137,8 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// The error for a login without tokens: in the envelope, as a bare `{resultCode, resultDescription}`,
-/// or by HTTP status.
+/// The error for a login without tokens: in the envelope, as a bare `{resultCode,
+/// resultDescription}`, or by HTTP status.
 fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
     let envelope = Envelope::read(reply).ok();
     let (code, words) = match (&envelope, body) {
@@ -167,13 +167,14 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
         .with_retry(Retry::After(Some(std::time::Duration::from_secs(300)))),
         "10126" => Error::new(
             Reason::UpstreamAuthFailed,
-            "the upstream rejected the gateway's username or password (10126); check this backend's \
-             configuration",
+            "the upstream rejected the gateway's username or password (10126); check this \
+             backend's configuration",
         ),
         code => Error::new(
             Reason::UpstreamAuthFailed,
             format!(
-                "the upstream rejected the gateway's login ({}); check this backend's configuration",
+                "the upstream rejected the gateway's login ({}); check this backend's \
+                 configuration",
                 text::cut(code, 64)
             ),
         ),

@@ -23,7 +23,8 @@ pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     if asked.iter().any(left_out) {
         let names: Vec<&str> = asked.iter().copied().filter(left_out).map(name).collect();
         let why = format!(
-            "this upstream takes {{2G}}, {{2G,3G}}, {{2G,3G,4G}}, {{2G,3G,4G,5G}} and NB_IOT; {} left out",
+            "this upstream takes {{2G}}, {{2G,3G}}, {{2G,3G,4G}}, {{2G,3G,4G,5G}} and NB_IOT; \
+             {} left out",
             names.join(", ")
         );
         notes.narrowed("radio_access", why);

@@ -83,7 +83,7 @@ fn profile(members: &Map<String, Value>) -> (Option<String>, Profile) {
                 id.is_some() || value.is_null()
             }
             ("profileName", Some(name)) => {
-                // As it stands: the envelope's trimming is for codes.
+                // Verbatim: the envelope's trimming is for codes.
                 profile.display_name = value.as_str().unwrap_or(name).to_owned();
                 true
             }
@@ -127,8 +127,8 @@ fn category_of(category: &str) -> Category {
     }
 }
 
-/// Reads `DATA|MO-SMS`; false when the model cannot say all of it. The vendor's page prints `'` where
-/// its table swallowed the pipe, so that separates too.
+/// Reads `DATA|MO-SMS`; false when the model cannot say all of it. The vendor's page prints `'`
+/// where its table swallowed the pipe, so that separates too.
 fn services(names: &str, profile: &mut Profile) -> bool {
     let mut complete = true;
     for name in names.split(['|', '\'']).map(str::trim).filter(|name| !name.is_empty()) {

@@ -48,8 +48,8 @@ pub(super) fn delete(id: &str) -> Request {
     write("DeleteServiceProfile", Map::from_iter([("id".to_owned(), json!(id))]))
 }
 
-/// The members that create and modify share. `accessType` is there exactly when a service other than
-/// NB-IoT is: the vendor refuses it otherwise (10111).
+/// The members that create and modify share. `accessType` is there exactly when a service other
+/// than NB-IoT is: the vendor refuses it otherwise (10111).
 fn members(profile: &Profile) -> Map<String, Value> {
     let mut members = Map::new();
     members.insert("name".to_owned(), json!(profile.display_name));

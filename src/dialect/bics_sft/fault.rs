@@ -1,7 +1,7 @@
 //! Answer → success or error.
 //!
-//! The inner `resultParam.resultCode` decides, and it alone: HTTP is 200 for failures too, and the outer
-//! code is "0" on several documented failures (1326, 1330, 10085).
+//! The inner `resultParam.resultCode` decides, and it alone: HTTP is 200 for failures too, and the
+//! outer code is "0" on several documented failures (1326, 1330, 10085).
 
 use std::borrow::Cow;
 
@@ -62,8 +62,8 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
     if code == "1359" && operation == Operation::Get {
         return Ok(Answer::NoData);
     }
-    // Under a code that is in no table these statuses say more than the code: a refusal, throttling,
-    // overload. Around a code of the tables they say nothing.
+    // Under a code that is in no table these statuses say more than the code: a refusal,
+    // throttling, overload. Around a code of the tables they say nothing.
     let telling = matches!(reply.status.as_u16(), 401 | 403 | 429 | 500..);
     if telling && !is_documented(&code) && !is_authorisation_failure(&envelope) {
         return Err(failed_status(safety, reply).with_upstream(facts(&envelope, reply)));
@@ -93,7 +93,8 @@ fn failure(operation: Operation, code: &str, envelope: &Envelope<'_>, reply: &Re
     .with_effect(effect(operation, code))
 }
 
-/// The vendor's code tables. Codes 1324 to 1330 say only that it failed, as does a code that is in none.
+/// The vendor's code tables. Codes 1324 to 1330 say only that it failed, as does a code that is in
+/// none.
 fn meaning(code: &str) -> (Reason, &'static str) {
     match code {
         "401" => (
@@ -142,8 +143,8 @@ fn is_documented(code: &str) -> bool {
     DEFINITE.contains(&code) || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
 }
 
-/// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and after the
-/// latter goes on processing. A code that nobody knows promises nothing either.
+/// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and after
+/// the latter goes on processing. An unknown code promises nothing either.
 fn effect(operation: Operation, code: &str) -> Effect {
     match (operation.safety(), code) {
         (Safety::Read, _) => Effect::None,
@@ -153,7 +154,8 @@ fn effect(operation: Operation, code: &str) -> Effect {
     }
 }
 
-/// Whether a failure is what a modify or delete of an unknown id gives: there is no code of its own.
+/// Whether a failure is what a modify or delete of an unknown id gives: there is no code of its
+/// own.
 pub(super) fn may_mean_missing(error: &Error) -> bool {
     let code = error.upstream().and_then(|facts| facts.code.as_deref());
     matches!(code, Some("1326" | "1330"))
@@ -174,8 +176,8 @@ pub(super) fn no_data_for_a_write() -> Error {
         .with_effect(Effect::Unconfirmed)
 }
 
-/// Whether the answer says that the token is not good. The text of an account that may not use an API
-/// ("Authorisation Failure") is not that.
+/// Whether the answer says that the token is not good. The text of an account that may not use an
+/// API ("Authorisation Failure") is not that.
 pub(super) fn is_token_refused(reply: &Reply) -> bool {
     if reply.status == http::StatusCode::UNAUTHORIZED {
         return true;

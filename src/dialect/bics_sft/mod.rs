@@ -1,8 +1,8 @@
 //! BICS SFT ("SIM for Things") service profiles.
 //!
-//! Four operations over HTTP POST and GET, documented at help.sft.bics.com (pages "Service Profile" and
-//! "06. Service Profile"). HTTP 200 says nothing here: success is an inner result code, see `fault`.
-//! This file ties the pure parts together; it holds no wire format.
+//! Four operations over HTTP POST and GET, documented at help.sft.bics.com (pages "Service Profile"
+//! and "06. Service Profile"). HTTP 200 says nothing here: success is an inner result code, see
+//! `fault`. This file ties the pure parts together; it holds no wire format.
 
 mod auth;
 mod capabilities;

@@ -68,8 +68,8 @@ pub(super) fn check(radio_access: &[i32], violations: &mut Violations) {
     }
 }
 
-/// Checks that radio access and services fit: a code goes with DATA, SMS_MO and SMS_MT and with nothing
-/// else (the vendor answers 10111 otherwise), and there must be some service.
+/// Checks that radio access and services fit: a code goes with DATA, SMS_MO and SMS_MT and with
+/// nothing else (the vendor answers 10111 otherwise), and there must be some service.
 pub(super) fn check_with_services(profile: &Profile, violations: &mut Violations) {
     check(&profile.radio_access, violations);
     let any_service = !profile.services.is_empty();

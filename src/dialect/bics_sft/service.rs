@@ -34,15 +34,15 @@ impl From<Known> for Service {
     }
 }
 
-/// What a name on the wire stands for.
+/// What a name on the wire means.
 pub(super) enum Named {
     Service(Known),
     NbIot,
     Unknown,
 }
 
-/// Reads a service name. Other pages of the vendor write `SMS_MO` and `SMS-MO` for `MO-SMS`, so case,
-/// `-` and `_` do not count.
+/// Reads a service name. Other pages of the vendor write `SMS_MO` and `SMS-MO` for `MO-SMS`, so
+/// case, `-` and `_` do not count.
 pub(super) fn by_name(name: &str) -> Named {
     let plain = |name: &str| -> String {
         name.chars()
@@ -119,8 +119,8 @@ pub(super) fn check(services: &[Service], violations: &mut Violations) {
     }
 }
 
-/// Refuses a change of services while the profile has some that the model cannot name: the wire takes
-/// the whole list by id, so they would be dropped.
+/// Refuses a change of services while the profile has some that the model cannot name: the wire
+/// takes the whole list by id, so they would be dropped.
 pub(super) fn refuse_loss(current: &Profile, desired: &Profile) -> Result<()> {
     let unknown = current.unmapped.as_ref().is_some_and(|u| u.fields.contains_key("serviceName"));
     if unknown && on_wire(current) != on_wire(desired) {

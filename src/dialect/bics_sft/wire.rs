@@ -40,7 +40,7 @@ impl<'r> Envelope<'r> {
         scalar(self.0.get("responseId")?)
     }
 
-    /// The new id in the answer to a create; it stands directly in the envelope.
+    /// The new id in the answer to a create; it is directly in the envelope.
     pub(super) fn service_profile(&self) -> Option<Cow<'r, str>> {
         scalar(self.0.get("serviceProfile")?)
     }

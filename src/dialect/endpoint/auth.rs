@@ -1,8 +1,9 @@
 //! Login with an application token, and fixed tokens (pages "Basic authentication" and "Getting
 //! started").
 //!
-//! This flow gives no refresh token: whoever needs a new `auth_token` logs in again. The other flow, a
-//! user's name with the SHA-1 of the password, is deprecated by the vendor and not spoken here.
+//! This flow gives no refresh token: to get a new `auth_token` means to log in again. The other
+//! flow, a user's name with the SHA-1 of the password, is deprecated by the vendor and not spoken
+//! here.
 
 use std::time::Duration;
 
@@ -119,8 +120,8 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// The error for a login that failed. 400 and 404 with the vendor's own body are documented for a token
-/// that is malformed or that nobody knows, so they are refusals like 401.
+/// The error for a login that failed. 400 and 404 with the vendor's own body are documented for a
+/// token that is malformed or that is not known, so they are refusals like 401.
 fn refused(reply: &Reply) -> Error {
     let body = Fault::read(&reply.body);
     match reply.status {

@@ -1,7 +1,7 @@
 //! The services and limits that the upstream has, and what a request means by them.
 //!
-//! A request names a service by id or type, and a limit by id or by volume and period; the wire takes
-//! ids. What the profile has already needs no lookup, nor does an id that stands alone.
+//! A request names a service by id or type, and a limit by id or by volume and period; the wire
+//! takes ids. What the profile has already needs no lookup, nor does an id on its own.
 
 use std::collections::BTreeMap;
 
@@ -163,8 +163,8 @@ impl<'a> Catalogue<'a> {
         Ok(desired)
     }
 
-    /// The service that a request means, with the limits that it names: one that the profile has, or
-    /// one of the catalogue.
+    /// The service that a request means, with the limits that it names: one that the profile has,
+    /// or one of the catalogue.
     async fn service(
         &mut self,
         wanted: &Service,
@@ -208,7 +208,8 @@ impl<'a> Catalogue<'a> {
         if wanted.volume.is_none() && wanted.period.is_none() {
             return Ok(TrafficLimit { id: wanted.id.clone(), ..TrafficLimit::default() });
         }
-        // In the order of the upstream; those that are alike in all that was named are equally good.
+        // In the order of the upstream; those that are alike in all that was named are equally
+        // good.
         let limits = self.limits(&service.id).await?;
         limits.iter().find(|limit| is_meant_limit(limit, wanted)).cloned().ok_or_else(|| {
             let why = format!(

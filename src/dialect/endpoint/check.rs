@@ -12,8 +12,8 @@ use crate::{
     pb::{Profile, Service, TrafficLimit},
 };
 
-/// References to other objects, of which a write takes the id, and whether the vendor documents how to
-/// clear them.
+/// References to other objects, of which a write takes the id, and whether the vendor documents how
+/// to clear them.
 const REFERENCES: [(&str, bool); 6] = [
     ("callbacks.api", true),
     ("callbacks.api_secret", true),
@@ -116,8 +116,8 @@ pub(super) fn limit(field: &str, limit: &TrafficLimit, violations: &mut Violatio
     }
 }
 
-/// What `desired` leaves unset that `current` has and the upstream cannot unset. The vendor documents
-/// `{"id": null}` for callbacks and secrets alone, and a switch is always on or off.
+/// What `desired` leaves unset that `current` has and the upstream cannot unset. The vendor
+/// documents `{"id": null}` for callbacks and secrets alone, and a switch is always on or off.
 pub(super) fn unclearable(current: &Profile, desired: &Profile) -> Vec<(&'static str, String)> {
     let (Ok(before), Ok(after)) = (Fields::of(current), Fields::of(desired)) else {
         return Vec::new();

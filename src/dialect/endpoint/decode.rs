@@ -49,7 +49,7 @@ pub(super) fn list(reply: &Reply) -> Result<Listed<Short>, Unread> {
 pub(super) fn one(reply: &Reply, id: &str) -> Result<Item, Unread> {
     let raw: Raw = match serde_json::from_slice(&reply.body) {
         Ok(raw) => raw,
-        // The vendor's example of one full profile stands in a list.
+        // The vendor's example of one full profile is in a list.
         Err(_) => match <[Raw; 1]>::try_from(objects(reply)?) {
             Ok([raw]) => raw,
             Err(_) => return Err(Unread::NotTheDialect),
@@ -74,8 +74,8 @@ pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
     Ok(objects.iter().filter_map(|raw| limit(&parsed(raw))).map(|(limit, _)| limit).collect())
 }
 
-/// The id in the answer to a create: the last segment of `Location`. The recorded ones of this platform
-/// name another host than the white label's, so nothing follows them.
+/// The id in the answer to a create: the last segment of `Location`. The recorded ones of this
+/// platform name another host than the white label's, so nothing follows them.
 pub(super) fn created_id(reply: &Reply) -> Option<String> {
     let location = reply.headers.get(LOCATION)?.to_str().ok()?;
     let path = location.split(['?', '#']).next()?.trim_end_matches('/');
@@ -83,8 +83,8 @@ pub(super) fn created_id(reply: &Reply) -> Option<String> {
     wire::is_id(id).then(|| id.to_owned())
 }
 
-/// An object's members as their texts: what the parser would refuse or round (`1e999`, a number beyond
-/// 64 bits) must not fail a read, and is kept as it stands.
+/// An object's members as their texts: what the parser would refuse or round (`1e999`, a number
+/// beyond 64 bits) must not fail a read, and is kept verbatim.
 type Raw = BTreeMap<String, Box<RawValue>>;
 
 /// The members that can be parsed.
@@ -167,8 +167,8 @@ fn radio_access(r: &mut Reader<'_>) -> Vec<i32> {
     set
 }
 
-/// `apply_quota` is the deprecated name of `apply_data_quota` and counts only without it. Where the two
-/// disagree it is no more than a member without a field.
+/// `apply_quota` is the deprecated name of `apply_data_quota` and counts only without it. Where the
+/// two disagree it is no more than a member without a field.
 fn data_quota(r: &mut Reader<'_>) -> Option<bool> {
     let data = r.flag("apply_data_quota");
     let old = r.part("apply_quota", |value| {
@@ -238,8 +238,8 @@ fn dns(value: &Value) -> Option<(Dns, bool)> {
     Some((dns, r.is_whole()))
 }
 
-/// Reads a nested collection. What has no id, or the id of another, cannot be addressed and is left to
-/// `unmapped`.
+/// Reads a nested collection. What has no id, or the id of another, cannot be addressed and is left
+/// to `unmapped`.
 fn nested<T: Identified>(
     item: impl Fn(&Map<String, Value>) -> Option<(T, bool)>,
 ) -> impl FnOnce(&Value) -> Option<(Vec<T>, bool)> {

@@ -84,8 +84,9 @@ pub(super) fn differences(current: &Profile, desired: &Profile) -> Map<String, V
     }
     for key in before.keys().filter(|key| !after.contains_key(*key)) {
         match key.as_str() {
-            // [inferred] The documented way to clear a reference is `{"id": null}`, which a platform
-            // needs that does not tell a null member from an absent one; so it is not null here.
+            // [inferred] The documented way to clear a reference is `{"id": null}`, which a
+            // platform needs that does not tell a null member from an absent one; so it is not null
+            // here.
             "description" => changed.insert(key.clone(), json!("")),
             "api_callback" | "api_secret" | "moc_callback" => {
                 changed.insert(key.clone(), json!({"id": null}))
@@ -96,7 +97,7 @@ pub(super) fn differences(current: &Profile, desired: &Profile) -> Map<String, V
     changed
 }
 
-/// What a profile says of each member that can be written. An empty description is none.
+/// What a profile says of each member that can be written. An empty description counts as unset.
 fn members(profile: &Profile) -> Map<String, Value> {
     let mut members = Map::new();
     let mut put = |key: &str, value: Option<Value>| {
@@ -169,7 +170,7 @@ pub(super) fn request(
     let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
     match body {
         Some(_) => headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json"))),
-        // RFC 9110, 8.6: a PUT without a body says so, lest a server asks for a length (411).
+        // RFC 9110, 8.6: a PUT without a body says so, so that no server asks for a length (411).
         None if method == Method::PUT => {
             headers.push((CONTENT_LENGTH, HeaderValue::from_static("0")));
         }

@@ -1,7 +1,7 @@
 //! Answer → success or error (page "Errors").
 //!
-//! The HTTP status decides first, then the vendor's code; the body may be missing. What a conflict or a
-//! missing object means depends on the operation.
+//! The HTTP status decides first, then the vendor's code; the body may be missing. What a conflict
+//! or a missing object means depends on the operation.
 
 use std::time::Duration;
 
@@ -73,9 +73,9 @@ pub(super) fn read<T>(
     decode(reply).map_err(|why| unreadable(operation.safety(), reply, why))
 }
 
-/// Whether a write succeeded. The documented statuses of writes and the recorded ones differ (201 or 204
-/// for a PATCH, 200 or 204 for a PUT), so any 2xx is good; the body is documented to be empty, and what
-/// is no JSON (the page of a proxy) is not the upstream's word.
+/// Whether a write succeeded. The documented statuses of writes and the recorded ones differ (201
+/// or 204 for a PATCH, 200 or 204 for a PUT), so any 2xx is good; the body is documented to be
+/// empty, and what is no JSON (the page of a proxy) is not the upstream's word.
 pub(super) fn written(operation: Operation, reply: &Reply) -> Result<()> {
     if !reply.status.is_success() {
         return Err(failure(operation, reply));
@@ -128,7 +128,7 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         }
     }
     match (reason, operation.safety()) {
-        // A code that nobody knows promises nothing.
+        // An unknown code promises nothing.
         (Reason::UpstreamFailure, Safety::Write) => error.with_effect(Effect::Unconfirmed),
         _ => error,
     }
@@ -226,7 +226,7 @@ pub(super) fn error(reason: Reason, message: &str, (reply, body): (&Reply, &Faul
 }
 
 fn facts(reply: &Reply, body: &Fault) -> UpstreamFacts {
-    // Set by the gateway that the platform stands behind.
+    // Set by the API gateway in front of the platform.
     let request_id = reply.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok());
     // The container of a validation says less than what it contains.
     let words = body.errors.iter().find_map(|error| error.message.as_deref());

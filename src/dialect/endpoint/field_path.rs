@@ -1,7 +1,7 @@
 //! The vendor's complaints about fields, as violations of our own paths.
 //!
-//! There is no structured field: texts are `"{Object} - {field} is required"` and the like, with ids in
-//! apostrophes (page "Errors").
+//! There is no structured field: texts are `"{Object} - {field} is required"` and the like, with
+//! ids in apostrophes (page "Errors").
 
 use super::wire::Fault;
 use crate::{
@@ -64,8 +64,8 @@ fn field_path(words: &str) -> Option<&'static str> {
         let name = spell(name);
         FIELD_PATHS.iter().find(|(known, _)| *known == name).map(|(_, path)| *path)
     };
-    // `{Object} - {field} is required`, `{Object} - {field} has invalid format: …`. The field may be
-    // a path of its own: `api_callback.id`.
+    // `{Object} - {field} is required`, `{Object} - {field} has invalid format: …`. The field may
+    // be a path of its own: `api_callback.id`.
     let field = words.split_once(" - ").and_then(|(_, rest)| rest.split_whitespace().next());
     let field = field.and_then(|field| field.split(['.', '[']).next());
     if let Some(path) = field.and_then(by_name) {

@@ -1,8 +1,9 @@
 //! Service profiles of the "endpoint" API, which BICS runs as a white label of emnify's platform.
 //!
-//! JSON over HTTP with a bearer token, documented at simforthings.bics.com (`/api/doc/…`, among them
-//! `service-profile.html`) and docs.emnify.com. A profile's services and limits are collections of their
-//! own, so that a write may take several requests, see `steps`. This file ties the parts together.
+//! JSON over HTTP with a bearer token, documented at simforthings.bics.com (`/api/doc/…`, among
+//! them `service-profile.html`) and docs.emnify.com. A profile's services and limits are
+//! collections of their own, so that a write may take several requests, see `steps`. This file ties
+//! the parts together.
 
 mod auth;
 mod capabilities;
@@ -45,7 +46,8 @@ use crate::{
 /// The registry's line for this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
-    // Page "Rate limits". It is stated for reads of profiles, per organization; nothing allows more.
+    // Page "Rate limits". It is stated for reads of profiles, per organization; nothing allows
+    // more.
     rate_limit: match (NonZeroU32::new(100), NonZeroU32::new(50)) {
         (Some(per_second), Some(burst)) => Some(RateLimit { per_second, burst }),
         _ => None,
@@ -110,8 +112,9 @@ impl Endpoint {
         }
     }
 
-    /// Takes back what an update did before it stopped: the way from what is there to what was there.
-    /// `first_of_several`: it stopped at the first of several steps, whose effect alone is not the change's.
+    /// Takes back what an update did before it stopped: the way from what is there to what was
+    /// there. `first_of_several`: it stopped at the first of several steps, whose effect alone is
+    /// not the change's.
     async fn take_back(
         &self,
         port: &dyn Port,
@@ -176,7 +179,8 @@ impl Dialect for Endpoint {
     }
 
     fn lists_are_complete(&self) -> bool {
-        // The upstream's lists are short views (page "List"); what is read behind them is not the list's.
+        // The upstream's lists are short views (page "List"); what is read behind them is not the
+        // list's.
         false
     }
 
@@ -308,8 +312,8 @@ impl Operations for Endpoint {
     }
 }
 
-/// The upstream created a profile and did not say where. `Location` is not documented, only recorded
-/// without exception; the caller then looks for a new profile with that name.
+/// The upstream created a profile and did not say where. `Location` is not documented, only
+/// recorded without exception; the caller then looks for a new profile with that name.
 fn created_without_id() -> Error {
     Error::new(
         Reason::UpstreamContractViolation,

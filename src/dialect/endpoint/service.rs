@@ -7,8 +7,8 @@ use crate::{
     text,
 };
 
-/// Ids of the platform's own catalogue, as its public clients list them. Help for a service without a
-/// description and no more: another installation may number differently.
+/// Ids of the platform's own catalogue, as its public clients list them. Help for a service without
+/// a description and no more: another installation may number differently.
 const KNOWN_IDS: [(&str, ServiceType); 5] = [
     ("0", ServiceType::Ussd),
     ("3", ServiceType::Voice),
@@ -17,7 +17,8 @@ const KNOWN_IDS: [(&str, ServiceType); 5] = [
     ("38", ServiceType::Data),
 ];
 
-/// What a service is by its description, whose words are compared without case, spaces, `-` and `_`.
+/// What a service is by its description, whose words are compared without case, spaces, `-` and
+/// `_`.
 pub(super) fn kind(id: &str, description: Option<&str>) -> ServiceType {
     let Some(description) = description else {
         let known = KNOWN_IDS.iter().find(|(known, _)| *known == id);
@@ -73,7 +74,8 @@ pub(super) fn find<'a>(
     }
 }
 
-/// Whether a limit that exists is the one that a request names by id, by volume and period or by all.
+/// Whether a limit that exists is the one that a request names by id, by volume and period or by
+/// all.
 pub(super) fn is_meant_limit(there: &TrafficLimit, wanted: &TrafficLimit) -> bool {
     let by_id = wanted.id.is_empty() || wanted.id == there.id;
     let by_volume = wanted.volume.is_none() || wanted.volume == there.volume;

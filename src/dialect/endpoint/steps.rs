@@ -128,8 +128,8 @@ pub(super) struct Halted {
 }
 
 impl Halted {
-    /// The error when all that was applied has been undone again. It is the failing step's; only that
-    /// its outcome is not known any more is not true then.
+    /// The error when all that was applied has been undone again. It is the failing step's; only
+    /// that its outcome is not known any more is not true then.
     pub(super) fn undone(self) -> Error {
         let Self { mut applied, at, failure } = self;
         let done = applied.join(", ");
@@ -180,7 +180,8 @@ impl Halted {
         }
     }
 
-    /// The failing step's own error with what came before it; what is there is still to be found out.
+    /// The failing step's own error with what came before it; what is there is still to be found
+    /// out.
     pub(super) fn unsettled(self) -> Error {
         let Self { applied, at, failure } = self;
         if applied.is_empty() {

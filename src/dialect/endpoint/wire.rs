@@ -1,7 +1,7 @@
 //! JSON members read leniently, and the body of an error.
 //!
-//! Numbers may come as text of digits, nulls are never errors, and what the model cannot say is told
-//! apart from what it can, so that nothing is lost.
+//! Numbers may come as text of digits, nulls are never errors, and what the model cannot say is
+//! told apart from what it can, so that nothing is lost.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! HTTP Basic credentials and the tenant, on every request. There is no login and no token to renew.
+//! HTTP Basic credentials and the tenant, on every request. There is no login and no token to
+//! renew.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};

@@ -72,7 +72,8 @@ fn id(members: &Members) -> Option<String> {
     integer(&members.value(ID)?).filter(|id| is_id(id))
 }
 
-/// The object as a profile. Nothing in it is an error: what the model cannot say is kept in `unmapped`.
+/// The object as a profile. Nothing in it is an error: what the model cannot say is kept in
+/// `unmapped`.
 pub(super) fn profile(members: &Members) -> Profile {
     let mut profile = Profile::default();
     let mut unmapped = Struct::default();

@@ -17,7 +17,8 @@ use crate::{
     upstream::{Request, Safety},
 };
 
-/// Below the configured base URL, which includes the servlet prefix (`/spcm-rest-ws`) where there is one.
+/// Below the configured base URL, which includes the servlet prefix (`/spcm-rest-ws`) where there
+/// is one.
 const COLLECTION: &str = "/pcc/spcm/provisionProfile";
 
 pub(super) fn list() -> Request {
@@ -41,9 +42,9 @@ pub(super) fn create(profile: &Profile) -> Request {
 
 /// An update of the object as it was just read; `None` when that has all of the change already.
 ///
-/// The vendor's example of a PUT leaves members out and keeps them, so it merges; sending the whole is
-/// right whether it merges or replaces. Members that the change does not name stay as they were read,
-/// also when somebody else has changed them since the caller read the profile.
+/// The vendor's example of a PUT leaves members out and keeps them, so it merges; sending the whole
+/// is right whether it merges or replaces. Members that the change does not name stay as they were
+/// read, also when another client has changed them since the caller read the profile.
 pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members) -> Option<Update> {
     let (mut writes, mut renames) = (false, false);
     for (member, value) in differences(change) {
@@ -56,7 +57,8 @@ pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members) -> Option<Up
             renames |= member.key == NAME;
         }
     }
-    // Only in the URL: the vendor's example has no id in the body, and does not say what a wrong one does.
+    // Only in the URL: the vendor's example has no id in the body, and does not say what a wrong
+    // one does.
     fresh.remove(ID);
     let send = || request("updateProvisionProfile", Method::PUT, path(change.id), Some(&fresh));
     writes.then(|| Update { request: send(), renames })
@@ -123,7 +125,8 @@ fn request(
     body: Option<&Members>,
 ) -> Request {
     let safety = if method == Method::GET { Safety::Read } else { Safety::Write };
-    // Always, also where no answer has a body: without it the upstream speaks XML, its failures too.
+    // Always, also where no answer has a body: without it the upstream speaks XML, its failures
+    // too.
     let accept = HeaderValue::from_static("application/hal+json, application/json");
     let mut headers = vec![(ACCEPT, accept)];
     if body.is_some() {

@@ -1,7 +1,8 @@
 //! Answer → success or error.
 //!
-//! HTTP statuses mean here what the vendor's table "HTTP response codes" says, which is the same on every
-//! page: 412 is a failed validation and no precondition, 422 failed after it, 503 was not carried out.
+//! HTTP statuses mean here what the vendor's table "HTTP response codes" says, which is the same on
+//! every page: 412 is a failed validation and no precondition, 422 failed after it, 503 was not
+//! carried out.
 
 use http::StatusCode;
 
@@ -36,8 +37,8 @@ impl Operation {
         }
     }
 
-    /// What the vendor documents, and two that it does not: 200 for a create with a body and 204 for an
-    /// update without, as its other operations answer.
+    /// What the vendor documents, and two that it does not: 200 for a create with a body and 204
+    /// for an update without, as its other operations answer.
     const fn succeeds_with(self, status: u16) -> bool {
         match self {
             Self::List | Self::Get => status == 200,
@@ -81,8 +82,8 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<()> {
     Err(if silent && error.upstream().is_some() { error } else { error.with_upstream(facts) })
 }
 
-/// Whether a delete is done. Its success has no body; a page or an object under HTTP 200 may come from
-/// something that did not delete, so reading back decides.
+/// Whether a delete is done. Its success has no body; a page or an object under HTTP 200 may come
+/// from something that did not delete, so reading back decides.
 pub(super) fn deleted(reply: &Reply) -> Result<()> {
     if has_no_body(reply) {
         return Ok(());
@@ -134,14 +135,14 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
             "the change conflicts with another object in the upstream",
         ),
         (422, _) => error(Reason::ProcessingFailed, "the upstream could not carry out the request"),
-        // "Request rejected due to overload": surely not carried out, a write neither.
+        // "Request rejected due to overload": not carried out, a write neither.
         (503, _) => failed_status(safety, reply).with_effect(Effect::None),
         _ => failed_status(safety, reply),
     }
 }
 
-/// A success that is not this operation's. 207 is in the vendor's table without a schema ("not applicable
-/// to all operations"): some of a write may be done, so it is no success.
+/// A success that is not this operation's. 207 is in the vendor's table without a schema ("not
+/// applicable to all operations"): some of a write may be done, so it is no success.
 fn other_success(operation: Operation, reply: &Reply) -> Error {
     let safety = operation.safety();
     let head = reply.body.get(..reply.body.len().min(1024)).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The members of the upstream's object that the model has a field for: one table for both directions.
+//! The members of the upstream's object that the model has a field for: one table for both
+//! directions.
 //!
 //! Names and types are those of the vendor's "Provisioning profile type descriptions".
 
@@ -90,8 +91,8 @@ pub(super) const MEMBERS: [Member; 10] = [
     },
 ];
 
-/// The vendor's text says "typically prepaid or postpaid", its examples are in upper case. So any case
-/// is read, upper case is sent, and another word is not an error.
+/// The vendor's text says "typically prepaid or postpaid", its examples are in upper case. So any
+/// case is read, upper case is sent, and another word is not an error.
 const PAYMENT_TYPES: [(&str, PaymentType); 2] =
     [("PREPAID", PaymentType::Prepaid), ("POSTPAID", PaymentType::Postpaid)];
 

@@ -1,8 +1,8 @@
 //! Provisioning profiles of a PCC suite (its SPCM).
 //!
-//! Five operations on one path with ordinary HTTP statuses, HTTP Basic and a tenant header, documented on
-//! the vendor's pages "Provisioning profiles API". This file ties the pure parts together; it holds no
-//! wire format.
+//! Five operations on one path with ordinary HTTP statuses, HTTP Basic and a tenant header,
+//! documented on the vendor's pages "Provisioning profiles API". This file ties the pure parts
+//! together; it holds no wire format.
 
 mod auth;
 mod capabilities;

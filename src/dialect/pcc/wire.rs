@@ -1,7 +1,7 @@
 //! JSON objects whose values stay as the text that they came as, and the three bodies of failures.
 //!
-//! An update sends back the whole of what it read. A parsed number would not survive that: beyond 64
-//! bits it would be rounded, and `1.0` or `1e2` would be spelt anew.
+//! An update sends back the whole of what it read. A parsed number would not survive that: beyond
+//! 64 bits it would be rounded, and `1.0` or `1e2` would be spelled differently.
 
 use std::fmt;
 
@@ -39,17 +39,17 @@ impl Members {
         self.0.iter().rev().find(|(found, _)| found == key).map(|(_, text)| &**text)
     }
 
-    /// A value; `None` when it is null, not there, or one that the parser does not take (it is nested
-    /// too deeply, or holds half a surrogate pair).
+    /// A value; `None` when it is null, not there, or one that the parser does not take (it is
+    /// nested too deeply, or holds half a surrogate pair).
     pub(super) fn value(&self, key: &str) -> Option<Value> {
         serde_json::from_str(self.text(key)?).ok().filter(|value: &Value| !value.is_null())
     }
 
-    /// Sets a member, where it stands or at the end.
+    /// Sets a member, in its place or at the end.
     pub(super) fn set(&mut self, key: &str, value: &Value) {
         let at = self.0.iter().position(|(found, _)| found == key);
         self.remove(key);
-        // What stands before the first of them is still there, so the place exists.
+        // What comes before the first of them is still there, so the index exists.
         let at = at.unwrap_or(self.0.len());
         self.0.insert(at, (key.to_owned(), value.to_string().into()));
     }
@@ -107,7 +107,8 @@ pub(super) fn integer(value: &Value) -> Option<String> {
     Some(if short.is_empty() { "0" } else { short }.to_owned())
 }
 
-/// Whether an id can exist: an integer in its one spelling. 19 digits are more than any counter reaches.
+/// Whether an id can exist: an integer in its one spelling. 19 digits are more than any counter
+/// reaches.
 pub(super) fn is_id(id: &str) -> bool {
     (1..=19).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_digit())
@@ -115,8 +116,8 @@ pub(super) fn is_id(id: &str) -> bool {
 }
 
 /// What the body of a failure says. The vendor documents three schemas: `{"errors":[{"field",
-/// "description"}]}` with 412, `{"message","errorCode"}` with 422, `{"message","status"}` with 500. The
-/// other statuses have none, so each is looked for everywhere, and nothing found is no error.
+/// "description"}]}` with 412, `{"message","errorCode"}` with 422, `{"message","status"}` with 500.
+/// The other statuses have none, so each is looked for everywhere, and nothing found is no error.
 #[derive(Debug, Default)]
 pub(super) struct Fault {
     pub(super) message: Option<String>,
@@ -126,7 +127,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// More violations than a profile has members help nobody.
+    /// More violations than a profile has members are of no help.
     const MAX_ERRORS: usize = 32;
 
     pub(super) fn read(reply: &Reply) -> Self {

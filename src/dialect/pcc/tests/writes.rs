@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// An object as an upstream may write it: unknown members, numbers that no parser keeps, odd spacing.
+/// An object as an upstream may write it: unknown members, numbers that no parser keeps, odd
+/// spacing.
 const ODD: &str = concat!(
     r#"{ "_links": {"self": { "href":"http:\/\/localhost/pcc" } }, "big" : 123456789012345678901234567890, "#,
     r#""exact":1.10e+2, "id": 39, "name":"old","defaultProfile": true , "locale":null,"#,
