@@ -33,7 +33,7 @@ use crate::{
     dialect,
     gateway::{
         Backend, Gateway,
-        requests::{self, Memory},
+        idempotency::{self, Memory},
         watch::{self, Watches},
     },
     pb::{backend_service_server, profile_service_server},
@@ -85,7 +85,7 @@ impl App {
             .values()
             .map(|backend| build(backend, &metrics, &health, &loads))
             .collect::<io::Result<_>>()?;
-        let requests = Arc::new(Memory::new(requests::Limits::default()));
+        let requests = Arc::new(Memory::new(idempotency::Limits::default()));
         let page_tokens = PageTokens::from_settings(&config.page_tokens);
         let gateway = Arc::new(Gateway::new(
             backends,

@@ -11,9 +11,8 @@ use crate::{
     dialect::{DialectClient, Item},
     error::{Error, Reason, Result, reason_name},
     gateway::{
-        turns::Turns,
         watch::{self, Feed},
-        witness::Witness,
+        write::{locks::Turns, session::Witness},
     },
     model::{
         etag::{etag, normalize},

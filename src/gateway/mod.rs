@@ -2,26 +2,13 @@
 //!
 //! Joins `dialect` and `upstream`; knows no gRPC (`rpc` translates) and no wire format.
 
-mod audit;
 mod backend;
-mod batch;
-mod cached;
-mod create;
-mod diff;
-mod edit;
-mod intent;
-mod list;
-mod order;
-mod preview;
+pub mod idempotency;
+mod plan;
 mod read;
-pub mod requests;
-mod settle;
 #[cfg(test)]
 mod tests;
-mod translate;
-mod turns;
 pub mod watch;
-mod witness;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::task::TaskTracker;
 
 pub use backend::Backend;
-use requests::Store;
+use idempotency::Store;
 use watch::Watches;
 
 use crate::{

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Gateway,
-    requests::{Limits, Memory},
+    idempotency::{Limits, Memory},
     watch::Watches,
 };
 use crate::{

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     error::{Error, Reason, Result},
-    gateway::read::decoded,
+    gateway::read::get::decoded,
     model::changes::changed_paths,
     pb::{ChangeKind, Encoded, Profile},
 };

@@ -1,22 +1,22 @@
 //! Streams of the changes of profiles.
 //!
-//! The upstreams tell of no changes, so the gateway looks: `feed` is one backend, listed by one task for
+//! The upstreams tell of no changes, so the gateway looks: `poller` is one backend, listed by one task for
 //! all streams, at an interval and after each write; `history` what was last seen and the latest changes;
-//! `watcher` one stream, which takes them from there at its caller's pace.
+//! `stream` one stream, which takes them from there at its caller's pace.
 
-mod feed;
 mod history;
+mod poller;
 mod settings;
-mod watcher;
+mod stream;
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-pub(super) use feed::Feed;
-pub use feed::{Observer, Settings};
+pub(super) use poller::Feed;
+pub use poller::{Observer, Settings};
 pub use settings::WatchSettings;
-pub use watcher::Watcher;
+pub use stream::Watcher;
 
 use crate::{
     call::Call,

@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// A session for writes.
-pub(super) struct Witness<'a> {
-    pub(super) backend: &'a Backend,
-    pub(super) session: Session,
-    pub(super) record: &'a CallRecord,
+pub(crate) struct Witness<'a> {
+    pub(crate) backend: &'a Backend,
+    pub(crate) session: Session,
+    pub(crate) record: &'a CallRecord,
 }
 
 #[async_trait]

@@ -13,37 +13,39 @@ use crate::{
     error::{Effect, Error, Kind, Reason, Result, violation::Violation},
     gateway::{
         Backend, Gateway,
-        audit::{Audit, Journal},
-        create,
-        intent::{Doubt, Intent, What},
-        requests::{Attempt, Begin, End, Identity},
-        settle::unknown,
-        write::{Work, may_yet_happen},
+        idempotency::{Attempt, Begin, End, Identity},
+        write::{
+            audit::{Audit, Journal},
+            change::{Work, may_yet_happen},
+            create,
+            intent::{Doubt, Intent, What},
+            reconcile::unknown,
+        },
     },
     model::{mask::Update, name::ProfileName},
     pb::Profile,
 };
 
 /// What a write answers: the profile, or nothing where it was deleted.
-pub(super) type Answer = Option<Profile>;
+pub(crate) type Answer = Option<Profile>;
 
 /// A checked request to write.
-pub(super) struct Order {
-    pub(super) backend: Arc<Backend>,
-    pub(super) call: Call,
-    pub(super) method: &'static str,
+pub(crate) struct Order {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) call: Call,
+    pub(crate) method: &'static str,
     /// The profile; a creation has none yet.
-    pub(super) name: Option<ProfileName>,
-    pub(super) plan: Plan,
-    pub(super) validate_only: bool,
+    pub(crate) name: Option<ProfileName>,
+    pub(crate) plan: Plan,
+    pub(crate) validate_only: bool,
     /// In the usual form of a UUID; empty when there is none.
-    pub(super) request_id: String,
+    pub(crate) request_id: String,
     /// What repeats are recognized by. Nothing is written for `validate_only`, so there are none.
-    pub(super) identity: Option<Identity>,
+    pub(crate) identity: Option<Identity>,
 }
 
 /// What to write.
-pub(super) enum Plan {
+pub(crate) enum Plan {
     Create(Profile),
     Update(Update, Profile),
     Delete { etag: String, allow_missing: bool },
@@ -51,7 +53,7 @@ pub(super) enum Plan {
 }
 
 /// Takes the `request_id` out of a request that is checked.
-pub(super) fn identify<R: Message>(
+pub(crate) fn identify<R: Message>(
     method: &'static str,
     request: &mut R,
     request_id: impl FnOnce(&mut R) -> &mut String,
@@ -72,7 +74,7 @@ enum Begun {
 impl Gateway {
     /// Carries a write out once, however often it is asked for under its `request_id`. It runs in a
     /// tracked task of its own, which ends with the call's deadline.
-    pub(super) async fn carry_out(&self, order: Order) -> Result<Answer> {
+    pub(crate) async fn carry_out(&self, order: Order) -> Result<Answer> {
         let audit = Audit::begin(&order);
         let (attempt, doubt) = match self.begin(&order).await {
             Ok(Begun::Write(attempt, doubt)) => (attempt, doubt),
@@ -145,14 +147,14 @@ impl Gateway {
 
 impl Order {
     /// The resource that the write is about: the profile, or the backend of one to create.
-    pub(super) fn resource(&self) -> String {
+    pub(crate) fn resource(&self) -> String {
         match &self.name {
             Some(name) => name.to_string(),
             None => self.backend.name().to_string(),
         }
     }
 
-    pub(super) fn explain(&self, error: Error) -> Error {
+    pub(crate) fn explain(&self, error: Error) -> Error {
         match &self.name {
             Some(name) => self.backend.explain_profile(self.method, name, error),
             None => self.backend.explain(self.method, error),

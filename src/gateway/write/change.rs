@@ -1,6 +1,6 @@
 //! Writes on a profile: check, journal, send, settle, read back.
 //!
-//! Each runs in a task of its own (see `order`), so that a caller who leaves does not leave it half done.
+//! Each runs in a task of its own (see `run`), so that a caller who leaves does not leave it half done.
 
 use std::sync::Arc;
 
@@ -13,10 +13,12 @@ use crate::{
     error::{Effect, Error, Reason, Result, violation::Violations},
     gateway::{
         Backend, Gateway,
-        audit::Journal,
-        intent::{self, Intent, What, beyond_telling, in_doubt},
-        order::{Order, Plan, identify},
-        settle::{search, settle},
+        write::{
+            audit::Journal,
+            intent::{self, Intent, What, beyond_telling, in_doubt},
+            reconcile::{search, settle},
+            run::{Order, Plan, identify},
+        },
     },
     model::{check, mask::Update, method::Method, name::ProfileName},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
@@ -35,7 +37,7 @@ impl Gateway {
     }
 
     /// A change that passes every check that needs no upstream.
-    pub(super) fn order_update(
+    pub(crate) fn order_update(
         &self,
         call: &Call,
         mut request: UpdateProfileRequest,
@@ -85,7 +87,7 @@ impl Gateway {
 
     /// A deletion that passes every check that needs no upstream; `None` where there is surely nothing
     /// to delete, and that is fine.
-    pub(super) fn order_deletion(
+    pub(crate) fn order_deletion(
         &self,
         call: &Call,
         mut request: DeleteProfileRequest,
@@ -118,13 +120,13 @@ impl Gateway {
 
 /// What was asked for, in place of what could not be read back: the write is done, whatever reading it
 /// says. It has no etag, because the upstream may have added to it.
-pub(super) fn unread(asked: Profile, error: &Error) -> Profile {
+pub(crate) fn unread(asked: Profile, error: &Error) -> Profile {
     tracing::warn!(target: "gateway", name = %asked.name, %error, "could not read back a write");
     Profile { etag: String::new(), ..asked }
 }
 
 /// Whether a write that is over for the gateway may still take effect.
-pub(super) fn may_yet_happen<T>(result: &Result<T>) -> bool {
+pub(crate) fn may_yet_happen<T>(result: &Result<T>) -> bool {
     result.as_ref().is_err_and(|error| {
         // Of a write that is left half done, the step that failed may be the one without an answer.
         error.effect() != Effect::None || error.reason() == Reason::PartiallyApplied
@@ -132,7 +134,7 @@ pub(super) fn may_yet_happen<T>(result: &Result<T>) -> bool {
 }
 
 /// What the upstream would say to a name that another profile has, for a write that is not sent.
-pub(super) fn refuse_taken_name(
+pub(crate) fn refuse_taken_name(
     dialect: &DialectClient,
     named: &[Item],
     own: Option<&str>,
@@ -147,11 +149,11 @@ pub(super) fn refuse_taken_name(
 }
 
 /// A write on one profile.
-pub(super) struct Work<'a> {
-    pub(super) backend: &'a Backend,
-    pub(super) call: &'a Call,
-    pub(super) name: &'a ProfileName,
-    pub(super) journal: &'a mut Journal,
+pub(crate) struct Work<'a> {
+    pub(crate) backend: &'a Backend,
+    pub(crate) call: &'a Call,
+    pub(crate) name: &'a ProfileName,
+    pub(crate) journal: &'a mut Journal,
 }
 
 impl Work<'_> {
@@ -165,7 +167,7 @@ impl Work<'_> {
     }
 
     /// The profile, unless it is not the one that the caller has seen.
-    pub(super) async fn read_matching(&self, etag: &str) -> Result<Profile> {
+    pub(crate) async fn read_matching(&self, etag: &str) -> Result<Profile> {
         let current = self.read().await?;
         if etag.is_empty() || etag == current.etag {
             return Ok(current);
@@ -177,7 +179,7 @@ impl Work<'_> {
         .with_metadata("current_etag", current.etag))
     }
 
-    pub(super) async fn update(
+    pub(crate) async fn update(
         self,
         update: &Update,
         request: &Profile,
@@ -193,7 +195,7 @@ impl Work<'_> {
     }
 
     /// Reads the profile and makes of it what the update asks for, checked and resolved.
-    pub(super) async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         update: &Update,
         request: &Profile,
@@ -210,7 +212,7 @@ impl Work<'_> {
     }
 
     /// Refuses a change to a name that another profile has, for a change that is not sent.
-    pub(super) async fn check_name(&self, change: &intent::Change) -> Result<()> {
+    pub(crate) async fn check_name(&self, change: &intent::Change) -> Result<()> {
         let intent::Change { current, desired } = change;
         if desired.display_name == current.display_name {
             return Ok(());
@@ -220,7 +222,7 @@ impl Work<'_> {
         refuse_taken_name(dialect, &named, Some(self.name.id()))
     }
 
-    pub(super) async fn edit(self, edit: &Edit) -> Result<Profile> {
+    pub(crate) async fn edit(self, edit: &Edit) -> Result<Profile> {
         let _turn = self.backend.turn(self.call, self.name.id()).await?;
         let current = self.read().await?;
         let dialect = self.backend.dialect();
@@ -260,7 +262,7 @@ impl Work<'_> {
         Ok(applied.then_some(found))
     }
 
-    pub(super) async fn delete(self, etag: &str, validate_only: bool) -> Result<()> {
+    pub(crate) async fn delete(self, etag: &str, validate_only: bool) -> Result<()> {
         let _turn = self.backend.turn(self.call, self.name.id()).await?;
         if validate_only || !etag.is_empty() {
             self.read_matching(etag).await?;
@@ -296,7 +298,7 @@ impl Work<'_> {
 
     /// Finds out what became of a change that an earlier call has sent. `None`: it surely has no
     /// effect, and will not have any.
-    pub(super) async fn resolve_change(
+    pub(crate) async fn resolve_change(
         &self,
         change: &intent::Change,
         over: Instant,
@@ -321,7 +323,7 @@ impl Work<'_> {
     }
 
     /// The same for a deletion.
-    pub(super) async fn resolve_delete(&self, over: Instant) -> Result<Option<()>> {
+    pub(crate) async fn resolve_delete(&self, over: Instant) -> Result<Option<()>> {
         let _turn = self.backend.turn(self.call, self.name.id()).await?;
         let write = self.backend.cache().write(self.only_this());
         let look = || self.look_for_absence();
@@ -344,11 +346,11 @@ impl Work<'_> {
     }
 
     /// The change as a dialect takes it.
-    pub(super) fn seen<'c>(&'c self, change: &'c intent::Change) -> ProfileUpdate<'c> {
+    pub(crate) fn seen<'c>(&'c self, change: &'c intent::Change) -> ProfileUpdate<'c> {
         ProfileUpdate { id: self.name.id(), current: &change.current, desired: &change.desired }
     }
 
-    pub(super) fn presented(&self, profile: Profile) -> Profile {
+    pub(crate) fn presented(&self, profile: Profile) -> Profile {
         self.backend.presented(self.name.id(), profile)
     }
 }

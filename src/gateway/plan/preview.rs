@@ -17,10 +17,12 @@ use crate::{
     error::{Error, Reason, Result, violation::Violations},
     gateway::{
         Backend, Gateway,
-        audit::Journal,
-        create,
-        order::{Order, Plan},
-        write::{Work, refuse_taken_name},
+        write::{
+            audit::Journal,
+            change::{Work, refuse_taken_name},
+            create,
+            run::{Order, Plan},
+        },
     },
     model::{
         capability::Support,
@@ -126,7 +128,7 @@ async fn rehearse(
 }
 
 /// The calls that would create a checked and resolved profile, and the profile as it would be.
-pub(super) async fn creation(
+pub(crate) async fn creation(
     backend: &Backend,
     call: &Call,
     profile: Profile,
@@ -139,7 +141,7 @@ pub(super) async fn creation(
 }
 
 /// A profile to create as callers see it. It has no etag, because the upstream may add to it.
-pub(super) fn unnamed(backend: &Backend, profile: Profile) -> Profile {
+pub(crate) fn unnamed(backend: &Backend, profile: Profile) -> Profile {
     Profile { etag: String::new(), name: String::new(), ..backend.presented("", profile) }
 }
 
@@ -163,7 +165,7 @@ fn note_cleared(current: &Profile, desired: &Profile, notes: &mut Notes) -> Resu
 }
 
 /// Whether a dialect can give a new profile this field.
-pub(super) fn can_create(backend: &Backend, path: &str) -> bool {
+pub(crate) fn can_create(backend: &Backend, path: &str) -> bool {
     let support = backend.dialect().capabilities().support(path);
     matches!(support, Support::CreateOnly | Support::ReadWrite)
 }

@@ -11,9 +11,11 @@ use crate::{
     call::CallRecord,
     error::{Reason, Result, reason_name},
     gateway::{
-        intent::{Intent, What},
-        order::{Answer, Order},
-        requests::{Attempt, End},
+        idempotency::{Attempt, End},
+        write::{
+            intent::{Intent, What},
+            run::{Answer, Order},
+        },
     },
 };
 
@@ -39,7 +41,7 @@ impl Subject {
 }
 
 /// The record of a write under way; leaves its line when it is dropped, also by a panic.
-pub(super) struct Audit {
+pub(crate) struct Audit {
     subject: Subject,
     record: Arc<CallRecord>,
     validate_only: bool,
@@ -53,7 +55,7 @@ pub(super) struct Audit {
 
 impl Audit {
     /// The record of a write whose caller is there.
-    pub(super) fn begin(order: &Order) -> Self {
+    pub(crate) fn begin(order: &Order) -> Self {
         Self {
             subject: Subject::of(order),
             record: Arc::clone(&order.call.record),
@@ -68,26 +70,26 @@ impl Audit {
     }
 
     /// The write goes on without its caller from here.
-    pub(super) fn detached(mut self) -> Self {
+    pub(crate) fn detached(mut self) -> Self {
         self.outcome = reason_name(Reason::WriteOutcomeUnknown);
         self
     }
 
     /// The answer is that of an earlier call.
-    pub(super) fn replayed(mut self, result: &Result<Answer>) {
+    pub(crate) fn replayed(mut self, result: &Result<Answer>) {
         self.replayed = true;
         self.ended(result);
     }
 
     /// The write is over, with what it has journaled.
-    pub(super) fn over(mut self, result: &Result<Answer>, journal: &Journal) {
+    pub(crate) fn over(mut self, result: &Result<Answer>, journal: &Journal) {
         self.attempts = journal.attempts;
         self.fields.clone_from(&journal.fields);
         self.ended(result);
     }
 
     /// The call is over.
-    pub(super) fn ended(mut self, result: &Result<Answer>) {
+    pub(crate) fn ended(mut self, result: &Result<Answer>) {
         match result {
             Ok(answer) => {
                 self.outcome = "OK";
@@ -129,7 +131,7 @@ impl Drop for Audit {
 }
 
 /// Where a write says what it is about to do.
-pub(super) struct Journal {
+pub(crate) struct Journal {
     subject: Subject,
     /// Where a `request_id` makes it known to repeats.
     attempt: Option<Attempt>,
@@ -139,12 +141,12 @@ pub(super) struct Journal {
 
 impl Journal {
     /// The journal of one call.
-    pub(super) fn new(order: &Order, attempt: Option<Attempt>) -> Self {
+    pub(crate) fn new(order: &Order, attempt: Option<Attempt>) -> Self {
         Self { subject: Subject::of(order), attempt, attempts: 0, fields: Vec::new() }
     }
 
     /// Notes what is about to be sent. When this fails, it must not be.
-    pub(super) async fn intend(&mut self, intent: &Intent) -> Result<()> {
+    pub(crate) async fn intend(&mut self, intent: &Intent) -> Result<()> {
         let fields = intent.fields()?;
         if let Some(attempt) = &self.attempt {
             attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
@@ -169,7 +171,7 @@ impl Journal {
     }
 
     /// Adds for repeats what was learned of a write that has been sent.
-    pub(super) async fn amend(&mut self, intent: &Intent) {
+    pub(crate) async fn amend(&mut self, intent: &Intent) {
         let Some(attempt) = &self.attempt else { return };
         if let Err(error) = attempt.intend(prost::Message::encode_to_vec(intent).into()).await {
             tracing::warn!(target: "gateway", %error, "what became of a write could not be kept");
@@ -177,7 +179,7 @@ impl Journal {
     }
 
     /// Keeps how the write ended for repeats.
-    pub(super) async fn finish(&mut self, end: End) {
+    pub(crate) async fn finish(&mut self, end: End) {
         if let Some(attempt) = self.attempt.take() {
             attempt.finish(end).await;
         }

@@ -3,7 +3,7 @@
 use crate::{
     call::Call,
     error::Result,
-    gateway::{Backend, Gateway, read::decoded},
+    gateway::{Backend, Gateway, read::get::decoded},
     model::{diff::differences, name::ProfileName},
     pb::{DiffProfilesRequest, DiffProfilesResponse, Profile},
 };
@@ -26,7 +26,7 @@ impl Gateway {
     }
 
     /// A profile that a request names, which may exist.
-    pub(super) fn named(
+    pub(crate) fn named(
         &self,
         call: &Call,
         operation: &'static str,
@@ -41,7 +41,7 @@ impl Gateway {
 }
 
 /// A profile through its backend's cache.
-pub(super) async fn profile(
+pub(crate) async fn profile(
     call: &Call,
     operation: &'static str,
     (backend, name): (&Arc<Backend>, ProfileName),

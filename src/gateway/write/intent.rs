@@ -20,14 +20,14 @@ use crate::{
 
 /// What a write is about to do.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Intent {
+pub(crate) struct Intent {
     #[prost(oneof = "What", tags = "1, 2, 3")]
-    pub(super) what: Option<What>,
+    pub(crate) what: Option<What>,
 }
 
 /// The three ways in which a profile is written.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub(super) enum What {
+pub(crate) enum What {
     #[prost(message, boxed, tag = "1")]
     Create(Box<Creation>),
     #[prost(message, boxed, tag = "2")]
@@ -39,44 +39,44 @@ pub(super) enum What {
 
 /// A profile to create.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Creation {
+pub(crate) struct Creation {
     /// Checked and resolved.
     #[prost(message, required, tag = "1")]
-    pub(super) profile: Profile,
+    pub(crate) profile: Profile,
     /// The ids of the profiles that had its name before: those are surely not this one. Without them
     /// nothing that has the name can be told from it.
     #[prost(message, optional, tag = "2")]
-    pub(super) before: Option<Ids>,
+    pub(crate) before: Option<Ids>,
     /// It was left half done, and its removal may yet happen.
     #[prost(bool, tag = "3")]
-    pub(super) may_go: bool,
+    pub(crate) may_go: bool,
 }
 
 /// Upstream ids.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     #[prost(string, repeated, tag = "1")]
     ids: Vec<String>,
 }
 
 /// A profile to change, as it was read and as it is to be.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Change {
+pub(crate) struct Change {
     #[prost(message, required, tag = "1")]
-    pub(super) current: Profile,
+    pub(crate) current: Profile,
     #[prost(message, required, tag = "2")]
-    pub(super) desired: Profile,
+    pub(crate) desired: Profile,
 }
 
 impl Creation {
     /// The intent to create a profile.
-    pub(super) fn new(profile: Profile, before: Option<HashSet<String>>) -> Self {
+    pub(crate) fn new(profile: Profile, before: Option<HashSet<String>>) -> Self {
         let before = before.map(|ids| Ids { ids: ids.into_iter().collect() });
         Self { profile, before, may_go: false }
     }
 
     /// Whether a profile of this id was there before; fails where that is not known.
-    pub(super) fn was_there(&self, id: &str) -> Result<bool> {
+    pub(crate) fn was_there(&self, id: &str) -> Result<bool> {
         let unknown = || Error::new(Reason::UpstreamUnavailable, "not known what was there before");
         let before = self.before.as_ref().ok_or_else(unknown)?;
         Ok(before.ids.iter().any(|other| other == id))
@@ -85,7 +85,7 @@ impl Creation {
 
 impl Intent {
     /// The intent in the journal's bytes.
-    pub(super) fn read(bytes: &[u8]) -> Result<What> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<What> {
         let what = Self::decode(bytes).ok().and_then(|intent| intent.what);
         what.ok_or_else(|| {
             Error::new(Reason::WriteOutcomeUnknown, "what an earlier attempt did cannot be read")
@@ -94,7 +94,7 @@ impl Intent {
     }
 
     /// The paths that the write changes, in the order of the model.
-    pub(super) fn fields(&self) -> Result<Vec<&'static str>> {
+    pub(crate) fn fields(&self) -> Result<Vec<&'static str>> {
         let (before, after) = match &self.what {
             Some(What::Create(creation)) => (Fields::empty()?, Fields::of(&creation.profile)?),
             Some(What::Change(change)) => (in_order(&change.current)?, in_order(&change.desired)?),
@@ -113,23 +113,23 @@ fn in_order(profile: &Profile) -> Result<Fields> {
 }
 
 /// An earlier attempt under the same `request_id` of which nothing is known.
-pub(super) struct Doubt {
+pub(crate) struct Doubt {
     /// What it was about to do.
-    pub(super) what: What,
+    pub(crate) what: What,
     /// From when on it cannot take effect any more.
-    pub(super) over: Instant,
+    pub(crate) over: Instant,
 }
 
 impl Doubt {
     /// The doubt about an attempt that ended so long ago.
-    pub(super) fn new(what: What, ended: Duration) -> Self {
+    pub(crate) fn new(what: What, ended: Duration) -> Self {
         Self { what, over: Instant::now() + Effect::SETTLES_WITHIN.saturating_sub(ended) }
     }
 }
 
 /// What to say where what is there is neither what an earlier attempt was to write nor what was there
 /// before it: a part of it, or what somebody has written over it.
-pub(super) fn beyond_telling() -> Error {
+pub(crate) fn beyond_telling() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
         "an earlier call with this request_id got no clear answer, and the profile is neither as it was \
@@ -141,7 +141,7 @@ pub(super) fn beyond_telling() -> Error {
 }
 
 /// What to say of a half created profile that the gateway itself may yet remove.
-pub(super) fn may_be_removed() -> Error {
+pub(crate) fn may_be_removed() -> Error {
     Error::new(
         Reason::UpstreamUnavailable,
         "an earlier call with this request_id left the profile half created, and its removal, which got \
@@ -152,7 +152,7 @@ pub(super) fn may_be_removed() -> Error {
 }
 
 /// What to say where looking does not help.
-pub(super) fn in_doubt() -> Error {
+pub(crate) fn in_doubt() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
         "an earlier call with this request_id got no clear answer, and its effect does not show; \

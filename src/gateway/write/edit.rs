@@ -10,8 +10,8 @@ use crate::{
     error::{Result, violation::Violations},
     gateway::{
         Gateway,
-        order::{Order, Plan, identify},
-        requests::Identity,
+        idempotency::Identity,
+        write::run::{Order, Plan, identify},
     },
     model::{check, name::ProfileName},
     pb::{

@@ -17,11 +17,11 @@ use crate::error::{Error, Reason, Result};
 
 /// The profiles of one backend that are being written.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<String, Weak<Turn<()>>>>);
+pub(crate) struct Turns(Mutex<HashMap<String, Weak<Turn<()>>>>);
 
 impl Turns {
     /// Waits until nobody else writes the profile; the next may when the guard is dropped.
-    pub(super) async fn take(&self, id: &str, deadline: Instant) -> Result<OwnedMutexGuard<()>> {
+    pub(crate) async fn take(&self, id: &str, deadline: Instant) -> Result<OwnedMutexGuard<()>> {
         let turn = {
             let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // As many are left as writes run at once.

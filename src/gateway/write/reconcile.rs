@@ -13,7 +13,7 @@ const CONFIRMATIONS: u32 = 3;
 
 /// Looks for the effect of a failed write. `look` gives the result when the effect is there, `None`
 /// when it is not, and an error when it cannot tell.
-pub(super) async fn settle<T, F>(
+pub(crate) async fn settle<T, F>(
     failure: Error,
     deadline: Instant,
     look: impl FnMut() -> F,
@@ -30,7 +30,7 @@ where
 
 /// The same for a write that was sent by an earlier call. `None`: it surely has no effect, because
 /// none shows although it was `over` before.
-pub(super) async fn search<T, F>(
+pub(crate) async fn search<T, F>(
     failure: &Error,
     over: Option<Instant>,
     deadline: Instant,
@@ -79,7 +79,7 @@ where
 }
 
 /// The error for a write of which nothing is known.
-pub(super) fn unknown(failure: &Error) -> Error {
+pub(crate) fn unknown(failure: &Error) -> Error {
     let message = format!(
         "the write may or may not have taken effect; repeat it with the same request_id, or without one \
          read before writing again: {}",

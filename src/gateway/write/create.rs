@@ -11,11 +11,13 @@ use crate::{
     error::{Error, Reason, Result, violation::Violations},
     gateway::{
         Backend, Gateway,
-        audit::Journal,
-        intent::{Creation, Intent, What, in_doubt, may_be_removed},
-        order::{Order, Plan, identify},
-        settle::{search, settle},
-        write::{may_yet_happen, refuse_taken_name, unread},
+        write::{
+            audit::Journal,
+            change::{may_yet_happen, refuse_taken_name, unread},
+            intent::{Creation, Intent, What, in_doubt, may_be_removed},
+            reconcile::{search, settle},
+            run::{Order, Plan, identify},
+        },
     },
     model::{check, mask::Update, method::Method, name::BackendName},
     pb::{CreateProfileRequest, Profile},
@@ -33,7 +35,7 @@ impl Gateway {
     }
 
     /// A creation that passes every check that needs no upstream.
-    pub(super) fn order_creation(
+    pub(crate) fn order_creation(
         &self,
         call: &Call,
         mut request: CreateProfileRequest,
@@ -67,7 +69,7 @@ impl Gateway {
 }
 
 /// Checks a profile to create, and gives it without what only the gateway sets.
-pub(super) fn check_new(
+pub(crate) fn check_new(
     backend: &Backend,
     profile: Profile,
     violations: &mut Violations,
@@ -88,15 +90,15 @@ pub(super) fn check_new(
 }
 
 /// A creation as it can be sent.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     /// Checked and resolved.
-    pub(super) profile: Profile,
+    pub(crate) profile: Profile,
     /// The profiles that had its name before; `None` where the account cannot list.
-    pub(super) before: Option<Vec<Item>>,
+    pub(crate) before: Option<Vec<Item>>,
 }
 
 /// Resolves a checked profile, and finds out whose name it has.
-pub(super) async fn prepare(backend: &Backend, call: &Call, profile: Profile) -> Result<Prepared> {
+pub(crate) async fn prepare(backend: &Backend, call: &Call, profile: Profile) -> Result<Prepared> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
     let profile = dialect.resolve(&session, profile, None).await?;
     // Should the answer get lost, those are surely not ours.
@@ -110,7 +112,7 @@ pub(super) async fn prepare(backend: &Backend, call: &Call, profile: Profile) ->
 }
 
 /// Creates a checked profile.
-pub(super) async fn create(
+pub(crate) async fn create(
     order: &Order,
     journal: &mut Journal,
     profile: Profile,
@@ -144,7 +146,7 @@ fn may_go(error: &Error) -> bool {
 
 /// Finds out what became of a creation that an earlier call has sent: completes it when it is there.
 /// `None`: it surely is not, and will not be.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     backend: &Backend,
     call: &Call,
     creation: &Creation,

@@ -14,10 +14,12 @@ use crate::{
     },
     gateway::{
         Backend, Gateway,
-        create::{check_new, prepare},
-        diff,
-        preview::{can_create, creation, unnamed},
-        write::refuse_taken_name,
+        plan::preview::{can_create, creation, unnamed},
+        read::diff,
+        write::{
+            change::refuse_taken_name,
+            create::{check_new, prepare},
+        },
     },
     model::{
         etag::normalize,

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result, violation::Violation},
     gateway::{
         Backend, Gateway,
-        read::{decoded, masked},
+        read::get::{decoded, masked},
     },
     model::{
         mask::ReadMask,

@@ -69,7 +69,7 @@ impl Gateway {
 }
 
 /// The profile with only the fields of the mask.
-pub(super) fn masked(mask: &ReadMask, profile: Encoded<Profile>) -> Result<Encoded<Profile>> {
+pub(crate) fn masked(mask: &ReadMask, profile: Encoded<Profile>) -> Result<Encoded<Profile>> {
     if mask.is_everything() {
         return Ok(profile);
     }
@@ -77,7 +77,7 @@ pub(super) fn masked(mask: &ReadMask, profile: Encoded<Profile>) -> Result<Encod
 }
 
 /// A profile out of the cache.
-pub(super) fn decoded(profile: &Encoded<Profile>) -> Result<Profile> {
+pub(crate) fn decoded(profile: &Encoded<Profile>) -> Result<Profile> {
     profile.message().map_err(|error| {
         Error::new(Reason::GatewayInternal, "a fault in the cache").with_internal(error)
     })

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use super::{
-    feed::{Follower, State},
     history::{Change, fell_behind},
+    poller::{Follower, State},
 };
 use crate::{
     error::{Error, Reason, Result},

@@ -16,7 +16,7 @@ use crate::{
 
 impl Backend {
     /// One profile.
-    pub(super) async fn profile(
+    pub(crate) async fn profile(
         self: &Arc<Self>,
         call: &Call,
         id: &str,
@@ -35,7 +35,7 @@ impl Backend {
     }
 
     /// All profiles, ordered by id.
-    pub(super) async fn profiles(self: &Arc<Self>, call: &Call) -> Result<Arc<crate::cache::List>> {
+    pub(crate) async fn profiles(self: &Arc<Self>, call: &Call) -> Result<Arc<crate::cache::List>> {
         let this = Arc::clone(self);
         let value = self.read(call, &Resource::Profiles, |session| async move {
             let items = this.dialect().list(&session).await;
@@ -54,7 +54,7 @@ impl Backend {
     }
 
     /// The services that a profile can hold.
-    pub(super) async fn services(self: &Arc<Self>, call: &Call) -> Result<Arc<Vec<Service>>> {
+    pub(crate) async fn services(self: &Arc<Self>, call: &Call) -> Result<Arc<Vec<Service>>> {
         let this = Arc::clone(self);
         let value = self.read(call, &Resource::Services, |session| async move {
             let services = this.dialect().services(&session).await;
