@@ -11,8 +11,8 @@ use crate::{
     dialect::{DialectClient, Item},
     error::{Error, Reason, Result, reason_name},
     gateway::{
-        watch::{self, Feed},
-        write::{locks::Turns, session::Witness},
+        watch::{self, Poller},
+        write::{locks::ProfileLocks, session::AuditedSession},
     },
     model::{
         etag::{etag, normalize},
@@ -36,8 +36,8 @@ pub struct Backend {
     dialect: DialectClient,
     upstream: Arc<Upstream>,
     cache: Cache,
-    turns: Turns,
-    feed: Feed,
+    turns: ProfileLocks,
+    poller: Poller,
 }
 
 impl Backend {
@@ -57,8 +57,8 @@ impl Backend {
             dialect,
             upstream,
             cache,
-            turns: Turns::default(),
-            feed: Feed::new(watching),
+            turns: ProfileLocks::default(),
+            poller: Poller::new(watching),
         }
     }
 
@@ -77,8 +77,8 @@ impl Backend {
     }
 
     /// What streams of its changes share.
-    pub(super) fn feed(&self) -> &Feed {
-        &self.feed
+    pub(super) fn poller(&self) -> &Poller {
+        &self.poller
     }
 
     /// A way to its upstream until the call's deadline.
@@ -92,19 +92,19 @@ impl Backend {
     }
 
     /// A way for a write, which ends while there is time to read back what became of it.
-    pub(super) fn write_session<'a>(&'a self, call: &'a Call) -> Witness<'a> {
+    pub(super) fn write_session<'a>(&'a self, call: &'a Call) -> AuditedSession<'a> {
         let left = call.deadline.saturating_duration_since(Instant::now());
         let session = self.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK));
-        self.witnessed(call, session)
+        self.audited(call, session)
     }
 
     /// A way for what remains of a write that is done in part.
-    pub(super) fn completing<'a>(&'a self, call: &'a Call) -> Witness<'a> {
-        self.witnessed(call, self.session(call))
+    pub(super) fn completing<'a>(&'a self, call: &'a Call) -> AuditedSession<'a> {
+        self.audited(call, self.session(call))
     }
 
-    fn witnessed<'a>(&'a self, call: &'a Call, session: Session) -> Witness<'a> {
-        Witness { backend: self, session, record: &call.record }
+    fn audited<'a>(&'a self, call: &'a Call, session: Session) -> AuditedSession<'a> {
+        AuditedSession { backend: self, session, record: &call.record }
     }
 
     /// A way to find out what a failed write did. An open circuit does not hold it back.
@@ -114,8 +114,8 @@ impl Backend {
 
     /// A way to undo what a write of several steps has done. It has time of its own: the caller's may
     /// be the reason why the write failed. An open circuit does not hold it back either.
-    pub(super) fn cleanup_session<'a>(&'a self, call: &'a Call) -> Witness<'a> {
-        self.witnessed(call, self.session_until(call, call.deadline + CLEANUP).bypass_breaker())
+    pub(super) fn cleanup_session<'a>(&'a self, call: &'a Call) -> AuditedSession<'a> {
+        self.audited(call, self.session_until(call, call.deadline + CLEANUP).bypass_breaker())
     }
 
     /// The turn to write a profile.

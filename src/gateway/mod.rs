@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::task::TaskTracker;
 
 pub use backend::Backend;
-use idempotency::Store;
+use idempotency::IdempotencyStore;
 use watch::Watches;
 
 use crate::{
@@ -34,7 +34,7 @@ pub struct Gateway {
     /// Writes that go on when their caller has left; a drain waits for them.
     writes: TaskTracker,
     /// Writes that callers have given an id.
-    requests: Arc<dyn Store>,
+    requests: Arc<dyn IdempotencyStore>,
     page_tokens: PageTokens,
     watches: Watches,
 }
@@ -45,7 +45,7 @@ impl Gateway {
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
         writes: TaskTracker,
-        requests: Arc<dyn Store>,
+        requests: Arc<dyn IdempotencyStore>,
         page_tokens: PageTokens,
         watches: Watches,
     ) -> Self {

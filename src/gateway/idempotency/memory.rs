@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use super::{Begin, End, Identity, KEPT, Store};
+use super::{Begin, End, IdempotencyStore, KEPT, RequestIdentity};
 use crate::error::{Error, Reason, Result};
 
 /// What an entry costs beside its bytes, generously.
@@ -184,7 +184,12 @@ impl Inner {
         }
     }
 
-    fn run(&mut self, identity: &Identity, intent: Option<Bytes>, since: Option<Place>) -> u64 {
+    fn run(
+        &mut self,
+        identity: &RequestIdentity,
+        intent: Option<Bytes>,
+        since: Option<Place>,
+    ) -> u64 {
         let attempt = self.number();
         let (ending, _) = watch::channel(None);
         let state = State::Running { attempt, intent, since, ending };
@@ -194,8 +199,8 @@ impl Inner {
 }
 
 #[async_trait]
-impl Store for Memory {
-    async fn begin(&self, identity: &Identity) -> Result<Begin> {
+impl IdempotencyStore for Memory {
+    async fn begin(&self, identity: &RequestIdentity) -> Result<Begin> {
         let mut inner = self.lock();
         inner.expire();
         let Some(entry) = inner.entries.get(&identity.id) else {

@@ -1,7 +1,7 @@
 //! Which writes have been asked for under a `request_id`, and what became of each: how a repeated write
 //! is recognized.
 //!
-//! [`Store`] is what keeps them; [`Memory`] keeps them in this process, and a store that replicas share
+//! [`IdempotencyStore`] is what keeps them; [`Memory`] keeps them in this process, and a store that replicas share
 //! can stand in its place. An id counts for the whole gateway, whatever the method and the backend: the
 //! same id with any other request is a mistake of the caller's.
 //!
@@ -29,14 +29,14 @@ pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which write a caller means, and whether two callers mean the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub struct RequestIdentity {
     /// The caller's id, however it was written.
     pub id: Uuid,
     /// SHA-256 of the method and the whole request.
     pub fingerprint: [u8; 32],
 }
 
-impl Identity {
+impl RequestIdentity {
     /// The identity of a request whose `request_id` has been taken out of it; `None` without an id, or
     /// with one that is none. Fields are encoded in their order and maps by their sorted keys, so equal
     /// requests have equal bytes.
@@ -105,13 +105,13 @@ pub enum End {
 /// A store that replicas share gives out attempts that run out unless renewed; one that has run out
 /// counts as [`End::Unknown`].
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait IdempotencyStore: Send + Sync + 'static {
     /// Begins an attempt, unless there is nothing left to do or another call is at it.
     ///
     /// # Errors
     ///
     /// `OVERLOADED` when there is no room and nothing that may be forgotten.
-    async fn begin(&self, identity: &Identity) -> Result<Begin>;
+    async fn begin(&self, identity: &RequestIdentity) -> Result<Begin>;
 
     /// Keeps what an attempt is about to do, in place of what an earlier one was. Comes before the
     /// write is sent.
@@ -134,25 +134,25 @@ pub trait Store: Send + Sync + 'static {
 
 /// An attempt under way. Dropped before its end, as by a panic, it is of unknown outcome.
 pub struct Attempt {
-    store: Arc<dyn Store>,
+    store: Arc<dyn IdempotencyStore>,
     id: Uuid,
     number: u64,
     over: bool,
 }
 
 impl Attempt {
-    /// The attempt that [`Store::begin`] has given out.
+    /// The attempt that [`IdempotencyStore::begin`] has given out.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, id: Uuid, number: u64) -> Self {
+    pub fn new(store: Arc<dyn IdempotencyStore>, id: Uuid, number: u64) -> Self {
         Self { store, id, number, over: false }
     }
 
-    /// See [`Store::intend`].
+    /// See [`IdempotencyStore::intend`].
     pub async fn intend(&self, intent: Bytes) -> Result<()> {
         self.store.intend(self.id, self.number, intent).await
     }
 
-    /// See [`Store::finish`].
+    /// See [`IdempotencyStore::finish`].
     pub async fn finish(mut self, end: End) {
         match self.store.finish(self.id, self.number, end).await {
             Ok(()) => self.over = true,

@@ -22,8 +22,8 @@ fn roomy() -> Arc<Memory> {
     memory(100, 1 << 20)
 }
 
-fn identity(id: u128) -> Identity {
-    Identity { id: Uuid::from_u128(id), fingerprint: [7; 32] }
+fn identity(id: u128) -> RequestIdentity {
+    RequestIdentity { id: Uuid::from_u128(id), fingerprint: [7; 32] }
 }
 
 async fn fresh(store: &Arc<Memory>, id: u128) -> Attempt {
@@ -86,7 +86,7 @@ async fn a_write_under_way_does_not_run_out() {
 #[tokio::test(start_paused = true)]
 async fn another_request_is_refused_in_every_state() {
     let store = roomy();
-    let other = Identity { fingerprint: [8; 32], ..identity(1) };
+    let other = RequestIdentity { fingerprint: [8; 32], ..identity(1) };
     let reused = async || matches!(store.begin(&other).await.unwrap(), Begin::Reused);
     let attempt = fresh(&store, 1).await;
     assert!(reused().await, "running");
@@ -231,18 +231,18 @@ fn a_request_is_known_by_its_method_and_all_of_its_fields() {
         profile: Some(profile),
         ..UpdateProfileRequest::default()
     };
-    let of = |request: &UpdateProfileRequest| Identity::of("A", id, request).unwrap();
+    let of = |request: &UpdateProfileRequest| RequestIdentity::of("A", id, request).unwrap();
     let first = of(&update(named("a")));
     assert_eq!(first, of(&update(named("a"))));
-    assert_eq!(Identity::of("A", &id.to_uppercase(), &update(named("a"))), Some(first));
+    assert_eq!(RequestIdentity::of("A", &id.to_uppercase(), &update(named("a"))), Some(first));
     let other = [
         of(&update(named("b"))),
         of(&UpdateProfileRequest { validate_only: true, ..update(named("a")) }),
-        Identity::of("B", id, &update(named("a"))).unwrap(),
-        Identity::of("A", id, &DeleteProfileRequest::default()).unwrap(),
+        RequestIdentity::of("B", id, &update(named("a"))).unwrap(),
+        RequestIdentity::of("A", id, &DeleteProfileRequest::default()).unwrap(),
     ];
     assert!(other.iter().all(|other| other.fingerprint != first.fingerprint));
-    assert_eq!(Identity::of("A", "", &update(named("a"))), None);
+    assert_eq!(RequestIdentity::of("A", "", &update(named("a"))), None);
 
     // Maps, by whatever order they were filled in.
     let unmapped = |keys: &[&str]| {

@@ -21,7 +21,7 @@ use crate::{
             audit::Journal,
             change::{Work, refuse_taken_name},
             create,
-            run::{Order, Plan},
+            run::{WriteAction, WriteRequest},
         },
     },
     model::{
@@ -85,12 +85,12 @@ fn note_ignored(profile: &Profile, notes: &mut Notes) -> Result<()> {
 }
 
 async fn rehearse(
-    order: &Order,
+    order: &WriteRequest,
     notes: &mut Notes,
 ) -> Result<(Vec<UpstreamCall>, Option<Profile>)> {
     let (backend, call) = (&order.backend, &order.call);
-    match (&order.plan, &order.name) {
-        (Plan::Create(profile), _) => {
+    match (&order.action, &order.name) {
+        (WriteAction::Create(profile), _) => {
             let prepared = create::prepare(backend, call, profile.clone()).await?;
             if let Some(before) = &prepared.before {
                 refuse_taken_name(backend.dialect(), before, None)?;
@@ -98,7 +98,7 @@ async fn rehearse(
             let (calls, profile) = creation(backend, call, prepared.profile, notes).await?;
             Ok((calls, Some(profile)))
         }
-        (Plan::Update(update, request), Some(name)) => {
+        (WriteAction::Update(update, request), Some(name)) => {
             let journal = &mut Journal::new(order, None);
             let work = Work { backend, call, name, journal };
             let change = work.prepare(update, request).await?;
@@ -108,7 +108,7 @@ async fn rehearse(
             backend.dialect().update(&port, work.seen(&change)).await?;
             Ok((port.calls(None)?, Some(work.presented(change.desired))))
         }
-        (Plan::Delete { etag, allow_missing }, Some(name)) => {
+        (WriteAction::Delete { etag, allow_missing }, Some(name)) => {
             let journal = &mut Journal::new(order, None);
             let work = Work { backend, call, name, journal };
             match work.read_matching(etag).await {
@@ -121,7 +121,7 @@ async fn rehearse(
             backend.dialect().delete(&port, name.id()).await?;
             Ok((port.calls(None)?, None))
         }
-        (Plan::Edit(_) | Plan::Update(..) | Plan::Delete { .. }, _) => {
+        (WriteAction::Edit(_) | WriteAction::Update(..) | WriteAction::Delete { .. }, _) => {
             Err(Error::new(Reason::GatewayInternal, "this write has no preview"))
         }
     }

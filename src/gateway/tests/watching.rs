@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Bench, bench, call, creation, within};
 use crate::{
     error::{Error, Reason, Result},
-    gateway::watch::Watcher,
+    gateway::watch::ChangeStream,
     pb::{ChangeKind, ProfileChange, WatchProfilesRequest, WatchProfilesResponse},
 };
 
@@ -46,13 +46,13 @@ impl Copy {
     }
 
     /// Takes over what comes until nothing does.
-    async fn take_all(&mut self, watcher: &mut Watcher) {
+    async fn take_all(&mut self, watcher: &mut ChangeStream) {
         while let Ok(answer) = timeout(Duration::from_millis(1), next(watcher)).await {
             self.take(&answer.unwrap());
         }
     }
 
-    async fn take_next(&mut self, watcher: &mut Watcher) {
+    async fn take_next(&mut self, watcher: &mut ChangeStream) {
         self.take(&next(watcher).await.unwrap());
     }
 
@@ -61,12 +61,12 @@ impl Copy {
     }
 }
 
-async fn next(watcher: &mut Watcher) -> Result<WatchProfilesResponse> {
+async fn next(watcher: &mut ChangeStream) -> Result<WatchProfilesResponse> {
     Ok(watcher.next().await.unwrap()?.message().unwrap())
 }
 
 impl Bench {
-    async fn watch(&self, token: &str) -> Result<Watcher> {
+    async fn watch(&self, token: &str) -> Result<ChangeStream> {
         let request =
             WatchProfilesRequest { parent: PARENT.into(), resume_token: token.to_owned() };
         self.gateway.watch_profiles(&call(), &request).await
@@ -82,7 +82,7 @@ impl Bench {
 }
 
 #[track_caller]
-fn refused(result: Result<Watcher>) -> Error {
+fn refused(result: Result<ChangeStream>) -> Error {
     result.err().expect("the stream did not begin")
 }
 

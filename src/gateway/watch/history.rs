@@ -20,7 +20,7 @@ pub(super) type Profiles = BTreeMap<String, Encoded<Profile>>;
 
 /// A change of one profile.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Change {
+pub(super) struct ProfileEvent {
     /// Place of the profile in the order of lists.
     pub(super) position: String,
     pub(super) kind: ChangeKind,
@@ -44,7 +44,7 @@ pub(super) struct Limits {
 /// every stream, however fast it is read.
 pub(super) struct History {
     profiles: Arc<Profiles>,
-    kept: VecDeque<Arc<Change>>,
+    kept: VecDeque<Arc<ProfileEvent>>,
     bytes: usize,
     /// Number of the latest change.
     last: u64,
@@ -67,7 +67,10 @@ impl History {
     }
 
     /// The changes after this number, oldest first, with their numbers. `None`: not all are kept.
-    pub(super) fn since(&self, seq: u64) -> Option<impl Iterator<Item = (u64, &Arc<Change>)>> {
+    pub(super) fn since(
+        &self,
+        seq: u64,
+    ) -> Option<impl Iterator<Item = (u64, &Arc<ProfileEvent>)>> {
         let missing = usize::try_from(self.last.checked_sub(seq)?).ok()?;
         let skipped = self.kept.len().checked_sub(missing)?;
         Some((seq + 1..).zip(self.kept.range(skipped..)))
@@ -79,7 +82,7 @@ impl History {
     }
 
     /// Takes over what was seen, with the changes that lead there.
-    pub(super) fn advance(&mut self, profiles: Profiles, changes: Vec<Change>) {
+    pub(super) fn advance(&mut self, profiles: Profiles, changes: Vec<ProfileEvent>) {
         let latest = changes.len();
         self.last += latest as u64;
         self.bytes += changes.iter().map(size).sum::<usize>();
@@ -95,12 +98,12 @@ impl History {
 }
 
 /// Bytes that a change takes, with what the allocations bring with them.
-fn size(change: &Change) -> usize {
+fn size(change: &ProfileEvent) -> usize {
     change.profile.bytes().len() + change.position.len() + 128
 }
 
 /// What changed between two looks, ordered by position.
-pub(super) async fn differences(before: &Profiles, after: &Profiles) -> Result<Vec<Change>> {
+pub(super) async fn differences(before: &Profiles, after: &Profiles) -> Result<Vec<ProfileEvent>> {
     let mut changes = Vec::new();
     for (position, profile) in before {
         if !after.contains_key(position) {
@@ -131,8 +134,8 @@ fn change(
     kind: ChangeKind,
     profile: Encoded<Profile>,
     fields: Vec<&'static str>,
-) -> Change {
-    Change { position: position.to_owned(), kind, profile, fields }
+) -> ProfileEvent {
+    ProfileEvent { position: position.to_owned(), kind, profile, fields }
 }
 
 /// The error for a stream whose place is not kept any more.

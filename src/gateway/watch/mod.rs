@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-pub(super) use poller::Feed;
+pub(super) use poller::Poller;
 pub use poller::{Observer, Settings};
 pub use settings::WatchSettings;
-pub use stream::Watcher;
+pub use stream::ChangeStream;
 
 use crate::{
     call::Call,
@@ -51,7 +51,7 @@ impl Gateway {
         &self,
         call: &Call,
         request: &WatchProfilesRequest,
-    ) -> Result<Watcher> {
+    ) -> Result<ChangeStream> {
         let parent = Parent::parse("parent", &request.parent)?;
         let backends = self.backends_of(call, &parent, OPERATION)?;
         let explained = |error| match (&parent, backends.as_slice()) {
@@ -67,7 +67,8 @@ impl Gateway {
             token => tokens.open(&request.parent, token).map_err(explained)?,
         };
         let place = Arc::clone(places).try_acquire_owned().map_err(|_| explained(no_place()))?;
-        let watcher = Watcher::new(&request.parent, &backends, cursors, Arc::clone(tokens), place);
+        let watcher =
+            ChangeStream::new(&request.parent, &backends, cursors, Arc::clone(tokens), place);
         let mut watcher = watcher.map_err(explained)?;
         if let Parent::One(_) = parent {
             watcher.begun(call.deadline).await.map_err(explained)?;

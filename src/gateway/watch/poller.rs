@@ -46,7 +46,7 @@ pub trait Observer: Send + Sync + 'static {
 }
 
 /// What the streams over one backend share.
-pub(in crate::gateway) struct Feed {
+pub(in crate::gateway) struct Poller {
     settings: Settings,
     state: Mutex<State>,
     /// Wakes the task: a look is wanted, or nobody watches any more.
@@ -77,7 +77,7 @@ pub(super) struct Follower {
     news: watch::Receiver<()>,
 }
 
-impl Feed {
+impl Poller {
     pub(in crate::gateway) fn new(settings: Settings) -> Self {
         let state = State {
             history: History::new(LIMITS),
@@ -230,23 +230,23 @@ impl Follower {
     /// Has a backend looked at. Gives the number of the look with which a stream may begin: one that is
     /// over, if since then neither a write nor a failure has come.
     pub(super) fn new(backend: &Arc<Backend>) -> (Self, u64) {
-        let feed = backend.feed();
-        let news = feed.news.subscribe();
-        let mut state = feed.lock();
+        let poller = backend.poller();
+        let news = poller.news.subscribe();
+        let mut state = poller.lock();
         state.watchers += 1;
         let first = if state.running {
             let current = state.failing.is_none() && state.succeeded >= state.wanted;
             if current { state.succeeded } else { state.want() }
         } else {
             state.running = true;
-            let (closing, watched) = (feed.settings.tasks.closing.clone(), Arc::clone(backend));
-            let task = async move { watched.feed().run(&watched).await };
-            feed.settings.tasks.tasks.spawn(closing.run_until_cancelled_owned(task));
+            let (closing, watched) = (poller.settings.tasks.closing.clone(), Arc::clone(backend));
+            let task = async move { watched.poller().run(&watched).await };
+            poller.settings.tasks.tasks.spawn(closing.run_until_cancelled_owned(task));
             state.want()
         };
         drop(state);
-        feed.wake.notify_one();
-        feed.settings.observer.watching(true);
+        poller.wake.notify_one();
+        poller.settings.observer.watching(true);
         (Self { backend: Arc::clone(backend), news }, first)
     }
 
@@ -267,21 +267,21 @@ impl Follower {
 
     /// Counts a stream that was too slow.
     pub(super) fn dropped(&self) {
-        self.backend.feed().settings.observer.dropped();
+        self.backend.poller().settings.observer.dropped();
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let feed = self.backend.feed();
-        let mut state = feed.lock();
+        let poller = self.backend.poller();
+        let mut state = poller.lock();
         state.watchers -= 1;
         let last = state.watchers == 0;
         drop(state);
         if last {
-            feed.wake.notify_one();
+            poller.wake.notify_one();
         }
-        feed.settings.observer.watching(false);
+        poller.settings.observer.watching(false);
     }
 }
 

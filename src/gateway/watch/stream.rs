@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    history::{Change, fell_behind},
+    history::{ProfileEvent, fell_behind},
     poller::{Follower, State},
 };
 use crate::{
@@ -53,7 +53,7 @@ pub(super) struct Entry {
 }
 
 /// A stream of changes. Ends when dropped.
-pub struct Watcher {
+pub struct ChangeStream {
     parent: String,
     sources: Vec<Source>,
     tokens: Arc<ResumeTokens>,
@@ -89,7 +89,7 @@ struct Taken {
     bytes: usize,
 }
 
-impl Watcher {
+impl ChangeStream {
     /// A stream over these backends that goes on where the cursors stand.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Watcher {
             let cursor = cursors.iter().find(|cursor| cursor.backend == backend.name().id());
             let at = cursor.map(|c| Place { seq: c.seq, position: c.position.clone() });
             if let Some(place) = &at
-                && backend.feed().lock().history.since(place.seq).is_none()
+                && backend.poller().lock().history.since(place.seq).is_none()
             {
                 return Err(expired("is too old"));
             }
@@ -124,7 +124,7 @@ impl Watcher {
         for source in self.sources.iter_mut().filter(|source| source.at.is_none()) {
             loop {
                 source.follower.listen();
-                let outcome = source.feed().outcome(source.first);
+                let outcome = source.poller().outcome(source.first);
                 if let Some(outcome) = outcome {
                     outcome?;
                     break;
@@ -194,8 +194,8 @@ fn begun(cursors: &Cursors) -> Cursors {
 const NOWHERE: &str = "";
 
 impl Source {
-    fn feed(&self) -> std::sync::MutexGuard<'_, State> {
-        self.follower.backend().feed().lock()
+    fn poller(&self) -> std::sync::MutexGuard<'_, State> {
+        self.follower.backend().poller().lock()
     }
 
     fn is_complete(&self) -> bool {
@@ -211,7 +211,7 @@ impl Source {
 
     /// Takes what there is to tell, as far as there is room.
     fn take(&mut self, number: usize, taken: &mut Taken) -> Result<()> {
-        let state = self.follower.backend().feed().lock();
+        let state = self.follower.backend().poller().lock();
         let place = match &mut self.at {
             Some(place) => place,
             None if state.outcome(self.first).is_some_and(|outcome| outcome.is_ok()) => {
@@ -267,7 +267,7 @@ impl Taken {
     }
 }
 
-fn entry(change: &Change) -> Entry {
+fn entry(change: &ProfileEvent) -> Entry {
     let paths: Vec<String> = change.fields.iter().map(|path| (*path).to_owned()).collect();
     Entry {
         kind: change.kind.into(),

@@ -13,8 +13,8 @@ use crate::{
     gateway::{
         idempotency::{Attempt, End},
         write::{
-            intent::{Intent, What},
-            run::{Answer, Order},
+            intent::{IntentKind, WriteIntent},
+            run::{Answer, WriteRequest},
         },
     },
 };
@@ -30,7 +30,7 @@ struct Subject {
 }
 
 impl Subject {
-    fn of(order: &Order) -> Self {
+    fn of(order: &WriteRequest) -> Self {
         Self {
             method: order.method,
             resource: order.resource(),
@@ -55,7 +55,7 @@ pub(crate) struct Audit {
 
 impl Audit {
     /// The record of a write whose caller is there.
-    pub(crate) fn begin(order: &Order) -> Self {
+    pub(crate) fn begin(order: &WriteRequest) -> Self {
         Self {
             subject: Subject::of(order),
             record: Arc::clone(&order.call.record),
@@ -141,17 +141,17 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// The journal of one call.
-    pub(crate) fn new(order: &Order, attempt: Option<Attempt>) -> Self {
+    pub(crate) fn new(order: &WriteRequest, attempt: Option<Attempt>) -> Self {
         Self { subject: Subject::of(order), attempt, attempts: 0, fields: Vec::new() }
     }
 
     /// Notes what is about to be sent. When this fails, it must not be.
-    pub(crate) async fn intend(&mut self, intent: &Intent) -> Result<()> {
+    pub(crate) async fn intend(&mut self, intent: &WriteIntent) -> Result<()> {
         let fields = intent.fields()?;
         if let Some(attempt) = &self.attempt {
             attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
         }
-        if fields.is_empty() && matches!(intent.what, Some(What::Change(_))) {
+        if fields.is_empty() && matches!(intent.what, Some(IntentKind::Change(_))) {
             // Dialects send nothing for it.
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl Journal {
     }
 
     /// Adds for repeats what was learned of a write that has been sent.
-    pub(crate) async fn amend(&mut self, intent: &Intent) {
+    pub(crate) async fn amend(&mut self, intent: &WriteIntent) {
         let Some(attempt) = &self.attempt else { return };
         if let Err(error) = attempt.intend(prost::Message::encode_to_vec(intent).into()).await {
             tracing::warn!(target: "gateway", %error, "what became of a write could not be kept");

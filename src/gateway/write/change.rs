@@ -1,4 +1,4 @@
-//! Writes on a profile: check, journal, send, settle, read back.
+//! Writes on a profile: check, journal, send, reconcile, read back.
 //!
 //! Each runs in a task of its own (see `run`), so that a caller who leaves does not leave it half done.
 
@@ -15,9 +15,9 @@ use crate::{
         Backend, Gateway,
         write::{
             audit::Journal,
-            intent::{self, Intent, What, beyond_telling, in_doubt},
-            reconcile::{search, settle},
-            run::{Order, Plan, identify},
+            intent::{self, IntentKind, WriteIntent, beyond_telling, in_doubt},
+            reconcile::{reconcile, search},
+            run::{WriteAction, WriteRequest, identify},
         },
     },
     model::{check, mask::Update, method::Method, name::ProfileName},
@@ -41,7 +41,7 @@ impl Gateway {
         &self,
         call: &Call,
         mut request: UpdateProfileRequest,
-    ) -> Result<Order> {
+    ) -> Result<WriteRequest> {
         const OPERATION: &str = Method::UpdateProfile.name();
         let mut violations = Violations::default();
         check::request_id(&request.request_id, &mut violations);
@@ -65,12 +65,12 @@ impl Gateway {
         }
         dialect.check_fields(&profile, &|field| update.touches(field), &mut violations);
         violations.into_result().map_err(|e| backend.explain_profile(OPERATION, &name, e))?;
-        Ok(Order {
+        Ok(WriteRequest {
             backend,
             call: call.clone(),
             method: OPERATION,
             name: Some(name),
-            plan: Plan::Update(update, profile),
+            action: WriteAction::Update(update, profile),
             validate_only: request.validate_only,
             request_id,
             identity: identity.filter(|_| !request.validate_only),
@@ -91,7 +91,7 @@ impl Gateway {
         &self,
         call: &Call,
         mut request: DeleteProfileRequest,
-    ) -> Result<Option<Order>> {
+    ) -> Result<Option<WriteRequest>> {
         const OPERATION: &str = Method::DeleteProfile.name();
         let name = ProfileName::parse("name", &request.name)?;
         let backend = Arc::clone(self.backend(call, name.backend(), OPERATION)?);
@@ -105,12 +105,15 @@ impl Gateway {
             return if missing_is_fine { Ok(None) } else { Err(error) };
         }
         let (request_id, identity) = identify(OPERATION, &mut request, |r| &mut r.request_id);
-        Ok(Some(Order {
+        Ok(Some(WriteRequest {
             backend,
             call: call.clone(),
             method: OPERATION,
             name: Some(name),
-            plan: Plan::Delete { etag: request.etag, allow_missing: request.allow_missing },
+            action: WriteAction::Delete {
+                etag: request.etag,
+                allow_missing: request.allow_missing,
+            },
             validate_only: request.validate_only,
             request_id,
             identity: identity.filter(|_| !request.validate_only),
@@ -199,7 +202,7 @@ impl Work<'_> {
         &self,
         update: &Update,
         request: &Profile,
-    ) -> Result<intent::Change> {
+    ) -> Result<intent::IntendedChange> {
         let current = self.read_matching(&request.etag).await?;
         let dialect = self.backend.dialect();
         let mut violations = Violations::default();
@@ -208,12 +211,12 @@ impl Work<'_> {
         violations.into_result()?;
         let session = self.backend.session(self.call);
         let desired = dialect.resolve(&session, desired, Some(&current)).await?;
-        Ok(intent::Change { current, desired })
+        Ok(intent::IntendedChange { current, desired })
     }
 
     /// Refuses a change to a name that another profile has, for a change that is not sent.
-    pub(crate) async fn check_name(&self, change: &intent::Change) -> Result<()> {
-        let intent::Change { current, desired } = change;
+    pub(crate) async fn check_name(&self, change: &intent::IntendedChange) -> Result<()> {
+        let intent::IntendedChange { current, desired } = change;
         if desired.display_name == current.display_name {
             return Ok(());
         }
@@ -230,19 +233,21 @@ impl Work<'_> {
         let mut violations = Violations::default();
         dialect.check_whole(&desired, Some(&current), &mut violations)?;
         violations.into_result()?;
-        self.change(intent::Change { current, desired }).await
+        self.change(intent::IntendedChange { current, desired }).await
     }
 
     /// Sends a checked change, and gives the profile as the upstream has it then.
-    async fn change(self, change: intent::Change) -> Result<Profile> {
-        self.journal.intend(&Intent { what: Some(What::Change(Box::new(change.clone()))) }).await?;
+    async fn change(self, change: intent::IntendedChange) -> Result<Profile> {
+        self.journal
+            .intend(&WriteIntent { what: Some(IntentKind::Change(Box::new(change.clone()))) })
+            .await?;
         let write = self.backend.cache().write(self.target(&change));
         let result = self.send_change(&change).await;
         write.end(may_yet_happen(&result));
         result
     }
 
-    async fn send_change(&self, change: &intent::Change) -> Result<Profile> {
+    async fn send_change(&self, change: &intent::IntendedChange) -> Result<Profile> {
         let (dialect, session) = (self.backend.dialect(), self.backend.write_session(self.call));
         match dialect.update(&session, self.seen(change)).await {
             Ok(()) => match self.read().await {
@@ -251,12 +256,12 @@ impl Work<'_> {
             },
             Err(failure) => {
                 let look = || self.look_for_change(change);
-                settle(failure, self.call.deadline, look).await
+                reconcile(failure, self.call.deadline, look).await
             }
         }
     }
 
-    async fn look_for_change(&self, change: &intent::Change) -> Result<Option<Profile>> {
+    async fn look_for_change(&self, change: &intent::IntendedChange) -> Result<Option<Profile>> {
         let found = self.read_through(&self.backend.settling(self.call)).await?;
         let applied = self.backend.dialect().is_applied(self.seen(change), &found);
         Ok(applied.then_some(found))
@@ -270,7 +275,7 @@ impl Work<'_> {
         if validate_only {
             return Ok(());
         }
-        self.journal.intend(&Intent { what: Some(What::Delete(())) }).await?;
+        self.journal.intend(&WriteIntent { what: Some(IntentKind::Delete(())) }).await?;
         let write = self.backend.cache().write(self.only_this());
         let result = self.send_delete().await;
         write.end(may_yet_happen(&result));
@@ -283,7 +288,7 @@ impl Work<'_> {
             Ok(()) => Ok(()),
             Err(failure) => {
                 let look = || self.look_for_absence();
-                settle(failure, self.call.deadline, look).await
+                reconcile(failure, self.call.deadline, look).await
             }
         }
     }
@@ -300,12 +305,14 @@ impl Work<'_> {
     /// effect, and will not have any.
     pub(crate) async fn resolve_change(
         &self,
-        change: &intent::Change,
+        change: &intent::IntendedChange,
         over: Instant,
     ) -> Result<Option<Profile>> {
         let _turn = self.backend.turn(self.call, self.name.id()).await?;
-        let undone =
-            intent::Change { current: change.desired.clone(), desired: change.current.clone() };
+        let undone = intent::IntendedChange {
+            current: change.desired.clone(),
+            desired: change.current.clone(),
+        };
         let look = || async {
             let found = self.read_through(&self.backend.settling(self.call)).await?;
             if self.backend.dialect().is_applied(self.seen(change), &found) {
@@ -337,7 +344,7 @@ impl Work<'_> {
     }
 
     /// What a change may change.
-    fn target(&self, change: &intent::Change) -> Target {
+    fn target(&self, change: &intent::IntendedChange) -> Target {
         match self.backend.dialect().affects_other_profiles(Some(&change.current), &change.desired)
         {
             true => Target::Every,
@@ -346,7 +353,7 @@ impl Work<'_> {
     }
 
     /// The change as a dialect takes it.
-    pub(crate) fn seen<'c>(&'c self, change: &'c intent::Change) -> ProfileUpdate<'c> {
+    pub(crate) fn seen<'c>(&'c self, change: &'c intent::IntendedChange) -> ProfileUpdate<'c> {
         ProfileUpdate { id: self.name.id(), current: &change.current, desired: &change.desired }
     }
 

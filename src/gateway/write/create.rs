@@ -1,4 +1,4 @@
-//! Creation: look who has the name, send, settle, complete, read back.
+//! Creation: look who has the name, send, reconcile, complete, read back.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::{
         write::{
             audit::Journal,
             change::{may_yet_happen, refuse_taken_name, unread},
-            intent::{Creation, Intent, What, in_doubt, may_be_removed},
-            reconcile::{search, settle},
-            run::{Order, Plan, identify},
+            intent::{Creation, IntentKind, WriteIntent, in_doubt, may_be_removed},
+            reconcile::{reconcile, search},
+            run::{WriteAction, WriteRequest, identify},
         },
     },
     model::{check, mask::Update, method::Method, name::BackendName},
@@ -39,7 +39,7 @@ impl Gateway {
         &self,
         call: &Call,
         mut request: CreateProfileRequest,
-    ) -> Result<Order> {
+    ) -> Result<WriteRequest> {
         const OPERATION: &str = Method::CreateProfile.name();
         let parent = BackendName::parse("parent", &request.parent)?;
         let backend = Arc::clone(self.backend(call, &parent, OPERATION)?);
@@ -55,12 +55,12 @@ impl Gateway {
             }
         };
         violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
-        Ok(Order {
+        Ok(WriteRequest {
             backend,
             call: call.clone(),
             method: OPERATION,
             name: None,
-            plan: Plan::Create(profile),
+            action: WriteAction::Create(profile),
             validate_only: request.validate_only,
             request_id,
             identity: identity.filter(|_| !request.validate_only),
@@ -113,7 +113,7 @@ pub(crate) async fn prepare(backend: &Backend, call: &Call, profile: Profile) ->
 
 /// Creates a checked profile.
 pub(crate) async fn create(
-    order: &Order,
+    order: &WriteRequest,
     journal: &mut Journal,
     profile: Profile,
 ) -> Result<Profile> {
@@ -127,20 +127,20 @@ pub(crate) async fn create(
     }
     let before = before.map(|items| items.into_iter().map(|item| item.id).collect());
     let creation = Creation::new(profile, before);
-    let intent = Intent { what: Some(What::Create(Box::new(creation.clone()))) };
+    let intent = WriteIntent { what: Some(IntentKind::Create(Box::new(creation.clone()))) };
     journal.intend(&intent).await?;
     let write = backend.cache().write(target(backend, &creation));
     let result = send(backend, call, &creation).await;
     write.end(may_yet_happen(&result));
-    if result.as_ref().is_err_and(may_go) {
-        let creation = Creation { may_go: true, ..creation };
-        journal.amend(&Intent { what: Some(What::Create(Box::new(creation))) }).await;
+    if result.as_ref().is_err_and(removal_pending) {
+        let creation = Creation { removal_pending: true, ..creation };
+        journal.amend(&WriteIntent { what: Some(IntentKind::Create(Box::new(creation))) }).await;
     }
     result
 }
 
 /// Whether what a creation has left behind may yet be removed by the gateway itself.
-fn may_go(error: &Error) -> bool {
+fn removal_pending(error: &Error) -> bool {
     error.metadata().iter().any(|(key, _)| *key == REMOVAL)
 }
 
@@ -155,11 +155,11 @@ pub(crate) async fn resolve(
     let write = backend.cache().write(target(backend, creation));
     let look = || async {
         match look(backend, call, creation).await? {
-            Some(_) if creation.may_go && Instant::now() < over => Err(may_be_removed()),
+            Some(_) if creation.removal_pending && Instant::now() < over => Err(may_be_removed()),
             found => Ok(found),
         }
     };
-    let doubt = if creation.may_go { may_be_removed() } else { in_doubt() };
+    let doubt = if creation.removal_pending { may_be_removed() } else { in_doubt() };
     let result = async {
         match search(&doubt, Some(over), call.deadline, look).await? {
             Some(found) => complete(backend, call, found, &creation.profile).await.map(Some),
@@ -194,7 +194,7 @@ async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Pro
         },
         Err(failure) => {
             let look = || look(backend, call, creation);
-            let found = settle(failure, call.deadline, look).await?;
+            let found = reconcile(failure, call.deadline, look).await?;
             complete(backend, call, found, profile).await?
         }
     };

@@ -10,8 +10,8 @@ use crate::{
     error::{Result, violation::Violations},
     gateway::{
         Gateway,
-        idempotency::Identity,
-        write::run::{Order, Plan, identify},
+        idempotency::RequestIdentity,
+        write::run::{WriteAction, WriteRequest, identify},
     },
     model::{check, name::ProfileName},
     pb::{
@@ -71,7 +71,7 @@ impl Gateway {
         &self,
         call: &Call,
         name: &str,
-        (request_id, identity): (String, Option<Identity>),
+        (request_id, identity): (String, Option<RequestIdentity>),
         edit: Edit,
     ) -> Result<Profile> {
         let method = edit.method();
@@ -92,12 +92,12 @@ impl Gateway {
             }
         }
         violations.into_result().map_err(|error| backend.explain(operation, error))?;
-        let order = Order {
+        let order = WriteRequest {
             backend,
             call: call.clone(),
             method: operation,
             name: Some(name),
-            plan: Plan::Edit(edit),
+            action: WriteAction::Edit(edit),
             validate_only: false,
             request_id,
             identity,

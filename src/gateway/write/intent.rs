@@ -20,18 +20,18 @@ use crate::{
 
 /// What a write is about to do.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Intent {
-    #[prost(oneof = "What", tags = "1, 2, 3")]
-    pub(crate) what: Option<What>,
+pub(crate) struct WriteIntent {
+    #[prost(oneof = "IntentKind", tags = "1, 2, 3")]
+    pub(crate) what: Option<IntentKind>,
 }
 
 /// The three ways in which a profile is written.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub(crate) enum What {
+pub(crate) enum IntentKind {
     #[prost(message, boxed, tag = "1")]
     Create(Box<Creation>),
     #[prost(message, boxed, tag = "2")]
-    Change(Box<Change>),
+    Change(Box<IntendedChange>),
     /// The name of the profile to delete stands in the request.
     #[prost(message, tag = "3")]
     Delete(()),
@@ -49,7 +49,7 @@ pub(crate) struct Creation {
     pub(crate) before: Option<Ids>,
     /// It was left half done, and its removal may yet happen.
     #[prost(bool, tag = "3")]
-    pub(crate) may_go: bool,
+    pub(crate) removal_pending: bool,
 }
 
 /// Upstream ids.
@@ -61,7 +61,7 @@ pub(crate) struct Ids {
 
 /// A profile to change, as it was read and as it is to be.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Change {
+pub(crate) struct IntendedChange {
     #[prost(message, required, tag = "1")]
     pub(crate) current: Profile,
     #[prost(message, required, tag = "2")]
@@ -72,7 +72,7 @@ impl Creation {
     /// The intent to create a profile.
     pub(crate) fn new(profile: Profile, before: Option<HashSet<String>>) -> Self {
         let before = before.map(|ids| Ids { ids: ids.into_iter().collect() });
-        Self { profile, before, may_go: false }
+        Self { profile, before, removal_pending: false }
     }
 
     /// Whether a profile of this id was there before; fails where that is not known.
@@ -83,9 +83,9 @@ impl Creation {
     }
 }
 
-impl Intent {
+impl WriteIntent {
     /// The intent in the journal's bytes.
-    pub(crate) fn read(bytes: &[u8]) -> Result<What> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<IntentKind> {
         let what = Self::decode(bytes).ok().and_then(|intent| intent.what);
         what.ok_or_else(|| {
             Error::new(Reason::WriteOutcomeUnknown, "what an earlier attempt did cannot be read")
@@ -96,9 +96,13 @@ impl Intent {
     /// The paths that the write changes, in the order of the model.
     pub(crate) fn fields(&self) -> Result<Vec<&'static str>> {
         let (before, after) = match &self.what {
-            Some(What::Create(creation)) => (Fields::empty()?, Fields::of(&creation.profile)?),
-            Some(What::Change(change)) => (in_order(&change.current)?, in_order(&change.desired)?),
-            Some(What::Delete(())) | None => return Ok(Vec::new()),
+            Some(IntentKind::Create(creation)) => {
+                (Fields::empty()?, Fields::of(&creation.profile)?)
+            }
+            Some(IntentKind::Change(change)) => {
+                (in_order(&change.current)?, in_order(&change.desired)?)
+            }
+            Some(IntentKind::Delete(())) | None => return Ok(Vec::new()),
         };
         let changed = |path: &&&str| before.get(path) != after.get(path);
         Ok(SETTABLE.iter().filter(changed).copied().collect())
@@ -113,16 +117,16 @@ fn in_order(profile: &Profile) -> Result<Fields> {
 }
 
 /// An earlier attempt under the same `request_id` of which nothing is known.
-pub(crate) struct Doubt {
+pub(crate) struct UnresolvedAttempt {
     /// What it was about to do.
-    pub(crate) what: What,
+    pub(crate) what: IntentKind,
     /// From when on it cannot take effect any more.
     pub(crate) over: Instant,
 }
 
-impl Doubt {
+impl UnresolvedAttempt {
     /// The doubt about an attempt that ended so long ago.
-    pub(crate) fn new(what: What, ended: Duration) -> Self {
+    pub(crate) fn new(what: IntentKind, ended: Duration) -> Self {
         Self { what, over: Instant::now() + Effect::SETTLES_WITHIN.saturating_sub(ended) }
     }
 }

@@ -17,9 +17,9 @@ use crate::error::{Error, Reason, Result};
 
 /// The profiles of one backend that are being written.
 #[derive(Default)]
-pub(crate) struct Turns(Mutex<HashMap<String, Weak<Turn<()>>>>);
+pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<Turn<()>>>>);
 
-impl Turns {
+impl ProfileLocks {
     /// Waits until nobody else writes the profile; the next may when the guard is dropped.
     pub(crate) async fn take(&self, id: &str, deadline: Instant) -> Result<OwnedMutexGuard<()>> {
         let turn = {

@@ -13,7 +13,7 @@ const CONFIRMATIONS: u32 = 3;
 
 /// Looks for the effect of a failed write. `look` gives the result when the effect is there, `None`
 /// when it is not, and an error when it cannot tell.
-pub(crate) async fn settle<T, F>(
+pub(crate) async fn reconcile<T, F>(
     failure: Error,
     deadline: Instant,
     look: impl FnMut() -> F,
@@ -113,10 +113,10 @@ mod tests {
         Error::new(Reason::UpstreamInternal, "failed").with_effect(effect)
     }
 
-    async fn settled(effect: Effect, answers: &[Option<bool>]) -> (Result<()>, usize) {
+    async fn reconciled(effect: Effect, answers: &[Option<bool>]) -> (Result<()>, usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut looks = 0;
-        let result = settle(failure(effect), deadline, || {
+        let result = reconcile(failure(effect), deadline, || {
             let answer = answers.get(looks).or(answers.last()).copied().flatten();
             looks += 1;
             async move {
@@ -132,22 +132,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_definite_failure_is_not_looked_into() {
-        let (result, looks) = settled(Effect::None, &[Some(true)]).await;
+        let (result, looks) = reconciled(Effect::None, &[Some(true)]).await;
         assert_eq!((result.unwrap_err().reason(), looks), (Reason::UpstreamInternal, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_late_effect_is_found() {
         let answers = [Some(false), Some(false), Some(false), None, Some(true)];
-        assert!(settled(Effect::Unknown, &answers).await.0.is_ok());
+        assert!(reconciled(Effect::Unknown, &answers).await.0.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reported_failure_is_confirmed_then_definite() {
-        let (result, looks) = settled(Effect::Unconfirmed, &[None, Some(false)]).await;
+        let (result, looks) = reconciled(Effect::Unconfirmed, &[None, Some(false)]).await;
         let error = result.unwrap_err();
         assert_eq!((error.reason(), looks), (Reason::UpstreamInternal, 4));
-        assert!(settled(Effect::Unconfirmed, &[Some(false), Some(true)]).await.0.is_ok());
+        assert!(reconciled(Effect::Unconfirmed, &[Some(false), Some(true)]).await.0.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -176,7 +176,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_never_shows_stays_unknown() {
         for answers in [[Some(false)], [None]] {
-            let (result, looks) = settled(Effect::Unknown, &answers).await;
+            let (result, looks) = reconciled(Effect::Unknown, &answers).await;
             let error = result.unwrap_err();
             assert_eq!(
                 (error.reason(), error.kind()),

@@ -13,12 +13,12 @@ use crate::{
     error::{Effect, Error, Kind, Reason, Result, violation::Violation},
     gateway::{
         Backend, Gateway,
-        idempotency::{Attempt, Begin, End, Identity},
+        idempotency::{Attempt, Begin, End, RequestIdentity},
         write::{
             audit::{Audit, Journal},
             change::{Work, may_yet_happen},
             create,
-            intent::{Doubt, Intent, What},
+            intent::{IntentKind, UnresolvedAttempt, WriteIntent},
             reconcile::unknown,
         },
     },
@@ -30,22 +30,22 @@ use crate::{
 pub(crate) type Answer = Option<Profile>;
 
 /// A checked request to write.
-pub(crate) struct Order {
+pub(crate) struct WriteRequest {
     pub(crate) backend: Arc<Backend>,
     pub(crate) call: Call,
     pub(crate) method: &'static str,
     /// The profile; a creation has none yet.
     pub(crate) name: Option<ProfileName>,
-    pub(crate) plan: Plan,
+    pub(crate) action: WriteAction,
     pub(crate) validate_only: bool,
     /// In the usual form of a UUID; empty when there is none.
     pub(crate) request_id: String,
     /// What repeats are recognized by. Nothing is written for `validate_only`, so there are none.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) identity: Option<RequestIdentity>,
 }
 
 /// What to write.
-pub(crate) enum Plan {
+pub(crate) enum WriteAction {
     Create(Profile),
     Update(Update, Profile),
     Delete { etag: String, allow_missing: bool },
@@ -57,9 +57,9 @@ pub(crate) fn identify<R: Message>(
     method: &'static str,
     request: &mut R,
     request_id: impl FnOnce(&mut R) -> &mut String,
-) -> (String, Option<Identity>) {
+) -> (String, Option<RequestIdentity>) {
     let written = std::mem::take(request_id(request));
-    let identity = Identity::of(method, &written, request);
+    let identity = RequestIdentity::of(method, &written, request);
     (identity.map_or(written, |identity| identity.id.to_string()), identity)
 }
 
@@ -68,13 +68,13 @@ enum Begun {
     /// Nothing: it repeats one that is over, and shares its answer.
     Replay(Box<Result<Answer>>),
     /// Write, but first find out what became of an earlier attempt.
-    Write(Option<Attempt>, Option<Doubt>),
+    Write(Option<Attempt>, Option<UnresolvedAttempt>),
 }
 
 impl Gateway {
     /// Carries a write out once, however often it is asked for under its `request_id`. It runs in a
     /// tracked task of its own, which ends with the call's deadline.
-    pub(crate) async fn carry_out(&self, order: Order) -> Result<Answer> {
+    pub(crate) async fn carry_out(&self, order: WriteRequest) -> Result<Answer> {
         let audit = Audit::begin(&order);
         let (attempt, doubt) = match self.begin(&order).await {
             Ok(Begun::Write(attempt, doubt)) => (attempt, doubt),
@@ -92,7 +92,7 @@ impl Gateway {
         let write = async move {
             let result = order.carry_out(&mut journal, doubt).await;
             if !order.validate_only && (result.is_ok() || may_yet_happen(&result)) {
-                order.backend.feed().written();
+                order.backend.poller().written();
             }
             let result = result.map_err(|error| order.explain(error));
             journal.finish(order.end(&result)).await;
@@ -111,7 +111,7 @@ impl Gateway {
     }
 
     /// Finds out whether the write is a repeat, and waits for one that is under way.
-    async fn begin(&self, order: &Order) -> Result<Begun> {
+    async fn begin(&self, order: &WriteRequest) -> Result<Begun> {
         let Some(identity) = &order.identity else { return Ok(Begun::Write(None, None)) };
         let attempt = |number| Attempt::new(Arc::clone(&self.requests), identity.id, number);
         loop {
@@ -121,8 +121,11 @@ impl Gateway {
                 Begin::Unknown { attempt: number, intent, ended } => {
                     order.call.record.set_repeats();
                     let attempt = attempt(number);
-                    let what = Intent::read(&intent).map_err(|error| order.explain(error))?;
-                    return Ok(Begun::Write(Some(attempt), Some(Doubt::new(what, ended))));
+                    let what = WriteIntent::read(&intent).map_err(|error| order.explain(error))?;
+                    return Ok(Begun::Write(
+                        Some(attempt),
+                        Some(UnresolvedAttempt::new(what, ended)),
+                    ));
                 }
                 Begin::Done(result) => return replay(&result).map_err(|e| order.explain(e)),
                 Begin::Reused => return Err(order.explain(reused(identity.id))),
@@ -145,7 +148,7 @@ impl Gateway {
     }
 }
 
-impl Order {
+impl WriteRequest {
     /// The resource that the write is about: the profile, or the backend of one to create.
     pub(crate) fn resource(&self) -> String {
         match &self.name {
@@ -161,25 +164,29 @@ impl Order {
         }
     }
 
-    async fn carry_out(&self, journal: &mut Journal, doubt: Option<Doubt>) -> Result<Answer> {
+    async fn carry_out(
+        &self,
+        journal: &mut Journal,
+        doubt: Option<UnresolvedAttempt>,
+    ) -> Result<Answer> {
         if let Some(doubt) = doubt
             && let Some(answer) = self.resolve(doubt, journal).await.map_err(still_in_doubt)?
         {
             return Ok(answer);
         }
         let Some(name) = &self.name else {
-            let Plan::Create(profile) = &self.plan else { return Err(nameless()) };
+            let WriteAction::Create(profile) = &self.action else { return Err(nameless()) };
             let create = create::create(self, journal, profile.clone()).await?;
             return Ok(Some(create));
         };
         let work = Work { backend: &self.backend, call: &self.call, name, journal };
-        match &self.plan {
-            Plan::Create(_) => Err(nameless()),
-            Plan::Update(update, request) => {
+        match &self.action {
+            WriteAction::Create(_) => Err(nameless()),
+            WriteAction::Update(update, request) => {
                 work.update(update, request, self.validate_only).await.map(Some)
             }
-            Plan::Edit(edit) => work.edit(edit).await.map(Some),
-            Plan::Delete { etag, allow_missing } => {
+            WriteAction::Edit(edit) => work.edit(edit).await.map(Some),
+            WriteAction::Delete { etag, allow_missing } => {
                 match work.delete(etag, self.validate_only).await {
                     Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => Ok(None),
                     result => result.map(|()| None),
@@ -190,17 +197,23 @@ impl Order {
 
     /// Finds out what became of an earlier attempt. `None`: it surely has no effect, so that it may be
     /// written again.
-    async fn resolve(&self, doubt: Doubt, journal: &mut Journal) -> Result<Option<Answer>> {
+    async fn resolve(
+        &self,
+        doubt: UnresolvedAttempt,
+        journal: &mut Journal,
+    ) -> Result<Option<Answer>> {
         let Some(name) = &self.name else {
-            let What::Create(creation) = &doubt.what else { return Err(nameless()) };
+            let IntentKind::Create(creation) = &doubt.what else { return Err(nameless()) };
             let found = create::resolve(&self.backend, &self.call, creation, doubt.over).await?;
             return Ok(found.map(Some));
         };
         let work = Work { backend: &self.backend, call: &self.call, name, journal };
         match &doubt.what {
-            What::Create(_) => Err(nameless()),
-            What::Change(change) => Ok(work.resolve_change(change, doubt.over).await?.map(Some)),
-            What::Delete(()) => Ok(work.resolve_delete(doubt.over).await?.map(|()| None)),
+            IntentKind::Create(_) => Err(nameless()),
+            IntentKind::Change(change) => {
+                Ok(work.resolve_change(change, doubt.over).await?.map(Some))
+            }
+            IntentKind::Delete(()) => Ok(work.resolve_delete(doubt.over).await?.map(|()| None)),
         }
     }
 
@@ -216,7 +229,7 @@ impl Order {
             Err(error) if error.effect() != Effect::None => End::Unknown,
             Err(error)
                 if error.reason() == Reason::PartiallyApplied
-                    && matches!(self.plan, Plan::Create(_)) =>
+                    && matches!(self.action, WriteAction::Create(_)) =>
             {
                 End::Unknown
             }

@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// A session for writes.
-pub(crate) struct Witness<'a> {
+pub(crate) struct AuditedSession<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) session: Session,
     pub(crate) record: &'a CallRecord,
 }
 
 #[async_trait]
-impl Port for Witness<'_> {
+impl Port for AuditedSession<'_> {
     async fn send(&self, request: Request) -> Result<Reply> {
         let safety = request.safety;
         let reply = self.session.send(request).await?;
