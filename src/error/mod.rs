@@ -285,6 +285,21 @@ impl Error {
 }
 
 impl Violations {
+    /// The result of checking a part of the request, with its violations added to these.
+    pub fn collect<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.add_all(error);
+        }
+        result
+    }
+
+    /// Adds the violations that an error names.
+    pub fn add_all(&mut self, error: &Error) {
+        for Violation { field, description, reason } in error.violations().iter().cloned() {
+            self.push(field, description, reason);
+        }
+    }
+
     /// The error that names them all, if there are any.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ impl Violations {
         self.push(field.into(), description, Reason::FieldImmutable);
     }
 
-    fn push(&mut self, field: String, description: String, reason: Reason) {
+    pub(super) fn push(&mut self, field: String, description: String, reason: Reason) {
         let field = text::cut(&field, 128).into_owned();
         // One field, one complaint: the first is the most basic.
         if !self.0.iter().any(|v| v.field == field) {

@@ -130,7 +130,7 @@ impl Backend {
         }
         let message = format!("dialect {} has no {}", self.dialect.name(), method.name());
         let error = Error::new(Reason::OperationNotSupported, message);
-        Err(self.explain(method.name(), error))
+        Err(self.decorate(method.name(), error))
     }
 
     /// Refuses an id that cannot exist in the dialect, without asking the upstream.
@@ -140,7 +140,7 @@ impl Backend {
         }
         let message = format!("dialect {} has no ids like this one", self.dialect.name());
         let error = Error::new(Reason::ProfileNotFound, message);
-        Err(self.explain_profile(operation, name, error))
+        Err(self.decorate_profile(operation, name, error))
     }
 
     /// What the dialect has read, as callers see it.
@@ -163,44 +163,50 @@ impl Backend {
         self.upstream.credential_headers()
     }
 
-    /// The error of a read that others may share, noted.
-    pub(super) fn noted(&self, error: Error) -> Error {
-        self.upstream.note_failure(&error);
-        error
+    /// Keeps a failure as the last error that the backend's status shows.
+    pub(super) fn record_failure(&self, error: &Error) {
+        self.upstream.note_failure(error);
     }
 
-    /// The error as callers see it: with the backend.
-    pub(super) fn explain(&self, operation: &'static str, error: Error) -> Error {
-        let error = error
+    /// The error as callers see it: with the backend and the operation.
+    pub(super) fn decorate(&self, operation: &'static str, error: Error) -> Error {
+        error
             .with_metadata("backend", self.name.id())
             .with_metadata("dialect", self.dialect.name())
-            .with_metadata("operation", operation);
-        self.upstream.note_failure(&error);
-        error
+            .with_metadata("operation", operation)
     }
 
-    /// The same, about one profile.
-    pub(super) fn explain_profile(
+    /// The same for an operation on one profile, which the error names where it is about that.
+    pub(super) fn decorate_profile(
         &self,
         operation: &'static str,
         name: &ProfileName,
         error: Error,
     ) -> Error {
-        let about = match error.reason() {
-            Reason::ProfileNotFound
-            | Reason::ProfileInUse
-            | Reason::EtagMismatch
-            | Reason::WriteOutcomeUnknown
-            | Reason::AddonServicesImmutable
-            | Reason::RatPrivilegeConflict
-            | Reason::ServiceAlreadyAttached
-            | Reason::ServiceNotAttached
-            | Reason::ServiceHasTrafficLimits
-            | Reason::TrafficLimitAlreadyAttached
-            | Reason::TrafficLimitNotFound => error.about(&name.to_string()),
-            _ => error,
+        let error = match is_about_profile(error.reason()) {
+            true => error.about(&name.to_string()),
+            false => error,
         };
-        self.explain(operation, about)
+        self.decorate(operation, error)
+    }
+
+    /// Decorates and records a failure.
+    pub(super) fn fail(&self, operation: &'static str, error: Error) -> Error {
+        let error = self.decorate(operation, error);
+        self.record_failure(&error);
+        error
+    }
+
+    /// Decorates and records the failure of an operation on one profile.
+    pub(super) fn fail_profile(
+        &self,
+        operation: &'static str,
+        name: &ProfileName,
+        error: Error,
+    ) -> Error {
+        let error = self.decorate_profile(operation, name, error);
+        self.record_failure(&error);
+        error
     }
 
     /// The backend as BackendService shows it.
@@ -231,6 +237,58 @@ impl Backend {
                 circuit_state: circuit_state.into(),
                 last_error,
             }),
+        }
+    }
+}
+
+/// Whether an error with this reason is about the profile that the operation names.
+fn is_about_profile(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ProfileNotFound
+            | Reason::ProfileInUse
+            | Reason::EtagMismatch
+            | Reason::WriteOutcomeUnknown
+            | Reason::AddonServicesImmutable
+            | Reason::RatPrivilegeConflict
+            | Reason::ServiceAlreadyAttached
+            | Reason::ServiceNotAttached
+            | Reason::ServiceHasTrafficLimits
+            | Reason::TrafficLimitAlreadyAttached
+            | Reason::TrafficLimitNotFound
+    )
+}
+
+/// The backends that the parent of a request names: one, or all.
+pub(super) struct SelectedBackends<'a> {
+    backends: Vec<&'a Arc<Backend>>,
+    single: bool,
+}
+
+impl<'a> SelectedBackends<'a> {
+    pub(super) fn single(backend: &'a Arc<Backend>) -> Self {
+        Self { backends: vec![backend], single: true }
+    }
+
+    pub(super) fn every(backends: impl Iterator<Item = &'a Arc<Backend>>) -> Self {
+        Self { backends: backends.collect(), single: false }
+    }
+
+    /// Each of them, by name.
+    pub(super) fn all(&self) -> &[&'a Arc<Backend>] {
+        &self.backends
+    }
+
+    /// The backend, where the parent names a single one.
+    pub(super) fn as_single(&self) -> Option<&'a Arc<Backend>> {
+        self.backends.first().copied().filter(|_| self.single)
+    }
+
+    /// The error as callers see it. Only one about a single backend can say which one it is.
+    pub(super) fn decorate(&self, operation: &'static str, error: Error) -> Error {
+        match self.as_single() {
+            Some(backend) => backend.decorate(operation, error),
+            None => error,
         }
     }
 }

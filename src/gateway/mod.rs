@@ -16,14 +16,25 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::task::TaskTracker;
 
 pub use backend::Backend;
+use backend::SelectedBackends;
 use idempotency::IdempotencyStore;
-use watch::Watches;
+use plan::translate;
+use read::{batch, cached, diff, get, list};
+use watch::{ChangeStream, Watches};
 
 use crate::{
     call::Call,
     error::{Error, Reason, Result},
-    model::name::{BackendName, Parent},
-    pb,
+    model::{
+        method::Method,
+        name::{BackendName, Parent, ProfileName},
+    },
+    pb::{
+        self, BatchGetProfilesRequest, BatchGetProfilesResponse, DiffProfilesRequest,
+        DiffProfilesResponse, Encoded, GetProfileRequest, ListProfilesRequest,
+        ListProfilesResponse, ListServicesRequest, Profile, PurgeCacheRequest,
+        TranslateProfileRequest, TranslateProfileResponse, WatchProfilesRequest,
+    },
     query::page::PageTokens,
     text,
 };
@@ -66,22 +77,140 @@ impl Gateway {
         Ok(self.backend(call, &name, "GetBackend")?.describe())
     }
 
-    /// The backends that a parent names.
+    /// Reads the services that a profile of a backend can hold.
+    pub async fn list_services(
+        &self,
+        call: &Call,
+        request: &ListServicesRequest,
+    ) -> Result<Vec<pb::Service>> {
+        const OPERATION: &str = Method::ListServices.name();
+        let name = BackendName::parse("parent", &request.parent)?;
+        let backend = self.backend(call, &name, OPERATION)?;
+        backend.require(Method::ListServices)?;
+        let services = cached::services(backend, call).await;
+        let services = services.map_err(|error| backend.decorate(OPERATION, error))?;
+        Ok(services.to_vec())
+    }
+
+    /// Drops what the cache holds of a backend or a profile. Gives how many entries were dropped.
+    pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
+        const OPERATION: &str = "PurgeCache";
+        let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
+            let backend = self.backend(call, name.backend(), OPERATION)?;
+            backend.require_id(OPERATION, &name)?;
+            backend.cache().purge_profile(name.id())
+        } else {
+            let name = BackendName::parse("name", &request.name)?;
+            cached::purge(self.backend(call, &name, OPERATION)?).await?
+        };
+        Ok(i64::try_from(purged).unwrap_or(i64::MAX))
+    }
+
+    /// Reads one profile.
+    pub async fn get_profile(
+        &self,
+        call: &Call,
+        request: &GetProfileRequest,
+    ) -> Result<Encoded<Profile>> {
+        let name = ProfileName::parse("name", &request.name)?;
+        let backend = self.backend(call, name.backend(), Method::GetProfile.name())?;
+        get::profile(backend, call, &name, request.read_mask.as_ref()).await
+    }
+
+    /// Lists profiles: those that pass the filter, in the requested order.
+    pub async fn list_profiles(
+        &self,
+        call: &Call,
+        request: &ListProfilesRequest,
+    ) -> Result<Encoded<ListProfilesResponse>> {
+        let backends = self.backends_of(call, &request.parent, Method::ListProfiles.name())?;
+        list::profiles(&backends, call, request, &self.page_tokens).await
+    }
+
+    /// Reads several profiles in the order of the request, all or none.
+    pub async fn batch_get_profiles(
+        &self,
+        call: &Call,
+        request: &BatchGetProfilesRequest,
+    ) -> Result<Encoded<BatchGetProfilesResponse>> {
+        let (parent, names) = batch::check(request)?;
+        if parent == Parent::All {
+            call.record.set_backend("-");
+        }
+        let names = names
+            .into_iter()
+            .map(|name| Ok((self.backend(call, name.backend(), "BatchGetProfiles")?, name)));
+        batch::profiles(call, &names.collect::<Result<Vec<_>>>()?).await
+    }
+
+    /// Compares two profiles, which may be of different backends.
+    pub async fn diff_profiles(
+        &self,
+        call: &Call,
+        request: &DiffProfilesRequest,
+    ) -> Result<DiffProfilesResponse> {
+        const OPERATION: &str = "DiffProfiles";
+        let (left, left_name) = self.profile(call, OPERATION, "left", &request.left)?;
+        let (right, right_name) = self.profile(call, OPERATION, "right", &request.right)?;
+        diff::profiles(call, OPERATION, (left, &left_name), (right, &right_name)).await
+    }
+
+    /// Shows what a profile would be in another backend, and what creating it there would send.
+    pub async fn translate_profile(
+        &self,
+        call: &Call,
+        request: &TranslateProfileRequest,
+    ) -> Result<TranslateProfileResponse> {
+        const OPERATION: &str = "TranslateProfile";
+        let (source, name) = self.profile(call, OPERATION, "name", &request.name)?;
+        let target = BackendName::parse("target_backend", &request.target_backend)?;
+        let target = self.backend(call, &target, OPERATION)?;
+        translate::profile((source, &name), target, call).await
+    }
+
+    /// Begins a stream of the changes of profiles.
+    pub async fn watch_profiles(
+        &self,
+        call: &Call,
+        request: &WatchProfilesRequest,
+    ) -> Result<ChangeStream> {
+        let backends = self.backends_of(call, &request.parent, "WatchProfiles")?;
+        self.watches.open(&backends, call, request).await
+    }
+
+    /// The backends that the parent of a request names.
     fn backends_of(
         &self,
         call: &Call,
-        parent: &Parent,
+        parent: &str,
         operation: &'static str,
-    ) -> Result<Vec<&Arc<Backend>>> {
-        match parent {
+    ) -> Result<SelectedBackends<'_>> {
+        match Parent::parse("parent", parent)? {
             Parent::All => {
                 call.record.set_backend("-");
-                Ok(self.backends.values().collect())
+                Ok(SelectedBackends::every(self.backends.values()))
             }
-            Parent::One(name) => Ok(vec![self.backend(call, name, operation)?]),
+            Parent::One(name) => {
+                Ok(SelectedBackends::single(self.backend(call, &name, operation)?))
+            }
         }
     }
 
+    /// A profile that a request names, which may exist, and its backend.
+    fn profile(
+        &self,
+        call: &Call,
+        operation: &'static str,
+        field: &str,
+        name: &str,
+    ) -> Result<(&Arc<Backend>, ProfileName)> {
+        let name = ProfileName::parse(field, name)?;
+        let backend = self.backend(call, name.backend(), operation)?;
+        backend.require_id(operation, &name)?;
+        Ok((backend, name))
+    }
+
+    /// The backend of this name: the one place where a call meets its backend.
     fn backend(
         &self,
         call: &Call,

@@ -68,7 +68,7 @@ impl Gateway {
         };
         let Some(order) = order else { return Ok(PreviewWriteResponse::default()) };
         let rehearsed = rehearse(&order, &mut notes).await;
-        let (upstream_calls, profile) = rehearsed.map_err(|error| order.explain(error))?;
+        let (upstream_calls, profile) = rehearsed.map_err(|error| order.fail(error))?;
         Ok(PreviewWriteResponse { upstream_calls, profile, notes: notes.into_vec() })
     }
 }

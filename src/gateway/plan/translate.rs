@@ -3,6 +3,8 @@
 //! The capability tables say which fields there are, the target's catalogue which services, the target's
 //! dialect the rest (`Dialect::coerce`). The calls are those of a preview.
 
+use std::sync::Arc;
+
 use prost_reflect::Value;
 
 use crate::{
@@ -13,9 +15,9 @@ use crate::{
         violation::{Violation, Violations},
     },
     gateway::{
-        Backend, Gateway,
+        backend::Backend,
         plan::preview::{can_create, creation, unnamed},
-        read::diff,
+        read::{cached, get},
         write::{
             change::refuse_taken_name,
             create::{check_new, prepare},
@@ -25,51 +27,43 @@ use crate::{
         etag::normalize,
         fields::{Fields, SETTABLE},
         method::Method,
-        name::BackendName,
+        name::ProfileName,
         note::Notes,
     },
-    pb::{
-        Profile, Service, ServiceType, TrafficLimit, TranslateProfileRequest,
-        TranslateProfileResponse, UpstreamCall,
-    },
+    pb::{Profile, Service, ServiceType, TrafficLimit, TranslateProfileResponse, UpstreamCall},
     text,
 };
 
 const OPERATION: &str = "TranslateProfile";
 
-impl Gateway {
-    /// Shows what a profile would be in another backend, and what creating it there would send.
-    pub async fn translate_profile(
-        &self,
-        call: &Call,
-        request: &TranslateProfileRequest,
-    ) -> Result<TranslateProfileResponse> {
-        let source = self.named(call, OPERATION, "name", &request.name)?;
-        let target = BackendName::parse("target_backend", &request.target_backend)?;
-        let target = self.backend(call, &target, OPERATION)?;
-        target.require(Method::CreateProfile)?;
-        let moves = source.0.name() != target.name();
-        let profile = diff::profile(call, OPERATION, source).await?;
-        let mut notes = Notes::default();
-        let mut draft = carried(target, &profile, &mut notes)?;
-        if moves {
-            let explained = |error| target.explain(OPERATION, error);
-            if can_create(target, "services") && !draft.services.is_empty() {
-                let catalogue = target.services(call).await.map_err(explained)?;
-                draft.services = translated(&draft.services, &catalogue, &mut notes);
-            }
-            if profile.dialect == i32::from(target.dialect().kind()) {
-                note_references(&draft, &mut notes)?;
-            }
+/// Shows what a profile would be in another backend, and what creating it there would send.
+pub(crate) async fn profile(
+    source: (&Arc<Backend>, &ProfileName),
+    target: &Arc<Backend>,
+    call: &Call,
+) -> Result<TranslateProfileResponse> {
+    target.require(Method::CreateProfile)?;
+    let (source, name) = source;
+    let profile = get::whole(source, call, OPERATION, name).await?;
+    let mut notes = Notes::default();
+    let mut draft = carried(target, &profile, &mut notes)?;
+    if source.name() != target.name() {
+        if can_create(target, "services") && !draft.services.is_empty() {
+            let catalogue = cached::services(target, call).await;
+            let catalogue = catalogue.map_err(|error| target.decorate(OPERATION, error))?;
+            draft.services = translated(&draft.services, &catalogue, &mut notes);
         }
-        target.dialect().coerce(&mut draft, &mut notes);
-        // The calls are to be those of who creates the profile as it is shown.
-        normalize(&mut draft);
-        let planned = plan(target, call, draft, &mut notes).await;
-        let (upstream_calls, profile) = planned.map_err(|e| target.explain(OPERATION, e))?;
-        let profile = Some(profile);
-        Ok(TranslateProfileResponse { profile, upstream_calls, notes: notes.into_vec() })
+        if profile.dialect == i32::from(target.dialect().kind()) {
+            note_references(&draft, &mut notes)?;
+        }
     }
+    target.dialect().coerce(&mut draft, &mut notes);
+    // The calls must be those of a caller who creates the profile as it is shown.
+    normalize(&mut draft);
+    let planned = plan(target, call, draft, &mut notes).await;
+    let (upstream_calls, profile) = planned.map_err(|error| target.fail(OPERATION, error))?;
+    let profile = Some(profile);
+    Ok(TranslateProfileResponse { profile, upstream_calls, notes: notes.into_vec() })
 }
 
 /// The fields that the target has. What it lacks is noted.

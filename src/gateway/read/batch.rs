@@ -12,7 +12,7 @@ use crate::{
         Error, Reason, Result,
         violation::{Violation, Violations},
     },
-    gateway::{Backend, Gateway},
+    gateway::{backend::Backend, read::cached},
     model::name::{Parent, ProfileName},
     pb::{BatchGetProfilesRequest, BatchGetProfilesResponse, Encoded, Profile},
     text,
@@ -29,77 +29,70 @@ const PARALLEL: usize = 8;
 
 /// [`BatchGetProfilesResponse`] with its profiles encoded already: the same on the wire.
 #[derive(Clone, PartialEq, Message)]
-struct Answer {
+struct EncodedResponse {
     #[prost(message, repeated, tag = "1")]
     profiles: Vec<Encoded<Profile>>,
 }
 
 /// What a backend has of the ids that it was asked for; `None` where there is no such profile.
-type Found = BTreeMap<String, Option<Encoded<Profile>>>;
+type FoundProfiles = BTreeMap<String, Option<Encoded<Profile>>>;
 
-impl Gateway {
-    /// Reads several profiles in the order of the request; fails as a whole when one is missing.
-    pub async fn batch_get_profiles(
-        &self,
-        call: &Call,
-        request: &BatchGetProfilesRequest,
-    ) -> Result<Encoded<BatchGetProfilesResponse>> {
-        let names = parse(request)?;
-        let mut wanted: BTreeMap<&str, (&Arc<Backend>, Found)> = BTreeMap::new();
-        if Parent::parse("parent", &request.parent)? == Parent::All {
-            call.record.set_backend("-");
-        }
-        for name in &names {
-            let backend = self.backend(call, name.backend(), OPERATION)?;
-            let (_, ids) =
-                wanted.entry(name.backend().id()).or_insert_with(|| (backend, Found::new()));
-            ids.insert(name.id().to_owned(), None);
-        }
-        let reads = wanted.into_iter().map(|(id, (backend, wanted))| async move {
-            let found = read(backend, call, wanted).await;
-            found.map(|found| (id, found)).map_err(|error| backend.explain(OPERATION, error))
-        });
-        let found: BTreeMap<&str, Found> = try_join_all(reads).await?.into_iter().collect();
-        let profile =
-            |name: &ProfileName| found.get(name.backend().id())?.get(name.id()).cloned().flatten();
-        let profiles: Vec<Option<Encoded<Profile>>> = names.iter().map(profile).collect();
-        let missing = profiles.iter().zip(&names).enumerate();
-        let missing: Vec<(usize, &ProfileName)> = missing
-            .filter_map(|(n, (profile, name))| profile.is_none().then_some((n, name)))
-            .collect();
-        if let Some((_, first)) = missing.first() {
-            let error = not_found(&missing, first, names.len());
-            // Only what is missing in one backend can say which one it is about.
-            let one = missing.iter().all(|(_, name)| name.backend() == first.backend());
-            return match self.backends.get(first.backend().id()).filter(|_| one) {
-                Some(backend) => Err(backend.explain(OPERATION, error)),
-                None => Err(error),
-            };
-        }
-        let answer = Answer { profiles: profiles.into_iter().flatten().collect() };
-        Ok(Encoded::from_bytes(answer.encode_to_vec()))
+/// Reads several profiles in the order of the request; fails as a whole when one is missing. Each name
+/// comes with its backend.
+pub(crate) async fn profiles(
+    call: &Call,
+    names: &[(&Arc<Backend>, ProfileName)],
+) -> Result<Encoded<BatchGetProfilesResponse>> {
+    let mut wanted: BTreeMap<&str, (&Arc<Backend>, FoundProfiles)> = BTreeMap::new();
+    for (backend, name) in names {
+        let (_, ids) =
+            wanted.entry(name.backend().id()).or_insert_with(|| (*backend, FoundProfiles::new()));
+        ids.insert(name.id().to_owned(), None);
     }
+    let reads = wanted.into_iter().map(|(id, (backend, wanted))| async move {
+        let found = read(backend, call, wanted).await;
+        found.map(|found| (id, found)).map_err(|error| backend.decorate(OPERATION, error))
+    });
+    let found: BTreeMap<&str, FoundProfiles> = try_join_all(reads).await?.into_iter().collect();
+    let profile =
+        |name: &ProfileName| found.get(name.backend().id())?.get(name.id()).cloned().flatten();
+    let profiles: Vec<Option<Encoded<Profile>>> =
+        names.iter().map(|(_, name)| profile(name)).collect();
+    let missing = profiles.iter().zip(names).enumerate();
+    let missing: Vec<(usize, &ProfileName)> = missing
+        .filter_map(|(n, (profile, (_, name)))| profile.is_none().then_some((n, name)))
+        .collect();
+    if let Some((n, first)) = missing.first() {
+        let error = not_found(&missing, first, names.len());
+        // Only what is missing in one backend can say which one it is about.
+        let one = missing.iter().all(|(_, name)| name.backend() == first.backend());
+        return match names.get(*n).filter(|_| one) {
+            Some((backend, _)) => Err(backend.decorate(OPERATION, error)),
+            None => Err(error),
+        };
+    }
+    let response = EncodedResponse { profiles: profiles.into_iter().flatten().collect() };
+    Ok(Encoded::from_bytes(response.encode_to_vec()))
 }
 
-/// The names of a request, which all have its parent.
-fn parse(request: &BatchGetProfilesRequest) -> Result<Vec<ProfileName>> {
+/// The names of a request, which all have its parent; with that parent.
+pub(crate) fn check(request: &BatchGetProfilesRequest) -> Result<(Parent, Vec<ProfileName>)> {
     let mut violations = Violations::default();
-    let mut also = |error: Error| {
-        error.violations().iter().for_each(|v| violations.add(&v.field, &v.description));
-    };
-    let parent = Parent::parse("parent", &request.parent).map_err(&mut also).ok();
+    let parsed = Parent::parse("parent", &request.parent);
+    let parent = violations.collect(parsed);
     let mut names = Vec::with_capacity(request.names.len().min(MAX_NAMES));
     let mut foreign = Vec::new();
     for (n, name) in request.names.iter().take(MAX_NAMES).enumerate() {
         match ProfileName::parse(&format!("names[{n}]"), name) {
             Ok(name) => {
-                let one = |parent: &Parent| matches!(parent, Parent::One(b) if b != name.backend());
-                if parent.as_ref().is_some_and(one) {
+                let other =
+                    |parent: &Parent| matches!(parent, Parent::One(b) if b != name.backend());
+                if parent.as_ref().is_ok_and(other) {
                     foreign.push(n);
                 }
                 names.push(name);
             }
-            Err(error) => also(error),
+            Err(error) => violations.add_all(&error),
         }
     }
     for n in foreign {
@@ -114,16 +107,20 @@ fn parse(request: &BatchGetProfilesRequest) -> Result<Vec<ProfileName>> {
         _ => {}
     }
     violations.into_result()?;
-    Ok(names)
+    Ok((parent?, names))
 }
 
 /// Fills in what one backend has, with as few requests as it takes.
-async fn read(backend: &Arc<Backend>, call: &Call, mut wanted: Found) -> Result<Found> {
+async fn read(
+    backend: &Arc<Backend>,
+    call: &Call,
+    mut wanted: FoundProfiles,
+) -> Result<FoundProfiles> {
     // An id that cannot exist does not: nobody is asked.
     let ids = wanted.keys().filter(|id| backend.dialect().accepts_id(id));
     let ids: Vec<String> = ids.cloned().collect();
     if backend.dialect().lists_are_complete() && cold(backend, call, &ids) > FEW {
-        for (id, profile) in backend.profiles(call).await?.iter() {
+        for (id, profile) in cached::profiles(backend, call).await?.iter() {
             if let Some(wanted) = wanted.get_mut(id.as_str()) {
                 *wanted = Some(profile.clone());
             }
@@ -131,7 +128,7 @@ async fn read(backend: &Arc<Backend>, call: &Call, mut wanted: Found) -> Result<
         return Ok(wanted);
     }
     let read = |id: String| async move {
-        match backend.profile(call, &id).await {
+        match cached::profile(backend, call, &id).await {
             Ok(profile) => Ok((id, Some(profile))),
             Err(error) if error.reason() == Reason::ProfileNotFound => Ok((id, None)),
             Err(error) => Err(error),
@@ -174,7 +171,7 @@ mod tests {
     #[test]
     fn the_answer_is_the_contract_s_on_the_wire() {
         let profile = Profile { display_name: "a".into(), ..Profile::default() };
-        let answer = Answer { profiles: vec![Encoded::of(&profile), Encoded::default()] };
+        let answer = EncodedResponse { profiles: vec![Encoded::of(&profile), Encoded::default()] };
         let expected = BatchGetProfilesResponse { profiles: vec![profile, Profile::default()] };
         assert_eq!(answer.encode_to_vec(), expected.encode_to_vec());
     }

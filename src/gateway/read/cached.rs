@@ -1,88 +1,109 @@
 //! Reads of one backend, through its cache.
+//!
+//! A load may serve many callers. It records its failure itself, once; each caller then only
+//! adds what it was doing.
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
-    cache::{Resource, Value},
+    cache::{List, Resource, Value},
     call::Call,
     error::{Error, Reason, Result},
-    gateway::Backend,
+    gateway::backend::Backend,
     model::{etag::id_order, name::BackendName},
     pb::{Encoded, Profile, Service},
     upstream::Session,
 };
 
-impl Backend {
-    /// One profile.
-    pub(crate) async fn profile(
-        self: &Arc<Self>,
-        call: &Call,
-        id: &str,
-    ) -> Result<Encoded<Profile>> {
-        let resource = Resource::Profile(id.into());
-        let (this, id) = (Arc::clone(self), id.to_owned());
-        let value = self.read(call, &resource, |session| async move {
-            let item = this.dialect().get(&session, &id).await;
-            let item = item.map_err(|error| this.noted(error))?;
-            Ok(Value::Profile(Encoded::of(&this.present(item))))
-        });
-        match value.await? {
-            Value::Profile(profile) => Ok(profile),
-            other => Err(confused(&other)),
+/// One profile.
+pub(crate) async fn profile(
+    backend: &Arc<Backend>,
+    call: &Call,
+    id: &str,
+) -> Result<Encoded<Profile>> {
+    let load = |session: Session| {
+        let (backend, id) = (Arc::clone(backend), id.to_owned());
+        async move {
+            let item = backend.dialect().get(&session, &id).await;
+            let item = item.map_err(|error| load_failure(&backend, error))?;
+            Ok(Value::Profile(Encoded::of(&backend.present(item))))
         }
+    };
+    match read(backend, call, &Resource::Profile(id.into()), load).await? {
+        Value::Profile(profile) => Ok(profile),
+        other => Err(wrong_kind(&other)),
     }
+}
 
-    /// All profiles, ordered by id.
-    pub(crate) async fn profiles(self: &Arc<Self>, call: &Call) -> Result<Arc<crate::cache::List>> {
-        let this = Arc::clone(self);
-        let value = self.read(call, &Resource::Profiles, |session| async move {
-            let items = this.dialect().list(&session).await;
-            let mut items = items.map_err(|error| this.noted(error))?;
+/// All profiles, ordered by id.
+pub(crate) async fn profiles(backend: &Arc<Backend>, call: &Call) -> Result<Arc<List>> {
+    let load = |session: Session| {
+        let backend = Arc::clone(backend);
+        async move {
+            let items = backend.dialect().list(&session).await;
+            let mut items = items.map_err(|error| load_failure(&backend, error))?;
             items.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
             let each = items.into_iter().map(|item| {
                 let id = item.id.as_str().into();
-                (id, Encoded::of(&this.present(item)))
+                (id, Encoded::of(&backend.present(item)))
             });
             Ok(Value::Profiles(Arc::new(each.collect())))
-        });
-        match value.await? {
-            Value::Profiles(profiles) => Ok(profiles),
-            other => Err(confused(&other)),
         }
+    };
+    match read(backend, call, &Resource::Profiles, load).await? {
+        Value::Profiles(profiles) => Ok(profiles),
+        other => Err(wrong_kind(&other)),
     }
+}
 
-    /// The services that a profile can hold.
-    pub(crate) async fn services(self: &Arc<Self>, call: &Call) -> Result<Arc<Vec<Service>>> {
-        let this = Arc::clone(self);
-        let value = self.read(call, &Resource::Services, |session| async move {
-            let services = this.dialect().services(&session).await;
-            let mut services = services.map_err(|error| this.noted(error))?;
-            services.iter_mut().for_each(|service| name_service(this.name(), service));
+/// The services that a profile can hold.
+pub(crate) async fn services(backend: &Arc<Backend>, call: &Call) -> Result<Arc<Vec<Service>>> {
+    let load = |session: Session| {
+        let backend = Arc::clone(backend);
+        async move {
+            let services = backend.dialect().services(&session).await;
+            let mut services = services.map_err(|error| load_failure(&backend, error))?;
+            services.iter_mut().for_each(|service| name_service(backend.name(), service));
             Ok(Value::Services(Arc::new(services)))
-        });
-        match value.await? {
-            Value::Services(services) => Ok(services),
-            other => Err(confused(&other)),
         }
+    };
+    match read(backend, call, &Resource::Services, load).await? {
+        Value::Services(services) => Ok(services),
+        other => Err(wrong_kind(&other)),
     }
+}
 
-    async fn read<F>(
-        self: &Arc<Self>,
-        call: &Call,
-        resource: &Resource,
-        load: impl FnOnce(Session) -> F,
-    ) -> Result<Value>
-    where
-        F: Future<Output = Result<Value>> + Send + 'static,
-    {
-        let load = |deadline: Instant| load(self.session_until(call, deadline));
-        let (value, served) =
-            self.cache().read(resource, call.cache_control, call.deadline, load).await;
-        call.record.set_cache(served);
-        value
-    }
+/// Drops everything that is cached of a backend. Gives how many entries were dropped.
+pub(crate) async fn purge(backend: &Backend) -> Result<u64> {
+    let cache = backend.cache().clone();
+    // It visits every entry: a million of them must not block other calls.
+    spawn_blocking(move || cache.purge()).await.map_err(|error| {
+        Error::new(Reason::GatewayInternal, "internal error in the cache").with_internal(error)
+    })
+}
+
+async fn read<F>(
+    backend: &Backend,
+    call: &Call,
+    resource: &Resource,
+    load: impl FnOnce(Session) -> F,
+) -> Result<Value>
+where
+    F: Future<Output = Result<Value>> + Send + 'static,
+{
+    let load = |deadline: Instant| load(backend.session_until(call, deadline));
+    let (value, served) =
+        backend.cache().read(resource, call.cache_control, call.deadline, load).await;
+    call.record.set_cache(served);
+    value
+}
+
+/// The failure of a load, as its callers share it.
+fn load_failure(backend: &Backend, error: Error) -> Error {
+    backend.record_failure(&error);
+    error
 }
 
 fn name_service(backend: &BackendName, service: &mut Service) {
@@ -92,7 +113,8 @@ fn name_service(backend: &BackendName, service: &mut Service) {
     }
 }
 
-/// A key gave a value of another kind: a fault of this program.
-fn confused(value: &Value) -> Error {
-    Error::new(Reason::GatewayInternal, "a fault in the cache").with_internal(format!("{value:?}"))
+/// The error for a key that holds a value of another kind, which is a bug.
+fn wrong_kind(value: &Value) -> Error {
+    Error::new(Reason::GatewayInternal, "internal error in the cache")
+        .with_internal(format!("{value:?}"))
 }

@@ -8,21 +8,20 @@ use prost::Message;
 use crate::{
     cache::List,
     call::Call,
-    error::{Error, Result, violation::Violation},
+    error::{Result, violation::Violations},
     gateway::{
-        Backend, Gateway,
-        read::get::{decoded, masked},
+        backend::{Backend, SelectedBackends},
+        read::{
+            cached,
+            view::{decoded, masked},
+        },
     },
-    model::{
-        mask::ReadMask,
-        method::Method,
-        name::{Parent, ProfileName},
-    },
+    model::{mask::ReadMask, method::Method, name::ProfileName},
     pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile},
     query::{
         filter::Filter,
         order::{self, OrderBy},
-        page::{Page, Query},
+        page::{Page, PageTokens, Query},
     },
 };
 
@@ -30,7 +29,7 @@ const OPERATION: &str = Method::ListProfiles.name();
 
 /// [`ListProfilesResponse`] with its profiles encoded already: the same on the wire.
 #[derive(Clone, PartialEq, Message)]
-struct Answer {
+struct EncodedResponse {
     #[prost(message, repeated, tag = "1")]
     profiles: Vec<Encoded<Profile>>,
     #[prost(string, tag = "2")]
@@ -42,69 +41,60 @@ struct Answer {
 }
 
 /// What a request asks of a list, checked.
-struct Asked {
+struct ListOptions {
     mask: ReadMask,
     filter: Filter,
     order: OrderBy,
     page: Page,
 }
 
-impl Gateway {
-    /// Lists profiles: those that pass the filter, in the order asked for, or by backend and then by id.
-    pub async fn list_profiles(
-        &self,
-        call: &Call,
-        request: &ListProfilesRequest,
-    ) -> Result<Encoded<ListProfilesResponse>> {
-        let parent = Parent::parse("parent", &request.parent)?;
-        let backends = self.backends_of(call, &parent, OPERATION)?;
-        // Only a list of one backend can say which one it is about.
-        let explained = |error| match (&parent, backends.as_slice()) {
-            (Parent::One(_), [backend]) => backend.explain(OPERATION, error),
-            _ => error,
-        };
-        let query = Query {
-            parent: &request.parent,
-            partial: request.return_partial_success,
-            filter: &request.filter,
-            order_by: &request.order_by,
-        };
-        let Asked { mask, filter, order, page } = self.asked(&query, request).map_err(explained)?;
+/// Lists profiles: those that pass the filter, in the requested order, or by backend and then by id.
+pub(crate) async fn profiles(
+    backends: &SelectedBackends<'_>,
+    call: &Call,
+    request: &ListProfilesRequest,
+    page_tokens: &PageTokens,
+) -> Result<Encoded<ListProfilesResponse>> {
+    let query = Query {
+        parent: &request.parent,
+        partial: request.return_partial_success,
+        filter: &request.filter,
+        order_by: &request.order_by,
+    };
+    let options = check(&query, request, page_tokens);
+    let ListOptions { mask, filter, order, page } =
+        options.map_err(|error| backends.decorate(OPERATION, error))?;
 
-        let mut found = collect(call, &backends, request.return_partial_success).await?;
-        if !request.filter.is_empty() || !request.order_by.is_empty() {
-            found.select(&filter, &order).await?;
-        }
-        let cut = page.cut(found.len(), |n| found.position(n));
-        let last = cut.range.end.checked_sub(1).filter(|_| cut.more);
-        let next_page_token = last.map(|last| self.page_tokens.seal(&query, &found.position(last)));
-        let profiles = cut.range.filter_map(|n| found.profile(n));
-        let answer = Answer {
-            profiles: profiles
-                .map(|profile| masked(&mask, profile.clone()))
-                .collect::<Result<_>>()?,
-            next_page_token: next_page_token.unwrap_or_default(),
-            total_size: i32::try_from(found.len()).unwrap_or(i32::MAX),
-            unreachable: found.unreachable,
-        };
-        Ok(Encoded::from_bytes(answer.encode_to_vec()))
+    let mut found = collect(call, backends.all(), request.return_partial_success).await?;
+    if !request.filter.is_empty() || !request.order_by.is_empty() {
+        found.select(&filter, &order).await?;
     }
+    let cut = page.cut(found.len(), |n| found.position(n));
+    let last = cut.range.end.checked_sub(1).filter(|_| cut.more);
+    let next_page_token = last.map(|last| page_tokens.seal(&query, &found.position(last)));
+    let profiles = cut.range.filter_map(|n| found.profile(n));
+    let response = EncodedResponse {
+        profiles: profiles.map(|profile| masked(&mask, profile.clone())).collect::<Result<_>>()?,
+        next_page_token: next_page_token.unwrap_or_default(),
+        total_size: i32::try_from(found.len()).unwrap_or(i32::MAX),
+        unreachable: found.unreachable,
+    };
+    Ok(Encoded::from_bytes(response.encode_to_vec()))
+}
 
-    /// Checks all that a request asks, and names all that is wrong with it.
-    fn asked(&self, query: &Query<'_>, request: &ListProfilesRequest) -> Result<Asked> {
-        let mask = ReadMask::parse(request.read_mask.as_ref());
-        let filter = Filter::parse(&request.filter);
-        let order = OrderBy::parse(&request.order_by);
-        let page = self.page_tokens.open(query, request.page_size, &request.page_token);
-        let wrong =
-            [mask.as_ref().err(), filter.as_ref().err(), order.as_ref().err(), page.as_ref().err()];
-        let violations: Vec<Violation> =
-            wrong.into_iter().flatten().flat_map(Error::violations).cloned().collect();
-        if !violations.is_empty() {
-            return Err(Error::invalid(violations));
-        }
-        Ok(Asked { mask: mask?, filter: filter?, order: order?, page: page? })
-    }
+/// Checks the whole request, and names everything that is wrong with it.
+fn check(
+    query: &Query<'_>,
+    request: &ListProfilesRequest,
+    page_tokens: &PageTokens,
+) -> Result<ListOptions> {
+    let mut violations = Violations::default();
+    let mask = violations.collect(ReadMask::parse(request.read_mask.as_ref()));
+    let filter = violations.collect(Filter::parse(&request.filter));
+    let order = violations.collect(OrderBy::parse(&request.order_by));
+    let page = violations.collect(page_tokens.open(query, request.page_size, &request.page_token));
+    violations.into_result()?;
+    Ok(ListOptions { mask: mask?, filter: filter?, order: order?, page: page? })
 }
 
 /// How many profiles are looked at before others get their turn: some tenths of a millisecond.
@@ -178,10 +168,10 @@ async fn collect<'a>(
     backends: &[&'a Arc<Backend>],
     partial: bool,
 ) -> Result<Found<'a>> {
-    let answers = join_all(backends.iter().map(|backend| backend.profiles(call))).await;
+    let answers = join_all(backends.iter().map(|backend| cached::profiles(backend, call))).await;
     let mut found = Found { lists: Vec::new(), selected: None, unreachable: Vec::new() };
     for (backend, answer) in backends.iter().zip(answers) {
-        match answer.map_err(|error| backend.explain(OPERATION, error)) {
+        match answer.map_err(|error| backend.decorate(OPERATION, error)) {
             Ok(list) => found.lists.push((backend, list)),
             Err(error) if partial => {
                 tracing::warn!(
@@ -210,7 +200,7 @@ mod tests {
     #[test]
     fn the_answer_is_the_contract_s_on_the_wire() {
         let profile = Profile { display_name: "a".into(), ..Profile::default() };
-        let answer = Answer {
+        let answer = EncodedResponse {
             profiles: vec![Encoded::of(&profile), Encoded::default()],
             next_page_token: "token".into(),
             total_size: 7,

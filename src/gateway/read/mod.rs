@@ -5,3 +5,4 @@ pub(super) mod cached;
 pub(super) mod diff;
 pub(super) mod get;
 pub(super) mod list;
+pub(super) mod view;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     error::{Error, Reason, Result},
-    gateway::read::get::decoded,
+    gateway::read::view::decoded,
     model::changes::changed_paths,
     pb::{ChangeKind, Encoded, Profile},
 };

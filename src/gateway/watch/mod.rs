@@ -21,8 +21,8 @@ pub use stream::ChangeStream;
 use crate::{
     call::Call,
     error::{Error, Reason, Result},
-    gateway::Gateway,
-    model::{method::Method, name::Parent},
+    gateway::backend::SelectedBackends,
+    model::method::Method,
     pb::WatchProfilesRequest,
     query::resume::ResumeTokens,
 };
@@ -31,52 +31,48 @@ const OPERATION: &str = "WatchProfiles";
 
 /// What the streams of a process share.
 pub struct Watches {
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     tokens: Arc<ResumeTokens>,
 }
 
 impl Watches {
     /// Room for so many streams at once.
     #[must_use]
-    pub fn new(places: usize, tokens: ResumeTokens) -> Self {
-        let places = places.min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(places)), tokens: Arc::new(tokens) }
+    pub fn new(slots: usize, tokens: ResumeTokens) -> Self {
+        let slots = slots.min(Semaphore::MAX_PERMITS);
+        Self { slots: Arc::new(Semaphore::new(slots)), tokens: Arc::new(tokens) }
     }
 }
 
-impl Gateway {
+impl Watches {
     /// Begins a stream of changes. One over a single backend begins when that has been read; of all
     /// backends, those that can be read do not wait for the others.
-    pub async fn watch_profiles(
+    pub(super) async fn open(
         &self,
+        backends: &SelectedBackends<'_>,
         call: &Call,
         request: &WatchProfilesRequest,
     ) -> Result<ChangeStream> {
-        let parent = Parent::parse("parent", &request.parent)?;
-        let backends = self.backends_of(call, &parent, OPERATION)?;
-        let explained = |error| match (&parent, backends.as_slice()) {
-            (Parent::One(_), [backend]) => backend.explain(OPERATION, error),
-            _ => error,
-        };
-        if let (Parent::One(_), [backend]) = (&parent, backends.as_slice()) {
+        let decorated = |error| backends.decorate(OPERATION, error);
+        if let Some(backend) = backends.as_single() {
             backend.require(Method::ListProfiles)?;
         }
-        let Watches { places, tokens } = &self.watches;
         let cursors = match request.resume_token.as_str() {
             "" => Vec::new(),
-            token => tokens.open(&request.parent, token).map_err(explained)?,
+            token => self.tokens.open(&request.parent, token).map_err(decorated)?,
         };
-        let place = Arc::clone(places).try_acquire_owned().map_err(|_| explained(no_place()))?;
-        let watcher =
-            ChangeStream::new(&request.parent, &backends, cursors, Arc::clone(tokens), place);
-        let mut watcher = watcher.map_err(explained)?;
-        if let Parent::One(_) = parent {
-            watcher.begun(call.deadline).await.map_err(explained)?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
+        let slot = slot.map_err(|_| decorated(no_slot()))?;
+        let tokens = Arc::clone(&self.tokens);
+        let stream = ChangeStream::new(&request.parent, backends.all(), cursors, tokens, slot);
+        let mut stream = stream.map_err(decorated)?;
+        if backends.as_single().is_some() {
+            stream.begun(call.deadline).await.map_err(decorated)?;
         }
-        Ok(watcher)
+        Ok(stream)
     }
 }
 
-fn no_place() -> Error {
+fn no_slot() -> Error {
     Error::new(Reason::Overloaded, "as many streams of changes are open as the gateway keeps")
 }

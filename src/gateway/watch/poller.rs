@@ -17,7 +17,7 @@ use crate::{
     cache::{BackgroundTasks, Control, List, MAX_LOAD},
     call::Call,
     error::{Error, Reason, Result},
-    gateway::Backend,
+    gateway::{backend::Backend, read::cached},
     model::name::ProfileName,
     query::order,
 };
@@ -131,7 +131,7 @@ impl Poller {
             record: Arc::default(),
         };
         // A panic must not leave the streams without their task.
-        let looked = AssertUnwindSafe(backend.profiles(&call)).catch_unwind().await;
+        let looked = AssertUnwindSafe(cached::profiles(backend, &call)).catch_unwind().await;
         let seen = match looked.unwrap_or_else(|_| Err(broken())) {
             Ok(list) => {
                 let profiles = placed(backend, &list);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Reason, Result},
-    gateway::Backend,
+    gateway::backend::Backend,
     pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse},
     query::resume::{Cursor, Cursors, ResumeTokens, expired},
 };

@@ -64,7 +64,7 @@ impl Gateway {
             check::display_name(&profile, &mut violations);
         }
         dialect.check_fields(&profile, &|field| update.touches(field), &mut violations);
-        violations.into_result().map_err(|e| backend.explain_profile(OPERATION, &name, e))?;
+        violations.into_result().map_err(|e| backend.fail_profile(OPERATION, &name, e))?;
         Ok(WriteRequest {
             backend,
             call: call.clone(),
@@ -98,7 +98,7 @@ impl Gateway {
         backend.require(Method::DeleteProfile)?;
         let mut violations = Violations::default();
         check::request_id(&request.request_id, &mut violations);
-        violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
+        violations.into_result().map_err(|error| backend.fail(OPERATION, error))?;
         if let Err(error) = backend.require_id(OPERATION, &name) {
             let missing_is_fine =
                 error.reason() == Reason::ProfileNotFound && request.allow_missing;

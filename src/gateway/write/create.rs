@@ -54,7 +54,7 @@ impl Gateway {
                 Profile::default()
             }
         };
-        violations.into_result().map_err(|error| backend.explain(OPERATION, error))?;
+        violations.into_result().map_err(|error| backend.fail(OPERATION, error))?;
         Ok(WriteRequest {
             backend,
             call: call.clone(),

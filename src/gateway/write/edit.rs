@@ -91,7 +91,7 @@ impl Gateway {
                 check::traffic_limit("traffic_limit", limit, &mut violations);
             }
         }
-        violations.into_result().map_err(|error| backend.explain(operation, error))?;
+        violations.into_result().map_err(|error| backend.fail(operation, error))?;
         let order = WriteRequest {
             backend,
             call: call.clone(),

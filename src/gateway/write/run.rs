@@ -94,7 +94,7 @@ impl Gateway {
             if !order.validate_only && (result.is_ok() || may_yet_happen(&result)) {
                 order.backend.poller().written();
             }
-            let result = result.map_err(|error| order.explain(error));
+            let result = result.map_err(|error| order.fail(error));
             journal.finish(order.end(&result)).await;
             audit.over(&result, &journal);
             result
@@ -116,31 +116,31 @@ impl Gateway {
         let attempt = |number| Attempt::new(Arc::clone(&self.requests), identity.id, number);
         loop {
             let begin = self.requests.begin(identity).await;
-            match begin.map_err(|error| order.explain(error))? {
+            match begin.map_err(|error| order.fail(error))? {
                 Begin::Fresh(number) => return Ok(Begun::Write(Some(attempt(number)), None)),
                 Begin::Unknown { attempt: number, intent, ended } => {
                     order.call.record.set_repeats();
                     let attempt = attempt(number);
-                    let what = WriteIntent::read(&intent).map_err(|error| order.explain(error))?;
+                    let what = WriteIntent::read(&intent).map_err(|error| order.fail(error))?;
                     return Ok(Begun::Write(
                         Some(attempt),
                         Some(UnresolvedAttempt::new(what, ended)),
                     ));
                 }
-                Begin::Done(result) => return replay(&result).map_err(|e| order.explain(e)),
-                Begin::Reused => return Err(order.explain(reused(identity.id))),
+                Begin::Done(result) => return replay(&result).map_err(|e| order.fail(e)),
+                Begin::Reused => return Err(order.fail(reused(identity.id))),
                 Begin::Running(ending) => {
                     order.call.record.set_repeats();
                     match timeout_at(order.call.deadline, ending).await {
                         Ok(Some(End::Done(result))) => {
-                            return replay(&result).map_err(|e| order.explain(e));
+                            return replay(&result).map_err(|e| order.fail(e));
                         }
                         // Explained where it arose.
                         Ok(Some(End::Failed(error))) => {
                             return Ok(Begun::Replay(Box::new(Err(error))));
                         }
                         Ok(Some(End::Unknown) | None) => {}
-                        Err(_) => return Err(order.explain(still_running())),
+                        Err(_) => return Err(order.fail(still_running())),
                     }
                 }
             }
@@ -157,10 +157,10 @@ impl WriteRequest {
         }
     }
 
-    pub(crate) fn explain(&self, error: Error) -> Error {
+    pub(crate) fn fail(&self, error: Error) -> Error {
         match &self.name {
-            Some(name) => self.backend.explain_profile(self.method, name, error),
-            None => self.backend.explain(self.method, error),
+            Some(name) => self.backend.fail_profile(self.method, name, error),
+            None => self.backend.fail(self.method, error),
         }
     }
 
