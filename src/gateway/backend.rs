@@ -1,19 +1,16 @@
 //! One configured upstream account.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use tokio::{sync::OwnedMutexGuard, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     cache::Cache,
     call::Call,
     dialect::{DialectClient, Item},
     error::{Error, Reason, Result, reason_name},
-    gateway::{
-        watch::{self, Poller},
-        write::{locks::ProfileLocks, session::AuditedSession},
-    },
+    gateway::watch::{self, Poller},
     model::{
         etag::{etag, normalize},
         method::Method,
@@ -23,12 +20,6 @@ use crate::{
     upstream::{Circuit, Reach, Session, Upstream},
 };
 
-/// Longest part of a write's deadline that is kept back for reading what became of it.
-const MAX_READ_BACK: Duration = Duration::from_secs(5);
-
-/// How long undoing may go on after the caller's deadline.
-const CLEANUP: Duration = Duration::from_secs(10);
-
 /// A configured upstream account: how it is called, and what it speaks.
 pub struct Backend {
     name: BackendName,
@@ -36,7 +27,6 @@ pub struct Backend {
     dialect: DialectClient,
     upstream: Arc<Upstream>,
     cache: Cache,
-    turns: ProfileLocks,
     poller: Poller,
 }
 
@@ -57,7 +47,6 @@ impl Backend {
             dialect,
             upstream,
             cache,
-            turns: ProfileLocks::default(),
             poller: Poller::new(watching),
         }
     }
@@ -91,38 +80,6 @@ impl Backend {
         Session::new(&self.upstream, deadline, call.record.counter())
     }
 
-    /// A way for a write, which ends while there is time to read back what became of it.
-    pub(super) fn write_session<'a>(&'a self, call: &'a Call) -> AuditedSession<'a> {
-        let left = call.deadline.saturating_duration_since(Instant::now());
-        let session = self.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK));
-        self.audited(call, session)
-    }
-
-    /// A way for what remains of a write that is done in part.
-    pub(super) fn completing<'a>(&'a self, call: &'a Call) -> AuditedSession<'a> {
-        self.audited(call, self.session(call))
-    }
-
-    fn audited<'a>(&'a self, call: &'a Call, session: Session) -> AuditedSession<'a> {
-        AuditedSession { backend: self, session, record: &call.record }
-    }
-
-    /// A way to find out what a failed write did. An open circuit does not hold it back.
-    pub(super) fn settling(&self, call: &Call) -> Session {
-        self.session(call).bypass_breaker()
-    }
-
-    /// A way to undo what a write of several steps has done. It has time of its own: the caller's may
-    /// be the reason why the write failed. An open circuit does not hold it back either.
-    pub(super) fn cleanup_session<'a>(&'a self, call: &'a Call) -> AuditedSession<'a> {
-        self.audited(call, self.session_until(call, call.deadline + CLEANUP).bypass_breaker())
-    }
-
-    /// The turn to write a profile.
-    pub(super) async fn turn(&self, call: &Call, id: &str) -> Result<OwnedMutexGuard<()>> {
-        self.turns.take(id, call.deadline).await
-    }
-
     /// Refuses a method that the dialect does not have.
     pub(super) fn require(&self, method: Method) -> Result<()> {
         if self.dialect.capabilities().has(method) {
@@ -134,13 +91,17 @@ impl Backend {
     }
 
     /// Refuses an id that cannot exist in the dialect, without asking the upstream.
-    pub(super) fn require_id(&self, operation: &'static str, name: &ProfileName) -> Result<()> {
+    pub(super) fn check_id(&self, name: &ProfileName) -> Result<()> {
         if self.dialect.accepts_id(name.id()) {
             return Ok(());
         }
-        let message = format!("dialect {} has no ids like this one", self.dialect.name());
-        let error = Error::new(Reason::ProfileNotFound, message);
-        Err(self.decorate_profile(operation, name, error))
+        let message = format!("not a valid profile id for dialect {}", self.dialect.name());
+        Err(Error::new(Reason::ProfileNotFound, message))
+    }
+
+    /// The same, with the error as callers see it.
+    pub(super) fn require_id(&self, operation: &'static str, name: &ProfileName) -> Result<()> {
+        self.check_id(name).map_err(|error| self.decorate_profile(operation, name, error))
     }
 
     /// What the dialect has read, as callers see it.

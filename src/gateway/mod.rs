@@ -18,9 +18,10 @@ use tokio_util::task::TaskTracker;
 pub use backend::Backend;
 use backend::SelectedBackends;
 use idempotency::IdempotencyStore;
-use plan::translate;
+use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
+use write::{check, run::Writer};
 
 use crate::{
     call::Call,
@@ -30,10 +31,13 @@ use crate::{
         name::{BackendName, Parent, ProfileName},
     },
     pb::{
-        self, BatchGetProfilesRequest, BatchGetProfilesResponse, DiffProfilesRequest,
-        DiffProfilesResponse, Encoded, GetProfileRequest, ListProfilesRequest,
-        ListProfilesResponse, ListServicesRequest, Profile, PurgeCacheRequest,
-        TranslateProfileRequest, TranslateProfileResponse, WatchProfilesRequest,
+        self, AttachServiceRequest, AttachTrafficLimitRequest, BatchGetProfilesRequest,
+        BatchGetProfilesResponse, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
+        DetachTrafficLimitRequest, DiffProfilesRequest, DiffProfilesResponse, Encoded,
+        GetProfileRequest, ListProfilesRequest, ListProfilesResponse, ListServicesRequest,
+        PreviewWriteRequest, PreviewWriteResponse, Profile, PurgeCacheRequest,
+        TranslateProfileRequest, TranslateProfileResponse, UpdateProfileRequest,
+        WatchProfilesRequest,
     },
     query::page::PageTokens,
     text,
@@ -42,27 +46,25 @@ use crate::{
 /// Everything that calls are answered from. Lives as long as the process.
 pub struct Gateway {
     backends: BTreeMap<String, Arc<Backend>>,
-    /// Writes that go on when their caller has left; a drain waits for them.
-    writes: TaskTracker,
-    /// Writes that callers have given an id.
-    requests: Arc<dyn IdempotencyStore>,
+    writer: Writer,
     page_tokens: PageTokens,
     watches: Watches,
 }
 
 impl Gateway {
-    /// A gateway over these backends. `writes` tracks the writes under way, `requests` knows repeats.
+    /// A gateway over these backends. `writes` tracks the writes under way, which go on when their
+    /// callers have left; `idempotency` recognizes repeats of them.
     #[must_use]
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
         writes: TaskTracker,
-        requests: Arc<dyn IdempotencyStore>,
+        idempotency: Arc<dyn IdempotencyStore>,
         page_tokens: PageTokens,
         watches: Watches,
     ) -> Self {
         let backends =
             backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
-        Self { backends, writes, requests, page_tokens, watches }
+        Self { backends, writer: Writer::new(writes, idempotency), page_tokens, watches }
     }
 
     /// The configured backends, ordered by name.
@@ -155,6 +157,82 @@ impl Gateway {
         diff::profiles(call, OPERATION, (left, &left_name), (right, &right_name)).await
     }
 
+    /// Creates a profile.
+    pub async fn create_profile(
+        &self,
+        call: &Call,
+        request: CreateProfileRequest,
+    ) -> Result<Profile> {
+        let request = check::create(call, request, &self.find(call))?;
+        self.writer.run(request).await.map(Option::unwrap_or_default)
+    }
+
+    /// Changes the fields of a profile that the mask names.
+    pub async fn update_profile(
+        &self,
+        call: &Call,
+        request: UpdateProfileRequest,
+    ) -> Result<Profile> {
+        let request = check::update(call, request, &self.find(call))?;
+        self.writer.run(request).await.map(Option::unwrap_or_default)
+    }
+
+    /// Deletes a profile.
+    pub async fn delete_profile(&self, call: &Call, request: DeleteProfileRequest) -> Result<()> {
+        let request = check::delete(call, request, &self.find(call))?;
+        self.writer.run(request).await.map(drop)
+    }
+
+    /// Attaches a service to a profile.
+    pub async fn attach_service(
+        &self,
+        call: &Call,
+        request: AttachServiceRequest,
+    ) -> Result<Profile> {
+        let request = check::attach_service(call, request, &self.find(call))?;
+        self.writer.run(request).await.map(Option::unwrap_or_default)
+    }
+
+    /// Detaches a service from a profile.
+    pub async fn detach_service(
+        &self,
+        call: &Call,
+        request: DetachServiceRequest,
+    ) -> Result<Profile> {
+        let request = check::detach_service(call, request, &self.find(call))?;
+        self.writer.run(request).await.map(Option::unwrap_or_default)
+    }
+
+    /// Attaches a traffic limit to a service of a profile.
+    pub async fn attach_traffic_limit(
+        &self,
+        call: &Call,
+        request: AttachTrafficLimitRequest,
+    ) -> Result<Profile> {
+        let request = check::attach_traffic_limit(call, request, &self.find(call))?;
+        self.writer.run(request).await.map(Option::unwrap_or_default)
+    }
+
+    /// Detaches a traffic limit from a service of a profile.
+    pub async fn detach_traffic_limit(
+        &self,
+        call: &Call,
+        request: DetachTrafficLimitRequest,
+    ) -> Result<Profile> {
+        let request = check::detach_traffic_limit(call, request, &self.find(call))?;
+        self.writer.run(request).await.map(Option::unwrap_or_default)
+    }
+
+    /// Shows what a write would send and return. Fails as the write would.
+    pub async fn preview_write(
+        &self,
+        call: &Call,
+        request: PreviewWriteRequest,
+    ) -> Result<PreviewWriteResponse> {
+        let (request, notes) = preview::check(call, request, &self.find(call))?;
+        preview::write(&request, notes).await
+    }
+
     /// Shows what a profile would be in another backend, and what creating it there would send.
     pub async fn translate_profile(
         &self,
@@ -208,6 +286,14 @@ impl Gateway {
         let backend = self.backend(call, name.backend(), operation)?;
         backend.require_id(operation, &name)?;
         Ok((backend, name))
+    }
+
+    /// Finds backends for the checks of writes.
+    fn find<'a>(
+        &'a self,
+        call: &'a Call,
+    ) -> impl Fn(&BackendName, Method) -> Result<Arc<Backend>> + 'a {
+        move |name, method| self.backend(call, name, method.name()).cloned()
     }
 
     /// The backend of this name: the one place where a call meets its backend.

@@ -14,14 +14,13 @@ use http::HeaderValue;
 
 use crate::{
     call::Call,
-    error::{Error, Reason, Result, violation::Violations},
+    error::{Error, Reason, Result},
     gateway::{
-        Backend, Gateway,
+        backend::Backend,
         write::{
-            audit::Journal,
-            change::{Work, refuse_taken_name},
-            create,
-            run::{WriteAction, WriteRequest},
+            check::{self, FindBackend},
+            prepare::{self, ExistingProfile},
+            request::{WriteAction, WriteRequest},
         },
     },
     model::{
@@ -42,34 +41,73 @@ const NEW: &str = "{new}";
 /// What stands for credentials.
 const REDACTED: &str = "[redacted]";
 
-impl Gateway {
-    /// Shows what a write would send and give. Fails as the write would.
-    pub async fn preview_write(
-        &self,
-        call: &Call,
-        request: PreviewWriteRequest,
-    ) -> Result<PreviewWriteResponse> {
-        let mut notes = Notes::default();
-        let order = match request.write {
-            Some(Write::Create(request)) => {
-                if let Some(profile) = &request.profile {
-                    note_ignored(profile, &mut notes)?;
+/// Checks a write to preview. Notes what a creation asks for in vain.
+pub(crate) fn check(
+    call: &Call,
+    request: PreviewWriteRequest,
+    find: FindBackend<'_>,
+) -> Result<(WriteRequest, Notes)> {
+    let mut notes = Notes::default();
+    let request = match request.write {
+        Some(Write::Create(request)) => {
+            if let Some(profile) = &request.profile {
+                note_ignored(profile, &mut notes)?;
+            }
+            check::create(call, request, find)
+        }
+        Some(Write::Update(request)) => check::update(call, request, find),
+        Some(Write::Delete(request)) => check::delete(call, request, find),
+        None => Err(Error::invalid_field("write", "is required: create, update or delete")),
+    };
+    Ok((request?, notes))
+}
+
+/// Shows what a checked write would send and return. Fails as the write would.
+pub(crate) async fn write(
+    request: &WriteRequest,
+    mut notes: Notes,
+) -> Result<PreviewWriteResponse> {
+    let rehearsed = rehearse(request, &mut notes).await;
+    let (upstream_calls, profile) = rehearsed.map_err(|error| request.fail(error))?;
+    Ok(PreviewWriteResponse { upstream_calls, profile, notes: notes.into_vec() })
+}
+
+async fn rehearse(
+    WriteRequest { backend, call, action, .. }: &WriteRequest,
+    notes: &mut Notes,
+) -> Result<(Vec<UpstreamCall>, Option<Profile>)> {
+    match action {
+        WriteAction::Create(profile) => {
+            let prepared = prepare::creation(backend, call, (**profile).clone()).await?;
+            prepared.check_name(backend)?;
+            let (calls, profile) = creation(backend, call, prepared.profile, notes).await?;
+            Ok((calls, Some(profile)))
+        }
+        WriteAction::Change(name, change) => {
+            let existing = ExistingProfile { backend, call, name };
+            let change = existing.prepare(change).await?;
+            existing.check_name(&change).await?;
+            note_cleared(&change.current, &change.desired, notes)?;
+            let port = Rehearsal::new(backend, call);
+            backend.dialect().update(&port, existing.as_update(&change)).await?;
+            Ok((port.calls(None)?, Some(existing.presented(change.desired))))
+        }
+        WriteAction::Delete { name, etag, allow_missing } => {
+            let existing = ExistingProfile { backend, call, name };
+            let found = match backend.check_id(name) {
+                Ok(()) => existing.read_matching(etag).await.map(drop),
+                Err(error) => Err(error),
+            };
+            match found {
+                Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => {
+                    return Ok((Vec::new(), None));
                 }
-                Some(self.order_creation(call, request)?)
+                found => found?,
             }
-            Some(Write::Update(request)) => Some(self.order_update(call, request)?),
-            Some(Write::Delete(request)) => self.order_deletion(call, request)?,
-            None => {
-                let mut violations = Violations::default();
-                violations.add("write", "is required: create, update or delete");
-                violations.into_result()?;
-                None
-            }
-        };
-        let Some(order) = order else { return Ok(PreviewWriteResponse::default()) };
-        let rehearsed = rehearse(&order, &mut notes).await;
-        let (upstream_calls, profile) = rehearsed.map_err(|error| order.fail(error))?;
-        Ok(PreviewWriteResponse { upstream_calls, profile, notes: notes.into_vec() })
+            let port = Rehearsal::new(backend, call);
+            backend.dialect().delete(&port, name.id()).await?;
+            Ok((port.calls(None)?, None))
+        }
     }
 }
 
@@ -82,49 +120,6 @@ fn note_ignored(profile: &Profile, notes: &mut Notes) -> Result<()> {
         notes.lost(path, "is output only: a new profile does not get it");
     }
     Ok(())
-}
-
-async fn rehearse(
-    order: &WriteRequest,
-    notes: &mut Notes,
-) -> Result<(Vec<UpstreamCall>, Option<Profile>)> {
-    let (backend, call) = (&order.backend, &order.call);
-    match (&order.action, &order.name) {
-        (WriteAction::Create(profile), _) => {
-            let prepared = create::prepare(backend, call, profile.clone()).await?;
-            if let Some(before) = &prepared.before {
-                refuse_taken_name(backend.dialect(), before, None)?;
-            }
-            let (calls, profile) = creation(backend, call, prepared.profile, notes).await?;
-            Ok((calls, Some(profile)))
-        }
-        (WriteAction::Update(update, request), Some(name)) => {
-            let journal = &mut Journal::new(order, None);
-            let work = Work { backend, call, name, journal };
-            let change = work.prepare(update, request).await?;
-            work.check_name(&change).await?;
-            note_cleared(&change.current, &change.desired, notes)?;
-            let port = Rehearsal::new(backend, call);
-            backend.dialect().update(&port, work.seen(&change)).await?;
-            Ok((port.calls(None)?, Some(work.presented(change.desired))))
-        }
-        (WriteAction::Delete { etag, allow_missing }, Some(name)) => {
-            let journal = &mut Journal::new(order, None);
-            let work = Work { backend, call, name, journal };
-            match work.read_matching(etag).await {
-                Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => {
-                    return Ok((Vec::new(), None));
-                }
-                found => found?,
-            };
-            let port = Rehearsal::new(backend, call);
-            backend.dialect().delete(&port, name.id()).await?;
-            Ok((port.calls(None)?, None))
-        }
-        (WriteAction::Edit(_) | WriteAction::Update(..) | WriteAction::Delete { .. }, _) => {
-            Err(Error::new(Reason::GatewayInternal, "this write has no preview"))
-        }
-    }
 }
 
 /// The calls that would create a checked and resolved profile, and the profile as it would be.
@@ -160,7 +155,7 @@ fn note_cleared(current: &Profile, desired: &Profile, notes: &mut Notes) -> Resu
     let (before, after) = (Fields::of(current)?, Fields::of(desired)?);
     let cleared =
         SETTABLE.iter().filter(|path| before.get(path).is_some() && after.get(path).is_none());
-    cleared.for_each(|path| notes.lost(path, "is cleared: the value that is there goes"));
+    cleared.for_each(|path| notes.lost(path, "the current value is removed"));
     Ok(())
 }
 

@@ -9,7 +9,6 @@ use prost_reflect::Value;
 
 use crate::{
     call::Call,
-    dialect::{DialectClient, Item},
     error::{
         Error, Result,
         violation::{Violation, Violations},
@@ -18,10 +17,7 @@ use crate::{
         backend::Backend,
         plan::preview::{can_create, creation, unnamed},
         read::{cached, get},
-        write::{
-            change::refuse_taken_name,
-            create::{check_new, prepare},
-        },
+        write::{check::new_profile, prepare},
     },
     model::{
         etag::normalize,
@@ -192,9 +188,9 @@ async fn plan(
     notes: &mut Notes,
 ) -> Result<(Vec<UpstreamCall>, Profile)> {
     let mut violations = Violations::default();
-    let draft = check_new(target, draft, &mut violations)?;
+    let draft = new_profile(target, draft, &mut violations)?;
     let checked = match violations.into_result() {
-        Ok(()) => prepare(target, call, draft.clone()).await,
+        Ok(()) => prepare::creation(target, call, draft.clone()).await,
         Err(refused) => Err(refused),
     };
     let prepared = match checked {
@@ -205,15 +201,11 @@ async fn plan(
         }
         Err(error) => return Err(error),
     };
-    note_taken_name(target.dialect(), &prepared.before.unwrap_or_default(), notes);
-    creation(target, call, prepared.profile, notes).await
-}
-
-/// The calls are shown all the same: another name is all that it takes.
-fn note_taken_name(dialect: &DialectClient, named: &[Item], notes: &mut Notes) {
-    if let Err(error) = refuse_taken_name(dialect, named, None) {
+    // The calls are shown all the same: another name is all that it takes.
+    if let Err(error) = prepared.check_name(target) {
         notes.refused(&taken(&error));
     }
+    creation(target, call, prepared.profile, notes).await
 }
 
 fn taken(error: &Error) -> Violation {

@@ -14,7 +14,7 @@ use crate::{
         idempotency::{Attempt, End},
         write::{
             intent::{IntentKind, WriteIntent},
-            run::{Answer, WriteRequest},
+            request::{WriteRequest, Written},
         },
     },
 };
@@ -30,12 +30,12 @@ struct Subject {
 }
 
 impl Subject {
-    fn of(order: &WriteRequest) -> Self {
+    fn of(request: &WriteRequest) -> Self {
         Self {
-            method: order.method,
-            resource: order.resource(),
-            request_id: order.request_id.clone(),
-            caller: order.call.record.peer().map(Into::into),
+            method: request.method.name(),
+            resource: request.resource(),
+            request_id: request.request_id.clone(),
+            caller: request.call.record.peer().map(Into::into),
         }
     }
 }
@@ -55,11 +55,11 @@ pub(crate) struct Audit {
 
 impl Audit {
     /// The record of a write whose caller is there.
-    pub(crate) fn begin(order: &WriteRequest) -> Self {
+    pub(crate) fn begin(request: &WriteRequest) -> Self {
         Self {
-            subject: Subject::of(order),
-            record: Arc::clone(&order.call.record),
-            validate_only: order.validate_only,
+            subject: Subject::of(request),
+            record: Arc::clone(&request.call.record),
+            validate_only: request.validate_only,
             started: Instant::now(),
             outcome: reason_name(Reason::CallerCancelled),
             replayed: false,
@@ -76,24 +76,24 @@ impl Audit {
     }
 
     /// The answer is that of an earlier call.
-    pub(crate) fn replayed(mut self, result: &Result<Answer>) {
+    pub(crate) fn replayed(mut self, result: &Result<Written>) {
         self.replayed = true;
         self.ended(result);
     }
 
     /// The write is over, with what it has journaled.
-    pub(crate) fn over(mut self, result: &Result<Answer>, journal: &Journal) {
+    pub(crate) fn over(mut self, result: &Result<Written>, journal: &Journal) {
         self.attempts = journal.attempts;
         self.fields.clone_from(&journal.fields);
         self.ended(result);
     }
 
     /// The call is over.
-    pub(crate) fn ended(mut self, result: &Result<Answer>) {
+    pub(crate) fn ended(mut self, result: &Result<Written>) {
         match result {
-            Ok(answer) => {
+            Ok(written) => {
                 self.outcome = "OK";
-                let created = answer.iter().filter(|profile| !profile.name.is_empty());
+                let created = written.iter().filter(|profile| !profile.name.is_empty());
                 created.for_each(|profile| self.subject.resource.clone_from(&profile.name));
             }
             Err(error) => {
@@ -141,8 +141,8 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// The journal of one call.
-    pub(crate) fn new(order: &WriteRequest, attempt: Option<Attempt>) -> Self {
-        Self { subject: Subject::of(order), attempt, attempts: 0, fields: Vec::new() }
+    pub(crate) fn new(request: &WriteRequest, attempt: Option<Attempt>) -> Self {
+        Self { subject: Subject::of(request), attempt, attempts: 0, fields: Vec::new() }
     }
 
     /// Notes what is about to be sent. When this fails, it must not be.
@@ -151,7 +151,7 @@ impl Journal {
         if let Some(attempt) = &self.attempt {
             attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
         }
-        if fields.is_empty() && matches!(intent.what, Some(IntentKind::Change(_))) {
+        if fields.is_empty() && matches!(intent.kind, Some(IntentKind::Change(_))) {
             // Dialects send nothing for it.
             return Ok(());
         }

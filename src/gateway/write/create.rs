@@ -1,6 +1,4 @@
-//! Creation: look who has the name, send, reconcile, complete, read back.
-
-use std::sync::Arc;
+//! Creation: find who has the name, send, reconcile, complete, read back.
 
 use tokio::time::Instant;
 
@@ -10,131 +8,42 @@ use crate::{
     dialect::{Item, ProfileUpdate, REMOVAL},
     error::{Error, Reason, Result, violation::Violations},
     gateway::{
-        Backend, Gateway,
+        backend::Backend,
         write::{
             audit::Journal,
-            change::{may_yet_happen, refuse_taken_name, unread},
-            intent::{Creation, IntentKind, WriteIntent, in_doubt, may_be_removed},
+            intent::{Creation, IntentKind, WriteIntent},
+            outcome::{may_be_removed, may_yet_happen, unread, unresolved},
+            prepare,
             reconcile::{reconcile, search},
-            run::{WriteAction, WriteRequest, identify},
+            session,
         },
     },
-    model::{check, mask::Update, method::Method, name::BackendName},
-    pb::{CreateProfileRequest, Profile},
+    model::mask::Update,
+    pb::Profile,
 };
-
-impl Gateway {
-    /// Creates a profile.
-    pub async fn create_profile(
-        &self,
-        call: &Call,
-        request: CreateProfileRequest,
-    ) -> Result<Profile> {
-        let order = self.order_creation(call, request)?;
-        self.carry_out(order).await.map(Option::unwrap_or_default)
-    }
-
-    /// A creation that passes every check that needs no upstream.
-    pub(crate) fn order_creation(
-        &self,
-        call: &Call,
-        mut request: CreateProfileRequest,
-    ) -> Result<WriteRequest> {
-        const OPERATION: &str = Method::CreateProfile.name();
-        let parent = BackendName::parse("parent", &request.parent)?;
-        let backend = Arc::clone(self.backend(call, &parent, OPERATION)?);
-        backend.require(Method::CreateProfile)?;
-        let mut violations = Violations::default();
-        check::request_id(&request.request_id, &mut violations);
-        let (request_id, identity) = identify(OPERATION, &mut request, |r| &mut r.request_id);
-        let profile = match request.profile {
-            Some(profile) => check_new(&backend, profile, &mut violations)?,
-            None => {
-                violations.add("profile", "is required");
-                Profile::default()
-            }
-        };
-        violations.into_result().map_err(|error| backend.fail(OPERATION, error))?;
-        Ok(WriteRequest {
-            backend,
-            call: call.clone(),
-            method: OPERATION,
-            name: None,
-            action: WriteAction::Create(profile),
-            validate_only: request.validate_only,
-            request_id,
-            identity: identity.filter(|_| !request.validate_only),
-        })
-    }
-}
-
-/// Checks a profile to create, and gives it without what only the gateway sets.
-pub(crate) fn check_new(
-    backend: &Backend,
-    profile: Profile,
-    violations: &mut Violations,
-) -> Result<Profile> {
-    let dialect = backend.dialect();
-    let profile = Profile {
-        name: String::new(),
-        dialect: 0,
-        endpoint_count: None,
-        etag: String::new(),
-        unmapped: None,
-        ..profile
-    };
-    check::create(&profile, dialect.capabilities(), dialect.name(), violations)?;
-    dialect.check_fields(&profile, &|_| true, violations);
-    dialect.check_whole(&profile, None, violations)?;
-    Ok(profile)
-}
-
-/// A creation as it can be sent.
-pub(crate) struct Prepared {
-    /// Checked and resolved.
-    pub(crate) profile: Profile,
-    /// The profiles that had its name before; `None` where the account cannot list.
-    pub(crate) before: Option<Vec<Item>>,
-}
-
-/// Resolves a checked profile, and finds out whose name it has.
-pub(crate) async fn prepare(backend: &Backend, call: &Call, profile: Profile) -> Result<Prepared> {
-    let (dialect, session) = (backend.dialect(), backend.session(call));
-    let profile = dialect.resolve(&session, profile, None).await?;
-    // Should the answer get lost, those are surely not ours.
-    let before = match dialect.find_by_name(&session, &profile.display_name).await {
-        Ok(items) => Some(items),
-        Err(error) if is_out_of_reach(&error) => return Err(error),
-        // The account may create without being able to list: then a lost answer stays unknown.
-        Err(_) => None,
-    };
-    Ok(Prepared { profile, before })
-}
 
 /// Creates a checked profile.
 pub(crate) async fn create(
-    order: &WriteRequest,
-    journal: &mut Journal,
+    backend: &Backend,
+    call: &Call,
     profile: Profile,
+    validate_only: bool,
+    journal: &mut Journal,
 ) -> Result<Profile> {
-    let (backend, call) = (&order.backend, &order.call);
-    let Prepared { profile, before } = prepare(backend, call, profile).await?;
-    if order.validate_only {
-        if let Some(before) = &before {
-            refuse_taken_name(backend.dialect(), before, None)?;
-        }
-        return Ok(Profile { name: String::new(), ..backend.presented("", profile) });
+    let prepared = prepare::creation(backend, call, profile).await?;
+    if validate_only {
+        prepared.check_name(backend)?;
+        return Ok(Profile { name: String::new(), ..backend.presented("", prepared.profile) });
     }
-    let before = before.map(|items| items.into_iter().map(|item| item.id).collect());
-    let creation = Creation::new(profile, before);
-    let intent = WriteIntent { what: Some(IntentKind::Create(Box::new(creation.clone()))) };
-    journal.intend(&intent).await?;
-    let write = backend.cache().write(target(backend, &creation));
+    let creation = Creation::new(prepared.profile, prepared.namesakes);
+    let intent = IntentKind::Create(Box::new(creation.clone()));
+    journal.intend(&WriteIntent::new(intent)).await?;
+    let write = backend.cache().write(affected(backend, &creation));
     let result = send(backend, call, &creation).await;
     write.end(may_yet_happen(&result));
     if result.as_ref().is_err_and(removal_pending) {
         let creation = Creation { removal_pending: true, ..creation };
-        journal.amend(&WriteIntent { what: Some(IntentKind::Create(Box::new(creation))) }).await;
+        journal.amend(&WriteIntent::new(IntentKind::Create(Box::new(creation)))).await;
     }
     result
 }
@@ -152,14 +61,14 @@ pub(crate) async fn resolve(
     creation: &Creation,
     over: Instant,
 ) -> Result<Option<Profile>> {
-    let write = backend.cache().write(target(backend, creation));
+    let write = backend.cache().write(affected(backend, creation));
     let look = || async {
         match look(backend, call, creation).await? {
             Some(_) if creation.removal_pending && Instant::now() < over => Err(may_be_removed()),
             found => Ok(found),
         }
     };
-    let doubt = if creation.removal_pending { may_be_removed() } else { in_doubt() };
+    let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
     let result = async {
         match search(&doubt, Some(over), call.deadline, look).await? {
             Some(found) => complete(backend, call, found, &creation.profile).await.map(Some),
@@ -171,8 +80,8 @@ pub(crate) async fn resolve(
     Ok(result?.map(|item| backend.present(item)))
 }
 
-/// What a creation may change.
-fn target(backend: &Backend, creation: &Creation) -> Target {
+/// What a creation may affect.
+fn affected(backend: &Backend, creation: &Creation) -> Target {
     match backend.dialect().affects_other_profiles(None, &creation.profile) {
         true => Target::Every,
         false => Target::New,
@@ -182,7 +91,7 @@ fn target(backend: &Backend, creation: &Creation) -> Target {
 /// Sends a checked creation, and gives the profile as the upstream has it then.
 async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Profile> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
-    let (port, cleanup) = (backend.write_session(call), backend.cleanup_session(call));
+    let (port, cleanup) = (session::for_write(backend, call), session::for_cleanup(backend, call));
     let profile = &creation.profile;
     let item = match dialect.create(&port, &cleanup, profile).await {
         Ok(id) => match dialect.get(&session, &id).await {
@@ -203,7 +112,7 @@ async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Pro
 
 /// Looks for what a creation has made.
 async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Option<Item>> {
-    let (dialect, session) = (backend.dialect(), backend.settling(call));
+    let (dialect, session) = (backend.dialect(), session::for_reading_back(backend, call));
     // Fails at once where nothing could be concluded.
     creation.was_there("")?;
     let found = dialect.find_by_name(&session, &creation.profile.display_name).await;
@@ -231,7 +140,7 @@ async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) 
     if dialect.is_applied(change, &found.profile) {
         return Ok(found);
     }
-    let session = backend.completing(call);
+    let session = session::for_completion(backend, call);
     // The creation's own says nothing of the new id: a step without an answer may yet happen to it.
     let write = backend.cache().write(Target::Profile(found.id.as_str().into()));
     let updated = dialect.update(&session, change).await;
@@ -255,17 +164,4 @@ fn left_behind(id: &str, failure: &Error) -> Error {
         Some(facts) => error.with_upstream(facts.clone()),
         None => error,
     }
-}
-
-/// Whether a read failed in a way in which a write would fail too, or would find no time.
-fn is_out_of_reach(error: &Error) -> bool {
-    matches!(
-        error.reason(),
-        Reason::DeadlineExceeded
-            | Reason::Overloaded
-            | Reason::UpstreamAccountLocked
-            | Reason::UpstreamAuthFailed
-            | Reason::UpstreamThrottled
-            | Reason::UpstreamUnavailable
-    )
 }

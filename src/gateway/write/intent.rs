@@ -4,12 +4,13 @@
 //! Bytes, so that any store of ids can keep it. Only a process of the same release reads them: fields
 //! may be added, never given another meaning.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use prost::Message;
 use tokio::time::Instant;
 
 use crate::{
+    dialect::Item,
     error::{Effect, Error, Reason, Result},
     model::{
         etag::normalize,
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct WriteIntent {
     #[prost(oneof = "IntentKind", tags = "1, 2, 3")]
-    pub(crate) what: Option<IntentKind>,
+    pub(crate) kind: Option<IntentKind>,
 }
 
 /// The three ways in which a profile is written.
@@ -70,8 +71,9 @@ pub(crate) struct IntendedChange {
 
 impl Creation {
     /// The intent to create a profile.
-    pub(crate) fn new(profile: Profile, before: Option<HashSet<String>>) -> Self {
-        let before = before.map(|ids| Ids { ids: ids.into_iter().collect() });
+    pub(crate) fn new(profile: Profile, namesakes: Option<Vec<Item>>) -> Self {
+        let ids = |items: Vec<Item>| items.into_iter().map(|item| item.id).collect();
+        let before = namesakes.map(|items| Ids { ids: ids(items) });
         Self { profile, before, removal_pending: false }
     }
 
@@ -84,18 +86,19 @@ impl Creation {
 }
 
 impl WriteIntent {
+    pub(crate) fn new(kind: IntentKind) -> Self {
+        Self { kind: Some(kind) }
+    }
+
     /// The intent in the journal's bytes.
     pub(crate) fn read(bytes: &[u8]) -> Result<IntentKind> {
-        let what = Self::decode(bytes).ok().and_then(|intent| intent.what);
-        what.ok_or_else(|| {
-            Error::new(Reason::WriteOutcomeUnknown, "what an earlier attempt did cannot be read")
-                .with_effect(Effect::Unknown)
-        })
+        let kind = Self::decode(bytes).ok().and_then(|intent| intent.kind);
+        kind.ok_or_else(unreadable)
     }
 
     /// The paths that the write changes, in the order of the model.
     pub(crate) fn fields(&self) -> Result<Vec<&'static str>> {
-        let (before, after) = match &self.what {
+        let (before, after) = match &self.kind {
             Some(IntentKind::Create(creation)) => {
                 (Fields::empty()?, Fields::of(&creation.profile)?)
             }
@@ -109,6 +112,12 @@ impl WriteIntent {
     }
 }
 
+/// The error for an intent that says nothing about the write that repeats it.
+pub(crate) fn unreadable() -> Error {
+    Error::new(Reason::WriteOutcomeUnknown, "the journal entry of an earlier attempt is unreadable")
+        .with_effect(Effect::Unknown)
+}
+
 /// The fields of a profile, its sets in their one order: another order is no change.
 fn in_order(profile: &Profile) -> Result<Fields> {
     let mut profile = profile.clone();
@@ -119,48 +128,14 @@ fn in_order(profile: &Profile) -> Result<Fields> {
 /// An earlier attempt under the same `request_id` of which nothing is known.
 pub(crate) struct UnresolvedAttempt {
     /// What it was about to do.
-    pub(crate) what: IntentKind,
+    pub(crate) intent: IntentKind,
     /// From when on it cannot take effect any more.
     pub(crate) over: Instant,
 }
 
 impl UnresolvedAttempt {
     /// The doubt about an attempt that ended so long ago.
-    pub(crate) fn new(what: IntentKind, ended: Duration) -> Self {
-        Self { what, over: Instant::now() + Effect::SETTLES_WITHIN.saturating_sub(ended) }
+    pub(crate) fn new(intent: IntentKind, ended: Duration) -> Self {
+        Self { intent, over: Instant::now() + Effect::SETTLES_WITHIN.saturating_sub(ended) }
     }
-}
-
-/// What to say where what is there is neither what an earlier attempt was to write nor what was there
-/// before it: a part of it, or what somebody has written over it.
-pub(crate) fn beyond_telling() -> Error {
-    Error::new(
-        Reason::WriteOutcomeUnknown,
-        "an earlier call with this request_id got no clear answer, and the profile is neither as it was \
-         before nor as it was to be: that call was carried out in part, or somebody has changed the \
-         profile since; nothing was written by this one; read the profile, and use another request_id \
-         to write it again",
-    )
-    .with_effect(Effect::Unknown)
-}
-
-/// What to say of a half created profile that the gateway itself may yet remove.
-pub(crate) fn may_be_removed() -> Error {
-    Error::new(
-        Reason::UpstreamUnavailable,
-        "an earlier call with this request_id left the profile half created, and its removal, which got \
-         no clear answer, may yet happen for a minute; nothing was written by this one, which may be \
-         repeated",
-    )
-    .with_effect(Effect::Unknown)
-}
-
-/// What to say where looking does not help.
-pub(crate) fn in_doubt() -> Error {
-    Error::new(
-        Reason::WriteOutcomeUnknown,
-        "an earlier call with this request_id got no clear answer, and its effect does not show; \
-         nothing was written by this one, which may be repeated",
-    )
-    .with_effect(Effect::Unknown)
 }

@@ -9,30 +9,39 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex as Turn, OwnedMutexGuard},
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     time::{Instant, timeout_at},
 };
 
-use crate::error::{Error, Reason, Result};
+use crate::{
+    error::{Error, Reason, Result},
+    model::name::ProfileName,
+};
 
-/// The profiles of one backend that are being written.
+/// The profiles that are being written, by name.
 #[derive(Default)]
-pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<Turn<()>>>>);
+pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<AsyncMutex<()>>>>);
 
 impl ProfileLocks {
-    /// Waits until nobody else writes the profile; the next may when the guard is dropped.
-    pub(crate) async fn take(&self, id: &str, deadline: Instant) -> Result<OwnedMutexGuard<()>> {
-        let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits until no other write on the profile is under way; the next may begin when the guard is
+    /// dropped.
+    pub(crate) async fn lock(
+        &self,
+        name: &ProfileName,
+        deadline: Instant,
+    ) -> Result<OwnedMutexGuard<()>> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // As many are left as writes run at once.
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            turns.get(id).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let turn = Arc::new(Turn::new(()));
-                turns.insert(id.to_owned(), Arc::downgrade(&turn));
-                turn
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            let name = name.to_string();
+            locks.get(&name).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let lock = Arc::new(AsyncMutex::new(()));
+                locks.insert(name, Arc::downgrade(&lock));
+                lock
             })
         };
-        timeout_at(deadline, turn.lock_owned()).await.map_err(|_| {
+        timeout_at(deadline, lock.lock_owned()).await.map_err(|_| {
             Error::new(
                 Reason::DeadlineExceeded,
                 "the deadline passed while another write on this profile was under way; nothing \

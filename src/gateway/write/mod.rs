@@ -1,11 +1,17 @@
 //! Writes: checked, journaled, sent once, and read back until their outcome is known.
+//!
+//! Each file uses only those below it: `check` → `run` → `create`, `change` → `audit` → `prepare` →
+//! `request` → `intent`, `reconcile`, `outcome`, `locks`, `session`.
 
 pub(super) mod audit;
 pub(super) mod change;
+pub(super) mod check;
 pub(super) mod create;
-pub(super) mod edit;
 pub(super) mod intent;
 pub(super) mod locks;
+pub(super) mod outcome;
+pub(super) mod prepare;
 pub(super) mod reconcile;
+pub(super) mod request;
 pub(super) mod run;
 pub(super) mod session;

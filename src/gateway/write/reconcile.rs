@@ -5,7 +5,10 @@ use std::{future::Future, time::Duration};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::error::{Effect, Error, Kind, Reason, Result};
+use crate::{
+    error::{Effect, Error, Reason, Result},
+    gateway::write::outcome::unknown,
+};
 
 /// How often it has to be confirmed by reading back that a write has no effect, where the upstream has
 /// said that it failed or nothing can come any more.
@@ -78,36 +81,10 @@ where
     }
 }
 
-/// The error for a write of which nothing is known.
-pub(crate) fn unknown(failure: &Error) -> Error {
-    let message = format!(
-        "the write may or may not have taken effect; repeat it with the same request_id, or without one \
-         read before writing again: {}",
-        failure.message()
-    );
-    let kind = if failure.kind() == Kind::DeadlineExceeded {
-        Kind::DeadlineExceeded
-    } else {
-        Kind::Unknown
-    };
-    let mut error = Error::new(Reason::WriteOutcomeUnknown, message)
-        .with_kind(kind)
-        .with_effect(Effect::Unknown);
-    if let Some(facts) = failure.upstream() {
-        error = error.with_upstream(facts.clone());
-    }
-    for (key, value) in failure.metadata() {
-        error = error.with_metadata(key, value.clone());
-    }
-    match failure.internal() {
-        Some(detail) => error.with_internal(detail),
-        None => error,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     fn failure(effect: Effect) -> Error {
         Error::new(Reason::UpstreamInternal, "failed").with_effect(effect)

@@ -1,86 +1,62 @@
-//! A write from the moment its request is checked: recognized if it is a repeat, resolved if an earlier
-//! attempt is in doubt, carried out in a task of its own, known to later repeats.
+//! The run of a checked write: recognized if it is a repeat, resolved if an earlier attempt has no known
+//! outcome, carried out in a task of its own, known to later repeats.
 
 use std::sync::Arc;
 
 use prost::Message;
 use tokio::time::timeout_at;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
-    call::Call,
-    dialect::Edit,
     error::{Effect, Error, Kind, Reason, Result, violation::Violation},
     gateway::{
-        Backend, Gateway,
-        idempotency::{Attempt, Begin, End, RequestIdentity},
+        idempotency::{Attempt, Begin, End, IdempotencyStore},
         write::{
             audit::{Audit, Journal},
-            change::{Work, may_yet_happen},
+            change::ProfileWrite,
             create,
-            intent::{IntentKind, UnresolvedAttempt, WriteIntent},
-            reconcile::unknown,
+            intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
+            locks::ProfileLocks,
+            outcome::{may_yet_happen, unknown},
+            prepare::ExistingProfile,
+            request::{WriteAction, WriteRequest, Written},
         },
     },
-    model::{mask::Update, name::ProfileName},
     pb::Profile,
 };
 
-/// What a write answers: the profile, or nothing where it was deleted.
-pub(crate) type Answer = Option<Profile>;
-
-/// A checked request to write.
-pub(crate) struct WriteRequest {
-    pub(crate) backend: Arc<Backend>,
-    pub(crate) call: Call,
-    pub(crate) method: &'static str,
-    /// The profile; a creation has none yet.
-    pub(crate) name: Option<ProfileName>,
-    pub(crate) action: WriteAction,
-    pub(crate) validate_only: bool,
-    /// In the usual form of a UUID; empty when there is none.
-    pub(crate) request_id: String,
-    /// What repeats are recognized by. Nothing is written for `validate_only`, so there are none.
-    pub(crate) identity: Option<RequestIdentity>,
-}
-
-/// What to write.
-pub(crate) enum WriteAction {
-    Create(Profile),
-    Update(Update, Profile),
-    Delete { etag: String, allow_missing: bool },
-    Edit(Edit),
-}
-
-/// Takes the `request_id` out of a request that is checked.
-pub(crate) fn identify<R: Message>(
-    method: &'static str,
-    request: &mut R,
-    request_id: impl FnOnce(&mut R) -> &mut String,
-) -> (String, Option<RequestIdentity>) {
-    let written = std::mem::take(request_id(request));
-    let identity = RequestIdentity::of(method, &written, request);
-    (identity.map_or(written, |identity| identity.id.to_string()), identity)
+/// Carries out writes.
+pub(crate) struct Writer {
+    /// Writes that go on when their caller has left; a drain waits for them.
+    tasks: TaskTracker,
+    /// Writes that callers have given an id.
+    idempotency: Arc<dyn IdempotencyStore>,
+    locks: Arc<ProfileLocks>,
 }
 
 /// What a call has to do.
 enum Begun {
-    /// Nothing: it repeats one that is over, and shares its answer.
-    Replay(Box<Result<Answer>>),
+    /// Nothing: it repeats one that is over, and shares its result.
+    Replay(Box<Result<Written>>),
     /// Write, but first find out what became of an earlier attempt.
     Write(Option<Attempt>, Option<UnresolvedAttempt>),
 }
 
-impl Gateway {
-    /// Carries a write out once, however often it is asked for under its `request_id`. It runs in a
+impl Writer {
+    pub(crate) fn new(tasks: TaskTracker, idempotency: Arc<dyn IdempotencyStore>) -> Self {
+        Self { tasks, idempotency, locks: Arc::default() }
+    }
+
+    /// Carries a write out once, however often it is requested under its `request_id`. It runs in a
     /// tracked task of its own, which ends with the call's deadline.
-    pub(crate) async fn carry_out(&self, order: WriteRequest) -> Result<Answer> {
-        let audit = Audit::begin(&order);
-        let (attempt, doubt) = match self.begin(&order).await {
-            Ok(Begun::Write(attempt, doubt)) => (attempt, doubt),
-            Ok(Begun::Replay(answer)) => {
-                audit.replayed(&answer);
-                return *answer;
+    pub(crate) async fn run(&self, request: WriteRequest) -> Result<Written> {
+        let audit = Audit::begin(&request);
+        let (attempt, unresolved) = match self.begin(&request).await {
+            Ok(Begun::Write(attempt, unresolved)) => (attempt, unresolved),
+            Ok(Begun::Replay(result)) => {
+                audit.replayed(&result);
+                return *result;
             }
             Err(error) => {
                 let error = Err(error);
@@ -88,22 +64,23 @@ impl Gateway {
                 return error;
             }
         };
-        let (mut journal, audit) = (Journal::new(&order, attempt), audit.detached());
+        let (mut journal, audit) = (Journal::new(&request, attempt), audit.detached());
+        let locks = Arc::clone(&self.locks);
         let write = async move {
-            let result = order.carry_out(&mut journal, doubt).await;
-            if !order.validate_only && (result.is_ok() || may_yet_happen(&result)) {
-                order.backend.poller().written();
+            let result = carry_out(&request, &locks, &mut journal, unresolved).await;
+            if !request.validate_only && (result.is_ok() || may_yet_happen(&result)) {
+                request.backend.poller().written();
             }
-            let result = result.map_err(|error| order.fail(error));
-            journal.finish(order.end(&result)).await;
+            let result = result.map_err(|error| request.fail(error));
+            journal.finish(end(&request, &result)).await;
             audit.over(&result, &journal);
             result
         };
-        self.writes.spawn(write).await.unwrap_or_else(|error| {
+        self.tasks.spawn(write).await.unwrap_or_else(|error| {
             // Without the panic's text, which may quote a request or a secret; its place is logged.
-            let message = "the write ended in a fault of the gateway; it may or may not have taken \
-                           effect; repeat it with the same request_id, or without one read before \
-                           writing again";
+            let message = "internal error during the write, which may or may not have taken effect; \
+                           retry with the same request_id, or read the profile before you write it \
+                           again";
             Err(Error::new(Reason::WriteOutcomeUnknown, message)
                 .with_effect(Effect::Unknown)
                 .with_internal(if error.is_panic() { "panicked" } else { "cancelled" }))
@@ -111,36 +88,34 @@ impl Gateway {
     }
 
     /// Finds out whether the write is a repeat, and waits for one that is under way.
-    async fn begin(&self, order: &WriteRequest) -> Result<Begun> {
-        let Some(identity) = &order.identity else { return Ok(Begun::Write(None, None)) };
-        let attempt = |number| Attempt::new(Arc::clone(&self.requests), identity.id, number);
+    async fn begin(&self, request: &WriteRequest) -> Result<Begun> {
+        let Some(identity) = &request.identity else { return Ok(Begun::Write(None, None)) };
+        let attempt = |number| Attempt::new(Arc::clone(&self.idempotency), identity.id, number);
         loop {
-            let begin = self.requests.begin(identity).await;
-            match begin.map_err(|error| order.fail(error))? {
+            let begin = self.idempotency.begin(identity).await;
+            match begin.map_err(|error| request.fail(error))? {
                 Begin::Fresh(number) => return Ok(Begun::Write(Some(attempt(number)), None)),
                 Begin::Unknown { attempt: number, intent, ended } => {
-                    order.call.record.set_repeats();
+                    request.call.record.set_repeats();
                     let attempt = attempt(number);
-                    let what = WriteIntent::read(&intent).map_err(|error| order.fail(error))?;
-                    return Ok(Begun::Write(
-                        Some(attempt),
-                        Some(UnresolvedAttempt::new(what, ended)),
-                    ));
+                    let intent = WriteIntent::read(&intent).map_err(|e| request.fail(e))?;
+                    let unresolved = UnresolvedAttempt::new(intent, ended);
+                    return Ok(Begun::Write(Some(attempt), Some(unresolved)));
                 }
-                Begin::Done(result) => return replay(&result).map_err(|e| order.fail(e)),
-                Begin::Reused => return Err(order.fail(reused(identity.id))),
+                Begin::Done(result) => return replay(&result).map_err(|e| request.fail(e)),
+                Begin::Reused => return Err(request.fail(reused(identity.id))),
                 Begin::Running(ending) => {
-                    order.call.record.set_repeats();
-                    match timeout_at(order.call.deadline, ending).await {
+                    request.call.record.set_repeats();
+                    match timeout_at(request.call.deadline, ending).await {
                         Ok(Some(End::Done(result))) => {
-                            return replay(&result).map_err(|e| order.fail(e));
+                            return replay(&result).map_err(|e| request.fail(e));
                         }
-                        // Explained where it arose.
+                        // Decorated where it arose.
                         Ok(Some(End::Failed(error))) => {
                             return Ok(Begun::Replay(Box::new(Err(error))));
                         }
                         Ok(Some(End::Unknown) | None) => {}
-                        Err(_) => return Err(order.fail(still_running())),
+                        Err(_) => return Err(request.fail(still_running())),
                     }
                 }
             }
@@ -148,98 +123,87 @@ impl Gateway {
     }
 }
 
-impl WriteRequest {
-    /// The resource that the write is about: the profile, or the backend of one to create.
-    pub(crate) fn resource(&self) -> String {
-        match &self.name {
-            Some(name) => name.to_string(),
-            None => self.backend.name().to_string(),
-        }
+async fn carry_out(
+    request: &WriteRequest,
+    locks: &ProfileLocks,
+    journal: &mut Journal,
+    unresolved: Option<UnresolvedAttempt>,
+) -> Result<Written> {
+    if let Some(earlier) = unresolved
+        && let Some(written) =
+            resolve(request, locks, journal, earlier).await.map_err(still_unresolved)?
+    {
+        return Ok(written);
     }
-
-    pub(crate) fn fail(&self, error: Error) -> Error {
-        match &self.name {
-            Some(name) => self.backend.fail_profile(self.method, name, error),
-            None => self.backend.fail(self.method, error),
+    let WriteRequest { backend, call, validate_only, .. } = request;
+    let existing = |name| ExistingProfile { backend, call, name };
+    match &request.action {
+        WriteAction::Create(profile) => {
+            create::create(backend, call, (**profile).clone(), *validate_only, journal)
+                .await
+                .map(Some)
         }
-    }
-
-    async fn carry_out(
-        &self,
-        journal: &mut Journal,
-        doubt: Option<UnresolvedAttempt>,
-    ) -> Result<Answer> {
-        if let Some(doubt) = doubt
-            && let Some(answer) = self.resolve(doubt, journal).await.map_err(still_in_doubt)?
-        {
-            return Ok(answer);
+        WriteAction::Change(name, change) => {
+            let write = ProfileWrite { profile: existing(name), locks, journal };
+            write.change(change, *validate_only).await.map(Some)
         }
-        let Some(name) = &self.name else {
-            let WriteAction::Create(profile) = &self.action else { return Err(nameless()) };
-            let create = create::create(self, journal, profile.clone()).await?;
-            return Ok(Some(create));
-        };
-        let work = Work { backend: &self.backend, call: &self.call, name, journal };
-        match &self.action {
-            WriteAction::Create(_) => Err(nameless()),
-            WriteAction::Update(update, request) => {
-                work.update(update, request, self.validate_only).await.map(Some)
+        WriteAction::Delete { name, etag, allow_missing } => {
+            let write = ProfileWrite { profile: existing(name), locks, journal };
+            match write.delete(etag, *validate_only).await {
+                Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => Ok(None),
+                result => result.map(|()| None),
             }
-            WriteAction::Edit(edit) => work.edit(edit).await.map(Some),
-            WriteAction::Delete { etag, allow_missing } => {
-                match work.delete(etag, self.validate_only).await {
-                    Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => Ok(None),
-                    result => result.map(|()| None),
-                }
-            }
-        }
-    }
-
-    /// Finds out what became of an earlier attempt. `None`: it surely has no effect, so that it may be
-    /// written again.
-    async fn resolve(
-        &self,
-        doubt: UnresolvedAttempt,
-        journal: &mut Journal,
-    ) -> Result<Option<Answer>> {
-        let Some(name) = &self.name else {
-            let IntentKind::Create(creation) = &doubt.what else { return Err(nameless()) };
-            let found = create::resolve(&self.backend, &self.call, creation, doubt.over).await?;
-            return Ok(found.map(Some));
-        };
-        let work = Work { backend: &self.backend, call: &self.call, name, journal };
-        match &doubt.what {
-            IntentKind::Create(_) => Err(nameless()),
-            IntentKind::Change(change) => {
-                Ok(work.resolve_change(change, doubt.over).await?.map(Some))
-            }
-            IntentKind::Delete(()) => Ok(work.resolve_delete(doubt.over).await?.map(|()| None)),
-        }
-    }
-
-    /// How the write ended, for repeats. What surely wrote nothing may be tried again: a caller who
-    /// repeats after UNAVAILABLE, or after having removed what stood in the way, does not want the
-    /// old error back. A creation that left something behind is not such a case: a repeat has to find
-    /// it and complete it.
-    fn end(&self, result: &Result<Answer>) -> End {
-        match result {
-            Ok(answer) => {
-                End::Done(answer.as_ref().map(Message::encode_to_vec).unwrap_or_default().into())
-            }
-            Err(error) if error.effect() != Effect::None => End::Unknown,
-            Err(error)
-                if error.reason() == Reason::PartiallyApplied
-                    && matches!(self.action, WriteAction::Create(_)) =>
-            {
-                End::Unknown
-            }
-            Err(error) => End::Failed(error.clone()),
         }
     }
 }
 
+/// Finds out what became of an earlier attempt. `None`: it certainly has no effect, so that it may be
+/// written again.
+async fn resolve(
+    request: &WriteRequest,
+    locks: &ProfileLocks,
+    journal: &mut Journal,
+    UnresolvedAttempt { intent, over }: UnresolvedAttempt,
+) -> Result<Option<Written>> {
+    let WriteRequest { backend, call, .. } = request;
+    let existing = |name| ExistingProfile { backend, call, name };
+    match (&request.action, &intent) {
+        (WriteAction::Create(_), IntentKind::Create(creation)) => {
+            Ok(create::resolve(backend, call, creation, over).await?.map(Some))
+        }
+        (WriteAction::Change(name, _), IntentKind::Change(change)) => {
+            let write = ProfileWrite { profile: existing(name), locks, journal };
+            Ok(write.resolve_change(change, over).await?.map(Some))
+        }
+        (WriteAction::Delete { name, .. }, IntentKind::Delete(())) => {
+            let write = ProfileWrite { profile: existing(name), locks, journal };
+            Ok(write.resolve_delete(over).await?.map(|()| None))
+        }
+        _ => Err(unreadable()),
+    }
+}
+
+/// How the write ended, for repeats. What certainly wrote nothing may be tried again: a caller who
+/// repeats after UNAVAILABLE, or after having removed an obstacle, does not want the old error back. A
+/// creation that left something behind is not such a case: a repeat has to find it and complete it.
+fn end(request: &WriteRequest, result: &Result<Written>) -> End {
+    match result {
+        Ok(written) => {
+            End::Done(written.as_ref().map(Message::encode_to_vec).unwrap_or_default().into())
+        }
+        Err(error) if error.effect() != Effect::None => End::Unknown,
+        Err(error)
+            if error.reason() == Reason::PartiallyApplied
+                && matches!(request.action, WriteAction::Create(_)) =>
+        {
+            End::Unknown
+        }
+        Err(error) => End::Failed(error.clone()),
+    }
+}
+
 /// The error of a resolution that did not come to an end, in whatever way: the write may have happened.
-fn still_in_doubt(error: Error) -> Error {
+fn still_unresolved(error: Error) -> Error {
     match error.reason() {
         Reason::WriteOutcomeUnknown | Reason::PartiallyApplied => error,
         // Without the profile there is nothing that it could have changed, or could still change.
@@ -276,9 +240,4 @@ fn still_running() -> Error {
     Error::new(Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)
-}
-
-/// A write without the name of a profile that is no creation: a fault of this program.
-fn nameless() -> Error {
-    Error::new(Reason::GatewayInternal, "a fault in the gateway").with_internal("a nameless write")
 }

@@ -1,20 +1,59 @@
-//! A way to the upstream that remembers what the upstream calls each write, for the audit record: with
-//! that id its operators find the write, whatever became of it.
+//! Ways to the upstream for writes, and for reading and undoing what they did.
+//!
+//! What is written goes through an [`AuditedSession`], which keeps what the upstream calls each write for
+//! the audit record: with that id its operators find the write, whatever became of it.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::{
-    call::CallRecord,
+    call::{Call, CallRecord},
     error::Result,
-    gateway::Backend,
+    gateway::backend::Backend,
     upstream::{Port, Reply, Request, Safety, Session},
 };
 
+/// Longest part of a write's deadline that is kept back for reading its outcome.
+const MAX_READ_BACK: Duration = Duration::from_secs(5);
+
+/// How long undoing may go on after the caller's deadline.
+const CLEANUP: Duration = Duration::from_secs(10);
+
 /// A session for writes.
 pub(crate) struct AuditedSession<'a> {
-    pub(crate) backend: &'a Backend,
-    pub(crate) session: Session,
-    pub(crate) record: &'a CallRecord,
+    backend: &'a Backend,
+    session: Session,
+    record: &'a CallRecord,
+}
+
+/// A session for a write. It ends while there is time to read back the outcome.
+pub(crate) fn for_write<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
+    let left = call.deadline.saturating_duration_since(Instant::now());
+    let session = backend.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK));
+    audited(backend, call, session)
+}
+
+/// A session for what remains of a write that is done in part.
+pub(crate) fn for_completion<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
+    audited(backend, call, backend.session(call))
+}
+
+/// A session to undo what a write of several steps has done. It has time of its own: running out of the
+/// caller's may be the reason why the write failed. An open circuit does not hold it back either.
+pub(crate) fn for_cleanup<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
+    let session = backend.session_until(call, call.deadline + CLEANUP);
+    audited(backend, call, session.bypass_breaker())
+}
+
+/// A session to find out what a failed write did. An open circuit does not hold it back.
+pub(crate) fn for_reading_back(backend: &Backend, call: &Call) -> Session {
+    backend.session(call).bypass_breaker()
+}
+
+fn audited<'a>(backend: &'a Backend, call: &'a Call, session: Session) -> AuditedSession<'a> {
+    AuditedSession { backend, session, record: &call.record }
 }
 
 #[async_trait]

@@ -1,0 +1,275 @@
+//! Checks of requests to write, before anything is sent. All methods are checked in one order:
+//!
+//! 1. what the request says by itself: its `request_id`, the name, required members;
+//! 2. the backend: whether it is configured and has the method;
+//! 3. the fields, by the table and the rules of the backend's dialect;
+//! 4. whether the profile's id can exist there.
+//!
+//! Everything wrong with the request (1 and 3) is reported at once. Without a name that parses there is no
+//! backend to ask, and the rest of step 1 is reported with it.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::{
+    call::Call,
+    dialect::Edit,
+    error::{Error, Result, violation::Violations},
+    gateway::{
+        backend::Backend,
+        idempotency::RequestIdentity,
+        write::request::{RequestedChange, WriteAction, WriteRequest},
+    },
+    model::{
+        check,
+        mask::Update,
+        method::Method,
+        name::{BackendName, ProfileName},
+    },
+    pb::{
+        AttachServiceRequest, AttachTrafficLimitRequest, CreateProfileRequest,
+        DeleteProfileRequest, DetachServiceRequest, DetachTrafficLimitRequest, Profile,
+        UpdateProfileRequest,
+    },
+};
+
+/// Finds the backend of a name for a method.
+pub(crate) type FindBackend<'f> = &'f (dyn Fn(&BackendName, Method) -> Result<Arc<Backend>> + 'f);
+
+/// Checks a creation.
+pub(crate) fn create(
+    call: &Call,
+    mut request: CreateProfileRequest,
+    find: FindBackend<'_>,
+) -> Result<WriteRequest> {
+    let mut checked = Checked::new(Method::CreateProfile, &mut request, |r| &mut r.request_id);
+    let parent = checked.violations.collect(BackendName::parse("parent", &request.parent));
+    match &request.profile {
+        Some(profile) if parent.is_err() => check::values(profile, &mut checked.violations)?,
+        Some(_) => {}
+        None => checked.violations.add("profile", "is required"),
+    }
+    let backend = find(&checked.all_of(parent)?, checked.method)?;
+    backend.require(checked.method)?;
+    let profile = match request.profile {
+        Some(profile) => {
+            let profile = new_profile(&backend, profile, &mut checked.violations);
+            profile.map_err(|error| backend.decorate(checked.method.name(), error))?
+        }
+        None => Profile::default(),
+    };
+    checked.finish(call, backend, WriteAction::Create(Box::new(profile)), request.validate_only)
+}
+
+/// Checks an update.
+pub(crate) fn update(
+    call: &Call,
+    mut request: UpdateProfileRequest,
+    find: FindBackend<'_>,
+) -> Result<WriteRequest> {
+    let mut checked = Checked::new(Method::UpdateProfile, &mut request, |r| &mut r.request_id);
+    let required = || Error::invalid_field("profile", "is required, with its name");
+    let profile = checked.violations.collect(request.profile.ok_or_else(required));
+    let profile = checked.all_of(profile)?;
+    let name = checked.violations.collect(ProfileName::parse("profile.name", &profile.name));
+    if name.is_err() {
+        check::values(&profile, &mut checked.violations)?;
+    }
+    let name = checked.all_of(name)?;
+    let backend = find(name.backend(), checked.method)?;
+    backend.require(checked.method)?;
+    let mask = request.update_mask.as_ref();
+    let update = update_fields(&backend, &profile, mask, &mut checked.violations);
+    let update =
+        update.map_err(|error| backend.decorate_profile(checked.method.name(), &name, error))?;
+    let action = WriteAction::Change(name, RequestedChange::Update(update, Box::new(profile)));
+    checked.finish(call, backend, action, request.validate_only)
+}
+
+/// Checks a deletion.
+pub(crate) fn delete(
+    call: &Call,
+    mut request: DeleteProfileRequest,
+    find: FindBackend<'_>,
+) -> Result<WriteRequest> {
+    let mut checked = Checked::new(Method::DeleteProfile, &mut request, |r| &mut r.request_id);
+    let name = checked.violations.collect(ProfileName::parse("name", &request.name));
+    let name = checked.all_of(name)?;
+    let backend = find(name.backend(), checked.method)?;
+    backend.require(checked.method)?;
+    let DeleteProfileRequest { etag, allow_missing, validate_only, .. } = request;
+    let action = WriteAction::Delete { name, etag, allow_missing };
+    checked.finish(call, backend, action, validate_only)
+}
+
+/// Checks the attachment of a service.
+pub(crate) fn attach_service(
+    call: &Call,
+    mut request: AttachServiceRequest,
+    find: FindBackend<'_>,
+) -> Result<WriteRequest> {
+    let checked = Checked::new(Method::AttachService, &mut request, |r| &mut r.request_id);
+    let edit = Edit::AttachService(request.service.unwrap_or_default());
+    checked.edit(call, &request.name, edit, find)
+}
+
+/// Checks the detachment of a service.
+pub(crate) fn detach_service(
+    call: &Call,
+    mut request: DetachServiceRequest,
+    find: FindBackend<'_>,
+) -> Result<WriteRequest> {
+    let checked = Checked::new(Method::DetachService, &mut request, |r| &mut r.request_id);
+    let edit = Edit::DetachService(request.service.unwrap_or_default());
+    checked.edit(call, &request.name, edit, find)
+}
+
+/// Checks the attachment of a traffic limit.
+pub(crate) fn attach_traffic_limit(
+    call: &Call,
+    mut request: AttachTrafficLimitRequest,
+    find: FindBackend<'_>,
+) -> Result<WriteRequest> {
+    let checked = Checked::new(Method::AttachTrafficLimit, &mut request, |r| &mut r.request_id);
+    let service = request.service.unwrap_or_default();
+    let edit = Edit::AttachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
+    checked.edit(call, &request.name, edit, find)
+}
+
+/// Checks the detachment of a traffic limit.
+pub(crate) fn detach_traffic_limit(
+    call: &Call,
+    mut request: DetachTrafficLimitRequest,
+    find: FindBackend<'_>,
+) -> Result<WriteRequest> {
+    let checked = Checked::new(Method::DetachTrafficLimit, &mut request, |r| &mut r.request_id);
+    let service = request.service.unwrap_or_default();
+    let edit = Edit::DetachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
+    checked.edit(call, &request.name, edit, find)
+}
+
+/// Checks the fields of a profile to create. Gives it without those that only the gateway sets.
+pub(crate) fn new_profile(
+    backend: &Backend,
+    profile: Profile,
+    violations: &mut Violations,
+) -> Result<Profile> {
+    let dialect = backend.dialect();
+    let profile = Profile {
+        name: String::new(),
+        dialect: 0,
+        endpoint_count: None,
+        etag: String::new(),
+        unmapped: None,
+        ..profile
+    };
+    check::create(&profile, dialect.capabilities(), dialect.name(), violations)?;
+    dialect.check_fields(&profile, &|_| true, violations);
+    dialect.check_whole(&profile, None, violations)?;
+    Ok(profile)
+}
+
+/// Checks the fields of an update that its mask touches.
+fn update_fields(
+    backend: &Backend,
+    profile: &Profile,
+    mask: Option<&prost_types::FieldMask>,
+    violations: &mut Violations,
+) -> Result<Update> {
+    let dialect = backend.dialect();
+    let update = Update::parse(mask, profile, dialect.capabilities(), dialect.name(), violations)?;
+    check::values(profile, violations)?;
+    if update.touches("display_name") {
+        check::display_name(profile, violations);
+    }
+    dialect.check_fields(profile, &|field| update.touches(field), violations);
+    Ok(update)
+}
+
+/// A request to write, as far as it is checked.
+struct Checked {
+    method: Method,
+    request_id: String,
+    identity: Option<RequestIdentity>,
+    violations: Violations,
+}
+
+impl Checked {
+    /// Takes the `request_id` out of a request and checks it.
+    fn new<R: Message>(
+        method: Method,
+        request: &mut R,
+        request_id: impl FnOnce(&mut R) -> &mut String,
+    ) -> Self {
+        let mut violations = Violations::default();
+        let written = std::mem::take(request_id(request));
+        check::request_id(&written, &mut violations);
+        let identity = RequestIdentity::of(method.name(), &written, request);
+        let request_id = identity.map_or(written, |identity| identity.id.to_string());
+        Self { method, request_id, identity, violations }
+    }
+
+    /// A part that the rest depends on. Without it, everything that is wrong so far is reported.
+    fn all_of<T>(&mut self, part: Result<T>) -> Result<T> {
+        if part.is_err() {
+            std::mem::take(&mut self.violations).into_result()?;
+        }
+        part
+    }
+
+    fn edit(
+        mut self,
+        call: &Call,
+        name: &str,
+        edit: Edit,
+        find: FindBackend<'_>,
+    ) -> Result<WriteRequest> {
+        let name = self.violations.collect(ProfileName::parse("name", name));
+        match &edit {
+            Edit::AttachService(service) | Edit::DetachService(service) => {
+                check::service("service", service, &mut self.violations);
+            }
+            Edit::AttachTrafficLimit(service, limit) | Edit::DetachTrafficLimit(service, limit) => {
+                check::service("service", service, &mut self.violations);
+                check::traffic_limit("traffic_limit", limit, &mut self.violations);
+            }
+        }
+        let name = self.all_of(name)?;
+        let backend = find(name.backend(), self.method)?;
+        backend.require(self.method)?;
+        self.finish(
+            call,
+            backend,
+            WriteAction::Change(name, RequestedChange::Edit(Box::new(edit))),
+            false,
+        )
+    }
+
+    /// Reports everything that is wrong; then refuses an id that cannot exist.
+    fn finish(
+        self,
+        call: &Call,
+        backend: Arc<Backend>,
+        action: WriteAction,
+        validate_only: bool,
+    ) -> Result<WriteRequest> {
+        let Self { method, request_id, identity, violations } = self;
+        violations.into_result().map_err(|error| backend.decorate(method.name(), error))?;
+        match &action {
+            WriteAction::Create(_) | WriteAction::Delete { allow_missing: true, .. } => {}
+            WriteAction::Change(name, _) | WriteAction::Delete { name, .. } => {
+                backend.require_id(method.name(), name)?;
+            }
+        }
+        Ok(WriteRequest {
+            backend,
+            call: call.clone(),
+            method,
+            action,
+            validate_only,
+            request_id,
+            identity: identity.filter(|_| !validate_only),
+        })
+    }
+}

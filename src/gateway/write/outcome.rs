@@ -1,0 +1,81 @@
+//! What is said of a write whose outcome is not plain success or plain failure.
+
+use crate::{
+    error::{Effect, Error, Kind, Reason, Result},
+    pb::Profile,
+};
+
+/// Whether a write that is over for the gateway may still take effect.
+pub(crate) fn may_yet_happen<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| {
+        // Of a write that is left half done, the step that failed may be the one without an answer.
+        error.effect() != Effect::None || error.reason() == Reason::PartiallyApplied
+    })
+}
+
+/// The requested profile, in place of one that could not be read back: the write is done, whatever
+/// reading it says. It has no etag, because the upstream may have added to it.
+pub(crate) fn unread(requested: Profile, error: &Error) -> Profile {
+    tracing::warn!(target: "gateway", name = %requested.name, %error, "could not read back a write");
+    Profile { etag: String::new(), ..requested }
+}
+
+/// The error for a write whose outcome cannot be found out.
+pub(crate) fn unknown(failure: &Error) -> Error {
+    let message = format!(
+        "the write may or may not have taken effect; retry with the same request_id, or read the profile \
+         before you write it again: {}",
+        failure.message()
+    );
+    let kind = match failure.kind() {
+        Kind::DeadlineExceeded => Kind::DeadlineExceeded,
+        _ => Kind::Unknown,
+    };
+    let mut error = Error::new(Reason::WriteOutcomeUnknown, message)
+        .with_kind(kind)
+        .with_effect(Effect::Unknown);
+    if let Some(facts) = failure.upstream() {
+        error = error.with_upstream(facts.clone());
+    }
+    for (key, value) in failure.metadata() {
+        error = error.with_metadata(key, value.clone());
+    }
+    match failure.internal() {
+        Some(detail) => error.with_internal(detail),
+        None => error,
+    }
+}
+
+/// The error for a profile that matches neither what an earlier attempt was to write nor what was there
+/// before it: a part of it, or what another client has written over it.
+pub(crate) fn conflicting() -> Error {
+    Error::new(
+        Reason::WriteOutcomeUnknown,
+        "an earlier call with this request_id got no clear answer, and the profile now matches neither \
+         the state before that call nor the state it asked for: the call was carried out in part, or \
+         another client has changed the profile since; this call wrote nothing; read the profile, and \
+         use a new request_id to write it again",
+    )
+    .with_effect(Effect::Unknown)
+}
+
+/// The error for a half created profile that the gateway itself may yet remove.
+pub(crate) fn may_be_removed() -> Error {
+    Error::new(
+        Reason::UpstreamUnavailable,
+        "an earlier call with this request_id left the profile half created, and its removal, which got \
+         no clear answer, may still take effect within a minute; this call wrote nothing; retry it with \
+         the same request_id",
+    )
+    .with_effect(Effect::Unknown)
+}
+
+/// The error for an earlier attempt whose effect cannot be found.
+pub(crate) fn unresolved() -> Error {
+    Error::new(
+        Reason::WriteOutcomeUnknown,
+        "an earlier call with this request_id got no clear answer, and its effect is not visible yet; \
+         this call wrote nothing; retry it with the same request_id",
+    )
+    .with_effect(Effect::Unknown)
+}

@@ -1,0 +1,147 @@
+//! What a write and its preview do alike before anything is written: read what is there, make of it what
+//! is asked for, check and complete that.
+
+use crate::{
+    call::Call,
+    dialect::{DialectClient, Item, ProfileUpdate},
+    error::{Error, Reason, Result, violation::Violations},
+    gateway::{
+        backend::Backend,
+        write::{intent::IntendedChange, request::RequestedChange},
+    },
+    model::name::ProfileName,
+    pb::Profile,
+    upstream::Session,
+};
+
+/// A creation that can be sent.
+pub(crate) struct PreparedCreation {
+    /// Checked and resolved.
+    pub(crate) profile: Profile,
+    /// The profiles that had its name before; `None` where the account cannot list.
+    pub(crate) namesakes: Option<Vec<Item>>,
+}
+
+/// Resolves a checked profile, and finds out which profiles have its name.
+pub(crate) async fn creation(
+    backend: &Backend,
+    call: &Call,
+    profile: Profile,
+) -> Result<PreparedCreation> {
+    let (dialect, session) = (backend.dialect(), backend.session(call));
+    let profile = dialect.resolve(&session, profile, None).await?;
+    // Should the answer get lost, none of those is the new one.
+    let namesakes = match dialect.find_by_name(&session, &profile.display_name).await {
+        Ok(items) => Some(items),
+        Err(error) if is_out_of_reach(&error) => return Err(error),
+        // The account may create without being able to list: then a lost answer stays unknown.
+        Err(_) => None,
+    };
+    Ok(PreparedCreation { profile, namesakes })
+}
+
+impl PreparedCreation {
+    /// Refuses a name that another profile has, as the upstream would.
+    pub(crate) fn check_name(&self, backend: &Backend) -> Result<()> {
+        refuse_taken_name(backend.dialect(), self.namesakes.as_deref().unwrap_or_default(), None)
+    }
+}
+
+/// An existing profile that a write is about.
+#[derive(Clone, Copy)]
+pub(crate) struct ExistingProfile<'a> {
+    pub(crate) backend: &'a Backend,
+    pub(crate) call: &'a Call,
+    pub(crate) name: &'a ProfileName,
+}
+
+impl ExistingProfile<'_> {
+    /// The profile as the upstream has it now.
+    pub(crate) async fn read(&self) -> Result<Profile> {
+        self.read_through(&self.backend.session(self.call)).await
+    }
+
+    pub(crate) async fn read_through(&self, session: &Session) -> Result<Profile> {
+        let item = self.backend.dialect().get(session, self.name.id()).await;
+        Ok(self.backend.present(item?))
+    }
+
+    /// The same, unless it is no longer the version that the caller has seen.
+    pub(crate) async fn read_matching(&self, etag: &str) -> Result<Profile> {
+        let current = self.read().await?;
+        if etag.is_empty() || etag == current.etag {
+            return Ok(current);
+        }
+        let message = "the profile has changed since this etag was read; re-read it and retry";
+        Err(Error::new(Reason::EtagMismatch, message).with_metadata("current_etag", current.etag))
+    }
+
+    /// Reads the profile and applies the requested change to it, checked and resolved.
+    pub(crate) async fn prepare(&self, change: &RequestedChange) -> Result<IntendedChange> {
+        let dialect = self.backend.dialect();
+        let session = self.backend.session(self.call);
+        let mut violations = Violations::default();
+        match change {
+            RequestedChange::Update(update, request) => {
+                let current = self.read_matching(&request.etag).await?;
+                let capabilities = dialect.capabilities();
+                let desired = update.apply(&current, request, capabilities, &mut violations)?;
+                dialect.check_whole(&desired, Some(&current), &mut violations)?;
+                violations.into_result()?;
+                let desired = dialect.resolve(&session, desired, Some(&current)).await?;
+                Ok(IntendedChange { current, desired })
+            }
+            RequestedChange::Edit(edit) => {
+                let current = self.read().await?;
+                let desired = dialect.edit(&session, &current, edit).await?;
+                dialect.check_whole(&desired, Some(&current), &mut violations)?;
+                violations.into_result()?;
+                Ok(IntendedChange { current, desired })
+            }
+        }
+    }
+
+    /// Refuses a change to a name that another profile has, as the upstream would.
+    pub(crate) async fn check_name(&self, change: &IntendedChange) -> Result<()> {
+        let IntendedChange { current, desired } = change;
+        if desired.display_name == current.display_name {
+            return Ok(());
+        }
+        let (dialect, session) = (self.backend.dialect(), self.backend.session(self.call));
+        let named = dialect.find_by_name(&session, &desired.display_name).await?;
+        refuse_taken_name(dialect, &named, Some(self.name.id()))
+    }
+
+    /// The change as a dialect takes it.
+    pub(crate) fn as_update<'c>(&'c self, change: &'c IntendedChange) -> ProfileUpdate<'c> {
+        ProfileUpdate { id: self.name.id(), current: &change.current, desired: &change.desired }
+    }
+
+    /// A version of the profile as callers would see it.
+    pub(crate) fn presented(&self, profile: Profile) -> Profile {
+        self.backend.presented(self.name.id(), profile)
+    }
+}
+
+fn refuse_taken_name(dialect: &DialectClient, named: &[Item], own: Option<&str>) -> Result<()> {
+    if dialect.has_unique_names() && named.iter().any(|item| Some(item.id.as_str()) != own) {
+        return Err(Error::new(
+            Reason::ProfileAlreadyExists,
+            "another profile of the account has this display name",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a read failed in a way in which a write would fail too, or would find no time.
+fn is_out_of_reach(error: &Error) -> bool {
+    matches!(
+        error.reason(),
+        Reason::DeadlineExceeded
+            | Reason::Overloaded
+            | Reason::UpstreamAccountLocked
+            | Reason::UpstreamAuthFailed
+            | Reason::UpstreamThrottled
+            | Reason::UpstreamUnavailable
+    )
+}

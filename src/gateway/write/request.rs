@@ -1,0 +1,72 @@
+//! A checked request to write.
+
+use std::sync::Arc;
+
+use crate::{
+    call::Call,
+    dialect::Edit,
+    error::Error,
+    gateway::{backend::Backend, idempotency::RequestIdentity},
+    model::{mask::Update, method::Method, name::ProfileName},
+    pb::Profile,
+};
+
+/// What a write returns: the profile, or nothing where it was deleted.
+pub(crate) type Written = Option<Profile>;
+
+/// A request to write that has passed every check that needs no upstream.
+pub(crate) struct WriteRequest {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) call: Call,
+    pub(crate) method: Method,
+    pub(crate) action: WriteAction,
+    pub(crate) validate_only: bool,
+    /// In the canonical form of a UUID; empty when there is none.
+    pub(crate) request_id: String,
+    /// What repeats are recognized by. Nothing is written for `validate_only`, so there are none.
+    pub(crate) identity: Option<RequestIdentity>,
+}
+
+/// What to write.
+pub(crate) enum WriteAction {
+    /// Create this profile.
+    Create(Box<Profile>),
+    /// Change the profile of this name.
+    Change(ProfileName, RequestedChange),
+    /// Delete the profile of this name.
+    Delete { name: ProfileName, etag: String, allow_missing: bool },
+}
+
+/// How to change a profile.
+pub(crate) enum RequestedChange {
+    /// Set the fields of the mask to those of the profile.
+    Update(Update, Box<Profile>),
+    /// Attach or detach one service or traffic limit.
+    Edit(Box<Edit>),
+}
+
+impl WriteRequest {
+    /// The profile; a profile to create has no name yet.
+    pub(crate) fn name(&self) -> Option<&ProfileName> {
+        match &self.action {
+            WriteAction::Create(_) => None,
+            WriteAction::Change(name, _) | WriteAction::Delete { name, .. } => Some(name),
+        }
+    }
+
+    /// The resource that the write is about: the profile, or the backend of one to create.
+    pub(crate) fn resource(&self) -> String {
+        match self.name() {
+            Some(name) => name.to_string(),
+            None => self.backend.name().to_string(),
+        }
+    }
+
+    /// The error as callers see it, recorded as a failure of the backend.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        match self.name() {
+            Some(name) => self.backend.fail_profile(self.method.name(), name, error),
+            None => self.backend.fail(self.method.name(), error),
+        }
+    }
+}
