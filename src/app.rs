@@ -34,7 +34,7 @@ use crate::{
     gateway::{
         Backend, Gateway,
         idempotency::{self, Memory},
-        watch::{self, Watches},
+        watch::Watches,
     },
     pb::{backend_service_server, profile_service_server},
     query::{page::PageTokens, resume::ResumeTokens},
@@ -92,7 +92,7 @@ impl App {
             writes.clone(),
             requests,
             page_tokens,
-            watches(&config.server),
+            watches(&config, &metrics, &loads),
         ));
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let services = services(&gateway, &config.server, &ids)?;
@@ -169,20 +169,21 @@ fn build(
     )
     .map_err(io::Error::other)?;
     let cache = cache(backend, metrics, built.dialect.lists_are_complete(), loads);
-    let watching = watch::Settings {
-        interval: backend.watch.interval,
-        tasks: loads.clone(),
-        observer: Arc::new(CountedWatch(metrics.watches.backend(&backend.name))),
-    };
     let display_name = backend.label.display_name.clone();
-    Ok(Backend::new(&backend.name, display_name, built.dialect, upstream, cache, watching))
+    Ok(Backend::new(&backend.name, display_name, built.dialect, upstream, cache))
 }
 
-/// Room for streams of changes. Each takes a place among the calls as long as it is open, and other
+/// Room for streams of changes. Each takes a slot among the calls as long as it is open, and other
 /// calls need some too.
-fn watches(server: &ServerSettings) -> Watches {
-    let places = (server.max_concurrent_calls / 2).clamp(1, MAX_WATCHES);
-    Watches::new(places, ResumeTokens::new(rand::random(), rand::random()))
+fn watches(config: &Config, metrics: &Metrics, loads: &BackgroundTasks) -> Watches {
+    let slots = (config.server.max_concurrent_calls / 2).clamp(1, MAX_WATCHES);
+    let tokens = ResumeTokens::new(rand::random(), rand::random());
+    let mut watches = Watches::new(slots, tokens, loads.clone());
+    for backend in config.backends.values() {
+        let observer = Arc::new(CountedWatch(metrics.watches.backend(&backend.name)));
+        watches.add(&backend.name, backend.watch.clone(), observer);
+    }
+    watches
 }
 
 fn cache(

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     cache::Cache,
     call::Call,
     dialect::{DialectClient, Item},
     error::{Error, Reason, Result, reason_name},
-    gateway::watch::{self, Poller},
     model::{
         etag::{etag, normalize},
         method::Method,
@@ -27,7 +26,8 @@ pub struct Backend {
     dialect: DialectClient,
     upstream: Arc<Upstream>,
     cache: Cache,
-    poller: Poller,
+    /// Counts the writes that have, or may have, changed something.
+    changes: watch::Sender<u64>,
 }
 
 impl Backend {
@@ -39,7 +39,6 @@ impl Backend {
         dialect: DialectClient,
         upstream: Arc<Upstream>,
         cache: Cache,
-        watching: watch::Settings,
     ) -> Self {
         Self {
             name: BackendName::of(id),
@@ -47,7 +46,7 @@ impl Backend {
             dialect,
             upstream,
             cache,
-            poller: Poller::new(watching),
+            changes: watch::Sender::new(0),
         }
     }
 
@@ -65,9 +64,14 @@ impl Backend {
         &self.cache
     }
 
-    /// What streams of its changes share.
-    pub(super) fn poller(&self) -> &Poller {
-        &self.poller
+    /// Says that a write has, or may have, changed something.
+    pub(super) fn announce_change(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// How many such writes there were, and word of each further one.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// A way to its upstream until the call's deadline.

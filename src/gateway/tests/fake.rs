@@ -16,12 +16,16 @@ use crate::{
     cache::{self, BackgroundTasks, Cache, CacheSettings, Outcome},
     dialect::{Dialect, DialectClient, Edit, Item, Operations, ProfileUpdate, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
-    gateway::{Backend, watch},
+    gateway::{
+        Backend,
+        watch::{self, WatchSettings, Watches},
+    },
     model::{
         capability::{Capabilities, Field},
         method::Method,
     },
     pb::{self, Profile, Service},
+    query::resume::ResumeTokens,
     upstream::{self, Port, Reply, Request, Upstream, UpstreamSettings},
 };
 
@@ -131,12 +135,15 @@ impl Fake {
             max_bytes: 1 << 20,
         };
         let cache = Cache::new(cache, true, Arc::new(Deaf), BackgroundTasks::default());
-        let watching = watch::Settings {
-            interval: Duration::from_secs(30),
-            tasks: BackgroundTasks::default(),
-            observer: Arc::new(Deaf),
-        };
-        Backend::new("fake", None, DialectClient::new(self.clone()), upstream, cache, watching)
+        Backend::new("fake", None, DialectClient::new(self.clone()), upstream, cache)
+    }
+
+    /// Two streams over the backend, which is polled every half minute.
+    pub(super) fn watches() -> Watches {
+        let tokens = ResumeTokens::new([0; 32], 1);
+        let mut watches = Watches::new(2, tokens, BackgroundTasks::default());
+        watches.add("fake", WatchSettings::default(), Arc::new(Deaf));
+        watches
     }
 
     /// A write, as the script says.

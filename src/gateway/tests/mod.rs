@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 use super::{
     Gateway,
     idempotency::{Limits, Memory},
-    watch::Watches,
 };
 use crate::{
     cache::Control,
@@ -22,7 +21,7 @@ use crate::{
         CreateProfileRequest, DeleteProfileRequest, GetProfileRequest, Profile,
         UpdateProfileRequest,
     },
-    query::{page::PageTokens, resume::ResumeTokens},
+    query::page::PageTokens,
 };
 use fake::{Ends, Fake};
 
@@ -44,8 +43,8 @@ fn holding(limits: Limits) -> Bench {
     let fake = Fake::default();
     let store = Arc::new(Memory::new(limits));
     let tokens = PageTokens::new([0; 32]);
-    let watches = Watches::new(2, ResumeTokens::new([0; 32], 1));
-    let gateway = Gateway::new([fake.backend()], TaskTracker::new(), store, tokens, watches);
+    let gateway =
+        Gateway::new([fake.backend()], TaskTracker::new(), store, tokens, Fake::watches());
     Bench { fake, gateway: Arc::new(gateway) }
 }
 

@@ -1,50 +1,67 @@
 //! Streams of the changes of profiles.
 //!
-//! The upstreams tell of no changes, so the gateway looks: `poller` is one backend, listed by one task for
-//! all streams, at an interval and after each write; `history` what was last seen and the latest changes;
-//! `stream` one stream, which takes them from there at its caller's pace.
+//! The upstreams announce no changes, so the gateway polls: `poller` lists one backend in one task for all
+//! streams, at an interval and after each write; `history` is what was last seen and the latest changes;
+//! `stream` is one stream, which takes them from there at its caller's pace.
 
 mod history;
 mod poller;
 mod settings;
 mod stream;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-pub(super) use poller::Poller;
-pub use poller::{Observer, Settings};
+pub use poller::Observer;
 pub use settings::WatchSettings;
 pub use stream::ChangeStream;
 
 use crate::{
+    cache::BackgroundTasks,
     call::Call,
     error::{Error, Reason, Result},
-    gateway::backend::SelectedBackends,
+    gateway::{
+        backend::{Backend, SelectedBackends},
+        watch::{
+            poller::Poller,
+            stream::{OPERATION, Source},
+        },
+    },
     model::method::Method,
     pb::WatchProfilesRequest,
     query::resume::ResumeTokens,
 };
 
-const OPERATION: &str = "WatchProfiles";
-
 /// What the streams of a process share.
 pub struct Watches {
     slots: Arc<Semaphore>,
     tokens: Arc<ResumeTokens>,
+    /// Where polls run. They end with the reads of the cache, when nobody waits any more.
+    tasks: BackgroundTasks,
+    /// By the id of the backend.
+    pollers: BTreeMap<String, Arc<Poller>>,
 }
 
 impl Watches {
-    /// Room for so many streams at once.
+    /// Room for so many streams at once, over no backends yet.
     #[must_use]
-    pub fn new(slots: usize, tokens: ResumeTokens) -> Self {
+    pub fn new(slots: usize, tokens: ResumeTokens, tasks: BackgroundTasks) -> Self {
         let slots = slots.min(Semaphore::MAX_PERMITS);
-        Self { slots: Arc::new(Semaphore::new(slots)), tokens: Arc::new(tokens) }
+        Self {
+            slots: Arc::new(Semaphore::new(slots)),
+            tokens: Arc::new(tokens),
+            tasks,
+            pollers: BTreeMap::new(),
+        }
     }
-}
 
-impl Watches {
+    /// Adds a backend.
+    pub fn add(&mut self, backend: &str, settings: WatchSettings, observer: Arc<dyn Observer>) {
+        let poller = Poller::new(settings, self.tasks.clone(), observer);
+        self.pollers.insert(backend.to_owned(), Arc::new(poller));
+    }
+
     /// Begins a stream of changes. One over a single backend begins when that has been read; of all
     /// backends, those that can be read do not wait for the others.
     pub(super) async fn open(
@@ -63,16 +80,28 @@ impl Watches {
         };
         let slot = Arc::clone(&self.slots).try_acquire_owned();
         let slot = slot.map_err(|_| decorated(no_slot()))?;
+        let sources = backends.all().iter().map(|backend| {
+            let cursor = cursors.iter().find(|cursor| cursor.backend == backend.name().id());
+            Source::new(backend, self.poller(backend)?, cursor)
+        });
+        let sources = sources.collect::<Result<_>>().map_err(decorated)?;
         let tokens = Arc::clone(&self.tokens);
-        let stream = ChangeStream::new(&request.parent, backends.all(), cursors, tokens, slot);
-        let mut stream = stream.map_err(decorated)?;
+        let mut stream = ChangeStream::new(&request.parent, sources, tokens, slot);
         if backends.as_single().is_some() {
             stream.begun(call.deadline).await.map_err(decorated)?;
         }
         Ok(stream)
     }
+
+    fn poller(&self, backend: &Backend) -> Result<&Arc<Poller>> {
+        let poller = self.pollers.get(backend.name().id());
+        poller.ok_or_else(|| {
+            Error::new(Reason::GatewayInternal, "the backend cannot be watched")
+                .with_internal("a backend without a poller")
+        })
+    }
 }
 
 fn no_slot() -> Error {
-    Error::new(Reason::Overloaded, "as many streams of changes are open as the gateway keeps")
+    Error::new(Reason::Overloaded, "too many open watch streams")
 }

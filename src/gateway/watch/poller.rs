@@ -12,7 +12,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::history::{History, Limits, Profiles, differences};
+use super::{
+    history::{History, Limits, Profiles, differences},
+    settings::WatchSettings,
+};
 use crate::{
     cache::{BackgroundTasks, Control, List, MAX_LOAD},
     call::Call,
@@ -25,16 +28,6 @@ use crate::{
 /// How much of the past is kept of one backend, beyond the size of its list.
 const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
 
-/// How a backend is watched.
-pub struct Settings {
-    /// Time between two looks, where no write asks for one.
-    pub interval: Duration,
-    /// Where the looks run. They end with the reads of the cache, when nobody waits any more.
-    pub tasks: BackgroundTasks,
-    /// Told what happens.
-    pub observer: Arc<dyn Observer>,
-}
-
 /// Told what happens; the metrics listen.
 pub trait Observer: Send + Sync + 'static {
     /// A stream began, or ended.
@@ -46,12 +39,14 @@ pub trait Observer: Send + Sync + 'static {
 }
 
 /// What the streams over one backend share.
-pub(in crate::gateway) struct Poller {
-    settings: Settings,
+pub(super) struct Poller {
+    settings: WatchSettings,
+    tasks: BackgroundTasks,
+    observer: Arc<dyn Observer>,
     state: Mutex<State>,
-    /// Wakes the task: a look is wanted, or nobody watches any more.
+    /// Wakes the task: a poll is wanted, or nobody watches any more.
     wake: Notify,
-    /// Told of each look that is over.
+    /// Told of each poll that is over.
     news: watch::Sender<()>,
 }
 
@@ -61,8 +56,10 @@ pub(super) struct State {
     watchers: usize,
     /// There is a task. It says so itself when it ends, under the same lock.
     running: bool,
-    /// The latest look that began.
+    /// The latest poll that began.
     begun: u64,
+    /// The writes to the backend before that: see [`Backend::changes`].
+    changes: u64,
     /// The latest look that succeeded.
     succeeded: u64,
     /// The latest look that is wanted.
@@ -74,53 +71,51 @@ pub(super) struct State {
 /// A stream's hold on a backend: as long as there is one, the backend is looked at.
 pub(super) struct Follower {
     backend: Arc<Backend>,
+    poller: Arc<Poller>,
     news: watch::Receiver<()>,
 }
 
 impl Poller {
-    pub(in crate::gateway) fn new(settings: Settings) -> Self {
+    pub(super) fn new(
+        settings: WatchSettings,
+        tasks: BackgroundTasks,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let state = State {
             history: History::new(LIMITS),
             watchers: 0,
             running: false,
             begun: 0,
+            changes: 0,
             succeeded: 0,
             wanted: 0,
             failing: None,
         };
         let (news, _) = watch::channel(());
-        Self { settings, state: Mutex::new(state), wake: Notify::new(), news }
+        Self { settings, tasks, observer, state: Mutex::new(state), wake: Notify::new(), news }
     }
 
-    /// A write has, or may have, changed something. Its own effect alone would not do: the upstream may
-    /// carry it on to other profiles.
-    pub(in crate::gateway) fn written(&self) {
-        let mut state = self.lock();
-        // Without a task nobody watches, and whoever comes begins with a look.
-        if state.running {
-            state.want();
-            self.wake.notify_one();
-        }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run(&self, backend: &Arc<Backend>) {
+        let mut changes = backend.changes();
         loop {
             let began = Instant::now();
-            self.look(backend).await;
-            if !self.pause(began).await {
+            let seen = *changes.borrow_and_update();
+            self.poll(backend, seen).await;
+            if !self.pause(began, &mut changes).await {
                 return;
             }
         }
     }
 
-    async fn look(&self, backend: &Arc<Backend>) {
+    async fn poll(&self, backend: &Arc<Backend>, changes: u64) {
         let (number, before) = {
             let mut state = self.lock();
             state.begun += 1;
+            state.changes = changes;
             let before = Arc::clone(state.history.profiles());
             (state.begun, (state.succeeded > 0).then_some(before))
         };
@@ -144,8 +139,7 @@ impl Poller {
             }
             Err(error) => Err(error),
         };
-        let observer = &self.settings.observer;
-        observer.looked(seen.is_ok());
+        self.observer.looked(seen.is_ok());
         let mut state = self.lock();
         match seen {
             Ok((profiles, changes)) => {
@@ -162,16 +156,24 @@ impl Poller {
     }
 
     /// Waits for the time of the next look. False: nobody watches any more.
-    async fn pause(&self, began: Instant) -> bool {
+    async fn pause(&self, began: Instant, changes: &mut watch::Receiver<u64>) -> bool {
         let now = Instant::now();
         let due = now + self.settings.interval;
         // Looks that writes ask for take half of the time at most: those of a long list would leave
         // nothing of the upstream's rate to others.
         let rested = now + (now - began);
         loop {
-            let woken = timeout_at(due.max(rested), self.wake.notified()).await.is_ok();
+            let woken = async {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    // The sender lives as long as the backend, which the task holds.
+                    _ = changes.changed() => {}
+                }
+            };
+            let woken = timeout_at(due.max(rested), woken).await.is_ok();
             let wanted = {
                 let mut state = self.lock();
+                state.catch_up(*changes.borrow());
                 if state.watchers == 0 {
                     state.running = false;
                     return false;
@@ -190,6 +192,14 @@ impl Poller {
 }
 
 impl State {
+    /// Asks for a poll where a write came after the latest one began. The write's own effect alone would
+    /// not do: the upstream may carry it on to other profiles.
+    fn catch_up(&mut self, changes: u64) {
+        if changes != self.changes {
+            self.want();
+        }
+    }
+
     /// Asks for a look that begins after this, and gives its number.
     fn want(&mut self) -> u64 {
         self.wanted = self.wanted.max(self.begun + 1);
@@ -227,27 +237,33 @@ impl State {
 }
 
 impl Follower {
-    /// Has a backend looked at. Gives the number of the look with which a stream may begin: one that is
+    /// Has a backend polled. Gives the number of the poll with which a stream may begin: one that is
     /// over, if since then neither a write nor a failure has come.
-    pub(super) fn new(backend: &Arc<Backend>) -> (Self, u64) {
-        let poller = backend.poller();
+    pub(super) fn new(backend: &Arc<Backend>, poller: &Arc<Poller>) -> (Self, u64) {
         let news = poller.news.subscribe();
         let mut state = poller.lock();
         state.watchers += 1;
         let first = if state.running {
+            state.catch_up(*backend.changes().borrow());
             let current = state.failing.is_none() && state.succeeded >= state.wanted;
             if current { state.succeeded } else { state.want() }
         } else {
             state.running = true;
-            let (closing, watched) = (poller.settings.tasks.closing.clone(), Arc::clone(backend));
-            let task = async move { watched.poller().run(&watched).await };
-            poller.settings.tasks.tasks.spawn(closing.run_until_cancelled_owned(task));
+            let (watched, poller) = (Arc::clone(backend), Arc::clone(poller));
+            let (tasks, closing) = (poller.tasks.tasks.clone(), poller.tasks.closing.clone());
+            let task = async move { poller.run(&watched).await };
+            tasks.spawn(closing.run_until_cancelled_owned(task));
             state.want()
         };
         drop(state);
         poller.wake.notify_one();
-        poller.settings.observer.watching(true);
-        (Self { backend: Arc::clone(backend), news }, first)
+        poller.observer.watching(true);
+        (Self { backend: Arc::clone(backend), poller: Arc::clone(poller), news }, first)
+    }
+
+    /// What is known of the backend.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.poller.lock()
     }
 
     pub(super) fn backend(&self) -> &Arc<Backend> {
@@ -261,19 +277,19 @@ impl Follower {
 
     /// Waits for the end of a look since [`Self::listen`].
     pub(super) async fn news(&mut self) {
-        // The sender lives as long as the backend, which this holds.
+        // The sender lives as long as the poller, which this holds.
         let _ = self.news.changed().await;
     }
 
     /// Counts a stream that was too slow.
     pub(super) fn dropped(&self) {
-        self.backend.poller().settings.observer.dropped();
+        self.poller.observer.dropped();
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let poller = self.backend.poller();
+        let poller = &self.poller;
         let mut state = poller.lock();
         state.watchers -= 1;
         let last = state.watchers == 0;
@@ -281,7 +297,7 @@ impl Drop for Follower {
         if last {
             poller.wake.notify_one();
         }
-        poller.settings.observer.watching(false);
+        poller.observer.watching(false);
     }
 }
 

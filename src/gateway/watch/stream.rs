@@ -16,14 +16,17 @@ use tokio::{
 
 use super::{
     history::{ProfileEvent, fell_behind},
-    poller::{Follower, State},
+    poller::{Follower, Poller},
 };
 use crate::{
     error::{Error, Reason, Result},
     gateway::backend::Backend,
     pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse},
-    query::resume::{Cursor, Cursors, ResumeTokens, expired},
+    query::resume::{self, Cursors, ResumeTokens, expired},
 };
+
+/// The method.
+pub(super) const OPERATION: &str = "WatchProfiles";
 
 /// Changes in one answer.
 const MOST: usize = 100;
@@ -60,22 +63,22 @@ pub struct ChangeStream {
     /// It has told its caller that all profiles of the beginning have come.
     complete: bool,
     over: bool,
-    /// One of the places for streams of this process.
-    _place: OwnedSemaphorePermit,
+    /// One of the slots for streams of this process.
+    _slot: OwnedSemaphorePermit,
 }
 
 /// A backend in a stream.
-struct Source {
+pub(super) struct Source {
     follower: Follower,
     /// The look that it may begin with.
     first: u64,
     /// Where it stands; nowhere before it has begun.
-    at: Option<Place>,
+    at: Option<Cursor>,
 }
 
-/// See [`Cursor`], which says what it means.
+/// A [`resume::Cursor`], which says what it means, of a known backend.
 #[derive(Clone)]
-struct Place {
+struct Cursor {
     seq: u64,
     position: Option<String>,
 }
@@ -85,38 +88,20 @@ struct Place {
 struct Taken {
     entries: Vec<Entry>,
     /// Which source each is from, and where that stood behind it.
-    places: Vec<(usize, Place)>,
+    cursors: Vec<(usize, Cursor)>,
     bytes: usize,
 }
 
 impl ChangeStream {
-    /// A stream over these backends that goes on where the cursors stand.
-    ///
-    /// # Errors
-    ///
-    /// When changes since then are not kept.
     pub(super) fn new(
         parent: &str,
-        backends: &[&Arc<Backend>],
-        cursors: Vec<Cursor>,
+        sources: Vec<Source>,
         tokens: Arc<ResumeTokens>,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Self> {
-        let mut sources = Vec::new();
-        for backend in backends {
-            let (follower, first) = Follower::new(backend);
-            let cursor = cursors.iter().find(|cursor| cursor.backend == backend.name().id());
-            let at = cursor.map(|c| Place { seq: c.seq, position: c.position.clone() });
-            if let Some(place) = &at
-                && backend.poller().lock().history.since(place.seq).is_none()
-            {
-                return Err(expired("is too old"));
-            }
-            sources.push(Source { follower, first, at });
-        }
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
         let complete = sources.iter().all(Source::is_complete);
         let parent = parent.to_owned();
-        Ok(Self { parent, sources, tokens, complete, over: false, _place: place })
+        Self { parent, sources, tokens, complete, over: false, _slot: slot }
     }
 
     /// Waits until every backend has been read that the stream begins with.
@@ -124,7 +109,7 @@ impl ChangeStream {
         for source in self.sources.iter_mut().filter(|source| source.at.is_none()) {
             loop {
                 source.follower.listen();
-                let outcome = source.poller().outcome(source.first);
+                let outcome = source.follower.state().outcome(source.first);
                 if let Some(outcome) = outcome {
                     outcome?;
                     break;
@@ -166,14 +151,14 @@ impl ChangeStream {
         for (number, source) in self.sources.iter_mut().enumerate() {
             let backend = source.follower.backend().name().id().to_owned();
             source.take(number, &mut taken).map_err(|error| {
-                error.with_metadata("backend", backend).with_metadata("operation", super::OPERATION)
+                error.with_metadata("backend", backend).with_metadata("operation", OPERATION)
             })?;
         }
-        let Taken { mut entries, places, .. } = taken;
-        for (entry, (source, place)) in entries.iter_mut().zip(places) {
+        let Taken { mut entries, cursors: behind, .. } = taken;
+        for (entry, (source, behind)) in entries.iter_mut().zip(behind) {
             if let Some(cursor) = cursors.cursors.get_mut(source) {
-                cursor.seq = place.seq;
-                cursor.position = place.position;
+                cursor.seq = behind.seq;
+                cursor.position = behind.position;
             }
             entry.resume_token = self.tokens.seal(&self.parent, &begun(&cursors));
         }
@@ -186,7 +171,7 @@ impl ChangeStream {
 
 /// Without the backends that the stream has not begun with.
 fn begun(cursors: &Cursors) -> Cursors {
-    let begun = |cursor: &&Cursor| cursor.position.as_deref() != Some(NOWHERE);
+    let begun = |cursor: &&resume::Cursor| cursor.position.as_deref() != Some(NOWHERE);
     Cursors { cursors: cursors.cursors.iter().filter(begun).cloned().collect() }
 }
 
@@ -194,33 +179,49 @@ fn begun(cursors: &Cursors) -> Cursors {
 const NOWHERE: &str = "";
 
 impl Source {
-    fn poller(&self) -> std::sync::MutexGuard<'_, State> {
-        self.follower.backend().poller().lock()
+    /// A backend that is followed from its cursor on, or from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// When changes since the cursor are not kept.
+    pub(super) fn new(
+        backend: &Arc<Backend>,
+        poller: &Arc<Poller>,
+        cursor: Option<&resume::Cursor>,
+    ) -> Result<Self> {
+        let (follower, first) = Follower::new(backend, poller);
+        let at = cursor.map(|c| Cursor { seq: c.seq, position: c.position.clone() });
+        if let Some(cursor) = &at
+            && follower.state().history.since(cursor.seq).is_none()
+        {
+            return Err(expired("is too old"));
+        }
+        Ok(Self { follower, first, at })
     }
 
     fn is_complete(&self) -> bool {
-        self.at.as_ref().is_some_and(|place| place.position.is_none())
+        self.at.as_ref().is_some_and(|cursor| cursor.position.is_none())
     }
 
-    fn cursor(&self) -> Cursor {
+    fn cursor(&self) -> resume::Cursor {
         let backend = self.follower.backend().name().id().to_owned();
-        let nowhere = || Place { seq: 0, position: Some(NOWHERE.to_owned()) };
-        let Place { seq, position } = self.at.clone().unwrap_or_else(nowhere);
-        Cursor { backend, seq, position }
+        let nowhere = || Cursor { seq: 0, position: Some(NOWHERE.to_owned()) };
+        let Cursor { seq, position } = self.at.clone().unwrap_or_else(nowhere);
+        resume::Cursor { backend, seq, position }
     }
 
     /// Takes what there is to tell, as far as there is room.
     fn take(&mut self, number: usize, taken: &mut Taken) -> Result<()> {
-        let state = self.follower.backend().poller().lock();
-        let place = match &mut self.at {
-            Some(place) => place,
+        let state = self.follower.state();
+        let cursor = match &mut self.at {
+            Some(cursor) => cursor,
             None if state.outcome(self.first).is_some_and(|outcome| outcome.is_ok()) => {
                 let position = Some(NOWHERE.to_owned());
-                self.at.insert(Place { seq: state.history.last(), position })
+                self.at.insert(Cursor { seq: state.history.last(), position })
             }
             None => return Ok(()),
         };
-        let Some(changes) = state.history.since(place.seq) else {
+        let Some(changes) = state.history.since(cursor.seq) else {
             self.follower.dropped();
             return Err(fell_behind());
         };
@@ -228,28 +229,31 @@ impl Source {
             if taken.is_full() {
                 return Ok(());
             }
-            place.seq = seq;
+            cursor.seq = seq;
             // Those after its position it will meet there, as they are by then.
-            if place.position.as_deref().is_none_or(|position| change.position.as_str() <= position)
+            if cursor
+                .position
+                .as_deref()
+                .is_none_or(|position| change.position.as_str() <= position)
             {
-                taken.add(number, place, entry(change));
+                taken.add(number, cursor, entry(change));
             }
         }
-        let Some(position) = place.position.clone() else { return Ok(()) };
+        let Some(position) = cursor.position.clone() else { return Ok(()) };
         let rest = (Bound::Excluded(position.as_str()), Bound::Unbounded);
         for (position, profile) in state.history.profiles().range::<str, _>(rest) {
             if taken.is_full() {
                 return Ok(());
             }
-            place.position = Some(position.clone());
-            taken.add(number, place, added(profile));
+            cursor.position = Some(position.clone());
+            taken.add(number, cursor, added(profile));
         }
-        place.position = None;
+        cursor.position = None;
         // With the last one all have come: who resumes there need not be told so again.
-        if let Some((source, last)) = taken.places.last_mut()
+        if let Some((source, last)) = taken.cursors.last_mut()
             && *source == number
         {
-            *last = place.clone();
+            *last = cursor.clone();
         }
         Ok(())
     }
@@ -260,10 +264,10 @@ impl Taken {
         self.entries.len() >= MOST || self.bytes >= MOST_BYTES
     }
 
-    fn add(&mut self, source: usize, place: &Place, entry: Entry) {
+    fn add(&mut self, source: usize, cursor: &Cursor, entry: Entry) {
         self.bytes += entry.profile.as_ref().map_or(0, |profile| profile.bytes().len());
         self.entries.push(entry);
-        self.places.push((source, place.clone()));
+        self.cursors.push((source, cursor.clone()));
     }
 }
 

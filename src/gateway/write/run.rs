@@ -69,7 +69,7 @@ impl Writer {
         let write = async move {
             let result = carry_out(&request, &locks, &mut journal, unresolved).await;
             if !request.validate_only && (result.is_ok() || may_yet_happen(&result)) {
-                request.backend.poller().written();
+                request.backend.announce_change();
             }
             let result = result.map_err(|error| request.fail(error));
             journal.finish(end(&request, &result)).await;
