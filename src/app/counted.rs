@@ -74,7 +74,7 @@ impl watch::Observer for CountedWatch {
         self.0.dropped();
     }
 
-    fn looked(&self, succeeded: bool) {
+    fn polled(&self, succeeded: bool) {
         self.0.looked(succeeded);
     }
 }

@@ -300,7 +300,7 @@ impl upstream::Observer for Deaf {
 impl watch::Observer for Deaf {
     fn watching(&self, _: bool) {}
     fn dropped(&self) {}
-    fn looked(&self, _: bool) {}
+    fn polled(&self, _: bool) {}
 }
 
 impl cache::Observer for Deaf {

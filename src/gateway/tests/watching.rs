@@ -137,26 +137,26 @@ async fn a_write_through_the_gateway_shows_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_during_a_look_is_looked_for_again() {
+async fn a_write_during_a_poll_is_polled_for_again() {
     let bench = bench();
     bench.put(1..2, "a");
     let mut watcher = bench.watch("").await.unwrap();
     let mut copy = Copy::default();
     copy.take_all(&mut watcher).await;
     bench.fake.list_takes(Duration::from_secs(5));
-    // In the middle of the look that the interval brings.
+    // In the middle of the poll that the interval brings.
     sleep(INTERVAL + Duration::from_secs(2)).await;
     bench.update("", "b").await.unwrap();
     let written = Instant::now();
     copy.take_next(&mut watcher).await;
     assert_eq!(copy.names(), ["b"]);
-    // The rest of that look, a rest as long as it took, and another look.
+    // The rest of that poll, a rest as long as it took, and another poll.
     let waited = written.elapsed() + Duration::from_millis(10);
     assert_eq!(waited.as_secs(), 13, "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_cost_no_more_looks_than_half_the_time_allows() {
+async fn writes_cost_no_more_polls_than_half_the_time_allows() {
     let bench = bench();
     bench.put(1..2, "a");
     let watcher = bench.watch("").await.unwrap();
@@ -166,13 +166,13 @@ async fn writes_cost_no_more_looks_than_half_the_time_allows() {
         bench.update("", &n.to_string()).await.unwrap();
         sleep(Duration::from_millis(200)).await;
     }
-    let looks = bench.fake.lists() - before;
-    assert!((9..=11).contains(&looks), "{looks} looks in 20 s");
+    let polls = bench.fake.lists() - before;
+    assert!((9..=11).contains(&polls), "{polls} polls in 20 s");
     drop(watcher);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_task_looks_for_all_and_only_while_somebody_watches() {
+async fn one_task_polls_for_all_and_only_while_a_stream_is_open() {
     let bench = bench();
     bench.put(1..2, "a");
     let mut first = bench.watch("").await.unwrap();
@@ -189,7 +189,7 @@ async fn one_task_looks_for_all_and_only_while_somebody_watches() {
     let mut third = bench.watch("").await.unwrap();
     let mut fresh = Copy::default();
     fresh.take_all(&mut third).await;
-    assert_eq!(fresh.names(), ["b1"], "what nobody watched is looked at anew");
+    assert_eq!(fresh.names(), ["b1"], "what was not watched is polled again");
     let mut resumed = bench.watch(&copy.token).await.unwrap();
     copy.take_all(&mut resumed).await;
     assert_eq!(copy.names(), ["b1"], "what happened while nobody watched is told");

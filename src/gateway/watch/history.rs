@@ -39,8 +39,8 @@ pub(super) struct Limits {
 
 /// What has been seen of one backend.
 ///
-/// Changes are numbered from 1. Those of the latest look always stay, and of the older ones as many as
-/// the limits and the list's own size allow: else a look that finds all profiles changed would cut off
+/// Changes are numbered from 1. Those of the latest poll always stay, and of the older ones as many as
+/// the limits and the list's own size allow: else a poll that finds all profiles changed would cut off
 /// every stream, however fast it is read.
 pub(super) struct History {
     profiles: Arc<Profiles>,
@@ -102,7 +102,7 @@ fn size(change: &ProfileEvent) -> usize {
     change.profile.bytes().len() + change.position.len() + 128
 }
 
-/// What changed between two looks, ordered by position.
+/// What changed between two polls, ordered by position.
 pub(super) async fn differences(before: &Profiles, after: &Profiles) -> Result<Vec<ProfileEvent>> {
     let mut changes = Vec::new();
     for (position, profile) in before {
@@ -164,7 +164,7 @@ mod tests {
         list.iter().map(|(id, name)| ((*id).to_owned(), profile(id, name))).collect()
     }
 
-    async fn look(history: &mut History, list: &[(&str, &str)]) {
+    async fn poll(history: &mut History, list: &[(&str, &str)]) {
         let seen = profiles(list);
         let changes = differences(history.profiles(), &seen).await.unwrap();
         history.advance(seen, changes);
@@ -183,23 +183,23 @@ mod tests {
         let mut history = History::new(LIMITS);
         history.begin(profiles(&[("a", "1"), ("b", "1"), ("c", "1")]));
         assert_eq!((history.last(), since(&history, 0).as_deref()), (0, Some("")));
-        look(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
+        poll(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
         assert_eq!(since(&history, 0).as_deref(), Some("1+0 2-b 3~c"));
         let (_, gone) = history.since(1).unwrap().next().unwrap();
         let bare = Profile { name: "b".into(), ..Profile::default() };
         assert_eq!(gone.profile.message().unwrap(), bare);
         let (_, changed) = history.since(2).unwrap().next().unwrap();
         assert_eq!(changed.fields, ["display_name"]);
-        look(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
+        poll(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
         assert_eq!((history.last(), since(&history, 3).as_deref()), (3, Some("")));
         assert_eq!(since(&history, 4), None, "of the future nothing is known");
     }
 
     #[tokio::test]
-    async fn keeps_as_many_as_it_may_and_the_latest_look_always() {
+    async fn keeps_as_many_as_it_may_and_the_latest_poll_always() {
         let mut history = History::new(LIMITS);
         for n in 0..10 {
-            look(&mut history, &[("a", &n.to_string())]).await;
+            poll(&mut history, &[("a", &n.to_string())]).await;
         }
         // Three, and one for the profile that there is.
         assert_eq!(history.last(), 10);
@@ -207,11 +207,11 @@ mod tests {
         assert_eq!(since(&history, 6).as_deref(), Some("7~a 8~a 9~a 10~a"));
         let many: Vec<String> = (100..150).map(|n| n.to_string()).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|id| (id.as_str(), "1")).collect();
-        look(&mut history, &many).await;
-        look(&mut history, &[]).await;
+        poll(&mut history, &many).await;
+        poll(&mut history, &[]).await;
         assert_eq!(history.since(61).unwrap().count(), 50);
         assert!(history.since(60).is_none());
-        look(&mut history, &[("a", "1")]).await;
+        poll(&mut history, &[("a", "1")]).await;
         assert_eq!(history.since(108).unwrap().count(), 4);
         assert!(history.since(107).is_none());
     }
@@ -221,12 +221,12 @@ mod tests {
         let mut history = History::new(Limits { changes: 1000, bytes: 10_000 });
         let long = "x".repeat(3000);
         for n in 0..10 {
-            look(&mut history, &[("a", &format!("{n}{long}"))]).await;
+            poll(&mut history, &[("a", &format!("{n}{long}"))]).await;
         }
         // Three of 3 kB in 10 kB, and one for the list.
         assert_eq!(history.since(6).unwrap().count(), 4);
         assert!(history.since(5).is_none());
-        look(&mut history, &[]).await;
+        poll(&mut history, &[]).await;
         assert!(history.bytes <= 10_000, "{}", history.bytes);
         let counted: usize = history.kept.iter().map(|change| size(change)).sum();
         assert_eq!(history.bytes, counted);

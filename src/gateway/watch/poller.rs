@@ -1,9 +1,8 @@
-//! One backend as streams see it: looked at by one task for all of them, as long as there are any.
+//! One backend as streams see it: polled by one task for all of them, as long as there are any.
 
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use futures_util::FutureExt as _;
@@ -34,8 +33,8 @@ pub trait Observer: Send + Sync + 'static {
     fn watching(&self, more: bool);
     /// A stream was ended because it was read too slowly.
     fn dropped(&self);
-    /// A look is over.
-    fn looked(&self, succeeded: bool);
+    /// A poll is over.
+    fn polled(&self, succeeded: bool);
 }
 
 /// What the streams over one backend share.
@@ -50,7 +49,7 @@ pub(super) struct Poller {
     news: watch::Sender<()>,
 }
 
-/// Looks are numbered from 1, so that a stream or a write can ask for one that begins after it.
+/// Polls are numbered from 1, so that a stream or a write can ask for one that begins after it.
 pub(super) struct State {
     pub(super) history: History,
     watchers: usize,
@@ -60,15 +59,15 @@ pub(super) struct State {
     begun: u64,
     /// The writes to the backend before that: see [`Backend::changes`].
     changes: u64,
-    /// The latest look that succeeded.
+    /// The latest poll that succeeded.
     succeeded: u64,
-    /// The latest look that is wanted.
+    /// The latest poll that is wanted.
     wanted: u64,
-    /// The latest look failed: which, and how.
+    /// The latest poll failed: which, and how.
     failing: Option<(u64, Error)>,
 }
 
-/// A stream's hold on a backend: as long as there is one, the backend is looked at.
+/// A stream's hold on a backend: as long as there is one, the backend is polled.
 pub(super) struct Follower {
     backend: Arc<Backend>,
     poller: Arc<Poller>,
@@ -126,8 +125,8 @@ impl Poller {
             record: Arc::default(),
         };
         // A panic must not leave the streams without their task.
-        let looked = AssertUnwindSafe(cached::profiles(backend, &call)).catch_unwind().await;
-        let seen = match looked.unwrap_or_else(|_| Err(broken())) {
+        let listed = AssertUnwindSafe(cached::profiles(backend, &call)).catch_unwind().await;
+        let seen = match listed.unwrap_or_else(|_| Err(broken())) {
             Ok(list) => {
                 let profiles = placed(backend, &list);
                 match before {
@@ -139,7 +138,7 @@ impl Poller {
             }
             Err(error) => Err(error),
         };
-        self.observer.looked(seen.is_ok());
+        self.observer.polled(seen.is_ok());
         let mut state = self.lock();
         match seen {
             Ok((profiles, changes)) => {
@@ -155,11 +154,11 @@ impl Poller {
         self.news.send_replace(());
     }
 
-    /// Waits for the time of the next look. False: nobody watches any more.
+    /// Waits for the time of the next poll. False: nobody watches any more.
     async fn pause(&self, began: Instant, changes: &mut watch::Receiver<u64>) -> bool {
         let now = Instant::now();
         let due = now + self.settings.interval;
-        // Looks that writes ask for take half of the time at most: those of a long list would leave
+        // Polls that writes ask for take half of the time at most: those of a long list would leave
         // nothing of the upstream's rate to others.
         let rested = now + (now - began);
         loop {
@@ -200,7 +199,7 @@ impl State {
         }
     }
 
-    /// Asks for a look that begins after this, and gives its number.
+    /// Asks for a poll that begins after this, and gives its number.
     fn want(&mut self) -> u64 {
         self.wanted = self.wanted.max(self.begun + 1);
         self.wanted
@@ -226,7 +225,7 @@ impl State {
         self.failing = Some((number, error));
     }
 
-    /// Whether the look of this number, or a later one, is over, and how it ended.
+    /// Whether the poll of this number, or a later one, is over, and how it ended.
     pub(super) fn outcome(&self, number: u64) -> Option<Result<()>> {
         if self.succeeded >= number {
             return Some(Ok(()));
@@ -270,12 +269,12 @@ impl Follower {
         &self.backend
     }
 
-    /// Hears only of looks that end from now on.
+    /// Hears only of polls that end from now on.
     pub(super) fn listen(&mut self) {
         self.news.mark_unchanged();
     }
 
-    /// Waits for the end of a look since [`Self::listen`].
+    /// Waits for the end of a poll since [`Self::listen`].
     pub(super) async fn news(&mut self) {
         // The sender lives as long as the poller, which this holds.
         let _ = self.news.changed().await;

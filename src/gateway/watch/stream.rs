@@ -70,7 +70,7 @@ pub struct ChangeStream {
 /// A backend in a stream.
 pub(super) struct Source {
     follower: Follower,
-    /// The look that it may begin with.
+    /// The poll that it may begin with.
     first: u64,
     /// Where it stands; nowhere before it has begun.
     at: Option<Cursor>,
