@@ -108,7 +108,7 @@ impl CallRecord {
         self.upstream_calls.load(Ordering::Relaxed)
     }
 
-    /// Adds what the upstream calls a request of this call.
+    /// Adds the upstream's own id of a request of this call.
     pub fn add_upstream_request(&self, id: String) {
         let mut ids = self.upstream_requests.lock();
         if ids.len() < MAX_UPSTREAM_REQUESTS && !ids.contains(&id) {
@@ -116,7 +116,7 @@ impl CallRecord {
         }
     }
 
-    /// What the upstream calls the requests of this call, as far as it says so.
+    /// The upstream's own ids of the requests of this call, where it gives them.
     #[must_use]
     pub fn upstream_requests(&self) -> Vec<String> {
         self.upstream_requests.lock().clone()

@@ -64,12 +64,12 @@ impl Backend {
         &self.cache
     }
 
-    /// Says that a write has, or may have, changed something.
+    /// Announces that a write has, or may have, changed something.
     pub(super) fn announce_change(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// How many such writes there were, and word of each further one.
+    /// The number of such writes, with notice of each further one.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -89,7 +89,7 @@ impl Backend {
         if self.dialect.capabilities().has(method) {
             return Ok(());
         }
-        let message = format!("dialect {} has no {}", self.dialect.name(), method.name());
+        let message = format!("dialect {} does not support {}", self.dialect.name(), method.name());
         let error = Error::new(Reason::OperationNotSupported, message);
         Err(self.decorate(method.name(), error))
     }
@@ -249,7 +249,7 @@ impl<'a> SelectedBackends<'a> {
         self.backends.first().copied().filter(|_| self.single)
     }
 
-    /// The error as callers see it. Only one about a single backend can say which one it is.
+    /// The error as callers see it. It can name the backend only where there is a single one.
     pub(super) fn decorate(&self, operation: &'static str, error: Error) -> Error {
         match self.as_single() {
             Some(backend) => backend.decorate(operation, error),

@@ -1,6 +1,8 @@
 //! The use cases: what a call means, whatever the dialect.
 //!
-//! Joins `dialect` and `upstream`; knows no gRPC (`rpc` translates) and no wire format.
+//! This file is the face: one short function for each RPC, which parses the name, finds the backend and
+//! delegates. Below it, `read`, `write`, `plan` and `watch` know backends and not the gateway. Nothing here
+//! knows gRPC (`rpc` translates) or a wire format (`dialect` does).
 
 mod backend;
 pub mod idempotency;
@@ -296,7 +298,7 @@ impl Gateway {
         move |name, method| self.backend(call, name, method.name()).cloned()
     }
 
-    /// The backend of this name: the one place where a call meets its backend.
+    /// The backend of this name. Every call gets its backend here.
     fn backend(
         &self,
         call: &Call,
@@ -306,7 +308,7 @@ impl Gateway {
         let Some(backend) = self.backends.get(name.id()) else {
             let known: Vec<&str> = self.backends.keys().take(10).map(String::as_str).collect();
             let message = format!(
-                "no backend {} is configured; there are {}",
+                "no backend {} is configured; the backends are {}",
                 text::quoted(name.id()),
                 known.join(", ")
             );

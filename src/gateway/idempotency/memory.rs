@@ -1,8 +1,8 @@
 //! Ids in the memory of this process, bounded in number and in bytes.
 //!
-//! What has ended makes room for what begins, oldest first. A write under way and one of unknown outcome
-//! are never forgotten before their time: without them a repeat would write twice. When they are all
-//! that is there, new ones are turned away before anything is sent.
+//! Ended writes make room for new ones, oldest first. A write under way or of unknown outcome is never
+//! dropped before its time: without it a repeat would write twice. When only such writes are left, new
+//! ones are refused before anything is sent.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Begin, End, IdempotencyStore, KEPT, RequestIdentity};
 use crate::error::{Error, Reason, Result};
 
-/// What an entry costs beside its bytes, generously.
+/// The overhead of an entry beyond its bytes, rounded up generously.
 const OVERHEAD: usize = 512;
 
 /// How much is kept.
@@ -25,8 +25,8 @@ const OVERHEAD: usize = 512;
 pub struct Limits {
     /// Ids.
     pub entries: usize,
-    /// Bytes of all entries, with what the store itself needs. The result of a write that was let in is
-    /// always kept, also where it is larger than its intent was.
+    /// Bytes of all entries, with the store's own overhead. The result of a write that was admitted is
+    /// always kept, even where it is larger than its intent was.
     pub bytes: usize,
 }
 
@@ -46,16 +46,16 @@ pub struct Memory {
 struct Inner {
     entries: HashMap<Uuid, Entry>,
     bytes: usize,
-    /// Entries that may be forgotten, by their end.
-    ended: BTreeMap<Place, Uuid>,
+    /// Entries that may be dropped, by their end.
+    ended: BTreeMap<Rank, Uuid>,
     /// Entries of unknown outcome, by the end of the last attempt that wrote.
-    unknown: BTreeMap<Place, Uuid>,
+    unknown: BTreeMap<Rank, Uuid>,
     /// Counts attempts and ends.
     last: u64,
 }
 
-/// A time, and a number that tells two of the same time apart.
-type Place = (Instant, u64);
+/// A time, and a number that distinguishes two of the same time.
+type Rank = (Instant, u64);
 
 struct Entry {
     fingerprint: [u8; 32],
@@ -66,14 +66,14 @@ enum State {
     Running {
         attempt: u64,
         intent: Option<Bytes>,
-        /// Where an entry of unknown outcome stood, unless this attempt has written itself.
-        since: Option<Place>,
+        /// The rank of the entry while its outcome was unknown, unless this attempt has written since.
+        since: Option<Rank>,
         /// Tells those who wait how it ended.
         ending: watch::Sender<Option<End>>,
     },
-    Done(Place, Bytes),
-    Failed(Place),
-    Unknown(Place, Bytes),
+    Done(Rank, Bytes),
+    Failed(Rank),
+    Unknown(Rank, Bytes),
 }
 
 impl Entry {
@@ -98,7 +98,7 @@ impl Memory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what has ended until there is room for so much more.
+    /// Drops ended entries until there is room for this much more.
     fn make_room(&self, inner: &mut Inner, entries: usize, bytes: usize) -> Result<()> {
         while inner.entries.len() + entries > self.limits.entries
             || inner.bytes + bytes > self.limits.bytes
@@ -106,8 +106,8 @@ impl Memory {
             let Some((_, id)) = inner.ended.pop_first() else {
                 return Err(Error::new(
                     Reason::Overloaded,
-                    "too many writes with a request_id are under way or of unknown outcome; this \
-                     one was not sent",
+                    "too many writes with a request_id are under way or of unknown outcome; nothing \
+                     was sent",
                 ));
             };
             inner.forget(id);
@@ -117,19 +117,19 @@ impl Memory {
 
     fn end(&self, id: Uuid, attempt: u64, end: End) {
         let mut inner = self.lock();
-        let place = (Instant::now(), inner.number());
+        let rank = (Instant::now(), inner.number());
         let Some(entry) = inner.take_running(id, attempt) else { return };
         let State::Running { intent, since, ending, .. } = entry.state else { return };
         let state = match (&end, intent) {
-            (End::Done(result), _) => State::Done(place, result.clone()),
-            (End::Unknown, Some(intent)) => State::Unknown(since.unwrap_or(place), intent),
-            (End::Failed(_), _) | (End::Unknown, None) => State::Failed(place),
+            (End::Done(result), _) => State::Done(rank, result.clone()),
+            (End::Unknown, Some(intent)) => State::Unknown(since.unwrap_or(rank), intent),
+            (End::Failed(_), _) | (End::Unknown, None) => State::Failed(rank),
         };
         let entry = Entry { fingerprint: entry.fingerprint, state };
-        // The result is kept in any case; what has ended before makes room for it, if it can.
+        // The result is kept in any case; older ended entries make room for it where possible.
         let _ = self.make_room(&mut inner, 1, entry.size());
         inner.put(id, entry);
-        // Of an unknown end, who waits learns by the sender's end, and asks again.
+        // Of an unknown end, waiting callers learn when the sender is dropped, and ask again.
         if !matches!(end, End::Unknown) {
             ending.send_replace(Some(end));
         }
@@ -145,8 +145,8 @@ impl Inner {
     fn put(&mut self, id: Uuid, entry: Entry) {
         self.bytes += entry.size();
         match &entry.state {
-            State::Done(place, _) | State::Failed(place) => self.ended.insert(*place, id),
-            State::Unknown(place, _) => self.unknown.insert(*place, id),
+            State::Done(rank, _) | State::Failed(rank) => self.ended.insert(*rank, id),
+            State::Unknown(rank, _) => self.unknown.insert(*rank, id),
             State::Running { .. } => None,
         };
         self.entries.insert(id, entry);
@@ -156,8 +156,8 @@ impl Inner {
         let entry = self.entries.remove(&id)?;
         self.bytes -= entry.size();
         match &entry.state {
-            State::Done(place, _) | State::Failed(place) => self.ended.remove(place),
-            State::Unknown(place, _) => self.unknown.remove(place),
+            State::Done(rank, _) | State::Failed(rank) => self.ended.remove(rank),
+            State::Unknown(rank, _) => self.unknown.remove(rank),
             State::Running { .. } => None,
         };
         Some(entry)
@@ -172,10 +172,10 @@ impl Inner {
         drop(self.take(id));
     }
 
-    /// Forgets what has been known long enough.
+    /// Drops entries that have been kept long enough.
     fn expire(&mut self) {
         let now = Instant::now();
-        let over = |((ended, _), id): (&Place, &Uuid)| (*ended + KEPT <= now).then_some(*id);
+        let over = |((ended, _), id): (&Rank, &Uuid)| (*ended + KEPT <= now).then_some(*id);
         while let Some(id) = self.ended.first_key_value().and_then(over) {
             self.forget(id);
         }
@@ -188,7 +188,7 @@ impl Inner {
         &mut self,
         identity: &RequestIdentity,
         intent: Option<Bytes>,
-        since: Option<Place>,
+        since: Option<Rank>,
     ) -> u64 {
         let attempt = self.number();
         let (ending, _) = watch::channel(None);
@@ -234,7 +234,10 @@ impl IdempotencyStore for Memory {
     async fn intend(&self, id: Uuid, attempt: u64, new: Bytes) -> Result<()> {
         let mut inner = self.lock();
         let Some(mut entry) = inner.take_running(id, attempt) else {
-            return Err(Error::new(Reason::GatewayInternal, "the write is no longer this one's"));
+            return Err(Error::new(
+                Reason::GatewayInternal,
+                "the attempt no longer owns this request_id",
+            ));
         };
         // While it is taken out, its own bytes do not count.
         let room = self.make_room(&mut inner, 1, OVERHEAD + new.len());

@@ -1,12 +1,12 @@
 //! Which writes have been asked for under a `request_id`, and what became of each: how a repeated write
 //! is recognized.
 //!
-//! [`IdempotencyStore`] is what keeps them; [`Memory`] keeps them in this process, and a store that replicas share
-//! can stand in its place. An id counts for the whole gateway, whatever the method and the backend: the
-//! same id with any other request is a mistake of the caller's.
+//! [`IdempotencyStore`] keeps them; [`Memory`] does so in this process, and a store that replicas share can
+//! replace it. An id is unique in the whole gateway, whatever the method and the backend: the same id with
+//! a different request is an error of the caller.
 //!
 //! The entry of a write is its journal too: what a write is about to do is kept before it is sent, so
-//! that a repeat can find out what became of it. Nothing here knows what an intent or a result says.
+//! that a repeat can find out what became of it. Intents and results are opaque here.
 
 mod memory;
 #[cfg(test)]
@@ -27,18 +27,18 @@ use crate::error::{Error, Result};
 /// How long an ended write is known.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Which write a caller means, and whether two callers mean the same.
+/// Identifies a requested write, so that repeats of it are recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestIdentity {
-    /// The caller's id, however it was written.
+    /// The caller's id, whatever its spelling.
     pub id: Uuid,
     /// SHA-256 of the method and the whole request.
     pub fingerprint: [u8; 32],
 }
 
 impl RequestIdentity {
-    /// The identity of a request whose `request_id` has been taken out of it; `None` without an id, or
-    /// with one that is none. Fields are encoded in their order and maps by their sorted keys, so equal
+    /// The identity of a request whose `request_id` has been taken out of it; `None` without a valid
+    /// id. Fields are encoded in their order and maps by their sorted keys, so equal
     /// requests have equal bytes.
     #[must_use]
     pub fn of(method: &str, request_id: &str, request: &impl Message) -> Option<Self> {
@@ -93,10 +93,10 @@ impl fmt::Debug for Begin {
 pub enum End {
     /// It is done: a repeat gets this result.
     Done(Bytes),
-    /// It surely wrote nothing: who waited for it gets the error, and a repeat tries again.
+    /// It wrote nothing: callers that waited for it get the error, and a repeat tries again.
     Failed(Error),
-    /// What became of it is not known: a repeat has to find out. An attempt that journaled nothing has
-    /// sent nothing, and counts as failed.
+    /// Its outcome is not known: a repeat has to find out. An attempt that journaled nothing has sent
+    /// nothing, and counts as failed.
     Unknown,
 }
 
@@ -106,11 +106,11 @@ pub enum End {
 /// counts as [`End::Unknown`].
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
-    /// Begins an attempt, unless there is nothing left to do or another call is at it.
+    /// Begins an attempt, unless there is nothing left to do or another call is doing it.
     ///
     /// # Errors
     ///
-    /// `OVERLOADED` when there is no room and nothing that may be forgotten.
+    /// `OVERLOADED` when there is no room and no entry may be dropped.
     async fn begin(&self, identity: &RequestIdentity) -> Result<Begin>;
 
     /// Keeps what an attempt is about to do, in place of what an earlier one was. Comes before the
@@ -158,8 +158,8 @@ impl Attempt {
             Ok(()) => self.over = true,
             // Left to `drop`.
             Err(error) => {
-                tracing::warn!(target: "gateway", request_id = %self.id, %error, "the end of a \
-                    write could not be kept");
+                tracing::warn!(target: "gateway", request_id = %self.id, %error, "could not record the \
+                    outcome of a write");
             }
         }
     }

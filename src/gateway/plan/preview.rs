@@ -1,8 +1,8 @@
-//! Writes that are not sent: the dialect's own code runs over a port that reads and only notes what it
-//! would write.
+//! Writes that are not sent: the dialect's own code runs over a port that reads upstream, but only collects
+//! what it is asked to write.
 //!
-//! So a preview sends what the write would, because it is the same code that says so. Nothing is journaled
-//! and no cache entry is outdated: nothing is written.
+//! A preview shows what the write would send, because the same code produces both. Nothing is journaled
+//! and no cache entry is invalidated, because nothing is written.
 
 use std::{
     collections::HashMap,
@@ -36,12 +36,12 @@ use crate::{
     upstream::{Port, Reply, Request, Safety, Session},
 };
 
-/// What stands in paths for an id that the upstream is yet to give.
+/// Replaces, in paths, an id that the upstream has yet to assign.
 const NEW: &str = "{new}";
-/// What stands for credentials.
+/// Replaces credentials.
 const REDACTED: &str = "[redacted]";
 
-/// Checks a write to preview. Notes what a creation asks for in vain.
+/// Checks a write to preview. Notes which fields of a creation are ignored.
 pub(crate) fn check(
     call: &Call,
     request: PreviewWriteRequest,
@@ -114,10 +114,11 @@ async fn rehearse(
 /// What a creation asks for that only the gateway or the upstream sets.
 fn note_ignored(profile: &Profile, notes: &mut Notes) -> Result<()> {
     let fields = Fields::of(profile)?;
-    // The others say which profile was read, and nobody expects them to be carried over.
-    let telling = OUTPUT_ONLY.iter().filter(|path| matches!(**path, "endpoint_count" | "unmapped"));
-    for path in telling.filter(|path| fields.get(path).is_some()) {
-        notes.lost(path, "is output only: a new profile does not get it");
+    // The others identify the profile that was read; no caller expects to carry them over.
+    let worth_noting =
+        OUTPUT_ONLY.iter().filter(|path| matches!(**path, "endpoint_count" | "unmapped"));
+    for path in worth_noting.filter(|path| fields.get(path).is_some()) {
+        notes.lost(path, "is output only and ignored for a new profile");
     }
     Ok(())
 }
@@ -146,7 +147,8 @@ fn note_defaults(backend: &Backend, profile: &Profile, notes: &mut Notes) -> Res
         let Some(default) = field.default.filter(|_| fields.get(field.path).is_none()) else {
             continue;
         };
-        notes.defaulted(field.path, format!("is not set: the upstream chooses ({default})"));
+        notes
+            .defaulted(field.path, format!("is not set; the upstream default applies ({default})"));
     }
     Ok(())
 }
@@ -165,7 +167,7 @@ pub(crate) fn can_create(backend: &Backend, path: &str) -> bool {
     matches!(support, Support::CreateOnly | Support::ReadWrite)
 }
 
-/// Reads upstream, notes writes, and answers them as the upstream does when they succeed.
+/// Reads upstream, collects writes, and answers them as the upstream does when they succeed.
 struct Rehearsal<'a> {
     backend: &'a Backend,
     session: Session,
@@ -177,7 +179,7 @@ impl<'a> Rehearsal<'a> {
         Self { backend, session: backend.session(call), writes: Mutex::default() }
     }
 
-    /// What it was asked to write. `new` is the id that a creation was told.
+    /// What it was asked to write. `new` is the id that a creation was given.
     fn calls(self, new: Option<&str>) -> Result<Vec<UpstreamCall>> {
         let credentials = self.backend.credential_headers()?;
         let writes = self.writes.into_inner().unwrap_or_else(PoisonError::into_inner);

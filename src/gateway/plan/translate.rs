@@ -74,12 +74,15 @@ fn carried(target: &Backend, profile: &Profile, notes: &mut Notes) -> Result<Pro
         }
     }
     if profile.endpoint_count.is_some() {
-        notes.lost("endpoint_count", "counts the endpoints of the source; a new profile has none");
+        notes.lost(
+            "endpoint_count",
+            "counts the endpoints of the source profile; a new profile has no endpoints",
+        );
     }
     if let Some(unmapped) = &profile.unmapped {
         let keys: Vec<&str> = unmapped.fields.keys().map(String::as_str).collect();
         let keys = keys.join(", ");
-        let why = format!("members of the source alone: {}", text::cut(&keys, 512));
+        let why = format!("upstream members that only the source has: {}", text::cut(&keys, 512));
         notes.lost("unmapped", why);
     }
     draft.into_profile()
@@ -91,21 +94,20 @@ fn note_references(draft: &Profile, notes: &mut Notes) -> Result<()> {
     for path in SETTABLE {
         let Some(Value::Message(reference)) = fields.get(path) else { continue };
         if reference.get_field_by_name("id").is_some() {
-            let why =
-                "refers by id to an object of the source's account; check which one it is there";
+            let why = "refers by id to an object of the source account; find the matching one in the target account";
             notes.narrowed(path, why);
         }
     }
     Ok(())
 }
 
-/// The services of the target that are what those of the source are: each upstream numbers its own.
+/// The services of the target that correspond to those of the source: each upstream numbers its own.
 fn translated(services: &[Service], catalogue: &[Service], notes: &mut Notes) -> Vec<Service> {
     let mut found: Vec<Service> = Vec::new();
     for service in services {
         let there = equivalents(service, catalogue);
         if there.is_empty() {
-            notes.narrowed("services", format!("no {} in the target", describe(service)));
+            notes.narrowed("services", format!("the target has no {} service", describe(service)));
         }
         for target in there {
             let traffic_limits = limits(service, target, notes);
@@ -123,7 +125,7 @@ fn translated(services: &[Service], catalogue: &[Service], notes: &mut Notes) ->
     found
 }
 
-/// The one service of this type; for SMS, where the target tells its directions apart, both of them.
+/// The service of this type; for SMS, where the target has one service for each direction, both.
 fn equivalents<'c>(service: &Service, catalogue: &'c [Service]) -> Vec<&'c Service> {
     let of = |kind: ServiceType| catalogue.iter().find(move |there| there.r#type() == kind);
     match (service.r#type(), of(service.r#type())) {
@@ -151,7 +153,7 @@ fn limits(service: &Service, target: &Service, notes: &mut Notes) -> Vec<Traffic
             None => {
                 let volume = limit.volume.map_or_else(|| "?".to_owned(), |v| v.to_string());
                 let why = format!(
-                    "the limit of {volume} {} of {} is not in the target: unlimited there",
+                    "the target has no limit of {volume} {} for {}; it would be unlimited there",
                     from.as_deref().unwrap_or("units"),
                     describe(service)
                 );
@@ -180,7 +182,7 @@ fn describe(service: &Service) -> String {
     }
 }
 
-/// The calls that would create the draft. What stands against it is noted.
+/// The calls that would create the draft. What prevents it is noted.
 async fn plan(
     target: &Backend,
     call: &Call,
@@ -201,7 +203,7 @@ async fn plan(
         }
         Err(error) => return Err(error),
     };
-    // The calls are shown all the same: another name is all that it takes.
+    // The calls are shown all the same: the caller only has to choose another name.
     if let Err(error) = prepared.check_name(target) {
         notes.refused(&taken(&error));
     }

@@ -21,10 +21,10 @@ use crate::{
 const OPERATION: &str = "BatchGetProfiles";
 /// Most names in one request (AIP-231 wants a bound).
 const MAX_NAMES: usize = 1000;
-/// So many profiles that are not in the cache are read one by one; more by one list, where lists are
-/// complete.
+/// Up to this many profiles that are not cached are read one by one; more are read by one list, where
+/// lists are complete.
 const FEW: usize = 4;
-/// Reads under way at once for one call; the backend's own bounds come on top.
+/// Concurrent reads of one call; the backend's own bounds apply as well.
 const PARALLEL: usize = 8;
 
 /// [`BatchGetProfilesResponse`] with its profiles encoded already: the same on the wire.
@@ -34,7 +34,7 @@ struct EncodedResponse {
     profiles: Vec<Encoded<Profile>>,
 }
 
-/// What a backend has of the ids that it was asked for; `None` where there is no such profile.
+/// The profiles of one backend by requested id; `None` where there is no such profile.
 type FoundProfiles = BTreeMap<String, Option<Encoded<Profile>>>;
 
 /// Reads several profiles in the order of the request; fails as a whole when one is missing. Each name
@@ -64,7 +64,7 @@ pub(crate) async fn profiles(
         .collect();
     if let Some((n, first)) = missing.first() {
         let error = not_found(&missing, first, names.len());
-        // Only what is missing in one backend can say which one it is about.
+        // The error can name a backend only where all missing profiles are of one.
         let one = missing.iter().all(|(_, name)| name.backend() == first.backend());
         return match names.get(*n).filter(|_| one) {
             Some((backend, _)) => Err(backend.decorate(OPERATION, error)),
@@ -102,7 +102,7 @@ pub(crate) fn check(request: &BatchGetProfilesRequest) -> Result<(Parent, Vec<Pr
     match request.names.len() {
         0 => violations.add("names", "is required"),
         n if n > MAX_NAMES => {
-            violations.add("names", format!("has {n} entries, at most {MAX_NAMES} are taken"));
+            violations.add("names", format!("has {n} entries; must have at most {MAX_NAMES}"));
         }
         _ => {}
     }
@@ -116,7 +116,7 @@ async fn read(
     call: &Call,
     mut wanted: FoundProfiles,
 ) -> Result<FoundProfiles> {
-    // An id that cannot exist does not: nobody is asked.
+    // An id that cannot exist does not: no request is needed.
     let ids = wanted.keys().filter(|id| backend.dialect().accepts_id(id));
     let ids: Vec<String> = ids.cloned().collect();
     if backend.dialect().lists_are_complete() && cold(backend, call, &ids) > FEW {
@@ -146,7 +146,7 @@ fn cold(backend: &Backend, call: &Call, ids: &[String]) -> usize {
     ids.iter().filter(|id| !has(id)).count()
 }
 
-/// The error that names all profiles that are missing, in the places where the request has them.
+/// The error that names all missing profiles, by their positions in the request.
 fn not_found(missing: &[(usize, &ProfileName)], first: &ProfileName, asked: usize) -> Error {
     let names: Vec<String> = missing.iter().map(|(_, name)| name.to_string()).collect();
     let all = names.join(", ");

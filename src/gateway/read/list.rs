@@ -97,13 +97,13 @@ fn check(
     Ok(ListOptions { mask: mask?, filter: filter?, order: order?, page: page? })
 }
 
-/// How many profiles are looked at before others get their turn: some tenths of a millisecond.
-const AT_ONCE: usize = 256;
+/// Profiles to filter before other tasks may run: a few tenths of a millisecond.
+const YIELD_EVERY: usize = 256;
 
 /// The lists of some backends, one after the other; nothing is copied.
 struct Found<'a> {
     lists: Vec<(&'a Backend, Arc<List>)>,
-    /// Which of them, in which order, each with its position; all of them as they are without it.
+    /// The positions and indexes of the selected ones in order; `None` for all of them as they are.
     selected: Option<Vec<(String, usize)>>,
     unreachable: Vec<String>,
 }
@@ -121,7 +121,7 @@ impl Found<'_> {
         let mut selected = Vec::new();
         let profiles = self.lists.iter().flat_map(|(_, list)| list.iter());
         for (n, (_, profile)) in profiles.enumerate() {
-            if n % AT_ONCE == AT_ONCE - 1 {
+            if n % YIELD_EVERY == YIELD_EVERY - 1 {
                 tokio::task::yield_now().await;
             }
             let profile = decoded(profile)?;
@@ -180,15 +180,14 @@ async fn collect<'a>(
                 );
                 found.unreachable.push(backend.name().to_string());
             }
-            // Of several, the message has to say which one it was.
+            // With several backends, the message has to name the one that failed.
             Err(error) if backends.len() > 1 => {
                 return Err(error.about(&backend.name().to_string()));
             }
             Err(error) => return Err(error),
         }
     }
-    // By the very key that a page is cut by: `sft-emea/` sorts before `sft/`, which is not the order of
-    // the backends' names.
+    // By the same key that pages are cut by: `sft-emea/` sorts before `sft/`, unlike the names alone.
     found.lists.sort_by_cached_key(|(backend, _)| format!("{}/", backend.name().id()));
     Ok(found)
 }

@@ -190,7 +190,7 @@ async fn what_somebody_else_has_written_since_is_not_written_over() {
     let error = bench.update(ONE, "new").await.unwrap_err();
     assert_eq!(Instant::now(), before, "waiting makes it no clearer by then");
     assert_eq!(error.reason(), Reason::WriteOutcomeUnknown);
-    assert!(error.message().contains("use another request_id"), "{error}");
+    assert!(error.message().contains("use a new request_id"), "{error}");
     assert_eq!((bench.fake.writes(), bench.fake.names()), (1, vec!["theirs".to_owned()]));
 }
 

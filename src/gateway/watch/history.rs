@@ -12,8 +12,8 @@ use crate::{
     pb::{ChangeKind, Encoded, Profile},
 };
 
-/// After how many profiles taken apart others get their turn: each costs some 50 µs.
-const TURN: usize = 32;
+/// Profiles to compare before other tasks may run: each costs about 50 µs.
+const YIELD_EVERY: usize = 32;
 
 /// Profiles by their place in the order of lists.
 pub(super) type Profiles = BTreeMap<String, Encoded<Profile>>;
@@ -39,9 +39,9 @@ pub(super) struct Limits {
 
 /// What has been seen of one backend.
 ///
-/// Changes are numbered from 1. Those of the latest poll always stay, and of the older ones as many as
-/// the limits and the list's own size allow: else a poll that finds all profiles changed would cut off
-/// every stream, however fast it is read.
+/// Changes are numbered from 1. Those of the latest poll are always kept, and as many of the older ones
+/// as the limits and the list's own size allow: otherwise a poll that finds all profiles changed would
+/// cut off every stream, however fast it is read.
 pub(super) struct History {
     profiles: Arc<Profiles>,
     kept: VecDeque<Arc<ProfileEvent>>,
@@ -76,12 +76,12 @@ impl History {
         Some((seq + 1..).zip(self.kept.range(skipped..)))
     }
 
-    /// Takes over what was seen without calling it a change: nobody has seen anything before.
+    /// Adopts what was seen without calling it a change: nothing was seen before.
     pub(super) fn begin(&mut self, profiles: Profiles) {
         self.profiles = Arc::new(profiles);
     }
 
-    /// Takes over what was seen, with the changes that lead there.
+    /// Adopts what was seen, with the changes that lead there.
     pub(super) fn advance(&mut self, profiles: Profiles, changes: Vec<ProfileEvent>) {
         let latest = changes.len();
         self.last += latest as u64;
@@ -97,7 +97,7 @@ impl History {
     }
 }
 
-/// Bytes that a change takes, with what the allocations bring with them.
+/// Bytes that a change takes, with the overhead of its allocations.
 fn size(change: &ProfileEvent) -> usize {
     change.profile.bytes().len() + change.position.len() + 128
 }
@@ -119,7 +119,7 @@ pub(super) async fn differences(before: &Profiles, after: &Profiles) -> Result<V
             Some(old) => {
                 let fields = changed_paths(&decoded(old)?, &decoded(profile)?)?;
                 changes.push(change(position, ChangeKind::Changed, profile.clone(), fields));
-                if changes.len().is_multiple_of(TURN) {
+                if changes.len().is_multiple_of(YIELD_EVERY) {
                     tokio::task::yield_now().await;
                 }
             }
@@ -138,12 +138,12 @@ fn change(
     ProfileEvent { position: position.to_owned(), kind, profile, fields }
 }
 
-/// The error for a stream whose place is not kept any more.
+/// The error for a stream whose next changes are no longer kept.
 pub(super) fn fell_behind() -> Error {
     Error::new(
         Reason::WatchFellBehind,
-        "the stream was read so slowly that the changes after the last one that it got are not kept \
-         any more; open it again without a resume_token, which begins with all profiles",
+        "the stream was read too slowly: changes that it has not sent yet are no longer kept; open a \
+         new stream without a resume_token, which begins with all profiles",
     )
 }
 

@@ -37,7 +37,7 @@ use crate::{
 pub struct Watches {
     slots: Arc<Semaphore>,
     tokens: Arc<ResumeTokens>,
-    /// Where polls run. They end with the reads of the cache, when nobody waits any more.
+    /// Where polls run. They end with the loads of the cache, when no call is left.
     tasks: BackgroundTasks,
     /// By the id of the backend.
     pollers: BTreeMap<String, Arc<Poller>>,
@@ -62,8 +62,8 @@ impl Watches {
         self.pollers.insert(backend.to_owned(), Arc::new(poller));
     }
 
-    /// Begins a stream of changes. One over a single backend begins when that has been read; of all
-    /// backends, those that can be read do not wait for the others.
+    /// Opens a stream of changes. One over a single backend begins when that has been read; one over all
+    /// backends begins at once, and each backend joins it when it has been read.
     pub(super) async fn open(
         &self,
         backends: &SelectedBackends<'_>,

@@ -1,4 +1,4 @@
-//! One backend as streams see it: polled by one task for all of them, as long as there are any.
+//! One backend as streams see it: polled by one task for all of them, as long as any is open.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -27,7 +27,7 @@ use crate::{
 /// How much of the past is kept of one backend, beyond the size of its list.
 const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
 
-/// Told what happens; the metrics listen.
+/// Is told what happens, for the metrics.
 pub trait Observer: Send + Sync + 'static {
     /// A stream began, or ended.
     fn watching(&self, more: bool);
@@ -43,9 +43,9 @@ pub(super) struct Poller {
     tasks: BackgroundTasks,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
-    /// Wakes the task: a poll is wanted, or nobody watches any more.
+    /// Wakes the task: a poll is wanted, or the last stream was closed.
     wake: Notify,
-    /// Told of each poll that is over.
+    /// Notified of the end of each poll.
     news: watch::Sender<()>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Poller {
 pub(super) struct State {
     pub(super) history: History,
     watchers: usize,
-    /// There is a task. It says so itself when it ends, under the same lock.
+    /// Whether the task runs. It clears this itself when it ends, under the same lock.
     running: bool,
     /// The latest poll that began.
     begun: u64,
@@ -67,7 +67,7 @@ pub(super) struct State {
     failing: Option<(u64, Error)>,
 }
 
-/// A stream's hold on a backend: as long as there is one, the backend is polled.
+/// A stream's hold on a backend: the backend is polled as long as there is one.
 pub(super) struct Follower {
     backend: Arc<Backend>,
     poller: Arc<Poller>,
@@ -120,7 +120,7 @@ impl Poller {
         };
         let call = Call {
             deadline: Instant::now() + MAX_LOAD,
-            // What is cached can be older than a write of somebody else that is long done.
+            // What is cached can be older than another client's write that finished long ago.
             cache_control: Control { no_cache: true, ..Control::default() },
             record: Arc::default(),
         };
@@ -154,12 +154,12 @@ impl Poller {
         self.news.send_replace(());
     }
 
-    /// Waits for the time of the next poll. False: nobody watches any more.
+    /// Waits for the time of the next poll. False: no stream is open any more.
     async fn pause(&self, began: Instant, changes: &mut watch::Receiver<u64>) -> bool {
         let now = Instant::now();
         let due = now + self.settings.interval;
-        // Polls that writes ask for take half of the time at most: those of a long list would leave
-        // nothing of the upstream's rate to others.
+        // Polls for writes take at most half of the time: those of a long list would use up the
+        // upstream's rate limit.
         let rested = now + (now - began);
         loop {
             let woken = async {
@@ -213,7 +213,7 @@ impl State {
         }
     }
 
-    // Told once: the streams wait, and the backend's status shows the rest.
+    // Logged once: the streams wait, and the backend's status shows the rest.
     fn failed(&mut self, number: u64, error: Error, backend: &Backend) {
         if self.failing.is_none() {
             let backend = backend.name().id();
@@ -269,7 +269,7 @@ impl Follower {
         &self.backend
     }
 
-    /// Hears only of polls that end from now on.
+    /// Forgets the polls that have ended so far.
     pub(super) fn listen(&mut self) {
         self.news.mark_unchanged();
     }
@@ -307,5 +307,5 @@ fn placed(backend: &Backend, list: &List) -> Profiles {
 }
 
 fn broken() -> Error {
-    Error::new(Reason::GatewayInternal, "a read of the upstream ended in a fault of the gateway")
+    Error::new(Reason::GatewayInternal, "internal error while the upstream was read")
 }

@@ -1,7 +1,7 @@
-//! One stream: where it stands in each backend, and what it sends next.
+//! One stream: its cursor in each backend, and what it sends next.
 //!
-//! It keeps nothing but its place. What it sends it takes out of the history when its caller has room
-//! for it, so that a caller who does not read costs no memory, and may find its place gone.
+//! It keeps nothing but its cursors. It takes what it sends out of the history when its caller has room
+//! for it, so a caller who does not read costs no memory, but may fall behind what is kept.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -60,7 +60,7 @@ pub struct ChangeStream {
     parent: String,
     sources: Vec<Source>,
     tokens: Arc<ResumeTokens>,
-    /// It has told its caller that all profiles of the beginning have come.
+    /// It has told its caller that the initial list is complete.
     complete: bool,
     over: bool,
     /// One of the slots for streams of this process.
@@ -72,7 +72,7 @@ pub(super) struct Source {
     follower: Follower,
     /// The poll that it may begin with.
     first: u64,
-    /// Where it stands; nowhere before it has begun.
+    /// Its cursor; none before it has begun.
     at: Option<Cursor>,
 }
 
@@ -87,7 +87,7 @@ struct Cursor {
 #[derive(Default)]
 struct Taken {
     entries: Vec<Entry>,
-    /// Which source each is from, and where that stood behind it.
+    /// Which source each is from, and the cursor of that source after it.
     cursors: Vec<(usize, Cursor)>,
     bytes: usize,
 }
@@ -115,7 +115,7 @@ impl ChangeStream {
                     break;
                 }
                 if timeout_at(deadline, source.follower.news()).await.is_err() {
-                    let message = "the deadline passed while the backend was read";
+                    let message = "the deadline passed before the backend was read";
                     return Err(Error::new(Reason::DeadlineExceeded, message));
                 }
             }
@@ -210,7 +210,7 @@ impl Source {
         resume::Cursor { backend, seq, position }
     }
 
-    /// Takes what there is to tell, as far as there is room.
+    /// Takes what there is to send, as far as there is room.
     fn take(&mut self, number: usize, taken: &mut Taken) -> Result<()> {
         let state = self.follower.state();
         let cursor = match &mut self.at {
@@ -230,7 +230,7 @@ impl Source {
                 return Ok(());
             }
             cursor.seq = seq;
-            // Those after its position it will meet there, as they are by then.
+            // Profiles after its position will be sent from the list, as they are by then.
             if cursor
                 .position
                 .as_deref()
@@ -249,7 +249,7 @@ impl Source {
             taken.add(number, cursor, added(profile));
         }
         cursor.position = None;
-        // With the last one all have come: who resumes there need not be told so again.
+        // With the last one the list is complete: a caller who resumes there is not told again.
         if let Some((source, last)) = taken.cursors.last_mut()
             && *source == number
         {

@@ -1,7 +1,7 @@
-//! One record of each write, and one line in the journal before it is sent.
+//! The audit record of each write, and its line in the journal before it is sent.
 //!
-//! A write with a line in `journal` and none in `audit` was under way when the process died: its outcome
-//! is unknown. Both name what was written, never a value.
+//! A write with a line in `journal` but not in `audit` was under way when the process died: its outcome
+//! is unknown. Both name the fields that were written, never their values.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl Audit {
         }
     }
 
-    /// The write goes on without its caller from here.
+    /// From here on the write does not depend on its caller.
     pub(crate) fn detached(mut self) -> Self {
         self.outcome = reason_name(Reason::WriteOutcomeUnknown);
         self
@@ -130,7 +130,7 @@ impl Drop for Audit {
     }
 }
 
-/// Where a write says what it is about to do.
+/// Where a write records what it is about to do.
 pub(crate) struct Journal {
     subject: Subject,
     /// Where a `request_id` makes it known to repeats.
@@ -152,7 +152,7 @@ impl Journal {
             attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
         }
         if fields.is_empty() && matches!(intent.kind, Some(IntentKind::Change(_))) {
-            // Dialects send nothing for it.
+            // Dialects send nothing for a change that changes nothing.
             return Ok(());
         }
         let Subject { method, resource, request_id, caller } = &self.subject;
@@ -174,7 +174,7 @@ impl Journal {
     pub(crate) async fn amend(&mut self, intent: &WriteIntent) {
         let Some(attempt) = &self.attempt else { return };
         if let Err(error) = attempt.intend(prost::Message::encode_to_vec(intent).into()).await {
-            tracing::warn!(target: "gateway", %error, "what became of a write could not be kept");
+            tracing::warn!(target: "gateway", %error, "could not record the outcome of a write");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Creation: find who has the name, send, reconcile, complete, read back.
+//! Creation: find which profiles have the name, send, reconcile, complete, read back.
 
 use tokio::time::Instant;
 
@@ -48,13 +48,13 @@ pub(crate) async fn create(
     result
 }
 
-/// Whether what a creation has left behind may yet be removed by the gateway itself.
+/// Whether the gateway's own removal of what a creation has left behind may yet take effect.
 fn removal_pending(error: &Error) -> bool {
     error.metadata().iter().any(|(key, _)| *key == REMOVAL)
 }
 
 /// Finds out what became of a creation that an earlier call has sent: completes it when it is there.
-/// `None`: it surely is not, and will not be.
+/// `None`: it is not there, and will not be.
 pub(crate) async fn resolve(
     backend: &Backend,
     call: &Call,
@@ -113,12 +113,14 @@ async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Pro
 /// Looks for what a creation has made.
 async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Option<Item>> {
     let (dialect, session) = (backend.dialect(), session::for_reading_back(backend, call));
-    // Fails at once where nothing could be concluded.
+    // Fails at once where no conclusion is possible.
     creation.was_there("")?;
     let found = dialect.find_by_name(&session, &creation.profile.display_name).await;
     let found = found.map_err(|error| match error.reason() {
-        // Of a profile that was removed while they were read: that says nothing of this one.
-        Reason::ProfileNotFound => Error::new(Reason::UpstreamUnavailable, "a profile went away"),
+        // Another profile was removed while they were read, which says nothing about this one.
+        Reason::ProfileNotFound => {
+            Error::new(Reason::UpstreamUnavailable, "another profile was removed during the read")
+        }
         _ => error,
     });
     for item in found? {
@@ -129,8 +131,8 @@ async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Opt
     Ok(None)
 }
 
-/// Does what remains of a creation whose first step got no answer. What the caller left unsaid stays
-/// as the upstream has set it: that is no difference.
+/// Does what remains of a creation whose first step got no answer. Fields that the caller left unset stay
+/// as the upstream has set them.
 async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) -> Result<Item> {
     let dialect = backend.dialect();
     let (capabilities, mut ignored) = (dialect.capabilities(), Violations::default());
@@ -141,22 +143,22 @@ async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) 
         return Ok(found);
     }
     let session = session::for_completion(backend, call);
-    // The creation's own says nothing of the new id: a step without an answer may yet happen to it.
+    // The creation's target does not cover the new id: a step without an answer may yet change it.
     let write = backend.cache().write(Target::Profile(found.id.as_str().into()));
     let updated = dialect.update(&session, change).await;
     write.end(updated.is_err());
     if let Err(failure) = updated {
         return Err(left_behind(&found.id, &failure));
     }
-    // The write is done, whatever reading it says.
+    // The write is done, whatever reading it back says.
     let written = Item { id: found.id, profile: desired };
     Ok(dialect.get(&session, &written.id).await.unwrap_or(written))
 }
 
-/// The error for a profile that is there, but not, or not surely, all of what was asked for.
+/// The error for a profile that is there, but is, or may be, less than what was requested.
 fn left_behind(id: &str, failure: &Error) -> Error {
     let message = format!(
-        "the profile was created with id {id}, but not surely completed; update or delete it: {}",
+        "the profile was created with id {id}, but may be incomplete; update or delete it: {}",
         failure.message()
     );
     let error = Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id);

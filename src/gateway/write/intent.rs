@@ -1,8 +1,8 @@
 //! What a write is about to do, as it is journaled before it is sent: enough to find out later what
 //! became of it.
 //!
-//! Bytes, so that any store of ids can keep it. Only a process of the same release reads them: fields
-//! may be added, never given another meaning.
+//! It is kept as bytes, so that any idempotency store can hold it. Only a process of the same release
+//! reads them: fields may be added, but never change their meaning.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) enum IntentKind {
     Create(Box<Creation>),
     #[prost(message, boxed, tag = "2")]
     Change(Box<IntendedChange>),
-    /// The name of the profile to delete stands in the request.
+    /// The request has the name of the profile to delete.
     #[prost(message, tag = "3")]
     Delete(()),
 }
@@ -44,11 +44,11 @@ pub(crate) struct Creation {
     /// Checked and resolved.
     #[prost(message, required, tag = "1")]
     pub(crate) profile: Profile,
-    /// The ids of the profiles that had its name before: those are surely not this one. Without them
-    /// nothing that has the name can be told from it.
+    /// The ids of the profiles that had its name before: none of them is this one. Without this list, a
+    /// profile of that name cannot be recognized as the new one.
     #[prost(message, optional, tag = "2")]
     pub(crate) before: Option<Ids>,
-    /// It was left half done, and its removal may yet happen.
+    /// It was left half done, and its removal may yet take effect.
     #[prost(bool, tag = "3")]
     pub(crate) removal_pending: bool,
 }
@@ -79,7 +79,9 @@ impl Creation {
 
     /// Whether a profile of this id was there before; fails where that is not known.
     pub(crate) fn was_there(&self, id: &str) -> Result<bool> {
-        let unknown = || Error::new(Reason::UpstreamUnavailable, "not known what was there before");
+        let unknown = || {
+            Error::new(Reason::UpstreamUnavailable, "unknown which profiles had this name before")
+        };
         let before = self.before.as_ref().ok_or_else(unknown)?;
         Ok(before.ids.iter().any(|other| other == id))
     }
@@ -112,13 +114,13 @@ impl WriteIntent {
     }
 }
 
-/// The error for an intent that says nothing about the write that repeats it.
+/// The error for an intent that does not fit the write that repeats it.
 pub(crate) fn unreadable() -> Error {
     Error::new(Reason::WriteOutcomeUnknown, "the journal entry of an earlier attempt is unreadable")
         .with_effect(Effect::Unknown)
 }
 
-/// The fields of a profile, its sets in their one order: another order is no change.
+/// The fields of a profile, with sets in canonical order: another order is not a change.
 fn in_order(profile: &Profile) -> Result<Fields> {
     let mut profile = profile.clone();
     normalize(&mut profile);

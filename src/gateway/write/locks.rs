@@ -1,7 +1,7 @@
 //! One write at a time on each profile.
 //!
-//! No upstream has conditional writes, and most take a whole list or object. So what is read before a
-//! write must still be so when it is sent, at least as far as this process writes.
+//! No upstream has conditional writes, and most take a whole list or object. So what was read before a
+//! write must not change until it is sent, at least not by this process.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ impl ProfileLocks {
     ) -> Result<OwnedMutexGuard<()>> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // As many are left as writes run at once.
+            // Only those of the writes under way are left.
             locks.retain(|_, lock| lock.strong_count() > 0);
             let name = name.to_string();
             locks.get(&name).and_then(Weak::upgrade).unwrap_or_else(|| {

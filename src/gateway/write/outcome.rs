@@ -1,4 +1,4 @@
-//! What is said of a write whose outcome is not plain success or plain failure.
+//! Results and errors of writes that neither plainly succeeded nor plainly failed.
 
 use crate::{
     error::{Effect, Error, Kind, Reason, Result},

@@ -1,4 +1,5 @@
-//! What became of a write whose answer was lost: read back until it shows, or the deadline comes.
+//! Finds out what became of a write whose answer was lost: reads back until the effect shows or the
+//! deadline passes.
 
 use std::{future::Future, time::Duration};
 
@@ -10,8 +11,8 @@ use crate::{
     gateway::write::outcome::unknown,
 };
 
-/// How often it has to be confirmed by reading back that a write has no effect, where the upstream has
-/// said that it failed or nothing can come any more.
+/// How many reads must confirm that a write has no effect, where the upstream reported that it failed or
+/// where it can no longer take effect.
 const CONFIRMATIONS: u32 = 3;
 
 /// Looks for the effect of a failed write. `look` gives the result when the effect is there, `None`
@@ -31,8 +32,8 @@ where
     found.ok_or_else(|| failure.with_effect(Effect::None))
 }
 
-/// The same for a write that was sent by an earlier call. `None`: it surely has no effect, because
-/// none shows although it was `over` before.
+/// The same for a write that was sent by an earlier call. `None`: it has no effect, because none shows
+/// although the write could take effect only until `over`.
 pub(crate) async fn search<T, F>(
     failure: &Error,
     over: Option<Instant>,
@@ -59,9 +60,9 @@ where
             }
             Ok(Ok(None)) if counts => absent += 1,
             Ok(Ok(None)) => {}
-            // There is nothing that the write could have changed, or could still change.
+            // Without the profile, the write cannot have changed anything, and never will.
             Ok(Err(error)) if error.reason() == Reason::ProfileNotFound => return Err(error),
-            // What is there tells nothing, and can only tell more as long as the write may yet happen.
+            // The state is ambiguous, and can only become clearer while the write may still take effect.
             Ok(Err(error)) if counts && error.reason() == Reason::WriteOutcomeUnknown => {
                 return Err(error);
             }

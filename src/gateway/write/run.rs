@@ -202,11 +202,12 @@ fn end(request: &WriteRequest, result: &Result<Written>) -> End {
     }
 }
 
-/// The error of a resolution that did not come to an end, in whatever way: the write may have happened.
+/// The error where the outcome of an earlier attempt was not found out, for whatever reason: its write may
+/// have taken effect.
 fn still_unresolved(error: Error) -> Error {
     match error.reason() {
         Reason::WriteOutcomeUnknown | Reason::PartiallyApplied => error,
-        // Without the profile there is nothing that it could have changed, or could still change.
+        // Without the profile, the write cannot have changed anything, and never will.
         Reason::ProfileNotFound => error,
         _ => unknown(&error),
     }
@@ -217,26 +218,30 @@ fn replay(result: &[u8]) -> Result<Begun> {
         return Ok(Begun::Replay(Box::new(Ok(None))));
     }
     let profile = Profile::decode(result).map_err(|error| {
-        Error::new(Reason::WriteOutcomeUnknown, "the write is done, but its result cannot be read")
-            .with_effect(Effect::Unknown)
-            .with_internal(error)
+        Error::new(
+            Reason::WriteOutcomeUnknown,
+            "the write is done, but its recorded result is unreadable",
+        )
+        .with_effect(Effect::Unknown)
+        .with_internal(error)
     })?;
     Ok(Begun::Replay(Box::new(Ok(Some(profile)))))
 }
 
 fn reused(id: Uuid) -> Error {
-    let message = format!("invalid request: request_id: {id} was used with another request");
+    let message =
+        format!("invalid request: request_id: {id} was already used for a different request");
     Error::new(Reason::RequestIdReused, message).with_violation(Violation {
         field: "request_id".to_owned(),
-        description: "was used with another request; each request takes an id of its own"
+        description: "was already used for a different request; use a new id for each request"
             .to_owned(),
         reason: Reason::RequestIdReused,
     })
 }
 
 fn still_running() -> Error {
-    let message = "the deadline passed while an earlier call with this request_id was still writing; \
-                   repeat it to learn what became of it";
+    let message = "the deadline passed while an earlier call with this request_id was still running; \
+                   retry with the same request_id to get its result";
     Error::new(Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)

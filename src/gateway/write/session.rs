@@ -1,7 +1,7 @@
 //! Ways to the upstream for writes, and for reading and undoing what they did.
 //!
-//! What is written goes through an [`AuditedSession`], which keeps what the upstream calls each write for
-//! the audit record: with that id its operators find the write, whatever became of it.
+//! Writes go through an [`AuditedSession`], which keeps the upstream's own id of each for the audit record:
+//! with it the upstream's operators can find the write, whatever became of it.
 
 use std::time::Duration;
 
@@ -40,14 +40,14 @@ pub(crate) fn for_completion<'a>(backend: &'a Backend, call: &'a Call) -> Audite
     audited(backend, call, backend.session(call))
 }
 
-/// A session to undo what a write of several steps has done. It has time of its own: running out of the
-/// caller's may be the reason why the write failed. An open circuit does not hold it back either.
+/// A session to undo what a write of several steps has done. It has time of its own, because the write may
+/// have failed for lack of time, and passes an open circuit.
 pub(crate) fn for_cleanup<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
     let session = backend.session_until(call, call.deadline + CLEANUP);
     audited(backend, call, session.bypass_breaker())
 }
 
-/// A session to find out what a failed write did. An open circuit does not hold it back.
+/// A session to find out what a failed write did. It passes an open circuit.
 pub(crate) fn for_reading_back(backend: &Backend, call: &Call) -> Session {
     backend.session(call).bypass_breaker()
 }

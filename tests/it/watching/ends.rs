@@ -98,7 +98,7 @@ async fn a_caller_that_does_not_read_is_dropped_while_others_are_served() {
         }
     };
     let failure = fails::<()>(Err(status), Code::Aborted, "WATCH_FELL_BEHIND");
-    assert!(failure.message.contains("open it again"), "{failure:?}");
+    assert!(failure.message.contains("open a new stream"), "{failure:?}");
     assert_eq!(failure.meta("backend"), "pcc");
     assert_eq!(gateway.metric("watchers_dropped_total", "backend=\"pcc\"").await, 1.0);
     gateway.update(touched("still here")).await.unwrap();
