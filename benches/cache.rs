@@ -11,12 +11,13 @@
     reason = "a benchmark that panics has failed, and printing is what it is for"
 )]
 
-use std::{collections::HashMap, fs, hint::black_box, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs, hint::black_box, time::Duration};
 
 use clap::Parser;
 use profile_gateway::{
-    cache::{BackgroundTasks, Cache, CacheSettings, Control, Observer, Outcome, Resource, Value},
+    cache::{BackgroundTasks, Cache, CacheMetrics, CacheSettings, Control, Resource, Value},
     pb::{Encoded, Profile, Service},
+    telemetry::Registry,
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
@@ -40,14 +41,6 @@ const FEW: usize = 1000;
 const MEASURED: usize = 100_000;
 const TURNS: usize = 7;
 
-struct Silent;
-
-impl Observer for Silent {
-    fn read(&self, _outcome: Outcome, _negative: bool) {}
-    fn load(&self, _took: Duration, _succeeded: bool) {}
-    fn rejected_fill(&self) {}
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let args = Args::parse();
@@ -70,7 +63,8 @@ fn cache() -> Cache {
         stale_if_error: hour,
         max_bytes: usize::MAX >> 1,
     };
-    Cache::new(settings, true, Arc::new(Silent), BackgroundTasks::default())
+    let metrics = CacheMetrics::register(&mut Registry::new("bench")).backend(&"bench".into());
+    Cache::new(settings, true, metrics, BackgroundTasks::default())
 }
 
 /// A profile such as SFT's, with three services.

@@ -2,21 +2,16 @@
 //!
 //! The only place that names every module. Nothing here decides anything about a call.
 
-mod counted;
+mod metrics;
 #[cfg(not(feature = "sandbox"))]
 mod no_sandbox;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use counted::{Counted, CountedCache, CountedWatch};
+use metrics::Metrics;
+pub use metrics::metrics_reference;
 #[cfg(not(feature = "sandbox"))]
 use no_sandbox::Embedded;
 #[cfg(not(feature = "sandbox"))]
@@ -34,18 +29,18 @@ use crate::{
     gateway::{
         Backend, Gateway,
         idempotency::{self, Memory},
-        watch::Watches,
+        watch::{WatchMetrics, Watches},
     },
     pb::{backend_service_server, profile_service_server},
     query::{page::PageTokens, resume::ResumeTokens},
     rpc::{BackendRpc, Limits, ProfileRpc},
     server::{AddressSettings, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
-    telemetry::metrics::Metrics,
+    telemetry::Registry,
     upstream::Upstream,
 };
 
-/// Streams of changes at once.
-const MAX_WATCHES: usize = 1000;
+const SERVICES: [&str; 2] =
+    [profile_service_server::SERVICE_NAME, backend_service_server::SERVICE_NAME];
 
 /// A gateway that holds its ports and does not serve yet.
 pub struct App {
@@ -53,7 +48,7 @@ pub struct App {
     services: Services,
     admin: Admin,
     writes: TaskTracker,
-    loads: BackgroundTasks,
+    background: BackgroundTasks,
     sandbox: Option<Embedded>,
 }
 
@@ -77,13 +72,15 @@ impl App {
         } else {
             None
         };
-        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let (writes, loads) = (TaskTracker::new(), BackgroundTasks::default());
-        let health = Arc::new(OnceLock::new());
+        let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
+        let metrics = Metrics::register(&mut registry);
+        let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
+        let health = Health::new(&SERVICES, &ids);
+        let (writes, background) = (TaskTracker::new(), BackgroundTasks::default());
         let backends: Vec<Backend> = config
             .backends
             .values()
-            .map(|backend| build(backend, &metrics, &health, &loads))
+            .map(|backend| build(backend, &metrics, &health, &background))
             .collect::<io::Result<_>>()?;
         let requests = Arc::new(Memory::new(idempotency::Limits::default()));
         let page_tokens = PageTokens::from_settings(&config.page_tokens);
@@ -92,16 +89,13 @@ impl App {
             writes.clone(),
             requests,
             page_tokens,
-            watches(&config, &metrics, &loads),
+            watches(&config, &metrics.watch, &background),
         ));
-        let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
-        let services = services(&gateway, &config.server, &ids)?;
-        // Before the first call, and so before the first backend has anything to tell.
-        let _ = health.set(services.health());
-        let admin = Admin { metrics, config: config.redacted() };
+        let services = Services::new(routes(&gateway, &config.server), health, metrics.server)?;
+        let admin = Admin { metrics: Arc::new(registry), config: config.redacted() };
         let AddressSettings { listen, admin_listen } = config.addresses;
         let server = Server::bind(listen, admin_listen, config.server).await?;
-        Ok(Self { server, services, admin, writes, loads, sandbox })
+        Ok(Self { server, services, admin, writes, background, sandbox })
     }
 
     /// Where gRPC is served.
@@ -131,9 +125,7 @@ impl App {
         let drained =
             self.server.run(self.services, self.admin, self.writes, shutdown, abort).await;
         // Nothing is left that waits for what they read.
-        self.loads.closing.cancel();
-        self.loads.tasks.close();
-        self.loads.tasks.wait().await;
+        self.background.shut_down().await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
@@ -143,9 +135,9 @@ impl App {
 
 fn build(
     backend: &BackendSettings,
-    metrics: &Arc<Metrics>,
-    health: &Arc<OnceLock<Health>>,
-    loads: &BackgroundTasks,
+    metrics: &Metrics,
+    health: &Health,
+    background: &BackgroundTasks,
 ) -> io::Result<Backend> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
     let Some(registration) = registration else {
@@ -154,63 +146,44 @@ fn build(
     let built = (registration.build)(&backend.dialect_settings()).map_err(|faults| {
         io::Error::other(format!("backend {}: {}", backend.name, faults.join("; ")))
     })?;
-    let observer = Arc::new(Counted {
-        metrics: Arc::clone(metrics),
-        backend: metrics.upstreams.backend(&backend.name),
-        health: Arc::clone(health),
-        id: backend.name.clone(),
-    });
+    let name: Arc<str> = backend.name.as_str().into();
+    let (health, id) = (health.clone(), Arc::clone(&name));
     let upstream = Upstream::new(
-        &backend.name,
+        &name,
         &backend.upstream,
         registration.rate_limit,
         built.auth,
-        observer,
+        metrics.upstream.backend(&name),
+        move |serving| health.set_backend(&id, serving),
     )
     .map_err(io::Error::other)?;
-    let cache = cache(backend, metrics, built.dialect.lists_are_complete(), loads);
+    let cache = Cache::new(
+        backend.cache.clone(),
+        built.dialect.lists_are_complete(),
+        metrics.cache.backend(&name),
+        background.clone(),
+    );
     let display_name = backend.label.display_name.clone();
-    Ok(Backend::new(&backend.name, display_name, built.dialect, upstream, cache))
+    Ok(Backend::new(&name, display_name, built.dialect, upstream, cache))
 }
 
-/// Room for streams of changes. Each takes a slot among the calls as long as it is open, and other
-/// calls need some too.
-fn watches(config: &Config, metrics: &Metrics, loads: &BackgroundTasks) -> Watches {
-    let slots = (config.server.max_concurrent_calls / 2).clamp(1, MAX_WATCHES);
+fn watches(config: &Config, metrics: &WatchMetrics, background: &BackgroundTasks) -> Watches {
     let tokens = ResumeTokens::new(rand::random(), rand::random());
-    let mut watches = Watches::new(slots, tokens, loads.clone());
+    let calls = config.server.max_concurrent_calls;
+    let mut watches = Watches::among_calls(calls, tokens, background.clone());
     for backend in config.backends.values() {
-        let observer = Arc::new(CountedWatch(metrics.watches.backend(&backend.name)));
-        watches.add(&backend.name, backend.watch.clone(), observer);
+        let name: Arc<str> = backend.name.as_str().into();
+        watches.add(&name, backend.watch.clone(), metrics.backend(&name));
     }
     watches
 }
 
-fn cache(
-    backend: &BackendSettings,
-    metrics: &Metrics,
-    lists_are_complete: bool,
-    loads: &BackgroundTasks,
-) -> Cache {
-    let observer = Arc::new(CountedCache(metrics.cache(&backend.name)));
-    let cache = Cache::new(backend.cache.clone(), lists_are_complete, observer, loads.clone());
-    let measured = cache.clone();
-    metrics.watch_cache(&backend.name, move || measured.size());
-    cache
-}
-
-fn services(
-    gateway: &Arc<Gateway>,
-    server: &ServerSettings,
-    backends: &[&str],
-) -> io::Result<Services> {
+fn routes(gateway: &Arc<Gateway>, server: &ServerSettings) -> Routes {
     let limits = Limits {
         request_bytes: server.max_request_bytes,
         response_bytes: server.max_response_bytes,
     };
-    let routes = Routes::default()
+    Routes::default()
         .with(ProfileRpc::service(Arc::clone(gateway), limits))
-        .with(BackendRpc::service(Arc::clone(gateway), limits));
-    let names = [profile_service_server::SERVICE_NAME, backend_service_server::SERVICE_NAME];
-    Services::new(routes, &names, backends)
+        .with(BackendRpc::service(Arc::clone(gateway), limits))
 }

@@ -20,8 +20,8 @@ use hyper_util::rt::TokioIo;
 use profile_gateway::{
     call::Admitted,
     pb::{GetProfileRequest, Profile, profile_service_server},
-    server::{self as gateway, Admin, Routes, ServerSettings, Services},
-    telemetry::{logs, metrics::Metrics},
+    server::{self as gateway, Admin, Health, Routes, ServerMetrics, ServerSettings, Services},
+    telemetry::{Registry, logs},
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -126,12 +126,11 @@ pub(crate) async fn stack(profile: &str) {
     end_with_input();
     logs::init(logs::Format::Json, "info").unwrap();
     let constant = Constant(Arc::new(load::from_text(profile)));
-    let services = Services::new(
-        Routes::default().with(Served(constant)),
-        &[Served::<Constant>::NAME],
-        &["sft"],
-    )
-    .unwrap();
+    let mut registry = Registry::new("bench");
+    let counted = ServerMetrics::register(&mut registry);
+    let health = Health::new(&[Served::<Constant>::NAME], &["sft"]);
+    let routes = Routes::default().with(Served(constant));
+    let services = Services::new(routes, health, counted).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let settings = ServerSettings {
         default_timeout: Duration::from_secs(45),
@@ -147,7 +146,7 @@ pub(crate) async fn stack(profile: &str) {
     };
     let server = gateway::Server::bind(any, any, settings).await.unwrap();
     println!("{}", server.address());
-    let admin = Admin { metrics: Arc::new(Metrics::new("bench")), config: Value::Null };
+    let admin = Admin { metrics: Arc::new(registry), config: Value::Null };
     server.run(services, admin, TaskTracker::new(), pending(), pending()).await;
 }
 

@@ -11,3 +11,12 @@ pub struct BackgroundTasks {
     /// Ends them.
     pub closing: CancellationToken,
 }
+
+impl BackgroundTasks {
+    /// Ends all tasks and waits until they are gone.
+    pub async fn shut_down(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

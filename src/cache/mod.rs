@@ -16,7 +16,7 @@ mod control;
 mod entry;
 mod flights;
 mod generations;
-mod observer;
+mod metrics;
 mod read;
 mod served;
 mod settings;
@@ -25,7 +25,10 @@ mod store;
 mod tests;
 mod value;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+};
 
 use tokio::time::Instant;
 
@@ -33,12 +36,12 @@ pub use background::BackgroundTasks;
 pub use control::Control;
 pub use flights::MAX_LOAD;
 pub use generations::Target;
-pub use observer::Observer;
+pub use metrics::{BackendCacheMetrics, CacheMetrics};
 pub use served::{Outcome, Served};
 pub use settings::CacheSettings;
 pub use value::{Id, List, Resource, Value};
 
-use self::{entry::Freshness, store::Store};
+use self::{entry::Freshness, metrics::Measured as _, store::Store};
 use crate::error::{Effect, Result};
 
 /// The cache of one account. Cheap to clone.
@@ -51,10 +54,13 @@ impl Cache {
     pub fn new(
         settings: CacheSettings,
         lists_are_complete: bool,
-        observer: Arc<dyn Observer>,
+        metrics: BackendCacheMetrics,
         background: BackgroundTasks,
     ) -> Self {
-        Self(Arc::new(Store::new(settings, lists_are_complete, observer, background)))
+        let store = Arc::new(Store::new(settings, lists_are_complete, metrics, background));
+        let measured: Weak<Store> = Arc::downgrade(&store);
+        store.metrics.measure(measured);
+        Self(store)
     }
 
     /// Reads: from the cache if it may, else by `load`, which is given its own deadline. It fails
@@ -118,9 +124,7 @@ impl Cache {
     /// Entries in the store, and their bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
-        // The store counts when it is used, which may be a while ago.
-        self.0.entries.run_pending_tasks();
-        (self.0.entries.entry_count(), self.0.entries.weighted_size())
+        self.0.size()
     }
 }
 

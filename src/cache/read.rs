@@ -34,7 +34,7 @@ where
     let (result, served) = answer(store, resource, control, deadline, load).await;
     let negative = matches!(result, Ok(Value::Absent(_)));
     let kept = matches!(served.outcome, Outcome::Hit | Outcome::Stale);
-    store.observer.read(served.outcome, negative && kept);
+    store.metrics.read(served.outcome, negative && kept);
     let result = match result {
         Ok(Value::Absent(error)) => Err((*error).clone()),
         other => other,
@@ -201,7 +201,7 @@ async fn fill(
     began: Instant,
     loaded: Result<Value>,
 ) -> Loaded {
-    store.observer.load(began.elapsed(), loaded.is_ok());
+    store.metrics.load(began.elapsed(), loaded.is_ok());
     let (value, shape) = match loaded {
         Ok(value) => (value, Shape::Whole),
         Err(error)
@@ -230,7 +230,7 @@ async fn fill(
             }
             store.keep(resource.clone(), value.clone(), proof, began);
         }
-        None => store.observer.rejected_fill(),
+        None => store.metrics.rejected_fill(),
     }
     Ok(value)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How a read was answered; `x-profile-cache` in the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// From the cache.
     Hit,

@@ -3,8 +3,6 @@
 //! moka keeps the entries and bounds them; its own loading is not used, because it stores a value
 //! that was read before an invalidation after it, and forgets a load whose caller has left.
 
-use std::sync::Arc;
-
 use foldhash::quality::RandomState;
 use moka::ops::compute::Op;
 use tokio::{task::coop::consume_budget, time::Instant};
@@ -15,7 +13,7 @@ use super::{
     entry::{Clock, Entry, Freshness, millis},
     flights::Flights,
     generations::{Generations, Proof, Snapshot},
-    observer::Observer,
+    metrics::{BackendCacheMetrics, Measured},
     served::{Outcome, Served},
     settings::CacheSettings,
     value::{List, Resource, Value},
@@ -34,7 +32,7 @@ pub(super) struct Store {
     pub(super) generations: Generations,
     pub(super) flights: Flights,
     pub(super) clock: Clock,
-    pub(super) observer: Arc<dyn Observer>,
+    pub(super) metrics: BackendCacheMetrics,
     pub(super) background: BackgroundTasks,
     /// Numbers from 0 to 1, for the jitter.
     pub(super) random: fn() -> f64,
@@ -44,7 +42,7 @@ impl Store {
     pub(super) fn new(
         settings: CacheSettings,
         lists_are_complete: bool,
-        observer: Arc<dyn Observer>,
+        metrics: BackendCacheMetrics,
         background: BackgroundTasks,
     ) -> Self {
         let longest = settings.ttl.max(settings.services_ttl).max(settings.negative_ttl)
@@ -65,7 +63,7 @@ impl Store {
             generations: Generations::new(),
             flights: Flights::default(),
             clock: Clock::start(),
-            observer,
+            metrics,
             background,
             random: rand::random,
         }
@@ -136,6 +134,15 @@ impl Store {
     pub(super) fn counts(&self, resource: &Resource, entry: &Entry) -> bool {
         self.generations.holds(resource, entry.proof)
             && entry.freshness(self.clock.now(), &self.settings) != Freshness::Over
+    }
+}
+
+impl Measured for Store {
+    /// Entries, and their bytes.
+    fn size(&self) -> (u64, u64) {
+        // moka counts when it is used, and it may not be used for long.
+        self.entries.run_pending_tasks();
+        (self.entries.entry_count(), self.entries.weighted_size())
     }
 }
 

@@ -4,6 +4,7 @@
 //! what the server itself serves. What a call means is `rpc`'s business: nothing here knows a profile.
 
 mod layers;
+mod metrics;
 mod routes;
 mod services;
 mod settings;
@@ -30,12 +31,12 @@ use self::{
     },
 };
 pub use self::{
+    metrics::ServerMetrics,
     routes::Routes,
     services::{admin::Admin, health::Health},
     settings::{AddressSettings, ServerSettings},
     transport::drain::Drained,
 };
-use crate::telemetry::metrics::Metrics;
 
 /// Connections to the admin port: probes, scrapers and a few people.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -48,28 +49,21 @@ pub struct Services {
     routes: Routes,
     methods: Methods,
     health: Health,
+    metrics: ServerMetrics,
 }
 
 impl Services {
-    /// Adds health and reflection to `routes`. `names` are the services in `routes`, `backends` the
-    /// ids of the configured backends; health knows them all.
+    /// Adds reflection and `health` to `routes`. Calls are counted in `metrics`.
     ///
     /// # Errors
     ///
-    /// When descriptors that are compiled into the program cannot be read, which is a fault of it.
-    pub fn new(routes: Routes, names: &[&str], backends: &[&str]) -> io::Result<Self> {
+    /// When descriptors that are compiled into the program cannot be read, which is a bug.
+    pub fn new(routes: Routes, health: Health, metrics: ServerMetrics) -> io::Result<Self> {
         let descriptors = reflection::descriptors().map_err(io::Error::other)?;
         let methods = Methods::new(&descriptors).map_err(io::Error::other)?;
-        let health = Health::new(names, backends);
         let routes = routes.with(health.service());
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
-        Ok(Self { routes, methods, health })
-    }
-
-    /// A handle to tell the health of backends.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.health.clone()
+        Ok(Self { routes, methods, health, metrics })
     }
 }
 
@@ -120,7 +114,6 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         abort: impl Future<Output = ()> + Send,
     ) -> Drained {
-        let metrics = Arc::clone(&admin.metrics);
         let operators = Connections::default();
         let router = admin::router(admin, services.health.clone());
         let watching = self.admin.serve(
@@ -129,7 +122,7 @@ impl Server {
             operators.clone(),
             None,
         );
-        let serving = serve(self.grpc, self.settings, services, metrics, &tasks, shutdown, abort);
+        let serving = serve(self.grpc, self.settings, services, &tasks, shutdown, abort);
         let drained = tokio::select! {
             drained = serving => drained,
             never = watching => match never {},
@@ -147,12 +140,11 @@ async fn serve(
     listener: Listener,
     settings: ServerSettings,
     services: Services,
-    metrics: Arc<Metrics>,
     tasks: &TaskTracker,
     shutdown: impl Future<Output = ()> + Send,
     abort: impl Future<Output = ()> + Send,
 ) -> Drained {
-    let Services { routes, methods, health } = services;
+    let Services { routes, methods, health, metrics } = services;
     let closing = CancellationToken::new();
     let stack = stack::build(routes, &methods, &metrics, &settings, closing.clone());
     let stack = Arc::new(stack);
@@ -168,7 +160,7 @@ async fn serve(
     let mut abort = pin!(abort);
     let aborted = {
         // Leaving this block closes the port.
-        let counted = Some(Arc::clone(&metrics));
+        let counted = Some(metrics.clone());
         let accepting = listener.serve(connected, limits, connections.clone(), counted);
         let until_closed = async {
             shutdown.await;

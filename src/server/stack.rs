@@ -12,10 +12,10 @@ use super::{
         access::Access, body::Answer, catch::Catch, deadline::Deadline, grpc_only::GrpcOnly,
         grpc_web::GrpcWeb, methods::Methods, normalize::Normalize, passing::Arrived, shed::Shed,
     },
+    metrics::ServerMetrics,
     routes::Routes,
     settings::ServerSettings,
 };
-use crate::telemetry::metrics::Metrics;
 
 /// The layers around the routes. `closing` ends streams.
 ///
@@ -24,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) fn build<B: Send + 'static>(
     routes: Routes<B>,
     methods: &Methods,
-    metrics: &Arc<Metrics>,
+    metrics: &ServerMetrics,
     settings: &ServerSettings,
     closing: CancellationToken,
 ) -> impl Service<
@@ -59,7 +59,7 @@ pub(super) fn build<B: Send + 'static>(
         .layer_fn(|inner| Catch { inner })
         // Too many calls at once are turned away. Before the deadline, because a call that is turned
         // away needs no timer, and around it, so that a call cut by its deadline gives its permit back.
-        .layer_fn(|inner| Shed::new(inner, permits, Arc::clone(metrics)))
+        .layer_fn(|inner| Shed::new(inner, permits, metrics.clone()))
         // The deadline. Innermost, so that its time is the service's time, reading the request
         // included: a client that dribbles its message is cut like any other.
         .layer_fn(|inner| Deadline { inner, default, max, closing: closing.clone() })

@@ -21,7 +21,7 @@ use super::{
     client::{CIRCUIT, Upstream},
     login,
     message::{Port, Reply, Request, Safety},
-    observer::{Notice, Shed},
+    metrics::Shed,
     pace::Refusal,
     status,
     transport::{Cause, Failure, deadline_passed},
@@ -88,7 +88,7 @@ impl Session {
             return Err(self.refused(refusal));
         }
         let _slot = upstream.bulkhead.enter(self.deadline).await.map_err(|(shed, wait)| {
-            upstream.notice(Notice::Shed(shed));
+            upstream.metrics.shed(shed);
             Failure::local(overloaded(shed, wait))
         })?;
         upstream.pace.permit(self.deadline).await.map_err(|refusal| self.refused(refusal))?;
@@ -105,7 +105,7 @@ impl Session {
         Failure::local(match refusal {
             Refusal::Paused(wait) => throttled(wait),
             Refusal::Late(wait) => {
-                self.upstream.notice(Notice::Shed(Shed::Rate));
+                self.upstream.metrics.shed(Shed::Rate);
                 overloaded(Shed::Rate, wait)
             }
         })
@@ -167,10 +167,10 @@ impl Session {
             return None;
         }
         if !upstream.budget.spend(now) {
-            upstream.notice(Notice::BudgetSpent);
+            upstream.metrics.over_budget();
             return None;
         }
-        upstream.notice(Notice::Retried(request.operation));
+        upstream.metrics.retried(request.operation);
         Some(pause)
     }
 }

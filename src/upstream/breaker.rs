@@ -10,6 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::settings::Thresholds;
+use crate::telemetry::label_values;
 
 /// Parts that the sliding window moves on by.
 const BUCKETS: u64 = 10;
@@ -17,15 +18,16 @@ const BUCKETS: u64 = 10;
 /// Least part of an open time that is left after jitter: replicas shall not try all at once.
 const LEAST_JITTER: f64 = 0.8;
 
-/// Whether requests are let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Circuit {
-    /// They are.
-    Closed,
-    /// One trial is.
-    HalfOpen,
-    /// None is.
-    Open,
+label_values! {
+    /// Whether requests are let through.
+    pub enum Circuit {
+        /// They are.
+        Closed = "closed",
+        /// One trial is.
+        HalfOpen = "half_open",
+        /// None is.
+        Open = "open",
+    }
 }
 
 /// What a request said of the upstream.

@@ -1,7 +1,7 @@
 //! How many requests to one backend are under way, and how many wait: both bounded, so that a
 //! backend that hangs holds a known share of the process and no more.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::observer::{Notice, Observer, Shed};
+use super::metrics::{BackendUpstreamMetrics, Shed};
 
 /// How much the latest request counts in the mean.
 const WEIGHT: f64 = 0.1;
@@ -25,7 +25,7 @@ pub(super) struct Bulkhead {
     max_queued: usize,
     /// Mean time that a slot was held of late, in seconds.
     mean_hold: Mutex<Option<f64>>,
-    observer: Arc<dyn Observer>,
+    metrics: BackendUpstreamMetrics,
 }
 
 /// A slot; free again when dropped.
@@ -42,7 +42,7 @@ struct QueuePlace<'b> {
 }
 
 impl Bulkhead {
-    pub(super) fn new(slots: usize, queue: usize, observer: Arc<dyn Observer>) -> Self {
+    pub(super) fn new(slots: usize, queue: usize, metrics: BackendUpstreamMetrics) -> Self {
         let (max_slots, max_queued) =
             (slots.min(Semaphore::MAX_PERMITS), queue.min(Semaphore::MAX_PERMITS));
         Self {
@@ -51,7 +51,7 @@ impl Bulkhead {
             max_slots,
             max_queued,
             mean_hold: Mutex::new(None),
-            observer,
+            metrics,
         }
     }
 
@@ -65,7 +65,7 @@ impl Bulkhead {
         let Ok(permit) = self.queue.try_acquire() else {
             return Err((Shed::Full, self.wait(self.max_queued)));
         };
-        self.observer.notice(Notice::Queued(1));
+        self.metrics.queued(1);
         let place = QueuePlace { bulkhead: self, _permit: permit };
         let wait = self.wait(self.max_queued.saturating_sub(self.queue.available_permits()));
         if Instant::now() + wait > deadline {
@@ -80,7 +80,7 @@ impl Bulkhead {
     }
 
     fn slot<'b>(&'b self, permit: SemaphorePermit<'b>) -> Slot<'b> {
-        self.observer.notice(Notice::InFlight(1));
+        self.metrics.in_flight(1);
         Slot { bulkhead: self, since: Instant::now(), _permit: permit }
     }
 
@@ -101,48 +101,29 @@ impl Drop for Slot<'_> {
         let mut mean_hold = self.bulkhead.mean_hold.lock();
         *mean_hold = Some(mean_hold.map_or(took, |mean| mean + WEIGHT * (took - mean)));
         drop(mean_hold);
-        self.bulkhead.observer.notice(Notice::InFlight(-1));
+        self.bulkhead.metrics.in_flight(-1);
     }
 }
 
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
-        self.bulkhead.observer.notice(Notice::Queued(-1));
+        self.bulkhead.metrics.queued(-1);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::Arc;
 
     use super::*;
 
-    #[derive(Default)]
-    struct Depth(AtomicI64, AtomicI64);
-
-    impl Observer for Depth {
-        fn request(&self, _: &str, _: &'static str, _: &'static str, _: Duration) {}
-        fn login(&self, _: &str, _: &'static str) {}
-        fn notice(&self, notice: Notice) {
-            match notice {
-                Notice::Queued(n) => self.0.fetch_add(n, Ordering::SeqCst),
-                Notice::InFlight(n) => self.1.fetch_add(n, Ordering::SeqCst),
-                _ => 0,
-            };
-        }
-    }
-
-    fn bulkhead(slots: usize, queue: usize) -> (Arc<Bulkhead>, Arc<Depth>) {
-        let depth = Arc::new(Depth::default());
-        (Arc::new(Bulkhead::new(slots, queue, depth.clone())), depth)
+    fn bulkhead(slots: usize, queue: usize) -> (Arc<Bulkhead>, BackendUpstreamMetrics) {
+        let metrics = BackendUpstreamMetrics::unread();
+        (Arc::new(Bulkhead::new(slots, queue, metrics.clone())), metrics)
     }
 
     fn within(seconds: u64) -> Instant {
         Instant::now() + Duration::from_secs(seconds)
-    }
-
-    fn depth(of: &Depth) -> (i64, i64) {
-        (of.0.load(Ordering::SeqCst), of.1.load(Ordering::SeqCst))
     }
 
     #[tokio::test(start_paused = true)]
@@ -155,7 +136,7 @@ mod tests {
         };
         let waiters = [waiter(), waiter()];
         tokio::task::yield_now().await;
-        assert_eq!(depth(&observed), (2, 1));
+        assert_eq!(observed.depth(), (2, 1));
         let before = Instant::now();
         assert!(matches!(bulkhead.enter(within(60)).await, Err((Shed::Full, _))));
         assert_eq!(Instant::now(), before, "without waiting");
@@ -163,7 +144,7 @@ mod tests {
         for waiter in waiters {
             assert!(waiter.await.unwrap());
         }
-        assert_eq!(depth(&observed), (0, 0));
+        assert_eq!(observed.depth(), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -176,7 +157,7 @@ mod tests {
         // A caller who leaves does too.
         let left = tokio::time::timeout(Duration::from_secs(1), bulkhead.enter(within(60)));
         assert!(left.await.is_err());
-        assert_eq!(depth(&observed), (0, 1));
+        assert_eq!(observed.depth(), (0, 1));
     }
 
     #[tokio::test(start_paused = true)]

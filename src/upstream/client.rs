@@ -20,7 +20,7 @@ use super::{
     bulkhead::Bulkhead,
     credentials::{Auth, Credentials},
     message::{Reply, Request},
-    observer::{Notice, Observer},
+    metrics::{BackendUpstreamMetrics, RequestOutcome},
     pace::{Pace, RateLimit},
     settings::UpstreamSettings,
     status,
@@ -42,9 +42,11 @@ pub struct Upstream {
     pub(super) breaker: Breaker,
     pub(super) budget: Budget,
     pub(super) max_attempts: u32,
-    pub(super) observer: Arc<dyn Observer>,
+    pub(super) metrics: BackendUpstreamMetrics,
+    /// Told whether calls are let through, each time that this may have changed.
+    tell_serving: Box<dyn Fn(bool) + Send + Sync>,
     health: Mutex<Observed>,
-    /// The circuit as the observer was last told of it, and until when it is open.
+    /// The circuit as it was last told, and until when it is open.
     shown: Mutex<(Circuit, Option<Instant>)>,
     pub(super) request_timeout: Duration,
 }
@@ -82,24 +84,25 @@ pub struct Health {
 
 impl Upstream {
     /// Sets up the client; contacts nothing. `backend` is the configured name, `vendor_limit` what
-    /// the vendor allows, if it says so.
+    /// the vendor allows, if it says so. `tell_serving` is told when calls are no longer let through,
+    /// and when they are again.
     pub fn new(
         backend: &str,
         settings: &UpstreamSettings,
         vendor_limit: Option<RateLimit>,
         auth: Arc<dyn Auth>,
-        observer: Arc<dyn Observer>,
+        metrics: BackendUpstreamMetrics,
+        tell_serving: impl Fn(bool) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let now = Instant::now();
         let pace = Pace::new(settings.rate_limit(vendor_limit), now);
         if let Some(rate) = pace.rate(now) {
-            observer.notice(Notice::Rate(rate));
+            metrics.rate(rate);
         }
-        observer.notice(Notice::Circuit(Circuit::Closed));
         let bulkhead = Bulkhead::new(
             settings.max_concurrent_calls,
             settings.max_queued_calls,
-            Arc::clone(&observer),
+            metrics.clone(),
         );
         Ok(Arc::new(Self {
             backend: backend.to_owned(),
@@ -111,7 +114,8 @@ impl Upstream {
             breaker: Breaker::new(settings.circuit, rand::random, now),
             budget: Budget::new(now),
             max_attempts: settings.max_attempts,
-            observer,
+            metrics,
+            tell_serving: Box::new(tell_serving),
             health: Mutex::default(),
             shown: Mutex::new((Circuit::Closed, None)),
             request_timeout: settings.request_timeout,
@@ -164,23 +168,23 @@ impl Upstream {
         let result = self.transport.send(request, credentials, deadline).await;
         let outcome = match &result {
             Ok(reply) => match reply.status.as_u16() / 100 {
-                2 => "2xx",
-                3 => "3xx",
-                4 => "4xx",
-                5 => "5xx",
-                _ => "other",
+                2 => RequestOutcome::Success,
+                3 => RequestOutcome::Redirect,
+                4 => RequestOutcome::ClientError,
+                5 => RequestOutcome::ServerError,
+                _ => RequestOutcome::OtherStatus,
             },
             Err(failure) => match failure.error.reason() {
-                Reason::UpstreamContractViolation => "unreadable",
-                _ if failure.cause == Cause::Deadline => "deadline",
-                _ => "unreachable",
+                Reason::UpstreamContractViolation => RequestOutcome::Unreadable,
+                _ if failure.cause == Cause::Deadline => RequestOutcome::Deadline,
+                _ => RequestOutcome::Unreachable,
             },
         };
-        self.observer.request(&self.backend, request.operation, outcome, started.elapsed());
+        self.metrics.request(request.operation, outcome, started.elapsed());
         let reach = match outcome {
             // The caller had no more time; that says nothing of the upstream.
-            "deadline" => None,
-            "unreachable" => Some(Reach::Silent),
+            RequestOutcome::Deadline => None,
+            RequestOutcome::Unreachable => Some(Reach::Silent),
             _ => Some(Reach::Answers),
         };
         if let Some(reach) = reach {
@@ -196,10 +200,10 @@ impl Upstream {
         let throttled = result.as_ref().ok().filter(|r| r.status == StatusCode::TOO_MANY_REQUESTS);
         if let Some(reply) = throttled {
             self.pace.throttled(status::throttle_pause(reply), now);
-            self.notice(Notice::Throttled);
+            self.metrics.throttled();
         }
         if let Some(rate) = self.pace.rate(now) {
-            self.notice(Notice::Rate(rate));
+            self.metrics.rate(rate);
         }
     }
 
@@ -234,7 +238,7 @@ impl Upstream {
         breaker.max(login)
     }
 
-    /// Tells the observer when the circuit is in another state than it was told last.
+    /// Tells when the circuit is in another state than was told last.
     pub(super) fn publish(self: &Arc<Self>) {
         // Held while telling, so that the last word is the latest state.
         let mut shown = self.shown.lock();
@@ -242,7 +246,9 @@ impl Upstream {
         let (before, before_until) = std::mem::replace(&mut *shown, (circuit, until));
         if circuit != before {
             tracing::warn!(target: "upstream", backend = %self.backend, ?circuit, "circuit");
-            self.notice(Notice::Circuit(circuit));
+            self.metrics.circuit(circuit);
+            // Half open serves: a client that is kept away could not be the trial.
+            (self.tell_serving)(circuit != Circuit::Open);
         }
         if let Some(until) = until.filter(|_| until != before_until) {
             // Nothing else tells that time has passed: without a call nothing would try. It holds
@@ -255,9 +261,5 @@ impl Upstream {
                 }
             });
         }
-    }
-    /// Tells of what happened around the requests of this backend.
-    pub(super) fn notice(&self, notice: Notice) {
-        self.observer.notice(notice);
     }
 }

@@ -10,6 +10,7 @@ use super::{
     client::Upstream,
     credentials::{CurrentTokens, Tokens},
     message::{Reply, Request},
+    metrics::LoginOutcome,
 };
 use crate::error::{Effect, Error, Reason, Result};
 
@@ -49,12 +50,15 @@ async fn renew(
     old: Option<Tokens>,
     counter: &AtomicU32,
 ) -> Result<Tokens> {
-    let Upstream { auth, backend, observer, .. } = &**upstream;
+    let Upstream { auth, backend, metrics, .. } = &**upstream;
     let refresh = old.and_then(|tokens| tokens.refresh).and_then(|r| auth.refresh(&r));
     if let Some((request, headers)) = refresh {
         let reply = exchange(upstream, &request, &headers, counter).await;
         let renewed = reply.and_then(|reply| auth.tokens(&reply));
-        observer.login(backend, if renewed.is_ok() { "refreshed" } else { "refresh_failed" });
+        metrics.login(match &renewed {
+            Ok(_) => LoginOutcome::Refreshed,
+            Err(_) => LoginOutcome::RefreshFailed,
+        });
         if renewed.is_ok() {
             return renewed;
         }
@@ -70,7 +74,10 @@ async fn renew(
             let error = error.with_effect(Effect::None);
             error.without_secrets(|text| upstream.redact(text))
         });
-    observer.login(backend, if result.is_ok() { "logged_in" } else { "login_failed" });
+    metrics.login(match &result {
+        Ok(_) => LoginOutcome::LoggedIn,
+        Err(_) => LoginOutcome::LoginFailed,
+    });
     if let Err(error) = &result {
         tracing::warn!(
             target: "upstream", backend = %backend, error = %error,

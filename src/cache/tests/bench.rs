@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cache::{
-        BackgroundTasks, Cache, CacheSettings, Control, Observer, Outcome, Resource, Served,
-        Target, Value,
+        BackendCacheMetrics, BackgroundTasks, Cache, CacheMetrics, CacheSettings, Control, Outcome,
+        Resource, Served, Target, Value,
     },
     error::{Error, Reason},
     pb::Encoded,
+    telemetry::Registry,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -34,25 +35,6 @@ pub(super) fn settings() -> CacheSettings {
     }
 }
 
-/// Counts what a cache tells.
-#[derive(Default)]
-pub(super) struct Told {
-    pub(super) reads: Mutex<Vec<(Outcome, bool)>>,
-    pub(super) rejected: AtomicU32,
-}
-
-impl Observer for Told {
-    fn read(&self, outcome: Outcome, negative: bool) {
-        self.reads.lock().unwrap().push((outcome, negative));
-    }
-
-    fn load(&self, _took: Duration, _succeeded: bool) {}
-
-    fn rejected_fill(&self) {
-        self.rejected.fetch_add(1, SeqCst);
-    }
-}
-
 /// What an upstream answers, and how long it takes for it.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
@@ -63,7 +45,7 @@ pub(super) enum Answer {
 /// A cache before an upstream.
 pub(super) struct Bench {
     pub(super) cache: Cache,
-    pub(super) told: Arc<Told>,
+    pub(super) metrics: BackendCacheMetrics,
     pub(super) background: BackgroundTasks,
     upstream: Arc<Mutex<(Answer, Duration)>>,
     asked: Arc<AtomicU32>,
@@ -78,11 +60,11 @@ impl Bench {
     }
 
     pub(super) fn with(settings: CacheSettings, lists_are_complete: bool) -> Self {
-        let (told, background) = (Arc::new(Told::default()), BackgroundTasks::default());
-        let observer: Arc<dyn Observer> = Arc::<Told>::clone(&told);
+        let metrics = CacheMetrics::register(&mut Registry::new("test")).backend(&"test".into());
+        let background = BackgroundTasks::default();
         Self {
-            cache: Cache::new(settings, lists_are_complete, observer, background.clone()),
-            told,
+            cache: Cache::new(settings, lists_are_complete, metrics.clone(), background.clone()),
+            metrics,
             background,
             upstream: Arc::new(Mutex::new((Answer::Version(1), Duration::ZERO))),
             asked: Arc::default(),

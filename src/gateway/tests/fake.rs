@@ -13,12 +13,12 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::sleep;
 
 use crate::{
-    cache::{self, BackgroundTasks, Cache, CacheSettings, Outcome},
+    cache::{BackgroundTasks, Cache, CacheMetrics, CacheSettings},
     dialect::{Dialect, DialectClient, Edit, Item, Operations, ProfileUpdate, REGISTRY, Settings},
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
     gateway::{
         Backend,
-        watch::{self, WatchSettings, Watches},
+        watch::{WatchMetrics, WatchSettings, Watches},
     },
     model::{
         capability::{Capabilities, Field},
@@ -26,7 +26,8 @@ use crate::{
     },
     pb::{self, Profile, Service},
     query::resume::ResumeTokens,
-    upstream::{self, Port, Reply, Request, Upstream, UpstreamSettings},
+    telemetry::Registry,
+    upstream::{Port, Reply, Request, Upstream, UpstreamMetrics, UpstreamSettings},
 };
 
 /// How a write ends. Without a word it succeeds.
@@ -122,8 +123,10 @@ impl Fake {
         ]
         .into();
         let auth = (REGISTRY[0].build)(&settings).ok().unwrap().auth;
+        let (name, mut registry) = (Arc::from("fake"), Registry::new("test"));
         let settings = UpstreamSettings::default();
-        let upstream = Upstream::new("fake", &settings, None, auth, Arc::new(Deaf)).unwrap();
+        let upstream = UpstreamMetrics::register(&mut registry).backend(&name);
+        let upstream = Upstream::new("fake", &settings, None, auth, upstream, |_| ()).unwrap();
         let hour = Duration::from_secs(60 * 60);
         let cache = CacheSettings {
             enabled: true,
@@ -134,15 +137,17 @@ impl Fake {
             stale_if_error: Duration::ZERO,
             max_bytes: 1 << 20,
         };
-        let cache = Cache::new(cache, true, Arc::new(Deaf), BackgroundTasks::default());
+        let counted = CacheMetrics::register(&mut registry).backend(&name);
+        let cache = Cache::new(cache, true, counted, BackgroundTasks::default());
         Backend::new("fake", None, DialectClient::new(self.clone()), upstream, cache)
     }
 
     /// Two streams over the backend, which is polled every half minute.
     pub(super) fn watches() -> Watches {
-        let tokens = ResumeTokens::new([0; 32], 1);
+        let (name, tokens) = (Arc::<str>::from("fake"), ResumeTokens::new([0; 32], 1));
         let mut watches = Watches::new(2, tokens, BackgroundTasks::default());
-        watches.add("fake", WatchSettings::default(), Arc::new(Deaf));
+        let metrics = WatchMetrics::register(&mut Registry::new("test")).backend(&name);
+        watches.add(&name, WatchSettings::default(), metrics);
         watches
     }
 
@@ -287,24 +292,4 @@ impl Operations for Fake {
     async fn edit(&self, _: &dyn Port, current: &Profile, _: &Edit) -> Result<Profile> {
         Ok(current.clone())
     }
-}
-
-/// Listens to nothing.
-struct Deaf;
-
-impl upstream::Observer for Deaf {
-    fn request(&self, _: &str, _: &'static str, _: &'static str, _: Duration) {}
-    fn login(&self, _: &str, _: &'static str) {}
-}
-
-impl watch::Observer for Deaf {
-    fn watching(&self, _: bool) {}
-    fn dropped(&self) {}
-    fn polled(&self, _: bool) {}
-}
-
-impl cache::Observer for Deaf {
-    fn read(&self, _: Outcome, _: bool) {}
-    fn load(&self, _: Duration, _: bool) {}
-    fn rejected_fill(&self) {}
 }

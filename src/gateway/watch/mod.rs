@@ -5,6 +5,7 @@
 //! `stream` is one stream, which takes them from there at its caller's pace.
 
 mod history;
+mod metrics;
 mod poller;
 mod settings;
 mod stream;
@@ -13,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-pub use poller::Observer;
+pub use metrics::{BackendWatchMetrics, WatchMetrics};
 pub use settings::WatchSettings;
 pub use stream::ChangeStream;
 
@@ -33,6 +34,9 @@ use crate::{
     query::resume::ResumeTokens,
 };
 
+/// Most streams of changes at once.
+const MAX_STREAMS: usize = 1000;
+
 /// What the streams of a process share.
 pub struct Watches {
     slots: Arc<Semaphore>,
@@ -44,6 +48,17 @@ pub struct Watches {
 }
 
 impl Watches {
+    /// Room for streams among the calls of the process. Each takes a slot among them as long as it is
+    /// open, and other calls need some too: half of them.
+    #[must_use]
+    pub fn among_calls(
+        max_concurrent_calls: usize,
+        tokens: ResumeTokens,
+        tasks: BackgroundTasks,
+    ) -> Self {
+        Self::new((max_concurrent_calls / 2).clamp(1, MAX_STREAMS), tokens, tasks)
+    }
+
     /// Room for so many streams at once, over no backends yet.
     #[must_use]
     pub fn new(slots: usize, tokens: ResumeTokens, tasks: BackgroundTasks) -> Self {
@@ -57,8 +72,8 @@ impl Watches {
     }
 
     /// Adds a backend.
-    pub fn add(&mut self, backend: &str, settings: WatchSettings, observer: Arc<dyn Observer>) {
-        let poller = Poller::new(settings, self.tasks.clone(), observer);
+    pub fn add(&mut self, backend: &str, settings: WatchSettings, metrics: BackendWatchMetrics) {
+        let poller = Poller::new(settings, self.tasks.clone(), metrics);
         self.pollers.insert(backend.to_owned(), Arc::new(poller));
     }
 

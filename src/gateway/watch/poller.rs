@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     history::{History, Limits, Profiles, differences},
+    metrics::BackendWatchMetrics,
     settings::WatchSettings,
 };
 use crate::{
@@ -27,21 +28,11 @@ use crate::{
 /// How much of the past is kept of one backend, beyond the size of its list.
 const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
 
-/// Is told what happens, for the metrics.
-pub trait Observer: Send + Sync + 'static {
-    /// A stream began, or ended.
-    fn watching(&self, more: bool);
-    /// A stream was ended because it was read too slowly.
-    fn dropped(&self);
-    /// A poll is over.
-    fn polled(&self, succeeded: bool);
-}
-
 /// What the streams over one backend share.
 pub(super) struct Poller {
     settings: WatchSettings,
     tasks: BackgroundTasks,
-    observer: Arc<dyn Observer>,
+    metrics: BackendWatchMetrics,
     state: Mutex<State>,
     /// Wakes the task: a poll is wanted, or the last stream was closed.
     wake: Notify,
@@ -78,7 +69,7 @@ impl Poller {
     pub(super) fn new(
         settings: WatchSettings,
         tasks: BackgroundTasks,
-        observer: Arc<dyn Observer>,
+        metrics: BackendWatchMetrics,
     ) -> Self {
         let state = State {
             history: History::new(LIMITS),
@@ -91,7 +82,7 @@ impl Poller {
             failing: None,
         };
         let (news, _) = watch::channel(());
-        Self { settings, tasks, observer, state: Mutex::new(state), wake: Notify::new(), news }
+        Self { settings, tasks, metrics, state: Mutex::new(state), wake: Notify::new(), news }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,7 +129,7 @@ impl Poller {
             }
             Err(error) => Err(error),
         };
-        self.observer.polled(seen.is_ok());
+        self.metrics.polled(seen.is_ok());
         let mut state = self.lock();
         match seen {
             Ok((profiles, changes)) => {
@@ -256,7 +247,7 @@ impl Follower {
         };
         drop(state);
         poller.wake.notify_one();
-        poller.observer.watching(true);
+        poller.metrics.watching(true);
         (Self { backend: Arc::clone(backend), poller: Arc::clone(poller), news }, first)
     }
 
@@ -282,7 +273,7 @@ impl Follower {
 
     /// Counts a stream that was too slow.
     pub(super) fn dropped(&self) {
-        self.poller.observer.dropped();
+        self.poller.metrics.dropped();
     }
 }
 
@@ -296,7 +287,7 @@ impl Drop for Follower {
         if last {
             poller.wake.notify_one();
         }
-        poller.observer.watching(false);
+        poller.metrics.watching(false);
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     call::CallRecord,
     error::{Reason, reason_name},
-    telemetry::metrics::{CallMetrics, Metrics},
+    server::metrics::{CallMetrics, ServerMetrics},
 };
 
 /// Gives the call its record, and tells how the call ended.
@@ -41,7 +41,7 @@ struct Known {
 }
 
 impl<S> Access<S> {
-    pub(crate) fn new(inner: S, methods: &Methods, metrics: &Metrics) -> Self {
+    pub(crate) fn new(inner: S, methods: &Methods, metrics: &ServerMetrics) -> Self {
         let known = |method: &Arc<Method>| {
             let calls = metrics.calls_of(&method.label);
             Arc::new(Known { method: Arc::clone(method), calls })

@@ -19,7 +19,7 @@ use super::{
     passing::Passing,
     reply,
 };
-use crate::{error::Reason, telemetry::metrics::Metrics};
+use crate::{error::Reason, server::metrics::ServerMetrics};
 
 /// Turns a call away when the limit is reached.
 ///
@@ -28,11 +28,11 @@ use crate::{error::Reason, telemetry::metrics::Metrics};
 pub(crate) struct Shed<S> {
     inner: S,
     permits: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
+    metrics: ServerMetrics,
 }
 
 impl<S> Shed<S> {
-    pub(crate) fn new(inner: S, max_concurrent_calls: usize, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(inner: S, max_concurrent_calls: usize, metrics: ServerMetrics) -> Self {
         let permits = max_concurrent_calls.min(Semaphore::MAX_PERMITS);
         Self { inner, permits: Arc::new(Semaphore::new(permits)), metrics }
     }

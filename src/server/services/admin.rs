@@ -15,7 +15,7 @@ use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::health::Health;
-use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
+use crate::telemetry::{CONTENT_TYPE, Registry};
 
 const INDEX: &str = "profile-gateway admin\n\
     /livez    the process runs\n\
@@ -26,8 +26,8 @@ const INDEX: &str = "profile-gateway admin\n\
 /// What the admin port shows.
 #[derive(Debug)]
 pub struct Admin {
-    /// Counted into by the whole process.
-    pub metrics: Arc<Metrics>,
+    /// The metrics of the whole process.
+    pub metrics: Arc<Registry>,
     /// The configuration, shown as it is: secrets must be gone already.
     pub config: Value,
 }
@@ -71,6 +71,6 @@ async fn readyz(State(health): State<Health>) -> Response {
     (status, Json(body)).into_response()
 }
 
-async fn scrape(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+async fn scrape(State(metrics): State<Arc<Registry>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.encode())
 }

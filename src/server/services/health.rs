@@ -44,7 +44,8 @@ struct State {
 
 impl Health {
     /// Everything serves: the process (`""`), each service, and `backends/{backend}` for each id.
-    pub(crate) fn new(services: &[&str], backends: &[&str]) -> Self {
+    #[must_use]
+    pub fn new(services: &[&str], backends: &[&str]) -> Self {
         let names = services.iter().map(|name| (*name).to_owned());
         let backends = backends.iter().map(|id| backend_name(id));
         let serving = names.chain(backends).chain([String::new()]).map(|name| (name, true));

@@ -24,11 +24,11 @@ use crate::{
     call::Admitted,
     error::{Error, Reason},
     server::{
-        Routes, ServerSettings,
+        Routes, ServerMetrics, ServerSettings,
         layers::{methods::Methods, passing::Arrived, reply},
         stack,
     },
-    telemetry::{logs, metrics::Metrics},
+    telemetry::{Registry, logs},
 };
 
 const GET: &str = "/profilegateway.v1.ProfileService/GetProfile";
@@ -49,7 +49,7 @@ where
     };
     let routes = Routes::default().with(Handler(handler));
     let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
-    let metrics = Arc::new(Metrics::new("test"));
+    let metrics = ServerMetrics::register(&mut Registry::new("test"));
     let closing = CancellationToken::new();
     let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, closing));
     BoxCloneService::new(service_fn(move |request| {

@@ -16,7 +16,7 @@ use tonic::{
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use super::{Admin, Drained, Health, Routes, Server, ServerSettings, Services};
+use super::{Admin, Drained, Health, Routes, Server, ServerMetrics, ServerSettings, Services};
 use crate::{
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
@@ -24,7 +24,7 @@ use crate::{
         backend_service_client::BackendServiceClient,
         backend_service_server::{BackendService, BackendServiceServer},
     },
-    telemetry::metrics::Metrics,
+    telemetry::Registry,
 };
 
 /// What the stub's calls wait at.
@@ -94,7 +94,7 @@ pub(super) struct Running {
     grpc: SocketAddr,
     admin: SocketAddr,
     health: Health,
-    metrics: Arc<Metrics>,
+    metrics: Arc<Registry>,
     gate: Arc<Gate>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -124,14 +124,16 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
     let gate = Arc::new(Gate { entered: Semaphore::new(0), open: Semaphore::new(0) });
     let stub = BackendServiceServer::new(Stub(Arc::clone(&gate))).max_decoding_message_size(1024);
     let routes = Routes::default().with(stub);
-    let services = Services::new(routes, &["profilegateway.v1.BackendService"], &["sft"]).unwrap();
-    let metrics = Arc::new(Metrics::new("test"));
+    let health = Health::new(&["profilegateway.v1.BackendService"], &["sft"]);
+    let mut registry = Registry::new("test");
+    let counted = ServerMetrics::register(&mut registry);
+    let services = Services::new(routes, health.clone(), counted).unwrap();
+    let metrics = Arc::new(registry);
     let config = serde_json::json!({ "listen": "somewhere" });
     let admin = Admin { metrics: Arc::clone(&metrics), config };
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     let (grpc, admin_address) = (server.address(), server.admin_address());
-    let health = services.health();
     let run = server.run(
         services,
         admin,

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
-use crate::telemetry::metrics::Metrics;
+use crate::server::metrics::ServerMetrics;
 
 /// How long what was cut may take to unwind. It has nothing left to wait for.
 const UNWIND: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub enum Drained {
 pub(crate) async fn drain(
     connections: &Connections,
     tasks: &TaskTracker,
-    metrics: &Metrics,
+    metrics: &ServerMetrics,
     limit: Duration,
     abort: impl Future<Output = ()>,
 ) -> Drained {

@@ -25,7 +25,7 @@ use super::{
     connection::{self, Age, Broken},
     connections::Connections,
 };
-use crate::telemetry::metrics::Metrics;
+use crate::server::metrics::ServerMetrics;
 
 /// First and longest pause after a failure to accept.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -66,7 +66,7 @@ impl Listener {
         service: impl Fn(SocketAddr) -> S,
         limits: Limits,
         connections: Connections,
-        metrics: Option<Arc<Metrics>>,
+        metrics: Option<ServerMetrics>,
     ) -> Infallible
     where
         S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
@@ -117,10 +117,10 @@ fn concerns_one_client(error: &io::Error) -> bool {
     )
 }
 
-struct Counted(Arc<Metrics>);
+struct Counted(ServerMetrics);
 
 impl Counted {
-    fn new(metrics: Arc<Metrics>) -> Self {
+    fn new(metrics: ServerMetrics) -> Self {
         metrics.connection_opened();
         Self(metrics)
     }

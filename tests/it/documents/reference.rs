@@ -1,10 +1,15 @@
 //! The reference: each document is made of what the code declares.
 
-use profile_gateway::config;
+use profile_gateway::{app, config};
 
 use super::generated::hold;
 
 #[test]
 fn configuration() {
     hold("docs/reference/configuration.md", "keys", &config::reference());
+}
+
+#[test]
+fn metrics() {
+    hold("docs/reference/metrics.md", "metrics", &app::metrics_reference());
 }

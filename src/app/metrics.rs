@@ -1,0 +1,34 @@
+//! Which rooms count something.
+
+use crate::{
+    cache::CacheMetrics, gateway::watch::WatchMetrics, server::ServerMetrics, telemetry::Registry,
+    upstream::UpstreamMetrics,
+};
+
+/// The counts of all rooms.
+pub(super) struct Metrics {
+    pub(super) server: ServerMetrics,
+    pub(super) upstream: UpstreamMetrics,
+    pub(super) cache: CacheMetrics,
+    pub(super) watch: WatchMetrics,
+}
+
+impl Metrics {
+    pub(super) fn register(to: &mut Registry) -> Self {
+        Self {
+            server: ServerMetrics::register(to),
+            upstream: UpstreamMetrics::register(to),
+            cache: CacheMetrics::register(to),
+            watch: WatchMetrics::register(to),
+        }
+    }
+}
+
+/// The reference of all metrics, as Markdown for `docs/reference/metrics.md`.
+#[doc(hidden)]
+#[must_use]
+pub fn metrics_reference() -> String {
+    let mut registry = Registry::new("");
+    Metrics::register(&mut registry);
+    registry.reference()
+}

@@ -1,0 +1,201 @@
+//! What the caches of the backends count.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+};
+
+use super::served::Outcome;
+use crate::telemetry::{BackendLabels, Ended, Registry, buckets::SECONDS, label_value, labels};
+
+/// The counts of all caches. Clones share them.
+#[derive(Debug, Clone)]
+pub struct CacheMetrics {
+    reads: Family<ReadLabels, Counter>,
+    rejected_fills: Family<BackendLabels, Counter>,
+    load_duration: Family<LoadLabels, Histogram>,
+    sizes: Arc<Sizes>,
+}
+
+/// The counts of one cache, found once: a hit costs an atomic addition.
+#[derive(Debug, Clone)]
+pub struct BackendCacheMetrics {
+    hit: Counter,
+    negative: Counter,
+    miss: Counter,
+    coalesced: Counter,
+    stale: Counter,
+    bypass: Counter,
+    rejected_fills: Counter,
+    loaded: Histogram,
+    failed: Histogram,
+    labels: BackendLabels,
+    sizes: Arc<Sizes>,
+}
+
+/// The sizes of all caches, which are measured when the metrics are read.
+#[derive(Default)]
+struct Sizes {
+    entries: Family<BackendLabels, Gauge>,
+    bytes: Family<BackendLabels, Gauge>,
+    measured: Mutex<Vec<(BackendLabels, Weak<dyn Measured>)>>,
+}
+
+/// What has entries, and bytes that they take.
+pub(super) trait Measured: Send + Sync + 'static {
+    fn size(&self) -> (u64, u64);
+}
+
+labels! {
+    struct ReadLabels { backend: Arc<str>, result: ReadResult }
+}
+
+labels! {
+    struct LoadLabels { backend: Arc<str>, outcome: Ended }
+}
+
+/// How a read was answered; `None`: that there is no such profile, from the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ReadResult(Option<Outcome>);
+
+const NEGATIVE: &str = "negative";
+
+impl ReadResult {
+    fn name(self) -> &'static str {
+        self.0.map_or(NEGATIVE, Outcome::name)
+    }
+}
+
+label_value!(
+    ReadResult,
+    [
+        Outcome::Hit.name(),
+        NEGATIVE,
+        Outcome::Miss.name(),
+        Outcome::Coalesced.name(),
+        Outcome::Stale.name(),
+        Outcome::Bypass.name()
+    ]
+);
+
+impl CacheMetrics {
+    /// All at zero.
+    #[must_use]
+    pub fn register(to: &mut Registry) -> Self {
+        let metrics = Self {
+            reads: Family::default(),
+            rejected_fills: Family::default(),
+            load_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            sizes: Arc::default(),
+        };
+        to.register("cache_reads", "Reads by how they were answered", &metrics.reads);
+        to.register(
+            "cache_rejected_fills",
+            "Values that were not kept because a write or a purge came in between",
+            &metrics.rejected_fills,
+        );
+        to.register(
+            "cache_load_duration_seconds",
+            "Time to read the upstream for the cache",
+            &metrics.load_duration,
+        );
+        to.register("cache_entries", "Entries in the cache", &metrics.sizes.entries);
+        to.register("cache_bytes", "Bytes of the cache's entries", &metrics.sizes.bytes);
+        let sizes = Arc::clone(&metrics.sizes);
+        to.before_scrape(move || sizes.measure());
+        metrics
+    }
+
+    /// The counts of one backend's cache, by its configured name.
+    #[must_use]
+    pub fn backend(&self, name: &Arc<str>) -> BackendCacheMetrics {
+        let read = |outcome| {
+            let result = ReadResult(outcome);
+            self.reads.get_or_create_owned(&ReadLabels { backend: Arc::clone(name), result })
+        };
+        let load = |outcome| {
+            let labels = LoadLabels { backend: Arc::clone(name), outcome };
+            self.load_duration.get_or_create_owned(&labels)
+        };
+        let labels = BackendLabels { backend: Arc::clone(name) };
+        BackendCacheMetrics {
+            hit: read(Some(Outcome::Hit)),
+            negative: read(None),
+            miss: read(Some(Outcome::Miss)),
+            coalesced: read(Some(Outcome::Coalesced)),
+            stale: read(Some(Outcome::Stale)),
+            bypass: read(Some(Outcome::Bypass)),
+            rejected_fills: self.rejected_fills.get_or_create_owned(&labels),
+            loaded: load(Ended::Ok),
+            failed: load(Ended::Failed),
+            labels,
+            sizes: Arc::clone(&self.sizes),
+        }
+    }
+}
+
+impl Sizes {
+    fn measure(&self) {
+        let value = |n| i64::try_from(n).unwrap_or(i64::MAX);
+        for (labels, measured) in self.measured.lock().iter() {
+            if let Some(measured) = measured.upgrade() {
+                let (entries, bytes) = measured.size();
+                self.entries.get_or_create(labels).set(value(entries));
+                self.bytes.get_or_create(labels).set(value(bytes));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sizes").finish_non_exhaustive()
+    }
+}
+
+impl BackendCacheMetrics {
+    /// A read was answered. `negative`: that there is no such profile, from the cache.
+    pub(super) fn read(&self, outcome: Outcome, negative: bool) {
+        let counter = match outcome {
+            _ if negative => &self.negative,
+            Outcome::Hit => &self.hit,
+            Outcome::Miss => &self.miss,
+            Outcome::Coalesced => &self.coalesced,
+            Outcome::Stale => &self.stale,
+            Outcome::Bypass => &self.bypass,
+        };
+        counter.inc();
+    }
+
+    /// A load is over.
+    pub(super) fn load(&self, took: Duration, succeeded: bool) {
+        let histogram = if succeeded { &self.loaded } else { &self.failed };
+        histogram.observe(took.as_secs_f64());
+    }
+
+    /// A value was not kept, because a write or a purge came in between.
+    pub(super) fn rejected_fill(&self) {
+        self.rejected_fills.inc();
+    }
+
+    /// Has the size of the cache measured whenever the metrics are read.
+    pub(super) fn measure(&self, cache: Weak<dyn Measured>) {
+        self.sizes.measured.lock().push((self.labels.clone(), cache));
+    }
+
+    #[cfg(test)]
+    pub(super) fn negatives(&self) -> u64 {
+        self.negative.get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn rejected(&self) -> u64 {
+        self.rejected_fills.get()
+    }
+}

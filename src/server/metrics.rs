@@ -1,0 +1,154 @@
+//! What the server counts: calls and connections.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+};
+
+use crate::telemetry::{Registry, buckets::SECONDS, labels};
+
+/// The counts of the server. Clones share them.
+#[derive(Debug, Clone)]
+pub struct ServerMetrics {
+    calls: Family<CallLabels, Counter>,
+    call_duration: Family<MethodLabels, Histogram>,
+    calls_in_flight: Gauge,
+    calls_shed: Counter,
+    connections: Gauge,
+}
+
+labels! {
+    struct CallLabels { method: Arc<str>, code: &'static str, reason: &'static str }
+}
+
+labels! {
+    struct MethodLabels { method: Arc<str> }
+}
+
+/// Counts the calls of one method.
+///
+/// What nearly every call needs is looked up once and kept: a lookup by labels hashes and locks. Not
+/// before the first call, so that methods which nobody calls have no lines.
+#[derive(Debug)]
+pub(super) struct CallMetrics {
+    method: Arc<str>,
+    all: ServerMetrics,
+    succeeded: OnceLock<Counter>,
+    duration: OnceLock<Histogram>,
+}
+
+impl CallMetrics {
+    /// A gRPC call came in.
+    pub(super) fn started(&self) {
+        self.all.calls_in_flight.inc();
+    }
+
+    /// A gRPC call is over. `reason` is empty when it succeeded.
+    pub(super) fn finished(&self, code: &'static str, reason: &'static str, duration: Duration) {
+        self.all.calls_in_flight.dec();
+        let histogram = self.duration.get_or_init(|| {
+            let labels = MethodLabels { method: Arc::clone(&self.method) };
+            self.all.call_duration.get_or_create_owned(&labels)
+        });
+        histogram.observe(duration.as_secs_f64());
+        if code == "OK" && reason.is_empty() {
+            self.succeeded.get_or_init(|| self.count(code, reason)).inc();
+        } else {
+            self.count(code, reason).inc();
+        }
+    }
+
+    fn count(&self, code: &'static str, reason: &'static str) -> Counter {
+        let labels = CallLabels { method: Arc::clone(&self.method), code, reason };
+        self.all.calls.get_or_create_owned(&labels)
+    }
+}
+
+impl ServerMetrics {
+    /// All at zero.
+    #[must_use]
+    pub fn register(to: &mut Registry) -> Self {
+        let metrics = Self {
+            calls: Family::default(),
+            call_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            calls_in_flight: Gauge::default(),
+            calls_shed: Counter::default(),
+            connections: Gauge::default(),
+        };
+        to.register("calls", "gRPC calls that are over", &metrics.calls);
+        to.register(
+            "call_duration_seconds",
+            "Time from a call's headers to the end of its response",
+            &metrics.call_duration,
+        );
+        to.register("calls_in_flight", "gRPC calls that are running", &metrics.calls_in_flight);
+        to.register(
+            "calls_shed",
+            "gRPC calls refused because too many were running",
+            &metrics.calls_shed,
+        );
+        to.register("connections", "Open connections to the gRPC port", &metrics.connections);
+        metrics
+    }
+
+    /// Where the calls of a method are counted.
+    pub(super) fn calls_of(&self, method: &str) -> CallMetrics {
+        CallMetrics {
+            method: method.into(),
+            all: self.clone(),
+            succeeded: OnceLock::new(),
+            duration: OnceLock::new(),
+        }
+    }
+
+    /// A gRPC call was refused because too many were running.
+    pub(super) fn call_shed(&self) {
+        self.calls_shed.inc();
+    }
+
+    /// gRPC calls that are running, streams included.
+    pub(super) fn calls_in_flight(&self) -> usize {
+        usize::try_from(self.calls_in_flight.get()).unwrap_or(0)
+    }
+
+    /// A client connected to the gRPC port.
+    pub(super) fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// A connection to the gRPC port is closed.
+    pub(super) fn connection_closed(&self) {
+        self.connections.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_the_contract_is_there() {
+        let mut registry = Registry::new("1.2.3");
+        let metrics = ServerMetrics::register(&mut registry);
+        let calls = metrics.calls_of("a.B/C");
+        calls.started();
+        calls.finished("OK", "", Duration::from_millis(3));
+        calls.started();
+        metrics.call_shed();
+        metrics.connection_opened();
+        let text = registry.encode();
+        for line in [
+            r#"profile_gateway_calls_total{method="a.B/C",code="OK",reason=""} 1"#,
+            r#"profile_gateway_call_duration_seconds_count{method="a.B/C"} 1"#,
+            "profile_gateway_calls_in_flight 1",
+            "profile_gateway_calls_shed_total 1",
+            "profile_gateway_connections 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

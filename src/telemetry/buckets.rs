@@ -1,0 +1,5 @@
+//! The buckets of histograms.
+
+/// Upper bounds in seconds: from a cache hit to the longest deadline that callers use.
+pub(crate) const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

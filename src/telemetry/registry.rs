@@ -1,0 +1,180 @@
+//! The registry of metrics: rooms register what they count, and the admin port reads it.
+//!
+//! Knows no single metric but that of the build. Holds no clock: durations are told.
+
+use std::{fmt, fmt::Write as _, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::text,
+    metrics::{
+        TypedMetric, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+        info::Info,
+    },
+    registry::{self, Metric},
+};
+
+use super::labels::Labels;
+
+/// The content type of [`Registry::encode`]: OpenMetrics text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const PREFIX: &str = "profile_gateway";
+
+/// All metrics of the process.
+pub struct Registry {
+    metrics: registry::Registry,
+    rows: Vec<Row>,
+    before_scrape: Vec<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// A metric as the reference shows it.
+struct Row {
+    name: String,
+    kind: &'static str,
+    labels: Vec<(&'static str, &'static [&'static str])>,
+    help: &'static str,
+}
+
+/// A metric or a family of metrics that can be registered.
+pub trait Described: Metric + TypedMetric + Clone {
+    /// Its labels, each with the values that it can have where they are few.
+    #[must_use]
+    fn labels() -> Vec<(&'static str, &'static [&'static str])> {
+        Vec::new()
+    }
+}
+
+impl Described for Counter {}
+impl Described for Gauge {}
+impl Described for Gauge<f64, AtomicU64> {}
+impl Described for Histogram {}
+
+impl<L: Labels, M, C> Described for Family<L, M, C>
+where
+    Self: Metric + TypedMetric + Clone,
+{
+    fn labels() -> Vec<(&'static str, &'static [&'static str])> {
+        L::describe()
+    }
+}
+
+impl Registry {
+    /// No metrics but that of the build. `version` is that of the program.
+    #[must_use]
+    pub fn new(version: &str) -> Self {
+        let mut metrics = registry::Registry::with_prefix(PREFIX);
+        let info = Info::new([("version", version.to_owned())]);
+        metrics.register("build", "The running program", info);
+        let build = Row {
+            name: format!("{PREFIX}_build_info"),
+            kind: "info",
+            labels: vec![("version", &[])],
+            help: "The running program",
+        };
+        Self { metrics, rows: vec![build], before_scrape: Vec::new() }
+    }
+
+    /// Adds a metric. `name` is without the prefix of the program, and without the `_total` that the
+    /// library appends to counters.
+    pub(crate) fn register<M: Described>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        metric: &M,
+    ) {
+        self.metrics.register(name, help, metric.clone());
+        let kind = kind::<M>();
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let name = format!("{PREFIX}_{name}{suffix}");
+        self.rows.push(Row { name, kind, labels: M::labels(), help });
+    }
+
+    /// Has something done each time before the metrics are read, to measure what is not counted.
+    pub(crate) fn before_scrape(&mut self, measure: impl Fn() + Send + Sync + 'static) {
+        self.before_scrape.push(Box::new(measure));
+    }
+
+    /// All metrics as [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn encode(&self) -> String {
+        self.before_scrape.iter().for_each(|measure| measure());
+        let mut out = String::new();
+        if text::encode(&mut out, &self.metrics).is_err() {
+            // Writing to a string fails only when a label refuses to be written.
+            tracing::error!("metrics could not be encoded");
+        }
+        out
+    }
+
+    /// The reference of all metrics, as a Markdown table.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reference(&self) -> String {
+        let mut out =
+            "| Name | Type | Unit | Labels | Meaning |\n|---|---|---|---|---|\n".to_owned();
+        for Row { name, kind, labels, help } in &self.rows {
+            let labels: Vec<String> = labels.iter().map(shown).collect();
+            let (unit, labels) = (unit(name), labels.join("; "));
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "| `{name}` | {kind} | {unit} | {labels} | {help}. |");
+        }
+        out
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+fn kind<M: TypedMetric>() -> &'static str {
+    use prometheus_client::metrics::MetricType;
+    match M::TYPE {
+        MetricType::Counter => "counter",
+        MetricType::Gauge => "gauge",
+        MetricType::Histogram => "histogram",
+        MetricType::Info => "info",
+        MetricType::Unknown => "unknown",
+    }
+}
+
+/// The unit is the end of the name, by the convention of Prometheus.
+fn unit(name: &str) -> &'static str {
+    ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit)).unwrap_or_default()
+}
+
+fn shown((label, values): &(&'static str, &'static [&'static str])) -> String {
+    let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+    match values.is_empty() {
+        true => format!("`{label}`"),
+        false => format!("`{label}`: {}", values.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::BackendLabels;
+
+    #[test]
+    fn what_is_registered_is_scraped_and_described() {
+        let mut registry = Registry::new("1.2.3");
+        let looks: Family<BackendLabels, Counter> = Family::default();
+        registry.register("looks", "Looks at it", &looks);
+        let looked = looks.get_or_create_owned(&BackendLabels { backend: "sft".into() });
+        registry.before_scrape(move || {
+            looked.inc();
+        });
+        let text = registry.encode();
+        for line in [
+            r#"profile_gateway_looks_total{backend="sft"} 1"#,
+            r#"profile_gateway_build_info{version="1.2.3"} 1"#,
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        let row = "| `profile_gateway_looks_total` | counter |  | `backend` | Looks at it. |";
+        assert!(registry.reference().contains(row), "{}", registry.reference());
+    }
+}

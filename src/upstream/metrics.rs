@@ -1,0 +1,330 @@
+//! What is counted of the requests to upstreams, and around them: retries, queues, circuits, rates.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+};
+
+use super::breaker::Circuit;
+use crate::telemetry::{BackendLabels, Registry, buckets::SECONDS, label_values, labels};
+
+type Rate = Gauge<f64, AtomicU64>;
+
+/// The counts of all backends. Clones share them.
+#[derive(Debug, Clone)]
+pub struct UpstreamMetrics {
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Family<BackendLabels, Histogram>,
+    logins: Family<LoginLabels, Counter>,
+    retries: Family<OperationLabels, Counter>,
+    over_budget: Family<BackendLabels, Counter>,
+    shed: Family<ShedLabels, Counter>,
+    queued: Family<BackendLabels, Gauge>,
+    in_flight: Family<BackendLabels, Gauge>,
+    throttled: Family<BackendLabels, Counter>,
+    rate: Family<BackendLabels, Rate>,
+    circuit: Family<BackendLabels, Gauge>,
+    transitions: Family<CircuitLabels, Counter>,
+}
+
+/// The counts of one backend; what has no further label is looked up once.
+#[derive(Debug, Clone)]
+pub struct BackendUpstreamMetrics {
+    backend: Arc<str>,
+    all: UpstreamMetrics,
+    request_duration: Histogram,
+    over_budget: Counter,
+    queued: Gauge,
+    in_flight: Gauge,
+    throttled: Counter,
+    circuit: Gauge,
+}
+
+labels! {
+    struct RequestLabels {
+        backend: Arc<str>,
+        operation: &'static str,
+        outcome: RequestOutcome,
+    }
+}
+
+labels! {
+    struct LoginLabels { backend: Arc<str>, outcome: LoginOutcome }
+}
+
+labels! {
+    struct OperationLabels { backend: Arc<str>, operation: &'static str }
+}
+
+labels! {
+    struct ShedLabels { backend: Arc<str>, why: Shed }
+}
+
+labels! {
+    struct CircuitLabels { backend: Arc<str>, to: Circuit }
+}
+
+label_values! {
+    /// How a request ended: the class of its status, or why there is none.
+    pub(super) enum RequestOutcome {
+        Success = "2xx",
+        Redirect = "3xx",
+        ClientError = "4xx",
+        ServerError = "5xx",
+        OtherStatus = "other",
+        /// The response could not be read.
+        Unreadable = "unreadable",
+        /// The caller had no more time.
+        Deadline = "deadline",
+        Unreachable = "unreachable",
+    }
+}
+
+label_values! {
+    /// How a login ended.
+    pub(super) enum LoginOutcome {
+        LoggedIn = "logged_in",
+        LoginFailed = "login_failed",
+        Refreshed = "refreshed",
+        RefreshFailed = "refresh_failed",
+    }
+}
+
+label_values! {
+    /// Why a request was refused unsent.
+    pub(super) enum Shed {
+        /// The queue was full.
+        Full = "queue_full",
+        /// Its turn would have come after its deadline.
+        TooLate = "deadline_too_near",
+        /// It waited until its deadline.
+        Waited = "deadline",
+        /// Its turn under the rate limit would have come after its deadline.
+        Rate = "rate_limit",
+    }
+}
+
+impl UpstreamMetrics {
+    /// All at zero.
+    #[must_use]
+    pub fn register(to: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            logins: Family::default(),
+            retries: Family::default(),
+            over_budget: Family::default(),
+            shed: Family::default(),
+            queued: Family::default(),
+            in_flight: Family::default(),
+            throttled: Family::default(),
+            rate: Family::default(),
+            circuit: Family::default(),
+            transitions: Family::default(),
+        };
+        metrics.register_requests(to);
+        metrics.register_limits(to);
+        metrics
+    }
+
+    fn register_requests(&self, to: &mut Registry) {
+        to.register(
+            "upstream_requests",
+            "HTTP requests to upstreams that are over",
+            &self.requests,
+        );
+        to.register(
+            "upstream_request_duration_seconds",
+            "Time of one HTTP request to an upstream",
+            &self.request_duration,
+        );
+        to.register("upstream_logins", "Logins of the gateway at upstreams", &self.logins);
+        to.register(
+            "upstream_retries",
+            "Requests to upstreams that were sent again",
+            &self.retries,
+        );
+        to.register(
+            "upstream_retries_over_budget",
+            "Requests to upstreams that were not sent again because the retry budget was spent",
+            &self.over_budget,
+        );
+    }
+
+    fn register_limits(&self, to: &mut Registry) {
+        to.register(
+            "upstream_shed",
+            "Requests to upstreams that were refused unsent by queue or rate limit",
+            &self.shed,
+        );
+        to.register(
+            "upstream_queued",
+            "Requests to upstreams that wait for one in flight to end",
+            &self.queued,
+        );
+        to.register("upstream_in_flight", "Requests to upstreams in flight", &self.in_flight);
+        to.register(
+            "upstream_throttled",
+            "Responses of upstreams with status 429",
+            &self.throttled,
+        );
+        to.register(
+            "upstream_rate_limit",
+            "Requests per second that may be sent, lowered after a 429; only where there is a limit",
+            &self.rate,
+        );
+        to.register(
+            "upstream_circuit_state",
+            "0 closed, 1 half open, 2 open; refused credentials open it too",
+            &self.circuit,
+        );
+        to.register(
+            "upstream_circuit_transitions",
+            "Changes of a circuit's state",
+            &self.transitions,
+        );
+    }
+
+    /// The counts of one backend, by its configured name.
+    #[must_use]
+    pub fn backend(&self, name: &Arc<str>) -> BackendUpstreamMetrics {
+        let labels = BackendLabels { backend: Arc::clone(name) };
+        BackendUpstreamMetrics {
+            backend: Arc::clone(name),
+            all: self.clone(),
+            request_duration: self.request_duration.get_or_create_owned(&labels),
+            over_budget: self.over_budget.get_or_create_owned(&labels),
+            queued: self.queued.get_or_create_owned(&labels),
+            in_flight: self.in_flight.get_or_create_owned(&labels),
+            throttled: self.throttled.get_or_create_owned(&labels),
+            circuit: self.circuit.get_or_create_owned(&labels),
+        }
+    }
+}
+
+impl BackendUpstreamMetrics {
+    /// One HTTP request is over, retries counting one by one.
+    pub(super) fn request(&self, operation: &'static str, outcome: RequestOutcome, took: Duration) {
+        let labels = RequestLabels { backend: self.backend(), operation, outcome };
+        self.all.requests.get_or_create(&labels).inc();
+        self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// The gateway logged in, or could not.
+    pub(super) fn login(&self, outcome: LoginOutcome) {
+        self.all.logins.get_or_create(&LoginLabels { backend: self.backend(), outcome }).inc();
+    }
+
+    /// A request is sent again.
+    pub(super) fn retried(&self, operation: &'static str) {
+        let labels = OperationLabels { backend: self.backend(), operation };
+        self.all.retries.get_or_create(&labels).inc();
+    }
+
+    /// A request is not sent again because the retry budget is spent.
+    pub(super) fn over_budget(&self) {
+        self.over_budget.inc();
+    }
+
+    /// A request was refused unsent.
+    pub(super) fn shed(&self, why: Shed) {
+        self.all.shed.get_or_create(&ShedLabels { backend: self.backend(), why }).inc();
+    }
+
+    /// So many more wait.
+    pub(super) fn queued(&self, more: i64) {
+        self.queued.inc_by(more);
+    }
+
+    /// So many more are in flight.
+    pub(super) fn in_flight(&self, more: i64) {
+        self.in_flight.inc_by(more);
+    }
+
+    /// The upstream answered 429.
+    pub(super) fn throttled(&self) {
+        self.throttled.inc();
+    }
+
+    /// Requests per second that may be sent from now on.
+    pub(super) fn rate(&self, per_second: f64) {
+        let labels = BackendLabels { backend: self.backend() };
+        self.all.rate.get_or_create(&labels).set(per_second);
+    }
+
+    /// The circuit is in this state now, that of refused credentials included.
+    pub(super) fn circuit(&self, to: Circuit) {
+        let number = match to {
+            Circuit::Closed => 0,
+            Circuit::HalfOpen => 1,
+            Circuit::Open => 2,
+        };
+        if self.circuit.set(number) != number {
+            let labels = CircuitLabels { backend: self.backend(), to };
+            self.all.transitions.get_or_create(&labels).inc();
+        }
+    }
+
+    fn backend(&self) -> Arc<str> {
+        Arc::clone(&self.backend)
+    }
+
+    /// How many wait, and how many are in flight.
+    #[cfg(test)]
+    pub(super) fn depth(&self) -> (i64, i64) {
+        (self.queued.get(), self.in_flight.get())
+    }
+
+    /// Counts that nobody reads.
+    #[cfg(test)]
+    pub(crate) fn unread() -> Self {
+        UpstreamMetrics::register(&mut Registry::new("test")).backend(&"test".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_there() {
+        let mut registry = Registry::new("1.2.3");
+        let backend = UpstreamMetrics::register(&mut registry).backend(&"sft".into());
+        backend.request("get", RequestOutcome::Success, Duration::from_secs(1));
+        backend.login(LoginOutcome::LoggedIn);
+        backend.retried("get");
+        backend.over_budget();
+        backend.shed(Shed::Full);
+        backend.queued(3);
+        backend.queued(-1);
+        backend.in_flight(1);
+        backend.throttled();
+        backend.rate(12.5);
+        for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen, Circuit::HalfOpen] {
+            backend.circuit(state);
+        }
+        let shown = registry.encode();
+        for line in [
+            r#"upstream_requests_total{backend="sft",operation="get",outcome="2xx"} 1"#,
+            r#"upstream_request_duration_seconds_sum{backend="sft"} 1.0"#,
+            r#"upstream_logins_total{backend="sft",outcome="logged_in"} 1"#,
+            r#"upstream_retries_total{backend="sft",operation="get"} 1"#,
+            r#"upstream_retries_over_budget_total{backend="sft"} 1"#,
+            r#"upstream_shed_total{backend="sft",why="queue_full"} 1"#,
+            r#"upstream_queued{backend="sft"} 2"#,
+            r#"upstream_in_flight{backend="sft"} 1"#,
+            r#"upstream_throttled_total{backend="sft"} 1"#,
+            r#"upstream_rate_limit{backend="sft"} 12.5"#,
+            r#"upstream_circuit_state{backend="sft"} 1"#,
+            r#"upstream_circuit_transitions_total{backend="sft",to="open"} 1"#,
+            r#"upstream_circuit_transitions_total{backend="sft",to="half_open"} 1"#,
+        ] {
+            assert!(shown.contains(line), "{line} is not in\n{shown}");
+        }
+        assert!(!shown.contains(r#"to="closed""#), "it was closed from the beginning");
+    }
+}
