@@ -4,13 +4,11 @@
 //! A preview shows what the write would send, because the same code produces both. Nothing is journaled
 //! and no cache entry is invalidated, because nothing is written.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use http::HeaderValue;
+use parking_lot::Mutex;
 
 use crate::{
     call::Call,
@@ -182,7 +180,7 @@ impl<'a> Rehearsal<'a> {
     /// What it was asked to write. `new` is the id that a creation was given.
     fn calls(self, new: Option<&str>) -> Result<Vec<UpstreamCall>> {
         let credentials = self.backend.credential_headers()?;
-        let writes = self.writes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let writes = self.writes.into_inner();
         let shown = |request: Request| {
             let headers = request.headers.iter().chain(&credentials);
             let headers: HashMap<String, String> =
@@ -215,7 +213,7 @@ impl Port for Rehearsal<'_> {
             return self.session.send(request).await;
         }
         let reply = self.backend.dialect().simulate(&request);
-        self.writes.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        self.writes.lock().push(request);
         Ok(reply)
     }
 

@@ -5,9 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     time::{Instant, timeout_at},
@@ -31,7 +32,7 @@ impl ProfileLocks {
         deadline: Instant,
     ) -> Result<OwnedMutexGuard<()>> {
         let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locks = self.0.lock();
             // Only those of the writes under way are left.
             locks.retain(|_, lock| lock.strong_count() > 0);
             let name = name.to_string();
