@@ -91,7 +91,7 @@ impl Backend {
         }
         let message = format!("dialect {} does not support {}", self.dialect.name(), method.name());
         let error = Error::new(Reason::OperationNotSupported, message);
-        Err(self.decorate(method.name(), error))
+        Err(self.decorate(method, error))
     }
 
     /// Refuses an id that cannot exist in the dialect, without asking the upstream.
@@ -104,8 +104,8 @@ impl Backend {
     }
 
     /// The same, with the error as callers see it.
-    pub(super) fn require_id(&self, operation: &'static str, name: &ProfileName) -> Result<()> {
-        self.check_id(name).map_err(|error| self.decorate_profile(operation, name, error))
+    pub(super) fn require_id(&self, method: Method, name: &ProfileName) -> Result<()> {
+        self.check_id(name).map_err(|error| self.decorate_profile(method, name, error))
     }
 
     /// What the dialect has read, as callers see it.
@@ -134,42 +134,37 @@ impl Backend {
     }
 
     /// The error as callers see it: with the backend and the operation.
-    pub(super) fn decorate(&self, operation: &'static str, error: Error) -> Error {
+    pub(super) fn decorate(&self, method: Method, error: Error) -> Error {
         error
             .with_metadata("backend", self.name.id())
             .with_metadata("dialect", self.dialect.name())
-            .with_metadata("operation", operation)
+            .with_metadata("operation", method.name())
     }
 
     /// The same for an operation on one profile, which the error names where it is about that.
     pub(super) fn decorate_profile(
         &self,
-        operation: &'static str,
+        method: Method,
         name: &ProfileName,
         error: Error,
     ) -> Error {
-        let error = match is_about_profile(error.reason()) {
+        let error = match error.facts().is_about_a_profile {
             true => error.about(&name.to_string()),
             false => error,
         };
-        self.decorate(operation, error)
+        self.decorate(method, error)
     }
 
     /// Decorates and records a failure.
-    pub(super) fn fail(&self, operation: &'static str, error: Error) -> Error {
-        let error = self.decorate(operation, error);
+    pub(super) fn fail(&self, method: Method, error: Error) -> Error {
+        let error = self.decorate(method, error);
         self.record_failure(&error);
         error
     }
 
     /// Decorates and records the failure of an operation on one profile.
-    pub(super) fn fail_profile(
-        &self,
-        operation: &'static str,
-        name: &ProfileName,
-        error: Error,
-    ) -> Error {
-        let error = self.decorate_profile(operation, name, error);
+    pub(super) fn fail_profile(&self, method: Method, name: &ProfileName, error: Error) -> Error {
+        let error = self.decorate_profile(method, name, error);
         self.record_failure(&error);
         error
     }
@@ -206,24 +201,6 @@ impl Backend {
     }
 }
 
-/// Whether an error with this reason is about the profile that the operation names.
-fn is_about_profile(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ProfileNotFound
-            | Reason::ProfileInUse
-            | Reason::EtagMismatch
-            | Reason::WriteOutcomeUnknown
-            | Reason::AddonServicesImmutable
-            | Reason::RatPrivilegeConflict
-            | Reason::ServiceAlreadyAttached
-            | Reason::ServiceNotAttached
-            | Reason::ServiceHasTrafficLimits
-            | Reason::TrafficLimitAlreadyAttached
-            | Reason::TrafficLimitNotFound
-    )
-}
-
 /// The backends that the parent of a request names: one, or all.
 pub(super) struct SelectedBackends<'a> {
     backends: Vec<&'a Arc<Backend>>,
@@ -250,9 +227,9 @@ impl<'a> SelectedBackends<'a> {
     }
 
     /// The error as callers see it. It can name the backend only where there is a single one.
-    pub(super) fn decorate(&self, operation: &'static str, error: Error) -> Error {
+    pub(super) fn decorate(&self, method: Method, error: Error) -> Error {
         match self.as_single() {
-            Some(backend) => backend.decorate(operation, error),
+            Some(backend) => backend.decorate(method, error),
             None => error,
         }
     }

@@ -78,7 +78,7 @@ impl Gateway {
     /// Describes one backend.
     pub fn get_backend(&self, call: &Call, name: &str) -> Result<pb::Backend> {
         let name = BackendName::parse("name", name)?;
-        Ok(self.backend(call, &name, "GetBackend")?.describe())
+        Ok(self.backend(call, &name, Method::GetBackend)?.describe())
     }
 
     /// Reads the services that a profile of a backend can hold.
@@ -87,25 +87,25 @@ impl Gateway {
         call: &Call,
         request: &ListServicesRequest,
     ) -> Result<Vec<pb::Service>> {
-        const OPERATION: &str = Method::ListServices.name();
+        const METHOD: Method = Method::ListServices;
         let name = BackendName::parse("parent", &request.parent)?;
-        let backend = self.backend(call, &name, OPERATION)?;
+        let backend = self.backend(call, &name, METHOD)?;
         backend.require(Method::ListServices)?;
         let services = cached::services(backend, call).await;
-        let services = services.map_err(|error| backend.decorate(OPERATION, error))?;
+        let services = services.map_err(|error| backend.decorate(METHOD, error))?;
         Ok(services.to_vec())
     }
 
     /// Drops what the cache holds of a backend or a profile. Gives how many entries were dropped.
     pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
-        const OPERATION: &str = "PurgeCache";
+        const METHOD: Method = Method::PurgeCache;
         let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
-            let backend = self.backend(call, name.backend(), OPERATION)?;
-            backend.require_id(OPERATION, &name)?;
+            let backend = self.backend(call, name.backend(), METHOD)?;
+            backend.require_id(METHOD, &name)?;
             backend.cache().purge_profile(name.id())
         } else {
             let name = BackendName::parse("name", &request.name)?;
-            cached::purge(self.backend(call, &name, OPERATION)?).await?
+            cached::purge(self.backend(call, &name, METHOD)?).await?
         };
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
     }
@@ -117,7 +117,7 @@ impl Gateway {
         request: &GetProfileRequest,
     ) -> Result<Encoded<Profile>> {
         let name = ProfileName::parse("name", &request.name)?;
-        let backend = self.backend(call, name.backend(), Method::GetProfile.name())?;
+        let backend = self.backend(call, name.backend(), Method::GetProfile)?;
         get::profile(backend, call, &name, request.read_mask.as_ref()).await
     }
 
@@ -127,7 +127,7 @@ impl Gateway {
         call: &Call,
         request: &ListProfilesRequest,
     ) -> Result<Encoded<ListProfilesResponse>> {
-        let backends = self.backends_of(call, &request.parent, Method::ListProfiles.name())?;
+        let backends = self.backends_of(call, &request.parent, Method::ListProfiles)?;
         list::profiles(&backends, call, request, &self.page_tokens).await
     }
 
@@ -143,7 +143,7 @@ impl Gateway {
         }
         let names = names
             .into_iter()
-            .map(|name| Ok((self.backend(call, name.backend(), "BatchGetProfiles")?, name)));
+            .map(|name| Ok((self.backend(call, name.backend(), Method::BatchGetProfiles)?, name)));
         batch::profiles(call, &names.collect::<Result<Vec<_>>>()?).await
     }
 
@@ -153,10 +153,10 @@ impl Gateway {
         call: &Call,
         request: &DiffProfilesRequest,
     ) -> Result<DiffProfilesResponse> {
-        const OPERATION: &str = "DiffProfiles";
-        let (left, left_name) = self.profile(call, OPERATION, "left", &request.left)?;
-        let (right, right_name) = self.profile(call, OPERATION, "right", &request.right)?;
-        diff::profiles(call, OPERATION, (left, &left_name), (right, &right_name)).await
+        const METHOD: Method = Method::DiffProfiles;
+        let (left, left_name) = self.profile(call, METHOD, "left", &request.left)?;
+        let (right, right_name) = self.profile(call, METHOD, "right", &request.right)?;
+        diff::profiles(call, METHOD, (left, &left_name), (right, &right_name)).await
     }
 
     /// Creates a profile.
@@ -241,10 +241,10 @@ impl Gateway {
         call: &Call,
         request: &TranslateProfileRequest,
     ) -> Result<TranslateProfileResponse> {
-        const OPERATION: &str = "TranslateProfile";
-        let (source, name) = self.profile(call, OPERATION, "name", &request.name)?;
+        const METHOD: Method = Method::TranslateProfile;
+        let (source, name) = self.profile(call, METHOD, "name", &request.name)?;
         let target = BackendName::parse("target_backend", &request.target_backend)?;
-        let target = self.backend(call, &target, OPERATION)?;
+        let target = self.backend(call, &target, METHOD)?;
         translate::profile((source, &name), target, call).await
     }
 
@@ -254,7 +254,7 @@ impl Gateway {
         call: &Call,
         request: &WatchProfilesRequest,
     ) -> Result<ChangeStream> {
-        let backends = self.backends_of(call, &request.parent, "WatchProfiles")?;
+        let backends = self.backends_of(call, &request.parent, Method::WatchProfiles)?;
         self.watches.open(&backends, call, request).await
     }
 
@@ -263,16 +263,14 @@ impl Gateway {
         &self,
         call: &Call,
         parent: &str,
-        operation: &'static str,
+        method: Method,
     ) -> Result<SelectedBackends<'_>> {
         match Parent::parse("parent", parent)? {
             Parent::All => {
                 call.record.set_backend("-");
                 Ok(SelectedBackends::every(self.backends.values()))
             }
-            Parent::One(name) => {
-                Ok(SelectedBackends::single(self.backend(call, &name, operation)?))
-            }
+            Parent::One(name) => Ok(SelectedBackends::single(self.backend(call, &name, method)?)),
         }
     }
 
@@ -280,13 +278,13 @@ impl Gateway {
     fn profile(
         &self,
         call: &Call,
-        operation: &'static str,
+        method: Method,
         field: &str,
         name: &str,
     ) -> Result<(&Arc<Backend>, ProfileName)> {
         let name = ProfileName::parse(field, name)?;
-        let backend = self.backend(call, name.backend(), operation)?;
-        backend.require_id(operation, &name)?;
+        let backend = self.backend(call, name.backend(), method)?;
+        backend.require_id(method, &name)?;
         Ok((backend, name))
     }
 
@@ -295,16 +293,11 @@ impl Gateway {
         &'a self,
         call: &'a Call,
     ) -> impl Fn(&BackendName, Method) -> Result<Arc<Backend>> + 'a {
-        move |name, method| self.backend(call, name, method.name()).cloned()
+        move |name, method| self.backend(call, name, method).cloned()
     }
 
     /// The backend of this name. Every call gets its backend here.
-    fn backend(
-        &self,
-        call: &Call,
-        name: &BackendName,
-        operation: &'static str,
-    ) -> Result<&Arc<Backend>> {
+    fn backend(&self, call: &Call, name: &BackendName, method: Method) -> Result<&Arc<Backend>> {
         let Some(backend) = self.backends.get(name.id()) else {
             let known: Vec<&str> = self.backends.keys().take(10).map(String::as_str).collect();
             let message = format!(
@@ -315,7 +308,7 @@ impl Gateway {
             return Err(Error::new(Reason::BackendNotFound, message)
                 .with_resource(name.to_string())
                 .with_metadata("backend", text::cut(name.id(), 64))
-                .with_metadata("operation", operation));
+                .with_metadata("operation", method.name()));
         };
         call.record.set_backend(name.id());
         Ok(backend)

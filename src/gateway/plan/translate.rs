@@ -30,7 +30,7 @@ use crate::{
     text,
 };
 
-const OPERATION: &str = "TranslateProfile";
+const METHOD: Method = Method::TranslateProfile;
 
 /// Shows what a profile would be in another backend, and what creating it there would send.
 pub(crate) async fn profile(
@@ -40,13 +40,13 @@ pub(crate) async fn profile(
 ) -> Result<TranslateProfileResponse> {
     target.require(Method::CreateProfile)?;
     let (source, name) = source;
-    let profile = get::whole(source, call, OPERATION, name).await?;
+    let profile = get::whole(source, call, METHOD, name).await?;
     let mut notes = Notes::default();
     let mut draft = carried(target, &profile, &mut notes)?;
     if source.name() != target.name() {
         if can_create(target, "services") && !draft.services.is_empty() {
             let catalogue = cached::services(target, call).await;
-            let catalogue = catalogue.map_err(|error| target.decorate(OPERATION, error))?;
+            let catalogue = catalogue.map_err(|error| target.decorate(METHOD, error))?;
             draft.services = translated(&draft.services, &catalogue, &mut notes);
         }
         if profile.dialect == i32::from(target.dialect().kind()) {
@@ -57,7 +57,7 @@ pub(crate) async fn profile(
     // The calls must be those of a caller who creates the profile as it is shown.
     normalize(&mut draft);
     let planned = plan(target, call, draft, &mut notes).await;
-    let (upstream_calls, profile) = planned.map_err(|error| target.fail(OPERATION, error))?;
+    let (upstream_calls, profile) = planned.map_err(|error| target.fail(METHOD, error))?;
     let profile = Some(profile);
     Ok(TranslateProfileResponse { profile, upstream_calls, notes: notes.into_vec() })
 }

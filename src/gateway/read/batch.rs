@@ -13,12 +13,15 @@ use crate::{
         violation::{Violation, Violations},
     },
     gateway::{backend::Backend, read::cached},
-    model::name::{Parent, ProfileName},
+    model::{
+        method::Method,
+        name::{Parent, ProfileName},
+    },
     pb::{BatchGetProfilesRequest, BatchGetProfilesResponse, Encoded, Profile},
     text,
 };
 
-const OPERATION: &str = "BatchGetProfiles";
+const METHOD: Method = Method::BatchGetProfiles;
 /// Most names in one request (AIP-231 wants a bound).
 const MAX_NAMES: usize = 1000;
 /// Up to this many profiles that are not cached are read one by one; more are read by one list, where
@@ -51,7 +54,7 @@ pub(crate) async fn profiles(
     }
     let reads = wanted.into_iter().map(|(id, (backend, wanted))| async move {
         let found = read(backend, call, wanted).await;
-        found.map(|found| (id, found)).map_err(|error| backend.decorate(OPERATION, error))
+        found.map(|found| (id, found)).map_err(|error| backend.decorate(METHOD, error))
     });
     let found: BTreeMap<&str, FoundProfiles> = try_join_all(reads).await?.into_iter().collect();
     let profile =
@@ -67,7 +70,7 @@ pub(crate) async fn profiles(
         // The error can name a backend only where all missing profiles are of one.
         let one = missing.iter().all(|(_, name)| name.backend() == first.backend());
         return match names.get(*n).filter(|_| one) {
-            Some((backend, _)) => Err(backend.decorate(OPERATION, error)),
+            Some((backend, _)) => Err(backend.decorate(METHOD, error)),
             None => Err(error),
         };
     }

@@ -6,20 +6,20 @@ use crate::{
     call::Call,
     error::Result,
     gateway::{backend::Backend, read::get},
-    model::{diff::differences, name::ProfileName},
+    model::{diff::differences, method::Method, name::ProfileName},
     pb::DiffProfilesResponse,
 };
 
 /// Compares two profiles, which may be of different backends.
 pub(crate) async fn profiles(
     call: &Call,
-    operation: &'static str,
+    method: Method,
     (left_backend, left): (&Arc<Backend>, &ProfileName),
     (right_backend, right): (&Arc<Backend>, &ProfileName),
 ) -> Result<DiffProfilesResponse> {
     let (left, right) = tokio::join!(
-        get::whole(left_backend, call, operation, left),
-        get::whole(right_backend, call, operation, right),
+        get::whole(left_backend, call, method, left),
+        get::whole(right_backend, call, method, right),
     );
     Ok(DiffProfilesResponse { differences: differences(&left?, &right?)? })
 }

@@ -25,11 +25,11 @@ pub(crate) async fn profile(
     name: &ProfileName,
     mask: Option<&FieldMask>,
 ) -> Result<Encoded<Profile>> {
-    const OPERATION: &str = Method::GetProfile.name();
-    let mask = ReadMask::parse(mask).map_err(|error| backend.decorate(OPERATION, error))?;
-    backend.require_id(OPERATION, name)?;
+    const METHOD: Method = Method::GetProfile;
+    let mask = ReadMask::parse(mask).map_err(|error| backend.decorate(METHOD, error))?;
+    backend.require_id(METHOD, name)?;
     let profile = cached::profile(backend, call, name.id()).await;
-    let profile = profile.map_err(|error| backend.decorate_profile(OPERATION, name, error))?;
+    let profile = profile.map_err(|error| backend.decorate_profile(METHOD, name, error))?;
     masked(&mask, profile)
 }
 
@@ -37,9 +37,9 @@ pub(crate) async fn profile(
 pub(crate) async fn whole(
     backend: &Arc<Backend>,
     call: &Call,
-    operation: &'static str,
+    method: Method,
     name: &ProfileName,
 ) -> Result<Profile> {
     let profile = cached::profile(backend, call, name.id()).await;
-    decoded(&profile.map_err(|error| backend.decorate_profile(operation, name, error))?)
+    decoded(&profile.map_err(|error| backend.decorate_profile(method, name, error))?)
 }

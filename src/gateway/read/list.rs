@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-const OPERATION: &str = Method::ListProfiles.name();
+const METHOD: Method = Method::ListProfiles;
 
 /// [`ListProfilesResponse`] with its profiles encoded already: the same on the wire.
 #[derive(Clone, PartialEq, Message)]
@@ -63,7 +63,7 @@ pub(crate) async fn profiles(
     };
     let options = check(&query, request, page_tokens);
     let ListOptions { mask, filter, order, page } =
-        options.map_err(|error| backends.decorate(OPERATION, error))?;
+        options.map_err(|error| backends.decorate(METHOD, error))?;
 
     let mut found = collect(call, backends.all(), request.return_partial_success).await?;
     if !request.filter.is_empty() || !request.order_by.is_empty() {
@@ -171,7 +171,7 @@ async fn collect<'a>(
     let answers = join_all(backends.iter().map(|backend| cached::profiles(backend, call))).await;
     let mut found = Found { lists: Vec::new(), selected: None, unreachable: Vec::new() };
     for (backend, answer) in backends.iter().zip(answers) {
-        match answer.map_err(|error| backend.decorate(OPERATION, error)) {
+        match answer.map_err(|error| backend.decorate(METHOD, error)) {
             Ok(list) => found.lists.push((backend, list)),
             Err(error) if partial => {
                 tracing::warn!(

@@ -26,7 +26,7 @@ use crate::{
         backend::{Backend, SelectedBackends},
         watch::{
             poller::Poller,
-            stream::{OPERATION, Source},
+            stream::{METHOD, Source},
         },
     },
     model::method::Method,
@@ -85,7 +85,7 @@ impl Watches {
         call: &Call,
         request: &WatchProfilesRequest,
     ) -> Result<ChangeStream> {
-        let decorated = |error| backends.decorate(OPERATION, error);
+        let decorated = |error| backends.decorate(METHOD, error);
         if let Some(backend) = backends.as_single() {
             backend.require(Method::ListProfiles)?;
         }

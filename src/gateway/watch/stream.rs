@@ -21,12 +21,13 @@ use super::{
 use crate::{
     error::{Error, Reason, Result},
     gateway::backend::Backend,
+    model::method::Method,
     pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse},
     query::resume::{self, Cursors, ResumeTokens, expired},
 };
 
 /// The method.
-pub(super) const OPERATION: &str = "WatchProfiles";
+pub(super) const METHOD: Method = Method::WatchProfiles;
 
 /// Changes in one answer.
 const MOST: usize = 100;
@@ -151,7 +152,7 @@ impl ChangeStream {
         for (number, source) in self.sources.iter_mut().enumerate() {
             let backend = source.follower.backend().name().id().to_owned();
             source.take(number, &mut taken).map_err(|error| {
-                error.with_metadata("backend", backend).with_metadata("operation", OPERATION)
+                error.with_metadata("backend", backend).with_metadata("operation", METHOD.name())
             })?;
         }
         let Taken { mut entries, cursors: behind, .. } = taken;

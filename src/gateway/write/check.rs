@@ -55,7 +55,7 @@ pub(crate) fn create(
     let profile = match request.profile {
         Some(profile) => {
             let profile = new_profile(&backend, profile, &mut checked.violations);
-            profile.map_err(|error| backend.decorate(checked.method.name(), error))?
+            profile.map_err(|error| backend.decorate(checked.method, error))?
         }
         None => Profile::default(),
     };
@@ -81,8 +81,7 @@ pub(crate) fn update(
     backend.require(checked.method)?;
     let mask = request.update_mask.as_ref();
     let update = update_fields(&backend, &profile, mask, &mut checked.violations);
-    let update =
-        update.map_err(|error| backend.decorate_profile(checked.method.name(), &name, error))?;
+    let update = update.map_err(|error| backend.decorate_profile(checked.method, &name, error))?;
     let action = WriteAction::Change(name, RequestedChange::Update(update, Box::new(profile)));
     checked.finish(call, backend, action, request.validate_only)
 }
@@ -255,11 +254,11 @@ impl Checked {
         validate_only: bool,
     ) -> Result<WriteRequest> {
         let Self { method, request_id, identity, violations } = self;
-        violations.into_result().map_err(|error| backend.decorate(method.name(), error))?;
+        violations.into_result().map_err(|error| backend.decorate(method, error))?;
         match &action {
             WriteAction::Create(_) | WriteAction::Delete { allow_missing: true, .. } => {}
             WriteAction::Change(name, _) | WriteAction::Delete { name, .. } => {
-                backend.require_id(method.name(), name)?;
+                backend.require_id(method, name)?;
             }
         }
         Ok(WriteRequest {

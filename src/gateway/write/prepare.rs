@@ -33,7 +33,7 @@ pub(crate) async fn creation(
     // Should the answer get lost, none of those is the new one.
     let namesakes = match dialect.find_by_name(&session, &profile.display_name).await {
         Ok(items) => Some(items),
-        Err(error) if is_out_of_reach(&error) => return Err(error),
+        Err(error) if error.facts().is_out_of_reach => return Err(error),
         // The account may create without being able to list: then a lost answer stays unknown.
         Err(_) => None,
     };
@@ -131,17 +131,4 @@ fn refuse_taken_name(dialect: &DialectClient, named: &[Item], own: Option<&str>)
         ));
     }
     Ok(())
-}
-
-/// Whether a read failed in a way in which a write would fail too, or would find no time.
-fn is_out_of_reach(error: &Error) -> bool {
-    matches!(
-        error.reason(),
-        Reason::DeadlineExceeded
-            | Reason::Overloaded
-            | Reason::UpstreamAccountLocked
-            | Reason::UpstreamAuthFailed
-            | Reason::UpstreamThrottled
-            | Reason::UpstreamUnavailable
-    )
 }

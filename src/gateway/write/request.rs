@@ -65,8 +65,8 @@ impl WriteRequest {
     /// The error as callers see it, recorded as a failure of the backend.
     pub(crate) fn fail(&self, error: Error) -> Error {
         match self.name() {
-            Some(name) => self.backend.fail_profile(self.method.name(), name, error),
-            None => self.backend.fail(self.method.name(), error),
+            Some(name) => self.backend.fail_profile(self.method, name, error),
+            None => self.backend.fail(self.method, error),
         }
     }
 }
