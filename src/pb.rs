@@ -19,7 +19,7 @@ mod servers {
     tonic::include_proto!("profilegateway.v1");
 }
 
-/// The answers that hold profiles, with these encoded already: the same on the wire.
+/// Responses that hold profiles as bytes that are encoded already; on the wire they are the contract's.
 #[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]
 pub mod encoded {
     include!(concat!(env!("OUT_DIR"), "/encoded/profilegateway.v1.rs"));
@@ -117,5 +117,39 @@ impl<T> Message for Encoded<T> {
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
         skip_field(wire_type, tag, buf, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoded_responses_are_the_contract_s_on_the_wire() {
+        let profile = Profile { display_name: "a".into(), ..Profile::default() };
+        let bytes = || vec![Encoded::of(&profile), Encoded::default()];
+        let profiles = || vec![profile.clone(), Profile::default()];
+        let batch = encoded::BatchGetProfilesResponse { profiles: bytes() };
+        let expected = BatchGetProfilesResponse { profiles: profiles() };
+        assert_eq!(batch.encode_to_vec(), expected.encode_to_vec());
+
+        let list = encoded::ListProfilesResponse { profiles: bytes(), ..Default::default() };
+        let expected = ListProfilesResponse { profiles: profiles(), ..Default::default() };
+        assert_eq!(list.encode_to_vec(), expected.encode_to_vec());
+
+        let change = encoded::ProfileChange {
+            kind: ChangeKind::Changed.into(),
+            profile: Some(Encoded::of(&profile)),
+            ..Default::default()
+        };
+        let watch =
+            encoded::WatchProfilesResponse { changes: vec![change], snapshot_complete: true };
+        let change = ProfileChange {
+            kind: ChangeKind::Changed.into(),
+            profile: Some(profile.clone()),
+            ..Default::default()
+        };
+        let expected = WatchProfilesResponse { changes: vec![change], snapshot_complete: true };
+        assert_eq!(watch.encode_to_vec(), expected.encode_to_vec());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         method::Method,
         name::{Parent, ProfileName},
     },
-    pb::{BatchGetProfilesRequest, BatchGetProfilesResponse, Encoded, Profile},
+    pb::{BatchGetProfilesRequest, BatchGetProfilesResponse, Encoded, Profile, encoded},
     text,
 };
 
@@ -29,13 +29,6 @@ const MAX_NAMES: usize = 1000;
 const FEW: usize = 4;
 /// Concurrent reads of one call; the backend's own bounds apply as well.
 const PARALLEL: usize = 8;
-
-/// [`BatchGetProfilesResponse`] with its profiles encoded already: the same on the wire.
-#[derive(Clone, PartialEq, Message)]
-struct EncodedResponse {
-    #[prost(message, repeated, tag = "1")]
-    profiles: Vec<Encoded<Profile>>,
-}
 
 /// The profiles of one backend by requested id; `None` where there is no such profile.
 type FoundProfiles = BTreeMap<String, Option<Encoded<Profile>>>;
@@ -74,7 +67,8 @@ pub(crate) async fn profiles(
             None => Err(error),
         };
     }
-    let response = EncodedResponse { profiles: profiles.into_iter().flatten().collect() };
+    let response =
+        encoded::BatchGetProfilesResponse { profiles: profiles.into_iter().flatten().collect() };
     Ok(Encoded::from_bytes(response.encode_to_vec()))
 }
 
@@ -165,17 +159,4 @@ fn not_found(missing: &[(usize, &ProfileName)], first: &ProfileName, asked: usiz
             reason: Reason::ProfileNotFound,
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_is_the_contract_s_on_the_wire() {
-        let profile = Profile { display_name: "a".into(), ..Profile::default() };
-        let answer = EncodedResponse { profiles: vec![Encoded::of(&profile), Encoded::default()] };
-        let expected = BatchGetProfilesResponse { profiles: vec![profile, Profile::default()] };
-        assert_eq!(answer.encode_to_vec(), expected.encode_to_vec());
-    }
 }

@@ -17,7 +17,7 @@ use crate::{
         },
     },
     model::{mask::ReadMask, method::Method, name::ProfileName},
-    pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile},
+    pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile, encoded},
     query::{
         filter::Filter,
         order::{self, OrderBy},
@@ -26,19 +26,6 @@ use crate::{
 };
 
 const METHOD: Method = Method::ListProfiles;
-
-/// [`ListProfilesResponse`] with its profiles encoded already: the same on the wire.
-#[derive(Clone, PartialEq, Message)]
-struct EncodedResponse {
-    #[prost(message, repeated, tag = "1")]
-    profiles: Vec<Encoded<Profile>>,
-    #[prost(string, tag = "2")]
-    next_page_token: String,
-    #[prost(int32, tag = "3")]
-    total_size: i32,
-    #[prost(string, repeated, tag = "4")]
-    unreachable: Vec<String>,
-}
 
 /// What a request asks of a list, checked.
 struct ListOptions {
@@ -73,7 +60,7 @@ pub(crate) async fn profiles(
     let last = cut.range.end.checked_sub(1).filter(|_| cut.more);
     let next_page_token = last.map(|last| page_tokens.seal(&query, &found.position(last)));
     let profiles = cut.range.filter_map(|n| found.profile(n));
-    let response = EncodedResponse {
+    let response = encoded::ListProfilesResponse {
         profiles: profiles.map(|profile| masked(&mask, profile.clone())).collect::<Result<_>>()?,
         next_page_token: next_page_token.unwrap_or_default(),
         total_size: i32::try_from(found.len()).unwrap_or(i32::MAX),
@@ -190,27 +177,4 @@ async fn collect<'a>(
     // By the same key that pages are cut by: `sft-emea/` sorts before `sft/`, unlike the names alone.
     found.lists.sort_by_cached_key(|(backend, _)| format!("{}/", backend.name().id()));
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_is_the_contract_s_on_the_wire() {
-        let profile = Profile { display_name: "a".into(), ..Profile::default() };
-        let answer = EncodedResponse {
-            profiles: vec![Encoded::of(&profile), Encoded::default()],
-            next_page_token: "token".into(),
-            total_size: 7,
-            unreachable: vec!["backends/a".into()],
-        };
-        let expected = ListProfilesResponse {
-            profiles: vec![profile, Profile::default()],
-            next_page_token: "token".into(),
-            total_size: 7,
-            unreachable: vec!["backends/a".into()],
-        };
-        assert_eq!(answer.encode_to_vec(), expected.encode_to_vec());
-    }
 }

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Reason, Result},
     gateway::backend::Backend,
     model::method::Method,
-    pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse},
+    pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse, encoded},
     query::resume::{self, Cursors, ResumeTokens, expired},
 };
 
@@ -33,28 +33,6 @@ pub(super) const METHOD: Method = Method::WatchProfiles;
 const MOST: usize = 100;
 /// Bytes of the profiles in one answer, after which no other is added: far below what clients take.
 const MOST_BYTES: usize = 256 << 10;
-
-/// [`WatchProfilesResponse`] with its profiles encoded already: the same on the wire.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Answer {
-    #[prost(message, repeated, tag = "1")]
-    pub(super) changes: Vec<Entry>,
-    #[prost(bool, tag = "2")]
-    pub(super) snapshot_complete: bool,
-}
-
-/// `ProfileChange` in the same way.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Entry {
-    #[prost(enumeration = "ChangeKind", tag = "1")]
-    pub(super) kind: i32,
-    #[prost(message, optional, tag = "2")]
-    pub(super) profile: Option<Encoded<Profile>>,
-    #[prost(message, optional, tag = "3")]
-    pub(super) changed_fields: Option<FieldMask>,
-    #[prost(string, tag = "4")]
-    pub(super) resume_token: String,
-}
 
 /// A stream of changes. Ends when dropped.
 pub struct ChangeStream {
@@ -87,7 +65,7 @@ struct Cursor {
 /// An answer under way.
 #[derive(Default)]
 struct Taken {
-    entries: Vec<Entry>,
+    entries: Vec<encoded::ProfileChange>,
     /// Which source each is from, and the cursor of that source after it.
     cursors: Vec<(usize, Cursor)>,
     bytes: usize,
@@ -146,7 +124,7 @@ impl ChangeStream {
         None
     }
 
-    fn take(&mut self) -> Result<Option<Answer>> {
+    fn take(&mut self) -> Result<Option<encoded::WatchProfilesResponse>> {
         let mut cursors = Cursors { cursors: self.sources.iter().map(Source::cursor).collect() };
         let mut taken = Taken::default();
         for (number, source) in self.sources.iter_mut().enumerate() {
@@ -166,7 +144,10 @@ impl ChangeStream {
         let complete = self.sources.iter().all(Source::is_complete);
         let news = !entries.is_empty() || complete != self.complete;
         self.complete = complete;
-        Ok(news.then_some(Answer { changes: entries, snapshot_complete: complete }))
+        Ok(news.then_some(encoded::WatchProfilesResponse {
+            changes: entries,
+            snapshot_complete: complete,
+        }))
     }
 }
 
@@ -265,16 +246,16 @@ impl Taken {
         self.entries.len() >= MOST || self.bytes >= MOST_BYTES
     }
 
-    fn add(&mut self, source: usize, cursor: &Cursor, entry: Entry) {
+    fn add(&mut self, source: usize, cursor: &Cursor, entry: encoded::ProfileChange) {
         self.bytes += entry.profile.as_ref().map_or(0, |profile| profile.bytes().len());
         self.entries.push(entry);
         self.cursors.push((source, cursor.clone()));
     }
 }
 
-fn entry(change: &ProfileEvent) -> Entry {
+fn entry(change: &ProfileEvent) -> encoded::ProfileChange {
     let paths: Vec<String> = change.fields.iter().map(|path| (*path).to_owned()).collect();
-    Entry {
+    encoded::ProfileChange {
         kind: change.kind.into(),
         profile: Some(change.profile.clone()),
         changed_fields: (!paths.is_empty()).then_some(FieldMask { paths }),
@@ -282,38 +263,11 @@ fn entry(change: &ProfileEvent) -> Entry {
     }
 }
 
-fn added(profile: &Encoded<Profile>) -> Entry {
-    Entry {
+fn added(profile: &Encoded<Profile>) -> encoded::ProfileChange {
+    encoded::ProfileChange {
         kind: ChangeKind::Added.into(),
         profile: Some(profile.clone()),
         changed_fields: None,
         resume_token: String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pb::ProfileChange;
-
-    #[test]
-    fn the_answer_is_the_contract_s_on_the_wire() {
-        let profile = Profile { display_name: "a".into(), ..Profile::default() };
-        let mask = Some(FieldMask { paths: vec!["display_name".into()] });
-        let entry = Entry {
-            kind: ChangeKind::Changed.into(),
-            profile: Some(Encoded::of(&profile)),
-            changed_fields: mask.clone(),
-            resume_token: "token".into(),
-        };
-        let change = ProfileChange {
-            kind: ChangeKind::Changed.into(),
-            profile: Some(profile),
-            changed_fields: mask,
-            resume_token: "token".into(),
-        };
-        let answer = Answer { changes: vec![entry], snapshot_complete: true };
-        let expected = WatchProfilesResponse { changes: vec![change], snapshot_complete: true };
-        assert_eq!(answer.encode_to_vec(), expected.encode_to_vec());
     }
 }
