@@ -1,4 +1,33 @@
 //! One gRPC API over IoT service profiles that live in several upstream systems.
+//!
+//! This library is the program `profile-gateway`; it has no API for others. What is public is there for
+//! its own `main.rs`, tests, benches and fuzz targets. Clients in Rust use the crate
+//! `profile-gateway-contract`.
+//!
+//! # Layout
+//!
+//! A call goes down these rooms, and each room uses only what is below it:
+//!
+//! - [`app`]: a checked configuration becomes a running gateway
+//! - [`config`]: the file and the environment, composed of each room's settings
+//! - [`server`]: the two ports, the layers that a call passes, health, reflection, and the end
+//! - [`rpc`]: one file for each gRPC service; the only maker of statuses
+//! - [`gateway`]: what each method does: read, write, plan, watch
+//! - [`dialect`]: what each upstream speaks, with what it can do
+//! - [`upstream`]: how any upstream is called, and what is done when it fails
+//! - [`cache`]: what reads have found, kept for a while
+//! - [`query`]: filters, sort orders, page and resume tokens
+//! - [`call`]: what is known of one call
+//! - [`model`], [`error`], [`pb`], [`text`]: the profile, the one error, the contract, texts
+//!
+//! Two rooms are used from everywhere: `settings` to declare what can be configured, and [`telemetry`]
+//! to log and to count.
+//!
+//! # What to read first
+//!
+//! `ARCHITECTURE.md` has the invariants, and follows a read and a write from file to file. In the code:
+//! [`app::App::start`] shows how everything is put together, `server::stack` what each call passes, and
+//! [`dialect::Dialect`] what an upstream has to offer.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
