@@ -5,6 +5,7 @@
 //! what the program says now into the pages; `DOCS_PAGE=docs/tour.md` runs one page alone.
 
 mod compare;
+mod errors;
 pub(crate) mod generated;
 mod page;
 mod pages;
