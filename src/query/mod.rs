@@ -4,10 +4,10 @@ mod access;
 mod fault;
 mod field;
 pub mod filter;
-pub mod order;
 pub mod page;
 pub mod resume;
 mod seal;
 mod settings;
+pub mod sort;
 
 pub use settings::PageTokenSettings;

@@ -20,7 +20,7 @@ use crate::error::{Result, violation::Violations};
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// Largest page.
 pub const MAX_PAGE_SIZE: usize = 1000;
-/// A token holds the longest position that `query::order` makes; a longer text is none.
+/// A token holds the longest position that `query::sort` makes; a longer text is none.
 const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
 /// The parts of a request that a token belongs to. Page size and read mask may change between pages.

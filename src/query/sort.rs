@@ -9,9 +9,9 @@
 //! - Texts go by code point and by their first [`MAX_TEXT_BYTES`] bytes, numbers and enums by number,
 //!   `false` before `true`. `name` goes by backend and then by id, numbers in it by value.
 //! - What is equal in all fields goes as lists do without an order: as by `name`.
-//! - Fields that hold several values or a message cannot order, and `unmapped` has no types to order by.
+//! - Fields that hold several values or a message cannot be sorted by, nor can `unmapped`, which has no types.
 
-use std::{cmp::Ordering, fmt};
+use std::fmt;
 
 use crate::{
     error::Result,
@@ -43,8 +43,7 @@ struct Key {
 }
 
 impl OrderBy {
-    /// Reads `order_by` of a request. What is wrong with it is a violation of that field that says at
-    /// which character.
+    /// Reads `order_by` of a request. A mistake in it is a violation of that field, with the column.
     pub fn parse(text: &str) -> Result<Self> {
         keys(text).map(Self).map_err(|fault| fault.refuse("order_by", text))
     }
@@ -56,14 +55,8 @@ impl OrderBy {
         for key in &self.0 {
             key.write(profile, &mut position);
         }
-        position.push_str(&place(&profile.name));
+        position.push_str(&sort_key(&profile.name));
         position
-    }
-
-    /// Which of two profiles comes first.
-    #[must_use]
-    pub fn compare(&self, a: &Profile, b: &Profile) -> Ordering {
-        self.position(a).cmp(&self.position(b))
     }
 }
 
@@ -78,7 +71,7 @@ fn keys(text: &str) -> Read<Vec<Key>> {
         return Ok(Vec::new());
     }
     if text.len() > MAX_BYTES {
-        let message = format!("has {} bytes, more than {MAX_BYTES}", text.len());
+        let message = format!("is {} bytes long; the limit is {MAX_BYTES}", text.len());
         return Err(Fault::new(MAX_BYTES, message));
     }
     let (mut keys, mut at): (Vec<Key>, usize) = (Vec::new(), 0);
@@ -86,7 +79,7 @@ fn keys(text: &str) -> Read<Vec<Key>> {
         let begin = at + part.len() - part.trim_start().len();
         let key = key(part.trim(), begin)?;
         if keys.iter().any(|known| known.path == key.path) {
-            return Err(Fault::new(begin, format!("{} stands here twice", key.path)));
+            return Err(Fault::new(begin, format!("{} is listed twice", key.path)));
         }
         if keys.len() == MAX_FIELDS {
             return Err(Fault::new(begin, format!("more than {MAX_FIELDS} fields")));
@@ -104,7 +97,8 @@ fn key(part: &str, at: usize) -> Read<Key> {
         "" | "asc" => false,
         "desc" => true,
         other => {
-            let message = format!("after a field comes asc or desc, not {}", text::quoted(other));
+            let message =
+                format!("expected asc or desc after a field, not {}", text::quoted(other));
             return Err(Fault::new(at + part.len() - direction.trim_start().len(), message));
         }
     };
@@ -115,10 +109,13 @@ fn key(part: &str, at: usize) -> Read<Key> {
     let segments: Vec<&str> = path.split('.').collect();
     let field = field::resolve(&segments).map_err(refuse)?;
     if field.repeated {
-        return Err(refuse(format!("{path} can have several values, which give no order")));
+        return Err(refuse(format!("{path} can have several values, so it cannot be sorted by")));
     }
     if matches!(field.kind, Kind::Message | Kind::Struct) {
-        return Err(refuse(format!("{} is not a single value to order by", text::quoted(path))));
+        return Err(refuse(format!(
+            "{} is not a single value, so it cannot be sorted by",
+            text::quoted(path)
+        )));
     }
     Ok(Key { path: path.to_owned(), descending, access: field.access })
 }
@@ -130,7 +127,7 @@ impl Key {
             to.push('0');
             match value {
                 Value::Text(_) if self.path == "name" => {
-                    self.write_text(&place(&profile.name), to);
+                    self.write_text(&sort_key(&profile.name), to);
                 }
                 Value::Text(text) => self.write_text(text, to),
                 // With the sign bit turned over, negative numbers come first.
@@ -163,7 +160,7 @@ impl Key {
 
 /// A text that orders the names of profiles by backend and then by id, numbers by value.
 #[must_use]
-pub fn place(name: &str) -> String {
+pub fn sort_key(name: &str) -> String {
     let Ok(name) = ProfileName::parse("name", name) else {
         return name.to_owned();
     };
@@ -191,7 +188,7 @@ mod tests {
 
     fn ordered(order_by: &str, mut profiles: Vec<Profile>) -> Vec<String> {
         let order = OrderBy::parse(order_by).unwrap();
-        profiles.sort_by(|a, b| order.compare(a, b));
+        profiles.sort_by_key(|profile| order.position(profile));
         profiles.iter().map(|p| p.name.rsplit('/').next().unwrap().to_owned()).collect()
     }
 
@@ -252,20 +249,20 @@ mod tests {
         for (order_by, expected) in [
             ("displayName", "at column 1: \"displayName\" is not a field"),
             ("state, xyzzy", "at column 8: \"xyzzy\" is not a field"),
-            ("state down", "at column 7: after a field comes asc or desc, not \"down\""),
-            ("state DESC", "at column 7: after a field comes asc or desc"),
-            ("state desc asc", "at column 7: after a field comes asc or desc"),
+            ("state down", "at column 7: expected asc or desc after a field, not \"down\""),
+            ("state DESC", "at column 7: expected asc or desc after a field"),
+            ("state desc asc", "at column 7: expected asc or desc after a field"),
             ("state,", "at column 7: expected a field"),
             (",", "at column 1: expected a field"),
-            ("state, state desc", "at column 8: state stands here twice"),
+            ("state, state desc", "at column 8: state is listed twice"),
             ("radio_access", "at column 1: radio_access can have several values"),
             ("services.id", "at column 1: services.id can have several values"),
             ("network", "at column 1: \"network\" is not a single value"),
             ("unmapped", "at column 1: \"unmapped\" is not a single value"),
             ("unmapped.a", "at column 1: \"unmapped.a\" is not a single value"),
-            (&many, "at column 8: retail stands here twice"),
+            (&many, "at column 8: retail is listed twice"),
             (nine, "at column 66: more than 8 fields"),
-            (&long, "at column 1025: has 1025 bytes"),
+            (&long, "at column 1025: is 1025 bytes long"),
         ] {
             let error = OrderBy::parse(order_by).unwrap_err();
             let violation = &error.violations()[0];
@@ -278,7 +275,7 @@ mod tests {
     fn places_order_by_backend_and_number() {
         let mut names = ["b/profiles/1", "a/profiles/SP_10", "a/profiles/SP_9", "a/profiles/7"]
             .map(|name| format!("backends/{name}"));
-        names.sort_by_key(|name| place(name));
+        names.sort_by_key(|name| sort_key(name));
         assert_eq!(
             names.map(|name| name.rsplit('/').next().unwrap().to_owned()),
             ["7", "SP_9", "SP_10", "1"]
@@ -353,7 +350,7 @@ mod tests {
             let expected = b.0.cmp(&a.0)
                 .then(unsaid_last(a.1).cmp(&unsaid_last(b.1)))
                 .then(a.2.cmp(&b.2));
-            prop_assert_eq!(order.compare(&left, &right), expected);
+            prop_assert_eq!(order.position(&left).cmp(&order.position(&right)), expected);
         }
 
         #[test]

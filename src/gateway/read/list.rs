@@ -20,8 +20,8 @@ use crate::{
     pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile, encoded},
     query::{
         filter::Filter,
-        order::{self, OrderBy},
         page::{Page, PageTokens, Query},
+        sort::{self, OrderBy},
     },
 };
 
@@ -144,7 +144,9 @@ impl Found<'_> {
             return selected.get(n).map(|(position, _)| position.clone()).unwrap_or_default();
         }
         self.nth(n)
-            .map(|(backend, id, _)| order::place(&ProfileName::of(backend.name(), id).to_string()))
+            .map(|(backend, id, _)| {
+                sort::sort_key(&ProfileName::of(backend.name(), id).to_string())
+            })
             .unwrap_or_default()
     }
 }

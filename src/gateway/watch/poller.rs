@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Reason, Result},
     gateway::{backend::Backend, read::cached},
     model::name::ProfileName,
-    query::order,
+    query::sort,
 };
 
 /// How much of the past is kept of one backend, beyond the size of its list.
@@ -291,8 +291,8 @@ impl Drop for Follower {
 
 /// A list as the history keeps it.
 fn placed(backend: &Backend, list: &List) -> Profiles {
-    let place = |id: &str| order::place(&ProfileName::of(backend.name(), id).to_string());
-    list.iter().map(|(id, profile)| (place(id), profile.clone())).collect()
+    let sort_key = |id: &str| sort::sort_key(&ProfileName::of(backend.name(), id).to_string());
+    list.iter().map(|(id, profile)| (sort_key(id), profile.clone())).collect()
 }
 
 fn broken() -> Error {

@@ -1,7 +1,5 @@
 //! From what a filter says to what it asks of a profile: fields found, values of their type.
 
-use std::cmp::Ordering;
-
 use prost_reflect::EnumDescriptor;
 
 use crate::{
@@ -12,8 +10,9 @@ use crate::{
         field::{self, Field, Kind},
         filter::{
             member::{self, Loose},
+            operator::{Operator, text_holds},
             pattern::Pattern,
-            syntax::{Expression, Literal, Operator, Restriction},
+            syntax::{Expression, Literal, Restriction},
         },
     },
     text,
@@ -86,33 +85,6 @@ impl Operand {
             (Self::Loose(loose), Value::Member(value)) => loose.holds(operator, value),
             _ => false,
         }
-    }
-}
-
-/// Compares a text. Nothing is less or more than a pattern with wildcards; such filters are refused.
-pub(super) fn text_holds(operator: Operator, text: &str, pattern: &Pattern) -> bool {
-    match operator {
-        Operator::Equal | Operator::Has => pattern.matches(text),
-        Operator::NotEqual => !pattern.matches(text),
-        _ => pattern.plain().is_some_and(|plain| operator.holds(text.cmp(plain))),
-    }
-}
-
-impl Operator {
-    /// Whether a value that stands so to the operand satisfies the operator.
-    pub(super) fn holds(self, ordering: Ordering) -> bool {
-        match self {
-            Self::Equal | Self::Has => ordering.is_eq(),
-            Self::NotEqual => ordering.is_ne(),
-            Self::Less => ordering.is_lt(),
-            Self::LessOrEqual => ordering.is_le(),
-            Self::Greater => ordering.is_gt(),
-            Self::GreaterOrEqual => ordering.is_ge(),
-        }
-    }
-
-    fn orders(self) -> bool {
-        !matches!(self, Self::Equal | Self::NotEqual | Self::Has)
     }
 }
 

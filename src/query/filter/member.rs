@@ -7,9 +7,9 @@ use crate::{
     query::{
         access::{Access, See, Value},
         filter::{
-            compile::text_holds,
+            operator::{Operator, text_holds},
             pattern::Pattern,
-            syntax::{Literal, Operator},
+            syntax::Literal,
         },
     },
 };

@@ -33,6 +33,7 @@
 
 mod compile;
 mod member;
+mod operator;
 mod pattern;
 mod syntax;
 #[cfg(test)]

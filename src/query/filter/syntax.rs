@@ -7,7 +7,7 @@
 use crate::{
     query::{
         fault::{Fault, Read},
-        filter::pattern::Pattern,
+        filter::{operator::Operator, pattern::Pattern},
     },
     text,
 };
@@ -38,18 +38,6 @@ pub(super) struct Restriction {
     pub operator_at: usize,
     pub operator: Operator,
     pub value: Literal,
-}
-
-/// How a field is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    Has,
 }
 
 /// A value as it was written.
