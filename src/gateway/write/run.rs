@@ -206,7 +206,7 @@ fn end(request: &WriteRequest, result: &Result<Written>) -> End {
 /// have taken effect.
 fn still_unresolved(error: Error) -> Error {
     match error.reason() {
-        Reason::WriteOutcomeUnknown | Reason::PartiallyApplied => error,
+        _ if error.facts().may_have_written => error,
         // Without the profile, the write cannot have changed anything, and never will.
         Reason::ProfileNotFound => error,
         _ => unknown(&error),
