@@ -12,9 +12,6 @@ use super::{
     workspace::{made_up, uses, workspace},
 };
 
-/// How many files of a room are in circles, of which each is a debt to be paid: a number can only shrink.
-const KNOWN: &[(&str, usize)] = &[];
-
 /// For each file those that it uses, with the first line that does.
 type Graph<'g> = BTreeMap<&'g str, BTreeMap<&'g str, usize>>;
 
@@ -83,9 +80,8 @@ fn draw(graph: &Graph<'_>, way: &[&str]) -> String {
 }
 
 /// The shortest circles, each file in one of them at least.
-fn shortest(graph: &Graph<'_>, in_room: impl Fn(&str) -> bool) -> Vec<String> {
+fn shortest(graph: &Graph<'_>) -> Vec<String> {
     let mut circles = circles(graph);
-    circles.retain(|way| in_room(way[0]));
     circles.sort_by_key(Vec::len);
     let (mut drawn, mut seen) = (Vec::new(), Vec::new());
     for way in circles {
@@ -97,36 +93,9 @@ fn shortest(graph: &Graph<'_>, in_room: impl Fn(&str) -> bool) -> Vec<String> {
     drawn
 }
 
-/// The first folder or file below `src`, or the crate.
-fn room(file: &str) -> &str {
-    match file.strip_prefix("src/") {
-        Some(inside) => inside.split(['/', '.']).next().unwrap_or(inside),
-        None => file.split('/').next().unwrap_or(file),
-    }
-}
-
 #[test]
 fn no_files_use_each_other() {
-    let graph = graph(workspace());
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for way in circles(&graph) {
-        *counts.entry(room(way[0])).or_default() += 1;
-    }
-    let mut breaches = Vec::new();
-    for (known, count) in KNOWN {
-        let now = counts.remove(known).unwrap_or_default();
-        if now > *count {
-            breaches.extend(shortest(&graph, |file| room(file) == *known));
-        }
-        if now != *count {
-            breaches.push(format!("{known}: {now} files in circles, where KNOWN has {count}"));
-        }
-    }
-    for (new, count) in counts {
-        breaches.extend(shortest(&graph, |file| room(file) == new));
-        breaches.push(format!("{new}: {count} files in circles"));
-    }
-    hold("files do not use each other in circles", &breaches);
+    hold("files do not use each other in circles", &shortest(&graph(workspace())));
 }
 
 #[test]
@@ -197,7 +166,7 @@ fn the_parent_s_own_code_counts() {
     ];
     let modules = made_up("made_up", &files);
     let graph = graph(&modules);
-    let drawn = shortest(&graph, |_| true);
+    let drawn = shortest(&graph);
     let expected = "a circle:\n  src/a.rs:1 uses src/lib.rs\n  src/lib.rs:1 uses src/a.rs";
     assert_eq!(drawn, [expected]);
 }
