@@ -172,6 +172,29 @@ fn links_lead_to_headings_that_are_there() {
     assert!(lost.is_empty(), "{}", lost.join("\n"));
 }
 
+/// Paths in the architecture may leave out where they begin: `write/check.rs`.
+#[test]
+fn the_architecture_names_files_that_are_there() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let directories =
+        ["src", "contract", "sandbox", "tests", "docs", "examples", "fuzz", "scripts"];
+    let mut files: Vec<String> = directories.iter().flat_map(|name| below(name, "")).collect();
+    files.extend(below("proto", ""));
+    let is_there = |path: &str| {
+        let inside = format!("/{path}");
+        root().join(path).exists()
+            || files.iter().any(|file| match path.strip_suffix('/') {
+                Some(_) => file.contains(&inside),
+                None => file.ends_with(&inside),
+            })
+    };
+    let named = page.split('`').skip(1).step_by(2).filter(|span| {
+        (span.contains('/') || span.ends_with(".rs")) && !span.contains(['<', ' ', '\n', ':'])
+    });
+    let lost: Vec<&str> = named.filter(|path| !path.starts_with('/') && !is_there(path)).collect();
+    assert!(lost.is_empty(), "ARCHITECTURE.md names files that do not exist: {lost:?}");
+}
+
 /// A book has nothing but its pages.
 #[test]
 fn the_book_links_to_its_own_pages() {
