@@ -65,7 +65,7 @@ impl App {
             let (sandbox, backends) = Embedded::start().await?;
             config.backends = backends;
             if config.server == ServerSettings::default() {
-                // A try-out has no load balancer in front of it: it may end at once.
+                // A trial run has no load balancer in front of it, so it can end at once.
                 config.server.drain_grace = Duration::ZERO;
             }
             Some(sandbox)
@@ -124,7 +124,7 @@ impl App {
     ) -> Drained {
         let drained =
             self.server.run(self.services, self.admin, self.writes, shutdown, abort).await;
-        // Nothing is left that waits for what they read.
+        // No call is left that waits for what the background tasks read.
         self.background.shut_down().await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;

@@ -1,7 +1,7 @@
 //! One gRPC API over IoT service profiles that live in several upstream systems.
 //!
-//! This library is the program `profile-gateway`; it has no API for others. What is public is there for
-//! its own `main.rs`, tests, benches and fuzz targets. Clients in Rust use the crate
+//! This library is the program `profile-gateway`; it has no API for others. What is public is there
+//! for its own `main.rs`, tests, benches and fuzz targets. Clients in Rust use the crate
 //! `profile-gateway-contract`.
 //!
 //! # Layout
@@ -20,14 +20,14 @@
 //! - [`call`]: what is known of one call
 //! - [`model`], [`error`], [`pb`], [`text`]: the profile, the one error, the contract, texts
 //!
-//! Two rooms are used from everywhere: `settings` to declare what can be configured, and [`telemetry`]
-//! to log and to count.
+//! Two rooms are used from everywhere: `settings` to declare what can be configured, and
+//! [`telemetry`] to log and to count.
 //!
 //! # What to read first
 //!
-//! `ARCHITECTURE.md` has the invariants, and follows a read and a write from file to file. In the code:
-//! [`app::App::start`] shows how everything is put together, `server::stack` what each call passes, and
-//! [`dialect::Dialect`] what an upstream has to offer.
+//! `ARCHITECTURE.md` has the invariants, and follows a read and a write from file to file. In the
+//! code: [`app::App::start`] shows how everything is put together, `server::stack` what each call
+//! passes, and [`dialect::Dialect`] what an upstream has to offer.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -57,7 +57,7 @@ enum Command {
     },
 }
 
-/// Why the program ends before it served.
+/// Why the program ends without having served.
 enum Failure {
     Config(ConfigErrors),
     /// Something else that the program was given cannot be used: a file, a level, a command.
@@ -71,8 +71,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-// A call allocates some dozens of times, and often another thread frees it: that is what this one is
-// made for.
+// A call allocates some dozens of times, and often another thread frees it: that is what this one
+// is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -88,7 +88,7 @@ async fn start() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(code) => code,
         Err(Failure::Config(errors)) => {
-            eprintln!("the configuration is not usable:\n{errors}");
+            eprintln!("invalid configuration:\n{errors}");
             ExitCode::from(EXIT_CONFIG)
         }
         Err(Failure::Usage(error)) => {
@@ -113,13 +113,13 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
-    // Variables that are not UTF-8 can be none of ours.
+    // A variable that is not UTF-8 cannot be one of ours.
     let env: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let text = path.as_ref().map(std::fs::read_to_string).transpose();
     let file_name = path.map(|path| path.display().to_string()).unwrap_or_default();
-    let text = text.map_err(|e| Failure::Usage(format!("{file_name}: cannot be read: {e}")))?;
+    let text = text.map_err(|e| Failure::Usage(format!("cannot read {file_name}: {e}")))?;
     let source = text.as_deref().map(|text| Source { file_name: &file_name, text });
     config::load(source, &env).map_err(Failure::Config)
 }
@@ -136,10 +136,10 @@ fn check(config: &Config) -> Result<ExitCode, Failure> {
 
 fn explain() -> Result<ExitCode, Failure> {
     let mut printed = String::new();
-    // More than any status can hold, with room for an answer.
+    // More than any status can hold, with room for the output around it.
     io::stdin().take(64 << 20).read_to_string(&mut printed)?;
     match writeln!(io::stdout(), "{}", details::explain(printed.trim_end())) {
-        // Who reads only the beginning, as `head` does, has seen enough.
+        // A reader that closes the pipe early, as `head` does, has what it wants.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         written => Ok(written.map(|()| ExitCode::SUCCESS)?),
     }
@@ -200,13 +200,14 @@ fn announce(app: &App, backend: &str) -> io::Result<()> {
     writeln!(out, "profile-gateway {} serves gRPC on {address}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "admin HTTP is on http://{admin} (/livez /readyz /metrics /config)")?;
     if let Some(url) = app.sandbox_url() {
-        writeln!(out, "no backend is configured: an embedded sandbox simulates them on {url}")?;
-        writeln!(out, "its faults are switched over {url}/sandbox/faults")?;
+        writeln!(out, "no backend is configured: an embedded sandbox simulates three on {url}")?;
+        writeln!(out, "inject faults at {url}/sandbox/faults")?;
     }
     writeln!(out, "\ntry, from another terminal:\n")?;
     writeln!(
         out,
-        "  buf curl --http2-prior-knowledge --protocol grpc -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    \
+        "  buf curl --http2-prior-knowledge --protocol grpc \
+         -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    \
          http://{address}/profilegateway.v1.ProfileService/ListProfiles"
     )?;
     writeln!(
@@ -242,8 +243,8 @@ fn announce_sandbox(sandbox: &Sandbox) -> io::Result<()> {
     let (url, config) = (sandbox.base_url(), app::sandbox_config(sandbox));
     // In one piece, for programs that read it.
     let greeting = format!(
-        "the simulated upstreams are on {url}\n\
-         their faults are switched over {url}/sandbox/faults\n\n\
+        "the simulated upstreams listen on {url}\n\
+         inject faults at {url}/sandbox/faults\n\n\
          a configuration for them:\n\n{config}"
     );
     io::stdout().lock().write_all(greeting.as_bytes())

@@ -1,11 +1,11 @@
-//! Which rooms count something.
+//! The metrics of all rooms, registered in one place.
 
 use crate::{
     cache::CacheMetrics, gateway::watch::WatchMetrics, server::ServerMetrics, telemetry::Registry,
     upstream::UpstreamMetrics,
 };
 
-/// The counts of all rooms.
+/// The metrics of all rooms.
 pub(super) struct Metrics {
     pub(super) server: ServerMetrics,
     pub(super) upstream: UpstreamMetrics,

@@ -152,7 +152,7 @@ fn options(
         Some((setting.key, value?))
     };
     let options = registration.settings.iter().filter_map(read).collect();
-    // An option that could not be read would only be called missing on top.
+    // An option that could not be read would be reported as missing too.
     if section.mistakes() == before {
         let built = (registration.build)(&dialect_settings(&options));
         for fault in built.err().unwrap_or_default() {
@@ -163,8 +163,8 @@ fn options(
     options
 }
 
-/// Without a dialect the keys of all of them count as known, so that one typo does not cause a dozen
-/// bogus errors.
+/// Without a dialect the keys of all of them count as known, so that one typo does not cause a
+/// dozen bogus errors.
 fn skip_options(
     section: &mut Section<'_>,
     dialects: &[Registration],
@@ -175,11 +175,11 @@ fn skip_options(
     BTreeMap::new()
 }
 
-/// What the operator should notice of a backend.
+/// What the operator should know about a backend.
 pub(super) fn warning(backend: &BackendSettings) -> Option<String> {
     backend.upstream.base_url.is_exposed().then(|| {
         format!(
-            "{}: backend `{}` is reached by plain http, credentials would travel unencrypted",
+            "{}: backend `{}` uses plain HTTP: credentials are sent unencrypted",
             backend.origin, backend.name
         )
     })

@@ -1,12 +1,12 @@
 //! Configuration: one TOML file and the environment, read into one checked [`Config`].
 //!
-//! `raw` parses the file into a tree of what was written, and `overlay` lays the environment over it;
-//! `read` has each room take its own settings out of the tree, `backend` those of one backend. All
-//! mistakes are collected on the way, so that one start shows every one of them. `redact` is what may
-//! be shown of the result, `reference` the manual of all keys.
+//! `raw` parses the file into a tree of what was written, and `overlay` lays the environment over
+//! it; `read` has each room take its own settings out of the tree, `backend` those of one backend.
+//! All mistakes are collected on the way, so that one start shows every one of them. `redact` is
+//! what may be shown of the result, `reference` the manual of all keys.
 //!
-//! What a key means, its bounds and its default belong to the room that uses it; the machinery is in
-//! [`crate::settings`]. Here are only the shape of the file and what concerns several rooms.
+//! What a key means, its bounds and its default belong to the room that uses it; the machinery is
+//! in [`crate::settings`]. Here are only the shape of the file and what concerns several rooms.
 
 mod backend;
 mod overlay;
@@ -32,15 +32,15 @@ use crate::{
 
 /// Reads the file, lays the `PROFILE_GATEWAY__…` variables of `env` over it and checks the result.
 ///
-/// A file has to name a backend. Without a file there may be none, so that the caller can decide what
-/// a program without backends does, and variables can still move its ports.
+/// A file has to name a backend. Without a file there may be none, so that the caller can decide
+/// what a program without backends does, and variables can still move its ports.
 ///
 /// `env` is the whole environment, because `{ env = "NAME" }` secrets are looked up in it.
 ///
 /// # Errors
 ///
-/// Every mistake found, sorted by line, those of the environment after those of the file. Only a file
-/// that is too large or is not TOML is reported alone: there is nothing to check in it.
+/// Every mistake found, sorted by line, those of the environment after those of the file. Only a
+/// file that is too large or is not TOML is reported alone: there is nothing to check in it.
 pub fn load(source: Option<Source<'_>>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
     load_with(source, env, REGISTRY)
 }

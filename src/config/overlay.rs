@@ -19,8 +19,8 @@ const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATE
 
 /// Overlays every variable of the prefix.
 pub(super) fn apply(root: &mut Table, env: &Env, errors: &mut Errors) {
-    // Sorted by name, so that what is reported, and a backend's origin, do not depend on the order of
-    // the system.
+    // Sorted by name, so that what is reported, and a backend's origin, do not depend on the order
+    // of the system.
     let mut variables: Vec<(&str, &str, &str)> = env
         .iter()
         .filter_map(|(name, value)| {
@@ -34,7 +34,8 @@ pub(super) fn apply(root: &mut Table, env: &Env, errors: &mut Errors) {
         match target(rest, root) {
             Ok(target) => {
                 if let Some(other) = placed.insert(target.path.clone(), *name) {
-                    let message = format!("sets the same as {}, keep one of them", quoted(other));
+                    let message =
+                        format!("sets the same key as {}, keep only one of them", quoted(other));
                     errors.push(&origin, message);
                 } else {
                     place(root, target, value, &origin, errors);
@@ -88,8 +89,8 @@ fn is_root_secret(key: &str) -> bool {
     root_rows().iter().any(|row| row.secret && row.key == key)
 }
 
-/// A variable's name cannot always have a hyphen, so `_` takes its place: no backend has one in its
-/// name.
+/// A variable's name cannot have a hyphen in every shell, so `_` takes its place: no backend's name
+/// contains one.
 fn backend_name(segment: &str, root: &Table) -> String {
     let plain = |name: &str| name.to_lowercase().replace('-', "_");
     let existing = match root.get("backends") {

@@ -14,8 +14,8 @@ use crate::settings::{Errors, Node, Origin, Table, Value, printable};
 /// A configuration of hundreds of backends is a tenth of this.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// Root, section, backend, key, secret reference. Deeper tables are wrong whatever they hold, so they
-/// are not kept.
+/// Root, section, backend, key, secret reference. Deeper tables are wrong whatever they hold, so
+/// they are not kept.
 const MAX_DEPTH: usize = 4;
 
 /// The configuration file as it was read: the name serves only for error messages.
@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 4;
 pub struct Source<'a> {
     /// Shown before the line number, `gateway.toml:12`.
     pub file_name: &'a str,
-    /// The whole text; more than 1 MiB is refused unread.
+    /// The whole text; more than 1 MiB is refused without parsing it.
     pub text: &'a str,
 }
 
@@ -32,7 +32,8 @@ pub(super) struct Raw {
     pub(super) root: Table,
     /// The file as a whole, for errors that belong to no line.
     pub(super) origin: Origin,
-    /// Whether there is a file. Variables alone may move the ports of a program that has no backends yet.
+    /// Whether there is a file. Variables alone may move the ports of a program that has no
+    /// backends yet.
     pub(super) from_file: bool,
 }
 
@@ -55,21 +56,21 @@ impl Raw {
 fn parse(text: &str, name: &Arc<str>, errors: &mut Errors) -> Option<Table> {
     let at = |line| Origin::File { name: Arc::clone(name), line };
     if text.len() > MAX_FILE_BYTES {
-        let message =
-            format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
+        let message = format!("the file has {} bytes, the limit is {MAX_FILE_BYTES}", text.len());
         errors.push(&at(0), message);
         return None;
     }
     let lines = Lines::new(text);
     // The recovering parser, although only its first error is used: the other one drops a half-read
-    // tree on its own, by recursion, and dotted keys within inline tables nest deep enough to overflow
-    // the stack that way.
+    // tree on its own, by recursion, and dotted keys within inline tables nest deep enough to
+    // overflow the stack that way.
     let (document, mistakes) = DeTable::parse_recoverable(text);
     let document = document.into_inner();
     if let Some(mistake) = mistakes.first() {
         drop_by_level(document.into_iter().map(|(_, value)| value.into_inner()).collect());
         let (line, column) = lines.position(text, mistake.span().map_or(0, |span| span.start));
-        // Only the message: the error's own Display repeats the source line, which may hold a secret.
+        // Only the message: the error's own Display repeats the source line, which may hold a
+        // secret.
         let message = printable(mistake.message());
         errors.push(&at(line), format!("not valid TOML at column {column}: {message}"));
         return None;

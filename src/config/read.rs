@@ -27,7 +27,7 @@ pub(super) fn config(
     let mut section = root.child("backends");
     // Not if `backends` is not a table: that has been reported.
     if raw.from_file && section.is_empty() && section.mistakes() == before {
-        section.fault("no backend is configured, at least one `[backends.NAME]` is needed");
+        section.fault("no backend is configured, add at least one `[backends.NAME]` section");
     }
     let backends = backend::all(section, dialects);
     root.finish();

@@ -1,9 +1,10 @@
-//! Rules as tables: what is written, and what has to be answered.
+//! Rules as tables: what is written, and what it has to result in.
 
 mod backends;
 mod environment;
 mod file;
 mod hostile;
+mod mistakes;
 mod secrets;
 mod together;
 
@@ -42,7 +43,7 @@ const fn setting(key: &'static str, secret: bool) -> Setting {
     Setting { key, secret, help: "" }
 }
 
-/// A backend without which nothing loads; seven lines shorter tests.
+/// The one backend that a configuration needs at least.
 pub(super) const BACKEND: &str =
     "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"https://sft.example\"\n";
 
@@ -55,12 +56,12 @@ pub(super) fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErr
     load_with(Some(source), &vars(env), DIALECTS)
 }
 
-/// Loads `text` followed by a sound backend.
+/// Loads `text` followed by a valid backend.
 pub(super) fn with_backend(text: &str) -> Result<Config, ConfigErrors> {
     read(&format!("{text}\n{BACKEND}"), &[])
 }
 
-/// Loads the sound backend followed by more of its keys, the first of which is on line 4.
+/// Loads the valid backend followed by more of its keys, the first of which is on line 4.
 pub(super) fn in_backend(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     read(&format!("{BACKEND}{text}"), env)
 }

@@ -6,11 +6,12 @@ pub(crate) const KIB: usize = 1024;
 pub(crate) const MIB: usize = 1024 * KIB;
 pub(crate) const GIB: usize = 1024 * MIB;
 
-/// Time limits: nothing answers within less than a millisecond, and after an hour the caller is gone.
+/// Time limits: nothing answers within less than a millisecond, and after an hour the caller is
+/// gone.
 pub(crate) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=hours(1);
 
-/// Message sizes: less than 1 KiB could not hold one profile, and a single message of more than 1 GiB
-/// could exhaust the process.
+/// Message sizes: less than 1 KiB could not hold one profile, and a single message of more than 1
+/// GiB could exhaust the process.
 pub(crate) const MESSAGE: RangeInclusive<usize> = KIB..=GIB;
 
 /// Requests, calls or connections at the same time.

@@ -5,10 +5,12 @@
 
 use std::{fmt, sync::Arc};
 
-/// A hostile file of a mebibyte can hold a hundred thousand mistakes, which is more than anyone reads.
+/// A hostile file of a mebibyte can hold a hundred thousand mistakes, which is more than anyone
+/// reads.
 const MAX_SHOWN: usize = 100;
 
-/// Longest part of a foreign text (a key, a file name, a value) that a message repeats, in characters.
+/// Longest part of a foreign text (a key, a file name, a value) that a message repeats, in
+/// characters.
 const MAX_ECHO: usize = 120;
 
 /// Everything that is wrong with the configuration, one line each, sorted by line.
@@ -103,7 +105,7 @@ impl Errors {
     }
 }
 
-/// Foreign text made fit for one line of a terminal: no control characters, and not endless.
+/// Foreign text made fit for one line of a terminal: without control characters, and cut if long.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown: String =
         text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();

@@ -38,7 +38,7 @@ pub(crate) trait Kind {
         false
     }
 
-    /// What is needed, if there is no default.
+    /// What is expected, if there is no default.
     fn required(&self) -> Option<&str> {
         None
     }

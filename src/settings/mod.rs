@@ -23,8 +23,8 @@
 //!
 //! # Secrets
 //!
-//! No error, no `Debug` output and nothing shown holds the value of a secret. The value of an unknown
-//! key is never shown either: it may be a secret under a mistyped name.
+//! No error, no `Debug` output and nothing shown holds the value of a secret. The value of an
+//! unknown key is never shown either: it may be a secret under a mistyped name.
 
 pub(crate) mod bounds;
 mod error;

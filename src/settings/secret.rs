@@ -41,11 +41,12 @@ fn reference(table: &Table, env: &Env) -> Read<SecretString> {
 }
 
 fn from_env(node: &Node, env: &Env) -> Read<SecretString> {
-    let name = value::text(node, 256).map_err(|why| format!("names no variable, `env` {why}"))?;
+    let name =
+        value::text(node, 256).map_err(|why| format!("has an invalid `env`, which {why}"))?;
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !name.chars().all(fits) || name.starts_with(|c: char| c.is_ascii_digit()) {
         // Not repeated, as it is more likely the secret itself than a name.
-        return Err("names no variable, `env` must be letters, digits and `_`".to_owned());
+        return Err("has an invalid `env`, which must be letters, digits and `_`".to_owned());
     }
     let shown = quoted(name);
     let (_, value) = env
@@ -56,7 +57,8 @@ fn from_env(node: &Node, env: &Env) -> Read<SecretString> {
 }
 
 fn from_file(node: &Node) -> Read<SecretString> {
-    let path = value::text(node, 4096).map_err(|why| format!("names no file, `file` {why}"))?;
+    let path =
+        value::text(node, 4096).map_err(|why| format!("has an invalid `file`, which {why}"))?;
     let shown = format!("the file {}", quoted(path));
     let bytes = read_bounded(path).map_err(|why| format!("cannot be read from {shown}: {why}"))?;
     if bytes.len() > MAX_SECRET_BYTES {

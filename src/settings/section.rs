@@ -76,7 +76,7 @@ impl<'e> Section<'e> {
     /// Reports a key that is missing although it has no default.
     pub(crate) fn require(&mut self, key: &str, needed: &str) {
         if !self.table.contains_key(key) {
-            let message = format!("{} is missing, {needed} is needed", self.name(key));
+            let message = format!("{} is missing, expected {needed}", self.name(key));
             self.fault(message);
         }
     }
@@ -169,7 +169,7 @@ impl<'e> Section<'e> {
     /// Reports unknown keys, by name only: the value may be a secret under a mistyped key.
     pub(crate) fn finish(self) {
         let known: Vec<&str> = self.known.iter().map(|known| known.key).collect();
-        let takes = format!("known here: {}", known.join(", "));
+        let takes = format!("known keys: {}", known.join(", "));
         self.finish_with(&takes);
     }
 

@@ -58,8 +58,8 @@ impl Row {
     }
 }
 
-/// Declares the settings of a room: for each key its documentation, its field, its type, its default
-/// and its [`Kind`].
+/// Declares the settings of a room: for each key its documentation, its field, its type, its
+/// default and its [`Kind`].
 ///
 /// ```ignore
 /// settings! {

@@ -1,9 +1,11 @@
 //! From one raw value to one typed value: text, durations, byte sizes, counts, addresses.
 //!
-//! Each reader says why not as the rest of a sentence that begins with the key: "must be a string,
-//! got an integer". None of them is for secrets: some repeat the value.
+//! Each reader gives the reason for a refusal as the rest of a sentence that begins with the key:
+//! "must be a string, got an integer". None of them is for secrets: some repeat the value.
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, time::Duration};
+
+use serde_json::Value as Json;
 
 use super::{
     error::{Origin, quoted},
@@ -14,12 +16,9 @@ use super::{
 pub(crate) type Read<T> = Result<T, String>;
 
 /// A type of whole numbers.
-pub(crate) trait Number:
-    Copy + Display + PartialOrd + TryFrom<i128> + Into<serde_json::Value>
-{
-}
+pub(crate) trait Number: Copy + Display + PartialOrd + TryFrom<i128> + Into<Json> {}
 
-impl<N> Number for N where N: Copy + Display + PartialOrd + TryFrom<i128> + Into<serde_json::Value> {}
+impl<N> Number for N where N: Copy + Display + PartialOrd + TryFrom<i128> + Into<Json> {}
 
 /// Plain text that is not empty, not longer than `max` characters and free of control characters.
 pub(super) fn text(node: &Node, max: usize) -> Read<&str> {

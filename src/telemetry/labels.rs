@@ -1,5 +1,5 @@
-//! Labels of metrics. Their values are bounded: names from the contract or the configuration, or those
-//! of an enum; never text from a request.
+//! Labels of metrics. Their values are bounded: names from the contract or the configuration, or
+//! those of an enum; never text from a request.
 
 use std::sync::Arc;
 

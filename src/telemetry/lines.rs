@@ -1,7 +1,7 @@
 //! How a log line looks as JSON.
 //!
-//! Every call writes one, so those of the access log are put together by hand here; all others are what
-//! the library makes of them. Both are flat objects, with the same members in the same order.
+//! Every call writes one, so those of the access log are formatted by hand here; all others are
+//! formatted by the library. Both are flat objects, with the same members in the same order.
 
 use std::{
     fmt::{self, Debug, Write},
@@ -46,7 +46,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let about = event.metadata();
-        // Only who debugs has spans, and wants to see them.
+        // Only an operator who is debugging has spans, and wants to see them.
         if about.target() != sink::ACCESS || context.lookup_current().is_some() {
             return self.others.format_event(context, out, event);
         }
@@ -105,7 +105,7 @@ impl Visit for Fields<'_, '_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no word for the others.
+        // JSON cannot represent NaN and the infinities.
         self.member(field, |out| match value.is_finite() {
             true => write!(out, "{value:?}"),
             false => out.write_str("null"),
@@ -150,7 +150,7 @@ mod tests {
         }
     }
 
-    fn say() {
+    fn log_one_line() {
         tracing::warn!(
             target: "access",
             method = "a.B/C",
@@ -167,16 +167,17 @@ mod tests {
 
     /// What is written by hand is what the library would write, but for the time.
     #[test]
-    fn an_access_line_is_like_all_others() {
-        // With a subscriber of one thread alone, tracing caches that no subscriber listens, for other threads too.
+    fn an_access_line_has_the_form_of_all_others() {
+        // If the only subscriber is that of one thread, tracing caches that no subscriber is
+        // interested, for other threads too.
         logs::init(Format::Text, "off").unwrap();
         let (ours, theirs) = (Out::default(), Out::default());
         let writer = ours.clone();
         let lines = layer().json().event_format(Lines::new()).with_writer(move || writer.clone());
-        tracing::subscriber::with_default(registry().with(lines), say);
+        tracing::subscriber::with_default(registry().with(lines), log_one_line);
         let writer = theirs.clone();
         let lines = layer().json().flatten_event(true).with_writer(move || writer.clone());
-        tracing::subscriber::with_default(registry().with(lines), say);
+        tracing::subscriber::with_default(registry().with(lines), log_one_line);
 
         let parsed = |out: &Out| {
             let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();

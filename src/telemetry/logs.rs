@@ -19,19 +19,19 @@ pub enum Format {
     Auto,
     /// One JSON object per line.
     Json,
-    /// For human eyes.
+    /// For people.
     Text,
 }
 
 /// Starts logging. `level` is a level (`info`) or a filter (`info,access=warn`).
 ///
-/// A second call changes nothing and is no error, so that tests may all call it.
+/// A second call changes nothing and is not an error, so that every test may call it.
 ///
 /// # Errors
 ///
-/// When `level` is no filter; the message names it.
+/// When `level` is not a filter; the message names it.
 pub fn init(format: Format, level: &str) -> Result<(), String> {
-    let filter = filter(level)?;
+    let filter = filter(level).map_err(|why| format!("invalid log filter {level:?}: {why}"))?;
     let json = match format {
         Format::Auto => !io::stderr().is_terminal(),
         Format::Json => true,
@@ -50,8 +50,8 @@ pub fn init(format: Format, level: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes what has not been written yet, and lets no line wait any more. For the end of the process,
-/// when everything that may still log something is gone.
+/// Writes what has not been written yet, and lets no line wait from now on. To be called at the end
+/// of the process, when nothing is left that could log.
 pub fn finish() {
     if let Some(sink) = SINK.get() {
         sink.finish();
@@ -62,24 +62,23 @@ pub fn finish() {
 ///
 /// # Errors
 ///
-/// When `level` is no filter; the message names it.
+/// When `level` is not a filter: the reason, without the level.
 pub fn check(level: &str) -> Result<(), String> {
     filter(level).map(drop)
 }
 
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    // The library takes a lone word that is not a level for the name of a module: `inof` would then mean
-    // "everything of module inof and nothing else", a program that logs nothing.
+    // The library takes a lone word that is not a level for the name of a module: `inof` would then
+    // mean "everything of module inof and nothing else", a program that logs nothing.
     let lone = |part: &&str| !part.is_empty() && !part.contains(['=', '[']);
     let wrong = |part: &&str| part.parse::<tracing_subscriber::filter::LevelFilter>().is_err();
     if let Some(word) = level.split(',').map(str::trim).filter(lone).find(wrong) {
         return Err(format!(
-            "log level {level:?} cannot be read: {word:?} is not one of off, error, warn, info, debug, \
-             trace (for one module write `module=debug`)"
+            "{word:?} is not one of off, error, warn, info, debug, trace (for one module write \
+             `module=debug`)"
         ));
     }
-    EnvFilter::try_new(level)
-        .map_err(|error| format!("log level {level:?} cannot be read: {error}"))
+    EnvFilter::try_new(level).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_start_is_no_error_and_a_bad_level_is_one() {
+    fn a_second_start_succeeds_and_a_bad_level_is_an_error() {
         assert_eq!(init(Format::Text, "off"), Ok(()));
         assert_eq!(init(Format::Json, "off"), Ok(()));
         let error = init(Format::Auto, "access=loud").unwrap_err();
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_level_is_not_taken_for_a_module() {
+    fn a_misspelled_level_is_not_taken_for_a_module() {
         for good in ["info", "WARN", "info,access=warn", "off", "profile_gateway=trace"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }

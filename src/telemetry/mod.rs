@@ -1,7 +1,7 @@
 //! Logs, and the machinery of metrics: the registry, labels and buckets.
 //!
-//! Knows nothing of the rest of the program: each room registers and counts its own metrics, in a file
-//! `metrics.rs`.
+//! Knows nothing of the rest of the program: each room registers and counts its own metrics, in a
+//! file `metrics.rs`.
 
 mod backend;
 pub(crate) mod buckets;

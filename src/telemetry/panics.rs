@@ -12,7 +12,8 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Replaces the process's panic hook, which prints the panic's text, by one that logs the location.
+/// Replaces the process's panic hook, which prints the panic's text, with one that logs the
+/// location.
 pub fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| panic::set_hook(Box::new(report)));
@@ -27,7 +28,7 @@ pub fn take_location() -> Option<String> {
 
 fn report(info: &PanicHookInfo<'_>) {
     let location = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    tracing::error!(target: "panic", %location, "the program has a fault");
+    tracing::error!(target: "panic", %location, "the program panicked, which is a bug");
     // A panic while the thread's locals are torn down must not panic again.
     let _ = LAST.try_with(|last| last.replace(Some(location)));
 }

@@ -1,6 +1,6 @@
 //! The registry of metrics: rooms register what they count, and the admin port reads it.
 //!
-//! Knows no single metric but that of the build. Holds no clock: durations are told.
+//! It defines no metric but that of the build, and holds no clock: callers measure durations.
 
 use std::{fmt, fmt::Write as _, sync::atomic::AtomicU64};
 
@@ -74,8 +74,8 @@ impl Registry {
         Self { metrics, rows: vec![build], before_scrape: Vec::new() }
     }
 
-    /// Adds a metric. `name` is without the prefix of the program, and without the `_total` that the
-    /// library appends to counters.
+    /// Adds a metric. `name` is without the prefix of the program, and without the `_total` that
+    /// the library appends to counters.
     pub(crate) fn register<M: Described>(
         &mut self,
         name: &'static str,
@@ -89,7 +89,7 @@ impl Registry {
         self.rows.push(Row { name, kind, labels: M::labels(), help });
     }
 
-    /// Has something done each time before the metrics are read, to measure what is not counted.
+    /// Runs `measure` before each read of the metrics, for values that are measured, not counted.
     pub(crate) fn before_scrape(&mut self, measure: impl Fn() + Send + Sync + 'static) {
         self.before_scrape.push(Box::new(measure));
     }
@@ -158,23 +158,23 @@ mod tests {
     use crate::telemetry::BackendLabels;
 
     #[test]
-    fn what_is_registered_is_scraped_and_described() {
+    fn registered_metrics_are_scraped_and_described() {
         let mut registry = Registry::new("1.2.3");
-        let looks: Family<BackendLabels, Counter> = Family::default();
-        registry.register("looks", "Looks at it", &looks);
-        let looked = looks.get_or_create_owned(&BackendLabels { backend: "sft".into() });
+        let polls: Family<BackendLabels, Counter> = Family::default();
+        registry.register("polls", "Polls", &polls);
+        let polled = polls.get_or_create_owned(&BackendLabels { backend: "sft".into() });
         registry.before_scrape(move || {
-            looked.inc();
+            polled.inc();
         });
         let text = registry.encode();
         for line in [
-            r#"profile_gateway_looks_total{backend="sft"} 1"#,
+            r#"profile_gateway_polls_total{backend="sft"} 1"#,
             r#"profile_gateway_build_info{version="1.2.3"} 1"#,
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        let row = "| `profile_gateway_looks_total` | counter |  | `backend` | Looks at it. |";
+        let row = "| `profile_gateway_polls_total` | counter |  | `backend` | Polls. |";
         assert!(registry.reference().contains(row), "{}", registry.reference());
     }
 }

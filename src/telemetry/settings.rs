@@ -24,5 +24,5 @@ fn filter(level: &str) -> Read<()> {
     {
         return Err("must be a log filter such as `info` or `info,hyper=warn`, in ASCII".to_owned());
     }
-    logs::check(level).map_err(|why| format!("is not a log filter: {why}"))
+    logs::check(level).map_err(|why| format!("is not a valid log filter: {why}"))
 }

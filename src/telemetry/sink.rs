@@ -1,8 +1,8 @@
 //! Where JSON lines go: to a writer, those of the access log some at a time.
 //!
-//! One write for each call would cost more than the rest of what the gateway does for a call that it
-//! answers from memory. What waits is bounded in size and in time, and any other line, which an operator
-//! may be looking for, is written together with what waits before it.
+//! One write for each call would cost more than the rest of what the gateway does for a call that
+//! it answers from memory. What waits is bounded in size and in time, and any other line, which an
+//! operator may be looking for, is written together with what waits before it.
 
 use std::{
     io::{self, Write},
@@ -21,7 +21,7 @@ pub(super) const ACCESS: &str = "access";
 
 /// The longest that a line waits.
 const MAX_WAIT: Duration = Duration::from_millis(100);
-/// How many bytes wait at most, but for the line that makes them so many.
+/// How many bytes wait at most, before the line that exceeds them.
 const MAX_BYTES: usize = 32 * 1024;
 
 /// Lines on their way to a writer; a handle.
@@ -37,7 +37,7 @@ struct Shared<W> {
 #[derive(Debug)]
 struct Waiting<W> {
     lines: Vec<u8>,
-    // A task already ensures that they are written in time.
+    /// Whether a thread ensures that they are written in time.
     may_wait: bool,
     out: W,
 }
@@ -49,15 +49,15 @@ impl<W> Clone for Sink<W> {
 }
 
 impl<W: Write + Send + 'static> Sink<W> {
-    /// A sink whose lines may wait, if there can be a thread that looks after them. A thread and not
-    /// a task: lines are written also when the runtime is stuck, and after its end.
+    /// A sink whose lines may wait, if a thread to write them can be started. It is a thread and
+    /// not a task, so that lines are written even when the runtime is stuck, and after its end.
     pub(super) fn new(out: W) -> Self {
         let sink = Self::unattended(out);
         let waiting = sink.clone();
         let thread = thread::Builder::new().name("log".to_owned());
-        // Said before the thread is there to ask: it ends when no line may wait any more.
+        // Set before the thread starts, because it ends when no line may wait.
         sink.lock().may_wait = true;
-        if thread.spawn(move || waiting.look_after()).is_err() {
+        if thread.spawn(move || waiting.write_in_time()).is_err() {
             sink.lock().may_wait = false;
         }
         sink
@@ -76,7 +76,7 @@ impl<W: Write + Send + 'static> Sink<W> {
         self.0.some.notify_all();
     }
 
-    fn look_after(&self) {
+    fn write_in_time(&self) {
         let mut waiting = self.lock();
         loop {
             let some = &self.0.some;
@@ -106,13 +106,13 @@ impl<W: Write + Send + 'static> Sink<W> {
 }
 
 impl<W: Write> Waiting<W> {
-    // With the lock held, so that lines stay in order, and a reader that is slow slows the calls down
-    // instead of filling the memory.
+    // With the lock held, so that lines stay in order, and a reader that is slow slows the calls
+    // down instead of filling the memory.
     fn write(&mut self) {
         if !self.lines.is_empty() {
-            // There is nowhere to say that the log cannot be written.
+            // There is nowhere to report that the log cannot be written.
             let _ = self.out.write_all(&self.lines);
-            // A line may have been long.
+            // A long line may have grown it.
             if self.lines.capacity() > 2 * MAX_BYTES {
                 drop(mem::take(&mut self.lines));
             }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn the_size_of_what_waits_is_bounded() {
         let (out, written) = channel();
         let sink = Sink::unattended(Out(out));
         sink.lock().may_wait = true;
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_task_to_write_them_no_line_waits() {
+    fn without_a_thread_to_write_them_no_line_waits() {
         let (out, written) = channel();
         Sink::unattended(Out(out)).take(b"a", true);
         assert_eq!(written.try_recv().unwrap(), "a");

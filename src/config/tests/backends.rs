@@ -22,7 +22,7 @@ fn names_are_dns_labels_that_begin_with_a_letter() {
 
 #[test]
 fn a_file_has_to_name_a_backend() {
-    let expected = "no backend is configured, at least one `[backends.NAME]` is needed";
+    let expected = "no backend is configured, add at least one `[backends.NAME]` section";
     assert_eq!(report(read("", &[])), format!("gateway.toml: {expected}"));
     assert_eq!(report(read("\n[backends]", &[])), format!("gateway.toml:2: {expected}"));
     // Without a file, variables may move the ports of a program that has no backends yet.
@@ -44,8 +44,8 @@ fn a_file_has_to_name_a_backend() {
 fn what_every_backend_needs() {
     assert_eq!(
         report(read("\n[backends.a]", &[])),
-        "gateway.toml:2: `backends.a.dialect` is missing, one of bics-sft, pcc is needed\n\
-         gateway.toml:2: `backends.a.base_url` is missing, an http or https URL is needed"
+        "gateway.toml:2: `backends.a.dialect` is missing, expected one of bics-sft, pcc\n\
+         gateway.toml:2: `backends.a.base_url` is missing, expected an http or https URL"
     );
 }
 
@@ -98,7 +98,7 @@ fn base_url_loses_its_trailing_slash() {
 }
 
 #[test]
-fn plain_http_is_warned_of_unless_it_stays_on_this_machine() {
+fn plain_http_causes_a_warning_unless_it_stays_on_this_machine() {
     let cases = [
         ("http://sft.example", 1),
         ("http://10.0.0.1", 1),
@@ -114,7 +114,7 @@ fn plain_http_is_warned_of_unless_it_stays_on_this_machine() {
         assert_eq!(config.warnings.len(), expected, "{url}");
     }
     let config = with_url("\"http://sft.example\"").unwrap();
-    let warning = "gateway.toml:1: backend `sft` is reached by plain http, credentials would travel unencrypted";
+    let warning = "gateway.toml:1: backend `sft` uses plain HTTP: credentials are sent unencrypted";
     assert_eq!(config.warnings, [warning]);
     assert_eq!(config.redacted()["warnings"][0], warning);
 }
@@ -127,37 +127,65 @@ fn a_dialect_brings_its_own_keys() {
     assert!(matches!(&options["username"], OptionValue::Plain(name) if name == "ops"));
     assert!(matches!(&options["password"], OptionValue::Secret(_)));
 
-    let common = "every backend takes: dialect, display_name, base_url, connect_timeout, header_timeout, \
-        body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, max_queued_calls, max_attempts, \
-        requests_per_second, circuit_breaker, circuit_failures, circuit_failure_percent, circuit_min_calls, \
-        circuit_window, circuit_open, circuit_max_open, watch_interval, cache";
+    let common = "every backend takes: dialect, display_name, base_url, connect_timeout, \
+        header_timeout, body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, \
+        max_queued_calls, max_attempts, requests_per_second, circuit_breaker, circuit_failures, \
+        circuit_failure_percent, circuit_min_calls, circuit_window, circuit_open, \
+        circuit_max_open, watch_interval, cache";
     let takes = format!("dialect `bics-sft` takes: username, password, access_token; {common}");
-    let cases = [
-        ("tenant = \"hunter2\"", format!("gateway.toml:4: unknown key `tenant` in `[backends.sft]`, {takes}")),
-        ("pasword = \"hunter2\"", format!("gateway.toml:4: unknown key `pasword` in `[backends.sft]`, did you mean `password`? {takes}")),
-        ("base-url = 'x'", format!("gateway.toml:4: unknown key `base-url` in `[backends.sft]`, did you mean `base_url`? {takes}")),
-        ("username = \"\"", "gateway.toml:4: `backends.sft.username` must not be empty".to_owned()),
-        ("username = { env = \"X\" }", "gateway.toml:4: `backends.sft.username` must be a string, got a table".to_owned()),
-        ("display_name = ''", "gateway.toml:4: `backends.sft.display_name` must not be empty".to_owned()),
-        ("connect_timeout = '2h'", "gateway.toml:4: `backends.sft.connect_timeout` must be between 1ms and 1h, got 2h".to_owned()),
-        ("circuit_breaker = 'yes'", "gateway.toml:4: `backends.sft.circuit_breaker` must be `on` or `off`, got `yes`".to_owned()),
-        ("circuit_open = '2m'", "gateway.toml:4: `backends.sft.circuit_max_open` (1m) must not be below `backends.sft.circuit_open` (2m)".to_owned()),
-        ("circuit_failure_percent = 0", "gateway.toml:4: `backends.sft.circuit_failure_percent` must be between 1 and 100, got 0".to_owned()),
-        ("max_attempts = 11", "gateway.toml:4: `backends.sft.max_attempts` must be between 1 and 10, got 11".to_owned()),
-        ("watch_interval = '999ms'", "gateway.toml:4: `backends.sft.watch_interval` must be between 1s and 1h, got 999ms".to_owned()),
-        ("max_concurrent_calls = []", "gateway.toml:4: `backends.sft.max_concurrent_calls` must be a whole number, got an array".to_owned()),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in [
+        ("tenant = \"hunter2\"", "unknown key `tenant` in `[backends.sft]`"),
+        (
+            "pasword = \"hunter2\"",
+            "unknown key `pasword` in `[backends.sft]`, did you mean `password`?",
+        ),
+        ("base-url = 'x'", "unknown key `base-url` in `[backends.sft]`, did you mean `base_url`?"),
+    ] {
+        let separator = if expected.ends_with('?') { "" } else { "," };
+        let expected = format!("gateway.toml:4: {expected}{separator} {takes}");
+        assert_eq!(report(in_backend(text, &[])), expected);
+    }
+    for (text, key, expected) in [
+        ("username = \"\"", "username", "must not be empty"),
+        ("username = { env = \"X\" }", "username", "must be a string, got a table"),
+        ("display_name = ''", "display_name", "must not be empty"),
+        ("connect_timeout = '2h'", "connect_timeout", "must be between 1ms and 1h, got 2h"),
+        ("circuit_breaker = 'yes'", "circuit_breaker", "must be `on` or `off`, got `yes`"),
+        (
+            "circuit_open = '2m'",
+            "circuit_max_open",
+            "(1m) must not be below `backends.sft.circuit_open` (2m)",
+        ),
+        (
+            "circuit_failure_percent = 0",
+            "circuit_failure_percent",
+            "must be between 1 and 100, got 0",
+        ),
+        ("max_attempts = 11", "max_attempts", "must be between 1 and 10, got 11"),
+        ("watch_interval = '999ms'", "watch_interval", "must be between 1s and 1h, got 999ms"),
+        (
+            "max_concurrent_calls = []",
+            "max_concurrent_calls",
+            "must be a whole number, got an array",
+        ),
+    ] {
+        let expected = format!("gateway.toml:4: `backends.sft.{key}` {expected}");
         assert_eq!(report(in_backend(text, &[])), expected);
     }
 }
 
 #[test]
 fn an_unknown_dialect_is_one_mistake() {
-    let text = "[backends.a]\ndialect = \"bics-stf\"\nbase_url = \"https://a\"\npassword = 5\ntenant = \"t\"\n";
+    let text = r#"[backends.a]
+dialect = "bics-stf"
+base_url = "https://a"
+password = 5
+tenant = "t"
+"#;
     assert_eq!(
         report(read(text, &[])),
-        "gateway.toml:2: `backends.a.dialect` must be one of bics-sft, pcc, got `bics-stf`, did you mean `bics-sft`?"
+        "gateway.toml:2: `backends.a.dialect` must be one of bics-sft, pcc, got `bics-stf`, \
+         did you mean `bics-sft`?"
     );
     let whole = report(read(&format!("{text}hunter = \"hunter2\""), &[]));
     assert_eq!(whole.lines().count(), 2);
@@ -170,10 +198,10 @@ fn an_unknown_dialect_is_one_mistake() {
 }
 
 #[test]
-fn a_dialect_says_what_its_options_lack() {
+fn a_dialect_reports_what_its_options_lack() {
     let text = "[backends.policy]\ndialect = \"pcc\"\nbase_url = \"https://pcc.example\"\n";
     assert_eq!(report(read(text, &[])), "gateway.toml:1: backends.policy: tenant is missing");
-    // One that could not be read is not called missing on top.
+    // One that could not be read is not reported as missing too.
     assert_eq!(
         report(read(&format!("{text}tenant = 5"), &[])),
         "gateway.toml:4: `backends.policy.tenant` must be a string, got an integer"

@@ -16,7 +16,12 @@ fn secret(config: &Config, backend: &str, key: &str) -> String {
 
 #[test]
 fn every_kind_of_value_can_be_overridden() {
-    let text = "listen = \"127.0.0.1:1\"\n[backends.sft-emea]\ndialect = \"bics-sft\"\nbase_url = \"https://a\"\npassword = { file = \"/nowhere\" }\n";
+    let text = r#"listen = "127.0.0.1:1"
+[backends.sft-emea]
+dialect = "bics-sft"
+base_url = "https://a"
+password = { file = "/nowhere" }
+"#;
     let env = [
         ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:2"),
         ("PROFILE_GATEWAY__LOG__FORMAT", "text"),
@@ -136,7 +141,7 @@ fn a_mistake_is_named_by_its_variable() {
 }
 
 #[test]
-fn a_new_backend_by_a_slip_is_noticed() {
+fn a_misspelled_backend_name_is_reported() {
     let whole = report(in_backend("", &[("PROFILE_GATEWAY__BACKENDS__STF__USERNAME", "x")]));
     assert_eq!(whole.lines().count(), 2);
     assert!(
@@ -163,7 +168,7 @@ fn two_variables_for_one_value_are_refused() {
     ];
     for (first, second) in cases {
         let whole = report(in_backend("", &[(second, "hunter2"), (first, "127.0.0.1:7")]));
-        let expected = format!("{second}: sets the same as `{first}`, keep one of them");
+        let expected = format!("{second}: sets the same key as `{first}`, keep only one of them");
         assert!(whole.lines().any(|line| line == expected), "{whole}");
     }
 }
@@ -175,6 +180,7 @@ fn a_file_that_has_a_value_where_a_section_belongs_is_reported_once() {
     assert_eq!(
         whole,
         "gateway.toml:1: `server` must be a section, got an integer\n\
-         PROFILE_GATEWAY__SERVER__MAX_TIMEOUT: `server.max_timeout` must be between 1ms and 1h, got 2h"
+         PROFILE_GATEWAY__SERVER__MAX_TIMEOUT: `server.max_timeout` must be between 1ms and 1h, \
+         got 2h"
     );
 }

@@ -1,4 +1,4 @@
-//! Input that was made to hurt: it is refused in reasonable time, and nothing panics.
+//! Hostile input: it is refused in reasonable time, and nothing panics.
 
 use proptest::prelude::*;
 
@@ -9,14 +9,15 @@ fn a_file_over_a_mebibyte_is_refused_unread() {
     let text = "#".repeat(10 << 20);
     assert_eq!(
         report(read(&text, &[])),
-        "gateway.toml: the file has 10485760 bytes, at most 1048576 are read"
+        "gateway.toml: the file has 10485760 bytes, the limit is 1048576"
     );
     let text = format!("{BACKEND}#{}", "#".repeat((1 << 20) - BACKEND.len() - 1));
     assert_eq!(text.len(), 1 << 20);
     read(&text, &[]).unwrap();
 }
 
-/// Regression: a parsed document of six thousand levels overflowed the stack when it was dropped by recursion.
+/// Regression: a parsed document of six thousand levels overflowed the stack when it was dropped by
+/// recursion.
 #[test]
 fn depth_does_not_exhaust_the_stack() {
     let dotted = ["a"; 79].join(".");
@@ -33,7 +34,7 @@ fn depth_does_not_exhaust_the_stack() {
 }
 
 #[test]
-fn a_mebibyte_of_rubbish_is_refused() {
+fn a_mebibyte_of_garbage_is_refused() {
     for unit in [
         "=\n", "a b\n", "[", "[\n", "{", "a=[", "a={", "a.", "\0", "\"", "'''", "\u{feff}",
         "a=1\n", "[[a]]\n",
@@ -45,7 +46,7 @@ fn a_mebibyte_of_rubbish_is_refused() {
 }
 
 #[test]
-fn endless_mistakes_are_cut() {
+fn the_number_of_reported_mistakes_is_limited() {
     use std::fmt::Write as _;
     let mut text = BACKEND.to_owned();
     for index in 0..5_000 {
@@ -58,7 +59,7 @@ fn endless_mistakes_are_cut() {
 }
 
 #[test]
-fn long_and_odd_texts_are_echoed_short() {
+fn long_and_odd_texts_are_shortened_in_messages() {
     let long = "k".repeat(100_000);
     for text in [format!("{long} = 1"), format!("[{long}]"), format!("listen = \"{long}\"")] {
         assert!(report(with_backend(&text)).len() < 400);
@@ -111,7 +112,11 @@ fn mutated() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn mutated_files_do_not_panic(
@@ -138,9 +143,10 @@ proptest! {
     fn any_text_does_not_panic(text in "(?s).{0,200}", secret in "(?s).{0,40}") {
         let _ = read(&text, &[]);
         let _ = in_backend(&format!("password = {{ env = {text:?} }}"), &[]);
-        let _ = in_backend(&format!("max_response_bytes = {text:?}\nconnect_timeout = {secret:?}"), &[]);
-        let _ = in_backend(&format!("base_url = {text:?}").replace("base_url", "display_name"), &[]);
-        let url = BACKEND.replace("https://sft.example", "https://") + "#";
-        let _ = read(&url.replace("https://\"", &format!("https://{}\"", text.escape_default())), &[]);
+        let keys = format!("max_response_bytes = {text:?}\nconnect_timeout = {secret:?}");
+        let _ = in_backend(&keys, &[]);
+        let _ = in_backend(&format!("display_name = {text:?}"), &[]);
+        let host = text.escape_default().to_string();
+        let _ = read(&format!("{}#", BACKEND.replace("sft.example", &host)), &[]);
     }
 }

@@ -80,17 +80,20 @@ const MISTAKES: &[(&str, &str)] = &[
         "{ env = \"A\", file = \"hunter2\" }",
         "must be a string, { env = \"NAME\" } or { file = \"PATH\" }, got a table",
     ),
-    ("{ env = 5551234 }", "names no variable, `env` must be a string, got an integer"),
-    ("{ env = { x = \"hunter2\" } }", "names no variable, `env` must be a string, got a table"),
-    ("{ env = \"hunter2!\" }", "names no variable, `env` must be letters, digits and `_`"),
-    ("{ env = \"2hunter2\" }", "names no variable, `env` must be letters, digits and `_`"),
+    ("{ env = 5551234 }", "has an invalid `env`, which must be a string, got an integer"),
+    ("{ env = { x = \"hunter2\" } }", "has an invalid `env`, which must be a string, got a table"),
+    ("{ env = \"hunter2!\" }", "has an invalid `env`, which must be letters, digits and `_`"),
+    ("{ env = \"2hunter2\" }", "has an invalid `env`, which must be letters, digits and `_`"),
     ("{ env = \"EMPTY\" }", "must not be empty, but the environment variable `EMPTY` is"),
     (
         "{ env = \"NEWLINE\" }",
         "must not contain control characters, but the environment variable `NEWLINE` does",
     ),
-    ("{ file = \"\" }", "names no file, `file` must not be empty"),
-    ("{ file = \"hunter2\\n\" }", "names no file, `file` must not contain control characters"),
+    ("{ file = \"\" }", "has an invalid `file`, which must not be empty"),
+    (
+        "{ file = \"hunter2\\n\" }",
+        "has an invalid `file`, which must not contain control characters",
+    ),
     ("\"\"", "must not be empty, but the value is"),
     ("\"hunter2\\r\\n\"", "must not contain control characters, but the value does"),
     ("\"\"\"hunter2\nhunter2\"\"\"", "must not contain control characters, but the value does"),
@@ -108,7 +111,7 @@ fn wrong_secrets_are_never_repeated() {
 }
 
 #[test]
-fn a_secret_in_the_wrong_place_is_not_repeated() {
+fn a_misplaced_secret_is_not_repeated() {
     let texts = [
         format!("password = \"hunter2\"\n{BACKEND}"),
         format!("[password]\nx = \"hunter2\"\n{BACKEND}"),

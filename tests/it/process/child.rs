@@ -189,7 +189,7 @@ pub(super) async fn gateway(args: &[&str], env: &[(&str, &str)]) -> Gateway {
     let greeting = program.stdout_until(whole).await;
     let grpc = between(&greeting, "serves gRPC on ", "\n").unwrap().parse().unwrap();
     let admin = between(&greeting, "admin HTTP is on http://", " ").unwrap().parse().unwrap();
-    let sandbox = between(&greeting, "simulates them on ", "\n").map(str::to_owned);
+    let sandbox = between(&greeting, "simulates three on ", "\n").map(str::to_owned);
     Gateway { program, grpc, admin, sandbox, greeting }
 }
 
@@ -220,7 +220,7 @@ pub(super) async fn sandbox() -> Sandbox {
     let program = Program::spawn(command(&["sandbox", "--listen", "127.0.0.1:0"], &[]));
     let whole = |text: &String| text.contains("\npassword = ") && text.ends_with('\n');
     let greeting = program.stdout_until(whole).await;
-    let url = between(&greeting, "upstreams are on ", "\n").unwrap().to_owned();
+    let url = between(&greeting, "upstreams listen on ", "\n").unwrap().to_owned();
     let (_, config) = greeting.split_once("a configuration for them:\n").unwrap();
     let config = config.trim_start();
     // One backend is enough for what is tested of processes.

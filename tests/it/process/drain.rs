@@ -157,7 +157,7 @@ async fn a_second_signal_ends_the_grace() {
     gateway.program.logged("shutting down").await;
     gateway.program.signal(Signal::TERM);
     let ended = gateway.program.ended().await;
-    assert!(!ended.stderr.contains("the program has a fault"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("the program panicked"), "{}", ended.stderr);
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
     for outcome in calls.join_all().await {
         outcome.unwrap_err();
