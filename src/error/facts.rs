@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::error::reason::{Blame, Kind, Reason, Retry, reason_name};
+use crate::error::reason::{Blame, Kind, Reason, Retry};
 
 /// What is true of a reason.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,7 @@ impl Facts {
     /// The reason's name on the wire: the enum value without its prefix.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        reason_name(self.reason)
+        self.reason.name()
     }
 }
 

@@ -16,7 +16,7 @@ use std::{fmt, time::Duration};
 use self::violation::{Violation, Violations};
 pub use self::{
     facts::Facts,
-    reason::{Blame, Kind, Reason, Retry, reason_name},
+    reason::{Blame, Kind, Reason, Retry},
 };
 use crate::text;
 
@@ -332,7 +332,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
-            .field("reason", &reason_name(self.0.reason))
+            .field("reason", &self.0.reason.name())
             .field("message", &self.0.message)
             .field("effect", &self.0.effect)
             .field("upstream", &self.0.upstream)

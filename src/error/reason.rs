@@ -43,9 +43,3 @@ pub enum Retry {
     /// Nothing was written; again after this time, when one is known.
     After(Option<Duration>),
 }
-
-/// The reason's name on the wire: the enum value without its prefix.
-#[must_use]
-pub fn reason_name(reason: Reason) -> &'static str {
-    reason.name()
-}

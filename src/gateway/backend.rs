@@ -9,7 +9,7 @@ use crate::{
     cache::Cache,
     call::Call,
     dialect::{DialectClient, Item},
-    error::{Error, Reason, Result, reason_name},
+    error::{Error, Reason, Result},
     model::{
         etag::{etag, normalize},
         method::Method,
@@ -183,7 +183,7 @@ impl Backend {
             Circuit::Open => CircuitState::Open,
         };
         let last_error = health.last_error.map(|(error, age)| pb::BackendError {
-            reason: reason_name(error.reason()).to_owned(),
+            reason: error.reason().name().to_owned(),
             message: error.message().to_owned(),
             age_seconds: i64::try_from(age.as_secs()).unwrap_or(i64::MAX),
         });

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::{
-    error::{Blame, Error, Kind, Reason, Retry, reason_name},
+    error::{Blame, Error, Kind, Reason, Retry},
     pb, text,
 };
 
@@ -43,7 +43,7 @@ pub fn of(reason: Reason, message: impl Into<String>) -> Status {
 
 fn details(error: &Error, shown: usize) -> ErrorDetails {
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason_name(error.reason()), DOMAIN, metadata(error));
+    details.set_error_info(error.reason().name(), DOMAIN, metadata(error));
 
     let violations = error.violations();
     if !violations.is_empty() {
@@ -67,7 +67,7 @@ fn details(error: &Error, shown: usize) -> ErrorDetails {
     if error.kind() == Kind::FailedPrecondition {
         let subject = error.resource().unwrap_or_default();
         let description = text::cut(error.message(), 256);
-        let kind = reason_name(error.reason());
+        let kind = error.reason().name();
         details.add_precondition_failure_violation(kind, text::cut(subject, 256), description);
     }
     if let Retry::After(Some(delay)) = error.retry() {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     call::CallRecord,
-    error::{Reason, Result, reason_name},
+    error::{Reason, Result},
     gateway::{
         idempotency::{Attempt, End},
         write::{
@@ -61,7 +61,7 @@ impl Audit {
             record: Arc::clone(&request.call.record),
             validate_only: request.validate_only,
             started: Instant::now(),
-            outcome: reason_name(Reason::CallerCancelled),
+            outcome: Reason::CallerCancelled.name(),
             replayed: false,
             attempts: 0,
             fields: Vec::new(),
@@ -71,7 +71,7 @@ impl Audit {
 
     /// From here on the write does not depend on its caller.
     pub(crate) fn detached(mut self) -> Self {
-        self.outcome = reason_name(Reason::WriteOutcomeUnknown);
+        self.outcome = Reason::WriteOutcomeUnknown.name();
         self
     }
 
@@ -97,7 +97,7 @@ impl Audit {
                 created.for_each(|profile| self.subject.resource.clone_from(&profile.name));
             }
             Err(error) => {
-                self.outcome = reason_name(error.reason());
+                self.outcome = error.reason().name();
                 let upstream = error.upstream().cloned().unwrap_or_default();
                 self.upstream_code = upstream.code;
                 if let Some(id) = upstream.request_id.filter(|_| !self.replayed) {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     call::CallRecord,
-    error::{Reason, reason_name},
+    error::Reason,
     server::metrics::{CallMetrics, ServerMetrics},
 };
 
@@ -116,7 +116,7 @@ struct End {
 impl Running {
     fn start(known: Arc<Known>, record: Arc<CallRecord>, peer: Option<Arc<str>>) -> Self {
         known.calls.started();
-        let end = End { code: "CANCELLED", reason: reason_name(Reason::CallerCancelled) };
+        let end = End { code: "CANCELLED", reason: Reason::CallerCancelled.name() };
         Self { known, record, peer, started: Instant::now(), end, told: false }
     }
 
@@ -135,7 +135,7 @@ impl Running {
     /// that ends without a status is UNKNOWN to a client.
     fn ended(&mut self, headers: &HeaderMap) {
         let code = reply::code(headers).unwrap_or(Code::Unknown);
-        let sent = || reply::reason(headers).map(reason_name);
+        let sent = || reply::reason(headers).map(|reason| reason.name());
         let reason = match code {
             Code::Ok => "",
             _ => sent().unwrap_or(""),
