@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    catalogue,
+    catalog,
     wire::{INVALID_FORMAT, INVALID_REFERENCE, Invalid, REQUIRED, Refusal},
 };
 use crate::store::Members;
@@ -41,12 +41,12 @@ struct Reference {
 }
 
 const REFERENCES: [Reference; 6] = [
-    reference("api_callback", catalogue::API_CALLBACK, "ApiCallback", true),
-    reference("api_secret", catalogue::API_SECRET, "ApiSecret", true),
-    reference("moc_callback", catalogue::API_CALLBACK, "MocCallback", true),
-    reference("esme_interface_type", catalogue::ESME_INTERFACE_TYPE, "EsmeInterfaceType", false),
-    reference("breakout_region", catalogue::BREAKOUT_REGION, "BreakoutRegion", false),
-    reference("dns", catalogue::DNS, "Dns", false),
+    reference("api_callback", catalog::API_CALLBACK, "ApiCallback", true),
+    reference("api_secret", catalog::API_SECRET, "ApiSecret", true),
+    reference("moc_callback", catalog::API_CALLBACK, "MocCallback", true),
+    reference("esme_interface_type", catalog::ESME_INTERFACE_TYPE, "EsmeInterfaceType", false),
+    reference("breakout_region", catalog::BREAKOUT_REGION, "BreakoutRegion", false),
+    reference("dns", catalog::DNS, "Dns", false),
 ];
 
 const fn reference(
@@ -79,13 +79,13 @@ pub(super) fn new_profile() -> Members {
     for Reference { member, kind, .. } in REFERENCES {
         let value = match member {
             "esme_interface_type" | "breakout_region" => {
-                catalogue::list(kind).first().cloned().unwrap_or_default()
+                catalog::list(kind).first().cloned().unwrap_or_default()
             }
             _ => Value::Null,
         };
         members.insert(member.to_owned(), value);
     }
-    members.insert(catalogue::SERVICE.to_owned(), json!([]));
+    members.insert(catalog::SERVICE.to_owned(), json!([]));
     members
 }
 
@@ -181,7 +181,7 @@ impl Reading<'_> {
         let Some(id) = id else {
             return self.bad_format(&format!("{member}.id"), "Number");
         };
-        match catalogue::find(kind, id) {
+        match catalog::find(kind, id) {
             Some(found) => {
                 self.set.insert(member.to_owned(), found.clone());
             }

@@ -12,7 +12,7 @@
 //! (inferred).
 
 mod auth;
-mod catalogue;
+mod catalog;
 mod distort;
 mod fields;
 mod rate;
@@ -275,13 +275,13 @@ impl Inner {
             }
             route::GET => Value::Object(self.account.get(profile)?.clone()),
             route::LIST_SERVICE_LIMITS => {
-                catalogue::find(catalogue::SERVICE, service)
+                catalog::find(catalog::SERVICE, service)
                     .ok_or(Refusal::Missing { what: "Service", id: service })?;
-                catalogue::limits_of(service).into()
+                catalog::limits_of(service).into()
             }
             lookup => {
                 let kind = route::lookup(lookup).ok_or(Refusal::Empty(StatusCode::NOT_FOUND))?;
-                catalogue::list(kind).to_vec().into()
+                catalog::list(kind).to_vec().into()
             }
         };
         Ok(done(StatusCode::OK, Some(body), None))

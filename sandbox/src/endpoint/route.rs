@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::{
-    catalogue,
+    catalog,
     wire::{self, Refusal},
 };
 
@@ -45,13 +45,13 @@ const MAX_QUOTED: usize = 64;
 /// Operations that give a whole collection of the catalogue, with the path below the prefix, which
 /// is its kind too.
 const LOOKUPS: [(&str, &str); 7] = [
-    ("ListServices", catalogue::SERVICE),
-    ("ListTrafficLimits", catalogue::TRAFFIC_LIMIT),
-    ("ListDns", catalogue::DNS),
-    ("ListEsmeInterfaceTypes", catalogue::ESME_INTERFACE_TYPE),
-    ("ListBreakoutRegions", catalogue::BREAKOUT_REGION),
-    ("ListApiCallbacks", catalogue::API_CALLBACK),
-    ("ListApiSecrets", catalogue::API_SECRET),
+    ("ListServices", catalog::SERVICE),
+    ("ListTrafficLimits", catalog::TRAFFIC_LIMIT),
+    ("ListDns", catalog::DNS),
+    ("ListEsmeInterfaceTypes", catalog::ESME_INTERFACE_TYPE),
+    ("ListBreakoutRegions", catalog::BREAKOUT_REGION),
+    ("ListApiCallbacks", catalog::API_CALLBACK),
+    ("ListApiSecrets", catalog::API_SECRET),
 ];
 
 /// The kind of object a lookup lists.

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    catalogue::{self, as_attached, id_of},
+    catalog::{self, as_attached, id_of},
     fields::new_profile,
 };
 use crate::store::{Members, Profiles};
@@ -30,26 +30,26 @@ fn filled(members: Members) -> Members {
     // One switch with two names.
     let quota = all.get("apply_data_quota").cloned().unwrap_or(Value::Bool(false));
     all.insert("apply_quota".to_owned(), quota);
-    if let Some(services) = all.get_mut(catalogue::SERVICE).and_then(Value::as_array_mut) {
+    if let Some(services) = all.get_mut(catalog::SERVICE).and_then(Value::as_array_mut) {
         services.iter_mut().for_each(spell_out);
     }
     all
 }
 
 fn spell_out(service: &mut Value) {
-    let Some(known) = id_of(service).and_then(|id| catalogue::find(catalogue::SERVICE, id)) else {
+    let Some(known) = id_of(service).and_then(|id| catalog::find(catalog::SERVICE, id)) else {
         return;
     };
     let limits: Vec<Value> = service
-        .get(catalogue::TRAFFIC_LIMIT)
+        .get(catalog::TRAFFIC_LIMIT)
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter_map(|id| catalogue::find(catalogue::TRAFFIC_LIMIT, id.as_i64()?))
+        .filter_map(|id| catalog::find(catalog::TRAFFIC_LIMIT, id.as_i64()?))
         .map(as_attached)
         .collect();
     *service = known.clone();
     if let Some(members) = service.as_object_mut() {
-        members.insert(catalogue::TRAFFIC_LIMIT.to_owned(), json!(limits));
+        members.insert(catalog::TRAFFIC_LIMIT.to_owned(), json!(limits));
     }
 }

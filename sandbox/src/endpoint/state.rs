@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    catalogue::{self, SERVICE, TRAFFIC_LIMIT, find, id_of, number},
+    catalog::{self, SERVICE, TRAFFIC_LIMIT, find, id_of, number},
     fields, seed,
     switches::Switches,
     wire::{DUPLICATED, FORBIDDEN, NOT_ALLOWED, Refusal},
@@ -109,7 +109,7 @@ impl Account {
     ) -> Result<bool, Refusal> {
         let limits = self.limits(id, service)?;
         let known = find(TRAFFIC_LIMIT, limit).ok_or(no_limit(limit))?;
-        if catalogue::limit_service(known) != Some(service) {
+        if catalog::limit_service(known) != Some(service) {
             // Inferred: the documents' general 422.
             return Err(Refusal::EmptyPage);
         }
@@ -123,7 +123,7 @@ impl Account {
                 _ => Ok(false),
             };
         }
-        limits.push(catalogue::as_attached(known));
+        limits.push(catalog::as_attached(known));
         Ok(true)
     }
 

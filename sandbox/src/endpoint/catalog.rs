@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 static CATALOGUE: LazyLock<Map<String, Value>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("catalogue.json")).unwrap_or_default());
+    LazyLock::new(|| serde_json::from_str(include_str!("catalog.json")).unwrap_or_default());
 
 pub(super) const SERVICE: &str = "service";
 pub(super) const TRAFFIC_LIMIT: &str = "traffic_limit";
