@@ -1,4 +1,4 @@
-//! Answers to vendors' clients, and those distortions of them that need no knowledge of a vendor.
+//! Answers to vendors' clients, and the distortions that are the same for every vendor.
 
 use std::{io, time::Duration};
 
@@ -16,13 +16,13 @@ use super::fault_kind::FaultKind;
 /// Time between the last byte of a cut body and the close, so that the bytes leave this machine
 /// first.
 const BEFORE_CUT: Duration = Duration::from_millis(20);
-/// Filler of a huge answer, sent again and again.
+/// Filler for huge answers, sent repeatedly.
 static FILLER: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 /// Marks where invalid bytes go until the answer is text: a private-use character that no vendor
 /// sends.
 const INVALID_MARK: &str = "\u{e0ff}";
 
-/// An answer before it is bytes.
+/// An answer before it is serialized.
 pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -30,7 +30,7 @@ pub(super) struct Answer {
 }
 
 pub(super) enum Content {
-    /// Faults that change members apply to this one only.
+    /// Faults that change members apply only to this variant.
     Json(Value),
     Text(String),
     Nothing,
@@ -45,7 +45,7 @@ impl Answer {
         )
     }
 
-    /// A page like those of Apache Tomcat, which answers a request that misses the application.
+    /// A page like those that Apache Tomcat sends when a request reaches no application.
     pub(super) fn page(status: StatusCode) -> Self {
         let title = format!(
             "HTTP Status {} - {}",
@@ -82,8 +82,8 @@ impl Answer {
         Self { status, headers, content }
     }
 
-    /// The HTTP response, distorted as the fault says. Kinds that distort nothing here leave it as
-    /// it is.
+    /// The HTTP response, distorted by the fault, unless faults of its kind do not distort
+    /// responses.
     pub(super) fn into_response(mut self, fault: Option<&FaultKind>) -> Response<Body> {
         if let Content::Json(value) = &mut self.content {
             distort_value(value, fault);
@@ -185,7 +185,7 @@ fn mark_strings(value: &mut Value) {
     }
 }
 
-/// The mark's three bytes become three that occur nowhere in UTF-8.
+/// Replaces the three bytes of each mark with three that never occur in UTF-8.
 fn with_invalid_bytes(mut text: Vec<u8>) -> Vec<u8> {
     let mark = INVALID_MARK.as_bytes();
     let mut from = 0;
@@ -205,7 +205,7 @@ fn with_invalid_bytes(mut text: Vec<u8>) -> Vec<u8> {
 /// the stack.
 fn with_deep_member(mut text: Vec<u8>, depth: u32) -> Vec<u8> {
     let depth = usize::try_from(depth).unwrap_or(usize::MAX);
-    // In a list of objects, its last object gets it.
+    // In a list of objects, the last object gets the member.
     let end: &[u8] = if text.ends_with(b"}]") { b"}]" } else { b"}" };
     if !text.ends_with(end) {
         return text;
@@ -222,7 +222,7 @@ fn with_deep_member(mut text: Vec<u8>, depth: u32) -> Vec<u8> {
 }
 
 fn truncated(mut text: Vec<u8>, bytes: Option<usize>) -> Body {
-    // At least one byte is missing, or it would not be cut.
+    // At least one byte must be missing, or the body would not be cut.
     let most = text.len().saturating_sub(1);
     text.truncate(bytes.unwrap_or(text.len() / 2).min(most));
     let sent = stream::iter([Ok(Bytes::from(text))]);
@@ -247,8 +247,8 @@ fn trickled(text: Bytes, chunk: usize, pause: Duration) -> Body {
     Body::from_stream(chunks)
 }
 
-/// The answer with a first member of filler, so that the whole is at least `bytes` long and valid
-/// JSON if the answer is an object or a list of objects. With its length.
+/// The answer with a first member of filler, so that the whole has at least `bytes` bytes, and is
+/// valid JSON if the answer is an object or a list of objects; with its length.
 fn padded(text: Vec<u8>, bytes: u64) -> (Body, u64) {
     let start: &[u8] = if text.starts_with(b"[{") { b"[{" } else { b"{" };
     let (head, tail) = match text.strip_prefix(start) {

@@ -34,7 +34,7 @@ pub(super) async fn handle(
         Ok(call) => call,
         Err(status) => return Answer::page(status).into_response(None),
     };
-    // Taken before the fault: a reset that comes between the two must cut what the fault starts.
+    // Taken before the fault, so that a reset between the two also ends what the fault starts.
     let epoch = world.epoch();
     let operation = simulator.operation(&call);
     let fault = match &operation {
@@ -81,7 +81,7 @@ impl Exchange {
             FaultKind::Delay { ms, commit } => {
                 let wait = Duration::from_millis(*ms);
                 let delayed = Arc::clone(&self).delayed(operation, wait, *commit);
-                // In a task of its own: the effect must not depend on the client's patience.
+                // In its own task, so that the effect does not depend on the client's patience.
                 match self.world.spawn_detached("sandbox delay", delayed) {
                     Some(task) => match task.await.ok().flatten() {
                         Some(response) => response,
@@ -128,7 +128,7 @@ impl Exchange {
         outcome.answer.into_response(self.fault.as_ref())
     }
 
-    /// `None` when the sandbox was reset or stopped before the wait was over.
+    /// `None` if the sandbox was reset or stopped before the wait was over.
     async fn delayed(
         self: Arc<Self>,
         operation: &'static str,
@@ -160,13 +160,12 @@ impl Exchange {
             }
         });
         if spawned.is_none() {
-            tracing::warn!("sandbox has too many late effects waiting, one was left out");
+            tracing::warn!("too many late effects are pending in the sandbox; dropped one");
         }
         answer.into_response(None)
     }
 
-    /// The answer that stands in for the vendor's, with the vendor's code in it, for faults that
-    /// replace it.
+    /// For faults that replace the vendor's answer: the replacement, with the vendor's code in it.
     fn replacement(&self) -> Option<(Commit, Answer, Option<String>)> {
         let (commit, answer) = match self.fault.as_ref()? {
             FaultKind::Html { status, commit } => (*commit, Answer::page(code(*status))),
@@ -202,7 +201,7 @@ impl Exchange {
         self.record(None, None, effect);
     }
 
-    /// What the request changes although the client gets no answer, if the fault allows it.
+    /// What the request changes even though the client gets no answer, if the fault lets it.
     fn effect(&self, operation: &'static str, commit: Commit) -> Option<Value> {
         match commit {
             Commit::None => None,
@@ -210,7 +209,7 @@ impl Exchange {
         }
     }
 
-    /// False when a reset or the stop of the sandbox came first.
+    /// False if the sandbox was reset or stopped first.
     async fn wait(&self, time: Duration) -> bool {
         tokio::select! {
             () = self.epoch.cancelled() => false,

@@ -1,48 +1,48 @@
-//! The kinds of faults, as the control API writes them. Knows no vendor; what a kind does is in
-//! `exchange` and `answer`.
+//! The kinds of faults, as the control API writes them. Nothing here is specific to a vendor;
+//! `exchange` and `answer` implement the kinds.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Longest wait of any kind.
 pub(super) const MAX_WAIT_MS: u64 = 600_000;
-/// Most bytes of a `huge` answer; they are made while sending, so the bound is on time rather than
+/// Most bytes of a `huge` answer; they are generated while sending, so this bounds time rather than
 /// memory.
 const MAX_HUGE: u64 = 8 << 30;
-/// Deepest nesting of a `deep` answer; its text is two bytes a level.
+/// Deepest nesting of a `deep` answer; each level takes two bytes.
 const MAX_DEPTH: u32 = 1_000_000;
 
-/// A fault. Kinds that have no `commit` member process the request as usual and distort the answer.
+/// A fault. Kinds without a `commit` member process the request as usual and distort the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum FaultKind {
-    /// The usual answer, late. The effect happens even if the client leaves meanwhile.
+    /// The usual answer, late. The effect happens even if the client disconnects in the meantime.
     Delay {
         ms: u64,
         #[serde(default)]
         commit: DelayCommit,
     },
-    /// The connection is closed in order, with no byte of an answer.
+    /// The connection is closed cleanly (TCP FIN) before any byte of an answer.
     Drop {
         #[serde(default)]
         commit: Commit,
     },
-    /// No answer until the client leaves, ten minutes pass, or the sandbox is reset.
+    /// No answer until the client disconnects, ten minutes pass, or the sandbox is reset.
     Hang {
         #[serde(default)]
         commit: Commit,
     },
-    /// The connection is reset (TCP RST) with no byte of an answer.
+    /// The connection is reset (TCP RST) before any byte of an answer.
     Reset {
         #[serde(default)]
         commit: Commit,
     },
-    /// Whole headers, a body cut after `bytes` (default: half of it), then the connection is
-    /// closed.
+    /// Complete headers and a body cut off after `bytes` (default: half of it), then the connection
+    /// is closed.
     Truncate { bytes: Option<usize> },
-    /// The whole answer, `chunk` bytes at a time with a pause after each.
+    /// The complete answer, `chunk` bytes at a time with a pause after each chunk.
     Trickle { chunk: usize, pause_ms: u64 },
-    /// A page of HTML, as a proxy or a servlet container would send.
+    /// An HTML page, as a proxy or a servlet container would send.
     Html {
         #[serde(default = "ok")]
         status: u16,
@@ -56,7 +56,7 @@ pub(super) enum FaultKind {
         #[serde(default)]
         commit: Commit,
     },
-    /// An HTTP status, with a page of HTML unless `body` says otherwise.
+    /// An HTTP status, with an HTML page unless `body` is given.
     Status {
         status: u16,
         retry_after_seconds: Option<u64>,
@@ -64,7 +64,7 @@ pub(super) enum FaultKind {
         #[serde(default)]
         commit: Commit,
     },
-    /// Any literal answer.
+    /// A literal answer.
     Body {
         #[serde(default = "ok")]
         status: u16,
@@ -74,8 +74,8 @@ pub(super) enum FaultKind {
         #[serde(default)]
         commit: Commit,
     },
-    /// The vendor's own way to say `code`. With `late`, the effect happens `late_ms` after the
-    /// answer.
+    /// The vendor's own answer with the result `code`. With `late`, the effect happens `late_ms`
+    /// after the answer.
     Result {
         code: String,
         description: Option<String>,
@@ -86,36 +86,36 @@ pub(super) enum FaultKind {
         #[serde(default)]
         late_ms: u64,
     },
-    /// Another outer result code on the usual answer.
+    /// The usual answer with another outer result code.
     Outer { code: String },
-    /// Numbers that are usually written as strings, as JSON numbers; of a vendor that writes
-    /// numbers, the other way.
+    /// Numbers that the vendor writes as strings become JSON numbers; for a vendor that writes
+    /// numbers, the other way around.
     Numbers {},
-    /// Optional members that would be absent, as null; also the members named here.
+    /// Optional members that would be absent become null, and so do the members named here.
     Nulls {
         #[serde(default)]
         members: Vec<String>,
     },
     /// Members that no document mentions, scalar and nested, in the envelope and in each profile.
     UnknownMembers {},
-    /// Without the members named, at whatever depth.
+    /// Leaves out the named members, at any depth.
     Missing { members: Vec<String> },
     /// Another value of the member `totalCount`.
     TotalCount { value: Value },
-    /// Valid JSON of at least this many bytes, made while sending. `declared`: with a
+    /// Valid JSON of at least this many bytes, generated while sending. `declared`: with a
     /// Content-Length.
     Huge {
         bytes: u64,
         #[serde(default)]
         declared: bool,
     },
-    /// An additional member holding this many arrays in each other.
+    /// An additional member with arrays nested this deep.
     Deep { depth: u32 },
     /// Bytes that are not UTF-8 inside the strings of the answer.
     InvalidUtf8 {},
 }
 
-/// Whether the request takes effect although its answer is lost or replaced.
+/// Whether the request takes effect even though its answer is lost or replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Commit {
@@ -151,7 +151,7 @@ fn json_type() -> String {
 }
 
 impl FaultKind {
-    /// The name the control API knows it by.
+    /// Its name in the control API.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Delay { .. } => "delay",
@@ -181,7 +181,7 @@ impl FaultKind {
     ///
     /// # Errors
     ///
-    /// What is allowed, in words.
+    /// Says what is allowed.
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
             Self::Delay { ms, .. } => check_wait("ms", *ms),
@@ -226,6 +226,6 @@ fn check_wait(name: &str, ms: u64) -> Result<(), String> {
 }
 
 fn check_status(status: u16) -> Result<(), String> {
-    // 1xx are not answers, they only precede one.
+    // A 1xx status is not an answer; it only precedes one.
     check((200..=599).contains(&status), "`status` must be 200 to 599")
 }

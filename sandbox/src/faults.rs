@@ -1,5 +1,5 @@
-//! The armed faults: which request gets which. Generic over vendors, matched by vendor and
-//! operation name.
+//! The armed faults, and which request gets which: they are matched by the names of vendor and
+//! operation.
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use super::fault_kind::FaultKind;
 
 /// Most faults armed at a time. A literal body may be up to a megabyte, so this bounds memory too.
 const MAX_FAULTS: usize = 256;
-/// Stands for every vendor or every operation.
+/// Matches every vendor or every operation.
 const ANY: &str = "*";
 
 /// What the control API is asked to arm.
@@ -18,10 +18,10 @@ pub(super) struct FaultSpec {
     pub upstream: String,
     pub operation: String,
     pub fault: FaultKind,
-    /// How many requests get it; 0 = all, until it is cleared.
+    /// How many requests get it; 0 for all until it is cleared.
     #[serde(default = "once")]
     pub times: u64,
-    /// How many matching requests pass first.
+    /// How many matching requests to let through first.
     #[serde(default)]
     pub skip: u64,
 }
@@ -39,7 +39,7 @@ pub(super) struct Fault {
     pub fault: FaultKind,
     pub times: u64,
     pub skip: u64,
-    /// How many requests got it so far.
+    /// How many requests have got it so far.
     pub applied: u64,
 }
 
@@ -57,7 +57,7 @@ impl FaultTable {
     ///
     /// # Errors
     ///
-    /// What is allowed, in words.
+    /// Says what is allowed.
     pub(super) fn arm(
         &self,
         spec: FaultSpec,
@@ -83,8 +83,9 @@ impl FaultTable {
         Ok(id)
     }
 
-    /// The fault for this request, if any, counting it as applied. Faults are tried in the order
-    /// they were armed; one that still skips lets the request pass on to the next.
+    /// The fault for this request, if any, counted as applied. Faults are tried in the order in
+    /// which they were armed; one that still has requests to skip passes the request on to the
+    /// next.
     pub(super) fn take(&self, upstream: &str, operation: &str) -> Option<FaultKind> {
         let mut table = self.lock();
         let mut found = None;
@@ -115,7 +116,7 @@ impl FaultTable {
         self.lock().faults.clone()
     }
 
-    /// How many there were.
+    /// Disarms all faults; returns how many there were.
     pub(super) fn clear(&self) -> usize {
         std::mem::take(&mut self.lock().faults).len()
     }
@@ -133,8 +134,8 @@ impl FaultTable {
     }
 }
 
-/// A misspelled target would never match, and a test relying on it would pass without testing
-/// anything; so it is refused.
+/// Refuses a misspelled target: it would never match, and a test relying on it would pass without
+/// testing anything.
 fn check_target(
     spec: &FaultSpec,
     known: &[(&'static str, &'static [&'static str])],
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn applies_after_skips_as_often_as_asked_in_order_of_arming() {
+    fn applies_after_skips_the_requested_times_in_order_of_arming() {
         let table = FaultTable::default();
         for armed in [
             json!({"upstream":"sft","operation":"Get","skip":1,"times":2,

@@ -34,7 +34,7 @@ const SECRET_MEMBERS: [&str; 7] = [
 /// One request to a vendor, or one late effect of such a request.
 #[derive(Clone, Serialize)]
 pub(super) struct Entry {
-    /// Set by the journal: 1, 2, 3, ...; a reset does not start it again.
+    /// Set by the journal: 1, 2, 3, ...; a reset does not restart it.
     pub seq: u64,
     /// Unix time in milliseconds, set by the journal.
     pub at_ms: u64,
@@ -46,7 +46,7 @@ pub(super) struct Entry {
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: Value,
-    /// The HTTP status sent; `None` when no answer was.
+    /// The HTTP status sent; `None` if no answer was sent.
     pub status: Option<u16>,
     /// The vendor's own code in the answer.
     pub result_code: Option<String>,
@@ -80,7 +80,7 @@ pub(super) struct Page {
 }
 
 impl Journal {
-    /// Stores the entry and says which sequence number it got.
+    /// Stores the entry and returns its sequence number.
     pub(super) fn record(&self, mut entry: Entry) -> u64 {
         let mut ring = self.lock();
         ring.last_seq += 1;
@@ -113,8 +113,8 @@ impl Journal {
     }
 }
 
-/// The headers with credentials replaced; the scheme before a credential ("Bearer") stays, because
-/// adapters get it wrong.
+/// The headers with credentials replaced. The scheme before a credential ("Bearer") is kept,
+/// because adapters can get it wrong.
 pub(super) fn safe_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut safe = BTreeMap::new();
     for (name, value) in headers {
@@ -137,8 +137,7 @@ pub(super) fn safe_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     safe
 }
 
-/// The body as JSON with credentials replaced; as text when it is not JSON; null when there is
-/// none.
+/// The body as JSON with credentials replaced; as text if it is not JSON; null if it is empty.
 pub(super) fn safe_body(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
@@ -155,7 +154,7 @@ pub(super) fn safe_body(body: &[u8]) -> Value {
             let text = String::from_utf8_lossy(body);
             let lower = text.to_lowercase();
             if SECRET_MEMBERS.iter().any(|name| lower.contains(name)) {
-                // In broken JSON there is no telling where a credential begins and ends.
+                // In invalid JSON it is unclear where a credential begins and ends.
                 Value::String(REDACTED.to_owned())
             } else {
                 Value::String(text.into_owned())
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn ring_is_bounded_and_counts_what_it_lost() {
+    fn ring_is_bounded_and_counts_dropped_entries() {
         let journal = Journal::default();
         for _ in 0..MAX_ENTRIES + 3 {
             journal.record(entry());

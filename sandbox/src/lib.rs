@@ -6,18 +6,17 @@
 //! sets up state. Everything lives in memory and is bounded.
 //!
 //! The sandbox is written from the vendors' documents only and shares no code with the adapters it
-//! tests: otherwise the same misreading of a document would be on both sides, and no test would
-//! notice.
+//! tests: otherwise both sides could misread a document in the same way, and no test would notice.
 //!
 //! # Layout
 //!
-//! - `options`: how the simulators behave from the start
+//! - `options`: how the simulators behave at the start
 //! - `server`: listener, connections, and the wire-level faults (reset, close without an answer)
-//! - `world`: what all parts share: simulators, faults, journal, running work
+//! - `world`: what all parts share: simulators, faults, journal, running tasks
 //! - `simulator`: the trait that each simulator implements
 //! - `exchange`: one vendor request from arrival to answer
 //! - `faults`, `fault_kind`: the armed faults, and the kinds of faults
-//! - `answer`: answers and their distortions that need no knowledge of a vendor
+//! - `answer`: answers, and the distortions that are the same for every vendor
 //! - `journal`: what arrived and what it changed
 //! - `control`: the control API
 //! - `store`: profiles as JSON objects by number, for vendors whose ids are integers

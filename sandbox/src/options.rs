@@ -1,8 +1,8 @@
-//! How the simulators behave from the start.
+//! How the simulators behave at the start.
 
 use std::time::Duration;
 
-/// How the simulators behave from the start; `POST /sandbox/reset` comes back to this.
+/// How the simulators behave at the start; `POST /sandbox/reset` returns to this.
 #[derive(Clone)]
 pub struct Options {
     /// Life of an SFT access token. The real value is not documented ("short-lived").
@@ -29,9 +29,9 @@ pub struct Options {
     pub pcc_password: String,
     /// Whether SFT calls without `X-Requested-With` are refused.
     pub require_x_requested_with: bool,
-    /// Most profiles one simulator holds.
+    /// Maximum number of profiles in one simulator.
     pub max_profiles: usize,
-    /// Most connections at a time; more wait in the listener's backlog.
+    /// Maximum number of concurrent connections; others wait in the listener's backlog.
     pub max_connections: usize,
 }
 

@@ -8,7 +8,7 @@ use super::{answer::Answer, fault_kind::FaultKind};
 
 /// One simulated vendor. Its methods neither wait nor use the network: faults happen around them.
 pub(super) trait Simulator: Send + Sync {
-    /// The name the control API knows it by.
+    /// Its name in the control API.
     fn name(&self) -> &'static str;
     /// The names of all operations, as its documents spell them.
     fn operations(&self) -> &'static [&'static str];
@@ -16,21 +16,21 @@ pub(super) trait Simulator: Send + Sync {
     fn owns(&self, path: &str) -> bool;
     /// Which operation this is. `Err` is the answer to a request that matches no operation.
     fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>>;
-    /// Carries the request out.
+    /// Carries out the request.
     fn serve(&self, operation: &'static str, call: &Call) -> Outcome;
-    /// The vendor's way to answer with this code, whatever was asked.
+    /// The vendor's answer with this result code, for any request.
     fn result(&self, code: &str, description: Option<&str>, outer: Option<&str>) -> Answer;
-    /// Refuses a fault that could never do anything here.
+    /// Refuses a fault that can have no effect on this vendor.
     ///
     /// # Errors
     ///
-    /// What is allowed, in words.
+    /// Says what is allowed.
     fn check_fault(&self, _fault: &FaultKind) -> Result<(), String> {
         Ok(())
     }
-    /// Applies those distortions that need to know which member is what.
+    /// Applies the distortions that depend on what members mean.
     fn distort(&self, fault: &FaultKind, body: &mut Value);
-    /// Back to the state of the start.
+    /// Restores the initial state.
     fn reset(&self);
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Call {
     pub body: Bytes,
 }
 
-/// What a request led to.
+/// The outcome of a request.
 pub(super) struct Outcome {
     pub answer: Answer,
     /// The vendor's own code in the answer.

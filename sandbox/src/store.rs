@@ -1,21 +1,21 @@
 //! Profiles kept as the JSON objects that reads show, by number; and switches changed by JSON.
 //!
-//! For vendors whose ids are integers. Knows no vendor: what a member means and which values it
-//! takes is up to the simulator.
+//! For vendors whose ids are integers. Nothing here is specific to a vendor: the simulators define
+//! what members mean and which values they take.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// Longest text of one profile, so that the number of profiles bounds memory.
+/// Maximum length of one profile as JSON, so that the number of profiles bounds memory.
 pub(super) const MAX_PROFILE: usize = 16 * 1_024;
 
 pub(super) type Members = Map<String, Value>;
 
 pub(super) struct Profiles {
     rows: BTreeMap<i64, Members>,
-    /// The highest id there ever was; ids are never used again.
+    /// The highest id there ever was; ids are never reused.
     last: i64,
     max: usize,
 }
@@ -25,7 +25,7 @@ impl Profiles {
         Self { rows: BTreeMap::new(), last: 0, max }
     }
 
-    /// With the profiles of a JSON array; what has no integer `id` is left out.
+    /// With the profiles of a JSON array, without those that have no integer `id`.
     pub(super) fn seeded(max: usize, seed: &str) -> Self {
         let mut profiles = Self::new(max);
         for members in serde_json::from_str::<Vec<Members>>(seed).unwrap_or_default() {
@@ -49,7 +49,7 @@ impl Profiles {
         self.rows.iter().map(|(id, members)| (*id, members))
     }
 
-    /// Inserts or replaces; false if the store is full. The member `id` becomes the id given.
+    /// Inserts or replaces; false if the store is full. The member `id` is set to the given id.
     pub(super) fn put(&mut self, id: i64, members: Members) -> bool {
         if !self.rows.contains_key(&id) && self.room() == 0 {
             return false;
@@ -61,8 +61,8 @@ impl Profiles {
 
     /// Inserts under a new id; `None` if the store is full.
     pub(super) fn add(&mut self, members: Members) -> Option<i64> {
-        // Ids grow and leave gaps, as real ones do; always the same gaps, so that a walk through
-        // the examples meets the same ids each time.
+        // Ids grow and leave gaps, as real ones do. The gaps are always the same, so that a walk
+        // through the examples meets the same ids each time.
         let id = self.last.checked_add(1 + self.last.rem_euclid(3))?;
         self.put(id, members).then_some(id)
     }
@@ -72,7 +72,7 @@ impl Profiles {
         self.rows.remove(&id).is_some()
     }
 
-    /// How many more profiles there may be.
+    /// How many more profiles fit.
     pub(super) fn room(&self) -> usize {
         self.max.saturating_sub(self.rows.len())
     }
@@ -85,7 +85,7 @@ fn with_id(id: i64, members: Members) -> Members {
     all
 }
 
-/// Profiles to add, each as after a create with `profile` over it.
+/// Profiles to add: each has the defaults of a create, overridden by `profile`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Seed {
@@ -94,11 +94,11 @@ pub(super) struct Seed {
     pub profile: Members,
 }
 
-/// Refuses a profile that the control API makes too big.
+/// Refuses a profile from the control API that is too big.
 ///
 /// # Errors
 ///
-/// What is allowed, in words.
+/// Says what is allowed.
 pub(super) fn check_size(members: &Members) -> Result<(), String> {
     if size(members) > MAX_PROFILE {
         return Err(format!("a profile must be at most {MAX_PROFILE} bytes of JSON"));
@@ -106,16 +106,16 @@ pub(super) fn check_size(members: &Members) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes of its JSON, about.
+/// The approximate length of its JSON in bytes.
 pub(super) fn size(members: &Members) -> usize {
     members.iter().map(|(name, member)| name.len() + member.to_string().len() + 4).sum()
 }
 
-/// The settings with the members of `wanted` in place of theirs.
+/// The settings, with the members of `wanted` replacing theirs.
 ///
 /// # Errors
 ///
-/// Which member is unknown or what type it must have.
+/// Says which member is unknown, or what type it must have.
 pub(super) fn changed<T>(settings: &T, wanted: Members) -> Result<T, String>
 where
     T: Serialize + DeserializeOwned,
@@ -133,7 +133,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn ids_are_not_used_again_and_room_is_bounded() {
+    fn ids_are_never_reused_and_room_is_bounded() {
         let mut profiles = Profiles::seeded(3, r#"[{"name":"a","id":7},{"name":"no id"}]"#);
         assert_eq!(profiles.get(7).map(|row| json!(row)), Some(json!({"id":7,"name":"a"})));
         let second = profiles.add(Members::new()).unwrap();

@@ -65,7 +65,7 @@ async fn usual_answers_have_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn what_misses_the_application_gets_html() {
+async fn requests_that_reach_no_application_get_html() {
     let (_sandbox, client) = started().await;
     for (method, path, body, status) in [
         ("GET", "/api/NoSuch", "", 404),
@@ -81,7 +81,7 @@ async fn what_misses_the_application_gets_html() {
     }
     let too_long = "x".repeat(1024 * 1024 + 1);
     let reply = client.send("POST", "/api/login", &too_long).await;
-    // The refusal may be overtaken by the reset that the unread rest of the body causes.
+    // The unread rest of the body causes a reset, which may arrive before the refusal.
     assert!(reply.map_or(true, |reply| reply.status == 413));
 }
 

@@ -1,5 +1,5 @@
-//! What the parts of the sandbox share: the simulators, the armed faults, the journal, and the work
-//! under way.
+//! What the parts of the sandbox share: the simulators, the armed faults, the journal, and the
+//! running tasks.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     simulator::Simulator,
 };
 
-/// Most effects that may be waiting to happen after their client was answered or left.
+/// Most effects that may be pending after their client got its answer or disconnected.
 const MAX_DETACHED: usize = 4_096;
 
 pub(super) struct World {
@@ -23,8 +23,8 @@ pub(super) struct World {
     pub pcc: Arc<Pcc>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Child of `stop`; also cancelled by a reset, so that waits and late effects of before never
-    /// reach the state after it.
+    /// Child of `stop`; also cancelled by a reset, so that waits and late effects from before it
+    /// never change the state after it.
     epoch: Mutex<CancellationToken>,
     detached: Arc<tokio::sync::Semaphore>,
 }
@@ -44,15 +44,15 @@ impl World {
         }
     }
 
-    /// Every simulated vendor. The one place that lists them; of two that own a path the first gets
-    /// it.
+    /// Every simulated vendor. This is the one place that lists them; if several own a path, the
+    /// first one gets the request.
     pub(super) fn simulators(&self) -> [Arc<dyn Simulator>; 3] {
-        // Before SFT, which owns all of `/api/`, whereas the endpoint API owns `/api/v1/`.
+        // The endpoint API owns `/api/v1/`, so it comes before SFT, which owns all of `/api/`.
         [self.endpoint.clone(), self.sft.clone(), self.pcc.clone()]
     }
 
-    /// Back to the state of the start: profiles, switches, no faults, empty journal, waiting
-    /// requests cut.
+    /// Returns to the initial state: profiles and switches are restored, faults and journal
+    /// cleared, and waiting requests cut.
     pub(super) fn reset(&self) {
         let mut epoch = self.epoch.lock();
         epoch.cancel();
@@ -81,7 +81,7 @@ impl World {
         self.tasks.spawn(work.instrument(tracing::debug_span!("sandbox_task", name)))
     }
 
-    /// Like `spawn`, for work that outlives its request; `None` when too much of it is waiting
+    /// Like `spawn`, for work that outlives its request; `None` if too much of it is pending
     /// already.
     pub(super) fn spawn_detached<F>(
         &self,
@@ -100,7 +100,7 @@ impl World {
         }))
     }
 
-    /// Stops all work and waits for it; false if some was still running after `limit`.
+    /// Stops all tasks and waits for them; false if some are still running after `limit`.
     pub(super) async fn stop(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();

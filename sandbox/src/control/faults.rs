@@ -35,7 +35,7 @@ async fn arm(State(world): Shared, body: Bytes) -> ControlResult {
     Ok(Json(json!({ "id": id })))
 }
 
-/// Refuses a fault that could never do anything for some of those it would match.
+/// Refuses a fault that could have no effect on some of the requests it would match.
 fn check_kind(spec: &FaultSpec, simulators: &[Arc<dyn Simulator>]) -> Result<(), ControlError> {
     for simulator in simulators {
         let is_meant = spec.upstream == "*" || spec.upstream == simulator.name();
@@ -57,7 +57,7 @@ async fn clear_faults(State(world): Shared) -> Json<Value> {
 }
 
 async fn disarm(State(world): Shared, Path(id): Path<String>) -> ControlResult {
-    let number = id.parse().map_err(|_| ControlError::bad("a fault id is a number"))?;
+    let number = id.parse().map_err(|_| ControlError::bad("the fault id must be a number"))?;
     if world.faults.remove(number) {
         Ok(Json(json!({ "cleared": 1 })))
     } else {

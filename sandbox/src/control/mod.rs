@@ -43,7 +43,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .with_state(world)
 }
 
-/// Everything that is not the control API belongs to a vendor, each by its paths.
+/// Everything outside the control API belongs to a vendor, which the path determines.
 async fn vendor(State(world): Shared, request: Request<Body>) -> Response {
     let path = request.uri().path();
     match world.simulators().into_iter().find(|simulator| simulator.owns(path)) {
@@ -54,7 +54,7 @@ async fn vendor(State(world): Shared, request: Request<Body>) -> Response {
 
 async fn no_such_route() -> ControlError {
     ControlError::missing(
-        "no such control route; there are \
+        "no such control route; the routes are \
          /sandbox/faults[/{id}], /sandbox/journal, /sandbox/reset, \
          /sandbox/{sft|endpoint|pcc}/profiles[/{id}], /sandbox/{sft|endpoint|pcc}/options, \
          /sandbox/{endpoint|pcc}/seed, \
@@ -65,6 +65,6 @@ async fn no_such_route() -> ControlError {
 async fn no_such_method() -> ControlError {
     ControlError {
         status: StatusCode::METHOD_NOT_ALLOWED,
-        error: "this control route has no such method, see the `allow` header".to_owned(),
+        error: "this control route does not allow the method; see the `allow` header".to_owned(),
     }
 }

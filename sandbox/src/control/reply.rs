@@ -51,5 +51,5 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError>
 
 /// A profile id of a vendor whose ids are integers.
 pub(super) fn number(id: &str) -> Result<i64, ControlError> {
-    id.parse().map_err(|_| ControlError::bad("a profile id is an integer here"))
+    id.parse().map_err(|_| ControlError::bad("the profile id must be an integer"))
 }

@@ -1,8 +1,8 @@
 //! The endpoint API's login: one application token, bearer tokens that look like JWTs, and the
-//! lock-out.
+//! lockout.
 //!
-//! Documented: application tokens give an `auth_token` for 240 minutes and nothing to renew it
-//! with; a refused token is 401, usually with an empty body; three refusals in a row lock the
+//! Documented: an application token gives an `auth_token` that is valid for 240 minutes and cannot
+//! be renewed; a refused token is 401, usually with an empty body; three refusals in a row lock the
 //! account for five minutes, which is answered as `TooManyRequests`. Inferred: that a login leaves
 //! earlier tokens alone, that attempts while locked do not extend the lock, and that the lock
 //! leaves existing tokens alone. Not modeled: username and password (deprecated), and the limit of

@@ -2,14 +2,14 @@
 //! regions, callbacks...).
 //!
 //! Observed: the service ids 0, 3, 6, 32 and 38. Documented by the example: callbacks 38 and 39,
-//! secret 38, DNS 1, breakout region 3, ESME interface type 3, periods 33 and 35. The rest is
-//! invented in their manner.
+//! secret 38, DNS 1, breakout region 3, ESME interface type 3, periods 33 and 35. The rest is made
+//! up in the same style.
 
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-static CATALOGUE: LazyLock<Map<String, Value>> =
+static CATALOG: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("catalog.json")).unwrap_or_default());
 
 pub(super) const SERVICE: &str = "service";
@@ -22,7 +22,7 @@ pub(super) const API_SECRET: &str = "api_secret";
 
 /// All objects of a kind.
 pub(super) fn list(kind: &str) -> &'static [Value] {
-    CATALOGUE.get(kind).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    CATALOG.get(kind).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 pub(super) fn find(kind: &str, id: i64) -> Option<&'static Value> {
@@ -38,7 +38,7 @@ pub(super) fn limits_of(service: i64) -> Vec<Value> {
         .collect()
 }
 
-/// The service a limit of the catalogue is for.
+/// The service that a limit of the catalog is for.
 pub(super) fn limit_service(limit: &Value) -> Option<i64> {
     limit.get(SERVICE).and_then(id_of)
 }

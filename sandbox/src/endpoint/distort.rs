@@ -1,4 +1,4 @@
-//! Distortions of endpoint API answers that need to know which member is what.
+//! Distortions of endpoint API answers that depend on what members mean.
 
 use serde_json::{Map, Value, json};
 
@@ -17,11 +17,11 @@ const OPTIONAL: [&str; 9] = [
     "ip_firewall_rule_set",
 ];
 
-/// Refuses what has no meaning here.
+/// Refuses faults that can have no effect on this vendor.
 pub(super) fn check(fault: &FaultKind) -> Result<(), String> {
     match fault {
         FaultKind::Outer { .. } | FaultKind::TotalCount { .. } => {
-            Err(format!("the endpoint API has nothing for `{}` to change", fault.name()))
+            Err(format!("`{}` has no effect on the endpoint API", fault.name()))
         }
         FaultKind::Result { outer: Some(_), .. } => {
             Err("the endpoint API has no outer result code".to_owned())
@@ -42,7 +42,7 @@ fn is_code(code: &str) -> bool {
 pub(super) fn apply(fault: &FaultKind, body: &mut Value) {
     match fault {
         FaultKind::Numbers {} => each_member(body, &mut |name, member| {
-            // Here the usual form is a number, so the other one is a string.
+            // This vendor writes numbers, so the other form is a string.
             if let (true, Value::Number(number)) = (is_number_name(name), &*member) {
                 *member = Value::String(number.to_string());
             }
@@ -74,7 +74,7 @@ fn add_unknown(members: &mut Map<String, Value>) {
     members.insert("sandbox_scalar".to_owned(), json!("unknown"));
     members.insert(
         "sandbox_nested".to_owned(),
-        // Inside, names that mean something elsewhere: a reader must go by place, not by name.
+        // The names inside mean something elsewhere: a reader must go by path, not by name.
         json!({"id": -1, "name": 7, "error_code": 1406, "list": [1, null, {"used_count": "x"}]}),
     );
 }

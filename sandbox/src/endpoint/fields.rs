@@ -1,8 +1,8 @@
 //! The members of create and patch requests.
 //!
 //! Inferred throughout: read-only and unknown members are ignored; numbers and booleans are not
-//! read from strings; a null reference is as if it were absent, a null name counts as missing, a
-//! null description clears it.
+//! read from strings; a null reference counts as absent, a null name counts as missing, and a null
+//! description clears it.
 
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ const SWITCHES: [&str; 11] = [
     "nipdp",
 ];
 
-/// A member that refers to an object of the catalogue.
+/// A member that refers to an object of the catalog.
 struct Reference {
     member: &'static str,
     kind: &'static str,

@@ -1,14 +1,14 @@
-//! The "endpoint" API simulator: service profiles behind `/api/v1/...`, as emnify makes it and BICS
-//! labels it.
+//! The "endpoint" API simulator: service profiles behind `/api/v1/...`. emnify makes this API, and
+//! BICS offers it under its own label.
 //!
-//! What is modeled: login by application token with its lock-out, service profiles with their
-//! services and the assignable traffic limits, the catalogue and the lookups that profiles refer
-//! to, and the rate limit of profile reads. What is not: endpoints themselves (a profile only
-//! counts how many use it), data limits and quotas (`/service_profile/{id}/traffic_limit`,
-//! `/quota`; the BICS documents do not have them), changing the lookups, login by username, and the
-//! limits by address and by month.
+//! What is modeled: login by application token with its lockout, service profiles with their
+//! services and the assignable traffic limits, the catalog and the lookups that profiles refer to,
+//! and the rate limit of profile reads. What is not: endpoints themselves (a profile only counts
+//! how many use it), data limits and quotas (`/service_profile/{id}/traffic_limit`, `/quota`; the
+//! BICS documents do not have them), changing the lookups, login by username, and the limits by
+//! address and by month.
 //!
-//! A path the vendor does not have is 404 with no body, a method it does not have 405 with no body
+//! An unknown path is 404 without a body, a method that a path does not have 405 without a body
 //! (inferred).
 
 mod auth;
@@ -47,7 +47,7 @@ use super::{
     store::{self, Members, Seed},
 };
 
-/// Observed: `Location` names this host, whichever host was asked.
+/// Observed: `Location` names this host, no matter which host got the request.
 const LOCATION_BASE: &str = "https://cdn.emnify.net/api/v1/service_profile/";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
@@ -132,7 +132,7 @@ impl Simulator for Endpoint {
     }
 }
 
-/// What the control API does.
+/// What the control API uses.
 impl Endpoint {
     pub(super) fn switches(&self) -> Switches {
         self.lock().switches.clone()
@@ -140,7 +140,7 @@ impl Endpoint {
 
     /// # Errors
     ///
-    /// What is allowed, in words; then nothing has changed.
+    /// Says what is allowed; nothing has changed then.
     pub(super) fn set_switches(&self, wanted: Members) -> Result<(), String> {
         let mut inner = self.lock();
         let switches = store::changed(&inner.switches, wanted)?;
@@ -157,7 +157,7 @@ impl Endpoint {
         self.lock().auth.unlock();
     }
 
-    /// All profiles as they are, by id.
+    /// All profiles as they are, in the order of ids.
     pub(super) fn raw_profiles(&self) -> Vec<Value> {
         let inner = self.lock();
         inner.account.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
@@ -167,11 +167,11 @@ impl Endpoint {
         self.lock().account.profiles.get(id).cloned().map(Value::Object)
     }
 
-    /// Inserts or replaces a profile verbatim: reads show nothing that it does not have.
+    /// Inserts or replaces a profile verbatim: reads show only the members that it has.
     ///
     /// # Errors
     ///
-    /// What is allowed, in words.
+    /// Says what is allowed.
     pub(super) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
         store::check_size(&profile)?;
         let mut inner = self.lock();
@@ -189,7 +189,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// What is allowed, in words; then nothing was added.
+    /// Says what is allowed; nothing was added then.
     pub(super) fn seed(&self, seed: Seed) -> Result<Value, String> {
         let mut template = fields::new_profile();
         template.extend(seed.profile);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::switches::Switches;
 
-/// What is left of the burst, and as of when.
+/// What is left of the burst, and at what time.
 #[derive(Default)]
 pub(super) struct Bucket(Option<(f64, Instant)>);
 

@@ -39,11 +39,11 @@ pub(super) const OPERATIONS: &[&str] = &[
     "ListApiSecrets",
 ];
 
-/// Longest part of a path that an error repeats.
+/// Maximum length of a path segment that an error quotes.
 const MAX_QUOTED: usize = 64;
 
-/// Operations that give a whole collection of the catalogue, with the path below the prefix, which
-/// is its kind too.
+/// Operations that return a whole collection of the catalog, with the path below the prefix, which
+/// is also the kind.
 const LOOKUPS: [(&str, &str); 7] = [
     ("ListServices", catalog::SERVICE),
     ("ListTrafficLimits", catalog::TRAFFIC_LIMIT),
@@ -63,12 +63,12 @@ pub(super) fn lookup(operation: &str) -> Option<&'static str> {
 pub(super) struct Route<'a> {
     /// Which methods it has, and the operation each is.
     pub methods: Vec<(Method, &'static str)>,
-    /// Profile, service and traffic limit as written; `None` for those that the path has not.
+    /// Profile, service and traffic limit as written; `None` for those that the path does not have.
     ids: [Option<&'a str>; 3],
 }
 
 impl Route<'_> {
-    /// Profile, service and traffic limit; 0 for those that the path has not.
+    /// Profile, service and traffic limit; 0 for those that the path does not have.
     pub(super) fn numbers(&self) -> Result<[i64; 3], Refusal> {
         let [profile, service, limit] = self.ids;
         Ok([
@@ -96,7 +96,7 @@ fn parse(parameter: &str, text: Option<&str>) -> Result<i64, Refusal> {
 pub(super) fn find(path: &str) -> Option<Route<'_>> {
     let mut parts: Vec<&str> = path.strip_prefix("/api/v1/")?.split('/').collect();
     if parts.len() > 1 && parts.last() == Some(&"") {
-        // Documented in one place for the list (`/service_profile/`), so taken everywhere.
+        // Documented in one place for the list (`/service_profile/`), so accepted everywhere.
         parts.pop();
     }
     let (methods, ids) = match *parts.as_slice() {

@@ -1,6 +1,6 @@
 //! The profiles the account starts with. The first is the documents' example verbatim, with
-//! services that the catalogue does not have. In the others, what is left out is as after a create,
-//! and services and limits are given by their ids.
+//! services that are not in the catalog. In the others, members that are left out are as after a
+//! create, and services and limits are given by their ids.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub(super) fn profiles(max: usize) -> Profiles {
     profiles
 }
 
-/// A profile with what a create would give it, and its services spelled out.
+/// A profile with the defaults of a create, and with its services spelled out.
 fn filled(members: Members) -> Members {
     let mut all = new_profile();
     all.extend(members);

@@ -39,7 +39,7 @@ impl Account {
         self.profiles.add(profile).ok_or(Refusal::Empty(StatusCode::INSUFFICIENT_STORAGE))
     }
 
-    /// What the request does not name stays as it is.
+    /// Members that the request does not name stay as they are.
     pub(super) fn patch(
         &mut self,
         id: i64,
@@ -86,7 +86,7 @@ impl Account {
 
     pub(super) fn delete_service(&mut self, id: i64, service: i64) -> Result<(), Refusal> {
         let profile = self.get_mut(id)?;
-        // Inferred: a service that is not there is not found.
+        // Inferred: a service that is not attached is not found.
         let found = attached(profile, service).ok_or(no_service(service))?;
         let limits = found.get(TRAFFIC_LIMIT).and_then(Value::as_array);
         if limits.is_some_and(|limits| !limits.is_empty()) {
@@ -99,7 +99,7 @@ impl Account {
         Ok(())
     }
 
-    /// Whether the limit was new there.
+    /// Returns whether the limit was not attached before.
     pub(super) fn put_limit(
         &mut self,
         id: i64,
@@ -136,7 +136,7 @@ impl Account {
         let limits = self.limits(id, service)?;
         let before = limits.len();
         limits.retain(|other| id_of(other) != Some(limit));
-        // Inferred: a limit that is not there is not found.
+        // Inferred: a limit that is not attached is not found.
         if limits.len() < before { Ok(()) } else { Err(no_limit(limit)) }
     }
 

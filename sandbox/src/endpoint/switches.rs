@@ -7,7 +7,7 @@ use crate::options::Options;
 const MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
 const MAX_RATE: u32 = 1_000_000;
 
-/// The switches, as the simulator uses them and as the control API shows and changes them.
+/// The switches, which the simulator uses and the control API shows and changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Switches {
@@ -87,7 +87,8 @@ impl Switches {
     }
 }
 
-/// How tokens end: expired, which the vendor says, or forgotten, so that they are unknown.
+/// How tokens end: expired, which the vendor reports as such, or forgotten, so that they are
+/// unknown.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Expiry {

@@ -1,4 +1,4 @@
-//! The vendor's rules, asked of the simulator directly.
+//! The vendor's rules, tested on the simulator directly.
 
 mod login;
 mod services;
@@ -45,7 +45,7 @@ impl Vendor {
         }
     }
 
-    /// Status and body, which is null when there is none.
+    /// Status and body; null if there is no body.
     fn call(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let outcome = self.outcome(method, path, &text);
@@ -89,7 +89,7 @@ impl Vendor {
 }
 
 #[test]
-fn seed_holds_the_documents_example_to_the_letter() {
+fn seed_holds_the_documents_example_verbatim() {
     let vendor = Vendor::new();
     let literal = vendor.one(1);
     let written: Vec<Value> = serde_json::from_str(include_str!("seed.json")).unwrap();
@@ -245,7 +245,7 @@ fn patch_changes_what_it_names() {
 }
 
 #[test]
-fn delete_rules_and_ids_that_are_none() {
+fn delete_rules_and_invalid_ids() {
     let vendor = Vendor::new();
     assert_eq!(vendor.verdict("DELETE", &format!("{PROFILES}/1"), Value::Null), (409, Some(1406)));
     let gone = vendor.outcome("DELETE", &format!("{PROFILES}/390"), "");

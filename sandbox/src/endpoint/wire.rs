@@ -37,7 +37,7 @@ const SHORT: [&str; 10] = [
     "ip_firewall_rule_set",
 ];
 
-/// Why a request was not carried out.
+/// Why a request was refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// No such object under the path.
@@ -55,7 +55,7 @@ pub(super) enum Refusal {
     Invalid(Vec<Invalid>),
     /// No body at all.
     Empty(StatusCode),
-    /// Observed: some 422 answers have no body but claim to be HTML.
+    /// Observed: some 422 answers have no body but declare HTML.
     EmptyPage,
     /// Refused by the vendor's gateway before the application, in that gateway's words (observed).
     Gateway {
@@ -167,8 +167,8 @@ fn token(code: u32) -> &'static str {
     }
 }
 
-/// The answer for a code without a request: an HTTP status with no body, or one of the vendor's
-/// codes with the status it usually has.
+/// The answer for a code, for any request: an HTTP status with no body, or one of the vendor's
+/// codes with its usual status.
 pub(super) fn any_result(code: &str, description: Option<&str>) -> Answer {
     let number: u32 = code.parse().unwrap_or(BAD_REQUEST);
     if let Some(status) = u16::try_from(number).ok().and_then(|n| StatusCode::from_u16(n).ok()) {

@@ -1,8 +1,7 @@
-//! Who may call PCC: one user by HTTP Basic, and the tenant in a header of its own.
+//! Access to PCC: one user by HTTP Basic, and the tenant in its own header.
 //!
 //! Documented: both are mandatory with every request, and a wrong user or password is 401.
-//! Inferred: 400 without a tenant, 403 for a tenant that is not known, and that the user is looked
-//! at first.
+//! Inferred: 400 without a tenant, 403 for an unknown tenant, and that the user is checked first.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode, header::AUTHORIZATION};

@@ -1,16 +1,15 @@
-//! Distortions of PCC answers that need to know which member is what. Answers in XML are not
-//! distorted.
+//! Distortions of PCC answers that depend on what members mean. Answers in XML are not distorted.
 
 use serde_json::{Map, Value, json};
 
 use super::state;
 use crate::{answer::each_member, fault_kind::FaultKind};
 
-/// Refuses what has no meaning here.
+/// Refuses faults that can have no effect on this vendor.
 pub(super) fn check(fault: &FaultKind) -> Result<(), String> {
     match fault {
         FaultKind::Outer { .. } | FaultKind::TotalCount { .. } => {
-            Err(format!("PCC has nothing for `{}` to change", fault.name()))
+            Err(format!("`{}` has no effect on PCC", fault.name()))
         }
         FaultKind::Result { outer: Some(_), .. } => Err("PCC has no outer result code".to_owned()),
         FaultKind::Result { code, .. }
@@ -25,7 +24,7 @@ pub(super) fn check(fault: &FaultKind) -> Result<(), String> {
 pub(super) fn apply(fault: &FaultKind, body: &mut Value) {
     match fault {
         FaultKind::Numbers {} => each_member(body, &mut |name, member| {
-            // Here the usual form is a number, so the other one is a string.
+            // This vendor writes numbers, so the other form is a string.
             if let (true, Value::Number(number)) =
                 (["id", "length", "errorCode"].contains(&name), &*member)
             {
@@ -51,7 +50,7 @@ fn add_unknown(members: &mut Map<String, Value>) {
     members.insert("sandboxScalar".to_owned(), json!("unknown"));
     members.insert(
         "sandboxNested".to_owned(),
-        // Inside, names that mean something elsewhere: a reader must go by place, not by name.
+        // The names inside mean something elsewhere: a reader must go by path, not by name.
         json!({"id": -1, "name": 7, "errors": [], "list": [1, null, {"length": "x"}]}),
     );
 }

@@ -5,9 +5,9 @@
 //! themselves (a profile is only marked as used; plans are a list of names), permissions of users,
 //! and a rule that exactly one profile is the default (no document states one).
 //!
-//! Documents print the paths bare; links in them and public clients have the servlet prefix
-//! `/spcm-rest-ws`: both work. What misses the application gets a page of HTML: unknown path 404,
-//! wrong method 405 (inferred).
+//! The documents show the paths without a prefix; links in them and public clients have the servlet
+//! prefix `/spcm-rest-ws`: both work. A request that reaches no application gets an HTML page:
+//! unknown path 404, wrong method 405 (inferred).
 
 mod auth;
 mod distort;
@@ -128,7 +128,7 @@ impl Simulator for Pcc {
     }
 }
 
-/// What the control API does.
+/// What the control API uses.
 impl Pcc {
     pub(super) fn switches(&self) -> Switches {
         self.lock().switches.clone()
@@ -136,7 +136,7 @@ impl Pcc {
 
     /// # Errors
     ///
-    /// What is allowed, in words; then nothing has changed.
+    /// Says what is allowed; nothing has changed then.
     pub(super) fn set_switches(&self, wanted: Members) -> Result<(), String> {
         let mut inner = self.lock();
         let switches = store::changed(&inner.switches, wanted)?;
@@ -145,7 +145,7 @@ impl Pcc {
         Ok(())
     }
 
-    /// All profiles as they are, by id.
+    /// All profiles as they are, in the order of ids.
     pub(super) fn raw_profiles(&self) -> Vec<Value> {
         let inner = self.lock();
         inner.tenant.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
@@ -155,12 +155,12 @@ impl Pcc {
         self.lock().tenant.profiles.get(id).cloned().map(Value::Object)
     }
 
-    /// Inserts or replaces a profile verbatim: reads show nothing that it does not have.
-    /// The member `sandbox_in_use` makes it one that cannot be deleted.
+    /// Inserts or replaces a profile verbatim: reads show only the members that it has. The member
+    /// `sandbox_in_use` makes it one that cannot be deleted.
     ///
     /// # Errors
     ///
-    /// What is allowed, in words.
+    /// Says what is allowed.
     pub(super) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
         if profile.get(state::IN_USE).is_some_and(|flag| !flag.is_boolean()) {
             return Err(format!("`{}` must be true or false", state::IN_USE));
@@ -181,7 +181,7 @@ impl Pcc {
     ///
     /// # Errors
     ///
-    /// What is allowed, in words; then nothing was added.
+    /// Says what is allowed; nothing was added then.
     pub(super) fn seed(&self, seed: Seed) -> Result<Value, String> {
         let name = seed.profile.get("name").and_then(Value::as_str).unwrap_or("Seeded").to_owned();
         let mut template = state::new_profile();
@@ -239,7 +239,7 @@ impl Inner {
             };
             return Ok(done(answer, Some(effect)));
         }
-        // Inferred: a path parameter that is not an integer is not found.
+        // Inferred: an id that is not an integer is not found.
         let id = profile_id(call.uri.path())
             .and_then(|id| id.parse().ok())
             .ok_or(Refusal::Status(StatusCode::NOT_FOUND))?;
@@ -263,13 +263,12 @@ impl Inner {
     }
 }
 
-/// The id in a path as written, empty for the collection; `None` for a path that the vendor does
-/// not have.
+/// The id in a path as written; empty for the collection, `None` for an unknown path.
 fn profile_id(path: &str) -> Option<&str> {
     let rest = path.strip_prefix(SERVLET).unwrap_or(path).strip_prefix(PROFILES)?;
     let id = match rest {
         "" => "",
-        // Documented wording: leaving the id out gives all, so the slash may stay.
+        // Documented: leaving out the id gives all, so the slash may stay.
         _ => rest.strip_prefix('/')?,
     };
     (!id.contains('/')).then_some(id)

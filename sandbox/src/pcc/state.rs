@@ -66,8 +66,8 @@ impl Tenant {
         self.profiles.add(profile).ok_or(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE))
     }
 
-    /// Documented by the example: what the request does not name stays as it is. Inferred: an id in
-    /// it means nothing.
+    /// Documented by the example: members that the request does not name stay as they are.
+    /// Inferred: an id in the body is ignored.
     pub(super) fn update(
         &mut self,
         id: i64,
@@ -96,15 +96,15 @@ impl Tenant {
 
     pub(super) fn delete(&mut self, id: i64) -> Result<(), Refusal> {
         if self.get(id)?.get(IN_USE) == Some(&Value::Bool(true)) {
-            // Inferred: no document says whether a profile in use can go.
+            // Inferred: no document says whether a profile in use can be deleted.
             return Err(Refusal::Status(StatusCode::CONFLICT));
         }
         self.profiles.remove(id);
         Ok(())
     }
 
-    /// Documented: 409 is often an item or name that exists already. Inferred: that names are
-    /// unique for a tenant.
+    /// Documented: 409 often means that an item or a name already exists. Inferred: that names are
+    /// unique in a tenant.
     fn check_name(
         &self,
         profile: &Members,
@@ -178,7 +178,7 @@ fn is_blank(member: Option<&Value>) -> bool {
     }
 }
 
-/// Inferred: the plan must exist when it is set to another one. An empty name means none.
+/// Inferred: the plan must exist when it is changed. An empty name means no plan.
 fn check_plan(
     profile: &Members,
     before: Option<&Value>,

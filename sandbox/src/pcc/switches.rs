@@ -7,7 +7,7 @@ use super::wire::ErrorBody;
 const MAX_PLANS: usize = 1_000;
 const MAX_PLAN_NAME: usize = 255;
 
-/// The switches, as the simulator uses them and as the control API shows and changes them.
+/// The switches, which the simulator uses and the control API shows and changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Switches {

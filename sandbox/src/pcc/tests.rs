@@ -1,4 +1,4 @@
-//! The vendor's rules, asked of the simulator directly.
+//! The vendor's rules, tested on the simulator directly.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ impl Vendor {
         }
     }
 
-    /// Status and body, which is null when there is none.
+    /// Status and body; null if there is no body.
     fn call(&self, method: &str, id: &str, body: Value) -> (u16, Value) {
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let outcome = self.outcome(method, &format!("{PROFILES}{id}"), &text);
@@ -184,7 +184,7 @@ fn update_merges() {
                "paygNotification": false, "renewalDayOfMonth": 1, "tag": 3})
     );
     assert_eq!(vendor.get("/71").1, updated);
-    // A plan that stays is not looked at.
+    // A plan that does not change is not checked.
     vendor.switch(json!({"core_plans": []}));
     assert_eq!(vendor.call("PUT", "/71", updated).0, 200);
     for (body, status) in [
@@ -209,7 +209,7 @@ fn delete_rules() {
     for (id, status) in [("/61", 409), ("/55", 204), ("/55", 404)] {
         assert_eq!(vendor.call("DELETE", id, Value::Null), (status, Value::Null), "{id}");
     }
-    // What marks a profile as used cannot be written by clients.
+    // Clients cannot write the member that marks a profile as used.
     assert_eq!(vendor.call("PUT", "/61", json!({"sandbox_in_use": false})).0, 200);
     assert_eq!(vendor.call("DELETE", "/61", Value::Null).0, 409);
 }

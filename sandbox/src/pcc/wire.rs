@@ -26,8 +26,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What `Accept` asks for. Inferred: `*/*` asks for nothing, and of several the first known one
-    /// counts.
+    /// What `Accept` asks for. Inferred: `*/*` is ignored, and the first known type counts.
     pub(super) fn asked(headers: &HeaderMap, json_by_default: bool) -> Self {
         let usual = if json_by_default { Self::Json(JSON) } else { Self::Xml };
         headers
@@ -71,8 +70,8 @@ pub(super) fn is_json(media_type: &str) -> bool {
     name.eq_ignore_ascii_case(JSON) || name.eq_ignore_ascii_case(HAL)
 }
 
-/// What error answers carry. The first is what the documents show; the others are for trying a
-/// client.
+/// What error answers carry. The first is what the documents show; the others are for testing
+/// clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorBody {
@@ -86,7 +85,7 @@ pub(crate) enum ErrorBody {
     Empty,
 }
 
-/// Why a request was not carried out.
+/// Why a request was refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// A status whose body no document shows.
@@ -135,7 +134,7 @@ fn validation(errors: &[(&str, String)]) -> Value {
     json!({ "errors": errors })
 }
 
-/// The answer for a status without a request, with the documented body if there is one.
+/// The answer for a status, for any request, with the documented body if there is one.
 pub(super) fn any_result(code: &str, description: Option<&str>) -> Answer {
     let status = code
         .parse::<u16>()
@@ -143,7 +142,7 @@ pub(super) fn any_result(code: &str, description: Option<&str>) -> Answer {
         .and_then(|code| StatusCode::from_u16(code).ok())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = match status.as_u16() {
-        // Only a sibling page shows what a multistatus looks like; this is in its manner.
+        // Only a sibling page shows what a multistatus looks like; this one follows it.
         207 => json!({"items": [{
             "itemIndex": 0, "status": 422,
             "message": description.unwrap_or("Result of the sandbox"), "errorCode": 1,
@@ -178,7 +177,7 @@ fn document(body: &Value) -> String {
     text
 }
 
-/// Nesting is bounded: what is written here was read as JSON, whose reader has a bound.
+/// Nesting is bounded, because the JSON reader bounds it.
 fn element(text: &mut String, name: &str, value: &Value) {
     let name = if is_name(name) { name } else { "member" };
     match value {
@@ -227,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accept_decides_and_silence_means_xml() {
+    fn accept_decides_and_the_default_is_xml() {
         for (accept, expected) in [
             (None, Format::Xml),
             (Some("*/*"), Format::Xml),

@@ -1,4 +1,4 @@
-//! SFT's login: one user, tokens that look like JWTs, renewal, and the lock-out after wrong
+//! SFT's login: one user, tokens that look like JWTs, renewal, and the lockout after wrong
 //! passwords.
 //!
 //! Documented: the shapes, that the access token is short-lived and the refresh token long-lived,
@@ -68,7 +68,7 @@ impl Auth {
         let username = required(body, "username")?;
         let password = required(body, "password")?;
         if username != self.username {
-            // An unknown user has no account that could be blocked.
+            // There is no account to block for an unknown user.
             return Err(Verdict::BadCredentials);
         }
         if self.failures >= MAX_FAILURES {
@@ -87,7 +87,7 @@ impl Auth {
         Ok(self.issue(switches))
     }
 
-    /// A new pair for a refresh token, which is used up by it.
+    /// Exchanges a refresh token for a new pair; the token cannot be used again.
     pub(super) fn refresh(
         &mut self,
         token: &str,
@@ -109,7 +109,7 @@ impl Auth {
         self.tokens.retain(|_, (of, _)| *of != kind);
     }
 
-    /// What "forgot password" does for a blocked account.
+    /// Unblocks the account, as "forgot password" does.
     pub(super) fn unlock(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! Distortions of SFT answers that need to know which member is what.
+//! Distortions of SFT answers that depend on what members mean.
 
 use serde_json::{Map, Value, json};
 
@@ -67,7 +67,7 @@ fn add_unknown(members: &mut Map<String, Value>) {
     members.insert("sandboxScalar".to_owned(), json!("unknown"));
     members.insert(
         "sandboxNested".to_owned(),
-        // Inside, names that mean something elsewhere: a reader must go by place, not by name.
+        // The names inside mean something elsewhere: a reader must go by path, not by name.
         json!({"resultCode": 7, "list": [1, null, {"profileId": "SP_0"}], "flag": true}),
     );
 }

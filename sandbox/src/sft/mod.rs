@@ -1,14 +1,14 @@
 //! The BICS SFT simulator: service profiles behind `/api/...`.
 //!
-//! What is modeled: login and token renewal with lock-out, the four service profile operations with
+//! What is modeled: login and token renewal with lockout, the four service profile operations with
 //! their rules and result codes, and the cascades between the profiles of one account. What is not:
 //! plans and child accounts themselves (a profile is only marked as used by one), rate limits, and
-//! the vendor's own 30 s timeout (all three can be had as faults).
+//! the vendor's own 30 s timeout (all three can be armed as faults).
 //!
 //! HTTP status: business success and business failure are both 200 (documented), and so is a
-//! refused token (observed). What never reaches the application gets a page of HTML: unknown path
-//! 404, wrong method 405, body that is not JSON 400 (inferred). Paths are matched with exact case
-//! (inferred).
+//! refused token (observed). A request that never reaches the application gets an HTML page:
+//! unknown path 404, wrong method 405, body that is not JSON 400 (inferred). Paths are matched with
+//! exact case (inferred).
 
 mod auth;
 mod distort;
@@ -53,7 +53,7 @@ const OPERATIONS: &[&str] = &[LOGIN, REFRESH, CREATE, GET, MODIFY, DELETE];
 
 /// Longest id of a raw profile.
 const MAX_ID: usize = 64;
-/// Longest text of the additional members of a raw profile.
+/// Maximum length of the additional members of a raw profile.
 const MAX_EXTRA: usize = 16 * 1_024;
 
 pub(super) struct Sft {
@@ -153,7 +153,7 @@ impl Simulator for Sft {
     }
 }
 
-/// What the control API does.
+/// What the control API uses.
 impl Sft {
     pub(super) fn switches(&self) -> SwitchSettings {
         self.lock().switches.settings()
@@ -161,7 +161,7 @@ impl Sft {
 
     /// # Errors
     ///
-    /// What is allowed, in words; then nothing has changed.
+    /// Says what is allowed; nothing has changed then.
     pub(super) fn set_switches(&self, wanted: &SwitchSettings) -> Result<(), String> {
         self.lock().switches.set(wanted)
     }
@@ -180,7 +180,7 @@ impl Sft {
         self.lock().auth.unlock();
     }
 
-    /// All profiles as they are, by id.
+    /// All profiles as they are, in the order of ids.
     pub(super) fn raw_profiles(&self) -> Vec<Value> {
         self.lock().account.iter().map(|(id, profile)| with_id(id, profile)).collect()
     }
@@ -189,11 +189,11 @@ impl Sft {
         self.lock().account.get(id).map(|profile| with_id(id, profile))
     }
 
-    /// Inserts or replaces a profile whatever the vendor's rules say about it.
+    /// Inserts or replaces a profile without regard to the vendor's rules.
     ///
     /// # Errors
     ///
-    /// What is allowed, in words.
+    /// Says what is allowed.
     pub(super) fn put_raw_profile(&self, id: &str, profile: Profile) -> Result<Value, String> {
         if id.is_empty() || id.len() > MAX_ID {
             return Err(format!("a profile id must have 1 to {MAX_ID} bytes"));
@@ -216,7 +216,7 @@ impl Sft {
     }
 }
 
-/// Why a request was not carried out.
+/// Why a request was refused.
 enum Refusal {
     /// The body is not JSON, so the application never saw it.
     NotJson,
@@ -233,8 +233,7 @@ impl Inner {
     fn carry_out(&mut self, operation: &'static str, call: &Call) -> Result<Outcome, Refusal> {
         if self.switches.require_x_requested_with && !call.headers.contains_key("x-requested-with")
         {
-            // Inferred: the code is the one that says "incorrect value in ..."; no document says
-            // what happens.
+            // Inferred: the code for "Incorrect value in ..."; no document says what happens.
             return Err(Verdict::IncorrectValue("X-Requested-With".to_owned()).into());
         }
         match operation {
@@ -321,7 +320,7 @@ impl Inner {
 }
 
 fn outcome(body: Value, verdict: &Verdict) -> Outcome {
-    // The body is asked, because some codes depend on switches.
+    // Taken from the body, because some codes depend on switches.
     let code = body
         .pointer("/Response/resultParam/resultCode")
         .and_then(Value::as_str)
@@ -338,7 +337,7 @@ fn json(call: &Call) -> Result<Value, Refusal> {
 }
 
 /// The token of `X-Authorization: Bearer <token>` (documented). The standard `Authorization` header
-/// means nothing here.
+/// is ignored.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }

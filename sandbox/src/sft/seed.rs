@@ -27,7 +27,7 @@ fn ordinary() -> Vec<(&'static str, Profile)> {
     ]
 }
 
-/// Those with a state that makes some request fail or look different.
+/// Profiles in a state that makes some requests fail or look different.
 fn special() -> Vec<(&'static str, Profile)> {
     let default = Profile { is_default: true, ..base("DEFAULT", ALL, UP_TO_5G) };
     let inactive =

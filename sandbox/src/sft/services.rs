@@ -5,8 +5,8 @@
 const SERVICES: [(&str, &str, bool); 4] =
     [("4", "DATA", true), ("2", "MO-SMS", true), ("3", "MT-SMS", true), ("5", "NB-IOT", false)];
 
-/// Code on write and name on read (documented), from the least to the most (inferred: by the
-/// generations in the name; the numeric order of the codes means nothing).
+/// Code on write and name on read (documented), from the fewest generations to the most (inferred
+/// from the names; the order of the codes means nothing).
 const RATS: [(&str, &str); 4] =
     [("02", "2G"), ("01", "2G/3G"), ("06", "2G/3G/4G"), ("10", "2G/3G/4G/5G")];
 
@@ -25,7 +25,7 @@ pub(super) fn services_from_ids(ids: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Names the vendor does not have stay behind the others, in the order given.
+/// Names that the vendor does not have come after the others, in the given order.
 pub(super) fn in_read_order(mut names: Vec<String>) -> Vec<String> {
     names.sort_by_key(|name| {
         SERVICES.iter().position(|(_, known, _)| known == name).unwrap_or(SERVICES.len())
@@ -41,7 +41,7 @@ pub(super) fn rat_from_code(code: &str) -> Option<&'static str> {
     RATS.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
 }
 
-/// The higher the more; none is less than any. A name the vendor does not have counts as none.
+/// Higher for more generations, and 0 without a radio access type or for an unknown name.
 pub(super) fn rat_rank(name: Option<&str>) -> usize {
     name.and_then(|name| RATS.iter().position(|(_, known)| *known == name))
         .map_or(0, |position| position + 1)

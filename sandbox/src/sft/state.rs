@@ -1,4 +1,4 @@
-//! The account: its service profiles and the rules for changing them.
+//! The account: its service profiles, and the rules for changing them.
 //!
 //! A request is fully checked before anything changes, so a refused one has no effect at all.
 //!
@@ -21,8 +21,7 @@ const MAX_NAME: usize = 256;
 const BASE: &str = "0";
 const ADDON: &str = "1";
 
-/// A profile as it is, which may be more than the vendor's rules allow when the control API put it
-/// there.
+/// A profile as it is, which the vendor's rules may not allow if it came through the control API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Profile {
@@ -38,7 +37,7 @@ pub(crate) struct Profile {
     /// The profile every account has from the start.
     pub is_default: bool,
     pub attached_to_plan: bool,
-    /// A child entity whose own RAT a change may not go below.
+    /// A child entity: no change may go below its RAT.
     pub child_entity: Option<ChildEntity>,
     /// Makes every change of service or access type fail with 6565.
     pub invalid_child_config: bool,
@@ -86,7 +85,7 @@ impl ProfileId {
 
 pub(super) struct Account {
     profiles: BTreeMap<ProfileId, Profile>,
-    /// The highest number any id ever had; ids are never used again.
+    /// The highest number any id ever had; ids are never reused.
     last_number: u64,
     max_profiles: usize,
 }
@@ -117,7 +116,7 @@ impl Account {
         true
     }
 
-    /// Removes without regard to the vendor's rules; false when it was not there.
+    /// Removes without regard to the vendor's rules; false if there was no such profile.
     pub(super) fn remove(&mut self, id: &str) -> bool {
         self.profiles.remove(&ProfileId::new(id)).is_some()
     }
@@ -162,7 +161,7 @@ impl Account {
         let id = text(fields, "id").flatten().ok_or(Verdict::DeleteFailure)?;
         let profile = self.get(id).ok_or(Verdict::DeleteFailure)?;
         if profile.is_default {
-            // Inferred: every account has one, so it cannot go.
+            // Inferred: every account has one, so it cannot be deleted.
             return Err(Verdict::DeleteFailure);
         }
         if profile.attached_to_plan {
@@ -179,7 +178,8 @@ impl Account {
         if taken { Err(Verdict::DuplicateName) } else { Ok(()) }
     }
 
-    /// The other profiles as they will be after this change of services; see the module's notes.
+    /// The other profiles as they will be after this change of services; see the module
+    /// documentation.
     fn cascade(
         &self,
         changed: &ProfileId,
@@ -294,7 +294,7 @@ impl<'a> Modification<'a> {
             updated.name = name.to_owned();
         }
         if current.is_default && updated.name != current.name {
-            // Inferred: the profile of the system keeps its name, as it keeps existing.
+            // Inferred: the default profile cannot be renamed, as it cannot be deleted.
             return Err(Verdict::ModifyFailure);
         }
         if let Some(status) = self.status {
@@ -344,8 +344,8 @@ fn check_child_rat(current: &Profile, updated: &Profile) -> Result<(), Verdict> 
     Ok(())
 }
 
-/// `None` when the member is there but no string: all members are strings (documented), so a number
-/// or a null is refused (inferred). `Some(None)` when it is not there.
+/// `None` if the member is not a string: all members are strings (documented), so a number or a
+/// null is refused (inferred). `Some(None)` if the member is absent.
 fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<Option<&'a str>> {
     match fields.get(name) {
         None => Some(None),

@@ -76,7 +76,7 @@ impl Switches {
     ///
     /// # Errors
     ///
-    /// What is allowed, in words; then nothing has changed.
+    /// Says what is allowed; nothing has changed then.
     pub(super) fn set(&mut self, wanted: &SwitchSettings) -> Result<(), String> {
         for ms in [wanted.token_ttl_ms, wanted.refresh_ttl_ms] {
             if ms.is_some_and(|ms| ms > MAX_TTL_MS) {

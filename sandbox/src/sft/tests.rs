@@ -1,4 +1,4 @@
-//! The vendor's rules, asked of the simulator directly.
+//! The vendor's rules, tested on the simulator directly.
 
 mod login;
 
@@ -154,7 +154,7 @@ fn modify_checks_services_addons_default_and_children() {
         (json!({"name": "no id"}), "1326"),
         (json!({"id": "SP_2", "name": "other"}), "1326"),
         (json!({"id": "SP_2", "name": "DEFAULT", "status": "0"}), "1325"),
-        // The child Reseller_11 has 2G/3G/4G: up to there a downgrade goes.
+        // The child Reseller_11 has 2G/3G/4G: a downgrade may go that far.
         (json!({"id": "SP_1301", "accessType": "01"}), "10085"),
         (json!({"id": "SP_1301", "service": "5"}), "10085"),
         (json!({"id": "SP_1301", "accessType": "06"}), "1325"),
@@ -179,7 +179,7 @@ fn rat_conflict_names_the_child_in_the_long_form() {
 }
 
 #[test]
-fn rat_goes_with_its_last_service() {
+fn rat_is_removed_with_the_last_service_that_needs_it() {
     let vendor = Vendor::new();
     assert_eq!(vendor.write(MODIFY, json!({"id": "SP_367", "service": "5"})), "1325");
     let answer = vendor.get("?serviceProfileId=SP_367");
@@ -204,7 +204,7 @@ fn services_cascade_with_default() {
     assert_eq!(vendor.services("SP_353"), "DATA|MO-SMS");
     assert_eq!(vendor.write(MODIFY, json!({"id": "SP_402", "service": "4|3"})), "1325");
     assert_eq!(vendor.services("SP_2"), "DATA|MO-SMS|MT-SMS|NB-IOT");
-    // Removing from another base profile than DEFAULT stays there.
+    // Removing from a base profile other than DEFAULT does not cascade.
     assert_eq!(vendor.write(MODIFY, json!({"id": "SP_402", "service": "4"})), "1325");
     assert_eq!(vendor.services("SP_2"), "DATA|MO-SMS|MT-SMS|NB-IOT");
 }

@@ -1,13 +1,13 @@
-//! What SFT makes of a request: its result codes, inner and outer, and their texts.
+//! The results of SFT requests: the inner and outer codes, and their texts.
 
-/// Codes that are not settled by the documents and can be switched.
+/// Codes on which the documents are not clear, so that they can be switched.
 #[derive(Clone, Copy)]
 pub(super) struct Codes {
     pub in_use: &'static str,
     pub unauthorized_outer: &'static str,
 }
 
-/// The result of an operation.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     CreateSuccess,
@@ -21,19 +21,19 @@ pub(super) enum Verdict {
     AttachedToPlan,
     DuplicateName,
     InvalidChildConfig,
-    /// Which child entity is in the way.
+    /// The child entity that prevents the change.
     RatConflict(String),
     AddonServiceChange,
     ObsoleteAccessType,
     Unauthorized,
     BadCredentials,
-    /// In which field.
+    /// The field.
     IncorrectValue(String),
     AccountLocked,
 }
 
 impl Verdict {
-    /// The inner result code; of those that can be switched, the usual one.
+    /// The inner result code; the usual one if it can be switched.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::CreateSuccess => "1323",

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outer_code_is_success_on_the_failures_documented_so() {
+    fn outer_code_is_success_on_the_failures_documented_that_way() {
         let codes = Codes { in_use: "8196", unauthorized_outer: "1" };
         for (verdict, inner, outer) in [
             (Verdict::CreateFailure, "1324", "1"),

@@ -55,7 +55,7 @@ impl Client {
         self.call("POST", "/api/login", &body).await
     }
 
-    /// All bytes until the connection ends, or how it ended otherwise.
+    /// All bytes until the connection is closed, or the error that ended it.
     pub(super) async fn raw(&self, method: &str, path: &str, body: &str) -> io::Result<Vec<u8>> {
         let headers = format!("X-Authorization: Bearer {}\r\n", self.token);
         self.raw_with(&headers, method, path, body).await
@@ -124,7 +124,7 @@ impl Client {
         self.call("POST", &format!("/api/{operation}"), &body).await
     }
 
-    /// Arms a fault: `with` holds `fault` and what else the order needs.
+    /// Arms a fault for the next SFT request of the operation.
     pub(super) async fn arm(&self, operation: &str, fault: Value) {
         self.arm_for("sft", operation, fault).await;
     }

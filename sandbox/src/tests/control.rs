@@ -18,12 +18,12 @@ async fn reset_stops_late_effects_and_restores_the_seed() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(names(&client).await, before);
     assert!(client.journal().await.is_empty());
-    // Tokens of before are unknown after.
+    // Earlier tokens are unknown.
     assert_eq!(client.get(LIST).await.code(), "401");
 }
 
-/// Method, path, body; status and what the error says.
-const SENSELESS: &[(&str, &str, &str, u16, &str)] = &[
+/// Method, path, body; status and part of the error.
+const INVALID: &[(&str, &str, &str, u16, &str)] = &[
     ("POST", "/sandbox/faults", "{", 400, "EOF"),
     (
         "POST",
@@ -52,9 +52,9 @@ const SENSELESS: &[(&str, &str, &str, u16, &str)] = &[
 ];
 
 #[tokio::test]
-async fn control_refuses_what_makes_no_sense() {
+async fn control_refuses_invalid_requests() {
     let (_sandbox, client) = started().await;
-    for (method, path, body, status, says) in SENSELESS {
+    for (method, path, body, status, says) in INVALID {
         let reply = client.send(method, path, body).await.unwrap();
         assert_eq!(reply.status, *status, "{method} {path}");
         let error = reply.json()["error"].as_str().unwrap().to_owned();
@@ -80,7 +80,7 @@ async fn raw_profiles_may_break_the_rules() {
     let created = client.write("CreateServiceProfile", new_profile("next")).await.json();
     let id = created["Response"]["serviceProfile"].as_str().unwrap().to_owned();
     assert!(id.strip_prefix("SP_").unwrap().parse::<u64>().unwrap() > 9000);
-    // An id that was used is not used again.
+    // Ids are never reused.
     client.call("DELETE", &format!("/sandbox/sft/profiles/{id}"), &Value::Null).await;
     let again = client.write("CreateServiceProfile", new_profile("next")).await.json();
     assert_ne!(again["Response"]["serviceProfile"], json!(id));

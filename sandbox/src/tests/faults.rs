@@ -44,7 +44,7 @@ async fn hang_lasts_until_a_reset() {
 }
 
 #[tokio::test]
-async fn delayed_effect_happens_although_the_client_left() {
+async fn delayed_effect_happens_even_if_the_client_left() {
     let (_sandbox, client) = started().await;
     client
         .arm("CreateServiceProfile", json!({"kind": "delay", "ms": 300, "commit": "after"}))
@@ -94,6 +94,6 @@ async fn hanging_connection_is_given_up_when_its_client_leaves() {
     let leaving = client.raw("GET", LIST, "");
     let waited = tokio::time::timeout(Duration::from_millis(100), leaving).await;
     assert!(waited.is_err());
-    // There is one connection only, so this is answered when that of before is gone.
+    // Only one connection is allowed, so this is answered once the first one has closed.
     assert_eq!(client.get(LIST).await.code(), "1331");
 }

@@ -116,7 +116,7 @@ async fn faults_lose_answers_with_and_without_effect() {
 }
 
 #[tokio::test]
-async fn results_in_the_vendors_way_also_with_late_effect() {
+async fn results_in_the_vendors_form_also_with_late_effect() {
     let both = Both::started().await;
     let late = json!({"kind": "result", "code": "500", "commit": "late", "late_ms": 50});
     both.client.arm_for("pcc", "DeleteProfile", late).await;
@@ -159,7 +159,7 @@ async fn distortions_know_the_vendors_members() {
     assert!(list[5]["sandbox_nested"].is_object());
     let missing = json!({"kind": "missing", "members": ["name"]});
     assert!(both.distorted("endpoint", missing).await.json()[0].get("name").is_none());
-    // Bare arrays get what objects get.
+    // Arrays at the top level are distorted as objects are.
     let huge = both.distorted("endpoint", json!({"kind": "huge", "bytes": 100_000})).await;
     assert_eq!(huge.body.len(), 100_000);
     assert_eq!((&huge.json()[0]["id"], huge.json().as_array().unwrap().len()), (&json!(1), 6));
@@ -176,7 +176,7 @@ async fn distortions_know_the_vendors_members() {
 }
 
 #[tokio::test]
-async fn raw_profiles_are_to_the_letter_and_seeding_makes_many() {
+async fn raw_profiles_are_verbatim_and_seeding_makes_many() {
     let both = Both::started().await;
     let client = &both.client;
     let raw = json!({"name": null, "odd": [1], "used_count": "3"});

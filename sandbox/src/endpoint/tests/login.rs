@@ -1,4 +1,4 @@
-//! Login, tokens, and the lock-out.
+//! Login, tokens, and the lockout.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -34,7 +34,7 @@ fn three_failures_lock() {
     }
     let (status, body) = vendor.log_in(right);
     assert_eq!((status, &body["error_token"]), (401, &json!("TooManyRequests")));
-    // Tokens of before go on.
+    // Earlier tokens stay valid.
     assert_eq!(vendor.get(PROFILES).0, 200);
     vendor.endpoint.unlock();
     assert_eq!(vendor.log_in(right).0, 200);

@@ -1,8 +1,8 @@
-//! Services, traffic limits, and the catalogue.
+//! Services, traffic limits, and the catalog.
 
 use super::*;
 
-/// Method, what stands behind the profile, status and code.
+/// Method, path below the profile, status and code.
 fn walk(vendor: &Vendor, id: i64, steps: &[(&str, &str, u16, Option<u64>)]) {
     for (method, path, status, code) in steps {
         let verdict = vendor.verdict(method, &format!("{PROFILES}/{id}/{path}"), Value::Null);
@@ -48,7 +48,7 @@ fn services_and_limits_come_and_go_in_order() {
 }
 
 #[test]
-fn effects_name_the_place_and_repeated_limits_have_none() {
+fn effects_name_the_path_and_repeated_limits_have_none() {
     let vendor = Vendor::new();
     let effect = |method: &str, path: &str| {
         vendor.outcome(method, &format!("{PROFILES}/412/{path}"), "").effect
@@ -66,7 +66,7 @@ fn effects_name_the_place_and_repeated_limits_have_none() {
 }
 
 #[test]
-fn empty_422_says_it_were_html() {
+fn empty_422_declares_html() {
     let vendor = Vendor::new();
     let path = format!("{PROFILES}/537/service/38/traffic_limit/12");
     let outcome = vendor.outcome("PUT", &path, "");
@@ -76,7 +76,7 @@ fn empty_422_says_it_were_html() {
 }
 
 #[test]
-fn services_that_the_catalogue_does_not_have_can_go() {
+fn services_missing_from_the_catalog_can_be_removed() {
     let vendor = Vendor::new();
     walk(
         &vendor,
@@ -93,7 +93,7 @@ fn services_that_the_catalogue_does_not_have_can_go() {
 }
 
 #[test]
-fn catalogue_and_lookups() {
+fn catalog_and_lookups() {
     let vendor = Vendor::new();
     let (_, services) = vendor.get("/api/v1/service");
     let ids: Vec<u64> =

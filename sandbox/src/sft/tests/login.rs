@@ -1,4 +1,4 @@
-//! Login, renewal, lock-out.
+//! Login, renewal, lockout.
 
 use super::*;
 
@@ -23,13 +23,13 @@ fn login_rules() {
     for _ in 0..4 {
         assert_eq!(vendor.login_code(&login("no")).as_deref(), Some("10126"));
     }
-    // A success in between starts the count again.
+    // A success in between resets the count.
     vendor.log_in();
     for _ in 0..5 {
         assert_eq!(vendor.login_code(&login("no")).as_deref(), Some("10126"));
     }
     assert_eq!(vendor.login_code(&login("sandbox-password")).as_deref(), Some("11044"));
-    // Sessions of before the block go on.
+    // Earlier sessions stay valid.
     assert_eq!(vendor.services("SP_361"), "NB-IOT");
     vendor.sft.unlock();
     assert_eq!(vendor.login_code(&login("sandbox-password")), None);
