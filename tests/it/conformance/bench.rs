@@ -141,9 +141,9 @@ impl Bench {
 
     /// The same after so many requests of the operation.
     pub async fn arm_later(&self, operation: &str, fault: &Value, times: u64, skip: usize) {
-        let order = json!({"upstream": self.sample.upstream, "operation": operation,
+        let spec = json!({"upstream": self.sample.upstream, "operation": operation,
             "fault": fault, "times": times, "skip": skip});
-        self.sandbox.order(order).await;
+        self.sandbox.arm_spec(spec).await;
     }
 
     /// The writes that arrived at this dialect's simulator.

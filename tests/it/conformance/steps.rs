@@ -24,11 +24,11 @@ enum Fault {
 
 const FAULTS: [Fault; 5] = [Fault::Drop, Fault::Refused, Fault::Broken, Fault::Hang, Fault::Reset];
 
-/// Whether the step takes effect although its answer is lost or replaced.
+/// Whether the step takes effect even though its answer is lost or replaced.
 const COMMITS: [&str; 2] = ["none", "before"];
 
 impl Fault {
-    fn order(self, commit: &str) -> Value {
+    fn spec(self, commit: &str) -> Value {
         match self {
             Self::Drop => json!({"kind": "drop", "commit": commit}),
             Self::Refused => json!({"kind": "status", "status": 422, "commit": commit,
@@ -99,7 +99,7 @@ async fn try_all(sample: Sample, kind: Write, steps: &[Step]) -> Vec<Tried> {
             for commit in COMMITS {
                 let bench = bench::within("8s", sample).await;
                 let there = bench.create(bench.full()).await.unwrap();
-                bench.arm_later(operation, &fault.order(commit), 1, *skip).await;
+                bench.arm_later(operation, &fault.spec(commit), 1, *skip).await;
                 let what =
                     format!("{} step {step}, {operation}: {fault:?} {commit}", sample.dialect);
                 prepared.push((what, bench, there, fault, commit, step));

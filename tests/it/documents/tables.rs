@@ -30,12 +30,12 @@ fn codes(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// What the control API says of a fault that makes no sense.
-async fn refusal(base_url: &str, order: Value) -> String {
+/// The error of the control API for an invalid fault.
+async fn refusal(base_url: &str, spec: Value) -> String {
     let url = format!("{base_url}/sandbox/faults");
-    let answer = reqwest::Client::new().post(url).body(order.to_string()).send().await.unwrap();
+    let answer = reqwest::Client::new().post(url).body(spec.to_string()).send().await.unwrap();
     let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-    answer["error"].as_str().unwrap_or_else(|| panic!("{order} is accepted")).to_owned()
+    answer["error"].as_str().unwrap_or_else(|| panic!("{spec} is accepted")).to_owned()
 }
 
 #[tokio::test]
@@ -43,8 +43,8 @@ async fn the_faults_are_those_of_the_sandbox() {
     let sandbox = sandbox().await;
     let url = sandbox.base_url();
     let ask = async |fault: Value| {
-        let order = json!({ "upstream": "sft", "operation": "*", "fault": fault });
-        codes(&refusal(&url, order).await)[1..].to_vec()
+        let spec = json!({ "upstream": "sft", "operation": "*", "fault": fault });
+        codes(&refusal(&url, spec).await)[1..].to_vec()
     };
     let page = read("docs/reference/sandbox.md");
     let told = table(&page, "| kind | members |");
@@ -62,15 +62,15 @@ async fn the_operations_are_those_of_the_sandbox() {
     let sandbox = sandbox().await;
     let page = read("docs/reference/sandbox.md");
     let told = table(&page, "| upstream | operations |");
-    let order = json!({ "upstream": "?", "operation": "*", "fault": { "kind": "numbers" } });
-    let error = refusal(&sandbox.base_url(), order).await;
+    let spec = json!({ "upstream": "?", "operation": "*", "fault": { "kind": "numbers" } });
+    let error = refusal(&sandbox.base_url(), spec).await;
     let (_, upstreams) = error.split_once("one of: ").unwrap();
     let upstreams: BTreeSet<&str> = upstreams.split(", ").collect();
     assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), upstreams, "upstreams");
     for (upstream, cells) in told {
         let fault = json!({ "kind": "numbers" });
-        let order = json!({ "upstream": upstream, "operation": "?", "fault": fault });
-        let error = refusal(&sandbox.base_url(), order).await;
+        let spec = json!({ "upstream": upstream, "operation": "?", "fault": fault });
+        let error = refusal(&sandbox.base_url(), spec).await;
         let (_, operations) = error.split_once("one of: ").unwrap();
         let operations: BTreeSet<String> = operations.split(", ").map(str::to_owned).collect();
         let told: BTreeSet<String> = codes(&cells[0]).into_iter().collect();

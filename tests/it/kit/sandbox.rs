@@ -46,9 +46,9 @@ impl Sandbox {
         app::sandbox_config(&self.simulator)
     }
 
-    /// Arms a fault of any upstream: `order` names it, with the operation and the rest.
-    pub async fn order(&self, order: Value) {
-        self.post("/sandbox/faults", order).await;
+    /// Arms a fault of any upstream; the spec names the upstream, the operation and the fault.
+    pub async fn arm_spec(&self, spec: Value) {
+        self.post("/sandbox/faults", spec).await;
     }
 
     /// How many faults have not met all their requests yet.
@@ -63,10 +63,9 @@ impl Sandbox {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
-    /// Arms a fault for the next request of an operation.
+    /// Arms a fault for the next SFT request of an operation.
     pub async fn arm(&self, operation: &str, fault: Value) {
-        let order = json!({"upstream": "sft", "operation": operation, "fault": fault});
-        self.post("/sandbox/faults", order).await;
+        self.arm_spec(json!({"upstream": "sft", "operation": operation, "fault": fault})).await;
     }
 
     pub async fn post(&self, path: &str, body: Value) {

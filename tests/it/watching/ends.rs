@@ -37,7 +37,7 @@ async fn an_upstream_that_fails_for_a_while_ends_nothing() {
     let token = stream.token.clone();
     let fault = json!({"upstream": "pcc", "operation": "ListProfiles",
         "fault": {"kind": "status", "status": 503}, "times": 0});
-    sandbox.order(fault).await;
+    sandbox.arm_spec(fault).await;
     sandbox.remove_raw("pcc", "70").await;
     let failed = "backend=\"pcc\",outcome=\"failed\"";
     until("looks fail", async || gateway.metric("watch_polls_total", failed).await >= 2.0).await;
@@ -128,7 +128,7 @@ async fn a_poll_in_progress_does_not_delay_shutdown() {
     let stream = watch(&gateway, PCC).await;
     let fault = json!({"upstream": "pcc", "operation": "ListProfiles",
         "fault": {"kind": "delay", "ms": 600_000}, "times": 0});
-    sandbox.order(fault).await;
+    sandbox.arm_spec(fault).await;
     gateway.update(touched("new")).await.unwrap();
     let asked = async || gateway.metric("upstream_in_flight", "backend=\"pcc\"").await == 1.0;
     until("a look is under way", asked).await;
