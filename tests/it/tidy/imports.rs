@@ -168,6 +168,26 @@ fn a_breach_is_found_however_it_is_written() {
 }
 
 #[test]
+fn a_room_that_uses_the_contract_past_pb_is_a_breach() {
+    let lib = ("src/lib.rs", "pub mod pb; pub mod model;");
+    let pb = ("src/pb.rs", "pub use profile_gateway_contract::*;");
+    let past_pb = &["src/model.rs:1: `model` must not use `contract`"][..];
+    for (text, found) in [
+        ("use profile_gateway_contract::Profile;", past_pb),
+        ("fn f() -> profile_gateway_contract::Profile {}", past_pb),
+        ("use crate::pb::Other; use profile_gateway_contract as contract;", past_pb),
+        ("use crate::pb::Profile;", &[]),
+        ("fn f() -> crate::pb::Profile {}", &[]),
+    ] {
+        let mut modules = made_up("made_up", &[lib, pb, ("src/model.rs", text)]);
+        let contract = "pub struct Profile; pub struct Other;";
+        let files = |_: &str| Some(contract.to_owned());
+        modules.add("profile_gateway_contract", "contract/src/lib.rs", &files);
+        assert_eq!(breaches(&modules), found, "{text}");
+    }
+}
+
+#[test]
 fn a_room_that_is_not_in_the_table_is_a_breach() {
     let files = [("src/lib.rs", "mod cellar;"), ("src/cellar.rs", "")];
     let unknown = "src/cellar.rs:1: the room `cellar` is not in the table";
