@@ -1,5 +1,5 @@
-//! Generates what only the gateway needs of the contract, from the descriptors that the contract's crate
-//! compiled: its servers, and the messages that hold encoded profiles.
+//! Generates what only the gateway needs of the contract, from the descriptors that the contract's
+//! crate compiled: its servers, and the messages that hold encoded profiles.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! What a cache costs by itself: memory per entry, and whether a lookup gets slower when there are more.
+//! What a cache costs by itself: memory per entry, and whether a lookup gets slower when there are
+//! more.
 //!
 //! `cargo bench --bench cache -- --entries 1000000`
 
@@ -30,7 +31,8 @@ struct Args {
     /// Lookups in each turn.
     #[arg(long, default_value_t = 200_000)]
     lookups: usize,
-    /// `cargo bench` says this; without it, as from `cargo test --benches`, a few entries are enough.
+    /// `cargo bench` says this; without it, as from `cargo test --benches`, a few entries are
+    /// enough.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -1,9 +1,9 @@
-//! What the gateway costs per call, beside what cannot be avoided: a bare tonic server that answers the
-//! same message, a bare reqwest client that asks the same upstream, and the two in one process with
-//! nothing else, which is the least that a gateway made of them does to ask an upstream.
+//! What the gateway costs per call, beside what cannot be avoided: a bare tonic server that answers
+//! the same message, a bare reqwest client that asks the same upstream, and the two in one process
+//! with nothing else, which is the least that a gateway made of them does to ask an upstream.
 //!
-//! Each of the four is a process of its own, so that its CPU time can be read; they take turns, so that
-//! whatever else the machine does meets all of them. The upstream's CPU time counts for none.
+//! Each of the four is a process of its own, so that its CPU time can be read; they take turns, so
+//! that whatever else the machine does meets all of them. The upstream's CPU time counts for none.
 //!
 //! And what a backend that hangs costs the calls to another.
 //!
@@ -47,8 +47,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Args {
-    /// Measured requests to each server, over all rounds. CPU time comes in ticks of 10 ms, so a round of
-    /// much fewer than 10 000 says little.
+    /// Measured requests to each server, over all rounds. CPU time comes in ticks of 10 ms, so a
+    /// round of much fewer than 10 000 says little.
     #[arg(long, default_value_t = 100_000)]
     requests: usize,
     /// Turns that each server gets.
@@ -63,7 +63,8 @@ struct Args {
     /// What the role needs to know.
     #[arg(long, hide = true, default_value = "")]
     with: String,
-    /// `cargo bench` says this; without it, as from `cargo test --benches`, a few requests are enough.
+    /// `cargo bench` says this; without it, as from `cargo test --benches`, a few requests are
+    /// enough.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -80,8 +80,8 @@ impl CallRecord {
         self.backend.get().map(String::as_str)
     }
 
-    /// Says how a read was answered. Of several, as in a list of all backends, the one that promises
-    /// least stays, with the age of the oldest.
+    /// Says how a read was answered. Of several, as in a list of all backends, the one that
+    /// promises least stays, with the age of the oldest.
     pub fn set_cache(&self, served: Served) {
         let mut cache = self.cache.lock();
         *cache = Some(cache.map_or(served, |other| Served {
@@ -127,7 +127,8 @@ impl CallRecord {
         self.repeats.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the write that the call is about may have taken effect, by this call or an earlier one.
+    /// Whether the write that the call is about may have taken effect, by this call or an earlier
+    /// one.
     #[must_use]
     pub fn may_have_written(&self) -> bool {
         self.upstream_calls() > 0 || self.repeats.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! The contract's messages and descriptors, and the servers that only the gateway needs.
 //!
-//! Helpers for these types live in `model`. By hand here is only [`Encoded`], which the generated servers
-//! answer with (see `build.rs`).
+//! Helpers for these types live in `model`. By hand here is only [`Encoded`], which the generated
+//! servers answer with (see `build.rs`).
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -19,7 +19,8 @@ mod servers {
     tonic::include_proto!("profilegateway.v1");
 }
 
-/// Responses that hold profiles as bytes that are encoded already; on the wire they are the contract's.
+/// Responses that hold profiles as bytes that are encoded already; on the wire they are the
+/// contract's.
 #[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]
 pub mod encoded {
     include!(concat!(env!("OUT_DIR"), "/encoded/profilegateway.v1.rs"));

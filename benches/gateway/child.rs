@@ -33,8 +33,8 @@ impl Child {
         command
     }
 
-    /// This program in another role, its log read and thrown away: a log that goes to `/dev/null` costs
-    /// less than one that is collected.
+    /// This program in another role, its log read and thrown away: a log that goes to `/dev/null`
+    /// costs less than one that is collected.
     pub(crate) fn logging_role(role: Role, with: &str) -> Self {
         let mut command = Self::command(role, with);
         Self::start(command.stderr(Stdio::piped()), "").with_its_log_read()

@@ -18,8 +18,8 @@ pub(crate) async fn compare(reads: usize) {
     let cpu = gateway.cpu() - before;
     let asked = reqwest::get(format!("{url}/slow")).await.unwrap().text().await.unwrap();
     println!(
-        "\n{reads} reads at once of one profile that is not in the cache, over {CONNECTIONS} connections: \
-         upstream asked {asked} time(s), {} ms CPU of the gateway\n",
+        "\n{reads} reads at once of one profile that is not in the cache, over {CONNECTIONS} \
+         connections: upstream asked {asked} time(s), {} ms CPU of the gateway\n",
         cpu.as_millis()
     );
 }

@@ -1,5 +1,5 @@
-//! What a backend that hangs costs the calls to another: the slowest hundredth of them alone, and while
-//! the other backend's slots and queue are full and calls for it keep coming.
+//! What a backend that hangs costs the calls to another: the slowest hundredth of them alone, and
+//! while the other backend's slots and queue are full and calls for it keep coming.
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ type Client = ProfileServiceClient<Channel>;
 /// Turns of each kind in a round: short ones, so that whatever else the machine does meets both.
 const TURNS: usize = 4;
 
-/// Calls the healthy backend alone and beside the other, in turns, and prints the slowest hundredth.
+/// Calls the healthy backend alone and beside the other, in turns, and prints the slowest
+/// hundredth.
 pub(crate) async fn compare(requests: usize, rounds: usize) {
     let well = Child::role(Role::Upstream, "");
     let hanging = hanging_upstream().await;
@@ -56,8 +57,8 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
     println!("| alone | {:.2} | 1.00 |", ms(unit));
     println!("| while another backend hangs | {:.2} | {:.2} |", ms(own), ms(own) / ms(unit));
     println!(
-        "\nof {} requests each, {CONCURRENCY} at once, in {} turns; {STUCK} calls to the other backend \
-         fill its slots and its queue, and one more comes every {} ms",
+        "\nof {} requests each, {CONCURRENCY} at once, in {} turns; {STUCK} calls to the other \
+         backend fill its slots and its queue, and one more comes every {} ms",
         each * rounds * TURNS,
         rounds * TURNS,
         KNOCK.as_millis()

@@ -1,5 +1,5 @@
-//! What a list costs where the upstream's lists are short views: one request for the list and one for
-//! each profile, beside the same requests made by a bare client.
+//! What a list costs where the upstream's lists are short views: one request for the list and one
+//! for each profile, beside the same requests made by a bare client.
 
 use std::{
     sync::{
@@ -145,9 +145,10 @@ async fn upstream(profiles: usize, seen: Arc<Seen>) -> String {
 fn whole(id: &str) -> Value {
     let id: i64 = id.parse().unwrap();
     json!({
-        "id": id, "name": format!("Profile {id}"), "description": "Data and SMS", "allowed_3g": true,
-        "allowed_4g": true, "allowed_nb_iot": false, "apply_data_quota": false, "retail": false,
-        "sms_p2p_int": true, "sms_p2p_ext": true, "prepaid": false, "nipdp": false, "used_count": 12,
+        "id": id, "name": format!("Profile {id}"), "description": "Data and SMS",
+        "allowed_3g": true, "allowed_4g": true, "allowed_nb_iot": false, "apply_data_quota": false,
+        "retail": false, "sms_p2p_int": true, "sms_p2p_ext": true, "prepaid": false, "nipdp": false,
+        "used_count": 12,
         "service": [{
             "id": 38, "description": "Data", "used_with_vlr": false, "used_with_sgsn": true,
             "traffic_type": { "id": 5, "description": "Data", "unit": "MB" }, "traffic_limit": [],

@@ -1,5 +1,6 @@
-//! The layers around the services: the same service that answers the same message, once behind a bare
-//! tonic server and once behind the gateway's own, with every layer, the access log and the metrics.
+//! The layers around the services: the same service that answers the same message, once behind a
+//! bare tonic server and once behind the gateway's own, with every layer, the access log and the
+//! metrics.
 //!
 //! A read that the gateway answers from memory costs about this.
 

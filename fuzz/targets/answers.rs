@@ -24,8 +24,8 @@ impl Port for Answers {
     }
 }
 
-/// Has a dialect read and write over an upstream whose answers are `data`: a status, a content type, a
-/// body.
+/// Has a dialect read and write over an upstream whose answers are `data`: a status, a content
+/// type, a body.
 pub(crate) fn decode(dialect: &str, settings: &[(&str, &str)], id: &str, data: &[u8]) {
     let Some((head, body)) = data.split_first_chunk::<2>() else { return };
     let status = [200, 201, 204, 207, 400, 401, 403, 404, 409, 412, 422, 429, 500, 503];

@@ -3,7 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profile_gateway::{pb::{Profile, RadioAccess, Service, State, TrafficLimit}, query::{filter::Filter, sort::OrderBy}};
+use profile_gateway::{
+    pb::{Profile, RadioAccess, Service, State, TrafficLimit},
+    query::{filter::Filter, sort::OrderBy},
+};
 
 fuzz_target!(|text: &str| {
     let profile = Profile {

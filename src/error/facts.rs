@@ -1,7 +1,7 @@
 //! What is true of each reason wherever it arises: one table.
 //!
-//! A new value of `ErrorReason` in the proto needs one row here and nothing elsewhere: statuses, the
-//! cache, the gateway and `docs/reference/errors.md` read this table.
+//! A new value of `ErrorReason` in the proto needs one row here and nothing elsewhere: statuses,
+//! the cache, the gateway and `docs/reference/errors.md` read this table.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub struct Facts {
     pub retry: Retry,
     /// It is about the profile that the request names, so its message begins with the name.
     pub is_about_a_profile: bool,
-    /// The upstream does not work, or there was no time for it: an older cached value may be served instead.
-    /// Where it is `false` the upstream refused, and it refuses whatever was there before.
+    /// The upstream does not work, or there was no time for it: an older cached value may be served
+    /// instead. Where it is `false` the upstream refused, and it refuses whatever was there before.
     pub allows_stale: bool,
     /// A write would fail for the same reason as the read did, or would find no time.
     pub is_out_of_reach: bool,

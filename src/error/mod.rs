@@ -1,11 +1,12 @@
 //! The one error type of the program.
 //!
-//! An error is typed where it arises and says who is to blame, whether trying again can help and what
-//! an upstream answered. It knows neither gRPC nor HTTP: `rpc::status` alone turns it into a status.
-//! Its message is for the caller: it names what was tried and never holds a credential. What only an
-//! operator should see is in [`Error::internal`] and goes to the log.
+//! An error is typed where it arises and says who is to blame, whether trying again can help and
+//! what an upstream answered. It knows neither gRPC nor HTTP: `rpc::status` alone turns it into a
+//! status. Its message is for the caller: it names what was tried and never holds a credential.
+//! What only an operator should see is in [`Error::internal`] and goes to the log.
 //!
-//! It has no `source()`: what other libraries report becomes text, of which `internal` keeps the details.
+//! It has no `source()`: what other libraries report becomes text, of which `internal` keeps the
+//! details.
 
 pub mod facts;
 pub mod reason;
@@ -35,8 +36,8 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// How long after its end a write of unknown effect can still take effect. SFT, the slowest to tell,
-    /// gives up after 30 s and may finish later; this is twice that.
+    /// How long after its end a write of unknown effect can still take effect. SFT, the slowest to
+    /// tell, gives up after 30 s and may finish later; this is twice that.
     pub const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 }
 

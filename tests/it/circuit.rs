@@ -1,5 +1,5 @@
-//! An upstream that keeps failing is left alone for a while, which shows everywhere; and one that hangs
-//! takes only its own slots and its own queue.
+//! An upstream that keeps failing is left alone for a while, which shows everywhere; and one that
+//! hangs takes only its own slots and its own queue.
 
 use std::{sync::Arc, time::Duration};
 

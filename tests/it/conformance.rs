@@ -1,5 +1,5 @@
-//! One suite for all dialects: it loops over the registry and over what `GetBackend` says that each of
-//! them can do, and holds that against the sandbox.
+//! One suite for all dialects: it loops over the registry and over what `GetBackend` says that each
+//! of them can do, and holds that against the sandbox.
 
 pub mod bench;
 mod errors;

@@ -1,5 +1,5 @@
-//! The contract as other programs use it: stubs come out of protoc without options, incompatible changes
-//! are found, and comments say which dialects have a field.
+//! The contract as other programs use it: stubs come out of protoc without options, incompatible
+//! changes are found, and comments say which dialects have a field.
 
 use std::{
     env, fs,

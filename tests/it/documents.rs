@@ -1,8 +1,8 @@
-//! The documents, held to the program: every command in them is run and its output compared, and what
-//! they list is what there is.
+//! The documents, held to the program: every command in them is run and its output compared, and
+//! what they list is what there is.
 //!
-//! How a page is written so that it can be run is in `docs/contributing-docs.md`. `UPDATE_DOCS=1` writes
-//! what the program says now into the pages; `DOCS_PAGE=docs/tour.md` runs one page alone.
+//! How a page is written so that it can be run is in `docs/contributing-docs.md`. `UPDATE_DOCS=1`
+//! writes what the program says now into the pages; `DOCS_PAGE=docs/tour.md` runs one page alone.
 
 mod compare;
 mod errors;

@@ -1,5 +1,6 @@
-//! The fault matrix: every write of every dialect, met by every fault, each on a sandbox and a gateway
-//! of its own. The sandbox's journal and its raw profiles say what happened; the answer must say the same.
+//! The fault matrix: every write of every dialect, met by every fault, each on a sandbox and a
+//! gateway of its own. The sandbox's journal and its raw profiles say what happened; the answer
+//! must say the same.
 //!
 //! `--nocapture` shows how many cells ended how.
 

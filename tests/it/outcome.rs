@@ -223,8 +223,8 @@ async fn an_upstream_that_refuses_connections_has_done_nothing() {
 
 #[tokio::test]
 async fn reads_that_fail_say_how() {
-    // Each failure as it is: asked once, however many came before. The pause that the 429 asks for ends
-    // after the deadline.
+    // Each failure as it is: asked once, however many came before. The pause that the 429 asks for
+    // ends after the deadline.
     let (upstream, gateway) = with("5s", "max_attempts = 1\ncircuit_breaker = \"off\"").await;
     const DOWN: (Code, &str, bool) = (Code::Unavailable, "UPSTREAM_UNAVAILABLE", true);
     let status = |status| double::http(status, "text/html", "<html>x</html>");
@@ -281,8 +281,8 @@ const ODD: Told = (Code::Unknown, "UPSTREAM_FAILURE", "7777", None);
 const BROKEN: Told = (Code::Internal, "UPSTREAM_INTERNAL", "", None);
 const THROTTLED: Told = (Code::ResourceExhausted, "UPSTREAM_THROTTLED", "", Some(7));
 
-/// What a caller is told of a write without effect: the fault, the deadline, the answer. `matrix` has the
-/// same faults with effect.
+/// What a caller is told of a write without effect: the fault, the deadline, the answer. `matrix`
+/// has the same faults with effect.
 const WITHOUT_EFFECT: [(&str, &str, Told); 14] = [
     (r#"{"kind":"result","code":"10240"}"#, "2s", TIMED_OUT),
     (r#"{"kind":"reset"}"#, "2s", LOST),

@@ -1,4 +1,5 @@
-//! `PreviewWrite` over all dialects: what it shows is what the write then sends, and it sends nothing.
+//! `PreviewWrite` over all dialects: what it shows is what the write then sends, and it sends
+//! nothing.
 
 use profile_gateway::pb::{
     CreateProfileRequest, DeleteProfileRequest, NoteKind, PreviewWriteRequest,

@@ -1,5 +1,5 @@
-//! Lists that are filtered and ordered, over sockets: what passes, in which order, page by page, and what
-//! is refused.
+//! Lists that are filtered and ordered, over sockets: what passes, in which order, page by page,
+//! and what is refused.
 
 use profile_gateway::pb::{ListProfilesRequest, ListProfilesResponse, Profile};
 use tonic::{Code, Status};

@@ -1,4 +1,5 @@
-//! Repeats under a `request_id`, over every dialect: what the first call got, and never a second write.
+//! Repeats under a `request_id`, over every dialect: what the first call got, and never a second
+//! write.
 
 mod edits;
 

@@ -1,5 +1,5 @@
-//! Random writes and reads under random faults over every dialect, and then a check that every answer was
-//! true (`kit::history`).
+//! Random writes and reads under random faults over every dialect, and then a check that every
+//! answer was true (`kit::history`).
 //!
 //! Rounds of a fixed number of operations: one as a test; as many as fit into `SOAK_SECONDS` for
 //! `make soak`. `SOAK_SEED` repeats a round's choices, though not the order in which things happen.
@@ -40,7 +40,8 @@ const READERS: u64 = 2;
 const OPERATIONS: u64 = 6;
 /// A round is mostly waiting.
 const ROUNDS_AT_ONCE: u64 = 2;
-/// What each call has. Some faults hold a request for longer, so that only a repeat can find its effect.
+/// What each call has. Some faults hold a request for longer, so that only a repeat can find its
+/// effect.
 const TIME: &str = "1s";
 /// How long after the last call something may still happen: longer than any fault holds a request.
 const SETTLED: Duration = Duration::from_millis(1600);

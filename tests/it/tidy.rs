@@ -1,7 +1,7 @@
 //! The house rules that a machine can hold, read from the sources.
 //!
-//! Each rule gives the places that break it as `file:line: what is wrong`; none knows more of what code
-//! means than where a path leads.
+//! Each rule gives the places that break it as `file:line: what is wrong`; none knows more of what
+//! code means than where a path leads.
 
 #![allow(
     clippy::unwrap_used,

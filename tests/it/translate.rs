@@ -1,5 +1,5 @@
-//! `TranslateProfile` from each dialect to each: nothing is lost without a note, and what it shows can be
-//! created.
+//! `TranslateProfile` from each dialect to each: nothing is lost without a note, and what it shows
+//! can be created.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! Streams of changes: what they begin with, what they tell and when, how they go on elsewhere, and how
-//! they end.
+//! Streams of changes: what they begin with, what they tell and when, how they go on elsewhere, and
+//! how they end.
 
 mod changes;
 mod ends;

@@ -1,4 +1,5 @@
-//! Rules 6 to 8: what belongs to one account stays there, what a list may fill, and how much is kept.
+//! Rules 6 to 8: what belongs to one account stays there, what a list may fill, and how much is
+//! kept.
 
 use futures_util::future::join_all;
 use tonic::Code;

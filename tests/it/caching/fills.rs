@@ -198,7 +198,8 @@ async fn rule_2_slow_old_answers_of_each_upstream_do_not_fill() {
         let bench = bench::caching("30s", LONG, sample).await;
         for deletes in [false, true] {
             let there = bench.create(bench.full()).await.unwrap();
-            // A list of short views reads each profile too; there it is these answers that are slow.
+            // A list of short views reads each profile too; there it is these answers that are
+            // slow.
             let behind = if sample.upstream == "endpoint" {
                 sample.operations.get
             } else {
@@ -263,8 +264,8 @@ async fn rule_2_what_a_write_has_left_half_done_is_not_kept() {
     let sample = registered().into_iter().find(|sample| sample.upstream == "endpoint").unwrap();
     let bench = bench::caching("30s", LONG, sample).await;
     let created = bench.create(bench.full()).await.unwrap();
-    // The second of two services says that it failed, and is there a little later; the first cannot be
-    // taken away again.
+    // The second of two services says that it failed, and is there a little later; the first cannot
+    // be taken away again.
     let failed = json!({"kind": "result", "code": "500"});
     let late = json!({"kind": "result", "code": "500", "commit": "late", "late_ms": 1500});
     bench.arm_later("PutService", &late, 1, 1).await;

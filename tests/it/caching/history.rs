@@ -1,6 +1,6 @@
-//! Rule 3 as a history: writers that count upwards, readers that note what they saw, an upstream that is
-//! slow and fails now and then, and purges. A read that begins after a write was acknowledged sees
-//! that write or a later one.
+//! Rule 3 as a history: writers that count upwards, readers that note what they saw, an upstream
+//! that is slow and fails now and then, and purges. A read that begins after a write was
+//! acknowledged sees that write or a later one.
 
 use std::sync::{
     Arc, Mutex,

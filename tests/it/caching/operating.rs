@@ -1,5 +1,5 @@
-//! What operators do with the cache and see of it: purges, switching it off, metrics, and the end of
-//! the process. The access log is read in `process::logs`.
+//! What operators do with the cache and see of it: purges, switching it off, metrics, and the end
+//! of the process. The access log is read in `process::logs`.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Reads together with what their metadata say of the cache, and a vendor whose content a test turns.
+//! Reads together with what their metadata say of the cache, and a vendor whose content a test
+//! turns.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,5 @@
-//! Rule 4: what ran out of time is served within its bounds and says so; what was outdated never is.
+//! Rule 4: what ran out of time is served within its bounds and says so; what was outdated never
+//! is.
 
 use profile_gateway::pb::Profile;
 use serde_json::json;

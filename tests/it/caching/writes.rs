@@ -129,8 +129,8 @@ async fn rule_3_services_and_limits_that_come_and_go_show_at_once() {
 #[tokio::test]
 async fn rule_3_what_sft_propagates_to_other_profiles_shows_at_once() {
     let bench = bench::caching("30s", LONG, sample("sft")).await;
-    // A service that the default profile loses is lost by all others, one that a base profile gets is
-    // got by the default profile.
+    // A service that the default profile loses is lost by all others, one that a base profile gets
+    // is got by the default profile.
     for (what, id, attach) in [("lost", "SP_2", false), ("got", "SP_367", true)] {
         let known = warm(&bench).await;
         edit(&bench, &format!("backends/sft/profiles/{id}"), attach, "3", "").await;

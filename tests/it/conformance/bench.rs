@@ -45,7 +45,8 @@ pub async fn caching(time: &str, cache: &str, sample: Sample) -> Bench {
     Bench::of(sample, sandbox, gateway).await
 }
 
-/// A dialect whose gateway reaches the sandbox at this address, with these lines in the backend's section.
+/// A dialect whose gateway reaches the sandbox at this address, with these lines in the backend's
+/// section.
 pub async fn reaching(
     base_url: &str,
     sandbox: Sandbox,

@@ -1,5 +1,5 @@
-//! The vendors' own examples, to the letter, from a double that shares nothing with the program: each
-//! member has its place in the model, and what was read goes back out as it came in.
+//! The vendors' own examples, to the letter, from a double that shares nothing with the program:
+//! each member has its place in the model, and what was read goes back out as it came in.
 
 use profile_gateway::pb::{GetProfileRequest, Profile, UpdateProfileRequest};
 use serde_json::{Value, json};

@@ -48,8 +48,8 @@ fn answers(bench: &Bench, there: &Profile, raw: &Value) -> Vec<(Call, u16, Value
             (Delete, 200, json!({"id": raw["id"], "name": "x"})),
         ],
         other => panic!(
-            "the conformance suite has no good answers of dialect {other}: add them to `answers` in \
-             tests/it/conformance/mutated.rs"
+            "the conformance suite has no good answers of dialect {other}: add them to `answers` \
+             in tests/it/conformance/mutated.rs"
         ),
     }
 }

@@ -22,8 +22,8 @@ pub struct Sample {
     pub full: fn() -> Value,
     /// The same with another value in each of them.
     pub other: fn() -> Value,
-    /// What has to change with an allowed value that does not go with the rest of `full`: the field,
-    /// the value, and the fields to merge in.
+    /// What has to change with an allowed value that does not go with the rest of `full`: the
+    /// field, the value, and the fields to merge in.
     pub companions: &'static [(&'static str, &'static str, &'static str)],
     /// The operations of the simulator.
     pub operations: Operations,
@@ -147,9 +147,9 @@ pub fn registered() -> Vec<Sample> {
         found.unwrap_or_else(|| {
             panic!(
                 "dialect {dialect} is registered and the conformance suite does not know it: add a \
-                 sample to SAMPLES in tests/it/conformance/samples.rs, its two profiles to values.rs, \
-                 its rows to errors.rs and services.rs, its good answers to mutated.rs, and its simulator's backend \
-                 to app::sandbox_config"
+                 sample to SAMPLES in tests/it/conformance/samples.rs, its two profiles to \
+                 values.rs, its rows to errors.rs and services.rs, its good answers to mutated.rs, \
+                 and its simulator's backend to app::sandbox_config"
             )
         })
     };

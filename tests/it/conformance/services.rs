@@ -27,13 +27,15 @@ enum Edit {
 
 use Edit::{AttachService, AttachTrafficLimit, DetachService, DetachTrafficLimit};
 
-/// An edit, the service and the limit that it names, the operation that meets a fault with the fault,
-/// and what the caller gets. The samples have service 38 with limit 11; limit 12 is 38's as well.
+/// An edit, the service and the limit that it names, the operation that meets a fault with the
+/// fault, and what the caller gets. The samples have service 38 with limit 11; limit 12 is 38's as
+/// well.
 type Row =
     (Edit, &'static str, &'static str, Option<(&'static str, &'static str)>, Code, &'static str);
 
 const CONFLICT: &str = r#"{"kind": "result", "code": "409"}"#;
-const MISSING: &str = r#"{"kind": "body", "status": 404, "body": "{\"error_code\": 1201, \"message\": \"Not found\"}"}"#;
+const MISSING: &str = r#"{"kind": "body", "status": 404,
+    "body": "{\"error_code\": 1201, \"message\": \"Not found\"}"}"#;
 
 const SFT: &[Row] = &[
     (AttachService, "4", "", None, AlreadyExists, "SERVICE_ALREADY_ATTACHED"),

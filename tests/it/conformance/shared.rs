@@ -206,8 +206,8 @@ async fn call_another(bench: &Bench, method: &str, there: &Profile) -> Result<()
     }
 }
 
-/// A service that the sample's profile does not have, bare and with one of its limits where there are
-/// limits; something to name where the dialect has no services.
+/// A service that the sample's profile does not have, bare and with one of its limits where there
+/// are limits; something to name where the dialect has no services.
 async fn spare(bench: &Bench) -> [Option<Service>; 2] {
     let made_up = Service {
         id: "4".to_owned(),

@@ -76,7 +76,11 @@ pub fn endpoint() -> Value {
                 {"id": "2", "display_name": "us-east-1", "ip_address": "52.0.0.10"},
             "dns": {"id": "1", "primary": "8.8.8.8", "secondary": "8.8.4.4", "ip_version": 4},
         },
-        "callbacks": {"api": customers(), "api_secret": {"id": "38", "purpose": "K3"}, "moc": moc()},
+        "callbacks": {
+            "api": customers(),
+            "api_secret": {"id": "38", "purpose": "K3"},
+            "moc": moc(),
+        },
     })
 }
 

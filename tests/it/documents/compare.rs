@@ -1,6 +1,7 @@
 //! Output as a document shows it against output as it is.
 //!
-//! `…` in a line stands for any text of that line, and a line that is `…` alone for any number of lines.
+//! `…` in a line stands for any text of that line, and a line that is `…` alone for any number of
+//! lines.
 
 /// Stands for what differs from run to run.
 const ANY: char = '…';

@@ -1,5 +1,5 @@
-//! Parts of documents that are generated: `<!-- generated: NAME -->` begins one, `<!-- end -->` ends
-//! it. The text around them is written by hand.
+//! Parts of documents that are generated: `<!-- generated: NAME -->` begins one, `<!-- end -->`
+//! ends it. The text around them is written by hand.
 //!
 //! A test calls [`hold`] with what the code gives; it fails when the file says something else.
 //! `UPDATE_DOCS=1 cargo test --test it documents::` (`make docs-reference`) rewrites the files.
@@ -13,8 +13,8 @@ use std::{
 const UPDATE: &str = "UPDATE_DOCS";
 const END: &str = "<!-- end -->";
 
-/// Fails unless the part `name` of the document is `expected`. With `UPDATE_DOCS` set it writes that
-/// instead.
+/// Fails unless the part `name` of the document is `expected`. With `UPDATE_DOCS` set it writes
+/// that instead.
 #[track_caller]
 pub(crate) fn hold(document: &str, name: &str, expected: &str) {
     // Tests for several parts of one document run at the same time.
@@ -63,7 +63,8 @@ fn only_the_part_is_replaced() {
     let once = replaced(text, "b", "new\nlines\n").unwrap();
     assert_eq!(
         once,
-        "# A\n<!-- generated: b -->\n\nnew\nlines\n\n<!-- end -->\nc\n<!-- generated: d -->\n<!-- end -->"
+        "# A\n<!-- generated: b -->\n\nnew\nlines\n\n<!-- end -->\nc\n\
+         <!-- generated: d -->\n<!-- end -->"
     );
     assert_eq!(replaced(&once, "b", "new\nlines").unwrap(), once);
     assert!(replaced(&once, "d", "x").unwrap().ends_with("\n\nx\n\n<!-- end -->"));

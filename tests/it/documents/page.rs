@@ -146,8 +146,8 @@ fn fence(line: &str) -> Option<(&str, &str)> {
     Some((fence, info))
 }
 
-/// Whether a command goes on in the next line: a quote is open, a here-document has no end yet, or the
-/// line ends in `\`, `|`, `&&` or `{`.
+/// Whether a command goes on in the next line: a quote is open, a here-document has no end yet, or
+/// the line ends in `\`, `|`, `&&` or `{`.
 fn is_open(command: &str) -> bool {
     if let Some((_, rest)) = command.split_once("<<'") {
         let end = rest.split('\'').next().unwrap_or_default();
@@ -171,7 +171,8 @@ fn is_open(command: &str) -> bool {
 fn a_page_is_its_commands_with_their_output() {
     let text = "# Title\n```console\n$ one\na\nb\n$ two '{\n  x }' |\n    three\n```\n\n\
                 ```toml,file=x.toml\na = 1\n```\n<!-- norun: needs a cluster -->\n\
-                ```console,norun\n$ kubectl\n```\n```console,server\n$ first\n$ serve\nready …\n```\n";
+                ```console,norun\n$ kubectl\n```\n\
+                ```console,server\n$ first\n$ serve\nready …\n```\n";
     let page = Page::parse("page.md", text);
     assert_eq!(page.faults, Vec::<String>::new());
     let told = |step: &Step| match step {

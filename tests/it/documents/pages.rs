@@ -92,8 +92,8 @@ pub(super) fn copied(directory: &Path) {
     symlink(tools, directory.join("target/tools")).unwrap();
 }
 
-/// Directories for `PATH`: the program under test, the tools that `make test` installs, and a `cargo`
-/// whose `cargo run` starts what is already built.
+/// Directories for `PATH`: the program under test, the tools that `make test` installs, and a
+/// `cargo` whose `cargo run` starts what is already built.
 pub(super) fn shims(directory: &Path) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_profile-gateway"));
     let built = program.parent().unwrap();
@@ -212,14 +212,16 @@ fn pages_are_well_formed() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Commands that no test runs: a toolchain, a network or a cluster is theirs. Each says why in its page.
+/// Commands that no test runs: a toolchain, a network or a cluster is theirs. Each says why in its
+/// page.
 const NOT_RUN: [(&str, &str); 6] = [
     ("CONTRIBUTING.md", "make            # list the targets"),
     ("README.md", "cargo install --locked --path ."),
     ("docs/benchmarks.md", "make bench"),
     (
         "docs/clients.md",
-        "python3 -m venv target/venv && target/venv/bin/pip install -r examples/python/requirements.txt",
+        "python3 -m venv target/venv && \
+         target/venv/bin/pip install -r examples/python/requirements.txt",
     ),
     ("docs/clients.md", "npm install --no-package-lock --prefix examples/node"),
     ("docs/security.md", "cargo build --release --locked --no-default-features"),

@@ -1,8 +1,8 @@
 //! A page, followed from top to bottom in a directory of its own.
 //!
-//! What a page finds there: the repository's `examples/`, `proto/` and `scripts/`, and a gateway over its sandbox on
-//! the ports that the documents name, unless the page starts one itself. Ports are mapped in both
-//! directions, so that pages can run side by side.
+//! What a page finds there: the repository's `examples/`, `proto/` and `scripts/`, and a gateway
+//! over its sandbox on the ports that the documents name, unless the page starts one itself. Ports
+//! are mapped in both directions, so that pages can run side by side.
 
 use std::{net::TcpStream, path::Path, sync::Arc, time::Duration};
 
@@ -148,16 +148,16 @@ impl Session {
         (actual, code)
     }
 
-    /// Starts a server in place of the one that has its port, and waits until it listens and has said
-    /// what is shown.
+    /// Starts a server in place of the one that has its port, and waits until it listens and has
+    /// said what is shown.
     async fn serve(&mut self, command: &str, shown: &[String]) -> Vec<String> {
         let (told, real) = self.ports.served(command);
         let (name, address) = (told.trim_start_matches(':').to_owned(), format!("127.0.0.1{real}"));
         self.servers += 1;
         let said = format!(".said-{}", self.servers);
         let mut start = format!(
-            "if [ -n \"$server_{name}\" ]; then {{ kill -KILL $server_{name}; wait $server_{name}; }} \
-             2>/dev/null; fi\n\
+            "if [ -n \"$server_{name}\" ]; then {{ kill -KILL $server_{name}; \
+             wait $server_{name}; }} 2>/dev/null; fi\n\
              export PROFILE_GATEWAY__LISTEN=127.0.0.1:50051 \
              PROFILE_GATEWAY__ADMIN_LISTEN=127.0.0.1:9090\n\
              {{ {command} & }} >{said} 2>>.log\n\

@@ -81,7 +81,8 @@ impl Shell {
         Ended { lines: lines(&text), code: code.parse().unwrap_or(-1) }
     }
 
-    /// What processes in the background have printed since, once it is as wanted or when time is over.
+    /// What processes in the background have printed since, once it is as wanted or when time is
+    /// over.
     pub(super) async fn more(
         &mut self,
         time: Duration,

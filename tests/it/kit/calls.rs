@@ -3,8 +3,8 @@
 use profile_gateway::{model::json, pb::UpstreamCall};
 use serde_json::Value;
 
-/// Asserts that what was shown is what arrived: method, path, headers and body. `new` is the id that the
-/// upstream gave.
+/// Asserts that what was shown is what arrived: method, path, headers and body. `new` is the id
+/// that the upstream gave.
 #[track_caller]
 pub fn same(shown: &[UpstreamCall], arrived: &[Value], new: &str, what: &str) {
     let brief: Vec<_> = arrived.iter().map(|entry| (&entry["method"], &entry["path"])).collect();

@@ -93,8 +93,8 @@ impl Chaos {
         self.shared.armed.lock().unwrap().push_back(Armed { what, writes_only, skip });
     }
 
-    /// Lets every connection end with its first answer: none is there to be used again, so that a refusal
-    /// meets the very next request.
+    /// Lets every connection end with its first answer: none is there to be used again, so that a
+    /// refusal meets the very next request.
     pub fn keep_no_connections(&self) {
         self.shared.keeps_none.store(true, SeqCst);
     }
@@ -281,7 +281,8 @@ fn closing(answer: &[u8]) -> Vec<u8> {
     [&answer[..line], b"\r\nconnection: close", &answer[line..]].concat()
 }
 
-/// Passes on the rest of an answer until the next request begins. False when the connection is over.
+/// Passes on the rest of an answer until the next request begins. False when the connection is
+/// over.
 async fn relay(client: &mut TcpStream, upstream: &mut TcpStream, inbox: &mut Vec<u8>) -> bool {
     let mut bytes = vec![0; 16 << 10];
     loop {

@@ -1,4 +1,5 @@
-//! A stand-in for the vendor that answers what a test plans, down to the bytes, and keeps what it saw.
+//! A stand-in for the vendor that answers what a test plans, down to the bytes, and keeps what it
+//! saw.
 //!
 //! It shares nothing with the program: sockets and HTTP/1.1 are written out here.
 

@@ -86,15 +86,16 @@ pub async fn over_all(sandbox: &Sandbox) -> Gateway {
     gateway().section(&sandbox.config()).start().await
 }
 
-/// A gateway with one of them, where every call has this long, and with these lines in the section of
-/// its cache. It asks as fast as it can, and once: what the upstream does shows as it is.
+/// A gateway with one of them, where every call has this long, and with these lines in the section
+/// of its cache. It asks as fast as it can, and once: what the upstream does shows as it is.
 pub async fn over(sandbox: &Sandbox, backend: &str, time: &str, cache: &str) -> Gateway {
     let pace = "requests_per_second = 100000\nmax_attempts = 1\ncircuit_breaker = \"off\"";
     let lines = format!("{pace}\n[backends.{backend}.cache]\n{cache}");
     reaching(&sandbox.base_url(), sandbox, backend, time, &lines).await
 }
 
-/// A gateway with one of them, which it reaches at this address, and with these lines in its section.
+/// A gateway with one of them, which it reaches at this address, and with these lines in its
+/// section.
 pub async fn reaching(
     base_url: &str,
     sandbox: &Sandbox,

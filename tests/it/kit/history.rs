@@ -1,9 +1,10 @@
 //! Whether a history of calls is one that a truthful gateway can have made.
 //!
-//! It is judged only by what callers were told and by what the sandbox's journal says that happened, and
-//! by nothing of the gateway's own. What records a history keeps to this: each creation and each update has
-//! a display name of its own, [`display_name`], with versions that rise; a profile has one
-//! writer at a time; and after a write of unknown outcome that profile is not written again.
+//! It is judged only by what callers were told and by what the sandbox's journal says that
+//! happened, and by nothing of the gateway's own. What records a history keeps to this: each
+//! creation and each update has a display name of its own, [`display_name`], with versions that
+//! rise; a profile has one writer at a time; and after a write of unknown outcome that profile is
+//! not written again.
 
 #[cfg(test)]
 mod tests;
@@ -220,7 +221,8 @@ impl History {
             .calls
             .iter()
             .filter(|other| other.profile == call.profile && other.start.tick > last.end.tick);
-        // A profile is not written after a write of unknown outcome, so what comes later is of this one.
+        // A profile is not written after a write of unknown outcome, so what comes later is of this
+        // one.
         let over = next.map(|other| other.start.ms).min().unwrap_or(u64::MAX);
         let is_ours = |effect: &&Effect| {
             let of_it = ids.get(effect.id.as_str()) == Some(&call.profile);
@@ -250,7 +252,8 @@ impl History {
         ours.map(|effect| effect.ms).collect()
     }
 
-    /// Whether a creation was taken back by the gateway: deleted, though no call had asked for that yet.
+    /// Whether a creation was taken back by the gateway: deleted, though no call had asked for that
+    /// yet.
     fn is_undone(&self, created: &Effect, end: Moment) -> bool {
         let asked = |effect: &Effect| {
             let (profile, _) = created.name.unwrap_or_default();

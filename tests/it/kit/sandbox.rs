@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 /// The password that the sandbox accepts.
 pub const PASSWORD: &str = "sandbox-password";
 
-/// One client for all tests, because making one is slow; it keeps no connection, because those end with
-/// their test.
+/// One client for all tests, because making one is slow; it keeps no connection, because those end
+/// with their test.
 static HTTP: LazyLock<reqwest::Client> =
     LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap());
 

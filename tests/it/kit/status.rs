@@ -35,7 +35,8 @@ impl Failure {
     }
 }
 
-/// The failure of a call. Panics when it succeeded, or when the status breaks a promise made for all.
+/// The failure of a call. Panics when it succeeded, or when the status breaks a promise made for
+/// all.
 #[track_caller]
 pub fn failure<T: Debug>(result: Result<T, Status>) -> Failure {
     let status = result.expect_err("the call succeeded");

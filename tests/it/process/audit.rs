@@ -65,7 +65,8 @@ async fn write(gateway: &Gateway) -> String {
     let url = gateway.sandbox.clone().unwrap();
     arm(&url, "DeleteServiceProfile", json!({ "kind": "drop", "commit": "before" })).await;
     client.delete_profile(deletion("SP_367")).await.unwrap();
-    // The upstream lists its services in another order than the gateway; that does not count as a change.
+    // The upstream lists its services in another order than the gateway; that does not count as a
+    // change.
     let unsorted = "backends/sft/profiles/SP_352".to_owned();
     let renamed = Profile { name: unsorted, display_name: "Audited".into(), ..Profile::default() };
     let update_mask = Some(mask(&["display_name"]));

@@ -75,7 +75,8 @@ async fn calls_succeed_though_the_log_is_not_read() {
     assert_eq!(child.wait().await.unwrap().code(), Some(0));
 }
 
-/// What `check` prints is its result: it may fail when that cannot be written, but it does not crash.
+/// What `check` prints is its result: it may fail when that cannot be written, but it does not
+/// crash.
 #[tokio::test]
 async fn a_check_whose_result_is_not_read_does_not_panic() {
     let file = file(&sft("http://127.0.0.1:9", "ops", "hunter2"));

@@ -1,5 +1,5 @@
-//! Calls to a gateway in another process: over tonic's client, and by hand where the client would have
-//! a say of its own.
+//! Calls to a gateway in another process: over tonic's client, and by hand where the client would
+//! have a say of its own.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -45,7 +45,8 @@ pub(super) fn metadata(details: &ErrorDetails) -> HashMap<String, String> {
     details.error_info().unwrap().metadata.clone()
 }
 
-/// A unary call without any of a client's own timers or limits, for calls that end without a message.
+/// A unary call without any of a client's own timers or limits, for calls that end without a
+/// message.
 pub(super) async fn raw(
     address: SocketAddr,
     path: &str,

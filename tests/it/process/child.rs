@@ -1,5 +1,5 @@
-//! The binary as a child process: started with a clean environment on free ports, its output captured,
-//! killed when dropped.
+//! The binary as a child process: started with a clean environment on free ports, its output
+//! captured, killed when dropped.
 //!
 //! Waiting has a limit only so that a broken program fails the test instead of hanging it.
 

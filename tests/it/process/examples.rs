@@ -46,8 +46,8 @@ async fn rust(gateway: &Gateway) -> Ended {
     run(client, &[format!("http://{}", gateway.grpc).as_ref()]).await
 }
 
-/// Node looks for packages beside the script and above it, so the script is put where they are: a copy
-/// of the repository's relevant files, with what `make tools` has installed at its root.
+/// Node looks for packages beside the script and above it, so the script is put where they are: a
+/// copy of the repository's relevant files, with what `make tools` has installed at its root.
 async fn node(gateway: &Gateway) -> Ended {
     let packages = tool("node_modules");
     tool("node.installed");

@@ -1,4 +1,5 @@
-//! gRPC-Web by hand, over HTTP/1.1: the same calls, with the trailers as the last frame of the body.
+//! gRPC-Web by hand, over HTTP/1.1: the same calls, with the trailers as the last frame of the
+//! body.
 
 use std::net::SocketAddr;
 

@@ -151,9 +151,10 @@ async fn refused_credentials_are_not_logged() {
 #[tokio::test]
 async fn an_upstream_that_repeats_a_secret_does_not_get_it_logged() {
     let sandbox = sandbox().await;
+    let description = format!("bad password {PASSWORD}");
     let body = json!({ "Response": {
         "responseId": "1", "resultCode": "1",
-        "resultParam": { "resultCode": "4711", "resultDescription": format!("bad password {PASSWORD}") },
+        "resultParam": { "resultCode": "4711", "resultDescription": description },
     } });
     let fault = json!({ "kind": "body", "body": body.to_string() });
     arm(&sandbox.url, "login", fault).await;

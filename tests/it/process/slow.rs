@@ -1,4 +1,5 @@
-//! An upstream that answers reads only when it is told to, so that a test decides how long a call takes.
+//! An upstream that answers reads only when it is told to, so that a test decides how long a call
+//! takes.
 
 use std::sync::Arc;
 

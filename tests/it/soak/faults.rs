@@ -1,5 +1,5 @@
-//! The faults of the soak, from the sandbox and on the way to it. None of them lies: an upstream that
-//! refuses a request and carries it out all the same cannot be found out.
+//! The faults of the soak, from the sandbox and on the way to it. None of them lies: an upstream
+//! that refuses a request and carries it out all the same cannot be found out.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 

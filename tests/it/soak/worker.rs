@@ -169,8 +169,8 @@ impl Worker {
             }
             let said = match &result {
                 Ok(_) => Said::Ok,
-                // The layer in front of everything has not read the request, so that it cannot know that
-                // this is a repeat: it speaks of this call alone.
+                // The layer in front of everything has not read the request, so that it cannot know
+                // that this is a repeat: it speaks of this call alone.
                 Err(status) if unclear && status.message().ends_with("the deadline passed") => {
                     Said::Unknown
                 }

@@ -1,8 +1,8 @@
 //! No circle of files: what a file uses does not use that file, however far around.
 //!
-//! A file uses the one that defines what a path in it leads to, whatever the path goes through: aliases,
-//! groups, globs and re-exports. To declare a child module and to re-export what a descendant defines is
-//! no use. Unit tests may look wherever they like.
+//! A file uses the one that defines what a path in it leads to, whatever the path goes through:
+//! aliases, groups, globs and re-exports. To declare a child module and to re-export what a
+//! descendant defines is no use. Unit tests may look wherever they like.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -1,8 +1,21 @@
 //! Rules about single files: their size, their documentation, and names that belong elsewhere.
 
-use super::sources::{COMPILED, Source, hold, sources};
+use super::sources::{COMPILED, Source, files, hold, read, sources};
 
 const MAX_LINES: usize = 400;
+const MAX_COLUMNS: usize = 100;
+
+/// Rooms that still have longer lines. This list only gets shorter.
+const WIDE: [&str; 8] = [
+    "src/cache/",
+    "src/dialect/",
+    "src/gateway/",
+    "src/model/",
+    "src/query/",
+    "src/rpc/",
+    "src/server/",
+    "src/upstream/",
+];
 
 /// What makes a `tonic::Status`, apart from reading one.
 const CONSTRUCTORS: [&str; 24] = [
@@ -40,6 +53,14 @@ fn too_long(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
     let breach = || source.breach(MAX_LINES + 1, format!("the file has {lines} lines"));
     (lines > MAX_LINES).then(breach).into_iter().collect()
+}
+
+/// rustfmt leaves comments and literals as they are.
+fn too_wide(source: &Source) -> Vec<String> {
+    let lines = source.text.lines().zip(1..);
+    let columns = lines.map(|(line, number)| (line.chars().count(), number));
+    let breach = |(columns, number)| source.breach(number, format!("{columns} columns"));
+    columns.filter(|(columns, _)| *columns > MAX_COLUMNS).map(breach).collect()
 }
 
 fn undocumented(source: &Source) -> Vec<String> {
@@ -89,6 +110,18 @@ fn names(source: &Source, crates: &[&str]) -> Vec<String> {
 #[test]
 fn files_are_short() {
     hold("a file has at most 400 lines", &each(&COMPILED, too_long));
+}
+
+#[test]
+fn lines_are_short() {
+    let is_wide = |path: &str| WIDE.iter().any(|room| path.starts_with(room));
+    let compiled = sources(&COMPILED).into_iter().filter(|source| !is_wide(&source.path));
+    let mut breaches: Vec<String> = compiled.flat_map(too_wide).collect();
+    let scripts = ["build.rs", "contract/build.rs"].map(str::to_owned);
+    for path in files("fuzz/targets").into_iter().chain(scripts) {
+        breaches.extend(too_wide(&Source::new(&path, &read(&path))));
+    }
+    hold("no line of Rust has more than 100 columns", &breaches);
 }
 
 #[test]
@@ -150,6 +183,9 @@ fn each_breach_is_found() {
     let long = "//! x\n".repeat(401);
     assert_eq!(too_long(&source("a.rs", &long)), ["a.rs:401: the file has 401 lines"]);
     assert_eq!(too_long(&source("a.rs", &"//! x\n".repeat(400))), [""; 0]);
+    let wide = format!("//! x\n// {}é\n", "x".repeat(97));
+    assert_eq!(too_wide(&source("a.rs", &wide)), ["a.rs:2: 101 columns"]);
+    assert_eq!(too_wide(&source("a.rs", &wide.replacen("xx", "x", 1))), [""; 0]);
     assert_eq!(undocumented(&source("a.rs", "use x;")).len(), 1);
     let mark = ["TO", "DO"].concat();
     let text = format!("\n// {mark}: x");

@@ -62,8 +62,8 @@ fn allowed(room: &str) -> Option<Vec<&'static str>> {
     Some(groups.iter().flat_map(|group| group.iter().copied()).collect())
 }
 
-/// The room of a module: the first below the crate's root, the program itself, or another crate of the
-/// workspace.
+/// The room of a module: the first below the crate's root, the program itself, or another crate of
+/// the workspace.
 fn room(modules: &Modules, module: usize) -> Option<&str> {
     match modules.all[module].path.as_slice() {
         [name] if name == "main" => Some(name),

@@ -1,5 +1,5 @@
-//! The modules of the workspace's crates, and where a path leads: through `use`, re-exports, aliases
-//! and globs to the module that defines the item.
+//! The modules of the workspace's crates, and where a path leads: through `use`, re-exports,
+//! aliases and globs to the module that defines the item.
 
 use std::collections::{HashMap, HashSet};
 

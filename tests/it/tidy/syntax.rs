@@ -121,7 +121,10 @@ pub(super) fn imports(tree: &UseTree, prefix: &[String]) -> Vec<Import> {
 pub(super) fn paths(tokens: TokenStream) -> Vec<(Vec<String>, usize)> {
     let mut found = Vec::new();
     let trees: Vec<TokenTree> = tokens.into_iter().collect();
-    let is = |at: usize, mark: char| matches!(trees.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == mark);
+    let is = |at: usize, mark: char| match trees.get(at) {
+        Some(TokenTree::Punct(punct)) => punct.as_char() == mark,
+        _ => false,
+    };
     let name = |at: usize| match trees.get(at) {
         Some(TokenTree::Ident(name)) => Some(name.to_string()),
         _ => None,
