@@ -6,16 +6,25 @@ use crate::{
     pb::Profile,
 };
 
-/// What says which profile it is, or follows from the rest of it.
+/// Output-only fields that identify the profile or are derived from its other fields.
 const NO_CONTENT: [&str; 3] = ["name", "dialect", "etag"];
 
-/// The paths at which two profiles differ, in the order of the model: the fields that a caller may set,
-/// each as one unit, and then what only the upstream sets.
+/// The paths at which two profiles differ, in the order of the model: first the fields that a caller
+/// may set, each as one unit, then those that only the upstream sets.
 pub fn changed_paths(before: &Profile, after: &Profile) -> Result<Vec<&'static str>> {
     let (before, after) = (Fields::of(before)?, Fields::of(after)?);
-    let content = OUTPUT_ONLY.iter().filter(|path| !NO_CONTENT.contains(path));
-    let differs = |path: &&&str| before.get(path) != after.get(path);
-    Ok(SETTABLE.iter().chain(content).filter(differs).copied().collect())
+    let content = OUTPUT_ONLY.iter().copied().filter(|path| !NO_CONTENT.contains(path));
+    let content = content.filter(|path| differs(&before, &after, path));
+    Ok(changed_settable(&before, &after).chain(content).collect())
+}
+
+/// The paths at which two profiles differ, among the fields that a caller may set.
+pub fn changed_settable(before: &Fields, after: &Fields) -> impl Iterator<Item = &'static str> {
+    SETTABLE.iter().copied().filter(|path| differs(before, after, path))
+}
+
+fn differs(before: &Fields, after: &Fields, path: &str) -> bool {
+    before.get(path) != after.get(path)
 }
 
 #[cfg(test)]

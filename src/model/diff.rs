@@ -1,6 +1,6 @@
 //! How two profiles differ, field by field.
 //!
-//! What only says which profile it is (`name`, `dialect`, `etag`) is left out. A set differs as a whole.
+//! `name`, `dialect` and `etag`, which only identify the profile, are left out. A set differs as a whole.
 
 use std::collections::BTreeSet;
 
@@ -8,35 +8,27 @@ use serde_json::Value;
 
 use crate::{
     error::Result,
-    model::{
-        fields::{Fields, SETTABLE},
-        json,
-    },
+    model::{changes::changed_paths, fields::Fields, json},
     pb::{FieldDifference, Profile, Service, TrafficLimit},
 };
-
-/// The one output only field that says something of the profile itself, apart from `unmapped`.
-const COUNT: &str = "endpoint_count";
 
 /// The fields that differ, ordered by path.
 ///
 /// Services of one backend are the same when their ids are; those of two backends when their types are,
 /// because each upstream numbers its own.
 pub fn differences(left: &Profile, right: &Profile) -> Result<Vec<FieldDifference>> {
-    let (before, after) = (said(left)?, said(right)?);
+    let (left_json, right_json) = (set_fields(left)?, set_fields(right)?);
     let same_services = services(left, right) == services(right, left);
-    let mut found: Vec<FieldDifference> = SETTABLE
-        .iter()
-        .chain([&COUNT])
-        .filter(|path| **path != "services" || !same_services)
-        .filter_map(|path| {
+    let mut found: Vec<FieldDifference> = changed_paths(left, right)?
+        .into_iter()
+        .filter(|path| *path != "unmapped" && (*path != "services" || !same_services))
+        .map(|path| {
             let pointer = format!("/{}", path.replace('.', "/"));
-            let (left, right) = (before.pointer(&pointer), after.pointer(&pointer));
-            (left != right).then(|| FieldDifference {
-                field: (*path).to_owned(),
-                left: left.map(json::to_value),
-                right: right.map(json::to_value),
-            })
+            FieldDifference {
+                field: path.to_owned(),
+                left: left_json.pointer(&pointer).map(json::to_value),
+                right: right_json.pointer(&pointer).map(json::to_value),
+            }
         })
         .collect();
     found.extend(unmapped(left, right));
@@ -44,12 +36,12 @@ pub fn differences(left: &Profile, right: &Profile) -> Result<Vec<FieldDifferenc
     Ok(found)
 }
 
-/// Everything but `unmapped` as JSON, with the names of the proto and only what is said.
-fn said(profile: &Profile) -> Result<Value> {
+/// The fields that are set, but for `unmapped`, as JSON with the names of the proto.
+fn set_fields(profile: &Profile) -> Result<Value> {
     Fields::of(&Profile { unmapped: None, ..profile.clone() })?.to_json()
 }
 
-/// Upstream members that have no field, each by itself.
+/// Upstream members that have no field, each as a difference of its own.
 fn unmapped(left: &Profile, right: &Profile) -> Vec<FieldDifference> {
     let (left, right) =
         (left.unmapped.clone().unwrap_or_default(), right.unmapped.clone().unwrap_or_default());
@@ -64,7 +56,7 @@ fn unmapped(left: &Profile, right: &Profile) -> Vec<FieldDifference> {
         .collect()
 }
 
-/// The profile's services and limits as they are told apart when it is held against another.
+/// The keys by which the services and limits of this profile are compared with those of another.
 fn services(profile: &Profile, other: &Profile) -> BTreeSet<(String, BTreeSet<String>)> {
     let backend = |profile: &Profile| {
         profile.name.rsplit_once("/profiles/").map(|(backend, _)| backend.to_owned())

@@ -23,7 +23,8 @@ use crate::{
     },
     model::{
         capability::Support,
-        fields::{Fields, OUTPUT_ONLY, SETTABLE},
+        changes::changed_settable,
+        fields::{Fields, OUTPUT_ONLY},
         json,
         note::Notes,
     },
@@ -153,8 +154,7 @@ fn note_defaults(backend: &Backend, profile: &Profile, notes: &mut Notes) -> Res
 
 fn note_cleared(current: &Profile, desired: &Profile, notes: &mut Notes) -> Result<()> {
     let (before, after) = (Fields::of(current)?, Fields::of(desired)?);
-    let cleared =
-        SETTABLE.iter().filter(|path| before.get(path).is_some() && after.get(path).is_none());
+    let cleared = changed_settable(&before, &after).filter(|path| after.get(path).is_none());
     cleared.for_each(|path| notes.lost(path, "the current value is removed"));
     Ok(())
 }

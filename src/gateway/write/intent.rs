@@ -12,10 +12,7 @@ use tokio::time::Instant;
 use crate::{
     dialect::Item,
     error::{Effect, Error, Reason, Result},
-    model::{
-        etag::normalize,
-        fields::{Fields, SETTABLE},
-    },
+    model::{changes::changed_settable, etag::normalize, fields::Fields},
     pb::Profile,
 };
 
@@ -109,8 +106,7 @@ impl WriteIntent {
             }
             Some(IntentKind::Delete(())) | None => return Ok(Vec::new()),
         };
-        let changed = |path: &&&str| before.get(path) != after.get(path);
-        Ok(SETTABLE.iter().filter(changed).copied().collect())
+        Ok(changed_settable(&before, &after).collect())
     }
 }
 
