@@ -1,5 +1,10 @@
-//! The run of a checked write: recognized if it is a repeat, resolved if an earlier attempt has no known
-//! outcome, carried out in a task of its own, known to later repeats.
+//! Runs a checked write.
+//!
+//! [`Writer::run`] first asks whether the write repeats an earlier one ([`Writer::begin`]). If so,
+//! and if that one is over, its result is returned. Otherwise the write runs in its own task
+//! ([`carry_out`]): if the outcome of an earlier attempt is unknown, it is found out first
+//! ([`resolve`]); then the write is delegated to `create` or `change`, which send it. How it ended
+//! is stored for later repeats ([`end`]).
 
 use std::sync::Arc;
 
@@ -28,18 +33,18 @@ use crate::{
 
 /// Carries out writes.
 pub(crate) struct Writer {
-    /// Writes that go on when their caller has left; a drain waits for them.
+    /// The running writes, which continue after their callers have left; a drain waits for them.
     tasks: TaskTracker,
-    /// Writes that callers have given an id.
+    /// The writes that have a `request_id`.
     idempotency: Arc<dyn IdempotencyStore>,
     locks: Arc<ProfileLocks>,
 }
 
-/// What a call has to do.
+/// What a call has to do after it was compared with earlier calls.
 enum Begun {
-    /// Nothing: it repeats one that is over, and shares its result.
+    /// Nothing: it repeats a write that is over, and gets the same result.
     Replay(Box<Result<Written>>),
-    /// Write, but first find out what became of an earlier attempt.
+    /// Write, but first find out the outcome of an earlier attempt, if there was one.
     Write(Option<Attempt>, Option<UnresolvedAttempt>),
 }
 
@@ -48,8 +53,8 @@ impl Writer {
         Self { tasks, idempotency, locks: Arc::default() }
     }
 
-    /// Carries a write out once, however often it is requested under its `request_id`. It runs in a
-    /// tracked task of its own, which ends with the call's deadline.
+    /// Carries out a write once, however often it is requested under its `request_id`. It runs in
+    /// its own tracked task, which ends by the call's deadline.
     pub(crate) async fn run(&self, request: WriteRequest) -> Result<Written> {
         let audit = Audit::begin(&request);
         let (attempt, unresolved) = match self.begin(&request).await {
@@ -77,17 +82,19 @@ impl Writer {
             result
         };
         self.tasks.spawn(write).await.unwrap_or_else(|error| {
-            // Without the panic's text, which may quote a request or a secret; its place is logged.
-            let message = "internal error during the write, which may or may not have taken effect; \
-                           retry with the same request_id, or read the profile before you write it \
-                           again";
+            // Without the panic's text, which may quote a request or a secret; its location is
+            // logged.
+            let message = "internal error during the write, which may or may not have taken \
+                           effect; retry with the same request_id, or read the profile before \
+                           you write it again";
             Err(Error::new(Reason::WriteOutcomeUnknown, message)
                 .with_effect(Effect::Unknown)
                 .with_internal(if error.is_panic() { "panicked" } else { "cancelled" }))
         })
     }
 
-    /// Finds out whether the write is a repeat, and waits for one that is under way.
+    /// Finds out whether the write is a repeat. If the write that it repeats is still running,
+    /// waits for it.
     async fn begin(&self, request: &WriteRequest) -> Result<Begun> {
         let Some(identity) = &request.identity else { return Ok(Begun::Write(None, None)) };
         let attempt = |number| Attempt::new(Arc::clone(&self.idempotency), identity.id, number);
@@ -110,7 +117,7 @@ impl Writer {
                         Ok(Some(End::Done(result))) => {
                             return replay(&result).map_err(|e| request.fail(e));
                         }
-                        // Decorated where it arose.
+                        // The call that failed has already decorated it.
                         Ok(Some(End::Failed(error))) => {
                             return Ok(Begun::Replay(Box::new(Err(error))));
                         }
@@ -123,6 +130,7 @@ impl Writer {
     }
 }
 
+/// Resolves an earlier attempt, if there was one, and then writes unless that attempt already did.
 async fn carry_out(
     request: &WriteRequest,
     locks: &ProfileLocks,
@@ -157,8 +165,8 @@ async fn carry_out(
     }
 }
 
-/// Finds out what became of an earlier attempt. `None`: it certainly has no effect, so that it may be
-/// written again.
+/// Finds out the outcome of an earlier attempt. `None` means that it has no effect and will not
+/// have any, so the write may be sent again.
 async fn resolve(
     request: &WriteRequest,
     locks: &ProfileLocks,
@@ -183,9 +191,9 @@ async fn resolve(
     }
 }
 
-/// How the write ended, for repeats. What certainly wrote nothing may be tried again: a caller who
-/// repeats after UNAVAILABLE, or after having removed an obstacle, does not want the old error back. A
-/// creation that left something behind is not such a case: a repeat has to find it and complete it.
+/// How the write ended, for repeats. A write that had no effect may be tried again: a caller that
+/// repeats it after UNAVAILABLE, or after removing an obstacle, does not want the old error back. A
+/// creation that was partly applied is different: a repeat has to find the profile and complete it.
 fn end(request: &WriteRequest, result: &Result<Written>) -> End {
     match result {
         Ok(written) => {
@@ -202,17 +210,18 @@ fn end(request: &WriteRequest, result: &Result<Written>) -> End {
     }
 }
 
-/// The error where the outcome of an earlier attempt was not found out, for whatever reason: its write may
-/// have taken effect.
+/// The error if the outcome of an earlier attempt could not be found out, for whatever reason: that
+/// attempt may have taken effect.
 fn still_unresolved(error: Error) -> Error {
     match error.reason() {
         _ if error.facts().may_have_written => error,
-        // Without the profile, the write cannot have changed anything, and never will.
+        // If the profile does not exist, the write changed nothing and never will.
         Reason::ProfileNotFound => error,
         _ => unknown(&error),
     }
 }
 
+/// Returns the recorded result of a write that succeeded.
 fn replay(result: &[u8]) -> Result<Begun> {
     if result.is_empty() {
         return Ok(Begun::Replay(Box::new(Ok(None))));
@@ -220,7 +229,7 @@ fn replay(result: &[u8]) -> Result<Begun> {
     let profile = Profile::decode(result).map_err(|error| {
         Error::new(
             Reason::WriteOutcomeUnknown,
-            "the write is done, but its recorded result is unreadable",
+            "the write succeeded, but its recorded result is unreadable",
         )
         .with_effect(Effect::Unknown)
         .with_internal(error)
@@ -240,8 +249,8 @@ fn reused(id: Uuid) -> Error {
 }
 
 fn still_running() -> Error {
-    let message = "the deadline passed while an earlier call with this request_id was still running; \
-                   retry with the same request_id to get its result";
+    let message = "the deadline passed while an earlier call with this request_id was still \
+                   running; retry with the same request_id to get its result";
     Error::new(Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)
