@@ -19,14 +19,14 @@ use crate::{
     upstream::{Circuit, Reach, Session, Upstream},
 };
 
-/// A configured upstream account: how it is called, and what it speaks.
+/// A configured upstream account: how to reach it, and which dialect it speaks.
 pub struct Backend {
     name: BackendName,
     display_name: String,
     dialect: DialectClient,
     upstream: Arc<Upstream>,
     cache: Cache,
-    /// Counts the writes that have, or may have, changed something.
+    /// Counts the writes that changed, or may have changed, something.
     changes: watch::Sender<u64>,
 }
 
@@ -64,22 +64,22 @@ impl Backend {
         &self.cache
     }
 
-    /// Announces that a write has, or may have, changed something.
+    /// Announces that a write changed, or may have changed, something.
     pub(super) fn announce_change(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// The number of such writes, with notice of each further one.
+    /// The number of such writes, as a channel that reports each new one.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// A way to its upstream until the call's deadline.
+    /// A session with its upstream that lasts until the call's deadline.
     pub(super) fn session(&self, call: &Call) -> Session {
         self.session_until(call, call.deadline)
     }
 
-    /// A way to its upstream for what may outlive the call.
+    /// A session with its upstream for work that may outlive the call.
     pub(super) fn session_until(&self, call: &Call, deadline: Instant) -> Session {
         Session::new(&self.upstream, deadline, call.record.counter())
     }
@@ -108,7 +108,7 @@ impl Backend {
         self.check_id(name).map_err(|error| self.decorate_profile(method, name, error))
     }
 
-    /// What the dialect has read, as callers see it.
+    /// A profile that the dialect has read, as callers see it.
     pub(super) fn present(&self, item: Item) -> Profile {
         let mut profile = item.profile;
         profile.name = ProfileName::of(&self.name, &item.id).to_string();
@@ -128,7 +128,7 @@ impl Backend {
         self.upstream.credential_headers()
     }
 
-    /// Keeps a failure as the last error that the backend's status shows.
+    /// Records a failure as the last error in the backend's status.
     pub(super) fn record_failure(&self, error: &Error) {
         self.upstream.note_failure(error);
     }
@@ -141,7 +141,7 @@ impl Backend {
             .with_metadata("operation", method.name())
     }
 
-    /// The same for an operation on one profile, which the error names where it is about that.
+    /// The same for an operation on one profile, which the error names if it is about that profile.
     pub(super) fn decorate_profile(
         &self,
         method: Method,
@@ -169,7 +169,7 @@ impl Backend {
         error
     }
 
-    /// The backend as BackendService shows it.
+    /// The backend as `BackendService` shows it.
     pub(super) fn describe(&self) -> pb::Backend {
         let health = self.upstream.health();
         let reachability = match health.reach {
@@ -221,12 +221,12 @@ impl<'a> SelectedBackends<'a> {
         &self.backends
     }
 
-    /// The backend, where the parent names a single one.
+    /// The backend, if the parent names a single one.
     pub(super) fn as_single(&self) -> Option<&'a Arc<Backend>> {
         self.backends.first().copied().filter(|_| self.single)
     }
 
-    /// The error as callers see it. It can name the backend only where there is a single one.
+    /// The error as callers see it. It names the backend only if there is a single one.
     pub(super) fn decorate(&self, method: Method, error: Error) -> Error {
         match self.as_single() {
             Some(backend) => backend.decorate(method, error),

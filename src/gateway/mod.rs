@@ -1,8 +1,8 @@
-//! The use cases: what a call means, whatever the dialect.
+//! The use cases: what each call does, whatever the dialect.
 //!
-//! This file is the face: one short function for each RPC, which parses the name, finds the backend and
-//! delegates. Below it, `read`, `write`, `plan` and `watch` know backends and not the gateway. Nothing here
-//! knows gRPC (`rpc` translates) or a wire format (`dialect` does).
+//! This file is the face: one short function for each RPC, which parses the name, finds the backend
+//! and delegates. Below it, `read`, `write`, `plan` and `watch` know backends and not the gateway.
+//! Nothing here knows gRPC (`rpc` translates) or a wire format (`dialect` does).
 
 mod backend;
 pub mod idempotency;
@@ -45,7 +45,7 @@ use crate::{
     text,
 };
 
-/// Everything that calls are answered from. Lives as long as the process.
+/// What every call needs to be answered. Lives as long as the process.
 pub struct Gateway {
     backends: BTreeMap<String, Arc<Backend>>,
     writer: Writer,
@@ -54,8 +54,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway over these backends. `writes` tracks the writes under way, which go on when their
-    /// callers have left; `idempotency` recognizes repeats of them.
+    /// A gateway over these backends. `writes` tracks the running writes, which continue after
+    /// their callers have left; `idempotency` recognizes repeats of them.
     #[must_use]
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
@@ -96,7 +96,7 @@ impl Gateway {
         Ok(services.to_vec())
     }
 
-    /// Drops what the cache holds of a backend or a profile. Gives how many entries were dropped.
+    /// Drops the cache entries of a backend or a profile. Returns how many were dropped.
     pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
         const METHOD: Method = Method::PurgeCache;
         let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
@@ -225,7 +225,7 @@ impl Gateway {
         self.writer.run(request).await.map(Option::unwrap_or_default)
     }
 
-    /// Shows what a write would send and return. Fails as the write would.
+    /// Shows what a write would send and return. Fails where the write would fail.
     pub async fn preview_write(
         &self,
         call: &Call,
@@ -248,7 +248,7 @@ impl Gateway {
         translate::profile((source, &name), target, call).await
     }
 
-    /// Begins a stream of the changes of profiles.
+    /// Opens a stream of profile changes.
     pub async fn watch_profiles(
         &self,
         call: &Call,
@@ -274,7 +274,8 @@ impl Gateway {
         }
     }
 
-    /// A profile that a request names, which may exist, and its backend.
+    /// The backend and the parsed name of a profile that a request names. The profile need not
+    /// exist.
     fn profile(
         &self,
         call: &Call,
@@ -288,7 +289,7 @@ impl Gateway {
         Ok((backend, name))
     }
 
-    /// Finds backends for the checks of writes.
+    /// How the checks of writes find a backend.
     fn find<'a>(
         &'a self,
         call: &'a Call,

@@ -9,8 +9,8 @@ use crate::{
 /// Output-only fields that identify the profile or are derived from its other fields.
 const NO_CONTENT: [&str; 3] = ["name", "dialect", "etag"];
 
-/// The paths at which two profiles differ, in the order of the model: first the fields that a caller
-/// may set, each as one unit, then those that only the upstream sets.
+/// The paths at which two profiles differ, in the order of the model: first the fields that a
+/// caller may set, each as one unit, then those that only the upstream sets.
 pub fn changed_paths(before: &Profile, after: &Profile) -> Result<Vec<&'static str>> {
     let (before, after) = (Fields::of(before)?, Fields::of(after)?);
     let content = OUTPUT_ONLY.iter().copied().filter(|path| !NO_CONTENT.contains(path));

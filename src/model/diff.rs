@@ -1,6 +1,7 @@
 //! How two profiles differ, field by field.
 //!
-//! `name`, `dialect` and `etag`, which only identify the profile, are left out. A set differs as a whole.
+//! `name`, `dialect` and `etag`, which only identify the profile, are left out. A set differs as a
+//! whole.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +15,8 @@ use crate::{
 
 /// The fields that differ, ordered by path.
 ///
-/// Services of one backend are the same when their ids are; those of two backends when their types are,
-/// because each upstream numbers its own.
+/// Within one backend, services are the same if their ids are. Across backends, they are the same
+/// if their types are, because each upstream numbers its own services.
 pub fn differences(left: &Profile, right: &Profile) -> Result<Vec<FieldDifference>> {
     let (left_json, right_json) = (set_fields(left)?, set_fields(right)?);
     let same_services = services(left, right) == services(right, left);

@@ -1,8 +1,8 @@
-//! Ids in the memory of this process, bounded in number and in bytes.
+//! Request ids in the memory of this process, limited in number and in bytes.
 //!
-//! Ended writes make room for new ones, oldest first. A write under way or of unknown outcome is never
-//! dropped before its time: without it a repeat would write twice. When only such writes are left, new
-//! ones are refused before anything is sent.
+//! Ended writes make room for new ones, oldest first. A running write or one with an unknown
+//! outcome is never dropped early: without its entry, a repeat would write twice. When only such
+//! writes are left, new ones are refused before anything is sent.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,16 +15,16 @@ use uuid::Uuid;
 use super::{Begin, End, IdempotencyStore, KEPT, RequestIdentity};
 use crate::error::{Error, Reason, Result};
 
-/// The overhead of an entry beyond its bytes, rounded up generously.
+/// The overhead of an entry in addition to its bytes, rounded up generously.
 const OVERHEAD: usize = 512;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Ids.
+    /// The number of ids.
     pub entries: usize,
-    /// Bytes of all entries, with the store's own overhead. The result of a write that was admitted is
-    /// always kept, even where it is larger than its intent was.
+    /// The bytes of all entries, including the store's own overhead. The result of an admitted
+    /// write is always kept, even if it is larger than the intent was.
     pub bytes: usize,
 }
 
@@ -44,7 +44,7 @@ pub struct Memory {
 struct Inner {
     entries: HashMap<Uuid, Entry>,
     bytes: usize,
-    /// Entries that may be dropped, by their end.
+    /// Entries that may be dropped, by the time they ended.
     ended: BTreeMap<Rank, Uuid>,
     /// Entries of unknown outcome, by the end of the last attempt that wrote.
     unknown: BTreeMap<Rank, Uuid>,
@@ -52,7 +52,7 @@ struct Inner {
     last: u64,
 }
 
-/// A time, and a number that distinguishes two of the same time.
+/// A time, and a number that tells apart two entries of the same time.
 type Rank = (Instant, u64);
 
 struct Entry {
@@ -64,9 +64,10 @@ enum State {
     Running {
         attempt: u64,
         intent: Option<Bytes>,
-        /// The rank of the entry while its outcome was unknown, unless this attempt has written since.
+        /// The entry's rank from when its outcome was unknown, unless this attempt has written
+        /// since.
         since: Option<Rank>,
-        /// Tells those who wait how it ended.
+        /// Tells the waiting calls how it ended.
         ending: watch::Sender<Option<End>>,
     },
     Done(Rank, Bytes),
@@ -104,8 +105,8 @@ impl Memory {
             let Some((_, id)) = inner.ended.pop_first() else {
                 return Err(Error::new(
                     Reason::Overloaded,
-                    "too many writes with a request_id are under way or of unknown outcome; nothing \
-                     was sent",
+                    "too many writes with a request_id are still running or have an unknown \
+                     outcome; nothing was sent",
                 ));
             };
             inner.forget(id);
@@ -124,10 +125,10 @@ impl Memory {
             (End::Failed(_), _) | (End::Unknown, None) => State::Failed(rank),
         };
         let entry = Entry { fingerprint: entry.fingerprint, state };
-        // The result is kept in any case; older ended entries make room for it where possible.
+        // The result is always kept; older ended entries make room for it if possible.
         let _ = self.make_room(&mut inner, 1, entry.size());
         inner.put(id, entry);
-        // Of an unknown end, waiting callers learn when the sender is dropped, and ask again.
+        // If the end is unknown, the sender is dropped, and the waiting calls ask again.
         if !matches!(end, End::Unknown) {
             ending.send_replace(Some(end));
         }
@@ -162,8 +163,11 @@ impl Inner {
     }
 
     fn take_running(&mut self, id: Uuid, attempt: u64) -> Option<Entry> {
-        let is_it = |entry: &Entry| matches!(&entry.state, State::Running { attempt: own, .. } if *own == attempt);
-        self.entries.get(&id).is_some_and(is_it).then(|| self.take(id)).flatten()
+        let is_owner = |entry: &Entry| match entry.state {
+            State::Running { attempt: owner, .. } => owner == attempt,
+            _ => false,
+        };
+        self.entries.get(&id).is_some_and(is_owner).then(|| self.take(id)).flatten()
     }
 
     fn forget(&mut self, id: Uuid) {
@@ -237,7 +241,7 @@ impl IdempotencyStore for Memory {
                 "the attempt no longer owns this request_id",
             ));
         };
-        // While it is taken out, its own bytes do not count.
+        // The entry is taken out, so its own bytes do not count now.
         let room = self.make_room(&mut inner, 1, OVERHEAD + new.len());
         if let (Ok(()), State::Running { intent, since, .. }) = (&room, &mut entry.state) {
             (*intent, *since) = (Some(new), None);
@@ -258,7 +262,7 @@ impl IdempotencyStore for Memory {
 
 #[cfg(test)]
 impl Memory {
-    /// How many ids are known, and their bytes as they add up.
+    /// How many ids are stored, and the sum of their bytes.
     pub(super) fn size(&self) -> (usize, usize) {
         let inner = self.lock();
         let counted: usize = inner.entries.values().map(Entry::size).sum();

@@ -1,12 +1,12 @@
-//! Which writes have been asked for under a `request_id`, and what became of each: how a repeated write
-//! is recognized.
+//! Recognizes repeated writes: which writes were requested under a `request_id`, and the outcome of
+//! each.
 //!
-//! [`IdempotencyStore`] keeps them; [`Memory`] does so in this process, and a store that replicas share can
-//! replace it. An id is unique in the whole gateway, whatever the method and the backend: the same id with
-//! a different request is an error of the caller.
+//! [`IdempotencyStore`] keeps them. [`Memory`] does so in this process; a store that replicas share
+//! can replace it. An id is unique in the whole gateway, across methods and backends: using the
+//! same id for a different request is the caller's error.
 //!
-//! The entry of a write is its journal too: what a write is about to do is kept before it is sent, so
-//! that a repeat can find out what became of it. Intents and results are opaque here.
+//! The entry of a write is also its journal: its intent is stored before it is sent, so that a
+//! repeat can find out the outcome. Intents and results are opaque bytes here.
 
 mod memory;
 #[cfg(test)]
@@ -24,22 +24,21 @@ pub use memory::{Limits, Memory};
 
 use crate::error::{Error, Result};
 
-/// How long an ended write is known.
+/// How long an ended write is remembered.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Identifies a requested write, so that repeats of it are recognized.
+/// Identifies a requested write, so that its repeats are recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestIdentity {
-    /// The caller's id, whatever its spelling.
+    /// The caller's id, however it was spelled.
     pub id: Uuid,
     /// SHA-256 of the method and the whole request.
     pub fingerprint: [u8; 32],
 }
 
 impl RequestIdentity {
-    /// The identity of a request whose `request_id` has been taken out of it; `None` without a valid
-    /// id. Fields are encoded in their order and maps by their sorted keys, so equal
-    /// requests have equal bytes.
+    /// The identity of a request from which the `request_id` was removed; `None` without a valid
+    /// id. Fields are encoded in order and maps by sorted keys, so equal requests have equal bytes.
     #[must_use]
     pub fn of(method: &str, request_id: &str, request: &impl Message) -> Option<Self> {
         let id = Uuid::try_parse(request_id).ok()?;
@@ -51,25 +50,26 @@ impl RequestIdentity {
     }
 }
 
-/// Resolves when a write under way has ended: with its end, or with nothing where the store has to be
-/// asked again.
+/// Resolves when a running write has ended: with how it ended, or with `None` if the caller has to
+/// ask the store again.
 pub type Ending = Pin<Box<dyn Future<Output = Option<End>> + Send>>;
 
-/// What a store knows of an id, for a call that would write.
+/// What a store knows about an id when a call wants to write.
 pub enum Begin {
-    /// Nothing has been written under it: write. The attempt is the caller's until it is ended.
+    /// Nothing has been written under it, so the caller may write. It owns the new attempt, which
+    /// has this number, until it ends it.
     Fresh(u64),
-    /// Another call is writing.
+    /// Another call is writing under it.
     Running(Ending),
-    /// It is done, with this result.
+    /// The write succeeded with this result.
     Done(Bytes),
-    /// An earlier attempt was sent, and what became of it is not known. The new attempt is the caller's.
+    /// An earlier attempt was sent, and its outcome is unknown. The caller owns the new attempt.
     Unknown {
         /// The number of the new attempt.
         attempt: u64,
-        /// What the earlier one was about to do.
+        /// What the earlier attempt was about to do.
         intent: Bytes,
-        /// How long ago the earlier one ended: it has sent nothing since.
+        /// How long ago the earlier attempt ended: it has sent nothing since.
         ended: Duration,
     },
     /// It was used for another request.
@@ -91,48 +91,49 @@ impl fmt::Debug for Begin {
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub enum End {
-    /// It is done: a repeat gets this result.
+    /// It succeeded: a repeat gets this result.
     Done(Bytes),
-    /// It wrote nothing: callers that waited for it get the error, and a repeat tries again.
+    /// It wrote nothing: the calls that waited for it get the error, and a repeat writes.
     Failed(Error),
-    /// Its outcome is not known: a repeat has to find out. An attempt that journaled nothing has sent
-    /// nothing, and counts as failed.
+    /// Its outcome is unknown: a repeat has to find it out. An attempt that journaled nothing has
+    /// sent nothing, so it counts as failed.
     Unknown,
 }
 
-/// Keeps what is known of ids.
+/// Keeps what is known about ids.
 ///
-/// A store that replicas share gives out attempts that run out unless renewed; one that has run out
+/// A store that replicas share grants attempts that expire unless renewed; an expired attempt
 /// counts as [`End::Unknown`].
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
-    /// Begins an attempt, unless there is nothing left to do or another call is doing it.
+    /// Begins an attempt, unless the write is already done or another call is running it.
     ///
     /// # Errors
     ///
-    /// `OVERLOADED` when there is no room and no entry may be dropped.
+    /// `OVERLOADED` if the store is full and no entry may be dropped.
     async fn begin(&self, identity: &RequestIdentity) -> Result<Begin>;
 
-    /// Keeps what an attempt is about to do, in place of what an earlier one was. Comes before the
+    /// Stores the intent of an attempt, which replaces that of an earlier one. Called before the
     /// write is sent.
     ///
     /// # Errors
     ///
-    /// `OVERLOADED` when there is no room: the write must not be sent.
+    /// `OVERLOADED` if the store is full: the write must not be sent.
     async fn intend(&self, id: Uuid, attempt: u64, intent: Bytes) -> Result<()>;
 
     /// Ends an attempt.
     ///
     /// # Errors
     ///
-    /// When it could not be kept; it then counts as [`End::Unknown`].
+    /// If the end could not be stored; the attempt then counts as [`End::Unknown`].
     async fn finish(&self, id: Uuid, attempt: u64, end: End) -> Result<()>;
 
-    /// Ends an attempt whose task is gone, as [`End::Unknown`]. Must not wait: a panic calls it.
+    /// Ends an attempt whose task is gone as [`End::Unknown`]. Must not block: it also runs during
+    /// a panic.
     fn abandon(&self, id: Uuid, attempt: u64);
 }
 
-/// An attempt under way. Dropped before its end, as by a panic, it is of unknown outcome.
+/// A running attempt. If it is dropped before it ends, as by a panic, its outcome is unknown.
 pub struct Attempt {
     store: Arc<dyn IdempotencyStore>,
     id: Uuid,
@@ -141,7 +142,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The attempt that [`IdempotencyStore::begin`] has given out.
+    /// The attempt that [`IdempotencyStore::begin`] granted.
     #[must_use]
     pub fn new(store: Arc<dyn IdempotencyStore>, id: Uuid, number: u64) -> Self {
         Self { store, id, number, over: false }
@@ -156,10 +157,12 @@ impl Attempt {
     pub async fn finish(mut self, end: End) {
         match self.store.finish(self.id, self.number, end).await {
             Ok(()) => self.over = true,
-            // Left to `drop`.
+            // `drop` abandons the attempt.
             Err(error) => {
-                tracing::warn!(target: "gateway", request_id = %self.id, %error, "could not record the \
-                    outcome of a write");
+                tracing::warn!(
+                    target: "gateway", request_id = %self.id, %error,
+                    "could not record the outcome of a write"
+                );
             }
         }
     }

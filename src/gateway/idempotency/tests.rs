@@ -1,4 +1,4 @@
-//! The store in memory, on a clock that stands still.
+//! The in-memory store, on a paused clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,7 +44,7 @@ async fn unknown(store: &Arc<Memory>, id: u128, intent: &'static [u8]) {
 }
 
 async fn state(store: &Arc<Memory>, id: u128) -> String {
-    // A fresh or unknown attempt that is not taken up is given back at once.
+    // A fresh or unknown attempt that is not used is given back at once.
     match store.begin(&identity(id)).await.unwrap() {
         Begin::Fresh(number) => {
             store.abandon(Uuid::from_u128(id), number);
@@ -61,7 +61,7 @@ async fn state(store: &Arc<Memory>, id: u128) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_is_known_for_24_hours_and_no_longer() {
+async fn an_id_is_remembered_for_24_hours_and_no_longer() {
     let store = roomy();
     done(&store, 1, b"one").await;
     unknown(&store, 2, b"two").await;
@@ -74,7 +74,7 @@ async fn an_id_is_known_for_24_hours_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_under_way_does_not_run_out() {
+async fn a_running_write_does_not_expire() {
     let store = roomy();
     let attempt = fresh(&store, 1).await;
     advance(2 * KEPT).await;
@@ -100,7 +100,7 @@ async fn another_request_is_refused_in_every_state() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_gets_the_end() {
+async fn a_waiting_call_learns_how_the_write_ended() {
     let store = roomy();
     let waiting = async || match store.begin(&identity(1)).await.unwrap() {
         Begin::Running(ending) => ending,
@@ -113,7 +113,7 @@ async fn who_waits_gets_the_end() {
         let Some(End::Failed(error)) = ending.await else { panic!() };
         assert_eq!(error.reason(), Reason::UpstreamThrottled);
     }
-    // A repeat after that tries again.
+    // A later repeat writes again.
     let attempt = fresh(&store, 1).await;
     let ending = waiting().await;
     attempt.finish(End::Done(Bytes::from_static(b"x"))).await;
@@ -121,7 +121,7 @@ async fn who_waits_gets_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_an_unknown_end_asks_again() {
+async fn a_waiting_call_asks_again_after_an_unknown_outcome() {
     let store = roomy();
     let attempt = fresh(&store, 1).await;
     attempt.intend(Bytes::from_static(b"x")).await.unwrap();
@@ -132,7 +132,7 @@ async fn who_waits_for_an_unknown_end_asks_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_leaves_what_was_journaled_in_doubt() {
+async fn a_panic_leaves_a_journaled_write_with_an_unknown_outcome() {
     let store = roomy();
     for (id, sent) in [(1, true), (2, false)] {
         let attempt = fresh(&store, id).await;
@@ -149,11 +149,11 @@ async fn a_panic_leaves_what_was_journaled_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_ages_from_the_last_attempt_that_wrote() {
+async fn an_unknown_outcome_ages_from_the_last_attempt_that_wrote() {
     let store = roomy();
     unknown(&store, 1, b"first").await;
     advance(30 * SECOND).await;
-    // One that only looks.
+    // An attempt that only reads.
     assert_eq!(state(&store, 1).await, "unknown first 30");
     advance(30 * SECOND).await;
     let Begin::Unknown { attempt, .. } = store.begin(&identity(1)).await.unwrap() else { panic!() };
@@ -165,7 +165,7 @@ async fn a_doubt_ages_from_the_last_attempt_that_wrote() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_that_ended_makes_room() {
+async fn the_oldest_ended_write_makes_room() {
     let store = memory(3, 1 << 20);
     for id in 1..=3 {
         done(&store, id, b"x").await;
@@ -175,12 +175,12 @@ async fn the_oldest_that_ended_makes_room() {
     assert_eq!(store.size().0, 3);
     assert_eq!(state(&store, 2).await, "done x");
     assert_eq!(state(&store, 3).await, "done x");
-    assert_eq!(state(&store, 1).await, "fresh", "which makes room for itself");
+    assert_eq!(state(&store, 1).await, "fresh", "it makes room for itself");
     assert_eq!(state(&store, 2).await, "fresh");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_under_way_or_in_doubt_is_never_forgotten_for_room() {
+async fn running_and_unknown_writes_are_never_dropped_for_room() {
     let store = memory(2, 1 << 20);
     unknown(&store, 1, b"x").await;
     let running = fresh(&store, 2).await;
@@ -207,11 +207,11 @@ async fn bytes_are_bounded_before_anything_is_sent() {
     drop(other);
     assert_eq!(state(&store, 3).await, "fresh", "nothing was sent");
     attempt.finish(End::Done(Bytes::from_static(&[b'r'; 1_900]))).await;
-    assert!(state(&store, 2).await.starts_with("done rrr"), "a result is kept in any case");
+    assert!(state(&store, 2).await.starts_with("done rrr"), "a result is always kept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_no_longer_ones_own_changes_nothing() {
+async fn a_superseded_attempt_changes_nothing() {
     let store = roomy();
     let old = fresh(&store, 1).await;
     let id = Uuid::from_u128(1);
@@ -224,7 +224,7 @@ async fn an_attempt_that_is_no_longer_ones_own_changes_nothing() {
 }
 
 #[test]
-fn a_request_is_known_by_its_method_and_all_of_its_fields() {
+fn a_request_is_identified_by_its_method_and_all_of_its_fields() {
     let id = "123e4567-e89b-12d3-a456-426614174000";
     let named = |name: &str| Profile { display_name: name.into(), ..Profile::default() };
     let update = |profile: Profile| UpdateProfileRequest {
@@ -244,7 +244,7 @@ fn a_request_is_known_by_its_method_and_all_of_its_fields() {
     assert!(other.iter().all(|other| other.fingerprint != first.fingerprint));
     assert_eq!(RequestIdentity::of("A", "", &update(named("a"))), None);
 
-    // Maps, by whatever order they were filled in.
+    // Maps are equal in whatever order they were filled.
     let unmapped = |keys: &[&str]| {
         let value = prost_types::Value { kind: None };
         let fields = keys.iter().map(|key| ((*key).to_owned(), value.clone())).collect();

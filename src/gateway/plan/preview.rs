@@ -1,8 +1,8 @@
-//! Writes that are not sent: the dialect's own code runs over a port that reads upstream, but only collects
-//! what it is asked to write.
+//! Writes that are not sent: the dialect's own code runs over a port that reads from the upstream,
+//! but only collects the writes.
 //!
-//! A preview shows what the write would send, because the same code produces both. Nothing is journaled
-//! and no cache entry is invalidated, because nothing is written.
+//! A preview shows exactly what the write would send, because the same code produces both. Nothing
+//! is written, so nothing is journaled and no cache entry is invalidated.
 
 use std::collections::HashMap;
 
@@ -35,12 +35,12 @@ use crate::{
     upstream::{Port, Reply, Request, Safety, Session},
 };
 
-/// Replaces, in paths, an id that the upstream has yet to assign.
+/// Replaces, in paths, the id that the upstream has not assigned yet.
 const NEW: &str = "{new}";
 /// Replaces credentials.
 const REDACTED: &str = "[redacted]";
 
-/// Checks a write to preview. Notes which fields of a creation are ignored.
+/// Checks the write to preview. Adds a note for each field of a creation that is ignored.
 pub(crate) fn check(
     call: &Call,
     request: PreviewWriteRequest,
@@ -61,7 +61,7 @@ pub(crate) fn check(
     Ok((request?, notes))
 }
 
-/// Shows what a checked write would send and return. Fails as the write would.
+/// Shows what a checked write would send and return. Fails where the write would fail.
 pub(crate) async fn write(
     request: &WriteRequest,
     mut notes: Notes,
@@ -110,19 +110,19 @@ async fn rehearse(
     }
 }
 
-/// What a creation asks for that only the gateway or the upstream sets.
+/// Notes the fields of a creation that only the gateway or the upstream sets.
 fn note_ignored(profile: &Profile, notes: &mut Notes) -> Result<()> {
     let fields = Fields::of(profile)?;
-    // The others identify the profile that was read; no caller expects to carry them over.
+    // The others identify the profile that was read; no caller expects them to carry over.
     let worth_noting =
         OUTPUT_ONLY.iter().filter(|path| matches!(**path, "endpoint_count" | "unmapped"));
     for path in worth_noting.filter(|path| fields.get(path).is_some()) {
-        notes.lost(path, "is output only and ignored for a new profile");
+        notes.lost(path, "is output only, so it is ignored for a new profile");
     }
     Ok(())
 }
 
-/// The calls that would create a checked and resolved profile, and the profile as it would be.
+/// The calls that would create a checked and resolved profile, and the resulting profile.
 pub(crate) async fn creation(
     backend: &Backend,
     call: &Call,
@@ -135,7 +135,7 @@ pub(crate) async fn creation(
     Ok((port.calls(Some(&id))?, unnamed(backend, profile)))
 }
 
-/// A profile to create as callers see it. It has no etag, because the upstream may add to it.
+/// A profile to create, as callers see it. It has no etag, because the upstream may add fields.
 pub(crate) fn unnamed(backend: &Backend, profile: Profile) -> Profile {
     Profile { etag: String::new(), name: String::new(), ..backend.presented("", profile) }
 }
@@ -159,13 +159,13 @@ fn note_cleared(current: &Profile, desired: &Profile, notes: &mut Notes) -> Resu
     Ok(())
 }
 
-/// Whether a dialect can give a new profile this field.
+/// Whether the backend's dialect can set this field of a new profile.
 pub(crate) fn can_create(backend: &Backend, path: &str) -> bool {
     let support = backend.dialect().capabilities().support(path);
     matches!(support, Support::CreateOnly | Support::ReadWrite)
 }
 
-/// Reads upstream, collects writes, and answers them as the upstream does when they succeed.
+/// A port that reads from the upstream and collects writes, each answered as if it had succeeded.
 struct Rehearsal<'a> {
     backend: &'a Backend,
     session: Session,
@@ -177,7 +177,7 @@ impl<'a> Rehearsal<'a> {
         Self { backend, session: backend.session(call), writes: Mutex::default() }
     }
 
-    /// What it was asked to write. `new` is the id that a creation was given.
+    /// The collected writes. `new` is the placeholder id that a creation got.
     fn calls(self, new: Option<&str>) -> Result<Vec<UpstreamCall>> {
         let credentials = self.backend.credential_headers()?;
         let writes = self.writes.into_inner();

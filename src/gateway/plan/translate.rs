@@ -1,7 +1,8 @@
 //! What a profile would be in another backend.
 //!
-//! The capability tables say which fields there are, the target's catalogue which services, the target's
-//! dialect the rest (`Dialect::coerce`). The calls are those of a preview.
+//! The capability tables decide which fields carry over, the target's service catalog which
+//! services, and the target's dialect the rest (`Dialect::coerce`). The upstream calls are those of
+//! a preview.
 
 use std::sync::Arc;
 
@@ -45,16 +46,16 @@ pub(crate) async fn profile(
     let mut draft = carried(target, &profile, &mut notes)?;
     if source.name() != target.name() {
         if can_create(target, "services") && !draft.services.is_empty() {
-            let catalogue = cached::services(target, call).await;
-            let catalogue = catalogue.map_err(|error| target.decorate(METHOD, error))?;
-            draft.services = translated(&draft.services, &catalogue, &mut notes);
+            let catalog = cached::services(target, call).await;
+            let catalog = catalog.map_err(|error| target.decorate(METHOD, error))?;
+            draft.services = translated(&draft.services, &catalog, &mut notes);
         }
         if profile.dialect == i32::from(target.dialect().kind()) {
             note_references(&draft, &mut notes)?;
         }
     }
     target.dialect().coerce(&mut draft, &mut notes);
-    // The calls must be those of a caller who creates the profile as it is shown.
+    // The calls must be the ones that creating the profile as shown would send.
     normalize(&mut draft);
     let planned = plan(target, call, draft, &mut notes).await;
     let (upstream_calls, profile) = planned.map_err(|error| target.fail(METHOD, error))?;
@@ -62,7 +63,7 @@ pub(crate) async fn profile(
     Ok(TranslateProfileResponse { profile, upstream_calls, notes: notes.into_vec() })
 }
 
-/// The fields that the target has. What it lacks is noted.
+/// The profile with only the fields that the target has. Adds a note for each one that it lacks.
 fn carried(target: &Backend, profile: &Profile, notes: &mut Notes) -> Result<Profile> {
     let (from, mut draft) = (Fields::of(profile)?, Fields::empty()?);
     for path in SETTABLE {
@@ -88,24 +89,26 @@ fn carried(target: &Backend, profile: &Profile, notes: &mut Notes) -> Result<Pro
     draft.into_profile()
 }
 
-/// References name objects of an account, which the account of another backend may not have.
+/// Notes the references to upstream objects, which another account may not have.
 fn note_references(draft: &Profile, notes: &mut Notes) -> Result<()> {
     let fields = Fields::of(draft)?;
     for path in SETTABLE {
         let Some(Value::Message(reference)) = fields.get(path) else { continue };
         if reference.get_field_by_name("id").is_some() {
-            let why = "refers by id to an object of the source account; find the matching one in the target account";
+            let why = "refers by id to an object of the source account; find the matching one in \
+                       the target account";
             notes.narrowed(path, why);
         }
     }
     Ok(())
 }
 
-/// The services of the target that correspond to those of the source: each upstream numbers its own.
-fn translated(services: &[Service], catalogue: &[Service], notes: &mut Notes) -> Vec<Service> {
+/// The services of the target that correspond to those of the source: each upstream numbers its
+/// own.
+fn translated(services: &[Service], catalog: &[Service], notes: &mut Notes) -> Vec<Service> {
     let mut found: Vec<Service> = Vec::new();
     for service in services {
-        let there = equivalents(service, catalogue);
+        let there = equivalents(service, catalog);
         if there.is_empty() {
             notes.narrowed("services", format!("the target has no {} service", describe(service)));
         }
@@ -125,9 +128,9 @@ fn translated(services: &[Service], catalogue: &[Service], notes: &mut Notes) ->
     found
 }
 
-/// The service of this type; for SMS, where the target has one service for each direction, both.
-fn equivalents<'c>(service: &Service, catalogue: &'c [Service]) -> Vec<&'c Service> {
-    let of = |kind: ServiceType| catalogue.iter().find(move |there| there.r#type() == kind);
+/// The target's service of this type; both SMS directions if the target has one service for each.
+fn equivalents<'c>(service: &Service, catalog: &'c [Service]) -> Vec<&'c Service> {
+    let of = |kind: ServiceType| catalog.iter().find(move |there| there.r#type() == kind);
     match (service.r#type(), of(service.r#type())) {
         (ServiceType::Unspecified, _) => Vec::new(),
         (_, Some(there)) => vec![there],
@@ -138,7 +141,7 @@ fn equivalents<'c>(service: &Service, catalogue: &'c [Service]) -> Vec<&'c Servi
     }
 }
 
-/// The limits of the target's service that allow what those of the source's do.
+/// The limits of the target's service that allow the same volume as the source's.
 fn limits(service: &Service, target: &Service, notes: &mut Notes) -> Vec<TrafficLimit> {
     let unit = |service: &Service| service.traffic_type.clone().and_then(|traffic| traffic.unit);
     let (from, to) = (unit(service), unit(target));
@@ -182,7 +185,7 @@ fn describe(service: &Service) -> String {
     }
 }
 
-/// The calls that would create the draft. What prevents it is noted.
+/// The calls that would create the draft. Adds a note for each violation that prevents it.
 async fn plan(
     target: &Backend,
     call: &Call,
@@ -203,7 +206,7 @@ async fn plan(
         }
         Err(error) => return Err(error),
     };
-    // The calls are shown all the same: the caller only has to choose another name.
+    // The calls are shown anyway: the caller only has to choose another name.
     if let Err(error) = prepared.check_name(target) {
         notes.refused(&taken(&error));
     }

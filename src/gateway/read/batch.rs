@@ -22,19 +22,19 @@ use crate::{
 };
 
 const METHOD: Method = Method::BatchGetProfiles;
-/// Most names in one request (AIP-231 wants a bound).
+/// Most names in one request (AIP-231 asks for a limit).
 const MAX_NAMES: usize = 1000;
-/// Up to this many profiles that are not cached are read one by one; more are read by one list, where
-/// lists are complete.
+/// Up to this many uncached profiles are read one by one. More are read with one list, if the
+/// dialect's lists are complete.
 const FEW: usize = 4;
-/// Concurrent reads of one call; the backend's own bounds apply as well.
+/// Concurrent reads of one call; the backend's own limits apply as well.
 const PARALLEL: usize = 8;
 
 /// The profiles of one backend by requested id; `None` where there is no such profile.
 type FoundProfiles = BTreeMap<String, Option<Encoded<Profile>>>;
 
-/// Reads several profiles in the order of the request; fails as a whole when one is missing. Each name
-/// comes with its backend.
+/// Reads several profiles in the order of the request; fails as a whole if any is missing. Each
+/// name comes with its backend.
 pub(crate) async fn profiles(
     call: &Call,
     names: &[(&Arc<Backend>, ProfileName)],
@@ -60,7 +60,7 @@ pub(crate) async fn profiles(
         .collect();
     if let Some((n, first)) = missing.first() {
         let error = not_found(&missing, first, names.len());
-        // The error can name a backend only where all missing profiles are of one.
+        // The error can name a backend only if all missing profiles belong to it.
         let one = missing.iter().all(|(_, name)| name.backend() == first.backend());
         return match names.get(*n).filter(|_| one) {
             Some((backend, _)) => Err(backend.decorate(METHOD, error)),
@@ -72,7 +72,7 @@ pub(crate) async fn profiles(
     Ok(Encoded::from_bytes(response.encode_to_vec()))
 }
 
-/// The names of a request, which all have its parent; with that parent.
+/// The parent of a request and its names, which must all belong to that parent.
 pub(crate) fn check(request: &BatchGetProfilesRequest) -> Result<(Parent, Vec<ProfileName>)> {
     let mut violations = Violations::default();
     let parsed = Parent::parse("parent", &request.parent);
@@ -107,13 +107,13 @@ pub(crate) fn check(request: &BatchGetProfilesRequest) -> Result<(Parent, Vec<Pr
     Ok((parent?, names))
 }
 
-/// Fills in what one backend has, with as few requests as it takes.
+/// Reads the wanted profiles of one backend with as few requests as possible.
 async fn read(
     backend: &Arc<Backend>,
     call: &Call,
     mut wanted: FoundProfiles,
 ) -> Result<FoundProfiles> {
-    // An id that cannot exist does not: no request is needed.
+    // An id that is not valid in the dialect needs no request: no profile can have it.
     let ids = wanted.keys().filter(|id| backend.dialect().accepts_id(id));
     let ids: Vec<String> = ids.cloned().collect();
     if backend.dialect().lists_are_complete() && cold(backend, call, &ids) > FEW {
@@ -137,7 +137,7 @@ async fn read(
     Ok(wanted)
 }
 
-/// How many of these profiles would have to be read upstream.
+/// How many of these profiles would have to be read from the upstream.
 fn cold(backend: &Backend, call: &Call, ids: &[String]) -> usize {
     let has = |id: &str| backend.cache().has(&Resource::Profile(id.into()), call.cache_control);
     ids.iter().filter(|id| !has(id)).count()

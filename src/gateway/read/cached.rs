@@ -1,7 +1,7 @@
 //! Reads of one backend, through its cache.
 //!
-//! A load may serve many callers. It records its failure itself, once; each caller then only
-//! adds what it was doing.
+//! One load may serve many callers. It records its failure once; each caller then only adds which
+//! operation failed.
 
 use std::sync::Arc;
 
@@ -75,10 +75,10 @@ pub(crate) async fn services(backend: &Arc<Backend>, call: &Call) -> Result<Arc<
     }
 }
 
-/// Drops everything that is cached of a backend. Gives how many entries were dropped.
+/// Drops all cache entries of a backend. Returns how many were dropped.
 pub(crate) async fn purge(backend: &Backend) -> Result<u64> {
     let cache = backend.cache().clone();
-    // It visits every entry: a million of them must not block other calls.
+    // This visits every entry: a million of them must not block other calls.
     spawn_blocking(move || cache.purge()).await.map_err(|error| {
         Error::new(Reason::GatewayInternal, "internal error in the cache").with_internal(error)
     })
@@ -100,7 +100,7 @@ where
     value
 }
 
-/// The failure of a load, as its callers share it.
+/// Records the failure of a load, and returns it for the callers that share the load.
 fn load_failure(backend: &Backend, error: Error) -> Error {
     backend.record_failure(&error);
     error

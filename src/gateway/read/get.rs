@@ -33,7 +33,7 @@ pub(crate) async fn profile(
     masked(&mask, profile)
 }
 
-/// Reads a whole profile for an operation that is about more than this one.
+/// Reads a whole profile for an operation that involves more than this profile.
 pub(crate) async fn whole(
     backend: &Arc<Backend>,
     call: &Call,

@@ -27,7 +27,7 @@ use crate::{
 
 const METHOD: Method = Method::ListProfiles;
 
-/// What a request asks of a list, checked.
+/// The checked options of a request.
 struct ListOptions {
     mask: ReadMask,
     filter: Filter,
@@ -35,7 +35,8 @@ struct ListOptions {
     page: Page,
 }
 
-/// Lists profiles: those that pass the filter, in the requested order, or by backend and then by id.
+/// Lists profiles: those that pass the filter, in the requested order, or by backend and then by
+/// id.
 pub(crate) async fn profiles(
     backends: &SelectedBackends<'_>,
     call: &Call,
@@ -69,7 +70,7 @@ pub(crate) async fn profiles(
     Ok(Encoded::from_bytes(response.encode_to_vec()))
 }
 
-/// Checks the whole request, and names everything that is wrong with it.
+/// Checks the whole request, and reports everything that is wrong with it.
 fn check(
     query: &Query<'_>,
     request: &ListProfilesRequest,
@@ -90,7 +91,7 @@ const YIELD_EVERY: usize = 256;
 /// The lists of some backends, one after the other; nothing is copied.
 struct Found<'a> {
     lists: Vec<(&'a Backend, Arc<List>)>,
-    /// The positions and indexes of the selected ones in order; `None` for all of them as they are.
+    /// Position and index of each selected profile, in order; `None` selects all in list order.
     selected: Option<Vec<(String, usize)>>,
     unreachable: Vec<String>,
 }
@@ -103,7 +104,7 @@ impl Found<'_> {
         }
     }
 
-    /// Keeps what passes the filter, in this order.
+    /// Keeps the profiles that pass the filter, in the given order.
     async fn select(&mut self, filter: &Filter, order: &OrderBy) -> Result<()> {
         let mut selected = Vec::new();
         let profiles = self.lists.iter().flat_map(|(_, list)| list.iter());
@@ -151,7 +152,7 @@ impl Found<'_> {
     }
 }
 
-/// All profiles of some backends, asked side by side, and the names of those that failed.
+/// All profiles of some backends, which are read concurrently, and the names of those that failed.
 async fn collect<'a>(
     call: &Call,
     backends: &[&'a Arc<Backend>],
@@ -176,7 +177,8 @@ async fn collect<'a>(
             Err(error) => return Err(error),
         }
     }
-    // By the same key that pages are cut by: `sft-emea/` sorts before `sft/`, unlike the names alone.
+    // Sorted by the key that page tokens use: unlike the bare names, `sft-emea/` sorts before
+    // `sft/`.
     found.lists.sort_by_cached_key(|(backend, _)| format!("{}/", backend.name().id()));
     Ok(found)
 }

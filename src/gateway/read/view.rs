@@ -1,4 +1,4 @@
-//! Profiles out of the cache, as answers need them.
+//! Cached profiles as responses need them: decoded, or reduced to a mask.
 
 use crate::{
     error::{Error, Reason, Result},
@@ -14,7 +14,7 @@ pub(crate) fn masked(mask: &ReadMask, profile: Encoded<Profile>) -> Result<Encod
     Ok(Encoded::of(&mask.apply(decoded(&profile)?)?))
 }
 
-/// The profile's message.
+/// The decoded profile.
 pub(crate) fn decoded(profile: &Encoded<Profile>) -> Result<Profile> {
     profile.message().map_err(|error| {
         Error::new(Reason::GatewayInternal, "internal error in the cache").with_internal(error)

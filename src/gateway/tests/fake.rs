@@ -1,5 +1,5 @@
-//! A dialect without an upstream: profiles with nothing but a display name, and writes that end as the
-//! test says.
+//! A dialect without an upstream: its profiles have only a display name, and its writes end as the
+//! test scripts them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -31,16 +31,16 @@ use crate::{
     upstream::{Port, Reply, Request, Upstream, UpstreamMetrics, UpstreamSettings},
 };
 
-/// How a write ends. Without a word it succeeds.
+/// How a scripted write ends. A write that is not in the script succeeds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Ends {
-    /// The answer is lost; whether it took effect.
+    /// The answer is lost; `done` tells whether the write took effect.
     Lost { done: bool },
     /// The upstream refuses it.
     Refused,
-    /// It refuses it after a second, and says what it calls the request.
+    /// The upstream refuses it after a second, and gives its own id of the request.
     RefusedAs(&'static str),
-    /// The gateway's own code fails, after it took effect.
+    /// The gateway's own code panics, after the write took effect.
     Panics,
     /// It succeeds after this long.
     After(Duration),
@@ -57,7 +57,7 @@ struct State {
     list_takes: Duration,
 }
 
-/// An upstream of one test.
+/// The upstream of one test.
 #[derive(Clone, Default)]
 pub(super) struct Fake(Arc<Mutex<State>>);
 
@@ -69,37 +69,37 @@ impl Fake {
         self.0.lock()
     }
 
-    /// How the next write ends.
+    /// Adds how the next write ends to the script.
     pub(super) fn next(&self, ends: Ends) {
         self.lock().script.push_back(ends);
     }
 
-    /// Writes that arrived.
+    /// How many writes arrived.
     pub(super) fn writes(&self) -> usize {
         self.lock().writes
     }
 
-    /// The account may not list.
+    /// From now on, the account may not list profiles.
     pub(super) fn cannot_list(&self) {
         self.lock().lists_fail = true;
     }
 
-    /// The account may list again.
+    /// The account may list profiles again.
     pub(super) fn can_list(&self) {
         self.lock().lists_fail = false;
     }
 
-    /// Lists that were asked for.
+    /// How many lists were requested.
     pub(super) fn lists(&self) -> usize {
         self.lock().lists
     }
 
-    /// How long a list takes: it shows what was there at its beginning.
+    /// How long a list takes. It shows the profiles as they were at its beginning.
     pub(super) fn list_takes(&self, time: Duration) {
         self.lock().list_takes = time;
     }
 
-    /// Somebody else writes.
+    /// Another client writes.
     pub(super) fn put(&self, id: u32, display_name: Option<&str>) {
         let profiles = &mut self.lock().profiles;
         match display_name {
@@ -111,15 +111,15 @@ impl Fake {
         };
     }
 
-    /// The names that there are.
+    /// The display names of all profiles.
     pub(super) fn names(&self) -> Vec<String> {
         self.lock().profiles.values().map(|profile| profile.display_name.clone()).collect()
     }
 
-    /// The backend over it, with a cache that keeps everything for an hour.
+    /// A backend over this upstream, with a cache that keeps everything for an hour.
     pub(super) fn backend(&self) -> Backend {
         let settings: Settings = [
-            ("username".to_owned(), "nobody".to_owned().into()),
+            ("username".to_owned(), "user".to_owned().into()),
             ("password".to_owned(), "none".to_owned().into()),
         ]
         .into();
@@ -143,7 +143,7 @@ impl Fake {
         Backend::new("fake", None, DialectClient::new(self.clone()), upstream, cache)
     }
 
-    /// Two streams over the backend, which is polled every half minute.
+    /// Room for two streams over the backend, which is polled every half minute.
     pub(super) fn watches() -> Watches {
         let (name, tokens) = (Arc::<str>::from("fake"), ResumeTokens::new([0; 32], 1));
         let mut watches = Watches::new(2, tokens, BackgroundTasks::default());
@@ -152,7 +152,7 @@ impl Fake {
         watches
     }
 
-    /// A write, as the script says.
+    /// Carries out a write as the script says.
     async fn write<T>(&self, write: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         let ends = {
             let mut state = self.lock();

@@ -1,5 +1,5 @@
-//! Repeated writes and doubts about earlier ones, on a clock that stands still and over a dialect that
-//! does what the test says.
+//! Repeated writes and earlier writes of unknown outcome, on a paused clock and over a dialect that
+//! does what the test scripts.
 
 mod fake;
 mod watching;
@@ -88,7 +88,7 @@ impl Bench {
         self.gateway.delete_profile(&call(), request).await
     }
 
-    /// The display name, as the cache or the upstream has it.
+    /// The display name, from the cache or the upstream.
     async fn get(&self) -> Result<String> {
         let name = "backends/fake/profiles/1".to_owned();
         let request = GetProfileRequest { name, read_mask: None };
@@ -108,12 +108,12 @@ fn creation(request_id: &str, name: &str) -> CreateProfileRequest {
 
 #[track_caller]
 fn unknown<T>(result: Result<T>) {
-    let error = result.err().expect("the outcome is not known");
+    let error = result.err().expect("the outcome should be unknown");
     assert_eq!(error.reason(), Reason::WriteOutcomeUnknown, "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_in_doubt_is_sent_again_only_when_it_can_come_no_more() {
+async fn a_create_of_unknown_outcome_is_resent_only_when_it_can_no_longer_take_effect() {
     let bench = bench();
     let fake = &bench.fake;
     fake.next(LOST);
@@ -132,7 +132,7 @@ async fn a_create_in_doubt_is_sent_again_only_when_it_can_come_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_that_ends_in_time_is_written_within_the_same_call() {
+async fn an_outcome_that_is_resolved_in_time_allows_the_write_in_the_same_call() {
     let bench = bench();
     bench.fake.next(LOST);
     unknown(bench.create(ONE, "a").await);
@@ -142,7 +142,7 @@ async fn a_doubt_that_ends_in_time_is_written_within_the_same_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_effect_that_comes_late_is_found_and_not_written_again() {
+async fn a_late_effect_is_found_and_not_written_again() {
     let bench = bench();
     bench.fake.put(7, Some("a"));
     bench.fake.next(LOST);
@@ -153,7 +153,7 @@ async fn an_effect_that_comes_late_is_found_and_not_written_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_that_cannot_be_looked_for_is_never_sent_again() {
+async fn a_create_that_cannot_be_verified_is_never_resent() {
     let bench = bench();
     bench.fake.cannot_list();
     bench.fake.next(LOST);
@@ -166,7 +166,7 @@ async fn a_create_that_cannot_be_looked_for_is_never_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_in_doubt_is_resolved_before_it_is_written() {
+async fn an_update_of_unknown_outcome_is_resolved_before_it_is_resent() {
     let bench = bench();
     bench.fake.put(1, Some("old"));
     bench.fake.next(LOST);
@@ -179,7 +179,7 @@ async fn an_update_in_doubt_is_resolved_before_it_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_else_has_written_since_is_not_written_over() {
+async fn a_later_write_by_another_client_is_not_overwritten() {
     let bench = bench();
     bench.fake.put(1, Some("old"));
     bench.fake.next(LOST);
@@ -188,14 +188,14 @@ async fn what_somebody_else_has_written_since_is_not_written_over() {
     advance(5 * MINUTE).await;
     let before = Instant::now();
     let error = bench.update(ONE, "new").await.unwrap_err();
-    assert_eq!(Instant::now(), before, "waiting makes it no clearer by then");
+    assert_eq!(Instant::now(), before, "waiting longer would not help");
     assert_eq!(error.reason(), Reason::WriteOutcomeUnknown);
     assert!(error.message().contains("use a new request_id"), "{error}");
     assert_eq!((bench.fake.writes(), bench.fake.names()), (1, vec!["theirs".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_after_somebody_else_s_write_is_found_while_it_may_come() {
+async fn a_late_effect_after_a_write_by_another_client_is_found() {
     let bench = bench();
     bench.fake.put(1, Some("old"));
     bench.fake.next(LOST);
@@ -212,7 +212,7 @@ async fn what_comes_after_somebody_else_s_write_is_found_while_it_may_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_shares_a_failure_has_not_made_its_request() {
+async fn a_call_that_shares_a_failure_does_not_record_its_upstream_request() {
     let bench = bench();
     bench.fake.next(Ends::RefusedAs("transaction 7"));
     let (first, second) = (call(), call());
@@ -227,12 +227,12 @@ async fn who_shares_a_failure_has_not_made_its_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_outlives_a_resolution_that_came_to_nothing() {
+async fn an_outcome_stays_unknown_when_it_could_not_be_resolved() {
     let bench = bench();
     bench.fake.put(1, Some("old"));
     bench.fake.next(LOST);
     unknown(bench.update(ONE, "new").await);
-    // Another write on the profile holds its turn beyond the deadline of the repeat.
+    // Another write holds the profile's lock beyond the deadline of the repeat.
     bench.fake.next(Ends::After(15 * Duration::from_secs(1)));
     let other = Bench { fake: bench.fake.clone(), gateway: Arc::clone(&bench.gateway) };
     let slow = tokio::spawn(async move {
@@ -254,32 +254,32 @@ async fn a_doubt_outlives_a_resolution_that_came_to_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delete_in_doubt_is_done_when_the_profile_is_gone() {
+async fn a_delete_of_unknown_outcome_is_done_when_the_profile_is_gone() {
     let bench = bench();
     bench.fake.put(1, Some("a"));
     bench.fake.next(LOST);
     unknown(bench.delete(ONE).await);
     unknown(bench.delete(ONE).await);
     advance(2 * MINUTE).await;
-    // Nothing holds the cache back any more, and it has the profile.
+    // The cache may keep the profile again, and it does.
     bench.get().await.unwrap();
     bench.fake.put(1, None);
     bench.get().await.unwrap();
     bench.delete(ONE).await.unwrap();
     assert_eq!(bench.fake.writes(), 1);
     let gone = bench.get().await.unwrap_err();
-    assert_eq!(gone.reason(), Reason::ProfileNotFound, "a resolution outdates the cache");
+    assert_eq!(gone.reason(), Reason::ProfileNotFound, "the cache is invalidated");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_effect_that_a_resolution_finds_outdates_the_cache() {
+async fn a_late_effect_that_is_found_invalidates_the_cache() {
     let bench = bench();
     bench.fake.next(LOST);
     unknown(bench.create(ONE, "a").await);
     advance(2 * MINUTE).await;
     assert_eq!(bench.get().await.unwrap_err().reason(), Reason::ProfileNotFound);
     bench.fake.put(1, Some("a"));
-    assert!(bench.get().await.is_err(), "the cache knows that there is none");
+    assert!(bench.get().await.is_err(), "the cache knows that the profile does not exist");
     bench.create(ONE, "a").await.unwrap();
     assert_eq!(bench.get().await.unwrap(), "a");
 
@@ -288,14 +288,14 @@ async fn an_effect_that_a_resolution_finds_outdates_the_cache() {
     advance(2 * MINUTE).await;
     assert_eq!(bench.get().await.unwrap(), "a");
     bench.fake.put(1, Some("b"));
-    assert_eq!(bench.get().await.unwrap(), "a", "the cache has the old one");
+    assert_eq!(bench.get().await.unwrap(), "a", "the cache has the old name");
     bench.update(TWO, "b").await.unwrap();
     assert_eq!(bench.get().await.unwrap(), "b");
     assert_eq!(bench.fake.writes(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_a_doubt() {
+async fn a_panic_leaves_the_outcome_unknown() {
     let bench = bench();
     bench.fake.next(Ends::Panics);
     unknown(bench.create(ONE, "a").await);
@@ -304,7 +304,7 @@ async fn a_panic_is_a_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_refused_is_tried_again_and_shared_by_those_who_wait() {
+async fn a_refused_write_is_sent_again_by_a_repeat() {
     let bench = bench();
     bench.fake.next(Ends::Refused);
     let refused = bench.create(ONE, "a").await.unwrap_err();
@@ -314,7 +314,7 @@ async fn a_write_that_is_refused_is_tried_again_and_shared_by_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_in_vain_is_told_that_a_write_is_under_way() {
+async fn a_call_that_waits_too_long_learns_that_the_write_is_still_running() {
     let bench = bench();
     bench.fake.next(Ends::After(5 * Duration::from_secs(1)));
     let gateway = Arc::clone(&bench.gateway);
@@ -333,14 +333,14 @@ async fn who_waits_in_vain_is_told_that_a_write_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_store_turns_away_before_anything_is_sent() {
+async fn a_full_store_refuses_writes_before_anything_is_sent() {
     let bench = holding(Limits { entries: 1, bytes: 1 << 20 });
     bench.fake.next(LOST);
     unknown(bench.create(ONE, "a").await);
     let full = bench.create(TWO, "b").await.unwrap_err();
     assert_eq!((full.reason(), full.kind()), (Reason::Overloaded, Kind::Unavailable));
     assert_eq!(bench.fake.writes(), 1);
-    // Without an id nothing is kept.
+    // Without a request_id, nothing is kept.
     bench.create("", "b").await.unwrap();
     unknown(bench.create(ONE, "a").await);
 
@@ -350,7 +350,7 @@ async fn a_full_store_turns_away_before_anything_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_only_validated_is_not_known() {
+async fn validate_only_does_not_use_up_the_request_id() {
     let bench = bench();
     let validated = CreateProfileRequest { validate_only: true, ..creation(ONE, "a") };
     bench.gateway.create_profile(&call(), validated.clone()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Streams of changes on a clock that stands still.
+//! Change streams on a paused clock.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 const PARENT: &str = "backends/fake";
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Display names by id, as somebody has them who applies what a stream says.
+/// The display names by profile name, as a client has them that applies the changes of a stream.
 #[derive(Default, Clone, Debug, PartialEq)]
 struct Copy {
     names: BTreeMap<String, String>,
@@ -23,7 +23,7 @@ struct Copy {
 }
 
 impl Copy {
-    /// Takes over a change, which has to be one: nothing is told twice.
+    /// Applies a change, which must change something: nothing is sent twice.
     fn apply(&mut self, change: &ProfileChange) {
         let profile = change.profile.clone().unwrap();
         let before = self.names.get(&profile.name).cloned();
@@ -45,7 +45,7 @@ impl Copy {
         self.complete = answer.snapshot_complete;
     }
 
-    /// Takes over what comes until nothing does.
+    /// Applies all answers that come without waiting.
     async fn take_all(&mut self, watcher: &mut ChangeStream) {
         while let Ok(answer) = timeout(Duration::from_millis(1), next(watcher)).await {
             self.take(&answer.unwrap());
@@ -83,11 +83,11 @@ impl Bench {
 
 #[track_caller]
 fn refused(result: Result<ChangeStream>) -> Error {
-    result.err().expect("the stream did not begin")
+    result.err().expect("the stream should be refused")
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_begins_with_all_and_goes_on_with_what_changes() {
+async fn a_stream_begins_with_all_profiles_and_continues_with_changes() {
     let bench = bench();
     bench.put(1..4, "a");
     let mut watcher = bench.watch("").await.unwrap();
@@ -103,21 +103,21 @@ async fn a_stream_begins_with_all_and_goes_on_with_what_changes() {
     assert_eq!(answer.changes[0].profile.as_ref().unwrap().display_name, "");
     copy.take(&answer);
     assert_eq!(copy.names(), ["b2", "a3"]);
-    // A day without a change is silence.
+    // Nothing is sent during a day without changes.
     assert!(timeout(24 * 120 * INTERVAL, watcher.next()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_backend_says_that_it_is_empty() {
+async fn an_empty_backend_sends_an_empty_complete_snapshot() {
     let bench = bench();
     let mut watcher = bench.watch("").await.unwrap();
     let answer = next(&mut watcher).await.unwrap();
     assert_eq!((answer.changes.len(), answer.snapshot_complete), (0, true));
-    assert!(timeout(INTERVAL / 2, watcher.next()).await.is_err(), "and says so once");
+    assert!(timeout(INTERVAL / 2, watcher.next()).await.is_err(), "it says so only once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_through_the_gateway_shows_at_once() {
+async fn a_write_through_the_gateway_is_sent_at_once() {
     let bench = bench();
     bench.put(1..2, "a");
     let mut watcher = bench.watch("").await.unwrap();
@@ -137,26 +137,26 @@ async fn a_write_through_the_gateway_shows_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_during_a_poll_is_polled_for_again() {
+async fn a_write_during_a_poll_causes_another_poll() {
     let bench = bench();
     bench.put(1..2, "a");
     let mut watcher = bench.watch("").await.unwrap();
     let mut copy = Copy::default();
     copy.take_all(&mut watcher).await;
     bench.fake.list_takes(Duration::from_secs(5));
-    // In the middle of the poll that the interval brings.
+    // In the middle of the next regular poll.
     sleep(INTERVAL + Duration::from_secs(2)).await;
     bench.update("", "b").await.unwrap();
     let written = Instant::now();
     copy.take_next(&mut watcher).await;
     assert_eq!(copy.names(), ["b"]);
-    // The rest of that poll, a rest as long as it took, and another poll.
+    // The remaining 3 s of that poll, a pause as long as it took, and another poll.
     let waited = written.elapsed() + Duration::from_millis(10);
     assert_eq!(waited.as_secs(), 13, "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_cost_no_more_polls_than_half_the_time_allows() {
+async fn polls_after_writes_take_at_most_half_the_time() {
     let bench = bench();
     bench.put(1..2, "a");
     let watcher = bench.watch("").await.unwrap();
@@ -172,7 +172,7 @@ async fn writes_cost_no_more_polls_than_half_the_time_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_task_polls_for_all_and_only_while_a_stream_is_open() {
+async fn one_task_polls_for_all_streams_and_only_while_one_is_open() {
     let bench = bench();
     bench.put(1..2, "a");
     let mut first = bench.watch("").await.unwrap();
@@ -189,14 +189,14 @@ async fn one_task_polls_for_all_and_only_while_a_stream_is_open() {
     let mut third = bench.watch("").await.unwrap();
     let mut fresh = Copy::default();
     fresh.take_all(&mut third).await;
-    assert_eq!(fresh.names(), ["b1"], "what was not watched is polled again");
+    assert_eq!(fresh.names(), ["b1"], "an unwatched backend is polled again");
     let mut resumed = bench.watch(&copy.token).await.unwrap();
     copy.take_all(&mut resumed).await;
-    assert_eq!(copy.names(), ["b1"], "what happened while nobody watched is told");
+    assert_eq!(copy.names(), ["b1"], "changes without an open stream are sent on resuming");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_fails_keeps_its_streams_and_takes_no_new_ones() {
+async fn a_failing_backend_keeps_its_streams_and_accepts_no_new_ones() {
     let bench = bench();
     bench.put(1..3, "a");
     let mut watcher = bench.watch("").await.unwrap();
@@ -215,7 +215,7 @@ async fn a_backend_that_fails_keeps_its_streams_and_takes_no_new_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_waits_for_its_beginning_no_longer_than_its_caller() {
+async fn a_stream_does_not_wait_for_its_first_poll_beyond_the_deadline() {
     let bench = bench();
     bench.fake.list_takes(INTERVAL);
     let request = WatchProfilesRequest { parent: PARENT.into(), ..Default::default() };
@@ -227,8 +227,8 @@ async fn a_stream_waits_for_its_beginning_no_longer_than_its_caller() {
     assert!(next(&mut watcher).await.unwrap().snapshot_complete);
 }
 
-/// Every token of a stream is a place to go on from, those of its beginning included, while everything
-/// changes: each profile once and nothing that is not so.
+/// A client can resume from every token of a stream, including those of its initial list, while
+/// profiles change: it gets each change once and ends with the right names.
 #[tokio::test(start_paused = true)]
 async fn every_token_resumes_without_loss_or_repeat() {
     let bench = bench();
@@ -241,7 +241,8 @@ async fn every_token_resumes_without_loss_or_repeat() {
             copies.push(copy.clone());
         }
     };
-    // The beginning takes three answers; between them all sorts of things happen on both sides of it.
+    // The initial list takes three answers; in between, profiles change before and after its
+    // position.
     for (round, name) in ["b", "c", "d", "e", "f"].into_iter().enumerate() {
         let answer = next(&mut watcher).await.unwrap();
         assert_eq!(answer.snapshot_complete, round >= 2, "{round}");
@@ -264,7 +265,7 @@ async fn every_token_resumes_without_loss_or_repeat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_too_slow_is_dropped_and_others_are_served() {
+async fn a_slow_stream_is_dropped_and_others_are_served() {
     let bench = bench();
     bench.put(1..2, "a");
     let mut slow = bench.watch("").await.unwrap();

@@ -15,38 +15,38 @@ use crate::{
 /// Profiles to compare before other tasks may run: each costs about 50 µs.
 const YIELD_EVERY: usize = 32;
 
-/// Profiles by their place in the order of lists.
+/// Profiles by their position in list order.
 pub(super) type Profiles = BTreeMap<String, Encoded<Profile>>;
 
 /// A change of one profile.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ProfileEvent {
-    /// Place of the profile in the order of lists.
+    /// The profile's position in list order.
     pub(super) position: String,
     pub(super) kind: ChangeKind,
-    /// After the change; of one that is gone only the name.
+    /// The profile after the change; only its name if it was removed.
     pub(super) profile: Encoded<Profile>,
     /// The paths that changed.
     pub(super) fields: Vec<&'static str>,
 }
 
-/// How much is kept beyond what the list itself takes.
+/// How much history is kept in addition to the size of the list itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) changes: usize,
     pub(super) bytes: usize,
 }
 
-/// What has been seen of one backend.
+/// The profiles of one backend as of the latest poll, and the changes that led there.
 ///
-/// Changes are numbered from 1. Those of the latest poll are always kept, and as many of the older ones
-/// as the limits and the list's own size allow: otherwise a poll that finds all profiles changed would
+/// Changes are numbered from 1. Those of the latest poll are always kept, and as many older ones as
+/// the limits and the list's own size allow. Otherwise a poll that finds all profiles changed would
 /// cut off every stream, however fast it is read.
 pub(super) struct History {
     profiles: Arc<Profiles>,
     kept: VecDeque<Arc<ProfileEvent>>,
     bytes: usize,
-    /// Number of the latest change.
+    /// The number of the latest change.
     last: u64,
     limits: Limits,
 }
@@ -61,12 +61,12 @@ impl History {
         &self.profiles
     }
 
-    /// Number of the latest change.
+    /// The number of the latest change.
     pub(super) fn last(&self) -> u64 {
         self.last
     }
 
-    /// The changes after this number, oldest first, with their numbers. `None`: not all are kept.
+    /// The changes after this number, oldest first, with their numbers; `None` if not all are kept.
     pub(super) fn since(
         &self,
         seq: u64,
@@ -76,12 +76,12 @@ impl History {
         Some((seq + 1..).zip(self.kept.range(skipped..)))
     }
 
-    /// Adopts what was seen without calling it a change: nothing was seen before.
+    /// Stores the profiles of the first poll, which are not changes.
     pub(super) fn begin(&mut self, profiles: Profiles) {
         self.profiles = Arc::new(profiles);
     }
 
-    /// Adopts what was seen, with the changes that lead there.
+    /// Stores the profiles of a later poll and the changes since the one before it.
     pub(super) fn advance(&mut self, profiles: Profiles, changes: Vec<ProfileEvent>) {
         let latest = changes.len();
         self.last += latest as u64;
@@ -97,7 +97,7 @@ impl History {
     }
 }
 
-/// Bytes that a change takes, with the overhead of its allocations.
+/// The bytes that a change takes, including the overhead of its allocations.
 fn size(change: &ProfileEvent) -> usize {
     change.profile.bytes().len() + change.position.len() + 128
 }
@@ -142,8 +142,8 @@ fn change(
 pub(super) fn fell_behind() -> Error {
     Error::new(
         Reason::WatchFellBehind,
-        "the stream was read too slowly: changes that it has not sent yet are no longer kept; open a \
-         new stream without a resume_token, which begins with all profiles",
+        "the stream was read too slowly: changes that it has not sent yet are no longer kept; open \
+         a new stream without a resume_token, which begins with all profiles",
     )
 }
 
@@ -170,7 +170,7 @@ mod tests {
         history.advance(seen, changes);
     }
 
-    /// Numbers, kinds and positions of what came after.
+    /// The numbers, kinds and positions of the changes after this one.
     fn since(history: &History, seq: u64) -> Option<String> {
         let changes = history.since(seq)?.map(|(seq, change)| {
             format!("{seq}{:?}{}", change.kind, change.position).replace("Changed", "~")
@@ -192,16 +192,16 @@ mod tests {
         assert_eq!(changed.fields, ["display_name"]);
         poll(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
         assert_eq!((history.last(), since(&history, 3).as_deref()), (3, Some("")));
-        assert_eq!(since(&history, 4), None, "of the future nothing is known");
+        assert_eq!(since(&history, 4), None, "a number that was not reached yet");
     }
 
     #[tokio::test]
-    async fn keeps_as_many_as_it_may_and_the_latest_poll_always() {
+    async fn keeps_changes_up_to_the_limit_and_always_those_of_the_latest_poll() {
         let mut history = History::new(LIMITS);
         for n in 0..10 {
             poll(&mut history, &[("a", &n.to_string())]).await;
         }
-        // Three, and one for the profile that there is.
+        // Three, and one more because the list has one profile.
         assert_eq!(history.last(), 10);
         assert_eq!(since(&history, 5), None);
         assert_eq!(since(&history, 6).as_deref(), Some("7~a 8~a 9~a 10~a"));
@@ -217,13 +217,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keeps_no_more_bytes_than_it_may() {
+    async fn keeps_no_more_bytes_than_allowed() {
         let mut history = History::new(Limits { changes: 1000, bytes: 10_000 });
         let long = "x".repeat(3000);
         for n in 0..10 {
             poll(&mut history, &[("a", &format!("{n}{long}"))]).await;
         }
-        // Three of 3 kB in 10 kB, and one for the list.
+        // Three of 3 kB fit in 10 kB, and one more for the list.
         assert_eq!(history.since(6).unwrap().count(), 4);
         assert!(history.since(5).is_none());
         poll(&mut history, &[]).await;

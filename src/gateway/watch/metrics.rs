@@ -1,4 +1,4 @@
-//! What is counted of streams of changes.
+//! Metrics of change streams.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge}
 
 use crate::telemetry::{BackendLabels, Ended, Registry, labels};
 
-/// The counts of all backends.
+/// The metrics of all backends.
 #[derive(Debug, Clone)]
 pub struct WatchMetrics {
     watchers: Family<BackendLabels, Gauge>,
@@ -18,7 +18,7 @@ labels! {
     struct PollLabels { backend: Arc<str>, outcome: Ended }
 }
 
-/// The counts of one backend, looked up once.
+/// The metrics of one backend, looked up once.
 #[derive(Debug, Clone)]
 pub struct BackendWatchMetrics {
     watchers: Gauge,
@@ -28,7 +28,7 @@ pub struct BackendWatchMetrics {
 }
 
 impl WatchMetrics {
-    /// All at zero.
+    /// Registers the metrics, all at zero.
     #[must_use]
     pub fn register(to: &mut Registry) -> Self {
         let metrics = Self {
@@ -46,7 +46,7 @@ impl WatchMetrics {
         metrics
     }
 
-    /// The counts of one backend, by its configured name.
+    /// The metrics of one backend, by its configured name.
     #[must_use]
     pub fn backend(&self, name: &Arc<str>) -> BackendWatchMetrics {
         let labels = BackendLabels { backend: Arc::clone(name) };
@@ -64,7 +64,7 @@ impl WatchMetrics {
 }
 
 impl BackendWatchMetrics {
-    /// A stream began, or ended.
+    /// A stream was opened, or has ended.
     pub(super) fn watching(&self, more: bool) {
         if more {
             self.watchers.inc();

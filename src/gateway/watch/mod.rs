@@ -1,8 +1,8 @@
-//! Streams of the changes of profiles.
+//! Streams of profile changes.
 //!
-//! The upstreams announce no changes, so the gateway polls: `poller` lists one backend in one task for all
-//! streams, at an interval and after each write; `history` is what was last seen and the latest changes;
-//! `stream` is one stream, which takes them from there at its caller's pace.
+//! The upstreams do not announce changes, so the gateway polls. `poller` lists one backend in one
+//! task for all streams, at an interval and after each write. `history` keeps the last list and the
+//! latest changes. `stream` is one stream, which reads them from there at its caller's pace.
 
 mod history;
 mod metrics;
@@ -34,22 +34,22 @@ use crate::{
     query::resume::ResumeTokens,
 };
 
-/// Most streams of changes at once.
+/// Most change streams at once.
 const MAX_STREAMS: usize = 1000;
 
 /// What the streams of a process share.
 pub struct Watches {
     slots: Arc<Semaphore>,
     tokens: Arc<ResumeTokens>,
-    /// Where polls run. They end with the loads of the cache, when no call is left.
+    /// Runs the polls. They end together with the cache's loads, when no call is left.
     tasks: BackgroundTasks,
     /// By the id of the backend.
     pollers: BTreeMap<String, Arc<Poller>>,
 }
 
 impl Watches {
-    /// Room for streams among the calls of the process. Each takes a slot among them as long as it is
-    /// open, and other calls need some too: half of them.
+    /// Room for streams among the concurrent calls of the process. An open stream counts as a call,
+    /// and other calls need room too, so streams get half of it.
     #[must_use]
     pub fn among_calls(
         max_concurrent_calls: usize,
@@ -59,7 +59,7 @@ impl Watches {
         Self::new((max_concurrent_calls / 2).clamp(1, MAX_STREAMS), tokens, tasks)
     }
 
-    /// Room for so many streams at once, over no backends yet.
+    /// Room for this many streams at once, with no backends yet.
     #[must_use]
     pub fn new(slots: usize, tokens: ResumeTokens, tasks: BackgroundTasks) -> Self {
         let slots = slots.min(Semaphore::MAX_PERMITS);
@@ -77,8 +77,9 @@ impl Watches {
         self.pollers.insert(backend.to_owned(), Arc::new(poller));
     }
 
-    /// Opens a stream of changes. One over a single backend begins when that has been read; one over all
-    /// backends begins at once, and each backend joins it when it has been read.
+    /// Opens a change stream. A stream over a single backend begins when that backend has been
+    /// read. A stream over all backends begins at once, and each backend joins when it has been
+    /// read.
     pub(super) async fn open(
         &self,
         backends: &SelectedBackends<'_>,

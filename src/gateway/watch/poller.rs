@@ -1,4 +1,4 @@
-//! One backend as streams see it: polled by one task for all of them, as long as any is open.
+//! Polls one backend in one task for all of its streams, as long as any is open.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -23,40 +23,40 @@ use crate::{
     query::sort,
 };
 
-/// How much of the past is kept of one backend, beyond the size of its list.
+/// How much history is kept for one backend, in addition to the size of its list.
 const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
 
-/// What the streams over one backend share.
+/// What all streams over one backend share.
 pub(super) struct Poller {
     settings: WatchSettings,
     tasks: BackgroundTasks,
     metrics: BackendWatchMetrics,
     state: Mutex<State>,
-    /// Wakes the task: a poll is wanted, or the last stream was closed.
+    /// Wakes the task when a poll is wanted or the last stream was closed.
     wake: Notify,
     /// Notified of the end of each poll.
     news: watch::Sender<()>,
 }
 
-/// Polls are numbered from 1, so that a stream or a write can ask for one that begins after it.
+/// Polls are numbered from 1, so that a stream or a write can ask for one that begins after itself.
 pub(super) struct State {
     pub(super) history: History,
     watchers: usize,
-    /// Whether the task runs. It clears this itself when it ends, under the same lock.
+    /// Whether the task is running. The task clears this itself when it ends, under the same lock.
     running: bool,
     /// The latest poll that began.
     begun: u64,
-    /// The writes to the backend before that: see [`Backend::changes`].
+    /// The number of writes to the backend before that poll: see [`Backend::changes`].
     changes: u64,
     /// The latest poll that succeeded.
     succeeded: u64,
     /// The latest poll that is wanted.
     wanted: u64,
-    /// The latest poll failed: which, and how.
+    /// The number and the error of the latest poll, if it failed.
     failing: Option<(u64, Error)>,
 }
 
-/// A stream's hold on a backend: the backend is polled as long as there is one.
+/// A stream's hold on a backend, which is polled as long as any stream holds it.
 pub(super) struct Follower {
     backend: Arc<Backend>,
     poller: Arc<Poller>,
@@ -109,7 +109,7 @@ impl Poller {
         };
         let call = Call {
             deadline: Instant::now() + MAX_LOAD,
-            // What is cached can be older than another client's write that finished long ago.
+            // A cached list can be older than a write that another client finished long ago.
             cache_control: Control { no_cache: true, ..Control::default() },
             record: Arc::default(),
         };
@@ -143,12 +143,12 @@ impl Poller {
         self.news.send_replace(());
     }
 
-    /// Waits for the time of the next poll. False: no stream is open any more.
+    /// Waits until the next poll is due. Returns false if no stream is open any more.
     async fn pause(&self, began: Instant, changes: &mut watch::Receiver<u64>) -> bool {
         let now = Instant::now();
         let due = now + self.settings.interval;
-        // Polls for writes take at most half of the time: those of a long list would use up the
-        // upstream's rate limit.
+        // Polls after writes take at most half of the time: otherwise those of a long list would
+        // use up the upstream's rate limit.
         let rested = now + (now - began);
         loop {
             let woken = async {
@@ -180,15 +180,15 @@ impl Poller {
 }
 
 impl State {
-    /// Asks for a poll where a write came after the latest one began. The write's own effect alone would
-    /// not do: the upstream may carry it on to other profiles.
+    /// Asks for a poll if a write came after the latest poll began. Applying the write itself would
+    /// not be enough: in the upstream, it may also affect other profiles.
     fn catch_up(&mut self, changes: u64) {
         if changes != self.changes {
             self.want();
         }
     }
 
-    /// Asks for a poll that begins after this, and gives its number.
+    /// Asks for a poll that has not begun yet, and returns its number.
     fn want(&mut self) -> u64 {
         self.wanted = self.wanted.max(self.begun + 1);
         self.wanted
@@ -202,7 +202,7 @@ impl State {
         }
     }
 
-    // Logged once: the streams wait, and the backend's status shows the rest.
+    // Only the first failure is logged; the backend's status shows later ones.
     fn failed(&mut self, number: u64, error: Error, backend: &Backend) {
         if self.failing.is_none() {
             let backend = backend.name().id();
@@ -214,7 +214,7 @@ impl State {
         self.failing = Some((number, error));
     }
 
-    /// Whether the poll of this number, or a later one, is over, and how it ended.
+    /// How the poll of this number, or a later one, ended; `None` if none of them has ended yet.
     pub(super) fn outcome(&self, number: u64) -> Option<Result<()>> {
         if self.succeeded >= number {
             return Some(Ok(()));
@@ -225,8 +225,9 @@ impl State {
 }
 
 impl Follower {
-    /// Has a backend polled. Gives the number of the poll with which a stream may begin: one that is
-    /// over, if since then neither a write nor a failure has come.
+    /// Follows a backend, and so has it polled. Also returns the number of the poll that a stream
+    /// may begin with: the latest one that succeeded, if there was no write or failure since, or
+    /// else the next.
     pub(super) fn new(backend: &Arc<Backend>, poller: &Arc<Poller>) -> (Self, u64) {
         let news = poller.news.subscribe();
         let mut state = poller.lock();
@@ -249,7 +250,7 @@ impl Follower {
         (Self { backend: Arc::clone(backend), poller: Arc::clone(poller), news }, first)
     }
 
-    /// What is known of the backend.
+    /// The shared state of the backend.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.poller.lock()
     }
@@ -263,7 +264,7 @@ impl Follower {
         self.news.mark_unchanged();
     }
 
-    /// Waits for the end of a poll since [`Self::listen`].
+    /// Waits until a poll has ended since [`Self::listen`].
     pub(super) async fn news(&mut self) {
         // The sender lives as long as the poller, which this holds.
         let _ = self.news.changed().await;
@@ -296,5 +297,5 @@ fn placed(backend: &Backend, list: &List) -> Profiles {
 }
 
 fn broken() -> Error {
-    Error::new(Reason::GatewayInternal, "internal error while the upstream was read")
+    Error::new(Reason::GatewayInternal, "internal error while reading the upstream")
 }

@@ -1,4 +1,4 @@
-//! What can be configured of watching a backend.
+//! The settings for watching a backend.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::settings::{
     duration, settings,
 };
 
-/// Each poll lists the whole account.
+/// Limits of the interval: each poll lists the whole account.
 const INTERVAL: RangeInclusive<Duration> = seconds(1)..=hours(1);
 
 settings! {

@@ -1,7 +1,8 @@
 //! One stream: its cursor in each backend, and what it sends next.
 //!
-//! It keeps nothing but its cursors. It takes what it sends out of the history when its caller has room
-//! for it, so a caller who does not read costs no memory, but may fall behind what is kept.
+//! A stream keeps only its cursors. It takes changes from the history when its caller is ready for
+//! them, so a caller that does not read costs no memory, but may fall behind what the history
+//! keeps.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -26,20 +27,20 @@ use crate::{
     query::resume::{self, Cursors, ResumeTokens, expired},
 };
 
-/// The method.
+/// The method that opens streams.
 pub(super) const METHOD: Method = Method::WatchProfiles;
 
-/// Changes in one answer.
+/// Most changes in one answer.
 const MOST: usize = 100;
-/// Bytes of the profiles in one answer, after which no other is added: far below what clients take.
+/// Once its profiles have this many bytes, an answer gets no more: far below what clients accept.
 const MOST_BYTES: usize = 256 << 10;
 
-/// A stream of changes. Ends when dropped.
+/// A stream of profile changes. It ends when it is dropped.
 pub struct ChangeStream {
     parent: String,
     sources: Vec<Source>,
     tokens: Arc<ResumeTokens>,
-    /// It has told its caller that the initial list is complete.
+    /// Whether it has told its caller that the initial list is complete.
     complete: bool,
     over: bool,
     /// One of the slots for streams of this process.
@@ -49,24 +50,24 @@ pub struct ChangeStream {
 /// A backend in a stream.
 pub(super) struct Source {
     follower: Follower,
-    /// The poll that it may begin with.
+    /// The number of the poll that it may begin with.
     first: u64,
-    /// Its cursor; none before it has begun.
+    /// Its cursor; `None` before it has begun.
     at: Option<Cursor>,
 }
 
-/// A [`resume::Cursor`], which says what it means, of a known backend.
+/// The same as [`resume::Cursor`], without the backend, which the source knows.
 #[derive(Clone)]
 struct Cursor {
     seq: u64,
     position: Option<String>,
 }
 
-/// An answer under way.
+/// An answer that is being built.
 #[derive(Default)]
 struct Taken {
     entries: Vec<encoded::ProfileChange>,
-    /// Which source each is from, and the cursor of that source after it.
+    /// For each entry, its source and the cursor of that source after the entry.
     cursors: Vec<(usize, Cursor)>,
     bytes: usize,
 }
@@ -83,7 +84,7 @@ impl ChangeStream {
         Self { parent, sources, tokens, complete, over: false, _slot: slot }
     }
 
-    /// Waits until every backend has been read that the stream begins with.
+    /// Waits until every backend that has no cursor yet has been read.
     pub(super) async fn begun(&mut self, deadline: Instant) -> Result<()> {
         for source in self.sources.iter_mut().filter(|source| source.at.is_none()) {
             loop {
@@ -102,9 +103,9 @@ impl ChangeStream {
         Ok(())
     }
 
-    /// The next answer, when there is one. After an error nothing comes.
+    /// Waits for the next answer. After an error, the stream is over.
     pub async fn next(&mut self) -> Option<Result<Encoded<WatchProfilesResponse>>> {
-        // A long beginning must not keep the connection's thread to itself.
+        // Sending a long initial list must not monopolize the connection's thread.
         coop::consume_budget().await;
         while !self.over {
             self.sources.iter_mut().for_each(|source| source.follower.listen());
@@ -151,21 +152,21 @@ impl ChangeStream {
     }
 }
 
-/// Without the backends that the stream has not begun with.
+/// The cursors without those of backends that have not begun yet.
 fn begun(cursors: &Cursors) -> Cursors {
     let begun = |cursor: &&resume::Cursor| cursor.position.as_deref() != Some(NOWHERE);
     Cursors { cursors: cursors.cursors.iter().filter(begun).cloned().collect() }
 }
 
-/// Before all positions: they begin with a backend's name.
+/// Sorts before all positions, because these begin with a backend's name.
 const NOWHERE: &str = "";
 
 impl Source {
-    /// A backend that is followed from its cursor on, or from its beginning.
+    /// A backend that is followed from the cursor, or from its beginning without one.
     ///
     /// # Errors
     ///
-    /// When changes since the cursor are not kept.
+    /// If the changes since the cursor are no longer kept.
     pub(super) fn new(
         backend: &Arc<Backend>,
         poller: &Arc<Poller>,
@@ -192,7 +193,7 @@ impl Source {
         resume::Cursor { backend, seq, position }
     }
 
-    /// Takes what there is to send, as far as there is room.
+    /// Takes what is to be sent, as long as the answer has room.
     fn take(&mut self, number: usize, taken: &mut Taken) -> Result<()> {
         let state = self.follower.state();
         let cursor = match &mut self.at {
@@ -212,7 +213,7 @@ impl Source {
                 return Ok(());
             }
             cursor.seq = seq;
-            // Profiles after its position will be sent from the list, as they are by then.
+            // Profiles after the cursor's position are sent later, from the list as it is by then.
             if cursor
                 .position
                 .as_deref()
@@ -231,7 +232,7 @@ impl Source {
             taken.add(number, cursor, added(profile));
         }
         cursor.position = None;
-        // With the last one the list is complete: a caller who resumes there is not told again.
+        // The last entry completes the list: a caller that resumes after it is not told so again.
         if let Some((source, last)) = taken.cursors.last_mut()
             && *source == number
         {

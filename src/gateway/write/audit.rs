@@ -1,7 +1,7 @@
 //! The audit record of each write, and its line in the journal before it is sent.
 //!
-//! A write with a line in `journal` but not in `audit` was under way when the process died: its outcome
-//! is unknown. Both name the fields that were written, never their values.
+//! A write with a `journal` line but no `audit` line was running when the process died: its outcome
+//! is unknown. Both lines name the fields that were written, never their values.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone)]
 struct Subject {
     method: &'static str,
-    /// The profile, or the backend of one to create.
+    /// The profile, or the backend for a creation.
     resource: String,
     request_id: String,
     caller: Option<Arc<str>>,
@@ -40,7 +40,8 @@ impl Subject {
     }
 }
 
-/// The record of a write under way; leaves its line when it is dropped, also by a panic.
+/// The audit record of a running write. It is logged when it is dropped, so a panic is logged as
+/// well.
 pub(crate) struct Audit {
     subject: Subject,
     record: Arc<CallRecord>,
@@ -54,7 +55,7 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    /// The record of a write whose caller is there.
+    /// The record of a write that still depends on its caller.
     pub(crate) fn begin(request: &WriteRequest) -> Self {
         Self {
             subject: Subject::of(request),
@@ -69,19 +70,19 @@ impl Audit {
         }
     }
 
-    /// From here on the write does not depend on its caller.
+    /// From here on, the write continues even if its caller leaves.
     pub(crate) fn detached(mut self) -> Self {
         self.outcome = Reason::WriteOutcomeUnknown.name();
         self
     }
 
-    /// The answer is that of an earlier call.
+    /// The call got the result of an earlier call.
     pub(crate) fn replayed(mut self, result: &Result<Written>) {
         self.replayed = true;
         self.ended(result);
     }
 
-    /// The write is over, with what it has journaled.
+    /// The write is over, and the journal knows what it sent.
     pub(crate) fn over(mut self, result: &Result<Written>, journal: &Journal) {
         self.attempts = journal.attempts;
         self.fields.clone_from(&journal.fields);
@@ -133,7 +134,7 @@ impl Drop for Audit {
 /// Where a write records what it is about to do.
 pub(crate) struct Journal {
     subject: Subject,
-    /// Where a `request_id` makes it known to repeats.
+    /// The entry that repeats of the `request_id` find; `None` without a `request_id`.
     attempt: Option<Attempt>,
     attempts: u32,
     fields: Vec<&'static str>,
@@ -145,14 +146,14 @@ impl Journal {
         Self { subject: Subject::of(request), attempt, attempts: 0, fields: Vec::new() }
     }
 
-    /// Notes what is about to be sent. When this fails, it must not be.
+    /// Records what is about to be sent. If this fails, it must not be sent.
     pub(crate) async fn intend(&mut self, intent: &WriteIntent) -> Result<()> {
         let fields = intent.fields()?;
         if let Some(attempt) = &self.attempt {
             attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
         }
         if fields.is_empty() && matches!(intent.kind, Some(IntentKind::Change(_))) {
-            // Dialects send nothing for a change that changes nothing.
+            // Dialects send nothing if no field changes.
             return Ok(());
         }
         let Subject { method, resource, request_id, caller } = &self.subject;
@@ -170,7 +171,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Adds for repeats what was learned of a write that has been sent.
+    /// Updates what repeats will find, after a sent write has shown more.
     pub(crate) async fn amend(&mut self, intent: &WriteIntent) {
         let Some(attempt) = &self.attempt else { return };
         if let Err(error) = attempt.intend(prost::Message::encode_to_vec(intent).into()).await {
@@ -178,7 +179,7 @@ impl Journal {
         }
     }
 
-    /// Keeps how the write ended for repeats.
+    /// Stores how the write ended, for repeats.
     pub(crate) async fn finish(&mut self, end: End) {
         if let Some(attempt) = self.attempt.take() {
             attempt.finish(end).await;

@@ -1,4 +1,4 @@
-//! Writes on an existing profile: updates, edits of its services, deletion.
+//! Writes to an existing profile: updates, edits of its services, deletion.
 
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::{
     pb::Profile,
 };
 
-/// A write on one profile. One at a time runs on each.
+/// A write to one profile. Its lock lets only one write at a time run on each profile.
 pub(crate) struct ProfileWrite<'a> {
     pub(crate) profile: ExistingProfile<'a>,
     pub(crate) locks: &'a ProfileLocks,
@@ -29,7 +29,8 @@ pub(crate) struct ProfileWrite<'a> {
 }
 
 impl ProfileWrite<'_> {
-    /// Changes the profile, and gives it as the upstream has it then.
+    /// Changes the profile: takes its lock, reads it, journals the change, sends it, and returns
+    /// the profile as read back from the upstream.
     pub(crate) async fn change(
         self,
         change: &RequestedChange,
@@ -50,7 +51,7 @@ impl ProfileWrite<'_> {
         result
     }
 
-    /// Deletes the profile.
+    /// Deletes the profile: takes its lock, compares the etag, journals the deletion and sends it.
     pub(crate) async fn delete(self, etag: &str, validate_only: bool) -> Result<()> {
         let profile = self.profile;
         profile.backend.check_id(profile.name)?;
@@ -68,8 +69,8 @@ impl ProfileWrite<'_> {
         result
     }
 
-    /// Finds out what became of a change that an earlier call has sent. `None`: it certainly has no
-    /// effect, and will not have any.
+    /// Finds out the outcome of a change that an earlier call sent. `None` means that it has not
+    /// taken effect and no longer can.
     pub(crate) async fn resolve_change(
         self,
         change: &IntendedChange,

@@ -1,12 +1,12 @@
-//! Checks of requests to write, before anything is sent. All methods are checked in one order:
+//! Checks write requests before anything is sent. All methods are checked in the same order:
 //!
-//! 1. what the request says by itself: its `request_id`, the name, required members;
+//! 1. the request by itself: its `request_id`, its name, required members;
 //! 2. the backend: whether it is configured and has the method;
-//! 3. the fields, by the table and the rules of the backend's dialect;
-//! 4. whether the profile's id can exist there.
+//! 3. the fields, by the capability table and the rules of the backend's dialect;
+//! 4. whether the profile's id is valid in the dialect.
 //!
-//! Everything wrong with the request (1 and 3) is reported at once. Without a name that parses there is no
-//! backend to ask, and the rest of step 1 is reported with it.
+//! Everything wrong with the request (1 and 3) is reported together. If the name does not parse,
+//! the backend is not known, so only step 1 is reported.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// Finds the backend of a name for a method.
+/// Finds the backend of this name for a method.
 pub(crate) type FindBackend<'f> = &'f (dyn Fn(&BackendName, Method) -> Result<Arc<Backend>> + 'f);
 
 /// Checks a creation.
@@ -148,7 +148,8 @@ pub(crate) fn detach_traffic_limit(
     checked.edit(call, &request.name, edit, find)
 }
 
-/// Checks the fields of a profile to create. Gives it without those that only the gateway sets.
+/// Checks the fields of a profile to create. Returns it without the fields that only the gateway
+/// sets.
 pub(crate) fn new_profile(
     backend: &Backend,
     profile: Profile,
@@ -186,7 +187,7 @@ fn update_fields(
     Ok(update)
 }
 
-/// A request to write, as far as it is checked.
+/// A write request that is being checked.
 struct Checked {
     method: Method,
     request_id: String,
@@ -209,7 +210,8 @@ impl Checked {
         Self { method, request_id, identity, violations }
     }
 
-    /// A part that the rest depends on. Without it, everything that is wrong so far is reported.
+    /// Unwraps a part that later checks depend on. If it is invalid, reports all violations found
+    /// so far.
     fn all_of<T>(&mut self, part: Result<T>) -> Result<T> {
         if part.is_err() {
             std::mem::take(&mut self.violations).into_result()?;
@@ -245,7 +247,7 @@ impl Checked {
         )
     }
 
-    /// Reports everything that is wrong; then refuses an id that cannot exist.
+    /// Reports all violations, then refuses an id that is not valid in the dialect.
     fn finish(
         self,
         call: &Call,

@@ -1,4 +1,4 @@
-//! Creation: find which profiles have the name, send, reconcile, complete, read back.
+//! Creation: look for profiles that already have the name, send, reconcile, complete, read back.
 
 use tokio::time::Instant;
 
@@ -22,7 +22,8 @@ use crate::{
     pb::Profile,
 };
 
-/// Creates a checked profile.
+/// Creates a checked profile: looks for profiles that already have its name, journals the creation,
+/// sends it, and returns the profile as read back from the upstream.
 pub(crate) async fn create(
     backend: &Backend,
     call: &Call,
@@ -48,13 +49,13 @@ pub(crate) async fn create(
     result
 }
 
-/// Whether the gateway's own removal of what a creation has left behind may yet take effect.
+/// Whether the gateway's own removal of a partly created profile may still take effect.
 fn removal_pending(error: &Error) -> bool {
     error.metadata().iter().any(|(key, _)| *key == REMOVAL)
 }
 
-/// Finds out what became of a creation that an earlier call has sent: completes it when it is there.
-/// `None`: it is not there, and will not be.
+/// Finds out the outcome of a creation that an earlier call sent, and completes the profile if it
+/// exists. `None` means that it does not exist, and that the earlier call can no longer create it.
 pub(crate) async fn resolve(
     backend: &Backend,
     call: &Call,
@@ -88,7 +89,7 @@ fn affected(backend: &Backend, creation: &Creation) -> Target {
     }
 }
 
-/// Sends a checked creation, and gives the profile as the upstream has it then.
+/// Sends a checked creation, and returns the profile as read back from the upstream.
 async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Profile> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
     let (port, cleanup) = (session::for_write(backend, call), session::for_cleanup(backend, call));
@@ -110,14 +111,14 @@ async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Pro
     Ok(backend.present(item))
 }
 
-/// Looks for what a creation has made.
+/// Looks for the profile that a creation made.
 async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Option<Item>> {
     let (dialect, session) = (backend.dialect(), session::for_reading_back(backend, call));
-    // Fails at once where no conclusion is possible.
+    // Fails at once if no conclusion is possible.
     creation.was_there("")?;
     let found = dialect.find_by_name(&session, &creation.profile.display_name).await;
     let found = found.map_err(|error| match error.reason() {
-        // Another profile was removed while they were read, which says nothing about this one.
+        // Another profile was removed during the read, which says nothing about this one.
         Reason::ProfileNotFound => {
             Error::new(Reason::UpstreamUnavailable, "another profile was removed during the read")
         }
@@ -131,8 +132,8 @@ async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Opt
     Ok(None)
 }
 
-/// Does what remains of a creation whose first step got no answer. Fields that the caller left unset stay
-/// as the upstream has set them.
+/// Completes a creation whose first step got no answer. Fields that the caller left unset keep the
+/// values that the upstream has set.
 async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) -> Result<Item> {
     let dialect = backend.dialect();
     let (capabilities, mut ignored) = (dialect.capabilities(), Violations::default());
@@ -143,19 +144,20 @@ async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) 
         return Ok(found);
     }
     let session = session::for_completion(backend, call);
-    // The creation's target does not cover the new id: a step without an answer may yet change it.
+    // The creation's cache target does not cover the new id, and a step without an answer may still
+    // change that profile.
     let write = backend.cache().write(Target::Profile(found.id.as_str().into()));
     let updated = dialect.update(&session, change).await;
     write.end(updated.is_err());
     if let Err(failure) = updated {
         return Err(left_behind(&found.id, &failure));
     }
-    // The write is done, whatever reading it back says.
+    // The write is done, even if it cannot be read back.
     let written = Item { id: found.id, profile: desired };
     Ok(dialect.get(&session, &written.id).await.unwrap_or(written))
 }
 
-/// The error for a profile that is there, but is, or may be, less than what was requested.
+/// The error for a profile that was created, but may lack some of what was requested.
 fn left_behind(id: &str, failure: &Error) -> Error {
     let message = format!(
         "the profile was created with id {id}, but may be incomplete; update or delete it: {}",

@@ -1,8 +1,8 @@
-//! What a write is about to do, as it is journaled before it is sent: enough to find out later what
-//! became of it.
+//! What a write is about to do. It is journaled before the write is sent, and is enough to find out
+//! the outcome later.
 //!
-//! It is kept as bytes, so that any idempotency store can hold it. Only a process of the same release
-//! reads them: fields may be added, but never change their meaning.
+//! It is stored as bytes, so that any idempotency store can hold it. Only processes of the same
+//! release read them. Fields may be added, but must never change their meaning.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) enum IntentKind {
     Create(Box<Creation>),
     #[prost(message, boxed, tag = "2")]
     Change(Box<IntendedChange>),
-    /// The request has the name of the profile to delete.
+    /// The request itself names the profile to delete.
     #[prost(message, tag = "3")]
     Delete(()),
 }
@@ -41,11 +41,11 @@ pub(crate) struct Creation {
     /// Checked and resolved.
     #[prost(message, required, tag = "1")]
     pub(crate) profile: Profile,
-    /// The ids of the profiles that had its name before: none of them is this one. Without this list, a
-    /// profile of that name cannot be recognized as the new one.
+    /// The ids of the profiles that already had its name, so none of them is the new one. Without
+    /// this list, a profile of that name cannot be recognized as the new one.
     #[prost(message, optional, tag = "2")]
     pub(crate) before: Option<Ids>,
-    /// It was left half done, and its removal may yet take effect.
+    /// Whether it was partly created and its removal may still take effect.
     #[prost(bool, tag = "3")]
     pub(crate) removal_pending: bool,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Ids {
     ids: Vec<String>,
 }
 
-/// A profile to change, as it was read and as it is to be.
+/// A profile to change: as it was read, and as it should become.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct IntendedChange {
     #[prost(message, required, tag = "1")]
@@ -74,10 +74,11 @@ impl Creation {
         Self { profile, before, removal_pending: false }
     }
 
-    /// Whether a profile of this id was there before; fails where that is not known.
+    /// Whether a profile of this id already existed; fails if that is unknown.
     pub(crate) fn was_there(&self, id: &str) -> Result<bool> {
         let unknown = || {
-            Error::new(Reason::UpstreamUnavailable, "unknown which profiles had this name before")
+            let message = "it is unknown which profiles already had this name";
+            Error::new(Reason::UpstreamUnavailable, message)
         };
         let before = self.before.as_ref().ok_or_else(unknown)?;
         Ok(before.ids.iter().any(|other| other == id))
@@ -89,7 +90,7 @@ impl WriteIntent {
         Self { kind: Some(kind) }
     }
 
-    /// The intent in the journal's bytes.
+    /// Decodes an intent from the bytes that the journal stored.
     pub(crate) fn read(bytes: &[u8]) -> Result<IntentKind> {
         let kind = Self::decode(bytes).ok().and_then(|intent| intent.kind);
         kind.ok_or_else(unreadable)
@@ -110,29 +111,29 @@ impl WriteIntent {
     }
 }
 
-/// The error for an intent that does not fit the write that repeats it.
+/// The error for a journaled intent that cannot be decoded or is not of the repeated write's kind.
 pub(crate) fn unreadable() -> Error {
     Error::new(Reason::WriteOutcomeUnknown, "the journal entry of an earlier attempt is unreadable")
         .with_effect(Effect::Unknown)
 }
 
-/// The fields of a profile, with sets in canonical order: another order is not a change.
+/// The fields of a profile, with sets in canonical order: a different order is not a change.
 fn in_order(profile: &Profile) -> Result<Fields> {
     let mut profile = profile.clone();
     normalize(&mut profile);
     Fields::of(&profile)
 }
 
-/// An earlier attempt under the same `request_id` of which nothing is known.
+/// An earlier attempt under the same `request_id` whose outcome is unknown.
 pub(crate) struct UnresolvedAttempt {
     /// What it was about to do.
     pub(crate) intent: IntentKind,
-    /// From when on it cannot take effect any more.
+    /// The time after which it can no longer take effect.
     pub(crate) over: Instant,
 }
 
 impl UnresolvedAttempt {
-    /// The doubt about an attempt that ended so long ago.
+    /// An unresolved attempt that ended this long ago.
     pub(crate) fn new(intent: IntentKind, ended: Duration) -> Self {
         Self { intent, over: Instant::now() + Effect::SETTLES_WITHIN.saturating_sub(ended) }
     }

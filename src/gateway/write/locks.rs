@@ -1,7 +1,7 @@
-//! One write at a time on each profile.
+//! Allows one write at a time on each profile.
 //!
-//! No upstream has conditional writes, and most take a whole list or object. So what was read before a
-//! write must not change until it is sent, at least not by this process.
+//! No upstream has conditional writes, and most replace a whole list or object. So a profile must
+//! not change between reading it and sending the write, at least not through this process.
 
 use std::{
     collections::HashMap,
@@ -24,8 +24,8 @@ use crate::{
 pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<AsyncMutex<()>>>>);
 
 impl ProfileLocks {
-    /// Waits until no other write on the profile is under way; the next may begin when the guard is
-    /// dropped.
+    /// Waits until no other write on the profile is running. The next write may begin when the
+    /// guard is dropped.
     pub(crate) async fn lock(
         &self,
         name: &ProfileName,
@@ -33,7 +33,7 @@ impl ProfileLocks {
     ) -> Result<OwnedMutexGuard<()>> {
         let lock = {
             let mut locks = self.0.lock();
-            // Only those of the writes under way are left.
+            // Drops the locks that no running write holds.
             locks.retain(|_, lock| lock.strong_count() > 0);
             let name = name.to_string();
             locks.get(&name).and_then(Weak::upgrade).unwrap_or_else(|| {
@@ -45,7 +45,7 @@ impl ProfileLocks {
         timeout_at(deadline, lock.lock_owned()).await.map_err(|_| {
             Error::new(
                 Reason::DeadlineExceeded,
-                "the deadline passed while another write on this profile was under way; nothing \
+                "the deadline passed while another write to this profile was running; nothing \
                  was sent",
             )
         })

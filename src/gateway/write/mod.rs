@@ -1,4 +1,4 @@
-//! Writes: checked, journaled, sent once, and read back until their outcome is known.
+//! Writes: each is checked, journaled, sent once, and read back until its outcome is known.
 //!
 //! Each file uses only those below it: `check` → `run` → `create`, `change` → `audit` → `prepare` →
 //! `request` → `intent`, `reconcile`, `outcome`, `locks`, `session`.

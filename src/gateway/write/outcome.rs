@@ -1,30 +1,33 @@
-//! Results and errors of writes that neither plainly succeeded nor plainly failed.
+//! Results and errors of writes that neither clearly succeeded nor clearly failed.
 
 use crate::{
     error::{Effect, Error, Kind, Reason, Result},
     pb::Profile,
 };
 
-/// Whether a write that is over for the gateway may still take effect.
+/// Whether a write that has ended for the gateway may still take effect.
 pub(crate) fn may_yet_happen<T>(result: &Result<T>) -> bool {
     result.as_ref().is_err_and(|error| {
-        // Of a write that is left half done, the step that failed may be the one without an answer.
+        // If a write was only partly applied, the step that failed may have got no answer.
         error.effect() != Effect::None || error.reason() == Reason::PartiallyApplied
     })
 }
 
-/// The requested profile, in place of one that could not be read back: the write is done, whatever
-/// reading it says. It has no etag, because the upstream may have added to it.
+/// The requested profile, in place of one that could not be read back: the write itself is done. It
+/// has no etag, because the upstream may have added fields.
 pub(crate) fn unread(requested: Profile, error: &Error) -> Profile {
-    tracing::warn!(target: "gateway", name = %requested.name, %error, "could not read back a write");
+    tracing::warn!(
+        target: "gateway", name = %requested.name, %error,
+        "could not read back a write"
+    );
     Profile { etag: String::new(), ..requested }
 }
 
-/// The error for a write whose outcome cannot be found out.
+/// The error for a write whose outcome could not be determined.
 pub(crate) fn unknown(failure: &Error) -> Error {
     let message = format!(
-        "the write may or may not have taken effect; retry with the same request_id, or read the profile \
-         before you write it again: {}",
+        "the write may or may not have taken effect; retry with the same request_id, or read the \
+         profile before you write it again: {}",
         failure.message()
     );
     let kind = match failure.kind() {
@@ -46,36 +49,36 @@ pub(crate) fn unknown(failure: &Error) -> Error {
     }
 }
 
-/// The error for a profile that matches neither what an earlier attempt was to write nor what was there
-/// before it: a part of it, or what another client has written over it.
+/// The error for a profile that matches neither its state before an earlier attempt nor the state
+/// that the attempt asked for: the attempt was partly applied, or another client has written since.
 pub(crate) fn conflicting() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
-        "an earlier call with this request_id got no clear answer, and the profile now matches neither \
-         the state before that call nor the state it asked for: the call was carried out in part, or \
-         another client has changed the profile since; this call wrote nothing; read the profile, and \
-         use a new request_id to write it again",
+        "an earlier call with this request_id got no clear answer, and the profile now matches \
+         neither the state before that call nor the state it asked for: either that call was only \
+         partly applied, or another client has changed the profile since; this call wrote nothing; \
+         read the profile, and use a new request_id to write it again",
     )
     .with_effect(Effect::Unknown)
 }
 
-/// The error for a half created profile that the gateway itself may yet remove.
+/// The error for a partly created profile that the gateway itself may still remove.
 pub(crate) fn may_be_removed() -> Error {
     Error::new(
         Reason::UpstreamUnavailable,
-        "an earlier call with this request_id left the profile half created, and its removal, which got \
-         no clear answer, may still take effect within a minute; this call wrote nothing; retry it with \
-         the same request_id",
+        "an earlier call with this request_id left the profile partly created; its removal got no \
+         clear answer and may still take effect within a minute; this call wrote nothing; retry it \
+         with the same request_id",
     )
     .with_effect(Effect::Unknown)
 }
 
-/// The error for an earlier attempt whose effect cannot be found.
+/// The error for an earlier attempt whose effect is not visible.
 pub(crate) fn unresolved() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
-        "an earlier call with this request_id got no clear answer, and its effect is not visible yet; \
-         this call wrote nothing; retry it with the same request_id",
+        "an earlier call with this request_id got no clear answer, and its effect is not visible \
+         yet; this call wrote nothing; retry it with the same request_id",
     )
     .with_effect(Effect::Unknown)
 }

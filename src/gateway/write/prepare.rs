@@ -1,5 +1,5 @@
-//! What a write and its preview do alike before anything is written: read what is there, make of it what
-//! is asked for, check and complete that.
+//! What a write and its preview both do before anything is written: read the current state, apply
+//! the request to it, then check and complete the result.
 
 use crate::{
     call::Call,
@@ -14,15 +14,15 @@ use crate::{
     upstream::Session,
 };
 
-/// A creation that can be sent.
+/// A creation that is ready to be sent.
 pub(crate) struct PreparedCreation {
     /// Checked and resolved.
     pub(crate) profile: Profile,
-    /// The profiles that had its name before; `None` where the account cannot list.
+    /// The profiles that already had its name; `None` if the account may not list profiles.
     pub(crate) namesakes: Option<Vec<Item>>,
 }
 
-/// Resolves a checked profile, and finds out which profiles have its name.
+/// Resolves a checked profile, and finds the profiles that already have its name.
 pub(crate) async fn creation(
     backend: &Backend,
     call: &Call,
@@ -30,24 +30,25 @@ pub(crate) async fn creation(
 ) -> Result<PreparedCreation> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
     let profile = dialect.resolve(&session, profile, None).await?;
-    // Should the answer get lost, none of those is the new one.
+    // If the answer to the creation gets lost, none of these is the new profile.
     let namesakes = match dialect.find_by_name(&session, &profile.display_name).await {
         Ok(items) => Some(items),
         Err(error) if error.facts().is_out_of_reach => return Err(error),
-        // The account may create without being able to list: then a lost answer stays unknown.
+        // An account that may create but not list: if an answer gets lost, the outcome stays
+        // unknown.
         Err(_) => None,
     };
     Ok(PreparedCreation { profile, namesakes })
 }
 
 impl PreparedCreation {
-    /// Refuses a name that another profile has, as the upstream would.
+    /// Refuses a name that another profile already has, as the upstream would.
     pub(crate) fn check_name(&self, backend: &Backend) -> Result<()> {
         refuse_taken_name(backend.dialect(), self.namesakes.as_deref().unwrap_or_default(), None)
     }
 }
 
-/// An existing profile that a write is about.
+/// The existing profile that a write is about.
 #[derive(Clone, Copy)]
 pub(crate) struct ExistingProfile<'a> {
     pub(crate) backend: &'a Backend,
@@ -66,7 +67,7 @@ impl ExistingProfile<'_> {
         Ok(self.backend.present(item?))
     }
 
-    /// The same, unless it is no longer the version that the caller has seen.
+    /// The same, but fails if it is no longer the version that the caller has seen.
     pub(crate) async fn read_matching(&self, etag: &str) -> Result<Profile> {
         let current = self.read().await?;
         if etag.is_empty() || etag == current.etag {
@@ -101,7 +102,7 @@ impl ExistingProfile<'_> {
         }
     }
 
-    /// Refuses a change to a name that another profile has, as the upstream would.
+    /// Refuses to change the name to one that another profile already has, as the upstream would.
     pub(crate) async fn check_name(&self, change: &IntendedChange) -> Result<()> {
         let IntendedChange { current, desired } = change;
         if desired.display_name == current.display_name {
@@ -112,7 +113,7 @@ impl ExistingProfile<'_> {
         refuse_taken_name(dialect, &named, Some(self.name.id()))
     }
 
-    /// The change as a dialect takes it.
+    /// The change in the form that dialects take.
     pub(crate) fn as_update<'c>(&'c self, change: &'c IntendedChange) -> ProfileUpdate<'c> {
         ProfileUpdate { id: self.name.id(), current: &change.current, desired: &change.desired }
     }

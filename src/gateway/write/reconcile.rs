@@ -1,4 +1,4 @@
-//! Finds out what became of a write whose answer was lost: reads back until the effect shows or the
+//! Finds out the outcome of a write whose answer was lost: reads back until the effect shows or the
 //! deadline passes.
 
 use std::{future::Future, time::Duration};
@@ -11,12 +11,12 @@ use crate::{
     gateway::write::outcome::unknown,
 };
 
-/// How many reads must confirm that a write has no effect, where the upstream reported that it failed or
-/// where it can no longer take effect.
+/// How many reads must confirm that a write has no effect, after the upstream reported that it
+/// failed or when it can no longer take effect.
 const CONFIRMATIONS: u32 = 3;
 
-/// Looks for the effect of a failed write. `look` gives the result when the effect is there, `None`
-/// when it is not, and an error when it cannot tell.
+/// Looks for the effect of a failed write. `look` returns the result if the effect is visible,
+/// `None` if it is not, and an error if it cannot tell.
 pub(crate) async fn reconcile<T, F>(
     failure: Error,
     deadline: Instant,
@@ -32,8 +32,8 @@ where
     found.ok_or_else(|| failure.with_effect(Effect::None))
 }
 
-/// The same for a write that was sent by an earlier call. `None`: it has no effect, because none shows
-/// although the write could take effect only until `over`.
+/// The same for a write that an earlier call sent. `None` means that it has no effect: none is
+/// visible, and after `over` the write can no longer take effect.
 pub(crate) async fn search<T, F>(
     failure: &Error,
     over: Option<Instant>,
@@ -55,14 +55,18 @@ where
         let counts = failed || over.is_some_and(|over| over <= Instant::now());
         match tokio::time::timeout_at(deadline, look()).await {
             Ok(Ok(Some(found))) => {
-                tracing::info!(target: "gateway", %failure, "a write with a lost answer took effect");
+                tracing::info!(
+                    target: "gateway", %failure,
+                    "a write with a lost answer took effect"
+                );
                 return Ok(Some(found));
             }
             Ok(Ok(None)) if counts => absent += 1,
             Ok(Ok(None)) => {}
-            // Without the profile, the write cannot have changed anything, and never will.
+            // If the profile does not exist, the write changed nothing and never will.
             Ok(Err(error)) if error.reason() == Reason::ProfileNotFound => return Err(error),
-            // The state is ambiguous, and can only become clearer while the write may still take effect.
+            // The state is ambiguous, and can become clear only while the write may still take
+            // effect.
             Ok(Err(error)) if counts && error.reason() == Reason::WriteOutcomeUnknown => {
                 return Err(error);
             }
@@ -109,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_definite_failure_is_not_looked_into() {
+    async fn a_definite_failure_is_not_read_back() {
         let (result, looks) = reconciled(Effect::None, &[Some(true)]).await;
         assert_eq!((result.unwrap_err().reason(), looks), (Reason::UpstreamInternal, 0));
     }
@@ -121,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reported_failure_is_confirmed_then_definite() {
+    async fn a_reported_failure_is_definite_once_confirmed() {
         let (result, looks) = reconciled(Effect::Unconfirmed, &[None, Some(false)]).await;
         let error = result.unwrap_err();
         assert_eq!((error.reason(), looks), (Reason::UpstreamInternal, 4));
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_over_is_ruled_out_by_three_looks_and_not_before() {
+    async fn a_write_is_ruled_out_by_three_reads_after_it_is_over() {
         let doubt = failure(Effect::Unknown);
         let started = Instant::now();
         for wait in [0, 10] {
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_never_shows_stays_unknown() {
+    async fn an_effect_that_never_shows_stays_unknown() {
         for answers in [[Some(false)], [None]] {
             let (result, looks) = reconciled(Effect::Unknown, &answers).await;
             let error = result.unwrap_err();

@@ -1,4 +1,4 @@
-//! A checked request to write.
+//! A checked write request.
 
 use std::sync::Arc;
 
@@ -11,19 +11,20 @@ use crate::{
     pb::Profile,
 };
 
-/// What a write returns: the profile, or nothing where it was deleted.
+/// What a write returns: the profile, or `None` for a deletion.
 pub(crate) type Written = Option<Profile>;
 
-/// A request to write that has passed every check that needs no upstream.
+/// A write request that has passed every check that needs no upstream call.
 pub(crate) struct WriteRequest {
     pub(crate) backend: Arc<Backend>,
     pub(crate) call: Call,
     pub(crate) method: Method,
     pub(crate) action: WriteAction,
     pub(crate) validate_only: bool,
-    /// In the canonical form of a UUID; empty when there is none.
+    /// In the canonical form of a UUID; empty without one.
     pub(crate) request_id: String,
-    /// What repeats are recognized by. Nothing is written for `validate_only`, so there are none.
+    /// How repeats are recognized; `None` without a `request_id`, and for `validate_only`, which
+    /// writes nothing.
     pub(crate) identity: Option<RequestIdentity>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) enum RequestedChange {
 }
 
 impl WriteRequest {
-    /// The profile; a profile to create has no name yet.
+    /// The name of the profile; a profile to create has no name yet.
     pub(crate) fn name(&self) -> Option<&ProfileName> {
         match &self.action {
             WriteAction::Create(_) => None,
@@ -54,7 +55,7 @@ impl WriteRequest {
         }
     }
 
-    /// The resource that the write is about: the profile, or the backend of one to create.
+    /// The resource that the write is about: the profile, or the backend for a creation.
     pub(crate) fn resource(&self) -> String {
         match self.name() {
             Some(name) => name.to_string(),

@@ -1,7 +1,8 @@
-//! Ways to the upstream for writes, and for reading and undoing what they did.
+//! Upstream sessions for writes, for reading back what they did, and for undoing it.
 //!
-//! Writes go through an [`AuditedSession`], which keeps the upstream's own id of each for the audit record:
-//! with it the upstream's operators can find the write, whatever became of it.
+//! Writes go through an [`AuditedSession`], which keeps the upstream's own id of each request for
+//! the audit record. With that id, the upstream's operators can find the write, whatever its
+//! outcome.
 
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use crate::{
     upstream::{Port, Reply, Request, Safety, Session},
 };
 
-/// Longest part of a write's deadline that is kept back for reading its outcome.
+/// The longest part of a write's deadline that is reserved for reading back its outcome.
 const MAX_READ_BACK: Duration = Duration::from_secs(5);
 
-/// How long undoing may go on after the caller's deadline.
+/// How long undoing may take after the caller's deadline.
 const CLEANUP: Duration = Duration::from_secs(10);
 
 /// A session for writes.
@@ -28,26 +29,26 @@ pub(crate) struct AuditedSession<'a> {
     record: &'a CallRecord,
 }
 
-/// A session for a write. It ends while there is time to read back the outcome.
+/// A session for a write. It ends early enough to read back the outcome before the deadline.
 pub(crate) fn for_write<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
     let left = call.deadline.saturating_duration_since(Instant::now());
     let session = backend.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK));
     audited(backend, call, session)
 }
 
-/// A session for what remains of a write that is done in part.
+/// A session for the rest of a write that was partly applied.
 pub(crate) fn for_completion<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
     audited(backend, call, backend.session(call))
 }
 
-/// A session to undo what a write of several steps has done. It has time of its own, because the write may
-/// have failed for lack of time, and passes an open circuit.
+/// A session to undo the steps of a write that failed halfway. It has extra time, because the write
+/// may have failed for lack of time, and it bypasses an open circuit breaker.
 pub(crate) fn for_cleanup<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
     let session = backend.session_until(call, call.deadline + CLEANUP);
     audited(backend, call, session.bypass_breaker())
 }
 
-/// A session to find out what a failed write did. It passes an open circuit.
+/// A session to find out what a failed write did. It bypasses an open circuit breaker.
 pub(crate) fn for_reading_back(backend: &Backend, call: &Call) -> Session {
     backend.session(call).bypass_breaker()
 }
