@@ -54,7 +54,7 @@ docs: ## build the documents as a book in target/book
 	scripts/book $(TOOLS)
 
 docs-reference: ## write the generated parts of docs/ from the code
-	UPDATE_DOCS=1 $(CARGO) test --locked --test it -- documents::reference documents::tables
+	UPDATE_DOCS=1 $(CARGO) test --locked --test it -- documents::reference documents::errors documents::tables
 
 image: ## build the container image with the first builder found
 	scripts/image $(IMAGE)

@@ -22,7 +22,7 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The call, with what its metadata ask of the cache. Nothing else makes one.
+    /// The call, with what its metadata ask of the cache. No RPC gets one in another way.
     #[must_use]
     pub fn into_call(self, cache_control: Control) -> Call {
         let Self { deadline, record } = self;

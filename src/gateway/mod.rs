@@ -72,7 +72,7 @@ impl Gateway {
     /// The configured backends, ordered by name.
     #[must_use]
     pub fn list_backends(&self) -> Vec<pb::Backend> {
-        self.backends.values().map(|backend| backend.describe()).collect()
+        self.visible().map(|backend| backend.describe()).collect()
     }
 
     /// Describes one backend.
@@ -268,7 +268,7 @@ impl Gateway {
         match Parent::parse("parent", parent)? {
             Parent::All => {
                 call.record.set_backend("-");
-                Ok(SelectedBackends::every(self.backends.values()))
+                Ok(SelectedBackends::every(self.visible()))
             }
             Parent::One(name) => Ok(SelectedBackends::single(self.backend(call, &name, method)?)),
         }
@@ -297,7 +297,12 @@ impl Gateway {
         move |name, method| self.backend(call, name, method).cloned()
     }
 
-    /// The backend of this name. Every call gets its backend here.
+    /// The backends that a call for all of them gets. Every such call gets them here.
+    fn visible(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.backends.values()
+    }
+
+    /// The backend of this name. Every call for one backend gets it here.
     fn backend(&self, call: &Call, name: &BackendName, method: Method) -> Result<&Arc<Backend>> {
         let Some(backend) = self.backends.get(name.id()) else {
             let known: Vec<&str> = self.backends.keys().take(10).map(String::as_str).collect();
