@@ -7,7 +7,7 @@
 
 mod auth;
 mod capabilities;
-mod catalogue;
+mod catalog;
 mod check;
 mod coerce;
 mod decode;
@@ -27,7 +27,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::{
     capabilities::{CAPABILITIES, NAME},
-    catalogue::Catalogue,
+    catalog::Catalogue,
     fault::Operation,
     steps::Halted,
 };
@@ -79,7 +79,7 @@ impl Endpoint {
             }
         };
         stream::iter(short.into_iter().map(read))
-            .buffered(catalogue::PARALLEL)
+            .buffered(catalog::PARALLEL)
             .try_filter_map(|item| async move { Ok(item) })
             .try_collect()
             .await
@@ -303,7 +303,7 @@ impl Operations for Endpoint {
     }
 
     async fn services(&self, port: &dyn Port) -> Result<Vec<Service>> {
-        catalogue::whole(port).await
+        catalog::whole(port).await
     }
 
     async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
