@@ -58,7 +58,7 @@ pub trait Dialect: Send + Sync + 'static {
     ) -> Result<()>;
 
     /// Fits a profile of another backend into what this dialect can say, and notes what it changes.
-    /// The draft has only fields that the dialect can set, and services of its own catalogue.
+    /// The draft has only fields that the dialect can set, and services of its own catalog.
     fn coerce(&self, _draft: &mut Profile, _notes: &mut Notes) {}
 
     /// What the upstream calls the exchange that ended with this answer, where it says so when all

@@ -242,7 +242,7 @@ fn what_no_write_touches_stays() {
     let services = generations.snapshot(&Resource::Services);
     let proof = generations.proof(&Resource::Services, services, Shape::Whole, 0).unwrap();
     generations.begin(&Target::New);
-    assert!(generations.holds(&Resource::Services, proof), "no write changes the catalogue");
+    assert!(generations.holds(&Resource::Services, proof), "no write changes the catalog");
 }
 
 #[test]

@@ -248,7 +248,7 @@ impl Operations for BicsSft {
     }
 
     async fn services(&self, _port: &dyn Port) -> Result<Vec<Service>> {
-        Ok(service::catalogue())
+        Ok(service::catalog())
     }
 
     async fn edit(&self, _port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {

@@ -9,7 +9,7 @@ use crate::{
     text,
 };
 
-/// A service of the static catalogue.
+/// A service of the static catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) id: &'static str,
@@ -134,7 +134,7 @@ pub(super) fn refuse_loss(current: &Profile, desired: &Profile) -> Result<()> {
 }
 
 /// What ListServices answers.
-pub(super) fn catalogue() -> Vec<Service> {
+pub(super) fn catalog() -> Vec<Service> {
     let mut services: Vec<Service> = KNOWN
         .into_iter()
         .map(|known| Service { description: Some(known.name.to_owned()), ..known.into() })

@@ -23,8 +23,8 @@ use crate::{
 /// Lookups under way at once for one call; the backend's own bounds come on top.
 pub(super) const PARALLEL: usize = 8;
 
-/// The catalogue, read as far as it is needed.
-pub(super) struct Catalogue<'a> {
+/// The catalog, read as far as it is needed.
+pub(super) struct Catalog<'a> {
     port: &'a dyn Port,
     services: Option<Vec<Service>>,
     limits: BTreeMap<String, Vec<TrafficLimit>>,
@@ -54,7 +54,7 @@ fn wrong(what: What, why: String) -> Unresolved {
     Unresolved::Wrong { what, why }
 }
 
-/// The whole catalogue, each service with the limits that it can have.
+/// The whole catalog, each service with the limits that it can have.
 pub(super) async fn whole(port: &dyn Port) -> Result<Vec<Service>> {
     let complete = |service: Service| async move {
         let traffic_limits = match limits_of(port, &service.id).await {
@@ -75,16 +75,16 @@ pub(super) async fn whole(port: &dyn Port) -> Result<Vec<Service>> {
 }
 
 async fn services(port: &dyn Port) -> Result<Vec<Service>> {
-    let reply = port.send(encode::catalogue()).await?;
-    fault::read(Operation::Catalogue, &reply, decode::services)
+    let reply = port.send(encode::catalog()).await?;
+    fault::read(Operation::Catalog, &reply, decode::services)
 }
 
 async fn limits_of(port: &dyn Port, service: &str) -> Result<Vec<TrafficLimit>> {
-    let reply = port.send(encode::catalogue_limits(service)).await?;
-    fault::read(Operation::CatalogueLimits, &reply, decode::limits)
+    let reply = port.send(encode::catalog_limits(service)).await?;
+    fault::read(Operation::CatalogLimits, &reply, decode::limits)
 }
 
-impl<'a> Catalogue<'a> {
+impl<'a> Catalog<'a> {
     pub(super) fn new(port: &'a dyn Port) -> Self {
         Self { port, services: None, limits: BTreeMap::new() }
     }
@@ -164,7 +164,7 @@ impl<'a> Catalogue<'a> {
     }
 
     /// The service that a request means, with the limits that it names: one that the profile has,
-    /// or one of the catalogue.
+    /// or one of the catalog.
     async fn service(
         &mut self,
         wanted: &Service,

@@ -62,13 +62,13 @@ pub(super) fn one(reply: &Reply, id: &str) -> Result<Item, Unread> {
     Ok(Item { id: id.to_owned(), profile: profile(&raw, &members) })
 }
 
-/// The services of the catalogue.
+/// The services of the catalog.
 pub(super) fn services(reply: &Reply) -> Result<Vec<Service>, Unread> {
     let objects = objects(reply)?;
     Ok(objects.iter().filter_map(|raw| service(&parsed(raw))).map(|(service, _)| service).collect())
 }
 
-/// The limits that a service of the catalogue can have.
+/// The limits that a service of the catalog can have.
 pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
     let objects = objects(reply)?;
     Ok(objects.iter().filter_map(|raw| limit(&parsed(raw))).map(|(limit, _)| limit).collect())

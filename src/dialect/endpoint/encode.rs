@@ -52,11 +52,11 @@ pub(super) fn remove_limit(id: &str, service: &str, limit: &str) -> Request {
     request("RemoveTrafficLimit", Method::DELETE, limit_path(id, service, limit), None)
 }
 
-pub(super) fn catalogue() -> Request {
+pub(super) fn catalog() -> Request {
     request("ListServices", Method::GET, "/api/v1/service".to_owned(), None)
 }
 
-pub(super) fn catalogue_limits(service: &str) -> Request {
+pub(super) fn catalog_limits(service: &str) -> Request {
     let path = format!("/api/v1/service/{}/traffic_limit", segment(service));
     request("ListTrafficLimits", Method::GET, path, None)
 }

@@ -29,14 +29,14 @@ pub(super) enum Operation {
     RemoveService,
     AddLimit,
     RemoveLimit,
-    Catalogue,
-    CatalogueLimits,
+    Catalog,
+    CatalogLimits,
 }
 
 impl Operation {
     const fn safety(self) -> Safety {
         match self {
-            Self::List | Self::Get | Self::Catalogue | Self::CatalogueLimits => Safety::Read,
+            Self::List | Self::Get | Self::Catalog | Self::CatalogLimits => Safety::Read,
             Self::Create
             | Self::Patch
             | Self::Delete
@@ -54,8 +54,8 @@ impl Operation {
             | Self::RemoveService
             | Self::AddLimit
             | Self::RemoveLimit
-            | Self::Catalogue
-            | Self::CatalogueLimits => "profile.services",
+            | Self::Catalog
+            | Self::CatalogLimits => "profile.services",
             Self::List | Self::Get | Self::Create | Self::Patch | Self::Delete => "profile",
         }
     }
@@ -181,8 +181,8 @@ fn missing(operation: Operation, body: &Fault) -> Meaning {
     let words = body.message.as_deref().unwrap_or_default();
     match (operation, field_path::subject(words).as_str()) {
         (Operation::Get | Operation::Delete, _) => PROFILE,
-        (Operation::List | Operation::Catalogue, _) => UNKNOWN,
-        (Operation::CatalogueLimits, _) => SERVICE,
+        (Operation::List | Operation::Catalog, _) => UNKNOWN,
+        (Operation::CatalogLimits, _) => SERVICE,
         (_, "serviceprofile" | "profile") => PROFILE,
         (_, "service") if operation == Operation::AddService => INVALID,
         (_, "service") => SERVICE,

@@ -27,7 +27,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::{
     capabilities::{CAPABILITIES, NAME},
-    catalog::Catalogue,
+    catalog::Catalog,
     fault::Operation,
     steps::Halted,
 };
@@ -246,7 +246,7 @@ impl Operations for Endpoint {
         desired: Profile,
         current: Option<&Profile>,
     ) -> Result<Profile> {
-        Catalogue::new(port).resolve(desired, current).await
+        Catalog::new(port).resolve(desired, current).await
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
@@ -308,7 +308,7 @@ impl Operations for Endpoint {
 
     async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
         check_edit(edit)?;
-        Catalogue::new(port).edit(current, edit).await
+        Catalog::new(port).edit(current, edit).await
     }
 }
 
@@ -328,7 +328,7 @@ fn check_edit(edit: &Edit) -> Result<()> {
     | Edit::DetachService(service)
     | Edit::AttachTrafficLimit(service, _)
     | Edit::DetachTrafficLimit(service, _)) = edit;
-    // It only names the service; an entry of the catalogue has all limits that there are.
+    // It only names the service; an entry of the catalog has all limits that there are.
     let named = Service { traffic_limits: Vec::new(), ..service.clone() };
     check::services("service", &[named], &mut violations);
     match edit {

@@ -1,13 +1,13 @@
 //! Services and traffic limits: what they are, and which one a request means.
 //!
-//! The platform's services are read-only objects of a catalogue, and so are the limits of each.
+//! The platform's services are read-only objects of a catalog, and so are the limits of each.
 
 use crate::{
     pb::{Period, Service, ServiceType, TrafficLimit},
     text,
 };
 
-/// Ids of the platform's own catalogue, as its public clients list them. Help for a service without
+/// Ids of the platform's own catalog, as its public clients list them. Help for a service without
 /// a description and no more: another installation may number differently.
 const KNOWN_IDS: [(&str, ServiceType); 5] = [
     ("0", ServiceType::Ussd),

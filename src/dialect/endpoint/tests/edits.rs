@@ -54,7 +54,7 @@ fn one_more_or_less() {
     }
 }
 
-/// A limit that is not in the catalogue.
+/// A limit that is not in the catalog.
 fn unknown() -> TrafficLimit {
     let period = Period { id: "1".into(), ..Period::default() };
     TrafficLimit { volume: Some(1), period: Some(period), ..limit("") }
@@ -118,7 +118,7 @@ fn what_does_not_fit_the_profile_has_its_reason() {
 }
 
 #[test]
-fn the_catalogue_has_the_limits_of_each_service() {
+fn the_catalog_has_the_limits_of_each_service() {
     let (recorder, _) = fake::obedient(Value::Null);
     let services = now(Endpoint.services(&recorder)).unwrap();
     let found: Vec<(&str, usize)> =

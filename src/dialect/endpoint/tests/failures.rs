@@ -7,11 +7,11 @@ use crate::{
     upstream::{Reply, Safety},
 };
 use Operation::{
-    AddLimit, AddService, Catalogue, CatalogueLimits, Create, Delete, Get, List, Patch,
-    RemoveLimit, RemoveService,
+    AddLimit, AddService, Catalog, CatalogLimits, Create, Delete, Get, List, Patch, RemoveLimit,
+    RemoveService,
 };
 
-const READS: [Operation; 4] = [List, Get, Catalogue, CatalogueLimits];
+const READS: [Operation; 4] = [List, Get, Catalog, CatalogLimits];
 const WRITES: [Operation; 7] =
     [Create, Patch, Delete, AddService, RemoveService, AddLimit, RemoveLimit];
 
@@ -218,8 +218,8 @@ fn every_operation_asks_what_its_name_says() {
             Safety::Write,
             "DELETE /api/v1/service_profile/1/service/2/traffic_limit/3%2F%2E%2E",
         ),
-        (encode::catalogue(), Safety::Read, "GET /api/v1/service"),
-        (encode::catalogue_limits("2"), Safety::Read, "GET /api/v1/service/2/traffic_limit"),
+        (encode::catalog(), Safety::Read, "GET /api/v1/service"),
+        (encode::catalog_limits("2"), Safety::Read, "GET /api/v1/service/2/traffic_limit"),
     ] {
         assert_eq!(format!("{} {}", request.method, request.path), line);
         assert_eq!(request.safety, safety, "{line}");

@@ -166,7 +166,7 @@ fn services_change_in_the_order_that_the_upstream_takes() {
 }
 
 #[test]
-fn names_are_resolved_through_the_catalogue() {
+fn names_are_resolved_through_the_catalog() {
     let monthly = Period { id: String::new(), time_units: Some(1), unit: Some("months".into()) };
     let wanted = TrafficLimit { volume: Some(5), period: Some(monthly), ..limit("") };
     let mut data = Service { id: "38".into(), ..by_kind(ServiceType::Data) };
@@ -193,7 +193,7 @@ fn names_are_resolved_through_the_catalogue() {
     let wanted = TrafficLimit { volume: Some(6), period: Some(period), ..limit("") };
     for (services, field) in [
         (vec![by_kind(ServiceType::Ussd)], "profile.services"),
-        // Two services of the catalogue are data.
+        // Two services of the catalog are data.
         (vec![by_kind(ServiceType::Data)], "profile.services"),
         (vec![Service { id: "38".into(), ..by_kind(ServiceType::Voice) }], "profile.services"),
         (vec![by_id("6"), by_kind(ServiceType::SmsMt)], "profile.services"),
