@@ -1,19 +1,24 @@
-//! Where work goes on that no caller waits for.
+//! Background tasks, which no caller waits for.
+
+use std::future::Future;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Where loads and polls run. They end when `closing` is cancelled: by then no caller waits for
-/// them.
+/// Runs loads and polls until it is shut down. Clones share.
 #[derive(Debug, Clone, Default)]
 pub struct BackgroundTasks {
-    /// All that run.
-    pub tasks: TaskTracker,
-    /// Ends them.
-    pub closing: CancellationToken,
+    tasks: TaskTracker,
+    closing: CancellationToken,
 }
 
 impl BackgroundTasks {
-    /// Ends all tasks and waits until they are gone.
+    /// Runs a task in the background. A shutdown cancels it.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.closing.clone().run_until_cancelled_owned(task));
+    }
+
+    /// Cancels all tasks and waits until they have ended. Call it when no caller waits for their
+    /// results.
     pub async fn shut_down(&self) {
         self.closing.cancel();
         self.tasks.close();

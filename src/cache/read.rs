@@ -155,7 +155,6 @@ fn launch<F>(
 ) where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
-    let (closing, tasks) = (store.background.closing.clone(), &store.background.tasks);
     let (filled, resource) = (Arc::clone(store), resource.clone());
     let (snapshot, began) = (flight.snapshot, flight.began);
     let loading = load(began + MAX_LOAD);
@@ -168,8 +167,8 @@ fn launch<F>(
         }
         leader.complete(loaded);
     };
-    // On the heap first: it is large, and each layer around it would copy it.
-    tasks.spawn(closing.run_until_cancelled_owned(Box::pin(flight)));
+    // Boxed first: it is large, and each wrapper would copy it.
+    store.background.spawn(Box::pin(flight));
 }
 
 /// A load for one caller alone, which ends with it.

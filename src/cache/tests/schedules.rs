@@ -63,9 +63,7 @@ async fn loads_end_with_the_process() {
     let bench = Bench::new(settings());
     bench.answers(Answer::Version(1), 100 * SECOND);
     timeout(SECOND, bench.get()).await.unwrap_err();
-    bench.background.closing.cancel();
-    bench.background.tasks.close();
-    timeout(SECOND, bench.background.tasks.wait()).await.unwrap();
+    timeout(SECOND, bench.background.shut_down()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

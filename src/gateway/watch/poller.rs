@@ -239,9 +239,8 @@ impl Follower {
         } else {
             state.running = true;
             let (watched, poller) = (Arc::clone(backend), Arc::clone(poller));
-            let (tasks, closing) = (poller.tasks.tasks.clone(), poller.tasks.closing.clone());
-            let task = async move { poller.run(&watched).await };
-            tasks.spawn(closing.run_until_cancelled_owned(task));
+            let tasks = poller.tasks.clone();
+            tasks.spawn(async move { poller.run(&watched).await });
             state.want()
         };
         drop(state);
