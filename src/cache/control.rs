@@ -1,31 +1,31 @@
-//! What a caller asks of the cache: the directives of `cache-control` (RFC 9111, 5.2.1) that the
-//! contract names.
+//! What a caller can ask of the cache: the `cache-control` directives (RFC 9111, 5.2.1) that the
+//! contract lists.
 
 use std::time::Duration;
 
 use crate::error::{Error, Reason, Result};
 
-/// A longer text is no list of directives.
+/// A longer value is not a list of directives.
 const MAX_BYTES: usize = 1024;
 
-/// What a reader asks of the cache.
+/// What a caller asks of the cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Control {
-    /// The value has to be read from the upstream for this very call.
+    /// Read the value from the upstream for this call.
     pub no_cache: bool,
-    /// The oldest value that will do; one that has run out of time will not.
+    /// The oldest value that is acceptable. An expired value never is.
     pub max_age: Option<Duration>,
-    /// The upstream must not be asked.
+    /// Do not ask the upstream.
     pub only_if_cached: bool,
 }
 
 impl Control {
-    /// Reads the directives. Those that are not known here are ignored, as RFC 9111 demands.
+    /// Reads the directives. Unknown ones are ignored, as RFC 9111 requires.
     ///
     /// # Errors
     ///
-    /// `MALFORMED_REQUEST` when `max-age` is no number of seconds: a guess could serve what is too
-    /// old.
+    /// `MALFORMED_REQUEST` when `max-age` is not a number of seconds: a guess could serve a value
+    /// that is too old.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
         let mut control = Self::default();
         for value in values {
@@ -51,9 +51,9 @@ impl Control {
             let digits = value
                 .filter(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()))
                 .ok_or_else(|| malformed("has a max-age that is not a number of seconds"))?;
-            // What is too large to be counted is as good as the largest (RFC 9111, 1.2.2).
+            // A number too large to count is treated as the largest (RFC 9111, 1.2.2).
             let age = Duration::from_secs(u64::from(digits.parse().unwrap_or(u32::MAX)));
-            // Twice is the caller's own contradiction; the stricter one satisfies both.
+            // The stricter of two values satisfies both.
             self.max_age = Some(self.max_age.map_or(age, |other| other.min(age)));
         }
         Ok(())
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_would_have_to_guess() {
+    fn rejects_ambiguous_directives() {
         let long = "x".repeat(2000);
         for value in ["max-age", "max-age=", "max-age=-1", "max-age=1.5", "max-age=1s", &long] {
             assert_eq!(parse(&[value]), None, "{value:.30}");

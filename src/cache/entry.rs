@@ -1,7 +1,7 @@
 //! One value in the store, and how old it is.
 //!
-//! Time is in milliseconds since the cache was made: half the size of an instant, twice in each
-//! entry.
+//! Times are in milliseconds since the cache was created: half the size of an instant, and each
+//! entry has two.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{generations::Proof, settings::CacheSettings, value::Value};
 
-/// The cache's own time.
+/// The cache's own clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock(Instant);
 
@@ -31,28 +31,28 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A value, when it was read, and until when it counts. Cheap to clone; the store holds it as it
-/// is, because a pointer to it would cost 32 bytes more.
+/// A value, when it was read, and how long it is valid. Cheap to clone. Stored by value, because a
+/// pointer to it would cost 32 bytes more.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) value: Value,
     pub(super) proof: Proof,
-    /// When the read began: no change before it can be missing.
+    /// When the read began. It includes every change made before that.
     pub(super) asked_at: u64,
     /// The end of its time to live.
     pub(super) fresh_until: u64,
 }
 
-/// What time has made of an entry.
+/// How far an entry has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Freshness {
     /// Within its time to live.
     Fresh,
-    /// It is served once more, while it is read again.
+    /// It is served while it is read again.
     Revalidate,
-    /// It is served only where the upstream fails.
+    /// It is served only if the upstream fails.
     IfError,
-    /// Too old for anything.
+    /// Too old to be served.
     Over,
 }
 
@@ -61,7 +61,7 @@ impl Entry {
         let Some(over) = now.checked_sub(self.fresh_until).filter(|over| *over > 0) else {
             return Freshness::Fresh;
         };
-        // That something is not there is a claim that only a fresh look can make.
+        // Only a fresh read can say that something does not exist.
         if matches!(self.value, Value::Absent(_)) {
             return Freshness::Over;
         }

@@ -1,8 +1,8 @@
-//! Loads under way, and who waits for them.
+//! Loads in progress, and who waits for them.
 //!
-//! A load runs in a task of its own: a caller that leaves, or whose deadline comes first, neither
-//! ends it nor makes another begin. It is given up after [`MAX_LOAD`], so that one that hangs
-//! cannot keep a key forever; the next reader then starts a new one.
+//! A load runs in a task of its own: it continues when its caller leaves or reaches a deadline, so
+//! no second load starts. It is abandoned after [`MAX_LOAD`], so that one that hangs cannot block a
+//! key forever; the next reader then starts a new one.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::error::{Error, Reason, Result};
 
-/// The age at which a load is given up: an endpoint list of 10 000 profiles takes 100 s at the 100
-/// requests per second that its vendor allows.
+/// How long a load may take. An endpoint list of 10 000 profiles takes 100 s at the vendor's limit
+/// of 100 requests per second.
 pub const MAX_LOAD: Duration = Duration::from_secs(300);
 
-/// Loads of one backend at once, those included whose callers have left.
+/// Maximum number of concurrent loads of one backend, including those whose callers have left.
 const MAX_FLIGHTS: usize = 4096;
 
-/// What a load ended with.
+/// The result of a load.
 pub(super) type Loaded = Result<Value>;
 
 /// The loads of one backend. Clones share.
@@ -36,9 +36,9 @@ pub(super) struct Flights(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     flights: HashMap<Resource, Flight, RandomState>,
-    /// How many there were ever; tells them apart.
+    /// How many have been started, to tell them apart.
     count: u64,
-    /// What is not read again before then: an older value stands in for it.
+    /// Resources that are not read again before a time, because an older value is served instead.
     held_off: HashMap<Resource, Instant, RandomState>,
 }
 
@@ -51,15 +51,15 @@ pub(super) struct Flight {
     loaded: Arc<SetOnce<Loaded>>,
 }
 
-/// What a reader gets: another reader's load, or the duty to run one.
+/// What a reader gets: another reader's load, or the task of running one.
 pub(super) enum Joined {
-    /// A load that runs already.
+    /// A load that is already running.
     Follower(Flight),
-    /// One that the caller has to run.
+    /// A load that the caller has to run.
     Leader(Flight, Leader),
 }
 
-/// Runs a load. Dropped before its end, it tells those who wait that nothing comes.
+/// Runs a load. If it is dropped early, the waiting readers get an error.
 pub(super) struct Leader {
     flights: Flights,
     resource: Resource,
@@ -68,7 +68,7 @@ pub(super) struct Leader {
 }
 
 impl Flights {
-    /// Joins a load that began in the same generation and not before `since`, or begins one.
+    /// Joins a load that began in the same generation and not before `since`, or starts one.
     pub(super) fn join(
         &self,
         resource: &Resource,
@@ -105,12 +105,12 @@ impl Flights {
         Ok(Joined::Leader(flight, leader))
     }
 
-    /// Whether this was asked for in vain so recently that it is not asked for again.
+    /// Whether reads of this resource are paused.
     pub(super) fn is_held_off(&self, resource: &Resource) -> bool {
         self.lock().held_off.get(resource).is_some_and(|until| Instant::now() < *until)
     }
 
-    /// Leaves the upstream alone for a while: it failed, or is being asked.
+    /// Pauses reads of this resource, because the upstream failed or is being asked.
     pub(super) fn hold_off(&self, resource: &Resource, pause: Duration) {
         let now = Instant::now();
         let held_off = &mut self.lock().held_off;
@@ -128,19 +128,19 @@ impl Flights {
 }
 
 impl Flight {
-    /// Waits for the end of the load; `None` when the deadline comes first.
+    /// Waits for the load to end; `None` if the deadline comes first.
     pub(super) async fn outcome(&self, deadline: Instant) -> Option<Loaded> {
         timeout_at(deadline, self.loaded.wait()).await.ok().cloned()
     }
 }
 
-/// The task is gone without a word: it panicked, or the process is going down.
+/// The task ended without a result: it panicked, or the process is shutting down.
 fn lost() -> Error {
     Error::new(Reason::GatewayInternal, "internal gateway error: a read of the upstream was lost")
 }
 
 impl Leader {
-    /// Tells all who wait. The value has to be in the store by now: later readers look there.
+    /// Tells the waiting readers. The value must already be in the store, where later readers look.
     pub(super) fn complete(self, loaded: Loaded) {
         let _ = self.loaded.set(loaded);
     }
@@ -149,7 +149,7 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         let mut state = self.flights.lock();
-        // A later load may stand there in the meantime.
+        // A later load may have replaced it.
         if state.flights.get(&self.resource).is_some_and(|flight| flight.number == self.number) {
             state.flights.remove(&self.resource);
         }

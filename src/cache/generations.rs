@@ -1,12 +1,12 @@
-//! Which writes have happened since a value was read.
+//! Tracks which writes have happened since a value was read.
 //!
-//! A write raises the generation of what it may change before it is sent and again when it is over.
-//! A load notes the generations when it begins; its value may be kept only if no write ran since,
-//! and a kept value counts only as long as that stays so. Nothing is removed from the store for
-//! this: what a write has outdated no longer matches.
+//! A write raises the generation of everything it may change, once before it is sent and once when
+//! it ends. A load notes the generations when it begins. Its value may be kept only if no write ran
+//! in between, and is valid only as long as the generations stay the same. So a write removes
+//! nothing from the store: outdated values simply no longer match.
 //!
-//! Generations stand in a fixed number of slots, chosen by a hash of the key. Two keys that share
-//! one outdate each other, which costs a read and is never wrong. Time is told, not asked for.
+//! Generations live in a fixed number of slots, chosen by a hash of the key. Two keys that share a
+//! slot outdate each other, which costs a read but is never wrong. The time is passed in.
 
 use std::{
     hash::BuildHasher,
@@ -17,19 +17,19 @@ use foldhash::quality::RandomState;
 
 use super::value::{Id, Resource};
 
-/// Slots of one backend: 64 KiB, and among 100 000 profiles a write outdates 24 others.
+/// Slots of one backend: 64 KiB. With 100 000 profiles, a write outdates 24 others.
 const SLOTS: usize = 4096;
 
-/// The part of a state that counts the writes under way; the rest is the generation.
+/// The bits of a state that count the writes in progress; the rest is the generation.
 const UNDER_WAY: u64 = 0xffff;
 const GENERATION: u64 = UNDER_WAY + 1;
 
-/// A generation with the number of writes under way, in one word.
+/// A generation and the number of writes in progress, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State(u64);
 
 impl State {
-    /// No state is this one: so many writes at once there are not.
+    /// Matches any state. No real state has this value, because there are never that many writes.
     const ANY: Self = Self(u64::MAX);
 
     fn is_quiet(self) -> bool {
@@ -40,7 +40,8 @@ impl State {
 #[derive(Default)]
 struct Slot {
     state: AtomicU64,
-    /// Until when nothing is kept, in the cache's time: a write has ended, but may yet take effect.
+    /// Nothing is kept before this time, in the cache's clock: a write has ended, but may still
+    /// take effect.
     unsettled_until: AtomicU64,
 }
 
@@ -71,15 +72,15 @@ impl Slot {
     }
 }
 
-/// The generations that a load found when it began.
+/// The generations at the start of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Snapshot {
     key: State,
-    /// Of the creations for a profile, of all changes for a list.
+    /// Creations for a profile, all changes for a list.
     common: State,
 }
 
-/// Until when a kept value counts: as long as these states stay.
+/// How long a kept value is valid: until one of these states changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Proof {
     key: State,
@@ -87,13 +88,13 @@ pub(super) struct Proof {
     common: State,
 }
 
-/// What has been loaded.
+/// The kind of value that was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// What the resource is. Only a creation that runs at the same time can make a profile that was
-    /// found another one: it may have been half created.
+    /// The resource itself. Only a concurrent creation can still change a profile that was found,
+    /// if it was half created.
     Whole,
-    /// That there is no such profile: any creation may change that.
+    /// The profile does not exist. Any creation may change that.
     Absence,
 }
 
@@ -102,9 +103,9 @@ pub(super) enum Shape {
 pub enum Target {
     /// One profile, by its upstream id.
     Profile(Id),
-    /// A profile that is being created; its id is known at the end at best.
+    /// A profile that is being created; its id is not known until the end, if at all.
     New,
-    /// Any profile: the upstream carries the write on to others.
+    /// Any profile, because the upstream applies the write to others too.
     Every,
 }
 
@@ -115,7 +116,7 @@ pub(super) struct Generations {
     changes: Slot,
     /// Raised by creations: absences depend on it.
     creations: Slot,
-    /// Stands for what no write changes.
+    /// A slot for resources that no write changes.
     nothing: Slot,
     hasher: RandomState,
 }
@@ -135,12 +136,12 @@ impl Generations {
         }
     }
 
-    /// What a load of this resource that begins now has to remember.
+    /// The generations that a load starting now has to remember.
     pub(super) fn snapshot(&self, resource: &Resource) -> Snapshot {
         Snapshot { key: self.slot(resource).state(), common: self.common(resource).state() }
     }
 
-    /// Whether a value that was loaded since `snapshot` may be kept, and until when it counts.
+    /// Whether a value loaded since `snapshot` may be kept, and for how long it is valid.
     pub(super) fn proof(
         &self,
         resource: &Resource,
@@ -166,7 +167,7 @@ impl Generations {
         Some(Proof { key: snapshot.key, common })
     }
 
-    /// The same for a profile that came with a list whose load began with `list`.
+    /// The same for a profile from a list whose load began with `list`.
     pub(super) fn proof_from_list(
         &self,
         profile: &Resource,
@@ -181,18 +182,19 @@ impl Generations {
             .then_some(Proof { key, common: State::ANY })
     }
 
-    /// Whether a kept value still counts.
+    /// Whether a kept value is still valid.
     pub(super) fn holds(&self, resource: &Resource, proof: Proof) -> bool {
         self.slot(resource).state() == proof.key
             && (proof.common == State::ANY || self.common(resource).state() == proof.common)
     }
 
-    /// A write is about to be sent.
+    /// Marks the start of a write, before it is sent.
     pub(super) fn begin(&self, target: &Target) {
         self.each(target, Slot::begin);
     }
 
-    /// A write is over, whatever became of it. `unsettled_until`: it may yet take effect.
+    /// Marks the end of a write, whatever its outcome. Until `unsettled_until` it may still take
+    /// effect.
     pub(super) fn end(&self, target: &Target, unsettled_until: Option<u64>) {
         self.each(target, |slot| {
             if let Some(until) = unsettled_until {
@@ -202,7 +204,7 @@ impl Generations {
         });
     }
 
-    /// What is kept of this resource no longer counts, nor what is being loaded.
+    /// Outdates the kept values of this resource and the loads in progress.
     pub(super) fn outdate(&self, resource: &Resource) {
         self.changes.raise();
         self.slot(resource).raise();
@@ -213,7 +215,7 @@ impl Generations {
         self.each(&Target::Every, Slot::raise);
     }
 
-    /// What a write touches; the changes first, see [`Self::proof_from_list`].
+    /// The slots that a write touches; the changes first, see [`Self::proof_from_list`].
     fn each(&self, target: &Target, touch: impl Fn(&Slot)) {
         touch(&self.changes);
         match target {

@@ -1,14 +1,14 @@
-//! What reads of one backend have found, kept for a while.
+//! Keeps what was read from one backend for a while.
 //!
-//! A [`Cache`] belongs to one account of one backend, as the configuration of this process has it:
-//! backend, credentials and mapping are the same for all that is in it, so the key within it is the
-//! resource alone, and no key can reach another account's values.
+//! A [`Cache`] belongs to one account of one backend as this process is configured. Backend,
+//! credentials and mapping are the same for all entries, so the resource alone is the key, and no
+//! key can reach another account's values.
 //!
-//! `control` is what callers may ask, `generations` how a write outdates what was read before it,
-//! `entry` how time does, `flights` how many readers of one thing share one load, `store` what is
-//! kept, and `read` the way of a read through all of them.
+//! `control` is what callers may ask, `generations` how writes outdate values, `entry` how values
+//! expire, `flights` how readers share a load, `store` what is kept, and `read` how a read uses
+//! them all.
 //!
-//! Knows no dialect and no gRPC. Authorization has to come before: every reader gets an answer
+//! It knows no dialect and no gRPC. Callers must be authorized first: every reader gets an answer
 //! here.
 
 mod background;
@@ -49,7 +49,7 @@ use crate::error::{Effect, Result};
 pub struct Cache(Arc<Store>);
 
 impl Cache {
-    /// An empty cache. `lists_are_complete`: what a list shows of a profile is all of it.
+    /// An empty cache. `lists_are_complete`: a list shows everything about a profile.
     #[must_use]
     pub fn new(
         settings: CacheSettings,
@@ -63,8 +63,8 @@ impl Cache {
         Self(store)
     }
 
-    /// Reads: from the cache if it may, else by `load`, which is given its own deadline. It fails
-    /// with what `load` failed with; of these only `PROFILE_NOT_FOUND` is remembered.
+    /// Reads from the cache if possible, or else with `load`, which gets its own deadline. Fails
+    /// with the error of `load`; the only error that is remembered is `PROFILE_NOT_FOUND`.
     pub async fn read<F>(
         &self,
         resource: &Resource,
@@ -88,18 +88,19 @@ impl Cache {
         matches!(found, Some((_, Freshness::Fresh | Freshness::Revalidate)))
     }
 
-    /// Says that a write is about to be sent. It has to be ended when the write is over, and before
-    /// its caller is told.
+    /// Marks the start of a write, before it is sent. The returned guard must be ended when the
+    /// write is over, before its caller gets the outcome.
     pub fn write(&self, target: Target) -> Write {
         self.0.generations.begin(&target);
         Write { cache: self.clone(), target, unknown: true }
     }
 
-    /// Drops one profile and the list that it is in. Gives how many entries counted until now.
+    /// Drops one profile and the list that contains it. Returns how many valid entries were
+    /// dropped.
     pub fn purge_profile(&self, id: &str) -> u64 {
         let mut dropped = 0;
         let resources = [Resource::Profile(id.into()), Resource::Profiles];
-        // All are counted before any is outdated: what outdates a profile outdates the list.
+        // Count all before outdating any: outdating a profile outdates the list too.
         for resource in &resources {
             let entry = self.0.entries.remove(resource);
             dropped += u64::from(entry.is_some_and(|entry| self.0.counts(resource, &entry)));
@@ -110,7 +111,7 @@ impl Cache {
         dropped
     }
 
-    /// Drops everything. Gives how many entries counted until now.
+    /// Drops everything. Returns how many valid entries were dropped.
     pub fn purge(&self) -> u64 {
         self.0.entries.run_pending_tasks();
         let counted =
@@ -121,14 +122,14 @@ impl Cache {
         u64::try_from(counted).unwrap_or(u64::MAX)
     }
 
-    /// Entries in the store, and their bytes.
+    /// The number of entries in the store and their size in bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         self.0.size()
     }
 }
 
-/// A write under way. While it is, and by it, what it may change is outdated.
+/// A write in progress. Everything it may change is outdated while it runs and when it ends.
 #[must_use]
 pub struct Write {
     cache: Cache,
@@ -137,7 +138,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// The write is over. `unknown`: it may yet take effect.
+    /// Ends the write. `unknown`: it may still take effect.
     pub fn end(mut self, unknown: bool) {
         self.unknown = unknown;
     }
@@ -146,7 +147,7 @@ impl Write {
 impl Drop for Write {
     fn drop(&mut self) {
         let Store { generations, clock, .. } = &*self.cache.0;
-        // Dropped without a word, as by a panic, nothing is known.
+        // A write dropped without `end`, as by a panic, has an unknown outcome.
         let until = self.unknown.then(|| clock.now() + entry::millis(Effect::SETTLES_WITHIN));
         generations.end(&self.target, until);
     }

@@ -1,4 +1,4 @@
-//! The way of a read: the store, what time allows, a load that many share, and what is left when it
+//! How a read is answered: from the store, by a shared load, or with an older value if the load
 //! fails.
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::error::{Error, Reason, Result};
 
-/// How long an upstream that failed is left alone where an older value stands in for it.
+/// How long reads are paused after a failure that an older value hides.
 const HOLD_OFF: Duration = Duration::from_secs(1);
 
-/// Reads: from the cache if it may, else by `load`, which is given its own deadline. It fails with
-/// what `load` failed with; of these only `PROFILE_NOT_FOUND` is remembered.
+/// Reads from the cache if possible, or else with `load`, which gets its own deadline. Fails with
+/// the error of `load`; the only error that is remembered is `PROFILE_NOT_FOUND`.
 pub(super) async fn read<F>(
     store: &Arc<Store>,
     resource: &Resource,
@@ -74,12 +74,12 @@ where
     if control.no_cache || !store.settings.enabled {
         return bypass(store, resource, deadline, load).await;
     }
-    // A load that began before the oldest value that will do could bring an older one.
+    // A load that began earlier could return a value older than `max-age`.
     let since = control.max_age.and_then(|age| Instant::now().checked_sub(age));
     share_load(store, resource, since, deadline, load).await
 }
 
-/// Shares a load; of the callers that find none, one begins it.
+/// Joins the load in progress, or starts one.
 async fn share_load<F>(
     store: &Arc<Store>,
     resource: &Resource,
@@ -107,7 +107,7 @@ where
     }
 }
 
-/// A load with an older value to stand in for it: when it fails, or takes longer than the caller.
+/// Loads, and falls back to an older value if that fails or takes too long for the caller.
 async fn load_or_fall_back<F>(
     store: &Arc<Store>,
     resource: &Resource,
@@ -123,7 +123,7 @@ where
     }
     let (result, served) = share_load(store, resource, None, deadline, load).await;
     match &result {
-        // A write, a purge or the bound may have come while the upstream failed.
+        // A write, a purge or the age limit may have invalidated it in the meantime.
         Err(error) if error.facts().allows_stale && store.counts(resource, &entry) => {
             store.flights.hold_off(resource, HOLD_OFF);
             store.serve(&entry, Outcome::Stale)
@@ -132,7 +132,7 @@ where
     }
 }
 
-/// Reads again, for later readers.
+/// Reads again in the background, for later readers.
 fn refresh<F>(store: &Arc<Store>, resource: &Resource, load: impl FnOnce(Instant) -> F)
 where
     F: Future<Output = Result<Value>> + Send + 'static,

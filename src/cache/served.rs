@@ -7,13 +7,13 @@ use std::time::Duration;
 pub enum Outcome {
     /// From the cache.
     Hit,
-    /// By a load that another reader had begun.
+    /// By a load that another reader had started.
     Coalesced,
     /// By a load.
     Miss,
-    /// By a load of its own, because the caller or the configuration wanted it so.
+    /// By a load of its own, because the caller or the configuration asked for it.
     Bypass,
-    /// From the cache, by a value that has run out of time.
+    /// From the cache, with an expired value.
     Stale,
 }
 
@@ -22,7 +22,7 @@ pub enum Outcome {
 pub struct Served {
     /// Where the answer came from.
     pub outcome: Outcome,
-    /// Since the upstream was asked. An error has none, apart from that there is no such profile.
+    /// How long ago the upstream was asked. Of the errors, only "profile not found" has an age.
     pub age: Option<Duration>,
 }
 

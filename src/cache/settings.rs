@@ -1,4 +1,4 @@
-//! What can be configured of a backend's cache: the `[backends.NAME.cache]` section.
+//! The cache settings of a backend: the `[backends.NAME.cache]` section.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -7,9 +7,9 @@ use crate::settings::{
     bytes, duration, flag, settings,
 };
 
-/// What has not been asked for in a day is not worth keeping.
+/// A value that was not requested for a day is not worth keeping.
 const TIME: RangeInclusive<Duration> = Duration::ZERO..=hours(24);
-/// Less than 64 KiB hardly holds one profile; more than 64 GiB is a mistake in the unit.
+/// Less than 64 KiB barely holds one profile; more than 64 GiB is a mistake in the unit.
 const SIZE: RangeInclusive<usize> = 64 * KIB..=64 * GIB;
 
 settings! {

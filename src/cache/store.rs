@@ -1,7 +1,7 @@
-//! The store: which entries count, which are kept and which are dropped.
+//! The store: which entries are valid, which are kept and which are dropped.
 //!
-//! moka keeps the entries and bounds them; its own loading is not used, because it stores a value
-//! that was read before an invalidation after it, and forgets a load whose caller has left.
+//! moka keeps the entries and bounds their size. Its own loading is not used: it would store a
+//! value read before an invalidation, and drop a load whose caller has left.
 
 use foldhash::quality::RandomState;
 use moka::ops::compute::Op;
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::error::Result;
 
-/// What one entry costs beside its value: measured, see `benches/`.
+/// Overhead of one entry beside its value, measured in `benches/`.
 const OVERHEAD: usize = 420;
 
-/// The entries of one account, with all that decides over them.
+/// The entries of one account, and everything that decides about them.
 pub(super) struct Store {
     pub(super) settings: CacheSettings,
-    /// Whether what a list shows of a profile is all of it.
+    /// Whether a list shows everything about a profile.
     pub(super) lists_are_complete: bool,
     pub(super) entries: moka::sync::Cache<Resource, Entry, RandomState>,
     pub(super) generations: Generations,
@@ -34,7 +34,7 @@ pub(super) struct Store {
     pub(super) clock: Clock,
     pub(super) metrics: BackendCacheMetrics,
     pub(super) background: BackgroundTasks,
-    /// Numbers from 0 to 1, for the jitter.
+    /// Random numbers from 0 to 1, for the jitter.
     pub(super) random: fn() -> f64,
 }
 
@@ -50,11 +50,11 @@ impl Store {
         let entries = moka::sync::Cache::builder()
             .max_capacity(u64::try_from(settings.max_bytes).unwrap_or(u64::MAX))
             .weigher(|_, entry: &Entry| weight(entry))
-            // Only frees memory: whether an entry counts is told by its own times. What was not
-            // asked for that long is over; a bound from its writing would cost 64 bytes more in
-            // each entry.
+            // This only frees memory; an entry's own times decide whether it is valid. An entry
+            // that has been idle for this long has expired. A time to live would cost 64 more bytes
+            // in each entry.
             .time_to_idle(longest)
-            // Seeded by chance, so that no caller can choose ids that collide in it.
+            // Randomly seeded, so that no caller can choose ids that collide.
             .build_with_hasher(RandomState::default());
         Self {
             settings,
@@ -69,7 +69,7 @@ impl Store {
         }
     }
 
-    /// An entry that still counts, and that the caller would take.
+    /// A valid entry that the caller accepts.
     pub(super) fn find(&self, resource: &Resource, control: Control) -> Option<(Entry, Freshness)> {
         let entry = self.entries.get(resource)?;
         let now = self.clock.now();
@@ -96,12 +96,12 @@ impl Store {
             if let Some(proof) = self.generations.proof_from_list(&resource, snapshot, now) {
                 self.keep(resource, Value::Profile(profile.clone()), proof, began);
             }
-            // Thousands of them must not keep this thread to themselves.
+            // A long list must not block this thread.
             consume_budget().await;
         }
     }
 
-    /// Drops what was read before the upstream refused to say it again.
+    /// Drops a value older than the upstream's refusal to return it.
     pub(super) fn forget(&self, resource: &Resource, began: Instant) {
         let began = self.clock.at(began);
         self.entries.entry_by_ref(resource).and_compute_with(|there| {
@@ -124,13 +124,13 @@ impl Store {
             other.asked_at > asked_at && self.generations.holds(&resource, other.proof)
         };
         self.entries.entry_by_ref(&resource).and_compute_with(|there| {
-            // Of two loads the one that began later knows more, whichever ends last.
+            // Of two loads, keep the one that began later.
             let newer = there.is_some_and(|there| newer(there.value()));
             if newer { Op::Nop } else { Op::Put(entry) }
         });
     }
 
-    /// Whether an entry still counts.
+    /// Whether an entry is still valid.
     pub(super) fn counts(&self, resource: &Resource, entry: &Entry) -> bool {
         self.generations.holds(resource, entry.proof)
             && entry.freshness(self.clock.now(), &self.settings) != Freshness::Over

@@ -1,4 +1,4 @@
-//! What can be read, and what a read gives.
+//! What can be read, and the result.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ pub enum Resource {
     Services,
 }
 
-/// What has been read. Clones share.
+/// What was read. Clones share.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// The profile.
     Profile(Encoded<Profile>),
-    /// There is no such profile, in the upstream's words.
+    /// There is no such profile, with the upstream's error.
     Absent(Arc<Error>),
-    /// All profiles, with their ids, in their order.
+    /// All profiles with their ids, in the upstream's order.
     Profiles(Arc<List>),
     /// The services.
     Services(Arc<Vec<Service>>),
@@ -36,16 +36,16 @@ pub enum Value {
 /// Profiles with their ids.
 pub type List = Vec<(Id, Encoded<Profile>)>;
 
-/// An upstream id; ids are short, so that it needs no memory of its own.
+/// An upstream id, stored inline because ids are short.
 pub type Id = CompactString;
 
 impl Value {
-    /// Bytes that it takes.
+    /// Its size in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Profile(profile) => profile.bytes().len(),
             Self::Absent(error) => 512 + error.message().len(),
-            // With the id, and what the allocation brings with it.
+            // Includes the id and the allocation's overhead.
             Self::Profiles(list) => {
                 list.iter().map(|(_, profile)| profile.bytes().len() + 64).sum()
             }

@@ -1,4 +1,4 @@
-//! A cache before an upstream that answers what a test says, when it says.
+//! A cache in front of a fake upstream that a test controls.
 
 use std::{
     sync::{
@@ -35,14 +35,14 @@ pub(super) fn settings() -> CacheSettings {
     }
 }
 
-/// What an upstream answers, and how long it takes for it.
+/// What the upstream answers, and how long it takes.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
     Version(u8),
     Fails(Reason),
 }
 
-/// A cache before an upstream.
+/// A cache in front of a fake upstream.
 pub(super) struct Bench {
     pub(super) cache: Cache,
     pub(super) metrics: BackendCacheMetrics,
@@ -51,7 +51,7 @@ pub(super) struct Bench {
     asked: Arc<AtomicU32>,
 }
 
-/// How a read ended: the version or why not, how it was served, and its age in seconds.
+/// How a read ended: the version or the reason, how it was served, and its age in seconds.
 pub(super) type Read = (Result<u8, Reason>, Outcome, Option<u64>);
 
 impl Bench {
@@ -87,7 +87,7 @@ impl Bench {
         let (upstream, asked) = (Arc::clone(&self.upstream), Arc::clone(&self.asked));
         let load = |_| async move {
             asked.fetch_add(1, SeqCst);
-            // What it answers is what it had when it was asked.
+            // It answers with the state from when it was asked.
             let (answer, after) = *upstream.lock().unwrap();
             sleep(after).await;
             match answer {
@@ -111,7 +111,7 @@ impl Bench {
         self.read(Control::default(), 60 * SECOND).await
     }
 
-    /// Lets all that can run do so, without time going by.
+    /// Runs all tasks that are ready, without advancing the clock.
     pub(super) async fn settle(&self) {
         for _ in 0..50 {
             tokio::task::yield_now().await;

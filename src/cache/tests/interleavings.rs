@@ -1,8 +1,8 @@
 //! The protocol of the generations, in every interleaving of its steps.
 //!
-//! The model: an upstream with one version of a profile and of what the list shows of it, a store,
-//! and actors that take their steps in any order. What is checked in each: whoever begins to look
-//! after a write was acknowledged never gets what was there before it.
+//! The model is an upstream with one version of a profile and its list entry, a store, and actors
+//! that take their steps in any order. The test checks in each state that a read that begins after
+//! a write was acknowledged never gets an older value.
 
 use crate::cache::{
     Resource, Target,
@@ -18,9 +18,9 @@ enum Step {
     See,
     /// Reads the upstream.
     Fetch,
-    /// Keeps what was read, if it may.
+    /// Keeps the value, if allowed.
     Keep,
-    /// Looks into the store, and finds something that counts or nothing.
+    /// Looks in the store, which may have a valid entry.
     Look,
     /// Tells the cache that a write is about to be sent.
     Begin,
@@ -28,9 +28,9 @@ enum Step {
     Apply,
     /// Tells the cache that the write is over, and acknowledges it.
     End,
-    /// The upstream says nothing: the write may take effect later.
+    /// The upstream does not answer: the write may take effect later.
     EndUnknown,
-    /// Drops what is kept of the profile.
+    /// Drops the kept profile.
     Purge,
 }
 
@@ -43,15 +43,15 @@ const CREATE: &[Step] = &[Begin, Apply, Apply, End];
 const FAILED: &[Step] = &[Begin, End];
 const LATE: &[Step] = &[Begin, EndUnknown, Apply];
 
-/// One kind of thing that is read and kept.
+/// A kind of value that is read and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Profile,
     Absence,
     List,
-    /// The profile as it comes with a list.
+    /// A profile that comes with a list.
     FromList,
-    /// A profile that is created in two steps: absent at first, then half, then whole.
+    /// A profile that is created in two steps: first absent, then half created, then complete.
     Created,
 }
 
@@ -59,7 +59,7 @@ struct World {
     kind: Kind,
     target: Target,
     generations: Generations,
-    /// The version upstream, and the one whose write was acknowledged last.
+    /// The version upstream, and the version of the last acknowledged write.
     upstream: u32,
     acknowledged: u32,
     store: Option<(u32, Proof)>,
@@ -94,7 +94,7 @@ impl World {
         Resource::Profile(ID.into())
     }
 
-    /// What is loaded, and where it is kept.
+    /// What is loaded, and under which key it is kept.
     fn resources(&self) -> (Resource, Resource) {
         match self.kind {
             Kind::Profile | Kind::Absence | Kind::Created => (Self::profile(), Self::profile()),
@@ -156,7 +156,7 @@ impl World {
     }
 }
 
-/// Plays the actors in every order; gives how many there are.
+/// Plays the actors' steps in every order; returns how many orders there are.
 fn play(kind: Kind, target: &Target, actors: &[&[Step]]) -> u32 {
     fn next(kind: Kind, target: &Target, actors: &[&[Step]], order: &mut Vec<usize>) -> u32 {
         let taken = |actor: usize| order.iter().filter(|other| **other == actor).count();
@@ -185,12 +185,12 @@ fn replay(kind: Kind, target: &Target, actors: &[&[Step]], order: &[usize]) {
         world.take(actors[*actor][at[*actor]], &mut memories[*actor]);
         at[*actor] += 1;
     }
-    // Whatever the order was: in the end nothing old counts.
+    // In the end, no old value is valid, whatever the order.
     world.take(Look, &mut Memory::default());
 }
 
 #[test]
-fn no_old_value_counts_after_a_write_in_any_interleaving() {
+fn no_old_value_is_valid_after_a_write_in_any_interleaving() {
     let mut played = 0;
     let one = Target::Profile(ID.into());
     for (kind, targets) in [
@@ -217,17 +217,17 @@ fn no_old_value_counts_after_a_write_in_any_interleaving() {
 }
 
 #[test]
-fn no_half_created_profile_counts_after_its_creation() {
+fn no_half_created_profile_is_valid_after_its_creation() {
     for actors in [&[READ, READ, LOOK, CREATE][..], &[READ, LOOK, CREATE, FAILED]] {
         assert!(play(Kind::Created, &Target::New, actors) > 5_000);
     }
 }
 
 #[test]
-fn what_no_write_touches_stays() {
+fn values_that_no_write_touches_stay_valid() {
     let generations = Generations::new();
     let other = Resource::Profile("SP_2".into());
-    // Not the one in a thousand that shares a slot.
+    // Skip the one case in a thousand where both share a slot.
     if generations.snapshot(&other) == {
         generations.outdate(&World::profile());
         generations.snapshot(&other)
@@ -246,7 +246,7 @@ fn what_no_write_touches_stays() {
 }
 
 #[test]
-fn an_unsettled_write_ends_with_time() {
+fn an_unsettled_write_settles_after_a_while() {
     let generations = Generations::new();
     let target = Target::Profile(ID.into());
     generations.begin(&target);

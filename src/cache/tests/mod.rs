@@ -1,4 +1,4 @@
-//! The cache by itself: generations in every interleaving, and reads on a clock that stands still.
+//! The cache on its own: generations in every interleaving, and reads on a paused clock.
 
 mod bench;
 mod interleavings;

@@ -1,4 +1,4 @@
-//! Reads against a clock that stands still until everybody waits.
+//! Reads on a paused clock, which advances when all tasks wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,12 +24,12 @@ async fn many_readers_share_one_load() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_or_is_in_a_hurry_neither_ends_a_load_nor_begins_another() {
+async fn a_caller_that_leaves_or_times_out_neither_ends_nor_starts_a_load() {
     let bench = Bench::new(settings());
     bench.answers(Answer::Version(1), 10 * SECOND);
     // The leader leaves.
     timeout(SECOND, bench.get()).await.unwrap_err();
-    // The next has no time.
+    // The next one has a short deadline.
     let hasty = bench.read(Control::default(), SECOND).await;
     assert_eq!(hasty, (Err(Reason::DeadlineExceeded), Outcome::Coalesced, None));
     assert_eq!(bench.get().await, ok(1, Outcome::Coalesced, 10));
@@ -38,7 +38,7 @@ async fn a_caller_that_leaves_or_is_in_a_hurry_neither_ends_a_load_nor_begins_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_that_hangs_is_given_up() {
+async fn a_load_that_hangs_is_abandoned() {
     let bench = Bench::new(settings());
     bench.answers(Answer::Version(1), MAX_LOAD * 2);
     let hung = bench.read(Control::default(), MAX_LOAD * 3).await;
@@ -48,18 +48,18 @@ async fn a_load_that_hangs_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_that_panics_tells_those_who_wait() {
+async fn a_load_that_panics_fails_the_waiting_readers() {
     let bench = Bench::new(settings());
     let resource = Resource::Profile("SP_1".into());
     let deadline = Instant::now() + SECOND;
-    let load = |_| async { panic!("of a test") };
+    let load = |_| async { panic!("in a test") };
     let (result, _) = bench.cache.read(&resource, Control::default(), deadline, load).await;
     assert_eq!(result.unwrap_err().reason(), Reason::GatewayInternal);
     assert_eq!(bench.get().await, ok(1, Outcome::Miss, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn loads_end_with_the_process() {
+async fn a_shutdown_ends_loads() {
     let bench = Bench::new(settings());
     bench.answers(Answer::Version(1), 100 * SECOND);
     timeout(SECOND, bench.get()).await.unwrap_err();
@@ -67,7 +67,7 @@ async fn loads_end_with_the_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_from_before_a_write_neither_fills_nor_serves_later_readers() {
+async fn a_load_from_before_a_write_does_not_serve_later_readers() {
     let bench = Arc::new(Bench::new(settings()));
     for unknown in [false, true] {
         bench.answers(Answer::Version(1), 10 * SECOND);
@@ -88,7 +88,7 @@ async fn a_load_from_before_a_write_neither_fills_nor_serves_later_readers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_write_runs_nothing_is_kept() {
+async fn nothing_is_kept_while_a_write_runs() {
     let bench = Bench::new(settings());
     assert_eq!(bench.get().await.1, Outcome::Miss);
     let write = bench.cache.write(one());
@@ -100,11 +100,11 @@ async fn while_a_write_runs_nothing_is_kept() {
     // A panic ends it too.
     drop(bench.cache.write(one()));
     assert_eq!(bench.get().await.1, Outcome::Miss);
-    assert_eq!(bench.get().await.1, Outcome::Miss, "and nothing is known of it");
+    assert_eq!(bench.get().await.1, Outcome::Miss, "its outcome is unknown");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ran_out_of_time_is_served_while_it_is_read_anew() {
+async fn an_expired_value_is_served_while_it_is_read_again() {
     let bench = Bench::new(settings());
     let _ = bench.get().await;
     advance(TTL + SECOND).await;
@@ -135,7 +135,7 @@ async fn a_write_during_a_refresh_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_value_stands_in_for_a_failing_upstream_within_its_bound() {
+async fn an_old_value_is_served_for_a_limited_time_if_the_upstream_fails() {
     let bench = Bench::new(settings());
     let _ = bench.get().await;
     advance(100 * SECOND).await;
@@ -144,19 +144,19 @@ async fn an_old_value_stands_in_for_a_failing_upstream_within_its_bound() {
         assert_eq!(bench.get().await.1, Outcome::Stale, "{reason:?}");
         advance(2 * SECOND).await;
     }
-    // What takes too long is a failure too.
+    // A timeout is a failure too.
     bench.answers(Answer::Version(2), 10 * SECOND);
     assert_eq!(bench.read(Control::default(), SECOND).await.1, Outcome::Stale);
     sleep(20 * SECOND).await;
     assert_eq!(bench.get().await, ok(2, Outcome::Hit, 21));
-    // Beyond the bound it is over.
+    // Beyond the limit it is not served.
     advance(TTL + 601 * SECOND).await;
     bench.answers(Answer::Fails(Reason::UpstreamUnavailable), Duration::ZERO);
     assert_eq!(bench.get().await, (Err(Reason::UpstreamUnavailable), Outcome::Miss, None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_stands_in_for_a_refusal_or_after_a_write() {
+async fn no_old_value_is_served_after_a_refusal_or_a_write() {
     let refusals = [
         Reason::UpstreamPermissionDenied,
         Reason::UpstreamAuthFailed,
@@ -183,7 +183,7 @@ async fn nothing_stands_in_for_a_refusal_or_after_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_an_absence_is_remembered_of_errors_and_a_creation_ends_it() {
+async fn the_only_error_remembered_is_an_absence_and_a_creation_ends_it() {
     let bench = Bench::new(settings());
     bench.answers(Answer::Fails(Reason::UpstreamInternal), Duration::ZERO);
     let _ = bench.get().await;
@@ -200,17 +200,17 @@ async fn only_an_absence_is_remembered_of_errors_and_a_creation_ends_it() {
     assert_eq!(get().await, absent(Outcome::Hit));
     assert_eq!(bench.metrics.negatives(), 1);
     bench.cache.write(Target::New).end(false);
-    assert_eq!(get().await, absent(Outcome::Miss), "a creation ends it");
+    assert_eq!(get().await, absent(Outcome::Miss), "after a creation");
     advance(6 * SECOND).await;
-    assert_eq!(get().await, absent(Outcome::Miss), "it is known for a short time");
-    // Nor does it stand in for anything.
+    assert_eq!(get().await, absent(Outcome::Miss), "remembered for too long");
+    // Nor is it served if the upstream fails.
     advance(6 * SECOND).await;
     bench.answers(Answer::Fails(Reason::UpstreamUnavailable), Duration::ZERO);
     assert_eq!(get().await, (Err(Reason::UpstreamUnavailable), Outcome::Miss));
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_say_how_old_is_too_old() {
+async fn callers_control_the_maximum_age() {
     let bench = Bench::new(settings());
     let control = |text: &str| Control::parse([text.as_bytes()]).unwrap();
     let read = async |text: &str| bench.read(control(text), 60 * SECOND).await;
@@ -224,10 +224,10 @@ async fn callers_say_how_old_is_too_old() {
     assert_eq!(read("max-age=9").await, ok(2, Outcome::Miss, 0));
     bench.answers(Answer::Version(3), Duration::ZERO);
     assert_eq!(read("no-cache").await, ok(3, Outcome::Bypass, 0));
-    assert_eq!(read("").await, ok(3, Outcome::Hit, 0), "what it read is kept");
+    assert_eq!(read("").await, ok(3, Outcome::Hit, 0), "the new value was not kept");
     assert_eq!(read("no-cache, only-if-cached").await.0, Err(Reason::CacheMiss));
-    // A value that ran out of time is none for a caller who names an age, and no reason to ask for
-    // one who forbids to.
+    // An expired value is never good enough for `max-age`, and `only-if-cached` does not refresh
+    // it.
     advance(TTL + SECOND).await;
     assert_eq!(read("max-age=100").await.1, Outcome::Miss);
     advance(TTL + SECOND).await;
@@ -238,25 +238,25 @@ async fn callers_say_how_old_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_loads_the_one_that_began_later_stays() {
+async fn the_load_that_began_later_wins() {
     let bench = Arc::new(Bench::new(settings()));
     bench.answers(Answer::Version(1), 10 * SECOND);
     let reader = Arc::clone(&bench);
     let early = tokio::spawn(async move { reader.get().await });
     bench.settle().await;
     advance(SECOND).await;
-    // Somebody else has changed it upstream.
+    // Another client has changed it upstream.
     bench.answers(Answer::Version(2), Duration::ZERO);
     let no_cache = Control { no_cache: true, ..Control::default() };
     assert_eq!(bench.read(no_cache, SECOND).await.0, Ok(2));
     let max_age = Control { max_age: Some(Duration::ZERO), ..Control::default() };
-    assert_eq!(bench.read(max_age, SECOND).await.0, Ok(2), "no load from before may be joined");
+    assert_eq!(bench.read(max_age, SECOND).await.0, Ok(2), "joined an older load");
     assert_eq!(early.await.unwrap().0, Ok(1));
     assert_eq!(bench.get().await.0, Ok(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_purge_drops_what_is_there_and_what_is_on_its_way() {
+async fn a_purge_drops_kept_values_and_loads_in_progress() {
     let bench = Arc::new(Bench::new(settings()));
     let _ = bench.get().await;
     let _ = bench.read_of("SP_2", Control::default(), SECOND).await;
@@ -270,11 +270,11 @@ async fn a_purge_drops_what_is_there_and_what_is_on_its_way() {
     bench.settle().await;
     assert_eq!(bench.cache.purge(), 0);
     assert_eq!(early.await.unwrap().1, Outcome::Miss);
-    assert_eq!(bench.get().await.1, Outcome::Miss, "the load was from before the purge");
+    assert_eq!(bench.get().await.1, Outcome::Miss, "kept by a load from before the purge");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_fills_profiles_only_where_it_is_complete() {
+async fn a_list_fills_profiles_only_if_lists_are_complete() {
     for complete in [true, false] {
         let bench = Bench::with(settings(), complete);
         let list = vec![("SP_1".into(), Encoded::from_bytes([7]))];
@@ -289,7 +289,7 @@ async fn a_list_fills_profiles_only_where_it_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_is_bounded_and_times_differ() {
+async fn memory_is_bounded_and_entries_expire_at_different_times() {
     let bench = Bench::new(CacheSettings { max_bytes: 100_000, ..settings() });
     for n in 0..2000 {
         let _ = bench.read_of(&format!("SP_{n}"), Control::default(), SECOND).await;
@@ -300,12 +300,12 @@ async fn memory_is_bounded_and_times_differ() {
     let mut ends: Vec<u64> = bench.cache.0.entries.iter().map(|(_, e)| e.fresh_until).collect();
     ends.sort_unstable();
     ends.dedup();
-    assert!(ends.len() > 50, "all run out together");
+    assert!(ends.len() > 50, "all expire together");
     assert!(ends.iter().all(|end| (27_000..=30_000).contains(end)), "{ends:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_cache_every_read_asks() {
+async fn without_a_cache_every_read_asks_the_upstream() {
     let bench = Bench::new(CacheSettings { enabled: false, ..settings() });
     assert_eq!(bench.get().await, ok(1, Outcome::Bypass, 0));
     assert_eq!(bench.get().await, ok(1, Outcome::Bypass, 0));
