@@ -1,10 +1,10 @@
-//! A [`Session`] sends the requests of one call, and is the one place that sends a request again.
+//! A [`Session`] sends the requests of one call. It is the only place that retries.
 //!
-//! What goes again: a read that met a lost connection, a cut answer, or a status that says that
-//! something on the way gave up; a write only when no connection came about, so that it cannot have
-//! been sent. Never a definite answer, never past the deadline, and only as often as the retry
-//! budget and the backend's `max_attempts` allow. Between attempts nothing is held: neither a slot
-//! nor a permit.
+//! A read is retried after a lost connection, a truncated answer, or a status that says that a
+//! proxy or load balancer gave up. A write is retried only if no connection was established, so
+//! that it cannot have been sent. A definite answer is never retried. The deadline, the retry
+//! budget and the backend's `max_attempts` limit the attempts. No slot or permit is held between
+//! attempts.
 
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -30,7 +30,7 @@ use crate::error::{Error, Reason, Result, Retry};
 
 /// First pause between attempts; it doubles, with jitter, up to [`LONGEST_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-/// Longest pause between attempts that the upstream did not ask for.
+/// Longest pause between attempts, unless the upstream asks for a longer one.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Calls one upstream on behalf of one call.
@@ -44,7 +44,7 @@ pub struct Session {
 type Outcome = Result<Reply, Failure>;
 
 impl Session {
-    /// A session for one call. `counter` is raised for each request that is sent.
+    /// A session for one call. `counter` is incremented for each request that is sent.
     #[must_use]
     pub fn new(upstream: &Arc<Upstream>, deadline: Instant, counter: Arc<AtomicU32>) -> Self {
         Self { upstream: Arc::clone(upstream), deadline, counter, bypasses_breaker: false }
@@ -56,8 +56,8 @@ impl Session {
         Self { deadline: deadline.min(self.deadline), ..self.again() }
     }
 
-    /// The same session for requests that find out or undo what a write did: an open circuit does
-    /// not hold them back, because without them its outcome stays unknown.
+    /// The same session for requests that find out or undo what a write did. An open circuit does
+    /// not stop them, because the outcome would stay unknown without them.
     #[must_use]
     pub fn bypass_breaker(&self) -> Self {
         Self { bypasses_breaker: true, ..self.again() }
@@ -72,15 +72,16 @@ impl Session {
         }
     }
 
-    /// One attempt: the circuit, a slot, a permit, a token, the request.
+    /// Makes one attempt: checks the circuit, takes a slot, a permit and a token, and sends the
+    /// request.
     async fn attempt(&self, request: &Request) -> Outcome {
         let upstream = &self.upstream;
         let now = Instant::now();
         if self.deadline <= now {
-            // A timer would let the request leave before it fires.
+            // A timer would let the request out before it fires.
             return Err(Failure::local(deadline_passed(Safety::Read)));
         }
-        // Before the queue too, so that no call waits for what will be refused.
+        // Checked before queueing too, so that no call waits only to be refused.
         if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
             return Err(Failure::local(circuit_open(wait)));
         }
@@ -123,7 +124,7 @@ impl Session {
         }
         let mut refused = None;
         loop {
-            // Waiting for a login is not a write under way: nothing has left yet.
+            // A deadline that passes during a login has no effect on a write: nothing was sent yet.
             let current = tokio::time::timeout_at(
                 self.deadline,
                 login::tokens(upstream, refused, &self.counter),
@@ -133,7 +134,7 @@ impl Session {
             .map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = upstream.auth.headers(&current.tokens.access).map_err(Failure::local)?;
             let reply = exchange(&headers).await?;
-            // A refused request was not carried out, so a write may go again too, once.
+            // The refused request was not carried out, so even a write may be retried, once.
             if !upstream.auth.is_refused(&reply) {
                 login::token_accepted(upstream, &current);
                 return Ok(reply);
@@ -146,7 +147,7 @@ impl Session {
         }
     }
 
-    /// How long to wait before the request goes again; `None` when it does not.
+    /// How long to wait before a retry; `None` if there is no retry.
     fn pause(
         &self,
         request: &Request,
@@ -162,7 +163,7 @@ impl Session {
         let backoff = backoff.get_or_insert_with(pauses);
         let pause = backoff.next().unwrap_or(LONGEST_BACKOFF).max(asked);
         let now = Instant::now();
-        // The answer that is there says more than a deadline that passed.
+        // This answer says more than a missed deadline.
         if now + pause >= self.deadline || upstream.breaker.wait(now).is_some() {
             return None;
         }
@@ -182,7 +183,7 @@ impl Port for Session {
         let mut before: Option<Outcome> = None;
         for attempts in 1.. {
             let outcome = match (self.attempt(&request).await, before.take()) {
-                // What the upstream did says more than why it was not asked again.
+                // The upstream's answer says more than the reason for not retrying.
                 (Err(Failure { cause: Cause::Local, .. }), Some(before)) => before,
                 (outcome, _) => outcome,
             };
@@ -215,7 +216,7 @@ fn pauses() -> ExponentialBackoff {
         .build()
 }
 
-/// Whether a failed request may go again, and the least pause that the upstream asks for.
+/// Whether a failed request may be retried, and the shortest pause that the upstream asks for.
 fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Duration> {
     let reads = safety == Safety::Read;
     match outcome {
@@ -238,7 +239,7 @@ fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Duration> {
     }
 }
 
-/// Statuses that say that something before the upstream, or its entrance, gave up, and 429.
+/// 429, and statuses that say that a proxy or the upstream's front end gave up.
 fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
@@ -276,7 +277,7 @@ fn overloaded(shed: Shed, wait: Duration) -> Error {
         .with_retry(Retry::After(Some(wait)))
 }
 
-/// Rounded up, and at least one: who comes back too early is refused again.
+/// Rounded up to at least one second: a caller that retries too early is refused again.
 fn whole_seconds(time: Duration) -> Duration {
     let up = u64::from(time.subsec_nanos() > 0);
     Duration::from_secs((time.as_secs() + up).max(1))

@@ -1,4 +1,4 @@
-//! The base URL of an upstream: what comes before the paths of its API.
+//! The base URL of an upstream, which comes before the paths of its API.
 
 use serde_json::Value as Json;
 use url::{Host, Url};
@@ -9,7 +9,7 @@ const MAX_LENGTH: usize = 2048;
 
 const WANTED: &str = "must be an http or https URL such as `https://sft.example.com`";
 
-/// An http or https URL with a host, without user name, password, query, fragment and trailing
+/// An http or https URL with a host, without user name, password, query, fragment or trailing
 /// slash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BaseUrl {
@@ -18,7 +18,7 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Its text.
+    /// The URL as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -30,18 +30,18 @@ impl BaseUrl {
         self.is_exposed
     }
 
-    /// The URL itself is in no message: in a wrong one, any part may be a password.
+    /// Messages never contain the URL, because any part of an invalid one may be a password.
     fn parse(text: &str) -> Read<Self> {
         let scheme_end = text.find("://").map_or(0, |index| index + 3);
         let (scheme, rest) = text.split_at_checked(scheme_end).unwrap_or(("", text));
         if !["http://", "https://"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(WANTED.to_owned());
         }
-        // The parser forgives both, and would then read another host than the one that was meant.
+        // The parser accepts both, and would then see a different host than intended.
         if rest.starts_with('/') || text.contains(|c: char| c == '\\' || c.is_whitespace()) {
             return Err(format!("{WANTED}, without spaces, backslashes or a third slash"));
         }
-        // Anywhere, not only before the host: a password with a slash pushes its `@` into the path.
+        // Checked everywhere, because a slash in a password moves its `@` into the path.
         if rest.contains('@') {
             return Err(
                 "must not contain a user name or password (no `@`), the dialect has keys for \

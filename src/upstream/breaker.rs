@@ -1,8 +1,7 @@
-//! The circuit breaker of one backend: after repeated failures nothing is sent for a while, and
-//! then one call at a time tries, until one gets an answer.
+//! The circuit breaker of one backend. After repeated failures it sends nothing for a while, then
+//! lets one trial call through at a time until one succeeds.
 //!
-//! It holds no clock and no randomness, and does not know what a failure is: all three are told to
-//! it.
+//! The time, random numbers and the definition of a failure come from the caller.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,47 +11,49 @@ use tokio::time::Instant;
 use super::settings::Thresholds;
 use crate::telemetry::label_values;
 
-/// Parts that the sliding window moves on by.
+/// Number of buckets in the sliding window.
 const BUCKETS: u64 = 10;
 
-/// Least part of an open time that is left after jitter: replicas shall not try all at once.
+/// The smallest fraction of an open time after jitter. Jitter keeps replicas from probing in
+/// lockstep.
 const LEAST_JITTER: f64 = 0.8;
 
 label_values! {
     /// Whether requests are let through.
     pub enum Circuit {
-        /// They are.
+        /// All are.
         Closed = "closed",
-        /// One trial is.
+        /// One trial request is.
         HalfOpen = "half_open",
-        /// None is.
+        /// None are.
         Open = "open",
     }
 }
 
-/// What a request said of the upstream.
+/// What a request says about the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It answers.
+    /// It works.
     Good,
-    /// It does not, or with a fault of its own.
+    /// It did not answer, or reported an internal error.
     Bad,
 }
 
-/// Counts, opens and closes. Without thresholds it lets everything through.
+/// Counts failures, and opens and closes the circuit. Without thresholds it lets everything
+/// through.
 pub(super) struct Breaker {
     thresholds: Option<Thresholds>,
-    /// Gives a number from 0 to 1.
+    /// Returns a random number from 0 to 1.
     jitter: fn() -> f64,
     state: Mutex<State>,
 }
 
 struct State {
     phase: Phase,
-    /// Raised with each change of phase, so that answers to earlier requests do not count.
+    /// Incremented with each change of phase, so that answers to earlier requests do not count.
     epoch: u64,
     consecutive: u32,
-    /// Times it opened since it was last closed.
+    /// How many times it has opened since it was last closed.
     openings: u32,
     window: VecDeque<Bucket>,
     origin: Instant,
@@ -71,8 +72,8 @@ struct Bucket {
     bad: u32,
 }
 
-/// The right to send one request. Given back when dropped, so that a trial whose caller has left
-/// makes room for the next.
+/// The right to send one request. Dropping it gives it back, so that a trial whose caller has left
+/// makes room for the next one.
 pub(super) struct Ticket<'b> {
     breaker: &'b Breaker,
     epoch: u64,
@@ -96,7 +97,7 @@ impl Breaker {
         Self { thresholds, jitter, state: Mutex::new(state) }
     }
 
-    /// The right to send a request now, or how long to wait before asking again.
+    /// Permission to send a request now, or how long to wait before asking again.
     pub(super) fn admit(&self, now: Instant) -> Result<Ticket<'_>, Duration> {
         let mut state = self.lock();
         if let Some(wait) = state.wait(now) {
@@ -112,17 +113,17 @@ impl Breaker {
         Ok(Ticket { breaker: self, epoch: state.epoch, trial })
     }
 
-    /// The right to send a request whatever the state; its outcome counts.
+    /// Permission to send a request in any state; its outcome counts.
     pub(super) fn pass(&self) -> Ticket<'_> {
         Ticket { breaker: self, epoch: self.lock().epoch, trial: false }
     }
 
-    /// How long nothing would be admitted.
+    /// How long requests will be refused, if they are.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.lock().wait(now)
     }
 
-    /// Counts what became of a request. True when that opened or closed the circuit.
+    /// Counts the outcome of a request. True if it opened or closed the circuit.
     pub(super) fn record(&self, ticket: &Ticket<'_>, verdict: Verdict, now: Instant) -> bool {
         let Some(thresholds) = self.thresholds else { return false };
         let mut state = self.lock();
@@ -138,7 +139,7 @@ impl Breaker {
                 }
                 opens
             }
-            // Who was let pass an open circuit has shown as much as a trial.
+            // A request that bypassed an open circuit counts as much as a trial.
             (_, Verdict::Good) => {
                 state.close();
                 true
@@ -151,7 +152,7 @@ impl Breaker {
         }
     }
 
-    /// The state, and when an open circuit lets a trial through.
+    /// The state, and when an open circuit allows a trial.
     pub(super) fn circuit(&self, now: Instant) -> (Circuit, Option<Instant>) {
         match self.lock().phase {
             Phase::Closed => (Circuit::Closed, None),
@@ -169,7 +170,7 @@ impl State {
     fn wait(&self, now: Instant) -> Option<Duration> {
         match self.phase {
             Phase::Open { until } if now < until => Some(until - now),
-            // Nobody knows how long the trial takes.
+            // The duration of the trial is unknown.
             Phase::HalfOpen { trying: true } => Some(Duration::from_secs(1)),
             _ => None,
         }

@@ -1,23 +1,22 @@
-//! How many requests may go again: a share of those that succeed, and a few besides.
+//! The retry budget: retries may be a fraction of the successful requests, plus a small floor.
 //!
-//! When everything fails nothing is earned, so that retries never make the trouble of an upstream
-//! worse.
+//! When everything fails no retries are earned, so that retries never make an outage worse.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// In hundredths of a retry, so that no fraction is lost.
+/// The cost of a retry, in hundredths to avoid fractions.
 const RETRY: u32 = 100;
-/// What a request that succeeds earns: a tenth of a retry.
+/// What a successful request earns: a tenth of a retry.
 const EARNED: u32 = 10;
-/// What is there at the beginning, and comes back by itself.
+/// The initial budget, which refills over time.
 const FLOOR: u32 = 5 * RETRY;
-/// The most that can be saved up: a burst of failures after a long calm.
+/// The most that can be saved up.
 const MOST: u32 = 100 * RETRY;
-/// How long one retry of the floor takes to come back, so that a backend with few calls gets some
-/// again.
+/// How long it takes to refill one retry of the floor, so that a backend with few calls can retry
+/// too.
 const REFILL: Duration = Duration::from_secs(60);
 
 /// The retry budget of one backend.
@@ -33,13 +32,13 @@ impl Budget {
         Self(Mutex::new(State { left: FLOOR, refilled: now }))
     }
 
-    /// A request succeeded.
+    /// Records a successful request.
     pub(super) fn earn(&self) {
         let mut state = self.0.lock();
         state.left = (state.left + EARNED).min(MOST);
     }
 
-    /// Takes one retry, if there is one.
+    /// Takes one retry, if one is left.
     pub(super) fn spend(&self, now: Instant) -> bool {
         let mut state = self.0.lock();
         let minutes = now.saturating_duration_since(state.refilled).as_secs() / REFILL.as_secs();
@@ -68,13 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn when_all_fails_only_the_floor_goes_again() {
+    fn when_everything_fails_only_the_floor_is_retried() {
         let now = Instant::now();
         assert_eq!(spent(&Budget::new(now), now, 1000), 5);
     }
 
     #[test]
-    fn a_tenth_of_the_successes_may_go_again_up_to_a_limit() {
+    fn successes_earn_a_tenth_of_a_retry_up_to_a_limit() {
         let now = Instant::now();
         let budget = Budget::new(now);
         assert_eq!(spent(&budget, now, 1000), 5);
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_comes_back_with_time_and_no_more() {
+    fn only_the_floor_refills_over_time() {
         let now = Instant::now();
         let budget = Budget::new(now);
         assert_eq!(spent(&budget, now, 10), 5);

@@ -1,5 +1,5 @@
-//! How many requests to one backend are under way, and how many wait: both bounded, so that a
-//! backend that hangs holds a known share of the process and no more.
+//! Limits how many requests to one backend are in flight and how many wait, so that a backend that
+//! hangs uses a bounded share of the process.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use tokio::{
 
 use super::metrics::{BackendUpstreamMetrics, Shed};
 
-/// How much the latest request counts in the mean.
+/// The weight of the latest request in the mean.
 const WEIGHT: f64 = 0.1;
 
 /// Longer than any deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The slots of one backend and the queue before them.
+/// The slots of one backend and the queue for them.
 pub(super) struct Bulkhead {
     slots: Semaphore,
     queue: Semaphore,
     max_slots: usize,
     max_queued: usize,
-    /// Mean time that a slot was held of late, in seconds.
+    /// Recent mean time that a slot was held, in seconds.
     mean_hold: Mutex<Option<f64>>,
     metrics: BackendUpstreamMetrics,
 }
 
-/// A slot; free again when dropped.
+/// A slot, released when dropped.
 pub(super) struct Slot<'b> {
     bulkhead: &'b Bulkhead,
     since: Instant,
@@ -55,10 +55,10 @@ impl Bulkhead {
         }
     }
 
-    /// A slot as soon as one is free, first come first served; or why not, and how long the queue
-    /// is.
+    /// Waits for a free slot, first come first served. Fails with the reason and the estimated
+    /// wait.
     pub(super) async fn enter(&self, deadline: Instant) -> Result<Slot<'_>, (Shed, Duration)> {
-        // Nobody is overtaken: what is free here is what no waiter was given.
+        // This does not overtake waiting calls: a free permit was not assigned to any of them.
         if let Ok(permit) = self.slots.try_acquire() {
             return Ok(self.slot(permit));
         }
@@ -84,7 +84,7 @@ impl Bulkhead {
         Slot { bulkhead: self, since: Instant::now(), _permit: permit }
     }
 
-    /// How long so many in the queue will take, as far as the latest requests tell.
+    /// The estimated wait of this many queued calls, based on recent requests.
     fn wait(&self, queued: usize) -> Duration {
         let mean_hold = *self.mean_hold.lock();
         let queued = f64::from(u32::try_from(queued).unwrap_or(u32::MAX));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_queue_turns_away_at_once_and_others_wait_their_turn() {
+    async fn a_full_queue_refuses_at_once_and_others_wait_their_turn() {
         let (bulkhead, observed) = bulkhead(1, 2);
         let slot = bulkhead.enter(within(60)).await.ok().unwrap();
         let waiter = || {
@@ -150,23 +150,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_at_the_deadline_and_leaves_the_queue() {
         let (bulkhead, observed) = bulkhead(1, 1);
-        let _seat = bulkhead.enter(within(60)).await.ok().unwrap();
+        let _slot = bulkhead.enter(within(60)).await.ok().unwrap();
         let before = Instant::now();
         assert!(matches!(bulkhead.enter(within(3)).await, Err((Shed::Waited, _))));
         assert_eq!(before.elapsed().as_secs(), 3);
-        // A caller who leaves does too.
+        // A caller that leaves does too.
         let left = tokio::time::timeout(Duration::from_secs(1), bulkhead.enter(within(60)));
         assert!(left.await.is_err());
         assert_eq!(observed.depth(), (0, 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_cannot_get_a_turn_in_time_does_not_wait_for_it() {
+    async fn a_call_that_cannot_get_a_slot_in_time_does_not_wait() {
         let (bulkhead, _) = bulkhead(1, 10);
         let slot = bulkhead.enter(within(60)).await.ok().unwrap();
         tokio::time::advance(Duration::from_secs(10)).await;
         drop(slot);
-        let _seat = bulkhead.enter(within(60)).await.ok().unwrap();
+        let _slot = bulkhead.enter(within(60)).await.ok().unwrap();
         let before = Instant::now();
         let Err((shed, wait)) = bulkhead.enter(within(5)).await else { panic!("a second slot") };
         assert_eq!((shed, wait.as_secs()), (Shed::TooLate, 10));

@@ -1,4 +1,4 @@
-//! A backend's upstream as the rest of the program sees it: [`Upstream`] lives as long as the
+//! A backend's upstream as the rest of the program sees it. An [`Upstream`] lives as long as the
 //! process.
 
 use std::{
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::error::{Blame, Error, Reason, Result};
 
-/// The metadatum of errors that the open circuit itself made.
+/// The metadata key that marks errors from an open circuit.
 pub(super) const CIRCUIT: &str = "circuit";
 
 /// One upstream account. Shared by all calls.
@@ -43,15 +43,15 @@ pub struct Upstream {
     pub(super) budget: Budget,
     pub(super) max_attempts: u32,
     pub(super) metrics: BackendUpstreamMetrics,
-    /// Told whether calls are let through, each time that this may have changed.
+    /// Called with whether calls are let through, whenever that may have changed.
     tell_serving: Box<dyn Fn(bool) + Send + Sync>,
     health: Mutex<Observed>,
-    /// The circuit as it was last told, and until when it is open.
+    /// The circuit as last reported, and until when it is open.
     shown: Mutex<(Circuit, Option<Instant>)>,
     pub(super) request_timeout: Duration,
 }
 
-/// What the gateway's own calls have found.
+/// What the gateway's own calls have shown.
 #[derive(Debug, Clone, Default)]
 struct Observed {
     reach: Reach,
@@ -66,26 +66,26 @@ pub enum Reach {
     Untried,
     /// The last request got an answer.
     Answers,
-    /// The last request got none.
+    /// The last request got no answer.
     Silent,
 }
 
-/// How an upstream is, as the gateway's own calls have found it.
+/// The health of an upstream, as the gateway's own calls have shown it.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// Whether it answers.
     pub reach: Reach,
-    /// Whether calls are let through: not while it keeps failing, nor while logins pause because
-    /// the credentials were refused. Half open when the next call tries again.
+    /// Whether calls are let through: not while the upstream keeps failing, and not while logins
+    /// are paused because the credentials were rejected. Half open if the next call tries again.
     pub circuit: Circuit,
-    /// The last failure that was the upstream's or the gateway's, and how long ago it was.
+    /// The last failure caused by the upstream or the gateway, and how long ago it was.
     pub last_error: Option<(Error, Duration)>,
 }
 
 impl Upstream {
-    /// Sets up the client; contacts nothing. `backend` is the configured name, `vendor_limit` what
-    /// the vendor allows, if it says so. `tell_serving` is told when calls are no longer let through,
-    /// and when they are again.
+    /// Sets up the client without contacting the upstream. `backend` is the configured name, and
+    /// `vendor_limit` the vendor's documented limit, if any. `tell_serving` is called when calls are
+    /// no longer let through, and when they are again.
     pub fn new(
         backend: &str,
         settings: &UpstreamSettings,
@@ -122,14 +122,14 @@ impl Upstream {
         }))
     }
 
-    /// The headers that go with every request for its credentials. Those that hold a secret are
-    /// marked sensitive, and need not hold the one in force: this does not log in.
+    /// The credential headers of each request. Secret ones are marked sensitive. They need not hold
+    /// the current secret, because this does not log in.
     pub fn credential_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>> {
         let unknown = SecretString::from("unknown");
         self.auth.headers(self.auth.fixed().unwrap_or(&unknown))
     }
 
-    /// How the upstream is.
+    /// The health of the upstream.
     #[must_use]
     pub fn health(&self) -> Health {
         let observed = self.health.lock().clone();
@@ -140,9 +140,9 @@ impl Upstream {
         }
     }
 
-    /// Notes a failure that callers of this backend should know of.
+    /// Records a failure that callers of this backend should know about.
     pub fn note_failure(&self, error: &Error) {
-        // What an open circuit refuses would hide what opened it.
+        // A refusal by an open circuit would hide the failure that opened it.
         let refused = error.metadata().iter().any(|(key, _)| *key == CIRCUIT);
         if error.blame() != Blame::Caller && error.reason() != Reason::Overloaded && !refused {
             let mut health = self.health.lock();
@@ -150,12 +150,12 @@ impl Upstream {
         }
     }
 
-    /// The text without the secrets of this account; `None` when it has none of them.
+    /// The text without the secrets of this account; `None` if it contains none.
     pub(super) fn redact(&self, text: &str) -> Option<String> {
         self.credentials.redact(text, &self.auth.secrets())
     }
 
-    /// One exchange, measured.
+    /// Makes and measures one exchange.
     pub(super) async fn exchange(
         &self,
         request: &Request,
@@ -182,7 +182,7 @@ impl Upstream {
         };
         self.metrics.request(request.operation, outcome, started.elapsed());
         let reach = match outcome {
-            // The caller had no more time; that says nothing of the upstream.
+            // The caller ran out of time, which says nothing about the upstream.
             RequestOutcome::Deadline => None,
             RequestOutcome::Unreachable => Some(Reach::Silent),
             _ => Some(Reach::Answers),
@@ -207,8 +207,8 @@ impl Upstream {
         }
     }
 
-    /// What an exchange says of the upstream, if anything. A 429 says that it is well and wants
-    /// less.
+    /// What an exchange says about the upstream, if anything. A 429 says that it works but wants
+    /// fewer requests.
     pub(super) fn verdict(result: &Result<Reply, Failure>) -> Option<Verdict> {
         match result {
             Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => None,
@@ -226,7 +226,7 @@ impl Upstream {
         }
     }
 
-    /// The breaker's state and that of refused credentials in one: the worse of the two.
+    /// The worse of the breaker's state and the state of rejected credentials.
     fn circuit(&self) -> (Circuit, Option<Instant>) {
         let now = Instant::now();
         let breaker = self.breaker.circuit(now);
@@ -238,21 +238,21 @@ impl Upstream {
         breaker.max(login)
     }
 
-    /// Tells when the circuit is in another state than was told last.
+    /// Reports the circuit if it has changed since the last report.
     pub(super) fn publish(self: &Arc<Self>) {
-        // Held while telling, so that the last word is the latest state.
+        // Held while reporting, so that the last report is the latest state.
         let mut shown = self.shown.lock();
         let (circuit, until) = self.circuit();
         let (before, before_until) = std::mem::replace(&mut *shown, (circuit, until));
         if circuit != before {
             tracing::warn!(target: "upstream", backend = %self.backend, ?circuit, "circuit");
             self.metrics.circuit(circuit);
-            // Half open serves: a client that is kept away could not be the trial.
+            // Half open counts as serving: clients that stay away could not make the trial call.
             (self.tell_serving)(circuit != Circuit::Open);
         }
         if let Some(until) = until.filter(|_| until != before_until) {
-            // Nothing else tells that time has passed: without a call nothing would try. It holds
-            // nothing, and ends with the open time or the process.
+            // Nothing else reports that the open time has passed, because without calls nothing
+            // tries. The task holds no reference, and ends with the open time or the process.
             let this = Arc::downgrade(self);
             tokio::spawn(async move {
                 tokio::time::sleep_until(until).await;

@@ -1,5 +1,5 @@
-//! Tokens of one backend: logged in once for all callers, renewed once for each refusal, and not
-//! tried again soon when the upstream says that they are wrong, because it locks accounts that keep
+//! Tokens of one backend. One login serves all callers, and each refusal renews the token once.
+//! After the upstream rejects the credentials logins pause, because it locks accounts that keep
 //! trying.
 
 use std::{
@@ -25,24 +25,24 @@ use tokio::time::Instant;
 use super::message::{Reply, Request};
 use crate::error::{Error, Reason, Result, Retry};
 
-/// First pause after the upstream refused the credentials; it doubles up to [`MAX_PAUSE`].
+/// First pause after the upstream rejected the credentials; it doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Longest pause between logins with refused credentials.
+/// Longest pause between logins with rejected credentials.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// First pause after the upstream refused the tokens that its logins gave; shorter, because a login
-/// that is granted locks no account. It doubles up to [`MAX_TOKEN_PAUSE`].
+/// First pause after the upstream rejected the tokens that its logins gave. It is shorter, because
+/// a successful login locks no account. It doubles up to [`MAX_TOKEN_PAUSE`].
 const FIRST_TOKEN_PAUSE: Duration = Duration::from_secs(30);
-/// Longest pause between logins whose tokens are refused.
+/// Longest pause between logins whose tokens are rejected.
 const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(10 * 60);
-/// New tokens refused in a row that start such a pause: a bad renewal of a bad token gets one more
-/// login.
+/// Number of new tokens rejected in a row that start such a pause. One bad renewal alone is
+/// followed by another login.
 const REFUSED_IN_A_ROW: u32 = 3;
 
-/// Tokens that are remembered after they were replaced, so that they are kept out of messages.
+/// How many replaced tokens are remembered, to keep them out of messages.
 const MAX_RETIRED: usize = 4;
 
-/// How a dialect proves who the gateway is. Pure: it builds requests and reads answers.
+/// How a dialect authenticates the gateway. Pure: it builds requests and reads answers.
 pub trait Auth: Send + Sync + 'static {
     /// The headers that carry a token.
     fn headers(&self, token: &SecretString) -> Result<Vec<(HeaderName, HeaderValue)>>;
@@ -54,25 +54,25 @@ pub trait Auth: Send + Sync + 'static {
     fn refresh(&self, refresh: &SecretString) -> Option<(Request, Vec<(HeaderName, HeaderValue)>)>;
     /// The tokens in the answer to a login or a refresh.
     fn tokens(&self, reply: &Reply) -> Result<Tokens>;
-    /// Whether an answer says that the token is not, or no longer, good.
+    /// Whether an answer says that the token is invalid or expired.
     fn is_refused(&self, reply: &Reply) -> bool;
-    /// Secrets of the configuration, to be kept out of messages.
+    /// Secrets from the configuration, to be kept out of messages.
     fn secrets(&self) -> Vec<&SecretString>;
 }
 
-/// What a login gives.
+/// The result of a login.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// Goes with every request.
+    /// Sent with every request.
     pub access: SecretString,
     /// Renews the access token.
     pub refresh: Option<SecretString>,
-    /// How long the access token is good, when it says so.
+    /// How long the access token is valid, if it says so.
     pub lifetime: Option<Duration>,
 }
 
-/// How long a JSON Web Token (RFC 7519) is good, from its own `iat` to its own `exp`; `None` for
-/// any other text. The token is not verified: only its issuer could.
+/// How long a JSON Web Token (RFC 7519) is valid, from its `iat` to its `exp`; `None` for any other
+/// text. The token is not verified, because only its issuer could.
 #[must_use]
 pub fn jwt_lifetime(token: &SecretString) -> Option<Duration> {
     let payload = token.expose_secret().split('.').nth(1)?;
@@ -80,28 +80,29 @@ pub fn jwt_lifetime(token: &SecretString) -> Option<Duration> {
     let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
     let (issued, expires) = (claims.get("iat")?.as_u64()?, claims.get("exp")?.as_u64()?);
     let lifetime = Duration::from_secs(expires.checked_sub(issued)?);
-    // Below that it would be renewed for nearly every call; then a refusal says when.
+    // A shorter lifetime would cause a renewal for nearly every call; a refusal triggers it
+    // instead.
     (lifetime >= Duration::from_secs(10)).then_some(lifetime)
 }
 
-/// Tokens in force. The generation tells a caller's refused token from a newer one.
+/// The current tokens. The generation tells a caller's rejected token from a newer one.
 #[derive(Debug)]
 pub(super) struct CurrentTokens {
     pub(super) generation: u64,
     pub(super) tokens: Tokens,
     since: Instant,
-    /// Whether the upstream has taken it once.
+    /// Whether the upstream has accepted it.
     accepted: AtomicBool,
 }
 
 impl CurrentTokens {
-    /// Whether the token is about to expire, by the lifetime that it states. Measured from when it
-    /// came, so that clocks that differ do not matter.
+    /// Whether the token is about to expire according to its lifetime. Measured from when it was
+    /// received, so that clock differences do not matter.
     fn is_stale(&self) -> bool {
         self.tokens.lifetime.is_some_and(|life| self.since.elapsed() + (life / 10) >= life)
     }
 
-    /// Whether it can no longer be good, by the same.
+    /// Whether the token has expired according to its lifetime.
     fn is_over(&self) -> bool {
         self.tokens.lifetime.is_some_and(|life| self.since.elapsed() >= life)
     }
@@ -116,30 +117,31 @@ pub(super) struct Credentials(Mutex<State>);
 #[derive(Default)]
 struct State {
     current: Option<Arc<CurrentTokens>>,
-    /// The latest that were in force before: answers to requests that carried them may still come.
+    /// Tokens that were replaced recently: answers to requests with them may still arrive.
     retired: VecDeque<Arc<CurrentTokens>>,
-    /// Ever increasing, also across failures.
+    /// Only ever increases, even after failures.
     generation: u64,
-    /// The renewal under way, if any: everybody waits for the same one.
+    /// The renewal in progress, if any. All callers wait for the same one.
     flight: Option<Flight>,
     refused: Option<Refused>,
-    /// Renewals since the upstream last took a token.
+    /// Renewals since the upstream last accepted a token.
     unaccepted: u32,
 }
 
-/// The upstream refused the credentials themselves, or all tokens that it gives for them.
+/// The upstream rejected the credentials themselves, or all tokens that it issued for them.
 struct Refused {
     error: Error,
     until: Instant,
     pause: Duration,
-    /// It grants logins: that one succeeds does not end the trouble.
+    /// Whether tokens were rejected, not the credentials: a successful login does not end the
+    /// pause.
     tokens: bool,
 }
 
 impl Credentials {
-    /// The tokens in force, unless they are of the refused generation: then those of a renewal,
-    /// which is started if none is under way. `renew` gets the old tokens and runs to its end even
-    /// when all callers have left.
+    /// The current tokens, unless they are of the refused generation; then the tokens of a renewal,
+    /// which is started if none is in progress. `renew` gets the old tokens and runs to its end
+    /// even if all callers leave.
     pub(super) async fn get<F>(
         self: &Arc<Self>,
         refused: Option<u64>,
@@ -156,7 +158,7 @@ impl Credentials {
             if let Some(current) = state.current.as_ref().filter(good) {
                 return Ok(current.clone());
             }
-            // Renewed ahead of time, so what is there will do when that fails.
+            // This is an early renewal, so the current tokens still work if it fails.
             let still = |current: &&Arc<CurrentTokens>| {
                 Some(current.generation) != refused && !current.is_over()
             };
@@ -174,7 +176,7 @@ impl Credentials {
                     let flight =
                         async move { this.finish_renewal(renewal.await, keep) }.boxed().shared();
                     state.flight = Some(flight.clone());
-                    // Bounded by the request timeout of the exchanges in it; ends by itself.
+                    // Bounded by the request timeout of its exchanges.
                     tokio::spawn(flight.clone());
                     flight
                 }
@@ -187,9 +189,9 @@ impl Credentials {
         }
     }
 
-    /// Forgets tokens that were refused although they were new: renewing them again from the same
-    /// refresh token would never end, so the next caller logs in; unless that gives only tokens
-    /// that are refused too, then logins pause. True when they do.
+    /// Forgets new tokens that were rejected. Using the same refresh token again could loop
+    /// forever, so the next caller logs in. If logins only give rejected tokens, they pause; then
+    /// this returns true.
     pub(super) fn reject(&self, generation: u64) -> bool {
         let mut state = self.lock();
         let first = state.retire(|current| current.generation == generation);
@@ -201,7 +203,7 @@ impl Credentials {
         pauses
     }
 
-    /// The upstream took a token, which ends a pause. True the first time.
+    /// The upstream accepted a token, which ends a pause. True the first time.
     pub(super) fn accept(&self, current: &CurrentTokens) -> bool {
         if current.accepted.swap(true, Ordering::Relaxed) {
             return false;
@@ -240,12 +242,12 @@ impl Credentials {
         }
     }
 
-    /// Until when logins are paused; in the past when the pause is over and the next call will try.
+    /// When the pause of logins ends. If that is in the past, the next call will try.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.lock().refused.as_ref().map(|refused| refused.until)
     }
 
-    /// Replaces each secret that occurs in the text; `None` when it has none.
+    /// Replaces each secret in the text; `None` if it contains none.
     pub(super) fn redact(&self, text: &str, configured: &[&SecretString]) -> Option<String> {
         let tokens: Vec<Arc<CurrentTokens>> = {
             let state = self.lock();
@@ -258,11 +260,11 @@ impl Credentials {
         for secret in configured.iter().copied().chain(tokens) {
             let secret = secret.expose_secret();
             let current = clean.as_deref().unwrap_or(text);
-            // A very short secret would blank out ordinary words.
+            // Replacing a very short secret would remove ordinary words.
             if secret.len() >= 4 && current.contains(secret) {
                 clean = Some(current.replace(secret, "[redacted]"));
             }
-            // What an upstream says is cut before it comes here, maybe within a secret.
+            // The upstream's text was truncated earlier, maybe within a secret.
             let current = clean.as_deref().unwrap_or(text);
             if let Some(end) = cut_secret(current, secret) {
                 clean = Some(current.replace(end, "[redacted]"));
@@ -276,7 +278,7 @@ impl Credentials {
     }
 }
 
-/// The beginning of a secret that comes right before the mark of a cut.
+/// The beginning of a secret that is right before the truncation mark.
 fn cut_secret<'a>(text: &str, secret: &'a str) -> Option<&'a str> {
     text.match_indices('…').find_map(|(at, _)| {
         let (before, _) = text.split_at(at);
@@ -286,7 +288,7 @@ fn cut_secret<'a>(text: &str, secret: &'a str) -> Option<&'a str> {
 }
 
 impl State {
-    /// Takes the tokens out of force if they are of this kind. True when they are.
+    /// Retires the current tokens if they match. True if they do.
     fn retire(&mut self, which: impl FnOnce(&CurrentTokens) -> bool) -> bool {
         let Some(tokens) = self.current.take_if(|current| which(current)) else { return false };
         self.retired.truncate(MAX_RETIRED - 1);
@@ -294,7 +296,7 @@ impl State {
         true
     }
 
-    /// Starts a pause, longer than one of the same kind that it follows.
+    /// Starts a pause, longer than the previous one of the same kind.
     fn refuse(&mut self, error: Error, tokens: bool) {
         let (first, longest) =
             if tokens { (FIRST_TOKEN_PAUSE, MAX_TOKEN_PAUSE) } else { (FIRST_PAUSE, MAX_PAUSE) };

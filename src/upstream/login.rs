@@ -1,4 +1,4 @@
-//! How a backend's tokens are renewed: by the refresh token where there is one, else by a login.
+//! Renews a backend's tokens: with the refresh token if there is one, or else with a login.
 
 use std::sync::{Arc, atomic::AtomicU32};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::error::{Effect, Error, Reason, Result};
 
-/// The tokens in force; renewed when they are of the refused generation.
+/// The current tokens, renewed if they are of the refused generation.
 pub(super) async fn tokens(
     upstream: &Arc<Upstream>,
     refused: Option<u64>,
@@ -24,27 +24,27 @@ pub(super) async fn tokens(
     let renew = |old| async move { renew(&this, old, &counter).await };
     let current = upstream.credentials.get(refused, renew).await;
     if current.is_err() {
-        // It may have been refused for good, which closes the backend for a while.
+        // Rejected credentials close the backend for a while.
         upstream.publish();
     }
     current
 }
 
-/// The upstream refused a token although it was new.
+/// Records that the upstream rejected a new token.
 pub(super) fn token_refused(upstream: &Arc<Upstream>, current: &CurrentTokens) {
     if upstream.credentials.reject(current.generation) {
         upstream.publish();
     }
 }
 
-/// The upstream took a token.
+/// Records that the upstream accepted a token.
 pub(super) fn token_accepted(upstream: &Arc<Upstream>, current: &CurrentTokens) {
     if upstream.credentials.accept(current) {
         upstream.publish();
     }
 }
 
-/// Renews with the refresh token where there is one, then logs in, each at most once.
+/// Renews with the refresh token if there is one, then logs in; each at most once.
 async fn renew(
     upstream: &Arc<Upstream>,
     old: Option<Tokens>,
@@ -69,7 +69,7 @@ async fn renew(
     let reply = exchange(upstream, &request, &[], counter).await;
     let result = reply
         .and_then(|reply| auth.tokens(&reply))
-        // A login that failed wrote no profile, whatever the way in which it failed.
+        // A failed login wrote no profile, however it failed.
         .map_err(|error| {
             let error = error.with_effect(Effect::None);
             error.without_secrets(|text| upstream.redact(text))
@@ -87,16 +87,17 @@ async fn renew(
     result
 }
 
-/// One exchange of a renewal. That it fails counts against the upstream, once for all who wait for
-/// it. That it succeeds says nothing of what is behind the login, so it does not close the circuit.
+/// One exchange of a renewal. A failure counts against the upstream once, however many callers wait
+/// for it. A success does not close the circuit, because it says nothing about what is behind the
+/// login.
 async fn exchange(
     upstream: &Arc<Upstream>,
     request: &Request,
     headers: &[(HeaderName, HeaderValue)],
     counter: &AtomicU32,
 ) -> Result<Reply> {
-    // The transport's own limit bounds the exchange. The callers' deadlines do not: a renewal that
-    // takes too long is the upstream's doing.
+    // Bounded by the transport's own limit, not by the callers' deadlines: a slow renewal is the
+    // upstream's failure.
     let deadline = Instant::now() + 4 * upstream.request_timeout;
     let ticket = upstream.breaker.pass();
     let result = upstream.exchange(request, headers, deadline, counter).await;

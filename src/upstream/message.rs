@@ -1,5 +1,4 @@
-//! What goes to an upstream and what comes back, and the [`Port`] between that dialects are written
-//! over.
+//! Requests to and replies from an upstream, and the [`Port`] that dialects send them through.
 
 use std::sync::OnceLock;
 
@@ -13,14 +12,14 @@ use crate::error::{Effect, Result};
 /// Whether a request only reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safety {
-    /// It changes nothing: a failure had no effect.
+    /// It changes nothing: a failure has no effect.
     Read,
-    /// It may change something, also when its answer is lost.
+    /// It may change something, even if its answer is lost.
     Write,
 }
 
 impl Safety {
-    /// What a request that failed may have done: a read nothing, a write this.
+    /// What a failed request may have done: nothing if it is a read, `of_a_write` if it is a write.
     #[must_use]
     pub const fn effect(self, of_a_write: Effect) -> Effect {
         match self {
@@ -47,7 +46,7 @@ pub struct Request {
     pub safety: Safety,
 }
 
-/// A whole HTTP answer, of whatever status.
+/// A complete HTTP response of any status.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// HTTP status.
@@ -60,27 +59,27 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// An answer that has been read to its end.
+    /// A reply that has been read to its end.
     #[must_use]
     pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
         Self { status, headers, body, json: OnceLock::new() }
     }
 
-    /// The body as JSON, or why it is not JSON. Parsed once, however often it is asked for.
+    /// The body as JSON, or why it is not JSON. Parsed only once.
     pub fn json(&self) -> Result<&Value, Unread> {
         let parse = || serde_json::from_slice(&self.body).map_err(|_| Unread::of(&self.body));
         self.json.get_or_init(parse).as_ref().map_err(|why| *why)
     }
 }
 
-/// Why a body could not be read as its dialect.
+/// Why a body could not be read by its dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// Nothing came.
+    /// The body is empty.
     Empty,
-    /// Markup: a page for people, or XML.
+    /// HTML or XML.
     Html,
-    /// Not JSON, or JSON cut short, or nested deeper than any answer is.
+    /// Not JSON, truncated JSON, or JSON that is nested too deeply.
     NotJson,
     /// JSON without the members that the dialect promises.
     NotTheDialect,
@@ -102,11 +101,11 @@ impl Unread {
 /// Where dialects send their requests.
 #[async_trait]
 pub trait Port: Send + Sync {
-    /// Sends one request and gives the answer of whatever status, or an error that says whether the
+    /// Sends one request and returns the reply of any status, or an error that says whether the
     /// request may have had an effect.
     async fn send(&self, request: Request) -> Result<Reply>;
 
-    /// The text without the secrets that its requests carry, each of which the upstream may have
-    /// repeated; `None` when the text has none of them.
+    /// The text without the secrets that the requests carry, because the upstream may repeat them;
+    /// `None` if it contains none.
     fn redact(&self, text: &str) -> Option<String>;
 }

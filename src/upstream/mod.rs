@@ -1,9 +1,9 @@
-//! How any HTTP upstream is called: transport, deadline, bounds, credentials, and what is done when
-//! it fails: `attempt` holds the one loop that sends again, `budget` how often, `breaker` when not
-//! at all, `bulkhead` how many at once, `pace` how fast.
+//! Calls HTTP upstreams: transport, deadlines, limits, credentials, and failure handling. `attempt`
+//! has the only retry loop, `budget` limits the retries, `breaker` stops calls after repeated
+//! failures, `bulkhead` limits concurrency, and `pace` limits the rate.
 //!
-//! It knows no dialect: what an answer means is decided in `dialect`, over the small [`Port`] trait
-//! of `message`.
+//! It knows no dialect: `dialect` decides what a reply means, through the small [`Port`] trait of
+//! `message`.
 
 mod attempt;
 mod base_url;

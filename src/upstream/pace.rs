@@ -1,15 +1,15 @@
-//! How fast one backend is asked: no faster than its vendor allows, slower when it says that this
-//! is too fast, and not at all while it asks for a pause.
+//! Limits the request rate of one backend: to the vendor's limit, lower after the upstream answers
+//! 429, and to nothing while it asks for a pause.
 //!
-//! Each 429 halves the rate and empties the bucket; the rate then grows by a fixed part of the
-//! limit each second until it is the limit again. Without a limit there is only the pause.
+//! Each 429 halves the rate and empties the bucket. The rate then grows by a fixed part of the
+//! limit each second until it reaches the limit. Without a limit there are only pauses.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// What a vendor allows: a steady rate, and how much at once.
+/// A vendor's limit: a steady rate, and a burst.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimit {
     /// Requests per second.
@@ -18,38 +18,38 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
 }
 
-/// The rate after a 429, of the rate before it.
+/// The factor by which a 429 lowers the rate.
 const DECREASE: f64 = 0.5;
-/// 429s nearer to each other than this are one: they answer requests of the same burst.
+/// 429s closer together than this count as one, because they answer requests of the same burst.
 const ONE_SIGNAL: Duration = Duration::from_secs(1);
-/// How much of the limit the rate regains in each second.
+/// The fraction of the limit that the rate regains each second.
 const RECOVERY: f64 = 0.05;
-/// The least rate, of the limit.
+/// The lowest rate, as a fraction of the limit.
 const LEAST: f64 = 1.0 / 32.0;
 
 /// Longer than any deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The pace of one backend.
+/// The rate limiter of one backend.
 pub(super) struct Pace {
     limit: Option<RateLimit>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Requests per second now.
+    /// Current requests per second.
     rate: f64,
-    /// Requests that may leave at once; below zero, those that wait.
+    /// Requests that may be sent at once; if negative, the number that wait.
     tokens: f64,
-    /// The time up to which tokens were counted; ahead of now during a pause.
+    /// When the tokens were last counted; in the future during a pause.
     counted: Instant,
     paused: Option<Instant>,
     lowered: Option<Instant>,
-    /// Raised by each 429: permits given out before it are void.
+    /// Incremented by each 429, which voids the permits given out before.
     epoch: u64,
 }
 
-/// Why a request cannot leave before its deadline, and when it could.
+/// Why a request cannot be sent before its deadline, and when it could.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The upstream asked for a pause.
@@ -71,7 +71,7 @@ impl Pace {
         Self { limit, state: Mutex::new(state) }
     }
 
-    /// Waits for a permit; not at all when it comes too late.
+    /// Waits for a permit, or fails at once if it would come too late.
     pub(super) async fn permit(&self, deadline: Instant) -> Result<(), Refusal> {
         loop {
             let (at, epoch) = self.reserve(Instant::now(), deadline)?;
@@ -85,7 +85,7 @@ impl Pace {
         }
     }
 
-    /// The upstream answered 429 and asks for a pause.
+    /// Records that the upstream answered 429 and asks for a pause.
     pub(super) fn throttled(&self, pause: Duration, now: Instant) {
         let mut state = self.lock();
         if let Some(limit) = self.limit {
@@ -105,13 +105,13 @@ impl Pace {
         state.epoch += 1;
     }
 
-    /// Whether a request would have to wait for the end of a pause beyond its deadline.
+    /// Whether a pause would delay a request past its deadline.
     pub(super) fn refuses(&self, now: Instant, deadline: Instant) -> Option<Refusal> {
         let until = self.lock().paused.filter(|until| now < *until)?;
         (until >= deadline).then(|| Refusal::Paused(until - now))
     }
 
-    /// Requests per second that may leave now, if there is a limit.
+    /// The current limit in requests per second, if there is one.
     pub(super) fn rate(&self, now: Instant) -> Option<f64> {
         let limit = self.limit?;
         let mut state = self.lock();
@@ -150,7 +150,7 @@ impl State {
             return;
         }
         let full = f64::from(limit.per_second.get());
-        // A lowered rate has a lowered burst.
+        // A lowered rate also lowers the burst.
         let burst = (f64::from(limit.burst.get()) * self.rate / full).max(1.0);
         self.tokens = (self.tokens + self.rate * passed).min(burst);
         self.rate = (self.rate + full * RECOVERY * passed).min(full);
@@ -174,7 +174,7 @@ mod tests {
         Instant::now() + Duration::from_secs(1000)
     }
 
-    /// How long so many permits take one after another, in milliseconds.
+    /// How long this many permits take one after another, in milliseconds.
     async fn time(pace: &Pace, permits: usize) -> u128 {
         let started = Instant::now();
         for _ in 0..permits {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_429_pauses_halves_and_recovers_bit_by_bit() {
+    async fn a_429_pauses_halves_and_recovers_gradually() {
         let pace = pace(100, 50);
         let second = Duration::from_secs(1);
         for _ in 0..10 {
@@ -212,11 +212,11 @@ mod tests {
             pace.throttled(Duration::ZERO, Instant::now());
             tokio::time::sleep(second).await;
         }
-        assert!(pace.rate(Instant::now()).unwrap() >= 100.0 * LEAST, "never to nothing");
+        assert!(pace.rate(Instant::now()).unwrap() >= 100.0 * LEAST, "never to zero");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_429_voids_the_turns_that_were_given_out() {
+    async fn a_429_voids_permits_given_out_before() {
         let pace = std::sync::Arc::new(pace(10, 1));
         pace.permit(far()).await.unwrap();
         let waiting = tokio::spawn({
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_turn_after_the_deadline_is_not_waited_for() {
+    async fn a_permit_after_the_deadline_is_refused_at_once() {
         let slow = pace(1, 1);
         slow.permit(far()).await.unwrap();
         let soon = Instant::now() + Duration::from_millis(500);

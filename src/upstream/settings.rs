@@ -1,5 +1,5 @@
-//! What can be configured of an upstream: how it is reached, how much is asked of it, and when it
-//! is left alone.
+//! The settings of an upstream: how it is reached, how many requests it gets, and when calls to it
+//! stop.
 
 use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::settings::{
     bytes, count, duration, on_off, settings,
 };
 
-/// The same as [`CONCURRENCY`] for numbers of another type.
+/// The same as [`CONCURRENCY`] for another type.
 const MANY: RangeInclusive<u32> = 1..=1_000_000;
-/// Without a queue, calls above the limit are turned away at once.
+/// Without a queue, calls above the limit are refused at once.
 const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
-/// A request that failed ten times fails.
+/// More than ten attempts are pointless.
 const ATTEMPTS: RangeInclusive<u32> = 1..=10;
 const PERCENT: RangeInclusive<u32> = 1..=100;
-/// A window of less than a second would hold too few calls.
+/// A window of less than a second would contain too few calls.
 const WINDOW: RangeInclusive<Duration> = seconds(1)..=seconds(3600);
 
 settings! {
@@ -49,7 +49,7 @@ settings! {
         max_concurrent_calls: usize = 64, count(CONCURRENCY);
         /// Requests that wait for one in flight to end; more are refused at once with `OVERLOADED`.
         max_queued_calls: usize = 256, count(QUEUE);
-        /// How often a request is sent at most if it may be retried; `1` disables retries.
+        /// Attempts of a request that may be retried; `1` disables retries.
         max_attempts: u32 = 3, count(ATTEMPTS);
         /// Requests started per second, and half as many at once; more wait until their deadline.
         /// By default the limit of the dialect's vendor.

@@ -1,5 +1,5 @@
-//! What HTTP itself says, where a dialect adds nothing: throttling, server faults, unreadable
-//! answers.
+//! Errors from HTTP itself, where a dialect adds nothing: throttling, server errors, unreadable
+//! bodies.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,10 +11,10 @@ use crate::{
     text,
 };
 
-/// Longest pause that an upstream may ask callers for.
+/// Longest pause that is passed on to callers.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// The error for an answer whose HTTP status alone tells that it failed.
+/// The error for a reply whose HTTP status alone says that it failed.
 #[must_use]
 pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
     let status = reply.status;
@@ -39,7 +39,7 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
             let after = retry_after(reply).unwrap_or(Duration::from_secs(1));
             Error::new(Reason::UpstreamUnavailable, said)
                 .with_retry(Retry::After(Some(after)))
-                // Something in front of the upstream may have given up while the upstream goes on.
+                // A proxy may have given up while the upstream continues.
                 .with_effect(safety.effect(Effect::Unknown))
         }
         status if status.is_server_error() => Error::new(
@@ -59,7 +59,7 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
     error.with_upstream(facts(reply))
 }
 
-/// The error for a success whose body is not the dialect's.
+/// The error for a success whose body the dialect cannot read.
 #[must_use]
 pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
     let what = match why {
@@ -76,7 +76,7 @@ pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
 }
 
 fn facts(reply: &Reply) -> UpstreamFacts {
-    // Only the beginning is looked at; a body may be megabytes.
+    // Only the beginning is used; a body may be megabytes.
     let head = reply.body.get(..reply.body.len().min(1024)).unwrap_or_default();
     let plain = reply
         .headers
@@ -90,7 +90,7 @@ fn facts(reply: &Reply) -> UpstreamFacts {
     }
 }
 
-/// How long a 429 asks to pause; a second where it does not say.
+/// How long a 429 asks to pause; one second if it does not say.
 pub(super) fn throttle_pause(reply: &Reply) -> Duration {
     retry_after(reply).unwrap_or(Duration::from_secs(1))
 }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_retry_after_and_bounds_it() {
+    fn reads_and_limits_retry_after() {
         let after =
             |value| failed_status(Safety::Read, &reply(429, &[("retry-after", value)])).retry();
         assert_eq!(after("7"), Retry::After(Some(Duration::from_secs(7))));

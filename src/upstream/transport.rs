@@ -1,4 +1,4 @@
-//! One HTTP exchange with reqwest: sends, reads a bounded body, and says how far a failure got.
+//! One HTTP exchange with reqwest: sends, reads a bounded body, and reports how far a failure got.
 
 use std::{error::Error as _, io, mem, time::Duration};
 
@@ -23,7 +23,7 @@ pub(super) struct Transport {
     max_response_bytes: usize,
 }
 
-/// An exchange without a whole answer.
+/// An exchange without a complete reply.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
@@ -33,21 +33,21 @@ pub(super) struct Failure {
 /// Where an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Before it began, by the gateway's own limits.
+    /// Before it began, because of the gateway's own limits.
     Local,
     /// Before it began, because a login failed.
     Login,
-    /// Without a connection: nothing can have been sent.
+    /// No connection: nothing can have been sent.
     NotSent,
-    /// Without an answer: the request may have arrived.
+    /// No reply: the request may have arrived.
     Lost,
-    /// Within the answer.
+    /// During the reply.
     Cut,
     /// The upstream took too long.
     Slow,
     /// The caller's deadline came first.
     Deadline,
-    /// The answer is larger than is read.
+    /// The reply is too large.
     TooLarge,
 }
 
@@ -63,7 +63,7 @@ impl Failure {
 }
 
 impl Cause {
-    /// What it says of the upstream; a caller without time says nothing.
+    /// What it says about the upstream; nothing if the caller ran out of time.
     pub(super) fn verdict(self) -> Option<Verdict> {
         match self {
             Self::NotSent | Self::Lost | Self::Cut | Self::Slow => Some(Verdict::Bad),
@@ -76,7 +76,7 @@ impl Cause {
 impl Transport {
     pub(super) fn new(settings: &UpstreamSettings) -> Result<Self> {
         let client = reqwest::Client::builder()
-            // One place decides what is sent again, where it goes and through what: not the client.
+            // The client itself does not retry, follow redirects or use a proxy.
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -100,7 +100,7 @@ impl Transport {
         })
     }
 
-    /// Sends the request with the given credentials and reads the whole answer.
+    /// Sends the request with the given credentials and reads the complete reply.
     pub(super) async fn send(
         &self,
         request: &Request,
@@ -141,7 +141,7 @@ impl Transport {
                 time.bound(response.chunk(), self.body_timeout, "sent no more of its answer to");
             let chunk = next.await?.map_err(|e| broken_body(request, &e))?;
             let Some(chunk) = chunk else { return Ok(body.freeze()) };
-            // The size is that after decompression, so a small bomb is caught too.
+            // This is the size after decompression, so a small bomb is caught too.
             if body.len() + chunk.len() > limit {
                 let message =
                     format!("the upstream's answer to {} exceeds {limit} bytes", request.operation);
@@ -159,20 +159,20 @@ struct Time<'r> {
     request: &'r Request,
     /// The caller's.
     deadline: Instant,
-    /// The upstream's for all of the exchange, `limit` after it began.
+    /// The upstream's limit for the whole exchange, `limit` after it began.
     end: Instant,
     limit: Duration,
 }
 
 impl Time<'_> {
-    /// Waits for a part of the exchange, which has its own time within that of the whole.
+    /// Waits for a part of the exchange, which has its own time limit within the total.
     async fn bound<T>(
         &self,
         part: impl Future<Output = T>,
         limit: Duration,
         otherwise: &str,
     ) -> Result<T, Failure> {
-        // One timer for the three: what the first of them is can be told afterwards.
+        // One timer for all three limits; which of them was first is found out later.
         let first = (Instant::now() + limit).min(self.end).min(self.deadline);
         tokio::time::timeout_at(first, part).await.map_err(|_| {
             if first == self.deadline {
@@ -186,7 +186,7 @@ impl Time<'_> {
     }
 }
 
-/// The upstream took longer than it is given for a part of its answer.
+/// The upstream took too long for a part of its reply.
 fn slow(request: &Request, what: &str, limit: Duration) -> Failure {
     let (operation, limit) = (request.operation, humantime::format_duration(limit));
     let message = format!("the upstream {what} {operation} within {limit}");
@@ -211,7 +211,7 @@ pub(super) fn deadline_passed(safety: Safety) -> Error {
     }
 }
 
-/// No answer came. Only a failed connect is certain to have sent nothing.
+/// No reply came. Only a failed connect certainly sent nothing.
 fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
     let operation = request.operation;
     let (cause, what, effect) = if error.is_connect() {
@@ -230,7 +230,7 @@ fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
     Failure::new(cause, error)
 }
 
-/// The answer began and did not end: cut short, or the connection was reset.
+/// The reply began but did not end: it was truncated, or the connection was reset.
 fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
     let operation = request.operation;
     let reset = causes(error).any(|cause| {
@@ -254,7 +254,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
     })
 }
 
-/// What the HTTP stack says, for the log. Its URL is left out: a query may hold an id.
+/// The HTTP stack's error for the log, without the URL, because a query may contain an id.
 fn chain(error: &reqwest::Error) -> String {
     let causes: Vec<String> = causes(error).map(ToString::to_string).collect();
     causes.join(": ")

@@ -24,7 +24,7 @@ impl Bench {
         Self { breaker: Breaker::new(Some(thresholds), || 1.0, now), now: Cell::new(now) }
     }
 
-    /// Sends one request; false when it was refused.
+    /// Sends one request; false if it was refused.
     fn send(&self, verdict: Verdict) -> bool {
         match self.breaker.admit(self.now.get()) {
             Ok(ticket) => {
@@ -63,13 +63,13 @@ fn failures_in_a_row_open_it() {
 }
 
 #[test]
-fn the_share_of_failures_in_the_window_opens_it() {
+fn the_failure_rate_in_the_window_opens_it() {
     let bench = Bench::new(Thresholds { failures: 1000, ..THRESHOLDS });
     for _ in 0..9 {
         assert!(bench.send(Bad) && bench.send(Good));
     }
-    assert!(bench.send(Bad) && bench.is(Circuit::Closed), "19 are too few to say anything");
-    // What is older than the window counts no more.
+    assert!(bench.send(Bad) && bench.is(Circuit::Closed), "19 calls are too few");
+    // Failures older than the window no longer count.
     bench.pass_time(11);
     assert!(bench.send(Bad) && bench.is(Circuit::Closed));
     for _ in 0..9 {
@@ -80,7 +80,7 @@ fn the_share_of_failures_in_the_window_opens_it() {
 }
 
 #[test]
-fn one_trial_is_let_through_and_closes_or_opens_it() {
+fn one_trial_closes_or_reopens_it() {
     let bench = Bench::new(THRESHOLDS);
     for _ in 0..5 {
         bench.send(Bad);
@@ -95,17 +95,17 @@ fn one_trial_is_let_through_and_closes_or_opens_it() {
         assert!(bench.breaker.record(&trial, Bad, bench.now.get()));
     }
     bench.pass_time(10);
-    // A trial that its caller gave up says nothing, and lets the next one try.
+    // A trial abandoned by its caller has no result, and allows the next one.
     drop(bench.breaker.admit(bench.now.get()));
     assert!(bench.send(Good) && bench.is(Circuit::Closed));
     for _ in 0..5 {
         assert!(bench.send(Bad));
     }
-    assert_eq!(opened(&bench), Duration::from_secs(4), "from the beginning again");
+    assert_eq!(opened(&bench), Duration::from_secs(4), "back to the first open time");
 }
 
 #[test]
-fn what_was_sent_before_it_opened_does_not_count_after() {
+fn requests_sent_before_it_opened_do_not_count_after() {
     let bench = Bench::new(THRESHOLDS);
     let old = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("refused"));
     for _ in 0..5 {
@@ -119,13 +119,13 @@ fn what_was_sent_before_it_opened_does_not_count_after() {
 }
 
 #[test]
-fn who_may_pass_is_not_held_back_and_can_close_it() {
+fn a_bypassing_request_is_never_refused_and_can_close_it() {
     let bench = Bench::new(THRESHOLDS);
     for _ in 0..5 {
         bench.send(Bad);
     }
     assert!(!bench.breaker.record(&bench.breaker.pass(), Bad, bench.now.get()));
-    assert_eq!(bench.breaker.wait(bench.now.get()), Some(THRESHOLDS.open), "not opened anew");
+    assert_eq!(bench.breaker.wait(bench.now.get()), Some(THRESHOLDS.open), "not reopened");
     assert!(bench.breaker.record(&bench.breaker.pass(), Good, bench.now.get()));
     assert!(bench.is(Circuit::Closed));
 }

@@ -1,4 +1,4 @@
-//! Tokens over time: shared, renewed, refused, kept out of messages.
+//! Tokens over time: shared, renewed, rejected, kept out of messages.
 
 use std::sync::atomic::AtomicU32;
 
@@ -61,7 +61,7 @@ async fn a_token_is_renewed_before_it_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_used_until_it_expires_when_renewing_it_early_fails() {
+async fn a_token_is_used_until_it_expires_if_renewing_it_early_fails() {
     let credentials = Arc::new(Credentials::default());
     let life = Some(Duration::from_secs(100));
     let login = |_| async move { Ok(Tokens { lifetime: life, ..tokens() }) };
@@ -75,7 +75,7 @@ async fn a_token_is_used_until_it_expires_when_renewing_it_early_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_are_not_tried_again_at_once() {
+async fn rejected_credentials_are_not_retried_at_once() {
     let (credentials, logins) = (Arc::new(Credentials::default()), Arc::new(AtomicU32::new(0)));
     let attempt = || {
         let logins = logins.clone();
@@ -101,13 +101,13 @@ async fn refused_credentials_are_not_tried_again_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_that_are_refused_although_new_pause_logins_until_one_is_taken() {
+async fn rejected_new_tokens_pause_logins_until_one_is_accepted() {
     let credentials = Arc::new(Credentials::default());
     let renew = |_| async { Ok(tokens()) };
     let good = credentials.get(None, renew).await.unwrap();
     credentials.accept(&good);
     let renewed = credentials.get(Some(good.generation), renew).await.unwrap();
-    // A bad renewal of a login that was good: the next caller logs in.
+    // A bad renewal after a good login: the next caller logs in.
     assert!(!credentials.reject(renewed.generation));
     for pause in [30, 60, 120, 240, 480, 600, 600] {
         let token = credentials.get(None, renew).await.unwrap();
@@ -125,7 +125,7 @@ async fn tokens_that_are_refused_although_new_pause_logins_until_one_is_taken() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_to_reach_the_login_is_no_refusal() {
+async fn an_unreachable_login_does_not_pause_logins() {
     let credentials = Arc::new(Credentials::default());
     let down = |_| async { Err(Error::new(Reason::UpstreamUnavailable, "down")) };
     credentials.get(None, down).await.unwrap_err();
@@ -143,7 +143,7 @@ async fn secrets_are_redacted() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_replaced_while_its_request_was_under_way_is_redacted() {
+async fn a_token_replaced_during_its_request_is_redacted() {
     let credentials = Arc::new(Credentials::default());
     let log_in = |access: &str| {
         let tokens = Tokens { access: access.into(), ..tokens() };
