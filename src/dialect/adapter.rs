@@ -1,4 +1,4 @@
-//! What a dialect has to do: the trait, and the types that it speaks of.
+//! The traits that a dialect implements, and their types.
 
 use async_trait::async_trait;
 
@@ -9,11 +9,11 @@ use crate::{
     upstream::{Port, Reply, Request},
 };
 
-/// The metadatum of a half done creation that the dialect tried to remove again, in vain as far as
-/// it shows: what is there may yet go.
+/// The metadata key for a half-created profile that the dialect tried to remove without apparent
+/// success: the removal may still take effect.
 pub const REMOVAL: &str = "removal";
 
-/// One kind of upstream: what it can say. Nothing here asks it.
+/// What one kind of upstream can express. Nothing here sends requests.
 pub trait Dialect: Send + Sync + 'static {
     /// Its name in the configuration and in messages.
     fn name(&self) -> &'static str;
@@ -24,23 +24,23 @@ pub trait Dialect: Send + Sync + 'static {
     /// What it can do. Validation and `GetBackend` use this same table.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// Whether an account cannot have two profiles of one display name.
+    /// Whether display names are unique within an account.
     fn has_unique_names(&self) -> bool;
 
-    /// Whether what a list shows of a profile is all that reading it alone shows.
+    /// Whether a list shows everything about a profile.
     fn lists_are_complete(&self) -> bool;
 
-    /// Whether the upstream may carry a write on to other profiles of the account. `current` is
-    /// what is there before an update.
+    /// Whether the upstream may apply a write to other profiles of the account too. `current` is
+    /// the profile before an update.
     fn affects_other_profiles(&self, _current: Option<&Profile>, _desired: &Profile) -> bool {
         false
     }
 
-    /// Whether such an id can exist in it.
+    /// Whether this can be the id of a profile.
     fn accepts_id(&self, id: &str) -> bool;
 
-    /// Checks the touched fields of a request by themselves, before anything is known of the
-    /// profile upstream. Paths of violations begin with `profile.`.
+    /// Checks the touched fields of a request on their own, before the profile is read. Paths of
+    /// violations begin with `profile.`.
     fn check_fields(
         &self,
         request: &Profile,
@@ -48,8 +48,9 @@ pub trait Dialect: Send + Sync + 'static {
         violations: &mut Violations,
     );
 
-    /// Checks a whole profile as a write would leave it; `current` is what is there before an
-    /// update. Fails by itself where a change would lose what the model cannot say.
+    /// Checks the whole profile that a write would result in. `current` is the profile before an
+    /// update. Returns an error of its own if the change would lose data that the model cannot
+    /// express.
     fn check_whole(
         &self,
         desired: &Profile,
@@ -57,36 +58,36 @@ pub trait Dialect: Send + Sync + 'static {
         violations: &mut Violations,
     ) -> Result<()>;
 
-    /// Fits a profile of another backend into what this dialect can say, and notes what it changes.
+    /// Adapts a profile of another backend to what this dialect supports, and notes the changes.
     /// The draft has only fields that the dialect can set, and services of its own catalog.
     fn coerce(&self, _draft: &mut Profile, _notes: &mut Notes) {}
 
-    /// What the upstream calls the exchange that ended with this answer, where it says so when all
-    /// goes well. Errors have it in their facts.
+    /// The upstream's id of the exchange with this reply, if successful replies have one. Errors
+    /// have it in their facts.
     fn request_id(&self, _reply: &Reply) -> Option<String> {
         None
     }
 
-    /// The upstream's answer to a write that succeeds, for one that is not sent. A creation gets an
-    /// id that the dialect accepts and the upstream never gives.
+    /// A fake successful reply to a write that is not sent. A simulated creation gets an id that
+    /// the dialect accepts but the upstream never assigns.
     fn simulate(&self, request: &Request) -> Reply;
 
-    /// Whether a profile read after a change has what the change asked for.
+    /// Whether a profile that was read after a change has what the change asked for.
     fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool;
 
-    /// Whether a profile that appeared with the name of one whose creation got no answer is that
-    /// one: what the creating request itself sets is as asked for. What further steps set is
-    /// completed by an update.
+    /// Whether a profile that appeared with the right name is the one whose creation got no answer:
+    /// everything set by the creating request is as requested. An update completes what later steps
+    /// would have set.
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
 }
 
-/// What it does upstream, over a [`Port`]. All that calls it from outside does so through a
+/// The operations of a dialect, over a [`Port`]. Code outside of this room calls them through a
 /// [`DialectClient`](super::client::DialectClient).
 #[async_trait]
 pub trait Operations: Dialect {
-    /// Completes a profile that a write asks for with what its upstream alone knows: services and
-    /// limits that a request names by what they are get their ids. Writes nothing, so that it is
-    /// part of `validate_only` too. `current` is what is there before an update.
+    /// Completes a profile to be written with data from the upstream: services and limits that are
+    /// described get their ids. Writes nothing, so it is also part of `validate_only`. `current` is
+    /// the profile before an update.
     async fn resolve(
         &self,
         _port: &dyn Port,
@@ -96,22 +97,21 @@ pub trait Operations: Dialect {
         Ok(desired)
     }
 
-    /// Reads one profile. Fails with `PROFILE_NOT_FOUND` when there is none.
+    /// Reads one profile. Fails with `PROFILE_NOT_FOUND` if it does not exist.
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item>;
 
     /// Reads all profiles.
     async fn list(&self, port: &dyn Port) -> Result<Vec<Item>>;
 
-    /// Reads the profiles that have this display name. Fewer requests than a list where lists are
-    /// short views.
+    /// Reads the profiles with this display name. It needs fewer requests than a list whose entries
+    /// are incomplete.
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
         let items = self.list(port).await?;
         Ok(items.into_iter().filter(|item| item.profile.display_name == display_name).collect())
     }
 
-    /// Creates a checked and resolved profile and gives its id. A creation of several steps that
-    /// fails half way undoes itself through `cleanup`, which still has time when `port` has none
-    /// left.
+    /// Creates a checked and resolved profile and returns its id. If one of several steps fails, it
+    /// undoes the others through `cleanup`, which still has time when `port` has none left.
     async fn create(
         &self,
         port: &dyn Port,
@@ -119,27 +119,26 @@ pub trait Operations: Dialect {
         profile: &Profile,
     ) -> Result<String>;
 
-    /// Makes a checked and resolved change: sends what differs between the two, and nothing when
-    /// nothing does.
+    /// Makes a checked and resolved change: sends the differences, or nothing if there are none.
     async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()>;
 
-    /// Deletes a profile. Fails with `PROFILE_NOT_FOUND` when there is none.
+    /// Deletes a profile. Fails with `PROFILE_NOT_FOUND` if it does not exist.
     async fn delete(&self, port: &dyn Port, id: &str) -> Result<()>;
 
     /// The services that a profile can hold.
     async fn services(&self, port: &dyn Port) -> Result<Vec<Service>>;
 
-    /// The profile with one service or limit more or less, resolved; an update then sends the
-    /// difference.
+    /// Returns the profile with one service or limit added or removed, resolved. An update then
+    /// sends the difference.
     async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile>;
 }
 
-/// A profile with its upstream id; its `name`, `dialect` and `etag` are still empty.
+/// A profile with its upstream id. Its `name`, `dialect` and `etag` are not set yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     /// The upstream's own id.
     pub id: String,
-    /// What the dialect has read.
+    /// The profile as the dialect read it.
     pub profile: Profile,
 }
 
@@ -150,25 +149,25 @@ pub struct ProfileUpdate<'a> {
     pub id: &'a str,
     /// The profile as it was read just before.
     pub current: &'a Profile,
-    /// The profile as it is to be.
+    /// The profile after the change.
     pub desired: &'a Profile,
 }
 
-/// One service or traffic limit to add or to take.
+/// One service or traffic limit to add or remove.
 #[derive(Debug, Clone)]
 pub enum Edit {
     /// Add a service.
     AttachService(Service),
-    /// Take a service.
+    /// Remove a service.
     DetachService(Service),
     /// Add a limit to a service.
     AttachTrafficLimit(Service, TrafficLimit),
-    /// Take a limit from a service.
+    /// Remove a limit from a service.
     DetachTrafficLimit(Service, TrafficLimit),
 }
 
 impl Edit {
-    /// The method that asks for it.
+    /// The method that makes this edit.
     #[must_use]
     pub fn method(&self) -> Method {
         match self {
@@ -180,7 +179,7 @@ impl Edit {
     }
 }
 
-/// The error for a service that the profile has already.
+/// The error for a service that the profile already has.
 #[must_use]
 pub fn already_attached(service: &str) -> Error {
     Error::new(Reason::ServiceAlreadyAttached, format!("the profile already has service {service}"))

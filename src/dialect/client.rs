@@ -1,4 +1,4 @@
-//! The way to the operations of a dialect, and the one place where secrets are kept out of errors.
+//! Calls the operations of a dialect, and is the one place that keeps secrets out of errors.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -9,14 +9,13 @@ use crate::{
     upstream::Port,
 };
 
-/// A dialect as the rest of the program calls it. An upstream may repeat in its answer what it was
-/// sent, so no error of an operation leaves here with a secret of the account that the `port`
-/// speaks for.
+/// A dialect as the rest of the program calls it. An upstream may repeat what it was sent, so
+/// secrets of the account behind `port` are removed from every error.
 #[derive(Clone)]
 pub struct DialectClient(Arc<dyn Operations>);
 
 impl DialectClient {
-    /// The way to its operations.
+    /// Wraps a dialect's operations.
     #[must_use]
     pub fn new(dialect: impl Operations) -> Self {
         Self(Arc::new(dialect))
@@ -109,7 +108,7 @@ mod tests {
 
     const SECRET: &str = "token-of-the-account";
 
-    /// An upstream that answers everything alike, for an account with one secret.
+    /// An upstream that gives the same answer to everything, for an account with one secret.
     struct Echo(Reply);
 
     #[async_trait]
@@ -136,7 +135,7 @@ mod tests {
         REGISTRY.iter().map(build).collect()
     }
 
-    /// All that anybody can be shown of an error.
+    /// Everything about an error that anyone can see.
     fn told(error: &Error) -> String {
         format!("{error:?} {:?} {:?}", error.violations(), error.metadata())
     }
@@ -159,21 +158,21 @@ mod tests {
     }
 
     #[test]
-    fn no_error_repeats_a_secret_that_an_upstream_repeats() {
+    fn errors_never_contain_secrets_that_an_upstream_repeats() {
         let bodies = [
-            // SFT: the code, the words, the transaction, the name of a child entity.
+            // SFT: the code, the description, the transaction, the name of a child entity.
             r#"{"Response": {"responseId": "S", "resultCode": "0",
                 "resultParam": {"resultCode": "S", "resultDescription": "S"}}}"#,
             r#"{"Response": {"responseId": "1", "resultCode": "0", "resultParam":
                 {"resultCode": "10085", "resultDescription": "is assigned by S. Please"}}}"#,
-            // Endpoint: the words, of the whole and of a field.
+            // Endpoint: the message, overall and for a field.
             r#"{"error_code": 1201, "message": "S"}"#,
             r#"{"error_code": 1400, "errors":
                 [{"error_code": 1402, "message": "S - S is required"}]}"#,
-            // PCC: the words, the code, a field and what is wrong with it.
+            // PCC: the message, the code, a field and its description.
             r#"{"message": "S", "errorCode": "S", "errors": []}"#,
             r#"{"errors": [{"field": "S", "description": "S"}]}"#,
-            // Something on the way.
+            // A proxy.
             "S",
         ];
         let mut headers = HeaderMap::new();
@@ -191,7 +190,7 @@ mod tests {
                     repeated += usize::from(told.contains("[redacted]"));
                 }
             }
-            assert!(repeated > 0, "{body} comes through nowhere");
+            assert!(repeated > 0, "{body} never appears");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What one upstream speaks. Each dialect is a folder; `adapter` has the traits that they share,
-//! `registration` what a dialect tells of itself, `registry` one line for each.
+//! The upstream APIs. Each dialect is a folder; `adapter` has the traits that they share,
+//! `registration` what a dialect declares about itself, and `registry` one line for each.
 //!
-//! A dialect's wire code is pure (`encode`, `decode`, `fault`: bytes in, values out). What takes
-//! several requests is written over [`Port`](crate::upstream::Port), so that it never sees
+//! A dialect's wire code is pure (`encode`, `decode`, `fault`: bytes in, values out). Operations of
+//! several requests are written over [`Port`](crate::upstream::Port), so that they never see
 //! credentials or connections.
 
 mod adapter;

@@ -1,4 +1,4 @@
-//! A [`Port`] for unit tests: answers from a list and keeps what it was asked.
+//! A [`Port`] for unit tests that gives scripted answers and records requests.
 
 use std::{collections::VecDeque, sync::Mutex};
 
@@ -16,7 +16,7 @@ use crate::{
 /// Makes an answer to a request.
 type Respond = Box<dyn Fn(&Request) -> Result<Reply> + Send + Sync>;
 
-/// Gives its answers in order, then those that it makes, and panics when it has none.
+/// Gives its answers in order, then those that it makes; panics if there are none.
 #[derive(Default)]
 pub(super) struct Recorder {
     answers: Mutex<VecDeque<Result<Reply>>>,
@@ -47,12 +47,12 @@ impl Recorder {
         Self { respond: Some(Box::new(respond)), ..Self::default() }
     }
 
-    /// One answer more.
+    /// Adds an answer.
     pub(super) fn push(&self, status: u16, body: impl Into<Bytes>) {
         self.push_with(status, &[], body);
     }
 
-    /// One answer more, with headers.
+    /// Adds an answer with headers.
     pub(super) fn push_with(
         &self,
         status: u16,
@@ -66,22 +66,22 @@ impl Recorder {
         self.push_result(Ok(reply));
     }
 
-    /// One answer more, or the lack of it.
+    /// Adds an answer or an error.
     pub(super) fn push_result(&self, result: Result<Reply>) {
         self.answers.lock().unwrap().push_back(result);
     }
 
-    /// No answer, but this error.
+    /// Adds an error instead of an answer.
     pub(super) fn fail(&self, error: Error) {
         self.push_result(Err(error));
     }
 
-    /// What it was asked.
+    /// The requests so far.
     pub(super) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// The JSON bodies of what it was asked, of the requests that have one.
+    /// The JSON bodies of the requests so far that have one.
     pub(super) fn bodies(&self) -> Vec<Value> {
         let requests = self.requests();
         let bodies = requests.iter().filter_map(|request| request.body.as_ref());
@@ -106,7 +106,7 @@ impl Port for Recorder {
     }
 }
 
-/// The result of something that never waits, so that no runtime is needed.
+/// The result of a future that never waits, so that no runtime is needed.
 pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("nothing waits")
 }

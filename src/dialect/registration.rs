@@ -1,5 +1,5 @@
-//! What a dialect tells of itself before there is a backend of it: its name, the settings that it
-//! takes, and how it is made.
+//! What a dialect declares about itself before any backend uses it: its name, its settings, and its
+//! constructor.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::client::DialectClient;
 use crate::upstream::{Auth, RateLimit};
 
-/// A setting of a dialect's own in the configuration of a backend.
+/// A dialect-specific setting in the configuration of a backend.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// Its key.
@@ -19,10 +19,10 @@ pub struct Setting {
     pub help: &'static str,
 }
 
-/// The settings given for a backend, by key. All values are held as secrets.
+/// The dialect-specific settings of a backend, by key. All values are treated as secrets.
 pub type Settings = BTreeMap<String, SecretString>;
 
-/// A dialect with the way to prove who the gateway is.
+/// A dialect and its authentication.
 pub struct Built {
     /// The dialect.
     pub dialect: DialectClient,
@@ -30,14 +30,14 @@ pub struct Built {
     pub auth: Arc<dyn Auth>,
 }
 
-/// A dialect that backends can name.
+/// A dialect that a backend can have.
 pub struct Registration {
     /// Its name in the configuration.
     pub name: &'static str,
-    /// What the vendor allows, if it says so.
+    /// The vendor's rate limit, if documented.
     pub rate_limit: Option<RateLimit>,
-    /// The settings that it takes.
+    /// Its settings.
     pub settings: &'static [Setting],
-    /// Makes it from the settings given, or says everything that is wrong with them.
+    /// Builds it from the given settings, or returns everything that is wrong with them.
     pub build: fn(&Settings) -> std::result::Result<Built, Vec<String>>,
 }

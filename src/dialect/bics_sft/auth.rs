@@ -1,7 +1,7 @@
 //! Login, refresh and fixed tokens of SFT (pages "Authentication" and "05. Authentication").
 //!
-//! Login has neither the request nor the response envelope of the other operations. How a failed
-//! login looks is not documented, so every shape counts as failed that has no `AccessToken`.
+//! Login has neither the request envelope nor the response envelope of the other operations. Failed
+//! logins are not documented, so every reply without an `AccessToken` counts as a failure.
 
 use http::{HeaderName, HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Not the standard `Authorization`.
+/// SFT does not use the standard `Authorization`.
 const HEADER: HeaderName = HeaderName::from_static("x-authorization");
 
 pub(super) enum SftAuth {
@@ -182,10 +182,10 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
     error.with_upstream(facts)
 }
 
-/// The error for a login that was refused in none of the documented shapes.
+/// The error for a login that was rejected in none of the documented ways.
 fn refused_without_code(reply: &Reply, is_json: bool) -> Error {
     let status = reply.status.as_u16();
-    // How a refused login looks is not documented; these two are what others answer to it.
+    // Rejected logins are not documented; other APIs use these two statuses.
     if matches!(status, 400 | 422) {
         let message = format!(
             "the upstream rejected the gateway's login (HTTP {status}); check this backend's \

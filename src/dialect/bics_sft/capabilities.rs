@@ -1,4 +1,4 @@
-//! What this dialect can do, and its name.
+//! The name and capabilities of this dialect.
 
 use crate::model::{
     capability::{Capabilities, Field},
@@ -31,7 +31,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     ],
 };
 
-/// Every set that a profile can have.
+/// Every combination that a profile can have.
 const RADIO_ACCESS: &[&str] = &[
     "RADIO_ACCESS_2G",
     "RADIO_ACCESS_2G+RADIO_ACCESS_3G",

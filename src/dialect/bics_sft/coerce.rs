@@ -1,4 +1,4 @@
-//! A profile of another backend, fitted into what SFT can say.
+//! Adapts a profile of another backend to what SFT supports.
 
 use super::{radio, service};
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     pb::{Category, Profile, RadioAccess, ServiceType, State},
 };
 
-/// Gives what is required and missing a value, and leaves the largest radio access that SFT can say
-/// within what there was: a translation never grants a technology that a value was there for.
+/// Gives missing required fields a value, and reduces the radio access to the largest set that SFT
+/// supports. A technology is added only if SFT requires one.
 pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     if draft.state == 0 {
         draft.state = State::Active.into();
@@ -23,8 +23,8 @@ pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     if asked.iter().any(left_out) {
         let names: Vec<&str> = asked.iter().copied().filter(left_out).map(name).collect();
         let why = format!(
-            "this upstream takes {{2G}}, {{2G,3G}}, {{2G,3G,4G}}, {{2G,3G,4G,5G}} and NB_IOT; \
-             {} left out",
+            "this upstream supports only {{2G}}, {{2G,3G}}, {{2G,3G,4G}}, {{2G,3G,4G,5G}} and \
+             NB_IOT; {} left out",
             names.join(", ")
         );
         notes.narrowed("radio_access", why);
@@ -32,7 +32,7 @@ pub(super) fn coerce(draft: &mut Profile, notes: &mut Notes) {
     fit_services(draft, notes);
 }
 
-/// SFT has a radio access exactly where it has a service.
+/// In SFT, a profile has a radio access exactly if it has a service.
 fn fit_services(draft: &mut Profile, notes: &mut Notes) {
     let nb_iot = radio::has_nb_iot(&draft.radio_access);
     if draft.services.is_empty() && nb_iot {
@@ -57,7 +57,7 @@ fn fit_services(draft: &mut Profile, notes: &mut Notes) {
 }
 
 fn name(access: i32) -> &'static str {
-    let access = RadioAccess::try_from(access).map_or("an unknown one", |a| a.as_str_name());
+    let access = RadioAccess::try_from(access).map_or("unknown", |a| a.as_str_name());
     access.trim_start_matches("RADIO_ACCESS_")
 }
 

@@ -14,10 +14,11 @@ use crate::{
     pb::{Category, Profile, RadioAccess, State},
 };
 
-/// The profiles of a list. `totalCount` is not looked at: the vendor's own example says 19 for 3.
+/// The profiles of a list. `totalCount` is ignored: in the vendor's own example it is 19 for 3
+/// profiles.
 pub(super) fn list(envelope: &Envelope<'_>) -> Result<Listed<Item>> {
     let Some(items) = envelope.response_param().map(|param| param.get("serviceProfileList")) else {
-        return Err(violation("a success without responseParam"));
+        return Err(violation("a success result but no responseParam"));
     };
     let items = match items {
         None | Some(Value::Null) => return Ok(Listed { items: Vec::new(), without_id: 0 }),
@@ -46,10 +47,10 @@ pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
         .response_param()
         .and_then(|param| param.get("serviceProfileList"))
         .and_then(Value::as_array)
-        .ok_or_else(|| violation("a success without a serviceProfileList"))?;
+        .ok_or_else(|| violation("a success result but no serviceProfileList"))?;
     let mut profiles = items.iter().filter_map(Value::as_object).map(profile);
     if let [Value::Object(_)] = items.as_slice() {
-        // The only one needs no id: it is the one that was asked for.
+        // A single profile needs no id: it is the one that was requested.
         if let Some((None, profile)) = profiles.next() {
             return Ok(Item { id: id.to_owned(), profile });
         }
@@ -67,7 +68,7 @@ pub(super) fn created_id(envelope: &Envelope<'_>) -> Option<String> {
     envelope.service_profile().filter(|id| !id.is_empty()).map(|id| id.into_owned())
 }
 
-/// One profile, with its id where it has one.
+/// One profile, with its id if it has one.
 fn profile(members: &Map<String, Value>) -> (Option<String>, Profile) {
     let mut id = None;
     let mut profile = Profile::default();
@@ -83,7 +84,7 @@ fn profile(members: &Map<String, Value>) -> (Option<String>, Profile) {
                 id.is_some() || value.is_null()
             }
             ("profileName", Some(name)) => {
-                // Verbatim: the envelope's trimming is for codes.
+                // Not trimmed: only codes are.
                 profile.display_name = value.as_str().unwrap_or(name).to_owned();
                 true
             }
@@ -107,7 +108,7 @@ fn profile(members: &Map<String, Value>) -> (Option<String>, Profile) {
     (id, profile)
 }
 
-/// The members that have a field in the model.
+/// The members that are mapped to fields of the model.
 const KNOWN: [&str; 6] =
     ["profileId", "profileName", "status", "category", "serviceName", "ratTypeName"];
 
@@ -127,8 +128,8 @@ fn category_of(category: &str) -> Category {
     }
 }
 
-/// Reads `DATA|MO-SMS`; false when the model cannot say all of it. The vendor's page prints `'`
-/// where its table swallowed the pipe, so that separates too.
+/// Reads `DATA|MO-SMS`; false if the model cannot express all of it. Where the vendor's page lost a
+/// pipe it has `'`, so that is a separator too.
 fn services(names: &str, profile: &mut Profile) -> bool {
     let mut complete = true;
     for name in names.split(['|', '\'']).map(str::trim).filter(|name| !name.is_empty()) {
@@ -145,7 +146,7 @@ fn services(names: &str, profile: &mut Profile) -> bool {
     complete
 }
 
-/// Reads `2G/3G`; false when the model cannot say all of it.
+/// Reads `2G/3G`; false if the model cannot express all of it.
 fn radio_access(name: &str, profile: &mut Profile) -> bool {
     if name.is_empty() {
         return true;

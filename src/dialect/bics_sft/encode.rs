@@ -27,7 +27,7 @@ pub(super) fn create(profile: &Profile) -> Request {
     write("CreateServiceProfile", members)
 }
 
-/// A modify with what differs; `None` when nothing does.
+/// A request with the differences; `None` if there are none.
 pub(super) fn modify(change: ProfileUpdate<'_>) -> Option<Request> {
     let mut changed = differences(change.current, change.desired);
     if changed.is_empty() {
@@ -37,7 +37,7 @@ pub(super) fn modify(change: ProfileUpdate<'_>) -> Option<Request> {
     Some(write("ModifyServiceProfile", changed))
 }
 
-/// Whether all that a change sends is what a later read found.
+/// Whether everything that a change sends was found by a later read.
 pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     let found = members(found);
     let asked = differences(change.current, change.desired);
@@ -48,8 +48,8 @@ pub(super) fn delete(id: &str) -> Request {
     write("DeleteServiceProfile", Map::from_iter([("id".to_owned(), json!(id))]))
 }
 
-/// The members that create and modify share. `accessType` is there exactly when a service other
-/// than NB-IoT is: the vendor refuses it otherwise (10111).
+/// The members that create and modify share. `accessType` is present exactly if there is a service
+/// other than NB-IoT; otherwise the vendor rejects it (10111).
 fn members(profile: &Profile) -> Map<String, Value> {
     let mut members = Map::new();
     members.insert("name".to_owned(), json!(profile.display_name));
@@ -71,7 +71,7 @@ fn differences(current: &Profile, desired: &Profile) -> Map<String, Value> {
     if current.state == desired.state {
         changed.remove("status");
     } else if desired.state != 0 {
-        // A state that could not be read counts as different from whatever is asked for.
+        // A state that could not be read counts as different from any requested state.
         let active = desired.state == i32::from(State::Active);
         changed.insert("status".to_owned(), digit(active));
     }
@@ -87,7 +87,7 @@ fn write(operation: &'static str, service_profile: Map<String, Value>) -> Reques
     request(operation, Method::POST, format!("/api/{operation}"), Some(&body))
 }
 
-/// A request with the headers that the vendor lists for every call, also for reads.
+/// A request with the headers that the vendor requires for every call, including reads.
 pub(super) fn request(
     operation: &'static str,
     method: Method,

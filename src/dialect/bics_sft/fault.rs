@@ -1,7 +1,7 @@
 //! Answer → success or error.
 //!
-//! The inner `resultParam.resultCode` decides, and it alone: HTTP is 200 for failures too, and the
-//! outer code is "0" on several documented failures (1326, 1330, 10085).
+//! Only the inner `resultParam.resultCode` decides: failures have HTTP status 200 too, and the
+//! outer code is "0" in several documented failures (1326, 1330, 10085).
 
 use std::borrow::Cow;
 
@@ -21,11 +21,11 @@ pub(super) enum Operation {
     Delete,
 }
 
-/// An answer that is not a failure.
+/// A reply that is not a failure.
 #[derive(Debug)]
 pub(super) enum Answer<'r> {
     Success(Envelope<'r>),
-    /// 1359: an empty list, or no such profile.
+    /// 1359: an empty list, or the profile does not exist.
     NoData,
 }
 
@@ -62,8 +62,8 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
     if code == "1359" && operation == Operation::Get {
         return Ok(Answer::NoData);
     }
-    // Under a code that is in no table these statuses say more than the code: a refusal,
-    // throttling, overload. Around a code of the tables they say nothing.
+    // With an undocumented code, these statuses say more than the code: rejected credentials,
+    // throttling, overload. With a documented code they mean nothing.
     let telling = matches!(reply.status.as_u16(), 401 | 403 | 429 | 500..);
     if telling && !is_documented(&code) && !is_authorisation_failure(&envelope) {
         return Err(failed_status(safety, reply).with_upstream(facts(&envelope, reply)));
@@ -93,8 +93,8 @@ fn failure(operation: Operation, code: &str, envelope: &Envelope<'_>, reply: &Re
     .with_effect(effect(operation, code))
 }
 
-/// The vendor's code tables. Codes 1324 to 1330 say only that it failed, as does a code that is in
-/// none.
+/// The vendor's code tables. Codes 1324 to 1330 only say that the operation failed, as do unknown
+/// codes.
 fn meaning(code: &str) -> (Reason, &'static str) {
     match code {
         "401" => (
@@ -133,7 +133,7 @@ fn meaning(code: &str) -> (Reason, &'static str) {
     }
 }
 
-/// The codes of failures that say that nothing was written.
+/// The codes of failures that certainly wrote nothing.
 const DEFINITE: [&str; 12] = [
     "401", "1324", "1326", "1328", "1330", "1338", "6554", "6565", "8196", "10085", "10100",
     "10111",
@@ -143,8 +143,8 @@ fn is_documented(code: &str) -> bool {
     DEFINITE.contains(&code) || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
 }
 
-/// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and after
-/// the latter goes on processing. An unknown code promises nothing either.
+/// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and
+/// continues processing after the latter. An unknown code guarantees nothing.
 fn effect(operation: Operation, code: &str) -> Effect {
     match (operation.safety(), code) {
         (Safety::Read, _) => Effect::None,
@@ -154,14 +154,13 @@ fn effect(operation: Operation, code: &str) -> Effect {
     }
 }
 
-/// Whether a failure is what a modify or delete of an unknown id gives: there is no code of its
-/// own.
+/// Whether a modify or delete of an unknown id fails this way. There is no separate code for it.
 pub(super) fn may_mean_missing(error: &Error) -> bool {
     let code = error.upstream().and_then(|facts| facts.code.as_deref());
     matches!(code, Some("1326" | "1330"))
 }
 
-/// The error for an id that is not there.
+/// The error for an id that does not exist.
 pub(super) fn not_found(reply: Option<&Reply>) -> Error {
     let error = Error::new(Reason::ProfileNotFound, "the upstream has no profile with this id");
     match reply.and_then(|reply| Some((Envelope::read(reply).ok()?, reply))) {
@@ -170,26 +169,26 @@ pub(super) fn not_found(reply: Option<&Reply>) -> Error {
     }
 }
 
-/// "No data" is an answer to reads only.
+/// "No data" is only valid as a reply to a read.
 pub(super) fn no_data_for_a_write() -> Error {
     Error::new(Reason::UpstreamFailure, "the upstream answered a write with \"no data available\"")
         .with_effect(Effect::Unconfirmed)
 }
 
-/// Whether the answer says that the token is not good. The text of an account that may not use an
-/// API ("Authorisation Failure") is not that.
+/// Whether the token was rejected. "Authorisation Failure" means something else: the account may
+/// not use an API.
 pub(super) fn is_token_refused(reply: &Reply) -> bool {
     if reply.status == http::StatusCode::UNAUTHORIZED {
         return true;
     }
     Envelope::read(reply).is_ok_and(|envelope| {
-        // The outer code speaks only where there is no inner one, which decides.
+        // The outer code only counts if there is no inner code.
         let code = envelope.inner_code().or_else(|| envelope.outer_code());
         code.as_deref() == Some("401") && !is_authorisation_failure(&envelope)
     })
 }
 
-/// The vendor documents this text and no code for it.
+/// The vendor documents this text, but no code for it.
 fn is_authorisation_failure(envelope: &Envelope<'_>) -> bool {
     envelope
         .description()
@@ -218,7 +217,7 @@ pub(super) fn error(
     Error::new(reason, facts.appended_to(message)).with_upstream(facts)
 }
 
-/// The upstream's own id of an exchange.
+/// The upstream's id of an exchange.
 pub(super) fn request_id(reply: &Reply) -> Option<String> {
     Envelope::read(reply).ok()?.response_id().and_then(short)
 }

@@ -1,8 +1,8 @@
 //! BICS SFT ("SIM for Things") service profiles.
 //!
 //! Four operations over HTTP POST and GET, documented at help.sft.bics.com (pages "Service Profile"
-//! and "06. Service Profile"). HTTP 200 says nothing here: success is an inner result code, see
-//! `fault`. This file ties the pure parts together; it holds no wire format.
+//! and "06. Service Profile"). The HTTP status 200 does not mean success, an inner result code
+//! does; see `fault`. This file connects the pure parts and contains no wire format.
 
 mod auth;
 mod capabilities;
@@ -32,10 +32,10 @@ use crate::{
     upstream::{Port, Reply, Request},
 };
 
-/// The registry's line for this dialect.
+/// The registry entry of this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
-    // Documented to exist, but not how high.
+    // A limit is documented, but not its value.
     rate_limit: None,
     settings: &[
         Setting { key: "username", secret: false, help: "Account to log in with." },
@@ -68,7 +68,7 @@ impl BicsSft {
         }
     }
 
-    /// A modify or delete failed without saying why: an unknown id is one of the reasons.
+    /// A modify or delete failed without a reason. An unknown id is one possible reason.
     async fn explain(&self, port: &dyn Port, id: &str, failure: Error) -> Error {
         if !fault::may_mean_missing(&failure) {
             return failure;
@@ -102,13 +102,13 @@ impl Dialect for BicsSft {
     }
 
     fn affects_other_profiles(&self, current: Option<&Profile>, desired: &Profile) -> bool {
-        // "Modify Service Profile": services added to or removed from a base profile are so in the
-        // profiles below it too.
+        // "Modify Service Profile": changes to the services of a base profile also apply to the
+        // profiles below it.
         current.is_some_and(|current| service::on_wire(current) != service::on_wire(desired))
     }
 
     fn accepts_id(&self, id: &str) -> bool {
-        // Ids are `SP_` and a number; 19 digits are more than any counter reaches.
+        // Ids are `SP_` and a number; no counter exceeds 19 digits.
         id.strip_prefix("SP_").is_some_and(|number| {
             (1..=19).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
         })
@@ -290,13 +290,13 @@ fn detach(current: &Profile, service: &Service) -> Result<Profile> {
         return Err(not_attached(unwanted.name));
     }
     if desired.services.is_empty() {
-        // The upstream has a radio access for these services only; it goes with the last one.
+        // The radio access is for these services only, so it is removed with the last one.
         desired.radio_access.retain(|r| *r == i32::from(pb::RadioAccess::NbIot));
     }
     if service::on_wire(&desired).is_empty() {
         let mut violations = Violations::default();
         violations
-            .add("service", "is the profile's last service, and a profile needs at least one");
+            .add("service", "is the profile's only service, and a profile must have at least one");
         violations.into_result()?;
     }
     Ok(desired)

@@ -1,6 +1,6 @@
-//! Radio access of SFT: an opaque code when written, a name when read (page "06. Service Profile").
+//! Radio access of SFT: a code in requests, a name in replies (page "06. Service Profile").
 //!
-//! Codes are strings with a leading zero; their numeric order means nothing (02 is less than 01).
+//! Codes are strings with a leading zero. Their numeric order means nothing (02 is less than 01).
 
 use crate::{
     error::violation::Violations,
@@ -11,11 +11,11 @@ use RadioAccess::{
     NbIot, RadioAccess2g as R2g, RadioAccess3g as R3g, RadioAccess4g as R4g, RadioAccess5g as R5g,
 };
 
-/// The sets that SFT can say, with their codes.
+/// The sets that SFT supports, with their codes.
 const CODES: [(&str, &[RadioAccess]); 4] =
     [("02", &[R2g]), ("01", &[R2g, R3g]), ("06", &[R2g, R3g, R4g]), ("10", &[R2g, R3g, R4g, R5g])];
 
-const FOUR: &str = "apart from NB_IOT must be one of {2G}, {2G,3G}, {2G,3G,4G}, {2G,3G,4G,5G}";
+const FOUR: &str = "must be {2G}, {2G,3G}, {2G,3G,4G} or {2G,3G,4G,5G}, with or without NB_IOT";
 
 /// The set without NB-IoT, which is a service on the wire.
 fn cellular(radio_access: &[i32]) -> Vec<i32> {
@@ -39,7 +39,7 @@ pub(super) fn code(radio_access: &[i32]) -> Option<&'static str> {
         .map(|(code, _)| *code)
 }
 
-/// The largest set that SFT can say within this one.
+/// The largest supported set within this one.
 pub(super) fn within(radio_access: &[i32]) -> Vec<i32> {
     let fits = |members: &[RadioAccess]| {
         members.iter().all(|member| radio_access.contains(&i32::from(*member)))
@@ -50,7 +50,7 @@ pub(super) fn within(radio_access: &[i32]) -> Vec<i32> {
     cellular.iter().chain(nb_iot).map(|access| i32::from(*access)).collect()
 }
 
-/// Reads `2G/3G/4G`; `None` for each part that the model cannot say.
+/// Reads `2G/3G/4G`; `None` for each part that the model does not have.
 pub(super) fn by_name(name: &str) -> impl Iterator<Item = Option<RadioAccess>> {
     name.split('/').map(|part| match part.trim().to_ascii_uppercase().as_str() {
         "2G" => Some(R2g),
@@ -61,15 +61,15 @@ pub(super) fn by_name(name: &str) -> impl Iterator<Item = Option<RadioAccess>> {
     })
 }
 
-/// Checks the radio access of a request by itself.
+/// Checks the radio access of a request on its own.
 pub(super) fn check(radio_access: &[i32], violations: &mut Violations) {
     if !cellular(radio_access).is_empty() && code(radio_access).is_none() {
         violations.add("profile.radio_access", FOUR);
     }
 }
 
-/// Checks that radio access and services fit: a code goes with DATA, SMS_MO and SMS_MT and with
-/// nothing else (the vendor answers 10111 otherwise), and there must be some service.
+/// Checks that radio access and services match: the code is required with DATA, SMS_MO and SMS_MT
+/// and not allowed otherwise (the vendor answers 10111), and there must be at least one service.
 pub(super) fn check_with_services(profile: &Profile, violations: &mut Violations) {
     check(&profile.radio_access, violations);
     let any_service = !profile.services.is_empty();
@@ -80,10 +80,10 @@ pub(super) fn check_with_services(profile: &Profile, violations: &mut Violations
     if !any_service && any_cellular {
         violations.add(
             "profile.radio_access",
-            "other than NB_IOT needs DATA, SMS_MO or SMS_MT among services",
+            "can only be NB_IOT without DATA, SMS_MO or SMS_MT in services",
         );
     }
     if !any_service && !any_cellular && !has_nb_iot(&profile.radio_access) {
-        violations.add("profile.services", "needs at least one service, or NB_IOT in radio_access");
+        violations.add("profile.services", "must not be empty, unless radio_access is NB_IOT");
     }
 }

@@ -1,4 +1,4 @@
-//! The four services of SFT: reads give names, writes take ids (page "06. Service Profile").
+//! The four services of SFT: replies have names, requests have ids (page "06. Service Profile").
 //!
 //! NB-IoT is the fourth service on the wire and a radio access in the model, so it is not here.
 
@@ -17,7 +17,7 @@ pub(super) struct Known {
     pub(super) kind: ServiceType,
 }
 
-/// In the order of the vendor's own examples (`4|2|3`, `DATA|MO-SMS|MT-SMS`).
+/// In the order of the vendor's examples (`4|2|3`, `DATA|MO-SMS|MT-SMS`).
 pub(super) const KNOWN: [Known; 3] = [
     Known { id: "4", name: "DATA", kind: ServiceType::Data },
     Known { id: "2", name: "MO-SMS", kind: ServiceType::SmsMo },
@@ -34,7 +34,7 @@ impl From<Known> for Service {
     }
 }
 
-/// What a name on the wire means.
+/// The meaning of a service name in a reply.
 pub(super) enum Named {
     Service(Known),
     NbIot,
@@ -42,7 +42,7 @@ pub(super) enum Named {
 }
 
 /// Reads a service name. Other pages of the vendor write `SMS_MO` and `SMS-MO` for `MO-SMS`, so
-/// case, `-` and `_` do not count.
+/// case, `-` and `_` are ignored.
 pub(super) fn by_name(name: &str) -> Named {
     let plain = |name: &str| -> String {
         name.chars()
@@ -62,7 +62,7 @@ pub(super) fn by_name(name: &str) -> Named {
     }
 }
 
-/// The service that a request names by id, by type or by both.
+/// The service that a request specifies by id, by type or by both.
 fn resolve(service: &Service) -> Result<Known, String> {
     if service.id == NB_IOT_ID {
         return Err("NB-IoT is a radio access: set RADIO_ACCESS_NB_IOT in radio_access".to_owned());
@@ -82,12 +82,12 @@ fn resolve(service: &Service) -> Result<Known, String> {
     }
 }
 
-/// The service that AttachService or DetachService names.
+/// The service in a request to AttachService or DetachService.
 pub(super) fn resolve_for_request(service: &Service) -> Result<Known> {
     resolve(service).map_err(|why| Error::invalid_field("service", why))
 }
 
-/// The ids of the services that a profile names; those it cannot name are left out.
+/// The ids of a profile's services; unknown services are left out.
 pub(super) fn ids(services: &[Service]) -> impl Iterator<Item = &'static str> {
     KNOWN
         .into_iter()
@@ -95,19 +95,19 @@ pub(super) fn ids(services: &[Service]) -> impl Iterator<Item = &'static str> {
         .map(|known| known.id)
 }
 
-/// The list of service ids as the wire has it; empty when the profile has none.
+/// The list of service ids in the wire format; empty if the profile has none.
 pub(super) fn on_wire(profile: &Profile) -> String {
     let nb_iot = radio::has_nb_iot(&profile.radio_access).then_some(NB_IOT_ID);
     ids(&profile.services).chain(nb_iot).collect::<Vec<_>>().join("|")
 }
 
-/// The services that a profile names, as reads show them; those it cannot name are left out.
+/// A profile's services as reads return them; unknown services are left out.
 pub(super) fn known(services: &[Service]) -> Vec<Service> {
     let named = |known: &Known| services.iter().any(|s| resolve(s).is_ok_and(|s| s == *known));
     KNOWN.into_iter().filter(named).map(Into::into).collect()
 }
 
-/// Checks the services of a request by themselves.
+/// Checks the services of a request on their own.
 pub(super) fn check(services: &[Service], violations: &mut Violations) {
     for service in services {
         if let Err(why) = resolve(service) {
@@ -119,8 +119,8 @@ pub(super) fn check(services: &[Service], violations: &mut Violations) {
     }
 }
 
-/// Refuses a change of services while the profile has some that the model cannot name: the wire
-/// takes the whole list by id, so they would be dropped.
+/// Rejects a change of services if the profile has unknown ones: a write replaces the whole list of
+/// ids, so they would be dropped.
 pub(super) fn refuse_loss(current: &Profile, desired: &Profile) -> Result<()> {
     let unknown = current.unmapped.as_ref().is_some_and(|u| u.fields.contains_key("serviceName"));
     if unknown && on_wire(current) != on_wire(desired) {
@@ -133,7 +133,7 @@ pub(super) fn refuse_loss(current: &Profile, desired: &Profile) -> Result<()> {
     Ok(())
 }
 
-/// What ListServices answers.
+/// The reply to ListServices.
 pub(super) fn catalog() -> Vec<Service> {
     let mut services: Vec<Service> = KNOWN
         .into_iter()

@@ -1,4 +1,4 @@
-//! The answers of the upstream to writes that succeed, for writes that are not sent.
+//! Fake replies of the upstream to successful writes, for writes that are not sent.
 
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::fault::Operation;
 use crate::upstream::{Reply, Request};
 
-/// An id of the vendor's form that no counter reaches.
+/// A valid id that no counter reaches.
 const NEW_ID: &str = "SP_9999999999999999999";
 
 pub(super) fn simulate(request: &Request) -> Reply {

@@ -1,4 +1,4 @@
-//! The dialect on answers of the vendor's own page and on mutated ones, without a network.
+//! The dialect on the vendor's own examples and on mutated ones, without a network.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -60,7 +60,7 @@ use RadioAccess::{
 use ServiceType::{Data, SmsMo, SmsMt, Voice};
 
 #[test]
-fn the_vendors_create_request_is_what_is_sent() {
+fn a_create_matches_the_vendors_example() {
     let recorder = Recorder::answering([fixture("create-success-addon-plan")]);
     let profile = profile(&[SmsMt, Data, SmsMo], &[R5g, R2g, R4g, R3g]);
     assert_eq!(now(BicsSft.create(&recorder, &recorder, &profile)).unwrap(), "SP_355");
@@ -90,7 +90,7 @@ fn nb_iot_is_a_service_on_the_wire() {
 }
 
 #[test]
-fn a_modify_sends_only_what_differs() {
+fn a_modify_sends_only_the_differences() {
     let current = read(json!({"profileName": "old", "status": "0",
         "serviceName": "DATA|MO-SMS|MT-SMS", "ratTypeName": "2G", "category": "0"}));
     let mut desired = current.clone();
@@ -143,9 +143,10 @@ fn reads_are_lenient() {
 }
 
 #[test]
-fn what_the_model_cannot_say_is_kept_verbatim() {
+fn values_outside_the_model_are_kept_verbatim() {
     let members = json!({"profileId": "SP_1", "profileName": {"en": "x"}, "status": "2",
-        "category": "9", "serviceName": "DATA|VoWiFi", "ratTypeName": "2G/6G", "owner": {"a": [1]}});
+        "category": "9", "serviceName": "DATA|VoWiFi", "ratTypeName": "2G/6G",
+        "owner": {"a": [1]}});
     let profile = read(members.clone());
     assert_eq!((profile.state, profile.category), (0, 0));
     assert_eq!(profile.services.len(), 1);
@@ -155,7 +156,7 @@ fn what_the_model_cannot_say_is_kept_verbatim() {
     }
     let odd = read(json!({"serviceName": ["DATA"], "status": true, "owner": {"a": [null]}}));
     assert!(odd.unmapped.unwrap().fields.keys().eq(["owner", "serviceName", "status"]));
-    // A change of services would drop the unknown one.
+    // A change of services would drop the unknown service.
     let mut desired = profile.clone();
     desired.services.push(service::KNOWN[1].into());
     desired.radio_access = vec![R2g.into()];
@@ -168,7 +169,7 @@ fn what_the_model_cannot_say_is_kept_verbatim() {
 }
 
 #[test]
-fn every_code_of_the_tables_has_its_reason() {
+fn every_documented_code_has_its_reason() {
     use Effect::{None as No, Unconfirmed, Unknown};
     for (code, kind, reason, effect) in [
         ("1324", Kind::Unknown, Reason::UpstreamFailure, No),
@@ -222,7 +223,7 @@ fn a_conflict_names_the_child_entity() {
 }
 
 #[test]
-fn a_spelling_tells_permission_from_expiry() {
+fn a_permission_failure_is_not_an_expired_token() {
     let mut answer = result("401", "1");
     answer["Response"]["resultParam"]["resultDescription"] = json!("Authorisation Failure");
     let reply = |answer: &Value| {
@@ -236,7 +237,7 @@ fn a_spelling_tells_permission_from_expiry() {
 }
 
 #[test]
-fn services_and_radio_access_have_to_fit() {
+fn services_and_radio_access_must_match() {
     for (services, radio_access, fields) in [
         (&[Data][..], &[R2g][..], &[][..]),
         (&[], &[NbIot], &[]),
@@ -263,7 +264,7 @@ fn services_and_radio_access_have_to_fit() {
 }
 
 #[test]
-fn services_are_named_by_id_or_type() {
+fn services_are_specified_by_id_or_type() {
     let by = |id: &str, kind: ServiceType| Service {
         id: id.into(),
         r#type: kind.into(),
@@ -281,7 +282,7 @@ fn services_are_named_by_id_or_type() {
 }
 
 #[test]
-fn detaching_the_last_cellular_service_takes_its_radio_access() {
+fn detaching_the_last_cellular_service_removes_its_radio_access() {
     let current =
         read(json!({"profileId": "SP_1", "serviceName": "DATA|NB-IOT", "ratTypeName": "2G"}));
     let data = Service { r#type: Data.into(), ..Service::default() };
@@ -337,7 +338,7 @@ prop_compose! {
     }
 }
 
-/// The vendor's tables, written down a second time: ids and codes as names.
+/// The vendor's tables, written independently: ids and codes as names.
 fn as_read(written: &Value) -> Value {
     let text = |key: &str| written[key].as_str().unwrap_or_default().to_owned();
     let names: Vec<&str> = text("service")
@@ -362,7 +363,7 @@ fn as_read(written: &Value) -> Value {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(profile in any_profile()) {
+    fn written_profiles_are_read_back(profile in any_profile()) {
         let recorder = Recorder::answering([fixture("create-success-base-plan")]);
         now(BicsSft.create(&recorder, &recorder, &profile)).unwrap();
         let sent = recorder.bodies()[0]["Request"]["requestParam"]["serviceProfile"].clone();
@@ -372,7 +373,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_answers_never_panic_and_never_pass_for_a_write(
+    fn mutated_answers_never_panic_and_never_pass_as_successful_writes(
         at in 0_usize..400, byte: u8, cut in 0_usize..400, truncate: bool,
     ) {
         let mut body = fixture("create-success-base-plan").to_string().into_bytes();
@@ -384,7 +385,7 @@ proptest! {
         if truncate {
             prop_assert_eq!(created.unwrap_err().effect(), Effect::Unknown);
         } else if created.is_ok() {
-            // A changed byte in a text that decides nothing.
+            // The mutation changed a text that decides nothing.
             let body: Value = serde_json::from_slice(&body).unwrap();
             prop_assert_eq!(&body["Response"]["resultParam"]["resultCode"], "1323");
         }

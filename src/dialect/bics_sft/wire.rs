@@ -1,5 +1,5 @@
-//! The envelope around every answer, read leniently: numbers for strings, nulls and unknown members
-//! are never errors.
+//! The envelope of every reply, read leniently: numbers instead of strings, nulls and unknown
+//! members are not errors.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::upstream::{Reply, Unread};
 
-/// `Response` of an answer.
+/// The `Response` of a reply.
 #[derive(Debug)]
 pub(super) struct Envelope<'r>(&'r Map<String, Value>);
 
 impl<'r> Envelope<'r> {
-    /// Reads an answer's body, or says why it is not an envelope.
+    /// Reads a reply's body, or says why it is not an envelope.
     pub(super) fn read(reply: &'r Reply) -> Result<Self, Unread> {
         let response = reply.json()?.get("Response").and_then(Value::as_object);
         let envelope = Self(response.ok_or(Unread::NotTheDialect)?);
@@ -21,12 +21,12 @@ impl<'r> Envelope<'r> {
         if has_code { Ok(envelope) } else { Err(Unread::NotTheDialect) }
     }
 
-    /// The code that decides.
+    /// The code that decides the outcome.
     pub(super) fn inner_code(&self) -> Option<Cow<'r, str>> {
         scalar(self.result()?.get("resultCode")?)
     }
 
-    /// The outer code, which is "0" on several documented failures and decides nothing.
+    /// The outer code, which is "0" in several documented failures and so decides nothing.
     pub(super) fn outer_code(&self) -> Option<Cow<'r, str>> {
         scalar(self.0.get("resultCode")?)
     }
@@ -40,7 +40,7 @@ impl<'r> Envelope<'r> {
         scalar(self.0.get("responseId")?)
     }
 
-    /// The new id in the answer to a create; it is directly in the envelope.
+    /// The new id in the reply to a create, directly in the envelope.
     pub(super) fn service_profile(&self) -> Option<Cow<'r, str>> {
         scalar(self.0.get("serviceProfile")?)
     }
@@ -55,7 +55,7 @@ impl<'r> Envelope<'r> {
     }
 }
 
-/// A text, or a number where a text of digits belongs.
+/// A string, or a number in place of a string of digits.
 pub(super) fn scalar(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text.trim())),

@@ -1,9 +1,8 @@
 //! Login with an application token, and fixed tokens (pages "Basic authentication" and "Getting
 //! started").
 //!
-//! This flow gives no refresh token: to get a new `auth_token` means to log in again. The other
-//! flow, a user's name with the SHA-1 of the password, is deprecated by the vendor and not spoken
-//! here.
+//! This flow has no refresh token: a new `auth_token` requires a new login. The other flow, with a
+//! user name and the SHA-1 of the password, is deprecated by the vendor and not supported here.
 
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::{
     upstream::{Auth, Reply, Request, Safety, Tokens, Unread, jwt_lifetime, unreadable},
 };
 
-/// How long a token is good that does not say so itself (page "Basic authentication").
+/// The lifetime of a token that does not state it (page "Basic authentication").
 const DOCUMENTED_LIFETIME: Duration = Duration::from_secs(240 * 60);
 
 pub(super) enum EndpointAuth {
@@ -96,7 +95,7 @@ impl Auth for EndpointAuth {
     }
 
     fn is_refused(&self, reply: &Reply) -> bool {
-        // A lock-out is a 401 as well, and a new login would only prolong it.
+        // A lockout is a 401 too, and a new login would only prolong it.
         reply.status == StatusCode::UNAUTHORIZED && !fault::is_locked(&Fault::read(&reply.body))
     }
 
@@ -120,8 +119,8 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// The error for a login that failed. 400 and 404 with the vendor's own body are documented for a
-/// token that is malformed or that is not known, so they are refusals like 401.
+/// The error for a failed login. 400 and 404 with the vendor's own body are documented for a
+/// malformed or unknown token, so they are rejections like 401.
 fn refused(reply: &Reply) -> Error {
     let body = Fault::read(&reply.body);
     match reply.status {

@@ -1,4 +1,4 @@
-//! What this dialect can do, and its name.
+//! The name and capabilities of this dialect.
 
 use crate::model::{
     capability::{Capabilities, Field},
@@ -7,7 +7,7 @@ use crate::model::{
 
 pub(super) const NAME: &str = "endpoint";
 
-/// What a new profile gets where it is left unset.
+/// The value of a field that a create leaves unset.
 pub(super) const UNDOCUMENTED: &str = "not documented";
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
@@ -22,7 +22,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
         Field::read_write("description"),
         Field::read_write("radio_access")
             .allowing(RADIO_ACCESS)
-            .defaulting("2G with what the upstream switches on"),
+            .defaulting("2G and what the upstream enables"),
         Field::read_write("services"),
         Field::read_write("payment_type")
             .allowing(&["PAYMENT_TYPE_PREPAID", "PAYMENT_TYPE_POSTPAID"])
@@ -42,7 +42,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     ],
 };
 
-/// Every set that a profile can have.
+/// Every combination that a profile can have.
 const RADIO_ACCESS: &[&str] = &[
     "RADIO_ACCESS_2G",
     "RADIO_ACCESS_2G+RADIO_ACCESS_3G",

@@ -1,7 +1,7 @@
-//! The services and limits that the upstream has, and what a request means by them.
+//! The upstream's services and limits, and which of them a request specifies.
 //!
-//! A request names a service by id or type, and a limit by id or by volume and period; the wire
-//! takes ids. What the profile has already needs no lookup, nor does an id on its own.
+//! A request specifies a service by id or type, and a limit by id or by volume and period; the wire
+//! format has ids. No lookup is needed for what the profile already has, nor for an id alone.
 
 use std::collections::BTreeMap;
 
@@ -20,19 +20,19 @@ use crate::{
     upstream::Port,
 };
 
-/// Lookups under way at once for one call; the backend's own bounds come on top.
+/// Concurrent lookups of one call, within the backend's own limits.
 pub(super) const PARALLEL: usize = 8;
 
-/// The catalog, read as far as it is needed.
+/// The catalog, fetched only as far as needed.
 pub(super) struct Catalog<'a> {
     port: &'a dyn Port,
     services: Option<Vec<Service>>,
     limits: BTreeMap<String, Vec<TrafficLimit>>,
 }
 
-/// Why something that a request names is not there.
+/// Why a service or limit of a request cannot be resolved.
 enum Unresolved {
-    /// The request is at fault: which field, and why.
+    /// The request is wrong: which field, and why.
     Wrong { what: What, why: String },
     /// The lookup failed.
     Failed(Error),
@@ -58,7 +58,7 @@ fn wrong(what: What, why: String) -> Unresolved {
 pub(super) async fn whole(port: &dyn Port) -> Result<Vec<Service>> {
     let complete = |service: Service| async move {
         let traffic_limits = match limits_of(port, &service.id).await {
-            // Said in the upstream's own words: it has none for this service.
+            // This error means that the service has no limits.
             Err(error) if error.reason() == Reason::ServiceNotAttached => Vec::new(),
             limits => limits?,
         };
@@ -89,7 +89,7 @@ impl<'a> Catalog<'a> {
         Self { port, services: None, limits: BTreeMap::new() }
     }
 
-    /// The profile with an id for each service and limit that it names.
+    /// Returns the profile with an id for each of its services and limits.
     pub(super) async fn resolve(
         &mut self,
         mut desired: Profile,
@@ -101,7 +101,7 @@ impl<'a> Catalog<'a> {
         for wanted in std::mem::take(&mut desired.services) {
             match self.service(&wanted, there).await {
                 Ok(service) if resolved.iter().any(|other| other.id == service.id) => {
-                    let why = format!("names service {} twice", service.id);
+                    let why = format!("contains service {} twice", service.id);
                     violations.add("profile.services", why);
                 }
                 Ok(service) => resolved.push(service),
@@ -120,7 +120,7 @@ impl<'a> Catalog<'a> {
         Ok(desired)
     }
 
-    /// The profile with one service or limit more or less.
+    /// Returns the profile with one service or limit added or removed.
     pub(super) async fn edit(&mut self, current: &Profile, edit: &Edit) -> Result<Profile> {
         let mut desired = current.clone();
         let there = &current.services;
@@ -163,7 +163,7 @@ impl<'a> Catalog<'a> {
         Ok(desired)
     }
 
-    /// The service that a request means, with the limits that it names: one that the profile has,
+    /// The service that a request specifies, with the specified limits: one that the profile has,
     /// or one of the catalog.
     async fn service(
         &mut self,
@@ -188,15 +188,15 @@ impl<'a> Catalog<'a> {
         for wanted in &wanted.traffic_limits {
             let limit = self.limit(&found, wanted).await?;
             if limits.iter().any(|other| other.id == limit.id) {
-                return Err(wrong(What::Limit, format!("names limit {} twice", limit.id)));
+                return Err(wrong(What::Limit, format!("contains limit {} twice", limit.id)));
             }
             limits.push(limit);
         }
         Ok(Service { traffic_limits: limits, ..found })
     }
 
-    /// The limit that a request means: one that the service has in the profile, or one that it can
-    /// have.
+    /// The limit that a request specifies: one that the service has in the profile, or one that it
+    /// can have.
     async fn limit(
         &mut self,
         service: &Service,
@@ -208,8 +208,8 @@ impl<'a> Catalog<'a> {
         if wanted.volume.is_none() && wanted.period.is_none() {
             return Ok(TrafficLimit { id: wanted.id.clone(), ..TrafficLimit::default() });
         }
-        // In the order of the upstream; those that are alike in all that was named are equally
-        // good.
+        // The first match in the upstream's order; other matches are equal in everything that was
+        // specified.
         let limits = self.limits(&service.id).await?;
         limits.iter().find(|limit| is_meant_limit(limit, wanted)).cloned().ok_or_else(|| {
             let why = format!(
@@ -248,7 +248,7 @@ fn refuse(unresolved: Unresolved) -> Error {
     }
 }
 
-/// The service of a profile that an edit means.
+/// The profile's service that an edit refers to.
 fn attached<'s>(there: &'s [Service], wanted: &Service) -> Result<&'s Service> {
     service::find(there, wanted)
         .map_err(|why| Error::invalid_field("service", why))?

@@ -1,4 +1,4 @@
-//! What is wrong with a request, as far as that shows without the upstream.
+//! Checks of a request that need no upstream.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ use crate::{
     pb::{Profile, Service, TrafficLimit},
 };
 
-/// References to other objects, of which a write takes the id, and whether the vendor documents how
-/// to clear them.
+/// References to other objects, which are written by id, and whether the vendor documents how to
+/// clear them.
 const REFERENCES: [(&str, bool); 6] = [
     ("callbacks.api", true),
     ("callbacks.api_secret", true),
@@ -23,7 +23,7 @@ const REFERENCES: [(&str, bool); 6] = [
     ("network.dns", false),
 ];
 
-/// Fields that are either true or false upstream.
+/// Flags, which the upstream always has as true or false.
 const SWITCHES: [&str; 7] = [
     "quotas.data",
     "quotas.sms",
@@ -34,7 +34,7 @@ const SWITCHES: [&str; 7] = [
     "payment_type",
 ];
 
-/// Checks the touched fields of a request by themselves.
+/// Checks the touched fields of a request on their own.
 pub(super) fn request(
     request: &Profile,
     touched: &(dyn Fn(&str) -> bool + Sync),
@@ -75,29 +75,29 @@ fn references(profile: &Profile) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// Checks services that a request names, with their limits.
+/// Checks the services in a request, with their limits.
 pub(super) fn services(field: &str, services: &[Service], violations: &mut Violations) {
     let mut seen = HashSet::new();
     for service in services {
         if service.id.is_empty() && service.r#type == 0 {
-            violations.add(field, "each needs id or type");
+            violations.add(field, "each service must have an id or a type");
         } else if !service.id.is_empty() && !wire::is_id(&service.id) {
             violations.add(field, format!("each id {NOT_AN_ID}"));
         } else if !seen.insert((&service.id, service.id.is_empty().then_some(service.r#type))) {
-            violations.add(field, "must not name a service twice");
+            violations.add(field, "must not contain a service twice");
         }
         let field = format!("{field}.traffic_limits");
         let mut seen = HashSet::new();
         for limit in &service.traffic_limits {
             self::limit(&field, limit, violations);
             if !limit.id.is_empty() && !seen.insert(&limit.id) {
-                violations.add(&field, "must not name a limit twice");
+                violations.add(&field, "must not contain a limit twice");
             }
         }
     }
 }
 
-/// Checks a limit that a request names.
+/// Checks a limit in a request.
 pub(super) fn limit(field: &str, limit: &TrafficLimit, violations: &mut Violations) {
     let says_period = |limit: &TrafficLimit| {
         limit.period.as_ref().is_some_and(|period| {
@@ -111,13 +111,14 @@ pub(super) fn limit(field: &str, limit: &TrafficLimit, violations: &mut Violatio
     } else if limit.volume.is_none() || !says_period(limit) {
         violations.add(
             field,
-            "each needs id, or volume and a period with id or with time_units and unit",
+            "each limit must have an id, or a volume and a period with id or with time_units and \
+             unit",
         );
     }
 }
 
-/// What `desired` leaves unset that `current` has and the upstream cannot unset. The vendor
-/// documents `{"id": null}` for callbacks and secrets alone, and a switch is always on or off.
+/// Fields that `current` has, `desired` leaves unset, and the upstream cannot clear. The vendor
+/// documents `{"id": null}` for callbacks and secrets only, and a flag is always true or false.
 pub(super) fn unclearable(current: &Profile, desired: &Profile) -> Vec<(&'static str, String)> {
     let (Ok(before), Ok(after)) = (Fields::of(current), Fields::of(desired)) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! A profile of another backend, fitted into what this upstream can say.
+//! Adapts a profile of another backend to what this upstream supports.
 
 use crate::{
     model::note::Notes,

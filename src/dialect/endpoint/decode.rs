@@ -22,10 +22,10 @@ use crate::{
     upstream::{Reply, Unread},
 };
 
-/// One profile as a list has it: a short view, of which only this much is used.
+/// An entry of a list: only a part of the profile, of which only this is used.
 pub(super) struct Short {
     pub(super) id: String,
-    /// `None` when it is absent or no text.
+    /// `None` if it is absent or not a string.
     pub(super) name: Option<String>,
 }
 
@@ -45,11 +45,11 @@ pub(super) fn list(reply: &Reply) -> Result<Listed<Short>, Unread> {
     Ok(Listed { items: found, without_id })
 }
 
-/// The profile with this id in the answer to a get.
+/// The profile with this id in the reply to a get.
 pub(super) fn one(reply: &Reply, id: &str) -> Result<Item, Unread> {
     let raw: Raw = match serde_json::from_slice(&reply.body) {
         Ok(raw) => raw,
-        // The vendor's example of one full profile is in a list.
+        // The vendor's example of a full profile is in a list.
         Err(_) => match <[Raw; 1]>::try_from(objects(reply)?) {
             Ok([raw]) => raw,
             Err(_) => return Err(Unread::NotTheDialect),
@@ -74,8 +74,8 @@ pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
     Ok(objects.iter().filter_map(|raw| limit(&parsed(raw))).map(|(limit, _)| limit).collect())
 }
 
-/// The id in the answer to a create: the last segment of `Location`. The recorded ones of this
-/// platform name another host than the white label's, so nothing follows them.
+/// The id in the reply to a create: the last segment of `Location`. Recorded URLs have another host
+/// than the white label's, so the URL itself is not used.
 pub(super) fn created_id(reply: &Reply) -> Option<String> {
     let location = reply.headers.get(LOCATION)?.to_str().ok()?;
     let path = location.split(['?', '#']).next()?.trim_end_matches('/');
@@ -83,8 +83,8 @@ pub(super) fn created_id(reply: &Reply) -> Option<String> {
     wire::is_id(id).then(|| id.to_owned())
 }
 
-/// An object's members as their texts: what the parser would refuse or round (`1e999`, a number
-/// beyond 64 bits) must not fail a read, and is kept verbatim.
+/// An object's members as text: values that the parser would reject or round (`1e999`, a number
+/// beyond 64 bits) must not fail a read, and are kept verbatim.
 type Raw = BTreeMap<String, Box<RawValue>>;
 
 /// The members that can be parsed.
@@ -102,8 +102,8 @@ fn objects(reply: &Reply) -> Result<Vec<Raw>, Unread> {
     })
 }
 
-/// One profile. A member that the model cannot say, or cannot say in full, is also kept whole and
-/// verbatim in `unmapped`.
+/// One profile. A member that the model cannot express completely is also kept verbatim in
+/// `unmapped`.
 fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
     let mut reader = Reader::new(members);
     let r = &mut reader;
@@ -152,7 +152,7 @@ fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
     profile
 }
 
-/// A group of settings, unless it says nothing.
+/// A group of fields, unless it is empty.
 fn if_set<T: Default + PartialEq>(group: T) -> Option<T> {
     (group != T::default()).then_some(group)
 }
@@ -167,8 +167,8 @@ fn radio_access(r: &mut Reader<'_>) -> Vec<i32> {
     set
 }
 
-/// `apply_quota` is the deprecated name of `apply_data_quota` and counts only without it. Where the
-/// two disagree it is no more than a member without a field.
+/// `apply_quota` is the deprecated name of `apply_data_quota` and is only used without it. If they
+/// differ, it is kept as an unmapped member.
 fn data_quota(r: &mut Reader<'_>) -> Option<bool> {
     let data = r.flag("apply_data_quota");
     let old = r.part("apply_quota", |value| {
@@ -178,7 +178,7 @@ fn data_quota(r: &mut Reader<'_>) -> Option<bool> {
     data.or(old)
 }
 
-/// `{"id": null}` is how a reference is cleared, and says nothing when it is read.
+/// `{"id": null}` is how a reference is cleared, and means nothing in a reply.
 fn is_cleared(key: &str, value: &Value) -> bool {
     const REFERENCES: [&str; 6] = [
         "api_callback",
@@ -238,8 +238,8 @@ fn dns(value: &Value) -> Option<(Dns, bool)> {
     Some((dns, r.is_whole()))
 }
 
-/// Reads a nested collection. What has no id, or the id of another, cannot be addressed and is left
-/// to `unmapped`.
+/// Reads a nested collection. An entry without an id, or with a duplicate id, cannot be addressed
+/// and is left to `unmapped`.
 fn nested<T: Identified>(
     item: impl Fn(&Map<String, Value>) -> Option<(T, bool)>,
 ) -> impl FnOnce(&Value) -> Option<(Vec<T>, bool)> {

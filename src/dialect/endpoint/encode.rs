@@ -61,18 +61,18 @@ pub(super) fn catalog_limits(service: &str) -> Request {
     request("ListTrafficLimits", Method::GET, path, None)
 }
 
-/// The members that a create sends. Services and their limits have requests of their own.
+/// The members that a create sends. Services and their limits have their own requests.
 pub(super) fn creation(profile: &Profile) -> Map<String, Value> {
     let mut members = members(profile);
-    // Unsaid is false there, and the white label's own page does not know the member.
+    // Unset is false there, and the white label's own page does not list the member.
     if members.get(radio::GEO) == Some(&json!(false)) {
         members.remove(radio::GEO);
     }
     members
 }
 
-/// The members that a PATCH has to send so that `current` becomes `desired`. What cannot be cleared
-/// stays as it is: `check::unclearable` tells.
+/// The members of the PATCH that turns `current` into `desired`. Members that cannot be cleared
+/// stay as they are: `check::unclearable` reports them.
 pub(super) fn differences(current: &Profile, desired: &Profile) -> Map<String, Value> {
     let (before, after) = (members(current), members(desired));
     let mut changed = Map::new();
@@ -84,9 +84,8 @@ pub(super) fn differences(current: &Profile, desired: &Profile) -> Map<String, V
     }
     for key in before.keys().filter(|key| !after.contains_key(*key)) {
         match key.as_str() {
-            // [inferred] The documented way to clear a reference is `{"id": null}`, which a
-            // platform needs that does not tell a null member from an absent one; so it is not null
-            // here.
+            // [inferred] `{"id": null}` is the documented way to clear a reference, which suggests
+            // that the platform ignores null members; so an empty text is sent instead of null.
             "description" => changed.insert(key.clone(), json!("")),
             "api_callback" | "api_secret" | "moc_callback" => {
                 changed.insert(key.clone(), json!({"id": null}))
@@ -97,7 +96,7 @@ pub(super) fn differences(current: &Profile, desired: &Profile) -> Map<String, V
     changed
 }
 
-/// What a profile says of each member that can be written. An empty description counts as unset.
+/// A profile's value of each writable member. An empty description counts as unset.
 fn members(profile: &Profile) -> Map<String, Value> {
     let mut members = Map::new();
     let mut put = |key: &str, value: Option<Value>| {
@@ -140,7 +139,7 @@ fn prepaid(profile: &Profile) -> Option<bool> {
     }
 }
 
-/// Associating needs the id alone (page "Conventions"); it is a number on the wire.
+/// A reference needs only the id (page "Conventions"), which is a number on the wire.
 fn reference(id: &str) -> Option<Value> {
     wire::number(id).map(|id| json!({"id": id}))
 }
@@ -170,7 +169,8 @@ pub(super) fn request(
     let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
     match body {
         Some(_) => headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json"))),
-        // RFC 9110, 8.6: a PUT without a body says so, so that no server asks for a length (411).
+        // RFC 9110, 8.6: a PUT without a body has a length of 0, so that no server asks for it
+        // (411).
         None if method == Method::PUT => {
             headers.push((CONTENT_LENGTH, HeaderValue::from_static("0")));
         }

@@ -1,7 +1,7 @@
 //! Answer → success or error (page "Errors").
 //!
-//! The HTTP status decides first, then the vendor's code; the body may be missing. What a conflict
-//! or a missing object means depends on the operation.
+//! The HTTP status decides first, then the vendor's code; the body may be missing. The meaning of a
+//! conflict or a missing object depends on the operation.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
 
-/// How long a login is locked after three failures (page "Authentication").
+/// How long logins are locked after three failures (page "Authentication").
 const LOCK: Duration = Duration::from_secs(300);
 
 /// The operations whose failures differ.
@@ -47,7 +47,7 @@ impl Operation {
         }
     }
 
-    /// Where a violation belongs that names no field.
+    /// The field of a violation that names none.
     const fn field(self) -> &'static str {
         match self {
             Self::AddService
@@ -61,7 +61,7 @@ impl Operation {
     }
 }
 
-/// What the answer to a read holds.
+/// The content of the reply to a read.
 pub(super) fn read<T>(
     operation: Operation,
     reply: &Reply,
@@ -74,8 +74,8 @@ pub(super) fn read<T>(
 }
 
 /// Whether a write succeeded. The documented statuses of writes and the recorded ones differ (201
-/// or 204 for a PATCH, 200 or 204 for a PUT), so any 2xx is good; the body is documented to be
-/// empty, and what is no JSON (the page of a proxy) is not the upstream's word.
+/// or 204 for a PATCH, 200 or 204 for a PUT), so any 2xx is a success. The body is documented to be
+/// empty; a body that is not JSON, such as a proxy's page, is not from the upstream.
 pub(super) fn written(operation: Operation, reply: &Reply) -> Result<()> {
     if !reply.status.is_success() {
         return Err(failure(operation, reply));
@@ -112,7 +112,7 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY,
             Some(1000 | 1301 | 1302 | 1400..=1403),
         ) => Some(INVALID),
-        // Bodies without a code are recorded for both, also empty ones that claim to be text/html.
+        // Both have been recorded without a code, and even with an empty body of type text/html.
         (StatusCode::UNPROCESSABLE_ENTITY, None) => Some(REFUSED),
         (StatusCode::BAD_REQUEST, None) if Unread::of(&reply.body) != Unread::Html => Some(INVALID),
         (_, Some(_)) => Some(UNKNOWN),
@@ -128,7 +128,7 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         }
     }
     match (reason, operation.safety()) {
-        // An unknown code promises nothing.
+        // An unknown code guarantees nothing.
         (Reason::UpstreamFailure, Safety::Write) => error.with_effect(Effect::Unconfirmed),
         _ => error,
     }
@@ -139,10 +139,9 @@ type Meaning = (Reason, &'static str);
 const INVALID: Meaning = (Reason::ValidationFailed, "the upstream rejected a value in the request");
 const REFUSED: Meaning =
     (Reason::ProcessingFailed, "the upstream understood the request but refused to carry it out");
-const UNKNOWN: Meaning =
-    (Reason::UpstreamFailure, "the upstream failed with a code that the gateway does not know");
+const UNKNOWN: Meaning = (Reason::UpstreamFailure, "the upstream returned an unknown error code");
 
-/// What 409 means; its codes are not documented, its cases are.
+/// The meaning of a 409. Its cases are documented, but not its codes.
 fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
     Some(match operation {
         Operation::Delete => (
@@ -172,7 +171,8 @@ fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
 const ALREADY_ATTACHED: Meaning =
     (Reason::ServiceAlreadyAttached, "the profile already has the service");
 
-/// What a 404 in the vendor's own words means; a path may name a profile, a service and a limit.
+/// The meaning of a 404 with the vendor's own body. A path may contain a profile, a service and a
+/// limit.
 fn missing(operation: Operation, body: &Fault) -> Meaning {
     const PROFILE: Meaning = (Reason::ProfileNotFound, "the upstream has no profile with this id");
     const SERVICE: Meaning = (Reason::ServiceNotAttached, "the upstream did not find the service");
@@ -191,26 +191,26 @@ fn missing(operation: Operation, body: &Fault) -> Meaning {
         (Operation::AddLimit | Operation::RemoveLimit, _) => LIMIT,
         (Operation::Create, _) => INVALID,
         (Operation::Patch, "") | (Operation::AddService, _) => PROFILE,
-        // The object that a member of the body names.
+        // The object that a member of the body refers to.
         (Operation::Patch, subject) if field_path::is_member(subject) => INVALID,
         (Operation::Patch, _) => PROFILE,
     }
 }
 
-/// Whether a 401 is the lock-out after failed logins.
+/// Whether a 401 is the lockout after failed logins.
 pub(super) fn is_locked(body: &Fault) -> bool {
     body.code == Some(1105) || body.errors.iter().any(|error| error.code == Some(1105))
 }
 
-/// The error for that.
+/// The error for a lockout.
 pub(super) fn locked(reply: &Reply, body: &Fault) -> Error {
-    let message = "the upstream has locked the gateway's account for 5 minutes after failed logins; \
-                   check this backend's application token";
+    let message = "the upstream has locked the gateway's account for 5 minutes after failed \
+                   logins; check this backend's application token";
     error(Reason::UpstreamAccountLocked, message, (reply, body))
         .with_retry(Retry::After(Some(LOCK)))
 }
 
-/// The error for an answer of which the HTTP status says all, with what its body adds.
+/// The error for a reply whose HTTP status decides, with details from its body.
 pub(super) fn by_status(safety: Safety, reply: &Reply, body: &Fault) -> Error {
     let error = failed_status(safety, reply);
     if *body == Fault::default() { error } else { error.with_upstream(facts(reply, body)) }
@@ -228,7 +228,7 @@ pub(super) fn error(reason: Reason, message: &str, (reply, body): (&Reply, &Faul
 fn facts(reply: &Reply, body: &Fault) -> UpstreamFacts {
     // Set by the API gateway in front of the platform.
     let request_id = reply.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok());
-    // The container of a validation says less than what it contains.
+    // The outer error of a validation says less than the errors that it contains.
     let words = body.errors.iter().find_map(|error| error.message.as_deref());
     let words = words.filter(|_| body.code == Some(1400)).or(body.message.as_deref());
     UpstreamFacts {

@@ -1,6 +1,6 @@
-//! The vendor's complaints about fields, as violations of our own paths.
+//! Translates the vendor's complaints about fields to violations with our own paths.
 //!
-//! There is no structured field: texts are `"{Object} - {field} is required"` and the like, with
+//! There is no structured field: messages are `"{Object} - {field} is required"` and the like, with
 //! ids in apostrophes (page "Errors").
 
 use super::wire::Fault;
@@ -12,7 +12,7 @@ use crate::{
 /// More than the model has fields.
 const MAX: usize = 32;
 
-/// Upstream members and the objects that they refer to, spelled without case and punctuation.
+/// Upstream members and the objects that they refer to, in lower case without punctuation.
 const FIELD_PATHS: [(&str, &str); 24] = [
     ("name", "profile.display_name"),
     ("description", "profile.description"),
@@ -40,12 +40,12 @@ const FIELD_PATHS: [(&str, &str); 24] = [
     ("usedcount", "profile.endpoint_count"),
 ];
 
-/// Whether a member of a profile goes by this name, in [`subject`]'s spelling.
+/// Whether a profile member has this name, in [`subject`]'s spelling.
 pub(super) fn is_member(name: &str) -> bool {
     FIELD_PATHS.iter().any(|(known, _)| *known == name)
 }
 
-/// The violations that an error names; at least one, at `fallback` when nothing better is known.
+/// The violations in an error; at least one, at `fallback` if no field is known.
 pub(super) fn violations(fault: &Fault, fallback: &str) -> Vec<Violation> {
     let each = if fault.errors.is_empty() { std::slice::from_ref(fault) } else { &fault.errors };
     let mut found = Violations::default();
@@ -53,12 +53,14 @@ pub(super) fn violations(fault: &Fault, fallback: &str) -> Vec<Violation> {
         let words = error.message.as_deref().unwrap_or_default();
         let field = field_path(words).unwrap_or(fallback);
         let description = text::presentable(words);
-        found.add(field, description.unwrap_or_else(|| "is not accepted upstream".to_owned()));
+        let description =
+            description.unwrap_or_else(|| "is not accepted by the upstream".to_owned());
+        found.add(field, description);
     }
     found.into_vec()
 }
 
-/// Our path for what a text complains about.
+/// Our path for the subject of a message.
 fn field_path(words: &str) -> Option<&'static str> {
     let by_name = |name: &str| {
         let name = spell(name);
@@ -75,7 +77,7 @@ fn field_path(words: &str) -> Option<&'static str> {
     by_name(&subject(words))
 }
 
-/// The object that a text is about, spelled without case and punctuation; empty when it names none.
+/// The object that a message is about, in lower case without punctuation; empty if there is none.
 pub(super) fn subject(words: &str) -> String {
     let lower = words.to_ascii_lowercase();
     let lower = lower.trim_start_matches("invalid reference to ");

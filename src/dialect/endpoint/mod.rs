@@ -1,9 +1,8 @@
 //! Service profiles of the "endpoint" API, which BICS runs as a white label of emnify's platform.
 //!
 //! JSON over HTTP with a bearer token, documented at simforthings.bics.com (`/api/doc/…`, among
-//! them `service-profile.html`) and docs.emnify.com. A profile's services and limits are
-//! collections of their own, so that a write may take several requests, see `steps`. This file ties
-//! the parts together.
+//! them `service-profile.html`) and docs.emnify.com. A profile's services and limits are separate
+//! collections, so a write may take several requests; see `steps`. This file connects the parts.
 
 mod auth;
 mod capabilities;
@@ -43,11 +42,11 @@ use crate::{
     upstream::{Port, RateLimit, Reply, Request},
 };
 
-/// The registry's line for this dialect.
+/// The registry entry of this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
-    // Page "Rate limits". It is stated for reads of profiles, per organization; nothing allows
-    // more.
+    // Page "Rate limits". It is documented for reads of profiles, per organization; nothing allows
+    // more for other requests.
     rate_limit: match (NonZeroU32::new(100), NonZeroU32::new(50)) {
         (Some(per_second), Some(burst)) => Some(RateLimit { per_second, burst }),
         _ => None,
@@ -69,7 +68,7 @@ pub(super) const REGISTRATION: Registration = Registration {
 struct Endpoint;
 
 impl Endpoint {
-    /// The full profiles behind a list's short views; one that is gone by then is left out.
+    /// Reads the full profiles of a list; those that no longer exist are left out.
     async fn full(&self, port: &dyn Port, short: Vec<decode::Short>) -> Result<Vec<Item>> {
         let read = |short: decode::Short| async move {
             match self.get(port, &short.id).await {
@@ -91,12 +90,12 @@ impl Endpoint {
         Ok(listed.or_logged(NAME))
     }
 
-    /// Removes a profile whose creation stopped half way. Its services and limits go with it.
-    async fn remove_again(&self, cleanup: &dyn Port, id: &str, halted: Halted) -> Error {
+    /// Removes a profile whose creation failed half way, including its services and limits.
+    async fn remove_incomplete(&self, cleanup: &dyn Port, id: &str, halted: Halted) -> Error {
         let Err(failure) = self.delete(cleanup, id).await else {
             return halted.undone();
         };
-        // Whether a removal that failed has happened is for a read to say.
+        // A read decides whether a failed removal took effect.
         let gone = match self.get(cleanup, id).await {
             Err(error) => error.reason() == Reason::ProfileNotFound,
             Ok(_) => false,
@@ -107,15 +106,15 @@ impl Endpoint {
         let left = halted.left(id, &[], "incomplete after its creation", Some(&failure));
         match failure.effect() {
             Effect::None => left,
-            // It may have been lost, or be on its way.
+            // The request may have been lost, or may still take effect.
             Effect::Unconfirmed | Effect::Unknown => left.with_metadata(REMOVAL, "may yet happen"),
         }
     }
 
-    /// Takes back what an update did before it stopped: the way from what is there to what was
-    /// there. `first_of_several`: it stopped at the first of several steps, whose effect alone is
-    /// not the change's.
-    async fn take_back(
+    /// Undoes what an update did before it failed, by turning the found profile into the original
+    /// one. `first_of_several`: the first of several steps failed, whose effect alone is not the
+    /// whole change.
+    async fn undo(
         &self,
         port: &dyn Port,
         change: ProfileUpdate<'_>,
@@ -125,7 +124,7 @@ impl Endpoint {
         let may_be_half = first_of_several && halted.failure.effect() == Effect::Unconfirmed;
         let nothing_done = halted.applied.is_empty() && !may_be_half;
         if nothing_done || halted.failure.effect() == Effect::Unknown {
-            // Nothing to take back, or nothing certain yet: reading back later tells.
+            // There is nothing to undo, or nothing is certain yet: reading back later decides.
             return Err(halted.unsettled());
         }
         let found = match self.get(port, change.id).await {
@@ -174,13 +173,13 @@ impl Dialect for Endpoint {
     }
 
     fn has_unique_names(&self) -> bool {
-        // Not documented; should an account have the rule after all, its 409 says so.
+        // Not documented. If an account has such a rule after all, its 409 says so.
         false
     }
 
     fn lists_are_complete(&self) -> bool {
-        // The upstream's lists are short views (page "List"); what is read behind them is not the
-        // list's.
+        // The upstream's lists are incomplete (page "List"); reading the full profiles takes extra
+        // requests.
         false
     }
 
@@ -230,7 +229,7 @@ impl Dialect for Endpoint {
 
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
         let missing = encode::differences(found, desired);
-        // The newer of the vendor's descriptions does not have `dns` in what it reads.
+        // The newer of the vendor's descriptions has no `dns` in replies.
         let untold =
             |key: &str| key == "dns" && found.network.as_ref().is_none_or(|n| n.dns.is_none());
         let asked = encode::creation(desired);
@@ -281,7 +280,7 @@ impl Operations for Endpoint {
             Ok(()) => Ok(id),
             Err(mut halted) => {
                 halted.applied.insert(0, format!("create profile {id}"));
-                Err(self.remove_again(cleanup, &id, halted).await)
+                Err(self.remove_incomplete(cleanup, &id, halted).await)
             }
         }
     }
@@ -292,7 +291,7 @@ impl Operations for Endpoint {
             Ok(()) => Ok(()),
             Err(halted) => {
                 let first_of_several = halted.applied.is_empty() && steps.len() > 1;
-                self.take_back(port, change, halted, first_of_several).await
+                self.undo(port, change, halted, first_of_several).await
             }
         }
     }
@@ -312,8 +311,8 @@ impl Operations for Endpoint {
     }
 }
 
-/// The upstream created a profile and did not say where. `Location` is not documented, only
-/// recorded without exception; the caller then looks for a new profile with that name.
+/// The upstream created a profile without saying where. `Location` is not documented, but all
+/// recordings have it. The caller then looks for a new profile with that name.
 fn created_without_id() -> Error {
     Error::new(
         Reason::UpstreamContractViolation,
@@ -328,12 +327,12 @@ fn check_edit(edit: &Edit) -> Result<()> {
     | Edit::DetachService(service)
     | Edit::AttachTrafficLimit(service, _)
     | Edit::DetachTrafficLimit(service, _)) = edit;
-    // It only names the service; an entry of the catalog has all limits that there are.
+    // It only specifies the service; a catalog entry has all limits that exist.
     let named = Service { traffic_limits: Vec::new(), ..service.clone() };
     check::services("service", &[named], &mut violations);
     match edit {
         Edit::AttachService(service) if !service.traffic_limits.is_empty() => {
-            violations.add("service.traffic_limits", "are attached with AttachTrafficLimit");
+            violations.add("service.traffic_limits", "must be empty; use AttachTrafficLimit");
         }
         Edit::AttachTrafficLimit(_, limit) | Edit::DetachTrafficLimit(_, limit) => {
             check::limit("traffic_limit", limit, &mut violations);

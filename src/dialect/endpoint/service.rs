@@ -1,4 +1,4 @@
-//! Services and traffic limits: what they are, and which one a request means.
+//! Services and traffic limits, and how a request specifies them.
 //!
 //! The platform's services are read-only objects of a catalog, and so are the limits of each.
 
@@ -7,8 +7,8 @@ use crate::{
     text,
 };
 
-/// Ids of the platform's own catalog, as its public clients list them. Help for a service without
-/// a description and no more: another installation may number differently.
+/// Ids from the platform's own catalog, as its public clients list them. Only used for a service
+/// without a description, because other installations may have other ids.
 const KNOWN_IDS: [(&str, ServiceType); 5] = [
     ("0", ServiceType::Ussd),
     ("3", ServiceType::Voice),
@@ -17,8 +17,7 @@ const KNOWN_IDS: [(&str, ServiceType); 5] = [
     ("38", ServiceType::Data),
 ];
 
-/// What a service is by its description, whose words are compared without case, spaces, `-` and
-/// `_`.
+/// The type of a service according to its description, compared without case, spaces, `-` and `_`.
 pub(super) fn kind(id: &str, description: Option<&str>) -> ServiceType {
     let Some(description) = description else {
         let known = KNOWN_IDS.iter().find(|(known, _)| *known == id);
@@ -40,15 +39,15 @@ pub(super) fn kind(id: &str, description: Option<&str>) -> ServiceType {
     }
 }
 
-/// Whether a service that exists is the one that a request names by id, by type or by both.
+/// Whether a service is the one that a request specifies by id, by type or by both.
 fn is_meant(there: &Service, wanted: &Service) -> bool {
     let by_id = wanted.id.is_empty() || wanted.id == there.id;
     let by_kind = wanted.r#type == 0 || wanted.r#type == there.r#type;
     by_id && by_kind && !(wanted.id.is_empty() && wanted.r#type == 0)
 }
 
-/// The one of these services that a request means; `None` when there is none, and an error when the
-/// request's id and type disagree or its type fits several.
+/// The service among these that a request specifies; `None` if there is none, and an error if the
+/// request's id and type contradict each other or its type is ambiguous.
 pub(super) fn find<'a>(
     services: &'a [Service],
     wanted: &Service,
@@ -66,7 +65,7 @@ pub(super) fn find<'a>(
         },
         (Some(one), None) => Ok(Some(one)),
         (Some(one), Some(other)) => Err(format!(
-            "{} may be id {} or id {}: name it by id",
+            "{} matches id {} and id {}; specify an id",
             describe(wanted),
             one.id,
             other.id
@@ -74,8 +73,8 @@ pub(super) fn find<'a>(
     }
 }
 
-/// Whether a limit that exists is the one that a request names by id, by volume and period or by
-/// all.
+/// Whether a limit is the one that a request specifies by id, by volume and period, or by all of
+/// them.
 pub(super) fn is_meant_limit(there: &TrafficLimit, wanted: &TrafficLimit) -> bool {
     let by_id = wanted.id.is_empty() || wanted.id == there.id;
     let by_volume = wanted.volume.is_none() || wanted.volume == there.volume;
@@ -96,7 +95,7 @@ fn is_meant_period(there: &Period, wanted: &Period) -> bool {
         && wanted.unit.as_ref().is_none_or(same_unit)
 }
 
-/// A service as messages name it.
+/// A service for messages.
 pub(super) fn describe(service: &Service) -> String {
     let kind = ServiceType::try_from(service.r#type).unwrap_or(ServiceType::Unspecified);
     let kind = kind.as_str_name().trim_start_matches("SERVICE_TYPE_");
@@ -107,7 +106,7 @@ pub(super) fn describe(service: &Service) -> String {
     }
 }
 
-/// A limit as messages name it.
+/// A limit for messages.
 pub(super) fn describe_limit(limit: &TrafficLimit) -> String {
     if !limit.id.is_empty() {
         return format!("id {}", text::cut(&limit.id, 64));

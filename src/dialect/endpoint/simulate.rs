@@ -1,11 +1,11 @@
-//! The answers of the upstream to writes that succeed, for writes that are not sent.
+//! Fake replies of the upstream to successful writes, for writes that are not sent.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::LOCATION};
 
 use crate::upstream::{Reply, Request};
 
-/// Where a new profile is; its id is the largest that there can be.
+/// The location of a new profile; its id is the largest possible one.
 const NEW: &str = "/api/v1/service_profile/9223372036854775807";
 
 pub(super) fn simulate(request: &Request) -> Reply {

@@ -1,8 +1,8 @@
-//! The requests that turn one profile into another, in an order that the upstream takes, and what
-//! becomes of a write that stops among them.
+//! The requests that turn one profile into another, in an order that the upstream accepts, and the
+//! outcome of a write that fails half way.
 //!
-//! A profile is not written in one request: its members are one PATCH, and each of its services and
-//! limits has a request of its own. A limit goes before its service and comes after it.
+//! A profile is not written in one request: its members are one PATCH, and each service and limit
+//! has its own request. A limit is removed before its service and added after it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::{
     upstream::{Port, Request},
 };
 
-/// One request of a write on a profile that is there.
+/// One request of a write to an existing profile.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     Patch(Map<String, Value>),
@@ -64,7 +64,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The steps from one profile to another. Fails when a service or limit was not resolved to an id.
+/// The steps from one profile to another. Fails if a service or limit has no id.
 pub(super) fn between(current: &Profile, desired: &Profile) -> Result<Vec<Step>> {
     let members = encode::differences(current, desired);
     let patch = (!members.is_empty()).then_some(Step::Patch(members));
@@ -72,7 +72,7 @@ pub(super) fn between(current: &Profile, desired: &Profile) -> Result<Vec<Step>>
     Ok(patch.into_iter().chain(services).collect())
 }
 
-/// The same for services and their limits alone.
+/// The same for services and their limits only.
 pub(super) fn between_services(current: &[Service], desired: &[Service]) -> Result<Vec<Step>> {
     let limits = |services: &[Service]| -> Vec<(String, String)> {
         let each = services.iter().flat_map(|service| {
@@ -103,7 +103,7 @@ pub(super) fn between_services(current: &[Service], desired: &[Service]) -> Resu
     Ok(steps)
 }
 
-/// Takes the steps until one fails.
+/// Runs the steps until one fails.
 pub(super) async fn run(port: &dyn Port, id: &str, steps: &[Step]) -> Result<(), Halted> {
     let mut applied = Vec::new();
     for step in steps {
@@ -116,20 +116,20 @@ pub(super) async fn run(port: &dyn Port, id: &str, steps: &[Step]) -> Result<(),
     Ok(())
 }
 
-/// A write that stopped among its steps.
+/// A write that failed at one of its steps.
 #[derive(Debug)]
 pub(super) struct Halted {
-    /// What succeeded.
+    /// The steps that succeeded.
     pub(super) applied: Vec<String>,
-    /// What failed.
+    /// The step that failed.
     pub(super) at: String,
-    /// How.
+    /// Why it failed.
     pub(super) failure: Error,
 }
 
 impl Halted {
-    /// The error when all that was applied has been undone again. It is the failing step's; only
-    /// that its outcome is not known any more is not true then.
+    /// The error if all applied steps have been undone: the failing step's error, except that its
+    /// outcome is now known.
     pub(super) fn undone(self) -> Error {
         let Self { mut applied, at, failure } = self;
         let done = applied.join(", ");
@@ -153,7 +153,7 @@ impl Halted {
             .with_metadata("steps_undone", applied.join(", "))
     }
 
-    /// The error when some of it could not be undone. `left` says what there is now.
+    /// The error if something could not be undone. `left` describes the profile's state.
     pub(super) fn left(
         self,
         id: &str,
@@ -163,8 +163,8 @@ impl Halted {
     ) -> Error {
         let Self { applied, at, failure } = self;
         let message = format!(
-            "profile {id} is left {left}: it failed at \"{at}\" ({}) after \"{}\", and undoing that \
-             failed{}; read it and update or delete it",
+            "profile {id} is left {left}: it failed at \"{at}\" ({}) after \"{}\", and undoing \
+             that failed{}; read it and update or delete it",
             text::cut(failure.message(), 256),
             text::cut(&applied.join(", "), 256),
             why.map(|why| format!(" ({})", text::cut(why.message(), 160))).unwrap_or_default(),
@@ -180,8 +180,7 @@ impl Halted {
         }
     }
 
-    /// The failing step's own error with what came before it; what is there is still to be found
-    /// out.
+    /// The failing step's own error with the steps before it. The resulting state is not known yet.
     pub(super) fn unsettled(self) -> Error {
         let Self { applied, at, failure } = self;
         if applied.is_empty() {

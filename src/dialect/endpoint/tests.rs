@@ -26,7 +26,7 @@ fn fixture(name: &str) -> Value {
     crate::dialect::recorder::fixture(&format!("endpoint/{name}"))
 }
 
-/// The profile that an upstream object gives.
+/// The profile for an upstream object.
 fn read(object: &Value) -> Profile {
     let recorder = Recorder::answering([object.clone()]);
     let id = object["id"].to_string().replace('"', "");
@@ -42,7 +42,7 @@ fn example_with(members: Value) -> Value {
     object
 }
 
-/// Method and path of each request, without what all paths begin with.
+/// Method and path of each request, without the common prefix.
 fn lines(recorder: &Recorder) -> Vec<String> {
     let short = |path: &str| path.strip_prefix("/api/v1/").unwrap().to_owned();
     recorder.requests().iter().map(|r| format!("{} {}", r.method, short(&r.path))).collect()

@@ -1,11 +1,11 @@
 //! JSON members read leniently, and the body of an error.
 //!
-//! Numbers may come as text of digits, nulls are never errors, and what the model cannot say is
-//! told apart from what it can, so that nothing is lost.
+//! Numbers may be strings of digits, and nulls are never errors. Members that the model cannot
+//! express are told apart, so that nothing is lost.
 
 use serde_json::{Map, Value};
 
-/// Reads the members of an object and remembers which of them the model says in full.
+/// Reads the members of an object and remembers which of them the model expresses completely.
 pub(super) struct Reader<'a> {
     members: &'a Map<String, Value>,
     mapped: Vec<&'static str>,
@@ -16,8 +16,8 @@ impl<'a> Reader<'a> {
         Self { members, mapped: Vec::new() }
     }
 
-    /// A member, unless it is absent, null or not what `read` takes. `read` also says whether its
-    /// value holds all that the member does.
+    /// A member, unless it is absent, null or rejected by `read`, which also says whether the value
+    /// expresses the whole member.
     pub(super) fn part<T>(
         &mut self,
         key: &'static str,
@@ -55,18 +55,18 @@ impl<'a> Reader<'a> {
         self.part(key, |value| Some((id(value)?, true)))
     }
 
-    /// Whether the model says this member in full.
+    /// Whether the model expresses this member completely.
     pub(super) fn is_mapped(&self, key: &str) -> bool {
         self.mapped.contains(&key)
     }
 
-    /// Whether the model says all of them; a null says nothing that could get lost.
+    /// Whether the model expresses all members completely; a null has nothing to lose.
     pub(super) fn is_whole(&self) -> bool {
         self.members.iter().all(|(key, value)| value.is_null() || self.is_mapped(key))
     }
 }
 
-/// A whole number, or text of one.
+/// A whole number, or a string of one.
 pub(super) fn int(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
@@ -75,25 +75,27 @@ pub(super) fn int(value: &Value) -> Option<i64> {
     }
 }
 
-/// An id as the model has it: the upstream's whole number, which is a Long by its own error texts.
+/// An id in the model: the upstream's whole number, which is a Long according to its error
+/// messages.
 pub(super) fn id(value: &Value) -> Option<String> {
     int(value).filter(|id| *id >= 0).map(|id| id.to_string())
 }
 
-/// Whether a text is an id as the model has it. One number has one spelling.
+/// Whether a text is an id of the model, in canonical form.
 pub(super) fn is_id(text: &str) -> bool {
     number(text).is_some()
 }
 
-/// An id as the wire has it.
+/// An id on the wire.
 pub(super) fn number(text: &str) -> Option<i64> {
     text.parse().ok().filter(|id: &i64| *id >= 0 && id.to_string() == text)
 }
 
-/// The body of an error (page "Errors"). The platform's gateway sends bodies with `message` alone.
+/// The body of an error (page "Errors"). The platform's API gateway sends bodies with only a
+/// `message`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// The vendor's code, also where only its token was sent.
+    /// The vendor's code, even if only its token was sent.
     pub(super) code: Option<i64>,
     pub(super) message: Option<String>,
     pub(super) errors: Vec<Self>,
@@ -120,7 +122,7 @@ const TOKENS: [(&str, i64); 16] = [
 ];
 
 impl Fault {
-    /// Reads a body; what is not one gives an empty fault.
+    /// Reads a body; any other body gives an empty fault.
     pub(super) fn read(body: &[u8]) -> Self {
         let body: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
         body.map_or_else(Self::default, |body| {

@@ -1,5 +1,4 @@
-//! HTTP Basic credentials and the tenant, on every request. There is no login and no token to
-//! renew.
+//! HTTP Basic credentials and the tenant, on every request. There is no login and no token renewal.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
@@ -11,7 +10,7 @@ use crate::{
     upstream::{Auth, Reply, Request, Tokens},
 };
 
-/// Names the tenant of every request; bodies never do.
+/// The tenant of a request; bodies never contain it.
 const TENANT: HeaderName = HeaderName::from_static("tenant");
 
 pub(super) struct BasicAuth {
@@ -32,7 +31,7 @@ impl BasicAuth {
             value.cloned().unwrap_or_default()
         };
         let [tenant, username, password] = ["tenant", "username", "password"].map(&mut get);
-        // None of the messages repeats a value.
+        // No message contains a value.
         let name = username.expose_secret();
         if name.contains(':') {
             faults.push(
@@ -43,7 +42,8 @@ impl BasicAuth {
         for (key, value) in [("username", &username), ("password", &password)] {
             if value.expose_secret().chars().any(char::is_control) {
                 faults.push(format!(
-                    "{key} contains control characters, which HTTP Basic credentials do not allow (RFC 7617)"
+                    "{key} contains control characters, which HTTP Basic credentials do not allow \
+                     (RFC 7617)"
                 ));
             }
         }
@@ -59,14 +59,14 @@ impl BasicAuth {
     }
 }
 
-/// The tenant as a header's value.
+/// The tenant as a header value.
 fn header(tenant: &SecretString) -> Result<HeaderValue, &'static str> {
     let tenant = tenant.expose_secret();
     if tenant.trim_matches([' ', '\t']) != tenant {
-        // HTTP drops it on the way, so the upstream would see another tenant.
+        // HTTP would drop the space, so the upstream would see another tenant.
         return Err("tenant begins or ends with a space");
     }
-    // RFC 9110, 5.5: a receiver may make anything of what is not ASCII.
+    // RFC 9110, 5.5: the meaning of non-ASCII characters is undefined.
     HeaderValue::from_str(tenant)
         .ok()
         .filter(|_| tenant.is_ascii())
@@ -103,7 +103,7 @@ impl Auth for BasicAuth {
     }
 
     fn is_refused(&self, _: &Reply) -> bool {
-        // A 401 is final: the same credential would be refused again.
+        // A 401 is final: the same credentials would be rejected again.
         false
     }
 

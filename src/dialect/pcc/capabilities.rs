@@ -1,4 +1,4 @@
-//! What this dialect can do, and its name.
+//! The name and capabilities of this dialect.
 
 use crate::model::{
     capability::{Capabilities, Field},
@@ -7,7 +7,7 @@ use crate::model::{
 
 pub(super) const NAME: &str = "pcc";
 
-/// What a new profile gets where it is left unset.
+/// The value of a field that a create leaves unset.
 const UNDOCUMENTED: &str = "not documented";
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {

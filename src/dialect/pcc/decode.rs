@@ -15,7 +15,7 @@ use crate::{
     upstream::{Reply, Safety, Unread, unreadable},
 };
 
-/// The key of a list. `length` beside it is not looked at: the list knows its own.
+/// The key of a list. `length` is ignored, because the list itself shows it.
 const LIST: &str = "provisioningProfileDTOList";
 
 /// The profiles of a list.
@@ -25,7 +25,7 @@ pub(super) fn list(reply: &Reply) -> Result<Listed<Item>> {
     let items: Vec<Box<RawValue>> = match body.text(LIST) {
         Some("null") => Vec::new(),
         Some(text) => serde_json::from_str(text).map_err(|_| read(Unread::NotTheDialect))?,
-        // Common JSON writers leave empty lists out.
+        // Common JSON writers omit empty lists.
         None if body.value("length").and_then(|n| integer(&n)).as_deref() == Some("0") => {
             Vec::new()
         }
@@ -44,10 +44,10 @@ pub(super) fn list(reply: &Reply) -> Result<Listed<Item>> {
     Ok(Listed { items: found, without_id })
 }
 
-/// The raw object in the answer to a get of one profile or to its update.
+/// The raw object in the reply to a get or update of one profile.
 pub(super) fn object(safety: Safety, reply: &Reply, asked: &str) -> Result<Members> {
     let body = Members::read(&reply.body).map_err(|why| unreadable(safety, reply, why))?;
-    // Without an id it is the one that was asked for, if it is a profile at all.
+    // Without an id it is the one that was requested, if it is a profile at all.
     match id(&body) {
         Some(found) if found == asked => Ok(body),
         None if body.value(NAME).is_some() => Ok(body),
@@ -60,20 +60,20 @@ pub(super) fn object(safety: Safety, reply: &Reply, asked: &str) -> Result<Membe
     }
 }
 
-/// The id in the answer to a create.
+/// The id in the reply to a create.
 pub(super) fn created_id(reply: &Reply) -> Result<String> {
     let unreadable = |why| unreadable(Safety::Write, reply, why);
     let body = Members::read(&reply.body).map_err(unreadable)?;
     id(&body).ok_or_else(|| unreadable(Unread::NotTheDialect))
 }
 
-/// The object's id, if it has one that can be named.
+/// The object's id, if it has a valid one.
 fn id(members: &Members) -> Option<String> {
     integer(&members.value(ID)?).filter(|id| is_id(id))
 }
 
-/// The object as a profile. Nothing in it is an error: what the model cannot say is kept in
-/// `unmapped`.
+/// The object as a profile. Nothing in it is an error: `unmapped` keeps what the model cannot
+/// express.
 pub(super) fn profile(members: &Members) -> Profile {
     let mut profile = Profile::default();
     let mut unmapped = Struct::default();

@@ -17,8 +17,8 @@ use crate::{
     upstream::{Request, Safety},
 };
 
-/// Below the configured base URL, which includes the servlet prefix (`/spcm-rest-ws`) where there
-/// is one.
+/// Relative to the configured base URL, which includes the servlet prefix (`/spcm-rest-ws`), if
+/// any.
 const COLLECTION: &str = "/pcc/spcm/provisionProfile";
 
 pub(super) fn list() -> Request {
@@ -29,7 +29,7 @@ pub(super) fn get(id: &str) -> Request {
     request("getProvisionProfile", Method::GET, path(id), None)
 }
 
-/// A create with what is set; the upstream decides the rest, and the id.
+/// A create with the fields that are set; the upstream decides the rest, and the id.
 pub(super) fn create(profile: &Profile) -> Request {
     let mut body = Members::default();
     for member in &MEMBERS {
@@ -40,16 +40,17 @@ pub(super) fn create(profile: &Profile) -> Request {
     request("createProvisionProfile", Method::POST, COLLECTION.to_owned(), Some(&body))
 }
 
-/// An update of the object as it was just read; `None` when that has all of the change already.
+/// An update of the object as it was just read; `None` if it already has the whole change.
 ///
-/// The vendor's example of a PUT leaves members out and keeps them, so it merges; sending the whole
-/// is right whether it merges or replaces. Members that the change does not name stay as they were
-/// read, also when another client has changed them since the caller read the profile.
+/// The vendor's example of a PUT omits members and keeps their values, so it merges. Sending the
+/// whole object is right whether it merges or replaces. Members outside the change keep the values
+/// that were just read, even if another client has changed them since the caller read the profile.
 pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members) -> Option<Update> {
     let (mut writes, mut renames) = (false, false);
     for (member, value) in differences(change) {
-        // How to clear a member is not documented. Leaving it out keeps it when PUT merges, so null
-        // [inferred: the vendor's sibling objects have explicit nulls for what is not set].
+        // How to clear a member is not documented. If PUT merges, omitting a member keeps it, so
+        // this sends null [inferred: the vendor's sibling objects have explicit nulls for unset
+        // members].
         let value = value.unwrap_or(Value::Null);
         if fresh.value(member.key).unwrap_or(Value::Null) != value {
             fresh.set(member.key, &value);
@@ -57,8 +58,8 @@ pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members) -> Option<Up
             renames |= member.key == NAME;
         }
     }
-    // Only in the URL: the vendor's example has no id in the body, and does not say what a wrong
-    // one does.
+    // The id is only in the URL: the vendor's example has none in the body, and the effect of a
+    // wrong one is not documented.
     fresh.remove(ID);
     let send = || request("updateProvisionProfile", Method::PUT, path(change.id), Some(&fresh));
     writes.then(|| Update { request: send(), renames })
@@ -67,7 +68,7 @@ pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members) -> Option<Up
 /// An update to send.
 pub(super) struct Update {
     pub(super) request: Request,
-    /// Whether it changes the name, which is what a conflict is then about.
+    /// Whether it changes the name, which is then the cause of a conflict.
     pub(super) renames: bool,
 }
 
@@ -80,14 +81,14 @@ pub(super) fn is_empty(change: ProfileUpdate<'_>) -> bool {
     differences(change).next().is_none()
 }
 
-/// Whether all that a change sends is what a later read found.
+/// Whether everything that a change sends was found by a later read.
 pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     differences(change).all(|(member, asked)| {
         let found = (member.get)(found);
         match asked {
             Some(_) => found == asked,
-            // What the upstream makes of null is not documented: nothing, an empty text, or its
-            // default, which for flags is false [inferred from its subscriber page].
+            // How the upstream treats null is not documented: it may store nothing, an empty text,
+            // or its default, which for flags is false [inferred from its subscriber page].
             None => {
                 let blank = [None, Some(Value::Bool(false)), Some(Value::from(""))];
                 blank.contains(&found) && found != (member.get)(change.current)
@@ -96,7 +97,7 @@ pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     })
 }
 
-/// Whether a found profile has all that the creating request set.
+/// Whether a profile has everything that the creating request set.
 pub(super) fn is_created(desired: &Profile, found: &Profile) -> bool {
     MEMBERS.iter().all(|member| {
         let asked = (member.get)(desired);
@@ -125,8 +126,8 @@ fn request(
     body: Option<&Members>,
 ) -> Request {
     let safety = if method == Method::GET { Safety::Read } else { Safety::Write };
-    // Always, also where no answer has a body: without it the upstream speaks XML, its failures
-    // too.
+    // Sent even if no reply body is expected: without it the upstream answers in XML, including its
+    // errors.
     let accept = HeaderValue::from_static("application/hal+json, application/json");
     let mut headers = vec![(ACCEPT, accept)];
     if body.is_some() {

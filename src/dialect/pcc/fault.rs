@@ -1,8 +1,8 @@
 //! Answer → success or error.
 //!
-//! HTTP statuses mean here what the vendor's table "HTTP response codes" says, which is the same on
-//! every page: 412 is a failed validation and no precondition, 422 failed after it, 503 was not
-//! carried out.
+//! The vendor's table "HTTP response codes" defines the HTTP statuses, the same on every page: 412
+//! means failed validation and not a failed precondition, 422 means that it failed later, 503 means
+//! that it was not carried out.
 
 use http::StatusCode;
 
@@ -16,7 +16,7 @@ use crate::{
     upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
 
-/// The operations whose answers differ.
+/// The operations whose replies differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     List,
@@ -37,8 +37,8 @@ impl Operation {
         }
     }
 
-    /// What the vendor documents, and two that it does not: 200 for a create with a body and 204
-    /// for an update without, as its other operations answer.
+    /// The documented statuses and two undocumented ones, which the vendor's other operations use:
+    /// 200 for a create with a body and 204 for an update without.
     const fn succeeds_with(self, status: u16) -> bool {
         match self {
             Self::List | Self::Get => status == 200,
@@ -47,7 +47,7 @@ impl Operation {
         }
     }
 
-    /// The field of our request that is at fault when the upstream names none that we know.
+    /// The field to blame if the upstream names none that we know.
     const fn subject(self) -> &'static str {
         match self {
             Self::List => "parent",
@@ -66,7 +66,7 @@ impl Operation {
     }
 }
 
-/// Whether the status is one of the operation's successes; its body is still to be read.
+/// Whether the status is one of the operation's successes; the body has not been read yet.
 pub(super) fn check(operation: Operation, reply: &Reply) -> Result<()> {
     if operation.succeeds_with(reply.status.as_u16()) {
         return Ok(());
@@ -77,13 +77,13 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<()> {
     let fault = Fault::read(reply);
     let facts = facts(&fault, reply);
     let error = failure(operation, &fault, reply);
-    // What the status alone gave may hold the words of a plain text.
+    // The error from the status alone may contain a plain-text body.
     let silent = facts.message.is_none() && facts.code.is_none();
     Err(if silent && error.upstream().is_some() { error } else { error.with_upstream(facts) })
 }
 
-/// Whether a delete is done. Its success has no body; a page or an object under HTTP 200 may come
-/// from something that did not delete, so reading back decides.
+/// Whether a delete succeeded. Its success has no body. An HTTP 200 with a page or object may come
+/// from something else, so reading back decides.
 pub(super) fn deleted(reply: &Reply) -> Result<()> {
     if has_no_body(reply) {
         return Ok(());
@@ -95,7 +95,7 @@ pub(super) fn deleted(reply: &Reply) -> Result<()> {
     Err(unreadable(Safety::Write, reply, why))
 }
 
-/// Whether nothing is to be read: HTTP 204, or an empty body.
+/// Whether there is nothing to read: HTTP 204, or an empty body.
 pub(super) fn has_no_body(reply: &Reply) -> bool {
     reply.status == StatusCode::NO_CONTENT || reply.body.trim_ascii().is_empty()
 }
@@ -110,39 +110,40 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
         (412, _) => refused("the upstream rejected the values", operation, fault),
         (403, _) => {
             let message = format!(
-                "the upstream answered HTTP 403: the gateway's account is not allowed to do this; it needs {}",
+                "the upstream answered HTTP 403: the gateway's account is not allowed to do \
+                 this; it needs {}",
                 operation.permission()
             );
             error(Reason::UpstreamPermissionDenied, &message)
         }
-        // The schema of a 404 is not documented, so any body is taken for the upstream's own.
+        // The schema of a 404 is not documented, so any body counts as the upstream's own.
         (404, Get | Update { .. } | Delete) => {
             error(Reason::ProfileNotFound, "the upstream has no profile with this id")
         }
         (404, List | Create) => error(
             Reason::UpstreamContractViolation,
-            "the upstream answered HTTP 404 for its collection of profiles; check the base URL and any \
-             proxy",
+            "the upstream answered HTTP 404 for its collection of profiles; check the base URL \
+             and any proxy",
         ),
         (409, Create | Update { renames: true }) => error(
             Reason::ProfileAlreadyExists,
             "another profile of the tenant has this display name",
         ),
         (409, Delete) => error(Reason::ProfileInUse, "the upstream still uses the profile"),
-        // Nothing says that it is a race, so it is not called one: trying again would not help.
+        // Nothing says that this is a race, so it is not reported as one: a retry would not help.
         (409, Update { renames: false }) => error(
             Reason::ProcessingFailed,
             "the change conflicts with another object in the upstream",
         ),
-        (422, _) => error(Reason::ProcessingFailed, "the upstream could not carry out the request"),
-        // "Request rejected due to overload": not carried out, a write neither.
+        (422, _) => error(Reason::ProcessingFailed, "the upstream could not process the request"),
+        // "Request rejected due to overload": not carried out, not even a write.
         (503, _) => failed_status(safety, reply).with_effect(Effect::None),
         _ => failed_status(safety, reply),
     }
 }
 
-/// A success that is not this operation's. 207 is in the vendor's table without a schema ("not
-/// applicable to all operations"): some of a write may be done, so it is no success.
+/// A success status that this operation does not have. The vendor's table has 207 without a schema
+/// ("not applicable to all operations"): a write may be partly done, so it is not a success.
 fn other_success(operation: Operation, reply: &Reply) -> Error {
     let safety = operation.safety();
     let head = reply.body.get(..reply.body.len().min(1024)).unwrap_or_default();
@@ -155,7 +156,7 @@ fn other_success(operation: Operation, reply: &Reply) -> Error {
     let error = match (status, safety) {
         (207, Safety::Write) => Error::new(
             Reason::WriteOutcomeUnknown,
-            "the upstream answered a write with HTTP 207, which does not say whether it was done",
+            "the upstream answered HTTP 207, which does not say whether the write succeeded",
         ),
         _ => Error::new(
             Reason::UpstreamContractViolation,
@@ -165,7 +166,7 @@ fn other_success(operation: Operation, reply: &Reply) -> Error {
     error.with_effect(safety.effect(Effect::Unknown)).with_upstream(facts)
 }
 
-/// The error for a request that the upstream does not take, with the fields that it names.
+/// The error for a request that the upstream rejects, with the fields that it names.
 fn refused(message: &str, operation: Operation, fault: &Fault) -> Error {
     let mut violations: Vec<Violation> = Vec::new();
     for (field, description) in &fault.errors {
@@ -182,7 +183,7 @@ fn refused(message: &str, operation: Operation, fault: &Fault) -> Error {
     violations.into_iter().fold(error, Error::with_violation)
 }
 
-/// The upstream's complaint about one of its fields, as one about ours.
+/// Translates the upstream's complaint about one of its fields to our field.
 fn violation(operation: Operation, field: Option<&str>, description: Option<&str>) -> Violation {
     let description = description.and_then(text::presentable);
     let description = description.unwrap_or_else(|| "is not accepted by the upstream".to_owned());

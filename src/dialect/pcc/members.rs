@@ -1,31 +1,31 @@
-//! The members of the upstream's object that the model has a field for: one table for both
+//! The members of the upstream's object that have a field in the model: one table for both
 //! directions.
 //!
-//! Names and types are those of the vendor's "Provisioning profile type descriptions".
+//! Names and types are from the vendor's "Provisioning profile type descriptions".
 
 use serde_json::{Value, json};
 
 use super::wire::integer;
 use crate::pb::{Notifications, PaymentType, Profile, SubscriberDefaults};
 
-/// The upstream's own id; it is in no request body.
+/// The upstream's own id, which request bodies do not contain.
 pub(super) const ID: &str = "id";
 /// The member that holds the display name.
 pub(super) const NAME: &str = "name";
 
-/// One member of the upstream's object and its field in the model.
+/// One member of the upstream's object, and its field in the model.
 pub(super) struct Member {
     /// The upstream's key.
     pub(super) key: &'static str,
     /// Path of the field.
     pub(super) path: &'static str,
-    /// The value as the upstream takes it; `None` when the field is unset.
+    /// The value as the upstream accepts it; `None` if the field is unset.
     pub(super) get: fn(&Profile) -> Option<Value>,
-    /// Sets the field; false when the model cannot say the value.
+    /// Sets the field; false if the model cannot express the value.
     pub(super) set: fn(&mut Profile, &Value) -> bool,
 }
 
-/// All of them, in the order of the vendor's example.
+/// All members, in the order of the vendor's example.
 pub(super) const MEMBERS: [Member; 10] = [
     Member {
         key: NAME,
@@ -91,8 +91,8 @@ pub(super) const MEMBERS: [Member; 10] = [
     },
 ];
 
-/// The vendor's text says "typically prepaid or postpaid", its examples are in upper case. So any
-/// case is read, upper case is sent, and another word is not an error.
+/// The vendor's text says "typically prepaid or postpaid" and its examples are in upper case. So
+/// reads accept any case, writes use upper case, and another word is not an error.
 const PAYMENT_TYPES: [(&str, PaymentType); 2] =
     [("PREPAID", PaymentType::Prepaid), ("POSTPAID", PaymentType::Postpaid)];
 
@@ -109,7 +109,7 @@ fn payment_type(value: &Value) -> Option<PaymentType> {
         .map(|(_, found)| *found)
 }
 
-/// A text, or an integer where a text of digits belongs.
+/// A string, or an integer in place of a string of digits.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

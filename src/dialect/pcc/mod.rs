@@ -1,8 +1,8 @@
 //! Provisioning profiles of a PCC suite (its SPCM).
 //!
 //! Five operations on one path with ordinary HTTP statuses, HTTP Basic and a tenant header,
-//! documented on the vendor's pages "Provisioning profiles API". This file ties the pure parts
-//! together; it holds no wire format.
+//! documented on the vendor's pages "Provisioning profiles API". This file connects the pure parts
+//! and contains no wire format.
 
 mod auth;
 mod capabilities;
@@ -34,10 +34,10 @@ use crate::{
     upstream::{Port, Reply, Request, Safety},
 };
 
-/// The registry's line for this dialect.
+/// The registry entry of this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
-    // None documented: overload is a 503.
+    // No limit is documented; overload is a 503.
     rate_limit: None,
     settings: &[
         Setting {
@@ -64,12 +64,13 @@ impl Pcc {
         decode::object(Safety::Read, &reply, id)
     }
 
-    /// The id of a profile whose creation was acknowledged without one.
+    /// Finds the id of a profile whose creation succeeded without returning it.
     async fn created(&self, port: &dyn Port, display_name: &str) -> Result<String> {
-        // The creation is done, so no failure to find it may look like one that wrote nothing.
+        // The creation succeeded, so this failure must not claim that nothing was written.
         let items = self.find_by_name(port, display_name).await;
         let items = items.map_err(|error| error.with_effect(Effect::Unknown))?;
-        // Names are unique by what the vendor says of conflicts. Should they not be, ids grow.
+        // Names are unique according to the vendor's description of conflicts. If they are not, the
+        // highest id is the newest.
         let newest =
             items.into_iter().max_by_key(|item| item.id.parse::<u64>().unwrap_or_default());
         newest.map(|item| item.id).ok_or_else(|| {
@@ -105,7 +106,7 @@ impl Dialect for Pcc {
     }
 
     fn affects_other_profiles(&self, current: Option<&Profile>, desired: &Profile) -> bool {
-        // The documents do not say whether another profile stops being the default.
+        // The vendor does not document whether another profile stops being the default.
         desired.default_profile == Some(true)
             && current.is_none_or(|current| current.default_profile != Some(true))
     }
@@ -120,7 +121,7 @@ impl Dialect for Pcc {
         touched: &(dyn Fn(&str) -> bool + Sync),
         violations: &mut Violations,
     ) {
-        // The vendor documents no bound of a name and no rule for a locale, so there is none here.
+        // The vendor documents no length limit for names and no format for locales.
         if touched("display_name") && request.display_name.is_empty() {
             violations.add("profile.display_name", "is required");
         }
@@ -135,7 +136,7 @@ impl Dialect for Pcc {
         _current: Option<&Profile>,
         _violations: &mut Violations,
     ) -> Result<()> {
-        // No field depends on another, and each update keeps what the model cannot say.
+        // No field depends on another, and updates keep everything outside the model.
         Ok(())
     }
 

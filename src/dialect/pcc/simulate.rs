@@ -1,4 +1,4 @@
-//! The answers of the upstream to writes that succeed, for writes that are not sent.
+//! Fake replies of the upstream to successful writes, for writes that are not sent.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};

@@ -25,7 +25,7 @@ fn read(object: &Value) -> Profile {
     now(Pcc.get(&Recorder::answering([object.clone()]), "39")).unwrap().profile
 }
 
-/// The vendor's example of a create, as a caller says it.
+/// The vendor's example of a create, as a profile of the model.
 fn turkey_sauce() -> Profile {
     Profile {
         display_name: "turkeySauce".into(),
@@ -47,7 +47,7 @@ fn turkey_sauce() -> Profile {
 }
 
 #[test]
-fn the_vendors_list_has_every_field_in_its_place() {
+fn the_vendors_list_is_read_completely() {
     let recorder = Recorder::answering([fixture("list-success")]);
     let items = now(Pcc.list(&recorder)).unwrap();
     let first = Profile { payment_type: PaymentType::Postpaid.into(), ..turkey_sauce() };
@@ -69,7 +69,7 @@ fn the_vendors_list_has_every_field_in_its_place() {
         (request.method.as_str(), request.path.as_str()),
         ("GET", "/pcc/spcm/provisionProfile")
     );
-    // What was read goes out again as it was.
+    // What was read is written unchanged.
     for (item, object) in
         items.iter().zip(fixture("list-success")["provisioningProfileDTOList"].as_array().unwrap())
     {
@@ -82,7 +82,7 @@ fn the_vendors_list_has_every_field_in_its_place() {
 }
 
 #[test]
-fn each_member_has_a_field_of_its_own() {
+fn each_member_has_its_own_field() {
     // All flags differ from their neighbors in one of the two rounds.
     for odd in [true, false] {
         let object = json!({"id": 39, "name": "n", "defaultProfile": odd, "locale": "l",
@@ -142,7 +142,7 @@ fn reads_are_lenient() {
     ] {
         assert_eq!(now(Pcc.list(&Recorder::answering([empty]))).unwrap(), []);
     }
-    // One that cannot be named does not spoil the others.
+    // A profile without a valid id does not affect the others.
     let list = json!({"length": 9, "provisioningProfileDTOList":
         [{"name": "a"}, {"id": -1}, {"id": "x"}, {"id": {}}, {"id": 2}]});
     let items = now(Pcc.list(&Recorder::answering([list]))).unwrap();
@@ -150,7 +150,7 @@ fn reads_are_lenient() {
 }
 
 #[test]
-fn what_the_model_cannot_say_is_kept_verbatim() {
+fn values_outside_the_model_are_kept_verbatim() {
     let object = json!({"id": 39, "name": {"en": "x"}, "defaultProfile": "true", "locale": ["en"],
         "initialCorePlanName": true, "subscriberClass": -1.5, "subscriberType": "HYBRID",
         "dpsEnabled": 1, "dpsNotification": "false", "eosNotification": 0, "paygNotification": {},
@@ -163,7 +163,7 @@ fn what_the_model_cannot_say_is_kept_verbatim() {
         assert_eq!(unmapped.get(key), expected.as_ref(), "{key}");
     }
     assert_eq!(Profile { unmapped: None, ..profile }, Profile::default());
-    // Too deep for the parser, and valid JSON all the same.
+    // Too deep for the parser, but still valid JSON.
     let deep = format!(r#"{{"id":39,"deep":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
     let recorder = Recorder::default();
     recorder.push(200, deep);
@@ -171,7 +171,7 @@ fn what_the_model_cannot_say_is_kept_verbatim() {
 }
 
 #[test]
-fn every_request_says_which_answers_it_reads() {
+fn every_request_has_the_right_headers() {
     let recorder = Recorder::answering([
         fixture("list-success"),
         fixture("create-success"),
@@ -231,7 +231,7 @@ fn credentials_are_basic_with_a_tenant() {
 }
 
 #[test]
-fn faults_of_the_configuration_are_said_without_its_values() {
+fn configuration_errors_never_contain_values() {
     let faults = |settings: &[(&str, &str)]| build(settings).err().unwrap_or_default();
     assert_eq!(faults(&[]), ["tenant is missing", "username is missing", "password is missing"]);
     for (tenant, username, password, expected) in [
@@ -248,13 +248,15 @@ fn faults_of_the_configuration_are_said_without_its_values() {
             "t",
             "hunter2\n",
             "p",
-            "username contains control characters, which HTTP Basic credentials do not allow (RFC 7617)",
+            "username contains control characters, which HTTP Basic credentials do not allow \
+             (RFC 7617)",
         ),
         (
             "t",
             "u",
             "hunter2\0",
-            "password contains control characters, which HTTP Basic credentials do not allow (RFC 7617)",
+            "password contains control characters, which HTTP Basic credentials do not allow \
+             (RFC 7617)",
         ),
         ("t", "u", "", "password is missing"),
     ] {
@@ -308,14 +310,14 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(profile in any_profile()) {
+    fn written_profiles_are_read_back(profile in any_profile()) {
         let recorder = Recorder::answering([fixture("create-success")]);
         now(Pcc.create(&recorder, &recorder, &profile)).unwrap();
         prop_assert_eq!(read(&recorder.bodies()[0]), profile);
     }
 
     #[test]
-    fn what_is_changed_is_read_again(current in any_profile(), desired in any_profile()) {
+    fn changes_are_read_back(current in any_profile(), desired in any_profile()) {
         let recorder = Recorder::answering([fixture("create-success")]);
         now(Pcc.create(&recorder, &recorder, &current)).unwrap();
         let before = recorder.bodies()[0].clone();
@@ -329,7 +331,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_answers_never_panic_and_never_pass_for_a_write(
+    fn mutated_answers_never_panic_and_never_pass_as_successful_writes(
         at in 0_usize..400, byte: u8, cut in 0_usize..400, truncate: bool,
     ) {
         let whole = fixture("create-success").to_string().into_bytes();
@@ -347,7 +349,7 @@ proptest! {
         recorder.push(200, body.clone());
         let deleted = now(Pcc.delete(&recorder, "39"));
         match serde_json::from_slice::<Value>(&body) {
-            // A changed byte in a text that decides nothing.
+            // The mutation changed a text that decides nothing.
             Ok(body) => {
                 let id = created.ok();
                 prop_assert!(id.is_none() || id == body["id"].as_u64().map(|id| id.to_string()));

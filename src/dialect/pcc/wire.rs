@@ -1,7 +1,7 @@
-//! JSON objects whose values stay as the text that they came as, and the three bodies of failures.
+//! JSON objects whose values keep their original text, and the three error schemas.
 //!
-//! An update sends back the whole of what it read. A parsed number would not survive that: beyond
-//! 64 bits it would be rounded, and `1.0` or `1e2` would be spelled differently.
+//! An update sends back everything that it read. Parsing would change numbers: those beyond 64 bits
+//! would be rounded, and `1.0` or `1e2` would be spelled differently.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::upstream::{Reply, Unread};
 
-/// A JSON object: keys in their order, each with its value's own text.
+/// A JSON object: keys in their order, each with the text of its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Members(Vec<(String, Box<str>)>);
 
@@ -34,27 +34,27 @@ impl Members {
         self.0.iter().map(|(key, value)| (key.as_str(), &**value))
     }
 
-    /// A value's text; of several members with the key, that of the last, as parsers commonly do.
+    /// The text of a value; the last one if a key is repeated, as parsers commonly do.
     pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find(|(found, _)| found == key).map(|(_, text)| &**text)
     }
 
-    /// A value; `None` when it is null, not there, or one that the parser does not take (it is
-    /// nested too deeply, or holds half a surrogate pair).
+    /// A value; `None` if it is null, absent, or rejected by the parser (because it is nested too
+    /// deeply or contains half of a surrogate pair).
     pub(super) fn value(&self, key: &str) -> Option<Value> {
         serde_json::from_str(self.text(key)?).ok().filter(|value: &Value| !value.is_null())
     }
 
-    /// Sets a member, in its place or at the end.
+    /// Sets a member, in its current position or at the end.
     pub(super) fn set(&mut self, key: &str, value: &Value) {
         let at = self.0.iter().position(|(found, _)| found == key);
         self.remove(key);
-        // What comes before the first of them is still there, so the index exists.
+        // Everything before the first of them is still there, so the index exists.
         let at = at.unwrap_or(self.0.len());
         self.0.insert(at, (key.to_owned(), value.to_string().into()));
     }
 
-    /// Takes a member out.
+    /// Removes a member.
     pub(super) fn remove(&mut self, key: &str) {
         self.0.retain(|(found, _)| found != key);
     }
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// An integer of the upstream, which may come as a string of digits, in its one spelling.
+/// An integer of the upstream, which may be a string of digits, in canonical form.
 pub(super) fn integer(value: &Value) -> Option<String> {
     let digits = match value {
         Value::Number(number) => number.as_u64()?.to_string(),
@@ -107,17 +107,16 @@ pub(super) fn integer(value: &Value) -> Option<String> {
     Some(if short.is_empty() { "0" } else { short }.to_owned())
 }
 
-/// Whether an id can exist: an integer in its one spelling. 19 digits are more than any counter
-/// reaches.
+/// Whether this can be an id: an integer in canonical form. No counter exceeds 19 digits.
 pub(super) fn is_id(id: &str) -> bool {
     (1..=19).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_digit())
         && (id == "0" || !id.starts_with('0'))
 }
 
-/// What the body of a failure says. The vendor documents three schemas: `{"errors":[{"field",
+/// The body of an error. The vendor documents three schemas: `{"errors":[{"field",
 /// "description"}]}` with 412, `{"message","errorCode"}` with 422, `{"message","status"}` with 500.
-/// The other statuses have none, so each is looked for everywhere, and nothing found is no error.
+/// The other statuses have none, so every member is looked for in every body, and none is required.
 #[derive(Debug, Default)]
 pub(super) struct Fault {
     pub(super) message: Option<String>,
@@ -127,7 +126,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// More violations than a profile has members are of no help.
+    /// More violations than a profile has members would not help.
     const MAX_ERRORS: usize = 32;
 
     pub(super) fn read(reply: &Reply) -> Self {
@@ -143,7 +142,7 @@ impl Fault {
             message: words(body.value("message").as_ref()),
             code: match body.value("errorCode") {
                 Some(Value::String(code)) => Some(code),
-                // A negative one too: the vendor says integer, and lists none.
+                // It may be negative: the vendor says integer and lists no values.
                 Some(Value::Number(code)) => Some(code.to_string()),
                 _ => None,
             },

@@ -20,7 +20,7 @@ fn expected(services: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn one_more_or_less() {
+fn edits_add_or_remove_one() {
     let data = by_kind(ServiceType::Data);
     let all: &[&str] = &["123", "234"];
     let five = TrafficLimit {
@@ -68,7 +68,7 @@ fn assert_refused(change: Edit, kind: Kind, reason: Reason) {
 }
 
 #[test]
-fn a_request_at_fault_is_refused() {
+fn an_invalid_request_is_rejected() {
     let data = by_kind(ServiceType::Data);
     for change in [
         Edit::AttachService(by_kind(ServiceType::Ussd)),
@@ -83,15 +83,16 @@ fn a_request_at_fault_is_refused() {
 }
 
 #[test]
-fn an_id_and_a_type_that_disagree_are_both_told() {
+fn a_contradiction_of_id_and_type_names_both() {
     let both = Service { id: "234".into(), ..by_kind(ServiceType::Data) };
     let error = edit(Edit::AttachService(both)).unwrap_err();
-    let said: Vec<&str> = error.violations().iter().map(|v| v.description.as_str()).collect();
-    assert_eq!(said, ["id 234 (SMS) is not of type DATA"]);
+    let descriptions: Vec<&str> =
+        error.violations().iter().map(|v| v.description.as_str()).collect();
+    assert_eq!(descriptions, ["id 234 (SMS) is not of type DATA"]);
 }
 
 #[test]
-fn what_does_not_fit_the_profile_has_its_reason() {
+fn edits_that_do_not_fit_the_profile_have_their_reason() {
     use Kind::{AlreadyExists, FailedPrecondition, NotFound};
     use Reason::{
         ServiceAlreadyAttached, ServiceHasTrafficLimits, ServiceNotAttached,

@@ -1,4 +1,4 @@
-//! The vendor's error table over every operation.
+//! The vendor's error table for every operation.
 
 use super::*;
 use crate::{
@@ -31,10 +31,10 @@ fn answer(status: u16, code: Option<i64>, message: &str) -> Reply {
     reply(status, body.to_string())
 }
 
-/// What the answers of one row mean, and what a write may have done then.
+/// The meaning of a row's replies, and what a write may have done.
 type Row = (Reason, Kind, Effect, Vec<Reply>);
 
-/// Rows that mean the same for every operation: the request or the credentials are at fault.
+/// Rows with the same meaning for every operation: the request or the credentials are wrong.
 fn client_errors() -> Vec<Row> {
     let mut html = reply(422, "");
     html.headers.insert("content-type", "text/html".parse().unwrap());
@@ -67,7 +67,7 @@ fn client_errors() -> Vec<Row> {
     ]
 }
 
-/// Rows that mean the same for every operation: the upstream is at fault, or the way to it.
+/// Rows with the same meaning for every operation: the upstream or a proxy failed.
 fn other_errors() -> Vec<Row> {
     let page = "<html><body>Bad Request</body></html>";
     let foreign = vec![
@@ -88,7 +88,7 @@ fn other_errors() -> Vec<Row> {
 }
 
 #[test]
-fn what_means_the_same_for_every_operation() {
+fn errors_with_the_same_meaning_for_every_operation() {
     for (reason, kind, on_write, answers) in client_errors().into_iter().chain(other_errors()) {
         for (operation, answer) in
             READS.into_iter().chain(WRITES).flat_map(|o| answers.iter().map(move |a| (o, a)))
@@ -155,7 +155,7 @@ fn conflicts_and_missing_objects_depend_on_the_operation() {
 }
 
 #[test]
-fn complaints_about_fields_come_back_in_our_paths() {
+fn complaints_about_fields_have_our_paths() {
     for (message, path) in [
         ("ServiceProfile - name is required", "profile.display_name"),
         (
@@ -206,8 +206,8 @@ fn any_2xx_without_a_foreign_body_is_a_success() {
 }
 
 #[test]
-fn every_operation_asks_what_its_name_says() {
-    // The table above is by operation; these are the requests that the operations belong to.
+fn every_operation_sends_the_right_request() {
+    // The table above is by operation; these are the operations' requests.
     for (request, safety, line) in [
         (encode::list(), Safety::Read, "GET /api/v1/service_profile"),
         (encode::get("1"), Safety::Read, "GET /api/v1/service_profile/1"),

@@ -1,4 +1,4 @@
-//! An upstream with one profile, as far as the tests need it: it keeps what it is sent.
+//! A fake upstream with one profile, which keeps what it is sent.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,10 +11,10 @@ use crate::{
     upstream::{Reply, Request},
 };
 
-/// What the fake holds; `null` while there is no profile.
+/// The stored profile; `null` if there is none.
 pub(super) type Held = Arc<Mutex<Value>>;
 
-/// What the n-th write gets instead of the fake's own answer, and whether it is carried out anyway.
+/// The reply to the n-th write instead of the fake's own, and whether it is carried out anyway.
 pub(super) type Interference = Box<dyn Fn(usize) -> Option<(Result<Reply>, bool)> + Send + Sync>;
 
 /// A fake with this profile.
@@ -41,7 +41,7 @@ pub(super) fn with(object: Value, interfere: Interference) -> (Recorder, Held) {
     (recorder, held)
 }
 
-/// A fake that only ever does as it is told.
+/// A fake that carries out every request.
 pub(super) fn obedient(object: Value) -> (Recorder, Held) {
     with(object, Box::new(|_| None))
 }

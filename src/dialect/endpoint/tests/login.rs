@@ -60,7 +60,7 @@ fn a_fixed_token_needs_no_login() {
 }
 
 #[test]
-fn refused_tokens_are_told_from_lock_outs() {
+fn rejected_tokens_are_distinguished_from_lockouts() {
     let auth = auth(&[("application_token", "a")]).unwrap();
     for (status, body, refused) in [
         (401, String::new(), true),

@@ -83,7 +83,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(mut profile in any_profile()) {
+    fn written_profiles_are_read_back(mut profile in any_profile()) {
         let (recorder, held) = fake::obedient(Value::Null);
         let id = now(Endpoint.create(&recorder, &recorder, &profile)).unwrap();
         let mut found = now(Endpoint.get(&recorder, &id)).unwrap().profile;
@@ -95,7 +95,10 @@ proptest! {
     }
 
     #[test]
-    fn a_change_makes_of_one_profile_the_other(before in any_profile(), mut after in any_profile()) {
+    fn an_update_turns_one_profile_into_the_other(
+        before in any_profile(),
+        mut after in any_profile(),
+    ) {
         let (recorder, _) = fake::obedient(Value::Null);
         now(Endpoint.create(&recorder, &recorder, &before)).unwrap();
         let current = now(Endpoint.get(&recorder, "7")).unwrap().profile;
@@ -119,7 +122,12 @@ proptest! {
     }
 
     #[test]
-    fn mutated_answers_never_panic(at in 0_usize..3000, byte: u8, cut in 0_usize..3000, truncate: bool) {
+    fn mutated_answers_never_panic(
+        at in 0_usize..3000,
+        byte: u8,
+        cut in 0_usize..3000,
+        truncate: bool,
+    ) {
         for name in ["profile", "list"] {
             let mut body = fixture(name).to_string().into_bytes();
             let cut = cut % body.len();
@@ -135,14 +143,16 @@ proptest! {
 
     #[test]
     fn a_write_succeeds_only_when_the_upstream_says_so(
-        status in 100_u16..600, body in "(\\{\"error_code\":[0-9]{4}\\}|\\{|<html>|[a-z]{0,9}|\\{\\})",
+        status in 100_u16..600,
+        body in "(\\{\"error_code\":[0-9]{4}\\}|\\{|<html>|[a-z]{0,9}|\\{\\})",
     ) {
         let recorder = Recorder::default();
         recorder.push(status, body.clone());
         let deleted = now(Endpoint.delete(&recorder, "1"));
         let good = (200..300).contains(&status)
-            && (body.is_empty() || serde_json::from_str::<Value>(&body).is_ok_and(|b| b == json!({})));
-        // `null`, `true` and the like are JSON as well, and say nothing.
+            && (body.is_empty()
+                || serde_json::from_str::<Value>(&body).is_ok_and(|b| b == json!({})));
+        // `null`, `true` and the like are JSON too, but say nothing.
         let word = ["null", "true", "false"].contains(&body.as_str());
         prop_assert!(deleted.is_ok() == good || word, "{} {}", status, body);
     }

@@ -58,7 +58,7 @@ fn example_callbacks() -> Callbacks {
 }
 
 #[test]
-fn the_vendors_example_has_every_field_in_its_place() {
+fn the_vendors_example_is_read_completely() {
     let expected = Profile {
         display_name: "Smart meter".into(),
         description: text("Data + SMS - 1G limit"),
@@ -134,7 +134,7 @@ fn radio_access_and_quotas() {
 }
 
 #[test]
-fn what_the_model_cannot_say_is_kept_verbatim() {
+fn values_outside_the_model_are_kept_verbatim() {
     let object = json!({"id": 1, "name": {"en": "x"}, "description": 5, "allowed_4g": "yes",
         "prepaid": "maybe", "used_count": [], "retail": 1, "apply_sms_quota": "true",
         "api_callback": {"id": 38, "url": 5, "retries": 3}, "moc_callback": {"url": "u"},
@@ -150,14 +150,14 @@ fn what_the_model_cannot_say_is_kept_verbatim() {
     for (key, value) in &unmapped.fields {
         assert_eq!(*value, to_value(&object[key]), "{key}");
     }
-    // What it can say is there all the same.
+    // What the model can express is read anyway.
     assert_eq!(profile.callbacks.unwrap().api.unwrap().id, "38");
     let [service] = profile.services.as_slice() else { panic!("one service") };
     assert_eq!((service.r#type, service.description.as_deref()), (0, Some("VoWiFi")));
 }
 
 #[test]
-fn what_the_parser_would_refuse_or_round_is_kept_as_text() {
+fn numbers_that_the_parser_would_change_are_kept_as_text() {
     let long = "123456789012345678901234567890";
     let recorder = Recorder::default();
     recorder.push(200, format!(r#"{{"id": 1, "name": "n", "retail": 1e999, "new": {long}}}"#));
@@ -169,7 +169,7 @@ fn what_the_parser_would_refuse_or_round_is_kept_as_text() {
 }
 
 #[test]
-fn service_types_are_read_from_words() {
+fn service_types_are_read_from_descriptions() {
     use ServiceType::{Data, Sms, SmsMo, SmsMt, Unspecified, Ussd, Voice};
     for (id, words, kind) in [
         ("1", Some("DATA"), Data),
@@ -192,7 +192,7 @@ fn service_types_are_read_from_words() {
 }
 
 #[test]
-fn lists_are_short_views_and_each_profile_is_read() {
+fn each_profile_of_a_list_is_read() {
     let recorder = Recorder::answering([
         json!([{"id": 1, "name": "a"}, {"id": "2", "name": "b"}, {"name": "no id"}, {"id": 1},
                {"id": 3, "name": "c"}]),
@@ -229,7 +229,7 @@ fn one_failing_profile_fails_the_list() {
 }
 
 #[test]
-fn what_is_not_the_dialect_is_no_profile() {
+fn foreign_replies_are_not_profiles() {
     for body in [
         "",
         "<html></html>",
@@ -257,7 +257,7 @@ fn what_is_not_the_dialect_is_no_profile() {
 }
 
 #[test]
-fn ids_are_whole_numbers_with_one_spelling() {
+fn ids_are_canonical_whole_numbers() {
     for (id, good) in [
         ("1", true),
         ("0", true),

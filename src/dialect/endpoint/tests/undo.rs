@@ -1,9 +1,9 @@
-//! Writes of several steps that stop among them.
+//! Writes of several steps that fail half way.
 
 use super::{fake::Interference, *};
 use crate::{dialect::recorder::reply, error::Kind, upstream::Reply};
 
-/// The n-th write gets this answer and is not carried out.
+/// The n-th write gets this reply and is not carried out.
 fn at(n: usize, answer: impl Fn() -> Result<Reply> + Send + Sync + 'static) -> Interference {
     Box::new(move |write| (write == n).then(|| (answer(), false)))
 }
@@ -43,7 +43,7 @@ fn a_creation_that_fails_half_way_is_undone() {
             Kind::Unavailable,
             "create profile 7, attach service 38",
         ),
-        // Its outcome is known now: nothing is there.
+        // Its outcome is known now: the profile does not exist.
         (
             at(3, || Err(lost())),
             Reason::DeadlineExceeded,
@@ -65,7 +65,7 @@ fn a_creation_that_fails_half_way_is_undone() {
 }
 
 #[test]
-fn undoing_goes_through_its_own_port() {
+fn undoing_uses_its_own_port() {
     let (port, cleanup) = (Recorder::default(), Recorder::default());
     let mut created = reply(201, "");
     created.headers.insert("location", "/service_profile/7".parse().unwrap());
@@ -78,7 +78,7 @@ fn undoing_goes_through_its_own_port() {
 }
 
 #[test]
-fn a_creation_that_cannot_be_undone_names_what_is_left() {
+fn a_creation_that_cannot_be_undone_describes_the_state() {
     let desired = minimal(vec![by_id("38"), by_id("6")]);
     let interfere: Interference = Box::new(|write| match write {
         3 => Some((Ok(reply(422, "")), false)),
@@ -99,7 +99,7 @@ fn a_creation_that_cannot_be_undone_names_what_is_left() {
     assert_eq!(metadata(&error, "steps_undone").as_deref(), Some(""));
     assert!(error.message().starts_with("profile 7 is left"), "{}", error.message());
 
-    // A removal whose answer was lost and that a read shows to have happened.
+    // The reply to the removal was lost, but a read shows that it took effect.
     let interfere: Interference = Box::new(|write| match write {
         3 => Some((Ok(reply(422, "")), false)),
         4 => Some((Ok(reply(504, "")), true)),
@@ -111,7 +111,7 @@ fn a_creation_that_cannot_be_undone_names_what_is_left() {
 }
 
 #[test]
-fn a_post_without_a_clear_answer_is_left_to_be_settled() {
+fn a_post_without_a_clear_answer_is_left_to_be_reconciled() {
     for answer in [Ok(reply(502, "")), Err(lost()), Ok(reply(201, "<html>"))] {
         let recorder = Recorder::default();
         recorder.push_result(answer);
@@ -122,7 +122,7 @@ fn a_post_without_a_clear_answer_is_left_to_be_settled() {
     }
 }
 
-/// A profile, and what an update of its name and services makes of it: six writes.
+/// A profile, and the result of an update of its name and services: six writes.
 fn update(object: &Value) -> (Profile, Profile) {
     let current = read(object);
     let services = vec![service("38", &["8"]), service("3", &["4"])];
@@ -136,7 +136,7 @@ fn before() -> Value {
 }
 
 #[test]
-fn an_update_that_fails_half_way_is_taken_back() {
+fn an_update_that_fails_half_way_is_undone() {
     let (current, desired) = update(&before());
     let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
     let (recorder, _) = fake::obedient(before());
@@ -150,7 +150,7 @@ fn an_update_that_fails_half_way_is_taken_back() {
             let (recorder, held) = fake::with(before(), interfere);
             let result = now(Endpoint.update(&recorder, change));
             if carried_out && n == 6 {
-                // The last step took effect after all, so everything did.
+                // The last step took effect after all, so the whole update did.
                 result.unwrap();
                 continue;
             }
@@ -169,11 +169,11 @@ fn an_update_that_fails_half_way_is_taken_back() {
 }
 
 #[test]
-fn an_update_that_fails_at_once_or_unclearly_is_left_to_be_settled() {
+fn an_update_that_fails_at_once_or_unclearly_is_left_to_be_reconciled() {
     let (current, desired) = update(&before());
     let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
     for (n, answer, effect, reads, applied) in [
-        // It may have taken effect all the same, so a read looks for the first step alone.
+        // It may have taken effect anyway, so a read looks for the first step only.
         (1, Ok(reply(500, "")), Effect::Unconfirmed, 1, None),
         (1, Ok(reply(422, "")), Effect::None, 0, None),
         (2, Ok(reply(504, "")), Effect::Unknown, 0, Some("change members")),
@@ -188,10 +188,10 @@ fn an_update_that_fails_at_once_or_unclearly_is_left_to_be_settled() {
 }
 
 #[test]
-fn an_update_that_cannot_be_taken_back_names_what_is_left() {
+fn an_update_that_cannot_be_undone_describes_the_state() {
     let (current, desired) = update(&before());
     let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
-    // The third write fails, and so does all that would take the first two back.
+    // The third write fails, and so does everything that would undo the first two.
     let interfere: Interference = Box::new(|w| (w >= 3).then(|| (Ok(reply(422, "")), false)));
     let (recorder, _) = fake::with(before(), interfere);
     let error = now(Endpoint.update(&recorder, change)).unwrap_err();
@@ -201,7 +201,7 @@ fn an_update_that_cannot_be_taken_back_names_what_is_left() {
         Some("change members, detach limit 9 of service 38")
     );
 
-    // What cannot be cleared cannot be taken back.
+    // A field that cannot be cleared cannot be undone.
     let mut desired = desired.clone();
     desired.retail = Some(true);
     let change = ProfileUpdate { desired: &desired, ..change };

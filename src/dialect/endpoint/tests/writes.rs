@@ -8,7 +8,7 @@ use crate::pb::{
     Quotas, SmsSettings,
 };
 
-/// What a create from the vendor's example sends: everything that can be written, references by id.
+/// What a create from the vendor's example sends: all writable members, references by id.
 fn written() -> Value {
     let mut object = fixture("profile");
     let members = object.as_object_mut().unwrap();
@@ -22,7 +22,7 @@ fn written() -> Value {
 }
 
 #[test]
-fn the_vendors_example_goes_out_as_it_came() {
+fn the_vendors_example_is_written_as_it_was_read() {
     let profile = read(&fixture("profile"));
     let (recorder, held) = fake::obedient(Value::Null);
     assert_eq!(now(Endpoint.create(&recorder, &recorder, &profile)).unwrap(), "7");
@@ -50,10 +50,10 @@ fn the_vendors_example_goes_out_as_it_came() {
 }
 
 #[test]
-fn unset_is_not_sent_on_create() {
+fn a_create_omits_unset_fields() {
     let recorder = Recorder::default();
     let mut created = crate::dialect::recorder::reply(201, "");
-    // Some other host, a slash at the end: the last segment is the id, and nothing is followed.
+    // Another host, and a slash at the end: the last segment is the id, and the URL is not used.
     created
         .headers
         .insert("location", "https://x.example/api/v1/service_profile/12/".parse().unwrap());
@@ -70,7 +70,7 @@ fn unset_is_not_sent_on_create() {
 }
 
 #[test]
-fn a_creation_without_a_location_is_left_to_be_looked_for() {
+fn a_creation_without_a_location_is_searched_for() {
     for location in [None, Some("/api/v1/service_profile"), Some("")] {
         let recorder = Recorder::default();
         let mut created = crate::dialect::recorder::reply(201, "");
@@ -83,11 +83,11 @@ fn a_creation_without_a_location_is_left_to_be_looked_for() {
         assert_eq!(error.effect(), Effect::Unknown, "{location:?}");
         assert_eq!(lines(&recorder), ["POST service_profile"]);
     }
-    // What is found is ours by what the POST sets; an update completes it.
+    // A found profile is ours if it has what the POST sets; an update completes it.
     let (desired, found) = (minimal(vec![by_id("38")]), read(&json!({"id": 7, "name": "n"})));
     assert!(Endpoint.is_created(&desired, &found));
     assert!(!Endpoint.is_created(&desired, &read(&json!({"id": 7, "name": "m"}))));
-    // Reads may lack `dns`, which then says nothing either way.
+    // Replies may lack `dns`, which then proves nothing.
     let dns = Dns { id: "1".into(), ..Dns::default() };
     let network = Some(NetworkSettings { dns: Some(dns), ..NetworkSettings::default() });
     let with_dns = Profile { network, ..desired.clone() };
@@ -132,7 +132,7 @@ fn a_patch_sends_only_what_changes() {
 }
 
 #[test]
-fn a_description_is_cleared_by_an_empty_text() {
+fn an_empty_text_clears_a_description() {
     let current = read(&fixture("profile"));
     let desired = Profile { description: None, ..current.clone() };
     let asked = encode::differences(&current, &desired);
@@ -142,7 +142,7 @@ fn a_description_is_cleared_by_an_empty_text() {
 }
 
 #[test]
-fn services_change_in_the_order_that_the_upstream_takes() {
+fn services_change_in_the_order_that_the_upstream_accepts() {
     let current = minimal(vec![service("1", &["11", "12"]), service("2", &["21"]), by_id("3")]);
     let desired = minimal(vec![service("4", &["41"]), service("2", &["22"]), by_id("3")]);
     let object = json!({"id": 7, "name": "n", "service": [
@@ -166,7 +166,7 @@ fn services_change_in_the_order_that_the_upstream_takes() {
 }
 
 #[test]
-fn names_are_resolved_through_the_catalog() {
+fn services_and_limits_are_resolved_with_the_catalog() {
     let monthly = Period { id: String::new(), time_units: Some(1), unit: Some("months".into()) };
     let wanted = TrafficLimit { volume: Some(5), period: Some(monthly), ..limit("") };
     let mut data = Service { id: "38".into(), ..by_kind(ServiceType::Data) };
@@ -181,7 +181,7 @@ fn names_are_resolved_through_the_catalog() {
     assert_eq!(limits, ["8", "77"]);
     assert_eq!(lines(&recorder), ["GET service", "GET service/38/traffic_limit"]);
 
-    // What the profile has needs no lookup, nor does what it was read with.
+    // No lookup is needed for what the profile already has.
     let current = read(&fixture("profile"));
     let again = now(Endpoint.resolve(&Recorder::default(), current.clone(), Some(&current)));
     assert_eq!(again.unwrap(), current);
@@ -193,7 +193,7 @@ fn names_are_resolved_through_the_catalog() {
     let wanted = TrafficLimit { volume: Some(6), period: Some(period), ..limit("") };
     for (services, field) in [
         (vec![by_kind(ServiceType::Ussd)], "profile.services"),
-        // Two services of the catalog are data.
+        // The catalog has two DATA services.
         (vec![by_kind(ServiceType::Data)], "profile.services"),
         (vec![Service { id: "38".into(), ..by_kind(ServiceType::Voice) }], "profile.services"),
         (vec![by_id("6"), by_kind(ServiceType::SmsMt)], "profile.services"),
@@ -209,7 +209,7 @@ fn names_are_resolved_through_the_catalog() {
             (Reason::ValidationFailed, vec![field.into()])
         );
     }
-    // What was not resolved is never sent.
+    // Unresolved services are never sent.
     let unresolved = minimal(vec![by_kind(ServiceType::Data)]);
     let nothing = Recorder::default();
     let error = now(Endpoint.create(&nothing, &nothing, &unresolved)).unwrap_err();
@@ -271,7 +271,7 @@ fn requests_are_checked_before_anything_is_sent() {
 }
 
 #[test]
-fn what_the_upstream_cannot_clear_is_refused() {
+fn clearing_what_cannot_be_cleared_is_rejected() {
     let current = read(&example_with(json!({"apply_data_quota": true, "apply_sms_quota": false})));
     let mut violations = Violations::default();
     let bare = minimal(vec![]);
@@ -290,7 +290,7 @@ fn what_the_upstream_cannot_clear_is_refused() {
         "profile.sms.p2p_internal",
     ];
     assert_eq!(violated(violations), expected);
-    // Nothing that can be cleared is among them, and a new profile may leave all of it unset.
+    // Other fields can be cleared, and a new profile may leave all of these unset.
     let mut violations = Violations::default();
     let cleared =
         Profile { description: None, callbacks: None, services: vec![], ..current.clone() };

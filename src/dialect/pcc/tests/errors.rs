@@ -1,11 +1,11 @@
-//! Every status of the vendor's table, with every body, on every operation.
+//! Every status of the vendor's table, with every body, for every operation.
 
 use std::time::Duration;
 
 use super::*;
 use crate::error::{Kind, Retry};
 
-/// What a test asks for; the write of an update is its PUT.
+/// An operation under test; `Rename` is the PUT of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Ask {
     List,
@@ -45,7 +45,7 @@ fn ask(ask: Ask, status: u16, headers: &[(&'static str, &'static str)], body: &s
     result.expect_err(&format!("{ask:?} {status} {body}"))
 }
 
-/// The three schemas of the vendor, and what may come in their place.
+/// The vendor's three schemas, and bodies that may come instead.
 fn bodies() -> Vec<String> {
     vec![
         fixture("failure-412").to_string(),
@@ -63,7 +63,7 @@ fn bodies() -> Vec<String> {
 }
 
 #[test]
-fn every_status_has_its_reason_whatever_the_body() {
+fn every_status_has_its_reason_with_any_body() {
     use Effect::{None as No, Unconfirmed, Unknown};
     use Reason as R;
     let table: &[(u16, &[Ask], Kind, Reason, Effect)] = &[
@@ -108,10 +108,10 @@ fn every_status_has_its_reason_whatever_the_body() {
 }
 
 #[test]
-fn a_success_that_is_not_the_dialect_is_none() {
+fn a_success_with_a_foreign_body_is_an_error() {
     for body in bodies() {
         for asked in ALL {
-            // An empty body is what a delete promises, and 204 has none whatever stands here.
+            // A delete returns an empty body, and the body of a 204 is ignored.
             if asked == Delete && body.is_empty() {
                 continue;
             }
@@ -124,7 +124,7 @@ fn a_success_that_is_not_the_dialect_is_none() {
 }
 
 #[test]
-fn a_failed_validation_names_our_fields() {
+fn a_failed_validation_reports_our_fields() {
     let violations = |asked, status, body: Value| -> Vec<String> {
         let error = ask(asked, status, &[], &body.to_string());
         error.violations().iter().map(ToString::to_string).collect()
@@ -158,7 +158,7 @@ fn a_failed_validation_names_our_fields() {
 }
 
 #[test]
-fn the_upstreams_code_and_words_are_passed_on() {
+fn the_upstreams_code_and_message_are_passed_on() {
     let facts = |status, body: &str| {
         let facts = ask(Create, status, &[], body).upstream().cloned().unwrap();
         (facts.code, facts.message)
@@ -179,13 +179,13 @@ fn the_upstreams_code_and_words_are_passed_on() {
     );
     let (_, message) = facts(422, &json!({"message": "x".repeat(5000)}).to_string());
     assert!(message.unwrap().len() <= 256);
-    // 207 has no schema: what is there of it is shown as it stands.
+    // 207 has no schema: its text is shown unchanged.
     let items = r#"{"items":[{"itemIndex":0,"status":200}]}"#;
     assert_eq!(facts(207, items), (None, Some(items.to_owned())));
 }
 
 #[test]
-fn overload_says_when_to_try_again() {
+fn overload_says_when_to_retry() {
     let retry =
         |status, headers: &[(&'static str, &'static str)]| ask(Create, status, headers, "").retry();
     for status in [429, 503] {
@@ -197,7 +197,7 @@ fn overload_says_when_to_try_again() {
 }
 
 #[test]
-fn an_update_that_cannot_read_writes_nothing() {
+fn an_update_writes_nothing_if_its_read_fails() {
     let desired = Profile { display_name: "new".into(), ..turkey_sauce() };
     let change = ProfileUpdate { id: "39", current: &turkey_sauce(), desired: &desired };
     for (status, body) in

@@ -1,11 +1,12 @@
-//! Creates, updates and deletes: what is sent, and what an answer makes of it.
+//! Creates, updates and deletes: what is sent, and how replies are read.
 
 use super::*;
 
-/// An object as an upstream may write it: unknown members, numbers that no parser keeps, odd
+/// An object as an upstream may write it: unknown members, numbers that no parser preserves, odd
 /// spacing.
 const ODD: &str = concat!(
-    r#"{ "_links": {"self": { "href":"http:\/\/localhost/pcc" } }, "big" : 123456789012345678901234567890, "#,
+    r#"{ "_links": {"self": { "href":"http:\/\/localhost/pcc" } }, "#,
+    r#""big" : 123456789012345678901234567890, "#,
     r#""exact":1.10e+2, "id": 39, "name":"old","defaultProfile": true , "locale":null,"#,
     r#""subscriberType":"prepaid","subscriberClass":7,"dpsEnabled":"true","later":[1.0, null]}"#,
 );
@@ -35,29 +36,32 @@ fn an_update_keeps_every_other_byte() {
     desired.display_name = "n\"ew".into();
     desired.notifications.get_or_insert_default().eos = Some(true);
     let expected = concat!(
-        r#"{"_links":{"self": { "href":"http:\/\/localhost/pcc" } },"big":123456789012345678901234567890,"#,
+        r#"{"_links":{"self": { "href":"http:\/\/localhost/pcc" } },"#,
+        r#""big":123456789012345678901234567890,"#,
         r#""exact":1.10e+2,"name":"n\"ew","defaultProfile":true,"locale":null,"#,
-        r#""subscriberType":"prepaid","subscriberClass":7,"dpsEnabled":"true","later":[1.0, null],"#,
+        r#""subscriberType":"prepaid","subscriberClass":7,"dpsEnabled":"true","#,
+        r#""later":[1.0, null],"#,
         r#""eosNotification":true}"#,
     );
     assert_eq!(update(ODD, &current, &desired).as_deref(), Some(expected));
 }
 
 #[test]
-fn nothing_to_change_sends_nothing() {
+fn an_update_without_changes_sends_nothing() {
     let current = odd();
     let silent = Recorder::default();
     let change = ProfileUpdate { id: "39", current: &current, desired: &current };
     now(Pcc.update(&silent, change)).unwrap();
     assert!(silent.requests().is_empty());
-    // Somebody else has written the same in between: the read shows it, and no PUT follows.
+    // Another client has made the same change in the meantime: the read shows it, and no PUT
+    // follows.
     let desired = Profile { display_name: "new".into(), ..current.clone() };
     let fresh = ODD.replace(r#""old""#, r#""new""#);
     assert_eq!(update(&fresh, &current, &desired), None);
 }
 
 #[test]
-fn what_somebody_else_wrote_stays_unless_it_is_asked_for() {
+fn changes_of_other_clients_stay_unless_overwritten() {
     let current = odd();
     let desired = Profile { display_name: "mine".into(), ..current.clone() };
     let fresh = ODD
@@ -87,7 +91,7 @@ fn clearing_sends_null() {
 }
 
 #[test]
-fn a_found_profile_has_what_was_asked_for() {
+fn a_created_profile_is_recognized_by_its_fields() {
     let mut defaults = read(&fixture("create-success"));
     let asked = Profile { notifications: None, subscriber: None, ..turkey_sauce() };
     assert!(Pcc.is_created(&asked, &defaults));
@@ -110,7 +114,7 @@ fn a_create_without_a_body_is_found_by_name() {
     recorder.push(200, twins.to_string());
     assert_eq!(now(Pcc.create(&recorder, &recorder, &turkey_sauce())).unwrap(), "100");
 
-    // Done, and not to be found: nothing here may say that it surely was not.
+    // It succeeded but cannot be found: no error here may say that it certainly wrote nothing.
     let gone = Error::new(Reason::UpstreamUnavailable, "the upstream could not be reached");
     let recorder = Recorder::default();
     recorder.push(204, "");
@@ -126,7 +130,7 @@ fn a_create_without_a_body_is_found_by_name() {
 }
 
 #[test]
-fn a_create_with_a_body_has_its_id() {
+fn a_create_with_a_body_returns_its_id() {
     for (body, id) in [
         (fixture("create-success").to_string(), Some("39")),
         (r#"{"id":"39"}"#.to_owned(), Some("39")),
@@ -152,7 +156,7 @@ fn a_create_with_a_body_has_its_id() {
 }
 
 #[test]
-fn an_update_or_delete_may_answer_without_a_body() {
+fn an_update_or_delete_may_return_no_body() {
     let renamed = Profile { display_name: "new".into(), ..turkey_sauce() };
     let change = ProfileUpdate { id: "39", current: &turkey_sauce(), desired: &renamed };
     let recorder = Recorder::answering([fixture("create-success")]);
@@ -176,7 +180,7 @@ fn an_update_or_delete_may_answer_without_a_body() {
 }
 
 #[test]
-fn another_profile_than_the_one_asked_for_is_refused() {
+fn a_profile_other_than_the_requested_one_is_rejected() {
     let recorder = Recorder::answering([json!({"id": 40, "name": "turkeySauce"})]);
     let error = now(Pcc.get(&recorder, "39")).unwrap_err();
     assert_eq!((error.reason(), error.effect()), (Reason::UpstreamContractViolation, Effect::None));
