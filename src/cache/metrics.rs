@@ -1,4 +1,4 @@
-//! What the caches of the backends count.
+//! Metrics of the caches.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use prometheus_client::metrics::{
 use super::served::Outcome;
 use crate::telemetry::{BackendLabels, Ended, Registry, buckets::SECONDS, label_value, labels};
 
-/// The counts of all caches. Clones share them.
+/// The metrics of all caches. Clones share them.
 #[derive(Debug, Clone)]
 pub struct CacheMetrics {
     reads: Family<ReadLabels, Counter>,
@@ -23,7 +23,7 @@ pub struct CacheMetrics {
     sizes: Arc<Sizes>,
 }
 
-/// The counts of one cache, found once: a hit costs an atomic addition.
+/// The metrics of one cache, looked up once, so that a hit costs one atomic addition.
 #[derive(Debug, Clone)]
 pub struct BackendCacheMetrics {
     hit: Counter,
@@ -39,7 +39,7 @@ pub struct BackendCacheMetrics {
     sizes: Arc<Sizes>,
 }
 
-/// The sizes of all caches, which are measured when the metrics are read.
+/// The sizes of all caches, measured when the metrics are read.
 #[derive(Default)]
 struct Sizes {
     entries: Family<BackendLabels, Gauge>,
@@ -47,7 +47,7 @@ struct Sizes {
     measured: Mutex<Vec<(BackendLabels, Weak<dyn Measured>)>>,
 }
 
-/// What has entries, and bytes that they take.
+/// Something whose entries and bytes can be measured.
 pub(super) trait Measured: Send + Sync + 'static {
     fn size(&self) -> (u64, u64);
 }
@@ -60,7 +60,7 @@ labels! {
     struct LoadLabels { backend: Arc<str>, outcome: Ended }
 }
 
-/// How a read was answered; `None`: that there is no such profile, from the cache.
+/// How a read was answered; `None` if the cache knew that the profile does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct ReadResult(Option<Outcome>);
 
@@ -85,7 +85,7 @@ label_value!(
 );
 
 impl CacheMetrics {
-    /// All at zero.
+    /// All metrics at zero.
     #[must_use]
     pub fn register(to: &mut Registry) -> Self {
         let metrics = Self {
@@ -112,7 +112,7 @@ impl CacheMetrics {
         metrics
     }
 
-    /// The counts of one backend's cache, by its configured name.
+    /// The metrics of one backend's cache, by its configured name.
     #[must_use]
     pub fn backend(&self, name: &Arc<str>) -> BackendCacheMetrics {
         let read = |outcome| {
@@ -160,7 +160,7 @@ impl fmt::Debug for Sizes {
 }
 
 impl BackendCacheMetrics {
-    /// A read was answered. `negative`: that there is no such profile, from the cache.
+    /// A read was answered. `negative`: the cache knew that the profile does not exist.
     pub(super) fn read(&self, outcome: Outcome, negative: bool) {
         let counter = match outcome {
             _ if negative => &self.negative,
@@ -173,18 +173,18 @@ impl BackendCacheMetrics {
         counter.inc();
     }
 
-    /// A load is over.
+    /// A load ended.
     pub(super) fn load(&self, took: Duration, succeeded: bool) {
         let histogram = if succeeded { &self.loaded } else { &self.failed };
         histogram.observe(took.as_secs_f64());
     }
 
-    /// A value was not kept, because a write or a purge came in between.
+    /// A value was not kept, because of a write or purge during its load.
     pub(super) fn rejected_fill(&self) {
         self.rejected_fills.inc();
     }
 
-    /// Has the size of the cache measured whenever the metrics are read.
+    /// Measures the size of the cache whenever the metrics are read.
     pub(super) fn measure(&self, cache: Weak<dyn Measured>) {
         self.sizes.measured.lock().push((self.labels.clone(), cache));
     }

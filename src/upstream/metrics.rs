@@ -1,4 +1,4 @@
-//! What is counted of the requests to upstreams, and around them: retries, queues, circuits, rates.
+//! Metrics of requests to upstreams: outcomes, logins, retries, queues, circuits and rates.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -14,7 +14,7 @@ use crate::telemetry::{BackendLabels, Registry, buckets::SECONDS, label_values, 
 
 type Rate = Gauge<f64, AtomicU64>;
 
-/// The counts of all backends. Clones share them.
+/// The metrics of all backends. Clones share them.
 #[derive(Debug, Clone)]
 pub struct UpstreamMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -31,7 +31,7 @@ pub struct UpstreamMetrics {
     transitions: Family<CircuitLabels, Counter>,
 }
 
-/// The counts of one backend; what has no further label is looked up once.
+/// The metrics of one backend. Those without further labels are looked up once.
 #[derive(Debug, Clone)]
 pub struct BackendUpstreamMetrics {
     backend: Arc<str>,
@@ -78,7 +78,7 @@ label_values! {
         OtherStatus = "other",
         /// The response could not be read.
         Unreadable = "unreadable",
-        /// The caller had no more time.
+        /// The caller ran out of time.
         Deadline = "deadline",
         Unreachable = "unreachable",
     }
@@ -95,7 +95,7 @@ label_values! {
 }
 
 label_values! {
-    /// Why a request was refused unsent.
+    /// Why a request was refused without being sent.
     pub(super) enum Shed {
         /// The queue was full.
         Full = "queue_full",
@@ -109,7 +109,7 @@ label_values! {
 }
 
 impl UpstreamMetrics {
-    /// All at zero.
+    /// All metrics at zero.
     #[must_use]
     pub fn register(to: &mut Registry) -> Self {
         let metrics = Self {
@@ -189,7 +189,7 @@ impl UpstreamMetrics {
         );
     }
 
-    /// The counts of one backend, by its configured name.
+    /// The metrics of one backend, by its configured name.
     #[must_use]
     pub fn backend(&self, name: &Arc<str>) -> BackendUpstreamMetrics {
         let labels = BackendLabels { backend: Arc::clone(name) };
@@ -207,40 +207,40 @@ impl UpstreamMetrics {
 }
 
 impl BackendUpstreamMetrics {
-    /// One HTTP request is over, retries counting one by one.
+    /// An HTTP request ended. Each retry counts.
     pub(super) fn request(&self, operation: &'static str, outcome: RequestOutcome, took: Duration) {
         let labels = RequestLabels { backend: self.backend(), operation, outcome };
         self.all.requests.get_or_create(&labels).inc();
         self.request_duration.observe(took.as_secs_f64());
     }
 
-    /// The gateway logged in, or could not.
+    /// A login ended.
     pub(super) fn login(&self, outcome: LoginOutcome) {
         self.all.logins.get_or_create(&LoginLabels { backend: self.backend(), outcome }).inc();
     }
 
-    /// A request is sent again.
+    /// A request is retried.
     pub(super) fn retried(&self, operation: &'static str) {
         let labels = OperationLabels { backend: self.backend(), operation };
         self.all.retries.get_or_create(&labels).inc();
     }
 
-    /// A request is not sent again because the retry budget is spent.
+    /// A request is not retried because the retry budget is spent.
     pub(super) fn over_budget(&self) {
         self.over_budget.inc();
     }
 
-    /// A request was refused unsent.
+    /// A request was refused without being sent.
     pub(super) fn shed(&self, why: Shed) {
         self.all.shed.get_or_create(&ShedLabels { backend: self.backend(), why }).inc();
     }
 
-    /// So many more wait.
+    /// Changes the number of queued requests.
     pub(super) fn queued(&self, more: i64) {
         self.queued.inc_by(more);
     }
 
-    /// So many more are in flight.
+    /// Changes the number of requests in flight.
     pub(super) fn in_flight(&self, more: i64) {
         self.in_flight.inc_by(more);
     }
@@ -250,13 +250,13 @@ impl BackendUpstreamMetrics {
         self.throttled.inc();
     }
 
-    /// Requests per second that may be sent from now on.
+    /// Sets the rate limit in requests per second.
     pub(super) fn rate(&self, per_second: f64) {
         let labels = BackendLabels { backend: self.backend() };
         self.all.rate.get_or_create(&labels).set(per_second);
     }
 
-    /// The circuit is in this state now, that of refused credentials included.
+    /// Sets the state of the circuit, combined with that of rejected credentials.
     pub(super) fn circuit(&self, to: Circuit) {
         let number = match to {
             Circuit::Closed => 0,
@@ -273,13 +273,13 @@ impl BackendUpstreamMetrics {
         Arc::clone(&self.backend)
     }
 
-    /// How many wait, and how many are in flight.
+    /// The numbers of queued requests and of requests in flight.
     #[cfg(test)]
     pub(super) fn depth(&self) -> (i64, i64) {
         (self.queued.get(), self.in_flight.get())
     }
 
-    /// Counts that nobody reads.
+    /// Metrics that are not exported.
     #[cfg(test)]
     pub(crate) fn unread() -> Self {
         UpstreamMetrics::register(&mut Registry::new("test")).backend(&"test".into())
