@@ -119,7 +119,7 @@ pub trait Operations: Dialect {
         profile: &Profile,
     ) -> Result<String>;
 
-    /// Makes a checked and resolved change: sends the differences, or nothing if there are none.
+    /// Makes a checked and resolved change: sends only the differences, if any.
     async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()>;
 
     /// Deletes a profile. Fails with `PROFILE_NOT_FOUND` if it does not exist.

@@ -16,7 +16,7 @@ use crate::{
 /// Makes an answer to a request.
 type Respond = Box<dyn Fn(&Request) -> Result<Reply> + Send + Sync>;
 
-/// Gives its answers in order, then those that it makes; panics if there are none.
+/// Gives its answers in order, then those that it makes; panics when it runs out.
 #[derive(Default)]
 pub(super) struct Recorder {
     answers: Mutex<VecDeque<Result<Reply>>>,

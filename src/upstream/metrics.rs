@@ -69,7 +69,7 @@ labels! {
 }
 
 label_values! {
-    /// How a request ended: the class of its status, or why there is none.
+    /// How a request ended: the class of its status, or why it has no status.
     pub(super) enum RequestOutcome {
         Success = "2xx",
         Redirect = "3xx",

@@ -27,7 +27,7 @@ pub(super) fn create(profile: &Profile) -> Request {
     write("CreateServiceProfile", members)
 }
 
-/// A request with the differences; `None` if there are none.
+/// A request with the differences; `None` without any.
 pub(super) fn modify(change: ProfileUpdate<'_>) -> Option<Request> {
     let mut changed = differences(change.current, change.desired);
     if changed.is_empty() {

@@ -77,7 +77,7 @@ fn field_path(words: &str) -> Option<&'static str> {
     by_name(&subject(words))
 }
 
-/// The object that a message is about, in lower case without punctuation; empty if there is none.
+/// The object that a message is about, in lower case without punctuation; empty without one.
 pub(super) fn subject(words: &str) -> String {
     let lower = words.to_ascii_lowercase();
     let lower = lower.trim_start_matches("invalid reference to ");

@@ -46,8 +46,8 @@ fn is_meant(there: &Service, wanted: &Service) -> bool {
     by_id && by_kind && !(wanted.id.is_empty() && wanted.r#type == 0)
 }
 
-/// The service among these that a request specifies; `None` if there is none, and an error if the
-/// request's id and type contradict each other or its type is ambiguous.
+/// The service among these that a request specifies; `None` if no service matches, and an error if
+/// the request's id and type contradict each other or its type is ambiguous.
 pub(super) fn find<'a>(
     services: &'a [Service],
     wanted: &Service,

@@ -11,7 +11,7 @@ use crate::{
     upstream::{Reply, Request},
 };
 
-/// The stored profile; `null` if there is none.
+/// The stored profile; `null` without one.
 pub(super) type Held = Arc<Mutex<Value>>;
 
 /// The reply to the n-th write instead of the fake's own, and whether it is carried out anyway.
