@@ -84,8 +84,8 @@ pub struct Health {
 
 impl Upstream {
     /// Sets up the client without contacting the upstream. `backend` is the configured name, and
-    /// `vendor_limit` the vendor's documented limit, if any. `tell_serving` is called when calls are
-    /// no longer let through, and when they are again.
+    /// `vendor_limit` the vendor's documented limit, if any. `tell_serving` is called when calls
+    /// are no longer let through, and when they are again.
     pub fn new(
         backend: &str,
         settings: &UpstreamSettings,

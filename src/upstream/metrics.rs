@@ -174,7 +174,8 @@ impl UpstreamMetrics {
         );
         to.register(
             "upstream_rate_limit",
-            "Requests per second that may be sent, lowered after a 429; only where there is a limit",
+            "Requests per second that may be sent, lowered after a 429; only where there is \
+             a limit",
             &self.rate,
         );
         to.register(
