@@ -1,4 +1,4 @@
-//! What one gRPC call carries through the gateway: its deadline, and what the access log will say.
+//! What one gRPC call carries through the gateway: its deadline, and what the access log will show.
 //!
 //! The server makes it and the gateway reads it, so it is below both.
 
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use crate::cache::{Control, Served};
 
-/// A call that the server has let in: what is known of it before its message is read.
+/// A call that the server has admitted: what is known before its message is read.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    /// When the answer has to be ready: a little before the caller stops waiting.
+    /// When the response has to be ready: a little before the caller stops waiting.
     pub deadline: Instant,
-    /// What is learned on the way.
+    /// What the gateway learns while it handles the call.
     pub record: Arc<CallRecord>,
 }
 
@@ -33,15 +33,15 @@ impl Admitted {
 /// One gRPC call. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// When the answer has to be ready: a little before the caller stops waiting.
+    /// When the response has to be ready: a little before the caller stops waiting.
     pub deadline: Instant,
-    /// What the caller asks of the cache.
+    /// The caller's cache directives.
     pub cache_control: Control,
-    /// What is learned on the way.
+    /// What the gateway learns while it handles the call.
     pub record: Arc<CallRecord>,
 }
 
-/// What is learned of a call on its way, for the access log and the metrics.
+/// What the gateway learns while it handles a call, for the access log and the metrics.
 #[derive(Debug, Default)]
 pub struct CallRecord {
     peer: Option<Arc<str>>,
@@ -56,21 +56,21 @@ pub struct CallRecord {
 const MAX_UPSTREAM_REQUESTS: usize = 16;
 
 impl CallRecord {
-    /// The record of a call from the other end of this connection.
+    /// The record of a call from this peer.
     #[must_use]
     pub fn from(peer: Option<Arc<str>>) -> Self {
         Self { peer, ..Self::default() }
     }
 
-    /// Who called: the other end of the connection, which may be a proxy.
+    /// The other end of the connection: the caller or a proxy.
     #[must_use]
     pub fn peer(&self) -> Option<&str> {
         self.peer.as_deref()
     }
 
-    /// Names the configured backend that the call is for. The first name stays.
+    /// Sets the configured backend that the call is for. The first one stays.
     pub fn set_backend(&self, id: &str) {
-        // A second set is a call that touches several backends: the first is the one asked for.
+        // A call that is set twice touches several backends: the first is the one it names.
         let _ = self.backend.set(id.to_owned());
     }
 
@@ -80,8 +80,8 @@ impl CallRecord {
         self.backend.get().map(String::as_str)
     }
 
-    /// Says how a read was answered. Of several, as in a list of all backends, the one that
-    /// promises least stays, with the age of the oldest.
+    /// Sets how a read was answered. Of several reads, as in a list of all backends, the outcome
+    /// that promises least stays, with the age of the oldest.
     pub fn set_cache(&self, served: Served) {
         let mut cache = self.cache.lock();
         *cache = Some(cache.map_or(served, |other| Served {
@@ -96,7 +96,7 @@ impl CallRecord {
         *self.cache.lock()
     }
 
-    /// Raised for each request to an upstream.
+    /// Counts the requests to upstreams.
     #[must_use]
     pub fn counter(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.upstream_calls)
@@ -116,13 +116,13 @@ impl CallRecord {
         }
     }
 
-    /// The upstream's own ids of the requests of this call, where it gives them.
+    /// The upstream's own ids of the requests of this call, if it sends any.
     #[must_use]
     pub fn upstream_requests(&self) -> Vec<String> {
         self.upstream_requests.lock().clone()
     }
 
-    /// Says that the call repeats a write of which it is not known whether it took effect.
+    /// Marks the call as a repeat of a write whose outcome is unknown.
     pub fn set_repeats(&self) {
         self.repeats.store(true, Ordering::Relaxed);
     }

@@ -1,11 +1,12 @@
-//! Text from outside, made fit to show: cut, without control characters, markup and credentials.
+//! Text from outside, made safe to show: cut, without control characters, markup and credentials.
+//! Also suggests what a mistyped word was meant to be.
 
 use std::borrow::Cow;
 
 /// How much of an upstream's message a caller sees, in bytes.
 pub const UPSTREAM_MESSAGE_BYTES: usize = 256;
 
-/// Cuts at most at `limit` bytes, on a character boundary, and marks the cut with `…`.
+/// Cuts the text to at most `limit` bytes, on a character boundary, and marks the cut with `…`.
 #[must_use]
 pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
@@ -20,10 +21,10 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}{mark}"))
 }
 
-/// An upstream's words as a caller may see them; `None` when nothing presentable is left.
+/// An upstream's text as a caller may see it; `None` when nothing presentable is left.
 ///
-/// Markup is dropped whole (an error page says nothing that a caller can use), control characters
-/// become spaces, and what looks like a credential is replaced.
+/// Text with markup is dropped (an error page has nothing that a caller can use), control
+/// characters become spaces, and anything that looks like a credential is replaced.
 #[must_use]
 pub fn presentable(text: &str) -> Option<String> {
     // Bounds the work below however long the upstream's text is.
@@ -55,6 +56,30 @@ fn looks_like_token(word: &str) -> bool {
     })
 }
 
+/// Longer words are not compared: nothing known is that long, and comparing costs length times
+/// length.
+const MAX_COMPARED_BYTES: usize = 64;
+
+/// The known word that `word` was probably meant to be; case and underscores do not count.
+#[must_use]
+pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if word.len() > MAX_COMPARED_BYTES {
+        return None;
+    }
+    let plain = |word: &str| -> String {
+        word.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect()
+    };
+    let word = plain(word);
+    let alike = known.into_iter().filter_map(|known| {
+        let candidate = plain(known);
+        // Swapping two neighbors is one edit, as it is the most common typo.
+        let distance = strsim::osa_distance(&word, &candidate);
+        // One typo per three letters, at most three: beyond that a guess misleads.
+        (distance <= (candidate.len() / 3).clamp(1, 3)).then_some((distance, known))
+    });
+    alike.min().map(|(_, known)| known)
+}
+
 /// A value from a request, quoted and short enough to repeat in a message.
 #[must_use]
 pub fn quoted(value: &str) -> String {
@@ -71,6 +96,23 @@ mod tests {
         assert_eq!(cut("abcdef", 5), "ab…");
         assert_eq!(cut("ééé", 5), "é…");
         assert!(cut(&"é".repeat(500), 256).len() <= 256);
+    }
+
+    #[test]
+    fn finds_the_word_that_was_meant() {
+        let known = ["display_name", "state", "quotas.data", "log"];
+        for (word, meant) in [
+            ("displayName", Some("display_name")),
+            ("satte", Some("state")),
+            ("State", Some("state")),
+            ("quota.data", Some("quotas.data")),
+            ("lgo", Some("log")),
+            ("zebra", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(word, known), meant, "{word}");
+        }
+        assert_eq!(closest(&"x".repeat(100_000), known), None);
     }
 
     #[test]

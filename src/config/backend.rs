@@ -10,9 +10,10 @@ use crate::{
     dialect::{self, Registration, Setting},
     gateway::watch::WatchSettings,
     settings::{
-        Errors, Kind as _, Node, Origin, Row, Section, Settings, Value, closest, plain_text,
-        quoted, secret, settings, whole,
+        Errors, Kind as _, Node, Origin, Row, Section, Settings, Value, plain_text, quoted, secret,
+        settings, whole,
     },
+    text,
     upstream::UpstreamSettings,
 };
 
@@ -132,7 +133,7 @@ fn dialect<'d>(
     let name = section.row(DIALECT, &plain_text(64))?;
     let found = dialects.iter().find(|known| known.name == name);
     if found.is_none() {
-        let hint = closest(&name, names)
+        let hint = text::closest(&name, names)
             .map_or_else(String::new, |close| format!(", did you mean {}?", quoted(close)));
         section.refuse(DIALECT, &format!("must be {known}, got {}{hint}", quoted(&name)));
     }

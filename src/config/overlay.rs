@@ -9,7 +9,10 @@ use super::{
     backend::CACHE,
     read::{SECTIONS, root_rows},
 };
-use crate::settings::{Env, Errors, Node, Origin, Table, Value, closest, quoted};
+use crate::{
+    settings::{Env, Errors, Node, Origin, Table, Value, quoted},
+    text,
+};
 
 pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 
@@ -75,7 +78,7 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
             Ok(at(&["backends", &backend_name(name, root), key], Some(how)))
         }
         [section, ..] if !SECTIONS.contains(section) => {
-            let hint = closest(section, SECTIONS).map_or_else(
+            let hint = text::closest(section, SECTIONS).map_or_else(
                 || format!("expected {}", SECTIONS.join(", ")),
                 |known| format!("did you mean {}?", quoted(known)),
             );

@@ -9,7 +9,7 @@ use crate::error::reason::{Blame, Kind, Reason, Retry};
 
 /// What is true of a reason.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 pub struct Facts {
     /// The reason.
     pub reason: Reason,
@@ -21,14 +21,14 @@ pub struct Facts {
     pub retry: Retry,
     /// It is about the profile that the request names, so its message begins with the name.
     pub is_about_a_profile: bool,
-    /// The upstream does not work, or there was no time for it: an older cached value may be served
-    /// instead. Where it is `false` the upstream refused, and it refuses whatever was there before.
+    /// The upstream failed, or there was no time for it: an older cached value may be served
+    /// instead. Where this is `false`, the upstream refused, and an older value would hide that.
     pub allows_stale: bool,
-    /// A write would fail for the same reason as the read did, or would find no time.
+    /// A write would fail for the same reason as the read did, or would run out of time.
     pub is_out_of_reach: bool,
     /// The upstream does not accept the gateway's credentials: more logins could lock the account.
     pub pauses_logins: bool,
-    /// A write has, or may have, taken effect in part or as a whole.
+    /// A write has, or may have, taken effect, in part or in full.
     pub may_have_written: bool,
     /// What the party to blame should do, in one sentence.
     pub remedy: &'static str,
@@ -90,7 +90,7 @@ impl Facts {
 /// What is true of a reason.
 #[must_use]
 pub fn facts(reason: Reason) -> &'static Facts {
-    // A test holds that there is a row for each.
+    // A test checks that there is a row for each.
     FACTS.iter().find(|facts| facts.reason == reason).unwrap_or(&UNSPECIFIED)
 }
 
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_safe_is_said_to_be_worth_repeating() {
+    fn nothing_that_may_have_written_is_to_be_retried() {
         for facts in &FACTS {
             let retries = facts.retry != Retry::No;
             assert!(!(retries && facts.may_have_written), "{}", facts.name());

@@ -27,11 +27,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What is known of a write's effect upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing was written, or nothing was to be written.
+    /// Nothing was written, or there was nothing to write.
     None,
-    /// The write may or may not have taken effect, and may yet do so.
+    /// The write may or may not have taken effect, or may still do so.
     Unknown,
-    /// The upstream answered that the write failed, but reading back has to confirm it.
+    /// The upstream reported a failure, but only reading back can confirm it.
     Unconfirmed,
 }
 
@@ -48,7 +48,7 @@ pub struct UpstreamFacts {
     pub status: Option<u16>,
     /// The upstream's own code.
     pub code: Option<String>,
-    /// The upstream's own words, presentable (see [`text::presentable`]).
+    /// The upstream's own message, cleaned up (see [`text::presentable`]).
     pub message: Option<String>,
     /// The upstream's id of the transaction.
     pub request_id: Option<String>,
@@ -92,10 +92,10 @@ impl Error {
         }))
     }
 
-    /// The error for a request that breaks rules; names every violation.
+    /// The error for an invalid request; names every violation.
     #[must_use]
     pub fn invalid(violations: Vec<Violation>) -> Self {
-        // One reason has to stand for all: the most specific remedy first.
+        // One reason represents all: the one with the most specific remedy.
         let reason = [Reason::FieldNotSupported, Reason::FieldImmutable]
             .into_iter()
             .find(|reason| violations.iter().any(|v| v.reason == *reason))
@@ -110,7 +110,7 @@ impl Error {
         error
     }
 
-    /// The error for one field of a request that breaks a rule.
+    /// The error for a request with one invalid field.
     #[must_use]
     pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
         let mut violations = Violations::default();
@@ -118,7 +118,7 @@ impl Error {
         Self::invalid(violations.into_vec())
     }
 
-    /// Replaces the message where a place further out knows more.
+    /// Replaces the message where outer code knows more.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.0.message = message.into();
@@ -174,8 +174,8 @@ impl Error {
         self
     }
 
-    /// Adds a fact for callers' programs. A key that is there already keeps its value, so that the
-    /// place nearest to the failure has the last word.
+    /// Adds metadata for client programs. A key that is already set keeps its value, so that the
+    /// code nearest to the failure decides.
     #[must_use]
     pub fn with_metadata(mut self, key: &'static str, value: impl Into<String>) -> Self {
         if !self.0.metadata.iter().any(|(k, _)| *k == key) {
@@ -224,7 +224,7 @@ impl Error {
         self.0.reason
     }
 
-    /// What happened, in words for the caller.
+    /// What happened, as a message for the caller.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
@@ -260,7 +260,7 @@ impl Error {
         self.0.resource.as_deref()
     }
 
-    /// Facts for callers' programs.
+    /// Metadata for client programs.
     #[must_use]
     pub fn metadata(&self) -> &[(&'static str, String)] {
         &self.0.metadata
@@ -312,7 +312,7 @@ impl Violations {
 }
 
 impl UpstreamFacts {
-    /// The message with the upstream's own code and words, as far as it gave any.
+    /// The message, followed by the upstream's own code and message, if it sent any.
     #[must_use]
     pub fn appended_to(&self, message: &str) -> String {
         match (&self.code, &self.message) {

@@ -1,4 +1,4 @@
-//! Why calls fail, in general terms: the reason, and what kinds, blames and retries there are.
+//! Why calls fail, in general terms: reason, kind, blame, and whether to retry.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub enum Kind {
 /// Who has to act for the call to succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The request is at fault, or the state that it meets.
+    /// The request is at fault, or the state of what it is about.
     Caller,
-    /// The upstream is at fault, or the way to it.
+    /// The upstream is at fault, or the network path to it.
     Upstream,
     /// The gateway is at fault: its code, its credentials or its capacity.
     Gateway,
@@ -38,8 +38,8 @@ pub enum Blame {
 /// Whether the same request may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It would fail again, or could write twice.
+    /// No: it would fail again, or could write twice.
     No,
-    /// Nothing was written; again after this time, when one is known.
+    /// Yes: nothing was written. Wait this long, if a time is known.
     After(Option<Duration>),
 }

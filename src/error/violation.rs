@@ -7,9 +7,9 @@ use crate::{error::reason::Reason, text};
 /// One broken rule. The field is a path in the request's message, such as `profile.radio_access`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Path in our proto.
+    /// Path in the request message.
     pub field: String,
-    /// The rule, in words that say what would be right.
+    /// What is wrong, phrased so that it says what would be right.
     pub description: String,
     /// `VALIDATION_FAILED`, `FIELD_NOT_SUPPORTED` or `FIELD_IMMUTABLE`.
     pub reason: Reason,
@@ -21,23 +21,23 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Collects all violations of a request, so that a caller hears of them at once.
+/// Collects all violations of a request, so that a caller sees them all at once.
 #[derive(Debug, Default)]
 pub struct Violations(Vec<Violation>);
 
 impl Violations {
-    /// A broken rule.
+    /// Adds a violation.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.push(field.into(), description.into(), Reason::ValidationFailed);
     }
 
-    /// A field that the dialect cannot set.
+    /// Adds a field that the dialect cannot set.
     pub fn not_supported(&mut self, field: impl Into<String>, dialect: &str) {
         let description = format!("dialect {dialect} has no such field");
         self.push(field.into(), description, Reason::FieldNotSupported);
     }
 
-    /// A field that cannot change.
+    /// Adds a field that cannot change.
     pub fn immutable(&mut self, field: impl Into<String>) {
         let description = "cannot be changed after creation".to_owned();
         self.push(field.into(), description, Reason::FieldImmutable);
@@ -45,13 +45,13 @@ impl Violations {
 
     pub(super) fn push(&mut self, field: String, description: String, reason: Reason) {
         let field = text::cut(&field, 128).into_owned();
-        // One field, one complaint: the first is the most basic.
+        // One violation for each field: the first is the most basic.
         if !self.0.iter().any(|v| v.field == field) {
             self.0.push(Violation { field, description, reason });
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no violations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -170,7 +170,7 @@ impl Backend {
     }
 
     /// The backend as `BackendService` shows it.
-    pub(super) fn describe(&self) -> pb::Backend {
+    pub(super) fn describe(&self, request_id_guarantee: &str) -> pb::Backend {
         let health = self.upstream.health();
         let reachability = match health.reach {
             Reach::Untried => Reachability::Unspecified,
@@ -191,7 +191,7 @@ impl Backend {
             name: self.name.to_string(),
             dialect: self.dialect.kind().into(),
             display_name: self.display_name.clone(),
-            capabilities: Some(self.dialect.capabilities().describe()),
+            capabilities: Some(self.dialect.capabilities().describe(request_id_guarantee)),
             status: Some(pb::BackendStatus {
                 reachability: reachability.into(),
                 circuit_state: circuit_state.into(),

@@ -72,13 +72,15 @@ impl Gateway {
     /// The configured backends, ordered by name.
     #[must_use]
     pub fn list_backends(&self) -> Vec<pb::Backend> {
-        self.visible().map(|backend| backend.describe()).collect()
+        let guarantee = self.writer.request_id_guarantee();
+        self.visible().map(|backend| backend.describe(guarantee)).collect()
     }
 
     /// Describes one backend.
     pub fn get_backend(&self, call: &Call, name: &str) -> Result<pb::Backend> {
         let name = BackendName::parse("name", name)?;
-        Ok(self.backend(call, &name, Method::GetBackend)?.describe())
+        let backend = self.backend(call, &name, Method::GetBackend)?;
+        Ok(backend.describe(self.writer.request_id_guarantee()))
     }
 
     /// Reads the services that a profile of a backend can hold.

@@ -1,4 +1,4 @@
-//! What a dialect can do: one table, which validation uses and `GetBackend` shows.
+//! What a dialect supports: one table, which validation uses and `GetBackend` returns.
 
 use crate::{
     model::{
@@ -8,16 +8,16 @@ use crate::{
     pb::{self, FieldSupport},
 };
 
-/// What can be done with a field of the profile.
+/// How a dialect supports a field of the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
-    /// The dialect lacks it.
+    /// The dialect does not have it.
     No,
-    /// It is read, and ignored when written.
+    /// It can be read; writes ignore it.
     ReadOnly,
-    /// It is set on create and never changes.
+    /// It can be set on creation and not changed later.
     CreateOnly,
-    /// It is set on create and can be changed.
+    /// It can be set on creation and changed later.
     ReadWrite,
 }
 
@@ -26,36 +26,36 @@ pub enum Support {
 pub struct Field {
     /// Path in the profile: one of [`fields::SETTABLE`] or [`fields::OUTPUT_ONLY`].
     pub path: &'static str,
-    /// What can be done with it.
+    /// How it is supported.
     pub support: Support,
-    /// Whether a create has to name it.
+    /// Whether a creation must set it.
     pub required: bool,
-    /// Allowed values, when they are few.
+    /// The allowed values, where there are few.
     pub allowed: &'static [&'static str],
-    /// What the upstream gives a new profile that leaves it unset, in words; `None` when nothing.
+    /// What the upstream sets in a new profile that leaves it unset, in words.
     pub default: Option<&'static str>,
 }
 
 impl Field {
-    /// A field that is set on create and can be changed.
+    /// A field that can be set on creation and changed later.
     #[must_use]
     pub const fn read_write(path: &'static str) -> Self {
         Self { path, support: Support::ReadWrite, required: false, allowed: &[], default: None }
     }
 
-    /// A field that is read, and ignored when written.
+    /// A field that can be read, and that writes ignore.
     #[must_use]
     pub const fn read_only(path: &'static str) -> Self {
         Self { support: Support::ReadOnly, ..Self::read_write(path) }
     }
 
-    /// A field that is set on create and never changes.
+    /// A field that can be set on creation and not changed later.
     #[must_use]
     pub const fn create_only(path: &'static str) -> Self {
         Self { support: Support::CreateOnly, ..Self::read_write(path) }
     }
 
-    /// The same field, required on create.
+    /// The same field, required on creation.
     #[must_use]
     pub const fn required(self) -> Self {
         Self { required: true, ..self }
@@ -77,14 +77,14 @@ impl Field {
 /// What a dialect can do.
 #[derive(Debug)]
 pub struct Capabilities {
-    /// The methods that it has, of those that need it.
+    /// The methods that it supports, of those that depend on the dialect.
     pub methods: &'static [Method],
-    /// The fields that it has.
+    /// The fields that it supports.
     pub fields: &'static [Field],
 }
 
 impl Capabilities {
-    /// Whether the dialect has the method.
+    /// Whether the dialect itself supports the method.
     #[must_use]
     pub fn has(&self, method: Method) -> bool {
         self.methods.contains(&method)
@@ -111,9 +111,9 @@ impl Capabilities {
         self.field(path).map_or(Support::No, |field| field.support)
     }
 
-    /// The table as callers see it.
+    /// The table as callers see it. What a `request_id` guarantees depends on what keeps the ids.
     #[must_use]
-    pub fn describe(&self) -> pb::Capabilities {
+    pub fn describe(&self, request_id_guarantee: &str) -> pb::Capabilities {
         let described = |needs| {
             let methods = Method::ALL.iter().filter(move |method| method.needs() == needs);
             methods.map(|method| pb::MethodCapability {
@@ -133,15 +133,9 @@ impl Capabilities {
                 .collect(),
             etag_guarantee: "checked against a fresh upstream read just before the write; the \
                              upstream itself has no such check, so a write of another client \
-                             between the two is not seen"
+                             between the two goes unnoticed"
                 .to_owned(),
-            request_id_guarantee:
-                "the same id with the same request gives the first call's result \
-                                   and no second upstream write, for 24 hours; an outcome that is \
-                                   not known is found out before anything is written again; kept \
-                                   in the memory of one process, so a repeat that meets another \
-                                   replica or comes after a restart is not recognized"
-                    .to_owned(),
+            request_id_guarantee: request_id_guarantee.to_owned(),
         }
     }
 

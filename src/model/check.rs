@@ -1,4 +1,4 @@
-//! Checks of a profile that every dialect shares: what is required, supported and sane.
+//! The checks of a profile that all dialects share: required and supported fields, valid values.
 
 use crate::{
     error::{Result, violation::Violations},
@@ -9,11 +9,11 @@ use crate::{
     pb::{Profile, RadioAccess, Service, TrafficLimit},
 };
 
-/// Longest display name, in bytes. No upstream documents its own bound; this one keeps nonsense out.
+/// Longest display name, in bytes. No upstream documents its limit; this one only stops abuse.
 pub const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 /// Longest other text, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
-/// More services than any catalog has.
+/// Most services of a profile; no catalog has as many.
 const MAX_SERVICES: usize = 64;
 
 /// Checks a profile to create: unsupported fields, missing ones, and [`values`].
@@ -37,25 +37,27 @@ pub fn create(
     values(profile, violations)
 }
 
-/// Checks a display name that is to be written: it must not be blank. One that is there may have nothing else.
+/// Checks a display name that is to be written: it must not be blank. A profile that exists may
+/// have a blank one.
 pub fn display_name(profile: &Profile, violations: &mut Violations) {
     if !profile.display_name.is_empty() && profile.display_name.trim().is_empty() {
         violations.add("profile.display_name", "must not be blank");
     }
 }
 
-/// Checks values that are wrong whatever the dialect: undefined enum numbers, overlong texts,
-/// control characters.
+/// Checks for values that are wrong in any dialect: undefined enum numbers, strings that are too
+/// long, control characters.
 pub fn values(profile: &Profile, violations: &mut Violations) -> Result<()> {
     let fields = Fields::of(profile)?;
     if let Some(path) = fields::undefined_enum(&fields) {
-        violations.add(format!("profile.{path}"), "holds a number that the enum does not define");
+        violations.add(format!("profile.{path}"), "has a number that the enum does not define");
     }
     if profile.radio_access.contains(&RadioAccess::Unspecified.into()) {
-        violations.add("profile.radio_access", "must not hold RADIO_ACCESS_UNSPECIFIED");
+        violations.add("profile.radio_access", "must not contain RADIO_ACCESS_UNSPECIFIED");
     }
     if profile.services.len() > MAX_SERVICES {
-        violations.add("profile.services", format!("has more than {MAX_SERVICES} entries"));
+        violations
+            .add("profile.services", format!("must not have more than {MAX_SERVICES} entries"));
     }
     text("profile.display_name", &profile.display_name, MAX_DISPLAY_NAME_BYTES, violations);
     for path in SETTABLE {
@@ -72,18 +74,18 @@ pub fn values(profile: &Profile, violations: &mut Violations) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a service in a request names itself.
+/// Checks that a service in a request has an id or a type.
 pub fn service(field: &str, service: &Service, violations: &mut Violations) {
     if service.id.is_empty() && service.r#type == 0 {
-        violations.add(field, "is required, with id or type");
+        violations.add(field, "is required; set its id or type");
     }
     text(&format!("{field}.id"), &service.id, 128, violations);
 }
 
-/// Checks that a traffic limit in a request names itself.
+/// Checks that a traffic limit in a request has an id, or a volume and a period.
 pub fn traffic_limit(field: &str, limit: &TrafficLimit, violations: &mut Violations) {
     if limit.id.is_empty() && (limit.volume.is_none() || limit.period.is_none()) {
-        violations.add(field, "is required, with id, or with volume and period");
+        violations.add(field, "is required; set its id, or its volume and period");
     }
     text(&format!("{field}.id"), &limit.id, 128, violations);
 }
@@ -91,15 +93,16 @@ pub fn traffic_limit(field: &str, limit: &TrafficLimit, violations: &mut Violati
 /// Checks that a request id, if any, is a UUID (RFC 9562).
 pub fn request_id(id: &str, violations: &mut Violations) {
     if !id.is_empty() && uuid::Uuid::try_parse(id).is_err() {
-        violations.add("request_id", "must be a UUID, as 123e4567-e89b-12d3-a456-426614174000");
+        violations
+            .add("request_id", "must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000");
     }
 }
 
 fn text(field: &str, value: &str, limit: usize, violations: &mut Violations) {
     if value.len() > limit {
-        violations.add(field, format!("has {} bytes, at most {limit} are taken", value.len()));
+        violations.add(field, format!("is {} bytes long; the limit is {limit}", value.len()));
     } else if value.chars().any(char::is_control) {
-        violations.add(field, "must not hold control characters");
+        violations.add(field, "must not contain control characters");
     }
 }
 
@@ -109,7 +112,7 @@ mod tests {
     use crate::model::capability::Field;
 
     #[test]
-    fn a_name_needs_more_than_blanks() {
+    fn a_display_name_must_not_be_blank() {
         for (name, wrong) in [(" ", true), ("\u{3000}\u{a0}", true), ("", false), (" a", false)] {
             let profile = Profile { display_name: name.into(), ..Profile::default() };
             let mut violations = Violations::default();
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn names_everything_at_once() {
+    fn all_violations_are_reported_at_once() {
         const CAPABILITIES: Capabilities = Capabilities {
             methods: &[],
             fields: &[Field::read_write("display_name"), Field::read_write("state").required()],

@@ -122,9 +122,9 @@ mod tests {
     fn services_match_by_id_within_a_backend_and_by_type_across() {
         use ServiceType::{Data, SmsMo};
         let one = profile("backends/a/profiles/1", &[("4", Data, &[]), ("2", SmsMo, &[])]);
-        let turned = profile("backends/b/profiles/1", &[("32", SmsMo, &[]), ("38", Data, &[])]);
-        assert_eq!(paths(&one, &turned), [""; 0]);
-        let renumbered = Profile { name: "backends/a/profiles/2".into(), ..turned.clone() };
+        let reordered = profile("backends/b/profiles/1", &[("32", SmsMo, &[]), ("38", Data, &[])]);
+        assert_eq!(paths(&one, &reordered), [""; 0]);
+        let renumbered = Profile { name: "backends/a/profiles/2".into(), ..reordered.clone() };
         assert_eq!(paths(&one, &renumbered), ["services"]);
         let fewer = profile("backends/b/profiles/2", &[("38", Data, &[])]);
         assert_eq!(paths(&one, &fewer), ["services"]);

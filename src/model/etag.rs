@@ -1,11 +1,11 @@
-//! The canonical form of a profile, and its strong hash.
+//! The canonical form of a profile, and its strong etag.
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::pb::Profile;
 
-/// Puts sets into their one order, so that equal profiles are equal bytes.
+/// Sorts the sets, so that equal profiles encode to equal bytes.
 pub fn normalize(profile: &mut Profile) {
     profile.radio_access.sort_unstable();
     profile.radio_access.dedup();
@@ -15,7 +15,8 @@ pub fn normalize(profile: &mut Profile) {
     }
 }
 
-/// Orders ids as people do: numbers by value (`SP_9` before `SP_10`), then the rest by text.
+/// A key that sorts ids as people do: numbers by value (`SP_9` before `SP_10`), then the rest by
+/// text.
 #[must_use]
 pub fn id_order(id: &str) -> (&str, usize, &str) {
     let digits = id.trim_start_matches(|c: char| !c.is_ascii_digit());

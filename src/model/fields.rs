@@ -11,8 +11,8 @@ use crate::{
     pb::{DESCRIPTOR_SET, Profile},
 };
 
-/// Fields that a caller may set, each as one unit. Messages named here are references to an upstream
-/// object, of which a write takes the `id`.
+/// Fields that a caller may set, each as one unit. The messages among them are references to an
+/// upstream object, of which a write takes the `id`.
 pub const SETTABLE: &[&str] = &[
     "display_name",
     "description",
@@ -74,7 +74,7 @@ impl Fields {
         self.0.transcode_to().map_err(|e| internal(&e))
     }
 
-    /// The fields that are said, as JSON with the names of the proto.
+    /// The fields that are set, as JSON with the names of the proto.
     pub fn to_json(&self) -> Result<serde_json::Value> {
         let options =
             SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
@@ -88,7 +88,7 @@ impl Fields {
         get(&self.0, path)
     }
 
-    /// Makes the value at `path` what it is in `from`, cleared when it is not populated there.
+    /// Copies the value at `path` from `from`; clears it if it is not populated there.
     pub fn copy(&mut self, path: &str, from: &Self) {
         set(&mut self.0, path, from.get(path));
     }
@@ -165,8 +165,7 @@ fn exists(message: &MessageDescriptor, path: &str) -> bool {
     }
 }
 
-/// Whether an enum field, at any depth, holds a number that the model does not define; gives
-/// the path of the first one.
+/// The path of the first enum field, at any depth, whose number the model does not define.
 #[must_use]
 pub fn undefined_enum(fields: &Fields) -> Option<String> {
     fn look(message: &DynamicMessage, at: &str) -> Option<String> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use prost_types::value::Kind as ValueKind;
 use serde_json::value::RawValue;
 
-/// How deep a Struct may nest before its members are kept as text: protobuf readers commonly stop at
-/// 100 nested messages, and each JSON level costs up to three.
+/// How deep a Struct may nest before its members are kept as text: protobuf readers commonly stop
+/// at 100 nested messages, and each JSON level costs up to three.
 const MAX_STRUCT_DEPTH: usize = 16;
 
 /// A JSON value as a protobuf one, without loss: what a double or a shallow Struct cannot hold
@@ -38,9 +38,9 @@ pub fn to_value(json: &serde_json::Value) -> prost_types::Value {
     at(json, 0)
 }
 
-/// JSON text as a protobuf value: as [`to_value`] gives it, and also without loss where parsing loses
-/// something. A whole number beyond 64 bits, or a value that the parser does not take (half a surrogate
-/// pair, `1e999`), becomes its text.
+/// JSON text as a protobuf value: like [`to_value`], but without the losses of parsing. An integer
+/// beyond 64 bits, or a value that the parser rejects (half a surrogate pair, `1e999`), becomes its
+/// text.
 #[must_use]
 pub fn of_text(text: &str) -> prost_types::Value {
     fn parts(text: &str, depth: usize) -> Option<ValueKind> {

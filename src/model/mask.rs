@@ -1,4 +1,4 @@
-//! Field masks (AIP-134, AIP-157): what to return, and what an update makes of a profile.
+//! Field masks (AIP-134, AIP-157): which fields to return, and which an update writes.
 
 use prost_types::FieldMask;
 
@@ -12,7 +12,7 @@ use crate::{
     text,
 };
 
-/// More paths than the model has fields are a mistake.
+/// Most paths of a mask; the model has fewer fields.
 const MAX_PATHS: usize = 256;
 
 /// A checked read mask: the paths to keep, or everything.
@@ -74,8 +74,8 @@ pub struct Update {
 }
 
 impl Update {
-    /// Checks an update mask against what the dialect can set, and gives what it means for this
-    /// request. Absent and empty mean every populated field, `*` means all that the dialect can set.
+    /// Checks an update mask against what the dialect can set, and resolves it for this request.
+    /// Absent and empty mean every populated field, `*` means all that the dialect can set.
     pub fn parse(
         mask: Option<&FieldMask>,
         request: &Profile,
@@ -150,7 +150,7 @@ impl Update {
         desired.into_profile()
     }
 
-    /// The settable fields that the update touches.
+    /// Whether the update writes this settable field, or a part of it.
     #[must_use]
     pub fn touches(&self, field: &str) -> bool {
         self.paths.iter().any(|(_, touched, _)| *touched == field)
@@ -159,15 +159,15 @@ impl Update {
 
 fn bounded(field: &str, paths: &[String], violations: &mut Violations) {
     if paths.len() > MAX_PATHS {
-        violations.add(field, format!("has {} paths, at most {MAX_PATHS} are taken", paths.len()));
+        violations.add(field, format!("has {} paths; the limit is {MAX_PATHS}", paths.len()));
     }
 }
 
 fn unknown(field: &str, path: &str, violations: &mut Violations) {
-    // A path is the caller's own text, which may hold anything.
+    // A path is the caller's own text, which may contain anything.
     let shown: String = text::cut(path, 64).chars().filter(|c| !c.is_control()).collect();
     violations
-        .add(format!("{field}.{shown}"), format!("Profile has no path {}", text::quoted(path)));
+        .add(format!("{field}.{shown}"), format!("Profile has no field {}", text::quoted(path)));
 }
 
 #[cfg(test)]
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_have_their_reason() {
+    fn each_violation_has_its_field_and_reason() {
         let renamed = Profile {
             category: Category::Addon.into(),
             retail: Some(true),

@@ -1,6 +1,6 @@
-//! The methods of the two services: what each is called, and what is true of it.
+//! The methods of the two services, with the properties of each.
 //!
-//! A test holds this list to the services in the proto.
+//! A test compares this list with the services in the proto.
 
 /// A method of `ProfileService` or `BackendService`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,21 +26,21 @@ pub enum Method {
     PurgeCache,
 }
 
-/// What a method needs of a dialect.
+/// What a method needs from a dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// The dialect has it or does not.
+    /// The dialect supports it or does not.
     Itself,
-    /// The gateway makes it of what every dialect has.
+    /// The gateway builds it from what every dialect has.
     Nothing,
-    /// The gateway makes it out of lists.
+    /// The gateway builds it from lists.
     Lists,
-    /// It asks no upstream, so it is no capability.
+    /// It needs no upstream, so it is not a capability.
     NoUpstream,
 }
 
 impl Method {
-    /// Each of them, in the order of the proto.
+    /// All methods, in the order of the proto.
     pub const ALL: [Self; 18] = [
         Self::GetProfile,
         Self::ListProfiles,
@@ -87,7 +87,7 @@ impl Method {
         }
     }
 
-    /// What it needs of a dialect.
+    /// What it needs from a dialect.
     #[must_use]
     pub const fn needs(self) -> Needs {
         match self {
@@ -135,7 +135,7 @@ mod tests {
     use crate::pb::DESCRIPTOR_SET;
 
     #[test]
-    fn the_list_is_that_of_the_services() {
+    fn the_list_has_the_methods_of_the_proto() {
         let set = FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap();
         let ours = set.file.into_iter().filter(|file| file.package() == "profilegateway.v1");
         let mut described = Vec::new();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_there_once() {
+    fn each_method_is_listed_once() {
         for (at, method) in Method::ALL.iter().enumerate() {
             assert_eq!(Method::ALL.iter().position(|other| other == method), Some(at));
             assert_eq!(format!("{method:?}"), method.name());

@@ -1,7 +1,7 @@
 //! The normalized profile: names, masks, etag, checks and capabilities. No IO, no clock.
 //!
-//! The generated [`crate::pb::Profile`] is the model itself; this room holds what can be said about it
-//! without knowing a dialect's wire.
+//! The generated [`crate::pb::Profile`] is the model itself; this room has what needs no knowledge
+//! of a dialect's wire format.
 
 pub mod capability;
 pub mod changes;

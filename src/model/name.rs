@@ -1,6 +1,6 @@
 //! Resource names (AIP-122): `backends/{backend}/profiles/{profile}` and its parents.
 //!
-//! The one parser for ids. Whether an id can exist in a dialect is the dialect's business.
+//! The only parser of names. Whether an id is valid in a dialect is up to the dialect.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::{
     text,
 };
 
-/// Longest name that is looked at, in bytes.
+/// Longest name that is parsed, in bytes.
 const MAX_NAME_BYTES: usize = 1024;
 
 /// `backends/{backend}`.
@@ -71,7 +71,7 @@ impl ProfileName {
         Self { backend: backend.clone(), id: id.to_owned() }
     }
 
-    /// The backend that holds the profile.
+    /// The backend that has the profile.
     #[must_use]
     pub fn backend(&self) -> &BackendName {
         &self.backend
@@ -107,7 +107,7 @@ impl fmt::Display for ProfileName {
     }
 }
 
-/// The segments of a name that has none empty, is not too long and has no control characters.
+/// The segments of a name that is not too long and has no empty segments or control characters.
 fn segments(name: &str) -> Option<Vec<&str>> {
     if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
         return None;
@@ -133,7 +133,7 @@ mod tests {
     use crate::error::Kind;
 
     #[test]
-    fn parses_what_it_prints() {
+    fn parses_what_it_displays() {
         let name = ProfileName::parse("name", "backends/sft/profiles/SP_343").unwrap();
         assert_eq!((name.backend().id(), name.id()), ("sft", "SP_343"));
         assert_eq!(name.to_string(), "backends/sft/profiles/SP_343");

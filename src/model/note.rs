@@ -1,16 +1,16 @@
-//! What is worth knowing about the fields of a write or translation.
+//! Notes on what happens to the fields of a write or translation.
 
 use crate::{
     error::violation::Violation,
     pb::{Note, NoteKind},
 };
 
-/// Collects notes: one for each field and kind, whose words are joined.
+/// Collects notes: one for each field and kind, with the descriptions joined.
 #[derive(Debug, Default)]
 pub struct Notes(Vec<Note>);
 
 impl Notes {
-    /// The value does not survive.
+    /// The value is lost.
     pub fn lost(&mut self, field: &str, why: impl Into<String>) {
         self.add(field, NoteKind::Lost, why.into());
     }
@@ -20,12 +20,12 @@ impl Notes {
         self.add(field, NoteKind::Defaulted, why.into());
     }
 
-    /// The value survives in part.
+    /// Part of the value is lost.
     pub fn narrowed(&mut self, field: &str, why: impl Into<String>) {
         self.add(field, NoteKind::Narrowed, why.into());
     }
 
-    /// The write would be refused for the value.
+    /// The write would be refused because of the value.
     pub fn refused(&mut self, violation: &Violation) {
         let field = violation.field.strip_prefix("profile.").unwrap_or(&violation.field);
         self.add(field, NoteKind::Refused, violation.description.clone());
@@ -42,7 +42,7 @@ impl Notes {
         }
     }
 
-    /// The notes, ordered by field.
+    /// The notes, sorted by field.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<Note> {
         self.0.sort_by(|a, b| (&a.field, a.kind).cmp(&(&b.field, b.kind)));

@@ -1,82 +1,83 @@
 //! From the path of a field to its values in a profile.
 //!
-//! A path is resolved once, into calls that read the generated struct: going over a list then neither
-//! compares names nor converts profiles. Whether a path exists and what type it has is said by the
-//! descriptors (`query::field`); a test there fails when a field of the proto is missing here.
+//! A path is resolved once, into closures that read the generated struct, so that going over a list
+//! neither compares names nor converts profiles. The descriptors know whether a path exists and
+//! which type it has (`query::field`); a test there fails when a field of the proto is missing
+//! here.
 
 use prost_types::Struct;
 
 use crate::pb;
 
-/// A value that an upstream said. Enums are their numbers.
+/// A value that is set. Enums are their numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'p> {
     Text(&'p str),
     Number(i64),
     Flag(bool),
-    /// A message other than a Struct, of which only its being there can be asked.
+    /// A message other than a Struct; a filter can only ask whether it is set.
     Message,
     Struct(&'p Struct),
     /// A member of a Struct.
     Member(&'p prost_types::Value),
 }
 
-/// Takes values one by one until it says `true`.
+/// Takes values one by one until it returns `true`.
 pub(super) type See<'s, 'p> = &'s mut (dyn FnMut(Value<'p>) -> bool + 's);
 
-/// Shows all values at a path, in order, none when nothing is said there; gives whether one was
-/// accepted.
+/// Passes on the values at a path, in order, until one is accepted; returns whether one was. There
+/// are none where nothing is set.
 pub(super) type Access<T> = Box<dyn for<'p> Fn(&'p T, See<'_, 'p>) -> bool + Send + Sync>;
 
 /// The values at a path of the profile; `None` when there is no such path.
 pub(super) fn access(path: &[&str]) -> Option<Access<pb::Profile>> {
-    pb::Profile::said(path)
+    pb::Profile::populated(path)
 }
 
-/// A value that is said because it is there.
-trait Said: Sized + 'static {
-    fn said(path: &[&str]) -> Option<Access<Self>>;
+/// A type whose values are always set.
+trait Populated: Sized + 'static {
+    fn populated(path: &[&str]) -> Option<Access<Self>>;
 }
 
-/// A value as it stands in a message, where it may be unsaid.
+/// A type as a field of a message has it, where it may be unset.
 trait Field: Sized + 'static {
     fn access(path: &[&str]) -> Option<Access<Self>>;
 }
 
-impl<T: Said> Field for Option<T> {
+impl<T: Populated> Field for Option<T> {
     fn access(path: &[&str]) -> Option<Access<Self>> {
-        let inner = T::said(path)?;
+        let inner = T::populated(path)?;
         Some(Box::new(move |value, see| value.as_ref().is_some_and(|value| inner(value, see))))
     }
 }
 
-impl<T: Said> Field for Vec<T> {
+impl<T: Populated> Field for Vec<T> {
     fn access(path: &[&str]) -> Option<Access<Self>> {
-        let inner = T::said(path)?;
+        let inner = T::populated(path)?;
         Some(Box::new(move |values, see| values.iter().any(|value| inner(value, see))))
     }
 }
 
-/// Without `optional`, proto3 cannot tell an empty text from an unsaid one.
+/// Without `optional`, proto3 cannot tell an empty string from an unset one.
 impl Field for String {
     fn access(path: &[&str]) -> Option<Access<Self>> {
-        let inner = Self::said(path)?;
+        let inner = Self::populated(path)?;
         Some(Box::new(move |value, see| !value.is_empty() && inner(value, see)))
     }
 }
 
-/// An enum: all that is not `optional` and a number. Zero is "not said".
+/// An enum: the only numbers in the model that are not `optional`. Zero is unset.
 impl Field for i32 {
     fn access(path: &[&str]) -> Option<Access<Self>> {
-        let inner = Self::said(path)?;
+        let inner = Self::populated(path)?;
         Some(Box::new(move |value, see| *value != 0 && inner(value, see)))
     }
 }
 
 macro_rules! scalar {
     ($type:ty, $inner:ident => $value:expr) => {
-        impl Said for $type {
-            fn said(path: &[&str]) -> Option<Access<Self>> {
+        impl Populated for $type {
+            fn populated(path: &[&str]) -> Option<Access<Self>> {
                 if !path.is_empty() {
                     return None;
                 }
@@ -94,8 +95,8 @@ scalar!(Struct, members => Value::Struct(members));
 
 macro_rules! message {
     ($message:ident { $($field:ident),* $(,)? }) => {
-        impl Said for pb::$message {
-            fn said(path: &[&str]) -> Option<Access<Self>> {
+        impl Populated for pb::$message {
+            fn populated(path: &[&str]) -> Option<Access<Self>> {
                 let Some((head, rest)) = path.split_first() else {
                     return Some(Box::new(|_, see| see(Value::Message)));
                 };

@@ -1,8 +1,8 @@
-//! What is wrong with a text of the list language, and where.
+//! What is wrong with a filter or an `order_by`, and where.
 
 use crate::error::Error;
 
-/// Something wrong at a place of a text.
+/// A mistake at a position in the text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     /// Where it begins, in bytes.
@@ -10,7 +10,7 @@ pub(super) struct Fault {
     message: String,
 }
 
-/// The result of reading a part of a text.
+/// The result of parsing a part of the text.
 pub(super) type Read<T> = Result<T, Fault>;
 
 impl Fault {
@@ -18,7 +18,7 @@ impl Fault {
         Self { at, message: message.into() }
     }
 
-    /// The error for the request's field that held the text.
+    /// The error for the field of the request that has the text.
     pub(super) fn refuse(self, field: &str, text: &str) -> Error {
         // People count characters from 1, not bytes from 0.
         let column = text.char_indices().take_while(|(at, _)| *at < self.at).count() + 1;

@@ -1,5 +1,5 @@
-//! The fields that filters and orders may name: their types, their values, and near names for a
-//! mistyped one.
+//! The fields that filters and sort orders may name: their types, their values, and suggestions for
+//! a mistyped name.
 
 use std::sync::LazyLock;
 
@@ -12,13 +12,10 @@ use crate::{
     text,
 };
 
-/// How many names a refusal gives at most.
-const NEAR: usize = 3;
-/// Longer names are not compared with those of the model: none is that long, and comparing costs length
-/// times length.
-const MAX_NAME_BYTES: usize = 64;
+/// How many paths an error suggests at most.
+const MAX_SUGGESTIONS: usize = 3;
 
-/// What values a field has.
+/// The type of a field's values.
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     Text,
@@ -26,7 +23,7 @@ pub(super) enum Kind {
     Flag,
     Enum(EnumDescriptor),
     Message,
-    /// `unmapped`, whose members are whatever an upstream sends.
+    /// `unmapped`, whose members are up to the upstream.
     Struct,
 }
 
@@ -36,11 +33,11 @@ pub(super) struct Field {
     /// Whether a profile can have several values there.
     pub repeated: bool,
     pub access: Access<Profile>,
-    /// How many segments of the path lead to the field; what follows are members of a Struct.
+    /// How many segments of the path lead to the field; the rest names members of a Struct.
     pub length: usize,
 }
 
-/// The field at a path, or in words why there is none.
+/// The field at a path, or a message that says why the path does not exist.
 pub(super) fn resolve(path: &[&str]) -> Result<Field, String> {
     let unknown = || unknown(&path.join("."));
     let mut message = fields::descriptor().map_err(|error| error.message().to_owned())?;
@@ -109,28 +106,14 @@ fn unknown(path: &str) -> String {
     format!("{} is not a field of a profile{hint}", text::quoted(path))
 }
 
-/// The paths that were probably meant: what reads most alike (`displayName`, `stat`), or else what ends
-/// alike (`breakout_region.id`).
+/// The paths that were probably meant: the closest one (`displayName`, `stat`), or else those that
+/// end in this one (`breakout_region.id`).
 fn near(path: &str) -> Vec<&'static str> {
-    if path.len() > MAX_NAME_BYTES {
-        return Vec::new();
-    }
-    let meant = simple(path);
-    let alike = PATHS.iter().filter_map(|known| {
-        let candidate = simple(known);
-        let distance = strsim::osa_distance(&meant, &candidate);
-        // One slip per three letters, at most three: beyond that a guess misleads.
-        (distance <= (candidate.len() / 3).clamp(1, 3)).then_some((distance, known.as_str()))
-    });
-    if let Some((_, nearest)) = alike.min() {
-        return vec![nearest];
+    if let Some(closest) = text::closest(path, PATHS.iter().map(String::as_str)) {
+        return vec![closest];
     }
     let ends = |known: &&str| known.strip_suffix(path).is_some_and(|before| before.ends_with('.'));
-    PATHS.iter().map(String::as_str).filter(ends).take(NEAR).collect()
-}
-
-fn simple(path: &str) -> String {
-    path.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect()
+    PATHS.iter().map(String::as_str).filter(ends).take(MAX_SUGGESTIONS).collect()
 }
 
 #[cfg(test)]

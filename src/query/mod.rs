@@ -1,4 +1,4 @@
-//! What callers may ask of lists: filters, orders and page tokens. No IO.
+//! What callers may ask of lists: filters, sort orders, page tokens and resume tokens. No IO.
 
 mod access;
 mod fault;

@@ -1,7 +1,8 @@
-//! Pages over a whole list (AIP-158): the upstreams page nothing, so the gateway does.
+//! Pages over a whole list (AIP-158): the upstreams have no pages, so the gateway makes them.
 //!
-//! A token holds the position of the last item seen and nothing else. It is sealed with a key, together
-//! with the query that it belongs to, so that it can neither be changed nor be used for another query.
+//! A token holds the position of the last item sent and nothing else. It is sealed with a key,
+//! together with the query that it belongs to, so it can neither be changed nor used for another
+//! query.
 
 use std::ops::Range;
 
@@ -16,23 +17,24 @@ use super::{
 };
 use crate::error::{Result, violation::Violations};
 
-/// Page size when none is asked for.
+/// Page size when the request names none.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// Largest page.
 pub const MAX_PAGE_SIZE: usize = 1000;
-/// A token holds the longest position that `query::sort` makes; a longer text is none.
+/// Enough for the longest position that `query::sort` makes; a longer text is not a token.
 const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
-/// The parts of a request that a token belongs to. Page size and read mask may change between pages.
+/// The parts of a request that a token belongs to. Page size and read mask may change between
+/// pages.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
-    /// `parent` as it was written.
+    /// `parent` as the request has it.
     pub parent: &'a str,
-    /// Whether failing backends are left out.
+    /// Whether backends that fail are left out.
     pub partial: bool,
-    /// `filter` as it was written.
+    /// `filter` as the request has it.
     pub filter: &'a str,
-    /// `order_by` as it was written.
+    /// `order_by` as the request has it.
     pub order_by: &'a str,
 }
 
@@ -41,17 +43,17 @@ pub struct PageTokens {
     key: [u8; 32],
 }
 
-/// Which part of a list to give.
+/// The part of a list to return.
 #[derive(Debug)]
 pub struct Page {
     size: usize,
     after: Option<String>,
 }
 
-/// Where a page stands in a list.
+/// The items of a page in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    /// Which of the items.
+    /// Their indexes.
     pub range: Range<usize>,
     /// Whether more follow.
     pub more: bool,
@@ -64,7 +66,7 @@ impl PageTokens {
         Self { key }
     }
 
-    /// Tokens sealed with the configured key, or else with one of this process alone.
+    /// Tokens sealed with the configured key, or with a random one that only this process has.
     #[must_use]
     pub fn from_settings(settings: &PageTokenSettings) -> Self {
         match &settings.page_token_key {
@@ -136,8 +138,8 @@ impl PageTokens {
 }
 
 impl Page {
-    /// Finds the page in a list of this length that is ordered by `position`, which is asked for a few
-    /// items only.
+    /// Finds the page in a list of this length that is sorted by `position`, which is computed for
+    /// a few items only.
     #[must_use]
     pub fn cut(&self, length: usize, position: impl Fn(usize) -> String) -> Cut {
         let start = self.after.as_ref().map_or(0, |after| {

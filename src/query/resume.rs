@@ -1,8 +1,9 @@
-//! Positions in streams of changes, which callers carry away and come back with.
+//! Resume tokens: positions in streams of changes, which callers keep and send back.
 //!
-//! A position counts only in the process that gave it: that alone knows what it has counted. So a token
-//! names its process in the open, and what comes from another one is told from what was tampered with:
-//! the first is a matter of course after a restart or behind a load balancer, the second a mistake.
+//! A position means something only to the process that issued it, because each process numbers the
+//! changes itself. So a token names its process in plain text, which tells a token of another
+//! process from one that was tampered with: the first is normal after a restart or behind a load
+//! balancer, the second is a mistake.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac;
@@ -11,22 +12,22 @@ use prost::Message;
 use super::seal::{SEAL_BYTES, mac};
 use crate::error::{Error, Reason, Result};
 
-/// The form of what follows. Another release may have another one.
+/// The format of what follows. Another release may have another one.
 const VERSION: u8 = 1;
 const EPOCH_BYTES: usize = 8;
-/// A token holds a few dozen bytes for each backend; a longer text is none.
+/// A token holds a few dozen bytes for each backend; a longer text is not a token.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Where a stream stands in each backend that it has begun with.
+/// The positions of a stream in the backends that it has started with.
 #[derive(Clone, PartialEq, Message)]
 pub struct Cursors {
-    /// In any order; a backend that is not here has not begun.
+    /// In any order; a backend that is not here has not started.
     #[prost(message, repeated, tag = "1")]
     pub cursors: Vec<Cursor>,
 }
 
-/// Where a stream stands in one backend: its caller knows all changes up to `seq` of the profiles up to
-/// `position`, and nothing of those after it.
+/// The position of a stream in one backend: its caller knows all changes up to `seq` of the
+/// profiles up to `position`, and nothing of the profiles after it.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Cursor {
     /// The backend's configured name.
@@ -35,7 +36,7 @@ pub struct Cursor {
     /// The last change.
     #[prost(uint64, tag = "2")]
     pub seq: u64,
-    /// The last profile of the beginning; absent when all of the beginning has been sent.
+    /// The last profile of the snapshot; absent when the whole snapshot has been sent.
     #[prost(string, optional, tag = "3")]
     pub position: Option<String>,
 }
@@ -47,7 +48,7 @@ pub struct ResumeTokens {
 }
 
 impl ResumeTokens {
-    /// Tokens sealed with this key. `epoch` has to be another one for each process.
+    /// Tokens sealed with this key. `epoch` must differ for each process.
     #[must_use]
     pub fn new(key: [u8; 32], epoch: u64) -> Self {
         Self { key, epoch: epoch.to_be_bytes() }
@@ -70,12 +71,12 @@ impl ResumeTokens {
     ///
     /// # Errors
     ///
-    /// `RESUME_TOKEN_EXPIRED` for one of another process, `VALIDATION_FAILED` for what is no token of
-    /// a stream over `parent`.
+    /// `RESUME_TOKEN_EXPIRED` for a token of another process, `VALIDATION_FAILED` for anything that
+    /// is not a token of a stream over `parent`.
     pub fn open(&self, parent: &str, token: &str) -> Result<Vec<Cursor>> {
         let Some((epoch, seal, body)) = parts(token) else { return Err(refused()) };
         if epoch != self.epoch {
-            return Err(expired("was given by another process of the gateway"));
+            return Err(expired("was issued by another process of the gateway"));
         }
         let expected = mac(&self.key, [parent.as_bytes(), &epoch, &body])?;
         // In constant time, so that a seal cannot be found byte by byte.
@@ -96,12 +97,12 @@ fn parts(token: &str) -> Option<([u8; EPOCH_BYTES], Vec<u8>, Vec<u8>)> {
     (*version == VERSION).then(|| (*epoch, seal.to_vec(), body.to_vec()))
 }
 
-/// The error for a position from which on not all changes are known.
+/// The error for a position after which some changes are no longer known.
 #[must_use]
 pub fn expired(why: &str) -> Error {
     let message = format!(
-        "the resume_token {why}, so that changes since then are not known here; open the stream again \
-         without it, which begins with all profiles"
+        "the resume_token {why}, so the changes since then are not known here; open the stream \
+         again without it, to start with all profiles"
     );
     Error::new(Reason::ResumeTokenExpired, message)
 }

@@ -1,4 +1,5 @@
-//! Seals on what callers carry away and give back: a keyed hash over what it says and what it belongs to.
+//! Seals on tokens that callers send back: a keyed hash over what a token says and what it belongs
+//! to.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -16,7 +17,7 @@ pub(super) fn mac<'a>(
     let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key)
         .map_err(|e| Error::new(Reason::GatewayInternal, "no token").with_internal(e))?;
     for part in parts {
-        // With its length before it, no part can pass for another.
+        // Its length comes first, so that bytes cannot move from one part to the next.
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
     }

@@ -1,15 +1,16 @@
 //! The order of a list (AIP-132, `order_by`) and a profile's position in it.
 //!
-//! A position is one text that compares, byte by byte, as the profiles do. A list is sorted by it and a
-//! page token holds it, so the next page begins behind the last item's place even when that item has
-//! gone, and nothing is sorted one way and cut another.
+//! A position is a string that compares, byte by byte, as the profiles do. The list is sorted by it
+//! and page tokens hold it. So the next page starts after the last item's position even if that
+//! item is gone, and sorting and paging cannot disagree.
 //!
-//! - Fields are separated by commas, each with ` desc` or ` asc`, which is what goes without saying.
-//! - Profiles that do not say a field come after those that do, whichever way it goes.
-//! - Texts go by code point and by their first [`MAX_TEXT_BYTES`] bytes, numbers and enums by number,
-//!   `false` before `true`. `name` goes by backend and then by id, numbers in it by value.
-//! - What is equal in all fields goes as lists do without an order: as by `name`.
-//! - Fields that hold several values or a message cannot be sorted by, nor can `unmapped`, which has no types.
+//! - Fields are separated by commas, each with ` desc` or ` asc`, which is the default.
+//! - Profiles in which a field is unset come after the others, in either direction.
+//! - Strings sort by code point and by their first [`MAX_TEXT_BYTES`] bytes, numbers and enums by
+//!   number, `false` before `true`. `name` sorts by backend and then by id, numbers in it by value.
+//! - Profiles that are equal in all fields sort by `name`, as they do without `order_by`.
+//! - Fields that hold several values or a message cannot be sorted by, nor can `unmapped`, which
+//!   has no types.
 
 use std::fmt;
 
@@ -25,14 +26,14 @@ use crate::{
     text,
 };
 
-/// How much of a text takes part: as much as a display name may have.
+/// How much of a string is compared: as much as a display name may have.
 pub const MAX_TEXT_BYTES: usize = 1024;
 /// How many fields there may be. With [`MAX_TEXT_BYTES`] it bounds the length of a page token.
 pub const MAX_FIELDS: usize = 8;
-/// Longest text, in bytes.
+/// Longest `order_by`, in bytes.
 const MAX_BYTES: usize = 1024;
 
-/// A checked `order_by`. The default one is the order of `name`.
+/// A checked `order_by`. The default sorts by `name`.
 #[derive(Default)]
 pub struct OrderBy(Vec<Key>);
 
@@ -43,12 +44,13 @@ struct Key {
 }
 
 impl OrderBy {
-    /// Reads `order_by` of a request. A mistake in it is a violation of that field, with the column.
+    /// Parses `order_by` of a request. A mistake in it is a violation of that field, with the
+    /// column.
     pub fn parse(text: &str) -> Result<Self> {
         keys(text).map(Self).map_err(|fault| fault.refuse("order_by", text))
     }
 
-    /// The profile's position: the lesser comes first.
+    /// The profile's position: the smaller one comes first.
     #[must_use]
     pub fn position(&self, profile: &Profile) -> String {
         let mut position = String::new();
@@ -90,7 +92,7 @@ fn keys(text: &str) -> Read<Vec<Key>> {
     Ok(keys)
 }
 
-/// Reads `path [asc|desc]`.
+/// Parses `path [asc|desc]`.
 fn key(part: &str, at: usize) -> Read<Key> {
     let (path, direction) = part.split_once(char::is_whitespace).unwrap_or((part, ""));
     let descending = match direction.trim() {
@@ -109,11 +111,13 @@ fn key(part: &str, at: usize) -> Read<Key> {
     let segments: Vec<&str> = path.split('.').collect();
     let field = field::resolve(&segments).map_err(refuse)?;
     if field.repeated {
-        return Err(refuse(format!("{path} can have several values, so it cannot be sorted by")));
+        return Err(refuse(format!(
+            "{path} can have several values, so a list cannot be sorted by it"
+        )));
     }
     if matches!(field.kind, Kind::Message | Kind::Struct) {
         return Err(refuse(format!(
-            "{} is not a single value, so it cannot be sorted by",
+            "{} is not a single value, so a list cannot be sorted by it",
             text::quoted(path)
         )));
     }
@@ -121,16 +125,16 @@ fn key(part: &str, at: usize) -> Read<Key> {
 }
 
 impl Key {
-    /// Writes the key so that no key is the beginning of another, which lets the next one follow.
+    /// Appends the key. No key is the beginning of another, so the next one can follow directly.
     fn write(&self, profile: &Profile, to: &mut String) {
-        let said = (self.access)(profile, &mut |value| {
+        let set = (self.access)(profile, &mut |value| {
             to.push('0');
             match value {
                 Value::Text(_) if self.path == "name" => {
                     self.write_text(&sort_key(&profile.name), to);
                 }
                 Value::Text(text) => self.write_text(text, to),
-                // With the sign bit turned over, negative numbers come first.
+                // With the sign bit flipped, negative numbers come first.
                 Value::Number(number) => {
                     self.write_bytes(&(number ^ i64::MIN).to_be_bytes(), to);
                 }
@@ -139,7 +143,7 @@ impl Key {
             }
             true
         });
-        if !said {
+        if !set {
             to.push('1');
         }
     }
@@ -147,18 +151,19 @@ impl Key {
     fn write_text(&self, text: &str, to: &mut String) {
         let bytes = text.as_bytes();
         self.write_bytes(bytes.get(..MAX_TEXT_BYTES).unwrap_or(bytes), to);
-        // Before and behind all digits: a text comes before those that it begins.
+        // Sorts before or after all digits, so that a string comes before longer ones that begin
+        // with it.
         to.push(if self.descending { '~' } else { '!' });
     }
 
     fn write_bytes(&self, bytes: &[u8], to: &mut String) {
-        let turned = if self.descending { 0xff } else { 0 };
-        let bytes: Vec<u8> = bytes.iter().map(|byte| byte ^ turned).collect();
+        let flip = if self.descending { 0xff } else { 0 };
+        let bytes: Vec<u8> = bytes.iter().map(|byte| byte ^ flip).collect();
         to.push_str(&hex::encode(bytes));
     }
 }
 
-/// A text that orders the names of profiles by backend and then by id, numbers by value.
+/// A string that sorts the names of profiles by backend and then by id, numbers by value.
 #[must_use]
 pub fn sort_key(name: &str) -> String {
     let Ok(name) = ProfileName::parse("name", name) else {
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_gives_no_order() {
+    fn mistakes_are_reported_with_their_column() {
         let many = ["retail"; 9].join(",");
         let long = "a".repeat(MAX_BYTES + 1);
         let nine = "name,state,category,retail,dialect,etag,description,payment_type,display_name";
@@ -272,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn places_order_by_backend_and_number() {
+    fn sort_keys_compare_by_backend_and_number() {
         let mut names = ["b/profiles/1", "a/profiles/SP_10", "a/profiles/SP_9", "a/profiles/7"]
             .map(|name| format!("backends/{name}"));
         names.sort_by_key(|name| sort_key(name));
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_the_order_when_their_last_item_goes() {
+    fn pages_keep_the_order_when_their_last_item_is_removed() {
         let order = OrderBy::parse("display_name desc, endpoint_count").unwrap();
         let tokens = PageTokens::new([7; 32]);
         let names = ["b", "a", "", "ab", "b", "c", "", "a"];
@@ -346,9 +351,9 @@ mod tests {
             };
             let (left, right) = (make(&a), make(&b));
             let order = OrderBy::parse("description desc, endpoint_count").unwrap();
-            let unsaid_last = |count: Option<i64>| (count.is_none(), count);
+            let unset_last = |count: Option<i64>| (count.is_none(), count);
             let expected = b.0.cmp(&a.0)
-                .then(unsaid_last(a.1).cmp(&unsaid_last(b.1)))
+                .then(unset_last(a.1).cmp(&unset_last(b.1)))
                 .then(a.2.cmp(&b.2));
             prop_assert_eq!(order.position(&left).cmp(&order.position(&right)), expected);
         }

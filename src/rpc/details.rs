@@ -1,6 +1,7 @@
 //! Error details for people: what `buf curl` prints as base64, decoded.
 //!
-//! buf decodes only details that are compiled into it, and looks none up by reflection (1.75).
+//! buf decodes only details that are compiled into it, and does not look others up by reflection
+//! (1.75).
 
 use std::sync::LazyLock;
 
@@ -11,8 +12,8 @@ use serde_json::{Map, Value};
 static POOL: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).ok());
 
-/// An error in the JSON that `buf curl` prints, with its details decoded. Other text is given back as
-/// it is, so that answers can go the same way.
+/// An error in the JSON that `buf curl` prints, with its details decoded. Other text is returned
+/// unchanged, so that all output can be piped through.
 #[must_use]
 pub fn explain(printed: &str) -> String {
     let Ok(mut error) = serde_json::from_str::<Value>(printed) else {

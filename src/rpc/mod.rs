@@ -1,5 +1,5 @@
-//! The gRPC services: one file each. They translate messages and hand over to the gateway; what a call
-//! means is decided there.
+//! The gRPC services, one file each. They translate messages and call the gateway, which decides
+//! everything else.
 
 mod backend_service;
 pub mod details;
@@ -24,26 +24,26 @@ use crate::{
     model::method::Method,
 };
 
-/// Request metadata: what the caller asks of the cache.
+/// Request metadata: how the caller wants the cache to be used.
 const CACHE_CONTROL: &str = "cache-control";
-/// Answer metadata: how the cache served it.
+/// Response metadata: how the cache was used.
 const PROFILE_CACHE: &str = "x-profile-cache";
-/// Answer metadata: how old the answer is, in seconds.
+/// Response metadata: how old the response is, in seconds.
 const AGE: &str = "age";
 
-/// Sizes of messages, in bytes.
+/// Size limits of messages, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Largest request.
     pub request_bytes: usize,
-    /// Largest answer.
+    /// Largest response.
     pub response_bytes: usize,
 }
 
-/// An answer of many messages.
+/// A response of many messages.
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Runs one unary method: takes the call out of the request, makes the answer or the status.
+/// Runs one unary method: takes the call out of the request, returns the response or the status.
 async fn unary<Q, T, F>(
     rpc: Method,
     request: Request<Q>,
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// Begins one method that answers with a stream.
+/// Starts one method that responds with a stream.
 async fn streaming<Q, T, F, S>(
     rpc: Method,
     request: Request<Q>,
@@ -99,7 +99,7 @@ where
     Ok(Response::new(Box::pin(answers)))
 }
 
-/// The call as the deadline layer has let it in.
+/// The call as the deadline layer admitted it.
 fn admitted(extensions: &Extensions) -> Result<Admitted> {
     extensions.get::<Admitted>().cloned().ok_or_else(|| {
         Error::new(Reason::GatewayInternal, "internal gateway error")
@@ -107,14 +107,14 @@ fn admitted(extensions: &Extensions) -> Result<Admitted> {
     })
 }
 
-/// The answer, if it is not too large.
+/// The response, if it is not too large.
 fn within_limit<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
     match answer.encoded_len() {
         size if size > limits.response_bytes => Err(Error::new(
             Reason::MessageTooLarge,
             format!(
-                "the answer is {size} bytes long and the limit is {}; ask for a smaller page or fewer \
-                 fields",
+                "the response is {size} bytes long and the limit is {}; ask for a smaller page or \
+                 fewer fields",
                 limits.response_bytes
             ),
         )),
@@ -123,7 +123,7 @@ fn within_limit<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
 }
 
 fn refusal(rpc: Method, error: Error) -> Status {
-    // For the errors that arose before a backend was found, which says the same.
+    // For errors from before a backend was found; a backend adds the same.
     let error = error.with_metadata("operation", rpc.name());
     if let Some(detail) = error.internal() {
         tracing::warn!(target: "rpc", %error, detail, "a call failed");
@@ -131,7 +131,7 @@ fn refusal(rpc: Method, error: Error) -> Status {
     status::status(&error)
 }
 
-/// Says in the metadata of an answer how the cache served it.
+/// Adds how the cache was used to the metadata of a response.
 fn say_cache(record: &CallRecord, metadata: &mut MetadataMap) {
     let Some(served) = record.cache() else { return };
     metadata.insert(PROFILE_CACHE, MetadataValue::from_static(served.outcome.name()));

@@ -1,4 +1,4 @@
-//! The only maker of [`tonic::Status`]: an [`Error`] as gRPC sees it, with google.rpc details.
+//! The only place that makes a [`tonic::Status`]: from an [`Error`], with google.rpc details.
 //!
 //! Sizes are bounded because details travel in a header: many peers refuse header lists over 8 KiB.
 
@@ -24,7 +24,7 @@ const MAX_DETAILS_BYTES: usize = 4096;
 pub fn status(error: &Error) -> Status {
     let message = text::cut(error.message(), MAX_MESSAGE_BYTES).into_owned();
     let code = code(error.kind());
-    // Violations are what grows; so many of them are named as fit.
+    // Violations take the most space: as many are named as fit.
     let mut shown = error.violations().len();
     loop {
         let status = Status::with_error_details(code, message.clone(), details(error, shown));
@@ -35,7 +35,7 @@ pub fn status(error: &Error) -> Status {
     }
 }
 
-/// A status of which only the reason and a message are known.
+/// A status with only a reason and a message.
 #[must_use]
 pub fn of(reason: Reason, message: impl Into<String>) -> Status {
     status(&Error::new(reason, message))

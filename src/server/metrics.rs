@@ -11,7 +11,7 @@ use prometheus_client::metrics::{
 
 use crate::telemetry::{Registry, buckets::SECONDS, labels};
 
-/// The counts of the server. Clones share them.
+/// The metrics of the server. Clones share them.
 #[derive(Debug, Clone)]
 pub struct ServerMetrics {
     calls: Family<CallLabels, Counter>,
@@ -31,8 +31,8 @@ labels! {
 
 /// Counts the calls of one method.
 ///
-/// What nearly every call needs is looked up once and kept: a lookup by labels hashes and locks. Not
-/// before the first call, so that methods which nobody calls have no lines.
+/// The metrics that nearly every call needs are looked up once and kept, because a lookup by labels
+/// hashes and locks. Not before the first call, so that methods without calls have no lines.
 #[derive(Debug)]
 pub(super) struct CallMetrics {
     method: Arc<str>,
@@ -42,7 +42,7 @@ pub(super) struct CallMetrics {
 }
 
 impl CallMetrics {
-    /// A gRPC call came in.
+    /// A gRPC call arrived.
     pub(super) fn started(&self) {
         self.all.calls_in_flight.inc();
     }
@@ -95,7 +95,7 @@ impl ServerMetrics {
         metrics
     }
 
-    /// Where the calls of a method are counted.
+    /// The metrics of one method's calls.
     pub(super) fn calls_of(&self, method: &str) -> CallMetrics {
         CallMetrics {
             method: method.into(),
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_of_the_contract_is_there() {
+    fn every_metric_is_exported_under_its_name() {
         let mut registry = Registry::new("1.2.3");
         let metrics = ServerMetrics::register(&mut registry);
         let calls = metrics.calls_of("a.B/C");

@@ -1,7 +1,8 @@
-//! The two ports of the process: gRPC for callers, HTTP for operators; and how they end.
+//! The two ports of the process, gRPC for callers and HTTP for operators, and their shutdown.
 //!
-//! `stack` puts the `layers` that a call passes in order, `transport` is what is below HTTP, `services`
-//! what the server itself serves. What a call means is `rpc`'s business: nothing here knows a profile.
+//! `stack` puts the `layers` that a call passes through in order, `transport` is everything below
+//! HTTP, and `services` has what the server itself serves. What a call means is up to `rpc`:
+//! nothing here knows about profiles.
 
 mod layers;
 mod metrics;
@@ -38,12 +39,12 @@ pub use self::{
     transport::drain::Drained,
 };
 
-/// Connections to the admin port: probes, scrapers and a few people.
+/// Most connections to the admin port: probes, scrapers and a few people.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
-/// How long the admin port may take to finish its last answers.
+/// How long the admin port may take to finish its last responses.
 const ADMIN_END: Duration = Duration::from_secs(1);
 
-/// The gRPC services: the program's own with health and reflection beside them.
+/// The gRPC services: the program's own, health and reflection.
 #[derive(Debug)]
 pub struct Services {
     routes: Routes,
@@ -91,21 +92,21 @@ impl Server {
         Ok(Self { grpc, admin, settings })
     }
 
-    /// Where gRPC is served.
+    /// The address of the gRPC port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.grpc.address()
     }
 
-    /// Where the admin port is.
+    /// The address of the admin port.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// Serves until `shutdown` resolves, then drains: NOT_SERVING at once, no new connections after
-    /// the grace, and then all that runs may finish, as do `tasks`. `abort` ends it at any time. The
-    /// admin port answers to the end.
+    /// Serves until `shutdown` resolves, then drains: reports NOT_SERVING at once, accepts no new
+    /// connections after the grace period, and lets calls and `tasks` finish. `abort` ends it at
+    /// any time. The admin port responds to the end.
     pub async fn run(
         self,
         services: Services,
@@ -176,7 +177,7 @@ async fn serve(
     };
     health.drain();
     closing.cancel();
-    // A future that is over must not be asked again.
+    // A future that is complete must not be polled again.
     let abort = async {
         if !aborted {
             abort.await;

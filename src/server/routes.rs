@@ -1,7 +1,7 @@
-//! Which service answers which path.
+//! Routes paths to services.
 //!
-//! tonic's own routes go through a general HTTP router, which boxes, clones and matches more than a
-//! gRPC path needs: that is always `/package.Service/Method`, and the service finds its method.
+//! tonic's own routes use a general HTTP router, which boxes, clones and matches more than a gRPC
+//! path needs: the path is always `/package.Service/Method`, and the service finds its method.
 
 use std::{convert::Infallible, fmt, future::ready, sync::Arc};
 
@@ -37,7 +37,7 @@ impl<B> fmt::Debug for Routes<B> {
 }
 
 impl<B: Send + 'static> Routes<B> {
-    /// Adds a service, such as a generated one. A second one of the same name is never asked.
+    /// Adds a service, such as a generated one. A second one of the same name is never called.
     #[must_use]
     pub fn with<S>(mut self, service: S) -> Self
     where
@@ -76,7 +76,7 @@ impl<B: Send + 'static> Service<Passing<B>> for Routes<B> {
     }
 }
 
-/// What generated services answer to a method that they do not know; `normalize` gives it its words.
+/// What generated services return for an unknown method; `normalize` adds the message.
 fn unknown() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
@@ -96,7 +96,7 @@ where
         + Send
         + Sync,
 {
-    // Nothing to wait for before the call: what the services are made of is always ready.
+    // No need to wait before the call: the services are always ready.
     fn answer(&self, request: Request<B>) -> Answering {
         self.clone().call(request)
     }

@@ -1,4 +1,4 @@
-//! What can be configured of the server: its two ports, and the `[server]` section.
+//! The settings of the server: its two ports, and the `[server]` section.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,9 +12,9 @@ use crate::settings::{
     bytes, count, duration, flag, settings,
 };
 
-/// Time that may be none at all.
+/// A time that may be zero.
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=hours(1);
-/// Load balancers notice within minutes; a longer wait is a deployment that hangs.
+/// Load balancers notice within minutes; a longer wait would only stall a deployment.
 const DRAIN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
 const CONNECTION_AGE: RangeInclusive<Duration> = seconds(1)..=hours(24);
 
@@ -24,8 +24,8 @@ settings! {
     pub struct AddressSettings {
         /// Address of the gRPC port; port 0 lets the system choose.
         listen: SocketAddr = local(50051), address();
-        /// Address of the admin HTTP port: health, metrics, `/config`. Not the port of `listen` on the
-        /// same address.
+        /// Address of the admin HTTP port: health, metrics, `/config`. Not the port of `listen` on
+        /// the same address.
         admin_listen: SocketAddr = local(9090), address();
     }
     check ports_differ;
@@ -53,7 +53,8 @@ settings! {
         max_connection_age: Option<Duration> = Some(minutes(30)), duration(CONNECTION_AGE).or_off();
         /// How long calls on such a connection may still run.
         max_connection_age_grace: Duration = minutes(1), duration(GRACE);
-        /// At shutdown: time from "not serving" to refusing connections, for load balancers to notice.
+        /// At shutdown: time from "not serving" to refusing connections, for load balancers to
+        /// notice.
         drain_grace: Duration = seconds(3), duration(DRAIN_GRACE);
         /// At shutdown, after `drain_grace`: time limit for calls and writes in flight.
         drain_timeout: Duration = seconds(30), duration(TIMEOUT);
@@ -84,10 +85,10 @@ fn ports_differ(
     }
 }
 
-/// Whether one of the two could not be bound: the same address, or one that covers the other.
+/// Whether both cannot be bound: they are the same address, or one covers the other.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     let covers = |wide: SocketAddr, other: SocketAddr| {
-        // `[::]` takes IPv4 too unless the system is told otherwise.
+        // `[::]` covers IPv4 too unless the system is configured otherwise.
         wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4())
     };
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a, b) || covers(b, a))

@@ -1,4 +1,4 @@
-//! What a gRPC request passes on its way to a service, outermost first, and why in this order.
+//! The layers around the services, outermost first, and why they are in this order.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -19,8 +19,8 @@ use super::{
 
 /// The layers around the routes. `closing` ends streams.
 ///
-/// Each layer is a type of its own around the next, without a box or a clone per call: together they
-/// cost a call less than its log line.
+/// Each layer is a type of its own around the next, without a box or a clone per call: together
+/// they cost less than the log line of a call.
 pub(super) fn build<B: Send + 'static>(
     routes: Routes<B>,
     methods: &Methods,
@@ -41,27 +41,27 @@ pub(super) fn build<B: Send + 'static>(
     let (permits, web) = (settings.max_concurrent_calls, settings.grpc_web);
 
     ServiceBuilder::new()
-        // gRPC-Web becomes gRPC and its answer gRPC-Web again. Outside all others, so that each of
-        // them sees a gRPC call like any other; it decides nothing, and turns nothing away.
+        // Translates gRPC-Web to gRPC, and the response back. Outside all others, so that they all
+        // see an ordinary gRPC call. It decides nothing and rejects nothing.
         .layer_fn(|inner| GrpcWeb { inner, enabled: web })
-        // Access log and metrics. Outside all that decides, so that every call is in them: those that
-        // are turned away below, those that panic, and those whose caller leaves. It says what really
-        // left.
+        // Access log and metrics. Outside everything that can reject a call, so that they have
+        // every call: those rejected below, those that panic, and those whose caller leaves. They
+        // report what was really sent.
         .layer_fn(|inner| Access::new(inner, methods, metrics))
-        // Whatever is not gRPC ends here: the layers below answer in gRPC, which a browser cannot
-        // read. Counted above, so that a misdirected probe is seen.
+        // Requests that are not gRPC end here: the layers below respond in gRPC, which a browser
+        // cannot read. They are counted above, so that a misdirected probe is noticed.
         .layer_fn(|inner| GrpcOnly { inner })
         // Every status gets an ErrorInfo. Outside everything that may make a status, and inside the
         // log, which reads the reason from what this layer wrote.
         .layer_fn(|inner| Normalize { inner })
-        // Panics become INTERNAL. Outside all that runs per call, so that a panic in the layers below
-        // is caught too and unwinds through them: the permit is given back.
+        // Panics become INTERNAL. Outside the layers below, so that a panic in them is caught too,
+        // and unwinds through them: the permit is released.
         .layer_fn(|inner| Catch { inner })
-        // Too many calls at once are turned away. Before the deadline, because a call that is turned
-        // away needs no timer, and around it, so that a call cut by its deadline gives its permit back.
+        // Rejects calls beyond the limit. Outside the deadline, because a rejected call needs no
+        // timer, and so that a call that hits its deadline releases its permit.
         .layer_fn(|inner| Shed::new(inner, permits, metrics.clone()))
-        // The deadline. Innermost, so that its time is the service's time, reading the request
-        // included: a client that dribbles its message is cut like any other.
+        // The deadline. Innermost, so that it covers exactly the service, which includes reading
+        // the request: a client that sends its message slowly is cut off like any other.
         .layer_fn(|inner| Deadline { inner, default, max, closing: closing.clone() })
         .service(routes)
 }

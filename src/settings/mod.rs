@@ -16,10 +16,10 @@
 //! - `section`: one table of the file while it is being read
 //! - `value`, `secret`: from what was written to one typed value
 //! - `node`: what was written, each value with where it was written
-//! - `error`, `suggest`: everything that is wrong, and what was probably meant
+//! - `error`: everything that is wrong
 //!
-//! This room uses no other, opens no file but those that `{ file = … }` secrets name, and reads no
-//! environment but the list that it is given.
+//! This room uses no other but `text`, opens no file but those that `{ file = … }` secrets name, and
+//! reads no environment but the list that it is given.
 //!
 //! # Secrets
 //!
@@ -33,7 +33,6 @@ mod kinds;
 mod node;
 mod secret;
 mod section;
-mod suggest;
 mod table;
 mod value;
 
@@ -43,7 +42,6 @@ pub(crate) use self::{
     kinds::{REDACTED, address, bytes, count, duration, flag, on_off, one_of, plain_text, secret},
     node::{Env, Node, Table, Value},
     section::Section,
-    suggest::closest,
     table::{Row, Settings, settings, whole},
     value::Read,
 };

@@ -11,9 +11,9 @@ use super::{
     error::{Errors, Origin, quoted},
     kind::Kind,
     node::{Env, Node, Table, Value},
-    suggest,
     value::{Read, show_duration},
 };
+use crate::text;
 
 /// A table, the keys asked of it so far, and where mistakes go.
 pub(crate) struct Section<'e> {
@@ -184,7 +184,7 @@ impl<'e> Section<'e> {
                 "" => String::new(),
                 path => format!(" in {}", quoted(&format!("[{path}]"))),
             };
-            let hint = match suggest::closest(key, self.known.iter().map(|known| known.key)) {
+            let hint = match text::closest(key, self.known.iter().map(|known| known.key)) {
                 Some(close) => format!("did you mean {}? ", quoted(close)),
                 None => String::new(),
             };

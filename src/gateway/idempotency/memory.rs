@@ -202,6 +202,13 @@ impl Inner {
 
 #[async_trait]
 impl IdempotencyStore for Memory {
+    fn guarantee(&self) -> &'static str {
+        "for 24 hours, the same id with the same request gives the first call's result without a \
+         second upstream write; an unknown outcome is resolved before anything is written again; \
+         ids are kept in the memory of one process, so a repeat that reaches another replica or \
+         comes after a restart is not recognized"
+    }
+
     async fn begin(&self, identity: &RequestIdentity) -> Result<Begin> {
         let mut inner = self.lock();
         inner.expire();

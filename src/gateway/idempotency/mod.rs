@@ -106,6 +106,9 @@ pub enum End {
 /// counts as [`End::Unknown`].
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
+    /// What callers can rely on when they send a `request_id`, in a sentence.
+    fn guarantee(&self) -> &'static str;
+
     /// Begins an attempt, unless the write is already done or another call is running it.
     ///
     /// # Errors

@@ -53,6 +53,11 @@ impl Writer {
         Self { tasks, idempotency, locks: Arc::default() }
     }
 
+    /// What callers can rely on when they send a `request_id`.
+    pub(crate) fn request_id_guarantee(&self) -> &'static str {
+        self.idempotency.guarantee()
+    }
+
     /// Carries out a write once, however often it is requested under its `request_id`. It runs in
     /// its own tracked task, which ends by the call's deadline.
     pub(crate) async fn run(&self, request: WriteRequest) -> Result<Written> {

@@ -1,4 +1,4 @@
-//! From what a filter says to what it asks of a profile: fields found, values of their type.
+//! From the syntax of a filter to a test of profiles: fields resolved, values parsed by type.
 
 use prost_reflect::EnumDescriptor;
 
@@ -18,12 +18,12 @@ use crate::{
     text,
 };
 
-/// A question about a profile.
+/// A test of a profile.
 pub(super) enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
-    Said(Access<Profile>),
+    IsSet(Access<Profile>),
     Compare(Access<Profile>, Operator, Operand),
     Search(Pattern),
 }
@@ -39,7 +39,7 @@ pub(super) enum Operand {
     Text(Pattern),
     Number(i64),
     Flag(bool),
-    /// A key that a Struct is asked for.
+    /// A key of a Struct.
     Key(Pattern),
     Loose(Loose),
 }
@@ -50,17 +50,17 @@ impl Node {
             Self::All(nodes) => nodes.iter().all(|node| node.matches(profile)),
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(profile)),
             Self::Not(node) => !node.matches(profile),
-            Self::Said(access) => access(profile, &mut |value| match value {
+            Self::IsSet(access) => access(profile, &mut |value| match value {
                 Value::Struct(members) => !members.fields.is_empty(),
                 _ => true,
             }),
             Self::Compare(access, Operator::NotEqual, operand) => {
-                let mut said = false;
+                let mut set = false;
                 let equal = access(profile, &mut |value| {
-                    said = true;
+                    set = true;
                     operand.holds(Operator::Equal, value)
                 });
-                said && !equal
+                set && !equal
             }
             Self::Compare(access, operator, operand) => {
                 access(profile, &mut |value| operand.holds(*operator, value))
@@ -88,7 +88,7 @@ impl Operand {
     }
 }
 
-/// Finds the fields and reads the values.
+/// Resolves the fields and parses the values.
 pub(super) fn compile(expression: Expression) -> Read<Node> {
     Ok(match expression {
         Expression::All(parts) => Node::All(each(parts)?),
@@ -113,16 +113,16 @@ fn compare(restriction: Restriction) -> Read<Node> {
     let access = if below.is_empty() { access } else { member::access(access, below.clone()) };
 
     if operator == Operator::Has && !value.quoted && value.pattern.is_star() {
-        return Ok(Node::Said(access));
+        return Ok(Node::IsSet(access));
     }
     let wild_order = operator.orders() && value.pattern.plain().is_none();
     let refuse_order = |what: &str| {
-        let message = format!("{named} is {what}: use = or != or :");
+        let message = format!("{named} is {what}: use =, != or :");
         if operator.orders() { Err(Fault::new(operator_at, message)) } else { Ok(()) }
     };
     let operand = match kind {
         Kind::Text | Kind::Struct if wild_order => {
-            let message = r"wildcards go with = and != and : only; write \* for the character";
+            let message = r"wildcards work only with =, != and :; write \* for the character";
             return Err(Fault::new(value.at, message));
         }
         Kind::Struct if !below.is_empty() => Operand::Loose(Loose::new(value)),
@@ -132,7 +132,8 @@ fn compare(restriction: Restriction) -> Read<Node> {
             return Err(Fault::new(operator_at, message));
         }
         Kind::Message => {
-            let message = format!("{named} is a message: compare its fields, or ask for `: *`");
+            let message =
+                format!("{named} is a message: compare its fields, or test it with `: *`");
             return Err(Fault::new(operator_at, message));
         }
         Kind::Text => Operand::Text(value.pattern),
@@ -151,7 +152,7 @@ fn compare(restriction: Restriction) -> Read<Node> {
 
 fn number(value: &Literal, named: &str) -> Read<i64> {
     let number = value.pattern.plain().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| Fault::new(value.at, format!("{named} takes a whole number of 64 bits")))
+    number.ok_or_else(|| Fault::new(value.at, format!("{named} takes a 64-bit integer")))
 }
 
 fn flag(value: &Literal, named: &str) -> Read<bool> {
@@ -168,7 +169,7 @@ fn enum_number(value: &Literal, named: &str, values: &EnumDescriptor) -> Read<i6
     match found {
         Some(known) if known.number() != 0 => Ok(i64::from(known.number())),
         Some(_) => {
-            let message = format!("unspecified is not a value; `NOT {}:*` finds it", bare(named));
+            let message = format!("unspecified is not a value; use `NOT {}:*`", bare(named));
             Err(Fault::new(value.at, message))
         }
         None => {

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The members at a path below a Struct; lists on the way are looked through.
+/// The members at a path below a Struct; of a list on the way, every element is searched.
 pub(super) fn access(members: Access<Profile>, path: Vec<String>) -> Access<Profile> {
     Box::new(move |profile, see| {
         members(profile, &mut |value| match value {
@@ -40,7 +40,7 @@ fn below<'p>(member: &'p Member, path: &[String], see: See<'_, 'p>) -> bool {
     }
 }
 
-/// A value of whatever type the member that it meets has.
+/// A value that takes the type of the member that it is compared with.
 pub(super) struct Loose {
     pattern: Pattern,
     number: Option<f64>,
@@ -50,7 +50,7 @@ pub(super) struct Loose {
 
 impl Loose {
     pub(super) fn new(literal: Literal) -> Self {
-        // What is in quotes is a text and nothing else.
+        // A quoted value is a string and nothing else.
         let plain = literal.pattern.plain().filter(|_| !literal.quoted);
         let (number, flag) = (plain.and_then(number), plain.and_then(|text| text.parse().ok()));
         Self { null: plain == Some("null"), number, flag, pattern: literal.pattern }
@@ -81,7 +81,7 @@ impl Loose {
         }
         match as_number {
             Some(value) => self.number_holds(operator, value),
-            // A number and a word have no order.
+            // A number and a word cannot be ordered.
             None => self.number.is_none() && text_holds(operator, text, &self.pattern),
         }
     }
@@ -96,7 +96,7 @@ fn is_equality(operator: Operator) -> bool {
     matches!(operator, Operator::Equal | Operator::Has)
 }
 
-/// A number as JSON writes it; Rust's own reading takes `inf` and `nan` too.
+/// A number as JSON writes it; Rust's own parser takes `inf` and `nan` too.
 fn number(text: &str) -> Option<f64> {
     let numeric = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     text.parse().ok().filter(|value: &f64| numeric && value.is_finite())

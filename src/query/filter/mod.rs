@@ -1,35 +1,38 @@
 //! Filters (AIP-160) over every field of a profile.
 //!
-//! # What a filter may say
+//! # The language
 //!
 //! | | |
 //! |---|---|
-//! | `a AND b`, `a b`, `a OR b`, `NOT a`, `-a`, `( )` | OR binds tighter than AND: `a AND b OR c` is `a AND (b OR c)` |
-//! | `field = value`, `!=`, `<`, `<=`, `>`, `>=`, `:` | a path of the profile, `network.breakout_region.id` |
-//! | `field : *` | something is said there |
-//! | `"MVNE"`, `MVNE` | found in `display_name` or `description`, in capitals or not |
+//! | `a AND b`, `a b`, `a OR b`, `NOT a`, `-a`, `( )` | `a AND b OR c` is `a AND (b OR c)` |
+//! | `field = value`, `!=`, `<`, `<=`, `>`, `>=`, `:` | such as `network.breakout_region.id = 3` |
+//! | `field : *` | the field is set |
+//! | `"MVNE"`, `MVNE` | found in `display_name` or `description`, in any case |
 //!
-//! - **Values** need quotes (`"` or `'`) when they hold white space or one of `( ) , = < > ! " '`. In
-//!   quotes, `\` keeps the meaning of `*`, of a quote and of itself from them.
-//! - **Texts** compare with regard to case. With `=`, `!=` and `:`, each `*` stands for any characters:
-//!   `display_name = "MVNE*"`. `<` and the like go by code point.
-//! - **Enums** are compared with `=`, `!=` and `:` only, by the value's name with its prefix or without:
-//!   `STATE_ACTIVE`, `ACTIVE`. **Booleans** likewise, as `true` and `false`.
-//! - **Unsaid** is neither equal nor unequal to anything, neither less nor more: `state != ACTIVE` gives
-//!   profiles that say another state. `NOT state = ACTIVE` also gives those that say none, as NOT turns
-//!   the answer around. Unsaid are an absent `optional`, an enum's UNSPECIFIED, an empty list and an
-//!   empty text of a field that is not `optional`.
-//! - **Several values**, in `radio_access` and below `services`: a comparison holds when it does for any
-//!   of them; `!=` holds when there are some and none is equal. Each comparison looks by itself:
-//!   `services.type : DATA services.traffic_limits.volume > 100` may find two services.
+//! - **OR** binds tighter than AND, as AIP-160 has it.
+//! - **Values** need quotes (`"` or `'`) when they contain white space or one of
+//!   `( ) , = < > ! " '`. In quotes, `\` escapes `*`, a quote, and itself.
+//! - **Strings** are case-sensitive. With `=`, `!=` and `:`, each `*` matches any characters:
+//!   `display_name = "MVNE*"`. `<` and the like compare by code point.
+//! - **Enums** are compared with `=`, `!=` and `:` only, by the value's name with or without its
+//!   prefix: `STATE_ACTIVE`, `ACTIVE`. **Booleans** likewise, as `true` and `false`.
+//! - **Unset** is neither equal nor unequal to anything, neither less nor greater: `state !=
+//!   ACTIVE` finds profiles with another state. `NOT state = ACTIVE` also finds those without a
+//!   state, because NOT negates the result. Unset are an absent `optional`, an enum's UNSPECIFIED,
+//!   an empty list, and an empty string in a field that is not `optional`.
+//! - **Several values**, in `radio_access` and below `services`: a comparison holds if it holds for
+//!   any of them; `!=` holds if there are values and no value is equal. Each comparison is
+//!   evaluated by itself: `services.type : DATA services.traffic_limits.volume > 100` may match two
+//!   services.
 //! - **`:`** is `=` for scalars. For a message it takes `*` only.
-//! - **`unmapped`** has no types: `unmapped.key = value` is true for an equal text, for an equal number
-//!   (also one sent as text) and, without quotes, for `true`, `false` and `null`; of a list any element
-//!   counts. A key that is not there is unsaid. `unmapped : key` and `unmapped.key : *` ask for the key;
-//!   keys with other characters are quoted, `unmapped."a.b"`.
+//! - **`unmapped`** has no types: `unmapped.key = value` is true for an equal string, for an equal
+//!   number (also one sent as a string) and, without quotes, for `true`, `false` and `null`; of a
+//!   list, any element counts. A key that is not there is unset. `unmapped : key` and `unmapped.key
+//!   : *` test for the key; keys with other characters are quoted, `unmapped."a.b"`.
 //!
-//! Functions are refused. A filter has at most [`MAX_BYTES`] bytes, 128 terms and 32 levels of
-//! parentheses; evaluating it takes time in proportion to the profile's texts.
+//! Functions are rejected. A filter has at most [`MAX_BYTES`] bytes, 128 terms and 32 levels of
+//! parentheses; evaluating it takes time in proportion to the size of the
+//! profile.
 
 mod compile;
 mod member;
@@ -50,24 +53,23 @@ use crate::{
 /// Longest filter, in bytes.
 pub const MAX_BYTES: usize = 4096;
 
-/// A checked filter. The default one lets every profile pass.
+/// A checked filter. The default one matches every profile.
 #[derive(Default)]
 pub struct Filter(Node);
 
 impl Filter {
-    /// Reads `filter` of a request. What is wrong with it is a violation of that field that says at
-    /// which character.
+    /// Parses `filter` of a request. A mistake in it is a violation of that field, with the column.
     pub fn parse(text: &str) -> Result<Self> {
         let node = match text.len() {
             n if n > MAX_BYTES => {
-                Err(Fault::new(MAX_BYTES, format!("has {n} bytes, more than {MAX_BYTES}")))
+                Err(Fault::new(MAX_BYTES, format!("is {n} bytes long; the limit is {MAX_BYTES}")))
             }
             _ => syntax::parse(text).and_then(compile::compile),
         };
         node.map(Self).map_err(|fault| fault.refuse("filter", text))
     }
 
-    /// Whether a profile passes.
+    /// Whether a profile matches.
     #[must_use]
     pub fn matches(&self, profile: &Profile) -> bool {
         self.0.matches(profile)

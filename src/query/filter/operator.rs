@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::query::filter::pattern::Pattern;
 
-/// How a field is compared.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
     Equal,
@@ -17,7 +17,7 @@ pub(super) enum Operator {
 }
 
 impl Operator {
-    /// Whether a value that compares so to the operand satisfies the operator.
+    /// Whether a value that compares to the operand in this way satisfies the operator.
     pub(super) fn holds(self, ordering: Ordering) -> bool {
         match self {
             Self::Equal | Self::Has => ordering.is_eq(),
@@ -34,7 +34,8 @@ impl Operator {
     }
 }
 
-/// Compares a text. Nothing is less or more than a pattern with wildcards; such filters are refused.
+/// Compares a string. Nothing is less or greater than a pattern with wildcards; such filters are
+/// rejected.
 pub(super) fn text_holds(operator: Operator, text: &str, pattern: &Pattern) -> bool {
     match operator {
         Operator::Equal | Operator::Has => pattern.matches(text),

@@ -1,19 +1,19 @@
-//! Texts with wildcards.
+//! Strings with wildcards.
 
-/// A text in which each `*` stands for any characters, none among them.
+/// A string in which each `*` matches any characters, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// The texts between the wildcards, so one more than there are wildcards.
+    /// The parts between the wildcards, so one more than there are wildcards.
     pieces: Vec<String>,
 }
 
 impl Pattern {
-    /// A pattern of the texts between wildcards.
+    /// A pattern of the parts between wildcards.
     pub(super) fn new(pieces: Vec<String>) -> Self {
         Self { pieces }
     }
 
-    /// The text, if there is no wildcard in it.
+    /// The string, if it has no wildcard.
     pub(super) fn plain(&self) -> Option<&str> {
         match self.pieces.as_slice() {
             [only] => Some(only),
@@ -21,12 +21,12 @@ impl Pattern {
         }
     }
 
-    /// Whether it is nothing but one wildcard.
+    /// Whether it is a single wildcard.
     pub(super) fn is_star(&self) -> bool {
         matches!(self.pieces.as_slice(), [before, after] if before.is_empty() && after.is_empty())
     }
 
-    /// The pattern that is found anywhere in a lower-case text.
+    /// The pattern that matches anywhere in a lower-case text.
     pub(super) fn anywhere(mut self) -> Self {
         self.pieces.iter_mut().for_each(|piece| *piece = piece.to_lowercase());
         self.pieces.insert(0, String::new());
@@ -34,10 +34,10 @@ impl Pattern {
         self
     }
 
-    /// Whether the whole text is of this form.
+    /// Whether the whole text matches.
     ///
-    /// Each piece is sought once and at its first place, behind which there is most room for the rest:
-    /// no text makes it try again, so it takes time in proportion to the text.
+    /// Each piece is searched for once and taken where it first occurs, which leaves the most text
+    /// for the rest. It never backtracks, so it takes time in proportion to the text.
     pub(super) fn matches(&self, text: &str) -> bool {
         let [first, middle @ .., last] = self.pieces.as_slice() else {
             return self.plain() == Some(text);
@@ -82,7 +82,7 @@ mod tests {
         }
     }
 
-    /// The definition, without regard to time.
+    /// The definition, however slow.
     fn slow(pattern: &[char], text: &[char]) -> bool {
         match (pattern, text) {
             ([], text) => text.is_empty(),

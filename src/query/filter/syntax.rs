@@ -1,8 +1,8 @@
-//! The grammar of AIP-160, with the place of everything that can be wrong.
+//! The grammar of AIP-160, with the position of everything that can be wrong.
 //!
-//! Knows nothing of fields and types. Its own parser because the syntax trees of the published ones
-//! (`aip-160` 0.2 among them) keep no places, so that a complaint about a field could not say where it
-//! stands, and resolve `\*` before a caller can tell it from a wildcard.
+//! Knows nothing of fields and types. It has a parser of its own because the syntax trees of the
+//! published ones (`aip-160` 0.2 among them) keep no positions, so that an error about a field
+//! could not say where the field is, and resolve `\*` before a caller can tell it from a wildcard.
 
 use crate::{
     query::{
@@ -19,14 +19,14 @@ pub(super) const MAX_TERMS: usize = 128;
 
 const KEYWORDS: [&str; 3] = ["AND", "OR", "NOT"];
 
-/// What a filter says.
+/// A parsed filter.
 #[derive(Debug)]
 pub(super) enum Expression {
     All(Vec<Expression>),
     Any(Vec<Expression>),
     Not(Box<Expression>),
     Restriction(Restriction),
-    /// A text without a field.
+    /// A search for text, without a field.
     Search(Literal),
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Restriction {
     pub value: Literal,
 }
 
-/// A value as it was written.
+/// A value as the filter has it.
 #[derive(Debug)]
 pub(super) struct Literal {
     pub at: usize,
@@ -48,7 +48,7 @@ pub(super) struct Literal {
     pub pattern: Pattern,
 }
 
-/// Longer ones first, so that none is taken for another's beginning.
+/// Longer ones first, so that `<=` is not read as `<`.
 const OPERATORS: [(&str, Operator); 7] = [
     ("!=", Operator::NotEqual),
     ("<=", Operator::LessOrEqual),
@@ -59,7 +59,7 @@ const OPERATORS: [(&str, Operator); 7] = [
     (":", Operator::Has),
 ];
 
-/// Reads a filter. An empty one says nothing, with which every profile agrees.
+/// Parses a filter. An empty one matches every profile.
 pub(super) fn parse(text: &str) -> Read<Expression> {
     let mut parser = Parser { text, at: 0, depth: 0, terms: 0 };
     parser.space();
@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str) -> Read<Expression> {
     let expression = parser.expression()?;
     match parser.peek() {
         None => Ok(expression),
-        Some(_) => Err(parser.fault("this ) closes nothing")),
+        Some(_) => Err(parser.fault("unmatched )")),
     }
 }
 
@@ -81,18 +81,18 @@ struct Parser<'t> {
 }
 
 impl<'t> Parser<'t> {
-    /// `sequence {AND sequence}`; a sequence is factors side by side, which means AND as well.
+    /// `sequence {AND sequence}`; a sequence is factors side by side, which also means AND.
     fn expression(&mut self) -> Read<Expression> {
         let mut all = vec![self.factor()?];
         loop {
             let spaced = self.space();
             match self.peek() {
                 None | Some(')') => return Ok(one_or(all, Expression::All)),
-                // What is stuck together is more likely a slip than two terms.
+                // Without a space it is more likely a typo than two terms.
                 Some(next) if !spaced && next != '(' && !self.before().ends_with(')') => {
                     return Err(self.fault(format!(
-                        "unexpected {}: a value with this character needs quotes, terms need a \
-                         space between them",
+                        "unexpected {}: quote a value that contains this character, and put a \
+                         space between terms",
                         text::quoted(&next.to_string())
                     )));
                 }
@@ -137,7 +137,7 @@ impl<'t> Parser<'t> {
         self.depth += 1;
         let inner = self.expression()?;
         self.depth -= 1;
-        if self.take(")") { Ok(inner) } else { Err(Fault::new(opening, "this ( is not closed")) }
+        if self.take(")") { Ok(inner) } else { Err(Fault::new(opening, "unmatched (")) }
     }
 
     /// A restriction, or a text to search for.
@@ -152,7 +152,7 @@ impl<'t> Parser<'t> {
             let end = self.at;
             self.space();
             if self.peek() == Some('.') || self.operator().is_some() {
-                return Err(Fault::new(field_at, "a field has no quotes"));
+                return Err(Fault::new(field_at, "a field must not be quoted"));
             }
             self.at = end;
             return Ok(Expression::Search(value));
@@ -208,7 +208,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Text without quotes that is there and is no keyword.
+    /// Text without quotes that is neither empty nor a keyword.
     fn word(&mut self, also_ends: impl Fn(char) -> bool, expected: &str) -> Read<&'t str> {
         let at = self.at;
         let word = self.while_text(also_ends);
@@ -234,7 +234,7 @@ impl<'t> Parser<'t> {
         rest.get(..end).unwrap_or_default()
     }
 
-    /// A text in quotes. `\` keeps the meaning of a quote, of `*` and of itself from them.
+    /// A quoted string, in which `\` escapes a quote, `*`, and itself.
     fn quoted(&mut self) -> Read<Literal> {
         let at = self.at;
         let quote = self.quote();
@@ -251,14 +251,14 @@ impl<'t> Parser<'t> {
                 '\\' => match chars.next() {
                     Some((_, c @ ('\\' | '*' | '"' | '\''))) => piece.push(c),
                     _ => {
-                        let message = r#"after \ there must be one of \ * " '"#;
+                        let message = r#"\ must be followed by one of \ * " '"#;
                         return Err(Fault::new(at + offset, message));
                     }
                 },
                 c => piece.push(c),
             }
         }
-        Err(Fault::new(at, "this quote is not closed"))
+        Err(Fault::new(at, "unmatched quote"))
     }
 
     fn no_call(&self) -> Read<()> {
@@ -272,7 +272,7 @@ impl<'t> Parser<'t> {
         OPERATORS.iter().find(|(written, _)| self.take(written)).map(|(_, operator)| *operator)
     }
 
-    /// Takes a keyword that stands alone: `ANDROID` is none.
+    /// Takes a keyword that is a whole word: `ANDROID` is not one.
     fn keyword(&mut self, keyword: &str) -> bool {
         let after = self.rest().strip_prefix(keyword).map(|after| after.chars().next());
         let alone = match after {
@@ -318,7 +318,7 @@ impl<'t> Parser<'t> {
     }
 }
 
-const WILD_NAME: &str = r"a name has no wildcards; write \* for the character";
+const WILD_NAME: &str = r"a name cannot have wildcards; write \* for the character";
 
 fn ends_text(c: char) -> bool {
     c.is_whitespace() || matches!(c, '(' | ')' | ',' | '"' | '\'' | '=' | '<' | '>' | '!')

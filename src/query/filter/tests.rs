@@ -1,4 +1,4 @@
-//! What filters find, what they refuse, and that no text or profile upsets them.
+//! What filters match, what they reject, and that no text or profile makes them panic.
 
 mod fields;
 mod properties;
@@ -34,7 +34,7 @@ fn service(kind: ServiceType, volumes: &[i64]) -> Service {
     }
 }
 
-/// A profile with something of every kind, and much unsaid.
+/// A profile with a value of every type, and many fields unset.
 fn sample() -> Profile {
     let region = BreakoutRegion {
         id: "3".into(),
@@ -98,7 +98,7 @@ fn logic() {
             "state = ACTIVE AND services.type : DATA",
             "state = ACTIVE services.type : DATA",
             "state = INACTIVE OR state = ACTIVE",
-            // Were AND to bind tighter, these would be true OR …, and … OR true.
+            // If AND bound tighter, these would be true OR …, and … OR true.
             "NOT (state = ACTIVE OR state = ACTIVE AND state = INACTIVE) ",
             "state = ACTIVE AND state = INACTIVE OR state = ACTIVE",
             "NOT state = INACTIVE",
@@ -180,7 +180,7 @@ fn other_scalars() {
 }
 
 #[test]
-fn unsaid_is_neither_equal_nor_unequal() {
+fn unset_is_neither_equal_nor_unequal() {
     table(
         &[
             "NOT retail = true",

@@ -1,4 +1,4 @@
-//! One log line and one count per call. Decides nothing.
+//! One log line and one count for each call. Decides nothing.
 
 use std::{
     collections::HashMap,
@@ -27,14 +27,14 @@ use crate::{
     server::metrics::{CallMetrics, ServerMetrics},
 };
 
-/// Gives the call its record, and tells how the call ended.
+/// Gives the call its record, and reports how the call ended.
 pub(crate) struct Access<S> {
     inner: S,
     by_path: HashMap<String, Arc<Known>>,
     unknown: Arc<Known>,
 }
 
-/// A method and where its calls are counted.
+/// A method and the metrics of its calls.
 struct Known {
     method: Arc<Method>,
     calls: CallMetrics,
@@ -71,7 +71,7 @@ where
 }
 
 pin_project! {
-    /// A call that has no answer yet.
+    /// A call that has no response yet.
     pub(crate) struct Answering<F> {
         #[pin]
         inner: F,
@@ -96,15 +96,15 @@ where
     }
 }
 
-/// A call that is not over. Dropped before its end, it was cancelled.
+/// A call that has not ended. If it is dropped before its end, it was cancelled.
 pub(crate) struct Running {
     known: Arc<Known>,
     record: Arc<CallRecord>,
     peer: Option<Arc<str>>,
     started: Instant,
     end: End,
-    // Told at once when the answer's end is seen, and never twice.
-    told: bool,
+    // Reported as soon as the response has ended, and never twice.
+    reported: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -117,7 +117,7 @@ impl Running {
     fn start(known: Arc<Known>, record: Arc<CallRecord>, peer: Option<Arc<str>>) -> Self {
         known.calls.started();
         let end = End { code: "CANCELLED", reason: Reason::CallerCancelled.name() };
-        Self { known, record, peer, started: Instant::now(), end, told: false }
+        Self { known, record, peer, started: Instant::now(), end, reported: false }
     }
 
     fn answered<A: Answer>(mut self, response: Response<A>) -> Response<Stepped<Self, A>> {
@@ -131,8 +131,8 @@ impl Running {
         bare(response)
     }
 
-    /// What is in headers or trailers has left the gateway, so it is what happened. An answer
-    /// that ends without a status is UNKNOWN to a client.
+    /// Headers and trailers have been sent, so they are what the client sees. A response that ends
+    /// without a status is UNKNOWN to a client.
     fn ended(&mut self, headers: &HeaderMap) {
         let code = reply::code(headers).unwrap_or(Code::Unknown);
         let sent = || reply::reason(headers).map(|reason| reason.name());
@@ -143,14 +143,14 @@ impl Running {
         self.end = End { code: reply::code_name(code), reason };
     }
 
-    fn tell(&mut self) {
-        if std::mem::replace(&mut self.told, true) {
+    fn report(&mut self) {
+        if std::mem::replace(&mut self.reported, true) {
             return;
         }
         let End { code, reason } = self.end;
         let took = self.started.elapsed();
         self.known.calls.finished(code, reason, took);
-        // To the microsecond: what is below says nothing.
+        // To the microsecond: more digits would be noise.
         self.log(took.as_micros() as f64 / 1e3);
     }
 
@@ -182,7 +182,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.tell();
+        self.report();
     }
 }
 
@@ -192,7 +192,7 @@ impl Step for Running {
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
             let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
             self.ended(trailers.unwrap_or(&HeaderMap::new()));
-            self.tell();
+            self.report();
         }
         Poll::Ready(frame)
     }

@@ -1,7 +1,7 @@
-//! An answer's body with a layer's say in every frame.
+//! A response body in which a layer sees every frame.
 //!
-//! The layers' bodies stand in one another without a box between them: the stack is known when the
-//! program is compiled.
+//! The layers' bodies are nested without a box between them, because the stack is known at compile
+//! time.
 
 use std::{
     pin::Pin,
@@ -13,10 +13,10 @@ use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-/// What polling a body gives.
+/// What polling a body returns.
 pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
-/// What a layer needs of the answers of the layers below.
+/// What a layer needs from the response bodies of the layers below.
 pub(crate) trait Answer:
     HttpBody<Data = Bytes, Error = Status> + From<Body> + Unpin + Send + 'static
 {
@@ -27,14 +27,14 @@ impl<A> Answer for A where
 {
 }
 
-/// A layer's part in an answer. Lives as long as the answer, and is dropped with it.
+/// A layer's part in a response. Lives as long as the response, and is dropped with it.
 pub(crate) trait Step: Unpin + Send + 'static {
-    /// The next frame of the answer. Trailers end it, whoever made them.
+    /// The next frame of the response. Trailers end it, whether the body or the layer made them.
     fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled;
 }
 
-/// Puts a step before an answer's body. An answer without a body, such as an error in the headers, gets
-/// none: a step would hide its end from the HTTP/2 layer.
+/// Puts a step before a response body. A response without a body, such as an error in the headers,
+/// gets no step, which would hide its end from the HTTP/2 layer.
 pub(crate) fn wrap<S, A: Answer>(response: Response<A>, step: S) -> Response<Stepped<S, A>> {
     response.map(|inner| {
         let step = (!inner.is_end_stream()).then_some(step);
@@ -42,7 +42,7 @@ pub(crate) fn wrap<S, A: Answer>(response: Response<A>, step: S) -> Response<Ste
     })
 }
 
-/// An answer that the layer has no part in.
+/// A response in which the layer has no part.
 pub(crate) fn bare<S, A>(response: Response<A>) -> Response<Stepped<S, A>> {
     response.map(|inner| Stepped { inner, step: None, done: false })
 }
@@ -84,7 +84,7 @@ impl<S: Step, A: Answer> HttpBody for Stepped<S, A> {
 
     fn size_hint(&self) -> SizeHint {
         match self.step {
-            // A step may cut the body short or add trailers, so nothing is promised.
+            // A step may cut the body short or add trailers, so the size is unknown.
             Some(_) => SizeHint::default(),
             None => self.inner.size_hint(),
         }

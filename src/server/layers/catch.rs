@@ -1,7 +1,7 @@
-//! Turns a panic in a handler or in an answer's stream into INTERNAL, so that it ends one call and
-//! not the calls beside it.
+//! Turns a panic in a handler or in a response stream into INTERNAL, so that it ends one call and
+//! not the others on the connection.
 //!
-//! Never shows or logs the panic's text: it may quote a request or a secret.
+//! Never shows or logs the panic's message: it may quote a request or a secret.
 
 use std::{
     any::Any,
@@ -30,8 +30,8 @@ use crate::{
     telemetry::panics,
 };
 
-/// Catches panics. What a handler shares with others must hold through one (locks that do not
-/// poison, or none), which is why the assertion of unwind safety is made here.
+/// Catches panics. State that handlers share must stay valid when one panics (no locks, or locks
+/// that do not poison), which is what the assertion of unwind safety here relies on.
 pub(crate) struct Catch<S> {
     pub inner: S,
 }
@@ -82,7 +82,7 @@ where
     }
 }
 
-/// Catches panics in an answer's stream.
+/// Catches panics in a response stream.
 pub(crate) struct Catching(Arc<Method>);
 
 impl Step for Catching {

@@ -1,7 +1,7 @@
-//! How long a call may take: `grpc-timeout`, a default, a ceiling, and the end of streams when the
+//! How long a call may take: `grpc-timeout`, a default, a maximum, and the end of streams when the
 //! server stops listening.
 //!
-//! tonic's own timeout answers CANCELLED, which clients take for their own doing.
+//! tonic's own timeout responds with CANCELLED, which tells clients that they cancelled the call.
 
 use std::{
     convert::Infallible,
@@ -32,16 +32,16 @@ use crate::{
     server::transport::executor,
 };
 
-/// Longest part of a caller's time that is kept back for the answer's way.
+/// Most of a caller's time that is reserved for sending the response.
 const MAX_MARGIN: Duration = Duration::from_millis(50);
 
-/// How long after the deadline a client may still take the answer.
-const TAKING: Duration = Duration::from_secs(1);
+/// How long after the deadline a client may still receive the response.
+const RECEIVE_GRACE: Duration = Duration::from_secs(1);
 
 /// Gives the call its deadline, and ends it there.
 ///
-/// A stream is bounded by what its caller asked for and by nothing else; the default and the ceiling
-/// bound its beginning, which is also what its `Admitted` says.
+/// A stream is limited only by the timeout that its caller asked for; the default and the maximum
+/// limit its start, and so does the deadline in its `Admitted`.
 pub(crate) struct Deadline<S> {
     pub inner: S,
     pub default: Duration,
@@ -86,7 +86,7 @@ pin_project! {
     pub(crate) struct Timed<F> {
         #[pin]
         inner: F,
-        // When a stream ends that the call may turn out to be.
+        // When the call ends if it is a stream.
         stream_end: Option<Instant>,
         bounded: Option<Bounded>,
     }
@@ -102,7 +102,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let polled = this.inner.poll(cx);
-        // Taken once: a future that is over is not asked again.
+        // Taken once: a future that is complete is not polled again.
         let Some(mut bounded) = this.bounded.take() else { return Poll::Pending };
         let Poll::Ready(Ok(response)) = polled else {
             if is_over(&mut bounded.end, cx) {
@@ -116,13 +116,13 @@ where
             bounded.end = this.stream_end.map(End::new);
         }
         if let Some(end) = &bounded.end {
-            executor::end_stream_at(end.at + TAKING);
+            executor::end_stream_at(end.at + RECEIVE_GRACE);
         }
         Poll::Ready(Ok(wrap(response, bounded)))
     }
 }
 
-/// Ends the answer at the deadline, and a stream when the server stops listening.
+/// Ends the response at the deadline, and a stream also when the server stops listening.
 pub(crate) struct Bounded {
     end: Option<End>,
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
@@ -131,7 +131,7 @@ pub(crate) struct Bounded {
 }
 
 impl Step for Bounded {
-    // The body comes first, so that what it says last (NOT_SERVING) still leaves.
+    // The body comes first, so that its last message (NOT_SERVING) is still sent.
     fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         let frame = body.poll_frame(cx);
         if frame.is_ready() {
@@ -149,7 +149,8 @@ impl Step for Bounded {
     }
 }
 
-/// A time in the future. Its timer is made when something has to wait for it: most calls end before.
+/// A time in the future. Its timer is made when something has to wait for it: most calls end
+/// before.
 struct End {
     at: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -174,33 +175,34 @@ fn is_over(until: &mut Option<impl Future<Output = ()> + Unpin>, cx: &mut Contex
     until.as_mut().is_some_and(|until| Pin::new(until).poll(cx).is_ready())
 }
 
-/// Normally the gateway answers before the deadline and says what became of a write. When even that
-/// is late, the layer knows only whether a write may have begun, by this call or by one that it repeats.
+/// Normally the gateway responds before the deadline and reports the outcome of a write. If that is
+/// late too, the layer knows only whether a write may have begun, by this call or by one that it
+/// repeats.
 fn exceeded(method: &Method, record: &CallRecord) -> Error {
     if method.reads || !record.may_have_written() {
         return reply::error(method, Reason::DeadlineExceeded, "the deadline passed");
     }
-    let message = "the deadline passed and the write may have taken effect: repeat it with the same \
-                   request_id, or read before writing again";
+    let message = "the deadline passed and the write may have taken effect; repeat it with the \
+                   same request_id, or read before writing again";
     reply::error(method, Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)
 }
 
-/// What an answer needs on its way to the caller.
+/// The time that sending the response takes.
 fn margin(timeout: Duration) -> Duration {
     (timeout / 20).min(MAX_MARGIN)
 }
 
-/// A century is as good as any time that a clock cannot count to.
+/// A century stands for any time that a clock cannot represent.
 fn after(now: Instant, timeout: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     now + timeout.min(CENTURY)
 }
 
-/// The time that the caller gives: `grpc-timeout` as gRPC's PROTOCOL-HTTP2 has it, at most eight
-/// digits and a unit. One that cannot be read is an error, because any guess would either cut the call
-/// too early or let it run when the caller no longer waits.
+/// The timeout that the caller sends: `grpc-timeout` as gRPC's PROTOCOL-HTTP2 defines it, at most
+/// eight digits and a unit. A malformed one is an error, because any guess would either end the
+/// call too early or let it run when the caller no longer waits.
 fn requested(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(parse);
@@ -230,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_timeouts_as_the_protocol_writes_them() {
+    fn parses_timeouts_as_the_protocol_defines_them() {
         for (text, time) in [
             ("1H", Some(Duration::from_secs(3600))),
             ("2M", Some(Duration::from_secs(120))),
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_of_a_write_in_doubt_does_not_end_as_if_nothing_was_written() {
+    fn a_repeat_of_a_write_with_unknown_outcome_does_not_claim_that_nothing_was_written() {
         let method = |reads| Method {
             label: String::new(),
             name: String::new(),
@@ -264,14 +266,14 @@ mod tests {
         let reason = |reads, record: &CallRecord| exceeded(&method(reads), record).reason();
         let record = CallRecord::default();
         assert_eq!(reason(false, &record), Reason::DeadlineExceeded);
-        // It has sent nothing yet; the call that it repeats has.
+        // It has sent nothing yet, but the call that it repeats has.
         record.set_repeats();
         assert_eq!(reason(false, &record), Reason::WriteOutcomeUnknown);
         assert_eq!(reason(true, &record), Reason::DeadlineExceeded);
     }
 
     #[test]
-    fn keeps_a_twentieth_back_and_at_most_50_ms() {
+    fn reserves_a_twentieth_of_the_time_and_at_most_50_ms() {
         assert_eq!(margin(Duration::from_millis(200)), Duration::from_millis(10));
         assert_eq!(margin(Duration::from_secs(10)), MAX_MARGIN);
         let _ = after(Instant::now(), Duration::MAX);

@@ -1,4 +1,4 @@
-//! Answers whatever is not gRPC in words that a person with a browser or curl can use.
+//! Responds to requests that are not gRPC with a text that helps someone with a browser or curl.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use super::{body::Answer, passing::Passing};
 const SPOKEN: &str = "this port speaks gRPC (content-type application/grpc); \
                       `buf curl` and `grpcurl` can list its services by reflection\n";
 
-/// Lets gRPC pass.
+/// Passes gRPC on.
 pub(crate) struct GrpcOnly<S> {
     pub inner: S,
 }

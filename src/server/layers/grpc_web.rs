@@ -1,9 +1,9 @@
-//! gRPC-Web as gRPC: other content types, and trailers that are a last frame of the answer's body, so
-//! that they pass over HTTP/1.1 and reach a script in a browser.
+//! Translates gRPC-Web to gRPC: it has other content types, and its trailers are the last frame of
+//! the response body, so that they work over HTTP/1.1 and reach a script in a browser.
 //!
-//! Speaks the binary form (`application/grpc-web`, `application/grpc-web+proto`). In that form requests
-//! have gRPC's own frames, so only headers and the answer's end are translated, and calls that are not
-//! gRPC-Web pay nothing; tonic-web would box the body of each. The base64 form
+//! Speaks the binary form (`application/grpc-web`, `application/grpc-web+proto`). In that form
+//! messages have gRPC's own frames, so only headers and the end of the response are translated, and
+//! calls that are not gRPC-Web pay nothing; tonic-web would box the body of each. The base64 form
 //! (`application/grpc-web-text`) and CORS are left to proxies.
 
 use std::{
@@ -56,7 +56,7 @@ where
     }
 }
 
-/// The binary form, with the only encoding of messages that the services know.
+/// The binary form, with protobuf, the only message encoding that the services know.
 fn is_web(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -66,7 +66,7 @@ fn is_web(headers: &HeaderMap) -> bool {
 }
 
 pin_project! {
-    /// A call whose answer may have to be translated.
+    /// A call whose response may have to be translated.
     pub(crate) struct Translating<F> {
         #[pin]
         inner: F,
@@ -95,19 +95,19 @@ fn translated<A: Answer>(mut response: Response<A>) -> Response<Stepped<Framing,
     if status.is_empty() {
         return wrap(response, Framing);
     }
-    // A status is always in the frame: a script of another origin sees no header that CORS does not
-    // expose by name.
+    // A status is always in the frame: a script of another origin sees only the headers that CORS
+    // exposes by name.
     bare(response.map(|_| A::from(Body::new(Full::new(frame(&status))))))
 }
 
-/// Takes the status out of the headers of an answer that is nothing but a status.
+/// Takes the status out of the headers of a response that is only a status.
 fn status(headers: &mut HeaderMap) -> HeaderMap {
     let names = [reply::GRPC_STATUS, reply::GRPC_MESSAGE, reply::GRPC_DETAILS];
     let names = names.map(header::HeaderName::from_static);
     names.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect()
 }
 
-/// Puts the trailers into a frame of the answer's body.
+/// Puts the trailers into a frame of the response body.
 pub(crate) struct Framing;
 
 impl Step for Framing {
@@ -121,7 +121,7 @@ impl Step for Framing {
     }
 }
 
-/// Trailers as HTTP/1.1 would write headers, behind a flag and a length.
+/// Trailers as HTTP/1.1 would write headers, after a flag and a length.
 fn frame(trailers: &HeaderMap) -> Bytes {
     let mut lines = BytesMut::new();
     for (name, value) in trailers {
@@ -132,7 +132,7 @@ fn frame(trailers: &HeaderMap) -> Bytes {
     }
     let mut frame = BytesMut::with_capacity(5 + lines.len());
     frame.put_u8(TRAILERS);
-    // A status has a size limit far below the four gigabytes that fit.
+    // The size limit of a status is far below the 4 GiB that fit.
     frame.put_u32(u32::try_from(lines.len()).unwrap_or(u32::MAX));
     frame.put(lines);
     frame.freeze()
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_lines_behind_their_length() {
+    fn trailers_are_lines_after_their_length() {
         let mut trailers = HeaderMap::new();
         trailers.insert(reply::GRPC_STATUS, HeaderValue::from_static("5"));
         trailers.append("x", HeaderValue::from_static("1"));

@@ -1,7 +1,7 @@
-//! Which gRPC methods there are, read from the descriptors that reflection serves.
+//! The gRPC methods, read from the descriptors that reflection serves.
 //!
-//! Bounds the metrics' labels, and tells streams from unary calls and calls that probes make from
-//! those that callers make. Routes nothing.
+//! They limit the labels of metrics, and tell streams from unary calls and probes' calls from
+//! callers'. Nothing is routed here.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,11 +15,11 @@ use prost_types::{
 pub(crate) struct Method {
     /// `package.Service/Method`, or `unknown`.
     pub label: String,
-    /// `Method`, or nothing.
+    /// `Method`, or empty.
     pub name: String,
-    /// Its answer is a stream.
+    /// Its response is a stream.
     pub streaming: bool,
-    /// Health or reflection: asked by probes and tools, not by callers.
+    /// Health or reflection: called by probes and tools, not by callers.
     pub probe: bool,
     /// It changes nothing: its `idempotency_level` is `NO_SIDE_EFFECTS`.
     pub reads: bool,
@@ -56,7 +56,7 @@ impl Methods {
         Ok(Self { by_path, unknown: Arc::new(Method::unknown()) })
     }
 
-    /// Each with its path.
+    /// Each method with its path.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Method>)> {
         self.by_path.iter().map(|(path, method)| (path.as_str(), method))
     }

@@ -1,4 +1,5 @@
-//! What a call passes before it reaches its service, and what the layers share; `stack` puts them in order.
+//! The layers that a call passes through before it reaches its service, and what they share;
+//! `stack` puts them in order.
 
 pub(super) mod access;
 pub(super) mod body;

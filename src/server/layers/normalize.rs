@@ -1,7 +1,7 @@
-//! Gives every status that tonic made by itself the gateway's vocabulary: an `ErrorInfo`, and a code
-//! that says what happened.
+//! Gives every status that tonic made by itself the gateway's vocabulary: an `ErrorInfo`, and a
+//! code that says what happened.
 //!
-//! Leaves alone what the gateway made: that carries details already.
+//! Leaves the gateway's own statuses alone: they already have details.
 
 use std::{
     convert::Infallible,
@@ -24,15 +24,15 @@ use super::{
 };
 use crate::error::{Kind, Reason};
 
-/// The part of an answer that holds a status. In the headers it is an answer to the request's bytes; in the trailers the
-/// request was read and the answer had begun.
+/// The part of a response that has the status. In the headers, it is about the bytes of the
+/// request; in the trailers, the request was read and the response had begun.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Headers,
     Trailers,
 }
 
-/// Rewrites the status in the answer's headers or trailers.
+/// Rewrites the status in the response's headers or trailers.
 pub(crate) struct Normalize<S> {
     pub inner: S,
 }
@@ -56,7 +56,7 @@ where
 }
 
 pin_project! {
-    /// A call whose status will be looked at.
+    /// A call whose status will be checked.
     pub(crate) struct Normalizing<F> {
         #[pin]
         inner: F,
@@ -74,7 +74,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(cx));
-        // Taken once: a future that is over is not asked again.
+        // Taken once: a future that is complete is not polled again.
         let Some(asked) = this.asked.take() else { return Poll::Ready(Ok(bare(response))) };
         if reply::code(response.headers()).is_some() {
             normalize(response.headers_mut(), Part::Headers, &asked);
@@ -84,18 +84,18 @@ where
     }
 }
 
-/// What the caller asked for, to be named in a status.
+/// What the caller asked for, to name it in a status.
 pub(crate) struct Asked {
     method: Arc<Method>,
-    /// The path, where the method is not known.
+    /// The path, if the method is not known.
     path: Option<String>,
 }
 
 impl Asked {
     fn no_such_method(&self) -> String {
         match &self.path {
-            Some(path) => format!("there is no method {path:?}"),
-            None => format!("there is no method \"/{}\"", self.method.label),
+            Some(path) => format!("unknown method {path:?}"),
+            None => format!("unknown method \"/{}\"", self.method.label),
         }
     }
 }
@@ -113,29 +113,32 @@ impl Step for Asked {
 }
 
 fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
-    // The code alone first: reading the whole status costs every call that went well.
+    // Only the code at first: parsing the whole status would slow down every successful call.
     if reply::code(headers) == Some(Code::Ok) || headers.contains_key(reply::GRPC_DETAILS) {
         return;
     }
     let Some(status) = Status::from_header_map(headers) else { return };
     let (reason, kind) = meaning(status.code(), part);
-    let said: String = status.message().chars().take(256).collect();
+    let original: String = status.message().chars().take(256).collect();
     let message = match reason {
-        // gRPC's compression specification wants this code, and the header that lists what is known.
-        Reason::OperationNotSupported if headers.contains_key("grpc-accept-encoding") => said,
+        // gRPC's compression specification requires this code, with the header that lists the known
+        // encodings.
+        Reason::OperationNotSupported if headers.contains_key("grpc-accept-encoding") => original,
         Reason::OperationNotSupported if kind == Kind::Unimplemented => asked.no_such_method(),
-        Reason::MalformedRequest => format!("the request cannot be read: {said}"),
-        Reason::MessageTooLarge => format!("message too large: {said}"),
-        _ if said.is_empty() => format!("the call ended with {}", reply::code_name(status.code())),
-        _ => said,
+        Reason::MalformedRequest => format!("failed to decode the request: {original}"),
+        Reason::MessageTooLarge => format!("message too large: {original}"),
+        _ if original.is_empty() => {
+            format!("the call failed with {}", reply::code_name(status.code()))
+        }
+        _ => original,
     };
-    // Probes and tools know the codes of their own protocols.
+    // Probes and tools expect the codes of their own protocols.
     let kind = if asked.method.probe { same_kind(status.code()) } else { kind };
     reply::write(&reply::error(&asked.method, reason, message).with_kind(kind), headers);
 }
 
-/// What a status without details means here. Handlers never make such a status, so each comes from
-/// tonic, whose reasons for a code are few.
+/// What a status without details means here. Handlers never make one, so it comes from tonic, which
+/// has few reasons for each code.
 fn meaning(code: Code, part: Part) -> (Reason, Kind) {
     let reason = match code {
         // The decoding limit, the encoding limit, and the limit after decompression.

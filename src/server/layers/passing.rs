@@ -1,4 +1,4 @@
-//! A request on its way through the layers, with what they say to each other of it.
+//! A request on its way through the layers, with what they tell each other about it.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::methods::Method;
 use crate::call::CallRecord;
 
-/// A request as it came in.
+/// A request as it arrived.
 pub(crate) struct Arrived<B> {
     pub request: Request<B>,
-    /// Who is at the other end of the connection, as the log has it.
+    /// The other end of the connection, as the log shows it.
     pub peer: Option<Arc<str>>,
 }
 

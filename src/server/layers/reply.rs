@@ -1,4 +1,4 @@
-//! How a layer answers a call by itself, and how it reads what an answer says.
+//! How a layer responds to a call itself, and how it reads the status of a response.
 //!
 //! Makes no status: it hands errors to `rpc::status`.
 
@@ -16,12 +16,12 @@ pub(crate) const GRPC_STATUS: &str = "grpc-status";
 pub(crate) const GRPC_MESSAGE: &str = "grpc-message";
 pub(crate) const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
-/// The answer that is nothing but an error.
+/// A response that is only an error.
 pub(crate) fn refuse<A: From<Body>>(error: &Error) -> Response<A> {
     rpc::status::status(error).into_http::<Body>().map(A::from)
 }
 
-/// Trailers that end an answer with an error.
+/// Trailers that end a response with an error.
 pub(crate) fn trailers(error: &Error) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     write(error, &mut trailers);
@@ -34,7 +34,7 @@ pub(crate) fn write(error: &Error, headers: &mut HeaderMap) {
     headers.remove(GRPC_DETAILS);
     if rpc::status::status(error).add_header(headers).is_err() {
         // Cannot happen: the message is percent-encoded. If it does, the code is sent alone.
-        tracing::error!("a status does not fit into headers");
+        tracing::error!("a status cannot be written to headers");
     }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn error(method: &Method, reason: Reason, message: impl Into<String>)
     if method.name.is_empty() { error } else { error.with_metadata("operation", &*method.name) }
 }
 
-/// The status in headers or trailers; `None` when they hold none.
+/// The code in headers or trailers, if they have a status.
 pub(crate) fn code(headers: &HeaderMap) -> Option<Code> {
     headers.get(GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
 }

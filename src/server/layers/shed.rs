@@ -1,4 +1,5 @@
-//! Bounds how many calls run at once. Queues nothing: a caller that is told immediately can go elsewhere.
+//! Limits how many calls run at once. Queues nothing: a caller that is rejected at once can try
+//! another replica.
 
 use std::{
     convert::Infallible,
@@ -21,10 +22,10 @@ use super::{
 };
 use crate::{error::Reason, server::metrics::ServerMetrics};
 
-/// Turns a call away when the limit is reached.
+/// Rejects calls when the limit is reached.
 ///
-/// Health and reflection pass: they cost nothing, and a probe that is turned away would have a busy
-/// process killed, which makes the others busier.
+/// Health and reflection pass: they cost nothing, and rejecting a probe would get a busy process
+/// killed, which makes the others busier.
 pub(crate) struct Shed<S> {
     inner: S,
     permits: Arc<Semaphore>,
@@ -63,7 +64,7 @@ where
 }
 
 pin_project! {
-    /// A call that has its permit, or needs none.
+    /// A call that has its permit, or does not need one.
     pub(crate) struct Permitted<F> {
         #[pin]
         inner: F,
@@ -88,7 +89,7 @@ where
     }
 }
 
-/// Counts against the limit until the answer has left or was dropped.
+/// Counts toward the limit until the response was sent or dropped.
 pub(crate) struct Permit {
     _semaphore: OwnedSemaphorePermit,
 }

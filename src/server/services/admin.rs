@@ -1,6 +1,6 @@
-//! The admin port: probes, metrics and the configuration over plain HTTP, for operators alone.
+//! The admin port: probes, metrics and the configuration over plain HTTP, for operators only.
 //!
-//! Reads only: nothing can be changed through it.
+//! Read-only: nothing can be changed through it.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use super::health::Health;
 use crate::telemetry::{CONTENT_TYPE, Registry};
 
 const INDEX: &str = "profile-gateway admin\n\
-    /livez    the process runs\n\
-    /readyz   it takes calls\n\
+    /livez    whether the process is running\n\
+    /readyz   whether it accepts calls\n\
     /metrics  OpenMetrics for Prometheus\n\
     /config   the configuration in force, without secrets\n";
 
-/// What the admin port shows.
+/// What the admin port serves.
 #[derive(Debug)]
 pub struct Admin {
     /// The metrics of the whole process.
     pub metrics: Arc<Registry>,
-    /// The configuration, shown as it is: secrets must be gone already.
+    /// The configuration, served as it is: secrets must already be removed.
     pub config: Value,
 }
 
@@ -42,11 +42,11 @@ pub(crate) fn router(admin: Admin, health: Health) -> Router {
         .route("/readyz", get(readyz).with_state(health))
         .route("/metrics", get(scrape).with_state(metrics))
         .route("/config", get(async move || Json(config.as_ref().clone())))
-        .fallback(async || (StatusCode::NOT_FOUND, "nothing here; / lists what there is\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for the list of paths\n"))
         .layer(from_fn(get_only))
 }
 
-// Outside the routes, so that a wrong path with a wrong method gets one answer too.
+// Outside the routes, so that it also applies to unknown paths.
 async fn get_only(request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
@@ -55,8 +55,8 @@ async fn get_only(request: Request, next: Next) -> Response {
     refused.into_response()
 }
 
-/// Ready until the drain begins. A dead backend does not count: the others still want to be served,
-/// and no restart brings it back.
+/// Ready until the drain begins. A backend that is down does not count: the others must still be
+/// served, and a restart would not bring it back.
 async fn readyz(State(health): State<Health>) -> Response {
     let draining = health.is_draining();
     let names: serde_json::Map<String, Value> = health

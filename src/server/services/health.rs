@@ -1,7 +1,7 @@
-//! `grpc.health.v1`: what the process says of itself to probes and to clients that balance load.
+//! `grpc.health.v1`: the health of the process, for probes and for clients that balance load.
 //!
-//! Written here because tonic-health serves Check and Watch but not List. Watches nothing by itself:
-//! what knows better reports to it.
+//! Written here because tonic-health serves Check and Watch but not List. It monitors nothing
+//! itself: other parts of the gateway report to it.
 
 use std::{
     collections::BTreeMap,
@@ -31,13 +31,13 @@ use crate::{
     rpc,
 };
 
-/// The process's health. A handle: clones speak of the same process.
+/// The process's health. A handle: clones share the same state.
 #[derive(Debug, Clone)]
 pub struct Health(Arc<watch::Sender<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the name that probes ask for; whether it serves.
+    /// Whether each name that probes can ask for is serving.
     serving: BTreeMap<String, bool>,
     draining: bool,
 }
@@ -53,14 +53,14 @@ impl Health {
         Self(Arc::new(watch::Sender::new(state)))
     }
 
-    /// Says whether a backend can be called. Touches neither the process's health nor its
-    /// readiness: with one dead backend the others still want to be served.
+    /// Sets whether a backend can be called. Changes neither the process's health nor its
+    /// readiness: when one backend is down, the others must still be served.
     pub fn set_backend(&self, id: &str, serving: bool) {
         let name = backend_name(id);
         self.0.send_if_modified(|state| state.serving.insert(name, serving) != Some(serving));
     }
 
-    /// Nothing serves from now on; there is no way back.
+    /// Nothing is serving from now on. This cannot be undone.
     pub(crate) fn drain(&self) {
         self.0.send_modify(|state| state.draining = true);
     }
@@ -115,8 +115,8 @@ impl Api for Health {
         }
     }
 
-    // An unknown name is a status here, not an error: the protocol wants the stream to stay open
-    // because the name may appear later. The stream ends when the server's listener closes.
+    // An unknown name is a status here, not an error: the protocol requires the stream to stay
+    // open, because the name may appear later. The stream ends when the server's listener closes.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
@@ -142,11 +142,11 @@ fn unknown(name: &str) -> Status {
     } else {
         Reason::OperationNotSupported
     };
-    let error = Error::new(reason, format!("nothing here is called {shown:?}"));
+    let error = Error::new(reason, format!("unknown service {shown:?}"));
     rpc::status::status(&error.with_kind(Kind::NotFound))
 }
 
-/// The gRPC service: the generated one with `List` before it.
+/// The gRPC service: `List`, and the generated service for the rest.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthService {
     health: Health,

@@ -1,7 +1,7 @@
 //! What `grpc.reflection` serves: the descriptors of everything on this port.
 //!
-//! Besides the gateway's own there are those of google.rpc, so that tools can show error details, and
-//! those of the health service with the `List` method that the library's copy lacks.
+//! Besides the gateway's own, these are those of google.rpc, so that tools can show error details,
+//! and those of the health service, with the `List` method that the library's copy lacks.
 
 use prost::Message;
 use prost_types::{
@@ -101,7 +101,7 @@ mod tests {
     use prost_reflect::DescriptorPool;
 
     #[test]
-    fn the_health_descriptors_with_list_are_whole() {
+    fn the_health_descriptors_with_list_are_valid() {
         let bytes = super::health().unwrap();
         let pool = DescriptorPool::decode(bytes.as_slice()).unwrap();
         let health = pool.get_service_by_name("grpc.health.v1.Health").unwrap();

@@ -1,4 +1,4 @@
-//! What callers see when the stack answers instead of the service, and what is counted then.
+//! What callers see when the stack responds instead of the service, and what is counted then.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ struct Wrong {
 }
 
 #[tokio::test]
-async fn a_call_too_many_is_turned_away_and_counted_while_health_answers() {
+async fn a_call_over_the_limit_is_rejected_and_counted_while_health_responds() {
     let server = start(ServerSettings { max_concurrent_calls: 1, ..settings() }).await;
     let first = server.waiting().await;
 
@@ -55,7 +55,7 @@ async fn a_call_too_many_is_turned_away_and_counted_while_health_answers() {
 }
 
 #[tokio::test]
-async fn a_panic_is_internal_says_nothing_and_gives_its_place_back() {
+async fn a_panic_is_internal_reveals_nothing_and_releases_its_permit() {
     let server = start(ServerSettings { max_concurrent_calls: 1, ..settings() }).await;
     let mut client = server.client().await;
     let status = client.get_backend(named("panic")).await.unwrap_err();
@@ -68,14 +68,14 @@ async fn a_panic_is_internal_says_nothing_and_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn the_deadline_cuts_a_call_and_gives_its_place_back() {
+async fn the_deadline_ends_a_call_and_releases_its_permit() {
     let default_timeout = Duration::from_millis(20);
     let server =
         start(ServerSettings { default_timeout, max_concurrent_calls: 1, ..settings() }).await;
     let mut client = server.client().await;
     let cut = client.get_backend(named("wait")).await;
     assert_eq!(failure(cut), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
-    // Turned away if the place were still taken.
+    // It would be rejected if the permit were still taken.
     let next = client.get_backend(named("wait")).await;
     assert_eq!(failure(next), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
     server.counted(&calls("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", 2)).await;

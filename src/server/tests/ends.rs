@@ -1,4 +1,4 @@
-//! How the server and its connections end.
+//! How the server shuts down, and how its connections end.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -47,7 +47,7 @@ async fn calls_in_flight_finish_and_new_connections_are_refused() {
     while TcpStream::connect(server.grpc).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    // The admin port answers to the end.
+    // The admin port responds to the end.
     let ready = reqwest::get(format!("http://{}/readyz", server.admin)).await.unwrap();
     assert_eq!(ready.status(), 503);
     assert!(!server.end.is_finished());
@@ -60,7 +60,7 @@ async fn calls_in_flight_finish_and_new_connections_are_refused() {
 }
 
 #[tokio::test]
-async fn during_the_grace_it_serves_and_says_that_it_will_not() {
+async fn during_the_grace_it_serves_and_reports_that_it_will_stop() {
     let drain_grace = Duration::from_secs(3600);
     let server = start(ServerSettings { drain_grace, ..settings() }).await;
     server.stop.cancel();
@@ -76,7 +76,7 @@ async fn during_the_grace_it_serves_and_says_that_it_will_not() {
 }
 
 #[tokio::test]
-async fn a_health_watch_hears_of_the_end_and_does_not_hold_it_up() {
+async fn a_health_watch_learns_of_the_shutdown_and_does_not_delay_it() {
     let server = start(settings()).await;
     let mut client = server.health_client().await;
     let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
@@ -114,7 +114,7 @@ async fn detached_tasks_are_waited_for() {
 }
 
 #[tokio::test]
-async fn the_hard_limit_cuts_what_does_not_finish() {
+async fn what_does_not_finish_is_cut_off_at_the_limit() {
     let drain_timeout = Duration::from_millis(10);
     let server = start(ServerSettings { drain_timeout, ..settings() }).await;
     let call = server.waiting().await;
@@ -139,7 +139,7 @@ async fn a_second_signal_ends_at_once() {
 }
 
 #[tokio::test]
-async fn silent_connections_do_not_hold_the_end_up() {
+async fn silent_connections_do_not_delay_the_shutdown() {
     let server = start(settings()).await;
     let _silent = TcpStream::connect(server.grpc).await.unwrap();
     server.counted("profile_gateway_connections 1").await;
@@ -147,9 +147,9 @@ async fn silent_connections_do_not_hold_the_end_up() {
     assert_eq!(server.end.await.unwrap(), Drained::Clean);
 }
 
-// tonic's own limit sends no GOAWAY at the age and breaks the calls in flight.
+// tonic's own limit sends no GOAWAY and breaks the calls in flight.
 #[tokio::test]
-async fn an_old_connection_is_asked_to_go_and_its_calls_survive() {
+async fn an_old_connection_is_asked_to_leave_and_its_calls_finish() {
     let max_connection_age = Some(Duration::from_millis(50));
     let server = start(ServerSettings { max_connection_age, ..settings() }).await;
     let connection = connect(&server).await;

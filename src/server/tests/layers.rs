@@ -1,4 +1,4 @@
-//! The stack without sockets, on a clock that only tests move.
+//! The stack without sockets, on a paused clock.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ const GET: &str = "/profilegateway.v1.ProfileService/GetProfile";
 const CREATE: &str = "/profilegateway.v1.ProfileService/CreateProfile";
 const WATCH: &str = "/profilegateway.v1.ProfileService/WatchProfiles";
 
-/// The stack around a handler, with a place for one call.
+/// The stack around a handler, with a permit for one call.
 fn stack<H, F>(handler: H) -> BoxCloneService<Request, Response, Infallible>
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -58,7 +58,7 @@ where
     }))
 }
 
-/// Any function as the service of profiles.
+/// Any function as the profile service.
 #[derive(Clone)]
 struct Handler<H>(H);
 
@@ -118,7 +118,7 @@ fn meaning(headers: &HeaderMap) -> (Code, Reason) {
 const EXCEEDED: (Code, Reason) = (Code::DeadlineExceeded, Reason::DeadlineExceeded);
 
 #[tokio::test(start_paused = true)]
-async fn the_call_says_when_its_answer_has_to_be_ready() {
+async fn the_call_knows_when_its_response_has_to_be_ready() {
     for (path, timeout, expected) in [
         (GET, Some("10S"), Duration::from_millis(9_950)),
         (GET, Some("100m"), Duration::from_millis(95)),
@@ -139,7 +139,7 @@ async fn the_call_says_when_its_answer_has_to_be_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_cut_at_its_whole_deadline() {
+async fn a_call_ends_at_its_full_deadline() {
     let start = Instant::now();
     let response = through(never, GET, Some("7S"), Body::empty()).await;
     assert_eq!(meaning(response.headers()), EXCEEDED);
@@ -150,15 +150,15 @@ async fn a_call_is_cut_at_its_whole_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_time_nothing_is_asked() {
-    let handler = |_| async { panic!("asked") };
+async fn without_time_the_handler_is_not_called() {
+    let handler = |_| async { panic!("called") };
     let response = through(handler, GET, Some("0n"), Body::empty()).await;
     assert_eq!(meaning(response.headers()), EXCEEDED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_dribbles_its_request_is_cut() {
-    let dribble = stream::unfold((), |()| async {
+async fn a_client_that_sends_its_request_slowly_is_cut_off() {
+    let slow = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Some((Ok::<_, Infallible>(Bytes::from_static(b"x")), ()))
     });
@@ -166,12 +166,12 @@ async fn a_client_that_dribbles_its_request_is_cut() {
         let _ = request.into_body().collect().await;
         Response::default()
     };
-    let response = through(handler, GET, Some("5S"), Body::from_stream(dribble)).await;
+    let response = through(handler, GET, Some("5S"), Body::from_stream(slow)).await;
     assert_eq!(meaning(response.headers()), EXCEEDED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_cut_while_upstreams_were_called_may_have_happened() {
+async fn a_write_that_ends_after_an_upstream_call_may_have_happened() {
     let handler = |request: Request| async move {
         request
             .extensions()
@@ -190,7 +190,7 @@ async fn a_write_cut_while_upstreams_were_called_may_have_happened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_ends_when_its_caller_said_and_not_by_default() {
+async fn a_stream_ends_at_its_callers_timeout_and_not_by_default() {
     let endless = |_| async {
         let never = stream::pending::<Result<Bytes, Infallible>>();
         Response::new(Body::from_stream(never))
@@ -206,7 +206,7 @@ async fn a_stream_ends_when_its_caller_said_and_not_by_default() {
 }
 
 #[tokio::test]
-async fn a_call_keeps_its_place_until_its_answer_has_left() {
+async fn a_call_keeps_its_permit_until_its_response_was_sent() {
     let stack = stack(|_| async {
         let items = stream::pending::<Result<Bytes, Infallible>>();
         Response::new(Body::from_stream(items))
@@ -235,7 +235,7 @@ async fn a_panic_in_a_stream_ends_it_with_a_status() {
     assert_eq!(whole.to_bytes(), "first");
 }
 
-/// Keeps what is logged.
+/// Keeps the log.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -251,7 +251,8 @@ impl io::Write for Lines {
 
 #[tokio::test(start_paused = true)]
 async fn each_call_is_one_line_whose_level_says_who_should_look() {
-    // With a subscriber of one thread alone, tracing caches "nobody listens" for other threads' sake.
+    // With only a thread's own subscriber, tracing may cache for other threads that the lines are
+    // disabled.
     logs::init(logs::Format::Text, "off").unwrap();
     let lines = Lines::default();
     let writer = lines.clone();

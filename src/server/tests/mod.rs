@@ -1,4 +1,4 @@
-//! A real server on loopback with a small service behind it, spoken to over sockets.
+//! Tests of a real server with a small service, over loopback sockets.
 
 mod calls;
 mod ends;
@@ -27,7 +27,7 @@ use crate::{
     telemetry::Registry,
 };
 
-/// What the stub's calls wait at.
+/// Where the stub's calls wait.
 #[derive(Debug)]
 pub(super) struct Gate {
     entered: Semaphore,
@@ -35,7 +35,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Waits until one more call has come to the gate.
+    /// Waits until one more call has reached the gate.
     async fn entered(&self) {
         self.entered.acquire().await.unwrap().forget();
     }
@@ -89,7 +89,7 @@ impl BackendService for Stub {
     }
 }
 
-/// A server that runs.
+/// A running server.
 pub(super) struct Running {
     grpc: SocketAddr,
     admin: SocketAddr,
@@ -158,7 +158,7 @@ impl Running {
         HealthClient::new(self.channel().await)
     }
 
-    /// A call that waits at the gate; it is there when this returns.
+    /// Starts a call, and returns when it waits at the gate.
     async fn waiting(&self) -> JoinHandle<Result<Response<Backend>, Status>> {
         let mut client = self.client().await;
         let call = tokio::spawn(async move { client.get_backend(named("wait")).await });
@@ -178,7 +178,7 @@ fn named(name: &str) -> GetBackendRequest {
     GetBackendRequest { name: name.to_owned() }
 }
 
-/// The line that counts calls of the stub with this end.
+/// The metric line that counts the stub's calls with this code and reason.
 fn calls(code: &str, reason: &str, n: u32) -> String {
     const METHOD: &str = "profilegateway.v1.BackendService/GetBackend";
     format!(
@@ -186,7 +186,7 @@ fn calls(code: &str, reason: &str, n: u32) -> String {
     )
 }
 
-/// Code and reason of a failed call, whose ErrorInfo is whole.
+/// Code and reason of a failed call; its ErrorInfo must be complete.
 #[track_caller]
 fn failure<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
     let status = result.unwrap_err();

@@ -1,4 +1,4 @@
-//! The two ports: what they speak, and what they refuse.
+//! The two ports: what they serve, and what they refuse.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,7 +41,7 @@ async fn the_admin_port_shows_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_dead_backend_does_not_make_the_process_unready() {
+async fn a_backend_that_is_down_does_not_make_the_process_unready() {
     let server = start(settings()).await;
     server.health.set_backend("sft", false);
     let answer = reqwest::get(format!("http://{}/readyz", server.admin)).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_dead_backend_does_not_make_the_process_unready() {
 }
 
 #[tokio::test]
-async fn the_grpc_port_tells_a_browser_what_it_speaks() {
+async fn the_grpc_port_tells_a_browser_that_it_speaks_grpc() {
     let server = start(settings()).await;
     let answer = reqwest::get(format!("http://{}/index.html", server.grpc)).await.unwrap();
     assert_eq!(answer.status(), 415);
@@ -60,7 +60,7 @@ async fn the_grpc_port_tells_a_browser_what_it_speaks() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn an_error_names_the_port_that_is_in_use() {
     let server = start(settings()).await;
     let any = "127.0.0.1:0".parse().unwrap();
     let error = Server::bind(any, server.admin, settings()).await.unwrap_err().to_string();

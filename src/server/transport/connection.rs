@@ -1,4 +1,4 @@
-//! One connection's life: HTTP/1 or HTTP/2, its age, and its ends, gentle and sudden.
+//! The life of one connection: HTTP/1 or HTTP/2, its age, and its end, graceful or sudden.
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
@@ -15,21 +15,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::{connections::Connections, executor, socket::Socket};
 
-/// Why an answer or a connection broke off.
+/// Why a response or a connection broke.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
-/// Pings tell a dead peer from a silent one; both times in HTTP/2.
+/// HTTP/2 pings, which tell a dead peer from a silent one: how often, and how long to wait.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// Streams of one connection, which are calls.
+/// Most streams of one connection, which are calls.
 const MAX_STREAMS: u32 = 1024;
-/// All headers of one request, in bytes.
+/// Largest headers of one request, in bytes.
 const MAX_HEADERS: u32 = 16 * 1024;
-/// How long a client may take to say its first word, and in HTTP/1 all headers.
+/// How long a client may take to send its first bytes and, in HTTP/1, all headers.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
 
-/// How old a connection may become. A connection that never ends keeps its client on one
-/// replica although there are new ones.
+/// How old a connection may become. A connection that never ends would keep its client on one
+/// replica when new ones are added.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Age {
     /// When the client is asked to reconnect.
@@ -38,7 +38,7 @@ pub(crate) struct Age {
     pub grace: Duration,
 }
 
-/// Serves a connection until it ends. What goes wrong on it concerns its client alone.
+/// Serves a connection until it ends. Its errors concern only its client.
 pub(crate) async fn serve<S, A>(
     stream: TcpStream,
     service: S,
@@ -58,8 +58,8 @@ pub(crate) async fn serve<S, A>(
     kill.run_until_cancelled(life).await;
 }
 
-/// Whether the client sends anything. HTTP's own timers start only after the first bytes, so without
-/// this a silent connection would keep its permit indefinitely.
+/// Whether the client sends anything. HTTP's own timers start only after the first bytes, so
+/// without this a silent connection would keep its permit indefinitely.
 async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
     let mut first = [0];
     let peeked = goaway.run_until_cancelled(timeout(FIRST_WORDS, stream.peek(&mut first))).await;
@@ -78,7 +78,8 @@ where
     }
     let socket = Socket::new(stream);
     let serve = |streams| builder(streams).serve_connection(socket, service).into_owned();
-    // Who runs the streams. `serve(TokioExecutor::new())` here would give each a task of hyper's.
+    // `executor` runs the streams. To let hyper spawn a task for each instead, write
+    // `let connection = serve(TokioExecutor::new());`.
     let connection = executor::run(&connections, serve);
     let mut connection = pin!(connection);
 
@@ -112,7 +113,7 @@ fn builder<E>(streams: E) -> Builder<E> {
     builder
 }
 
-/// Never, when there is no limit.
+/// Never returns if there is no limit.
 async fn elapsed(limit: Option<Duration>) {
     match limit {
         Some(limit) => sleep(limit).await,
@@ -120,10 +121,10 @@ async fn elapsed(limit: Option<Duration>) {
     }
 }
 
-/// Spreads ages by ±10 %, so that clients which connected together do not leave together. `roll` is
-/// in `0.0..1.0`.
+/// Spreads ages by ±10 %, so that clients that connected together do not reconnect together. `roll`
+/// is in `0.0..1.0`.
 fn jittered(age: Duration, roll: f64) -> Duration {
-    // Longer ages mean nothing, and multiplying the longest would overflow.
+    // Longer ages make no difference, and multiplying the longest would overflow.
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     age.min(YEAR).mul_f64(0.9 + 0.2 * roll)
 }

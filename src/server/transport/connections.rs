@@ -5,7 +5,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// All connections of a port and what runs on them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connections {
-    /// The connections' tasks.
+    /// The tasks of the connections.
     pub tracker: TaskTracker,
     /// The tasks of HTTP/2 streams, which outlive their connection by a moment.
     pub streams: TaskTracker,
@@ -16,7 +16,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Waits until all are gone. New ones are still let in: stop accepting before.
+    /// Waits until all are gone. Stop accepting first: new ones would still be served.
     pub(crate) async fn gone(&self) {
         self.tracker.close();
         self.tracker.wait().await;

@@ -1,4 +1,4 @@
-//! How the server ends: what is stopped, in which order, and how long each may take.
+//! How the server shuts down: what is stopped, in which order, and how long each step may take.
 
 use std::{future::Future, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::connections::Connections;
 use crate::server::metrics::ServerMetrics;
 
-/// How long what was cut may take to unwind. It has nothing left to wait for.
+/// How long calls that were cut off may take to unwind. They have nothing left to wait for.
 const UNWIND: Duration = Duration::from_secs(1);
 
 /// How the server ended.
@@ -16,19 +16,19 @@ const UNWIND: Duration = Duration::from_secs(1);
 pub enum Drained {
     /// Everything finished.
     Clean,
-    /// The time was up, or the wait was aborted: this was still running and has been cut.
+    /// The time was up, or the wait was aborted: this was still running and was cut off.
     Forced {
         /// Open connections.
         connections: usize,
         /// gRPC calls on them, streams included.
         calls: usize,
-        /// Detached tasks, such as writes that were settling; these run on until the process ends.
+        /// Detached tasks, such as writes under way; these run until the process ends.
         tasks: usize,
     },
 }
 
-/// Sends all clients away and waits for connections and detached tasks, no longer than `limit` and
-/// not beyond `abort`; then cuts the connections.
+/// Asks all clients to leave and waits for connections and detached tasks, until `limit` or
+/// `abort`; then cuts the connections.
 pub(crate) async fn drain(
     connections: &Connections,
     tasks: &TaskTracker,
@@ -39,7 +39,7 @@ pub(crate) async fn drain(
     connections.goaway.cancel();
     let all = async {
         connections.gone().await;
-        // After the connections, because their calls may still start some.
+        // After the connections, because their calls may still start tasks.
         tasks.close();
         tasks.wait().await;
     };
@@ -57,7 +57,7 @@ pub(crate) async fn drain(
     };
     connections.kill.cancel();
     if timeout(UNWIND, connections.gone()).await.is_err() {
-        tracing::warn!("calls do not end although they were cut");
+        tracing::warn!("calls have not ended although they were cut off");
     }
     left
 }

@@ -1,13 +1,13 @@
-//! The streams of an HTTP/2 connection, which are its calls: who runs them.
+//! Runs the streams of an HTTP/2 connection, which are its calls.
 //!
-//! A call that needs only the processor is done after one poll. So each stream is polled once by its
-//! connection's own task, and only those that wait for something get a task: a task costs more than such
-//! a call, and answers that are ready together leave in one write. The price: what the calls of one
-//! connection compute before they first wait runs on one thread.
+//! A call that never waits completes in one poll. So the connection's own task polls each stream
+//! once, and only streams that wait get a task: a task costs more than such a call, and responses
+//! that are ready together are sent in one write. The price: until they first wait, the calls of
+//! one connection share one thread.
 //!
-//! For the same reason a busy connection that is woken yields once: other tasks that are ready may have an
-//! answer for it too, and a write costs more than everything else that an answer needs. With one call at
-//! a time there is nothing to wait for, and yielding would wake an idle thread.
+//! For the same reason a busy connection that is woken yields once: other tasks that are ready may
+//! have a response for it too, and a write costs more than everything else that a response needs.
+//! With one call at a time there is nothing to wait for, and yielding would wake an idle thread.
 
 use std::{
     cell::Cell,
@@ -34,12 +34,12 @@ use tracing::Instrument;
 
 use super::connections::Connections;
 
-/// How often a connection that always has more to do is polled in a row before other tasks run.
+/// How often a connection that always has more work is polled in a row before other tasks run.
 const POLL_BUDGET: usize = 16;
 
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A connection that gives its streams to the handle that `serve` gets, and what runs both.
+/// Runs a connection and the streams that it gives to the handle passed to `serve`.
 pub(crate) fn run<C>(connections: &Connections, serve: impl FnOnce(Streams) -> C) -> Running<C> {
     let streams = Streams::new(connections.clone());
     let connection = serve(streams.clone());
@@ -52,9 +52,9 @@ pub(crate) struct Streams(Arc<Shared>);
 
 struct Shared {
     connections: Connections,
-    /// Those that have not been polled. Empty whenever the connection waits.
+    /// Streams that have not been polled. Empty whenever the connection waits.
     new: Mutex<Vec<Stream>>,
-    /// How many have a task because they wait for something.
+    /// How many streams have a task because they wait for something.
     waiting: AtomicUsize,
 }
 
@@ -99,29 +99,29 @@ impl Streams {
         self.0.new.lock()
     }
 
-    /// Polls those that have not been polled, and gives how many there were.
+    /// Polls the new streams, and returns how many there were.
     fn poll_new(&self, cx: &mut Context<'_>) -> usize {
         let mut new = mem::take(&mut *self.new_streams());
         let polled = new.len();
         for mut stream in new.drain(..) {
-            // A connection with many calls at once must not keep this thread to itself.
+            // A connection with many calls at once must not monopolize this thread.
             let Poll::Ready(progress) = coop::poll_proceed(cx) else {
                 self.spawn(stream);
                 continue;
             };
             progress.made_progress();
-            // As a task would: a panic outside the layer that catches them ends this stream alone.
+            // As in a task, a panic outside the layer that catches panics ends only this stream.
             match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => self.spawn(stream),
                 Ok(Poll::Ready(())) | Err(_) => {}
             }
         }
-        // Its memory is kept for the next ones.
+        // Its memory is reused.
         *self.new_streams() = new;
         polled
     }
 
-    /// A task that shutdown waits for and can end.
+    /// Spawns a task that shutdown waits for and can end.
     fn spawn(&self, stream: Stream) {
         let Connections { kill, streams, .. } = &self.0.connections;
         let (kill, waiting) = (kill.clone(), Waiting::of(&self.0));
@@ -140,15 +140,16 @@ const POLLED: u8 = 1;
 /// It was woken; a bit of its own.
 const WOKEN: u8 = 2;
 
-/// Tells a connection that is being polled from one that waits: its own streams wake it during the poll
-/// when they have something to send, and waking the task then would cost a trip through the scheduler.
+/// Tells a connection that is being polled from one that waits. Its own streams wake it during the
+/// poll when they have something to send; waking the task then would cost a trip through the
+/// scheduler.
 struct Wakes {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
 impl Wakes {
-    // Swapped, not stored, so that whatever a waker did before it woke is visible from here on.
+    // Swapped, not stored, so that everything a waker did before waking is visible from here on.
     fn begin(&self) {
         self.state.swap(POLLED, Ordering::AcqRel);
     }
@@ -179,7 +180,7 @@ pin_project! {
         streams: Streams,
         wakes: Arc<Wakes>,
         waker: Waker,
-        // How many streams were new the last time.
+        // How many streams were new in the last poll.
         polled: usize,
         // Whether it has let other ready tasks run since it was woken.
         yielded: bool,
@@ -225,16 +226,16 @@ tokio::task_local! {
     static END: Cell<Option<Instant>>;
 }
 
-/// Bounds the HTTP/2 stream that is being polled: at `end` it is reset, whatever it waits for. A client
-/// that opens no window for an answer keeps hyper from polling the answer's body, and with it every timer
-/// in there.
+/// Resets the HTTP/2 stream that is being polled at `end`, even if it is still waiting. A client
+/// that opens no flow-control window keeps hyper from polling the response body, and the timers in
+/// it.
 pub(crate) fn end_stream_at(end: Instant) {
     // HTTP/1 has no such stream.
     let _ = END.try_with(|cell| cell.set(Some(end)));
 }
 
 pin_project! {
-    /// Runs a stream until it is over or its end has come; dropping it resets it.
+    /// Runs a stream until it completes or its time is up; dropping it resets it.
     struct Ending<F> {
         #[pin]
         stream: F,
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_has_always_more_to_do_lets_others_run() {
+    async fn a_connection_that_always_has_more_work_lets_others_run() {
         let streams = Streams::new(Connections::default());
         let mut polls = 0;
         let connection = poll_fn(|cx| {
@@ -319,7 +320,7 @@ mod tests {
         });
         let mut running = pin!(streams.run_with(connection));
         assert!(poll!(running.as_mut()).is_pending());
-        // It has woken its task, or this would never end.
+        // It has woken its task; otherwise this would never end.
         running.await;
     }
 
@@ -341,8 +342,8 @@ mod tests {
         running.await.unwrap();
     }
 
-    /// How often a connection with this many waiting streams is polled until it has three answers, each of
-    /// which makes the next one.
+    /// How often a connection with this many waiting streams is polled until it has three
+    /// responses.
     async fn polls_for_three_answers(waiting: usize) -> u8 {
         let streams = Streams::new(Connections::default());
         for _ in 0..waiting {
@@ -374,8 +375,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_busy_connection_waits_for_the_answers_of_others() {
-        assert_eq!(polls_for_three_answers(2).await, 2, "one for all answers");
+    async fn a_busy_connection_waits_for_other_responses() {
+        assert_eq!(polls_for_three_answers(2).await, 2, "one poll for all responses");
         assert_eq!(polls_for_three_answers(1).await, 3, "a single call does not wait");
     }
 }

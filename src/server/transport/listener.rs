@@ -1,4 +1,4 @@
-//! A bound port: accepts connections, bounds how many there are, and outlives failures to accept.
+//! A bound port: accepts connections, limits their number, and survives failures to accept.
 //!
 //! Knows nothing of requests; `connection` serves what it accepts.
 
@@ -30,7 +30,7 @@ use crate::server::metrics::ServerMetrics;
 /// First and longest pause after a failure to accept.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// What a port allows.
+/// The limits of a port.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub max_connections: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds; an error says which port of the two it was.
+    /// Binds the port; an error says which of the two it was.
     pub(crate) async fn bind(what: &str, address: SocketAddr) -> io::Result<Self> {
         let explain = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {what} {address}: {error}"))
@@ -59,8 +59,8 @@ impl Listener {
         self.address
     }
 
-    /// Accepts until dropped, which closes the port; `service` makes what a client's connection speaks
-    /// to. `metrics` counts connections where given.
+    /// Accepts connections until dropped, which closes the port. `service` makes the service for a
+    /// client's connection. `metrics`, if given, counts connections.
     pub(crate) async fn serve<S, A>(
         self,
         service: impl Fn(SocketAddr) -> S,
@@ -92,8 +92,8 @@ impl Listener {
     }
 }
 
-/// The next connection. Without file descriptors (EMFILE) or memory there will be some again later,
-/// so it waits instead of giving up, and longer each time, so that it does not spin.
+/// The next connection. A lack of file descriptors (EMFILE) or memory passes, so it waits instead
+/// of giving up, and longer each time, so that it does not spin.
 async fn accept(tcp: &TcpListener) -> (TcpStream, SocketAddr) {
     let (mut pause, longest) = PAUSES;
     loop {

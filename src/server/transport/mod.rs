@@ -1,4 +1,4 @@
-//! What is below HTTP: sockets, connections, who runs their streams, and how they end.
+//! Everything below HTTP: sockets, connections, who runs their streams, and how they end.
 //!
 //! Knows nothing of gRPC.
 

@@ -11,12 +11,12 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// A socket that makes small answers leave together.
+/// A socket that makes small responses leave together.
 ///
-/// When HTTP/2 begins, it asks once whether several buffers can be written in one go. If they can, each
-/// answer of 256 bytes or more is written by itself, so as not to be copied; if they cannot, one of up
-/// to 1 KiB is copied behind the others that are ready. The copy costs a hundredth of the write. So the
-/// first answer is no; after it larger answers are still written from where they are.
+/// When HTTP/2 starts, it asks once whether the socket supports vectored writes. If so, each
+/// response of 256 bytes or more is written separately, to avoid a copy; if not, a response of up
+/// to 1 KiB is copied after the others that are ready. The copy costs a hundredth of the write. So
+/// the socket says no at first; after that, larger responses are still written without a copy.
 pub(crate) struct Socket {
     tcp: TokioIo<TcpStream>,
     asked: AtomicBool,

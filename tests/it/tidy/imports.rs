@@ -20,7 +20,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("pb", &[&["contract"]]),
     ("error", &[&["text", "pb"]]),
     ("model", &[&["text", "pb", "error"]]),
-    ("settings", &[]),
+    ("settings", &[&["text"]]),
     ("telemetry", &[&["settings"]]),
     ("query", &[MODEL, HELPERS]),
     ("upstream", &[MODEL, HELPERS, &["query"]]),
@@ -36,7 +36,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
         &[MODEL, HELPERS, &["query", "upstream", "cache", "dialect", "call", "gateway", "rpc"]],
     ),
     // Composes the settings of the rooms.
-    ("config", &[HELPERS, &["query", "upstream", "cache", "dialect", "gateway", "server"]]),
+    ("config", &[HELPERS, &["text", "query", "upstream", "cache", "dialect", "gateway", "server"]]),
     (
         "app",
         &[

@@ -1,4 +1,4 @@
-//! Every field of the proto can be asked for.
+//! Filters can name every field of the proto.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as ProtoKind, MessageDescriptor, Value};
 
@@ -8,7 +8,7 @@ use crate::{
     query::field::{self, Kind, PATHS},
 };
 
-/// A message in which every field says something, each something else.
+/// A message in which every field is set, each to another value.
 fn full(descriptor: MessageDescriptor, count: &mut i64) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
@@ -46,7 +46,7 @@ fn find(message: &DynamicMessage, path: &[&str]) -> Value {
     }
 }
 
-/// A value of the field as a filter writes it, and another.
+/// The field's value as a filter writes it, and another value.
 fn literals(kind: &Kind, value: &Value) -> Option<(String, String)> {
     Some(match (kind, value) {
         (Kind::Text, Value::String(text)) => (format!("'{text}'"), "other".into()),
@@ -65,14 +65,14 @@ fn literals(kind: &Kind, value: &Value) -> Option<(String, String)> {
 #[test]
 fn every_field_is_found_by_its_value() {
     let message = full(fields::descriptor().unwrap(), &mut 0);
-    let said: Profile = message.transcode_to().unwrap();
-    let unsaid = Profile::default();
+    let full: Profile = message.transcode_to().unwrap();
+    let empty = Profile::default();
     let mut scalars = 0;
     for path in PATHS.iter() {
         let ask = |condition: String| {
             let filter = filter(&condition);
-            assert!(!filter.matches(&unsaid), "{condition} of an empty profile");
-            filter.matches(&said)
+            assert!(!filter.matches(&empty), "{condition} of an empty profile");
+            filter.matches(&full)
         };
         assert!(ask(format!("{path} : *")), "{path}");
         let segments: Vec<&str> = path.split('.').collect();
@@ -92,5 +92,5 @@ fn every_field_is_found_by_its_value() {
         }
     }
     assert!(scalars > 55, "{scalars}");
-    assert!(filter("unmapped.key = true").matches(&said));
+    assert!(filter("unmapped.key = true").matches(&full));
 }

@@ -1,4 +1,4 @@
-//! What is refused, where, and with which words.
+//! What is rejected, at which column, and with which message.
 
 use super::*;
 use crate::error::{Kind as ErrorKind, Reason};
@@ -28,8 +28,8 @@ fn syntax() {
         ("state =", "at column 8: expected a value, found the end"),
         ("state = )", "at column 9: expected a value, found \")\""),
         ("= ACTIVE", "at column 1: expected a field or a text, found \"=\""),
-        ("(state = ACTIVE", "at column 1: this ( is not closed"),
-        ("state = ACTIVE)", "at column 15: this ) closes nothing"),
+        ("(state = ACTIVE", "at column 1: unmatched ("),
+        ("state = ACTIVE)", "at column 15: unmatched )"),
         ("()", "at column 2: expected a field or a text, found \")\""),
         ("state = ACTIVE AND", "at column 19: expected a field or a text, found the end"),
         ("state = ACTIVE OR", "at column 18: expected a field or a text, found the end"),
@@ -39,10 +39,10 @@ fn syntax() {
         ("state = OR", "at column 9: expected a value, found OR; quote it"),
         ("NOT", "at column 4: expected a field or a text"),
         ("-", "at column 2: expected a field or a text"),
-        ("name = \"x", "at column 8: this quote is not closed"),
-        ("name = 'x\"", "at column 8: this quote is not closed"),
-        (r#"name = "x\y""#, "at column 10: after \\ there must be one of"),
-        ("name = \"x\\", "at column 10: after \\ there must be one of"),
+        ("name = \"x", "at column 8: unmatched quote"),
+        ("name = 'x\"", "at column 8: unmatched quote"),
+        (r#"name = "x\y""#, "at column 10: \\ must be followed by one of"),
+        ("name = \"x\\", "at column 10: \\ must be followed by one of"),
         ("name = a=b", "at column 9: unexpected \"=\""),
         ("name = a,b", "at column 9: unexpected \",\""),
         ("name = \"a\"b", "at column 11: unexpected \"b\""),
@@ -50,9 +50,9 @@ fn syntax() {
         ("regex(name)", "at column 6: functions are not supported"),
         ("name = f(x)", "at column 9: functions are not supported"),
         ("state = (ACTIVE OR INACTIVE)", "at column 9: values in parentheses are not supported"),
-        ("\"state\" = ACTIVE", "at column 1: a field has no quotes"),
+        ("\"state\" = ACTIVE", "at column 1: a field must not be quoted"),
         ("unmapped. = x", "at column 10: expected a name after the dot"),
-        ("unmapped.'a*' = x", "at column 10: a name has no wildcards"),
+        ("unmapped.'a*' = x", "at column 10: a name cannot have wildcards"),
         ("é AND name=", "at column 12: expected a value"),
     ]);
 }
@@ -73,10 +73,7 @@ fn fields_and_values() {
         ("state = ON", "at column 9: \"state\" takes one of ACTIVE, INACTIVE"),
         ("state = active", "at column 9: \"state\" takes one of"),
         ("state = *", "at column 9: \"state\" takes one of"),
-        (
-            "state = STATE_UNSPECIFIED",
-            "at column 9: unspecified is not a value; `NOT state:*` finds it",
-        ),
+        ("state = STATE_UNSPECIFIED", "at column 9: unspecified is not a value; use `NOT state:*`"),
         ("state > ACTIVE", "at column 7: \"state\" is an enum, which has no order"),
         (
             "radio_access : 6G",
@@ -84,16 +81,16 @@ fn fields_and_values() {
         ),
         ("retail = yes", "at column 10: \"retail\" takes true or false"),
         ("retail < true", "at column 8: \"retail\" is true or false"),
-        ("endpoint_count = many", "at column 18: \"endpoint_count\" takes a whole number"),
-        ("endpoint_count = 1.5", "at column 18: \"endpoint_count\" takes a whole number"),
-        ("endpoint_count = 9223372036854775808", "at column 18: \"endpoint_count\" takes a whole"),
-        ("endpoint_count = *", "at column 18: \"endpoint_count\" takes a whole number"),
+        ("endpoint_count = many", "at column 18: \"endpoint_count\" takes a 64-bit integer"),
+        ("endpoint_count = 1.5", "at column 18: \"endpoint_count\" takes a 64-bit integer"),
+        ("endpoint_count = 9223372036854775808", "at column 18: \"endpoint_count\" takes a 64-bit"),
+        ("endpoint_count = *", "at column 18: \"endpoint_count\" takes a 64-bit integer"),
         ("network = x", "at column 9: \"network\" is a message: compare its fields"),
         ("services : DATA", "at column 10: \"services\" is a message: compare its fields"),
         ("services != *", "at column 10: \"services\" is a message"),
         ("unmapped = x", "at column 10: name a member, as in unmapped.key"),
-        ("display_name < 'a*'", "at column 16: wildcards go with = and != and : only"),
-        ("unmapped.a < 'a*'", "at column 14: wildcards go with = and != and : only"),
+        ("display_name < 'a*'", "at column 16: wildcards work only with =, != and :"),
+        ("unmapped.a < 'a*'", "at column 14: wildcards work only with =, != and :"),
     ]);
 }
 
@@ -103,7 +100,7 @@ fn bounds() {
     let deep = |n: usize| format!("{}a{}", "(".repeat(n), ")".repeat(n));
     let wide = |n: usize| vec!["a"; n].join(" ");
     table(&[
-        (&long, "at column 4097: has 4103 bytes, more than 4096"),
+        (&long, "at column 4097: is 4103 bytes long; the limit is 4096"),
         (&deep(33), "at column 33: nested deeper than 32 parentheses"),
         (&"(".repeat(4096), "at column 33: nested deeper than 32"),
         (&wide(129), "at column 257: more than 128 terms"),
