@@ -22,11 +22,11 @@ fuzz_target!(|text: &str| {
         ..Profile::default()
     };
     if let Ok(filter) = Filter::parse(text) {
-        filter.matches(&profile);
-        filter.matches(&Profile::default());
+        let _ = filter.matches(&profile);
+        let _ = filter.matches(&Profile::default());
     }
     if let Ok(order) = OrderBy::parse(text) {
-        order.compare(&profile, &Profile::default());
-        order.position(&profile);
+        let _ = order.position(&profile);
+        let _ = order.position(&Profile::default());
     }
 });
