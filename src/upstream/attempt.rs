@@ -81,7 +81,7 @@ impl Session {
             // A timer would let the request out before it fires.
             return Err(Failure::local(deadline_passed(Safety::Read)));
         }
-        // Checked before queueing too, so that no call waits only to be refused.
+        // Checked before queuing too, so that no call waits only to be refused.
         if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
             return Err(Failure::local(circuit_open(wait)));
         }
