@@ -25,8 +25,8 @@ pub(super) enum Value<'p> {
 /// Takes values one by one until it returns `true`.
 pub(super) type See<'s, 'p> = &'s mut (dyn FnMut(Value<'p>) -> bool + 's);
 
-/// Passes on the values at a path, in order, until one is accepted; returns whether one was. There
-/// are none where nothing is set.
+/// Passes on the values at a path that are set, in order, until one is accepted; returns whether
+/// one was.
 pub(super) type Access<T> = Box<dyn for<'p> Fn(&'p T, See<'_, 'p>) -> bool + Send + Sync>;
 
 /// The values at a path of the profile; `None` when there is no such path.

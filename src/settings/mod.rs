@@ -18,8 +18,8 @@
 //! - `node`: what was written, each value with where it was written
 //! - `error`: everything that is wrong
 //!
-//! This room uses no other but `text`, opens no file but those that `{ file = … }` secrets name, and
-//! reads no environment but the list that it is given.
+//! This room uses no other but `text`, opens no file but those that `{ file = … }` secrets name,
+//! and reads no environment but the list that it is given.
 //!
 //! # Secrets
 //!
