@@ -2,19 +2,15 @@
 
 use crate::{
     error::Result,
-    model::fields::{Fields, OUTPUT_ONLY, SETTABLE},
+    model::fields::{Fields, SETTABLE, output_only_content},
     pb::Profile,
 };
-
-/// Output-only fields that identify the profile or are derived from its other fields.
-const NO_CONTENT: [&str; 3] = ["name", "dialect", "etag"];
 
 /// The paths at which two profiles differ, in the order of the model: first the fields that a
 /// caller may set, each as one unit, then those that only the upstream sets.
 pub fn changed_paths(before: &Profile, after: &Profile) -> Result<Vec<&'static str>> {
     let (before, after) = (Fields::of(before)?, Fields::of(after)?);
-    let content = OUTPUT_ONLY.iter().copied().filter(|path| !NO_CONTENT.contains(path));
-    let content = content.filter(|path| differs(&before, &after, path));
+    let content = output_only_content().filter(|path| differs(&before, &after, path));
     Ok(changed_settable(&before, &after).chain(content).collect())
 }
 

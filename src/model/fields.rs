@@ -43,8 +43,17 @@ pub const SETTABLE: &[&str] = &[
     "notifications.payg",
 ];
 
-/// Fields that only the gateway sets.
+/// Fields that no caller sets.
 pub const OUTPUT_ONLY: &[&str] = &["name", "dialect", "endpoint_count", "etag", "unmapped"];
+
+/// Output-only fields that identify the profile or are derived from its other fields. The rest of
+/// [`OUTPUT_ONLY`] is content of the upstream's.
+const IDENTITY: &[&str] = &["name", "dialect", "etag"];
+
+/// Output-only fields that say something about the profile, beyond which one it is.
+pub fn output_only_content() -> impl Iterator<Item = &'static str> {
+    OUTPUT_ONLY.iter().copied().filter(|path| !IDENTITY.contains(path))
+}
 
 static PROFILE: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| {
     DescriptorPool::decode(DESCRIPTOR_SET)
@@ -86,6 +95,13 @@ impl Fields {
     #[must_use]
     pub fn get(&self, path: &str) -> Option<Value> {
         get(&self.0, path)
+    }
+
+    /// Clears the fields that no caller sets.
+    pub fn clear_output_only(&mut self) {
+        for path in OUTPUT_ONLY {
+            set(&mut self.0, path, None);
+        }
     }
 
     /// Copies the value at `path` from `from`; clears it if it is not populated there.

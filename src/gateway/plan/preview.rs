@@ -24,7 +24,7 @@ use crate::{
     model::{
         capability::Support,
         changes::changed_settable,
-        fields::{Fields, OUTPUT_ONLY},
+        fields::{Fields, output_only_content},
         json,
         note::Notes,
     },
@@ -114,9 +114,7 @@ async fn rehearse(
 fn note_ignored(profile: &Profile, notes: &mut Notes) -> Result<()> {
     let fields = Fields::of(profile)?;
     // The others identify the profile that was read; no caller expects them to carry over.
-    let worth_noting =
-        OUTPUT_ONLY.iter().filter(|path| matches!(**path, "endpoint_count" | "unmapped"));
-    for path in worth_noting.filter(|path| fields.get(path).is_some()) {
+    for path in output_only_content().filter(|path| fields.get(path).is_some()) {
         notes.lost(path, "is output only, so it is ignored for a new profile");
     }
     Ok(())

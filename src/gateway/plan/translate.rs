@@ -22,7 +22,7 @@ use crate::{
     },
     model::{
         etag::normalize,
-        fields::{Fields, SETTABLE},
+        fields::{Fields, SETTABLE, output_only_content},
         method::Method,
         name::ProfileName,
         note::Notes,
@@ -74,11 +74,9 @@ fn carried(target: &Backend, profile: &Profile, notes: &mut Notes) -> Result<Pro
             notes.lost(path, why);
         }
     }
-    if profile.endpoint_count.is_some() {
-        notes.lost(
-            "endpoint_count",
-            "counts the endpoints of the source profile; a new profile has no endpoints",
-        );
+    let described = output_only_content().filter(|path| *path != "unmapped");
+    for path in described.filter(|path| from.get(path).is_some()) {
+        notes.lost(path, "is output only: it describes the source profile, not a new one");
     }
     if let Some(unmapped) = &profile.unmapped {
         let keys: Vec<&str> = unmapped.fields.keys().map(String::as_str).collect();

@@ -23,6 +23,7 @@ use crate::{
     },
     model::{
         check,
+        fields::Fields,
         mask::Update,
         method::Method,
         name::{BackendName, ProfileName},
@@ -148,7 +149,7 @@ pub(crate) fn detach_traffic_limit(
     checked.edit(call, &request.name, edit, find)
 }
 
-/// Checks the fields of a profile to create. Returns it without the fields that only the gateway
+/// Checks the fields of a profile to create. Returns it without the fields that no caller
 /// sets.
 pub(crate) fn new_profile(
     backend: &Backend,
@@ -156,14 +157,9 @@ pub(crate) fn new_profile(
     violations: &mut Violations,
 ) -> Result<Profile> {
     let dialect = backend.dialect();
-    let profile = Profile {
-        name: String::new(),
-        dialect: 0,
-        endpoint_count: None,
-        etag: String::new(),
-        unmapped: None,
-        ..profile
-    };
+    let mut fields = Fields::of(&profile)?;
+    fields.clear_output_only();
+    let profile = fields.into_profile()?;
     check::create(&profile, dialect.capabilities(), dialect.name(), violations)?;
     dialect.check_fields(&profile, &|_| true, violations);
     dialect.check_whole(&profile, None, violations)?;
