@@ -36,6 +36,7 @@ lint: tools ## check formatting, clippy, the house rules, the spelling and the c
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features -- -D warnings
+	$(CARGO) check --locked --quiet --manifest-path fuzz/Cargo.toml
 	$(CARGO) test --locked --test it --quiet -- tidy::
 	buf lint
 	buf format --diff --exit-code
