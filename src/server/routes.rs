@@ -15,12 +15,12 @@ use tonic::{
     server::NamedService,
 };
 
-use super::layers::{passing::Passing, reply};
+use super::layers::{passing::Passing, reply, whole::Whole};
 
 type Answering = BoxFuture<Response<Body>, Infallible>;
 
 /// gRPC services by name, for requests with a body `B`.
-pub struct Routes<B = Incoming> {
+pub struct Routes<B = Whole<Incoming>> {
     services: Vec<(&'static str, Arc<dyn Route<B>>)>,
 }
 

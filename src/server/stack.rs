@@ -9,8 +9,17 @@ use tower::ServiceBuilder;
 
 use super::{
     layers::{
-        access::Access, body::Answer, catch::Catch, deadline::Deadline, grpc_only::GrpcOnly,
-        grpc_web::GrpcWeb, methods::Methods, normalize::Normalize, passing::Arrived, shed::Shed,
+        access::Access,
+        body::Answer,
+        catch::Catch,
+        deadline::Deadline,
+        grpc_only::GrpcOnly,
+        grpc_web::GrpcWeb,
+        methods::Methods,
+        normalize::Normalize,
+        passing::Arrived,
+        shed::Shed,
+        whole::{Whole, WholeRequest},
     },
     metrics::ServerMetrics,
     routes::Routes,
@@ -22,7 +31,7 @@ use super::{
 /// Each layer is a type of its own around the next, without a box or a clone per call: together
 /// they cost less than the log line of a call.
 pub(super) fn build<B: Send + 'static>(
-    routes: Routes<B>,
+    routes: Routes<Whole<B>>,
     methods: &Methods,
     metrics: &ServerMetrics,
     settings: &ServerSettings,
@@ -63,6 +72,9 @@ pub(super) fn build<B: Send + 'static>(
         // The deadline. Innermost, so that it covers exactly the service, which includes reading
         // the request: a client that sends its message slowly is cut off like any other.
         .layer_fn(|inner| Deadline { inner, default, max, closing: closing.clone() })
+        // A request body ends only where its caller ended it. Right around the services, which act
+        // on what they read.
+        .layer_fn(|inner| WholeRequest { inner })
         .service(routes)
 }
 
@@ -78,6 +90,6 @@ impl<S: Service<Arrived<Incoming>>> Service<http::Request<Incoming>> for Connect
     type Future = S::Future;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        self.stack.call(Arrived { request, peer: Some(Arc::clone(&self.peer)) })
+        self.stack.call(Arrived { request, web: false, peer: Some(Arc::clone(&self.peer)) })
     }
 }

@@ -18,6 +18,7 @@ mod calls;
 mod child;
 mod config;
 mod drain;
+mod edges;
 mod examples;
 mod grpc_web;
 mod health;

@@ -60,12 +60,12 @@ where
     type Error = Infallible;
     type Future = Answering<S::Future>;
 
-    fn call(&self, Arrived { request, peer }: Arrived<B>) -> Self::Future {
+    fn call(&self, Arrived { request, web, peer }: Arrived<B>) -> Self::Future {
         let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
         let record = Arc::new(CallRecord::from(peer.clone()));
         let running = Running::start(Arc::clone(known), Arc::clone(&record), peer);
         let method = Arc::clone(&known.method);
-        let passing = Passing { request, method, record, started: running.started };
+        let passing = Passing { request, web, method, record, started: running.started };
         Answering { inner: self.inner.call(passing), running: Some(running) }
     }
 }
@@ -96,6 +96,16 @@ where
     }
 }
 
+/// What the log and the metrics call a response that is not gRPC.
+fn refused_by_http(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Some("HTTP_415"),
+        StatusCode::METHOD_NOT_ALLOWED => Some("HTTP_405"),
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED => Some("HTTP_505"),
+        _ => None,
+    }
+}
+
 /// A call that has not ended. If it is dropped before its end, it was cancelled.
 pub(crate) struct Running {
     known: Arc<Known>,
@@ -121,8 +131,8 @@ impl Running {
     }
 
     fn answered<A: Answer>(mut self, response: Response<A>) -> Response<Stepped<Self, A>> {
-        if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-            self.end = End { code: "HTTP_415", reason: "" };
+        if let Some(code) = refused_by_http(response.status()) {
+            self.end = End { code, reason: "" };
         } else if reply::code(response.headers()).is_some() || response.body().is_end_stream() {
             self.ended(response.headers());
         } else {

@@ -260,6 +260,7 @@ mod tests {
             label: String::new(),
             name: String::new(),
             streaming: false,
+            client_streaming: false,
             probe: false,
             reads,
         };

@@ -1,4 +1,4 @@
-//! Responds to requests that are not gRPC with a text that helps someone with a browser or curl.
+//! Responds to what is not a gRPC call with a text that helps someone with a browser or curl.
 
 use std::{
     convert::Infallible,
@@ -6,15 +6,18 @@ use std::{
 };
 
 use futures_util::future::Either;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use hyper::service::Service;
 use tonic::body::Body;
 
-use super::{body::Answer, passing::Passing};
+use super::{body::Answer, media_type, passing::Passing};
 
 const SPOKEN: &str = "this port speaks gRPC (content-type application/grpc); \
                       `buf curl` and `grpcurl` can list its services by reflection\n";
+const ONLY_POST: &str = "gRPC calls are POST requests\n";
+const ONLY_HTTP2: &str = "gRPC needs HTTP/2, without which its status is lost; nothing was done. \
+                          A proxy in between must use HTTP/2 to reach this port\n";
 
 /// Passes gRPC on.
 pub(crate) struct GrpcOnly<S> {
@@ -31,23 +34,63 @@ where
     type Future = Either<S::Future, Ready<Result<Response<A>, Infallible>>>;
 
     fn call(&self, passing: Passing<B>) -> Self::Future {
-        if is_grpc(passing.request.headers()) {
-            return Either::Left(self.inner.call(passing));
+        match Refusal::of(&passing) {
+            None => Either::Left(self.inner.call(passing)),
+            Some(refusal) => Either::Right(ready(Ok(refusal.response(passing.request.method())))),
         }
-        let mut response = Response::new(A::from(Body::new(Full::from(SPOKEN))));
-        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        let text = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, text);
-        Either::Right(ready(Ok(response)))
     }
 }
 
-/// `application/grpc`, `application/grpc+proto`, `application/grpc;…`; not gRPC-Web.
+/// Why a request is not a gRPC call.
+enum Refusal {
+    NotGrpc,
+    NotPost,
+    /// HTTP/1.1 can carry trailers, but hardly any client or proxy passes them on: the caller would
+    /// not learn that the call succeeded, and would repeat it.
+    NotHttp2,
+}
+
+impl Refusal {
+    fn of<B>(passing: &Passing<B>) -> Option<Self> {
+        let request = &passing.request;
+        if !is_grpc(request.headers()) {
+            Some(Self::NotGrpc)
+        } else if request.method() != Method::POST {
+            Some(Self::NotPost)
+        } else if request.version() != Version::HTTP_2 && !passing.web {
+            Some(Self::NotHttp2)
+        } else {
+            None
+        }
+    }
+
+    fn response<A: From<Body>>(&self, method: &Method) -> Response<A> {
+        let (status, text) = match self {
+            Self::NotGrpc => (StatusCode::UNSUPPORTED_MEDIA_TYPE, SPOKEN),
+            Self::NotPost => (StatusCode::METHOD_NOT_ALLOWED, ONLY_POST),
+            Self::NotHttp2 => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, ONLY_HTTP2),
+        };
+        let body = match *method {
+            Method::HEAD => Body::empty(),
+            _ => Body::new(Full::from(text)),
+        };
+        let mut response = Response::new(A::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let mut say = |name: HeaderName, value| {
+            headers.insert(name, HeaderValue::from_static(value));
+        };
+        say(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        if matches!(self, Self::NotPost) {
+            say(header::ALLOW, "POST");
+        }
+        response
+    }
+}
+
+/// gRPC with Protobuf messages, the only encoding that is served here.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("application/grpc"))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+    media_type::is(headers, ["application/grpc", "application/grpc+proto"])
 }
 
 #[cfg(test)]
@@ -62,6 +105,10 @@ mod tests {
         };
         assert!(is("application/grpc"));
         assert!(is("application/grpc+proto"));
+        assert!(is("Application/gRPC"));
+        assert!(is("application/grpc ; charset=utf-8"));
+        assert!(is("application/grpc+proto;charset=utf-8"));
+        assert!(!is("application/grpc+json"));
         assert!(!is("application/grpc-web+proto"));
         assert!(!is("application/json"));
         assert!(!is_grpc(&HeaderMap::new()));

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::Full;
 use hyper::service::Service;
@@ -23,6 +23,7 @@ use tonic::{body::Body, metadata::GRPC_CONTENT_TYPE};
 
 use super::{
     body::{Answer, Polled, Step, Stepped, bare, wrap},
+    media_type,
     passing::Arrived,
     reply,
 };
@@ -51,6 +52,7 @@ where
         let is_web = self.enabled && is_web(headers);
         if is_web {
             headers.insert(header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+            arrived.web = true;
         }
         Translating { inner: self.inner.call(arrived), is_web }
     }
@@ -58,11 +60,7 @@ where
 
 /// The binary form, with protobuf, the only message encoding that the services know.
 fn is_web(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("application/grpc-web"))
-        .map(|rest| rest.strip_prefix("+proto").unwrap_or(rest))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(';'))
+    media_type::is(headers, ["application/grpc-web", "application/grpc-web+proto"])
 }
 
 pin_project! {
@@ -84,7 +82,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(response) = ready!(this.inner.poll(cx));
-        Poll::Ready(Ok(if *this.is_web { translated(response) } else { bare(response) }))
+        Poll::Ready(Ok(if *this.is_web && response.status() == StatusCode::OK {
+            translated(response)
+        } else {
+            bare(response)
+        }))
     }
 }
 
@@ -148,6 +150,7 @@ mod tests {
             ("application/grpc-web", true),
             ("application/grpc-web+proto", true),
             ("application/grpc-web+proto; charset=utf-8", true),
+            ("Application/gRPC-Web+Proto ;charset=utf-8", true),
             ("application/grpc-web-text", false),
             ("application/grpc-web+json", false),
             ("application/grpc+proto", false),

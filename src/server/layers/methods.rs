@@ -19,6 +19,8 @@ pub(crate) struct Method {
     pub name: String,
     /// Its response is a stream.
     pub streaming: bool,
+    /// Its request is a stream.
+    pub client_streaming: bool,
     /// Health or reflection: called by probes and tools, not by callers.
     pub probe: bool,
     /// It changes nothing: its `idempotency_level` is `NO_SIDE_EFFECTS`.
@@ -32,6 +34,7 @@ impl Method {
             label: "unknown".to_owned(),
             name: String::new(),
             streaming: false,
+            client_streaming: true,
             probe: false,
             reads: false,
         }
@@ -77,9 +80,11 @@ fn methods_of(file: &FileDescriptorProto) -> Vec<(String, Arc<Method>)> {
             let path = format!("/{label}");
             let name = method.name().to_owned();
             let streaming = method.server_streaming();
+            let client_streaming = method.client_streaming();
             let level = method.options.as_ref().map(MethodOptions::idempotency_level);
             let reads = probe || level == Some(IdempotencyLevel::NoSideEffects);
-            methods.push((path, Arc::new(Method { label, name, streaming, probe, reads })));
+            let method = Method { label, name, streaming, client_streaming, probe, reads };
+            methods.push((path, Arc::new(method)));
         }
     }
     methods

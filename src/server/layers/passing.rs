@@ -8,9 +8,14 @@ use tokio::time::Instant;
 use super::methods::Method;
 use crate::call::CallRecord;
 
+/// Why a body broke off.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A request as it arrived.
 pub(crate) struct Arrived<B> {
     pub request: Request<B>,
+    /// It came as gRPC-Web, and so does its response leave.
+    pub web: bool,
     /// The other end of the connection, as the log shows it.
     pub peer: Option<Arc<str>>,
 }
@@ -18,6 +23,8 @@ pub(crate) struct Arrived<B> {
 /// A request below the access layer.
 pub(crate) struct Passing<B> {
     pub request: Request<B>,
+    /// It came as gRPC-Web.
+    pub web: bool,
     pub method: Arc<Method>,
     pub record: Arc<CallRecord>,
     pub started: Instant,

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Reason},
     server::{
         Routes, ServerMetrics, ServerSettings,
-        layers::{methods::Methods, passing::Arrived, reply},
+        layers::{methods::Methods, passing::Arrived, reply, whole::Whole},
         stack,
     },
     telemetry::{Registry, logs},
@@ -53,7 +53,7 @@ where
     let closing = CancellationToken::new();
     let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, closing));
     BoxCloneService::new(service_fn(move |request| {
-        let answer = stack.call(Arrived { request, peer: None });
+        let answer = stack.call(Arrived { request, web: false, peer: None });
         async { Ok(answer.await?.map(Body::new)) }
     }))
 }
@@ -66,7 +66,7 @@ impl<H> NamedService for Handler<H> {
     const NAME: &'static str = "profilegateway.v1.ProfileService";
 }
 
-impl<H, F> Service<Request> for Handler<H>
+impl<H, F> Service<http::Request<Whole<Body>>> for Handler<H>
 where
     H: Fn(Request) -> F,
     F: Future<Output = Response> + Send + 'static,
@@ -79,14 +79,15 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let answer = (self.0)(request);
+    fn call(&mut self, request: http::Request<Whole<Body>>) -> Self::Future {
+        let answer = (self.0)(request.map(Body::new));
         Box::pin(async { Ok(answer.await.map(tonic::body::Body::new)) })
     }
 }
 
 fn request(path: &str) -> Request {
-    let request = http::Request::post(path).header("content-type", "application/grpc");
+    let request = http::Request::post(path).version(http::Version::HTTP_2);
+    let request = request.header("content-type", "application/grpc");
     request.body(Body::empty()).unwrap()
 }
 
