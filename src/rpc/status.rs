@@ -41,6 +41,13 @@ pub fn of(reason: Reason, message: impl Into<String>) -> Status {
     status(&Error::new(reason, message))
 }
 
+/// For a request whose caller left in the middle of it. The layers make it CANCELLED: with that
+/// code, tonic would take it for the end of the request, and execute it.
+#[must_use]
+pub fn broken_off() -> Status {
+    Status::new(Code::DataLoss, "")
+}
+
 fn details(error: &Error, shown: usize) -> ErrorDetails {
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason().name(), DOMAIN, metadata(error));

@@ -20,6 +20,7 @@ mod config;
 mod drain;
 mod edges;
 mod examples;
+mod frames;
 mod grpc_web;
 mod health;
 mod limits;

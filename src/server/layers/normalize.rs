@@ -152,6 +152,8 @@ fn meaning(code: Code, part: Part) -> (Reason, Kind) {
         Code::InvalidArgument => Reason::MalformedRequest,
         Code::Unimplemented | Code::NotFound => Reason::OperationNotSupported,
         Code::Cancelled => Reason::CallerCancelled,
+        // `rpc::status::broken_off`.
+        Code::DataLoss => return (Reason::CallerCancelled, Kind::Cancelled),
         Code::DeadlineExceeded => Reason::DeadlineExceeded,
         Code::Unavailable => Reason::Overloaded,
         Code::Unauthenticated => Reason::CallerUnauthenticated,

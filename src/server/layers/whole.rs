@@ -6,6 +6,8 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -49,7 +51,7 @@ where
         let Passing { request, web, method, record, started } = passing;
         let multiplexed = request.version() == Version::HTTP_2;
         let single = (!method.client_streaming).then(|| Single::new(Arc::clone(&method)));
-        let request = request.map(|body| Whole { body, multiplexed, single });
+        let request = request.map(|body| Whole { body, multiplexed, single, broken: false });
         self.inner.call(Passing { request, web, method, record, started })
     }
 }
@@ -61,6 +63,8 @@ pub struct Whole<B> {
     multiplexed: bool,
     /// For a method that takes exactly one message.
     single: Option<Single>,
+    /// It broke off. From then on it would look like one that ended.
+    broken: bool,
 }
 
 impl<B> HttpBody for Whole<B>
@@ -76,18 +80,19 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if this.broken {
+            return Poll::Pending;
+        }
         let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            // Nobody waits for a response, and the connection drops the call at once. An error with
-            // the code CANCELLED is no alternative: tonic takes it for the end of the body.
-            None if this.multiplexed && !this.body.is_end_stream() => return Poll::Pending,
-            None => return Poll::Ready(None),
-            Some(Err(_)) if this.multiplexed => return Poll::Pending,
-            Some(Err(error)) => {
-                return if has_left(&error.into()) {
-                    Poll::Pending
-                } else {
-                    Poll::Ready(Some(Err(broken())))
+            None if !this.multiplexed || this.body.is_end_stream() => return Poll::Ready(None),
+            broken => {
+                this.broken = true;
+                let error = broken.and_then(Result::err).map(Into::into);
+                return match error.filter(|_| !this.multiplexed) {
+                    // HTTP/2 drops the call at once: its caller no longer waits.
+                    None => Poll::Pending,
+                    Some(error) => Poll::Ready(Some(Err(broken_off(&error)))),
                 };
             }
         };
@@ -108,14 +113,17 @@ where
     }
 }
 
-/// Whether the caller closed the connection.
-fn has_left(error: &BoxError) -> bool {
-    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
-}
-
-/// HTTP/1 that cannot be read, and a caller who waits.
-fn broken() -> Status {
-    rpc::status::of(Reason::MalformedRequest, "the request body cannot be read to its end")
+/// A body over HTTP/1 that broke off: with its connection, or with what cannot be read.
+fn broken_off(error: &BoxError) -> Status {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let source = error.downcast_ref::<hyper::Error>().and_then(Error::source);
+    match source.and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind) {
+        Some(ConnectionAborted | ConnectionReset | UnexpectedEof) => rpc::status::broken_off(),
+        _ => {
+            let message = "the request body cannot be read to its end";
+            rpc::status::of(Reason::MalformedRequest, message)
+        }
+    }
 }
 
 /// Finds where the one message of a request ends.

@@ -1,0 +1,88 @@
+//! HTTP/2 as bytes, for requests that no library would send: each header is literal, without
+//! compression.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::child::patiently;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+
+/// A connection on which one call is made.
+pub(super) struct Frames(TcpStream);
+
+impl Frames {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        let mut tcp = TcpStream::connect(address).await.unwrap();
+        tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        let mut frames = Self(tcp);
+        frames.send(SETTINGS, 0, 0, &[]).await;
+        frames
+    }
+
+    /// Sends a gRPC call with these headers, those with a colon before all others.
+    pub(super) async fn call(&mut self, headers: &[(&str, &str)], path: &str, body: &[u8]) {
+        let path = format!("/{path}");
+        let own = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path.as_str()),
+            ("content-type", "application/grpc"),
+        ];
+        let (pseudo, plain): (Vec<_>, Vec<_>) =
+            own.iter().chain(headers).partition(|(name, _)| name.starts_with(':'));
+        let mut block = Vec::new();
+        for (name, value) in pseudo.into_iter().chain(plain) {
+            // RFC 7541, 6.2.2: not indexed, and the name is new.
+            block.push(0);
+            for text in [name, value] {
+                // Longer texts would need a length of several bytes.
+                block.push(u8::try_from(text.len()).ok().filter(|n| *n < 127).unwrap());
+                block.extend(text.as_bytes());
+            }
+        }
+        self.send(HEADERS, END_HEADERS, 1, &block).await;
+        self.send(DATA, END_STREAM, 1, body).await;
+    }
+
+    /// The payload of the next frame of this type.
+    pub(super) async fn until(&mut self, wanted: u8) -> Vec<u8> {
+        let what = format!("a frame of type {wanted}");
+        patiently(&what, async {
+            loop {
+                let mut head = [0; 9];
+                self.0.read_exact(&mut head).await.unwrap();
+                let [a, b, c, kind, flags, ..] = head;
+                let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+                self.0.read_exact(&mut payload).await.unwrap();
+                if kind == wanted {
+                    return payload;
+                }
+                if kind == SETTINGS && flags & ACK == 0 {
+                    self.send(SETTINGS, ACK, 0, &[]).await;
+                }
+            }
+        })
+        .await
+    }
+
+    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.0.write_all(&frame).await.unwrap();
+    }
+}
