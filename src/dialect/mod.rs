@@ -8,6 +8,7 @@
 mod adapter;
 mod bics_sft;
 mod client;
+mod effect;
 mod endpoint;
 mod listed;
 mod pcc;

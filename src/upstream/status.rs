@@ -14,7 +14,8 @@ use crate::{
 /// Longest pause that is passed on to callers.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// The error for a reply whose HTTP status alone says that it failed.
+/// The error for a reply whose HTTP status alone says that it failed. A status says nothing of a
+/// write's effect: that is the dialect's to say.
 #[must_use]
 pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
     let status = reply.status;
@@ -39,14 +40,11 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
             let after = retry_after(reply).unwrap_or(Duration::from_secs(1));
             Error::new(Reason::UpstreamUnavailable, said)
                 .with_retry(Retry::After(Some(after)))
-                // A proxy may have given up while the upstream continues.
-                .with_effect(safety.effect(Effect::Unknown))
         }
         status if status.is_server_error() => Error::new(
             Reason::UpstreamInternal,
             format!("{said}: an internal error of the upstream"),
-        )
-        .with_effect(safety.effect(Effect::Unconfirmed)),
+        ),
         StatusCode::NOT_FOUND => Error::new(
             Reason::UpstreamContractViolation,
             format!("{said} with a body that is not its API's; check the base URL and any proxy"),
@@ -56,7 +54,7 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
             format!("{said}, which its API does not define"),
         ),
     };
-    error.with_upstream(facts(reply))
+    error.with_effect(safety.effect(Effect::Unknown)).with_upstream(facts(reply))
 }
 
 /// The error for a success whose body the dialect cannot read.
@@ -122,21 +120,24 @@ mod tests {
 
     #[test]
     fn maps_statuses() {
-        for (status, reason, on_write) in [
-            (401, Reason::UpstreamAuthFailed, Effect::None),
-            (403, Reason::UpstreamPermissionDenied, Effect::None),
-            (404, Reason::UpstreamContractViolation, Effect::None),
-            (418, Reason::UpstreamContractViolation, Effect::None),
-            (429, Reason::UpstreamThrottled, Effect::None),
-            (500, Reason::UpstreamInternal, Effect::Unconfirmed),
-            (502, Reason::UpstreamUnavailable, Effect::Unknown),
-            (503, Reason::UpstreamUnavailable, Effect::Unknown),
-            (504, Reason::UpstreamUnavailable, Effect::Unknown),
+        for (status, reason) in [
+            (302, Reason::UpstreamContractViolation),
+            (401, Reason::UpstreamAuthFailed),
+            (403, Reason::UpstreamPermissionDenied),
+            (404, Reason::UpstreamContractViolation),
+            (418, Reason::UpstreamContractViolation),
+            (429, Reason::UpstreamThrottled),
+            (500, Reason::UpstreamInternal),
+            (502, Reason::UpstreamUnavailable),
+            (503, Reason::UpstreamUnavailable),
+            (504, Reason::UpstreamUnavailable),
         ] {
-            let write = failed_status(Safety::Write, &reply(status, &[]));
-            assert_eq!((write.reason(), write.effect()), (reason, on_write), "{status}");
-            let read = failed_status(Safety::Read, &reply(status, &[]));
-            assert_eq!((read.reason(), read.effect()), (reason, Effect::None), "{status}");
+            for (safety, effect) in
+                [(Safety::Write, Effect::Unknown), (Safety::Read, Effect::None)]
+            {
+                let error = failed_status(safety, &reply(status, &[]));
+                assert_eq!((error.reason(), error.effect()), (reason, effect), "{status}");
+            }
         }
     }
 

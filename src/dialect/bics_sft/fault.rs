@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::wire::Envelope;
+use super::{effects, wire::Envelope};
 use crate::{
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violation},
     text,
@@ -53,7 +53,7 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
     let envelope = match Envelope::read(reply) {
         Ok(envelope) => envelope,
         Err(why) if reply.status.is_success() => return Err(unreadable(safety, reply, why)),
-        Err(_) => return Err(failed_status(safety, reply)),
+        Err(_) => return Err(by_status(safety, reply)),
     };
     let code = envelope.inner_code().unwrap_or(Cow::Borrowed("401"));
     if reply.status.is_success() && code == operation.success() {
@@ -66,7 +66,7 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
     // throttling, overload. With a documented code they mean nothing.
     let telling = matches!(reply.status.as_u16(), 401 | 403 | 429 | 500..);
     if telling && !is_documented(&code) && !is_authorisation_failure(&envelope) {
-        return Err(failed_status(safety, reply).with_upstream(facts(&envelope, reply)));
+        return Err(by_status(safety, reply).with_upstream(facts(&envelope, reply)));
     }
     Err(failure(operation, &code, &envelope, reply))
 }
@@ -90,7 +90,12 @@ fn failure(operation: Operation, code: &str, envelope: &Envelope<'_>, reply: &Re
         }),
         _ => error,
     }
-    .with_effect(effect(operation, code))
+    .with_effect(operation.safety().effect(effects::of_code(code, reply.status)))
+}
+
+/// The error for an answer of which the HTTP status says all.
+fn by_status(safety: Safety, reply: &Reply) -> Error {
+    failed_status(safety, reply).with_effect(safety.effect(effects::of_status(reply.status)))
 }
 
 /// The vendor's code tables. Codes 1324 to 1330 only say that the operation failed, as do unknown
@@ -133,25 +138,8 @@ fn meaning(code: &str) -> (Reason, &'static str) {
     }
 }
 
-/// The codes of failures that certainly wrote nothing.
-const DEFINITE: [&str; 12] = [
-    "401", "1324", "1326", "1328", "1330", "1338", "6554", "6565", "8196", "10085", "10100",
-    "10111",
-];
-
 fn is_documented(code: &str) -> bool {
-    DEFINITE.contains(&code) || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
-}
-
-/// What a failed write may have done. The vendor asks to verify after 10239 and 10240, and
-/// continues processing after the latter. An unknown code guarantees nothing.
-fn effect(operation: Operation, code: &str) -> Effect {
-    match (operation.safety(), code) {
-        (Safety::Read, _) => Effect::None,
-        (Safety::Write, "10240") => Effect::Unknown,
-        (Safety::Write, code) if DEFINITE.contains(&code) => Effect::None,
-        (Safety::Write, _) => Effect::Unconfirmed,
-    }
+    effects::REFUSED.contains(&code) || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
 }
 
 /// Whether a modify or delete of an unknown id fails this way. There is no separate code for it.

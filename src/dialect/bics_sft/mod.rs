@@ -8,6 +8,7 @@ mod auth;
 mod capabilities;
 mod coerce;
 mod decode;
+mod effects;
 mod encode;
 mod fault;
 mod radio;

@@ -79,8 +79,8 @@ pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
 pub(super) fn created_id(reply: &Reply) -> Option<String> {
     let location = reply.headers.get(LOCATION)?.to_str().ok()?;
     let path = location.split(['?', '#']).next()?.trim_end_matches('/');
-    let id = path.rsplit('/').next()?;
-    wire::is_id(id).then(|| id.to_owned())
+    let (collection, id) = path.rsplit_once('/')?;
+    (collection.ends_with(encode::COLLECTION) && wire::is_id(id)).then(|| id.to_owned())
 }
 
 /// An object's members as text: values that the parser would reject or round (`1e999`, a number

@@ -13,8 +13,11 @@ use crate::{
     upstream::{Request, Safety},
 };
 
+/// Where the profiles are, below the configured base URL.
+pub(super) const COLLECTION: &str = "/api/v1/service_profile";
+
 pub(super) fn list() -> Request {
-    request("ListServiceProfiles", Method::GET, "/api/v1/service_profile".to_owned(), None)
+    request("ListServiceProfiles", Method::GET, COLLECTION.to_owned(), None)
 }
 
 pub(super) fn get(id: &str) -> Request {
@@ -23,8 +26,7 @@ pub(super) fn get(id: &str) -> Request {
 
 pub(super) fn create(profile: &Profile) -> Request {
     let body = Value::Object(creation(profile));
-    let path = "/api/v1/service_profile".to_owned();
-    request("CreateServiceProfile", Method::POST, path, Some(&body))
+    request("CreateServiceProfile", Method::POST, COLLECTION.to_owned(), Some(&body))
 }
 
 pub(super) fn patch(id: &str, members: &Map<String, Value>) -> Request {
@@ -145,7 +147,7 @@ fn reference(id: &str) -> Option<Value> {
 }
 
 fn profile_path(id: &str) -> String {
-    format!("/api/v1/service_profile/{}", segment(id))
+    format!("{COLLECTION}/{}", segment(id))
 }
 
 fn service_path(id: &str, service: &str) -> String {

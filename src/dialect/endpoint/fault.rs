@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{field_path, wire::Fault};
+use super::{effects, field_path, wire::Fault};
 use crate::{
-    error::{Effect, Error, Reason, Result, Retry, UpstreamFacts},
+    error::{Error, Reason, Result, Retry, UpstreamFacts},
     text,
     upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
@@ -34,7 +34,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const fn safety(self) -> Safety {
+    pub(super) const fn safety(self) -> Safety {
         match self {
             Self::List | Self::Get | Self::Catalog | Self::CatalogLimits => Safety::Read,
             Self::Create
@@ -73,24 +73,12 @@ pub(super) fn read<T>(
     decode(reply).map_err(|why| unreadable(operation.safety(), reply, why))
 }
 
-/// Whether a write succeeded. The documented statuses of writes and the recorded ones differ (201
-/// or 204 for a PATCH, 200 or 204 for a PUT), so any 2xx is a success. The body is documented to be
-/// empty; a body that is not JSON, such as a proxy's page, is not from the upstream.
+/// Whether a write succeeded, by what the dialect documents.
 pub(super) fn written(operation: Operation, reply: &Reply) -> Result<()> {
     if !reply.status.is_success() {
         return Err(failure(operation, reply));
     }
-    let body = reply.body.trim_ascii();
-    let why = if body.is_empty() {
-        return Ok(());
-    } else if serde_json::from_slice::<serde_json::Value>(body).is_err() {
-        Unread::of(body)
-    } else if Fault::read(body).code.is_some() {
-        Unread::NotTheDialect
-    } else {
-        return Ok(());
-    };
-    Err(unreadable(operation.safety(), reply, why))
+    effects::done(reply).map_err(|why| unreadable(operation.safety(), reply, why))
 }
 
 fn failure(operation: Operation, reply: &Reply) -> Error {
@@ -104,6 +92,9 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
             None
         }
         (status, _) if !status.is_client_error() => None,
+        // Something on the way has stopped waiting, whatever the body says.
+        (StatusCode::REQUEST_TIMEOUT, _) => None,
+        (status, _) if status.as_u16() == 499 => None,
         (StatusCode::CONFLICT, code) => conflict(operation, code),
         (_, Some(1405)) => conflict(operation, Some(1405)),
         (StatusCode::NOT_FOUND, Some(1201 | 1401)) => Some(missing(operation, &body)),
@@ -118,20 +109,17 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         (_, Some(_)) => Some(UNKNOWN),
         (_, None) => None,
     };
+    let effect = effects::of_failure(operation, status, known.map(|(reason, _)| reason));
     let Some((reason, message)) = known else {
-        return by_status(operation.safety(), reply, &body);
+        return by_status(operation.safety(), reply, &body).with_effect(effect);
     };
-    let mut error = error(reason, message, (reply, &body));
+    let mut error = error(reason, message, (reply, &body)).with_effect(effect);
     if reason == Reason::ValidationFailed && operation.safety() == Safety::Write {
         for violation in field_path::violations(&body, operation.field()) {
             error = error.with_violation(violation);
         }
     }
-    match (reason, operation.safety()) {
-        // An unknown code guarantees nothing.
-        (Reason::UpstreamFailure, Safety::Write) => error.with_effect(Effect::Unconfirmed),
-        _ => error,
-    }
+    error
 }
 
 type Meaning = (Reason, &'static str);

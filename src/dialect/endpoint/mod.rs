@@ -10,6 +10,7 @@ mod catalog;
 mod check;
 mod coerce;
 mod decode;
+mod effects;
 mod encode;
 mod fault;
 mod field_path;

@@ -7,6 +7,7 @@
 use http::StatusCode;
 
 use super::{
+    effects,
     members::by_key,
     wire::{Fault, Members},
 };
@@ -76,7 +77,8 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<()> {
     }
     let fault = Fault::read(reply);
     let facts = facts(&fault, reply);
-    let error = failure(operation, &fault, reply);
+    let effect = effects::effect(operation, reply.status);
+    let error = failure(operation, &fault, reply).with_effect(effect);
     // The error from the status alone may contain a plain-text body.
     let silent = facts.message.is_none() && facts.code.is_none();
     Err(if silent && error.upstream().is_some() { error } else { error.with_upstream(facts) })
@@ -136,8 +138,6 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
             "the change conflicts with another object in the upstream",
         ),
         (422, _) => error(Reason::ProcessingFailed, "the upstream could not process the request"),
-        // "Request rejected due to overload": not carried out, not even a write.
-        (503, _) => failed_status(safety, reply).with_effect(Effect::None),
         _ => failed_status(safety, reply),
     }
 }

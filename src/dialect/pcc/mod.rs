@@ -7,6 +7,7 @@
 mod auth;
 mod capabilities;
 mod decode;
+mod effects;
 mod encode;
 mod fault;
 mod members;

@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Members {
 /// An integer of the upstream, which may be a string of digits, in canonical form.
 pub(super) fn integer(value: &Value) -> Option<String> {
     let digits = match value {
-        Value::Number(number) => number.as_u64()?.to_string(),
+        Value::Number(number) => number.as_u64().or_else(|| whole(number))?.to_string(),
         Value::String(text) => text.trim().to_owned(),
         _ => return None,
     };
@@ -105,6 +105,13 @@ pub(super) fn integer(value: &Value) -> Option<String> {
     }
     let short = digits.trim_start_matches('0');
     Some(if short.is_empty() { "0" } else { short }.to_owned())
+}
+
+/// A whole number in the spelling of one that need not be: `40.0`.
+fn whole(number: &serde_json::Number) -> Option<u64> {
+    let digits = number.to_string();
+    let (whole, fraction) = digits.split_once('.')?;
+    fraction.bytes().all(|digit| digit == b'0').then(|| whole.parse().ok())?
 }
 
 /// Whether this can be an id: an integer in canonical form. No counter exceeds 19 digits.

@@ -68,7 +68,7 @@ fn a_creation_that_fails_half_way_is_undone() {
 fn undoing_uses_its_own_port() {
     let (port, cleanup) = (Recorder::default(), Recorder::default());
     let mut created = reply(201, "");
-    created.headers.insert("location", "/service_profile/7".parse().unwrap());
+    created.headers.insert("location", "/api/v1/service_profile/7".parse().unwrap());
     port.push_result(Ok(created));
     port.push_result(Err(lost()));
     cleanup.push(204, "");

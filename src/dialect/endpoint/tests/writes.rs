@@ -71,7 +71,14 @@ fn a_create_omits_unset_fields() {
 
 #[test]
 fn a_creation_without_a_location_is_searched_for() {
-    for location in [None, Some("/api/v1/service_profile"), Some("")] {
+    for location in [
+        None,
+        Some("/api/v1/service_profile"),
+        Some(""),
+        // The id of something else.
+        Some("https://x.example/api/v1/organisation/77"),
+        Some("/api/v1/service_profile/7/service/77"),
+    ] {
         let recorder = Recorder::default();
         let mut created = crate::dialect::recorder::reply(201, "");
         if let Some(location) = location {
