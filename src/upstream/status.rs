@@ -38,8 +38,7 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
         }
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             let after = retry_after(reply).unwrap_or(Duration::from_secs(1));
-            Error::new(Reason::UpstreamUnavailable, said)
-                .with_retry(Retry::After(Some(after)))
+            Error::new(Reason::UpstreamUnavailable, said).with_retry(Retry::After(Some(after)))
         }
         status if status.is_server_error() => Error::new(
             Reason::UpstreamInternal,
@@ -132,8 +131,7 @@ mod tests {
             (503, Reason::UpstreamUnavailable),
             (504, Reason::UpstreamUnavailable),
         ] {
-            for (safety, effect) in
-                [(Safety::Write, Effect::Unknown), (Safety::Read, Effect::None)]
+            for (safety, effect) in [(Safety::Write, Effect::Unknown), (Safety::Read, Effect::None)]
             {
                 let error = failed_status(safety, &reply(status, &[]));
                 assert_eq!((error.reason(), error.effect()), (reason, effect), "{status}");

@@ -139,7 +139,8 @@ fn meaning(code: &str) -> (Reason, &'static str) {
 }
 
 fn is_documented(code: &str) -> bool {
-    effects::REFUSED.contains(&code) || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
+    effects::REFUSED.contains(&code)
+        || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
 }
 
 /// Whether a modify or delete of an unknown id fails this way. There is no separate code for it.
