@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{fault::Operation, wire::Fault};
+use super::wire::Fault;
 use crate::{
     dialect::effect::undocumented,
     error::{Effect, Reason},
@@ -39,12 +39,8 @@ pub(super) fn done(reply: &Reply) -> Result<(), Unread> {
 
 /// What a failure says of the write's effect. `known`: its reason, where the tables of codes have
 /// one.
-pub(super) fn of_failure(
-    operation: Operation,
-    status: StatusCode,
-    known: Option<Reason>,
-) -> Effect {
-    match (operation.safety(), status.as_u16(), known) {
+pub(super) fn of_failure(safety: Safety, status: StatusCode, known: Option<Reason>) -> Effect {
+    match (safety, status.as_u16(), known) {
         (Safety::Read, ..) => Effect::None,
         // Not logged in, not allowed, throttled.
         (Safety::Write, 401 | 403 | 429, _) => Effect::None,

@@ -34,7 +34,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    pub(super) const fn safety(self) -> Safety {
+    const fn safety(self) -> Safety {
         match self {
             Self::List | Self::Get | Self::Catalog | Self::CatalogLimits => Safety::Read,
             Self::Create
@@ -109,7 +109,7 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         (_, Some(_)) => Some(UNKNOWN),
         (_, None) => None,
     };
-    let effect = effects::of_failure(operation, status, known.map(|(reason, _)| reason));
+    let effect = effects::of_failure(operation.safety(), status, known.map(|(reason, _)| reason));
     let Some((reason, message)) = known else {
         return by_status(operation.safety(), reply, &body).with_effect(effect);
     };
