@@ -13,6 +13,7 @@ use super::{
     answer::{Answer, Content},
     fault_kind::{Commit, DelayCommit, FaultKind, MAX_WAIT_MS, ResultCommit},
     journal::{self, Entry},
+    respell,
     server::Wire,
     simulator::{Call, Simulator},
     world::World,
@@ -103,6 +104,13 @@ impl Exchange {
                 self.unanswered(operation, *commit);
                 wire.reset();
                 Response::default()
+            }
+            FaultKind::Respell { how, lost } => {
+                let outcome =
+                    self.simulator.serve(operation, &respell::respelled(&self.call, *how));
+                let status = (!lost).then_some(outcome.answer.status);
+                self.record(status, outcome.code, outcome.effect);
+                if *lost { self.cut(wire) } else { outcome.answer.into_response(None) }
             }
             FaultKind::Result { commit: ResultCommit::Late, late_ms, .. } => {
                 Arc::clone(&self).late(operation, Duration::from_millis(*late_ms))

@@ -113,6 +113,29 @@ pub(super) enum FaultKind {
     Deep { depth: u32 },
     /// Bytes that are not UTF-8 inside the strings of the answer.
     InvalidUtf8 {},
+    /// The name in the request is stored in another spelling. `lost`: the connection is closed
+    /// before any byte of an answer.
+    Respell {
+        how: Spelling,
+        #[serde(default)]
+        lost: bool,
+    },
+}
+
+/// What may become of a name that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Spelling {
+    /// Trimmed, and each run of white space a single blank.
+    Collapse,
+    /// In the Unicode form NFC.
+    Nfc,
+    /// With the character references of HTML.
+    Escape,
+    /// The first 20 characters.
+    Cut,
+    /// In lower case.
+    Fold,
 }
 
 /// Whether the request takes effect even though its answer is lost or replaced.
@@ -174,6 +197,7 @@ impl FaultKind {
             Self::Huge { .. } => "huge",
             Self::Deep { .. } => "deep",
             Self::InvalidUtf8 {} => "invalid_utf8",
+            Self::Respell { .. } => "respell",
         }
     }
 

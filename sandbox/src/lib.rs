@@ -16,6 +16,7 @@
 //! - `simulator`: the trait that each simulator implements
 //! - `exchange`: one vendor request from arrival to answer
 //! - `faults`, `fault_kind`: the armed faults, and the kinds of faults
+//! - `respell`: names as an upstream may store them
 //! - `answer`: answers, and the distortions that are the same for every vendor
 //! - `journal`: what arrived and what it changed
 //! - `control`: the control API
@@ -48,6 +49,7 @@ mod faults;
 mod journal;
 mod options;
 mod pcc;
+mod respell;
 mod server;
 mod sft;
 mod simulator;

@@ -35,6 +35,7 @@ pub(super) trait Simulator: Send + Sync {
 }
 
 /// A request, read completely.
+#[derive(Clone)]
 pub(super) struct Call {
     pub method: Method,
     pub uri: Uri,
