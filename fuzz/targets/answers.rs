@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_executor::block_on;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use profile_gateway::{
-    dialect::{ProfileUpdate, REGISTRY, Settings},
+    dialect::{Item, ProfileUpdate, REGISTRY, Settings},
     error::Result,
     pb::Profile,
     upstream::{Port, Reply, Request},
@@ -48,7 +48,9 @@ pub(crate) fn decode(dialect: &str, settings: &[(&str, &str)], id: &str, data: &
         let change = ProfileUpdate { id, current: &current, desired: &desired };
         let _ = dialect.update(&port, change).await;
         let _ = dialect.is_applied(change, &current);
-        let _ = dialect.create(&port, &port, &desired).await;
+        let _ = dialect.create(&port, &desired).await;
+        let found = Item { id: id.to_owned(), profile: current.clone() };
+        let _ = dialect.finish(&port, Some(&port), &found, &desired).await;
         let _ = dialect.delete(&port, id).await;
     });
     let _ = built.auth.tokens(&port.0);

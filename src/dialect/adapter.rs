@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::{
     error::{Error, Reason, Result, violation::Violations},
-    model::{capability::Capabilities, method::Method, note::Notes},
+    model::{capability::Capabilities, method::Method, note::Notes, spelling::likeness},
     pb::{self, Profile, Service, TrafficLimit},
     upstream::{Port, Reply, Request},
 };
@@ -79,6 +79,11 @@ pub trait Dialect: Send + Sync + 'static {
     /// everything set by the creating request is as requested. An update completes what later steps
     /// would have set.
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
+
+    /// Whether a new profile has what [`Operations::finish`] adds to it.
+    fn is_finished(&self, _desired: &Profile, _found: &Profile) -> bool {
+        true
+    }
 }
 
 /// The operations of a dialect, over a [`Port`]. Code outside of this room calls them through a
@@ -103,21 +108,32 @@ pub trait Operations: Dialect {
     /// Reads all profiles.
     async fn list(&self, port: &dyn Port) -> Result<Vec<Item>>;
 
-    /// Reads the profiles with this display name. It needs fewer requests than a list whose entries
-    /// are incomplete.
-    async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
-        let items = self.list(port).await?;
-        Ok(items.into_iter().filter(|item| item.profile.display_name == display_name).collect())
+    /// Reads the profiles with this display name, in whatever spelling. It needs fewer requests
+    /// than a list whose entries are incomplete.
+    async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
+        let mut items = self.list(port).await?;
+        let all = items.iter().map(|item| item.id.clone()).collect();
+        items.retain(|item| likeness(display_name, &item.profile.display_name).is_some());
+        Ok(Named { all, items })
     }
 
-    /// Creates a checked and resolved profile and returns its id. If one of several steps fails, it
-    /// undoes the others through `cleanup`, which still has time when `port` has none left.
-    async fn create(
+    /// Sends the request that creates a checked and resolved profile. Returns the id in the answer;
+    /// `None` if the answer has none, although it reports success. Whether the profile of that id
+    /// is the new one is for the caller to find out.
+    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>>;
+
+    /// Adds to a new profile, as it was found, what the creating request could not carry. If that
+    /// fails, the profile is removed through `cleanup`, which still has time when `port` has none
+    /// left; without one, the profile is left as it is.
+    async fn finish(
         &self,
-        port: &dyn Port,
-        cleanup: &dyn Port,
-        profile: &Profile,
-    ) -> Result<String>;
+        _port: &dyn Port,
+        _cleanup: Option<&dyn Port>,
+        _found: &Item,
+        _desired: &Profile,
+    ) -> Result<()> {
+        Ok(())
+    }
 
     /// Makes a checked and resolved change: sends only the differences, if any.
     async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()>;
@@ -140,6 +156,15 @@ pub struct Item {
     pub id: String,
     /// The profile as the dialect read it.
     pub profile: Profile,
+}
+
+/// What a list shows of a display name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// The ids of all profiles that are there, whatever their names.
+    pub all: Vec<String>,
+    /// The profiles whose names differ from the requested one in no more than spelling.
+    pub items: Vec<Item>,
 }
 
 /// A change of a profile.

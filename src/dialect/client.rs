@@ -2,9 +2,10 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::adapter::{Dialect, Edit, Item, Operations, ProfileUpdate};
+use super::adapter::{Dialect, Edit, Item, Named, Operations, ProfileUpdate};
 use crate::{
     error::{Error, Result},
+    model::spelling::{as_changed, as_stored},
     pb::{Profile, Service},
     upstream::Port,
 };
@@ -42,18 +43,25 @@ impl DialectClient {
     }
 
     /// See [`Operations::find_by_name`].
-    pub async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
+    pub async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
         self.0.find_by_name(port, display_name).await.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::create`].
-    pub async fn create(
+    pub async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {
+        self.0.create(port, profile).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::finish`].
+    pub async fn finish(
         &self,
         port: &dyn Port,
-        cleanup: &dyn Port,
-        profile: &Profile,
-    ) -> Result<String> {
-        self.0.create(port, cleanup, profile).await.map_err(|error| redacted(error, port))
+        cleanup: Option<&dyn Port>,
+        found: &Item,
+        desired: &Profile,
+    ) -> Result<()> {
+        let finished = self.0.finish(port, cleanup, found, desired).await;
+        finished.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::update`].
@@ -69,6 +77,21 @@ impl DialectClient {
     /// See [`Operations::services`].
     pub async fn services(&self, port: &dyn Port) -> Result<Vec<Service>> {
         self.0.services(port).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Dialect::is_applied`]. A text that the upstream stores in another spelling counts.
+    #[must_use]
+    pub fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        let stored = as_changed(change.current, change.desired, found);
+        stored.is_ok_and(|desired| {
+            self.0.is_applied(ProfileUpdate { desired: &desired, ..change }, found)
+        })
+    }
+
+    /// See [`Dialect::is_created`]. A text that the upstream stores in another spelling counts.
+    #[must_use]
+    pub fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
+        as_stored(desired, found).is_ok_and(|desired| self.0.is_created(&desired, found))
     }
 
     /// See [`Operations::edit`].
@@ -149,7 +172,7 @@ mod tests {
             now(dialect.get(&port, id)).err(),
             now(dialect.list(&port)).err(),
             now(dialect.find_by_name(&port, "a")).err(),
-            now(dialect.create(&port, &port, &desired)).err(),
+            now(dialect.create(&port, &desired)).err(),
             now(dialect.update(&port, change)).err(),
             now(dialect.delete(&port, id)).err(),
             now(dialect.services(&port)).err(),

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     upstream::{Port, Reply, Request},
 };
 
@@ -69,11 +69,6 @@ impl Recorder {
     /// Adds an answer or an error.
     pub(super) fn push_result(&self, result: Result<Reply>) {
         self.answers.lock().unwrap().push_back(result);
-    }
-
-    /// Adds an error instead of an answer.
-    pub(super) fn fail(&self, error: Error) {
-        self.push_result(Err(error));
     }
 
     /// The requests so far.

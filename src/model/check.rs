@@ -5,6 +5,7 @@ use crate::{
     model::{
         capability::{Capabilities, Support},
         fields::{self, Fields, SETTABLE},
+        spelling::is_blank,
     },
     pb::{Profile, RadioAccess, Service, TrafficLimit},
 };
@@ -37,11 +38,18 @@ pub fn create(
     values(profile, violations)
 }
 
-/// Checks a display name that is to be written: it must not be blank. A profile that exists may
-/// have a blank one.
+/// Checks a display name that is to be written: it must not be blank, nor begin or end with what an
+/// upstream may trim. A profile that exists may have such a name.
 pub fn display_name(profile: &Profile, violations: &mut Violations) {
-    if !profile.display_name.is_empty() && profile.display_name.trim().is_empty() {
-        violations.add("profile.display_name", "must not be blank");
+    const FIELD: &str = "profile.display_name";
+    let name = profile.display_name.as_str();
+    if name.is_empty() {
+        return;
+    }
+    if name.chars().all(is_blank) {
+        violations.add(FIELD, "must not be blank");
+    } else if name.starts_with(is_blank) || name.ends_with(is_blank) {
+        violations.add(FIELD, "must not begin or end with a blank or an invisible character");
     }
 }
 
@@ -112,8 +120,19 @@ mod tests {
     use crate::model::capability::Field;
 
     #[test]
-    fn a_display_name_must_not_be_blank() {
-        for (name, wrong) in [(" ", true), ("\u{3000}\u{a0}", true), ("", false), (" a", false)] {
+    fn a_display_name_must_not_be_blank_nor_have_blanks_around_it() {
+        for (name, wrong) in [
+            (" ", true),
+            ("\u{3000}\u{a0}", true),
+            ("\u{200b}", true),
+            ("", false),
+            ("a b", false),
+            ("a\u{200d}b", false),
+            (" a", true),
+            ("a\u{a0}", true),
+            ("\u{feff}a", true),
+            ("a\u{2060}", true),
+        ] {
             let profile = Profile { display_name: name.into(), ..Profile::default() };
             let mut violations = Violations::default();
             display_name(&profile, &mut violations);

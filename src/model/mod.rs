@@ -14,3 +14,4 @@ pub mod mask;
 pub mod method;
 pub mod name;
 pub mod note;
+pub mod spelling;

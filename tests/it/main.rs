@@ -21,6 +21,7 @@ mod caching;
 mod circuit;
 mod conformance;
 mod contract;
+mod creating;
 mod describing;
 mod diffing;
 mod documents;

@@ -146,7 +146,13 @@ async fn a_caller_that_leaves_does_not_stop_a_write() {
         .always(LIST, listed(&[]))
         .then(CREATE, gated(double::json(bodies::created("SP_5"))))
         .then(DELETE, gated(Answer::Close))
-        .always(GET, double::json(fixture("get-failure-no-data-available")));
+        .always(
+            GET,
+            double::by(|seen| match seen.id() {
+                "SP_5" => listed(&[bodies::profile("SP_5", "five")]),
+                _ => double::json(fixture("get-failure-no-data-available")),
+            }),
+        );
     let gateway = Arc::new(gateway);
     let caller = |gateway: &Arc<Gateway>, id: Option<&'static str>| {
         let gateway = Arc::clone(gateway);

@@ -193,7 +193,7 @@ async fn radio_access_and_services_must_fit_before_any_call() {
         (&[R4G, R3G, R2G], "06"),
         (&[R2G, R3G, R4G, R5G], "10"),
     ] {
-        upstream.then(CREATE, double::json(bodies::created("SP_1")));
+        upstream.then(CREATE, double::json(bodies::created("SP_9")));
         let request =
             Profile { display_name: "a".into(), state: 1, category: 1, ..with(&[DATA], access) };
         gateway.create(request).await.unwrap();

@@ -27,7 +27,7 @@ use super::{
     registration::{Built, Registration, Setting},
 };
 use crate::{
-    error::{Effect, Error, Reason, Result, violation::Violations},
+    error::{Error, Reason, Result, violation::Violations},
     model::{capability::Capabilities, note::Notes},
     pb::{self, Profile, Service},
     upstream::{Port, Reply, Request},
@@ -206,22 +206,11 @@ impl Operations for BicsSft {
         self.list_all(port).await
     }
 
-    async fn create(
-        &self,
-        port: &dyn Port,
-        _cleanup: &dyn Port,
-        profile: &Profile,
-    ) -> Result<String> {
+    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {
         let reply = port.send(encode::create(profile)).await?;
         match fault::check(fault::Operation::Create, &reply)? {
             fault::Answer::Success(envelope) => {
-                decode::created_id(&envelope).filter(|id| self.accepts_id(id)).ok_or_else(|| {
-                    Error::new(
-                        Reason::UpstreamContractViolation,
-                        "the upstream reported success but returned no profile id",
-                    )
-                    .with_effect(Effect::Unknown)
-                })
+                Ok(decode::created_id(&envelope).filter(|id| self.accepts_id(id)))
             }
             fault::Answer::NoData => Err(fault::no_data_for_a_write()),
         }

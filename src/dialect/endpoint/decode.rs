@@ -74,9 +74,9 @@ pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
     Ok(objects.iter().filter_map(|raw| limit(&parsed(raw))).map(|(limit, _)| limit).collect())
 }
 
-/// The id in the reply to a create: the last segment of `Location`, after the collection's own path;
-/// after another path it is the id of something else. Recorded URLs have another host than the white
-/// label's, so the URL itself is not used.
+/// The id in the reply to a create: the last segment of `Location`, after the collection's own
+/// path; after another path it is the id of something else. Recorded URLs have another host than
+/// the white label's, so the URL itself is not used.
 pub(super) fn created_id(reply: &Reply) -> Option<String> {
     let location = reply.headers.get(LOCATION)?.to_str().ok()?;
     let path = location.split(['?', '#']).next()?.trim_end_matches('/');

@@ -29,16 +29,16 @@ use self::{
     capabilities::{CAPABILITIES, NAME},
     catalog::Catalog,
     fault::Operation,
-    steps::Halted,
+    steps::{Halted, Progress},
 };
 use super::{
-    adapter::{Dialect, Edit, Item, Operations, ProfileUpdate, REMOVAL},
+    adapter::{Dialect, Edit, Item, Named, Operations, ProfileUpdate, REMOVAL},
     client::DialectClient,
     registration::{Built, Registration, Setting},
 };
 use crate::{
     error::{Effect, Error, Reason, Result, violation::Violations},
-    model::{capability::Capabilities, note::Notes},
+    model::{capability::Capabilities, note::Notes, spelling::likeness},
     pb::{self, Profile, Service},
     upstream::{Port, RateLimit, Reply, Request},
 };
@@ -93,7 +93,7 @@ impl Endpoint {
 
     /// Removes a profile whose creation failed half way, including its services and limits.
     async fn remove_incomplete(&self, cleanup: &dyn Port, id: &str, halted: Halted) -> Error {
-        let Err(failure) = self.delete(cleanup, id).await else {
+        let Err(failure) = steps::patiently(|| self.delete(cleanup, id)).await else {
             return halted.undone();
         };
         // A read decides whether a failed removal took effect.
@@ -145,7 +145,7 @@ impl Endpoint {
             }
             halted.applied.push(halted.at.clone());
         }
-        if let Err(stuck) = steps::run(port, change.id, &back).await {
+        if let Err(stuck) = steps::run(port, change.id, &back, Progress::Begun).await {
             let left = "partially changed";
             return Err(halted.left(change.id, &stuck.applied, left, Some(&stuck.failure)));
         }
@@ -236,6 +236,10 @@ impl Dialect for Endpoint {
         let asked = encode::creation(desired);
         !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
     }
+
+    fn is_finished(&self, desired: &Profile, found: &Profile) -> bool {
+        steps::additions(found, desired).is_ok_and(|steps| steps.is_empty())
+    }
 }
 
 #[async_trait]
@@ -259,36 +263,45 @@ impl Operations for Endpoint {
         self.full(port, short).await
     }
 
-    async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Vec<Item>> {
+    async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
+        let is_alike = |name: &str| likeness(display_name, name).is_some();
         let mut short = self.short(port).await?;
-        short.retain(|short| short.name.as_deref().is_none_or(|name| name == display_name));
+        let all = short.iter().map(|short| short.id.clone()).collect();
+        short.retain(|short| short.name.as_deref().is_none_or(is_alike));
         let mut items = self.full(port, short).await?;
-        items.retain(|item| item.profile.display_name == display_name);
-        Ok(items)
+        items.retain(|item| is_alike(&item.profile.display_name));
+        Ok(Named { all, items })
     }
 
-    async fn create(
-        &self,
-        port: &dyn Port,
-        cleanup: &dyn Port,
-        profile: &Profile,
-    ) -> Result<String> {
-        let services = steps::between_services(&[], &profile.services)?;
+    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {
+        // Before anything is sent: whether the services can be added later.
+        steps::additions(&Profile::default(), profile)?;
         let reply = port.send(encode::create(profile)).await?;
         fault::written(Operation::Create, &reply)?;
-        let id = decode::created_id(&reply).ok_or_else(created_without_id)?;
-        match steps::run(port, &id, &services).await {
-            Ok(()) => Ok(id),
-            Err(mut halted) => {
-                halted.applied.insert(0, format!("create profile {id}"));
-                Err(self.remove_incomplete(cleanup, &id, halted).await)
-            }
+        Ok(decode::created_id(&reply))
+    }
+
+    async fn finish(
+        &self,
+        port: &dyn Port,
+        cleanup: Option<&dyn Port>,
+        found: &Item,
+        desired: &Profile,
+    ) -> Result<()> {
+        let (id, steps) = (&found.id, steps::additions(&found.profile, desired)?);
+        let Err(mut halted) = steps::run(port, id, &steps, Progress::Created).await else {
+            return Ok(());
+        };
+        halted.applied.insert(0, format!("create profile {id}"));
+        match cleanup {
+            Some(cleanup) => Err(self.remove_incomplete(cleanup, id, halted).await),
+            None => Err(halted.unsettled()),
         }
     }
 
     async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {
         let steps = steps::between(change.current, change.desired)?;
-        match steps::run(port, change.id, &steps).await {
+        match steps::run(port, change.id, &steps, Progress::Fresh).await {
             Ok(()) => Ok(()),
             Err(halted) => {
                 let first_of_several = halted.applied.is_empty() && steps.len() > 1;
@@ -310,16 +323,6 @@ impl Operations for Endpoint {
         check_edit(edit)?;
         Catalog::new(port).edit(current, edit).await
     }
-}
-
-/// The upstream created a profile without saying where. `Location` is not documented, but all
-/// recordings have it. The caller then looks for a new profile with that name.
-fn created_without_id() -> Error {
-    Error::new(
-        Reason::UpstreamContractViolation,
-        "the upstream reported success but returned no profile id",
-    )
-    .with_effect(Effect::Unknown)
 }
 
 fn check_edit(edit: &Edit) -> Result<()> {

@@ -4,7 +4,7 @@
 //! A profile is not written in one request: its members are one PATCH, and each service and limit
 //! has its own request. A limit is removed before its service and added after it.
 
-use std::fmt;
+use std::{fmt, future::Future};
 
 use serde_json::{Map, Value};
 
@@ -103,17 +103,91 @@ pub(super) fn between_services(current: &[Service], desired: &[Service]) -> Resu
     Ok(steps)
 }
 
+/// The steps that add to a new profile what it lacks of the desired services and limits.
+pub(super) fn additions(found: &Profile, desired: &Profile) -> Result<Vec<Step>> {
+    let mut steps = between_services(&found.services, &desired.services)?;
+    steps.retain(|step| matches!(step, Step::AddService(_) | Step::AddLimit { .. }));
+    Ok(steps)
+}
+
+/// What a write has done before its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing.
+    Fresh,
+    /// Other steps, which these undo.
+    Begun,
+    /// It has created the profile, which no other client has a reason to change yet.
+    Created,
+}
+
+/// How often a throttled step is sent again. The pauses of the port come to minutes before.
+const MAX_THROTTLED: usize = 64;
+
 /// Runs the steps until one fails.
-pub(super) async fn run(port: &dyn Port, id: &str, steps: &[Step]) -> Result<(), Halted> {
+pub(super) async fn run(
+    port: &dyn Port,
+    id: &str,
+    steps: &[Step],
+    progress: Progress,
+) -> Result<(), Halted> {
     let mut applied = Vec::new();
     for step in steps {
-        let sent = port.send(step.request(id)).await;
-        if let Err(failure) = sent.and_then(|reply| fault::written(step.operation(), &reply)) {
-            return Err(Halted { applied, at: step.to_string(), failure });
+        let is_fresh = progress == Progress::Fresh && applied.is_empty();
+        let sent = match is_fresh {
+            true => send(port, id, step).await,
+            false => patiently(|| send(port, id, step)).await,
+        };
+        match sent {
+            Ok(()) => {}
+            Err(failure) if progress == Progress::Created && is_done(step, &failure) => {}
+            Err(failure) => return Err(Halted { applied, at: step.to_string(), failure }),
         }
         applied.push(step.to_string());
     }
     Ok(())
+}
+
+async fn send(port: &dyn Port, id: &str, step: &Step) -> Result<()> {
+    let reply = port.send(step.request(id)).await?;
+    fault::written(step.operation(), &reply)
+}
+
+/// Sends a request of a write that has begun. A throttled request was not carried out, so it is
+/// sent again once the port lets it through, which is when the upstream's pause ends. What the port
+/// itself refuses would come too late.
+pub(super) async fn patiently<F>(mut send: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    let mut answer = send().await;
+    for _ in 0..MAX_THROTTLED {
+        if !answer.as_ref().is_err_and(is_throttled) {
+            break;
+        }
+        answer = match send().await {
+            // Not sent: the upstream's own answer says more.
+            Err(refusal) if refusal.upstream().is_none() && refusal.effect() == Effect::None => {
+                break;
+            }
+            next => next,
+        };
+    }
+    answer
+}
+
+/// Whether the upstream itself has answered that it is throttling.
+fn is_throttled(failure: &Error) -> bool {
+    failure.reason() == Reason::UpstreamThrottled && failure.upstream().is_some()
+}
+
+/// Whether the upstream refuses to add something because it is there already.
+fn is_done(step: &Step, failure: &Error) -> bool {
+    match step {
+        Step::AddService(_) => failure.reason() == Reason::ServiceAlreadyAttached,
+        Step::AddLimit { .. } => failure.reason() == Reason::TrafficLimitAlreadyAttached,
+        Step::Patch(_) | Step::RemoveLimit { .. } | Step::RemoveService(_) => false,
+    }
 }
 
 /// A write that failed at one of its steps.

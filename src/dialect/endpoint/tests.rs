@@ -33,6 +33,14 @@ fn read(object: &Value) -> Profile {
     now(Endpoint.get(&recorder, &id)).unwrap().profile
 }
 
+/// What a creation sends: the creating request, and then the rest for the profile that it names.
+fn create(port: &Recorder, cleanup: &Recorder, desired: &Profile) -> Result<String> {
+    let id = now(Endpoint.create(port, desired))?.unwrap();
+    let found = Item { id: id.clone(), profile: Profile::default() };
+    now(Endpoint.finish(port, Some(cleanup), &found, desired))?;
+    Ok(id)
+}
+
 /// The vendor's example with some members replaced.
 fn example_with(members: Value) -> Value {
     let mut object = fixture("profile");

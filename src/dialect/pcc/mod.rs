@@ -29,7 +29,7 @@ use super::{
     registration::{Built, Registration, Setting},
 };
 use crate::{
-    error::{Effect, Error, Reason, Result, violation::Violations},
+    error::{Error, Reason, Result, violation::Violations},
     model::{capability::Capabilities, note::Notes},
     pb::{self, Profile, Service},
     upstream::{Port, Reply, Request, Safety},
@@ -63,24 +63,6 @@ impl Pcc {
         let reply = port.send(encode::get(id)).await?;
         fault::check(Operation::Get, &reply)?;
         decode::object(Safety::Read, &reply, id)
-    }
-
-    /// Finds the id of a profile whose creation succeeded without returning it.
-    async fn created(&self, port: &dyn Port, display_name: &str) -> Result<String> {
-        // The creation succeeded, so this failure must not claim that nothing was written.
-        let items = self.find_by_name(port, display_name).await;
-        let items = items.map_err(|error| error.with_effect(Effect::Unknown))?;
-        // Names are unique according to the vendor's description of conflicts. If they are not, the
-        // highest id is the newest.
-        let newest =
-            items.into_iter().max_by_key(|item| item.id.parse::<u64>().unwrap_or_default());
-        newest.map(|item| item.id).ok_or_else(|| {
-            Error::new(
-                Reason::UpstreamContractViolation,
-                "the upstream reported success but does not list the new profile",
-            )
-            .with_effect(Effect::Unknown)
-        })
     }
 }
 
@@ -174,18 +156,14 @@ impl Operations for Pcc {
         Ok(decode::list(&reply)?.or_logged(NAME))
     }
 
-    async fn create(
-        &self,
-        port: &dyn Port,
-        _cleanup: &dyn Port,
-        profile: &Profile,
-    ) -> Result<String> {
+    async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {
         let reply = port.send(encode::create(profile)).await?;
         fault::check(Operation::Create, &reply)?;
         if reply.status == http::StatusCode::NO_CONTENT {
-            return self.created(port, &profile.display_name).await;
+            // Documented: created, but without a body, and so without an id.
+            return Ok(None);
         }
-        decode::created_id(&reply)
+        decode::created_id(&reply).map(Some)
     }
 
     async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::{
     call::Call,
+    dialect::Item,
     error::{Error, Reason, Result},
     gateway::{
         backend::Backend,
@@ -129,8 +130,12 @@ pub(crate) async fn creation(
 ) -> Result<(Vec<UpstreamCall>, Profile)> {
     note_defaults(backend, &profile, notes)?;
     let port = Rehearsal::new(backend, call);
-    let id = backend.dialect().create(&port, &port, &profile).await?;
-    Ok((port.calls(Some(&id))?, unnamed(backend, profile)))
+    let id = backend.dialect().create(&port, &profile).await?;
+    if let Some(id) = id.clone() {
+        let new = Item { id, profile: Profile::default() };
+        backend.dialect().finish(&port, None, &new, &profile).await?;
+    }
+    Ok((port.calls(id.as_deref())?, unnamed(backend, profile)))
 }
 
 /// A profile to create, as callers see it. It has no etag, because the upstream may add fields.

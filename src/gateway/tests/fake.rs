@@ -259,11 +259,11 @@ impl Operations for Fake {
         Ok(items)
     }
 
-    async fn create(&self, _: &dyn Port, _: &dyn Port, profile: &Profile) -> Result<String> {
+    async fn create(&self, _: &dyn Port, profile: &Profile) -> Result<Option<String>> {
         self.write(|state| {
             state.last += 1;
             state.profiles.insert(100 + state.last, profile.clone());
-            Ok((100 + state.last).to_string())
+            Ok(Some((100 + state.last).to_string()))
         })
         .await
     }

@@ -1,84 +1,128 @@
-//! Creation: look for profiles that already have the name, send, reconcile, complete, read back.
+//! Creation: look which profiles are there, send, find out which profile is the new one, complete
+//! it, read back.
+//!
+//! Nothing is added to a profile, and none is removed, before it is certain that this creation made
+//! it: it was not there before, and a read shows the requested name. What the answer says is not
+//! enough, because answers get mixed up and replayed.
 
-use tokio::time::Instant;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use crate::{
     cache::Target,
     call::Call,
-    dialect::{Item, ProfileUpdate, REMOVAL},
-    error::{Error, Reason, Result, violation::Violations},
+    dialect::{Item, REMOVAL},
+    error::{Error, Reason, Result},
     gateway::{
         backend::Backend,
         write::{
             audit::Journal,
             intent::{Creation, IntentKind, WriteIntent},
-            outcome::{may_be_removed, may_yet_happen, unread, unresolved},
+            locks::ProfileLocks,
+            outcome::{
+                ambiguous, may_be_removed, may_yet_happen, unidentified, unread, unresolved,
+            },
             prepare,
             reconcile::{reconcile, search},
             session,
         },
     },
-    model::mask::Update,
+    model::spelling::{Likeness, likeness},
     pb::Profile,
+    upstream::Port,
 };
 
-/// Creates a checked profile: looks for profiles that already have its name, journals the creation,
-/// sends it, and returns the profile as read back from the upstream.
-pub(crate) async fn create(
-    backend: &Backend,
-    call: &Call,
-    profile: Profile,
-    validate_only: bool,
-    journal: &mut Journal,
-) -> Result<Profile> {
-    let prepared = prepare::creation(backend, call, profile).await?;
-    if validate_only {
-        prepared.check_name(backend)?;
-        return Ok(Profile { name: String::new(), ..backend.presented("", prepared.profile) });
+/// How long an acknowledged profile is read again until it shows.
+const SHOWS_WITHIN: Duration = Duration::from_secs(5);
+/// The pause between those reads.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a creation works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Creating<'a> {
+    pub(crate) backend: &'a Backend,
+    pub(crate) call: &'a Call,
+    pub(crate) locks: &'a ProfileLocks,
+}
+
+/// What is known of a creation before it is looked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    /// The upstream has acknowledged it.
+    Acknowledged,
+    /// Its answer is lost or unclear.
+    Lost,
+}
+
+impl Creating<'_> {
+    /// Creates a checked profile: looks which profiles are there, journals the creation, sends it,
+    /// and returns the profile as read back from the upstream.
+    pub(crate) async fn create(
+        self,
+        profile: Profile,
+        validate_only: bool,
+        journal: &mut Journal,
+    ) -> Result<Profile> {
+        let Self { backend, call, .. } = self;
+        if validate_only {
+            let prepared = prepare::creation(backend, call, profile).await?;
+            prepared.check_name(backend)?;
+            return Ok(Profile { name: String::new(), ..backend.presented("", prepared.profile) });
+        }
+        let name = &profile.display_name;
+        let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
+        let prepared = prepare::creation(backend, call, profile).await?;
+        let before = prepared.before.map(|named| named.all);
+        let creation = Creation::new(prepared.profile, before);
+        let intent = IntentKind::Create(Box::new(creation.clone()));
+        journal.intend(&WriteIntent::new(intent)).await?;
+        let write = backend.cache().write(affected(backend, &creation));
+        let result = send(backend, call, &creation).await;
+        write.end(may_yet_happen(&result));
+        if result.as_ref().is_err_and(removal_pending) {
+            let creation = Creation { removal_pending: true, ..creation };
+            journal.amend(&WriteIntent::new(IntentKind::Create(Box::new(creation)))).await;
+        }
+        result
     }
-    let creation = Creation::new(prepared.profile, prepared.namesakes);
-    let intent = IntentKind::Create(Box::new(creation.clone()));
-    journal.intend(&WriteIntent::new(intent)).await?;
-    let write = backend.cache().write(affected(backend, &creation));
-    let result = send(backend, call, &creation).await;
-    write.end(may_yet_happen(&result));
-    if result.as_ref().is_err_and(removal_pending) {
-        let creation = Creation { removal_pending: true, ..creation };
-        journal.amend(&WriteIntent::new(IntentKind::Create(Box::new(creation)))).await;
+
+    /// Finds out the outcome of a creation that an earlier call sent, and completes the profile if
+    /// it exists. `None` means that it does not exist, and that the earlier call can no longer
+    /// create it.
+    pub(crate) async fn resolve(
+        self,
+        creation: &Creation,
+        over: Instant,
+    ) -> Result<Option<Profile>> {
+        let Self { backend, call, .. } = self;
+        let name = &creation.profile.display_name;
+        let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
+        let write = backend.cache().write(affected(backend, creation));
+        let look = || async {
+            match look(backend, call, creation, Word::Lost).await? {
+                Some(_) if creation.removal_pending && Instant::now() < over => {
+                    Err(may_be_removed())
+                }
+                found => Ok(found),
+            }
+        };
+        let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
+        let result = async {
+            match search(&doubt, Some(over), call.deadline, look).await? {
+                Some(found) => complete(backend, call, found, creation, None).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let result = result.await;
+        write.end(may_yet_happen(&result));
+        result
     }
-    result
 }
 
 /// Whether the gateway's own removal of a partly created profile may still take effect.
 fn removal_pending(error: &Error) -> bool {
     error.metadata().iter().any(|(key, _)| *key == REMOVAL)
-}
-
-/// Finds out the outcome of a creation that an earlier call sent, and completes the profile if it
-/// exists. `None` means that it does not exist, and that the earlier call can no longer create it.
-pub(crate) async fn resolve(
-    backend: &Backend,
-    call: &Call,
-    creation: &Creation,
-    over: Instant,
-) -> Result<Option<Profile>> {
-    let write = backend.cache().write(affected(backend, creation));
-    let look = || async {
-        match look(backend, call, creation).await? {
-            Some(_) if creation.removal_pending && Instant::now() < over => Err(may_be_removed()),
-            found => Ok(found),
-        }
-    };
-    let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
-    let result = async {
-        match search(&doubt, Some(over), call.deadline, look).await? {
-            Some(found) => complete(backend, call, found, &creation.profile).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    let result = result.await;
-    write.end(may_yet_happen(&result));
-    Ok(result?.map(|item| backend.present(item)))
 }
 
 /// What a creation may affect.
@@ -91,32 +135,91 @@ fn affected(backend: &Backend, creation: &Creation) -> Target {
 
 /// Sends a checked creation, and returns the profile as read back from the upstream.
 async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Profile> {
-    let (dialect, session) = (backend.dialect(), backend.session(call));
-    let (port, cleanup) = (session::for_write(backend, call), session::for_cleanup(backend, call));
-    let profile = &creation.profile;
-    let item = match dialect.create(&port, &cleanup, profile).await {
-        Ok(id) => match dialect.get(&session, &id).await {
-            Ok(item) => item,
-            Err(error) => {
+    let port = session::for_write(backend, call);
+    match backend.dialect().create(&port, &creation.profile).await {
+        Ok(id) => acknowledged(backend, call, creation, &port, id).await,
+        Err(failure) => {
+            let look = || look(backend, call, creation, Word::Lost);
+            let found = reconcile(failure, call.deadline, look).await?;
+            complete(backend, call, found, creation, None).await
+        }
+    }
+}
+
+/// Finds the profile of a creation that the upstream acknowledged with this id, or without one.
+async fn acknowledged(
+    backend: &Backend,
+    call: &Call,
+    creation: &Creation,
+    port: &dyn Port,
+    id: Option<String>,
+) -> Result<Profile> {
+    let Creation { profile, before, .. } = creation;
+    // An answer that names a profile that was there before is not about the new one.
+    let id = id.filter(|id| !creation.was_there(id).unwrap_or_default());
+    if let Some(id) = id {
+        let is_whole = backend.dialect().is_finished(profile, &Profile::default());
+        match shown(backend, call, creation, &id, is_whole).await {
+            Ok(Some(found)) => {
+                let undo = before.is_some().then_some(port);
+                return complete(backend, call, found, creation, undo).await;
+            }
+            Ok(None) => {}
+            Err(error) if error.reason() == Reason::ProfileNotFound => {}
+            Err(error) if is_whole => {
                 let asked = Item { id, profile: profile.clone() };
                 return Ok(unread(backend.present(asked), &error));
             }
-        },
-        Err(failure) => {
-            let look = || look(backend, call, creation);
-            let found = reconcile(failure, call.deadline, look).await?;
-            complete(backend, call, found, profile).await?
+            Err(error) => return Err(left_behind(&id, &error)),
         }
-    };
-    Ok(backend.present(item))
+    }
+    let look = || look(backend, call, creation, Word::Acknowledged);
+    let found = search(&unidentified(), None, call.deadline, look).await?;
+    complete(backend, call, found.ok_or_else(unidentified)?, creation, None).await
+}
+
+/// The profile of this id, once a read shows it under the name of the creation; `None` if it has
+/// another name. If the creating request carried the `whole` profile, nothing depends on the read,
+/// and only a profile that does not show yet is read again.
+async fn shown(
+    backend: &Backend,
+    call: &Call,
+    creation: &Creation,
+    id: &str,
+    whole: bool,
+) -> Result<Option<Item>> {
+    let (session, asked) = (session::for_reading_back(backend, call), &creation.profile);
+    let until = call.deadline.min(Instant::now() + SHOWS_WITHIN);
+    loop {
+        let error = match backend.dialect().get(&session, id).await {
+            Ok(item) => {
+                let name = item.profile.display_name.as_str();
+                let is_own = likeness(&asked.display_name, name).is_some();
+                // A profile without a name may be any.
+                return Ok((is_own || (whole && name.is_empty())).then_some(item));
+            }
+            Err(error) => error,
+        };
+        let may_lag = !whole || error.reason() == Reason::ProfileNotFound;
+        if !may_lag || Instant::now() + PAUSE >= until {
+            return Err(error);
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Looks for the profile that a creation made.
-async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Option<Item>> {
+async fn look(
+    backend: &Backend,
+    call: &Call,
+    creation: &Creation,
+    word: Word,
+) -> Result<Option<Item>> {
     let (dialect, session) = (backend.dialect(), session::for_reading_back(backend, call));
+    let asked = &creation.profile;
     // Fails at once if no conclusion is possible.
     creation.was_there("")?;
-    let found = dialect.find_by_name(&session, &creation.profile.display_name).await;
+    let found = dialect.find_by_name(&session, &asked.display_name).await;
     let found = found.map_err(|error| match error.reason() {
         // Another profile was removed during the read, which says nothing about this one.
         Reason::ProfileNotFound => {
@@ -124,37 +227,62 @@ async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Opt
         }
         _ => error,
     });
-    for item in found? {
-        if !creation.was_there(&item.id)? && dialect.is_created(&creation.profile, &item.profile) {
-            return Ok(Some(item));
+    let mut candidates = Vec::new();
+    for item in found?.items {
+        let likeness = likeness(&asked.display_name, &item.profile.display_name);
+        if let Some(likeness) = likeness
+            && !creation.was_there(&item.id)?
+            && dialect.is_created(asked, &item.profile)
+        {
+            candidates.push((likeness, item));
         }
     }
-    Ok(None)
+    candidates.sort_by_key(|(likeness, _)| *likeness);
+    let mut candidates = candidates.into_iter();
+    match (candidates.next(), candidates.next()) {
+        (None, _) => Ok(None),
+        (Some((first, _)), Some((second, _))) if first == second => Err(ambiguous()),
+        (Some((Likeness::Reduced, _)), _) if word == Word::Lost => Err(ambiguous()),
+        (Some((_, item)), _) => Ok(Some(item)),
+    }
 }
 
-/// Completes a creation whose first step got no answer. Fields that the caller left unset keep the
-/// values that the upstream has set.
-async fn complete(backend: &Backend, call: &Call, found: Item, asked: &Profile) -> Result<Item> {
-    let dialect = backend.dialect();
-    let (capabilities, mut ignored) = (dialect.capabilities(), Violations::default());
-    let update = Update::parse(None, asked, capabilities, dialect.name(), &mut ignored)?;
-    let desired = update.apply(&found.profile, asked, capabilities, &mut ignored)?;
-    let change = ProfileUpdate { id: &found.id, current: &found.profile, desired: &desired };
-    if dialect.is_applied(change, &found.profile) {
-        return Ok(found);
+/// Adds to a profile that is known to be the new one what the creating request could not carry.
+/// `port`: with one, what fails is undone; without one, the profile is left as it is.
+async fn complete(
+    backend: &Backend,
+    call: &Call,
+    found: Item,
+    creation: &Creation,
+    port: Option<&dyn Port>,
+) -> Result<Profile> {
+    let (dialect, asked) = (backend.dialect(), &creation.profile);
+    if dialect.is_finished(asked, &found.profile) {
+        return Ok(backend.present(found));
     }
-    let session = session::for_completion(backend, call);
+    let (rest, cleanup) =
+        (session::for_completion(backend, call), session::for_cleanup(backend, call));
     // The creation's cache target does not cover the new id, and a step without an answer may still
     // change that profile.
     let write = backend.cache().write(Target::Profile(found.id.as_str().into()));
-    let updated = dialect.update(&session, change).await;
-    write.end(updated.is_err());
-    if let Err(failure) = updated {
-        return Err(left_behind(&found.id, &failure));
+    let finished = match port {
+        Some(port) => dialect.finish(port, Some(&cleanup), &found, asked).await,
+        None => {
+            let finished = dialect.finish(&rest, None, &found, asked).await;
+            finished.map_err(|failure| left_behind(&found.id, &failure))
+        }
+    };
+    write.end(finished.is_err());
+    finished?;
+    let session = backend.session(call);
+    match dialect.get(&session, &found.id).await {
+        Ok(item) => Ok(backend.present(item)),
+        // The write is done, even if it cannot be read back.
+        Err(error) => {
+            let asked = Item { id: found.id, profile: asked.clone() };
+            Ok(unread(backend.present(asked), &error))
+        }
     }
-    // The write is done, even if it cannot be read back.
-    let written = Item { id: found.id, profile: desired };
-    Ok(dialect.get(&session, &written.id).await.unwrap_or(written))
 }
 
 /// The error for a profile that was created, but may lack some of what was requested.

@@ -10,7 +10,6 @@ use prost::Message;
 use tokio::time::Instant;
 
 use crate::{
-    dialect::Item,
     error::{Effect, Error, Reason, Result},
     model::{changes::changed_settable, etag::normalize, fields::Fields},
     pb::Profile,
@@ -41,8 +40,8 @@ pub(crate) struct Creation {
     /// Checked and resolved.
     #[prost(message, required, tag = "1")]
     pub(crate) profile: Profile,
-    /// The ids of the profiles that already had its name, so none of them is the new one. Without
-    /// this list, a profile of that name cannot be recognized as the new one.
+    /// The ids of all profiles that were there before, so none of them is the new one. Without this
+    /// list, no profile can be recognized as the new one.
     #[prost(message, optional, tag = "2")]
     pub(crate) before: Option<Ids>,
     /// Whether it was partly created and its removal may still take effect.
@@ -68,16 +67,14 @@ pub(crate) struct IntendedChange {
 
 impl Creation {
     /// The intent to create a profile.
-    pub(crate) fn new(profile: Profile, namesakes: Option<Vec<Item>>) -> Self {
-        let ids = |items: Vec<Item>| items.into_iter().map(|item| item.id).collect();
-        let before = namesakes.map(|items| Ids { ids: ids(items) });
-        Self { profile, before, removal_pending: false }
+    pub(crate) fn new(profile: Profile, before: Option<Vec<String>>) -> Self {
+        Self { profile, before: before.map(|ids| Ids { ids }), removal_pending: false }
     }
 
     /// Whether a profile of this id already existed; fails if that is unknown.
     pub(crate) fn was_there(&self, id: &str) -> Result<bool> {
         let unknown = || {
-            let message = "it is unknown which profiles already had this name";
+            let message = "it is unknown which profiles existed before";
             Error::new(Reason::UpstreamUnavailable, message)
         };
         let before = self.before.as_ref().ok_or_else(unknown)?;

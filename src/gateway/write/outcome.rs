@@ -73,6 +73,27 @@ pub(crate) fn may_be_removed() -> Error {
     .with_effect(Effect::Unknown)
 }
 
+/// The error for a creation after which several profiles could be the new one, or one that only
+/// resembles it.
+pub(crate) fn ambiguous() -> Error {
+    Error::new(
+        Reason::WriteOutcomeUnknown,
+        "a profile that was not there before resembles the one to create, but may be another \
+         client's; nothing else was written; compare the profiles of this name, and use a new \
+         request_id to create another",
+    )
+    .with_effect(Effect::Unknown)
+}
+
+/// The error for a creation that the upstream acknowledged without identifying the new profile.
+pub(crate) fn unidentified() -> Error {
+    Error::new(
+        Reason::UpstreamContractViolation,
+        "the upstream reported success, but its answer does not identify the new profile",
+    )
+    .with_effect(Effect::Unknown)
+}
+
 /// The error for an earlier attempt whose effect is not visible.
 pub(crate) fn unresolved() -> Error {
     Error::new(

@@ -3,7 +3,7 @@
 
 use crate::{
     call::Call,
-    dialect::{DialectClient, Item, ProfileUpdate},
+    dialect::{DialectClient, Named, ProfileUpdate},
     error::{Error, Reason, Result, violation::Violations},
     gateway::{
         backend::Backend,
@@ -18,11 +18,11 @@ use crate::{
 pub(crate) struct PreparedCreation {
     /// Checked and resolved.
     pub(crate) profile: Profile,
-    /// The profiles that already had its name; `None` if the account may not list profiles.
-    pub(crate) namesakes: Option<Vec<Item>>,
+    /// The profiles that were there before; `None` if the account may not list profiles.
+    pub(crate) before: Option<Named>,
 }
 
-/// Resolves a checked profile, and finds the profiles that already have its name.
+/// Resolves a checked profile, and finds which profiles are there before it.
 pub(crate) async fn creation(
     backend: &Backend,
     call: &Call,
@@ -31,20 +31,21 @@ pub(crate) async fn creation(
     let (dialect, session) = (backend.dialect(), backend.session(call));
     let profile = dialect.resolve(&session, profile, None).await?;
     // If the answer to the creation gets lost, none of these is the new profile.
-    let namesakes = match dialect.find_by_name(&session, &profile.display_name).await {
-        Ok(items) => Some(items),
+    let before = match dialect.find_by_name(&session, &profile.display_name).await {
+        Ok(named) => Some(named),
         Err(error) if error.facts().is_out_of_reach => return Err(error),
         // An account that may create but not list: if an answer gets lost, the outcome stays
         // unknown.
         Err(_) => None,
     };
-    Ok(PreparedCreation { profile, namesakes })
+    Ok(PreparedCreation { profile, before })
 }
 
 impl PreparedCreation {
     /// Refuses a name that another profile already has, as the upstream would.
     pub(crate) fn check_name(&self, backend: &Backend) -> Result<()> {
-        refuse_taken_name(backend.dialect(), self.namesakes.as_deref().unwrap_or_default(), None)
+        let Some(named) = &self.before else { return Ok(()) };
+        refuse_taken_name(backend.dialect(), &self.profile.display_name, named, None)
     }
 }
 
@@ -110,7 +111,7 @@ impl ExistingProfile<'_> {
         }
         let (dialect, session) = (self.backend.dialect(), self.backend.session(self.call));
         let named = dialect.find_by_name(&session, &desired.display_name).await?;
-        refuse_taken_name(dialect, &named, Some(self.name.id()))
+        refuse_taken_name(dialect, &desired.display_name, &named, Some(self.name.id()))
     }
 
     /// The change in the form that dialects take.
@@ -124,8 +125,14 @@ impl ExistingProfile<'_> {
     }
 }
 
-fn refuse_taken_name(dialect: &DialectClient, named: &[Item], own: Option<&str>) -> Result<()> {
-    if dialect.has_unique_names() && named.iter().any(|item| Some(item.id.as_str()) != own) {
+fn refuse_taken_name(
+    dialect: &DialectClient,
+    name: &str,
+    named: &Named,
+    own: Option<&str>,
+) -> Result<()> {
+    let mut others = named.items.iter().filter(|item| Some(item.id.as_str()) != own);
+    if dialect.has_unique_names() && others.any(|item| item.profile.display_name == name) {
         return Err(Error::new(
             Reason::ProfileAlreadyExists,
             "another profile of the account has this display name",

@@ -20,7 +20,7 @@ use crate::{
         write::{
             audit::{Audit, Journal},
             change::ProfileWrite,
-            create,
+            create::Creating,
             intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
             locks::ProfileLocks,
             outcome::{may_yet_happen, unknown},
@@ -152,9 +152,9 @@ async fn carry_out(
     let existing = |name| ExistingProfile { backend, call, name };
     match &request.action {
         WriteAction::Create(profile) => {
-            create::create(backend, call, (**profile).clone(), *validate_only, journal)
-                .await
-                .map(Some)
+            let profile = (**profile).clone();
+            let creating = Creating { backend, call, locks };
+            creating.create(profile, *validate_only, journal).await.map(Some)
         }
         WriteAction::Change(name, change) => {
             let write = ProfileWrite { profile: existing(name), locks, journal };
@@ -182,7 +182,8 @@ async fn resolve(
     let existing = |name| ExistingProfile { backend, call, name };
     match (&request.action, &intent) {
         (WriteAction::Create(_), IntentKind::Create(creation)) => {
-            Ok(create::resolve(backend, call, creation, over).await?.map(Some))
+            let creating = Creating { backend, call, locks };
+            Ok(creating.resolve(creation, over).await?.map(Some))
         }
         (WriteAction::Change(name, _), IntentKind::Change(change)) => {
             let write = ProfileWrite { profile: existing(name), locks, journal };

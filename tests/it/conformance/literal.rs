@@ -1,6 +1,8 @@
 //! The vendors' own examples, to the letter, from a double that shares nothing with the program:
 //! each member has its place in the model, and what was read goes back out as it came in.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use profile_gateway::pb::{GetProfileRequest, Profile, UpdateProfileRequest};
 use serde_json::{Value, json};
 use tonic::Response;
@@ -114,11 +116,15 @@ fn but_etag(profile: &Profile) -> Profile {
 
 const PROFILES: &str = "/pcc/spcm/provisionProfile";
 
-fn pcc_answers(seen: &Seen) -> Answer {
+/// `lists`: how many were asked for.
+fn pcc_answers(seen: &Seen, lists: &AtomicUsize) -> Answer {
     let one = fixture("pcc/create-success");
     match (seen.method.as_str(), seen.path.strip_prefix(PROFILES)) {
-        // Nothing has the name when the create looks, and the list is asked for once before.
-        ("GET", Some("")) => double::json(fixture("pcc/list-success")),
+        // The profile of the example is not there when the create looks.
+        ("GET", Some("")) => match lists.fetch_add(1, Ordering::Relaxed) {
+            0 => double::json(fixture("pcc/list-success")),
+            _ => double::json(json!({"length": 0, "provisioningProfileDTOList": []})),
+        },
         ("GET", Some("/39")) | ("PUT", Some("/39")) => double::json(one),
         ("POST", Some("")) => double::http(201, "application/json", one.to_string()),
         _ => double::http(404, "text/plain", ""),
@@ -127,7 +133,8 @@ fn pcc_answers(seen: &Seen) -> Answer {
 
 #[tokio::test]
 async fn the_pcc_examples_have_every_field_in_its_place_and_go_back_unchanged() {
-    let (upstream, gateway) = start(PCC, pcc_answers).await;
+    let lists = AtomicUsize::default();
+    let (upstream, gateway) = start(PCC, move |seen| pcc_answers(seen, &lists)).await;
     let listed: Vec<Profile> = list(&gateway, "backends/pcc").await.iter().map(but_etag).collect();
     assert_eq!(listed, [turkey_sauce("PAYMENT_TYPE_POSTPAID"), cha_cha()]);
     let one = get(&gateway, "backends/pcc/profiles/39").await;
@@ -200,9 +207,18 @@ fn smart_meter_body() -> Value {
     body
 }
 
-fn endpoint_answers(seen: &Seen) -> Answer {
+/// `puts`: how many came. The new profile has its services once all have.
+fn endpoint_answers(seen: &Seen, puts: &AtomicUsize) -> Answer {
     let one = fixture("endpoint/profile");
     match (seen.method.as_str(), seen.path.trim_start_matches("/api/v1")) {
+        ("GET", "/service_profile/2") => {
+            let mut new = fixture("endpoint/profile");
+            new["id"] = json!(2);
+            if puts.load(Ordering::Relaxed) < 4 {
+                new["service"] = json!([]);
+            }
+            double::json(new)
+        }
         ("GET", "/service_profile") => double::json(fixture("endpoint/list")),
         ("GET", "/service_profile/1") => double::json(one),
         ("GET", "/service") => double::json(one["service"].clone()),
@@ -211,18 +227,22 @@ fn endpoint_answers(seen: &Seen) -> Answer {
         }
         ("GET", "/service/234/traffic_limit") => double::json(json!([])),
         ("POST", "/service_profile") => {
-            let location = "https://elsewhere.example/api/v1/service_profile/1".to_owned();
+            let location = "https://elsewhere.example/api/v1/service_profile/2".to_owned();
             let headers = vec![("location".to_owned(), location)];
             Answer::Http { status: 201, headers, body: Vec::new() }
         }
-        ("PUT" | "PATCH", _) => Answer::Http { status: 204, headers: Vec::new(), body: Vec::new() },
+        ("PUT" | "PATCH", _) => {
+            puts.fetch_add(1, Ordering::Relaxed);
+            Answer::Http { status: 204, headers: Vec::new(), body: Vec::new() }
+        }
         _ => double::http(404, "text/plain", ""),
     }
 }
 
 #[tokio::test]
 async fn the_endpoint_example_has_every_field_in_its_place_and_goes_back_unchanged() {
-    let (upstream, gateway) = start(ENDPOINT, endpoint_answers).await;
+    let puts = AtomicUsize::default();
+    let (upstream, gateway) = start(ENDPOINT, move |seen| endpoint_answers(seen, &puts)).await;
     let one = get(&gateway, "backends/endpoint/profiles/1").await;
     assert_eq!(but_etag(&one), smart_meter());
     assert!(!has(&one, "unmapped"));
@@ -240,10 +260,10 @@ async fn the_endpoint_example_has_every_field_in_its_place_and_goes_back_unchang
     };
     let expected = [
         sent("POST", "", smart_meter_body()),
-        sent("PUT", "/1/service/123", Value::Null),
-        sent("PUT", "/1/service/234", Value::Null),
-        sent("PUT", "/1/service/123/traffic_limit/123", Value::Null),
-        sent("PUT", "/1/service/123/traffic_limit/234", Value::Null),
+        sent("PUT", "/2/service/123", Value::Null),
+        sent("PUT", "/2/service/234", Value::Null),
+        sent("PUT", "/2/service/123/traffic_limit/123", Value::Null),
+        sent("PUT", "/2/service/123/traffic_limit/234", Value::Null),
         sent("PATCH", "/1", json!({"name": "other"})),
     ];
     assert_eq!(writes(&upstream), expected);

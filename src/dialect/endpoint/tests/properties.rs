@@ -85,7 +85,7 @@ proptest! {
     #[test]
     fn written_profiles_are_read_back(mut profile in any_profile()) {
         let (recorder, held) = fake::obedient(Value::Null);
-        let id = now(Endpoint.create(&recorder, &recorder, &profile)).unwrap();
+        let id = create(&recorder, &recorder, &profile).unwrap();
         let mut found = now(Endpoint.get(&recorder, &id)).unwrap().profile;
         crate::model::etag::normalize(&mut found);
         crate::model::etag::normalize(&mut profile);
@@ -100,7 +100,7 @@ proptest! {
         mut after in any_profile(),
     ) {
         let (recorder, _) = fake::obedient(Value::Null);
-        now(Endpoint.create(&recorder, &recorder, &before)).unwrap();
+        create(&recorder, &recorder, &before).unwrap();
         let current = now(Endpoint.get(&recorder, "7")).unwrap().profile;
         let (mut fields, had) = (Fields::of(&after).unwrap(), Fields::of(&current).unwrap());
         for (path, _) in check::unclearable(&current, &after) {

@@ -217,7 +217,8 @@ fn each_profile_of_a_list_is_read() {
         json!({"id": 3, "name": 5}),
     ]);
     let named = now(Endpoint.find_by_name(&recorder, "b")).unwrap();
-    assert_eq!(named.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(named.items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(named.all, ["1", "2", "3"]);
 }
 
 #[test]

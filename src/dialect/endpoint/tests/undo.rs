@@ -52,7 +52,7 @@ fn a_creation_that_fails_half_way_is_undone() {
         ),
     ] {
         let (recorder, held) = fake::with(Value::Null, interfere);
-        let error = now(Endpoint.create(&recorder, &recorder, &desired)).unwrap_err();
+        let error = create(&recorder, &recorder, &desired).unwrap_err();
         assert_eq!((error.reason(), error.kind(), error.effect()), (reason, kind, Effect::None));
         assert_eq!(metadata(&error, "steps_applied").as_deref(), Some(applied));
         let mut undone: Vec<&str> = applied.split(", ").collect();
@@ -73,7 +73,7 @@ fn undoing_uses_its_own_port() {
     port.push_result(Err(lost()));
     cleanup.push(204, "");
     let desired = minimal(vec![by_id("38")]);
-    now(Endpoint.create(&port, &cleanup, &desired)).unwrap_err();
+    create(&port, &cleanup, &desired).unwrap_err();
     assert_eq!(lines(&cleanup), ["DELETE service_profile/7"]);
 }
 
@@ -86,7 +86,7 @@ fn a_creation_that_cannot_be_undone_describes_the_state() {
         _ => None,
     });
     let (recorder, _) = fake::with(Value::Null, interfere);
-    let error = now(Endpoint.create(&recorder, &recorder, &desired)).unwrap_err();
+    let error = create(&recorder, &recorder, &desired).unwrap_err();
     assert_eq!(
         (error.reason(), error.kind(), error.effect()),
         (Reason::PartiallyApplied, Kind::FailedPrecondition, Effect::None)
@@ -106,7 +106,7 @@ fn a_creation_that_cannot_be_undone_describes_the_state() {
         _ => None,
     });
     let (recorder, _) = fake::with(Value::Null, interfere);
-    let error = now(Endpoint.create(&recorder, &recorder, &desired)).unwrap_err();
+    let error = create(&recorder, &recorder, &desired).unwrap_err();
     assert_eq!(error.reason(), Reason::ProcessingFailed);
 }
 
@@ -116,7 +116,7 @@ fn a_post_without_a_clear_answer_is_left_to_be_reconciled() {
         let recorder = Recorder::default();
         recorder.push_result(answer);
         let desired = minimal(vec![by_id("38")]);
-        let error = now(Endpoint.create(&recorder, &recorder, &desired)).unwrap_err();
+        let error = create(&recorder, &recorder, &desired).unwrap_err();
         assert_eq!(error.effect(), Effect::Unknown);
         assert_eq!(lines(&recorder), ["POST service_profile"]);
     }

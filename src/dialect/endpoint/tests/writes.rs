@@ -25,7 +25,7 @@ fn written() -> Value {
 fn the_vendors_example_is_written_as_it_was_read() {
     let profile = read(&fixture("profile"));
     let (recorder, held) = fake::obedient(Value::Null);
-    assert_eq!(now(Endpoint.create(&recorder, &recorder, &profile)).unwrap(), "7");
+    assert_eq!(create(&recorder, &recorder, &profile).unwrap(), "7");
     let expected = [
         "POST service_profile",
         "PUT service_profile/7/service/123",
@@ -58,7 +58,7 @@ fn a_create_omits_unset_fields() {
         .headers
         .insert("location", "https://x.example/api/v1/service_profile/12/".parse().unwrap());
     recorder.push_result(Ok(created));
-    assert_eq!(now(Endpoint.create(&recorder, &recorder, &minimal(vec![]))).unwrap(), "12");
+    assert_eq!(create(&recorder, &recorder, &minimal(vec![])).unwrap(), "12");
     assert_eq!(recorder.bodies(), [json!({"name": "n"})]);
 
     let radio = Profile { radio_access: vec![R2g.into(), R4g.into()], ..minimal(vec![]) };
@@ -86,8 +86,7 @@ fn a_creation_without_a_location_is_searched_for() {
         }
         recorder.push_result(Ok(created));
         let services = minimal(vec![by_id("38")]);
-        let error = now(Endpoint.create(&recorder, &recorder, &services)).unwrap_err();
-        assert_eq!(error.effect(), Effect::Unknown, "{location:?}");
+        assert_eq!(now(Endpoint.create(&recorder, &services)).unwrap(), None, "{location:?}");
         assert_eq!(lines(&recorder), ["POST service_profile"]);
     }
     // A found profile is ours if it has what the POST sets; an update completes it.
@@ -104,7 +103,8 @@ fn a_creation_without_a_location_is_searched_for() {
     let change = ProfileUpdate { id: "7", current: &found, desired: &desired };
     assert!(!Endpoint.is_applied(change, &found));
     let (recorder, _) = fake::obedient(json!({"id": 7, "name": "n", "service": []}));
-    now(Endpoint.update(&recorder, change)).unwrap();
+    let item = Item { id: "7".into(), profile: found.clone() };
+    now(Endpoint.finish(&recorder, None, &item, &desired)).unwrap();
     assert_eq!(lines(&recorder), ["PUT service_profile/7/service/38"]);
 }
 
@@ -219,7 +219,7 @@ fn services_and_limits_are_resolved_with_the_catalog() {
     // Unresolved services are never sent.
     let unresolved = minimal(vec![by_kind(ServiceType::Data)]);
     let nothing = Recorder::default();
-    let error = now(Endpoint.create(&nothing, &nothing, &unresolved)).unwrap_err();
+    let error = create(&nothing, &nothing, &unresolved).unwrap_err();
     assert_eq!(error.reason(), Reason::GatewayInternal);
 }
 

@@ -36,7 +36,7 @@ fn ask(ask: Ask, status: u16, headers: &[(&'static str, &'static str)], body: &s
     let result = match ask {
         List => now(Pcc.list(&recorder)).map(|_| ()),
         Get => now(Pcc.get(&recorder, "39")).map(|_| ()),
-        Create => now(Pcc.create(&recorder, &recorder, &current)).map(|_| ()),
+        Create => now(Pcc.create(&recorder, &current)).map(|_| ()),
         Rename | Update => now(
             Pcc.update(&recorder, ProfileUpdate { id: "39", current: &current, desired: &desired })
         ),

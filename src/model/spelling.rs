@@ -1,0 +1,281 @@
+//! Texts that differ only in spelling: what an upstream may make of a text that it stores.
+//!
+//! Upstreams trim texts, collapse blanks, normalize Unicode, escape for HTML, cut, fold case, and
+//! replace characters that they do not have. None of them documents it, so a text that comes back
+//! in another spelling must not be taken for another text.
+
+use std::borrow::Cow;
+
+use icu_normalizer::{
+    ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed,
+    properties::CanonicalCombiningClassMapBorrowed,
+};
+
+use crate::{
+    error::Result,
+    model::fields::{Fields, SETTABLE},
+    pb::Profile,
+};
+
+/// How much of one text another one keeps. Ordered: the first is the closest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// The same characters.
+    Same,
+    /// The same text to a reader: only blanks, escapes or the Unicode form differ.
+    Respelled,
+    /// What is left of the text after a loss: it is cut, or case, accents or characters are gone.
+    /// Another text may look the same.
+    Reduced,
+}
+
+/// The fewest characters that an upstream keeps of a text that it cuts. Shorter beginnings are
+/// taken for texts of their own, such as `Fleet 1` beside `Fleet 12`.
+const LEAST_KEPT: usize = 12;
+/// How often a text may have been escaped.
+const MAX_ESCAPES: usize = 3;
+
+/// How alike a text is to the one that was sent; `None` if it is another text.
+#[must_use]
+pub fn likeness(sent: &str, found: &str) -> Option<Likeness> {
+    if sent == found {
+        return Some(Likeness::Same);
+    }
+    // Each escape makes a character at most six times as long; blanks and forms do less.
+    if found.len() > 64 + sent.len() * 6 * MAX_ESCAPES {
+        return None;
+    }
+    let (sent, found) = (canonical(sent), canonical(found));
+    if sent == found {
+        return Some(Likeness::Respelled);
+    }
+    let (bare_sent, bare_found) = (bare(&sent), bare(&found));
+    let reduced = bare_sent == bare_found
+        || is_cut(&bare_sent, &bare_found)
+        || has_gaps(&sent.to_lowercase(), &found.to_lowercase());
+    reduced.then_some(Likeness::Reduced)
+}
+
+/// A key that is the same for texts that differ only in spelling, unless one of them is cut.
+#[must_use]
+pub fn key(text: &str) -> String {
+    bare(&canonical(text))
+}
+
+/// The profile in the spelling in which the upstream stores it: each text that `found` has in
+/// another spelling is taken from there.
+pub fn as_stored(sent: &Profile, found: &Profile) -> Result<Profile> {
+    in_spelling_of(sent, found, |_, _| true)
+}
+
+/// The same after a change. A text that is still spelled as in `before` is not the changed one.
+pub fn as_changed(before: &Profile, sent: &Profile, found: &Profile) -> Result<Profile> {
+    let before = Fields::of(before)?;
+    in_spelling_of(sent, found, |path, found| before.get(path).as_ref() != Some(found))
+}
+
+fn in_spelling_of(
+    sent: &Profile,
+    found: &Profile,
+    counts: impl Fn(&str, &prost_reflect::Value) -> bool,
+) -> Result<Profile> {
+    let (mut fields, there) = (Fields::of(sent)?, Fields::of(found)?);
+    for path in SETTABLE {
+        let (Some(asked), Some(stored)) = (fields.get(path), there.get(path)) else { continue };
+        if let (Some(asked), Some(text)) = (asked.as_str(), stored.as_str())
+            && asked != text
+            && likeness(asked, text).is_some()
+            && counts(path, &stored)
+        {
+            fields.copy(path, &there);
+        }
+    }
+    fields.into_profile()
+}
+
+/// Whether a display name must not begin or end with this character: upstreams may trim it, and no
+/// reader sees it. A selector or tag at the end belongs to the emoji before it.
+#[must_use]
+pub fn is_blank(character: char) -> bool {
+    let belongs_to_emoji = matches!(character, '\u{fe00}'..='\u{fe0f}' | '\u{e0020}'..='\u{e01ef}');
+    character.is_whitespace() || (is_invisible(character) && !belongs_to_emoji)
+}
+
+/// Characters that show nothing: format controls, fillers, and those that Unicode lets a reader
+/// ignore.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// The text without escapes and invisible characters, with single blanks, in one Unicode form.
+fn canonical(text: &str) -> String {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..MAX_ESCAPES {
+        let Some(unescaped) = unescaped(&text) else { break };
+        text = Cow::Owned(unescaped);
+    }
+    let composed = ComposingNormalizerBorrowed::new_nfkc().normalize(&text);
+    let visible: String = composed.chars().filter(|c| !is_invisible(*c)).collect();
+    visible.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A canonical text without case and accents.
+fn bare(canonical: &str) -> String {
+    let classes = CanonicalCombiningClassMapBorrowed::new();
+    let decomposed = DecomposingNormalizerBorrowed::new_nfkd().normalize(canonical);
+    let base = decomposed.chars().filter(|c| classes.get_u8(*c) == 0);
+    base.flat_map(char::to_uppercase).collect::<String>().to_lowercase()
+}
+
+/// Whether a text is the beginning of another, perhaps with a mark, or with half an escape.
+fn is_cut(whole: &str, found: &str) -> bool {
+    let found = match found.rsplit_once('&') {
+        Some((before, escape)) if !escape.contains(';') => before,
+        _ => found,
+    };
+    let found = found.trim_end_matches("...").trim_end();
+    found.chars().count() >= LEAST_KEPT && whole.starts_with(found)
+}
+
+/// Whether the texts differ only where the upstream has replaced characters that it does not have.
+fn has_gaps(whole: &str, found: &str) -> bool {
+    let pairs = || whole.chars().zip(found.chars());
+    let is_gap = |sent: char, found: char| {
+        !sent.is_ascii() && matches!(found, '?' | char::REPLACEMENT_CHARACTER)
+    };
+    whole.chars().count() == found.chars().count()
+        && pairs().all(|(sent, found)| sent == found || is_gap(sent, found))
+}
+
+/// The text with the character references of HTML replaced; `None` if it has none.
+fn unescaped(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut changed) = (text, false);
+    while let Some(at) = rest.find('&') {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        match reference(from) {
+            Some((character, after)) => {
+                out.push(character);
+                (rest, changed) = (after, true);
+            }
+            None => {
+                out.push('&');
+                rest = from.strip_prefix('&').unwrap_or_default();
+            }
+        }
+    }
+    out.push_str(rest);
+    changed.then_some(out)
+}
+
+/// The character that a text begins with as a reference, and what follows.
+fn reference(text: &str) -> Option<(char, &str)> {
+    let (name, after) = text.strip_prefix('&')?.split_once(';')?;
+    let character = match name {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "apos" => '\'',
+        "nbsp" => ' ',
+        _ => {
+            let number = name.strip_prefix('#').filter(|number| number.len() <= 8)?;
+            let hex = number.strip_prefix(['x', 'X']);
+            let code = match hex {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)?
+        }
+    };
+    Some((character, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Likeness::{Reduced, Respelled, Same};
+
+    #[test]
+    fn a_stored_text_is_recognized() {
+        for (sent, found, expected) in [
+            ("Fleet", "Fleet", Some(Same)),
+            (" Fleet  one ", "Fleet one", Some(Respelled)),
+            ("Fleet\u{a0}one", "Fleet one", Some(Respelled)),
+            ("Fleet\u{200b}one", "Fleetone", Some(Respelled)),
+            ("Cafe\u{301}", "Caf\u{e9}", Some(Respelled)),
+            ("Caf\u{e9}", "Cafe\u{301}", Some(Respelled)),
+            ("R&D <x>", "R&amp;D &lt;x&gt;", Some(Respelled)),
+            ("R&D", "R&amp;amp;D", Some(Respelled)),
+            ("it's", "it&#39;s", Some(Respelled)),
+            ("it's", "it&#x27;s", Some(Respelled)),
+            ("R&amp;D", "R&D", Some(Respelled)),
+            ("\u{ff21}BC", "ABC", Some(Respelled)),
+            ("Fleet One", "FLEET ONE", Some(Reduced)),
+            ("Stra\u{df}e", "STRASSE", Some(Reduced)),
+            ("Caf\u{e9} Paris", "cafe paris", Some(Reduced)),
+            ("Caf\u{e9}", "Caf?", Some(Reduced)),
+            ("Caf\u{e9}", "Caf\u{fffd}", Some(Reduced)),
+            ("A name of 31 characters, exactly", "A name of 31 charact", Some(Reduced)),
+            ("A name of 31 characters, exactly", "A name of 31", Some(Reduced)),
+            ("A name of 31 characters, exactly", "A name of 31 charact\u{2026}", Some(Reduced)),
+            ("Research & Development", "Research &am", None),
+            ("Research and so on & Development", "Research and so on &am", Some(Reduced)),
+            ("Fleet 12", "Fleet 1", None),
+            ("Fleet", "Fleets", None),
+            ("Fleet", "", None),
+            ("", "Fleet", None),
+            ("Cafe", "Caf?", None),
+        ] {
+            assert_eq!(likeness(sent, found), expected, "{sent:?} {found:?}");
+        }
+        assert_eq!(likeness("a", &"&amp;".repeat(1 << 20)), None);
+    }
+
+    #[test]
+    fn texts_that_differ_in_spelling_have_one_key() {
+        for other in ["fleet  ONE", " Fleet one", "Fl\u{e9}et One", "Fleet\u{a0}One"] {
+            assert_eq!(key(other), key("Fleet One"), "{other:?}");
+        }
+        assert_ne!(key("Fleet Two"), key("Fleet One"));
+    }
+
+    #[test]
+    fn only_texts_are_taken_in_another_spelling() {
+        let sent = Profile {
+            display_name: "Fleet One".into(),
+            description: Some("x & y".into()),
+            retail: Some(true),
+            ..Profile::default()
+        };
+        let found = Profile {
+            display_name: "FLEET ONE".into(),
+            description: Some("x &amp; y".into()),
+            retail: Some(false),
+            ..Profile::default()
+        };
+        let stored = as_stored(&sent, &found).unwrap();
+        assert_eq!(stored, Profile { retail: Some(true), ..found.clone() });
+        // The name was in capitals before the change, which was to undo that.
+        let changed = as_changed(&found, &sent, &found).unwrap();
+        assert_eq!(changed, sent);
+    }
+
+    #[test]
+    fn what_no_reader_sees_is_blank() {
+        for blank in [' ', '\t', '\u{a0}', '\u{3000}', '\u{200b}', '\u{feff}', '\u{2800}'] {
+            assert!(is_blank(blank), "{blank:?}");
+        }
+        for seen in ['a', '.', '\u{e9}', '\u{fe0f}', '\u{1f600}', '\u{e007f}'] {
+            assert!(!is_blank(seen), "{seen:?}");
+        }
+    }
+}
