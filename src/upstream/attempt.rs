@@ -72,8 +72,8 @@ impl Session {
         }
     }
 
-    /// Makes one attempt: checks the circuit, takes a slot, a permit and a token, and sends the
-    /// request.
+    /// Makes one attempt: checks the circuit, waits for the rate and a slot, takes a token, and
+    /// sends the request.
     async fn attempt(&self, request: &Request) -> Outcome {
         let upstream = &self.upstream;
         let now = Instant::now();
@@ -88,11 +88,11 @@ impl Session {
         if let Some(refusal) = upstream.pace.refuses(now, self.deadline) {
             return Err(self.refused(refusal));
         }
-        let _slot = upstream.bulkhead.enter(self.deadline).await.map_err(|(shed, wait)| {
-            upstream.metrics.shed(shed);
-            Failure::local(overloaded(shed, wait))
-        })?;
-        upstream.pace.permit(self.deadline).await.map_err(|refusal| self.refused(refusal))?;
+        let _slot = upstream
+            .bulkhead
+            .enter(&upstream.pace, self.deadline)
+            .await
+            .map_err(|refusal| self.refused(refusal))?;
         let ticket = if self.bypasses_breaker {
             upstream.breaker.pass()
         } else {
@@ -105,9 +105,9 @@ impl Session {
     fn refused(&self, refusal: Refusal) -> Failure {
         Failure::local(match refusal {
             Refusal::Paused(wait) => throttled(wait),
-            Refusal::Late(wait) => {
-                self.upstream.metrics.shed(Shed::Rate);
-                overloaded(Shed::Rate, wait)
+            Refusal::Shed(shed, wait) => {
+                self.upstream.metrics.shed(shed);
+                overloaded(shed, wait)
             }
         })
     }

@@ -44,7 +44,8 @@ impl Budget {
         let minutes = now.saturating_duration_since(state.refilled).as_secs() / REFILL.as_secs();
         if minutes > 0 {
             let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
-            state.refilled = now;
+            // The minute that has begun counts toward the next refill.
+            state.refilled += REFILL.saturating_mul(minutes);
             let refilled = state.left.saturating_add(minutes.saturating_mul(RETRY)).min(FLOOR);
             state.left = state.left.max(refilled);
         }
@@ -90,5 +91,15 @@ mod tests {
         assert_eq!(spent(&budget, now, 10), 5);
         assert_eq!(spent(&budget, now + REFILL, 10), 1);
         assert_eq!(spent(&budget, now + 1000 * REFILL, 10), 5);
+    }
+
+    // Regression: the rest of a minute was dropped, so that tries at the wrong times earned less.
+    #[test]
+    fn the_refill_does_not_depend_on_when_it_is_asked_for() {
+        let now = Instant::now();
+        let budget = Budget::new(now);
+        assert_eq!(spent(&budget, now, 10), 5);
+        let tries = (1..=10).map(|n| spent(&budget, now + Duration::from_secs(119 * n), 10));
+        assert_eq!(tries.sum::<usize>(), 19, "one for each of the 19 whole minutes");
     }
 }

@@ -1,15 +1,22 @@
 //! Limits how many requests to one backend are in flight and how many wait, so that a backend that
 //! hangs uses a bounded share of the process.
+//!
+//! Requests leave in the order in which they came, each when both the rate and a slot allow it.
+//! Only the first in line looks at them: what waits behind it holds no slot, and takes nothing of
+//! the rate along when it leaves.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::Instant,
+    time::{Instant, sleep_until, timeout_at},
 };
 
-use super::metrics::{BackendUpstreamMetrics, Shed};
+use super::{
+    metrics::{BackendUpstreamMetrics, Shed},
+    pace::{Pace, Refusal},
+};
 
 /// The weight of the latest request in the mean.
 const WEIGHT: f64 = 0.1;
@@ -19,6 +26,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The slots of one backend and the queue for them.
 pub(super) struct Bulkhead {
+    /// Held by the first in line.
+    turn: Semaphore,
     slots: Semaphore,
     queue: Semaphore,
     max_slots: usize,
@@ -46,6 +55,7 @@ impl Bulkhead {
         let (max_slots, max_queued) =
             (slots.min(Semaphore::MAX_PERMITS), queue.min(Semaphore::MAX_PERMITS));
         Self {
+            turn: Semaphore::new(1),
             slots: Semaphore::new(max_slots),
             queue: Semaphore::new(max_queued),
             max_slots,
@@ -55,27 +65,63 @@ impl Bulkhead {
         }
     }
 
-    /// Waits for a free slot, first come first served. Fails with the reason and the estimated
-    /// wait.
-    pub(super) async fn enter(&self, deadline: Instant) -> Result<Slot<'_>, (Shed, Duration)> {
-        // This does not overtake waiting calls: a free permit was not assigned to any of them.
-        if let Ok(permit) = self.slots.try_acquire() {
+    /// Waits until the rate and a slot allow one more request, first come first served. Fails at
+    /// once if that would be too late.
+    pub(super) async fn enter(&self, pace: &Pace, deadline: Instant) -> Result<Slot<'_>, Refusal> {
+        // This does not overtake: a free permit was not assigned to a request that waits.
+        let turn = self.turn.try_acquire().ok();
+        if turn.is_some()
+            && let Ok(permit) = self.slots.try_acquire()
+            && pace.take(Instant::now()).is_ok()
+        {
             return Ok(self.slot(permit));
         }
         let Ok(permit) = self.queue.try_acquire() else {
-            return Err((Shed::Full, self.wait(self.max_queued)));
+            return Err(Refusal::Shed(Shed::Full, self.wait(self.max_queued)));
         };
         self.metrics.queued(1);
         let place = QueuePlace { bulkhead: self, _permit: permit };
-        let wait = self.wait(self.max_queued.saturating_sub(self.queue.available_permits()));
-        if Instant::now() + wait > deadline {
-            return Err((Shed::TooLate, wait));
+        let queued = self.max_queued.saturating_sub(self.queue.available_permits());
+        let (now, wait) = (Instant::now(), self.wait(queued));
+        if now + wait > deadline {
+            return Err(Refusal::Shed(Shed::TooLate, wait));
         }
-        let permit = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
+        let at = pace.when(queued, now);
+        if at >= deadline {
+            return Err(pace.refusal(at, now));
+        }
+        let entered = timeout_at(deadline, self.take_turn(turn, pace, deadline)).await;
         drop(place);
-        match permit {
-            Ok(Ok(permit)) => Ok(self.slot(permit)),
-            Ok(Err(_)) | Err(_) => Err((Shed::Waited, wait)),
+        entered.unwrap_or(Err(Refusal::Shed(Shed::Waited, wait)))
+    }
+
+    /// Waits to be the first in line, and then until the request may be sent.
+    async fn take_turn<'b>(
+        &'b self,
+        turn: Option<SemaphorePermit<'b>>,
+        pace: &Pace,
+        deadline: Instant,
+    ) -> Result<Slot<'b>, Refusal> {
+        let closed = |_| Refusal::Shed(Shed::Waited, Duration::ZERO);
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => self.turn.acquire().await.map_err(closed)?,
+        };
+        loop {
+            let now = Instant::now();
+            let at = pace.when(1, now);
+            if at >= deadline {
+                return Err(pace.refusal(at, now));
+            }
+            if at > now {
+                // The upstream may ask for a pause meanwhile.
+                sleep_until(at).await;
+                continue;
+            }
+            let permit = self.slots.acquire().await.map_err(closed)?;
+            if pace.take(Instant::now()).is_ok() {
+                return Ok(self.slot(permit));
+            }
         }
     }
 
@@ -112,64 +158,4 @@ impl Drop for QueuePlace<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    fn bulkhead(slots: usize, queue: usize) -> (Arc<Bulkhead>, BackendUpstreamMetrics) {
-        let metrics = BackendUpstreamMetrics::unread();
-        (Arc::new(Bulkhead::new(slots, queue, metrics.clone())), metrics)
-    }
-
-    fn within(seconds: u64) -> Instant {
-        Instant::now() + Duration::from_secs(seconds)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_queue_refuses_at_once_and_others_wait_their_turn() {
-        let (bulkhead, observed) = bulkhead(1, 2);
-        let slot = bulkhead.enter(within(60)).await.ok().unwrap();
-        let waiter = || {
-            let bulkhead = bulkhead.clone();
-            tokio::spawn(async move { bulkhead.enter(within(60)).await.map(drop).is_ok() })
-        };
-        let waiters = [waiter(), waiter()];
-        tokio::task::yield_now().await;
-        assert_eq!(observed.depth(), (2, 1));
-        let before = Instant::now();
-        assert!(matches!(bulkhead.enter(within(60)).await, Err((Shed::Full, _))));
-        assert_eq!(Instant::now(), before, "without waiting");
-        drop(slot);
-        for waiter in waiters {
-            assert!(waiter.await.unwrap());
-        }
-        assert_eq!(observed.depth(), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waiting_ends_at_the_deadline_and_leaves_the_queue() {
-        let (bulkhead, observed) = bulkhead(1, 1);
-        let _slot = bulkhead.enter(within(60)).await.ok().unwrap();
-        let before = Instant::now();
-        assert!(matches!(bulkhead.enter(within(3)).await, Err((Shed::Waited, _))));
-        assert_eq!(before.elapsed().as_secs(), 3);
-        // A caller that leaves does too.
-        let left = tokio::time::timeout(Duration::from_secs(1), bulkhead.enter(within(60)));
-        assert!(left.await.is_err());
-        assert_eq!(observed.depth(), (0, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_cannot_get_a_slot_in_time_does_not_wait() {
-        let (bulkhead, _) = bulkhead(1, 10);
-        let slot = bulkhead.enter(within(60)).await.ok().unwrap();
-        tokio::time::advance(Duration::from_secs(10)).await;
-        drop(slot);
-        let _slot = bulkhead.enter(within(60)).await.ok().unwrap();
-        let before = Instant::now();
-        let Err((shed, wait)) = bulkhead.enter(within(5)).await else { panic!("a second slot") };
-        assert_eq!((shed, wait.as_secs()), (Shed::TooLate, 10));
-        assert_eq!(Instant::now(), before, "without waiting");
-    }
-}
+mod tests;

@@ -163,7 +163,7 @@ impl UpstreamMetrics {
         );
         to.register(
             "upstream_queued",
-            "Requests to upstreams that wait for one in flight to end",
+            "Requests to upstreams that wait for the rate or for one in flight to end",
             &self.queued,
         );
         to.register("upstream_in_flight", "Requests to upstreams in flight", &self.in_flight);

@@ -4,19 +4,12 @@
 //! Each 429 halves the rate and empties the bucket. The rate then grows by a fixed part of the
 //! limit each second until it reaches the limit. Without a limit there are only pauses.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// A vendor's limit: a steady rate, and a burst.
-#[derive(Debug, Clone, Copy)]
-pub struct RateLimit {
-    /// Requests per second.
-    pub per_second: NonZeroU32,
-    /// Requests at once after a pause.
-    pub burst: NonZeroU32,
-}
+use super::{limits::RateLimit, metrics::Shed};
 
 /// The factor by which a 429 lowers the rate.
 const DECREASE: f64 = 0.5;
@@ -39,23 +32,21 @@ pub(super) struct Pace {
 struct State {
     /// Current requests per second.
     rate: f64,
-    /// Requests that may be sent at once; if negative, the number that wait.
+    /// Requests that may be sent at once.
     tokens: f64,
     /// When the tokens were last counted; in the future during a pause.
     counted: Instant,
     paused: Option<Instant>,
     lowered: Option<Instant>,
-    /// Incremented by each 429, which voids the permits given out before.
-    epoch: u64,
 }
 
-/// Why a request cannot be sent before its deadline, and when it could.
+/// Why a request is not sent, and how long to wait before it could be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The upstream asked for a pause.
     Paused(Duration),
-    /// Too many are waiting.
-    Late(Duration),
+    /// The gateway's own limits.
+    Shed(Shed, Duration),
 }
 
 impl Pace {
@@ -66,22 +57,34 @@ impl Pace {
             counted: now,
             paused: None,
             lowered: None,
-            epoch: 0,
         };
         Self { limit, state: Mutex::new(state) }
     }
 
-    /// Waits for a permit, or fails at once if it would come too late.
-    pub(super) async fn permit(&self, deadline: Instant) -> Result<(), Refusal> {
-        loop {
-            let (at, epoch) = self.reserve(Instant::now(), deadline)?;
-            if at <= Instant::now() {
-                return Ok(());
-            }
-            tokio::time::sleep_until(at).await;
-            if self.lock().epoch == epoch {
-                return Ok(());
-            }
+    /// Takes a permit for a request that is sent now, or says when there may be one.
+    pub(super) fn take(&self, now: Instant) -> Result<(), Instant> {
+        let mut state = self.lock();
+        let at = self.next(&mut state, 1, now);
+        if at > now {
+            return Err(at);
+        }
+        if self.limit.is_some() {
+            state.tokens -= 1.0;
+        }
+        Ok(())
+    }
+
+    /// When the last of so many requests may be sent; now, if that is possible.
+    pub(super) fn when(&self, requests: usize, now: Instant) -> Instant {
+        self.next(&mut self.lock(), requests, now)
+    }
+
+    /// Why a request has to wait until then.
+    pub(super) fn refusal(&self, at: Instant, now: Instant) -> Refusal {
+        let wait = at.saturating_duration_since(now);
+        match self.lock().paused.is_some_and(|until| now < until) {
+            true => Refusal::Paused(wait),
+            false => Refusal::Shed(Shed::Rate, wait),
         }
     }
 
@@ -102,7 +105,6 @@ impl Pace {
         state.paused = Some(until);
         state.tokens = 0.0;
         state.counted = until;
-        state.epoch += 1;
     }
 
     /// Whether a pause would delay a request past its deadline.
@@ -119,23 +121,17 @@ impl Pace {
         Some(state.rate)
     }
 
-    fn reserve(&self, now: Instant, deadline: Instant) -> Result<(Instant, u64), Refusal> {
-        let mut state = self.lock();
-        let paused = state.paused.filter(|until| now < *until);
-        let mut at = paused.unwrap_or(now);
-        if let Some(limit) = self.limit {
-            state.count(limit, now);
-            let debt = (1.0 - state.tokens).max(0.0);
-            at += Duration::try_from_secs_f64(debt / state.rate).unwrap_or(LONGEST);
+    fn next(&self, state: &mut State, requests: usize, now: Instant) -> Instant {
+        let start = state.paused.filter(|until| now < *until).unwrap_or(now);
+        let Some(limit) = self.limit else { return start };
+        state.count(limit, now);
+        let requests = f64::from(u32::try_from(requests).unwrap_or(u32::MAX));
+        let missing = requests - state.tokens;
+        // Sums of fractions are never exact.
+        if missing < 1e-6 {
+            return start;
         }
-        if at > now && at >= deadline {
-            let wait = at.saturating_duration_since(now);
-            return Err(if paused.is_some() { Refusal::Paused(wait) } else { Refusal::Late(wait) });
-        }
-        if self.limit.is_some() {
-            state.tokens -= 1.0;
-        }
-        Ok((at, state.epoch))
+        start + Duration::try_from_secs_f64(missing / state.rate).unwrap_or(LONGEST)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -160,6 +156,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn pace(per_second: u32, burst: u32) -> Pace {
@@ -170,15 +168,18 @@ mod tests {
         Pace::new(Some(limit), Instant::now())
     }
 
-    fn far() -> Instant {
-        Instant::now() + Duration::from_secs(1000)
+    /// Waits for a permit.
+    async fn permit(pace: &Pace) {
+        while let Err(at) = pace.take(Instant::now()) {
+            tokio::time::sleep_until(at).await;
+        }
     }
 
     /// How long this many permits take one after another, in milliseconds.
     async fn time(pace: &Pace, permits: usize) -> u128 {
         let started = Instant::now();
         for _ in 0..permits {
-            pace.permit(far()).await.unwrap();
+            permit(pace).await;
         }
         started.elapsed().as_millis()
     }
@@ -216,21 +217,6 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_429_voids_permits_given_out_before() {
-        let pace = std::sync::Arc::new(pace(10, 1));
-        pace.permit(far()).await.unwrap();
-        let waiting = tokio::spawn({
-            let pace = pace.clone();
-            async move { pace.permit(far()).await.map(|()| Instant::now()) }
-        });
-        tokio::task::yield_now().await;
-        let before = Instant::now();
-        pace.throttled(Duration::from_secs(9), before);
-        let left = waiting.await.unwrap().unwrap();
-        assert!(left >= before + Duration::from_secs(9));
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn without_a_limit_there_is_only_the_pause() {
         let pace = Pace::new(None, Instant::now());
         assert_eq!(time(&pace, 10_000).await, 0);
@@ -240,15 +226,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_permit_after_the_deadline_is_refused_at_once() {
-        let slow = pace(1, 1);
-        slow.permit(far()).await.unwrap();
-        let soon = Instant::now() + Duration::from_millis(500);
-        assert!(matches!(slow.permit(soon).await, Err(Refusal::Late(_))));
-        slow.throttled(Duration::from_secs(7), Instant::now());
-        let paused = Refusal::Paused(Duration::from_secs(7));
-        assert_eq!(slow.refuses(Instant::now(), soon), Some(paused));
-        assert_eq!(slow.refuses(Instant::now(), far()), None);
-        assert!(matches!(slow.permit(soon).await, Err(Refusal::Paused(_))));
+    async fn it_says_when_a_permit_will_be_there_and_why_not_now() {
+        let (slow, now) = (pace(1, 1), Instant::now());
+        let second = Duration::from_secs(1);
+        assert_eq!(slow.when(3, now), now + 2 * second);
+        permit(&slow).await;
+        assert_eq!(slow.take(now), Err(now + second));
+        assert_eq!(slow.refusal(now + second, now), Refusal::Shed(Shed::Rate, second));
+        slow.throttled(7 * second, now);
+        let soon = now + Duration::from_millis(500);
+        assert_eq!(slow.refuses(now, soon), Some(Refusal::Paused(7 * second)));
+        assert_eq!(slow.refuses(now, now + 1000 * second), None);
+        assert_eq!(slow.refusal(now + 7 * second, now), Refusal::Paused(7 * second));
     }
 }

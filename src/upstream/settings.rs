@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     base_url::{BaseUrl, base_url},
-    pace::RateLimit,
+    limits::RateLimit,
 };
 use crate::settings::{
     Kind as _, Row, Section, Settings,
@@ -47,7 +47,8 @@ settings! {
         max_response_bytes: usize = 8 * MIB, bytes(MESSAGE);
         /// Requests in flight to this upstream; more wait.
         max_concurrent_calls: usize = 64, count(CONCURRENCY);
-        /// Requests that wait for one in flight to end; more are refused at once with `OVERLOADED`.
+        /// Requests that wait for the rate or for one in flight to end; more are refused at once
+        /// with `OVERLOADED`.
         max_queued_calls: usize = 256, count(QUEUE);
         /// Attempts of a request that may be retried; `1` disables retries.
         max_attempts: u32 = 3, count(ATTEMPTS);

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use profile_gateway::pb::CircuitState;
+use profile_gateway::pb::{
+    CircuitState, PreviewWriteRequest, UpdateProfileRequest, preview_write_request::Write,
+};
 use tonic::Code;
 
 use crate::kit::{
     bodies::{self, fixture},
     double::{self, Answer, DELETE, GET, come_back, double},
-    gateway::gateway,
+    gateway::{Gateway, gateway, timed},
     later,
+    model::named,
     status::{fails, failure},
+    until,
 };
 
 fn found() -> Answer {
@@ -78,4 +82,62 @@ async fn a_rate_that_lets_a_call_through_only_after_its_deadline_turns_it_away()
         let failed = fails(result, Code::Unavailable, "OVERLOADED");
         assert!(failed.retry.is_some(), "{failed:#?}");
     }
+}
+
+/// How many requests to the upstream wait, and how many are in flight.
+async fn depth(gateway: &Gateway) -> (f64, f64) {
+    let waiting = gateway.metric("upstream_queued", "sft").await;
+    (waiting, gateway.metric("upstream_in_flight", "sft").await)
+}
+
+// Regression: a slot was taken before the wait for the rate.
+#[tokio::test]
+async fn what_waits_for_the_rate_is_not_in_flight() {
+    let upstream = double().await;
+    let lines = "requests_per_second = 1\nmax_concurrent_calls = 2";
+    let gateway = gateway().fixed("sft", &upstream.base_url, lines).start().await;
+    upstream.always(GET, found());
+    let calls = join_all((0..5).map(|_| gateway.get("SP_1")));
+    let seen = until("the calls wait", async || depth(&gateway).await.0 >= 3.0);
+    let in_flight = async {
+        seen.await;
+        depth(&gateway).await.1
+    };
+    let (results, in_flight) = tokio::join!(calls, in_flight);
+    assert_eq!(in_flight, 0.0);
+    for result in results {
+        result.unwrap();
+    }
+}
+
+// Regression: a call that gave up waiting kept its place in the rate.
+#[tokio::test]
+async fn callers_that_leave_do_not_slow_down_those_that_stay() {
+    let upstream = double().await;
+    let builder = gateway().server("default_timeout = \"4s\"");
+    let lines = "requests_per_second = 1";
+    let gateway = builder.fixed("sft", &upstream.base_url, lines).start().await;
+    upstream.always(GET, found());
+    gateway.get("SP_1").await.unwrap();
+    let write = || {
+        Write::Update(UpdateProfileRequest {
+            profile: Some(named("SP_1")),
+            ..UpdateProfileRequest::default()
+        })
+    };
+    let leavers: Vec<_> = (0..12)
+        .map(|_| {
+            let (mut profiles, write) = (gateway.profiles.clone(), Some(write()));
+            let request = timed(PreviewWriteRequest { write }, Some(Duration::from_secs(20)));
+            tokio::spawn(async move { profiles.preview_write(request).await })
+        })
+        .collect();
+    let waiting = async |few| {
+        let (waiting, in_flight) = depth(&gateway).await;
+        if few { waiting + in_flight == 0.0 } else { waiting + in_flight >= 11.0 }
+    };
+    until("they wait", async || waiting(false).await).await;
+    leavers.iter().for_each(tokio::task::JoinHandle::abort);
+    until("they are gone", async || waiting(true).await).await;
+    gateway.get("SP_1").await.unwrap();
 }

@@ -1,0 +1,145 @@
+//! Slots, the queue for them, and the rate that requests leave at.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::*;
+use crate::upstream::limits::RateLimit;
+
+/// A bulkhead and the rate of what passes it.
+#[derive(Clone)]
+struct Door {
+    bulkhead: Arc<Bulkhead>,
+    pace: Arc<Pace>,
+    metrics: BackendUpstreamMetrics,
+}
+
+impl Door {
+    fn new(slots: usize, queue: usize, limit: Option<RateLimit>) -> Self {
+        let metrics = BackendUpstreamMetrics::unread();
+        let bulkhead = Arc::new(Bulkhead::new(slots, queue, metrics.clone()));
+        Self { bulkhead, pace: Arc::new(Pace::new(limit, Instant::now())), metrics }
+    }
+
+    async fn enter(&self, seconds: u64) -> Result<Slot<'_>, Refusal> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        self.bulkhead.enter(&self.pace, deadline).await
+    }
+
+    /// A request that is over as soon as it may be sent, and when that was.
+    fn passer(&self) -> JoinHandle<Result<Instant, Refusal>> {
+        let door = self.clone();
+        tokio::spawn(async move { door.enter(60).await.map(|_slot| Instant::now()) })
+    }
+}
+
+/// One request at a time, of so many each second.
+fn per_second(requests: u32) -> Option<RateLimit> {
+    let per_second = NonZeroU32::new(requests).unwrap();
+    Some(RateLimit { per_second, burst: NonZeroU32::MIN })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_at_once_and_others_wait_their_turn() {
+    let door = Door::new(1, 2, None);
+    let slot = door.enter(60).await.ok().unwrap();
+    let waiters = [door.passer(), door.passer()];
+    tokio::task::yield_now().await;
+    assert_eq!(door.metrics.depth(), (2, 1));
+    let before = Instant::now();
+    assert!(matches!(door.enter(60).await, Err(Refusal::Shed(Shed::Full, _))));
+    assert_eq!(Instant::now(), before, "without waiting");
+    drop(slot);
+    for waiter in waiters {
+        waiter.await.unwrap().unwrap();
+    }
+    assert_eq!(door.metrics.depth(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_at_the_deadline_and_leaves_the_queue() {
+    let door = Door::new(1, 1, None);
+    let _slot = door.enter(60).await.ok().unwrap();
+    let before = Instant::now();
+    assert!(matches!(door.enter(3).await, Err(Refusal::Shed(Shed::Waited, _))));
+    assert_eq!(before.elapsed().as_secs(), 3);
+    // A caller that leaves does too.
+    assert!(timeout(Duration::from_secs(1), door.enter(60)).await.is_err());
+    assert_eq!(door.metrics.depth(), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_cannot_get_a_slot_in_time_does_not_wait() {
+    let door = Door::new(1, 10, None);
+    let slot = door.enter(60).await.ok().unwrap();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    drop(slot);
+    let _slot = door.enter(60).await.ok().unwrap();
+    let before = Instant::now();
+    let Err(refusal) = door.enter(5).await else { panic!("a second slot") };
+    assert_eq!(refusal, Refusal::Shed(Shed::TooLate, Duration::from_secs(10)));
+    assert_eq!(Instant::now(), before, "without waiting");
+}
+
+// Regression: a slot was taken before the wait for the rate.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_rate_holds_no_slot() {
+    let door = Door::new(64, 64, per_second(1));
+    let started = Instant::now();
+    let passers: Vec<_> = (0..10).map(|_| door.passer()).collect();
+    tokio::task::yield_now().await;
+    assert_eq!(door.metrics.depth(), (9, 0), "nine wait, none is in flight");
+    for (n, passer) in (0..).zip(passers) {
+        let passed = passer.await.unwrap().unwrap();
+        assert_eq!((passed - started).as_secs(), n, "in their order");
+    }
+    assert_eq!(door.metrics.depth(), (0, 0));
+}
+
+// Regression: a request that gave up waiting kept its place in the rate.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_gives_its_place_in_the_rate_back() {
+    let door = Door::new(64, 64, per_second(1));
+    door.enter(60).await.unwrap();
+    let started = Instant::now();
+    let leavers: Vec<_> = (0..30).map(|_| door.passer()).collect();
+    tokio::task::yield_now().await;
+    let last = door.passer();
+    tokio::task::yield_now().await;
+    leavers.iter().for_each(JoinHandle::abort);
+    let passed = last.await.unwrap().unwrap();
+    assert_eq!((passed - started).as_secs(), 1, "the thirty before it are gone");
+    // A new one is not told that they are in its way either.
+    assert!(door.enter(5).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_after_the_deadline_is_refused_at_once() {
+    let door = Door::new(64, 64, per_second(1));
+    let waiting: Vec<_> = (0..11).map(|_| door.passer()).collect();
+    tokio::task::yield_now().await;
+    let before = Instant::now();
+    let Err(refusal) = door.enter(5).await else { panic!("sent too early") };
+    assert_eq!(refusal, Refusal::Shed(Shed::Rate, Duration::from_secs(11)));
+    assert_eq!(Instant::now(), before, "without waiting");
+    drop(waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_holds_what_waits_already() {
+    let (door, second) = (Door::new(64, 64, per_second(1)), Duration::from_secs(1));
+    door.enter(60).await.unwrap();
+    let waiting = door.passer();
+    tokio::task::yield_now().await;
+    let before = Instant::now();
+    door.pace.throttled(9 * second, before);
+    assert!(waiting.await.unwrap().unwrap() >= before + 9 * second);
+    // If it is too long, it does not wait for it to pass.
+    let waiting = door.passer();
+    tokio::task::yield_now().await;
+    let before = Instant::now();
+    door.pace.throttled(900 * second, before);
+    assert!(matches!(waiting.await.unwrap(), Err(Refusal::Paused(_))));
+    assert!(before.elapsed() < 9 * second);
+}
