@@ -49,6 +49,7 @@ fmt: tools ## format code and protos
 
 bench: ## measure requests/s and CPU per request against a bare tonic server, in one run
 	$(CARGO) bench --locked --bench gateway
+	$(CARGO) bench --locked --bench gateway -- --only calls --at-once 128
 	$(CARGO) bench --locked --bench cache
 
 docs: ## build the documents as a book in target/book

@@ -39,7 +39,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, ValueEnum};
 
 use child::Child;
-use load::{CONCURRENCY, CONNECTIONS, Clients};
+use load::{CONNECTIONS, Clients, concurrency};
 
 // That of the program, for all that is compared with it.
 #[global_allocator]
@@ -54,6 +54,9 @@ struct Args {
     /// Turns that each server gets.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Calls at once to each server.
+    #[arg(long, default_value_t = 32)]
+    at_once: usize,
     /// Measure this alone.
     #[arg(long)]
     only: Option<Part>,
@@ -107,6 +110,7 @@ struct Turn {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    load::set_concurrency(args.at_once);
     match args.role {
         Some(Role::Upstream) => roles::upstream().await,
         Some(Role::Tonic) => roles::tonic(&args.with).await,
@@ -114,7 +118,7 @@ async fn main() -> ExitCode {
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
         Some(Role::Relay) => roles::relay(&args.with).await,
         None if args.bench => all(&args, args.requests, args.rounds.max(1), 1000).await,
-        None => all(&args, CONCURRENCY, 1, 10).await,
+        None => all(&args, concurrency(), 1, 10).await,
     }
     ExitCode::SUCCESS
 }
@@ -210,8 +214,9 @@ fn report(each: usize, rounds: usize, rows: &[Row<'_>]) {
     }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "\nmedians of {rounds} rounds of {each} requests, {CONCURRENCY} at once over {CONNECTIONS} \
-         connections, {cores} cores for all processes; CPU of the named process alone"
+        "\nmedians of {rounds} rounds of {each} requests, {} at once over {CONNECTIONS} \
+         connections, {cores} cores for all processes; CPU of the named process alone",
+        concurrency()
     );
 }
 

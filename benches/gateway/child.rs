@@ -10,7 +10,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use crate::{Role, Turn};
+use crate::{Role, Turn, load};
 
 /// A process that has said where it listens.
 pub(crate) struct Child {
@@ -30,6 +30,7 @@ impl Child {
         let mut command = Command::new(std::env::current_exe().unwrap());
         let name = role.to_possible_value().unwrap();
         command.args(["--role", name.get_name(), "--with", with]);
+        command.args(["--at-once", &load::concurrency().to_string()]);
         command
     }
 

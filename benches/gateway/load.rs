@@ -16,10 +16,18 @@ use prost::Message;
 use tokio::{task::JoinSet, time::Instant};
 use tonic::transport::{Channel, Endpoint};
 
-/// Calls at once.
-pub(crate) const CONCURRENCY: usize = 32;
+/// Calls at once: 32 unless asked for otherwise, in every process of the benchmark.
+static CONCURRENCY: AtomicUsize = AtomicUsize::new(32);
 /// Connections that they share.
 pub(crate) const CONNECTIONS: usize = 4;
+
+pub(crate) fn concurrency() -> usize {
+    CONCURRENCY.load(Ordering::Relaxed)
+}
+
+pub(crate) fn set_concurrency(calls: usize) {
+    CONCURRENCY.store(calls.max(1), Ordering::Relaxed);
+}
 
 /// Clients of one server.
 pub(crate) struct Clients {
@@ -81,7 +89,7 @@ async fn get(client: &mut ProfileServiceClient<Channel>, id: usize) -> Profile {
     client.get_profile(request).await.unwrap().into_inner()
 }
 
-/// Does something so many times, [`CONCURRENCY`] at once, and says how long that took.
+/// Does something so many times, [`concurrency`] at once, and says how long that took.
 pub(crate) async fn all<F>(
     times: usize,
     once: impl Fn(usize) -> F + Clone + Send + 'static,
@@ -92,7 +100,7 @@ where
     let done = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    for n in 0..CONCURRENCY {
+    for n in 0..concurrency() {
         let (done, once) = (Arc::clone(&done), once.clone());
         tasks.spawn(async move {
             while done.fetch_add(1, Ordering::Relaxed) < times {
