@@ -164,6 +164,13 @@ impl<'t> Parser<'t> {
         let Some(operator) = self.operator() else {
             self.at = end;
             let written = self.text.get(field_at..end).unwrap_or_default();
+            // Read as a text, it would leave out nearly all profiles without a word.
+            if let Some(keyword) = KEYWORDS.iter().find(|word| word.eq_ignore_ascii_case(written)) {
+                let message = format!(
+                    "write {keyword} in upper case, or \"{written}\" in quotes to search for the word"
+                );
+                return Err(Fault::new(field_at, message));
+            }
             return Ok(Expression::Search(bare(field_at, written)));
         };
         self.space();
