@@ -130,15 +130,19 @@ fn check(config: &Config) -> Result<ExitCode, Failure> {
         let (Ok(note) | Err(note)) = app::WITHOUT_BACKENDS;
         members.insert("note".to_owned(), note.into());
     }
-    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&shown)?)?;
-    Ok(ExitCode::SUCCESS)
+    print(&serde_json::to_string_pretty(&shown)?)
 }
 
 fn explain() -> Result<ExitCode, Failure> {
     let mut printed = String::new();
     // More than any status can hold, with room for the output around it.
     io::stdin().take(64 << 20).read_to_string(&mut printed)?;
-    match writeln!(io::stdout(), "{}", details::explain(printed.trim_end())) {
+    print(&details::explain(printed.trim_end()))
+}
+
+/// Writes the whole output of a command.
+fn print(output: &str) -> Result<ExitCode, Failure> {
+    match writeln!(io::stdout(), "{output}") {
         // A reader that closes the pipe early, as `head` does, has what it wants.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         written => Ok(written.map(|()| ExitCode::SUCCESS)?),

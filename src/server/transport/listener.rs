@@ -48,7 +48,14 @@ impl Listener {
     /// Binds the port; an error says which of the two it was.
     pub(crate) async fn bind(what: &str, address: SocketAddr) -> io::Result<Self> {
         let explain = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot listen on {what} {address}: {error}"))
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => "; stop what listens there, or choose another port",
+                _ => "",
+            };
+            io::Error::new(
+                error.kind(),
+                format!("cannot listen on {what} {address}: {error}{hint}"),
+            )
         };
         let tcp = TcpListener::bind(address).await.map_err(explain)?;
         let address = tcp.local_addr().map_err(explain)?;
