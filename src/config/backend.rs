@@ -188,9 +188,14 @@ pub(super) fn warning(backend: &BackendSettings) -> Option<String> {
 
 /// The rows of a dialect's own keys.
 pub(super) fn own_rows(registration: &Registration) -> Vec<Row> {
-    let row = |setting: &Setting| match setting.secret {
-        true => Row::new(setting.key, &[setting.help], &secret(1).optional(), &None),
-        false => Row::new(setting.key, &[setting.help], &plain_text(MAX_OPTION).optional(), &None),
+    let row = |setting: &Setting| {
+        let row = match setting.secret {
+            true => Row::new(setting.key, &[setting.help], &secret(1).optional(), &None),
+            false => {
+                Row::new(setting.key, &[setting.help], &plain_text(MAX_OPTION).optional(), &None)
+            }
+        };
+        Row { default: setting.needed.to_owned(), ..row }
     };
     registration.settings.iter().map(row).collect()
 }

@@ -40,7 +40,7 @@ fn built() -> Result<Built, Vec<String>> {
 }
 
 const fn setting(key: &'static str, secret: bool) -> Setting {
-    Setting { key, secret, help: "" }
+    Setting { key, secret, needed: "none", help: "" }
 }
 
 /// The one backend that a configuration needs at least.

@@ -15,6 +15,9 @@ pub struct Setting {
     pub key: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// When it has to be given, as the reference shows it in place of a default: `required`,
+    /// `required without …`, or `none`.
+    pub needed: &'static str,
     /// What it is, in one sentence for the reference.
     pub help: &'static str,
 }

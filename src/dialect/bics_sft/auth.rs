@@ -55,7 +55,7 @@ impl SftAuth {
                 Err(missing
                     .into_iter()
                     .filter(|(_, missing)| *missing)
-                    .map(|(key, _)| format!("{key} is missing (or give access_token instead)"))
+                    .map(|(key, _)| format!("{key} is missing; give it, or access_token instead"))
                     .collect())
             }
         }

@@ -39,16 +39,29 @@ pub(super) const REGISTRATION: Registration = Registration {
     // A limit is documented, but not its value.
     rate_limit: None,
     settings: &[
-        Setting { key: "username", secret: false, help: "Account to log in with." },
-        Setting { key: "password", secret: true, help: "Password of the account." },
+        Setting {
+            key: "username",
+            secret: false,
+            needed: "required without `access_token`",
+            help: "Account to log in with.",
+        },
+        Setting {
+            key: "password",
+            secret: true,
+            needed: "required without `access_token`",
+            help: "Password of the account.",
+        },
         Setting {
             key: "access_token",
             secret: true,
-            help: "Fixed token instead of a login; it cannot be renewed.",
+            needed: "none",
+            help: "Fixed token instead of a login; it cannot be renewed, and the other keys of \
+                   this table cannot be given beside it.",
         },
         Setting {
             key: "target_account_id",
             secret: false,
+            needed: "none",
             help: "Child account to work in, for resellers.",
         },
     ],

@@ -40,7 +40,7 @@ impl EndpointAuth {
                 Err(vec!["auth_token cannot be combined with application_token".to_owned()])
             }
             (None, None) => {
-                Err(vec!["application_token is missing (or give auth_token instead)".to_owned()])
+                Err(vec!["application_token is missing; give it, or auth_token instead".to_owned()])
             }
         }
     }

@@ -53,11 +53,18 @@ pub(super) const REGISTRATION: Registration = Registration {
         _ => None,
     },
     settings: &[
-        Setting { key: "application_token", secret: true, help: "Token to log in with." },
+        Setting {
+            key: "application_token",
+            secret: true,
+            needed: "required without `auth_token`",
+            help: "Token to log in with.",
+        },
         Setting {
             key: "auth_token",
             secret: true,
-            help: "Fixed token instead of a login; it cannot be renewed.",
+            needed: "none",
+            help: "Fixed token instead of a login; it cannot be renewed, and \
+                   `application_token` cannot be given beside it.",
         },
     ],
     build: |settings| {

@@ -44,10 +44,21 @@ pub(super) const REGISTRATION: Registration = Registration {
         Setting {
             key: "tenant",
             secret: false,
+            needed: "required",
             help: "Tenant that the profiles belong to; sent with every request.",
         },
-        Setting { key: "username", secret: false, help: "User of the HTTP Basic credentials." },
-        Setting { key: "password", secret: true, help: "Password of the user." },
+        Setting {
+            key: "username",
+            secret: false,
+            needed: "required",
+            help: "User of the HTTP Basic credentials.",
+        },
+        Setting {
+            key: "password",
+            secret: true,
+            needed: "required",
+            help: "Password of the user.",
+        },
     ],
     build: |settings| {
         let auth = auth::BasicAuth::from_settings(settings)?;
