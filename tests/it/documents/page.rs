@@ -128,6 +128,9 @@ impl Page {
                 .take_while(|line| !line.starts_with("$ "))
                 .map(|&line| line.to_owned())
                 .collect();
+            if output.iter().any(|line| line.starts_with("bash: ")) {
+                self.fault(number + 1, "the shell does not understand this command");
+            }
             let output_at = begin + at;
             at += output.len();
             let is_last = at == lines.len();
@@ -146,25 +149,37 @@ fn fence(line: &str) -> Option<(&str, &str)> {
     Some((fence, info))
 }
 
-/// Whether a command goes on in the next line: a quote is open, a here-document has no end yet, or
-/// the line ends in `\`, `|`, `&&` or `{`.
+/// Whether a command goes on in the next line: a quote or a brace is open, a here-document has no
+/// end yet, or the line ends in `\`, `|`, or `&&`.
 fn is_open(command: &str) -> bool {
     if let Some((_, rest)) = command.split_once("<<'") {
         let end = rest.split('\'').next().unwrap_or_default();
         return command.lines().last() != Some(end) || command.lines().count() == 1;
     }
-    let (mut quote, mut escaped) = (None, false);
+    let (mut quote, mut escaped, mut braces) = (None, false, 0);
     for c in command.chars() {
         match (quote, c) {
             _ if escaped => escaped = false,
             (None | Some('"'), '\\') => escaped = true,
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), _) if open == c => quote = None,
+            (None, '{') => braces += 1,
+            (None, '}') => braces -= 1,
             _ => {}
         }
     }
     let end = command.trim_end();
-    quote.is_some() || escaped || ["\\", "|", "&&", "{"].iter().any(|open| end.ends_with(open))
+    quote.is_some()
+        || escaped
+        || braces > 0
+        || ["\\", "|", "&&"].iter().any(|open| end.ends_with(open))
+}
+
+#[test]
+fn a_command_that_the_shell_refuses_is_a_fault_of_its_page() {
+    let page =
+        Page::parse("page.md", "```console\n$ lst\nbash: line 3: lst: command not found\n```\n");
+    assert_eq!(page.faults, ["page.md:2: the shell does not understand this command"]);
 }
 
 #[test]
@@ -172,7 +187,8 @@ fn a_page_is_its_commands_with_their_output() {
     let text = "# Title\n```console\n$ one\na\nb\n$ two '{\n  x }' |\n    three\n```\n\n\
                 ```toml,file=x.toml\na = 1\n```\n<!-- norun: needs a cluster -->\n\
                 ```console,norun\n$ kubectl\n```\n\
-                ```console,server\n$ first\n$ serve\nready …\n```\n";
+                ```console,server\n$ first\n$ serve\nready …\n```\n\
+                ```console\n$ f() { one |\n  two\n  three ${1:-x}; }\n```\n";
     let page = Page::parse("page.md", text);
     assert_eq!(page.faults, Vec::<String>::new());
     let told = |step: &Step| match step {
@@ -190,6 +206,7 @@ fn a_page_is_its_commands_with_their_output() {
             r#"x.toml "a = 1\n""#,
             r#"18 "first" []"#,
             r#"19& "serve" ["ready …"]"#,
+            r#"23 "f() { one |\n  two\n  three ${1:-x}; }" []"#,
         ]
     );
     assert_eq!(page.not_run.len(), 1);
