@@ -9,6 +9,7 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Control, Served};
 
@@ -19,14 +20,16 @@ pub struct Admitted {
     pub deadline: Instant,
     /// What the gateway learns while it handles the call.
     pub record: Arc<CallRecord>,
+    /// For a stream: cancelled when it has to end, after one last message.
+    pub leave: Option<CancellationToken>,
 }
 
 impl Admitted {
     /// The call, with what its metadata ask of the cache. No RPC gets one in another way.
     #[must_use]
     pub fn into_call(self, cache_control: Control) -> Call {
-        let Self { deadline, record } = self;
-        Call { deadline, cache_control, record }
+        let Self { deadline, record, leave } = self;
+        Call { deadline, cache_control, record, leave }
     }
 }
 
@@ -39,6 +42,8 @@ pub struct Call {
     pub cache_control: Control,
     /// What the gateway learns while it handles the call.
     pub record: Arc<CallRecord>,
+    /// For a stream: cancelled when it has to end, after one last message.
+    pub leave: Option<CancellationToken>,
 }
 
 /// What the gateway learns while it handles a call, for the access log and the metrics.
@@ -48,8 +53,10 @@ pub struct CallRecord {
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
+    writing: AtomicBool,
     cache: Mutex<Option<Served>>,
     upstream_requests: Mutex<Vec<String>>,
+    omitted: OnceLock<String>,
 }
 
 /// How many of the upstream's own request ids a call remembers; a write has fewer steps than that.
@@ -122,9 +129,33 @@ impl CallRecord {
         self.upstream_requests.lock().clone()
     }
 
+    /// Sets the fields that a write leaves out of its response.
+    pub fn set_omitted(&self, fields: String) {
+        // A call has one response.
+        let _ = self.omitted.set(fields);
+    }
+
+    /// The fields that a write leaves out of its response, because they are too large.
+    #[must_use]
+    pub fn omitted(&self) -> Option<&str> {
+        self.omitted.get().map(String::as_str)
+    }
+
     /// Marks the call as a repeat of a write whose outcome is unknown.
     pub fn set_repeats(&self) {
         self.repeats.store(true, Ordering::Relaxed);
+    }
+
+    /// Marks the call as one whose write goes on even without it.
+    pub fn set_writing(&self) {
+        self.writing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the write that the call is about may have taken effect, or may do so later even if
+    /// the call ends.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.writing.load(Ordering::Relaxed) || self.repeats.load(Ordering::Relaxed)
     }
 
     /// Whether the write that the call is about may have taken effect, by this call or an earlier

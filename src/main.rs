@@ -160,6 +160,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         tracing::warn!(target: "config", "{warning}");
     }
     // Before anything is announced, so that a signal right after it is not lost.
+    ignore_other_signals()?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let backend = config.backends.keys().next().cloned();
@@ -188,6 +189,29 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         Drained::Clean => ExitCode::SUCCESS,
         Drained::Forced { .. } => ExitCode::FAILURE,
     })
+}
+
+/// Keeps signals that have no meaning here from ending the process, which they would do at once, in
+/// the middle of writes.
+fn ignore_other_signals() -> io::Result<()> {
+    let kinds = [
+        (SignalKind::hangup(), "SIGHUP"),
+        (SignalKind::user_defined1(), "SIGUSR1"),
+        (SignalKind::user_defined2(), "SIGUSR2"),
+    ];
+    for (kind, name) in kinds {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                tracing::warn!(
+                    signal = name,
+                    "ignored a signal: the configuration is read only at the start, and only \
+                     SIGTERM and SIGINT end the gateway"
+                );
+            }
+        });
+    }
+    Ok(())
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

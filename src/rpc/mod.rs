@@ -3,6 +3,7 @@
 
 mod backend_service;
 pub mod details;
+mod omit;
 mod profile_service;
 pub mod status;
 
@@ -30,6 +31,8 @@ const CACHE_CONTROL: &str = "cache-control";
 const PROFILE_CACHE: &str = "x-profile-cache";
 /// Response metadata: how old the response is, in seconds.
 const AGE: &str = "age";
+/// Response metadata of a write: the fields that were left out because they are too large.
+const PROFILE_OMITTED: &str = "x-profile-omitted";
 
 /// Size limits of messages, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +69,7 @@ where
         Ok(answer) => {
             let mut response = Response::new(answer);
             say_cache(&record, response.metadata_mut());
+            say_omitted(&record, response.metadata_mut());
             Ok(response)
         }
         Err(error) => {
@@ -137,5 +141,12 @@ fn say_cache(record: &CallRecord, metadata: &mut MetadataMap) {
     metadata.insert(PROFILE_CACHE, MetadataValue::from_static(served.outcome.name()));
     if let Some(age) = served.age {
         metadata.insert(AGE, MetadataValue::from(age.as_secs()));
+    }
+}
+
+/// Adds what a write left out of its response to the metadata.
+fn say_omitted(record: &CallRecord, metadata: &mut MetadataMap) {
+    if let Some(Ok(fields)) = record.omitted().map(MetadataValue::try_from) {
+        metadata.insert(PROFILE_OMITTED, fields);
     }
 }

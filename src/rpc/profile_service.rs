@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, streaming, unary};
+use super::{Limits, omit, streaming, unary};
 use crate::{
     gateway::Gateway,
     model::method::Method,
@@ -66,7 +66,8 @@ impl ProfileService for ProfileRpc {
         request: Request<CreateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary(Method::CreateProfile, request, self.limits, async |call, message| {
-            self.gateway.create_profile(&call, message).await
+            let written = self.gateway.create_profile(&call, message).await?;
+            Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
         .await
     }
@@ -76,7 +77,8 @@ impl ProfileService for ProfileRpc {
         request: Request<UpdateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary(Method::UpdateProfile, request, self.limits, async |call, message| {
-            self.gateway.update_profile(&call, message).await
+            let written = self.gateway.update_profile(&call, message).await?;
+            Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
         .await
     }
@@ -96,7 +98,8 @@ impl ProfileService for ProfileRpc {
         request: Request<AttachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary(Method::AttachService, request, self.limits, async |call, message| {
-            self.gateway.attach_service(&call, message).await
+            let written = self.gateway.attach_service(&call, message).await?;
+            Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
         .await
     }
@@ -106,7 +109,8 @@ impl ProfileService for ProfileRpc {
         request: Request<DetachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary(Method::DetachService, request, self.limits, async |call, message| {
-            self.gateway.detach_service(&call, message).await
+            let written = self.gateway.detach_service(&call, message).await?;
+            Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
         .await
     }
@@ -116,7 +120,8 @@ impl ProfileService for ProfileRpc {
         request: Request<AttachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary(Method::AttachTrafficLimit, request, self.limits, async |call, message| {
-            self.gateway.attach_traffic_limit(&call, message).await
+            let written = self.gateway.attach_traffic_limit(&call, message).await?;
+            Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
         .await
     }
@@ -126,7 +131,8 @@ impl ProfileService for ProfileRpc {
         request: Request<DetachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
         unary(Method::DetachTrafficLimit, request, self.limits, async |call, message| {
-            self.gateway.detach_traffic_limit(&call, message).await
+            let written = self.gateway.detach_traffic_limit(&call, message).await?;
+            Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
         .await
     }

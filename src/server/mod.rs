@@ -18,13 +18,14 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Durati
 
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use self::{
     layers::methods::Methods,
     services::{admin, reflection},
     stack::Connected,
     transport::{
+        closing::Closing,
         connection::Age,
         connections::Connections,
         drain,
@@ -118,7 +119,7 @@ impl Server {
         let operators = Connections::default();
         let router = admin::router(admin, services.health.clone());
         let watching = self.admin.serve(
-            move |_| TowerToHyperService::new(router.clone()),
+            move |_, _| TowerToHyperService::new(router.clone()),
             Limits { max_connections: MAX_ADMIN_CONNECTIONS, age: None },
             operators.clone(),
             None,
@@ -146,12 +147,12 @@ async fn serve(
     abort: impl Future<Output = ()> + Send,
 ) -> Drained {
     let Services { routes, methods, health, metrics } = services;
-    let closing = CancellationToken::new();
-    let stack = stack::build(routes, &methods, &metrics, &settings, closing.clone());
+    let stack = stack::build(routes, &methods, &metrics, &settings);
     let stack = Arc::new(stack);
-    let connected = move |peer: SocketAddr| Connected {
+    let connected = move |peer: SocketAddr, closing: &Arc<Closing>| Connected {
         stack: Arc::clone(&stack),
         peer: peer.to_string().into(),
+        closing: Arc::clone(closing),
     };
     let age = settings
         .max_connection_age
@@ -176,7 +177,6 @@ async fn serve(
         }
     };
     health.drain();
-    closing.cancel();
     // A future that is complete must not be polled again.
     let abort = async {
         if !aborted {

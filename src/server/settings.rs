@@ -51,12 +51,14 @@ settings! {
         max_connections: usize = 4096, count(CONCURRENCY);
         /// Age at which a connection is asked to end, ±10 %, so that load spreads again.
         max_connection_age: Option<Duration> = Some(minutes(30)), duration(CONNECTION_AGE).or_off();
-        /// How long calls on such a connection may still run.
+        /// How long reads on such a connection may still run. Streams end at once, and writes may
+        /// run until their deadlines.
         max_connection_age_grace: Duration = minutes(1), duration(GRACE);
         /// At shutdown: time from "not serving" to refusing connections, for load balancers to
         /// notice.
         drain_grace: Duration = seconds(3), duration(DRAIN_GRACE);
-        /// At shutdown, after `drain_grace`: time limit for calls and writes in flight.
+        /// At shutdown, after `drain_grace`: time limit for calls and writes in flight. Those that
+        /// are not done by then end with a status that says so.
         drain_timeout: Duration = seconds(30), duration(TIMEOUT);
         /// Whether gRPC-Web is served beside gRPC, on the same port.
         grpc_web: bool = false, flag();

@@ -4,7 +4,6 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::Response;
 use hyper::{body::Incoming, service::Service};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
@@ -24,9 +23,10 @@ use super::{
     metrics::ServerMetrics,
     routes::Routes,
     settings::ServerSettings,
+    transport::closing::Closing,
 };
 
-/// The layers around the routes. `closing` ends streams.
+/// The layers around the routes.
 ///
 /// Each layer is a type of its own around the next, without a box or a clone per call: together
 /// they cost less than the log line of a call.
@@ -35,7 +35,6 @@ pub(super) fn build<B: Send + 'static>(
     methods: &Methods,
     metrics: &ServerMetrics,
     settings: &ServerSettings,
-    closing: CancellationToken,
 ) -> impl Service<
     Arrived<B>,
     Response = Response<impl Answer + use<B>>,
@@ -71,7 +70,7 @@ pub(super) fn build<B: Send + 'static>(
         .layer_fn(|inner| Shed::new(inner, permits, metrics.clone()))
         // The deadline. Innermost, so that it covers exactly the service, which includes reading
         // the request: a client that sends its message slowly is cut off like any other.
-        .layer_fn(|inner| Deadline { inner, default, max, closing: closing.clone() })
+        .layer_fn(|inner| Deadline { inner, default, max })
         // A request body ends only where its caller ended it. Right around the services, which act
         // on what they read.
         .layer_fn(|inner| WholeRequest { inner })
@@ -82,6 +81,7 @@ pub(super) fn build<B: Send + 'static>(
 pub(super) struct Connected<S> {
     pub stack: Arc<S>,
     pub peer: Arc<str>,
+    pub closing: Arc<Closing>,
 }
 
 impl<S: Service<Arrived<Incoming>>> Service<http::Request<Incoming>> for Connected<S> {
@@ -90,6 +90,7 @@ impl<S: Service<Arrived<Incoming>>> Service<http::Request<Incoming>> for Connect
     type Future = S::Future;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        self.stack.call(Arrived { request, web: false, peer: Some(Arc::clone(&self.peer)) })
+        let (peer, closing) = (Some(Arc::clone(&self.peer)), Arc::clone(&self.closing));
+        self.stack.call(Arrived { request, web: false, peer, closing })
     }
 }

@@ -19,6 +19,7 @@ mod child;
 mod config;
 mod drain;
 mod edges;
+mod ends;
 mod examples;
 mod frames;
 mod grpc_web;

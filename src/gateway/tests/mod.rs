@@ -53,6 +53,7 @@ fn within(time: Duration) -> Call {
         deadline: Instant::now() + time,
         cache_control: Control::default(),
         record: Arc::default(),
+        leave: None,
     }
 }
 

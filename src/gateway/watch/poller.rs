@@ -112,6 +112,7 @@ impl Poller {
             // A cached list can be older than a write that another client finished long ago.
             cache_control: Control { no_cache: true, ..Control::default() },
             record: Arc::default(),
+            leave: None,
         };
         // A panic must not leave the streams without their task.
         let listed = AssertUnwindSafe(cached::profiles(backend, &call)).catch_unwind().await;

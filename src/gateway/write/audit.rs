@@ -3,8 +3,12 @@
 //! A write with a `journal` line but no `audit` line was running when the process died: its outcome
 //! is unknown. Both lines name the fields that were written, never their values.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
@@ -49,9 +53,16 @@ pub(crate) struct Audit {
     started: Instant,
     outcome: &'static str,
     replayed: bool,
-    attempts: u32,
-    fields: Vec<&'static str>,
+    /// What the journal of the write knows.
+    sent: Arc<Sent>,
     upstream_code: Option<String>,
+}
+
+/// What a write has sent so far.
+#[derive(Default)]
+struct Sent {
+    attempts: AtomicU32,
+    fields: Mutex<Vec<&'static str>>,
 }
 
 impl Audit {
@@ -64,28 +75,22 @@ impl Audit {
             started: Instant::now(),
             outcome: Reason::CallerCancelled.name(),
             replayed: false,
-            attempts: 0,
-            fields: Vec::new(),
+            sent: Arc::default(),
             upstream_code: None,
         }
     }
 
-    /// From here on, the write continues even if its caller leaves.
-    pub(crate) fn detached(mut self) -> Self {
+    /// From here on, the write continues even if its caller leaves. If it does not come to its end,
+    /// because it panics or the process ends, the record has what the journal knows by then.
+    pub(crate) fn detached(mut self, journal: &Journal) -> Self {
         self.outcome = Reason::WriteOutcomeUnknown.name();
+        self.sent = Arc::clone(&journal.sent);
         self
     }
 
     /// The call got the result of an earlier call.
     pub(crate) fn replayed(mut self, result: &Result<Written>) {
         self.replayed = true;
-        self.ended(result);
-    }
-
-    /// The write is over, and the journal knows what it sent.
-    pub(crate) fn over(mut self, result: &Result<Written>, journal: &Journal) {
-        self.attempts = journal.attempts;
-        self.fields.clone_from(&journal.fields);
         self.ended(result);
     }
 
@@ -118,11 +123,11 @@ impl Drop for Audit {
             resource,
             caller = caller.as_deref(),
             request_id,
-            fields = self.fields.join(","),
+            fields = self.sent.fields.lock().join(","),
             outcome = self.outcome,
             replayed = self.replayed,
             validate_only = self.validate_only,
-            attempts = self.attempts,
+            attempts = self.sent.attempts(),
             upstream_calls = self.record.upstream_calls(),
             upstream_code = self.upstream_code,
             upstream_request_ids = self.record.upstream_requests().join(","),
@@ -131,19 +136,29 @@ impl Drop for Audit {
     }
 }
 
+impl Sent {
+    fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+}
+
 /// Where a write records what it is about to do.
 pub(crate) struct Journal {
     subject: Subject,
     /// The entry that repeats of the `request_id` find; `None` without a `request_id`.
     attempt: Option<Attempt>,
-    attempts: u32,
-    fields: Vec<&'static str>,
+    sent: Arc<Sent>,
 }
 
 impl Journal {
     /// The journal of one call.
     pub(crate) fn new(request: &WriteRequest, attempt: Option<Attempt>) -> Self {
-        Self { subject: Subject::of(request), attempt, attempts: 0, fields: Vec::new() }
+        Self { subject: Subject::of(request), attempt, sent: Arc::default() }
+    }
+
+    /// Whether anything was sent, or was about to be.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.sent.attempts() > 0
     }
 
     /// Records what is about to be sent. If this fails, it must not be sent.
@@ -166,8 +181,8 @@ impl Journal {
             fields = fields.join(","),
             "about to write"
         );
-        self.attempts += 1;
-        self.fields = fields;
+        self.sent.attempts.fetch_add(1, Ordering::Relaxed);
+        *self.sent.fields.lock() = fields;
         Ok(())
     }
 

@@ -74,16 +74,22 @@ impl Writer {
                 return error;
             }
         };
-        let (mut journal, audit) = (Journal::new(&request, attempt), audit.detached());
+        let mut journal = Journal::new(&request, attempt);
+        let audit = audit.detached(&journal);
+        if !request.validate_only {
+            request.call.record.set_writing();
+        }
+        let resolves = unresolved.is_some();
         let locks = Arc::clone(&self.locks);
         let write = async move {
             let result = carry_out(&request, &locks, &mut journal, unresolved).await;
-            if !request.validate_only && (result.is_ok() || may_yet_happen(&result)) {
+            let tried = journal.has_sent() || resolves;
+            if tried && (result.is_ok() || may_yet_happen(&result)) {
                 request.backend.announce_change();
             }
             let result = result.map_err(|error| request.fail(error));
             journal.finish(end(&request, &result)).await;
-            audit.over(&result, &journal);
+            audit.ended(&result);
             result
         };
         self.tasks.spawn(write).await.unwrap_or_else(|error| {

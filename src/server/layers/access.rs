@@ -17,6 +17,7 @@ use tonic::Code;
 
 use super::{
     body::{Answer, Polled, Step, Stepped, bare, wrap},
+    cut,
     methods::{Method, Methods},
     passing::{Arrived, Passing},
     reply,
@@ -24,7 +25,11 @@ use super::{
 use crate::{
     call::CallRecord,
     error::Reason,
-    server::metrics::{CallMetrics, ServerMetrics},
+    rpc,
+    server::{
+        metrics::{CallMetrics, ServerMetrics},
+        transport::closing::Closing,
+    },
 };
 
 /// Gives the call its record, and reports how the call ended.
@@ -60,12 +65,21 @@ where
     type Error = Infallible;
     type Future = Answering<S::Future>;
 
-    fn call(&self, Arrived { request, web, peer }: Arrived<B>) -> Self::Future {
+    fn call(&self, Arrived { request, web, peer, closing }: Arrived<B>) -> Self::Future {
         let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
         let record = Arc::new(CallRecord::from(peer.clone()));
-        let running = Running::start(Arc::clone(known), Arc::clone(&record), peer);
-        let method = Arc::clone(&known.method);
-        let passing = Passing { request, web, method, record, started: running.started };
+        let running = Running {
+            known: Arc::clone(known),
+            record: Arc::clone(&record),
+            peer,
+            closing: Arc::clone(&closing),
+            started: Instant::now(),
+            end: None,
+            reported: false,
+        };
+        known.calls.started();
+        let (method, started) = (Arc::clone(&known.method), running.started);
+        let passing = Passing { request, web, method, record, started, closing };
         Answering { inner: self.inner.call(passing), running: Some(running) }
     }
 }
@@ -106,13 +120,14 @@ fn refused_by_http(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// A call that has not ended. If it is dropped before its end, it was cancelled.
+/// A call that has not ended. If it is dropped before its end, it was cancelled or cut off.
 pub(crate) struct Running {
     known: Arc<Known>,
     record: Arc<CallRecord>,
     peer: Option<Arc<str>>,
+    closing: Arc<Closing>,
     started: Instant,
-    end: End,
+    end: Option<End>,
     // Reported as soon as the response has ended, and never twice.
     reported: bool,
 }
@@ -124,15 +139,9 @@ struct End {
 }
 
 impl Running {
-    fn start(known: Arc<Known>, record: Arc<CallRecord>, peer: Option<Arc<str>>) -> Self {
-        known.calls.started();
-        let end = End { code: "CANCELLED", reason: Reason::CallerCancelled.name() };
-        Self { known, record, peer, started: Instant::now(), end, reported: false }
-    }
-
     fn answered<A: Answer>(mut self, response: Response<A>) -> Response<Stepped<Self, A>> {
         if let Some(code) = refused_by_http(response.status()) {
-            self.end = End { code, reason: "" };
+            self.end = Some(End { code, reason: "" });
         } else if reply::code(response.headers()).is_some() || response.body().is_end_stream() {
             self.ended(response.headers());
         } else {
@@ -150,29 +159,41 @@ impl Running {
             Code::Ok => "",
             _ => sent().unwrap_or(""),
         };
-        self.end = End { code: reply::code_name(code), reason };
+        self.end = Some(End { code: reply::code_name(code), reason });
+    }
+
+    /// How a call ended that was dropped: with its connection, or because its caller left.
+    fn dropped(&self) -> End {
+        match cut::cut_off(&self.closing, &self.known.method, &self.record) {
+            Some(error) => {
+                let code = reply::code_name(rpc::status::code(error.kind()));
+                End { code, reason: error.reason().name() }
+            }
+            None => End { code: "CANCELLED", reason: Reason::CallerCancelled.name() },
+        }
     }
 
     fn report(&mut self) {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
-        let End { code, reason } = self.end;
+        let end = self.end.unwrap_or_else(|| self.dropped());
+        let End { code, reason } = end;
         let took = self.started.elapsed();
         self.known.calls.finished(code, reason, took);
         // To the microsecond: more digits would be noise.
-        self.log(took.as_micros() as f64 / 1e3);
+        self.log(end, took.as_micros() as f64 / 1e3);
     }
 
-    fn log(&self, duration_ms: f64) {
+    fn log(&self, End { code, reason }: End, duration_ms: f64) {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "access",
                     method = self.known.method.label.as_str(),
                     backend = self.record.backend(),
-                    code = self.end.code,
-                    reason = self.end.reason,
+                    code,
+                    reason,
                     duration_ms,
                     upstream_calls = self.record.upstream_calls(),
                     cache = self.record.cache().map(|served| served.outcome.name()),
@@ -180,7 +201,7 @@ impl Running {
                 )
             };
         }
-        match self.end.code {
+        match code {
             // Probes come every few seconds.
             _ if self.known.method.probe => line!(debug),
             "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => line!(error),

@@ -1,5 +1,4 @@
-//! How long a call may take: `grpc-timeout`, a default, a maximum, and the end of streams when the
-//! server stops listening.
+//! How long a call may take: `grpc-timeout`, a default, a maximum, and the end of its connection.
 //!
 //! tonic's own timeout responds with CANCELLED, which tells clients that they cancelled the call.
 
@@ -8,7 +7,7 @@ use std::{
     future::{Future, Ready, ready},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,10 +17,10 @@ use http_body::Frame;
 use hyper::service::Service;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     body::{Answer, Polled, Step, Stepped, wrap},
+    cut::Cut,
     methods::Method,
     passing::Passing,
     reply,
@@ -38,7 +37,7 @@ const MAX_MARGIN: Duration = Duration::from_millis(50);
 /// How long after the deadline a client may still receive the response.
 const RECEIVE_GRACE: Duration = Duration::from_secs(1);
 
-/// Gives the call its deadline, and ends it there.
+/// Gives the call its deadline, and ends it there, or with its connection.
 ///
 /// A stream is limited only by the timeout that its caller asked for; the default and the maximum
 /// limit its start, and so does the deadline in its `Admitted`.
@@ -46,8 +45,6 @@ pub(crate) struct Deadline<S> {
     pub inner: S,
     pub default: Duration,
     pub max: Duration,
-    /// Cancelled when the server stops listening.
-    pub closing: CancellationToken,
 }
 
 impl<S, B, A> Service<Passing<B>> for Deadline<S>
@@ -73,9 +70,12 @@ where
         let method = Arc::clone(&passing.method);
         let record = Arc::clone(&passing.record);
         let deadline = end - margin(timeout);
-        passing.request.extensions_mut().insert(Admitted { deadline, record: Arc::clone(&record) });
-        let closing = method.streaming.then(|| Box::pin(self.closing.clone().cancelled_owned()));
-        let bounded = Bounded { end: Some(End::new(end)), closing, method, record };
+        let closing = Arc::clone(&passing.closing);
+        let leave = method.streaming.then(|| closing.leave.clone());
+        let admitted = Admitted { deadline, record: Arc::clone(&record), leave };
+        passing.request.extensions_mut().insert(admitted);
+        let cut = Cut::new(closing, &method);
+        let bounded = Bounded { end: Some(End::new(end)), cut, method, record };
         let stream_end = asked.map(|asked| after(passing.started, asked));
         Either::Left(Timed { inner: self.inner.call(passing), stream_end, bounded: Some(bounded) })
     }
@@ -105,8 +105,7 @@ where
         // Taken once: a future that is complete is not polled again.
         let Some(mut bounded) = this.bounded.take() else { return Poll::Pending };
         let Poll::Ready(Ok(response)) = polled else {
-            if is_over(&mut bounded.end, cx) {
-                let error = exceeded(&bounded.method, &bounded.record);
+            if let Poll::Ready(error) = bounded.poll_end(cx) {
                 return Poll::Ready(Ok(reply::refuse(&error)));
             }
             *this.bounded = Some(bounded);
@@ -122,29 +121,33 @@ where
     }
 }
 
-/// Ends the response at the deadline, and a stream also when the server stops listening.
+/// Ends the response at the deadline, or with the connection.
 pub(crate) struct Bounded {
     end: Option<End>,
-    closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cut: Cut,
     method: Arc<Method>,
     record: Arc<CallRecord>,
 }
 
+impl Bounded {
+    /// The error that ends the call, once it has to end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if is_over(&mut self.end, cx) {
+            return Poll::Ready(exceeded(&self.method, &self.record));
+        }
+        self.cut.poll(&self.method, &self.record, cx)
+    }
+}
+
 impl Step for Bounded {
-    // The body comes first, so that its last message (NOT_SERVING) is still sent.
+    // The body comes first, so that its last message is still sent: that the server is not serving
+    // any more, or where to resume.
     fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
         let frame = body.poll_frame(cx);
         if frame.is_ready() {
             return frame;
         }
-        let error = if is_over(&mut self.end, cx) {
-            exceeded(&self.method, &self.record)
-        } else if is_over(&mut self.closing, cx) {
-            let message = "the gateway is shutting down; open the stream again";
-            reply::error(&self.method, Reason::Overloaded, message)
-        } else {
-            return Poll::Pending;
-        };
+        let error = ready!(self.poll_end(cx));
         Poll::Ready(Some(Ok(Frame::trailers(reply::trailers(&error)))))
     }
 }

@@ -4,6 +4,7 @@
 pub(super) mod access;
 pub(super) mod body;
 pub(super) mod catch;
+pub(super) mod cut;
 pub(super) mod deadline;
 pub(super) mod grpc_only;
 pub(super) mod grpc_web;

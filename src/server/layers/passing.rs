@@ -6,7 +6,7 @@ use http::Request;
 use tokio::time::Instant;
 
 use super::methods::Method;
-use crate::call::CallRecord;
+use crate::{call::CallRecord, server::transport::closing::Closing};
 
 /// Why a body broke off.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,6 +18,8 @@ pub(crate) struct Arrived<B> {
     pub web: bool,
     /// The other end of the connection, as the log shows it.
     pub peer: Option<Arc<str>>,
+    /// The end of the connection.
+    pub closing: Arc<Closing>,
 }
 
 /// A request below the access layer.
@@ -28,4 +30,6 @@ pub(crate) struct Passing<B> {
     pub method: Arc<Method>,
     pub record: Arc<CallRecord>,
     pub started: Instant,
+    /// The end of the connection.
+    pub closing: Arc<Closing>,
 }

@@ -48,11 +48,11 @@ where
     type Future = S::Future;
 
     fn call(&self, passing: Passing<B>) -> Self::Future {
-        let Passing { request, web, method, record, started } = passing;
+        let Passing { request, web, method, record, started, closing } = passing;
         let multiplexed = request.version() == Version::HTTP_2;
         let single = (!method.client_streaming).then(|| Single::new(Arc::clone(&method)));
         let request = request.map(|body| Whole { body, multiplexed, single, broken: false });
-        self.inner.call(Passing { request, web, method, record, started })
+        self.inner.call(Passing { request, web, method, record, started, closing })
     }
 }
 

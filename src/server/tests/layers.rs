@@ -15,7 +15,6 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, codegen::BoxFuture, server::NamedService};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 
@@ -50,10 +49,10 @@ where
     let routes = Routes::default().with(Handler(handler));
     let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
     let metrics = ServerMetrics::register(&mut Registry::new("test"));
-    let closing = CancellationToken::new();
-    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, closing));
+    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings));
     BoxCloneService::new(service_fn(move |request| {
-        let answer = stack.call(Arrived { request, web: false, peer: None });
+        let answer =
+            stack.call(Arrived { request, web: false, peer: None, closing: Arc::default() });
         async { Ok(answer.await?.map(Body::new)) }
     }))
 }

@@ -1,6 +1,6 @@
 //! The life of one connection: HTTP/1 or HTTP/2, its age, and its end, graceful or sudden.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{connections::Connections, executor, socket::Socket};
+use super::{closing::Closing, connections::Connections, executor, socket::Socket};
 
 /// Why a response or a connection broke.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -34,15 +34,21 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 pub(crate) struct Age {
     /// When the client is asked to reconnect.
     pub max: Duration,
-    /// How long the calls that are running then may still take.
+    /// How long the reads that are running then may still take. Writes may take until their
+    /// deadlines.
     pub grace: Duration,
 }
+
+/// How long calls that were ended may take to respond. They have nothing left to wait for but the
+/// client.
+pub(super) const UNWIND: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends. Its errors concern only its client.
 pub(crate) async fn serve<S, A>(
     stream: TcpStream,
     service: S,
     age: Option<Age>,
+    closing: Arc<Closing>,
     connections: Connections,
 ) where
     S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
@@ -52,7 +58,7 @@ pub(crate) async fn serve<S, A>(
     let kill = connections.kill.clone();
     let life = async {
         if speaks(&stream, &connections.goaway).await {
-            drive(stream, service, age, connections).await;
+            drive(stream, service, age, &closing, connections).await;
         }
     };
     kill.run_until_cancelled(life).await;
@@ -66,8 +72,13 @@ async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
     matches!(peeked, Some(Ok(Ok(1..))))
 }
 
-async fn drive<S, A>(stream: TcpStream, service: S, age: Option<Age>, connections: Connections)
-where
+async fn drive<S, A>(
+    stream: TcpStream,
+    service: S,
+    age: Option<Age>,
+    closing: &Closing,
+    connections: Connections,
+) where
     S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
     S::Future: Send + 'static,
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
@@ -90,9 +101,20 @@ where
         () = elapsed(old) => age.map(|age| age.grace),
     };
     connection.as_mut().graceful_shutdown();
+    closing.leave.cancel();
+    tokio::select! {
+        ended = connection.as_mut() => return log(ended),
+        () = elapsed(grace) => closing.over.cancel(),
+    }
+    let unread = async {
+        sleep(UNWIND).await;
+        closing.writes.close();
+        closing.writes.wait().await;
+        sleep(UNWIND).await;
+    };
     tokio::select! {
         ended = connection => log(ended),
-        () = elapsed(grace) => tracing::debug!("closed with calls in flight: the grace is over"),
+        () = unread => tracing::debug!("closed with responses that the client does not read"),
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Connections {
     pub streams: TaskTracker,
     /// Asks all clients to leave (GOAWAY); calls in flight finish.
     pub goaway: CancellationToken,
+    /// Ends all calls, writes too. They still respond, which takes only a moment.
+    pub cut: CancellationToken,
     /// Ends everything at once.
     pub kill: CancellationToken,
 }

@@ -5,11 +5,8 @@ use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::connections::Connections;
+use super::{connection::UNWIND, connections::Connections};
 use crate::server::metrics::ServerMetrics;
-
-/// How long calls that were cut off may take to unwind. They have nothing left to wait for.
-const UNWIND: Duration = Duration::from_secs(1);
 
 /// How the server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub enum Drained {
 }
 
 /// Asks all clients to leave and waits for connections and detached tasks, until `limit` or
-/// `abort`; then cuts the connections.
+/// `abort`; then ends the calls, and cuts what is left.
 pub(crate) async fn drain(
     connections: &Connections,
     tasks: &TaskTracker,
@@ -55,6 +52,10 @@ pub(crate) async fn drain(
         calls: metrics.calls_in_flight(),
         tasks: tasks.len(),
     };
+    connections.cut.cancel();
+    if timeout(UNWIND, connections.gone()).await.is_ok() {
+        return left;
+    }
     connections.kill.cancel();
     if timeout(UNWIND, connections.gone()).await.is_err() {
         tracing::warn!("calls have not ended although they were cut off");

@@ -22,6 +22,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
+    closing::Closing,
     connection::{self, Age, Broken},
     connections::Connections,
 };
@@ -67,10 +68,10 @@ impl Listener {
     }
 
     /// Accepts connections until dropped, which closes the port. `service` makes the service for a
-    /// client's connection. `metrics`, if given, counts connections.
+    /// client's connection, whose calls learn of its end. `metrics`, if given, counts connections.
     pub(crate) async fn serve<S, A>(
         self,
-        service: impl Fn(SocketAddr) -> S,
+        service: impl Fn(SocketAddr, &Arc<Closing>) -> S,
         limits: Limits,
         connections: Connections,
         metrics: Option<ServerMetrics>,
@@ -89,7 +90,10 @@ impl Listener {
             let permit = Arc::clone(&permits).acquire_owned().await;
             let (stream, peer) = accept(&self.tcp).await;
             let counted = metrics.clone().map(Counted::new);
-            let served = connection::serve(stream, service(peer), limits.age, connections.clone());
+            let closing = Arc::new(Closing::of(&connections));
+            let service = service(peer, &closing);
+            let served =
+                connection::serve(stream, service, limits.age, closing, connections.clone());
             let task = async move {
                 served.await;
                 drop((permit, counted));

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of gRPC.
 
+pub(super) mod closing;
 pub(super) mod connection;
 pub(super) mod connections;
 pub(super) mod drain;
