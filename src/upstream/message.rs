@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
@@ -59,9 +59,14 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply that has been read to its end.
+    /// A reply that has been read to its end. A byte order mark before the body is ignored (RFC
+    /// 8259, 8.1).
     #[must_use]
-    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+    pub fn new(status: StatusCode, headers: HeaderMap, mut body: Bytes) -> Self {
+        const MARK: &[u8] = b"\xef\xbb\xbf";
+        if body.starts_with(MARK) {
+            body.advance(MARK.len());
+        }
         Self { status, headers, body, json: OnceLock::new() }
     }
 

@@ -11,6 +11,7 @@ mod breaker;
 mod budget;
 mod bulkhead;
 mod client;
+mod coding;
 mod credentials;
 mod limits;
 mod login;

@@ -3,15 +3,19 @@
 use std::{error::Error as _, io, mem, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header::ACCEPT_ENCODING};
 use tokio::time::Instant;
 
 use super::{
     breaker::Verdict,
+    coding::{self, Undecodable},
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
 };
 use crate::error::{Effect, Error, Kind, Reason, Result};
+
+/// How many headers a reply may have. Gateways and tracing add dozens.
+const MAX_HEADERS: usize = 512;
 
 /// An HTTP client for one backend.
 pub(super) struct Transport {
@@ -49,6 +53,9 @@ pub(super) enum Cause {
     Deadline,
     /// The reply is too large.
     TooLarge,
+    /// The reply is not HTTP, or not in the coding that it names. Sending the request again would
+    /// not help.
+    Malformed,
 }
 
 impl Failure {
@@ -66,7 +73,9 @@ impl Cause {
     /// What it says about the upstream; nothing if the caller ran out of time.
     pub(super) fn verdict(self) -> Option<Verdict> {
         match self {
-            Self::NotSent | Self::Lost | Self::Cut | Self::Slow => Some(Verdict::Bad),
+            Self::NotSent | Self::Lost | Self::Cut | Self::Slow | Self::Malformed => {
+                Some(Verdict::Bad)
+            }
             Self::TooLarge => Some(Verdict::Good),
             Self::Local | Self::Login | Self::Deadline => None,
         }
@@ -80,6 +89,12 @@ impl Transport {
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            // What other clients read is read here too (RFC 9112, 5.1 and 5.2): it says more than a
+            // refusal to read it.
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_max_headers(MAX_HEADERS)
             .connect_timeout(settings.connect_timeout)
             // Below the keep-alive of common servers, so that idle connections end on our side.
             .pool_idle_timeout(Duration::from_secs(15))
@@ -118,39 +133,70 @@ impl Transport {
         for (name, value) in request.headers.iter().chain(credentials) {
             builder = builder.header(name, value);
         }
+        builder = builder.header(ACCEPT_ENCODING, coding::ACCEPTED);
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
         let sent = time.bound(builder.send(), self.header_timeout, "did not start answering");
         let mut response = sent.await?.map_err(|e| unsent(request, &e))?;
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
-        let body = self.body(&time, response).await?;
+        let length = coding::length_beside_identity(&headers);
+        let body = self.body(&time, response, length).await?;
+        let body = coding::decoded(&headers, body, self.max_response_bytes)
+            .map_err(|why| self.undecodable(request, why))?;
         Ok(Reply::new(status, headers, body))
     }
 
+    /// Reads the body to its end, or to the given length.
     async fn body(
         &self,
         time: &Time<'_>,
         mut response: reqwest::Response,
+        length: Option<usize>,
     ) -> Result<Bytes, Failure> {
         let request = time.request;
         let limit = self.max_response_bytes;
         let mut body = BytesMut::new();
         loop {
+            if let Some(length) = length.filter(|length| body.len() >= *length) {
+                body.truncate(length);
+                return Ok(body.freeze());
+            }
             let next =
                 time.bound(response.chunk(), self.body_timeout, "sent no more of its answer to");
             let chunk = next.await?.map_err(|e| broken_body(request, &e))?;
-            let Some(chunk) = chunk else { return Ok(body.freeze()) };
-            // This is the size after decompression, so a small bomb is caught too.
+            let Some(chunk) = chunk else {
+                return match length {
+                    Some(_) => Err(cut(request, false)),
+                    None => Ok(body.freeze()),
+                };
+            };
             if body.len() + chunk.len() > limit {
-                let message =
-                    format!("the upstream's answer to {} exceeds {limit} bytes", request.operation);
-                let error = Error::new(Reason::UpstreamContractViolation, message)
-                    .with_effect(request.safety.effect(Effect::Unknown));
-                return Err(Failure::new(Cause::TooLarge, error));
+                return Err(self.undecodable(request, Undecodable::TooLarge));
             }
             body.extend_from_slice(&chunk);
         }
+    }
+
+    /// The complete reply came, but its body cannot be read within the limit.
+    fn undecodable(&self, request: &Request, why: Undecodable) -> Failure {
+        let (cause, what) = match why {
+            Undecodable::TooLarge => {
+                (Cause::TooLarge, format!("exceeds {} bytes", self.max_response_bytes))
+            }
+            Undecodable::Unknown => {
+                let what = "has a content coding other than gzip, deflate and identity";
+                (Cause::Malformed, what.to_owned())
+            }
+            Undecodable::Broken => {
+                let what = "is not in the content coding that its header names";
+                (Cause::Malformed, what.to_owned())
+            }
+        };
+        let message = format!("the upstream's answer to {} {what}", request.operation);
+        let error = Error::new(Reason::UpstreamContractViolation, message)
+            .with_effect(request.safety.effect(Effect::Unknown));
+        Failure::new(cause, error)
     }
 }
 
@@ -220,6 +266,13 @@ fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
         let what = "the upstream request could not be built";
         let error = Error::new(Reason::GatewayInternal, what).with_internal(chain(error));
         return Failure::local(error);
+    } else if is_malformed(error) {
+        let message =
+            format!("the upstream's answer to {operation} begins with a head that is not HTTP");
+        let error = Error::new(Reason::UpstreamContractViolation, message)
+            .with_effect(request.safety.effect(Effect::Unknown))
+            .with_internal(chain(error));
+        return Failure::new(Cause::Malformed, error);
     } else {
         let effect = request.safety.effect(Effect::Unknown);
         (Cause::Lost, "closed the connection without answering", effect)
@@ -232,11 +285,23 @@ fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
 
 /// The reply began but did not end: it was truncated, or the connection was reset.
 fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
-    let operation = request.operation;
     let reset = causes(error).any(|cause| {
         let io = cause.downcast_ref::<io::Error>();
         io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionReset)
     });
+    let Failure { cause, error: failed } = cut(request, reset);
+    Failure::new(cause, failed.with_internal(chain(error)))
+}
+
+/// Whether something came that is not the head of an HTTP response. A head that is cut off counts
+/// as a lost connection.
+fn is_malformed(error: &reqwest::Error) -> bool {
+    causes(error)
+        .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse()))
+}
+
+fn cut(request: &Request, reset: bool) -> Failure {
+    let operation = request.operation;
     let failed = if reset {
         let message = format!("the upstream reset the connection while answering {operation}");
         Error::new(Reason::UpstreamUnavailable, message)
@@ -245,7 +310,7 @@ fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
         Error::new(Reason::UpstreamContractViolation, message)
     };
     let effect = request.safety.effect(Effect::Unknown);
-    Failure::new(Cause::Cut, failed.with_effect(effect).with_internal(chain(error)))
+    Failure::new(Cause::Cut, failed.with_effect(effect))
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {

@@ -27,6 +27,7 @@ mod diffing;
 mod documents;
 mod hostile;
 mod matrix;
+mod odd;
 mod outcome;
 mod preview;
 mod process;

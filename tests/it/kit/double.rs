@@ -39,6 +39,8 @@ pub enum Answer {
     Http { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     /// These bytes, whatever they are, and then an orderly end.
     Raw(Vec<u8>),
+    /// These bytes, and then an open connection until the client leaves.
+    Open(Vec<u8>),
     /// An orderly end without a byte.
     Close,
     /// These bytes and then a TCP reset.
@@ -251,6 +253,11 @@ async fn perform(mut answer: Answer, seen: &Seen, stream: &mut TcpStream, shared
             Answer::Raw(bytes) => {
                 let _ = stream.write_all(&bytes).await;
                 let _ = stream.shutdown().await;
+                return false;
+            }
+            Answer::Open(bytes) => {
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.read(&mut [0]).await;
                 return false;
             }
             Answer::Close => return false,

@@ -1,0 +1,3 @@
+//! Answers that other clients read, or that are odd in one place only: the rest of them counts.
+
+mod heads;
