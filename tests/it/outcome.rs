@@ -284,7 +284,6 @@ const TIMED_OUT: Told = (Code::Unknown, "WRITE_OUTCOME_UNKNOWN", "10240", None);
 const LATE: Told = (Code::DeadlineExceeded, "WRITE_OUTCOME_UNKNOWN", "", None);
 const FAILED: Told = (Code::Unknown, "UPSTREAM_FAILURE", "10239", None);
 const ODD: Told = (Code::Unknown, "UPSTREAM_FAILURE", "7777", None);
-const BROKEN: Told = (Code::Internal, "UPSTREAM_INTERNAL", "", None);
 const THROTTLED: Told = (Code::ResourceExhausted, "UPSTREAM_THROTTLED", "", Some(7));
 
 /// What a caller is told of a write without effect: the fault, the deadline, the answer. `matrix`
@@ -296,13 +295,13 @@ const WITHOUT_EFFECT: [(&str, &str, Told); 14] = [
     (r#"{"kind":"html"}"#, "2s", LOST),
     (r#"{"kind":"empty"}"#, "2s", LOST),
     (r#"{"kind":"body","body":"{\"Response\":{}}"}"#, "2s", LOST),
+    (r#"{"kind":"status","status":500}"#, "2s", LOST),
     (r#"{"kind":"status","status":502}"#, "2s", LOST),
     (r#"{"kind":"status","status":503,"retry_after_seconds":1}"#, "2s", LOST),
     (r#"{"kind":"status","status":504}"#, "2s", LOST),
     (r#"{"kind":"hang"}"#, "2s", LATE),
     (r#"{"kind":"result","code":"10239"}"#, "20s", FAILED),
     (r#"{"kind":"result","code":"7777"}"#, "20s", ODD),
-    (r#"{"kind":"status","status":500}"#, "20s", BROKEN),
     (r#"{"kind":"status","status":429,"retry_after_seconds":7}"#, "20s", THROTTLED),
 ];
 

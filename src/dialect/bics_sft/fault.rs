@@ -65,7 +65,7 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
     // With an undocumented code, these statuses say more than the code: rejected credentials,
     // throttling, overload. With a documented code they mean nothing.
     let telling = matches!(reply.status.as_u16(), 401 | 403 | 429 | 500..);
-    if telling && !is_documented(&code) && !is_authorisation_failure(&envelope) {
+    if telling && !effects::is_documented(&code) && !is_authorisation_failure(&envelope) {
         return Err(by_status(safety, reply).with_upstream(facts(&envelope, reply)));
     }
     Err(failure(operation, &code, &envelope, reply))
@@ -93,7 +93,7 @@ fn failure(operation: Operation, code: &str, envelope: &Envelope<'_>, reply: &Re
     .with_effect(operation.safety().effect(effects::of_code(code, reply.status)))
 }
 
-/// The error for an answer of which the HTTP status says all.
+/// The error for an answer whose HTTP status decides.
 fn by_status(safety: Safety, reply: &Reply) -> Error {
     failed_status(safety, reply).with_effect(safety.effect(effects::of_status(reply.status)))
 }
@@ -136,11 +136,6 @@ fn meaning(code: &str) -> (Reason, &'static str) {
         ),
         _ => (Reason::UpstreamFailure, "the upstream failed without giving a reason"),
     }
-}
-
-fn is_documented(code: &str) -> bool {
-    effects::REFUSED.contains(&code)
-        || ["1323", "1325", "1329", "1331", "10239", "10240"].contains(&code)
 }
 
 /// Whether a modify or delete of an unknown id fails this way. There is no separate code for it.

@@ -173,10 +173,10 @@ fn values_outside_the_model_are_kept_verbatim() {
 fn every_documented_code_has_its_reason() {
     use Effect::{None as No, Unconfirmed, Unknown};
     for (code, kind, reason, effect) in [
-        ("1324", Kind::Unknown, Reason::UpstreamFailure, No),
-        ("1326", Kind::Unknown, Reason::UpstreamFailure, No),
-        ("1328", Kind::Unknown, Reason::UpstreamFailure, No),
-        ("1330", Kind::Unknown, Reason::UpstreamFailure, No),
+        ("1324", Kind::Unknown, Reason::UpstreamFailure, Unconfirmed),
+        ("1326", Kind::Unknown, Reason::UpstreamFailure, Unconfirmed),
+        ("1328", Kind::Unknown, Reason::UpstreamFailure, Unconfirmed),
+        ("1330", Kind::Unknown, Reason::UpstreamFailure, Unconfirmed),
         ("1338", Kind::FailedPrecondition, Reason::ProfileInUse, No),
         ("8196", Kind::FailedPrecondition, Reason::ProfileInUse, No),
         ("6554", Kind::AlreadyExists, Reason::ProfileAlreadyExists, No),

@@ -1,21 +1,20 @@
-//! Which answers to a write are definite: the success that the vendor documents, and the failures
-//! that mean that nothing was done (page "Errors"). Reading back decides everything else.
+//! Which answers to a write are definite: the documented successes, and the failures that the
+//! vendor describes as refusals (page "Errors"). Reading back decides everything else.
 
-use http::StatusCode;
 use serde_json::Value;
 
 use super::wire::Fault;
 use crate::{
-    dialect::effect::undocumented,
+    dialect::effect::{has_json_or_nothing, undocumented},
     error::{Effect, Reason},
     upstream::{Reply, Safety, Unread},
 };
 
-/// Whether a write is done, or why the answer does not say so. The documented statuses of writes
-/// and the recorded ones differ (201 or 204 for a PATCH, 200 or 204 for a PUT), so each is good for
-/// all of them; 202 and others are not. The body is documented to be empty, or an empty object; an
-/// older client expects the object itself. A body with a message is what a gateway in front of the
-/// platform sends when it fails.
+/// Whether the upstream acknowledged a write, or why its answer is not an acknowledgment. The
+/// documented and the recorded statuses differ (201 or 204 for a PATCH, 200 or 204 for a PUT), so
+/// each of them counts for every write; 202 and others do not. The body is documented to be empty
+/// or an empty object; an older client expects the object itself. A body with a message comes from
+/// the API gateway in front of the platform, which sends it when it fails.
 pub(super) fn done(reply: &Reply) -> Result<(), Unread> {
     let body = reply.body.trim_ascii();
     let documented = matches!(reply.status.as_u16(), 200 | 201 | 204);
@@ -37,18 +36,59 @@ pub(super) fn done(reply: &Reply) -> Result<(), Unread> {
     }
 }
 
-/// What a failure says of the write's effect. `known`: its reason, where the tables of codes have
-/// one.
-pub(super) fn of_failure(safety: Safety, status: StatusCode, known: Option<Reason>) -> Effect {
-    match (safety, status.as_u16(), known) {
+/// The effect of a write that failed. `known`: the reason, if the vendor's tables have one.
+pub(super) fn of_failure(safety: Safety, known: Option<Reason>, reply: &Reply) -> Effect {
+    match (safety, reply.status.as_u16(), known) {
         (Safety::Read, ..) => Effect::None,
-        // Not logged in, not allowed, throttled.
+        // Not logged in, not allowed, throttled: it was not processed.
         (Safety::Write, 401 | 403 | 429, _) => Effect::None,
-        // A code that is in no table promises nothing, and neither does an internal error.
-        (Safety::Write, 500, _) | (Safety::Write, 400..=499, Some(Reason::UpstreamFailure)) => {
-            Effect::Unconfirmed
-        }
+        // An unknown code guarantees nothing.
+        (Safety::Write, 400..=499, Some(Reason::UpstreamFailure)) => Effect::Unconfirmed,
         (Safety::Write, 400..=499, Some(_)) => Effect::None,
-        (Safety::Write, ..) => undocumented(status),
+        // The platform failed, but nothing says at which point. A page of something in between does
+        // not even say that the platform is done with the request.
+        (Safety::Write, 500, _) if has_json_or_nothing(reply) => Effect::Unconfirmed,
+        (Safety::Write, ..) => undocumented(reply.status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    fn reply(status: u16, body: &'static str) -> Reply {
+        Reply::new(StatusCode::from_u16(status).unwrap(), HeaderMap::new(), body.into())
+    }
+
+    #[test]
+    fn only_a_documented_refusal_is_definite() {
+        let effect = |status, known, body| of_failure(Safety::Write, known, &reply(status, body));
+        assert_eq!(effect(422, Some(Reason::ValidationFailed), "{}"), Effect::None);
+        assert_eq!(effect(409, Some(Reason::ProfileInUse), "{}"), Effect::None);
+        assert_eq!(effect(409, Some(Reason::UpstreamFailure), "{}"), Effect::Unconfirmed);
+        assert_eq!(effect(500, None, "{}"), Effect::Unconfirmed);
+        for status in [302, 303, 408, 499, 500, 502, 503, 504, 524, 600] {
+            assert_eq!(effect(status, None, "<html>"), Effect::Unknown, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_a_documented_success_is_an_acknowledgment() {
+        for (status, body, acknowledged) in [
+            (204, "", true),
+            (201, "{}", true),
+            (200, r#"{"id": 7, "name": "a"}"#, true),
+            (202, "", false),
+            (206, "", false),
+            (226, "", false),
+            (200, r#"{"message": "Internal server error"}"#, false),
+            (200, r#"{"error_code": 1201, "id": 7}"#, false),
+            (200, "<html></html>", false),
+            (200, "done", false),
+        ] {
+            assert_eq!(done(&reply(status, body)).is_ok(), acknowledged, "{status} {body}");
+        }
     }
 }

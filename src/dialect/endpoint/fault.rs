@@ -73,7 +73,7 @@ pub(super) fn read<T>(
     decode(reply).map_err(|why| unreadable(operation.safety(), reply, why))
 }
 
-/// Whether a write succeeded, by what the dialect documents.
+/// Whether the upstream acknowledged a write as the vendor documents it.
 pub(super) fn written(operation: Operation, reply: &Reply) -> Result<()> {
     if !reply.status.is_success() {
         return Err(failure(operation, reply));
@@ -92,7 +92,7 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
             None
         }
         (status, _) if !status.is_client_error() => None,
-        // Something on the way has stopped waiting, whatever the body says.
+        // A proxy stopped waiting, whatever the body says.
         (StatusCode::REQUEST_TIMEOUT, _) => None,
         (status, _) if status.as_u16() == 499 => None,
         (StatusCode::CONFLICT, code) => conflict(operation, code),
@@ -109,7 +109,8 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         (_, Some(_)) => Some(UNKNOWN),
         (_, None) => None,
     };
-    let effect = effects::of_failure(operation.safety(), status, known.map(|(reason, _)| reason));
+    let reason = known.map(|(reason, _)| reason);
+    let effect = effects::of_failure(operation.safety(), reason, reply);
     let Some((reason, message)) = known else {
         return by_status(operation.safety(), reply, &body).with_effect(effect);
     };

@@ -1,24 +1,59 @@
-//! Which answers to a write are definite: those that the vendor's table "HTTP response codes"
-//! describes as refused before anything was done. Reading back decides everything else.
+//! Which answers to a write are definite: the documented successes, and what the vendor's table
+//! "HTTP response codes" describes as a refusal. Reading back decides everything else.
 
-use http::StatusCode;
+use crate::{
+    dialect::effect::{has_json_or_nothing, undocumented},
+    error::Effect,
+    upstream::{Reply, Safety},
+};
 
-use crate::{dialect::effect::undocumented, error::Effect, upstream::Safety};
-
-/// What an answer that is not the operation's success says of its effect. `names_a_profile`: the
-/// request's path does, and not only the collection's.
-pub(super) fn effect(safety: Safety, names_a_profile: bool, status: StatusCode) -> Effect {
+/// The effect of a write that was answered with anything but its success. `names_a_profile`: the path of the
+/// request is that of one profile.
+pub(super) fn effect(safety: Safety, names_a_profile: bool, reply: &Reply) -> Effect {
     if safety == Safety::Read {
         return Effect::None;
     }
-    match status.as_u16() {
-        // Malformed, not logged in, not allowed, in conflict, failed validation, could not be
-        // processed, throttled, and "Request rejected due to overload".
-        400 | 401 | 403 | 409 | 412 | 422 | 429 | 503 => Effect::None,
-        // No such profile; of the collection it is not the vendor's.
+    match reply.status.as_u16() {
+        // Malformed, not logged in, not allowed, in conflict, failed validation, throttled, and
+        // "Request rejected due to overload".
+        400 | 401 | 403 | 409 | 412 | 429 | 503 => Effect::None,
+        // No such profile. A collection that does not exist is not the vendor's answer.
         404 if names_a_profile => Effect::None,
-        // It failed somewhere on the way.
-        500 => Effect::Unconfirmed,
-        _ => undocumented(status),
+        // "Failed processing (after passing validation)": nothing says at which point.
+        422 => Effect::Unconfirmed,
+        // An internal error has the vendor's own body; a page of something in between does not even
+        // say that the vendor's server is done with the request.
+        500 if has_json_or_nothing(reply) => Effect::Unconfirmed,
+        _ => undocumented(reply.status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn only_a_documented_refusal_is_definite() {
+        let effect = |status, body: &'static str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let reply = Reply::new(status, http::HeaderMap::new(), body.into());
+            (
+                super::effect(Safety::Write, true, &reply),
+                super::effect(Safety::Write, false, &reply),
+            )
+        };
+        let both = |effect| (effect, effect);
+        for status in [400, 401, 403, 409, 412, 429, 503] {
+            assert_eq!(effect(status, ""), both(Effect::None), "{status}");
+        }
+        assert_eq!(effect(404, ""), (Effect::None, Effect::Unconfirmed));
+        assert_eq!(effect(422, "{}"), both(Effect::Unconfirmed));
+        assert_eq!(effect(500, "{}"), both(Effect::Unconfirmed));
+        assert_eq!(effect(500, "<html></html>"), both(Effect::Unknown));
+        for status in [302, 408, 499, 501, 502, 504, 520, 600] {
+            assert_eq!(effect(status, ""), both(Effect::Unknown), "{status}");
+        }
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<()> {
     let fault = Fault::read(reply);
     let facts = facts(&fault, reply);
     let names_a_profile = !matches!(operation, Operation::List | Operation::Create);
-    let effect = effects::effect(operation.safety(), names_a_profile, reply.status);
+    let effect = effects::effect(operation.safety(), names_a_profile, reply);
     let error = failure(operation, &fault, reply).with_effect(effect);
     // The error from the status alone may contain a plain-text body.
     let silent = facts.message.is_none() && facts.code.is_none();

@@ -61,7 +61,7 @@ const COMMON: &[Row] = &[
     (WRITES, r#"{"kind": "status", "status": 502}"#, LOST.0, LOST.1),
     (WRITES, r#"{"kind": "status", "status": 504}"#, LOST.0, LOST.1),
     (READS, r#"{"kind": "status", "status": 500}"#, Internal, "UPSTREAM_INTERNAL"),
-    (WRITES, r#"{"kind": "status", "status": 500}"#, Internal, "UPSTREAM_INTERNAL"),
+    (WRITES, r#"{"kind": "status", "status": 500}"#, LOST.0, LOST.1),
     (ALL, r#"{"kind": "status", "status": 403}"#, PermissionDenied, "UPSTREAM_PERMISSION_DENIED"),
     (
         ALL,
@@ -70,6 +70,10 @@ const COMMON: &[Row] = &[
         "UPSTREAM_THROTTLED",
     ),
 ];
+
+/// An internal error that the vendor's own server reports, where the vendor documents one.
+const INTERNAL: Row =
+    (WRITES, r#"{"kind": "status", "status": 500, "body": "{}"}"#, Internal, "UPSTREAM_INTERNAL");
 
 const SFT: &[Row] = &[
     (&[Get], r#"{"kind": "result", "code": "1359"}"#, NotFound, "PROFILE_NOT_FOUND"),
@@ -109,6 +113,7 @@ const SFT: &[Row] = &[
 ];
 
 const PCC: &[Row] = &[
+    INTERNAL,
     (ALL, r#"{"kind": "result", "code": "400"}"#, InvalidArgument, "VALIDATION_FAILED"),
     (ALL, r#"{"kind": "result", "code": "412"}"#, InvalidArgument, "VALIDATION_FAILED"),
     (ALL, r#"{"kind": "result", "code": "422"}"#, FailedPrecondition, "PROCESSING_FAILED"),
@@ -124,6 +129,7 @@ const PCC: &[Row] = &[
 ];
 
 const ENDPOINT: &[Row] = &[
+    INTERNAL,
     (OF_ONE, r#"{"kind": "result", "code": "1201"}"#, NotFound, "PROFILE_NOT_FOUND"),
     (
         OF_ONE,

@@ -33,7 +33,9 @@ impl Fault {
             Self::Drop => json!({"kind": "drop", "commit": commit}),
             Self::Refused => json!({"kind": "status", "status": 422, "commit": commit,
                 "body": "{\"error_code\": 1406, \"message\": \"Not allowed\"}"}),
-            Self::Broken => json!({"kind": "status", "status": 500, "commit": commit}),
+            Self::Broken => {
+                json!({"kind": "status", "status": 500, "commit": commit, "body": "{}"})
+            }
             Self::Hang => json!({"kind": "hang", "commit": commit}),
             Self::Reset => json!({"kind": "reset", "commit": commit}),
         }

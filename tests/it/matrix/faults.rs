@@ -77,8 +77,20 @@ pub(super) const FAULTS: &[Fault] = &[
         comes_late: true,
         ..unknown("too late", Chaos(Break::Hold(Duration::from_millis(3000))))
     },
-    known("500, no effect", Sandbox(r#"{"kind":"status","status":500}"#, 1)),
-    known("500, effect", Sandbox(r#"{"kind":"status","status":500,"commit":"before"}"#, 1)),
+    // The vendor's own internal error: it is done with the request.
+    not_of(
+        &["sft"],
+        known("500, no effect", Sandbox(r#"{"kind":"status","status":500,"body":"{}"}"#, 1)),
+    ),
+    not_of(
+        &["sft"],
+        known(
+            "500, effect",
+            Sandbox(r#"{"kind":"status","status":500,"body":"{}","commit":"before"}"#, 1),
+        ),
+    ),
+    unknown("500 page, no effect", Sandbox(r#"{"kind":"status","status":500}"#, 1)),
+    known("500 page, effect", Sandbox(r#"{"kind":"status","status":500,"commit":"before"}"#, 1)),
     unknown("502, no effect", Sandbox(r#"{"kind":"status","status":502}"#, 1)),
     known("502, effect", Sandbox(r#"{"kind":"status","status":502,"commit":"before"}"#, 1)),
     unknown("503, no effect", Sandbox(r#"{"kind":"status","status":503}"#, 1)),
