@@ -7,8 +7,8 @@ use crate::{
     upstream::{Reply, Safety},
 };
 
-/// The effect of a write that was answered with anything but its success. `names_a_profile`: the path of the
-/// request is that of one profile.
+/// The effect of a write that was answered with anything but its success. `names_a_profile`: the
+/// path of the request is that of one profile.
 pub(super) fn effect(safety: Safety, names_a_profile: bool, reply: &Reply) -> Effect {
     if safety == Safety::Read {
         return Effect::None;
