@@ -83,7 +83,11 @@ impl App {
             .map(|backend| build(backend, &metrics, &health, &background))
             .collect::<io::Result<_>>()?;
         let requests = Arc::new(Memory::new(idempotency::Limits::default()));
-        let page_tokens = PageTokens::from_settings(&config.page_tokens);
+        let mut page_settings = config.page_tokens.clone();
+        // A page leaves room for its token and the rest of its response.
+        let largest = config.server.max_response_bytes / 16 * 15;
+        page_settings.max_page_bytes = page_settings.max_page_bytes.min(largest);
+        let page_tokens = PageTokens::from_settings(&page_settings);
         let gateway = Arc::new(Gateway::new(
             backends,
             writes.clone(),
@@ -182,6 +186,7 @@ fn routes(gateway: &Arc<Gateway>, server: &ServerSettings) -> Routes {
     let limits = Limits {
         request_bytes: server.max_request_bytes,
         response_bytes: server.max_response_bytes,
+        min_compressed_bytes: server.min_compressed_bytes,
     };
     Routes::default()
         .with(ProfileRpc::service(Arc::clone(gateway), limits))

@@ -14,7 +14,7 @@ use super::{
     store::Store,
     value::{Resource, Value},
 };
-use crate::error::{Error, Reason, Result};
+use crate::error::{DEADLINE_PASSED, Error, Reason, Result};
 
 /// How long reads are paused after a failure that an older value hides.
 const HOLD_OFF: Duration = Duration::from_secs(1);
@@ -239,9 +239,7 @@ fn failed(error: Error, outcome: Outcome) -> (Result<Value>, Served) {
 }
 
 fn deadline_passed() -> Error {
-    let message = "the deadline passed while reading from the upstream; the read continues, so a \
-                   retry may find the value cached";
-    Error::new(Reason::DeadlineExceeded, message)
+    Error::new(Reason::DeadlineExceeded, DEADLINE_PASSED)
 }
 
 fn gave_up() -> Error {

@@ -3,7 +3,7 @@
 use super::{backend, raw::Raw, types::Config};
 use crate::{
     dialect::Registration,
-    query::PageTokenSettings,
+    query::PageSettings,
     server::AddressSettings,
     settings::{Env, Errors, Row, Section, Settings, whole},
 };
@@ -37,5 +37,5 @@ pub(super) fn config(
 
 /// The rows at the top level.
 pub(super) fn root_rows() -> Vec<Row> {
-    [AddressSettings::rows(), PageTokenSettings::rows()].into_iter().flatten().collect()
+    [AddressSettings::rows(), PageSettings::rows()].into_iter().flatten().collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::backend::BackendSettings;
 use crate::{
-    query::PageTokenSettings,
+    query::PageSettings,
     server::{AddressSettings, ServerSettings},
     telemetry::LogSettings,
 };
@@ -15,7 +15,7 @@ pub struct Config {
     /// Where the two ports are.
     pub addresses: AddressSettings,
     /// How page tokens are sealed.
-    pub page_tokens: PageTokenSettings,
+    pub page_tokens: PageSettings,
     /// How the program writes its log.
     pub log: LogSettings,
     /// How the server behaves.

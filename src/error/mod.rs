@@ -24,6 +24,9 @@ use crate::text;
 /// The result of anything that can fail for a caller.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The message for a read, or for a write that was not sent, whichever part notices it.
+pub const DEADLINE_PASSED: &str = "the deadline passed";
+
 /// What is known of a write's effect upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {

@@ -146,7 +146,8 @@ impl Gateway {
         let names = names
             .into_iter()
             .map(|name| Ok((self.backend(call, name.backend(), Method::BatchGetProfiles)?, name)));
-        batch::profiles(call, &names.collect::<Result<Vec<_>>>()?).await
+        let names = names.collect::<Result<Vec<_>>>()?;
+        batch::profiles(call, &names, self.page_tokens.max_bytes()).await
     }
 
     /// Compares two profiles, which may be of different backends.

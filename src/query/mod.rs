@@ -10,4 +10,4 @@ mod seal;
 mod settings;
 pub mod sort;
 
-pub use settings::PageTokenSettings;
+pub use settings::PageSettings;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     seal::{SEAL_BYTES, mac},
-    settings::PageTokenSettings,
+    settings::PageSettings,
 };
 use crate::error::{Result, violation::Violations};
 
@@ -21,6 +21,8 @@ use crate::error::{Result, violation::Violations};
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// Largest page.
 pub const MAX_PAGE_SIZE: usize = 1000;
+/// Most that the tag and the length of a profile in a response take.
+pub const FRAME_BYTES: usize = 6;
 /// Enough for the longest position that `query::sort` makes; a longer text is not a token.
 const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
@@ -41,38 +43,44 @@ pub struct Query<'a> {
 /// Makes and opens tokens.
 pub struct PageTokens {
     key: [u8; 32],
+    max_bytes: usize,
 }
 
 /// The part of a list to return.
 #[derive(Debug)]
 pub struct Page {
     size: usize,
+    max_bytes: usize,
     after: Option<String>,
 }
 
-/// The items of a page in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cut {
-    /// Their indexes.
-    pub range: Range<usize>,
-    /// Whether more follow.
-    pub more: bool,
+/// The room of a page that is being filled.
+#[derive(Debug)]
+pub struct Room {
+    left: usize,
+    empty: bool,
 }
 
 impl PageTokens {
-    /// Tokens sealed with this key. Processes that share it understand each other's tokens.
+    /// Tokens sealed with this key, for pages of at most so many bytes. Processes that share the
+    /// key understand each other's tokens.
     #[must_use]
-    pub fn new(key: [u8; 32]) -> Self {
-        Self { key }
+    pub fn new(key: [u8; 32], max_bytes: usize) -> Self {
+        Self { key, max_bytes }
     }
 
     /// Tokens sealed with the configured key, or with a random one that only this process has.
     #[must_use]
-    pub fn from_settings(settings: &PageTokenSettings) -> Self {
-        match &settings.page_token_key {
-            Some(key) => Self::new(Sha256::digest(key.expose_secret()).into()),
-            None => Self::new(rand::random()),
-        }
+    pub fn from_settings(settings: &PageSettings) -> Self {
+        let key = settings.page_token_key.as_ref();
+        let key = key.map(|key| Sha256::digest(key.expose_secret()).into());
+        Self::new(key.unwrap_or_else(rand::random), settings.max_page_bytes)
+    }
+
+    /// Most bytes of profiles in one response.
+    #[must_use]
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
     }
 
     /// What `page_size` and `page_token` of a request ask for.
@@ -100,7 +108,7 @@ impl PageTokens {
             }
         };
         violations.into_result()?;
-        Ok(Page { size, after })
+        Ok(Page { size, max_bytes: self.max_bytes, after })
     }
 
     /// The token for the page after `position`.
@@ -138,10 +146,16 @@ impl PageTokens {
 }
 
 impl Page {
-    /// Finds the page in a list of this length that is sorted by `position`, which is computed for
-    /// a few items only.
+    /// The bytes that the page may still hold: at first, all.
     #[must_use]
-    pub fn cut(&self, length: usize, position: impl Fn(usize) -> String) -> Cut {
+    pub fn room(&self) -> Room {
+        Room { left: self.max_bytes, empty: true }
+    }
+
+    /// Finds the items of the page in a list of this length that is sorted by `position`, which is
+    /// computed for a few items only.
+    #[must_use]
+    pub fn cut(&self, length: usize, position: impl Fn(usize) -> String) -> Range<usize> {
         let start = self.after.as_ref().map_or(0, |after| {
             let (mut low, mut high) = (0, length);
             while low < high {
@@ -154,8 +168,18 @@ impl Page {
             }
             low
         });
-        let end = length.min(start.saturating_add(self.size));
-        Cut { range: start..end, more: end < length }
+        start..length.min(start.saturating_add(self.size))
+    }
+}
+
+impl Room {
+    /// Whether an item of this size has room. The first always has: without it, the list could not
+    /// be read any further.
+    pub fn take(&mut self, size: usize) -> bool {
+        let first = std::mem::take(&mut self.empty);
+        let left = self.left.checked_sub(size);
+        self.left = left.unwrap_or(0);
+        first || left.is_some()
     }
 }
 
@@ -168,14 +192,14 @@ mod tests {
 
     #[test]
     fn pages_cover_the_list_once() {
-        let tokens = PageTokens::new([7; 32]);
+        let tokens = PageTokens::new([7; 32], 100);
         let list: Vec<String> = (0..25).map(|n| format!("{n:03}")).collect();
         let (mut seen, mut token) = (Vec::new(), String::new());
         loop {
             let page = tokens.open(&QUERY, 10, &token).unwrap();
             let cut = page.cut(list.len(), |n| list[n].clone());
-            seen.extend_from_slice(&list[cut.range]);
-            if !cut.more {
+            seen.extend_from_slice(&list[cut.clone()]);
+            if cut.end == list.len() {
                 break;
             }
             token = tokens.seal(&QUERY, seen.last().unwrap());
@@ -185,16 +209,16 @@ mod tests {
 
     #[test]
     fn a_token_survives_a_removed_item() {
-        let tokens = PageTokens::new([7; 32]);
+        let tokens = PageTokens::new([7; 32], 100);
         let token = tokens.seal(&QUERY, "b");
         let page = tokens.open(&QUERY, 10, &token).unwrap();
         let cut = page.cut(3, |n| ["a", "c", "d"][n].to_owned());
-        assert_eq!(cut, Cut { range: 1..3, more: false });
+        assert_eq!(cut, 1..3);
     }
 
     #[test]
     fn foreign_tokens_are_refused() {
-        let tokens = PageTokens::new([7; 32]);
+        let tokens = PageTokens::new([7; 32], 100);
         let good = tokens.seal(&QUERY, "position");
         let mut changed = URL_SAFE_NO_PAD.decode(&good).unwrap();
         *changed.last_mut().unwrap() ^= 1;
@@ -205,7 +229,7 @@ mod tests {
             Query { order_by: "a", ..QUERY },
         ]
         .map(|query| tokens.seal(&query, "position"));
-        let other_key = PageTokens::new([8; 32]).seal(&QUERY, "position");
+        let other_key = PageTokens::new([8; 32], 100).seal(&QUERY, "position");
         let long = "A".repeat(100_000);
         let changed = URL_SAFE_NO_PAD.encode(changed);
         let mut bad = vec![&*changed, &*other_key, &*long, "!", "AAAA", &good[..10]];
@@ -218,8 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn a_page_ends_at_its_bytes_and_holds_at_least_one_item() {
+        let page = PageTokens::new([7; 32], 100).open(&QUERY, 0, "").unwrap();
+        let taken = |sizes: &[usize]| {
+            let mut room = page.room();
+            sizes.iter().take_while(|size| room.take(**size)).count()
+        };
+        assert_eq!(taken(&[50, 50, 1]), 2);
+        assert_eq!(taken(&[50, 51, 1]), 1);
+        assert_eq!(taken(&[101, 0]), 2);
+        assert_eq!(taken(&[101, 1]), 1);
+        assert_eq!(taken(&[usize::MAX, 1]), 1);
+    }
+
+    #[test]
     fn sizes_have_a_default_and_a_ceiling() {
-        let tokens = PageTokens::new([7; 32]);
+        let tokens = PageTokens::new([7; 32], 100);
         let size = |asked| tokens.open(&QUERY, asked, "").unwrap().size;
         assert_eq!((size(0), size(7), size(5000)), (50, 7, 1000));
     }

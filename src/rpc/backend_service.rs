@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, async_trait, codec::CompressionEncoding};
 
 use super::{Limits, unary};
 use crate::{
@@ -26,8 +26,13 @@ impl BackendRpc {
     /// The gRPC service over a gateway.
     #[must_use]
     pub fn service(gateway: Arc<Gateway>, limits: Limits) -> BackendServiceServer<Self> {
-        BackendServiceServer::new(Self { gateway, limits })
+        let service = BackendServiceServer::new(Self { gateway, limits })
             .max_decoding_message_size(limits.request_bytes)
+            .accept_compressed(CompressionEncoding::Gzip);
+        match limits.min_compressed_bytes {
+            Some(_) => service.send_compressed(CompressionEncoding::Gzip),
+            None => service,
+        }
     }
 }
 

@@ -10,8 +10,10 @@ pub mod status;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
+use tokio::task::yield_now;
 use tonic::{
     Extensions, Request, Response, Status,
+    codec::SingleMessageCompressionOverride as Override,
     metadata::{MetadataMap, MetadataValue},
 };
 
@@ -41,6 +43,8 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Largest response.
     pub response_bytes: usize,
+    /// Least response that is compressed; `None` for no compression.
+    pub min_compressed_bytes: Option<usize>,
 }
 
 /// A response of many messages.
@@ -61,20 +65,33 @@ where
     let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
     let record = Arc::clone(&admitted.record);
     let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
+    let takes_gzip = takes_gzip(&metadata);
     let answer = match Control::parse(asked) {
         Ok(control) => method(admitted.into_call(control), message).await,
         Err(error) => Err(error),
     };
     match answer.and_then(|answer| within_limit(answer, limits)) {
         Ok(answer) => {
+            let size = takes_gzip.then(|| answer.encoded_len());
             let mut response = Response::new(answer);
             say_cache(&record, response.metadata_mut());
             say_omitted(&record, response.metadata_mut());
+            match size.zip(limits.min_compressed_bytes) {
+                // The stream is compressed once the message is taken from here. In a task of its
+                // own, which a call that waits gets, the others of its connection go on meanwhile.
+                Some((size, least)) if size >= least => yield_now().await,
+                Some(_) => drop(response.extensions_mut().insert(Override::Disable)),
+                None => {}
+            }
             Ok(response)
         }
         Err(error) => {
+            // This is an answer of a read too; after any other failure nothing was read.
+            let answered = error.reason() == Reason::ProfileNotFound;
             let mut status = refusal(rpc, error);
-            say_cache(&record, status.metadata_mut());
+            if answered {
+                say_cache(&record, status.metadata_mut());
+            }
             Err(status)
         }
     }
@@ -111,19 +128,24 @@ fn admitted(extensions: &Extensions) -> Result<Admitted> {
     })
 }
 
+/// Whether the caller reads gzip. Many libraries say so in each call, so it is asked of the bytes.
+fn takes_gzip(metadata: &MetadataMap) -> bool {
+    let accepted = metadata.get("grpc-accept-encoding").map(MetadataValue::as_bytes);
+    let mut accepted = accepted.unwrap_or_default().split(|byte| *byte == b',');
+    accepted.any(|encoding| encoding.trim_ascii() == b"gzip")
+}
+
 /// The response, if it is not too large.
 fn within_limit<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
-    match answer.encoded_len() {
-        size if size > limits.response_bytes => Err(Error::new(
-            Reason::MessageTooLarge,
-            format!(
-                "the response is {size} bytes long and the limit is {}; ask for a smaller page or \
-                 fewer fields",
-                limits.response_bytes
-            ),
-        )),
-        _ => Ok(answer),
+    let (size, limit) = (answer.encoded_len(), limits.response_bytes);
+    if size <= limit {
+        return Ok(answer);
     }
+    let message = format!(
+        "the response message has {size} bytes, which is larger than the limit of {limit} bytes; \
+         ask for less at a time or for fewer fields"
+    );
+    Err(Error::new(Reason::MessageTooLarge, message))
 }
 
 fn refusal(rpc: Method, error: Error) -> Status {

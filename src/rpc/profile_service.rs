@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, stream};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, async_trait, codec::CompressionEncoding};
 
 use super::{Limits, omit, streaming, unary};
 use crate::{
@@ -31,8 +31,13 @@ impl ProfileRpc {
     /// The gRPC service over a gateway.
     #[must_use]
     pub fn service(gateway: Arc<Gateway>, limits: Limits) -> ProfileServiceServer<Self> {
-        ProfileServiceServer::new(Self { gateway, limits })
+        let service = ProfileServiceServer::new(Self { gateway, limits })
             .max_decoding_message_size(limits.request_bytes)
+            .accept_compressed(CompressionEncoding::Gzip);
+        match limits.min_compressed_bytes {
+            Some(_) => service.send_compressed(CompressionEncoding::Gzip),
+            None => service,
+        }
     }
 }
 

@@ -1,12 +1,17 @@
 //! The only place that makes a [`tonic::Status`]: from an [`Error`], with google.rpc details.
 //!
-//! Sizes are bounded because details travel in a header: many peers refuse header lists over 8 KiB.
+//! Sizes are bounded because details travel in a header, and common proxies take 4 KiB of headers.
+//! `fit` cuts, here to what no setting exceeds, and in the server to what is set.
+
+mod fit;
 
 use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation};
 
+pub use self::fit::header_bytes;
+use self::fit::{MAX_TEXT_BYTES, Parts};
 use crate::{
     error::{Blame, Error, Kind, Reason, Retry},
     pb, text,
@@ -14,25 +19,24 @@ use crate::{
 
 /// `ErrorInfo.domain` of every status.
 pub const DOMAIN: &str = pb::ERROR_DOMAIN;
-/// Longest status message, in bytes.
-const MAX_MESSAGE_BYTES: usize = 1024;
-/// All details together, in bytes as encoded.
-const MAX_DETAILS_BYTES: usize = 4096;
+/// Room that no status needs, in bytes of headers. The server allows much less.
+pub const MAX_STATUS_BYTES: usize = 16 * 1024;
+/// All violations together, in bytes: there may be thousands, and most will not be shown.
+const MAX_VIOLATIONS_BYTES: usize = 4 * 1024;
 
 /// The status for an error.
 #[must_use]
 pub fn status(error: &Error) -> Status {
-    let message = text::cut(error.message(), MAX_MESSAGE_BYTES).into_owned();
-    let code = code(error.kind());
-    // Violations take the most space: as many are named as fit.
-    let mut shown = error.violations().len();
-    loop {
-        let status = Status::with_error_details(code, message.clone(), details(error, shown));
-        if status.details().len() <= MAX_DETAILS_BYTES || shown == 0 {
-            return status;
-        }
-        shown /= 2;
-    }
+    let parts = parts(error);
+    let omitted = error.violations().len() - parts.violations.len();
+    parts.whole(omitted)
+}
+
+/// As much of a status as fits into headers of `room` bytes, as [`header_bytes`] counts them.
+#[must_use]
+pub fn fitted(status: &Status, room: usize) -> Status {
+    let (parts, omitted) = Parts::of(status);
+    parts.fit(room, omitted)
 }
 
 /// A status with only a reason and a message.
@@ -48,41 +52,49 @@ pub fn broken_off() -> Status {
     Status::new(Code::DataLoss, "")
 }
 
-fn details(error: &Error, shown: usize) -> ErrorDetails {
+fn parts(error: &Error) -> Parts {
+    let mut used = 0;
+    let violations = error.violations().iter().take_while(|one| {
+        used += one.field.len().min(MAX_TEXT_BYTES) + one.description.len().min(MAX_TEXT_BYTES);
+        used <= MAX_VIOLATIONS_BYTES
+    });
+    Parts {
+        code: code(error.kind()),
+        message: error.message().to_owned(),
+        details: details(error),
+        violations: violations
+            .map(|one| FieldViolation::new(&*one.field, &*one.description))
+            .collect(),
+    }
+}
+
+/// All details but the violations.
+fn details(error: &Error) -> ErrorDetails {
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason().name(), DOMAIN, metadata(error));
 
-    let violations = error.violations();
-    if !violations.is_empty() {
-        let mut fields: Vec<FieldViolation> = violations
-            .iter()
-            .take(shown)
-            .map(|v| FieldViolation::new(v.field.clone(), text::cut(&v.description, 256)))
-            .collect();
-        if shown < violations.len() {
-            let left = violations.len() - shown;
-            fields.push(FieldViolation::new("*", format!("and {left} more violations")));
-        }
-        details.set_bad_request(fields);
-    }
     if let Some(name) = error.resource() {
-        let name = text::cut(name, 256);
+        let name = text::cut(name, MAX_TEXT_BYTES);
         let kind = if name.contains("/profiles/") { "Profile" } else { "Backend" };
         let kind = format!("profilegateway.v1.{kind}");
-        details.set_resource_info(kind, name, "", text::cut(error.message(), 256));
+        details.set_resource_info(kind, name, "", text::cut(error.message(), MAX_TEXT_BYTES));
     }
     if error.kind() == Kind::FailedPrecondition {
         let subject = error.resource().unwrap_or_default();
-        let description = text::cut(error.message(), 256);
+        let description = text::cut(error.message(), MAX_TEXT_BYTES);
         let kind = error.reason().name();
-        details.add_precondition_failure_violation(kind, text::cut(subject, 256), description);
+        details.add_precondition_failure_violation(
+            kind,
+            text::cut(subject, MAX_TEXT_BYTES),
+            description,
+        );
     }
     if let Retry::After(Some(delay)) = error.retry() {
         details.set_retry_info(Some(delay.max(Duration::from_millis(1))));
     }
     if error.kind() == Kind::ResourceExhausted && error.blame() == Blame::Upstream {
-        let subject = text::cut(error.resource().unwrap_or_default(), 256);
-        details.add_quota_failure_violation(subject, text::cut(error.message(), 256));
+        let subject = text::cut(error.resource().unwrap_or_default(), MAX_TEXT_BYTES);
+        details.add_quota_failure_violation(subject, text::cut(error.message(), MAX_TEXT_BYTES));
     }
     if let Some(id) = error.upstream().and_then(|facts| facts.request_id.as_deref()) {
         details.set_request_info(text::cut(id, 128), "the upstream's transaction id");
@@ -130,6 +142,8 @@ pub fn code(kind: Kind) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::StatusExt as _;
+
     use super::*;
     use crate::error::{UpstreamFacts, violation::Violation};
 
@@ -163,8 +177,8 @@ mod tests {
                 request_id: Some(long),
             });
         let status = status(&error);
-        assert!(status.message().len() <= 1024);
-        assert!(status.details().len() <= 4096, "{}", status.details().len());
+        assert!(status.message().len() <= 512);
+        assert!(status.details().len() <= 12 * 1024, "{}", status.details().len());
         let details = status.get_error_details();
         let fields = details.bad_request().unwrap().field_violations.clone();
         assert!(!fields.is_empty() && fields.last().unwrap().field == "*");

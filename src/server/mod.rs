@@ -21,12 +21,12 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    layers::methods::Methods,
+    layers::{metadata, methods::Methods},
     services::{admin, reflection},
     stack::Connected,
     transport::{
         closing::Closing,
-        connection::Age,
+        connection::{Age, ConnectionLimits},
         connections::Connections,
         drain,
         listener::{Limits, Listener},
@@ -42,6 +42,8 @@ pub use self::{
 
 /// Most connections to the admin port: probes, scrapers and a few people.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
+/// Largest headers of a request to the admin port, in bytes.
+const MAX_ADMIN_HEADERS: usize = 16 * 1024;
 /// How long the admin port may take to finish its last responses.
 const ADMIN_END: Duration = Duration::from_secs(1);
 
@@ -120,7 +122,10 @@ impl Server {
         let router = admin::router(admin, services.health.clone());
         let watching = self.admin.serve(
             move |_, _| TowerToHyperService::new(router.clone()),
-            Limits { max_connections: MAX_ADMIN_CONNECTIONS, age: None },
+            Limits {
+                max_connections: MAX_ADMIN_CONNECTIONS,
+                connection: ConnectionLimits { headers: MAX_ADMIN_HEADERS, age: None },
+            },
             operators.clone(),
             None,
         );
@@ -157,7 +162,11 @@ async fn serve(
     let age = settings
         .max_connection_age
         .map(|max| Age { max, grace: settings.max_connection_age_grace });
-    let limits = Limits { max_connections: settings.max_connections, age };
+    let headers = metadata::accepted(settings.max_request_metadata_bytes);
+    let limits = Limits {
+        max_connections: settings.max_connections,
+        connection: ConnectionLimits { headers, age },
+    };
     let connections = Connections::default();
     let mut abort = pin!(abort);
     let aborted = {

@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use crate::settings::{
-    Kind as _, Section, address,
-    bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, hours, minutes, seconds},
-    bytes, count, duration, flag, settings,
+use crate::{
+    rpc::status::MAX_STATUS_BYTES,
+    settings::{
+        Kind as _, Section, address,
+        bounds::{CONCURRENCY, KIB, MESSAGE, MIB, TIMEOUT, hours, minutes, seconds},
+        bytes, count, duration, flag, settings,
+    },
 };
 
 /// A time that may be zero.
@@ -17,6 +20,12 @@ const GRACE: RangeInclusive<Duration> = Duration::ZERO..=hours(1);
 /// Load balancers notice within minutes; a longer wait would only stall a deployment.
 const DRAIN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
 const CONNECTION_AGE: RangeInclusive<Duration> = seconds(1)..=hours(24);
+
+/// gRPC's own headers and a token of some size have to fit in; the HTTP layers take eight times as
+/// much.
+const REQUEST_METADATA: RangeInclusive<usize> = 4 * KIB..=MIB;
+/// The reason of an error fits into the least of these.
+const RESPONSE_METADATA: RangeInclusive<usize> = KIB..=MAX_STATUS_BYTES;
 
 settings! {
     /// Where the two ports are.
@@ -45,6 +54,16 @@ settings! {
         max_request_bytes: usize = 4 * MIB, bytes(MESSAGE);
         /// Largest response message.
         max_response_bytes: usize = 16 * MIB, bytes(MESSAGE);
+        /// Responses of this size and larger are compressed with gzip for callers that accept it.
+        ///
+        /// Messages of streams are compressed whatever their size.
+        min_compressed_bytes: Option<usize> = Some(8 * KIB), bytes(MESSAGE).or_off();
+        /// Largest metadata of a request, as HTTP/2 counts headers (RFC 9113, 6.5.2).
+        max_request_metadata_bytes: usize = 16 * KIB, bytes(REQUEST_METADATA);
+        /// Largest headers and trailers of a response together, counted in the same way.
+        ///
+        /// The details of an error are shortened to fit. Many proxies take no more than 4 KiB.
+        max_response_metadata_bytes: usize = 3000, bytes(RESPONSE_METADATA);
         /// Calls in flight over all connections; more are refused.
         max_concurrent_calls: usize = 1024, count(CONCURRENCY);
         /// Connections open at the same time; more wait.

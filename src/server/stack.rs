@@ -14,8 +14,9 @@ use super::{
         deadline::Deadline,
         grpc_only::GrpcOnly,
         grpc_web::GrpcWeb,
+        metadata::MetadataLimit,
         methods::Methods,
-        normalize::Normalize,
+        normalize::{Limits, Normalize},
         passing::Arrived,
         shed::Shed,
         whole::{Whole, WholeRequest},
@@ -46,6 +47,10 @@ pub(super) fn build<B: Send + 'static>(
 + 'static
 + use<B> {
     let ServerSettings { default_timeout: default, max_timeout: max, .. } = *settings;
+    let limits = Limits {
+        request: settings.max_request_bytes,
+        response_metadata: settings.max_response_metadata_bytes,
+    };
     let (permits, web) = (settings.max_concurrent_calls, settings.grpc_web);
 
     ServiceBuilder::new()
@@ -59,9 +64,12 @@ pub(super) fn build<B: Send + 'static>(
         // Requests that are not gRPC end here: the layers below respond in gRPC, which a browser
         // cannot read. They are counted above, so that a misdirected probe is noticed.
         .layer_fn(|inner| GrpcOnly { inner })
-        // Every status gets an ErrorInfo. Outside everything that may make a status, and inside the
-        // log, which reads the reason from what this layer wrote.
-        .layer_fn(|inner| Normalize { inner })
+        // Every status gets an ErrorInfo and a bounded size. Outside everything that may make a
+        // status, and inside the log, which reads the reason from what this layer wrote.
+        .layer_fn(|inner| Normalize { inner, limits })
+        // Rejects calls with too large metadata. First of those that reject, because it keeps
+        // nothing of the call.
+        .layer_fn(|inner| MetadataLimit { inner, limit: settings.max_request_metadata_bytes })
         // Panics become INTERNAL. Outside the layers below, so that a panic in them is caught too,
         // and unwinds through them: the permit is released.
         .layer_fn(|inner| Catch { inner })

@@ -12,7 +12,7 @@ use super::{
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
 };
-use crate::error::{Effect, Error, Kind, Reason, Result};
+use crate::error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result};
 
 /// How many headers a reply may have. Gateways and tracing add dozens.
 const MAX_HEADERS: usize = 512;
@@ -244,13 +244,10 @@ fn slow(request: &Request, what: &str, limit: Duration) -> Failure {
 /// The caller's deadline ended an exchange.
 pub(super) fn deadline_passed(safety: Safety) -> Error {
     match safety {
-        Safety::Read => Error::new(
-            Reason::DeadlineExceeded,
-            "the caller's deadline passed before the upstream answered",
-        ),
+        Safety::Read => Error::new(Reason::DeadlineExceeded, DEADLINE_PASSED),
         Safety::Write => Error::new(
             Reason::WriteOutcomeUnknown,
-            "the caller's deadline passed before the upstream answered a write",
+            "the deadline passed before the upstream answered a write",
         )
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown),

@@ -4,8 +4,8 @@
 use std::io::Write as _;
 
 use profile_gateway::pb::{
-    CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest, GetProfileRequest, Profile,
-    UpdateProfileRequest,
+    BatchGetProfilesRequest, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
+    GetProfileRequest, Profile, UpdateProfileRequest,
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -126,12 +126,18 @@ async fn messages_over_the_limit_are_not_read() {
     assert_eq!(upstream.seen().len(), 0);
     assert_well(&upstream, &gateway).await;
 
-    // The other way: a list that is over the limit of answers.
+    // The other way: what is over the limit of answers. A list has pages, a batch does not.
     let builder = gateway::gateway().server("max_response_bytes = \"4 KiB\"");
     let small = builder.fixed("sft", &upstream.base_url, "").start().await;
     let items: Vec<Value> = (1..=200).map(|n| bodies::profile(&format!("SP_{n}"), "one")).collect();
     upstream.always(LIST, double::json(bodies::profiles(&items)));
-    fails(small.list().await, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+    assert!(small.list().await.unwrap().len() < 200);
+    let batch = BatchGetProfilesRequest {
+        parent: model::BACKEND.into(),
+        names: (1..=200).map(|n| model::name(&format!("SP_{n}"))).collect(),
+    };
+    let batch = small.profiles.clone().batch_get_profiles(batch).await;
+    fails(batch, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 }
 
 #[tokio::test]

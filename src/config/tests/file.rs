@@ -11,6 +11,7 @@ const EVERYTHING: &str = r#"
 listen = "0.0.0.0:50051"
 admin_listen = "[::1]:9091"
 page_token_key = "sixteen bytes or"
+max_page_bytes = "1MiB"
 
 [log]
 format = "json"
@@ -21,6 +22,9 @@ default_timeout = "10s"
 max_timeout = "1m 30s"
 max_request_bytes = 65_536
 max_response_bytes = "1 GiB"
+min_compressed_bytes = "off"
+max_request_metadata_bytes = "8KiB"
+max_response_metadata_bytes = 7000
 max_concurrent_calls = 0x10
 max_connections = 1_000_000
 max_connection_age = "off"
@@ -71,6 +75,7 @@ fn everything_can_be_set() {
     assert_eq!(config.addresses.listen.to_string(), "0.0.0.0:50051");
     assert_eq!(config.addresses.admin_listen.to_string(), "[::1]:9091");
     assert_eq!(config.redacted()["page_token_key"], "[redacted]");
+    assert_eq!(config.page_tokens.max_page_bytes, 1 << 20);
     assert_eq!(config.log.format, Format::Json);
     assert_eq!(config.log.level, "info,profile_gateway[{call=\"x\"}]=debug");
     let expected = ServerSettings {
@@ -78,6 +83,9 @@ fn everything_can_be_set() {
         max_timeout: Duration::from_secs(90),
         max_request_bytes: 65_536,
         max_response_bytes: 1 << 30,
+        min_compressed_bytes: None,
+        max_request_metadata_bytes: 8192,
+        max_response_metadata_bytes: 7000,
         max_concurrent_calls: 16,
         max_connections: 1_000_000,
         max_connection_age: None,
@@ -101,8 +109,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:23");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:52");
+    assert_eq!(sft.origin, "gateway.toml:27");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:56");
     assert!(config.warnings.is_empty());
 }
 
@@ -146,6 +154,25 @@ fn default_cache() -> serde_json::Value {
     })
 }
 
+fn default_server() -> serde_json::Value {
+    serde_json::json!({
+        "default_timeout": "45s",
+        "max_timeout": "5m",
+        "max_request_bytes": 4_194_304,
+        "max_response_bytes": 16_777_216,
+        "min_compressed_bytes": 8192,
+        "max_request_metadata_bytes": 16_384,
+        "max_response_metadata_bytes": 3000,
+        "max_concurrent_calls": 1024,
+        "max_connections": 4096,
+        "max_connection_age": "30m",
+        "max_connection_age_grace": "1m",
+        "drain_grace": "3s",
+        "drain_timeout": "30s",
+        "grpc_web": false,
+    })
+}
+
 #[test]
 fn defaults_are_those_of_the_manual() {
     let config = with_backend("").unwrap();
@@ -154,20 +181,9 @@ fn defaults_are_those_of_the_manual() {
         "listen": "127.0.0.1:50051",
         "admin_listen": "127.0.0.1:9090",
         "page_token_key": null,
+        "max_page_bytes": 3_145_728,
         "log": { "format": "auto", "level": "info" },
-        "server": {
-            "default_timeout": "45s",
-            "max_timeout": "5m",
-            "max_request_bytes": 4_194_304,
-            "max_response_bytes": 16_777_216,
-            "max_concurrent_calls": 1024,
-            "max_connections": 4096,
-            "max_connection_age": "30m",
-            "max_connection_age_grace": "1m",
-            "drain_grace": "3s",
-            "drain_timeout": "30s",
-            "grpc_web": false,
-        },
+        "server": default_server(),
         "backends": { "sft": {
             "display_name": null,
             "dialect": "bics-sft",

@@ -18,6 +18,7 @@ use crate::{
         name::{Parent, ProfileName},
     },
     pb::{BatchGetProfilesRequest, BatchGetProfilesResponse, Encoded, Profile, encoded},
+    query::page::FRAME_BYTES,
     text,
 };
 
@@ -38,6 +39,7 @@ type FoundProfiles = BTreeMap<String, Option<Encoded<Profile>>>;
 pub(crate) async fn profiles(
     call: &Call,
     names: &[(&Arc<Backend>, ProfileName)],
+    max_bytes: usize,
 ) -> Result<Encoded<BatchGetProfilesResponse>> {
     let mut wanted: BTreeMap<&str, (&Arc<Backend>, FoundProfiles)> = BTreeMap::new();
     for (backend, name) in names {
@@ -67,9 +69,30 @@ pub(crate) async fn profiles(
             None => Err(error),
         };
     }
-    let response =
-        encoded::BatchGetProfilesResponse { profiles: profiles.into_iter().flatten().collect() };
+    let profiles: Vec<Encoded<Profile>> = profiles.into_iter().flatten().collect();
+    check_size(&profiles, max_bytes)?;
+    let response = encoded::BatchGetProfilesResponse { profiles };
     Ok(Encoded::from_bytes(response.encode_to_vec()))
+}
+
+/// Refuses what default clients could not receive. One profile alone is never refused here: its
+/// caller cannot ask for less.
+fn check_size(profiles: &[Encoded<Profile>], limit: usize) -> Result<()> {
+    let (mut size, mut fitting) = (0, 0);
+    for profile in profiles {
+        size += profile.bytes().len() + FRAME_BYTES;
+        fitting += usize::from(size <= limit);
+    }
+    if size <= limit || profiles.len() == 1 {
+        return Ok(());
+    }
+    let message = format!(
+        "the {} profiles have {size} bytes together, which is larger than the limit of {limit} \
+         bytes; ask for at most the first {} of these names at a time",
+        profiles.len(),
+        fitting.max(1)
+    );
+    Err(Error::new(Reason::MessageTooLarge, message))
 }
 
 /// The parent of a request and its names, which must all belong to that parent.

@@ -1,6 +1,6 @@
 //! Lists of one backend or of all, cut into pages.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use futures_util::future::join_all;
 use prost::Message;
@@ -20,7 +20,7 @@ use crate::{
     pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile, encoded},
     query::{
         filter::Filter,
-        page::{Page, PageTokens, Query},
+        page::{FRAME_BYTES, Page, PageTokens, Query, Room},
         sort::{self, OrderBy},
     },
 };
@@ -57,17 +57,36 @@ pub(crate) async fn profiles(
     if !request.filter.is_empty() || !request.order_by.is_empty() {
         found.select(&filter, &order).await?;
     }
-    let cut = page.cut(found.len(), |n| found.position(n));
-    let last = cut.range.end.checked_sub(1).filter(|_| cut.more);
+    let range = page.cut(found.len(), |n| found.position(n));
+    let (profiles, end) = filled(&found, range, &mask, page.room())?;
+    let last = end.checked_sub(1).filter(|_| end < found.len());
     let next_page_token = last.map(|last| page_tokens.seal(&query, &found.position(last)));
-    let profiles = cut.range.filter_map(|n| found.profile(n));
     let response = encoded::ListProfilesResponse {
-        profiles: profiles.map(|profile| masked(&mask, profile.clone())).collect::<Result<_>>()?,
+        profiles,
         next_page_token: next_page_token.unwrap_or_default(),
         total_size: i32::try_from(found.len()).unwrap_or(i32::MAX),
         unreachable: found.unreachable,
     };
     Ok(Encoded::from_bytes(response.encode_to_vec()))
+}
+
+/// The profiles of a page that have room in it, and the index after the last of them.
+fn filled(
+    found: &Found<'_>,
+    range: Range<usize>,
+    mask: &ReadMask,
+    mut room: Room,
+) -> Result<(Vec<Encoded<Profile>>, usize)> {
+    let mut profiles = Vec::with_capacity(range.len());
+    for n in range.clone() {
+        let Some(profile) = found.profile(n) else { continue };
+        let profile = masked(mask, profile.clone())?;
+        if !room.take(profile.bytes().len() + FRAME_BYTES) {
+            return Ok((profiles, n));
+        }
+        profiles.push(profile);
+    }
+    Ok((profiles, range.end))
 }
 
 /// Checks the whole request, and reports everything that is wrong with it.

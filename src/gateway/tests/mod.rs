@@ -42,7 +42,7 @@ fn bench() -> Bench {
 fn holding(limits: Limits) -> Bench {
     let fake = Fake::default();
     let store = Arc::new(Memory::new(limits));
-    let tokens = PageTokens::new([0; 32]);
+    let tokens = PageTokens::new([0; 32], usize::MAX);
     let gateway =
         Gateway::new([fake.backend()], TaskTracker::new(), store, tokens, Fake::watches());
     Bench { fake, gateway: Arc::new(gateway) }

@@ -20,7 +20,7 @@ use super::{
     poller::{Follower, Poller},
 };
 use crate::{
-    error::{Error, Reason, Result},
+    error::{DEADLINE_PASSED, Error, Reason, Result},
     gateway::backend::Backend,
     model::method::Method,
     pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse, encoded},
@@ -95,8 +95,7 @@ impl ChangeStream {
                     break;
                 }
                 if timeout_at(deadline, source.follower.news()).await.is_err() {
-                    let message = "the deadline passed before the backend was read";
-                    return Err(Error::new(Reason::DeadlineExceeded, message));
+                    return Err(Error::new(Reason::DeadlineExceeded, DEADLINE_PASSED));
                 }
             }
         }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     call::{Admitted, CallRecord},
-    error::{Effect, Error, Kind, Reason},
+    error::{DEADLINE_PASSED, Effect, Error, Kind, Reason},
     server::transport::executor,
 };
 
@@ -183,7 +183,7 @@ fn is_over(until: &mut Option<impl Future<Output = ()> + Unpin>, cx: &mut Contex
 /// repeats.
 fn exceeded(method: &Method, record: &CallRecord) -> Error {
     if method.reads || !record.may_have_written() {
-        return reply::error(method, Reason::DeadlineExceeded, "the deadline passed");
+        return reply::error(method, Reason::DeadlineExceeded, DEADLINE_PASSED);
     }
     let message = "the deadline passed and the write may have taken effect; repeat it with the \
                    same request_id, or read before writing again";

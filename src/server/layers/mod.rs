@@ -9,6 +9,7 @@ pub(super) mod deadline;
 pub(super) mod grpc_only;
 pub(super) mod grpc_web;
 mod media_type;
+pub(super) mod metadata;
 pub(super) mod methods;
 pub(super) mod normalize;
 pub(super) mod passing;

@@ -1,7 +1,6 @@
-//! Gives every status that tonic made by itself the gateway's vocabulary: an `ErrorInfo`, and a
-//! code that says what happened.
-//!
-//! Leaves the gateway's own statuses alone: they already have details.
+//! Gives every status that tonic made by itself the gateway's vocabulary: an `ErrorInfo`, a code
+//! that says what happened, and a message in the gateway's own words. Bounds the headers and
+//! trailers of all responses.
 
 use std::{
     convert::Infallible,
@@ -22,7 +21,11 @@ use super::{
     passing::Passing,
     reply,
 };
-use crate::error::{Kind, Reason};
+use crate::{
+    error::{Error, Kind, Reason},
+    rpc::{self, status::header_bytes},
+    text::{self, quoted},
+};
 
 /// The part of a response that has the status. In the headers, it is about the bytes of the
 /// request; in the trailers, the request was read and the response had begun.
@@ -32,9 +35,22 @@ enum Part {
     Trailers,
 }
 
+/// What `:status` and `date` take, which are added when a response is sent.
+const ADDED_BYTES: usize = 128;
+
 /// Rewrites the status in the response's headers or trailers.
 pub(crate) struct Normalize<S> {
     pub inner: S,
+    pub limits: Limits,
+}
+
+/// Limits that a status is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Largest request message, in bytes.
+    pub request: usize,
+    /// Headers and trailers of a response together, in bytes as HTTP/2 counts them.
+    pub response_metadata: usize,
 }
 
 impl<S, B, A> Service<Passing<B>> for Normalize<S>
@@ -51,7 +67,8 @@ where
         // The path of a known method is its label.
         let path = method.name.is_empty().then(|| passing.request.uri().path());
         let path = path.map(|path| path.chars().take(128).collect());
-        Normalizing { inner: self.inner.call(passing), asked: Some(Asked { method, path }) }
+        let asked = Asked { method, path, limits: self.limits };
+        Normalizing { inner: self.inner.call(passing), asked: Some(asked) }
     }
 }
 
@@ -75,11 +92,12 @@ where
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(cx));
         // Taken once: a future that is complete is not polled again.
-        let Some(asked) = this.asked.take() else { return Poll::Ready(Ok(bare(response))) };
+        let Some(mut asked) = this.asked.take() else { return Poll::Ready(Ok(bare(response))) };
         if reply::code(response.headers()).is_some() {
             normalize(response.headers_mut(), Part::Headers, &asked);
             return Poll::Ready(Ok(bare(response)));
         }
+        asked.use_up(header_bytes(response.headers()));
         Poll::Ready(Ok(wrap(response, asked)))
     }
 }
@@ -89,9 +107,16 @@ pub(crate) struct Asked {
     method: Arc<Method>,
     /// The path, if the method is not known.
     path: Option<String>,
+    limits: Limits,
 }
 
 impl Asked {
+    /// The headers were sent: the trailers have that much less room.
+    fn use_up(&mut self, bytes: usize) {
+        let room = &mut self.limits.response_metadata;
+        *room = room.saturating_sub(bytes);
+    }
+
     fn no_such_method(&self) -> String {
         match &self.path {
             Some(path) => format!("unknown method {path:?}"),
@@ -114,27 +139,84 @@ impl Step for Asked {
 
 fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
     // Only the code at first: parsing the whole status would slow down every successful call.
-    if reply::code(headers) == Some(Code::Ok) || headers.contains_key(reply::GRPC_DETAILS) {
+    if reply::code(headers) == Some(Code::Ok) {
         return;
     }
-    let Some(status) = Status::from_header_map(headers) else { return };
+    if !headers.contains_key(reply::GRPC_DETAILS)
+        && let Some(status) = Status::from_header_map(headers)
+    {
+        let error = explained(&status, part, asked);
+        tracing::debug!(target: "rpc", %error, original = status.message(), "a library's status");
+        reply::write(&error, headers);
+    }
+    bound(headers, asked.limits.response_metadata.saturating_sub(ADDED_BYTES));
+}
+
+/// Shortens the status until all headers together fit.
+fn bound(headers: &mut HeaderMap, room: usize) {
+    let all = header_bytes(headers);
+    if all > room
+        && let Some(status) = Status::from_header_map(headers)
+    {
+        let others = all - reply::status_bytes(headers);
+        reply::write_status(&rpc::status::fitted(&status, room.saturating_sub(others)), headers);
+    }
+}
+
+/// The error that a library's status stands for.
+fn explained(status: &Status, part: Part, asked: &Asked) -> Error {
     let (reason, kind) = meaning(status.code(), part);
-    let original: String = status.message().chars().take(256).collect();
+    let original = status.message();
     let message = match reason {
-        // gRPC's compression specification requires this code, with the header that lists the known
-        // encodings.
-        Reason::OperationNotSupported if headers.contains_key("grpc-accept-encoding") => original,
-        Reason::OperationNotSupported if kind == Kind::Unimplemented => asked.no_such_method(),
-        Reason::MalformedRequest => format!("failed to decode the request: {original}"),
-        Reason::MessageTooLarge => format!("message too large: {original}"),
-        _ if original.is_empty() => {
-            format!("the call failed with {}", reply::code_name(status.code()))
+        Reason::OperationNotSupported if let Some(encoding) = unknown_encoding(original) => {
+            // The code is the one that gRPC's compression specification requires.
+            format!("grpc-encoding {} is not supported; use gzip or identity", quoted(encoding))
         }
-        _ => original,
+        Reason::OperationNotSupported if kind == Kind::Unimplemented => asked.no_such_method(),
+        Reason::MalformedRequest => malformed(original),
+        Reason::MessageTooLarge if asked.method.probe => "the request message is too large".into(),
+        Reason::MessageTooLarge => {
+            let limit = asked.limits.request;
+            format!("the request message is larger than the limit of {limit} bytes")
+        }
+        Reason::CallerCancelled => "the caller left before its request was complete".into(),
+        _ => format!("the call failed with {}", reply::code_name(status.code())),
     };
     // Probes and tools expect the codes of their own protocols.
     let kind = if asked.method.probe { same_kind(status.code()) } else { kind };
-    reply::write(&reply::error(&asked.method, reason, message).with_kind(kind), headers);
+    reply::error(&asked.method, reason, message).with_kind(kind)
+}
+
+/// The encoding in tonic's "Content is compressed with `x` which isn't supported".
+fn unknown_encoding(original: &str) -> Option<&str> {
+    let (encoding, _) = original.strip_prefix("Content is compressed with `")?.rsplit_once('`')?;
+    Some(encoding)
+}
+
+/// What is wrong with the bytes of a request, in place of tonic's and prost's own texts.
+fn malformed(original: &str) -> String {
+    const PROST: &str = "failed to decode Protobuf message: ";
+    let message = match original {
+        text if let Some(what) = text.strip_prefix(PROST) => {
+            let what = text::cut(what, 128);
+            return format!("the request message is not valid Protobuf for this method: {what}");
+        }
+        text if text.contains("compressed-flag") => {
+            "the request message is marked as compressed, and grpc-encoding names no encoding"
+        }
+        text if text.contains("compression flag") => {
+            "the request message begins with an invalid compression flag, which must be 0 or 1"
+        }
+        text if text.starts_with("Error decompressing") => {
+            "the request message cannot be decompressed"
+        }
+        "Missing request message." => "the request has no message",
+        "Unexpected EOF decoding stream." => {
+            "the request ended before the length that its message announces"
+        }
+        _ => "the request message cannot be decoded",
+    };
+    message.to_owned()
 }
 
 /// What a status without details means here. Handlers never make one, so it comes from tonic, which

@@ -2,7 +2,7 @@
 //!
 //! Makes no status: it hands errors to `rpc::status`.
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
@@ -30,12 +30,24 @@ pub(crate) fn trailers(error: &Error) -> HeaderMap {
 
 /// Replaces the status in headers or trailers.
 pub(crate) fn write(error: &Error, headers: &mut HeaderMap) {
+    write_status(&rpc::status::status(error), headers);
+}
+
+/// Replaces the status in headers or trailers, which `rpc::status` made.
+pub(crate) fn write_status(status: &Status, headers: &mut HeaderMap) {
     headers.remove(GRPC_MESSAGE);
     headers.remove(GRPC_DETAILS);
-    if rpc::status::status(error).add_header(headers).is_err() {
+    if status.add_header(headers).is_err() {
         // Cannot happen: the message is percent-encoded. If it does, the code is sent alone.
         tracing::error!("a status cannot be written to headers");
     }
+}
+
+/// What the status takes of the size of headers or trailers.
+pub(crate) fn status_bytes(headers: &HeaderMap) -> usize {
+    let own = [GRPC_STATUS, GRPC_MESSAGE, GRPC_DETAILS].map(HeaderName::from_static);
+    let own = own.into_iter().filter_map(|name| Some((headers.get(&name)?.clone(), name)));
+    rpc::status::header_bytes(&own.map(|(value, name)| (name, value)).collect())
 }
 
 /// An error that a layer makes.

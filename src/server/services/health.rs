@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tonic::{
     Request, Response, Status,
     body::Body,
+    codec::CompressionEncoding,
     codegen::{Body as HttpBody, BoxFuture, BoxStream, Service, StdError},
     server::{Grpc, NamedService, UnaryService},
 };
@@ -30,6 +31,9 @@ use crate::{
     error::{Error, Kind, Reason},
     rpc,
 };
+
+/// Clients that compress all their requests compress these too.
+const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 
 /// The process's health. A handle: clones share the same state.
 #[derive(Debug, Clone)]
@@ -78,7 +82,8 @@ impl Health {
 
     /// The gRPC service.
     pub(crate) fn service(&self) -> HealthService {
-        HealthService { health: self.clone(), generated: HealthServer::new(self.clone()) }
+        let generated = HealthServer::new(self.clone()).accept_compressed(GZIP);
+        HealthService { health: self.clone(), generated }
     }
 }
 
@@ -175,7 +180,10 @@ where
             return self.generated.call(request);
         }
         let list = List(self.health.clone());
-        Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).unary(list, request).await) })
+        Box::pin(async move {
+            let mut grpc = Grpc::new(ProstCodec::default()).accept_compressed(GZIP);
+            Ok(grpc.unary(list, request).await)
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use prost_types::{
     MethodDescriptorProto,
     field_descriptor_proto::{Label, Type},
 };
+use tonic::codec::CompressionEncoding;
 use tonic_reflection::server::{Builder, Error};
 
 use crate::server::routes::Routes;
@@ -32,7 +33,10 @@ pub(crate) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, Err
             .iter()
             .fold(empty, |builder, set| builder.register_encoded_file_descriptor_set(set))
     };
-    Ok(routes.with(builder().build_v1()?).with(builder().build_v1alpha()?))
+    let (v1, v1alpha) = (builder().build_v1()?, builder().build_v1alpha()?);
+    // Clients that compress all their requests compress these too.
+    let gzip = CompressionEncoding::Gzip;
+    Ok(routes.with(v1.accept_compressed(gzip)).with(v1alpha.accept_compressed(gzip)))
 }
 
 fn health() -> Result<Vec<u8>, prost::DecodeError> {

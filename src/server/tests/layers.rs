@@ -12,7 +12,8 @@ use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::HeaderMap;
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use hyper::service::Service as _;
 use tokio::time::Instant;
 use tonic::{Code, codegen::BoxFuture, server::NamedService};
@@ -21,7 +22,8 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 use super::settings;
 use crate::{
     call::Admitted,
-    error::{Error, Reason},
+    error::{Error, Reason, violation::Violation},
+    rpc::status::header_bytes,
     server::{
         Routes, ServerMetrics, ServerSettings,
         layers::{methods::Methods, passing::Arrived, reply, whole::Whole},
@@ -233,6 +235,31 @@ async fn a_panic_in_a_stream_ends_it_with_a_status() {
     let expected = (Code::Internal, Reason::GatewayInternal);
     assert_eq!(meaning(whole.trailers().unwrap()), expected);
     assert_eq!(whole.to_bytes(), "first");
+}
+
+#[tokio::test]
+async fn headers_and_trailers_together_stay_within_their_limit() {
+    let handler = |_| async {
+        let error = Error::new(Reason::MalformedRequest, "é".repeat(500));
+        let error = (0..500).fold(error, |error, n| {
+            error.with_violation(Violation {
+                field: format!("names[{n}]"),
+                description: "is not there".to_owned(),
+                reason: Reason::ValidationFailed,
+            })
+        });
+        let trailers = Frame::<Bytes>::trailers(reply::trailers(&error));
+        let frames = stream::iter([Ok::<_, Infallible>(trailers)]);
+        let mut response = Response::new(Body::new(StreamBody::new(frames)));
+        response.headers_mut().insert("x-large", "x".repeat(1000).parse().unwrap());
+        response
+    };
+    let response = through(handler, WATCH, None, Body::empty()).await;
+    let sent = header_bytes(response.headers());
+    let trailers = trailers(response).await;
+    assert_eq!(meaning(&trailers), (Code::InvalidArgument, Reason::MalformedRequest));
+    let all = sent + header_bytes(&trailers);
+    assert!((2000..=3000).contains(&all), "{all} bytes");
 }
 
 /// Keeps the log.

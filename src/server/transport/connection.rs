@@ -23,10 +23,18 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 /// Most streams of one connection, which are calls.
 const MAX_STREAMS: u32 = 1024;
-/// Largest headers of one request, in bytes.
-const MAX_HEADERS: u32 = 16 * 1024;
+/// What hyper needs at least to read HTTP/1.
+const MIN_BUFFER: usize = 8 * 1024;
 /// How long a client may take to send its first bytes and, in HTTP/1, all headers.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
+
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    /// Largest headers of one request, in bytes.
+    pub headers: usize,
+    pub age: Option<Age>,
+}
 
 /// How old a connection may become. A connection that never ends would keep its client on one
 /// replica when new ones are added.
@@ -47,7 +55,7 @@ pub(super) const UNWIND: Duration = Duration::from_secs(1);
 pub(crate) async fn serve<S, A>(
     stream: TcpStream,
     service: S,
-    age: Option<Age>,
+    limits: ConnectionLimits,
     closing: Arc<Closing>,
     connections: Connections,
 ) where
@@ -58,7 +66,7 @@ pub(crate) async fn serve<S, A>(
     let kill = connections.kill.clone();
     let life = async {
         if speaks(&stream, &connections.goaway).await {
-            drive(stream, service, age, &closing, connections).await;
+            drive(stream, service, limits, &closing, connections).await;
         }
     };
     kill.run_until_cancelled(life).await;
@@ -75,7 +83,7 @@ async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
 async fn drive<S, A>(
     stream: TcpStream,
     service: S,
-    age: Option<Age>,
+    ConnectionLimits { headers, age }: ConnectionLimits,
     closing: &Closing,
     connections: Connections,
 ) where
@@ -88,7 +96,7 @@ async fn drive<S, A>(
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
     let socket = Socket::new(stream);
-    let serve = |streams| builder(streams).serve_connection(socket, service).into_owned();
+    let serve = |streams| builder(streams, headers).serve_connection(socket, service).into_owned();
     // `executor` runs the streams. To let hyper spawn a task for each instead, write
     // `let connection = serve(TokioExecutor::new());`.
     let connection = executor::run(&connections, serve);
@@ -118,20 +126,20 @@ async fn drive<S, A>(
     }
 }
 
-fn builder<E>(streams: E) -> Builder<E> {
+fn builder<E>(streams: E, headers: usize) -> Builder<E> {
     let mut builder = Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(FIRST_WORDS)
-        .max_buf_size(MAX_HEADERS as usize);
+        .max_buf_size(headers.max(MIN_BUFFER));
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADERS);
+        .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX));
     builder
 }
 

@@ -23,7 +23,7 @@ use tracing::Instrument;
 
 use super::{
     closing::Closing,
-    connection::{self, Age, Broken},
+    connection::{self, Broken, ConnectionLimits},
     connections::Connections,
 };
 use crate::server::metrics::ServerMetrics;
@@ -35,7 +35,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub max_connections: usize,
-    pub age: Option<Age>,
+    pub connection: ConnectionLimits,
 }
 
 /// A bound port.
@@ -92,8 +92,8 @@ impl Listener {
             let counted = metrics.clone().map(Counted::new);
             let closing = Arc::new(Closing::of(&connections));
             let service = service(peer, &closing);
-            let served =
-                connection::serve(stream, service, limits.age, closing, connections.clone());
+            let limits = limits.connection;
+            let served = connection::serve(stream, service, limits, closing, connections.clone());
             let task = async move {
                 served.await;
                 drop((permit, counted));

@@ -65,7 +65,7 @@ async fn directives_are_obeyed_ignored_or_refused() {
     upstream.always(GET, called("one")).always(LIST, called("one"));
     let name = model::name("SP_1");
     let miss = get(&gateway, &name, "only-if-cached").await;
-    assert_eq!(miss.cache, "miss");
+    assert_eq!(miss.cache, "", "nothing was read");
     let miss = fails(miss.result, Code::FailedPrecondition, "CACHE_MISS");
     assert_eq!((miss.meta("backend"), miss.meta("operation")), ("sft", "GetProfile"));
     let miss = list(&gateway, "backends/-", "only-if-cached").await;

@@ -7,6 +7,9 @@ use tonic_types::StatusExt;
 
 use super::{SECRET, sandbox};
 
+/// What a response may take in headers and trailers by default.
+pub const MAX_SENT_BYTES: usize = 3000;
+
 /// A status with its details.
 #[derive(Debug)]
 pub struct Failure {
@@ -44,8 +47,9 @@ pub fn failure<T: Debug>(result: Result<T, Status>) -> Failure {
     let Some(info) = details.error_info() else { panic!("no ErrorInfo: {status:?}") };
     assert_eq!(info.domain, "profile-gateway");
     assert!(info.metadata.contains_key("operation"), "no operation: {status:?}");
-    assert!(status.message().len() <= 1024, "message of {} bytes", status.message().len());
-    assert!(status.details().len() <= 4096, "details of {} bytes", status.details().len());
+    assert!(status.message().len() <= 512, "message of {} bytes", status.message().len());
+    let sent = sent_bytes(&status);
+    assert!(sent <= MAX_SENT_BYTES, "{sent} bytes of headers and trailers: {status:?}");
     assert_clean(&status);
     let violations = details.bad_request().map(|b| b.field_violations.clone()).unwrap_or_default();
     let preconditions =
@@ -60,6 +64,14 @@ pub fn failure<T: Debug>(result: Result<T, Status>) -> Failure {
         resource: details.resource_info().map(|resource| resource.resource_name.clone()),
         preconditions: preconditions.into_iter().map(|v| v.r#type).collect(),
     }
+}
+
+/// What a status takes in headers and trailers as they are sent, with what was sent beside it.
+pub fn sent_bytes(status: &Status) -> usize {
+    let mut headers = http::HeaderMap::new();
+    status.add_header(&mut headers).unwrap();
+    // A colon, a space and the end of a line, as a proxy may write them for HTTP/1.1.
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// The failure, which must have this code and reason.

@@ -1,6 +1,6 @@
 //! Limits of the gRPC side, set as an operator sets them.
 
-use profile_gateway::pb::{GetProfileRequest, ListProfilesRequest};
+use profile_gateway::pb::{BatchGetProfilesRequest, GetProfileRequest, ListProfilesRequest};
 use serde_json::json;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -37,14 +37,23 @@ async fn an_answer_over_the_limit_is_refused_as_too_large() {
         assert_eq!(put.status(), 200, "{}", put.text().await.unwrap());
     }
     let mut client = profiles(&gateway).await;
+    let batch = |count| BatchGetProfilesRequest {
+        parent: "backends/sft".to_owned(),
+        names: (9000..9000 + count).map(|id| named(&format!("SP_{id}")).name).collect(),
+    };
     let list = |page_size| ListProfilesRequest {
         parent: "backends/sft".to_owned(),
         page_size,
         ..Default::default()
     };
-    let (code, reason, _) = failure(&client.list_profiles(list(100)).await.unwrap_err());
+    // A page ends in time; a batch cannot.
+    let page = client.list_profiles(list(100)).await.unwrap().into_inner();
+    assert!((1..20).contains(&page.profiles.len()) && !page.next_page_token.is_empty());
+    let status = client.batch_get_profiles(batch(20)).await.unwrap_err();
+    let (code, reason, _) = failure(&status);
     assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
-    client.list_profiles(list(1)).await.unwrap();
+    assert!(status.message().starts_with("the 20 profiles have "), "{}", status.message());
+    client.batch_get_profiles(batch(1)).await.unwrap();
 }
 
 #[tokio::test]
