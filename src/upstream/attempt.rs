@@ -1,7 +1,7 @@
 //! A [`Session`] sends the requests of one call. It is the only place that retries.
 //!
-//! A read is retried after a lost connection, a truncated answer, or a status that says that a
-//! proxy or load balancer gave up. A write is retried only if no connection was established, so
+//! A read is retried after a lost connection, a truncated answer, a 429, or a status that says that
+//! a proxy or load balancer gave up. A write is retried only if no connection was established, so
 //! that it cannot have been sent. A definite answer is never retried. The deadline, the retry
 //! budget and the backend's `max_attempts` limit the attempts. No slot or permit is held between
 //! attempts.
@@ -120,7 +120,10 @@ impl Session {
             result
         };
         if let Some(token) = upstream.auth.fixed() {
-            return exchange(&upstream.auth.headers(token).map_err(Failure::local)?).await;
+            login::admit_fixed(upstream).map_err(|error| Failure::new(Cause::Login, error))?;
+            let reply = exchange(&upstream.auth.headers(token).map_err(Failure::local)?).await?;
+            login::judge_fixed(upstream, &reply);
+            return Ok(reply);
         }
         let mut refused = None;
         loop {
@@ -133,8 +136,18 @@ impl Session {
             .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
             .map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = upstream.auth.headers(&current.tokens.access).map_err(Failure::local)?;
-            let reply = exchange(&headers).await?;
-            // The refused request was not carried out, so even a write may be retried, once.
+            let mut reply = exchange(&headers).await?;
+            // A request that was refused for its token was not carried out, so even a write may be
+            // sent again. A new token may not count yet where the upstream has several servers.
+            if upstream.auth.is_refused(&reply)
+                && let Some(counts) = current.counts_from(Instant::now())
+            {
+                if self.deadline <= counts {
+                    return Ok(reply);
+                }
+                tokio::time::sleep_until(counts).await;
+                reply = exchange(&headers).await?;
+            }
             if !upstream.auth.is_refused(&reply) {
                 login::token_accepted(upstream, &current);
                 return Ok(reply);
@@ -223,7 +236,7 @@ fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Duration> {
         Ok(reply) if reads && reply.status == StatusCode::TOO_MANY_REQUESTS => {
             Some(status::throttle_pause(reply))
         }
-        Ok(reply) if reads && is_transient(reply.status) => {
+        Ok(reply) if reads && status::gave_up(reply.status) => {
             Some(status::retry_after(reply).unwrap_or_default())
         }
         Ok(_) => None,
@@ -237,11 +250,6 @@ fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Duration> {
         },
         Err(_) => None,
     }
-}
-
-/// 429, and statuses that say that a proxy or the upstream's front end gave up.
-fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
 fn circuit_open(wait: Duration) -> Error {

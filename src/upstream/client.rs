@@ -96,7 +96,7 @@ impl Upstream {
         tell_serving: impl Fn(bool) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let now = Instant::now();
-        let pace = Pace::new(settings.rate_limit(vendor_limit), now);
+        let pace = Pace::new(settings.rate_limit(vendor_limit), rand::random, now);
         if let Some(rate) = pace.rate(now) {
             metrics.rate(rate);
         }
@@ -165,8 +165,8 @@ impl Upstream {
         counter: &AtomicU32,
     ) -> Result<Reply, Failure> {
         counter.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
-        let result = self.transport.send(request, credentials, deadline).await;
+        let (started, epoch) = (Instant::now(), self.pace.epoch());
+        let mut result = self.transport.send(request, credentials, deadline).await;
         let outcome = match &result {
             Ok(reply) => match reply.status.as_u16() / 100 {
                 2 => RequestOutcome::Success,
@@ -191,17 +191,21 @@ impl Upstream {
         if let Some(reach) = reach {
             self.health.lock().reach = reach;
         }
-        self.keep_pace(&result);
+        self.keep_pace(&mut result, epoch);
         result
     }
 
-    /// Slows down after a 429.
-    fn keep_pace(&self, result: &Result<Reply, Failure>) {
+    /// Slows down after a 429, and notes the pause in it.
+    fn keep_pace(&self, result: &mut Result<Reply, Failure>, epoch: u64) {
         let now = Instant::now();
-        let throttled = result.as_ref().ok().filter(|r| r.status == StatusCode::TOO_MANY_REQUESTS);
-        if let Some(reply) = throttled {
-            self.pace.throttled(status::throttle_pause(reply), now);
-            self.metrics.throttled();
+        match result {
+            Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
+                let asked = status::retry_after(reply);
+                reply.pause = Some(self.pace.throttled(asked, epoch, now));
+                self.metrics.throttled();
+            }
+            Ok(reply) if !status::gave_up(reply.status) => self.pace.answered(epoch),
+            Ok(_) | Err(_) => {}
         }
         if let Some(rate) = self.pace.rate(now) {
             self.metrics.rate(rate);
@@ -213,7 +217,9 @@ impl Upstream {
     pub(super) fn verdict(result: &Result<Reply, Failure>) -> Option<Verdict> {
         match result {
             Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => None,
-            Ok(reply) if reply.status.is_server_error() => Some(Verdict::Bad),
+            Ok(reply) if reply.status.is_server_error() || status::gave_up(reply.status) => {
+                Some(Verdict::Bad)
+            }
             Ok(_) => Some(Verdict::Good),
             Err(failure) => failure.cause.verdict(),
         }

@@ -39,6 +39,13 @@ const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// followed by another login.
 const REFUSED_IN_A_ROW: u32 = 3;
 
+/// How long after its issue a token is expected to count everywhere in the upstream.
+const COUNTS_AFTER: Duration = Duration::from_secs(1);
+
+/// How long one request with rejected fixed credentials is waited for after their pause, before
+/// another one may try.
+const TRIAL: Duration = Duration::from_secs(10);
+
 /// How many replaced tokens are remembered, to keep them out of messages.
 const MAX_RETIRED: usize = 4;
 
@@ -48,6 +55,10 @@ pub trait Auth: Send + Sync + 'static {
     fn headers(&self, token: &SecretString) -> Result<Vec<(HeaderName, HeaderValue)>>;
     /// A credential from the configuration that needs no login and cannot be renewed.
     fn fixed(&self) -> Option<&SecretString>;
+    /// Whether the upstream may lock the account after a few requests with wrong fixed credentials.
+    fn may_lock(&self) -> bool {
+        false
+    }
     /// The request that logs in.
     fn login(&self) -> Option<Request>;
     /// The request that renews a token.
@@ -96,6 +107,12 @@ pub(super) struct CurrentTokens {
 }
 
 impl CurrentTokens {
+    /// When a token that was refused has to be tried again, because it may have been too new.
+    pub(super) fn counts_from(&self, now: Instant) -> Option<Instant> {
+        let counts = self.since + COUNTS_AFTER;
+        (now < counts && !self.accepted.load(Ordering::Relaxed)).then_some(counts)
+    }
+
     /// Whether the token is about to expire according to its lifetime. Measured from when it was
     /// received, so that clock differences do not matter.
     fn is_stale(&self) -> bool {
@@ -124,7 +141,7 @@ struct State {
     /// The renewal in progress, if any. All callers wait for the same one.
     flight: Option<Flight>,
     refused: Option<Refused>,
-    /// Renewals since the upstream last accepted a token.
+    /// Renewals since the upstream last accepted a token, or refusals of a fixed one.
     unaccepted: u32,
 }
 
@@ -133,6 +150,8 @@ struct Refused {
     error: Error,
     until: Instant,
     pause: Duration,
+    /// Whether a request tries if the pause can end.
+    trial: bool,
     /// Whether tokens were rejected, not the credentials: a successful login does not end the
     /// pause.
     tokens: bool,
@@ -242,6 +261,45 @@ impl Credentials {
         }
     }
 
+    /// Refuses a request with fixed credentials while they pause. After the pause, one request
+    /// tries, and the others keep waiting for its answer.
+    pub(super) fn admit_fixed(&self, now: Instant) -> Result<()> {
+        let mut state = self.lock();
+        if let Some(error) = state.pause(now) {
+            return Err(error);
+        }
+        if let Some(refused) = &mut state.refused {
+            (refused.until, refused.trial) = (now + TRIAL, true);
+        }
+        Ok(())
+    }
+
+    /// The upstream rejected fixed credentials. The first time if they may be locked, or else
+    /// several times in a row, this pauses them; then this returns true.
+    pub(super) fn reject_fixed(&self, may_lock: bool) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        // Requests that were sent before the pause began say the same again.
+        if state.refused.as_ref().is_some_and(|refused| now < refused.until && !refused.trial) {
+            return false;
+        }
+        state.unaccepted = state.unaccepted.saturating_add(1);
+        let pauses = may_lock || state.unaccepted >= REFUSED_IN_A_ROW;
+        if pauses {
+            let what = "the upstream rejected the gateway's credentials; check this backend's \
+                        configuration";
+            state.refuse(Error::new(Reason::UpstreamAuthFailed, what), !may_lock);
+        }
+        pauses
+    }
+
+    /// The upstream accepted fixed credentials. True if that ends a pause.
+    pub(super) fn accept_fixed(&self) -> bool {
+        let mut state = self.lock();
+        state.unaccepted = 0;
+        state.refused.take().is_some()
+    }
+
     /// When the pause of logins ends. If that is in the past, the next call will try.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.lock().refused.as_ref().map(|refused| refused.until)
@@ -302,7 +360,8 @@ impl State {
             if tokens { (FIRST_TOKEN_PAUSE, MAX_TOKEN_PAUSE) } else { (FIRST_PAUSE, MAX_PAUSE) };
         let before = self.refused.as_ref().filter(|refused| refused.tokens == tokens);
         let pause = before.map_or(first, |refused| refused.pause * 2).min(longest);
-        self.refused = Some(Refused { error, until: Instant::now() + pause, pause, tokens });
+        let until = Instant::now() + pause;
+        self.refused = Some(Refused { error, until, pause, trial: false, tokens });
     }
 
     fn pause(&self, now: Instant) -> Option<Error> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU32};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     credentials::{CurrentTokens, Tokens},
     message::{Reply, Request},
     metrics::LoginOutcome,
+    status,
 };
 use crate::error::{Effect, Error, Reason, Result};
 
@@ -40,6 +41,28 @@ pub(super) fn token_refused(upstream: &Arc<Upstream>, current: &CurrentTokens) {
 /// Records that the upstream accepted a token.
 pub(super) fn token_accepted(upstream: &Arc<Upstream>, current: &CurrentTokens) {
     if upstream.credentials.accept(current) {
+        upstream.publish();
+    }
+}
+
+/// Refuses a request while rejected fixed credentials pause.
+pub(super) fn admit_fixed(upstream: &Upstream) -> Result<()> {
+    upstream.credentials.admit_fixed(Instant::now())
+}
+
+/// Records whether the upstream accepted fixed credentials.
+pub(super) fn judge_fixed(upstream: &Arc<Upstream>, reply: &Reply) {
+    let Upstream { auth, credentials, .. } = &**upstream;
+    let changed = if auth.is_refused(reply) {
+        credentials.reject_fixed(auth.may_lock())
+    } else {
+        // What is in front of the upstream may answer before it looks at the credentials.
+        let answers = reply.status != StatusCode::TOO_MANY_REQUESTS
+            && !reply.status.is_server_error()
+            && !status::gave_up(reply.status);
+        answers && credentials.accept_fixed()
+    };
+    if changed {
         upstream.publish();
     }
 }

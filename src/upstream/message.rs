@@ -1,6 +1,6 @@
 //! Requests to and replies from an upstream, and the [`Port`] that dialects send them through.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
@@ -55,6 +55,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// Body, bounded by the backend's settings.
     pub body: Bytes,
+    /// How long the backend pauses because of it, if it is a 429.
+    pub(super) pause: Option<Duration>,
     json: OnceLock<Result<Value, Unread>>,
 }
 
@@ -67,7 +69,7 @@ impl Reply {
         if body.starts_with(MARK) {
             body.advance(MARK.len());
         }
-        Self { status, headers, body, json: OnceLock::new() }
+        Self { status, headers, body, pause: None, json: OnceLock::new() }
     }
 
     /// The body as JSON, or why it is not JSON. Parsed only once.

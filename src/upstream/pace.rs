@@ -1,10 +1,15 @@
 //! Limits the request rate of one backend: to the vendor's limit, lower after the upstream answers
-//! 429, and to nothing while it asks for a pause.
+//! 429, and to nothing while it pauses.
 //!
-//! Each 429 halves the rate and empties the bucket. The rate then grows by a fixed part of the
-//! limit each second until it reaches the limit. Without a limit there are only pauses.
+//! A 429 pauses for as long as it asks, or for a second, and for longer each time if they do not
+//! end. Those that answer requests of the same time count once. Each halves the rate, which then
+//! grows by a fixed part of the limit each second. Without a limit, requests leave one by one after
+//! the pause, and twice as many each second once one has got another answer.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -13,12 +18,22 @@ use super::{limits::RateLimit, metrics::Shed};
 
 /// The factor by which a 429 lowers the rate.
 const DECREASE: f64 = 0.5;
-/// 429s closer together than this count as one, because they answer requests of the same burst.
-const ONE_SIGNAL: Duration = Duration::from_secs(1);
 /// The fraction of the limit that the rate regains each second.
 const RECOVERY: f64 = 0.05;
 /// The lowest rate, as a fraction of the limit.
 const LEAST: f64 = 1.0 / 32.0;
+
+/// Requests per second after a pause of a backend without a limit.
+const RESTART: f64 = 4.0;
+/// The rate at which such a backend counts as without a limit again.
+const UNLIMITED: f64 = 1000.0;
+
+/// The first pause after a 429 that does not say how long; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause that the upstream did not ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The largest part of a pause that is added at random, so that replicas do not agree.
+const JITTER: f64 = 0.25;
 
 /// Longer than any deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -26,18 +41,22 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The rate limiter of one backend.
 pub(super) struct Pace {
     limit: Option<RateLimit>,
+    random: fn() -> f64,
+    /// Counts the 429s in a row that answered requests sent after the pause of the one before.
+    epoch: AtomicU64,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Current requests per second.
+    /// Current requests per second; infinite without a limit.
     rate: f64,
     /// Requests that may be sent at once.
     tokens: f64,
     /// When the tokens were last counted; in the future during a pause.
     counted: Instant,
     paused: Option<Instant>,
-    lowered: Option<Instant>,
+    /// 429s in a row.
+    strikes: u32,
 }
 
 /// Why a request is not sent, and how long to wait before it could be.
@@ -50,15 +69,16 @@ pub(super) enum Refusal {
 }
 
 impl Pace {
-    pub(super) fn new(limit: Option<RateLimit>, now: Instant) -> Self {
+    /// `random` gives a number from 0 to 1.
+    pub(super) fn new(limit: Option<RateLimit>, random: fn() -> f64, now: Instant) -> Self {
         let state = State {
-            rate: limit.map_or(0.0, |limit| f64::from(limit.per_second.get())),
+            rate: limit.map_or(f64::INFINITY, |limit| f64::from(limit.per_second.get())),
             tokens: limit.map_or(0.0, |limit| f64::from(limit.burst.get())),
             counted: now,
             paused: None,
-            lowered: None,
+            strikes: 0,
         };
-        Self { limit, state: Mutex::new(state) }
+        Self { limit, random, epoch: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
     /// Takes a permit for a request that is sent now, or says when there may be one.
@@ -68,7 +88,7 @@ impl Pace {
         if at > now {
             return Err(at);
         }
-        if self.limit.is_some() {
+        if state.rate.is_finite() {
             state.tokens -= 1.0;
         }
         Ok(())
@@ -88,23 +108,52 @@ impl Pace {
         }
     }
 
-    /// Records that the upstream answered 429 and asks for a pause.
-    pub(super) fn throttled(&self, pause: Duration, now: Instant) {
+    /// The epoch of a request that is sent now.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Records a 429 to a request of this epoch, and how long it asks to wait. Returns how long all
+    /// requests wait now.
+    pub(super) fn throttled(&self, asked: Option<Duration>, epoch: u64, now: Instant) -> Duration {
         let mut state = self.lock();
-        if let Some(limit) = self.limit {
-            state.count(limit, now);
-            let full = f64::from(limit.per_second.get());
-            let same =
-                state.lowered.is_some_and(|at| now.saturating_duration_since(at) < ONE_SIGNAL);
-            if !same {
-                state.rate = (state.rate * DECREASE).max(full * LEAST);
-                state.lowered = Some(now);
+        state.count(self.limit, now);
+        let before = state.paused.filter(|until| now < *until).unwrap_or(now);
+        let until = if epoch == self.epoch() {
+            self.epoch.fetch_add(1, Ordering::Relaxed);
+            state.strikes = state.strikes.saturating_add(1);
+            state.lower(self.limit);
+            match asked {
+                // Zero is believed once.
+                Some(asked) if !asked.is_zero() || state.strikes == 1 => now + asked,
+                _ => now + self.growing(state.strikes),
             }
-        }
-        let until = state.paused.map_or(now + pause, |until| until.max(now + pause));
+        } else {
+            // It was sent before the pause began.
+            now + asked.unwrap_or_default()
+        };
+        let until = until.max(before);
         state.paused = Some(until);
-        state.tokens = 0.0;
+        state.tokens = 1.0;
         state.counted = until;
+        until - now
+    }
+
+    /// Records another answer to a request of this epoch.
+    pub(super) fn answered(&self, epoch: u64) {
+        if epoch == 0 {
+            return;
+        }
+        let mut state = self.lock();
+        if epoch == self.epoch() {
+            state.strikes = 0;
+        }
+    }
+
+    /// The pause after so many 429s in a row.
+    fn growing(&self, strikes: u32) -> Duration {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (strikes.clamp(1, 10) - 1));
+        doubled.min(LONGEST_PAUSE).mul_f64(1.0 + JITTER * (self.random)()).min(LONGEST_PAUSE)
     }
 
     /// Whether a pause would delay a request past its deadline.
@@ -117,21 +166,28 @@ impl Pace {
     pub(super) fn rate(&self, now: Instant) -> Option<f64> {
         let limit = self.limit?;
         let mut state = self.lock();
-        state.count(limit, now);
+        state.count(Some(limit), now);
         Some(state.rate)
     }
 
     fn next(&self, state: &mut State, requests: usize, now: Instant) -> Instant {
         let start = state.paused.filter(|until| now < *until).unwrap_or(now);
-        let Some(limit) = self.limit else { return start };
-        state.count(limit, now);
+        state.count(self.limit, now);
+        if state.rate.is_infinite() {
+            return start;
+        }
         let requests = f64::from(u32::try_from(requests).unwrap_or(u32::MAX));
         let missing = requests - state.tokens;
         // Sums of fractions are never exact.
         if missing < 1e-6 {
             return start;
         }
-        start + Duration::try_from_secs_f64(missing / state.rate).unwrap_or(LONGEST)
+        let seconds = match self.limit {
+            Some(_) => missing / state.rate,
+            // The integral of a rate that doubles each second, solved for the time.
+            None => (1.0 + missing * std::f64::consts::LN_2 / state.rate).log2(),
+        };
+        start + Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -140,103 +196,41 @@ impl Pace {
 }
 
 impl State {
-    fn count(&mut self, limit: RateLimit, now: Instant) {
+    fn count(&mut self, limit: Option<RateLimit>, now: Instant) {
         let passed = now.saturating_duration_since(self.counted).as_secs_f64();
-        if passed <= 0.0 {
+        if passed <= 0.0 || self.rate.is_infinite() {
             return;
         }
-        let full = f64::from(limit.per_second.get());
-        // A lowered rate also lowers the burst.
-        let burst = (f64::from(limit.burst.get()) * self.rate / full).max(1.0);
-        self.tokens = (self.tokens + self.rate * passed).min(burst);
-        self.rate = (self.rate + full * RECOVERY * passed).min(full);
         self.counted = now;
+        match limit {
+            Some(limit) => {
+                let full = f64::from(limit.per_second.get());
+                // A lowered rate also lowers the burst.
+                let burst = (f64::from(limit.burst.get()) * self.rate / full).max(1.0);
+                self.tokens = (self.tokens + self.rate * passed).min(burst);
+                self.rate = (self.rate + full * RECOVERY * passed).min(full);
+            }
+            None => {
+                let burst = (self.rate / RESTART).max(1.0);
+                self.tokens = (self.tokens + self.rate * passed).min(burst);
+                if self.strikes == 0 {
+                    self.rate *= passed.exp2();
+                }
+                if self.rate > UNLIMITED {
+                    self.rate = f64::INFINITY;
+                }
+            }
+        }
+    }
+
+    /// Lowers the rate after a 429.
+    fn lower(&mut self, limit: Option<RateLimit>) {
+        self.rate = match limit {
+            Some(limit) => (self.rate * DECREASE).max(f64::from(limit.per_second.get()) * LEAST),
+            None => RESTART,
+        };
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-
-    fn pace(per_second: u32, burst: u32) -> Pace {
-        let limit = RateLimit {
-            per_second: NonZeroU32::new(per_second).unwrap(),
-            burst: NonZeroU32::new(burst).unwrap(),
-        };
-        Pace::new(Some(limit), Instant::now())
-    }
-
-    /// Waits for a permit.
-    async fn permit(pace: &Pace) {
-        while let Err(at) = pace.take(Instant::now()) {
-            tokio::time::sleep_until(at).await;
-        }
-    }
-
-    /// How long this many permits take one after another, in milliseconds.
-    async fn time(pace: &Pace, permits: usize) -> u128 {
-        let started = Instant::now();
-        for _ in 0..permits {
-            permit(pace).await;
-        }
-        started.elapsed().as_millis()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_leaves_at_once_and_then_the_rate_holds() {
-        let pace = pace(100, 50);
-        assert_eq!(time(&pace, 50).await, 0);
-        let took = time(&pace, 100).await;
-        assert!((1000..=1100).contains(&took), "{took}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_429_pauses_halves_and_recovers_gradually() {
-        let pace = pace(100, 50);
-        let second = Duration::from_secs(1);
-        for _ in 0..10 {
-            pace.throttled(3 * second, Instant::now());
-        }
-        assert_eq!(pace.rate(Instant::now()), Some(50.0), "ten of one burst are one signal");
-        let paused = time(&pace, 1).await;
-        assert!((3000..=3030).contains(&paused), "{paused}");
-        let took = time(&pace, 50).await;
-        assert!((900..=1010).contains(&took), "{took}");
-        tokio::time::sleep(4 * second).await;
-        let rate = pace.rate(Instant::now()).unwrap();
-        assert!((70.0..80.0).contains(&rate), "{rate}");
-        tokio::time::sleep(60 * second).await;
-        assert_eq!(pace.rate(Instant::now()), Some(100.0), "up to the limit and no further");
-        for _ in 0..20 {
-            pace.throttled(Duration::ZERO, Instant::now());
-            tokio::time::sleep(second).await;
-        }
-        assert!(pace.rate(Instant::now()).unwrap() >= 100.0 * LEAST, "never to zero");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_a_limit_there_is_only_the_pause() {
-        let pace = Pace::new(None, Instant::now());
-        assert_eq!(time(&pace, 10_000).await, 0);
-        pace.throttled(Duration::from_secs(5), Instant::now());
-        assert_eq!(time(&pace, 10_000).await, 5000);
-        assert_eq!(pace.rate(Instant::now()), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_says_when_a_permit_will_be_there_and_why_not_now() {
-        let (slow, now) = (pace(1, 1), Instant::now());
-        let second = Duration::from_secs(1);
-        assert_eq!(slow.when(3, now), now + 2 * second);
-        permit(&slow).await;
-        assert_eq!(slow.take(now), Err(now + second));
-        assert_eq!(slow.refusal(now + second, now), Refusal::Shed(Shed::Rate, second));
-        slow.throttled(7 * second, now);
-        let soon = now + Duration::from_millis(500);
-        assert_eq!(slow.refuses(now, soon), Some(Refusal::Paused(7 * second)));
-        assert_eq!(slow.refuses(now, now + 1000 * second), None);
-        assert_eq!(slow.refusal(now + 7 * second, now), Refusal::Paused(7 * second));
-    }
-}
+mod tests;

@@ -3,7 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{StatusCode, header::RETRY_AFTER};
+use http::{
+    StatusCode,
+    header::{DATE, RETRY_AFTER},
+};
 
 use super::message::{Reply, Safety, Unread};
 use crate::{
@@ -36,7 +39,7 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
             Error::new(Reason::UpstreamThrottled, format!("{said}: too many requests"))
                 .with_retry(Retry::After(Some(after)))
         }
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+        status if gave_up(status) => {
             let after = retry_after(reply).unwrap_or(Duration::from_secs(1));
             Error::new(Reason::UpstreamUnavailable, said).with_retry(Retry::After(Some(after)))
         }
@@ -87,19 +90,49 @@ fn facts(reply: &Reply) -> UpstreamFacts {
     }
 }
 
-/// How long a 429 asks to pause; one second if it does not say.
-pub(super) fn throttle_pause(reply: &Reply) -> Duration {
-    retry_after(reply).unwrap_or(Duration::from_secs(1))
+/// Whether a status says that the upstream's front end or a proxy gave up on the request, so that
+/// nothing answers it: 408, 425, 499, 502 to 504, and what content delivery networks (520 to 530)
+/// and proxies (598, 599) use for a lost connection.
+pub(super) fn gave_up(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 499 | 502..=504 | 520..=530 | 598 | 599)
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3) as seconds or as a date, bounded.
+/// How long a 429 pauses the backend; one second if nothing says so.
+pub(super) fn throttle_pause(reply: &Reply) -> Duration {
+    reply.pause.or_else(|| retry_after(reply)).unwrap_or(Duration::from_secs(1))
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3), bounded: the longest, if there are several. A text that is
+/// neither a number nor a date says nothing.
 pub(super) fn retry_after(reply: &Reply) -> Option<Duration> {
-    let value = reply.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let delay = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok()?,
-    };
-    Some(delay.min(MAX_RETRY_AFTER))
+    let values = reply.headers.get_all(RETRY_AFTER).iter();
+    let delays = values.filter_map(|value| {
+        let value = value.to_str().ok()?.trim();
+        delay_seconds(value).or_else(|| delay_until(value, reply))
+    });
+    delays.max().map(|delay| delay.min(MAX_RETRY_AFTER))
+}
+
+/// A number of seconds, or several that a proxy joined. Fractions are not in the RFC, but are sent.
+fn delay_seconds(value: &str) -> Option<Duration> {
+    let numbers = value.split(',').map(|number| {
+        let number = number.trim();
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let seconds: f64 = number.parse().ok().filter(|_| digits(whole) && digits(fraction))?;
+        // A number too large is meant as a long time.
+        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    });
+    numbers.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// The time until a date, by the clock that wrote it: the answer's own `Date`, if it has one. None
+/// is left if the date has passed.
+fn delay_until(value: &str, reply: &Reply) -> Option<Duration> {
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    let sent = reply.headers.get(DATE).and_then(|sent| date(sent.to_str().ok()?));
+    let until = date(value)?;
+    Some(until.duration_since(sent.unwrap_or_else(SystemTime::now)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -140,12 +173,70 @@ mod tests {
     }
 
     #[test]
+    fn statuses_of_what_gave_up_are_transient() {
+        for status in [408, 425, 499, 502, 503, 504, 520, 524, 530, 598, 599] {
+            let error = failed_status(Safety::Read, &reply(status, &[]));
+            assert_eq!(error.reason(), Reason::UpstreamUnavailable, "{status}");
+            assert!(matches!(error.retry(), Retry::After(Some(_))), "{status}");
+        }
+        for status in [400, 404, 409, 410, 418, 422, 500, 501, 505, 511, 531, 597, 600] {
+            assert!(!gave_up(StatusCode::from_u16(status).unwrap()), "{status}");
+        }
+    }
+
+    #[test]
     fn reads_and_limits_retry_after() {
-        let after =
-            |value| failed_status(Safety::Read, &reply(429, &[("retry-after", value)])).retry();
-        assert_eq!(after("7"), Retry::After(Some(Duration::from_secs(7))));
-        assert_eq!(after("99999999"), Retry::After(Some(MAX_RETRY_AFTER)));
-        assert_eq!(after("soon"), Retry::After(Some(Duration::from_secs(1))));
-        assert_eq!(after("Fri, 31 Dec 9999 23:59:59 GMT"), Retry::After(Some(MAX_RETRY_AFTER)));
+        const SENT: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
+        let seconds = Duration::from_secs;
+        for (values, asked) in [
+            (&["7"][..], Some(seconds(7))),
+            (&[" 7 "], Some(seconds(7))),
+            (&["0"], Some(Duration::ZERO)),
+            (&["1.5"], Some(Duration::from_millis(1500))),
+            (&["99999999"], Some(MAX_RETRY_AFTER)),
+            (&["99999999999999999999999999"], Some(MAX_RETRY_AFTER)),
+            (&["3", "5", "4"], Some(seconds(5))),
+            (&["soon", "4"], Some(seconds(4))),
+            (&["3, 5"], Some(seconds(5))),
+            (&["Wed, 21 Oct 2015 07:28:02 GMT"], Some(seconds(2))),
+            (&["Wednesday, 21-Oct-15 07:28:02 GMT"], Some(seconds(2))),
+            (&["Wed Oct 21 07:28:02 2015"], Some(seconds(2))),
+            (&[SENT], Some(Duration::ZERO)),
+            (&["Wed, 21 Oct 2015 07:27:00 GMT"], Some(Duration::ZERO)),
+            (&["Fri, 31 Dec 9999 23:59:59 GMT"], Some(MAX_RETRY_AFTER)),
+            (&[], None),
+            (&[""], None),
+            (&["-5"], None),
+            (&["+5"], None),
+            (&["5s"], None),
+            (&["1e3"], None),
+            (&[".5"], None),
+            (&["5."], None),
+            (&["1.5.5"], None),
+            (&["soon"], None),
+            (&["NaN"], None),
+            (&["3, soon"], None),
+        ] {
+            let mut reply = reply(429, &[("date", SENT)]);
+            for value in values {
+                reply.headers.append(RETRY_AFTER, value.parse().unwrap());
+            }
+            assert_eq!(retry_after(&reply), asked, "{values:?}");
+            let error = failed_status(Safety::Read, &reply);
+            let shown = asked.unwrap_or(seconds(1));
+            assert_eq!(error.retry(), Retry::After(Some(shown)), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_measured_by_our_own_clock_only_if_the_answer_has_none() {
+        let hour = |hours: u64| SystemTime::now() + Duration::from_secs(3600 * hours);
+        let (soon, later) = (httpdate::fmt_http_date(hour(0)), httpdate::fmt_http_date(hour(1)));
+        let asked = |headers: &[(&'static str, &str)]| retry_after(&reply(429, headers)).unwrap();
+        let minute = Duration::from_secs(60);
+        assert!(asked(&[("retry-after", &later)]) > 59 * minute);
+        assert!(asked(&[("retry-after", &later), ("date", &soon)]) > 59 * minute);
+        assert!(asked(&[("retry-after", &later), ("date", &later)]) < minute);
+        assert!(asked(&[("retry-after", &later), ("date", "today")]) > 59 * minute);
     }
 }

@@ -178,7 +178,7 @@ async fn logins_whose_tokens_are_refused_pause() {
     for _ in 0..20 {
         fails(gateway.get("SP_1").await, Code::Internal, "UPSTREAM_AUTH_FAILED");
     }
-    assert_eq!((upstream.count(LOGIN), upstream.count(GET)), (4, 4), "two calls, two tokens each");
+    assert_eq!((upstream.count(LOGIN), upstream.count(GET)), (4, 8), "two calls, two tokens each");
     assert_eq!(circuit(&gateway).await, CircuitState::Open);
     assert!(!gateway.serving("backends/sft").await);
 }

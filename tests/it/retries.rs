@@ -16,6 +16,7 @@ use crate::kit::{
     sandbox::sandbox,
     status::{fails, failure},
     until,
+    vendors::vendors,
 };
 
 fn found() -> Answer {
@@ -39,9 +40,12 @@ fn passing() -> Vec<(&'static str, Answer)> {
         ("reset", Answer::Reset(Vec::new())),
         ("reset in the answer", Answer::Reset(cut())),
         ("cut", Answer::Raw(cut())),
+        ("408", page(408)),
+        ("499", page(499)),
         ("502", page(502)),
         ("503", page(503)),
         ("504", page(504)),
+        ("524", page(524)),
     ]
 }
 
@@ -69,6 +73,28 @@ async fn a_read_is_retried_after_one_failure() {
     upstream.then(LOGIN, Answer::Close).always(LOGIN, tokens).always(GET, found());
     gateway.get("SP_1").await.unwrap();
     assert_eq!((upstream.count(LOGIN), upstream.count(GET)), (2, 1));
+}
+
+#[tokio::test]
+async fn a_read_that_a_front_end_gave_up_is_retried_in_all_dialects() {
+    for vendor in vendors() {
+        for status in [408, 425, 499, 502, 503, 504, 520, 524, 599] {
+            let what = format!("{}, {status}", vendor.dialect);
+            let upstream = double().await;
+            let served = vendor.on(gateway(), &upstream.base_url, "").start().await;
+            let body = double::http(status, "application/json", r#"{"message": "timeout"}"#);
+            upstream.then(vendor.get, body).always(vendor.get, vendor.found.clone());
+            served.get(vendor.id).await.unwrap_or_else(|e| panic!("{what}: {e:?}"));
+            assert_eq!(upstream.seen().len(), 2, "{what}");
+
+            let upstream = double().await;
+            let served = vendor.on(gateway(), &upstream.base_url, "").start().await;
+            upstream.always(vendor.get, page(status));
+            let failed = failure(served.get(vendor.id).await);
+            assert!(failed.is(Code::Unavailable, "UPSTREAM_UNAVAILABLE"), "{what}: {failed:#?}");
+            assert!(failed.retry.is_some() && upstream.seen().len() == 3, "{what}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! HTTP Basic credentials and the tenant, on every request. There is no login and no token renewal.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
@@ -90,6 +90,11 @@ impl Auth for BasicAuth {
         Some(&self.credential)
     }
 
+    fn may_lock(&self) -> bool {
+        // They hold a password.
+        true
+    }
+
     fn login(&self) -> Option<Request> {
         None
     }
@@ -102,9 +107,8 @@ impl Auth for BasicAuth {
         Err(Error::new(Reason::GatewayInternal, "Basic credentials have no login"))
     }
 
-    fn is_refused(&self, _: &Reply) -> bool {
-        // A 401 is final: the same credentials would be rejected again.
-        false
+    fn is_refused(&self, reply: &Reply) -> bool {
+        reply.status == StatusCode::UNAUTHORIZED
     }
 
     fn secrets(&self) -> Vec<&SecretString> {

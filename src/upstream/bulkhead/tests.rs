@@ -19,7 +19,7 @@ impl Door {
     fn new(slots: usize, queue: usize, limit: Option<RateLimit>) -> Self {
         let metrics = BackendUpstreamMetrics::unread();
         let bulkhead = Arc::new(Bulkhead::new(slots, queue, metrics.clone()));
-        Self { bulkhead, pace: Arc::new(Pace::new(limit, Instant::now())), metrics }
+        Self { bulkhead, pace: Arc::new(Pace::new(limit, || 0.0, Instant::now())), metrics }
     }
 
     async fn enter(&self, seconds: u64) -> Result<Slot<'_>, Refusal> {
@@ -133,13 +133,13 @@ async fn a_pause_holds_what_waits_already() {
     let waiting = door.passer();
     tokio::task::yield_now().await;
     let before = Instant::now();
-    door.pace.throttled(9 * second, before);
+    door.pace.throttled(Some(9 * second), door.pace.epoch(), before);
     assert!(waiting.await.unwrap().unwrap() >= before + 9 * second);
     // If it is too long, it does not wait for it to pass.
     let waiting = door.passer();
     tokio::task::yield_now().await;
     let before = Instant::now();
-    door.pace.throttled(900 * second, before);
+    door.pace.throttled(Some(900 * second), door.pace.epoch(), before);
     assert!(matches!(waiting.await.unwrap(), Err(Refusal::Paused(_))));
     assert!(before.elapsed() < 9 * second);
 }

@@ -157,3 +157,48 @@ async fn a_token_replaced_during_its_request_is_redacted() {
     credentials.reject(2);
     assert_eq!(credentials.redact("second-token", &[]), Some("[redacted]".into()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_gets_a_second_to_count() {
+    let credentials = Arc::new(Credentials::default());
+    let current = credentials.get(None, |_| async { Ok(tokens()) }).await.unwrap();
+    let now = Instant::now();
+    assert_eq!(current.counts_from(now), Some(now + COUNTS_AFTER));
+    assert_eq!(current.counts_from(now + COUNTS_AFTER), None);
+    credentials.accept(&current);
+    assert_eq!(current.counts_from(now), None, "one that counted before is refused for good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_fixed_credentials_pause_and_one_request_tries_again() {
+    let credentials = Credentials::default();
+    let admitted = || credentials.admit_fixed(Instant::now()).is_ok();
+    assert!(admitted() && credentials.reject_fixed(true));
+    assert!(!credentials.reject_fixed(true), "an answer to a request sent before");
+    for minutes in [5, 10, 20, 40, 60, 60] {
+        let pause = Duration::from_secs(60 * minutes);
+        assert_eq!(credentials.paused_until(), Some(Instant::now() + pause));
+        assert!(!admitted());
+        tokio::time::advance(pause).await;
+        assert!(admitted() && !admitted(), "one tries");
+        assert!(credentials.reject_fixed(true));
+    }
+    tokio::time::advance(MAX_PAUSE).await;
+    assert!(admitted() && !admitted());
+    tokio::time::advance(TRIAL).await;
+    assert!(admitted(), "it got no answer, so another one tries");
+    assert!(credentials.accept_fixed());
+    assert!(admitted() && credentials.paused_until().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_token_pauses_after_a_few_rejections_in_a_row() {
+    let credentials = Credentials::default();
+    for _ in 0..2 {
+        assert!(!credentials.reject_fixed(false) && !credentials.reject_fixed(false));
+        assert!(!credentials.accept_fixed(), "there was no pause");
+    }
+    assert!(!credentials.reject_fixed(false) && !credentials.reject_fixed(false));
+    assert!(credentials.reject_fixed(false));
+    assert_eq!(credentials.paused_until(), Some(Instant::now() + FIRST_TOKEN_PAUSE));
+}

@@ -12,6 +12,7 @@ pub mod history;
 pub mod model;
 pub mod sandbox;
 pub mod status;
+pub mod vendors;
 
 use std::{future::Future, time::Duration};
 

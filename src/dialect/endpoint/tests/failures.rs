@@ -77,9 +77,16 @@ fn other_errors() -> Vec<Row> {
         answer(404, None, "Not Found"),
         reply(405, ""),
     ];
-    let odd = vec![reply(302, ""), reply(303, ""), reply(408, ""), answer(499, Some(1406), "x")];
-    let beyond = vec![reply(524, page), answer(501, Some(1000), "x")];
-    let down = vec![reply(502, page), reply(503, ""), reply(504, "")];
+    let odd = vec![reply(302, ""), reply(303, "")];
+    let beyond = vec![answer(501, Some(1000), "x")];
+    let down = vec![
+        reply(408, ""),
+        answer(499, Some(1406), "x"),
+        reply(502, page),
+        reply(503, ""),
+        reply(504, ""),
+        reply(524, page),
+    ];
     let fault = vec![reply(500, ""), answer(500, Some(9), "x")];
     vec![
         (Reason::UpstreamContractViolation, Kind::Internal, Effect::Unconfirmed, foreign),

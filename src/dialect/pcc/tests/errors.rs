@@ -81,7 +81,7 @@ fn every_status_has_its_reason_with_any_body() {
         (404, &[Get, Rename, Update, Delete], Kind::NotFound, R::ProfileNotFound, No),
         (405, &READS, Kind::Internal, R::UpstreamContractViolation, No),
         (405, &WRITES, Kind::Internal, R::UpstreamContractViolation, Unconfirmed),
-        (408, &WRITES, Kind::Internal, R::UpstreamContractViolation, Unknown),
+        (408, &WRITES, Kind::Unavailable, R::UpstreamUnavailable, Unknown),
         (409, &[Create, Rename], Kind::AlreadyExists, R::ProfileAlreadyExists, No),
         (409, &[Update], Kind::FailedPrecondition, R::ProcessingFailed, No),
         (409, &[Delete], Kind::FailedPrecondition, R::ProfileInUse, No),
@@ -102,7 +102,7 @@ fn every_status_has_its_reason_with_any_body() {
         (202, &WRITES, Kind::Internal, R::UpstreamContractViolation, Unknown),
         (302, &READS, Kind::Internal, R::UpstreamContractViolation, No),
         (302, &WRITES, Kind::Internal, R::UpstreamContractViolation, Unknown),
-        (520, &WRITES, Kind::Internal, R::UpstreamInternal, Unknown),
+        (520, &WRITES, Kind::Unavailable, R::UpstreamUnavailable, Unknown),
         (204, &READS, Kind::Internal, R::UpstreamContractViolation, No),
     ];
     for (status, asks, kind, reason, effect) in table {

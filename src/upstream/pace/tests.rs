@@ -1,0 +1,162 @@
+//! The rate, with and without a limit, and what 429s do to it.
+
+use std::num::NonZeroU32;
+
+use super::*;
+
+fn pace(per_second: u32, burst: u32) -> Pace {
+    let limit = RateLimit {
+        per_second: NonZeroU32::new(per_second).unwrap(),
+        burst: NonZeroU32::new(burst).unwrap(),
+    };
+    Pace::new(Some(limit), || 0.0, Instant::now())
+}
+
+fn unlimited() -> Pace {
+    Pace::new(None, || 0.0, Instant::now())
+}
+
+/// A 429 to a request that was sent just before.
+fn throttle(pace: &Pace, asked: impl Into<Option<Duration>>) -> Duration {
+    pace.throttled(asked.into(), pace.epoch(), Instant::now())
+}
+
+/// Waits for a permit.
+async fn permit(pace: &Pace) {
+    while let Err(at) = pace.take(Instant::now()) {
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+/// How long this many permits take one after another, in milliseconds.
+async fn time(pace: &Pace, permits: usize) -> u128 {
+    let started = Instant::now();
+    for _ in 0..permits {
+        permit(pace).await;
+    }
+    started.elapsed().as_millis()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_leaves_at_once_and_then_the_rate_holds() {
+    let pace = pace(100, 50);
+    assert_eq!(time(&pace, 50).await, 0);
+    let took = time(&pace, 100).await;
+    assert!((1000..=1100).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_pauses_halves_and_recovers_gradually() {
+    let pace = pace(100, 50);
+    let epoch = pace.epoch();
+    for _ in 0..10 {
+        pace.throttled(Some(3 * SECOND), epoch, Instant::now());
+    }
+    assert_eq!(pace.rate(Instant::now()), Some(50.0), "ten of one burst are one signal");
+    assert_eq!(time(&pace, 1).await, 3000);
+    let took = time(&pace, 50).await;
+    assert!((900..=1030).contains(&took), "{took}");
+    tokio::time::sleep(4 * SECOND).await;
+    let rate = pace.rate(Instant::now()).unwrap();
+    assert!((70.0..80.0).contains(&rate), "{rate}");
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(pace.rate(Instant::now()), Some(100.0), "up to the limit and no further");
+    for _ in 0..20 {
+        throttle(&pace, Duration::ZERO);
+    }
+    assert!(pace.rate(Instant::now()).unwrap() >= 100.0 * LEAST, "never to zero");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_nothing_waits_until_there_is_a_429() {
+    let pace = unlimited();
+    assert_eq!(time(&pace, 10_000).await, 0);
+    assert_eq!(pace.rate(Instant::now()), None);
+}
+
+// Regression: all that waited left in the same instant.
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_a_pause_leaves_one_by_one_and_then_faster() {
+    let pace = unlimited();
+    throttle(&pace, 5 * SECOND);
+    assert_eq!(time(&pace, 1).await, 5000);
+    assert_eq!(time(&pace, 4).await, 1000, "four a second until one is answered");
+    let expected = pace.when(60, Instant::now());
+    pace.answered(pace.epoch());
+    let started = Instant::now();
+    let took = time(&pace, 60).await;
+    assert!((3000..5000).contains(&took), "{took}");
+    let error = expected.saturating_duration_since(started).as_millis().abs_diff(took);
+    assert!(error < 700, "foreseen with an error of {error} ms");
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(time(&pace, 10_000).await, 0, "it is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_constant_429_is_asked_ever_more_rarely() {
+    for pace in [unlimited(), pace(100, 50)] {
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            assert_eq!(throttle(&pace, None), seconds * SECOND);
+            let (inside, after) = (Instant::now(), Instant::now() + seconds * SECOND);
+            assert_eq!(pace.take(inside), Err(after));
+            tokio::time::sleep_until(after).await;
+            permit(&pace).await;
+        }
+        // Another answer ends the row, but not one to a request sent before the last pause.
+        let before = pace.epoch();
+        assert_eq!(throttle(&pace, None), 60 * SECOND);
+        pace.answered(before);
+        assert_eq!(throttle(&pace, None), 60 * SECOND);
+        pace.answered(pace.epoch());
+        assert_eq!(throttle(&pace, None), SECOND.max(60 * SECOND), "the pause goes on");
+        tokio::time::sleep(61 * SECOND).await;
+        pace.answered(pace.epoch());
+        assert_eq!(throttle(&pace, None), SECOND);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_upstream_asks_for_is_believed() {
+    let pace = unlimited();
+    for _ in 0..5 {
+        assert_eq!(throttle(&pace, 7 * SECOND), 7 * SECOND);
+        tokio::time::sleep(7 * SECOND).await;
+    }
+    pace.answered(pace.epoch());
+    assert_eq!(throttle(&pace, Duration::ZERO), Duration::ZERO, "no pause, once");
+    assert_eq!(throttle(&pace, Duration::ZERO), 2 * SECOND);
+    let old = pace.epoch() - 1;
+    assert_eq!(pace.throttled(None, old, Instant::now()), 2 * SECOND, "the same signal");
+    assert_eq!(pace.throttled(Some(9 * SECOND), old, Instant::now()), 9 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_do_not_pause_for_the_same_time() {
+    for (random, first, third) in [(0.0, 1000, 4000), (1.0, 1250, 5000)] {
+        let random: fn() -> f64 = if random > 0.5 { || 1.0 } else { || 0.0 };
+        let pace = Pace::new(None, random, Instant::now());
+        assert_eq!(throttle(&pace, None).as_millis(), first);
+        throttle(&pace, None);
+        assert_eq!(throttle(&pace, None).as_millis(), third);
+        for _ in 0..10 {
+            throttle(&pace, None);
+        }
+        assert_eq!(throttle(&pace, None), LONGEST_PAUSE, "the longest is the longest");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_when_a_permit_will_be_there_and_why_not_now() {
+    let (slow, now) = (pace(1, 1), Instant::now());
+    assert_eq!(slow.when(3, now), now + 2 * SECOND);
+    permit(&slow).await;
+    assert_eq!(slow.take(now), Err(now + SECOND));
+    assert_eq!(slow.refusal(now + SECOND, now), Refusal::Shed(Shed::Rate, SECOND));
+    throttle(&slow, 7 * SECOND);
+    let soon = now + Duration::from_millis(500);
+    assert_eq!(slow.refuses(now, soon), Some(Refusal::Paused(7 * SECOND)));
+    assert_eq!(slow.refuses(now, now + 1000 * SECOND), None);
+    assert_eq!(slow.refusal(now + 7 * SECOND, now), Refusal::Paused(7 * SECOND));
+}
