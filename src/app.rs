@@ -174,7 +174,8 @@ fn build(
 fn watches(config: &Config, metrics: &WatchMetrics, background: &BackgroundTasks) -> Watches {
     let tokens = ResumeTokens::new(rand::random(), rand::random());
     let calls = config.server.max_concurrent_calls;
-    let mut watches = Watches::among_calls(calls, tokens, background.clone());
+    let watches = Watches::among_calls(calls, tokens, background.clone());
+    let mut watches = watches.keep_alive(config.server.stream_keep_alive);
     for backend in config.backends.values() {
         let name: Arc<str> = backend.name.as_str().into();
         watches.add(&name, backend.watch.clone(), metrics.backend(&name));

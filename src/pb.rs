@@ -143,14 +143,21 @@ mod tests {
             profile: Some(Encoded::of(&profile)),
             ..Default::default()
         };
-        let watch =
-            encoded::WatchProfilesResponse { changes: vec![change], snapshot_complete: true };
+        let watch = encoded::WatchProfilesResponse {
+            changes: vec![change],
+            snapshot_complete: true,
+            bookmark: None,
+        };
         let change = ProfileChange {
             kind: ChangeKind::Changed.into(),
             profile: Some(profile.clone()),
             ..Default::default()
         };
-        let expected = WatchProfilesResponse { changes: vec![change], snapshot_complete: true };
+        let expected = WatchProfilesResponse {
+            changes: vec![change],
+            snapshot_complete: true,
+            bookmark: None,
+        };
         assert_eq!(watch.encode_to_vec(), expected.encode_to_vec());
     }
 }

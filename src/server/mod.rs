@@ -168,6 +168,7 @@ async fn serve(
         connection: ConnectionLimits { headers, age },
     };
     let connections = Connections::default();
+    health.keep_alive(settings.stream_keep_alive);
     let mut abort = pin!(abort);
     let aborted = {
         // Leaving this block closes the port.

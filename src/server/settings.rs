@@ -19,6 +19,7 @@ use crate::{
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=hours(1);
 /// Load balancers notice within minutes; a longer wait would only stall a deployment.
 const DRAIN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
+const KEEP_ALIVE: RangeInclusive<Duration> = seconds(1)..=hours(1);
 const CONNECTION_AGE: RangeInclusive<Duration> = seconds(1)..=hours(24);
 
 /// gRPC's own headers and a token of some size have to fit in; the HTTP layers take eight times as
@@ -79,6 +80,9 @@ settings! {
         /// At shutdown, after `drain_grace`: time limit for calls and writes in flight. Those that
         /// are not done by then end with a status that says so.
         drain_timeout: Duration = seconds(30), duration(TIMEOUT);
+        /// Longest time without a message on a stream, so that no proxy takes its connection for
+        /// dead: then `WatchProfiles` sends a bookmark, and the health service the status again.
+        stream_keep_alive: Option<Duration> = Some(seconds(20)), duration(KEEP_ALIVE).or_off();
         /// Whether gRPC-Web is served beside gRPC, on the same port.
         grpc_web: bool = false, flag();
     }

@@ -27,6 +27,7 @@ mod grpc_web;
 mod health;
 mod limits;
 mod logs;
+mod quiet;
 mod reflection;
 mod sizes;
 mod slow;

@@ -31,6 +31,7 @@ max_connection_age = "off"
 max_connection_age_grace = "0s"
 drain_grace = "0s"
 drain_timeout = "1ms"
+stream_keep_alive = "5s"
 grpc_web = true
 
 [backends.sft-emea]
@@ -92,6 +93,7 @@ fn everything_can_be_set() {
         max_connection_age_grace: Duration::ZERO,
         drain_grace: Duration::ZERO,
         drain_timeout: Duration::from_millis(1),
+        stream_keep_alive: Some(Duration::from_secs(5)),
         grpc_web: true,
     };
     assert_eq!(config.server, expected);
@@ -109,8 +111,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:27");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:56");
+    assert_eq!(sft.origin, "gateway.toml:28");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:57");
     assert!(config.warnings.is_empty());
 }
 
@@ -169,6 +171,7 @@ fn default_server() -> serde_json::Value {
         "max_connection_age_grace": "1m",
         "drain_grace": "3s",
         "drain_timeout": "30s",
+        "stream_keep_alive": "20s",
         "grpc_web": false,
     })
 }

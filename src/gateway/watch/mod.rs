@@ -10,7 +10,7 @@ mod poller;
 mod settings;
 mod stream;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -26,7 +26,7 @@ use crate::{
         backend::{Backend, SelectedBackends},
         watch::{
             poller::Poller,
-            stream::{METHOD, Source},
+            stream::{Ends, METHOD, Source},
         },
     },
     model::method::Method,
@@ -45,6 +45,8 @@ pub struct Watches {
     tasks: BackgroundTasks,
     /// By the id of the backend.
     pollers: BTreeMap<String, Arc<Poller>>,
+    /// How long a stream may be without a message.
+    keep_alive: Option<Duration>,
 }
 
 impl Watches {
@@ -68,7 +70,14 @@ impl Watches {
             tokens: Arc::new(tokens),
             tasks,
             pollers: BTreeMap::new(),
+            keep_alive: None,
         }
+    }
+
+    /// Lets each stream send a bookmark when it had no message for so long.
+    #[must_use]
+    pub fn keep_alive(self, longest: Option<Duration>) -> Self {
+        Self { keep_alive: longest, ..self }
     }
 
     /// Adds a backend.
@@ -102,7 +111,8 @@ impl Watches {
         });
         let sources = sources.collect::<Result<_>>().map_err(decorated)?;
         let tokens = Arc::clone(&self.tokens);
-        let mut stream = ChangeStream::new(&request.parent, sources, tokens, slot);
+        let ends = Ends { keep_alive: self.keep_alive, leave: call.leave.clone() };
+        let mut stream = ChangeStream::new(&request.parent, sources, tokens, ends, slot);
         if backends.as_single().is_some() {
             stream.begun(call.deadline).await.map_err(decorated)?;
         }

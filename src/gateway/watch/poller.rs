@@ -52,6 +52,8 @@ pub(super) struct State {
     succeeded: u64,
     /// The latest poll that is wanted.
     wanted: u64,
+    /// When the poll began that is running.
+    polling: Option<Instant>,
     /// The number and the error of the latest poll, if it failed.
     failing: Option<(u64, Error)>,
 }
@@ -77,6 +79,7 @@ impl Poller {
             changes: 0,
             succeeded: 0,
             wanted: 0,
+            polling: None,
             failing: None,
         };
         let (news, _) = watch::channel(());
@@ -103,6 +106,7 @@ impl Poller {
         let (number, before) = {
             let mut state = self.lock();
             state.begun += 1;
+            state.polling = Some(Instant::now());
             state.changes = changes;
             let before = Arc::clone(state.history.profiles());
             (state.begun, (state.succeeded > 0).then_some(before))
@@ -130,6 +134,7 @@ impl Poller {
         };
         self.metrics.polled(seen.is_ok());
         let mut state = self.lock();
+        state.polling = None;
         match seen {
             Ok((profiles, changes)) => {
                 match changes {
@@ -257,6 +262,15 @@ impl Follower {
 
     pub(super) fn backend(&self) -> &Arc<Backend> {
         &self.backend
+    }
+
+    /// Whether what changes in the backend may go unseen: it has not been read yet, the latest poll
+    /// failed, or the poll that is running takes longer than the time between polls.
+    pub(super) fn is_blind(&self) -> bool {
+        let (state, interval) = (self.poller.lock(), self.poller.settings.interval);
+        state.succeeded == 0
+            || state.failing.is_some()
+            || state.polling.is_some_and(|began| began.elapsed() > interval)
     }
 
     /// Forgets the polls that have ended so far.

@@ -4,7 +4,7 @@
 //! them, so a caller that does not read costs no memory, but may fall behind what the history
 //! keeps.
 
-use std::{ops::Bound, sync::Arc};
+use std::{future::pending, ops::Bound, sync::Arc, time::Duration};
 
 use futures_util::future::select_all;
 use prost::Message;
@@ -12,8 +12,9 @@ use prost_types::FieldMask;
 use tokio::{
     sync::OwnedSemaphorePermit,
     task::coop,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     history::{ProfileEvent, fell_behind},
@@ -23,7 +24,7 @@ use crate::{
     error::{DEADLINE_PASSED, Error, Reason, Result},
     gateway::backend::Backend,
     model::method::Method,
-    pb::{ChangeKind, Encoded, Profile, WatchProfilesResponse, encoded},
+    pb::{ChangeKind, Encoded, Profile, WatchBookmark, WatchProfilesResponse, encoded},
     query::resume::{self, Cursors, ResumeTokens, expired},
 };
 
@@ -43,8 +44,20 @@ pub struct ChangeStream {
     /// Whether it has told its caller that the initial list is complete.
     complete: bool,
     over: bool,
+    ends: Ends,
+    /// When its latest message was sent, or it began.
+    sent: Instant,
     /// One of the slots for streams of this process.
     _slot: OwnedSemaphorePermit,
+}
+
+/// What makes a stream send a message without a change.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ends {
+    /// How long it may be without a message.
+    pub(super) keep_alive: Option<Duration>,
+    /// Cancelled when it has to end, after a last message.
+    pub(super) leave: Option<CancellationToken>,
 }
 
 /// A backend in a stream.
@@ -77,11 +90,13 @@ impl ChangeStream {
         parent: &str,
         sources: Vec<Source>,
         tokens: Arc<ResumeTokens>,
+        ends: Ends,
         slot: OwnedSemaphorePermit,
     ) -> Self {
         let complete = sources.iter().all(Source::is_complete);
         let parent = parent.to_owned();
-        Self { parent, sources, tokens, complete, over: false, _slot: slot }
+        let sent = Instant::now();
+        Self { parent, sources, tokens, complete, over: false, ends, sent, _slot: slot }
     }
 
     /// Waits until every backend that has no cursor yet has been read.
@@ -110,18 +125,68 @@ impl ChangeStream {
             self.sources.iter_mut().for_each(|source| source.follower.listen());
             match self.take() {
                 Ok(None) => {}
-                Ok(Some(answer)) => {
-                    return Some(Ok(Encoded::from_bytes(answer.encode_to_vec())));
-                }
+                Ok(Some(answer)) => return Some(Ok(self.message(&answer))),
                 Err(error) => {
                     self.over = true;
                     return Some(Err(error));
                 }
             }
-            let news = self.sources.iter_mut().map(|source| Box::pin(source.follower.news()));
-            select_all(news).await;
+            if self.is_due().await {
+                let bookmark = self.bookmark();
+                return Some(Ok(self.message(&bookmark)));
+            }
         }
         None
+    }
+
+    /// Waits until a poll has ended, or a message is due without one; returns whether it is.
+    async fn is_due(&mut self) -> bool {
+        let news = self.sources.iter_mut().map(|source| Box::pin(source.follower.news()));
+        let due = self.ends.keep_alive.and_then(|longest| self.sent.checked_add(longest));
+        let leave = self.ends.leave.as_ref();
+        let leaving = async {
+            match leave {
+                Some(leave) => leave.cancelled().await,
+                None => pending().await,
+            }
+        };
+        let quiet = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = select_all(news) => false,
+            () = quiet => true,
+            () = leaving => {
+                // Once: the stream is ended from outside.
+                self.ends = Ends::default();
+                true
+            }
+        }
+    }
+
+    fn message(
+        &mut self,
+        answer: &encoded::WatchProfilesResponse,
+    ) -> Encoded<WatchProfilesResponse> {
+        self.sent = Instant::now();
+        Encoded::from_bytes(answer.encode_to_vec())
+    }
+
+    fn bookmark(&self) -> encoded::WatchProfilesResponse {
+        let cursors = Cursors { cursors: self.sources.iter().map(Source::cursor).collect() };
+        let blind = self.sources.iter().filter(|source| source.follower.is_blind());
+        let bookmark = WatchBookmark {
+            resume_token: self.tokens.seal(&self.parent, &begun(&cursors)),
+            unreachable: blind.map(|source| source.follower.backend().name().to_string()).collect(),
+        };
+        encoded::WatchProfilesResponse {
+            changes: Vec::new(),
+            snapshot_complete: self.complete,
+            bookmark: Some(bookmark),
+        }
     }
 
     fn take(&mut self) -> Result<Option<encoded::WatchProfilesResponse>> {
@@ -147,6 +212,7 @@ impl ChangeStream {
         Ok(news.then_some(encoded::WatchProfilesResponse {
             changes: entries,
             snapshot_complete: complete,
+            bookmark: None,
         }))
     }
 }

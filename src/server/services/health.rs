@@ -9,11 +9,12 @@ use std::{
     future::{Ready, ready},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
 use http::{Request as HttpRequest, Response as HttpResponse};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -44,6 +45,8 @@ struct State {
     /// Whether each name that probes can ask for is serving.
     serving: BTreeMap<String, bool>,
     draining: bool,
+    /// How long a watch may be without a message.
+    keep_alive: Option<Duration>,
 }
 
 impl Health {
@@ -53,7 +56,7 @@ impl Health {
         let names = services.iter().map(|name| (*name).to_owned());
         let backends = backends.iter().map(|id| backend_name(id));
         let serving = names.chain(backends).chain([String::new()]).map(|name| (name, true));
-        let state = State { serving: serving.collect(), draining: false };
+        let state = State { serving: serving.collect(), draining: false, keep_alive: None };
         Self(Arc::new(watch::Sender::new(state)))
     }
 
@@ -67,6 +70,14 @@ impl Health {
     /// Nothing is serving from now on. This cannot be undone.
     pub(crate) fn drain(&self) {
         self.0.send_modify(|state| state.draining = true);
+    }
+
+    /// Sets how long a watch may be without a message. Concerns the watches that begin later.
+    pub(crate) fn keep_alive(&self, longest: Option<Duration>) {
+        self.0.send_if_modified(|state| {
+            state.keep_alive = longest;
+            false
+        });
     }
 
     /// Whether the process is shutting down.
@@ -121,18 +132,24 @@ impl Api for Health {
     }
 
     // An unknown name is a status here, not an error: the protocol requires the stream to stay
-    // open, because the name may appear later. The stream ends when the server's listener closes.
+    // open, because the name may appear later. A status that stays the same is sent again before a
+    // proxy takes the connection for dead; clients that balance load take it as it is. The stream
+    // ends with its connection.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let name = request.into_inner().service;
         let seen: Option<ServingStatus> = None;
+        let keep_alive = self.0.borrow().keep_alive.unwrap_or(Duration::MAX);
         let statuses = stream::unfold((self.0.subscribe(), seen), move |(mut state, seen)| {
             let name = name.clone();
             async move {
-                let changed = state.wait_for(|state| Some(state.status(&name)) != seen).await;
-                let status = changed.ok()?.status(&name);
+                let changed = state.wait_for(|state| Some(state.status(&name)) != seen);
+                let status = match timeout(keep_alive, changed).await {
+                    Ok(changed) => changed.ok()?.status(&name),
+                    Err(_) => seen?,
+                };
                 Some((Ok(answer(status)), (state, Some(status))))
             }
         });

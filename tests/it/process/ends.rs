@@ -82,21 +82,23 @@ async fn streams_end_with_their_connection_and_before_its_grace() {
     let mut client = profiles(&gateway).await;
     let request = WatchProfilesRequest { parent: "backends/sft".into(), ..Default::default() };
     let mut stream = client.watch_profiles(request.clone()).await.unwrap().into_inner();
-    let mut token = String::new();
+    let mut last = None;
     let status = loop {
         match patiently("the end of the stream", stream.message()).await {
-            Ok(Some(message)) => {
-                let last = message.changes.last();
-                token = last.map_or(token, |change| change.resume_token.clone());
-            }
+            Ok(Some(message)) => last = Some(message),
             Ok(None) => panic!("a stream without a status"),
             Err(status) => break status,
         }
     };
     let (code, reason, _) = failure(&status);
     assert_eq!((code, reason.as_str()), (Code::Unavailable, "OVERLOADED"));
-    let resumed = WatchProfilesRequest { resume_token: token, ..request };
-    client.watch_profiles(resumed).await.unwrap();
+    // Its last message says where to go on: nothing is sent again.
+    let bookmark = last.unwrap().bookmark.unwrap();
+    assert_eq!(bookmark.unreachable, Vec::<String>::new());
+    let resumed = WatchProfilesRequest { resume_token: bookmark.resume_token, ..request };
+    let mut stream = client.watch_profiles(resumed).await.unwrap().into_inner();
+    let message = patiently("a message", stream.message()).await.unwrap().unwrap();
+    assert_eq!(message.changes, []);
 }
 
 /// Ends a gateway with a write and a read under way by force, and checks what is said of both.
