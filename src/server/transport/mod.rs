@@ -2,10 +2,12 @@
 //!
 //! Knows nothing of gRPC.
 
+mod authority;
 pub(super) mod closing;
 pub(super) mod connection;
 pub(super) mod connections;
 pub(super) mod drain;
 pub(super) mod executor;
+mod hpack;
 pub(super) mod listener;
 pub(super) mod socket;

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use super::{
     calls::{GET, failure, metric, named, profiles},
     child::{Gateway, gateway, patiently, until},
-    frames::{Frames, RST_STREAM},
+    frames::{DATA, Frames, RST_STREAM},
 };
 
 const DELETE: &str = "profilegateway.v1.ProfileService/DeleteProfile";
@@ -174,6 +174,36 @@ async fn headers_of_http_1_are_refused_over_http_2() {
         assert_eq!(reset, u32::from(Reason::PROTOCOL_ERROR).to_be_bytes(), "{name}: {value}");
     }
     assert_not_deleted(&gateway).await;
+}
+
+/// Clients send what they dial: a Unix socket, a list of addresses, a name of xDS.
+#[tokio::test]
+async fn any_authority_is_served() {
+    let gateway = gateway(&[], &[]).await;
+    let long = "/".repeat(120);
+    for authority in [
+        "/tmp/s.sock",
+        "%2Ftmp%2Fs.sock",
+        "a:1,b:2",
+        "extension/x",
+        "",
+        "[::1",
+        "a b",
+        &long,
+        "localhost:50051",
+    ] {
+        let mut frames = Frames::connect(gateway.grpc).await;
+        for _ in 0..3 {
+            frames.call(&[(":authority", authority)], GET, &framed(&named("SP_2"))).await;
+            let message = frames.until(DATA).await;
+            assert!(message.len() > 5, "{authority:?}");
+        }
+    }
+    let mut frames = Frames::connect(gateway.grpc).await;
+    frames.call(&[], GET, &framed(&named("SP_2"))).await;
+    assert!(frames.until(DATA).await.len() > 5, "without one");
+    // They are as any other call in the log and the metrics.
+    assert_eq!(metric(&gateway, &ended(GET, "OK", "")).await, 28);
 }
 
 #[tokio::test]

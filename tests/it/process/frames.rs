@@ -10,7 +10,7 @@ use tokio::{
 
 use super::child::patiently;
 
-const DATA: u8 = 0;
+pub(super) const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -19,14 +19,14 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
-/// A connection on which one call is made.
-pub(super) struct Frames(TcpStream);
+/// A connection, and the stream of its next call.
+pub(super) struct Frames(TcpStream, u32);
 
 impl Frames {
     pub(super) async fn connect(address: SocketAddr) -> Self {
         let mut tcp = TcpStream::connect(address).await.unwrap();
         tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        let mut frames = Self(tcp);
+        let mut frames = Self(tcp, 1);
         frames.send(SETTINGS, 0, 0, &[]).await;
         frames
     }
@@ -52,8 +52,9 @@ impl Frames {
                 block.extend(text.as_bytes());
             }
         }
-        self.send(HEADERS, END_HEADERS, 1, &block).await;
-        self.send(DATA, END_STREAM, 1, body).await;
+        self.send(HEADERS, END_HEADERS, self.1, &block).await;
+        self.send(DATA, END_STREAM, self.1, body).await;
+        self.1 += 2;
     }
 
     /// The payload of the next frame of this type.
