@@ -167,7 +167,8 @@ impl<'t> Parser<'t> {
             // Read as a text, it would leave out nearly all profiles without a word.
             if let Some(keyword) = KEYWORDS.iter().find(|word| word.eq_ignore_ascii_case(written)) {
                 let message = format!(
-                    "write {keyword} in upper case, or \"{written}\" in quotes to search for the word"
+                    "write {keyword} in upper case, or \"{written}\" in quotes to search for the \
+                     word"
                 );
                 return Err(Fault::new(field_at, message));
             }

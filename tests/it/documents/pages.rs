@@ -97,6 +97,13 @@ pub(super) fn copied(directory: &Path) {
 pub(super) fn shims(directory: &Path) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_profile-gateway"));
     let built = program.parent().unwrap();
+    for example in ["client", "migration"] {
+        let path = built.join("examples").join(example);
+        assert!(
+            path.exists(),
+            "the example {example} is not built: cargo test --workspace does it"
+        );
+    }
     let shims = directory.join(".shims");
     fs::create_dir(&shims).unwrap();
     let cargo = format!(
@@ -110,8 +117,6 @@ pub(super) fn shims(directory: &Path) -> String {
          --) shift; break;;\n\
          *) break;;\n\
          esac; done\n\
-         [ -x \"$program\" ] ||\n\
-         {{ echo \"$program is not built: cargo test --workspace builds it\"; exit 1; }}\n\
          exec \"$program\" \"$@\"\n",
         program = program.display(),
         built = built.display(),
