@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     layers::{metadata, methods::Methods},
-    services::{admin, reflection},
+    services::{admin, descriptors, reflection},
     stack::Connected,
     transport::{
         closing::Closing,
@@ -63,7 +63,7 @@ impl Services {
     ///
     /// When descriptors that are compiled into the program cannot be read, which is a bug.
     pub fn new(routes: Routes, health: Health, metrics: ServerMetrics) -> io::Result<Self> {
-        let descriptors = reflection::descriptors().map_err(io::Error::other)?;
+        let descriptors = descriptors::descriptors().map_err(io::Error::other)?;
         let methods = Methods::new(&descriptors).map_err(io::Error::other)?;
         let routes = routes.with(health.service());
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;

@@ -1,115 +1,201 @@
-//! What `grpc.reflection` serves: the descriptors of everything on this port.
+//! `grpc.reflection`, both versions: tells tools what this port serves.
 //!
-//! Besides the gateway's own, these are those of google.rpc, so that tools can show error details,
-//! and those of the health service, with the `List` method that the library's copy lacks.
+//! Written here because tonic-reflection's service ends the whole stream at the first question that
+//! it has no answer to, where the protocol has an error response; and it knows no enum values,
+//! extensions, or names with a leading dot.
 
-use prost::Message;
-use prost_types::{
-    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MessageOptions,
-    MethodDescriptorProto,
-    field_descriptor_proto::{Label, Type},
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::{StreamExt, stream};
+use tokio::task::coop;
+use tonic::{
+    Code, Request, Response, Status, Streaming, async_trait, codec::CompressionEncoding,
+    codegen::BoxStream,
 };
-use tonic::codec::CompressionEncoding;
-use tonic_reflection::server::{Builder, Error};
 
-use crate::server::routes::Routes;
+use super::symbols::{Found, Symbols};
+use crate::{error::Reason, rpc, server::routes::Routes, text};
 
-/// The descriptor sets of everything on this port, encoded.
-pub(crate) fn descriptors() -> Result<Vec<Vec<u8>>, prost::DecodeError> {
-    Ok(vec![
-        crate::pb::DESCRIPTOR_SET.to_vec(),
-        tonic_types::pb::FILE_DESCRIPTOR_SET.to_vec(),
-        health()?,
-        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET.to_vec(),
-        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET.to_vec(),
-    ])
-}
+/// Largest question; names are shorter by far.
+const MAX_QUESTION_BYTES: usize = 64 * 1024;
+/// Most of a name that an error quotes, in bytes.
+const MAX_QUOTED_BYTES: usize = 256;
+/// Most questions on one stream. A tool that asks for each symbol one by one needs hundreds.
+const MAX_QUESTIONS: usize = 100_000;
 
 /// Adds both versions of the reflection service.
-pub(crate) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, Error> {
-    let builder = || {
-        let empty = Builder::configure().include_reflection_service(false);
-        descriptors
-            .iter()
-            .fold(empty, |builder, set| builder.register_encoded_file_descriptor_set(set))
-    };
-    let (v1, v1alpha) = (builder().build_v1()?, builder().build_v1alpha()?);
+pub(crate) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, prost::DecodeError> {
+    let reflection = Reflection(Arc::new(Symbols::new(descriptors)?));
+    let (v1, v1alpha) = (
+        v1::ServerReflectionServer::new(reflection.clone()),
+        v1alpha::ServerReflectionServer::new(reflection),
+    );
     // Clients that compress all their requests compress these too.
-    let gzip = CompressionEncoding::Gzip;
-    Ok(routes.with(v1.accept_compressed(gzip)).with(v1alpha.accept_compressed(gzip)))
+    let (gzip, limit) = (CompressionEncoding::Gzip, MAX_QUESTION_BYTES);
+    Ok(routes
+        .with(v1.accept_compressed(gzip).max_decoding_message_size(limit))
+        .with(v1alpha.accept_compressed(gzip).max_decoding_message_size(limit)))
 }
 
-fn health() -> Result<Vec<u8>, prost::DecodeError> {
-    let mut set = FileDescriptorSet::decode(tonic_health::pb::FILE_DESCRIPTOR_SET)?;
-    for file in &mut set.file {
-        for service in &mut file.service {
-            let listed = service.method.iter().any(|method| method.name() == "List");
-            if service.name() != "Health" || listed {
-                continue;
+/// Answers questions about what this port serves.
+#[derive(Debug, Clone)]
+pub(crate) struct Reflection(Arc<Symbols>);
+
+/// What a tool asks.
+enum Question<'q> {
+    File(&'q str),
+    Symbol(&'q str),
+    Extension(&'q str, i32),
+    ExtensionNumbers(&'q str),
+    Services,
+    Nothing,
+}
+
+/// What it is told.
+enum Told {
+    Files(Vec<Vec<u8>>),
+    ExtensionNumbers(String, Vec<i32>),
+    Services(Vec<String>),
+    Error(Code, String),
+}
+
+impl Reflection {
+    /// Files among `sent` are not sent again unless the question is for them.
+    fn answer(&self, question: &Question<'_>, sent: &mut BTreeSet<usize>) -> Told {
+        let Self(symbols) = self;
+        let mut files = |found: Option<Found<'_>>, what: &str, name: &str| match found {
+            Some(found) => Told::Files(found.unsent(sent)),
+            None => unknown(what, name),
+        };
+        match *question {
+            Question::File(name) => files(symbols.file(name), "file", name),
+            Question::Symbol(name) => files(symbols.declaring(name), "symbol", name),
+            Question::Extension(message, number) => {
+                let what = format!("extension {number} of");
+                files(symbols.extending(message, number), &what, message)
             }
-            service.method.push(MethodDescriptorProto {
-                name: Some("List".to_owned()),
-                input_type: Some(".grpc.health.v1.HealthListRequest".to_owned()),
-                output_type: Some(".grpc.health.v1.HealthListResponse".to_owned()),
-                ..Default::default()
-            });
-            file.message_type.push(message("HealthListRequest", Vec::new()));
-            file.message_type.push(list_response());
+            Question::ExtensionNumbers(message) => match symbols.extensions(message) {
+                Some(numbers) => Told::ExtensionNumbers(message.to_owned(), numbers),
+                None => unknown("message", message),
+            },
+            Question::Services => Told::Services(symbols.services().cloned().collect()),
+            Question::Nothing => {
+                let message = "the request must ask for something: message_request is not set";
+                Told::Error(Code::InvalidArgument, message.to_owned())
+            }
         }
     }
-    Ok(set.encode_to_vec())
 }
 
-// A map is a repeated field of a nested message that is marked as a map's entry.
-fn list_response() -> DescriptorProto {
-    const ENTRY: &str = ".grpc.health.v1.HealthListResponse.StatusesEntry";
-    const VALUE: &str = ".grpc.health.v1.HealthCheckResponse";
-    let mut entry = message(
-        "StatusesEntry",
-        vec![
-            field("key", 1, Label::Optional, Type::String, None),
-            field("value", 2, Label::Optional, Type::Message, Some(VALUE)),
-        ],
-    );
-    entry.options = Some(MessageOptions { map_entry: Some(true), ..Default::default() });
-    let statuses = field("statuses", 1, Label::Repeated, Type::Message, Some(ENTRY));
-    let mut response = message("HealthListResponse", vec![statuses]);
-    response.nested_type.push(entry);
-    response
+fn unknown(what: &str, name: &str) -> Told {
+    let name = text::cut(name, MAX_QUOTED_BYTES);
+    Told::Error(Code::NotFound, format!("unknown {what} {name:?}"))
 }
 
-fn message(name: &str, field: Vec<FieldDescriptorProto>) -> DescriptorProto {
-    DescriptorProto { name: Some(name.to_owned()), field, ..Default::default() }
+/// Ends a stream that never ends by itself.
+fn too_many() -> Status {
+    rpc::status::of(Reason::Overloaded, "too many requests on one stream; open another one")
 }
 
-fn field(
-    name: &str,
-    number: i32,
-    label: Label,
-    kind: Type,
-    of: Option<&str>,
-) -> FieldDescriptorProto {
-    FieldDescriptorProto {
-        name: Some(name.to_owned()),
-        json_name: Some(name.to_owned()),
-        number: Some(number),
-        label: Some(label.into()),
-        r#type: Some(kind.into()),
-        type_name: of.map(str::to_owned),
-        ..Default::default()
-    }
+/// What one stream knows of its own past.
+#[derive(Default)]
+struct Talk {
+    questions: usize,
+    /// The files that were sent.
+    sent: BTreeSet<usize>,
 }
 
-#[cfg(test)]
-mod tests {
-    use prost_reflect::DescriptorPool;
+// The two versions differ in their package and in nothing else, but are types of their own.
+macro_rules! serve {
+    ($version:ident) => {
+        mod $version {
+            use api::{
+                ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse,
+                ListServiceResponse, ServerReflectionRequest, ServerReflectionResponse,
+                ServiceResponse, server_reflection_request::MessageRequest as Asked,
+                server_reflection_response::MessageResponse as Answer,
+                server_reflection_server::ServerReflection,
+            };
+            use tonic_reflection::pb::$version as api;
 
-    #[test]
-    fn the_health_descriptors_with_list_are_valid() {
-        let bytes = super::health().unwrap();
-        let pool = DescriptorPool::decode(bytes.as_slice()).unwrap();
-        let health = pool.get_service_by_name("grpc.health.v1.Health").unwrap();
-        let list = health.methods().find(|method| method.name() == "List").unwrap();
-        assert!(list.output().get_field_by_name("statuses").unwrap().is_map());
-    }
+            pub(super) use api::server_reflection_server::ServerReflectionServer;
+
+            use super::{
+                BoxStream, MAX_QUESTIONS, Question, Reflection, Request, Response, Status,
+                StreamExt as _, Streaming, Talk, Told, async_trait, coop, stream, too_many,
+            };
+
+            #[async_trait]
+            impl ServerReflection for Reflection {
+                type ServerReflectionInfoStream = BoxStream<ServerReflectionResponse>;
+
+                async fn server_reflection_info(
+                    &self,
+                    request: Request<Streaming<ServerReflectionRequest>>,
+                ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
+                    let begun = (self.clone(), request.into_inner(), Talk::default());
+                    let answers = stream::unfold(Some(begun), async |state| {
+                        let (reflection, mut requests, mut talk) = state?;
+                        // A long series of questions must not monopolize the connection's thread.
+                        coop::consume_budget().await;
+                        let request = match requests.next().await? {
+                            Ok(request) if talk.questions < MAX_QUESTIONS => request,
+                            Ok(_) => return Some((Err(too_many()), None)),
+                            Err(status) => return Some((Err(status), None)),
+                        };
+                        talk.questions += 1;
+                        let told = reflection.answer(&question(&request), &mut talk.sent);
+                        let answer = response(request, told);
+                        Some((Ok(answer), Some((reflection, requests, talk))))
+                    });
+                    Ok(Response::new(answers.boxed()))
+                }
+            }
+
+            fn question(request: &ServerReflectionRequest) -> Question<'_> {
+                match &request.message_request {
+                    Some(Asked::FileByFilename(name)) => Question::File(name),
+                    Some(Asked::FileContainingSymbol(symbol)) => Question::Symbol(symbol),
+                    Some(Asked::FileContainingExtension(asked)) => {
+                        Question::Extension(&asked.containing_type, asked.extension_number)
+                    }
+                    Some(Asked::AllExtensionNumbersOfType(message)) => {
+                        Question::ExtensionNumbers(message)
+                    }
+                    Some(Asked::ListServices(_)) => Question::Services,
+                    None => Question::Nothing,
+                }
+            }
+
+            fn response(request: ServerReflectionRequest, told: Told) -> ServerReflectionResponse {
+                let answer = match told {
+                    Told::Files(file_descriptor_proto) => {
+                        let files = FileDescriptorResponse { file_descriptor_proto };
+                        Answer::FileDescriptorResponse(files)
+                    }
+                    Told::ExtensionNumbers(base_type_name, extension_number) => {
+                        let numbers = ExtensionNumberResponse { base_type_name, extension_number };
+                        Answer::AllExtensionNumbersResponse(numbers)
+                    }
+                    Told::Services(names) => {
+                        let service =
+                            names.into_iter().map(|name| ServiceResponse { name }).collect();
+                        Answer::ListServicesResponse(ListServiceResponse { service })
+                    }
+                    Told::Error(code, error_message) => {
+                        let error_code = code.into();
+                        Answer::ErrorResponse(ErrorResponse { error_code, error_message })
+                    }
+                };
+                ServerReflectionResponse {
+                    valid_host: request.host.clone(),
+                    original_request: Some(request),
+                    message_response: Some(answer),
+                }
+            }
+        }
+    };
 }
+
+serve!(v1);
+serve!(v1alpha);

@@ -22,13 +22,13 @@ fn root() -> &'static Path {
 }
 
 /// Something that `make tools` installs.
-fn tool(path: &str) -> PathBuf {
+pub(super) fn tool(path: &str) -> PathBuf {
     let tool = root().join("target/tools").join(path);
     assert!(tool.exists(), "{} is not there: `make test` installs it", tool.display());
     tool
 }
 
-async fn run(program: impl AsRef<OsStr>, args: &[&OsStr]) -> Ended {
+pub(super) async fn run(program: impl AsRef<OsStr>, args: &[&OsStr]) -> Ended {
     let mut command = Command::new(program);
     command.args(args).kill_on_drop(true);
     command.stdin(std::process::Stdio::null());
