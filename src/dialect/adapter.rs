@@ -62,6 +62,15 @@ pub trait Dialect: Send + Sync + 'static {
     /// The draft has only fields that the dialect can set, and services of its own catalog.
     fn coerce(&self, _draft: &mut Profile, _notes: &mut Notes) {}
 
+    /// The fields of its profiles that reads do not look at, each with the reason.
+    fn not_read(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Notes what a caller should know of a write that the upstream accepts. `current` is the
+    /// profile before an update.
+    fn caution(&self, _current: Option<&Profile>, _desired: &Profile, _notes: &mut Notes) {}
+
     /// The upstream's id of the exchange with this reply, if successful replies have one. Errors
     /// have it in their facts.
     fn request_id(&self, _reply: &Reply) -> Option<String> {

@@ -15,8 +15,8 @@ pub struct Setting {
     pub key: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
-    /// When it has to be given, as the reference shows it in place of a default: `required`,
-    /// `required without …`, or `none`.
+    /// When it has to be given, or else its default, as the reference shows it: `required`,
+    /// `required without …`, `none`, or the value.
     pub needed: &'static str,
     /// What it is, in one sentence for the reference.
     pub help: &'static str,

@@ -34,13 +34,22 @@ pub struct Field {
     pub allowed: &'static [&'static str],
     /// What the upstream sets in a new profile that leaves it unset, in words.
     pub default: Option<&'static str>,
+    /// What else callers should know of it; empty if there is nothing.
+    pub note: &'static str,
 }
 
 impl Field {
     /// A field that can be set on creation and changed later.
     #[must_use]
     pub const fn read_write(path: &'static str) -> Self {
-        Self { path, support: Support::ReadWrite, required: false, allowed: &[], default: None }
+        Self {
+            path,
+            support: Support::ReadWrite,
+            required: false,
+            allowed: &[],
+            default: None,
+            note: "",
+        }
     }
 
     /// A field that can be read, and that writes ignore.
@@ -71,6 +80,12 @@ impl Field {
     #[must_use]
     pub const fn defaulting(self, default: &'static str) -> Self {
         Self { default: Some(default), ..self }
+    }
+
+    /// The same field with what else callers should know of it.
+    #[must_use]
+    pub const fn noting(self, note: &'static str) -> Self {
+        Self { note, ..self }
     }
 }
 
@@ -154,6 +169,7 @@ impl Capabilities {
             allowed_values: field
                 .map(|f| f.allowed.iter().map(|v| (*v).to_owned()).collect())
                 .unwrap_or_default(),
+            note: field.map(|f| f.note.to_owned()).unwrap_or_default(),
         }
     }
 }

@@ -44,7 +44,8 @@ pub const SETTABLE: &[&str] = &[
 ];
 
 /// Fields that no caller sets.
-pub const OUTPUT_ONLY: &[&str] = &["name", "dialect", "endpoint_count", "etag", "unmapped"];
+pub const OUTPUT_ONLY: &[&str] =
+    &["name", "dialect", "endpoint_count", "data_limits", "etag", "unmapped"];
 
 /// Output-only fields that identify the profile or are derived from its other fields. The rest of
 /// [`OUTPUT_ONLY`] is content of the upstream's.

@@ -25,6 +25,16 @@ impl Notes {
         self.add(field, NoteKind::Narrowed, why.into());
     }
 
+    /// The field was not read, so it is unknown whether it has a value.
+    pub fn not_read(&mut self, field: &str, why: impl Into<String>) {
+        self.add(field, NoteKind::NotRead, why.into());
+    }
+
+    /// The value is kept, but there is something to know about it.
+    pub fn caution(&mut self, field: &str, why: impl Into<String>) {
+        self.add(field, NoteKind::Caution, why.into());
+    }
+
     /// The write would be refused because of the value.
     pub fn refused(&mut self, violation: &Violation) {
         let field = violation.field.strip_prefix("profile.").unwrap_or(&violation.field);

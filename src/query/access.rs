@@ -142,6 +142,7 @@ message!(Profile {
     endpoint_count,
     etag,
     unmapped,
+    data_limits,
 });
 message!(Service {
     id,
@@ -156,6 +157,7 @@ message!(Service {
 });
 message!(TrafficType { id, description, unit });
 message!(TrafficLimit { id, volume, period, name });
+message!(DataLimit { id, service_id, volume_bytes, period, satellite_only, warning_percent });
 message!(Period { id, time_units, unit });
 message!(Quotas { data, sms });
 message!(SmsSettings { p2p_internal, p2p_external, esme_interface });

@@ -127,7 +127,7 @@ mod tests {
             let segments: Vec<&str> = path.split('.').collect();
             let field = resolve(&segments).unwrap_or_else(|message| panic!("{message}"));
             assert_eq!(field.length, segments.len(), "{path}");
-            let through = ["services", "radio_access"].contains(&segments[0]);
+            let through = ["services", "radio_access", "data_limits"].contains(&segments[0]);
             assert_eq!(field.repeated, through, "{path}");
         }
     }

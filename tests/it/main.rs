@@ -22,6 +22,7 @@ mod circuit;
 mod conformance;
 mod contract;
 mod creating;
+mod data_limits;
 mod describing;
 mod diffing;
 mod documents;

@@ -109,12 +109,20 @@ impl Site {
         }
     }
 
-    async fn truth(&self, plain: &Plain) -> Truth {
+    async fn truth(&self, plain: &Plain, respelled: bool) -> Truth {
         let now = self.bench.sandbox.raw(self.row.upstream).await;
-        match () {
-            () if now == self.before => Truth::Nothing,
-            () if now == plain.after => Truth::Whole,
-            () => Truth::Part,
+        let spelled = |profiles: &[Value]| -> Vec<Value> {
+            let mut profiles = profiles.to_vec();
+            for profile in profiles.iter_mut().filter(|_| respelled) {
+                let name = profile["name"].as_str().unwrap_or_default();
+                profile["name"] = name.replace("&#39;", "'").to_lowercase().into();
+            }
+            profiles
+        };
+        match spelled(&now) {
+            now if now == spelled(&self.before) => Truth::Nothing,
+            now if now == spelled(&plain.after) => Truth::Whole,
+            _ => Truth::Part,
         }
     }
 }
@@ -128,7 +136,8 @@ async fn plain(row: Row) -> Plain {
     let writes = site.bench.sample.writes;
     let writes_of = |e: &&Value| writes.iter().any(|operation| e["operation"] == *operation);
     let writes_before = journal[..hit].iter().filter(writes_of).count();
-    assert_eq!(site.truth(&Plain { after: after.clone(), ..Plain::none() }).await, Truth::Whole);
+    let done = Plain { after: after.clone(), ..Plain::none() };
+    assert_eq!(site.truth(&done, false).await, Truth::Whole);
     assert_ne!(after, site.before, "{row:?}");
     Plain { after, effects, requests_before: hit, writes_before }
 }
@@ -149,7 +158,7 @@ async fn cell(row: Row, fault: &Fault, plain: &Plain) -> Result<&'static str, St
     if fault.comes_late {
         until("the late effect", async || !site.effects().await.is_empty()).await;
     }
-    let (truth, effects) = (site.truth(plain).await, site.effects().await);
+    let (truth, effects) = (site.truth(plain, fault.respells).await, site.effects().await);
     let what = format!("{} {} {}: {}", row.upstream, row.method, row.operation, fault.name);
     let tell = |why: &str| format!("{what}: {why}; {result:?}, {truth:?}, {effects:?}");
     let Err(status) = &result else {

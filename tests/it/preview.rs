@@ -74,7 +74,9 @@ async fn shows_what_each_write_then_sends() {
             let kept = Profile { endpoint_count: None, ..created.clone() };
             let named = Profile { name: created.name.clone(), etag: created.etag, ..profile };
             assert_eq!(named, kept, "{what}");
-            assert!(shown.notes.is_empty(), "{what}: {:?}", shown.notes);
+            // What the vendor advises against is written all the same.
+            let altered = shown.notes.iter().any(|note| note.kind() != NoteKind::Caution);
+            assert!(!altered, "{what}: {:?}", shown.notes);
         }
         let there = bench.create(bench.full()).await.unwrap();
         let table = bench.capabilities().await.fields;

@@ -2,17 +2,17 @@
 //! BICS offers it under its own label.
 //!
 //! What is modeled: login by application token with its lockout, service profiles with their
-//! services and the assignable traffic limits, the catalog and the lookups that profiles refer to,
-//! and the rate limit of profile reads. What is not: endpoints themselves (a profile only counts
-//! how many use it), data limits and quotas (`/service_profile/{id}/traffic_limit`, `/quota`; the
-//! BICS documents do not have them), changing the lookups, login by username, and the limits by
-//! address and by month.
+//! services, the assignable traffic limits and the data limits, the catalog and the lookups that
+//! profiles refer to, and the rate limit of profile reads. What is not: endpoints themselves (a
+//! profile only counts how many use it), quotas (`/quota`; the BICS documents do not have them),
+//! changing the lookups, login by username, and the limits by address and by month.
 //!
 //! An unknown path is 404 without a body, a method that a path does not have 405 without a body
 //! (inferred).
 
 mod auth;
 mod catalog;
+mod data_limits;
 mod distort;
 mod fields;
 mod rate;
@@ -182,7 +182,7 @@ impl Endpoint {
     }
 
     pub(super) fn delete_raw_profile(&self, id: i64) -> bool {
-        self.lock().account.profiles.remove(id)
+        self.lock().account.remove(id)
     }
 
     /// Adds many profiles and returns the first and the last id.
@@ -262,7 +262,39 @@ impl Inner {
                 let effect = json!({ "detached": format!("{profile}/{service}/{limit}") });
                 Ok(done(StatusCode::OK, None, Some(effect)))
             }
+            route::LIST_DATA_LIMITS
+            | route::ADD_DATA_LIMIT
+            | route::DELETE_DATA_LIMITS
+            | route::DELETE_DATA_LIMIT => self.data_limits(operation, call, profile, limit),
             read => self.read(read, profile, service),
+        }
+    }
+
+    fn data_limits(
+        &mut self,
+        operation: &'static str,
+        call: &Call,
+        profile: i64,
+        limit: i64,
+    ) -> Result<Outcome, Refusal> {
+        let limits = self.account.data_limits(profile)?;
+        match operation {
+            route::ADD_DATA_LIMIT => {
+                let added = limits.add(profile, &object(call)?)?;
+                let effect = json!({ "attached": format!("{profile}/data/{added}") });
+                Ok(done(StatusCode::CREATED, None, Some(effect)))
+            }
+            route::DELETE_DATA_LIMITS => {
+                limits.clear(profile);
+                let effect = json!({ "detached": format!("{profile}/data") });
+                Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
+            }
+            route::DELETE_DATA_LIMIT => {
+                limits.remove(profile, limit)?;
+                let effect = json!({ "detached": format!("{profile}/data/{limit}") });
+                Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
+            }
+            _ => Ok(done(StatusCode::OK, Some(limits.list(profile).into()), None)),
         }
     }
 

@@ -18,6 +18,10 @@ pub(super) const DELETE_SERVICE: &str = "DeleteService";
 pub(super) const PUT_LIMIT: &str = "PutTrafficLimit";
 pub(super) const DELETE_LIMIT: &str = "DeleteTrafficLimit";
 pub(super) const LIST_SERVICE_LIMITS: &str = "ListServiceTrafficLimits";
+pub(super) const LIST_DATA_LIMITS: &str = "ListProfileTrafficLimits";
+pub(super) const ADD_DATA_LIMIT: &str = "AddProfileTrafficLimit";
+pub(super) const DELETE_DATA_LIMITS: &str = "DeleteProfileTrafficLimits";
+pub(super) const DELETE_DATA_LIMIT: &str = "DeleteProfileTrafficLimit";
 pub(super) const OPERATIONS: &[&str] = &[
     AUTHENTICATE,
     LIST,
@@ -29,6 +33,10 @@ pub(super) const OPERATIONS: &[&str] = &[
     DELETE_SERVICE,
     PUT_LIMIT,
     DELETE_LIMIT,
+    LIST_DATA_LIMITS,
+    ADD_DATA_LIMIT,
+    DELETE_DATA_LIMITS,
+    DELETE_DATA_LIMIT,
     "ListServices",
     LIST_SERVICE_LIMITS,
     "ListTrafficLimits",
@@ -114,6 +122,17 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
             vec![(Method::PUT, PUT_LIMIT), (Method::DELETE, DELETE_LIMIT)],
             [Some(profile), Some(service), Some(limit)],
         ),
+        ["service_profile", profile, "traffic_limit"] => (
+            vec![
+                (Method::GET, LIST_DATA_LIMITS),
+                (Method::POST, ADD_DATA_LIMIT),
+                (Method::DELETE, DELETE_DATA_LIMITS),
+            ],
+            [Some(profile), None, None],
+        ),
+        ["service_profile", profile, "traffic_limit", limit] => {
+            (vec![(Method::DELETE, DELETE_DATA_LIMIT)], [Some(profile), None, Some(limit)])
+        }
         ["service", service, "traffic_limit"] => {
             (vec![(Method::GET, LIST_SERVICE_LIMITS)], [None, Some(service), None])
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     catalog::{self, SERVICE, TRAFFIC_LIMIT, find, id_of, number},
+    data_limits::{self, DataLimits},
     fields, seed,
     switches::Switches,
     wire::{DUPLICATED, FORBIDDEN, NOT_ALLOWED, Refusal},
@@ -15,11 +16,13 @@ use crate::store::{Members, Profiles};
 
 pub(super) struct Account {
     pub profiles: Profiles,
+    pub data_limits: DataLimits,
 }
 
 impl Account {
     pub(super) fn new(max: usize, seeded: bool) -> Self {
-        Self { profiles: if seeded { seed::profiles(max) } else { Profiles::new(max) } }
+        let profiles = if seeded { seed::profiles(max) } else { Profiles::new(max) };
+        Self { profiles, data_limits: DataLimits::default() }
     }
 
     pub(super) fn get(&self, id: i64) -> Result<&Members, Refusal> {
@@ -62,8 +65,20 @@ impl Account {
                 format!("Service profile with Id '{id}' is in use."),
             ));
         }
-        self.profiles.remove(id);
+        self.remove(id);
         Ok(())
+    }
+
+    /// Removes a profile whatever the vendor's rules say; whether it was there.
+    pub(super) fn remove(&mut self, id: i64) -> bool {
+        self.data_limits.clear(id);
+        self.profiles.remove(id)
+    }
+
+    /// The data limits, of a profile that is there.
+    pub(super) fn data_limits(&mut self, id: i64) -> Result<&mut DataLimits, Refusal> {
+        self.profiles.get(id).ok_or_else(data_limits::not_accessible)?;
+        Ok(&mut self.data_limits)
     }
 
     pub(super) fn put_service(&mut self, id: i64, service: i64) -> Result<(), Refusal> {

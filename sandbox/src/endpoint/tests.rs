@@ -273,7 +273,7 @@ fn what_the_vendor_does_not_have() {
         ("GET", "/api/v1/nothing", 404),
         ("GET", "/api/v1", 404),
         ("GET", "/api/v1/service_profile/1/quota/data", 404),
-        ("GET", "/api/v1/service_profile/1/traffic_limit", 404),
+        ("PUT", "/api/v1/service_profile/1/traffic_limit", 405),
         ("PUT", "/api/v1/service_profile/1", 405),
         ("GET", "/api/v1/authenticate", 405),
         ("POST", "/api/v1/dns", 405),

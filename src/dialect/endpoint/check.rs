@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use super::{
-    capabilities::{CAPABILITIES, UNDOCUMENTED},
-    radio, wire,
+    capabilities::{CAPABILITIES, PREPAID, UNDOCUMENTED, VOICE},
+    radio, service, wire,
 };
 use crate::{
     error::violation::Violations,
-    model::fields::Fields,
-    pb::{Profile, Service, TrafficLimit},
+    model::{fields::Fields, note::Notes},
+    pb::{Profile, Service, ServiceType, TrafficLimit},
 };
 
 /// References to other objects, which are written by id, and whether the vendor documents how to
@@ -114,6 +114,24 @@ pub(super) fn limit(field: &str, limit: &TrafficLimit, violations: &mut Violatio
             "each limit must have an id, or a volume and a period with id or with time_units and \
              unit",
         );
+    }
+}
+
+/// Notes what the vendor accepts, but advises against or does not carry out.
+pub(super) fn caution(current: Option<&Profile>, desired: &Profile, notes: &mut Notes) {
+    let had = current.map(|current| current.payment_type).unwrap_or_default();
+    if desired.payment_type != had && desired.payment_type != 0 {
+        notes.caution("payment_type", PREPAID);
+    }
+    let is_voice = |there: &Service| match there.r#type() {
+        ServiceType::Unspecified => {
+            service::kind(&there.id, there.description.as_deref()) == ServiceType::Voice
+        }
+        kind => kind == ServiceType::Voice,
+    };
+    let has_voice = |profile: &Profile| profile.services.iter().any(is_voice);
+    if has_voice(desired) && !current.is_some_and(has_voice) {
+        notes.caution("services", VOICE);
     }
 }
 

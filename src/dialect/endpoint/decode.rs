@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     dialect::{adapter::Item, listed::Listed},
-    model::json,
+    model::{etag::id_order, json},
     pb::{
-        ApiSecret, BreakoutRegion, Callback, Callbacks, Dns, EsmeInterface, NetworkSettings,
-        PaymentType, Period, Profile, Quotas, RadioAccess, Service, SmsSettings, TrafficLimit,
-        TrafficType,
+        ApiSecret, BreakoutRegion, Callback, Callbacks, DataLimit, Dns, EsmeInterface,
+        NetworkSettings, PaymentType, Period, Profile, Quotas, RadioAccess, Service, SmsSettings,
+        TrafficLimit, TrafficType,
     },
     upstream::{Reply, Unread},
 };
@@ -72,6 +72,14 @@ pub(super) fn services(reply: &Reply) -> Result<Vec<Service>, Unread> {
 pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
     let objects = objects(reply)?;
     Ok(objects.iter().filter_map(|raw| limit(&parsed(raw))).map(|(limit, _)| limit).collect())
+}
+
+/// The data limits of a profile. One without an id limits all the same.
+pub(super) fn data_limits(reply: &Reply) -> Result<Vec<DataLimit>, Unread> {
+    let mut limits: Vec<DataLimit> =
+        objects(reply)?.iter().map(|raw| data_limit(&parsed(raw))).collect();
+    limits.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
+    Ok(limits)
 }
 
 /// The id in the reply to a create: the last segment of `Location`, after the collection's own
@@ -311,6 +319,19 @@ fn limit(members: &Map<String, Value>) -> Option<(TrafficLimit, bool)> {
         name: String::new(),
     };
     Some((limit, r.is_whole()))
+}
+
+fn data_limit(members: &Map<String, Value>) -> DataLimit {
+    let mut r = Reader::new(members);
+    let service = |value: &Value| Some((wire::id(value.get("id")?)?, true));
+    DataLimit {
+        id: r.id("id").unwrap_or_default(),
+        service_id: r.part("service", service).unwrap_or_default(),
+        volume_bytes: r.int("volume"),
+        period: r.part("period", period),
+        satellite_only: r.flag("satellite_only"),
+        warning_percent: r.small_int("warning_percent"),
+    }
 }
 
 fn period(value: &Value) -> Option<(Period, bool)> {

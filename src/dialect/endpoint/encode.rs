@@ -54,6 +54,11 @@ pub(super) fn remove_limit(id: &str, service: &str, limit: &str) -> Request {
     request("RemoveTrafficLimit", Method::DELETE, limit_path(id, service, limit), None)
 }
 
+pub(super) fn data_limits(id: &str) -> Request {
+    let path = format!("{}/traffic_limit", profile_path(id));
+    request("ListProfileTrafficLimits", Method::GET, path, None)
+}
+
 pub(super) fn catalog() -> Request {
     request("ListServices", Method::GET, "/api/v1/service".to_owned(), None)
 }

@@ -31,12 +31,15 @@ pub(super) enum Operation {
     RemoveLimit,
     Catalog,
     CatalogLimits,
+    DataLimits,
 }
 
 impl Operation {
     const fn safety(self) -> Safety {
         match self {
-            Self::List | Self::Get | Self::Catalog | Self::CatalogLimits => Safety::Read,
+            Self::List | Self::Get | Self::Catalog | Self::CatalogLimits | Self::DataLimits => {
+                Safety::Read
+            }
             Self::Create
             | Self::Patch
             | Self::Delete
@@ -56,7 +59,12 @@ impl Operation {
             | Self::RemoveLimit
             | Self::Catalog
             | Self::CatalogLimits => "profile.services",
-            Self::List | Self::Get | Self::Create | Self::Patch | Self::Delete => "profile",
+            Self::List
+            | Self::Get
+            | Self::DataLimits
+            | Self::Create
+            | Self::Patch
+            | Self::Delete => "profile",
         }
     }
 }
@@ -169,7 +177,7 @@ fn missing(operation: Operation, body: &Fault) -> Meaning {
         (Reason::TrafficLimitNotFound, "the upstream did not find the traffic limit");
     let words = body.message.as_deref().unwrap_or_default();
     match (operation, field_path::subject(words).as_str()) {
-        (Operation::Get | Operation::Delete, _) => PROFILE,
+        (Operation::Get | Operation::DataLimits | Operation::Delete, _) => PROFILE,
         (Operation::List | Operation::Catalog, _) => UNKNOWN,
         (Operation::CatalogLimits, _) => SERVICE,
         (_, "serviceprofile" | "profile") => PROFILE,

@@ -9,6 +9,7 @@ mod capabilities;
 mod catalog;
 mod check;
 mod coerce;
+mod data_limits;
 mod decode;
 mod effects;
 mod encode;
@@ -66,14 +67,34 @@ pub(super) const REGISTRATION: Registration = Registration {
             help: "Fixed token instead of a login; it cannot be renewed, and \
                    `application_token` cannot be given beside it.",
         },
+        Setting {
+            key: data_limits::KEY,
+            secret: false,
+            needed: "`off`",
+            help: "Whether reads look at the custom data limits of profiles, `on` or `off`; each \
+                   profile takes one more request.",
+        },
     ],
     build: |settings| {
-        let auth = auth::EndpointAuth::from_settings(settings)?;
-        Ok(Built { dialect: DialectClient::new(Endpoint), auth: Arc::new(auth) })
+        let (auth, limits) =
+            (auth::EndpointAuth::from_settings(settings), data_limits::setting(settings));
+        match (auth, limits) {
+            (Ok(auth), Ok(data_limits)) => {
+                let dialect = DialectClient::new(Endpoint { data_limits });
+                Ok(Built { dialect, auth: Arc::new(auth) })
+            }
+            (auth, limits) => {
+                let wrong = auth.err().into_iter().flatten().chain(limits.err());
+                Err(wrong.collect())
+            }
+        }
     },
 };
 
-struct Endpoint;
+struct Endpoint {
+    /// Whether reads look at the data limits.
+    data_limits: bool,
+}
 
 impl Endpoint {
     /// Reads the full profiles of a list; those that no longer exist are left out.
@@ -221,6 +242,14 @@ impl Dialect for Endpoint {
         coerce::coerce(draft, notes);
     }
 
+    fn not_read(&self) -> &'static [(&'static str, &'static str)] {
+        if self.data_limits { &[] } else { &[data_limits::NOT_READ] }
+    }
+
+    fn caution(&self, current: Option<&Profile>, desired: &Profile, notes: &mut Notes) {
+        check::caution(current, desired, notes);
+    }
+
     fn simulate(&self, request: &Request) -> Reply {
         simulate::simulate(request)
     }
@@ -262,7 +291,11 @@ impl Operations for Endpoint {
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
         let reply = port.send(encode::get(id)).await?;
-        fault::read(Operation::Get, &reply, |reply| decode::one(reply, id))
+        let mut item = fault::read(Operation::Get, &reply, |reply| decode::one(reply, id))?;
+        if self.data_limits {
+            item.profile.data_limits = data_limits::read(port, id).await?;
+        }
+        Ok(item)
     }
 
     async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {

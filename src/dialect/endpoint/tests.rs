@@ -22,6 +22,8 @@ use RadioAccess::{
     RadioAccess5g as R5g,
 };
 
+const ENDPOINT: Endpoint = Endpoint { data_limits: false };
+
 fn fixture(name: &str) -> Value {
     crate::dialect::recorder::fixture(&format!("endpoint/{name}"))
 }
@@ -30,14 +32,14 @@ fn fixture(name: &str) -> Value {
 fn read(object: &Value) -> Profile {
     let recorder = Recorder::answering([object.clone()]);
     let id = object["id"].to_string().replace('"', "");
-    now(Endpoint.get(&recorder, &id)).unwrap().profile
+    now(ENDPOINT.get(&recorder, &id)).unwrap().profile
 }
 
 /// What a creation sends: the creating request, and then the rest for the profile that it names.
 fn create(port: &Recorder, cleanup: &Recorder, desired: &Profile) -> Result<String> {
-    let id = now(Endpoint.create(port, desired))?.unwrap();
+    let id = now(ENDPOINT.create(port, desired))?.unwrap();
     let found = Item { id: id.clone(), profile: Profile::default() };
-    now(Endpoint.finish(port, Some(cleanup), &found, desired))?;
+    now(ENDPOINT.finish(port, Some(cleanup), &found, desired))?;
     Ok(id)
 }
 

@@ -88,6 +88,7 @@ async fn rehearse(
             let change = existing.prepare(change).await?;
             existing.check_name(&change).await?;
             note_cleared(&change.current, &change.desired, notes)?;
+            backend.dialect().caution(Some(&change.current), &change.desired, notes);
             let port = Rehearsal::new(backend, call);
             backend.dialect().update(&port, existing.as_update(&change)).await?;
             Ok((port.calls(None)?, Some(existing.presented(change.desired))))
@@ -129,6 +130,7 @@ pub(crate) async fn creation(
     notes: &mut Notes,
 ) -> Result<(Vec<UpstreamCall>, Profile)> {
     note_defaults(backend, &profile, notes)?;
+    backend.dialect().caution(None, &profile, notes);
     let port = Rehearsal::new(backend, call);
     let id = backend.dialect().create(&port, &profile).await?;
     if let Some(id) = id.clone() {

@@ -44,6 +44,9 @@ pub(crate) async fn profile(
     let profile = get::whole(source, call, METHOD, name).await?;
     let mut notes = Notes::default();
     let mut draft = carried(target, &profile, &mut notes)?;
+    for (field, why) in source.dialect().not_read() {
+        notes.not_read(field, *why);
+    }
     if source.name() != target.name() {
         if can_create(target, "services") && !draft.services.is_empty() {
             let catalog = cached::services(target, call).await;
@@ -77,6 +80,11 @@ fn carried(target: &Backend, profile: &Profile, notes: &mut Notes) -> Result<Pro
     let described = output_only_content().filter(|path| *path != "unmapped");
     for path in described.filter(|path| from.get(path).is_some()) {
         notes.lost(path, "is output only: it describes the source profile, not a new one");
+    }
+    if !profile.data_limits.is_empty() {
+        let limits = profile.data_limits.len();
+        let why = format!("{limits} of the source profile; nothing limits a new profile so");
+        notes.lost("data_limits", why);
     }
     if let Some(unmapped) = &profile.unmapped {
         let keys: Vec<&str> = unmapped.fields.keys().map(String::as_str).collect();

@@ -6,7 +6,7 @@ use crate::{
     call::Call,
     error::Result,
     gateway::{backend::Backend, read::get},
-    model::{diff::differences, method::Method, name::ProfileName},
+    model::{diff::differences, method::Method, name::ProfileName, note::Notes},
     pb::DiffProfilesResponse,
 };
 
@@ -21,5 +21,12 @@ pub(crate) async fn profiles(
         get::whole(left_backend, call, method, left),
         get::whole(right_backend, call, method, right),
     );
-    Ok(DiffProfilesResponse { differences: differences(&left?, &right?)? })
+    let mut notes = Notes::default();
+    for backend in [left_backend, right_backend] {
+        for (field, why) in backend.dialect().not_read() {
+            notes.not_read(field, *why);
+        }
+    }
+    let differences = differences(&left?, &right?)?;
+    Ok(DiffProfilesResponse { differences, notes: notes.into_vec() })
 }

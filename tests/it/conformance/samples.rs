@@ -174,7 +174,8 @@ pub fn everything() -> Profile {
     merge(
         &mut all,
         json!({"name": "backends/none/profiles/0", "display_name": "Everything",
-            "endpoint_count": 77, "etag": "\"made up\"", "unmapped": {"madeUp": true}}),
+            "endpoint_count": 77, "data_limits": [{"id": "1", "volume_bytes": 1}],
+            "etag": "\"made up\"", "unmapped": {"madeUp": true}}),
     );
     let mut all = profile(all);
     // Whichever dialect is asked, it is one of the others for some of them.

@@ -16,6 +16,8 @@ pub(super) struct Fault {
     pub(super) time: &'static str,
     /// Whether the effect comes after the answer.
     pub(super) comes_late: bool,
+    /// Whether names are stored in another spelling.
+    pub(super) respells: bool,
     /// The upstream that has it, or all.
     only: &'static str,
     /// The upstreams that do not.
@@ -39,12 +41,26 @@ const SHORT: &str = "2s";
 
 /// What can be known.
 const fn known(name: &'static str, how: How) -> Fault {
-    Fault { name, how, may_be_unknown: false, time: LONG, comes_late: false, only: "", never: &[] }
+    Fault {
+        name,
+        how,
+        may_be_unknown: false,
+        time: LONG,
+        comes_late: false,
+        respells: false,
+        only: "",
+        never: &[],
+    }
 }
 
 /// What cannot.
 const fn unknown(name: &'static str, how: How) -> Fault {
     Fault { may_be_unknown: true, time: SHORT, ..known(name, how) }
+}
+
+/// What can be known although the name is stored in another spelling.
+const fn respelled(name: &'static str, how: How) -> Fault {
+    Fault { respells: true, ..known(name, how) }
 }
 
 const fn of(upstream: &'static str, fault: Fault) -> Fault {
@@ -161,6 +177,9 @@ pub(super) const FAULTS: &[Fault] = &[
     not_of(&["sft"], known("401 always", Sandbox(r#"{"kind":"status","status":401}"#, 0))),
     of("sft", known("401 once", Sandbox(r#"{"kind":"result","code":"401"}"#, 1))),
     of("sft", known("401 always", Sandbox(r#"{"kind":"result","code":"401"}"#, 0))),
+    respelled("escaped name", Sandbox(r#"{"kind":"respell","how":"escape"}"#, 1)),
+    respelled("escaped name, lost", Sandbox(r#"{"kind":"respell","how":"escape","lost":true}"#, 1)),
+    respelled("folded name", Sandbox(r#"{"kind":"respell","how":"fold"}"#, 1)),
     known("429", Sandbox(r#"{"kind":"status","status":429,"retry_after_seconds":7}"#, 1)),
 ];
 

@@ -1,5 +1,7 @@
 //! The writes of the matrix, and the request of each that faults hit.
 
+use std::time::Duration;
+
 use profile_gateway::pb::{
     AttachServiceRequest, AttachTrafficLimitRequest, CreateProfileRequest, DeleteProfileRequest,
     DetachServiceRequest, DetachTrafficLimitRequest, Profile, Service, TrafficLimit,
@@ -7,7 +9,10 @@ use profile_gateway::pb::{
 };
 use tonic::Status;
 
-use crate::{conformance::bench::Bench, kit::model};
+use crate::{
+    conformance::bench::Bench,
+    kit::{gateway::timed, model},
+};
 
 /// A write of a dialect.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +69,15 @@ impl Row {
 
     /// The profile that the write is about.
     pub(super) async fn prepare(&self, bench: &Bench) -> Profile {
-        let there = bench.create(bench.full()).await.unwrap();
+        // With time enough: the deadline of the cell is for the write under test.
+        let request = CreateProfileRequest {
+            parent: bench.parent(),
+            profile: Some(bench.full()),
+            ..CreateProfileRequest::default()
+        };
+        let request = timed(request, Some(Duration::from_secs(30)));
+        let there = bench.gateway.profiles.clone().create_profile(request).await.unwrap();
+        let there = there.into_inner();
         // What a creation brings along has limits, so that it cannot be detached.
         if self.upstream == "endpoint" && self.method == "DetachService" {
             let attach = Row { method: "AttachService", ..*self };

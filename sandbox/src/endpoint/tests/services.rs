@@ -66,6 +66,54 @@ fn effects_name_the_path_and_repeated_limits_have_none() {
 }
 
 #[test]
+fn data_limits_are_added_listed_and_removed() {
+    let vendor = Vendor::new();
+    let path = format!("{PROFILES}/412/traffic_limit");
+    let post = |body: Value| vendor.verdict("POST", &path, body);
+    assert_eq!(vendor.get(&path), (200, json!([])));
+    for wrong in [
+        json!({}),
+        json!({"service": {"id": 6}, "volume": 1}),
+        json!({"service": {"id": 38}}),
+        json!({"service": {"id": 38}, "volume": -1}),
+        json!({"service": {"id": 38}, "volume": 1, "period": {"id": 35}}),
+        json!({"service": {"id": 38}, "volume": 1, "warning_percent": 101}),
+        json!({"service": {"id": 38}, "volume": 1, "satellite_only": "yes"}),
+    ] {
+        assert_eq!(post(wrong.clone()), (400, Some(1000)), "{wrong}");
+    }
+    let limit = json!({"service": {"id": 38}, "volume": 1_000_000, "warning_percent": 80});
+    assert_eq!(post(limit.clone()), (201, None));
+    assert_eq!(post(limit), (409, Some(1405)));
+    let satellite =
+        json!({"service": {"id": "38"}, "volume": 5, "period": {"id": 2}, "satellite_only": true});
+    assert_eq!(post(satellite), (201, None));
+    let period = json!({"id": 2, "time_units": 1, "unit": "Months"});
+    let service = json!({"id": 38, "description": "Data"});
+    let listed = json!([
+        {"id": 1, "service": service, "satellite_only": false, "period": period,
+            "volume": 1_000_000, "warning_percent": 80},
+        {"id": 2, "service": service, "satellite_only": true, "period": period, "volume": 5,
+            "warning_percent": null},
+    ]);
+    assert_eq!(vendor.get(&path), (200, listed));
+    assert!(vendor.one(412).get("traffic_limit").is_none(), "no other answer has them");
+    walk(
+        &vendor,
+        412,
+        &[
+            ("DELETE", "traffic_limit/1", 204, None),
+            ("DELETE", "traffic_limit/1", 404, Some(1401)),
+            ("DELETE", "traffic_limit", 204, None),
+        ],
+    );
+    assert_eq!(vendor.get(&path), (200, json!([])));
+    for (method, path) in [("GET", "traffic_limit"), ("DELETE", "traffic_limit")] {
+        walk(&vendor, 9_999, &[(method, path, 403, Some(1104))]);
+    }
+}
+
+#[test]
 fn empty_422_declares_html() {
     let vendor = Vendor::new();
     let path = format!("{PROFILES}/537/service/38/traffic_limit/12");

@@ -6,7 +6,7 @@ use crate::{error::Kind, pb::Period};
 fn edit(edit: Edit) -> Result<Profile> {
     let current = read(&fixture("profile"));
     let (recorder, _) = fake::obedient(fixture("profile"));
-    now(Endpoint.edit(&recorder, &current, &edit))
+    now(ENDPOINT.edit(&recorder, &current, &edit))
 }
 
 fn ids(profile: &Profile) -> Vec<(String, Vec<String>)> {
@@ -121,7 +121,7 @@ fn edits_that_do_not_fit_the_profile_have_their_reason() {
 #[test]
 fn the_catalog_has_the_limits_of_each_service() {
     let (recorder, _) = fake::obedient(Value::Null);
-    let services = now(Endpoint.services(&recorder)).unwrap();
+    let services = now(ENDPOINT.services(&recorder)).unwrap();
     let found: Vec<(&str, usize)> =
         services.iter().map(|s| (s.id.as_str(), s.traffic_limits.len())).collect();
     assert_eq!(found, [("3", 0), ("6", 0), ("32", 0), ("38", 2), ("40", 0)]);

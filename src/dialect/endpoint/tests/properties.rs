@@ -86,11 +86,11 @@ proptest! {
     fn written_profiles_are_read_back(mut profile in any_profile()) {
         let (recorder, held) = fake::obedient(Value::Null);
         let id = create(&recorder, &recorder, &profile).unwrap();
-        let mut found = now(Endpoint.get(&recorder, &id)).unwrap().profile;
+        let mut found = now(ENDPOINT.get(&recorder, &id)).unwrap().profile;
         crate::model::etag::normalize(&mut found);
         crate::model::etag::normalize(&mut profile);
         prop_assert_eq!(&found, &profile);
-        prop_assert!(Endpoint.is_created(&profile, &found));
+        prop_assert!(ENDPOINT.is_created(&profile, &found));
         drop(held);
     }
 
@@ -101,7 +101,7 @@ proptest! {
     ) {
         let (recorder, _) = fake::obedient(Value::Null);
         create(&recorder, &recorder, &before).unwrap();
-        let current = now(Endpoint.get(&recorder, "7")).unwrap().profile;
+        let current = now(ENDPOINT.get(&recorder, "7")).unwrap().profile;
         let (mut fields, had) = (Fields::of(&after).unwrap(), Fields::of(&current).unwrap());
         for (path, _) in check::unclearable(&current, &after) {
             fields.copy(path, &had);
@@ -110,10 +110,10 @@ proptest! {
         let change = ProfileUpdate { id: "7", current: &current, desired: &after };
         let same = encode::differences(&current, &after).is_empty()
             && current.services == after.services;
-        now(Endpoint.update(&recorder, change)).unwrap();
-        let mut found = now(Endpoint.get(&recorder, "7")).unwrap().profile;
-        prop_assert!(Endpoint.is_applied(change, &found));
-        prop_assert!(same || !Endpoint.is_applied(change, &current));
+        now(ENDPOINT.update(&recorder, change)).unwrap();
+        let mut found = now(ENDPOINT.get(&recorder, "7")).unwrap().profile;
+        prop_assert!(ENDPOINT.is_applied(change, &found));
+        prop_assert!(same || !ENDPOINT.is_applied(change, &current));
         crate::model::etag::normalize(&mut found);
         crate::model::etag::normalize(&mut after);
         // A cleared description is an empty one.
@@ -135,7 +135,7 @@ proptest! {
             for status in [200, 422] {
                 let recorder = Recorder::default();
                 recorder.push(status, body.clone());
-                let got = now(Endpoint.get(&recorder, "1"));
+                let got = now(ENDPOINT.get(&recorder, "1"));
                 prop_assert!(!(truncate || status == 422) || got.is_err());
             }
         }
@@ -148,7 +148,7 @@ proptest! {
     ) {
         let recorder = Recorder::default();
         recorder.push(status, body.clone());
-        let deleted = now(Endpoint.delete(&recorder, "1"));
+        let deleted = now(ENDPOINT.delete(&recorder, "1"));
         let good = [200, 201, 204].contains(&status)
             && (body.is_empty()
                 || serde_json::from_str::<Value>(&body).is_ok_and(|b| b == json!({})));

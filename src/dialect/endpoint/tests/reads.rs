@@ -92,7 +92,7 @@ fn the_vendors_example_is_read_completely() {
     assert_eq!(read(&fixture("profile")), expected);
     // The vendor's page shows it in a list of one.
     let recorder = Recorder::answering([fixture("list")]);
-    assert_eq!(now(Endpoint.get(&recorder, "1")).unwrap().profile, expected);
+    assert_eq!(now(ENDPOINT.get(&recorder, "1")).unwrap().profile, expected);
     assert_eq!(lines(&recorder), ["GET service_profile/1"]);
 }
 
@@ -161,7 +161,7 @@ fn numbers_that_the_parser_would_change_are_kept_as_text() {
     let long = "123456789012345678901234567890";
     let recorder = Recorder::default();
     recorder.push(200, format!(r#"{{"id": 1, "name": "n", "retail": 1e999, "new": {long}}}"#));
-    let profile = now(Endpoint.get(&recorder, "1")).unwrap().profile;
+    let profile = now(ENDPOINT.get(&recorder, "1")).unwrap().profile;
     assert_eq!((profile.display_name.as_str(), profile.retail), ("n", None));
     let unmapped = profile.unmapped.unwrap();
     assert_eq!(unmapped.fields["retail"], to_value(&json!("1e999")));
@@ -200,7 +200,7 @@ fn each_profile_of_a_list_is_read() {
         json!({"id": 2, "name": "b"}),
     ]);
     recorder.push(404, error_body(1401, "Service profile with Id '3' not found.").to_string());
-    let items = now(Endpoint.list(&recorder)).unwrap();
+    let items = now(ENDPOINT.list(&recorder)).unwrap();
     assert_eq!(items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(items[0].profile.retail, Some(true));
     let expected = [
@@ -216,7 +216,7 @@ fn each_profile_of_a_list_is_read() {
         json!({"id": 2, "name": "b"}),
         json!({"id": 3, "name": 5}),
     ]);
-    let named = now(Endpoint.find_by_name(&recorder, "b")).unwrap();
+    let named = now(ENDPOINT.find_by_name(&recorder, "b")).unwrap();
     assert_eq!(named.items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["2"]);
     assert_eq!(named.all, ["1", "2", "3"]);
 }
@@ -225,7 +225,7 @@ fn each_profile_of_a_list_is_read() {
 fn one_failing_profile_fails_the_list() {
     let recorder = Recorder::answering([json!([{"id": 1}, {"id": 2}]), json!({"id": 1})]);
     recorder.push(503, "");
-    let error = now(Endpoint.list(&recorder)).unwrap_err();
+    let error = now(ENDPOINT.list(&recorder)).unwrap_err();
     assert_eq!(error.reason(), Reason::UpstreamUnavailable);
 }
 
@@ -246,13 +246,13 @@ fn foreign_replies_are_not_profiles() {
     ] {
         let recorder = Recorder::default();
         recorder.push(200, body);
-        let error = now(Endpoint.get(&recorder, "1")).unwrap_err();
+        let error = now(ENDPOINT.get(&recorder, "1")).unwrap_err();
         assert_eq!(error.reason(), Reason::UpstreamContractViolation, "{body}");
     }
     for body in ["", "<html></html>", "[", "null", "{}", "[5]", r#"{"message": "hello"}"#] {
         let recorder = Recorder::default();
         recorder.push(200, body);
-        let error = now(Endpoint.list(&recorder)).unwrap_err();
+        let error = now(ENDPOINT.list(&recorder)).unwrap_err();
         assert_eq!(error.reason(), Reason::UpstreamContractViolation, "{body}");
     }
 }
@@ -274,6 +274,6 @@ fn ids_are_canonical_whole_numbers() {
         ("..", false),
         ("SP_1", false),
     ] {
-        assert_eq!(Endpoint.accepts_id(id), good, "{id}");
+        assert_eq!(ENDPOINT.accepts_id(id), good, "{id}");
     }
 }

@@ -140,7 +140,7 @@ fn an_update_that_fails_half_way_is_undone() {
     let (current, desired) = update(&before());
     let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
     let (recorder, _) = fake::obedient(before());
-    now(Endpoint.update(&recorder, change)).unwrap();
+    now(ENDPOINT.update(&recorder, change)).unwrap();
     assert_eq!(recorder.requests().len(), 6);
 
     for n in 2..=6 {
@@ -148,7 +148,7 @@ fn an_update_that_fails_half_way_is_undone() {
             let interfere: Interference =
                 Box::new(move |w| (w == n).then(|| (Ok(reply(status, "")), carried_out)));
             let (recorder, held) = fake::with(before(), interfere);
-            let result = now(Endpoint.update(&recorder, change));
+            let result = now(ENDPOINT.update(&recorder, change));
             if carried_out && n == 6 {
                 // The last step took effect after all, so the whole update did.
                 result.unwrap();
@@ -181,7 +181,7 @@ fn an_update_that_fails_at_once_or_unclearly_is_left_to_be_reconciled() {
     ] {
         let interfere: Interference = Box::new(move |w| (w == n).then(|| (answer.clone(), false)));
         let (recorder, _) = fake::with(before(), interfere);
-        let error = now(Endpoint.update(&recorder, change)).unwrap_err();
+        let error = now(ENDPOINT.update(&recorder, change)).unwrap_err();
         assert_eq!((error.effect(), recorder.requests().len()), (effect, n + reads));
         assert_eq!(metadata(&error, "steps_applied").as_deref(), applied);
     }
@@ -194,7 +194,7 @@ fn an_update_that_cannot_be_undone_describes_the_state() {
     // The third write fails, and so does everything that would undo the first two.
     let interfere: Interference = Box::new(|w| (w >= 3).then(|| (Ok(reply(422, "")), false)));
     let (recorder, _) = fake::with(before(), interfere);
-    let error = now(Endpoint.update(&recorder, change)).unwrap_err();
+    let error = now(ENDPOINT.update(&recorder, change)).unwrap_err();
     assert_eq!((error.reason(), error.effect()), (Reason::PartiallyApplied, Effect::None));
     assert_eq!(
         metadata(&error, "steps_applied").as_deref(),
@@ -206,7 +206,7 @@ fn an_update_that_cannot_be_undone_describes_the_state() {
     desired.retail = Some(true);
     let change = ProfileUpdate { desired: &desired, ..change };
     let (recorder, _) = fake::with(before(), at(3, || Ok(reply(422, ""))));
-    let error = now(Endpoint.update(&recorder, change)).unwrap_err();
+    let error = now(ENDPOINT.update(&recorder, change)).unwrap_err();
     assert_eq!(error.reason(), Reason::PartiallyApplied);
     assert!(error.message().contains("with retail changed"), "{}", error.message());
 }

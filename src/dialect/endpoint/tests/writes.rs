@@ -45,8 +45,8 @@ fn the_vendors_example_is_written_as_it_was_read() {
     assert_eq!(headers["content-length"], "0");
 
     let change = ProfileUpdate { id: "1", current: &profile, desired: &profile };
-    now(Endpoint.update(&Recorder::default(), change)).unwrap();
-    assert!(Endpoint.is_applied(change, &profile) && Endpoint.is_created(&profile, &profile));
+    now(ENDPOINT.update(&Recorder::default(), change)).unwrap();
+    assert!(ENDPOINT.is_applied(change, &profile) && ENDPOINT.is_created(&profile, &profile));
 }
 
 #[test]
@@ -86,25 +86,25 @@ fn a_creation_without_a_location_is_searched_for() {
         }
         recorder.push_result(Ok(created));
         let services = minimal(vec![by_id("38")]);
-        assert_eq!(now(Endpoint.create(&recorder, &services)).unwrap(), None, "{location:?}");
+        assert_eq!(now(ENDPOINT.create(&recorder, &services)).unwrap(), None, "{location:?}");
         assert_eq!(lines(&recorder), ["POST service_profile"]);
     }
     // A found profile is ours if it has what the POST sets; an update completes it.
     let (desired, found) = (minimal(vec![by_id("38")]), read(&json!({"id": 7, "name": "n"})));
-    assert!(Endpoint.is_created(&desired, &found));
-    assert!(!Endpoint.is_created(&desired, &read(&json!({"id": 7, "name": "m"}))));
+    assert!(ENDPOINT.is_created(&desired, &found));
+    assert!(!ENDPOINT.is_created(&desired, &read(&json!({"id": 7, "name": "m"}))));
     // Replies may lack `dns`, which then proves nothing.
     let dns = Dns { id: "1".into(), ..Dns::default() };
     let network = Some(NetworkSettings { dns: Some(dns), ..NetworkSettings::default() });
     let with_dns = Profile { network, ..desired.clone() };
-    assert!(Endpoint.is_created(&with_dns, &found));
+    assert!(ENDPOINT.is_created(&with_dns, &found));
     let other = read(&json!({"id": 7, "name": "n", "dns": {"id": 2}}));
-    assert!(!Endpoint.is_created(&with_dns, &other));
+    assert!(!ENDPOINT.is_created(&with_dns, &other));
     let change = ProfileUpdate { id: "7", current: &found, desired: &desired };
-    assert!(!Endpoint.is_applied(change, &found));
+    assert!(!ENDPOINT.is_applied(change, &found));
     let (recorder, _) = fake::obedient(json!({"id": 7, "name": "n", "service": []}));
     let item = Item { id: "7".into(), profile: found.clone() };
-    now(Endpoint.finish(&recorder, None, &item, &desired)).unwrap();
+    now(ENDPOINT.finish(&recorder, None, &item, &desired)).unwrap();
     assert_eq!(lines(&recorder), ["PUT service_profile/7/service/38"]);
 }
 
@@ -128,14 +128,14 @@ fn a_patch_sends_only_what_changes() {
     });
     let change = ProfileUpdate { id: "1", current: &current, desired: &desired };
     let (recorder, held) = fake::obedient(fixture("profile"));
-    now(Endpoint.update(&recorder, change)).unwrap();
+    now(ENDPOINT.update(&recorder, change)).unwrap();
     assert_eq!(lines(&recorder), ["PATCH service_profile/1"]);
     let expected = json!({"name": "new", "allowed_4g": true, "allowed_nb_iot_geo": true,
         "apply_data_quota": false, "sms_p2p_ext": false, "prepaid": true,
         "api_secret": {"id": 40}, "esme_interface_type": {"id": 4}, "moc_callback": {"id": null}});
     assert_eq!(recorder.bodies(), [expected]);
-    assert!(Endpoint.is_applied(change, &read(&held.lock().unwrap())));
-    assert!(!Endpoint.is_applied(change, &current));
+    assert!(ENDPOINT.is_applied(change, &read(&held.lock().unwrap())));
+    assert!(!ENDPOINT.is_applied(change, &current));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn services_change_in_the_order_that_the_upstream_accepts() {
         {"id": 2, "traffic_limit": [{"id": 21}]}, {"id": 3, "traffic_limit": []}]});
     let (recorder, held) = fake::obedient(object);
     let change = ProfileUpdate { id: "7", current: &current, desired: &desired };
-    now(Endpoint.update(&recorder, change)).unwrap();
+    now(ENDPOINT.update(&recorder, change)).unwrap();
     let expected = [
         "DELETE service_profile/7/service/1/traffic_limit/11",
         "DELETE service_profile/7/service/1/traffic_limit/12",
@@ -169,7 +169,7 @@ fn services_change_in_the_order_that_the_upstream_accepts() {
     ];
     assert_eq!(lines(&recorder), expected);
     let found = read(&held.lock().unwrap());
-    assert!(Endpoint.is_applied(change, &found) && !Endpoint.is_applied(change, &current));
+    assert!(ENDPOINT.is_applied(change, &found) && !ENDPOINT.is_applied(change, &current));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn services_and_limits_are_resolved_with_the_catalog() {
     data.traffic_limits = vec![wanted.clone(), limit("77")];
     let desired = minimal(vec![by_kind(ServiceType::SmsMt), data, by_id("99")]);
     let (recorder, _) = fake::obedient(Value::Null);
-    let resolved = now(Endpoint.resolve(&recorder, desired, None)).unwrap();
+    let resolved = now(ENDPOINT.resolve(&recorder, desired, None)).unwrap();
     let ids: Vec<&str> = resolved.services.iter().map(|s| s.id.as_str()).collect();
     assert_eq!(ids, ["6", "38", "99"]);
     let limits: Vec<&str> =
@@ -190,10 +190,10 @@ fn services_and_limits_are_resolved_with_the_catalog() {
 
     // No lookup is needed for what the profile already has.
     let current = read(&fixture("profile"));
-    let again = now(Endpoint.resolve(&Recorder::default(), current.clone(), Some(&current)));
+    let again = now(ENDPOINT.resolve(&Recorder::default(), current.clone(), Some(&current)));
     assert_eq!(again.unwrap(), current);
     let named = Profile { services: vec![by_kind(ServiceType::Sms)], ..current.clone() };
-    let resolved = now(Endpoint.resolve(&Recorder::default(), named, Some(&current))).unwrap();
+    let resolved = now(ENDPOINT.resolve(&Recorder::default(), named, Some(&current))).unwrap();
     assert_eq!(resolved.services, current.services[1..]);
 
     let period = Period { id: "2".into(), ..Period::default() };
@@ -210,7 +210,7 @@ fn services_and_limits_are_resolved_with_the_catalog() {
         ),
     ] {
         let (recorder, _) = fake::obedient(Value::Null);
-        let error = now(Endpoint.resolve(&recorder, minimal(services), None)).unwrap_err();
+        let error = now(ENDPOINT.resolve(&recorder, minimal(services), None)).unwrap_err();
         assert_eq!(
             (error.reason(), fields(&error)),
             (Reason::ValidationFailed, vec![field.into()])
@@ -269,10 +269,10 @@ fn requests_are_checked_before_anything_is_sent() {
         ),
     ] {
         let mut violations = Violations::default();
-        Endpoint.check_fields(&profile, &|_| true, &mut violations);
+        ENDPOINT.check_fields(&profile, &|_| true, &mut violations);
         assert_eq!(violated(violations), Vec::from_iter(expected.map(ToOwned::to_owned)));
         let mut violations = Violations::default();
-        Endpoint.check_fields(&profile, &|_| false, &mut violations);
+        ENDPOINT.check_fields(&profile, &|_| false, &mut violations);
         assert!(violations.is_empty());
     }
 }
@@ -282,7 +282,7 @@ fn clearing_what_cannot_be_cleared_is_rejected() {
     let current = read(&example_with(json!({"apply_data_quota": true, "apply_sms_quota": false})));
     let mut violations = Violations::default();
     let bare = minimal(vec![]);
-    Endpoint.check_whole(&bare, Some(&current), &mut violations).unwrap();
+    ENDPOINT.check_whole(&bare, Some(&current), &mut violations).unwrap();
     let expected = [
         "profile.network.breakout_region",
         "profile.network.dns",
@@ -301,7 +301,7 @@ fn clearing_what_cannot_be_cleared_is_rejected() {
     let mut violations = Violations::default();
     let cleared =
         Profile { description: None, callbacks: None, services: vec![], ..current.clone() };
-    Endpoint.check_whole(&cleared, Some(&current), &mut violations).unwrap();
-    Endpoint.check_whole(&bare, None, &mut violations).unwrap();
+    ENDPOINT.check_whole(&cleared, Some(&current), &mut violations).unwrap();
+    ENDPOINT.check_whole(&bare, None, &mut violations).unwrap();
     assert!(violations.is_empty());
 }
