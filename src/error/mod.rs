@@ -26,6 +26,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The message for a read, or for a write that was not sent, whichever part notices it.
 pub const DEADLINE_PASSED: &str = "the deadline passed";
+/// How the message begins for a write whose effect is not known, before the failure.
+pub const OUTCOME_UNKNOWN: &str = "the write may or may not have taken effect; retry with the same \
+                                   request_id, or read the profile before you write it again";
 
 /// What is known of a write's effect upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

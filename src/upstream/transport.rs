@@ -245,12 +245,9 @@ fn slow(request: &Request, what: &str, limit: Duration) -> Failure {
 pub(super) fn deadline_passed(safety: Safety) -> Error {
     match safety {
         Safety::Read => Error::new(Reason::DeadlineExceeded, DEADLINE_PASSED),
-        Safety::Write => Error::new(
-            Reason::WriteOutcomeUnknown,
-            "the deadline passed before the upstream answered a write",
-        )
-        .with_kind(Kind::DeadlineExceeded)
-        .with_effect(Effect::Unknown),
+        Safety::Write => Error::new(Reason::WriteOutcomeUnknown, DEADLINE_PASSED)
+            .with_kind(Kind::DeadlineExceeded)
+            .with_effect(Effect::Unknown),
     }
 }
 

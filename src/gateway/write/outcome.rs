@@ -1,7 +1,7 @@
 //! Results and errors of writes that neither clearly succeeded nor clearly failed.
 
 use crate::{
-    error::{Effect, Error, Kind, Reason, Result},
+    error::{Effect, Error, Kind, OUTCOME_UNKNOWN, Reason, Result},
     pb::Profile,
 };
 
@@ -25,11 +25,7 @@ pub(crate) fn unread(requested: Profile, error: &Error) -> Profile {
 
 /// The error for a write whose outcome could not be determined.
 pub(crate) fn unknown(failure: &Error) -> Error {
-    let message = format!(
-        "the write may or may not have taken effect; retry with the same request_id, or read the \
-         profile before you write it again: {}",
-        failure.message()
-    );
+    let message = format!("{OUTCOME_UNKNOWN}: {}", failure.message());
     let kind = match failure.kind() {
         Kind::DeadlineExceeded => Kind::DeadlineExceeded,
         _ => Kind::Unknown,

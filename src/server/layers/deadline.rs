@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     call::{Admitted, CallRecord},
-    error::{DEADLINE_PASSED, Effect, Error, Kind, Reason},
+    error::{DEADLINE_PASSED, Effect, Error, Kind, OUTCOME_UNKNOWN, Reason},
     server::transport::executor,
 };
 
@@ -185,8 +185,7 @@ fn exceeded(method: &Method, record: &CallRecord) -> Error {
     if method.reads || !record.may_have_written() {
         return reply::error(method, Reason::DeadlineExceeded, DEADLINE_PASSED);
     }
-    let message = "the deadline passed and the write may have taken effect; repeat it with the \
-                   same request_id, or read before writing again";
+    let message = format!("{OUTCOME_UNKNOWN}: {DEADLINE_PASSED}");
     reply::error(method, Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)
