@@ -4,15 +4,17 @@
 mod names;
 mod vendor;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::future::join_all;
 use profile_gateway::pb::{CreateProfileRequest, Profile, Service, TrafficLimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::{Code, Response, Status};
 
 use self::vendor::{NEW, Vendor, conflict, located, throttled, vendor};
 use crate::kit::{
     bodies,
-    double::{self, CREATE, GET, LIST, double},
+    double::{self, CREATE, GET, LIST, OTHER, double},
     gateway::gateway,
     model,
     status::{fails, failure},
@@ -183,6 +185,34 @@ async fn what_a_new_profile_has_already_is_what_was_wanted() {
 }
 
 #[tokio::test]
+async fn a_limit_that_is_refused_without_a_reason_counts_only_if_it_is_there() {
+    for is_there in [true, false] {
+        let vendor = vendor("20s", &[]).await;
+        vendor.on_step(vendor::empty(204), true).on_step(unprocessable(), is_there);
+        let limit = TrafficLimit { id: "11".to_owned(), ..TrafficLimit::default() };
+        let mut asked = profile("ours", &["38"]);
+        asked.services[0].traffic_limits.push(limit);
+        let result = create(&vendor, asked, "").await;
+        match is_there {
+            true => assert_eq!(result.unwrap().services[0].traffic_limits.len(), 1),
+            false => drop(fails(result, Code::FailedPrecondition, "PROCESSING_FAILED")),
+        }
+        assert_eq!(vendor.ids().len(), usize::from(is_there));
+    }
+}
+
+#[tokio::test]
+async fn of_two_new_profiles_alike_neither_is_claimed() {
+    let vendor = vendor("2s", &[]).await;
+    // Another client creates the same at the same time, and the answer is lost.
+    vendor.appears_with_the_creation((7, "ours")).on_create(double::Answer::Close, true);
+    let failed = create(&vendor, profile("ours", &["38"]), "").await;
+    fails(failed, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
+    assert_eq!(vendor.writes(), ["POST service_profile"], "nothing is attached to either");
+    assert_eq!(vendor.ids(), [7, NEW]);
+}
+
+#[tokio::test]
 async fn two_creations_of_one_name_come_one_after_the_other() {
     let vendor = vendor("20s", &[]).await;
     let calls = ["Fleet one", "fleet  ONE", "Fleet one"]
@@ -215,4 +245,39 @@ async fn an_answer_with_the_id_of_an_older_profile_is_not_believed() {
         .always(GET, double::json(bodies::profiles(&[old])));
     let created = gateway.create(model::profile("same")).await.unwrap();
     assert_eq!(created.name, model::name("SP_8"));
+}
+
+#[tokio::test]
+async fn a_body_with_the_id_of_an_older_profile_is_not_believed() {
+    // PCC: the body of the answer is that of a profile that was there before.
+    let upstream = double().await;
+    let (lists, old) = (AtomicUsize::default(), json!({"id": 7, "name": "old"}));
+    let new = json!({"id": 8, "name": "same", "defaultProfile": false});
+    let page = move |items: &[Value]| {
+        double::json(json!({"length": items.len(), "provisioningProfileDTOList": items}))
+    };
+    upstream.always(
+        OTHER,
+        double::by(move |seen| match (seen.method.as_str(), seen.path.rsplit('/').next()) {
+            ("POST", _) => double::http(201, "application/json", old.to_string()),
+            (_, Some("7")) => double::json(old.clone()),
+            (_, Some("8")) => double::json(new.clone()),
+            _ if lists.fetch_add(1, Ordering::Relaxed) == 0 => page(std::slice::from_ref(&old)),
+            _ => page(&[old.clone(), new.clone()]),
+        }),
+    );
+    let section = format!(
+        "[backends.pcc]\ndialect = \"pcc\"\ntenant = \"acme\"\nusername = \"gateway\"\n\
+         password = \"password-of-the-kit\"\nbase_url = \"{}\"\n",
+        upstream.base_url
+    );
+    let gateway = gateway().section(&section).start().await;
+    let request = CreateProfileRequest {
+        parent: "backends/pcc".to_owned(),
+        profile: Some(Profile { default_profile: Some(false), ..profile("same", &[]) }),
+        ..CreateProfileRequest::default()
+    };
+    let created = gateway.profiles.clone().create_profile(request).await.unwrap().into_inner();
+    assert_eq!(created.name, "backends/pcc/profiles/8");
+    assert!(upstream.seen().iter().all(|seen| seen.method == "GET" || seen.method == "POST"));
 }

@@ -8,7 +8,7 @@ use std::{fmt, future::Future};
 
 use serde_json::{Map, Value};
 
-use super::{encode, fault, fault::Operation, wire};
+use super::{decode, encode, fault, fault::Operation, wire};
 use crate::{
     error::{Effect, Error, Reason, Result},
     pb::{Profile, Service},
@@ -140,7 +140,9 @@ pub(super) async fn run(
         };
         match sent {
             Ok(()) => {}
-            Err(failure) if progress == Progress::Created && is_done(step, &failure) => {}
+            Err(failure)
+                if progress == Progress::Created
+                    && (is_done(step, &failure) || shows(port, id, step, &failure).await) => {}
             Err(failure) => return Err(Halted { applied, at: step.to_string(), failure }),
         }
         applied.push(step.to_string());
@@ -179,6 +181,26 @@ where
 /// Whether the upstream itself has answered that it is throttling.
 fn is_throttled(failure: &Error) -> bool {
     failure.reason() == Reason::UpstreamThrottled && failure.upstream().is_some()
+}
+
+/// Whether a new profile has a limit that the upstream refuses to add. The vendor documents one
+/// refusal (422) for whatever is wrong with a limit, and its services may have it from the start.
+async fn shows(port: &dyn Port, id: &str, step: &Step, failure: &Error) -> bool {
+    let Step::AddLimit { service, limit } = step else { return false };
+    if failure.reason() != Reason::ProcessingFailed {
+        return false;
+    }
+    let Ok(reply) = port.send(encode::get(id)).await else { return false };
+    let found = fault::read(Operation::Get, &reply, |reply| decode::one(reply, id));
+    found.is_ok_and(|item| {
+        let mut limits = item
+            .profile
+            .services
+            .iter()
+            .filter(|there| there.id == *service)
+            .flat_map(|there| &there.traffic_limits);
+        limits.any(|there| there.id == *limit)
+    })
 }
 
 /// Whether the upstream refuses to add something because it is there already.
