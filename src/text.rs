@@ -1,7 +1,12 @@
 //! Text from outside, made safe to show: cut, without control characters, markup and credentials.
 //! Also suggests what a mistyped word was meant to be.
 
+mod invisible;
+mod markup;
+
 use std::borrow::Cow;
+
+pub use invisible::is_invisible;
 
 /// How much of an upstream's message a caller sees, in bytes.
 pub const UPSTREAM_MESSAGE_BYTES: usize = 256;
@@ -23,17 +28,14 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
 
 /// An upstream's text as a caller may see it; `None` when nothing presentable is left.
 ///
-/// Text with markup is dropped (an error page has nothing that a caller can use), control
-/// characters become spaces, and anything that looks like a credential is replaced.
+/// A page is dropped (it has nothing that a caller can use), and so are tags and comments of HTML
+/// in other text. Control characters become spaces, invisible characters and those that change the
+/// direction of text are left out, and anything that looks like a credential is replaced.
 #[must_use]
 pub fn presentable(text: &str) -> Option<String> {
     // Bounds the work below however long the upstream's text is.
     let head = cut(text.trim_start(), 4 * UPSTREAM_MESSAGE_BYTES);
-    let lower = head.to_ascii_lowercase();
-    let markup = ["<!doctype", "<html", "<?xml", "<head", "<body", "</", "/>"];
-    if markup.iter().any(|tag| lower.contains(tag)) {
-        return None;
-    }
+    let head = markup::without(&head)?;
     let words: Vec<Cow<'_, str>> = head
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
@@ -127,5 +129,7 @@ mod tests {
             Some("token Bearer [redacted] and [redacted] refused".into())
         );
         assert_eq!(presentable("volume < 5 GB"), Some("volume < 5 GB".into()));
+        assert_eq!(presentable("a\u{202e}b\u{2066}c\u{200b}d\u{feff}"), Some("abcd".into()));
+        assert_eq!(presentable("\u{200b}\u{202e}"), None);
     }
 }

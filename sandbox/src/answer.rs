@@ -1,13 +1,20 @@
 //! Answers to vendors' clients, and the distortions that are the same for every vendor.
 
-use std::{io, time::Duration};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
 use futures_util::{StreamExt as _, stream};
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 use serde_json::Value;
 
@@ -96,6 +103,12 @@ impl Answer {
         match fault {
             Some(FaultKind::Deep { depth }) => text = with_deep_member(text, *depth),
             Some(FaultKind::InvalidUtf8 {}) => text = with_invalid_bytes(text),
+            Some(FaultKind::Coding { coding }) => {
+                text = coded(text, &coding.to_ascii_lowercase());
+                if let Ok(value) = HeaderValue::from_str(coding) {
+                    self.headers.insert(CONTENT_ENCODING, value);
+                }
+            }
             _ => {}
         }
         let length = text.len() as u64;
@@ -119,6 +132,23 @@ impl Answer {
         *response.headers_mut() = self.headers;
         response
     }
+}
+
+/// The body in a coding that is known here.
+fn coded(body: Vec<u8>, coding: &str) -> Vec<u8> {
+    let level = Compression::fast();
+    let coded = match coding {
+        "gzip" | "x-gzip" => {
+            let mut encoder = GzEncoder::new(Vec::new(), level);
+            encoder.write_all(&body).and_then(|()| encoder.finish())
+        }
+        "deflate" => {
+            let mut encoder = ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(&body).and_then(|()| encoder.finish())
+        }
+        _ => return body,
+    };
+    coded.unwrap_or(body)
 }
 
 fn distort_value(value: &mut Value, fault: Option<&FaultKind>) {

@@ -100,17 +100,16 @@ impl Exchange {
                 self.wait(Duration::from_millis(MAX_WAIT_MS)).await;
                 self.cut(wire)
             }
-            FaultKind::Reset { commit } => {
-                self.unanswered(operation, *commit);
-                wire.reset();
-                Response::default()
-            }
+            FaultKind::Reset { commit } => self.without_http(operation, *commit, Wire::reset, wire),
             FaultKind::Respell { how, lost } => {
                 let outcome =
                     self.simulator.serve(operation, &respell::respelled(&self.call, *how));
                 let status = (!lost).then_some(outcome.answer.status);
                 self.record(status, outcome.code, outcome.effect);
                 if *lost { self.cut(wire) } else { outcome.answer.into_response(None) }
+            }
+            FaultKind::BadHead { commit } => {
+                self.without_http(operation, *commit, Wire::garble, wire)
             }
             FaultKind::Result { commit: ResultCommit::Late, late_ms, .. } => {
                 Arc::clone(&self).late(operation, Duration::from_millis(*late_ms))
@@ -191,6 +190,11 @@ impl Exchange {
             FaultKind::Body { status, content_type, body, commit } => {
                 (*commit, Answer::literal(code(*status), content_type, body))
             }
+            FaultKind::Echo { code, commit } => {
+                let words = format!("credentials {} are not valid", self.credentials());
+                let answer = self.simulator.result(code, Some(&words), None);
+                return Some((*commit, answer, Some(code.clone())));
+            }
             FaultKind::Result { code, description, outer, commit, .. } => {
                 let answer = self.simulator.result(code, description.as_deref(), outer.as_deref());
                 let commit = match commit {
@@ -202,6 +206,14 @@ impl Exchange {
             _ => return None,
         };
         Some((commit, answer, None))
+    }
+
+    /// What the request carries to prove who sends it.
+    fn credentials(&self) -> String {
+        let headers = ["authorization", "x-authorization"];
+        let values = headers.iter().filter_map(|name| self.call.headers.get(*name)?.to_str().ok());
+        let secrets = values.map(|value| value.rsplit(' ').next().unwrap_or(value));
+        secrets.collect::<Vec<_>>().join(" ")
     }
 
     fn unanswered(&self, operation: &'static str, commit: Commit) {
@@ -223,6 +235,19 @@ impl Exchange {
             () = self.epoch.cancelled() => false,
             () = tokio::time::sleep(time) => !self.epoch.is_cancelled(),
         }
+    }
+
+    /// Does to the connection what HTTP cannot express.
+    fn without_http(
+        &self,
+        operation: &'static str,
+        commit: Commit,
+        act: fn(&Wire),
+        wire: &Wire,
+    ) -> Response<Body> {
+        self.unanswered(operation, commit);
+        act(wire);
+        Response::default()
     }
 
     fn cut(&self, wire: &Wire) -> Response<Body> {

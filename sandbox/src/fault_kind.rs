@@ -111,6 +111,21 @@ pub(super) enum FaultKind {
     },
     /// An additional member with arrays nested this deep.
     Deep { depth: u32 },
+    /// Bytes that are not the head of an HTTP response, then an orderly close.
+    BadHead {
+        #[serde(default)]
+        commit: Commit,
+    },
+    /// The usual answer in this content coding, with the name as it is spelled here. In a coding
+    /// other than gzip and deflate, only the name is sent.
+    Coding { coding: String },
+    /// The vendor's own answer with the result `code` and a description that repeats the
+    /// credentials of the request.
+    Echo {
+        code: String,
+        #[serde(default)]
+        commit: Commit,
+    },
     /// Bytes that are not UTF-8 inside the strings of the answer.
     InvalidUtf8 {},
     /// The name in the request is stored in another spelling. `lost`: the connection is closed
@@ -196,6 +211,9 @@ impl FaultKind {
             Self::TotalCount { .. } => "total_count",
             Self::Huge { .. } => "huge",
             Self::Deep { .. } => "deep",
+            Self::BadHead { .. } => "bad_head",
+            Self::Coding { .. } => "coding",
+            Self::Echo { .. } => "echo",
             Self::InvalidUtf8 {} => "invalid_utf8",
             Self::Respell { .. } => "respell",
         }
@@ -229,6 +247,10 @@ impl FaultKind {
             }
             Self::Huge { bytes, .. } => {
                 check(*bytes <= MAX_HUGE, "`bytes` must be at most 8589934592")
+            }
+            Self::Coding { coding } => {
+                let legal = http::HeaderValue::from_str(coding).is_ok();
+                check(legal, "`coding` must be a legal header value")
             }
             Self::Deep { depth } => {
                 check((1..=MAX_DEPTH).contains(depth), "`depth` must be 1 to 1000000")

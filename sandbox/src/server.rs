@@ -121,6 +121,10 @@ pub(super) struct Wire(Arc<AtomicU8>);
 
 const CLOSE: u8 = 1;
 const RESET: u8 = 2;
+const GARBLE: u8 = 3;
+
+/// Bytes that are not an HTTP response.
+const GARBAGE: &[u8] = b"SSH-2.0-sandbox\r\n\r\n";
 
 impl Wire {
     /// Close the connection in order (FIN) instead of answering.
@@ -131,6 +135,17 @@ impl Wire {
     /// Reset the connection (RST) instead of answering.
     pub(super) fn reset(&self) {
         self.0.store(RESET, Ordering::Release);
+    }
+
+    /// Send bytes that are not HTTP instead of an answer, and close in order.
+    pub(super) fn garble(&self) {
+        self.0.store(GARBLE, Ordering::Release);
+    }
+
+    /// Whether bytes that are not HTTP are still to be sent.
+    fn take_garbage(&self) -> bool {
+        let (from, to) = (GARBLE, CLOSE);
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     fn is_cut(&self) -> bool {
@@ -159,8 +174,20 @@ struct FaultStream {
     wire: Wire,
 }
 
+impl FaultStream {
+    /// The socket has room for a few bytes, as nothing else was sent.
+    fn garble(&self) {
+        if self.wire.take_garbage()
+            && let Err(error) = self.inner.try_write(GARBAGE)
+        {
+            tracing::warn!(%error, "sandbox could not send bytes that are not HTTP");
+        }
+    }
+}
+
 impl Drop for FaultStream {
     fn drop(&mut self) {
+        self.garble();
         if self.wire.is_reset() {
             // With a linger time of zero, closing sends RST instead of FIN.
             if let Err(error) = self.inner.set_zero_linger() {
@@ -206,6 +233,7 @@ impl AsyncWrite for FaultStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.garble();
         if self.wire.is_reset() {
             // An orderly shutdown would send the FIN that a reset must not have.
             return Poll::Ready(Ok(()));

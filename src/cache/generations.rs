@@ -237,7 +237,7 @@ impl Generations {
     fn common(&self, resource: &Resource) -> &Slot {
         match resource {
             Resource::Profile(_) => &self.creations,
-            Resource::Profiles => &self.changes,
+            Resource::Profiles | Resource::Brief => &self.changes,
             Resource::Services => &self.nothing,
         }
     }

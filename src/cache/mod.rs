@@ -39,7 +39,7 @@ pub use generations::Target;
 pub use metrics::{BackendCacheMetrics, CacheMetrics};
 pub use served::{Outcome, Served};
 pub use settings::CacheSettings;
-pub use value::{Id, List, Resource, Value};
+pub use value::{Id, List, Resource, Unreadable, Value};
 
 use self::{entry::Freshness, metrics::Measured as _, store::Store};
 use crate::error::{Effect, Result};
@@ -99,7 +99,7 @@ impl Cache {
     /// dropped.
     pub fn purge_profile(&self, id: &str) -> u64 {
         let mut dropped = 0;
-        let resources = [Resource::Profile(id.into()), Resource::Profiles];
+        let resources = [Resource::Profile(id.into()), Resource::Profiles, Resource::Brief];
         // Count all before outdating any: outdating a profile outdates the list too.
         for resource in &resources {
             let entry = self.0.entries.remove(resource);

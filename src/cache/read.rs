@@ -216,7 +216,7 @@ async fn fill(
             return Err(error);
         }
     };
-    if !store.settings.enabled {
+    if !store.settings.enabled || matches!(value, Value::Partial(..)) {
         return Ok(value);
     }
     let now = store.clock.now();
@@ -224,6 +224,7 @@ async fn fill(
         Some(proof) => {
             if let Value::Profiles(list) = &value
                 && store.lists_are_complete
+                && *resource == Resource::Profiles
             {
                 store.keep_each(list, snapshot, began).await;
             }

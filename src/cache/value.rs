@@ -16,6 +16,8 @@ pub enum Resource {
     Profile(Id),
     /// All profiles.
     Profiles,
+    /// All profiles, of which only the fields count that the upstream's own list shows.
+    Brief,
     /// The services that a profile can hold.
     Services,
 }
@@ -29,12 +31,18 @@ pub enum Value {
     Absent(Arc<Error>),
     /// All profiles with their ids, in the upstream's order.
     Profiles(Arc<List>),
+    /// The same without some that could not be read. It answers those who wait for it, and is not
+    /// kept.
+    Partial(Arc<List>, Arc<Unreadable>),
     /// The services.
     Services(Arc<Vec<Service>>),
 }
 
 /// Profiles with their ids.
 pub type List = Vec<(Id, Encoded<Profile>)>;
+
+/// The ids of profiles that could not be read, each with the reason.
+pub type Unreadable = Vec<(Id, Error)>;
 
 /// An upstream id, stored inline because ids are short.
 pub type Id = CompactString;
@@ -46,7 +54,7 @@ impl Value {
             Self::Profile(profile) => profile.bytes().len(),
             Self::Absent(error) => 512 + error.message().len(),
             // Includes the id and the allocation's overhead.
-            Self::Profiles(list) => {
+            Self::Profiles(list) | Self::Partial(list, _) => {
                 list.iter().map(|(_, profile)| profile.bytes().len() + 64).sum()
             }
             Self::Services(services) => {

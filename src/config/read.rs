@@ -31,7 +31,7 @@ pub(super) fn config(
     }
     let backends = backend::all(section, dialects);
     root.finish();
-    let warnings = backends.values().filter_map(backend::warning).collect();
+    let warnings = backends.values().flat_map(backend::warnings).collect();
     Config { addresses, page_tokens, log, server, backends, warnings }
 }
 

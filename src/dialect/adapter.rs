@@ -30,6 +30,12 @@ pub trait Dialect: Send + Sync + 'static {
     /// Whether a list shows everything about a profile.
     fn lists_are_complete(&self) -> bool;
 
+    /// The paths of the fields that the upstream's own list shows, where it shows less than a read
+    /// of one profile. A caller who wants no others is answered with one request.
+    fn listed_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether the upstream may apply a write to other profiles of the account too. `current` is
     /// the profile before an update.
     fn affects_other_profiles(&self, _current: Option<&Profile>, _desired: &Profile) -> bool {
@@ -115,12 +121,18 @@ pub trait Operations: Dialect {
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item>;
 
     /// Reads all profiles.
-    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>>;
+    async fn list(&self, port: &dyn Port) -> Result<Listing>;
+
+    /// Reads the [`Dialect::listed_fields`] of all profiles with one request; `None` if the
+    /// upstream's list lacks any of them.
+    async fn list_briefly(&self, _port: &dyn Port) -> Result<Option<Vec<Item>>> {
+        Ok(None)
+    }
 
     /// Reads the profiles with this display name, in whatever spelling. It needs fewer requests
     /// than a list whose entries are incomplete.
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
-        let mut items = self.list(port).await?;
+        let mut items = self.list(port).await?.items;
         let all = items.iter().map(|item| item.id.clone()).collect();
         items.retain(|item| likeness(display_name, &item.profile.display_name).is_some());
         Ok(Named { all, items })
@@ -174,6 +186,21 @@ pub struct Named {
     pub all: Vec<String>,
     /// The profiles whose names differ from the requested one in no more than spelling.
     pub items: Vec<Item>,
+}
+
+/// All profiles of an account.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The profiles that could be read.
+    pub items: Vec<Item>,
+    /// The ids of those that are there but could not be read, each with the reason.
+    pub unreadable: Vec<(String, Error)>,
+}
+
+impl From<Vec<Item>> for Listing {
+    fn from(items: Vec<Item>) -> Self {
+        Self { items, unreadable: Vec::new() }
+    }
 }
 
 /// A change of a profile.

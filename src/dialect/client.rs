@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::adapter::{Dialect, Edit, Item, Named, Operations, ProfileUpdate};
+use super::adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate};
 use crate::{
     error::{Error, Result},
     model::spelling::{as_changed, as_stored},
@@ -38,8 +38,13 @@ impl DialectClient {
     }
 
     /// See [`Operations::list`].
-    pub async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
+    pub async fn list(&self, port: &dyn Port) -> Result<Listing> {
         self.0.list(port).await.map_err(|error| redacted(error, port))
+    }
+
+    /// See [`Operations::list_briefly`].
+    pub async fn list_briefly(&self, port: &dyn Port) -> Result<Option<Vec<Item>>> {
+        self.0.list_briefly(port).await.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::find_by_name`].

@@ -98,11 +98,14 @@ pub fn traffic_limit(field: &str, limit: &TrafficLimit, violations: &mut Violati
     text(&format!("{field}.id"), &limit.id, 128, violations);
 }
 
-/// Checks that a request id, if any, is a UUID (RFC 9562).
+/// Checks that a request id, if any, is a UUID (RFC 9562), and not that of all zeros (AIP-155).
 pub fn request_id(id: &str, violations: &mut Violations) {
-    if !id.is_empty() && uuid::Uuid::try_parse(id).is_err() {
-        violations
-            .add("request_id", "must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000");
+    match uuid::Uuid::try_parse(id) {
+        _ if id.is_empty() => {}
+        Ok(id) if !id.is_nil() => {}
+        Ok(_) => violations.add("request_id", "must not be the UUID of all zeros"),
+        Err(_) => violations
+            .add("request_id", "must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000"),
     }
 }
 

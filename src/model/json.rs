@@ -1,13 +1,22 @@
 //! JSON as protobuf's Struct, for upstream members that the model has no field for.
 
-use std::collections::BTreeMap;
-
 use prost_types::value::Kind as ValueKind;
 use serde_json::value::RawValue;
+
+use super::{
+    number::digits,
+    object::{self, Object},
+};
 
 /// How deep a Struct may nest before its members are kept as text: protobuf readers commonly stop
 /// at 100 nested messages, and each JSON level costs up to three.
 const MAX_STRUCT_DEPTH: usize = 16;
+
+/// What nests deeper is rejected by JSON parsers, so it is kept as text as a whole.
+const MAX_PARSED_DEPTH: usize = 127;
+
+/// Significant digits that a double prints. A number with more has more than a double holds.
+const DOUBLE_DIGITS: usize = 17;
 
 /// A JSON value as a protobuf one, without loss: what a double or a shallow Struct cannot hold
 /// becomes its JSON text.
@@ -49,8 +58,8 @@ pub fn of_text(text: &str) -> prost_types::Value {
             let values = items.iter().map(|item| at(item.get(), depth + 1)).collect();
             return Some(ValueKind::ListValue(prost_types::ListValue { values }));
         }
-        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).ok()?;
-        let fields = members.into_iter().map(|(k, v)| (k, at(v.get(), depth + 1))).collect();
+        let members = Object::of(text)?;
+        let fields = members.iter().map(|(k, v)| (k.to_owned(), at(v, depth + 1))).collect();
         Some(ValueKind::StructValue(prost_types::Struct { fields }))
     }
     fn at(text: &str, depth: usize) -> prost_types::Value {
@@ -60,25 +69,80 @@ pub fn of_text(text: &str) -> prost_types::Value {
             within.flatten().unwrap_or_else(as_text)
         } else {
             match serde_json::from_str(text) {
-                Ok(serde_json::Value::Number(n))
-                    if n.is_f64() && !text.contains(['.', 'e', 'E']) =>
-                {
-                    as_text()
-                }
+                Ok(serde_json::Value::Number(n)) if n.is_f64() && !fits_double(text) => as_text(),
                 Ok(json) => return to_value(&json),
                 Err(_) => as_text(),
             }
         };
         prost_types::Value { kind: Some(kind) }
     }
-    at(text.trim_ascii(), 0)
+    let text = text.trim_ascii();
+    if nesting(text) > MAX_PARSED_DEPTH {
+        return prost_types::Value { kind: Some(ValueKind::StringValue(text.to_owned())) };
+    }
+    at(text, 0)
 }
 
+/// How deep arrays and objects nest.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Whether a double says as much as the number that it is parsed from.
+fn fits_double(number: &str) -> bool {
+    if let Some(whole) = digits(number) {
+        return whole.parse().is_ok_and(|whole: i64| whole.unsigned_abs() <= EXACT);
+    }
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    let significant: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    significant.trim_matches('0').len() <= DOUBLE_DIGITS
+}
+
+/// A JSON value as far as the parser takes it, and whether that is all of it. What it rejects (half
+/// of a surrogate pair, `1e999`) is left out.
+#[must_use]
+pub fn lenient(json: &str) -> Option<(serde_json::Value, bool)> {
+    fn at(json: &str, depth: usize) -> Option<(serde_json::Value, bool)> {
+        if let Ok(value) = serde_json::from_str(json) {
+            return Some((value, true));
+        }
+        if depth >= MAX_STRUCT_DEPTH {
+            return None;
+        }
+        if json.starts_with('[') {
+            let elements = object::elements(json.as_bytes())?;
+            let values = elements.into_iter().filter_map(|text| Some(at(text, depth + 1)?.0));
+            return Some((serde_json::Value::Array(values.collect()), false));
+        }
+        let members = Object::of(json)?;
+        let values = members.iter().filter_map(|(k, v)| Some((k.to_owned(), at(v, depth + 1)?.0)));
+        Some((serde_json::Value::Object(values.collect()), false))
+    }
+    at(json, 0)
+}
+
+/// Up to here a double holds every whole number.
+const EXACT: u64 = 1 << 53;
+
 fn exact(number: &serde_json::Number) -> bool {
-    const LIMIT: u64 = 1 << 53;
     match (number.as_u64(), number.as_i64()) {
-        (Some(n), _) => n <= LIMIT,
-        (None, Some(n)) => n.unsigned_abs() <= LIMIT,
+        (Some(n), _) => n <= EXACT,
+        (None, Some(n)) => n.unsigned_abs() <= EXACT,
         (None, None) => number.is_f64(),
     }
 }
@@ -105,12 +169,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_parser_rejects_is_left_out_and_said() {
+        let (value, whole) = lenient(r#"{"a":1,"b":[1,"\ud800",{"c":1e999,"d":2}]}"#).unwrap();
+        assert_eq!((value, whole), (serde_json::json!({"a": 1, "b": [1, {"d": 2}]}), false));
+        assert_eq!(lenient("[1]"), Some((serde_json::json!([1]), true)));
+        assert_eq!(lenient("1e999"), None);
+    }
+
+    #[test]
     fn keeps_json_text_without_loss() {
         let text = r#"{"a":[1,-2.5,null,true,"x\n"],"b":{"c":18446744073709551615}, "d": 1.10e+2}"#;
         let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(of_text(text), to_value(&parsed));
         let huge = "-123456789012345678901234567890";
-        for lossy in [huge, "1e999", r#""\ud800""#] {
+        for lossy in
+            [huge, "123456789012345678901.0", "0.12345678901234567890", "1e999", r#""\ud800""#]
+        {
             let kind = Some(ValueKind::StringValue(lossy.into()));
             assert_eq!(of_text(lossy).kind, kind);
             let Some(ValueKind::ListValue(list)) = of_text(&format!(" [[], {lossy} ]")).kind else {
@@ -118,7 +192,10 @@ mod tests {
             };
             assert_eq!(list.values[1].kind, kind);
         }
+        let shallow = r#"["[[{\"[",{}]"#;
+        assert_eq!((nesting(shallow), nesting("1")), (2, 0));
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(of_text(&deep).kind, Some(ValueKind::StringValue(deep.clone())));
         let encoded = prost::Message::encode_to_vec(&of_text(&deep));
         assert!(<prost_types::Value as prost::Message>::decode(&encoded[..]).is_ok());
     }

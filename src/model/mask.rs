@@ -1,23 +1,35 @@
 //! Field masks (AIP-134, AIP-157): which fields to return, and which an update writes.
 
-use prost_types::FieldMask;
+use prost_types::{FieldMask, Struct};
 
 use crate::{
     error::{Result, violation::Violations},
     model::{
         capability::{Capabilities, Support},
         fields::{self, Fields, SETTABLE, Target},
+        member_path::MemberPath,
     },
     pb::Profile,
     text,
 };
+
+/// How paths of members of `unmapped` begin.
+const UNMAPPED: &str = "unmapped.";
 
 /// Most paths of a mask; the model has fewer fields.
 const MAX_PATHS: usize = 256;
 
 /// A checked read mask: the paths to keep, or everything.
 #[derive(Debug, Clone)]
-pub struct ReadMask(Option<Vec<String>>);
+pub struct ReadMask(Option<Paths>);
+
+#[derive(Debug, Clone, Default)]
+struct Paths {
+    /// Fields.
+    fields: Vec<String>,
+    /// Members of `unmapped`.
+    members: Vec<MemberPath>,
+}
 
 impl ReadMask {
     /// Checks a read mask. Absent, empty and `*` mean everything.
@@ -28,19 +40,34 @@ impl ReadMask {
         }
         let mut violations = Violations::default();
         bounded("read_mask", paths, &mut violations);
+        let mut kept = Paths::default();
         for path in paths.iter().take(MAX_PATHS) {
-            if fields::target(path)?.is_none() {
+            if let Some(below) = path.strip_prefix(UNMAPPED) {
+                match MemberPath::parse(below) {
+                    Some(member) => kept.members.push(member),
+                    None => malformed("read_mask", path, &mut violations),
+                }
+            } else if fields::target(path)?.is_some() {
+                kept.fields.push(path.clone());
+            } else {
                 unknown("read_mask", path, &mut violations);
             }
         }
         violations.into_result()?;
-        Ok(Self(Some(paths.to_vec())))
+        Ok(Self(Some(kept)))
     }
 
     /// Whether it keeps every field.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether it keeps nothing but fields that `has` knows.
+    pub fn reads_only(&self, has: impl Fn(&str) -> bool) -> bool {
+        self.0.as_ref().is_some_and(|paths| {
+            paths.members.is_empty() && paths.fields.iter().all(|path| has(path))
+        })
     }
 
     /// The profile with only the fields of the mask.
@@ -50,10 +77,18 @@ impl ReadMask {
         };
         let whole = Fields::of(&profile)?;
         let mut kept = Fields::empty()?;
-        for path in paths {
+        for path in &paths.fields {
             kept.copy(path, &whole);
         }
-        kept.into_profile()
+        let mut kept = kept.into_profile()?;
+        if let Some(unmapped) = &profile.unmapped
+            && kept.unmapped.is_none()
+        {
+            let mut members = Struct::default();
+            paths.members.iter().for_each(|path| path.copy(unmapped, &mut members));
+            kept.unmapped = (!members.fields.is_empty()).then_some(members);
+        }
+        Ok(kept)
     }
 }
 
@@ -161,6 +196,12 @@ fn bounded(field: &str, paths: &[String], violations: &mut Violations) {
     if paths.len() > MAX_PATHS {
         violations.add(field, format!("has {} paths; the limit is {MAX_PATHS}", paths.len()));
     }
+}
+
+fn malformed(field: &str, path: &str, violations: &mut Violations) {
+    let message = "is not the path of a member: keys are separated by dots, and a key with dots is \
+                   written in back-quotes, in which a back-quote is written twice";
+    violations.add(field, format!("{} {message}", text::quoted(path)));
 }
 
 fn unknown(field: &str, path: &str, violations: &mut Violations) {

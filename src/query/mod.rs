@@ -1,6 +1,7 @@
 //! What callers may ask of lists: filters, sort orders, page tokens and resume tokens. No IO.
 
 mod access;
+mod decimal;
 mod fault;
 mod field;
 pub mod filter;

@@ -50,6 +50,11 @@ impl OrderBy {
         keys(text).map(Self).map_err(|fault| fault.refuse("order_by", text))
     }
 
+    /// Whether it sorts by nothing but fields that `has` knows; `name` always counts.
+    pub fn reads_only(&self, has: impl Fn(&str) -> bool) -> bool {
+        self.0.iter().all(|key| has(&key.path))
+    }
+
     /// The profile's position: the smaller one comes first.
     #[must_use]
     pub fn position(&self, profile: &Profile) -> String {

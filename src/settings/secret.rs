@@ -15,6 +15,7 @@ use super::{
     node::{Env, Node, Table, Value},
     value::{self, Read},
 };
+use crate::text;
 
 /// Room for a certificate chain; a larger file is a mistyped path.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
@@ -66,12 +67,19 @@ fn from_file(node: &Node) -> Read<SecretString> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| format!("cannot be read from {shown}: it is not UTF-8 text"))?;
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     // Editors and `echo` end a file with a newline that is not part of the secret. Only one is
     // dropped: a secret may end with another.
-    let text = text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     checked(text, &shown)
+}
+
+/// Whether a secret begins or ends with a character that shows nothing, as a paste from a page or
+/// an editor leaves it.
+pub(crate) fn has_invisible_ends(secret: &str) -> bool {
+    let unseen = |c: char| c.is_whitespace() || text::is_invisible(c);
+    secret.starts_with(unseen) || secret.ends_with(unseen)
 }
 
 /// One byte more than allowed, to tell a full file from one that is too long.

@@ -14,11 +14,13 @@ use std::{
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use http::StatusCode;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
     breaker::{Ticket, Verdict},
     client::{CIRCUIT, Upstream},
+    credentials::CurrentTokens,
     login,
     message::{Port, Reply, Request, Safety},
     metrics::Shed,
@@ -39,6 +41,8 @@ pub struct Session {
     deadline: Instant,
     counter: Arc<AtomicU32>,
     bypasses_breaker: bool,
+    /// The tokens that its requests carried: an answer may repeat one long after it was replaced.
+    sent: Arc<Mutex<Vec<Arc<CurrentTokens>>>>,
 }
 
 type Outcome = Result<Reply, Failure>;
@@ -47,7 +51,13 @@ impl Session {
     /// A session for one call. `counter` is incremented for each request that is sent.
     #[must_use]
     pub fn new(upstream: &Arc<Upstream>, deadline: Instant, counter: Arc<AtomicU32>) -> Self {
-        Self { upstream: Arc::clone(upstream), deadline, counter, bypasses_breaker: false }
+        Self {
+            upstream: Arc::clone(upstream),
+            deadline,
+            counter,
+            bypasses_breaker: false,
+            sent: Arc::default(),
+        }
     }
 
     /// The same session with an earlier deadline.
@@ -69,6 +79,7 @@ impl Session {
             deadline: self.deadline,
             counter: Arc::clone(&self.counter),
             bypasses_breaker: self.bypasses_breaker,
+            sent: Arc::clone(&self.sent),
         }
     }
 
@@ -100,6 +111,14 @@ impl Session {
             admitted.map_err(|wait| Failure::local(circuit_open(wait)))?
         };
         self.send_with_credentials(request, &ticket).await
+    }
+
+    /// Remembers a token that a request carries.
+    fn note_sent(&self, current: &Arc<CurrentTokens>) {
+        let mut sent = self.sent.lock();
+        if sent.last().is_none_or(|last| last.generation != current.generation) {
+            sent.push(Arc::clone(current));
+        }
     }
 
     fn refused(&self, refusal: Refusal) -> Failure {
@@ -136,6 +155,7 @@ impl Session {
             .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
             .map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = upstream.auth.headers(&current.tokens.access).map_err(Failure::local)?;
+            self.note_sent(&current);
             let mut reply = exchange(&headers).await?;
             // A request that was refused for its token was not carried out, so even a write may be
             // sent again. A new token may not count yet where the upstream has several servers.
@@ -216,7 +236,8 @@ impl Port for Session {
     }
 
     fn redact(&self, text: &str) -> Option<String> {
-        self.upstream.redact(text)
+        let sent = self.sent.lock().clone();
+        self.upstream.redact(text, &sent)
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     breaker::{Breaker, Circuit, Ticket, Verdict},
     budget::Budget,
     bulkhead::Bulkhead,
-    credentials::{Auth, Credentials},
+    credentials::{Auth, Credentials, CurrentTokens},
     limits::RateLimit,
     message::{Reply, Request},
     metrics::{BackendUpstreamMetrics, RequestOutcome},
@@ -151,9 +151,10 @@ impl Upstream {
         }
     }
 
-    /// The text without the secrets of this account; `None` if it contains none.
-    pub(super) fn redact(&self, text: &str) -> Option<String> {
-        self.credentials.redact(text, &self.auth.secrets())
+    /// The text without the secrets of this account, among them the tokens that were `sent`; `None`
+    /// if it contains none.
+    pub(super) fn redact(&self, text: &str, sent: &[Arc<CurrentTokens>]) -> Option<String> {
+        self.credentials.redact(text, &self.auth.secrets(), sent)
     }
 
     /// Makes and measures one exchange.

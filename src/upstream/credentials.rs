@@ -22,7 +22,10 @@ use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::message::{Reply, Request};
+use super::{
+    message::{Reply, Request},
+    redact::redacted,
+};
 use crate::error::{Error, Reason, Result, Retry};
 
 /// First pause after the upstream rejected the credentials; it doubles up to [`MAX_PAUSE`].
@@ -305,44 +308,27 @@ impl Credentials {
         self.lock().refused.as_ref().map(|refused| refused.until)
     }
 
-    /// Replaces each secret in the text; `None` if it contains none.
-    pub(super) fn redact(&self, text: &str, configured: &[&SecretString]) -> Option<String> {
-        let tokens: Vec<Arc<CurrentTokens>> = {
+    /// Replaces each secret in the text; `None` if it contains none. Besides the configured secrets
+    /// and the recent tokens these are the tokens that were `sent`.
+    pub(super) fn redact(
+        &self,
+        text: &str,
+        configured: &[&SecretString],
+        sent: &[Arc<CurrentTokens>],
+    ) -> Option<String> {
+        let recent: Vec<Arc<CurrentTokens>> = {
             let state = self.lock();
             state.current.iter().chain(&state.retired).cloned().collect()
         };
-        let tokens = tokens.iter().flat_map(|current| {
+        let tokens = sent.iter().chain(&recent).flat_map(|current| {
             std::iter::once(&current.tokens.access).chain(current.tokens.refresh.as_ref())
         });
-        let mut clean: Option<String> = None;
-        for secret in configured.iter().copied().chain(tokens) {
-            let secret = secret.expose_secret();
-            let current = clean.as_deref().unwrap_or(text);
-            // Replacing a very short secret would remove ordinary words.
-            if secret.len() >= 4 && current.contains(secret) {
-                clean = Some(current.replace(secret, "[redacted]"));
-            }
-            // The upstream's text was truncated earlier, maybe within a secret.
-            let current = clean.as_deref().unwrap_or(text);
-            if let Some(end) = cut_secret(current, secret) {
-                clean = Some(current.replace(end, "[redacted]"));
-            }
-        }
-        clean
+        redacted(text, configured.iter().copied().chain(tokens))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
     }
-}
-
-/// The beginning of a secret that is right before the truncation mark.
-fn cut_secret<'a>(text: &str, secret: &'a str) -> Option<&'a str> {
-    text.match_indices('…').find_map(|(at, _)| {
-        let (before, _) = text.split_at(at);
-        let starts = secret.char_indices().map(|(end, _)| secret.split_at(end).0).rev();
-        starts.take_while(|start| start.len() >= 4).find(|start| before.ends_with(start))
-    })
 }
 
 impl State {

@@ -95,7 +95,7 @@ async fn renew(
         // A failed login wrote no profile, however it failed.
         .map_err(|error| {
             let error = error.with_effect(Effect::None);
-            error.without_secrets(|text| upstream.redact(text))
+            error.without_secrets(|text| upstream.redact(text, &[]))
         });
     metrics.login(match &result {
         Ok(_) => LoginOutcome::LoggedIn,

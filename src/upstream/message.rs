@@ -1,11 +1,10 @@
 //! Requests to and replies from an upstream, and the [`Port`] that dialects send them through.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use serde_json::Value;
 
 use crate::error::{Effect, Result};
 
@@ -57,7 +56,6 @@ pub struct Reply {
     pub body: Bytes,
     /// How long the backend pauses because of it, if it is a 429.
     pub(super) pause: Option<Duration>,
-    json: OnceLock<Result<Value, Unread>>,
 }
 
 impl Reply {
@@ -69,13 +67,7 @@ impl Reply {
         if body.starts_with(MARK) {
             body.advance(MARK.len());
         }
-        Self { status, headers, body, pause: None, json: OnceLock::new() }
-    }
-
-    /// The body as JSON, or why it is not JSON. Parsed only once.
-    pub fn json(&self) -> Result<&Value, Unread> {
-        let parse = || serde_json::from_slice(&self.body).map_err(|_| Unread::of(&self.body));
-        self.json.get_or_init(parse).as_ref().map_err(|why| *why)
+        Self { status, headers, body, pause: None }
     }
 }
 

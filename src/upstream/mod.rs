@@ -18,6 +18,7 @@ mod login;
 mod message;
 mod metrics;
 mod pace;
+mod redact;
 mod settings;
 mod status;
 mod transport;

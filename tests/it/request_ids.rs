@@ -313,3 +313,37 @@ async fn what_is_known_to_have_written_nothing_is_tried_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn sets_in_another_order_are_the_same_request() {
+    each("20s", |bench| async move {
+        let mut profile = bench.full();
+        let first = create(&bench, creation(&bench, ONE, &profile)).await.unwrap();
+        profile.radio_access.reverse();
+        profile.services.reverse();
+        let again = create(&bench, creation(&bench, ONE, &profile)).await.unwrap();
+        assert_eq!(again, first);
+        let paths = |paths: &[&str]| UpdateProfileRequest {
+            update_mask: Some(model::mask(paths)),
+            ..change(TWO, &renamed(&first, "other order"))
+        };
+        let first = update(&bench, paths(&["display_name", "endpoint_count"])).await.unwrap();
+        let again = paths(&["endpoint_count", "display_name", "display_name"]);
+        assert_eq!(update(&bench, again).await.unwrap(), first);
+        let other = update(&bench, paths(&["display_name"])).await;
+        fails(other, Code::InvalidArgument, "REQUEST_ID_REUSED");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_uuid_of_all_zeros_is_refused() {
+    const NIL: &str = "00000000-0000-0000-0000-000000000000";
+    each("5s", |bench| async move {
+        let refused = create(&bench, creation(&bench, NIL, &bench.full())).await;
+        let failed = fails(refused, Code::InvalidArgument, "VALIDATION_FAILED");
+        assert_eq!(failed.fields, ["request_id"]);
+        assert_eq!(bench.writes().await.len(), 0);
+    })
+    .await;
+}

@@ -88,6 +88,26 @@ async fn members_too_many_or_too_few_and_broken_text() {
 }
 
 #[tokio::test]
+async fn codings_echoes_and_heads_that_are_not_http() {
+    let (_sandbox, client) = started().await;
+    let gzip = distorted(&client, json!({"kind": "coding", "coding": "X-GZip"})).await;
+    assert!(gzip.head.contains("content-encoding: X-GZip"), "{}", gzip.head);
+    assert_eq!(gzip.body[..2], [0x1f, 0x8b]);
+    let other = distorted(&client, json!({"kind": "coding", "coding": "br"})).await;
+    assert_eq!(other.body[0], b'{');
+
+    client.arm("GetServiceProfile", json!({"kind": "echo", "code": "9999"})).await;
+    let echo = client.get(LIST).await;
+    assert_eq!(echo.code(), "9999");
+    let words = echo.json()["Response"]["resultParam"]["resultDescription"].to_string();
+    assert!(words.contains(&client.token), "{words}");
+
+    client.arm("GetServiceProfile", json!({"kind": "bad_head"})).await;
+    let bytes = client.raw("GET", LIST, "").await.unwrap();
+    assert!(bytes.starts_with(b"SSH-2.0"), "{bytes:?}");
+}
+
+#[tokio::test]
 async fn big_deep_and_slow_answers() {
     let (_sandbox, client) = started().await;
     for declared in [false, true] {

@@ -33,6 +33,32 @@ fn literal_variable_and_file() {
 }
 
 #[test]
+fn invisible_ends_cause_a_warning_that_does_not_show_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    for (content, expected) in [
+        ("hunter2", None),
+        ("\u{feff}hunter2\n", None),
+        ("\u{feff}\u{feff}hunter2", Some("\u{feff}hunter2")),
+        ("hunter2\u{a0}", Some("hunter2\u{a0}")),
+        ("\u{200b}hunter2", Some("\u{200b}hunter2")),
+        ("hunter2\u{2028}", Some("hunter2\u{2028}")),
+        ("hunter2 \n", Some("hunter2 ")),
+        ("hunt\u{200b}er2", None),
+    ] {
+        fs::write(&path, content).unwrap();
+        let config = in_backend(&format!("password = {{ file = {path:?} }}"), &[]).unwrap();
+        assert_eq!(config.warnings.len(), usize::from(expected.is_some()), "{content:?}");
+        if let Some(kept) = expected {
+            assert_eq!(password(&config), kept);
+            let warning = &config.warnings[0];
+            assert!(warning.contains("`password` begins or ends with"), "{warning}");
+            assert!(!warning.contains("hunter2"), "{warning}");
+        }
+    }
+}
+
+#[test]
 fn unusable_files() {
     let folder = tempfile::tempdir().unwrap();
     let full = "x".repeat(64 * 1024);

@@ -5,15 +5,13 @@
 
 use http::{HeaderName, HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::{
-    encode, fault,
-    wire::{Envelope, scalar},
-};
+use super::{encode, fault, wire::Envelope};
 use crate::{
     dialect::registration::Settings,
     error::{Error, Reason, Result, Retry, UpstreamFacts},
+    model::object::Object,
     text,
     upstream::{
         Auth, Reply, Request, Safety, Tokens, Unread, failed_status, jwt_lifetime, unreadable,
@@ -98,10 +96,10 @@ impl Auth for SftAuth {
     }
 
     fn tokens(&self, reply: &Reply) -> Result<Tokens> {
-        let body: Option<Map<String, Value>> = serde_json::from_slice(&reply.body).ok();
+        let body = Object::read(&reply.body);
         let text = |key: &str| -> Option<SecretString> {
-            let text = body.as_ref()?.get(key)?.as_str().filter(|text| !text.is_empty())?;
-            Some(text.into())
+            let value = body.as_ref()?.value(key)?;
+            Some(value.as_str().filter(|text| !text.is_empty())?.into())
         };
         match text("AccessToken").filter(|_| reply.status.is_success()) {
             Some(access) => {
@@ -139,14 +137,11 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
 
 /// The error for a login without tokens: in the envelope, as a bare `{resultCode,
 /// resultDescription}`, or by HTTP status.
-fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
+fn refused(reply: &Reply, body: Option<&Object<'_>>) -> Error {
     let envelope = Envelope::read(reply).ok();
     let (code, words) = match (&envelope, body) {
         (Some(envelope), _) => (envelope.inner_code(), envelope.description()),
-        (None, Some(body)) => (
-            body.get("resultCode").and_then(scalar),
-            body.get("resultDescription").and_then(scalar),
-        ),
+        (None, Some(body)) => (body.scalar("resultCode"), body.scalar("resultDescription")),
         (None, None) => (None, None),
     };
     let Some(code) = code else {
@@ -156,9 +151,9 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
         status: Some(reply.status.as_u16()),
         code: text::presentable(&text::cut(&code, 64)),
         message: words.as_deref().and_then(text::presentable),
-        request_id: envelope.as_ref().and_then(|e| Some(e.response_id()?.into_owned())),
+        request_id: envelope.as_ref().and_then(|e| e.response_id()),
     };
-    let error = match code.as_ref() {
+    let error = match code.as_str() {
         "11044" => Error::new(
             Reason::UpstreamAccountLocked,
             "the upstream has locked the gateway's account after failed logins; reset its password \
@@ -170,12 +165,12 @@ fn refused(reply: &Reply, body: Option<&Map<String, Value>>) -> Error {
             "the upstream rejected the gateway's username or password (10126); check this \
              backend's configuration",
         ),
-        code => Error::new(
+        _ => Error::new(
             Reason::UpstreamAuthFailed,
             format!(
                 "the upstream rejected the gateway's login ({}); check this backend's \
                  configuration",
-                text::cut(code, 64)
+                facts.code.as_deref().unwrap_or("an unknown code")
             ),
         ),
     };

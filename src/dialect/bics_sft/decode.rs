@@ -1,63 +1,59 @@
 //! Answer → model.
 
 use prost_types::Struct;
-use serde_json::{Map, Value};
 
 use super::{
     fault, radio, service,
-    wire::{Envelope, scalar},
+    wire::{self, Envelope},
 };
 use crate::{
     dialect::{adapter::Item, listed::Listed},
     error::{Error, Reason, Result},
-    model::json,
+    model::{
+        json, number,
+        object::{self, Object},
+    },
     pb::{Category, Profile, RadioAccess, State},
 };
 
 /// The profiles of a list. `totalCount` is ignored: in the vendor's own example it is 19 for 3
 /// profiles.
 pub(super) fn list(envelope: &Envelope<'_>) -> Result<Listed<Item>> {
-    let Some(items) = envelope.response_param().map(|param| param.get("serviceProfileList")) else {
+    let Some(param) = envelope.response_param() else {
         return Err(violation("a success result but no responseParam"));
     };
-    let items = match items {
-        None | Some(Value::Null) => return Ok(Listed { items: Vec::new(), without_id: 0 }),
-        Some(Value::Array(items)) => items,
-        Some(_) => return Err(violation("a serviceProfileList that is not a list")),
-    };
-    let mut found = Vec::with_capacity(items.len());
-    let mut without_id = 0_usize;
-    for item in items {
-        let Value::Object(members) = item else {
-            return Err(violation(
-                "a serviceProfileList that contains something other than profiles",
-            ));
-        };
-        match profile(members) {
-            (Some(id), profile) => found.push(Item { id, profile }),
-            (None, _) => without_id += 1,
-        }
+    let mut listed = Listed::new();
+    let text = param.source(LIST).filter(|text| *text != "null").unwrap_or("[]");
+    let items = object::elements(text.as_bytes());
+    for item in items.ok_or_else(|| violation("a serviceProfileList that is not a list"))? {
+        let members = Object::of(item).ok_or_else(|| {
+            violation("a serviceProfileList that contains something other than profiles")
+        })?;
+        let (id, profile) = profile(&members);
+        listed.add(id.filter(|id| wire::is_id(id)), |id| Item { id, profile });
     }
-    Ok(Listed { items: found, without_id })
+    Ok(listed)
 }
+
+/// The key of the profiles in the answer to a read.
+const LIST: &str = "serviceProfileList";
 
 /// The profile with this id in the answer to a get.
 pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
-    let items = envelope
-        .response_param()
-        .and_then(|param| param.get("serviceProfileList"))
-        .and_then(Value::as_array)
-        .ok_or_else(|| violation("a success result but no serviceProfileList"))?;
-    let mut profiles = items.iter().filter_map(Value::as_object).map(profile);
-    if let [Value::Object(_)] = items.as_slice() {
-        // A single profile needs no id: it is the one that was requested.
-        if let Some((None, profile)) = profiles.next() {
-            return Ok(Item { id: id.to_owned(), profile });
-        }
-        profiles = items.iter().filter_map(Value::as_object).map(profile);
-    }
-    match profiles.find(|(found, _)| found.as_deref() == Some(id)) {
-        Some((_, profile)) => Ok(Item { id: id.to_owned(), profile }),
+    let param = envelope.response_param();
+    let items = param.as_ref().and_then(|param| object::elements(param.text(LIST)?.as_bytes()));
+    let items = items.ok_or_else(|| violation("a success result but no serviceProfileList"))?;
+    let objects = items.iter().filter_map(|item| Object::of(item));
+    let mut profiles: Vec<(Option<String>, Profile)> = objects.map(|o| profile(&o)).collect();
+    // A single profile needs no id: it is the one that was requested.
+    let alone = items.len() == 1;
+    let meant = |found: &Option<String>| match found {
+        // Ids are told apart by their number alone.
+        Some(found) => found.eq_ignore_ascii_case(id),
+        None => alone,
+    };
+    match profiles.iter().position(|(found, _)| meant(found)) {
+        Some(at) => Ok(Item { id: id.to_owned(), profile: profiles.swap_remove(at).1 }),
         None if items.is_empty() => Err(fault::not_found(None)),
         None => Err(violation("a profile other than the requested one")),
     }
@@ -65,27 +61,29 @@ pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
 
 /// The id in the answer to a create.
 pub(super) fn created_id(envelope: &Envelope<'_>) -> Option<String> {
-    envelope.service_profile().filter(|id| !id.is_empty()).map(|id| id.into_owned())
+    envelope.service_profile().filter(|id| !id.is_empty())
 }
 
 /// One profile, with its id if it has one.
-fn profile(members: &Map<String, Value>) -> (Option<String>, Profile) {
+fn profile(members: &Object<'_>) -> (Option<String>, Profile) {
     let mut id = None;
     let mut profile = Profile::default();
     let mut unmapped = Struct::default();
-    for (key, value) in members {
-        if value.is_null() && key != "profileId" && KNOWN.contains(&key.as_str()) {
+    for (key, value) in members.iter() {
+        let is_null = value == "null";
+        if is_null && key != "profileId" && KNOWN.contains(&key) {
             continue;
         }
-        let text = scalar(value);
-        let mapped = match (key.as_str(), text.as_deref()) {
+        let text = number::scalar(value);
+        let mapped = match (key, text.as_deref()) {
             ("profileId", text) => {
                 id = text.filter(|id| !id.is_empty()).map(ToOwned::to_owned);
-                id.is_some() || value.is_null()
+                id.is_some() || is_null
             }
             ("profileName", Some(name)) => {
                 // Not trimmed: only codes are.
-                profile.display_name = value.as_str().unwrap_or(name).to_owned();
+                let whole = serde_json::from_str(value);
+                profile.display_name = whole.unwrap_or_else(|_| name.to_owned());
                 true
             }
             ("status", Some(status)) => {
@@ -101,7 +99,7 @@ fn profile(members: &Map<String, Value>) -> (Option<String>, Profile) {
             _ => false,
         };
         if !mapped {
-            unmapped.fields.insert(key.clone(), json::to_value(value));
+            unmapped.fields.insert(key.to_owned(), json::of_text(value));
         }
     }
     profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);

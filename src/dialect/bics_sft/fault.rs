@@ -3,8 +3,6 @@
 //! Only the inner `resultParam.resultCode` decides: failures have HTTP status 200 too, and the
 //! outer code is "0" in several documented failures (1326, 1330, 10085).
 
-use std::borrow::Cow;
-
 use super::{effects, wire::Envelope};
 use crate::{
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violation},
@@ -55,7 +53,7 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<Answer<'_>> {
         Err(why) if reply.status.is_success() => return Err(unreadable(safety, reply, why)),
         Err(_) => return Err(by_status(safety, reply)),
     };
-    let code = envelope.inner_code().unwrap_or(Cow::Borrowed("401"));
+    let code = envelope.inner_code().unwrap_or_else(|| "401".to_owned());
     if reply.status.is_success() && code == operation.success() {
         return Ok(Answer::Success(envelope));
     }
@@ -206,7 +204,7 @@ pub(super) fn request_id(reply: &Reply) -> Option<String> {
     Envelope::read(reply).ok()?.response_id().and_then(short)
 }
 
-fn short(text: Cow<'_, str>) -> Option<String> {
+fn short(text: String) -> Option<String> {
     text::presentable(&text::cut(&text, 64))
 }
 

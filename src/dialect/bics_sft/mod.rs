@@ -22,7 +22,9 @@ use async_trait::async_trait;
 
 use self::capabilities::{CAPABILITIES, NAME};
 use super::{
-    adapter::{Dialect, Edit, Item, Operations, ProfileUpdate, already_attached, not_attached},
+    adapter::{
+        Dialect, Edit, Item, Listing, Operations, ProfileUpdate, already_attached, not_attached,
+    },
     client::DialectClient,
     registration::{Built, Registration, Setting},
 };
@@ -122,10 +124,7 @@ impl Dialect for BicsSft {
     }
 
     fn accepts_id(&self, id: &str) -> bool {
-        // Ids are `SP_` and a number; no counter exceeds 19 digits.
-        id.strip_prefix("SP_").is_some_and(|number| {
-            (1..=19).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
-        })
+        wire::is_id(id)
     }
 
     fn check_fields(
@@ -215,8 +214,8 @@ impl Operations for BicsSft {
         }
     }
 
-    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
-        self.list_all(port).await
+    async fn list(&self, port: &dyn Port) -> Result<Listing> {
+        Ok(self.list_all(port).await?.into())
     }
 
     async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {

@@ -34,6 +34,7 @@ fn create(answer: Value) -> Result<Option<String>> {
 
 fn read(members: Value) -> Profile {
     let listed = now(BicsSft.list(&Recorder::answering([one(members.clone())])));
+    let listed = listed.map(|listing| listing.items);
     let found = now(BicsSft.get(&Recorder::answering([one(members)]), "SP_1")).unwrap().profile;
     assert!(listed.iter().flatten().all(|each| each.profile == found), "a list shows the same");
     found

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{encode, fault, wire::Fault};
+use super::{
+    encode, fault,
+    wire::{self, Fault},
+};
 use crate::{
     dialect::registration::Settings,
     error::{Error, Reason, Result},
@@ -77,7 +80,7 @@ impl Auth for EndpointAuth {
         if !reply.status.is_success() {
             return Err(refused(reply));
         }
-        let body: Option<Map<String, Value>> = serde_json::from_slice(&reply.body).ok();
+        let body = wire::lenient(&reply.body);
         let token = body.as_ref().and_then(|body| body.get("auth_token")).and_then(Value::as_str);
         match token.filter(|token| !token.is_empty()) {
             Some(token) => {

@@ -7,7 +7,8 @@ use super::{
     radio, service, wire,
 };
 use crate::{
-    error::violation::Violations,
+    dialect::adapter::Edit,
+    error::{Result, violation::Violations},
     model::{fields::Fields, note::Notes},
     pb::{Profile, Service, ServiceType, TrafficLimit},
 };
@@ -95,6 +96,28 @@ pub(super) fn services(field: &str, services: &[Service], violations: &mut Viola
             }
         }
     }
+}
+
+/// Checks the service or limit of an edit.
+pub(super) fn edit(edit: &Edit) -> Result<()> {
+    let mut violations = Violations::default();
+    let (Edit::AttachService(service)
+    | Edit::DetachService(service)
+    | Edit::AttachTrafficLimit(service, _)
+    | Edit::DetachTrafficLimit(service, _)) = edit;
+    // It only specifies the service; a catalog entry has all limits that exist.
+    let named = Service { traffic_limits: Vec::new(), ..service.clone() };
+    services("service", &[named], &mut violations);
+    match edit {
+        Edit::AttachService(service) if !service.traffic_limits.is_empty() => {
+            violations.add("service.traffic_limits", "must be empty; use AttachTrafficLimit");
+        }
+        Edit::AttachTrafficLimit(_, limit) | Edit::DetachTrafficLimit(_, limit) => {
+            self::limit("traffic_limit", limit, &mut violations);
+        }
+        Edit::AttachService(_) | Edit::DetachService(_) => {}
+    }
+    violations.into_result()
 }
 
 /// Checks a limit in a request.

@@ -1,11 +1,8 @@
 //! Answer → model.
 
-use std::collections::BTreeMap;
-
 use http::header::LOCATION;
 use prost_types::Struct;
-use serde::de::IgnoredAny;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 
 use super::{
     encode, radio, service,
@@ -13,7 +10,11 @@ use super::{
 };
 use crate::{
     dialect::{adapter::Item, listed::Listed},
-    model::{etag::id_order, json},
+    model::{
+        etag::id_order,
+        json, number,
+        object::{self, Object},
+    },
     pb::{
         ApiSecret, BreakoutRegion, Callback, Callbacks, DataLimit, Dns, EsmeInterface,
         NetworkSettings, PaymentType, Period, Profile, Quotas, RadioAccess, Service, SmsSettings,
@@ -31,53 +32,94 @@ pub(super) struct Short {
 
 /// The profiles of a list.
 pub(super) fn list(reply: &Reply) -> Result<Listed<Short>, Unread> {
-    let mut found: Vec<Short> = Vec::new();
-    let mut without_id = 0_usize;
+    let mut listed = Listed::new();
     for raw in objects(reply)? {
-        let members = parsed(&raw);
-        let mut reader = Reader::new(&members);
-        match reader.id("id") {
-            Some(id) if found.iter().any(|short| short.id == id) => {}
-            Some(id) => found.push(Short { id, name: reader.text("name") }),
-            None => without_id += 1,
-        }
+        let name = raw.value("name").and_then(|name| Some(name.as_str()?.to_owned()));
+        listed.add(raw.text("id").and_then(id), |id| Short { id, name });
     }
-    Ok(Listed { items: found, without_id })
+    Ok(listed)
+}
+
+/// The fields that the vendor documents of a list.
+pub(super) const BRIEF_FIELDS: [&str; 9] = [
+    "name",
+    "dialect",
+    "display_name",
+    "description",
+    "radio_access",
+    "quotas",
+    "quotas.data",
+    "quotas.sms",
+    "endpoint_count",
+];
+
+/// The members that hold these fields. Of two spellings of one member, either will do.
+const BRIEF_MEMBERS: [&[&str]; 8] = [
+    &["id"],
+    &["name"],
+    &["description"],
+    &["allowed_3g"],
+    &["allowed_4g"],
+    &["apply_data_quota", "apply_quota"],
+    &["apply_sms_quota"],
+    &["used_count"],
+];
+
+/// What a list itself shows of its profiles; `None` if any of them lacks one of the members, which
+/// then does not mean that the profile lacks it.
+pub(super) fn brief(reply: &Reply) -> Result<Option<Listed<Item>>, Unread> {
+    let mut listed = Listed::new();
+    for raw in objects(reply)? {
+        let has = |keys: &&[&str]| keys.iter().any(|key| raw.text(key).is_some());
+        if !BRIEF_MEMBERS.iter().all(has) {
+            return Ok(None);
+        }
+        listed.add(raw.text("id").and_then(id), |id| Item { id, profile: profile(&raw) });
+    }
+    Ok(Some(listed))
+}
+
+/// The id of a profile, which is a whole number in any spelling.
+fn id(json: &str) -> Option<String> {
+    number::whole(json).filter(|id| wire::is_id(id))
 }
 
 /// The profile with this id in the reply to a get.
 pub(super) fn one(reply: &Reply, id: &str) -> Result<Item, Unread> {
-    let raw: Raw = match serde_json::from_slice(&reply.body) {
-        Ok(raw) => raw,
+    let raw = match Object::read(&reply.body) {
+        Some(raw) => raw,
         // The vendor's example of a full profile is in a list.
-        Err(_) => match <[Raw; 1]>::try_from(objects(reply)?) {
+        None => match <[Object<'_>; 1]>::try_from(objects(reply)?) {
             Ok([raw]) => raw,
             Err(_) => return Err(Unread::NotTheDialect),
         },
     };
-    let members = parsed(&raw);
-    if members.get("id").and_then(wire::id).as_deref() != Some(id) {
+    if raw.text("id").and_then(self::id).as_deref() != Some(id) {
         return Err(Unread::NotTheDialect);
     }
-    Ok(Item { id: id.to_owned(), profile: profile(&raw, &members) })
+    Ok(Item { id: id.to_owned(), profile: profile(&raw) })
 }
 
 /// The services of the catalog.
 pub(super) fn services(reply: &Reply) -> Result<Vec<Service>, Unread> {
     let objects = objects(reply)?;
-    Ok(objects.iter().filter_map(|raw| service(&parsed(raw))).map(|(service, _)| service).collect())
+    Ok(objects
+        .iter()
+        .filter_map(|raw| service(&parsed(raw).0))
+        .map(|(service, _)| service)
+        .collect())
 }
 
 /// The limits that a service of the catalog can have.
 pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
     let objects = objects(reply)?;
-    Ok(objects.iter().filter_map(|raw| limit(&parsed(raw))).map(|(limit, _)| limit).collect())
+    Ok(objects.iter().filter_map(|raw| limit(&parsed(raw).0)).map(|(limit, _)| limit).collect())
 }
 
 /// The data limits of a profile. One without an id limits all the same.
 pub(super) fn data_limits(reply: &Reply) -> Result<Vec<DataLimit>, Unread> {
     let mut limits: Vec<DataLimit> =
-        objects(reply)?.iter().map(|raw| data_limit(&parsed(raw))).collect();
+        objects(reply)?.iter().map(|raw| data_limit(&parsed(raw).0)).collect();
     limits.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
     Ok(limits)
 }
@@ -92,29 +134,33 @@ pub(super) fn created_id(reply: &Reply) -> Option<String> {
     (collection.ends_with(encode::COLLECTION) && wire::is_id(id)).then(|| id.to_owned())
 }
 
-/// An object's members as text: values that the parser would reject or round (`1e999`, a number
-/// beyond 64 bits) must not fail a read, and are kept verbatim.
-type Raw = BTreeMap<String, Box<RawValue>>;
-
-/// The members that can be parsed.
-fn parsed(raw: &Raw) -> Map<String, Value> {
-    let parse = |text: &RawValue| serde_json::from_str(text.get()).ok();
-    raw.iter().filter_map(|(key, text)| Some((key.clone(), parse(text)?))).collect()
+/// The members as far as they can be parsed, and the keys of those that are not complete.
+fn parsed(raw: &Object<'_>) -> (Map<String, Value>, Vec<String>) {
+    let (mut members, mut odd) = (Map::new(), Vec::new());
+    for (key, text) in raw.iter() {
+        let Some((value, whole)) = json::lenient(text) else { continue };
+        members.insert(key.to_owned(), value);
+        if !whole {
+            odd.push(key.to_owned());
+        }
+    }
+    (members, odd)
 }
 
-fn objects(reply: &Reply) -> Result<Vec<Raw>, Unread> {
-    serde_json::from_slice(&reply.body).map_err(|_| {
-        match serde_json::from_slice::<IgnoredAny>(&reply.body) {
-            Ok(_) => Unread::NotTheDialect,
-            Err(_) => Unread::of(&reply.body),
-        }
+fn objects(reply: &Reply) -> Result<Vec<Object<'_>>, Unread> {
+    let objects = object::elements(&reply.body)
+        .and_then(|elements| elements.into_iter().map(Object::of).collect());
+    objects.ok_or_else(|| match object::is_json(&reply.body) {
+        true => Unread::NotTheDialect,
+        false => Unread::of(&reply.body),
     })
 }
 
 /// One profile. A member that the model cannot express completely is also kept verbatim in
 /// `unmapped`.
-fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
-    let mut reader = Reader::new(members);
+fn profile(raw: &Object<'_>) -> Profile {
+    let (members, odd) = parsed(raw);
+    let mut reader = Reader::without(&members, &odd);
     let r = &mut reader;
     // It is the profile's name in the model.
     let _ = r.id("id");
@@ -154,7 +200,7 @@ fn profile(raw: &Raw, members: &Map<String, Value>) -> Profile {
         fields: raw
             .iter()
             .filter(|(key, _)| !reader.is_mapped(key) && !cleared(key))
-            .map(|(key, text)| (key.clone(), json::of_text(text.get())))
+            .map(|(key, text)| (key.to_owned(), json::of_text(text)))
             .collect(),
     };
     profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);

@@ -194,6 +194,16 @@ fn missing(operation: Operation, body: &Fault) -> Meaning {
     }
 }
 
+/// Whether a failed read says something about that profile only, and nothing about the account.
+pub(super) fn is_of_one_profile(error: &Error) -> bool {
+    let answered = error.upstream().is_some_and(|facts| facts.status.is_some());
+    let of_account = matches!(
+        error.reason(),
+        Reason::UpstreamAuthFailed | Reason::UpstreamAccountLocked | Reason::UpstreamThrottled
+    );
+    (answered || error.reason() == Reason::UpstreamContractViolation) && !of_account
+}
+
 /// Whether a 401 is the lockout after failed logins.
 pub(super) fn is_locked(body: &Fault) -> bool {
     body.code == Some(1105) || body.errors.iter().any(|error| error.code == Some(1105))

@@ -24,7 +24,7 @@ mod wire;
 use std::{num::NonZeroU32, sync::Arc};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use self::{
     capabilities::{CAPABILITIES, NAME},
@@ -33,7 +33,7 @@ use self::{
     steps::{Halted, Progress},
 };
 use super::{
-    adapter::{Dialect, Edit, Item, Named, Operations, ProfileUpdate, REMOVAL},
+    adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate, REMOVAL},
     client::DialectClient,
     registration::{Built, Registration, Setting},
 };
@@ -96,21 +96,28 @@ struct Endpoint {
     data_limits: bool,
 }
 
+/// With more profiles than this that cannot be read, it is the account that cannot be read.
+const MAX_UNREADABLE: usize = 100;
+
 impl Endpoint {
     /// Reads the full profiles of a list; those that no longer exist are left out.
-    async fn full(&self, port: &dyn Port, short: Vec<decode::Short>) -> Result<Vec<Item>> {
+    async fn full(&self, port: &dyn Port, short: Vec<decode::Short>) -> Result<Listing> {
         let read = |short: decode::Short| async move {
-            match self.get(port, &short.id).await {
-                Ok(item) => Ok(Some(item)),
-                Err(error) if error.reason() == Reason::ProfileNotFound => Ok(None),
-                Err(error) => Err(error),
-            }
+            let item = self.get(port, &short.id).await;
+            (short.id, item)
         };
-        stream::iter(short.into_iter().map(read))
-            .buffered(catalog::PARALLEL)
-            .try_filter_map(|item| async move { Ok(item) })
-            .try_collect()
-            .await
+        let mut reads = stream::iter(short.into_iter().map(read)).buffered(catalog::PARALLEL);
+        let mut listing = Listing::default();
+        while let Some((id, item)) = reads.next().await {
+            match item {
+                Ok(item) => listing.items.push(item),
+                Err(error) if error.reason() == Reason::ProfileNotFound => {}
+                Err(error) if !fault::is_of_one_profile(&error) => return Err(error),
+                Err(error) if listing.unreadable.len() == MAX_UNREADABLE => return Err(error),
+                Err(error) => listing.unreadable.push((id, error)),
+            }
+        }
+        Ok(listing)
     }
 
     async fn short(&self, port: &dyn Port) -> Result<Vec<decode::Short>> {
@@ -212,6 +219,10 @@ impl Dialect for Endpoint {
         false
     }
 
+    fn listed_fields(&self) -> &'static [&'static str] {
+        &decode::BRIEF_FIELDS
+    }
+
     fn accepts_id(&self, id: &str) -> bool {
         wire::is_id(id)
     }
@@ -298,9 +309,15 @@ impl Operations for Endpoint {
         Ok(item)
     }
 
-    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
+    async fn list(&self, port: &dyn Port) -> Result<Listing> {
         let short = self.short(port).await?;
         self.full(port, short).await
+    }
+
+    async fn list_briefly(&self, port: &dyn Port) -> Result<Option<Vec<Item>>> {
+        let reply = port.send(encode::list()).await?;
+        let listed = fault::read(Operation::List, &reply, decode::brief)?;
+        Ok(listed.map(|listed| listed.or_logged(NAME)))
     }
 
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
@@ -308,7 +325,11 @@ impl Operations for Endpoint {
         let mut short = self.short(port).await?;
         let all = short.iter().map(|short| short.id.clone()).collect();
         short.retain(|short| short.name.as_deref().is_none_or(is_alike));
-        let mut items = self.full(port, short).await?;
+        let Listing { mut items, unreadable } = self.full(port, short).await?;
+        // Any of these could be the one that is looked for.
+        if let Some((_, error)) = unreadable.into_iter().next() {
+            return Err(error);
+        }
         items.retain(|item| is_alike(&item.profile.display_name));
         Ok(Named { all, items })
     }
@@ -360,30 +381,9 @@ impl Operations for Endpoint {
     }
 
     async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
-        check_edit(edit)?;
+        check::edit(edit)?;
         Catalog::new(port).edit(current, edit).await
     }
-}
-
-fn check_edit(edit: &Edit) -> Result<()> {
-    let mut violations = Violations::default();
-    let (Edit::AttachService(service)
-    | Edit::DetachService(service)
-    | Edit::AttachTrafficLimit(service, _)
-    | Edit::DetachTrafficLimit(service, _)) = edit;
-    // It only specifies the service; a catalog entry has all limits that exist.
-    let named = Service { traffic_limits: Vec::new(), ..service.clone() };
-    check::services("service", &[named], &mut violations);
-    match edit {
-        Edit::AttachService(service) if !service.traffic_limits.is_empty() => {
-            violations.add("service.traffic_limits", "must be empty; use AttachTrafficLimit");
-        }
-        Edit::AttachTrafficLimit(_, limit) | Edit::DetachTrafficLimit(_, limit) => {
-            check::limit("traffic_limit", limit, &mut violations);
-        }
-        Edit::AttachService(_) | Edit::DetachService(_) => {}
-    }
-    violations.into_result()
 }
 
 #[cfg(test)]

@@ -5,15 +5,24 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::{json, number, object::Object};
+
 /// Reads the members of an object and remembers which of them the model expresses completely.
 pub(super) struct Reader<'a> {
     members: &'a Map<String, Value>,
     mapped: Vec<&'static str>,
+    /// Members of which a part could not be parsed.
+    odd: &'a [String],
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(members: &'a Map<String, Value>) -> Self {
-        Self { members, mapped: Vec::new() }
+        Self { members, mapped: Vec::new(), odd: &[] }
+    }
+
+    /// The same, where the model cannot express these members completely.
+    pub(super) fn without(members: &'a Map<String, Value>, odd: &'a [String]) -> Self {
+        Self { odd, ..Self::new(members) }
     }
 
     /// A member, unless it is absent, null or rejected by `read`, which also says whether the value
@@ -29,7 +38,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let (read, whole) = read(value)?;
-        if whole {
+        if whole && !self.odd.iter().any(|odd| odd == key) {
             self.mapped.push(key);
         }
         Some(read)
@@ -69,10 +78,21 @@ impl<'a> Reader<'a> {
 /// A whole number, or a string of one.
 pub(super) fn int(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(n) if !n.is_f64() => n.as_i64(),
+        // Beyond this, a double is not the number that the upstream wrote.
+        Value::Number(n) => {
+            number::whole(&n.to_string())?.parse().ok().filter(|n: &i64| n.abs() <= 1 << 53)
+        }
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
+}
+
+/// The members of an object that can be parsed.
+pub(super) fn lenient(body: &[u8]) -> Option<Map<String, Value>> {
+    let object = Object::read(body)?;
+    let parsed = |(key, text): (&str, &str)| Some((key.to_owned(), json::lenient(text)?.0));
+    Some(object.iter().filter_map(parsed).collect())
 }
 
 /// An id in the model: the upstream's whole number, which is a Long according to its error
@@ -124,7 +144,7 @@ const TOKENS: [(&str, i64); 16] = [
 impl Fault {
     /// Reads a body; any other body gives an empty fault.
     pub(super) fn read(body: &[u8]) -> Self {
-        let body: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
+        let body = lenient(body);
         body.map_or_else(Self::default, |body| {
             let nested = body.get("errors").and_then(Value::as_array);
             Self {

@@ -1,16 +1,15 @@
 //! Answer → model.
 
 use prost_types::Struct;
-use serde_json::value::RawValue;
 
 use super::{
     members::{ID, NAME, by_key},
-    wire::{Members, integer, is_id},
+    wire::{self, Members, members},
 };
 use crate::{
     dialect::{adapter::Item, listed::Listed},
     error::{Effect, Error, Reason, Result},
-    model::json,
+    model::{json, number, object},
     pb::Profile,
     upstream::{Reply, Safety, Unread, unreadable},
 };
@@ -21,32 +20,27 @@ const LIST: &str = "provisioningProfileDTOList";
 /// The profiles of a list.
 pub(super) fn list(reply: &Reply) -> Result<Listed<Item>> {
     let read = |why| unreadable(Safety::Read, reply, why);
-    let body = Members::read(&reply.body).map_err(read)?;
-    let items: Vec<Box<RawValue>> = match body.text(LIST) {
-        Some("null") => Vec::new(),
-        Some(text) => serde_json::from_str(text).map_err(|_| read(Unread::NotTheDialect))?,
+    let body = members(&reply.body).map_err(read)?;
+    let items = match body.text(LIST) {
+        Some("null") => Some(Vec::new()),
+        Some(text) => object::elements(text.as_bytes()),
         // Common JSON writers omit empty lists.
-        None if body.value("length").and_then(|n| integer(&n)).as_deref() == Some("0") => {
-            Vec::new()
-        }
-        None => return Err(read(Unread::NotTheDialect)),
+        None => body
+            .text("length")
+            .filter(|length| number::whole(length).as_deref() == Some("0"))
+            .map(|_| Vec::new()),
     };
-    let mut found = Vec::with_capacity(items.len());
-    let mut without_id = 0_usize;
-    for item in items {
-        let members =
-            Members::read(item.get().as_bytes()).map_err(|_| read(Unread::NotTheDialect))?;
-        match id(&members) {
-            Some(id) => found.push(Item { id, profile: profile(&members) }),
-            None => without_id += 1,
-        }
+    let mut listed = Listed::new();
+    for item in items.ok_or_else(|| read(Unread::NotTheDialect))? {
+        let members = members(item.as_bytes()).map_err(|_| read(Unread::NotTheDialect))?;
+        listed.add(id(&members), |id| Item { id, profile: profile(&members) });
     }
-    Ok(Listed { items: found, without_id })
+    Ok(listed)
 }
 
 /// The raw object in the reply to a get or update of one profile.
-pub(super) fn object(safety: Safety, reply: &Reply, asked: &str) -> Result<Members> {
-    let body = Members::read(&reply.body).map_err(|why| unreadable(safety, reply, why))?;
+pub(super) fn object<'r>(safety: Safety, reply: &'r Reply, asked: &str) -> Result<Members<'r>> {
+    let body = members(&reply.body).map_err(|why| unreadable(safety, reply, why))?;
     // Without an id it is the one that was requested, if it is a profile at all.
     match id(&body) {
         Some(found) if found == asked => Ok(body),
@@ -63,18 +57,18 @@ pub(super) fn object(safety: Safety, reply: &Reply, asked: &str) -> Result<Membe
 /// The id in the reply to a create.
 pub(super) fn created_id(reply: &Reply) -> Result<String> {
     let unreadable = |why| unreadable(Safety::Write, reply, why);
-    let body = Members::read(&reply.body).map_err(unreadable)?;
+    let body = members(&reply.body).map_err(unreadable)?;
     id(&body).ok_or_else(|| unreadable(Unread::NotTheDialect))
 }
 
 /// The object's id, if it has a valid one.
-fn id(members: &Members) -> Option<String> {
-    integer(&members.value(ID)?).filter(|id| is_id(id))
+fn id(members: &Members<'_>) -> Option<String> {
+    wire::id(members.text(ID)?)
 }
 
 /// The object as a profile. Nothing in it is an error: `unmapped` keeps what the model cannot
 /// express.
-pub(super) fn profile(members: &Members) -> Profile {
+pub(super) fn profile(members: &Members<'_>) -> Profile {
     let mut profile = Profile::default();
     let mut unmapped = Struct::default();
     for (key, text) in members.iter() {

@@ -45,7 +45,7 @@ pub(super) fn create(profile: &Profile) -> Request {
 /// The vendor's example of a PUT omits members and keeps their values, so it merges. Sending the
 /// whole object is right whether it merges or replaces. Members outside the change keep the values
 /// that were just read, even if another client has changed them since the caller read the profile.
-pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members) -> Option<Update> {
+pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members<'_>) -> Option<Update> {
     let (mut writes, mut renames) = (false, false);
     for (member, value) in differences(change) {
         // How to clear a member is not documented. If PUT merges, omitting a member keeps it, so
@@ -123,7 +123,7 @@ fn request(
     operation: &'static str,
     method: Method,
     path: String,
-    body: Option<&Members>,
+    body: Option<&Members<'_>>,
 ) -> Request {
     let safety = if method == Method::GET { Safety::Read } else { Safety::Write };
     // Sent even if no reply body is expected: without it the upstream answers in XML, including its

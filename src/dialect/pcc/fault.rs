@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::{
     effects,
     members::by_key,
-    wire::{Fault, Members},
+    wire::{Fault, members},
 };
 use crate::{
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violation},
@@ -91,7 +91,7 @@ pub(super) fn deleted(reply: &Reply) -> Result<()> {
     if has_no_body(reply) {
         return Ok(());
     }
-    let why = match Members::read(&reply.body) {
+    let why = match members(&reply.body) {
         Ok(_) => Unread::NotTheDialect,
         Err(why) => why,
     };

@@ -5,8 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::wire::integer;
-use crate::pb::{Notifications, PaymentType, Profile, SubscriberDefaults};
+use crate::{
+    model::number,
+    pb::{Notifications, PaymentType, Profile, SubscriberDefaults},
+};
 
 /// The upstream's own id, which request bodies do not contain.
 pub(super) const ID: &str = "id";
@@ -113,7 +115,7 @@ fn payment_type(value: &Value) -> Option<PaymentType> {
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        value => integer(value),
+        value => number::whole(&value.to_string()).filter(|digits| !digits.starts_with('-')),
     }
 }
 

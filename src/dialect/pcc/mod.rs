@@ -24,7 +24,7 @@ use self::{
     wire::Members,
 };
 use super::{
-    adapter::{Dialect, Edit, Item, Operations, ProfileUpdate},
+    adapter::{Dialect, Edit, Item, Listing, Operations, ProfileUpdate},
     client::DialectClient,
     registration::{Built, Registration, Setting},
 };
@@ -70,10 +70,10 @@ struct Pcc;
 
 impl Pcc {
     /// The raw object of one profile.
-    async fn object(&self, port: &dyn Port, id: &str) -> Result<Members> {
+    async fn object(&self, port: &dyn Port, id: &str) -> Result<Members<'static>> {
         let reply = port.send(encode::get(id)).await?;
         fault::check(Operation::Get, &reply)?;
-        decode::object(Safety::Read, &reply, id)
+        decode::object(Safety::Read, &reply, id).map(Members::into_owned)
     }
 }
 
@@ -161,10 +161,10 @@ impl Operations for Pcc {
         Ok(Item { id: id.to_owned(), profile: decode::profile(&object) })
     }
 
-    async fn list(&self, port: &dyn Port) -> Result<Vec<Item>> {
+    async fn list(&self, port: &dyn Port) -> Result<Listing> {
         let reply = port.send(encode::list()).await?;
         fault::check(Operation::List, &reply)?;
-        Ok(decode::list(&reply)?.or_logged(NAME))
+        Ok(decode::list(&reply)?.or_logged(NAME).into())
     }
 
     async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {

@@ -50,7 +50,7 @@ fn turkey_sauce() -> Profile {
 #[test]
 fn the_vendors_list_is_read_completely() {
     let recorder = Recorder::answering([fixture("list-success")]);
-    let items = now(Pcc.list(&recorder)).unwrap();
+    let items = now(Pcc.list(&recorder)).unwrap().items;
     let first = Profile { payment_type: PaymentType::Postpaid.into(), ..turkey_sauce() };
     let second = Profile {
         display_name: "chaCha".into(),
@@ -141,12 +141,12 @@ fn reads_are_lenient() {
         json!({"length": "0", "provisioningProfileDTOList": null}),
         json!({"provisioningProfileDTOList": []}),
     ] {
-        assert_eq!(now(Pcc.list(&Recorder::answering([empty]))).unwrap(), []);
+        assert_eq!(now(Pcc.list(&Recorder::answering([empty]))).unwrap().items, []);
     }
     // A profile without a valid id does not affect the others.
     let list = json!({"length": 9, "provisioningProfileDTOList":
         [{"name": "a"}, {"id": -1}, {"id": "x"}, {"id": {}}, {"id": 2}]});
-    let items = now(Pcc.list(&Recorder::answering([list]))).unwrap();
+    let items = now(Pcc.list(&Recorder::answering([list]))).unwrap().items;
     assert_eq!(items.iter().map(|item| item.id.as_str()).collect::<Vec<_>>(), ["2"]);
 }
 

@@ -37,11 +37,12 @@ pub struct RequestIdentity {
 }
 
 impl RequestIdentity {
-    /// The identity of a request from which the `request_id` was removed; `None` without a valid
-    /// id. Fields are encoded in order and maps by sorted keys, so equal requests have equal bytes.
+    /// The identity of a request from which the `request_id` was removed, and whose sets are
+    /// sorted; `None` without a valid id. Fields are encoded in order and maps by sorted keys, so
+    /// equal requests have equal bytes.
     #[must_use]
     pub fn of(method: &str, request_id: &str, request: &impl Message) -> Option<Self> {
-        let id = Uuid::try_parse(request_id).ok()?;
+        let id = Uuid::try_parse(request_id).ok().filter(|id| !id.is_nil())?;
         let mut hash = Sha256::new();
         hash.update(method.as_bytes());
         hash.update([0]);

@@ -8,11 +8,15 @@ use std::sync::Arc;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
-    cache::{List, Resource, Value},
+    cache::{List, Resource, Unreadable, Value},
     call::Call,
+    dialect::Listing,
     error::{Error, Reason, Result},
     gateway::backend::Backend,
-    model::{etag::id_order, name::BackendName},
+    model::{
+        etag::id_order,
+        name::{BackendName, ProfileName},
+    },
     pb::{Encoded, Profile, Service},
     upstream::Session,
 };
@@ -37,25 +41,65 @@ pub(crate) async fn profile(
     }
 }
 
-/// All profiles, ordered by id.
+/// The profiles of a backend, ordered by id.
+pub(crate) struct Profiles {
+    /// Those that could be read.
+    pub(crate) list: Arc<List>,
+    /// Those that are there but could not be read.
+    pub(crate) unreadable: Arc<Unreadable>,
+}
+
+/// All profiles, ordered by id. Fails if any of them cannot be read.
 pub(crate) async fn profiles(backend: &Arc<Backend>, call: &Call) -> Result<Arc<List>> {
+    readable(backend, listed(backend, call, false).await?)
+}
+
+/// The profiles of a list from which none may be missing.
+pub(crate) fn readable(backend: &Backend, profiles: Profiles) -> Result<Arc<List>> {
+    match profiles.unreadable.first() {
+        None => Ok(profiles.list),
+        Some((id, error)) => {
+            Err(error.clone().about(&ProfileName::of(backend.name(), id).to_string()))
+        }
+    }
+}
+
+/// All profiles that can be read. `brief`: only the fields matter that the upstream's own list
+/// shows, so one request may be enough.
+pub(crate) async fn listed(backend: &Arc<Backend>, call: &Call, brief: bool) -> Result<Profiles> {
+    // Whole profiles that are at hand say all of it too.
+    let brief = brief && !backend.cache().has(&Resource::Profiles, call.cache_control);
     let load = |session: Session| {
         let backend = Arc::clone(backend);
         async move {
-            let items = backend.dialect().list(&session).await;
-            let mut items = items.map_err(|error| load_failure(&backend, error))?;
+            let listing = list(&backend, &session, brief).await;
+            let Listing { mut items, unreadable } =
+                listing.map_err(|error| load_failure(&backend, error))?;
             items.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
             let each = items.into_iter().map(|item| {
                 let id = item.id.as_str().into();
                 (id, Encoded::of(&backend.present(item)))
             });
-            Ok(Value::Profiles(Arc::new(each.collect())))
+            let list = Arc::new(each.collect());
+            let Some((_, error)) = unreadable.first() else { return Ok(Value::Profiles(list)) };
+            backend.record_failure(error);
+            let unreadable = unreadable.into_iter().map(|(id, error)| (id.into(), error));
+            Ok(Value::Partial(list, Arc::new(unreadable.collect())))
         }
     };
-    match read(backend, call, &Resource::Profiles, load).await? {
-        Value::Profiles(profiles) => Ok(profiles),
+    let resource = if brief { Resource::Brief } else { Resource::Profiles };
+    match read(backend, call, &resource, load).await? {
+        Value::Profiles(list) => Ok(Profiles { list, unreadable: Arc::default() }),
+        Value::Partial(list, unreadable) => Ok(Profiles { list, unreadable }),
         other => Err(wrong_kind(&other)),
     }
+}
+
+async fn list(backend: &Backend, session: &Session, brief: bool) -> Result<Listing> {
+    if brief && let Some(items) = backend.dialect().list_briefly(session).await? {
+        return Ok(items.into());
+    }
+    backend.dialect().list(session).await
 }
 
 /// The services that a profile can hold.

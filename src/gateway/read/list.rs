@@ -53,7 +53,13 @@ pub(crate) async fn profiles(
     let ListOptions { mask, filter, order, page } =
         options.map_err(|error| backends.decorate(METHOD, error))?;
 
-    let mut found = collect(call, backends.all(), request.return_partial_success).await?;
+    let listed = |fields: &[&str]| {
+        let has = |path: &str| fields.contains(&path);
+        let masked = request.read_mask.as_ref().is_some_and(|m| !m.paths.is_empty());
+        masked && mask.reads_only(has) && filter.reads_only(has) && order.reads_only(has)
+    };
+    let partial = request.return_partial_success;
+    let mut found = collect(call, backends.all(), partial, &listed).await?;
     if !request.filter.is_empty() || !request.order_by.is_empty() {
         found.select(&filter, &order).await?;
     }
@@ -176,12 +182,28 @@ async fn collect<'a>(
     call: &Call,
     backends: &[&'a Arc<Backend>],
     partial: bool,
+    listed: &(dyn Fn(&[&str]) -> bool + Sync),
 ) -> Result<Found<'a>> {
-    let answers = join_all(backends.iter().map(|backend| cached::profiles(backend, call))).await;
+    let reads = backends.iter().map(|backend| async move {
+        let brief = listed(backend.dialect().listed_fields());
+        let profiles = cached::listed(backend, call, brief).await?;
+        if partial {
+            return Ok(profiles);
+        }
+        let list = cached::readable(backend, profiles)?;
+        Ok(cached::Profiles { list, unreadable: Arc::default() })
+    });
+    let answers: Vec<Result<cached::Profiles>> = join_all(reads).await;
     let mut found = Found { lists: Vec::new(), selected: None, unreachable: Vec::new() };
     for (backend, answer) in backends.iter().zip(answers) {
         match answer.map_err(|error| backend.decorate(METHOD, error)) {
-            Ok(list) => found.lists.push((backend, list)),
+            Ok(profiles) => {
+                let unreadable = profiles.unreadable.iter();
+                let names =
+                    unreadable.map(|(id, _)| ProfileName::of(backend.name(), id).to_string());
+                found.unreachable.extend(names);
+                found.lists.push((backend, profiles.list));
+            }
             Err(error) if partial => {
                 tracing::warn!(
                     target: "gateway", backend = backend.name().id(), %error,
@@ -191,7 +213,9 @@ async fn collect<'a>(
             }
             // With several backends, the message has to name the one that failed.
             Err(error) if backends.len() > 1 => {
-                return Err(error.about(&backend.name().to_string()));
+                let name = backend.name().to_string();
+                let named = error.message().starts_with(&format!("{name}/"));
+                return Err(if named { error } else { error.about(&name) });
             }
             Err(error) => return Err(error),
         }

@@ -15,7 +15,9 @@ use tokio::time::sleep;
 
 use crate::{
     cache::{BackgroundTasks, Cache, CacheMetrics, CacheSettings},
-    dialect::{Dialect, DialectClient, Edit, Item, Operations, ProfileUpdate, REGISTRY, Settings},
+    dialect::{
+        Dialect, DialectClient, Edit, Item, Listing, Operations, ProfileUpdate, REGISTRY, Settings,
+    },
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
     gateway::{
         Backend,
@@ -242,8 +244,8 @@ impl Operations for Fake {
         Ok(Item { id: id.to_owned(), profile })
     }
 
-    async fn list(&self, _: &dyn Port) -> Result<Vec<Item>> {
-        let (items, takes) = {
+    async fn list(&self, _: &dyn Port) -> Result<Listing> {
+        let (items, takes): (Vec<Item>, _) = {
             let mut state = self.lock();
             state.lists += 1;
             if state.lists_fail {
@@ -256,7 +258,7 @@ impl Operations for Fake {
             (state.profiles.iter().map(item).collect(), state.list_takes)
         };
         sleep(takes).await;
-        Ok(items)
+        Ok(items.into())
     }
 
     async fn create(&self, _: &dyn Port, profile: &Profile) -> Result<Option<String>> {

@@ -119,10 +119,17 @@ impl Poller {
             leave: None,
         };
         // A panic must not leave the streams without their task.
-        let listed = AssertUnwindSafe(cached::profiles(backend, &call)).catch_unwind().await;
+        let listed = AssertUnwindSafe(cached::listed(backend, &call, false)).catch_unwind().await;
         let seen = match listed.unwrap_or_else(|_| Err(broken())) {
-            Ok(list) => {
-                let profiles = placed(backend, &list);
+            Ok(listed) => {
+                let mut profiles = placed(backend, &listed.list);
+                // What cannot be read now is as it was.
+                for (id, _) in listed.unreadable.iter() {
+                    let key = sort_key(backend, id);
+                    if let Some(known) = before.as_ref().and_then(|before| before.get(&key)) {
+                        profiles.insert(key, known.clone());
+                    }
+                }
                 match before {
                     None => Ok((profiles, None)),
                     Some(before) => differences(&before, &profiles)
@@ -306,8 +313,11 @@ impl Drop for Follower {
 
 /// A list as the history keeps it.
 fn placed(backend: &Backend, list: &List) -> Profiles {
-    let sort_key = |id: &str| sort::sort_key(&ProfileName::of(backend.name(), id).to_string());
-    list.iter().map(|(id, profile)| (sort_key(id), profile.clone())).collect()
+    list.iter().map(|(id, profile)| (sort_key(backend, id), profile.clone())).collect()
+}
+
+fn sort_key(backend: &Backend, id: &str) -> String {
+    sort::sort_key(&ProfileName::of(backend.name(), id).to_string())
 }
 
 fn broken() -> Error {

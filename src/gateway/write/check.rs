@@ -23,6 +23,7 @@ use crate::{
     },
     model::{
         check,
+        etag::normalize,
         fields::Fields,
         mask::Update,
         method::Method,
@@ -44,7 +45,7 @@ pub(crate) fn create(
     mut request: CreateProfileRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let mut checked = Checked::new(Method::CreateProfile, &mut request, |r| &mut r.request_id);
+    let mut checked = Checked::new(Method::CreateProfile, &mut request);
     let parent = checked.violations.collect(BackendName::parse("parent", &request.parent));
     match &request.profile {
         Some(profile) if parent.is_err() => check::values(profile, &mut checked.violations)?,
@@ -69,7 +70,7 @@ pub(crate) fn update(
     mut request: UpdateProfileRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let mut checked = Checked::new(Method::UpdateProfile, &mut request, |r| &mut r.request_id);
+    let mut checked = Checked::new(Method::UpdateProfile, &mut request);
     let required = || Error::invalid_field("profile", "is required, with its name");
     let profile = checked.violations.collect(request.profile.ok_or_else(required));
     let profile = checked.all_of(profile)?;
@@ -93,7 +94,7 @@ pub(crate) fn delete(
     mut request: DeleteProfileRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let mut checked = Checked::new(Method::DeleteProfile, &mut request, |r| &mut r.request_id);
+    let mut checked = Checked::new(Method::DeleteProfile, &mut request);
     let name = checked.violations.collect(ProfileName::parse("name", &request.name));
     let name = checked.all_of(name)?;
     let backend = find(name.backend(), checked.method)?;
@@ -109,7 +110,7 @@ pub(crate) fn attach_service(
     mut request: AttachServiceRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::AttachService, &mut request, |r| &mut r.request_id);
+    let checked = Checked::new(Method::AttachService, &mut request);
     let edit = Edit::AttachService(request.service.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
 }
@@ -120,7 +121,7 @@ pub(crate) fn detach_service(
     mut request: DetachServiceRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::DetachService, &mut request, |r| &mut r.request_id);
+    let checked = Checked::new(Method::DetachService, &mut request);
     let edit = Edit::DetachService(request.service.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
 }
@@ -131,7 +132,7 @@ pub(crate) fn attach_traffic_limit(
     mut request: AttachTrafficLimitRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::AttachTrafficLimit, &mut request, |r| &mut r.request_id);
+    let checked = Checked::new(Method::AttachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
     let edit = Edit::AttachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
@@ -143,7 +144,7 @@ pub(crate) fn detach_traffic_limit(
     mut request: DetachTrafficLimitRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::DetachTrafficLimit, &mut request, |r| &mut r.request_id);
+    let checked = Checked::new(Method::DetachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
     let edit = Edit::DetachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
@@ -183,6 +184,56 @@ fn update_fields(
     Ok(update)
 }
 
+/// A request for a write, as repeats of it are recognized.
+trait Request: Message + Clone {
+    fn request_id(&mut self) -> &mut String;
+
+    /// Puts what has no order into one order, so that it does not tell requests apart.
+    fn sort_sets(&mut self) {}
+}
+
+macro_rules! requests {
+    ($($request:ident { $($sort:expr)? })*) => {
+        $(impl Request for $request {
+            fn request_id(&mut self) -> &mut String {
+                &mut self.request_id
+            }
+
+            $(fn sort_sets(&mut self) {
+                let sort: fn(&mut Self) = $sort;
+                sort(self);
+            })?
+        })*
+    };
+}
+
+requests! {
+    CreateProfileRequest { |request| request.profile.iter_mut().for_each(sort_profile) }
+    UpdateProfileRequest {
+        |request| {
+            request.profile.iter_mut().for_each(sort_profile);
+            if let Some(mask) = &mut request.update_mask {
+                mask.paths.sort_unstable();
+                mask.paths.dedup();
+            }
+        }
+    }
+    DeleteProfileRequest {}
+    AttachServiceRequest {}
+    DetachServiceRequest {}
+    AttachTrafficLimitRequest {}
+    DetachTrafficLimitRequest {}
+}
+
+/// Services and limits of a request may have no ids yet.
+fn sort_profile(profile: &mut Profile) {
+    normalize(profile);
+    for service in &mut profile.services {
+        service.traffic_limits.sort_by_cached_key(Message::encode_to_vec);
+    }
+    profile.services.sort_by_cached_key(Message::encode_to_vec);
+}
+
 /// A write request that is being checked.
 struct Checked {
     method: Method,
@@ -193,15 +244,13 @@ struct Checked {
 
 impl Checked {
     /// Takes the `request_id` out of a request and checks it.
-    fn new<R: Message>(
-        method: Method,
-        request: &mut R,
-        request_id: impl FnOnce(&mut R) -> &mut String,
-    ) -> Self {
+    fn new<R: Request>(method: Method, request: &mut R) -> Self {
         let mut violations = Violations::default();
-        let written = std::mem::take(request_id(request));
+        let written = std::mem::take(request.request_id());
         check::request_id(&written, &mut violations);
-        let identity = RequestIdentity::of(method.name(), &written, request);
+        let mut sorted = request.clone();
+        sorted.sort_sets();
+        let identity = RequestIdentity::of(method.name(), &written, &sorted);
         let request_id = identity.map_or(written, |identity| identity.id.to_string());
         Self { method, request_id, identity, violations }
     }

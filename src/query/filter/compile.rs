@@ -88,6 +88,20 @@ impl Operand {
     }
 }
 
+/// The paths that an expression reads; a search reads two.
+pub(super) fn paths(expression: &Expression, to: &mut Vec<String>) {
+    match expression {
+        Expression::All(parts) | Expression::Any(parts) => {
+            parts.iter().for_each(|part| paths(part, to));
+        }
+        Expression::Not(inner) => paths(inner, to),
+        Expression::Search(_) => {
+            to.extend(["display_name", "description"].map(str::to_owned));
+        }
+        Expression::Restriction(restriction) => to.push(restriction.path.join(".")),
+    }
+}
+
 /// Resolves the fields and parses the values.
 pub(super) fn compile(expression: Expression) -> Read<Node> {
     Ok(match expression {

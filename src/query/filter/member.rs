@@ -6,6 +6,7 @@ use crate::{
     pb::Profile,
     query::{
         access::{Access, See, Value},
+        decimal::Decimal,
         filter::{
             operator::{Operator, text_holds},
             pattern::Pattern,
@@ -43,7 +44,7 @@ fn below<'p>(member: &'p Member, path: &[String], see: See<'_, 'p>) -> bool {
 /// A value that takes the type of the member that it is compared with.
 pub(super) struct Loose {
     pattern: Pattern,
-    number: Option<f64>,
+    number: Option<Decimal>,
     flag: Option<bool>,
     null: bool,
 }
@@ -52,14 +53,17 @@ impl Loose {
     pub(super) fn new(literal: Literal) -> Self {
         // A quoted value is a string and nothing else.
         let plain = literal.pattern.plain().filter(|_| !literal.quoted);
-        let (number, flag) = (plain.and_then(number), plain.and_then(|text| text.parse().ok()));
+        let (number, flag) =
+            (plain.and_then(Decimal::parse), plain.and_then(|text| text.parse().ok()));
         Self { null: plain == Some("null"), number, flag, pattern: literal.pattern }
     }
 
     pub(super) fn holds(&self, operator: Operator, member: &Member) -> bool {
         match &member.kind {
             Some(Kind::StringValue(text)) => self.text_holds(operator, text),
-            Some(Kind::NumberValue(value)) => self.number_holds(operator, *value),
+            Some(Kind::NumberValue(value)) => {
+                Decimal::of(*value).is_some_and(|value| self.number_holds(operator, &value))
+            }
             Some(Kind::BoolValue(value)) => is_equality(operator) && self.flag == Some(*value),
             Some(Kind::NullValue(_)) | None => is_equality(operator) && self.null,
             Some(Kind::ListValue(ListValue { values })) => {
@@ -74,30 +78,23 @@ impl Loose {
 
     /// Upstreams send the same member as a number or as a string of digits.
     fn text_holds(&self, operator: Operator, text: &str) -> bool {
-        let as_number = self.number.and(number(text));
+        let as_number = self.number.as_ref().and_then(|_| Decimal::parse(text));
         if is_equality(operator) {
             return text_holds(operator, text, &self.pattern)
-                || as_number.is_some_and(|value| self.number_holds(operator, value));
+                || as_number.is_some_and(|value| self.number_holds(operator, &value));
         }
         match as_number {
-            Some(value) => self.number_holds(operator, value),
+            Some(value) => self.number_holds(operator, &value),
             // A number and a word cannot be ordered.
             None => self.number.is_none() && text_holds(operator, text, &self.pattern),
         }
     }
 
-    fn number_holds(&self, operator: Operator, value: f64) -> bool {
-        let ordering = self.number.and_then(|number| value.partial_cmp(&number));
-        ordering.is_some_and(|ordering| operator.holds(ordering))
+    fn number_holds(&self, operator: Operator, value: &Decimal) -> bool {
+        self.number.as_ref().is_some_and(|number| operator.holds(value.cmp(number)))
     }
 }
 
 fn is_equality(operator: Operator) -> bool {
     matches!(operator, Operator::Equal | Operator::Has)
-}
-
-/// A number as JSON writes it; Rust's own parser takes `inf` and `nan` too.
-fn number(text: &str) -> Option<f64> {
-    let numeric = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    text.parse().ok().filter(|value: &f64| numeric && value.is_finite())
 }

@@ -27,8 +27,11 @@
 //! - **`:`** is `=` for scalars. For a message it takes `*` only.
 //! - **`unmapped`** has no types: `unmapped.key = value` is true for an equal string, for an equal
 //!   number (also one sent as a string) and, without quotes, for `true`, `false` and `null`; of a
-//!   list, any element counts. A key that is not there is unset. `unmapped : key` and `unmapped.key
-//!   : *` test for the key; keys with other characters are quoted, `unmapped."a.b"`.
+//!   list, any element counts. Numbers are compared exactly, whatever their length, and by value:
+//!   `7`, `0007`, `7.0` and `70e-1` are equal. In quotes a value is a string and no number, so
+//!   `"7.0"` finds only that text; `0x7` is no number either. A key that is not there is unset.
+//!   `unmapped : key` and `unmapped.key : *` test for the key; keys with other characters are
+//!   quoted, `unmapped."a.b"`.
 //!
 //! Functions are rejected. A filter has at most [`MAX_BYTES`] bytes, 128 terms and 32 levels of
 //! parentheses; evaluating it takes time in proportion to the size of the
@@ -55,24 +58,37 @@ pub const MAX_BYTES: usize = 4096;
 
 /// A checked filter. The default one matches every profile.
 #[derive(Default)]
-pub struct Filter(Node);
+pub struct Filter {
+    node: Node,
+    /// The paths that it reads.
+    paths: Vec<String>,
+}
 
 impl Filter {
     /// Parses `filter` of a request. A mistake in it is a violation of that field, with the column.
     pub fn parse(text: &str) -> Result<Self> {
-        let node = match text.len() {
+        let filter = match text.len() {
             n if n > MAX_BYTES => {
                 Err(Fault::new(MAX_BYTES, format!("is {n} bytes long; the limit is {MAX_BYTES}")))
             }
-            _ => syntax::parse(text).and_then(compile::compile),
+            _ => syntax::parse(text).and_then(|expression| {
+                let mut paths = Vec::new();
+                compile::paths(&expression, &mut paths);
+                Ok(Self { node: compile::compile(expression)?, paths })
+            }),
         };
-        node.map(Self).map_err(|fault| fault.refuse("filter", text))
+        filter.map_err(|fault| fault.refuse("filter", text))
+    }
+
+    /// Whether it reads nothing but fields that `has` knows.
+    pub fn reads_only(&self, has: impl Fn(&str) -> bool) -> bool {
+        self.paths.iter().all(|path| has(path))
     }
 
     /// Whether a profile matches.
     #[must_use]
     pub fn matches(&self, profile: &Profile) -> bool {
-        self.0.matches(profile)
+        self.node.matches(profile)
     }
 }
 

@@ -180,6 +180,15 @@ pub(super) const FAULTS: &[Fault] = &[
     respelled("escaped name", Sandbox(r#"{"kind":"respell","how":"escape"}"#, 1)),
     respelled("escaped name, lost", Sandbox(r#"{"kind":"respell","how":"escape","lost":true}"#, 1)),
     respelled("folded name", Sandbox(r#"{"kind":"respell","how":"fold"}"#, 1)),
+    known("gzip in capitals", Sandbox(r#"{"kind":"coding","coding":"GZIP"}"#, 1)),
+    known("an unknown coding", Sandbox(r#"{"kind":"coding","coding":"br"}"#, 1)),
+    unknown("no HTTP, no effect", Sandbox(r#"{"kind":"bad_head"}"#, 1)),
+    known("no HTTP, effect", Sandbox(r#"{"kind":"bad_head","commit":"before"}"#, 1)),
+    of("sft", known("echo, no effect", Sandbox(r#"{"kind":"echo","code":"7777"}"#, 1))),
+    of(
+        "sft",
+        known("echo, effect", Sandbox(r#"{"kind":"echo","code":"7777","commit":"before"}"#, 1)),
+    ),
     known("429", Sandbox(r#"{"kind":"status","status":429,"retry_after_seconds":7}"#, 1)),
 ];
 

@@ -98,6 +98,7 @@ impl Field {
 fn of_a_read(chance: &mut Chance) -> Value {
     match chance.below(6) {
         0 => json!({"kind": "status", "status": 503}),
+        5 => json!({"kind": "coding", "coding": "x-gzip"}),
         1 => json!({"kind": "reset"}),
         2 => json!({"kind": "truncate"}),
         3 => json!({"kind": "delay", "ms": 5 + chance.below(80), "commit": "before"}),

@@ -200,7 +200,7 @@ fn each_profile_of_a_list_is_read() {
         json!({"id": 2, "name": "b"}),
     ]);
     recorder.push(404, error_body(1401, "Service profile with Id '3' not found.").to_string());
-    let items = now(ENDPOINT.list(&recorder)).unwrap();
+    let items = now(ENDPOINT.list(&recorder)).unwrap().items;
     assert_eq!(items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(items[0].profile.retail, Some(true));
     let expected = [
@@ -222,11 +222,47 @@ fn each_profile_of_a_list_is_read() {
 }
 
 #[test]
-fn one_failing_profile_fails_the_list() {
-    let recorder = Recorder::answering([json!([{"id": 1}, {"id": 2}]), json!({"id": 1})]);
-    recorder.push(503, "");
-    let error = now(ENDPOINT.list(&recorder)).unwrap_err();
-    assert_eq!(error.reason(), Reason::UpstreamUnavailable);
+fn one_failing_profile_is_named_and_a_failing_account_fails_the_list() {
+    for (status, reason) in [
+        (403, Reason::UpstreamPermissionDenied),
+        (410, Reason::UpstreamContractViolation),
+        (500, Reason::UpstreamInternal),
+        (503, Reason::UpstreamUnavailable),
+    ] {
+        let recorder = Recorder::answering([json!([{"id": 1}, {"id": 2}]), json!({"id": 1})]);
+        recorder.push(status, "");
+        let listing = now(ENDPOINT.list(&recorder)).unwrap();
+        assert_eq!(listing.items.len(), 1);
+        let [(id, error)] = &listing.unreadable[..] else { panic!("{listing:?}") };
+        assert_eq!((id.as_str(), error.reason()), ("2", reason));
+        let recorder = Recorder::answering([json!([{"id": 1, "name": "a"}])]);
+        recorder.push(status, "");
+        let error = now(ENDPOINT.find_by_name(&recorder, "a")).unwrap_err();
+        assert_eq!(error.reason(), reason);
+    }
+    for (status, reason) in [(401, Reason::UpstreamAuthFailed), (429, Reason::UpstreamThrottled)] {
+        let recorder = Recorder::answering([json!([{"id": 1}, {"id": 2}]), json!({"id": 1})]);
+        recorder.push(status, "");
+        assert_eq!(now(ENDPOINT.list(&recorder)).unwrap_err().reason(), reason);
+    }
+}
+
+#[test]
+fn a_list_with_all_its_members_needs_no_other_request() {
+    let whole = json!({"id": 1, "name": "a", "description": null, "allowed_3g": true,
+        "allowed_4g": false, "apply_data_quota": true, "apply_sms_quota": false,
+        "used_count": "2"});
+    let recorder = Recorder::answering([json!([whole])]);
+    let items = now(ENDPOINT.list_briefly(&recorder)).unwrap().unwrap();
+    assert_eq!(items[0].profile.display_name, "a");
+    assert_eq!(items[0].profile.endpoint_count, Some(2));
+    assert_eq!(lines(&recorder), ["GET service_profile"]);
+    for missing in ["name", "description", "allowed_3g", "apply_data_quota", "used_count"] {
+        let mut short = whole.clone();
+        short.as_object_mut().unwrap().remove(missing);
+        let recorder = Recorder::answering([json!([whole, short])]);
+        assert_eq!(now(ENDPOINT.list_briefly(&recorder)).unwrap(), None, "{missing}");
+    }
 }
 
 #[test]

@@ -1,0 +1,212 @@
+//! JSON of an upstream whose values keep their own text until they are needed.
+//!
+//! Parsing a whole answer would let one odd value take everything with it: half of a surrogate
+//! pair, a number beyond doubles, or arrays nested too deeply. It would also change numbers: those
+//! beyond 64 bits would be rounded, and `1.0` or `1e2` would be spelled differently.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize,
+    de::{Deserializer, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
+
+use super::number;
+
+/// A JSON object: keys in their order, each with the text of its value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Object<'a>(Vec<Member<'a>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member<'a> {
+    key: Cow<'a, str>,
+    /// The key's own text, if it is not text in Unicode.
+    odd_key: Option<Cow<'a, str>>,
+    value: Cow<'a, str>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads an object; `None` if it is something else.
+    #[must_use]
+    pub fn read(json: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// The same of a text.
+    #[must_use]
+    pub fn of(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    /// The object with texts of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Object<'static> {
+        let own = |text: Cow<'a, str>| -> Cow<'static, str> { Cow::Owned(text.into_owned()) };
+        let members = self.0.into_iter().map(|member| Member {
+            key: own(member.key),
+            odd_key: member.odd_key.map(own),
+            value: own(member.value),
+        });
+        Object(members.collect())
+    }
+
+    /// Keys and values, in order; a value is JSON text.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|member| (&*member.key, &*member.value))
+    }
+
+    /// The text of a value; the last one if a key is repeated, as parsers commonly do.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|member| member.key == key).map(|member| &*member.value)
+    }
+
+    /// The same of a value that was read and not set.
+    #[must_use]
+    pub fn source(&self, key: &str) -> Option<&'a str> {
+        match self.0.iter().rev().find(|member| member.key == key)?.value {
+            Cow::Borrowed(text) => Some(text),
+            Cow::Owned(_) => None,
+        }
+    }
+
+    /// A value; `None` if it is null, absent, or rejected by the parser.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<Value> {
+        serde_json::from_str(self.text(key)?).ok().filter(|value: &Value| !value.is_null())
+    }
+
+    /// A string, or the digits of a number in place of a string of digits.
+    #[must_use]
+    pub fn scalar(&self, key: &str) -> Option<String> {
+        number::scalar(self.text(key)?)
+    }
+
+    /// Sets a member, in its current position or at the end.
+    pub fn set(&mut self, key: &str, value: &Value) {
+        let at = self.0.iter().position(|member| member.key == key);
+        self.remove(key);
+        // Everything before the first of them is still there, so the index exists.
+        let at = at.unwrap_or(self.0.len());
+        let (key, value) = (Cow::Owned(key.to_owned()), Cow::Owned(value.to_string()));
+        self.0.insert(at, Member { key, odd_key: None, value });
+    }
+
+    /// Removes a member.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|member| member.key != key);
+    }
+}
+
+/// Whether this is JSON of any kind.
+#[must_use]
+pub fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+/// The elements of a JSON array, as text; `None` if it is something else. A null or an empty string
+/// stands for no element, and is left out.
+#[must_use]
+pub fn elements(json: &[u8]) -> Option<Vec<&str>> {
+    let items: Vec<&RawValue> = serde_json::from_slice(json).ok()?;
+    let nothing = |text: &&str| {
+        *text == "null" || text.strip_prefix('"').is_some_and(|rest| rest.trim() == "\"")
+    };
+    Some(items.into_iter().map(RawValue::get).filter(|text| !nothing(text)).collect())
+}
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, member) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            match &member.odd_key {
+                Some(key) => write!(f, "{comma}{key}:{}", member.value)?,
+                None => write!(f, "{comma}{}:{}", Value::from(&*member.key), member.value)?,
+            }
+        }
+        f.write_str("}")
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    members.push(member(key.get(), value.get()));
+                }
+                Ok(Object(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+fn member<'a>(key: &'a str, value: &'a str) -> Member<'a> {
+    let value = Cow::Borrowed(value);
+    // Most keys need no unescaping.
+    let plain = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+    if let Some(plain) = plain.filter(|plain| !plain.contains('\\')) {
+        return Member { key: Cow::Borrowed(plain), odd_key: None, value };
+    }
+    match serde_json::from_str::<String>(key) {
+        Ok(unescaped) => Member { key: Cow::Owned(unescaped), odd_key: None, value },
+        // Half of a surrogate pair: such a key is shown as it is written.
+        Err(_) => Member { key: Cow::Borrowed(key), odd_key: Some(Cow::Borrowed(key)), value },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_odd_member_leaves_the_others() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for odd in [r#""\ud800""#, "1e400", deep.as_str(), "123456789012345678901234567890"] {
+            let text = format!(r#"{{"a": "x", "odd":{odd}, "b\u0041":1.10}}"#);
+            let object = Object::of(&text).unwrap();
+            assert_eq!(object.text("odd"), Some(odd));
+            assert_eq!(object.value("a"), Some(Value::from("x")));
+            assert_eq!(object.text("bA"), Some("1.10"));
+            let plain = text.replace(", ", ",").replace(": ", ":").replace("\\u0041", "A");
+            assert_eq!(object.to_string(), plain);
+        }
+        let odd = Object::of(r#"{"\ud800":1,"a":2}"#).unwrap();
+        assert_eq!(odd.text("a"), Some("2"));
+        assert_eq!(odd.iter().next(), Some((r#""\ud800""#, "1")));
+        assert_eq!(odd.to_string(), r#"{"\ud800":1,"a":2}"#);
+        for other in ["[]", "1", "", "{", r#"{"a":}"#, r#"{"a":1,}"#] {
+            assert_eq!(Object::of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts() {
+        let mut object = Object::of(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        assert_eq!(object.text("a"), Some("3"));
+        object.set("a", &Value::from(4));
+        assert_eq!(object.to_string(), r#"{"a":4,"b":2}"#);
+        object.remove("b");
+        object.set("c", &Value::Null);
+        assert_eq!((object.text("c"), object.value("c")), (Some("null"), None));
+    }
+
+    #[test]
+    fn empty_elements_are_left_out() {
+        let found = elements(br#"[{"a":1}, null, "", "  ", [], "x", 1]"#);
+        assert_eq!(found, Some(vec![r#"{"a":1}"#, "[]", "\"x\"", "1"]));
+        assert_eq!(elements(b"{}"), None);
+        assert_eq!(elements(b"[1,"), None);
+    }
+}

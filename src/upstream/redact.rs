@@ -1,0 +1,313 @@
+//! Finds secrets in the text of an upstream, however it spelled them, and replaces them.
+//!
+//! An upstream may repeat a secret in another case, escaped for a URL, for HTML or for JSON, broken
+//! by white space, or inside a base64 text such as that of HTTP Basic. The gateway or the upstream
+//! may have cut the text within it.
+
+use std::ops::Range;
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::text;
+
+/// What replaces a secret.
+const REPLACEMENT: &str = "[redacted]";
+/// Replacing a shorter secret would remove ordinary words.
+const MIN_BYTES: usize = 4;
+/// An encoded form of fewer characters would be found in ordinary words.
+const MIN_ENCODED: usize = 6;
+/// How often a text may have been escaped.
+const ESCAPES: usize = 3;
+/// Where a cut text ends.
+const CUTS: [&[u8]; 2] = ["…".as_bytes(), b"..."];
+/// The longest escape that a cut may have broken, without its last character.
+const BROKEN_ESCAPE: usize = 7;
+
+/// The text without these secrets; `None` if it contains none.
+pub(super) fn redacted<'s>(
+    text: &str,
+    secrets: impl Iterator<Item = &'s SecretString>,
+) -> Option<String> {
+    let letters = letters(text);
+    let plain: Vec<u8> = letters.iter().map(|letter| letter.byte).collect();
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for secret in secrets {
+        for pattern in patterns(secret.expose_secret()) {
+            let hits = all(&plain, &pattern).into_iter().chain(cut(&plain, &pattern));
+            found.extend(hits.filter_map(|hit| {
+                Some(letters.get(hit.start)?.at.start..letters.get(hit.end - 1)?.at.end)
+            }));
+        }
+    }
+    if found.is_empty() {
+        return None;
+    }
+    found.sort_unstable_by_key(|range| range.start);
+    let (mut clean, mut end) = (String::new(), 0);
+    for range in found {
+        // Overlapping ones become one.
+        if range.start >= end {
+            clean.push_str(text.get(end..range.start).unwrap_or_default());
+            clean.push_str(REPLACEMENT);
+        }
+        end = end.max(range.end);
+    }
+    clean.push_str(text.get(end..).unwrap_or_default());
+    Some(clean)
+}
+
+/// A byte as it is compared, and where in the text it comes from.
+struct Letter {
+    byte: u8,
+    at: Range<usize>,
+}
+
+/// The text as it is compared: unescaped, in lower case, and without white space.
+fn letters(text: &str) -> Vec<Letter> {
+    let each = text.char_indices().flat_map(|(at, c)| {
+        let mut bytes = [0; 4];
+        let bytes = c.encode_utf8(&mut bytes).as_bytes().to_vec();
+        let at = at..at + c.len_utf8();
+        let seen = !(c.is_whitespace() || c.is_control() || text::is_invisible(c));
+        bytes.into_iter().filter(move |_| seen).map(move |byte| Letter { byte, at: at.clone() })
+    });
+    let mut letters: Vec<Letter> = each.collect();
+    for _ in 0..ESCAPES {
+        let before = letters.len();
+        letters = unescaped(letters);
+        // White space may have been escaped too.
+        letters.retain(|letter| !letter.byte.is_ascii_whitespace());
+        if letters.len() == before {
+            break;
+        }
+    }
+    letters.iter_mut().for_each(|letter| letter.byte.make_ascii_lowercase());
+    letters
+}
+
+/// Undoes one level of escapes.
+fn unescaped(letters: Vec<Letter>) -> Vec<Letter> {
+    let plain: Vec<u8> = letters.iter().map(|letter| letter.byte).collect();
+    let mut result = Vec::with_capacity(letters.len());
+    let mut at = 0;
+    while let Some(rest) = plain.get(at..).filter(|rest| !rest.is_empty()) {
+        match escape(rest) {
+            Some((c, length)) => {
+                let first = letters.get(at).map_or(0, |letter| letter.at.start);
+                let last = letters.get(at + length - 1).map_or(first, |letter| letter.at.end);
+                result.extend(c.into_iter().map(|byte| Letter { byte, at: first..last }));
+                at += length;
+            }
+            None => {
+                let known = letters.get(at).map(|letter| letter.at.clone());
+                let byte = rest.first().copied().unwrap_or_default();
+                result.push(Letter { byte, at: known.unwrap_or_default() });
+                at += 1;
+            }
+        }
+    }
+    result
+}
+
+/// The bytes that an escape at the beginning stands for, and its length.
+fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    let utf8 = |c: u32| Some(char::from_u32(c)?.to_string().into_bytes());
+    match text {
+        [b'%', a, b, ..] if a.is_ascii_hexdigit() => {
+            Some((vec![u8::try_from(hex(&[*a, *b])?).ok()?], 3))
+        }
+        [b'\\', b'u' | b'U', digits @ ..] => Some((utf8(hex(digits.get(..4)?)?)?, 6)),
+        [b'\\', b'x' | b'X', digits @ ..] => Some((utf8(hex(digits.get(..2)?)?)?, 4)),
+        [b'\\', c @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some((vec![*c], 2)),
+        [b'&', rest @ ..] => {
+            let end = rest.iter().take(10).position(|b| *b == b';')?;
+            let name = std::str::from_utf8(rest.get(..end)?).ok()?.to_ascii_lowercase();
+            let number = |digits: &str| match digits.strip_prefix('x') {
+                Some(digits) => u32::from_str_radix(digits, 16).ok(),
+                None => digits.parse().ok(),
+            };
+            let c = match name.strip_prefix('#') {
+                Some(digits) => utf8(number(digits)?)?,
+                None => vec![named(&name)?],
+            };
+            Some((c, end + 2))
+        }
+        _ => None,
+    }
+}
+
+/// The characters of credentials that have a name in HTML.
+fn named(entity: &str) -> Option<u8> {
+    const NAMES: [(&str, u8); 17] = [
+        ("amp", b'&'),
+        ("lt", b'<'),
+        ("gt", b'>'),
+        ("quot", b'"'),
+        ("apos", b'\''),
+        ("plus", b'+'),
+        ("equals", b'='),
+        ("sol", b'/'),
+        ("bsol", b'\\'),
+        ("colon", b':'),
+        ("lowbar", b'_'),
+        ("period", b'.'),
+        ("num", b'#'),
+        ("dollar", b'$'),
+        ("percnt", b'%'),
+        ("excl", b'!'),
+        ("commat", b'@'),
+    ];
+    NAMES.iter().find(|(name, _)| *name == entity).map(|(_, byte)| *byte)
+}
+
+/// The forms of a secret, as texts are compared.
+fn patterns(secret: &str) -> Vec<Vec<u8>> {
+    if secret.len() < MIN_BYTES {
+        return Vec::new();
+    }
+    // A base64 text keeps its meaning without the padding.
+    let bare = secret.trim_end_matches('=');
+    let mut forms = vec![bare.to_owned(), bare.replace(' ', "+"), hex::encode(secret)];
+    forms.extend(base64_forms(secret.as_bytes()));
+    let mut patterns: Vec<Vec<u8>> = forms
+        .into_iter()
+        .map(|form| {
+            let seen = form.chars().filter(|c| !c.is_whitespace() && !text::is_invisible(*c));
+            seen.collect::<String>().to_ascii_lowercase().into_bytes()
+        })
+        .filter(|form| form.len() >= MIN_BYTES)
+        .collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    patterns
+}
+
+/// What a base64 text has of the secret, which may stand anywhere in what was encoded: for each
+/// position within three bytes, the characters that depend on nothing else.
+fn base64_forms(secret: &[u8]) -> Vec<String> {
+    let mut forms = Vec::new();
+    for (before, dependent) in [(0, 0), (1, 2), (2, 3)] {
+        let encoded = STANDARD_NO_PAD.encode([&vec![0; before], secret].concat());
+        let whole = (before + secret.len()) * 8 / 6;
+        let Some(own) = encoded.get(dependent..whole).filter(|own| own.len() >= MIN_ENCODED) else {
+            continue;
+        };
+        forms.extend([own.to_owned(), own.replace('+', "-").replace('/', "_")]);
+    }
+    forms
+}
+
+fn all(text: &[u8], pattern: &[u8]) -> Vec<Range<usize>> {
+    let windows = text.windows(pattern.len()).enumerate();
+    let hits = windows.filter(|(_, window)| *window == pattern);
+    hits.map(|(at, _)| at..at + pattern.len()).collect()
+}
+
+/// The beginnings of a pattern right before a cut, which may also have broken an escape.
+fn cut(text: &[u8], pattern: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for mark in CUTS {
+        for at in all(text, mark) {
+            let before = text.get(..at.start).unwrap_or_default();
+            let tail = before.len().saturating_sub(BROKEN_ESCAPE);
+            let broken = before.iter().skip(tail).position(|b| matches!(b, b'%' | b'&' | b'\\'));
+            let ends = [Some(before.len()), broken.map(|n| tail + n)];
+            for end in ends.into_iter().flatten() {
+                let before = before.get(..end).unwrap_or_default();
+                let longest = pattern.len().min(end);
+                let length = (MIN_BYTES..=longest)
+                    .rev()
+                    .find(|n| pattern.get(..*n).is_some_and(|start| before.ends_with(start)));
+                // The rest of a broken escape goes too.
+                found.extend(length.map(|length| end - length..at.start));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "opaqueTok002/abc+XYZ==";
+
+    fn redact(text: &str, secret: &str) -> Option<String> {
+        redacted(text, [&SecretString::from(secret)].into_iter())
+    }
+
+    #[test]
+    fn a_secret_is_found_however_it_is_spelled() {
+        let bare = "opaqueTok002/abc+XYZ";
+        let html: String = SECRET.bytes().map(|b| format!("&#{b};")).collect();
+        let hexed: String = SECRET.bytes().map(|b| format!("&#x{b:X};")).collect();
+        let json: String = SECRET.bytes().map(|b| format!("\\u{b:04x}")).collect();
+        let percent: String = SECRET.bytes().map(|b| format!("%{b:02x}")).collect();
+        let spaced: String = SECRET.chars().flat_map(|c| [c, ' ']).collect();
+        for spelled in [
+            SECRET,
+            bare,
+            "OPAQUETOK002/ABC+xyz",
+            "opaqueTok002%2Fabc%2BXYZ",
+            "opaqueTok002%252Fabc%252BXYZ",
+            "opaqueTok002&sol;abc&plus;XYZ",
+            "opaqueTok002\\/abc+XYZ",
+            "opaqueTok002/\u{200b}abc\n+XYZ",
+            &html,
+            &hexed,
+            &json,
+            &percent,
+            &spaced,
+            &hex::encode(SECRET),
+        ] {
+            let told = redact(&format!("Token {spelled} is not valid"), SECRET);
+            let told = told.unwrap_or_else(|| panic!("{spelled}"));
+            assert!(told.starts_with("Token [redacted]"), "{spelled}: {told}");
+            assert!(told.ends_with(" is not valid"), "{spelled}: {told}");
+            assert!(told.len() < 40, "{spelled}: {told}");
+        }
+        assert_eq!(redact("Token opaque is not valid", SECRET), None);
+        assert_eq!(redact("p%C3%A4sswort", "pässwort"), Some("[redacted]".into()));
+        assert_eq!(redact("two+words", "two words"), Some("[redacted]".into()));
+    }
+
+    #[test]
+    fn a_secret_within_base64_is_found() {
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        for around in ["", "a", "ab", "user:", "operator:", "x-y-z:"] {
+            for after in ["", "!", "!!", "!!!"] {
+                let whole = format!("{around}pass?word~1{after}");
+                for encoded in [STANDARD.encode(&whole), URL_SAFE_NO_PAD.encode(&whole)] {
+                    let told = redact(&format!("Basic {encoded} refused"), "pass?word~1");
+                    let told = told.unwrap_or_else(|| panic!("{whole} {encoded}"));
+                    assert!(told.contains("[redacted]"), "{whole}: {told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_is_found() {
+        for (text, expected) in [
+            ("x opaqueTok0…", Some("x [redacted]…")),
+            ("x OPAQ…", Some("x [redacted]…")),
+            ("x opaqueTok002%2…", Some("x [redacted]…")),
+            ("x opaqueTok002... is bad", Some("x [redacted]... is bad")),
+            ("x opa…", None),
+        ] {
+            assert_eq!(redact(text, SECRET).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_secrets_and_short_ones() {
+        let secrets = ["hunter22", "hunter22-token", "abc"].map(SecretString::from);
+        let told = redacted("a hunter22-token b abc hunter22 c", secrets.iter());
+        assert_eq!(told.as_deref(), Some("a [redacted] b abc [redacted] c"));
+        assert_eq!(redacted("", secrets.iter()), None);
+        let long = SecretString::from("x".repeat(100_000));
+        assert_eq!(redacted("x", [&long].into_iter()), None);
+    }
+}
