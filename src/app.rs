@@ -80,7 +80,7 @@ impl App {
         let backends: Vec<Backend> = config
             .backends
             .values()
-            .map(|backend| build(backend, &metrics, &health, &background))
+            .map(|backend| build(backend, &mut registry, &metrics, &health, &background))
             .collect::<io::Result<_>>()?;
         let requests = Arc::new(Memory::new(idempotency::Limits::default()));
         let mut page_settings = config.page_tokens.clone();
@@ -139,6 +139,7 @@ impl App {
 
 fn build(
     backend: &BackendSettings,
+    registry: &mut Registry,
     metrics: &Metrics,
     health: &Health,
     background: &BackgroundTasks,
@@ -155,12 +156,14 @@ fn build(
     let upstream = Upstream::new(
         &name,
         &backend.upstream,
-        registration.rate_limit,
+        registration.limits,
         built.auth,
         metrics.upstream.backend(&name),
         move |serving| health.set_backend(&id, serving),
     )
     .map_err(io::Error::other)?;
+    let measured = Arc::clone(&upstream);
+    registry.before_scrape(move || measured.measure_windows());
     let cache = Cache::new(
         backend.cache.clone(),
         built.dialect.lists_are_complete(),

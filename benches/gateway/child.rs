@@ -61,13 +61,14 @@ impl Child {
         ])
     }
 
-    /// The real program over an endpoint upstream that has no rate limit.
+    /// The real program over an endpoint upstream that has no limits.
     pub(crate) fn gateway_over_endpoint(upstream: &str) -> Self {
         Self::program(&[
             ("PROFILE_GATEWAY__BACKENDS__IOT__DIALECT", "endpoint"),
             ("PROFILE_GATEWAY__BACKENDS__IOT__BASE_URL", upstream),
             ("PROFILE_GATEWAY__BACKENDS__IOT__AUTH_TOKEN", "bench"),
-            ("PROFILE_GATEWAY__BACKENDS__IOT__REQUESTS_PER_SECOND", "1000000"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__REQUESTS_PER_SECOND", "off"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__REQUEST_LIMIT", "off"),
         ])
     }
 

@@ -9,13 +9,16 @@ mod secrets;
 mod together;
 
 use super::{Config, ConfigErrors, OptionValue, Source, load_with};
-use crate::dialect::{self, Built, REGISTRY, Registration, Setting};
+use crate::{
+    dialect::{self, Built, REGISTRY, Registration, Setting},
+    upstream::Limits,
+};
 
 /// Two dialects with few keys: the first takes whatever it is given, the second needs a tenant.
 const DIALECTS: &[Registration] = &[
     Registration {
         name: "bics-sft",
-        rate_limit: None,
+        limits: Limits::NONE,
         settings: &[
             setting("username", false),
             setting("password", true),
@@ -25,7 +28,7 @@ const DIALECTS: &[Registration] = &[
     },
     Registration {
         name: "pcc",
-        rate_limit: None,
+        limits: Limits::NONE,
         settings: &[setting("tenant", false), setting("password", true)],
         build: |settings| match settings.contains_key("tenant") {
             true => built(),

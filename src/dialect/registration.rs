@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use secrecy::SecretString;
 
 use super::client::DialectClient;
-use crate::upstream::{Auth, RateLimit};
+use crate::upstream::{Auth, Limits};
 
 /// A dialect-specific setting in the configuration of a backend.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +37,8 @@ pub struct Built {
 pub struct Registration {
     /// Its name in the configuration.
     pub name: &'static str,
-    /// The vendor's rate limit, if documented.
-    pub rate_limit: Option<RateLimit>,
+    /// The vendor's documented limits.
+    pub limits: Limits,
     /// Its settings.
     pub settings: &'static [Setting],
     /// Builds it from the given settings, or returns everything that is wrong with them.

@@ -1,6 +1,12 @@
 //! One configured upstream account.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue};
 use tokio::{sync::watch, time::Instant};
@@ -16,7 +22,7 @@ use crate::{
         name::{BackendName, ProfileName},
     },
     pb::{self, CircuitState, Profile, Reachability},
-    upstream::{Circuit, Reach, Session, Upstream},
+    upstream::{Circuit, Class, Reach, Session, Upstream},
 };
 
 /// A configured upstream account: how to reach it, and which dialect it speaks.
@@ -28,6 +34,8 @@ pub struct Backend {
     cache: Cache,
     /// Counts the writes that changed, or may have changed, something.
     changes: watch::Sender<u64>,
+    /// Seconds between polls for changes, if the vendor's limits make them rarer than configured.
+    slow_watch: AtomicU64,
 }
 
 impl Backend {
@@ -47,6 +55,7 @@ impl Backend {
             upstream,
             cache,
             changes: watch::Sender::new(0),
+            slow_watch: AtomicU64::new(0),
         }
     }
 
@@ -72,6 +81,22 @@ impl Backend {
     /// The number of such writes, as a channel that reports each new one.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// The requests per second that polls for changes can go on with, if the vendor limits them.
+    pub(super) fn sustainable_watch(&self) -> Option<f64> {
+        self.upstream.sustainable(Class::Watch)
+    }
+
+    /// How long it takes until the vendor's limits have room for a poll of so many requests.
+    pub(super) fn watch_room(&self, requests: u32) -> Duration {
+        self.upstream.room_in(Class::Watch, requests)
+    }
+
+    /// Sets how often polls for changes come, if that is less often than configured.
+    pub(super) fn set_slow_watch(&self, interval: Option<Duration>) {
+        let seconds = interval.map_or(0, |interval| interval.as_secs().max(1));
+        self.slow_watch.store(seconds, Ordering::Relaxed);
     }
 
     /// A session with its upstream that lasts until the call's deadline.
@@ -169,6 +194,11 @@ impl Backend {
         error
     }
 
+    fn slow_watch_seconds(&self) -> Option<i64> {
+        let seconds = self.slow_watch.load(Ordering::Relaxed);
+        i64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
+    }
+
     /// The backend as `BackendService` shows it.
     pub(super) fn describe(&self, request_id_guarantee: &str) -> pb::Backend {
         let health = self.upstream.health();
@@ -196,6 +226,7 @@ impl Backend {
                 reachability: reachability.into(),
                 circuit_state: circuit_state.into(),
                 last_error,
+                slow_watch_interval_seconds: self.slow_watch_seconds(),
             }),
         }
     }

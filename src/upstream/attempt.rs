@@ -7,7 +7,10 @@
 //! attempts.
 
 use std::{
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,16 +22,17 @@ use tokio::time::Instant;
 
 use super::{
     breaker::{Ticket, Verdict},
-    client::{CIRCUIT, Upstream},
+    class::Class,
+    client::Upstream,
     credentials::CurrentTokens,
     login,
     message::{Port, Reply, Request, Safety},
     metrics::Shed,
     pace::Refusal,
-    status,
+    refusal, status,
     transport::{Cause, Failure, deadline_passed},
 };
-use crate::error::{Error, Reason, Result, Retry};
+use crate::error::{Reason, Result, Retry};
 
 /// First pause between attempts; it doubles, with jitter, up to [`LONGEST_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -43,6 +47,9 @@ pub struct Session {
     bypasses_breaker: bool,
     /// The tokens that its requests carried: an answer may repeat one long after it was replaced.
     sent: Arc<Mutex<Vec<Arc<CurrentTokens>>>>,
+    class: Class,
+    /// A write was sent: what follows ends what it began.
+    wrote: AtomicBool,
 }
 
 type Outcome = Result<Reply, Failure>;
@@ -57,6 +64,8 @@ impl Session {
             counter,
             bypasses_breaker: false,
             sent: Arc::default(),
+            class: Class::Call,
+            wrote: AtomicBool::new(false),
         }
     }
 
@@ -70,7 +79,13 @@ impl Session {
     /// not stop them, because the outcome would stay unknown without them.
     #[must_use]
     pub fn bypass_breaker(&self) -> Self {
-        Self { bypasses_breaker: true, ..self.again() }
+        Self { bypasses_breaker: true, ..self.of(Class::Settling) }
+    }
+
+    /// The same session for requests of another class.
+    #[must_use]
+    pub fn of(&self, class: Class) -> Self {
+        Self { class, ..self.again() }
     }
 
     fn again(&self) -> Self {
@@ -80,6 +95,8 @@ impl Session {
             counter: Arc::clone(&self.counter),
             bypasses_breaker: self.bypasses_breaker,
             sent: Arc::clone(&self.sent),
+            class: self.class,
+            wrote: AtomicBool::new(self.wrote.load(Ordering::Relaxed)),
         }
     }
 
@@ -94,21 +111,22 @@ impl Session {
         }
         // Checked before queuing too, so that no call waits only to be refused.
         if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
-            return Err(Failure::local(circuit_open(wait)));
+            return Err(Failure::local(refusal::circuit_open(wait)));
         }
-        if let Some(refusal) = upstream.pace.refuses(now, self.deadline) {
-            return Err(self.refused(refusal));
+        let turn = upstream.pace.when(self.class(), 1, now);
+        if turn.at >= self.deadline {
+            return Err(self.refused(turn.refusal(now)));
         }
         let _slot = upstream
             .bulkhead
-            .enter(&upstream.pace, self.deadline)
+            .enter(&upstream.pace, self.class(), self.deadline)
             .await
             .map_err(|refusal| self.refused(refusal))?;
         let ticket = if self.bypasses_breaker {
             upstream.breaker.pass()
         } else {
             let admitted = upstream.breaker.admit(Instant::now());
-            admitted.map_err(|wait| Failure::local(circuit_open(wait)))?
+            admitted.map_err(|wait| Failure::local(refusal::circuit_open(wait)))?
         };
         self.send_with_credentials(request, &ticket).await
     }
@@ -121,14 +139,29 @@ impl Session {
         }
     }
 
-    fn refused(&self, refusal: Refusal) -> Failure {
-        Failure::local(match refusal {
-            Refusal::Paused(wait) => throttled(wait),
-            Refusal::Shed(shed, wait) => {
-                self.upstream.metrics.shed(shed);
-                overloaded(shed, wait)
+    fn class(&self) -> Class {
+        if self.wrote.load(Ordering::Relaxed) { Class::Settling } else { self.class }
+    }
+
+    /// Waits until a request may be sent once more, within the same attempt.
+    async fn permit_again(&self) -> Result<(), Failure> {
+        loop {
+            let now = Instant::now();
+            let Err(turn) = self.upstream.pace.take(Class::Settling, now) else { return Ok(()) };
+            if turn.at >= self.deadline {
+                return Err(self.refused(turn.refusal(now)));
             }
-        })
+            tokio::time::sleep_until(turn.at).await;
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::Paused(_) => {}
+            Refusal::Window(..) => self.upstream.metrics.shed(Shed::Window),
+            Refusal::Shed(shed, _) => self.upstream.metrics.shed(shed),
+        }
+        Failure::local(refusal::error(refusal))
     }
 
     async fn send_with_credentials(&self, request: &Request, ticket: &Ticket<'_>) -> Outcome {
@@ -156,6 +189,9 @@ impl Session {
             .map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = upstream.auth.headers(&current.tokens.access).map_err(Failure::local)?;
             self.note_sent(&current);
+            if refused.is_some() {
+                self.permit_again().await?;
+            }
             let mut reply = exchange(&headers).await?;
             // A request that was refused for its token was not carried out, so even a write may be
             // sent again. A new token may not count yet where the upstream has several servers.
@@ -166,6 +202,7 @@ impl Session {
                     return Ok(reply);
                 }
                 tokio::time::sleep_until(counts).await;
+                self.permit_again().await?;
                 reply = exchange(&headers).await?;
             }
             if !upstream.auth.is_refused(&reply) {
@@ -215,7 +252,11 @@ impl Port for Session {
         let mut backoff = None;
         let mut before: Option<Outcome> = None;
         for attempts in 1.. {
-            let outcome = match (self.attempt(&request).await, before.take()) {
+            let outcome = self.attempt(&request).await;
+            if request.safety == Safety::Write && was_sent(&outcome) {
+                self.wrote.store(true, Ordering::Relaxed);
+            }
+            let outcome = match (outcome, before.take()) {
                 // The upstream's answer says more than the reason for not retrying.
                 (Err(Failure { cause: Cause::Local, .. }), Some(before)) => before,
                 (outcome, _) => outcome,
@@ -239,6 +280,12 @@ impl Port for Session {
         let sent = self.sent.lock().clone();
         self.upstream.redact(text, &sent)
     }
+}
+
+/// Whether a request may have left.
+fn was_sent(outcome: &Outcome) -> bool {
+    let unsent = [Cause::Local, Cause::Login, Cause::NotSent];
+    !matches!(outcome, Err(failure) if unsent.contains(&failure.cause))
 }
 
 fn pauses() -> ExponentialBackoff {
@@ -271,43 +318,4 @@ fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Duration> {
         },
         Err(_) => None,
     }
-}
-
-fn circuit_open(wait: Duration) -> Error {
-    let wait = whole_seconds(wait);
-    let message = format!(
-        "this backend's circuit breaker is open after repeated failures; nothing was sent; \
-         the next attempt is in {}",
-        humantime::format_duration(wait)
-    );
-    Error::new(Reason::UpstreamUnavailable, message)
-        .with_retry(Retry::After(Some(wait)))
-        .with_metadata(CIRCUIT, "open")
-}
-
-fn throttled(wait: Duration) -> Error {
-    let wait = whole_seconds(wait);
-    let message = format!(
-        "the upstream is rate limiting the gateway; nothing was sent; the pause ends in {}",
-        humantime::format_duration(wait)
-    );
-    Error::new(Reason::UpstreamThrottled, message).with_retry(Retry::After(Some(wait)))
-}
-
-fn overloaded(shed: Shed, wait: Duration) -> Error {
-    let why = match shed {
-        Shed::Full => "too many calls are waiting for this backend",
-        Shed::TooLate => "the wait for this backend would exceed the call's deadline",
-        Shed::Waited => "too many calls to this backend are in progress",
-        Shed::Rate => "this backend's rate limit would delay the call past its deadline",
-    };
-    let wait = whole_seconds(wait.min(Duration::from_secs(60)));
-    Error::new(Reason::Overloaded, format!("{why}; nothing was sent"))
-        .with_retry(Retry::After(Some(wait)))
-}
-
-/// Rounded up to at least one second: a caller that retries too early is refused again.
-fn whole_seconds(time: Duration) -> Duration {
-    let up = u64::from(time.subsec_nanos() > 0);
-    Duration::from_secs((time.as_secs() + up).max(1))
 }

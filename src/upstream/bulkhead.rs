@@ -1,11 +1,14 @@
 //! Limits how many requests to one backend are in flight and how many wait, so that a backend that
 //! hangs uses a bounded share of the process.
 //!
-//! Requests leave in the order in which they came, each when both the rate and a slot allow it.
-//! Only the first in line looks at them: what waits behind it holds no slot, and takes nothing of
-//! the rate along when it leaves.
+//! The requests of a class leave in the order in which they came, each when both the rate and a
+//! slot allow it. Only the first in each line looks at them: what waits behind it holds no slot,
+//! and takes nothing of the rate along when it leaves.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -14,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    class::Class,
     metrics::{BackendUpstreamMetrics, Shed},
     pace::{Pace, Refusal},
 };
@@ -26,8 +30,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The slots of one backend and the queue for them.
 pub(super) struct Bulkhead {
-    /// Held by the first in line.
-    turn: Semaphore,
+    /// One line for each class.
+    lines: [Line; Class::COUNT],
     slots: Semaphore,
     queue: Semaphore,
     max_slots: usize,
@@ -44,9 +48,23 @@ pub(super) struct Slot<'b> {
     _permit: SemaphorePermit<'b>,
 }
 
+/// The requests of a class that wait.
+struct Line {
+    /// Held by the first of them.
+    turn: Semaphore,
+    waiting: AtomicUsize,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { turn: Semaphore::new(1), waiting: AtomicUsize::new(0) }
+    }
+}
+
 /// A place in the queue.
 struct QueuePlace<'b> {
     bulkhead: &'b Bulkhead,
+    line: &'b Line,
     _permit: SemaphorePermit<'b>,
 }
 
@@ -55,7 +73,7 @@ impl Bulkhead {
         let (max_slots, max_queued) =
             (slots.min(Semaphore::MAX_PERMITS), queue.min(Semaphore::MAX_PERMITS));
         Self {
-            turn: Semaphore::new(1),
+            lines: std::array::from_fn(|_| Line::new()),
             slots: Semaphore::new(max_slots),
             queue: Semaphore::new(max_queued),
             max_slots,
@@ -65,32 +83,35 @@ impl Bulkhead {
         }
     }
 
-    /// Waits until the rate and a slot allow one more request, first come first served. Fails at
-    /// once if that would be too late.
-    pub(super) async fn enter(&self, pace: &Pace, deadline: Instant) -> Result<Slot<'_>, Refusal> {
+    /// Waits until the rate and a slot allow one more request. Fails at once if that would be too
+    /// late.
+    pub(super) async fn enter(
+        &self,
+        pace: &Pace,
+        class: Class,
+        deadline: Instant,
+    ) -> Result<Slot<'_>, Refusal> {
+        let line = self.line(class);
         // This does not overtake: a free permit was not assigned to a request that waits.
-        let turn = self.turn.try_acquire().ok();
+        let turn = line.turn.try_acquire().ok();
         if turn.is_some()
             && let Ok(permit) = self.slots.try_acquire()
-            && pace.take(Instant::now()).is_ok()
+            && pace.take(class, Instant::now()).is_ok()
         {
             return Ok(self.slot(permit));
         }
-        let Ok(permit) = self.queue.try_acquire() else {
-            return Err(Refusal::Shed(Shed::Full, self.wait(self.max_queued)));
-        };
-        self.metrics.queued(1);
-        let place = QueuePlace { bulkhead: self, _permit: permit };
+        let place = self.queue(line)?;
         let queued = self.max_queued.saturating_sub(self.queue.available_permits());
         let (now, wait) = (Instant::now(), self.wait(queued));
         if now + wait > deadline {
             return Err(Refusal::Shed(Shed::TooLate, wait));
         }
-        let at = pace.when(queued, now);
-        if at >= deadline {
-            return Err(pace.refusal(at, now));
+        let turn_comes = pace.when(class, self.ahead(class), now);
+        if turn_comes.at >= deadline {
+            return Err(turn_comes.refusal(now));
         }
-        let entered = timeout_at(deadline, self.take_turn(turn, pace, deadline)).await;
+        let entered = timeout_at(deadline, self.take_turn(line, turn, (pace, class), deadline));
+        let entered = entered.await;
         drop(place);
         entered.unwrap_or(Err(Refusal::Shed(Shed::Waited, wait)))
     }
@@ -98,31 +119,58 @@ impl Bulkhead {
     /// Waits to be the first in line, and then until the request may be sent.
     async fn take_turn<'b>(
         &'b self,
+        line: &'b Line,
         turn: Option<SemaphorePermit<'b>>,
-        pace: &Pace,
+        (pace, class): (&Pace, Class),
         deadline: Instant,
     ) -> Result<Slot<'b>, Refusal> {
         let closed = |_| Refusal::Shed(Shed::Waited, Duration::ZERO);
         let _turn = match turn {
             Some(turn) => turn,
-            None => self.turn.acquire().await.map_err(closed)?,
+            None => line.turn.acquire().await.map_err(closed)?,
         };
         loop {
             let now = Instant::now();
-            let at = pace.when(1, now);
-            if at >= deadline {
-                return Err(pace.refusal(at, now));
+            let turn = pace.when(class, 1, now);
+            if turn.at >= deadline {
+                return Err(turn.refusal(now));
             }
-            if at > now {
-                // The upstream may ask for a pause meanwhile.
-                sleep_until(at).await;
+            if turn.at > now {
+                // Meanwhile, the upstream may ask for a pause, and another class may be faster.
+                sleep_until(turn.at).await;
                 continue;
             }
             let permit = self.slots.acquire().await.map_err(closed)?;
-            if pace.take(Instant::now()).is_ok() {
+            if pace.take(class, Instant::now()).is_ok() {
                 return Ok(self.slot(permit));
             }
         }
+    }
+
+    /// A place in the queue, if there is one.
+    fn queue<'b>(&'b self, line: &'b Line) -> Result<QueuePlace<'b>, Refusal> {
+        let permit = self.queue.try_acquire();
+        let full = |_| Refusal::Shed(Shed::Full, self.wait(self.max_queued));
+        let permit = permit.map_err(full)?;
+        self.metrics.queued(1);
+        line.waiting.fetch_add(1, Ordering::Relaxed);
+        Ok(QueuePlace { bulkhead: self, line, _permit: permit })
+    }
+
+    fn line(&self, class: Class) -> &Line {
+        let [settling, call, list, watch] = &self.lines;
+        match class {
+            Class::Settling => settling,
+            Class::Call => call,
+            Class::List => list,
+            Class::Watch => watch,
+        }
+    }
+
+    /// The requests that wait in the line of a class, and in those before it.
+    fn ahead(&self, class: Class) -> usize {
+        let lines = self.lines.iter().take(usize::from(class.rank()) + 1);
+        lines.map(|line| line.waiting.load(Ordering::Relaxed)).sum()
     }
 
     fn slot<'b>(&'b self, permit: SemaphorePermit<'b>) -> Slot<'b> {
@@ -153,6 +201,7 @@ impl Drop for Slot<'_> {
 
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
+        self.line.waiting.fetch_sub(1, Ordering::Relaxed);
         self.bulkhead.metrics.queued(-1);
     }
 }

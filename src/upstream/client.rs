@@ -18,14 +18,16 @@ use super::{
     breaker::{Breaker, Circuit, Ticket, Verdict},
     budget::Budget,
     bulkhead::Bulkhead,
+    class::Class,
     credentials::{Auth, Credentials, CurrentTokens},
-    limits::RateLimit,
+    limits::Limits,
     message::{Reply, Request},
     metrics::{BackendUpstreamMetrics, RequestOutcome},
     pace::Pace,
     settings::UpstreamSettings,
     status,
     transport::{Cause, Failure, Transport},
+    window::Usage,
 };
 use crate::error::{Blame, Error, Reason, Result};
 
@@ -85,18 +87,18 @@ pub struct Health {
 
 impl Upstream {
     /// Sets up the client without contacting the upstream. `backend` is the configured name, and
-    /// `vendor_limit` the vendor's documented limit, if any. `tell_serving` is called when calls
+    /// `vendor_limits` what the vendor documents. `tell_serving` is called when calls
     /// are no longer let through, and when they are again.
     pub fn new(
         backend: &str,
         settings: &UpstreamSettings,
-        vendor_limit: Option<RateLimit>,
+        vendor_limits: Limits,
         auth: Arc<dyn Auth>,
         metrics: BackendUpstreamMetrics,
         tell_serving: impl Fn(bool) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let now = Instant::now();
-        let pace = Pace::new(settings.rate_limit(vendor_limit), rand::random, now);
+        let pace = Pace::new(&settings.limits(vendor_limits), rand::random, now);
         if let Some(rate) = pace.rate(now) {
             metrics.rate(rate);
         }
@@ -139,6 +141,26 @@ impl Upstream {
             circuit: self.circuit().0,
             last_error: observed.last_error.map(|(error, at)| (error, at.elapsed())),
         }
+    }
+
+    /// Brings the metrics of the vendor's windows up to date.
+    pub fn measure_windows(&self) {
+        for Usage { window, used, remaining, exhausted_in } in self.pace.usage(Instant::now()) {
+            self.metrics.window(window, [used, remaining], exhausted_in);
+        }
+    }
+
+    /// The requests per second that a class can go on with, if a window of the vendor's limits
+    /// them.
+    #[must_use]
+    pub fn sustainable(&self, class: Class) -> Option<f64> {
+        self.pace.sustainable(class)
+    }
+
+    /// How long it takes until the vendor's windows have room for so many requests of a class.
+    #[must_use]
+    pub fn room_in(&self, class: Class, requests: u32) -> Duration {
+        self.pace.room_in(class, requests, Instant::now())
     }
 
     /// Records a failure that callers of this backend should know about.

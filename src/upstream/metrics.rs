@@ -27,6 +27,8 @@ pub struct UpstreamMetrics {
     in_flight: Family<BackendLabels, Gauge>,
     throttled: Family<BackendLabels, Counter>,
     rate: Family<BackendLabels, Rate>,
+    windows: [Family<WindowLabels, Gauge>; 2],
+    exhausted_in: Family<WindowLabels, Rate>,
     circuit: Family<BackendLabels, Gauge>,
     transitions: Family<CircuitLabels, Counter>,
 }
@@ -62,6 +64,10 @@ labels! {
 
 labels! {
     struct ShedLabels { backend: Arc<str>, why: Shed }
+}
+
+labels! {
+    struct WindowLabels { backend: Arc<str>, window: WindowName }
 }
 
 labels! {
@@ -105,6 +111,17 @@ label_values! {
         Waited = "deadline",
         /// Its turn under the rate limit would have come after its deadline.
         Rate = "rate_limit",
+        /// The vendor's limit within a window leaves nothing for it before its deadline.
+        Window = "window_limit",
+    }
+}
+
+label_values! {
+    /// What a window counts.
+    pub(super) enum WindowName {
+        Requests = "requests",
+        MonthlyRequests = "monthly_requests",
+        Logins = "logins",
     }
 }
 
@@ -123,11 +140,15 @@ impl UpstreamMetrics {
             in_flight: Family::default(),
             throttled: Family::default(),
             rate: Family::default(),
+            windows: Default::default(),
+            exhausted_in: Family::default(),
             circuit: Family::default(),
             transitions: Family::default(),
         };
         metrics.register_requests(to);
         metrics.register_limits(to);
+        metrics.register_windows(to);
+        metrics.register_circuit(to);
         metrics
     }
 
@@ -178,6 +199,29 @@ impl UpstreamMetrics {
              a limit",
             &self.rate,
         );
+    }
+
+    fn register_windows(&self, to: &mut Registry) {
+        let [used, remaining] = &self.windows;
+        to.register(
+            "upstream_window_used",
+            "Requests of this process that count in a window of the vendor's limits",
+            used,
+        );
+        to.register(
+            "upstream_window_remaining",
+            "Requests that the window still allows",
+            remaining,
+        );
+        to.register(
+            "upstream_window_exhausted_in_seconds",
+            "Time until the window is used up if requests go on as they do now; absent if it will \
+             not be",
+            &self.exhausted_in,
+        );
+    }
+
+    fn register_circuit(&self, to: &mut Registry) {
         to.register(
             "upstream_circuit_state",
             "0 closed, 1 half open, 2 open; refused credentials open it too",
@@ -257,6 +301,27 @@ impl BackendUpstreamMetrics {
         self.all.rate.get_or_create(&labels).set(per_second);
     }
 
+    /// Sets what is used of a window, what remains, and for how long that will last.
+    pub(super) fn window(
+        &self,
+        window: WindowName,
+        [used, remaining]: [u32; 2],
+        exhausted_in: Option<Duration>,
+    ) {
+        let labels = WindowLabels { backend: self.backend(), window };
+        for (family, value) in self.all.windows.iter().zip([used, remaining]) {
+            family.get_or_create(&labels).set(value.into());
+        }
+        match exhausted_in {
+            Some(time) => {
+                self.all.exhausted_in.get_or_create(&labels).set(time.as_secs_f64());
+            }
+            None => {
+                self.all.exhausted_in.remove(&labels);
+            }
+        }
+    }
+
     /// Sets the state of the circuit, combined with that of rejected credentials.
     pub(super) fn circuit(&self, to: Circuit) {
         let number = match to {
@@ -288,44 +353,4 @@ impl BackendUpstreamMetrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_is_there() {
-        let mut registry = Registry::new("1.2.3");
-        let backend = UpstreamMetrics::register(&mut registry).backend(&"sft".into());
-        backend.request("get", RequestOutcome::Success, Duration::from_secs(1));
-        backend.login(LoginOutcome::LoggedIn);
-        backend.retried("get");
-        backend.over_budget();
-        backend.shed(Shed::Full);
-        backend.queued(3);
-        backend.queued(-1);
-        backend.in_flight(1);
-        backend.throttled();
-        backend.rate(12.5);
-        for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen, Circuit::HalfOpen] {
-            backend.circuit(state);
-        }
-        let shown = registry.encode();
-        for line in [
-            r#"upstream_requests_total{backend="sft",operation="get",outcome="2xx"} 1"#,
-            r#"upstream_request_duration_seconds_sum{backend="sft"} 1.0"#,
-            r#"upstream_logins_total{backend="sft",outcome="logged_in"} 1"#,
-            r#"upstream_retries_total{backend="sft",operation="get"} 1"#,
-            r#"upstream_retries_over_budget_total{backend="sft"} 1"#,
-            r#"upstream_shed_total{backend="sft",why="queue_full"} 1"#,
-            r#"upstream_queued{backend="sft"} 2"#,
-            r#"upstream_in_flight{backend="sft"} 1"#,
-            r#"upstream_throttled_total{backend="sft"} 1"#,
-            r#"upstream_rate_limit{backend="sft"} 12.5"#,
-            r#"upstream_circuit_state{backend="sft"} 1"#,
-            r#"upstream_circuit_transitions_total{backend="sft",to="open"} 1"#,
-            r#"upstream_circuit_transitions_total{backend="sft",to="half_open"} 1"#,
-        ] {
-            assert!(shown.contains(line), "{line} is not in\n{shown}");
-        }
-        assert!(!shown.contains(r#"to="closed""#), "it was closed from the beginning");
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Limits the request rate of one backend: to the vendor's limit, lower after the upstream answers
-//! 429, and to nothing while it pauses.
+//! Limits the requests to one backend: to the vendor's rate, lower after the upstream answers 429,
+//! to what its windows leave for each class, and to nothing during a pause.
 //!
 //! A 429 pauses for as long as it asks, or for a second, and for longer each time if they do not
 //! end. Those that answer requests of the same time count once. Each halves the rate, which then
@@ -14,7 +14,12 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{limits::RateLimit, metrics::Shed};
+use super::{
+    class::Class,
+    limits::{Limits, RateLimit},
+    metrics::{Shed, WindowName},
+    window::{Usage, Windows},
+};
 
 /// The factor by which a 429 lowers the rate.
 const DECREASE: f64 = 0.5;
@@ -57,6 +62,7 @@ struct State {
     paused: Option<Instant>,
     /// 429s in a row.
     strikes: u32,
+    windows: Windows,
 }
 
 /// Why a request is not sent, and how long to wait before it could be.
@@ -64,48 +70,76 @@ struct State {
 pub(super) enum Refusal {
     /// The upstream asked for a pause.
     Paused(Duration),
+    /// A window of the vendor's is used up.
+    Window(WindowName, Duration),
     /// The gateway's own limits.
     Shed(Shed, Duration),
 }
 
+/// When a request may be sent, and what it waits for until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) at: Instant,
+    waits_for: WaitsFor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitsFor {
+    Pause,
+    Rate,
+    Window(WindowName),
+}
+
+impl Turn {
+    /// Why the request is not sent now.
+    pub(super) fn refusal(self, now: Instant) -> Refusal {
+        let wait = self.at.saturating_duration_since(now);
+        match self.waits_for {
+            WaitsFor::Pause => Refusal::Paused(wait),
+            WaitsFor::Rate => Refusal::Shed(Shed::Rate, wait),
+            WaitsFor::Window(name) => Refusal::Window(name, wait),
+        }
+    }
+}
+
 impl Pace {
     /// `random` gives a number from 0 to 1.
-    pub(super) fn new(limit: Option<RateLimit>, random: fn() -> f64, now: Instant) -> Self {
+    pub(super) fn new(limits: &Limits, random: fn() -> f64, now: Instant) -> Self {
+        let limit = limits.rate;
         let state = State {
             rate: limit.map_or(f64::INFINITY, |limit| f64::from(limit.per_second.get())),
             tokens: limit.map_or(0.0, |limit| f64::from(limit.burst.get())),
             counted: now,
             paused: None,
             strikes: 0,
+            windows: Windows::new(limits, now),
         };
         Self { limit, random, epoch: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
     /// Takes a permit for a request that is sent now, or says when there may be one.
-    pub(super) fn take(&self, now: Instant) -> Result<(), Instant> {
+    pub(super) fn take(&self, class: Class, now: Instant) -> Result<(), Turn> {
         let mut state = self.lock();
-        let at = self.next(&mut state, 1, now);
-        if at > now {
-            return Err(at);
+        let turn = self.next(&mut state, class, 1, now);
+        if turn.at > now {
+            return Err(turn);
         }
         if state.rate.is_finite() {
             state.tokens -= 1.0;
         }
+        state.windows.count();
         Ok(())
     }
 
-    /// When the last of so many requests may be sent; now, if that is possible.
-    pub(super) fn when(&self, requests: usize, now: Instant) -> Instant {
-        self.next(&mut self.lock(), requests, now)
+    /// Takes a permit for a login. It does not wait for the rate, which is for other requests.
+    pub(super) fn take_login(&self, now: Instant) -> Result<(), Refusal> {
+        let taken = self.lock().windows.count_login(now);
+        taken.map_err(|(at, name)| Refusal::Window(name, at.saturating_duration_since(now)))
     }
 
-    /// Why a request has to wait until then.
-    pub(super) fn refusal(&self, at: Instant, now: Instant) -> Refusal {
-        let wait = at.saturating_duration_since(now);
-        match self.lock().paused.is_some_and(|until| now < until) {
-            true => Refusal::Paused(wait),
-            false => Refusal::Shed(Shed::Rate, wait),
-        }
+    /// When the last of so many requests of a class may be sent; now, if that is possible.
+    pub(super) fn when(&self, class: Class, requests: usize, now: Instant) -> Turn {
+        self.next(&mut self.lock(), class, requests, now)
     }
 
     /// The epoch of a request that is sent now.
@@ -156,12 +190,6 @@ impl Pace {
         doubled.min(LONGEST_PAUSE).mul_f64(1.0 + JITTER * (self.random)()).min(LONGEST_PAUSE)
     }
 
-    /// Whether a pause would delay a request past its deadline.
-    pub(super) fn refuses(&self, now: Instant, deadline: Instant) -> Option<Refusal> {
-        let until = self.lock().paused.filter(|until| now < *until)?;
-        (until >= deadline).then(|| Refusal::Paused(until - now))
-    }
-
     /// The current limit in requests per second, if there is one.
     pub(super) fn rate(&self, now: Instant) -> Option<f64> {
         let limit = self.limit?;
@@ -170,24 +198,56 @@ impl Pace {
         Some(state.rate)
     }
 
-    fn next(&self, state: &mut State, requests: usize, now: Instant) -> Instant {
-        let start = state.paused.filter(|until| now < *until).unwrap_or(now);
+    /// What is used of each window.
+    pub(super) fn usage(&self, now: Instant) -> Vec<Usage> {
+        self.lock().windows.usage(now)
+    }
+
+    /// The requests per second that a class can go on with, if a window limits them.
+    pub(super) fn sustainable(&self, class: Class) -> Option<f64> {
+        self.lock().windows.sustainable(class)
+    }
+
+    /// How long it takes until the windows have room for so many requests of a class.
+    pub(super) fn room_in(&self, class: Class, requests: u32, now: Instant) -> Duration {
+        self.lock().windows.room_in(class, requests, now)
+    }
+
+    fn next(&self, state: &mut State, class: Class, requests: usize, now: Instant) -> Turn {
+        let paused = state.paused.filter(|until| now < *until);
+        let start = paused.unwrap_or(now);
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        let at = start + self.wait_for_rate(state, class, requests, now);
+        let waits_for = if paused.is_some() { WaitsFor::Pause } else { WaitsFor::Rate };
+        match state.windows.next(class, requests, now) {
+            Some((free, name)) if free > at => Turn { at: free, waits_for: WaitsFor::Window(name) },
+            _ => Turn { at, waits_for },
+        }
+    }
+
+    fn wait_for_rate(
+        &self,
+        state: &mut State,
+        class: Class,
+        requests: u32,
+        now: Instant,
+    ) -> Duration {
         state.count(self.limit, now);
         if state.rate.is_infinite() {
-            return start;
+            return Duration::ZERO;
         }
-        let requests = f64::from(u32::try_from(requests).unwrap_or(u32::MAX));
-        let missing = requests - state.tokens;
+        let left = self.limit.map_or(0, |limit| class.leaves(state.burst_of(limit)));
+        let missing = f64::from(requests.saturating_add(left)) - state.tokens;
         // Sums of fractions are never exact.
         if missing < 1e-6 {
-            return start;
+            return Duration::ZERO;
         }
         let seconds = match self.limit {
             Some(_) => missing / state.rate,
             // The integral of a rate that doubles each second, solved for the time.
             None => (1.0 + missing * std::f64::consts::LN_2 / state.rate).log2(),
         };
-        start + Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST)
+        Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -205,8 +265,7 @@ impl State {
         match limit {
             Some(limit) => {
                 let full = f64::from(limit.per_second.get());
-                // A lowered rate also lowers the burst.
-                let burst = (f64::from(limit.burst.get()) * self.rate / full).max(1.0);
+                let burst = f64::from(self.burst_of(limit));
                 self.tokens = (self.tokens + self.rate * passed).min(burst);
                 self.rate = (self.rate + full * RECOVERY * passed).min(full);
             }
@@ -221,6 +280,16 @@ impl State {
                 }
             }
         }
+    }
+
+    /// A lowered rate also lowers the burst.
+    fn burst_of(&self, limit: RateLimit) -> u32 {
+        let (burst, full) = (limit.burst.get(), limit.per_second.get());
+        let lowered = f64::from(burst) * self.rate / f64::from(full);
+        // A float becomes the nearest integer there is.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        let lowered = lowered as u32;
+        lowered.clamp(1, burst)
     }
 
     /// Lowers the rate after a 429.

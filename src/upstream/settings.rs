@@ -7,10 +7,10 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     base_url::{BaseUrl, base_url},
-    limits::RateLimit,
+    limits::{Chosen, Limits, RateLimit, WindowLimit, limit, window},
 };
 use crate::settings::{
-    Kind as _, Row, Section, Settings,
+    Row, Section, Settings,
     bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, seconds},
     bytes, count, duration, on_off, settings,
 };
@@ -53,21 +53,39 @@ settings! {
         /// Attempts of a request that may be retried; `1` disables retries.
         max_attempts: u32 = 3, count(ATTEMPTS);
         /// Requests started per second, and half as many at once; more wait until their deadline.
-        /// By default the limit of the dialect's vendor.
-        requests_per_second: Option<u32> = None, count(MANY).optional();
+        /// `vendor` is the documented limit of the dialect's vendor.
+        requests_per_second: Chosen<u32> = Chosen::Vendor, limit(count(MANY));
+        /// Requests within a time such as `2000/5m`, logins included; more are refused with
+        /// `UPSTREAM_THROTTLED` if they cannot wait.
+        request_limit: Chosen<WindowLimit> = Chosen::Vendor, limit(window());
+        /// The same within a long time, such as `10000000/31days`, counted since the start of the
+        /// process.
+        monthly_request_limit: Chosen<WindowLimit> = Chosen::Vendor, limit(window());
+        /// The same for logins, and requests that renew tokens.
+        login_limit: Chosen<WindowLimit> = Chosen::Vendor, limit(window());
         ..circuit: Option<Thresholds>, "When to stop sending for a while; `None` for never.";
     }
 }
 
 impl UpstreamSettings {
-    /// The rate limit in force: the configured one, or else the vendor's.
+    /// The limits in force: the configured ones, or else the vendor's.
     #[must_use]
-    pub fn rate_limit(&self, vendor: Option<RateLimit>) -> Option<RateLimit> {
-        let Some(per_second) = self.requests_per_second.and_then(NonZeroU32::new) else {
-            return vendor;
+    pub fn limits(&self, vendor: Limits) -> Limits {
+        let own = |per_second| {
+            let per_second = NonZeroU32::new(per_second)?;
+            let burst = NonZeroU32::new(per_second.get() / 2).unwrap_or(NonZeroU32::MIN);
+            Some(RateLimit { per_second, burst })
         };
-        let burst = NonZeroU32::new(per_second.get() / 2).unwrap_or(NonZeroU32::MIN);
-        Some(RateLimit { per_second, burst })
+        Limits {
+            rate: match self.requests_per_second {
+                Chosen::Vendor => vendor.rate,
+                Chosen::Off => None,
+                Chosen::Own(per_second) => own(per_second),
+            },
+            requests: self.request_limit.or(vendor.requests),
+            monthly_requests: self.monthly_request_limit.or(vendor.monthly_requests),
+            logins: self.login_limit.or(vendor.logins),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ mod describing;
 mod diffing;
 mod documents;
 mod hostile;
+mod limits;
 mod matrix;
 mod odd;
 mod outcome;

@@ -37,7 +37,8 @@ const AT_ONCE: usize = 40;
 /// Fewer than these are a table that has lost rows or faults.
 const LEAST: usize = 400;
 const REQUEST_ID: &str = "123e4567-e89b-12d3-a456-426614174abc";
-const LINES: &str = "requests_per_second = 100000\nmax_attempts = 1\ncircuit_breaker = \"off\"";
+const LINES: &str = "requests_per_second = 100000\nrequest_limit = \"off\"\n\
+                     max_attempts = 1\ncircuit_breaker = \"off\"";
 
 /// A place for a write to be tried.
 struct Site {

@@ -105,7 +105,9 @@ impl Field {
         let sandbox = sandbox().await;
         let chaos = chaos(&sandbox.base_url()).await;
         let lines = format!(
-            "requests_per_second = 100000\ncircuit_breaker = \"off\"\n[backends.{}.cache]\n\
+            "requests_per_second = 100000\nrequest_limit = \"off\"\n\
+             login_limit = \"off\"\n\
+             circuit_breaker = \"off\"\n[backends.{}.cache]\n\
              ttl = \"40ms\"\nstale_while_revalidate = \"1h\"\nstale_if_error = \"1h\"",
             sample.upstream
         );

@@ -5,8 +5,7 @@
 //! be renewed; a refused token is 401, usually with an empty body; three refusals in a row lock the
 //! account for five minutes, which is answered as `TooManyRequests`. Inferred: that a login leaves
 //! earlier tokens alone, that attempts while locked do not extend the lock, and that the lock
-//! leaves existing tokens alone. Not modeled: username and password (deprecated), and the limit of
-//! 100 logins in five minutes.
+//! leaves existing tokens alone. Not modeled: username and password (deprecated).
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -3,9 +3,9 @@
 //!
 //! What is modeled: login by application token with its lockout, service profiles with their
 //! services, the assignable traffic limits and the data limits, the catalog and the lookups that
-//! profiles refer to, and the rate limit of profile reads. What is not: endpoints themselves (a
+//! profiles refer to, and the limits of requests and logins. What is not: endpoints themselves (a
 //! profile only counts how many use it), quotas (`/quota`; the BICS documents do not have them),
-//! changing the lookups, login by username, and the limits by address and by month.
+//! changing the lookups, and login by username.
 //!
 //! An unknown path is 404 without a body, a method that a path does not have 405 without a body
 //! (inferred).
@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use self::{
     auth::Auth,
-    rate::Bucket,
+    rate::{Bucket, Windows},
     state::Account,
     switches::{Expiry, Switches},
     wire::Refusal,
@@ -61,6 +61,7 @@ struct Inner {
     auth: Auth,
     account: Account,
     reads: Bucket,
+    windows: Windows,
     switches: Switches,
 }
 
@@ -218,13 +219,18 @@ impl Inner {
             auth: Auth::new(options.endpoint_application_token.clone()),
             account: Account::new(options.max_profiles, options.seed_profiles),
             reads: Bucket::default(),
+            windows: Windows::default(),
             switches: Switches::new(options),
         }
     }
 
     fn carry_out(&mut self, operation: &'static str, call: &Call) -> Result<Outcome, Refusal> {
         let route = route::find(call.uri.path()).ok_or(Refusal::Empty(StatusCode::NOT_FOUND))?;
-        if operation == route::AUTHENTICATE {
+        let is_login = operation == route::AUTHENTICATE;
+        if self.switches.rate_limit && !self.windows.take(is_login, &self.switches) {
+            return Err(Refusal::Throttled);
+        }
+        if is_login {
             let token = self.auth.login(&call.body, &self.switches)?;
             return Ok(done(StatusCode::OK, Some(json!({ "auth_token": token })), None));
         }

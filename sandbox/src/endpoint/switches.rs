@@ -6,6 +6,8 @@ use crate::options::Options;
 
 const MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
 const MAX_RATE: u32 = 1_000_000;
+/// Each request of a window is remembered.
+const MAX_WINDOW: u32 = 100_000;
 
 /// The switches, which the simulator uses and the control API shows and changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,10 +27,15 @@ pub(crate) struct Switches {
     pub list_used_count_as_text: bool,
     /// Whether the account has the privilege that `retail` needs.
     pub retail_allowed: bool,
-    /// Whether profile reads have a rate limit.
+    /// Whether the documented limits hold.
     pub rate_limit: bool,
     pub rate_per_second: u32,
     pub rate_burst: u32,
+    /// The length of the windows for requests and logins.
+    pub window_ms: u64,
+    pub window_requests: u32,
+    pub window_logins: u32,
+    pub month_requests: u32,
     /// `Retry-After` beside 429; 0 leaves it out, as nothing documents it.
     pub retry_after_seconds: u64,
     /// Applies to tokens issued later.
@@ -50,6 +57,10 @@ impl Switches {
             rate_limit: true,
             rate_per_second: 100,
             rate_burst: 50,
+            window_ms: 5 * 60 * 1_000,
+            window_requests: 2_000,
+            window_logins: 100,
+            month_requests: 10_000_000,
             retry_after_seconds: 0,
             token_ttl_ms: u64::try_from(options.endpoint_token_ttl.as_millis())
                 .unwrap_or(MAX_MS)
@@ -73,6 +84,15 @@ impl Switches {
             (
                 rates.contains(&self.rate_per_second) && rates.contains(&self.rate_burst),
                 "`rate_per_second` and `rate_burst` must be 1 to 1000000",
+            ),
+            (
+                (1..=MAX_WINDOW).contains(&self.window_requests)
+                    && (1..=MAX_WINDOW).contains(&self.window_logins),
+                "`window_requests` and `window_logins` must be 1 to 100000",
+            ),
+            (
+                self.month_requests > 0 && (1..=MAX_MS).contains(&self.window_ms),
+                "`month_requests` must not be 0, and `window_ms` must be 1 to 31536000000",
             ),
             (
                 self.token_ttl_ms <= MAX_MS && self.lock_ms <= MAX_MS,

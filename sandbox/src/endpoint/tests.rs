@@ -298,6 +298,21 @@ fn profile_reads_have_a_rate_limit() {
 }
 
 #[test]
+fn requests_and_logins_are_limited_within_a_time() {
+    let vendor = Vendor::new();
+    vendor.switch(json!({"rate_limit": true, "window_requests": 6, "window_logins": 3}));
+    let log_in = || vendor.log_in("sandbox-application-token").0;
+    // The vendor was logged in once before.
+    assert_eq!([(); 3].map(|()| log_in()), [200, 200, 429]);
+    let path = format!("{PROFILES}/1");
+    let statuses: Vec<u16> = (0..4).map(|_| vendor.get(&path).0).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    assert_eq!(vendor.call("DELETE", &path, Value::Null).0, 429, "writes too");
+    vendor.switch(json!({"rate_limit": false}));
+    assert_eq!((vendor.get(&path).0, log_in()), (200, 200));
+}
+
+#[test]
 fn full_account_refuses_to_create() {
     let options = Options { max_profiles: 6, ..Options::default() };
     let vendor = Vendor { endpoint: Endpoint::new(options), ..Vendor::new() };

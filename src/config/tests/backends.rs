@@ -129,9 +129,9 @@ fn a_dialect_brings_its_own_keys() {
 
     let common = "every backend takes: dialect, display_name, base_url, connect_timeout, \
         header_timeout, body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, \
-        max_queued_calls, max_attempts, requests_per_second, circuit_breaker, circuit_failures, \
-        circuit_failure_percent, circuit_min_calls, circuit_window, circuit_open, \
-        circuit_max_open, watch_interval, cache";
+        max_queued_calls, max_attempts, requests_per_second, request_limit, monthly_request_limit, \
+        login_limit, circuit_breaker, circuit_failures, circuit_failure_percent, \
+        circuit_min_calls, circuit_window, circuit_open, circuit_max_open, watch_interval, cache";
     let takes = format!("dialect `bics-sft` takes: username, password, access_token; {common}");
     for (text, expected) in [
         ("tenant = \"hunter2\"", "unknown key `tenant` in `[backends.sft]`"),

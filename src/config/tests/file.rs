@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    cache::CacheSettings, server::ServerSettings, telemetry::logs::Format, upstream::Thresholds,
+    cache::CacheSettings,
+    server::ServerSettings,
+    telemetry::logs::Format,
+    upstream::{Chosen, Thresholds, WindowLimit},
 };
 
 const EVERYTHING: &str = r#"
@@ -55,6 +58,9 @@ circuit_window = "1m"
 circuit_open = "100ms"
 circuit_max_open = "100ms"
 requests_per_second = 7
+request_limit = "10/1m"
+monthly_request_limit = "off"
+login_limit = "vendor"
 cache.enabled = false
 cache.ttl = "1m"
 cache.services_ttl = "0s"
@@ -105,14 +111,21 @@ fn everything_can_be_set() {
     assert_eq!(sft.upstream.connect_timeout, Duration::from_millis(250));
     assert_eq!(sft.upstream.request_timeout, Duration::from_secs(3600));
     assert_eq!(sft.upstream.max_response_bytes, 512 * 1024);
-    assert_eq!((sft.upstream.max_concurrent_calls, sft.upstream.requests_per_second), (1, Some(7)));
+    assert_eq!(
+        (sft.upstream.max_concurrent_calls, sft.upstream.requests_per_second),
+        (1, Chosen::Own(7))
+    );
+    let own = WindowLimit { requests: 10, length: Duration::from_secs(60) };
+    assert_eq!(sft.upstream.request_limit, Chosen::Own(own));
+    let others = (sft.upstream.monthly_request_limit, sft.upstream.login_limit);
+    assert_eq!(others, (Chosen::Off, Chosen::Vendor));
     assert_eq!((sft.upstream.max_queued_calls, sft.upstream.max_attempts), (0, 1));
     assert_eq!(
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
     assert_eq!(sft.origin, "gateway.toml:28");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:57");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:60");
     assert!(config.warnings.is_empty());
 }
 
@@ -199,7 +212,10 @@ fn defaults_are_those_of_the_manual() {
             "max_concurrent_calls": 64,
             "max_queued_calls": 256,
             "max_attempts": 3,
-            "requests_per_second": null,
+            "requests_per_second": "vendor",
+            "request_limit": "vendor",
+            "monthly_request_limit": "vendor",
+            "login_limit": "vendor",
             "watch_interval": "30s",
             "cache": default_cache(),
             "circuit_breaker": "on",

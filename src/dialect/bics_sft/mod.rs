@@ -32,14 +32,14 @@ use crate::{
     error::{Error, Reason, Result, violation::Violations},
     model::{capability::Capabilities, note::Notes},
     pb::{self, Profile, Service},
-    upstream::{Port, Reply, Request},
+    upstream::{Limits, Port, Reply, Request},
 };
 
 /// The registry entry of this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
     // A limit is documented, but not its value.
-    rate_limit: None,
+    limits: Limits::NONE,
     settings: &[
         Setting {
             key: "username",

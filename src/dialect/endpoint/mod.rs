@@ -15,13 +15,14 @@ mod effects;
 mod encode;
 mod fault;
 mod field_path;
+mod limits;
 mod radio;
 mod service;
 mod simulate;
 mod steps;
 mod wire;
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -41,18 +42,13 @@ use crate::{
     error::{Effect, Error, Reason, Result, violation::Violations},
     model::{capability::Capabilities, note::Notes, spelling::likeness},
     pb::{self, Profile, Service},
-    upstream::{Port, RateLimit, Reply, Request},
+    upstream::{Port, Reply, Request},
 };
 
 /// The registry entry of this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
-    // Page "Rate limits". It is documented for reads of profiles, per organization; nothing allows
-    // more for other requests.
-    rate_limit: match (NonZeroU32::new(100), NonZeroU32::new(50)) {
-        (Some(per_second), Some(burst)) => Some(RateLimit { per_second, burst }),
-        _ => None,
-    },
+    limits: limits::DOCUMENTED,
     settings: &[
         Setting {
             key: "application_token",

@@ -32,14 +32,14 @@ use crate::{
     error::{Error, Reason, Result, violation::Violations},
     model::{capability::Capabilities, note::Notes},
     pb::{self, Profile, Service},
-    upstream::{Port, Reply, Request, Safety},
+    upstream::{Limits, Port, Reply, Request, Safety},
 };
 
 /// The registry entry of this dialect.
 pub(super) const REGISTRATION: Registration = Registration {
     name: NAME,
     // No limit is documented; overload is a 503.
-    rate_limit: None,
+    limits: Limits::NONE,
     settings: &[
         Setting {
             key: "tenant",

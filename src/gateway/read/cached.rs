@@ -18,7 +18,7 @@ use crate::{
         name::{BackendName, ProfileName},
     },
     pb::{Encoded, Profile, Service},
-    upstream::Session,
+    upstream::{Class, Session},
 };
 
 /// One profile.
@@ -51,7 +51,7 @@ pub(crate) struct Profiles {
 
 /// All profiles, ordered by id. Fails if any of them cannot be read.
 pub(crate) async fn profiles(backend: &Arc<Backend>, call: &Call) -> Result<Arc<List>> {
-    readable(backend, listed(backend, call, false).await?)
+    readable(backend, listed(backend, call, Class::List, false).await?)
 }
 
 /// The profiles of a list from which none may be missing.
@@ -65,12 +65,17 @@ pub(crate) fn readable(backend: &Backend, profiles: Profiles) -> Result<Arc<List
 }
 
 /// All profiles that can be read. `brief`: only the fields matter that the upstream's own list
-/// shows, so one request may be enough.
-pub(crate) async fn listed(backend: &Arc<Backend>, call: &Call, brief: bool) -> Result<Profiles> {
+/// shows, so one request may be enough. The class decides what the vendor's limits leave for it.
+pub(crate) async fn listed(
+    backend: &Arc<Backend>,
+    call: &Call,
+    class: Class,
+    brief: bool,
+) -> Result<Profiles> {
     // Whole profiles that are at hand say all of it too.
     let brief = brief && !backend.cache().has(&Resource::Profiles, call.cache_control);
     let load = |session: Session| {
-        let backend = Arc::clone(backend);
+        let (backend, session) = (Arc::clone(backend), session.of(class));
         async move {
             let listing = list(&backend, &session, brief).await;
             let Listing { mut items, unreadable } =

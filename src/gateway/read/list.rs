@@ -23,6 +23,7 @@ use crate::{
         page::{FRAME_BYTES, Page, PageTokens, Query, Room},
         sort::{self, OrderBy},
     },
+    upstream::Class,
 };
 
 const METHOD: Method = Method::ListProfiles;
@@ -186,7 +187,7 @@ async fn collect<'a>(
 ) -> Result<Found<'a>> {
     let reads = backends.iter().map(|backend| async move {
         let brief = listed(backend.dialect().listed_fields());
-        let profiles = cached::listed(backend, call, brief).await?;
+        let profiles = cached::listed(backend, call, Class::List, brief).await?;
         if partial {
             return Ok(profiles);
         }

@@ -30,7 +30,7 @@ use crate::{
     pb::{self, Profile, Service},
     query::resume::ResumeTokens,
     telemetry::Registry,
-    upstream::{Port, Reply, Request, Upstream, UpstreamMetrics, UpstreamSettings},
+    upstream::{Limits, Port, Reply, Request, Upstream, UpstreamMetrics, UpstreamSettings},
 };
 
 /// How a scripted write ends. A write that is not in the script succeeds.
@@ -129,7 +129,8 @@ impl Fake {
         let (name, mut registry) = (Arc::from("fake"), Registry::new("test"));
         let settings = UpstreamSettings::default();
         let upstream = UpstreamMetrics::register(&mut registry).backend(&name);
-        let upstream = Upstream::new("fake", &settings, None, auth, upstream, |_| ()).unwrap();
+        let upstream =
+            Upstream::new("fake", &settings, Limits::NONE, auth, upstream, |_| ()).unwrap();
         let hour = Duration::from_secs(60 * 60);
         let cache = CacheSettings {
             enabled: true,

@@ -1,10 +1,15 @@
 //! Metrics of change streams.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
 use crate::telemetry::{BackendLabels, Ended, Registry, labels};
+
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// The metrics of all backends.
 #[derive(Debug, Clone)]
@@ -12,6 +17,7 @@ pub struct WatchMetrics {
     watchers: Family<BackendLabels, Gauge>,
     dropped: Family<BackendLabels, Counter>,
     polls: Family<PollLabels, Counter>,
+    interval: Family<BackendLabels, Seconds>,
 }
 
 labels! {
@@ -25,6 +31,7 @@ pub struct BackendWatchMetrics {
     dropped: Counter,
     succeeded: Counter,
     failed: Counter,
+    interval: Seconds,
 }
 
 impl WatchMetrics {
@@ -35,6 +42,7 @@ impl WatchMetrics {
             watchers: Family::default(),
             dropped: Family::default(),
             polls: Family::default(),
+            interval: Family::default(),
         };
         to.register("watchers", "Streams of changes that are open", &metrics.watchers);
         to.register(
@@ -43,6 +51,12 @@ impl WatchMetrics {
             &metrics.dropped,
         );
         to.register("watch_polls", "Lists that were read for streams of changes", &metrics.polls);
+        to.register(
+            "watch_interval_seconds",
+            "Time between two polls for changes; longer than configured if the vendor's limits \
+             leave no room for more",
+            &metrics.interval,
+        );
         metrics
     }
 
@@ -59,6 +73,7 @@ impl WatchMetrics {
             dropped: self.dropped.get_or_create_owned(&labels),
             succeeded: polls(Ended::Ok),
             failed: polls(Ended::Failed),
+            interval: self.interval.get_or_create_owned(&labels),
         }
     }
 }
@@ -76,6 +91,11 @@ impl BackendWatchMetrics {
     /// A stream was ended because it was read too slowly.
     pub(super) fn dropped(&self) {
         self.dropped.inc();
+    }
+
+    /// Sets the time between two polls.
+    pub(super) fn interval(&self, interval: Duration) {
+        self.interval.set(interval.as_secs_f64());
     }
 
     /// A poll is over.

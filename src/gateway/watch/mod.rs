@@ -4,6 +4,7 @@
 //! task for all streams, at an interval and after each write. `history` keeps the last list and the
 //! latest changes. `stream` is one stream, which reads them from there at its caller's pace.
 
+mod cadence;
 mod history;
 mod metrics;
 mod poller;

@@ -1,6 +1,6 @@
 //! Polls one backend in one task for all of its streams, as long as any is open.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use parking_lot::{Mutex, MutexGuard};
@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    cadence::{Cadence, Pause, Polled},
     history::{History, Limits, Profiles, differences},
     metrics::BackendWatchMetrics,
     settings::WatchSettings,
@@ -21,6 +22,7 @@ use crate::{
     gateway::{backend::Backend, read::cached},
     model::name::ProfileName,
     query::sort,
+    upstream::Class,
 };
 
 /// How much history is kept for one backend, in addition to the size of its list.
@@ -92,17 +94,43 @@ impl Poller {
 
     async fn run(&self, backend: &Arc<Backend>) {
         let mut changes = backend.changes();
+        let mut cadence = Cadence::new(self.settings.interval);
         loop {
             let began = Instant::now();
             let seen = *changes.borrow_and_update();
-            self.poll(backend, seen).await;
-            if !self.pause(began, &mut changes).await {
+            let polled = self.poll(backend, seen).await;
+            let mut pause = cadence.after(&polled, backend.sustainable_watch());
+            // A poll that waits half way would hold up the lists of callers that share its load.
+            pause.least = pause.least.max(backend.watch_room(cadence.cost()));
+            self.tell(backend, &cadence, pause);
+            if !self.pause(began, pause, &mut changes).await {
+                backend.set_slow_watch(None);
                 return;
             }
         }
     }
 
-    async fn poll(&self, backend: &Arc<Backend>, changes: u64) {
+    /// Says whether the configured interval is kept.
+    fn tell(&self, backend: &Backend, cadence: &Cadence, pause: Pause) {
+        self.metrics.interval(pause.interval);
+        backend.set_slow_watch(cadence.is_slow().then_some(pause.interval));
+        let (backend, requests) = (backend.name().id(), cadence.cost());
+        let interval = humantime::format_duration(Duration::from_secs(pause.interval.as_secs()));
+        match pause.news {
+            Some(false) => tracing::warn!(
+                target: "gateway", backend, requests, %interval,
+                "the vendor's limits leave no room to poll at `watch_interval`; polls for changes \
+                 come more rarely"
+            ),
+            Some(true) => tracing::info!(
+                target: "gateway", backend, requests, %interval,
+                "polls for changes come at `watch_interval` again"
+            ),
+            None => {}
+        }
+    }
+
+    async fn poll(&self, backend: &Arc<Backend>, changes: u64) -> Polled {
         let (number, before) = {
             let mut state = self.lock();
             state.begun += 1;
@@ -111,15 +139,10 @@ impl Poller {
             let before = Arc::clone(state.history.profiles());
             (state.begun, (state.succeeded > 0).then_some(before))
         };
-        let call = Call {
-            deadline: Instant::now() + MAX_LOAD,
-            // A cached list can be older than a write that another client finished long ago.
-            cache_control: Control { no_cache: true, ..Control::default() },
-            record: Arc::default(),
-            leave: None,
-        };
+        let call = own_call();
         // A panic must not leave the streams without their task.
-        let listed = AssertUnwindSafe(cached::listed(backend, &call, false)).catch_unwind().await;
+        let listed = cached::listed(backend, &call, Class::Watch, false);
+        let listed = AssertUnwindSafe(listed).catch_unwind().await;
         let seen = match listed.unwrap_or_else(|_| Err(broken())) {
             Ok(listed) => {
                 let mut profiles = placed(backend, &listed.list);
@@ -140,6 +163,7 @@ impl Poller {
             Err(error) => Err(error),
         };
         self.metrics.polled(seen.is_ok());
+        let polled = Polled::new(call.record.upstream_calls(), seen.as_ref().err());
         let mut state = self.lock();
         state.polling = None;
         match seen {
@@ -154,15 +178,21 @@ impl Poller {
         }
         drop(state);
         self.news.send_replace(());
+        polled
     }
 
     /// Waits until the next poll is due. Returns false if no stream is open any more.
-    async fn pause(&self, began: Instant, changes: &mut watch::Receiver<u64>) -> bool {
+    async fn pause(
+        &self,
+        began: Instant,
+        pause: Pause,
+        changes: &mut watch::Receiver<u64>,
+    ) -> bool {
         let now = Instant::now();
-        let due = now + self.settings.interval;
+        let due = now + pause.interval;
         // Polls after writes take at most half of the time: otherwise those of a long list would
         // use up the upstream's rate limit.
-        let rested = now + (now - began);
+        let rested = now + (now - began).max(pause.least);
         loop {
             let woken = async {
                 tokio::select! {
@@ -318,6 +348,17 @@ fn placed(backend: &Backend, list: &List) -> Profiles {
 
 fn sort_key(backend: &Backend, id: &str) -> String {
     sort::sort_key(&ProfileName::of(backend.name(), id).to_string())
+}
+
+/// A call of the gateway's own.
+fn own_call() -> Call {
+    Call {
+        deadline: Instant::now() + MAX_LOAD,
+        // A cached list can be older than a write that another client finished long ago.
+        cache_control: Control { no_cache: true, ..Control::default() },
+        record: Arc::default(),
+        leave: None,
+    }
 }
 
 fn broken() -> Error {

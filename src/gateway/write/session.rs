@@ -13,7 +13,7 @@ use crate::{
     call::{Call, CallRecord},
     error::Result,
     gateway::backend::Backend,
-    upstream::{Port, Reply, Request, Safety, Session},
+    upstream::{Class, Port, Reply, Request, Safety, Session},
 };
 
 /// The longest part of a write's deadline that is reserved for reading back its outcome.
@@ -38,7 +38,7 @@ pub(crate) fn for_write<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSess
 
 /// A session for the rest of a write that was partly applied.
 pub(crate) fn for_completion<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
-    audited(backend, call, backend.session(call))
+    audited(backend, call, backend.session(call).of(Class::Settling))
 }
 
 /// A session to undo the steps of a write that failed halfway. It has extra time, because the write

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::*;
-use crate::upstream::limits::RateLimit;
+use crate::upstream::limits::{Limits, RateLimit, WindowLimit};
 
 /// A bulkhead and the rate of what passes it.
 #[derive(Clone)]
@@ -16,15 +16,20 @@ struct Door {
 }
 
 impl Door {
-    fn new(slots: usize, queue: usize, limit: Option<RateLimit>) -> Self {
+    fn new(slots: usize, queue: usize, rate: Option<RateLimit>) -> Self {
         let metrics = BackendUpstreamMetrics::unread();
+        let limits = Limits { rate, ..Limits::NONE };
         let bulkhead = Arc::new(Bulkhead::new(slots, queue, metrics.clone()));
-        Self { bulkhead, pace: Arc::new(Pace::new(limit, || 0.0, Instant::now())), metrics }
+        Self { bulkhead, pace: Arc::new(Pace::new(&limits, || 0.0, Instant::now())), metrics }
     }
 
     async fn enter(&self, seconds: u64) -> Result<Slot<'_>, Refusal> {
+        self.enter_as(Class::Call, seconds).await
+    }
+
+    async fn enter_as(&self, class: Class, seconds: u64) -> Result<Slot<'_>, Refusal> {
         let deadline = Instant::now() + Duration::from_secs(seconds);
-        self.bulkhead.enter(&self.pace, deadline).await
+        self.bulkhead.enter(&self.pace, class, deadline).await
     }
 
     /// A request that is over as soon as it may be sent, and when that was.
@@ -142,4 +147,32 @@ async fn a_pause_holds_what_waits_already() {
     door.pace.throttled(Some(900 * second), door.pace.epoch(), before);
     assert!(matches!(waiting.await.unwrap(), Err(Refusal::Paused(_))));
     assert!(before.elapsed() < 9 * second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_does_not_wait_behind_one_that_comes_after_it() {
+    let mut door = Door::new(64, 64, None);
+    let window = Some(WindowLimit { requests: 10, length: Duration::from_secs(60) });
+    let limits = Limits { requests: window, ..Limits::NONE };
+    door.pace = Arc::new(Pace::new(&limits, || 0.0, Instant::now()));
+    for _ in 0..4 {
+        door.enter_as(Class::Watch, 90).await.unwrap();
+    }
+    let started = Instant::now();
+    let watch = {
+        let door = door.clone();
+        tokio::spawn(async move { door.enter_as(Class::Watch, 90).await.map(drop) })
+    };
+    tokio::task::yield_now().await;
+    for _ in 0..4 {
+        door.enter_as(Class::Call, 1).await.unwrap();
+    }
+    let Err(refusal) = door.enter_as(Class::Call, 30).await else { panic!("the last fifth") };
+    assert!(matches!(refusal, Refusal::Window(..)), "{refusal:?}");
+    for _ in 0..2 {
+        door.enter_as(Class::Settling, 1).await.unwrap();
+    }
+    assert_eq!(Instant::now(), started, "none of them waited");
+    watch.await.unwrap().unwrap();
+    assert!(started.elapsed().as_secs() >= 60);
 }

@@ -3,17 +3,24 @@
 use std::num::NonZeroU32;
 
 use super::*;
+use crate::upstream::limits::WindowLimit;
 
-fn pace(per_second: u32, burst: u32) -> Pace {
-    let limit = RateLimit {
+const CLASS: Class = Class::Settling;
+
+fn limits(per_second: u32, burst: u32) -> Limits {
+    let rate = RateLimit {
         per_second: NonZeroU32::new(per_second).unwrap(),
         burst: NonZeroU32::new(burst).unwrap(),
     };
-    Pace::new(Some(limit), || 0.0, Instant::now())
+    Limits { rate: Some(rate), ..Limits::NONE }
+}
+
+fn pace(per_second: u32, burst: u32) -> Pace {
+    Pace::new(&limits(per_second, burst), || 0.0, Instant::now())
 }
 
 fn unlimited() -> Pace {
-    Pace::new(None, || 0.0, Instant::now())
+    Pace::new(&Limits::NONE, || 0.0, Instant::now())
 }
 
 /// A 429 to a request that was sent just before.
@@ -23,8 +30,8 @@ fn throttle(pace: &Pace, asked: impl Into<Option<Duration>>) -> Duration {
 
 /// Waits for a permit.
 async fn permit(pace: &Pace) {
-    while let Err(at) = pace.take(Instant::now()) {
-        tokio::time::sleep_until(at).await;
+    while let Err(turn) = pace.take(CLASS, Instant::now()) {
+        tokio::time::sleep_until(turn.at).await;
     }
 }
 
@@ -83,7 +90,7 @@ async fn what_waited_for_a_pause_leaves_one_by_one_and_then_faster() {
     throttle(&pace, 5 * SECOND);
     assert_eq!(time(&pace, 1).await, 5000);
     assert_eq!(time(&pace, 4).await, 1000, "four a second until one is answered");
-    let expected = pace.when(60, Instant::now());
+    let expected = pace.when(CLASS, 60, Instant::now()).at;
     pace.answered(pace.epoch());
     let started = Instant::now();
     let took = time(&pace, 60).await;
@@ -100,7 +107,7 @@ async fn a_constant_429_is_asked_ever_more_rarely() {
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
             assert_eq!(throttle(&pace, None), seconds * SECOND);
             let (inside, after) = (Instant::now(), Instant::now() + seconds * SECOND);
-            assert_eq!(pace.take(inside), Err(after));
+            assert_eq!(pace.take(CLASS, inside).unwrap_err().at, after);
             tokio::time::sleep_until(after).await;
             permit(&pace).await;
         }
@@ -136,7 +143,7 @@ async fn what_the_upstream_asks_for_is_believed() {
 async fn replicas_do_not_pause_for_the_same_time() {
     for (random, first, third) in [(0.0, 1000, 4000), (1.0, 1250, 5000)] {
         let random: fn() -> f64 = if random > 0.5 { || 1.0 } else { || 0.0 };
-        let pace = Pace::new(None, random, Instant::now());
+        let pace = Pace::new(&Limits::NONE, random, Instant::now());
         assert_eq!(throttle(&pace, None).as_millis(), first);
         throttle(&pace, None);
         assert_eq!(throttle(&pace, None).as_millis(), third);
@@ -150,13 +157,52 @@ async fn replicas_do_not_pause_for_the_same_time() {
 #[tokio::test(start_paused = true)]
 async fn it_says_when_a_permit_will_be_there_and_why_not_now() {
     let (slow, now) = (pace(1, 1), Instant::now());
-    assert_eq!(slow.when(3, now), now + 2 * SECOND);
+    assert_eq!(slow.when(CLASS, 3, now).at, now + 2 * SECOND);
     permit(&slow).await;
-    assert_eq!(slow.take(now), Err(now + SECOND));
-    assert_eq!(slow.refusal(now + SECOND, now), Refusal::Shed(Shed::Rate, SECOND));
+    let turn = slow.take(CLASS, now).unwrap_err();
+    assert_eq!((turn.at, turn.refusal(now)), (now + SECOND, Refusal::Shed(Shed::Rate, SECOND)));
     throttle(&slow, 7 * SECOND);
-    let soon = now + Duration::from_millis(500);
-    assert_eq!(slow.refuses(now, soon), Some(Refusal::Paused(7 * SECOND)));
-    assert_eq!(slow.refuses(now, now + 1000 * SECOND), None);
-    assert_eq!(slow.refusal(now + 7 * SECOND, now), Refusal::Paused(7 * SECOND));
+    let turn = slow.when(CLASS, 1, now);
+    assert_eq!(turn.refusal(now), Refusal::Paused(7 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_class_leaves_a_part_of_the_burst_to_those_before_it() {
+    let (pace, now) = (pace(100, 50), Instant::now());
+    for (class, some) in
+        [(Class::Watch, 20), (Class::List, 10), (Class::Call, 10), (Class::Settling, 10)]
+    {
+        let taken = (0..100).filter(|_| pace.take(class, now).is_ok()).count();
+        assert_eq!(taken, some, "{class:?}");
+    }
+    // Without requests of other classes, polls get the whole rate.
+    tokio::time::sleep(SECOND).await;
+    let started = Instant::now();
+    for _ in 0..230 {
+        while let Err(turn) = pace.take(Class::Watch, Instant::now()) {
+            tokio::time::sleep_until(turn.at).await;
+        }
+    }
+    let took = started.elapsed().as_millis();
+    assert!((2000..2300).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_holds_back_what_the_rate_would_let_through() {
+    let window = WindowLimit { requests: 10, length: 60 * SECOND };
+    let limits = Limits { requests: Some(window), logins: Some(window), ..limits(100, 50) };
+    let (pace, now) = (Pace::new(&limits, || 0.0, Instant::now()), Instant::now());
+    assert_eq!((0..100).filter(|_| pace.take(Class::Call, now).is_ok()).count(), 8);
+    let turn = pace.take(Class::Call, now).unwrap_err();
+    assert_eq!(turn.refusal(now), Refusal::Window(WindowName::Requests, 61 * SECOND));
+    assert!(pace.take_login(now).is_ok() && pace.take(CLASS, now).is_ok());
+    let refused = pace.take_login(now);
+    assert_eq!(refused, Err(Refusal::Window(WindowName::Requests, 61 * SECOND)));
+    // A pause that ends earlier is not what it waits for.
+    throttle(&pace, SECOND);
+    let turn = pace.when(CLASS, 1, now);
+    assert_eq!(turn.refusal(now), Refusal::Window(WindowName::Requests, 61 * SECOND));
+    throttle(&pace, 100 * SECOND);
+    assert_eq!(pace.when(CLASS, 1, now).refusal(now), Refusal::Paused(100 * SECOND));
+    assert_eq!(pace.sustainable(Class::Watch), Some(4.0 / 60.0));
 }

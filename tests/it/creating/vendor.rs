@@ -48,7 +48,8 @@ pub async fn vendor(time: &str, there: &[(i64, &str)]) -> Vendor {
     double.always(OTHER, double::by(move |seen| inside.lock().unwrap().answer(seen)));
     let section = format!(
         "[backends.endpoint]\ndialect = \"endpoint\"\nbase_url = \"{}\"\n\
-         auth_token = \"token-of-the-kit\"\nrequests_per_second = 100000\n",
+         auth_token = \"token-of-the-kit\"\nrequests_per_second = 100000\n\
+         request_limit = \"off\"\n",
         double.base_url
     );
     let server = format!("default_timeout = \"{time}\"");

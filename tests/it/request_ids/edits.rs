@@ -77,7 +77,7 @@ async fn a_profile_that_the_gateway_may_yet_remove_is_not_completed() {
     let sample = registered().into_iter().find(|sample| sample.upstream == "endpoint").unwrap();
     let sandbox = sandbox().await;
     let chaos = chaos(&sandbox.base_url()).await;
-    let lines = "requests_per_second = 100000\ncircuit_breaker = \"off\"";
+    let lines = "requests_per_second = 100000\nrequest_limit = \"off\"\ncircuit_breaker = \"off\"";
     let bench = bench::reaching(&chaos.base_url, sandbox, "2s", lines, sample).await;
     let asked = bench.full();
     let refused = json!({"kind": "status", "status": 422,

@@ -1,0 +1,78 @@
+//! The errors of requests that the gateway does not send, because of its own limits or those of the
+//! vendor.
+
+use std::time::Duration;
+
+use super::{
+    client::CIRCUIT,
+    metrics::{Shed, WindowName},
+    pace::Refusal,
+};
+use crate::error::{Error, Reason, Retry};
+
+/// The error for a request that has to wait for longer than it can.
+pub(super) fn error(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Paused(wait) => throttled(wait),
+        Refusal::Window(name, wait) => used_up(name, wait),
+        Refusal::Shed(shed, wait) => overloaded(shed, wait),
+    }
+}
+
+/// The error for a request that an open circuit refuses.
+pub(super) fn circuit_open(wait: Duration) -> Error {
+    let wait = whole_seconds(wait);
+    let message = format!(
+        "this backend's circuit breaker is open after repeated failures; nothing was sent; \
+         the next attempt is in {}",
+        humantime::format_duration(wait)
+    );
+    Error::new(Reason::UpstreamUnavailable, message)
+        .with_retry(Retry::After(Some(wait)))
+        .with_metadata(CIRCUIT, "open")
+}
+
+fn throttled(wait: Duration) -> Error {
+    let wait = whole_seconds(wait);
+    let message = format!(
+        "the upstream is rate limiting the gateway; nothing was sent; the pause ends in {}",
+        humantime::format_duration(wait)
+    );
+    Error::new(Reason::UpstreamThrottled, message).with_retry(Retry::After(Some(wait)))
+}
+
+/// The error for a request that a window of the vendor's limits leaves no room for.
+fn used_up(window: WindowName, wait: Duration) -> Error {
+    let what = match window {
+        WindowName::Requests => "requests",
+        WindowName::MonthlyRequests => "requests within a month",
+        WindowName::Logins => "logins",
+    };
+    let wait = whole_seconds(wait);
+    let message = format!(
+        "the vendor's limit of {what} leaves no room for this call; nothing was sent; there will \
+         be room in {}",
+        humantime::format_duration(wait)
+    );
+    Error::new(Reason::UpstreamThrottled, message).with_retry(Retry::After(Some(wait)))
+}
+
+fn overloaded(shed: Shed, wait: Duration) -> Error {
+    let why = match shed {
+        Shed::Full => "too many calls are waiting for this backend",
+        Shed::TooLate => "the wait for this backend would exceed the call's deadline",
+        Shed::Waited => "too many calls to this backend are in progress",
+        Shed::Rate | Shed::Window => {
+            "this backend's rate limit would delay the call past its deadline"
+        }
+    };
+    let wait = whole_seconds(wait.min(Duration::from_secs(60)));
+    Error::new(Reason::Overloaded, format!("{why}; nothing was sent"))
+        .with_retry(Retry::After(Some(wait)))
+}
+
+/// Rounded up to at least one second: a caller that retries too early is refused again.
+fn whole_seconds(time: Duration) -> Duration {
+    let up = u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs((time.as_secs() + up).max(1))
+}

@@ -1,0 +1,137 @@
+//! Windows: what is left, for whom, until when, and what is foreseen.
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn windows(requests: u32) -> Windows {
+    let limit = |requests| Some(WindowLimit { requests, length: MINUTE });
+    let limits = Limits { requests: limit(requests), logins: limit(5), ..Limits::NONE };
+    Windows::new(&limits, Instant::now())
+}
+
+/// How many requests of a class go out now.
+fn sent(windows: &mut Windows, class: Class, tries: usize) -> usize {
+    let now = Instant::now();
+    let send = |windows: &mut Windows| {
+        let free = windows.next(class, 1, now).is_none();
+        free.then(|| windows.count()).is_some()
+    };
+    (0..tries).filter(|_| send(windows)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_class_leaves_a_fifth_to_the_one_before_it() {
+    let mut all = windows(100);
+    for (class, some) in
+        [(Class::Watch, 40), (Class::List, 20), (Class::Call, 20), (Class::Settling, 20)]
+    {
+        assert_eq!(sent(&mut all, class, 1000), some, "{class:?}");
+        assert_eq!(sent(&mut all, Class::Watch, 1), 0);
+    }
+    assert_eq!(sent(&mut all, Class::Settling, 1), 0, "not one more");
+    let mut few = windows(4);
+    assert_eq!(sent(&mut few, Class::Watch, 9), 4, "too few to be divided");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_of_its_length_has_more_than_the_limit() {
+    let (mut windows, mut times) = (windows(50), Vec::new());
+    for n in 0..3000_u64 {
+        tokio::time::advance(Duration::from_millis(7 + n * 31 % 190)).await;
+        if sent(&mut windows, Class::Settling, 1) == 1 {
+            times.push(Instant::now());
+        }
+    }
+    assert!(times.windows(51).all(|times| times[50] - times[0] >= MINUTE));
+    let whole = (times[times.len() - 1] - times[0]).as_secs_f64() / 60.0;
+    let most = 50.0 * (whole + 1.0);
+    assert!(times.len() as f64 > 0.9 * most, "{} of {most}: hardly any is wasted", times.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_when_there_will_be_more() {
+    let mut windows = windows(10);
+    assert_eq!(sent(&mut windows, Class::Settling, 4), 4);
+    tokio::time::advance(MINUTE / 2).await;
+    assert_eq!(sent(&mut windows, Class::Settling, 9), 6);
+    let now = Instant::now();
+    let wait = |windows: &mut Windows, class, requests| {
+        let (at, name) = windows.next(class, requests, now).unwrap();
+        assert_eq!(name, WindowName::Requests);
+        (at - now).as_secs()
+    };
+    assert_eq!(wait(&mut windows, Class::Settling, 1), 31);
+    assert_eq!(wait(&mut windows, Class::Settling, 4), 31);
+    assert_eq!(wait(&mut windows, Class::Settling, 5), 61);
+    assert_eq!(wait(&mut windows, Class::Call, 3), 61);
+    assert_eq!(wait(&mut windows, Class::Call, 9), LONGEST.as_secs(), "never so many at once");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(sent(&mut windows, Class::Settling, 9), 4);
+    // After a long time nothing is left of it.
+    tokio::time::advance(1000 * MINUTE).await;
+    assert_eq!(sent(&mut windows, Class::Settling, 99), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_when_a_class_has_room_for_many() {
+    let (mut windows, now) = (windows(100), Instant::now());
+    assert_eq!(windows.room_in(Class::Watch, 40, now), Duration::ZERO);
+    assert_eq!(sent(&mut windows, Class::Watch, 30), 30);
+    assert_eq!(windows.room_in(Class::Watch, 10, now), Duration::ZERO);
+    assert_eq!(windows.room_in(Class::Watch, 11, now).as_secs(), 61);
+    assert_eq!(windows.room_in(Class::Watch, 4000, now).as_secs(), 61, "all that it may have");
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_count_as_requests_too() {
+    let mut windows = windows(100);
+    for _ in 0..5 {
+        windows.count_login(Instant::now()).unwrap();
+    }
+    let (until, name) = windows.count_login(Instant::now()).unwrap_err();
+    assert_eq!((name, (until - Instant::now()).as_secs()), (WindowName::Logins, 61));
+    let used: Vec<_> = windows.usage(Instant::now()).iter().map(|u| (u.window, u.used)).collect();
+    assert_eq!(used, [(WindowName::Requests, 5), (WindowName::Logins, 5)]);
+    assert_eq!(sent(&mut windows, Class::Settling, 99), 95);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(windows.count_login(Instant::now()).unwrap_err().1, WindowName::Logins);
+}
+
+/// What is foreseen for requests, in seconds.
+fn foreseen(windows: &mut Windows) -> Option<u64> {
+    windows.usage(Instant::now())[0].exhausted_in.map(|time| time.as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_foresees_when_the_limit_is_reached() {
+    let mut windows = windows(100);
+    assert_eq!(foreseen(&mut windows), None);
+    // Two a second: a hundred after fifty seconds.
+    for _ in 0..20 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(sent(&mut windows, Class::Settling, 2), 2);
+    }
+    let left = foreseen(&mut windows).unwrap();
+    assert!((25..=31).contains(&left), "{left}");
+    // One a second never reaches it.
+    for _ in 0..120 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        sent(&mut windows, Class::Settling, 1);
+    }
+    assert_eq!(foreseen(&mut windows), None);
+    assert_eq!(sent(&mut windows, Class::Settling, 100), 39);
+    assert_eq!(foreseen(&mut windows), Some(0));
+}
+
+#[test]
+fn what_a_class_can_go_on_with_is_what_the_tightest_window_leaves() {
+    let window =
+        |requests, seconds| Some(WindowLimit { requests, length: Duration::from_secs(seconds) });
+    let (requests, monthly_requests) = (window(2000, 300), window(1000, 1000));
+    let limits = Limits { requests, monthly_requests, ..Limits::NONE };
+    let sustainable = |limits| Windows::new(&limits, Instant::now()).sustainable(Class::Watch);
+    assert_eq!(sustainable(limits), Some(0.4));
+    assert_eq!(sustainable(Limits { monthly_requests: None, ..limits }), Some(800.0 / 300.0));
+    assert_eq!(sustainable(Limits::NONE), None);
+}
