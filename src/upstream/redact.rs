@@ -169,7 +169,8 @@ fn patterns(secret: &str) -> Vec<Vec<u8>> {
     }
     // A base64 text keeps its meaning without the padding.
     let bare = secret.trim_end_matches('=');
-    let mut forms = vec![bare.to_owned(), bare.replace(' ', "+"), hex::encode(secret)];
+    let mut forms =
+        [secret, bare, &bare.replace(' ', "+"), &hex::encode(secret)].map(str::to_owned).to_vec();
     forms.extend(base64_forms(secret.as_bytes()));
     let mut patterns: Vec<Vec<u8>> = forms
         .into_iter()
