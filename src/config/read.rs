@@ -20,7 +20,7 @@ pub(super) fn config(
 ) -> Config {
     let mut root = Section::new(String::new(), raw.origin, raw.root, env, errors);
     let addresses = Settings::read(&mut root);
-    let page_tokens = Settings::read(&mut root);
+    let page_tokens: PageSettings = Settings::read(&mut root);
     let log = whole(root.child("log"));
     let server = whole(root.child("server"));
     let before = root.mistakes();
@@ -31,9 +31,17 @@ pub(super) fn config(
     }
     let backends = backend::all(section, dialects);
     root.finish();
-    let warnings = backends.values().flat_map(backend::warnings).collect();
+    let mut warnings: Vec<String> = backends.values().flat_map(backend::warnings).collect();
+    // A trial run of the sandbox has no replicas.
+    if !backends.is_empty() && page_tokens.page_token_key.is_none() {
+        warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
+    }
     Config { addresses, page_tokens, log, server, backends, warnings }
 }
+
+/// What is noticed only with several replicas, or after a restart.
+pub(super) const NO_PAGE_TOKEN_KEY: &str =
+    "`page_token_key` is not set: a page token is valid only in the process that issued it";
 
 /// The rows at the top level.
 pub(super) fn root_rows() -> Vec<Row> {

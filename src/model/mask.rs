@@ -207,8 +207,25 @@ fn malformed(field: &str, path: &str, violations: &mut Violations) {
 fn unknown(field: &str, path: &str, violations: &mut Violations) {
     // A path is the caller's own text, which may contain anything.
     let shown: String = text::cut(path, 64).chars().filter(|c| !c.is_control()).collect();
-    violations
-        .add(format!("{field}.{shown}"), format!("Profile has no field {}", text::quoted(path)));
+    let hint = meant(path).map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    let message = format!("Profile has no field {}{hint}", text::quoted(path));
+    violations.add(format!("{field}.{shown}"), message);
+}
+
+/// The path that was probably meant: the same in snake case, as in the proto, or a similar one.
+fn meant(path: &str) -> Option<String> {
+    let snake = text::cut(path, 64).chars().fold(String::new(), |mut snake, c| {
+        if c.is_ascii_uppercase() && !snake.is_empty() && !snake.ends_with(['.', '_']) {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+        snake
+    });
+    if matches!(fields::target(&snake), Ok(Some(_))) {
+        return Some(snake);
+    }
+    let known = fields::SETTABLE.iter().chain(fields::OUTPUT_ONLY).copied();
+    text::closest(path, known).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -219,6 +236,21 @@ mod tests {
         model::capability::Field,
         pb::{Category, Quotas, State},
     };
+
+    #[test]
+    fn unknown_paths_get_the_one_that_was_meant() {
+        for (path, expected) in [
+            ("displayName", Some("display_name")),
+            ("DisplayName", Some("display_name")),
+            ("network.breakoutRegion.id", Some("network.breakout_region.id")),
+            ("radioAccess", Some("radio_access")),
+            ("displayname", Some("display_name")),
+            ("stat", Some("state")),
+            ("xyzzy", None),
+        ] {
+            assert_eq!(meant(path).as_deref(), expected, "{path}");
+        }
+    }
 
     const CAPABILITIES: Capabilities = Capabilities {
         methods: &[],

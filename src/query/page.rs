@@ -23,6 +23,7 @@ pub const DEFAULT_PAGE_SIZE: usize = 50;
 pub const MAX_PAGE_SIZE: usize = 1000;
 /// Most that the tag and the length of a profile in a response take.
 pub const FRAME_BYTES: usize = 6;
+const KEY_ID_BYTES: usize = 4;
 /// Enough for the longest position that `query::sort` makes; a longer text is not a token.
 const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
@@ -43,6 +44,8 @@ pub struct Query<'a> {
 /// Makes and opens tokens.
 pub struct PageTokens {
     key: [u8; 32],
+    /// Tells tokens of this key from others; it begins each token.
+    key_id: [u8; KEY_ID_BYTES],
     max_bytes: usize,
 }
 
@@ -66,7 +69,10 @@ impl PageTokens {
     /// key understand each other's tokens.
     #[must_use]
     pub fn new(key: [u8; 32], max_bytes: usize) -> Self {
-        Self { key, max_bytes }
+        let digest = Sha256::new().chain_update(b"page token key id").chain_update(key).finalize();
+        let mut key_id = [0; KEY_ID_BYTES];
+        key_id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self { key, key_id, max_bytes }
     }
 
     /// Tokens sealed with the configured key, or with a random one that only this process has.
@@ -98,13 +104,7 @@ impl PageTokens {
             "" => None,
             token => {
                 let position = self.position(query, token);
-                if position.is_none() {
-                    violations.add(
-                        "page_token",
-                        "is not a next_page_token of this same query; start again without it",
-                    );
-                }
-                position
+                position.map_err(|why| violations.add("page_token", why)).ok()
             }
         };
         violations.into_result()?;
@@ -114,7 +114,8 @@ impl PageTokens {
     /// The token for the page after `position`.
     #[must_use]
     pub fn seal(&self, query: &Query<'_>, position: &str) -> String {
-        let mut token = Vec::with_capacity(SEAL_BYTES + position.len());
+        let mut token = Vec::with_capacity(KEY_ID_BYTES + SEAL_BYTES + position.len());
+        token.extend_from_slice(&self.key_id);
         if let Ok(mac) = self.mac(query, position.as_bytes()) {
             token.extend(mac.finalize().into_bytes().iter().take(SEAL_BYTES));
         }
@@ -122,15 +123,18 @@ impl PageTokens {
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    fn position(&self, query: &Query<'_>, token: &str) -> Option<String> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return None;
+    /// The position in a token, or what is wrong with it.
+    fn position(&self, query: &Query<'_>, token: &str) -> Result<String, &'static str> {
+        let (key_id, seal, position) = parts(token).ok_or(NOT_OF_THIS_QUERY)?;
+        if key_id != self.key_id {
+            return Err(OF_ANOTHER_KEY);
         }
-        let token = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (seal, position) = token.split_at_checked(SEAL_BYTES)?;
-        // In constant time, so that a seal cannot be found byte by byte.
-        self.mac(query, position).ok()?.verify_truncated_left(seal).ok()?;
-        String::from_utf8(position.to_vec()).ok()
+        let open = || {
+            // In constant time, so that a seal cannot be found byte by byte.
+            self.mac(query, &position).ok()?.verify_truncated_left(&seal).ok()?;
+            String::from_utf8(position).ok()
+        };
+        open().ok_or(NOT_OF_THIS_QUERY)
     }
 
     fn mac(&self, query: &Query<'_>, position: &[u8]) -> Result<Hmac<Sha256>> {
@@ -144,6 +148,22 @@ impl PageTokens {
         mac(&self.key, parts)
     }
 }
+
+/// Key id, seal and position of a token.
+fn parts(token: &str) -> Option<([u8; KEY_ID_BYTES], Vec<u8>, Vec<u8>)> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return None;
+    }
+    let token = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (key_id, rest) = token.split_first_chunk()?;
+    let (seal, position) = rest.split_at_checked(SEAL_BYTES)?;
+    Some((*key_id, seal.to_vec(), position.to_vec()))
+}
+
+const NOT_OF_THIS_QUERY: &str =
+    "is not a next_page_token of this same query; start again without it";
+const OF_ANOTHER_KEY: &str = "was issued by another process of the gateway or under another \
+    page_token_key; start again without it, and give all replicas the same page_token_key";
 
 impl Page {
     /// The bytes that the page may still hold: at first, all.
@@ -232,12 +252,17 @@ mod tests {
         let other_key = PageTokens::new([8; 32], 100).seal(&QUERY, "position");
         let long = "A".repeat(100_000);
         let changed = URL_SAFE_NO_PAD.encode(changed);
-        let mut bad = vec![&*changed, &*other_key, &*long, "!", "AAAA", &good[..10]];
+        let mut bad = vec![&*changed, &*long, "!", "AAAA", &good[..10]];
         bad.extend(others.iter().map(String::as_str));
+        let refused = |token: &str| {
+            let error = tokens.open(&QUERY, 0, token).unwrap_err();
+            assert_eq!(error.violations()[0].field, "page_token", "{token:.40}");
+            error.violations()[0].description.clone()
+        };
         for bad in bad {
-            let error = tokens.open(&QUERY, 0, bad).unwrap_err();
-            assert_eq!(error.violations()[0].field, "page_token", "{bad:.40}");
+            assert_eq!(refused(bad), NOT_OF_THIS_QUERY, "{bad:.40}");
         }
+        assert_eq!(refused(&other_key), OF_ANOTHER_KEY);
         assert!(tokens.open(&QUERY, -1, "").is_err());
     }
 

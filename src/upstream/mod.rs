@@ -24,6 +24,7 @@ mod refusal;
 mod settings;
 mod status;
 mod transport;
+mod unprocessed;
 mod window;
 
 pub use attempt::Session;

@@ -11,15 +11,21 @@ use super::{
     coding::{self, Undecodable},
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
+    unprocessed::{Unprocessed, unprocessed},
 };
-use crate::error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result};
+use crate::error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result, Retry};
 
 /// How many headers a reply may have. Gateways and tracing add dozens.
 const MAX_HEADERS: usize = 512;
+/// How long a connection for reads may be idle.
+const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// An HTTP client for one backend.
 pub(super) struct Transport {
-    client: reqwest::Client,
+    reads: reqwest::Client,
+    /// Takes a new connection for each request: on an idle one, which the upstream may be closing,
+    /// a write could get lost, and would not be sent again.
+    writes: reqwest::Client,
     base_url: String,
     header_timeout: Duration,
     body_timeout: Duration,
@@ -41,8 +47,10 @@ pub(super) enum Cause {
     Local,
     /// Before it began, because a login failed.
     Login,
-    /// No connection: nothing can have been sent.
+    /// No connection, or a refusal of the upstream to process the request: nothing was done.
     NotSent,
+    /// No secure connection. Sending the request again would not help.
+    Insecure,
     /// No reply: the request may have arrived.
     Lost,
     /// During the reply.
@@ -73,9 +81,12 @@ impl Cause {
     /// What it says about the upstream; nothing if the caller ran out of time.
     pub(super) fn verdict(self) -> Option<Verdict> {
         match self {
-            Self::NotSent | Self::Lost | Self::Cut | Self::Slow | Self::Malformed => {
-                Some(Verdict::Bad)
-            }
+            Self::NotSent
+            | Self::Insecure
+            | Self::Lost
+            | Self::Cut
+            | Self::Slow
+            | Self::Malformed => Some(Verdict::Bad),
             Self::TooLarge => Some(Verdict::Good),
             Self::Local | Self::Login | Self::Deadline => None,
         }
@@ -84,29 +95,34 @@ impl Cause {
 
 impl Transport {
     pub(super) fn new(settings: &UpstreamSettings) -> Result<Self> {
-        let client = reqwest::Client::builder()
-            // The client itself does not retry, follow redirects or use a proxy.
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            // What other clients read is read here too (RFC 9112, 5.1 and 5.2): it says more than a
-            // refusal to read it.
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .http1_ignore_invalid_headers_in_responses(true)
-            .http1_max_headers(MAX_HEADERS)
-            .connect_timeout(settings.connect_timeout)
-            // Below the keep-alive of common servers, so that idle connections end on our side.
-            .pool_idle_timeout(Duration::from_secs(15))
-            .tcp_nodelay(true)
-            .user_agent(concat!("profile-gateway/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| {
+        let builder = || {
+            reqwest::Client::builder()
+                // The client itself does not retry, follow redirects or use a proxy.
+                .retry(reqwest::retry::never())
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                // What other clients read is read here too (RFC 9112, 5.1 and 5.2): it says more
+                // than a refusal to read it.
+                .http1_allow_spaces_after_header_name_in_responses(true)
+                .http1_allow_obsolete_multiline_headers_in_responses(true)
+                .http1_ignore_invalid_headers_in_responses(true)
+                .http1_max_headers(MAX_HEADERS)
+                .connect_timeout(settings.connect_timeout)
+                // Below the keep-alive of most servers (5 s), so that idle connections end on our
+                // side. Where it is not, a read is sent again.
+                .pool_idle_timeout(POOL_IDLE)
+                .tcp_nodelay(true)
+                .user_agent(concat!("profile-gateway/", env!("CARGO_PKG_VERSION")))
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|e| {
                 Error::new(Reason::GatewayInternal, "the HTTP client could not be set up")
                     .with_internal(e)
-            })?;
+            })
+        };
         Ok(Self {
-            client,
+            reads: build(builder())?,
+            writes: build(builder().pool_max_idle_per_host(0))?,
             base_url: settings.base_url.as_str().to_owned(),
             header_timeout: settings.header_timeout,
             body_timeout: settings.body_timeout,
@@ -129,7 +145,11 @@ impl Transport {
             limit: self.request_timeout,
         };
         let url = format!("{}{}", self.base_url, request.path);
-        let mut builder = self.client.request(request.method.clone(), url);
+        let client = match request.safety {
+            Safety::Read => &self.reads,
+            Safety::Write => &self.writes,
+        };
+        let mut builder = client.request(request.method.clone(), url);
         for (name, value) in request.headers.iter().chain(credentials) {
             builder = builder.header(name, value);
         }
@@ -138,7 +158,7 @@ impl Transport {
             builder = builder.body(body.clone());
         }
         let sent = time.bound(builder.send(), self.header_timeout, "did not start answering");
-        let mut response = sent.await?.map_err(|e| unsent(request, &e))?;
+        let mut response = sent.await?.map_err(|e| self.unsent(request, &e))?;
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
         let length = coding::length_beside_identity(&headers);
         let body = self.body(&time, response, length).await?;
@@ -176,6 +196,48 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
+    }
+
+    /// No reply came. Only a failed connect and what [`unprocessed`] knows certainly sent nothing.
+    fn unsent(&self, request: &Request, error: &reqwest::Error) -> Failure {
+        let operation = request.operation;
+        let unknown = request.safety.effect(Effect::Unknown);
+        let unavailable = |what: String, effect| {
+            Error::new(Reason::UpstreamUnavailable, what).with_effect(effect)
+        };
+        let (cause, failed) = if let Some(unprocessed) = unprocessed(error, error.is_connect()) {
+            match unprocessed {
+                Unprocessed::Tls(why) => {
+                    let what = format!("the upstream could not be reached for {operation}: {why}");
+                    let failed = unavailable(what, Effect::None).with_retry(Retry::No);
+                    (Cause::Insecure, failed)
+                }
+                Unprocessed::Stream => {
+                    let what = format!("the upstream refused to process {operation}");
+                    (Cause::NotSent, unavailable(what, Effect::None))
+                }
+            }
+        } else if error.is_connect() {
+            let what = format!("the upstream could not be reached for {operation}");
+            (Cause::NotSent, unavailable(what, Effect::None))
+        } else if error.is_builder() {
+            let what = "the upstream request could not be built";
+            (Cause::Local, Error::new(Reason::GatewayInternal, what))
+        } else if is_malformed(error) {
+            let hint = match self.base_url.starts_with("http:") {
+                true => "; if it speaks TLS, base_url has to begin with https:",
+                false => "",
+            };
+            let what = format!(
+                "the upstream's answer to {operation} begins with a head that is not HTTP{hint}"
+            );
+            let failed = Error::new(Reason::UpstreamContractViolation, what).with_effect(unknown);
+            (Cause::Malformed, failed)
+        } else {
+            let what = format!("the upstream closed the connection without answering {operation}");
+            (Cause::Lost, unavailable(what, unknown))
+        };
+        Failure::new(cause, failed.with_internal(chain(error)))
     }
 
     /// The complete reply came, but its body cannot be read within the limit.
@@ -249,32 +311,6 @@ pub(super) fn deadline_passed(safety: Safety) -> Error {
             .with_kind(Kind::DeadlineExceeded)
             .with_effect(Effect::Unknown),
     }
-}
-
-/// No reply came. Only a failed connect certainly sent nothing.
-fn unsent(request: &Request, error: &reqwest::Error) -> Failure {
-    let operation = request.operation;
-    let (cause, what, effect) = if error.is_connect() {
-        (Cause::NotSent, "could not be reached for", Effect::None)
-    } else if error.is_builder() {
-        let what = "the upstream request could not be built";
-        let error = Error::new(Reason::GatewayInternal, what).with_internal(chain(error));
-        return Failure::local(error);
-    } else if is_malformed(error) {
-        let message =
-            format!("the upstream's answer to {operation} begins with a head that is not HTTP");
-        let error = Error::new(Reason::UpstreamContractViolation, message)
-            .with_effect(request.safety.effect(Effect::Unknown))
-            .with_internal(chain(error));
-        return Failure::new(Cause::Malformed, error);
-    } else {
-        let effect = request.safety.effect(Effect::Unknown);
-        (Cause::Lost, "closed the connection without answering", effect)
-    };
-    let error = Error::new(Reason::UpstreamUnavailable, format!("the upstream {what} {operation}"))
-        .with_effect(effect)
-        .with_internal(chain(error));
-    Failure::new(cause, error)
 }
 
 /// The reply began but did not end: it was truncated, or the connection was reset.

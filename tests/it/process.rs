@@ -33,5 +33,6 @@ mod sizes;
 mod slow;
 mod start;
 mod tools;
+mod upstreams;
 mod wire;
 mod words;

@@ -227,7 +227,7 @@ fn defaults_are_those_of_the_manual() {
             "circuit_max_open": "1m",
             "origin": "gateway.toml:2",
         }},
-        "warnings": [],
+        "warnings": [crate::config::read::NO_PAGE_TOKEN_KEY],
     });
     assert_eq!(shown, expected);
 }

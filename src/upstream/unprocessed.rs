@@ -1,0 +1,148 @@
+//! What TLS and HTTP/2 say for certain of a request that got no reply: that it was not processed,
+//! and why.
+
+use std::{error::Error, io};
+
+use rustls::{AlertDescription, CertificateError};
+
+/// Why the upstream did not process a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unprocessed {
+    /// There is no secure connection, and another attempt would find none either.
+    Tls(String),
+    /// The upstream reset the stream before it did anything: the request may be sent again (RFC
+    /// 9113, 8.7).
+    Stream,
+}
+
+/// What the error says for certain; `None` if the request may have been processed. `connecting` is
+/// whether there was no connection yet.
+pub(super) fn unprocessed(error: &(dyn Error + 'static), connecting: bool) -> Option<Unprocessed> {
+    if let Some(error) = find::<rustls::Error>(error) {
+        return tls(error, connecting).map(Unprocessed::Tls);
+    }
+    // A GOAWAY is no proof: the library does not say which streams it is about.
+    let reset = find::<h2::Error>(error)?;
+    let refused = reset.is_remote() && reset.reason() == Some(h2::Reason::REFUSED_STREAM);
+    refused.then_some(Unprocessed::Stream)
+}
+
+fn tls(error: &rustls::Error, connecting: bool) -> Option<String> {
+    let what = match error {
+        rustls::Error::InvalidCertificate(error) => certificate(error),
+        // TLS 1.3 asks after the client has sent, and handles nothing before it has an answer.
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "it wants a client certificate, and the gateway has none".to_owned()
+        }
+        // On a connection that works, anything else may come after the request was processed.
+        _ if !connecting => return None,
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "it refuses the TLS handshake: it may want a client certificate, or a TLS version or \
+             cipher that the gateway does not have"
+                .to_owned()
+        }
+        rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+            "it does not serve the host name of base_url".to_owned()
+        }
+        rustls::Error::AlertReceived(alert) => {
+            format!("it ended the TLS handshake with the alert {alert:?}")
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "it does not speak TLS at the address of base_url, which may have to begin with http:"
+                .to_owned()
+        }
+        rustls::Error::PeerIncompatible(_) => {
+            "it has no TLS version or cipher in common with the gateway".to_owned()
+        }
+        other => format!("the TLS handshake failed: {other}"),
+    };
+    Some(what)
+}
+
+fn certificate(error: &CertificateError) -> String {
+    let what = match error {
+        CertificateError::UnknownIssuer => {
+            "was issued by an authority that the gateway does not trust (unknown issuer)"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another host name than that of base_url (name mismatch)"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet; check the clocks"
+        }
+        CertificateError::Revoked => "was revoked",
+        other => return format!("its certificate is not accepted: {other}"),
+    };
+    format!("its certificate {what}")
+}
+
+/// The cause of this type, also where an error of IO or HTTP/2 wraps it.
+fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let causes = std::iter::successors(Some(error), |cause| (*cause).source());
+    causes.into_iter().find_map(|cause| {
+        let mut inner = Some(cause);
+        while let Some(cause) = inner {
+            if let Some(found) = cause.downcast_ref() {
+                return Some(found);
+            }
+            let io = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let h2 = || cause.downcast_ref::<h2::Error>().and_then(h2::Error::get_io);
+            inner = match io {
+                Some(inner) => Some(inner as &(dyn Error + 'static)),
+                None => h2().map(|inner| inner as &(dyn Error + 'static)),
+            };
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(error: rustls::Error, connecting: bool) -> Option<String> {
+        let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        match unprocessed(&wrapped, connecting)? {
+            Unprocessed::Tls(what) => Some(what),
+            Unprocessed::Stream => None,
+        }
+    }
+
+    #[test]
+    fn tls_faults_are_told_apart() {
+        let invalid = rustls::Error::InvalidCertificate;
+        let alert = rustls::Error::AlertReceived;
+        for (error, expected) in [
+            (invalid(CertificateError::UnknownIssuer), "unknown issuer"),
+            (invalid(CertificateError::NotValidForName), "name mismatch"),
+            (invalid(CertificateError::Expired), "has expired"),
+            (invalid(CertificateError::NotValidYet), "not valid yet"),
+            (invalid(CertificateError::Revoked), "revoked"),
+            (invalid(CertificateError::BadEncoding), "not accepted"),
+            (alert(AlertDescription::CertificateRequired), "wants a client certificate"),
+            (alert(AlertDescription::HandshakeFailure), "may want a client certificate"),
+            (alert(AlertDescription::UnrecognisedName), "host name"),
+            (alert(AlertDescription::InternalError), "InternalError"),
+        ] {
+            let message = said(error.clone(), true).unwrap_or_default();
+            assert!(message.contains(expected), "{error:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_alert_on_a_connection_that_works_proves_nothing() {
+        for alert in [AlertDescription::InternalError, AlertDescription::HandshakeFailure] {
+            assert_eq!(said(rustls::Error::AlertReceived(alert), false), None);
+        }
+        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        assert!(said(alert, false).is_some());
+    }
+
+    #[test]
+    fn only_a_refused_stream_was_not_processed() {
+        let own = h2::Error::from(h2::Reason::REFUSED_STREAM);
+        assert_eq!(unprocessed(&own, false), None, "not said by the upstream");
+        assert_eq!(unprocessed(&io::Error::other("reset"), false), None);
+    }
+}
