@@ -171,7 +171,7 @@ fn build(
         background.clone(),
     );
     let display_name = backend.label.display_name.clone();
-    Ok(Backend::new(&name, display_name, built.dialect, upstream, cache))
+    Ok(Backend::new(&name, display_name, built.dialect, upstream, backend.write, cache))
 }
 
 fn watches(config: &Config, metrics: &WatchMetrics, background: &BackgroundTasks) -> Watches {

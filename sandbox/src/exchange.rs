@@ -15,7 +15,7 @@ use super::{
     journal::{self, Entry},
     respell,
     server::Wire,
-    simulator::{Call, Simulator},
+    simulator::{Call, Carry, Simulator},
     world::World,
 };
 
@@ -82,14 +82,7 @@ impl Exchange {
             FaultKind::Delay { ms, commit } => {
                 let wait = Duration::from_millis(*ms);
                 let delayed = Arc::clone(&self).delayed(operation, wait, *commit);
-                // In its own task, so that the effect does not depend on the client's patience.
-                match self.world.spawn_detached("sandbox delay", delayed) {
-                    Some(task) => match task.await.ok().flatten() {
-                        Some(response) => response,
-                        None => self.cut(wire),
-                    },
-                    None => Answer::page(StatusCode::SERVICE_UNAVAILABLE).into_response(None),
-                }
+                self.whatever_the_client_does(delayed, wire).await
             }
             FaultKind::Drop { commit } => {
                 self.unanswered(operation, *commit);
@@ -111,6 +104,13 @@ impl Exchange {
             FaultKind::BadHead { commit } => {
                 self.without_http(operation, *commit, Wire::garble, wire)
             }
+            FaultKind::Ignore {} => self.answered(operation, Carry::Pretended),
+            FaultKind::Lag { ms } => {
+                self.answered(operation, Carry::OutUnseen(Duration::from_millis(*ms)))
+            }
+            FaultKind::Status { late_ms, .. } if *late_ms > 0 => {
+                Arc::clone(&self).late(operation, Duration::from_millis(*late_ms))
+            }
             FaultKind::Result { commit: ResultCommit::Late, late_ms, .. } => {
                 Arc::clone(&self).late(operation, Duration::from_millis(*late_ms))
             }
@@ -125,6 +125,21 @@ impl Exchange {
         }
     }
 
+    /// Runs in its own task, so that the effect does not depend on the client's patience.
+    async fn whatever_the_client_does(
+        &self,
+        delayed: impl Future<Output = Option<Response<Body>>> + Send + 'static,
+        wire: &Wire,
+    ) -> Response<Body> {
+        match self.world.spawn_detached("sandbox delay", delayed) {
+            Some(task) => match task.await.ok().flatten() {
+                Some(response) => response,
+                None => self.cut(wire),
+            },
+            None => Answer::page(StatusCode::SERVICE_UNAVAILABLE).into_response(None),
+        }
+    }
+
     /// The vendor's answer, distorted if the fault says so.
     fn usual(&self, operation: &'static str) -> Response<Body> {
         let mut outcome = self.simulator.serve(operation, &self.call);
@@ -133,6 +148,14 @@ impl Exchange {
             self.simulator.distort(fault, body);
         }
         outcome.answer.into_response(self.fault.as_ref())
+    }
+
+    /// The vendor's answer to a request that is carried out in an unusual way.
+    fn answered(&self, operation: &'static str, carry: Carry) -> Response<Body> {
+        let outcome = self.simulator.carry(operation, &self.call, carry);
+        let effect = outcome.effect.filter(|_| carry != Carry::Pretended);
+        self.record(Some(outcome.answer.status), outcome.code, effect);
+        outcome.answer.into_response(None)
     }
 
     /// `None` if the sandbox was reset or stopped before the wait was over.
@@ -177,7 +200,7 @@ impl Exchange {
         let (commit, answer) = match self.fault.as_ref()? {
             FaultKind::Html { status, commit } => (*commit, Answer::page(code(*status))),
             FaultKind::Empty { status, commit } => (*commit, Answer::empty(code(*status))),
-            FaultKind::Status { status, retry_after_seconds, body, commit } => {
+            FaultKind::Status { status, retry_after_seconds, body, commit, .. } => {
                 let answer = match body {
                     Some(body) if body.starts_with('{') => {
                         Answer::literal(code(*status), "application/json", body)

@@ -56,14 +56,21 @@ pub(super) enum FaultKind {
         #[serde(default)]
         commit: Commit,
     },
-    /// An HTTP status, with an HTML page unless `body` is given.
+    /// An HTTP status, with an HTML page unless `body` is given. With `late_ms`, the effect happens
+    /// that long after the answer.
     Status {
         status: u16,
         retry_after_seconds: Option<u64>,
         body: Option<String>,
         #[serde(default)]
         commit: Commit,
+        #[serde(default)]
+        late_ms: u64,
     },
+    /// The vendor's own success, without the effect.
+    Ignore {},
+    /// The usual answer and effect; reads show the state before it for `ms`.
+    Lag { ms: u64 },
     /// A literal answer.
     Body {
         #[serde(default = "ok")]
@@ -201,6 +208,8 @@ impl FaultKind {
             Self::Html { .. } => "html",
             Self::Empty { .. } => "empty",
             Self::Status { .. } => "status",
+            Self::Ignore {} => "ignore",
+            Self::Lag { .. } => "lag",
             Self::Body { .. } => "body",
             Self::Result { .. } => "result",
             Self::Outer { .. } => "outer",
@@ -232,7 +241,15 @@ impl FaultKind {
                 check(*chunk > 0, "`chunk` must be at least 1 byte")
             }
             Self::Html { status, .. } | Self::Empty { status, .. } => check_status(*status),
-            Self::Status { status, .. } => check_status(*status),
+            Self::Status { status, commit, late_ms, .. } => {
+                check_status(*status)?;
+                check_wait("late_ms", *late_ms)?;
+                check(
+                    *late_ms == 0 || *commit == Commit::None,
+                    "`late_ms` excludes `\"commit\": \"before\"`",
+                )
+            }
+            Self::Lag { ms } => check_wait("ms", *ms),
             Self::Body { status, content_type, .. } => {
                 check_status(*status)?;
                 let legal = http::HeaderValue::from_str(content_type).is_ok();
@@ -273,5 +290,5 @@ fn check_wait(name: &str, ms: u64) -> Result<(), String> {
 
 fn check_status(status: u16) -> Result<(), String> {
     // A 1xx status is not an answer; it only precedes one.
-    check((200..=599).contains(&status), "`status` must be 200 to 599")
+    check((200..=999).contains(&status), "`status` must be 200 to 999")
 }

@@ -217,7 +217,9 @@ mod tests {
     fn refuses_values_out_of_bounds_and_unknown_members() {
         for bad in [
             json!({"kind":"status","status":101}),
-            json!({"kind":"html","status":600}),
+            json!({"kind":"html","status":1000}),
+            json!({"kind":"status","status":500,"commit":"before","late_ms":1}),
+            json!({"kind":"lag","ms":600_001}),
             json!({"kind":"delay","ms":600_001}),
             json!({"kind":"deep","depth":0}),
             json!({"kind":"missing","members":[]}),

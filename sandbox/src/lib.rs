@@ -47,6 +47,7 @@ mod exchange;
 mod fault_kind;
 mod faults;
 mod journal;
+mod lagging;
 mod options;
 mod pcc;
 mod respell;

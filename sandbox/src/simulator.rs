@@ -1,5 +1,7 @@
 //! What each simulated vendor implements, and the requests and outcomes that it works with.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
@@ -17,7 +19,11 @@ pub(super) trait Simulator: Send + Sync {
     /// Which operation this is. `Err` is the answer to a request that matches no operation.
     fn operation(&self, call: &Call) -> Result<&'static str, Box<Answer>>;
     /// Carries out the request.
-    fn serve(&self, operation: &'static str, call: &Call) -> Outcome;
+    fn serve(&self, operation: &'static str, call: &Call) -> Outcome {
+        self.carry(operation, call, Carry::Out)
+    }
+    /// The same, in the given way.
+    fn carry(&self, operation: &'static str, call: &Call, carry: Carry) -> Outcome;
     /// The vendor's answer with this result code, for any request.
     fn result(&self, code: &str, description: Option<&str>, outer: Option<&str>) -> Answer;
     /// Refuses a fault that can have no effect on this vendor.
@@ -32,6 +38,17 @@ pub(super) trait Simulator: Send + Sync {
     fn distort(&self, fault: &FaultKind, body: &mut Value);
     /// Restores the initial state.
     fn reset(&self);
+}
+
+/// How a request is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carry {
+    /// As usual.
+    Out,
+    /// Its answer is as usual, and nothing changes.
+    Pretended,
+    /// As usual, but for this time reads show the state before it.
+    OutUnseen(Duration),
 }
 
 /// A request, read completely.

@@ -13,6 +13,7 @@ pub(super) const MAX_PROFILE: usize = 16 * 1_024;
 
 pub(super) type Members = Map<String, Value>;
 
+#[derive(Clone)]
 pub(super) struct Profiles {
     rows: BTreeMap<i64, Members>,
     /// The highest id there ever was; ids are never reused.

@@ -11,6 +11,7 @@
 //! It knows no dialect and no gRPC. Callers must be authorized first: every reader gets an answer
 //! here.
 
+mod acknowledged;
 mod background;
 mod control;
 mod entry;
@@ -28,10 +29,12 @@ mod value;
 use std::{
     future::Future,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
+pub use acknowledged::{Acknowledged, Contradicts};
 pub use background::BackgroundTasks;
 pub use control::Control;
 pub use flights::MAX_LOAD;
@@ -92,7 +95,7 @@ impl Cache {
     /// write is over, before its caller gets the outcome.
     pub fn write(&self, target: Target) -> Write {
         self.0.generations.begin(&target);
-        Write { cache: self.clone(), target, unknown: true }
+        Write { cache: self.clone(), target, unknown: true, forgotten: false }
     }
 
     /// Drops one profile and the list that contains it. Returns how many valid entries were
@@ -135,12 +138,25 @@ pub struct Write {
     cache: Cache,
     target: Target,
     unknown: bool,
+    /// What it made could not be noted, so nothing that it touched is kept for a while.
+    forgotten: bool,
 }
 
 impl Write {
+    /// Notes what the write made of a profile: until the upstream's reads have to show it, nothing
+    /// that contradicts it is kept.
+    pub fn acknowledged(&mut self, id: &str, write: Acknowledged, settle_time: Duration) {
+        let writes = &self.cache.0.acknowledged;
+        if self.target == Target::Every {
+            writes.forget_written();
+        }
+        let remembered = writes.remember(id.into(), write, settle_time);
+        self.forgotten |= !remembered;
+    }
+
     /// Ends the write. `unknown`: it may still take effect.
     pub fn end(mut self, unknown: bool) {
-        self.unknown = unknown;
+        self.unknown = unknown || self.forgotten;
     }
 }
 

@@ -216,7 +216,12 @@ async fn fill(
             return Err(error);
         }
     };
+    let (value, keep) = store.acknowledged.review(resource, value);
     if !store.settings.enabled || matches!(value, Value::Partial(..)) {
+        return Ok(value);
+    }
+    if !keep {
+        store.metrics.rejected_fill();
         return Ok(value);
     }
     let now = store.clock.now();

@@ -8,6 +8,7 @@ use moka::ops::compute::Op;
 use tokio::{task::coop::consume_budget, time::Instant};
 
 use super::{
+    acknowledged::AcknowledgedWrites,
     background::BackgroundTasks,
     control::Control,
     entry::{Clock, Entry, Freshness, millis},
@@ -30,6 +31,7 @@ pub(super) struct Store {
     pub(super) lists_are_complete: bool,
     pub(super) entries: moka::sync::Cache<Resource, Entry, RandomState>,
     pub(super) generations: Generations,
+    pub(super) acknowledged: AcknowledgedWrites,
     pub(super) flights: Flights,
     pub(super) clock: Clock,
     pub(super) metrics: BackendCacheMetrics,
@@ -61,6 +63,7 @@ impl Store {
             lists_are_complete,
             entries,
             generations: Generations::new(),
+            acknowledged: AcknowledgedWrites::default(),
             flights: Flights::default(),
             clock: Clock::start(),
             metrics,

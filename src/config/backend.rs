@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     cache::CacheSettings,
     dialect::{self, Registration, Setting},
-    gateway::watch::WatchSettings,
+    gateway::{WriteSettings, watch::WatchSettings},
     settings::{
         Errors, Kind as _, Node, Origin, Row, Section, Settings, Value, has_invisible_ends,
         plain_text, quoted, secret, settings, whole,
@@ -36,6 +36,8 @@ pub struct BackendSettings {
     pub options: BTreeMap<&'static str, OptionValue>,
     /// How it is called.
     pub upstream: UpstreamSettings,
+    /// How writes to it are confirmed.
+    pub write: WriteSettings,
     /// How it is watched for changes.
     pub watch: WatchSettings,
     /// What of its reads is kept, and how long.
@@ -111,6 +113,7 @@ fn one(
     let registration = dialect(&mut section, dialects);
     let label = Settings::read(&mut section);
     let upstream = Settings::read(&mut section);
+    let write = Settings::read(&mut section);
     let watch = Settings::read(&mut section);
     let cache = whole(section.child(CACHE));
     let options = match registration {
@@ -120,7 +123,7 @@ fn one(
     section.finish_with(&registration.map_or_else(known_to_all, takes));
     let dialect = registration?.name;
     let name = name.to_owned();
-    Some(BackendSettings { name, label, dialect, options, upstream, watch, cache, origin })
+    Some(BackendSettings { name, label, dialect, options, upstream, write, watch, cache, origin })
 }
 
 fn dialect<'d>(
@@ -224,10 +227,13 @@ pub(super) fn dialect_row() -> Row {
 
 /// The rows that every backend has in its section, apart from that of `dialect`.
 pub(super) fn common_rows() -> Vec<Row> {
-    [LabelSettings::rows(), UpstreamSettings::rows(), WatchSettings::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let rows = [
+        LabelSettings::rows(),
+        UpstreamSettings::rows(),
+        WriteSettings::rows(),
+        WatchSettings::rows(),
+    ];
+    rows.into_iter().flatten().collect()
 }
 
 fn known_to_all() -> String {

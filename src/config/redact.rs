@@ -46,6 +46,7 @@ fn backend(backend: &BackendSettings) -> Value {
     shown.insert(DIALECT.to_owned(), backend.dialect.into());
     backend.label.show(&mut shown);
     backend.upstream.show(&mut shown);
+    backend.write.show(&mut shown);
     backend.watch.show(&mut shown);
     shown.insert(CACHE.to_owned(), section(&backend.cache));
     shown.insert("origin".to_owned(), json!(backend.origin));

@@ -13,6 +13,10 @@ use crate::{
 /// success: the removal may still take effect.
 pub const REMOVAL: &str = "removal";
 
+/// The metadata key for the steps of a failed write that the upstream has acknowledged to be
+/// undone.
+pub const UNDONE: &str = "steps_undone";
+
 /// What one kind of upstream can express. Nothing here sends requests.
 pub trait Dialect: Send + Sync + 'static {
     /// Its name in the configuration and in messages.
@@ -89,6 +93,13 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Whether a profile that was read after a change has what the change asked for.
     fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool;
+
+    /// Whether a profile that was read after an acknowledged change agrees with it. Unlike
+    /// [`Dialect::is_applied`], this proves nothing: what the upstream does not say agrees, and so
+    /// does a cleared field with its default.
+    fn agrees(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        self.is_applied(change, found)
+    }
 
     /// Whether a profile that appeared with the right name is the one whose creation got no answer:
     /// everything set by the creating request is as requested. An update completes what later steps

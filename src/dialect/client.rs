@@ -5,7 +5,10 @@ use std::{fmt, ops::Deref, sync::Arc};
 use super::adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate};
 use crate::{
     error::{Error, Result},
-    model::spelling::{as_changed, as_stored},
+    model::{
+        fields::{Fields, SETTABLE},
+        spelling::{as_changed, as_stored},
+    },
     pb::{Profile, Service},
     upstream::Port,
 };
@@ -93,6 +96,23 @@ impl DialectClient {
         })
     }
 
+    /// See [`Dialect::agrees`]. A text that the upstream stores in another spelling counts.
+    #[must_use]
+    pub fn agrees(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        let stored = as_changed(change.current, change.desired, found);
+        stored.is_ok_and(|desired| {
+            self.0.agrees(ProfileUpdate { desired: &desired, ..change }, found)
+        })
+    }
+
+    /// Whether a profile that was read after an acknowledged creation agrees with it: nothing that
+    /// it says differs from what was asked, and nothing that later steps add is missing.
+    #[must_use]
+    pub fn agrees_as_new(&self, desired: &Profile, found: &Profile) -> bool {
+        let told = completed(found, desired);
+        self.0.is_finished(desired, found) && told.is_ok_and(|told| self.is_created(desired, &told))
+    }
+
     /// See [`Dialect::is_created`]. A text that the upstream stores in another spelling counts.
     #[must_use]
     pub fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
@@ -103,6 +123,17 @@ impl DialectClient {
     pub async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
         self.0.edit(port, current, edit).await.map_err(|error| redacted(error, port))
     }
+}
+
+/// The profile with the other's value of each field that it does not say.
+fn completed(found: &Profile, asked: &Profile) -> Result<Profile> {
+    let (mut fields, asked) = (Fields::of(found)?, Fields::of(asked)?);
+    for path in SETTABLE {
+        if fields.get(path).is_none() {
+            fields.copy(path, &asked);
+        }
+    }
+    fields.into_profile()
 }
 
 impl Deref for DialectClient {

@@ -18,8 +18,8 @@ mod registration;
 mod registry;
 
 pub use adapter::{
-    Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate, REMOVAL, already_attached,
-    not_attached,
+    Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate, REMOVAL, UNDONE,
+    already_attached, not_attached,
 };
 pub use client::DialectClient;
 pub use registration::{Built, Registration, Setting, Settings};

@@ -100,7 +100,7 @@ static UNSPECIFIED: Facts =
     Facts::new(Reason::Unspecified, Kind::Unknown, Blame::Caller, "This is never sent.");
 
 /// A row for each reason, in the order of the proto.
-pub static FACTS: [Facts; 43] = {
+pub static FACTS: [Facts; 44] = {
     use self::Reason as R;
     use Kind::{
         Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal,
@@ -283,6 +283,13 @@ pub static FACTS: [Facts; 43] = {
             FailedPrecondition,
             "The message names what is left; update or delete it.",
         )
+        .written(),
+        upstream(
+            R::WriteNotApplied,
+            FailedPrecondition,
+            "Read the profile; if the named fields are as before, ask the vendor why.",
+        )
+        .about_a_profile()
         .written(),
         caller(R::CallerUnauthenticated, Unauthenticated, "Send valid credentials."),
         caller(R::CallerNotAllowed, PermissionDenied, "Ask the operator for access."),

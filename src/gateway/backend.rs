@@ -16,6 +16,7 @@ use crate::{
     call::Call,
     dialect::{DialectClient, Item},
     error::{Error, Reason, Result},
+    gateway::write::settings::WriteSettings,
     model::{
         etag::{etag, normalize},
         method::Method,
@@ -31,6 +32,7 @@ pub struct Backend {
     display_name: String,
     dialect: DialectClient,
     upstream: Arc<Upstream>,
+    settle_time: Duration,
     cache: Cache,
     /// Counts the writes that changed, or may have changed, something.
     changes: watch::Sender<u64>,
@@ -46,6 +48,7 @@ impl Backend {
         display_name: Option<String>,
         dialect: DialectClient,
         upstream: Arc<Upstream>,
+        writes: WriteSettings,
         cache: Cache,
     ) -> Self {
         Self {
@@ -53,6 +56,7 @@ impl Backend {
             display_name: display_name.unwrap_or_else(|| id.to_owned()),
             dialect,
             upstream,
+            settle_time: writes.settle_time,
             cache,
             changes: watch::Sender::new(0),
             slow_watch: AtomicU64::new(0),
@@ -71,6 +75,11 @@ impl Backend {
 
     pub(super) fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// How long its reads may lag behind a write that it acknowledged.
+    pub(super) fn settle_time(&self) -> Duration {
+        self.settle_time
     }
 
     /// Announces that a write changed, or may have changed, something.

@@ -23,6 +23,7 @@ use idempotency::IdempotencyStore;
 use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
+pub use write::settings::WriteSettings;
 use write::{check, run::Writer};
 
 use crate::{

@@ -15,6 +15,7 @@
 
 mod kit;
 
+mod acknowledged;
 mod auth;
 mod batch;
 mod caching;

@@ -10,7 +10,7 @@ use tonic::Code;
 use crate::kit::{
     bodies::{self, fixture, profile_with},
     double::{self, CREATE, DELETE, Double, GET, LIST, MODIFY, double},
-    gateway::{self, Gateway},
+    gateway::{self, Gateway, gateway},
     model::{self, DATA, NB_IOT, R2G, R3G, R4G, R5G, SMS_MO, mask, named, profile, shape, with},
     sandbox::{Sandbox, sandbox},
     status::{fails, failure},
@@ -73,15 +73,20 @@ fn changes() -> Vec<Case> {
 
 #[tokio::test]
 async fn only_what_changes_is_sent() {
-    let (upstream, gateway) = start_double().await;
+    let (upstream, _) = start_double().await;
+    let lines = "settle_time = \"0s\"";
+    let gateway = gateway().fixed("sft", &upstream.base_url, lines).start().await;
     for Case { what, request, mask, sent } in changes() {
         let before = upstream.count(MODIFY);
-        gateway.update_with(request, mask, None).await.unwrap_or_else(|e| panic!("{what}: {e:?}"));
+        let updated = gateway.update_with(request, mask, None).await;
         let requests = upstream.requests(MODIFY).split_off(before);
         if sent.is_null() {
             assert!(requests.is_empty(), "{what}: {requests:?}");
+            assert!(updated.is_ok(), "{what}: {updated:?}");
             continue;
         }
+        // The double takes what it is sent, and shows the same profile as before.
+        fails(updated, Code::FailedPrecondition, "WRITE_NOT_APPLIED");
         let mut members = sent;
         members["id"] = json!("SP_1");
         let bodies: Vec<Value> = requests.iter().map(|r| r.json()).collect();
@@ -333,8 +338,11 @@ async fn a_failure_without_a_reason_is_investigated() {
 #[tokio::test]
 async fn services_that_the_model_cannot_name_are_not_dropped() {
     let (upstream, gateway) = start_double().await;
-    let strange = profile_with("SP_1", "one", json!({"serviceName": "DATA|VOLTE", "owner": "x"}));
-    upstream.always(GET, double::json(bodies::profiles(&[strange])));
+    let strange = |name| {
+        let members = json!({"serviceName": "DATA|VOLTE", "owner": "x"});
+        double::json(bodies::profiles(&[profile_with("SP_1", name, members)]))
+    };
+    upstream.then(GET, strange("one")).then(GET, strange("one")).always(GET, strange("new"));
     let more = Profile { name: model::name("SP_1"), ..with(&[DATA, SMS_MO], &[R2G, R3G]) };
     fails(gateway.update(more).await, Code::FailedPrecondition, "UNMAPPED_VALUE_AT_RISK");
     assert_eq!(upstream.writes(), 0);

@@ -21,7 +21,7 @@ const DATA: i64 = 38;
 const MONTHLY: i64 = 2;
 
 /// The data limits of the account, by profile. Each has at most two.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct DataLimits {
     rows: BTreeMap<i64, Vec<Value>>,
     last: i64,

@@ -42,8 +42,9 @@ use self::{
 use super::{
     answer::Answer,
     fault_kind::FaultKind,
+    lagging::Lagging,
     options::Options,
-    simulator::{Call, Outcome, Simulator},
+    simulator::{Call, Carry, Outcome, Simulator},
     store::{self, Members, Seed},
 };
 
@@ -59,7 +60,7 @@ pub(super) struct Endpoint {
 
 struct Inner {
     auth: Auth,
-    account: Account,
+    account: Lagging<Account>,
     reads: Bucket,
     windows: Windows,
     switches: Switches,
@@ -103,9 +104,12 @@ impl Simulator for Endpoint {
         Err(Box::new(refusal))
     }
 
-    fn serve(&self, operation: &'static str, call: &Call) -> Outcome {
+    fn carry(&self, operation: &'static str, call: &Call, carry: Carry) -> Outcome {
         let mut inner = self.lock();
-        let mut outcome = match inner.carry_out(operation, call) {
+        let saved = inner.account.before(carry, call.method == http::Method::GET);
+        let done = inner.carry_out(operation, call);
+        inner.account.after(carry, saved);
+        let mut outcome = match done {
             Ok(outcome) => outcome,
             Err(refusal) => refusal.outcome(&inner.switches),
         };
@@ -161,11 +165,17 @@ impl Endpoint {
     /// All profiles as they are, in the order of ids.
     pub(super) fn raw_profiles(&self) -> Vec<Value> {
         let inner = self.lock();
-        inner.account.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
+        inner
+            .account
+            .now
+            .profiles
+            .iter()
+            .map(|(_, profile)| Value::Object(profile.clone()))
+            .collect()
     }
 
     pub(super) fn raw_profile(&self, id: i64) -> Option<Value> {
-        self.lock().account.profiles.get(id).cloned().map(Value::Object)
+        self.lock().account.now.profiles.get(id).cloned().map(Value::Object)
     }
 
     /// Inserts or replaces a profile verbatim: reads show only the members that it has.
@@ -176,14 +186,14 @@ impl Endpoint {
     pub(super) fn put_raw_profile(&self, id: i64, profile: Members) -> Result<Value, String> {
         store::check_size(&profile)?;
         let mut inner = self.lock();
-        if !inner.account.profiles.put(id, profile) {
+        if !inner.account.now.profiles.put(id, profile) {
             return Err(format!("the account is full ({} profiles)", self.options.max_profiles));
         }
-        Ok(inner.account.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
+        Ok(inner.account.now.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
     }
 
     pub(super) fn delete_raw_profile(&self, id: i64) -> bool {
-        self.lock().account.remove(id)
+        self.lock().account.now.remove(id)
     }
 
     /// Adds many profiles and returns the first and the last id.
@@ -197,7 +207,7 @@ impl Endpoint {
         store::check_size(&template)?;
         let is_named = template.get("name").is_some_and(Value::is_string);
         let mut inner = self.lock();
-        let room = inner.account.profiles.room();
+        let room = inner.account.now.profiles.room();
         if seed.count == 0 || seed.count > room {
             return Err(format!("`count` must be 1 to {room}, what the account has room for"));
         }
@@ -207,7 +217,7 @@ impl Endpoint {
             if !is_named {
                 profile.insert("name".to_owned(), format!("Seeded {number:05}").into());
             }
-            ids.extend(inner.account.profiles.add(profile));
+            ids.extend(inner.account.now.profiles.add(profile));
         }
         Ok(json!({ "count": ids.len(), "first": ids.first(), "last": ids.last() }))
     }
@@ -217,7 +227,7 @@ impl Inner {
     fn new(options: &Options) -> Self {
         Self {
             auth: Auth::new(options.endpoint_application_token.clone()),
-            account: Account::new(options.max_profiles, options.seed_profiles),
+            account: Lagging::new(Account::new(options.max_profiles, options.seed_profiles)),
             reads: Bucket::default(),
             windows: Windows::default(),
             switches: Switches::new(options),
@@ -244,27 +254,27 @@ impl Inner {
             route::CREATE => self.create(call),
             route::PATCH => self.patch(profile, call),
             route::DELETE => {
-                self.account.delete(profile)?;
+                self.account.now.delete(profile)?;
                 let effect = json!({ "deleted": profile.to_string() });
                 Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
             }
             route::PUT_SERVICE => {
-                self.account.put_service(profile, service)?;
+                self.account.now.put_service(profile, service)?;
                 let effect = json!({ "attached": format!("{profile}/{service}") });
                 Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
             }
             route::DELETE_SERVICE => {
-                self.account.delete_service(profile, service)?;
+                self.account.now.delete_service(profile, service)?;
                 let effect = json!({ "detached": format!("{profile}/{service}") });
                 Ok(done(StatusCode::NO_CONTENT, None, Some(effect)))
             }
             route::PUT_LIMIT => {
-                let is_new = self.account.put_limit(profile, service, limit, &self.switches)?;
+                let is_new = self.account.now.put_limit(profile, service, limit, &self.switches)?;
                 let effect = json!({ "attached": format!("{profile}/{service}/{limit}") });
                 Ok(done(StatusCode::OK, None, is_new.then_some(effect)))
             }
             route::DELETE_LIMIT => {
-                self.account.delete_limit(profile, service, limit)?;
+                self.account.now.delete_limit(profile, service, limit)?;
                 let effect = json!({ "detached": format!("{profile}/{service}/{limit}") });
                 Ok(done(StatusCode::OK, None, Some(effect)))
             }
@@ -283,7 +293,7 @@ impl Inner {
         profile: i64,
         limit: i64,
     ) -> Result<Outcome, Refusal> {
-        let limits = self.account.data_limits(profile)?;
+        let limits = self.account.now.data_limits(profile)?;
         match operation {
             route::ADD_DATA_LIMIT => {
                 let added = limits.add(profile, &object(call)?)?;
@@ -308,10 +318,10 @@ impl Inner {
         let body = match operation {
             route::LIST => {
                 let as_text = self.switches.list_used_count_as_text;
-                let profiles = self.account.profiles.iter();
+                let profiles = self.account.now.profiles.iter();
                 profiles.map(|(_, profile)| wire::short_view(profile, as_text)).collect()
             }
-            route::GET => Value::Object(self.account.get(profile)?.clone()),
+            route::GET => Value::Object(self.account.now.get(profile)?.clone()),
             route::LIST_SERVICE_LIMITS => {
                 catalog::find(catalog::SERVICE, service)
                     .ok_or(Refusal::Missing { what: "Service", id: service })?;
@@ -326,7 +336,7 @@ impl Inner {
     }
 
     fn create(&mut self, call: &Call) -> Result<Outcome, Refusal> {
-        let id = self.account.create(&object(call)?, &self.switches)?;
+        let id = self.account.now.create(&object(call)?, &self.switches)?;
         let mut outcome =
             done(StatusCode::CREATED, None, Some(json!({ "created": id.to_string() })));
         if self.switches.create_location
@@ -338,7 +348,7 @@ impl Inner {
     }
 
     fn patch(&mut self, id: i64, call: &Call) -> Result<Outcome, Refusal> {
-        self.account.patch(id, &object(call)?, &self.switches)?;
+        self.account.now.patch(id, &object(call)?, &self.switches)?;
         // Documented: 201; observed on siblings: 204.
         let status =
             StatusCode::from_u16(self.switches.patch_status).unwrap_or(StatusCode::CREATED);

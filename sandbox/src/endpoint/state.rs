@@ -14,6 +14,7 @@ use super::{
 };
 use crate::store::{Members, Profiles};
 
+#[derive(Clone)]
 pub(super) struct Account {
     pub profiles: Profiles,
     pub data_limits: DataLimits,

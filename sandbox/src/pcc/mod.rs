@@ -32,8 +32,9 @@ use self::{
 use super::{
     answer::Answer,
     fault_kind::FaultKind,
+    lagging::Lagging,
     options::Options,
-    simulator::{Call, Outcome, Simulator},
+    simulator::{Call, Carry, Outcome, Simulator},
     store::{self, Members, Seed},
 };
 
@@ -53,7 +54,7 @@ pub(super) struct Pcc {
 }
 
 struct Inner {
-    tenant: Tenant,
+    tenant: Lagging<Tenant>,
     switches: Switches,
 }
 
@@ -100,12 +101,14 @@ impl Simulator for Pcc {
         Err(Box::new(refusal))
     }
 
-    fn serve(&self, operation: &'static str, call: &Call) -> Outcome {
+    fn carry(&self, operation: &'static str, call: &Call, carry: Carry) -> Outcome {
         let mut inner = self.lock();
+        let saved = inner.tenant.before(carry, call.method == Method::GET);
         let format = Format::asked(&call.headers, inner.switches.json_by_default);
-        match auth::check(&self.options, &call.headers)
-            .and_then(|()| inner.carry_out(operation, call, format))
-        {
+        let done = auth::check(&self.options, &call.headers)
+            .and_then(|()| inner.carry_out(operation, call, format));
+        inner.tenant.after(carry, saved);
+        match done {
             Ok(outcome) => outcome,
             Err(refusal) => refusal.outcome(format, inner.switches.error_body),
         }
@@ -148,11 +151,17 @@ impl Pcc {
     /// All profiles as they are, in the order of ids.
     pub(super) fn raw_profiles(&self) -> Vec<Value> {
         let inner = self.lock();
-        inner.tenant.profiles.iter().map(|(_, profile)| Value::Object(profile.clone())).collect()
+        inner
+            .tenant
+            .now
+            .profiles
+            .iter()
+            .map(|(_, profile)| Value::Object(profile.clone()))
+            .collect()
     }
 
     pub(super) fn raw_profile(&self, id: i64) -> Option<Value> {
-        self.lock().tenant.profiles.get(id).cloned().map(Value::Object)
+        self.lock().tenant.now.profiles.get(id).cloned().map(Value::Object)
     }
 
     /// Inserts or replaces a profile verbatim: reads show only the members that it has. The member
@@ -167,14 +176,14 @@ impl Pcc {
         }
         store::check_size(&profile)?;
         let mut inner = self.lock();
-        if !inner.tenant.profiles.put(id, profile) {
+        if !inner.tenant.now.profiles.put(id, profile) {
             return Err(format!("the tenant is full ({} profiles)", self.options.max_profiles));
         }
-        Ok(inner.tenant.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
+        Ok(inner.tenant.now.profiles.get(id).cloned().map(Value::Object).unwrap_or_default())
     }
 
     pub(super) fn delete_raw_profile(&self, id: i64) -> bool {
-        self.lock().tenant.profiles.remove(id)
+        self.lock().tenant.now.profiles.remove(id)
     }
 
     /// Adds many profiles and returns the first and the last id.
@@ -190,7 +199,7 @@ impl Pcc {
         template.extend(seed.profile);
         store::check_size(&template)?;
         let mut inner = self.lock();
-        let room = inner.tenant.profiles.room();
+        let room = inner.tenant.now.profiles.room();
         if seed.count == 0 || seed.count > room {
             return Err(format!("`count` must be 1 to {room}, what the tenant has room for"));
         }
@@ -198,7 +207,7 @@ impl Pcc {
         for number in 1..=seed.count {
             let mut profile = template.clone();
             profile.insert("name".to_owned(), format!("{name} {number:05}").into());
-            ids.extend(inner.tenant.profiles.add(profile));
+            ids.extend(inner.tenant.now.profiles.add(profile));
         }
         Ok(json!({ "count": ids.len(), "first": ids.first(), "last": ids.last() }))
     }
@@ -207,7 +216,7 @@ impl Pcc {
 impl Inner {
     fn new(options: &Options) -> Self {
         Self {
-            tenant: Tenant::new(options.max_profiles, options.seed_profiles),
+            tenant: Lagging::new(Tenant::new(options.max_profiles, options.seed_profiles)),
             switches: Switches::default(),
         }
     }
@@ -218,7 +227,7 @@ impl Inner {
         call: &Call,
         format: Format,
     ) -> Result<Outcome, Refusal> {
-        let Self { tenant, switches } = self;
+        let Self { tenant: Lagging { now: tenant, .. }, switches } = self;
         if operation == LIST {
             let profiles: Vec<Value> = tenant
                 .profiles

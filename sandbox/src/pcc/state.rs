@@ -26,6 +26,7 @@ pub(super) const TEXTS: [&str; 4] = ["locale", PLAN, "subscriberClass", "subscri
 const SWITCHES: [&str; 4] =
     ["dpsEnabled", "dpsNotification", "eosNotification", "paygNotification"];
 
+#[derive(Clone)]
 pub(super) struct Tenant {
     pub profiles: Profiles,
 }

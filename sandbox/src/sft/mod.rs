@@ -39,8 +39,9 @@ use self::{
 use super::{
     answer::Answer,
     fault_kind::FaultKind,
+    lagging::Lagging,
     options::Options,
-    simulator::{Call, Outcome, Simulator},
+    simulator::{Call, Carry, Outcome, Simulator},
 };
 
 const LOGIN: &str = "login";
@@ -64,7 +65,7 @@ pub(super) struct Sft {
 
 struct Inner {
     auth: Auth,
-    account: Account,
+    account: Lagging<Account>,
     switches: Switches,
 }
 
@@ -83,11 +84,10 @@ impl Inner {
     fn new(options: &Options) -> Self {
         Self {
             auth: Auth::new(options),
-            account: if options.seed_profiles {
-                seed::account(options.max_profiles)
-            } else {
-                Account::new(options.max_profiles)
-            },
+            account: Lagging::new(match options.seed_profiles {
+                true => seed::account(options.max_profiles),
+                false => Account::new(options.max_profiles),
+            }),
             switches: Switches::new(options),
         }
     }
@@ -127,9 +127,12 @@ impl Simulator for Sft {
         Err(Box::new(refusal))
     }
 
-    fn serve(&self, operation: &'static str, call: &Call) -> Outcome {
+    fn carry(&self, operation: &'static str, call: &Call, carry: Carry) -> Outcome {
         let mut inner = self.lock();
-        match inner.carry_out(operation, call) {
+        let saved = inner.account.before(carry, call.method == Method::GET);
+        let done = inner.carry_out(operation, call);
+        inner.account.after(carry, saved);
+        match done {
             Ok(done) => done,
             Err(Refusal::NotJson) => {
                 Outcome { answer: Answer::page(StatusCode::BAD_REQUEST), code: None, effect: None }
@@ -182,11 +185,11 @@ impl Sft {
 
     /// All profiles as they are, in the order of ids.
     pub(super) fn raw_profiles(&self) -> Vec<Value> {
-        self.lock().account.iter().map(|(id, profile)| with_id(id, profile)).collect()
+        self.lock().account.now.iter().map(|(id, profile)| with_id(id, profile)).collect()
     }
 
     pub(super) fn raw_profile(&self, id: &str) -> Option<Value> {
-        self.lock().account.get(id).map(|profile| with_id(id, profile))
+        self.lock().account.now.get(id).map(|profile| with_id(id, profile))
     }
 
     /// Inserts or replaces a profile without regard to the vendor's rules.
@@ -204,7 +207,7 @@ impl Sft {
             return Err(format!("`extra` must be at most {MAX_EXTRA} bytes"));
         }
         let shown = with_id(id, &profile);
-        if self.lock().account.put(id, profile) {
+        if self.lock().account.now.put(id, profile) {
             Ok(shown)
         } else {
             Err(format!("the account is full ({} profiles)", self.options.max_profiles))
@@ -212,7 +215,7 @@ impl Sft {
     }
 
     pub(super) fn delete_raw_profile(&self, id: &str) -> bool {
-        self.lock().account.remove(id)
+        self.lock().account.now.remove(id)
     }
 }
 
@@ -268,12 +271,13 @@ impl Inner {
         let profiles: Vec<Value> = match query.get("serviceProfileId") {
             Some(id) => self
                 .account
+                .now
                 .get(id)
                 .map(|profile| wire::read_model(id, profile))
                 .into_iter()
                 .collect(),
             None => {
-                self.account.iter().map(|(id, profile)| wire::read_model(id, profile)).collect()
+                self.account.now.iter().map(|(id, profile)| wire::read_model(id, profile)).collect()
             }
         };
         if profiles.is_empty() {
@@ -285,7 +289,7 @@ impl Inner {
 
     fn create(&mut self, body: &Value) -> Result<Outcome, Refusal> {
         let fields = wire::profile_fields(body).ok_or(Verdict::CreateFailure)?;
-        let id = self.account.create(fields)?;
+        let id = self.account.now.create(fields)?;
         let mut done = self.success(&Verdict::CreateSuccess);
         if let super::answer::Content::Json(answer) = &mut done.answer.content {
             wire::add_created_id(answer, &id);
@@ -296,7 +300,7 @@ impl Inner {
 
     fn modify(&mut self, body: &Value) -> Result<Outcome, Refusal> {
         let fields = wire::profile_fields(body).ok_or(Verdict::ModifyFailure)?;
-        let (id, cascaded) = self.account.modify(fields)?;
+        let (id, cascaded) = self.account.now.modify(fields)?;
         let mut effect = serde_json::json!({ "modified": id });
         if let (Some(members), false) = (effect.as_object_mut(), cascaded.is_empty()) {
             members.insert("cascaded".to_owned(), cascaded.into());
@@ -308,7 +312,7 @@ impl Inner {
 
     fn delete(&mut self, body: &Value) -> Result<Outcome, Refusal> {
         let fields = wire::profile_fields(body).ok_or(Verdict::DeleteFailure)?;
-        let id = self.account.delete(fields)?;
+        let id = self.account.now.delete(fields)?;
         let mut done = self.success(&Verdict::DeleteSuccess);
         done.effect = Some(serde_json::json!({ "deleted": id }));
         Ok(done)

@@ -83,6 +83,7 @@ impl ProfileId {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Account {
     profiles: BTreeMap<ProfileId, Profile>,
     /// The highest number any id ever had; ids are never reused.

@@ -2,4 +2,5 @@
 
 mod bench;
 mod interleavings;
+mod lagging;
 mod schedules;

@@ -119,6 +119,14 @@ fn plain_http_causes_a_warning_unless_it_stays_on_this_machine() {
     assert_eq!(config.redacted()["warnings"][0], warning);
 }
 
+/// What the error about an unknown key says of every backend.
+const COMMON: &str = "every backend takes: dialect, display_name, base_url, connect_timeout, \
+    header_timeout, body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, \
+    max_queued_calls, max_attempts, requests_per_second, request_limit, monthly_request_limit, \
+    login_limit, circuit_breaker, circuit_failures, circuit_failure_percent, \
+    circuit_min_calls, circuit_window, circuit_open, circuit_max_open, settle_time, \
+    watch_interval, cache";
+
 #[test]
 fn a_dialect_brings_its_own_keys() {
     let config = in_backend("username = \"ops\"\npassword = \"hunter2\"", &[]).unwrap();
@@ -127,12 +135,7 @@ fn a_dialect_brings_its_own_keys() {
     assert!(matches!(&options["username"], OptionValue::Plain(name) if name == "ops"));
     assert!(matches!(&options["password"], OptionValue::Secret(_)));
 
-    let common = "every backend takes: dialect, display_name, base_url, connect_timeout, \
-        header_timeout, body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, \
-        max_queued_calls, max_attempts, requests_per_second, request_limit, monthly_request_limit, \
-        login_limit, circuit_breaker, circuit_failures, circuit_failure_percent, \
-        circuit_min_calls, circuit_window, circuit_open, circuit_max_open, watch_interval, cache";
-    let takes = format!("dialect `bics-sft` takes: username, password, access_token; {common}");
+    let takes = format!("dialect `bics-sft` takes: username, password, access_token; {COMMON}");
     for (text, expected) in [
         ("tenant = \"hunter2\"", "unknown key `tenant` in `[backends.sft]`"),
         (

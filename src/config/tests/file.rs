@@ -216,6 +216,7 @@ fn defaults_are_those_of_the_manual() {
             "request_limit": "vendor",
             "monthly_request_limit": "vendor",
             "login_limit": "vendor",
+            "settle_time": "5s",
             "watch_interval": "30s",
             "cache": default_cache(),
             "circuit_breaker": "on",

@@ -44,6 +44,20 @@ pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     asked.iter().all(|(key, value)| found.get(key) == Some(value))
 }
 
+/// The same, but what a read does not say agrees: every field of its table may be missing.
+pub(super) fn agrees(change: ProfileUpdate<'_>, found: &Profile) -> bool {
+    let shown = members(found);
+    let asked = differences(change.current, change.desired);
+    asked.iter().all(|(key, value)| {
+        let untold = match key.as_str() {
+            "status" => found.state == 0,
+            "accessType" => !shown.contains_key("accessType"),
+            _ => false,
+        };
+        untold || shown.get(key) == Some(value)
+    })
+}
+
 pub(super) fn delete(id: &str) -> Request {
     write("DeleteServiceProfile", Map::from_iter([("id".to_owned(), json!(id))]))
 }

@@ -186,6 +186,10 @@ impl Dialect for BicsSft {
         encode::is_applied(change, found)
     }
 
+    fn agrees(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        encode::agrees(change, found)
+    }
+
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
         let change = ProfileUpdate { id: "", current: found, desired };
         found.display_name == desired.display_name

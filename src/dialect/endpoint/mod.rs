@@ -262,22 +262,17 @@ impl Dialect for Endpoint {
     }
 
     fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
-        let asked = encode::differences(change.current, change.desired);
-        let missing = encode::differences(found, change.desired);
-        let left = |current: &Profile| {
-            steps::between_services(&current.services, &change.desired.services)
-                .is_ok_and(|steps| steps.is_empty())
-        };
-        !asked.keys().any(|key| missing.contains_key(key)) && (left(change.current) || left(found))
+        steps::show(change, found, |_| false)
+    }
+
+    fn agrees(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        steps::show(change, found, |key| steps::is_untold(key, found))
     }
 
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
         let missing = encode::differences(found, desired);
-        // The newer of the vendor's descriptions has no `dns` in replies.
-        let untold =
-            |key: &str| key == "dns" && found.network.as_ref().is_none_or(|n| n.dns.is_none());
         let asked = encode::creation(desired);
-        !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
+        !asked.keys().any(|key| missing.contains_key(key) && !steps::is_untold(key, found))
     }
 
     fn is_finished(&self, desired: &Profile, found: &Profile) -> bool {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{decode, encode, fault, fault::Operation, wire};
 use crate::{
+    dialect::adapter::{ProfileUpdate, UNDONE},
     error::{Effect, Error, Reason, Result},
     pb::{Profile, Service},
     text,
@@ -108,6 +109,27 @@ pub(super) fn additions(found: &Profile, desired: &Profile) -> Result<Vec<Step>>
     let mut steps = between_services(&found.services, &desired.services)?;
     steps.retain(|step| matches!(step, Step::AddService(_) | Step::AddLimit { .. }));
     Ok(steps)
+}
+
+/// Whether a profile shows a change, apart from the members that replies do not say.
+pub(super) fn show(
+    change: ProfileUpdate<'_>,
+    found: &Profile,
+    untold: impl Fn(&str) -> bool,
+) -> bool {
+    let asked = encode::differences(change.current, change.desired);
+    let missing = encode::differences(found, change.desired);
+    let left = |current: &Profile| {
+        between_services(&current.services, &change.desired.services)
+            .is_ok_and(|steps| steps.is_empty())
+    };
+    !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
+        && (left(change.current) || left(found))
+}
+
+/// Whether a reply does not say a member: the newer of the vendor's descriptions has no `dns`.
+pub(super) fn is_untold(key: &str, found: &Profile) -> bool {
+    key == "dns" && found.network.as_ref().is_none_or(|network| network.dns.is_none())
 }
 
 /// What a write has done before its steps.
@@ -246,7 +268,7 @@ impl Halted {
             .with_effect(Effect::None)
             .with_metadata("failed_step", at)
             .with_metadata("steps_applied", done)
-            .with_metadata("steps_undone", applied.join(", "))
+            .with_metadata(UNDONE, applied.join(", "))
     }
 
     /// The error if something could not be undone. `left` describes the profile's state.
@@ -269,7 +291,7 @@ impl Halted {
             .with_metadata("profile_id", id)
             .with_metadata("failed_step", at)
             .with_metadata("steps_applied", applied.join(", "))
-            .with_metadata("steps_undone", undone.join(", "));
+            .with_metadata(UNDONE, undone.join(", "));
         match failure.upstream() {
             Some(facts) => error.with_upstream(facts.clone()),
             None => error,

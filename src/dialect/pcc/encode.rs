@@ -83,16 +83,21 @@ pub(super) fn is_empty(change: ProfileUpdate<'_>) -> bool {
 
 /// Whether everything that a change sends was found by a later read.
 pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
+    agrees(change, found)
+        && differences(change)
+            .filter(|(_, asked)| asked.is_none())
+            .all(|(member, _)| (member.get)(found) != (member.get)(change.current))
+}
+
+/// Whether nothing that was found by a later read differs from what a change sends.
+pub(super) fn agrees(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     differences(change).all(|(member, asked)| {
         let found = (member.get)(found);
         match asked {
             Some(_) => found == asked,
             // How the upstream treats null is not documented: it may store nothing, an empty text,
             // or its default, which for flags is false [inferred from its subscriber page].
-            None => {
-                let blank = [None, Some(Value::Bool(false)), Some(Value::from(""))];
-                blank.contains(&found) && found != (member.get)(change.current)
-            }
+            None => [None, Some(Value::Bool(false)), Some(Value::from(""))].contains(&found),
         }
     })
 }

@@ -149,6 +149,10 @@ impl Dialect for Pcc {
         encode::is_applied(change, found)
     }
 
+    fn agrees(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
+        encode::agrees(change, found)
+    }
+
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
         encode::is_created(desired, found)
     }

@@ -20,7 +20,7 @@ use crate::{
     },
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violations},
     gateway::{
-        Backend,
+        Backend, WriteSettings,
         watch::{WatchMetrics, WatchSettings, Watches},
     },
     model::{
@@ -143,7 +143,8 @@ impl Fake {
         };
         let counted = CacheMetrics::register(&mut registry).backend(&name);
         let cache = Cache::new(cache, true, counted, BackgroundTasks::default());
-        Backend::new("fake", None, DialectClient::new(self.clone()), upstream, cache)
+        let dialect = DialectClient::new(self.clone());
+        Backend::new("fake", None, dialect, upstream, WriteSettings::default(), cache)
     }
 
     /// Room for two streams over the backend, which is polled every half minute.

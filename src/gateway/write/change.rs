@@ -1,24 +1,31 @@
 //! Writes to an existing profile: updates, edits of its services, deletion.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::{
-    cache::Target,
-    error::{Reason, Result},
+    cache::{Acknowledged, Target, Write},
+    dialect::ProfileUpdate,
+    error::{Error, Reason, Result},
     gateway::{
         backend::Backend,
         write::{
             audit::Journal,
             intent::{IntendedChange, IntentKind, WriteIntent},
             locks::ProfileLocks,
-            outcome::{conflicting, may_yet_happen, unread, unresolved},
+            outcome::{
+                claims_undone, conflicting, may_yet_happen, not_applied, not_shown, not_undone,
+                unread, unresolved,
+            },
             prepare::ExistingProfile,
             reconcile::{reconcile, search},
             request::RequestedChange,
             session,
+            settle::{Look, Settled, settle},
         },
     },
-    pb::Profile,
+    pb::{Encoded, Profile},
 };
 
 /// A write to one profile. Its lock lets only one write at a time run on each profile.
@@ -45,8 +52,11 @@ impl ProfileWrite<'_> {
         }
         let intent = IntentKind::Change(Box::new(change.clone()));
         self.journal.intend(&WriteIntent::new(intent)).await?;
-        let write = profile.backend.cache().write(affected(&profile, &change));
+        let mut write = profile.backend.cache().write(affected(&profile, &change));
         let result = send_change(&profile, &change).await;
+        if result.is_ok() {
+            note_change(&mut write, &profile, change);
+        }
         write.end(may_yet_happen(&result));
         result
     }
@@ -63,8 +73,11 @@ impl ProfileWrite<'_> {
             return Ok(());
         }
         self.journal.intend(&WriteIntent::new(IntentKind::Delete(()))).await?;
-        let write = profile.backend.cache().write(only(&profile));
+        let mut write = profile.backend.cache().write(only(&profile));
         let result = send_delete(&profile).await;
+        if result.is_ok() {
+            note_deletion(&mut write, &profile);
+        }
         write.end(may_yet_happen(&result));
         result
     }
@@ -92,8 +105,11 @@ impl ProfileWrite<'_> {
                 false => Err(conflicting()),
             }
         };
-        let write = profile.backend.cache().write(affected(&profile, change));
+        let mut write = profile.backend.cache().write(affected(&profile, change));
         let result = search(&unresolved(), Some(over), profile.call.deadline, look).await;
+        if matches!(result, Ok(Some(_))) {
+            note_change(&mut write, &profile, change.clone());
+        }
         write.end(may_yet_happen(&result));
         result
     }
@@ -102,9 +118,12 @@ impl ProfileWrite<'_> {
     pub(crate) async fn resolve_delete(self, over: Instant) -> Result<Option<()>> {
         let profile = self.profile;
         let _lock = self.locks.lock(profile.name, profile.call.deadline).await?;
-        let write = profile.backend.cache().write(only(&profile));
+        let mut write = profile.backend.cache().write(only(&profile));
         let look = || look_for_absence(&profile);
         let result = search(&unresolved(), Some(over), profile.call.deadline, look).await;
+        if matches!(result, Ok(Some(()))) {
+            note_deletion(&mut write, &profile);
+        }
         write.end(may_yet_happen(&result));
         result
     }
@@ -114,15 +133,69 @@ async fn send_change(profile: &ExistingProfile<'_>, change: &IntendedChange) -> 
     let backend: &Backend = profile.backend;
     let session = session::for_write(backend, profile.call);
     match backend.dialect().update(&session, profile.as_update(change)).await {
-        Ok(()) => match profile.read().await {
-            Ok(found) => Ok(found),
-            Err(error) => Ok(unread(profile.presented(change.desired.clone()), &error)),
-        },
+        Ok(()) => acknowledged(profile, change).await,
+        Err(failure) if claims_undone(&failure) => Err(undone(profile, change, failure).await),
         Err(failure) => {
             let look = || look_for_change(profile, change);
             reconcile(failure, profile.call.deadline, look).await
         }
     }
+}
+
+/// The profile after a change that the upstream acknowledged, once its reads show the change.
+async fn acknowledged(profile: &ExistingProfile<'_>, change: &IntendedChange) -> Result<Profile> {
+    let settle_time = profile.backend.settle_time();
+    match settle(settle_time, profile.call.deadline, || look_whether(profile, change)).await {
+        Settled::Shown(found) => Ok(found),
+        Settled::Unread(error) => Ok(unread(profile.presented(change.desired.clone()), &error)),
+        Settled::NotShown(found) => {
+            Err(not_applied(&profile.disagreeing(change, &found)?, settle_time))
+        }
+        Settled::Open => Err(not_shown()),
+    }
+}
+
+/// The error for a change that failed half way and was undone, once reads show that.
+async fn undone(profile: &ExistingProfile<'_>, change: &IntendedChange, failure: Error) -> Error {
+    let IntendedChange { current, desired } = change.clone();
+    let back = IntendedChange { current: desired, desired: current };
+    let settle_time = profile.backend.settle_time();
+    match settle(settle_time, profile.call.deadline, || look_whether(profile, &back)).await {
+        Settled::Shown(_) | Settled::Unread(_) => failure,
+        Settled::NotShown(_) | Settled::Open => {
+            not_undone(profile.name.id(), "partially changed", &failure)
+        }
+    }
+}
+
+async fn look_whether(
+    profile: &ExistingProfile<'_>,
+    change: &IntendedChange,
+) -> Result<Look<Profile>> {
+    let session = session::for_reading_back(profile.backend, profile.call);
+    let found = profile.read_through(&session).await?;
+    Ok(match profile.backend.dialect().agrees(profile.as_update(change), &found) {
+        true => Look::Shows(found),
+        false => Look::ShowsNot(found),
+    })
+}
+
+/// Notes a change whose effect later reads may not show yet.
+fn note_change(write: &mut Write, profile: &ExistingProfile<'_>, change: IntendedChange) {
+    let (dialect, id) = (profile.backend.dialect().clone(), profile.name.id().to_owned());
+    let contradicts = Arc::new(move |found: &Encoded<Profile>| {
+        let IntendedChange { current, desired } = &change;
+        let change = ProfileUpdate { id: &id, current, desired };
+        found.message().is_ok_and(|found| !dialect.agrees(change, &found))
+    });
+    let written = Acknowledged::Written { is_new: false, contradicts };
+    write.acknowledged(profile.name.id(), written, profile.backend.settle_time());
+}
+
+/// The same for a deletion.
+fn note_deletion(write: &mut Write, profile: &ExistingProfile<'_>) {
+    let settle_time = profile.backend.settle_time();
+    write.acknowledged(profile.name.id(), Acknowledged::Deleted, settle_time);
 }
 
 async fn look_for_change(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cache::Target,
+    cache::{Acknowledged, Target},
     call::Call,
     dialect::{Item, REMOVAL},
     error::{Error, Reason, Result},
@@ -18,14 +18,17 @@ use crate::{
         backend::Backend,
         write::{
             audit::Journal,
+            confirm::{confirmed, note, removed},
             intent::{Creation, IntentKind, WriteIntent},
             locks::ProfileLocks,
             outcome::{
-                ambiguous, may_be_removed, may_yet_happen, unidentified, unread, unresolved,
+                ambiguous, claims_undone, may_be_removed, may_yet_happen, not_applied, not_shown,
+                unidentified, unread, unresolved,
             },
             prepare,
             reconcile::{reconcile, search},
             session,
+            settle::{Look, Settled, settle},
         },
     },
     model::spelling::{Likeness, likeness},
@@ -33,9 +36,7 @@ use crate::{
     upstream::Port,
 };
 
-/// How long an acknowledged profile is read again until it shows.
-const SHOWS_WITHIN: Duration = Duration::from_secs(5);
-/// The pause between those reads.
+/// The pause between the reads of an acknowledged profile until it shows.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a creation works with.
@@ -77,11 +78,11 @@ impl Creating<'_> {
         let creation = Creation::new(prepared.profile, before);
         let intent = IntentKind::Create(Box::new(creation.clone()));
         journal.intend(&WriteIntent::new(intent)).await?;
-        let write = backend.cache().write(affected(backend, &creation));
+        let mut write = backend.cache().write(affected(backend, &creation));
         let result = send(backend, call, &creation).await;
+        note(&mut write, backend, &creation, result.as_ref().ok());
         write.end(may_yet_happen(&result));
-        if result.as_ref().is_err_and(removal_pending) {
-            let creation = Creation { removal_pending: true, ..creation };
+        if let Some(creation) = result.as_ref().err().and_then(|error| amended(creation, error)) {
             journal.amend(&WriteIntent::new(IntentKind::Create(Box::new(creation)))).await;
         }
         result
@@ -98,7 +99,7 @@ impl Creating<'_> {
         let Self { backend, call, .. } = self;
         let name = &creation.profile.display_name;
         let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
-        let write = backend.cache().write(affected(backend, creation));
+        let mut write = backend.cache().write(affected(backend, creation));
         let look = || async {
             match look(backend, call, creation, Word::Lost).await? {
                 Some(_) if creation.removal_pending && Instant::now() < over => {
@@ -115,14 +116,21 @@ impl Creating<'_> {
             }
         };
         let result = result.await;
+        note(&mut write, backend, creation, result.as_ref().ok().and_then(Option::as_ref));
         write.end(may_yet_happen(&result));
         result
     }
 }
 
-/// Whether the gateway's own removal of a partly created profile may still take effect.
-fn removal_pending(error: &Error) -> bool {
-    error.metadata().iter().any(|(key, _)| *key == REMOVAL)
+/// What a retry has to know of a creation that failed this way, if anything: that the gateway's own
+/// removal of the profile may still take effect, or which profile is the new one.
+fn amended(creation: Creation, error: &Error) -> Option<Creation> {
+    let value = |name| error.metadata().iter().find(|(key, _)| *key == name).map(|(_, v)| v);
+    if value(REMOVAL).is_some() {
+        return Some(Creation { removal_pending: true, ..creation });
+    }
+    let id = value("profile_id").filter(|_| error.reason() == Reason::WriteNotApplied)?;
+    Some(Creation { id: id.clone(), ..creation })
 }
 
 /// What a creation may affect.
@@ -155,6 +163,7 @@ async fn acknowledged(
     id: Option<String>,
 ) -> Result<Profile> {
     let Creation { profile, before, .. } = creation;
+    let mut settle_time = backend.settle_time();
     // An answer that names a profile that was there before is not about the new one.
     let id = id.filter(|id| !creation.was_there(id).unwrap_or_default());
     if let Some(id) = id {
@@ -165,7 +174,8 @@ async fn acknowledged(
                 return complete(backend, call, found, creation, undo).await;
             }
             Ok(None) => {}
-            Err(error) if error.reason() == Reason::ProfileNotFound => {}
+            // It has been waited for; a list may show it under another id.
+            Err(error) if error.reason() == Reason::ProfileNotFound => settle_time = Duration::ZERO,
             Err(error) if is_whole => {
                 let asked = Item { id, profile: profile.clone() };
                 return Ok(unread(backend.present(asked), &error));
@@ -174,7 +184,19 @@ async fn acknowledged(
         }
     }
     let look = || look(backend, call, creation, Word::Acknowledged);
-    let found = search(&unidentified(), None, call.deadline, look).await?;
+    let shows = || async {
+        Ok(match look().await? {
+            Some(found) => Look::Shows(Some(found)),
+            None => Look::ShowsNot(None),
+        })
+    };
+    let found = match settle(settle_time, call.deadline, shows).await {
+        Settled::Shown(found) => found,
+        Settled::NotShown(_) => return Err(not_applied(&[], backend.settle_time())),
+        Settled::Open => return Err(not_shown()),
+        // Reads fail, or do not tell the new profile from others yet.
+        Settled::Unread(_) => search(&unidentified(), None, call.deadline, look).await?,
+    };
     complete(backend, call, found.ok_or_else(unidentified)?, creation, None).await
 }
 
@@ -189,7 +211,7 @@ async fn shown(
     whole: bool,
 ) -> Result<Option<Item>> {
     let (session, asked) = (session::for_reading_back(backend, call), &creation.profile);
-    let until = call.deadline.min(Instant::now() + SHOWS_WITHIN);
+    let until = call.deadline.min(Instant::now() + backend.settle_time());
     loop {
         let error = match backend.dialect().get(&session, id).await {
             Ok(item) => {
@@ -217,6 +239,12 @@ async fn look(
 ) -> Result<Option<Item>> {
     let (dialect, session) = (backend.dialect(), session::for_reading_back(backend, call));
     let asked = &creation.profile;
+    if !creation.id.is_empty() {
+        return match dialect.get(&session, &creation.id).await {
+            Err(error) if error.reason() == Reason::ProfileNotFound => Ok(None),
+            found => found.map(Some),
+        };
+    }
     // Fails at once if no conclusion is possible.
     creation.was_there("")?;
     let found = dialect.find_by_name(&session, &asked.display_name).await;
@@ -258,15 +286,25 @@ async fn complete(
 ) -> Result<Profile> {
     let (dialect, asked) = (backend.dialect(), &creation.profile);
     if dialect.is_finished(asked, &found.profile) {
-        return Ok(backend.present(found));
+        let id = found.id.clone();
+        return confirmed(backend, call, &id, asked, Some(found)).await;
     }
     let (rest, cleanup) =
         (session::for_completion(backend, call), session::for_cleanup(backend, call));
     // The creation's cache target does not cover the new id, and a step without an answer may still
     // change that profile.
-    let write = backend.cache().write(Target::Profile(found.id.as_str().into()));
+    let mut write = backend.cache().write(Target::Profile(found.id.as_str().into()));
     let finished = match port {
-        Some(port) => dialect.finish(port, Some(&cleanup), &found, asked).await,
+        Some(port) => match dialect.finish(port, Some(&cleanup), &found, asked).await {
+            Err(failure) if claims_undone(&failure) => {
+                let error = removed(backend, call, &found.id, failure).await;
+                if claims_undone(&error) {
+                    write.acknowledged(&found.id, Acknowledged::Deleted, backend.settle_time());
+                }
+                Err(error)
+            }
+            finished => finished,
+        },
         None => {
             let finished = dialect.finish(&rest, None, &found, asked).await;
             finished.map_err(|failure| left_behind(&found.id, &failure))
@@ -274,15 +312,7 @@ async fn complete(
     };
     write.end(finished.is_err());
     finished?;
-    let session = backend.session(call);
-    match dialect.get(&session, &found.id).await {
-        Ok(item) => Ok(backend.present(item)),
-        // The write is done, even if it cannot be read back.
-        Err(error) => {
-            let asked = Item { id: found.id, profile: asked.clone() };
-            Ok(unread(backend.present(asked), &error))
-        }
-    }
+    confirmed(backend, call, &found.id, asked, None).await
 }
 
 /// The error for a profile that was created, but may lack some of what was requested.

@@ -47,6 +47,9 @@ pub(crate) struct Creation {
     /// Whether it was partly created and its removal may still take effect.
     #[prost(bool, tag = "3")]
     pub(crate) removal_pending: bool,
+    /// The id of the new profile, if it is known and the profile is not as requested.
+    #[prost(string, tag = "4")]
+    pub(crate) id: String,
 }
 
 /// Upstream ids.
@@ -68,7 +71,8 @@ pub(crate) struct IntendedChange {
 impl Creation {
     /// The intent to create a profile.
     pub(crate) fn new(profile: Profile, before: Option<Vec<String>>) -> Self {
-        Self { profile, before: before.map(|ids| Ids { ids }), removal_pending: false }
+        let before = before.map(|ids| Ids { ids });
+        Self { profile, before, removal_pending: false, id: String::new() }
     }
 
     /// Whether a profile of this id already existed; fails if that is unknown.

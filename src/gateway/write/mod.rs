@@ -1,11 +1,13 @@
 //! Writes: each is checked, journaled, sent once, and read back until its outcome is known.
 //!
-//! Each file uses only those below it: `check` → `run` → `create`, `change` → `audit` → `prepare` →
-//! `request` → `intent`, `reconcile`, `outcome`, `locks`, `session`.
+//! Each file uses only those below it: `check` → `run` → `create`, `change` → `confirm`, `audit` →
+//! `prepare` → `request` → `intent`, `settle`, `reconcile`, `outcome`, `locks`, `session`,
+//! `settings`.
 
 pub(super) mod audit;
 pub(super) mod change;
 pub(super) mod check;
+pub(super) mod confirm;
 pub(super) mod create;
 pub(super) mod intent;
 pub(super) mod locks;
@@ -15,3 +17,5 @@ pub(super) mod reconcile;
 pub(super) mod request;
 pub(super) mod run;
 pub(super) mod session;
+pub(super) mod settings;
+pub(super) mod settle;

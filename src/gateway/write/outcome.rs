@@ -1,7 +1,10 @@
 //! Results and errors of writes that neither clearly succeeded nor clearly failed.
 
+use std::time::Duration;
+
 use crate::{
-    error::{Effect, Error, Kind, OUTCOME_UNKNOWN, Reason, Result},
+    dialect::UNDONE,
+    error::{Effect, Error, Kind, OUTCOME_UNKNOWN, Reason, Result, violation::Violation},
     pb::Profile,
 };
 
@@ -88,6 +91,65 @@ pub(crate) fn unidentified() -> Error {
         "the upstream reported success, but its answer does not identify the new profile",
     )
     .with_effect(Effect::Unknown)
+}
+
+/// The error for a write that the upstream acknowledged, but does not show after the time that its
+/// reads may lag behind. `fields` have other values than those of the write; without any, there is
+/// no such profile.
+pub(crate) fn not_applied(fields: &[&str], settle_time: Duration) -> Error {
+    let mut named: Vec<String> = fields.iter().map(|field| format!("profile.{field}")).collect();
+    let what = match named.is_empty() {
+        true => "no such profile".to_owned(),
+        false => format!("other values of {}", named.join(", ")),
+    };
+    let message = format!(
+        "the upstream acknowledged the write, but {} ms later its reads still show {what}",
+        settle_time.as_millis()
+    );
+    if named.is_empty() {
+        named.push("profile".to_owned());
+    }
+    // A retry with the same request_id has to look again: it may still take effect.
+    let error = Error::new(Reason::WriteNotApplied, message).with_effect(Effect::Unconfirmed);
+    named.into_iter().fold(error, |error, field| {
+        error.with_violation(Violation {
+            field,
+            description: "the upstream did not take this value".to_owned(),
+            reason: Reason::WriteNotApplied,
+        })
+    })
+}
+
+/// Whether a write of several steps failed, and the upstream acknowledged that they are undone.
+pub(crate) fn claims_undone(failure: &Error) -> bool {
+    failure.reason() != Reason::PartiallyApplied
+        && failure.metadata().iter().any(|(key, _)| *key == UNDONE)
+}
+
+/// The error for such a write if the upstream does not show that its steps are undone. `left`
+/// describes the state of the profile.
+pub(crate) fn not_undone(id: &str, left: &str, failure: &Error) -> Error {
+    let message = format!(
+        "profile {id} is left {left}: the upstream acknowledged undoing the write, but does not \
+         show that; read it and update or delete it: {}",
+        failure.message()
+    );
+    let mut error = Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id);
+    for (key, value) in failure.metadata().iter().filter(|(key, _)| *key != UNDONE) {
+        error = error.with_metadata(key, value.clone());
+    }
+    match failure.upstream() {
+        Some(facts) => error.with_upstream(facts.clone()),
+        None => error,
+    }
+}
+
+/// The error for an acknowledged write that does not show before the deadline.
+pub(crate) fn not_shown() -> Error {
+    unknown(&Error::new(
+        Reason::WriteOutcomeUnknown,
+        "the upstream acknowledged it, but did not show it before the deadline",
+    ))
 }
 
 /// The error for an earlier attempt whose effect is not visible.

@@ -9,7 +9,7 @@ use crate::{
         backend::Backend,
         write::{intent::IntendedChange, request::RequestedChange},
     },
-    model::name::ProfileName,
+    model::{changes::changed_settable, fields::Fields, name::ProfileName},
     pb::Profile,
     upstream::Session,
 };
@@ -117,6 +117,27 @@ impl ExistingProfile<'_> {
     /// The change in the form that dialects take.
     pub(crate) fn as_update<'c>(&'c self, change: &'c IntendedChange) -> ProfileUpdate<'c> {
         ProfileUpdate { id: self.name.id(), current: &change.current, desired: &change.desired }
+    }
+
+    /// The fields of an acknowledged change that a later read shows with other values.
+    pub(crate) fn disagreeing(
+        &self,
+        change: &IntendedChange,
+        found: &Profile,
+    ) -> Result<Vec<&'static str>> {
+        let (current, desired) = (Fields::of(&change.current)?, Fields::of(&change.desired)?);
+        let changed: Vec<&'static str> = changed_settable(&current, &desired).collect();
+        let agrees = |path: &&'static str| -> Result<bool> {
+            let mut fields = Fields::of(&change.current)?;
+            fields.copy(path, &desired);
+            let desired = fields.into_profile()?;
+            let part = IntendedChange { current: change.current.clone(), desired };
+            Ok(self.backend.dialect().agrees(self.as_update(&part), found))
+        };
+        let others: Vec<&'static str> =
+            changed.iter().filter(|path| !agrees(path).unwrap_or_default()).copied().collect();
+        // Each may agree by itself where only all of them together do not.
+        Ok(if others.is_empty() { changed } else { others })
     }
 
     /// A version of the profile as callers would see it.

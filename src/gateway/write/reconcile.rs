@@ -29,7 +29,12 @@ where
         return Err(failure);
     }
     let found = search(&failure, None, deadline, look).await?;
-    found.ok_or_else(|| failure.with_effect(Effect::None))
+    found.ok_or_else(|| match failure.reason() {
+        // It failed for an unknown reason, and may still take effect: a retry with the same
+        // request_id looks again.
+        Reason::UpstreamInternal | Reason::UpstreamFailure => failure,
+        _ => failure.with_effect(Effect::None),
+    })
 }
 
 /// The same for a write that an earlier call sent. `None` means that it has no effect: none is

@@ -44,8 +44,17 @@ pub(crate) fn for_completion<'a>(backend: &'a Backend, call: &'a Call) -> Audite
 /// A session to undo the steps of a write that failed halfway. It has extra time, because the write
 /// may have failed for lack of time, and it bypasses an open circuit breaker.
 pub(crate) fn for_cleanup<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
-    let session = backend.session_until(call, call.deadline + CLEANUP);
-    audited(backend, call, session.bypass_breaker())
+    audited(backend, call, for_undoing(backend, call))
+}
+
+/// The same without the audit, to find out whether the steps are undone.
+pub(crate) fn for_undoing(backend: &Backend, call: &Call) -> Session {
+    backend.session_until(call, end_of_cleanup(call)).bypass_breaker()
+}
+
+/// When undoing has to be over.
+pub(crate) fn end_of_cleanup(call: &Call) -> Instant {
+    call.deadline + CLEANUP
 }
 
 /// A session to find out what a failed write did. It bypasses an open circuit breaker.

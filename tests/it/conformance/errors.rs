@@ -280,7 +280,7 @@ async fn every_error_row_maps() {
         let (rows, _) = rows(&sample);
         // Those that are read back wait side by side; a sandbox takes one of each call.
         let slow = rows.iter().filter(|row| is_slow(row)).map(async |row| {
-            let bench = bench::within("3s", sample).await;
+            let bench = bench::within("5s", sample).await;
             let calls = prepared(&bench, row.0).await;
             join_all(calls.iter().map(|(call, there)| wrong(&bench, (*call, there), *row))).await
         });

@@ -61,7 +61,7 @@ impl Field {
 
     fn of_a_write(&self, chance: &mut Chance) -> Value {
         let commit = chance.pick(&COMMITS);
-        match chance.below(13) {
+        match chance.below(16) {
             0 => json!({"kind": "reset", "commit": commit}),
             1 => json!({"kind": "drop", "commit": commit}),
             2 => json!({"kind": "html", "commit": commit}),
@@ -73,6 +73,9 @@ impl Field {
             8 => json!({"kind": "status", "status": 429, "retry_after_seconds": 0}),
             9 => json!({"kind": "delay", "ms": 5 + chance.below(300), "commit": "before"}),
             10 => json!({"kind": "delay", "ms": 5 + chance.below(1300), "commit": "after"}),
+            11 => json!({"kind": "status", "status": 300 + chance.below(100), "commit": commit}),
+            12 => json!({"kind": "status", "status": 504 + chance.below(200), "commit": commit}),
+            13 => json!({"kind": "lag", "ms": 5 + chance.below(600)}),
             _ => self.of_the_vendor(chance, commit),
         }
     }

@@ -300,7 +300,7 @@ fn said(status: &Status) -> Said {
     let reason = failure(Err::<(), _>(status.clone())).reason;
     match reason.as_str() {
         "WRITE_OUTCOME_UNKNOWN" => Said::Unknown,
-        "PARTIALLY_APPLIED" => Said::Partial,
+        "PARTIALLY_APPLIED" | "WRITE_NOT_APPLIED" => Said::Partial,
         _ => Said::Failed(reason),
     }
 }

@@ -1,0 +1,139 @@
+//! What acknowledged writes made, for as long as the upstream's reads may lag behind them.
+//!
+//! A value that contradicts an acknowledged write is served, but not kept: the next read asks
+//! again. A profile that was deleted is not served at all.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use foldhash::quality::RandomState;
+use parking_lot::RwLock;
+use tokio::time::Instant;
+
+use super::value::{Id, List, Resource, Value};
+use crate::{
+    error::{Error, Reason},
+    pb::{Encoded, Profile},
+};
+
+/// The most writes that are remembered. At the vendors' rates, fewer end within a minute.
+const MAX: usize = 16_384;
+
+/// What an acknowledged write made of a profile.
+#[derive(Clone)]
+pub enum Acknowledged {
+    /// It is gone.
+    Deleted,
+    /// It is there. `is_new`: it was not there before.
+    Written {
+        /// Whether the write created it.
+        is_new: bool,
+        /// Whether a version of it contradicts the write.
+        contradicts: Contradicts,
+    },
+}
+
+/// Whether a version of a profile contradicts a write.
+pub type Contradicts = Arc<dyn Fn(&Encoded<Profile>) -> bool + Send + Sync>;
+
+impl fmt::Debug for Acknowledged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Deleted) { "Deleted" } else { "Written" })
+    }
+}
+
+/// The acknowledged writes of one backend that its reads may not show yet.
+#[derive(Default)]
+pub(super) struct AcknowledgedWrites(RwLock<Writes>);
+
+/// The writes by profile, and until when reads may not show them.
+type Writes = HashMap<Id, (Acknowledged, Instant), RandomState>;
+
+impl AcknowledgedWrites {
+    /// Remembers a write. False if there are too many.
+    pub(super) fn remember(&self, id: Id, write: Acknowledged, settle_time: Duration) -> bool {
+        let now = Instant::now();
+        let mut writes = self.0.write();
+        if writes.len() >= MAX {
+            writes.retain(|_, (_, over)| now < *over);
+        }
+        if writes.len() >= MAX && !writes.contains_key(&id) {
+            return false;
+        }
+        writes.insert(id, (write, now + settle_time));
+        true
+    }
+
+    /// Forgets what earlier writes made of profiles that are there, because a write has changed
+    /// others too.
+    pub(super) fn forget_written(&self) {
+        self.0.write().retain(|_, (write, _)| matches!(write, Acknowledged::Deleted));
+    }
+
+    /// What to serve for a value that was loaded, and whether it may be kept.
+    pub(super) fn review(&self, resource: &Resource, value: Value) -> (Value, bool) {
+        if self.0.read().is_empty() {
+            return (value, true);
+        }
+        self.forget_settled();
+        let writes = self.0.read();
+        match (resource, value) {
+            (Resource::Profile(id), value) => match writes.get(id) {
+                Some((write, _)) => review_profile(write, value),
+                None => (value, true),
+            },
+            (Resource::Profiles, Value::Profiles(list)) => {
+                let (list, keep) = review_list(&writes, list);
+                (Value::Profiles(list), keep)
+            }
+            (Resource::Profiles, Value::Partial(list, unreadable)) => {
+                (Value::Partial(review_list(&writes, list).0, unreadable), false)
+            }
+            (_, value) => (value, true),
+        }
+    }
+
+    fn forget_settled(&self) {
+        let now = Instant::now();
+        if self.0.read().values().any(|(_, over)| *over <= now) {
+            self.0.write().retain(|_, (_, over)| now < *over);
+        }
+    }
+}
+
+fn review_profile(write: &Acknowledged, value: Value) -> (Value, bool) {
+    match (write, value) {
+        (Acknowledged::Deleted, Value::Profile(_)) => (Value::Absent(Arc::new(deleted())), false),
+        (Acknowledged::Written { contradicts, .. }, Value::Profile(found)) => {
+            let keep = !contradicts(&found);
+            (Value::Profile(found), keep)
+        }
+        (Acknowledged::Written { is_new: true, .. }, absent) => (absent, false),
+        (_, value) => (value, true),
+    }
+}
+
+fn review_list(writes: &Writes, list: Arc<List>) -> (Arc<List>, bool) {
+    let is_new = |write: &Acknowledged| matches!(write, Acknowledged::Written { is_new: true, .. });
+    let is_deleted = |id: &Id| matches!(writes.get(id), Some((Acknowledged::Deleted, _)));
+    let (mut there, mut outdated) = (0, false);
+    for (id, found) in list.iter() {
+        if let Some((write, _)) = writes.get(id) {
+            there += usize::from(is_new(write));
+            outdated |= match write {
+                Acknowledged::Deleted => true,
+                Acknowledged::Written { contradicts, .. } => contradicts(found),
+            };
+        }
+    }
+    let new = writes.values().filter(|(write, _)| is_new(write)).count();
+    let list = match outdated && list.iter().any(|(id, _)| is_deleted(id)) {
+        true => Arc::new(list.iter().filter(|(id, _)| !is_deleted(id)).cloned().collect()),
+        false => list,
+    };
+    (list, !outdated && there >= new)
+}
+
+fn deleted() -> Error {
+    let message = "the profile was deleted a moment ago; the upstream still shows it";
+    Error::new(Reason::ProfileNotFound, message)
+}

@@ -1,0 +1,19 @@
+//! The settings for writing to a backend.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use crate::settings::{bounds::seconds, duration, settings};
+
+/// Zero believes the first read. After a minute, an acknowledged write that does not show is no
+/// longer a matter of time.
+const TIME: RangeInclusive<Duration> = Duration::ZERO..=seconds(60);
+
+settings! {
+    /// How writes to a backend are confirmed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct WriteSettings {
+        /// How long the reads of the upstream may lag behind a write that it acknowledged. A write
+        /// that does not show after this time fails with `WRITE_NOT_APPLIED`.
+        settle_time: Duration = seconds(5), duration(TIME);
+    }
+}
