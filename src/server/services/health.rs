@@ -35,6 +35,10 @@ use crate::{
 
 /// Clients that compress all their requests compress these too.
 const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
+/// Largest request, also when it is decompressed; names are shorter by far.
+const MAX_REQUEST_BYTES: usize = 4 * 1024;
+/// No name is longer: an id of a backend has at most 63 bytes, and the services are our own.
+const MAX_NAME_BYTES: usize = 128;
 
 /// The process's health. A handle: clones share the same state.
 #[derive(Debug, Clone)]
@@ -94,6 +98,7 @@ impl Health {
     /// The gRPC service.
     pub(crate) fn service(&self) -> HealthService {
         let generated = HealthServer::new(self.clone()).accept_compressed(GZIP);
+        let generated = generated.max_decoding_message_size(MAX_REQUEST_BYTES);
         HealthService { health: self.clone(), generated }
     }
 }
@@ -139,22 +144,29 @@ impl Api for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let name = request.into_inner().service;
+        let name = kept(request.into_inner().service);
         let seen: Option<ServingStatus> = None;
         let keep_alive = self.0.borrow().keep_alive.unwrap_or(Duration::MAX);
-        let statuses = stream::unfold((self.0.subscribe(), seen), move |(mut state, seen)| {
-            let name = name.clone();
-            async move {
-                let changed = state.wait_for(|state| Some(state.status(&name)) != seen);
-                let status = match timeout(keep_alive, changed).await {
-                    Ok(changed) => changed.ok()?.status(&name),
-                    Err(_) => seen?,
-                };
-                Some((Ok(answer(status)), (state, Some(status))))
-            }
+        let begun = (self.0.subscribe(), seen, name);
+        let statuses = stream::unfold(begun, move |(mut state, seen, name)| async move {
+            let status = |state: &State| match &name {
+                Some(name) => state.status(name),
+                None => ServingStatus::ServiceUnknown,
+            };
+            let changed = state.wait_for(|state| Some(status(state)) != seen);
+            let status = match timeout(keep_alive, changed).await {
+                Ok(changed) => status(&*changed.ok()?),
+                Err(_) => seen?,
+            };
+            Some((Ok(answer(status)), (state, Some(status), name)))
         });
         Ok(Response::new(statuses.boxed()))
     }
+}
+
+/// The name as a watch keeps it for as long as its stream lasts; none for one that nothing has.
+fn kept(name: String) -> Option<Box<str>> {
+    (name.len() <= MAX_NAME_BYTES).then(|| name.into_boxed_str())
 }
 
 fn unknown(name: &str) -> Status {
@@ -198,7 +210,8 @@ where
         }
         let list = List(self.health.clone());
         Box::pin(async move {
-            let mut grpc = Grpc::new(ProstCodec::default()).accept_compressed(GZIP);
+            let grpc = Grpc::new(ProstCodec::default()).accept_compressed(GZIP);
+            let mut grpc = grpc.max_decoding_message_size(MAX_REQUEST_BYTES);
             Ok(grpc.unary(list, request).await)
         })
     }
@@ -224,5 +237,18 @@ impl UnaryService<HealthListRequest> for List {
     fn call(&mut self, _: Request<HealthListRequest>) -> Self::Future {
         let statuses = self.0.all().into_iter().map(|(name, status)| (name, answer(status)));
         ready(Ok(Response::new(HealthListResponse { statuses: statuses.collect() })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_keeps_no_name_that_is_longer_than_any_there_can_be() {
+        let longest = backend_name(&"b".repeat(63));
+        assert_eq!(kept(longest.clone()).as_deref(), Some(&*longest));
+        assert_eq!(kept(String::new()).as_deref(), Some(""));
+        assert_eq!(kept("x".repeat(129)), None);
     }
 }

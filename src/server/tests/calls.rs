@@ -142,6 +142,11 @@ async fn health_knows_the_process_services_and_backends() {
     let second = watch.message().await.unwrap().unwrap();
     assert_eq!(second.status(), ServingStatus::NotServing);
 
+    // Of a name that is longer than any there can be, no copy is kept.
+    let mut watch = client.watch(ask(&"x".repeat(4000))).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+
     const LIST: &str = "/grpc.health.v1.Health/List";
     let list: Response<HealthListResponse> =
         send(&server, LIST, HealthListRequest::default()).await.unwrap();

@@ -3,55 +3,74 @@
 //!
 //! Replaced is the literal, which a client sends once. A decoder keeps it under the number by which
 //! the client names it from then on. So the new value is as long as the old: the number and the
-//! sizes in the decoder's table remain what the client takes them for.
+//! sizes in the decoder's table remain what the client takes them for. The exception is an empty
+//! value that the decoder is to keep. It gets one character, because no authority of a URI is
+//! empty, and takes one byte more in the table than the client counts.
+//!
+//! Each call of a connection may come here, so a block costs little whatever is in it: names are
+//! compared as they are coded, and at most one value is decoded.
 
 use std::ops::Range;
 
 use http::uri::Authority;
 
 const AUTHORITY: &[u8] = b":authority";
+/// The same in Huffman's code.
+const AUTHORITY_IN_HUFFMAN: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
 /// Its position in the static table, which has it without a value.
 const AUTHORITY_INDEX: usize = 1;
-/// Longer values are not looked at.
-const MAX_VALUE: usize = 4096;
+/// The last pseudo-header field of the static table.
+const LAST_PSEUDO: usize = 14;
+/// The last field of the static table; the dynamic table comes after it.
+const LAST_STATIC: usize = 61;
+/// The seven bits of a colon in Huffman's code.
+const COLON_IN_HUFFMAN: u8 = 0x5c;
+/// Values that take more bytes are not looked at.
+const MAX_VALUE: usize = 512;
 /// Any letter that is valid in an authority.
 const PLACEHOLDER: u8 = b'x';
 
-/// Huffman codes and their lengths in bits, from the space on (RFC 7541, appendix B). No authority
-/// has other characters.
-const FIRST_CHAR: u8 = b' ';
-const CODES: [u32; 95] = [
-    0x14, 0x3f8, 0x3f9, 0xffa, 0x1ff9, 0x15, 0xf8, 0x7fa, 0x3fa, 0x3fb, 0xf9, 0x7fb, 0xfa, 0x16,
-    0x17, 0x18, 0x0, 0x1, 0x2, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x5c, 0xfb, 0x7ffc, 0x20,
-    0xffb, 0x3fc, 0x1ffa, 0x21, 0x5d, 0x5e, 0x5f, 0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67,
-    0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0xfc, 0x73, 0xfd, 0x1ffb,
-    0x7fff0, 0x1ffc, 0x3ffc, 0x22, 0x7ffd, 0x3, 0x23, 0x4, 0x24, 0x5, 0x25, 0x26, 0x27, 0x6, 0x74,
-    0x75, 0x28, 0x29, 0x2a, 0x7, 0x2b, 0x76, 0x2c, 0x8, 0x9, 0x2d, 0x77, 0x78, 0x79, 0x7a, 0x7b,
-    0x7ffe, 0x7fc, 0x3ffd, 0x1ffd,
-];
-const LENGTHS: [u8; 95] = [
-    6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15,
-    6, 12, 10, 13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8,
-    13, 19, 13, 14, 6, 15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5, 6, 7, 6, 5, 5, 6, 7, 7, 7,
-    7, 7, 15, 11, 14, 13,
+/// Huffman's code for printable characters (RFC 7541, appendix B): for each length in bits, the
+/// first code, and the characters that have it and those after it. No authority has others.
+const CODES: [(u32, &[u8]); 20] = [
+    (0, b""),
+    (0, b""),
+    (0, b""),
+    (0, b""),
+    (0, b""),
+    (0x0, b"012aceiost"),
+    (0x14, b" %-./3456789=A_bdfghlmnpru"),
+    (0x5c, b":BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz"),
+    (0xf8, b"&*,;XZ"),
+    (0, b""),
+    (0x3f8, b"!\"()?"),
+    (0x7fa, b"'+|"),
+    (0xffa, b"#>"),
+    (0x1ff9, b"$@[]~"),
+    (0x3ffc, b"^}"),
+    (0x7ffc, b"<`{"),
+    (0, b""),
+    (0, b""),
+    (0, b""),
+    (0x7fff0, b"\\"),
 ];
 
 /// The part of the block to replace, and its replacement.
 pub(super) type Replacement = (Range<usize>, Vec<u8>);
 
-/// What to replace in the block so that its authority can be read; nothing if it can.
+/// What to replace in the block so that its authority can be read; nothing if it can. Pseudo-header
+/// fields come before all others (RFC 9113, 8.3), so the first other one is the end.
 pub(super) fn replacement(block: &[u8]) -> Option<Replacement> {
     let mut reader = Reader { block, at: 0 };
     loop {
         let start = reader.at;
         let first = reader.byte()?;
         let (index, indexing) = match first {
-            0x80.. => {
-                if reader.integer(first, 7)? == AUTHORITY_INDEX {
-                    return Some((start..reader.at, Vec::new()));
-                }
-                continue;
-            }
+            0x80.. => match reader.integer(first, 7)? {
+                AUTHORITY_INDEX => return Some((start..reader.at, Vec::new())),
+                index if may_be_pseudo(index) => continue,
+                _ => return None,
+            },
             0x40.. => (reader.integer(first, 6)?, true),
             // Another size of the table.
             0x20.. => {
@@ -61,8 +80,16 @@ pub(super) fn replacement(block: &[u8]) -> Option<Replacement> {
             _ => (reader.integer(first, 4)?, false),
         };
         let is_authority = match index {
-            0 => reader.text()?.decoded().is_some_and(|name| name == AUTHORITY),
-            index => index == AUTHORITY_INDEX,
+            0 => {
+                let name = reader.text()?;
+                if !name.is_pseudo() {
+                    return None;
+                }
+                name.is_authority()
+            }
+            AUTHORITY_INDEX => true,
+            index if may_be_pseudo(index) => false,
+            _ => return None,
         };
         let value_start = reader.at;
         let value = reader.text()?;
@@ -75,6 +102,11 @@ pub(super) fn replacement(block: &[u8]) -> Option<Replacement> {
             };
         }
     }
+}
+
+/// Whether a field of this index can be a pseudo-header field. The dynamic table is unknown.
+fn may_be_pseudo(index: usize) -> bool {
+    (1..=LAST_PSEUDO).contains(&index) || index > LAST_STATIC
 }
 
 /// A value of this length as a literal without Huffman's code.
@@ -144,6 +176,20 @@ impl<'b> Reader<'b> {
 }
 
 impl Text<'_> {
+    /// Whether this name is that of a pseudo-header field.
+    fn is_pseudo(&self) -> bool {
+        let first = self.bytes.first();
+        first.is_some_and(|byte| match self.is_huffman {
+            true => byte >> 1 == COLON_IN_HUFFMAN,
+            false => *byte == b':',
+        })
+    }
+
+    /// A text has one code only.
+    fn is_authority(&self) -> bool {
+        self.bytes == if self.is_huffman { AUTHORITY_IN_HUFFMAN } else { AUTHORITY }
+    }
+
     /// The characters, if they are all printable ASCII.
     fn decoded(&self) -> Option<Vec<u8>> {
         if self.bytes.len() > MAX_VALUE {
@@ -160,7 +206,7 @@ impl Text<'_> {
                 if let Some(char) = character(code, length) {
                     text.push(char);
                     (code, length) = (0, 0);
-                } else if length > 19 {
+                } else if usize::from(length) >= CODES.len() {
                     return None;
                 }
             }
@@ -170,18 +216,34 @@ impl Text<'_> {
     }
 }
 
+/// The character that has this code of so many bits.
 fn character(code: u32, length: u8) -> Option<u8> {
-    let known = CODES.iter().zip(&LENGTHS).position(|(c, l)| (*c, *l) == (code, length))?;
-    Some(FIRST_CHAR + u8::try_from(known).ok()?)
+    #[cfg(test)]
+    tests::STEPS.set(tests::STEPS.get() + 1);
+    let (first, characters) = CODES.get(usize::from(length))?;
+    let position = usize::try_from(code.checked_sub(*first)?).ok()?;
+    characters.get(position).copied()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// How many bits were looked up.
+        pub(super) static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn huffman(hex: &str) -> Text<'static> {
         Text { bytes: hex::decode(hex).unwrap().leak(), is_huffman: true }
     }
+
+    /// All printable characters in their order.
+    const EVERY_CHARACTER: &str = "53f8fe7febff2afc7fafebfbf9ff7f4b2ec002265a6dc75e7ee7dfffc83f\
+        effcffd4376f5fc187163c997367d1a756bd9b776fe1c797e73fdffdffff0ffe7ff917ffd1c6490b2cd39ba7\
+        5a29a8f5f6b109b7bf8f3ebdfffeff9ffefff7";
 
     #[test]
     fn huffman_s_code_is_that_of_the_rfc() {
@@ -193,6 +255,8 @@ mod tests {
             ("25a849e95bb8e8b4bf", "custom-value"),
             ("d07abe941054d444a8200595040b8166e082a62d1bff", "Mon, 21 Oct 2013 20:13:21 GMT"),
             ("9d29ad171863c78f0b97c8e9ae82ae43d3", "https://www.example.com"),
+            ("b83b5339ec327d7f", ":authority"),
+            (EVERY_CHARACTER, &(' '..='~').collect::<String>()),
             ("", ""),
         ] {
             assert_eq!(huffman(coded).decoded().unwrap(), text.as_bytes(), "{coded}");
@@ -236,6 +300,34 @@ mod tests {
         assert_eq!(replacement(&block("0100")), Some((1..3, Vec::new())));
     }
 
+    const FOREIGN: &str = "41886134d6c21741c9d7";
+
+    #[test]
+    fn it_is_looked_for_among_the_pseudo_header_fields_only() {
+        // `:path: /`, `:scheme: http`, indices of the dynamic table, `:path: /x` and `:x: y`.
+        for before in ["84", "86", "be", "ff00", "7e00", "44022f78", "00023a780179", "0082b9f900"] {
+            let before = block(before);
+            let all = [&before[..], &hex::decode(FOREIGN).unwrap()].concat();
+            let expected = before.len() + 1..all.len();
+            assert_eq!(replacement(&all).map(|(range, _)| range), Some(expected), "{before:x?}");
+        }
+        // An encoding, `content-type`, `x: y` plain and in Huffman's code, a name without a letter.
+        for before in ["90", "5f00", "0f1000", "0001780179", "0081f300", "000000"] {
+            assert_eq!(replacement(&block(&format!("{before}{FOREIGN}"))), None, "{before}");
+        }
+    }
+
+    #[test]
+    fn names_are_compared_as_they_are_coded() {
+        // Of 4096 bytes, as much as `:authority` takes in either code, and none but the colon.
+        let long = format!("00ff811fb8{}00", "1f".repeat(4095));
+        let short = ["008ab81f1f1f1f1f1f1f1f1f00", "0088b83b5339ec327d7e00", "0081b900"].concat();
+        let block = block(&[&long, &*short.repeat(200), FOREIGN].concat());
+        STEPS.set(0);
+        assert!(replacement(&block).is_some());
+        assert!((1..=64).contains(&STEPS.get()), "{} steps", STEPS.get());
+    }
+
     #[test]
     fn everything_else_stays() {
         for field in [
@@ -255,6 +347,10 @@ mod tests {
             assert_eq!(replacement(&block(field)), None, "{field}");
         }
         assert_eq!(replacement(&[]), None);
+        // Longer than is looked at.
+        let foreign = |length| [&[0x41, 0x7f, length, 3][..], &[b'/'; 513]].concat();
+        assert_eq!(replacement(&foreign(0x82)), None);
+        assert!(replacement(&foreign(0x81)).is_some());
     }
 
     #[test]
