@@ -1,6 +1,7 @@
 //! Which answers to a write are definite: the documented successes, and what the vendor's table
 //! "HTTP response codes" describes as a refusal. Reading back decides everything else.
 
+use super::wire;
 use crate::{
     dialect::effect::{has_json_or_nothing, undocumented},
     error::Effect,
@@ -14,16 +15,18 @@ pub(super) fn effect(safety: Safety, names_a_profile: bool, reply: &Reply) -> Ef
         return Effect::None;
     }
     match reply.status.as_u16() {
-        // Malformed, not logged in, not allowed, in conflict, failed validation, throttled, and
-        // "Request rejected due to overload".
-        400 | 401 | 403 | 409 | 412 | 429 | 503 => Effect::None,
+        // Malformed, not logged in, not allowed, in conflict, failed validation, and throttled.
+        400 | 401 | 403 | 409 | 412 | 429 => Effect::None,
+        // "Request rejected due to overload", if the vendor itself says so. A proxy sends 503 also
+        // when it loses the answer to a request that was carried out.
+        503 if wire::is_an_error_body(&reply.body) => Effect::None,
         // No such profile. A collection that does not exist is not the vendor's answer.
         404 if names_a_profile => Effect::None,
         // "Failed processing (after passing validation)": nothing says at which point.
         422 => Effect::Unconfirmed,
         // An internal error has the vendor's own body; a page of something in between does not even
         // say that the vendor's server is done with the request.
-        500 if has_json_or_nothing(reply) => Effect::Unconfirmed,
+        500 | 503 if has_json_or_nothing(reply) => Effect::Unconfirmed,
         _ => undocumented(reply.status),
     }
 }
@@ -45,8 +48,22 @@ mod tests {
             )
         };
         let both = |effect| (effect, effect);
-        for status in [400, 401, 403, 409, 412, 429, 503] {
+        for status in [400, 401, 403, 409, 412, 429] {
             assert_eq!(effect(status, ""), both(Effect::None), "{status}");
+        }
+        for own in [
+            r#"{"message": "overload", "status": "error"}"#,
+            r#"{"message": "overload", "errorCode": 1}"#,
+            r#"{"errors": [{"field": "name"}]}"#,
+        ] {
+            assert_eq!(effect(503, own), both(Effect::None), "{own}");
+        }
+        for unclear in ["", " ", "{}", r#"{"message": "no healthy upstream"}"#, r#"{"errors": 1}"#]
+        {
+            assert_eq!(effect(503, unclear), both(Effect::Unconfirmed), "{unclear}");
+        }
+        for foreign in ["upstream connect error", "<html></html>", r#"{"message":"#] {
+            assert_eq!(effect(503, foreign), both(Effect::Unknown), "{foreign}");
         }
         assert_eq!(effect(404, ""), (Effect::None, Effect::Unconfirmed));
         assert_eq!(effect(422, "{}"), both(Effect::Unconfirmed));

@@ -34,6 +34,15 @@ pub(super) fn is_id(id: &str) -> bool {
         && (id == "0" || !id.starts_with('0'))
 }
 
+/// Whether a body has one of the vendor's schemas of an error, with all that the schema requires.
+pub(super) fn is_an_error_body(body: &[u8]) -> bool {
+    let Ok(body) = members(body) else { return false };
+    let is_text = |name| matches!(body.value(name), Some(Value::String(_)));
+    let has_code = || matches!(body.value("errorCode"), Some(Value::Number(_)));
+    matches!(body.value("errors"), Some(Value::Array(_)))
+        || (is_text("message") && (has_code() || is_text("status")))
+}
+
 /// The body of an error. The vendor documents three schemas: `{"errors":[{"field",
 /// "description"}]}` with 412, `{"message","errorCode"}` with 422, `{"message","status"}` with 500.
 /// The other statuses have none, so every member is looked for in every body, and none is required.

@@ -171,11 +171,7 @@ fn named() -> Vec<Fault> {
         unknown("502, no effect", Sandbox(r#"{"kind":"status","status":502}"#, 1)),
         known("502, effect", Sandbox(r#"{"kind":"status","status":502,"commit":"before"}"#, 1)),
         unknown("503, no effect", Sandbox(r#"{"kind":"status","status":503}"#, 1)),
-        // PCC's 503 is documented to be a refusal.
-        not_of(
-            &["pcc"],
-            known("503, effect", Sandbox(r#"{"kind":"status","status":503,"commit":"before"}"#, 1)),
-        ),
+        known("503, effect", Sandbox(r#"{"kind":"status","status":503,"commit":"before"}"#, 1)),
         unknown("504, no effect", Sandbox(r#"{"kind":"status","status":504}"#, 1)),
         known("504, effect", Sandbox(r#"{"kind":"status","status":504,"commit":"before"}"#, 1)),
         unknown("page, no effect", Sandbox(r#"{"kind":"html"}"#, 1)),
@@ -240,6 +236,13 @@ fn of_sft() -> Vec<Fault> {
 /// Faults that some dialects have.
 fn of_dialects() -> Vec<Fault> {
     vec![
+        of(
+            "pcc",
+            known(
+                "503 without a body, effect",
+                Sandbox(r#"{"kind":"status","status":503,"body":"","commit":"before"}"#, 1),
+            ),
+        ),
         of("pcc", unknown("207, no effect", Sandbox(r#"{"kind":"status","status":207}"#, 1))),
         of(
             "pcc",

@@ -45,12 +45,14 @@ fn ask(ask: Ask, status: u16, headers: &[(&'static str, &'static str)], body: &s
     result.expect_err(&format!("{ask:?} {status} {body}"))
 }
 
-/// The vendor's three schemas, and bodies that may come instead.
+/// The vendor's three schemas.
+fn own() -> [String; 3] {
+    ["failure-412", "failure-422", "failure-500"].map(|name| fixture(name).to_string())
+}
+
+/// The same, and bodies that may come instead.
 fn bodies() -> Vec<String> {
-    vec![
-        fixture("failure-412").to_string(),
-        fixture("failure-422").to_string(),
-        fixture("failure-500").to_string(),
+    let others = [
         String::new(),
         "<html><body>Apache Tomcat</body></html>".to_owned(),
         "<?xml version=\"1.0\"?><error><message>no</message></error>".to_owned(),
@@ -59,13 +61,19 @@ fn bodies() -> Vec<String> {
         "null".to_owned(),
         "{\"errors\":{},\"message\":[1],\"errorCode\":{}}".to_owned(),
         "\u{0}\u{1}".to_owned(),
-    ]
+    ];
+    own().into_iter().chain(others).collect()
 }
 
-/// A page does not say that the vendor's server is done with the request.
-fn of_internal(effect: Effect, body: &str) -> Effect {
+/// A page does not say that the vendor's server is done with the request. Overload has the vendor's
+/// own body.
+fn of_server(status: u16, effect: Effect, body: &str) -> Effect {
     let is_page = !body.trim().is_empty() && serde_json::from_str::<Value>(body).is_err();
-    if effect == Effect::Unconfirmed && is_page { Effect::Unknown } else { effect }
+    match (status, effect) {
+        (503, Effect::Unconfirmed) if own().iter().any(|own| own == body) => Effect::None,
+        (500 | 503, Effect::Unconfirmed) if is_page => Effect::Unknown,
+        _ => effect,
+    }
 }
 
 #[test]
@@ -94,7 +102,8 @@ fn every_status_has_its_reason_with_any_body() {
         (500, &WRITES, Kind::Internal, R::UpstreamInternal, Unconfirmed),
         (502, &READS, Kind::Unavailable, R::UpstreamUnavailable, No),
         (502, &WRITES, Kind::Unavailable, R::UpstreamUnavailable, Unknown),
-        (503, &ALL, Kind::Unavailable, R::UpstreamUnavailable, No),
+        (503, &READS, Kind::Unavailable, R::UpstreamUnavailable, No),
+        (503, &WRITES, Kind::Unavailable, R::UpstreamUnavailable, Unconfirmed),
         (504, &WRITES, Kind::Unavailable, R::UpstreamUnavailable, Unknown),
         (207, &READS, Kind::Internal, R::UpstreamContractViolation, No),
         (207, &WRITES, Kind::Unknown, R::WriteOutcomeUnknown, Unknown),
@@ -107,7 +116,7 @@ fn every_status_has_its_reason_with_any_body() {
     ];
     for (status, asks, kind, reason, effect) in table {
         for body in bodies() {
-            let effect = if *status == 500 { of_internal(*effect, &body) } else { *effect };
+            let effect = of_server(*status, *effect, &body);
             for asked in *asks {
                 let error = ask(*asked, *status, &[], &body);
                 let seen = (error.kind(), error.reason(), error.effect());
