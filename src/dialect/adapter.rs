@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::{
     error::{Error, Reason, Result, violation::Violations},
-    model::{capability::Capabilities, method::Method, note::Notes, spelling::likeness},
+    model::{capability::Capabilities, method::Method, note::Notes, spelling::Sent},
     pb::{self, Profile, Service, TrafficLimit},
     upstream::{Port, Reply, Request},
 };
@@ -145,7 +145,8 @@ pub trait Operations: Dialect {
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
         let mut items = self.list(port).await?.items;
         let all = items.iter().map(|item| item.id.clone()).collect();
-        items.retain(|item| likeness(display_name, &item.profile.display_name).is_some());
+        let sent = Sent::new(display_name);
+        items.retain(|item| sent.likeness(&item.profile.display_name).is_some());
         Ok(Named { all, items })
     }
 

@@ -35,25 +35,53 @@ const LEAST_KEPT: usize = 12;
 /// How often a text may have been escaped.
 const MAX_ESCAPES: usize = 3;
 
+/// A text that was sent, to compare others with.
+#[derive(Debug)]
+pub struct Sent<'a> {
+    text: &'a str,
+    canonical: String,
+    bare: String,
+    lower: String,
+}
+
+impl<'a> Sent<'a> {
+    /// The text as it was sent.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        let canonical = canonical(text);
+        let (bare, lower) = (bare(&canonical), canonical.to_lowercase());
+        Self { text, canonical, bare, lower }
+    }
+
+    /// How alike a text is to this one; `None` if it is another text.
+    #[must_use]
+    pub fn likeness(&self, found: &str) -> Option<Likeness> {
+        if self.text == found {
+            return Some(Likeness::Same);
+        }
+        // Each escape makes a character at most six times as long; blanks and forms do less.
+        if found.len() > 64 + self.text.len() * 6 * MAX_ESCAPES {
+            return None;
+        }
+        let found = canonical(found);
+        if self.canonical == found {
+            return Some(Likeness::Respelled);
+        }
+        let bare_found = bare(&found);
+        let reduced = self.bare == bare_found
+            || is_cut(&self.bare, &bare_found)
+            || has_gaps(&self.lower, &found.to_lowercase());
+        reduced.then_some(Likeness::Reduced)
+    }
+}
+
 /// How alike a text is to the one that was sent; `None` if it is another text.
 #[must_use]
 pub fn likeness(sent: &str, found: &str) -> Option<Likeness> {
-    if sent == found {
-        return Some(Likeness::Same);
+    match sent == found {
+        true => Some(Likeness::Same),
+        false => Sent::new(sent).likeness(found),
     }
-    // Each escape makes a character at most six times as long; blanks and forms do less.
-    if found.len() > 64 + sent.len() * 6 * MAX_ESCAPES {
-        return None;
-    }
-    let (sent, found) = (canonical(sent), canonical(found));
-    if sent == found {
-        return Some(Likeness::Respelled);
-    }
-    let (bare_sent, bare_found) = (bare(&sent), bare(&found));
-    let reduced = bare_sent == bare_found
-        || is_cut(&bare_sent, &bare_found)
-        || has_gaps(&sent.to_lowercase(), &found.to_lowercase());
-    reduced.then_some(Likeness::Reduced)
 }
 
 /// A key that is the same for texts that differ only in spelling, unless one of them is cut.
@@ -238,6 +266,10 @@ mod tests {
             assert_eq!(likeness(sent, found), expected, "{sent:?} {found:?}");
         }
         assert_eq!(likeness("a", &"&amp;".repeat(1 << 20)), None);
+        let sent = Sent::new("Fleet  One");
+        let found = ["Fleet  One", "Fleet One", "FLEET ONE", "Fleet"];
+        let found = found.map(|found| sent.likeness(found));
+        assert_eq!(found, [Some(Same), Some(Respelled), Some(Reduced), None]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     error::{Effect, Error, Reason, Result, violation::Violations},
-    model::{capability::Capabilities, note::Notes, spelling::likeness},
+    model::{capability::Capabilities, note::Notes, spelling::Sent},
     pb::{self, Profile, Service},
     upstream::{Port, Reply, Request},
 };
@@ -312,7 +312,8 @@ impl Operations for Endpoint {
     }
 
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
-        let is_alike = |name: &str| likeness(display_name, name).is_some();
+        let sent = Sent::new(display_name);
+        let is_alike = |name: &str| sent.likeness(name).is_some();
         let mut short = self.short(port).await?;
         let all = short.iter().map(|short| short.id.clone()).collect();
         short.retain(|short| short.name.as_deref().is_none_or(is_alike));
