@@ -143,9 +143,9 @@ impl Endpoint {
         }
     }
 
-    /// Undoes what an update did before it failed, by turning the found profile into the original
-    /// one. `first_of_several`: the first of several steps failed, whose effect alone is not the
-    /// whole change.
+    /// Undoes what an update did before it failed, by turning what the update touches of the found
+    /// profile into what it was before. `first_of_several`: the first of several steps failed,
+    /// whose effect alone is not the whole change.
     async fn undo(
         &self,
         port: &dyn Port,
@@ -169,7 +169,9 @@ impl Endpoint {
         if self.is_applied(change, &found) {
             return Ok(());
         }
-        let back = steps::between(&found, change.current)?;
+        // Other clients may have changed the rest meanwhile.
+        let touched = steps::between(change.current, change.desired)?;
+        let back = steps::concerning(steps::between(&found, change.current)?, &touched);
         if halted.applied.is_empty() {
             if back.is_empty() {
                 return Err(halted.unsettled());
@@ -181,7 +183,9 @@ impl Endpoint {
             return Err(halted.left(change.id, &stuck.applied, left, Some(&stuck.failure)));
         }
         let stays = check::unclearable(&found, change.current);
-        let stays: Vec<&str> = stays.iter().map(|(path, _)| *path).collect();
+        let ours = check::unclearable(change.desired, change.current);
+        let is_ours = |path: &&str| ours.iter().any(|(other, _)| other == path);
+        let stays: Vec<&str> = stays.iter().map(|(path, _)| *path).filter(is_ours).collect();
         if stays.is_empty() {
             return Err(halted.undone());
         }

@@ -38,6 +38,17 @@ impl Step {
         }
     }
 
+    /// The service that it adds or removes, or the service and the limit.
+    fn item(&self) -> Option<(&str, Option<&str>)> {
+        match self {
+            Self::Patch(_) => None,
+            Self::RemoveService(service) | Self::AddService(service) => Some((service, None)),
+            Self::RemoveLimit { service, limit } | Self::AddLimit { service, limit } => {
+                Some((service, Some(limit)))
+            }
+        }
+    }
+
     const fn operation(&self) -> Operation {
         match self {
             Self::Patch(_) => Operation::Patch,
@@ -119,12 +130,37 @@ pub(super) fn show(
 ) -> bool {
     let asked = encode::differences(change.current, change.desired);
     let missing = encode::differences(found, change.desired);
-    let left = |current: &Profile| {
-        between_services(&current.services, &change.desired.services)
-            .is_ok_and(|steps| steps.is_empty())
-    };
+    let left = |current: &Profile| between_services(&current.services, &change.desired.services);
+    let has_services =
+        || Ok::<_, Error>(concerning(left(found)?, &left(change.current)?).is_empty());
     !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
-        && (left(change.current) || left(found))
+        && has_services().unwrap_or_default()
+}
+
+/// Those of the steps that concern what the `touched` ones change. A service that leaves takes all
+/// of its limits with it.
+pub(super) fn concerning(steps: Vec<Step>, touched: &[Step]) -> Vec<Step> {
+    let has_item = |step: &Step| touched.iter().any(|other| other.item() == step.item());
+    let has_member = |key: &String| {
+        touched
+            .iter()
+            .any(|other| matches!(other, Step::Patch(members) if members.contains_key(key)))
+    };
+    let leaves = |id: &String| {
+        let step = Step::RemoveService(id.clone());
+        steps.contains(&step) && has_item(&step)
+    };
+    let kept = steps.iter().filter_map(|step| match step {
+        Step::Patch(members) => {
+            let members = members.iter().filter(|(key, _)| has_member(key));
+            let members: Map<String, Value> =
+                members.map(|(key, value)| (key.clone(), value.clone())).collect();
+            (!members.is_empty()).then_some(Step::Patch(members))
+        }
+        Step::RemoveLimit { service, .. } if leaves(service) => Some(step.clone()),
+        step => has_item(step).then(|| step.clone()),
+    });
+    kept.collect()
 }
 
 /// Whether a reply does not say a member: the newer of the vendor's descriptions has no `dns`.
