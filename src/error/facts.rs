@@ -24,8 +24,6 @@ pub struct Facts {
     /// The upstream failed, or there was no time for it: an older cached value may be served
     /// instead. Where this is `false`, the upstream refused, and an older value would hide that.
     pub allows_stale: bool,
-    /// A write would fail for the same reason as the read did, or would run out of time.
-    pub is_out_of_reach: bool,
     /// The upstream does not accept the gateway's credentials: more logins could lock the account.
     pub pauses_logins: bool,
     /// A write has, or may have, taken effect, in part or in full.
@@ -43,7 +41,6 @@ impl Facts {
             retry: Retry::No,
             is_about_a_profile: false,
             allows_stale: false,
-            is_out_of_reach: false,
             pauses_logins: false,
             may_have_written: false,
             remedy,
@@ -57,11 +54,6 @@ impl Facts {
 
     const fn allowing_stale(mut self) -> Self {
         self.allows_stale = true;
-        self
-    }
-
-    const fn out_of_reach(mut self) -> Self {
-        self.is_out_of_reach = true;
         self
     }
 
@@ -231,30 +223,25 @@ pub static FACTS: [Facts; 44] = {
         .about_a_profile()
         .written(),
         caller(R::DeadlineExceeded, DeadlineExceeded, "Repeat the call with a longer deadline.")
-            .allowing_stale()
-            .out_of_reach(),
+            .allowing_stale(),
         upstream(R::UpstreamUnavailable, Unavailable, "Repeat the call after `RetryInfo`.")
             .retry(SECOND)
-            .allowing_stale()
-            .out_of_reach(),
+            .allowing_stale(),
         gateway(R::Overloaded, Unavailable, "Repeat the call after `RetryInfo`.")
             .retry(SECOND)
-            .allowing_stale()
-            .out_of_reach(),
+            .allowing_stale(),
         upstream(
             R::UpstreamThrottled,
             ResourceExhausted,
             "Repeat the call after `RetryInfo`; if it happens often, lower `requests_per_second`.",
         )
         .retry(None)
-        .allowing_stale()
-        .out_of_reach(),
+        .allowing_stale(),
         gateway(
             R::UpstreamAuthFailed,
             Internal,
             "The operator has to correct the backend's credentials.",
         )
-        .out_of_reach()
         .pausing_logins(),
         gateway(
             R::UpstreamAccountLocked,
@@ -262,7 +249,6 @@ pub static FACTS: [Facts; 44] = {
             "The operator has to unlock the account and correct the backend's credentials.",
         )
         .retry(None)
-        .out_of_reach()
         .pausing_logins(),
         gateway(
             R::UpstreamPermissionDenied,

@@ -45,7 +45,8 @@ async fn a_lost_create_claims_only_what_is_certainly_its_own() {
     let old = bodies::profile("SP_7", "same");
     let ours = bodies::profile("SP_8", "same");
     let foreign = profile_with("SP_9", "same", json!({"serviceName": "MT-SMS"}));
-    let broken = double::http(500, "text/html", "x");
+    let mut forbidden = bodies::result("401");
+    forbidden["Response"]["resultParam"]["resultDescription"] = json!("Authorisation Failure");
     for (what, before, after, found) in [
         ("the name was taken", listed(std::slice::from_ref(&old)), vec![old.clone()], None),
         (
@@ -56,7 +57,7 @@ async fn a_lost_create_claims_only_what_is_certainly_its_own() {
         ),
         ("another one of that name", listed(&[]), vec![foreign.clone()], None),
         ("both at once", listed(&[]), vec![foreign, ours.clone()], Some("SP_8")),
-        ("what was there is not known", broken, vec![ours], None),
+        ("what was there is not known", double::json(forbidden), vec![ours], None),
     ] {
         let (upstream, gateway) = within(if found.is_some() { "20s" } else { "1500ms" }).await;
         upstream.then(LIST, before).then(CREATE, Answer::Close).always(LIST, listed(&after));
@@ -69,6 +70,19 @@ async fn a_lost_create_claims_only_what_is_certainly_its_own() {
             }
         }
         assert_eq!(upstream.count(CREATE), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_fails_stops_a_creation_before_it_is_sent() {
+    for (answer, reason) in [
+        (double::http(500, "text/html", "x"), "UPSTREAM_INTERNAL"),
+        (double::http(200, "text/html", "<html>"), "UPSTREAM_CONTRACT_VIOLATION"),
+    ] {
+        let (upstream, gateway) = within("20s").await;
+        upstream.always(LIST, answer).always(CREATE, double::json(bodies::created("SP_5")));
+        fails(gateway.create(profile("same")).await, Code::Internal, reason);
+        assert_eq!(upstream.writes(), 0, "{reason}");
     }
 }
 

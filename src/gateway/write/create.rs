@@ -23,7 +23,7 @@ use crate::{
             locks::ProfileLocks,
             outcome::{
                 ambiguous, claims_undone, may_be_removed, may_yet_happen, not_applied, not_shown,
-                unidentified, unread, unresolved,
+                unidentified, unproven, unread, unresolved,
             },
             prepare,
             reconcile::{reconcile, search},
@@ -31,7 +31,7 @@ use crate::{
             settle::{Look, Settled, settle},
         },
     },
-    model::spelling::{Likeness, likeness},
+    model::spelling::{Likeness, Sent, likeness},
     pb::Profile,
     upstream::Port,
 };
@@ -47,13 +47,15 @@ pub(crate) struct Creating<'a> {
     pub(crate) locks: &'a ProfileLocks,
 }
 
-/// What is known of a creation before it is looked for.
-#[derive(Clone, Copy, PartialEq)]
-enum Word {
-    /// The upstream has acknowledged it.
-    Acknowledged,
-    /// Its answer is lost or unclear.
-    Lost,
+/// What a look for a new profile has found among those that were not there before.
+enum Seen {
+    Nothing,
+    /// It has the requested name, in whatever spelling.
+    Certain(Item),
+    /// Its name is what may be left of the requested one after a loss.
+    Resembling(Item),
+    /// Several that are equally alike.
+    Several,
 }
 
 impl Creating<'_> {
@@ -101,7 +103,7 @@ impl Creating<'_> {
         let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
         let mut write = backend.cache().write(affected(backend, creation));
         let look = || async {
-            match look(backend, call, creation, Word::Lost).await? {
+            match look_for_certain(backend, call, creation).await? {
                 Some(_) if creation.removal_pending && Instant::now() < over => {
                     Err(may_be_removed())
                 }
@@ -147,7 +149,7 @@ async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Pro
     match backend.dialect().create(&port, &creation.profile).await {
         Ok(id) => acknowledged(backend, call, creation, &port, id).await,
         Err(failure) => {
-            let look = || look(backend, call, creation, Word::Lost);
+            let look = || look_for_certain(backend, call, creation);
             let found = reconcile(failure, call.deadline, look).await?;
             complete(backend, call, found, creation, None).await
         }
@@ -163,16 +165,14 @@ async fn acknowledged(
     id: Option<String>,
 ) -> Result<Profile> {
     let Creation { profile, before, .. } = creation;
-    let mut settle_time = backend.settle_time();
+    let (mut settle_time, named) = (backend.settle_time(), id.is_some());
     // An answer that names a profile that was there before is not about the new one.
     let id = id.filter(|id| !creation.was_there(id).unwrap_or_default());
     if let Some(id) = id {
         let is_whole = backend.dialect().is_finished(profile, &Profile::default());
         match shown(backend, call, creation, &id, is_whole).await {
-            Ok(Some(found)) => {
-                let undo = before.is_some().then_some(port);
-                return complete(backend, call, found, creation, undo).await;
-            }
+            Ok(Some(_)) if before.is_none() && !is_whole => return Err(unproven(&id)),
+            Ok(Some(found)) => return complete(backend, call, found, creation, Some(port)).await,
             Ok(None) => {}
             // It has been waited for; a list may show it under another id.
             Err(error) if error.reason() == Reason::ProfileNotFound => settle_time = Duration::ZERO,
@@ -183,21 +183,40 @@ async fn acknowledged(
             Err(error) => return Err(left_behind(&id, &error)),
         }
     }
-    let look = || look(backend, call, creation, Word::Acknowledged);
+    let found = found(backend, call, creation, settle_time, named).await?;
+    complete(backend, call, found, creation, None).await
+}
+
+/// Finds the profile of an acknowledged creation in lists. One that only resembles it counts after
+/// the time that lists may lag behind, in which the new one would have shown, and only if nothing
+/// has to be added to it and the answer has not `named` another.
+async fn found(
+    backend: &Backend,
+    call: &Call,
+    creation: &Creation,
+    settle_time: Duration,
+    named: bool,
+) -> Result<Item> {
     let shows = || async {
-        Ok(match look().await? {
-            Some(found) => Look::Shows(Some(found)),
-            None => Look::ShowsNot(None),
+        Ok(match look(backend, call, creation).await? {
+            Seen::Certain(item) => Look::Shows(Seen::Certain(item)),
+            other => Look::ShowsNot(other),
         })
     };
-    let found = match settle(settle_time, call.deadline, shows).await {
-        Settled::Shown(found) => found,
-        Settled::NotShown(_) => return Err(not_applied(&[], backend.settle_time())),
-        Settled::Open => return Err(not_shown()),
-        // Reads fail, or do not tell the new profile from others yet.
-        Settled::Unread(_) => search(&unidentified(), None, call.deadline, look).await?,
-    };
-    complete(backend, call, found.ok_or_else(unidentified)?, creation, None).await
+    let is_whole = || backend.dialect().is_finished(&creation.profile, &Profile::default());
+    match settle(settle_time, call.deadline, shows).await {
+        Settled::Shown(seen) | Settled::NotShown(seen) => match seen {
+            Seen::Certain(item) => Ok(item),
+            Seen::Resembling(item) if !named && is_whole() => Ok(item),
+            Seen::Resembling(_) | Seen::Several => Err(ambiguous()),
+            Seen::Nothing => Err(not_applied(&[], backend.settle_time())),
+        },
+        Settled::Open => Err(not_shown()),
+        Settled::Unread(_) => {
+            let look = || look_for_certain(backend, call, creation);
+            search(&unidentified(), None, call.deadline, look).await?.ok_or_else(unidentified)
+        }
+    }
 }
 
 /// The profile of this id, once a read shows it under the name of the creation; `None` if it has
@@ -230,19 +249,26 @@ async fn shown(
     }
 }
 
-/// Looks for the profile that a creation made.
-async fn look(
+/// Looks for the profile that a creation made. One that only resembles it may be another client's.
+async fn look_for_certain(
     backend: &Backend,
     call: &Call,
     creation: &Creation,
-    word: Word,
 ) -> Result<Option<Item>> {
+    match look(backend, call, creation).await? {
+        Seen::Certain(item) => Ok(Some(item)),
+        Seen::Nothing => Ok(None),
+        Seen::Resembling(_) | Seen::Several => Err(ambiguous()),
+    }
+}
+
+async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Seen> {
     let (dialect, session) = (backend.dialect(), session::for_reading_back(backend, call));
     let asked = &creation.profile;
     if !creation.id.is_empty() {
         return match dialect.get(&session, &creation.id).await {
-            Err(error) if error.reason() == Reason::ProfileNotFound => Ok(None),
-            found => found.map(Some),
+            Err(error) if error.reason() == Reason::ProfileNotFound => Ok(Seen::Nothing),
+            found => found.map(Seen::Certain),
         };
     }
     // Fails at once if no conclusion is possible.
@@ -255,10 +281,9 @@ async fn look(
         }
         _ => error,
     });
-    let mut candidates = Vec::new();
+    let (sent, mut candidates) = (Sent::new(&asked.display_name), Vec::new());
     for item in found?.items {
-        let likeness = likeness(&asked.display_name, &item.profile.display_name);
-        if let Some(likeness) = likeness
+        if let Some(likeness) = sent.likeness(&item.profile.display_name)
             && !creation.was_there(&item.id)?
             && dialect.is_created(asked, &item.profile)
         {
@@ -267,12 +292,12 @@ async fn look(
     }
     candidates.sort_by_key(|(likeness, _)| *likeness);
     let mut candidates = candidates.into_iter();
-    match (candidates.next(), candidates.next()) {
-        (None, _) => Ok(None),
-        (Some((first, _)), Some((second, _))) if first == second => Err(ambiguous()),
-        (Some((Likeness::Reduced, _)), _) if word == Word::Lost => Err(ambiguous()),
-        (Some((_, item)), _) => Ok(Some(item)),
-    }
+    Ok(match (candidates.next(), candidates.next()) {
+        (None, _) => Seen::Nothing,
+        (Some((first, _)), Some((second, _))) if first == second => Seen::Several,
+        (Some((Likeness::Reduced, item)), _) => Seen::Resembling(item),
+        (Some((_, item)), _) => Seen::Certain(item),
+    })
 }
 
 /// Adds to a profile that is known to be the new one what the creating request could not carry.

@@ -152,6 +152,17 @@ pub(crate) fn not_shown() -> Error {
     ))
 }
 
+/// The error for a creation whose answer names a profile that may have been there before: the
+/// account may not list profiles.
+pub(crate) fn unproven(id: &str) -> Error {
+    let message = format!(
+        "the upstream acknowledged the creation with id {id}, but this account may not list \
+         profiles, so nothing proves that profile {id} is the new one; nothing was attached to it; \
+         read it, and attach its services if it is the new one"
+    );
+    Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id)
+}
+
 /// The error for an earlier attempt whose effect is not visible.
 pub(crate) fn unresolved() -> Error {
     Error::new(

@@ -33,10 +33,10 @@ pub(crate) async fn creation(
     // If the answer to the creation gets lost, none of these is the new profile.
     let before = match dialect.find_by_name(&session, &profile.display_name).await {
         Ok(named) => Some(named),
-        Err(error) if error.facts().is_out_of_reach => return Err(error),
         // An account that may create but not list: if an answer gets lost, the outcome stays
         // unknown.
-        Err(_) => None,
+        Err(error) if error.reason() == Reason::UpstreamPermissionDenied => None,
+        Err(error) => return Err(error),
     };
     Ok(PreparedCreation { profile, before })
 }

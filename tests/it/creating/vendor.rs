@@ -37,10 +37,17 @@ pub struct State {
     /// How many reads of single profiles do not find what is there.
     blind: usize,
     lists_fail: bool,
+    /// The members that another client sets when the next step arrives.
+    meddling: Option<Value>,
 }
 
 /// A vendor with these profiles, and a gateway over it where every call has this long.
 pub async fn vendor(time: &str, there: &[(i64, &str)]) -> Vendor {
+    vendor_with(time, there, "").await
+}
+
+/// The same with these lines in the gateway's section.
+pub async fn vendor_with(time: &str, there: &[(i64, &str)], lines: &str) -> Vendor {
     let profile = |(id, name): &(i64, &str)| (*id, object(*id, name));
     let profiles = there.iter().map(profile).collect();
     let state = Arc::new(Mutex::new(State { profiles, ..State::default() }));
@@ -49,7 +56,7 @@ pub async fn vendor(time: &str, there: &[(i64, &str)]) -> Vendor {
     let section = format!(
         "[backends.endpoint]\ndialect = \"endpoint\"\nbase_url = \"{}\"\n\
          auth_token = \"token-of-the-kit\"\nrequests_per_second = 100000\n\
-         request_limit = \"off\"\n",
+         request_limit = \"off\"\n{lines}\n",
         double.base_url
     );
     let server = format!("default_timeout = \"{time}\"");
@@ -114,6 +121,12 @@ impl Vendor {
         self
     }
 
+    /// Another client sets these members of the profile when the next step arrives.
+    pub fn changes_with_the_step(&self, members: Value) -> &Self {
+        self.state().meddling = Some(members);
+        self
+    }
+
     /// The account may not list profiles.
     pub fn lists_fail(&self) -> &Self {
         self.state().lists_fail = true;
@@ -161,6 +174,9 @@ impl State {
             ("POST", ["service_profile"]) => self.post(seen),
             ("PUT", [_, id, "service", rest @ ..]) => {
                 let (id, service) = (id.parse().unwrap(), rest[0].parse().unwrap());
+                if let Some(members) = self.meddling.take() {
+                    self.set(id, members);
+                }
                 match self.steps.pop_front() {
                     Some((answer, true)) => {
                         self.attach(id, service, rest.get(2));
@@ -169,6 +185,10 @@ impl State {
                     Some((answer, false)) => answer,
                     None => self.attach(id, service, rest.get(2)),
                 }
+            }
+            ("PATCH", ["service_profile", id]) => {
+                self.set(id.parse().unwrap(), seen.json());
+                empty(204)
             }
             ("DELETE", ["service_profile", id]) => {
                 if let Some(answer) = self.delete.pop_front() {
@@ -215,6 +235,11 @@ impl State {
         profile["service"] = json!([]);
         self.profiles.insert(id, profile);
         id
+    }
+
+    fn set(&mut self, id: i64, members: Value) {
+        let profile = self.profiles.get_mut(&id).unwrap().as_object_mut().unwrap();
+        profile.extend(members.as_object().unwrap().clone());
     }
 
     fn attach(&mut self, id: i64, service: i64, limit: Option<&&str>) -> Answer {
