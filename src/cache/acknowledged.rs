@@ -81,11 +81,12 @@ impl AcknowledgedWrites {
                 Some((write, _)) => review_profile(write, value),
                 None => (value, true),
             },
-            (Resource::Profiles, Value::Profiles(list)) => {
+            // Short entries lack what a write may have set, so such a list is not kept meanwhile.
+            (Resource::Profiles | Resource::Brief, Value::Profiles(list)) => {
                 let (list, keep) = review_list(&writes, list);
                 (Value::Profiles(list), keep)
             }
-            (Resource::Profiles, Value::Partial(list, unreadable)) => {
+            (Resource::Profiles | Resource::Brief, Value::Partial(list, unreadable)) => {
                 (Value::Partial(review_list(&writes, list).0, unreadable), false)
             }
             (_, value) => (value, true),

@@ -25,11 +25,19 @@ fn write(bench: &Bench, target: Target, what: Acknowledged) {
 }
 
 async fn list(bench: &Bench, shows: &[(&str, u8)]) -> (Vec<String>, Outcome) {
+    list_of(bench, &Resource::Profiles, shows).await
+}
+
+async fn list_of(
+    bench: &Bench,
+    resource: &Resource,
+    shows: &[(&str, u8)],
+) -> (Vec<String>, Outcome) {
     let each = shows.iter().map(|(id, version)| ((*id).into(), Encoded::from_bytes([*version])));
     let shown: Arc<List> = Arc::new(each.collect());
     let load = |_| async move { Ok(Value::Profiles(shown)) };
     let deadline = Instant::now() + SECOND;
-    let read = bench.cache.read(&Resource::Profiles, Control::default(), deadline, load);
+    let read = bench.cache.read(resource, Control::default(), deadline, load);
     let (Ok(Value::Profiles(list)), served) = read.await else { panic!("no list") };
     (list.iter().map(|(id, _)| id.to_string()).collect(), served.outcome)
 }
@@ -64,8 +72,10 @@ async fn a_deleted_profile_is_not_served() {
     }
     assert_eq!(bench.asked(), 2, "the absence is not kept either");
     for _ in 0..2 {
-        let seen = list(&bench, &[("SP_1", 1), ("SP_2", 1)]).await;
-        assert_eq!(seen, (vec!["SP_2".to_owned()], Outcome::Miss));
+        for resource in [Resource::Profiles, Resource::Brief] {
+            let seen = list_of(&bench, &resource, &[("SP_1", 1), ("SP_2", 1)]).await;
+            assert_eq!(seen, (vec!["SP_2".to_owned()], Outcome::Miss), "{resource:?}");
+        }
     }
     sleep(SETTLE_TIME).await;
     assert_eq!(bench.get().await, ok(1, Outcome::Miss, 0));
