@@ -29,11 +29,10 @@ where
         return Err(failure);
     }
     let found = search(&failure, None, deadline, look).await?;
-    found.ok_or_else(|| match failure.reason() {
-        // It failed for an unknown reason, and may still take effect: a retry with the same
-        // request_id looks again.
-        Reason::UpstreamInternal | Reason::UpstreamFailure => failure,
-        _ => failure.with_effect(Effect::None),
+    found.ok_or_else(|| match failure.facts().leaves_doubt {
+        // A retry with the same request_id looks again.
+        true => failure,
+        false => failure.with_effect(Effect::None),
     })
 }
 
