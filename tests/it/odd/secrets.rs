@@ -150,7 +150,7 @@ async fn a_login_does_not_repeat_its_password_or_an_older_token() {
         .then(LOGIN, double::json(tokens("firstTokenOfAll", "")))
         .always(LOGIN, double::json(tokens("secondTokenOfAll", "")))
         .then(GET, double::http(401, "text/plain", "no"))
-        .always(GET, double::json(result_with("401", "1", "firstTokenOfAll, SECONDtokenofall")));
+        .always(GET, double::json(result_with("401", "1", "firstTokenOfAll, SECONDTOKENOFALL")));
     let failed = failure(gateway.get("SP_1").await);
     assert!(!told(&failed).to_lowercase().contains("tokenofall"), "{failed:#?}");
 }
