@@ -79,7 +79,9 @@ async fn a_cleared_field_that_stays_is_not_applied() {
         let (field, path) = match sample.dialect {
             "endpoint" => ("description", "profile.description"),
             "pcc" => ("subscriber.locale", "profile.subscriber.locale"),
-            _ => continue,
+            // It has no field that can be cleared.
+            "bics-sft" => continue,
+            other => panic!("which field of {other} can be cleared?"),
         };
         let bench = impatient(sample).await;
         let there = bench.create(bench.full()).await.unwrap();
