@@ -2,7 +2,7 @@
 
 use profile_gateway::pb::{
     Category, GetProfileRequest, ListProfilesRequest, Profile, RadioAccess, Service, ServiceType,
-    State,
+    State, UpdateProfileRequest,
 };
 use prost_types::FieldMask;
 
@@ -49,6 +49,15 @@ pub fn with(services: &[ServiceType], radio_access: &[RadioAccess]) -> Profile {
 /// A profile to update, with only a name.
 pub fn named(id: &str) -> Profile {
     Profile { name: name(id), ..Profile::default() }
+}
+
+/// The request that renames a profile.
+pub fn rename(id: &str, display_name: &str) -> UpdateProfileRequest {
+    UpdateProfileRequest {
+        profile: Some(Profile { display_name: display_name.to_owned(), ..named(id) }),
+        update_mask: Some(mask(&["display_name"])),
+        ..UpdateProfileRequest::default()
+    }
 }
 
 pub fn mask(paths: &[&str]) -> FieldMask {

@@ -12,24 +12,11 @@ use super::{
     calls::{arm, failure, metric, named, profiles},
     child::{Ended, Gateway, gateway, patiently, until},
 };
-use crate::kit::model::{mask, profile};
+use crate::kit::model::{mask, profile, rename};
 
 const AGE: (&str, &str) = ("PROFILE_GATEWAY__SERVER__MAX_CONNECTION_AGE", "1s");
 const NO_GRACE: (&str, &str) = ("PROFILE_GATEWAY__SERVER__MAX_CONNECTION_AGE_GRACE", "0s");
 const NAME: &str = "backends/sft/profiles/SP_352";
-
-fn rename(display_name: &str) -> UpdateProfileRequest {
-    let profile = Profile {
-        name: NAME.to_owned(),
-        display_name: display_name.to_owned(),
-        ..Profile::default()
-    };
-    UpdateProfileRequest {
-        profile: Some(profile),
-        update_mask: Some(mask(&["display_name"])),
-        ..UpdateProfileRequest::default()
-    }
-}
 
 /// The lines of one target.
 fn lines(ended: &Ended, target: &str) -> Vec<Value> {
@@ -44,7 +31,8 @@ async fn unanswered(
     let url = gateway.sandbox.clone().unwrap();
     arm(&url, "ModifyServiceProfile", json!({ "kind": "hang", "commit": "before" })).await;
     let mut client = profiles(gateway).await;
-    let call = tokio::spawn(async move { client.update_profile(rename("Unanswered")).await });
+    let call =
+        tokio::spawn(async move { client.update_profile(rename("SP_352", "Unanswered")).await });
     gateway.program.logged("about to write").await;
     call
 }
@@ -55,7 +43,8 @@ async fn a_write_outlives_the_age_and_the_grace_of_its_connection() {
     let url = gateway.sandbox.clone().unwrap();
     arm(&url, "ModifyServiceProfile", json!({ "kind": "delay", "ms": 3000 })).await;
     let mut client = profiles(&gateway).await;
-    let written = client.update_profile(rename("Slowly written")).await.unwrap().into_inner();
+    let written =
+        client.update_profile(rename("SP_352", "Slowly written")).await.unwrap().into_inner();
     assert_eq!(written.display_name, "Slowly written");
     until("the end of the connection", async || {
         metric(&gateway, "profile_gateway_connections").await == 0
@@ -159,7 +148,8 @@ async fn signals_without_a_meaning_do_not_end_the_process() {
         let url = gateway.sandbox.clone().unwrap();
         arm(&url, "ModifyServiceProfile", json!({ "kind": "delay", "ms": 200 })).await;
         let mut client = profiles(&gateway).await;
-        let write = tokio::spawn(async move { client.update_profile(rename("Meanwhile")).await });
+        let write =
+            tokio::spawn(async move { client.update_profile(rename("SP_352", "Meanwhile")).await });
         gateway.program.logged("about to write").await;
         gateway.program.signal(signal);
         gateway.program.logged(name).await;

@@ -11,7 +11,6 @@ use std::{
     },
 };
 
-use profile_gateway::pb::{Profile, UpdateProfileRequest};
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -30,25 +29,12 @@ use super::{
     calls::{failure, named, profiles},
     child::{Gateway, Sandbox, sandbox, serve, sft},
 };
-use crate::kit::model::mask;
+use crate::kit::model::rename;
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
-}
-
-fn rename(display_name: &str) -> UpdateProfileRequest {
-    let profile = Profile {
-        name: "backends/sft/profiles/SP_352".to_owned(),
-        display_name: display_name.to_owned(),
-        ..Profile::default()
-    };
-    UpdateProfileRequest {
-        profile: Some(profile),
-        update_mask: Some(mask(&["display_name"])),
-        ..UpdateProfileRequest::default()
-    }
 }
 
 /// Passes one exchange of each connection on, and then closes it as soon as another request comes:
@@ -104,7 +90,7 @@ async fn a_write_is_not_lost_on_a_connection_that_was_idle_for_too_long() {
     let gateway = serve(&config.replace(&url, &format!("http://{address}")), &[]).await;
     let mut client = profiles(&gateway).await;
     for round in 0..3 {
-        let mut request = tonic::Request::new(rename(&format!("Round {round}")));
+        let mut request = tonic::Request::new(rename("SP_352", &format!("Round {round}")));
         request.set_timeout(std::time::Duration::from_secs(20));
         let written = client.update_profile(request).await.unwrap().into_inner();
         assert_eq!(written.display_name, format!("Round {round}"));
