@@ -1,6 +1,7 @@
 //! Repeats under a `request_id`, over every dialect: what the first call got, and never a second
 //! write.
 
+mod doubt;
 mod edits;
 
 use std::{future::Future, time::Duration};

@@ -156,6 +156,11 @@ impl Journal {
         Self { subject: Subject::of(request), attempt, sent: Arc::default() }
     }
 
+    /// Whether a repeat of the call is recognized.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.attempt.is_some()
+    }
+
     /// Whether anything was sent, or was about to be.
     pub(crate) fn has_sent(&self) -> bool {
         self.sent.attempts() > 0

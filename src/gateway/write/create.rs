@@ -11,16 +11,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cache::{Acknowledged, Target},
-    call::Call,
     dialect::{Item, REMOVAL},
     error::{Error, Reason, Result},
     gateway::{
         backend::Backend,
         write::{
             audit::Journal,
+            candidates::{Creating, Seen},
             confirm::{confirmed, note, removed},
             intent::{Creation, IntentKind, WriteIntent},
-            locks::ProfileLocks,
             outcome::{
                 ambiguous, claims_undone, may_be_removed, may_yet_happen, not_applied, not_shown,
                 unidentified, unproven, unread, unresolved,
@@ -31,32 +30,13 @@ use crate::{
             settle::{Look, Settled, settle},
         },
     },
-    model::spelling::{Likeness, Sent, likeness},
+    model::spelling::likeness,
     pb::Profile,
     upstream::Port,
 };
 
 /// The pause between the reads of an acknowledged profile until it shows.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// What a creation works with.
-#[derive(Clone, Copy)]
-pub(crate) struct Creating<'a> {
-    pub(crate) backend: &'a Backend,
-    pub(crate) call: &'a Call,
-    pub(crate) locks: &'a ProfileLocks,
-}
-
-/// What a look for a new profile has found among those that were not there before.
-enum Seen {
-    Nothing,
-    /// It has the requested name, in whatever spelling.
-    Certain(Item),
-    /// Its name is what may be left of the requested one after a loss.
-    Resembling(Item),
-    /// Several that are equally alike.
-    Several,
-}
 
 impl Creating<'_> {
     /// Creates a checked profile: looks which profiles are there, journals the creation, sends it,
@@ -75,17 +55,22 @@ impl Creating<'_> {
         }
         let name = &profile.display_name;
         let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
+        let mut running = self.claims.begin(journal.is_repeatable());
         let prepared = prepare::creation(backend, call, profile).await?;
         let before = prepared.before.map(|named| named.all);
-        let creation = Creation::new(prepared.profile, before);
+        let creation = Creation::new(running.number(), prepared.profile, before);
         let intent = IntentKind::Create(Box::new(creation.clone()));
         journal.intend(&WriteIntent::new(intent)).await?;
+        running.sends(backend, &creation.profile);
         let mut write = backend.cache().write(affected(backend, &creation));
-        let result = send(backend, call, &creation).await;
+        let result = self.send(&creation).await;
         note(&mut write, backend, &creation, result.as_ref().ok());
         write.end(may_yet_happen(&result));
         if let Some(creation) = result.as_ref().err().and_then(|error| amended(creation, error)) {
             journal.amend(&WriteIntent::new(IntentKind::Create(Box::new(creation)))).await;
+        }
+        if !may_yet_happen(&result) {
+            running.settled();
         }
         result
     }
@@ -103,7 +88,7 @@ impl Creating<'_> {
         let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
         let mut write = backend.cache().write(affected(backend, creation));
         let look = || async {
-            match look_for_certain(backend, call, creation).await? {
+            match self.look_for_certain(creation).await? {
                 Some(_) if creation.removal_pending && Instant::now() < over => {
                     Err(may_be_removed())
                 }
@@ -113,14 +98,162 @@ impl Creating<'_> {
         let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
         let result = async {
             match search(&doubt, Some(over), call.deadline, look).await? {
-                Some(found) => complete(backend, call, found, creation, None).await.map(Some),
+                Some(found) => self.complete(found, creation, None).await.map(Some),
                 None => Ok(None),
             }
         };
         let result = result.await;
         note(&mut write, backend, creation, result.as_ref().ok().and_then(Option::as_ref));
         write.end(may_yet_happen(&result));
+        if result.is_ok() {
+            self.claims.settle(creation.number);
+        }
         result
+    }
+
+    /// Sends a checked creation, and returns the profile as read back from the upstream.
+    async fn send(self, creation: &Creation) -> Result<Profile> {
+        let Self { backend, call, .. } = self;
+        let port = session::for_write(backend, call);
+        match backend.dialect().create(&port, &creation.profile).await {
+            Ok(id) => self.acknowledged(creation, &port, id).await,
+            Err(failure) => {
+                let look = || self.look_for_certain(creation);
+                let found = reconcile(failure, call.deadline, look).await?;
+                self.complete(found, creation, None).await
+            }
+        }
+    }
+
+    /// Finds the profile of a creation that the upstream acknowledged with this id, or without one.
+    async fn acknowledged(
+        self,
+        creation: &Creation,
+        port: &dyn Port,
+        id: Option<String>,
+    ) -> Result<Profile> {
+        let (Self { backend, .. }, Creation { profile, before, .. }) = (self, creation);
+        let (mut settle_time, named) = (backend.settle_time(), id.is_some());
+        // An answer that names a profile that was there before, or that another creation has made,
+        // is not about the new one.
+        let id = id.filter(|id| !self.is_anothers(creation, id));
+        if let Some(id) = id {
+            let is_whole = backend.dialect().is_finished(profile, &Profile::default());
+            match self.shown(creation, &id, is_whole).await {
+                Ok(Some(_)) if before.is_none() && !is_whole => return Err(unproven(&id)),
+                Ok(Some(found)) => return self.complete(found, creation, Some(port)).await,
+                Ok(None) => {}
+                // It has been waited for; a list may show it under another id.
+                Err(error) if error.reason() == Reason::ProfileNotFound => {
+                    settle_time = Duration::ZERO
+                }
+                Err(error) if is_whole => {
+                    self.claim(creation, &id)?;
+                    let asked = Item { id, profile: profile.clone() };
+                    return Ok(unread(backend.present(asked), &error));
+                }
+                Err(error) => {
+                    self.claim(creation, &id)?;
+                    return Err(left_behind(&id, &error));
+                }
+            }
+        }
+        let found = self.found(creation, settle_time, named).await?;
+        self.complete(found, creation, None).await
+    }
+
+    /// Finds the profile of an acknowledged creation in lists. One that only resembles it counts
+    /// after the time that lists may lag behind, in which the new one would have shown, and only if
+    /// nothing has to be added to it and the answer has not `named` another.
+    async fn found(self, creation: &Creation, settle_time: Duration, named: bool) -> Result<Item> {
+        let Self { backend, call, .. } = self;
+        let shows = || async {
+            Ok(match self.look(creation).await? {
+                Seen::Certain(item) => Look::Shows(Seen::Certain(item)),
+                other => Look::ShowsNot(other),
+            })
+        };
+        let is_whole = || backend.dialect().is_finished(&creation.profile, &Profile::default());
+        match settle(settle_time, call.deadline, shows).await {
+            Settled::Shown(seen) | Settled::NotShown(seen) => match seen {
+                Seen::Certain(item) => Ok(item),
+                Seen::Resembling(item) if !named && is_whole() => Ok(item),
+                Seen::Resembling(_) | Seen::Several => Err(ambiguous()),
+                Seen::Nothing => Err(not_applied(&[], backend.settle_time())),
+            },
+            Settled::Open => Err(not_shown()),
+            Settled::Unread(_) => {
+                let look = || self.look_for_certain(creation);
+                search(&unidentified(), None, call.deadline, look).await?.ok_or_else(unidentified)
+            }
+        }
+    }
+
+    /// The profile of this id, once a read shows it under the name of the creation; `None` if it
+    /// has another name. If the creating request carried the `whole` profile, nothing depends on
+    /// the read, and only a profile that does not show yet is read again.
+    async fn shown(self, creation: &Creation, id: &str, whole: bool) -> Result<Option<Item>> {
+        let Self { backend, call, .. } = self;
+        let (session, asked) = (session::for_reading_back(backend, call), &creation.profile);
+        let until = call.deadline.min(Instant::now() + backend.settle_time());
+        loop {
+            let error = match backend.dialect().get(&session, id).await {
+                Ok(item) => {
+                    let name = item.profile.display_name.as_str();
+                    let is_own = likeness(&asked.display_name, name).is_some();
+                    // A profile without a name may be any.
+                    return Ok((is_own || (whole && name.is_empty())).then_some(item));
+                }
+                Err(error) => error,
+            };
+            let may_lag = !whole || error.reason() == Reason::ProfileNotFound;
+            if !may_lag || Instant::now() + PAUSE >= until {
+                return Err(error);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Claims a profile that is known to be the new one, and adds what the creating request could
+    /// not carry.
+    /// `port`: with one, what fails is undone; without one, the profile is left as it is.
+    async fn complete(
+        self,
+        found: Item,
+        creation: &Creation,
+        port: Option<&dyn Port>,
+    ) -> Result<Profile> {
+        let Self { backend, call, .. } = self;
+        let (dialect, asked) = (backend.dialect(), &creation.profile);
+        self.claim(creation, &found.id)?;
+        if dialect.is_finished(asked, &found.profile) {
+            let id = found.id.clone();
+            return confirmed(backend, call, &id, asked, Some(found)).await;
+        }
+        let (rest, cleanup) =
+            (session::for_completion(backend, call), session::for_cleanup(backend, call));
+        // The creation's cache target does not cover the new id, and a step without an answer may
+        // still change that profile.
+        let mut write = backend.cache().write(Target::Profile(found.id.as_str().into()));
+        let finished = match port {
+            Some(port) => match dialect.finish(port, Some(&cleanup), &found, asked).await {
+                Err(failure) if claims_undone(&failure) => {
+                    let error = removed(backend, call, &found.id, failure).await;
+                    if claims_undone(&error) {
+                        write.acknowledged(&found.id, Acknowledged::Deleted, backend.settle_time());
+                    }
+                    Err(error)
+                }
+                finished => finished,
+            },
+            None => {
+                let finished = dialect.finish(&rest, None, &found, asked).await;
+                finished.map_err(|failure| left_behind(&found.id, &failure))
+            }
+        };
+        write.end(finished.is_err());
+        finished?;
+        confirmed(backend, call, &found.id, asked, None).await
     }
 }
 
@@ -141,203 +274,6 @@ fn affected(backend: &Backend, creation: &Creation) -> Target {
         true => Target::Every,
         false => Target::New,
     }
-}
-
-/// Sends a checked creation, and returns the profile as read back from the upstream.
-async fn send(backend: &Backend, call: &Call, creation: &Creation) -> Result<Profile> {
-    let port = session::for_write(backend, call);
-    match backend.dialect().create(&port, &creation.profile).await {
-        Ok(id) => acknowledged(backend, call, creation, &port, id).await,
-        Err(failure) => {
-            let look = || look_for_certain(backend, call, creation);
-            let found = reconcile(failure, call.deadline, look).await?;
-            complete(backend, call, found, creation, None).await
-        }
-    }
-}
-
-/// Finds the profile of a creation that the upstream acknowledged with this id, or without one.
-async fn acknowledged(
-    backend: &Backend,
-    call: &Call,
-    creation: &Creation,
-    port: &dyn Port,
-    id: Option<String>,
-) -> Result<Profile> {
-    let Creation { profile, before, .. } = creation;
-    let (mut settle_time, named) = (backend.settle_time(), id.is_some());
-    // An answer that names a profile that was there before is not about the new one.
-    let id = id.filter(|id| !creation.was_there(id).unwrap_or_default());
-    if let Some(id) = id {
-        let is_whole = backend.dialect().is_finished(profile, &Profile::default());
-        match shown(backend, call, creation, &id, is_whole).await {
-            Ok(Some(_)) if before.is_none() && !is_whole => return Err(unproven(&id)),
-            Ok(Some(found)) => return complete(backend, call, found, creation, Some(port)).await,
-            Ok(None) => {}
-            // It has been waited for; a list may show it under another id.
-            Err(error) if error.reason() == Reason::ProfileNotFound => settle_time = Duration::ZERO,
-            Err(error) if is_whole => {
-                let asked = Item { id, profile: profile.clone() };
-                return Ok(unread(backend.present(asked), &error));
-            }
-            Err(error) => return Err(left_behind(&id, &error)),
-        }
-    }
-    let found = found(backend, call, creation, settle_time, named).await?;
-    complete(backend, call, found, creation, None).await
-}
-
-/// Finds the profile of an acknowledged creation in lists. One that only resembles it counts after
-/// the time that lists may lag behind, in which the new one would have shown, and only if nothing
-/// has to be added to it and the answer has not `named` another.
-async fn found(
-    backend: &Backend,
-    call: &Call,
-    creation: &Creation,
-    settle_time: Duration,
-    named: bool,
-) -> Result<Item> {
-    let shows = || async {
-        Ok(match look(backend, call, creation).await? {
-            Seen::Certain(item) => Look::Shows(Seen::Certain(item)),
-            other => Look::ShowsNot(other),
-        })
-    };
-    let is_whole = || backend.dialect().is_finished(&creation.profile, &Profile::default());
-    match settle(settle_time, call.deadline, shows).await {
-        Settled::Shown(seen) | Settled::NotShown(seen) => match seen {
-            Seen::Certain(item) => Ok(item),
-            Seen::Resembling(item) if !named && is_whole() => Ok(item),
-            Seen::Resembling(_) | Seen::Several => Err(ambiguous()),
-            Seen::Nothing => Err(not_applied(&[], backend.settle_time())),
-        },
-        Settled::Open => Err(not_shown()),
-        Settled::Unread(_) => {
-            let look = || look_for_certain(backend, call, creation);
-            search(&unidentified(), None, call.deadline, look).await?.ok_or_else(unidentified)
-        }
-    }
-}
-
-/// The profile of this id, once a read shows it under the name of the creation; `None` if it has
-/// another name. If the creating request carried the `whole` profile, nothing depends on the read,
-/// and only a profile that does not show yet is read again.
-async fn shown(
-    backend: &Backend,
-    call: &Call,
-    creation: &Creation,
-    id: &str,
-    whole: bool,
-) -> Result<Option<Item>> {
-    let (session, asked) = (session::for_reading_back(backend, call), &creation.profile);
-    let until = call.deadline.min(Instant::now() + backend.settle_time());
-    loop {
-        let error = match backend.dialect().get(&session, id).await {
-            Ok(item) => {
-                let name = item.profile.display_name.as_str();
-                let is_own = likeness(&asked.display_name, name).is_some();
-                // A profile without a name may be any.
-                return Ok((is_own || (whole && name.is_empty())).then_some(item));
-            }
-            Err(error) => error,
-        };
-        let may_lag = !whole || error.reason() == Reason::ProfileNotFound;
-        if !may_lag || Instant::now() + PAUSE >= until {
-            return Err(error);
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-/// Looks for the profile that a creation made. One that only resembles it may be another client's.
-async fn look_for_certain(
-    backend: &Backend,
-    call: &Call,
-    creation: &Creation,
-) -> Result<Option<Item>> {
-    match look(backend, call, creation).await? {
-        Seen::Certain(item) => Ok(Some(item)),
-        Seen::Nothing => Ok(None),
-        Seen::Resembling(_) | Seen::Several => Err(ambiguous()),
-    }
-}
-
-async fn look(backend: &Backend, call: &Call, creation: &Creation) -> Result<Seen> {
-    let (dialect, session) = (backend.dialect(), session::for_reading_back(backend, call));
-    let asked = &creation.profile;
-    if !creation.id.is_empty() {
-        return match dialect.get(&session, &creation.id).await {
-            Err(error) if error.reason() == Reason::ProfileNotFound => Ok(Seen::Nothing),
-            found => found.map(Seen::Certain),
-        };
-    }
-    // Fails at once if no conclusion is possible.
-    creation.was_there("")?;
-    let found = dialect.find_by_name(&session, &asked.display_name).await;
-    let found = found.map_err(|error| match error.reason() {
-        // Another profile was removed during the read, which says nothing about this one.
-        Reason::ProfileNotFound => {
-            Error::new(Reason::UpstreamUnavailable, "another profile was removed during the read")
-        }
-        _ => error,
-    });
-    let (sent, mut candidates) = (Sent::new(&asked.display_name), Vec::new());
-    for item in found?.items {
-        if let Some(likeness) = sent.likeness(&item.profile.display_name)
-            && !creation.was_there(&item.id)?
-            && dialect.is_created(asked, &item.profile)
-        {
-            candidates.push((likeness, item));
-        }
-    }
-    candidates.sort_by_key(|(likeness, _)| *likeness);
-    let mut candidates = candidates.into_iter();
-    Ok(match (candidates.next(), candidates.next()) {
-        (None, _) => Seen::Nothing,
-        (Some((first, _)), Some((second, _))) if first == second => Seen::Several,
-        (Some((Likeness::Reduced, item)), _) => Seen::Resembling(item),
-        (Some((_, item)), _) => Seen::Certain(item),
-    })
-}
-
-/// Adds to a profile that is known to be the new one what the creating request could not carry.
-/// `port`: with one, what fails is undone; without one, the profile is left as it is.
-async fn complete(
-    backend: &Backend,
-    call: &Call,
-    found: Item,
-    creation: &Creation,
-    port: Option<&dyn Port>,
-) -> Result<Profile> {
-    let (dialect, asked) = (backend.dialect(), &creation.profile);
-    if dialect.is_finished(asked, &found.profile) {
-        let id = found.id.clone();
-        return confirmed(backend, call, &id, asked, Some(found)).await;
-    }
-    let (rest, cleanup) =
-        (session::for_completion(backend, call), session::for_cleanup(backend, call));
-    // The creation's cache target does not cover the new id, and a step without an answer may still
-    // change that profile.
-    let mut write = backend.cache().write(Target::Profile(found.id.as_str().into()));
-    let finished = match port {
-        Some(port) => match dialect.finish(port, Some(&cleanup), &found, asked).await {
-            Err(failure) if claims_undone(&failure) => {
-                let error = removed(backend, call, &found.id, failure).await;
-                if claims_undone(&error) {
-                    write.acknowledged(&found.id, Acknowledged::Deleted, backend.settle_time());
-                }
-                Err(error)
-            }
-            finished => finished,
-        },
-        None => {
-            let finished = dialect.finish(&rest, None, &found, asked).await;
-            finished.map_err(|failure| left_behind(&found.id, &failure))
-        }
-    };
-    write.end(finished.is_err());
-    finished?;
-    confirmed(backend, call, &found.id, asked, None).await
 }
 
 /// The error for a profile that was created, but may lack some of what was requested.

@@ -50,6 +50,9 @@ pub(crate) struct Creation {
     /// The id of the new profile, if it is known and the profile is not as requested.
     #[prost(string, tag = "4")]
     pub(crate) id: String,
+    /// Its number among the creations of this process.
+    #[prost(uint64, tag = "5")]
+    pub(crate) number: u64,
 }
 
 /// Upstream ids.
@@ -70,9 +73,9 @@ pub(crate) struct IntendedChange {
 
 impl Creation {
     /// The intent to create a profile.
-    pub(crate) fn new(profile: Profile, before: Option<Vec<String>>) -> Self {
+    pub(crate) fn new(number: u64, profile: Profile, before: Option<Vec<String>>) -> Self {
         let before = before.map(|ids| Ids { ids });
-        Self { profile, before, removal_pending: false, id: String::new() }
+        Self { profile, before, removal_pending: false, id: String::new(), number }
     }
 
     /// Whether a profile of this id already existed; fails if that is unknown.

@@ -1,12 +1,14 @@
 //! Writes: each is checked, journaled, sent once, and read back until its outcome is known.
 //!
 //! Each file uses only those below it: `check` → `run` → `create`, `change` → `confirm`, `audit` →
-//! `prepare` → `request` → `intent`, `settle`, `reconcile`, `outcome`, `locks`, `session`,
-//! `settings`.
+//! `prepare`, `candidates` → `request`, `claims` → `intent`, `settle`, `reconcile`, `outcome`,
+//! `locks`, `session`, `settings`.
 
 pub(super) mod audit;
+pub(super) mod candidates;
 pub(super) mod change;
 pub(super) mod check;
+pub(super) mod claims;
 pub(super) mod confirm;
 pub(super) mod create;
 pub(super) mod intent;

@@ -19,8 +19,9 @@ use crate::{
         idempotency::{Attempt, Begin, End, IdempotencyStore},
         write::{
             audit::{Audit, Journal},
+            candidates::Creating,
             change::ProfileWrite,
-            create::Creating,
+            claims::Claims,
             intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
             locks::ProfileLocks,
             outcome::{may_yet_happen, unknown},
@@ -37,7 +38,14 @@ pub(crate) struct Writer {
     tasks: TaskTracker,
     /// The writes that have a `request_id`.
     idempotency: Arc<dyn IdempotencyStore>,
-    locks: Arc<ProfileLocks>,
+    order: Arc<Order>,
+}
+
+/// What keeps the writes of this process apart.
+#[derive(Default)]
+struct Order {
+    locks: ProfileLocks,
+    claims: Claims,
 }
 
 /// What a call has to do after it was compared with earlier calls.
@@ -50,7 +58,7 @@ enum Begun {
 
 impl Writer {
     pub(crate) fn new(tasks: TaskTracker, idempotency: Arc<dyn IdempotencyStore>) -> Self {
-        Self { tasks, idempotency, locks: Arc::default() }
+        Self { tasks, idempotency, order: Arc::default() }
     }
 
     /// What callers can rely on when they send a `request_id`.
@@ -80,9 +88,9 @@ impl Writer {
             request.call.record.set_writing();
         }
         let resolves = unresolved.is_some();
-        let locks = Arc::clone(&self.locks);
+        let order = Arc::clone(&self.order);
         let write = async move {
-            let result = carry_out(&request, &locks, &mut journal, unresolved).await;
+            let result = carry_out(&request, &order, &mut journal, unresolved).await;
             let tried = journal.has_sent() || resolves;
             if tried && (result.is_ok() || may_yet_happen(&result)) {
                 request.backend.announce_change();
@@ -144,22 +152,23 @@ impl Writer {
 /// Resolves an earlier attempt, if there was one, and then writes unless that attempt already did.
 async fn carry_out(
     request: &WriteRequest,
-    locks: &ProfileLocks,
+    order: &Order,
     journal: &mut Journal,
     unresolved: Option<UnresolvedAttempt>,
 ) -> Result<Written> {
     if let Some(earlier) = unresolved
         && let Some(written) =
-            resolve(request, locks, journal, earlier).await.map_err(still_unresolved)?
+            resolve(request, order, journal, earlier).await.map_err(still_unresolved)?
     {
         return Ok(written);
     }
+    let Order { locks, claims } = order;
     let WriteRequest { backend, call, validate_only, .. } = request;
     let existing = |name| ExistingProfile { backend, call, name };
     match &request.action {
         WriteAction::Create(profile) => {
             let profile = (**profile).clone();
-            let creating = Creating { backend, call, locks };
+            let creating = Creating { backend, call, locks, claims };
             creating.create(profile, *validate_only, journal).await.map(Some)
         }
         WriteAction::Change(name, change) => {
@@ -180,15 +189,16 @@ async fn carry_out(
 /// have any, so the write may be sent again.
 async fn resolve(
     request: &WriteRequest,
-    locks: &ProfileLocks,
+    order: &Order,
     journal: &mut Journal,
     UnresolvedAttempt { intent, over }: UnresolvedAttempt,
 ) -> Result<Option<Written>> {
+    let Order { locks, claims } = order;
     let WriteRequest { backend, call, .. } = request;
     let existing = |name| ExistingProfile { backend, call, name };
     match (&request.action, &intent) {
         (WriteAction::Create(_), IntentKind::Create(creation)) => {
-            let creating = Creating { backend, call, locks };
+            let creating = Creating { backend, call, locks, claims };
             Ok(creating.resolve(creation, over).await?.map(Some))
         }
         (WriteAction::Change(name, _), IntentKind::Change(change)) => {
