@@ -5,68 +5,147 @@
 //! any of our code sees it, and has no option for that. Nothing here reads the authority, so
 //! another one takes its place on the way in (`hpack`).
 //!
-//! Only the first call of a connection costs anything: if h2 can read its authority, as is nearly
-//! always so, the rest of the connection passes by. If not, all its calls are looked at.
+//! A proxy sends the calls of many clients over one connection, so all calls are looked at. Nothing
+//! else is: of every other frame, only the head is read, and its bytes stay where the socket put
+//! them. Copied is what has to wait for its rest, which is a part of a head or of a header block,
+//! and what was read together with a block that is changed.
 
-use bytes::{Buf, BytesMut};
+use std::borrow::Cow;
 
-use super::hpack;
+use bytes::{Buf, BufMut, BytesMut};
+
+use super::hpack::{Blocks, Replacement};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Length, type, flags and stream of a frame.
-const FRAME_HEAD: usize = 9;
+const HEAD: usize = 9;
 /// The largest frame that h2 takes from a client.
 const MAX_FRAME: usize = 16 * 1024;
+/// In how many frames a block may come beyond those that are full. h2 allows fewer.
+const SPARE_FRAMES: usize = 8;
+
 const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 32;
 
 /// The bytes of a client on their way to h2.
 pub(super) struct Authorities {
     stage: Stage,
-    /// What waits for the rest of a frame of headers; at most one frame.
-    input: BytesMut,
-    /// What h2 may read.
-    output: BytesMut,
+    blocks: Blocks,
+    /// The largest block that is looked at.
+    max_block: usize,
     /// How many bytes of a frame pass as they are.
     passing: usize,
+    /// What waits for its rest.
+    input: BytesMut,
+    /// How many bytes it waits for at least.
+    missing: usize,
+    /// What h2 may read before anything else.
+    output: BytesMut,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Preface,
-    /// No call yet.
-    Untold,
-    /// The first call had an authority that h2 cannot read.
-    Foreign,
+    Frames,
+    /// Everything passes: it is HTTP/1, or h2 will end the connection.
     Over,
 }
 
-impl Authorities {
-    pub(super) fn new() -> Self {
-        let (input, output) = (BytesMut::new(), BytesMut::new());
-        Self { stage: Stage::Preface, input, output, passing: 0 }
-    }
+/// What to do with the next bytes.
+enum Next {
+    /// So many pass as they are.
+    Pass(usize),
+    /// At least so many more have to come first.
+    Wait(usize),
+    /// Other bytes take the place of so many.
+    Replace(usize, Vec<u8>),
+}
 
-    /// Takes the next bytes of the client.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.input.extend_from_slice(bytes);
-        while self.step().is_some() {}
-        if self.stage == Stage::Over {
-            self.finish();
+impl Authorities {
+    /// Looks at blocks of so many bytes. h2 refuses calls with larger ones.
+    pub(super) fn new(max_block: usize) -> Self {
+        Self {
+            stage: Stage::Preface,
+            blocks: Blocks::new(),
+            max_block,
+            passing: 0,
+            input: BytesMut::new(),
+            missing: 0,
+            output: BytesMut::new(),
         }
     }
 
-    /// Nothing is held back any more.
-    pub(super) fn finish(&mut self) {
-        self.stage = Stage::Over;
-        self.output.extend_from_slice(&self.input);
-        self.input.clear();
+    /// How many bytes have to be pushed before others may be taken; 0 for none.
+    pub(super) fn missing(&self) -> usize {
+        self.missing
     }
 
-    /// What h2 may read.
-    pub(super) fn output(&mut self) -> &mut BytesMut {
-        &mut self.output
+    /// Takes the next bytes of the client, and says how many of them, from the front, h2 may read
+    /// where they are. It is to read `output` after them.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.passing == 0 {
+                match self.next(rest) {
+                    Next::Pass(length) => self.passing = length,
+                    _ => {
+                        self.push(rest);
+                        break;
+                    }
+                }
+            }
+            let passed = self.passing.min(rest.len());
+            self.passing -= passed;
+            at += passed;
+        }
+        at
+    }
+
+    /// Takes the next bytes of the client, all of which go by way of `output`.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        #[cfg(test)]
+        tests::COPIED.set(tests::COPIED.get() + bytes.len());
+        let mut input = std::mem::take(&mut self.input);
+        input.extend_from_slice(bytes);
+        self.missing = 0;
+        while !input.is_empty() && self.missing == 0 {
+            if self.passing == 0 {
+                match self.next(&input) {
+                    Next::Pass(length) => self.passing = length,
+                    Next::Wait(missing) => self.missing = missing,
+                    Next::Replace(length, with) => {
+                        input.advance(length);
+                        self.output.extend_from_slice(&with);
+                    }
+                }
+            }
+            let passed = input.split_to(self.passing.min(input.len()));
+            self.passing -= passed.len();
+            self.output.extend_from_slice(&passed);
+        }
+        if !input.is_empty() {
+            self.input = input;
+        }
+    }
+
+    /// Holds nothing back any more.
+    pub(super) fn finish(&mut self) {
+        (self.stage, self.missing) = (Stage::Over, 0);
+        self.output.extend_from_slice(&std::mem::take(&mut self.input));
+    }
+
+    /// Gives what h2 may read, as much as there is room for.
+    pub(super) fn read(&mut self, buffer: &mut impl BufMut) {
+        let length = self.output.len().min(buffer.remaining_mut());
+        buffer.put(self.output.split_to(length));
+        if self.output.is_empty() {
+            // A connection that rests keeps no memory.
+            self.output = BytesMut::new();
+        }
     }
 
     /// Whether what comes next need not pass here.
@@ -74,166 +153,165 @@ impl Authorities {
         self.stage == Stage::Over && self.output.is_empty()
     }
 
-    /// Passes some bytes on; `None` without enough of them.
-    fn step(&mut self) -> Option<()> {
-        if self.passing > 0 {
-            return self.pass();
-        }
+    fn next(&mut self, bytes: &[u8]) -> Next {
         match self.stage {
-            Stage::Preface => self.preface(),
-            Stage::Untold | Stage::Foreign => self.frame(),
-            Stage::Over => None,
+            Stage::Preface => self.preface(bytes),
+            Stage::Frames => self.frame(bytes),
+            Stage::Over => Next::Pass(bytes.len()),
         }
     }
 
-    fn pass(&mut self) -> Option<()> {
-        let bytes = self.input.split_to(self.passing.min(self.input.len()));
-        self.output.extend_from_slice(&bytes);
-        self.passing -= bytes.len();
-        (!bytes.is_empty()).then_some(())
-    }
-
-    fn preface(&mut self) -> Option<()> {
-        let known = self.input.len().min(PREFACE.len());
-        if self.input.get(..known) != PREFACE.get(..known) {
+    fn preface(&mut self, bytes: &[u8]) -> Next {
+        let known = bytes.len().min(PREFACE.len());
+        if bytes.get(..known) != PREFACE.get(..known) {
             // HTTP/1.
-            self.stage = Stage::Over;
-        } else if known == PREFACE.len() {
-            (self.stage, self.passing) = (Stage::Untold, known);
-        } else {
-            return None;
+            return self.over(bytes);
         }
-        Some(())
+        if known < PREFACE.len() {
+            return Next::Wait(PREFACE.len() - known);
+        }
+        self.stage = Stage::Frames;
+        Next::Pass(known)
     }
 
-    fn frame(&mut self) -> Option<()> {
-        let [a, b, c, kind, flags, ..] = *self.input.first_chunk::<FRAME_HEAD>()?;
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        if kind != HEADERS {
-            self.passing = FRAME_HEAD + length;
-            return Some(());
-        }
-        if length > MAX_FRAME {
-            self.stage = Stage::Over;
-            return Some(());
-        }
-        let payload = self.input.get(FRAME_HEAD..FRAME_HEAD + length)?;
-        let Some(changed) = changed(payload, flags) else {
-            self.passing = FRAME_HEAD + length;
-            if self.stage == Stage::Untold {
-                self.stage = Stage::Over;
-            }
-            return Some(());
+    fn frame(&mut self, bytes: &[u8]) -> Next {
+        let Some(head) = Head::read(bytes) else {
+            return Next::Wait(HEAD - bytes.len());
         };
-        self.stage = Stage::Foreign;
-        let head = self.input.split_to(FRAME_HEAD);
-        let size = u32::try_from(changed.len()).unwrap_or(u32::MAX).to_be_bytes();
-        self.output.extend(size.iter().skip(1).chain(head.iter().skip(3)));
-        self.output.extend_from_slice(&changed);
-        self.input.advance(length);
-        Some(())
+        if head.kind != HEADERS {
+            return Next::Pass(head.frame());
+        }
+        let block = match self.block(head, bytes) {
+            Ok(block) => block,
+            Err(Unfinished::Wait(missing)) => return Next::Wait(missing),
+            Err(Unfinished::Unreadable) => return self.over(bytes),
+        };
+        match self.blocks.read(&block.fields) {
+            Some(none) if none.is_empty() => Next::Pass(block.length),
+            Some(replacements) => Next::Replace(block.length, block.with(&replacements)),
+            None => self.over(bytes),
+        }
+    }
+
+    fn over(&mut self, bytes: &[u8]) -> Next {
+        self.stage = Stage::Over;
+        Next::Pass(bytes.len())
+    }
+
+    /// The block that begins with this frame, once all of it is there.
+    fn block<'b>(&self, first: Head, bytes: &'b [u8]) -> Result<Block<'b>, Unfinished> {
+        let payload = first.payload(bytes)?;
+        let (priority, fields) = fields(payload, first.flags).ok_or(Unfinished::Unreadable)?;
+        let mut block = Block { first, priority, fields: fields.into(), length: first.frame() };
+        let (mut last, mut frames) = (first, 1);
+        while last.flags & END_HEADERS == 0 {
+            let rest = bytes.get(block.length..).unwrap_or_default();
+            last = Head::read(rest).ok_or_else(|| Unfinished::Wait(HEAD - rest.len()))?;
+            frames += 1;
+            if (last.kind, last.stream) != (CONTINUATION, first.stream)
+                || block.length > self.max_block
+                || frames > self.max_block / MAX_FRAME * 2 + SPARE_FRAMES
+            {
+                return Err(Unfinished::Unreadable);
+            }
+            block.fields.to_mut().extend_from_slice(last.payload(rest)?);
+            block.length += last.frame();
+        }
+        Ok(block)
     }
 }
 
-/// The payload of a frame of headers with another authority, if it needs one. A block may go on in
-/// another frame, but pseudo-headers come first.
-fn changed(payload: &[u8], flags: u8) -> Option<Vec<u8>> {
-    let padded = flags & PADDED != 0;
-    let padding = if padded { usize::from(*payload.first()?) } else { 0 };
-    let priority = if flags & PRIORITY == 0 { 0 } else { 5 };
-    let start = usize::from(padded) + priority;
-    let block = payload.get(start..payload.len().checked_sub(padding)?)?;
-    let (range, value) = hpack::replacement(block)?;
-    let before = payload.get(..start + range.start)?;
-    let after = payload.get(start + range.end..)?;
-    let changed = [before, &value, after].concat();
-    (changed.len() <= MAX_FRAME).then_some(changed)
+/// Why a block cannot be read.
+enum Unfinished {
+    /// At least so many bytes of it are yet to come.
+    Wait(usize),
+    /// h2 will end the connection.
+    Unreadable,
+}
+
+/// What a frame says of itself.
+#[derive(Clone, Copy)]
+struct Head {
+    length: usize,
+    kind: u8,
+    flags: u8,
+    stream: [u8; 4],
+}
+
+impl Head {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let [a, b, c, kind, flags, stream @ ..] = *bytes.first_chunk::<HEAD>()?;
+        Some(Self { length: u32::from_be_bytes([0, a, b, c]) as usize, kind, flags, stream })
+    }
+
+    /// How long the frame is.
+    fn frame(self) -> usize {
+        HEAD + self.length
+    }
+
+    /// What comes after the head, which the bytes begin with.
+    fn payload(self, bytes: &[u8]) -> Result<&[u8], Unfinished> {
+        if self.length > MAX_FRAME {
+            return Err(Unfinished::Unreadable);
+        }
+        bytes.get(HEAD..self.frame()).ok_or_else(|| Unfinished::Wait(self.frame() - bytes.len()))
+    }
+
+    fn write(self, frames: &mut Vec<u8>) {
+        let length = u32::try_from(self.length).unwrap_or(u32::MAX).to_be_bytes();
+        frames.extend(length.iter().skip(1));
+        frames.extend([self.kind, self.flags]);
+        frames.extend(self.stream);
+    }
+}
+
+/// The priority and the fields that a frame of headers holds beside its padding.
+fn fields(payload: &[u8], flags: u8) -> Option<(&[u8], &[u8])> {
+    let (padding, payload) = match flags & PADDED {
+        0 => (0, payload),
+        _ => payload.split_first().map(|(padding, rest)| (usize::from(*padding), rest))?,
+    };
+    let payload = payload.get(..payload.len().checked_sub(padding)?)?;
+    payload.split_at_checked(if flags & PRIORITY == 0 { 0 } else { 5 })
+}
+
+/// All headers that a client sends at once, in one frame or several.
+struct Block<'b> {
+    first: Head,
+    priority: &'b [u8],
+    fields: Cow<'b, [u8]>,
+    /// How many bytes its frames take.
+    length: usize,
+}
+
+impl Block<'_> {
+    /// The frames of the block with other parts in place of some, and without padding.
+    fn with(&self, replacements: &[Replacement]) -> Vec<u8> {
+        let mut payload = self.priority.to_vec();
+        let mut at = 0;
+        for (range, with) in replacements {
+            payload.extend_from_slice(self.fields.get(at..range.start).unwrap_or_default());
+            payload.extend_from_slice(with);
+            at = range.end;
+        }
+        payload.extend_from_slice(self.fields.get(at..).unwrap_or_default());
+
+        let mut frames = Vec::with_capacity(payload.len() + HEAD);
+        let count = payload.len().div_ceil(MAX_FRAME).max(1);
+        for number in 1..=count {
+            let part = payload.get((number - 1) * MAX_FRAME..).unwrap_or_default();
+            let part = part.get(..MAX_FRAME).unwrap_or(part);
+            let (kind, kept) = match number {
+                1 => (HEADERS, self.first.flags & !(PADDED | END_HEADERS)),
+                _ => (CONTINUATION, 0),
+            };
+            let flags = if number == count { kept | END_HEADERS } else { kept };
+            Head { length: part.len(), kind, flags, ..self.first }.write(&mut frames);
+            frames.extend_from_slice(part);
+        }
+        frames
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&size[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
-    }
-
-    /// A block with this authority.
-    fn headers(flags: u8, authority: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(authority.len()).unwrap();
-        let block = [&[0x83, 0x41, length], authority, &[0x84]].concat();
-        let mut payload = Vec::new();
-        if flags & PADDED != 0 {
-            payload.push(3);
-        }
-        if flags & PRIORITY != 0 {
-            payload.extend([0, 0, 0, 0, 9]);
-        }
-        payload.extend(block);
-        if flags & PADDED != 0 {
-            payload.extend([0; 3]);
-        }
-        frame(HEADERS, flags, &payload)
-    }
-
-    /// What h2 reads of these bytes, which arrive in pieces, and whether the rest passes by.
-    fn read(bytes: &[u8], piece: usize) -> (Vec<u8>, bool) {
-        let mut authorities = Authorities::new();
-        let mut all = Vec::new();
-        for piece in bytes.chunks(piece) {
-            authorities.push(piece);
-            all.extend(authorities.output().split());
-        }
-        let over = authorities.is_over();
-        authorities.finish();
-        all.extend(authorities.output().split());
-        (all, over)
-    }
-
-    #[test]
-    fn foreign_authorities_are_replaced_in_all_calls_of_their_connection() {
-        for flags in [4, 4 | PADDED, 4 | PRIORITY, 4 | PADDED | PRIORITY] {
-            let start = [PREFACE, &frame(4, 0, &[])].concat();
-            let data = frame(0, 1, b"PRI and so on");
-            let call = |authority: &[u8]| [&headers(flags, authority)[..], &data].concat();
-            let bytes = [&start[..], &call(b"/a"), &call(b"ok"), &call(b"a:1,b:2")].concat();
-            let expected = [&start[..], &call(b"xx"), &call(b"ok"), &call(b"xxxxxxx")].concat();
-            for piece in 1..bytes.len() {
-                assert_eq!(read(&bytes, piece), (expected.clone(), false), "{flags} {piece}");
-            }
-            // With a first one that can be read, all pass by.
-            let bytes = [&start[..], &call(b"ok"), &call(b"/a")].concat();
-            assert_eq!(read(&bytes, 7), (bytes.clone(), true));
-        }
-    }
-
-    #[test]
-    fn http_1_passes_by() {
-        let bytes = b"POST / HTTP/1.1\r\n\r\nPRI * HTTP/2.0";
-        assert_eq!(read(bytes, 1), (bytes.to_vec(), true));
-        // Its first letters may be those of HTTP/2.
-        assert_eq!(read(b"PRINT", 1), (b"PRINT".to_vec(), true));
-        assert_eq!(read(b"PRI", 1), (b"PRI".to_vec(), false));
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_lost_however_it_arrives(
-            payload in prop::collection::vec(any::<u8>(), 0..200),
-            kind in 0..12_u8,
-            flags: u8,
-            piece in 1..50_usize,
-        ) {
-            let bytes = [PREFACE, &frame(kind, flags, &payload), &frame(0, 1, b"end")].concat();
-            let (all, _) = read(&bytes, piece);
-            if kind != HEADERS || changed(&payload, flags).is_none() {
-                prop_assert_eq!(all, bytes);
-            } else {
-                prop_assert!(all.ends_with(&frame(0, 1, b"end")));
-            }
-        }
-    }
-}
+mod tests;

@@ -95,7 +95,7 @@ async fn drive<S, A>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
-    let socket = Socket::new(stream);
+    let socket = Socket::new(stream, headers);
     let serve = |streams| builder(streams, headers).serve_connection(socket, service).into_owned();
     // `executor` runs the streams. To let hyper spawn a task for each instead, write
     // `let connection = serve(TokioExecutor::new());`.

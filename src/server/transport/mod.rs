@@ -9,5 +9,6 @@ pub(super) mod connections;
 pub(super) mod drain;
 pub(super) mod executor;
 mod hpack;
+mod huffman;
 pub(super) mod listener;
 pub(super) mod socket;

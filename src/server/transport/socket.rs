@@ -10,13 +10,13 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead as _, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     net::TcpStream,
 };
 
 use super::authority::Authorities;
 
-/// Read at once before the first call.
+/// Most that is read at once of what has to be complete before h2 may read it.
 const READ_BYTES: usize = 4096;
 
 /// A socket that makes small responses leave together.
@@ -28,57 +28,92 @@ const READ_BYTES: usize = 4096;
 pub(crate) struct Socket {
     tcp: TokioIo<TcpStream>,
     asked: AtomicBool,
-    /// Until the first call of the connection, and longer only where its authority is foreign.
+    /// What all bytes come by; nothing over HTTP/1.
     authorities: Option<Box<Authorities>>,
 }
 
 impl Socket {
-    pub(crate) fn new(tcp: TcpStream) -> Self {
-        let authorities = Some(Box::new(Authorities::new()));
+    /// Takes calls with headers of so many bytes.
+    pub(crate) fn new(tcp: TcpStream, headers: usize) -> Self {
+        let authorities = Some(Box::new(Authorities::new(headers)));
         Self { tcp: TokioIo::new(tcp), asked: AtomicBool::new(false), authorities }
     }
 }
 
-/// Reads from the socket by way of `authorities`; nothing once that is over.
-fn poll_by_way(
-    tcp: &mut TcpStream,
-    authorities: &mut Authorities,
-    cx: &mut Context<'_>,
-    buffer: &mut ReadBufCursor<'_>,
-) -> Poll<io::Result<()>> {
-    while authorities.output().is_empty() && !authorities.is_over() {
+/// Reads from the socket by way of `authorities`.
+struct ByWay<'s> {
+    tcp: &'s mut TcpStream,
+    authorities: &'s mut Authorities,
+}
+
+impl ByWay<'_> {
+    /// Reads what has to be complete; false at the end.
+    fn poll_missing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut bytes = [0; READ_BYTES];
         let mut read = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut *tcp).poll_read(cx, &mut read))?;
-        match read.filled() {
-            [] => authorities.finish(),
-            bytes => authorities.push(bytes),
-        }
+        let mut few = read.take(self.authorities.missing());
+        ready!(Pin::new(&mut *self.tcp).poll_read(cx, &mut few))?;
+        self.authorities.push(few.filled());
+        Poll::Ready(Ok(!few.filled().is_empty()))
     }
-    let output = authorities.output();
-    let bytes = output.split_to(output.len().min(buffer.remaining()));
-    buffer.put_slice(&bytes);
-    Poll::Ready(Ok(()))
+
+    /// Reads what may stay where it is; false at the end.
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut *self.tcp).poll_read(cx, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        let (taken, goes_on) = (self.authorities.take(read), !read.is_empty());
+        buffer.set_filled(before + taken);
+        Poll::Ready(Ok(goes_on))
+    }
+}
+
+impl AsyncRead for ByWay<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.remaining();
+        let mut goes_on = true;
+        while goes_on && buffer.remaining() == before && before > 0 {
+            self.authorities.read(buffer);
+            if buffer.remaining() < before {
+                break;
+            }
+            goes_on = ready!(match self.authorities.missing() {
+                0 => self.poll_rest(cx, buffer),
+                _ => self.poll_missing(cx),
+            })?;
+            if !goes_on {
+                self.authorities.finish();
+                self.authorities.read(buffer);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Read for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
+        buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Some(authorities) = &mut this.authorities {
-            let before = buffer.remaining();
-            ready!(poll_by_way(this.tcp.inner_mut(), authorities, cx, &mut buffer))?;
-            if authorities.is_over() {
-                this.authorities = None;
-            }
-            if buffer.remaining() < before {
-                return Poll::Ready(Ok(()));
-            }
+        let Some(authorities) = &mut this.authorities else {
+            return Pin::new(&mut this.tcp).poll_read(cx, buffer);
+        };
+        let by_way = ByWay { tcp: this.tcp.inner_mut(), authorities };
+        let read = Pin::new(&mut TokioIo::new(by_way)).poll_read(cx, buffer);
+        if authorities.is_over() {
+            this.authorities = None;
         }
-        Pin::new(&mut this.tcp).poll_read(cx, buffer)
+        read
     }
 }
 

@@ -206,6 +206,44 @@ async fn any_authority_is_served() {
     assert_eq!(metric(&gateway, &ended(GET, "OK", "")).await, 28);
 }
 
+/// A proxy sends the calls of all its clients over one connection, and names by a number what it
+/// sent before.
+#[tokio::test]
+async fn authorities_may_differ_from_call_to_call() {
+    // With its name and to be kept: `ok`, `/tmp/s.sock` in Huffman's code, and an empty one.
+    const GOOD: &[u8] = b"\x40\x0a:authority\x02ok";
+    const FOREIGN: &[u8] = b"\x41\x88\x61\x34\xd6\xc2\x17\x41\xc9\xd7";
+    const EMPTY: &[u8] = b"\x41\x00";
+    // Entries by their numbers: the latest, the one before, and that before.
+    const LAST: &[u8] = b"\xbe";
+    const SECOND: &[u8] = b"\xbf";
+    const THIRD: &[u8] = b"\xc0";
+    // `a:1,b:2` under the name of an entry.
+    const NAMED: &[u8] = b"\x0f\x2f\x07a:1,b:2";
+    let gateway = gateway(&[], &[]).await;
+    let mut frames = Frames::connect(gateway.grpc).await;
+    let body = framed(&named("SP_2"));
+    for authority in
+        [GOOD, FOREIGN, SECOND, LAST, GOOD, NAMED, EMPTY, LAST, SECOND, THIRD, b"\x81", GOOD]
+    {
+        let path = format!("/{GET}");
+        let length = u8::try_from(path.len()).unwrap();
+        // `:method: POST`, `:scheme: http`, and a content type.
+        let before = [b"\x83\x86\x04", &[length][..], path.as_bytes()].concat();
+        let block = [&before[..], authority, b"\x0f\x10\x10application/grpc"].concat();
+        frames.coded(&[&block], &body).await;
+        assert!(frames.until(DATA).await.len() > 5, "{authority:?}");
+    }
+    // The authority begins in one frame and ends in another.
+    let path = format!("/{GET}");
+    let head = [b"\x83\x86", FOREIGN].concat();
+    let rest = [b"\x04\x2c", path.as_bytes(), b"\x0f\x10\x10application/grpc"].concat();
+    assert_eq!(path.len(), 0x2c);
+    let (first, second) = head.split_at(6);
+    frames.coded(&[first, second, &rest], &body).await;
+    assert!(frames.until(DATA).await.len() > 5, "in several frames");
+}
+
 #[tokio::test]
 async fn content_types_are_compared_as_http_does_and_only_protobuf_is_read() {
     let gateway = gateway(&[], &[]).await;

@@ -14,6 +14,7 @@ pub(super) const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -52,7 +53,16 @@ impl Frames {
                 block.extend(text.as_bytes());
             }
         }
-        self.send(HEADERS, END_HEADERS, self.1, &block).await;
+        self.coded(&[&block], body).await;
+    }
+
+    /// Sends a call whose headers are in so many frames, coded as they are here.
+    pub(super) async fn coded(&mut self, blocks: &[&[u8]], body: &[u8]) {
+        for (number, block) in blocks.iter().enumerate() {
+            let kind = if number == 0 { HEADERS } else { CONTINUATION };
+            let flags = if number + 1 == blocks.len() { END_HEADERS } else { 0 };
+            self.send(kind, flags, self.1, block).await;
+        }
         self.send(DATA, END_STREAM, self.1, body).await;
         self.1 += 2;
     }
