@@ -12,6 +12,36 @@ const MAX_HUGE: u64 = 8 << 30;
 /// Deepest nesting of a `deep` answer; each level takes two bytes.
 const MAX_DEPTH: u32 = 1_000_000;
 
+/// The names of all kinds, as the control API takes them.
+pub const KINDS: &[&str] = &[
+    "delay",
+    "drop",
+    "hang",
+    "reset",
+    "truncate",
+    "trickle",
+    "html",
+    "empty",
+    "status",
+    "ignore",
+    "lag",
+    "body",
+    "result",
+    "outer",
+    "numbers",
+    "nulls",
+    "unknown_members",
+    "missing",
+    "total_count",
+    "huge",
+    "deep",
+    "bad_head",
+    "coding",
+    "echo",
+    "invalid_utf8",
+    "respell",
+];
+
 /// A fault. Kinds without a `commit` member process the request as usual and distort the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -291,4 +321,20 @@ fn check_wait(name: &str, ms: u64) -> Result<(), String> {
 fn check_status(status: u16) -> Result<(), String> {
     // A 1xx status is not an answer; it only precedes one.
     check((200..=999).contains(&status), "`status` must be 200 to 999")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_named() {
+        let unknown = serde_json::from_value::<FaultKind>(json!({"kind": "?"})).unwrap_err();
+        let unknown = unknown.to_string();
+        let (_, known) = unknown.split_once("expected one of ").unwrap();
+        let known: Vec<&str> = known.split(", ").map(|name| name.trim_matches('`')).collect();
+        assert_eq!(known, KINDS);
+    }
 }

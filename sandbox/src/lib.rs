@@ -64,8 +64,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::options::Options;
 use self::world::World;
+pub use self::{fault_kind::KINDS as FAULT_KINDS, options::Options};
 
 /// How long `Sandbox::stop` waits for connections and tasks.
 const STOP_LIMIT: Duration = Duration::from_secs(5);

@@ -36,6 +36,8 @@ use crate::{
 const AT_ONCE: usize = 40;
 /// Fewer than these are a table that has lost rows or faults.
 const LEAST: usize = 900;
+/// The words of the sandbox before the credentials of a request.
+const ECHOED: &str = "credentials ";
 const REQUEST_ID: &str = "123e4567-e89b-12d3-a456-426614174abc";
 const LINES: &str = "requests_per_second = 100000\nrequest_limit = \"off\"\n\
                      max_attempts = 1\ncircuit_breaker = \"off\"\nsettle_time = \"1s\"";
@@ -170,6 +172,12 @@ async fn cell(row: Row, fault: &Fault, plain: &Plain) -> Result<&'static str, St
         };
     };
     let failed = failure(Err::<(), _>(status.clone()));
+    let is_shown = |text: &String| {
+        text.split(ECHOED).skip(1).any(|credentials| !credentials.starts_with("[redacted]"))
+    };
+    if is_shown(&failed.message) || failed.metadata.values().any(is_shown) {
+        return Err(tell("shows the credentials that the upstream repeats"));
+    }
     match failed.reason.as_str() {
         "WRITE_OUTCOME_UNKNOWN" if !fault.may_be_unknown => Err(tell("could have been known")),
         "WRITE_OUTCOME_UNKNOWN" if plain.effects.len() == 1 && effects.len() > 1 => {

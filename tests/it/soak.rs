@@ -28,7 +28,7 @@ use crate::{
     },
     kit::{
         chaos::{Chaos, chaos},
-        history::{Clock, History, Kind, Moment, Read, Said, effects, version},
+        history::{Clock, History, Kind, Moment, Read, Said, version},
         sandbox::sandbox,
         show,
     },
@@ -43,6 +43,9 @@ const ROUNDS_AT_ONCE: u64 = 2;
 /// What each call has. Some faults hold a request for longer, so that only a repeat can find its
 /// effect.
 const TIME: &str = "1s";
+/// How long reads may lag behind writes: longer than any fault lets them, and time enough for a
+/// write that is acknowledged and ignored to fail within its call.
+const SETTLE_TIME: &str = "700ms";
 /// How long after the last call something may still happen: longer than any fault holds a request.
 const SETTLED: Duration = Duration::from_millis(1600);
 
@@ -107,7 +110,7 @@ impl Field {
         let lines = format!(
             "requests_per_second = 100000\nrequest_limit = \"off\"\n\
              login_limit = \"off\"\n\
-             circuit_breaker = \"off\"\n[backends.{}.cache]\n\
+             circuit_breaker = \"off\"\nsettle_time = \"{SETTLE_TIME}\"\n[backends.{}.cache]\n\
              ttl = \"40ms\"\nstale_while_revalidate = \"1h\"\nstale_if_error = \"1h\"",
             sample.upstream
         );
@@ -200,7 +203,7 @@ impl Field {
     fn judge(&self, figures: &mut Figures) -> Vec<String> {
         let journal = self.journal.lock().unwrap();
         let mut history = self.history.lock().unwrap();
-        history.effects = effects(&journal);
+        history.happened(&journal);
         let faults = journal.iter().filter(|entry| !entry["fault"].is_null()).count();
         let told = self.told.lock().unwrap();
         figures.operations += history.calls.len() + told.get("reads").copied().unwrap_or(0);

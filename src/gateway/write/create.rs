@@ -196,6 +196,8 @@ impl Creating<'_> {
         let Self { backend, call, .. } = self;
         let (session, asked) = (session::for_reading_back(backend, call), &creation.profile);
         let until = call.deadline.min(Instant::now() + backend.settle_time());
+        // A read that fails does not outweigh one that showed no such profile.
+        let mut missing = None;
         loop {
             let error = match backend.dialect().get(&session, id).await {
                 Ok(item) => {
@@ -204,11 +206,14 @@ impl Creating<'_> {
                     // A profile without a name may be any.
                     return Ok((is_own || (whole && name.is_empty())).then_some(item));
                 }
+                Err(error) if error.reason() == Reason::ProfileNotFound => {
+                    missing.insert(error).clone()
+                }
                 Err(error) => error,
             };
-            let may_lag = !whole || error.reason() == Reason::ProfileNotFound;
+            let may_lag = !whole || missing.is_some();
             if !may_lag || Instant::now() + PAUSE >= until {
-                return Err(error);
+                return Err(missing.unwrap_or(error));
             }
             sleep(PAUSE).await;
         }

@@ -19,15 +19,23 @@ use serde_json::Value;
 
 const PREFIX: &str = "History";
 
+/// What follows the numbers: what upstreams may store in another spelling.
+const SUFFIX: &str = ", R&D's \"cafe\u{301}\"";
+
 /// Under which name a version of a profile goes.
 pub fn display_name(profile: u64, version: u64) -> String {
-    format!("{PREFIX} {profile} {version}")
+    format!("{PREFIX} {profile} {version}{SUFFIX}")
 }
 
-/// Which profile has the name, and in which version.
+/// Which profile has the name, in whatever spelling, and in which version.
 pub fn version(display_name: &str) -> Option<(u64, u64)> {
-    let (profile, version) = display_name.strip_prefix(PREFIX)?.trim().split_once(' ')?;
-    Some((profile.parse().ok()?, version.parse().ok()?))
+    let (prefix, rest) = display_name.split_at_checked(PREFIX.len())?;
+    if !prefix.eq_ignore_ascii_case(PREFIX) {
+        return None;
+    }
+    let mut numbers = rest.split(',').next()?.split_whitespace();
+    let profile = numbers.next()?.parse().ok()?;
+    Some((profile, numbers.next()?.parse().ok()?))
 }
 
 /// Before or after a call: its position among all calls, and the journal's time, in milliseconds.
@@ -61,6 +69,8 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
     Ok,
+    /// OK, but without having read it back: what the upstream acknowledged is believed.
+    Unread,
     /// A definite failure: nothing was written.
     Failed(String),
     Unknown,
@@ -138,8 +148,14 @@ pub struct History {
     pub effects: Vec<Effect>,
 }
 
+/// When requests were acknowledged and ignored, by a journal's entries.
+fn ignored(journal: &[Value]) -> Vec<u64> {
+    let ignored = journal.iter().filter(|entry| entry["fault"] == "ignore");
+    ignored.filter_map(|entry| entry["at_ms"].as_u64()).collect()
+}
+
 /// The effects among a journal's entries.
-pub fn effects(journal: &[Value]) -> Vec<Effect> {
+fn effects(journal: &[Value]) -> Vec<Effect> {
     let effect = |entry: &Value| {
         let mut members = entry["effect"].as_object()?.iter();
         let (what, id) = members.find(|(what, _)| *what != "cascaded")?;
@@ -175,6 +191,17 @@ struct Write<'a> {
 }
 
 impl History {
+    /// What happened, by a journal. What was believed without a look stays unknown if requests were
+    /// ignored meanwhile, and has to be true otherwise.
+    pub fn happened(&mut self, journal: &[Value]) {
+        self.effects = effects(journal);
+        let ignored = ignored(journal);
+        for call in self.calls.iter_mut().filter(|call| call.said == Said::Unread) {
+            let meanwhile = ignored.iter().any(|ms| (call.start.ms..=call.end.ms).contains(ms));
+            call.said = if meanwhile { Said::Unknown } else { Said::Ok };
+        }
+    }
+
     /// All lies in it, each with what it is about.
     pub fn lies(&self) -> Vec<(Lie, String)> {
         let ids = self.ids();

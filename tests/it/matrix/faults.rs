@@ -268,6 +268,12 @@ fn of_dialects() -> Vec<Fault> {
             "sft",
             known("echo, effect", Sandbox(r#"{"kind":"echo","code":"7777","commit":"before"}"#, 1)),
         ),
+        // The vendor's own internal error, in its own words.
+        not_of(&["sft"], known("echo, no effect", Sandbox(r#"{"kind":"echo","code":"500"}"#, 1))),
+        not_of(
+            &["sft"],
+            known("echo, effect", Sandbox(r#"{"kind":"echo","code":"500","commit":"before"}"#, 1)),
+        ),
     ]
 }
 

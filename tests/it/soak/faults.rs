@@ -3,11 +3,12 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
+use profile_gateway_sandbox::FAULT_KINDS;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{Chance, Field};
-use crate::kit::chaos::Break;
+use crate::{conformance::samples::registered, kit::chaos::Break};
 
 /// What never shows keeps a caller until the deadline, so it is rare.
 const COMMITS: [&str; 4] = ["none", "before", "before", "before"];
@@ -15,19 +16,24 @@ const COMMITS: [&str; 4] = ["none", "before", "before", "before"];
 impl Field {
     /// Breaks something every few milliseconds as long as a worker runs.
     pub(super) async fn disturb(&self, mut chance: Chance) {
+        let operations = self.bench.sample.operations;
+        let (mut of_writes, mut of_reads) = (0, 0);
         while !self.over.load(SeqCst) {
             match chance.below(8) {
                 0 => self.break_connection(&mut chance).await,
                 1..5 => {
                     let operation = chance.pick(self.bench.sample.writes);
-                    let fault = self.of_a_write(&mut chance);
+                    let is_deletion = operation == operations.delete;
+                    let aim = if is_deletion { Aim::Deletion } else { Aim::Write };
+                    let fault = self.next(&mut chance, of_writes, aim);
                     self.bench.arm(operation, &fault, 1).await;
+                    of_writes += 1;
                 }
                 _ => {
-                    let operations = self.bench.sample.operations;
                     let operation = chance.pick(&[operations.get, operations.list]);
-                    let fault = of_a_read(&mut chance);
+                    let fault = self.next(&mut chance, of_reads, Aim::Read);
                     self.bench.arm(operation, &fault, 1).await;
+                    of_reads += 1;
                 }
             }
             if chance.one_in(12) {
@@ -59,52 +65,120 @@ impl Field {
         self.chaos.arm(what, !chance.one_in(4), 0);
     }
 
-    fn of_a_write(&self, chance: &mut Chance) -> Value {
-        let commit = chance.pick(&COMMITS);
-        match chance.below(16) {
-            0 => json!({"kind": "reset", "commit": commit}),
-            1 => json!({"kind": "drop", "commit": commit}),
-            2 => json!({"kind": "html", "commit": commit}),
-            3 => json!({"kind": "empty", "status": 200, "commit": "before"}),
-            4 => json!({"kind": "truncate"}),
-            5 => json!({"kind": "status", "status": 500, "commit": commit}),
-            6 => json!({"kind": "status", "status": 502, "commit": commit}),
-            7 => json!({"kind": "hang", "commit": commit}),
-            8 => json!({"kind": "status", "status": 429, "retry_after_seconds": 0}),
-            9 => json!({"kind": "delay", "ms": 5 + chance.below(300), "commit": "before"}),
-            10 => json!({"kind": "delay", "ms": 5 + chance.below(1300), "commit": "after"}),
-            11 => json!({"kind": "status", "status": 300 + chance.below(100), "commit": commit}),
-            12 => json!({"kind": "status", "status": 504 + chance.below(200), "commit": commit}),
-            13 => json!({"kind": "lag", "ms": 5 + chance.below(600)}),
-            _ => self.of_the_vendor(chance, commit),
-        }
-    }
-
-    /// What only this vendor does.
-    fn of_the_vendor(&self, chance: &mut Chance, commit: &str) -> Value {
-        match (self.bench.sample.upstream, chance.below(4)) {
-            ("sft", 0) => json!({"kind": "result", "code": "401"}),
-            ("sft", 1) => json!({"kind": "result", "code": "10239", "commit": commit}),
-            ("sft", 2) => json!({"kind": "result", "code": "10240", "commit": commit}),
-            ("sft", _) => json!({"kind": "result", "code": "10240", "commit": "late",
-                "late_ms": chance.below(1300)}),
-            ("pcc", 0) => json!({"kind": "status", "status": 503}),
-            ("pcc", _) => json!({"kind": "status", "status": 207, "commit": commit}),
-            (_, 0) => json!({"kind": "status", "status": 401}),
-            (_, 1) => json!({"kind": "status", "status": 422,
-                "body": "{\"error_code\": 1406, \"message\": \"Not allowed\"}"}),
-            _ => json!({"kind": "status", "status": 504, "commit": commit}),
-        }
+    /// The next fault in turn, so that each kind is played, or one that is worth more turns.
+    fn next(&self, chance: &mut Chance, turn: usize, aim: Aim) -> Value {
+        let upstream = self.bench.sample.upstream;
+        let often = chance.pick(&["status", "result", "delay", "reset"]);
+        let kind = match chance.below(3) {
+            0 => often,
+            _ => FAULT_KINDS[turn % FAULT_KINDS.len()],
+        };
+        let fault =
+            fault(upstream, kind, aim, chance).or_else(|| fault(upstream, often, aim, chance));
+        fault.unwrap_or_else(|| json!({"kind": "reset"}))
     }
 }
 
-fn of_a_read(chance: &mut Chance) -> Value {
-    match chance.below(6) {
-        0 => json!({"kind": "status", "status": 503}),
-        5 => json!({"kind": "coding", "coding": "x-gzip"}),
-        1 => json!({"kind": "reset"}),
-        2 => json!({"kind": "truncate"}),
-        3 => json!({"kind": "delay", "ms": 5 + chance.below(80), "commit": "before"}),
-        _ => json!({"kind": "delay", "ms": 5 + chance.below(80), "commit": "after"}),
+/// What a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    Read,
+    Write,
+    Deletion,
+}
+
+/// A fault of this kind, unless the upstream does not have it or it would be a lie there.
+pub(super) fn fault(upstream: &str, kind: &str, aim: Aim, chance: &mut Chance) -> Option<Value> {
+    let is_sft = upstream == "sft";
+    let (reads, writes) = (aim == Aim::Read, aim != Aim::Read);
+    let commit = chance.pick(&COMMITS);
+    let fault = match kind {
+        "delay" if reads => {
+            let commit = chance.pick(&["before", "after"]);
+            json!({"kind": kind, "ms": 5 + chance.below(80), "commit": commit})
+        }
+        "delay" if chance.one_in(2) => {
+            json!({"kind": kind, "ms": 5 + chance.below(300), "commit": "before"})
+        }
+        "delay" => json!({"kind": kind, "ms": 5 + chance.below(1300), "commit": "after"}),
+        // It keeps a reader until the deadline.
+        "hang" if reads => return None,
+        "drop" | "hang" | "reset" | "html" | "bad_head" => json!({"kind": kind, "commit": commit}),
+        "truncate" | "numbers" | "nulls" | "unknown_members" => json!({"kind": kind}),
+        "trickle" => json!({"kind": kind, "chunk": 200, "pause_ms": 1 + chance.below(5)}),
+        // Without a body, 200 is the documented success of some writes.
+        "empty" if reads => json!({"kind": kind, "status": 503}),
+        "empty" => json!({"kind": kind, "status": 200, "commit": "before"}),
+        "status" if reads => json!({"kind": kind, "status": 503}),
+        "status" => of_a_status(upstream, chance, commit),
+        // The documented answer to a deletion is the only one that is not read back.
+        "ignore" if aim == Aim::Deletion => return None,
+        "ignore" => json!({"kind": kind}),
+        "lag" => json!({"kind": kind, "ms": 5 + chance.below(600)}),
+        "body" if reads => json!({"kind": kind, "status": 503, "body": "{}"}),
+        "body" if is_sft => json!({"kind": kind, "body": "{\"Response\":{}}", "commit": commit}),
+        "body" => json!({"kind": kind, "status": 500, "body": "{}", "commit": commit}),
+        "result" if is_sft => of_a_result(chance, commit, aim),
+        "result" | "echo" if !is_sft => json!({"kind": kind, "code": "500", "commit": commit}),
+        "echo" => json!({"kind": kind, "code": "10239", "commit": commit}),
+        "outer" | "total_count" if !is_sft => return None,
+        "outer" => json!({"kind": kind, "code": "7"}),
+        "total_count" => json!({"kind": kind, "value": "none"}),
+        // Members that say nothing of a profile.
+        "missing" => json!({"kind": kind, "members": ["resultDescription", "message", "href"]}),
+        "huge" => json!({"kind": kind, "bytes": 100_000, "declared": chance.one_in(2)}),
+        "deep" => json!({"kind": kind, "depth": 1 + chance.below(3000)}),
+        "coding" => json!({"kind": kind, "coding": chance.pick(&["x-gzip", "Deflate", "br"])}),
+        // In the answer to a read, it changes what is there.
+        "invalid_utf8" if reads => return None,
+        "invalid_utf8" => json!({"kind": kind}),
+        "respell" if writes => {
+            let how = chance.pick(&["collapse", "nfc", "escape", "cut", "fold"]);
+            json!({"kind": kind, "how": how, "lost": chance.one_in(2)})
+        }
+        "respell" => return None,
+        other => panic!("how does the soak play the fault {other}?"),
+    };
+    Some(fault)
+}
+
+fn of_a_status(upstream: &str, chance: &mut Chance, commit: &str) -> Value {
+    let status = |status: u64| json!({"kind": "status", "status": status, "commit": commit});
+    match (upstream, chance.below(8)) {
+        (_, 0) => json!({"kind": "status", "status": 429, "retry_after_seconds": 0}),
+        (_, 1) => status(500),
+        (_, 2) => status(502),
+        (_, 3) => status(300 + chance.below(100)),
+        (_, 4) => status(504 + chance.below(200)),
+        ("pcc", 5) => json!({"kind": "status", "status": 503}),
+        ("pcc", _) => status(207),
+        ("endpoint", 5) => json!({"kind": "status", "status": 401}),
+        ("endpoint", 6) => json!({"kind": "status", "status": 422,
+            "body": "{\"error_code\": 1406, \"message\": \"Not allowed\"}"}),
+        _ => status(504),
+    }
+}
+
+/// A result code of SFT.
+fn of_a_result(chance: &mut Chance, commit: &str, aim: Aim) -> Value {
+    match chance.below(4) {
+        0 => json!({"kind": "result", "code": "401"}),
+        _ if aim == Aim::Read => json!({"kind": "result", "code": "10239"}),
+        1 => json!({"kind": "result", "code": "10239", "commit": commit}),
+        2 => json!({"kind": "result", "code": "10240", "commit": commit}),
+        _ => json!({"kind": "result", "code": "10240", "commit": "late",
+            "late_ms": chance.below(1300)}),
+    }
+}
+
+#[test]
+fn each_kind_of_fault_is_played() {
+    let mut chance = Chance::of(1, 1);
+    for kind in FAULT_KINDS {
+        let mut played = registered().into_iter().flat_map(|sample| {
+            [Aim::Write, Aim::Read].map(|aim| fault(sample.upstream, kind, aim, &mut chance))
+        });
+        let fault = played.find_map(|fault| fault).unwrap_or_default();
+        assert_eq!(fault["kind"], *kind);
     }
 }

@@ -168,6 +168,7 @@ impl Worker {
                 write = start.tick;
             }
             let said = match &result {
+                Ok(Some(written)) if written.etag.is_empty() => Said::Unread,
                 Ok(_) => Said::Ok,
                 // The layer in front of everything has not read the request, so that it cannot know
                 // that this is a repeat: it speaks of this call alone.
@@ -191,7 +192,7 @@ impl Worker {
                 Said::Failed(_) => return End::Failed,
                 Said::Unknown if again => unclear = true,
                 Said::Partial if again && kind == Kind::Create => {}
-                Said::Unknown | Said::Partial => return End::Unclear,
+                Said::Unknown | Said::Partial | Said::Unread => return End::Unclear,
             }
         }
         End::Unclear
