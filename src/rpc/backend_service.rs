@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status, async_trait, codec::CompressionEncoding};
+use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, unary};
+use super::{Limits, compression, unary};
 use crate::{
     gateway::Gateway,
     model::method::Method,
@@ -27,10 +27,10 @@ impl BackendRpc {
     #[must_use]
     pub fn service(gateway: Arc<Gateway>, limits: Limits) -> BackendServiceServer<Self> {
         let service = BackendServiceServer::new(Self { gateway, limits })
-            .max_decoding_message_size(limits.request_bytes)
-            .accept_compressed(CompressionEncoding::Gzip);
+            .max_decoding_message_size(limits.request_bytes);
+        let service = compression::with_each(service, BackendServiceServer::accept_compressed);
         match limits.min_compressed_bytes {
-            Some(_) => service.send_compressed(CompressionEncoding::Gzip),
+            Some(_) => compression::with_each(service, BackendServiceServer::send_compressed),
             None => service,
         }
     }

@@ -2,6 +2,7 @@
 //! everything else.
 
 mod backend_service;
+pub(crate) mod compression;
 pub mod details;
 mod omit;
 mod profile_service;
@@ -65,14 +66,14 @@ where
     let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
     let record = Arc::clone(&admitted.record);
     let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
-    let takes_gzip = takes_gzip(&metadata);
+    let is_compressible = compression::is_accepted(&metadata);
     let answer = match Control::parse(asked) {
         Ok(control) => method(admitted.into_call(control), message).await,
         Err(error) => Err(error),
     };
     match answer.and_then(|answer| within_limit(answer, limits)) {
         Ok(answer) => {
-            let size = takes_gzip.then(|| answer.encoded_len());
+            let size = is_compressible.then(|| answer.encoded_len());
             let mut response = Response::new(answer);
             say_cache(&record, response.metadata_mut());
             say_omitted(&record, response.metadata_mut());
@@ -126,13 +127,6 @@ fn admitted(extensions: &Extensions) -> Result<Admitted> {
         Error::new(Reason::GatewayInternal, "internal gateway error")
             .with_internal("the call did not pass the deadline layer")
     })
-}
-
-/// Whether the caller reads gzip. Many libraries say so in each call, so it is asked of the bytes.
-fn takes_gzip(metadata: &MetadataMap) -> bool {
-    let accepted = metadata.get("grpc-accept-encoding").map(MetadataValue::as_bytes);
-    let mut accepted = accepted.unwrap_or_default().split(|byte| *byte == b',');
-    accepted.any(|encoding| encoding.trim_ascii() == b"gzip")
 }
 
 /// The response, if it is not too large.

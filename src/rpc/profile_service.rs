@@ -3,9 +3,9 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, stream};
-use tonic::{Request, Response, Status, async_trait, codec::CompressionEncoding};
+use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, omit, streaming, unary};
+use super::{Limits, compression, omit, streaming, unary};
 use crate::{
     gateway::Gateway,
     model::method::Method,
@@ -32,10 +32,10 @@ impl ProfileRpc {
     #[must_use]
     pub fn service(gateway: Arc<Gateway>, limits: Limits) -> ProfileServiceServer<Self> {
         let service = ProfileServiceServer::new(Self { gateway, limits })
-            .max_decoding_message_size(limits.request_bytes)
-            .accept_compressed(CompressionEncoding::Gzip);
+            .max_decoding_message_size(limits.request_bytes);
+        let service = compression::with_each(service, ProfileServiceServer::accept_compressed);
         match limits.min_compressed_bytes {
-            Some(_) => service.send_compressed(CompressionEncoding::Gzip),
+            Some(_) => compression::with_each(service, ProfileServiceServer::send_compressed),
             None => service,
         }
     }

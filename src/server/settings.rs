@@ -55,11 +55,14 @@ settings! {
         max_request_bytes: usize = 4 * MIB, bytes(MESSAGE);
         /// Largest response message.
         max_response_bytes: usize = 16 * MIB, bytes(MESSAGE);
-        /// Responses of this size and larger are compressed with gzip for callers that accept it.
+        /// Responses of this size and larger are compressed for callers that accept gzip or
+        /// zstd.
         ///
         /// Messages of streams are compressed whatever their size.
         min_compressed_bytes: Option<usize> = Some(8 * KIB), bytes(MESSAGE).or_off();
-        /// Largest metadata of a request, as HTTP/2 counts headers (RFC 9113, 6.5.2).
+        /// Largest metadata of a request, as HTTP/2 counts headers (RFC 9113, 6.5.2). Up to eight
+        /// times as much is refused with RESOURCE_EXHAUSTED and an ErrorInfo. Of more, nothing is
+        /// kept, and the answer is HTTP 431.
         max_request_metadata_bytes: usize = 16 * KIB, bytes(REQUEST_METADATA);
         /// Largest headers and trailers of a response together, counted in the same way.
         ///

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Reason},
-    rpc::{self, status::header_bytes},
+    rpc::{self, compression, status::header_bytes},
     text::{self, quoted},
 };
 
@@ -170,7 +170,8 @@ fn explained(status: &Status, part: Part, asked: &Asked) -> Error {
     let message = match reason {
         Reason::OperationNotSupported if let Some(encoding) = unknown_encoding(original) => {
             // The code is the one that gRPC's compression specification requires.
-            format!("grpc-encoding {} is not supported; use gzip or identity", quoted(encoding))
+            let (encoding, known) = (quoted(encoding), compression::names());
+            format!("grpc-encoding {encoding} is not supported; use {known}, or identity")
         }
         Reason::OperationNotSupported if kind == Kind::Unimplemented => asked.no_such_method(),
         Reason::MalformedRequest => malformed(original),

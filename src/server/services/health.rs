@@ -18,7 +18,6 @@ use tokio::{sync::watch, time::timeout};
 use tonic::{
     Request, Response, Status,
     body::Body,
-    codec::CompressionEncoding,
     codegen::{Body as HttpBody, BoxFuture, BoxStream, Service, StdError},
     server::{Grpc, NamedService, UnaryService},
 };
@@ -30,11 +29,9 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     error::{Error, Kind, Reason},
-    rpc,
+    rpc::{self, compression::with_each},
 };
 
-/// Clients that compress all their requests compress these too.
-const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 /// Largest request, also when it is decompressed; names are shorter by far.
 const MAX_REQUEST_BYTES: usize = 4 * 1024;
 /// No name is longer: an id of a backend has at most 63 bytes, and the services are our own.
@@ -97,7 +94,8 @@ impl Health {
 
     /// The gRPC service.
     pub(crate) fn service(&self) -> HealthService {
-        let generated = HealthServer::new(self.clone()).accept_compressed(GZIP);
+        // Clients that compress all their requests compress these too.
+        let generated = with_each(HealthServer::new(self.clone()), HealthServer::accept_compressed);
         let generated = generated.max_decoding_message_size(MAX_REQUEST_BYTES);
         HealthService { health: self.clone(), generated }
     }
@@ -210,7 +208,7 @@ where
         }
         let list = List(self.health.clone());
         Box::pin(async move {
-            let grpc = Grpc::new(ProstCodec::default()).accept_compressed(GZIP);
+            let grpc = with_each(Grpc::new(ProstCodec::default()), Grpc::accept_compressed);
             let mut grpc = grpc.max_decoding_message_size(MAX_REQUEST_BYTES);
             Ok(grpc.unary(list, request).await)
         })

@@ -8,13 +8,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use tokio::task::coop;
-use tonic::{
-    Code, Request, Response, Status, Streaming, async_trait, codec::CompressionEncoding,
-    codegen::BoxStream,
-};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait, codegen::BoxStream};
 
 use super::symbols::{Found, Symbols};
-use crate::{error::Reason, rpc, server::routes::Routes, text};
+use crate::{
+    error::Reason,
+    rpc::{self, compression::with_each},
+    server::routes::Routes,
+    text,
+};
 
 /// Largest question; names are shorter by far.
 const MAX_QUESTION_BYTES: usize = 64 * 1024;
@@ -31,10 +33,11 @@ pub(crate) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, pro
         v1alpha::ServerReflectionServer::new(reflection),
     );
     // Clients that compress all their requests compress these too.
-    let (gzip, limit) = (CompressionEncoding::Gzip, MAX_QUESTION_BYTES);
+    let v1 = with_each(v1, v1::ServerReflectionServer::accept_compressed);
+    let v1alpha = with_each(v1alpha, v1alpha::ServerReflectionServer::accept_compressed);
     Ok(routes
-        .with(v1.accept_compressed(gzip).max_decoding_message_size(limit))
-        .with(v1alpha.accept_compressed(gzip).max_decoding_message_size(limit)))
+        .with(v1.max_decoding_message_size(MAX_QUESTION_BYTES))
+        .with(v1alpha.max_decoding_message_size(MAX_QUESTION_BYTES)))
 }
 
 /// Answers questions about what this port serves.

@@ -99,7 +99,16 @@ pub(super) async fn put(gateway: &Gateway, count: u32, bytes: usize) {
     }
 }
 
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+type Compress = fn(&[u8]) -> Vec<u8>;
+
+/// What the gateway reads, with a way to write it.
+pub(super) const ENCODINGS: [(&str, Compress); 2] = [("gzip", gzip), ("zstd", zstd)];
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, zstd::DEFAULT_COMPRESSION_LEVEL).unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();

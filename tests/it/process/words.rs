@@ -10,9 +10,11 @@ use super::{
     calls::{GET, LIST, arm, failure, named, raw},
     child::{gateway, serve, sft},
     slow::Slow,
-    wire::{Sent, ask, frame, gzip, list, send},
+    wire::{ENCODINGS, Sent, ask, frame, list, send},
 };
 
+/// A frame of zstd without content, which wants a window of 2 GiB to be decompressed.
+const WINDOW: &[u8] = b"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00";
 const WEB: (&str, &str) = ("PROFILE_GATEWAY__SERVER__GRPC_WEB", "true");
 
 #[tokio::test]
@@ -20,17 +22,20 @@ async fn a_message_that_is_too_large_is_refused_in_the_same_words_on_all_paths()
     let env = [WEB, ("PROFILE_GATEWAY__SERVER__MAX_REQUEST_BYTES", "64KiB")];
     let gateway = gateway(&[], &env).await;
     let large = GetProfileRequest { name: "x".repeat(300_000), read_mask: None }.encode_to_vec();
-    let encoding = [("grpc-encoding", "gzip")];
-    let plain = send(gateway.grpc, GET, &[], frame(0, &large)).await.status();
-    let bomb = send(gateway.grpc, GET, &encoding, frame(1, &gzip(&large))).await.status();
-    let claimed = send(gateway.grpc, GET, &encoding, frame(1, &large)).await.status();
+    let mut refused = vec![send(gateway.grpc, GET, &[], frame(0, &large)).await.status()];
+    for (encoding, compress) in ENCODINGS {
+        let encoding = [("grpc-encoding", encoding)];
+        let bomb = frame(1, &compress(&large));
+        refused.push(send(gateway.grpc, GET, &encoding, bomb).await.status());
+        refused.push(send(gateway.grpc, GET, &encoding, frame(1, &large)).await.status());
+    }
     let web = {
         let client = reqwest::Client::builder().http1_only().no_proxy().build().unwrap();
         let post = client.post(format!("http://{}/{GET}", gateway.grpc));
         let post = post.header("content-type", "application/grpc-web+proto");
         post.body(frame(0, &large)).send().await.unwrap().text().await.unwrap()
     };
-    for status in [&plain, &bomb, &claimed] {
+    for status in &refused {
         let (code, reason, _) = failure(status);
         assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
         let expected = "the request message is larger than the limit of 65536 bytes";
@@ -38,6 +43,7 @@ async fn a_message_that_is_too_large_is_refused_in_the_same_words_on_all_paths()
     }
     assert!(web.contains("the%20request%20message%20is%20larger%20than%20the%20limit"), "{web}");
 
+    let broken = "the request message cannot be decompressed";
     for (headers, body, expected) in [
         (&[][..], frame(0, b"\x0a\x01\xff"), "is not valid Protobuf for this method: "),
         (&[], frame(0, b"\x08\x01"), "is not valid Protobuf for this method: "),
@@ -45,7 +51,9 @@ async fn a_message_that_is_too_large_is_refused_in_the_same_words_on_all_paths()
         (&[], frame(7, b""), "begins with an invalid compression flag, which must be 0 or 1"),
         (&[], Bytes::new(), "the request has no message"),
         (&[], frame(0, b"abc").slice(..6), "ended before the length that its message announces"),
-        (&encoding, frame(1, b"abc"), "the request message cannot be decompressed"),
+        (&[("grpc-encoding", "gzip")], frame(1, b"abc"), broken),
+        (&[("grpc-encoding", "zstd")], frame(1, b"abc"), broken),
+        (&[("grpc-encoding", "zstd")], frame(1, WINDOW), broken),
     ] {
         let status = send(gateway.grpc, GET, headers, body).await.status();
         let (code, reason, _) = failure(&status);
@@ -55,12 +63,12 @@ async fn a_message_that_is_too_large_is_refused_in_the_same_words_on_all_paths()
             assert!(!status.message().contains(foreign), "{}", status.message());
         }
     }
-    let unknown = [("grpc-encoding", "zstd")];
+    let unknown = [("grpc-encoding", "deflate")];
     let sent = send(gateway.grpc, GET, &unknown, frame(1, b"abc")).await;
     assert_eq!(failure(&sent.status()).0, Code::Unimplemented);
-    let expected = "grpc-encoding \"zstd\" is not supported; use gzip or identity";
+    let expected = "grpc-encoding \"deflate\" is not supported; use gzip, zstd, or identity";
     assert_eq!(sent.status().message(), expected);
-    assert_eq!(sent.headers["grpc-accept-encoding"], "gzip,identity");
+    assert_eq!(sent.headers["grpc-accept-encoding"], "gzip,zstd,identity");
 }
 
 #[tokio::test]
