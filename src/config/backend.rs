@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use crate::{
     cache::CacheSettings,
     dialect::{self, Registration, Setting},
     gateway::{WriteSettings, watch::WatchSettings},
     settings::{
-        Errors, Kind as _, Node, Origin, Row, Section, Settings, Value, has_invisible_ends,
-        plain_text, quoted, secret, settings, whole,
+        Errors, Kind as _, Node, Origin, Row, Section, Settings, Value, plain_text, quoted, secret,
+        settings, whole,
     },
     text,
     upstream::UpstreamSettings,
@@ -179,23 +179,13 @@ fn skip_options(
     BTreeMap::new()
 }
 
-/// What the operator should know about a backend.
-pub(super) fn warnings(backend: &BackendSettings) -> Vec<String> {
-    let about = format!("{}: backend `{}`", backend.origin, backend.name);
-    let exposed = backend
-        .upstream
-        .base_url
-        .is_exposed()
-        .then(|| format!("{about} uses plain HTTP: credentials are sent unencrypted"));
-    let unseen = backend.options.iter().filter_map(|(key, value)| match value {
-        OptionValue::Secret(secret) if has_invisible_ends(secret.expose_secret()) => Some(format!(
-            "{about}: {} begins or ends with white space or another invisible character, which is \
-             sent as part of it",
-            quoted(key)
-        )),
-        _ => None,
-    });
-    exposed.into_iter().chain(unseen).collect()
+/// What the operator should know about a backend as a whole.
+pub(super) fn warning(backend: &BackendSettings) -> Option<String> {
+    let BackendSettings { origin, name, .. } = backend;
+    let exposed = backend.upstream.base_url.is_exposed();
+    exposed.then(|| {
+        format!("{origin}: backend `{name}` uses plain HTTP: credentials are sent unencrypted")
+    })
 }
 
 /// The rows of a dialect's own keys.

@@ -31,7 +31,8 @@ pub(super) fn config(
     }
     let backends = backend::all(section, dialects);
     root.finish();
-    let mut warnings: Vec<String> = backends.values().flat_map(backend::warnings).collect();
+    let mut warnings = errors.take_warnings();
+    warnings.extend(backends.values().filter_map(backend::warning));
     // A trial run of the sandbox has no replicas.
     if !backends.is_empty() && page_tokens.page_token_key.is_none() {
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());

@@ -15,31 +15,56 @@ use crate::{
     telemetry::LogSettings,
 };
 
+/// A table of the file.
+pub(super) struct Table {
+    title: &'static str,
+    /// What the names of its variables begin with, after the prefix of all.
+    pub(super) variables: &'static str,
+    /// The dialect whose backends have these keys, if not all have them.
+    pub(super) dialect: Option<&'static str>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// Every table of the file.
+pub(super) fn tables() -> Vec<Table> {
+    const BACKEND: &str = "BACKENDS__NAME__";
+    let table = |title, variables, rows| Table { title, variables, dialect: None, rows };
+    let backend = [dialect_row()].into_iter().chain(common_rows()).collect();
+    let own = REGISTRY.iter().map(|dialect| {
+        let table = table("`[backends.NAME]`", BACKEND, own_rows(dialect));
+        Table { dialect: Some(dialect.name), ..table }
+    });
+    let mut tables = vec![
+        table("Top level", "", root_rows()),
+        table("`[log]`", "LOG__", LogSettings::rows()),
+        table("`[server]`", "SERVER__", ServerSettings::rows()),
+        table("`[backends.NAME]`", BACKEND, backend),
+    ];
+    tables.extend(own);
+    let cache = CacheSettings::rows();
+    tables.push(table("`[backends.NAME.cache]`", "BACKENDS__NAME__CACHE__", cache));
+    tables
+}
+
 /// A section for each table of the file, with a row for each key.
 #[doc(hidden)]
 #[must_use]
 pub fn reference() -> String {
     let mut out = String::new();
-    let backend: Vec<Row> = [dialect_row()].into_iter().chain(common_rows()).collect();
-    table(&mut out, "Top level", "", &root_rows());
-    table(&mut out, "`[log]`", "LOG__", &LogSettings::rows());
-    table(&mut out, "`[server]`", "SERVER__", &ServerSettings::rows());
-    table(&mut out, "`[backends.NAME]`", "BACKENDS__NAME__", &backend);
-    for dialect in REGISTRY {
-        let title = format!("`[backends.NAME]` with `dialect = \"{}\"`", dialect.name);
-        table(&mut out, &title, "BACKENDS__NAME__", &own_rows(dialect));
+    for table in tables() {
+        write(&mut out, &table);
     }
-    table(&mut out, "`[backends.NAME.cache]`", "BACKENDS__NAME__CACHE__", &CacheSettings::rows());
     out
 }
 
-fn table(out: &mut String, title: &str, section: &str, rows: &[Row]) {
+fn write(out: &mut String, Table { title, variables: section, dialect, rows }: &Table) {
+    let of = dialect.map_or_else(String::new, |name| format!(" with `dialect = \"{name}\"`"));
     let variable = |row: &Row| format!("{PREFIX}{section}{}", row.key.to_uppercase());
     let example = rows.first().map_or_else(String::new, variable);
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        "## {title}\n\n\
+        "## {title}{of}\n\n\
          Environment variables: `{PREFIX}{section}KEY`, such as `{example}`.\n\n\
          | Key | Type | Default | Allowed | Meaning |\n\
          |---|---|---|---|---|\n"

@@ -70,28 +70,41 @@ impl fmt::Display for Origin {
 
 /// The collector that every check writes to.
 #[derive(Default)]
-pub(crate) struct Errors(Vec<(Origin, String)>);
+pub(crate) struct Errors {
+    errors: Vec<(Origin, String)>,
+    warnings: Vec<String>,
+}
 
 impl Errors {
     pub(crate) fn push(&mut self, origin: &Origin, message: impl Into<String>) {
-        self.0.push((origin.clone(), message.into()));
+        self.errors.push((origin.clone(), message.into()));
+    }
+
+    /// Notes what can be used and is probably not meant.
+    pub(crate) fn warn(&mut self, origin: &Origin, message: impl fmt::Display) {
+        self.warnings.push(format!("{origin}: {message}"));
+    }
+
+    /// The warnings so far, in the order in which they were found.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.errors.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.errors.len()
     }
 
     pub(crate) fn into_public(mut self) -> ConfigErrors {
         // Stable, so that mistakes of one line stay in the order in which they were found.
-        self.0.sort_by(|a, b| a.0.cmp(&b.0));
-        let left_out = self.0.len().saturating_sub(MAX_SHOWN);
-        self.0.truncate(MAX_SHOWN);
+        self.errors.sort_by(|a, b| a.0.cmp(&b.0));
+        let left_out = self.errors.len().saturating_sub(MAX_SHOWN);
+        self.errors.truncate(MAX_SHOWN);
         let mut errors: Vec<ConfigError> = self
-            .0
+            .errors
             .into_iter()
             .map(|(origin, message)| ConfigError { origin: origin.to_string(), message })
             .collect();

@@ -38,6 +38,12 @@ pub(crate) trait Kind {
         false
     }
 
+    /// What is probably not meant about a value that can be used: the rest of a sentence that
+    /// begins with the key. Never with a part of a secret.
+    fn caution(&self, _: &Self::Value) -> Option<&'static str> {
+        None
+    }
+
     /// What is expected, if there is no default.
     fn required(&self) -> Option<&str> {
         None
@@ -94,6 +100,10 @@ impl<K: Kind> Kind for Optional<K> {
     fn is_secret(&self) -> bool {
         self.0.is_secret()
     }
+
+    fn caution(&self, value: &Self::Value) -> Option<&'static str> {
+        value.as_ref().and_then(|value| self.0.caution(value))
+    }
 }
 
 /// A value, or the word `off`.
@@ -122,6 +132,14 @@ impl<K: Kind> Kind for OrOff<K> {
 
     fn bounds(&self) -> String {
         format!("{}, or `off`", self.0.bounds())
+    }
+
+    fn is_secret(&self) -> bool {
+        self.0.is_secret()
+    }
+
+    fn caution(&self, value: &Self::Value) -> Option<&'static str> {
+        value.as_ref().and_then(|value| self.0.caution(value))
     }
 }
 
@@ -154,5 +172,9 @@ impl<K: Kind, C: Fn(&K::Value) -> Read<()>> Kind for Checked<K, C> {
 
     fn is_secret(&self) -> bool {
         self.kind.is_secret()
+    }
+
+    fn caution(&self, value: &Self::Value) -> Option<&'static str> {
+        self.kind.caution(value)
     }
 }

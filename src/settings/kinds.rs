@@ -232,6 +232,13 @@ impl Kind for Secret {
     fn is_secret(&self) -> bool {
         true
     }
+
+    fn caution(&self, secret: &SecretString) -> Option<&'static str> {
+        secrets::has_invisible_ends(secret.expose_secret()).then_some(
+            "begins or ends with white space or another invisible character, which counts as part \
+             of it",
+        )
+    }
 }
 
 struct OneOf<T: 'static>(&'static [(&'static str, T)]);

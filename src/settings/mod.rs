@@ -41,7 +41,6 @@ pub(crate) use self::{
     kind::Kind,
     kinds::{REDACTED, address, bytes, count, duration, flag, on_off, one_of, plain_text, secret},
     node::{Env, Node, Table, Value},
-    secret::has_invisible_ends,
     section::Section,
     table::{Row, Settings, settings, whole},
     value::Read,

@@ -77,7 +77,7 @@ fn from_file(node: &Node) -> Read<SecretString> {
 
 /// Whether a secret begins or ends with a character that shows nothing, as a paste from a page or
 /// an editor leaves it.
-pub(crate) fn has_invisible_ends(secret: &str) -> bool {
+pub(super) fn has_invisible_ends(secret: &str) -> bool {
     let unseen = |c: char| c.is_whitespace() || text::is_invisible(c);
     secret.starts_with(unseen) || secret.ends_with(unseen)
 }

@@ -56,7 +56,13 @@ impl<'e> Section<'e> {
             self.require(key, needed);
         }
         let env = self.env;
-        self.read(key, |node| kind.read(node, env))
+        let value = self.read(key, |node| kind.read(node, env))?;
+        if let Some(caution) = kind.caution(&value) {
+            let origin = self.known.last().and_then(|known| known.origin.as_ref());
+            let message = format!("{} {caution}", self.name(key));
+            self.errors.warn(origin.unwrap_or(&self.origin), message);
+        }
+        Some(value)
     }
 
     /// The value of `key`, if it is there and can be read.

@@ -4,7 +4,10 @@ use std::fs;
 
 use secrecy::ExposeSecret as _;
 
-use super::*;
+use super::{
+    super::{overlay::PREFIX, reference::tables},
+    *,
+};
 
 fn password(config: &Config) -> String {
     match &config.backends["sft"].options["password"] {
@@ -53,10 +56,54 @@ fn invisible_ends_cause_a_warning_that_does_not_show_them() {
         if let Some(kept) = expected {
             assert_eq!(password(&config), kept);
             let warning = &config.warnings[0];
-            assert!(warning.contains("`password` begins or ends with"), "{warning}");
+            let expected = "gateway.toml:4: `backends.sft.password` begins or ends with white";
+            assert!(warning.starts_with(expected), "{warning}");
             assert!(!warning.contains("hunter2"), "{warning}");
         }
     }
+}
+
+#[test]
+fn the_ends_of_every_secret_are_looked_at() {
+    const SECRET: &str = "hunter2 and more bytes\u{a0}";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, SECRET).unwrap();
+    let file = file.to_str().unwrap();
+    let backend = |dialect: &str| {
+        format!("[backends.name]\ndialect = {dialect:?}\nbase_url = \"https://sft.example\"\n")
+    };
+    // Whatever their own checks say of one key without the others.
+    let dialects = REGISTRY.iter().map(|known| Registration { build: |_| built(), ..*known });
+    let dialects: Vec<Registration> = dialects.collect();
+    let mut seen = 0;
+    for table in tables() {
+        for row in table.rows.iter().filter(|row| row.secret) {
+            let text = backend(table.dialect.unwrap_or("pcc"));
+            let source = Source { file_name: "gateway.toml", text: &text };
+            let variable = format!("{PREFIX}{}{}", table.variables, row.key.to_uppercase());
+            let (by_file, by_variable) = (format!("{variable}__FILE"), format!("{variable}__ENV"));
+            for env in [
+                &[(&*variable, SECRET)][..],
+                &[(&*by_file, file)],
+                &[(&*by_variable, "ELSEWHERE"), ("ELSEWHERE", SECRET)],
+            ] {
+                let config = load_with(Some(source), &vars(env), &dialects).unwrap();
+                let about = format!("{}: `", env[0].0);
+                let about = config.warnings.iter().filter(|warning| warning.starts_with(&about));
+                let about: Vec<&String> = about.collect();
+                let [warning] = about[..] else { panic!("{env:?}: {:?}", config.warnings) };
+                assert!(
+                    warning.contains(&format!("{}` begins or ends with", row.key)),
+                    "{warning}"
+                );
+                assert!(!warning.contains("hunter2"), "{warning}");
+                seen += 1;
+            }
+        }
+    }
+    // Of all dialects, and the key of page tokens.
+    assert!(seen > 3 * REGISTRY.len(), "{seen}");
 }
 
 #[test]
