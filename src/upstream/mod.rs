@@ -25,6 +25,7 @@ mod settings;
 mod status;
 mod transport;
 mod unprocessed;
+mod watched;
 mod window;
 
 pub use attempt::Session;

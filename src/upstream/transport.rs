@@ -1,6 +1,14 @@
 //! One HTTP exchange with reqwest: sends, reads a bounded body, and reports how far a failure got.
 
-use std::{error::Error as _, io, mem, time::Duration};
+use std::{
+    error::Error as _,
+    io, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, header::ACCEPT_ENCODING};
@@ -11,7 +19,8 @@ use super::{
     coding::{self, Undecodable},
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
-    unprocessed::{Unprocessed, unprocessed},
+    unprocessed::{Progress, Unprocessed, unprocessed},
+    watched::WatchedBody,
 };
 use crate::error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result, Retry};
 
@@ -154,11 +163,20 @@ impl Transport {
             builder = builder.header(name, value);
         }
         builder = builder.header(ACCEPT_ENCODING, coding::ACCEPTED);
-        if let Some(body) = &request.body {
-            builder = builder.body(body.clone());
+        let begun = Arc::new(AtomicBool::new(false));
+        if let Some(rest) = request.body.clone() {
+            let body = WatchedBody { rest, begun: Arc::clone(&begun) };
+            builder = builder.body(reqwest::Body::wrap(body));
         }
         let sent = time.bound(builder.send(), self.header_timeout, "did not start answering");
-        let mut response = sent.await?.map_err(|e| self.unsent(request, &e))?;
+        let mut response = sent.await?.map_err(|error| {
+            let progress = match (error.is_connect(), begun.load(Ordering::Acquire)) {
+                (true, _) => Progress::Connecting,
+                (false, false) => Progress::Connected,
+                (false, true) => Progress::Begun,
+            };
+            self.unsent(request, &error, progress)
+        })?;
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
         let length = coding::length_beside_identity(&headers);
         let body = self.body(&time, response, length).await?;
@@ -199,13 +217,13 @@ impl Transport {
     }
 
     /// No reply came. Only a failed connect and what [`unprocessed`] knows certainly sent nothing.
-    fn unsent(&self, request: &Request, error: &reqwest::Error) -> Failure {
+    fn unsent(&self, request: &Request, error: &reqwest::Error, progress: Progress) -> Failure {
         let operation = request.operation;
         let unknown = request.safety.effect(Effect::Unknown);
         let unavailable = |what: String, effect| {
             Error::new(Reason::UpstreamUnavailable, what).with_effect(effect)
         };
-        let (cause, failed) = if let Some(unprocessed) = unprocessed(error, error.is_connect()) {
+        let (cause, failed) = if let Some(unprocessed) = unprocessed(error, progress) {
             match unprocessed {
                 Unprocessed::Tls(why) => {
                     let what = format!("the upstream could not be reached for {operation}: {why}");
@@ -214,6 +232,10 @@ impl Transport {
                 }
                 Unprocessed::Stream => {
                     let what = format!("the upstream refused to process {operation}");
+                    (Cause::NotSent, unavailable(what, Effect::None))
+                }
+                Unprocessed::Untaken => {
+                    let what = format!("the upstream closed the connection before {operation}");
                     (Cause::NotSent, unavailable(what, Effect::None))
                 }
             }

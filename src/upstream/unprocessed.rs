@@ -10,21 +10,51 @@ use rustls::{AlertDescription, CertificateError};
 pub(super) enum Unprocessed {
     /// There is no secure connection, and another attempt would find none either.
     Tls(String),
-    /// The upstream reset the stream before it did anything: the request may be sent again (RFC
+    /// The upstream refused the stream before it did anything: the request may be sent again (RFC
     /// 9113, 8.7).
     Stream,
+    /// The connection ended before it took the request.
+    Untaken,
 }
 
-/// What the error says for certain; `None` if the request may have been processed. `connecting` is
-/// whether there was no connection yet.
-pub(super) fn unprocessed(error: &(dyn Error + 'static), connecting: bool) -> Option<Unprocessed> {
+/// How far a request got before it failed, as far as the gateway knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There was no connection yet.
+    Connecting,
+    /// There was one.
+    Connected,
+    /// The connection asked for the request's body.
+    Begun,
+}
+
+/// What the error says for certain; `None` if the request may have been processed.
+pub(super) fn unprocessed(
+    error: &(dyn Error + 'static),
+    progress: Progress,
+) -> Option<Unprocessed> {
     if let Some(error) = find::<rustls::Error>(error) {
-        return tls(error, connecting).map(Unprocessed::Tls);
+        return tls(error, progress == Progress::Connecting).map(Unprocessed::Tls);
     }
-    // A GOAWAY is no proof: the library does not say which streams it is about.
-    let reset = find::<h2::Error>(error)?;
-    let refused = reset.is_remote() && reset.reason() == Some(h2::Reason::REFUSED_STREAM);
-    refused.then_some(Unprocessed::Stream)
+    if let Some(reset) = find::<h2::Error>(error) {
+        return refused(reset, progress).then_some(Unprocessed::Stream);
+    }
+    // These give the request back whole: no connection has begun to send it.
+    let taken = find::<hyper::Error>(error)?;
+    (taken.is_closed() || taken.is_canceled()).then_some(Unprocessed::Untaken)
+}
+
+/// Whether the upstream has told that it did not process the stream.
+///
+/// A GOAWAY tells it of all streams above the last one that it names. h2 ends each of those with
+/// the GOAWAY, and the others, when the connection ends, with an error of IO. But it also ends with
+/// the GOAWAY what it has not quite handed over, and that may be a stream which the upstream has
+/// processed by then: headers can leave, and be answered, before the call that sends them is back.
+/// The body comes after that. So a GOAWAY proves something of a request whose body has begun.
+fn refused(reset: &h2::Error, progress: Progress) -> bool {
+    let is_refusal = reset.is_reset() && reset.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let is_above_last = reset.is_go_away() && progress == Progress::Begun;
+    reset.is_remote() && (is_refusal || is_above_last)
 }
 
 fn tls(error: &rustls::Error, connecting: bool) -> Option<String> {
@@ -101,11 +131,11 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
 mod tests {
     use super::*;
 
-    fn said(error: rustls::Error, connecting: bool) -> Option<String> {
+    fn said(error: rustls::Error, progress: Progress) -> Option<String> {
         let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
-        match unprocessed(&wrapped, connecting)? {
+        match unprocessed(&wrapped, progress)? {
             Unprocessed::Tls(what) => Some(what),
-            Unprocessed::Stream => None,
+            Unprocessed::Stream | Unprocessed::Untaken => None,
         }
     }
 
@@ -125,7 +155,7 @@ mod tests {
             (alert(AlertDescription::UnrecognisedName), "host name"),
             (alert(AlertDescription::InternalError), "InternalError"),
         ] {
-            let message = said(error.clone(), true).unwrap_or_default();
+            let message = said(error.clone(), Progress::Connecting).unwrap_or_default();
             assert!(message.contains(expected), "{error:?}: {message}");
         }
     }
@@ -133,16 +163,16 @@ mod tests {
     #[test]
     fn an_alert_on_a_connection_that_works_proves_nothing() {
         for alert in [AlertDescription::InternalError, AlertDescription::HandshakeFailure] {
-            assert_eq!(said(rustls::Error::AlertReceived(alert), false), None);
+            assert_eq!(said(rustls::Error::AlertReceived(alert), Progress::Begun), None);
         }
         let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
-        assert!(said(alert, false).is_some());
+        assert!(said(alert, Progress::Begun).is_some());
     }
 
     #[test]
     fn only_a_refused_stream_was_not_processed() {
         let own = h2::Error::from(h2::Reason::REFUSED_STREAM);
-        assert_eq!(unprocessed(&own, false), None, "not said by the upstream");
-        assert_eq!(unprocessed(&io::Error::other("reset"), false), None);
+        assert_eq!(unprocessed(&own, Progress::Begun), None, "not said by the upstream");
+        assert_eq!(unprocessed(&io::Error::other("reset"), Progress::Begun), None);
     }
 }

@@ -23,6 +23,7 @@ mod edges;
 mod ends;
 mod examples;
 mod frames;
+mod goaway;
 mod grpc_web;
 mod health;
 mod limits;

@@ -108,14 +108,14 @@ const CONFIG: &str = "[ca]\ndefault_ca = own\n\
     certificate = ca.pem\nprivate_key = ca.key\npolicy = any\nx509_extensions = server\n\
     [any]\ncommonName = supplied\n\
     [server]\nsubjectAltName = NAME\nbasicConstraints = CA:FALSE\n";
-const VALID: &str = "20491231235959Z";
+pub(super) const VALID: &str = "20491231235959Z";
 const EXPIRED: &str = "20200102000000Z";
 
 /// Certificates of an authority of its own, made by openssl.
-struct Authority(TempDir);
+pub(super) struct Authority(TempDir);
 
 impl Authority {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let authority = Self(TempDir::new().unwrap());
         // Each has a name of its own: of two with the same, a client would compare signatures.
         let name = authority.0.path().file_name().unwrap().display().to_string();
@@ -135,12 +135,12 @@ impl Authority {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
         self.0.path().join(name)
     }
 
     /// A certificate for a name, `IP:…` or `DNS:…`, which is valid until the given date.
-    async fn issue(&self, name: &str, end: &str) {
+    pub(super) async fn issue(&self, name: &str, end: &str) {
         fs::write(self.path("index.txt"), "").unwrap();
         fs::write(self.path("ca.cnf"), CONFIG.replace("NAME", name)).unwrap();
         self.openssl(
@@ -160,7 +160,7 @@ impl Authority {
     }
 
     /// TLS with the issued certificate.
-    fn tls(&self, wants_client: bool) -> TlsAcceptor {
+    pub(super) fn tls(&self, wants_client: bool) -> TlsAcceptor {
         let builder = ServerConfig::builder();
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate("ca.pem")).unwrap();
@@ -210,7 +210,7 @@ async fn refusing(tls: Option<TlsAcceptor>) -> (SocketAddr, Arc<AtomicUsize>, Ar
 }
 
 /// A gateway that trusts this authority, with a fixed token, so that the first request is a read.
-async fn trusting(authority: &Path, base_url: &str) -> Gateway {
+pub(super) async fn trusting(authority: &Path, base_url: &str) -> Gateway {
     let config = format!(
         "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = {base_url:?}\n\
          access_token = \"fixed-token-of-the-test\"\n"
