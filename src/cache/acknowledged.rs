@@ -6,7 +6,7 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use foldhash::quality::RandomState;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::value::{Id, List, Resource, Value};
@@ -41,9 +41,17 @@ impl fmt::Debug for Acknowledged {
     }
 }
 
-/// The acknowledged writes of one backend that its reads may not show yet.
+/// How long after that a deletion is remembered, to notice that it was not carried out.
+const NOTICED: Duration = Duration::from_secs(60 * 60);
+
+/// The acknowledged writes of one backend that its reads may not show yet, and the deletions that
+/// no later read has confirmed.
 #[derive(Default)]
-pub(super) struct AcknowledgedWrites(RwLock<Writes>);
+pub(super) struct AcknowledgedWrites {
+    writes: RwLock<Writes>,
+    /// From when on reads have to show each.
+    deletions: Mutex<HashMap<Id, Instant, RandomState>>,
+}
 
 /// The writes by profile, and until when reads may not show them.
 type Writes = HashMap<Id, (Acknowledged, Instant), RandomState>;
@@ -52,30 +60,74 @@ impl AcknowledgedWrites {
     /// Remembers a write. False if there are too many.
     pub(super) fn remember(&self, id: Id, write: Acknowledged, settle_time: Duration) -> bool {
         let now = Instant::now();
-        let mut writes = self.0.write();
+        let over = now + settle_time;
+        self.expect(&id, &write, now, over);
+        let mut writes = self.writes.write();
         if writes.len() >= MAX {
             writes.retain(|_, (_, over)| now < *over);
         }
         if writes.len() >= MAX && !writes.contains_key(&id) {
             return false;
         }
-        writes.insert(id, (write, now + settle_time));
+        writes.insert(id, (write, over));
         true
+    }
+
+    fn expect(&self, id: &Id, write: &Acknowledged, now: Instant, over: Instant) {
+        let mut deletions = self.deletions.lock();
+        if !matches!(write, Acknowledged::Deleted) {
+            deletions.remove(id);
+            return;
+        }
+        if deletions.len() >= MAX {
+            deletions.retain(|_, due| now < *due + NOTICED);
+        }
+        // One that finds no room is only not noticed.
+        if deletions.len() < MAX {
+            deletions.insert(id.clone(), over);
+        }
+    }
+
+    /// The profiles in what a read found whose deletions had to show when it began. Each deletion
+    /// is reported once.
+    pub(super) fn undeleted(&self, resource: &Resource, value: &Value, began: Instant) -> Vec<Id> {
+        let mut deletions = self.deletions.lock();
+        if deletions.is_empty() {
+            return Vec::new();
+        }
+        let mut ends = |id: &Id| {
+            let due = deletions.get(id).copied().filter(|due| *due <= began);
+            due.is_some_and(|due| {
+                deletions.remove(id);
+                began < due + NOTICED
+            })
+        };
+        match (resource, value) {
+            (Resource::Profile(id), Value::Profile(_)) if ends(id) => vec![id.clone()],
+            (Resource::Profile(id), Value::Absent(_)) => {
+                ends(id);
+                Vec::new()
+            }
+            (_, Value::Profiles(list) | Value::Partial(list, _)) => {
+                list.iter().map(|(id, _)| id).filter(|id| ends(id)).cloned().collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Forgets what earlier writes made of profiles that are there, because a write has changed
     /// others too.
     pub(super) fn forget_written(&self) {
-        self.0.write().retain(|_, (write, _)| matches!(write, Acknowledged::Deleted));
+        self.writes.write().retain(|_, (write, _)| matches!(write, Acknowledged::Deleted));
     }
 
     /// What to serve for a value that was loaded, and whether it may be kept.
     pub(super) fn review(&self, resource: &Resource, value: Value) -> (Value, bool) {
-        if self.0.read().is_empty() {
+        if self.writes.read().is_empty() {
             return (value, true);
         }
         self.forget_settled();
-        let writes = self.0.read();
+        let writes = self.writes.read();
         match (resource, value) {
             (Resource::Profile(id), value) => match writes.get(id) {
                 Some((write, _)) => review_profile(write, value),
@@ -95,8 +147,8 @@ impl AcknowledgedWrites {
 
     fn forget_settled(&self) {
         let now = Instant::now();
-        if self.0.read().values().any(|(_, over)| *over <= now) {
-            self.0.write().retain(|_, (_, over)| now < *over);
+        if self.writes.read().values().any(|(_, over)| *over <= now) {
+            self.writes.write().retain(|_, (_, over)| now < *over);
         }
     }
 }

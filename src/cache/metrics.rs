@@ -19,6 +19,7 @@ use crate::telemetry::{BackendLabels, Ended, Registry, buckets::SECONDS, label_v
 pub struct CacheMetrics {
     reads: Family<ReadLabels, Counter>,
     rejected_fills: Family<BackendLabels, Counter>,
+    undeleted_profiles: Family<BackendLabels, Counter>,
     load_duration: Family<LoadLabels, Histogram>,
     sizes: Arc<Sizes>,
 }
@@ -33,6 +34,7 @@ pub struct BackendCacheMetrics {
     stale: Counter,
     bypass: Counter,
     rejected_fills: Counter,
+    undeleted_profiles: Counter,
     loaded: Histogram,
     failed: Histogram,
     labels: BackendLabels,
@@ -91,6 +93,7 @@ impl CacheMetrics {
         let metrics = Self {
             reads: Family::default(),
             rejected_fills: Family::default(),
+            undeleted_profiles: Family::default(),
             load_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             sizes: Arc::default(),
         };
@@ -99,6 +102,11 @@ impl CacheMetrics {
             "cache_rejected_fills",
             "Values that were not kept because a write or a purge came in between",
             &metrics.rejected_fills,
+        );
+        to.register(
+            "cache_undeleted_profiles",
+            "Profiles that a read found although their deletion was acknowledged",
+            &metrics.undeleted_profiles,
         );
         to.register(
             "cache_load_duration_seconds",
@@ -132,6 +140,7 @@ impl CacheMetrics {
             stale: read(Some(Outcome::Stale)),
             bypass: read(Some(Outcome::Bypass)),
             rejected_fills: self.rejected_fills.get_or_create_owned(&labels),
+            undeleted_profiles: self.undeleted_profiles.get_or_create_owned(&labels),
             loaded: load(Ended::Ok),
             failed: load(Ended::Failed),
             labels,
@@ -182,6 +191,16 @@ impl BackendCacheMetrics {
     /// A value was not kept, because of a write or purge during its load.
     pub(super) fn rejected_fill(&self) {
         self.rejected_fills.inc();
+    }
+
+    /// A read found a profile although its deletion was acknowledged and has had time to show.
+    pub(super) fn undeleted(&self, id: &str) {
+        self.undeleted_profiles.inc();
+        tracing::warn!(
+            target: "gateway",
+            name = format!("backends/{}/profiles/{id}", self.labels.backend),
+            "an acknowledged deletion did not show"
+        );
     }
 
     /// Measures the size of the cache whenever the metrics are read.

@@ -216,6 +216,9 @@ async fn fill(
             return Err(error);
         }
     };
+    for id in store.acknowledged.undeleted(resource, &value, began) {
+        store.metrics.undeleted(&id);
+    }
     let (value, keep) = store.acknowledged.review(resource, value);
     if !store.settings.enabled || matches!(value, Value::Partial(..)) {
         return Ok(value);

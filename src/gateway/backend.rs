@@ -32,7 +32,7 @@ pub struct Backend {
     display_name: String,
     dialect: DialectClient,
     upstream: Arc<Upstream>,
-    settle_time: Duration,
+    writes: WriteSettings,
     cache: Cache,
     /// Counts the writes that changed, or may have changed, something.
     changes: watch::Sender<u64>,
@@ -56,7 +56,7 @@ impl Backend {
             display_name: display_name.unwrap_or_else(|| id.to_owned()),
             dialect,
             upstream,
-            settle_time: writes.settle_time,
+            writes,
             cache,
             changes: watch::Sender::new(0),
             slow_watch: AtomicU64::new(0),
@@ -79,7 +79,12 @@ impl Backend {
 
     /// How long its reads may lag behind a write that it acknowledged.
     pub(super) fn settle_time(&self) -> Duration {
-        self.settle_time
+        self.writes.settle_time
+    }
+
+    /// Whether a deletion that the upstream acknowledged has to show.
+    pub(super) fn confirms_deletions(&self) -> bool {
+        self.writes.confirm_deletions
     }
 
     /// Announces that a write changed, or may have changed, something.

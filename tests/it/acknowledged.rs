@@ -1,6 +1,8 @@
 //! Acknowledged writes: those that the upstream does not carry out, and those that its reads show
 //! late.
 
+mod deletions;
+
 use std::sync::{Arc, Mutex};
 
 use profile_gateway::pb::{

@@ -110,7 +110,8 @@ impl Field {
         let lines = format!(
             "requests_per_second = 100000\nrequest_limit = \"off\"\n\
              login_limit = \"off\"\n\
-             circuit_breaker = \"off\"\nsettle_time = \"{SETTLE_TIME}\"\n[backends.{}.cache]\n\
+             circuit_breaker = \"off\"\nsettle_time = \"{SETTLE_TIME}\"\n\
+             confirm_deletions = true\n[backends.{}.cache]\n\
              ttl = \"40ms\"\nstale_while_revalidate = \"1h\"\nstale_if_error = \"1h\"",
             sample.upstream
         );

@@ -217,6 +217,7 @@ fn defaults_are_those_of_the_manual() {
             "monthly_request_limit": "vendor",
             "login_limit": "vendor",
             "settle_time": "5s",
+            "confirm_deletions": false,
             "watch_interval": "30s",
             "cache": default_cache(),
             "circuit_breaker": "on",

@@ -16,7 +16,7 @@ use crate::{
             locks::ProfileLocks,
             outcome::{
                 claims_undone, conflicting, may_yet_happen, not_applied, not_shown, not_undone,
-                unread, unresolved,
+                still_there, unread, unresolved,
             },
             prepare::ExistingProfile,
             reconcile::{reconcile, search},
@@ -212,11 +212,28 @@ async fn send_delete(profile: &ExistingProfile<'_>) -> Result<()> {
     let backend: &Backend = profile.backend;
     let session = session::for_write(backend, profile.call);
     match backend.dialect().delete(&session, profile.name.id()).await {
+        Ok(()) if backend.confirms_deletions() => gone(profile).await,
         Ok(()) => Ok(()),
         Err(failure) => {
             let look = || look_for_absence(profile);
             reconcile(failure, profile.call.deadline, look).await
         }
+    }
+}
+
+/// Waits until reads show that an acknowledged deletion was carried out.
+async fn gone(profile: &ExistingProfile<'_>) -> Result<()> {
+    let settle_time = profile.backend.settle_time();
+    let look = || async {
+        Ok(match look_for_absence(profile).await? {
+            Some(()) => Look::Shows(()),
+            None => Look::ShowsNot(()),
+        })
+    };
+    match settle(settle_time, profile.call.deadline, look).await {
+        Settled::Shown(()) | Settled::Unread(_) => Ok(()),
+        Settled::NotShown(()) => Err(still_there(settle_time)),
+        Settled::Open => Err(not_shown()),
     }
 }
 

@@ -102,15 +102,10 @@ pub(crate) fn not_applied(fields: &[&str], settle_time: Duration) -> Error {
         true => "no such profile".to_owned(),
         false => format!("other values of {}", named.join(", ")),
     };
-    let message = format!(
-        "the upstream acknowledged the write, but {} ms later its reads still show {what}",
-        settle_time.as_millis()
-    );
     if named.is_empty() {
         named.push("profile".to_owned());
     }
-    // A retry with the same request_id has to look again: it may still take effect.
-    let error = Error::new(Reason::WriteNotApplied, message).with_effect(Effect::Unconfirmed);
+    let error = only_acknowledged(&what, settle_time);
     named.into_iter().fold(error, |error, field| {
         error.with_violation(Violation {
             field,
@@ -118,6 +113,24 @@ pub(crate) fn not_applied(fields: &[&str], settle_time: Duration) -> Error {
             reason: Reason::WriteNotApplied,
         })
     })
+}
+
+/// The same for a deletion: the profile is still there.
+pub(crate) fn still_there(settle_time: Duration) -> Error {
+    only_acknowledged("the profile", settle_time).with_violation(Violation {
+        field: "name".to_owned(),
+        description: "the upstream did not delete this profile".to_owned(),
+        reason: Reason::WriteNotApplied,
+    })
+}
+
+fn only_acknowledged(shown: &str, settle_time: Duration) -> Error {
+    let message = format!(
+        "the upstream acknowledged the write, but {} ms later its reads still show {shown}",
+        settle_time.as_millis()
+    );
+    // A retry with the same request_id has to look again: it may still take effect.
+    Error::new(Reason::WriteNotApplied, message).with_effect(Effect::Unconfirmed)
 }
 
 /// Whether a write of several steps failed, and the upstream acknowledged that they are undone.

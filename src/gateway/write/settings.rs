@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use crate::settings::{bounds::seconds, duration, settings};
+use crate::settings::{bounds::seconds, duration, flag, settings};
 
 /// Zero believes the first read. After a minute, an acknowledged write that does not show is no
 /// longer a matter of time.
@@ -15,5 +15,9 @@ settings! {
         /// How long the reads of the upstream may lag behind a write that it acknowledged. A write
         /// that does not show after this time fails with `WRITE_NOT_APPLIED`.
         settle_time: Duration = seconds(5), duration(TIME);
+        /// Whether a deletion succeeds only when a read shows that the profile is gone; one that
+        /// does not show after `settle_time` fails with `WRITE_NOT_APPLIED`. Without it, the
+        /// vendor's documented answer is believed, because a read costs a request.
+        confirm_deletions: bool = false, flag();
     }
 }

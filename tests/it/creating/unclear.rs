@@ -77,6 +77,35 @@ fn count(upstream: &Double, method: &str) -> usize {
 }
 
 #[tokio::test]
+async fn the_id_of_a_new_profile_is_an_integer_in_whatever_spelling() {
+    for (id, is_one) in [
+        ("40", true),
+        ("40.0", true),
+        ("4e1", true),
+        ("\"40\"", true),
+        ("40.5", false),
+        ("-40", false),
+        ("1e400", false),
+        ("\"x\"", false),
+        ("\"40/service/1\"", false),
+        ("\"\"", false),
+        ("null", false),
+        ("true", false),
+        ("{}", false),
+    ] {
+        let body = format!("{{\"id\":{id},\"name\":\"{SENT}\"}}");
+        let answer = double::http(201, "application/json", body);
+        let (upstream, gateway) = pcc("20s", answer, vec![vec![stored(40, SENT)]]).await;
+        assert_eq!(created(&gateway).await.unwrap().name, "backends/pcc/profiles/40", "{id}");
+        let lists = upstream.seen();
+        let lists = lists.iter().filter(|seen| seen.path.ends_with("/provisionProfile"));
+        let lists = lists.filter(|seen| seen.method == "GET").count();
+        // Without an id, the profile is looked for by its name.
+        assert_eq!(lists, if is_one { 1 } else { 2 }, "{id}");
+    }
+}
+
+#[tokio::test]
 async fn overload_that_something_in_between_reports_is_looked_at() {
     let reset = "upstream connect error or disconnect/reset before headers";
     for (kind, body) in [

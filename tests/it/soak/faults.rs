@@ -23,9 +23,7 @@ impl Field {
                 0 => self.break_connection(&mut chance).await,
                 1..5 => {
                     let operation = chance.pick(self.bench.sample.writes);
-                    let is_deletion = operation == operations.delete;
-                    let aim = if is_deletion { Aim::Deletion } else { Aim::Write };
-                    let fault = self.next(&mut chance, of_writes, aim);
+                    let fault = self.next(&mut chance, of_writes, Aim::Write);
                     self.bench.arm(operation, &fault, 1).await;
                     of_writes += 1;
                 }
@@ -84,7 +82,6 @@ impl Field {
 pub(super) enum Aim {
     Read,
     Write,
-    Deletion,
 }
 
 /// A fault of this kind, unless the upstream does not have it or it would be a lie there.
@@ -111,8 +108,6 @@ pub(super) fn fault(upstream: &str, kind: &str, aim: Aim, chance: &mut Chance) -
         "empty" => json!({"kind": kind, "status": 200, "commit": "before"}),
         "status" if reads => json!({"kind": kind, "status": 503}),
         "status" => of_a_status(upstream, chance, commit),
-        // The documented answer to a deletion is the only one that is not read back.
-        "ignore" if aim == Aim::Deletion => return None,
         "ignore" => json!({"kind": kind}),
         "lag" => json!({"kind": kind, "ms": 5 + chance.below(600)}),
         "body" if reads => json!({"kind": kind, "status": 503, "body": "{}"}),
