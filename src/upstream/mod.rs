@@ -23,6 +23,7 @@ mod redact;
 mod refusal;
 mod settings;
 mod status;
+mod tls;
 mod transport;
 mod unprocessed;
 mod watched;

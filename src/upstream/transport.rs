@@ -19,7 +19,8 @@ use super::{
     coding::{self, Undecodable},
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
-    unprocessed::{Progress, Unprocessed, unprocessed},
+    tls::Handshakes,
+    unprocessed::{CERTIFICATE_WANTED, Progress, Unprocessed, unprocessed},
     watched::WatchedBody,
 };
 use crate::error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result, Retry};
@@ -35,6 +36,7 @@ pub(super) struct Transport {
     /// Takes a new connection for each request: on an idle one, which the upstream may be closing,
     /// a write could get lost, and would not be sent again.
     writes: reqwest::Client,
+    handshakes: Arc<Handshakes>,
     base_url: String,
     header_timeout: Duration,
     body_timeout: Duration,
@@ -104,8 +106,11 @@ impl Cause {
 
 impl Transport {
     pub(super) fn new(settings: &UpstreamSettings) -> Result<Self> {
+        let handshakes = Arc::new(Handshakes::default());
+        let tls = handshakes.settings()?;
         let builder = || {
             reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
                 // The client itself does not retry, follow redirects or use a proxy.
                 .retry(reqwest::retry::never())
                 .redirect(reqwest::redirect::Policy::none())
@@ -132,6 +137,7 @@ impl Transport {
         Ok(Self {
             reads: build(builder())?,
             writes: build(builder().pool_max_idle_per_host(0))?,
+            handshakes,
             base_url: settings.base_url.as_str().to_owned(),
             header_timeout: settings.header_timeout,
             body_timeout: settings.body_timeout,
@@ -168,6 +174,7 @@ impl Transport {
             let body = WatchedBody { rest, begun: Arc::clone(&begun) };
             builder = builder.body(reqwest::Body::wrap(body));
         }
+        let asked = self.handshakes.asked();
         let sent = time.bound(builder.send(), self.header_timeout, "did not start answering");
         let mut response = sent.await?.map_err(|error| {
             let progress = match (error.is_connect(), begun.load(Ordering::Acquire)) {
@@ -175,8 +182,9 @@ impl Transport {
                 (false, false) => Progress::Connected,
                 (false, true) => Progress::Begun,
             };
-            self.unsent(request, &error, progress)
+            self.unsent(request, &error, progress, asked)
         })?;
+        self.handshakes.answered();
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
         let length = coding::length_beside_identity(&headers);
         let body = self.body(&time, response, length).await?;
@@ -217,18 +225,29 @@ impl Transport {
     }
 
     /// No reply came. Only a failed connect and what [`unprocessed`] knows certainly sent nothing.
-    fn unsent(&self, request: &Request, error: &reqwest::Error, progress: Progress) -> Failure {
+    /// `asked`: how often the upstream had asked for a client certificate before.
+    fn unsent(
+        &self,
+        request: &Request,
+        error: &reqwest::Error,
+        progress: Progress,
+        asked: u64,
+    ) -> Failure {
         let operation = request.operation;
         let unknown = request.safety.effect(Effect::Unknown);
         let unavailable = |what: String, effect| {
             Error::new(Reason::UpstreamUnavailable, what).with_effect(effect)
         };
+        let insecure = |why: &str, effect| {
+            let what = format!("the upstream could not be reached for {operation}: {why}");
+            (Cause::Insecure, unavailable(what, effect).with_retry(Retry::No))
+        };
+        let wants_certificate = self.handshakes.want_certificate(asked);
         let (cause, failed) = if let Some(unprocessed) = unprocessed(error, progress) {
             match unprocessed {
-                Unprocessed::Tls(why) => {
-                    let what = format!("the upstream could not be reached for {operation}: {why}");
-                    let failed = unavailable(what, Effect::None).with_retry(Retry::No);
-                    (Cause::Insecure, failed)
+                Unprocessed::Tls(why) => insecure(&why, Effect::None),
+                Unprocessed::Untaken if wants_certificate => {
+                    insecure(CERTIFICATE_WANTED, Effect::None)
                 }
                 Unprocessed::Stream => {
                     let what = format!("the upstream refused to process {operation}");
@@ -242,6 +261,8 @@ impl Transport {
         } else if error.is_connect() {
             let what = format!("the upstream could not be reached for {operation}");
             (Cause::NotSent, unavailable(what, Effect::None))
+        } else if wants_certificate {
+            insecure(CERTIFICATE_WANTED, unknown)
         } else if error.is_builder() {
             let what = "the upstream request could not be built";
             (Cause::Local, Error::new(Reason::GatewayInternal, what))

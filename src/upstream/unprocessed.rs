@@ -17,6 +17,10 @@ pub(super) enum Unprocessed {
     Untaken,
 }
 
+/// What is wrong with an upstream that does not answer without a client certificate.
+pub(super) const CERTIFICATE_WANTED: &str =
+    "it wants a client certificate, and the gateway has none";
+
 /// How far a request got before it failed, as far as the gateway knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -35,6 +39,11 @@ pub(super) fn unprocessed(
 ) -> Option<Unprocessed> {
     if let Some(error) = find::<rustls::Error>(error) {
         return tls(error, progress == Progress::Connecting).map(Unprocessed::Tls);
+    }
+    // Of an error of IO, HTTP/2 keeps only the text. No upstream can make that text up.
+    let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired).to_string();
+    if find::<io::Error>(error).is_some_and(|error| error.to_string() == alert) {
+        return Some(Unprocessed::Tls(CERTIFICATE_WANTED.to_owned()));
     }
     if let Some(reset) = find::<h2::Error>(error) {
         return refused(reset, progress).then_some(Unprocessed::Stream);
@@ -62,7 +71,7 @@ fn tls(error: &rustls::Error, connecting: bool) -> Option<String> {
         rustls::Error::InvalidCertificate(error) => certificate(error),
         // TLS 1.3 asks after the client has sent, and handles nothing before it has an answer.
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "it wants a client certificate, and the gateway has none".to_owned()
+            CERTIFICATE_WANTED.to_owned()
         }
         // On a connection that works, anything else may come after the request was processed.
         _ if !connecting => return None,
@@ -167,6 +176,20 @@ mod tests {
         }
         let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
         assert!(said(alert, Progress::Begun).is_some());
+    }
+
+    #[test]
+    fn a_wanted_certificate_is_named_also_where_only_the_text_is_left() {
+        let error = |alert| {
+            let text = rustls::Error::AlertReceived(alert).to_string();
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        };
+        let named = Some(Unprocessed::Tls(CERTIFICATE_WANTED.to_owned()));
+        assert_eq!(
+            unprocessed(&error(AlertDescription::CertificateRequired), Progress::Begun),
+            named
+        );
+        assert_eq!(unprocessed(&error(AlertDescription::InternalError), Progress::Begun), None);
     }
 
     #[test]

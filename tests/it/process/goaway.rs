@@ -92,7 +92,7 @@ async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io:
 async fn deletion(last: u32, reason: Reason) -> (Code, String, usize) {
     let authority = Authority::new().await;
     authority.issue("IP:127.0.0.1", VALID).await;
-    let (address, bodies) = leaving(authority.tls(false), last, reason).await;
+    let (address, bodies) = leaving(authority.tls(false, "h2"), last, reason).await;
     let gateway = trusting(&authority.path("ca.pem"), &format!("https://{address}")).await;
     let name = named("SP_2").name;
     let mut call = Request::new(DeleteProfileRequest { name, ..Default::default() });

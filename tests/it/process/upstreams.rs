@@ -159,8 +159,8 @@ impl Authority {
         CertificateDer::from_pem_file(self.path(name)).unwrap()
     }
 
-    /// TLS with the issued certificate.
-    pub(super) fn tls(&self, wants_client: bool) -> TlsAcceptor {
+    /// TLS with the issued certificate, which negotiates this protocol.
+    pub(super) fn tls(&self, wants_client: bool, protocol: &str) -> TlsAcceptor {
         let builder = ServerConfig::builder();
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate("ca.pem")).unwrap();
@@ -174,9 +174,6 @@ impl Authority {
         let key = PrivateKeyDer::from_pem_file(self.path("server.key")).unwrap();
         let mut config =
             builder.with_single_cert(vec![self.certificate("server.pem")], key).unwrap();
-        // Of an HTTP/2 connection that ends before its first stream, the client library does not
-        // say why.
-        let protocol = if wants_client { "http/1.1" } else { "h2" };
         config.alpn_protocols = vec![protocol.into()];
         TlsAcceptor::from(Arc::new(config))
     }
@@ -221,14 +218,16 @@ pub(super) async fn trusting(authority: &Path, base_url: &str) -> Gateway {
 #[tokio::test]
 async fn tls_faults_say_what_failed_and_are_not_retried() {
     let (authority, other) = (Authority::new().await, Authority::new().await);
-    for (name, end, trusted, wants_client, expected) in [
-        ("IP:127.0.0.1", VALID, &other, false, "unknown issuer"),
-        ("DNS:elsewhere.example", VALID, &authority, false, "name mismatch"),
-        ("IP:127.0.0.1", EXPIRED, &authority, false, "has expired"),
-        ("IP:127.0.0.1", VALID, &authority, true, "wants a client certificate"),
+    for (name, end, trusted, client, expected) in [
+        ("IP:127.0.0.1", VALID, &other, None, "unknown issuer"),
+        ("DNS:elsewhere.example", VALID, &authority, None, "name mismatch"),
+        ("IP:127.0.0.1", EXPIRED, &authority, None, "has expired"),
+        ("IP:127.0.0.1", VALID, &authority, Some("http/1.1"), "wants a client certificate"),
+        ("IP:127.0.0.1", VALID, &authority, Some("h2"), "wants a client certificate"),
     ] {
         authority.issue(name, end).await;
-        let (address, connections, _) = refusing(Some(authority.tls(wants_client))).await;
+        let tls = authority.tls(client.is_some(), client.unwrap_or("h2"));
+        let (address, connections, _) = refusing(Some(tls)).await;
         let url = format!("https://{address}");
         let gateway = trusting(&trusted.path("ca.pem"), &url).await;
         says(&gateway, &connections, expected, 1).await;
@@ -259,7 +258,7 @@ async fn says(gateway: &Gateway, connections: &AtomicUsize, expected: &str, atte
 async fn a_write_whose_stream_was_refused_is_definite_and_sent_again() {
     let authority = Authority::new().await;
     authority.issue("IP:127.0.0.1", VALID).await;
-    let (address, _, refused) = refusing(Some(authority.tls(false))).await;
+    let (address, _, refused) = refusing(Some(authority.tls(false, "h2"))).await;
     let gateway = trusting(&authority.path("ca.pem"), &format!("https://{address}")).await;
     let mut client = profiles(&gateway).await;
     let deletion = profile_gateway::pb::DeleteProfileRequest {
