@@ -1,11 +1,11 @@
 //! JSON as protobuf's Struct, for upstream members that the model has no field for.
 
 use prost_types::value::Kind as ValueKind;
-use serde_json::value::RawValue;
 
 use super::{
     number::digits,
     object::{self, Object},
+    split,
 };
 
 /// How deep a Struct may nest before its members are kept as text: protobuf readers commonly stop
@@ -54,8 +54,8 @@ pub fn to_value(json: &serde_json::Value) -> prost_types::Value {
 pub fn of_text(text: &str) -> prost_types::Value {
     fn parts(text: &str, depth: usize) -> Option<ValueKind> {
         if text.starts_with('[') {
-            let items: Vec<Box<RawValue>> = serde_json::from_str(text).ok()?;
-            let values = items.iter().map(|item| at(item.get(), depth + 1)).collect();
+            let items = split::elements(text)?;
+            let values = items.into_iter().map(|item| at(item, depth + 1)).collect();
             return Some(ValueKind::ListValue(prost_types::ListValue { values }));
         }
         let members = Object::of(text)?;
@@ -125,7 +125,7 @@ pub fn lenient(json: &str) -> Option<(serde_json::Value, bool)> {
             return None;
         }
         if json.starts_with('[') {
-            let elements = object::elements(json.as_bytes())?;
+            let elements = object::elements(json)?;
             let values = elements.into_iter().filter_map(|text| Some(at(text, depth + 1)?.0));
             return Some((serde_json::Value::Array(values.collect()), false));
         }

@@ -18,3 +18,4 @@ pub mod note;
 pub mod number;
 pub mod object;
 pub mod spelling;
+mod split;

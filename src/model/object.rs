@@ -6,13 +6,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::{
-    Deserialize,
-    de::{Deserializer, IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::{Value, value::RawValue};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
-use super::number;
+use super::{number, split};
 
 /// A JSON object: keys in their order, each with the text of its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,13 +27,14 @@ impl<'a> Object<'a> {
     /// Reads an object; `None` if it is something else.
     #[must_use]
     pub fn read(json: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
+        Self::of(checked(json)?)
     }
 
-    /// The same of a text.
+    /// The object in a part of what was read before, which is not checked again.
     #[must_use]
     pub fn of(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        let members = split::members(json)?;
+        Some(Self(members.into_iter().map(|(key, value)| member(key, value)).collect()))
     }
 
     /// The object with texts of its own.
@@ -105,15 +103,25 @@ pub fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
+/// The text of what is JSON of any kind.
+fn checked(json: &[u8]) -> Option<&str> {
+    is_json(json).then(|| str::from_utf8(json).ok())?
+}
+
 /// The elements of a JSON array, as text; `None` if it is something else. A null or an empty string
 /// stands for no element, and is left out.
 #[must_use]
-pub fn elements(json: &[u8]) -> Option<Vec<&str>> {
-    let items: Vec<&RawValue> = serde_json::from_slice(json).ok()?;
+pub fn read_elements(json: &[u8]) -> Option<Vec<&str>> {
+    elements(checked(json)?)
+}
+
+/// The same of a part of what was read before, which is not checked again.
+#[must_use]
+pub fn elements(json: &str) -> Option<Vec<&str>> {
     let nothing = |text: &&str| {
         *text == "null" || text.strip_prefix('"').is_some_and(|rest| rest.trim() == "\"")
     };
-    Some(items.into_iter().map(RawValue::get).filter(|text| !nothing(text)).collect())
+    Some(split::elements(json)?.into_iter().filter(|text| !nothing(text)).collect())
 }
 
 impl fmt::Display for Object<'_> {
@@ -127,28 +135,6 @@ impl fmt::Display for Object<'_> {
             }
         }
         f.write_str("}")
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    members.push(member(key.get(), value.get()));
-                }
-                Ok(Object(members))
-            }
-        }
-        deserializer.deserialize_map(Members)
     }
 }
 
@@ -187,7 +173,7 @@ mod tests {
         assert_eq!(odd.iter().next(), Some((r#""\ud800""#, "1")));
         assert_eq!(odd.to_string(), r#"{"\ud800":1,"a":2}"#);
         for other in ["[]", "1", "", "{", r#"{"a":}"#, r#"{"a":1,}"#] {
-            assert_eq!(Object::of(other), None, "{other}");
+            assert_eq!(Object::read(other.as_bytes()), None, "{other}");
         }
     }
 
@@ -204,9 +190,10 @@ mod tests {
 
     #[test]
     fn empty_elements_are_left_out() {
-        let found = elements(br#"[{"a":1}, null, "", "  ", [], "x", 1]"#);
+        let found = read_elements(br#"[{"a":1}, null, "", "  ", [], "x", 1]"#);
         assert_eq!(found, Some(vec![r#"{"a":1}"#, "[]", "\"x\"", "1"]));
-        assert_eq!(elements(b"{}"), None);
-        assert_eq!(elements(b"[1,"), None);
+        assert_eq!(read_elements(b"{}"), None);
+        assert_eq!(read_elements(b"[1,"), None);
+        assert_eq!(read_elements(b"[1,2"), None);
     }
 }

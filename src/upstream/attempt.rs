@@ -193,19 +193,20 @@ impl Session {
                 self.permit_again().await?;
             }
             let mut reply = exchange(&headers).await?;
+            // Asked once: for some dialects the answer is in the body.
+            let mut is_refused = upstream.auth.is_refused(&reply);
             // A request that was refused for its token was not carried out, so even a write may be
             // sent again. A new token may not count yet where the upstream has several servers.
-            if upstream.auth.is_refused(&reply)
-                && let Some(counts) = current.counts_from(Instant::now())
-            {
+            if is_refused && let Some(counts) = current.counts_from(Instant::now()) {
                 if self.deadline <= counts {
                     return Ok(reply);
                 }
                 tokio::time::sleep_until(counts).await;
                 self.permit_again().await?;
                 reply = exchange(&headers).await?;
+                is_refused = upstream.auth.is_refused(&reply);
             }
-            if !upstream.auth.is_refused(&reply) {
+            if !is_refused {
                 login::token_accepted(upstream, &current);
                 return Ok(reply);
             }

@@ -24,7 +24,7 @@ pub(super) fn list(envelope: &Envelope<'_>) -> Result<Listed<Item>> {
     };
     let mut listed = Listed::new();
     let text = param.source(LIST).filter(|text| *text != "null").unwrap_or("[]");
-    let items = object::elements(text.as_bytes());
+    let items = object::elements(text);
     for item in items.ok_or_else(|| violation("a serviceProfileList that is not a list"))? {
         let members = Object::of(item).ok_or_else(|| {
             violation("a serviceProfileList that contains something other than profiles")
@@ -41,7 +41,7 @@ const LIST: &str = "serviceProfileList";
 /// The profile with this id in the answer to a get.
 pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
     let param = envelope.response_param();
-    let items = param.as_ref().and_then(|param| object::elements(param.text(LIST)?.as_bytes()));
+    let items = param.as_ref().and_then(|param| object::elements(param.text(LIST)?));
     let items = items.ok_or_else(|| violation("a success result but no serviceProfileList"))?;
     let objects = items.iter().filter_map(|item| Object::of(item));
     let mut profiles: Vec<(Option<String>, Profile)> = objects.map(|o| profile(&o)).collect();

@@ -148,7 +148,7 @@ fn parsed(raw: &Object<'_>) -> (Map<String, Value>, Vec<String>) {
 }
 
 fn objects(reply: &Reply) -> Result<Vec<Object<'_>>, Unread> {
-    let objects = object::elements(&reply.body)
+    let objects = object::read_elements(&reply.body)
         .and_then(|elements| elements.into_iter().map(Object::of).collect());
     objects.ok_or_else(|| match object::is_json(&reply.body) {
         true => Unread::NotTheDialect,

@@ -23,7 +23,7 @@ pub(super) fn list(reply: &Reply) -> Result<Listed<Item>> {
     let body = members(&reply.body).map_err(read)?;
     let items = match body.text(LIST) {
         Some("null") => Some(Vec::new()),
-        Some(text) => object::elements(text.as_bytes()),
+        Some(text) => object::elements(text),
         // Common JSON writers omit empty lists.
         None => body
             .text("length")
