@@ -163,10 +163,25 @@ pub(super) fn is_token_refused(reply: &Reply) -> bool {
     if reply.status == http::StatusCode::UNAUTHORIZED {
         return true;
     }
-    Envelope::read(reply).is_ok_and(|envelope| {
-        // The outer code only counts if there is no inner code.
-        let code = envelope.inner_code().or_else(|| envelope.outer_code());
-        code.as_deref() == Some("401") && !is_authorisation_failure(&envelope)
+    // Asked of every response, and nearly all are read once more for what they say.
+    may_say_401(&reply.body)
+        && Envelope::read(reply).is_ok_and(|envelope| {
+            // The outer code only counts if there is no inner code.
+            let code = envelope.inner_code().or_else(|| envelope.outer_code());
+            code.as_deref() == Some("401") && !is_authorisation_failure(&envelope)
+        })
+}
+
+/// Whether JSON has the digits of 401 anywhere: next to each other, with a decimal point between, or
+/// escaped.
+fn may_say_401(json: &[u8]) -> bool {
+    let digits = |rest: &[u8]| {
+        rest.iter().filter(|byte| **byte != b'.').take(3).eq([b'4', b'0', b'1'].iter())
+    };
+    json.iter().enumerate().any(|(at, byte)| match byte {
+        b'\\' => true,
+        b'4' => json.get(at..).is_some_and(digits),
+        _ => false,
     })
 }
 
