@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use profile_gateway::{
     app::{self, App},
     config::{self, Config, ConfigErrors, Source},
@@ -29,6 +29,9 @@ const EXIT_CONFIG: u8 = 64;
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
+    // Only to say where it belongs.
+    #[arg(long, value_name = "FILE", hide = true, num_args = 0..=1)]
+    config: Option<Option<PathBuf>>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -103,6 +106,13 @@ async fn start() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    if let Some(file) = cli.config {
+        let file = file.map_or("FILE".to_owned(), |file| file.display().to_string());
+        let message = format!(
+            "`--config` comes after a command: write `profile-gateway serve --config {file}`"
+        );
+        Cli::command().error(ErrorKind::MissingSubcommand, message).exit();
+    }
     match cli.command {
         None => serve(load(None)?).await,
         Some(Command::Serve { config }) => serve(load(Some(config))?).await,

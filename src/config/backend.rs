@@ -10,8 +10,8 @@ use crate::{
     dialect::{self, Registration, Setting},
     gateway::{WriteSettings, watch::WatchSettings},
     settings::{
-        Errors, Kind as _, Node, Origin, Row, Section, Settings, Value, plain_text, quoted, secret,
-        settings, whole,
+        Errors, Kind as _, Node, Origin, Row, Section, Settings, Table, Value, plain_text, quoted,
+        secret, settings, whole,
     },
     text,
     upstream::UpstreamSettings,
@@ -19,6 +19,7 @@ use crate::{
 
 /// The key that says which dialect a backend speaks.
 pub(super) const DIALECT: &str = "dialect";
+const BASE_URL: &str = "base_url";
 /// The section of a backend's cache.
 pub(super) const CACHE: &str = "cache";
 const MAX_OPTION: usize = 4096;
@@ -87,6 +88,8 @@ pub(super) fn all(
 ) -> BTreeMap<String, BackendSettings> {
     let (entries, env, errors) = section.into_entries();
     let mut backends = BTreeMap::new();
+    let begun: Vec<String> =
+        entries.iter().filter(|(_, node)| begins(node)).map(|(name, _)| name.clone()).collect();
     for (name, Node { origin, value }) in entries {
         let path = format!("backends.{name}");
         check_name(&name, &origin, errors);
@@ -96,12 +99,30 @@ pub(super) fn all(
             errors.push(&origin, message);
             continue;
         };
+        let meant = text::closest(&name, begun.iter().map(String::as_str));
+        if let (false, Some(meant)) = (names_an_upstream(&table), meant) {
+            let (path, meant) = (quoted(&path), quoted(&format!("backends.{meant}")));
+            let message =
+                format!("{path} has neither `dialect` nor `base_url`, did you mean {meant}?");
+            errors.push(&origin, message);
+            continue;
+        }
         let section = Section::new(path, origin, table, env, errors);
         if let Some(backend) = one(&name, section, dialects, shown) {
             backends.insert(name, backend);
         }
     }
     backends
+}
+
+/// Whether this is a section that says which upstream it is about.
+fn begins(node: &Node) -> bool {
+    matches!(&node.value, Value::Table(table) if names_an_upstream(table))
+}
+
+/// Without any of these keys, a section cannot have been meant as a backend of its own.
+fn names_an_upstream(table: &Table) -> bool {
+    [DIALECT, BASE_URL].iter().any(|key| table.contains_key(*key))
 }
 
 fn one(

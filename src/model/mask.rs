@@ -207,9 +207,29 @@ fn malformed(field: &str, path: &str, violations: &mut Violations) {
 fn unknown(field: &str, path: &str, violations: &mut Violations) {
     // A path is the caller's own text, which may contain anything.
     let shown: String = text::cut(path, 64).chars().filter(|c| !c.is_control()).collect();
-    let hint = meant(path).map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    let hint = advice(path).unwrap_or_default();
     let message = format!("Profile has no field {}{hint}", text::quoted(path));
     violations.add(format!("{field}.{shown}"), message);
+}
+
+/// What a mask can name in place of an unknown path.
+fn advice(path: &str) -> Option<String> {
+    let short = text::cut(path, 64);
+    let mut outer = short.match_indices('.').filter_map(|(end, _)| {
+        let outer = short.get(..end)?;
+        Some((outer, fields::target(outer).ok()??))
+    });
+    let outer = outer.next_back();
+    match (outer, meant(path)) {
+        (Some((whole, Target::Settable(_) | Target::OutputOnly)), _) => {
+            Some(format!("; a mask names {whole} as a whole"))
+        }
+        (_, Some(meant)) => Some(format!("; did you mean {meant}?")),
+        (Some((group, Target::Group(fields))), None) => {
+            Some(format!("; {group} has {}", fields.join(", ")))
+        }
+        (None, None) => None,
+    }
 }
 
 /// The path that was probably meant: the same in snake case, as in the proto, or a similar one.

@@ -72,7 +72,11 @@ impl<'e> Section<'e> {
         let read = node.as_ref().map(read);
         let wrong = matches!(read, Some(Err(_)));
         if let Some(Err(why)) = &read {
-            let message = format!("{} {why}", self.name(key));
+            let quotes = match node.as_ref().is_some_and(is_quoted_variable) {
+                true => "; the value of a variable is written without quotes",
+                false => "",
+            };
+            let message = format!("{} {why}{quotes}", self.name(key));
             self.errors.push(origin.as_ref().unwrap_or(&self.origin), message);
         }
         self.known.push(Known { key, origin, wrong });
@@ -198,4 +202,13 @@ impl<'e> Section<'e> {
             self.errors.push(&node.origin, message);
         }
     }
+}
+
+/// Whether a variable's value has quotes around it, as it would have in the file.
+fn is_quoted_variable(node: &Node) -> bool {
+    let (Origin::Env(_), Value::Text(text)) = (&node.origin, &node.value) else { return false };
+    ['"', '\''].iter().any(|quote| {
+        let inner = text.trim().strip_prefix(*quote);
+        inner.is_some_and(|inner| inner.ends_with(*quote))
+    })
 }

@@ -51,7 +51,7 @@ pub(super) fn duration(node: &Node, bounds: &RangeInclusive<Duration>) -> Read<D
     let text = match &node.value {
         Value::Text(text) => text.trim(),
         Value::Integer(number) => {
-            return Err(needs_unit(&number.map_or("45".to_owned(), |n| n.to_string())));
+            return Err(needs_unit(node, &number.map_or("45".to_owned(), |n| n.to_string())));
         }
         other => {
             let got = other.kind();
@@ -59,7 +59,7 @@ pub(super) fn duration(node: &Node, bounds: &RangeInclusive<Duration>) -> Read<D
         }
     };
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(needs_unit(text));
+        return Err(needs_unit(node, text));
     }
     let duration = humantime::parse_duration(text).map_err(|_| {
         let got = quoted(text);
@@ -72,8 +72,12 @@ pub(super) fn show_duration(duration: &Duration) -> String {
     humantime::format_duration(*duration).to_string()
 }
 
-fn needs_unit(number: &str) -> String {
-    let example = quoted(&format!("\"{number}s\""));
+fn needs_unit(node: &Node, number: &str) -> String {
+    let example = match node.origin {
+        // A variable's value is the text itself.
+        Origin::Env(_) => quoted(&format!("{number}s")),
+        Origin::File { .. } => quoted(&format!("\"{number}s\"")),
+    };
     format!("needs a unit, write {example} for seconds")
 }
 

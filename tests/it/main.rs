@@ -46,4 +46,5 @@ mod throttling;
 mod tidy;
 mod translate;
 mod watching;
+mod wording;
 mod writing;

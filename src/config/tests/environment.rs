@@ -85,7 +85,19 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "hunter2",
         "unknown key `max_timeouts` in `[server]`, did you mean `max_timeout`?",
     ),
-    ("SERVER__MAX_TIMEOUT", "45", "`server.max_timeout` needs a unit, write `\"45s\"`"),
+    ("SERVER__MAX_TIMEOUT", "45", "`server.max_timeout` needs a unit, write `45s` for seconds"),
+    (
+        "SERVER__MAX_TIMEOUT",
+        "\"45s\"",
+        "`server.max_timeout` must be a duration such as `500ms`, `45s` or `1m 30s`, got \
+         `\"45s\"`; the value of a variable is written without quotes",
+    ),
+    (
+        "SERVER__MAX_CONNECTIONS",
+        "'12'",
+        "`server.max_connections` must be a whole number, got `'12'`; the value of a variable is \
+         written without quotes",
+    ),
     (
         "SERVER__MAX_CONNECTIONS",
         "many",
@@ -142,14 +154,21 @@ fn a_mistake_is_named_by_its_variable() {
 
 #[test]
 fn a_misspelled_backend_name_is_reported() {
-    let whole = report(in_backend("", &[("PROFILE_GATEWAY__BACKENDS__STF__USERNAME", "x")]));
-    assert_eq!(whole.lines().count(), 2);
-    assert!(
-        whole.starts_with(
-            "PROFILE_GATEWAY__BACKENDS__STF__USERNAME: `backends.stf.dialect` is missing"
-        ),
-        "{whole}"
-    );
+    let variable = |name: &str| format!("PROFILE_GATEWAY__BACKENDS__{name}__USERNAME");
+    let reported = |name: &str| report(in_backend("", &[(&variable(name), "x")]));
+    for name in ["STF", "SFTT", "SF"] {
+        let (variable, path) = (variable(name), name.to_lowercase());
+        let expected = format!(
+            "{variable}: `backends.{path}` has neither `dialect` nor `base_url`, did you mean \
+             `backends.sft`?"
+        );
+        assert_eq!(reported(name), expected);
+    }
+    // Not like any other: then it is a backend that lacks something.
+    let whole = reported("ZEBRA");
+    assert_eq!(whole.lines().count(), 2, "{whole}");
+    let missing = format!("{}: `backends.zebra.dialect` is missing", variable("ZEBRA"));
+    assert!(whole.starts_with(&missing), "{whole}");
 }
 
 #[test]

@@ -132,7 +132,10 @@ fn meaning(code: &str) -> (Reason, &'static str) {
             Reason::UpstreamUnavailable,
             "the upstream received the write but timed out; the write may still take effect",
         ),
-        _ => (Reason::UpstreamFailure, "the upstream failed without giving a reason"),
+        "1324" | "1326" | "1328" | "1330" => {
+            (Reason::UpstreamFailure, "the upstream says that the operation failed, and not why")
+        }
+        _ => (Reason::UpstreamFailure, "the upstream failed with a code that is not documented"),
     }
 }
 

@@ -74,11 +74,23 @@ fn resolve(service: &Service) -> Result<Known, String> {
     });
     match found {
         Some(known) if !(service.id.is_empty() && service.r#type == unspecified) => Ok(known),
-        _ => Err(format!(
-            "unknown service (id {}, type {}); see ListServices",
-            text::quoted(&service.id),
-            ServiceType::try_from(service.r#type).map_or("unknown", |kind| kind.as_str_name())
-        )),
+        _ => Err(unknown(service)),
+    }
+}
+
+/// What is wrong with a service that does not exist.
+fn unknown(Service { id, r#type: number, .. }: &Service) -> String {
+    let kind = || match ServiceType::try_from(*number) {
+        Ok(kind) => kind.as_str_name().to_owned(),
+        Err(_) => number.to_string(),
+    };
+    let id = (!id.is_empty()).then(|| format!("the id {}", text::quoted(id)));
+    let kind = (*number != i32::from(ServiceType::Unspecified)).then(|| format!("type {}", kind()));
+    match [id, kind].into_iter().flatten().collect::<Vec<_>>().join(" and ") {
+        nothing if nothing.is_empty() => {
+            "a service must have an id or a type, and this one has neither".to_owned()
+        }
+        named => format!("there is no service with {named}; see ListServices"),
     }
 }
 

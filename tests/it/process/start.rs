@@ -69,6 +69,16 @@ async fn unknown_flags_get_the_usage() {
         assert!(ended.stderr.contains("Usage: profile-gateway"), "{args:?}: {}", ended.stderr);
         assert_eq!(ended.stdout, "", "{args:?}");
     }
+    for (args, file) in [
+        (&["--config", "own.toml"][..], "own.toml"),
+        (&["--config=own.toml"], "own.toml"),
+        (&["--config"], "FILE"),
+    ] {
+        let ended = run(args, &[]).await;
+        assert_eq!(ended.code(), Some(2), "{args:?}: {}", ended.stderr);
+        let right = format!("write `profile-gateway serve --config {file}`");
+        assert!(ended.stderr.contains(&right), "{args:?}: {}", ended.stderr);
+    }
     let ended = run(&["--version"], &[]).await;
     assert_eq!(ended.stdout, concat!("profile-gateway ", env!("CARGO_PKG_VERSION"), "\n"));
     assert_eq!(ended.code(), Some(0));
