@@ -5,6 +5,7 @@ mod deletions;
 
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use profile_gateway::pb::{
     CreateProfileRequest, GetProfileRequest, Profile, Service, SubscriberDefaults,
 };
@@ -278,18 +279,27 @@ impl Api {
 
 #[tokio::test]
 async fn an_error_with_a_success_status_is_no_deletion() {
-    let api = api("2s", |method, _| {
-        (method == "DELETE").then_some((200, r#"{"message": "Internal server error"}"#))
-    })
-    .await;
-    *api.profile.lock().unwrap() = Some(json!({"id": 1, "name": "one", "service": []}));
-    let request = profile_gateway::pb::DeleteProfileRequest {
-        name: "backends/endpoint/profiles/1".into(),
-        ..Default::default()
-    };
-    let failed = failure(api.gateway.profiles.clone().delete_profile(request).await);
-    assert_eq!(failed.reason, "WRITE_OUTCOME_UNKNOWN", "{failed:#?}");
-    assert_eq!(api.sent("DELETE"), 1);
+    let answers = [
+        (200, r#"{"message": "Internal server error"}"#),
+        (200, r#"{"error_code": 1201, "id": 1}"#),
+        (200, "<html></html>"),
+        (200, "done"),
+        (202, ""),
+        (206, ""),
+    ];
+    let deletions = answers.map(async |(status, body)| {
+        let answer = move |method: &str, _: &str| (method == "DELETE").then_some((status, body));
+        let api = api("2s", answer).await;
+        *api.profile.lock().unwrap() = Some(json!({"id": 1, "name": "one", "service": []}));
+        let request = profile_gateway::pb::DeleteProfileRequest {
+            name: "backends/endpoint/profiles/1".into(),
+            ..Default::default()
+        };
+        let failed = failure(api.gateway.profiles.clone().delete_profile(request).await);
+        assert_eq!(failed.reason, "WRITE_OUTCOME_UNKNOWN", "{status} {body}: {failed:#?}");
+        assert_eq!(api.sent("DELETE"), 1, "{status} {body}");
+    });
+    join_all(deletions).await;
 }
 
 #[tokio::test]

@@ -108,6 +108,8 @@ async fn data_limits_are_read_and_never_lost_in_silence() {
 
     let notes = translated(&gateway, ONE).await;
     assert_eq!(kinds(&notes, LIMITS), [NoteKind::Lost]);
+    let lost = notes.iter().find(|note| note.field == LIMITS).unwrap();
+    assert!(lost.description.contains("2 of the source profile"), "{lost:?}");
     let found = diff(&gateway, ONE, TWO).await;
     assert!(found.differences.iter().any(|difference| difference.field == LIMITS), "{found:?}");
     assert_eq!(found.notes, []);

@@ -1,5 +1,7 @@
 //! What is sent again and what never is, how often, and what each timeout ends.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use profile_gateway::pb::Profile;
 use serde_json::json;
@@ -12,6 +14,7 @@ use crate::kit::{
         double, double_on,
     },
     gateway::{self, Gateway, gateway},
+    later,
     model::{named, profile},
     sandbox::sandbox,
     status::{fails, failure},
@@ -197,6 +200,26 @@ async fn retries_stay_within_their_budget() {
     assert!(sent <= 1.1 * calls && retried > 0.0 && over > 0.0, "{sent}: {retried}, {over}");
     assert_eq!(sent, calls + retried);
     assert_eq!(upstream.count(GET), CALLS + retried as usize);
+}
+
+// Regression: the rest of a minute was dropped, so that tries at the wrong times earned less.
+#[tokio::test]
+async fn the_budget_refills_by_the_minute_whenever_it_is_used() {
+    let lines = "circuit_breaker = \"off\"\nmax_attempts = 2";
+    let (upstream, gateway) = start("", lines).await;
+    upstream.always(GET, page(503));
+    let retried = async || {
+        for result in join_all((0..8).map(|_| gateway.get("SP_1"))).await {
+            fails(result, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        }
+        gateway.metric("upstream_retries_total", "sft").await
+    };
+    assert_eq!(retried().await, 5.0);
+    // One retry has been earned, and more than half of another.
+    later(Duration::from_secs(100)).await;
+    assert_eq!(retried().await, 6.0);
+    later(Duration::from_secs(100)).await;
+    assert_eq!(retried().await, 8.0, "three minutes are over");
 }
 
 // How long it waits shows in what the deadline leaves time for.

@@ -120,10 +120,17 @@ const PCC: &[Row] = &[
     (READS, r#"{"kind": "result", "code": "500"}"#, Internal, "UPSTREAM_INTERNAL"),
     (WRITES, r#"{"kind": "result", "code": "500"}"#, Internal, "UPSTREAM_INTERNAL"),
     (ALL, r#"{"kind": "result", "code": "503"}"#, DOWN.0, DOWN.1),
+    (
+        WRITES,
+        r#"{"kind": "status", "status": 503, "body": "{\"message\": \"x\", \"errorCode\": 1}"}"#,
+        DOWN.0,
+        DOWN.1,
+    ),
     (EDITS, r#"{"kind": "result", "code": "409"}"#, AlreadyExists, "PROFILE_ALREADY_EXISTS"),
     (&[Delete], r#"{"kind": "result", "code": "409"}"#, FailedPrecondition, "PROFILE_IN_USE"),
     (OF_ONE, r#"{"kind": "result", "code": "404"}"#, NotFound, "PROFILE_NOT_FOUND"),
     (&[List], r#"{"kind": "result", "code": "404"}"#, NOT_ITS.0, NOT_ITS.1),
+    (&[Create], r#"{"kind": "status", "status": 404}"#, NOT_ITS.0, NOT_ITS.1),
     (WRITES, r#"{"kind": "result", "code": "207"}"#, LOST.0, LOST.1),
     (EDITS, r#"{"kind": "empty"}"#, LOST.0, LOST.1),
 ];
@@ -293,6 +300,38 @@ async fn every_error_row_maps() {
         }
         let found: Vec<String> = found.into_iter().flatten().collect();
         assert!(found.is_empty(), "{} rows:\n{}", found.len(), found.join("\n"));
+    }
+}
+
+/// Whether reading back decides what a failure means: the upstream says that the write failed, and
+/// not that it refused to begin.
+fn is_read_back(sample: &Sample, (_, fault, _, reason): &Row) -> bool {
+    // "Failed processing (after passing validation)", and what lacks the vendor's own body.
+    let codes = [r#""code": "422""#, r#""code": "503""#, r#""status": 404"#];
+    let pcc = sample.dialect == "pcc" && codes.iter().any(|code| fault.contains(code));
+    pcc || ["UPSTREAM_FAILURE", "UPSTREAM_INTERNAL"].contains(reason)
+}
+
+#[tokio::test]
+async fn a_refusal_is_final_and_any_other_failure_is_read_back() {
+    for sample in registered() {
+        let (rows, _) = rows(&sample);
+        let known = rows.iter().filter(|row| row.3 != LOST.1);
+        let found = known.map(async |row| {
+            let (bench, mut wrong) = (bench::bench(sample).await, Vec::new());
+            let fault = serde_json::from_str(row.1).unwrap();
+            for (call, there) in prepared(&bench, row.0).await {
+                let (result, _) = attempt(&bench, (call, &there), &fault, 1).await;
+                let journal = bench.sandbox.journal().await;
+                let ends_with_it = journal.last().unwrap()["operation"] == call.operation(&sample);
+                if WRITES.contains(&call) && ends_with_it == is_read_back(&sample, row) {
+                    wrong.push(format!("{}: {call:?} {}: {result:?}", sample.dialect, row.1));
+                }
+            }
+            wrong
+        });
+        let wrong: Vec<String> = join_all(found).await.into_iter().flatten().collect();
+        assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
     }
 }
 

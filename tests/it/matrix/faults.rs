@@ -120,6 +120,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .chain(late)
         .chain(named())
         .chain(of_sft())
+        .chain(failed_codes())
         .chain(of_dialects())
         .collect()
 }
@@ -231,6 +232,23 @@ fn of_sft() -> Vec<Fault> {
             ),
         ),
     ]
+}
+
+/// SFT's codes for an operation that failed: they do not say at which point. A deletion of what
+/// does not exist is answered like one that failed, so one that was carried out cannot be told
+/// from it.
+fn failed_codes() -> impl Iterator<Item = Fault> {
+    ["1324", "1326", "1330"].into_iter().flat_map(|code| {
+        let result =
+            |more: &str| Sandbox(format!(r#"{{"kind":"result","code":"{code}"{more}}}"#), 1);
+        [
+            of("sft", known(format!("{code}, no effect"), result(""))),
+            not_method(
+                "DeleteProfile",
+                of("sft", known(format!("{code}, effect"), result(r#","commit":"before""#))),
+            ),
+        ]
+    })
 }
 
 /// Faults that some dialects have.

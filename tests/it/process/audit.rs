@@ -140,3 +140,28 @@ async fn every_write_has_a_record() {
     let sent = ["backends/sft", created, in_use, "backends/sft/profiles/SP_367", unsorted];
     assert_eq!(resources, sent);
 }
+
+#[tokio::test]
+async fn deleting_what_cannot_exist_is_recorded_too() {
+    let gateway = gateway(&[], &[]).await;
+    let mut client = profiles(&gateway).await;
+    let parents = ["sft", "endpoint", "pcc"].map(|backend| format!("backends/{backend}/profiles"));
+    let names: Vec<String> = parents.iter().map(|parent| format!("{parent}/no-id")).collect();
+    for name in &names {
+        let deletion = DeleteProfileRequest { name: name.clone(), ..Default::default() };
+        let allowed = DeleteProfileRequest { allow_missing: true, ..deletion.clone() };
+        client.delete_profile(allowed).await.unwrap();
+        // What the gateway refuses by itself is not a write.
+        client.delete_profile(deletion).await.unwrap_err();
+    }
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    let audit = lines(&ended, "audit");
+    let told: Vec<_> = audit.iter().map(|line| (&line["resource"], &line["outcome"])).collect();
+    let (names, ok): (Vec<Value>, _) = (names.into_iter().map(Value::from).collect(), json!("OK"));
+    assert_eq!(told, names.iter().map(|name| (name, &ok)).collect::<Vec<_>>(), "{}", ended.stderr);
+    for line in &audit {
+        assert_eq!((&line["attempts"], &line["upstream_calls"]), (&json!(0), &json!(0)), "{line}");
+    }
+    assert_eq!(lines(&ended, "journal"), [] as [Value; 0]);
+}

@@ -39,6 +39,29 @@ async fn check_prints_what_would_run_and_contacts_nothing() {
 }
 
 #[tokio::test]
+async fn a_missing_key_for_page_tokens_is_said_by_check_and_at_the_start() {
+    let warning = "`page_token_key` is not set";
+    let backend = sft("http://127.0.0.1:9", "ops", SECRET);
+    let keyed = format!("page_token_key = \"sixteen bytes or more\"\n{backend}");
+    for (config, told) in [(backend, true), (keyed, false)] {
+        let ended = check(&config, &[]).await;
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        let shown: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let warnings = shown["warnings"].as_array().unwrap();
+        let said = warnings.iter().any(|one| one.as_str().unwrap().starts_with(warning));
+        assert_eq!(said, told, "{}", ended.stdout);
+        let gateway = serve(&config, &[]).await;
+        gateway.program.signal(rustix::process::Signal::TERM);
+        let ended = gateway.program.ended().await;
+        let warns = |line: &str| line.contains("WARN") && line.contains(warning);
+        assert_eq!(ended.stderr.lines().any(warns), told, "{}", ended.stderr);
+    }
+    // A trial with the sandbox has no replicas.
+    let ended = run(&["check"], &[]).await;
+    assert!(!ended.output().contains(warning), "{}", ended.stdout);
+}
+
+#[tokio::test]
 async fn check_says_what_would_replace_missing_backends() {
     let without = run(&["check"], &[]).await;
     let with = check(&sft("http://a", "ops", SECRET), &[]).await;

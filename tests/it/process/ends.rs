@@ -66,8 +66,10 @@ async fn a_read_that_the_grace_ends_says_that_it_may_be_repeated() {
 
 #[tokio::test]
 async fn streams_end_with_their_connection_and_before_its_grace() {
-    // With a grace of a minute, only the age can end them.
-    let gateway = gateway(&[], &[AGE]).await;
+    // With a grace longer than the test waits, only the age can end them.
+    let grace = ("PROFILE_GATEWAY__SERVER__MAX_CONNECTION_AGE_GRACE", "1h");
+    let quiet = ("PROFILE_GATEWAY__SERVER__STREAM_KEEP_ALIVE", "off");
+    let gateway = gateway(&[], &[AGE, grace, quiet]).await;
     let mut client = profiles(&gateway).await;
     let request = WatchProfilesRequest { parent: "backends/sft".into(), ..Default::default() };
     let mut stream = client.watch_profiles(request.clone()).await.unwrap().into_inner();

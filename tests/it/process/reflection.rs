@@ -1,5 +1,7 @@
 //! `grpc.reflection` of the real program, both versions.
 
+use std::collections::BTreeSet;
+
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tonic_reflection::pb::{v1, v1alpha};
@@ -116,6 +118,15 @@ fn check((services, files): (Vec<String>, Vec<Vec<Vec<u8>>>)) -> Vec<Vec<u8>> {
     }
     for (name, files) in FILES.iter().zip(&files[SYMBOLS.len()..]) {
         assert_eq!(decoded(&files[0]).name(), *name);
+    }
+    // With those before it, each answer has all that its files need.
+    let mut known = BTreeSet::new();
+    for files in &files {
+        let files: Vec<_> = files.iter().map(decoded).collect();
+        known.extend(files.iter().map(|file| file.name().to_owned()));
+        for needed in files.iter().flat_map(|file| &file.dependency) {
+            assert!(known.contains(needed), "{} comes without {needed}", files[0].name());
+        }
     }
     files.concat()
 }
