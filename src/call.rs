@@ -53,7 +53,8 @@ pub struct CallRecord {
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
-    writing: AtomicBool,
+    /// The method and the resource of a write that goes on even without its caller.
+    writing: OnceLock<(&'static str, String)>,
     cache: Mutex<Option<Served>>,
     upstream_requests: Mutex<Vec<String>>,
     omitted: OnceLock<String>,
@@ -147,15 +148,22 @@ impl CallRecord {
     }
 
     /// Marks the call as one whose write goes on even without it.
-    pub fn set_writing(&self) {
-        self.writing.store(true, Ordering::Relaxed);
+    pub fn set_writing(&self, method: &'static str, resource: String) {
+        // A call is one write.
+        let _ = self.writing.set((method, resource));
+    }
+
+    /// The method and the resource of such a write.
+    #[must_use]
+    pub fn writing(&self) -> Option<(&'static str, &str)> {
+        self.writing.get().map(|(method, resource)| (*method, resource.as_str()))
     }
 
     /// Whether the write that the call is about may have taken effect, or may do so later even if
     /// the call ends.
     #[must_use]
     pub fn is_writing(&self) -> bool {
-        self.writing.load(Ordering::Relaxed) || self.repeats.load(Ordering::Relaxed)
+        self.writing.get().is_some() || self.repeats.load(Ordering::Relaxed)
     }
 
     /// Whether the write that the call is about may have taken effect, by this call or an earlier

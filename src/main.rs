@@ -39,10 +39,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the backends of a configuration.
+    ///
+    /// Without a file, run the program without a command: then variables alone configure it.
     Serve {
         /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it.
         #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        config: Option<PathBuf>,
     },
     /// Check a configuration and print what would run; contacts nothing.
     Check {
@@ -59,6 +61,9 @@ enum Command {
         listen: SocketAddr,
     },
 }
+
+const NO_FILE: &str = "`serve` needs --config FILE; to configure the gateway with \
+                       PROFILE_GATEWAY__… variables alone, run it without a command";
 
 /// Why the program ends without having served.
 enum Failure {
@@ -115,7 +120,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     match cli.command {
         None => serve(load(None)?).await,
-        Some(Command::Serve { config }) => serve(load(Some(config))?).await,
+        Some(Command::Serve { config: None }) => Err(Failure::Usage(NO_FILE.to_owned())),
+        Some(Command::Serve { config }) => serve(load(config)?).await,
         Some(Command::Check { config }) => check(&load(config)?),
         Some(Command::Explain) => explain(),
         Some(Command::Sandbox { listen }) => run_sandbox(listen).await,

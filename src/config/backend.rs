@@ -7,11 +7,11 @@ use secrecy::SecretString;
 
 use crate::{
     cache::CacheSettings,
-    dialect::{self, Registration, Setting},
+    dialect::{self, Form, Registration, Setting},
     gateway::{WriteSettings, watch::WatchSettings},
     settings::{
-        Errors, Kind as _, Node, Origin, Row, Section, Settings, Table, Value, plain_text, quoted,
-        secret, settings, whole,
+        Errors, Kind as _, Node, Origin, Row, Section, Settings, Table, Value, on_off, plain_text,
+        quoted, secret, settings, whole,
     },
     text,
     upstream::UpstreamSettings,
@@ -170,9 +170,14 @@ fn options(
 ) -> BTreeMap<&'static str, OptionValue> {
     let before = section.mistakes();
     let read = |setting: &Setting| {
-        let value = match setting.secret {
-            true => section.row(setting.key, &secret(1)).map(OptionValue::Secret),
-            false => section.row(setting.key, &plain_text(MAX_OPTION)).map(OptionValue::Plain),
+        let plain = |text: &str| OptionValue::Plain(text.to_owned());
+        let value = match setting.form {
+            Form::Secret => section.row(setting.key, &secret(1)).map(OptionValue::Secret),
+            Form::Text => section.row(setting.key, &plain_text(MAX_OPTION)).map(OptionValue::Plain),
+            Form::Switch => {
+                let on = section.row(setting.key, &on_off());
+                on.map(|on| plain(if on { "on" } else { "off" }))
+            }
         };
         Some((setting.key, value?))
     };
@@ -212,11 +217,11 @@ pub(super) fn warning(backend: &BackendSettings) -> Option<String> {
 /// The rows of a dialect's own keys.
 pub(super) fn own_rows(registration: &Registration) -> Vec<Row> {
     let row = |setting: &Setting| {
-        let row = match setting.secret {
-            true => Row::new(setting.key, &[setting.help], &secret(1).optional(), &None),
-            false => {
-                Row::new(setting.key, &[setting.help], &plain_text(MAX_OPTION).optional(), &None)
-            }
+        let (key, help) = (setting.key, &[setting.help]);
+        let row = match setting.form {
+            Form::Secret => Row::new(key, help, &secret(1).optional(), &None),
+            Form::Text => Row::new(key, help, &plain_text(MAX_OPTION).optional(), &None),
+            Form::Switch => Row::new(key, help, &on_off().optional(), &None),
         };
         Row { default: setting.needed.to_owned(), ..row }
     };

@@ -10,7 +10,7 @@ mod together;
 
 use super::{Config, ConfigErrors, OptionValue, Source, load_with};
 use crate::{
-    dialect::{self, Built, REGISTRY, Registration, Setting},
+    dialect::{self, Built, Form, REGISTRY, Registration, Setting},
     upstream::Limits,
 };
 
@@ -43,7 +43,8 @@ fn built() -> Result<Built, Vec<String>> {
 }
 
 const fn setting(key: &'static str, secret: bool) -> Setting {
-    Setting { key, secret, needed: "none", help: "" }
+    let form = if secret { Form::Secret } else { Form::Text };
+    Setting { key, form, needed: "none", help: "" }
 }
 
 /// The one backend that a configuration needs at least.

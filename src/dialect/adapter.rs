@@ -9,14 +9,6 @@ use crate::{
     upstream::{Port, Reply, Request},
 };
 
-/// The metadata key for a half-created profile that the dialect tried to remove without apparent
-/// success: the removal may still take effect.
-pub const REMOVAL: &str = "removal";
-
-/// The metadata key for the steps of a failed write that the upstream has acknowledged to be
-/// undone.
-pub const UNDONE: &str = "steps_undone";
-
 /// What one kind of upstream can express. Nothing here sends requests.
 pub trait Dialect: Send + Sync + 'static {
     /// Its name in the configuration and in messages.
@@ -48,6 +40,9 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Whether this can be the id of a profile.
     fn accepts_id(&self, id: &str) -> bool;
+
+    /// What such an id looks like, for messages.
+    fn example_id(&self) -> &'static str;
 
     /// Checks the touched fields of a request on their own, before the profile is read. Paths of
     /// violations begin with `profile.`.

@@ -18,9 +18,8 @@ mod registration;
 mod registry;
 
 pub use adapter::{
-    Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate, REMOVAL, UNDONE,
-    already_attached, not_attached,
+    Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate, already_attached, not_attached,
 };
 pub use client::DialectClient;
-pub use registration::{Built, Registration, Setting, Settings};
+pub use registration::{Built, Form, Registration, Setting, Settings};
 pub use registry::REGISTRY;

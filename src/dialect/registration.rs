@@ -13,13 +13,24 @@ use crate::upstream::{Auth, Limits};
 pub struct Setting {
     /// Its key.
     pub key: &'static str,
-    /// Whether its value must never be shown.
-    pub secret: bool,
+    /// What its value may be.
+    pub form: Form,
     /// When it has to be given, or else its default, as the reference shows it: `required`,
     /// `required without …`, `none`, or the value.
     pub needed: &'static str,
     /// What it is, in one sentence for the reference.
     pub help: &'static str,
+}
+
+/// What the value of a setting may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Any text that is not empty.
+    Text,
+    /// Text that must never be shown.
+    Secret,
+    /// `on` or `off`.
+    Switch,
 }
 
 /// The dialect-specific settings of a backend, by key. All values are treated as secrets.

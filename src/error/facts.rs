@@ -280,6 +280,7 @@ pub static FACTS: [Facts; 44] = {
             FailedPrecondition,
             "The message names what is left; update or delete it.",
         )
+        .about_a_profile()
         .written(),
         upstream(
             R::WriteNotApplied,

@@ -9,6 +9,7 @@
 //! details.
 
 pub mod facts;
+pub mod metadata;
 pub mod reason;
 pub mod violation;
 
@@ -17,7 +18,7 @@ use std::{fmt, time::Duration};
 use self::violation::{Violation, Violations};
 pub use self::{
     facts::Facts,
-    reason::{Blame, Kind, Reason, Retry},
+    reason::{Blame, Kind, Reason, Retry, whole_seconds},
 };
 use crate::text;
 
@@ -27,8 +28,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The message for a read, or for a write that was not sent, whichever part notices it.
 pub const DEADLINE_PASSED: &str = "the deadline passed";
 /// How the message begins for a write whose effect is not known, before the failure.
-pub const OUTCOME_UNKNOWN: &str = "the write may or may not have taken effect; retry with the same \
-                                   request_id, or read the profile before you write it again";
+pub const OUTCOME_UNKNOWN: &str = "the write may or may not have taken effect";
 
 /// What is known of a write's effect upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,8 +180,8 @@ impl Error {
         self
     }
 
-    /// Adds metadata for client programs. A key that is already set keeps its value, so that the
-    /// code nearest to the failure decides.
+    /// Adds metadata for client programs; the keys are in [`metadata`]. A key that is already set
+    /// keeps its value, so that the code nearest to the failure decides.
     #[must_use]
     pub fn with_metadata(mut self, key: &'static str, value: impl Into<String>) -> Self {
         if !self.0.metadata.iter().any(|(k, _)| *k == key) {
@@ -270,6 +270,13 @@ impl Error {
     #[must_use]
     pub fn metadata(&self) -> &[(&'static str, String)] {
         &self.0.metadata
+    }
+
+    /// The metadata of one key.
+    #[must_use]
+    pub fn metadatum(&self, key: &str) -> Option<&str> {
+        let found = self.0.metadata.iter().find(|(other, _)| *other == key);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// What only an operator should see.

@@ -43,3 +43,11 @@ pub enum Retry {
     /// Yes: nothing was written. Wait this long, if a time is known.
     After(Option<Duration>),
 }
+
+/// A time to wait as callers are told it, rounded up to at least one second: one who comes back too
+/// early is refused again.
+#[must_use]
+pub fn whole_seconds(time: Duration) -> Duration {
+    let up = u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs((time.as_secs() + up).max(1))
+}

@@ -15,7 +15,7 @@ use crate::{
     cache::Cache,
     call::Call,
     dialect::{DialectClient, Item},
-    error::{Error, Reason, Result},
+    error::{Error, Reason, Result, metadata},
     gateway::write::settings::WriteSettings,
     model::{
         etag::{etag, normalize},
@@ -138,7 +138,11 @@ impl Backend {
         if self.dialect.accepts_id(name.id()) {
             return Ok(());
         }
-        let message = format!("not a valid profile id for dialect {}", self.dialect.name());
+        let message = format!(
+            "not a valid profile id for dialect {}, which has ids such as {}",
+            self.dialect.name(),
+            self.dialect.example_id()
+        );
         Err(Error::new(Reason::ProfileNotFound, message))
     }
 
@@ -175,9 +179,9 @@ impl Backend {
     /// The error as callers see it: with the backend and the operation.
     pub(super) fn decorate(&self, method: Method, error: Error) -> Error {
         error
-            .with_metadata("backend", self.name.id())
-            .with_metadata("dialect", self.dialect.name())
-            .with_metadata("operation", method.name())
+            .with_metadata(metadata::BACKEND, self.name.id())
+            .with_metadata(metadata::DIALECT, self.dialect.name())
+            .with_metadata(metadata::OPERATION, method.name())
     }
 
     /// The same for an operation on one profile, which the error names if it is about that profile.

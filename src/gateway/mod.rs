@@ -28,7 +28,7 @@ use write::{check, run::Writer};
 
 use crate::{
     call::Call,
-    error::{Error, Reason, Result},
+    error::{Error, Reason, Result, metadata},
     model::{
         method::Method,
         name::{BackendName, Parent, ProfileName},
@@ -317,8 +317,8 @@ impl Gateway {
             );
             return Err(Error::new(Reason::BackendNotFound, message)
                 .with_resource(name.to_string())
-                .with_metadata("backend", text::cut(name.id(), 64))
-                .with_metadata("operation", method.name()));
+                .with_metadata(metadata::BACKEND, text::cut(name.id(), 64))
+                .with_metadata(metadata::OPERATION, method.name()));
         };
         call.record.set_backend(name.id());
         Ok(backend)

@@ -24,7 +24,7 @@ pub use profile_service::ProfileRpc;
 use crate::{
     cache::Control,
     call::{Admitted, Call, CallRecord},
-    error::{Error, Reason, Result},
+    error::{Error, Reason, Result, metadata},
     model::method::Method,
 };
 
@@ -144,9 +144,12 @@ fn within_limit<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
 
 fn refusal(rpc: Method, error: Error) -> Status {
     // For errors from before a backend was found; a backend adds the same.
-    let error = error.with_metadata("operation", rpc.name());
+    let error = error.with_metadata(metadata::OPERATION, rpc.name());
     if let Some(detail) = error.internal() {
-        tracing::warn!(target: "rpc", %error, detail, "a call failed");
+        tracing::warn!(
+            target: "rpc", method = rpc.name(), backend = error.metadatum(metadata::BACKEND),
+            resource = error.resource(), %error, detail, "a call failed"
+        );
     }
     status::status(&error)
 }

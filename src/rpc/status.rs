@@ -13,7 +13,7 @@ use tonic_types::{ErrorDetails, FieldViolation};
 pub use self::fit::header_bytes;
 use self::fit::{MAX_TEXT_BYTES, Parts};
 use crate::{
-    error::{Blame, Error, Kind, Reason, Retry},
+    error::{Blame, Error, Kind, Reason, Retry, metadata},
     pb, text,
 };
 
@@ -71,7 +71,7 @@ fn parts(error: &Error) -> Parts {
 /// All details but the violations.
 fn details(error: &Error) -> ErrorDetails {
     let mut details = ErrorDetails::new();
-    details.set_error_info(error.reason().name(), DOMAIN, metadata(error));
+    details.set_error_info(error.reason().name(), DOMAIN, metadata_of(error));
 
     if let Some(name) = error.resource() {
         let name = text::cut(name, MAX_TEXT_BYTES);
@@ -102,14 +102,14 @@ fn details(error: &Error) -> ErrorDetails {
     details
 }
 
-fn metadata(error: &Error) -> HashMap<String, String> {
+fn metadata_of(error: &Error) -> HashMap<String, String> {
     let own = error.metadata().iter().map(|(key, value)| (*key, value.clone()));
     let facts = error.upstream().cloned().unwrap_or_default();
     let upstream = [
-        ("upstream_status", facts.status.map(|status| status.to_string())),
-        ("upstream_code", facts.code),
-        ("upstream_message", facts.message),
-        ("upstream_request_id", facts.request_id),
+        (metadata::UPSTREAM_STATUS, facts.status.map(|status| status.to_string())),
+        (metadata::UPSTREAM_CODE, facts.code),
+        (metadata::UPSTREAM_MESSAGE, facts.message),
+        (metadata::UPSTREAM_REQUEST_ID, facts.request_id),
     ];
     own.chain(upstream.into_iter().filter_map(|(key, value)| Some((key, value?))))
         .map(|(key, value)| {

@@ -63,7 +63,7 @@ pub(super) fn build<B: Send + 'static>(
         .layer_fn(|inner| Access::new(inner, methods, metrics))
         // Requests that are not gRPC end here: the layers below respond in gRPC, which a browser
         // cannot read. They are counted above, so that a misdirected probe is noticed.
-        .layer_fn(|inner| GrpcOnly { inner })
+        .layer_fn(|inner| GrpcOnly { inner, web })
         // Every status gets an ErrorInfo and a bounded size. Outside everything that may make a
         // status, and inside the log, which reads the reason from what this layer wrote.
         .layer_fn(|inner| Normalize { inner, limits })

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{
     error::quoted,
     kind::Kind,
-    node::{Env, Node},
+    node::{Env, Node, Value},
     secret as secrets,
     value::{self, Number, Read},
 };
@@ -247,13 +247,17 @@ impl<T: Copy + PartialEq> Kind for OneOf<T> {
     type Value = T;
 
     fn read(&self, node: &Node, _: &Env) -> Read<T> {
-        let text = value::text(node, 64)?;
-        let found = self.0.iter().find(|(word, _)| *word == text);
-        found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let otherwise = |got: &str| {
             let mut words: Vec<String> = self.0.iter().map(|(word, _)| quoted(word)).collect();
             let last = words.pop().unwrap_or_default();
-            format!("must be {} or {last}, got {}", words.join(", "), quoted(text))
-        })
+            format!("must be {} or {last}, got {got}", words.join(", "))
+        };
+        if !matches!(node.value, Value::Text(_)) {
+            return Err(otherwise(node.value.kind()));
+        }
+        let text = value::text(node, 64)?;
+        let found = self.0.iter().find(|(word, _)| *word == text);
+        found.map(|(_, meaning)| *meaning).ok_or_else(|| otherwise(&quoted(text)))
     }
 
     fn show(&self, value: &T) -> Json {

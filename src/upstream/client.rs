@@ -29,10 +29,7 @@ use super::{
     transport::{Cause, Failure, Transport},
     window::Usage,
 };
-use crate::error::{Blame, Error, Reason, Result};
-
-/// The metadata key that marks errors from an open circuit.
-pub(super) const CIRCUIT: &str = "circuit";
+use crate::error::{Blame, Error, Reason, Result, metadata::CIRCUIT, whole_seconds};
 
 /// One upstream account. Shared by all calls.
 pub struct Upstream {
@@ -166,7 +163,7 @@ impl Upstream {
     /// Records a failure that callers of this backend should know about.
     pub fn note_failure(&self, error: &Error) {
         // A refusal by an open circuit would hide the failure that opened it.
-        let refused = error.metadata().iter().any(|(key, _)| *key == CIRCUIT);
+        let refused = error.metadatum(CIRCUIT).is_some();
         if error.blame() != Blame::Caller && error.reason() != Reason::Overloaded && !refused {
             let mut health = self.health.lock();
             health.last_error = Some((error.clone(), Instant::now()));
@@ -252,7 +249,11 @@ impl Upstream {
     pub(super) fn judge(self: &Arc<Self>, ticket: &Ticket<'_>, result: &Result<Reply, Failure>) {
         let Some(verdict) = Self::verdict(result) else { return };
         if self.breaker.record(ticket, verdict, Instant::now()) {
-            self.publish();
+            let why = match result {
+                Ok(reply) => format!("the upstream answered HTTP {}", reply.status.as_u16()),
+                Err(failure) => failure.error.message().to_owned(),
+            };
+            self.publish(Some(&why));
         }
     }
 
@@ -268,14 +269,40 @@ impl Upstream {
         breaker.max(login)
     }
 
-    /// Reports the circuit if it has changed since the last report.
-    pub(super) fn publish(self: &Arc<Self>) {
+    fn log_circuit(&self, circuit: Circuit, until: Option<Instant>, why: Option<&str>) {
+        let (backend, state) = (self.backend.as_str(), circuit.name());
+        match circuit {
+            Circuit::Open => {
+                let wait = until.map(|until| whole_seconds(until - Instant::now()));
+                let next = wait.map(|wait| humantime::format_duration(wait).to_string());
+                let why = why.map(str::to_owned).or_else(|| self.credentials.paused_for());
+                // The texts of upstreams may repeat secrets.
+                let why = why.map(|why| self.redact(&why, &[]).unwrap_or(why));
+                tracing::warn!(
+                    target: "upstream", backend, circuit = state, cause = why,
+                    next_attempt_in = next, "the circuit is open: nothing is sent"
+                );
+            }
+            Circuit::HalfOpen => tracing::warn!(
+                target: "upstream", backend, circuit = state,
+                "the circuit is half open: the next request tries"
+            ),
+            Circuit::Closed => {
+                tracing::warn!(
+                    target: "upstream", backend, circuit = state, "the circuit is closed"
+                );
+            }
+        }
+    }
+
+    /// Reports the circuit if it has changed since the last report; `why` is what changed it.
+    pub(super) fn publish(self: &Arc<Self>, why: Option<&str>) {
         // Held while reporting, so that the last report is the latest state.
         let mut shown = self.shown.lock();
         let (circuit, until) = self.circuit();
         let (before, before_until) = std::mem::replace(&mut *shown, (circuit, until));
         if circuit != before {
-            tracing::warn!(target: "upstream", backend = %self.backend, ?circuit, "circuit");
+            self.log_circuit(circuit, until, why);
             self.metrics.circuit(circuit);
             // Half open counts as serving: clients that stay away could not make the trial call.
             (self.tell_serving)(circuit != Circuit::Open);
@@ -287,7 +314,7 @@ impl Upstream {
             tokio::spawn(async move {
                 tokio::time::sleep_until(until).await;
                 if let Some(this) = this.upgrade() {
-                    this.publish();
+                    this.publish(None);
                 }
             });
         }

@@ -308,6 +308,11 @@ impl Credentials {
         self.lock().refused.as_ref().map(|refused| refused.until)
     }
 
+    /// Why logins pause, if they do.
+    pub(super) fn paused_for(&self) -> Option<String> {
+        self.lock().refused.as_ref().map(|refused| refused.error.message().to_owned())
+    }
+
     /// Replaces each secret in the text; `None` if it contains none. Besides the configured secrets
     /// and the recent tokens these are the tokens that were `sent`.
     pub(super) fn redact(

@@ -26,7 +26,7 @@ pub(super) async fn tokens(
     let current = upstream.credentials.get(refused, renew).await;
     if current.is_err() {
         // Rejected credentials close the backend for a while.
-        upstream.publish();
+        upstream.publish(None);
     }
     current
 }
@@ -34,14 +34,14 @@ pub(super) async fn tokens(
 /// Records that the upstream rejected a new token.
 pub(super) fn token_refused(upstream: &Arc<Upstream>, current: &CurrentTokens) {
     if upstream.credentials.reject(current.generation) {
-        upstream.publish();
+        upstream.publish(None);
     }
 }
 
 /// Records that the upstream accepted a token.
 pub(super) fn token_accepted(upstream: &Arc<Upstream>, current: &CurrentTokens) {
     if upstream.credentials.accept(current) {
-        upstream.publish();
+        upstream.publish(None);
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn judge_fixed(upstream: &Arc<Upstream>, reply: &Reply) {
         answers && credentials.accept_fixed()
     };
     if changed {
-        upstream.publish();
+        upstream.publish(None);
     }
 }
 

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::error::{Effect, Result};
+use crate::{
+    error::{Effect, Result},
+    model::object,
+};
 
 /// Whether a request only reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub enum Unread {
     Html,
     /// Not JSON, truncated JSON, or JSON that is nested too deeply.
     NotJson,
+    /// JSON but for bytes in its texts that are not UTF-8.
+    NotUtf8,
     /// JSON without the members that the dialect promises.
     NotTheDialect,
 }
@@ -93,6 +98,16 @@ impl Unread {
             None => Self::Empty,
             Some(b'<') => Self::Html,
             Some(_) => Self::NotJson,
+        }
+    }
+
+    /// Why a body has no object, or no list of objects.
+    #[must_use]
+    pub fn without_objects(body: &[u8]) -> Self {
+        match (object::is_json(body), std::str::from_utf8(body)) {
+            (true, Ok(_)) => Self::NotTheDialect,
+            (true, Err(_)) => Self::NotUtf8,
+            (false, _) => Self::of(body),
         }
     }
 }

@@ -21,6 +21,7 @@ mod metrics;
 mod pace;
 mod redact;
 mod refusal;
+mod resolve;
 mod settings;
 mod status;
 mod tls;

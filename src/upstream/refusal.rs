@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use super::{
-    client::CIRCUIT,
     metrics::{Shed, WindowName},
     pace::Refusal,
 };
-use crate::error::{Error, Reason, Retry};
+use crate::error::{Error, Reason, Retry, metadata::CIRCUIT, whole_seconds};
 
 /// The error for a request that has to wait for longer than it can.
 pub(super) fn error(refusal: Refusal) -> Error {
@@ -69,10 +68,4 @@ fn overloaded(shed: Shed, wait: Duration) -> Error {
     let wait = whole_seconds(wait.min(Duration::from_secs(60)));
     Error::new(Reason::Overloaded, format!("{why}; nothing was sent"))
         .with_retry(Retry::After(Some(wait)))
-}
-
-/// Rounded up to at least one second: a caller that retries too early is refused again.
-fn whole_seconds(time: Duration) -> Duration {
-    let up = u64::from(time.subsec_nanos() > 0);
-    Duration::from_secs((time.as_secs() + up).max(1))
 }

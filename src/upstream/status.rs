@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{
     StatusCode,
-    header::{DATE, RETRY_AFTER},
+    header::{DATE, LOCATION, RETRY_AFTER},
 };
 
 use super::message::{Reply, Safety, Unread};
@@ -14,6 +14,8 @@ use crate::{
     text,
 };
 
+/// Longest origin that is shown.
+const MAX_ORIGIN_BYTES: usize = 128;
 /// Longest pause that is passed on to callers.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
@@ -51,6 +53,10 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
             Reason::UpstreamContractViolation,
             format!("{said} with a body that is not its API's; check the base URL and any proxy"),
         ),
+        status if status.is_redirection() && reply.headers.contains_key(LOCATION) => Error::new(
+            Reason::UpstreamContractViolation,
+            format!("{said}: it redirects to {}; check base_url and any proxy", target(reply)),
+        ),
         _ => Error::new(
             Reason::UpstreamContractViolation,
             format!("{said}, which its API does not define"),
@@ -66,6 +72,7 @@ pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
         Unread::Empty => "an empty body",
         Unread::Html => "an HTML or XML page",
         Unread::NotJson => "a body that is not valid JSON",
+        Unread::NotUtf8 => "JSON that is not UTF-8",
         Unread::NotTheDialect => "JSON that lacks the members that its API promises",
     };
     let status = reply.status.as_u16();
@@ -73,6 +80,17 @@ pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
     Error::new(Reason::UpstreamContractViolation, message)
         .with_effect(safety.effect(Effect::Unknown))
         .with_upstream(facts(reply))
+}
+
+/// Where a redirect leads: scheme, host and port. The rest may hold what a login page is to know.
+fn target(reply: &Reply) -> String {
+    let location = reply.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let url = location.and_then(|location| reqwest::Url::parse(location.trim()).ok());
+    let origin = url.map(|url| url.origin()).filter(url::Origin::is_tuple);
+    match origin {
+        Some(origin) => text::cut(&origin.ascii_serialization(), MAX_ORIGIN_BYTES).into_owned(),
+        None => "another path".to_owned(),
+    }
 }
 
 fn facts(reply: &Reply) -> UpstreamFacts {
@@ -169,6 +187,35 @@ mod tests {
                 let error = failed_status(safety, &reply(status, &[]));
                 assert_eq!((error.reason(), error.effect()), (reason, effect), "{status}");
             }
+        }
+    }
+
+    #[test]
+    fn a_redirect_says_where_to_and_no_more() {
+        for (location, target) in [
+            ("https://sso.corp.example/login?token=t", "https://sso.corp.example"),
+            ("https://user:password@sso.corp.example:8443/", "https://sso.corp.example:8443"),
+            ("http://10.0.0.1", "http://10.0.0.1"),
+            ("/login", "another path"),
+            ("//sso.corp.example/login", "another path"),
+            ("mailto:someone@corp.example", "another path"),
+            ("", "another path"),
+        ] {
+            for status in [301, 302, 303, 307, 308] {
+                let error = failed_status(Safety::Read, &reply(status, &[("location", location)]));
+                let expected = format!(
+                    "the upstream answered HTTP {status}: it redirects to {target}; check base_url \
+                     and any proxy"
+                );
+                assert_eq!(error.message(), expected, "{location}");
+            }
+        }
+        let long = format!("https://{}.example/", "a".repeat(5000));
+        let error = failed_status(Safety::Read, &reply(302, &[("location", &long)]));
+        assert!(error.message().len() < 300, "{}", error.message());
+        for none in [reply(302, &[]), reply(304, &[])] {
+            let error = failed_status(Safety::Read, &none);
+            assert!(error.message().ends_with("which its API does not define"));
         }
     }
 

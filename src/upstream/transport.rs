@@ -18,6 +18,7 @@ use super::{
     breaker::Verdict,
     coding::{self, Undecodable},
     message::{Reply, Request, Safety},
+    resolve::{Resolver, Unresolved},
     settings::UpstreamSettings,
     tls::Handshakes,
     unprocessed::{CERTIFICATE_WANTED, Progress, Unprocessed, unprocessed},
@@ -115,6 +116,7 @@ impl Transport {
                 .retry(reqwest::retry::never())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
+                .dns_resolver(Arc::new(Resolver))
                 // What other clients read is read here too (RFC 9112, 5.1 and 5.2): it says more
                 // than a refusal to read it.
                 .http1_allow_spaces_after_header_name_in_responses(true)
@@ -259,7 +261,9 @@ impl Transport {
                 }
             }
         } else if error.is_connect() {
-            let what = format!("the upstream could not be reached for {operation}");
+            let unresolved = causes(error).any(|cause| cause.is::<Unresolved>());
+            let why = if unresolved { ": its name does not resolve; check base_url" } else { "" };
+            let what = format!("the upstream could not be reached for {operation}{why}");
             (Cause::NotSent, unavailable(what, Effect::None))
         } else if wants_certificate {
             insecure(CERTIFICATE_WANTED, unknown)

@@ -325,7 +325,7 @@ async fn an_acknowledged_undo_that_does_not_show_leaves_a_part() {
         .await;
         let failed = fails(api.create().await, Code::FailedPrecondition, "PARTIALLY_APPLIED");
         assert_eq!(failed.meta("profile_id"), "1", "{status}: {failed:#?}");
-        assert!(failed.message.contains("profile 1 is left"), "{failed:#?}");
+        assert!(failed.message.contains("profiles/1: the profile is left"), "{failed:#?}");
         assert_eq!(api.sent("DELETE"), 1, "{status}");
     }
 }

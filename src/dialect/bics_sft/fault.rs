@@ -5,7 +5,7 @@
 
 use super::{effects, wire::Envelope};
 use crate::{
-    error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violation},
+    error::{Effect, Error, Reason, Result, UpstreamFacts, metadata, violation::Violation},
     text,
     upstream::{Reply, Safety, failed_status, unreadable},
 };
@@ -203,7 +203,7 @@ fn with_child_entity(error: Error, envelope: &Envelope<'_>) -> Error {
         .map(|name| name.trim().trim_end_matches('.'))
         .filter(|name| !name.is_empty());
     match name.and_then(text::presentable) {
-        Some(name) => error.with_metadata("child_entity", name),
+        Some(name) => error.with_metadata(metadata::CHILD_ENTITY, name),
         None => error,
     }
 }

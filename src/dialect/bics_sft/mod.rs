@@ -26,7 +26,7 @@ use super::{
         Dialect, Edit, Item, Listing, Operations, ProfileUpdate, already_attached, not_attached,
     },
     client::DialectClient,
-    registration::{Built, Registration, Setting},
+    registration::{Built, Form, Registration, Setting},
 };
 use crate::{
     error::{Error, Reason, Result, violation::Violations},
@@ -43,26 +43,26 @@ pub(super) const REGISTRATION: Registration = Registration {
     settings: &[
         Setting {
             key: "username",
-            secret: false,
+            form: Form::Text,
             needed: "required without `access_token`",
             help: "Account to log in with.",
         },
         Setting {
             key: "password",
-            secret: true,
+            form: Form::Secret,
             needed: "required without `access_token`",
             help: "Password of the account.",
         },
         Setting {
             key: "access_token",
-            secret: true,
+            form: Form::Secret,
             needed: "none",
             help: "Fixed token instead of a login; it cannot be renewed, and the other keys of \
                    this table cannot be given beside it.",
         },
         Setting {
             key: "target_account_id",
-            secret: false,
+            form: Form::Text,
             needed: "none",
             help: "Child account to work in, for resellers.",
         },
@@ -125,6 +125,10 @@ impl Dialect for BicsSft {
 
     fn accepts_id(&self, id: &str) -> bool {
         wire::is_id(id)
+    }
+
+    fn example_id(&self) -> &'static str {
+        "SP_361"
     }
 
     fn check_fields(

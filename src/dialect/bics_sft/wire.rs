@@ -2,7 +2,7 @@
 //! members are not errors.
 
 use crate::{
-    model::object::{self, Object},
+    model::object::Object,
     upstream::{Reply, Unread},
 };
 
@@ -16,10 +16,7 @@ pub(super) struct Envelope<'r> {
 impl<'r> Envelope<'r> {
     /// Reads a reply's body, or says why it is not an envelope.
     pub(super) fn read(reply: &'r Reply) -> Result<Self, Unread> {
-        let body = Object::read(&reply.body).ok_or_else(|| match object::is_json(&reply.body) {
-            true => Unread::NotTheDialect,
-            false => Unread::of(&reply.body),
-        })?;
+        let body = Object::read(&reply.body).ok_or_else(|| Unread::without_objects(&reply.body))?;
         let response = body.source("Response").and_then(Object::of);
         let response = response.ok_or(Unread::NotTheDialect)?;
         let result = response.source("resultParam").and_then(Object::of);

@@ -25,12 +25,8 @@ pub(super) const NOT_READ: (&str, &str) = (
 );
 
 /// Whether reads look at them.
-pub(super) fn setting(settings: &Settings) -> std::result::Result<bool, String> {
-    match settings.get(KEY).map(|setting| setting.expose_secret()) {
-        None | Some("off") => Ok(false),
-        Some("on") => Ok(true),
-        Some(_) => Err(format!("{KEY} must be on or off")),
-    }
+pub(super) fn setting(settings: &Settings) -> bool {
+    settings.get(KEY).is_some_and(|setting| setting.expose_secret() == "on")
 }
 
 /// The data limits of a profile that was just read. The upstream has one answer (403) for a profile

@@ -150,10 +150,7 @@ fn parsed(raw: &Object<'_>) -> (Map<String, Value>, Vec<String>) {
 fn objects(reply: &Reply) -> Result<Vec<Object<'_>>, Unread> {
     let objects = object::read_elements(&reply.body)
         .and_then(|elements| elements.into_iter().map(Object::of).collect());
-    objects.ok_or_else(|| match object::is_json(&reply.body) {
-        true => Unread::NotTheDialect,
-        false => Unread::of(&reply.body),
-    })
+    objects.ok_or_else(|| Unread::without_objects(&reply.body))
 }
 
 /// One profile. A member that the model cannot express completely is also kept verbatim in

@@ -34,12 +34,12 @@ use self::{
     steps::{Halted, Progress},
 };
 use super::{
-    adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate, REMOVAL},
+    adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate},
     client::DialectClient,
-    registration::{Built, Registration, Setting},
+    registration::{Built, Form, Registration, Setting},
 };
 use crate::{
-    error::{Effect, Error, Reason, Result, violation::Violations},
+    error::{Effect, Error, Reason, Result, metadata, violation::Violations},
     model::{capability::Capabilities, note::Notes, spelling::Sent},
     pb::{self, Profile, Service},
     upstream::{Port, Reply, Request},
@@ -52,38 +52,29 @@ pub(super) const REGISTRATION: Registration = Registration {
     settings: &[
         Setting {
             key: "application_token",
-            secret: true,
+            form: Form::Secret,
             needed: "required without `auth_token`",
             help: "Token to log in with.",
         },
         Setting {
             key: "auth_token",
-            secret: true,
+            form: Form::Secret,
             needed: "none",
             help: "Fixed token instead of a login; it cannot be renewed, and \
                    `application_token` cannot be given beside it.",
         },
         Setting {
             key: data_limits::KEY,
-            secret: false,
+            form: Form::Switch,
             needed: "`off`",
-            help: "Whether reads look at the custom data limits of profiles, `on` or `off`; each \
-                   profile takes one more request.",
+            help: "Whether reads look at the custom data limits of profiles; each profile takes \
+                   one more request.",
         },
     ],
     build: |settings| {
-        let (auth, limits) =
-            (auth::EndpointAuth::from_settings(settings), data_limits::setting(settings));
-        match (auth, limits) {
-            (Ok(auth), Ok(data_limits)) => {
-                let dialect = DialectClient::new(Endpoint { data_limits });
-                Ok(Built { dialect, auth: Arc::new(auth) })
-            }
-            (auth, limits) => {
-                let wrong = auth.err().into_iter().flatten().chain(limits.err());
-                Err(wrong.collect())
-            }
-        }
+        let auth = auth::EndpointAuth::from_settings(settings)?;
+        let dialect = DialectClient::new(Endpoint { data_limits: data_limits::setting(settings) });
+        Ok(Built { dialect, auth: Arc::new(auth) })
     },
 };
 
@@ -139,7 +130,9 @@ impl Endpoint {
         match failure.effect() {
             Effect::None => left,
             // The request may have been lost, or may still take effect.
-            Effect::Unconfirmed | Effect::Unknown => left.with_metadata(REMOVAL, "may yet happen"),
+            Effect::Unconfirmed | Effect::Unknown => {
+                left.with_metadata(metadata::REMOVAL, "may yet happen")
+            }
         }
     }
 
@@ -225,6 +218,10 @@ impl Dialect for Endpoint {
 
     fn accepts_id(&self, id: &str) -> bool {
         wire::is_id(id)
+    }
+
+    fn example_id(&self) -> &'static str {
+        "390"
     }
 
     fn check_fields(

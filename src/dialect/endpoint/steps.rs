@@ -10,8 +10,11 @@ use serde_json::{Map, Value};
 
 use super::{decode, encode, fault, fault::Operation, wire};
 use crate::{
-    dialect::adapter::{ProfileUpdate, UNDONE},
-    error::{Effect, Error, Reason, Result},
+    dialect::adapter::ProfileUpdate,
+    error::{
+        Effect, Error, Reason, Result,
+        metadata::{FAILED_STEP, PROFILE_ID, STEPS_APPLIED, STEPS_UNDONE},
+    },
     pb::{Profile, Service},
     text,
     upstream::{Port, Request},
@@ -302,9 +305,9 @@ impl Halted {
         failure
             .with_message(message)
             .with_effect(Effect::None)
-            .with_metadata("failed_step", at)
-            .with_metadata("steps_applied", done)
-            .with_metadata(UNDONE, applied.join(", "))
+            .with_metadata(FAILED_STEP, at)
+            .with_metadata(STEPS_APPLIED, done)
+            .with_metadata(STEPS_UNDONE, applied.join(", "))
     }
 
     /// The error if something could not be undone. `left` describes the profile's state.
@@ -317,17 +320,17 @@ impl Halted {
     ) -> Error {
         let Self { applied, at, failure } = self;
         let message = format!(
-            "profile {id} is left {left}: it failed at \"{at}\" ({}) after \"{}\", and undoing \
+            "the profile is left {left}: it failed at \"{at}\" ({}) after \"{}\", and undoing \
              that failed{}; read it and update or delete it",
             text::cut(failure.message(), 256),
             text::cut(&applied.join(", "), 256),
             why.map(|why| format!(" ({})", text::cut(why.message(), 160))).unwrap_or_default(),
         );
         let error = Error::new(Reason::PartiallyApplied, message)
-            .with_metadata("profile_id", id)
-            .with_metadata("failed_step", at)
-            .with_metadata("steps_applied", applied.join(", "))
-            .with_metadata(UNDONE, undone.join(", "));
+            .with_metadata(PROFILE_ID, id)
+            .with_metadata(FAILED_STEP, at)
+            .with_metadata(STEPS_APPLIED, applied.join(", "))
+            .with_metadata(STEPS_UNDONE, undone.join(", "));
         match failure.upstream() {
             Some(facts) => error.with_upstream(facts.clone()),
             None => error,
@@ -348,7 +351,7 @@ impl Halted {
         );
         failure
             .with_message(message)
-            .with_metadata("failed_step", at)
-            .with_metadata("steps_applied", done)
+            .with_metadata(FAILED_STEP, at)
+            .with_metadata(STEPS_APPLIED, done)
     }
 }

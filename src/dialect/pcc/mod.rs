@@ -26,7 +26,7 @@ use self::{
 use super::{
     adapter::{Dialect, Edit, Item, Listing, Operations, ProfileUpdate},
     client::DialectClient,
-    registration::{Built, Registration, Setting},
+    registration::{Built, Form, Registration, Setting},
 };
 use crate::{
     error::{Error, Reason, Result, violation::Violations},
@@ -43,19 +43,19 @@ pub(super) const REGISTRATION: Registration = Registration {
     settings: &[
         Setting {
             key: "tenant",
-            secret: false,
+            form: Form::Text,
             needed: "required",
             help: "Tenant that the profiles belong to; sent with every request.",
         },
         Setting {
             key: "username",
-            secret: false,
+            form: Form::Text,
             needed: "required",
             help: "User of the HTTP Basic credentials.",
         },
         Setting {
             key: "password",
-            secret: true,
+            form: Form::Secret,
             needed: "required",
             help: "Password of the user.",
         },
@@ -107,6 +107,10 @@ impl Dialect for Pcc {
 
     fn accepts_id(&self, id: &str) -> bool {
         wire::is_id(id)
+    }
+
+    fn example_id(&self) -> &'static str {
+        "39"
     }
 
     fn check_fields(

@@ -3,10 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    model::{
-        number,
-        object::{self, Object},
-    },
+    model::{number, object::Object},
     upstream::{Reply, Unread},
 };
 
@@ -16,10 +13,7 @@ pub(super) type Members<'a> = Object<'a>;
 
 /// Reads a body, or says why it is not an object.
 pub(super) fn members(body: &[u8]) -> Result<Members<'_>, Unread> {
-    Object::read(body).ok_or_else(|| match object::is_json(body) {
-        true => Unread::NotTheDialect,
-        false => Unread::of(body),
-    })
+    Object::read(body).ok_or_else(|| Unread::without_objects(body))
 }
 
 /// An id of the upstream: a whole number in any spelling.

@@ -9,7 +9,7 @@ use crate::{
     cache::Resource,
     call::Call,
     error::{
-        Error, Reason, Result,
+        Error, Reason, Result, metadata,
         violation::{Violation, Violations},
     },
     gateway::{backend::Backend, read::cached},
@@ -173,8 +173,8 @@ fn not_found(missing: &[(usize, &ProfileName)], first: &ProfileName, asked: usiz
     let message = format!("{} of {asked} profiles do not exist: {all}", missing.len());
     let error = Error::new(Reason::ProfileNotFound, message)
         .with_resource(first.to_string())
-        .with_metadata("missing", all)
-        .with_metadata("missing_count", missing.len().to_string());
+        .with_metadata(metadata::MISSING, all)
+        .with_metadata(metadata::MISSING_COUNT, missing.len().to_string());
     missing.iter().fold(error, |error, (n, name)| {
         error.with_violation(Violation {
             field: format!("names[{n}]"),

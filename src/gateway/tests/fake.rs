@@ -218,6 +218,10 @@ impl Dialect for Fake {
         id.parse::<u32>().is_ok()
     }
 
+    fn example_id(&self) -> &'static str {
+        "1"
+    }
+
     fn check_fields(&self, _: &Profile, _: &(dyn Fn(&str) -> bool + Sync), _: &mut Violations) {}
 
     fn check_whole(&self, _: &Profile, _: Option<&Profile>, _: &mut Violations) -> Result<()> {

@@ -53,8 +53,8 @@ impl WatchMetrics {
         to.register("watch_polls", "Lists that were read for streams of changes", &metrics.polls);
         to.register(
             "watch_interval_seconds",
-            "Time between two polls for changes; longer than configured if the vendor's limits \
-             leave no room for more",
+            "Time between two polls for changes, 0 without streams; longer than configured if \
+             the vendor's limits leave no room for more",
             &metrics.interval,
         );
         metrics

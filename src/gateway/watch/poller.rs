@@ -105,6 +105,7 @@ impl Poller {
             self.tell(backend, &cadence, pause);
             if !self.pause(began, pause, &mut changes).await {
                 backend.set_slow_watch(None);
+                self.metrics.interval(Duration::ZERO);
                 return;
             }
         }

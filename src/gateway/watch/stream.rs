@@ -21,7 +21,7 @@ use super::{
     poller::{Follower, Poller},
 };
 use crate::{
-    error::{DEADLINE_PASSED, Error, Reason, Result},
+    error::{DEADLINE_PASSED, Error, Reason, Result, metadata},
     gateway::backend::Backend,
     model::method::Method,
     pb::{ChangeKind, Encoded, Profile, WatchBookmark, WatchProfilesResponse, encoded},
@@ -195,7 +195,9 @@ impl ChangeStream {
         for (number, source) in self.sources.iter_mut().enumerate() {
             let backend = source.follower.backend().name().id().to_owned();
             source.take(number, &mut taken).map_err(|error| {
-                error.with_metadata("backend", backend).with_metadata("operation", METHOD.name())
+                error
+                    .with_metadata(metadata::BACKEND, backend)
+                    .with_metadata(metadata::OPERATION, METHOD.name())
             })?;
         }
         let Taken { mut entries, cursors: behind, .. } = taken;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     call::CallRecord,
-    error::{Reason, Result},
+    error::{Reason, Result, metadata::PROFILE_ID},
     gateway::{
         idempotency::{Attempt, End},
         write::{
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone)]
 struct Subject {
     method: &'static str,
-    /// The profile, or the backend for a creation.
+    /// The profile, or the backend for a creation that has not made one.
     resource: String,
     request_id: String,
     caller: Option<Arc<str>>,
@@ -104,6 +104,10 @@ impl Audit {
             }
             Err(error) => {
                 self.outcome = error.reason().name();
+                // A creation that failed may have made a profile.
+                if let Some(name) = error.metadatum(PROFILE_ID).and(error.resource()) {
+                    name.clone_into(&mut self.subject.resource);
+                }
                 let upstream = error.upstream().cloned().unwrap_or_default();
                 self.upstream_code = upstream.code;
                 if let Some(id) = upstream.request_id.filter(|_| !self.replayed) {

@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// How many profiles are named that could be the new one.
+const NAMED: usize = 4;
+
 /// What a creation works with.
 #[derive(Clone, Copy)]
 pub(crate) struct Creating<'a> {
@@ -37,8 +40,8 @@ pub(crate) enum Seen {
     Certain(Item),
     /// Its name is what may be left of the requested one after a loss.
     Resembling(Item),
-    /// Several that are equally alike.
-    Several,
+    /// Several that are equally alike; the names of the first of them.
+    Several(Vec<String>),
 }
 
 impl Creating<'_> {
@@ -48,7 +51,8 @@ impl Creating<'_> {
         match self.look(creation).await? {
             Seen::Certain(item) => Ok(Some(item)),
             Seen::Nothing => Ok(None),
-            Seen::Resembling(_) | Seen::Several => Err(ambiguous()),
+            Seen::Resembling(item) => Err(ambiguous(&[self.name_of(&item.id)])),
+            Seen::Several(names) => Err(ambiguous(&names)),
         }
     }
 
@@ -92,13 +96,17 @@ impl Creating<'_> {
             one.cmp(other).then_with(by_age)
         });
         let best = candidates.first().map(|(likeness, _)| *likeness);
-        let alike = candidates.iter().filter(|(likeness, _)| Some(*likeness) == best).count();
+        let alike = candidates.iter().filter(|(likeness, _)| Some(*likeness) == best);
+        let named = alike.clone().take(NAMED).map(|(_, item)| self.name_of(&item.id)).collect();
+        let alike = alike.count();
         Ok(match candidates.into_iter().next() {
             None => Seen::Nothing,
-            Some((Likeness::Reduced, _)) if alike > 1 => Seen::Several,
+            Some((Likeness::Reduced, _)) if alike > 1 => Seen::Several(named),
             Some((Likeness::Reduced, item)) => Seen::Resembling(item),
             // Creations that asked for the same share out what has appeared, each takes one.
-            Some(_) if alike > 1 && alike > claims.count_alike(creation.number) => Seen::Several,
+            Some(_) if alike > 1 && alike > claims.count_alike(creation.number) => {
+                Seen::Several(named)
+            }
             Some((_, item)) => Seen::Certain(item),
         })
     }
@@ -108,7 +116,7 @@ impl Creating<'_> {
     pub(crate) fn claim(self, creation: &Creation, id: &str) -> Result<()> {
         match self.claims.claim(creation.number, &self.name_of(id)) {
             true => Ok(()),
-            false => Err(ambiguous()),
+            false => Err(ambiguous(&[self.name_of(id)])),
         }
     }
 
@@ -119,7 +127,7 @@ impl Creating<'_> {
         creation.was_there(id).unwrap_or_default() || matches!(claim, Ok(Claim::Other))
     }
 
-    fn name_of(self, id: &str) -> String {
+    pub(crate) fn name_of(self, id: &str) -> String {
         ProfileName::of(self.backend.name(), id).to_string()
     }
 }

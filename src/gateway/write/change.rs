@@ -106,7 +106,7 @@ impl ProfileWrite<'_> {
             }
         };
         let mut write = profile.backend.cache().write(affected(&profile, change));
-        let result = search(&unresolved(), Some(over), profile.call.deadline, look).await;
+        let result = search(&unresolved(), Some(over), profile.call, look).await;
         if matches!(result, Ok(Some(_))) {
             note_change(&mut write, &profile, change.clone());
         }
@@ -120,7 +120,7 @@ impl ProfileWrite<'_> {
         let _lock = self.locks.lock(profile.name, profile.call.deadline).await?;
         let mut write = profile.backend.cache().write(only(&profile));
         let look = || look_for_absence(&profile);
-        let result = search(&unresolved(), Some(over), profile.call.deadline, look).await;
+        let result = search(&unresolved(), Some(over), profile.call, look).await;
         if matches!(result, Ok(Some(()))) {
             note_deletion(&mut write, &profile);
         }
@@ -137,7 +137,7 @@ async fn send_change(profile: &ExistingProfile<'_>, change: &IntendedChange) -> 
         Err(failure) if claims_undone(&failure) => Err(undone(profile, change, failure).await),
         Err(failure) => {
             let look = || look_for_change(profile, change);
-            reconcile(failure, profile.call.deadline, look).await
+            reconcile(failure, profile.call, look).await
         }
     }
 }
@@ -216,7 +216,7 @@ async fn send_delete(profile: &ExistingProfile<'_>) -> Result<()> {
         Ok(()) => Ok(()),
         Err(failure) => {
             let look = || look_for_absence(profile);
-            reconcile(failure, profile.call.deadline, look).await
+            reconcile(failure, profile.call, look).await
         }
     }
 }

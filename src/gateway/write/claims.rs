@@ -127,10 +127,11 @@ impl Claims {
     ///
     /// `WRITE_OUTCOME_UNKNOWN` if not all claims since the creation began are known.
     pub(crate) fn look_up(&self, number: u64, profile: &str) -> Result<Claim> {
-        let profile = digest(&[profile.as_bytes()]);
+        let name = profile;
+        let profile = digest(&[name.as_bytes()]);
         let record = self.0.lock();
         if !record.creations.contains_key(&number) {
-            return Err(ambiguous());
+            return Err(ambiguous(&[name.to_owned()]));
         }
         Ok(match record.claims.get(&profile) {
             Some((by, _)) if *by == number => Claim::Own,

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use crate::{
     cache::{Acknowledged, Write},
     call::Call,
-    dialect::{DialectClient, Item, REMOVAL},
-    error::{Error, Reason, Result},
+    dialect::{DialectClient, Item},
+    error::{
+        Error, Reason, Result,
+        metadata::{PROFILE_ID, REMOVAL},
+    },
     gateway::{
         backend::Backend,
         write::{
@@ -56,11 +59,9 @@ pub(crate) async fn confirmed(
         Settled::NotShown(item) => {
             let fields = disagreeing(dialect, asked, &item.profile)?;
             let error = not_applied(&fields, backend.settle_time());
-            let message = format!(
-                "the profile was created with id {id}, but not as requested: {}",
-                error.message()
-            );
-            Err(error.with_message(message).with_metadata("profile_id", id))
+            let message =
+                format!("the profile was created, but not as requested: {}", error.message());
+            Err(error.with_message(message).with_metadata(PROFILE_ID, id))
         }
         Settled::Open => Err(not_shown()),
     }

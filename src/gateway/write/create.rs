@@ -11,8 +11,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cache::{Acknowledged, Target},
-    dialect::{Item, REMOVAL},
-    error::{Error, Reason, Result},
+    dialect::Item,
+    error::{
+        Error, Reason, Result,
+        metadata::{PROFILE_ID, REMOVAL},
+    },
     gateway::{
         backend::Backend,
         write::{
@@ -57,6 +60,7 @@ impl Creating<'_> {
         let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
         let mut running = self.claims.begin(journal.is_repeatable());
         let prepared = prepare::creation(backend, call, profile).await?;
+        let namesake = prepared.namesake(backend);
         let before = prepared.before.map(|named| named.all);
         let creation = Creation::new(running.number(), prepared.profile, before);
         let intent = IntentKind::Create(Box::new(creation.clone()));
@@ -64,6 +68,7 @@ impl Creating<'_> {
         running.sends(backend, &creation.profile);
         let mut write = backend.cache().write(affected(backend, &creation));
         let result = self.send(&creation).await;
+        let result = result.map_err(|error| prepare::naming(error, namesake.as_ref()));
         note(&mut write, backend, &creation, result.as_ref().ok());
         write.end(may_yet_happen(&result));
         if let Some(creation) = result.as_ref().err().and_then(|error| amended(creation, error)) {
@@ -97,7 +102,7 @@ impl Creating<'_> {
         };
         let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
         let result = async {
-            match search(&doubt, Some(over), call.deadline, look).await? {
+            match search(&doubt, Some(over), call, look).await? {
                 Some(found) => self.complete(found, creation, None).await.map(Some),
                 None => Ok(None),
             }
@@ -119,7 +124,7 @@ impl Creating<'_> {
             Ok(id) => self.acknowledged(creation, &port, id).await,
             Err(failure) => {
                 let look = || self.look_for_certain(creation);
-                let found = reconcile(failure, call.deadline, look).await?;
+                let found = reconcile(failure, call, look).await?;
                 self.complete(found, creation, None).await
             }
         }
@@ -178,13 +183,14 @@ impl Creating<'_> {
             Settled::Shown(seen) | Settled::NotShown(seen) => match seen {
                 Seen::Certain(item) => Ok(item),
                 Seen::Resembling(item) if !named && is_whole() => Ok(item),
-                Seen::Resembling(_) | Seen::Several => Err(ambiguous()),
+                Seen::Resembling(item) => Err(ambiguous(&[self.name_of(&item.id)])),
+                Seen::Several(names) => Err(ambiguous(&names)),
                 Seen::Nothing => Err(not_applied(&[], backend.settle_time())),
             },
             Settled::Open => Err(not_shown()),
             Settled::Unread(_) => {
                 let look = || self.look_for_certain(creation);
-                search(&unidentified(), None, call.deadline, look).await?.ok_or_else(unidentified)
+                search(&unidentified(), None, call, look).await?.ok_or_else(unidentified)
             }
         }
     }
@@ -265,12 +271,11 @@ impl Creating<'_> {
 /// What a retry has to know of a creation that failed this way, if anything: that the gateway's own
 /// removal of the profile may still take effect, or which profile is the new one.
 fn amended(creation: Creation, error: &Error) -> Option<Creation> {
-    let value = |name| error.metadata().iter().find(|(key, _)| *key == name).map(|(_, v)| v);
-    if value(REMOVAL).is_some() {
+    if error.metadatum(REMOVAL).is_some() {
         return Some(Creation { removal_pending: true, ..creation });
     }
-    let id = value("profile_id").filter(|_| error.reason() == Reason::WriteNotApplied)?;
-    Some(Creation { id: id.clone(), ..creation })
+    let id = error.metadatum(PROFILE_ID).filter(|_| error.reason() == Reason::WriteNotApplied)?;
+    Some(Creation { id: id.to_owned(), ..creation })
 }
 
 /// What a creation may affect.
@@ -284,10 +289,10 @@ fn affected(backend: &Backend, creation: &Creation) -> Target {
 /// The error for a profile that was created, but may lack some of what was requested.
 fn left_behind(id: &str, failure: &Error) -> Error {
     let message = format!(
-        "the profile was created with id {id}, but may be incomplete; update or delete it: {}",
+        "the profile was created, but may be incomplete; update or delete it: {}",
         failure.message()
     );
-    let error = Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id);
+    let error = Error::new(Reason::PartiallyApplied, message).with_metadata(PROFILE_ID, id);
     match failure.upstream() {
         Some(facts) => error.with_upstream(facts.clone()),
         None => error,

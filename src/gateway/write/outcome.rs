@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use crate::{
-    dialect::UNDONE,
-    error::{Effect, Error, Kind, OUTCOME_UNKNOWN, Reason, Result, violation::Violation},
+    error::{
+        Effect, Error, Kind, OUTCOME_UNKNOWN, Reason, Result,
+        metadata::{CANDIDATES, PROFILE_ID, STEPS_UNDONE},
+        violation::Violation,
+    },
     pb::Profile,
+    text,
 };
 
 /// Whether a write that has ended for the gateway may still take effect.
@@ -66,22 +70,28 @@ pub(crate) fn may_be_removed() -> Error {
     Error::new(
         Reason::UpstreamUnavailable,
         "an earlier call with this request_id left the profile partly created; its removal got no \
-         clear answer and may still take effect within a minute; this call wrote nothing; retry it \
-         with the same request_id",
+         clear answer and may still take effect within a minute; this call wrote nothing",
     )
     .with_effect(Effect::Unknown)
 }
 
 /// The error for a creation after which several profiles could be the new one, or one that only
 /// resembles it.
-pub(crate) fn ambiguous() -> Error {
-    Error::new(
-        Reason::WriteOutcomeUnknown,
-        "a profile that was not there before resembles the one to create, but may be another \
-         client's; nothing else was written; compare the profiles of this name, and use a new \
-         request_id to create another",
-    )
-    .with_effect(Effect::Unknown)
+pub(crate) fn ambiguous(candidates: &[String]) -> Error {
+    let all = candidates.join(", ");
+    let message = format!(
+        "{} not there before and may be the new one, or another client's: {}; nothing else was \
+         written; compare before you create another, with a new request_id if you use one",
+        if candidates.len() == 1 { "a profile was" } else { "several profiles were" },
+        text::cut(&all, 160)
+    );
+    let error = Error::new(Reason::WriteOutcomeUnknown, message)
+        .with_effect(Effect::Unknown)
+        .with_metadata(CANDIDATES, all.as_str());
+    match candidates {
+        [only] => error.with_resource(only),
+        _ => error,
+    }
 }
 
 /// The error for a creation that the upstream acknowledged without identifying the new profile.
@@ -126,8 +136,8 @@ pub(crate) fn still_there(settle_time: Duration) -> Error {
 
 fn only_acknowledged(shown: &str, settle_time: Duration) -> Error {
     let message = format!(
-        "the upstream acknowledged the write, but {} ms later its reads still show {shown}",
-        settle_time.as_millis()
+        "the upstream acknowledged the write, but {} later its reads still show {shown}",
+        humantime::format_duration(settle_time)
     );
     // A retry with the same request_id has to look again: it may still take effect.
     Error::new(Reason::WriteNotApplied, message).with_effect(Effect::Unconfirmed)
@@ -135,20 +145,19 @@ fn only_acknowledged(shown: &str, settle_time: Duration) -> Error {
 
 /// Whether a write of several steps failed, and the upstream acknowledged that they are undone.
 pub(crate) fn claims_undone(failure: &Error) -> bool {
-    failure.reason() != Reason::PartiallyApplied
-        && failure.metadata().iter().any(|(key, _)| *key == UNDONE)
+    failure.reason() != Reason::PartiallyApplied && failure.metadatum(STEPS_UNDONE).is_some()
 }
 
 /// The error for such a write if the upstream does not show that its steps are undone. `left`
 /// describes the state of the profile.
 pub(crate) fn not_undone(id: &str, left: &str, failure: &Error) -> Error {
     let message = format!(
-        "profile {id} is left {left}: the upstream acknowledged undoing the write, but does not \
+        "the profile is left {left}: the upstream acknowledged undoing the write, but does not \
          show that; read it and update or delete it: {}",
         failure.message()
     );
-    let mut error = Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id);
-    for (key, value) in failure.metadata().iter().filter(|(key, _)| *key != UNDONE) {
+    let mut error = Error::new(Reason::PartiallyApplied, message).with_metadata(PROFILE_ID, id);
+    for (key, value) in failure.metadata().iter().filter(|(key, _)| *key != STEPS_UNDONE) {
         error = error.with_metadata(key, value.clone());
     }
     match failure.upstream() {
@@ -170,10 +179,10 @@ pub(crate) fn not_shown() -> Error {
 pub(crate) fn unproven(id: &str) -> Error {
     let message = format!(
         "the upstream acknowledged the creation with id {id}, but this account may not list \
-         profiles, so nothing proves that profile {id} is the new one; nothing was attached to it; \
+         profiles, so nothing proves that this profile is the new one; nothing was attached to it; \
          read it, and attach its services if it is the new one"
     );
-    Error::new(Reason::PartiallyApplied, message).with_metadata("profile_id", id)
+    Error::new(Reason::PartiallyApplied, message).with_metadata(PROFILE_ID, id)
 }
 
 /// The error for an earlier attempt whose effect is not visible.
@@ -181,7 +190,7 @@ pub(crate) fn unresolved() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
         "an earlier call with this request_id got no clear answer, and its effect is not visible \
-         yet; this call wrote nothing; retry it with the same request_id",
+         yet; this call wrote nothing",
     )
     .with_effect(Effect::Unknown)
 }

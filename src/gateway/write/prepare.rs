@@ -3,8 +3,12 @@
 
 use crate::{
     call::Call,
-    dialect::{DialectClient, Named, ProfileUpdate},
-    error::{Error, Reason, Result, violation::Violations},
+    dialect::{Named, ProfileUpdate},
+    error::{
+        Error, Reason, Result,
+        metadata::{CURRENT_ETAG, EXISTING_PROFILE},
+        violation::Violations,
+    },
     gateway::{
         backend::Backend,
         write::{intent::IntendedChange, request::RequestedChange},
@@ -44,8 +48,13 @@ pub(crate) async fn creation(
 impl PreparedCreation {
     /// Refuses a name that another profile already has, as the upstream would.
     pub(crate) fn check_name(&self, backend: &Backend) -> Result<()> {
-        let Some(named) = &self.before else { return Ok(()) };
-        refuse_taken_name(backend.dialect(), &self.profile.display_name, named, None)
+        refuse_taken_name(backend, self.namesake(backend))
+    }
+
+    /// The profile that had the requested display name before.
+    pub(crate) fn namesake(&self, backend: &Backend) -> Option<ProfileName> {
+        let named = self.before.as_ref()?;
+        namesake(backend, &self.profile.display_name, named, None)
     }
 }
 
@@ -75,7 +84,7 @@ impl ExistingProfile<'_> {
             return Ok(current);
         }
         let message = "the profile has changed since this etag was read; re-read it and retry";
-        Err(Error::new(Reason::EtagMismatch, message).with_metadata("current_etag", current.etag))
+        Err(Error::new(Reason::EtagMismatch, message).with_metadata(CURRENT_ETAG, current.etag))
     }
 
     /// Reads the profile and applies the requested change to it, checked and resolved.
@@ -109,9 +118,10 @@ impl ExistingProfile<'_> {
         if desired.display_name == current.display_name {
             return Ok(());
         }
-        let (dialect, session) = (self.backend.dialect(), self.backend.session(self.call));
-        let named = dialect.find_by_name(&session, &desired.display_name).await?;
-        refuse_taken_name(dialect, &desired.display_name, &named, Some(self.name.id()))
+        let (backend, session) = (self.backend, self.backend.session(self.call));
+        let named = backend.dialect().find_by_name(&session, &desired.display_name).await?;
+        let own = Some(self.name.id());
+        refuse_taken_name(backend, namesake(backend, &desired.display_name, &named, own))
     }
 
     /// The change in the form that dialects take.
@@ -146,18 +156,33 @@ impl ExistingProfile<'_> {
     }
 }
 
-fn refuse_taken_name(
-    dialect: &DialectClient,
-    name: &str,
+/// The profile that has a display name, apart from the `own` one.
+fn namesake(
+    backend: &Backend,
+    display_name: &str,
     named: &Named,
     own: Option<&str>,
-) -> Result<()> {
+) -> Option<ProfileName> {
     let mut others = named.items.iter().filter(|item| Some(item.id.as_str()) != own);
-    if dialect.has_unique_names() && others.any(|item| item.profile.display_name == name) {
-        return Err(Error::new(
-            Reason::ProfileAlreadyExists,
-            "another profile of the account has this display name",
-        ));
+    let other = others.find(|item| item.profile.display_name == display_name)?;
+    Some(ProfileName::of(backend.name(), &other.id))
+}
+
+fn refuse_taken_name(backend: &Backend, namesake: Option<ProfileName>) -> Result<()> {
+    if !backend.dialect().has_unique_names() || namesake.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let message = "another profile of the account has this display name";
+    Err(naming(Error::new(Reason::ProfileAlreadyExists, message), namesake.as_ref()))
+}
+
+/// The error for a display name that is taken, with the profile that has it, if that is known.
+pub(crate) fn naming(error: Error, namesake: Option<&ProfileName>) -> Error {
+    match namesake {
+        Some(name) if error.reason() == Reason::ProfileAlreadyExists => {
+            let message = format!("{}; it is {name}", error.message());
+            error.with_message(message).with_metadata(EXISTING_PROFILE, name.to_string())
+        }
+        _ => error,
+    }
 }

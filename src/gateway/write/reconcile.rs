@@ -7,6 +7,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
 use crate::{
+    call::Call,
     error::{Effect, Error, Reason, Result},
     gateway::write::outcome::unknown,
 };
@@ -19,7 +20,7 @@ const CONFIRMATIONS: u32 = 3;
 /// `None` if it is not, and an error if it cannot tell.
 pub(crate) async fn reconcile<T, F>(
     failure: Error,
-    deadline: Instant,
+    call: &Call,
     look: impl FnMut() -> F,
 ) -> Result<T>
 where
@@ -28,7 +29,7 @@ where
     if failure.effect() == Effect::None {
         return Err(failure);
     }
-    let found = search(&failure, None, deadline, look).await?;
+    let found = search(&failure, None, call, look).await?;
     found.ok_or_else(|| match failure.facts().leaves_doubt {
         // A retry with the same request_id looks again.
         true => failure,
@@ -41,7 +42,7 @@ where
 pub(crate) async fn search<T, F>(
     failure: &Error,
     over: Option<Instant>,
-    deadline: Instant,
+    call: &Call,
     mut look: impl FnMut() -> F,
 ) -> Result<Option<T>>
 where
@@ -57,10 +58,11 @@ where
     loop {
         let failed = failure.effect() == Effect::Unconfirmed;
         let counts = failed || over.is_some_and(|over| over <= Instant::now());
-        match tokio::time::timeout_at(deadline, look()).await {
+        match tokio::time::timeout_at(call.deadline, look()).await {
             Ok(Ok(Some(found))) => {
+                let (method, resource) = call.record.writing().unwrap_or_default();
                 tracing::info!(
-                    target: "gateway", %failure,
+                    target: "gateway", method, resource, %failure,
                     "a write with a lost answer took effect"
                 );
                 return Ok(Some(found));
@@ -83,7 +85,7 @@ where
             return Ok(None);
         }
         let pause = pauses.next().unwrap_or(Duration::from_secs(3));
-        if Instant::now() + pause >= deadline {
+        if Instant::now() + pause >= call.deadline {
             return Err(unknown(failure));
         }
         tokio::time::sleep(pause).await;
@@ -92,8 +94,15 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::error::Kind;
+    use crate::{cache::Control, call::Admitted, error::Kind};
+
+    fn until(deadline: Instant) -> Call {
+        let admitted = Admitted { deadline, record: Arc::default(), leave: None };
+        admitted.into_call(Control::default())
+    }
 
     fn failure(effect: Effect) -> Error {
         Error::new(Reason::UpstreamInternal, "failed").with_effect(effect)
@@ -102,7 +111,7 @@ mod tests {
     async fn reconciled(effect: Effect, answers: &[Option<bool>]) -> (Result<()>, usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut looks = 0;
-        let result = reconcile(failure(effect), deadline, || {
+        let result = reconcile(failure(effect), &until(deadline), || {
             let answer = answers.get(looks).or(answers.last()).copied().flatten();
             looks += 1;
             async move {
@@ -143,7 +152,8 @@ mod tests {
         for wait in [0, 10] {
             let over = Instant::now() + Duration::from_secs(wait);
             let (mut looks, mut after) = (0, 0);
-            let found = search(&doubt, Some(over), over + Duration::from_secs(20), || {
+            let call = until(over + Duration::from_secs(20));
+            let found = search(&doubt, Some(over), &call, || {
                 looks += 1;
                 after += u32::from(Instant::now() >= over);
                 async { Ok(None::<()>) }
@@ -155,7 +165,8 @@ mod tests {
         assert!(started.elapsed() >= Duration::from_secs(10));
         let deadline = Instant::now() + Duration::from_secs(5);
         let over = deadline + Duration::from_millis(1);
-        let unclear = search(&doubt, Some(over), deadline, || async { Ok(None::<()>) }).await;
+        let call = until(deadline);
+        let unclear = search(&doubt, Some(over), &call, || async { Ok(None::<()>) }).await;
         assert_eq!(unclear.unwrap_err().reason(), Reason::WriteOutcomeUnknown);
     }
 

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use crate::{
     call::Call,
     dialect::Edit,
-    error::Error,
+    error::{
+        Error, OUTCOME_UNKNOWN,
+        metadata::{DISPLAY_NAME, PROFILE_ID},
+    },
     gateway::{backend::Backend, idempotency::RequestIdentity},
     model::{mask::Update, method::Method, name::ProfileName},
     pb::Profile,
+    text,
 };
 
 /// What a write returns: the profile, or `None` for a deletion.
@@ -63,11 +67,51 @@ impl WriteRequest {
         }
     }
 
+    /// What the caller can do about a write that may or may not have taken effect.
+    pub(crate) fn advice(&self) -> String {
+        match &self.action {
+            _ if self.identity.is_some() => "retry with the same request_id".to_owned(),
+            WriteAction::Create(profile) => format!(
+                "look for the display name {} in {} before you create it again",
+                text::quoted(&profile.display_name),
+                self.backend.name()
+            ),
+            _ => "read the profile before you write it again".to_owned(),
+        }
+    }
+
     /// The error as callers see it, recorded as a failure of the backend.
     pub(crate) fn fail(&self, error: Error) -> Error {
+        let error = match error.message().strip_prefix(OUTCOME_UNKNOWN) {
+            // Other advice is there already.
+            Some(rest) if !rest.starts_with(';') => {
+                let message = format!("{OUTCOME_UNKNOWN}; {}{rest}", self.advice());
+                error.with_message(message)
+            }
+            _ => error,
+        };
+        let error = match &self.action {
+            WriteAction::Create(profile) if error.facts().may_have_written => {
+                self.creating(profile, error)
+            }
+            _ => error,
+        };
         match self.name() {
             Some(name) => self.backend.fail_profile(self.method, name, error),
             None => self.backend.fail(self.method, error),
         }
+    }
+
+    /// The error of a creation that is, or may be, carried out in part or in full: it names the
+    /// new profile, or at least what was to be created.
+    fn creating(&self, profile: &Profile, error: Error) -> Error {
+        let error = error.with_metadata(DISPLAY_NAME, &profile.display_name);
+        if let Some(id) = error.metadatum(PROFILE_ID) {
+            let name = ProfileName::of(self.backend.name(), id).to_string();
+            return error.about(&name);
+        }
+        let what = text::quoted(&profile.display_name);
+        let message = format!("creating {what}: {}", error.message());
+        error.with_message(message)
     }
 }

@@ -6,15 +6,18 @@
 //! ([`resolve`]); then the write is delegated to `create` or `change`, which send it. How it ended
 //! is stored for later repeats ([`end`]).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use prost::Message;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
-    error::{Effect, Error, Kind, Reason, Result, violation::Violation},
+    error::{
+        Effect, Error, Kind, OUTCOME_UNKNOWN, Reason, Result, Retry, violation::Violation,
+        whole_seconds,
+    },
     gateway::{
         idempotency::{Attempt, Begin, End, IdempotencyStore},
         write::{
@@ -85,10 +88,11 @@ impl Writer {
         let mut journal = Journal::new(&request, attempt);
         let audit = audit.detached(&journal);
         if !request.validate_only {
-            request.call.record.set_writing();
+            request.call.record.set_writing(request.method.name(), request.resource());
         }
         let resolves = unresolved.is_some();
         let order = Arc::clone(&self.order);
+        let advice = request.advice();
         let write = async move {
             let result = carry_out(&request, &order, &mut journal, unresolved).await;
             let tried = journal.has_sent() || resolves;
@@ -103,9 +107,9 @@ impl Writer {
         self.tasks.spawn(write).await.unwrap_or_else(|error| {
             // Without the panic's text, which may quote a request or a secret; its location is
             // logged.
-            let message = "internal error during the write, which may or may not have taken \
-                           effect; retry with the same request_id, or read the profile before \
-                           you write it again";
+            let message = format!(
+                "internal error during the write, which may or may not have taken effect; {advice}"
+            );
             Err(Error::new(Reason::WriteOutcomeUnknown, message)
                 .with_effect(Effect::Unknown)
                 .with_internal(if error.is_panic() { "panicked" } else { "cancelled" }))
@@ -157,8 +161,7 @@ async fn carry_out(
     unresolved: Option<UnresolvedAttempt>,
 ) -> Result<Written> {
     if let Some(earlier) = unresolved
-        && let Some(written) =
-            resolve(request, order, journal, earlier).await.map_err(still_unresolved)?
+        && let Some(written) = resolve(request, order, journal, earlier).await?
     {
         return Ok(written);
     }
@@ -196,21 +199,22 @@ async fn resolve(
     let Order { locks, claims } = order;
     let WriteRequest { backend, call, .. } = request;
     let existing = |name| ExistingProfile { backend, call, name };
-    match (&request.action, &intent) {
+    let resolved = match (&request.action, &intent) {
         (WriteAction::Create(_), IntentKind::Create(creation)) => {
             let creating = Creating { backend, call, locks, claims };
-            Ok(creating.resolve(creation, over).await?.map(Some))
+            creating.resolve(creation, over).await.map(|found| found.map(Some))
         }
         (WriteAction::Change(name, _), IntentKind::Change(change)) => {
             let write = ProfileWrite { profile: existing(name), locks, journal };
-            Ok(write.resolve_change(change, over).await?.map(Some))
+            write.resolve_change(change, over).await.map(|found| found.map(Some))
         }
         (WriteAction::Delete { name, .. }, IntentKind::Delete(())) => {
             let write = ProfileWrite { profile: existing(name), locks, journal };
-            Ok(write.resolve_delete(over).await?.map(|()| None))
+            write.resolve_delete(over).await.map(|found| found.map(|()| None))
         }
         _ => Err(unreadable()),
-    }
+    };
+    resolved.map_err(|error| still_unresolved(error, over))
 }
 
 /// How the write ended, for repeats. A write that had no effect may be tried again: a caller that
@@ -233,13 +237,27 @@ fn end(request: &WriteRequest, result: &Result<Written>) -> End {
 }
 
 /// The error if the outcome of an earlier attempt could not be found out, for whatever reason: that
-/// attempt may have taken effect.
-fn still_unresolved(error: Error) -> Error {
-    match error.reason() {
+/// attempt may have taken effect. It says when it is `over`, and a repeat can write again.
+fn still_unresolved(error: Error, over: Instant) -> Error {
+    let error = match error.reason() {
         _ if error.facts().may_have_written => error,
         // If the profile does not exist, the write changed nothing and never will.
         Reason::ProfileNotFound => error,
         _ => unknown(&error),
+    };
+    let wait = over.saturating_duration_since(Instant::now());
+    match error.message().strip_prefix(OUTCOME_UNKNOWN) {
+        Some(rest) if !wait.is_zero() => {
+            let wait = whole_seconds(wait);
+            let message = format!(
+                "{OUTCOME_UNKNOWN}; retry with the same request_id: from {}, in {}, it is sent \
+                 again unless it shows{rest}",
+                humantime::format_rfc3339_seconds(SystemTime::now() + wait),
+                humantime::format_duration(wait)
+            );
+            error.with_message(message).with_retry(Retry::After(Some(wait)))
+        }
+        _ => error,
     }
 }
 

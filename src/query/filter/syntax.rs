@@ -19,6 +19,14 @@ pub(super) const MAX_TERMS: usize = 128;
 
 const KEYWORDS: [&str; 3] = ["AND", "OR", "NOT"];
 
+/// Signs of other languages. Read as text, they would leave out nearly all profiles without a word.
+const FOREIGN: [(&str, &str); 2] = [
+    ("||", "write OR between two terms, or quote a text that contains ||"),
+    ("&&", "write AND between two terms, or quote a text that contains &&"),
+];
+const NO_MATCHES: &str = "~ is not an operator: use = with * as a wildcard, as in \
+                          `display_name = \"a*\"`, or quote a text that begins with ~";
+
 /// A parsed filter.
 #[derive(Debug)]
 pub(super) enum Expression {
@@ -232,7 +240,11 @@ impl<'t> Parser<'t> {
                 format!("expected {expected}, found {word}; quote it if you mean the word");
             return Err(Fault::new(at, message));
         }
-        Ok(word)
+        match FOREIGN.iter().find_map(|(sign, says)| Some((word.find(sign)?, says))) {
+            Some((offset, says)) => Err(Fault::new(at + offset, *says)),
+            None if word.starts_with('~') => Err(Fault::new(at, NO_MATCHES)),
+            None => Ok(word),
+        }
     }
 
     fn while_text(&mut self, also_ends: impl Fn(char) -> bool) -> &'t str {

@@ -5,14 +5,16 @@ use std::collections::HashMap;
 
 use http::HeaderMap;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use tonic_types::{ErrorDetail, ErrorDetails, FieldViolation, StatusExt};
 
-use crate::text;
+use crate::{
+    error::metadata::{
+        BACKEND, DIALECT, OMITTED_METADATA, OMITTED_VIOLATIONS, OPERATION, UPSTREAM_CODE,
+        UPSTREAM_STATUS,
+    },
+    text,
+};
 
-/// Metadata of `ErrorInfo`: how many violations `BadRequest` does not name.
-const OMITTED_VIOLATIONS: &str = "omitted_violations";
-/// Metadata of `ErrorInfo`: how many other metadata are left out.
-const OMITTED_METADATA: &str = "omitted_metadata";
 /// The field of the violation that stands for those left out.
 const OTHERS: &str = "*";
 
@@ -52,8 +54,7 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 512;
 pub(super) const MAX_TEXT_BYTES: usize = 256;
 
 /// Metadata of `ErrorInfo` that stay when there is hardly any room.
-const ESSENTIAL: [&str; 5] =
-    ["backend", "dialect", "operation", "upstream_status", "upstream_code"];
+const ESSENTIAL: [&str; 5] = [BACKEND, DIALECT, OPERATION, UPSTREAM_STATUS, UPSTREAM_CODE];
 
 /// The size of headers as HTTP/2 counts it (RFC 9113, 6.5.2), which is above what is sent.
 #[must_use]
@@ -154,7 +155,7 @@ impl Parts {
             self.add_repeating(&mut details, short);
         }
         let message = text::cut(&self.message, cut.message);
-        Status::with_error_details(self.code, message, details)
+        Status::with_error_details_vec(self.code, message, in_order(&details))
     }
 
     /// Adds the details that clients can do without.
@@ -186,8 +187,23 @@ impl Parts {
         if let Some(retry) = self.details.retry_info() {
             details.set_retry_info(retry.retry_delay);
         }
-        Status::with_error_details(self.code, "", details)
+        Status::with_error_details_vec(self.code, "", in_order(&details))
     }
+}
+
+/// The details as they are sent: `ErrorInfo` first, because all clients look for it, and those who
+/// look from a shell take the first.
+fn in_order(details: &ErrorDetails) -> Vec<ErrorDetail> {
+    let parts: [Option<ErrorDetail>; 7] = [
+        details.error_info().cloned().map(Into::into),
+        details.retry_info().cloned().map(Into::into),
+        details.quota_failure().cloned().map(Into::into),
+        details.precondition_failure().cloned().map(Into::into),
+        details.bad_request().cloned().map(Into::into),
+        details.request_info().cloned().map(Into::into),
+        details.resource_info().cloned().map(Into::into),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 impl Cut {
@@ -240,6 +256,8 @@ fn size(status: &Status) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
     use crate::{
         error::{Error, Reason, UpstreamFacts, violation::Violation},
@@ -284,6 +302,23 @@ mod tests {
                 assert!(room < 2000 || named >= count.min(DESCRIBED), "{named} in {room}");
                 // Once more changes nothing.
                 assert_eq!(violations(&status::fitted(&status, room)), (named, counted));
+            }
+        }
+    }
+
+    #[test]
+    fn the_reason_is_the_first_detail_in_any_room() {
+        for error in [
+            Error::new(Reason::Overloaded, "full").with_resource("backends/sft"),
+            Error::new(Reason::UpstreamThrottled, "slow down").with_resource("backends/sft"),
+            Error::new(Reason::ProfileInUse, "in use").with_resource("backends/sft/profiles/SP_2"),
+            missing(3),
+        ] {
+            let whole = status::status(&error);
+            for status in [status::fitted(&whole, 400), status::fitted(&whole, 3000), whole] {
+                let details = tonic_types::Status::decode(status.details()).unwrap().details;
+                let kinds: Vec<&str> = details.iter().map(|one| one.type_url.as_str()).collect();
+                assert!(kinds[0].ends_with("google.rpc.ErrorInfo"), "{kinds:?}");
             }
         }
     }

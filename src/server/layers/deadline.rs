@@ -185,7 +185,10 @@ fn exceeded(method: &Method, record: &CallRecord) -> Error {
     if method.reads || !record.may_have_written() {
         return reply::error(method, Reason::DeadlineExceeded, DEADLINE_PASSED);
     }
-    let message = format!("{OUTCOME_UNKNOWN}: {DEADLINE_PASSED}");
+    let message = format!(
+        "{OUTCOME_UNKNOWN}; repeat it with its request_id, or look for its effect before you \
+         write again: {DEADLINE_PASSED}"
+    );
     reply::error(method, Reason::WriteOutcomeUnknown, message)
         .with_kind(Kind::DeadlineExceeded)
         .with_effect(Effect::Unknown)

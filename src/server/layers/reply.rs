@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 
 use super::methods::Method;
 use crate::{
-    error::{Error, Reason},
+    error::{Error, Reason, metadata},
     rpc,
 };
 
@@ -53,7 +53,11 @@ pub(crate) fn status_bytes(headers: &HeaderMap) -> usize {
 /// An error that a layer makes.
 pub(crate) fn error(method: &Method, reason: Reason, message: impl Into<String>) -> Error {
     let error = Error::new(reason, message);
-    if method.name.is_empty() { error } else { error.with_metadata("operation", &*method.name) }
+    if method.name.is_empty() {
+        error
+    } else {
+        error.with_metadata(metadata::OPERATION, &*method.name)
+    }
 }
 
 /// The code in headers or trailers, if they have a status.

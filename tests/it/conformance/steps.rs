@@ -137,7 +137,7 @@ impl Tried {
 
 /// Whether an error says what is left, so that an operator can fix it.
 fn names(failed: &Failure, id: &str) -> bool {
-    failed.reason == "PARTIALLY_APPLIED" && failed.message.contains(&format!("profile {id} "))
+    failed.reason == "PARTIALLY_APPLIED" && failed.message.contains(&format!("/profiles/{id}: "))
 }
 
 #[tokio::test]

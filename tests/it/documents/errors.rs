@@ -7,6 +7,7 @@ use profile_gateway::{
     error::{
         Blame, Kind, Reason, Retry,
         facts::{FACTS, Facts},
+        metadata::METADATA,
     },
     pb::DESCRIPTOR_SET,
     rpc::status,
@@ -83,6 +84,15 @@ fn the_list_of_errors_is_that_of_the_program() {
         text.push('\n');
     }
     hold("docs/reference/errors.md", "reasons", text.trim_end());
+}
+
+#[test]
+fn the_list_of_metadata_is_that_of_the_program() {
+    let mut text = "| key | when | what it says |\n|---|---|---|\n".to_owned();
+    for (key, when, meaning) in METADATA {
+        let _ = writeln!(text, "| `{key}` | {when} | {meaning} |");
+    }
+    hold("docs/reference/errors.md", "metadata", &text);
 }
 
 #[test]

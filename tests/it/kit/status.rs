@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt::Debug, time::Duration};
 
+use profile_gateway::error::metadata::METADATA;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -47,6 +48,9 @@ pub fn failure<T: Debug>(result: Result<T, Status>) -> Failure {
     let Some(info) = details.error_info() else { panic!("no ErrorInfo: {status:?}") };
     assert_eq!(info.domain, "profile-gateway");
     assert!(info.metadata.contains_key("operation"), "no operation: {status:?}");
+    for key in info.metadata.keys() {
+        assert!(METADATA.iter().any(|(known, ..)| known == key), "{key} is not documented");
+    }
     assert!(status.message().len() <= 512, "message of {} bytes", status.message().len());
     let sent = sent_bytes(&status);
     assert!(sent <= MAX_SENT_BYTES, "{sent} bytes of headers and trailers: {status:?}");

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use profile_gateway::pb::{
-    CreateProfileRequest, DeleteProfileRequest, Profile, RadioAccess, UpdateProfileRequest,
+    CreateProfileRequest, DeleteProfileRequest, Profile, RadioAccess, Service, ServiceType,
+    UpdateProfileRequest,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -90,6 +91,14 @@ fn assert_names_transactions(audit: &[Value], answered: &[usize]) {
     assert_eq!(different.len(), answered.len(), "{ids:?}");
 }
 
+/// What was found out about a lost answer is logged with what it is about.
+fn assert_names_the_lost_answer(lines: &[Value]) {
+    let is_it = |text: &str| text.starts_with("a write with a lost answer");
+    let lost = lines.iter().find(|line| line["message"].as_str().is_some_and(is_it)).unwrap();
+    assert_eq!(lost["method"], "DeleteProfile", "{lost}");
+    assert_eq!(lost["resource"], "backends/sft/profiles/SP_367", "{lost}");
+}
+
 #[tokio::test]
 async fn every_write_has_a_record() {
     let gateway = gateway(&[], &[]).await;
@@ -134,6 +143,8 @@ async fn every_write_has_a_record() {
     }
     assert_names_transactions(&audit, &[0, 4, 6, 8]);
 
+    assert_names_the_lost_answer(&lines(&ended, "gateway"));
+
     // What was sent was journaled before, and nothing else.
     let journal = lines(&ended, "journal");
     let resources: Vec<&str> = journal.iter().map(|l| l["resource"].as_str().unwrap()).collect();
@@ -164,4 +175,33 @@ async fn deleting_what_cannot_exist_is_recorded_too() {
         assert_eq!((&line["attempts"], &line["upstream_calls"]), (&json!(0), &json!(0)), "{line}");
     }
     assert_eq!(lines(&ended, "journal"), [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn a_creation_that_failed_names_the_profile_that_it_made() {
+    let gateway = gateway(&[], &[]).await;
+    let url = format!("{}/sandbox/faults", gateway.sandbox.clone().unwrap());
+    let body = "{\"error_code\": 1406, \"message\": \"Not allowed\"}";
+    for operation in ["PutService", "DeleteProfile"] {
+        let order = json!({"upstream": "endpoint", "operation": operation, "times": 0,
+            "fault": {"kind": "status", "status": 422, "body": body}});
+        let answer = reqwest::Client::new().post(&url).json(&order).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{operation}");
+    }
+    let service = Service { r#type: ServiceType::Data.into(), ..Service::default() };
+    let request = CreateProfileRequest {
+        parent: "backends/endpoint".to_owned(),
+        profile: Some(Profile {
+            display_name: "Audited".to_owned(),
+            services: vec![service],
+            ..Profile::default()
+        }),
+        ..CreateProfileRequest::default()
+    };
+    profiles(&gateway).await.create_profile(request).await.unwrap_err();
+    gateway.program.signal(Signal::TERM);
+    let audit = lines(&gateway.program.ended().await, "audit");
+    assert_eq!((audit.len(), &audit[0]["outcome"]), (1, &json!("PARTIALLY_APPLIED")), "{audit:?}");
+    let resource = audit[0]["resource"].as_str().unwrap();
+    assert!(resource.starts_with("backends/endpoint/profiles/"), "{resource}");
 }

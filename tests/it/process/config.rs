@@ -110,6 +110,39 @@ async fn all_mistakes_are_reported_at_once_before_anything_is_bound() {
 }
 
 #[tokio::test]
+async fn a_switch_of_a_dialect_is_refused_where_it_is_written() {
+    let config = |line: &str| {
+        format!(
+            "[backends.a]\ndialect = \"endpoint\"\nbase_url = \"https://a.example\"\n\
+             application_token = \"{SECRET}\"\n{line}\n"
+        )
+    };
+    for (line, got) in [("\"1\"", "`1`"), ("true", "a boolean"), ("\"\"", "``")] {
+        let file = file(&config(&format!("data_limits = {line}")));
+        let ended = run(&["check", "--config", &file.path], &[]).await;
+        let mistake = format!(":5: `backends.a.data_limits` must be `on` or `off`, got {got}");
+        let empty = ":5: `backends.a.data_limits` must not be empty";
+        let found =
+            ended.stderr.contains(&mistake) || (got == "``" && ended.stderr.contains(empty));
+        assert!(found, "{}", ended.stderr);
+    }
+    let variable = "PROFILE_GATEWAY__BACKENDS__A__DATA_LIMITS";
+    let file = file(&config(""));
+    let ended = run(&["check", "--config", &file.path], &[(variable, "1")]).await;
+    let mistake = format!("{variable}: `backends.a.data_limits` must be `on` or `off`, got `1`");
+    assert!(ended.stderr.contains(&mistake), "{}", ended.stderr);
+    let ended = run(&["check", "--config", &file.path], &[(variable, "on")]).await;
+    assert!(ended.stdout.contains("\"data_limits\": \"on\""), "{}", ended.output());
+}
+
+#[tokio::test]
+async fn serving_without_a_file_says_how_to_do_so() {
+    let ended = run(&["serve"], &[]).await;
+    assert_eq!(ended.code(), EXIT_CONFIG, "{}", ended.output());
+    assert!(ended.stderr.contains("run it without a command"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn a_log_level_that_is_not_a_filter_is_a_mistake_like_any_other() {
     let config =
         format!("[log]\nlevel = \"access=loud\"\n{}", sft("http://127.0.0.1:9", "ops", SECRET));

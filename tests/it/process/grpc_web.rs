@@ -149,9 +149,13 @@ async fn what_is_not_switched_on_or_not_spoken_is_refused() {
     let off = gateway(&[], &[]).await;
     let answer = post(off.grpc, GET, "application/grpc-web+proto", &named("SP_2"), &[]).await;
     assert_eq!(answer.status(), 415);
+    let said = answer.text().await.unwrap();
+    assert!(said.contains("set `grpc_web = true` in `[server]`"), "{said}");
     let on = gateway(&[], &[ON]).await;
     for content_type in ["application/grpc-web-text", "application/grpc-web+json", "text/plain"] {
         let answer = post(on.grpc, GET, content_type, &named("SP_2"), &[]).await;
         assert_eq!(answer.status(), 415, "{content_type}");
+        let said = answer.text().await.unwrap();
+        assert!(!said.contains("grpc_web"), "{said}");
     }
 }

@@ -145,6 +145,25 @@ async fn refused_credentials_are_not_logged() {
     let ended = stopped(gateway).await;
     assert!(ended.stderr.contains("login failed"), "{}", ended.stderr);
     says_none_of(&ended, &[PASSWORD]);
+    let lines = lines(&ended);
+    let open = lines.iter().find(|line| line["circuit"] == "open").unwrap();
+    assert!(open["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "{open}");
+    assert_eq!((&open["backend"], &open["next_attempt_in"]), (&json!("sft"), &json!("5m")));
+}
+
+#[tokio::test]
+async fn a_failure_is_logged_with_what_it_is_about() {
+    let lines_of = "circuit_failures = 1\nmax_attempts = 1\n";
+    let config = format!("{}{lines_of}", sft("http://nowhere.invalid:9", "ops", PASSWORD));
+    let gateway = serve(&config, &[]).await;
+    profiles(&gateway).await.get_profile(named("SP_2")).await.unwrap_err();
+    let lines = lines(&stopped(gateway).await);
+    let failed = lines.iter().find(|line| line["message"] == "a call failed").unwrap();
+    assert_eq!((&failed["method"], &failed["backend"]), (&json!("GetProfile"), &json!("sft")));
+    let open = lines.iter().find(|line| line["circuit"] == "open").unwrap();
+    let cause = "the upstream could not be reached for login: its name does not resolve";
+    assert!(open["cause"].as_str().is_some_and(|text| text.starts_with(cause)), "{open}");
+    assert!(open["next_attempt_in"].is_string(), "{open}");
 }
 
 /// An upstream that repeats what it was sent, as some do in their error messages.

@@ -97,7 +97,7 @@ fn a_creation_that_cannot_be_undone_describes_the_state() {
         Some("create profile 7, attach service 38")
     );
     assert_eq!(metadata(&error, "steps_undone").as_deref(), Some(""));
-    assert!(error.message().starts_with("profile 7 is left"), "{}", error.message());
+    assert!(error.message().starts_with("the profile is left"), "{}", error.message());
 
     // The reply to the removal was lost, but a read shows that it took effect.
     let interfere: Interference = Box::new(|write| match write {
