@@ -232,7 +232,7 @@ fn a_permission_failure_is_not_an_expired_token() {
         Reply::new(StatusCode::OK, HeaderMap::new(), body)
     };
     assert!(!fault::is_token_refused(&reply(&answer)));
-    let error = now(BicsSft.list(&Recorder::answering([answer]))).unwrap_err();
+    let error = now(BicsSft.list(&Recorder::answering([answer.clone()]))).unwrap_err();
     assert_eq!(error.reason(), Reason::UpstreamPermissionDenied);
     assert!(fault::is_token_refused(&reply(&result("401", "1"))));
     // Whatever way the number is written.
