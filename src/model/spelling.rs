@@ -34,6 +34,9 @@ pub enum Likeness {
 const LEAST_KEPT: usize = 12;
 /// How often a text may have been escaped.
 const MAX_ESCAPES: usize = 3;
+/// The names of characters that HTML escapes.
+const ESCAPES: [(&str, char); 6] =
+    [("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("nbsp", ' ')];
 
 /// A text that was sent, to compare others with.
 #[derive(Debug)]
@@ -164,12 +167,27 @@ fn bare(canonical: &str) -> String {
 
 /// Whether a text is the beginning of another, perhaps with a mark, or with half an escape.
 fn is_cut(whole: &str, found: &str) -> bool {
-    let found = match found.rsplit_once('&') {
-        Some((before, escape)) if !escape.contains(';') => before,
-        _ => found,
-    };
+    kept(whole, found).is_some_and(|kept| kept >= LEAST_KEPT)
+}
+
+/// How many characters of a text another one keeps that may be its beginning.
+fn kept(whole: &str, found: &str) -> Option<usize> {
     let found = found.trim_end_matches("...").trim_end();
-    found.chars().count() >= LEAST_KEPT && whole.starts_with(found)
+    if whole.starts_with(found) {
+        return Some(found.chars().count());
+    }
+    let (before, half) = found.rsplit_once('&')?;
+    let next = whole.strip_prefix(before)?.chars().next()?;
+    begins_escape(half, next).then(|| before.trim_end().chars().count())
+}
+
+/// Whether a lower-case text may be how an escape of this character begins, without its `&`. A
+/// number may mean any character.
+fn begins_escape(half: &str, character: char) -> bool {
+    let of_number = |rest: &str| rest.len() <= 8 && rest.chars().all(|c| c.is_ascii_alphanumeric());
+    half.strip_prefix('#').is_some_and(of_number)
+        || half.is_empty()
+        || ESCAPES.iter().any(|(name, of)| *of == character && name.starts_with(half))
 }
 
 /// Whether the texts differ only where the upstream has replaced characters that it does not have.
@@ -207,24 +225,15 @@ fn unescaped(text: &str) -> Option<String> {
 /// The character that a text begins with as a reference, and what follows.
 fn reference(text: &str) -> Option<(char, &str)> {
     let (name, after) = text.strip_prefix('&')?.split_once(';')?;
-    let character = match name {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        "nbsp" => ' ',
-        _ => {
-            let number = name.strip_prefix('#').filter(|number| number.len() <= 8)?;
-            let hex = number.strip_prefix(['x', 'X']);
-            let code = match hex {
-                Some(hex) => u32::from_str_radix(hex, 16),
-                None => number.parse(),
-            };
-            char::from_u32(code.ok()?)?
-        }
+    if let Some((_, character)) = ESCAPES.iter().find(|(known, _)| *known == name) {
+        return Some((*character, after));
+    }
+    let number = name.strip_prefix('#').filter(|number| number.len() <= 8)?;
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => number.parse(),
     };
-    Some((character, after))
+    Some((char::from_u32(code.ok()?)?, after))
 }
 
 #[cfg(test)]
@@ -270,6 +279,36 @@ mod tests {
         let found = ["Fleet  One", "Fleet One", "FLEET ONE", "Fleet"];
         let found = found.map(|found| sent.likeness(found));
         assert_eq!(found, [Some(Same), Some(Respelled), Some(Reduced), None]);
+    }
+
+    // Regression: what follows the last `&` was taken for half an escape.
+    #[test]
+    fn a_cut_text_with_an_ampersand_is_recognized() {
+        for (sent, found, expected) in [
+            ("Research & Development fleet", "Research & Developme", Some(Reduced)),
+            ("Research & Development fleet", "Research & D...", Some(Reduced)),
+            ("Research & Development fleet", "Research &amp; Devel", Some(Reduced)),
+            ("Research & Development fleet", "RESEARCH & DEVELOPME", Some(Reduced)),
+            ("Research & Development fleet", "Research & Developed", None),
+            ("Research & Development fleet", "Research & Dev &am", None),
+            ("R&D laboratory of Lyon", "R&D laboratory of Ly", Some(Reduced)),
+            ("The laboratory of R&D", "The laboratory of R&", Some(Reduced)),
+            ("The laboratory of R&D", "The laboratory of R&am", Some(Reduced)),
+            ("The laboratory of R&D", "The laboratory of R&am...", Some(Reduced)),
+            ("The laboratory of R&D", "The laboratory of R&#3", Some(Reduced)),
+            ("The laboratory of R&D", "The laboratory of R&l", None),
+            ("The laboratory of R&Dev", "The laboratory of R&D", Some(Reduced)),
+            ("The laboratory of R&D", "The laboratory of R&D&", None),
+            ("The laboratory of Ren\u{e9}", "The laboratory of Ren&#23", Some(Reduced)),
+            ("The laboratory <x>", "The laboratory &l", Some(Reduced)),
+            ("The laboratory <x>", "The laboratory &amp;l", Some(Reduced)),
+            ("<<A&B>> of all the trucks", "<<A&B>> of all the t", Some(Reduced)),
+            ("<<A&B>> of all the trucks", "&lt;&lt;A&amp;B&gt;&gt; of all", Some(Reduced)),
+            ("A & B & C & D & E & F", "A & B & C & D &", Some(Reduced)),
+            ("A & B & C & D & E & F", "A & B & C & D & G", None),
+        ] {
+            assert_eq!(likeness(sent, found), expected, "{sent:?} {found:?}");
+        }
     }
 
     #[test]
