@@ -92,7 +92,7 @@ fn resource(n: usize) -> Resource {
 /// Reads as a call does; the first read of a profile fills the cache.
 async fn read(cache: &Cache, n: usize) -> usize {
     let deadline = Instant::now() + Duration::from_secs(60);
-    let load = |_| async move { Ok(Value::Profile(Encoded::of(&profile(n)))) };
+    let load = |_, _| async move { Ok(Value::Profile(Encoded::of(&profile(n)))) };
     let (value, _) = cache.read(&resource(n), Control::default(), deadline, load).await;
     match value.unwrap() {
         Value::Profile(profile) => profile.bytes().len(),

@@ -2,15 +2,16 @@
 //!
 //! A load runs in a task of its own: it continues when its caller leaves or reaches a deadline, so
 //! no second load starts. It is abandoned after [`MAX_LOAD`], so that one that hangs cannot block a
-//! key forever; the next reader then starts a new one.
+//! key forever; the next reader then starts a new one. If it has to wait before it goes on, each
+//! reader that cannot wait that long is told at once.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use foldhash::quality::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{
-    sync::SetOnce,
-    time::{Instant, timeout_at},
+    sync::{SetOnce, watch},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -48,7 +49,34 @@ pub(super) struct Flight {
     pub(super) snapshot: Snapshot,
     pub(super) began: Instant,
     number: u64,
-    loaded: Arc<SetOnce<Loaded>>,
+    readers: Readers,
+}
+
+/// Those who wait for a load. Clones share.
+#[derive(Clone)]
+pub struct Readers(Arc<Shared>);
+
+struct Shared {
+    loaded: SetOnce<Loaded>,
+    waiting: watch::Sender<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// The earliest and the latest deadline of a reader.
+    deadlines: Option<(Instant, Instant)>,
+    wait: Option<Wait>,
+}
+
+/// Something that a load waits for.
+#[derive(Clone)]
+pub struct Wait {
+    /// It does not go on before.
+    pub until: Instant,
+    /// Whether that is a guess, which may turn out too long.
+    pub guessed: bool,
+    /// The error for a reader that cannot wait that long.
+    pub refusal: Arc<dyn Fn() -> Error + Send + Sync>,
 }
 
 /// What a reader gets: another reader's load, or the task of running one.
@@ -64,16 +92,18 @@ pub(super) struct Leader {
     flights: Flights,
     resource: Resource,
     number: u64,
-    loaded: Arc<SetOnce<Loaded>>,
+    readers: Readers,
 }
 
 impl Flights {
     /// Joins a load that began in the same generation and not before `since`, or starts one.
+    /// The reader can wait for it until `deadline`.
     pub(super) fn join(
         &self,
         resource: &Resource,
         snapshot: Snapshot,
         since: Option<Instant>,
+        deadline: Instant,
     ) -> Result<Joined> {
         let now = Instant::now();
         let mut state = self.lock();
@@ -83,6 +113,7 @@ impl Flights {
                 && now.saturating_duration_since(flight.began) < MAX_LOAD
         });
         if let Some(flight) = current {
+            flight.readers.add(deadline);
             return Ok(Joined::Follower(flight.clone()));
         }
         if state.flights.len() >= MAX_FLIGHTS {
@@ -92,14 +123,14 @@ impl Flights {
             ));
         }
         state.count += 1;
-        let loaded = Arc::new(SetOnce::new());
-        let flight =
-            Flight { snapshot, began: now, number: state.count, loaded: Arc::clone(&loaded) };
+        let readers = Readers::new();
+        readers.add(deadline);
+        let flight = Flight { snapshot, began: now, number: state.count, readers: readers.clone() };
         let leader = Leader {
             flights: self.clone(),
             resource: resource.clone(),
             number: state.count,
-            loaded,
+            readers,
         };
         state.flights.insert(resource.clone(), flight.clone());
         Ok(Joined::Leader(flight, leader))
@@ -128,9 +159,71 @@ impl Flights {
 }
 
 impl Flight {
-    /// Waits for the load to end; `None` if the deadline comes first.
+    /// Those who wait for it.
+    pub(super) fn readers(&self) -> Readers {
+        self.readers.clone()
+    }
+
+    /// Waits for the load to end, or until it is clear that it goes on only after the deadline.
+    /// `None` if the deadline comes first.
     pub(super) async fn outcome(&self, deadline: Instant) -> Option<Loaded> {
-        timeout_at(deadline, self.loaded.wait()).await.ok().cloned()
+        let Readers(shared) = &self.readers;
+        let mut waiting = shared.waiting.subscribe();
+        let refused = async {
+            let too_long = |waiting: &Waiting| {
+                waiting.wait.as_ref().is_some_and(|wait| deadline <= wait.until)
+            };
+            // Its other end is in the same place as this one.
+            let wait = waiting.wait_for(too_long).await.ok()?.wait.clone()?;
+            Some(Err((wait.refusal)()))
+        };
+        tokio::select! {
+            biased;
+            loaded = shared.loaded.wait() => Some(loaded.clone()),
+            refused = refused => refused,
+            () = sleep_until(deadline) => None,
+        }
+    }
+}
+
+impl Readers {
+    fn new() -> Self {
+        let (loaded, waiting) = (SetOnce::new(), watch::Sender::default());
+        Self(Arc::new(Shared { loaded, waiting }))
+    }
+
+    fn add(&self, deadline: Instant) {
+        self.0.waiting.send_if_modified(|waiting| {
+            let (earliest, latest) = waiting.deadlines.unwrap_or((deadline, deadline));
+            waiting.deadlines = Some((earliest.min(deadline), latest.max(deadline)));
+            false
+        });
+    }
+
+    /// Tells them that the load waits. Those who cannot wait that long fail at once, each with an
+    /// error of its own. Whether the load should wait: if it is not `worth_keeping`, only for one
+    /// who can.
+    #[must_use]
+    pub fn tell(&self, wait: Wait, worth_keeping: bool) -> bool {
+        let (mut waits, until) = (worth_keeping, wait.until);
+        self.0.waiting.send_if_modified(|waiting| {
+            waits |= waiting.deadlines.is_some_and(|(_, latest)| until < latest);
+            let grows = waiting.wait.as_ref().is_none_or(|other| other.until < until);
+            if waits && grows {
+                waiting.wait = Some(wait);
+            }
+            // Who can wait need not wake up.
+            waits && grows && waiting.deadlines.is_some_and(|(earliest, _)| earliest <= until)
+        });
+        waits
+    }
+
+    /// Takes back what was only guessed, because the load goes on.
+    pub fn goes_on(&self) {
+        self.0.waiting.send_if_modified(|waiting| {
+            waiting.wait.take_if(|wait| wait.guessed);
+            false
+        });
     }
 }
 
@@ -142,7 +235,7 @@ fn lost() -> Error {
 impl Leader {
     /// Tells the waiting readers. The value must already be in the store, where later readers look.
     pub(super) fn complete(self, loaded: Loaded) {
-        let _ = self.loaded.set(loaded);
+        let _ = self.readers.0.loaded.set(loaded);
     }
 }
 
@@ -154,8 +247,9 @@ impl Drop for Leader {
             state.flights.remove(&self.resource);
         }
         drop(state);
-        if !self.loaded.initialized() {
-            let _ = self.loaded.set(Err(lost()));
+        let Readers(shared) = &self.readers;
+        if !shared.loaded.initialized() {
+            let _ = shared.loaded.set(Err(lost()));
         }
     }
 }

@@ -37,7 +37,7 @@ use tokio::time::Instant;
 pub use acknowledged::{Acknowledged, Contradicts};
 pub use background::BackgroundTasks;
 pub use control::Control;
-pub use flights::MAX_LOAD;
+pub use flights::{MAX_LOAD, Readers, Wait};
 pub use generations::Target;
 pub use metrics::{BackendCacheMetrics, CacheMetrics};
 pub use served::{Outcome, Served};
@@ -66,14 +66,15 @@ impl Cache {
         Self(store)
     }
 
-    /// Reads from the cache if possible, or else with `load`, which gets its own deadline. Fails
-    /// with the error of `load`; the only error that is remembered is `PROFILE_NOT_FOUND`.
+    /// Reads from the cache if possible, or else with `load`, which gets its own deadline, and whom
+    /// to tell if it has to wait. Fails with the error of `load`; the only error that is remembered
+    /// is `PROFILE_NOT_FOUND`.
     pub async fn read<F>(
         &self,
         resource: &Resource,
         control: Control,
         deadline: Instant,
-        load: impl FnOnce(Instant) -> F,
+        load: impl FnOnce(Instant, Option<Readers>) -> F,
     ) -> (Result<Value>, Served)
     where
         F: Future<Output = Result<Value>> + Send + 'static,

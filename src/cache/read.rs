@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     control::Control,
     entry::{Entry, Freshness},
-    flights::{Flight, Joined, Leader, Loaded, MAX_LOAD},
+    flights::{Flight, Joined, Leader, Loaded, MAX_LOAD, Readers},
     generations::{Shape, Snapshot},
     served::{Outcome, Served},
     store::Store,
@@ -19,14 +19,15 @@ use crate::error::{DEADLINE_PASSED, Error, Reason, Result};
 /// How long reads are paused after a failure that an older value hides.
 const HOLD_OFF: Duration = Duration::from_secs(1);
 
-/// Reads from the cache if possible, or else with `load`, which gets its own deadline. Fails with
-/// the error of `load`; the only error that is remembered is `PROFILE_NOT_FOUND`.
+/// Reads from the cache if possible, or else with `load`, which gets its own deadline, and whom to
+/// tell if it has to wait. Fails with the error of `load`; the only error that is remembered is
+/// `PROFILE_NOT_FOUND`.
 pub(super) async fn read<F>(
     store: &Arc<Store>,
     resource: &Resource,
     control: Control,
     deadline: Instant,
-    load: impl FnOnce(Instant) -> F,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -47,7 +48,7 @@ async fn answer<F>(
     resource: &Resource,
     control: Control,
     deadline: Instant,
-    load: impl FnOnce(Instant) -> F,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -57,7 +58,7 @@ where
             Some((entry, Freshness::Fresh)) => return store.serve(&entry, Outcome::Hit),
             Some((entry, Freshness::Revalidate)) => {
                 if !control.only_if_cached {
-                    refresh(store, resource, load);
+                    refresh(store, resource, deadline, load);
                 }
                 return store.serve(&entry, Outcome::Stale);
             }
@@ -85,13 +86,13 @@ async fn share_load<F>(
     resource: &Resource,
     since: Option<Instant>,
     deadline: Instant,
-    load: impl FnOnce(Instant) -> F,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     let snapshot = store.generations.snapshot(resource);
-    let (flight, outcome) = match store.flights.join(resource, snapshot, since) {
+    let (flight, outcome) = match store.flights.join(resource, snapshot, since, deadline) {
         Ok(Joined::Follower(flight)) => (flight, Outcome::Coalesced),
         Ok(Joined::Leader(flight, leader)) => {
             launch(store, resource, &flight, leader, load);
@@ -112,7 +113,7 @@ async fn load_or_fall_back<F>(
     store: &Arc<Store>,
     resource: &Resource,
     deadline: Instant,
-    load: impl FnOnce(Instant) -> F,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
     entry: Entry,
 ) -> (Result<Value>, Served)
 where
@@ -132,16 +133,22 @@ where
     }
 }
 
-/// Reads again in the background, for later readers.
-fn refresh<F>(store: &Arc<Store>, resource: &Resource, load: impl FnOnce(Instant) -> F)
-where
+/// Reads again in the background, for later readers. It waits no longer than its reader could.
+fn refresh<F>(
+    store: &Arc<Store>,
+    resource: &Resource,
+    deadline: Instant,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
+) where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     if store.flights.is_held_off(resource) {
         return;
     }
     let snapshot = store.generations.snapshot(resource);
-    if let Ok(Joined::Leader(flight, leader)) = store.flights.join(resource, snapshot, None) {
+    if let Ok(Joined::Leader(flight, leader)) =
+        store.flights.join(resource, snapshot, None, deadline)
+    {
         launch(store, resource, &flight, leader, load);
     }
 }
@@ -151,13 +158,13 @@ fn launch<F>(
     resource: &Resource,
     flight: &Flight,
     leader: Leader,
-    load: impl FnOnce(Instant) -> F,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     let (filled, resource) = (Arc::clone(store), resource.clone());
     let (snapshot, began) = (flight.snapshot, flight.began);
-    let loading = load(began + MAX_LOAD);
+    let loading = load(began + MAX_LOAD, Some(flight.readers()));
     let flight = async move {
         let loaded = timeout_at(began + MAX_LOAD, loading).await;
         let loaded = loaded.unwrap_or_else(|_| Err(gave_up()));
@@ -176,13 +183,13 @@ async fn bypass<F>(
     store: &Arc<Store>,
     resource: &Resource,
     deadline: Instant,
-    load: impl FnOnce(Instant) -> F,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     let (snapshot, began) = (store.generations.snapshot(resource), Instant::now());
-    let loaded = load(deadline).await;
+    let loaded = load(deadline, None).await;
     match fill(store, resource, snapshot, began, loaded).await {
         Ok(value) => {
             let served = Served { outcome: Outcome::Bypass, age: Some(began.elapsed()) };

@@ -27,12 +27,12 @@ use super::{
     credentials::CurrentTokens,
     login,
     message::{Port, Reply, Request, Safety},
-    metrics::Shed,
-    pace::Refusal,
+    pace::{Refusal, Turn},
+    patience::{Delay, Patience, Waiters},
     refusal, status,
     transport::{Cause, Failure, deadline_passed},
 };
-use crate::error::{Reason, Result, Retry};
+use crate::error::{Error, Reason, Result, Retry};
 
 /// First pause between attempts; it doubles, with jitter, up to [`LONGEST_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -50,6 +50,10 @@ pub struct Session {
     class: Class,
     /// A write was sent: what follows ends what it began.
     wrote: AtomicBool,
+    /// Who else has to know how long its requests wait.
+    waiters: Option<Arc<dyn Waiters>>,
+    /// Something was read.
+    has_read: Arc<AtomicBool>,
 }
 
 type Outcome = Result<Reply, Failure>;
@@ -66,7 +70,16 @@ impl Session {
             sent: Arc::default(),
             class: Class::Call,
             wrote: AtomicBool::new(false),
+            waiters: None,
+            has_read: Arc::default(),
         }
+    }
+
+    /// The same session for work that others wait for. They are told of each wait; without
+    /// anyone who can wait that long, its first request is given up.
+    #[must_use]
+    pub fn telling(&self, waiters: impl Waiters + 'static) -> Self {
+        Self { waiters: Some(Arc::new(waiters)), ..self.again() }
     }
 
     /// The same session with an earlier deadline.
@@ -97,6 +110,8 @@ impl Session {
             sent: Arc::clone(&self.sent),
             class: self.class,
             wrote: AtomicBool::new(self.wrote.load(Ordering::Relaxed)),
+            waiters: self.waiters.clone(),
+            has_read: Arc::clone(&self.has_read),
         }
     }
 
@@ -114,14 +129,15 @@ impl Session {
             return Err(Failure::local(refusal::circuit_open(wait)));
         }
         let turn = upstream.pace.when(self.class(), 1, now);
-        if turn.at >= self.deadline {
-            return Err(self.refused(turn.refusal(now)));
-        }
+        self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
         let _slot = upstream
             .bulkhead
-            .enter(&upstream.pace, self.class(), self.deadline)
+            .enter(&upstream.pace, self.class(), self)
             .await
             .map_err(|refusal| self.refused(refusal))?;
+        if let Some(waiters) = &self.waiters {
+            waiters.goes_on();
+        }
         let ticket = if self.bypasses_breaker {
             upstream.breaker.pass()
         } else {
@@ -148,20 +164,47 @@ impl Session {
         loop {
             let now = Instant::now();
             let Err(turn) = self.upstream.pace.take(Class::Settling, now) else { return Ok(()) };
-            if turn.at >= self.deadline {
-                return Err(self.refused(turn.refusal(now)));
-            }
+            self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
             tokio::time::sleep_until(turn.at).await;
         }
     }
 
     fn refused(&self, refusal: Refusal) -> Failure {
-        match refusal {
-            Refusal::Paused(_) => {}
-            Refusal::Window(..) => self.upstream.metrics.shed(Shed::Window),
-            Refusal::Shed(shed, _) => self.upstream.metrics.shed(shed),
+        Failure::local(self.upstream.refused(refusal))
+    }
+
+    /// Tells those who wait for this session's work until when it waits, and how to refuse one who
+    /// cannot wait that long. Whether it should wait.
+    fn tell(
+        &self,
+        (until, guessed): (Instant, bool),
+        refusal: impl Fn(&Upstream, Instant) -> Error + Send + Sync + 'static,
+    ) -> bool {
+        let Some(waiters) = &self.waiters else { return true };
+        let upstream = Arc::clone(&self.upstream);
+        let refusal = move || {
+            let error = refusal(&upstream, Instant::now());
+            upstream.note_failure(&error);
+            error
+        };
+        let has_read = self.has_read.load(Ordering::Relaxed);
+        waiters.tell(Delay { until, guessed, has_read, refusal: Arc::new(refusal) })
+    }
+
+    /// Tells the same of a pause before a retry, which this failure asks for.
+    fn tell_of_pause(&self, outcome: &Outcome, until: Instant) -> bool {
+        if self.waiters.is_none() {
+            return true;
         }
-        Failure::local(refusal::error(refusal))
+        let error = match outcome {
+            Ok(reply) => status::failed_status(Safety::Read, reply),
+            Err(failure) => failure.error.clone(),
+        };
+        let error = error.without_secrets(|text| self.redact(text));
+        self.tell((until, false), move |_, now| {
+            let left = until.saturating_duration_since(now);
+            error.clone().with_retry(Retry::After(Some(left)))
+        })
     }
 
     async fn send_with_credentials(&self, request: &Request, ticket: &Ticket<'_>) -> Outcome {
@@ -235,7 +278,10 @@ impl Session {
         let pause = backoff.next().unwrap_or(LONGEST_BACKOFF).max(asked);
         let now = Instant::now();
         // This answer says more than a missed deadline.
-        if now + pause >= self.deadline || upstream.breaker.wait(now).is_some() {
+        if now + pause >= self.deadline
+            || upstream.breaker.wait(now).is_some()
+            || !self.tell_of_pause(outcome, now + pause)
+        {
             return None;
         }
         if !upstream.budget.spend(now) {
@@ -244,6 +290,21 @@ impl Session {
         }
         upstream.metrics.retried(request.operation);
         Some(pause)
+    }
+}
+
+impl Patience for Session {
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn allows(&self, turn: Turn, now: Instant) -> Result<(), Refusal> {
+        self.deadline.allows(turn, now)?;
+        let refusal = move |upstream: &Upstream, now| upstream.refused(turn.refusal(now));
+        match turn.at <= now || self.tell((turn.at, turn.is_guessed()), refusal) {
+            true => Ok(()),
+            false => Err(turn.refusal(now)),
+        }
     }
 }
 
@@ -256,6 +317,9 @@ impl Port for Session {
             let outcome = self.attempt(&request).await;
             if request.safety == Safety::Write && was_sent(&outcome) {
                 self.wrote.store(true, Ordering::Relaxed);
+            }
+            if outcome.as_ref().is_ok_and(|reply| reply.status.is_success()) {
+                self.has_read.store(true, Ordering::Relaxed);
             }
             let outcome = match (outcome, before.take()) {
                 // The upstream's answer says more than the reason for not retrying.

@@ -6,20 +6,22 @@
 //! and takes nothing of the rate along when it leaves.
 
 use std::{
+    pin::pin,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{AcquireError, Semaphore, SemaphorePermit},
     time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
     class::Class,
     metrics::{BackendUpstreamMetrics, Shed},
-    pace::{Pace, Refusal},
+    pace::{Pace, Refusal, Turn},
+    patience::Patience,
 };
 
 /// The weight of the latest request in the mean.
@@ -89,7 +91,7 @@ impl Bulkhead {
         &self,
         pace: &Pace,
         class: Class,
-        deadline: Instant,
+        patience: &impl Patience,
     ) -> Result<Slot<'_>, Refusal> {
         let line = self.line(class);
         // This does not overtake: a free permit was not assigned to a request that waits.
@@ -103,15 +105,10 @@ impl Bulkhead {
         let place = self.queue(line)?;
         let queued = self.max_queued.saturating_sub(self.queue.available_permits());
         let (now, wait) = (Instant::now(), self.wait(queued));
-        if now + wait > deadline {
-            return Err(Refusal::Shed(Shed::TooLate, wait));
-        }
-        let turn_comes = pace.when(class, self.ahead(class), now);
-        if turn_comes.at >= deadline {
-            return Err(turn_comes.refusal(now));
-        }
-        let entered = timeout_at(deadline, self.take_turn(line, turn, (pace, class), deadline));
-        let entered = entered.await;
+        patience.allows(Turn::of_slot(now + wait), now)?;
+        patience.allows(pace.when(class, self.ahead(class), now), now)?;
+        let entering = self.take_turn(line, turn, (pace, class), patience);
+        let entered = timeout_at(patience.deadline(), entering).await;
         drop(place);
         entered.unwrap_or(Err(Refusal::Shed(Shed::Waited, wait)))
     }
@@ -122,19 +119,16 @@ impl Bulkhead {
         line: &'b Line,
         turn: Option<SemaphorePermit<'b>>,
         (pace, class): (&Pace, Class),
-        deadline: Instant,
+        patience: &impl Patience,
     ) -> Result<Slot<'b>, Refusal> {
-        let closed = |_| Refusal::Shed(Shed::Waited, Duration::ZERO);
         let _turn = match turn {
             Some(turn) => turn,
-            None => line.turn.acquire().await.map_err(closed)?,
+            None => self.stand_in_line(line, (pace, class), patience).await?,
         };
         loop {
             let now = Instant::now();
             let turn = pace.when(class, 1, now);
-            if turn.at >= deadline {
-                return Err(turn.refusal(now));
-            }
+            patience.allows(turn, now)?;
             if turn.at > now {
                 // Meanwhile, the upstream may ask for a pause, and another class may be faster.
                 sleep_until(turn.at).await;
@@ -143,6 +137,25 @@ impl Bulkhead {
             let permit = self.slots.acquire().await.map_err(closed)?;
             if pace.take(class, Instant::now()).is_ok() {
                 return Ok(self.slot(permit));
+            }
+        }
+    }
+
+    /// Waits to be the first in line. A pause that begins meanwhile may be longer than it can wait.
+    async fn stand_in_line<'b>(
+        &self,
+        line: &'b Line,
+        (pace, class): (&Pace, Class),
+        patience: &impl Patience,
+    ) -> Result<SemaphorePermit<'b>, Refusal> {
+        let mut first = pin!(line.turn.acquire());
+        loop {
+            let pause = pace.next_pause();
+            let now = Instant::now();
+            patience.allows(pace.when(class, self.ahead(class), now), now)?;
+            tokio::select! {
+                turn = &mut first => return turn.map_err(closed),
+                () = pause => {}
             }
         }
     }
@@ -187,6 +200,11 @@ impl Bulkhead {
             .unwrap_or(LONGEST)
             .min(LONGEST)
     }
+}
+
+/// The error of a semaphore that is closed, which none is.
+fn closed(_: AcquireError) -> Refusal {
+    Refusal::Shed(Shed::Waited, Duration::ZERO)
 }
 
 impl Drop for Slot<'_> {

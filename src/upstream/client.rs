@@ -22,8 +22,9 @@ use super::{
     credentials::{Auth, Credentials, CurrentTokens},
     limits::Limits,
     message::{Reply, Request},
-    metrics::{BackendUpstreamMetrics, RequestOutcome},
-    pace::Pace,
+    metrics::{BackendUpstreamMetrics, RequestOutcome, Shed},
+    pace::{Pace, Refusal},
+    refusal,
     settings::UpstreamSettings,
     status,
     transport::{Cause, Failure, Transport},
@@ -168,6 +169,16 @@ impl Upstream {
             let mut health = self.health.lock();
             health.last_error = Some((error.clone(), Instant::now()));
         }
+    }
+
+    /// Counts a refusal, and returns its error.
+    pub(super) fn refused(&self, refusal: Refusal) -> Error {
+        self.metrics.shed(match refusal {
+            Refusal::Paused(_) => Shed::Pause,
+            Refusal::Window(..) => Shed::Window,
+            Refusal::Shed(shed, _) => shed,
+        });
+        refusal::error(refusal)
     }
 
     /// The text without the secrets of this account, among them the tokens that were `sent`; `None`

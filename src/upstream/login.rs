@@ -10,8 +10,8 @@ use super::{
     client::Upstream,
     credentials::{CurrentTokens, Tokens},
     message::{Reply, Request},
-    metrics::{LoginOutcome, Shed},
-    refusal, status,
+    metrics::LoginOutcome,
+    status,
 };
 use crate::error::{Effect, Error, Reason, Result};
 
@@ -119,10 +119,8 @@ async fn exchange(
     headers: &[(HeaderName, HeaderValue)],
     counter: &AtomicU32,
 ) -> Result<Reply> {
-    upstream.pace.take_login(Instant::now()).map_err(|refusal| {
-        upstream.metrics.shed(Shed::Window);
-        refusal::error(refusal)
-    })?;
+    let taken = upstream.pace.take_login(Instant::now());
+    taken.map_err(|refusal| upstream.refused(refusal))?;
     // Bounded by the transport's own limit, not by the callers' deadlines: a slow renewal is the
     // upstream's failure.
     let deadline = Instant::now() + 4 * upstream.request_timeout;

@@ -113,6 +113,8 @@ label_values! {
         Rate = "rate_limit",
         /// The vendor's limit within a window leaves nothing for it before its deadline.
         Window = "window_limit",
+        /// The pause that the upstream has asked for ends after its deadline.
+        Pause = "pause",
     }
 }
 
@@ -179,7 +181,7 @@ impl UpstreamMetrics {
     fn register_limits(&self, to: &mut Registry) {
         to.register(
             "upstream_shed",
-            "Requests to upstreams that were refused unsent by queue or rate limit",
+            "Requests to upstreams that were refused unsent by queue, rate limit, or pause",
             &self.shed,
         );
         to.register(

@@ -1,6 +1,6 @@
 //! Calls HTTP upstreams: transport, deadlines, limits, credentials, and failure handling. `attempt`
 //! has the only retry loop, `budget` limits the retries, `breaker` stops calls after repeated
-//! failures, `bulkhead` limits concurrency, and `pace` limits the rate.
+//! failures, `bulkhead` limits concurrency, `pace` limits the rate, and `patience` says who waits.
 //!
 //! It knows no dialect: `dialect` decides what a reply means, through the small [`Port`] trait of
 //! `message`.
@@ -19,6 +19,7 @@ mod login;
 mod message;
 mod metrics;
 mod pace;
+mod patience;
 mod redact;
 mod refusal;
 mod resolve;
@@ -39,5 +40,6 @@ pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use limits::{Chosen, Limits, RateLimit, WindowLimit};
 pub use message::{Port, Reply, Request, Safety, Unread};
 pub use metrics::{BackendUpstreamMetrics, UpstreamMetrics};
+pub use patience::{Delay, Waiters};
 pub use settings::{Thresholds, UpstreamSettings};
 pub use status::{failed_status, unreadable};

@@ -12,7 +12,10 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::time::Instant;
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
 use super::{
     class::Class,
@@ -49,6 +52,8 @@ pub(super) struct Pace {
     random: fn() -> f64,
     /// Counts the 429s in a row that answered requests sent after the pause of the one before.
     epoch: AtomicU64,
+    /// Wakes those who wait when a pause begins or grows.
+    pauses: Notify,
     state: Mutex<State>,
 }
 
@@ -87,16 +92,28 @@ pub(super) struct Turn {
 enum WaitsFor {
     Pause,
     Rate,
+    Slot,
     Window(WindowName),
 }
 
 impl Turn {
+    /// A turn that comes with a free slot.
+    pub(super) fn of_slot(at: Instant) -> Self {
+        Self { at, waits_for: WaitsFor::Slot }
+    }
+
+    /// Whether it may come earlier: when others leave the queue, or take less time.
+    pub(super) fn is_guessed(self) -> bool {
+        matches!(self.waits_for, WaitsFor::Rate | WaitsFor::Slot)
+    }
+
     /// Why the request is not sent now.
     pub(super) fn refusal(self, now: Instant) -> Refusal {
         let wait = self.at.saturating_duration_since(now);
         match self.waits_for {
             WaitsFor::Pause => Refusal::Paused(wait),
             WaitsFor::Rate => Refusal::Shed(Shed::Rate, wait),
+            WaitsFor::Slot => Refusal::Shed(Shed::TooLate, wait),
             WaitsFor::Window(name) => Refusal::Window(name, wait),
         }
     }
@@ -114,7 +131,13 @@ impl Pace {
             strikes: 0,
             windows: Windows::new(limits, now),
         };
-        Self { limit, random, epoch: AtomicU64::new(0), state: Mutex::new(state) }
+        Self {
+            limit,
+            random,
+            epoch: AtomicU64::new(0),
+            pauses: Notify::new(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Takes a permit for a request that is sent now, or says when there may be one.
@@ -170,7 +193,16 @@ impl Pace {
         state.paused = Some(until);
         state.tokens = 1.0;
         state.counted = until;
+        drop(state);
+        if until > before {
+            self.pauses.notify_waiters();
+        }
         until - now
+    }
+
+    /// Waits for a pause that begins or grows after this was called.
+    pub(super) fn next_pause(&self) -> Notified<'_> {
+        self.pauses.notified()
     }
 
     /// Records another answer to a request of this epoch.

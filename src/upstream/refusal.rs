@@ -61,7 +61,7 @@ fn overloaded(shed: Shed, wait: Duration) -> Error {
         Shed::Full => "too many calls are waiting for this backend",
         Shed::TooLate => "the wait for this backend would exceed the call's deadline",
         Shed::Waited => "too many calls to this backend are in progress",
-        Shed::Rate | Shed::Window => {
+        Shed::Rate | Shed::Window | Shed::Pause => {
             "this backend's rate limit would delay the call past its deadline"
         }
     };

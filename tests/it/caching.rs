@@ -8,6 +8,7 @@ mod fills;
 mod flights;
 mod history;
 mod operating;
+mod pauses;
 mod reads;
 mod stale;
 mod writes;

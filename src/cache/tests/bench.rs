@@ -85,7 +85,7 @@ impl Bench {
 
     pub(super) async fn read_of(&self, id: &str, control: Control, patience: Duration) -> Read {
         let (upstream, asked) = (Arc::clone(&self.upstream), Arc::clone(&self.asked));
-        let load = |_| async move {
+        let load = |_, _| async move {
             asked.fetch_add(1, SeqCst);
             // It answers with the state from when it was asked.
             let (answer, after) = *upstream.lock().unwrap();

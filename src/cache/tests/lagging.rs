@@ -35,7 +35,7 @@ async fn list_of(
 ) -> (Vec<String>, Outcome) {
     let each = shows.iter().map(|(id, version)| ((*id).into(), Encoded::from_bytes([*version])));
     let shown: Arc<List> = Arc::new(each.collect());
-    let load = |_| async move { Ok(Value::Profiles(shown)) };
+    let load = |_, _| async move { Ok(Value::Profiles(shown)) };
     let deadline = Instant::now() + SECOND;
     let read = bench.cache.read(resource, Control::default(), deadline, load);
     let (Ok(Value::Profiles(list)), served) = read.await else { panic!("no list") };

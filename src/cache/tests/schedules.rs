@@ -52,7 +52,7 @@ async fn a_load_that_panics_fails_the_waiting_readers() {
     let bench = Bench::new(settings());
     let resource = Resource::Profile("SP_1".into());
     let deadline = Instant::now() + SECOND;
-    let load = |_| async { panic!("in a test") };
+    let load = |_, _| async { panic!("in a test") };
     let (result, _) = bench.cache.read(&resource, Control::default(), deadline, load).await;
     assert_eq!(result.unwrap_err().reason(), Reason::GatewayInternal);
     assert_eq!(bench.get().await, ok(1, Outcome::Miss, 0));
@@ -278,7 +278,7 @@ async fn a_list_fills_profiles_only_if_lists_are_complete() {
     for complete in [true, false] {
         let bench = Bench::with(settings(), complete);
         let list = vec![("SP_1".into(), Encoded::from_bytes([7]))];
-        let load = |_| async { Ok(Value::Profiles(Arc::new(list))) };
+        let load = |_, _| async { Ok(Value::Profiles(Arc::new(list))) };
         let deadline = Instant::now() + SECOND;
         let (list, _) =
             bench.cache.read(&Resource::Profiles, Control::default(), deadline, load).await;

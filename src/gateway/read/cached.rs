@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
-    cache::{List, Resource, Unreadable, Value},
+    cache::{List, Readers, Resource, Unreadable, Value, Wait},
     call::Call,
     dialect::Listing,
     error::{Error, Reason, Result},
@@ -18,7 +18,7 @@ use crate::{
         name::{BackendName, ProfileName},
     },
     pb::{Encoded, Profile, Service},
-    upstream::{Class, Session},
+    upstream::{Class, Delay, Session, Waiters},
 };
 
 /// One profile.
@@ -133,6 +133,20 @@ pub(crate) async fn purge(backend: &Backend) -> Result<u64> {
     })
 }
 
+/// The readers of a load, as its session tells them how long it waits.
+struct ReadersOfLoad(Readers);
+
+impl Waiters for ReadersOfLoad {
+    fn tell(&self, delay: Delay) -> bool {
+        let Delay { until, guessed, has_read, refusal } = delay;
+        self.0.tell(Wait { until, guessed, refusal }, has_read)
+    }
+
+    fn goes_on(&self) {
+        self.0.goes_on();
+    }
+}
+
 async fn read<F>(
     backend: &Backend,
     call: &Call,
@@ -142,7 +156,13 @@ async fn read<F>(
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
-    let load = |deadline: Instant| load(backend.session_until(call, deadline));
+    let load = |deadline: Instant, readers: Option<Readers>| {
+        let session = backend.session_until(call, deadline);
+        load(match readers {
+            None => session,
+            Some(readers) => session.telling(ReadersOfLoad(readers)),
+        })
+    };
     let (value, served) =
         backend.cache().read(resource, call.cache_control, call.deadline, load).await;
     call.record.set_cache(served);

@@ -29,7 +29,7 @@ impl Door {
 
     async fn enter_as(&self, class: Class, seconds: u64) -> Result<Slot<'_>, Refusal> {
         let deadline = Instant::now() + Duration::from_secs(seconds);
-        self.bulkhead.enter(&self.pace, class, deadline).await
+        self.bulkhead.enter(&self.pace, class, &deadline).await
     }
 
     /// A request that is over as soon as it may be sent, and when that was.
