@@ -3,7 +3,12 @@
 //! A value that contradicts an acknowledged write is served, but not kept: the next read asks
 //! again. A profile that was deleted is not served at all.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use foldhash::quality::RandomState;
 use parking_lot::{Mutex, RwLock};
@@ -23,13 +28,16 @@ const MAX: usize = 16_384;
 pub enum Acknowledged {
     /// It is gone.
     Deleted,
-    /// It is there. `is_new`: it was not there before.
-    Written {
-        /// Whether the write created it.
-        is_new: bool,
-        /// Whether a version of it contradicts the write.
-        contradicts: Contradicts,
-    },
+    /// It is there. Nothing is known of its content.
+    Present,
+    /// It is there, and some versions of it contradict the write.
+    Written(Contradicts),
+}
+
+impl Acknowledged {
+    fn is_there(&self) -> bool {
+        !matches!(self, Self::Deleted)
+    }
 }
 
 /// Whether a version of a profile contradicts a write.
@@ -37,7 +45,11 @@ pub type Contradicts = Arc<dyn Fn(&Encoded<Profile>) -> bool + Send + Sync>;
 
 impl fmt::Debug for Acknowledged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Self::Deleted) { "Deleted" } else { "Written" })
+        f.write_str(match self {
+            Self::Deleted => "Deleted",
+            Self::Present => "Present",
+            Self::Written(_) => "Written",
+        })
     }
 }
 
@@ -115,10 +127,34 @@ impl AcknowledgedWrites {
         }
     }
 
+    /// Remembers that a profile is there, besides what is known of its content.
+    pub(super) fn remember_present(&self, id: Id, settle_time: Duration) -> bool {
+        let known = self.writes.read().get(&id).map(|(write, _)| write.clone());
+        let known = known.filter(Acknowledged::is_there);
+        self.remember(id, known.unwrap_or(Acknowledged::Present), settle_time)
+    }
+
     /// Forgets what earlier writes made of profiles that are there, because a write has changed
-    /// others too.
-    pub(super) fn forget_written(&self) {
-        self.writes.write().retain(|_, (write, _)| matches!(write, Acknowledged::Deleted));
+    /// others too. That they are there stays true.
+    pub(super) fn forget_contents(&self) {
+        for (write, _) in self.writes.write().values_mut() {
+            if write.is_there() {
+                *write = Acknowledged::Present;
+            }
+        }
+    }
+
+    /// The profiles that are there, although lists may not show them yet.
+    pub(super) fn present(&self) -> HashSet<Id> {
+        self.forget_settled();
+        let writes = self.writes.read();
+        writes.iter().filter(|(_, (write, _))| write.is_there()).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether a profile was deleted, although lists may still show it.
+    pub(super) fn is_deleted(&self, id: &str) -> bool {
+        self.forget_settled();
+        matches!(self.writes.read().get(id), Some((Acknowledged::Deleted, _)))
     }
 
     /// What to serve for a value that was loaded, and whether it may be kept.
@@ -156,34 +192,35 @@ impl AcknowledgedWrites {
 fn review_profile(write: &Acknowledged, value: Value) -> (Value, bool) {
     match (write, value) {
         (Acknowledged::Deleted, Value::Profile(_)) => (Value::Absent(Arc::new(deleted())), false),
-        (Acknowledged::Written { contradicts, .. }, Value::Profile(found)) => {
+        (Acknowledged::Written(contradicts), Value::Profile(found)) => {
             let keep = !contradicts(&found);
             (Value::Profile(found), keep)
         }
-        (Acknowledged::Written { is_new: true, .. }, absent) => (absent, false),
-        (_, value) => (value, true),
+        (Acknowledged::Deleted, absent) => (absent, true),
+        (Acknowledged::Present, found @ Value::Profile(_)) => (found, true),
+        (Acknowledged::Present | Acknowledged::Written(_), absent) => (absent, false),
     }
 }
 
 fn review_list(writes: &Writes, list: Arc<List>) -> (Arc<List>, bool) {
-    let is_new = |write: &Acknowledged| matches!(write, Acknowledged::Written { is_new: true, .. });
     let is_deleted = |id: &Id| matches!(writes.get(id), Some((Acknowledged::Deleted, _)));
     let (mut there, mut outdated) = (0, false);
     for (id, found) in list.iter() {
         if let Some((write, _)) = writes.get(id) {
-            there += usize::from(is_new(write));
+            there += usize::from(write.is_there());
             outdated |= match write {
                 Acknowledged::Deleted => true,
-                Acknowledged::Written { contradicts, .. } => contradicts(found),
+                Acknowledged::Present => false,
+                Acknowledged::Written(contradicts) => contradicts(found),
             };
         }
     }
-    let new = writes.values().filter(|(write, _)| is_new(write)).count();
+    let written = writes.values().filter(|(write, _)| write.is_there()).count();
     let list = match outdated && list.iter().any(|(id, _)| is_deleted(id)) {
         true => Arc::new(list.iter().filter(|(id, _)| !is_deleted(id)).cloned().collect()),
         false => list,
     };
-    (list, !outdated && there >= new)
+    (list, !outdated && there >= written)
 }
 
 fn deleted() -> Error {

@@ -27,6 +27,7 @@ mod tests;
 mod value;
 
 use std::{
+    collections::HashSet,
     future::Future,
     sync::{Arc, Weak},
     time::Duration,
@@ -99,6 +100,27 @@ impl Cache {
         Write { cache: self.clone(), target, unknown: true, forgotten: false }
     }
 
+    /// Notes that a profile is there, which reads may not show yet, whatever becomes of the write
+    /// that has made it.
+    pub fn appeared(&self, id: &str, settle_time: Duration) {
+        if !self.0.acknowledged.remember_present(id.into(), settle_time) {
+            // It could not be noted, so nothing that creations change is kept for a while.
+            self.write(Target::New).end(true);
+        }
+    }
+
+    /// The profiles that this process knows to be there, and that lists may not show yet.
+    #[must_use]
+    pub fn present(&self) -> HashSet<Id> {
+        self.0.acknowledged.present()
+    }
+
+    /// Whether a write deleted this profile, and lists may still show it.
+    #[must_use]
+    pub fn is_deleted(&self, id: &str) -> bool {
+        self.0.acknowledged.is_deleted(id)
+    }
+
     /// Drops one profile and the list that contains it. Returns how many valid entries were
     /// dropped.
     pub fn purge_profile(&self, id: &str) -> u64 {
@@ -149,7 +171,7 @@ impl Write {
     pub fn acknowledged(&mut self, id: &str, write: Acknowledged, settle_time: Duration) {
         let writes = &self.cache.0.acknowledged;
         if self.target == Target::Every {
-            writes.forget_written();
+            writes.forget_contents();
         }
         let remembered = writes.remember(id.into(), write, settle_time);
         self.forgotten |= !remembered;

@@ -188,7 +188,7 @@ fn note_change(write: &mut Write, profile: &ExistingProfile<'_>, change: Intende
         let change = ProfileUpdate { id: &id, current, desired };
         found.message().is_ok_and(|found| !dialect.agrees(change, &found))
     });
-    let written = Acknowledged::Written { is_new: false, contradicts };
+    let written = Acknowledged::Written(contradicts);
     write.acknowledged(profile.name.id(), written, profile.backend.settle_time());
 }
 

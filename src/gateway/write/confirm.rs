@@ -118,6 +118,6 @@ pub(crate) fn note(
     let contradicts = Arc::new(move |found: &Encoded<Profile>| {
         found.message().is_ok_and(|found| !dialect.agrees_as_new(&asked, &found))
     });
-    let written = Acknowledged::Written { is_new: true, contradicts };
+    let written = Acknowledged::Written(contradicts);
     write.acknowledged(name.id(), written, backend.settle_time());
 }
