@@ -138,11 +138,9 @@ pub trait Operations: Dialect {
     /// Reads the profiles with this display name, in whatever spelling. It needs fewer requests
     /// than a list whose entries are incomplete.
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
-        let mut items = self.list(port).await?.items;
+        let items = self.list(port).await?.items;
         let all = items.iter().map(|item| item.id.clone()).collect();
-        let sent = Sent::new(display_name);
-        items.retain(|item| sent.likeness(&item.profile.display_name).is_some());
-        Ok(Named { all, items })
+        Ok(Named { all, ..Named::among(items, &Sent::new(display_name)) })
     }
 
     /// Sends the request that creates a checked and resolved profile. Returns the id in the answer;
@@ -187,12 +185,31 @@ pub struct Item {
 }
 
 /// What a list shows of a display name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Named {
     /// The ids of all profiles that are there, whatever their names.
     pub all: Vec<String>,
     /// The profiles whose names differ from the requested one in no more than spelling.
     pub items: Vec<Item>,
+    /// The ids of others whose names may be all that is left of the requested one.
+    pub remains: Vec<String>,
+}
+
+impl Named {
+    /// Those of the profiles whose names are the requested one or may be left of it.
+    #[must_use]
+    pub fn among(items: Vec<Item>, sent: &Sent<'_>) -> Self {
+        let mut named = Self::default();
+        for item in items {
+            let name = &item.profile.display_name;
+            if sent.likeness(name).is_some() {
+                named.items.push(item);
+            } else if sent.may_leave(name) {
+                named.remains.push(item.id);
+            }
+        }
+        named
+    }
 }
 
 /// All profiles of an account.

@@ -45,6 +45,7 @@ pub struct Sent<'a> {
     canonical: String,
     bare: String,
     lower: String,
+    plain: String,
 }
 
 impl<'a> Sent<'a> {
@@ -53,7 +54,7 @@ impl<'a> Sent<'a> {
     pub fn new(text: &'a str) -> Self {
         let canonical = canonical(text);
         let (bare, lower) = (bare(&canonical), canonical.to_lowercase());
-        Self { text, canonical, bare, lower }
+        Self { text, canonical, bare, lower, plain: plain(text) }
     }
 
     /// How alike a text is to this one; `None` if it is another text.
@@ -62,8 +63,7 @@ impl<'a> Sent<'a> {
         if self.text == found {
             return Some(Likeness::Same);
         }
-        // Each escape makes a character at most six times as long; blanks and forms do less.
-        if found.len() > 64 + self.text.len() * 6 * MAX_ESCAPES {
+        if self.is_outgrown_by(found) {
             return None;
         }
         let found = canonical(found);
@@ -75,6 +75,24 @@ impl<'a> Sent<'a> {
             || is_cut(&self.bare, &bare_found)
             || has_gaps(&self.lower, &found.to_lowercase());
         reduced.then_some(Likeness::Reduced)
+    }
+
+    /// Whether a text may be all that is left of this one, whatever the upstream has taken away:
+    /// its beginning, however short, or only those of its letters and digits that are ASCII.
+    /// Mostly it is a text of its own.
+    #[must_use]
+    pub fn may_leave(&self, found: &str) -> bool {
+        if self.is_outgrown_by(found) {
+            return false;
+        }
+        let rest = plain(found);
+        kept(&self.bare, &bare(&canonical(found))).is_some()
+            || (!rest.is_empty() && self.plain.starts_with(&rest))
+    }
+
+    fn is_outgrown_by(&self, found: &str) -> bool {
+        // Each escape makes a character at most six times as long; blanks and forms do less.
+        found.len() > 64 + self.text.len() * 6 * MAX_ESCAPES
     }
 }
 
@@ -163,6 +181,11 @@ fn bare(canonical: &str) -> String {
     let decomposed = DecomposingNormalizerBorrowed::new_nfkd().normalize(canonical);
     let base = decomposed.chars().filter(|c| classes.get_u8(*c) == 0);
     base.flat_map(char::to_uppercase).collect::<String>().to_lowercase()
+}
+
+/// The letters and digits of a text that survive whatever character set it is stored in.
+fn plain(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// Whether a text is the beginning of another, perhaps with a mark, or with half an escape.
@@ -309,6 +332,31 @@ mod tests {
         ] {
             assert_eq!(likeness(sent, found), expected, "{sent:?} {found:?}");
         }
+    }
+
+    #[test]
+    fn whatever_is_left_of_a_text_may_be_left_of_it() {
+        for (sent, found, expected) in [
+            ("Fleet 12", "Fleet 1", true),
+            ("Fleet 12", "F", true),
+            ("Fleet 12", "FL...", true),
+            ("Fleet 12", "fleet_1", true),
+            ("Fleet 12", "", true),
+            ("Research & Development", "Research &am", true),
+            ("Caf\u{e9} Paris", "cafe", true),
+            ("Fl\u{f6}tte", "Flotte", true),
+            ("Fl\u{f6}tte", "Fltte", true),
+            ("Fl\u{f6}tte", "Fl\u{c3}\u{b6}tte", true),
+            ("\u{6771}\u{4eac}", "\u{6771}", true),
+            ("Fleet 12", "Fleet 123", false),
+            ("Fleet 12", "Fleet 2", false),
+            ("Fleet 12", "leet 12", false),
+            ("\u{6771}\u{4eac}", "\u{4eac}", false),
+            ("\u{6771}\u{4eac}", "x", false),
+        ] {
+            assert_eq!(Sent::new(sent).may_leave(found), expected, "{sent:?} {found:?}");
+        }
+        assert!(!Sent::new("a").may_leave(&"&amp;".repeat(1 << 20)));
     }
 
     #[test]

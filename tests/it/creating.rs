@@ -2,6 +2,8 @@
 //! call has not created for certain.
 
 mod names;
+mod recent;
+mod remains;
 mod unclear;
 mod undo;
 mod vendor;

@@ -314,17 +314,25 @@ impl Operations for Endpoint {
 
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
         let sent = Sent::new(display_name);
-        let is_alike = |name: &str| sent.likeness(name).is_some();
         let mut short = self.short(port).await?;
         let all = short.iter().map(|short| short.id.clone()).collect();
-        short.retain(|short| short.name.as_deref().is_none_or(is_alike));
-        let Listing { mut items, unreadable } = self.full(port, short).await?;
+        let mut remains = Vec::new();
+        short.retain(|short| {
+            let Some(name) = short.name.as_deref() else { return true };
+            let is_alike = sent.likeness(name).is_some();
+            if !is_alike && sent.may_leave(name) {
+                remains.push(short.id.clone());
+            }
+            is_alike
+        });
+        let Listing { items, unreadable } = self.full(port, short).await?;
         // Any of these could be the one that is looked for.
         if let Some((_, error)) = unreadable.into_iter().next() {
             return Err(error);
         }
-        items.retain(|item| is_alike(&item.profile.display_name));
-        Ok(Named { all, items })
+        let mut named = Named::among(items, &sent);
+        named.remains.append(&mut remains);
+        Ok(Named { all, ..named })
     }
 
     async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {

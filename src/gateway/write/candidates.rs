@@ -40,8 +40,9 @@ pub(crate) enum Seen {
     Certain(Item),
     /// Its name is what may be left of the requested one after a loss.
     Resembling(Item),
-    /// Several that are equally alike; the names of the first of them.
-    Several(Vec<String>),
+    /// Nothing tells whether one of them is it: several are equally alike, or one has the name, or
+    /// what may be left of it, and not all of the rest. The names of the first of them.
+    Unclear(Vec<String>),
 }
 
 impl Creating<'_> {
@@ -52,7 +53,7 @@ impl Creating<'_> {
             Seen::Certain(item) => Ok(Some(item)),
             Seen::Nothing => Ok(None),
             Seen::Resembling(item) => Err(ambiguous(&[self.name_of(&item.id)])),
-            Seen::Several(names) => Err(ambiguous(&names)),
+            Seen::Unclear(names) => Err(ambiguous(&names)),
         }
     }
 
@@ -67,29 +68,40 @@ impl Creating<'_> {
             };
         }
         // Fails at once if no conclusion is possible.
-        creation.was_there("")?;
+        let before = creation.before()?;
         let found = dialect.find_by_name(&session, &asked.display_name).await;
-        let found = found.map_err(|error| match error.reason() {
-            // Another profile was removed during the read, which says nothing about this one.
-            Reason::ProfileNotFound => {
-                let message = "another profile was removed during the read";
-                Error::new(Reason::UpstreamUnavailable, message)
-            }
-            _ => error,
-        });
-        let (sent, mut candidates) = (Sent::new(&asked.display_name), Vec::new());
-        for item in found?.items {
-            if let Some(likeness) = sent.likeness(&item.profile.display_name)
-                && !creation.was_there(&item.id)?
-                && dialect.is_created(asked, &item.profile)
-            {
-                match claims.look_up(creation.number, &self.name_of(&item.id))? {
-                    Claim::Own => return Ok(Seen::Certain(item)),
-                    Claim::Other => {}
-                    Claim::None => candidates.push((likeness, item)),
-                }
+        let claim = |id: &str| claims.look_up(creation.number, &self.name_of(id));
+        let (sent, found) = (Sent::new(&asked.display_name), found.map_err(of_a_list)?);
+        let (mut candidates, mut unclear) = (Vec::new(), Vec::new());
+        for item in found.items.into_iter().filter(|item| !before.contains(item.id.as_str())) {
+            let Some(likeness) = sent.likeness(&item.profile.display_name) else { continue };
+            // An upstream may have ignored a value, and may show what is gone.
+            let is_it =
+                dialect.is_created(asked, &item.profile) && !backend.cache().is_deleted(&item.id);
+            match claim(&item.id)? {
+                Claim::Own => return Ok(Seen::Certain(item)),
+                Claim::None if is_it => candidates.push((likeness, item)),
+                Claim::None => unclear.push(self.name_of(&item.id)),
+                Claim::Other => {}
             }
         }
+        for id in found.remains.iter().filter(|id| !before.contains(id.as_str())) {
+            if claim(id)? != Claim::Other {
+                unclear.push(self.name_of(id));
+            }
+        }
+        Ok(self.most_alike(creation, candidates, unclear))
+    }
+
+    /// The most alike of those that have all that was asked for. `unclear`: the names of others that
+    /// may be the new one.
+    fn most_alike(
+        self,
+        creation: &Creation,
+        mut candidates: Vec<(Likeness, Item)>,
+        mut unclear: Vec<String>,
+    ) -> Seen {
+        unclear.truncate(NAMED);
         // Equally alike, the older one is first.
         candidates.sort_by(|(one, a), (other, b)| {
             let by_age = || a.id.len().cmp(&b.id.len()).then_with(|| a.id.cmp(&b.id));
@@ -97,37 +109,55 @@ impl Creating<'_> {
         });
         let best = candidates.first().map(|(likeness, _)| *likeness);
         let alike = candidates.iter().filter(|(likeness, _)| Some(*likeness) == best);
-        let named = alike.clone().take(NAMED).map(|(_, item)| self.name_of(&item.id)).collect();
+        let mut named: Vec<String> =
+            alike.clone().take(NAMED).map(|(_, item)| self.name_of(&item.id)).collect();
         let alike = alike.count();
-        Ok(match candidates.into_iter().next() {
+        match candidates.into_iter().next() {
+            None if !unclear.is_empty() => Seen::Unclear(unclear),
             None => Seen::Nothing,
-            Some((Likeness::Reduced, _)) if alike > 1 => Seen::Several(named),
+            Some((Likeness::Reduced, _)) if alike > 1 || !unclear.is_empty() => {
+                named.append(&mut unclear);
+                named.truncate(NAMED);
+                Seen::Unclear(named)
+            }
             Some((Likeness::Reduced, item)) => Seen::Resembling(item),
             // Creations that asked for the same share out what has appeared, each takes one.
-            Some(_) if alike > 1 && alike > claims.count_alike(creation.number) => {
-                Seen::Several(named)
+            Some(_) if alike > 1 && alike > self.claims.count_alike(creation.number) => {
+                Seen::Unclear(named)
             }
             Some((_, item)) => Seen::Certain(item),
-        })
+        }
     }
 
-    /// Claims a profile that is known to be the new one. From here on, no other creation that is
-    /// under way takes it for its own.
+    /// Claims a profile that is known to be the new one. From here on, no other creation takes it
+    /// for its own: neither one that is under way nor, while lists may not show it, a later one.
     pub(crate) fn claim(self, creation: &Creation, id: &str) -> Result<()> {
-        match self.claims.claim(creation.number, &self.name_of(id)) {
-            true => Ok(()),
-            false => Err(ambiguous(&[self.name_of(id)])),
+        if !self.claims.claim(creation.number, &self.name_of(id)) {
+            return Err(ambiguous(&[self.name_of(id)]));
         }
+        self.backend.cache().appeared(id, self.backend.settle_time());
+        Ok(())
     }
 
     /// Whether the profile of an id cannot be the new one: it was there before, or another creation
     /// has made it since. One that may have been there counts as new.
     pub(crate) fn is_anothers(self, creation: &Creation, id: &str) -> bool {
         let claim = self.claims.look_up(creation.number, &self.name_of(id));
-        creation.was_there(id).unwrap_or_default() || matches!(claim, Ok(Claim::Other))
+        creation.was_there(id) || matches!(claim, Ok(Claim::Other))
     }
 
     pub(crate) fn name_of(self, id: &str) -> String {
         ProfileName::of(self.backend.name(), id).to_string()
+    }
+}
+
+/// What a list fails with. That another profile was removed meanwhile says nothing about the new
+/// one.
+fn of_a_list(error: Error) -> Error {
+    match error.reason() {
+        Reason::ProfileNotFound => {
+            Error::new(Reason::UpstreamUnavailable, "another profile was removed during the read")
+        }
+        _ => error,
     }
 }

@@ -184,7 +184,7 @@ impl Creating<'_> {
                 Seen::Certain(item) => Ok(item),
                 Seen::Resembling(item) if !named && is_whole() => Ok(item),
                 Seen::Resembling(item) => Err(ambiguous(&[self.name_of(&item.id)])),
-                Seen::Several(names) => Err(ambiguous(&names)),
+                Seen::Unclear(names) => Err(ambiguous(&names)),
                 Seen::Nothing => Err(not_applied(&[], backend.settle_time())),
             },
             Settled::Open => Err(not_shown()),

@@ -4,7 +4,7 @@
 //! It is stored as bytes, so that any idempotency store can hold it. Only processes of the same
 //! release read them. Fields may be added, but must never change their meaning.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use prost::Message;
 use tokio::time::Instant;
@@ -78,14 +78,19 @@ impl Creation {
         Self { profile, before, removal_pending: false, id: String::new(), number }
     }
 
-    /// Whether a profile of this id already existed; fails if that is unknown.
-    pub(crate) fn was_there(&self, id: &str) -> Result<bool> {
+    /// The ids of the profiles that already existed; fails if that is unknown.
+    pub(crate) fn before(&self) -> Result<HashSet<&str>> {
         let unknown = || {
             let message = "it is unknown which profiles existed before";
             Error::new(Reason::UpstreamUnavailable, message)
         };
         let before = self.before.as_ref().ok_or_else(unknown)?;
-        Ok(before.ids.iter().any(|other| other == id))
+        Ok(before.ids.iter().map(String::as_str).collect())
+    }
+
+    /// Whether a profile of this id is known to have existed.
+    pub(crate) fn was_there(&self, id: &str) -> bool {
+        self.before.as_ref().is_some_and(|before| before.ids.iter().any(|other| other == id))
     }
 }
 

@@ -34,9 +34,18 @@ pub(crate) async fn creation(
 ) -> Result<PreparedCreation> {
     let (dialect, session) = (backend.dialect(), backend.session(call));
     let profile = dialect.resolve(&session, profile, None).await?;
-    // If the answer to the creation gets lost, none of these is the new profile.
+    // If the answer to the creation gets lost, none of these is the new profile. Lists may lag
+    // behind what this process has written a moment ago.
+    let mut written = backend.cache().present();
     let before = match dialect.find_by_name(&session, &profile.display_name).await {
-        Ok(named) => Some(named),
+        Ok(mut named) => {
+            written.extend(backend.cache().present());
+            for listed in &named.all {
+                written.remove(listed.as_str());
+            }
+            named.all.extend(written.into_iter().map(String::from));
+            Some(named)
+        }
         // An account that may create but not list: if an answer gets lost, the outcome stays
         // unknown.
         Err(error) if error.reason() == Reason::UpstreamPermissionDenied => None,

@@ -167,3 +167,13 @@ async fn nothing_is_attached_to_a_profile_that_only_resembles_the_new_one() {
     );
     assert_eq!(vendor.writes(), ["POST service_profile"]);
 }
+
+#[tokio::test]
+async fn an_acknowledged_profile_with_other_values_may_be_another_clients() {
+    // Acknowledged without an id, and what has appeared differs in a value.
+    let other = json!({"id": 8, "name": SENT, "defaultProfile": true});
+    let answer = double::http(204, "text/plain", "");
+    let (upstream, gateway) = pcc("20s", answer, vec![vec![other]]).await;
+    fails(created(&gateway).await, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
+    assert_eq!(count(&upstream, "POST"), 1);
+}

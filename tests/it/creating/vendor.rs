@@ -37,6 +37,11 @@ pub struct State {
     /// How many reads of single profiles do not find what is there.
     blind: usize,
     lists_fail: bool,
+    /// How many lists do not show what was created yet.
+    lists_lag: usize,
+    /// After so many writes, single profiles cannot be read.
+    reads_fail_after: Option<usize>,
+    writes: usize,
     /// The members that another client sets when the next step arrives.
     meddling: Option<Value>,
 }
@@ -133,6 +138,18 @@ impl Vendor {
         self
     }
 
+    /// The next lists do not show yet what was created.
+    pub fn lists_lag(&self, lists: usize) -> &Self {
+        self.state().lists_lag = lists;
+        self
+    }
+
+    /// After so many writes, single profiles cannot be read.
+    pub fn reads_fail_after(&self, writes: usize) -> &Self {
+        self.state().reads_fail_after = Some(writes);
+        self
+    }
+
     /// The profile as it is there.
     pub fn profile(&self, id: i64) -> Option<Value> {
         self.state().profiles.get(&id).cloned()
@@ -167,9 +184,10 @@ fn short(path: &str) -> &str {
 impl State {
     fn answer(&mut self, seen: &Seen) -> Answer {
         let path: Vec<&str> = short(&seen.path).split('/').collect();
+        self.writes += usize::from(seen.method != "GET");
         match (seen.method.as_str(), path.as_slice()) {
             ("GET", ["service_profile"]) if self.lists_fail => empty(403),
-            ("GET", ["service_profile"]) => double::json(self.profiles.values().cloned().collect()),
+            ("GET", ["service_profile"]) => self.list(),
             ("GET", ["service_profile", id]) => self.get(id.parse().unwrap()),
             ("POST", ["service_profile"]) => self.post(seen),
             ("PUT", [_, id, "service", rest @ ..]) => {
@@ -201,7 +219,17 @@ impl State {
         }
     }
 
+    fn list(&mut self) -> Answer {
+        let lags = self.lists_lag > 0;
+        self.lists_lag -= usize::from(lags);
+        let shown = self.profiles.iter().filter(|(id, _)| !lags || **id < NEW);
+        double::json(shown.map(|(_, profile)| profile.clone()).collect())
+    }
+
     fn get(&mut self, id: i64) -> Answer {
+        if self.reads_fail_after.is_some_and(|writes| self.writes >= writes) {
+            return empty(403);
+        }
         if self.blind > 0 {
             self.blind -= 1;
             return missing();
