@@ -2,6 +2,7 @@
 //! late.
 
 mod deletions;
+mod gone;
 
 use std::sync::{Arc, Mutex};
 

@@ -146,10 +146,11 @@ async fn send_change(profile: &ExistingProfile<'_>, change: &IntendedChange) -> 
 async fn acknowledged(profile: &ExistingProfile<'_>, change: &IntendedChange) -> Result<Profile> {
     let settle_time = profile.backend.settle_time();
     match settle(settle_time, profile.call.deadline, || look_whether(profile, change)).await {
-        Settled::Shown(found) => Ok(found),
+        Settled::Shown(found) => found,
         Settled::Unread(error) => Ok(unread(profile.presented(change.desired.clone()), &error)),
         Settled::NotShown(found) => {
-            Err(not_applied(&profile.disagreeing(change, &found)?, settle_time))
+            let others = found.map_or(Ok(Vec::new()), |found| profile.disagreeing(change, &found));
+            Err(not_applied(&others?, settle_time))
         }
         Settled::Open => Err(not_shown()),
     }
@@ -159,24 +160,36 @@ async fn acknowledged(profile: &ExistingProfile<'_>, change: &IntendedChange) ->
 async fn undone(profile: &ExistingProfile<'_>, change: &IntendedChange, failure: Error) -> Error {
     let IntendedChange { current, desired } = change.clone();
     let back = IntendedChange { current: desired, desired: current };
-    let settle_time = profile.backend.settle_time();
-    match settle(settle_time, profile.call.deadline, || look_whether(profile, &back)).await {
-        Settled::Shown(_) | Settled::Unread(_) => failure,
-        Settled::NotShown(_) | Settled::Open => {
+    // What cannot be read does not show it either.
+    let look = || async {
+        Ok(look_whether(profile, &back).await.unwrap_or_else(|error| Look::ShowsNot(Err(error))))
+    };
+    match settle(profile.backend.settle_time(), profile.call.deadline, look).await {
+        Settled::Shown(_) => failure,
+        // Nothing is left of it.
+        Settled::NotShown(Err(gone)) if gone.reason() == Reason::ProfileNotFound => gone,
+        Settled::NotShown(_) | Settled::Unread(_) | Settled::Open => {
             not_undone(profile.name.id(), "partially changed", &failure)
         }
     }
 }
 
+/// Whether a read shows an acknowledged change. A profile that is not there does not.
 async fn look_whether(
     profile: &ExistingProfile<'_>,
     change: &IntendedChange,
-) -> Result<Look<Profile>> {
+) -> Result<Look<Result<Profile>>> {
     let session = session::for_reading_back(profile.backend, profile.call);
-    let found = profile.read_through(&session).await?;
+    let found = match profile.read_through(&session).await {
+        Ok(found) => found,
+        Err(error) if error.reason() == Reason::ProfileNotFound => {
+            return Ok(Look::ShowsNot(Err(error)));
+        }
+        Err(error) => return Err(error),
+    };
     Ok(match profile.backend.dialect().agrees(profile.as_update(change), &found) {
-        true => Look::Shows(found),
-        false => Look::ShowsNot(found),
+        true => Look::Shows(Ok(found)),
+        false => Look::ShowsNot(Ok(found)),
     })
 }
 

@@ -40,27 +40,31 @@ pub(crate) async fn confirmed(
         let (known, session) = (found.take(), &session);
         async move {
             let item = match known {
-                Some(item) => item,
-                None => dialect.get(session, id).await?,
+                Some(item) => Ok(item),
+                None => dialect.get(session, id).await,
             };
-            Ok(match dialect.agrees_as_new(asked, &item.profile) {
-                true => Look::Shows(item),
-                false => Look::ShowsNot(item),
+            Ok(match item {
+                Ok(item) if dialect.agrees_as_new(asked, &item.profile) => Look::Shows(Some(item)),
+                Ok(item) => Look::ShowsNot(Some(item)),
+                Err(error) if error.reason() == Reason::ProfileNotFound => Look::ShowsNot(None),
+                Err(error) => return Err(error),
             })
         }
     };
     match settle(backend.settle_time(), call.deadline, look).await {
-        Settled::Shown(item) => Ok(backend.present(item)),
+        Settled::Shown(Some(item)) => Ok(backend.present(item)),
         // The write is done, even if it cannot be read back.
         Settled::Unread(error) => {
             let asked = Item { id: id.to_owned(), profile: asked.clone() };
             Ok(unread(backend.present(asked), &error))
         }
-        Settled::NotShown(item) => {
-            let fields = disagreeing(dialect, asked, &item.profile)?;
+        Settled::NotShown(item) | Settled::Shown(item) => {
+            let (fields, what) = match item {
+                Some(item) => (disagreeing(dialect, asked, &item.profile)?, "not as requested"),
+                None => (Vec::new(), "does not show"),
+            };
             let error = not_applied(&fields, backend.settle_time());
-            let message =
-                format!("the profile was created, but not as requested: {}", error.message());
+            let message = format!("the profile was created, but {what}: {}", error.message());
             Err(error.with_message(message).with_metadata(PROFILE_ID, id))
         }
         Settled::Open => Err(not_shown()),
@@ -91,14 +95,14 @@ pub(crate) async fn removed(backend: &Backend, call: &Call, id: &str, failure: E
     let (dialect, session) = (backend.dialect(), session::for_undoing(backend, call));
     let look = || async {
         match dialect.get(&session, id).await {
-            Ok(_) => Ok(Look::ShowsNot(())),
             Err(error) if error.reason() == Reason::ProfileNotFound => Ok(Look::Shows(())),
-            Err(error) => Err(error),
+            // What cannot be read does not show it either.
+            Ok(_) | Err(_) => Ok(Look::ShowsNot(())),
         }
     };
     match settle(backend.settle_time(), session::end_of_cleanup(call), look).await {
-        Settled::Shown(()) | Settled::Unread(_) => failure,
-        Settled::NotShown(()) | Settled::Open => {
+        Settled::Shown(()) => failure,
+        Settled::NotShown(()) | Settled::Unread(_) | Settled::Open => {
             let left = not_undone(id, "incomplete after its creation", &failure);
             left.with_metadata(REMOVAL, "may yet happen")
         }

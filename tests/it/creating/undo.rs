@@ -1,28 +1,36 @@
-//! An update that fails half way, while another client changes the same profile.
+//! Writes that fail half way: what is undone while another client changes the same profile, and an
+//! undo that cannot be confirmed.
 
 use profile_gateway::pb::{Profile, UpdateProfileRequest};
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{
-    name, profile, unprocessable,
-    vendor::{Vendor, vendor},
+    create, name, profile, unprocessable,
+    vendor::{NEW, Vendor, empty, missing, vendor_with},
 };
 use crate::kit::{
     model,
     status::{Failure, fails},
 };
 
+async fn vendor(time: &str, there: &[(i64, &str)]) -> Vendor {
+    vendor_with(time, there, "settle_time = \"300ms\"").await
+}
+
 /// Renames a profile and attaches service 38, which the vendor refuses.
 async fn refused(vendor: &Vendor) -> Failure {
+    fails(renamed(vendor).await, Code::FailedPrecondition, "PROCESSING_FAILED")
+}
+
+async fn renamed(vendor: &Vendor) -> Result<(), Status> {
     vendor.on_step(unprocessable(), false);
     let request = UpdateProfileRequest {
         profile: Some(Profile { name: name(77), ..profile("new", &["38"]) }),
         update_mask: Some(model::mask(&["display_name", "services"])),
         ..UpdateProfileRequest::default()
     };
-    let updated = vendor.gateway.profiles.clone().update_profile(request).await;
-    fails(updated, Code::FailedPrecondition, "PROCESSING_FAILED")
+    vendor.gateway.profiles.clone().update_profile(request).await.map(drop)
 }
 
 #[tokio::test]
@@ -52,4 +60,36 @@ async fn without_others_all_is_undone() {
     let before = vendor.profile(77);
     refused(&vendor).await;
     assert_eq!(vendor.profile(77), before);
+}
+
+#[tokio::test]
+async fn an_undo_that_cannot_be_read_back_leaves_a_part() {
+    let vendor = vendor("20s", &[(77, "old")]).await;
+    vendor.on_get_after(3, empty(403));
+    let failed = fails(renamed(&vendor).await, Code::FailedPrecondition, "PARTIALLY_APPLIED");
+    assert_eq!(failed.meta("profile_id"), "77");
+    assert_eq!(vendor.writes().len(), 3);
+}
+
+#[tokio::test]
+async fn a_removal_that_cannot_be_read_back_leaves_a_part() {
+    for is_done in [false, true] {
+        let vendor = vendor("20s", &[]).await;
+        vendor.on_step(unprocessable(), false).on_get_after(3, empty(403));
+        if !is_done {
+            vendor.on_delete(empty(204));
+        }
+        let failed = create(&vendor, profile("ours", &["38"]), "").await;
+        let failed = fails(failed, Code::FailedPrecondition, "PARTIALLY_APPLIED");
+        assert_eq!(failed.meta("profile_id"), NEW.to_string());
+        assert_eq!(vendor.writes().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn after_an_undo_nothing_may_be_left() {
+    let vendor = vendor("20s", &[(77, "old")]).await;
+    vendor.on_get_after(3, missing());
+    fails(renamed(&vendor).await, Code::NotFound, "PROFILE_NOT_FOUND");
+    assert_eq!(vendor.writes().len(), 3);
 }

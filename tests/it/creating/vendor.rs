@@ -39,8 +39,8 @@ pub struct State {
     lists_fail: bool,
     /// How many lists do not show what was created yet.
     lists_lag: usize,
-    /// After so many writes, single profiles cannot be read.
-    reads_fail_after: Option<usize>,
+    /// After so many writes, this is the answer to reads of single profiles.
+    get_after: Option<(usize, Answer)>,
     writes: usize,
     /// The members that another client sets when the next step arrives.
     meddling: Option<Value>,
@@ -144,9 +144,9 @@ impl Vendor {
         self
     }
 
-    /// After so many writes, single profiles cannot be read.
-    pub fn reads_fail_after(&self, writes: usize) -> &Self {
-        self.state().reads_fail_after = Some(writes);
+    /// After so many writes, this is the answer to reads of single profiles.
+    pub fn on_get_after(&self, writes: usize, answer: Answer) -> &Self {
+        self.state().get_after = Some((writes, answer));
         self
     }
 
@@ -227,8 +227,10 @@ impl State {
     }
 
     fn get(&mut self, id: i64) -> Answer {
-        if self.reads_fail_after.is_some_and(|writes| self.writes >= writes) {
-            return empty(403);
+        if let Some((writes, answer)) = &self.get_after
+            && self.writes >= *writes
+        {
+            return answer.clone();
         }
         if self.blind > 0 {
             self.blind -= 1;
@@ -286,7 +288,8 @@ impl State {
     }
 }
 
-fn missing() -> Answer {
+/// The answer to a read of a profile that is not there.
+pub fn missing() -> Answer {
     let body = json!({"error_code": 1401, "error_token": "InvalidReference", "message": "none"});
     http(404, "application/json", body.to_string())
 }
