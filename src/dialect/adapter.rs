@@ -90,15 +90,16 @@ pub trait Dialect: Send + Sync + 'static {
     fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool;
 
     /// Whether a profile that was read after an acknowledged change agrees with it. Unlike
-    /// [`Dialect::is_applied`], this proves nothing: what the upstream does not say agrees, and so
-    /// does a cleared field with its default.
+    /// [`Dialect::is_applied`], this proves nothing: a member that always has a value agrees if the
+    /// upstream does not say it, and so does a cleared field with its default. A creation is a
+    /// change of an empty profile.
     fn agrees(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
         self.is_applied(change, found)
     }
 
     /// Whether a profile that appeared with the right name is the one whose creation got no answer:
-    /// everything set by the creating request is as requested. An update completes what later steps
-    /// would have set.
+    /// everything set by the creating request agrees. An update completes what later steps would
+    /// have set.
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool;
 
     /// Whether a new profile has what [`Operations::finish`] adds to it.

@@ -5,10 +5,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use super::adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate};
 use crate::{
     error::{Error, Result},
-    model::{
-        fields::{Fields, SETTABLE},
-        spelling::{as_changed, as_stored},
-    },
+    model::spelling::{as_changed, as_stored},
     pb::{Profile, Service},
     upstream::Port,
 };
@@ -105,12 +102,12 @@ impl DialectClient {
         })
     }
 
-    /// Whether a profile that was read after an acknowledged creation agrees with it: nothing that
-    /// it says differs from what was asked, and nothing that later steps add is missing.
+    /// Whether a profile that was read after an acknowledged creation agrees with it, as after a
+    /// change of an empty profile, and nothing that later steps add is missing.
     #[must_use]
     pub fn agrees_as_new(&self, desired: &Profile, found: &Profile) -> bool {
-        let told = completed(found, desired);
-        self.0.is_finished(desired, found) && told.is_ok_and(|told| self.is_created(desired, &told))
+        let change = ProfileUpdate { id: "", current: &Profile::default(), desired };
+        self.0.is_finished(desired, found) && self.agrees(change, found)
     }
 
     /// See [`Dialect::is_created`]. A text that the upstream stores in another spelling counts.
@@ -123,17 +120,6 @@ impl DialectClient {
     pub async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
         self.0.edit(port, current, edit).await.map_err(|error| redacted(error, port))
     }
-}
-
-/// The profile with the other's value of each field that it does not say.
-fn completed(found: &Profile, asked: &Profile) -> Result<Profile> {
-    let (mut fields, asked) = (Fields::of(found)?, Fields::of(asked)?);
-    for path in SETTABLE {
-        if fields.get(path).is_none() {
-            fields.copy(path, &asked);
-        }
-    }
-    fields.into_profile()
 }
 
 impl Deref for DialectClient {

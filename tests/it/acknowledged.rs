@@ -3,6 +3,7 @@
 
 mod deletions;
 mod gone;
+mod untold;
 
 use std::sync::{Arc, Mutex};
 

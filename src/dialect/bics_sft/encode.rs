@@ -44,18 +44,24 @@ pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     asked.iter().all(|(key, value)| found.get(key) == Some(value))
 }
 
-/// The same, but what a read does not say agrees: every field of its table may be missing.
+/// The same, but what a read does not say agrees: every field of its table may be missing, and all
+/// of them always have a value. A creation, as a change of an empty profile, sets the category too.
 pub(super) fn agrees(change: ProfileUpdate<'_>, found: &Profile) -> bool {
     let shown = members(found);
     let asked = differences(change.current, change.desired);
-    asked.iter().all(|(key, value)| {
+    let is_odd =
+        |key: &str| found.unmapped.as_ref().is_some_and(|odd| odd.fields.contains_key(key));
+    let has_members = asked.iter().all(|(key, value)| {
         let untold = match key.as_str() {
             "status" => found.state == 0,
             "accessType" => !shown.contains_key("accessType"),
+            "service" => service::on_wire(found).is_empty() && !is_odd("serviceName"),
             _ => false,
         };
         untold || shown.get(key) == Some(value)
-    })
+    });
+    let (before, category) = (change.current.category, change.desired.category);
+    has_members && (before == category || [0, category].contains(&found.category))
 }
 
 pub(super) fn delete(id: &str) -> Request {

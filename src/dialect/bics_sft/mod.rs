@@ -195,10 +195,8 @@ impl Dialect for BicsSft {
     }
 
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
-        let change = ProfileUpdate { id: "", current: found, desired };
-        found.display_name == desired.display_name
-            && found.category == desired.category
-            && encode::modify(change).is_none()
+        let change = ProfileUpdate { id: "", current: &Profile::default(), desired };
+        encode::agrees(change, found)
     }
 }
 

@@ -103,6 +103,14 @@ pub(super) fn differences(current: &Profile, desired: &Profile) -> Map<String, V
     changed
 }
 
+/// Whether a profile that was read leaves open what it has of a member that is asked to be this. A
+/// flag always has a value, and the newer of the vendor's descriptions has no `dns`. A text or
+/// reference that is not there is unset.
+pub(super) fn is_untold(key: &str, asked: &Value, found: &Profile) -> bool {
+    let is_odd = || found.unmapped.as_ref().is_some_and(|odd| odd.fields.contains_key(key));
+    (asked.is_boolean() || key == "dns") && !members(found).contains_key(key) && !is_odd()
+}
+
 /// A profile's value of each writable member. An empty description counts as unset.
 fn members(profile: &Profile) -> Map<String, Value> {
     let mut members = Map::new();

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use serde_json::Value;
 
 use self::{
     capabilities::{CAPABILITIES, NAME},
@@ -263,17 +264,19 @@ impl Dialect for Endpoint {
     }
 
     fn is_applied(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
-        steps::show(change, found, |_| false)
+        steps::show(change, found, |_, _| false)
     }
 
     fn agrees(&self, change: ProfileUpdate<'_>, found: &Profile) -> bool {
-        steps::show(change, found, |key| steps::is_untold(key, found))
+        steps::show(change, found, |key, value| encode::is_untold(key, value, found))
     }
 
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
         let missing = encode::differences(found, desired);
-        let asked = encode::creation(desired);
-        !asked.keys().any(|key| missing.contains_key(key) && !steps::is_untold(key, found))
+        let differs = |(key, value): (&String, &Value)| {
+            missing.contains_key(key) && !encode::is_untold(key, value, found)
+        };
+        !encode::creation(desired).iter().any(differs)
     }
 
     fn is_finished(&self, desired: &Profile, found: &Profile) -> bool {

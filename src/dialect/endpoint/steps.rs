@@ -129,14 +129,14 @@ pub(super) fn additions(found: &Profile, desired: &Profile) -> Result<Vec<Step>>
 pub(super) fn show(
     change: ProfileUpdate<'_>,
     found: &Profile,
-    untold: impl Fn(&str) -> bool,
+    untold: impl Fn(&str, &Value) -> bool,
 ) -> bool {
     let asked = encode::differences(change.current, change.desired);
     let missing = encode::differences(found, change.desired);
     let left = |current: &Profile| between_services(&current.services, &change.desired.services);
     let has_services =
         || Ok::<_, Error>(concerning(left(found)?, &left(change.current)?).is_empty());
-    !asked.keys().any(|key| missing.contains_key(key) && !untold(key))
+    !asked.iter().any(|(key, value)| missing.contains_key(key) && !untold(key, value))
         && has_services().unwrap_or_default()
 }
 
@@ -164,11 +164,6 @@ pub(super) fn concerning(steps: Vec<Step>, touched: &[Step]) -> Vec<Step> {
         step => has_item(step).then(|| step.clone()),
     });
     kept.collect()
-}
-
-/// Whether a reply does not say a member: the newer of the vendor's descriptions has no `dns`.
-pub(super) fn is_untold(key: &str, found: &Profile) -> bool {
-    key == "dns" && found.network.as_ref().is_none_or(|network| network.dns.is_none())
 }
 
 /// What a write has done before its steps.

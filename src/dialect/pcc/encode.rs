@@ -83,30 +83,35 @@ pub(super) fn is_empty(change: ProfileUpdate<'_>) -> bool {
 
 /// Whether everything that a change sends was found by a later read.
 pub(super) fn is_applied(change: ProfileUpdate<'_>, found: &Profile) -> bool {
-    agrees(change, found)
+    shows(change, found, |_, _| false)
         && differences(change)
             .filter(|(_, asked)| asked.is_none())
             .all(|(member, _)| (member.get)(found) != (member.get)(change.current))
 }
 
-/// Whether nothing that was found by a later read differs from what a change sends.
+/// Whether nothing that was found by a later read differs from what a change sends. A flag always
+/// has a value, so a read without one leaves it open; a text that is not there is unset.
 pub(super) fn agrees(change: ProfileUpdate<'_>, found: &Profile) -> bool {
+    let is_odd =
+        |key: &str| found.unmapped.as_ref().is_some_and(|odd| odd.fields.contains_key(key));
+    shows(change, found, |member, asked| {
+        asked.is_boolean() && (member.get)(found).is_none() && !is_odd(member.key)
+    })
+}
+
+fn shows(
+    change: ProfileUpdate<'_>,
+    found: &Profile,
+    untold: impl Fn(&Member, &Value) -> bool,
+) -> bool {
     differences(change).all(|(member, asked)| {
         let found = (member.get)(found);
         match asked {
-            Some(_) => found == asked,
+            Some(asked) => found.as_ref() == Some(&asked) || untold(member, &asked),
             // How the upstream treats null is not documented: it may store nothing, an empty text,
             // or its default, which for flags is false [inferred from its subscriber page].
             None => [None, Some(Value::Bool(false)), Some(Value::from(""))].contains(&found),
         }
-    })
-}
-
-/// Whether a profile has everything that the creating request set.
-pub(super) fn is_created(desired: &Profile, found: &Profile) -> bool {
-    MEMBERS.iter().all(|member| {
-        let asked = (member.get)(desired);
-        asked.is_none() || (member.get)(found) == asked
     })
 }
 

@@ -158,7 +158,8 @@ impl Dialect for Pcc {
     }
 
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
-        encode::is_created(desired, found)
+        let change = ProfileUpdate { id: "", current: &Profile::default(), desired };
+        encode::agrees(change, found)
     }
 }
 
