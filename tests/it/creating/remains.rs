@@ -1,5 +1,5 @@
 //! A creation without an answer, of which the upstream has kept only a part: other values, or the
-//! rest of a name. What is there may be the new profile, so it is never surely not there.
+//! rest of a name. What is there may be the new profile, so it is never ruled out.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ async fn raw(bench: &Bench, profile: Profile) -> Value {
 }
 
 #[tokio::test]
-async fn what_may_be_left_of_a_profile_is_never_surely_not_it() {
+async fn what_may_be_left_of_a_profile_is_never_ruled_out() {
     let benches = join_all(registered().into_iter().map(|s| bench::within("2s", s))).await;
     let cells = benches.iter().flat_map(|bench| KEPT.map(|kept| (bench, kept)));
     let cells: Vec<_> = cells.map(|(bench, kept)| (bench, kept, Uuid::new_v4())).collect();
