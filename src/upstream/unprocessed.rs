@@ -138,6 +138,13 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::Full;
+    use hyper::client::conn::http1::handshake;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     fn said(error: rustls::Error, progress: Progress) -> Option<String> {
@@ -176,6 +183,35 @@ mod tests {
         }
         let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
         assert!(said(alert, Progress::Begun).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_connection_did_not_take_was_not_processed() {
+        let connect = async || {
+            let (client, server) = tokio::io::duplex(1024);
+            let handshake = handshake::<_, Full<Bytes>>(TokioIo::new(client));
+            let (sender, connection) = handshake.await.unwrap();
+            (sender, connection, server)
+        };
+        let (mut sender, connection, _) = connect().await;
+        drop(connection);
+        let untaken = Some(Unprocessed::Untaken);
+        let error = sender.send_request(Request::default()).await.unwrap_err();
+        assert_eq!(unprocessed(&error, Progress::Connected), untaken, "{error}");
+        let error = sender.ready().await.unwrap_err();
+        assert_eq!(unprocessed(&error, Progress::Connected), untaken, "{error}");
+
+        // One that was taken may have been processed.
+        let (mut sender, connection, mut server) = connect().await;
+        let connection = tokio::spawn(connection);
+        let sent = sender.send_request(Request::default());
+        let leave = async {
+            server.read_exact(&mut [0; 3]).await.unwrap();
+            drop(server);
+        };
+        let error = tokio::join!(sent, leave).0.unwrap_err();
+        assert_eq!(unprocessed(&error, Progress::Begun), None, "{error}");
+        drop(connection.await);
     }
 
     #[test]

@@ -21,8 +21,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD: usize = 9;
 /// The largest frame that h2 takes from a client.
 const MAX_FRAME: usize = 16 * 1024;
-/// In how many frames a block may come beyond those that are full. h2 allows fewer.
-const SPARE_FRAMES: usize = 8;
 
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
@@ -35,8 +33,8 @@ const PRIORITY: u8 = 32;
 pub(super) struct Authorities {
     stage: Stage,
     blocks: Blocks,
-    /// The largest block that is looked at.
-    max_block: usize,
+    /// In how many frames a block may come.
+    max_frames: usize,
     /// How many bytes of a frame pass as they are.
     passing: usize,
     /// What waits for its rest.
@@ -66,12 +64,16 @@ enum Next {
 }
 
 impl Authorities {
-    /// Looks at blocks of so many bytes. h2 refuses calls with larger ones.
-    pub(super) fn new(max_block: usize) -> Self {
+    /// Looks at the blocks of calls with headers of so many bytes, and at larger ones that h2 still
+    /// reads, only to refuse their calls.
+    pub(super) fn new(headers: usize) -> Self {
+        // As h2 counts: those that such headers fill, a quarter more, the first and the last.
+        let full = (headers / MAX_FRAME).max(1);
+        let max_frames = (full + full / 4).max(5) + 2;
         Self {
             stage: Stage::Preface,
             blocks: Blocks::new(),
-            max_block,
+            max_frames,
             passing: 0,
             input: BytesMut::new(),
             missing: 0,
@@ -208,9 +210,7 @@ impl Authorities {
             let rest = bytes.get(block.length..).unwrap_or_default();
             last = Head::read(rest).ok_or_else(|| Unfinished::Wait(HEAD - rest.len()))?;
             frames += 1;
-            if (last.kind, last.stream) != (CONTINUATION, first.stream)
-                || block.length > self.max_block
-                || frames > self.max_block / MAX_FRAME * 2 + SPARE_FRAMES
+            if (last.kind, last.stream) != (CONTINUATION, first.stream) || frames > self.max_frames
             {
                 return Err(Unfinished::Unreadable);
             }

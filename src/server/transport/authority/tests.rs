@@ -14,7 +14,9 @@ thread_local! {
 
 const DATA: u8 = 0;
 const SETTINGS: u8 = 4;
-const MAX_BLOCK: usize = 128 * 1024;
+const MAX_HEADERS: usize = 128 * 1024;
+/// What h2 reads of a block with such headers.
+const MAX_FRAMES: usize = 12;
 
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -50,7 +52,7 @@ fn call(flags: u8, authority: &[u8]) -> Vec<u8> {
 
 /// What h2 reads of these bytes, which arrive in pieces, and whether the rest passes by.
 fn read(bytes: &[u8], piece: usize) -> (Vec<u8>, bool) {
-    let mut authorities = Authorities::new(MAX_BLOCK);
+    let mut authorities = Authorities::new(MAX_HEADERS);
     let mut all = Vec::new();
     for mut piece in bytes.chunks(piece) {
         while !piece.is_empty() {
@@ -166,13 +168,23 @@ fn a_block_that_h2_would_not_read_passes_as_it_is() {
 }
 
 #[test]
+fn calls_go_on_after_one_whose_headers_are_too_large() {
+    // h2 answers it with 431, and reads the next one.
+    let part = |flags| frame(CONTINUATION, flags, &[0x83; MAX_FRAME]);
+    let parts = [part(0).repeat(MAX_FRAMES - 2), part(END_HEADERS)].concat();
+    let large = [start(), frame(HEADERS, 0, &[0x83; MAX_FRAME]), parts].concat();
+    let bytes = [&large[..], &call(0, b"/a")].concat();
+    assert!(read(&bytes, 10_000) == ([&large[..], &call(0, b"xx")].concat(), false));
+}
+
+#[test]
 fn what_a_block_waits_for_is_bounded() {
     let part = frame(CONTINUATION, 0, &[0x83; MAX_FRAME]);
-    let mut authorities = Authorities::new(MAX_BLOCK);
+    let mut authorities = Authorities::new(MAX_HEADERS);
     authorities.push(&[start(), frame(HEADERS, 0, &[])].concat());
     for _ in 0..100 {
         authorities.push(&part);
-        assert!(authorities.input.len() <= MAX_BLOCK + 2 * part.len());
+        assert!(authorities.input.len() <= (MAX_FRAMES + 1) * part.len());
     }
     assert!(authorities.input.is_empty());
 }
