@@ -39,7 +39,8 @@ impl DialectClient {
 
     /// See [`Operations::list`].
     pub async fn list(&self, port: &dyn Port) -> Result<Listing> {
-        self.0.list(port).await.map_err(|error| redacted(error, port))
+        let listing = self.0.list(port).await.map_err(|error| redacted(error, port))?;
+        Ok(clean(listing, port))
     }
 
     /// See [`Operations::list_briefly`].
@@ -136,6 +137,13 @@ impl fmt::Debug for DialectClient {
     }
 }
 
+/// The listing without secrets in the errors of its profiles.
+fn clean(listing: Listing, port: &dyn Port) -> Listing {
+    let unreadable = listing.unreadable.into_iter();
+    let unreadable = unreadable.map(|(id, error)| (id, redacted(error, port))).collect();
+    Listing { unreadable, ..listing }
+}
+
 fn redacted(error: Error, port: &dyn Port) -> Error {
     error.without_secrets(|text| port.redact(text))
 }
@@ -167,6 +175,23 @@ mod tests {
         }
     }
 
+    /// The same, but for a list that shows one profile.
+    struct EchoOfProfiles(Echo);
+
+    #[async_trait]
+    impl Port for EchoOfProfiles {
+        async fn send(&self, request: Request) -> Result<Reply> {
+            match request.path.ends_with("/service_profile") {
+                true => Ok(Reply::new(StatusCode::OK, HeaderMap::new(), r#"[{"id":1}]"#.into())),
+                false => self.0.send(request).await,
+            }
+        }
+
+        fn redact(&self, text: &str) -> Option<String> {
+            self.0.redact(text)
+        }
+    }
+
     fn dialects() -> Vec<DialectClient> {
         let settings: Settings = ["username", "password", "tenant", "auth_token"]
             .map(|key| (key.to_owned(), "x".into()))
@@ -186,6 +211,9 @@ mod tests {
     }
 
     fn errors(dialect: &DialectClient, reply: Reply) -> Vec<Error> {
+        let listed = now(dialect.list(&EchoOfProfiles(Echo(reply.clone()))));
+        let unreadable = listed.ok().into_iter().flat_map(|listing| listing.unreadable);
+        let unreadable: Vec<Error> = unreadable.map(|(_, error)| error).collect();
         let (port, id) = (Echo(reply), "1");
         let current = Profile { display_name: "a".into(), ..Profile::default() };
         let desired = Profile { display_name: "b".into(), ..Profile::default() };
@@ -199,7 +227,7 @@ mod tests {
             now(dialect.delete(&port, id)).err(),
             now(dialect.services(&port)).err(),
         ];
-        results.into_iter().flatten().collect()
+        results.into_iter().flatten().chain(unreadable).collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What an upstream says of the gateway's secrets, and markup in what it says, reaches no caller.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use profile_gateway::pb::GetProfileRequest;
+use profile_gateway::pb::{GetProfileRequest, ListProfilesRequest};
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -157,6 +157,48 @@ async fn a_login_does_not_repeat_its_password_or_an_older_token() {
 
 async fn gateway_at(lines: &str) -> Gateway {
     gateway().section(lines).start().await
+}
+
+#[tokio::test]
+async fn a_profile_that_a_list_cannot_read_repeats_no_secret() {
+    let plain = |text: &str| text.to_owned();
+    for (status, code, spelled) in [
+        (403, 1104, plain(TOKEN)),
+        (404, 1601, plain(TOKEN)),
+        (404, 9999, TOKEN.to_uppercase()),
+        (410, 9999, TOKEN.replace('/', "%2F")),
+        (500, 1000, STANDARD.encode(TOKEN)),
+    ] {
+        let upstream = double().await;
+        let lines = endpoint(&upstream, &format!("auth_token = \"{TOKEN}\""));
+        let gateway = gateway_at(&lines).await;
+        let words = format!("Token {spelled} is not valid");
+        upstream.always(
+            OTHER,
+            double::by(move |seen| match seen.path.rsplit('/').next() {
+                Some("service_profile") => double::json(json!([{"id": 1}, {"id": 2}])),
+                Some("1") => double::json(json!({"id": 1, "name": "one"})),
+                _ => double::http(
+                    status,
+                    "application/json",
+                    json!({"error_code": code, "message": words}).to_string(),
+                ),
+            }),
+        );
+        let request = ListProfilesRequest {
+            parent: "backends/e".to_owned(),
+            ..ListProfilesRequest::default()
+        };
+        let failed = failure(gateway.profiles.clone().list_profiles(fresh(request)).await);
+        assert!(failed.message.contains("profiles/2"), "{spelled}: {failed:#?}");
+        assert!(!leaks(&told(&failed), TOKEN), "{spelled}: {failed:#?}");
+        assert!(told(&failed).contains("[redacted]"), "{spelled}: {failed:#?}");
+        let last = gateway.status("e").await.last_error.unwrap_or_default();
+        assert!(!leaks(&last.message, TOKEN), "{spelled}: {last:?}");
+        let encoded = STANDARD.encode(TOKEN);
+        assert!(!told(&failed).contains(&encoded[..12]), "{spelled}: {failed:#?}");
+        assert!(!last.message.contains(&encoded[..12]), "{spelled}: {last:?}");
+    }
 }
 
 #[tokio::test]
