@@ -16,6 +16,8 @@ pub const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 const MAX_TEXT_BYTES: usize = 4096;
 /// Most services of a profile; no catalog has as many.
 const MAX_SERVICES: usize = 64;
+/// Most traffic limits of all services of a profile together.
+const MAX_TRAFFIC_LIMITS: usize = 1000;
 
 /// Checks a profile to create: unsupported fields, missing ones, and [`values`].
 pub fn create(
@@ -66,6 +68,13 @@ pub fn values(profile: &Profile, violations: &mut Violations) -> Result<()> {
     if profile.services.len() > MAX_SERVICES {
         violations
             .add("profile.services", format!("must not have more than {MAX_SERVICES} entries"));
+    }
+    let limits: usize = profile.services.iter().map(|service| service.traffic_limits.len()).sum();
+    if limits > MAX_TRAFFIC_LIMITS {
+        violations.add(
+            "profile.services.traffic_limits",
+            format!("must not have more than {MAX_TRAFFIC_LIMITS} entries together"),
+        );
     }
     text("profile.display_name", &profile.display_name, MAX_DISPLAY_NAME_BYTES, violations);
     for path in SETTABLE {

@@ -57,16 +57,24 @@ impl<'a> Object<'a> {
     /// The text of a value; the last one if a key is repeated, as parsers commonly do.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|member| member.key == key).map(|member| &*member.value)
+        self.last(key).map(|member| &*member.value)
     }
 
     /// The same of a value that was read and not set.
     #[must_use]
     pub fn source(&self, key: &str) -> Option<&'a str> {
-        match self.0.iter().rev().find(|member| member.key == key)?.value {
+        match self.last(key)?.value {
             Cow::Borrowed(text) => Some(text),
             Cow::Owned(_) => None,
         }
+    }
+
+    fn last(&self, key: &str) -> Option<&Member<'a>> {
+        let members = self.0.iter().rev();
+        #[cfg(test)]
+        let members = members.inspect(|_| work::looked_at_a_member());
+        let mut members = members;
+        members.find(|member| member.key == key)
     }
 
     /// A value; `None` if it is null, absent, or rejected by the parser.
@@ -108,20 +116,37 @@ fn checked(json: &[u8]) -> Option<&str> {
     is_json(json).then(|| str::from_utf8(json).ok())?
 }
 
-/// The elements of a JSON array, as text; `None` if it is something else. A null or an empty string
-/// stands for no element, and is left out.
+/// The first elements of a JSON array, as text, no more than so many, and whether there are others;
+/// `None` if it is something else. A null or an empty string stands for no element, and is left out.
 #[must_use]
-pub fn read_elements(json: &[u8]) -> Option<Vec<&str>> {
-    elements(checked(json)?)
+pub fn read_elements(json: &[u8], most: usize) -> Option<(Vec<&str>, bool)> {
+    elements_within(checked(json)?, most)
 }
 
 /// The same of a part of what was read before, which is not checked again.
 #[must_use]
+pub fn elements_within(json: &str, most: usize) -> Option<(Vec<&str>, bool)> {
+    let (mut elements, mut more) = (Vec::new(), false);
+    split::elements_while(json, |element| {
+        if !is_nothing(element) {
+            more = elements.len() == most;
+            if !more {
+                elements.push(element);
+            }
+        }
+        !more
+    })?;
+    Some((elements, more))
+}
+
+/// All of the elements.
+#[must_use]
 pub fn elements(json: &str) -> Option<Vec<&str>> {
-    let nothing = |text: &&str| {
-        *text == "null" || text.strip_prefix('"').is_some_and(|rest| rest.trim() == "\"")
-    };
-    Some(split::elements(json)?.into_iter().filter(|text| !nothing(text)).collect())
+    elements_within(json, usize::MAX).map(|(elements, _)| elements)
+}
+
+fn is_nothing(json: &str) -> bool {
+    json == "null" || json.strip_prefix('"').is_some_and(|rest| rest.trim() == "\"")
 }
 
 impl fmt::Display for Object<'_> {
@@ -135,6 +160,27 @@ impl fmt::Display for Object<'_> {
             }
         }
         f.write_str("}")
+    }
+}
+
+/// Counts the members that lookups went over, for tests of how much work there is.
+#[cfg(test)]
+pub(crate) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static MEMBERS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn looked_at_a_member() {
+        MEMBERS.set(MEMBERS.get() + 1);
+    }
+
+    /// How many members were looked at, in this thread, while this ran.
+    pub(crate) fn members<T>(run: impl FnOnce() -> T) -> usize {
+        let before = MEMBERS.get();
+        run();
+        MEMBERS.get() - before
     }
 }
 
@@ -190,10 +236,13 @@ mod tests {
 
     #[test]
     fn empty_elements_are_left_out() {
-        let found = read_elements(br#"[{"a":1}, null, "", "  ", [], "x", 1]"#);
+        let found = elements(r#"[{"a":1}, null, "", "  ", [], "x", 1]"#);
         assert_eq!(found, Some(vec![r#"{"a":1}"#, "[]", "\"x\"", "1"]));
-        assert_eq!(read_elements(b"{}"), None);
-        assert_eq!(read_elements(b"[1,"), None);
-        assert_eq!(read_elements(b"[1,2"), None);
+        let bounded = |most| read_elements(br#"[1, null, 2, 3, ""]"#, most);
+        assert_eq!(bounded(3), Some((vec!["1", "2", "3"], false)));
+        assert_eq!(bounded(2), Some((vec!["1", "2"], true)));
+        for wrong in ["{}", "[1,", "[1,2", "[1, 2, x]", "[1] 2"] {
+            assert_eq!(read_elements(wrong.as_bytes(), 1), None, "{wrong}");
+        }
     }
 }

@@ -19,12 +19,26 @@ pub(super) fn members(json: &str) -> Option<Vec<(&str, &str)>> {
 
 /// The elements of an array; `None` if it is something else.
 pub(super) fn elements(json: &str) -> Option<Vec<&str>> {
-    let mut rest = Rest::of(json, b'[')?;
     let mut found = Vec::new();
-    while !rest.ends_with(b']')? {
-        found.push(rest.value()?);
-    }
+    elements_while(json, |element| {
+        found.push(element);
+        true
+    })?;
     Some(found)
+}
+
+/// Gives each element of an array, until one is answered with false; `None` if it is something else.
+pub(super) fn elements_while<'a>(
+    json: &'a str,
+    mut goes_on: impl FnMut(&'a str) -> bool,
+) -> Option<()> {
+    let mut rest = Rest::of(json, b'[')?;
+    while !rest.ends_with(b']')? {
+        if !goes_on(rest.value()?) {
+            break;
+        }
+    }
+    Some(())
 }
 
 /// What is left to read of an object or an array.

@@ -1,6 +1,6 @@
 //! Requests to and replies from an upstream, and the [`Port`] that dialects send them through.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
@@ -87,6 +87,17 @@ pub enum Unread {
     NotUtf8,
     /// JSON without the members that the dialect promises.
     NotTheDialect,
+    /// More of something than any account has.
+    TooMany(Bound),
+}
+
+/// The most that is read of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// How many.
+    pub most: usize,
+    /// Of what, as a message says it.
+    pub what: &'static str,
 }
 
 impl Unread {
@@ -109,6 +120,21 @@ impl Unread {
             (true, Err(_)) => Self::NotUtf8,
             (false, _) => Self::of(body),
         }
+    }
+
+    /// What the body is, for a message.
+    #[must_use]
+    pub fn what(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Empty => "an empty body",
+            Self::Html => "an HTML or XML page",
+            Self::NotJson => "a body that is not valid JSON",
+            Self::NotUtf8 => "JSON that is not UTF-8",
+            Self::NotTheDialect => "JSON that lacks the members that its API promises",
+            Self::TooMany(Bound { most, what }) => {
+                return Cow::Owned(format!("more than {most} {what}"));
+            }
+        })
     }
 }
 

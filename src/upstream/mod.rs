@@ -38,7 +38,7 @@ pub use class::Class;
 pub use client::{Health, Reach, Upstream};
 pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use limits::{Chosen, Limits, RateLimit, WindowLimit};
-pub use message::{Port, Reply, Request, Safety, Unread};
+pub use message::{Bound, Port, Reply, Request, Safety, Unread};
 pub use metrics::{BackendUpstreamMetrics, UpstreamMetrics};
 pub use patience::{Delay, Waiters};
 pub use settings::{Thresholds, UpstreamSettings};

@@ -68,14 +68,7 @@ pub fn failed_status(safety: Safety, reply: &Reply) -> Error {
 /// The error for a success whose body the dialect cannot read.
 #[must_use]
 pub fn unreadable(safety: Safety, reply: &Reply, why: Unread) -> Error {
-    let what = match why {
-        Unread::Empty => "an empty body",
-        Unread::Html => "an HTML or XML page",
-        Unread::NotJson => "a body that is not valid JSON",
-        Unread::NotUtf8 => "JSON that is not UTF-8",
-        Unread::NotTheDialect => "JSON that lacks the members that its API promises",
-    };
-    let status = reply.status.as_u16();
+    let (status, what) = (reply.status.as_u16(), why.what());
     let message = format!("the upstream answered HTTP {status} with {what}");
     Error::new(Reason::UpstreamContractViolation, message)
         .with_effect(safety.effect(Effect::Unknown))

@@ -3,5 +3,6 @@
 mod brief;
 mod exact;
 mod heads;
+mod many;
 mod secrets;
 mod values;

@@ -7,13 +7,17 @@ use super::{
     wire::{self, Envelope},
 };
 use crate::{
-    dialect::{adapter::Item, listed::Listed},
+    dialect::{
+        adapter::Item,
+        listed::{Listed, PROFILES},
+    },
     error::{Error, Reason, Result},
     model::{
         json, number,
         object::{self, Object},
     },
     pb::{Category, Profile, RadioAccess, State},
+    upstream::Unread,
 };
 
 /// The profiles of a list. `totalCount` is ignored: in the vendor's own example it is 19 for 3
@@ -22,17 +26,15 @@ pub(super) fn list(envelope: &Envelope<'_>) -> Result<Listed<Item>> {
     let Some(param) = envelope.response_param() else {
         return Err(violation("a success result but no responseParam"));
     };
-    let mut listed = Listed::new();
     let text = param.source(LIST).filter(|text| *text != "null").unwrap_or("[]");
-    let items = object::elements(text);
-    for item in items.ok_or_else(|| violation("a serviceProfileList that is not a list"))? {
-        let members = Object::of(item).ok_or_else(|| {
-            violation("a serviceProfileList that contains something other than profiles")
-        })?;
-        let (id, profile) = profile(&members);
-        listed.add(id.filter(|id| wire::is_id(id)), |id| Item { id, profile });
-    }
-    Ok(listed)
+    let listed = Listed::of(text, PROFILES, |members| {
+        let (id, profile) = profile(members);
+        id.filter(|id| wire::is_id(id)).map(|id| (id.clone(), Item { id, profile }))
+    });
+    listed.map_err(|why| match why {
+        Unread::TooMany(_) => violation(&why.what()),
+        _ => violation("a serviceProfileList that is not a list of profiles"),
+    })
 }
 
 /// The key of the profiles in the answer to a read.
@@ -41,7 +43,10 @@ const LIST: &str = "serviceProfileList";
 /// The profile with this id in the answer to a get.
 pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
     let param = envelope.response_param();
-    let items = param.as_ref().and_then(|param| object::elements(param.text(LIST)?));
+    let items = param.as_ref().and_then(|param| {
+        let (items, _) = object::elements_within(param.text(LIST)?, PROFILES.most)?;
+        Some(items)
+    });
     let items = items.ok_or_else(|| violation("a success result but no serviceProfileList"))?;
     let objects = items.iter().filter_map(|item| Object::of(item));
     let mut profiles: Vec<(Option<String>, Profile)> = objects.map(|o| profile(&o)).collect();
@@ -137,7 +142,7 @@ fn services(names: &str, profile: &mut Profile) -> bool {
                     profile.services.push(known.into());
                 }
             }
-            service::Named::NbIot => profile.radio_access.push(RadioAccess::NbIot.into()),
+            service::Named::NbIot => add(RadioAccess::NbIot, profile),
             service::Named::Unknown => complete = false,
         }
     }
@@ -149,9 +154,22 @@ fn radio_access(name: &str, profile: &mut Profile) -> bool {
     if name.is_empty() {
         return true;
     }
-    let parts: Vec<Option<RadioAccess>> = radio::by_name(name).collect();
-    profile.radio_access.extend(parts.iter().flatten().map(|r| i32::from(*r)));
-    parts.iter().all(Option::is_some)
+    let mut complete = true;
+    for part in radio::by_name(name) {
+        match part {
+            Some(access) => add(access, profile),
+            None => complete = false,
+        }
+    }
+    complete
+}
+
+/// Adds one of the few kinds of radio access, unless it is there.
+fn add(access: RadioAccess, profile: &mut Profile) {
+    let access = access.into();
+    if !profile.radio_access.contains(&access) {
+        profile.radio_access.push(access);
+    }
 }
 
 fn violation(what: &str) -> Error {

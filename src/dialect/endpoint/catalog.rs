@@ -3,11 +3,12 @@
 //! A request specifies a service by id or type, and a limit by id or by volume and period; the wire
 //! format has ids. No lookup is needed for what the profile already has, nor for an id alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
+    capabilities::NAME,
     decode, encode,
     fault::{self, Operation},
     service::{self, describe, describe_limit, is_meant_limit},
@@ -76,12 +77,12 @@ pub(super) async fn whole(port: &dyn Port) -> Result<Vec<Service>> {
 
 async fn services(port: &dyn Port) -> Result<Vec<Service>> {
     let reply = port.send(encode::catalog()).await?;
-    fault::read(Operation::Catalog, &reply, decode::services)
+    Ok(fault::read(Operation::Catalog, &reply, decode::services)?.or_logged(NAME))
 }
 
 async fn limits_of(port: &dyn Port, service: &str) -> Result<Vec<TrafficLimit>> {
     let reply = port.send(encode::catalog_limits(service)).await?;
-    fault::read(Operation::CatalogLimits, &reply, decode::limits)
+    Ok(fault::read(Operation::CatalogLimits, &reply, decode::limits)?.or_logged(NAME))
 }
 
 impl<'a> Catalog<'a> {
@@ -96,11 +97,12 @@ impl<'a> Catalog<'a> {
         current: Option<&Profile>,
     ) -> Result<Profile> {
         let there = current.map(|current| current.services.as_slice()).unwrap_or_default();
+        let there = service::Found::new(there);
         let mut violations = Violations::default();
-        let mut resolved: Vec<Service> = Vec::new();
+        let (mut resolved, mut ids) = (Vec::new(), HashSet::new());
         for wanted in std::mem::take(&mut desired.services) {
-            match self.service(&wanted, there).await {
-                Ok(service) if resolved.iter().any(|other| other.id == service.id) => {
+            match self.service(&wanted, &there).await {
+                Ok(service) if !ids.insert(service.id.clone()) => {
                     let why = format!("contains service {} twice", service.id);
                     violations.add("profile.services", why);
                 }
@@ -126,7 +128,8 @@ impl<'a> Catalog<'a> {
         let there = &current.services;
         match edit {
             Edit::AttachService(wanted) => {
-                let service = self.service(wanted, there).await.map_err(refuse)?;
+                let found = service::Found::new(there);
+                let service = self.service(wanted, &found).await.map_err(refuse)?;
                 if there.iter().any(|other| other.id == service.id) {
                     return Err(already_attached(&describe(&service)));
                 }
@@ -168,9 +171,9 @@ impl<'a> Catalog<'a> {
     async fn service(
         &mut self,
         wanted: &Service,
-        there: &[Service],
+        there: &service::Found<'_>,
     ) -> Result<Service, Unresolved> {
-        let found = service::find(there, wanted).map_err(|why| wrong(What::Service, why))?;
+        let found = there.find(wanted).map_err(|why| wrong(What::Service, why))?;
         let found = match found {
             Some(found) => found.clone(),
             None if wanted.r#type == 0 => Service { id: wanted.id.clone(), ..Service::default() },
@@ -184,10 +187,16 @@ impl<'a> Catalog<'a> {
                 Service { traffic_limits: Vec::new(), ..found }
             }
         };
-        let mut limits: Vec<TrafficLimit> = Vec::new();
+        let (mut limits, mut ids) = (Vec::new(), HashSet::new());
+        let attached: HashMap<&str, &TrafficLimit> =
+            found.traffic_limits.iter().map(|limit| (limit.id.as_str(), limit)).collect();
         for wanted in &wanted.traffic_limits {
-            let limit = self.limit(&found, wanted).await?;
-            if limits.iter().any(|other| other.id == limit.id) {
+            let limit = match attached.get(wanted.id.as_str()) {
+                Some(there) if is_meant_limit(there, wanted) => (*there).clone(),
+                _ if wanted.id.is_empty() => self.limit(&found, wanted).await?,
+                _ => self.other_limit(&found, wanted).await?,
+            };
+            if !ids.insert(limit.id.clone()) {
                 return Err(wrong(What::Limit, format!("contains limit {} twice", limit.id)));
             }
             limits.push(limit);
@@ -202,9 +211,18 @@ impl<'a> Catalog<'a> {
         service: &Service,
         wanted: &TrafficLimit,
     ) -> Result<TrafficLimit, Unresolved> {
-        if let Some(found) = service.traffic_limits.iter().find(|l| is_meant_limit(l, wanted)) {
-            return Ok(found.clone());
+        match service.traffic_limits.iter().find(|l| is_meant_limit(l, wanted)) {
+            Some(found) => Ok(found.clone()),
+            None => self.other_limit(service, wanted).await,
         }
+    }
+
+    /// The same of a limit that the service does not have in the profile.
+    async fn other_limit(
+        &mut self,
+        service: &Service,
+        wanted: &TrafficLimit,
+    ) -> Result<TrafficLimit, Unresolved> {
         if wanted.volume.is_none() && wanted.period.is_none() {
             return Ok(TrafficLimit { id: wanted.id.clone(), ..TrafficLimit::default() });
         }

@@ -1,5 +1,7 @@
 //! Answer → model.
 
+use std::collections::HashSet;
+
 use http::header::LOCATION;
 use prost_types::Struct;
 use serde_json::{Map, Value};
@@ -9,18 +11,17 @@ use super::{
     wire::{self, Reader},
 };
 use crate::{
-    dialect::{adapter::Item, listed::Listed},
-    model::{
-        etag::id_order,
-        json, number,
-        object::{self, Object},
+    dialect::{
+        adapter::Item,
+        listed::{self, CATALOG, DATA_LIMITS, Listed, PARTS, PROFILES},
     },
+    model::{etag::id_order, json, number, object::Object},
     pb::{
         ApiSecret, BreakoutRegion, Callback, Callbacks, DataLimit, Dns, EsmeInterface,
         NetworkSettings, PaymentType, Period, Profile, Quotas, RadioAccess, Service, SmsSettings,
         TrafficLimit, TrafficType,
     },
-    upstream::{Reply, Unread},
+    upstream::{Bound, Reply, Unread},
 };
 
 /// An entry of a list: only a part of the profile, of which only this is used.
@@ -32,55 +33,15 @@ pub(super) struct Short {
 
 /// The profiles of a list.
 pub(super) fn list(reply: &Reply) -> Result<Listed<Short>, Unread> {
-    let mut listed = Listed::new();
-    for raw in objects(reply)? {
+    Listed::read(&reply.body, PROFILES, |raw| {
+        let id = raw.text("id").and_then(id)?;
         let name = raw.value("name").and_then(|name| Some(name.as_str()?.to_owned()));
-        listed.add(raw.text("id").and_then(id), |id| Short { id, name });
-    }
-    Ok(listed)
-}
-
-/// The fields that the vendor documents of a list.
-pub(super) const BRIEF_FIELDS: [&str; 9] = [
-    "name",
-    "dialect",
-    "display_name",
-    "description",
-    "radio_access",
-    "quotas",
-    "quotas.data",
-    "quotas.sms",
-    "endpoint_count",
-];
-
-/// The members that hold these fields. Of two spellings of one member, either will do.
-const BRIEF_MEMBERS: [&[&str]; 8] = [
-    &["id"],
-    &["name"],
-    &["description"],
-    &["allowed_3g"],
-    &["allowed_4g"],
-    &["apply_data_quota", "apply_quota"],
-    &["apply_sms_quota"],
-    &["used_count"],
-];
-
-/// What a list itself shows of its profiles; `None` if any of them lacks one of the members, which
-/// then does not mean that the profile lacks it.
-pub(super) fn brief(reply: &Reply) -> Result<Option<Listed<Item>>, Unread> {
-    let mut listed = Listed::new();
-    for raw in objects(reply)? {
-        let has = |keys: &&[&str]| keys.iter().any(|key| raw.text(key).is_some());
-        if !BRIEF_MEMBERS.iter().all(has) {
-            return Ok(None);
-        }
-        listed.add(raw.text("id").and_then(id), |id| Item { id, profile: profile(&raw) });
-    }
-    Ok(Some(listed))
+        Some((id.clone(), Short { id, name }))
+    })
 }
 
 /// The id of a profile, which is a whole number in any spelling.
-fn id(json: &str) -> Option<String> {
+pub(super) fn id(json: &str) -> Option<String> {
     number::whole(json).filter(|id| wire::is_id(id))
 }
 
@@ -89,7 +50,7 @@ pub(super) fn one(reply: &Reply, id: &str) -> Result<Item, Unread> {
     let raw = match Object::read(&reply.body) {
         Some(raw) => raw,
         // The vendor's example of a full profile is in a list.
-        None => match <[Object<'_>; 1]>::try_from(objects(reply)?) {
+        None => match <[Object<'_>; 1]>::try_from(objects(reply, PROFILES)?) {
             Ok([raw]) => raw,
             Err(_) => return Err(Unread::NotTheDialect),
         },
@@ -97,29 +58,29 @@ pub(super) fn one(reply: &Reply, id: &str) -> Result<Item, Unread> {
     if raw.text("id").and_then(self::id).as_deref() != Some(id) {
         return Err(Unread::NotTheDialect);
     }
-    Ok(Item { id: id.to_owned(), profile: profile(&raw) })
+    Ok(Item { id: id.to_owned(), profile: profile(&raw)? })
 }
 
 /// The services of the catalog.
-pub(super) fn services(reply: &Reply) -> Result<Vec<Service>, Unread> {
-    let objects = objects(reply)?;
-    Ok(objects
-        .iter()
-        .filter_map(|raw| service(&parsed(raw).0))
-        .map(|(service, _)| service)
-        .collect())
+pub(super) fn services(reply: &Reply) -> Result<Listed<Service>, Unread> {
+    Listed::read(&reply.body, CATALOG, |raw| {
+        let (service, _) = service(&parsed(raw).0)?;
+        Some((service.id.clone(), service))
+    })
 }
 
 /// The limits that a service of the catalog can have.
-pub(super) fn limits(reply: &Reply) -> Result<Vec<TrafficLimit>, Unread> {
-    let objects = objects(reply)?;
-    Ok(objects.iter().filter_map(|raw| limit(&parsed(raw).0)).map(|(limit, _)| limit).collect())
+pub(super) fn limits(reply: &Reply) -> Result<Listed<TrafficLimit>, Unread> {
+    Listed::read(&reply.body, CATALOG, |raw| {
+        let (limit, _) = limit(&parsed(raw).0)?;
+        Some((limit.id.clone(), limit))
+    })
 }
 
 /// The data limits of a profile. One without an id limits all the same.
 pub(super) fn data_limits(reply: &Reply) -> Result<Vec<DataLimit>, Unread> {
     let mut limits: Vec<DataLimit> =
-        objects(reply)?.iter().map(|raw| data_limit(&parsed(raw).0)).collect();
+        objects(reply, DATA_LIMITS)?.iter().map(|raw| data_limit(&parsed(raw).0)).collect();
     limits.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
     Ok(limits)
 }
@@ -147,16 +108,29 @@ fn parsed(raw: &Object<'_>) -> (Map<String, Value>, Vec<String>) {
     (members, odd)
 }
 
-fn objects(reply: &Reply) -> Result<Vec<Object<'_>>, Unread> {
-    let objects = object::read_elements(&reply.body)
-        .and_then(|elements| elements.into_iter().map(Object::of).collect());
-    objects.ok_or_else(|| Unread::without_objects(&reply.body))
+/// The objects of a list that has nothing else.
+fn objects(reply: &Reply, bound: Bound) -> Result<Vec<Object<'_>>, Unread> {
+    let elements = listed::elements(&reply.body, bound)?;
+    let objects: Option<Vec<_>> = elements.into_iter().map(Object::of).collect();
+    objects.ok_or(Unread::NotTheDialect)
+}
+
+/// Whether a profile has more services, or limits of them together, than any has.
+fn has_too_many(members: &Map<String, Value>) -> bool {
+    let count = |value: Option<&Value>| value.and_then(Value::as_array).map_or(0, Vec::len);
+    let services = members.get("service");
+    let each = services.and_then(Value::as_array).into_iter().flatten();
+    let limits: usize = each.map(|service| count(service.get("traffic_limit"))).sum();
+    count(services).max(limits) > PARTS.most
 }
 
 /// One profile. A member that the model cannot express completely is also kept verbatim in
 /// `unmapped`.
-fn profile(raw: &Object<'_>) -> Profile {
+pub(super) fn profile(raw: &Object<'_>) -> Result<Profile, Unread> {
     let (members, odd) = parsed(raw);
+    if has_too_many(&members) {
+        return Err(Unread::TooMany(PARTS));
+    }
     let mut reader = Reader::without(&members, &odd);
     let r = &mut reader;
     // It is the profile's name in the model.
@@ -201,7 +175,7 @@ fn profile(raw: &Object<'_>) -> Profile {
             .collect(),
     };
     profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);
-    profile
+    Ok(profile)
 }
 
 /// A group of fields, unless it is empty.
@@ -292,14 +266,14 @@ fn dns(value: &Value) -> Option<(Dns, bool)> {
 
 /// Reads a nested collection. An entry without an id, or with a duplicate id, cannot be addressed
 /// and is left to `unmapped`.
-fn nested<T: Identified>(
+pub(super) fn nested<T: Identified>(
     item: impl Fn(&Map<String, Value>) -> Option<(T, bool)>,
 ) -> impl FnOnce(&Value) -> Option<(Vec<T>, bool)> {
     move |value| {
-        let (mut found, mut whole) = (Vec::<T>::new(), true);
+        let (mut found, mut ids, mut whole) = (Vec::new(), HashSet::new(), true);
         for value in value.as_array()? {
             match value.as_object().and_then(&item) {
-                Some((item, part)) if !found.iter().any(|other| other.id() == item.id()) => {
+                Some((item, part)) if ids.insert(item.id().to_owned()) => {
                     whole &= part;
                     found.push(item);
                 }
@@ -310,7 +284,7 @@ fn nested<T: Identified>(
     }
 }
 
-trait Identified {
+pub(super) trait Identified {
     fn id(&self) -> &str;
 }
 

@@ -5,6 +5,7 @@
 //! collections, so a write may take several requests; see `steps`. This file connects the parts.
 
 mod auth;
+mod brief;
 mod capabilities;
 mod catalog;
 mod check;
@@ -214,7 +215,7 @@ impl Dialect for Endpoint {
     }
 
     fn listed_fields(&self) -> &'static [&'static str] {
-        &decode::BRIEF_FIELDS
+        &brief::FIELDS
     }
 
     fn accepts_id(&self, id: &str) -> bool {
@@ -311,7 +312,7 @@ impl Operations for Endpoint {
 
     async fn list_briefly(&self, port: &dyn Port) -> Result<Option<Vec<Item>>> {
         let reply = port.send(encode::list()).await?;
-        let listed = fault::read(Operation::List, &reply, decode::brief)?;
+        let listed = fault::read(Operation::List, &reply, brief::read)?;
         Ok(listed.map(|listed| listed.or_logged(NAME)))
     }
 

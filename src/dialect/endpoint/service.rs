@@ -2,6 +2,8 @@
 //!
 //! The platform's services are read-only objects of a catalog, and so are the limits of each.
 
+use std::collections::HashMap;
+
 use crate::{
     pb::{Period, Service, ServiceType, TrafficLimit},
     text,
@@ -44,6 +46,30 @@ fn is_meant(there: &Service, wanted: &Service) -> bool {
     let by_id = wanted.id.is_empty() || wanted.id == there.id;
     let by_kind = wanted.r#type == 0 || wanted.r#type == there.r#type;
     by_id && by_kind && !(wanted.id.is_empty() && wanted.r#type == 0)
+}
+
+/// The services that are there, each found by its id at once.
+pub(super) struct Found<'a> {
+    services: &'a [Service],
+    by_id: HashMap<&'a str, &'a Service>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn new(services: &'a [Service]) -> Self {
+        let by_id = services.iter().map(|service| (service.id.as_str(), service)).collect();
+        Self { services, by_id }
+    }
+
+    /// See [`find`].
+    pub(super) fn find(&self, wanted: &Service) -> Result<Option<&'a Service>, String> {
+        if wanted.id.is_empty() {
+            return find(self.services, wanted);
+        }
+        match self.by_id.get(wanted.id.as_str()) {
+            Some(there) => find(std::slice::from_ref(*there), wanted),
+            None => Ok(None),
+        }
+    }
 }
 
 /// The service among these that a request specifies; `None` if no service matches, and an error if

@@ -4,7 +4,7 @@
 //! A profile is not written in one request: its members are one PATCH, and each service and limit
 //! has its own request. A limit is removed before its service and added after it.
 
-use std::{fmt, future::Future};
+use std::{collections::HashSet, fmt, future::Future, hash::Hash};
 
 use serde_json::{Map, Value};
 
@@ -105,17 +105,24 @@ pub(super) fn between_services(current: &[Service], desired: &[Service]) -> Resu
             "a service or limit has no id; nothing was sent",
         ));
     }
-    let has = |services: &[Service], id: &str| services.iter().any(|service| service.id == id);
-    let gone = had.iter().filter(|limit| !wanted.contains(limit));
-    let new = wanted.iter().filter(|limit| !had.contains(limit));
-    let mut steps: Vec<Step> = Vec::new();
-    steps.extend(gone.cloned().map(|(service, limit)| Step::RemoveLimit { service, limit }));
-    let left = current.iter().filter(|service| !has(desired, &service.id));
-    steps.extend(left.map(|service| Step::RemoveService(service.id.clone())));
-    let joined = desired.iter().filter(|service| !has(current, &service.id));
-    steps.extend(joined.map(|service| Step::AddService(service.id.clone())));
-    steps.extend(new.cloned().map(|(service, limit)| Step::AddLimit { service, limit }));
-    Ok(steps)
+    let ids = |services: &[Service]| -> Vec<String> {
+        services.iter().map(|service| service.id.clone()).collect()
+    };
+    let (there, asked) = (ids(current), ids(desired));
+    let remove_limit = |(service, limit)| Step::RemoveLimit { service, limit };
+    let add_limit = |(service, limit)| Step::AddLimit { service, limit };
+    let steps = without(&had, &wanted)
+        .map(remove_limit)
+        .chain(without(&there, &asked).map(Step::RemoveService))
+        .chain(without(&asked, &there).map(Step::AddService))
+        .chain(without(&wanted, &had).map(add_limit));
+    Ok(steps.collect())
+}
+
+/// What is among the first and not among the others, in order. Each is looked at once.
+pub(super) fn without<T: Clone + Eq + Hash>(items: &[T], others: &[T]) -> impl Iterator<Item = T> {
+    let others: HashSet<&T> = others.iter().collect();
+    items.iter().filter(move |item| !others.contains(item)).cloned()
 }
 
 /// The steps that add to a new profile what it lacks of the desired services and limits.
@@ -143,16 +150,20 @@ pub(super) fn show(
 /// Those of the steps that concern what the `touched` ones change. A service that leaves takes all
 /// of its limits with it.
 pub(super) fn concerning(steps: Vec<Step>, touched: &[Step]) -> Vec<Step> {
-    let has_item = |step: &Step| touched.iter().any(|other| other.item() == step.item());
-    let has_member = |key: &String| {
-        touched
-            .iter()
-            .any(|other| matches!(other, Step::Patch(members) if members.contains_key(key)))
-    };
-    let leaves = |id: &String| {
-        let step = Step::RemoveService(id.clone());
-        steps.contains(&step) && has_item(&step)
-    };
+    let items: HashSet<_> = touched.iter().map(Step::item).collect();
+    let has_item = |step: &Step| items.contains(&step.item());
+    let members = touched.iter().filter_map(|step| match step {
+        Step::Patch(members) => Some(members.keys()),
+        _ => None,
+    });
+    let members: HashSet<&String> = members.flatten().collect();
+    let has_member = |key: &String| members.contains(key);
+    let leaving = steps.iter().filter_map(|step| match step {
+        Step::RemoveService(id) if has_item(step) => Some(id),
+        _ => None,
+    });
+    let leaving: HashSet<&String> = leaving.collect();
+    let leaves = |id: &String| leaving.contains(id);
     let kept = steps.iter().filter_map(|step| match step {
         Step::Patch(members) => {
             let members = members.iter().filter(|(key, _)| has_member(key));

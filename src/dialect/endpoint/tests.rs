@@ -7,6 +7,7 @@ mod login;
 mod properties;
 mod reads;
 mod undo;
+mod work;
 mod writes;
 
 use serde_json::{Value, json};

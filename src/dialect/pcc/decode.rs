@@ -7,9 +7,12 @@ use super::{
     wire::{self, Members, members},
 };
 use crate::{
-    dialect::{adapter::Item, listed::Listed},
+    dialect::{
+        adapter::Item,
+        listed::{Listed, PROFILES},
+    },
     error::{Effect, Error, Reason, Result},
-    model::{json, number, object},
+    model::{json, number},
     pb::Profile,
     upstream::{Reply, Safety, Unread, unreadable},
 };
@@ -21,21 +24,21 @@ const LIST: &str = "provisioningProfileDTOList";
 pub(super) fn list(reply: &Reply) -> Result<Listed<Item>> {
     let read = |why| unreadable(Safety::Read, reply, why);
     let body = members(&reply.body).map_err(read)?;
-    let items = match body.text(LIST) {
-        Some("null") => Some(Vec::new()),
-        Some(text) => object::elements(text),
+    let text = match body.text(LIST) {
+        Some("null") => Some("[]"),
+        Some(text) => Some(text),
         // Common JSON writers omit empty lists.
         None => body
             .text("length")
             .filter(|length| number::whole(length).as_deref() == Some("0"))
-            .map(|_| Vec::new()),
+            .map(|_| "[]"),
     };
-    let mut listed = Listed::new();
-    for item in items.ok_or_else(|| read(Unread::NotTheDialect))? {
-        let members = members(item.as_bytes()).map_err(|_| read(Unread::NotTheDialect))?;
-        listed.add(id(&members), |id| Item { id, profile: profile(&members) });
-    }
-    Ok(listed)
+    let text = text.ok_or_else(|| read(Unread::NotTheDialect))?;
+    let listed = Listed::of(text, PROFILES, |members| {
+        let id = id(members)?;
+        Some((id.clone(), Item { id, profile: profile(members) }))
+    });
+    listed.map_err(read)
 }
 
 /// The raw object in the reply to a get or update of one profile.
@@ -71,13 +74,15 @@ fn id(members: &Members<'_>) -> Option<String> {
 pub(super) fn profile(members: &Members<'_>) -> Profile {
     let mut profile = Profile::default();
     let mut unmapped = Struct::default();
+    // Once, and not for each of the members, of which any number may be called so.
+    let has_id = id(members).is_some();
     for (key, text) in members.iter() {
         let mapped = match by_key(key) {
             Some(_) if text == "null" => true,
             Some(member) => {
                 serde_json::from_str(text).is_ok_and(|v| (member.set)(&mut profile, &v))
             }
-            None => key == ID && (text == "null" || id(members).is_some()),
+            None => key == ID && (text == "null" || has_id),
         };
         if !mapped {
             unmapped.fields.insert(key.to_owned(), json::of_text(text));

@@ -14,9 +14,23 @@ use crate::{
         recorder::{Recorder, now},
     },
     error::Effect,
-    model::{json::to_value, method::Method},
+    model::{json::to_value, method::Method, object},
     pb::{Notifications, PaymentType, SubscriberDefaults},
 };
+
+#[test]
+fn each_member_is_looked_at_a_few_times() {
+    const MANY: usize = 1000;
+    let ids = r#""id":39,"#.repeat(MANY);
+    let others: Vec<String> = (0..MANY).map(|n| format!(r#""m{n}":{n}"#)).collect();
+    let object = format!("{{{ids}{}}}", others.join(","));
+    let members = wire::members(object.as_bytes()).unwrap();
+    let looked_at = object::work::members(|| {
+        let profile = decode::profile(&members);
+        assert_eq!(profile.unmapped.unwrap().fields.len(), MANY);
+    });
+    assert!(looked_at <= 16 * MANY, "{looked_at}");
+}
 
 fn fixture(name: &str) -> Value {
     crate::dialect::recorder::fixture(&format!("pcc/{name}"))
