@@ -26,16 +26,19 @@ pub(super) struct Listed<T> {
     without_id: usize,
     /// How many have the id of an earlier one.
     repeated: usize,
+    /// How many are no JSON objects.
+    odd: usize,
 }
 
 impl<T> Listed<T> {
     /// An empty list.
     pub(super) fn new() -> Self {
-        Self { items: Vec::new(), ids: HashSet::new(), without_id: 0, repeated: 0 }
+        Self { items: Vec::new(), ids: HashSet::new(), without_id: 0, repeated: 0, odd: 0 }
     }
 
     /// Reads a JSON list of no more entries than its bound allows. `entry` gives the id and the
-    /// meaning of one; nothing if it has no id.
+    /// meaning of an object; nothing if it has no id. Anything else is left out, unless there is
+    /// nothing but that: then nothing says that the list is of such entries.
     pub(super) fn read(
         json: &[u8],
         bound: Bound,
@@ -59,12 +62,15 @@ impl<T> Listed<T> {
         mut entry: impl FnMut(&Object<'_>) -> Option<(String, T)>,
     ) -> Result<Self, Unread> {
         let mut listed = Self::new();
-        for element in elements {
-            let object = Object::of(element).ok_or(Unread::NotTheDialect)?;
-            match entry(&object) {
-                Some((id, item)) => listed.add(id, item),
-                None => listed.without_id += 1,
+        for element in &elements {
+            match Object::of(element).map(|object| entry(&object)) {
+                Some(Some((id, item))) => listed.add(id, item),
+                Some(None) => listed.without_id += 1,
+                None => listed.odd += 1,
             }
+        }
+        if !elements.is_empty() && listed.odd == elements.len() {
+            return Err(Unread::NotTheDialect);
         }
         Ok(listed)
     }
@@ -78,11 +84,12 @@ impl<T> Listed<T> {
 
     /// The entries. Logs what was left out.
     pub(super) fn or_logged(self, dialect: &'static str) -> Vec<T> {
-        let Self { items, without_id, repeated, .. } = self;
-        if without_id > 0 || repeated > 0 {
+        let Self { items, without_id, repeated, odd, .. } = self;
+        if without_id + repeated + odd > 0 {
             tracing::warn!(
-                target: "upstream", dialect, without_id, repeated,
-                "entries without a valid id, or listed twice, were left out of a list"
+                target: "upstream", dialect, without_id, repeated, odd,
+                "entries without a valid id, listed twice, or of another kind (odd) were left out \
+                 of a list"
             );
         }
         items

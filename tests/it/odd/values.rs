@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use profile_gateway::pb::{ListProfilesRequest, ListProfilesResponse, Profile};
+use profile_gateway::pb::{
+    ListProfilesRequest, ListProfilesResponse, ListServicesRequest, Profile,
+};
 use prost_types::value::Kind;
 use serde_json::json;
 use tonic::{Code, Status};
@@ -193,11 +195,60 @@ async fn empty_elements_and_repeated_ids_are_left_out_of_lists() {
         let names: Vec<&str> = answer.profiles.iter().map(|p| p.display_name.as_str()).collect();
         assert_eq!((names, answer.total_size), (vec!["one"], 1), "{backend}");
     }
-    // What is there but is no profile is not left out in silence.
-    for item in [json!(5), json!("SP_1"), json!([])] {
-        upstream.always(LIST, double::json(bodies::profiles(&[profile("SP_1", "one"), item])));
-        fails(list(&gateway, "sft").await, Code::Internal, "UPSTREAM_CONTRACT_VIOLATION");
+}
+
+#[tokio::test]
+async fn what_is_no_profile_is_left_out_of_lists() {
+    let (upstream, gateway) = start().await;
+    let plan = |items: &str| {
+        let list = bodies::profiles(&[json!("all")]).to_string();
+        upstream.always(LIST, text(list.replace("\"all\"", items)));
+        upstream.always(
+            OTHER,
+            by_path(vec![
+                (COLLECTION, text(format!("[{items}]"))),
+                ("/api/v1/service_profile/1", text(r#"{"id":1,"name":"one"}"#)),
+                (PCC, text(format!(r#"{{"provisioningProfileDTOList":[{items}]}}"#))),
+            ]),
+        );
+    };
+    for odd in ["5", "[]", "\"x\"", "true", "1e400", "\"\\ud800\"", "[[{}]]", "-0.5"] {
+        let sft = profile("SP_1", "one").to_string();
+        let both = r#""id":1,"name":"one""#;
+        let item = sft.replacen('{', &format!("{{{both},"), 1);
+        for items in [format!("{item},{odd}"), format!("{odd},{item},{odd}")] {
+            plan(&items);
+            for backend in ["sft", "e", "p"] {
+                let found = list(&gateway, backend).await;
+                let found = found.unwrap_or_else(|status| panic!("{backend} {odd}: {status:?}"));
+                assert_eq!(found.len(), 1, "{backend} {odd}");
+            }
+        }
+        // A list of nothing but such things is not one of profiles: it does not say that there are
+        // none.
+        plan(odd);
+        for backend in ["sft", "e", "p"] {
+            let failed = list(&gateway, backend).await;
+            fails(failed, Code::Internal, "UPSTREAM_CONTRACT_VIOLATION");
+        }
     }
+}
+
+#[tokio::test]
+async fn what_is_no_service_is_left_out_of_the_catalog() {
+    let (upstream, gateway) = start().await;
+    upstream.always(
+        OTHER,
+        by_path(vec![
+            ("/api/v1/service", text(r#"[5,{"id":6,"description":"SMS MT"},"x",{"id":6}]"#)),
+            ("/api/v1/service/6/traffic_limit", text(r#"[true,{"id":1,"volume":7},[],{"id":1}]"#)),
+        ]),
+    );
+    let request = ListServicesRequest { parent: "backends/e".to_owned(), ..Default::default() };
+    let found = gateway.backends.clone().list_services(request).await.unwrap().into_inner();
+    let ids: Vec<_> = found.services.iter().map(|there| there.id.as_str()).collect();
+    assert_eq!(ids, ["6"]);
+    assert_eq!(found.services[0].traffic_limits.len(), 1, "{found:?}");
 }
 
 #[tokio::test]
@@ -249,8 +300,13 @@ async fn one_unreadable_profile_does_not_hide_the_others() {
 
 /// A gateway with the endpoint backend alone.
 async fn connected(upstream: &Double) -> Gateway {
+    connected_with(upstream, "").await
+}
+
+async fn connected_with(upstream: &Double, lines: &str) -> Gateway {
     let lines = format!(
-        "[backends.e]\ndialect = \"endpoint\"\nbase_url = \"{}\"\nauth_token = \"t-of-the-kit\"\n",
+        "[backends.e]\ndialect = \"endpoint\"\nbase_url = \"{}\"\nauth_token = \"t-of-the-kit\"\n\
+         {lines}",
         upstream.base_url
     );
     gateway().section(&lines).start().await
