@@ -41,5 +41,6 @@ pub use limits::{Chosen, Limits, RateLimit, WindowLimit};
 pub use message::{Bound, Port, Reply, Request, Safety, Unread};
 pub use metrics::{BackendUpstreamMetrics, UpstreamMetrics};
 pub use patience::{Delay, Waiters};
+pub use refusal::is_unanswered;
 pub use settings::{Thresholds, UpstreamSettings};
 pub use status::{failed_status, unreadable};

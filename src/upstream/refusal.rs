@@ -18,6 +18,14 @@ pub(super) fn error(refusal: Refusal) -> Error {
     }
 }
 
+/// Whether a request got no complete answer, although the gateway sent it or tried to.
+#[must_use]
+pub fn is_unanswered(error: &Error) -> bool {
+    let answered = error.upstream().is_some_and(|facts| facts.status.is_some());
+    let refused = error.metadata().iter().any(|(key, _)| *key == CIRCUIT);
+    error.reason() == Reason::UpstreamUnavailable && !answered && !refused
+}
+
 /// The error for a request that an open circuit refuses.
 pub(super) fn circuit_open(wait: Duration) -> Error {
     let wait = whole_seconds(wait);

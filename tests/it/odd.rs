@@ -3,6 +3,7 @@
 mod brief;
 mod exact;
 mod heads;
+mod lists;
 mod many;
 mod secrets;
 mod values;

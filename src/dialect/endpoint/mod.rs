@@ -17,6 +17,7 @@ mod encode;
 mod fault;
 mod field_path;
 mod limits;
+mod list;
 mod radio;
 mod service;
 mod simulate;
@@ -26,7 +27,6 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use self::{
@@ -85,36 +85,7 @@ struct Endpoint {
     data_limits: bool,
 }
 
-/// With more profiles than this that cannot be read, it is the account that cannot be read.
-const MAX_UNREADABLE: usize = 100;
-
 impl Endpoint {
-    /// Reads the full profiles of a list; those that no longer exist are left out.
-    async fn full(&self, port: &dyn Port, short: Vec<decode::Short>) -> Result<Listing> {
-        let read = |short: decode::Short| async move {
-            let item = self.get(port, &short.id).await;
-            (short.id, item)
-        };
-        let mut reads = stream::iter(short.into_iter().map(read)).buffered(catalog::PARALLEL);
-        let mut listing = Listing::default();
-        while let Some((id, item)) = reads.next().await {
-            match item {
-                Ok(item) => listing.items.push(item),
-                Err(error) if error.reason() == Reason::ProfileNotFound => {}
-                Err(error) if !fault::is_of_one_profile(&error) => return Err(error),
-                Err(error) if listing.unreadable.len() == MAX_UNREADABLE => return Err(error),
-                Err(error) => listing.unreadable.push((id, error)),
-            }
-        }
-        Ok(listing)
-    }
-
-    async fn short(&self, port: &dyn Port) -> Result<Vec<decode::Short>> {
-        let reply = port.send(encode::list()).await?;
-        let listed = fault::read(Operation::List, &reply, decode::list)?;
-        Ok(listed.or_logged(NAME))
-    }
-
     /// Removes a profile whose creation failed half way, including its services and limits.
     async fn remove_incomplete(&self, cleanup: &dyn Port, id: &str, halted: Halted) -> Error {
         let Err(failure) = steps::patiently(|| self.delete(cleanup, id)).await else {

@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use profile_gateway::pb::{
-    ListProfilesRequest, ListProfilesResponse, ListServicesRequest, Profile,
-};
+use profile_gateway::pb::{ListProfilesRequest, ListProfilesResponse, Profile};
 use prost_types::value::Kind;
 use serde_json::json;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::kit::{
     bodies::{self, profile, profile_with},
     double::{self, Answer, Double, GET, LIST, OTHER, double},
     gateway::{Gateway, fresh, gateway},
-    status::{fails, failure},
 };
 
 /// What no parser takes as a whole, and what a double does not hold.
@@ -25,7 +22,7 @@ fn odd_values() -> Vec<String> {
 }
 
 /// A backend of each dialect at the same upstream.
-async fn start() -> (Double, Gateway) {
+pub(super) async fn start() -> (Double, Gateway) {
     let upstream = double().await;
     let base = &upstream.base_url;
     let others = format!(
@@ -38,23 +35,23 @@ async fn start() -> (Double, Gateway) {
     (upstream, gateway)
 }
 
-fn text(body: impl Into<String>) -> Answer {
+pub(super) fn text(body: impl Into<String>) -> Answer {
     double::http(200, "application/json", body.into())
 }
 
 /// Answers by path; 418 to everything else.
-fn by_path(answers: Vec<(&'static str, Answer)>) -> Answer {
+pub(super) fn by_path(answers: Vec<(&'static str, Answer)>) -> Answer {
     double::by(move |seen| {
         let found = answers.iter().find(|(path, _)| *path == seen.path);
         found.map_or(double::http(418, "text/plain", "?"), |(_, answer)| answer.clone())
     })
 }
 
-async fn list(gateway: &Gateway, backend: &str) -> Result<Vec<Profile>, Status> {
+pub(super) async fn list(gateway: &Gateway, backend: &str) -> Result<Vec<Profile>, Status> {
     Ok(list_with(gateway, backend, false).await?.profiles)
 }
 
-async fn list_with(
+pub(super) async fn list_with(
     gateway: &Gateway,
     backend: &str,
     partial: bool,
@@ -68,7 +65,7 @@ async fn list_with(
     Ok(gateway.profiles.clone().list_profiles(fresh(request)).await?.into_inner())
 }
 
-fn ids(profiles: &[Profile]) -> Vec<&str> {
+pub(super) fn ids(profiles: &[Profile]) -> Vec<&str> {
     profiles.iter().map(|profile| profile.name.rsplit('/').next().unwrap()).collect()
 }
 
@@ -80,8 +77,8 @@ fn kept(profile: &Profile, key: &str) -> String {
     }
 }
 
-const COLLECTION: &str = "/api/v1/service_profile";
-const PCC: &str = "/pcc/spcm/provisionProfile";
+pub(super) const COLLECTION: &str = "/api/v1/service_profile";
+pub(super) const PCC: &str = "/pcc/spcm/provisionProfile";
 
 #[tokio::test]
 async fn an_odd_member_is_kept_as_text_and_the_rest_is_read() {
@@ -198,60 +195,6 @@ async fn empty_elements_and_repeated_ids_are_left_out_of_lists() {
 }
 
 #[tokio::test]
-async fn what_is_no_profile_is_left_out_of_lists() {
-    let (upstream, gateway) = start().await;
-    let plan = |items: &str| {
-        let list = bodies::profiles(&[json!("all")]).to_string();
-        upstream.always(LIST, text(list.replace("\"all\"", items)));
-        upstream.always(
-            OTHER,
-            by_path(vec![
-                (COLLECTION, text(format!("[{items}]"))),
-                ("/api/v1/service_profile/1", text(r#"{"id":1,"name":"one"}"#)),
-                (PCC, text(format!(r#"{{"provisioningProfileDTOList":[{items}]}}"#))),
-            ]),
-        );
-    };
-    for odd in ["5", "[]", "\"x\"", "true", "1e400", "\"\\ud800\"", "[[{}]]", "-0.5"] {
-        let sft = profile("SP_1", "one").to_string();
-        let both = r#""id":1,"name":"one""#;
-        let item = sft.replacen('{', &format!("{{{both},"), 1);
-        for items in [format!("{item},{odd}"), format!("{odd},{item},{odd}")] {
-            plan(&items);
-            for backend in ["sft", "e", "p"] {
-                let found = list(&gateway, backend).await;
-                let found = found.unwrap_or_else(|status| panic!("{backend} {odd}: {status:?}"));
-                assert_eq!(found.len(), 1, "{backend} {odd}");
-            }
-        }
-        // A list of nothing but such things is not one of profiles: it does not say that there are
-        // none.
-        plan(odd);
-        for backend in ["sft", "e", "p"] {
-            let failed = list(&gateway, backend).await;
-            fails(failed, Code::Internal, "UPSTREAM_CONTRACT_VIOLATION");
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_is_no_service_is_left_out_of_the_catalog() {
-    let (upstream, gateway) = start().await;
-    upstream.always(
-        OTHER,
-        by_path(vec![
-            ("/api/v1/service", text(r#"[5,{"id":6,"description":"SMS MT"},"x",{"id":6}]"#)),
-            ("/api/v1/service/6/traffic_limit", text(r#"[true,{"id":1,"volume":7},[],{"id":1}]"#)),
-        ]),
-    );
-    let request = ListServicesRequest { parent: "backends/e".to_owned(), ..Default::default() };
-    let found = gateway.backends.clone().list_services(request).await.unwrap().into_inner();
-    let ids: Vec<_> = found.services.iter().map(|there| there.id.as_str()).collect();
-    assert_eq!(ids, ["6"]);
-    assert_eq!(found.services[0].traffic_limits.len(), 1, "{found:?}");
-}
-
-#[tokio::test]
 async fn a_listed_profile_can_be_read() {
     let (upstream, gateway) = start().await;
     let items = ["sp_343", "343", "SP_", "SP_x", "SP_7"].map(|id| profile(id, "one"));
@@ -259,97 +202,6 @@ async fn a_listed_profile_can_be_read() {
     assert_eq!(ids(&list(&gateway, "sft").await.unwrap()), ["SP_7"]);
     upstream.always(GET, double::json(bodies::profiles(&[profile("sp_7", "one")])));
     assert_eq!(gateway.get("SP_7").await.unwrap().display_name, "one");
-}
-
-#[tokio::test]
-async fn one_unreadable_profile_does_not_hide_the_others() {
-    let (upstream, gateway) = start().await;
-    let page = |status| double::http(status, "text/html", "<html>no</html>");
-    let own = double::http(403, "application/json", r#"{"error_code":1104,"message":"no"}"#);
-    for (what, bad) in [
-        ("403", page(403)),
-        ("403 of its own", own),
-        ("410", page(410)),
-        ("500", page(500)),
-        ("504", page(504)),
-        ("a bare 404", page(404)),
-        ("a page", page(200)),
-        ("garbage", text("{\"id\":")),
-        ("another profile", text(r#"{"id":9}"#)),
-    ] {
-        // A gateway each: so many failures would open the circuit.
-        let (_, gateway) = (drop(gateway.admin("/livez").await), connected(&upstream).await);
-        upstream.always(
-            OTHER,
-            by_path(vec![
-                (COLLECTION, text(r#"[{"id":1},{"id":2},{"id":3}]"#)),
-                ("/api/v1/service_profile/1", text(r#"{"id":1,"name":"a"}"#)),
-                ("/api/v1/service_profile/2", bad),
-                ("/api/v1/service_profile/3", text(r#"{"id":3,"name":"c"}"#)),
-            ]),
-        );
-        let found = list_with(&gateway, "e", true).await;
-        let found = found.unwrap_or_else(|status| panic!("{what}: {status:?}"));
-        assert_eq!(ids(&found.profiles), ["1", "3"], "{what}");
-        assert_eq!(found.unreachable, ["backends/e/profiles/2"], "{what}");
-        let failed = failure(list(&gateway, "e").await);
-        assert!(failed.message.contains("backends/e/profiles/2"), "{what}: {failed:#?}");
-        assert!(!failed.meta("upstream_status").is_empty(), "{what}: {failed:#?}");
-    }
-}
-
-/// A gateway with the endpoint backend alone.
-async fn connected(upstream: &Double) -> Gateway {
-    connected_with(upstream, "").await
-}
-
-async fn connected_with(upstream: &Double, lines: &str) -> Gateway {
-    let lines = format!(
-        "[backends.e]\ndialect = \"endpoint\"\nbase_url = \"{}\"\nauth_token = \"t-of-the-kit\"\n\
-         {lines}",
-        upstream.base_url
-    );
-    gateway().section(&lines).start().await
-}
-
-#[tokio::test]
-async fn an_account_that_refuses_is_not_blamed_on_its_profiles() {
-    let upstream = double().await;
-    let gateway = connected(&upstream).await;
-    let all = |status| {
-        double::by(move |seen| match seen.path.as_str() {
-            COLLECTION => text(r#"[{"id":1},{"id":2}]"#),
-            _ => double::http(status, "text/html", "<html>no</html>"),
-        })
-    };
-    upstream.always(OTHER, all(401));
-    let partial = list_with(&gateway, "e", true).await.unwrap();
-    assert_eq!((partial.unreachable, partial.profiles), (vec!["backends/e".to_owned()], vec![]));
-    fails(list_with(&gateway, "e", false).await, Code::Internal, "UPSTREAM_AUTH_FAILED");
-}
-
-#[tokio::test]
-async fn a_partial_list_is_not_kept() {
-    let upstream = double().await;
-    let gateway = connected(&upstream).await;
-    let answers = |second: Answer| {
-        by_path(vec![
-            (COLLECTION, text(r#"[{"id":1},{"id":2}]"#)),
-            ("/api/v1/service_profile/1", text(r#"{"id":1,"name":"a"}"#)),
-            ("/api/v1/service_profile/2", second),
-        ])
-    };
-    let request = || ListProfilesRequest {
-        parent: "backends/e".to_owned(),
-        return_partial_success: true,
-        ..ListProfilesRequest::default()
-    };
-    let list = async || gateway.profiles.clone().list_profiles(request()).await.unwrap();
-    upstream.always(OTHER, answers(double::http(403, "text/html", "no")));
-    assert_eq!(list().await.into_inner().unreachable.len(), 1);
-    upstream.always(OTHER, answers(text(r#"{"id":2,"name":"b"}"#)));
-    let found = list().await.into_inner();
-    assert_eq!((ids(&found.profiles), found.unreachable.len()), (vec!["1", "2"], 0));
 }
 
 #[tokio::test]
