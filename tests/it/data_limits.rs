@@ -1,6 +1,8 @@
 //! The custom data limits of endpoint profiles, and other things that the vendor accepts without
 //! doing: nothing of them is lost in silence.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use profile_gateway::pb::{
     CreateProfileRequest, DiffProfilesRequest, DiffProfilesResponse, GetBackendRequest,
     GetProfileRequest, Note, NoteKind, PaymentType, PreviewWriteRequest, Profile, Service,
@@ -10,14 +12,16 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::kit::{
+    double::{self, Answer, Double, OTHER, Seen, double},
     gateway::{self, Gateway, fresh},
     model,
     sandbox::{Sandbox, sandbox},
-    status::fails,
+    status::{fails, failure},
 };
 
 const ONE: &str = "backends/endpoint/profiles/390";
 const TWO: &str = "backends/endpoint/profiles/412";
+const E: &str = "backends/e/profiles/1";
 const LIMITS: &str = "data_limits";
 
 /// A gateway that looks at data limits or not.
@@ -133,6 +137,76 @@ async fn limits_that_cannot_be_read_are_not_taken_for_none() {
     arm("ListProfileTrafficLimits", forbidden, 0).await;
     arm("GetProfile", json!({"kind": "result", "code": "1201"}), 1).await;
     fails(get(&gateway, ONE).await, Code::NotFound, "PROFILE_NOT_FOUND");
+}
+
+/// Answers of an installation that has no data limits, or does not show them.
+const REFUSALS: [(&str, u16, &str); 9] = [
+    ("its own code", 404, r#"{"error_code":1201,"message":"Resource not found"}"#),
+    ("another of its codes", 404, r#"{"error_code":1401,"message":"x"}"#),
+    ("an unknown code", 404, r#"{"error_code":9999,"message":"x"}"#),
+    ("of the API gateway", 404, r#"{"message":"Not Found"}"#),
+    ("a page", 404, "<html>no</html>"),
+    ("no body", 404, ""),
+    ("no such method", 405, ""),
+    ("gone", 410, ""),
+    ("not allowed", 403, r#"{"error_code":1104,"message":"no"}"#),
+];
+
+/// An endpoint account with one profile, which answers this to a read of its data limits.
+async fn without_limits(status: u16, body: &'static str) -> (Double, Gateway) {
+    let upstream = double().await;
+    let section = format!(
+        "[backends.e]\ndialect = \"endpoint\"\nbase_url = \"{}\"\nauth_token = \
+         \"t-of-the-kit\"\ndata_limits = \"on\"\n",
+        upstream.base_url
+    );
+    let gateway = gateway::gateway().section(&section).start().await;
+    upstream.always(OTHER, double::by(move |seen| answer(seen, status, body)));
+    (upstream, gateway)
+}
+
+fn answer(seen: &Seen, status: u16, body: &str) -> Answer {
+    match seen.path.rsplit('/').next() {
+        Some("service_profile") => double::http(200, "application/json", r#"[{"id":1}]"#),
+        Some("traffic_limit") => double::http(status, "text/html", body),
+        _ => double::http(200, "application/json", r#"{"id":1,"name":"one"}"#),
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_without_data_limits_does_not_make_profiles_vanish() {
+    for (what, status, body) in REFUSALS {
+        let (_upstream, gateway) = without_limits(status, body).await;
+        let failed = failure(get(&gateway, E).await);
+        assert_ne!(failed.code, Code::NotFound, "{what}: {failed:#?}");
+        let told = failed.message.contains("turn the backend's data_limits off");
+        assert!(told, "{what}: {failed:#?}");
+        let mut request = model::list("backends/e");
+        request.return_partial_success = true;
+        let listed = gateway.profiles.clone().list_profiles(fresh(request)).await.unwrap();
+        assert_eq!(listed.into_inner().unreachable, [E], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_profile_that_goes_while_its_data_limits_are_read_is_gone() {
+    for (_, status, body) in REFUSALS {
+        let (upstream, gateway) = without_limits(status, body).await;
+        let gone = r#"{"error_code":1201,"message":"ServiceProfile with id 1 not found"}"#;
+        let gone = double::http(404, "application/json", gone);
+        let asked = AtomicUsize::new(0);
+        upstream.always(
+            OTHER,
+            double::by(move |seen| {
+                let is_limits = seen.path.ends_with("traffic_limit");
+                match asked.fetch_add(usize::from(!is_limits), Ordering::SeqCst) {
+                    1 if !is_limits => gone.clone(),
+                    _ => answer(seen, status, body),
+                }
+            }),
+        );
+        fails(get(&gateway, E).await, Code::NotFound, "PROFILE_NOT_FOUND");
+    }
 }
 
 async fn preview(gateway: &Gateway, write: Write) -> Vec<Note> {

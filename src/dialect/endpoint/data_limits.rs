@@ -7,12 +7,7 @@ use super::{
     decode, encode,
     fault::{self, Operation},
 };
-use crate::{
-    dialect::Settings,
-    error::{Reason, Result},
-    pb::DataLimit,
-    upstream::Port,
-};
+use crate::{dialect::Settings, error::Result, pb::DataLimit, upstream::Port};
 
 /// The setting, and the field of the profile.
 pub(super) const KEY: &str = "data_limits";
@@ -30,11 +25,12 @@ pub(super) fn setting(settings: &Settings) -> bool {
 }
 
 /// The data limits of a profile that was just read. The upstream has one answer (403) for a profile
-/// that is gone and for limits that the account may not see.
+/// that is gone and for limits that the account may not see, and an installation without data
+/// limits has another (404, 405, 410 or 501). So reading the profile again decides what it is.
 pub(super) async fn read(port: &dyn Port, id: &str) -> Result<Vec<DataLimit>> {
     let reply = port.send(encode::data_limits(id)).await?;
     let error = match fault::read(Operation::DataLimits, &reply, decode::data_limits) {
-        Err(error) if error.reason() == Reason::UpstreamPermissionDenied => error,
+        Err(error) if matches!(reply.status.as_u16(), 403 | 404 | 405 | 410 | 501) => error,
         limits => return limits,
     };
     let reply = port.send(encode::get(id)).await?;

@@ -105,6 +105,8 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         (status, _) if status.as_u16() == 499 => None,
         (StatusCode::CONFLICT, code) => conflict(operation, code),
         (_, Some(1405)) => conflict(operation, Some(1405)),
+        // Whether it is the profile that is missing is for the caller to find out.
+        (StatusCode::NOT_FOUND, _) if operation == Operation::DataLimits => Some(NO_DATA_LIMITS),
         (StatusCode::NOT_FOUND, Some(1201 | 1401)) => Some(missing(operation, &body)),
         (_, Some(1406 | 1601)) => Some(REFUSED),
         (
@@ -165,6 +167,11 @@ fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
     })
 }
 
+const NO_DATA_LIMITS: Meaning = (
+    Reason::UpstreamContractViolation,
+    "the upstream answered that it does not have what the gateway asked for",
+);
+
 const ALREADY_ATTACHED: Meaning =
     (Reason::ServiceAlreadyAttached, "the profile already has the service");
 
@@ -177,8 +184,8 @@ fn missing(operation: Operation, body: &Fault) -> Meaning {
         (Reason::TrafficLimitNotFound, "the upstream did not find the traffic limit");
     let words = body.message.as_deref().unwrap_or_default();
     match (operation, field_path::subject(words).as_str()) {
-        (Operation::Get | Operation::DataLimits | Operation::Delete, _) => PROFILE,
-        (Operation::List | Operation::Catalog, _) => UNKNOWN,
+        (Operation::Get | Operation::Delete, _) => PROFILE,
+        (Operation::List | Operation::Catalog | Operation::DataLimits, _) => UNKNOWN,
         (Operation::CatalogLimits, _) => SERVICE,
         (_, "serviceprofile" | "profile") => PROFILE,
         (_, "service") if operation == Operation::AddService => INVALID,
