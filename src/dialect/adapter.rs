@@ -1,5 +1,7 @@
 //! The traits that a dialect implements, and their types.
 
+use std::{collections::HashMap, time::Duration};
+
 use async_trait::async_trait;
 
 use crate::{
@@ -130,6 +132,12 @@ pub trait Operations: Dialect {
     /// Reads all profiles.
     async fn list(&self, port: &dyn Port) -> Result<Listing>;
 
+    /// Reads all profiles, or as many as the vendor's limits leave room for now. `so_far` is what
+    /// earlier calls have read, and has what this one reads.
+    async fn list_in_parts(&self, port: &dyn Port, _so_far: &mut SoFar) -> Result<ListPart> {
+        self.list(port).await.map(ListPart::Complete)
+    }
+
     /// Reads the [`Dialect::listed_fields`] of all profiles with one request; `None` if the
     /// upstream's list lacks any of them.
     async fn list_briefly(&self, _port: &dyn Port) -> Result<Option<Vec<Item>>> {
@@ -220,6 +228,18 @@ pub struct Listing {
     pub items: Vec<Item>,
     /// The ids of those that are there but could not be read, each with the reason.
     pub unreadable: Vec<(String, Error)>,
+}
+
+/// The profiles that a list has read so far, by id, or why they cannot be read.
+pub type SoFar = HashMap<String, Result<Item>>;
+
+/// How far the parts of a list have come.
+#[derive(Debug)]
+pub enum ListPart {
+    /// To its end.
+    Complete(Listing),
+    /// The vendor's limits may have room for more after this time.
+    Rest(Duration),
 }
 
 impl From<Vec<Item>> for Listing {

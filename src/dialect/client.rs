@@ -2,7 +2,9 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate};
+use super::adapter::{
+    Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
+};
 use crate::{
     error::{Error, Result},
     model::spelling::{as_changed, as_stored},
@@ -41,6 +43,15 @@ impl DialectClient {
     pub async fn list(&self, port: &dyn Port) -> Result<Listing> {
         let listing = self.0.list(port).await.map_err(|error| redacted(error, port))?;
         Ok(clean(listing, port))
+    }
+
+    /// See [`Operations::list_in_parts`].
+    pub async fn list_in_parts(&self, port: &dyn Port, so_far: &mut SoFar) -> Result<ListPart> {
+        let part = self.0.list_in_parts(port, so_far).await;
+        Ok(match part.map_err(|error| redacted(error, port))? {
+            ListPart::Complete(listing) => ListPart::Complete(clean(listing, port)),
+            ListPart::Rest(after) => ListPart::Rest(after),
+        })
     }
 
     /// See [`Operations::list_briefly`].

@@ -18,7 +18,8 @@ mod registration;
 mod registry;
 
 pub use adapter::{
-    Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate, already_attached, not_attached,
+    Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
+    already_attached, not_attached,
 };
 pub use client::DialectClient;
 pub use registration::{Built, Form, Registration, Setting, Settings};

@@ -341,6 +341,28 @@ impl Port for Session {
         outcome.map_err(|failure| failure.error.without_secrets(|text| self.redact(text)))
     }
 
+    fn foresee(&self, requests: usize) -> Result<()> {
+        let (upstream, class, now) = (&self.upstream, self.class(), Instant::now());
+        let turn = upstream.pace.when(class, requests, now);
+        if turn.at < self.deadline {
+            return Ok(());
+        }
+        let refusal = turn.refusal(now);
+        let _ = self.refused(refusal);
+        let left = self.deadline.saturating_duration_since(now);
+        let part = refusal.window().and_then(|name| upstream.pace.part(class, name));
+        Err(refusal::too_many(requests, refusal, part, left))
+    }
+
+    fn room(&self) -> usize {
+        let room = self.upstream.pace.room(self.class(), Instant::now());
+        room.and_then(|room| room.try_into().ok()).unwrap_or(usize::MAX)
+    }
+
+    fn room_in(&self, requests: usize) -> Duration {
+        self.upstream.room_in(self.class(), u32::try_from(requests).unwrap_or(u32::MAX))
+    }
+
     fn redact(&self, text: &str) -> Option<String> {
         let sent = self.sent.lock().clone();
         self.upstream.redact(text, &sent)

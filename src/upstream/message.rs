@@ -145,6 +145,21 @@ pub trait Port: Send + Sync {
     /// request may have had an effect.
     async fn send(&self, request: Request) -> Result<Reply>;
 
+    /// Fails if so many more requests cannot be sent in time, and says which limit it is.
+    fn foresee(&self, _requests: usize) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many requests the vendor's windows have room for now.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// When they will have room for so many, or for as many as they ever have.
+    fn room_in(&self, _requests: usize) -> Duration {
+        Duration::ZERO
+    }
+
     /// The text without the secrets that the requests carry, because the upstream may repeat them;
     /// `None` if it contains none.
     fn redact(&self, text: &str) -> Option<String>;

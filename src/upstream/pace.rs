@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     class::Class,
-    limits::{Limits, RateLimit},
+    limits::{Limits, RateLimit, WindowLimit},
     metrics::{Shed, WindowName},
     window::{Usage, Windows},
 };
@@ -79,6 +79,23 @@ pub(super) enum Refusal {
     Window(WindowName, Duration),
     /// The gateway's own limits.
     Shed(Shed, Duration),
+}
+
+impl Refusal {
+    /// How long it is to wait.
+    pub(super) fn wait(self) -> Duration {
+        match self {
+            Self::Paused(wait) | Self::Window(_, wait) | Self::Shed(_, wait) => wait,
+        }
+    }
+
+    /// The window that is used up.
+    pub(super) fn window(self) -> Option<WindowName> {
+        match self {
+            Self::Window(name, _) => Some(name),
+            Self::Paused(_) | Self::Shed(..) => None,
+        }
+    }
 }
 
 /// When a request may be sent, and what it waits for until then.
@@ -238,6 +255,16 @@ impl Pace {
     /// The requests per second that a class can go on with, if a window limits them.
     pub(super) fn sustainable(&self, class: Class) -> Option<f64> {
         self.lock().windows.sustainable(class)
+    }
+
+    /// How many requests of a class the windows have room for now, if they limit them.
+    pub(super) fn room(&self, class: Class, now: Instant) -> Option<u32> {
+        self.lock().windows.room(class, now)
+    }
+
+    /// The limit of a window, and how much of it a class may use.
+    pub(super) fn part(&self, class: Class, name: WindowName) -> Option<(WindowLimit, u32)> {
+        self.lock().windows.part(class, name)
     }
 
     /// How long it takes until the windows have room for so many requests of a class.

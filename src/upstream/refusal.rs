@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    limits::WindowLimit,
     metrics::{Shed, WindowName},
     pace::Refusal,
 };
@@ -62,6 +63,43 @@ fn used_up(window: WindowName, wait: Duration) -> Error {
         humantime::format_duration(wait)
     );
     Error::new(Reason::UpstreamThrottled, message).with_retry(Retry::After(Some(wait)))
+}
+
+/// The error for so many requests of one call that would end `refusal.wait()` from now, while there
+/// are only `left`. `part`: the limit, and how much of it there is for such calls.
+pub(super) fn too_many(
+    requests: usize,
+    refusal: Refusal,
+    part: Option<(WindowLimit, u32)>,
+    left: Duration,
+) -> Error {
+    let (wait, left) = (whole_seconds(refusal.wait()), whole_seconds(left));
+    let limit = match (refusal, part) {
+        (Refusal::Paused(_), _) => return throttled(wait),
+        (Refusal::Window(WindowName::MonthlyRequests, _), Some((limit, part))) => {
+            format!("`monthly_request_limit` ({limit}) leaves {part} to such calls")
+        }
+        (Refusal::Window(..), Some((limit, part))) => {
+            format!("`request_limit` ({limit}) leaves {part} at a time to such calls")
+        }
+        (Refusal::Window(..) | Refusal::Shed(..), _) => {
+            "`requests_per_second` limits them".to_owned()
+        }
+    };
+    let message = format!(
+        "this call takes {requests} requests more, and {limit}: they would take {}, and there are \
+         {}, so none of them was sent; ask for fewer fields (a `read_mask` of what the upstream's \
+         own list shows takes one request), or raise the limit if the vendor allows it",
+        humantime::format_duration(wait),
+        humantime::format_duration(left),
+    );
+    let fits = |(_, part): (_, u32)| usize::try_from(part).is_ok_and(|part| requests <= part);
+    // What never fits does not fit later.
+    let retry = match part.is_some_and(fits) {
+        true => Retry::After(Some(whole_seconds(wait.saturating_sub(left)))),
+        false => Retry::No,
+    };
+    Error::new(Reason::UpstreamThrottled, message).with_retry(retry)
 }
 
 fn overloaded(shed: Shed, wait: Duration) -> Error {

@@ -100,21 +100,33 @@ impl Windows {
 
     /// The requests per second that a class can go on with.
     pub(super) fn sustainable(&self, class: Class) -> Option<f64> {
-        let rates = self.requests.iter().flatten().map(|window| {
-            let left = window.limit.requests - class.leaves(window.limit.requests);
-            f64::from(left) / window.limit.length.as_secs_f64()
-        });
+        let rates = self
+            .requests
+            .iter()
+            .flatten()
+            .map(|window| f64::from(window.allowed(class)) / window.limit.length.as_secs_f64());
         rates.reduce(f64::min)
+    }
+
+    /// How many requests a class may send now.
+    pub(super) fn room(&mut self, class: Class, now: Instant) -> Option<u32> {
+        let windows = self.requests.iter_mut().flatten();
+        windows.map(|window| window.room(class, now)).min()
+    }
+
+    /// The limit of a window, and how much of it a class may use.
+    pub(super) fn part(&self, class: Class, name: WindowName) -> Option<(WindowLimit, u32)> {
+        let mut windows = self.requests.iter().flatten();
+        let window = windows.find(|window| window.name == name)?;
+        Some((window.limit, window.allowed(class)))
     }
 
     /// How long it takes until a class has room for so many requests, or for as many as it may
     /// ever have.
     pub(super) fn room_in(&mut self, class: Class, requests: u32, now: Instant) -> Duration {
         let windows = self.requests.iter_mut().flatten();
-        let waits = windows.filter_map(|window| {
-            let limit = window.limit.requests;
-            window.next(class, requests.min(limit - class.leaves(limit)), now)
-        });
+        let waits = windows
+            .filter_map(|window| window.next(class, requests.min(window.allowed(class)), now));
         let free = waits.map(|(at, _)| at).max();
         free.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
     }
@@ -169,12 +181,25 @@ impl Window {
         self.began + Duration::from_nanos(self.part.saturating_mul(part + PARTS + 1))
     }
 
+    /// How much of the window a class may use.
+    fn allowed(&self, class: Class) -> u32 {
+        self.limit.requests - class.leaves(self.limit.requests)
+    }
+
+    /// How many requests a class may send now.
+    fn room(&mut self, class: Class, now: Instant) -> u32 {
+        self.advance(now);
+        self.allowed(class).saturating_sub(self.used)
+    }
+
     fn next(&mut self, class: Class, requests: u32, now: Instant) -> Option<(Instant, WindowName)> {
         self.advance(now);
-        let limit = self.limit.requests;
-        let allowed = limit - class.leaves(limit);
-        let over = self.used.saturating_add(requests).saturating_sub(allowed);
-        if over == 0 {
+        let allowed = self.allowed(class).max(1);
+        // Of more than the class may use at once, each waits for the one so many before it.
+        let later = requests.saturating_sub(1) / allowed;
+        let first = requests - later * allowed;
+        let over = self.used.saturating_add(first).saturating_sub(allowed);
+        if over == 0 && later == 0 {
             return None;
         }
         let mut freed = 0;
@@ -182,7 +207,13 @@ impl Window {
             freed += self.at(*part);
             freed >= over
         });
-        Some((ends.map_or(now + LONGEST, |part| self.end(part)), self.name))
+        let at = match ends {
+            _ if over == 0 => now,
+            Some(part) => self.end(part),
+            None => now + LONGEST,
+        };
+        let whole = Duration::from_nanos(self.part.saturating_mul(PARTS + 1));
+        Some((at + whole.saturating_mul(later).min(LONGEST), self.name))
     }
 
     /// The caller has asked for the next request before.

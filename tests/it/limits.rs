@@ -1,5 +1,7 @@
 //! The vendor's limits within a time: what is left for whom, what is refused, and what shows.
 
+mod long;
+
 use std::time::Duration;
 
 use profile_gateway::pb::{CircuitState, WatchProfilesRequest};

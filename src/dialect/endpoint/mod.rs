@@ -36,7 +36,7 @@ use self::{
     steps::{Halted, Progress},
 };
 use super::{
-    adapter::{Dialect, Edit, Item, Listing, Named, Operations, ProfileUpdate},
+    adapter::{Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar},
     client::DialectClient,
     registration::{Built, Form, Registration, Setting},
 };
@@ -268,17 +268,17 @@ impl Operations for Endpoint {
     }
 
     async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
-        let reply = port.send(encode::get(id)).await?;
-        let mut item = fault::read(Operation::Get, &reply, |reply| decode::one(reply, id))?;
-        if self.data_limits {
-            item.profile.data_limits = data_limits::read(port, id).await?;
-        }
-        Ok(item)
+        self.one(port, id).await
     }
 
     async fn list(&self, port: &dyn Port) -> Result<Listing> {
         let short = self.short(port).await?;
         self.full(port, short).await
+    }
+
+    async fn list_in_parts(&self, port: &dyn Port, so_far: &mut SoFar) -> Result<ListPart> {
+        let short = self.short(port).await?;
+        self.part(port, short, so_far).await
     }
 
     async fn list_briefly(&self, port: &dyn Port) -> Result<Option<Vec<Item>>> {

@@ -4,7 +4,7 @@
 //! A preview shows exactly what the write would send, because the same code produces both. Nothing
 //! is written, so nothing is journaled and no cache entry is invalidated.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use http::HeaderValue;
@@ -220,6 +220,18 @@ impl Port for Rehearsal<'_> {
         let reply = self.backend.dialect().simulate(&request);
         self.writes.lock().push(request);
         Ok(reply)
+    }
+
+    fn foresee(&self, requests: usize) -> Result<()> {
+        self.session.foresee(requests)
+    }
+
+    fn room(&self) -> usize {
+        self.session.room()
+    }
+
+    fn room_in(&self, requests: usize) -> Duration {
+        self.session.room_in(requests)
     }
 
     fn redact(&self, text: &str) -> Option<String> {

@@ -5,12 +5,15 @@
 
 use std::sync::Arc;
 
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
-    cache::{List, Readers, Resource, Unreadable, Value, Wait},
+    cache::{List, MAX_LOAD, Readers, Resource, Unreadable, Value, Wait},
     call::Call,
-    dialect::Listing,
+    dialect::{ListPart, Listing, SoFar},
     error::{Error, Reason, Result},
     gateway::backend::Backend,
     model::{
@@ -78,26 +81,85 @@ pub(crate) async fn listed(
         let (backend, session) = (Arc::clone(backend), session.of(class));
         async move {
             let listing = list(&backend, &session, brief).await;
-            let Listing { mut items, unreadable } =
-                listing.map_err(|error| load_failure(&backend, error))?;
-            items.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
-            let each = items.into_iter().map(|item| {
-                let id = item.id.as_str().into();
-                (id, Encoded::of(&backend.present(item)))
-            });
-            let list = Arc::new(each.collect());
-            let Some((_, error)) = unreadable.first() else { return Ok(Value::Profiles(list)) };
-            backend.record_failure(error);
-            let unreadable = unreadable.into_iter().map(|(id, error)| (id.into(), error));
-            Ok(Value::Partial(list, Arc::new(unreadable.collect())))
+            let listing = listing.map_err(|error| load_failure(&backend, error))?;
+            Ok(presented(&backend, listing))
         }
     };
     let resource = if brief { Resource::Brief } else { Resource::Profiles };
-    match read(backend, call, &resource, load).await? {
+    as_profiles(read(backend, call, &resource, load).await?)
+}
+
+/// All profiles that can be read, past the cache, for as long as the vendor's limits make it take.
+/// `waits` is told each time that the rest has to wait; false ends it.
+pub(crate) async fn watched(
+    backend: &Arc<Backend>,
+    call: &Call,
+    waits: impl Fn() -> bool + Send + Sync + 'static,
+) -> Result<Profiles> {
+    let load = |session: Session| {
+        let (backend, session) = (Arc::clone(backend), session.of(Class::Watch));
+        async move {
+            let (mut so_far, mut in_parts) = (SoFar::new(), false);
+            loop {
+                // Each part has the time of a load. It waits outside of the upstream's queue, which
+                // others need meanwhile.
+                let part = session.until(Instant::now() + MAX_LOAD);
+                let progress = backend.dialect().list_in_parts(&part, &mut so_far).await;
+                match progress.map_err(|error| load_failure(&backend, error))? {
+                    ListPart::Complete(listing) => {
+                        let value = presented(&backend, listing);
+                        return Ok(if in_parts { unkept(value) } else { value });
+                    }
+                    ListPart::Rest(after) => {
+                        in_parts = true;
+                        if waits() {
+                            sleep(after).await;
+                        }
+                        if !waits() {
+                            return Err(unwanted());
+                        }
+                    }
+                }
+            }
+        }
+    };
+    as_profiles(read(backend, call, &Resource::Profiles, load).await?)
+}
+
+/// A listing as callers see it.
+fn presented(backend: &Backend, listing: Listing) -> Value {
+    let Listing { mut items, unreadable } = listing;
+    items.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
+    let each = items.into_iter().map(|item| {
+        let id = item.id.as_str().into();
+        (id, Encoded::of(&backend.present(item)))
+    });
+    let list = Arc::new(each.collect());
+    let Some((_, error)) = unreadable.first() else { return Value::Profiles(list) };
+    backend.record_failure(error);
+    let unreadable = unreadable.into_iter().map(|(id, error)| (id.into(), error));
+    Value::Partial(list, Arc::new(unreadable.collect()))
+}
+
+/// A list that was read in parts is not kept: the first of them may be from before a write, and the
+/// last from after it.
+fn unkept(value: Value) -> Value {
+    match value {
+        Value::Profiles(list) => Value::Partial(list, Arc::default()),
+        other => other,
+    }
+}
+
+fn as_profiles(value: Value) -> Result<Profiles> {
+    match value {
         Value::Profiles(list) => Ok(Profiles { list, unreadable: Arc::default() }),
         Value::Partial(list, unreadable) => Ok(Profiles { list, unreadable }),
         other => Err(wrong_kind(&other)),
     }
+}
+
+fn unwanted() -> Error {
+    Error::new(Reason::UpstreamThrottled, "no stream waits for the rest of the list any more")
 }
 
 async fn list(backend: &Backend, session: &Session, brief: bool) -> Result<Listing> {

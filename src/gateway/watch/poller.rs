@@ -16,17 +16,19 @@ use super::{
     settings::WatchSettings,
 };
 use crate::{
-    cache::{BackgroundTasks, Control, List, MAX_LOAD},
+    cache::{BackgroundTasks, Control, List},
     call::Call,
     error::{Error, Reason, Result},
     gateway::{backend::Backend, read::cached},
     model::name::ProfileName,
     query::sort,
-    upstream::Class,
 };
 
 /// How much history is kept for one backend, in addition to the size of its list.
 const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
+
+/// How long a poll may take: that of the longest list, at the default limit of the slowest vendor.
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What all streams over one backend share.
 pub(super) struct Poller {
@@ -56,6 +58,8 @@ pub(super) struct State {
     wanted: u64,
     /// When the poll began that is running.
     polling: Option<Instant>,
+    /// Whether the poll that is running waits for the vendor's limits half way.
+    pacing: bool,
     /// The number and the error of the latest poll, if it failed.
     failing: Option<(u64, Error)>,
 }
@@ -82,6 +86,7 @@ impl Poller {
             succeeded: 0,
             wanted: 0,
             polling: None,
+            pacing: false,
             failing: None,
         };
         let (news, _) = watch::channel(());
@@ -92,7 +97,7 @@ impl Poller {
         self.state.lock()
     }
 
-    async fn run(&self, backend: &Arc<Backend>) {
+    async fn run(self: &Arc<Self>, backend: &Arc<Backend>) {
         let mut changes = backend.changes();
         let mut cadence = Cadence::new(self.settings.interval);
         loop {
@@ -100,7 +105,7 @@ impl Poller {
             let seen = *changes.borrow_and_update();
             let polled = self.poll(backend, seen).await;
             let mut pause = cadence.after(&polled, backend.sustainable_watch());
-            // A poll that waits half way would hold up the lists of callers that share its load.
+            // What is read half way through a poll is the older the longer it waits for the rest.
             pause.least = pause.least.max(backend.watch_room(cadence.cost()));
             self.tell(backend, &cadence, pause);
             if !self.pause(began, pause, &mut changes).await {
@@ -131,7 +136,7 @@ impl Poller {
         }
     }
 
-    async fn poll(&self, backend: &Arc<Backend>, changes: u64) -> Polled {
+    async fn poll(self: &Arc<Self>, backend: &Arc<Backend>, changes: u64) -> Polled {
         let (number, before) = {
             let mut state = self.lock();
             state.begun += 1;
@@ -140,9 +145,9 @@ impl Poller {
             let before = Arc::clone(state.history.profiles());
             (state.begun, (state.succeeded > 0).then_some(before))
         };
-        let call = own_call();
+        let (call, poller) = (own_call(), Arc::clone(self));
         // A panic must not leave the streams without their task.
-        let listed = cached::listed(backend, &call, Class::Watch, false);
+        let listed = cached::watched(backend, &call, move || poller.paces());
         let listed = AssertUnwindSafe(listed).catch_unwind().await;
         let seen = match listed.unwrap_or_else(|_| Err(broken())) {
             Ok(listed) => {
@@ -166,8 +171,10 @@ impl Poller {
         self.metrics.polled(seen.is_ok());
         let polled = Polled::new(call.record.upstream_calls(), seen.as_ref().err());
         let mut state = self.lock();
-        state.polling = None;
+        (state.polling, state.pacing) = (None, false);
         match seen {
+            // No stream waits for it.
+            Err(_) if state.watchers == 0 => {}
             Ok((profiles, changes)) => {
                 match changes {
                     None => state.history.begin(profiles),
@@ -180,6 +187,16 @@ impl Poller {
         drop(state);
         self.news.send_replace(());
         polled
+    }
+
+    /// Notes that a poll waits half way, and says whether anyone wants its end.
+    fn paces(&self) -> bool {
+        let mut state = self.lock();
+        state.pacing = true;
+        let watched = state.watchers > 0;
+        drop(state);
+        self.news.send_replace(());
+        watched
     }
 
     /// Waits until the next poll is due. Returns false if no stream is open any more.
@@ -256,6 +273,11 @@ impl State {
             );
         }
         self.failing = Some((number, error));
+    }
+
+    /// Whether the next outcome is far off: the poll that is running waits for the vendor's limits.
+    pub(super) fn is_pacing(&self) -> bool {
+        self.pacing
     }
 
     /// How the poll of this number, or a later one, ended; `None` if none of them has ended yet.
@@ -354,7 +376,7 @@ fn sort_key(backend: &Backend, id: &str) -> String {
 /// A call of the gateway's own.
 fn own_call() -> Call {
     Call {
-        deadline: Instant::now() + MAX_LOAD,
+        deadline: Instant::now() + LONGEST_POLL,
         // A cached list can be older than a write that another client finished long ago.
         cache_control: Control { no_cache: true, ..Control::default() },
         record: Arc::default(),

@@ -99,7 +99,8 @@ impl ChangeStream {
         Self { parent, sources, tokens, complete, over: false, ends, sent, _slot: slot }
     }
 
-    /// Waits until every backend that has no cursor yet has been read.
+    /// Waits until every backend that has no cursor yet has been read, or until it is known that
+    /// reading it waits for the vendor's limits: then the stream begins before it.
     pub(super) async fn begun(&mut self, deadline: Instant) -> Result<()> {
         for source in self.sources.iter_mut().filter(|source| source.at.is_none()) {
             loop {
@@ -107,6 +108,9 @@ impl ChangeStream {
                 let outcome = source.follower.state().outcome(source.first);
                 if let Some(outcome) = outcome {
                     outcome?;
+                    break;
+                }
+                if source.follower.state().is_pacing() {
                     break;
                 }
                 if timeout_at(deadline, source.follower.news()).await.is_err() {

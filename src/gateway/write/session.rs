@@ -79,6 +79,18 @@ impl Port for AuditedSession<'_> {
         Ok(reply)
     }
 
+    fn foresee(&self, requests: usize) -> Result<()> {
+        self.session.foresee(requests)
+    }
+
+    fn room(&self) -> usize {
+        self.session.room()
+    }
+
+    fn room_in(&self, requests: usize) -> Duration {
+        self.session.room_in(requests)
+    }
+
     fn redact(&self, text: &str) -> Option<String> {
         self.session.redact(text)
     }

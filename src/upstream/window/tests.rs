@@ -65,7 +65,7 @@ async fn it_says_when_there_will_be_more() {
     assert_eq!(wait(&mut windows, Class::Settling, 4), 31);
     assert_eq!(wait(&mut windows, Class::Settling, 5), 61);
     assert_eq!(wait(&mut windows, Class::Call, 3), 61);
-    assert_eq!(wait(&mut windows, Class::Call, 9), LONGEST.as_secs(), "never so many at once");
+    assert_eq!(wait(&mut windows, Class::Call, 9), 92, "the ninth waits for the first");
     tokio::time::advance(Duration::from_secs(31)).await;
     assert_eq!(sent(&mut windows, Class::Settling, 9), 4);
     // After a long time nothing is left of it.
@@ -134,4 +134,34 @@ fn what_a_class_can_go_on_with_is_what_the_tightest_window_leaves() {
     assert_eq!(sustainable(limits), Some(0.4));
     assert_eq!(sustainable(Limits { monthly_requests: None, ..limits }), Some(800.0 / 300.0));
     assert_eq!(sustainable(Limits::NONE), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_class_may_send_at_once_takes_several_windows() {
+    let mut windows = windows(50);
+    let (now, whole) = (Instant::now(), MINUTE + MINUTE / 60);
+    assert_eq!(windows.room(Class::List, now), Some(30));
+    assert_eq!(windows.part(Class::List, WindowName::Requests).unwrap().1, 30);
+    let wait = |windows: &mut Windows, requests| {
+        let next = windows.next(Class::List, requests, now);
+        next.map_or(Duration::ZERO, |(at, _)| at - now)
+    };
+    for (requests, after) in [(30, 0), (31, 1), (60, 1), (61, 2)] {
+        assert_eq!(wait(&mut windows, requests), whole * after, "{requests}");
+    }
+    assert!(wait(&mut windows, u32::MAX) > whole * 1000);
+    assert_eq!(sent(&mut windows, Class::List, 10), 10);
+    assert_eq!(windows.room(Class::List, now), Some(20));
+    for (requests, after) in [(20, 0), (21, 1), (30, 1), (31, 1), (50, 1), (51, 2)] {
+        assert_eq!(wait(&mut windows, requests), whole * after, "{requests}");
+    }
+    // What it foresees is what happens.
+    let (foreseen, _) = windows.next(Class::List, 75, now).unwrap();
+    for _ in 0..75 {
+        if let Some((at, _)) = windows.next(Class::List, 1, Instant::now()) {
+            tokio::time::sleep_until(at).await;
+        }
+        assert_eq!(sent(&mut windows, Class::List, 1), 1);
+    }
+    assert_eq!(Instant::now(), foreseen);
 }
