@@ -174,6 +174,10 @@ impl AcknowledgedWrites {
                 let (list, keep) = review_list(&writes, list);
                 (Value::Profiles(list), keep)
             }
+            (Resource::Brief, Value::Fields(list, paths)) => {
+                let (list, keep) = review_list(&writes, list);
+                (Value::Fields(list, paths), keep)
+            }
             (Resource::Profiles | Resource::Brief, Value::Partial(list, unreadable)) => {
                 (Value::Partial(review_list(&writes, list).0, unreadable), false)
             }

@@ -117,7 +117,9 @@ impl Store {
         let ttl = match &value {
             Value::Absent(_) => self.settings.negative_ttl,
             Value::Services(_) => self.settings.services_ttl,
-            Value::Profile(_) | Value::Profiles(_) | Value::Partial(..) => self.settings.ttl,
+            Value::Profile(_) | Value::Profiles(_) | Value::Fields(..) | Value::Partial(..) => {
+                self.settings.ttl
+            }
         };
         let jittered = ttl - ttl.mul_f64(0.1 * (self.random)().clamp(0.0, 1.0));
         let fresh_until = self.clock.now() + millis(jittered);

@@ -31,8 +31,10 @@ pub enum Value {
     Absent(Arc<Error>),
     /// All profiles with their ids, in the upstream's order.
     Profiles(Arc<List>),
-    /// The same without some that could not be read. It answers those who wait for it, and is not
-    /// kept.
+    /// All profiles, of which only fields at these paths count.
+    Fields(Arc<List>, Arc<Vec<&'static str>>),
+    /// All profiles without some that could not be read. It answers those who wait for it, and is
+    /// not kept.
     Partial(Arc<List>, Arc<Unreadable>),
     /// The services.
     Services(Arc<Vec<Service>>),
@@ -54,7 +56,7 @@ impl Value {
             Self::Profile(profile) => profile.bytes().len(),
             Self::Absent(error) => 512 + error.message().len(),
             // Includes the id and the allocation's overhead.
-            Self::Profiles(list) | Self::Partial(list, _) => {
+            Self::Profiles(list) | Self::Fields(list, _) | Self::Partial(list, _) => {
                 list.iter().map(|(_, profile)| profile.bytes().len() + 64).sum()
             }
             Self::Services(services) => {

@@ -30,8 +30,8 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// The paths of the fields that the upstream's own list shows, where it shows less than a read
     /// of one profile. A caller who wants no others is answered with one request.
-    fn listed_fields(&self) -> &'static [&'static str] {
-        &[]
+    fn listed_fields(&self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// Whether the upstream may apply a write to other profiles of the account too. `current` is
@@ -138,10 +138,10 @@ pub trait Operations: Dialect {
         self.list(port).await.map(ListPart::Complete)
     }
 
-    /// Reads the [`Dialect::listed_fields`] of all profiles with one request; `None` if the
-    /// upstream's list lacks any of them.
-    async fn list_briefly(&self, _port: &dyn Port) -> Result<Option<Vec<Item>>> {
-        Ok(None)
+    /// Reads these of the [`Dialect::listed_fields`] of all profiles with one request; whole
+    /// profiles if the upstream's list lacks any of them.
+    async fn list_briefly(&self, port: &dyn Port, _fields: &[&'static str]) -> Result<Brief> {
+        self.list(port).await.map(Brief::Whole)
     }
 
     /// Reads the profiles with this display name, in whatever spelling. It needs fewer requests
@@ -228,6 +228,15 @@ pub struct Listing {
     pub items: Vec<Item>,
     /// The ids of those that are there but could not be read, each with the reason.
     pub unreadable: Vec<(String, Error)>,
+}
+
+/// All profiles, with no more than what the upstream's own list shows of them if that is enough.
+#[derive(Debug)]
+pub enum Brief {
+    /// The profiles, and the paths of the fields that the list shows of every one.
+    Fields(Vec<Item>, Vec<&'static str>),
+    /// The profiles with everything.
+    Whole(Listing),
 }
 
 /// The profiles that a list has read so far, by id, or why they cannot be read.

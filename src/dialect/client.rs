@@ -3,7 +3,7 @@
 use std::{fmt, ops::Deref, sync::Arc};
 
 use super::adapter::{
-    Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
+    Brief, Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
 };
 use crate::{
     error::{Error, Result},
@@ -55,8 +55,12 @@ impl DialectClient {
     }
 
     /// See [`Operations::list_briefly`].
-    pub async fn list_briefly(&self, port: &dyn Port) -> Result<Option<Vec<Item>>> {
-        self.0.list_briefly(port).await.map_err(|error| redacted(error, port))
+    pub async fn list_briefly(&self, port: &dyn Port, fields: &[&'static str]) -> Result<Brief> {
+        let listed = self.0.list_briefly(port, fields).await;
+        Ok(match listed.map_err(|error| redacted(error, port))? {
+            Brief::Whole(listing) => Brief::Whole(clean(listing, port)),
+            fields @ Brief::Fields(..) => fields,
+        })
     }
 
     /// See [`Operations::find_by_name`].

@@ -18,7 +18,7 @@ mod registration;
 mod registry;
 
 pub use adapter::{
-    Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
+    Brief, Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
     already_attached, not_attached,
 };
 pub use client::DialectClient;

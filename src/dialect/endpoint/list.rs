@@ -42,11 +42,11 @@ impl Endpoint {
         Ok(listed.or_logged(NAME))
     }
 
-    /// Reads the full profiles of a list; those that no longer exist are left out. Reads none if
+    /// Reads full profiles by their ids; those that no longer exist are left out. Reads none if
     /// there is no time for all.
-    pub(super) async fn full(&self, port: &dyn Port, short: Vec<decode::Short>) -> Result<Listing> {
-        port.foresee(short.len() * self.requests_each())?;
-        let mut reads = self.reads(port, short.into_iter().map(|short| short.id));
+    pub(super) async fn full(&self, port: &dyn Port, ids: Vec<String>) -> Result<Listing> {
+        port.foresee(ids.len() * self.requests_each())?;
+        let mut reads = self.reads(port, ids.into_iter());
         let mut found = Found::default();
         while let Some((id, item)) = reads.next().await {
             found.add(id, item)?;

@@ -36,7 +36,9 @@ use self::{
     steps::{Halted, Progress},
 };
 use super::{
-    adapter::{Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar},
+    adapter::{
+        Brief, Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
+    },
     client::DialectClient,
     registration::{Built, Form, Registration, Setting},
 };
@@ -185,8 +187,8 @@ impl Dialect for Endpoint {
         false
     }
 
-    fn listed_fields(&self) -> &'static [&'static str] {
-        &brief::FIELDS
+    fn listed_fields(&self) -> Vec<&'static str> {
+        brief::fields()
     }
 
     fn accepts_id(&self, id: &str) -> bool {
@@ -273,7 +275,7 @@ impl Operations for Endpoint {
 
     async fn list(&self, port: &dyn Port) -> Result<Listing> {
         let short = self.short(port).await?;
-        self.full(port, short).await
+        self.full(port, short.into_iter().map(|short| short.id).collect()).await
     }
 
     async fn list_in_parts(&self, port: &dyn Port, so_far: &mut SoFar) -> Result<ListPart> {
@@ -281,10 +283,15 @@ impl Operations for Endpoint {
         self.part(port, short, so_far).await
     }
 
-    async fn list_briefly(&self, port: &dyn Port) -> Result<Option<Vec<Item>>> {
+    async fn list_briefly(&self, port: &dyn Port, fields: &[&'static str]) -> Result<Brief> {
         let reply = port.send(encode::list()).await?;
-        let listed = fault::read(Operation::List, &reply, brief::read)?;
-        Ok(listed.map(|listed| listed.or_logged(NAME)))
+        let (listed, shown) = fault::read(Operation::List, &reply, brief::read)?;
+        let items = listed.or_logged(NAME);
+        if fields.iter().all(|field| shown.contains(field)) {
+            return Ok(Brief::Fields(items, shown));
+        }
+        let ids = items.into_iter().map(|item| item.id).collect();
+        self.full(port, ids).await.map(Brief::Whole)
     }
 
     async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
@@ -300,7 +307,8 @@ impl Operations for Endpoint {
             }
             is_alike
         });
-        let Listing { items, unreadable } = self.full(port, short).await?;
+        let ids = short.into_iter().map(|short| short.id).collect();
+        let Listing { items, unreadable } = self.full(port, ids).await?;
         // Any of these could be the one that is looked for.
         if let Some((_, error)) = unreadable.into_iter().next() {
             return Err(error);

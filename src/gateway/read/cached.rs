@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     cache::{List, MAX_LOAD, Readers, Resource, Unreadable, Value, Wait},
     call::Call,
-    dialect::{ListPart, Listing, SoFar},
+    dialect::{Brief, Item, ListPart, Listing, SoFar},
     error::{Error, Reason, Result},
     gateway::backend::Backend,
     model::{
@@ -54,7 +54,7 @@ pub(crate) struct Profiles {
 
 /// All profiles, ordered by id. Fails if any of them cannot be read.
 pub(crate) async fn profiles(backend: &Arc<Backend>, call: &Call) -> Result<Arc<List>> {
-    readable(backend, listed(backend, call, Class::List, false).await?)
+    readable(backend, listed(backend, call, Class::List).await?)
 }
 
 /// The profiles of a list from which none may be missing.
@@ -67,26 +67,52 @@ pub(crate) fn readable(backend: &Backend, profiles: Profiles) -> Result<Arc<List
     }
 }
 
-/// All profiles that can be read. `brief`: only the fields matter that the upstream's own list
-/// shows, so one request may be enough. The class decides what the vendor's limits leave for it.
-pub(crate) async fn listed(
-    backend: &Arc<Backend>,
-    call: &Call,
-    class: Class,
-    brief: bool,
-) -> Result<Profiles> {
-    // Whole profiles that are at hand say all of it too.
-    let brief = brief && !backend.cache().has(&Resource::Profiles, call.cache_control);
+/// All profiles that can be read. The class decides what the vendor's limits leave for it.
+pub(crate) async fn listed(backend: &Arc<Backend>, call: &Call, class: Class) -> Result<Profiles> {
     let load = |session: Session| {
         let (backend, session) = (Arc::clone(backend), session.of(class));
         async move {
-            let listing = list(&backend, &session, brief).await;
+            let listing = backend.dialect().list(&session).await;
             let listing = listing.map_err(|error| load_failure(&backend, error))?;
             Ok(presented(&backend, listing))
         }
     };
-    let resource = if brief { Resource::Brief } else { Resource::Profiles };
-    as_profiles(read(backend, call, &resource, load).await?)
+    as_profiles(read(backend, call, &Resource::Profiles, load).await?)
+}
+
+/// All profiles that can be read, where only these fields matter, which the upstream's own list may
+/// show: then one request is enough.
+pub(crate) async fn listed_briefly(
+    backend: &Arc<Backend>,
+    call: &Call,
+    class: Class,
+    fields: Vec<&'static str>,
+) -> Result<Profiles> {
+    // Whole profiles that are at hand say all of it too.
+    if !backend.cache().has(&Resource::Profiles, call.cache_control) {
+        let wanted = fields.clone();
+        let load = |session: Session| {
+            let (backend, session) = (Arc::clone(backend), session.of(class));
+            async move {
+                let listed = backend.dialect().list_briefly(&session, &wanted).await;
+                Ok(match listed.map_err(|error| load_failure(&backend, error))? {
+                    Brief::Fields(items, shown) => {
+                        Value::Fields(in_order(&backend, items), Arc::new(shown))
+                    }
+                    Brief::Whole(listing) => presented(&backend, listing),
+                })
+            }
+        };
+        match read(backend, call, &Resource::Brief, load).await? {
+            Value::Fields(list, shown) if fields.iter().all(|field| shown.contains(field)) => {
+                return Ok(Profiles { list, unreadable: Arc::default() });
+            }
+            // It was read for other fields.
+            Value::Fields(..) => {}
+            whole => return as_profiles(whole),
+        }
+    }
+    listed(backend, call, class).await
 }
 
 /// All profiles that can be read, past the cache, for as long as the vendor's limits make it take.
@@ -128,17 +154,22 @@ pub(crate) async fn watched(
 
 /// A listing as callers see it.
 fn presented(backend: &Backend, listing: Listing) -> Value {
-    let Listing { mut items, unreadable } = listing;
+    let Listing { items, unreadable } = listing;
+    let list = in_order(backend, items);
+    let Some((_, error)) = unreadable.first() else { return Value::Profiles(list) };
+    backend.record_failure(error);
+    let unreadable = unreadable.into_iter().map(|(id, error)| (id.into(), error));
+    Value::Partial(list, Arc::new(unreadable.collect()))
+}
+
+/// Profiles as callers see them, ordered by id.
+fn in_order(backend: &Backend, mut items: Vec<Item>) -> Arc<List> {
     items.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
     let each = items.into_iter().map(|item| {
         let id = item.id.as_str().into();
         (id, Encoded::of(&backend.present(item)))
     });
-    let list = Arc::new(each.collect());
-    let Some((_, error)) = unreadable.first() else { return Value::Profiles(list) };
-    backend.record_failure(error);
-    let unreadable = unreadable.into_iter().map(|(id, error)| (id.into(), error));
-    Value::Partial(list, Arc::new(unreadable.collect()))
+    Arc::new(each.collect())
 }
 
 /// A list that was read in parts is not kept: the first of them may be from before a write, and the
@@ -160,13 +191,6 @@ fn as_profiles(value: Value) -> Result<Profiles> {
 
 fn unwanted() -> Error {
     Error::new(Reason::UpstreamThrottled, "no stream waits for the rest of the list any more")
-}
-
-async fn list(backend: &Backend, session: &Session, brief: bool) -> Result<Listing> {
-    if brief && let Some(items) = backend.dialect().list_briefly(session).await? {
-        return Ok(items.into());
-    }
-    backend.dialect().list(session).await
 }
 
 /// The services that a profile can hold.

@@ -1,6 +1,6 @@
 //! Lists of one backend or of all, cut into pages.
 
-use std::{ops::Range, sync::Arc};
+use std::{cell::RefCell, ops::Range, sync::Arc};
 
 use futures_util::future::join_all;
 use prost::Message;
@@ -54,13 +54,20 @@ pub(crate) async fn profiles(
     let ListOptions { mask, filter, order, page } =
         options.map_err(|error| backends.decorate(METHOD, error))?;
 
-    let listed = |fields: &[&str]| {
-        let has = |path: &str| fields.contains(&path);
+    let among = |fields: &[&'static str]| {
+        let named = RefCell::new(Vec::new());
+        let has = |path: &str| {
+            let field = fields.iter().find(|field| **field == path);
+            named.borrow_mut().extend(field);
+            field.is_some()
+        };
         let masked = request.read_mask.as_ref().is_some_and(|m| !m.paths.is_empty());
-        masked && mask.reads_only(has) && filter.reads_only(has) && order.reads_only(has)
+        let only =
+            masked && mask.reads_only(has) && filter.reads_only(has) && order.reads_only(has);
+        only.then(|| named.into_inner())
     };
     let partial = request.return_partial_success;
-    let mut found = collect(call, backends.all(), partial, &listed).await?;
+    let mut found = collect(call, backends.all(), partial, &among).await?;
     if !request.filter.is_empty() || !request.order_by.is_empty() {
         found.select(&filter, &order).await?;
     }
@@ -178,16 +185,21 @@ impl Found<'_> {
     }
 }
 
+/// The fields that a request names, if they are all among these.
+type Among<'a> = dyn Fn(&[&'static str]) -> Option<Vec<&'static str>> + Sync + 'a;
+
 /// All profiles of some backends, which are read concurrently, and the names of those that failed.
 async fn collect<'a>(
     call: &Call,
     backends: &[&'a Arc<Backend>],
     partial: bool,
-    listed: &(dyn Fn(&[&str]) -> bool + Sync),
+    among: &Among<'_>,
 ) -> Result<Found<'a>> {
     let reads = backends.iter().map(|backend| async move {
-        let brief = listed(backend.dialect().listed_fields());
-        let profiles = cached::listed(backend, call, Class::List, brief).await?;
+        let profiles = match among(&backend.dialect().listed_fields()) {
+            Some(fields) => cached::listed_briefly(backend, call, Class::List, fields).await?,
+            None => cached::listed(backend, call, Class::List).await?,
+        };
         if partial {
             return Ok(profiles);
         }

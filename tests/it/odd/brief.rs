@@ -118,7 +118,39 @@ async fn a_list_that_lacks_a_member_says_nothing_about_it() {
     let (upstream, gateway) = start(r#"[{"id":1,"name":"a"},{"id":2,"name":"b"}]"#).await;
     let found = list(&gateway, &["display_name", "radio_access"], "", "").await.unwrap();
     assert_eq!(found.profiles.len(), 2);
-    assert_eq!(upstream.count(OTHER), 4, "the list, which does not do, and the usual three");
+    assert_eq!(upstream.count(OTHER), 3, "the list, which is not read again, and each profile");
+    // What was read instead answers everything.
+    list(&gateway, &["display_name", "quotas"], "", "endpoint_count").await.unwrap();
+    assert_eq!(upstream.count(OTHER), 3);
+}
+
+#[tokio::test]
+async fn only_what_is_named_has_to_be_in_the_list() {
+    const NAMES: &str = r#"[{"id":1,"name":"a","used_count":1},{"id":2,"name":"b"}]"#;
+    for (paths, filter, order_by, requests) in [
+        (&["name", "display_name"][..], "", "", 1),
+        (&["name"], "", "", 1),
+        (&["dialect"], "display_name = \"a\"", "display_name", 1),
+        (&["name", "display_name", "endpoint_count"], "", "", 3),
+        (&["name"], "endpoint_count > 0", "", 3),
+        (&["name"], "", "endpoint_count", 3),
+        (&["name"], "description:*", "", 3),
+    ] {
+        let (upstream, gateway) = start(NAMES).await;
+        list(&gateway, paths, filter, order_by).await.unwrap();
+        assert_eq!(upstream.count(OTHER), requests, "{paths:?} {filter} {order_by}");
+    }
+    // What was kept for one question answers another one if it has all of it, and no other.
+    let (upstream, gateway) = start(NAMES).await;
+    for (paths, requests) in [
+        (&["display_name"][..], 1),
+        (&["name"], 1),
+        (&["endpoint_count"], 1 + 3),
+        (&["display_name"], 1 + 3),
+    ] {
+        list(&gateway, paths, "", "").await.unwrap();
+        assert_eq!(upstream.count(OTHER), requests, "{paths:?}");
+    }
 }
 
 #[tokio::test]

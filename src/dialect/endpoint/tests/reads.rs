@@ -253,15 +253,36 @@ fn a_list_with_all_its_members_needs_no_other_request() {
         "allowed_4g": false, "apply_data_quota": true, "apply_sms_quota": false,
         "used_count": "2"});
     let recorder = Recorder::answering([json!([whole])]);
-    let items = now(ENDPOINT.list_briefly(&recorder)).unwrap().unwrap();
+    let all = ENDPOINT.listed_fields();
+    let Brief::Fields(items, shown) = now(ENDPOINT.list_briefly(&recorder, &all)).unwrap() else {
+        panic!("it shows all of them")
+    };
+    assert_eq!(shown, all);
     assert_eq!(items[0].profile.display_name, "a");
     assert_eq!(items[0].profile.endpoint_count, Some(2));
     assert_eq!(lines(&recorder), ["GET service_profile"]);
-    for missing in ["name", "description", "allowed_3g", "apply_data_quota", "used_count"] {
+    for (missing, field) in [
+        ("name", "display_name"),
+        ("description", "description"),
+        ("allowed_3g", "radio_access"),
+        ("apply_data_quota", "quotas.data"),
+        ("apply_sms_quota", "quotas"),
+        ("used_count", "endpoint_count"),
+    ] {
         let mut short = whole.clone();
+        short["id"] = json!(2);
         short.as_object_mut().unwrap().remove(missing);
-        let recorder = Recorder::answering([json!([whole, short])]);
-        assert_eq!(now(ENDPOINT.list_briefly(&recorder)).unwrap(), None, "{missing}");
+        let list = || Recorder::answering([json!([whole, short]), whole.clone(), short.clone()]);
+        let recorder = list();
+        let found = now(ENDPOINT.list_briefly(&recorder, &["name", field])).unwrap();
+        assert!(matches!(found, Brief::Whole(listing) if listing.items.len() == 2), "{missing}");
+        assert_eq!(recorder.requests().len(), 3, "{missing}: the list is not read again");
+        let recorder = list();
+        let others: Vec<_> = all.iter().copied().filter(|path| !path.contains(field)).collect();
+        let others: Vec<_> = others.into_iter().filter(|path| !field.contains(path)).collect();
+        let found = now(ENDPOINT.list_briefly(&recorder, &others)).unwrap();
+        assert!(matches!(found, Brief::Fields(items, _) if items.len() == 2), "{missing}");
+        assert_eq!(recorder.requests().len(), 1, "{missing}");
     }
 }
 
