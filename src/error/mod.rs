@@ -212,7 +212,11 @@ impl Error {
                 .flatten()
                 .for_each(&mut clean);
         }
-        self.0.violations.iter_mut().for_each(|v| clean(&mut v.description));
+        for Violation { field, description, .. } in &mut self.0.violations {
+            clean(field);
+            clean(description);
+        }
+        self.0.resource.iter_mut().for_each(&mut clean);
         self.0.metadata.iter_mut().for_each(|(_, value)| clean(value));
         self.0.internal.iter_mut().for_each(clean);
         self

@@ -1,12 +1,14 @@
 //! Finds secrets in the text of an upstream, however it spelled them, and replaces them.
 //!
 //! An upstream may repeat a secret in another case, escaped for a URL, for HTML or for JSON, broken
-//! by white space, or inside a base64 text such as that of HTTP Basic. The gateway or the upstream
-//! may have cut the text within it.
+//! by white space, in full-width or otherwise compatible letters, or inside a base64 text such as
+//! that of HTTP Basic. The gateway or the upstream may have cut the text within it, or left out
+//! what is in its middle.
 
 use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use icu_normalizer::DecomposingNormalizerBorrowed;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::text;
@@ -19,8 +21,10 @@ const MIN_BYTES: usize = 4;
 const MIN_ENCODED: usize = 6;
 /// How often a text may have been escaped.
 const ESCAPES: usize = 3;
-/// Where a cut text ends.
-const CUTS: [&[u8]; 2] = ["…".as_bytes(), b"..."];
+/// Where a cut text ends, or goes on after a gap.
+const CUTS: [&[u8]; 2] = [b"...", b"***"];
+/// What may stand around such a mark.
+const AROUND: &[u8] = b"[]()<>{}";
 /// The longest escape that a cut may have broken, without its last character.
 const BROKEN_ESCAPE: usize = 7;
 
@@ -63,27 +67,51 @@ struct Letter {
     at: Range<usize>,
 }
 
-/// The text as it is compared: unescaped, in lower case, and without white space.
+/// The text as it is compared: unescaped, [`plain`], and in lower case.
 fn letters(text: &str) -> Vec<Letter> {
-    let each = text.char_indices().flat_map(|(at, c)| {
-        let mut bytes = [0; 4];
-        let bytes = c.encode_utf8(&mut bytes).as_bytes().to_vec();
-        let at = at..at + c.len_utf8();
-        let seen = !(c.is_whitespace() || c.is_control() || text::is_invisible(c));
-        bytes.into_iter().filter(move |_| seen).map(move |byte| Letter { byte, at: at.clone() })
-    });
-    let mut letters: Vec<Letter> = each.collect();
+    let each = text.bytes().enumerate().map(|(at, byte)| Letter { byte, at: at..at + 1 });
+    let mut letters = seen(&each.collect::<Vec<_>>());
     for _ in 0..ESCAPES {
         let before = letters.len();
-        letters = unescaped(letters);
-        // White space may have been escaped too.
-        letters.retain(|letter| !letter.byte.is_ascii_whitespace());
+        // Everything may have been escaped, white space too.
+        letters = seen(&unescaped(letters));
         if letters.len() == before {
             break;
         }
     }
     letters.iter_mut().for_each(|letter| letter.byte.make_ascii_lowercase());
     letters
+}
+
+/// The letters as far as they are [`plain`]. What is not UTF-8 stays as it is.
+fn seen(letters: &[Letter]) -> Vec<Letter> {
+    let bytes: Vec<u8> = letters.iter().map(|letter| letter.byte).collect();
+    let mut at = 0;
+    let mut result = Vec::with_capacity(letters.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let (from, to) = (at, at + c.len_utf8());
+            at = to;
+            let first = letters.get(from).map_or(0, |letter| letter.at.start);
+            let last = letters.get(to - 1).map_or(first, |letter| letter.at.end);
+            let plain = plain(c).into_bytes().into_iter();
+            result.extend(plain.map(|byte| Letter { byte, at: first..last }));
+        }
+        for byte in chunk.invalid() {
+            let known = letters.get(at).map(|letter| letter.at.clone());
+            result.push(Letter { byte: *byte, at: known.unwrap_or_default() });
+            at += 1;
+        }
+    }
+    result
+}
+
+/// A character in the spelling that texts are compared in: full-width letters and the like as the
+/// plain ones, accents on their own, nothing of what is not seen.
+fn plain(c: char) -> String {
+    let is_seen = |c: &char| !(c.is_whitespace() || c.is_control() || text::is_invisible(*c));
+    let decomposed = DecomposingNormalizerBorrowed::new_nfkd();
+    decomposed.normalize(c.encode_utf8(&mut [0; 4])).chars().filter(is_seen).collect()
 }
 
 /// Undoes one level of escapes.
@@ -115,6 +143,11 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
     let utf8 = |c: u32| Some(char::from_u32(c)?.to_string().into_bytes());
     match text {
+        [b'%', b'u' | b'U', digits @ ..] => Some((utf8(hex(digits.get(..4)?)?)?, 6)),
+        [b'\\', b'u' | b'U', b'{', rest @ ..] => {
+            let end = rest.iter().take(7).position(|b| *b == b'}')?;
+            Some((utf8(hex(rest.get(..end)?)?)?, end + 4))
+        }
         [b'%', a, b, ..] if a.is_ascii_hexdigit() => {
             Some((vec![u8::try_from(hex(&[*a, *b])?).ok()?], 3))
         }
@@ -174,10 +207,7 @@ fn patterns(secret: &str) -> Vec<Vec<u8>> {
     forms.extend(base64_forms(secret.as_bytes()));
     let mut patterns: Vec<Vec<u8>> = forms
         .into_iter()
-        .map(|form| {
-            let seen = form.chars().filter(|c| !c.is_whitespace() && !text::is_invisible(*c));
-            seen.collect::<String>().to_ascii_lowercase().into_bytes()
-        })
+        .map(|form| form.chars().map(plain).collect::<String>().to_ascii_lowercase().into_bytes())
         .filter(|form| form.len() >= MIN_BYTES)
         .collect();
     patterns.sort_unstable();
@@ -200,18 +230,46 @@ fn base64_forms(secret: &[u8]) -> Vec<String> {
     forms
 }
 
+/// The range of a mark with the brackets around it.
+fn without_brackets(text: &[u8], mark: &Range<usize>) -> (usize, usize) {
+    let is_around = |byte: &&u8| AROUND.contains(byte);
+    let before = text.get(..mark.start).unwrap_or_default().iter().rev();
+    let after = text.get(mark.end..).unwrap_or_default().iter();
+    let (before, after) =
+        (before.take_while(is_around).count(), after.take_while(is_around).count());
+    (mark.start - before, mark.end + after)
+}
+
+/// What follows a cut at `from`: the end of a pattern, or a part of it before another cut.
+fn rest(text: &[u8], from: usize, pattern: &[u8]) -> Option<Range<usize>> {
+    let after = text.get(from..)?;
+    let longest = pattern.len().min(after.len());
+    let is_end =
+        |n: &usize| pattern.get(pattern.len() - n..).is_some_and(|end| after.starts_with(end));
+    if let Some(length) = (MIN_BYTES..=longest).rev().find(is_end) {
+        return Some(from..from + length);
+    }
+    let next = CUTS.iter().filter_map(|mark| all(after, mark).into_iter().next()).map(|m| m.start);
+    let part = after.get(..next.min()?)?;
+    let is_part = part.len() >= MIN_ENCODED && !all(pattern, part).is_empty();
+    is_part.then(|| from..from + part.len())
+}
+
 fn all(text: &[u8], pattern: &[u8]) -> Vec<Range<usize>> {
     let windows = text.windows(pattern.len()).enumerate();
     let hits = windows.filter(|(_, window)| *window == pattern);
     hits.map(|(at, _)| at..at + pattern.len()).collect()
 }
 
-/// The beginnings of a pattern right before a cut, which may also have broken an escape.
+/// The beginnings of a pattern right before a cut, which may also have broken an escape, and what
+/// follows the cut of the rest.
 fn cut(text: &[u8], pattern: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for mark in CUTS {
         for at in all(text, mark) {
-            let before = text.get(..at.start).unwrap_or_default();
+            let (start, end) = without_brackets(text, &at);
+            found.extend(rest(text, end, pattern));
+            let before = text.get(..start).unwrap_or_default();
             let tail = before.len().saturating_sub(BROKEN_ESCAPE);
             let broken = before.iter().skip(tail).position(|b| matches!(b, b'%' | b'&' | b'\\'));
             let ends = [Some(before.len()), broken.map(|n| tail + n)];
@@ -222,7 +280,7 @@ fn cut(text: &[u8], pattern: &[u8]) -> Vec<Range<usize>> {
                     .rev()
                     .find(|n| pattern.get(..*n).is_some_and(|start| before.ends_with(start)));
                 // The rest of a broken escape goes too.
-                found.extend(length.map(|length| end - length..at.start));
+                found.extend(length.map(|length| end - length..start));
             }
         }
     }
@@ -246,6 +304,10 @@ mod tests {
         let hexed: String = SECRET.bytes().map(|b| format!("&#x{b:X};")).collect();
         let json: String = SECRET.bytes().map(|b| format!("\\u{b:04x}")).collect();
         let percent: String = SECRET.bytes().map(|b| format!("%{b:02x}")).collect();
+        let percent_u: String = SECRET.bytes().map(|b| format!("%u{b:04x}")).collect();
+        let braces: String = SECRET.bytes().map(|b| format!("\\u{{{b:x}}}")).collect();
+        let wide = |b: u8| char::from_u32(u32::from(b) + 0xfee0).unwrap();
+        let wide: String = SECRET.bytes().map(wide).collect();
         let spaced: String = SECRET.chars().flat_map(|c| [c, ' ']).collect();
         for spelled in [
             SECRET,
@@ -262,6 +324,11 @@ mod tests {
             &percent,
             &spaced,
             &hex::encode(SECRET),
+            &percent_u,
+            &braces,
+            &wide,
+            &wide.bytes().map(|b| format!("%{b:02x}")).collect::<String>(),
+            "opaqueTok002％2Fabc％2BXYZ",
         ] {
             let told = redact(&format!("Token {spelled} is not valid"), SECRET);
             let told = told.unwrap_or_else(|| panic!("{spelled}"));
@@ -272,6 +339,9 @@ mod tests {
         assert_eq!(redact("Token opaque is not valid", SECRET), None);
         assert_eq!(redact("p%C3%A4sswort", "pässwort"), Some("[redacted]".into()));
         assert_eq!(redact("two+words", "two words"), Some("[redacted]".into()));
+        // Accents on their own, and in one letter.
+        assert_eq!(redact("pa\u{308}sswort", "pässwort"), Some("[redacted]".into()));
+        assert_eq!(redact("PA%CC%88SSWORT", "pässwort"), Some("[redacted]".into()));
     }
 
     #[test]
@@ -297,6 +367,15 @@ mod tests {
             ("x opaqueTok002%2…", Some("x [redacted]…")),
             ("x opaqueTok002... is bad", Some("x [redacted]... is bad")),
             ("x opa…", None),
+            // What follows the cut goes too.
+            ("x opaq…bc+XYZ== is bad", Some("x [redacted]…[redacted] is bad")),
+            ("x OPAQ...bc+xyz is bad", Some("x [redacted]...[redacted] is bad")),
+            ("x …+XYZ is bad", Some("x …[redacted] is bad")),
+            ("x opaqu[...]c+XYZ y", Some("x [redacted][...][redacted] y")),
+            ("x opaqu***c+XYZ y", Some("x [redacted]***[redacted] y")),
+            ("x …Tok002/…XYZ== y", Some("x …[redacted]…[redacted] y")),
+            ("x …XYZ y", None),
+            ("to be continued... or not", None),
         ] {
             assert_eq!(redact(text, SECRET).as_deref(), expected, "{text}");
         }

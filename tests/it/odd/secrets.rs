@@ -31,11 +31,33 @@ fn spellings(secret: &str) -> Vec<String> {
         secret.replace('/', "&#47;").replace('+', "&#x2b;"),
         format!("{}\n  {}", halves.0, halves.1),
         format!("{}\u{200b}{}", halves.0, halves.1),
+        secret.chars().map(|c| format!("%u{:04x}", u32::from(c))).collect(),
+        secret.replace('/', "\\u{2f}").replace('+', "\\u{2B}"),
+        secret.replace('/', "%u002f").replace('+', "%u002B"),
+        secret.chars().map(wide).collect(),
+        format!("{}…{}", cut_at(secret, 5), cut_from(secret, secret.len() - 5)),
+        format!("{}[...]{}", cut_at(secret, 5), cut_from(secret, secret.len() - 5)),
         STANDARD.encode(secret),
         STANDARD.encode(secret).trim_end_matches('=').to_owned(),
         STANDARD.encode(format!("operator:{secret}")),
         STANDARD.encode(format!("u:{secret}")).trim_end_matches('=').to_owned(),
     ]
+}
+
+/// The full-width letter, where there is one.
+fn wide(c: char) -> char {
+    match c {
+        '!'..='~' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+        c => c,
+    }
+}
+
+fn cut_at(secret: &str, at: usize) -> &str {
+    &secret[..secret.ceil_char_boundary(at)]
+}
+
+fn cut_from(secret: &str, at: usize) -> &str {
+    &secret[secret.floor_char_boundary(at)..]
 }
 
 /// Texts that hold most of a secret: no part of it this long may be shown.
