@@ -28,9 +28,6 @@ pub struct Facts {
     pub pauses_logins: bool,
     /// A write has, or may have, taken effect, in part or in full.
     pub may_have_written: bool,
-    /// The upstream failed without saying why, so a write may still take effect although reads do
-    /// not show it yet.
-    pub leaves_doubt: bool,
     /// What the party to blame should do, in one sentence.
     pub remedy: &'static str,
 }
@@ -46,7 +43,6 @@ impl Facts {
             allows_stale: false,
             pauses_logins: false,
             may_have_written: false,
-            leaves_doubt: false,
             remedy,
         }
     }
@@ -63,11 +59,6 @@ impl Facts {
 
     const fn pausing_logins(mut self) -> Self {
         self.pauses_logins = true;
-        self
-    }
-
-    const fn leaving_doubt(mut self) -> Self {
-        self.leaves_doubt = true;
         self
     }
 
@@ -223,8 +214,7 @@ pub static FACTS: [Facts; 44] = {
             Unknown,
             "See `upstream_code` in the metadata, and ask the vendor.",
         )
-        .allowing_stale()
-        .leaving_doubt(),
+        .allowing_stale(),
         upstream(
             R::WriteOutcomeUnknown,
             Unknown,
@@ -267,8 +257,7 @@ pub static FACTS: [Facts; 44] = {
         )
         .pausing_logins(),
         upstream(R::UpstreamInternal, Internal, "Try again later, or ask the vendor.")
-            .allowing_stale()
-            .leaving_doubt(),
+            .allowing_stale(),
         upstream(
             R::UpstreamContractViolation,
             Internal,

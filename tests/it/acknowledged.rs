@@ -182,7 +182,7 @@ async fn a_normal_write_costs_no_additional_request() {
 #[tokio::test]
 async fn an_internal_error_is_looked_at_again_by_the_repeat() {
     let sample = registered().into_iter().find(|sample| sample.dialect == "endpoint").unwrap();
-    let bench = within("20s", sample).await;
+    let bench = impatient(sample).await;
     let fault = json!({"kind": "status", "status": 500, "body": "{}", "late_ms": 2500});
     bench.arm(sample.operations.create, &fault, 1).await;
     let request = CreateProfileRequest {

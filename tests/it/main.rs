@@ -27,6 +27,7 @@ mod data_limits;
 mod describing;
 mod diffing;
 mod documents;
+mod doubtful;
 mod explained;
 mod hostile;
 mod limits;

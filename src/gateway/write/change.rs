@@ -19,7 +19,7 @@ use crate::{
                 still_there, unread, unresolved,
             },
             prepare::ExistingProfile,
-            reconcile::{reconcile, search},
+            reconcile::{Until, reconcile, search},
             request::RequestedChange,
             session,
             settle::{Look, Settled, settle},
@@ -106,7 +106,7 @@ impl ProfileWrite<'_> {
             }
         };
         let mut write = profile.backend.cache().write(affected(&profile, change));
-        let result = search(&unresolved(), Some(over), profile.call, look).await;
+        let result = search(&unresolved(), Until::Over(over), profile.call, look).await;
         if matches!(result, Ok(Some(_))) {
             note_change(&mut write, &profile, change.clone());
         }
@@ -120,7 +120,7 @@ impl ProfileWrite<'_> {
         let _lock = self.locks.lock(profile.name, profile.call.deadline).await?;
         let mut write = profile.backend.cache().write(only(&profile));
         let look = || look_for_absence(&profile);
-        let result = search(&unresolved(), Some(over), profile.call, look).await;
+        let result = search(&unresolved(), Until::Over(over), profile.call, look).await;
         if matches!(result, Ok(Some(()))) {
             note_deletion(&mut write, &profile);
         }
@@ -137,7 +137,7 @@ async fn send_change(profile: &ExistingProfile<'_>, change: &IntendedChange) -> 
         Err(failure) if claims_undone(&failure) => Err(undone(profile, change, failure).await),
         Err(failure) => {
             let look = || look_for_change(profile, change);
-            reconcile(failure, profile.call, look).await
+            reconcile(failure, backend.settle_time(), profile.call, look).await
         }
     }
 }
@@ -164,7 +164,7 @@ async fn undone(profile: &ExistingProfile<'_>, change: &IntendedChange, failure:
     let look = || async {
         Ok(look_whether(profile, &back).await.unwrap_or_else(|error| Look::ShowsNot(Err(error))))
     };
-    match settle(profile.backend.settle_time(), profile.call.deadline, look).await {
+    match settle(profile.backend.settle_time(), profile.call, look).await {
         Settled::Shown(_) => failure,
         // Nothing is left of it.
         Settled::NotShown(Err(gone)) if gone.reason() == Reason::ProfileNotFound => gone,
@@ -229,7 +229,7 @@ async fn send_delete(profile: &ExistingProfile<'_>) -> Result<()> {
         Ok(()) => Ok(()),
         Err(failure) => {
             let look = || look_for_absence(profile);
-            reconcile(failure, profile.call, look).await
+            reconcile(failure, backend.settle_time(), profile.call, look).await
         }
     }
 }
@@ -243,7 +243,7 @@ async fn gone(profile: &ExistingProfile<'_>) -> Result<()> {
             None => Look::ShowsNot(()),
         })
     };
-    match settle(settle_time, profile.call.deadline, look).await {
+    match settle(settle_time, profile.call, look).await {
         Settled::Shown(()) | Settled::Unread(_) => Ok(()),
         Settled::NotShown(()) => Err(still_there(settle_time)),
         Settled::Open => Err(not_shown()),

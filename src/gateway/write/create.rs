@@ -28,7 +28,7 @@ use crate::{
                 unidentified, unproven, unread, unresolved,
             },
             prepare,
-            reconcile::{reconcile, search},
+            reconcile::{Until, reconcile, search},
             session,
             settle::{Look, Settled, settle},
         },
@@ -102,7 +102,7 @@ impl Creating<'_> {
         };
         let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
         let result = async {
-            match search(&doubt, Some(over), call, look).await? {
+            match search(&doubt, Until::Over(over), call, look).await? {
                 Some(found) => self.complete(found, creation, None).await.map(Some),
                 None => Ok(None),
             }
@@ -124,7 +124,8 @@ impl Creating<'_> {
             Ok(id) => self.acknowledged(creation, &port, id).await,
             Err(failure) => {
                 let look = || self.look_for_certain(creation);
-                let found = reconcile(failure, call, look).await?;
+                let settle_time = backend.settle_time();
+                let found = reconcile(failure, settle_time, call, look).await?;
                 self.complete(found, creation, None).await
             }
         }
@@ -190,7 +191,7 @@ impl Creating<'_> {
             Settled::Open => Err(not_shown()),
             Settled::Unread(_) => {
                 let look = || self.look_for_certain(creation);
-                search(&unidentified(), None, call, look).await?.ok_or_else(unidentified)
+                search(&unidentified(), Until::Deadline, call, look).await?.ok_or_else(unidentified)
             }
         }
     }

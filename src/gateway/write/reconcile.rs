@@ -8,40 +8,77 @@ use tokio::time::Instant;
 
 use crate::{
     call::Call,
-    error::{Effect, Error, Reason, Result},
+    error::{Effect, Error, Reason, Result, Retry},
     gateway::write::outcome::unknown,
 };
 
-/// How many reads must confirm that a write has no effect, after the upstream reported that it
-/// failed or when it can no longer take effect.
+/// How many reads must confirm that a write has no effect.
 const CONFIRMATIONS: u32 = 3;
 
 /// Looks for the effect of a failed write. `look` returns the result if the effect is visible,
 /// `None` if it is not, and an error if it cannot tell.
+///
+/// A failure that the upstream reported is confirmed once its reads, which may lag behind by
+/// `settle_time`, no longer could hide the effect. The effect stays in doubt, because it may still
+/// come: a retry with the same `request_id` looks again.
 pub(crate) async fn reconcile<T, F>(
     failure: Error,
+    settle_time: Duration,
     call: &Call,
     look: impl FnMut() -> F,
 ) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {
-    if failure.effect() == Effect::None {
-        return Err(failure);
-    }
-    let found = search(&failure, None, call, look).await?;
-    found.ok_or_else(|| match failure.facts().leaves_doubt {
-        // A retry with the same request_id looks again.
-        true => failure,
-        false => failure.with_effect(Effect::None),
+    let until = match failure.effect() {
+        Effect::None => return Err(failure),
+        Effect::Unconfirmed => Until::Settled(Instant::now() + settle_time),
+        Effect::Unknown => Until::Deadline,
+    };
+    let found = search(&failure, until, call, look).await?;
+    found.ok_or_else(|| match failure.retry() {
+        Retry::No => failure,
+        // It would invite clients to write again, without looking.
+        Retry::After(_) => unknown(&failure),
     })
 }
 
-/// The same for a write that an earlier call sent. `None` means that it has no effect: none is
-/// visible, and after `over` the write can no longer take effect.
+/// How long an effect that does not show is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// To the deadline.
+    Deadline,
+    /// Until reads can no longer hide it.
+    Settled(Instant),
+    /// Until it can no longer come; what reads show before says nothing.
+    Over(Instant),
+}
+
+impl Until {
+    /// Whether a look that begins now counts, and whether it can be the last one.
+    fn counts(self) -> (bool, bool) {
+        let now = Instant::now();
+        match self {
+            Self::Deadline => (false, false),
+            Self::Settled(time) => (true, time <= now),
+            Self::Over(time) => (time <= now, time <= now),
+        }
+    }
+
+    /// The pause before the next look, so that one comes as soon as it can be the last.
+    fn pause(self, pause: Duration) -> Duration {
+        match self {
+            Self::Settled(time) if time > Instant::now() => pause.min(time - Instant::now()),
+            _ => pause,
+        }
+    }
+}
+
+/// Looks for the effect of a write that this call or an earlier one sent. `None` means that it has
+/// none.
 pub(crate) async fn search<T, F>(
     failure: &Error,
-    over: Option<Instant>,
+    until: Until,
     call: &Call,
     mut look: impl FnMut() -> F,
 ) -> Result<Option<T>>
@@ -56,8 +93,7 @@ where
         .build();
     let mut absent = 0;
     loop {
-        let failed = failure.effect() == Effect::Unconfirmed;
-        let counts = failed || over.is_some_and(|over| over <= Instant::now());
+        let (counts, is_last) = until.counts();
         match tokio::time::timeout_at(call.deadline, look()).await {
             Ok(Ok(Some(found))) => {
                 let (method, resource) = call.record.writing().unwrap_or_default();
@@ -81,10 +117,10 @@ where
             }
             Err(_) => return Err(unknown(failure)),
         }
-        if absent >= CONFIRMATIONS {
+        if absent >= CONFIRMATIONS && is_last {
             return Ok(None);
         }
-        let pause = pauses.next().unwrap_or(Duration::from_secs(3));
+        let pause = until.pause(pauses.next().unwrap_or(Duration::from_secs(3)));
         if Instant::now() + pause >= call.deadline {
             return Err(unknown(failure));
         }
@@ -99,19 +135,23 @@ mod tests {
     use super::*;
     use crate::{cache::Control, call::Admitted, error::Kind};
 
-    fn until(deadline: Instant) -> Call {
+    fn ending(deadline: Instant) -> Call {
         let admitted = Admitted { deadline, record: Arc::default(), leave: None };
         admitted.into_call(Control::default())
     }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const SETTLE_TIME: Duration = Duration::from_secs(5);
 
     fn failure(effect: Effect) -> Error {
         Error::new(Reason::UpstreamInternal, "failed").with_effect(effect)
     }
 
-    async fn reconciled(effect: Effect, answers: &[Option<bool>]) -> (Result<()>, usize) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+    /// Looks at these answers, and at the last one again and again, for at most 20 seconds.
+    async fn looked(failure: Error, answers: &[Option<bool>]) -> (Result<()>, usize) {
+        let deadline = Instant::now() + 20 * SECOND;
         let mut looks = 0;
-        let result = reconcile(failure(effect), &until(deadline), || {
+        let result = reconcile(failure, SETTLE_TIME, &ending(deadline), || {
             let answer = answers.get(looks).or(answers.last()).copied().flatten();
             looks += 1;
             async move {
@@ -125,6 +165,10 @@ mod tests {
         (result, looks)
     }
 
+    async fn reconciled(effect: Effect, answers: &[Option<bool>]) -> (Result<()>, usize) {
+        looked(failure(effect), answers).await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_definite_failure_is_not_read_back() {
         let (result, looks) = reconciled(Effect::None, &[Some(true)]).await;
@@ -134,15 +178,48 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_late_effect_is_found() {
         let answers = [Some(false), Some(false), Some(false), None, Some(true)];
-        assert!(reconciled(Effect::Unknown, &answers).await.0.is_ok());
+        for effect in [Effect::Unknown, Effect::Unconfirmed] {
+            assert!(reconciled(effect, &answers).await.0.is_ok(), "{effect:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reported_failure_is_definite_once_confirmed() {
+    async fn a_reported_failure_is_confirmed_for_the_settle_time_and_stays_in_doubt() {
+        let began = Instant::now();
         let (result, looks) = reconciled(Effect::Unconfirmed, &[None, Some(false)]).await;
         let error = result.unwrap_err();
-        assert_eq!((error.reason(), looks), (Reason::UpstreamInternal, 4));
-        assert!(reconciled(Effect::Unconfirmed, &[Some(false), Some(true)]).await.0.is_ok());
+        let told = (error.reason(), error.effect());
+        assert_eq!(told, (Reason::UpstreamInternal, Effect::Unconfirmed));
+        assert_eq!(began.elapsed(), SETTLE_TIME);
+        assert!((4..10).contains(&looks), "{looks}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reported_failure_is_confirmed_by_three_reads_at_least() {
+        let (call, mut looks) = (ending(Instant::now() + 20 * SECOND), 0);
+        let doubt = failure(Effect::Unconfirmed);
+        let result = reconcile(doubt, Duration::ZERO, &call, || {
+            looks += 1;
+            async { Ok(None::<()>) }
+        });
+        assert_eq!(result.await.unwrap_err().reason(), Reason::UpstreamInternal);
+        assert_eq!(looks, CONFIRMATIONS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_before_the_settle_time_leaves_it_unknown() {
+        let call = ending(Instant::now() + SETTLE_TIME - SECOND);
+        let look = || async { Ok(None::<()>) };
+        let result = reconcile(failure(Effect::Unconfirmed), SETTLE_TIME, &call, look).await;
+        assert_eq!(result.unwrap_err().reason(), Reason::WriteOutcomeUnknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_in_doubt_never_invites_to_write_again() {
+        let down = Error::new(Reason::UpstreamUnavailable, "down").with_effect(Effect::Unconfirmed);
+        let error = looked(down, &[Some(false)]).await.0.unwrap_err();
+        assert_eq!((error.reason(), error.retry()), (Reason::WriteOutcomeUnknown, Retry::No));
+        assert_eq!(error.kind(), Kind::Unknown);
     }
 
     #[tokio::test(start_paused = true)]
@@ -152,8 +229,8 @@ mod tests {
         for wait in [0, 10] {
             let over = Instant::now() + Duration::from_secs(wait);
             let (mut looks, mut after) = (0, 0);
-            let call = until(over + Duration::from_secs(20));
-            let found = search(&doubt, Some(over), &call, || {
+            let call = ending(over + 20 * SECOND);
+            let found = search(&doubt, Until::Over(over), &call, || {
                 looks += 1;
                 after += u32::from(Instant::now() >= over);
                 async { Ok(None::<()>) }
@@ -162,11 +239,11 @@ mod tests {
             assert_eq!(after, CONFIRMATIONS);
             assert_eq!(looks > CONFIRMATIONS, wait > 0);
         }
-        assert!(started.elapsed() >= Duration::from_secs(10));
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let over = deadline + Duration::from_millis(1);
-        let call = until(deadline);
-        let unclear = search(&doubt, Some(over), &call, || async { Ok(None::<()>) }).await;
+        assert!(started.elapsed() >= 10 * SECOND);
+        let deadline = Instant::now() + 5 * SECOND;
+        let over = Until::Over(deadline + Duration::from_millis(1));
+        let call = ending(deadline);
+        let unclear = search(&doubt, over, &call, || async { Ok(None::<()>) }).await;
         assert_eq!(unclear.unwrap_err().reason(), Reason::WriteOutcomeUnknown);
     }
 

@@ -86,12 +86,14 @@ pub async fn over_all(sandbox: &Sandbox) -> Gateway {
     gateway().section(&sandbox.config()).start().await
 }
 
+/// Lines of a backend that asks as fast as it can, and once: what the upstream does shows as it is.
+pub const AS_IT_IS: &str = "requests_per_second = 100000\nrequest_limit = \"off\"\n\
+                            max_attempts = 1\ncircuit_breaker = \"off\"\n";
+
 /// A gateway with one of them, where every call has this long, and with these lines in the section
-/// of its cache. It asks as fast as it can, and once: what the upstream does shows as it is.
+/// of its cache. It has the lines of [`AS_IT_IS`].
 pub async fn over(sandbox: &Sandbox, backend: &str, time: &str, cache: &str) -> Gateway {
-    let pace = "requests_per_second = 100000\nrequest_limit = \"off\"\n\
-                max_attempts = 1\ncircuit_breaker = \"off\"";
-    let lines = format!("{pace}\n[backends.{backend}.cache]\n{cache}");
+    let lines = format!("{AS_IT_IS}[backends.{backend}.cache]\n{cache}");
     reaching(&sandbox.base_url(), sandbox, backend, time, &lines).await
 }
 

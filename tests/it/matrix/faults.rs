@@ -1,5 +1,5 @@
-//! The faults of the matrix. None of them lies: an upstream that refuses a request and carries it
-//! out all the same cannot be found out.
+//! The faults of the matrix. None of them lies: an upstream that refuses a request, as its vendor
+//! documents it, and carries it out all the same cannot be found out.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,6 +16,8 @@ pub(super) struct Fault {
     pub(super) time: &'static str,
     /// Whether the effect comes after the answer.
     pub(super) comes_late: bool,
+    /// Whether the effect comes when the call is over.
+    pub(super) outlasts: bool,
     /// Whether names are stored in another spelling.
     pub(super) respells: bool,
     /// The upstream that has it, or all.
@@ -54,6 +56,7 @@ fn known(name: impl Into<Cow<'static, str>>, how: How) -> Fault {
         may_be_unknown: false,
         time: LONG,
         comes_late: false,
+        outlasts: false,
         respells: false,
         only: "",
         never: &[],
@@ -93,6 +96,51 @@ const UNDOCUMENTED: [u16; 10] = [302, 303, 399, 408, 425, 499, 501, 520, 600, 99
 /// Statuses that HTTP itself defines as refusals, and no dialect documents.
 const REFUSALS: [u16; 2] = [405, 431];
 
+/// Failures that are read back, because no dialect documents them as refusals: in the words of the
+/// sandbox, without the members that say when the effect comes.
+fn unconfirmed() -> Vec<Fault> {
+    let of_all = [
+        ("405 page", r#""kind":"status","status":405"#),
+        ("402", r#""kind":"status","status":402,"body":"""#),
+        ("410 object", r#""kind":"status","status":410,"body":"{}""#),
+    ];
+    let of_two = [
+        ("400 page", r#""kind":"status","status":400"#),
+        ("404 page", r#""kind":"status","status":404"#),
+    ];
+    let of_sft = [
+        ("10239", r#""kind":"result","code":"10239","commit":"late""#),
+        ("7777", r#""kind":"result","code":"7777","commit":"late""#),
+    ];
+    let of_pcc = [
+        (
+            "422",
+            r#""kind":"status","status":422,"body":"{\"message\":\"failed\",\"errorCode\":1}""#,
+        ),
+        ("503", r#""kind":"status","status":503,"body":"""#),
+        ("503 of a mesh", r#""kind":"status","status":503,"body":"{\"message\":\"no upstream\"}""#),
+    ];
+    let fault = |(name, order): (&'static str, &'static str)| known(name, Sandbox(order, 1));
+    let own = ("500", r#""kind":"status","status":500,"body":"{}""#);
+    of_all
+        .into_iter()
+        .map(fault)
+        .chain(of_two.into_iter().map(|order| not_of(&["pcc"], fault(order))))
+        .chain([not_of(&["sft"], fault(own))])
+        .chain(of_sft.into_iter().map(|order| of("sft", fault(order))))
+        .chain(of_pcc.into_iter().map(|order| of("pcc", fault(order))))
+        .collect()
+}
+
+/// The same with an effect that comes so many milliseconds after the answer.
+fn unconfirmed_late(ms: u64) -> impl Iterator<Item = Fault> {
+    unconfirmed().into_iter().map(move |fault| {
+        let How::Sandbox(order, times) = fault.how else { panic!("it has no order") };
+        let how = Sandbox(format!(r#"{{{order},"late_ms":{ms}}}"#), times);
+        Fault { name: format!("{}, {ms} ms late", fault.name).into(), how, ..fault }
+    })
+}
+
 fn status(status: u16, members: &str) -> How {
     Sandbox(format!(r#"{{"kind":"status","status":{status}{members}}}"#), 1)
 }
@@ -118,6 +166,8 @@ pub(super) fn faults() -> Vec<Fault> {
     undocumented
         .chain(refusals)
         .chain(late)
+        .chain(unconfirmed_late(700))
+        .chain(unconfirmed_late(2500).map(|fault| Fault { outlasts: true, ..fault }))
         .chain(named())
         .chain(of_sft())
         .chain(failed_codes())
@@ -299,7 +349,7 @@ impl Fault {
     pub(super) fn is_of(&self, row: &Row) -> bool {
         let meant = self.only.is_empty() || self.only == row.upstream;
         // What of a write of several steps comes too late is what was meant to be undone by then.
-        let late = self.comes_late && row.has_steps();
+        let late = (self.comes_late || self.outlasts) && row.has_steps();
         let never = self.never.contains(&row.upstream) || self.not_method == row.method;
         meant && !never && !late
     }

@@ -1,0 +1,68 @@
+//! Writes that the upstream says have failed, in words that its vendor does not document as a
+//! refusal: their effects may still come. `matrix` has them for every method.
+
+use serde_json::json;
+use tonic::Code;
+
+use profile_gateway::pb::{GetProfileRequest, Profile};
+
+use crate::{
+    conformance::{
+        bench::{Bench, reaching},
+        samples::{Sample, registered},
+    },
+    kit::{
+        sandbox::sandbox,
+        status::{fails, failure},
+        until,
+    },
+};
+
+/// A dialect whose reads show at once what there is.
+async fn bench(sample: Sample, settle_time: &str) -> Bench {
+    let sandbox = sandbox().await;
+    let url = sandbox.base_url();
+    let lines = format!("settle_time = \"{settle_time}\"\nrequests_per_second = 100000");
+    reaching(&url, sandbox, "20s", &lines, sample).await
+}
+
+fn renamed(there: &Profile, name: &str) -> Profile {
+    Profile { name: there.name.clone(), display_name: name.into(), ..Profile::default() }
+}
+
+/// The name that a cached read shows.
+async fn shown(bench: &Bench, there: &Profile) -> String {
+    let request = GetProfileRequest { name: there.name.clone(), read_mask: None };
+    let read = bench.gateway.profiles.clone().get_profile(request).await;
+    read.unwrap().into_inner().display_name
+}
+
+#[tokio::test]
+async fn nothing_that_the_effect_may_outdate_is_kept() {
+    for sample in registered() {
+        let bench = bench(sample, "300ms").await;
+        let there = bench.create(bench.full()).await.unwrap();
+        let fault = json!({"kind": "status", "status": 405, "late_ms": 2000});
+        bench.arm(sample.operations.update, &fault, 1).await;
+        let failed = failure(bench.update(renamed(&there, "Late"), &["display_name"]).await);
+        assert!(failed.is(Code::Internal, "UPSTREAM_CONTRACT_VIOLATION"), "{failed:#?}");
+        assert_eq!(shown(&bench, &there).await, there.display_name, "{}", sample.dialect);
+        until("the effect", async || !bench.raw_named("Late").await.is_empty()).await;
+        assert_eq!(shown(&bench, &there).await, "Late", "{}", sample.dialect);
+    }
+}
+
+#[tokio::test]
+async fn an_overload_that_is_not_the_vendor_s_own_does_not_invite_to_write_again() {
+    let sample = registered().into_iter().find(|sample| sample.dialect == "pcc").unwrap();
+    let bench = bench(sample, "300ms").await;
+    let there = bench.create(bench.full()).await.unwrap();
+    for body in ["", "{}", r#"{"message": "no healthy upstream"}"#] {
+        let fault = json!({"kind": "status", "status": 503, "body": body});
+        bench.arm(sample.operations.update, &fault, 1).await;
+        let failed = bench.update(renamed(&there, "New"), &["display_name"]).await;
+        let failed = fails(failed, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
+        assert!(failed.retry.is_none(), "{body}: {failed:#?}");
+        assert_eq!(failed.meta("upstream_status"), "503", "{body}");
+    }
+}
