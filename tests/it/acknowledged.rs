@@ -280,12 +280,19 @@ impl Api {
 }
 
 #[tokio::test]
-async fn an_error_with_a_success_status_is_no_deletion() {
+async fn only_the_documented_answer_is_a_deletion() {
     let answers = [
         (200, r#"{"message": "Internal server error"}"#),
         (200, r#"{"error_code": 1201, "id": 1}"#),
         (200, "<html></html>"),
         (200, "done"),
+        (200, "{}"),
+        (200, ""),
+        (200, " "),
+        (200, "[]"),
+        (200, "null"),
+        (200, r#"{"id": 1}"#),
+        (201, ""),
         (202, ""),
         (206, ""),
     ];

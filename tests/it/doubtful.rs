@@ -4,7 +4,7 @@
 use serde_json::json;
 use tonic::Code;
 
-use profile_gateway::pb::{GetProfileRequest, Profile};
+use profile_gateway::pb::{DeleteProfileRequest, GetProfileRequest, Profile};
 
 use crate::{
     conformance::{
@@ -24,6 +24,11 @@ async fn bench(sample: Sample, settle_time: &str) -> Bench {
     let url = sandbox.base_url();
     let lines = format!("settle_time = \"{settle_time}\"\nrequests_per_second = 100000");
     reaching(&url, sandbox, "20s", &lines, sample).await
+}
+
+async fn bench_of(dialect: &str, settle_time: &str) -> Bench {
+    let sample = registered().into_iter().find(|sample| sample.dialect == dialect).unwrap();
+    bench(sample, settle_time).await
 }
 
 fn renamed(there: &Profile, name: &str) -> Profile {
@@ -54,15 +59,42 @@ async fn nothing_that_the_effect_may_outdate_is_kept() {
 
 #[tokio::test]
 async fn an_overload_that_is_not_the_vendor_s_own_does_not_invite_to_write_again() {
-    let sample = registered().into_iter().find(|sample| sample.dialect == "pcc").unwrap();
-    let bench = bench(sample, "300ms").await;
+    let bench = bench_of("pcc", "300ms").await;
     let there = bench.create(bench.full()).await.unwrap();
     for body in ["", "{}", r#"{"message": "no healthy upstream"}"#] {
         let fault = json!({"kind": "status", "status": 503, "body": body});
-        bench.arm(sample.operations.update, &fault, 1).await;
+        bench.arm("UpdateProfile", &fault, 1).await;
         let failed = bench.update(renamed(&there, "New"), &["display_name"]).await;
         let failed = fails(failed, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
         assert!(failed.retry.is_none(), "{body}: {failed:#?}");
         assert_eq!(failed.meta("upstream_status"), "503", "{body}");
     }
+}
+
+async fn delete(bench: &Bench, name: &str, allow_missing: bool) -> Result<(), tonic::Status> {
+    let name = name.to_owned();
+    let request = DeleteProfileRequest { name, allow_missing, ..DeleteProfileRequest::default() };
+    bench.gateway.profiles.clone().delete_profile(request).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_page_does_not_say_that_a_profile_is_missing() {
+    let bench = bench_of("pcc", "300ms").await;
+    let there = bench.create(bench.full()).await.unwrap();
+    let page = json!({"kind": "status", "status": 404});
+    let not_its = (Code::Internal, "UPSTREAM_CONTRACT_VIOLATION");
+    bench.arm("UpdateProfile", &page, 1).await;
+    let updated = bench.update(renamed(&there, "New"), &["display_name"]).await;
+    fails(updated, not_its.0, not_its.1);
+    for allow_missing in [false, true] {
+        bench.arm("DeleteProfile", &page, 1).await;
+        fails(delete(&bench, &there.name, allow_missing).await, not_its.0, not_its.1);
+    }
+    assert_eq!(bench.raw_named(&there.display_name).await.len(), 1);
+    // The vendor's own server may send pages too.
+    bench.sandbox.set("pcc", &json!({"error_body": "html"})).await;
+    delete(&bench, &there.name, false).await.unwrap();
+    let missing = (Code::NotFound, "PROFILE_NOT_FOUND");
+    fails(delete(&bench, &there.name, false).await, missing.0, missing.1);
+    delete(&bench, &there.name, true).await.unwrap();
 }

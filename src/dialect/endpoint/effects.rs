@@ -10,14 +10,13 @@ use crate::{
     upstream::{Reply, Safety, Unread},
 };
 
-/// Whether the upstream acknowledged a write, or why its answer is not an acknowledgment. The
-/// documented and the recorded statuses differ (201 or 204 for a PATCH, 200 or 204 for a PUT), so
-/// each of them counts for every write; 202 and others do not. The body is documented to be empty
-/// or an empty object; an older client expects the object itself. A body with a message comes from
-/// the API gateway in front of the platform, which sends it when it fails.
-pub(super) fn done(reply: &Reply) -> Result<(), Unread> {
+/// Whether the upstream acknowledged a write that has these successes, or why its answer is not an
+/// acknowledgment. The body is documented to be empty or an empty object; an older client expects
+/// the object itself. A body with a message comes from the API gateway in front of the platform,
+/// which sends it when it fails.
+pub(super) fn done(successes: &[u16], reply: &Reply) -> Result<(), Unread> {
     let body = reply.body.trim_ascii();
-    let documented = matches!(reply.status.as_u16(), 200 | 201 | 204);
+    let documented = successes.contains(&reply.status.as_u16());
     match (documented, body.is_empty()) {
         (true, true) => return Ok(()),
         (false, true) => return Err(Unread::Empty),
@@ -88,7 +87,8 @@ mod tests {
             (200, "<html></html>", false),
             (200, "done", false),
         ] {
-            assert_eq!(done(&reply(status, body)).is_ok(), acknowledged, "{status} {body}");
+            let done = done(&[200, 201, 204], &reply(status, body));
+            assert_eq!(done.is_ok(), acknowledged, "{status} {body}");
         }
     }
 }

@@ -20,8 +20,9 @@ pub(super) fn effect(safety: Safety, names_a_profile: bool, reply: &Reply) -> Ef
         // "Request rejected due to overload", if the vendor itself says so. A proxy sends 503 also
         // when it loses the answer to a request that was carried out.
         503 if wire::is_an_error_body(&reply.body) => Effect::None,
-        // No such profile. A collection that does not exist is not the vendor's answer.
-        404 if names_a_profile => Effect::None,
+        // No such profile. A collection that does not exist is not the vendor's answer, and a page
+        // may come from something in between.
+        404 if names_a_profile && has_json_or_nothing(reply) => Effect::None,
         // "Failed processing (after passing validation)": nothing says at which point.
         422 => Effect::Unconfirmed,
         // An internal error has the vendor's own body; a page of something in between does not even
@@ -66,6 +67,7 @@ mod tests {
             assert_eq!(effect(503, foreign), both(Effect::Unknown), "{foreign}");
         }
         assert_eq!(effect(404, ""), (Effect::None, Effect::Unconfirmed));
+        assert_eq!(effect(404, "<html></html>"), both(Effect::Unconfirmed));
         assert_eq!(effect(422, "{}"), both(Effect::Unconfirmed));
         assert_eq!(effect(500, "{}"), both(Effect::Unconfirmed));
         assert_eq!(effect(500, "<html></html>"), both(Effect::Unknown));

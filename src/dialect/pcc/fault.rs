@@ -4,17 +4,11 @@
 //! means failed validation and not a failed precondition, 422 means that it failed later, 503 means
 //! that it was not carried out.
 
-use http::StatusCode;
-
-use super::{
-    effects,
-    members::by_key,
-    wire::{Fault, members},
-};
+use super::{effects, members::by_key, wire::Fault};
 use crate::{
     error::{Effect, Error, Reason, Result, UpstreamFacts, violation::Violation},
     text,
-    upstream::{Reply, Safety, Unread, failed_status, unreadable},
+    upstream::{Reply, Safety, failed_status},
 };
 
 /// The operations whose replies differ.
@@ -44,7 +38,9 @@ impl Operation {
         match self {
             Self::List | Self::Get => status == 200,
             Self::Create => matches!(status, 200 | 201 | 204),
-            Self::Update { .. } | Self::Delete => matches!(status, 200 | 204),
+            Self::Update { .. } => matches!(status, 200 | 204),
+            // It is not read back, so that only the documented one counts.
+            Self::Delete => status == 204,
         }
     }
 
@@ -85,22 +81,13 @@ pub(super) fn check(operation: Operation, reply: &Reply) -> Result<()> {
     Err(if silent && error.upstream().is_some() { error } else { error.with_upstream(facts) })
 }
 
-/// Whether a delete succeeded. Its success has no body. An HTTP 200 with a page or object may come
-/// from something else, so reading back decides.
-pub(super) fn deleted(reply: &Reply) -> Result<()> {
-    if has_no_body(reply) {
-        return Ok(());
-    }
-    let why = match members(&reply.body) {
-        Ok(_) => Unread::NotTheDialect,
-        Err(why) => why,
-    };
-    Err(unreadable(Safety::Write, reply, why))
-}
-
-/// Whether there is nothing to read: HTTP 204, or an empty body.
-pub(super) fn has_no_body(reply: &Reply) -> bool {
-    reply.status == StatusCode::NO_CONTENT || reply.body.trim_ascii().is_empty()
+/// The error for a 404 about a profile that a read does not miss: it is not the vendor's.
+pub(super) fn not_missing(reply: &Reply) -> Error {
+    let message = "the upstream answered HTTP 404 for a profile that it does not miss; check the \
+                   base URL and any proxy";
+    Error::new(Reason::UpstreamContractViolation, message)
+        .with_effect(Effect::Unconfirmed)
+        .with_upstream(facts(&Fault::read(reply), reply))
 }
 
 fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
@@ -119,7 +106,7 @@ fn failure(operation: Operation, fault: &Fault, reply: &Reply) -> Error {
             );
             error(Reason::UpstreamPermissionDenied, &message)
         }
-        // The schema of a 404 is not documented, so any body counts as the upstream's own.
+        // The schema of a 404 is not documented, so any body may be the upstream's own.
         (404, Get | Update { .. } | Delete) => {
             error(Reason::ProfileNotFound, "the upstream has no profile with this id")
         }

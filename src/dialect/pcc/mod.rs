@@ -29,7 +29,7 @@ use super::{
     registration::{Built, Form, Registration, Setting},
 };
 use crate::{
-    error::{Error, Reason, Result, violation::Violations},
+    error::{Effect, Error, Reason, Result, violation::Violations},
     model::{capability::Capabilities, note::Notes},
     pb::{self, Profile, Service},
     upstream::{Limits, Port, Reply, Request, Safety},
@@ -74,6 +74,27 @@ impl Pcc {
         let reply = port.send(encode::get(id)).await?;
         fault::check(Operation::Get, &reply)?;
         decode::object(Safety::Read, &reply, id).map(Members::into_owned)
+    }
+
+    /// Whether a write to one profile succeeded. If a page says that there is no such profile, a
+    /// read decides.
+    async fn check(
+        &self,
+        port: &dyn Port,
+        id: &str,
+        operation: Operation,
+        reply: &Reply,
+    ) -> Result<()> {
+        match fault::check(operation, reply) {
+            Err(failure)
+                if failure.reason() == Reason::ProfileNotFound
+                    && failure.effect() != Effect::None => {}
+            result => return result,
+        }
+        match self.object(port, id).await {
+            Err(error) if error.reason() == Reason::ProfileNotFound => Err(error),
+            _ => Err(fault::not_missing(reply)),
+        }
     }
 }
 
@@ -195,7 +216,8 @@ impl Operations for Pcc {
             return Ok(());
         };
         let reply = port.send(update.request).await?;
-        fault::check(Operation::Update { renames: update.renames }, &reply)?;
+        let operation = Operation::Update { renames: update.renames };
+        self.check(port, change.id, operation, &reply).await?;
         if reply.status == http::StatusCode::NO_CONTENT {
             return Ok(());
         }
@@ -204,8 +226,7 @@ impl Operations for Pcc {
 
     async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {
         let reply = port.send(encode::delete(id)).await?;
-        fault::check(Operation::Delete, &reply)?;
-        fault::deleted(&reply)
+        self.check(port, id, Operation::Delete, &reply).await
     }
 
     async fn services(&self, _port: &dyn Port) -> Result<Vec<Service>> {

@@ -103,11 +103,9 @@ fn unconfirmed() -> Vec<Fault> {
         ("405 page", r#""kind":"status","status":405"#),
         ("402", r#""kind":"status","status":402,"body":"""#),
         ("410 object", r#""kind":"status","status":410,"body":"{}""#),
-    ];
-    let of_two = [
-        ("400 page", r#""kind":"status","status":400"#),
         ("404 page", r#""kind":"status","status":404"#),
     ];
+    let of_two = [("400 page", r#""kind":"status","status":400"#)];
     let of_sft = [
         ("10239", r#""kind":"result","code":"10239","commit":"late""#),
         ("7777", r#""kind":"result","code":"7777","commit":"late""#),
@@ -309,6 +307,20 @@ fn of_dialects() -> Vec<Fault> {
             known(
                 "503 without a body, effect",
                 Sandbox(r#"{"kind":"status","status":503,"body":"","commit":"before"}"#, 1),
+            ),
+        ),
+        not_of(
+            &["sft"],
+            unknown(
+                "200 and nothing, no effect",
+                Sandbox(r#"{"kind":"status","status":200,"body":""}"#, 1),
+            ),
+        ),
+        not_of(
+            &["sft"],
+            known(
+                "200 and nothing, effect",
+                Sandbox(r#"{"kind":"status","status":200,"body":"","commit":"before"}"#, 1),
             ),
         ),
         of("pcc", unknown("207, no effect", Sandbox(r#"{"kind":"status","status":207}"#, 1))),

@@ -200,8 +200,10 @@ fn complaints_about_fields_have_our_paths() {
 fn only_a_documented_answer_is_a_success() {
     for operation in WRITES {
         for status in [200, 201, 204] {
-            for body in ["", "{}", " \n", "[]", r#"{"id": 1}"#] {
-                assert!(fault::written(operation, &reply(status, body)).is_ok());
+            for body in ["", "{}", " \n", "[]", "null", r#"{"id": 1}"#] {
+                let written = fault::written(operation, &reply(status, body));
+                let is_documented = operation != Delete || status == 204;
+                assert_eq!(written.is_ok(), is_documented, "{operation:?} {status} {body}");
             }
         }
         assert_eq!(outcome(operation, &reply(202, "")).effect(), Effect::Unknown);

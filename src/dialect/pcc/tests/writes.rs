@@ -152,8 +152,8 @@ fn an_update_or_delete_may_return_no_body() {
     now(Pcc.update(&recorder, change)).unwrap();
     for (status, body, done) in [
         (204, "", true),
-        (200, "", true),
-        (200, " \r\n", true),
+        (200, "", false),
+        (200, " \r\n", false),
         (200, "<html>log in</html>", false),
         (200, r#"{"message":"no","status":"error"}"#, false),
         (202, "", false),
