@@ -4,7 +4,9 @@
 use serde_json::json;
 use tonic::Code;
 
-use profile_gateway::pb::{DeleteProfileRequest, GetProfileRequest, Profile};
+use profile_gateway::pb::{
+    DeleteProfileRequest, GetProfileRequest, Profile, Service, UpdateProfileRequest,
+};
 
 use crate::{
     conformance::{
@@ -12,6 +14,7 @@ use crate::{
         samples::{Sample, registered},
     },
     kit::{
+        model,
         sandbox::sandbox,
         status::{fails, failure},
         until,
@@ -97,4 +100,70 @@ async fn a_page_does_not_say_that_a_profile_is_missing() {
     let missing = (Code::NotFound, "PROFILE_NOT_FOUND");
     fails(delete(&bench, &there.name, false).await, missing.0, missing.1);
     delete(&bench, &there.name, true).await.unwrap();
+}
+
+/// An update of the description and the services of an endpoint profile, always the same.
+async fn describe(bench: &Bench, there: &Profile) -> Result<Profile, tonic::Status> {
+    let service = Service { id: "3".into(), ..Service::default() };
+    let mut services = there.services.clone();
+    services.push(service);
+    let description = Some("Changed".to_owned());
+    let changed = Profile { name: there.name.clone(), description, services, ..Profile::default() };
+    let request = UpdateProfileRequest {
+        profile: Some(changed),
+        update_mask: Some(model::mask(&["description", "services"])),
+        request_id: "123e4567-e89b-12d3-a456-426614174abc".into(),
+        validate_only: false,
+    };
+    let updated = bench.gateway.profiles.clone().update_profile(request).await;
+    updated.map(tonic::Response::into_inner)
+}
+
+async fn has_service(bench: &Bench, there: &Profile) -> bool {
+    let shown = bench.get(&there.name).await.unwrap();
+    shown.services.iter().any(|service| service.id == "3")
+}
+
+fn internal(late_ms: u64) -> serde_json::Value {
+    json!({"kind": "status", "status": 500, "body": "{}", "late_ms": late_ms})
+}
+
+#[tokio::test]
+async fn a_step_that_comes_after_its_update_was_undone_is_looked_for_by_the_repeat() {
+    let bench = bench_of("endpoint", "300ms").await;
+    let there = bench.create(bench.full()).await.unwrap();
+    bench.arm("PutService", &internal(2500), 1).await;
+    let failed = fails(describe(&bench, &there).await, Code::Internal, "UPSTREAM_INTERNAL");
+    assert!(failed.message.contains("may still take effect"), "{failed:#?}");
+    let read = GetProfileRequest { name: there.name.clone(), read_mask: None };
+    let cached = async || bench.gateway.profiles.clone().get_profile(read.clone()).await.unwrap();
+    let services = cached().await.into_inner().services.len();
+    assert_eq!(services, there.services.len());
+    until("the effect", async || has_service(&bench, &there).await).await;
+    assert_eq!(cached().await.into_inner().services.len(), services + 1);
+    let writes = bench.writes().await.len();
+    fails(describe(&bench, &there).await, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
+    assert_eq!(bench.writes().await.len(), writes);
+}
+
+#[tokio::test]
+async fn a_step_that_shows_after_its_update_was_undone_leaves_a_part() {
+    let bench = bench_of("endpoint", "4s").await;
+    let there = bench.create(bench.full()).await.unwrap();
+    bench.arm("PutService", &internal(1500), 1).await;
+    let failed = describe(&bench, &there).await;
+    let failed = fails(failed, Code::FailedPrecondition, "PARTIALLY_APPLIED");
+    assert!(failed.message.contains("is left partially changed"), "{failed:#?}");
+    assert!(has_service(&bench, &there).await);
+}
+
+#[tokio::test]
+async fn a_first_step_that_shows_alone_is_no_definite_failure() {
+    let bench = bench_of("endpoint", "4s").await;
+    let there = bench.create(bench.full()).await.unwrap();
+    bench.arm("PatchProfile", &internal(1500), 1).await;
+    fails(describe(&bench, &there).await, Code::Unknown, "WRITE_OUTCOME_UNKNOWN");
+    let shown = bench.get(&there.name).await.unwrap();
+    assert_eq!(shown.description.as_deref(), Some("Changed"));
+    assert_eq!(bench.sandbox.arrived("PutService").await, there.services.len());
 }

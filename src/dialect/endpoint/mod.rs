@@ -90,8 +90,9 @@ struct Endpoint {
 impl Endpoint {
     /// Removes a profile whose creation failed half way, including its services and limits.
     async fn remove_incomplete(&self, cleanup: &dyn Port, id: &str, halted: Halted) -> Error {
+        // Without the profile, no step has an effect any more.
         let Err(failure) = steps::patiently(|| self.delete(cleanup, id)).await else {
-            return halted.undone();
+            return halted.undone(Effect::None);
         };
         // A read decides whether a failed removal took effect.
         let gone = match self.get(cleanup, id).await {
@@ -99,7 +100,7 @@ impl Endpoint {
             Ok(_) => false,
         };
         if gone {
-            return halted.undone();
+            return halted.undone(Effect::None);
         }
         let left = halted.left(id, &[], "incomplete after its creation", Some(&failure));
         match failure.effect() {
@@ -155,7 +156,8 @@ impl Endpoint {
         let is_ours = |path: &&str| ours.iter().any(|(other, _)| other == path);
         let stays: Vec<&str> = stays.iter().map(|(path, _)| *path).filter(is_ours).collect();
         if stays.is_empty() {
-            return Err(halted.undone());
+            let effect = halted.failure.effect();
+            return Err(halted.undone(effect));
         }
         let undone: Vec<String> = back.iter().map(ToString::to_string).collect();
         let left = format!("with {} changed, which cannot be cleared", stays.join(", "));

@@ -291,16 +291,17 @@ pub(super) struct Halted {
 }
 
 impl Halted {
-    /// The error if all applied steps have been undone: the failing step's error, except that its
-    /// outcome is now known.
-    pub(super) fn undone(self) -> Error {
+    /// The error if all applied steps have been undone: the failing step's error. `effect`: what is
+    /// known of that step now.
+    pub(super) fn undone(self, effect: Effect) -> Error {
         let Self { mut applied, at, failure } = self;
         let done = applied.join(", ");
         applied.reverse();
         let message = format!(
-            "{}; it failed at \"{at}\" after \"{}\", which was undone",
+            "{}; it failed at \"{at}\" after \"{}\", which was undone{}",
             text::cut(failure.message(), 512),
-            text::cut(&done, 256)
+            text::cut(&done, 256),
+            if effect == Effect::None { "" } else { "; the failed step may still take effect" }
         );
         let failure = match failure.reason() {
             Reason::WriteOutcomeUnknown => {
@@ -310,7 +311,7 @@ impl Halted {
         };
         failure
             .with_message(message)
-            .with_effect(Effect::None)
+            .with_effect(effect)
             .with_metadata(FAILED_STEP, at)
             .with_metadata(STEPS_APPLIED, done)
             .with_metadata(STEPS_UNDONE, applied.join(", "))

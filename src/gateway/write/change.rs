@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     cache::{Acknowledged, Target, Write},
     dialect::ProfileUpdate,
-    error::{Error, Reason, Result},
+    error::{Effect, Error, Reason, Result},
     gateway::{
         backend::Backend,
         write::{
@@ -15,11 +15,11 @@ use crate::{
             intent::{IntendedChange, IntentKind, WriteIntent},
             locks::ProfileLocks,
             outcome::{
-                claims_undone, conflicting, may_yet_happen, not_applied, not_shown, not_undone,
-                still_there, unread, unresolved,
+                claims_undone, conflicting, half_done, may_yet_happen, not_applied, not_shown,
+                not_undone, still_there, unread, unresolved,
             },
             prepare::ExistingProfile,
-            reconcile::{Until, reconcile, search},
+            reconcile::{Until, in_doubt, reconcile, search},
             request::RequestedChange,
             session,
             settle::{Look, Settled, settle},
@@ -136,7 +136,8 @@ async fn send_change(profile: &ExistingProfile<'_>, change: &IntendedChange) -> 
         Ok(()) => acknowledged(profile, change).await,
         Err(failure) if claims_undone(&failure) => Err(undone(profile, change, failure).await),
         Err(failure) => {
-            let look = || look_for_change(profile, change);
+            let half = half_done(&failure);
+            let look = || look_for_change(profile, change, &half);
             reconcile(failure, backend.settle_time(), profile.call, look).await
         }
     }
@@ -156,16 +157,35 @@ async fn acknowledged(profile: &ExistingProfile<'_>, change: &IntendedChange) ->
     }
 }
 
-/// The error for a change that failed half way and was undone, once reads show that.
+/// The error for a change that failed half way and was undone, once reads show that. The step that
+/// failed may still take effect: then it is looked for as well.
 async fn undone(profile: &ExistingProfile<'_>, change: &IntendedChange, failure: Error) -> Error {
     let IntendedChange { current, desired } = change.clone();
     let back = IntendedChange { current: desired, desired: current };
+    let settle_time = profile.backend.settle_time();
     // What cannot be read does not show it either.
     let look = || async {
         Ok(look_whether(profile, &back).await.unwrap_or_else(|error| Look::ShowsNot(Err(error))))
     };
-    match settle(profile.backend.settle_time(), profile.call, look).await {
-        Settled::Shown(_) => failure,
+    let mut settled = settle(settle_time, profile.call.deadline, look).await;
+    if failure.effect() != Effect::None && matches!(settled, Settled::Shown(_)) {
+        let late = || async {
+            let found = look_whether(profile, &back).await?;
+            Ok(matches!(found, Look::ShowsNot(_)).then_some(()))
+        };
+        let until = Until::Settled(Instant::now() + settle_time);
+        match search(&failure, until, profile.call, late).await {
+            Ok(None) => {}
+            // A read may have been older than the one before.
+            Ok(Some(())) => settled = settle(settle_time, profile.call.deadline, look).await,
+            Err(error) => return error,
+        }
+    }
+    match settled {
+        Settled::Shown(_) => match failure.effect() {
+            Effect::None => failure,
+            _ => in_doubt(failure),
+        },
         // Nothing is left of it.
         Settled::NotShown(Err(gone)) if gone.reason() == Reason::ProfileNotFound => gone,
         Settled::NotShown(_) | Settled::Unread(_) | Settled::Open => {
@@ -214,11 +234,20 @@ fn note_deletion(write: &mut Write, profile: &ExistingProfile<'_>) {
 async fn look_for_change(
     profile: &ExistingProfile<'_>,
     change: &IntendedChange,
+    half: &Error,
 ) -> Result<Option<Profile>> {
-    let session = session::for_reading_back(profile.backend, profile.call);
+    let (backend, IntendedChange { current, desired }) = (profile.backend, change);
+    let session = session::for_reading_back(backend, profile.call);
     let found = profile.read_through(&session).await?;
-    let applied = profile.backend.dialect().is_applied(profile.as_update(change), &found);
-    Ok(applied.then_some(found))
+    if backend.dialect().is_applied(profile.as_update(change), &found) {
+        return Ok(Some(found));
+    }
+    let id = profile.name.id();
+    let back = ProfileUpdate { id, current: desired, desired: current };
+    match backend.dialect().agrees(back, &found) {
+        true => Ok(None),
+        false => Err(half.clone()),
+    }
 }
 
 async fn send_delete(profile: &ExistingProfile<'_>) -> Result<()> {
@@ -243,7 +272,7 @@ async fn gone(profile: &ExistingProfile<'_>) -> Result<()> {
             None => Look::ShowsNot(()),
         })
     };
-    match settle(settle_time, profile.call, look).await {
+    match settle(settle_time, profile.call.deadline, look).await {
         Settled::Shown(()) | Settled::Unread(_) => Ok(()),
         Settled::NotShown(()) => Err(still_there(settle_time)),
         Settled::Open => Err(not_shown()),

@@ -65,6 +65,18 @@ pub(crate) fn conflicting() -> Error {
     .with_effect(Effect::Unknown)
 }
 
+/// The error for a change that the upstream says has failed, and after which the profile is neither
+/// as before nor as it was to be.
+pub(crate) fn half_done(failure: &Error) -> Error {
+    let message = format!(
+        "the upstream says that the write failed, but the profile matches neither the state before \
+         it nor the state it asked for: either it was only partly applied, or another client has \
+         changed the profile since; read the profile before you write it again: {}",
+        failure.message()
+    );
+    unknown(failure).with_message(message)
+}
+
 /// The error for a partly created profile that the gateway itself may still remove.
 pub(crate) fn may_be_removed() -> Error {
     Error::new(

@@ -36,11 +36,16 @@ where
         Effect::Unknown => Until::Deadline,
     };
     let found = search(&failure, until, call, look).await?;
-    found.ok_or_else(|| match failure.retry() {
+    found.ok_or_else(|| in_doubt(failure))
+}
+
+/// The error of a write whose effect may still come.
+pub(crate) fn in_doubt(failure: Error) -> Error {
+    match failure.retry() {
         Retry::No => failure,
         // It would invite clients to write again, without looking.
         Retry::After(_) => unknown(&failure),
-    })
+    }
 }
 
 /// How long an effect that does not show is looked for.
