@@ -1,6 +1,7 @@
 //! Writes that the upstream says have failed, in words that its vendor does not document as a
 //! refusal: their effects may still come. `matrix` has them for every method.
 
+use futures_util::future::join_all;
 use serde_json::json;
 use tonic::Code;
 
@@ -166,4 +167,43 @@ async fn a_first_step_that_shows_alone_is_no_definite_failure() {
     let shown = bench.get(&there.name).await.unwrap();
     assert_eq!(shown.description.as_deref(), Some("Changed"));
     assert_eq!(bench.sandbox.arrived("PutService").await, there.services.len());
+}
+
+/// Answers of the endpoint API that no table has for a creation or a PATCH, and what is told if
+/// they have no effect.
+const NOT_IN_THE_TABLES: [(&str, Code, &str); 6] = [
+    (r#""status": 422"#, Code::Internal, "UPSTREAM_CONTRACT_VIOLATION"),
+    (r#""status": 422, "body": "Unprocessable""#, Code::Internal, "UPSTREAM_CONTRACT_VIOLATION"),
+    (r#""status": 400, "body": "Bad Request""#, Code::Internal, "UPSTREAM_CONTRACT_VIOLATION"),
+    (r#""status": 409, "body": "{\"error_code\": 9999}""#, Code::Unknown, "UPSTREAM_FAILURE"),
+    (r#""status": 409, "body": """#, Code::AlreadyExists, "PROFILE_ALREADY_EXISTS"),
+    (
+        r#""status": 404, "body": "{\"error_code\": 1601}""#,
+        Code::FailedPrecondition,
+        "PROCESSING_FAILED",
+    ),
+];
+
+#[tokio::test]
+async fn what_the_tables_do_not_have_is_no_refusal() {
+    join_all(NOT_IN_THE_TABLES.map(async |(members, code, reason)| {
+        let bench = bench_of("endpoint", "2s").await;
+        let there = bench.create(bench.full()).await.unwrap();
+        let fault = |late: &str| {
+            serde_json::from_str(&format!(r#"{{"kind": "status", {members}{late}}}"#)).unwrap()
+        };
+        let created = bench.full();
+        bench.arm("CreateProfile", &fault(r#", "late_ms": 700"#), 1).await;
+        bench.create(created.clone()).await.unwrap_or_else(|error| panic!("{members}: {error:?}"));
+        assert_eq!(bench.raw_named(&created.display_name).await.len(), 1, "{members}");
+        bench.arm("PatchProfile", &fault(r#", "late_ms": 700"#), 1).await;
+        let updated = bench.update(renamed(&there, "Late"), &["display_name"]).await;
+        updated.unwrap_or_else(|error| panic!("{members}: {error:?}"));
+        for operation in ["CreateProfile", "PatchProfile"] {
+            bench.arm(operation, &fault(""), 1).await;
+        }
+        fails(bench.create(bench.full()).await, code, reason);
+        fails(bench.update(renamed(&there, "Again"), &["display_name"]).await, code, reason);
+    }))
+    .await;
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::wire::Fault;
 use crate::{
     dialect::effect::{has_json_or_nothing, undocumented},
-    error::{Effect, Reason},
+    error::Effect,
     upstream::{Reply, Safety, Unread},
 };
 
@@ -35,15 +35,14 @@ pub(super) fn done(successes: &[u16], reply: &Reply) -> Result<(), Unread> {
     }
 }
 
-/// The effect of a write that failed. `known`: the reason, if the vendor's tables have one.
-pub(super) fn of_failure(safety: Safety, known: Option<Reason>, reply: &Reply) -> Effect {
-    match (safety, reply.status.as_u16(), known) {
+/// The effect of a write that failed. `stated`: what the vendor's tables say of the answer, if they
+/// have it.
+pub(super) fn of_failure(safety: Safety, stated: Option<Effect>, reply: &Reply) -> Effect {
+    match (safety, reply.status.as_u16(), stated) {
         (Safety::Read, ..) => Effect::None,
         // Not logged in, not allowed, throttled: it was not processed.
         (Safety::Write, 401 | 403 | 429, _) => Effect::None,
-        // An unknown code guarantees nothing.
-        (Safety::Write, 400..=499, Some(Reason::UpstreamFailure)) => Effect::Unconfirmed,
-        (Safety::Write, 400..=499, Some(_)) => Effect::None,
+        (Safety::Write, 400..=499, Some(effect)) => effect,
         // The platform failed, but nothing says at which point. A page of something in between does
         // not even say that the platform is done with the request.
         (Safety::Write, 500, _) if has_json_or_nothing(reply) => Effect::Unconfirmed,
@@ -63,10 +62,10 @@ mod tests {
 
     #[test]
     fn only_a_documented_refusal_is_definite() {
-        let effect = |status, known, body| of_failure(Safety::Write, known, &reply(status, body));
-        assert_eq!(effect(422, Some(Reason::ValidationFailed), "{}"), Effect::None);
-        assert_eq!(effect(409, Some(Reason::ProfileInUse), "{}"), Effect::None);
-        assert_eq!(effect(409, Some(Reason::UpstreamFailure), "{}"), Effect::Unconfirmed);
+        let effect = |status, stated, body| of_failure(Safety::Write, stated, &reply(status, body));
+        for stated in [Effect::None, Effect::Unconfirmed] {
+            assert_eq!(effect(422, Some(stated), "{}"), stated);
+        }
         assert_eq!(effect(500, None, "{}"), Effect::Unconfirmed);
         for status in [302, 303, 408, 499, 500, 502, 503, 504, 524, 600] {
             assert_eq!(effect(status, None, "<html>"), Effect::Unknown, "{status}");

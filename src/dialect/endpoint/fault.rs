@@ -9,7 +9,8 @@ use http::StatusCode;
 
 use super::{effects, field_path, wire::Fault};
 use crate::{
-    error::{Error, Reason, Result, Retry, UpstreamFacts},
+    dialect::effect::has_json_or_nothing,
+    error::{Effect, Error, Reason, Result, Retry, UpstreamFacts},
     text,
     upstream::{Reply, Safety, Unread, failed_status, unreadable},
 };
@@ -119,20 +120,23 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
         // Whether it is the profile that is missing is for the caller to find out.
         (StatusCode::NOT_FOUND, _) if operation == Operation::DataLimits => Some(NO_DATA_LIMITS),
         (StatusCode::NOT_FOUND, Some(1201 | 1401)) => Some(missing(operation, &body)),
-        (_, Some(1406 | 1601)) => Some(REFUSED),
+        (_, Some(1406)) => Some(REFUSED),
+        // Something has run out, at whatever point.
+        (_, Some(1601)) => Some((REFUSED.0, REFUSED.1, Effect::Unconfirmed)),
         (
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY,
             Some(1000 | 1301 | 1302 | 1400..=1403),
         ) => Some(INVALID),
-        // Both have been recorded without a code, and even with an empty body of type text/html.
-        (StatusCode::UNPROCESSABLE_ENTITY, None) => Some(REFUSED),
-        (StatusCode::BAD_REQUEST, None) if Unread::of(&reply.body) != Unread::Html => Some(INVALID),
+        // Both have been recorded without a code, and even with an empty body of type text/html. A
+        // page or a text comes from something in between.
+        (StatusCode::UNPROCESSABLE_ENTITY, None) if has_json_or_nothing(reply) => Some(REFUSED),
+        (StatusCode::BAD_REQUEST, None) if has_json_or_nothing(reply) => Some(INVALID),
         (_, Some(_)) => Some(UNKNOWN),
         (_, None) => None,
     };
-    let reason = known.map(|(reason, _)| reason);
-    let effect = effects::of_failure(operation.safety(), reason, reply);
-    let Some((reason, message)) = known else {
+    let stated = known.map(|(.., effect)| effect);
+    let effect = effects::of_failure(operation.safety(), stated, reply);
+    let Some((reason, message, _)) = known else {
         return by_status(operation.safety(), reply, &body).with_effect(effect);
     };
     let mut error = error(reason, message, (reply, &body)).with_effect(effect);
@@ -144,55 +148,77 @@ fn failure(operation: Operation, reply: &Reply) -> Error {
     error
 }
 
-type Meaning = (Reason, &'static str);
+/// What an answer means, and what a write with this answer may have done.
+type Meaning = (Reason, &'static str, Effect);
 
-const INVALID: Meaning = (Reason::ValidationFailed, "the upstream rejected a value in the request");
-const REFUSED: Meaning =
-    (Reason::ProcessingFailed, "the upstream understood the request but refused to carry it out");
-const UNKNOWN: Meaning = (Reason::UpstreamFailure, "the upstream returned an unknown error code");
+/// A refusal that the vendor documents: nothing was done.
+const fn refusal(reason: Reason, message: &'static str) -> Meaning {
+    (reason, message, Effect::None)
+}
 
-/// The meaning of a 409. Its cases are documented, but not its codes.
+const INVALID: Meaning =
+    refusal(Reason::ValidationFailed, "the upstream rejected a value in the request");
+const REFUSED: Meaning = refusal(
+    Reason::ProcessingFailed,
+    "the upstream understood the request but refused to carry it out",
+);
+/// An unknown code guarantees nothing.
+const UNKNOWN: Meaning =
+    (Reason::UpstreamFailure, "the upstream returned an unknown error code", Effect::Unconfirmed);
+
+/// The meaning of a 409. The documented cases are those of three operations, without their codes; a
+/// code that is documented means the same everywhere.
 fn conflict(operation: Operation, code: Option<i64>) -> Option<Meaning> {
-    Some(match operation {
-        Operation::Delete => (
-            Reason::ProfileInUse,
-            "endpoints use the profile; assign them another profile before deleting this one",
-        ),
-        Operation::AddService => ALREADY_ATTACHED,
-        Operation::RemoveService => (
-            Reason::ServiceHasTrafficLimits,
-            "the service still has traffic limits in the profile; detach them first",
-        ),
-        _ if code == Some(1406) => REFUSED,
+    let (reason, message) = match operation {
+        Operation::Delete => {
+            return Some(refusal(
+                Reason::ProfileInUse,
+                "endpoints use the profile; assign them another profile before deleting this one",
+            ));
+        }
+        Operation::RemoveService => {
+            return Some(refusal(
+                Reason::ServiceHasTrafficLimits,
+                "the service still has traffic limits in the profile; detach them first",
+            ));
+        }
+        _ if code == Some(1406) => return Some(REFUSED),
+        Operation::AddService => {
+            return Some(refusal(
+                Reason::ServiceAlreadyAttached,
+                "the profile already has the service",
+            ));
+        }
         Operation::Create | Operation::Patch => {
             (Reason::ProfileAlreadyExists, "another profile of the account has this display name")
         }
-        Operation::AddLimit if code.is_none() || code == Some(1405) => (
+        Operation::AddLimit => (
             Reason::TrafficLimitAlreadyAttached,
             "the service already has this traffic limit in the profile",
         ),
-        _ => match code {
-            Some(_) => UNKNOWN,
-            None => return None,
-        },
+        _ => return code.map(|_| UNKNOWN),
+    };
+    Some(match code {
+        Some(1405) => refusal(reason, message),
+        None => (reason, message, Effect::Unconfirmed),
+        Some(_) => UNKNOWN,
     })
 }
 
-const NO_DATA_LIMITS: Meaning = (
+const NO_DATA_LIMITS: Meaning = refusal(
     Reason::UpstreamContractViolation,
     "the upstream answered that it does not have what the gateway asked for",
 );
 
-const ALREADY_ATTACHED: Meaning =
-    (Reason::ServiceAlreadyAttached, "the profile already has the service");
-
 /// The meaning of a 404 with the vendor's own body. A path may contain a profile, a service and a
 /// limit.
 fn missing(operation: Operation, body: &Fault) -> Meaning {
-    const PROFILE: Meaning = (Reason::ProfileNotFound, "the upstream has no profile with this id");
-    const SERVICE: Meaning = (Reason::ServiceNotAttached, "the upstream did not find the service");
+    const PROFILE: Meaning =
+        refusal(Reason::ProfileNotFound, "the upstream has no profile with this id");
+    const SERVICE: Meaning =
+        refusal(Reason::ServiceNotAttached, "the upstream did not find the service");
     const LIMIT: Meaning =
-        (Reason::TrafficLimitNotFound, "the upstream did not find the traffic limit");
+        refusal(Reason::TrafficLimitNotFound, "the upstream did not find the traffic limit");
     let words = body.message.as_deref().unwrap_or_default();
     match (operation, field_path::subject(words).as_str()) {
         (Operation::Get | Operation::Delete, _) => PROFILE,

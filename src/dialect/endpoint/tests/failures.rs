@@ -49,8 +49,8 @@ fn client_errors() -> Vec<Row> {
         answer(422, None, "quota"),
         answer(422, Some(1406), "x"),
         answer(400, Some(1406), "x"),
-        answer(404, Some(1601), "No IP Address available."),
     ];
+    let exhausted = vec![answer(404, Some(1601), "No IP Address available.")];
     let unknown =
         vec![answer(404, Some(4711), "x"), answer(422, Some(1502), "x"), answer(410, Some(1), "x")];
     let forbidden = vec![answer(403, Some(1104), "x"), reply(403, "")];
@@ -62,6 +62,7 @@ fn client_errors() -> Vec<Row> {
         (Reason::UpstreamAccountLocked, Kind::Unavailable, no, vec![answer(401, Some(1105), "x")]),
         (Reason::UpstreamPermissionDenied, Kind::PermissionDenied, no, forbidden),
         (Reason::ProcessingFailed, Kind::FailedPrecondition, no, refused),
+        (Reason::ProcessingFailed, Kind::FailedPrecondition, Effect::Unconfirmed, exhausted),
         (Reason::UpstreamFailure, Kind::Unknown, Effect::Unconfirmed, unknown),
         (Reason::UpstreamThrottled, Kind::ResourceExhausted, no, throttled),
     ]
@@ -72,6 +73,8 @@ fn other_errors() -> Vec<Row> {
     let page = "<html><body>Bad Request</body></html>";
     let foreign = vec![
         reply(400, page),
+        reply(400, "Bad Request"),
+        reply(422, page),
         reply(404, ""),
         reply(404, page),
         answer(404, None, "Not Found"),
@@ -125,7 +128,6 @@ fn conflicts_and_missing_objects_depend_on_the_operation() {
     };
     let profile = "Service profile with Id '1' not found.";
     for (operation, status, code, message, reason) in [
-        (Create, 409, None, "", ProfileAlreadyExists),
         (Create, 409, Some(1405), "", ProfileAlreadyExists),
         (Create, 422, Some(1405), "", ProfileAlreadyExists),
         (Create, 409, Some(1406), "", ProcessingFailed),
@@ -135,6 +137,8 @@ fn conflicts_and_missing_objects_depend_on_the_operation() {
         (Delete, 409, Some(1406), "Service profile with Id '1' is in use.", ProfileInUse),
         (AddService, 409, None, "", ServiceAlreadyAttached),
         (AddService, 409, Some(1405), "", ServiceAlreadyAttached),
+        (AddService, 409, Some(9999), "", ServiceAlreadyAttached),
+        (AddService, 409, Some(1406), "", ProcessingFailed),
         (RemoveService, 409, None, "", ServiceHasTrafficLimits),
         (RemoveService, 409, Some(1406), "", ServiceHasTrafficLimits),
         (AddLimit, 409, Some(1405), "", TrafficLimitAlreadyAttached),
@@ -161,6 +165,20 @@ fn conflicts_and_missing_objects_depend_on_the_operation() {
         let at = format!("{operation:?} {status} {code:?} {message}");
         assert_eq!((error.reason(), error.effect()), (reason, Effect::None), "{at}");
         assert_eq!(error.upstream().unwrap().code, code.map(|code| code.to_string()), "{at}");
+    }
+    // Conflicts that no table has.
+    for (operation, code, reason) in [
+        (Create, None, ProfileAlreadyExists),
+        (Patch, None, ProfileAlreadyExists),
+        (AddLimit, None, TrafficLimitAlreadyAttached),
+        (Create, Some(9999), Reason::UpstreamFailure),
+        (Patch, Some(9999), Reason::UpstreamFailure),
+        (AddLimit, Some(9999), Reason::UpstreamFailure),
+        (RemoveLimit, Some(9999), Reason::UpstreamFailure),
+    ] {
+        let error = outcome(operation, &answer(409, code, ""));
+        let at = format!("{operation:?} {code:?}");
+        assert_eq!((error.reason(), error.effect()), (reason, Effect::Unconfirmed), "{at}");
     }
 }
 
