@@ -202,6 +202,43 @@ async fn what_a_new_profile_has_already_is_what_was_wanted() {
 }
 
 #[tokio::test]
+async fn what_a_new_profile_is_said_to_have_and_has_not_is_undone() {
+    let odd =
+        |code: i64| double::http(409, "application/json", json!({"error_code": code}).to_string());
+    let (of_service, of_limit) = ("SERVICE_ALREADY_ATTACHED", "TRAFFIC_LIMIT_ALREADY_ATTACHED");
+    for (answer, of_the_limit, code, reason) in [
+        (conflict(), false, Code::AlreadyExists, of_service),
+        (vendor::empty(409), false, Code::AlreadyExists, of_service),
+        (odd(9999), false, Code::AlreadyExists, of_service),
+        (odd(1406), false, Code::FailedPrecondition, "PROCESSING_FAILED"),
+        (conflict(), true, Code::AlreadyExists, of_limit),
+        (vendor::empty(409), true, Code::AlreadyExists, of_limit),
+    ] {
+        let vendor = vendor("20s", &[]).await;
+        if of_the_limit {
+            vendor.on_step(vendor::empty(204), true);
+        }
+        vendor.on_step(answer, false);
+        let limit = TrafficLimit { id: "11".to_owned(), ..TrafficLimit::default() };
+        let mut asked = profile("ours", &["38"]);
+        asked.services[0].traffic_limits.push(limit);
+        let failed = fails(create(&vendor, asked, "").await, code, reason);
+        assert!(failed.message.contains("which was undone"), "{failed:#?}");
+        assert_eq!(vendor.ids(), [0; 0], "{failed:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_refused_counts_only_if_it_is_there() {
+    let not_allowed =
+        || double::http(409, "application/json", json!({"error_code": 1406}).to_string());
+    let vendor = vendor("20s", &[]).await;
+    vendor.on_step(not_allowed(), true);
+    let created = create(&vendor, profile("ours", &["38"]), "").await.unwrap();
+    assert_eq!((created.services.len(), vendor.ids()), (1, vec![NEW]));
+}
+
+#[tokio::test]
 async fn a_limit_that_is_refused_without_a_reason_counts_only_if_it_is_there() {
     for is_there in [true, false] {
         let vendor = vendor("20s", &[]).await;

@@ -208,8 +208,7 @@ pub(super) async fn run(
         match sent {
             Ok(()) => {}
             Err(failure)
-                if progress == Progress::Created
-                    && (is_done(step, &failure) || shows(port, id, step, &failure).await) => {}
+                if progress == Progress::Created && shows(port, id, step, &failure).await => {}
             Err(failure) => return Err(Halted { applied, at: step.to_string(), failure }),
         }
         applied.push(step.to_string());
@@ -250,33 +249,32 @@ fn is_throttled(failure: &Error) -> bool {
     failure.reason() == Reason::UpstreamThrottled && failure.upstream().is_some()
 }
 
-/// Whether a new profile has a limit that the upstream refuses to add. The vendor documents one
-/// refusal (422) for whatever is wrong with a limit, and its services may have it from the start.
+/// Whether a new profile has what the upstream refuses to add to it. A conflict says so, which is
+/// not believed without a look. The vendor documents one refusal (422) for whatever is wrong with a
+/// limit, and its services may have it from the start.
 async fn shows(port: &dyn Port, id: &str, step: &Step, failure: &Error) -> bool {
-    let Step::AddLimit { service, limit } = step else { return false };
-    if failure.reason() != Reason::ProcessingFailed {
+    let (service, limit) = match step {
+        Step::AddService(service) => (service, None),
+        Step::AddLimit { service, limit } => (service, Some(limit)),
+        Step::Patch(_) | Step::RemoveLimit { .. } | Step::RemoveService(_) => return false,
+    };
+    let is_refused = matches!(
+        failure.reason(),
+        Reason::ServiceAlreadyAttached
+            | Reason::TrafficLimitAlreadyAttached
+            | Reason::ProcessingFailed
+    );
+    if !is_refused {
         return false;
     }
     let Ok(reply) = port.send(encode::get(id)).await else { return false };
     let found = fault::read(Operation::Get, &reply, |reply| decode::one(reply, id));
     found.is_ok_and(|item| {
-        let mut limits = item
-            .profile
-            .services
-            .iter()
-            .filter(|there| there.id == *service)
-            .flat_map(|there| &there.traffic_limits);
-        limits.any(|there| there.id == *limit)
+        let mut services = item.profile.services.iter().filter(|there| there.id == *service);
+        services.any(|there| {
+            limit.is_none_or(|limit| there.traffic_limits.iter().any(|there| there.id == *limit))
+        })
     })
-}
-
-/// Whether the upstream refuses to add something because it is there already.
-fn is_done(step: &Step, failure: &Error) -> bool {
-    match step {
-        Step::AddService(_) => failure.reason() == Reason::ServiceAlreadyAttached,
-        Step::AddLimit { .. } => failure.reason() == Reason::TrafficLimitAlreadyAttached,
-        Step::Patch(_) | Step::RemoveLimit { .. } | Step::RemoveService(_) => false,
-    }
 }
 
 /// A write that failed at one of its steps.
