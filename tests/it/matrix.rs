@@ -172,20 +172,15 @@ async fn cell(row: Row, fault: &Fault, plain: &Plain) -> Result<&'static str, St
         };
     };
     let failed = failure(Err::<(), _>(status.clone()));
-    let is_shown = |text: &String| {
-        text.split(ECHOED).skip(1).any(|credentials| !credentials.starts_with("[redacted]"))
-    };
     let echoes = fault.name.starts_with("echo");
     if echoes && (is_shown(&failed.message) || failed.metadata.values().any(is_shown)) {
         return Err(tell("shows the credentials that the upstream repeats"));
     }
-    if fault.outlasts {
-        return match failed.code == Code::Unavailable || failed.retry.is_some() {
-            true => Err(tell("invites to write again")),
-            false => repeat(&site, plain, tell).await,
-        };
-    }
     match failed.reason.as_str() {
+        _ if fault.outlasts && (failed.code == Code::Unavailable || failed.retry.is_some()) => {
+            Err(tell("invites to write again"))
+        }
+        _ if fault.outlasts => repeat(&site, plain, tell).await,
         "WRITE_OUTCOME_UNKNOWN" if !fault.may_be_unknown => Err(tell("could have been known")),
         "WRITE_OUTCOME_UNKNOWN" if plain.effects.len() == 1 && effects.len() > 1 => {
             Err(tell("more than one effect"))
@@ -208,6 +203,11 @@ async fn cell(row: Row, fault: &Fault, plain: &Plain) -> Result<&'static str, St
         _ if plain.effects.len() == 1 && !effects.is_empty() => Err(tell("has had an effect")),
         _ => Ok("definite"),
     }
+}
+
+/// Whether a text shows credentials that the sandbox repeats.
+fn is_shown(text: &String) -> bool {
+    text.split(ECHOED).skip(1).any(|credentials| !credentials.starts_with("[redacted]"))
 }
 
 /// The call again, under the same id, now that nothing is in the way: it must find the effect.
