@@ -73,8 +73,7 @@ pub(super) enum Cause {
     Deadline,
     /// The reply is too large.
     TooLarge,
-    /// The reply is not HTTP, or not in the coding that it names. Sending the request again would
-    /// not help.
+    /// The reply is not HTTP, or not in the coding that it names. A repeat would not help.
     Malformed,
 }
 
@@ -117,15 +116,13 @@ impl Transport {
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .dns_resolver(Arc::new(Resolver))
-                // What other clients read is read here too (RFC 9112, 5.1 and 5.2): it says more
-                // than a refusal to read it.
+                // What other clients read is read here too (RFC 9112, 5.1 and 5.2).
                 .http1_allow_spaces_after_header_name_in_responses(true)
                 .http1_allow_obsolete_multiline_headers_in_responses(true)
                 .http1_ignore_invalid_headers_in_responses(true)
                 .http1_max_headers(MAX_HEADERS)
                 .connect_timeout(settings.connect_timeout)
-                // Below the keep-alive of most servers (5 s), so that idle connections end on our
-                // side. Where it is not, a read is sent again.
+                // Below the keep-alive of most servers (5 s); where it is not, a read is repeated.
                 .pool_idle_timeout(POOL_IDLE)
                 .tcp_nodelay(true)
                 .user_agent(concat!("profile-gateway/", env!("CARGO_PKG_VERSION")))
