@@ -63,6 +63,12 @@ impl ReadMask {
         self.0.is_none()
     }
 
+    /// Whether it names this field.
+    #[must_use]
+    pub fn names(&self, field: &str) -> bool {
+        self.0.as_ref().is_some_and(|paths| paths.fields.iter().any(|path| path == field))
+    }
+
     /// Whether it keeps nothing but fields that `has` knows.
     pub fn reads_only(&self, has: impl Fn(&str) -> bool) -> bool {
         self.0.as_ref().is_some_and(|paths| {

@@ -60,6 +60,11 @@ pub(super) fn resolve(path: &[&str]) -> Result<Field, String> {
     }
 }
 
+/// Whether a path is that of a field, or of something within it.
+pub(super) fn is_within(path: &str, field: &str) -> bool {
+    path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 fn kind(kind: ProtoKind) -> Option<Kind> {
     Some(match kind {
         ProtoKind::String => Kind::Text,

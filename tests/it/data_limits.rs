@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use profile_gateway::pb::{
     CreateProfileRequest, DiffProfilesRequest, DiffProfilesResponse, GetBackendRequest,
-    GetProfileRequest, Note, NoteKind, PaymentType, PreviewWriteRequest, Profile, Service,
-    ServiceType, TranslateProfileRequest, UpdateProfileRequest, preview_write_request::Write,
+    GetProfileRequest, ListProfilesRequest, Note, NoteKind, PaymentType, PreviewWriteRequest,
+    Profile, Service, ServiceType, TranslateProfileRequest, UpdateProfileRequest,
+    preview_write_request::Write,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -79,6 +80,50 @@ async fn what_was_not_looked_at_is_said_so() {
     assert_eq!(kinds(&found.notes, LIMITS), [NoteKind::NotRead]);
     assert!(found.notes[0].description.contains("data_limits is off"), "{found:?}");
     assert_eq!(sandbox.arrived("ListProfileTrafficLimits").await, 0);
+}
+
+// Regression: the answer to "which profiles have a cap?" was an empty list.
+#[tokio::test]
+async fn a_question_about_what_was_not_looked_at_is_refused() {
+    let sandbox = sandbox().await;
+    let gateway = looking(&sandbox, "off").await;
+    limit(&sandbox, 390, json!({"service": {"id": 38}, "volume": 1_000_000})).await;
+    let before = sandbox.journal().await.len();
+    let list = async |parent: &str, filter: &str, mask: &[&str], partial: bool| {
+        let request = ListProfilesRequest {
+            filter: filter.to_owned(),
+            read_mask: Some(model::mask(mask)),
+            return_partial_success: partial,
+            ..model::list(parent)
+        };
+        gateway.profiles.clone().list_profiles(request).await.map(tonic::Response::into_inner)
+    };
+    for (filter, mask, fields) in [
+        ("data_limits.volume_bytes > 0", &[][..], &["filter"][..]),
+        ("NOT data_limits : *", &[], &["filter"]),
+        ("state = ACTIVE OR data_limits.id = 1", &["name"], &["filter"]),
+        ("", &["name", "data_limits"], &["read_mask"]),
+        ("data_limits : *", &["data_limits"], &["read_mask", "filter"]),
+    ] {
+        for parent in ["backends/endpoint", "backends/-"] {
+            let failed = list(parent, filter, mask, false).await;
+            let failed = fails(failed, Code::InvalidArgument, "VALIDATION_FAILED");
+            assert_eq!(failed.fields, fields, "{filter} {mask:?}");
+            assert!(failed.message.contains("data_limits is off"), "{}", failed.message);
+        }
+        let partial = list("backends/-", filter, mask, true).await.unwrap();
+        assert_eq!((partial.profiles.len(), partial.unreachable.len()), (0, 1), "{filter}");
+    }
+    let request = GetProfileRequest {
+        name: ONE.to_owned(),
+        read_mask: Some(model::mask(&["display_name", "data_limits"])),
+    };
+    let failed = gateway.profiles.clone().get_profile(request).await;
+    let failed = fails(failed, Code::InvalidArgument, "VALIDATION_FAILED");
+    assert_eq!(failed.fields, ["read_mask"]);
+    assert!(failed.message.contains("data_limits is off"), "{}", failed.message);
+    assert_eq!(sandbox.journal().await.len(), before, "nothing was sent");
+    list("backends/-", "data_limits", &["*"], false).await.unwrap();
 }
 
 #[tokio::test]

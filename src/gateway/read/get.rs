@@ -10,7 +10,7 @@ use crate::{
     gateway::{
         backend::Backend,
         read::{
-            cached,
+            cached, unread,
             view::{decoded, masked},
         },
     },
@@ -27,6 +27,8 @@ pub(crate) async fn profile(
 ) -> Result<Encoded<Profile>> {
     const METHOD: Method = Method::GetProfile;
     let mask = ReadMask::parse(mask).map_err(|error| backend.decorate(METHOD, error))?;
+    unread::check(backend, &[("read_mask", &|field| mask.names(field))])
+        .map_err(|error| backend.decorate(METHOD, error))?;
     backend.require_id(METHOD, name)?;
     let profile = cached::profile(backend, call, name.id()).await;
     let profile = profile.map_err(|error| backend.decorate_profile(METHOD, name, error))?;

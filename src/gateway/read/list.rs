@@ -12,7 +12,7 @@ use crate::{
     gateway::{
         backend::{Backend, SelectedBackends},
         read::{
-            cached,
+            cached, unread,
             view::{decoded, masked},
         },
     },
@@ -54,8 +54,11 @@ pub(crate) async fn profiles(
     let ListOptions { mask, filter, order, page } =
         options.map_err(|error| backends.decorate(METHOD, error))?;
 
-    let among = |fields: &[&'static str]| {
-        let named = RefCell::new(Vec::new());
+    let among = |backend: &Backend| {
+        let parts: [unread::Asks<'_>; 2] =
+            [("read_mask", &|field| mask.names(field)), ("filter", &|field| filter.names(field))];
+        unread::check(backend, &parts)?;
+        let (fields, named) = (backend.dialect().listed_fields(), RefCell::new(Vec::new()));
         let has = |path: &str| {
             let field = fields.iter().find(|field| **field == path);
             named.borrow_mut().extend(field);
@@ -64,7 +67,7 @@ pub(crate) async fn profiles(
         let masked = request.read_mask.as_ref().is_some_and(|m| !m.paths.is_empty());
         let only =
             masked && mask.reads_only(has) && filter.reads_only(has) && order.reads_only(has);
-        only.then(|| named.into_inner())
+        Ok(only.then(|| named.into_inner()))
     };
     let partial = request.return_partial_success;
     let mut found = collect(call, backends.all(), partial, &among).await?;
@@ -185,8 +188,8 @@ impl Found<'_> {
     }
 }
 
-/// The fields that a request names, if they are all among these.
-type Among<'a> = dyn Fn(&[&'static str]) -> Option<Vec<&'static str>> + Sync + 'a;
+/// The fields that a request names, if they are all among those that a backend's own list shows.
+type Among<'a> = dyn Fn(&Backend) -> Result<Option<Vec<&'static str>>> + Sync + 'a;
 
 /// All profiles of some backends, which are read concurrently, and the names of those that failed.
 async fn collect<'a>(
@@ -196,7 +199,7 @@ async fn collect<'a>(
     among: &Among<'_>,
 ) -> Result<Found<'a>> {
     let reads = backends.iter().map(|backend| async move {
-        let profiles = match among(&backend.dialect().listed_fields()) {
+        let profiles = match among(backend)? {
             Some(fields) => cached::listed_briefly(backend, call, Class::List, fields).await?,
             None => cached::listed(backend, call, Class::List).await?,
         };

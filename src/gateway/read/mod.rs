@@ -5,4 +5,5 @@ pub(super) mod cached;
 pub(super) mod diff;
 pub(super) mod get;
 pub(super) mod list;
+mod unread;
 pub(super) mod view;

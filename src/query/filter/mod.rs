@@ -50,7 +50,7 @@ use std::fmt;
 use crate::{
     error::Result,
     pb::Profile,
-    query::{fault::Fault, filter::compile::Node},
+    query::{fault::Fault, field::is_within, filter::compile::Node},
 };
 
 /// Longest filter, in bytes.
@@ -78,6 +78,12 @@ impl Filter {
             }),
         };
         filter.map_err(|fault| fault.refuse("filter", text))
+    }
+
+    /// Whether it names this field, or something within it.
+    #[must_use]
+    pub fn names(&self, field: &str) -> bool {
+        self.paths.iter().any(|path| is_within(path, field))
     }
 
     /// Whether it reads nothing but fields that `has` knows.
