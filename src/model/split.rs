@@ -54,7 +54,7 @@ impl<'a> Rest<'a> {
         Some(rest)
     }
 
-    /// The next byte that is no white space.
+    /// The next byte, without the white space before it.
     fn peek(&mut self) -> Option<u8> {
         let rest = self.json.as_bytes().get(self.at..)?;
         let blank = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;

@@ -175,8 +175,7 @@ pub(super) fn is_token_refused(reply: &Reply) -> bool {
         })
 }
 
-/// Whether JSON has the digits of 401 anywhere: next to each other, with a decimal point between, or
-/// escaped.
+/// Whether JSON has the digits of 401 anywhere: in a row, with a decimal point between, or escaped.
 fn may_say_401(json: &[u8]) -> bool {
     let digits = |rest: &[u8]| {
         rest.iter().filter(|byte| **byte != b'.').take(3).eq([b'4', b'0', b'1'].iter())
@@ -232,5 +231,24 @@ fn facts(envelope: &Envelope<'_>, reply: &Reply) -> UpstreamFacts {
         code: envelope.inner_code().or_else(|| envelope.outer_code()).and_then(short),
         message: envelope.description().as_deref().and_then(text::presentable),
         request_id: envelope.response_id().and_then(short),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    #[test]
+    fn a_refused_token_is_seen_whatever_way_the_code_is_written() {
+        let codes =
+            ["401", "401.0", "4.01e2", "40.1E1", "4010e-1", r#""4\u0030\u0031""#, r#"" 401""#];
+        for code in codes {
+            let param = format!(r#"{{"resultCode":{code},"resultDescription":"x"}}"#);
+            let body = format!(r#"{{"Response":{{"resultCode":"0","resultParam":{param}}}}}"#);
+            let refused = Reply::new(StatusCode::OK, HeaderMap::new(), body.into());
+            assert!(is_token_refused(&refused), "{code}");
+        }
     }
 }

@@ -235,14 +235,6 @@ fn a_permission_failure_is_not_an_expired_token() {
     let error = now(BicsSft.list(&Recorder::answering([answer.clone()]))).unwrap_err();
     assert_eq!(error.reason(), Reason::UpstreamPermissionDenied);
     assert!(fault::is_token_refused(&reply(&result("401", "1"))));
-    // Whatever way the number is written.
-    for code in ["401", "401.0", "4.01e2", "40.1E1", "4010e-1", r#""4\u0030\u0031""#, r#"" 401 ""#]
-    {
-        let param = format!(r#"{{"resultCode":{code},"resultDescription":"x"}}"#);
-        let body = format!(r#"{{"Response":{{"resultCode":"0","resultParam":{param}}}}}"#);
-        let refused = Reply::new(StatusCode::OK, HeaderMap::new(), body.into());
-        assert!(fault::is_token_refused(&refused), "{code}");
-    }
 }
 
 #[test]
