@@ -15,8 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use http::StatusCode;
+use backon::ExponentialBackoff;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -29,15 +28,12 @@ use super::{
     message::{Port, Reply, Request, Safety},
     pace::{Refusal, Turn},
     patience::{Delay, Patience, Waiters},
-    refusal, status,
+    refusal,
+    retry::{LONGEST_BACKOFF, Outcome, pauses, was_sent, worth_repeating},
+    status,
     transport::{Cause, Failure, deadline_passed},
 };
-use crate::error::{Error, Reason, Result, Retry};
-
-/// First pause between attempts; it doubles, with jitter, up to [`LONGEST_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-/// Longest pause between attempts, unless the upstream asks for a longer one.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+use crate::error::{Error, Result, Retry};
 
 /// Calls one upstream on behalf of one call.
 pub struct Session {
@@ -55,8 +51,6 @@ pub struct Session {
     /// Something was read.
     has_read: Arc<AtomicBool>,
 }
-
-type Outcome = Result<Reply, Failure>;
 
 impl Session {
     /// A session for one call. `counter` is incremented for each request that is sent.
@@ -366,43 +360,5 @@ impl Port for Session {
     fn redact(&self, text: &str) -> Option<String> {
         let sent = self.sent.lock().clone();
         self.upstream.redact(text, &sent)
-    }
-}
-
-/// Whether a request may have left.
-fn was_sent(outcome: &Outcome) -> bool {
-    let unsent = [Cause::Local, Cause::Login, Cause::NotSent];
-    !matches!(outcome, Err(failure) if unsent.contains(&failure.cause))
-}
-
-fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_BACKOFF)
-        .with_max_delay(LONGEST_BACKOFF)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
-/// Whether a failed request may be retried, and the shortest pause that the upstream asks for.
-fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Duration> {
-    let reads = safety == Safety::Read;
-    match outcome {
-        Ok(reply) if reads && reply.status == StatusCode::TOO_MANY_REQUESTS => {
-            Some(status::throttle_pause(reply))
-        }
-        Ok(reply) if reads && status::gave_up(reply.status) => {
-            Some(status::retry_after(reply).unwrap_or_default())
-        }
-        Ok(_) => None,
-        Err(Failure { cause: Cause::NotSent, .. }) => Some(Duration::ZERO),
-        Err(Failure { cause: Cause::Lost | Cause::Cut, .. }) => reads.then_some(Duration::ZERO),
-        Err(Failure { cause: Cause::Login, error }) if reads => match error.retry() {
-            Retry::After(after) if error.reason() == Reason::UpstreamUnavailable => {
-                Some(after.unwrap_or_default())
-            }
-            _ => None,
-        },
-        Err(_) => None,
     }
 }

@@ -123,7 +123,7 @@ impl Bulkhead {
     ) -> Result<Slot<'b>, Refusal> {
         let _turn = match turn {
             Some(turn) => turn,
-            None => self.stand_in_line(line, (pace, class), patience).await?,
+            None => self.wait_in_line(line, (pace, class), patience).await?,
         };
         loop {
             let now = Instant::now();
@@ -142,7 +142,7 @@ impl Bulkhead {
     }
 
     /// Waits to be the first in line. A pause that begins meanwhile may be longer than it can wait.
-    async fn stand_in_line<'b>(
+    async fn wait_in_line<'b>(
         &self,
         line: &'b Line,
         (pace, class): (&Pace, Class),

@@ -23,6 +23,7 @@ mod patience;
 mod redact;
 mod refusal;
 mod resolve;
+mod retry;
 mod settings;
 mod status;
 mod tls;

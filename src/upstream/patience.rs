@@ -30,7 +30,7 @@ pub trait Waiters: Send + Sync {
 
 /// Decides whether a request waits for its turn.
 pub(super) trait Patience: Sync {
-    /// When nobody waits for the request any longer.
+    /// When no reader waits for the request any longer.
     fn deadline(&self) -> Instant;
 
     /// Refuses to wait for a turn that comes too late.
