@@ -2,6 +2,7 @@
 //! of them can do, and holds that against the sandbox.
 
 pub mod bench;
+mod credentials;
 mod errors;
 mod fields;
 mod literal;
