@@ -117,7 +117,7 @@ fn checked(json: &[u8]) -> Option<&str> {
 }
 
 /// The first elements of a JSON array, as text, no more than so many, and whether there are others;
-/// `None` if it is something else. A null or an empty string stands for no element, and is left out.
+/// `None` if it is something else. A null or an empty string stands for no element: it is left out.
 #[must_use]
 pub fn read_elements(json: &[u8], most: usize) -> Option<(Vec<&str>, bool)> {
     elements_within(checked(json)?, most)

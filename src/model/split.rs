@@ -27,7 +27,7 @@ pub(super) fn elements(json: &str) -> Option<Vec<&str>> {
     Some(found)
 }
 
-/// Gives each element of an array, until one is answered with false; `None` if it is something else.
+/// Gives each element of an array until one is answered with false; `None` if it is something else.
 pub(super) fn elements_while<'a>(
     json: &'a str,
     mut goes_on: impl FnMut(&'a str) -> bool,

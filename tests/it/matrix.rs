@@ -172,8 +172,8 @@ async fn cell(row: Row, fault: &Fault, plain: &Plain) -> Result<&'static str, St
         };
     };
     let failed = failure(Err::<(), _>(status.clone()));
-    let echoes = fault.name.starts_with("echo");
-    if echoes && (is_shown(&failed.message) || failed.metadata.values().any(is_shown)) {
+    let mut texts = failed.metadata.values().chain([&failed.message]);
+    if fault.name.starts_with("echo") && texts.any(|text| is_shown(text)) {
         return Err(tell("shows the credentials that the upstream repeats"));
     }
     match failed.reason.as_str() {
@@ -194,10 +194,8 @@ async fn cell(row: Row, fault: &Fault, plain: &Plain) -> Result<&'static str, St
                 "CreateProfile" => created(&effects).unwrap_or_default(),
                 _ => id(&site.there).to_owned(),
             };
-            match failed.message.contains(&left) && !left.is_empty() {
-                true => Ok("partial"),
-                false => Err(tell("does not name what is left")),
-            }
+            let is_named = failed.message.contains(&left) && !left.is_empty();
+            is_named.then_some("partial").ok_or_else(|| tell("does not name what is left"))
         }
         _ if truth != Truth::Nothing => Err(tell("a definite failure with an effect")),
         _ if plain.effects.len() == 1 && !effects.is_empty() => Err(tell("has had an effect")),
@@ -206,7 +204,7 @@ async fn cell(row: Row, fault: &Fault, plain: &Plain) -> Result<&'static str, St
 }
 
 /// Whether a text shows credentials that the sandbox repeats.
-fn is_shown(text: &String) -> bool {
+fn is_shown(text: &str) -> bool {
     text.split(ECHOED).skip(1).any(|credentials| !credentials.starts_with("[redacted]"))
 }
 

@@ -1,5 +1,5 @@
 //! Requests that ask about fields at which the reads of a backend do not look. An answer would say
-//! that there is nothing, and nobody has looked.
+//! that there is nothing, although nothing was looked at.
 
 use crate::{
     error::{Result, violation::Violations},

@@ -93,8 +93,8 @@ impl Creating<'_> {
         Ok(self.most_alike(creation, candidates, unclear))
     }
 
-    /// The most alike of those that have all that was asked for. `unclear`: the names of others that
-    /// may be the new one.
+    /// The most alike of those that have all that was asked for. `unclear`: the names of others
+    /// that may be the new one.
     fn most_alike(
         self,
         creation: &Creation,

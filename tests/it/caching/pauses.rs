@@ -1,4 +1,4 @@
-//! A read that waits for a load is told at once if the load cannot go on before the read's deadline.
+//! A read that waits for a load learns at once if the load cannot go on before its deadline.
 
 use std::{future::Future, time::Duration};
 

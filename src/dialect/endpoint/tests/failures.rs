@@ -166,7 +166,11 @@ fn conflicts_and_missing_objects_depend_on_the_operation() {
         assert_eq!((error.reason(), error.effect()), (reason, Effect::None), "{at}");
         assert_eq!(error.upstream().unwrap().code, code.map(|code| code.to_string()), "{at}");
     }
-    // Conflicts that no table has.
+}
+
+#[test]
+fn conflicts_that_no_table_has_are_read_back() {
+    use Reason::{ProfileAlreadyExists, TrafficLimitAlreadyAttached};
     for (operation, code, reason) in [
         (Create, None, ProfileAlreadyExists),
         (Patch, None, ProfileAlreadyExists),
