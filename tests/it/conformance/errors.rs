@@ -318,7 +318,10 @@ fn is_read_back(sample: &Sample, (_, fault, _, reason): &Row) -> bool {
     // "Failed processing (after passing validation)", and what lacks the vendor's own body.
     let codes = [r#""code": "422""#, r#""code": "503""#, r#""status": 404"#];
     let pcc = sample.dialect == "pcc" && codes.iter().any(|code| fault.contains(code));
-    pcc || ["UPSTREAM_FAILURE", "UPSTREAM_INTERNAL"].contains(reason)
+    // No 409 is documented for a creation or a PATCH, so only the documented code is a refusal.
+    let conflict = *reason == "PROFILE_ALREADY_EXISTS" && fault.contains(r#""code": "409""#);
+    let endpoint = sample.dialect == "endpoint" && conflict;
+    pcc || endpoint || ["UPSTREAM_FAILURE", "UPSTREAM_INTERNAL"].contains(reason)
 }
 
 #[tokio::test]
