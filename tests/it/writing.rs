@@ -192,13 +192,13 @@ async fn radio_access_and_services_must_fit_before_any_call() {
     let nothing = Profile { display_name: "a".into(), state: 1, category: 1, ..with(&[], &[]) };
     fails(gateway.create(nothing).await, Code::InvalidArgument, "VALIDATION_FAILED");
     assert_eq!(upstream.seen().len(), 0);
-    for (access, code) in [
-        (&[R2G][..], "02"),
-        (&[R3G, R2G], "01"),
-        (&[R4G, R3G, R2G], "06"),
-        (&[R2G, R3G, R4G, R5G], "10"),
+    for (access, code, id) in [
+        (&[R2G][..], "02", "SP_9"),
+        (&[R3G, R2G], "01", "SP_10"),
+        (&[R4G, R3G, R2G], "06", "SP_11"),
+        (&[R2G, R3G, R4G, R5G], "10", "SP_12"),
     ] {
-        upstream.then(CREATE, double::json(bodies::created("SP_9")));
+        upstream.then(CREATE, double::json(bodies::created(id)));
         let request =
             Profile { display_name: "a".into(), state: 1, category: 1, ..with(&[DATA], access) };
         gateway.create(request).await.unwrap();

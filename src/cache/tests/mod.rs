@@ -4,3 +4,4 @@ mod bench;
 mod interleavings;
 mod lagging;
 mod schedules;
+mod waits;

@@ -14,7 +14,7 @@ use tonic::{Response, Status};
 
 use super::samples::{self, Sample};
 use crate::kit::{
-    gateway::{self, Gateway, fresh},
+    gateway::{self, AS_IT_IS, Gateway, fresh},
     model,
     sandbox::{Sandbox, sandbox},
     until,
@@ -43,6 +43,13 @@ pub async fn caching(time: &str, cache: &str, sample: Sample) -> Bench {
     let sandbox = sandbox().await;
     let gateway = gateway::over(&sandbox, sample.upstream, time, cache).await;
     Bench::of(sample, sandbox, gateway).await
+}
+
+/// A dialect where every call has this long, and whose reads show writes within a second.
+pub async fn settling(time: &str, sample: Sample) -> Bench {
+    let sandbox = sandbox().await;
+    let (url, lines) = (sandbox.base_url(), AS_IT_IS.to_owned() + "settle_time = \"1s\"");
+    reaching(&url, sandbox, time, &lines, sample).await
 }
 
 /// A dialect whose gateway reaches the sandbox at this address, with these lines in the backend's

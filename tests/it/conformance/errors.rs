@@ -17,7 +17,7 @@ use super::{
     bench::{self, Bench, id},
     samples::{Sample, registered},
 };
-use crate::kit::{gateway::AS_IT_IS, sandbox::sandbox, status::failure};
+use crate::kit::status::failure;
 
 /// A call whose request upstream meets the fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -283,25 +283,18 @@ fn is_slow((calls, _, _, reason): &Row) -> bool {
     calls.iter().all(|call| WRITES.contains(call)) && looked_for.contains(reason)
 }
 
-/// A dialect where every call has this long, and whose reads show writes within a second.
-async fn settling(time: &str, sample: Sample) -> Bench {
-    let sandbox = sandbox().await;
-    let (url, lines) = (sandbox.base_url(), AS_IT_IS.to_owned() + "settle_time = \"1s\"");
-    bench::reaching(&url, sandbox, time, &lines, sample).await
-}
-
 #[tokio::test]
 async fn every_error_row_maps() {
     for sample in registered() {
         let (rows, _) = rows(&sample);
         // Those that are read back wait side by side; a sandbox takes one of each call.
         let slow = rows.iter().filter(|row| is_slow(row)).map(async |row| {
-            let bench = settling("5s", sample).await;
+            let bench = bench::settling("5s", sample).await;
             let calls = prepared(&bench, row.0).await;
             join_all(calls.iter().map(|(call, there)| wrong(&bench, (*call, there), *row))).await
         });
         let mut found: Vec<_> = join_all(slow).await.into_iter().flatten().collect();
-        let bench = settling("30s", sample).await;
+        let bench = bench::settling("30s", sample).await;
         for row in rows.iter().filter(|row| !is_slow(row)) {
             for (call, there) in prepared(&bench, row.0).await {
                 found.push(wrong(&bench, (call, &there), *row).await);

@@ -99,7 +99,7 @@ async fn try_all(sample: Sample, kind: Write, steps: &[Step]) -> Vec<Tried> {
     for (step, (operation, skip)) in steps.iter().enumerate() {
         for fault in FAULTS {
             for commit in COMMITS {
-                let bench = bench::within("8s", sample).await;
+                let bench = bench::settling("8s", sample).await;
                 let there = bench.create(bench.full()).await.unwrap();
                 bench.arm_later(operation, &fault.spec(commit), 1, *skip).await;
                 let what =

@@ -63,7 +63,7 @@ async fn a_port_in_use_is_named() {
 
 #[tokio::test]
 async fn unknown_flags_get_the_usage() {
-    for args in [&["--nope"][..], &["serve"], &["serve", "--confg", "x"], &["nope"]] {
+    for args in [&["--nope"][..], &["serve", "--confg", "x"], &["nope"]] {
         let ended = run(args, &[]).await;
         assert_eq!(ended.code(), Some(2), "{args:?}: {}", ended.stderr);
         assert!(ended.stderr.contains("Usage: profile-gateway"), "{args:?}: {}", ended.stderr);
