@@ -101,11 +101,11 @@ impl<'a> Rest<'a> {
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
-        match bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+        let (found, byte) = first(bytes, at, |byte| matches!(byte, b'"' | b'\\'))?;
+        if byte == b'"' {
+            return Some(found + 1);
         }
+        at = found + 2;
     }
 }
 
@@ -113,20 +113,25 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
 fn nested_end(bytes: &[u8], start: usize) -> Option<usize> {
     let (mut at, mut depth) = (start, 0_usize);
     loop {
-        match bytes.get(at)? {
-            b'"' => {
-                at = string_end(bytes, at)?;
-                continue;
-            }
+        let bounds = |byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
+        let (found, byte) = first(bytes, at, bounds)?;
+        at = if byte == b'"' { string_end(bytes, found)? } else { found + 1 };
+        match byte {
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth -= 1,
             _ => {}
         }
-        at += 1;
         if depth == 0 {
             return Some(at);
         }
     }
+}
+
+/// The first of the bytes that are looked for, and where it is.
+fn first(bytes: &[u8], from: usize, wanted: impl Fn(u8) -> bool) -> Option<(usize, u8)> {
+    let rest = bytes.get(from..)?;
+    let at = rest.iter().position(|byte| wanted(*byte))?;
+    Some((from + at, *rest.get(at)?))
 }
 
 #[cfg(test)]
