@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use super::{number, split};
 
+/// Members of a usual object.
+const USUAL: usize = 8;
+
 /// A JSON object: keys in their order, each with the text of its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Object<'a>(Vec<Member<'a>>);
@@ -33,8 +36,9 @@ impl<'a> Object<'a> {
     /// The object in a part of what was read before, which is not checked again.
     #[must_use]
     pub fn of(json: &'a str) -> Option<Self> {
-        let members = split::members(json)?;
-        Some(Self(members.into_iter().map(|(key, value)| member(key, value)).collect()))
+        let mut members = Vec::with_capacity(USUAL);
+        split::each_member(json, |key, value| members.push(member(key, value)))?;
+        Some(Self(members))
     }
 
     /// The object with texts of its own.

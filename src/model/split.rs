@@ -5,16 +5,15 @@
 //!
 //! Given what is not JSON, the functions return something or nothing, but never panic.
 
-/// The keys, as they are written, and the values of an object; `None` if it is something else.
-pub(super) fn members(json: &str) -> Option<Vec<(&str, &str)>> {
+/// Gives each key, as it is written, and value of an object; `None` if it is something else.
+pub(super) fn each_member<'a>(json: &'a str, mut take: impl FnMut(&'a str, &'a str)) -> Option<()> {
     let mut rest = Rest::of(json, b'{')?;
-    let mut found = Vec::new();
     while !rest.ends_with(b'}')? {
         let key = rest.value()?;
         rest.skip(b':')?;
-        found.push((key, rest.value()?));
+        take(key, rest.value()?);
     }
-    Some(found)
+    Some(())
 }
 
 /// The elements of an array; `None` if it is something else.
@@ -140,6 +139,11 @@ mod tests {
     use serde_json::{Value, value::RawValue};
 
     use super::*;
+
+    fn members(json: &str) -> Option<Vec<(&str, &str)>> {
+        let mut found = Vec::new();
+        each_member(json, |key, value| found.push((key, value))).map(|()| found)
+    }
 
     #[test]
     fn parts_are_found_whatever_is_in_them() {
