@@ -141,7 +141,7 @@ impl Creating<'_> {
 
     /// Whether the profile of an id cannot be the new one: it was there before, or another creation
     /// has made it since. One that may have been there counts as new.
-    pub(crate) fn is_anothers(self, creation: &Creation, id: &str) -> bool {
+    pub(crate) fn is_of_another(self, creation: &Creation, id: &str) -> bool {
         let claim = self.claims.look_up(creation.number, &self.name_of(id));
         creation.was_there(id) || matches!(claim, Ok(Claim::Other))
     }

@@ -142,7 +142,7 @@ impl Creating<'_> {
         let (mut settle_time, named) = (backend.settle_time(), id.is_some());
         // An answer that names a profile that was there before, or that another creation has made,
         // is not about the new one.
-        let id = id.filter(|id| !self.is_anothers(creation, id));
+        let id = id.filter(|id| !self.is_of_another(creation, id));
         if let Some(id) = id {
             let is_whole = backend.dialect().is_finished(profile, &Profile::default());
             match self.shown(creation, &id, is_whole).await {
