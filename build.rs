@@ -29,6 +29,7 @@ fn generate_servers(descriptors: FileDescriptorSet) -> Result<(), Box<dyn Error>
     let servers = tonic_prost_build::configure()
         .build_client(false)
         .build_transport(false)
+        .codec_path("crate::rpc::request::Checked")
         .service_generator();
     prost_build::Config::new()
         .extern_path(format!(".{PACKAGE}"), "::profile_gateway_contract")

@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_transport(env::var_os("CARGO_FEATURE_TRANSPORT").is_some());
     prost_build::Config::new()
         .bytes(["."])
+        // The gateway finds what it knows of a message by its name.
+        .enable_type_names()
         .service_generator(clients.service_generator())
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -31,9 +31,11 @@ use crate::{
         idempotency::{self, Memory},
         watch::{WatchMetrics, Watches},
     },
-    pb::{backend_service_server, profile_service_server},
     query::{page::PageTokens, resume::ResumeTokens},
-    rpc::{BackendRpc, Limits, ProfileRpc},
+    rpc::{
+        BackendRpc, Limits, ProfileRpc,
+        servers::{backend_service_server, profile_service_server},
+    },
     server::{AddressSettings, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
     telemetry::Registry,
     upstream::Upstream,

@@ -1,7 +1,7 @@
-//! The contract's messages and descriptors, and the servers that only the gateway needs.
+//! The contract's messages and descriptors.
 //!
-//! Helpers for these types live in `model`. By hand here is only [`Encoded`], which the generated
-//! servers answer with (see `build.rs`).
+//! Helpers for these types live in `model`, and the generated servers in `rpc`. By hand here is only
+//! [`Encoded`], which the servers answer with (see `build.rs`).
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -12,12 +12,6 @@ use prost::{
 };
 
 pub use profile_gateway_contract::*;
-pub use servers::*;
-
-#[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]
-mod servers {
-    tonic::include_proto!("profilegateway.v1");
-}
 
 /// Responses that hold profiles as bytes that are encoded already; on the wire they are the
 /// contract's.

@@ -19,7 +19,8 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use profile_gateway::{
     call::Admitted,
-    pb::{GetProfileRequest, Profile, profile_service_server},
+    pb::{GetProfileRequest, Profile},
+    rpc::servers::profile_service_server,
     server::{self as gateway, Admin, Health, Routes, ServerMetrics, ServerSettings, Services},
     telemetry::{Registry, logs},
 };

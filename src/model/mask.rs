@@ -1,5 +1,7 @@
 //! Field masks (AIP-134, AIP-157): which fields to return, and which an update writes.
 
+use std::collections::HashSet;
+
 use prost_types::{FieldMask, Struct};
 
 use crate::{
@@ -15,9 +17,6 @@ use crate::{
 
 /// How paths of members of `unmapped` begin.
 const UNMAPPED: &str = "unmapped.";
-
-/// Most paths of a mask; the model has fewer fields.
-const MAX_PATHS: usize = 256;
 
 /// A checked read mask: the paths to keep, or everything.
 #[derive(Debug, Clone)]
@@ -39,9 +38,9 @@ impl ReadMask {
             return Ok(Self(None));
         }
         let mut violations = Violations::default();
-        bounded("read_mask", paths, &mut violations);
         let mut kept = Paths::default();
-        for path in paths.iter().take(MAX_PATHS) {
+        // Each once: a mask is applied to every profile of a page.
+        for path in once(paths) {
             if let Some(below) = path.strip_prefix(UNMAPPED) {
                 match MemberPath::parse(below) {
                     Some(member) => kept.members.push(member),
@@ -127,14 +126,13 @@ impl Update {
         let request = Fields::of(request)?;
         let populated = |path: &str| request.get(path).is_some();
         let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
-        bounded("update_mask", paths, violations);
 
         let mut named: Vec<(String, &'static str, Named)> = Vec::new();
         if paths.is_empty() {
             let all = SETTABLE.iter().filter(|path| populated(path));
             named.extend(all.map(|path| ((*path).to_owned(), *path, Named::Itself)));
         }
-        for path in paths.iter().take(MAX_PATHS) {
+        for path in once(paths) {
             let group = match fields::target(path)? {
                 Some(Target::OutputOnly) => continue,
                 Some(Target::Settable(field)) => {
@@ -198,10 +196,10 @@ impl Update {
     }
 }
 
-fn bounded(field: &str, paths: &[String], violations: &mut Violations) {
-    if paths.len() > MAX_PATHS {
-        violations.add(field, format!("has {} paths; the limit is {MAX_PATHS}", paths.len()));
-    }
+/// Each path the first time that it comes.
+fn once(paths: &[String]) -> impl Iterator<Item = &String> {
+    let mut seen = HashSet::new();
+    paths.iter().filter(move |path| seen.insert(*path))
 }
 
 fn malformed(field: &str, path: &str, violations: &mut Violations) {
@@ -392,6 +390,11 @@ mod tests {
         };
         assert_eq!(read.apply(current()).unwrap(), expected);
         assert!(ReadMask::parse(Some(&mask(&["services.id"]))).is_err());
+        let repeated = ["display_name", "unmapped.a", "display_name", "unmapped.a"];
+        let ReadMask(Some(once)) = ReadMask::parse(Some(&mask(&repeated))).unwrap() else {
+            panic!("everything")
+        };
+        assert_eq!((once.fields.len(), once.members.len()), (1, 1));
         assert_eq!(
             ReadMask::parse(Some(&mask(&["*"]))).unwrap().apply(current()).unwrap(),
             current()

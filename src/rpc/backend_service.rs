@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, compression, unary};
+use super::{
+    Limits, compression,
+    servers::backend_service_server::{BackendService, BackendServiceServer},
+    unary,
+};
 use crate::{
     gateway::Gateway,
     model::method::Method,
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
         ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
-        backend_service_server::{BackendService, BackendServiceServer},
     },
 };
 

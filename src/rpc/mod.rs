@@ -6,6 +6,8 @@ pub(crate) mod compression;
 pub mod details;
 mod omit;
 mod profile_service;
+pub mod request;
+pub mod servers;
 pub mod status;
 
 use std::{future::Future, pin::Pin, sync::Arc};

@@ -5,7 +5,11 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Limits, compression, omit, streaming, unary};
+use super::{
+    Limits, compression, omit,
+    servers::profile_service_server::{ProfileService, ProfileServiceServer},
+    streaming, unary,
+};
 use crate::{
     gateway::Gateway,
     model::method::Method,
@@ -16,7 +20,6 @@ use crate::{
         GetProfileRequest, ListProfilesRequest, ListProfilesResponse, PreviewWriteRequest,
         PreviewWriteResponse, Profile, TranslateProfileRequest, TranslateProfileResponse,
         UpdateProfileRequest, WatchProfilesRequest, WatchProfilesResponse,
-        profile_service_server::{ProfileService, ProfileServiceServer},
     },
 };
 

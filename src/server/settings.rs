@@ -51,8 +51,8 @@ settings! {
         ///
         /// Streams may be longer.
         max_timeout: Duration = minutes(5), duration(TIMEOUT);
-        /// Largest request message.
-        max_request_bytes: usize = 4 * MIB, bytes(MESSAGE);
+        /// Largest request message, also when it is decompressed.
+        max_request_bytes: usize = 256 * KIB, bytes(MESSAGE);
         /// Largest response message.
         max_response_bytes: usize = 16 * MIB, bytes(MESSAGE);
         /// Responses of this size and larger are compressed for callers that accept gzip or

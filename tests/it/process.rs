@@ -35,5 +35,6 @@ mod slow;
 mod start;
 mod tools;
 mod upstreams;
+mod wide;
 mod wire;
 mod words;

@@ -173,7 +173,7 @@ fn default_server() -> serde_json::Value {
     serde_json::json!({
         "default_timeout": "45s",
         "max_timeout": "5m",
-        "max_request_bytes": 4_194_304,
+        "max_request_bytes": 262_144,
         "max_response_bytes": 16_777_216,
         "min_compressed_bytes": 8192,
         "max_request_metadata_bytes": 16_384,

@@ -23,8 +23,6 @@ use crate::{
 };
 
 const METHOD: Method = Method::BatchGetProfiles;
-/// Most names in one request (AIP-231 asks for a limit).
-const MAX_NAMES: usize = 1000;
 /// Up to this many uncached profiles are read one by one. More are read with one list, if the
 /// dialect's lists are complete.
 const FEW: usize = 4;
@@ -100,9 +98,9 @@ pub(crate) fn check(request: &BatchGetProfilesRequest) -> Result<(Parent, Vec<Pr
     let mut violations = Violations::default();
     let parsed = Parent::parse("parent", &request.parent);
     let parent = violations.collect(parsed);
-    let mut names = Vec::with_capacity(request.names.len().min(MAX_NAMES));
+    let mut names = Vec::with_capacity(request.names.len());
     let mut foreign = Vec::new();
-    for (n, name) in request.names.iter().take(MAX_NAMES).enumerate() {
+    for (n, name) in request.names.iter().enumerate() {
         match ProfileName::parse(&format!("names[{n}]"), name) {
             Ok(name) => {
                 let other =
@@ -119,12 +117,8 @@ pub(crate) fn check(request: &BatchGetProfilesRequest) -> Result<(Parent, Vec<Pr
         let parent = text::quoted(&request.parent);
         violations.add(format!("names[{n}]"), format!("is not in parent {parent}"));
     }
-    match request.names.len() {
-        0 => violations.add("names", "is required"),
-        n if n > MAX_NAMES => {
-            violations.add("names", format!("has {n} entries; must have at most {MAX_NAMES}"));
-        }
-        _ => {}
+    if request.names.is_empty() {
+        violations.add("names", "is required");
     }
     violations.into_result()?;
     Ok((parent?, names))

@@ -22,8 +22,8 @@ use crate::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
         ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
         backend_service_client::BackendServiceClient,
-        backend_service_server::{BackendService, BackendServiceServer},
     },
+    rpc::servers::backend_service_server::{BackendService, BackendServiceServer},
     telemetry::Registry,
 };
 

@@ -1,6 +1,6 @@
 //! The reference: each document is made of what the code declares.
 
-use profile_gateway::{app, config};
+use profile_gateway::{app, config, rpc};
 
 use super::generated::hold;
 
@@ -12,4 +12,9 @@ fn configuration() {
 #[test]
 fn metrics() {
     hold("docs/reference/metrics.md", "metrics", &app::metrics_reference());
+}
+
+#[test]
+fn bounds_of_requests() {
+    hold("docs/clients.md", "bounds", &rpc::request::reference());
 }

@@ -51,6 +51,22 @@ pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     command
 }
 
+/// The same with no more than so many bytes of addresses, which it asks the system for.
+pub(super) fn confined(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
+    let free = command(args, env);
+    let mut command = Command::new("sh");
+    let limited = format!("ulimit -v {} && exec \"$0\" \"$@\"", bytes / 1024);
+    command.arg("-c").arg(limited).arg(free.as_std().get_program()).args(free.as_std().get_args());
+    for (name, value) in free.as_std().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
 /// A stream of output, read as it comes.
 struct Captured(watch::Receiver<String>);
 
@@ -132,6 +148,18 @@ impl Program {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
+    /// The bytes of memory that it holds, and the most since [`Self::forget_peak`].
+    pub(super) fn memory(&self) -> (u64, u64) {
+        let status = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let kilobytes = |key| between(&status, key, " kB").unwrap().trim().parse::<u64>().unwrap();
+        (kilobytes("VmRSS:") * 1024, kilobytes("VmHWM:") * 1024)
+    }
+
+    pub(super) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
+    }
+
     pub(super) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -178,13 +206,21 @@ pub(super) fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'
 }
 
 pub(super) async fn gateway(args: &[&str], env: &[(&str, &str)]) -> Gateway {
+    started(env, |env| command(args, env)).await
+}
+
+/// A gateway of the command that this makes of the environment.
+pub(super) async fn started(
+    env: &[(&str, &str)],
+    command: impl FnOnce(&[(&str, &str)]) -> Command,
+) -> Gateway {
     let ports = [
         ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
         ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
         ("PROFILE_GATEWAY__SERVER__DRAIN_GRACE", "0s"),
     ];
     let env: Vec<_> = ports.iter().chain(env).copied().collect();
-    let program = Program::spawn(command(args, &env));
+    let program = Program::spawn(command(&env));
     let whole = |text: &String| text.contains("grpcurl") && text.ends_with("\n\n");
     let greeting = program.stdout_until(whole).await;
     let grpc = between(&greeting, "serves gRPC on ", "\n").unwrap().parse().unwrap();
