@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     cache::{BackgroundTasks, Cache},
+    caller::Callers,
     config::{BackendSettings, Config},
     dialect,
     gateway::{
@@ -84,6 +85,9 @@ impl App {
             .values()
             .map(|backend| build(backend, &mut registry, &metrics, &health, &background))
             .collect::<io::Result<_>>()?;
+        let callers = Callers::new(config.callers.clone(), metrics.callers);
+        let counted = callers.clone();
+        registry.before_scrape(move || counted.forget_idle());
         let requests = Arc::new(Memory::new(idempotency::Limits::default()));
         let mut page_settings = config.page_tokens.clone();
         // A page leaves room for its token and the rest of its response.
@@ -95,9 +99,10 @@ impl App {
             writes.clone(),
             requests,
             page_tokens,
-            watches(&config, &metrics.watch, &background),
+            watches(&config, &callers, &metrics.watch, &background),
         ));
-        let services = Services::new(routes(&gateway, &config.server), health, metrics.server)?;
+        let routes = routes(&gateway, &config.server);
+        let services = Services::new(routes, health, metrics.server, callers)?;
         let admin = Admin { metrics: Arc::new(registry), config: config.redacted() };
         let AddressSettings { listen, admin_listen } = config.addresses;
         let server = Server::bind(listen, admin_listen, config.server).await?;
@@ -176,10 +181,15 @@ fn build(
     Ok(Backend::new(&name, display_name, built.dialect, upstream, backend.write, cache))
 }
 
-fn watches(config: &Config, metrics: &WatchMetrics, background: &BackgroundTasks) -> Watches {
+fn watches(
+    config: &Config,
+    callers: &Callers,
+    metrics: &WatchMetrics,
+    background: &BackgroundTasks,
+) -> Watches {
     let tokens = ResumeTokens::new(rand::random(), rand::random());
     let calls = config.server.max_concurrent_calls;
-    let watches = Watches::among_calls(calls, tokens, background.clone());
+    let watches = Watches::among_calls(calls, callers, tokens, background.clone());
     let mut watches = watches.keep_alive(config.server.stream_keep_alive);
     for backend in config.backends.values() {
         let name: Arc<str> = backend.name.as_str().into();

@@ -11,7 +11,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Control, Served};
+use crate::{
+    cache::{Control, Served},
+    caller::Caller,
+};
 
 /// A call that the server has admitted: what is known before its message is read.
 #[derive(Debug, Clone)]
@@ -50,6 +53,8 @@ pub struct Call {
 #[derive(Debug, Default)]
 pub struct CallRecord {
     peer: Option<Arc<str>>,
+    /// `None` for what the gateway does for itself.
+    caller: Option<Arc<Caller>>,
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
@@ -64,10 +69,16 @@ pub struct CallRecord {
 const MAX_UPSTREAM_REQUESTS: usize = 16;
 
 impl CallRecord {
-    /// The record of a call from this peer.
+    /// The record of a call of this caller, from this peer.
     #[must_use]
-    pub fn from(peer: Option<Arc<str>>) -> Self {
-        Self { peer, ..Self::default() }
+    pub fn from(peer: Option<Arc<str>>, caller: Arc<Caller>) -> Self {
+        Self { peer, caller: Some(caller), ..Self::default() }
+    }
+
+    /// Who calls, to whom all that the call holds and costs is counted.
+    #[must_use]
+    pub fn caller(&self) -> &Arc<Caller> {
+        self.caller.as_ref().unwrap_or_else(|| Caller::gateway())
     }
 
     /// The other end of the connection: the caller or a proxy.

@@ -18,6 +18,7 @@
 //! - [`cache`]: what reads have found, kept for a while
 //! - [`query`]: filters, sort orders, page and resume tokens
 //! - [`call`]: what is known of one call
+//! - [`caller`]: who calls, and how much one caller may hold
 //! - [`model`], [`error`], [`pb`], [`text`]: the profile, the one error, the contract, texts
 //!
 //! Two rooms are used from everywhere: `settings` to declare what can be configured, and
@@ -44,6 +45,7 @@
 pub mod app;
 pub mod cache;
 pub mod call;
+pub mod caller;
 pub mod config;
 pub mod dialect;
 pub mod error;

@@ -19,6 +19,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use profile_gateway::{
     call::Admitted,
+    caller::Callers,
     pb::{GetProfileRequest, Profile},
     rpc::servers::profile_service_server,
     server::{self as gateway, Admin, Health, Routes, ServerMetrics, ServerSettings, Services},
@@ -131,7 +132,7 @@ pub(crate) async fn stack(profile: &str) {
     let counted = ServerMetrics::register(&mut registry);
     let health = Health::new(&[Served::<Constant>::NAME], &["sft"]);
     let routes = Routes::default().with(Served(constant));
-    let services = Services::new(routes, health, counted).unwrap();
+    let services = Services::new(routes, health, counted, Callers::default()).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let settings = ServerSettings {
         default_timeout: Duration::from_secs(45),

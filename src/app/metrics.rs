@@ -1,13 +1,14 @@
 //! The metrics of all rooms, registered in one place.
 
 use crate::{
-    cache::CacheMetrics, gateway::watch::WatchMetrics, server::ServerMetrics, telemetry::Registry,
-    upstream::UpstreamMetrics,
+    cache::CacheMetrics, caller::CallerMetrics, gateway::watch::WatchMetrics,
+    server::ServerMetrics, telemetry::Registry, upstream::UpstreamMetrics,
 };
 
 /// The metrics of all rooms.
 pub(super) struct Metrics {
     pub(super) server: ServerMetrics,
+    pub(super) callers: CallerMetrics,
     pub(super) upstream: UpstreamMetrics,
     pub(super) cache: CacheMetrics,
     pub(super) watch: WatchMetrics,
@@ -17,6 +18,7 @@ impl Metrics {
     pub(super) fn register(to: &mut Registry) -> Self {
         Self {
             server: ServerMetrics::register(to),
+            callers: CallerMetrics::register(to),
             upstream: UpstreamMetrics::register(to),
             cache: CacheMetrics::register(to),
             watch: WatchMetrics::register(to),

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The tables at the top level.
-pub(super) const SECTIONS: [&str; 3] = ["log", "server", "backends"];
+pub(super) const SECTIONS: [&str; 4] = ["log", "server", "callers", "backends"];
 
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
@@ -23,6 +23,7 @@ pub(super) fn config(
     let page_tokens: PageSettings = Settings::read(&mut root);
     let log = whole(root.child("log"));
     let server = whole(root.child("server"));
+    let callers = whole(root.child("callers"));
     let before = root.mistakes();
     let mut section = root.child("backends");
     // Not if `backends` is not a table: that has been reported.
@@ -37,7 +38,7 @@ pub(super) fn config(
     if !backends.is_empty() && page_tokens.page_token_key.is_none() {
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
     }
-    Config { addresses, page_tokens, log, server, backends, warnings }
+    Config { addresses, page_tokens, log, server, callers, backends, warnings }
 }
 
 /// What is noticed only with several replicas, or after a restart.

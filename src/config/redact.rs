@@ -21,6 +21,7 @@ impl Config {
         self.page_tokens.show(&mut shown);
         shown.insert("log".to_owned(), section(&self.log));
         shown.insert("server".to_owned(), section(&self.server));
+        shown.insert("callers".to_owned(), section(&self.callers));
         shown.insert("backends".to_owned(), Value::Object(backends.collect()));
         shown.insert("warnings".to_owned(), json!(self.warnings));
         Value::Object(shown)

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     cache::CacheSettings,
+    caller::CallerSettings,
     dialect::REGISTRY,
     server::ServerSettings,
     settings::{Row, Settings},
@@ -38,6 +39,7 @@ pub(super) fn tables() -> Vec<Table> {
         table("Top level", "", root_rows()),
         table("`[log]`", "LOG__", LogSettings::rows()),
         table("`[server]`", "SERVER__", ServerSettings::rows()),
+        table("`[callers]`", "CALLERS__", CallerSettings::rows()),
         table("`[backends.NAME]`", BACKEND, backend),
     ];
     tables.extend(own);

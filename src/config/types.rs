@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::backend::BackendSettings;
 use crate::{
+    caller::CallerSettings,
     query::PageSettings,
     server::{AddressSettings, ServerSettings},
     telemetry::LogSettings,
@@ -20,6 +21,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How the server behaves.
     pub server: ServerSettings,
+    /// Who is one caller, and how much one may hold.
+    pub callers: CallerSettings,
     /// The upstreams by name. Empty only if there is no file and no variable names one.
     pub backends: BTreeMap<String, BackendSettings>,
     /// What is allowed but should be noticed, each with its origin.

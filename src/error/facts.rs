@@ -92,7 +92,7 @@ static UNSPECIFIED: Facts =
     Facts::new(Reason::Unspecified, Kind::Unknown, Blame::Caller, "This is never sent.");
 
 /// A row for each reason, in the order of the proto.
-pub static FACTS: [Facts; 44] = {
+pub static FACTS: [Facts; 45] = {
     use self::Reason as R;
     use Kind::{
         Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal,
@@ -287,6 +287,13 @@ pub static FACTS: [Facts; 44] = {
         )
         .allowing_stale(),
         caller(R::CallerCancelled, Cancelled, "Nothing: the caller no longer waits."),
+        caller(
+            R::CallerQuotaExceeded,
+            ResourceExhausted,
+            "Do less at a time, and repeat the call after `RetryInfo`.",
+        )
+        .retry(SECOND)
+        .allowing_stale(),
     ]
 };
 

@@ -39,11 +39,14 @@ pub use self::{
     settings::{AddressSettings, ServerSettings},
     transport::drain::Drained,
 };
+use crate::caller::Callers;
 
 /// Most connections to the admin port: probes, scrapers and a few people.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// Largest headers of a request to the admin port, in bytes.
 const MAX_ADMIN_HEADERS: usize = 16 * 1024;
+/// Most requests at once on a connection to the admin port.
+const MAX_ADMIN_STREAMS: u32 = 16;
 /// How long the admin port may take to finish its last responses.
 const ADMIN_END: Duration = Duration::from_secs(1);
 
@@ -54,20 +57,27 @@ pub struct Services {
     methods: Methods,
     health: Health,
     metrics: ServerMetrics,
+    callers: Callers,
 }
 
 impl Services {
-    /// Adds reflection and `health` to `routes`. Calls are counted in `metrics`.
+    /// Adds reflection and `health` to `routes`. Calls are counted in `metrics`, and what they hold
+    /// to their `callers`.
     ///
     /// # Errors
     ///
     /// When descriptors that are compiled into the program cannot be read, which is a bug.
-    pub fn new(routes: Routes, health: Health, metrics: ServerMetrics) -> io::Result<Self> {
+    pub fn new(
+        routes: Routes,
+        health: Health,
+        metrics: ServerMetrics,
+        callers: Callers,
+    ) -> io::Result<Self> {
         let descriptors = descriptors::descriptors().map_err(io::Error::other)?;
         let methods = Methods::new(&descriptors).map_err(io::Error::other)?;
         let routes = routes.with(health.service());
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
-        Ok(Self { routes, methods, health, metrics })
+        Ok(Self { routes, methods, health, metrics, callers })
     }
 }
 
@@ -124,7 +134,11 @@ impl Server {
             move |_, _| TowerToHyperService::new(router.clone()),
             Limits {
                 max_connections: MAX_ADMIN_CONNECTIONS,
-                connection: ConnectionLimits { headers: MAX_ADMIN_HEADERS, age: None },
+                connection: ConnectionLimits {
+                    headers: MAX_ADMIN_HEADERS,
+                    streams: MAX_ADMIN_STREAMS,
+                    age: None,
+                },
             },
             operators.clone(),
             None,
@@ -151,12 +165,13 @@ async fn serve(
     shutdown: impl Future<Output = ()> + Send,
     abort: impl Future<Output = ()> + Send,
 ) -> Drained {
-    let Services { routes, methods, health, metrics } = services;
-    let stack = stack::build(routes, &methods, &metrics, &settings);
+    let Services { routes, methods, health, metrics, callers } = services;
+    let stack = stack::build(routes, &methods, &metrics, &settings, &callers);
     let stack = Arc::new(stack);
     let connected = move |peer: SocketAddr, closing: &Arc<Closing>| Connected {
         stack: Arc::clone(&stack),
         peer: peer.to_string().into(),
+        caller: callers.at(peer.ip()),
         closing: Arc::clone(closing),
     };
     let age = settings
@@ -165,7 +180,7 @@ async fn serve(
     let headers = metadata::accepted(settings.max_request_metadata_bytes);
     let limits = Limits {
         max_connections: settings.max_connections,
-        connection: ConnectionLimits { headers, age },
+        connection: ConnectionLimits { headers, streams: settings.max_streams_per_connection, age },
     };
     let connections = Connections::default();
     health.keep_alive(settings.stream_keep_alive);

@@ -19,6 +19,8 @@ use crate::{
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=hours(1);
 /// Load balancers notice within minutes; a longer wait would only stall a deployment.
 const DRAIN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
+/// The same as [`CONCURRENCY`] for another type.
+const STREAMS: RangeInclusive<u32> = 1..=1_000_000;
 const KEEP_ALIVE: RangeInclusive<Duration> = seconds(1)..=hours(1);
 const CONNECTION_AGE: RangeInclusive<Duration> = seconds(1)..=hours(24);
 
@@ -68,8 +70,14 @@ settings! {
         ///
         /// The details of an error are shortened to fit. Many proxies take no more than 4 KiB.
         max_response_metadata_bytes: usize = 3000, bytes(RESPONSE_METADATA);
-        /// Calls in flight over all connections; more are refused.
+        /// Calls in flight over all connections; more are refused. One caller may hold its share of
+        /// them: see `share_percent`.
         max_concurrent_calls: usize = 1024, count(CONCURRENCY);
+        /// Calls in flight on one connection, probes and streams too; a client waits with more.
+        max_streams_per_connection: u32 = 100, count(STREAMS);
+        /// Time from a call's headers to the end of its request message. Until then the call takes
+        /// none of the places of `max_concurrent_calls`.
+        message_timeout: Duration = seconds(10), duration(TIMEOUT);
         /// Connections open at the same time; more wait.
         max_connections: usize = 4096, count(CONCURRENCY);
         /// Age at which a connection is asked to end, ±10 %, so that load spreads again.

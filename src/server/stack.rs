@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use bytes::Bytes;
 use http::Response;
+use http_body::Body as HttpBody;
 use hyper::{body::Incoming, service::Service};
 use tower::ServiceBuilder;
 
@@ -17,8 +19,8 @@ use super::{
         metadata::MetadataLimit,
         methods::Methods,
         normalize::{Limits, Normalize},
-        passing::Arrived,
-        shed::Shed,
+        passing::{Arrived, BoxError},
+        shed::{Places, Shed},
         whole::{Whole, WholeRequest},
     },
     metrics::ServerMetrics,
@@ -26,16 +28,18 @@ use super::{
     settings::ServerSettings,
     transport::closing::Closing,
 };
+use crate::caller::{Caller, Callers};
 
 /// The layers around the routes.
 ///
 /// Each layer is a type of its own around the next, without a box or a clone per call: together
 /// they cost less than the log line of a call.
-pub(super) fn build<B: Send + 'static>(
+pub(super) fn build<B>(
     routes: Routes<Whole<B>>,
     methods: &Methods,
     metrics: &ServerMetrics,
     settings: &ServerSettings,
+    callers: &Callers,
 ) -> impl Service<
     Arrived<B>,
     Response = Response<impl Answer + use<B>>,
@@ -45,13 +49,17 @@ pub(super) fn build<B: Send + 'static>(
 + Send
 + Sync
 + 'static
-+ use<B> {
++ use<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
+{
     let ServerSettings { default_timeout: default, max_timeout: max, .. } = *settings;
     let limits = Limits {
         request: settings.max_request_bytes,
         response_metadata: settings.max_response_metadata_bytes,
     };
-    let (permits, web) = (settings.max_concurrent_calls, settings.grpc_web);
+    let web = settings.grpc_web;
+    let places = Places::new(callers, settings);
 
     ServiceBuilder::new()
         // Translates gRPC-Web to gRPC, and the response back. Outside all others, so that they all
@@ -73,15 +81,15 @@ pub(super) fn build<B: Send + 'static>(
         // Panics become INTERNAL. Outside the layers below, so that a panic in them is caught too,
         // and unwinds through them: the permit is released.
         .layer_fn(|inner| Catch { inner })
-        // Rejects calls beyond the limit. Outside the deadline, because a rejected call needs no
-        // timer, and so that a call that hits its deadline releases its permit.
-        .layer_fn(|inner| Shed::new(inner, permits, metrics.clone()))
-        // The deadline. Innermost, so that it covers exactly the service, which includes reading
-        // the request: a client that sends its message slowly is cut off like any other.
+        // The deadline. Around the wait for the message and for nothing else that waits: a client
+        // that sends its message slowly is cut off like any other. A call that hits its deadline
+        // gives back its place.
         .layer_fn(|inner| Deadline { inner, default, max })
-        // A request body ends only where its caller ended it. Right around the services, which act
-        // on what they read.
-        .layer_fn(|inner| WholeRequest { inner })
+        // A request body ends only where its caller ended it.
+        .layer_fn(|inner| WholeRequest { inner, limit: settings.max_request_bytes })
+        // Waits for the message, and rejects calls beyond the limits. Right around the services:
+        // what has not arrived takes no place, and what is rejected is not decoded.
+        .layer_fn(|inner| Shed::new(inner, places.clone(), metrics.clone()))
         .service(routes)
 }
 
@@ -89,6 +97,7 @@ pub(super) fn build<B: Send + 'static>(
 pub(super) struct Connected<S> {
     pub stack: Arc<S>,
     pub peer: Arc<str>,
+    pub caller: Arc<Caller>,
     pub closing: Arc<Closing>,
 }
 
@@ -99,6 +108,7 @@ impl<S: Service<Arrived<Incoming>>> Service<http::Request<Incoming>> for Connect
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let (peer, closing) = (Some(Arc::clone(&self.peer)), Arc::clone(&self.closing));
-        self.stack.call(Arrived { request, web: false, peer, closing })
+        let caller = Arc::clone(&self.caller);
+        self.stack.call(Arrived { request, web: false, peer, caller, closing })
     }
 }

@@ -14,6 +14,7 @@
 mod admin;
 mod audit;
 mod broken;
+mod callers;
 mod calls;
 mod child;
 mod compression;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     cache::CacheSettings,
+    caller::CallerSettings,
     server::ServerSettings,
     telemetry::logs::Format,
     upstream::{Chosen, Thresholds, WindowLimit},
@@ -36,6 +37,13 @@ drain_grace = "0s"
 drain_timeout = "1ms"
 stream_keep_alive = "5s"
 grpc_web = true
+max_streams_per_connection = 7
+message_timeout = "3s"
+
+[callers]
+ipv4_prefix_bits = 24
+ipv6_prefix_bits = 48
+share_percent = 100
 
 [backends.sft-emea]
 dialect = "bics-sft"
@@ -101,8 +109,12 @@ fn everything_can_be_set() {
         drain_timeout: Duration::from_millis(1),
         stream_keep_alive: Some(Duration::from_secs(5)),
         grpc_web: true,
+        max_streams_per_connection: 7,
+        message_timeout: Duration::from_secs(3),
     };
     assert_eq!(config.server, expected);
+    let callers = CallerSettings { ipv4_prefix_bits: 24, ipv6_prefix_bits: 48, share_percent: 100 };
+    assert_eq!(config.callers, callers);
     let sft = &config.backends["sft-emea"];
     assert_eq!(sft.name, "sft-emea");
     assert_eq!(sft.label.display_name.as_deref(), Some("SFT, Éire"));
@@ -124,8 +136,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:28");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:60");
+    assert_eq!(sft.origin, "gateway.toml:35");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:67");
     assert!(config.warnings.is_empty());
 }
 
@@ -186,6 +198,8 @@ fn default_server() -> serde_json::Value {
         "drain_timeout": "30s",
         "stream_keep_alive": "20s",
         "grpc_web": false,
+        "max_streams_per_connection": 100,
+        "message_timeout": "10s",
     })
 }
 
@@ -200,6 +214,7 @@ fn defaults_are_those_of_the_manual() {
         "max_page_bytes": 3_145_728,
         "log": { "format": "auto", "level": "info" },
         "server": default_server(),
+        "callers": { "ipv4_prefix_bits": 32, "ipv6_prefix_bits": 64, "share_percent": 50 },
         "backends": { "sft": {
             "display_name": null,
             "dialect": "bics-sft",

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use crate::{
     cache::{BackgroundTasks, Cache, CacheMetrics, CacheSettings},
+    caller::{Callers, Resource},
     dialect::{
         Dialect, DialectClient, Edit, Item, Listing, Operations, ProfileUpdate, REGISTRY, Settings,
     },
@@ -150,7 +151,8 @@ impl Fake {
     /// Room for two streams over the backend, which is polled every half minute.
     pub(super) fn watches() -> Watches {
         let (name, tokens) = (Arc::<str>::from("fake"), ResumeTokens::new([0; 32], 1));
-        let mut watches = Watches::new(2, tokens, BackgroundTasks::default());
+        let slots = Callers::default().pool(Resource::Streams, 2);
+        let mut watches = Watches::new(slots, tokens, BackgroundTasks::default());
         let metrics = WatchMetrics::register(&mut Registry::new("test")).backend(&name);
         watches.add(&name, WatchSettings::default(), metrics);
         watches

@@ -13,8 +13,6 @@ mod stream;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
-
 pub use metrics::{BackendWatchMetrics, WatchMetrics};
 pub use settings::WatchSettings;
 pub use stream::ChangeStream;
@@ -22,6 +20,7 @@ pub use stream::ChangeStream;
 use crate::{
     cache::BackgroundTasks,
     call::Call,
+    caller::{Callers, Pool, Resource},
     error::{Error, Reason, Result},
     gateway::{
         backend::{Backend, SelectedBackends},
@@ -40,7 +39,7 @@ const MAX_STREAMS: usize = 1000;
 
 /// What the streams of a process share.
 pub struct Watches {
-    slots: Arc<Semaphore>,
+    slots: Arc<Pool>,
     tokens: Arc<ResumeTokens>,
     /// Runs the polls. They end together with the cache's loads, when no call is left.
     tasks: BackgroundTasks,
@@ -56,23 +55,18 @@ impl Watches {
     #[must_use]
     pub fn among_calls(
         max_concurrent_calls: usize,
+        callers: &Callers,
         tokens: ResumeTokens,
         tasks: BackgroundTasks,
     ) -> Self {
-        Self::new((max_concurrent_calls / 2).clamp(1, MAX_STREAMS), tokens, tasks)
+        let slots = (max_concurrent_calls / 2).clamp(1, MAX_STREAMS);
+        Self::new(callers.pool(Resource::Streams, slots), tokens, tasks)
     }
 
-    /// Room for this many streams at once, with no backends yet.
+    /// Room for a stream in each of the places, with no backends yet.
     #[must_use]
-    pub fn new(slots: usize, tokens: ResumeTokens, tasks: BackgroundTasks) -> Self {
-        let slots = slots.min(Semaphore::MAX_PERMITS);
-        Self {
-            slots: Arc::new(Semaphore::new(slots)),
-            tokens: Arc::new(tokens),
-            tasks,
-            pollers: BTreeMap::new(),
-            keep_alive: None,
-        }
+    pub fn new(slots: Arc<Pool>, tokens: ResumeTokens, tasks: BackgroundTasks) -> Self {
+        Self { slots, tokens: Arc::new(tokens), tasks, pollers: BTreeMap::new(), keep_alive: None }
     }
 
     /// Lets each stream send a bookmark when it had no message for so long.
@@ -104,8 +98,8 @@ impl Watches {
             "" => Vec::new(),
             token => self.tokens.open(&request.parent, token).map_err(decorated)?,
         };
-        let slot = Arc::clone(&self.slots).try_acquire_owned();
-        let slot = slot.map_err(|_| decorated(no_slot()))?;
+        let slot = self.slots.acquire(call.record.caller(), 1);
+        let slot = slot.map_err(|full| decorated(full.into()))?;
         let sources = backends.all().iter().map(|backend| {
             let cursor = cursors.iter().find(|cursor| cursor.backend == backend.name().id());
             Source::new(backend, self.poller(backend)?, cursor)
@@ -127,8 +121,4 @@ impl Watches {
                 .with_internal("a backend without a poller")
         })
     }
-}
-
-fn no_slot() -> Error {
-    Error::new(Reason::Overloaded, "too many open watch streams")
 }

@@ -10,7 +10,6 @@ use futures_util::future::select_all;
 use prost::Message;
 use prost_types::FieldMask;
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::coop,
     time::{Instant, sleep_until, timeout_at},
 };
@@ -21,6 +20,7 @@ use super::{
     poller::{Follower, Poller},
 };
 use crate::{
+    caller::Held,
     error::{DEADLINE_PASSED, Error, Reason, Result, metadata},
     gateway::backend::Backend,
     model::method::Method,
@@ -48,7 +48,7 @@ pub struct ChangeStream {
     /// When its latest message was sent, or it began.
     sent: Instant,
     /// One of the slots for streams of this process.
-    _slot: OwnedSemaphorePermit,
+    _slot: Held,
 }
 
 /// What makes a stream send a message without a change.
@@ -91,7 +91,7 @@ impl ChangeStream {
         sources: Vec<Source>,
         tokens: Arc<ResumeTokens>,
         ends: Ends,
-        slot: OwnedSemaphorePermit,
+        slot: Held,
     ) -> Self {
         let complete = sources.iter().all(Source::is_complete);
         let parent = parent.to_owned();

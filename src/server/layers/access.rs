@@ -65,9 +65,10 @@ where
     type Error = Infallible;
     type Future = Answering<S::Future>;
 
-    fn call(&self, Arrived { request, web, peer, closing }: Arrived<B>) -> Self::Future {
+    fn call(&self, arrived: Arrived<B>) -> Self::Future {
+        let Arrived { request, web, peer, caller, closing } = arrived;
         let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
-        let record = Arc::new(CallRecord::from(peer.clone()));
+        let record = Arc::new(CallRecord::from(peer.clone(), caller));
         let running = Running {
             known: Arc::clone(known),
             record: Arc::clone(&record),

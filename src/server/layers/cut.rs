@@ -55,6 +55,12 @@ pub(crate) fn cut_off(closing: &Closing, method: &Method, record: &CallRecord) -
     stage(closing, method).is_cancelled().then(|| error(method, record))
 }
 
+/// The error of a call whose connection ends before its message is here, so that nothing was done.
+pub(crate) fn unfinished(method: &Method) -> Error {
+    let message = "the gateway is closing the connection; retry the call";
+    reply::error(method, Reason::Overloaded, message)
+}
+
 fn is_write(method: &Method) -> bool {
     !method.reads && !method.streaming
 }
@@ -74,8 +80,7 @@ fn error(method: &Method, record: &CallRecord) -> Error {
         return reply::error(method, Reason::Overloaded, message);
     }
     if !is_write(method) || !record.is_writing() {
-        let message = "the gateway is closing the connection; retry the call";
-        return reply::error(method, Reason::Overloaded, message);
+        return unfinished(method);
     }
     let message = "the gateway is shutting down while the write is running, so it may have taken \
                    effect or may still do so; read before writing again";

@@ -6,7 +6,7 @@ use http::Request;
 use tokio::time::Instant;
 
 use super::methods::Method;
-use crate::{call::CallRecord, server::transport::closing::Closing};
+use crate::{call::CallRecord, caller::Caller, server::transport::closing::Closing};
 
 /// Why a body broke off.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,6 +18,8 @@ pub(crate) struct Arrived<B> {
     pub web: bool,
     /// The other end of the connection, as the log shows it.
     pub peer: Option<Arc<str>>,
+    /// To whom the call is counted.
+    pub caller: Arc<Caller>,
     /// The end of the connection.
     pub closing: Arc<Closing>,
 }

@@ -52,7 +52,11 @@ pub(crate) fn status_bytes(headers: &HeaderMap) -> usize {
 
 /// An error that a layer makes.
 pub(crate) fn error(method: &Method, reason: Reason, message: impl Into<String>) -> Error {
-    let error = Error::new(reason, message);
+    known(method, Error::new(reason, message))
+}
+
+/// An error of a call to this method.
+pub(crate) fn known(method: &Method, error: Error) -> Error {
     if method.name.is_empty() {
         error
     } else {

@@ -1,97 +1,236 @@
-//! Limits how many calls run at once. Queues nothing: a caller that is rejected at once can try
-//! another replica.
+//! Limits how many calls run at once, in all and of each caller. Queues nothing: a caller that is
+//! rejected at once can try another replica.
+//!
+//! A call takes its place when its message has arrived whole. Until then it holds one of the places
+//! for calls that are arriving, and that for a limited time only: headers cost a caller nothing,
+//! and must not keep others from being served.
 
 use std::{
     convert::Infallible,
-    future::{Future, Ready, ready},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use futures_util::future::Either;
+use bytes::Bytes;
 use http::Response;
+use http_body::Body as HttpBody;
 use hyper::service::Service;
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     body::{Answer, Polled, Step, Stepped, bare, wrap},
-    passing::Passing,
+    cut,
+    passing::{BoxError, Passing},
     reply,
+    whole::Whole,
 };
-use crate::{error::Reason, server::metrics::ServerMetrics};
+use crate::{
+    caller::{Callers, Full, Held, Pool, Resource},
+    error::{Error, Reason},
+    server::{metrics::ServerMetrics, settings::ServerSettings},
+};
+
+/// How much longer a message may take once its connection is closing: it may be on its way.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// The places of the process for calls.
+#[derive(Clone)]
+pub(crate) struct Places {
+    running: Arc<Pool>,
+    arriving: Arc<Pool>,
+    /// How long a message may take.
+    patience: Duration,
+}
+
+impl Places {
+    pub(crate) fn new(callers: &Callers, settings: &ServerSettings) -> Self {
+        let bound = settings.max_concurrent_calls;
+        Self {
+            running: callers.pool(Resource::Calls, bound),
+            arriving: callers.pool(Resource::Arriving, bound),
+            patience: settings.message_timeout,
+        }
+    }
+}
 
 /// Rejects calls when the limit is reached.
 ///
-/// Health and reflection pass: they cost nothing, and rejecting a probe would get a busy process
-/// killed, which makes the others busier.
+/// Health and reflection need no place: they cost nothing, and rejecting a probe would get a busy
+/// process killed, which makes the others busier.
 pub(crate) struct Shed<S> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    places: Places,
     metrics: ServerMetrics,
 }
 
 impl<S> Shed<S> {
-    pub(crate) fn new(inner: S, max_concurrent_calls: usize, metrics: ServerMetrics) -> Self {
-        let permits = max_concurrent_calls.min(Semaphore::MAX_PERMITS);
-        Self { inner, permits: Arc::new(Semaphore::new(permits)), metrics }
+    pub(crate) fn new(inner: S, places: Places, metrics: ServerMetrics) -> Self {
+        Self { shared: Arc::new(Shared { inner, places, metrics }) }
     }
 }
 
-impl<S, B, A> Service<Passing<B>> for Shed<S>
+impl<S, B, A> Service<Passing<Whole<B>>> for Shed<S>
 where
-    S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
+    S: Service<Passing<Whole<B>>, Response = Response<A>, Error = Infallible>,
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
     A: Answer,
 {
     type Response = Response<Stepped<Permit, A>>;
     type Error = Infallible;
-    type Future = Either<Permitted<S::Future>, Ready<Result<Self::Response, Infallible>>>;
+    type Future = Admission<S, B, S::Future>;
 
-    fn call(&self, passing: Passing<B>) -> Self::Future {
-        if passing.method.probe {
-            return Either::Left(Permitted { inner: self.inner.call(passing), permit: None });
-        }
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.metrics.call_shed();
-            let message = "too many concurrent calls; try again later or on another replica";
-            let error = reply::error(&passing.method, Reason::Overloaded, message);
-            return Either::Right(ready(Ok(reply::refuse(&error))));
-        };
-        let permit = Some(Permit { _semaphore: permit });
-        Either::Left(Permitted { inner: self.inner.call(passing), permit })
+    fn call(&self, passing: Passing<Whole<B>>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        Admission::Arriving { shared, passing: Some(passing), waiting: None }
     }
 }
 
 pin_project! {
-    /// A call that has its permit, or does not need one.
-    pub(crate) struct Permitted<F> {
-        #[pin]
-        inner: F,
-        permit: Option<Permit>,
+    /// A call on its way to the services.
+    #[project = Stage]
+    pub(crate) enum Admission<S, B, F> {
+        /// Its message has not arrived.
+        Arriving {
+            shared: Arc<Shared<S>>,
+            // Taken once it has.
+            passing: Option<Passing<Whole<B>>>,
+            waiting: Option<Waiting>,
+        },
+        /// It has its place, or does not need one.
+        Running { #[pin] inner: F, permit: Option<Permit> },
     }
 }
 
-impl<F, A> Future for Permitted<F>
+impl<S, B, A> Future for Admission<S, B, S::Future>
 where
-    F: Future<Output = Result<Response<A>, Infallible>>,
+    S: Service<Passing<Whole<B>>, Response = Response<A>, Error = Infallible>,
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
     A: Answer,
 {
     type Output = Result<Response<Stepped<Permit, A>>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(response) = ready!(this.inner.poll(cx));
-        Poll::Ready(Ok(match this.permit.take() {
-            Some(permit) => wrap(response, permit),
-            None => bare(response),
-        }))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                Stage::Arriving { shared, passing, waiting } => {
+                    // A future that is complete is not polled again.
+                    let Some(call) = passing else { return Poll::Pending };
+                    if call.request.body_mut().poll_arrival(cx).is_pending() {
+                        let error = ready!(shared.poll_end(call, waiting, cx));
+                        return Poll::Ready(Ok(reply::refuse(&error)));
+                    }
+                    let permit = match shared.permit(call) {
+                        Ok(permit) => permit,
+                        Err(error) => return Poll::Ready(Ok(reply::refuse(&error))),
+                    };
+                    let Some(call) = passing.take() else { return Poll::Pending };
+                    let inner = shared.inner.call(call);
+                    self.set(Self::Running { inner, permit });
+                }
+                Stage::Running { inner, permit } => {
+                    let Ok(response) = ready!(inner.poll(cx));
+                    return Poll::Ready(Ok(match permit.take() {
+                        Some(permit) => wrap(response, permit),
+                        None => bare(response),
+                    }));
+                }
+            }
+        }
     }
+}
+
+impl<S> Shared<S> {
+    /// The place of a call whose message is here. Probes get none, and need none.
+    fn permit<B>(&self, call: &Passing<B>) -> Result<Option<Permit>, Error> {
+        if call.method.probe {
+            return Ok(None);
+        }
+        let held = self.places.running.acquire(call.record.caller(), 1);
+        held.map(|held| Some(Permit { _held: held })).map_err(|full| self.refusal(call, full))
+    }
+
+    /// Why a call ends whose message does not arrive: its caller holds too much already, or the
+    /// time is over.
+    fn poll_end<B>(
+        &self,
+        call: &Passing<B>,
+        waiting: &mut Option<Waiting>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Error> {
+        let waiting = match waiting {
+            Some(waiting) => waiting,
+            None => match self.wait(call) {
+                Ok(new) => waiting.insert(new),
+                Err(full) => return Poll::Ready(self.refusal(call, full)),
+            },
+        };
+        if let Some(leaving) = &mut waiting.leaving
+            && leaving.as_mut().poll(cx).is_ready()
+        {
+            waiting.leaving = None;
+            let last = Instant::now() + LAST_CALL;
+            if last < waiting.timer.deadline() {
+                waiting.timer.as_mut().reset(last);
+                waiting.cut = true;
+            }
+        }
+        ready!(waiting.timer.as_mut().poll(cx));
+        Poll::Ready(match waiting.cut {
+            true => cut::unfinished(&call.method),
+            false => reply::error(&call.method, Reason::DeadlineExceeded, self.too_slow()),
+        })
+    }
+
+    /// What a call holds that waits for its message. One that would be refused with it is refused
+    /// without.
+    fn wait<B>(&self, call: &Passing<B>) -> Result<Waiting, Full> {
+        let (places, caller) = (&self.places, call.record.caller());
+        if !call.method.probe {
+            places.running.has_room_for(caller)?;
+        }
+        Ok(Waiting {
+            _held: places.arriving.acquire(caller, 1)?,
+            timer: Box::pin(sleep_until(call.started + places.patience)),
+            leaving: Some(Box::pin(call.closing.leave.clone().cancelled_owned())),
+            cut: false,
+        })
+    }
+
+    fn too_slow(&self) -> String {
+        let patience = humantime::format_duration(self.places.patience);
+        format!("the request message did not arrive within {patience}, the limit of this server")
+    }
+
+    fn refusal<B>(&self, call: &Passing<B>, full: Full) -> Error {
+        self.metrics.call_shed();
+        reply::known(&call.method, full.into())
+    }
+}
+
+/// The wait for a message.
+pub(crate) struct Waiting {
+    _held: Held,
+    timer: Pin<Box<Sleep>>,
+    /// Until the connection is asked to end.
+    leaving: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// It ends with its connection.
+    cut: bool,
 }
 
 /// Counts toward the limit until the response was sent or dropped.
 pub(crate) struct Permit {
-    _semaphore: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl Step for Permit {

@@ -1,10 +1,12 @@
-//! Holds a request with one message to its form: one message, and then the end of the request.
+//! Holds a request with one message to its form: one message, and then the end of the request; and
+//! keeps what has arrived of it until it is whole.
 //!
 //! A request that its caller takes back before its end is not executed. The HTTP/2 and gRPC
 //! libraries take a reset with NO_ERROR or CANCEL for the end of the body, so without this layer a
 //! write would run that its caller never completed.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     error::Error,
     io,
@@ -36,6 +38,8 @@ const PREFIX: usize = 5;
 /// Passes on requests whose body ends only where the caller ended it.
 pub(crate) struct WholeRequest<S> {
     pub inner: S,
+    /// Largest message that is kept until it is whole. What is larger is refused by its service.
+    pub limit: usize,
 }
 
 impl<S, B, A> Service<Passing<B>> for WholeRequest<S>
@@ -51,7 +55,8 @@ where
         let Passing { request, web, method, record, started, closing } = passing;
         let multiplexed = request.version() == Version::HTTP_2;
         let single = (!method.client_streaming).then(|| Single::new(Arc::clone(&method)));
-        let request = request.map(|body| Whole { body, multiplexed, single, broken: false });
+        let limit = self.limit;
+        let request = request.map(|body| Whole::new(body, multiplexed, single, limit));
         self.inner.call(Passing { request, web, method, record, started, closing })
     }
 }
@@ -63,23 +68,72 @@ pub struct Whole<B> {
     multiplexed: bool,
     /// For a method that takes exactly one message.
     single: Option<Single>,
+    limit: usize,
     /// It broke off. From then on it would look like one that ended.
     broken: bool,
+    kept: Kept,
 }
 
-impl<B> HttpBody for Whole<B>
+/// What has arrived and was not read yet.
+#[derive(Default)]
+struct Kept {
+    /// Most requests come in one piece, which needs no queue.
+    first: Option<Result<Frame<Bytes>, Status>>,
+    rest: VecDeque<Result<Frame<Bytes>, Status>>,
+    /// Nothing comes after it.
+    ended: bool,
+}
+
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn add(&mut self, piece: Result<Frame<Bytes>, Status>) {
+        match self.first {
+            None => self.first = Some(piece),
+            Some(_) => self.rest.push_back(piece),
+        }
+    }
+
+    fn take(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
+        std::mem::replace(&mut self.first, self.rest.pop_front())
+    }
+}
+
+impl<B> Whole<B> {
+    fn new(body: B, multiplexed: bool, single: Option<Single>, limit: usize) -> Self {
+        Self { body, multiplexed, single, limit, broken: false, kept: Kept::default() }
+    }
+}
+
+impl<B> Whole<B>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    type Data = Bytes;
-    type Error = Status;
+    /// Waits until all of it is here. A request of many messages is taken as it comes, and so is
+    /// one that is known to be refused: it is too large, or cannot be read.
+    pub(super) fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.is_here() {
+            match ready!(self.poll_body(cx)) {
+                Some(piece) => {
+                    self.kept.ended |= piece.is_err();
+                    self.kept.add(piece);
+                }
+                None => self.kept.ended = true,
+            }
+        }
+        Poll::Ready(())
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
+    fn is_here(&self) -> bool {
+        let Some(single) = &self.single else { return true };
+        self.kept.ended || single.length > self.limit || self.body.is_end_stream()
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self;
         if this.broken {
             return Poll::Pending;
         }
@@ -103,13 +157,36 @@ where
         }
         Poll::Ready(Some(Ok(frame)))
     }
+}
+
+impl<B> HttpBody for Whole<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.kept.take() {
+            Some(piece) => Poll::Ready(Some(piece)),
+            None if self.kept.ended => Poll::Ready(None),
+            None => self.poll_body(cx),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.kept.is_empty() && (self.kept.ended || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.kept.is_empty() {
+            true => self.body.size_hint(),
+            false => SizeHint::default(),
+        }
     }
 }
 
@@ -131,6 +208,8 @@ struct Single {
     prefix: [u8; PREFIX],
     /// How many bytes of the prefix have arrived.
     known: usize,
+    /// How many bytes the message has; zero until the prefix has arrived.
+    length: usize,
     /// How many bytes of the message have not arrived yet.
     rest: usize,
     method: Arc<Method>,
@@ -138,7 +217,7 @@ struct Single {
 
 impl Single {
     fn new(method: Arc<Method>) -> Self {
-        Self { prefix: [0; PREFIX], known: 0, rest: 0, method }
+        Self { prefix: [0; PREFIX], known: 0, length: 0, rest: 0, method }
     }
 
     /// Takes the next bytes, and tells whether there are any after the message.
@@ -151,7 +230,8 @@ impl Single {
             self.known += n;
             if self.known == PREFIX {
                 let [_, a, b, c, d] = self.prefix;
-                self.rest = u32::from_be_bytes([a, b, c, d]) as usize;
+                self.length = u32::from_be_bytes([a, b, c, d]) as usize;
+                self.rest = self.length;
             }
         }
         let beyond = data.len() > self.rest;

@@ -22,6 +22,7 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 use super::settings;
 use crate::{
     call::Admitted,
+    caller::Callers,
     error::{Error, Reason, violation::Violation},
     rpc::status::header_bytes,
     server::{
@@ -51,10 +52,11 @@ where
     let routes = Routes::default().with(Handler(handler));
     let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
     let metrics = ServerMetrics::register(&mut Registry::new("test"));
-    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings));
+    let callers = Callers::default();
+    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, &callers));
     BoxCloneService::new(service_fn(move |request| {
-        let answer =
-            stack.call(Arrived { request, web: false, peer: None, closing: Arc::default() });
+        let (caller, closing) = (callers.others(), Arc::default());
+        let answer = stack.call(Arrived { request, web: false, peer: None, caller, closing });
         async { Ok(answer.await?.map(Body::new)) }
     }))
 }

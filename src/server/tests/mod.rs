@@ -18,6 +18,7 @@ use tonic_types::StatusExt;
 
 use super::{Admin, Drained, Health, Routes, Server, ServerMetrics, ServerSettings, Services};
 use crate::{
+    caller::Callers,
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
         ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
@@ -127,7 +128,7 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
     let health = Health::new(&["profilegateway.v1.BackendService"], &["sft"]);
     let mut registry = Registry::new("test");
     let counted = ServerMetrics::register(&mut registry);
-    let services = Services::new(routes, health.clone(), counted).unwrap();
+    let services = Services::new(routes, health.clone(), counted, Callers::default()).unwrap();
     let metrics = Arc::new(registry);
     let config = serde_json::json!({ "listen": "somewhere" });
     let admin = Admin { metrics: Arc::clone(&metrics), config };

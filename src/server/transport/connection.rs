@@ -21,8 +21,6 @@ pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
 /// HTTP/2 pings, which tell a dead peer from a silent one: how often, and how long to wait.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// Most streams of one connection, which are calls.
-const MAX_STREAMS: u32 = 1024;
 /// What hyper needs at least to read HTTP/1.
 const MIN_BUFFER: usize = 8 * 1024;
 /// How long a client may take to send its first bytes and, in HTTP/1, all headers.
@@ -33,6 +31,8 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 pub(crate) struct ConnectionLimits {
     /// Largest headers of one request, in bytes.
     pub headers: usize,
+    /// Most calls at once.
+    pub streams: u32,
     pub age: Option<Age>,
 }
 
@@ -83,7 +83,7 @@ async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
 async fn drive<S, A>(
     stream: TcpStream,
     service: S,
-    ConnectionLimits { headers, age }: ConnectionLimits,
+    limits: ConnectionLimits,
     closing: &Closing,
     connections: Connections,
 ) where
@@ -95,8 +95,9 @@ async fn drive<S, A>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
-    let socket = Socket::new(stream, headers);
-    let serve = |streams| builder(streams, headers).serve_connection(socket, service).into_owned();
+    let socket = Socket::new(stream, limits.headers);
+    let age = limits.age;
+    let serve = |streams| builder(streams, limits).serve_connection(socket, service).into_owned();
     // `executor` runs the streams. To let hyper spawn a task for each instead, write
     // `let connection = serve(TokioExecutor::new());`.
     let connection = executor::run(&connections, serve);
@@ -126,8 +127,9 @@ async fn drive<S, A>(
     }
 }
 
-fn builder<E>(streams: E, headers: usize) -> Builder<E> {
-    let mut builder = Builder::new(streams);
+fn builder<E>(executor: E, limits: ConnectionLimits) -> Builder<E> {
+    let ConnectionLimits { headers, streams, .. } = limits;
+    let mut builder = Builder::new(executor);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -138,7 +140,7 @@ fn builder<E>(streams: E, headers: usize) -> Builder<E> {
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(streams)
         .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX));
     builder
 }

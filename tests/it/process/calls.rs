@@ -23,6 +23,13 @@ pub(super) async fn channel(address: SocketAddr) -> Channel {
     patiently("a connection", endpoint.connect()).await.unwrap()
 }
 
+/// The same from one of this machine's addresses, which is a caller of its own.
+pub(super) async fn channel_from(source: &str, address: SocketAddr) -> Channel {
+    let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
+    let endpoint = endpoint.local_address(Some(source.parse().unwrap()));
+    patiently("a connection", endpoint.connect()).await.unwrap()
+}
+
 pub(super) async fn profiles(gateway: &Gateway) -> ProfileServiceClient<Channel> {
     ProfileServiceClient::new(channel(gateway.grpc).await)
 }

@@ -13,7 +13,8 @@ use super::child::patiently;
 pub(super) const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(super) const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
@@ -34,6 +35,23 @@ impl Frames {
 
     /// Sends a gRPC call with these headers, those with a colon before all others.
     pub(super) async fn call(&mut self, headers: &[(&str, &str)], path: &str, body: &[u8]) {
+        self.coded(&[&Self::block(headers, path)], body).await;
+    }
+
+    /// Sends the headers of a call whose message is still to come, and returns its stream.
+    pub(super) async fn begin(&mut self, path: &str) -> u32 {
+        let stream = self.1;
+        self.send(HEADERS, END_HEADERS, stream, &Self::block(&[], path)).await;
+        self.1 += 2;
+        stream
+    }
+
+    /// Sends a piece of a message, which ends the request if it is the last.
+    pub(super) async fn piece(&mut self, stream: u32, bytes: &[u8], last: bool) {
+        self.send(DATA, if last { END_STREAM } else { 0 }, stream, bytes).await;
+    }
+
+    fn block(headers: &[(&str, &str)], path: &str) -> Vec<u8> {
         let path = format!("/{path}");
         let own = [
             (":method", "POST"),
@@ -53,7 +71,7 @@ impl Frames {
                 block.extend(text.as_bytes());
             }
         }
-        self.coded(&[&block], body).await;
+        block
     }
 
     /// Sends a call whose headers are in so many frames, coded as they are here.
@@ -72,20 +90,33 @@ impl Frames {
         let what = format!("a frame of type {wanted}");
         patiently(&what, async {
             loop {
-                let mut head = [0; 9];
-                self.0.read_exact(&mut head).await.unwrap();
-                let [a, b, c, kind, flags, ..] = head;
-                let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-                self.0.read_exact(&mut payload).await.unwrap();
+                let (kind, payload) = self.next().await.unwrap();
                 if kind == wanted {
                     return payload;
-                }
-                if kind == SETTINGS && flags & ACK == 0 {
-                    self.send(SETTINGS, ACK, 0, &[]).await;
                 }
             }
         })
         .await
+    }
+
+    /// Does what the protocol asks of a client, until the server closes the connection.
+    pub(super) async fn until_closed(mut self) {
+        while self.next().await.is_ok() {}
+    }
+
+    /// The type and the payload of the next frame, which is acknowledged if it has to be.
+    async fn next(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await?;
+        let [a, b, c, kind, flags, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        self.0.read_exact(&mut payload).await?;
+        match kind {
+            SETTINGS if flags & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]).await,
+            PING if flags & ACK == 0 => self.send(PING, ACK, 0, &payload).await,
+            _ => {}
+        }
+        Ok((kind, payload))
     }
 
     async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {

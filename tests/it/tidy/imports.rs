@@ -22,26 +22,38 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("model", &[&["text", "pb", "error"]]),
     ("settings", &[&["text"]]),
     ("telemetry", &[&["settings"]]),
+    // Who calls, and what one caller may hold.
+    ("caller", &[HELPERS, &["text", "pb", "error"]]),
     ("query", &[MODEL, HELPERS]),
-    ("upstream", &[MODEL, HELPERS, &["query"]]),
-    ("cache", &[MODEL, HELPERS, &["query"]]),
+    ("upstream", &[MODEL, HELPERS, &["caller", "query"]]),
+    ("cache", &[MODEL, HELPERS, &["caller", "query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
-    ("call", &[MODEL, &["query", "cache"]]),
+    ("call", &[MODEL, &["caller", "query", "cache"]]),
     // A dialect sends through upstream's `Port`; it never calls by itself.
     ("dialect", &[MODEL, &["query", "upstream"]]),
-    ("gateway", &[MODEL, HELPERS, &["query", "upstream", "cache", "dialect", "call"]]),
+    ("gateway", &[MODEL, HELPERS, &["caller", "query", "upstream", "cache", "dialect", "call"]]),
     ("rpc", &[MODEL, &["query", "upstream", "cache", "dialect", "call", "gateway"]]),
     (
         "server",
-        &[MODEL, HELPERS, &["query", "upstream", "cache", "dialect", "call", "gateway", "rpc"]],
+        &[
+            MODEL,
+            HELPERS,
+            &["caller", "query", "upstream", "cache", "dialect", "call", "gateway", "rpc"],
+        ],
     ),
     // Composes the settings of the rooms.
-    ("config", &[HELPERS, &["text", "query", "upstream", "cache", "dialect", "gateway", "server"]]),
+    (
+        "config",
+        &[
+            HELPERS,
+            &["text", "caller", "query", "upstream", "cache", "dialect", "gateway", "server"],
+        ],
+    ),
     (
         "app",
         &[
             MODEL,
-            &["query", "upstream", "cache", "dialect", "gateway", "rpc", "server"],
+            &["caller", "query", "upstream", "cache", "dialect", "gateway", "rpc", "server"],
             HELPERS,
             &["config", "sandbox"],
         ],

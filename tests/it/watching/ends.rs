@@ -140,6 +140,7 @@ async fn a_poll_in_progress_does_not_delay_shutdown() {
 async fn streams_take_at_most_half_of_the_slots() {
     let sandbox = sandbox().await;
     let builder = gateway::gateway().server("max_concurrent_calls = 4");
+    let builder = builder.section("[callers]\nshare_percent = 100\n");
     let gateway = builder.section(&sandbox.config()).start().await;
     let first = watch(&gateway, PCC).await;
     let second = watch(&gateway, PCC).await;

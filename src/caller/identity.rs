@@ -1,0 +1,135 @@
+//! One caller: who it is, and what it holds.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::resource::Resource;
+
+/// Who a caller is.
+///
+/// Where callers prove who they are, the principal is one more variant; nothing else asks what it
+/// is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CallerId {
+    /// Everyone at these addresses.
+    Network {
+        /// The first address of the network.
+        address: IpAddr,
+        /// How many bits of it all have in common.
+        bits: u8,
+    },
+    /// Everyone beyond the number of callers that are told apart.
+    Others,
+    /// The process itself: what it reads for its own purposes.
+    Gateway,
+}
+
+impl CallerId {
+    /// The network of an address. An IPv4 address that is written as IPv6 is an IPv4 address.
+    #[must_use]
+    pub fn network(address: IpAddr, ipv4_bits: u8, ipv6_bits: u8) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let bits = ipv4_bits.min(32);
+                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+                Self::Network { address: IpAddr::V4((address.to_bits() & mask).into()), bits }
+            }
+            IpAddr::V6(address) => {
+                let bits = ipv6_bits.min(128);
+                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+                Self::Network { address: IpAddr::V6((address.to_bits() & mask).into()), bits }
+            }
+        }
+    }
+}
+
+impl fmt::Display for CallerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network { address: address @ IpAddr::V4(_), bits: 32 }
+            | Self::Network { address: address @ IpAddr::V6(_), bits: 128 } => address.fmt(f),
+            Self::Network { address, bits } => write!(f, "{address}/{bits}"),
+            Self::Others => f.write_str("others"),
+            Self::Gateway => f.write_str("gateway"),
+        }
+    }
+}
+
+/// A caller, with what it holds of each resource. All its connections share it.
+#[derive(Debug)]
+pub struct Caller {
+    id: CallerId,
+    held: [AtomicUsize; Resource::COUNT],
+}
+
+static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| Caller::new(CallerId::Gateway));
+
+impl Caller {
+    pub(super) fn new(id: CallerId) -> Arc<Self> {
+        Arc::new(Self { id, held: Default::default() })
+    }
+
+    /// The process itself. It has no share: what it does is bounded where it does it.
+    #[must_use]
+    pub fn gateway() -> &'static Arc<Self> {
+        &GATEWAY
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> CallerId {
+        self.id
+    }
+
+    /// How much it holds of a resource.
+    #[must_use]
+    pub fn holds(&self, resource: Resource) -> usize {
+        self.of(resource).load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing would be lost if it were forgotten.
+    pub(super) fn is_idle(self: &Arc<Self>) -> bool {
+        // A connection and a place each have a reference of their own.
+        Arc::strong_count(self) == 1
+    }
+
+    pub(super) fn of(&self, resource: Resource) -> &AtomicUsize {
+        // The array has as many places as there are resources.
+        #[expect(clippy::indexing_slicing, reason = "an enum without fields, below its count")]
+        &self.held[resource.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_the_first_bits_of_its_addresses() {
+        for (address, (ipv4, ipv6), shown) in [
+            ("192.0.2.77", (32, 64), "192.0.2.77"),
+            ("192.0.2.77", (24, 64), "192.0.2.0/24"),
+            ("192.0.2.77", (0, 64), "0.0.0.0/0"),
+            ("::ffff:192.0.2.77", (32, 64), "192.0.2.77"),
+            ("2001:db8:1:2:3:4:5:6", (32, 64), "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:3:4:5:6", (32, 128), "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:6", (32, 0), "::/0"),
+        ] {
+            let id = CallerId::network(address.parse().unwrap(), ipv4, ipv6);
+            assert_eq!(id.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn each_resource_has_its_place() {
+        let all = [Resource::Calls, Resource::Arriving, Resource::Streams];
+        assert_eq!(all.map(Resource::index), [0, 1, 2]);
+        assert_eq!(all.len(), Resource::COUNT);
+    }
+}

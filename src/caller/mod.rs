@@ -1,0 +1,22 @@
+//! Who calls, and how much of the process one caller may hold.
+//!
+//! Until callers prove who they are, a caller is its network: see [`CallerId`]. What a call holds
+//! are places of a [`Pool`], which has a bound in all and a bound for each caller, so that one
+//! caller leaves room for the others whatever it does. [`Callers`] finds the caller of a connection
+//! once; its calls keep it.
+//!
+//! It knows nothing of calls: who wants a place names the caller and the [`Resource`].
+
+mod identity;
+mod metrics;
+mod pool;
+mod registry;
+mod resource;
+mod settings;
+
+pub use identity::{Caller, CallerId};
+pub use metrics::CallerMetrics;
+pub use pool::{Full, Held, Pool};
+pub use registry::Callers;
+pub use resource::Resource;
+pub use settings::CallerSettings;

@@ -1,0 +1,230 @@
+//! The places of one resource: a bound in all, and a bound for each caller.
+//!
+//! Two counters and no lock: one of the caller, one of all. Waits for nothing; who gets no place is
+//! refused.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::{
+    identity::{Caller, CallerId},
+    metrics::{Bound, CallerMetrics},
+    resource::Resource,
+};
+use crate::error::{Error, Reason};
+
+/// The places of one resource.
+#[derive(Debug)]
+pub struct Pool {
+    resource: Resource,
+    held: AtomicUsize,
+    bound: usize,
+    share: usize,
+    over_share: Counter,
+    over_bound: Counter,
+}
+
+/// Places that a caller holds, until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    pool: Arc<Pool>,
+    caller: Arc<Caller>,
+    weight: usize,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// The caller holds its share.
+    OfCaller(Resource),
+    /// All callers together hold everything.
+    OfAll(Resource),
+}
+
+impl Pool {
+    /// `bound` places, of which each caller may hold `share_percent`, but at least one.
+    pub(super) fn new(
+        resource: Resource,
+        bound: usize,
+        share_percent: u32,
+        metrics: &CallerMetrics,
+    ) -> Arc<Self> {
+        let percent = usize::try_from(share_percent).unwrap_or(100);
+        let (whole, rest) = (bound / 100, bound % 100);
+        let share = (whole * percent + rest * percent / 100).max(1);
+        Arc::new(Self {
+            resource,
+            held: AtomicUsize::new(0),
+            bound,
+            share,
+            over_share: metrics.refusals(resource, Bound::Caller),
+            over_bound: metrics.refusals(resource, Bound::All),
+        })
+    }
+
+    /// So many places for a caller.
+    ///
+    /// # Errors
+    ///
+    /// When they are not free; that is counted.
+    pub fn acquire(self: &Arc<Self>, caller: &Arc<Caller>, weight: usize) -> Result<Held, Full> {
+        let own = caller.of(self.resource);
+        if !add(own, weight, self.share_of(caller)) {
+            self.over_share.inc();
+            return Err(Full::OfCaller(self.resource));
+        }
+        if !add(&self.held, weight, self.bound) {
+            own.fetch_sub(weight, Ordering::Relaxed);
+            self.over_bound.inc();
+            return Err(Full::OfAll(self.resource));
+        }
+        Ok(Held { pool: Arc::clone(self), caller: Arc::clone(caller), weight })
+    }
+
+    /// Whether a caller would get one more place.
+    ///
+    /// # Errors
+    ///
+    /// When it would not; that is counted.
+    pub fn has_room_for(&self, caller: &Caller) -> Result<(), Full> {
+        if caller.holds(self.resource) >= self.share_of(caller) {
+            self.over_share.inc();
+            return Err(Full::OfCaller(self.resource));
+        }
+        if self.held() >= self.bound {
+            self.over_bound.inc();
+            return Err(Full::OfAll(self.resource));
+        }
+        Ok(())
+    }
+
+    /// How many places are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn share_of(&self, caller: &Caller) -> usize {
+        // A share of everything is no bound of its own: then all of it is taken.
+        let has_share = caller.id() != CallerId::Gateway && self.share < self.bound;
+        if has_share { self.share } else { usize::MAX }
+    }
+}
+
+/// Adds to a counter if it stays within the bound.
+fn add(counter: &AtomicUsize, weight: usize, bound: usize) -> bool {
+    // Not added and taken back: meanwhile another one would be refused for what is not held.
+    let within = |held: usize| held.checked_add(weight).filter(|held| *held <= bound);
+    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.pool.held.fetch_sub(self.weight, Ordering::Relaxed);
+        self.caller.of(self.pool.resource).fetch_sub(self.weight, Ordering::Relaxed);
+    }
+}
+
+impl From<Full> for Error {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::OfCaller(resource) => {
+                let message = format!("this caller has too many {}", resource.plural());
+                Self::new(Reason::CallerQuotaExceeded, message)
+            }
+            Full::OfAll(resource) => {
+                let what = resource.plural();
+                let message = format!("too many {what}; try again later or on another replica");
+                Self::new(Reason::Overloaded, message)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(bound: usize, share_percent: u32) -> Arc<Pool> {
+        Pool::new(Resource::Calls, bound, share_percent, &CallerMetrics::default())
+    }
+
+    fn caller(address: &str) -> Arc<Caller> {
+        Caller::new(CallerId::network(address.parse().unwrap(), 32, 64))
+    }
+
+    #[test]
+    fn one_caller_gets_its_share_and_leaves_the_rest() {
+        let (pool, greedy, other) = (pool(10, 50), caller("192.0.2.1"), caller("192.0.2.2"));
+        let held: Vec<Held> = (0..5).map(|_| pool.acquire(&greedy, 1).unwrap()).collect();
+        assert_eq!(pool.acquire(&greedy, 1).unwrap_err(), Full::OfCaller(Resource::Calls));
+        assert_eq!(pool.has_room_for(&greedy), Err(Full::OfCaller(Resource::Calls)));
+        assert_eq!(pool.has_room_for(&other), Ok(()));
+        let others: Vec<Held> = (0..5).map(|_| pool.acquire(&other, 1).unwrap()).collect();
+        let third = caller("192.0.2.3");
+        assert_eq!(pool.acquire(&third, 1).unwrap_err(), Full::OfAll(Resource::Calls));
+        assert_eq!(pool.has_room_for(&third), Err(Full::OfAll(Resource::Calls)));
+        assert_eq!(third.holds(Resource::Calls), 0, "a refusal takes nothing along");
+        drop(held);
+        assert_eq!((pool.held(), greedy.holds(Resource::Calls)), (5, 0));
+        pool.acquire(&third, 1).unwrap();
+        drop(others);
+        assert_eq!(pool.held(), 0);
+    }
+
+    #[test]
+    fn a_share_is_at_least_one_place_and_at_most_all() {
+        for (bound, percent, expected) in [
+            (1, 50, 1),
+            (3, 50, 1),
+            (1, 1, 1),
+            (10, 100, 10),
+            (1024, 50, 512),
+            (199, 50, 99),
+            (usize::MAX, 50, usize::MAX / 100 * 50 + usize::MAX % 100 * 50 / 100),
+        ] {
+            let pool = pool(bound, percent);
+            assert_eq!(pool.share, expected, "{percent} % of {bound}");
+        }
+    }
+
+    #[test]
+    fn places_may_weigh_more_than_one() {
+        let (pool, greedy) = (pool(100, 50), caller("192.0.2.1"));
+        let most = pool.acquire(&greedy, 40).unwrap();
+        assert_eq!(pool.acquire(&greedy, 11).unwrap_err(), Full::OfCaller(Resource::Calls));
+        assert_eq!(pool.acquire(&greedy, usize::MAX).unwrap_err(), Full::OfCaller(Resource::Calls));
+        let rest = pool.acquire(&greedy, 10).unwrap();
+        drop((most, rest));
+        assert_eq!(greedy.holds(Resource::Calls), 0);
+    }
+
+    #[test]
+    fn who_may_hold_everything_is_told_that_all_is_taken() {
+        let (pool, only) = (pool(1, 50), caller("192.0.2.1"));
+        let _held = pool.acquire(&only, 1).unwrap();
+        assert_eq!(pool.acquire(&only, 1).unwrap_err(), Full::OfAll(Resource::Calls));
+        assert_eq!(pool.has_room_for(&only), Err(Full::OfAll(Resource::Calls)));
+    }
+
+    #[test]
+    fn the_process_itself_has_no_share() {
+        let pool = pool(4, 25);
+        let held: Vec<Held> = (0..4).map(|_| pool.acquire(Caller::gateway(), 1).unwrap()).collect();
+        let full = pool.acquire(Caller::gateway(), 1).unwrap_err();
+        assert_eq!((held.len(), full), (4, Full::OfAll(Resource::Calls)));
+    }
+
+    #[test]
+    fn refusals_say_whose_bound_it_was() {
+        let mine = Error::from(Full::OfCaller(Resource::Streams));
+        assert_eq!(mine.reason(), Reason::CallerQuotaExceeded);
+        assert_eq!(mine.message(), "this caller has too many open watch streams");
+        let all = Error::from(Full::OfAll(Resource::Calls));
+        assert_eq!(all.reason(), Reason::Overloaded);
+    }
+}

@@ -1,0 +1,152 @@
+//! The callers that are told apart.
+//!
+//! Asked once for each connection, which keeps what it gets. Their number is bounded: those without
+//! a connection are forgotten, and everyone beyond the bound is one caller, the others.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    identity::{Caller, CallerId},
+    metrics::CallerMetrics,
+    pool::Pool,
+    resource::Resource,
+    settings::CallerSettings,
+};
+
+/// Most callers that are told apart.
+const MAX_CALLERS: usize = 16_384;
+/// How often idle callers are looked for while there are so many: a look costs as much as they are.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The callers of the process. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Callers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: CallerSettings,
+    metrics: CallerMetrics,
+    others: Arc<Caller>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    callers: HashMap<CallerId, Arc<Caller>>,
+    swept: Option<Instant>,
+}
+
+impl Default for Callers {
+    fn default() -> Self {
+        Self::new(CallerSettings::default(), CallerMetrics::default())
+    }
+}
+
+impl Callers {
+    /// No caller yet.
+    #[must_use]
+    pub fn new(settings: CallerSettings, metrics: CallerMetrics) -> Self {
+        let (others, known) = (Caller::new(CallerId::Others), Mutex::default());
+        Self(Arc::new(Shared { settings, metrics, others, known }))
+    }
+
+    /// The caller at the other end of a connection.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> Arc<Caller> {
+        let shared = &*self.0;
+        let bits = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
+        let CallerSettings { ipv4_prefix_bits, ipv6_prefix_bits, .. } = shared.settings;
+        let id = CallerId::network(address, bits(ipv4_prefix_bits), bits(ipv6_prefix_bits));
+        let mut known = shared.known.lock();
+        if let Some(caller) = known.callers.get(&id) {
+            return Arc::clone(caller);
+        }
+        if known.callers.len() >= MAX_CALLERS {
+            let now = Instant::now();
+            if known.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY) {
+                known.swept = Some(now);
+                known.sweep();
+            }
+            if known.callers.len() >= MAX_CALLERS {
+                return self.others();
+            }
+        }
+        let caller = Caller::new(id);
+        known.callers.insert(id, Arc::clone(&caller));
+        shared.metrics.known(known.callers.len());
+        caller
+    }
+
+    /// Everyone who is not told apart.
+    #[must_use]
+    pub fn others(&self) -> Arc<Caller> {
+        Arc::clone(&self.0.others)
+    }
+
+    /// The places of a resource, of which each caller gets its share.
+    #[must_use]
+    pub fn pool(&self, resource: Resource, bound: usize) -> Arc<Pool> {
+        Pool::new(resource, bound, self.0.settings.share_percent, &self.0.metrics)
+    }
+
+    /// Forgets the callers that hold nothing, so that the metric counts those that are there.
+    pub fn forget_idle(&self) {
+        let mut known = self.0.known.lock();
+        known.sweep();
+        self.0.metrics.known(known.callers.len());
+    }
+}
+
+impl Known {
+    fn sweep(&mut self) {
+        self.callers.retain(|_, caller| !caller.is_idle());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn address(n: usize) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(n).unwrap()))
+    }
+
+    #[test]
+    fn connections_of_one_network_are_one_caller() {
+        let settings = CallerSettings { ipv4_prefix_bits: 24, ..CallerSettings::default() };
+        let callers = Callers::new(settings, CallerMetrics::default());
+        let one = callers.at("192.0.2.1".parse().unwrap());
+        assert!(Arc::ptr_eq(&one, &callers.at("192.0.2.200".parse().unwrap())));
+        assert!(Arc::ptr_eq(&one, &callers.at("::ffff:192.0.2.9".parse().unwrap())));
+        assert!(!Arc::ptr_eq(&one, &callers.at("192.0.3.1".parse().unwrap())));
+    }
+
+    #[test]
+    fn beyond_the_bound_all_are_one_caller_until_others_leave() {
+        let callers = Callers::default();
+        let kept: Vec<Arc<Caller>> = (0..MAX_CALLERS).map(|n| callers.at(address(n))).collect();
+        assert_eq!(callers.at(address(MAX_CALLERS)).id(), CallerId::Others);
+        // Those that are known stay who they are.
+        assert!(Arc::ptr_eq(&callers.at(address(7)), &kept[7]));
+        drop(kept);
+        callers.forget_idle();
+        assert_ne!(callers.at(address(MAX_CALLERS)).id(), CallerId::Others);
+    }
+
+    #[test]
+    fn who_holds_a_place_is_not_forgotten() {
+        let callers = Callers::default();
+        let pool = callers.pool(Resource::Calls, 10);
+        let held = pool.acquire(&callers.at(address(1)), 1).unwrap();
+        callers.forget_idle();
+        assert_eq!(callers.at(address(1)).holds(Resource::Calls), 1);
+        drop(held);
+        callers.forget_idle();
+        assert!(callers.0.known.lock().callers.is_empty());
+    }
+}
