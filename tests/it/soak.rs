@@ -218,12 +218,24 @@ impl Field {
         let lies = history.lies();
         figures.lies += lies.len();
         let dialect = self.bench.sample.dialect;
+        if !lies.is_empty() {
+            keep_evidence(dialect, &history, &journal);
+        }
         lies.into_iter().map(|(lie, what)| format!("{dialect}: {lie:?}: {what}")).collect()
     }
 
     fn now(&self) -> Moment {
         self.clock.now()
     }
+}
+
+/// Keeps all that was recorded, to find out later how a lie came about: that may not happen again
+/// with the same seed.
+fn keep_evidence(dialect: &str, history: &History, journal: &[Value]) {
+    let path = format!("{}/soak-{dialect}.txt", env!("CARGO_TARGET_TMPDIR"));
+    let journal: Vec<String> = journal.iter().map(Value::to_string).collect();
+    std::fs::write(&path, format!("{}\n{:#?}\n", journal.join("\n"), history.calls)).unwrap();
+    show(&format!("all calls and the sandbox's journal: {path}"));
 }
 
 /// One round of all dialects at once.

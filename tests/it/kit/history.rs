@@ -192,13 +192,19 @@ struct Write<'a> {
 
 impl History {
     /// What happened, by a journal. What was believed without a look stays unknown if requests were
-    /// ignored meanwhile, and has to be true otherwise.
+    /// ignored since the first attempt at that write, and has to be true otherwise.
     pub fn happened(&mut self, journal: &[Value]) {
         self.effects = effects(journal);
         let ignored = ignored(journal);
+        let mut began: HashMap<u64, u64> = HashMap::new();
+        for call in &self.calls {
+            let first = began.entry(call.write).or_insert(call.start.ms);
+            *first = call.start.ms.min(*first);
+        }
         for call in self.calls.iter_mut().filter(|call| call.said == Said::Unread) {
-            let meanwhile = ignored.iter().any(|ms| (call.start.ms..=call.end.ms).contains(ms));
-            call.said = if meanwhile { Said::Unknown } else { Said::Ok };
+            let meanwhile = began[&call.write]..=call.end.ms;
+            let may_be_ignored = ignored.iter().any(|ms| meanwhile.contains(ms));
+            call.said = if may_be_ignored { Said::Unknown } else { Said::Ok };
         }
     }
 

@@ -217,3 +217,21 @@ fn a_journal_is_read() {
     ];
     assert_eq!(told, expected);
 }
+
+// Regression: a repeat that was told what the first attempt had believed was taken for a lie.
+#[test]
+fn what_was_believed_without_a_look_may_have_been_ignored_since_the_first_attempt() {
+    let told = |ignored_at: u64| {
+        let mut history = History::default();
+        history.calls.push(call(Kind::Create, 0, (1, 4), Said::Unknown));
+        history.calls.push(again(1, call(Kind::Create, 0, (5, 7), Said::Unread)));
+        history.happened(&[json!({"fault": "ignore", "at_ms": ignored_at, "effect": null})]);
+        (history.calls[1].said.clone(), history.lies().len())
+    };
+    for during in [10, 30, 70] {
+        assert_eq!(told(during), (Said::Unknown, 0), "{during}");
+    }
+    for outside in [9, 71] {
+        assert_eq!(told(outside), (Said::Ok, 1), "{outside}");
+    }
+}
