@@ -61,6 +61,21 @@ impl BaseUrl {
     }
 }
 
+/// The URL of a path and query below another URL. Only they are parsed, for each request.
+pub(super) fn below(base: &Url, path_and_query: &str) -> Url {
+    let (path, query) = match path_and_query.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path_and_query, None),
+    };
+    let mut url = base.clone();
+    match base.path().trim_end_matches('/') {
+        "" => url.set_path(path),
+        before => url.set_path(&format!("{before}{path}")),
+    }
+    url.set_query(query);
+    url
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -106,5 +121,24 @@ impl Kind for Required {
 
     fn required(&self) -> Option<&str> {
         Some("an http or https URL")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_put_below_the_base_url_as_it_is() {
+        for base in
+            ["http://host", "https://h\u{f6}st.example:8443/iot%20api", "http://[::1]:80/a/b"]
+        {
+            for path in
+                ["/", "/api/x?id=SP_1&y=%2F%3F", "/a%2Fb/%3f?", "/api/v1/x", "//x/y", "/x?a?b"]
+            {
+                let whole = Url::parse(&format!("{base}{path}")).unwrap();
+                assert_eq!(below(&Url::parse(base).unwrap(), path), whole, "{base} {path}");
+            }
+        }
     }
 }

@@ -13,8 +13,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, header::ACCEPT_ENCODING};
 use tokio::time::Instant;
+use url::Url;
 
 use super::{
+    base_url::below,
     breaker::Verdict,
     coding::{self, Undecodable},
     message::{Reply, Request, Safety},
@@ -38,7 +40,7 @@ pub(super) struct Transport {
     /// a write could get lost, and would not be sent again.
     writes: reqwest::Client,
     handshakes: Arc<Handshakes>,
-    base_url: String,
+    base_url: Url,
     header_timeout: Duration,
     body_timeout: Duration,
     request_timeout: Duration,
@@ -127,17 +129,11 @@ impl Transport {
                 .tcp_nodelay(true)
                 .user_agent(concat!("profile-gateway/", env!("CARGO_PKG_VERSION")))
         };
-        let build = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|e| {
-                Error::new(Reason::GatewayInternal, "the HTTP client could not be set up")
-                    .with_internal(e)
-            })
-        };
         Ok(Self {
-            reads: build(builder())?,
-            writes: build(builder().pool_max_idle_per_host(0))?,
+            reads: builder().build().map_err(not_set_up)?,
+            writes: builder().pool_max_idle_per_host(0).build().map_err(not_set_up)?,
             handshakes,
-            base_url: settings.base_url.as_str().to_owned(),
+            base_url: Url::parse(settings.base_url.as_str()).map_err(not_set_up)?,
             header_timeout: settings.header_timeout,
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
@@ -158,7 +154,7 @@ impl Transport {
             end: Instant::now() + self.request_timeout,
             limit: self.request_timeout,
         };
-        let url = format!("{}{}", self.base_url, request.path);
+        let url = below(&self.base_url, &request.path);
         let client = match request.safety {
             Safety::Read => &self.reads,
             Safety::Write => &self.writes,
@@ -268,7 +264,7 @@ impl Transport {
             let what = "the upstream request could not be built";
             (Cause::Local, Error::new(Reason::GatewayInternal, what))
         } else if is_malformed(error) {
-            let hint = match self.base_url.starts_with("http:") {
+            let hint = match self.base_url.scheme() == "http" {
                 true => "; if it speaks TLS, base_url has to begin with https:",
                 false => "",
             };
@@ -304,6 +300,10 @@ impl Transport {
             .with_effect(request.safety.effect(Effect::Unknown));
         Failure::new(cause, error)
     }
+}
+
+fn not_set_up(why: impl std::fmt::Display) -> Error {
+    Error::new(Reason::GatewayInternal, "the HTTP client could not be set up").with_internal(why)
 }
 
 /// How long one exchange may take.
