@@ -31,10 +31,12 @@ pub fn id_order(id: &str) -> (&str, usize, &str) {
 /// It depends on the profile's content alone, so every replica computes the same.
 #[must_use]
 pub fn etag(profile: &Profile) -> String {
-    let mut bare = profile.clone();
-    bare.etag = String::new();
     // prost writes fields by number and the members of a Struct by key: one value, one encoding.
-    let hash = Sha256::digest(bare.encode_to_vec());
+    let encoded = match profile.etag.is_empty() {
+        true => profile.encode_to_vec(),
+        false => Profile { etag: String::new(), ..profile.clone() }.encode_to_vec(),
+    };
+    let hash = Sha256::digest(encoded);
     format!("\"{}\"", hex::encode(hash.get(..16).unwrap_or_default()))
 }
 

@@ -19,10 +19,19 @@ pub fn whole(json: &str) -> Option<String> {
 #[must_use]
 pub fn scalar(json: &str) -> Option<String> {
     match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(json).ok().map(|text: String| text.trim().to_owned()),
+        b'"' => plain(json)
+            .map(|text| text.trim().to_owned())
+            .or_else(|| serde_json::from_str(json).ok().map(|text: String| text.trim().to_owned())),
         b'-' | b'0'..=b'9' => Some(digits(json).unwrap_or_else(|| json.to_owned())),
         _ => None,
     }
+}
+
+/// The text of a string that needs no unescaping, as most.
+fn plain(json: &str) -> Option<&str> {
+    let text = json.strip_prefix('"')?.strip_suffix('"')?;
+    let is_plain = |byte: u8| !matches!(byte, b'"' | b'\\' | ..b' ');
+    text.bytes().all(is_plain).then_some(text)
 }
 
 /// A whole number in its shortest form.

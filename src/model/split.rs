@@ -5,6 +5,8 @@
 //!
 //! Given what is not JSON, the functions return something or nothing, but never panic.
 
+use memchr::{memchr2, memchr3};
+
 /// Gives each key, as it is written, and value of an object; `None` if it is something else.
 pub(super) fn each_member<'a>(json: &'a str, mut take: impl FnMut(&'a str, &'a str)) -> Option<()> {
     let mut rest = Rest::of(json, b'{')?;
@@ -84,7 +86,7 @@ impl<'a> Rest<'a> {
         let bytes = self.json.as_bytes();
         self.at = match next {
             b'"' => string_end(bytes, start)?,
-            b'{' | b'[' => nested_end(bytes, start)?,
+            b'{' | b'[' => nested_end(bytes, start, next)?,
             _ => {
                 let over =
                     |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
@@ -100,37 +102,33 @@ impl<'a> Rest<'a> {
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
-        let (found, byte) = first(bytes, at, |byte| matches!(byte, b'"' | b'\\'))?;
-        if byte == b'"' {
+        let found = at + memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes.get(found) == Some(&b'"') {
             return Some(found + 1);
         }
         at = found + 2;
     }
 }
 
-/// Where the object or array ends that begins here.
-fn nested_end(bytes: &[u8], start: usize) -> Option<usize> {
+/// Where the object or array ends that begins here. Brackets of the other kind come in pairs.
+fn nested_end(bytes: &[u8], start: usize, open: u8) -> Option<usize> {
+    let close = if open == b'{' { b'}' } else { b']' };
     let (mut at, mut depth) = (start, 0_usize);
     loop {
-        let bounds = |byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
-        let (found, byte) = first(bytes, at, bounds)?;
-        at = if byte == b'"' { string_end(bytes, found)? } else { found + 1 };
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            _ => {}
+        let found = at + memchr3(b'"', open, close, bytes.get(at..)?)?;
+        match *bytes.get(found)? {
+            b'"' => {
+                at = string_end(bytes, found)?;
+                continue;
+            }
+            byte if byte == open => depth += 1,
+            _ => depth -= 1,
         }
+        at = found + 1;
         if depth == 0 {
             return Some(at);
         }
     }
-}
-
-/// The first of the bytes that are looked for, and where it is.
-fn first(bytes: &[u8], from: usize, wanted: impl Fn(u8) -> bool) -> Option<(usize, u8)> {
-    let rest = bytes.get(from..)?;
-    let at = rest.iter().position(|byte| wanted(*byte))?;
-    Some((from + at, *rest.get(at)?))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Only the inner `resultParam.resultCode` decides: failures have HTTP status 200 too, and the
 //! outer code is "0" in several documented failures (1326, 1330, 10085).
 
+use memchr::memchr2_iter;
+
 use super::{effects, wire::Envelope};
 use crate::{
     error::{Effect, Error, Reason, Result, UpstreamFacts, metadata, violation::Violation},
@@ -180,11 +182,8 @@ fn may_say_401(json: &[u8]) -> bool {
     let digits = |rest: &[u8]| {
         rest.iter().filter(|byte| **byte != b'.').take(3).eq([b'4', b'0', b'1'].iter())
     };
-    json.iter().enumerate().any(|(at, byte)| match byte {
-        b'\\' => true,
-        b'4' => json.get(at..).is_some_and(digits),
-        _ => false,
-    })
+    memchr2_iter(b'4', b'\\', json)
+        .any(|at| json.get(at..).is_some_and(|rest| rest.starts_with(b"\\") || digits(rest)))
 }
 
 /// The vendor documents this text, but no code for it.

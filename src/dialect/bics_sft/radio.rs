@@ -52,12 +52,10 @@ pub(super) fn within(radio_access: &[i32]) -> Vec<i32> {
 
 /// Reads `2G/3G/4G`; `None` for each part that the model does not have.
 pub(super) fn by_name(name: &str) -> impl Iterator<Item = Option<RadioAccess>> {
-    name.split('/').map(|part| match part.trim().to_ascii_uppercase().as_str() {
-        "2G" => Some(R2g),
-        "3G" => Some(R3g),
-        "4G" => Some(R4g),
-        "5G" => Some(R5g),
-        _ => None,
+    const NAMES: [(&str, RadioAccess); 4] = [("2G", R2g), ("3G", R3g), ("4G", R4g), ("5G", R5g)];
+    name.split('/').map(|part| {
+        let named = NAMES.iter().find(|(name, _)| part.trim().eq_ignore_ascii_case(name));
+        named.map(|(_, access)| *access)
     })
 }
 

@@ -14,14 +14,16 @@ use crate::{
 pub(super) struct Known {
     pub(super) id: &'static str,
     pub(super) name: &'static str,
+    /// How other pages of the vendor write it.
+    other_name: &'static str,
     pub(super) kind: ServiceType,
 }
 
 /// In the order of the vendor's examples (`4|2|3`, `DATA|MO-SMS|MT-SMS`).
 pub(super) const KNOWN: [Known; 3] = [
-    Known { id: "4", name: "DATA", kind: ServiceType::Data },
-    Known { id: "2", name: "MO-SMS", kind: ServiceType::SmsMo },
-    Known { id: "3", name: "MT-SMS", kind: ServiceType::SmsMt },
+    Known { id: "4", name: "DATA", other_name: "DATA", kind: ServiceType::Data },
+    Known { id: "2", name: "MO-SMS", other_name: "SMS-MO", kind: ServiceType::SmsMo },
+    Known { id: "3", name: "MT-SMS", other_name: "SMS-MT", kind: ServiceType::SmsMt },
 ];
 
 /// NB-IoT on the wire.
@@ -44,22 +46,21 @@ pub(super) enum Named {
 /// Reads a service name. Other pages of the vendor write `SMS_MO` and `SMS-MO` for `MO-SMS`, so
 /// case, `-` and `_` are ignored.
 pub(super) fn by_name(name: &str) -> Named {
-    let plain = |name: &str| -> String {
-        name.chars()
-            .filter(|c| !matches!(c, '-' | '_' | ' '))
-            .map(|c| c.to_ascii_uppercase())
-            .collect()
-    };
-    let name = match plain(name).as_str() {
-        "SMSMO" => "MOSMS".to_owned(),
-        "SMSMT" => "MTSMS".to_owned(),
-        other => other.to_owned(),
-    };
-    match KNOWN.into_iter().find(|known| plain(known.name) == name) {
+    match KNOWN
+        .into_iter()
+        .find(|known| [known.name, known.other_name].iter().any(|n| same(name, n)))
+    {
         Some(known) => Named::Service(known),
-        None if name == plain(NB_IOT_NAME) => Named::NbIot,
+        None if same(name, NB_IOT_NAME) => Named::NbIot,
         None => Named::Unknown,
     }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    fn counted(name: &str) -> impl Iterator<Item = char> {
+        name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).map(|c| c.to_ascii_uppercase())
+    }
+    counted(one).eq(counted(other))
 }
 
 /// The service that a request specifies by id, by type or by both.
