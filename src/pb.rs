@@ -1,6 +1,6 @@
 //! The contract's messages and descriptors.
 //!
-//! Helpers for these types live in `model`, and the generated servers in `rpc`. By hand here is only
+//! Helpers for these types live in `model`, the generated servers in `rpc`. By hand here is only
 //! [`Encoded`], which the servers answer with (see `build.rs`).
 
 use std::{fmt, marker::PhantomData, sync::Arc};

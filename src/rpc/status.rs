@@ -7,6 +7,7 @@ mod fit;
 
 use std::{collections::HashMap, time::Duration};
 
+use prost::DecodeError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation};
 
@@ -43,6 +44,12 @@ pub fn fitted(status: &Status, room: usize) -> Status {
 #[must_use]
 pub fn of(reason: Reason, message: impl Into<String>) -> Status {
     status(&Error::new(reason, message))
+}
+
+/// The status for a message that cannot be decoded. The layers word it; see
+/// `server::layers::normalize`.
+pub fn malformed(error: &DecodeError) -> Status {
+    Status::internal(error.to_string())
 }
 
 /// For a request whose caller left in the middle of it. The layers make it CANCELLED: with that

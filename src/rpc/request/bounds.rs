@@ -17,7 +17,7 @@ pub(super) struct Bound {
 /// Where the repetitions are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
-    /// In each element of the list around it, or in the request if there is none.
+    /// In each element of the list around it, or in the request without one.
     Element,
     /// In the whole request.
     Request,

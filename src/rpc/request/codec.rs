@@ -66,8 +66,7 @@ impl<U: Message + Name + Default> Decoder for CheckedDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        // The layers word what is malformed; see `server::layers::normalize`.
-        let malformed = |error: DecodeError| Status::internal(error.to_string());
+        let malformed = |error: DecodeError| status::malformed(&error);
         if buf.chunk().len() == buf.remaining() {
             check::<U>(buf.chunk())?;
             return U::decode(buf).map(Some).map_err(malformed);

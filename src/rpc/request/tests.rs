@@ -1,9 +1,5 @@
 //! What is counted, against what the decoder makes of the same bytes.
 
-use profile_gateway_contract::{
-    CreateProfileRequest, GetProfileRequest, PreviewWriteRequest, Profile, Service, TrafficLimit,
-    UpdateProfileRequest, preview_write_request::Write,
-};
 use proptest::{collection::vec, prelude::*};
 use prost::Message as _;
 use prost_types::{FieldMask, ListValue, Struct, Value, value::Kind};
@@ -12,6 +8,10 @@ use super::{
     bounds::{BOUNDS, MAX_UNKNOWN, reference},
     codec::schema,
     count::violations,
+};
+use crate::pb::{
+    CreateProfileRequest, GetProfileRequest, PreviewWriteRequest, Profile, Service, TrafficLimit,
+    UpdateProfileRequest, preview_write_request::Write,
 };
 
 /// The fields that are reported, and whether it was read to its end.

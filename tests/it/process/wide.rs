@@ -46,7 +46,7 @@ fn nested(levels: usize) -> Vec<u8> {
     field(1, &[field(1, b"k"), field(2, &value)].concat())
 }
 
-/// Methods with requests, and the field that is too wide; nothing for what is no request.
+/// Methods with requests, and the field that is too wide; nothing if it is not a request.
 fn wide() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let service = field(9, &[0x0a, 1, b'x']);
     let create = |profile: &[u8]| field(2, profile);
