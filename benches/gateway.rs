@@ -1,8 +1,8 @@
 //! What the gateway costs per call, beside what cannot be avoided: a bare tonic server that answers
-//! the same message, a bare reqwest client that asks the same upstream, and the two in one process
-//! with nothing else, which is the least that a gateway made of them does to ask an upstream.
+//! the same message, a bare reqwest client that asks the same upstream, the two in one process with
+//! nothing else, and the least that a read past the cache has to do beside asking (`least.rs`).
 //!
-//! Each of the four is a process of its own, so that its CPU time can be read; they take turns, so
+//! Each of them is a process of its own, so that its CPU time can be read; they take turns, so
 //! that whatever else the machine does meets all of them. The upstream's CPU time counts for none.
 //!
 //! And what a backend that hangs costs the calls to another.
@@ -25,6 +25,8 @@ mod child;
 mod cold;
 #[path = "gateway/hanging.rs"]
 mod hanging;
+#[path = "gateway/least.rs"]
+mod least;
 #[path = "gateway/list.rs"]
 mod list;
 #[path = "gateway/load.rs"]
@@ -98,6 +100,8 @@ pub(crate) enum Role {
     Reqwest,
     /// A gRPC server that asks the upstream in each call, and no more.
     Relay,
+    /// The gateway's server that does in each call what a read past the cache has to, and no more.
+    Least,
 }
 
 /// One turn of one process.
@@ -117,6 +121,7 @@ async fn main() -> ExitCode {
         Some(Role::Stack) => roles::stack(&args.with).await,
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
         Some(Role::Relay) => roles::relay(&args.with).await,
+        Some(Role::Least) => least::serve(&args.with).await,
         None if args.bench => all(&args, args.requests, args.rounds.max(1), 1000).await,
         None => all(&args, concurrency(), 1, 10).await,
     }
@@ -154,16 +159,19 @@ async fn compare(requests: usize, rounds: usize) {
     let mut reqwest = Child::role(Role::Reqwest, &url);
     let relay = Child::role(Role::Relay, &format!("{url} {}", load::to_text(&profile)));
     let to_relay = Clients::connect(&relay.address).await;
+    let least = Child::logging_role(Role::Least, &url);
+    let to_least = Clients::connect(&least.address).await;
 
     let each = (requests / rounds).max(1);
     let (mut bare, mut client, mut both) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut hits, mut misses) = (Vec::new(), Vec::new());
+    let (mut reads, mut hits, mut misses) = (Vec::new(), Vec::new(), Vec::new());
     // The first turn warms up: connections, allocators, branch predictors.
     for round in 0..=rounds {
         let turns = (
             measure(&tonic, async || to_tonic.load(each).await).await,
             reqwest.exchange(each),
             measure(&relay, async || to_relay.load_new(each).await).await,
+            measure(&least, async || to_least.load_new(each).await).await,
             measure(&gateway, async || through_gateway.load(each).await).await,
             measure(&gateway, async || through_gateway.load_new(each).await).await,
         );
@@ -171,8 +179,9 @@ async fn compare(requests: usize, rounds: usize) {
             bare.push(turns.0);
             client.push(turns.1);
             both.push(turns.2);
-            hits.push(turns.3);
-            misses.push(turns.4);
+            reads.push(turns.3);
+            hits.push(turns.4);
+            misses.push(turns.5);
         }
     }
     report(
@@ -183,7 +192,8 @@ async fn compare(requests: usize, rounds: usize) {
             ("through the gateway, cache hit", hits, &[0]),
             ("bare reqwest GET + decode", client, &[]),
             ("bare tonic server with a bare reqwest", both, &[2]),
-            ("through the gateway, cache miss", misses, &[2, 3]),
+            ("the least that reads past a cache", reads, &[3]),
+            ("through the gateway, cache miss", misses, &[3, 4]),
         ],
     );
 }

@@ -123,15 +123,26 @@ pub(crate) async fn relay(with: &str) {
     Server::builder().add_service(Served(relay)).serve_with_incoming(incoming).await.unwrap();
 }
 
-/// The same behind the gateway's server, as the program runs it.
+/// Answers every call with the profile, behind the gateway's server.
 pub(crate) async fn stack(profile: &str) {
+    behind_the_stack(Constant(Arc::new(load::from_text(profile)))).await;
+}
+
+/// Serves a method behind the gateway's server, as the program runs it.
+pub(crate) async fn behind_the_stack<M>(method: M)
+where
+    M: UnaryService<GetProfileRequest, Response = Profile, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     end_with_input();
     logs::init(logs::Format::Json, "info").unwrap();
-    let constant = Constant(Arc::new(load::from_text(profile)));
     let mut registry = Registry::new("bench");
     let counted = ServerMetrics::register(&mut registry);
-    let health = Health::new(&[Served::<Constant>::NAME], &["sft"]);
-    let routes = Routes::default().with(Served(constant));
+    let health = Health::new(&[Served::<M>::NAME], &["sft"]);
+    let routes = Routes::default().with(Served(method));
     let services = Services::new(routes, health, counted, Callers::default()).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let settings = ServerSettings {
