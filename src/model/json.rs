@@ -1,11 +1,14 @@
 //! JSON as protobuf's Struct, for upstream members that the model has no field for.
 
-use prost_types::value::Kind as ValueKind;
+use std::collections::BTreeMap;
+
+use prost_types::{Struct, value::Kind as ValueKind};
 
 use super::{
     number::digits,
     object::{self, Object},
     split,
+    tree::is_short,
 };
 
 /// How deep a Struct may nest before its members are kept as text: protobuf readers commonly stop
@@ -14,6 +17,13 @@ const MAX_STRUCT_DEPTH: usize = 16;
 
 /// What nests deeper is rejected by JSON parsers, so it is kept as text as a whole.
 const MAX_PARSED_DEPTH: usize = 127;
+
+/// The longest member that the model has no field for that is kept with its structure.
+const MAX_STRUCTURED_BYTES: usize = 64 * 1024;
+
+/// So many values the members of one profile may have together that the model has no field for: as
+/// many as a request may send back.
+const MAX_STRUCTURED_VALUES: usize = 4096;
 
 /// Significant digits that a double prints. A number with more has more than a double holds.
 const DOUBLE_DIGITS: usize = 17;
@@ -83,6 +93,38 @@ pub fn of_text(text: &str) -> prost_types::Value {
     at(text, 0)
 }
 
+/// The members of a profile that the model has no field for. The longest stay text.
+#[derive(Debug, Default)]
+pub struct Unmapped {
+    fields: BTreeMap<String, prost_types::Value>,
+    /// How many values they have at most.
+    values: usize,
+}
+
+impl Unmapped {
+    /// Adds a member.
+    pub fn add(&mut self, key: &str, text: &str) {
+        // Each value but the first comes after one of these.
+        let within = text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+        let values = self.values + 1 + within;
+        let is_plain = !text.starts_with(['[', '{']);
+        let is_small = text.len() <= MAX_STRUCTURED_BYTES && values <= MAX_STRUCTURED_VALUES;
+        let value = if is_plain || is_small {
+            of_text(text)
+        } else {
+            prost_types::Value { kind: Some(ValueKind::StringValue(text.to_owned())) }
+        };
+        self.values = if is_small && !is_plain { values } else { self.values + 1 };
+        self.fields.insert(key.to_owned(), value);
+    }
+
+    /// All of them, if there are any.
+    #[must_use]
+    pub fn into_struct(self) -> Option<Struct> {
+        (!self.fields.is_empty()).then_some(Struct { fields: self.fields })
+    }
+}
+
 /// How deep arrays and objects nest.
 fn nesting(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
@@ -114,7 +156,7 @@ fn fits_double(number: &str) -> bool {
 }
 
 /// A JSON value as far as the parser takes it, and whether that is all of it. What it rejects (half
-/// of a surrogate pair, `1e999`) is left out.
+/// of a surrogate pair, `1e999`) is left out, and so is what is too long to be built.
 #[must_use]
 pub fn lenient(json: &str) -> Option<(serde_json::Value, bool)> {
     fn at(json: &str, depth: usize) -> Option<(serde_json::Value, bool)> {
@@ -133,7 +175,7 @@ pub fn lenient(json: &str) -> Option<(serde_json::Value, bool)> {
         let values = members.iter().filter_map(|(k, v)| Some((k.to_owned(), at(v, depth + 1)?.0)));
         Some((serde_json::Value::Object(values.collect()), false))
     }
-    at(json, 0)
+    is_short(json.as_bytes()).then(|| at(json, 0))?
 }
 
 /// Up to here a double holds every whole number.
@@ -166,6 +208,34 @@ mod tests {
         }
         let encoded = prost::Message::encode_to_vec(&to_value(&deep));
         assert!(<prost_types::Value as prost::Message>::decode(&encoded[..]).is_ok());
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_built_stays_text() {
+        let is_text = |unmapped: Unmapped, key: &str| {
+            let value = unmapped.into_struct().unwrap().fields.remove(key);
+            matches!(value.unwrap().kind, Some(ValueKind::StringValue(_)))
+        };
+        let list = |values: usize| format!("[{}]", vec!["0"; values].join(","));
+        let spaced = |bytes: usize| format!("[{}]", " ".repeat(bytes - 2));
+        for (text, expected) in [
+            (list(4094), false),
+            (list(4096), true),
+            (spaced(MAX_STRUCTURED_BYTES), false),
+            (spaced(MAX_STRUCTURED_BYTES + 1), true),
+        ] {
+            let mut unmapped = Unmapped::default();
+            unmapped.add("k", &text);
+            assert_eq!(is_text(unmapped, "k"), expected, "{} bytes", text.len());
+        }
+        let mut many = Unmapped::default();
+        for n in 0..5 {
+            many.add(&format!("k{n}"), &list(1000));
+        }
+        let lists = many.into_struct().unwrap().fields;
+        let lists = lists.values().filter(|v| matches!(v.kind, Some(ValueKind::ListValue(_))));
+        assert_eq!(lists.count(), 4);
+        assert_eq!(lenient(&spaced(2 * 1024 * 1024)), None);
     }
 
     #[test]

@@ -19,3 +19,4 @@ pub mod number;
 pub mod object;
 pub mod spelling;
 mod split;
+pub mod tree;

@@ -9,10 +9,13 @@ use std::{borrow::Cow, fmt};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::{number, split};
+use super::{number, split, tree};
 
 /// Members of a usual object.
 const USUAL: usize = 8;
+
+/// The most members of an object, with those of equal keys; the vendors' have a few dozen.
+const MAX_MEMBERS: usize = 4096;
 
 /// A JSON object: keys in their order, each with the text of its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +30,7 @@ struct Member<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads an object; `None` if it is something else.
+    /// Reads an object; `None` if it is something else, or has more members than any has.
     #[must_use]
     pub fn read(json: &'a [u8]) -> Option<Self> {
         Self::of(checked(json)?)
@@ -37,8 +40,11 @@ impl<'a> Object<'a> {
     #[must_use]
     pub fn of(json: &'a str) -> Option<Self> {
         let mut members = Vec::with_capacity(USUAL);
-        split::each_member(json, |key, value| members.push(member(key, value)))?;
-        Some(Self(members))
+        split::members_while(json, |key, value| {
+            members.push(member(key, value));
+            members.len() <= MAX_MEMBERS
+        })?;
+        (members.len() <= MAX_MEMBERS).then_some(Self(members))
     }
 
     /// The object with texts of its own.
@@ -81,10 +87,10 @@ impl<'a> Object<'a> {
         members.find(|member| member.key == key)
     }
 
-    /// A value; `None` if it is null, absent, or rejected by the parser.
+    /// A value; `None` if it is null, absent, too long, or rejected by the parser.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<Value> {
-        serde_json::from_str(self.text(key)?).ok().filter(|value: &Value| !value.is_null())
+        tree::built(self.text(key)?.as_bytes()).filter(|value| !value.is_null())
     }
 
     /// A string, or the digits of a number in place of a string of digits.
@@ -222,6 +228,9 @@ mod tests {
         assert_eq!(odd.text("a"), Some("2"));
         assert_eq!(odd.iter().next(), Some((r#""\ud800""#, "1")));
         assert_eq!(odd.to_string(), r#"{"\ud800":1,"a":2}"#);
+        let object = |members: usize| format!("{{{}}}", vec![r#""a":1"#; members].join(","));
+        assert!(Object::of(&object(MAX_MEMBERS)).is_some());
+        assert_eq!(Object::of(&object(MAX_MEMBERS + 1)), None);
         for other in ["[]", "1", "", "{", r#"{"a":}"#, r#"{"a":1,}"#] {
             assert_eq!(Object::read(other.as_bytes()), None, "{other}");
         }

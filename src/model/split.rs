@@ -7,13 +7,19 @@
 
 use memchr::{memchr2, memchr3};
 
-/// Gives each key, as it is written, and value of an object; `None` if it is something else.
-pub(super) fn each_member<'a>(json: &'a str, mut take: impl FnMut(&'a str, &'a str)) -> Option<()> {
+/// Gives each key, as it is written, and value of an object until one is answered with false;
+/// `None` if it is something else.
+pub(super) fn members_while<'a>(
+    json: &'a str,
+    mut goes_on: impl FnMut(&'a str, &'a str) -> bool,
+) -> Option<()> {
     let mut rest = Rest::of(json, b'{')?;
     while !rest.ends_with(b'}')? {
         let key = rest.value()?;
         rest.skip(b':')?;
-        take(key, rest.value()?);
+        if !goes_on(key, rest.value()?) {
+            break;
+        }
     }
     Some(())
 }
@@ -140,7 +146,11 @@ mod tests {
 
     fn members(json: &str) -> Option<Vec<(&str, &str)>> {
         let mut found = Vec::new();
-        each_member(json, |key, value| found.push((key, value))).map(|()| found)
+        members_while(json, |key, value| {
+            found.push((key, value));
+            true
+        })
+        .map(|()| found)
     }
 
     #[test]

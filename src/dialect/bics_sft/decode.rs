@@ -1,7 +1,5 @@
 //! Answer → model.
 
-use prost_types::Struct;
-
 use super::{
     fault, radio, service,
     wire::{self, Envelope},
@@ -73,7 +71,7 @@ pub(super) fn created_id(envelope: &Envelope<'_>) -> Option<String> {
 fn profile(members: &Object<'_>) -> (Option<String>, Profile) {
     let mut id = None;
     let mut profile = Profile::default();
-    let mut unmapped = Struct::default();
+    let mut unmapped = json::Unmapped::default();
     for (key, value) in members.iter() {
         let is_null = value == "null";
         if is_null && key != "profileId" && KNOWN.contains(&key) {
@@ -104,10 +102,10 @@ fn profile(members: &Object<'_>) -> (Option<String>, Profile) {
             _ => false,
         };
         if !mapped {
-            unmapped.fields.insert(key.to_owned(), json::of_text(value));
+            unmapped.add(key, value);
         }
     }
-    profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);
+    profile.unmapped = unmapped.into_struct();
     (id, profile)
 }
 

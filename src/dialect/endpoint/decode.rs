@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use http::header::LOCATION;
-use prost_types::Struct;
 use serde_json::{Map, Value};
 
 use super::{
@@ -167,14 +166,11 @@ pub(super) fn profile(raw: &Object<'_>) -> Result<Profile, Unread> {
         ..Profile::default()
     };
     let cleared = |key: &str| members.get(key).is_some_and(|value| is_cleared(key, value));
-    let unmapped = Struct {
-        fields: raw
-            .iter()
-            .filter(|(key, _)| !reader.is_mapped(key) && !cleared(key))
-            .map(|(key, text)| (key.to_owned(), json::of_text(text)))
-            .collect(),
-    };
-    profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);
+    let mut unmapped = json::Unmapped::default();
+    for (key, text) in raw.iter().filter(|(key, _)| !reader.is_mapped(key) && !cleared(key)) {
+        unmapped.add(key, text);
+    }
+    profile.unmapped = unmapped.into_struct();
     Ok(profile)
 }
 

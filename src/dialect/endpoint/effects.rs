@@ -7,6 +7,7 @@ use super::wire::Fault;
 use crate::{
     dialect::effect::{has_json_or_nothing, undocumented},
     error::Effect,
+    model::tree,
     upstream::{Reply, Safety, Unread},
 };
 
@@ -22,12 +23,12 @@ pub(super) fn done(successes: &[u16], reply: &Reply) -> Result<(), Unread> {
         (false, true) => return Err(Unread::Empty),
         _ => {}
     }
-    let is_object = match serde_json::from_slice(body) {
-        Ok(Value::Object(members)) => members.is_empty() || members.contains_key("id"),
-        Ok(Value::Array(items)) => items.is_empty(),
-        Ok(Value::Null) => true,
-        Ok(_) => false,
-        Err(_) => return Err(Unread::of(body)),
+    let is_object = match tree::built(body) {
+        Some(Value::Object(members)) => members.is_empty() || members.contains_key("id"),
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Null) => true,
+        Some(_) => false,
+        None => return Err(Unread::of(body)),
     };
     match documented && is_object && Fault::read(body).code.is_none() {
         true => Ok(()),

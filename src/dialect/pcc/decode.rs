@@ -1,7 +1,5 @@
 //! Answer → model.
 
-use prost_types::Struct;
-
 use super::{
     members::{ID, NAME, by_key},
     wire::{self, Members, members},
@@ -12,7 +10,7 @@ use crate::{
         listed::{Listed, PROFILES},
     },
     error::{Effect, Error, Reason, Result},
-    model::{json, number},
+    model::{json, number, tree},
     pb::Profile,
     upstream::{Reply, Safety, Unread, unreadable},
 };
@@ -73,21 +71,22 @@ fn id(members: &Members<'_>) -> Option<String> {
 /// express.
 pub(super) fn profile(members: &Members<'_>) -> Profile {
     let mut profile = Profile::default();
-    let mut unmapped = Struct::default();
+    let mut unmapped = json::Unmapped::default();
     // Once, and not for each of the members, of which any number may be called so.
     let has_id = id(members).is_some();
     for (key, text) in members.iter() {
         let mapped = match by_key(key) {
             Some(_) if text == "null" => true,
             Some(member) => {
-                serde_json::from_str(text).is_ok_and(|v| (member.set)(&mut profile, &v))
+                let value = tree::built(text.as_bytes());
+                value.is_some_and(|value| (member.set)(&mut profile, &value))
             }
             None => key == ID && (text == "null" || has_id),
         };
         if !mapped {
-            unmapped.fields.insert(key.to_owned(), json::of_text(text));
+            unmapped.add(key, text);
         }
     }
-    profile.unmapped = (!unmapped.fields.is_empty()).then_some(unmapped);
+    profile.unmapped = unmapped.into_struct();
     profile
 }
