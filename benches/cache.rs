@@ -17,7 +17,9 @@ use std::{collections::HashMap, fs, hint::black_box, time::Duration};
 use clap::Parser;
 use profile_gateway::{
     cache::{BackgroundTasks, Cache, CacheMetrics, CacheSettings, Control, Resource, Value},
+    caller,
     pb::{Encoded, Profile, Service},
+    resources::Share,
     telemetry::Registry,
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -66,7 +68,13 @@ fn cache() -> Cache {
         max_bytes: usize::MAX >> 1,
     };
     let metrics = CacheMetrics::register(&mut Registry::new("bench")).backend(&"bench".into());
-    Cache::new(settings, true, metrics, BackgroundTasks::default())
+    Cache::new(
+        settings,
+        true,
+        metrics,
+        BackgroundTasks::default(),
+        Share::boundless(caller::Resource::LoadBytes),
+    )
 }
 
 /// A profile such as SFT's, with three services.

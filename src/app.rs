@@ -8,7 +8,7 @@ mod no_sandbox;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use metrics::Metrics;
 pub use metrics::metrics_reference;
@@ -33,6 +33,7 @@ use crate::{
         watch::{WatchMetrics, Watches},
     },
     query::{page::PageTokens, resume::ResumeTokens},
+    resources::{Budget, Part},
     rpc::{
         BackendRpc, Limits, ProfileRpc,
         servers::{backend_service_server, profile_service_server},
@@ -77,18 +78,20 @@ impl App {
         };
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::register(&mut registry);
+        let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
+        let counted = callers.clone();
+        registry.before_scrape(move || counted.forget_idle());
+        let budget = Budget::new(&config.memory, &callers, &metrics.memory);
+        fit_caches(&mut config.backends, budget.cache);
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let health = Health::new(&SERVICES, &ids);
         let (writes, background) = (TaskTracker::new(), BackgroundTasks::default());
         let backends: Vec<Backend> = config
             .backends
             .values()
-            .map(|backend| build(backend, &mut registry, &metrics, &health, &background))
+            .map(|backend| build(backend, &mut registry, &metrics, &health, &background, &budget))
             .collect::<io::Result<_>>()?;
-        let callers = Callers::new(config.callers.clone(), metrics.callers);
-        let counted = callers.clone();
-        registry.before_scrape(move || counted.forget_idle());
-        let requests = Arc::new(Memory::new(idempotency::Limits::default()));
+        let requests = request_ids(&metrics, &budget);
         let mut page_settings = config.page_tokens.clone();
         // A page leaves room for its token and the rest of its response.
         let largest = config.server.max_response_bytes / 16 * 15;
@@ -99,10 +102,12 @@ impl App {
             writes.clone(),
             requests,
             page_tokens,
-            watches(&config, &callers, &metrics.watch, &background),
+            watches(&config, &callers, &metrics.watch, &background)
+                .within(budget.watch_history.clone()),
         ));
-        let routes = routes(&gateway, &config.server);
-        let services = Services::new(routes, health, metrics.server, callers)?;
+        let routes = routes(&gateway, &config.server, &budget);
+        let services =
+            Services::new(routes, health, metrics.server, callers)?.within(budget.requests.clone());
         let admin = Admin { metrics: Arc::new(registry), config: config.redacted() };
         let AddressSettings { listen, admin_listen } = config.addresses;
         let server = Server::bind(listen, admin_listen, config.server).await?;
@@ -150,6 +155,7 @@ fn build(
     metrics: &Metrics,
     health: &Health,
     background: &BackgroundTasks,
+    budget: &Budget,
 ) -> io::Result<Backend> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
     let Some(registration) = registration else {
@@ -166,6 +172,7 @@ fn build(
         registration.limits,
         built.auth,
         metrics.upstream.backend(&name),
+        budget.decoding.clone(),
         move |serving| health.set_backend(&id, serving),
     )
     .map_err(io::Error::other)?;
@@ -176,9 +183,45 @@ fn build(
         built.dialect.lists_are_complete(),
         metrics.cache.backend(&name),
         background.clone(),
+        budget.loads.clone(),
     );
+    let measured = cache.clone();
+    let bytes = move || usize::try_from(measured.size().1).unwrap_or(usize::MAX);
+    metrics.memory.measure(Part::Cache, bytes);
     let display_name = backend.label.display_name.clone();
     Ok(Backend::new(&name, display_name, built.dialect, upstream, backend.write, cache))
+}
+
+/// Gives each cache less if they have more together than there is for them.
+fn fit_caches(backends: &mut BTreeMap<String, BackendSettings>, limit: usize) {
+    let sum =
+        backends.values().map(|backend| backend.cache.max_bytes).fold(0, usize::saturating_add);
+    if sum <= limit {
+        return;
+    }
+    for (name, backend) in backends {
+        let bytes = &mut backend.cache.max_bytes;
+        let fitted = *bytes as u128 * limit as u128 / sum as u128;
+        let fitted = usize::try_from(fitted).unwrap_or(limit);
+        tracing::warn!(
+            backend = name,
+            max_bytes = *bytes,
+            fitted,
+            "the caches have more bytes together than the memory for them: this one gets less; see \
+             cache.max_bytes and memory.cache_percent"
+        );
+        *bytes = fitted;
+    }
+}
+
+/// The store of request ids, within its memory.
+fn request_ids(metrics: &Metrics, budget: &Budget) -> Arc<Memory> {
+    let mut limits = idempotency::Limits::default();
+    limits.bytes = limits.bytes.min(budget.request_ids);
+    let requests = Arc::new(Memory::new(limits));
+    let measured = Arc::clone(&requests);
+    metrics.memory.measure(Part::RequestIds, move || measured.bytes());
+    requests
 }
 
 fn watches(
@@ -198,13 +241,14 @@ fn watches(
     watches
 }
 
-fn routes(gateway: &Arc<Gateway>, server: &ServerSettings) -> Routes {
+fn routes(gateway: &Arc<Gateway>, server: &ServerSettings, budget: &Budget) -> Routes {
     let limits = Limits {
         request_bytes: server.max_request_bytes,
         response_bytes: server.max_response_bytes,
         min_compressed_bytes: server.min_compressed_bytes,
+        answers: budget.answers.clone(),
     };
     Routes::default()
-        .with(ProfileRpc::service(Arc::clone(gateway), limits))
+        .with(ProfileRpc::service(Arc::clone(gateway), limits.clone()))
         .with(BackendRpc::service(Arc::clone(gateway), limits))
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::{Control, Served},
-    caller::Caller,
+    caller::{Caller, Held},
 };
 
 /// A call that the server has admitted: what is known before its message is read.
@@ -63,6 +63,10 @@ pub struct CallRecord {
     cache: Mutex<Option<Served>>,
     upstream_requests: Mutex<Vec<String>>,
     omitted: OnceLock<String>,
+    /// The memory of its request.
+    request: OnceLock<Held>,
+    /// The memory of the message that it answers with next.
+    answer: Mutex<Option<Held>>,
 }
 
 /// How many of the upstream's own request ids a call remembers; a write has fewer steps than that.
@@ -151,6 +155,29 @@ impl CallRecord {
     #[must_use]
     pub fn omitted(&self) -> Option<&str> {
         self.omitted.get().map(String::as_str)
+    }
+
+    /// Keeps the memory of the request for as long as the call.
+    pub fn hold_request(&self, taken: Held) {
+        // A call has one request.
+        let _ = self.request.set(taken);
+    }
+
+    /// The memory of the request.
+    #[must_use]
+    pub fn request(&self) -> Option<&Held> {
+        self.request.get()
+    }
+
+    /// Keeps the memory of a message until the message is sent, or for as long as the call.
+    pub fn hold_answer(&self, taken: Held) {
+        *self.answer.lock() = Some(taken);
+    }
+
+    /// Takes the memory of the message, to keep it with the message's bytes.
+    #[must_use]
+    pub fn take_answer(&self) -> Option<Held> {
+        self.answer.lock().take()
     }
 
     /// Marks the call as a repeat of a write whose outcome is unknown.

@@ -21,8 +21,8 @@
 //! - [`caller`]: who calls, and how much one caller may hold
 //! - [`model`], [`error`], [`pb`], [`text`]: the profile, the one error, the contract, texts
 //!
-//! Two rooms are used from everywhere: `settings` to declare what can be configured, and
-//! [`telemetry`] to log and to count.
+//! Three rooms are used from everywhere: `settings` to declare what can be configured,
+//! [`telemetry`] to log and to count, and [`resources`] to take bytes before they are kept.
 //!
 //! # What to read first
 //!
@@ -53,6 +53,7 @@ pub mod gateway;
 pub mod model;
 pub mod pb;
 pub mod query;
+pub mod resources;
 pub mod rpc;
 pub mod server;
 mod settings;

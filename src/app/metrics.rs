@@ -2,7 +2,8 @@
 
 use crate::{
     cache::CacheMetrics, caller::CallerMetrics, gateway::watch::WatchMetrics,
-    server::ServerMetrics, telemetry::Registry, upstream::UpstreamMetrics,
+    resources::MemoryMetrics, server::ServerMetrics, telemetry::Registry,
+    upstream::UpstreamMetrics,
 };
 
 /// The metrics of all rooms.
@@ -12,6 +13,7 @@ pub(super) struct Metrics {
     pub(super) upstream: UpstreamMetrics,
     pub(super) cache: CacheMetrics,
     pub(super) watch: WatchMetrics,
+    pub(super) memory: MemoryMetrics,
 }
 
 impl Metrics {
@@ -22,6 +24,7 @@ impl Metrics {
             upstream: UpstreamMetrics::register(to),
             cache: CacheMetrics::register(to),
             watch: WatchMetrics::register(to),
+            memory: MemoryMetrics::register(to),
         }
     }
 }

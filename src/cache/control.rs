@@ -17,6 +17,8 @@ pub struct Control {
     pub max_age: Option<Duration>,
     /// Do not ask the upstream.
     pub only_if_cached: bool,
+    /// With `no_cache`: read it for this call alone, and share with none. No caller can ask this.
+    pub alone: bool,
 }
 
 impl Control {
@@ -79,7 +81,8 @@ mod tests {
     #[test]
     fn reads_directives() {
         let control = |no_cache, max_age: Option<u64>, only_if_cached| {
-            Some(Control { no_cache, max_age: max_age.map(Duration::from_secs), only_if_cached })
+            let max_age = max_age.map(Duration::from_secs);
+            Some(Control { no_cache, max_age, only_if_cached, alone: false })
         };
         for (values, expected) in [
             (&[][..], control(false, None, false)),

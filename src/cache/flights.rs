@@ -136,6 +136,16 @@ impl Flights {
         Ok(Joined::Leader(flight, leader))
     }
 
+    /// The load of this resource that is running and began before a time.
+    pub(super) fn before(&self, resource: &Resource, time: Instant) -> Option<Flight> {
+        let state = self.lock();
+        let running = state
+            .flights
+            .get(resource)
+            .filter(|flight| flight.began < time && flight.began.elapsed() < MAX_LOAD);
+        running.cloned()
+    }
+
     /// Whether reads of this resource are paused.
     pub(super) fn is_held_off(&self, resource: &Resource) -> bool {
         self.lock().held_off.get(resource).is_some_and(|until| Instant::now() < *until)
@@ -162,6 +172,16 @@ impl Flight {
     /// Those who wait for it.
     pub(super) fn readers(&self) -> Readers {
         self.readers.clone()
+    }
+
+    /// Waits for the load to end, however it ends; false if the deadline comes first.
+    pub(super) async fn is_over(&self, deadline: Instant) -> bool {
+        let Readers(shared) = &self.readers;
+        tokio::select! {
+            biased;
+            _ = shared.loaded.wait() => true,
+            () = sleep_until(deadline) => false,
+        }
     }
 
     /// Waits for the load to end, or until it is clear that it goes on only after the deadline.

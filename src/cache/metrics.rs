@@ -20,6 +20,7 @@ pub struct CacheMetrics {
     reads: Family<ReadLabels, Counter>,
     rejected_fills: Family<BackendLabels, Counter>,
     undeleted_profiles: Family<BackendLabels, Counter>,
+    too_large: Family<BackendLabels, Counter>,
     load_duration: Family<LoadLabels, Histogram>,
     sizes: Arc<Sizes>,
 }
@@ -35,6 +36,7 @@ pub struct BackendCacheMetrics {
     bypass: Counter,
     rejected_fills: Counter,
     undeleted_profiles: Counter,
+    too_large: Counter,
     loaded: Histogram,
     failed: Histogram,
     labels: BackendLabels,
@@ -94,6 +96,7 @@ impl CacheMetrics {
             reads: Family::default(),
             rejected_fills: Family::default(),
             undeleted_profiles: Family::default(),
+            too_large: Family::default(),
             load_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             sizes: Arc::default(),
         };
@@ -107,6 +110,11 @@ impl CacheMetrics {
             "cache_undeleted_profiles",
             "Profiles that a read found although their deletion was acknowledged",
             &metrics.undeleted_profiles,
+        );
+        to.register(
+            "cache_too_large",
+            "Profiles that were not kept because they are too large",
+            &metrics.too_large,
         );
         to.register(
             "cache_load_duration_seconds",
@@ -141,6 +149,7 @@ impl CacheMetrics {
             bypass: read(Some(Outcome::Bypass)),
             rejected_fills: self.rejected_fills.get_or_create_owned(&labels),
             undeleted_profiles: self.undeleted_profiles.get_or_create_owned(&labels),
+            too_large: self.too_large.get_or_create_owned(&labels),
             loaded: load(Ended::Ok),
             failed: load(Ended::Failed),
             labels,
@@ -191,6 +200,11 @@ impl BackendCacheMetrics {
     /// A value was not kept, because of a write or purge during its load.
     pub(super) fn rejected_fill(&self) {
         self.rejected_fills.inc();
+    }
+
+    /// A profile was not kept, because it is too large.
+    pub(super) fn too_large(&self) {
+        self.too_large.inc();
     }
 
     /// A read found a profile although its deletion was acknowledged and has had time to show.

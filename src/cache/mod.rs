@@ -46,22 +46,28 @@ pub use settings::CacheSettings;
 pub use value::{Id, List, Resource, Unreadable, Value};
 
 use self::{entry::Freshness, metrics::Measured as _, store::Store};
-use crate::error::{Effect, Result};
+use crate::{
+    error::{Effect, Result},
+    resources::Share,
+};
 
 /// The cache of one account. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache(Arc<Store>);
 
 impl Cache {
-    /// An empty cache. `lists_are_complete`: a list shows everything about a profile.
+    /// An empty cache. `lists_are_complete`: a list shows everything about a profile. `loads` is
+    /// the memory for what is read, until it is kept or answered.
     #[must_use]
     pub fn new(
         settings: CacheSettings,
         lists_are_complete: bool,
         metrics: BackendCacheMetrics,
         background: BackgroundTasks,
+        loads: Share,
     ) -> Self {
-        let store = Arc::new(Store::new(settings, lists_are_complete, metrics, background));
+        let store = Store::new(settings, lists_are_complete, metrics, background, loads);
+        let store = Arc::new(store);
         let measured: Weak<Store> = Arc::downgrade(&store);
         store.metrics.measure(measured);
         Self(store)
@@ -81,6 +87,12 @@ impl Cache {
         F: Future<Output = Result<Value>> + Send + 'static,
     {
         read::read(&self.0, resource, control, deadline, load).await
+    }
+
+    /// The memory for what is read.
+    #[must_use]
+    pub fn loads(&self) -> &Share {
+        &self.0.loads
     }
 
     /// Whether a read would be answered without waiting for the upstream.

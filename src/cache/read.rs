@@ -14,7 +14,10 @@ use super::{
     store::Store,
     value::{Resource, Value},
 };
-use crate::error::{DEADLINE_PASSED, Error, Reason, Result};
+use crate::{
+    error::{DEADLINE_PASSED, Error, Reason, Result},
+    resources::{is_long_list, off_thread_if},
+};
 
 /// How long reads are paused after a failure that an older value hides.
 const HOLD_OFF: Duration = Duration::from_secs(1);
@@ -73,6 +76,9 @@ where
         return failed(Error::new(Reason::CacheMiss, message), Outcome::Miss);
     }
     if control.no_cache || !store.settings.enabled {
+        if resource.is_list() && !control.alone {
+            return next_load(store, resource, deadline, load).await;
+        }
         return bypass(store, resource, deadline, load).await;
     }
     // A load that began earlier could return a value older than `max-age`.
@@ -106,6 +112,27 @@ where
         Some(Err(error)) => failed(error, outcome),
         None => failed(deadline_passed(), outcome),
     }
+}
+
+/// Joins the next load of a list that begins from now on, or starts it when the one that is running
+/// has ended: however many ask for a fresh list, there is one at a time.
+async fn next_load<F>(
+    store: &Arc<Store>,
+    resource: &Resource,
+    deadline: Instant,
+    load: impl FnOnce(Instant, Option<Readers>) -> F,
+) -> (Result<Value>, Served)
+where
+    F: Future<Output = Result<Value>> + Send + 'static,
+{
+    let asked = Instant::now();
+    while let Some(running) = store.flights.before(resource, asked) {
+        if !running.is_over(deadline).await {
+            return failed(deadline_passed(), Outcome::Bypass);
+        }
+    }
+    let (result, served) = share_load(store, resource, Some(asked), deadline, load).await;
+    (result, Served { outcome: Outcome::Bypass, ..served })
 }
 
 /// Loads, and falls back to an older value if that fails or takes too long for the caller.
@@ -162,12 +189,17 @@ fn launch<F>(
 ) where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
+    let reserved = match store.reserve(resource) {
+        Ok(reserved) => reserved,
+        Err(error) => return leader.complete(Err(error)),
+    };
     let (filled, resource) = (Arc::clone(store), resource.clone());
     let (snapshot, began) = (flight.snapshot, flight.began);
     let loading = load(began + MAX_LOAD, Some(flight.readers()));
     let flight = async move {
         let loaded = timeout_at(began + MAX_LOAD, loading).await;
         let loaded = loaded.unwrap_or_else(|_| Err(gave_up()));
+        let loaded = loaded.and_then(|value| filled.settled(value, reserved));
         let loaded = fill(&filled, &resource, snapshot, began, loaded).await;
         if loaded.is_err() {
             filled.flights.hold_off(&resource, HOLD_OFF);
@@ -188,8 +220,13 @@ async fn bypass<F>(
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
+    let reserved = match store.reserve(resource) {
+        Ok(reserved) => reserved,
+        Err(error) => return failed(error, Outcome::Bypass),
+    };
     let (snapshot, began) = (store.generations.snapshot(resource), Instant::now());
     let loaded = load(deadline, None).await;
+    let loaded = loaded.and_then(|value| store.settled(value, reserved));
     match fill(store, resource, snapshot, began, loaded).await {
         Ok(value) => {
             let served = Served { outcome: Outcome::Bypass, age: Some(began.elapsed()) };
@@ -223,10 +260,15 @@ async fn fill(
             return Err(error);
         }
     };
-    for id in store.acknowledged.undeleted(resource, &value, began) {
-        store.metrics.undeleted(&id);
-    }
-    let (value, keep) = store.acknowledged.review(resource, value);
+    let profiles = value.profiles();
+    let review = || {
+        for id in store.acknowledged.undeleted(resource, &value, began) {
+            store.metrics.undeleted(&id);
+        }
+        store.acknowledged.review(resource, value)
+    };
+    // It goes over all profiles of a list.
+    let (value, keep) = off_thread_if(is_long_list(profiles), review);
     if !store.settings.enabled || matches!(value, Value::Partial(..)) {
         return Ok(value);
     }

@@ -3,6 +3,8 @@
 //! moka keeps the entries and bounds their size. Its own loading is not used: it would store a
 //! value read before an invalidation, and drop a load whose caller has left.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use foldhash::quality::RandomState;
 use moka::ops::compute::Op;
 use tokio::{task::coop::consume_budget, time::Instant};
@@ -19,10 +21,13 @@ use super::{
     settings::CacheSettings,
     value::{List, Resource, Value},
 };
-use crate::error::Result;
+use crate::{caller::Held, error::Result, resources::Share};
 
 /// Overhead of one entry beside its value, measured in `benches/`.
 const OVERHEAD: usize = 420;
+
+/// The largest profile that is kept, in bytes. Others have a few hundred.
+const MAX_PROFILE: usize = 1024 * 1024;
 
 /// The entries of one account, and everything that decides about them.
 pub(super) struct Store {
@@ -36,6 +41,10 @@ pub(super) struct Store {
     pub(super) clock: Clock,
     pub(super) metrics: BackendCacheMetrics,
     pub(super) background: BackgroundTasks,
+    /// The memory for what loads read.
+    pub(super) loads: Share,
+    /// The size of the latest list.
+    pub(super) list_bytes: AtomicUsize,
     /// Random numbers from 0 to 1, for the jitter.
     pub(super) random: fn() -> f64,
 }
@@ -46,6 +55,7 @@ impl Store {
         lists_are_complete: bool,
         metrics: BackendCacheMetrics,
         background: BackgroundTasks,
+        loads: Share,
     ) -> Self {
         let longest = settings.ttl.max(settings.services_ttl).max(settings.negative_ttl)
             + settings.stale_while_revalidate.max(settings.stale_if_error);
@@ -68,6 +78,8 @@ impl Store {
             clock: Clock::start(),
             metrics,
             background,
+            loads,
+            list_bytes: AtomicUsize::new(0),
             random: rand::random,
         }
     }
@@ -93,7 +105,7 @@ impl Store {
 
     /// Keeps the profiles of a list.
     pub(super) async fn keep_each(&self, list: &List, snapshot: Snapshot, began: Instant) {
-        for (id, profile) in list {
+        for (id, profile) in list.iter() {
             let resource = Resource::Profile(id.clone());
             let now = self.clock.now();
             if let Some(proof) = self.generations.proof_from_list(&resource, snapshot, now) {
@@ -113,7 +125,35 @@ impl Store {
         });
     }
 
+    /// Memory for a list that will be read, by what the last one took: profiles take more before
+    /// they are encoded.
+    pub(super) fn reserve(&self, resource: &Resource) -> Result<Option<Held>> {
+        const LEAST: usize = 256 * 1024;
+        if !resource.is_list() {
+            return Ok(None);
+        }
+        let last = self.list_bytes.load(Ordering::Relaxed);
+        // Never all of it: a list that was read once has to be read again.
+        let bytes = LEAST.saturating_add(last.saturating_mul(3)).min(self.loads.limit() / 2);
+        self.loads.take(bytes).map(Some)
+    }
+
+    /// The list with what was reserved for it, as much as it takes.
+    pub(super) fn settled(&self, mut value: Value, reserved: Option<Held>) -> Result<Value> {
+        if let (Some(list), Some(reserved)) = (value.list_mut(), reserved) {
+            let bytes = list.size();
+            self.list_bytes.store(bytes, Ordering::Relaxed);
+            reserved.resize(bytes)?;
+            list.hold(reserved);
+        }
+        Ok(value)
+    }
+
     pub(super) fn keep(&self, resource: Resource, value: Value, proof: Proof, began: Instant) {
+        if matches!(&value, Value::Profile(profile) if profile.bytes().len() > MAX_PROFILE) {
+            self.metrics.too_large();
+            return;
+        }
         let ttl = match &value {
             Value::Absent(_) => self.settings.negative_ttl,
             Value::Services(_) => self.settings.services_ttl,
@@ -131,7 +171,13 @@ impl Store {
         self.entries.entry_by_ref(&resource).and_compute_with(|there| {
             // Of two loads, keep the one that began later.
             let newer = there.is_some_and(|there| newer(there.value()));
-            if newer { Op::Nop } else { Op::Put(entry) }
+            if newer {
+                return Op::Nop;
+            }
+            if let Value::Profiles(list) | Value::Fields(list, _) = &entry.value {
+                list.is_cached();
+            }
+            Op::Put(entry)
         });
     }
 

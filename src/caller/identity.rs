@@ -128,8 +128,17 @@ mod tests {
 
     #[test]
     fn each_resource_has_its_place() {
-        let all = [Resource::Calls, Resource::Arriving, Resource::Streams];
-        assert_eq!(all.map(Resource::index), [0, 1, 2]);
+        let all = [
+            Resource::Calls,
+            Resource::Arriving,
+            Resource::Streams,
+            Resource::RequestBytes,
+            Resource::AnswerBytes,
+            Resource::DecodingBytes,
+            Resource::LoadBytes,
+            Resource::HistoryBytes,
+        ];
+        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(all.len(), Resource::COUNT);
     }
 }

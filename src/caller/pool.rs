@@ -33,7 +33,7 @@ pub struct Pool {
 pub struct Held {
     pool: Arc<Pool>,
     caller: Arc<Caller>,
-    weight: usize,
+    weight: AtomicUsize,
 }
 
 /// Why there is no place.
@@ -72,6 +72,21 @@ impl Pool {
     ///
     /// When they are not free; that is counted.
     pub fn acquire(self: &Arc<Self>, caller: &Arc<Caller>, weight: usize) -> Result<Held, Full> {
+        self.add(caller, weight)?;
+        let weight = AtomicUsize::new(weight);
+        Ok(Held { pool: Arc::clone(self), caller: Arc::clone(caller), weight })
+    }
+
+    /// So many places that are used in any case.
+    #[must_use]
+    pub fn acquire_anyway(self: &Arc<Self>, caller: &Arc<Caller>, weight: usize) -> Held {
+        self.held.fetch_add(weight, Ordering::Relaxed);
+        caller.of(self.resource).fetch_add(weight, Ordering::Relaxed);
+        let weight = AtomicUsize::new(weight);
+        Held { pool: Arc::clone(self), caller: Arc::clone(caller), weight }
+    }
+
+    fn add(&self, caller: &Caller, weight: usize) -> Result<(), Full> {
         let own = caller.of(self.resource);
         if !add(own, weight, self.share_of(caller)) {
             self.over_share.inc();
@@ -82,7 +97,12 @@ impl Pool {
             self.over_bound.inc();
             return Err(Full::OfAll(self.resource));
         }
-        Ok(Held { pool: Arc::clone(self), caller: Arc::clone(caller), weight })
+        Ok(())
+    }
+
+    fn remove(&self, caller: &Caller, weight: usize) {
+        self.held.fetch_sub(weight, Ordering::Relaxed);
+        caller.of(self.resource).fetch_sub(weight, Ordering::Relaxed);
     }
 
     /// Whether a caller would get one more place.
@@ -100,6 +120,12 @@ impl Pool {
             return Err(Full::OfAll(self.resource));
         }
         Ok(())
+    }
+
+    /// How many places there are.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        self.bound
     }
 
     /// How many places are held.
@@ -122,10 +148,43 @@ fn add(counter: &AtomicUsize, weight: usize, bound: usize) -> bool {
     counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
 }
 
+impl Held {
+    /// How many they are.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Takes more, or gives some back, so that there are so many.
+    ///
+    /// # Errors
+    ///
+    /// When they are not free; that is counted, and it stays as it is.
+    pub fn resize(&self, weight: usize) -> Result<(), Full> {
+        let before = self.weight.swap(weight, Ordering::Relaxed);
+        let resized = match weight.checked_sub(before) {
+            Some(more) => self.pool.add(&self.caller, more),
+            None => {
+                self.pool.remove(&self.caller, before - weight);
+                Ok(())
+            }
+        };
+        if resized.is_err() {
+            self.weight.store(before, Ordering::Relaxed);
+        }
+        resized
+    }
+
+    /// Gives all of them back: from now on, something else counts what they were held for.
+    pub fn release(&self) {
+        let weight = self.weight.swap(0, Ordering::Relaxed);
+        self.pool.remove(&self.caller, weight);
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        self.pool.held.fetch_sub(self.weight, Ordering::Relaxed);
-        self.caller.of(self.pool.resource).fetch_sub(self.weight, Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -174,6 +233,24 @@ mod tests {
         pool.acquire(&third, 1).unwrap();
         drop(others);
         assert_eq!(pool.held(), 0);
+    }
+
+    #[test]
+    fn what_is_held_grows_and_shrinks_within_the_bounds() {
+        let (pool, one, other) = (pool(100, 50), caller("192.0.2.1"), caller("192.0.2.2"));
+        let held = pool.acquire(&one, 10).unwrap();
+        held.resize(50).unwrap();
+        assert_eq!(held.resize(51).unwrap_err(), Full::OfCaller(Resource::Calls));
+        assert_eq!((held.weight(), one.holds(Resource::Calls), pool.held()), (50, 50, 50));
+        let more = pool.acquire_anyway(&other, 60);
+        assert_eq!(pool.held(), 110);
+        held.resize(1).unwrap();
+        assert_eq!(held.resize(50).unwrap_err(), Full::OfAll(Resource::Calls));
+        more.release();
+        drop(more);
+        assert_eq!((other.holds(Resource::Calls), pool.held()), (0, 1));
+        drop(held);
+        assert_eq!((one.holds(Resource::Calls), pool.held()), (0, 0));
     }
 
     #[test]

@@ -11,12 +11,22 @@ label_values! {
         Arriving = "arriving",
         /// Streams of changes.
         Streams = "streams",
+        /// Bytes of requests, from the announced length on, and what is built of them.
+        RequestBytes = "request_bytes",
+        /// Bytes of responses that the connection has not taken.
+        AnswerBytes = "answer_bytes",
+        /// Bytes of answers of upstreams that are being read.
+        DecodingBytes = "decoding_bytes",
+        /// Bytes of what reads of upstreams have found, until it is cached or answered.
+        LoadBytes = "load_bytes",
+        /// Bytes of lists and changes of watched backends.
+        HistoryBytes = "history_bytes",
     }
 }
 
 impl Resource {
     /// The number of resources.
-    pub(super) const COUNT: usize = 3;
+    pub(super) const COUNT: usize = 8;
 
     pub(super) const fn index(self) -> usize {
         self as usize
@@ -28,6 +38,11 @@ impl Resource {
             Self::Calls => "concurrent calls",
             Self::Arriving => "calls without their request message",
             Self::Streams => "open watch streams",
+            Self::RequestBytes => "bytes of requests in memory",
+            Self::AnswerBytes => "bytes of responses in memory",
+            Self::DecodingBytes => "bytes of upstream answers in memory",
+            Self::LoadBytes => "bytes of reads in memory",
+            Self::HistoryBytes => "bytes of changes in memory",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The tables at the top level.
-pub(super) const SECTIONS: [&str; 4] = ["log", "server", "callers", "backends"];
+pub(super) const SECTIONS: [&str; 5] = ["log", "server", "callers", "memory", "backends"];
 
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
@@ -24,6 +24,7 @@ pub(super) fn config(
     let log = whole(root.child("log"));
     let server = whole(root.child("server"));
     let callers = whole(root.child("callers"));
+    let memory = whole(root.child("memory"));
     let before = root.mistakes();
     let mut section = root.child("backends");
     // Not if `backends` is not a table: that has been reported.
@@ -38,7 +39,7 @@ pub(super) fn config(
     if !backends.is_empty() && page_tokens.page_token_key.is_none() {
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
     }
-    Config { addresses, page_tokens, log, server, callers, backends, warnings }
+    Config { addresses, page_tokens, log, server, callers, memory, backends, warnings }
 }
 
 /// What is noticed only with several replicas, or after a restart.

@@ -20,6 +20,7 @@ impl Config {
         self.addresses.show(&mut shown);
         self.page_tokens.show(&mut shown);
         shown.insert("log".to_owned(), section(&self.log));
+        shown.insert("memory".to_owned(), section(&self.memory));
         shown.insert("server".to_owned(), section(&self.server));
         shown.insert("callers".to_owned(), section(&self.callers));
         shown.insert("backends".to_owned(), Value::Object(backends.collect()));

@@ -11,6 +11,7 @@ use crate::{
     cache::CacheSettings,
     caller::CallerSettings,
     dialect::REGISTRY,
+    resources::MemorySettings,
     server::ServerSettings,
     settings::{Row, Settings},
     telemetry::LogSettings,
@@ -38,6 +39,7 @@ pub(super) fn tables() -> Vec<Table> {
     let mut tables = vec![
         table("Top level", "", root_rows()),
         table("`[log]`", "LOG__", LogSettings::rows()),
+        table("`[memory]`", "MEMORY__", MemorySettings::rows()),
         table("`[server]`", "SERVER__", ServerSettings::rows()),
         table("`[callers]`", "CALLERS__", CallerSettings::rows()),
         table("`[backends.NAME]`", BACKEND, backend),

@@ -6,6 +6,7 @@ use super::backend::BackendSettings;
 use crate::{
     caller::CallerSettings,
     query::PageSettings,
+    resources::MemorySettings,
     server::{AddressSettings, ServerSettings},
     telemetry::LogSettings,
 };
@@ -19,6 +20,8 @@ pub struct Config {
     pub page_tokens: PageSettings,
     /// How the program writes its log.
     pub log: LogSettings,
+    /// How many bytes the process may hold.
+    pub memory: MemorySettings,
     /// How the server behaves.
     pub server: ServerSettings,
     /// Who is one caller, and how much one may hold.

@@ -1,9 +1,13 @@
 //! Calls the operations of a dialect, and is the one place that keeps secrets out of errors.
+//! `reading` keeps large answers off the async threads.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::adapter::{
-    Brief, Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
+use super::{
+    adapter::{
+        Brief, Dialect, Edit, Item, ListPart, Listing, Named, Operations, ProfileUpdate, SoFar,
+    },
+    reading::Reading,
 };
 use crate::{
     error::{Error, Result},
@@ -31,23 +35,31 @@ impl DialectClient {
         desired: Profile,
         current: Option<&Profile>,
     ) -> Result<Profile> {
-        self.0.resolve(port, desired, current).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading
+            .run(self.0.resolve(&reading, desired, current))
+            .await
+            .map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::get`].
     pub async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
-        self.0.get(port, id).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading.run(self.0.get(&reading, id)).await.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::list`].
     pub async fn list(&self, port: &dyn Port) -> Result<Listing> {
-        let listing = self.0.list(port).await.map_err(|error| redacted(error, port))?;
+        let reading = Reading::from(port);
+        let listing =
+            reading.run(self.0.list(&reading)).await.map_err(|error| redacted(error, port))?;
         Ok(clean(listing, port))
     }
 
     /// See [`Operations::list_in_parts`].
     pub async fn list_in_parts(&self, port: &dyn Port, so_far: &mut SoFar) -> Result<ListPart> {
-        let part = self.0.list_in_parts(port, so_far).await;
+        let reading = Reading::from(port);
+        let part = reading.run(self.0.list_in_parts(&reading, so_far)).await;
         Ok(match part.map_err(|error| redacted(error, port))? {
             ListPart::Complete(listing) => ListPart::Complete(clean(listing, port)),
             ListPart::Rest(after) => ListPart::Rest(after),
@@ -56,7 +68,8 @@ impl DialectClient {
 
     /// See [`Operations::list_briefly`].
     pub async fn list_briefly(&self, port: &dyn Port, fields: &[&'static str]) -> Result<Brief> {
-        let listed = self.0.list_briefly(port, fields).await;
+        let reading = Reading::from(port);
+        let listed = reading.run(self.0.list_briefly(&reading, fields)).await;
         Ok(match listed.map_err(|error| redacted(error, port))? {
             Brief::Whole(listing) => Brief::Whole(clean(listing, port)),
             fields @ Brief::Fields(..) => fields,
@@ -65,12 +78,17 @@ impl DialectClient {
 
     /// See [`Operations::find_by_name`].
     pub async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
-        self.0.find_by_name(port, display_name).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading
+            .run(self.0.find_by_name(&reading, display_name))
+            .await
+            .map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::create`].
     pub async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {
-        self.0.create(port, profile).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading.run(self.0.create(&reading, profile)).await.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::finish`].
@@ -81,23 +99,27 @@ impl DialectClient {
         found: &Item,
         desired: &Profile,
     ) -> Result<()> {
-        let finished = self.0.finish(port, cleanup, found, desired).await;
+        let reading = Reading::from(port);
+        let finished = reading.run(self.0.finish(&reading, cleanup, found, desired)).await;
         finished.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::update`].
     pub async fn update(&self, port: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {
-        self.0.update(port, change).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading.run(self.0.update(&reading, change)).await.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::delete`].
     pub async fn delete(&self, port: &dyn Port, id: &str) -> Result<()> {
-        self.0.delete(port, id).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading.run(self.0.delete(&reading, id)).await.map_err(|error| redacted(error, port))
     }
 
     /// See [`Operations::services`].
     pub async fn services(&self, port: &dyn Port) -> Result<Vec<Service>> {
-        self.0.services(port).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading.run(self.0.services(&reading)).await.map_err(|error| redacted(error, port))
     }
 
     /// See [`Dialect::is_applied`]. A text that the upstream stores in another spelling counts.
@@ -134,7 +156,11 @@ impl DialectClient {
 
     /// See [`Operations::edit`].
     pub async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
-        self.0.edit(port, current, edit).await.map_err(|error| redacted(error, port))
+        let reading = Reading::from(port);
+        reading
+            .run(self.0.edit(&reading, current, edit))
+            .await
+            .map_err(|error| redacted(error, port))
     }
 }
 

@@ -12,6 +12,7 @@ mod effect;
 mod endpoint;
 mod listed;
 mod pcc;
+mod reading;
 #[cfg(test)]
 mod recorder;
 mod registration;

@@ -29,10 +29,11 @@ impl BackendRpc {
     /// The gRPC service over a gateway.
     #[must_use]
     pub fn service(gateway: Arc<Gateway>, limits: Limits) -> BackendServiceServer<Self> {
-        let service = BackendServiceServer::new(Self { gateway, limits })
-            .max_decoding_message_size(limits.request_bytes);
+        let (largest, compressed) = (limits.request_bytes, limits.min_compressed_bytes);
+        let service =
+            BackendServiceServer::new(Self { gateway, limits }).max_decoding_message_size(largest);
         let service = compression::with_each(service, BackendServiceServer::accept_compressed);
-        match limits.min_compressed_bytes {
+        match compressed {
             Some(_) => compression::with_each(service, BackendServiceServer::send_compressed),
             None => service,
         }
@@ -45,7 +46,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListBackendsRequest>,
     ) -> Result<Response<ListBackendsResponse>, Status> {
-        unary(Method::ListBackends, request, self.limits, async |_, _| {
+        unary(Method::ListBackends, request, &self.limits, async |_, _| {
             Ok(ListBackendsResponse { backends: self.gateway.list_backends() })
         })
         .await
@@ -55,7 +56,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<GetBackendRequest>,
     ) -> Result<Response<Backend>, Status> {
-        unary(Method::GetBackend, request, self.limits, async |call, message| {
+        unary(Method::GetBackend, request, &self.limits, async |call, message| {
             self.gateway.get_backend(&call, &message.name)
         })
         .await
@@ -65,7 +66,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListServicesRequest>,
     ) -> Result<Response<ListServicesResponse>, Status> {
-        unary(Method::ListServices, request, self.limits, async |call, message| {
+        unary(Method::ListServices, request, &self.limits, async |call, message| {
             Ok(ListServicesResponse {
                 services: self.gateway.list_services(&call, &message).await?,
             })
@@ -77,7 +78,7 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<PurgeCacheRequest>,
     ) -> Result<Response<PurgeCacheResponse>, Status> {
-        unary(Method::PurgeCache, request, self.limits, async |call, message| {
+        unary(Method::PurgeCache, request, &self.limits, async |call, message| {
             Ok(PurgeCacheResponse {
                 purged_count: self.gateway.purge_cache(&call, &message).await?,
             })

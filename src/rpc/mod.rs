@@ -28,8 +28,11 @@ use crate::{
     call::{Admitted, Call, CallRecord},
     error::{Error, Reason, Result, metadata},
     model::method::Method,
+    resources::Share,
 };
 
+/// Request metadata: how messages are compressed.
+const ENCODING: &str = "grpc-encoding";
 /// Request metadata: how the caller wants the cache to be used.
 const CACHE_CONTROL: &str = "cache-control";
 /// Response metadata: how the cache was used.
@@ -40,7 +43,7 @@ const AGE: &str = "age";
 const PROFILE_OMITTED: &str = "x-profile-omitted";
 
 /// Size limits of messages, in bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Largest request.
     pub request_bytes: usize,
@@ -48,6 +51,8 @@ pub struct Limits {
     pub response_bytes: usize,
     /// Least response that is compressed; `None` for no compression.
     pub min_compressed_bytes: Option<usize>,
+    /// The memory for all responses.
+    pub answers: Share,
 }
 
 /// A response of many messages.
@@ -57,23 +62,25 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 async fn unary<Q, T, F>(
     rpc: Method,
     request: Request<Q>,
-    limits: Limits,
+    limits: &Limits,
     method: impl FnOnce(Call, Q) -> F,
 ) -> Result<Response<T>, Status>
 where
+    Q: prost::Message,
     T: prost::Message,
     F: Future<Output = Result<T>>,
 {
     let (metadata, extensions, message) = request.into_parts();
     let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
     let record = Arc::clone(&admitted.record);
+    decompressed(&metadata, &record, &message).map_err(|error| refusal(rpc, error))?;
     let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
     let is_compressible = compression::is_accepted(&metadata);
     let answer = match Control::parse(asked) {
         Ok(control) => method(admitted.into_call(control), message).await,
         Err(error) => Err(error),
     };
-    match answer.and_then(|answer| within_limit(answer, limits)) {
+    match answer.and_then(|answer| within_limit(answer, limits, &record)) {
         Ok(answer) => {
             let size = is_compressible.then(|| answer.encoded_len());
             let mut response = Response::new(answer);
@@ -104,20 +111,28 @@ where
 async fn streaming<Q, T, F, S>(
     rpc: Method,
     request: Request<Q>,
-    limits: Limits,
+    limits: &Limits,
     method: impl FnOnce(Call, Q) -> F,
 ) -> Result<Response<Streamed<T>>, Status>
 where
+    Q: prost::Message,
     T: prost::Message,
     F: Future<Output = Result<S>>,
     S: Stream<Item = Result<T>> + Send + 'static,
 {
-    let (_, extensions, message) = request.into_parts();
+    let (metadata, extensions, message) = request.into_parts();
     let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
+    let record = Arc::clone(&admitted.record);
+    decompressed(&metadata, &record, &message).map_err(|error| refusal(rpc, error))?;
     let answers = method(admitted.into_call(Control::default()), message).await;
     let answers = answers.map_err(|error| refusal(rpc, error))?;
+    // The stream may go on for hours; its request was small, and is gone.
+    if let Some(taken) = record.request() {
+        taken.resize(request::PER_CALL).map_err(|full| refusal(rpc, full.into()))?;
+    }
+    let limits = limits.clone();
     let answers = answers.map(move |answer| {
-        let answer = answer.and_then(|answer| within_limit(answer, limits));
+        let answer = answer.and_then(|answer| within_limit(answer, &limits, &record));
         answer.map_err(|error| refusal(rpc, error))
     });
     Ok(Response::new(Box::pin(answers)))
@@ -131,10 +146,26 @@ fn admitted(extensions: &Extensions) -> Result<Admitted> {
     })
 }
 
-/// The response, if it is not too large.
-fn within_limit<T: prost::Message>(answer: T, limits: Limits) -> Result<T> {
+/// Takes memory for a request that was compressed: until now, only its length on the wire counted.
+fn decompressed(
+    metadata: &MetadataMap,
+    record: &CallRecord,
+    message: &impl prost::Message,
+) -> Result<()> {
+    match record.request().filter(|_| metadata.contains_key(ENCODING)) {
+        Some(taken) => Ok(taken.resize(request::weight(message.encoded_len()))?),
+        None => Ok(()),
+    }
+}
+
+/// The response, if it is not too large, and there is memory for it.
+fn within_limit<T: prost::Message>(answer: T, limits: &Limits, record: &CallRecord) -> Result<T> {
     let (size, limit) = (answer.encoded_len(), limits.response_bytes);
+    if size <= request::PER_CALL {
+        return Ok(answer);
+    }
     if size <= limit {
+        record.hold_answer(limits.answers.take_for(record.caller(), size)?);
         return Ok(answer);
     }
     let message = format!(

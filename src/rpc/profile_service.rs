@@ -34,10 +34,11 @@ impl ProfileRpc {
     /// The gRPC service over a gateway.
     #[must_use]
     pub fn service(gateway: Arc<Gateway>, limits: Limits) -> ProfileServiceServer<Self> {
-        let service = ProfileServiceServer::new(Self { gateway, limits })
-            .max_decoding_message_size(limits.request_bytes);
+        let (largest, compressed) = (limits.request_bytes, limits.min_compressed_bytes);
+        let service =
+            ProfileServiceServer::new(Self { gateway, limits }).max_decoding_message_size(largest);
         let service = compression::with_each(service, ProfileServiceServer::accept_compressed);
-        match limits.min_compressed_bytes {
+        match compressed {
             Some(_) => compression::with_each(service, ProfileServiceServer::send_compressed),
             None => service,
         }
@@ -53,7 +54,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<GetProfileRequest>,
     ) -> Result<Response<Encoded<Profile>>, Status> {
-        unary(Method::GetProfile, request, self.limits, async |call, message| {
+        unary(Method::GetProfile, request, &self.limits, async |call, message| {
             self.gateway.get_profile(&call, &message).await
         })
         .await
@@ -63,7 +64,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<ListProfilesRequest>,
     ) -> Result<Response<Encoded<ListProfilesResponse>>, Status> {
-        unary(Method::ListProfiles, request, self.limits, async |call, message| {
+        unary(Method::ListProfiles, request, &self.limits, async |call, message| {
             self.gateway.list_profiles(&call, &message).await
         })
         .await
@@ -73,7 +74,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<CreateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(Method::CreateProfile, request, self.limits, async |call, message| {
+        unary(Method::CreateProfile, request, &self.limits, async |call, message| {
             let written = self.gateway.create_profile(&call, message).await?;
             Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
@@ -84,7 +85,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<UpdateProfileRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(Method::UpdateProfile, request, self.limits, async |call, message| {
+        unary(Method::UpdateProfile, request, &self.limits, async |call, message| {
             let written = self.gateway.update_profile(&call, message).await?;
             Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
@@ -95,7 +96,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DeleteProfileRequest>,
     ) -> Result<Response<()>, Status> {
-        unary(Method::DeleteProfile, request, self.limits, async |call, message| {
+        unary(Method::DeleteProfile, request, &self.limits, async |call, message| {
             self.gateway.delete_profile(&call, message).await
         })
         .await
@@ -105,7 +106,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<AttachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(Method::AttachService, request, self.limits, async |call, message| {
+        unary(Method::AttachService, request, &self.limits, async |call, message| {
             let written = self.gateway.attach_service(&call, message).await?;
             Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
@@ -116,7 +117,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DetachServiceRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(Method::DetachService, request, self.limits, async |call, message| {
+        unary(Method::DetachService, request, &self.limits, async |call, message| {
             let written = self.gateway.detach_service(&call, message).await?;
             Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
@@ -127,7 +128,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<AttachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(Method::AttachTrafficLimit, request, self.limits, async |call, message| {
+        unary(Method::AttachTrafficLimit, request, &self.limits, async |call, message| {
             let written = self.gateway.attach_traffic_limit(&call, message).await?;
             Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
@@ -138,7 +139,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DetachTrafficLimitRequest>,
     ) -> Result<Response<Profile>, Status> {
-        unary(Method::DetachTrafficLimit, request, self.limits, async |call, message| {
+        unary(Method::DetachTrafficLimit, request, &self.limits, async |call, message| {
             let written = self.gateway.detach_traffic_limit(&call, message).await?;
             Ok(omit::fitting(&call, written, self.limits.response_bytes))
         })
@@ -149,7 +150,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<BatchGetProfilesRequest>,
     ) -> Result<Response<Encoded<BatchGetProfilesResponse>>, Status> {
-        unary(Method::BatchGetProfiles, request, self.limits, async |call, message| {
+        unary(Method::BatchGetProfiles, request, &self.limits, async |call, message| {
             self.gateway.batch_get_profiles(&call, &message).await
         })
         .await
@@ -159,7 +160,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<PreviewWriteRequest>,
     ) -> Result<Response<PreviewWriteResponse>, Status> {
-        unary(Method::PreviewWrite, request, self.limits, async |call, message| {
+        unary(Method::PreviewWrite, request, &self.limits, async |call, message| {
             self.gateway.preview_write(&call, message).await
         })
         .await
@@ -169,7 +170,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<TranslateProfileRequest>,
     ) -> Result<Response<TranslateProfileResponse>, Status> {
-        unary(Method::TranslateProfile, request, self.limits, async |call, message| {
+        unary(Method::TranslateProfile, request, &self.limits, async |call, message| {
             self.gateway.translate_profile(&call, &message).await
         })
         .await
@@ -179,7 +180,7 @@ impl ProfileService for ProfileRpc {
         &self,
         request: Request<DiffProfilesRequest>,
     ) -> Result<Response<DiffProfilesResponse>, Status> {
-        unary(Method::DiffProfiles, request, self.limits, async |call, message| {
+        unary(Method::DiffProfiles, request, &self.limits, async |call, message| {
             self.gateway.diff_profiles(&call, &message).await
         })
         .await
@@ -190,7 +191,7 @@ impl ProfileService for ProfileRpc {
         request: Request<WatchProfilesRequest>,
     ) -> Result<Response<Self::WatchProfilesStream>, Status> {
         let begun =
-            streaming(Method::WatchProfiles, request, self.limits, async |call, message| {
+            streaming(Method::WatchProfiles, request, &self.limits, async |call, message| {
                 let watcher = self.gateway.watch_profiles(&call, &message).await?;
                 Ok(stream::unfold(watcher, async |mut watcher| {
                     let next = watcher.next().await?;

@@ -39,7 +39,10 @@ pub use self::{
     settings::{AddressSettings, ServerSettings},
     transport::drain::Drained,
 };
-use crate::caller::Callers;
+use crate::{
+    caller::{Callers, Resource},
+    resources::Share,
+};
 
 /// Most connections to the admin port: probes, scrapers and a few people.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -58,6 +61,7 @@ pub struct Services {
     health: Health,
     metrics: ServerMetrics,
     callers: Callers,
+    memory: Share,
 }
 
 impl Services {
@@ -77,7 +81,14 @@ impl Services {
         let methods = Methods::new(&descriptors).map_err(io::Error::other)?;
         let routes = routes.with(health.service());
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
-        Ok(Self { routes, methods, health, metrics, callers })
+        let memory = Share::boundless(Resource::RequestBytes);
+        Ok(Self { routes, methods, health, metrics, callers, memory })
+    }
+
+    /// Keeps request messages within this memory.
+    #[must_use]
+    pub fn within(self, memory: Share) -> Self {
+        Self { memory, ..self }
     }
 }
 
@@ -165,8 +176,8 @@ async fn serve(
     shutdown: impl Future<Output = ()> + Send,
     abort: impl Future<Output = ()> + Send,
 ) -> Drained {
-    let Services { routes, methods, health, metrics, callers } = services;
-    let stack = stack::build(routes, &methods, &metrics, &settings, &callers);
+    let Services { routes, methods, health, metrics, callers, memory } = services;
+    let stack = stack::build(routes, &methods, &metrics, &settings, &callers, &memory);
     let stack = Arc::new(stack);
     let connected = move |peer: SocketAddr, closing: &Arc<Closing>| Connected {
         stack: Arc::clone(&stack),

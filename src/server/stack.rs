@@ -21,6 +21,7 @@ use super::{
         normalize::{Limits, Normalize},
         passing::{Arrived, BoxError},
         shed::{Places, Shed},
+        weighed::Weighed,
         whole::{Whole, WholeRequest},
     },
     metrics::ServerMetrics,
@@ -28,7 +29,10 @@ use super::{
     settings::ServerSettings,
     transport::closing::Closing,
 };
-use crate::caller::{Caller, Callers};
+use crate::{
+    caller::{Caller, Callers},
+    resources::Share,
+};
 
 /// The layers around the routes.
 ///
@@ -40,6 +44,7 @@ pub(super) fn build<B>(
     metrics: &ServerMetrics,
     settings: &ServerSettings,
     callers: &Callers,
+    memory: &Share,
 ) -> impl Service<
     Arrived<B>,
     Response = Response<impl Answer + use<B>>,
@@ -89,7 +94,10 @@ where
         .layer_fn(|inner| WholeRequest { inner, limit: settings.max_request_bytes })
         // Waits for the message, and rejects calls beyond the limits. Right around the services:
         // what has not arrived takes no place, and what is rejected is not decoded.
-        .layer_fn(|inner| Shed::new(inner, places.clone(), metrics.clone()))
+        .layer_fn(|inner| Shed::new(inner, places.clone(), memory.clone(), metrics.clone()))
+        // Counts the bytes of responses, and cuts messages into pieces. Next to the services, so
+        // that all that is said of a response is said after the last piece.
+        .layer_fn(|inner| Weighed { inner })
         .service(routes)
 }
 

@@ -138,7 +138,7 @@ impl<'e> Section<'e> {
 
     /// Reports that keys do not fit together, at the first of them that was written. Not if one of
     /// them is wrong by itself: the default in its place proves nothing.
-    pub(crate) fn conflict(&mut self, keys: [&str; 2], message: impl Into<String>) {
+    pub(crate) fn conflict<const N: usize>(&mut self, keys: [&str; N], message: impl Into<String>) {
         let known = |key: &&str| self.known.iter().find(|known| known.key == *key);
         let known: Vec<&Known> = keys.iter().filter_map(known).collect();
         if known.iter().any(|known| known.wrong) {

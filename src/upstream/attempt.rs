@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::{
     breaker::{Ticket, Verdict},
+    cause::{Cause, Failure},
     class::Class,
     client::Upstream,
     credentials::CurrentTokens,
@@ -31,7 +32,7 @@ use super::{
     refusal,
     retry::{LONGEST_BACKOFF, Outcome, pauses, was_sent, worth_repeating},
     status,
-    transport::{Cause, Failure, deadline_passed},
+    transport::deadline_passed,
 };
 use crate::error::{Error, Result, Retry};
 

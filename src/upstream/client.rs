@@ -18,6 +18,7 @@ use super::{
     breaker::{Breaker, Circuit, Ticket, Verdict},
     budget::Budget,
     bulkhead::Bulkhead,
+    cause::{Cause, Failure},
     class::Class,
     credentials::{Auth, Credentials, CurrentTokens},
     limits::Limits,
@@ -27,10 +28,13 @@ use super::{
     refusal,
     settings::UpstreamSettings,
     status,
-    transport::{Cause, Failure, Transport},
+    transport::Transport,
     window::Usage,
 };
-use crate::error::{Blame, Error, Reason, Result, metadata::CIRCUIT, whole_seconds};
+use crate::{
+    error::{Blame, Error, Reason, Result, metadata::CIRCUIT, whole_seconds},
+    resources::Share,
+};
 
 /// One upstream account. Shared by all calls.
 pub struct Upstream {
@@ -86,13 +90,15 @@ pub struct Health {
 impl Upstream {
     /// Sets up the client without contacting the upstream. `backend` is the configured name, and
     /// `vendor_limits` what the vendor documents. `tell_serving` is called when calls
-    /// are no longer let through, and when they are again.
+    /// are no longer let through, and when they are again. The memory of answers is taken from
+    /// `decoding`.
     pub fn new(
         backend: &str,
         settings: &UpstreamSettings,
         vendor_limits: Limits,
         auth: Arc<dyn Auth>,
         metrics: BackendUpstreamMetrics,
+        decoding: Share,
         tell_serving: impl Fn(bool) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let now = Instant::now();
@@ -107,7 +113,7 @@ impl Upstream {
         );
         Ok(Arc::new(Self {
             backend: backend.to_owned(),
-            transport: Transport::new(settings)?,
+            transport: Transport::new(settings, decoding)?,
             auth,
             credentials: Arc::default(),
             bulkhead,

@@ -7,9 +7,11 @@
 
 mod attempt;
 mod base_url;
+mod body;
 mod breaker;
 mod budget;
 mod bulkhead;
+mod cause;
 mod class;
 mod client;
 mod coding;

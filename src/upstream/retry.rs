@@ -7,9 +7,9 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use http::StatusCode;
 
 use super::{
+    cause::{Cause, Failure},
     message::{Reply, Safety},
     status,
-    transport::{Cause, Failure},
 };
 use crate::error::{Reason, Result, Retry};
 

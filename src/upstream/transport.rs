@@ -10,14 +10,18 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, header::ACCEPT_ENCODING};
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+};
 use tokio::time::Instant;
 use url::Url;
 
 use super::{
     base_url::below,
-    breaker::Verdict,
+    body::{self, Arriving},
+    cause::{Cause, Failure},
     coding::{self, Undecodable},
     message::{Reply, Request, Safety},
     resolve::{Resolver, Unresolved},
@@ -26,7 +30,11 @@ use super::{
     unprocessed::{CERTIFICATE_WANTED, Progress, Unprocessed, unprocessed},
     watched::WatchedBody,
 };
-use crate::error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result, Retry};
+use crate::{
+    caller::Held,
+    error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result, Retry},
+    resources::{Share, off_thread},
+};
 
 /// How many headers a reply may have. Gateways and tracing add dozens.
 const MAX_HEADERS: usize = 512;
@@ -45,69 +53,12 @@ pub(super) struct Transport {
     body_timeout: Duration,
     request_timeout: Duration,
     max_response_bytes: usize,
-}
-
-/// An exchange without a complete reply.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: Error,
-    pub(super) cause: Cause,
-}
-
-/// Where an exchange ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Before it began, because of the gateway's own limits.
-    Local,
-    /// Before it began, because a login failed.
-    Login,
-    /// No connection, or a refusal of the upstream to process the request: nothing was done.
-    NotSent,
-    /// No secure connection. Sending the request again would not help.
-    Insecure,
-    /// No reply: the request may have arrived.
-    Lost,
-    /// During the reply.
-    Cut,
-    /// The upstream took too long.
-    Slow,
-    /// The caller's deadline came first.
-    Deadline,
-    /// The reply is too large.
-    TooLarge,
-    /// The reply is not HTTP, or not in the coding that it names. A repeat would not help.
-    Malformed,
-}
-
-impl Failure {
-    pub(super) fn new(cause: Cause, error: Error) -> Self {
-        Self { error, cause }
-    }
-
-    /// The gateway itself sent nothing.
-    pub(super) fn local(error: Error) -> Self {
-        Self::new(Cause::Local, error)
-    }
-}
-
-impl Cause {
-    /// What it says about the upstream; nothing if the caller ran out of time.
-    pub(super) fn verdict(self) -> Option<Verdict> {
-        match self {
-            Self::NotSent
-            | Self::Insecure
-            | Self::Lost
-            | Self::Cut
-            | Self::Slow
-            | Self::Malformed => Some(Verdict::Bad),
-            Self::TooLarge => Some(Verdict::Good),
-            Self::Local | Self::Login | Self::Deadline => None,
-        }
-    }
+    /// The memory for answers.
+    decoding: Share,
 }
 
 impl Transport {
-    pub(super) fn new(settings: &UpstreamSettings) -> Result<Self> {
+    pub(super) fn new(settings: &UpstreamSettings, decoding: Share) -> Result<Self> {
         let handshakes = Arc::new(Handshakes::default());
         let tls = handshakes.settings()?;
         let builder = || {
@@ -138,6 +89,7 @@ impl Transport {
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
             max_response_bytes: settings.max_response_bytes,
+            decoding,
         })
     }
 
@@ -182,26 +134,31 @@ impl Transport {
         self.handshakes.answered();
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
         let length = coding::length_beside_identity(&headers);
-        let body = self.body(&time, response, length).await?;
-        let body = coding::decoded(&headers, body, self.max_response_bytes)
-            .map_err(|why| self.undecodable(request, why))?;
+        let (body, taken) = self.body(&time, response, length).await?;
+        let decode = || coding::decoded(&headers, body, self.max_response_bytes);
+        let body = match headers.contains_key(CONTENT_ENCODING) {
+            // A few bytes may become thousands of times as many.
+            true => off_thread(decode),
+            false => decode(),
+        };
+        let body = body.map_err(|why| self.undecodable(request, why))?;
+        let body = body::readable(body, taken).map_err(|error| no_memory(request, error))?;
         Ok(Reply::new(status, headers, body))
     }
 
-    /// Reads the body to its end, or to the given length.
+    /// Reads the body to its end, or to the given length, with the memory that it takes.
     async fn body(
         &self,
         time: &Time<'_>,
         mut response: reqwest::Response,
         length: Option<usize>,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<(Bytes, Held), Failure> {
         let request = time.request;
         let limit = self.max_response_bytes;
-        let mut body = BytesMut::new();
+        let mut body = Arriving::new(&self.decoding).map_err(|error| no_memory(request, error))?;
         loop {
             if let Some(length) = length.filter(|length| body.len() >= *length) {
-                body.truncate(length);
-                return Ok(body.freeze());
+                return Ok(body.whole(Some(length)));
             }
             let next =
                 time.bound(response.chunk(), self.body_timeout, "sent no more of its answer to");
@@ -209,13 +166,13 @@ impl Transport {
             let Some(chunk) = chunk else {
                 return match length {
                     Some(_) => Err(cut(request, false)),
-                    None => Ok(body.freeze()),
+                    None => Ok(body.whole(None)),
                 };
             };
             if body.len() + chunk.len() > limit {
                 return Err(self.undecodable(request, Undecodable::TooLarge));
             }
-            body.extend_from_slice(&chunk);
+            body.push(&chunk).map_err(|error| no_memory(request, error))?;
         }
     }
 
@@ -304,6 +261,11 @@ impl Transport {
 
 fn not_set_up(why: impl std::fmt::Display) -> Error {
     Error::new(Reason::GatewayInternal, "the HTTP client could not be set up").with_internal(why)
+}
+
+/// There is no memory for the answer.
+fn no_memory(request: &Request, error: Error) -> Failure {
+    Failure::new(Cause::TooLarge, error.with_effect(request.safety.effect(Effect::Unknown)))
 }
 
 /// How long one exchange may take.

@@ -29,6 +29,7 @@ mod grpc_web;
 mod health;
 mod limits;
 mod logs;
+mod memory;
 mod quiet;
 mod reflection;
 mod sizes;

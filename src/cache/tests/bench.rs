@@ -15,8 +15,10 @@ use crate::{
         BackendCacheMetrics, BackgroundTasks, Cache, CacheMetrics, CacheSettings, Control, Outcome,
         Resource, Served, Target, Value,
     },
+    caller,
     error::{Error, Reason},
     pb::Encoded,
+    resources::Share,
     telemetry::Registry,
 };
 
@@ -63,7 +65,13 @@ impl Bench {
         let metrics = CacheMetrics::register(&mut Registry::new("test")).backend(&"test".into());
         let background = BackgroundTasks::default();
         Self {
-            cache: Cache::new(settings, lists_are_complete, metrics.clone(), background.clone()),
+            cache: Cache::new(
+                settings,
+                lists_are_complete,
+                metrics.clone(),
+                background.clone(),
+                Share::boundless(caller::Resource::LoadBytes),
+            ),
             metrics,
             background,
             upstream: Arc::new(Mutex::new((Answer::Version(1), Duration::ZERO))),

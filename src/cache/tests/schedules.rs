@@ -278,7 +278,7 @@ async fn a_list_fills_profiles_only_if_lists_are_complete() {
     for complete in [true, false] {
         let bench = Bench::with(settings(), complete);
         let list = vec![("SP_1".into(), Encoded::from_bytes([7]))];
-        let load = |_, _| async { Ok(Value::Profiles(Arc::new(list))) };
+        let load = |_, _| async { Ok(Value::Profiles(Arc::new(list.into_iter().collect()))) };
         let deadline = Instant::now() + SECOND;
         let (list, _) =
             bench.cache.read(&Resource::Profiles, Control::default(), deadline, load).await;

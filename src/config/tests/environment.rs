@@ -79,7 +79,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("BACKENDS__SFT", "hunter2", "no such setting, "),
     ("BACKENDS__SFT__PASSWORD__HUNTER", "hunter2", "no such setting, "),
     ("SEVRER__MAX_TIMEOUT", "hunter2", "unknown section `sevrer`, did you mean `server`?"),
-    ("ZEBRA__X", "hunter2", "unknown section `zebra`, expected log, server, callers, backends"),
+    (
+        "ZEBRA__X",
+        "hunter2",
+        "unknown section `zebra`, expected log, server, callers, memory, backends",
+    ),
     (
         "SERVER__MAX_TIMEOUTS",
         "hunter2",

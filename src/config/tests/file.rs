@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     cache::CacheSettings,
     caller::CallerSettings,
+    resources::MemorySettings,
     server::ServerSettings,
     telemetry::logs::Format,
     upstream::{Chosen, Thresholds, WindowLimit},
@@ -20,6 +21,16 @@ max_page_bytes = "1MiB"
 [log]
 format = "json"
 level = "info,profile_gateway[{call=\"x\"}]=debug"
+
+[memory]
+budget_bytes = "1GiB"
+requests_percent = 11
+answers_percent = 12
+decoding_percent = 13
+loads_percent = 14
+cache_percent = 15
+request_ids_percent = 16
+watch_history_percent = 17
 
 [server]
 default_timeout = "10s"
@@ -93,6 +104,17 @@ fn everything_can_be_set() {
     assert_eq!(config.page_tokens.max_page_bytes, 1 << 20);
     assert_eq!(config.log.format, Format::Json);
     assert_eq!(config.log.level, "info,profile_gateway[{call=\"x\"}]=debug");
+    let memory = MemorySettings {
+        budget_bytes: Some(1 << 30),
+        requests_percent: 11,
+        answers_percent: 12,
+        decoding_percent: 13,
+        loads_percent: 14,
+        cache_percent: 15,
+        request_ids_percent: 16,
+        watch_history_percent: 17,
+    };
+    assert_eq!(config.memory, memory);
     let expected = ServerSettings {
         default_timeout: Duration::from_secs(10),
         max_timeout: Duration::from_secs(90),
@@ -136,8 +158,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:35");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:67");
+    assert_eq!(sft.origin, "gateway.toml:45");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:77");
     assert!(config.warnings.is_empty());
 }
 
@@ -213,6 +235,16 @@ fn defaults_are_those_of_the_manual() {
         "page_token_key": null,
         "max_page_bytes": 3_145_728,
         "log": { "format": "auto", "level": "info" },
+        "memory": {
+            "budget_bytes": "auto",
+            "requests_percent": 10,
+            "answers_percent": 15,
+            "decoding_percent": 20,
+            "loads_percent": 15,
+            "cache_percent": 20,
+            "request_ids_percent": 5,
+            "watch_history_percent": 5,
+        },
         "server": default_server(),
         "callers": { "ipv4_prefix_bits": 32, "ipv6_prefix_bits": 64, "share_percent": 50 },
         "backends": { "sft": {

@@ -93,6 +93,12 @@ impl Memory {
         Self { limits, inner: Mutex::default() }
     }
 
+    /// The bytes of all entries.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }

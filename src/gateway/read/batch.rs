@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use prost::Message;
 
 use crate::{
     cache::Resource,
     call::Call,
+    caller::Held,
     error::{
         Error, Reason, Result, metadata,
         violation::{Violation, Violations},
@@ -29,8 +30,13 @@ const FEW: usize = 4;
 /// Concurrent reads of one call; the backend's own limits apply as well.
 const PARALLEL: usize = 8;
 
-/// The profiles of one backend by requested id; `None` where there is no such profile.
-type FoundProfiles = BTreeMap<String, Option<Encoded<Profile>>>;
+/// The profiles of one backend by requested id, `None` where there is no such profile; and the
+/// memory of those that were read for this.
+#[derive(Default)]
+struct FoundProfiles {
+    profiles: BTreeMap<String, Option<Encoded<Profile>>>,
+    taken: Option<Held>,
+}
 
 /// Reads several profiles in the order of the request; fails as a whole if any is missing. Each
 /// name comes with its backend.
@@ -41,17 +47,19 @@ pub(crate) async fn profiles(
 ) -> Result<Encoded<BatchGetProfilesResponse>> {
     let mut wanted: BTreeMap<&str, (&Arc<Backend>, FoundProfiles)> = BTreeMap::new();
     for (backend, name) in names {
-        let (_, ids) =
-            wanted.entry(name.backend().id()).or_insert_with(|| (*backend, FoundProfiles::new()));
-        ids.insert(name.id().to_owned(), None);
+        let (_, ids) = wanted
+            .entry(name.backend().id())
+            .or_insert_with(|| (*backend, FoundProfiles::default()));
+        ids.profiles.insert(name.id().to_owned(), None);
     }
     let reads = wanted.into_iter().map(|(id, (backend, wanted))| async move {
         let found = read(backend, call, wanted).await;
         found.map(|found| (id, found)).map_err(|error| backend.decorate(METHOD, error))
     });
     let found: BTreeMap<&str, FoundProfiles> = try_join_all(reads).await?.into_iter().collect();
-    let profile =
-        |name: &ProfileName| found.get(name.backend().id())?.get(name.id()).cloned().flatten();
+    let profile = |name: &ProfileName| {
+        found.get(name.backend().id())?.profiles.get(name.id()).cloned().flatten()
+    };
     let profiles: Vec<Option<Encoded<Profile>>> =
         names.iter().map(|(_, name)| profile(name)).collect();
     let missing = profiles.iter().zip(names).enumerate();
@@ -131,11 +139,11 @@ async fn read(
     mut wanted: FoundProfiles,
 ) -> Result<FoundProfiles> {
     // An id that is not valid in the dialect needs no request: no profile can have it.
-    let ids = wanted.keys().filter(|id| backend.dialect().accepts_id(id));
+    let ids = wanted.profiles.keys().filter(|id| backend.dialect().accepts_id(id));
     let ids: Vec<String> = ids.cloned().collect();
     if backend.dialect().lists_are_complete() && cold(backend, call, &ids) > FEW {
         for (id, profile) in cached::profiles(backend, call).await?.iter() {
-            if let Some(wanted) = wanted.get_mut(id.as_str()) {
+            if let Some(wanted) = wanted.profiles.get_mut(id.as_str()) {
                 *wanted = Some(profile.clone());
             }
         }
@@ -148,9 +156,15 @@ async fn read(
             Err(error) => Err(error),
         }
     };
-    let reads = stream::iter(ids.into_iter().map(read)).buffer_unordered(PARALLEL);
-    let found: Vec<_> = reads.try_collect().await?;
-    wanted.extend(found);
+    // What is read past the cache is in memory for this call alone.
+    let taken = backend.cache().loads().take_for(call.record.caller(), 0)?;
+    let mut reads = stream::iter(ids.into_iter().map(read)).buffer_unordered(PARALLEL);
+    while let Some((id, profile)) = reads.try_next().await? {
+        let bytes = profile.as_ref().map_or(0, |profile| profile.bytes().len());
+        taken.resize(taken.weight() + bytes)?;
+        wanted.profiles.insert(id, profile);
+    }
+    wanted.taken = Some(taken);
     Ok(wanted)
 }
 

@@ -21,6 +21,7 @@ use crate::{
         name::{BackendName, ProfileName},
     },
     pb::{Encoded, Profile, Service},
+    resources::{is_long_list, off_thread_if},
     upstream::{Class, Delay, Session, Waiters},
 };
 
@@ -164,12 +165,16 @@ fn presented(backend: &Backend, listing: Listing) -> Value {
 
 /// Profiles as callers see them, ordered by id.
 fn in_order(backend: &Backend, mut items: Vec<Item>) -> Arc<List> {
-    items.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
-    let each = items.into_iter().map(|item| {
-        let id = item.id.as_str().into();
-        (id, Encoded::of(&backend.present(item)))
-    });
-    Arc::new(each.collect())
+    let is_long = is_long_list(items.len());
+    let encode = || -> List {
+        items.sort_by(|a, b| id_order(&a.id).cmp(&id_order(&b.id)));
+        let each = items.into_iter().map(|item| {
+            let id = item.id.as_str().into();
+            (id, Encoded::of(&backend.present(item)))
+        });
+        each.collect()
+    };
+    Arc::new(off_thread_if(is_long, encode))
 }
 
 /// A list that was read in parts is not kept: the first of them may be from before a write, and the

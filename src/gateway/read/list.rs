@@ -8,6 +8,7 @@ use prost::Message;
 use crate::{
     cache::List,
     call::Call,
+    caller::{Caller, Held},
     error::{Result, violation::Violations},
     gateway::{
         backend::{Backend, SelectedBackends},
@@ -23,6 +24,7 @@ use crate::{
         page::{FRAME_BYTES, Page, PageTokens, Query, Room},
         sort::{self, OrderBy},
     },
+    resources::{Work, coding, is_long_list, off_thread_if},
     upstream::Class,
 };
 
@@ -72,10 +74,10 @@ pub(crate) async fn profiles(
     let partial = request.return_partial_success;
     let mut found = collect(call, backends.all(), partial, &among).await?;
     if !request.filter.is_empty() || !request.order_by.is_empty() {
-        found.select(&filter, &order).await?;
+        found.select(&filter, &order, call.record.caller()).await?;
     }
     let range = page.cut(found.len(), |n| found.position(n));
-    let (profiles, end) = filled(&found, range, &mask, page.room())?;
+    let (profiles, end) = filled(&found, range, &mask, page.room()).await?;
     let last = end.checked_sub(1).filter(|_| end < found.len());
     let next_page_token = last.map(|last| page_tokens.seal(&query, &found.position(last)));
     let response = encoded::ListProfilesResponse {
@@ -88,15 +90,16 @@ pub(crate) async fn profiles(
 }
 
 /// The profiles of a page that have room in it, and the index after the last of them.
-fn filled(
+async fn filled(
     found: &Found<'_>,
     range: Range<usize>,
     mask: &ReadMask,
     mut room: Room,
 ) -> Result<(Vec<Encoded<Profile>>, usize)> {
-    let mut profiles = Vec::with_capacity(range.len());
+    let (mut profiles, mut work) = (Vec::with_capacity(range.len()), Work::default());
     for n in range.clone() {
         let Some(profile) = found.profile(n) else { continue };
+        work.done(mask.cost(profile.bytes().len())).await;
         let profile = masked(mask, profile.clone())?;
         if !room.take(profile.bytes().len() + FRAME_BYTES) {
             return Ok((profiles, n));
@@ -121,8 +124,10 @@ fn check(
     Ok(ListOptions { mask: mask?, filter: filter?, order: order?, page: page? })
 }
 
-/// Profiles to filter before other tasks may run: a few tenths of a millisecond.
-const YIELD_EVERY: usize = 256;
+/// The bytes of a selected profile's index, and of the allocation of its position.
+const SELECTED: usize = 64;
+/// The memory of what is selected is taken in steps of so many bytes.
+const STEP: usize = 64 * 1024;
 
 /// The lists of some backends, one after the other; nothing is copied.
 struct Found<'a> {
@@ -130,6 +135,8 @@ struct Found<'a> {
     /// Position and index of each selected profile, in order; `None` selects all in list order.
     selected: Option<Vec<(String, usize)>>,
     unreachable: Vec<String>,
+    /// The memory of what was selected.
+    taken: Option<Held>,
 }
 
 impl Found<'_> {
@@ -141,20 +148,32 @@ impl Found<'_> {
     }
 
     /// Keeps the profiles that pass the filter, in the given order.
-    async fn select(&mut self, filter: &Filter, order: &OrderBy) -> Result<()> {
-        let mut selected = Vec::new();
+    async fn select(
+        &mut self,
+        filter: &Filter,
+        order: &OrderBy,
+        caller: &Arc<Caller>,
+    ) -> Result<()> {
+        let Some((first, _)) = self.lists.first() else { return Ok(()) };
+        // The positions, by which the profiles are sorted.
+        let (taken, mut bytes) = (first.cache().loads().take_for(caller, STEP)?, 0);
+        let (mut selected, mut work) = (Vec::new(), Work::default());
         let profiles = self.lists.iter().flat_map(|(_, list)| list.iter());
         for (n, (_, profile)) in profiles.enumerate() {
-            if n % YIELD_EVERY == YIELD_EVERY - 1 {
-                tokio::task::yield_now().await;
-            }
+            work.done(coding(profile.bytes().len()) + filter.cost(profile.bytes().len())).await;
             let profile = decoded(profile)?;
             if filter.matches(&profile) {
-                selected.push((order.position(&profile), n));
+                let position = order.position(&profile);
+                bytes += position.len() + SELECTED;
+                if bytes > taken.weight() {
+                    taken.resize(bytes + STEP)?;
+                }
+                selected.push((position, n));
             }
         }
-        selected.sort_unstable();
+        off_thread_if(is_long_list(selected.len()), || selected.sort_unstable());
         self.selected = Some(selected);
+        self.taken = Some(taken);
         Ok(())
     }
 
@@ -210,7 +229,8 @@ async fn collect<'a>(
         Ok(cached::Profiles { list, unreadable: Arc::default() })
     });
     let answers: Vec<Result<cached::Profiles>> = join_all(reads).await;
-    let mut found = Found { lists: Vec::new(), selected: None, unreachable: Vec::new() };
+    let mut found =
+        Found { lists: Vec::new(), selected: None, unreachable: Vec::new(), taken: None };
     for (backend, answer) in backends.iter().zip(answers) {
         match answer.map_err(|error| backend.decorate(METHOD, error)) {
             Ok(profiles) => {

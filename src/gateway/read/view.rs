@@ -16,7 +16,28 @@ pub(crate) fn masked(mask: &ReadMask, profile: Encoded<Profile>) -> Result<Encod
 
 /// The decoded profile.
 pub(crate) fn decoded(profile: &Encoded<Profile>) -> Result<Profile> {
+    #[cfg(test)]
+    work::decode();
     profile.message().map_err(|error| {
         Error::new(Reason::GatewayInternal, "internal error in the cache").with_internal(error)
     })
+}
+
+/// Counts how many profiles were decoded, for tests of how much work there is.
+#[cfg(test)]
+pub(in crate::gateway) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static DECODED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn decode() {
+        DECODED.set(DECODED.get() + 1);
+    }
+
+    /// How many in this thread.
+    pub(in crate::gateway) fn decoded() -> usize {
+        DECODED.get()
+    }
 }

@@ -30,6 +30,7 @@ use crate::{
     },
     pb::{self, Profile, Service},
     query::resume::ResumeTokens,
+    resources::Share,
     telemetry::Registry,
     upstream::{Limits, Port, Reply, Request, Upstream, UpstreamMetrics, UpstreamSettings},
 };
@@ -130,8 +131,10 @@ impl Fake {
         let (name, mut registry) = (Arc::from("fake"), Registry::new("test"));
         let settings = UpstreamSettings::default();
         let upstream = UpstreamMetrics::register(&mut registry).backend(&name);
+        let decoding = Share::boundless(Resource::DecodingBytes);
         let upstream =
-            Upstream::new("fake", &settings, Limits::NONE, auth, upstream, |_| ()).unwrap();
+            Upstream::new("fake", &settings, Limits::NONE, auth, upstream, decoding, |_| ());
+        let upstream = upstream.unwrap();
         let hour = Duration::from_secs(60 * 60);
         let cache = CacheSettings {
             enabled: true,
@@ -143,7 +146,10 @@ impl Fake {
             max_bytes: 1 << 20,
         };
         let counted = CacheMetrics::register(&mut registry).backend(&name);
-        let cache = Cache::new(cache, true, counted, BackgroundTasks::default());
+        let cache = {
+            let loads = Share::boundless(Resource::LoadBytes);
+            Cache::new(cache, true, counted, BackgroundTasks::default(), loads)
+        };
         let dialect = DialectClient::new(self.clone());
         Backend::new("fake", None, dialect, upstream, WriteSettings::default(), cache)
     }

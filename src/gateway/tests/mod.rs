@@ -3,6 +3,7 @@
 
 mod fake;
 mod watching;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 

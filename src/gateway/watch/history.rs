@@ -6,14 +6,18 @@ use std::{
 };
 
 use crate::{
+    caller::Held,
     error::{Error, Reason, Result},
     gateway::read::view::decoded,
     model::changes::changed_paths,
     pb::{ChangeKind, Encoded, Profile},
+    resources::{Share, Work, coding},
 };
 
-/// Profiles to compare before other tasks may run: each costs about 50 µs.
-const YIELD_EVERY: usize = 32;
+/// About what it takes to find a profile in the other list, in nanoseconds.
+const LOOKUP: usize = 500;
+/// About what it takes to compare the fields of two, beside their bytes.
+const COMPARED: usize = 30_000;
 
 /// Profiles by their position in list order.
 pub(super) type Profiles = BTreeMap<String, Encoded<Profile>>;
@@ -49,11 +53,23 @@ pub(super) struct History {
     /// The number of the latest change.
     last: u64,
     limits: Limits,
+    memory: Share,
+    /// The memory of all that is kept.
+    taken: Option<Held>,
 }
 
 impl History {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { profiles: Arc::default(), kept: VecDeque::new(), bytes: 0, last: 0, limits }
+    /// Nothing yet. What is kept is taken of `memory`.
+    pub(super) fn new(limits: Limits, memory: Share) -> Self {
+        Self {
+            profiles: Arc::default(),
+            kept: VecDeque::new(),
+            bytes: 0,
+            last: 0,
+            limits,
+            memory,
+            taken: None,
+        }
     }
 
     /// The profiles as of the latest change.
@@ -78,7 +94,10 @@ impl History {
 
     /// Stores the profiles of the first poll, which are not changes.
     pub(super) fn begin(&mut self, profiles: Profiles) {
+        let bytes = self.bytes + size_of(&profiles);
         self.profiles = Arc::new(profiles);
+        // The last list always stays.
+        self.taken = Some(self.memory.take_anyway(bytes));
     }
 
     /// Stores the profiles of a later poll and the changes since the one before it.
@@ -87,14 +106,33 @@ impl History {
         self.last += latest as u64;
         self.bytes += changes.iter().map(size).sum::<usize>();
         self.kept.extend(changes.into_iter().map(Arc::new));
-        let list_bytes: usize = profiles.values().map(|profile| profile.bytes().len()).sum();
+        let list_bytes = size_of(&profiles);
         let (most, most_bytes) =
             (self.limits.changes + profiles.len(), self.limits.bytes + list_bytes);
         while self.kept.len() > latest && (self.kept.len() > most || self.bytes > most_bytes) {
-            self.bytes -= self.kept.pop_front().map_or(0, |change| size(&change));
+            self.drop_oldest();
         }
+        // The memory is of all backends: where it ends, old changes go first.
+        drop(self.taken.take());
+        let taken = loop {
+            match self.memory.take(self.bytes + list_bytes) {
+                Ok(taken) => break taken,
+                Err(_) if self.kept.len() > latest => self.drop_oldest(),
+                Err(_) => break self.memory.take_anyway(self.bytes + list_bytes),
+            }
+        };
+        self.taken = Some(taken);
         self.profiles = Arc::new(profiles);
     }
+
+    fn drop_oldest(&mut self) {
+        self.bytes -= self.kept.pop_front().map_or(0, |change| size(&change));
+    }
+}
+
+/// The bytes that a list takes, including the overhead of its allocations.
+fn size_of(profiles: &Profiles) -> usize {
+    profiles.iter().map(|(key, profile)| key.len() + profile.bytes().len() + 96).sum()
 }
 
 /// The bytes that a change takes, including the overhead of its allocations.
@@ -104,24 +142,27 @@ fn size(change: &ProfileEvent) -> usize {
 
 /// What changed between two polls, ordered by position.
 pub(super) async fn differences(before: &Profiles, after: &Profiles) -> Result<Vec<ProfileEvent>> {
-    let mut changes = Vec::new();
+    let (mut changes, mut work) = (Vec::new(), Work::default());
     for (position, profile) in before {
+        work.done(LOOKUP).await;
         if !after.contains_key(position) {
+            work.done(coding(profile.bytes().len())).await;
             let profile = Profile { name: decoded(profile)?.name, ..Profile::default() };
             let profile = Encoded::of(&profile);
             changes.push(change(position, ChangeKind::Removed, profile, Vec::new()));
         }
     }
     for (position, profile) in after {
+        work.done(LOOKUP).await;
         match before.get(position) {
             None => changes.push(change(position, ChangeKind::Added, profile.clone(), Vec::new())),
             Some(old) if old == profile => {}
             Some(old) => {
+                // Both are decoded, and compared field by field.
+                work.done(COMPARED + 4 * coding(old.bytes().len().max(profile.bytes().len())))
+                    .await;
                 let fields = changed_paths(&decoded(old)?, &decoded(profile)?)?;
                 changes.push(change(position, ChangeKind::Changed, profile.clone(), fields));
-                if changes.len().is_multiple_of(YIELD_EVERY) {
-                    tokio::task::yield_now().await;
-                }
             }
         }
     }
@@ -150,8 +191,13 @@ pub(super) fn fell_behind() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caller::Resource;
 
     const LIMITS: Limits = Limits { changes: 3, bytes: 1 << 20 };
+
+    fn boundless() -> Share {
+        Share::boundless(Resource::HistoryBytes)
+    }
 
     fn profiles(list: &[(&str, &str)]) -> Profiles {
         let profile = |name: &str, display_name: &str| {
@@ -180,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn tells_what_changed() {
-        let mut history = History::new(LIMITS);
+        let mut history = History::new(LIMITS, boundless());
         history.begin(profiles(&[("a", "1"), ("b", "1"), ("c", "1")]));
         assert_eq!((history.last(), since(&history, 0).as_deref()), (0, Some("")));
         poll(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
@@ -197,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_changes_up_to_the_limit_and_always_those_of_the_latest_poll() {
-        let mut history = History::new(LIMITS);
+        let mut history = History::new(LIMITS, boundless());
         for n in 0..10 {
             poll(&mut history, &[("a", &n.to_string())]).await;
         }
@@ -218,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_no_more_bytes_than_allowed() {
-        let mut history = History::new(Limits { changes: 1000, bytes: 10_000 });
+        let mut history = History::new(Limits { changes: 1000, bytes: 10_000 }, boundless());
         let long = "x".repeat(3000);
         for n in 0..10 {
             poll(&mut history, &[("a", &format!("{n}{long}"))]).await;
@@ -230,5 +276,23 @@ mod tests {
         assert!(history.bytes <= 10_000, "{}", history.bytes);
         let counted: usize = history.kept.iter().map(|change| size(change)).sum();
         assert_eq!(history.bytes, counted);
+    }
+
+    #[tokio::test]
+    async fn lists_are_compared_in_turns() {
+        use futures_util::poll;
+        let list = |name: &str| -> Profiles {
+            let profile = Encoded::of(&Profile { display_name: name.into(), ..<_>::default() });
+            (0..10_000).map(|n| (format!("{n:05}"), profile.clone())).collect()
+        };
+        for (after, least) in [(list("a"), 5), (Profiles::new(), 5), (list("b"), 300)] {
+            let before = list("a");
+            let mut compared = std::pin::pin!(differences(&before, &after));
+            let mut polls = 0;
+            while poll!(compared.as_mut()).is_pending() {
+                polls += 1;
+            }
+            assert!(polls >= least, "{polls}");
+        }
     }
 }

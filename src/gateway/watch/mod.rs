@@ -32,6 +32,7 @@ use crate::{
     model::method::Method,
     pb::WatchProfilesRequest,
     query::resume::ResumeTokens,
+    resources::Share,
 };
 
 /// Most change streams at once.
@@ -47,6 +48,8 @@ pub struct Watches {
     pollers: BTreeMap<String, Arc<Poller>>,
     /// How long a stream may be without a message.
     keep_alive: Option<Duration>,
+    /// The memory of what the pollers keep.
+    memory: Share,
 }
 
 impl Watches {
@@ -66,7 +69,14 @@ impl Watches {
     /// Room for a stream in each of the places, with no backends yet.
     #[must_use]
     pub fn new(slots: Arc<Pool>, tokens: ResumeTokens, tasks: BackgroundTasks) -> Self {
-        Self { slots, tokens: Arc::new(tokens), tasks, pollers: BTreeMap::new(), keep_alive: None }
+        Self {
+            slots,
+            tokens: Arc::new(tokens),
+            tasks,
+            pollers: BTreeMap::new(),
+            keep_alive: None,
+            memory: Share::boundless(Resource::HistoryBytes),
+        }
     }
 
     /// Lets each stream send a bookmark when it had no message for so long.
@@ -75,9 +85,15 @@ impl Watches {
         Self { keep_alive: longest, ..self }
     }
 
+    /// Keeps changes and lists within this memory, of backends that are added later.
+    #[must_use]
+    pub fn within(self, memory: Share) -> Self {
+        Self { memory, ..self }
+    }
+
     /// Adds a backend.
     pub fn add(&mut self, backend: &str, settings: WatchSettings, metrics: BackendWatchMetrics) {
-        let poller = Poller::new(settings, self.tasks.clone(), metrics);
+        let poller = Poller::new(settings, self.tasks.clone(), metrics, self.memory.clone());
         self.pollers.insert(backend.to_owned(), Arc::new(poller));
     }
 

@@ -22,6 +22,7 @@ use crate::{
     gateway::{backend::Backend, read::cached},
     model::name::ProfileName,
     query::sort,
+    resources::{Share, is_long_list, off_thread_if},
 };
 
 /// How much history is kept for one backend, in addition to the size of its list.
@@ -76,9 +77,10 @@ impl Poller {
         settings: WatchSettings,
         tasks: BackgroundTasks,
         metrics: BackendWatchMetrics,
+        memory: Share,
     ) -> Self {
         let state = State {
-            history: History::new(LIMITS),
+            history: History::new(LIMITS, memory),
             watchers: 0,
             running: false,
             begun: 0,
@@ -151,7 +153,10 @@ impl Poller {
         let listed = AssertUnwindSafe(listed).catch_unwind().await;
         let seen = match listed.unwrap_or_else(|_| Err(broken())) {
             Ok(listed) => {
-                let mut profiles = placed(backend, &listed.list);
+                let mut profiles = {
+                    let list = &listed.list;
+                    off_thread_if(is_long_list(list.len()), || placed(backend, list))
+                };
                 // What cannot be read now is as it was.
                 for (id, _) in listed.unreadable.iter() {
                     let key = sort_key(backend, id);
@@ -378,7 +383,7 @@ fn own_call() -> Call {
     Call {
         deadline: Instant::now() + LONGEST_POLL,
         // A cached list can be older than a write that another client finished long ago.
-        cache_control: Control { no_cache: true, ..Control::default() },
+        cache_control: Control { no_cache: true, alone: true, ..Control::default() },
         record: Arc::default(),
         leave: None,
     }

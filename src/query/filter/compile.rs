@@ -1,5 +1,7 @@
 //! From the syntax of a filter to a test of profiles: fields resolved, values parsed by type.
 
+use std::cell::OnceCell;
+
 use prost_reflect::EnumDescriptor;
 
 use crate::{
@@ -17,6 +19,49 @@ use crate::{
     },
     text,
 };
+
+/// A profile that is tested.
+pub(super) struct Subject<'p> {
+    profile: &'p Profile,
+    /// The texts that are searched, in lower case: made for the first of the searches.
+    searched: OnceCell<Vec<String>>,
+}
+
+impl<'p> Subject<'p> {
+    pub(super) fn new(profile: &'p Profile) -> Self {
+        Self { profile, searched: OnceCell::new() }
+    }
+
+    fn searched(&self) -> &[String] {
+        self.searched.get_or_init(|| {
+            let texts = [Some(&self.profile.display_name), self.profile.description.as_ref()];
+            #[cfg(test)]
+            work::lowered();
+            texts.into_iter().flatten().map(|text| text.to_lowercase()).collect()
+        })
+    }
+}
+
+/// Counts how often texts were put into lower case, for tests of how much work there is.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LOWERED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn lowered() {
+        LOWERED.set(LOWERED.get() + 1);
+    }
+
+    /// How often, in this thread, while this ran.
+    pub(in crate::query::filter) fn of(run: impl FnOnce()) -> usize {
+        let before = LOWERED.get();
+        run();
+        LOWERED.get() - before
+    }
+}
 
 /// A test of a profile.
 pub(super) enum Node {
@@ -45,11 +90,12 @@ pub(super) enum Operand {
 }
 
 impl Node {
-    pub(super) fn matches(&self, profile: &Profile) -> bool {
+    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
+        let profile = subject.profile;
         match self {
-            Self::All(nodes) => nodes.iter().all(|node| node.matches(profile)),
-            Self::Any(nodes) => nodes.iter().any(|node| node.matches(profile)),
-            Self::Not(node) => !node.matches(profile),
+            Self::All(nodes) => nodes.iter().all(|node| node.matches(subject)),
+            Self::Any(nodes) => nodes.iter().any(|node| node.matches(subject)),
+            Self::Not(node) => !node.matches(subject),
             Self::IsSet(access) => access(profile, &mut |value| match value {
                 Value::Struct(members) => !members.fields.is_empty(),
                 _ => true,
@@ -65,10 +111,7 @@ impl Node {
             Self::Compare(access, operator, operand) => {
                 access(profile, &mut |value| operand.holds(*operator, value))
             }
-            Self::Search(pattern) => [Some(&profile.display_name), profile.description.as_ref()]
-                .into_iter()
-                .flatten()
-                .any(|text| pattern.matches(&text.to_lowercase())),
+            Self::Search(pattern) => subject.searched().iter().any(|text| pattern.matches(text)),
         }
     }
 }

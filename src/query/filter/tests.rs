@@ -301,3 +301,13 @@ fn texts_without_a_field_are_searched_for() {
         &["silver", "gold silver", "-gold", "SP_343", "eu*gold"],
     );
 }
+
+#[test]
+fn texts_are_put_into_lower_case_once_however_many_words_are_searched() {
+    let words = (0..128).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" OR ");
+    let filter = filter(&words);
+    let profile = Profile { display_name: "X".repeat(1000), ..Profile::default() };
+    assert_eq!(compile::work::of(|| assert!(!filter.matches(&profile))), 1);
+    let other = super::Filter::parse("display_name = x").unwrap();
+    assert_eq!(compile::work::of(|| assert!(!other.matches(&profile))), 0);
+}

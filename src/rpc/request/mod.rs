@@ -9,6 +9,8 @@ mod count;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use bounds::reference;
 pub use codec::Checked;
+pub use weight::{PER_CALL, weight};

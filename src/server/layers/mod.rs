@@ -15,4 +15,5 @@ pub(super) mod normalize;
 pub(super) mod passing;
 pub(super) mod reply;
 pub(super) mod shed;
+pub(super) mod weighed;
 pub(super) mod whole;

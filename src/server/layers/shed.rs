@@ -32,6 +32,7 @@ use super::{
 use crate::{
     caller::{Callers, Full, Held, Pool, Resource},
     error::{Error, Reason},
+    resources::Share,
     server::{metrics::ServerMetrics, settings::ServerSettings},
 };
 
@@ -69,12 +70,14 @@ pub(crate) struct Shed<S> {
 struct Shared<S> {
     inner: S,
     places: Places,
+    /// For request messages.
+    memory: Share,
     metrics: ServerMetrics,
 }
 
 impl<S> Shed<S> {
-    pub(crate) fn new(inner: S, places: Places, metrics: ServerMetrics) -> Self {
-        Self { shared: Arc::new(Shared { inner, places, metrics }) }
+    pub(crate) fn new(inner: S, places: Places, memory: Share, metrics: ServerMetrics) -> Self {
+        Self { shared: Arc::new(Shared { inner, places, memory, metrics }) }
     }
 }
 
@@ -126,7 +129,8 @@ where
                 Stage::Arriving { shared, passing, waiting } => {
                     // A future that is complete is not polled again.
                     let Some(call) = passing else { return Poll::Pending };
-                    if call.request.body_mut().poll_arrival(cx).is_pending() {
+                    let (body, record) = (call.request.body_mut(), &call.record);
+                    if body.poll_arrival(&shared.memory, record, cx).is_pending() {
                         let error = ready!(shared.poll_end(call, waiting, cx));
                         return Poll::Ready(Ok(reply::refuse(&error)));
                     }

@@ -4,6 +4,8 @@
 //! A request that its caller takes back before its end is not executed. The HTTP/2 and gRPC
 //! libraries take a reset with NO_ERROR or CANCEL for the end of the body, so without this layer a
 //! write would run that its caller never completed.
+//!
+//! It reads the length of the message first, so it also takes the memory for it.
 
 use std::{
     collections::VecDeque,
@@ -28,8 +30,13 @@ use super::{
     reply,
 };
 use crate::{
-    error::{Kind, Reason},
-    rpc,
+    call::CallRecord,
+    error::{Error as Refusal, Kind, Reason},
+    resources::Share,
+    rpc::{
+        self,
+        request::{PER_CALL, weight},
+    },
 };
 
 /// The flag and the length before each message.
@@ -112,12 +119,18 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Waits until all of it is here. A request of many messages is taken as it comes, and so is
-    /// one that is known to be refused: it is too large, or cannot be read.
-    pub(super) fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until all of it is here, in this memory. A request of many messages is taken as it
+    /// comes, and so is one that is known to be refused: it is too large, or cannot be read.
+    pub(super) fn poll_arrival(
+        &mut self,
+        memory: &Share,
+        record: &CallRecord,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         while !self.is_here() {
             match ready!(self.poll_body(cx)) {
                 Some(piece) => {
+                    let piece = piece.and_then(|piece| self.taken(piece, memory, record));
                     self.kept.ended |= piece.is_err();
                     self.kept.add(piece);
                 }
@@ -125,6 +138,23 @@ where
             }
         }
         Poll::Ready(())
+    }
+
+    /// A piece, once there is memory for the message.
+    fn taken(
+        &mut self,
+        piece: Frame<Bytes>,
+        memory: &Share,
+        record: &CallRecord,
+    ) -> Result<Frame<Bytes>, Status> {
+        match &mut self.single {
+            Some(single) if single.length <= self.limit => {
+                let taken = single.take(memory, record).map(|()| piece);
+                taken.map_err(|refusal| rpc::status::status(&refusal))
+            }
+            // What is too large is refused by its length alone.
+            _ => Ok(piece),
+        }
     }
 
     fn is_here(&self) -> bool {
@@ -213,11 +243,13 @@ struct Single {
     /// How many bytes of the message have not arrived yet.
     rest: usize,
     method: Arc<Method>,
+    /// Its memory has been taken.
+    is_taken: bool,
 }
 
 impl Single {
     fn new(method: Arc<Method>) -> Self {
-        Self { prefix: [0; PREFIX], known: 0, length: 0, rest: 0, method }
+        Self { prefix: [0; PREFIX], known: 0, length: 0, rest: 0, method, is_taken: false }
     }
 
     /// Takes the next bytes, and tells whether there are any after the message.
@@ -237,6 +269,20 @@ impl Single {
         let beyond = data.len() > self.rest;
         self.rest = self.rest.saturating_sub(data.len());
         beyond
+    }
+
+    /// Takes the memory of the message, once its length is known, and before it is kept.
+    fn take(&mut self, memory: &Share, record: &CallRecord) -> Result<(), Refusal> {
+        if self.is_taken || self.known < PREFIX {
+            return Ok(());
+        }
+        self.is_taken = true;
+        let is_compressed = self.prefix.first() == Some(&1);
+        // What a compressed message becomes is taken when it is known.
+        let bytes = if is_compressed { PER_CALL + self.length } else { weight(self.length) };
+        let taken = memory.take_for(record.caller(), bytes);
+        record.hold_request(taken.map_err(|error| reply::known(&self.method, error))?);
+        Ok(())
     }
 
     /// The code is the one that gRPC defines for a wrong number of messages.

@@ -22,8 +22,9 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 use super::settings;
 use crate::{
     call::Admitted,
-    caller::Callers,
+    caller::{Callers, Resource},
     error::{Error, Reason, violation::Violation},
+    resources::Share,
     rpc::status::header_bytes,
     server::{
         Routes, ServerMetrics, ServerSettings,
@@ -53,7 +54,8 @@ where
     let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
     let metrics = ServerMetrics::register(&mut Registry::new("test"));
     let callers = Callers::default();
-    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, &callers));
+    let memory = Share::boundless(Resource::RequestBytes);
+    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, &callers, &memory));
     BoxCloneService::new(service_fn(move |request| {
         let (caller, closing) = (callers.others(), Arc::default());
         let answer = stack.call(Arrived { request, web: false, peer: None, caller, closing });

@@ -20,6 +20,7 @@ use std::{
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
@@ -80,7 +81,12 @@ where
 {
     // Polling it here would be too early: the connection may have read more calls already.
     fn execute(&self, stream: F) {
-        self.new_streams().push(Box::pin(Ending { stream, end: None, timer: None }));
+        self.new_streams().push(Box::pin(Ending {
+            stream,
+            told: Told::default(),
+            unread_since: None,
+            timer: None,
+        }));
     }
 }
 
@@ -222,16 +228,51 @@ impl<C: Future> Future for Running<C> {
     }
 }
 
+/// How long a reader may take nothing of a response that waits for it.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a stream tells of itself while it is polled.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    end: Option<Instant>,
+    /// Whether a part of the response waits for its reader.
+    waits_for_reader: bool,
+    /// How many parts have been handed over.
+    parts: u64,
+}
+
 tokio::task_local! {
-    static END: Cell<Option<Instant>>;
+    static TOLD: Cell<Told>;
+}
+
+/// Changes what the stream that is being polled tells. HTTP/1 has no such stream.
+fn tell(change: impl FnOnce(&mut Told)) {
+    let _ = TOLD.try_with(|cell| {
+        let mut told = cell.get();
+        change(&mut told);
+        cell.set(told);
+    });
 }
 
 /// Resets the HTTP/2 stream that is being polled at `end`, even if it is still waiting. A client
 /// that opens no flow-control window keeps hyper from polling the response body, and the timers in
 /// it.
 pub(crate) fn end_stream_at(end: Instant) {
-    // HTTP/1 has no such stream.
-    let _ = END.try_with(|cell| cell.set(Some(end)));
+    tell(|told| told.end = Some(end));
+}
+
+/// A part of the response of the HTTP/2 stream that is being polled was handed over. Unless its
+/// reader makes room for the next one in time, the stream is reset.
+pub(crate) fn waits_for_reader() {
+    tell(|told| {
+        told.waits_for_reader = true;
+        told.parts += 1;
+    });
+}
+
+/// The reader made room for the next part, whether there is one yet or not.
+pub(crate) fn reader_goes_on() {
+    tell(|told| told.waits_for_reader = false);
 }
 
 pin_project! {
@@ -239,7 +280,9 @@ pin_project! {
     struct Ending<F> {
         #[pin]
         stream: F,
-        end: Option<Instant>,
+        told: Told,
+        // Since when its reader has taken nothing.
+        unread_since: Option<Instant>,
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -249,134 +292,29 @@ impl<F: Future> Future for Ending<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let (polled, end) = END.sync_scope(Cell::new(*this.end), || {
+        let (polled, told) = TOLD.sync_scope(Cell::new(*this.told), || {
             let polled = this.stream.poll(cx);
-            (polled, END.with(Cell::get))
+            (polled, TOLD.with(Cell::get))
         });
         if polled.is_ready() {
             return Poll::Ready(());
         }
-        *this.end = end;
-        let Some(end) = end else { return Poll::Pending };
-        this.timer.get_or_insert_with(|| Box::pin(sleep_until(end))).as_mut().poll(cx)
+        if !told.waits_for_reader {
+            *this.unread_since = None;
+        } else if told.parts != this.told.parts || this.unread_since.is_none() {
+            *this.unread_since = Some(Instant::now());
+        }
+        *this.told = told;
+        let unread_until = this.unread_since.map(|since| since + READER_PATIENCE);
+        let ends = [told.end, unread_until].into_iter().flatten();
+        let Some(end) = ends.min() else { return Poll::Pending };
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if timer.deadline() != end {
+            timer.as_mut().reset(end);
+        }
+        timer.as_mut().poll(cx)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, pin::pin};
-
-    use futures_util::poll;
-    use hyper::rt::Executor;
-    use tokio::sync::Semaphore;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn only_a_stream_that_waits_gets_a_task() {
-        let connections = Connections::default();
-        let streams = Streams::new(connections.clone());
-        let handle = streams.clone();
-        let (over, open) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let (ends, waits) = (Arc::clone(&over), (Arc::clone(&over), Arc::clone(&open)));
-        handle.execute(async move { ends.add_permits(1) });
-        handle.execute(async { panic!("a panic outside the layer that catches") });
-        handle.execute(async move {
-            waits.1.acquire().await.unwrap().forget();
-            waits.0.add_permits(1);
-        });
-        let mut running = pin!(streams.run_with(std::future::pending::<()>()));
-        assert!(poll!(running.as_mut()).is_pending());
-        assert_eq!((over.available_permits(), connections.streams.len()), (1, 1));
-        open.add_permits(1);
-        over.acquire_many(2).await.unwrap().forget();
-        connections.streams.close();
-        connections.streams.wait().await;
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_its_streams_wake_is_polled_again_at_once() {
-        let streams = Streams::new(Connections::default());
-        let handle = streams.clone();
-        let mut polls = 0;
-        let connection = poll_fn(|cx| {
-            polls += 1;
-            let waker = cx.waker().clone();
-            handle.execute(async move { waker.wake() });
-            if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
-        });
-        let mut running = pin!(streams.run_with(connection));
-        assert!(poll!(running.as_mut()).is_ready());
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_always_has_more_work_lets_others_run() {
-        let streams = Streams::new(Connections::default());
-        let mut polls = 0;
-        let connection = poll_fn(|cx| {
-            polls += 1;
-            cx.waker().wake_by_ref();
-            if polls == POLL_BUDGET + 1 { Poll::Ready(()) } else { Poll::Pending }
-        });
-        let mut running = pin!(streams.run_with(connection));
-        assert!(poll!(running.as_mut()).is_pending());
-        // It has woken its task; otherwise this would never end.
-        running.await;
-    }
-
-    #[tokio::test]
-    async fn waking_a_connection_that_waits_wakes_its_task() {
-        let streams = Streams::new(Connections::default());
-        let (given, taken) = tokio::sync::oneshot::channel();
-        let mut given = Some(given);
-        let connection = poll_fn(move |cx| match given.take() {
-            Some(given) => {
-                given.send(cx.waker().clone()).unwrap();
-                Poll::Pending
-            }
-            None => Poll::Ready(()),
-        });
-        let running = tokio::spawn(streams.run_with(connection));
-        let waker = taken.await.unwrap();
-        waker.wake();
-        running.await.unwrap();
-    }
-
-    /// How often a connection with this many waiting streams is polled until it has three
-    /// responses.
-    async fn polls_for_three_answers(waiting: usize) -> u8 {
-        let streams = Streams::new(Connections::default());
-        for _ in 0..waiting {
-            streams.execute(std::future::pending::<()>());
-        }
-        let answers = Arc::new(Semaphore::new(0));
-        let mut taking = {
-            let answers = Arc::clone(&answers);
-            Box::pin(async move {
-                for _ in 0..3 {
-                    answers.acquire().await.unwrap().forget();
-                }
-            })
-        };
-        let mut polls = 0;
-        let connection = poll_fn(move |cx| {
-            polls += 1;
-            taking.as_mut().poll(cx).map(|()| polls)
-        });
-        let running = tokio::spawn(streams.run_with(connection));
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
-        tokio::spawn(async move {
-            answers.add_permits(1);
-            tokio::spawn(async move { answers.add_permits(2) });
-        });
-        running.await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_busy_connection_waits_for_other_responses() {
-        assert_eq!(polls_for_three_answers(2).await, 2, "one poll for all responses");
-        assert_eq!(polls_for_three_answers(1).await, 3, "a single call does not wait");
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use crate::{
         samples::registered,
     },
     kit::{
-        double::{GET, double},
+        double::{GET, LIST, double},
         gateway::timed,
         model, until,
     },
@@ -131,4 +131,29 @@ async fn rule_1_a_load_whose_callers_have_all_left_goes_on_and_fills() {
     assert_eq!(upstream.count(GET), 1);
     let loads = "profile_gateway_cache_load_duration_seconds_count{backend=\"sft\",outcome=\"ok\"}";
     assert_eq!(metric(&gateway, loads).await, 1);
+}
+
+#[tokio::test]
+async fn fresh_lists_wait_for_one_load_and_share_the_next() {
+    for cache in ["", "enabled = false"] {
+        let (upstream, gate) = (double().await, Arc::new(Semaphore::new(0)));
+        let gateway = Arc::new(caching(&upstream, cache).await);
+        upstream.then(LIST, gated(&gate, called("one"))).always(LIST, called("two"));
+        let reader = || {
+            let gateway = Arc::clone(&gateway);
+            tokio::spawn(async move { list(&gateway, "backends/sft", "no-cache").await })
+        };
+        let first = reader();
+        until("the load has begun", async || upstream.count(LIST) == 1).await;
+        let others: Vec<_> = (0..64).map(|_| reader()).collect();
+        until("all wait for it", async || in_flight(&gateway).await == 65).await;
+        assert_eq!(upstream.count(LIST), 1, "{cache}");
+        gate.add_permits(1);
+        assert_eq!(first.await.unwrap().told(), (vec!["one"], "bypass"));
+        // What began before they asked is not fresh for them.
+        for other in others {
+            assert_eq!(other.await.unwrap().told(), (vec!["two"], "bypass"));
+        }
+        assert_eq!(upstream.count(LIST), 2, "{cache}");
+    }
 }

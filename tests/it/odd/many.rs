@@ -154,7 +154,7 @@ async fn a_list_has_at_most_two_hundred_thousand_profiles() {
 }
 
 #[tokio::test]
-async fn a_request_has_at_most_a_thousand_limits() {
+async fn a_request_has_at_most_64_limits_of_a_service_and_a_thousand_in_all() {
     let upstream = double().await;
     let gateway = start(&upstream).await;
     let limit =
@@ -174,10 +174,11 @@ async fn a_request_has_at_most_a_thousand_limits() {
         };
         gateway.profiles.clone().create_profile(request).await
     };
-    for services in [vec![service(1, 1001)], vec![service(1, 501), service(2, 500)]] {
+    let many = (1..=16).map(|id| service(id, 63)).collect();
+    for (services, last) in [(vec![service(1, 65)], 0), (many, 15)] {
         let failed = create(services).await;
         let failed = fails(failed, Code::InvalidArgument, "VALIDATION_FAILED");
-        assert_eq!(failed.fields, ["profile.services.traffic_limits"]);
+        assert_eq!(failed.fields, [format!("profile.services[{last}].traffic_limits")]);
     }
     assert_eq!(upstream.seen().len(), 0);
 }

@@ -24,21 +24,46 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("telemetry", &[&["settings"]]),
     // Who calls, and what one caller may hold.
     ("caller", &[HELPERS, &["text", "pb", "error"]]),
+    // What the process as a whole may use, of which each caller gets its share.
+    ("resources", &[HELPERS, &["text", "pb", "error", "caller"]]),
     ("query", &[MODEL, HELPERS]),
-    ("upstream", &[MODEL, HELPERS, &["caller", "query"]]),
-    ("cache", &[MODEL, HELPERS, &["caller", "query"]]),
+    ("upstream", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
+    ("cache", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
-    ("call", &[MODEL, &["caller", "query", "cache"]]),
+    ("call", &[MODEL, &["caller", "resources", "query", "cache"]]),
     // A dialect sends through upstream's `Port`; it never calls by itself.
-    ("dialect", &[MODEL, &["query", "upstream"]]),
-    ("gateway", &[MODEL, HELPERS, &["caller", "query", "upstream", "cache", "dialect", "call"]]),
-    ("rpc", &[MODEL, &["query", "upstream", "cache", "dialect", "call", "gateway"]]),
+    ("dialect", &[MODEL, &["resources", "query", "upstream"]]),
+    (
+        "gateway",
+        &[
+            MODEL,
+            HELPERS,
+            &["caller", "resources", "query", "upstream", "cache", "dialect", "call"],
+        ],
+    ),
+    (
+        "rpc",
+        &[
+            MODEL,
+            &["caller", "resources", "query", "upstream", "cache", "dialect", "call", "gateway"],
+        ],
+    ),
     (
         "server",
         &[
             MODEL,
             HELPERS,
-            &["caller", "query", "upstream", "cache", "dialect", "call", "gateway", "rpc"],
+            &[
+                "caller",
+                "resources",
+                "query",
+                "upstream",
+                "cache",
+                "dialect",
+                "call",
+                "gateway",
+                "rpc",
+            ],
         ],
     ),
     // Composes the settings of the rooms.
@@ -46,14 +71,34 @@ const TABLE: &[(&str, &[&[&str]])] = &[
         "config",
         &[
             HELPERS,
-            &["text", "caller", "query", "upstream", "cache", "dialect", "gateway", "server"],
+            &[
+                "text",
+                "caller",
+                "resources",
+                "query",
+                "upstream",
+                "cache",
+                "dialect",
+                "gateway",
+                "server",
+            ],
         ],
     ),
     (
         "app",
         &[
             MODEL,
-            &["caller", "query", "upstream", "cache", "dialect", "gateway", "rpc", "server"],
+            &[
+                "caller",
+                "resources",
+                "query",
+                "upstream",
+                "cache",
+                "dialect",
+                "gateway",
+                "rpc",
+                "server",
+            ],
             HELPERS,
             &["config", "sandbox"],
         ],

@@ -1,0 +1,232 @@
+//! The memory of a process that is asked for more than it has: each part ends at its bound, what is
+//! beyond it is refused, and the rest goes on.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{Request, Version};
+use profile_gateway::pb::GetProfileRequest;
+use prost::Message;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tonic::{Code, Status};
+
+use super::{
+    calls::{GET, LIST, failure, metric, named, profiles},
+    child::{Gateway, gateway, patiently, serve, until},
+    wire::{ask, frame, list, put},
+};
+use crate::kit::{
+    bodies,
+    double::{self, OTHER, double},
+    gateway::fresh,
+};
+
+const MIB: u64 = 1024 * 1024;
+const SMALL: (&str, &str) = ("PROFILE_GATEWAY__MEMORY__BUDGET_BYTES", "64MiB");
+
+async fn used(gateway: &Gateway, part: &str) -> u64 {
+    metric(gateway, &format!("profile_gateway_memory_used_bytes{{part=\"{part}\"}}")).await
+}
+
+async fn limit(gateway: &Gateway, part: &str) -> u64 {
+    metric(gateway, &format!("profile_gateway_memory_limit_bytes{{part=\"{part}\"}}")).await
+}
+
+async fn refusals(gateway: &Gateway, resource: &str, bound: &str) -> u64 {
+    let labels = format!("resource=\"{resource}\",bound=\"{bound}\"");
+    metric(gateway, &format!("profile_gateway_caller_refusals_total{{{labels}}}")).await
+}
+
+/// A connection whose client makes room for so many bytes of each response, until it is asked to.
+async fn connect(address: SocketAddr, window: u32) -> (SendRequest<Bytes>, JoinHandle<()>) {
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(window);
+    let (client, connection) = builder.handshake(tcp).await.unwrap();
+    (client, tokio::spawn(async move { drop(connection.await) }))
+}
+
+/// Begins a call with these bytes of its body, and leaves it open if it is not the whole.
+async fn begin(
+    client: &SendRequest<Bytes>,
+    path: &str,
+    body: Bytes,
+    whole: bool,
+) -> (ResponseFuture, h2::SendStream<Bytes>) {
+    let mut client = client.clone().ready().await.unwrap();
+    let mut request = Request::post(format!("http://gateway/{path}")).version(Version::HTTP_2);
+    for (name, value) in [("te", "trailers"), ("content-type", "application/grpc")] {
+        request = request.header(name, value);
+    }
+    let (response, mut stream) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    // Refused before it was read, which is as good.
+    drop(stream.send_data(body, whole));
+    (response, stream)
+}
+
+fn refused(head: &http::response::Parts) -> bool {
+    let Some(status) = Status::from_header_map(&head.headers) else { return false };
+    let (code, reason, details) = failure(&status);
+    let expected = (Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
+    assert_eq!((code, reason.as_str()), expected, "{status:?}");
+    assert!(details.retry_info().unwrap().retry_delay.is_some(), "{status:?}");
+    true
+}
+
+#[tokio::test]
+async fn requests_that_do_not_end_take_no_more_than_their_part() {
+    const CALLS: usize = 100;
+    let mut gateway = gateway(&[], &[SMALL]).await;
+    assert_eq!(ask(&gateway, GET, &named("SP_2")).await.status().code(), Code::Ok);
+    let name = "x".repeat(256 * 1024 - 4);
+    let message = GetProfileRequest { name, read_mask: None }.encode_to_vec();
+    assert_eq!(message.len(), 256 * 1024);
+    let body = frame(0, &message).slice(..message.len());
+    gateway.program.forget_peak();
+    let (before, _) = gateway.program.memory();
+    let (mut open, mut connections) = (Vec::new(), Vec::new());
+    for _ in 0..CALLS / 10 {
+        let (client, connection) = connect(gateway.grpc, 65_535).await;
+        for _ in 0..10 {
+            open.push(begin(&client, GET, body.clone(), false).await);
+        }
+        connections.push((client, connection));
+    }
+    let most = limit(&gateway, "requests").await;
+    until("the refusals", async || refusals(&gateway, "request_bytes", "caller").await >= 90).await;
+    let held = used(&gateway, "requests").await;
+    assert!((most / 4..=most / 2).contains(&held), "{held} of {most}");
+    let (_, peak) = gateway.program.memory();
+    assert!(peak.saturating_sub(before) < 32 * MIB, "{} MiB", (peak - before) / MIB);
+    // Nothing of it is left when they leave.
+    drop(open);
+    connections.into_iter().for_each(|(_, connection)| connection.abort());
+    until("the memory", async || used(&gateway, "requests").await == 0).await;
+    assert_eq!(ask(&gateway, GET, &named("SP_2")).await.status().code(), Code::Ok);
+    assert!(gateway.program.is_running());
+}
+
+#[tokio::test]
+async fn responses_that_are_not_read_take_no_more_than_their_part() {
+    const CALLS: usize = 60;
+    let mut gateway = gateway(&[], &[SMALL]).await;
+    put(&gateway, 30, 90_000).await;
+    let message = list(1000);
+    assert_eq!(ask(&gateway, LIST, &message).await.status().code(), Code::Ok);
+    let body = frame(0, &message.encode_to_vec());
+    gateway.program.forget_peak();
+    let (before, _) = gateway.program.memory();
+    // Half of them make room for nothing, half for the beginning.
+    let mut held = Vec::new();
+    let mut turned_away = 0;
+    for window in [0, 100] {
+        let (client, connection) = connect(gateway.grpc, window).await;
+        for _ in 0..CALLS / 2 {
+            let (response, stream) = begin(&client, LIST, body.clone(), true).await;
+            let (head, rest) = patiently("a head", response).await.unwrap().into_parts();
+            if refused(&head) {
+                turned_away += 1;
+            } else {
+                held.push((rest, stream));
+            }
+        }
+        held.push({
+            let (response, stream) = begin(&client, GET, frame(0, &[]), true).await;
+            (patiently("a head", response).await.unwrap().into_body(), stream)
+        });
+        std::mem::forget((client, connection));
+    }
+    let most = limit(&gateway, "answers").await;
+    let taken = used(&gateway, "answers").await;
+    assert!(turned_away >= CALLS - 5, "{turned_away}");
+    assert!((most / 4..=most / 2).contains(&taken), "{taken} of {most}");
+    let (_, peak) = gateway.program.memory();
+    assert!(peak.saturating_sub(before) < 40 * MIB, "{} MiB", (peak - before) / MIB);
+    drop(held);
+    until("the memory", async || used(&gateway, "answers").await == 0).await;
+    assert_eq!(ask(&gateway, LIST, &message).await.status().code(), Code::Ok);
+    assert!(gateway.program.is_running());
+}
+
+#[tokio::test]
+async fn fresh_lists_at_the_same_time_take_the_memory_of_a_few() {
+    let profiles_of = |count: usize| {
+        (0..count)
+            .map(|n| bodies::profile(&format!("SP_{n}"), &"n".repeat(200)))
+            .collect::<Vec<_>>()
+    };
+    let upstream = double().await;
+    let body = bodies::profiles(&profiles_of(10_006));
+    upstream.always(double::LIST, double::json(body));
+    let tokens = bodies::tokens("access-of-the-kit", "refresh-of-the-kit");
+    upstream.always(double::LOGIN, double::json(tokens));
+    let config = super::child::sft(&upstream.base_url, "ops", "of-the-kit");
+    let gateway = serve(&config, &[("PROFILE_GATEWAY__MEMORY__BUDGET_BYTES", "512MiB")]).await;
+    let client = profiles(&gateway).await;
+    client.clone().list_profiles(list(1)).await.unwrap();
+    gateway.program.forget_peak();
+    let (before, _) = gateway.program.memory();
+    let calls = (0..64).map(|_| {
+        let mut client = client.clone();
+        async move { client.list_profiles(fresh(list(1))).await }
+    });
+    for answer in join_all(calls).await {
+        assert_eq!(answer.unwrap().into_inner().total_size, 10_006);
+    }
+    let (_, peak) = gateway.program.memory();
+    assert!(peak.saturating_sub(before) < 96 * MIB, "{} MiB", (peak - before) / MIB);
+}
+
+#[tokio::test]
+async fn what_an_upstream_sends_takes_no_more_than_its_part() {
+    let upstream = double().await;
+    // A list of profiles that are next to nothing: each is a whole profile in memory.
+    let wide = format!("[{}]", vec![r#"{"id":1}"#; 190_000].join(","));
+    let body = format!(r#"{{"length":1,"provisioningProfileDTOList":{wide}}}"#);
+    upstream.always(OTHER, double::http(200, "application/json", body));
+    let config = format!(
+        "[backends.sft]\ndialect = \"pcc\"\nbase_url = {:?}\ntenant = \"t\"\nusername = \"u\"\n\
+         password = \"of-the-kit\"\n",
+        upstream.base_url
+    );
+    let mut gateway = serve(&config, &[SMALL]).await;
+    gateway.program.forget_peak();
+    let (before, _) = gateway.program.memory();
+    let status = ask(&gateway, LIST, &list(1)).await.status();
+    let (code, reason, _) = failure(&status);
+    assert_eq!((code, reason.as_str()), (Code::Unavailable, "OVERLOADED"), "{status:?}");
+    assert!(status.message().contains("bytes of upstream answers in memory"), "{status:?}");
+    assert!(refusals(&gateway, "decoding_bytes", "all").await > 0);
+    assert_eq!(used(&gateway, "decoding").await, 0);
+    let (_, peak) = gateway.program.memory();
+    assert!(peak.saturating_sub(before) < 40 * MIB, "{} MiB", (peak - before) / MIB);
+    assert!(gateway.program.is_running());
+}
+
+#[tokio::test]
+async fn a_member_of_megabytes_stays_text_and_is_not_kept() {
+    let upstream = double().await;
+    let member = format!("[{}]", vec!["[]"; 1_500_000].join(","));
+    let unknown = format!(r#"{{"id":"1","name":"one","new":{member}}}"#);
+    upstream.always(OTHER, double::http(200, "application/json", unknown));
+    let config = format!(
+        "[backends.sft]\ndialect = \"endpoint\"\nbase_url = {:?}\nauth_token = \"of-the-kit\"\n",
+        upstream.base_url
+    );
+    let gateway = serve(&config, &[]).await;
+    gateway.program.forget_peak();
+    let (before, _) = gateway.program.memory();
+    for _ in 0..2 {
+        let sent = ask(&gateway, GET, &named("1")).await;
+        assert_eq!(sent.status().code(), Code::Ok, "{:?}", sent.status());
+        assert_eq!(sent.headers["x-profile-cache"], "miss");
+        assert!((member.len()..member.len() + 1000).contains(&sent.body.len()));
+    }
+    let (_, peak) = gateway.program.memory();
+    assert!(peak.saturating_sub(before) < 96 * MIB, "{} MiB", (peak - before) / MIB);
+    let too_large = "profile_gateway_cache_too_large_total{backend=\"sft\"}";
+    assert_eq!(metric(&gateway, too_large).await, 2);
+    assert_eq!(used(&gateway, "cache").await, 0);
+}
