@@ -24,8 +24,9 @@ FROM debian:bookworm-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/profile-gateway /usr/local/bin/profile-gateway
 USER 65532:65532
-EXPOSE 50051 9090
+# The port for operators stays on the container's own loopback address; probes have their own.
+EXPOSE 50051 9091
 ENV PROFILE_GATEWAY__LISTEN=0.0.0.0:50051 \
-    PROFILE_GATEWAY__ADMIN_LISTEN=0.0.0.0:9090
+    PROFILE_GATEWAY__PROBE_LISTEN=0.0.0.0:9091
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/profile-gateway"]

@@ -38,7 +38,7 @@ use crate::{
         BackendRpc, Limits, ProfileRpc,
         servers::{backend_service_server, profile_service_server},
     },
-    server::{AddressSettings, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
+    server::{self, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
     telemetry::Registry,
     upstream::Upstream,
 };
@@ -49,7 +49,6 @@ const SERVICES: [&str; 2] =
 /// A gateway that holds its ports and does not serve yet.
 pub struct App {
     server: Server,
-    services: Services,
     admin: Admin,
     writes: TaskTracker,
     background: BackgroundTasks,
@@ -57,7 +56,7 @@ pub struct App {
 }
 
 impl App {
-    /// Sets everything up and binds both ports. A configuration without backends gets those of an
+    /// Sets everything up and binds the ports. A configuration without backends gets those of an
     /// embedded sandbox.
     ///
     /// # Errors
@@ -76,6 +75,7 @@ impl App {
         } else {
             None
         };
+        fit_open_files(&mut config, sandbox.is_some());
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::register(&mut registry);
         let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
@@ -108,10 +108,10 @@ impl App {
         let routes = routes(&gateway, &config.server, &budget);
         let services =
             Services::new(routes, health, metrics.server, callers)?.within(budget.requests.clone());
-        let admin = Admin { metrics: Arc::new(registry), config: config.redacted() };
-        let AddressSettings { listen, admin_listen } = config.addresses;
-        let server = Server::bind(listen, admin_listen, config.server).await?;
-        Ok(Self { server, services, admin, writes, background, sandbox })
+        let (metrics, shown) = (Arc::new(registry), config.redacted());
+        let admin = Admin { metrics, config: shown, settings: config.admin };
+        let server = Server::bind(&config.addresses, config.server, services).await?;
+        Ok(Self { server, admin, writes, background, sandbox })
     }
 
     /// Where gRPC is served.
@@ -126,6 +126,12 @@ impl App {
         self.server.admin_address()
     }
 
+    /// Where probes are answered, if they have a port of their own.
+    #[must_use]
+    pub fn probe_address(&self) -> Option<SocketAddr> {
+        self.server.probe_address()
+    }
+
     /// Base URL of the embedded sandbox, if there is one.
     #[must_use]
     pub fn sandbox_url(&self) -> Option<String> {
@@ -138,8 +144,7 @@ impl App {
         shutdown: impl Future<Output = ()> + Send,
         abort: impl Future<Output = ()> + Send,
     ) -> Drained {
-        let drained =
-            self.server.run(self.services, self.admin, self.writes, shutdown, abort).await;
+        let drained = self.server.run(self.admin, self.writes, shutdown, abort).await;
         // No call is left that waits for what the background tasks read.
         self.background.shut_down().await;
         if let Some(sandbox) = self.sandbox {
@@ -147,6 +152,15 @@ impl App {
         }
         drained
     }
+}
+
+/// Keeps open files for the requests to upstreams: each may have a connection of its own. A sandbox
+/// in this process has their other ends.
+fn fit_open_files(config: &mut Config, sandbox: bool) {
+    let calls = config.backends.values().map(|backend| backend.upstream.max_concurrent_calls);
+    let ends = if sandbox { 2 } else { 1 };
+    let upstreams = calls.fold(0_usize, usize::saturating_add).saturating_mul(ends);
+    server::fit_open_files(&mut config.server, &config.admin, upstreams);
 }
 
 fn build(

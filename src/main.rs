@@ -8,15 +8,18 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use futures_util::future::Either;
 use profile_gateway::{
     app::{self, App},
-    config::{self, Config, ConfigErrors, Source},
+    config::{self, Config, ConfigErrors},
     rpc::details,
-    server::Drained,
+    server::{Drained, raise_open_files},
     telemetry::{logs, panics},
 };
 #[cfg(feature = "sandbox")]
 use profile_gateway_sandbox::{Options, Sandbox};
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// `EX_USAGE` of sysexits(3): the program was started in a way that cannot work.
@@ -85,6 +88,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // A core file would hold every secret, and so does what a debugger reads. Where the system
+    // refuses, there is nothing to be done about it.
+    #[cfg(target_os = "linux")]
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let code = start();
     // After the runtime, because calls that end with it are logged too.
     logs::finish();
@@ -133,11 +140,11 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
     let env: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let text = path.as_ref().map(std::fs::read_to_string).transpose();
-    let file_name = path.map(|path| path.display().to_string()).unwrap_or_default();
-    let text = text.map_err(|e| Failure::Usage(format!("cannot read {file_name}: {e}")))?;
-    let source = text.as_deref().map(|text| Source { file_name: &file_name, text });
-    config::load(source, &env).map_err(Failure::Config)
+    let Some(path) = path else { return config::load(None, &env).map_err(Failure::Config) };
+    config::load_file(&path, &env).map_err(|error| match error {
+        Either::Left(error) => Failure::Usage(format!("cannot read {}: {error}", path.display())),
+        Either::Right(errors) => Failure::Config(errors),
+    })
 }
 
 fn check(config: &Config) -> Result<ExitCode, Failure> {
@@ -174,6 +181,9 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     levels.map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     for warning in &config.warnings {
         tracing::warn!(target: "config", "{warning}");
+    }
+    if let Err(error) = raise_open_files() {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
     // Before anything is announced, so that a signal right after it is not lost.
     ignore_other_signals()?;
@@ -243,6 +253,9 @@ fn announce(app: &App, backend: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "profile-gateway {} serves gRPC on {address}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "admin HTTP is on http://{admin} (/livez /readyz /metrics /config)")?;
+    if let Some(probes) = app.probe_address() {
+        writeln!(out, "probes are answered on http://{probes} (/livez /readyz)")?;
+    }
     if let Some(url) = app.sandbox_url() {
         writeln!(out, "no backend is configured: an embedded sandbox simulates three on {url}")?;
         writeln!(out, "inject faults at {url}/sandbox/faults")?;

@@ -132,13 +132,14 @@ mod tests {
             Resource::Calls,
             Resource::Arriving,
             Resource::Streams,
+            Resource::Probes,
             Resource::RequestBytes,
             Resource::AnswerBytes,
             Resource::DecodingBytes,
             Resource::LoadBytes,
             Resource::HistoryBytes,
         ];
-        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(all.len(), Resource::COUNT);
     }
 }

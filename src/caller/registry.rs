@@ -56,10 +56,7 @@ impl Callers {
     /// The caller at the other end of a connection.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Arc<Caller> {
-        let shared = &*self.0;
-        let bits = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
-        let CallerSettings { ipv4_prefix_bits, ipv6_prefix_bits, .. } = shared.settings;
-        let id = CallerId::network(address, bits(ipv4_prefix_bits), bits(ipv6_prefix_bits));
+        let (shared, id) = (&*self.0, self.id_at(address));
         let mut known = shared.known.lock();
         if let Some(caller) = known.callers.get(&id) {
             return Arc::clone(caller);
@@ -78,6 +75,14 @@ impl Callers {
         known.callers.insert(id, Arc::clone(&caller));
         shared.metrics.known(known.callers.len());
         caller
+    }
+
+    /// Who that is, whether it is told apart or not.
+    #[must_use]
+    pub fn id_at(&self, address: IpAddr) -> CallerId {
+        let bits = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
+        let CallerSettings { ipv4_prefix_bits, ipv6_prefix_bits, .. } = self.0.settings;
+        CallerId::network(address, bits(ipv4_prefix_bits), bits(ipv6_prefix_bits))
     }
 
     /// Everyone who is not told apart.

@@ -11,6 +11,8 @@ label_values! {
         Arriving = "arriving",
         /// Streams of changes.
         Streams = "streams",
+        /// Streams of health and reflection.
+        Probes = "probes",
         /// Bytes of requests, from the announced length on, and what is built of them.
         RequestBytes = "request_bytes",
         /// Bytes of responses that the connection has not taken.
@@ -26,7 +28,7 @@ label_values! {
 
 impl Resource {
     /// The number of resources.
-    pub(super) const COUNT: usize = 8;
+    pub(super) const COUNT: usize = 9;
 
     pub(super) const fn index(self) -> usize {
         self as usize
@@ -38,6 +40,7 @@ impl Resource {
             Self::Calls => "concurrent calls",
             Self::Arriving => "calls without their request message",
             Self::Streams => "open watch streams",
+            Self::Probes => "open streams of health or reflection",
             Self::RequestBytes => "bytes of requests in memory",
             Self::AnswerBytes => "bytes of responses in memory",
             Self::DecodingBytes => "bytes of upstream answers in memory",

@@ -10,6 +10,7 @@
 
 mod backend;
 mod overlay;
+mod permissions;
 mod raw;
 mod read;
 mod redact;
@@ -19,12 +20,23 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read as _},
+    path::Path,
+};
+
 pub use backend::{BackendSettings, LabelSettings, OptionValue};
+pub use permissions::PermissionSettings;
 pub use raw::Source;
 pub use reference::reference;
 pub use types::Config;
 
 pub use crate::settings::{ConfigError, ConfigErrors};
+use futures_util::future::Either;
+use secrecy::zeroize::Zeroizing;
+
+use self::raw::MAX_FILE_BYTES;
 use crate::{
     dialect::{REGISTRY, Registration},
     settings::{Env, Errors},
@@ -45,9 +57,40 @@ pub fn load(source: Option<Source<'_>>, env: &[(String, String)]) -> Result<Conf
     load_with(source, env, REGISTRY)
 }
 
+/// As [`load`], with a file that is opened here. Its text is wiped when it has been read, and its
+/// permissions are looked at.
+///
+/// # Errors
+///
+/// As [`load`], or why the file cannot be read.
+pub fn load_file(
+    path: &Path,
+    env: &[(String, String)],
+) -> Result<Config, Either<io::Error, ConfigErrors>> {
+    let mut file = File::open(path).map_err(Either::Left)?;
+    let about = file.metadata().map_err(Either::Left)?;
+    // All at once, because a text that grows leaves copies behind. One that is too long is refused.
+    let bytes = usize::try_from(about.len()).unwrap_or(usize::MAX).min(MAX_FILE_BYTES);
+    let mut text = Zeroizing::new(String::with_capacity(bytes + 64));
+    file.read_to_string(&mut text).map_err(Either::Left)?;
+    let name = path.display().to_string();
+    let source = Source { file_name: &name, text: &text };
+    load_from(Some(source), Some(&about), env, REGISTRY).map_err(Either::Right)
+}
+
 /// As [`load`], with other dialects.
 fn load_with(
     source: Option<Source<'_>>,
+    env: &Env,
+    dialects: &[Registration],
+) -> Result<Config, ConfigErrors> {
+    load_from(source, None, env, dialects)
+}
+
+/// The same, with what is known of the file.
+fn load_from(
+    source: Option<Source<'_>>,
+    file: Option<&Metadata>,
     env: &Env,
     dialects: &[Registration],
 ) -> Result<Config, ConfigErrors> {
@@ -55,7 +98,7 @@ fn load_with(
     let raw = raw::Raw::parse(source, &mut errors);
     let config = raw.map(|mut raw| {
         overlay::apply(&mut raw.root, env, &mut errors);
-        read::config(raw, env, dialects, &mut errors)
+        read::config(raw, file, env, dialects, &mut errors)
     });
     match config {
         Some(config) if errors.is_empty() => Ok(config),

@@ -12,7 +12,7 @@ use toml::{
 use crate::settings::{Errors, Node, Origin, Table, Value, printable};
 
 /// A configuration of hundreds of backends is a tenth of this.
-const MAX_FILE_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// Root, section, backend, key, secret reference. Deeper tables are wrong whatever they hold, so
 /// they are not kept.

@@ -1,10 +1,17 @@
 //! From what was written to the checked [`Config`]: each room takes its own settings.
 
-use super::{backend, raw::Raw, types::Config};
+use std::fs::Metadata;
+
+use super::{
+    backend,
+    permissions::{self, PermissionSettings},
+    raw::Raw,
+    types::Config,
+};
 use crate::{
     dialect::Registration,
     query::PageSettings,
-    server::AddressSettings,
+    server::{AddressSettings, AdminSettings},
     settings::{Env, Errors, Row, Section, Settings, whole},
 };
 
@@ -14,12 +21,16 @@ pub(super) const SECTIONS: [&str; 5] = ["log", "server", "callers", "memory", "b
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
     raw: Raw,
+    file: Option<&Metadata>,
     env: &Env,
     dialects: &[Registration],
     errors: &mut Errors,
 ) -> Config {
+    let whole_file = raw.origin.clone();
     let mut root = Section::new(String::new(), raw.origin, raw.root, env, errors);
-    let addresses = Settings::read(&mut root);
+    let addresses: AddressSettings = Settings::read(&mut root);
+    let admin: AdminSettings = Settings::read(&mut root);
+    let permissions: PermissionSettings = Settings::read(&mut root);
     let page_tokens: PageSettings = Settings::read(&mut root);
     let log = whole(root.child("log"));
     let server = whole(root.child("server"));
@@ -34,19 +45,46 @@ pub(super) fn config(
     let backends = backend::all(section, dialects);
     root.finish();
     let mut warnings = errors.take_warnings();
+    warnings.extend(permissions::check(&permissions, file, &whole_file, errors));
     warnings.extend(backends.values().filter_map(backend::warning));
     // A trial run of the sandbox has no replicas.
     if !backends.is_empty() && page_tokens.page_token_key.is_none() {
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
     }
-    Config { addresses, page_tokens, log, server, callers, memory, backends, warnings }
+    if admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback() {
+        warnings.push(OPEN_ADMIN_PORT.to_owned());
+    }
+    Config {
+        addresses,
+        admin,
+        permissions,
+        page_tokens,
+        log,
+        server,
+        callers,
+        memory,
+        backends,
+        warnings,
+    }
 }
 
 /// What is noticed only with several replicas, or after a restart.
 pub(super) const NO_PAGE_TOKEN_KEY: &str =
     "`page_token_key` is not set: a page token is valid only in the process that issued it";
 
+/// What the network may have been expected to prevent.
+pub(super) const OPEN_ADMIN_PORT: &str = "`admin_listen` is not a loopback address and \
+    `admin_token` is not set: any client that reaches the port can read `/config` and `/metrics`";
+
 /// The rows at the top level.
 pub(super) fn root_rows() -> Vec<Row> {
-    [AddressSettings::rows(), PageSettings::rows()].into_iter().flatten().collect()
+    [
+        AddressSettings::rows(),
+        AdminSettings::rows(),
+        PermissionSettings::rows(),
+        PageSettings::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

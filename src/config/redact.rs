@@ -18,6 +18,8 @@ impl Config {
         let backends = self.backends.iter().map(|(name, each)| (name.clone(), backend(each)));
         let mut shown = Map::new();
         self.addresses.show(&mut shown);
+        self.admin.show(&mut shown);
+        self.permissions.show(&mut shown);
         self.page_tokens.show(&mut shown);
         shown.insert("log".to_owned(), section(&self.log));
         shown.insert("memory".to_owned(), section(&self.memory));

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::backend::BackendSettings;
+use super::{backend::BackendSettings, permissions::PermissionSettings};
 use crate::{
     caller::CallerSettings,
     query::PageSettings,
     resources::MemorySettings,
-    server::{AddressSettings, ServerSettings},
+    server::{AddressSettings, AdminSettings, ServerSettings},
     telemetry::LogSettings,
 };
 
 /// Everything that the program is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the two ports are.
+    /// Where the ports are.
     pub addresses: AddressSettings,
+    /// How strictly the permissions of files are taken.
+    pub permissions: PermissionSettings,
+    /// Who may use the admin port.
+    pub admin: AdminSettings,
     /// How page tokens are sealed.
     pub page_tokens: PageSettings,
     /// How the program writes its log.

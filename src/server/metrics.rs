@@ -1,5 +1,7 @@
 //! What the server counts: calls and connections.
 
+mod ports;
+
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -9,6 +11,8 @@ use prometheus_client::metrics::{
     counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
 
+use self::ports::PortsMetrics;
+pub(crate) use self::ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics};
 use crate::telemetry::{Registry, buckets::SECONDS, labels};
 
 /// The metrics of the server. Clones share them.
@@ -19,6 +23,7 @@ pub struct ServerMetrics {
     calls_in_flight: Gauge,
     calls_shed: Counter,
     connections: Gauge,
+    ports: PortsMetrics,
 }
 
 labels! {
@@ -72,12 +77,14 @@ impl ServerMetrics {
     /// All at zero.
     #[must_use]
     pub fn register(to: &mut Registry) -> Self {
+        let ports = PortsMetrics::register(to);
         let metrics = Self {
             calls: Family::default(),
             call_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             calls_in_flight: Gauge::default(),
             calls_shed: Counter::default(),
             connections: Gauge::default(),
+            ports,
         };
         to.register("calls", "gRPC calls that are over", &metrics.calls);
         to.register(
@@ -115,14 +122,18 @@ impl ServerMetrics {
         usize::try_from(self.calls_in_flight.get()).unwrap_or(0)
     }
 
-    /// A client connected to the gRPC port.
-    pub(super) fn connection_opened(&self) {
-        self.connections.inc();
+    /// The metrics of a port.
+    pub(super) fn port(&self, port: Port) -> PortMetrics {
+        let open = match port {
+            Port::Grpc => self.connections.clone(),
+            Port::Admin | Port::Probe => Gauge::default(),
+        };
+        self.ports.port(port, open)
     }
 
-    /// A connection to the gRPC port is closed.
-    pub(super) fn connection_closed(&self) {
-        self.connections.dec();
+    /// What the admin port refuses.
+    pub(super) fn admin_refusals(&self) -> AdminRefusals {
+        self.ports.admin_refusals()
     }
 }
 
@@ -139,7 +150,8 @@ mod tests {
         calls.finished("OK", "", Duration::from_millis(3));
         calls.started();
         metrics.call_shed();
-        metrics.connection_opened();
+        metrics.port(Port::Grpc).connection_opened();
+        metrics.port(Port::Admin).connection_opened();
         let text = registry.encode();
         for line in [
             r#"profile_gateway_calls_total{method="a.B/C",code="OK",reason=""} 1"#,

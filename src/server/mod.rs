@@ -1,4 +1,5 @@
-//! The two ports of the process, gRPC for callers and HTTP for operators, and their shutdown.
+//! The ports of the process, gRPC for callers, HTTP for operators, and one for probes, and their
+//! shutdown.
 //!
 //! `stack` puts the `layers` that a call passes through in order, `transport` is everything below
 //! HTTP, and `services` has what the server itself serves. What a call means is up to `rpc`:
@@ -6,6 +7,8 @@
 
 mod layers;
 mod metrics;
+mod open_files;
+mod probing;
 mod routes;
 mod services;
 mod settings;
@@ -18,11 +21,13 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Durati
 
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use self::{
     layers::{metadata, methods::Methods},
-    services::{admin, descriptors, reflection},
+    metrics::Port,
+    probing::Probing,
+    services::{admin, descriptors, heartbeat::Heartbeat, probes, reflection},
     stack::Connected,
     transport::{
         closing::Closing,
@@ -30,13 +35,15 @@ use self::{
         connections::Connections,
         drain,
         listener::{Limits, Listener},
+        places::PlaceLimits,
     },
 };
 pub use self::{
     metrics::ServerMetrics,
+    open_files::raise_open_files,
     routes::Routes,
     services::{admin::Admin, health::Health},
-    settings::{AddressSettings, ServerSettings},
+    settings::{AddressSettings, AdminSettings, ConnectionSettings, ServerSettings},
     transport::drain::Drained,
 };
 use crate::{
@@ -44,12 +51,12 @@ use crate::{
     resources::Share,
 };
 
-/// Most connections to the admin port: probes, scrapers and a few people.
-const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// Largest headers of a request to the admin port, in bytes.
 const MAX_ADMIN_HEADERS: usize = 16 * 1024;
 /// Most requests at once on a connection to the admin port.
 const MAX_ADMIN_STREAMS: u32 = 16;
+/// How long the admin port waits for a request, and for its answer to be read.
+const ADMIN_LIMIT: Duration = Duration::from_secs(10);
 /// How long the admin port may take to finish its last responses.
 const ADMIN_END: Duration = Duration::from_secs(1);
 
@@ -92,28 +99,63 @@ impl Services {
     }
 }
 
-/// Both ports, bound but not yet serving.
+/// The ports, bound but not yet serving, except that for probes.
 #[derive(Debug)]
 pub struct Server {
     grpc: Listener,
     admin: Listener,
+    probes: Option<Probing>,
+    heartbeat: Heartbeat,
+    services: Services,
     settings: ServerSettings,
 }
 
+/// Takes connections off what is configured, if the limit of open files has no room for them beside
+/// those to `upstreams`.
+pub(crate) fn fit_open_files(
+    settings: &mut ServerSettings,
+    admin: &AdminSettings,
+    upstreams: usize,
+) {
+    let others = admin.max_admin_connections.saturating_add(probing::MAX_CONNECTIONS);
+    let wanted = settings.max_connections;
+    let others = others.saturating_add(upstreams);
+    if let Some(fewer) = open_files::fewer_connections(wanted, others) {
+        settings.max_connections = fewer;
+        tracing::warn!(
+            configured = wanted,
+            max_connections = fewer,
+            "the limit of open files has room for fewer connections than configured"
+        );
+    }
+}
+
 impl Server {
-    /// Binds the gRPC port and the admin port.
+    /// Binds the ports.
     ///
     /// # Errors
     ///
-    /// When one of them cannot be bound; the message names which one and its address.
+    /// When one of them cannot be bound, or the thread for probes cannot be started; the message
+    /// names which port and its address.
     pub async fn bind(
-        listen: SocketAddr,
-        admin: SocketAddr,
+        addresses: &AddressSettings,
         settings: ServerSettings,
+        services: Services,
     ) -> io::Result<Self> {
+        let AddressSettings { listen, admin_listen, probe_listen } = *addresses;
         let grpc = Listener::bind("the gRPC address", listen).await?;
-        let admin = Listener::bind("the admin address", admin).await?;
-        Ok(Self { grpc, admin, settings })
+        let admin = Listener::bind("the admin address", admin_listen).await?;
+        let heartbeat = Heartbeat::new(settings.liveness_timeout);
+        let probes = match probe_listen {
+            Some(address) => {
+                let port = Listener::bind("the address for probes", address).await?;
+                let router = probes::router(services.health.clone(), heartbeat.clone());
+                let metrics = services.metrics.port(Port::Probe);
+                Some(Probing::start(port, router, metrics, services.callers.clone())?)
+            }
+            None => None,
+        };
+        Ok(Self { grpc, admin, probes, heartbeat, services, settings })
     }
 
     /// The address of the gRPC port.
@@ -128,33 +170,33 @@ impl Server {
         self.admin.address()
     }
 
+    /// The address of the port for probes, if there is one.
+    #[must_use]
+    pub fn probe_address(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().map(Probing::address)
+    }
+
     /// Serves until `shutdown` resolves, then drains: reports NOT_SERVING at once, accepts no new
     /// connections after the grace period, and lets calls and `tasks` finish. `abort` ends it at
-    /// any time. The admin port responds to the end.
+    /// any time. The ports for operators and probes respond to the end.
     pub async fn run(
         self,
-        services: Services,
         admin: Admin,
         tasks: TaskTracker,
         shutdown: impl Future<Output = ()> + Send,
         abort: impl Future<Output = ()> + Send,
     ) -> Drained {
+        let (metrics, health) = (self.services.metrics.clone(), self.services.health.clone());
+        // In a task, because it has to tell of the threads that run tasks.
+        let beating = AbortOnDropHandle::new(tokio::spawn(self.heartbeat.beat()));
         let operators = Connections::default();
-        let router = admin::router(admin, services.health.clone());
-        let watching = self.admin.serve(
-            move |_, _| TowerToHyperService::new(router.clone()),
-            Limits {
-                max_connections: MAX_ADMIN_CONNECTIONS,
-                connection: ConnectionLimits {
-                    headers: MAX_ADMIN_HEADERS,
-                    streams: MAX_ADMIN_STREAMS,
-                    age: None,
-                },
-            },
-            operators.clone(),
-            None,
-        );
-        let serving = serve(self.grpc, self.settings, services, &tasks, shutdown, abort);
+        let limits = admin_limits(&admin.settings);
+        let router = admin::router(admin, health, metrics.admin_refusals());
+        let service = move |_, _: &_| TowerToHyperService::new(router.clone());
+        let callers = self.services.callers.clone();
+        let port = metrics.port(Port::Admin);
+        let watching = self.admin.serve(service, limits, operators.clone(), port, callers);
+        let serving = serve(self.grpc, self.settings, self.services, &tasks, shutdown, abort);
         let drained = tokio::select! {
             drained = serving => drained,
             never = watching => match never {},
@@ -164,7 +206,56 @@ impl Server {
             operators.kill.cancel();
             operators.gone().await;
         }
+        if let Some(probes) = self.probes {
+            probes.stop().await;
+        }
+        drop(beating);
         drained
+    }
+}
+
+fn admin_limits(settings: &AdminSettings) -> Limits {
+    Limits {
+        places: PlaceLimits {
+            all: settings.max_admin_connections,
+            per_peer: settings.max_admin_connections_per_peer,
+            busy_too: false,
+        },
+        connection: ConnectionLimits {
+            headers: MAX_ADMIN_HEADERS,
+            streams: MAX_ADMIN_STREAMS,
+            first_request: ADMIN_LIMIT,
+            idle: Some(ADMIN_LIMIT),
+            unread: ADMIN_LIMIT,
+            answer: Some(ADMIN_LIMIT),
+            age: None,
+        },
+    }
+}
+
+fn grpc_limits(settings: &ServerSettings) -> Limits {
+    let ConnectionSettings {
+        max_connections_per_peer,
+        first_request_timeout,
+        max_connection_idle,
+        write_timeout,
+    } = settings.connections;
+    let grace = settings.max_connection_age_grace;
+    Limits {
+        places: PlaceLimits {
+            all: settings.max_connections,
+            per_peer: max_connections_per_peer,
+            busy_too: false,
+        },
+        connection: ConnectionLimits {
+            headers: metadata::accepted(settings.max_request_metadata_bytes),
+            streams: settings.max_streams_per_connection,
+            first_request: first_request_timeout,
+            idle: max_connection_idle,
+            unread: write_timeout,
+            answer: None,
+            age: settings.max_connection_age.map(|max| Age { max, grace }),
+        },
     }
 }
 
@@ -178,28 +269,21 @@ async fn serve(
 ) -> Drained {
     let Services { routes, methods, health, metrics, callers, memory } = services;
     let stack = stack::build(routes, &methods, &metrics, &settings, &callers, &memory);
-    let stack = Arc::new(stack);
+    let (stack, known) = (Arc::new(stack), callers.clone());
     let connected = move |peer: SocketAddr, closing: &Arc<Closing>| Connected {
         stack: Arc::clone(&stack),
         peer: peer.to_string().into(),
         caller: callers.at(peer.ip()),
         closing: Arc::clone(closing),
     };
-    let age = settings
-        .max_connection_age
-        .map(|max| Age { max, grace: settings.max_connection_age_grace });
-    let headers = metadata::accepted(settings.max_request_metadata_bytes);
-    let limits = Limits {
-        max_connections: settings.max_connections,
-        connection: ConnectionLimits { headers, streams: settings.max_streams_per_connection, age },
-    };
+    let limits = grpc_limits(&settings);
     let connections = Connections::default();
     health.keep_alive(settings.stream_keep_alive);
     let mut abort = pin!(abort);
     let aborted = {
         // Leaving this block closes the port.
-        let counted = Some(metrics.clone());
-        let accepting = listener.serve(connected, limits, connections.clone(), counted);
+        let counted = metrics.port(Port::Grpc);
+        let accepting = listener.serve(connected, limits, connections.clone(), counted, known);
         let until_closed = async {
             shutdown.await;
             tracing::info!("shutting down: no longer ready");

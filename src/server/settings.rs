@@ -1,4 +1,7 @@
-//! The settings of the server: its two ports, and the `[server]` section.
+//! The settings of the server: its ports, and the `[server]` section.
+
+mod connections;
+mod operators;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -6,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::{connections::ConnectionSettings, operators::AdminSettings};
 use crate::{
     rpc::status::MAX_STATUS_BYTES,
     settings::{
@@ -22,6 +26,8 @@ const DRAIN_GRACE: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
 /// The same as [`CONCURRENCY`] for another type.
 const STREAMS: RangeInclusive<u32> = 1..=1_000_000;
 const KEEP_ALIVE: RangeInclusive<Duration> = seconds(1)..=hours(1);
+/// A busy process is not a dead one.
+const LIVENESS: RangeInclusive<Duration> = seconds(1)..=minutes(10);
 const CONNECTION_AGE: RangeInclusive<Duration> = seconds(1)..=hours(24);
 
 /// gRPC's own headers and a token of some size have to fit in; the HTTP layers take eight times as
@@ -31,7 +37,7 @@ const REQUEST_METADATA: RangeInclusive<usize> = 4 * KIB..=MIB;
 const RESPONSE_METADATA: RangeInclusive<usize> = KIB..=MAX_STATUS_BYTES;
 
 settings! {
-    /// Where the two ports are.
+    /// Where the ports are.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AddressSettings {
         /// Address of the gRPC port; port 0 lets the system choose.
@@ -39,6 +45,9 @@ settings! {
         /// Address of the admin HTTP port: health, metrics, `/config`. Not the port of `listen` on
         /// the same address.
         admin_listen: SocketAddr = local(9090), address();
+        /// Address of a port for probes alone: `/livez`, `/readyz`, and `grpc.health.v1`. A thread
+        /// of its own serves it, also when all else is busy. Not the port of another address.
+        probe_listen: Option<SocketAddr> = None, address().or_off();
     }
     check ports_differ;
 }
@@ -75,10 +84,14 @@ settings! {
         max_concurrent_calls: usize = 1024, count(CONCURRENCY);
         /// Calls in flight on one connection, probes and streams too; a client waits with more.
         max_streams_per_connection: u32 = 100, count(STREAMS);
+        /// Streams of health and reflection over all connections; more are refused. One caller may
+        /// hold its share of them.
+        max_probe_streams: usize = 256, count(CONCURRENCY);
         /// Time from a call's headers to the end of its request message. Until then the call takes
         /// none of the places of `max_concurrent_calls`.
         message_timeout: Duration = seconds(10), duration(TIMEOUT);
-        /// Connections open at the same time; more wait.
+        /// Connections open at the same time. One more takes the place of one without calls, or
+        /// waits if calls run on each.
         max_connections: usize = 4096, count(CONCURRENCY);
         /// Age at which a connection is asked to end, ±10 %, so that load spreads again.
         max_connection_age: Option<Duration> = Some(minutes(30)), duration(CONNECTION_AGE).or_off();
@@ -96,6 +109,11 @@ settings! {
         stream_keep_alive: Option<Duration> = Some(seconds(20)), duration(KEEP_ALIVE).or_off();
         /// Whether gRPC-Web is served beside gRPC, on the same port.
         grpc_web: bool = false, flag();
+        /// How long the threads that serve calls may make no progress before `/livez` of
+        /// `probe_listen` says that the process is dead.
+        liveness_timeout: Duration = seconds(30), duration(LIVENESS);
+        ..connections: ConnectionSettings, "How long connections may do nothing, and how many one \
+                                            peer may have.";
     }
     check timeouts_are_ordered;
 }
@@ -109,15 +127,19 @@ fn timeouts_are_ordered(settings: &ServerSettings, section: &mut Section<'_>) {
     section.not_below(("max_timeout", max), ("default_timeout", default));
 }
 
-fn ports_differ(
-    AddressSettings { listen, admin_listen }: &AddressSettings,
-    section: &mut Section<'_>,
-) {
-    if clash(*listen, *admin_listen) {
-        let message = format!(
-            "`admin_listen` ({admin_listen}) must not share its port with `listen` ({listen})"
-        );
-        section.conflict(["admin_listen", "listen"], message);
+fn ports_differ(settings: &AddressSettings, section: &mut Section<'_>) {
+    let AddressSettings { listen, admin_listen, probe_listen } = *settings;
+    let mut ports = vec![("listen", listen), ("admin_listen", admin_listen)];
+    ports.extend(probe_listen.map(|address| ("probe_listen", address)));
+    for (at, (later, address)) in ports.iter().enumerate() {
+        for (earlier, other) in ports.iter().take(at) {
+            if clash(*other, *address) {
+                let message = format!(
+                    "`{later}` ({address}) must not share its port with `{earlier}` ({other})"
+                );
+                section.conflict([later, earlier], message);
+            }
+        }
     }
 }
 

@@ -73,6 +73,10 @@ impl fmt::Display for Origin {
 pub(crate) struct Errors {
     errors: Vec<(Origin, String)>,
     warnings: Vec<String>,
+    /// What others on this machine can do and should not.
+    lax: Vec<(Origin, String)>,
+    /// The keys of secrets that were written down as they are.
+    literal: Vec<(Origin, String)>,
 }
 
 impl Errors {
@@ -88,6 +92,27 @@ impl Errors {
     /// The warnings so far, in the order in which they were found.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
+    }
+
+    /// Notes what others on this machine can do and should not: a warning, or an error where the
+    /// configuration says so.
+    pub(crate) fn lax(&mut self, origin: &Origin, message: impl Into<String>) {
+        self.lax.push((origin.clone(), message.into()));
+    }
+
+    /// What [`Errors::lax`] has noted so far.
+    pub(crate) fn take_lax(&mut self) -> Vec<(Origin, String)> {
+        std::mem::take(&mut self.lax)
+    }
+
+    /// Notes that the secret of a key was written down as it is.
+    pub(crate) fn literal(&mut self, origin: &Origin, key: String) {
+        self.literal.push((origin.clone(), key));
+    }
+
+    /// What [`Errors::literal`] has noted so far.
+    pub(crate) fn take_literal(&mut self) -> Vec<(Origin, String)> {
+        std::mem::take(&mut self.literal)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

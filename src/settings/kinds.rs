@@ -13,6 +13,9 @@ use super::{
     value::{self, Number, Read},
 };
 
+/// Longest list of host names.
+const MAX_HOST_NAMES: usize = 4096;
+
 /// What is shown in place of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
@@ -44,6 +47,11 @@ pub(crate) fn plain_text(max: usize) -> impl Kind<Value = String> {
 /// An IP address with a port.
 pub(crate) fn address() -> impl Kind<Value = SocketAddr> {
     Address
+}
+
+/// Names of hosts, without ports, with commas between them.
+pub(crate) fn host_names() -> impl Kind<Value = Vec<String>> {
+    HostNames
 }
 
 /// A secret of at least so many bytes.
@@ -196,6 +204,37 @@ impl Kind for Address {
 
     fn bounds(&self) -> String {
         "an IP address and a port".to_owned()
+    }
+}
+
+struct HostNames;
+
+impl Kind for HostNames {
+    type Value = Vec<String>;
+
+    fn read(&self, node: &Node, _: &Env) -> Read<Vec<String>> {
+        let names = value::text(node, MAX_HOST_NAMES)?.split(',').map(|name| {
+            let name = name.trim();
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if name.is_empty() || !name.bytes().all(fits) {
+                let shown = quoted(name);
+                return Err(format!("must be names of hosts with commas between, got {shown}"));
+            }
+            Ok(name.to_ascii_lowercase())
+        });
+        names.collect()
+    }
+
+    fn show(&self, value: &Vec<String>) -> Json {
+        value.join(", ").into()
+    }
+
+    fn form(&self) -> &'static str {
+        "host names"
+    }
+
+    fn bounds(&self) -> String {
+        format!("up to {MAX_HOST_NAMES} characters, without ports")
     }
 }
 

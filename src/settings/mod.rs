@@ -39,7 +39,10 @@ mod value;
 pub(crate) use self::{
     error::{Errors, Origin, printable, quoted},
     kind::Kind,
-    kinds::{REDACTED, address, bytes, count, duration, flag, on_off, one_of, plain_text, secret},
+    kinds::{
+        REDACTED, address, bytes, count, duration, flag, host_names, on_off, one_of, plain_text,
+        secret,
+    },
     node::{Env, Node, Table, Value},
     section::Section,
     table::{Row, Settings, settings, whole},

@@ -6,9 +6,10 @@
 use std::{
     fs::File,
     io::{ErrorKind, Read as _},
+    os::unix::fs::PermissionsExt as _,
 };
 
-use secrecy::SecretString;
+use secrecy::{SecretString, zeroize::Zeroizing};
 
 use super::{
     error::quoted,
@@ -20,6 +21,9 @@ use crate::text;
 /// Room for a certificate chain; a larger file is a mistyped path.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 
+/// Written by others than the owner and the group.
+const WRITABLE: u32 = 0o002;
+
 const FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// The secret that `node` holds or points to. Relative paths are taken from the working directory.
@@ -29,6 +33,20 @@ pub(super) fn read(node: &Node, env: &Env) -> Read<SecretString> {
         Value::Table(table) => reference(table, env),
         other => Err(format!("{FORMS}, got {}", other.kind())),
     }
+}
+
+/// The file that a secret is read from, if it is.
+pub(super) fn path(node: &Node) -> Option<&str> {
+    let Value::Table(table) = &node.value else { return None };
+    match &table.get("file")?.value {
+        Value::Text(path) => Some(path),
+        _ => None,
+    }
+}
+
+/// Whether everyone on this machine can change a file. Not one that does not exist.
+pub(super) fn is_writable_by_all(path: &str) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & WRITABLE != 0)
 }
 
 fn reference(table: &Table, env: &Env) -> Read<SecretString> {
@@ -65,10 +83,10 @@ fn from_file(node: &Node) -> Read<SecretString> {
     if bytes.len() > MAX_SECRET_BYTES {
         return Err(format!("cannot be read from {shown}: it has more than 64 KiB"));
     }
-    let text = String::from_utf8(bytes)
+    let text = std::str::from_utf8(&bytes)
         .map_err(|_| format!("cannot be read from {shown}: it is not UTF-8 text"))?;
     // Some editors begin a file with a byte order mark.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Editors and `echo` end a file with a newline that is not part of the secret. Only one is
     // dropped: a secret may end with another.
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
@@ -82,8 +100,10 @@ pub(super) fn has_invisible_ends(secret: &str) -> bool {
     secret.starts_with(unseen) || secret.ends_with(unseen)
 }
 
-/// One byte more than allowed, to tell a full file from one that is too long.
-fn read_bounded(path: &str) -> Result<Vec<u8>, String> {
+/// One byte more than allowed, to tell a full file from one that is too long. The bytes are wiped
+/// when they are dropped, and there is room for all from the start: a vector that grows leaves
+/// copies behind.
+fn read_bounded(path: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let why = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "it does not exist".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -93,8 +113,9 @@ fn read_bounded(path: &str) -> Result<Vec<u8>, String> {
     if !std::fs::metadata(path).map_err(why)?.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    let mut bytes = Vec::new();
     let limit = MAX_SECRET_BYTES as u64 + 1;
+    // Reading to the end asks for more room when nothing is left to see the end with.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 64));
     File::open(path).map_err(why)?.take(limit).read_to_end(&mut bytes).map_err(why)?;
     Ok(bytes)
 }

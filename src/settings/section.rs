@@ -11,6 +11,7 @@ use super::{
     error::{Errors, Origin, quoted},
     kind::Kind,
     node::{Env, Node, Table, Value},
+    secret,
     value::{Read, show_duration},
 };
 use crate::text;
@@ -56,6 +57,9 @@ impl<'e> Section<'e> {
             self.require(key, needed);
         }
         let env = self.env;
+        if kind.is_secret() {
+            self.note_secret(key);
+        }
         let value = self.read(key, |node| kind.read(node, env))?;
         if let Some(caution) = kind.caution(&value) {
             let origin = self.known.last().and_then(|known| known.origin.as_ref());
@@ -63,6 +67,25 @@ impl<'e> Section<'e> {
             self.errors.warn(origin.unwrap_or(&self.origin), message);
         }
         Some(value)
+    }
+
+    /// Notes who can see or change a secret: it is in the file, or in one of its own.
+    fn note_secret(&mut self, key: &str) {
+        let Some(node) = self.table.get(key) else { return };
+        let (origin, path) = (node.origin.clone(), secret::path(node).map(str::to_owned));
+        match (path, &node.value, &origin) {
+            (Some(path), ..) if secret::is_writable_by_all(&path) => {
+                let (name, path) = (self.name(key), quoted(&path));
+                let message =
+                    format!("{name} is read from {path}, which everyone on this machine can write");
+                self.errors.lax(&origin, message);
+            }
+            (_, Value::Text(_), Origin::File { .. }) => {
+                let name = self.name(key);
+                self.errors.literal(&origin, name);
+            }
+            _ => {}
+        }
     }
 
     /// The value of `key`, if it is there and can be read.

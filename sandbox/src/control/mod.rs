@@ -1,10 +1,12 @@
 //! The router: the control API under `/sandbox`, and the vendors' paths beside it.
 //!
 //! Control requests are never journaled and no fault applies to them. Invalid input is refused with
-//! 400 and `{"error": "..."}`, which says what is allowed.
+//! 400 and `{"error": "..."}`, which says what is allowed. `guard` refuses what a browser sends for
+//! a page from elsewhere.
 
 mod endpoint;
 mod faults;
+mod guard;
 mod pcc;
 mod reply;
 mod sft;
@@ -15,6 +17,7 @@ use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, State},
+    middleware::from_fn,
     response::Response,
     routing::any,
 };
@@ -34,7 +37,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .nest("/pcc", pcc::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY));
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(guard::own));
     Router::new()
         .nest("/sandbox", control)
         // A nest's fallback does not see the bare prefix.

@@ -44,7 +44,7 @@ impl IntoResponse for ControlError {
     }
 }
 
-/// Ignores the content type, because the control API is meant for curl as well.
+/// The content type is not looked at here: `guard` has.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
     serde_json::from_slice(body).map_err(|error| error.to_string().into())
 }

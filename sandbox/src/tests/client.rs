@@ -68,11 +68,22 @@ impl Client {
         path: &str,
         body: &str,
     ) -> io::Result<Vec<u8>> {
+        self.raw_of("application/json", headers, method, path, body).await
+    }
+
+    async fn raw_of(
+        &self,
+        content_type: &str,
+        headers: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(self.address).await?;
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\
-             Content-Type: application/json\r\n\
+             Content-Type: {content_type}\r\n\
              {headers}Content-Length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await?;
@@ -94,8 +105,24 @@ impl Client {
         path: &str,
         body: &str,
     ) -> io::Result<Reply> {
+        Self::reply(self.raw_with(headers, method, path, body)).await
+    }
+
+    /// With another content type and these headers; each ends with a line break.
+    pub(super) async fn declared(
+        &self,
+        content_type: &str,
+        headers: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Reply {
+        let exchange = self.raw_of(content_type, headers, method, path, body);
+        Self::reply(exchange).await.expect("an answer")
+    }
+
+    async fn reply(exchange: impl Future<Output = io::Result<Vec<u8>>>) -> io::Result<Reply> {
         let limit = Duration::from_secs(20);
-        let exchange = self.raw_with(headers, method, path, body);
         let answer = tokio::time::timeout(limit, exchange).await??;
         let split = answer
             .windows(4)

@@ -104,3 +104,36 @@ async fn tokens_expire_by_time_and_by_hand() {
     let late = short.get(LIST).await;
     assert_eq!((late.status, late.code().as_str(), late.outer().as_str()), (200, "401", "401"));
 }
+
+/// What a page of any site can make a browser send.
+#[tokio::test]
+async fn a_page_in_a_browser_controls_nothing() {
+    let (_sandbox, client) = started().await;
+    let fault = r#"{"upstream":"sft","operation":"*","fault":{"kind":"drop"},"times":0}"#;
+    let forms = ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data"];
+    for kind in forms {
+        let reply = client.declared(kind, "", "POST", "/sandbox/faults", fault).await;
+        assert_eq!(reply.status, 415, "{kind}");
+    }
+    const JSON: &str = "application/json";
+    for origin in
+        ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"]
+    {
+        for (method, path, body) in [
+            ("POST", "/sandbox/faults", fault),
+            ("POST", "/sandbox/reset", ""),
+            ("DELETE", "/sandbox/journal", ""),
+        ] {
+            let reply = client.declared(JSON, origin, method, path, body).await;
+            assert_eq!(reply.status, 403, "{origin} {method} {path}");
+        }
+    }
+    assert_eq!(client.get("/sandbox/faults").await.json()["faults"], json!([]));
+    for own in ["", "Origin: http://127.0.0.1:8080\r\n", "Origin: http://localhost\r\n"] {
+        let kind = "Application/JSON; charset=utf-8";
+        let reply = client.declared(kind, own, "POST", "/sandbox/faults", fault).await;
+        assert_eq!(reply.status, 200, "{own}");
+    }
+    // Without a body there is nothing to declare.
+    assert_eq!(client.declared("text/plain", "", "POST", "/sandbox/reset", "").await.status, 200);
+}

@@ -7,7 +7,7 @@ use crate::{
     cache::CacheSettings,
     caller::CallerSettings,
     resources::MemorySettings,
-    server::ServerSettings,
+    server::{ConnectionSettings, ServerSettings},
     telemetry::logs::Format,
     upstream::{Chosen, Thresholds, WindowLimit},
 };
@@ -15,6 +15,12 @@ use crate::{
 const EVERYTHING: &str = r#"
 listen = "0.0.0.0:50051"
 admin_listen = "[::1]:9091"
+probe_listen = "0.0.0.0:9092"
+admin_token = "sixteen bytes too"
+admin_hosts = "gateway.ops.example, Metrics"
+max_admin_connections = 8
+max_admin_connections_per_peer = 2
+strict_permissions = true
 page_token_key = "sixteen bytes or"
 max_page_bytes = "1MiB"
 
@@ -42,6 +48,11 @@ max_request_metadata_bytes = "8KiB"
 max_response_metadata_bytes = 7000
 max_concurrent_calls = 0x10
 max_connections = 1_000_000
+max_connections_per_peer = 1000
+first_request_timeout = "2s"
+max_connection_idle = "off"
+write_timeout = "1m"
+liveness_timeout = "1s"
 max_connection_age = "off"
 max_connection_age_grace = "0s"
 drain_grace = "0s"
@@ -49,6 +60,7 @@ drain_timeout = "1ms"
 stream_keep_alive = "5s"
 grpc_web = true
 max_streams_per_connection = 7
+max_probe_streams = 5
 message_timeout = "3s"
 
 [callers]
@@ -95,16 +107,8 @@ base_url = "http://localhost:1234"
 circuit_breaker = "off"
 "#;
 
-#[test]
-fn everything_can_be_set() {
-    let config = read(EVERYTHING, &[]).unwrap();
-    assert_eq!(config.addresses.listen.to_string(), "0.0.0.0:50051");
-    assert_eq!(config.addresses.admin_listen.to_string(), "[::1]:9091");
-    assert_eq!(config.redacted()["page_token_key"], "[redacted]");
-    assert_eq!(config.page_tokens.max_page_bytes, 1 << 20);
-    assert_eq!(config.log.format, Format::Json);
-    assert_eq!(config.log.level, "info,profile_gateway[{call=\"x\"}]=debug");
-    let memory = MemorySettings {
+fn every_memory_setting() -> MemorySettings {
+    MemorySettings {
         budget_bytes: Some(1 << 30),
         requests_percent: 11,
         answers_percent: 12,
@@ -113,9 +117,11 @@ fn everything_can_be_set() {
         cache_percent: 15,
         request_ids_percent: 16,
         watch_history_percent: 17,
-    };
-    assert_eq!(config.memory, memory);
-    let expected = ServerSettings {
+    }
+}
+
+fn every_server_setting() -> ServerSettings {
+    ServerSettings {
         default_timeout: Duration::from_secs(10),
         max_timeout: Duration::from_secs(90),
         max_request_bytes: 65_536,
@@ -132,9 +138,35 @@ fn everything_can_be_set() {
         stream_keep_alive: Some(Duration::from_secs(5)),
         grpc_web: true,
         max_streams_per_connection: 7,
+        max_probe_streams: 5,
         message_timeout: Duration::from_secs(3),
-    };
-    assert_eq!(config.server, expected);
+        liveness_timeout: Duration::from_secs(1),
+        connections: ConnectionSettings {
+            max_connections_per_peer: 1000,
+            first_request_timeout: Duration::from_secs(2),
+            max_connection_idle: None,
+            write_timeout: Duration::from_secs(60),
+        },
+    }
+}
+
+#[test]
+fn everything_can_be_set() {
+    let config = read(EVERYTHING, &[]).unwrap();
+    assert_eq!(config.addresses.listen.to_string(), "0.0.0.0:50051");
+    assert_eq!(config.addresses.admin_listen.to_string(), "[::1]:9091");
+    assert_eq!(config.addresses.probe_listen.unwrap().to_string(), "0.0.0.0:9092");
+    assert_eq!(config.redacted()["page_token_key"], "[redacted]");
+    assert_eq!(config.redacted()["admin_token"], "[redacted]");
+    assert_eq!(config.admin.admin_hosts.unwrap(), ["gateway.ops.example", "metrics"]);
+    assert_eq!(config.admin.max_admin_connections, 8);
+    assert!(config.permissions.strict_permissions);
+    assert_eq!(config.admin.max_admin_connections_per_peer, 2);
+    assert_eq!(config.page_tokens.max_page_bytes, 1 << 20);
+    assert_eq!(config.log.format, Format::Json);
+    assert_eq!(config.log.level, "info,profile_gateway[{call=\"x\"}]=debug");
+    assert_eq!(config.memory, every_memory_setting());
+    assert_eq!(config.server, every_server_setting());
     let callers = CallerSettings { ipv4_prefix_bits: 24, ipv6_prefix_bits: 48, share_percent: 100 };
     assert_eq!(config.callers, callers);
     let sft = &config.backends["sft-emea"];
@@ -158,8 +190,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:45");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:77");
+    assert_eq!(sft.origin, "gateway.toml:57");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:89");
     assert!(config.warnings.is_empty());
 }
 
@@ -221,7 +253,45 @@ fn default_server() -> serde_json::Value {
         "stream_keep_alive": "20s",
         "grpc_web": false,
         "max_streams_per_connection": 100,
+        "max_probe_streams": 256,
         "message_timeout": "10s",
+        "liveness_timeout": "30s",
+        "max_connections_per_peer": 1024,
+        "first_request_timeout": "10s",
+        "max_connection_idle": "5m",
+        "write_timeout": "30s",
+    })
+}
+
+fn default_backend() -> serde_json::Value {
+    serde_json::json!({
+        "display_name": null,
+        "dialect": "bics-sft",
+        "base_url": "https://sft.example",
+        "connect_timeout": "5s",
+        "header_timeout": "35s",
+        "body_timeout": "10s",
+        "request_timeout": "40s",
+        "max_response_bytes": 8_388_608,
+        "max_concurrent_calls": 64,
+        "max_queued_calls": 256,
+        "max_attempts": 3,
+        "requests_per_second": "vendor",
+        "request_limit": "vendor",
+        "monthly_request_limit": "vendor",
+        "login_limit": "vendor",
+        "settle_time": "5s",
+        "confirm_deletions": false,
+        "watch_interval": "30s",
+        "cache": default_cache(),
+        "circuit_breaker": "on",
+        "circuit_failures": 10,
+        "circuit_failure_percent": 50,
+        "circuit_min_calls": 20,
+        "circuit_window": "30s",
+        "circuit_open": "5s",
+        "circuit_max_open": "1m",
+        "origin": "gateway.toml:2",
     })
 }
 
@@ -232,6 +302,12 @@ fn defaults_are_those_of_the_manual() {
     let expected = serde_json::json!({
         "listen": "127.0.0.1:50051",
         "admin_listen": "127.0.0.1:9090",
+        "probe_listen": "off",
+        "admin_token": null,
+        "admin_hosts": null,
+        "max_admin_connections": 64,
+        "max_admin_connections_per_peer": 16,
+        "strict_permissions": false,
         "page_token_key": null,
         "max_page_bytes": 3_145_728,
         "log": { "format": "auto", "level": "info" },
@@ -247,35 +323,7 @@ fn defaults_are_those_of_the_manual() {
         },
         "server": default_server(),
         "callers": { "ipv4_prefix_bits": 32, "ipv6_prefix_bits": 64, "share_percent": 50 },
-        "backends": { "sft": {
-            "display_name": null,
-            "dialect": "bics-sft",
-            "base_url": "https://sft.example",
-            "connect_timeout": "5s",
-            "header_timeout": "35s",
-            "body_timeout": "10s",
-            "request_timeout": "40s",
-            "max_response_bytes": 8_388_608,
-            "max_concurrent_calls": 64,
-            "max_queued_calls": 256,
-            "max_attempts": 3,
-            "requests_per_second": "vendor",
-            "request_limit": "vendor",
-            "monthly_request_limit": "vendor",
-            "login_limit": "vendor",
-            "settle_time": "5s",
-            "confirm_deletions": false,
-            "watch_interval": "30s",
-            "cache": default_cache(),
-            "circuit_breaker": "on",
-            "circuit_failures": 10,
-            "circuit_failure_percent": 50,
-            "circuit_min_calls": 20,
-            "circuit_window": "30s",
-            "circuit_open": "5s",
-            "circuit_max_open": "1m",
-            "origin": "gateway.toml:2",
-        }},
+        "backends": { "sft": default_backend() },
         "warnings": [crate::config::read::NO_PAGE_TOKEN_KEY],
     });
     assert_eq!(shown, expected);

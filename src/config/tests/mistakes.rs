@@ -137,20 +137,23 @@ fn unknown_keys_are_refused_with_a_guess() {
         (
             "Listen = \"x\"",
             "gateway.toml:1: unknown key `Listen`, did you mean `listen`? known keys: listen, \
-             admin_listen, page_token_key, max_page_bytes, log, server, callers, memory, \
-             backends",
+             admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
+             max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
+             log, server, callers, memory, backends",
         ),
         (
             "zebra = \"x\"",
             "gateway.toml:1: unknown key `zebra`, known keys: listen, admin_listen, \
-             page_token_key, max_page_bytes, log, server, callers, memory, \
-             backends",
+             probe_listen, admin_token, admin_hosts, max_admin_connections, \
+             max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
+             log, server, callers, memory, backends",
         ),
         (
             "[sever]\nx = 1",
             "gateway.toml:1: unknown section `sever`, did you mean `server`? known keys: listen, \
-             admin_listen, page_token_key, max_page_bytes, log, server, callers, memory, \
-             backends",
+             admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
+             max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
+             log, server, callers, memory, backends",
         ),
         (
             "[log]\nfromat = \"json\"",
@@ -161,8 +164,9 @@ fn unknown_keys_are_refused_with_a_guess() {
         (
             "\"a\\u0007b\" = 1",
             "gateway.toml:1: unknown key `a\u{fffd}b`, known keys: listen, admin_listen, \
-             page_token_key, max_page_bytes, log, server, callers, memory, \
-             backends",
+             probe_listen, admin_token, admin_hosts, max_admin_connections, \
+             max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
+             log, server, callers, memory, backends",
         ),
     ];
     for (text, expected) in cases {

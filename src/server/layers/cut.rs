@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::time::Instant;
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::task_tracker::TaskTrackerToken,
@@ -35,6 +36,11 @@ impl Cut {
     pub(crate) fn new(closing: Arc<Closing>, method: &Method) -> Self {
         let write = is_write(method).then(|| closing.writes.token());
         Self { closing, wait: None, _write: write }
+    }
+
+    /// Sets when what is not sent of the response is dropped, over HTTP/1.
+    pub(crate) fn answer_until(&self, end: Option<Instant>) {
+        self.closing.pulse.answer_until(end);
     }
 
     /// The error that ends the call, once its connection ends.

@@ -114,8 +114,9 @@ where
         if bounded.method.streaming {
             bounded.end = this.stream_end.map(End::new);
         }
-        if let Some(end) = &bounded.end {
-            executor::end_stream_at(end.at + RECEIVE_GRACE);
+        let end = bounded.end.as_ref().map(|end| end.at + RECEIVE_GRACE);
+        if !executor::end_stream_at(end) {
+            bounded.cut.answer_until(end);
         }
         Poll::Ready(Ok(wrap(response, bounded)))
     }

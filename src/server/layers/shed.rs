@@ -44,6 +44,8 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 pub(crate) struct Places {
     running: Arc<Pool>,
     arriving: Arc<Pool>,
+    /// For streams of health and reflection.
+    probes: Arc<Pool>,
     /// How long a message may take.
     patience: Duration,
 }
@@ -54,6 +56,7 @@ impl Places {
         Self {
             running: callers.pool(Resource::Calls, bound),
             arriving: callers.pool(Resource::Arriving, bound),
+            probes: callers.pool(Resource::Probes, settings.max_probe_streams),
             patience: settings.message_timeout,
         }
     }
@@ -61,8 +64,9 @@ impl Places {
 
 /// Rejects calls when the limit is reached.
 ///
-/// Health and reflection need no place: they cost nothing, and rejecting a probe would get a busy
-/// process killed, which makes the others busier.
+/// Health and reflection need no place of a call: they cost nothing, and rejecting a probe would
+/// get a busy process killed, which makes the others busier. Their streams, which last, have places
+/// of their own.
 pub(crate) struct Shed<S> {
     shared: Arc<Shared<S>>,
 }
@@ -155,12 +159,14 @@ where
 }
 
 impl<S> Shared<S> {
-    /// The place of a call whose message is here. Probes get none, and need none.
+    /// The place of a call whose message is here. A probe needs none unless it is a stream.
     fn permit<B>(&self, call: &Passing<B>) -> Result<Option<Permit>, Error> {
-        if call.method.probe {
-            return Ok(None);
-        }
-        let held = self.places.running.acquire(call.record.caller(), 1);
+        let pool = match &*call.method {
+            method if !method.probe => &self.places.running,
+            method if method.streaming => &self.places.probes,
+            _ => return Ok(None),
+        };
+        let held = pool.acquire(call.record.caller(), 1);
         held.map(|held| Some(Permit { _held: held })).map_err(|full| self.refusal(call, full))
     }
 

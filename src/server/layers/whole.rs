@@ -42,6 +42,9 @@ use crate::{
 /// The flag and the length before each message.
 const PREFIX: usize = 5;
 
+/// Largest message of a probe that is kept; those of its services are no larger.
+const PROBE: usize = 4 * 1024;
+
 /// Passes on requests whose body ends only where the caller ended it.
 pub(crate) struct WholeRequest<S> {
     pub inner: S,
@@ -62,7 +65,7 @@ where
         let Passing { request, web, method, record, started, closing } = passing;
         let multiplexed = request.version() == Version::HTTP_2;
         let single = (!method.client_streaming).then(|| Single::new(Arc::clone(&method)));
-        let limit = self.limit;
+        let limit = if method.probe { self.limit.min(PROBE) } else { self.limit };
         let request = request.map(|body| Whole::new(body, multiplexed, single, limit));
         self.inner.call(Passing { request, web, method, record, started, closing })
     }

@@ -7,21 +7,29 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Request, State},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::health::Health;
-use crate::telemetry::{CONTENT_TYPE, Registry};
+use super::{guard::Guard, health::Health};
+use crate::{
+    server::{metrics::AdminRefusals, settings::AdminSettings},
+    telemetry::{CONTENT_TYPE, Registry},
+};
 
 const INDEX: &str = "profile-gateway admin\n\
     /livez    whether the process is running\n\
     /readyz   whether it accepts calls\n\
     /metrics  OpenMetrics for Prometheus\n\
     /config   the configuration in force, without secrets\n";
+
+/// What needs no token: probes have none to send, and what they learn is no secret.
+const OPEN: [&str; 3] = ["/", "/livez", "/readyz"];
+
+const SCHEME: HeaderValue = HeaderValue::from_static("Bearer realm=\"admin\"");
 
 /// What the admin port serves.
 #[derive(Debug)]
@@ -30,12 +38,15 @@ pub struct Admin {
     pub metrics: Arc<Registry>,
     /// The configuration, served as it is: secrets must already be removed.
     pub config: Value,
+    /// Who may use it.
+    pub settings: AdminSettings,
 }
 
 /// The routes of the admin port.
-pub(crate) fn router(admin: Admin, health: Health) -> Router {
-    let Admin { metrics, config } = admin;
+pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> Router {
+    let Admin { metrics, config, settings } = admin;
     let config = Arc::new(config);
+    let guard = Arc::new(Guard::new(&settings));
     Router::new()
         .route("/", get(INDEX))
         .route("/livez", get("ok\n"))
@@ -44,10 +55,28 @@ pub(crate) fn router(admin: Admin, health: Health) -> Router {
         .route("/config", get(async move || Json(config.as_ref().clone())))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for the list of paths\n"))
         .layer(from_fn(get_only))
+        .layer(from_fn_with_state((guard, refusals), guarded))
 }
 
 // Outside the routes, so that it also applies to unknown paths.
-async fn get_only(request: Request, next: Next) -> Response {
+async fn guarded(
+    State((guard, refusals)): State<(Arc<Guard>, AdminRefusals)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Err(why) = guard.check(&request, OPEN.contains(&request.uri().path())) else {
+        return next.run(request).await;
+    };
+    refusals.refused(why);
+    let mut response = (why.status(), why.message()).into_response();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, SCHEME);
+    }
+    response
+}
+
+// Outside the routes, so that it also applies to unknown paths.
+pub(super) async fn get_only(request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     future::{Ready, ready},
+    mem,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -34,8 +35,6 @@ use crate::{
 
 /// Largest request, also when it is decompressed; names are shorter by far.
 const MAX_REQUEST_BYTES: usize = 4 * 1024;
-/// No name is longer: an id of a backend has at most 63 bytes, and the services are our own.
-const MAX_NAME_BYTES: usize = 128;
 
 /// The process's health. A handle: clones share the same state.
 #[derive(Debug, Clone)]
@@ -44,7 +43,7 @@ pub struct Health(Arc<watch::Sender<State>>);
 #[derive(Debug, Default)]
 struct State {
     /// Whether each name that probes can ask for is serving.
-    serving: BTreeMap<String, bool>,
+    serving: BTreeMap<Arc<str>, bool>,
     draining: bool,
     /// How long a watch may be without a message.
     keep_alive: Option<Duration>,
@@ -54,9 +53,9 @@ impl Health {
     /// Everything serves: the process (`""`), each service, and `backends/{backend}` for each id.
     #[must_use]
     pub fn new(services: &[&str], backends: &[&str]) -> Self {
-        let names = services.iter().map(|name| (*name).to_owned());
-        let backends = backends.iter().map(|id| backend_name(id));
-        let serving = names.chain(backends).chain([String::new()]).map(|name| (name, true));
+        let names = services.iter().map(|name| Arc::from(*name));
+        let backends = backends.iter().map(|id| backend_name(id).into());
+        let serving = names.chain(backends).chain([Arc::from("")]).map(|name| (name, true));
         let state = State { serving: serving.collect(), draining: false, keep_alive: None };
         Self(Arc::new(watch::Sender::new(state)))
     }
@@ -65,7 +64,10 @@ impl Health {
     /// readiness: when one backend is down, the others must still be served.
     pub fn set_backend(&self, id: &str, serving: bool) {
         let name = backend_name(id);
-        self.0.send_if_modified(|state| state.serving.insert(name, serving) != Some(serving));
+        self.0.send_if_modified(|state| {
+            let known = state.serving.get_mut(name.as_str());
+            known.is_some_and(|known| mem::replace(known, serving) != serving)
+        });
     }
 
     /// Nothing is serving from now on. This cannot be undone.
@@ -89,7 +91,7 @@ impl Health {
     /// Every name with its status, for List and for `/readyz`.
     pub(crate) fn all(&self) -> Vec<(String, ServingStatus)> {
         let state = self.0.borrow();
-        state.serving.keys().map(|name| (name.clone(), state.status(name))).collect()
+        state.serving.keys().map(|name| (name.to_string(), state.status(name))).collect()
     }
 
     /// The gRPC service.
@@ -102,6 +104,12 @@ impl Health {
 }
 
 impl State {
+    /// The name as a watch keeps it for as long as its stream lasts: the one that is here already,
+    /// and nothing of one that is not.
+    fn known(&self, name: &str) -> Option<Arc<str>> {
+        self.serving.get_key_value(name).map(|(name, _)| Arc::clone(name))
+    }
+
     fn status(&self, name: &str) -> ServingStatus {
         match self.serving.get(name) {
             None => ServingStatus::ServiceUnknown,
@@ -135,14 +143,14 @@ impl Api for Health {
     }
 
     // An unknown name is a status here, not an error: the protocol requires the stream to stay
-    // open, because the name may appear later. A status that stays the same is sent again before a
-    // proxy takes the connection for dead; clients that balance load take it as it is. The stream
-    // ends with its connection.
+    // open. All names are known from the start, so an unknown one is not kept. A status that stays
+    // the same is sent again before a proxy takes the connection for dead; clients that balance
+    // load take it as it is. The stream ends with its connection.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let name = kept(request.into_inner().service);
+        let name = self.0.borrow().known(&request.into_inner().service);
         let seen: Option<ServingStatus> = None;
         let keep_alive = self.0.borrow().keep_alive.unwrap_or(Duration::MAX);
         let begun = (self.0.subscribe(), seen, name);
@@ -160,11 +168,6 @@ impl Api for Health {
         });
         Ok(Response::new(statuses.boxed()))
     }
-}
-
-/// The name as a watch keeps it for as long as its stream lasts; none for one that nothing has.
-fn kept(name: String) -> Option<Box<str>> {
-    (name.len() <= MAX_NAME_BYTES).then(|| name.into_boxed_str())
 }
 
 fn unknown(name: &str) -> Status {
@@ -243,10 +246,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_keeps_no_name_that_is_longer_than_any_there_can_be() {
-        let longest = backend_name(&"b".repeat(63));
-        assert_eq!(kept(longest.clone()).as_deref(), Some(&*longest));
-        assert_eq!(kept(String::new()).as_deref(), Some(""));
-        assert_eq!(kept("x".repeat(129)), None);
+    fn a_watch_keeps_a_name_that_is_there_already_and_no_other() {
+        let health = Health::new(&["a.Service"], &["sft"]);
+        let state = health.0.borrow();
+        for known in ["", "a.Service", "backends/sft"] {
+            let (here, _) = state.serving.get_key_value(known).unwrap();
+            assert!(Arc::ptr_eq(&state.known(known).unwrap(), here), "{known}");
+        }
+        assert_eq!(state.known("backends/other"), None);
+        assert_eq!(state.known(&"x".repeat(4096)), None);
     }
 }

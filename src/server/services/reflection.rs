@@ -4,10 +4,10 @@
 //! it has no answer to, where the protocol has an error response; and it knows no enum values,
 //! extensions, or names with a leading dot.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
-use tokio::task::coop;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::{task::coop, time::timeout};
 use tonic::{Code, Request, Response, Status, Streaming, async_trait, codegen::BoxStream};
 
 use super::symbols::{Found, Symbols};
@@ -19,7 +19,9 @@ use crate::{
 };
 
 /// Largest question; names are shorter by far.
-const MAX_QUESTION_BYTES: usize = 64 * 1024;
+const MAX_QUESTION_BYTES: usize = 4 * 1024;
+/// How long a stream may be without a question. Tools ask one after another, or leave.
+const IDLE: Duration = Duration::from_secs(60);
 /// Most of a name that an error quotes, in bytes.
 const MAX_QUOTED_BYTES: usize = 256;
 /// Most questions on one stream. A tool that asks for each symbol one by one needs hundreds.
@@ -100,6 +102,18 @@ fn too_many() -> Status {
     rpc::status::of(Reason::Overloaded, "too many requests on one stream; open another one")
 }
 
+/// Ends a stream that nothing is asked on: it would last as long as its connection.
+fn idle() -> Status {
+    rpc::status::of(Reason::Overloaded, "no request on this stream for 60 s; open another one")
+}
+
+/// The next question, which comes in time.
+async fn next<T>(
+    requests: &mut (impl Stream<Item = Result<T, Status>> + Unpin),
+) -> Option<Result<T, Status>> {
+    timeout(IDLE, requests.next()).await.unwrap_or_else(|_| Some(Err(idle())))
+}
+
 /// What one stream knows of its own past.
 #[derive(Default)]
 struct Talk {
@@ -125,7 +139,7 @@ macro_rules! serve {
 
             use super::{
                 BoxStream, MAX_QUESTIONS, Question, Reflection, Request, Response, Status,
-                StreamExt as _, Streaming, Talk, Told, async_trait, coop, stream, too_many,
+                StreamExt as _, Streaming, Talk, Told, async_trait, coop, next, stream, too_many,
             };
 
             #[async_trait]
@@ -141,7 +155,7 @@ macro_rules! serve {
                         let (reflection, mut requests, mut talk) = state?;
                         // A long series of questions must not monopolize the connection's thread.
                         coop::consume_budget().await;
-                        let request = match requests.next().await? {
+                        let request = match next(&mut requests).await? {
                             Ok(request) if talk.questions < MAX_QUESTIONS => request,
                             Ok(_) => return Some((Err(too_many()), None)),
                             Err(status) => return Some((Err(status), None)),
@@ -202,3 +216,18 @@ macro_rules! serve {
 
 serve!(v1);
 serve!(v1alpha);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_questions_ends_after_a_while() {
+        let mut asked = Box::pin(stream::iter([Ok(1)]).chain(stream::pending()));
+        assert_eq!(next(&mut asked).await.unwrap().unwrap(), 1);
+        let begun = tokio::time::Instant::now();
+        let ended = next(&mut asked).await.unwrap().unwrap_err();
+        assert_eq!((ended.code(), begun.elapsed()), (Code::Unavailable, IDLE));
+        assert!(next(&mut stream::empty::<Result<(), Status>>()).await.is_none());
+    }
+}

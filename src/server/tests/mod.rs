@@ -16,7 +16,10 @@ use tonic::{
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use super::{Admin, Drained, Health, Routes, Server, ServerMetrics, ServerSettings, Services};
+use super::{
+    AddressSettings, Admin, AdminSettings, Drained, Health, Routes, Server, ServerMetrics,
+    ServerSettings, Services,
+};
 use crate::{
     caller::Callers,
     pb::{
@@ -119,9 +122,12 @@ pub(super) fn settings() -> ServerSettings {
     }
 }
 
-pub(super) async fn start(settings: ServerSettings) -> Running {
+fn any_ports() -> AddressSettings {
     let any = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(any, any, settings).await.unwrap();
+    AddressSettings { listen: any, admin_listen: any, probe_listen: None }
+}
+
+pub(super) async fn start(settings: ServerSettings) -> Running {
     let gate = Arc::new(Gate { entered: Semaphore::new(0), open: Semaphore::new(0) });
     let stub = BackendServiceServer::new(Stub(Arc::clone(&gate))).max_decoding_message_size(1024);
     let routes = Routes::default().with(stub);
@@ -131,12 +137,12 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
     let services = Services::new(routes, health.clone(), counted, Callers::default()).unwrap();
     let metrics = Arc::new(registry);
     let config = serde_json::json!({ "listen": "somewhere" });
-    let admin = Admin { metrics: Arc::clone(&metrics), config };
+    let admin = Admin { metrics: Arc::clone(&metrics), config, settings: AdminSettings::default() };
+    let server = Server::bind(&any_ports(), settings, services).await.unwrap();
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     let (grpc, admin_address) = (server.address(), server.admin_address());
     let run = server.run(
-        services,
         admin,
         tasks.clone(),
         stop.clone().cancelled_owned(),

@@ -12,8 +12,11 @@ use tonic_reflection::pb::{
     v1alpha,
 };
 
-use super::{ServerSettings, settings, start};
-use crate::server::Server;
+use super::{
+    AddressSettings, Health, Routes, Server, ServerMetrics, ServerSettings, Services, any_ports,
+    settings, start,
+};
+use crate::{caller::Callers, telemetry::Registry};
 
 #[tokio::test]
 async fn the_admin_port_shows_and_changes_nothing() {
@@ -62,27 +65,52 @@ async fn the_grpc_port_tells_a_browser_that_it_speaks_grpc() {
 #[tokio::test]
 async fn an_error_names_the_port_that_is_in_use() {
     let server = start(settings()).await;
-    let any = "127.0.0.1:0".parse().unwrap();
-    let error = Server::bind(any, server.admin, settings()).await.unwrap_err().to_string();
+    let bind = async |addresses: AddressSettings| {
+        let mut registry = Registry::new("test");
+        let metrics = ServerMetrics::register(&mut registry);
+        let health = Health::new(&[], &[]);
+        let callers = Callers::default();
+        let services = Services::new(Routes::default(), health, metrics, callers).unwrap();
+        Server::bind(&addresses, settings(), services).await.unwrap_err().to_string()
+    };
+    let error = bind(AddressSettings { admin_listen: server.admin, ..any_ports() }).await;
     assert!(error.contains("admin address") && error.contains(&server.admin.to_string()));
-    let error = Server::bind(server.grpc, any, settings()).await.unwrap_err().to_string();
+    let error = bind(AddressSettings { listen: server.grpc, ..any_ports() }).await;
     assert!(error.contains("gRPC address") && error.contains(&server.grpc.to_string()));
+    let error = bind(AddressSettings { probe_listen: Some(server.grpc), ..any_ports() }).await;
+    assert!(error.contains("address for probes") && error.contains(&server.grpc.to_string()));
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait() {
+async fn a_connection_beyond_the_limit_waits_while_calls_run_on_all_others() {
+    let server = start(ServerSettings { max_connections: 1, ..settings() }).await;
+    let first = server.waiting().await;
+    let mut second = TcpStream::connect(server.grpc).await.unwrap();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    server.counted(r#"profile_gateway_port_full_total{port="grpc"} 1"#).await;
+    server.counted("profile_gateway_connections 1").await;
+    assert!(!first.is_finished());
+    server.gate.open();
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 415"), "{answer}");
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_limit_takes_the_place_of_an_idle_one() {
     let server = start(ServerSettings { max_connections: 1, ..settings() }).await;
     let mut first = TcpStream::connect(server.grpc).await.unwrap();
     first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert!(first.read(&mut [0; 1]).await.unwrap() > 0);
     let mut second = TcpStream::connect(server.grpc).await.unwrap();
     second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    // The second is in the kernel's queue: the server has only the first.
-    server.counted("profile_gateway_connections 1").await;
-    drop(first);
     let mut answer = String::new();
     second.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 415"), "{answer}");
+    first.read_to_string(&mut answer).await.unwrap();
+    let closed = r#"profile_gateway_connections_closed_total{port="grpc",reason="room"} 1"#;
+    server.counted(closed).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::connections::Connections;
+use super::{connections::Connections, pulse::Pulse};
 
 /// The end of one connection, in three stages. A call belongs to one of them and responds when it
 /// comes; after that, the connection has no calls and ends.
@@ -16,6 +16,8 @@ pub(crate) struct Closing {
     pub cut: CancellationToken,
     /// The writes under way, which the connection waits for.
     pub writes: TaskTracker,
+    /// Whether anything moves.
+    pub pulse: Pulse,
 }
 
 impl Closing {
@@ -26,6 +28,7 @@ impl Closing {
             over: connections.cut.child_token(),
             cut: connections.cut.clone(),
             writes: TaskTracker::new(),
+            pulse: Pulse::default(),
         }
     }
 }

@@ -1,19 +1,24 @@
-//! The life of one connection: HTTP/1 or HTTP/2, its age, and its end, graceful or sudden.
+//! The life of one connection: HTTP/1 or HTTP/2, its times, and its end, graceful or sudden.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::poll;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 use tokio::{
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{closing::Closing, connections::Connections, executor, socket::Socket};
+use super::{
+    closing::Closing, connections::Connections, counting::Counting, executor, places::Place,
+    pulse::Pulse, socket::Socket,
+};
+use crate::server::metrics::{Closed, PortMetrics};
 
 /// Why a response or a connection broke.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -23,8 +28,8 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 /// What hyper needs at least to read HTTP/1.
 const MIN_BUFFER: usize = 8 * 1024;
-/// How long a client may take to send its first bytes and, in HTTP/1, all headers.
-const FIRST_WORDS: Duration = Duration::from_secs(10);
+/// How often in its idle time a connection is looked at.
+const LOOKS: u32 = 4;
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +38,15 @@ pub(crate) struct ConnectionLimits {
     pub headers: usize,
     /// Most calls at once.
     pub streams: u32,
+    /// How long the first request may take from the connection's beginning to its last header;
+    /// over HTTP/1, also how long each later one may take to come.
+    pub first_request: Duration,
+    /// How long the connection may be without a call.
+    pub idle: Option<Duration>,
+    /// How long the client may take nothing of what is written.
+    pub unread: Duration,
+    /// How long a response over HTTP/1 may take, where calls have no deadline.
+    pub answer: Option<Duration>,
     pub age: Option<Age>,
 }
 
@@ -47,46 +61,73 @@ pub(crate) struct Age {
     pub grace: Duration,
 }
 
+/// A connection that has been accepted.
+pub(super) struct Accepted {
+    pub stream: TcpStream,
+    pub opened: Instant,
+    pub closing: Arc<Closing>,
+    pub place: Arc<Place>,
+    pub metrics: PortMetrics,
+}
+
 /// How long calls that were ended may take to respond. They have nothing left to wait for but the
 /// client.
 pub(super) const UNWIND: Duration = Duration::from_secs(1);
+/// How long a client that was asked to leave may keep its connection without a call.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends. Its errors concern only its client.
-pub(crate) async fn serve<S, A>(
-    stream: TcpStream,
+pub(super) async fn serve<S, A>(
+    accepted: Accepted,
     service: S,
     limits: ConnectionLimits,
-    closing: Arc<Closing>,
     connections: Connections,
 ) where
     S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
     S::Future: Send + 'static,
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
-    let kill = connections.kill.clone();
+    let (kill, metrics) = (connections.kill.clone(), accepted.metrics.clone());
     let life = async {
-        if speaks(&stream, &connections.goaway).await {
-            drive(stream, service, limits, &closing, connections).await;
+        let closed = match speaks(&accepted, limits.first_request, &connections.goaway).await {
+            Ok(()) => drive(accepted, service, limits, connections).await,
+            Err(closed) => closed,
+        };
+        if let Some(reason) = closed {
+            tracing::debug!(reason = reason.name(), "closed a connection");
+            metrics.closed(reason);
         }
     };
     kill.run_until_cancelled(life).await;
 }
 
-/// Whether the client sends anything. HTTP's own timers start only after the first bytes, so
-/// without this a silent connection would keep its permit indefinitely.
-async fn speaks(stream: &TcpStream, goaway: &CancellationToken) -> bool {
+/// Waits until the client sends anything: until then, there is no need for any memory. An error
+/// says why it does not have to be waited for any longer.
+async fn speaks(
+    Accepted { stream, opened, place, .. }: &Accepted,
+    limit: Duration,
+    goaway: &CancellationToken,
+) -> Result<(), Option<Closed>> {
     let mut first = [0];
-    let peeked = goaway.run_until_cancelled(timeout(FIRST_WORDS, stream.peek(&mut first))).await;
-    matches!(peeked, Some(Ok(Ok(1..))))
+    tokio::select! {
+        peeked = timeout_at(*opened + limit, stream.peek(&mut first)) => match peeked {
+            Ok(Ok(1..)) => Ok(()),
+            Ok(_) => Err(None),
+            Err(_) => Err(Some(Closed::NoRequest)),
+        },
+        () = place.taken() => Err(Some(Closed::Room)),
+        () = goaway.cancelled() => Err(None),
+    }
 }
 
+/// Gives why the gateway closed the connection, if the client did not leave.
 async fn drive<S, A>(
-    stream: TcpStream,
+    Accepted { stream, opened, closing, place, .. }: Accepted,
     service: S,
     limits: ConnectionLimits,
-    closing: &Closing,
     connections: Connections,
-) where
+) -> Option<Closed>
+where
     S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
     S::Future: Send + 'static,
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
@@ -95,45 +136,62 @@ async fn drive<S, A>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
-    let socket = Socket::new(stream, limits.headers);
-    let age = limits.age;
+    let ConnectionLimits { headers, age, unread, answer, .. } = limits;
+    let pulse = &closing.pulse;
+    let socket = Socket::new(stream, headers, unread, Arc::clone(&closing));
+    let service =
+        Counting { service, closing: Arc::clone(&closing), place: Arc::clone(&place), answer };
     let serve = |streams| builder(streams, limits).serve_connection(socket, service).into_owned();
     // `executor` runs the streams. To let hyper spawn a task for each instead, write
     // `let connection = serve(TokioExecutor::new());`.
     let connection = executor::run(&connections, serve);
     let mut connection = pin!(connection);
 
-    let old = age.map(|age| jittered(age.max, rand::random()));
-    let grace = tokio::select! {
-        ended = connection.as_mut() => return log(ended),
-        () = connections.goaway.cancelled() => None,
-        () = elapsed(old) => age.map(|age| age.grace),
+    let (closed, grace) = tokio::select! {
+        ended = connection.as_mut() => return log(ended, pulse),
+        () = connections.goaway.cancelled() => (None, None),
+        () = place.taken() => (Some(Closed::Room), None),
+        () = no_request(opened + limits.first_request, pulse) => (Some(Closed::NoRequest), None),
+        () = idle(limits.idle, pulse) => (Some(Closed::Idle), None),
+        () = elapsed(age.map(|age| jittered(age.max, rand::random()))) => {
+            (Some(Closed::Age), age.map(|age| age.grace))
+        }
     };
     connection.as_mut().graceful_shutdown();
+    if closed == Some(Closed::Room) {
+        // Another connection waits for this one's descriptor. The client is still told, and what
+        // it has sent meanwhile is served.
+        let over = poll!(connection.as_mut()).is_ready() || pulse.now().is_idle();
+        if over || place.is_lost_when_busy() {
+            return closed;
+        }
+    }
     closing.leave.cancel();
     tokio::select! {
-        ended = connection.as_mut() => return log(ended),
+        ended = connection.as_mut() => return log(ended, pulse).or(closed),
+        () = quiet(pulse) => return closed,
         () = elapsed(grace) => closing.over.cancel(),
     }
-    let unread = async {
+    let left = async {
         sleep(UNWIND).await;
         closing.writes.close();
         closing.writes.wait().await;
         sleep(UNWIND).await;
     };
     tokio::select! {
-        ended = connection => log(ended),
-        () = unread => tracing::debug!("closed with responses that the client does not read"),
+        ended = connection => log(ended, pulse).or(closed),
+        () = quiet(pulse) => closed,
+        () = left => Some(Closed::Unread),
     }
 }
 
 fn builder<E>(executor: E, limits: ConnectionLimits) -> Builder<E> {
-    let ConnectionLimits { headers, streams, .. } = limits;
+    let ConnectionLimits { headers, streams, first_request, .. } = limits;
     let mut builder = Builder::new(executor);
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(FIRST_WORDS)
+        .header_read_timeout(first_request)
         .max_buf_size(headers.max(MIN_BUFFER));
     builder
         .http2()
@@ -143,6 +201,40 @@ fn builder<E>(executor: E, limits: ConnectionLimits) -> Builder<E> {
         .max_concurrent_streams(streams)
         .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX));
     builder
+}
+
+/// Returns at this time if no request has arrived by then. HTTP's own timers do not: that of HTTP/1
+/// starts when it is clear that it is HTTP/1, and HTTP/2 has none.
+async fn no_request(end: Instant, pulse: &Pulse) {
+    sleep_until(end).await;
+    if !pulse.now().is_silent() {
+        std::future::pending().await
+    }
+}
+
+/// Returns when there has been no call for so long, or up to a quarter longer. The time is not
+/// measured from each call's end, which would cost each call a look at the clock.
+async fn idle(limit: Option<Duration>, pulse: &Pulse) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    unchanged(pulse, limit / LOOKS, LOOKS, |_| true).await;
+}
+
+/// Returns when a client that was asked to leave is only in the way: it has no call, and nothing
+/// waits to be sent to it. It may be one that does not answer HTTP/2's pings.
+async fn quiet(pulse: &Pulse) {
+    unchanged(pulse, LEAVE, 1, |pulse| !pulse.is_blocked()).await;
+}
+
+/// Returns when there has been no call for so many times `each`, and `more` holds.
+async fn unchanged(pulse: &Pulse, each: Duration, times: u32, more: impl Fn(&Pulse) -> bool) {
+    let mut seen = pulse.now();
+    let mut left = times;
+    while left > 0 {
+        sleep(each).await;
+        let now = pulse.now();
+        left = if now == seen && now.is_idle() && more(pulse) { left - 1 } else { times };
+        seen = now;
+    }
 }
 
 /// Never returns if there is no limit.
@@ -161,10 +253,11 @@ fn jittered(age: Duration, roll: f64) -> Duration {
     age.min(YEAR).mul_f64(0.9 + 0.2 * roll)
 }
 
-fn log(ended: Result<(), Broken>) {
+fn log(ended: Result<(), Broken>, pulse: &Pulse) -> Option<Closed> {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke");
     }
+    pulse.is_given_up().then_some(Closed::Unread)
 }
 
 #[cfg(test)]
@@ -178,5 +271,17 @@ mod tests {
         assert_eq!(jittered(age, 0.5), age);
         assert!(jittered(age, 0.999) < Duration::from_secs(110));
         let _ = jittered(Duration::MAX, 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_from_its_last_call_on() {
+        let pulse = Pulse::default();
+        let limit = Duration::from_secs(40);
+        let mut idle = pin!(idle(Some(limit), &pulse));
+        pulse.begin();
+        tokio::time::timeout(limit * 10, idle.as_mut()).await.unwrap_err();
+        pulse.end();
+        tokio::time::timeout(limit, idle.as_mut()).await.unwrap_err();
+        tokio::time::timeout(limit / 2, idle.as_mut()).await.unwrap();
     }
 }

@@ -47,10 +47,11 @@ pub(crate) async fn drain(
     if finished {
         return Drained::Clean;
     }
-    let left = Drained::Forced {
-        connections: connections.tracker.len(),
-        calls: metrics.calls_in_flight(),
-        tasks: tasks.len(),
+    let (calls, tasks) = (metrics.calls_in_flight(), tasks.len());
+    // A client that keeps a connection without a call has lost nothing.
+    let left = match (calls, tasks) {
+        (0, 0) => Drained::Clean,
+        _ => Drained::Forced { connections: connections.tracker.len(), calls, tasks },
     };
     connections.cut.cancel();
     if timeout(UNWIND, connections.gone()).await.is_ok() {

@@ -245,20 +245,21 @@ tokio::task_local! {
     static TOLD: Cell<Told>;
 }
 
-/// Changes what the stream that is being polled tells. HTTP/1 has no such stream.
-fn tell(change: impl FnOnce(&mut Told)) {
-    let _ = TOLD.try_with(|cell| {
+/// Changes what the stream that is being polled tells. False over HTTP/1, which has no such stream.
+fn tell(change: impl FnOnce(&mut Told)) -> bool {
+    let told = TOLD.try_with(|cell| {
         let mut told = cell.get();
         change(&mut told);
         cell.set(told);
     });
+    told.is_ok()
 }
 
 /// Resets the HTTP/2 stream that is being polled at `end`, even if it is still waiting. A client
 /// that opens no flow-control window keeps hyper from polling the response body, and the timers in
-/// it.
-pub(crate) fn end_stream_at(end: Instant) {
-    tell(|told| told.end = Some(end));
+/// it. False over HTTP/1, which has no streams.
+pub(crate) fn end_stream_at(end: Option<Instant>) -> bool {
+    tell(|told| told.end = end)
 }
 
 /// A part of the response of the HTTP/2 stream that is being polled was handed over. Unless its

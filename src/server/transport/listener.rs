@@ -1,6 +1,6 @@
 //! A bound port: accepts connections, limits their number, and survives failures to accept.
 //!
-//! Knows nothing of requests; `connection` serves what it accepts.
+//! Knows nothing of requests; `connection` serves what it accepts, and `places` says who may stay.
 
 use std::{
     convert::Infallible,
@@ -16,25 +16,29 @@ use http_body::Body;
 use hyper::{body::Incoming, service::Service};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tracing::Instrument;
 
 use super::{
     closing::Closing,
-    connection::{self, Broken, ConnectionLimits},
+    connection::{self, Accepted, Broken, ConnectionLimits},
     connections::Connections,
+    places::{Full, Place, PlaceLimits, Places},
+    rarely::Rarely,
 };
-use crate::server::metrics::ServerMetrics;
+use crate::{
+    caller::Callers,
+    server::metrics::{Closed, PortMetrics},
+};
 
 /// First and longest pause after a failure to accept.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// The limits of a port.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    pub max_connections: usize,
+    pub places: PlaceLimits,
     pub connection: ConnectionLimits,
 }
 
@@ -46,7 +50,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds the port; an error says which of the two it was.
+    /// Binds the port; an error says which one it was.
     pub(crate) async fn bind(what: &str, address: SocketAddr) -> io::Result<Self> {
         let explain = |error: io::Error| {
             let hint = match error.kind() {
@@ -67,14 +71,26 @@ impl Listener {
         self.address
     }
 
+    /// The same port, for another runtime.
+    pub(crate) fn into_std(self) -> io::Result<std::net::TcpListener> {
+        self.tcp.into_std()
+    }
+
+    /// The port that another runtime has bound.
+    pub(crate) fn from_std(tcp: std::net::TcpListener) -> io::Result<Self> {
+        let address = tcp.local_addr()?;
+        Ok(Self { tcp: TcpListener::from_std(tcp)?, address })
+    }
+
     /// Accepts connections until dropped, which closes the port. `service` makes the service for a
-    /// client's connection, whose calls learn of its end. `metrics`, if given, counts connections.
+    /// client's connection, whose calls learn of its end.
     pub(crate) async fn serve<S, A>(
         self,
         service: impl Fn(SocketAddr, &Arc<Closing>) -> S,
         limits: Limits,
         connections: Connections,
-        metrics: Option<ServerMetrics>,
+        metrics: PortMetrics,
+        callers: Callers,
     ) -> Infallible
     where
         S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
@@ -82,40 +98,102 @@ impl Listener {
         S::Future: Send + 'static,
         A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
     {
-        let permits = limits.max_connections.min(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(permits));
+        let door = Door::new(limits.places, callers, metrics.clone());
         loop {
-            // Waiting before accepting leaves the rest in the kernel's queue: they are served later
-            // instead of being refused, and cost no memory here.
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            let (stream, peer) = accept(&self.tcp).await;
-            let counted = metrics.clone().map(Counted::new);
-            let closing = Arc::new(Closing::of(&connections));
+            let (stream, peer) = door.accept(&self.tcp).await;
+            let (opened, closing) = (Instant::now(), Arc::new(Closing::of(&connections)));
+            let Some(place) = door.place(peer, &closing).await else { continue };
+            let counted = Counted::new(metrics.clone());
             let service = service(peer, &closing);
-            let limits = limits.connection;
-            let served = connection::serve(stream, service, limits, closing, connections.clone());
+            let place = Arc::new(place);
+            let metrics = metrics.clone();
+            let accepted = Accepted { stream, opened, closing, place, metrics };
+            let served =
+                connection::serve(accepted, service, limits.connection, connections.clone());
             let task = async move {
                 served.await;
-                drop((permit, counted));
+                drop(counted);
             };
             connections.tracker.spawn(task.instrument(tracing::debug_span!("connection", %peer)));
         }
     }
 }
 
-/// The next connection. A lack of file descriptors (EMFILE) or memory passes, so it waits instead
-/// of giving up, and longer each time, so that it does not spin.
-async fn accept(tcp: &TcpListener) -> (TcpStream, SocketAddr) {
-    let (mut pause, longest) = PAUSES;
-    loop {
-        match tcp.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if concerns_one_client(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
-                sleep(pause).await;
-                pause = (pause * 2).min(longest);
+/// Who comes in.
+struct Door {
+    places: Places,
+    callers: Callers,
+    metrics: PortMetrics,
+    refused: Rarely,
+    full: Rarely,
+}
+
+impl Door {
+    fn new(limits: PlaceLimits, callers: Callers, metrics: PortMetrics) -> Self {
+        let (refused, full) = (Rarely::default(), Rarely::default());
+        Self { places: Places::new(limits), callers, metrics, refused, full }
+    }
+
+    /// The next connection. A lack of file descriptors (EMFILE) or memory passes, so it waits
+    /// instead of giving up, and longer each time, so that it does not spin.
+    async fn accept(&self, tcp: &TcpListener) -> (TcpStream, SocketAddr) {
+        let (mut pause, longest) = PAUSES;
+        loop {
+            match tcp.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if concerns_one_client(&error) => {}
+                Err(error) => {
+                    let (port, pause_ms) = (self.metrics.port(), pause.as_millis());
+                    tracing::warn!(port, %error, pause_ms, "cannot accept connections");
+                    self.metrics.accept_failed();
+                    self.places.make_room();
+                    sleep(pause).await;
+                    pause = (pause * 2).min(longest);
+                }
             }
+        }
+    }
+
+    /// A place for this client, once there is one; none if its peer has too many. Meanwhile the
+    /// others stay in the kernel's queue: they are served later, and cost no memory here.
+    async fn place(&self, peer: SocketAddr, closing: &Arc<Closing>) -> Option<Place> {
+        let (caller, mut waits) = (self.callers.id_at(peer.ip()), false);
+        loop {
+            match self.places.take(caller, closing) {
+                Ok(place) => return Some(place),
+                Err(Full::Peer) => {
+                    self.refused(peer);
+                    return None;
+                }
+                Err(Full::Port) => {
+                    self.waits(std::mem::replace(&mut waits, true));
+                    self.places.freed().await;
+                }
+            }
+        }
+    }
+
+    fn refused(&self, peer: SocketAddr) {
+        self.metrics.closed(Closed::PeerLimit);
+        if let Some(times) = self.refused.happened() {
+            let port = self.metrics.port();
+            tracing::warn!(
+                port,
+                peer = %peer.ip(),
+                times,
+                "refused connections: their peer has as many as one may have, with calls on each"
+            );
+        }
+    }
+
+    fn waits(&self, already: bool) {
+        if already {
+            return;
+        }
+        self.metrics.was_full();
+        if let Some(times) = self.full.happened() {
+            let port = self.metrics.port();
+            tracing::warn!(port, times, "no place for new connections: calls run on each");
         }
     }
 }
@@ -128,10 +206,10 @@ fn concerns_one_client(error: &io::Error) -> bool {
     )
 }
 
-struct Counted(ServerMetrics);
+struct Counted(PortMetrics);
 
 impl Counted {
-    fn new(metrics: ServerMetrics) -> Self {
+    fn new(metrics: PortMetrics) -> Self {
         metrics.connection_opened();
         Self(metrics)
     }

@@ -1,10 +1,15 @@
 //! A client's socket as hyper takes it.
 
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -12,9 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
 };
 
-use super::authority::Authorities;
+use super::{authority::Authorities, closing::Closing};
 
 /// Most that is read at once of what has to be complete before h2 may read it.
 const READ_BYTES: usize = 4096;
@@ -30,13 +36,47 @@ pub(crate) struct Socket {
     asked: AtomicBool,
     /// What all bytes come by; nothing over HTTP/1.
     authorities: Option<Box<Authorities>>,
+    /// How long the client may take nothing of what is written.
+    unread: Duration,
+    closing: Arc<Closing>,
+    /// Runs while the client takes nothing.
+    blocked: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    /// Takes calls with headers of so many bytes.
-    pub(crate) fn new(tcp: TcpStream, headers: usize) -> Self {
+    /// Takes calls with headers of so many bytes, from a client that reads within this time.
+    pub(super) fn new(
+        tcp: TcpStream,
+        headers: usize,
+        unread: Duration,
+        closing: Arc<Closing>,
+    ) -> Self {
         let authorities = Some(Box::new(Authorities::new(headers)));
-        Self { tcp: TokioIo::new(tcp), asked: AtomicBool::new(false), authorities }
+        let (tcp, asked) = (TokioIo::new(tcp), AtomicBool::new(false));
+        Self { tcp, asked, authorities, unread, closing, blocked: None }
+    }
+
+    /// Gives the client up if it reads nothing, or if its response takes too long over HTTP/1. Such
+    /// a response is not polled while it cannot be written, so no timer of its own would run.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            if self.blocked.take().is_some() {
+                self.closing.pulse.unblock();
+            }
+            return written;
+        }
+        let (pulse, longest) = (&self.closing.pulse, Instant::now() + self.unread);
+        let blocked = self.blocked.get_or_insert_with(|| {
+            let end = pulse.block().map_or(longest, |end| end.min(longest));
+            Box::pin(sleep_until(end))
+        });
+        ready!(blocked.as_mut().poll(cx));
+        pulse.give_up();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 }
 
@@ -123,7 +163,8 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -143,6 +184,7 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, buffers);
+        self.written(cx, written)
     }
 }

@@ -33,7 +33,7 @@ fn codes(text: &str) -> Vec<String> {
 /// The error of the control API for an invalid fault.
 async fn refusal(base_url: &str, spec: Value) -> String {
     let url = format!("{base_url}/sandbox/faults");
-    let answer = reqwest::Client::new().post(url).body(spec.to_string()).send().await.unwrap();
+    let answer = reqwest::Client::new().post(url).json(&spec).send().await.unwrap();
     let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     answer["error"].as_str().unwrap_or_else(|| panic!("{spec} is accepted")).to_owned()
 }

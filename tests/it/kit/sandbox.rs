@@ -70,7 +70,7 @@ impl Sandbox {
 
     pub async fn post(&self, path: &str, body: Value) {
         let url = format!("{}{path}", self.base_url());
-        let answer = self.http.post(url).body(body.to_string()).send().await.unwrap();
+        let answer = self.http.post(url).json(&body).send().await.unwrap();
         let status = answer.status();
         assert!(status.is_success(), "{status}: {}", answer.text().await.unwrap());
     }
@@ -83,14 +83,14 @@ impl Sandbox {
     /// Changes switches of a simulator.
     pub async fn set(&self, upstream: &str, options: &Value) {
         let url = format!("{}/sandbox/{upstream}/options", self.base_url());
-        let answer = self.http.patch(url).body(options.to_string()).send().await.unwrap();
+        let answer = self.http.patch(url).json(&options).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
     /// Puts a profile whatever the vendor's rules say.
     pub async fn put(&self, id: &str, profile: Value) {
         let url = format!("{}/sandbox/sft/profiles/{id}", self.base_url());
-        let answer = self.http.put(url).body(profile.to_string()).send().await.unwrap();
+        let answer = self.http.put(url).json(&profile).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
@@ -103,7 +103,7 @@ impl Sandbox {
     /// Puts a profile of any upstream whatever the vendor's rules say.
     pub async fn put_raw(&self, upstream: &str, id: &str, profile: &Value) {
         let url = format!("{}/sandbox/{upstream}/profiles/{id}", self.base_url());
-        let answer = self.http.put(url).body(profile.to_string()).send().await.unwrap();
+        let answer = self.http.put(url).json(&profile).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 

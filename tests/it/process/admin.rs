@@ -106,3 +106,70 @@ async fn unknown_paths_are_404_and_other_methods_405() {
         assert_ne!(client.head(&url).send().await.unwrap().status(), 405, "{path}");
     }
 }
+
+#[tokio::test]
+async fn only_its_own_hosts_are_served() {
+    let names = [("PROFILE_GATEWAY__ADMIN_HOSTS", "gateway.ops.example, metrics")];
+    let gateway = gateway(&[], &names).await;
+    let client = reqwest::Client::new();
+    let get = async |path: &str, host: &str| {
+        let request = client.get(format!("http://{}{path}", gateway.admin)).header("host", host);
+        request.send().await.unwrap().status().as_u16()
+    };
+    for path in ["/", "/livez", "/readyz", "/metrics", "/config"] {
+        for own in ["127.0.0.1:9090", "localhost", "[::1]:1", "Gateway.Ops.Example:9090", "metrics"]
+        {
+            assert_eq!(get(path, own).await, 200, "{path} {own}");
+        }
+        for foreign in ["evil.example", "evil.example:9090", "localhost.evil.example", "sft"] {
+            assert_eq!(get(path, foreign).await, 421, "{path} {foreign}");
+        }
+    }
+    assert_eq!(get("/nope", "evil.example").await, 421);
+    let refused = "profile_gateway_admin_refusals_total{reason=\"host\"}";
+    assert_eq!(metric(&gateway, refused).await, 21);
+}
+
+#[tokio::test]
+async fn a_token_guards_what_only_operators_read() {
+    const TOKEN: &str = "a-token-of-operators";
+    let gateway = gateway(&[], &[("PROFILE_GATEWAY__ADMIN_TOKEN", TOKEN)]).await;
+    let client = reqwest::Client::new();
+    let get = async |path: &str, token: &str| {
+        let request = client.get(format!("http://{}{path}", gateway.admin));
+        let request = match token {
+            "" => request,
+            token => request.bearer_auth(token),
+        };
+        request.send().await.unwrap()
+    };
+    for path in ["/", "/livez", "/readyz"] {
+        assert_eq!(get(path, "").await.status(), 200, "{path}");
+    }
+    for path in ["/metrics", "/config", "/nope"] {
+        for token in ["", "wrong", "a-token-of-operator", "a-token-of-operators2"] {
+            let refused = get(path, token).await;
+            assert_eq!(refused.status(), 401, "{path} {token}");
+            assert!(refused.headers().contains_key("www-authenticate"));
+            assert!(!refused.text().await.unwrap().contains(TOKEN));
+        }
+    }
+    assert_eq!(get("/nope", TOKEN).await.status(), 404);
+    let config = get("/config", TOKEN).await.text().await.unwrap();
+    assert!(config.contains("\"admin_token\":\"[redacted]\"") && !config.contains(TOKEN));
+    let metrics = get("/metrics", TOKEN).await.text().await.unwrap();
+    let refused = "profile_gateway_admin_refusals_total{reason=\"token\"} 12";
+    assert!(metrics.contains(refused), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_admin_port_that_all_can_read_is_a_warning() {
+    let open = [("PROFILE_GATEWAY__ADMIN_LISTEN", "0.0.0.0:0")];
+    let warned = gateway(&[], &open).await;
+    warned.program.logged("any client that reaches the port").await;
+    let token = ("PROFILE_GATEWAY__ADMIN_TOKEN", "a-token-of-operators");
+    let guarded = gateway(&[], &[open[0], token]).await;
+    guarded.program.signal(rustix::process::Signal::TERM);
+    let said = guarded.program.ended().await.stderr;
+    assert!(!said.contains("any client that reaches the port"), "{said}");
+}

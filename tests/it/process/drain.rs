@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use profile_gateway::pb::Profile;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 use tonic::{Code, Status, transport::Endpoint};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+};
 
 use super::{
     calls::{GET, arm, channel, http_get, metric, named, profiles},
@@ -215,4 +218,52 @@ async fn idle_connections_do_not_delay_shutdown() {
     let mut idle = idle;
     let status = idle.get_profile(named("SP_2")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
+}
+
+/// Connections that would last as long as their clients want, and calls whose message is not here.
+#[tokio::test]
+async fn what_is_not_a_whole_call_does_not_delay_the_end() {
+    const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let env = [
+        ("PROFILE_GATEWAY__SERVER__DRAIN_TIMEOUT", "1h"),
+        ("PROFILE_GATEWAY__SERVER__FIRST_REQUEST_TIMEOUT", "5m"),
+        ("PROFILE_GATEWAY__SERVER__MESSAGE_TIMEOUT", "1h"),
+        ("PROFILE_GATEWAY__SERVER__GRPC_WEB", "true"),
+    ];
+    let gateway = gateway(&[], &env).await;
+    // `:method: POST`, `:scheme: http`, a path, and a content type: a call without its message.
+    let path = format!("/{GET}");
+    let block = [
+        &b"\x83\x86\x04"[..],
+        &[u8::try_from(path.len()).unwrap()],
+        path.as_bytes(),
+        b"\x0f\x10\x10application/grpc",
+    ]
+    .concat();
+    let length = u8::try_from(block.len()).unwrap();
+    let call = [HTTP_2, &[0, 0, length, 1, 4, 0, 0, 0, 1], &block].concat();
+    let web = format!(
+        "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\
+         content-type: application/grpc-web+proto\r\n\r\nabc"
+    );
+    let half = b"GET / HTTP/1.1\r\nhost:";
+    let mut held = Vec::new();
+    for sent in [&b""[..], b"P", half, HTTP_2, &call, web.as_bytes()] {
+        let mut tcp = TcpStream::connect(gateway.grpc).await.unwrap();
+        tcp.write_all(sent).await.unwrap();
+        held.push(tcp);
+    }
+    let reflection = channel(gateway.grpc).await;
+    let questions = futures_util::stream::pending::<ServerReflectionRequest>();
+    let mut reflection = ServerReflectionClient::new(reflection);
+    let asked = tokio::spawn(async move { reflection.server_reflection_info(questions).await });
+    until("all of them", async || {
+        metric(&gateway, "profile_gateway_connections").await == 7
+            && metric(&gateway, "profile_gateway_calls_in_flight").await == 3
+    })
+    .await;
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    drop((held, asked.await));
 }

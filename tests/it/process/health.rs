@@ -10,10 +10,14 @@ use tonic_health::pb::{
     health_client::HealthClient,
 };
 use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+};
 
 use super::{
-    calls::{channel, failure},
-    child::{gateway, patiently},
+    calls::{channel, failure, metric},
+    child::{gateway, patiently, until},
+    crowds::Victim,
     wire::{ENCODINGS, frame, send},
 };
 
@@ -95,6 +99,40 @@ async fn a_request_larger_than_any_name_is_refused_before_it_is_decompressed_who
         let status = send(gateway.grpc, path, &headers, frame(1, &fitting)).await.status();
         assert_eq!(failure(&status).0, Code::NotFound, "{encoding}");
     }
+}
+
+#[tokio::test]
+async fn streams_of_probes_have_places_of_their_own() {
+    let gateway = gateway(&[], &[("PROFILE_GATEWAY__SERVER__MAX_PROBE_STREAMS", "4")]).await;
+    let victim = Victim::start(&gateway).await;
+    let mut client = HealthClient::new(channel(gateway.grpc).await);
+    let long = "x".repeat(4000);
+    let mut held = Vec::new();
+    // Half of them is one caller's share, whatever it watches.
+    for name in ["", &long] {
+        let mut watch = client.watch(of(name)).await.unwrap().into_inner();
+        patiently("a status", watch.message()).await.unwrap().unwrap();
+        held.push(watch);
+    }
+    let mut other = HealthClient::new(channel(gateway.grpc).await);
+    let expected = (Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED".to_owned());
+    for client in [&mut client, &mut other] {
+        let refused = client.watch(of(&long)).await.unwrap_err();
+        let (code, reason, _) = failure(&refused);
+        assert_eq!((code, reason), expected);
+        // What does not last needs no place.
+        client.check(of("")).await.unwrap();
+    }
+    let reflection = channel(gateway.grpc).await;
+    let mut reflection = ServerReflectionClient::new(reflection);
+    let questions = futures_util::stream::pending::<ServerReflectionRequest>();
+    let refused = reflection.server_reflection_info(questions).await.unwrap_err();
+    assert_eq!(failure(&refused).1, expected.1);
+    let counted = r#"profile_gateway_caller_refusals_total{resource="probes",bound="caller"}"#;
+    assert_eq!(metric(&gateway, counted).await, 3);
+    held.pop();
+    until("a place", async || client.watch(of("")).await.is_ok()).await;
+    victim.is_unharmed().await;
 }
 
 #[tokio::test]

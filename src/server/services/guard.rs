@@ -1,0 +1,208 @@
+//! Who may read the admin port: requests for its own host, and for some paths, with its token.
+//!
+//! A page in a browser can make a name of its own lead to this port (DNS rebinding), and then read
+//! what it serves. Such a request has that name as its host.
+
+use std::{fmt, net::IpAddr};
+
+use hmac::{Hmac, Mac};
+use http::{HeaderMap, Request, StatusCode, header};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
+
+use crate::server::{metrics::AdminRefusal, settings::AdminSettings};
+
+/// Decides which requests the admin port answers.
+pub(crate) struct Guard {
+    hosts: Vec<String>,
+    token: Option<Token>,
+}
+
+/// What is kept of the token. Comparing codes takes the same time wherever they differ, and tells
+/// nothing of the token's length.
+struct Token {
+    key: [u8; 32],
+    code: Vec<u8>,
+}
+
+impl Guard {
+    pub(crate) fn new(settings: &AdminSettings) -> Self {
+        let hosts = settings.admin_hosts.clone().unwrap_or_default();
+        Self { hosts, token: settings.admin_token.as_ref().and_then(Token::new) }
+    }
+
+    /// Whether a request may be answered. `open` paths need no token.
+    pub(crate) fn check<B>(&self, request: &Request<B>, open: bool) -> Result<(), AdminRefusal> {
+        let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        let named = request.headers().get_all(header::HOST).iter().map(|host| host.as_bytes());
+        if !authority.into_iter().chain(named).all(|host| self.is_own(host)) {
+            return Err(AdminRefusal::Host);
+        }
+        match &self.token {
+            Some(token) if !open && !token.is_in(request.headers()) => Err(AdminRefusal::Token),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a host is this one: by its address, which no name can stand for, or by a known name.
+    fn is_own(&self, host: &[u8]) -> bool {
+        let Ok(host) = std::str::from_utf8(host) else { return false };
+        let name = without_port(host);
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        name.parse::<IpAddr>().is_ok()
+            || is("localhost")
+            || self.hosts.iter().any(|known| is(known))
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+/// `host`, `host:port`, `[address]`, or `[address]:port`. A final dot does not count.
+fn without_port(host: &str) -> &str {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address,
+        None => name.strip_suffix('.').unwrap_or(name),
+    }
+}
+
+impl Token {
+    fn new(token: &SecretString) -> Option<Self> {
+        let key: [u8; 32] = rand::random();
+        let code = code(&key, token.expose_secret().as_bytes())?.finalize().into_bytes().to_vec();
+        Some(Self { key, code })
+    }
+
+    fn is_in(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let given = value.and_then(|value| {
+            let (scheme, token) = value.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
+        let code = given.and_then(|given| code(&self.key, given));
+        code.is_some_and(|code| code.verify_slice(&self.code).is_ok())
+    }
+}
+
+fn code(key: &[u8], token: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut code = <Hmac<Sha256> as Mac>::new_from_slice(key).ok()?;
+    code.update(token);
+    Some(code)
+}
+
+impl AdminRefusal {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Token => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::Host => {
+                "the admin port is not reached under this host name; name it in `admin_hosts`, or \
+                 use the address\n"
+            }
+            Self::Token => "send the admin_token as `Authorization: Bearer TOKEN`\n",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(hosts: &[&str]) -> Guard {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Guard::new(&AdminSettings { admin_hosts: Some(hosts), ..AdminSettings::default() })
+    }
+
+    #[test]
+    fn addresses_and_known_names_are_its_own() {
+        let guard = guard(&["gateway.ops.example"]);
+        for own in [
+            "127.0.0.1",
+            "127.0.0.1:9090",
+            "10.1.2.3:9090",
+            "[::1]:9090",
+            "[2001:db8::1]",
+            "localhost",
+            "LOCALHOST:1",
+            "localhost.:80",
+            "gateway.ops.example:9090",
+            "Gateway.Ops.Example",
+        ] {
+            assert!(guard.is_own(own.as_bytes()), "{own}");
+        }
+        for foreign in [
+            "evil.example",
+            "evil.example:9090",
+            "localhost.evil.example",
+            "gateway.ops.example.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:80@evil.example",
+            "0x7f.1",
+            "2130706433",
+            "[evil.example]:9090",
+            "",
+            ":9090",
+            "\u{e9}",
+        ] {
+            assert!(!guard.is_own(foreign.as_bytes()), "{foreign}");
+        }
+        assert!(!guard.is_own(b"\xff"));
+    }
+
+    #[test]
+    fn every_host_that_a_request_names_counts() {
+        let guard = guard(&[]);
+        let check = |uri: &str, hosts: &[&str]| {
+            let mut request = Request::builder().uri(uri);
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            guard.check(&request.body(()).unwrap(), true).is_ok()
+        };
+        assert!(check("/", &[]) && check("/", &["127.0.0.1"]));
+        assert!(!check("/", &["127.0.0.1", "evil.example"]));
+        assert!(!check("http://evil.example/", &["127.0.0.1"]));
+        assert!(!check("http://127.0.0.1/", &["evil.example"]));
+    }
+
+    #[test]
+    fn only_the_whole_token_opens() {
+        let admin_token = Some("sixteen bytes or more".into());
+        let guard = Guard::new(&AdminSettings { admin_token, ..AdminSettings::default() });
+        let check = |value: Option<&str>, open| {
+            let mut request = Request::builder().uri("/config");
+            if let Some(value) = value {
+                request = request.header("authorization", value);
+            }
+            guard.check(&request.body(()).unwrap(), open).is_ok()
+        };
+        assert!(check(Some("Bearer sixteen bytes or more"), false));
+        assert!(check(Some("bearer sixteen bytes or more"), false));
+        assert!(check(None, true));
+        for wrong in [
+            None,
+            Some(""),
+            Some("Bearer "),
+            Some("Bearer sixteen bytes or"),
+            Some("Bearer sixteen bytes or more "),
+            Some("Basic sixteen bytes or more"),
+            Some("sixteen bytes or more"),
+        ] {
+            assert!(!check(wrong, false), "{wrong:?}");
+        }
+        assert!(!format!("{guard:?}").contains("sixteen"));
+    }
+}

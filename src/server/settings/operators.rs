@@ -1,0 +1,22 @@
+//! What can be configured of the admin port.
+
+use secrecy::SecretString;
+
+use crate::settings::{Kind as _, bounds::CONCURRENCY, count, host_names, secret, settings};
+
+settings! {
+    /// Who may use the admin port.
+    #[derive(Debug, Clone)]
+    pub struct AdminSettings {
+        /// Token that `/config` and `/metrics` demand as `Authorization: Bearer TOKEN`.
+        admin_token: Option<SecretString> = None, secret(16).optional();
+        /// Names under which the admin port may be reached, with commas between them. Its IP
+        /// addresses and `localhost` need not be named; a request for any other host gets HTTP 421.
+        admin_hosts: Option<Vec<String>> = None, host_names().optional();
+        /// Connections to the admin port. One more takes the place of one without requests, or
+        /// waits.
+        max_admin_connections: usize = 64, count(CONCURRENCY);
+        /// Connections to the admin port of one peer, a network as `[callers]` has it.
+        max_admin_connections_per_peer: usize = 16, count(CONCURRENCY);
+    }
+}
