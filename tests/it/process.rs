@@ -39,6 +39,7 @@ mod reflection;
 mod sizes;
 mod slow;
 mod start;
+mod storm;
 mod tools;
 mod unread;
 mod upstreams;
