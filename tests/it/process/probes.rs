@@ -20,9 +20,10 @@ use super::{
     slow::Slow,
 };
 
-const PROBES: (&str, &str) = ("PROFILE_GATEWAY__PROBE_LISTEN", "127.0.0.1:0");
+pub(super) const PROBES: (&str, &str) = ("PROFILE_GATEWAY__PROBE_LISTEN", "127.0.0.1:0");
 
-fn address(gateway: &Gateway) -> std::net::SocketAddr {
+/// Where it is.
+pub(super) fn address(gateway: &Gateway) -> std::net::SocketAddr {
     let address = between(&gateway.greeting, "probes are answered on http://", " ");
     address.unwrap().parse().unwrap()
 }
@@ -159,5 +160,5 @@ async fn a_flood_of_probes_harms_no_caller() {
     for _ in 0..200 {
         assert_eq!(http_get(probes, "/livez").await.0, 200);
     }
-    victim.is_unharmed().await;
+    victim.stays_unharmed().await;
 }

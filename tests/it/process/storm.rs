@@ -25,6 +25,7 @@ use super::{
     calls::{GET, LIST, channel_from, http_get, named},
     child::{Gateway, gateway, until},
     frames::Frames,
+    probes,
     wire::{frame, list, put},
 };
 use crate::kit::show;
@@ -232,11 +233,12 @@ async fn read_on(gateway: &Gateway, over: CancellationToken) -> Vec<Duration> {
 
 /// Asks the probes again and again, and returns the longest time that one took.
 async fn probe_on(gateway: &Gateway, over: CancellationToken) -> Duration {
+    let probes = probes::address(gateway);
     let (mut longest, mut every) = (Duration::ZERO, interval(Duration::from_millis(100)));
     while over.run_until_cancelled(every.tick()).await.is_some() {
         for path in ["/livez", "/readyz"] {
             let started = Instant::now();
-            assert_eq!(http_get(gateway.admin, path).await.0, 200, "{path}");
+            assert_eq!(http_get(probes, path).await.0, 200, "{path}");
             longest = longest.max(started.elapsed());
         }
     }
@@ -258,7 +260,7 @@ async fn watch_on(gateway: &Gateway, over: CancellationToken) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_caller_harms_no_other() {
     let seconds = std::env::var("STORM_SECONDS").map_or(5, |text| text.parse().unwrap());
-    let mut gateway = gateway(&[], &[]).await;
+    let mut gateway = gateway(&[], &[probes::PROBES]).await;
     put(&gateway, 200, 500).await;
     let ports = Ports { grpc: gateway.grpc, admin: gateway.admin };
     let alone = CancellationToken::new();
