@@ -22,7 +22,10 @@ use profile_gateway::{
     caller::Callers,
     pb::{GetProfileRequest, Profile},
     rpc::servers::profile_service_server,
-    server::{self as gateway, Admin, Health, Routes, ServerMetrics, ServerSettings, Services},
+    server::{
+        self as gateway, AddressSettings, Admin, AdminSettings, Health, Routes, ServerMetrics,
+        ServerSettings, Services,
+    },
     telemetry::{Registry, logs},
 };
 use serde_json::{Value, json};
@@ -145,6 +148,7 @@ where
     let routes = Routes::default().with(Served(method));
     let services = Services::new(routes, health, counted, Callers::default()).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
+    let addresses = AddressSettings { listen: any, admin_listen: any, probe_listen: None };
     let settings = ServerSettings {
         default_timeout: Duration::from_secs(45),
         max_timeout: Duration::from_secs(300),
@@ -157,10 +161,11 @@ where
         grpc_web: false,
         ..ServerSettings::default()
     };
-    let server = gateway::Server::bind(any, any, settings).await.unwrap();
+    let server = gateway::Server::bind(&addresses, settings, services).await.unwrap();
     println!("{}", server.address());
-    let admin = Admin { metrics: Arc::new(registry), config: Value::Null };
-    server.run(services, admin, TaskTracker::new(), pending(), pending()).await;
+    let settings = AdminSettings::default();
+    let admin = Admin { metrics: Arc::new(registry), config: Value::Null, settings };
+    server.run(admin, TaskTracker::new(), pending(), pending()).await;
 }
 
 /// What the generated code does for a method, without the others.

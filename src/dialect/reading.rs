@@ -147,7 +147,7 @@ mod tests {
                 if ran.load(SeqCst) {
                     return;
                 }
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
             }
             panic!("no other task ran");
         }));
@@ -165,7 +165,7 @@ mod tests {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             tokio::spawn(read(LARGE, move || {
                 most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::park_timeout(Duration::from_millis(5));
                 now.fetch_sub(1, SeqCst);
             }))
         });

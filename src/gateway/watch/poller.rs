@@ -16,7 +16,7 @@ use super::{
     settings::WatchSettings,
 };
 use crate::{
-    cache::{BackgroundTasks, Control, List},
+    cache::{BackgroundTasks, Control, List, Unreadable},
     call::Call,
     error::{Error, Reason, Result},
     gateway::{backend::Backend, read::cached},
@@ -157,13 +157,8 @@ impl Poller {
                     let list = &listed.list;
                     off_thread_if(is_long_list(list.len()), || placed(backend, list))
                 };
-                // What cannot be read now is as it was.
-                for (id, _) in listed.unreadable.iter() {
-                    let key = sort_key(backend, id);
-                    if let Some(known) = before.as_ref().and_then(|before| before.get(&key)) {
-                        profiles.insert(key, known.clone());
-                    }
-                }
+                let kept = before.as_ref().map(|before| kept(backend, &listed.unreadable, before));
+                profiles.extend(kept.unwrap_or_default());
                 match before {
                     None => Ok((profiles, None)),
                     Some(before) => differences(&before, &profiles)
@@ -372,6 +367,12 @@ impl Drop for Follower {
 /// A list as the history keeps it.
 fn placed(backend: &Backend, list: &List) -> Profiles {
     list.iter().map(|(id, profile)| (sort_key(backend, id), profile.clone())).collect()
+}
+
+/// What cannot be read now, as it was.
+fn kept(backend: &Backend, unreadable: &Unreadable, before: &Profiles) -> Profiles {
+    let keys = unreadable.iter().map(|(id, _)| sort_key(backend, id));
+    keys.filter_map(|key| before.get(&key).cloned().map(|profile| (key, profile))).collect()
 }
 
 fn sort_key(backend: &Backend, id: &str) -> String {

@@ -42,27 +42,6 @@ impl<'p> Subject<'p> {
     }
 }
 
-/// Counts how often texts were put into lower case, for tests of how much work there is.
-#[cfg(test)]
-pub(super) mod work {
-    use std::cell::Cell;
-
-    thread_local! {
-        static LOWERED: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn lowered() {
-        LOWERED.set(LOWERED.get() + 1);
-    }
-
-    /// How often, in this thread, while this ran.
-    pub(in crate::query::filter) fn of(run: impl FnOnce()) -> usize {
-        let before = LOWERED.get();
-        run();
-        LOWERED.get() - before
-    }
-}
-
 /// A test of a profile.
 pub(super) enum Node {
     All(Vec<Node>),
@@ -239,4 +218,25 @@ fn enum_number(value: &Literal, named: &str, values: &EnumDescriptor) -> Read<i6
 
 fn bare(named: &str) -> &str {
     named.trim_matches('"')
+}
+
+/// Counts how often texts were put into lower case, for tests of how much work there is.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LOWERED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn lowered() {
+        LOWERED.set(LOWERED.get() + 1);
+    }
+
+    /// How often, in this thread, while this ran.
+    pub(in crate::query::filter) fn of(run: impl FnOnce()) -> usize {
+        let before = LOWERED.get();
+        run();
+        LOWERED.get() - before
+    }
 }

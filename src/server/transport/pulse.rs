@@ -28,7 +28,7 @@ pub(crate) struct Moment(u64);
 impl Moment {
     /// Whether no call runs.
     pub(crate) fn is_idle(self) -> bool {
-        self.0 % BEGUN == 0
+        self.0.is_multiple_of(BEGUN)
     }
 
     /// Whether no request has arrived yet.

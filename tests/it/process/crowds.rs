@@ -78,7 +78,7 @@ impl Victim {
     }
 
     /// Ends it. No call may have failed.
-    pub(super) async fn is_unharmed(self) {
+    pub(super) async fn stays_unharmed(self) {
         let before = self.calls.load(Ordering::Relaxed);
         until("one more call", async || self.calls.load(Ordering::Relaxed) > before).await;
         self.stop.store(true, Ordering::Relaxed);
@@ -107,7 +107,7 @@ async fn who_sends_one_byte_keeps_no_one_out() {
     admits_new_clients(&gateway).await;
     assert!(metric(&gateway, &closed("grpc", "room")).await > 0);
     assert!(metric(&gateway, &closed("admin", "room")).await > 0);
-    victim.is_unharmed().await;
+    victim.stays_unharmed().await;
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn many_peers_that_send_one_byte_keep_no_one_out() {
         metric(&gateway, "profile_gateway_connections").await <= 100
     })
     .await;
-    victim.is_unharmed().await;
+    victim.stays_unharmed().await;
 }
 
 /// Those that have sent a request once are no better.
@@ -148,7 +148,7 @@ async fn who_is_idle_keeps_no_one_out() {
     let last = answered.last_mut().unwrap();
     assert!(patiently("an answer", last.read(&mut [0; 100])).await.unwrap() > 0);
     admits_new_clients(&gateway).await;
-    victim.is_unharmed().await;
+    victim.stays_unharmed().await;
 }
 
 #[tokio::test]

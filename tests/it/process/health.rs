@@ -132,7 +132,7 @@ async fn streams_of_probes_have_places_of_their_own() {
     assert_eq!(metric(&gateway, counted).await, 3);
     held.pop();
     until("a place", async || client.watch(of("")).await.is_ok()).await;
-    victim.is_unharmed().await;
+    victim.stays_unharmed().await;
 }
 
 #[tokio::test]

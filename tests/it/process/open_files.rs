@@ -52,7 +52,7 @@ async fn idle_connections_leave_files_for_probes_and_upstreams() {
     }
     let failures = r#"profile_gateway_accept_failures_total{port="grpc"}"#;
     assert_eq!(metric(&gateway, failures).await, 0);
-    victim.is_unharmed().await;
+    victim.stays_unharmed().await;
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn all_are_closed(env: &[(&str, &str)], header: &str) {
     let _clients = futures_util::future::join_all(clients).await;
     until("all closed", async || metric(&gateway, UNREAD).await == CLIENTS).await;
     until("all gone", async || metric(&gateway, "profile_gateway_connections").await == 1).await;
-    victim.is_unharmed().await;
+    victim.stays_unharmed().await;
 }
 
 #[tokio::test]
