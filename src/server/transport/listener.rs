@@ -126,12 +126,21 @@ struct Door {
     metrics: PortMetrics,
     refused: Rarely,
     full: Rarely,
+    room: Rarely,
+    peers_room: Rarely,
 }
 
 impl Door {
     fn new(limits: PlaceLimits, callers: Callers, metrics: PortMetrics) -> Self {
-        let (refused, full) = (Rarely::default(), Rarely::default());
-        Self { places: Places::new(limits), callers, metrics, refused, full }
+        Self {
+            places: Places::new(limits),
+            callers,
+            metrics,
+            refused: Rarely::default(),
+            full: Rarely::default(),
+            room: Rarely::default(),
+            peers_room: Rarely::default(),
+        }
     }
 
     /// The next connection. A lack of file descriptors (EMFILE) or memory passes, so it waits
@@ -160,7 +169,12 @@ impl Door {
         let (caller, mut waits) = (self.callers.id_at(peer.ip()), false);
         loop {
             match self.places.take(caller, closing) {
-                Ok(place) => return Some(place),
+                Ok(place) => {
+                    if let Some(full) = place.made_room() {
+                        self.made_room(peer, full);
+                    }
+                    return Some(place);
+                }
                 Err(Full::Peer) => {
                     self.refused(peer);
                     return None;
@@ -170,6 +184,26 @@ impl Door {
                     self.places.freed().await;
                 }
             }
+        }
+    }
+
+    fn made_room(&self, peer: SocketAddr, full: Full) {
+        let rarely = match full {
+            Full::Port => &self.room,
+            Full::Peer => &self.peers_room,
+        };
+        let Some(times) = rarely.happened() else { return };
+        let (port, peer) = (self.metrics.port(), peer.ip());
+        match full {
+            Full::Port => {
+                tracing::warn!(port, times, "full: connections without calls make room");
+            }
+            Full::Peer => tracing::warn!(
+                port,
+                %peer,
+                times,
+                "a peer has as many connections as one may have: those without calls make room"
+            ),
         }
     }
 

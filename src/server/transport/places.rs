@@ -51,14 +51,15 @@ pub(super) struct Place {
     shared: Arc<Shared>,
     id: u64,
     taken: CancellationToken,
+    made_room: Option<Full>,
 }
 
-/// Why there is no place.
-#[derive(Debug, PartialEq, Eq)]
+/// What is full: there is no place without another connection's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// The peer has all that it may have, and calls run on each.
+    /// The peer has all that it may have.
     Peer,
-    /// Calls run on all connections of the port.
+    /// The port has all that it takes.
     Port,
 }
 
@@ -68,21 +69,29 @@ impl Places {
         Self(Arc::new(Shared { limits, held, freed: Notify::new() }))
     }
 
-    /// A place for a connection of this peer.
+    /// A place for a connection of this peer. An error says what is full, with calls on each
+    /// connection.
     pub(super) fn take(&self, peer: CallerId, closing: &Arc<Closing>) -> Result<Place, Full> {
         let Self(shared) = self;
         let PlaceLimits { all, per_peer, .. } = shared.limits;
         let mut held = shared.held.lock();
         let of_peer = held.peers.get(&peer).map_or(0, Line::len);
-        if of_peer >= per_peer && !held.make_room(Some(peer), per_peer) {
-            return Err(Full::Peer);
+        let mut made_room = None;
+        if of_peer >= per_peer {
+            made_room = Some(Full::Peer);
+            if !held.make_room(Some(peer), per_peer) {
+                return Err(Full::Peer);
+            }
         }
-        if held.connections.len() >= all && !held.make_room(None, all) {
-            return Err(Full::Port);
+        if held.connections.len() >= all {
+            made_room = Some(Full::Port);
+            if !held.make_room(None, all) {
+                return Err(Full::Port);
+            }
         }
         let taken = CancellationToken::new();
         let id = held.add(peer, Arc::clone(closing), taken.clone());
-        Ok(Place { shared: Arc::clone(shared), id, taken })
+        Ok(Place { shared: Arc::clone(shared), id, taken, made_room })
     }
 
     /// Waits until a place may be free.
@@ -100,6 +109,11 @@ impl Place {
     /// The first request of the connection has arrived.
     pub(super) fn is_known(&self) {
         self.shared.held.lock().is_known(self.id);
+    }
+
+    /// What was full, so that another connection had to make room.
+    pub(super) fn made_room(&self) -> Option<Full> {
+        self.made_room
     }
 
     /// Whether another connection may take the place although calls run on this one.

@@ -105,6 +105,7 @@ async fn who_sends_one_byte_keeps_no_one_out() {
     let _callers = crowd(source, gateway.grpc, 4096, b"P").await;
     let _operators = crowd(source, gateway.admin, 64, b"P").await;
     admits_new_clients(&gateway).await;
+    gateway.program.logged("a peer has as many connections as one may have").await;
     assert!(metric(&gateway, &closed("grpc", "room")).await > 0);
     assert!(metric(&gateway, &closed("admin", "room")).await > 0);
     victim.stays_unharmed().await;
@@ -130,6 +131,7 @@ async fn many_peers_that_send_one_byte_keep_no_one_out() {
         }
     }
     admits_new_clients(&gateway).await;
+    gateway.program.logged("full: connections without calls make room").await;
     until("no more than allowed", async || {
         metric(&gateway, "profile_gateway_connections").await <= 100
     })
@@ -140,7 +142,12 @@ async fn many_peers_that_send_one_byte_keep_no_one_out() {
 /// Those that have sent a request once are no better.
 #[tokio::test]
 async fn who_is_idle_keeps_no_one_out() {
-    let limits = [("PROFILE_GATEWAY__SERVER__MAX_CONNECTIONS", "50")];
+    // No time ends them meanwhile.
+    let limits = [
+        ("PROFILE_GATEWAY__SERVER__MAX_CONNECTIONS", "50"),
+        ("PROFILE_GATEWAY__SERVER__FIRST_REQUEST_TIMEOUT", "5m"),
+        ("PROFILE_GATEWAY__SERVER__MAX_CONNECTION_IDLE", "off"),
+    ];
     let gateway = gateway(&[], &limits).await;
     let victim = Victim::start(&gateway).await;
     let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
