@@ -198,7 +198,8 @@ impl Held {
     }
 
     fn is_known(&mut self, id: u64) {
-        self.requeue(id, true, None);
+        let now = self.connections.get(&id).map(|connection| connection.closing.pulse.now());
+        self.requeue(id, true, now);
     }
 
     /// Lets a connection go to the end of the lines.
@@ -225,8 +226,9 @@ impl Held {
         true
     }
 
-    /// The oldest connection without a request, if they are many. Otherwise one that has been idle
-    /// for long: a client that has just connected needs a moment for its first request.
+    /// The oldest connection without a request, if they are many. Otherwise one without a call
+    /// since it was last looked at, or with the fewest: a client that has just connected needs a
+    /// moment for its first request.
     fn weakest(&mut self, peer: Option<CallerId>, limit: usize) -> Option<u64> {
         let line = match peer {
             Some(peer) => self.peers.get(&peer)?,
@@ -237,19 +239,21 @@ impl Held {
             return oldest;
         }
         let looked_at: Vec<u64> = line.known.values().take(LOOKS).copied().collect();
-        let (mut idle, busy) = (None, looked_at.first().copied().filter(|_| self.busy_too));
+        let busy = looked_at.first().copied().filter(|_| self.busy_too);
+        let mut idle: Option<(u64, u64)> = None;
         for id in looked_at {
             let Some(connection) = self.connections.get(&id) else { continue };
             let (now, seen) = (connection.closing.pulse.now(), connection.seen);
-            if now.is_idle() && now == seen {
+            let calls = now.calls_since(seen);
+            if now.is_idle() && calls == 0 {
                 return Some(id);
             }
-            if now.is_idle() {
-                idle = idle.or(Some(id));
+            if now.is_idle() && idle.is_none_or(|(fewest, _)| calls < fewest) {
+                idle = Some((calls, id));
             }
             self.requeue(id, true, Some(now));
         }
-        idle.or(oldest).or(busy)
+        idle.map(|(_, id)| id).or(oldest).or(busy)
     }
 }
 

@@ -31,6 +31,11 @@ impl Moment {
         self.0.is_multiple_of(BEGUN)
     }
 
+    /// How many calls have begun since an earlier moment.
+    pub(crate) fn calls_since(self, earlier: Self) -> u64 {
+        (self.0 / BEGUN).wrapping_sub(earlier.0 / BEGUN)
+    }
+
     /// Whether no request has arrived yet.
     pub(crate) fn is_silent(self) -> bool {
         self.0 == 0

@@ -147,3 +147,18 @@ fn where_calls_are_short_a_newcomer_takes_a_place_whatever_the_others_do() {
     assert!(newcomer.has_its_place() && !busy[0].has_its_place());
     assert_eq!(with_their_places(&busy), 3);
 }
+
+#[test]
+fn one_that_calls_often_stays_before_one_that_called_a_few_times() {
+    let places = Places::new(limits(8, 8));
+    let often = client(&places, ONE).unwrap();
+    let rarely = clients(&places, ONE, 7);
+    (0..100).for_each(|_| often.calls());
+    rarely.iter().for_each(Client::calls);
+    rarely.iter().for_each(Client::calls);
+    for _ in 0..5 {
+        client(&places, ONE).unwrap().calls();
+        (0..100).for_each(|_| often.calls());
+    }
+    assert!(often.has_its_place());
+}
