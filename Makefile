@@ -3,6 +3,7 @@
 CARGO ?= cargo
 IMAGE ?= profile-gateway
 SOAK_SECONDS ?= 120
+STORM_SECONDS ?= 60
 FUZZ_SECONDS ?= 60
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
@@ -11,7 +12,7 @@ export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak fuzz lint fmt bench docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast soak storm fuzz lint fmt bench docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +29,9 @@ test-fast: ## run unit tests and the quick integration tests; needs nothing but 
 
 soak: tools ## make random calls under random faults for SOAK_SECONDS, and check every answer
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture
+
+storm: tools ## let one caller do everything hostile for STORM_SECONDS, beside others who must not notice
+	STORM_SECONDS=$(STORM_SECONDS) $(CARGO) test --locked --test it process::storm:: -- --nocapture
 
 fuzz: ## run every parser of foreign input under libFuzzer for FUZZ_SECONDS each
 	scripts/fuzz $(FUZZ_SECONDS)
