@@ -31,7 +31,7 @@ impl BaseUrl {
     }
 
     /// Messages never contain the URL, because any part of an invalid one may be a password.
-    fn parse(text: &str) -> Read<Self> {
+    pub(crate) fn parse(text: &str) -> Read<Self> {
         let scheme_end = text.find("://").map_or(0, |index| index + 3);
         let (scheme, rest) = text.split_at_checked(scheme_end).unwrap_or(("", text));
         if !["http://", "https://"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {

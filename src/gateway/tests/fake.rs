@@ -32,7 +32,9 @@ use crate::{
     query::resume::ResumeTokens,
     resources::Share,
     telemetry::Registry,
-    upstream::{Limits, Port, Reply, Request, Upstream, UpstreamMetrics, UpstreamSettings},
+    upstream::{
+        BaseUrl, Limits, Port, Reply, Request, Upstream, UpstreamMetrics, UpstreamSettings,
+    },
 };
 
 /// How a scripted write ends. A write that is not in the script succeeds.
@@ -129,7 +131,8 @@ impl Fake {
         .into();
         let auth = (REGISTRY[0].build)(&settings).ok().unwrap().auth;
         let (name, mut registry) = (Arc::from("fake"), Registry::new("test"));
-        let settings = UpstreamSettings::default();
+        let base_url = BaseUrl::parse("http://127.0.0.1:9").unwrap();
+        let settings = UpstreamSettings { base_url, ..UpstreamSettings::default() };
         let upstream = UpstreamMetrics::register(&mut registry).backend(&name);
         let decoding = Share::boundless(Resource::DecodingBytes);
         let upstream =
