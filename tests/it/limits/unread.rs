@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use crate::kit::{
     bodies,
     double::{self, LIST, double},
-    gateway, later, model, until,
+    gateway::gateway,
+    later, model, until,
 };
 
 #[tokio::test]
@@ -20,7 +21,9 @@ async fn a_reader_who_takes_nothing_for_half_a_minute_is_cut_off() {
     let profiles: Vec<_> =
         (0..50).map(|n| bodies::profile(&format!("SP_{n}"), &"n".repeat(3000))).collect();
     upstream.always(LIST, double::json(bodies::profiles(&profiles)));
-    let gateway = gateway::fixed(&upstream.base_url).await;
+    // Their deadlines are later.
+    let server = "default_timeout = \"5m\"";
+    let gateway = gateway().server(server).fixed("sft", &upstream.base_url, "").start().await;
     let in_flight = async || gateway.metric("calls_in_flight", "").await;
     // Room for nothing, and for the beginning of the message.
     for window in [0, 10] {
