@@ -86,7 +86,7 @@ async fn ids_never_reach_an_url_unchecked() {
 #[tokio::test]
 async fn long_requests_are_refused_with_short_messages() {
     let (upstream, gateway) = start().await;
-    let long = "é".repeat(1 << 19);
+    let long = "é".repeat(1 << 16);
     let mut client = gateway.profiles.clone();
     for (call, failed) in calls(&gateway, &model::name(&long)).await {
         assert!(failed.is(Code::InvalidArgument, "VALIDATION_FAILED"), "{call}: {failed:#?}");
@@ -109,10 +109,10 @@ async fn long_requests_are_refused_with_short_messages() {
     assert!(many.is(Code::InvalidArgument, "VALIDATION_FAILED") && !many.fields.is_empty());
     let one = failure(gateway.update_with(named("SP_1"), Some(mask(&[&long])), None).await);
     assert!(one.is(Code::InvalidArgument, "VALIDATION_FAILED"), "{one:#?}");
-    let services = (0..1_000).map(|n| model::service_id(&format!("{n}{}", "x".repeat(500))));
+    let services = (0..300).map(|n| model::service_id(&format!("{n}{}", "x".repeat(500))));
     let services = Profile { services: services.collect(), ..profile("x") };
     fails(gateway.create(services).await, Code::InvalidArgument, "VALIDATION_FAILED");
-    let access = Profile { radio_access: (0..100_000).collect(), ..profile("x") };
+    let access = Profile { radio_access: (0..50_000).collect(), ..profile("x") };
     fails(gateway.create(access).await, Code::InvalidArgument, "VALIDATION_FAILED");
     assert_eq!(upstream.seen().len(), 0);
     assert_well(&upstream, &gateway).await;

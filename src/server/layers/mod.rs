@@ -8,6 +8,7 @@ pub(super) mod cut;
 pub(super) mod deadline;
 pub(super) mod grpc_only;
 pub(super) mod grpc_web;
+mod kept;
 mod media_type;
 pub(super) mod metadata;
 pub(super) mod methods;

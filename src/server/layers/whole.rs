@@ -8,7 +8,6 @@
 //! It reads the length of the message first, so it also takes the memory for it.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     error::Error,
     io,
@@ -25,6 +24,7 @@ use tonic::Status;
 
 use super::{
     body::Answer,
+    kept::Kept,
     methods::Method,
     passing::{BoxError, Passing},
     reply,
@@ -82,33 +82,6 @@ pub struct Whole<B> {
     /// It broke off. From then on it would look like one that ended.
     broken: bool,
     kept: Kept,
-}
-
-/// What has arrived and was not read yet.
-#[derive(Default)]
-struct Kept {
-    /// Most requests come in one piece, which needs no queue.
-    first: Option<Result<Frame<Bytes>, Status>>,
-    rest: VecDeque<Result<Frame<Bytes>, Status>>,
-    /// Nothing comes after it.
-    ended: bool,
-}
-
-impl Kept {
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn add(&mut self, piece: Result<Frame<Bytes>, Status>) {
-        match self.first {
-            None => self.first = Some(piece),
-            Some(_) => self.rest.push_back(piece),
-        }
-    }
-
-    fn take(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
-        std::mem::replace(&mut self.first, self.rest.pop_front())
-    }
 }
 
 impl<B> Whole<B> {
