@@ -103,7 +103,13 @@ impl Share {
     /// Takes bytes for the process itself that are used in any case.
     #[must_use]
     pub fn take_anyway(&self, bytes: usize) -> Held {
-        self.0.acquire_anyway(Caller::gateway(), bytes)
+        self.take_anyway_for(Caller::gateway(), bytes)
+    }
+
+    /// The same for a caller.
+    #[must_use]
+    pub fn take_anyway_for(&self, caller: &Arc<Caller>, bytes: usize) -> Held {
+        self.0.acquire_anyway(caller, bytes)
     }
 }
 

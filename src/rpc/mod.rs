@@ -80,7 +80,7 @@ where
         Ok(control) => method(admitted.into_call(control), message).await,
         Err(error) => Err(error),
     };
-    match answer.and_then(|answer| within_limit(answer, limits, &record)) {
+    match answer.and_then(|answer| within_limit(rpc, answer, limits, &record)) {
         Ok(answer) => {
             let size = is_compressible.then(|| answer.encoded_len());
             let mut response = Response::new(answer);
@@ -132,7 +132,7 @@ where
     }
     let limits = limits.clone();
     let answers = answers.map(move |answer| {
-        let answer = answer.and_then(|answer| within_limit(answer, &limits, &record));
+        let answer = answer.and_then(|answer| within_limit(rpc, answer, &limits, &record));
         answer.map_err(|error| refusal(rpc, error))
     });
     Ok(Response::new(Box::pin(answers)))
@@ -158,14 +158,23 @@ fn decompressed(
     }
 }
 
-/// The response, if it is not too large, and there is memory for it.
-fn within_limit<T: prost::Message>(answer: T, limits: &Limits, record: &CallRecord) -> Result<T> {
+/// The response, if it is not too large, and there is memory for it. What a write has done is always
+/// told.
+fn within_limit<T: prost::Message>(
+    rpc: Method,
+    answer: T,
+    limits: &Limits,
+    record: &CallRecord,
+) -> Result<T> {
     let (size, limit) = (answer.encoded_len(), limits.response_bytes);
-    if size <= request::PER_CALL {
-        return Ok(answer);
-    }
     if size <= limit {
-        record.hold_answer(limits.answers.take_for(record.caller(), size)?);
+        if size > request::PER_CALL {
+            let (answers, caller) = (&limits.answers, record.caller());
+            record.hold_answer(match rpc.writes() {
+                true => answers.take_anyway_for(caller, size),
+                false => answers.take_for(caller, size)?,
+            });
+        }
         return Ok(answer);
     }
     let message = format!(
