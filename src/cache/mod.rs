@@ -140,7 +140,7 @@ impl Cache {
         let resources = [Resource::Profile(id.into()), Resource::Profiles, Resource::Brief];
         // Count all before outdating any: outdating a profile outdates the list too.
         for resource in &resources {
-            let entry = self.0.entries.remove(resource);
+            let entry = self.0.remove(resource);
             dropped += u64::from(entry.is_some_and(|entry| self.0.counts(resource, &entry)));
         }
         for resource in &resources {
@@ -151,13 +151,7 @@ impl Cache {
 
     /// Drops everything. Returns how many valid entries were dropped.
     pub fn purge(&self) -> u64 {
-        self.0.entries.run_pending_tasks();
-        let counted =
-            self.0.entries.iter().filter(|(key, entry)| self.0.counts(key, entry)).count();
-        self.0.generations.outdate_all();
-        self.0.entries.invalidate_all();
-        self.0.entries.run_pending_tasks();
-        u64::try_from(counted).unwrap_or(u64::MAX)
+        u64::try_from(self.0.clear()).unwrap_or(u64::MAX)
     }
 
     /// The number of entries in the store and their size in bytes.

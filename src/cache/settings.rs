@@ -31,7 +31,8 @@ settings! {
         stale_while_revalidate: Duration = seconds(30), duration(TIME);
         /// How long an expired value is still served if the upstream fails.
         stale_if_error: Duration = minutes(10), duration(TIME);
-        /// Size of all entries, with the memory that the cache itself needs for them.
+        /// Size of all entries, with the memory that the cache itself needs for them. A twentieth
+        /// of it is for profiles that do not exist, and they have no more.
         max_bytes: usize = 64 * MIB, bytes(SIZE);
     }
 }

@@ -3,10 +3,13 @@
 //! moka keeps the entries and bounds their size. Its own loading is not used: it would store a
 //! value read before an invalidation, and drop a load whose caller has left.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use foldhash::quality::RandomState;
-use moka::ops::compute::Op;
+use moka::ops::compute::{CompResult, Op};
 use tokio::{task::coop::consume_budget, time::Instant};
 
 use super::{
@@ -23,6 +26,10 @@ use super::{
 };
 use crate::{caller::Held, error::Result, resources::Share};
 
+/// The part of the cache's bytes that absences have for themselves: who asks for ids that do not
+/// exist pushes out no profile.
+const ABSENCES: usize = 20;
+
 /// Overhead of one entry beside its value, measured in `benches/`.
 const OVERHEAD: usize = 420;
 
@@ -34,7 +41,11 @@ pub(super) struct Store {
     pub(super) settings: CacheSettings,
     /// Whether a list shows everything about a profile.
     pub(super) lists_are_complete: bool,
-    pub(super) entries: moka::sync::Cache<Resource, Entry, RandomState>,
+    pub(super) entries: Entries,
+    /// Those that say that a profile does not exist. A profile is in one of the two at a time:
+    /// whatever changes one of them does so within a change of `entries`, which runs one at a time
+    /// for each key.
+    pub(super) absences: Entries,
     pub(super) generations: Generations,
     pub(super) acknowledged: AcknowledgedWrites,
     pub(super) flights: Flights,
@@ -49,6 +60,8 @@ pub(super) struct Store {
     pub(super) random: fn() -> f64,
 }
 
+type Entries = moka::sync::Cache<Resource, Entry, RandomState>;
+
 impl Store {
     pub(super) fn new(
         settings: CacheSettings,
@@ -59,19 +72,12 @@ impl Store {
     ) -> Self {
         let longest = settings.ttl.max(settings.services_ttl).max(settings.negative_ttl)
             + settings.stale_while_revalidate.max(settings.stale_if_error);
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(u64::try_from(settings.max_bytes).unwrap_or(u64::MAX))
-            .weigher(|_, entry: &Entry| weight(entry))
-            // This only frees memory; an entry's own times decide whether it is valid. An entry
-            // that has been idle for this long has expired. A time to live would cost 64 more bytes
-            // in each entry.
-            .time_to_idle(longest)
-            // Randomly seeded, so that no caller can choose ids that collide.
-            .build_with_hasher(RandomState::default());
+        let for_absences = settings.max_bytes / ABSENCES;
         Self {
-            settings,
             lists_are_complete,
-            entries,
+            entries: region(settings.max_bytes - for_absences, longest),
+            absences: region(for_absences, settings.negative_ttl),
+            settings,
             generations: Generations::new(),
             acknowledged: AcknowledgedWrites::default(),
             flights: Flights::default(),
@@ -86,7 +92,7 @@ impl Store {
 
     /// A valid entry that the caller accepts.
     pub(super) fn find(&self, resource: &Resource, control: Control) -> Option<(Entry, Freshness)> {
-        let entry = self.entries.get(resource)?;
+        let entry = self.entries.get(resource).or_else(|| self.absences.get(resource))?;
         let now = self.clock.now();
         if !self.generations.holds(resource, entry.proof) {
             return None;
@@ -120,8 +126,14 @@ impl Store {
     pub(super) fn forget(&self, resource: &Resource, began: Instant) {
         let began = self.clock.at(began);
         self.entries.entry_by_ref(resource).and_compute_with(|there| {
-            let older = there.is_some_and(|there| there.value().asked_at <= began);
-            if older { Op::Remove } else { Op::Nop }
+            let is_older = |there: &Entry| there.asked_at <= began;
+            if self.absences.get(resource).as_ref().is_some_and(is_older) {
+                self.absences.invalidate(resource);
+            }
+            match there.as_ref().map(moka::Entry::value) {
+                Some(there) if is_older(there) => Op::Remove,
+                _ => Op::Nop,
+            }
         });
     }
 
@@ -170,15 +182,50 @@ impl Store {
         };
         self.entries.entry_by_ref(&resource).and_compute_with(|there| {
             // Of two loads, keep the one that began later.
-            let newer = there.is_some_and(|there| newer(there.value()));
-            if newer {
+            if there.as_ref().is_some_and(|there| newer(there.value()))
+                || self.absences.get(&resource).as_ref().is_some_and(newer)
+            {
                 return Op::Nop;
             }
+            if matches!(entry.value, Value::Absent(_)) {
+                self.absences.insert(resource.clone(), entry);
+                return if there.is_some() { Op::Remove } else { Op::Nop };
+            }
+            self.absences.invalidate(&resource);
             if let Value::Profiles(list) | Value::Fields(list, _) = &entry.value {
                 list.is_cached();
             }
             Op::Put(entry)
         });
+    }
+
+    /// Drops what is kept of a resource, and returns it.
+    pub(super) fn remove(&self, resource: &Resource) -> Option<Entry> {
+        let mut absence = None;
+        let removed = self.entries.entry_by_ref(resource).and_compute_with(|there| {
+            absence = self.absences.remove(resource);
+            if there.is_some() { Op::Remove } else { Op::Nop }
+        });
+        match removed {
+            CompResult::Removed(entry) => Some(entry.into_value()),
+            _ => absence,
+        }
+    }
+
+    /// Drops everything, and returns how many entries still counted.
+    pub(super) fn clear(&self) -> usize {
+        let regions = [&self.entries, &self.absences];
+        let counting = |entries: &Entries| {
+            entries.run_pending_tasks();
+            entries.iter().filter(|(key, entry)| self.counts(key, entry)).count()
+        };
+        let counted = regions.map(counting).iter().sum();
+        self.generations.outdate_all();
+        for entries in regions {
+            entries.invalidate_all();
+            entries.run_pending_tasks();
+        }
+        counted
     }
 
     /// Whether an entry is still valid.
@@ -191,10 +238,26 @@ impl Store {
 impl Measured for Store {
     /// Entries, and their bytes.
     fn size(&self) -> (u64, u64) {
-        // moka counts when it is used, and it may not be used for long.
-        self.entries.run_pending_tasks();
-        (self.entries.entry_count(), self.entries.weighted_size())
+        let regions = [&self.entries, &self.absences].map(|entries| {
+            // moka counts when it is used, and it may not be used for long.
+            entries.run_pending_tasks();
+            (entries.entry_count(), entries.weighted_size())
+        });
+        let [(entries, bytes), (absences, their_bytes)] = regions;
+        (entries + absences, bytes + their_bytes)
     }
+}
+
+fn region(bytes: usize, longest: Duration) -> Entries {
+    moka::sync::Cache::builder()
+        .max_capacity(u64::try_from(bytes).unwrap_or(u64::MAX))
+        .weigher(|_, entry: &Entry| weight(entry))
+        // This only frees memory; an entry's own times decide whether it is valid. An entry that
+        // has been idle for this long has expired. A time to live would cost 64 more bytes in each
+        // entry.
+        .time_to_idle(longest)
+        // Randomly seeded, so that no caller can choose ids that collide.
+        .build_with_hasher(RandomState::default())
 }
 
 fn weight(entry: &Entry) -> u32 {

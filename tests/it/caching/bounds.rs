@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use tonic::Code;
 
-use super::reads::{LONG, caching, called, get, list, metric, showing};
+use super::reads::{LONG, caching, called, get, list, metric, nothing, showing};
 use crate::{
     conformance::{bench, samples::registered},
     kit::{
@@ -157,4 +157,44 @@ async fn rule_8_memory_is_bounded() {
         assert_eq!(list(&gateway, BACKEND, "").await.result.unwrap().len(), items.len());
     }
     until("the bound holds", async || size("bytes").await <= MAX_BYTES).await;
+}
+
+#[tokio::test]
+async fn rule_8_ids_that_do_not_exist_push_out_no_profile() {
+    const PROFILES: u64 = 300;
+    let upstream = double().await;
+    let cache = "ttl = \"1h\"\nnegative_ttl = \"1h\"\nmax_bytes = \"512KiB\"";
+    let gateway = caching(&upstream, cache).await;
+    upstream.always(
+        GET,
+        double::by(|seen| {
+            let number = seen.id().trim_start_matches("SP_").parse().unwrap_or(u64::MAX);
+            match number <= PROFILES {
+                true => showing(&[bodies::profile(seen.id(), "there")]),
+                false => nothing(),
+            }
+        }),
+    );
+    let read = async |numbers: std::ops::Range<u64>, control: &str| {
+        let mut hits = 0;
+        let names: Vec<String> = numbers.map(|n| model::name(&format!("SP_{n}"))).collect();
+        for some in names.chunks(50) {
+            let reads = join_all(some.iter().map(|name| get(&gateway, name, control))).await;
+            hits += reads.iter().filter(|read| read.is_hit()).count();
+        }
+        hits
+    };
+    read(1..PROFILES + 1, "").await;
+    assert_eq!(read(1..PROFILES + 1, "").await, 300);
+    for _ in 0..2 {
+        // Each is asked for often, so that the cache thinks that it is worth a place.
+        for first in (1_000..2_500).step_by(50) {
+            read(first..first + 50, "").await;
+            read(first..first + 50, "").await;
+        }
+    }
+    assert_eq!(read(1..PROFILES + 1, "only-if-cached").await, 300);
+    // Absences have their places all the same, and no more than those.
+    let remembered = read(1_500..2_500, "only-if-cached").await;
+    assert!((5..60).contains(&remembered), "{remembered} absences in 26 KiB");
 }
