@@ -1,7 +1,19 @@
-//! Calls the operations of a dialect, and is the one place that keeps secrets out of errors.
-//! `reading` keeps large answers off the async threads.
+//! Calls the operations of a dialect, and is the one place that keeps secrets out of what they
+//! tell: out of errors, and out of what is read. Nor does an id pass that cannot be one. `reading`
+//! keeps large answers off the async threads.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::{
     adapter::{
@@ -10,14 +22,15 @@ use super::{
     reading::Reading,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Reason, Result},
     model::spelling::{as_changed, as_stored},
     pb::{Profile, Service},
-    upstream::Port,
+    upstream::{Port, Reply, Request, Safety},
 };
 
 /// A dialect as the rest of the program calls it. An upstream may repeat what it was sent, so
-/// secrets of the account behind `port` are removed from every error.
+/// secrets of the account behind `port` are removed from every error, and a read whose answer has
+/// one fails.
 #[derive(Clone)]
 pub struct DialectClient(Arc<dyn Operations>);
 
@@ -35,60 +48,68 @@ impl DialectClient {
         desired: Profile,
         current: Option<&Profile>,
     ) -> Result<Profile> {
-        let reading = Reading::from(port);
-        reading
-            .run(self.0.resolve(&reading, desired, current))
-            .await
-            .map_err(|error| redacted(error, port))
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
+        port.told(reading.run(self.0.resolve(&reading, desired, current)).await)
     }
 
     /// See [`Operations::get`].
     pub async fn get(&self, port: &dyn Port, id: &str) -> Result<Item> {
-        let reading = Reading::from(port);
-        reading.run(self.0.get(&reading, id)).await.map_err(|error| redacted(error, port))
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
+        port.told(reading.run(self.0.get(&reading, id)).await)
     }
 
     /// See [`Operations::list`].
     pub async fn list(&self, port: &dyn Port) -> Result<Listing> {
-        let reading = Reading::from(port);
-        let listing =
-            reading.run(self.0.list(&reading)).await.map_err(|error| redacted(error, port))?;
-        Ok(clean(listing, port))
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
+        let listing = port.told(reading.run(self.0.list(&reading)).await)?;
+        Ok(self.clean(listing, &port))
     }
 
     /// See [`Operations::list_in_parts`].
     pub async fn list_in_parts(&self, port: &dyn Port, so_far: &mut SoFar) -> Result<ListPart> {
-        let reading = Reading::from(port);
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
         let part = reading.run(self.0.list_in_parts(&reading, so_far)).await;
-        Ok(match part.map_err(|error| redacted(error, port))? {
-            ListPart::Complete(listing) => ListPart::Complete(clean(listing, port)),
+        Ok(match port.told(part)? {
+            ListPart::Complete(listing) => ListPart::Complete(self.clean(listing, &port)),
             ListPart::Rest(after) => ListPart::Rest(after),
         })
     }
 
     /// See [`Operations::list_briefly`].
     pub async fn list_briefly(&self, port: &dyn Port, fields: &[&'static str]) -> Result<Brief> {
-        let reading = Reading::from(port);
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
         let listed = reading.run(self.0.list_briefly(&reading, fields)).await;
-        Ok(match listed.map_err(|error| redacted(error, port))? {
-            Brief::Whole(listing) => Brief::Whole(clean(listing, port)),
-            fields @ Brief::Fields(..) => fields,
+        Ok(match port.told(listed)? {
+            Brief::Whole(listing) => Brief::Whole(self.clean(listing, &port)),
+            Brief::Fields(mut items, fields) => {
+                self.keep_valid(&mut items);
+                Brief::Fields(items, fields)
+            }
         })
     }
 
     /// See [`Operations::find_by_name`].
     pub async fn find_by_name(&self, port: &dyn Port, display_name: &str) -> Result<Named> {
-        let reading = Reading::from(port);
-        reading
-            .run(self.0.find_by_name(&reading, display_name))
-            .await
-            .map_err(|error| redacted(error, port))
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
+        let named = reading.run(self.0.find_by_name(&reading, display_name)).await;
+        let mut named = port.told(named)?;
+        self.keep_valid(&mut named.items);
+        named.all.retain(|id| self.0.accepts_id(id));
+        Ok(named)
     }
 
     /// See [`Operations::create`].
     pub async fn create(&self, port: &dyn Port, profile: &Profile) -> Result<Option<String>> {
         let reading = Reading::from(port);
-        reading.run(self.0.create(&reading, profile)).await.map_err(|error| redacted(error, port))
+        let id = reading.run(self.0.create(&reading, profile)).await;
+        let id = id.map_err(|error| redacted(error, port))?;
+        Ok(id.filter(|id| self.0.accepts_id(id)))
     }
 
     /// See [`Operations::finish`].
@@ -118,8 +139,9 @@ impl DialectClient {
 
     /// See [`Operations::services`].
     pub async fn services(&self, port: &dyn Port) -> Result<Vec<Service>> {
-        let reading = Reading::from(port);
-        reading.run(self.0.services(&reading)).await.map_err(|error| redacted(error, port))
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
+        port.told(reading.run(self.0.services(&reading)).await)
     }
 
     /// See [`Dialect::is_applied`]. A text that the upstream stores in another spelling counts.
@@ -156,11 +178,23 @@ impl DialectClient {
 
     /// See [`Operations::edit`].
     pub async fn edit(&self, port: &dyn Port, current: &Profile, edit: &Edit) -> Result<Profile> {
-        let reading = Reading::from(port);
-        reading
-            .run(self.0.edit(&reading, current, edit))
-            .await
-            .map_err(|error| redacted(error, port))
+        let port = Searching::through(port);
+        let reading = Reading::from(&port);
+        port.told(reading.run(self.0.edit(&reading, current, edit)).await)
+    }
+
+    /// The listing without secrets in the errors of its profiles.
+    fn clean(&self, mut listing: Listing, port: &dyn Port) -> Listing {
+        self.keep_valid(&mut listing.items);
+        let unreadable = listing.unreadable.into_iter();
+        let unreadable = unreadable.map(|(id, error)| (id, redacted(error, port))).collect();
+        Listing { unreadable, ..listing }
+    }
+
+    /// Dialects leave out what has no valid id, and count it: whatever one overlooks goes no
+    /// further.
+    fn keep_valid(&self, items: &mut Vec<Item>) {
+        items.retain(|item| self.0.accepts_id(&item.id));
     }
 }
 
@@ -178,11 +212,61 @@ impl fmt::Debug for DialectClient {
     }
 }
 
-/// The listing without secrets in the errors of its profiles.
-fn clean(listing: Listing, port: &dyn Port) -> Listing {
-    let unreadable = listing.unreadable.into_iter();
-    let unreadable = unreadable.map(|(id, error)| (id, redacted(error, port))).collect();
-    Listing { unreadable, ..listing }
+/// Sends through a port, and looks for secrets in what is read.
+struct Searching<'p> {
+    port: &'p dyn Port,
+    found: AtomicBool,
+}
+
+impl<'p> Searching<'p> {
+    fn through(port: &'p dyn Port) -> Self {
+        Self { port, found: AtomicBool::new(false) }
+    }
+
+    /// The result of what was sent, unless an answer to it has a secret.
+    fn told<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(_) if self.found.load(Ordering::Relaxed) => Err(Error::new(
+                Reason::UpstreamContractViolation,
+                "the upstream's answer repeats the gateway's own credentials, so nothing of it is \
+                 shown",
+            )),
+            result => result.map_err(|error| redacted(error, self.port)),
+        }
+    }
+}
+
+#[async_trait]
+impl Port for Searching<'_> {
+    async fn send(&self, request: Request) -> Result<Reply> {
+        let is_read = request.safety == Safety::Read;
+        let reply = self.port.send(request).await?;
+        // What fails is an error, which is cleaned; of what answers a write, only an id is shown.
+        if is_read && reply.status.is_success() && self.port.repeats_secret(&reply.body).await {
+            self.found.store(true, Ordering::Relaxed);
+        }
+        Ok(reply)
+    }
+
+    fn foresee(&self, requests: usize) -> Result<()> {
+        self.port.foresee(requests)
+    }
+
+    fn room(&self) -> usize {
+        self.port.room()
+    }
+
+    fn room_in(&self, requests: usize) -> Duration {
+        self.port.room_in(requests)
+    }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        self.port.redact(text)
+    }
+
+    async fn repeats_secret(&self, body: &Bytes) -> bool {
+        self.port.repeats_secret(body).await
+    }
 }
 
 fn redacted(error: Error, port: &dyn Port) -> Error {
@@ -191,14 +275,10 @@ fn redacted(error: Error, port: &dyn Port) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
     use http::{HeaderMap, HeaderValue, StatusCode};
 
     use super::*;
-    use crate::{
-        dialect::{REGISTRY, Settings, recorder::now},
-        upstream::{Reply, Request},
-    };
+    use crate::dialect::{REGISTRY, Settings, recorder::now};
 
     const SECRET: &str = "token-of-the-account";
 
@@ -213,6 +293,10 @@ mod tests {
 
         fn redact(&self, text: &str) -> Option<String> {
             text.contains(SECRET).then(|| text.replace(SECRET, "[redacted]"))
+        }
+
+        async fn repeats_secret(&self, body: &Bytes) -> bool {
+            body.windows(SECRET.len()).any(|part| part == SECRET.as_bytes())
         }
     }
 
@@ -230,6 +314,10 @@ mod tests {
 
         fn redact(&self, text: &str) -> Option<String> {
             self.0.redact(text)
+        }
+
+        async fn repeats_secret(&self, body: &Bytes) -> bool {
+            self.0.repeats_secret(body).await
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -82,6 +83,10 @@ impl Port for Reading<'_> {
     fn redact(&self, text: &str) -> Option<String> {
         self.port.redact(text)
     }
+
+    async fn repeats_secret(&self, body: &Bytes) -> bool {
+        self.port.repeats_secret(body).await
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +96,6 @@ mod tests {
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     };
 
-    use bytes::Bytes;
     use futures_util::future::join_all;
     use http::{HeaderMap, Method, StatusCode};
 
@@ -109,6 +113,10 @@ mod tests {
 
         fn redact(&self, _: &str) -> Option<String> {
             None
+        }
+
+        async fn repeats_secret(&self, _: &Bytes) -> bool {
+            false
         }
     }
 

@@ -99,6 +99,10 @@ impl Port for Recorder {
     fn redact(&self, _: &str) -> Option<String> {
         None
     }
+
+    async fn repeats_secret(&self, _: &Bytes) -> bool {
+        false
+    }
 }
 
 /// The result of a future that never waits, so that no runtime is needed.

@@ -16,6 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use backon::ExponentialBackoff;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -35,6 +36,9 @@ use super::{
     transport::deadline_passed,
 };
 use crate::error::{Error, Result, Retry};
+
+/// A larger answer is searched apart from the threads that serve calls.
+const SEARCHED_AT_ONCE: usize = 32 * 1024;
 
 /// Calls one upstream on behalf of one call.
 pub struct Session {
@@ -361,5 +365,16 @@ impl Port for Session {
     fn redact(&self, text: &str) -> Option<String> {
         let sent = self.sent.lock().clone();
         self.upstream.redact(text, &sent)
+    }
+
+    async fn repeats_secret(&self, body: &Bytes) -> bool {
+        let needles = self.upstream.needles(&self.sent.lock());
+        if body.len() < SEARCHED_AT_ONCE {
+            return needles.are_in(body);
+        }
+        let body = body.clone();
+        let searched = tokio::task::spawn_blocking(move || needles.are_in(&body));
+        // Only the end of the process keeps it from its end, and then nothing may be shown.
+        searched.await.unwrap_or(true)
     }
 }

@@ -24,6 +24,7 @@ use super::{
     limits::Limits,
     message::{Reply, Request},
     metrics::{BackendUpstreamMetrics, RequestOutcome, Shed},
+    needles::Needles,
     pace::{Pace, Refusal},
     refusal,
     settings::UpstreamSettings,
@@ -191,6 +192,11 @@ impl Upstream {
     /// if it contains none.
     pub(super) fn redact(&self, text: &str, sent: &[Arc<CurrentTokens>]) -> Option<String> {
         self.credentials.redact(text, &self.auth.secrets(), sent)
+    }
+
+    /// What the same secrets look like in an answer.
+    pub(super) fn needles(&self, sent: &[Arc<CurrentTokens>]) -> Arc<Needles> {
+        self.credentials.needles(|| self.auth.secrets(), sent)
     }
 
     /// Makes and measures one exchange.

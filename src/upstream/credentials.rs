@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use super::{
     message::{Reply, Request},
+    needles::{LatestNeedles, Needles},
     redact::redacted,
 };
 use crate::error::{Error, Reason, Result, Retry};
@@ -144,6 +145,8 @@ struct State {
     /// The renewal in progress, if any. All callers wait for the same one.
     flight: Option<Flight>,
     refused: Option<Refused>,
+    /// What the secrets look like in an answer, with these generations of tokens.
+    needles: LatestNeedles,
     /// Renewals since the upstream last accepted a token, or refusals of a fixed one.
     unaccepted: u32,
 }
@@ -325,15 +328,33 @@ impl Credentials {
             let state = self.lock();
             state.current.iter().chain(&state.retired).cloned().collect()
         };
-        let tokens = sent.iter().chain(&recent).flat_map(|current| {
-            std::iter::once(&current.tokens.access).chain(current.tokens.refresh.as_ref())
-        });
+        let tokens = sent.iter().chain(&recent).flat_map(secrets_of);
         redacted(text, configured.iter().copied().chain(tokens))
+    }
+
+    /// What the same secrets look like in an answer.
+    pub(super) fn needles<'c>(
+        &self,
+        configured: impl FnOnce() -> Vec<&'c SecretString>,
+        sent: &[Arc<CurrentTokens>],
+    ) -> Arc<Needles> {
+        let mut state = self.lock();
+        let recent = state.current.iter().chain(&state.retired);
+        let mut tokens: Vec<Arc<CurrentTokens>> = sent.iter().chain(recent).cloned().collect();
+        tokens.sort_unstable_by_key(|tokens| tokens.generation);
+        tokens.dedup_by_key(|tokens| tokens.generation);
+        let generations: Vec<u64> = tokens.iter().map(|tokens| tokens.generation).collect();
+        let secrets = || configured().into_iter().chain(tokens.iter().flat_map(secrets_of));
+        state.needles.of(generations, secrets)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
     }
+}
+
+fn secrets_of(current: &Arc<CurrentTokens>) -> impl Iterator<Item = &SecretString> {
+    std::iter::once(&current.tokens.access).chain(current.tokens.refresh.as_ref())
 }
 
 impl State {

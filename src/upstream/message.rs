@@ -163,4 +163,7 @@ pub trait Port: Send + Sync {
     /// The text without the secrets that the requests carry, because the upstream may repeat them;
     /// `None` if it contains none.
     fn redact(&self, text: &str) -> Option<String>;
+
+    /// Whether the body of an answer has one of these secrets.
+    async fn repeats_secret(&self, body: &Bytes) -> bool;
 }

@@ -20,6 +20,7 @@ mod limits;
 mod login;
 mod message;
 mod metrics;
+mod needles;
 mod pace;
 mod patience;
 mod redact;

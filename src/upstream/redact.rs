@@ -20,7 +20,7 @@ const MIN_BYTES: usize = 4;
 /// An encoded form of fewer characters would be found in ordinary words.
 const MIN_ENCODED: usize = 6;
 /// How often a text may have been escaped.
-const ESCAPES: usize = 3;
+pub(super) const ESCAPES: usize = 3;
 /// Where a cut text ends, or goes on after a gap.
 const CUTS: [&[u8]; 2] = [b"...", b"***"];
 /// What may stand around such a mark.
@@ -139,7 +139,7 @@ fn unescaped(letters: Vec<Letter>) -> Vec<Letter> {
 }
 
 /// The bytes that an escape at the beginning stands for, and its length.
-fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+pub(super) fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
     let utf8 = |c: u32| Some(char::from_u32(c)?.to_string().into_bytes());
     match text {
@@ -196,7 +196,7 @@ fn named(entity: &str) -> Option<u8> {
 }
 
 /// The forms of a secret, as texts are compared.
-fn patterns(secret: &str) -> Vec<Vec<u8>> {
+pub(super) fn patterns(secret: &str) -> Vec<Vec<u8>> {
     if secret.len() < MIN_BYTES {
         return Vec::new();
     }

@@ -7,6 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::HeaderValue;
 use parking_lot::Mutex;
 
@@ -236,5 +237,9 @@ impl Port for Rehearsal<'_> {
 
     fn redact(&self, text: &str) -> Option<String> {
         self.session.redact(text)
+    }
+
+    async fn repeats_secret(&self, body: &Bytes) -> bool {
+        self.session.repeats_secret(body).await
     }
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
@@ -93,5 +94,9 @@ impl Port for AuditedSession<'_> {
 
     fn redact(&self, text: &str) -> Option<String> {
         self.session.redact(text)
+    }
+
+    async fn repeats_secret(&self, body: &Bytes) -> bool {
+        self.session.repeats_secret(body).await
     }
 }

@@ -50,6 +50,46 @@ async fn what_is_not_a_profile_is_left_out_of_lists() {
 }
 
 #[tokio::test]
+async fn an_id_that_cannot_be_one_names_nothing() {
+    let (upstream, gateway) = start().await;
+    for id in [
+        "../../admin",
+        "..%2f..%2fadmin",
+        "SP_1\r\nx-evil: 1",
+        "1\r\nx-evil: 1",
+        "SP_1\u{202e}",
+        "1\u{202e}",
+        "SP_1/../SP_2",
+        "SP_",
+        "",
+    ] {
+        let item = |id: &str| {
+            let mut item = profile(id, "one");
+            item["id"] = json!(id.strip_prefix("SP_").filter(|id| *id == "2").unwrap_or(id));
+            item["name"] = json!("one");
+            item
+        };
+        let items = json!([item(id), item("SP_2")]);
+        upstream.always(LIST, double::json(bodies::profiles(items.as_array().unwrap())));
+        upstream.always(
+            OTHER,
+            by_path(vec![
+                (COLLECTION, double::json(items.clone())),
+                ("/api/v1/service_profile/2", text(r#"{"id":2,"name":"one"}"#)),
+                (PCC, double::json(json!({ "provisioningProfileDTOList": items }))),
+            ]),
+        );
+        for backend in ["sft", "e", "p"] {
+            let found = list(&gateway, backend).await;
+            let found = found.unwrap_or_else(|status| panic!("{backend} {id:?}: {status:?}"));
+            let names: Vec<&str> = found.iter().map(|profile| profile.name.as_str()).collect();
+            let number = if backend == "sft" { "SP_2" } else { "2" };
+            assert_eq!(names, [format!("backends/{backend}/profiles/{number}")], "{id:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_a_service_is_left_out_of_the_catalog() {
     let (upstream, gateway) = start().await;
     upstream.always(

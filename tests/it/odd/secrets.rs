@@ -3,11 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use profile_gateway::pb::{GetProfileRequest, ListProfilesRequest};
 use serde_json::json;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::kit::{
-    bodies::{result_with, tokens},
-    double::{self, Answer, Double, GET, LOGIN, OTHER, double},
+    bodies::{profile_with, profiles, result_with, tokens},
+    double::{self, Answer, Double, GET, LIST, LOGIN, OTHER, double},
     gateway::{Gateway, fresh, gateway},
     status::{Failure, failure},
 };
@@ -220,6 +220,61 @@ async fn a_profile_that_a_list_cannot_read_repeats_no_secret() {
         let encoded = STANDARD.encode(TOKEN);
         assert!(!told(&failed).contains(&encoded[..12]), "{spelled}: {failed:#?}");
         assert!(!last.message.contains(&encoded[..12]), "{spelled}: {last:?}");
+    }
+}
+
+/// Spellings of the whole secret.
+fn whole(secret: &str) -> Vec<String> {
+    spellings(secret).into_iter().filter(|text| !text.contains(['…', '['])).collect()
+}
+
+#[tokio::test]
+async fn what_is_read_is_not_shown_or_kept_if_it_repeats_a_secret() {
+    for (secret, lines) in [
+        (TOKEN, format!("access_token = \"{TOKEN}\"")),
+        (PASSWORD, format!("username = \"operator\"\npassword = \"{PASSWORD}\"")),
+    ] {
+        for spelled in whole(secret) {
+            let upstream = double().await;
+            let gateway = gateway().backend("sft", &upstream.base_url, &lines).start().await;
+            let shown = |name: &str| profile_with("SP_1", name, json!({"comment": "all is well"}));
+            let told = profile_with("SP_1", "one", json!({"comment": format!("Basic {spelled}")}));
+            upstream.always(LOGIN, double::json(tokens("a-token-of-this-test", "")));
+            for item in [told, shown(&format!("called {spelled}."))] {
+                upstream.always(GET, double::json(profiles(std::slice::from_ref(&item))));
+                upstream.always(LIST, double::json(profiles(&[shown("other"), item])));
+                for failed in
+                    [failure(read(&gateway, "sft", "SP_1").await), failure(gateway.list().await)]
+                {
+                    let wrong = (Code::Internal, "UPSTREAM_CONTRACT_VIOLATION");
+                    assert!(failed.is(wrong.0, wrong.1), "{spelled}: {failed:#?}");
+                    assert!(!leaks(&self::told(&failed), secret), "{spelled}: {failed:#?}");
+                }
+                let name = "backends/sft/profiles/SP_1".to_owned();
+                let request = GetProfileRequest { name, read_mask: None };
+                let mut request = Request::new(request);
+                let cached = "only-if-cached".parse().unwrap();
+                request.metadata_mut().insert("cache-control", cached);
+                let kept = failure(gateway.profiles.clone().get_profile(request).await);
+                assert_eq!(kept.reason, "CACHE_MISS", "{spelled}");
+            }
+            // The upstream is not to blame for what else it says.
+            upstream.always(GET, double::json(profiles(&[shown("one")])));
+            read(&gateway, "sft", "SP_1").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_may_be_there_by_chance_is_no_secret() {
+    for password in ["sandbox", "operator", "20240101"] {
+        let upstream = double().await;
+        let lines = format!("username = \"operator\"\npassword = \"{password}\"");
+        let gateway = gateway().backend("sft", &upstream.base_url, &lines).start().await;
+        upstream.always(LOGIN, double::json(tokens("a-token-of-this-test", "")));
+        let named = profile_with("SP_1", &format!("the {password} of all"), json!({}));
+        upstream.always(GET, double::json(profiles(&[named])));
+        read(&gateway, "sft", "SP_1").await.unwrap_or_else(|failed| panic!("{failed:?}"));
     }
 }
 
