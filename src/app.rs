@@ -39,7 +39,7 @@ use crate::{
         servers::{backend_service_server, profile_service_server},
     },
     server::{self, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
-    telemetry::Registry,
+    telemetry::{AuditLog, Registry},
     upstream::Upstream,
 };
 
@@ -61,7 +61,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a port cannot be bound, or an HTTP client cannot be set up, or when there are no
+    /// When a port cannot be bound, or the audit log cannot be opened, or an HTTP client cannot be
+    /// set up, or when there are no
     /// backends and this build has no sandbox.
     pub async fn start(mut config: Config) -> io::Result<Self> {
         let sandbox = if config.backends.is_empty() {
@@ -91,7 +92,7 @@ impl App {
             .values()
             .map(|backend| build(backend, &mut registry, &metrics, &health, &background, &budget))
             .collect::<io::Result<_>>()?;
-        let requests = request_ids(&metrics, &budget);
+        let requests = request_ids(&config, &metrics, &budget);
         let mut page_settings = config.page_tokens.clone();
         // A page leaves room for its token and the rest of its response.
         let largest = config.server.max_response_bytes / 16 * 15;
@@ -101,6 +102,7 @@ impl App {
             backends,
             writes.clone(),
             requests,
+            AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
             page_tokens,
             watches(&config, &callers, &metrics.watch, &background)
                 .within(budget.watch_history.clone()),
@@ -229,10 +231,11 @@ fn fit_caches(backends: &mut BTreeMap<String, BackendSettings>, limit: usize) {
 }
 
 /// The store of request ids, within its memory.
-fn request_ids(metrics: &Metrics, budget: &Budget) -> Arc<Memory> {
-    let mut limits = idempotency::Limits::default();
+fn request_ids(config: &Config, metrics: &Metrics, budget: &Budget) -> Arc<Memory> {
+    let share = config.callers.share_percent;
+    let mut limits = idempotency::Limits::new(&config.request_ids, share);
     limits.bytes = limits.bytes.min(budget.request_ids);
-    let requests = Arc::new(Memory::new(limits));
+    let requests = Arc::new(Memory::new(limits, metrics.request_ids.clone()));
     let measured = Arc::clone(&requests);
     metrics.memory.measure(Part::RequestIds, move || measured.bytes());
     requests

@@ -14,7 +14,7 @@ use profile_gateway::{
     config::{self, Config, ConfigErrors},
     rpc::details,
     server::{Drained, raise_open_files},
-    telemetry::{logs, panics},
+    telemetry::{self, logs, panics},
 };
 #[cfg(feature = "sandbox")]
 use profile_gateway_sandbox::{Options, Sandbox};
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let code = start();
     // After the runtime, because calls that end with it are logged too.
-    logs::finish();
+    telemetry::finish();
     code
 }
 
@@ -177,7 +177,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(error.to_owned()));
     }
     panics::install();
-    let levels = logs::init(config.log.format, &config.log.level);
+    let levels = logs::start(config.log.format, &config.log.level, config.log.buffer_bytes);
     levels.map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     for warning in &config.warnings {
         tracing::warn!(target: "config", "{warning}");

@@ -1,8 +1,12 @@
 //! The metrics of all rooms, registered in one place.
 
 use crate::{
-    cache::CacheMetrics, caller::CallerMetrics, gateway::watch::WatchMetrics,
-    resources::MemoryMetrics, server::ServerMetrics, telemetry::Registry,
+    cache::CacheMetrics,
+    caller::CallerMetrics,
+    gateway::{idempotency::RequestIdMetrics, watch::WatchMetrics},
+    resources::MemoryMetrics,
+    server::ServerMetrics,
+    telemetry::{AuditMetrics, LogMetrics, Registry},
     upstream::UpstreamMetrics,
 };
 
@@ -14,10 +18,13 @@ pub(super) struct Metrics {
     pub(super) cache: CacheMetrics,
     pub(super) watch: WatchMetrics,
     pub(super) memory: MemoryMetrics,
+    pub(super) request_ids: RequestIdMetrics,
+    pub(super) audit: AuditMetrics,
 }
 
 impl Metrics {
     pub(super) fn register(to: &mut Registry) -> Self {
+        LogMetrics::of_the_process().register(to);
         Self {
             server: ServerMetrics::register(to),
             callers: CallerMetrics::register(to),
@@ -25,6 +32,8 @@ impl Metrics {
             cache: CacheMetrics::register(to),
             watch: WatchMetrics::register(to),
             memory: MemoryMetrics::register(to),
+            request_ids: RequestIdMetrics::register(to),
+            audit: AuditMetrics::register(to),
         }
     }
 }

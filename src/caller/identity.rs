@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::resource::Resource;
+use super::{lines::Lines, resource::Resource};
 
 /// Who a caller is.
 ///
@@ -66,13 +66,16 @@ impl fmt::Display for CallerId {
 pub struct Caller {
     id: CallerId,
     held: [AtomicUsize; Resource::COUNT],
+    lines: Lines,
 }
 
-static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| Caller::new(CallerId::Gateway));
+static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| Caller::new(CallerId::Gateway, None));
 
 impl Caller {
-    pub(super) fn new(id: CallerId) -> Arc<Self> {
-        Arc::new(Self { id, held: Default::default() })
+    /// `lines_per_second`: how many lines of the log it may cause, if that is bounded.
+    pub(super) fn new(id: CallerId, lines_per_second: Option<u32>) -> Arc<Self> {
+        let lines = Lines::new(lines_per_second);
+        Arc::new(Self { id, held: Default::default(), lines })
     }
 
     /// The process itself. It has no share: what it does is bounded where it does it.
@@ -85,6 +88,12 @@ impl Caller {
     #[must_use]
     pub fn id(&self) -> CallerId {
         self.id
+    }
+
+    /// Whether there may be one more line in the log about what it does; if not, that is counted.
+    #[must_use]
+    pub fn may_log(&self) -> bool {
+        self.lines.take(self.id)
     }
 
     /// How much it holds of a resource.

@@ -8,6 +8,7 @@
 //! It knows nothing of calls: who wants a place names the caller and the [`Resource`].
 
 mod identity;
+mod lines;
 mod metrics;
 mod pool;
 mod registry;

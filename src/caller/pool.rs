@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn caller(address: &str) -> Arc<Caller> {
-        Caller::new(CallerId::network(address.parse().unwrap(), 32, 64))
+        Caller::new(CallerId::network(address.parse().unwrap(), 32, 64), None)
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl Callers {
     /// No caller yet.
     #[must_use]
     pub fn new(settings: CallerSettings, metrics: CallerMetrics) -> Self {
-        let (others, known) = (Caller::new(CallerId::Others), Mutex::default());
+        let others = Caller::new(CallerId::Others, settings.log_lines_per_second);
+        let known = Mutex::default();
         Self(Arc::new(Shared { settings, metrics, others, known }))
     }
 
@@ -71,7 +72,7 @@ impl Callers {
                 return self.others();
             }
         }
-        let caller = Caller::new(id);
+        let caller = Caller::new(id, shared.settings.log_lines_per_second);
         known.callers.insert(id, Arc::clone(&caller));
         shared.metrics.known(known.callers.len());
         caller

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use crate::settings::{count, settings};
+use crate::settings::{Kind as _, count, settings};
 
 const PERCENT: RangeInclusive<u32> = 1..=100;
+/// A line takes at least ten microseconds of the rate.
+const LINES: RangeInclusive<u32> = 1..=100_000;
 const IPV4: RangeInclusive<u32> = 0..=32;
 const IPV6: RangeInclusive<u32> = 0..=128;
 
@@ -19,5 +21,8 @@ settings! {
         /// How much of what all callers may hold one of them may, in percent, but at least one
         /// place. Behind a proxy that all calls come through, `100`.
         share_percent: u32 = 50, count(PERCENT);
+        /// Lines of the log about the calls of one caller, per second; more are left out and
+        /// counted.
+        log_lines_per_second: Option<u32> = Some(1000), count(LINES).or_off();
     }
 }

@@ -17,8 +17,9 @@ use crate::{
 pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
-    PROFILE_GATEWAY__SERVER__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
-    PROFILE_GATEWAY__MEMORY__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY or \
+    PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
+    PROFILE_GATEWAY__MEMORY__KEY, PROFILE_GATEWAY__REQUEST_IDS__KEY, \
+    PROFILE_GATEWAY__BACKENDS__NAME__KEY or \
     PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY (for a secret also …__KEY__ENV or …__KEY__FILE)";
 
 /// Overlays every variable of the prefix.
@@ -70,7 +71,9 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         [section] if SECTIONS.contains(section) => Err(FORM.to_owned()),
         [key] => Ok(at(&[key], None)),
         [key, how @ ("env" | "file")] if is_root_secret(key) => Ok(at(&[key], Some(how))),
-        [section @ ("log" | "server" | "callers" | "memory"), key] => Ok(at(&[section, key], None)),
+        [section, key] if *section != "backends" && SECTIONS.contains(section) => {
+            Ok(at(&[section, key], None))
+        }
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
         ["backends", name, section, key] if *section == CACHE => {
             Ok(at(&["backends", &backend_name(name, root), section, key], None))

@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// The tables at the top level.
-pub(super) const SECTIONS: [&str; 5] = ["log", "server", "callers", "memory", "backends"];
+pub(super) const SECTIONS: [&str; 7] =
+    ["log", "audit", "server", "callers", "memory", "request_ids", "backends"];
 
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
@@ -33,9 +34,11 @@ pub(super) fn config(
     let permissions: PermissionSettings = Settings::read(&mut root);
     let page_tokens: PageSettings = Settings::read(&mut root);
     let log = whole(root.child("log"));
+    let audit = whole(root.child("audit"));
     let server = whole(root.child("server"));
     let callers = whole(root.child("callers"));
     let memory = whole(root.child("memory"));
+    let request_ids = whole(root.child("request_ids"));
     let before = root.mistakes();
     let mut section = root.child("backends");
     // Not if `backends` is not a table: that has been reported.
@@ -60,9 +63,11 @@ pub(super) fn config(
         permissions,
         page_tokens,
         log,
+        audit,
         server,
         callers,
         memory,
+        request_ids,
         backends,
         warnings,
     }

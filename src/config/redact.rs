@@ -23,8 +23,10 @@ impl Config {
         self.page_tokens.show(&mut shown);
         shown.insert("log".to_owned(), section(&self.log));
         shown.insert("memory".to_owned(), section(&self.memory));
+        shown.insert("audit".to_owned(), section(&self.audit));
         shown.insert("server".to_owned(), section(&self.server));
         shown.insert("callers".to_owned(), section(&self.callers));
+        shown.insert("request_ids".to_owned(), section(&self.request_ids));
         shown.insert("backends".to_owned(), Value::Object(backends.collect()));
         shown.insert("warnings".to_owned(), json!(self.warnings));
         Value::Object(shown)

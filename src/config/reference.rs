@@ -11,10 +11,11 @@ use crate::{
     cache::CacheSettings,
     caller::CallerSettings,
     dialect::REGISTRY,
+    gateway::idempotency::RequestIdSettings,
     resources::MemorySettings,
     server::ServerSettings,
     settings::{Row, Settings},
-    telemetry::LogSettings,
+    telemetry::{AuditSettings, LogSettings},
 };
 
 /// A table of the file.
@@ -39,9 +40,11 @@ pub(super) fn tables() -> Vec<Table> {
     let mut tables = vec![
         table("Top level", "", root_rows()),
         table("`[log]`", "LOG__", LogSettings::rows()),
+        table("`[audit]`", "AUDIT__", AuditSettings::rows()),
         table("`[memory]`", "MEMORY__", MemorySettings::rows()),
         table("`[server]`", "SERVER__", ServerSettings::rows()),
         table("`[callers]`", "CALLERS__", CallerSettings::rows()),
+        table("`[request_ids]`", "REQUEST_IDS__", RequestIdSettings::rows()),
         table("`[backends.NAME]`", BACKEND, backend),
     ];
     tables.extend(own);

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::{backend::BackendSettings, permissions::PermissionSettings};
 use crate::{
     caller::CallerSettings,
+    gateway::idempotency::RequestIdSettings,
     query::PageSettings,
     resources::MemorySettings,
     server::{AddressSettings, AdminSettings, ServerSettings},
-    telemetry::LogSettings,
+    telemetry::{AuditSettings, LogSettings},
 };
 
 /// Everything that the program is started with.
@@ -24,12 +25,16 @@ pub struct Config {
     pub page_tokens: PageSettings,
     /// How the program writes its log.
     pub log: LogSettings,
+    /// Where the audit log goes.
+    pub audit: AuditSettings,
     /// How many bytes the process may hold.
     pub memory: MemorySettings,
     /// How the server behaves.
     pub server: ServerSettings,
     /// Who is one caller, and how much one may hold.
     pub callers: CallerSettings,
+    /// How long repeats of writes are recognized.
+    pub request_ids: RequestIdSettings,
     /// The upstreams by name. Empty only if there is no file and no variable names one.
     pub backends: BTreeMap<String, BackendSettings>,
     /// What is allowed but should be noticed, each with its origin.

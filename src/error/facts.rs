@@ -92,7 +92,7 @@ static UNSPECIFIED: Facts =
     Facts::new(Reason::Unspecified, Kind::Unknown, Blame::Caller, "This is never sent.");
 
 /// A row for each reason, in the order of the proto.
-pub static FACTS: [Facts; 45] = {
+pub static FACTS: [Facts; 46] = {
     use self::Reason as R;
     use Kind::{
         Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal,
@@ -294,6 +294,12 @@ pub static FACTS: [Facts; 45] = {
         )
         .retry(SECOND)
         .allowing_stale(),
+        gateway(
+            R::AuditUnavailable,
+            Unavailable,
+            "The operator has to make room for the audit log (`[audit]`).",
+        )
+        .retry(None),
     ]
 };
 

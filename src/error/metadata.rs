@@ -10,6 +10,8 @@ macro_rules! keys {
 }
 
 keys! {
+    CALL_ID = "call_id", "always",
+        "The gateway's own id of the call, which the access log and the audit log have too.";
     OPERATION = "operation", "always", "The method, such as `GetProfile`.";
     BACKEND = "backend", "once the backend is known",
         "The name of the backend, without `backends/`.";

@@ -43,6 +43,7 @@ use crate::{
         WatchProfilesRequest,
     },
     query::page::PageTokens,
+    telemetry::AuditLog,
     text,
 };
 
@@ -56,18 +57,19 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway over these backends. `writes` tracks the running writes, which continue after
-    /// their callers have left; `idempotency` recognizes repeats of them.
+    /// their callers have left; `idempotency` recognizes repeats of them, and `audit` has each.
     #[must_use]
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
         writes: TaskTracker,
         idempotency: Arc<dyn IdempotencyStore>,
+        audit: AuditLog,
         page_tokens: PageTokens,
         watches: Watches,
     ) -> Self {
         let backends =
             backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
-        Self { backends, writer: Writer::new(writes, idempotency), page_tokens, watches }
+        Self { backends, writer: Writer::new(writes, idempotency, audit), page_tokens, watches }
     }
 
     /// The configured backends, ordered by name.

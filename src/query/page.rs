@@ -1,20 +1,16 @@
 //! Pages over a whole list (AIP-158): the upstreams have no pages, so the gateway makes them.
 //!
-//! A token holds the position of the last item sent and nothing else. It is sealed with a key,
-//! together with the query that it belongs to, so it can neither be changed nor used for another
-//! query.
+//! A token holds the position of the last item sent and nothing else, encrypted: the position has
+//! values of that item. It belongs to its query and to its caller, so it can neither be changed nor
+//! used for another.
 
 use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest, Sha256};
 
-use super::{
-    seal::{SEAL_BYTES, mac},
-    settings::PageSettings,
-};
+use super::{seal::Sealer, settings::PageSettings};
 use crate::error::{Result, violation::Violations};
 
 /// Page size when the request names none.
@@ -27,10 +23,12 @@ const KEY_ID_BYTES: usize = 4;
 /// Enough for the longest position that `query::sort` makes; a longer text is not a token.
 const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
-/// The parts of a request that a token belongs to. Page size and read mask may change between
+/// The parts of a call that a token belongs to. Page size and read mask may change between
 /// pages.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
+    /// Who calls.
+    pub caller: &'a str,
     /// `parent` as the request has it.
     pub parent: &'a str,
     /// Whether backends that fail are left out.
@@ -43,7 +41,7 @@ pub struct Query<'a> {
 
 /// Makes and opens tokens.
 pub struct PageTokens {
-    key: [u8; 32],
+    sealer: Sealer,
     /// Tells tokens of this key from others; it begins each token.
     key_id: [u8; KEY_ID_BYTES],
     max_bytes: usize,
@@ -65,17 +63,18 @@ pub struct Room {
 }
 
 impl PageTokens {
-    /// Tokens sealed with this key, for pages of at most so many bytes. Processes that share the
+    /// Tokens under this key, for pages of at most so many bytes. Processes that share the
     /// key understand each other's tokens.
     #[must_use]
     pub fn new(key: [u8; 32], max_bytes: usize) -> Self {
-        let digest = Sha256::new().chain_update(b"page token key id").chain_update(key).finalize();
+        let digest =
+            Sha256::new().chain_update(b"page token key id 2").chain_update(key).finalize();
         let mut key_id = [0; KEY_ID_BYTES];
         key_id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self { key, key_id, max_bytes }
+        Self { sealer: Sealer::new(&key, "page token"), key_id, max_bytes }
     }
 
-    /// Tokens sealed with the configured key, or with a random one that only this process has.
+    /// Tokens under the configured key, or with a random one that only this process has.
     #[must_use]
     pub fn from_settings(settings: &PageSettings) -> Self {
         let key = settings.page_token_key.as_ref();
@@ -112,56 +111,39 @@ impl PageTokens {
     }
 
     /// The token for the page after `position`.
-    #[must_use]
-    pub fn seal(&self, query: &Query<'_>, position: &str) -> String {
-        let mut token = Vec::with_capacity(KEY_ID_BYTES + SEAL_BYTES + position.len());
-        token.extend_from_slice(&self.key_id);
-        if let Ok(mac) = self.mac(query, position.as_bytes()) {
-            token.extend(mac.finalize().into_bytes().iter().take(SEAL_BYTES));
-        }
-        token.extend_from_slice(position.as_bytes());
-        URL_SAFE_NO_PAD.encode(token)
+    pub fn seal(&self, query: &Query<'_>, position: &str) -> Result<String> {
+        let sealed = self.sealer.seal(&parts(query), position.as_bytes())?;
+        Ok(URL_SAFE_NO_PAD.encode([&self.key_id[..], &sealed].concat()))
     }
 
     /// The position in a token, or what is wrong with it.
     fn position(&self, query: &Query<'_>, token: &str) -> Result<String, &'static str> {
-        let (key_id, seal, position) = parts(token).ok_or(NOT_OF_THIS_QUERY)?;
-        if key_id != self.key_id {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(NOT_OF_THIS_QUERY);
+        }
+        let token = URL_SAFE_NO_PAD.decode(token).map_err(|_| NOT_OF_THIS_QUERY)?;
+        let (key_id, sealed) = token.split_first_chunk().ok_or(NOT_OF_THIS_QUERY)?;
+        if *key_id != self.key_id {
             return Err(OF_ANOTHER_KEY);
         }
-        let open = || {
-            // In constant time, so that a seal cannot be found byte by byte.
-            self.mac(query, &position).ok()?.verify_truncated_left(&seal).ok()?;
-            String::from_utf8(position).ok()
-        };
-        open().ok_or(NOT_OF_THIS_QUERY)
-    }
-
-    fn mac(&self, query: &Query<'_>, position: &[u8]) -> Result<Hmac<Sha256>> {
-        let parts = [
-            query.parent.as_bytes(),
-            &[u8::from(query.partial)],
-            query.filter.as_bytes(),
-            query.order_by.as_bytes(),
-            position,
-        ];
-        mac(&self.key, parts)
+        let position = self.sealer.open(&parts(query), sealed);
+        position.and_then(|text| String::from_utf8(text).ok()).ok_or(NOT_OF_THIS_QUERY)
     }
 }
 
-/// Key id, seal and position of a token.
-fn parts(token: &str) -> Option<([u8; KEY_ID_BYTES], Vec<u8>, Vec<u8>)> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return None;
-    }
-    let token = URL_SAFE_NO_PAD.decode(token).ok()?;
-    let (key_id, rest) = token.split_first_chunk()?;
-    let (seal, position) = rest.split_at_checked(SEAL_BYTES)?;
-    Some((*key_id, seal.to_vec(), position.to_vec()))
+/// What a token belongs to.
+fn parts<'q>(query: &Query<'q>) -> [&'q [u8]; 5] {
+    [
+        query.caller.as_bytes(),
+        query.parent.as_bytes(),
+        if query.partial { b"partial" } else { b"" },
+        query.filter.as_bytes(),
+        query.order_by.as_bytes(),
+    ]
 }
 
 const NOT_OF_THIS_QUERY: &str =
-    "is not a next_page_token of this same query; start again without it";
+    "is not a next_page_token of this same query for this same caller; start again without it";
 const OF_ANOTHER_KEY: &str = "was issued by another process of the gateway or under another \
     page_token_key; start again without it, and give all replicas the same page_token_key";
 
@@ -208,7 +190,7 @@ mod tests {
     use super::*;
 
     const QUERY: Query<'static> =
-        Query { parent: "backends/a", partial: false, filter: "", order_by: "" };
+        Query { caller: "c", parent: "backends/a", partial: false, filter: "", order_by: "" };
 
     #[test]
     fn pages_cover_the_list_once() {
@@ -222,7 +204,7 @@ mod tests {
             if cut.end == list.len() {
                 break;
             }
-            token = tokens.seal(&QUERY, seen.last().unwrap());
+            token = tokens.seal(&QUERY, seen.last().unwrap()).unwrap();
         }
         assert_eq!(seen, list);
     }
@@ -230,7 +212,7 @@ mod tests {
     #[test]
     fn a_token_survives_a_removed_item() {
         let tokens = PageTokens::new([7; 32], 100);
-        let token = tokens.seal(&QUERY, "b");
+        let token = tokens.seal(&QUERY, "b").unwrap();
         let page = tokens.open(&QUERY, 10, &token).unwrap();
         let cut = page.cut(3, |n| ["a", "c", "d"][n].to_owned());
         assert_eq!(cut, 1..3);
@@ -239,20 +221,21 @@ mod tests {
     #[test]
     fn foreign_tokens_are_refused() {
         let tokens = PageTokens::new([7; 32], 100);
-        let good = tokens.seal(&QUERY, "position");
+        let good = tokens.seal(&QUERY, "position").unwrap();
         let mut changed = URL_SAFE_NO_PAD.decode(&good).unwrap();
         *changed.last_mut().unwrap() ^= 1;
         let others = [
+            Query { caller: "d", ..QUERY },
             Query { parent: "backends/b", ..QUERY },
             Query { partial: true, ..QUERY },
             Query { filter: "a", ..QUERY },
             Query { order_by: "a", ..QUERY },
         ]
-        .map(|query| tokens.seal(&query, "position"));
-        let other_key = PageTokens::new([8; 32], 100).seal(&QUERY, "position");
+        .map(|query| tokens.seal(&query, "position").unwrap());
+        let other_key = PageTokens::new([8; 32], 100).seal(&QUERY, "position").unwrap();
         let long = "A".repeat(100_000);
         let changed = URL_SAFE_NO_PAD.encode(changed);
-        let mut bad = vec![&*changed, &*long, "!", "AAAA", &good[..10]];
+        let mut bad = vec![&*changed, &*long, "!", "AA", &good[..10]];
         bad.extend(others.iter().map(String::as_str));
         let refused = |token: &str| {
             let error = tokens.open(&QUERY, 0, token).unwrap_err();
@@ -264,6 +247,15 @@ mod tests {
         }
         assert_eq!(refused(&other_key), OF_ANOTHER_KEY);
         assert!(tokens.open(&QUERY, -1, "").is_err());
+    }
+
+    #[test]
+    fn a_token_shows_nothing_of_its_position() {
+        let tokens = PageTokens::new([7; 32], 100);
+        let position = "a name that the read mask hid";
+        let token = tokens.seal(&QUERY, position).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        assert!(position.as_bytes().windows(3).all(|part| !bytes.windows(3).any(|b| b == part)));
     }
 
     #[test]

@@ -3,17 +3,17 @@
 //! A position means something only to the process that issued it, because each process numbers the
 //! changes itself. So a token names its process in plain text, which tells a token of another
 //! process from one that was tampered with: the first is normal after a restart or behind a load
-//! balancer, the second is a mistake.
+//! balancer, the second is a mistake. The rest is encrypted, and belongs to the stream's parent and
+//! its caller.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::Mac;
 use prost::Message;
 
-use super::seal::{SEAL_BYTES, mac};
+use super::seal::Sealer;
 use crate::error::{Error, Reason, Result};
 
 /// The format of what follows. Another release may have another one.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const EPOCH_BYTES: usize = 8;
 /// A token holds a few dozen bytes for each backend; a longer text is not a token.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -43,28 +43,22 @@ pub struct Cursor {
 
 /// Makes and opens tokens of this process.
 pub struct ResumeTokens {
-    key: [u8; 32],
+    sealer: Sealer,
     epoch: [u8; EPOCH_BYTES],
 }
 
 impl ResumeTokens {
-    /// Tokens sealed with this key. `epoch` must differ for each process.
+    /// Tokens under this key. `epoch` must differ for each process.
     #[must_use]
     pub fn new(key: [u8; 32], epoch: u64) -> Self {
-        Self { key, epoch: epoch.to_be_bytes() }
+        Self { sealer: Sealer::new(&key, "resume token"), epoch: epoch.to_be_bytes() }
     }
 
-    /// The token for these positions in a stream over `parent`.
-    #[must_use]
-    pub fn seal(&self, parent: &str, cursors: &Cursors) -> String {
-        let body = cursors.encode_to_vec();
-        let mut token = vec![VERSION];
-        token.extend_from_slice(&self.epoch);
-        if let Ok(mac) = mac(&self.key, [parent.as_bytes(), &self.epoch, &body]) {
-            token.extend(mac.finalize().into_bytes().iter().take(SEAL_BYTES));
-        }
-        token.extend(body);
-        URL_SAFE_NO_PAD.encode(token)
+    /// The token for these positions in a caller's stream over `parent`.
+    pub fn seal(&self, caller: &str, parent: &str, cursors: &Cursors) -> Result<String> {
+        let parts = [caller.as_bytes(), parent.as_bytes(), &self.epoch];
+        let sealed = self.sealer.seal(&parts, &cursors.encode_to_vec())?;
+        Ok(URL_SAFE_NO_PAD.encode([&[VERSION][..], &self.epoch, &sealed].concat()))
     }
 
     /// The positions in a token.
@@ -72,29 +66,27 @@ impl ResumeTokens {
     /// # Errors
     ///
     /// `RESUME_TOKEN_EXPIRED` for a token of another process, `VALIDATION_FAILED` for anything that
-    /// is not a token of a stream over `parent`.
-    pub fn open(&self, parent: &str, token: &str) -> Result<Vec<Cursor>> {
-        let Some((epoch, seal, body)) = parts(token) else { return Err(refused()) };
+    /// is not a token of this caller's stream over `parent`.
+    pub fn open(&self, caller: &str, parent: &str, token: &str) -> Result<Vec<Cursor>> {
+        let Some((epoch, sealed)) = parts(token) else { return Err(refused()) };
         if epoch != self.epoch {
             return Err(expired("was issued by another process of the gateway"));
         }
-        let expected = mac(&self.key, [parent.as_bytes(), &epoch, &body])?;
-        // In constant time, so that a seal cannot be found byte by byte.
-        expected.verify_truncated_left(&seal).map_err(|_| refused())?;
+        let parts = [caller.as_bytes(), parent.as_bytes(), &self.epoch];
+        let body = self.sealer.open(&parts, &sealed).ok_or_else(refused)?;
         Cursors::decode(&*body).map(|cursors| cursors.cursors).map_err(|_| refused())
     }
 }
 
-/// Epoch, seal and body of a token.
-fn parts(token: &str) -> Option<([u8; EPOCH_BYTES], Vec<u8>, Vec<u8>)> {
+/// Epoch and encrypted positions of a token.
+fn parts(token: &str) -> Option<([u8; EPOCH_BYTES], Vec<u8>)> {
     if token.len() > MAX_TOKEN_BYTES {
         return None;
     }
     let token = URL_SAFE_NO_PAD.decode(token).ok()?;
     let (version, rest) = token.split_first()?;
     let (epoch, rest) = rest.split_first_chunk()?;
-    let (seal, body) = rest.split_at_checked(SEAL_BYTES)?;
-    (*version == VERSION).then(|| (*epoch, seal.to_vec(), body.to_vec()))
+    (*version == VERSION).then(|| (*epoch, rest.to_vec()))
 }
 
 /// The error for a position after which some changes are no longer known.
@@ -110,7 +102,7 @@ pub fn expired(why: &str) -> Error {
 fn refused() -> Error {
     Error::invalid_field(
         "resume_token",
-        "is not a resume_token of a stream over this parent; omit it to start over",
+        "is not a resume_token of a stream of this caller over this parent; omit it to start over",
     )
 }
 
@@ -119,6 +111,7 @@ mod tests {
     use super::*;
 
     const A: &str = "backends/a";
+    const C: &str = "c";
 
     fn cursors() -> Cursors {
         let cursor = |backend: &str, seq, position: Option<&str>| Cursor {
@@ -132,14 +125,14 @@ mod tests {
     #[test]
     fn opens_what_it_sealed() {
         let tokens = ResumeTokens::new([7; 32], 1);
-        let token = tokens.seal(A, &cursors());
-        assert_eq!(tokens.open(A, &token).unwrap(), cursors().cursors);
+        let token = tokens.seal(C, A, &cursors()).unwrap();
+        assert_eq!(tokens.open(C, A, &token).unwrap(), cursors().cursors);
     }
 
     #[test]
     fn tells_another_process_from_a_forgery() {
         let tokens = ResumeTokens::new([7; 32], 1);
-        let good = tokens.seal(A, &cursors());
+        let good = tokens.seal(C, A, &cursors()).unwrap();
         let raw = URL_SAFE_NO_PAD.decode(&good).unwrap();
         let refused: Vec<String> = (0..raw.len())
             .filter(|byte| !(1..=EPOCH_BYTES).contains(byte))
@@ -148,16 +141,19 @@ mod tests {
                 changed[byte] ^= 1;
                 URL_SAFE_NO_PAD.encode(changed)
             })
-            .chain([tokens.seal("backends/b", &cursors()), tokens.seal("backends/-", &cursors())])
-            .chain([ResumeTokens::new([8; 32], 1).seal(A, &cursors())])
+            .chain(
+                [(C, "backends/b"), (C, "backends/-"), ("d", A)]
+                    .map(|(caller, parent)| tokens.seal(caller, parent, &cursors()).unwrap()),
+            )
+            .chain([ResumeTokens::new([8; 32], 1).seal(C, A, &cursors()).unwrap()])
             .chain(["!", "AAAA", "AQ", &good[..20], &"A".repeat(100_000)].map(Into::into))
             .collect();
         for bad in refused {
-            let error = tokens.open(A, &bad).unwrap_err();
+            let error = tokens.open(C, A, &bad).unwrap_err();
             assert_eq!(error.reason(), Reason::ValidationFailed, "{bad:.60}");
             assert_eq!(error.violations()[0].field, "resume_token", "{bad:.60}");
         }
-        let foreign = ResumeTokens::new([9; 32], 2).seal(A, &cursors());
-        assert_eq!(tokens.open(A, &foreign).unwrap_err().reason(), Reason::ResumeTokenExpired);
+        let foreign = ResumeTokens::new([9; 32], 2).seal(C, A, &cursors()).unwrap();
+        assert_eq!(tokens.open(C, A, &foreign).unwrap_err().reason(), Reason::ResumeTokenExpired);
     }
 }

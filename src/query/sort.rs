@@ -293,7 +293,7 @@ mod tests {
     }
 
     const QUERY: Query<'static> =
-        Query { parent: "backends/a", partial: false, filter: "", order_by: "" };
+        Query { caller: "c", parent: "backends/a", partial: false, filter: "", order_by: "" };
 
     #[test]
     fn the_longest_position_fits_a_page_token() {
@@ -314,7 +314,7 @@ mod tests {
         let position = order.unwrap().position(&full);
         assert!(position.len() > 8 * 2 * MAX_TEXT_BYTES);
         let tokens = PageTokens::new([7; 32], usize::MAX);
-        assert!(tokens.open(&QUERY, 1, &tokens.seal(&QUERY, &position)).is_ok());
+        assert!(tokens.open(&QUERY, 1, &tokens.seal(&QUERY, &position).unwrap()).is_ok());
     }
 
     #[test]
@@ -338,7 +338,7 @@ mod tests {
                 break;
             }
             list.retain(|profile| Some(profile) != seen.last());
-            token = tokens.seal(&QUERY, &order.position(seen.last().unwrap()));
+            token = tokens.seal(&QUERY, &order.position(seen.last().unwrap())).unwrap();
         }
         assert_eq!(seen, whole);
     }

@@ -71,9 +71,10 @@ where
     F: Future<Output = Result<T>>,
 {
     let (metadata, extensions, message) = request.into_parts();
-    let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
+    let admitted = admitted(&extensions).map_err(|error| refusal(rpc, None, error))?;
     let record = Arc::clone(&admitted.record);
-    decompressed(&metadata, &record, &message).map_err(|error| refusal(rpc, error))?;
+    decompressed(&metadata, &record, &message)
+        .map_err(|error| refusal(rpc, Some(&record), error))?;
     let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
     let is_compressible = compression::is_accepted(&metadata);
     let answer = match Control::parse(asked) {
@@ -98,7 +99,7 @@ where
         Err(error) => {
             // This is an answer of a read too; after any other failure nothing was read.
             let answered = error.reason() == Reason::ProfileNotFound;
-            let mut status = refusal(rpc, error);
+            let mut status = refusal(rpc, Some(&record), error);
             if answered {
                 say_cache(&record, status.metadata_mut());
             }
@@ -121,19 +122,20 @@ where
     S: Stream<Item = Result<T>> + Send + 'static,
 {
     let (metadata, extensions, message) = request.into_parts();
-    let admitted = admitted(&extensions).map_err(|error| refusal(rpc, error))?;
+    let admitted = admitted(&extensions).map_err(|error| refusal(rpc, None, error))?;
     let record = Arc::clone(&admitted.record);
-    decompressed(&metadata, &record, &message).map_err(|error| refusal(rpc, error))?;
+    decompressed(&metadata, &record, &message)
+        .map_err(|error| refusal(rpc, Some(&record), error))?;
     let answers = method(admitted.into_call(Control::default()), message).await;
-    let answers = answers.map_err(|error| refusal(rpc, error))?;
+    let answers = answers.map_err(|error| refusal(rpc, Some(&record), error))?;
     // The stream may go on for hours; its request was small, and is gone.
     if let Some(taken) = record.request() {
-        taken.resize(request::PER_CALL).map_err(|full| refusal(rpc, full.into()))?;
+        taken.resize(request::PER_CALL).map_err(|full| refusal(rpc, Some(&record), full.into()))?;
     }
     let limits = limits.clone();
     let answers = answers.map(move |answer| {
         let answer = answer.and_then(|answer| within_limit(rpc, answer, &limits, &record));
-        answer.map_err(|error| refusal(rpc, error))
+        answer.map_err(|error| refusal(rpc, Some(&record), error))
     });
     Ok(Response::new(Box::pin(answers)))
 }
@@ -184,12 +186,15 @@ fn within_limit<T: prost::Message>(
     Err(Error::new(Reason::MessageTooLarge, message))
 }
 
-fn refusal(rpc: Method, error: Error) -> Status {
+fn refusal(rpc: Method, record: Option<&CallRecord>, error: Error) -> Status {
     // For errors from before a backend was found; a backend adds the same.
     let error = error.with_metadata(metadata::OPERATION, rpc.name());
-    if let Some(detail) = error.internal() {
+    if let Some(detail) = error.internal()
+        && record.is_none_or(|record| record.caller().may_log())
+    {
         tracing::warn!(
-            target: "rpc", method = rpc.name(), backend = error.metadatum(metadata::BACKEND),
+            target: "rpc", call_id = record.map(|record| record.id().to_string()),
+            method = rpc.name(), backend = error.metadatum(metadata::BACKEND),
             resource = error.resource(), %error, detail, "a call failed"
         );
     }

@@ -3,6 +3,7 @@
 //! Sizes are bounded because details travel in a header, and common proxies take 4 KiB of headers.
 //! `fit` cuts, here to what no setting exceeds, and in the server to what is set.
 
+mod call_id;
 mod fit;
 
 use std::{collections::HashMap, time::Duration};
@@ -11,8 +12,11 @@ use prost::DecodeError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation};
 
-pub use self::fit::header_bytes;
 use self::fit::{MAX_TEXT_BYTES, Parts};
+pub use self::{
+    call_id::{CALL_ID_BYTES, of_call},
+    fit::header_bytes,
+};
 use crate::{
     error::{Blame, Error, Kind, Reason, Retry, metadata},
     pb, text,

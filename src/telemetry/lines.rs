@@ -4,7 +4,7 @@
 //! formatted by the library. Both are flat objects, with the same members in the same order.
 
 use std::{
-    fmt::{self, Debug, Write},
+    fmt::{self, Debug},
     time::SystemTime,
 };
 
@@ -20,7 +20,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::sink;
+use super::{record::quote, sink};
 
 /// One JSON object per line.
 pub(super) struct Lines {
@@ -58,7 +58,7 @@ where
         event.record(&mut fields);
         fields.written?;
         out.write_str(",\"target\":")?;
-        text(&mut out, about.target())?;
+        quote(&mut out, about.target())?;
         out.write_str("}\n")
     }
 }
@@ -81,7 +81,7 @@ impl Fields<'_, '_> {
         value: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> fmt::Result {
         self.out.write_char(',')?;
-        text(self.out, field.name())?;
+        quote(self.out, field.name())?;
         self.out.write_char(':')?;
         value(self.out)
     }
@@ -89,7 +89,7 @@ impl Fields<'_, '_> {
 
 impl Visit for Fields<'_, '_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(field, |out| text(out, value));
+        self.member(field, |out| quote(out, value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -113,18 +113,8 @@ impl Visit for Fields<'_, '_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.member(field, |out| text(out, &format!("{value:?}")));
+        self.member(field, |out| quote(out, &format!("{value:?}")));
     }
-}
-
-/// A JSON string. Nearly all are names that need no escaping.
-fn text(out: &mut impl Write, value: &str) -> fmt::Result {
-    if value.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-        return out.write_str(&serde_json::Value::from(value).to_string());
-    }
-    out.write_char('"')?;
-    out.write_str(value)?;
-    out.write_char('"')
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! Where log lines go: stderr, as JSON or as text. Says nothing about what is logged.
 
 use std::{
-    io::{self, IsTerminal, Stderr},
+    io::{self, IsTerminal},
     sync::OnceLock,
 };
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
-use super::{lines::Lines, sink::Sink};
+use super::{lines::Lines, metrics::LogMetrics, record::Form, sink::Sink};
 
-static SINK: OnceLock<Sink<Stderr>> = OnceLock::new();
+static SINK: OnceLock<Sink> = OnceLock::new();
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,36 +23,65 @@ pub enum Format {
     Text,
 }
 
-/// Starts logging. `level` is a level (`info`) or a filter (`info,access=warn`).
+/// Most bytes of lines that wait to be written, unless configured otherwise.
+pub(super) const BUFFER_BYTES: usize = 1 << 20;
+
+/// Starts logging as [`start`] does, with a default for the rest.
+///
+/// # Errors
+///
+/// As [`start`].
+pub fn init(format: Format, level: &str) -> Result<(), String> {
+    start(format, level, BUFFER_BYTES)
+}
+
+/// Starts logging. `level` is a level (`info`) or a filter (`info,access=warn`), and so many bytes
+/// of lines may wait to be written.
 ///
 /// A second call changes nothing and is not an error, so that every test may call it.
 ///
 /// # Errors
 ///
-/// When `level` is not a filter; the message names it.
-pub fn init(format: Format, level: &str) -> Result<(), String> {
+/// When `level` is not a filter; the message names it. When no thread can be started.
+pub fn start(format: Format, level: &str, buffer_bytes: usize) -> Result<(), String> {
     let filter = filter(level).map_err(|why| format!("invalid log filter {level:?}: {why}"))?;
-    let json = match format {
-        Format::Auto => !io::stderr().is_terminal(),
-        Format::Json => true,
-        Format::Text => false,
+    let is_terminal = io::stderr().is_terminal();
+    let form = form(format, is_terminal);
+    let sink = match SINK.get() {
+        Some(sink) => sink.clone(),
+        None => {
+            let metrics = LogMetrics::of_the_process();
+            let sink = Sink::start(io::stderr(), form, buffer_bytes, metrics);
+            let sink = sink.map_err(|error| format!("the log cannot be started: {error}"))?;
+            SINK.get_or_init(|| sink).clone()
+        }
     };
     // An error means that a subscriber is there already: the first one stays.
-    let _ = if json {
-        let sink = SINK.get_or_init(|| Sink::new(io::stderr())).clone();
-        let lines = fmt::layer().json().event_format(Lines::new()).with_writer(sink);
-        registry().with(filter).with(lines).try_init()
-    } else {
-        // Colors are for a terminal; in a file they are noise.
-        let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-        registry().with(filter).with(lines).try_init()
+    let _ = match form {
+        Form::Json => {
+            let lines = fmt::layer().json().event_format(Lines::new()).with_writer(sink);
+            registry().with(filter).with(lines).try_init()
+        }
+        Form::Text => {
+            // Colors are for a terminal; in a file they are noise.
+            let lines = fmt::layer().with_writer(sink).with_ansi(is_terminal);
+            registry().with(filter).with(lines).try_init()
+        }
     };
     Ok(())
 }
 
-/// Writes what has not been written yet, and lets no line wait from now on. To be called at the end
-/// of the process, when nothing is left that could log.
-pub fn finish() {
+/// How lines look.
+pub(super) fn form(format: Format, is_terminal: bool) -> Form {
+    match format {
+        Format::Json => Form::Json,
+        Format::Auto if !is_terminal => Form::Json,
+        Format::Auto | Format::Text => Form::Text,
+    }
+}
+
+/// Writes what has not been written yet, unless that takes too long.
+pub(super) fn finish() {
     if let Some(sink) = SINK.get() {
         sink.finish();
     }

@@ -3,18 +3,32 @@
 //! Knows nothing of the rest of the program: each room registers and counts its own metrics, in a
 //! file `metrics.rs`.
 
+mod audit;
 mod backend;
 pub(crate) mod buckets;
 mod labels;
 mod lines;
 pub mod logs;
+mod metrics;
 pub mod panics;
+mod record;
 mod registry;
 mod settings;
 mod sink;
 
+pub use audit::AuditLog;
 pub(crate) use backend::{BackendLabels, Ended};
 pub use labels::{LabelValue, Labels};
 pub(crate) use labels::{label_value, label_values, labels};
+pub use metrics::{AuditMetrics, LogMetrics};
+pub use record::Record;
 pub use registry::{CONTENT_TYPE, Described, Registry};
-pub use settings::LogSettings;
+pub use settings::{AuditSettings, AuditStream, LogSettings};
+
+/// Writes what is not written yet of the log and of the audit log, unless that takes more than a
+/// second or two. To be called at the end of the process, when nothing is left that could log.
+pub fn finish() {
+    // First, because it may have something to say in the log.
+    audit::finish();
+    logs::finish();
+}

@@ -1,147 +1,263 @@
-//! Where JSON lines go: to a writer, those of the access log some at a time.
+//! Where log lines go: to a thread of their own, which alone writes.
 //!
-//! One write for each call would cost more than the rest of what the gateway does for a call that
-//! it answers from memory. What waits is bounded in size and in time, and any other line, which an
-//! operator may be looking for, is written together with what waits before it.
+//! No call waits for the log. What waits to be written is bounded in bytes; when the reader is slow
+//! or the place is full, lines are left out and counted, those of the access log first. Access
+//! lines are written some at a time, because one write for each call would cost more than the rest
+//! of what the gateway does for a call that it answers from memory. Any other line, which an
+//! operator may be looking for, is written at once, together with what waits before it.
 
 use std::{
     io::{self, Write},
     mem,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::{
+    metrics::{Cause, Kind, LogMetrics},
+    record::{Form, Record},
+};
+
 /// The target of the access log.
 pub(super) const ACCESS: &str = "access";
 
-/// The longest that a line waits.
+/// The longest that a line waits while the writer is idle.
 const MAX_WAIT: Duration = Duration::from_millis(100);
-/// How many bytes wait at most, before the line that exceeds them.
-const MAX_BYTES: usize = 32 * 1024;
+/// How many bytes of access lines wake the writer before that.
+const BATCH: usize = 32 * 1024;
+/// How often at most a line tells what was left out.
+const REPORTS: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for what is not written yet.
+pub(super) const END: Duration = Duration::from_secs(1);
 
 /// Lines on their way to a writer; a handle.
-#[derive(Debug)]
-pub(super) struct Sink<W>(Arc<Shared<W>>);
+#[derive(Debug, Clone)]
+pub(super) struct Sink(Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared<W> {
-    lines: Mutex<Waiting<W>>,
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// There is something to write.
     some: Condvar,
+    /// Everything is written.
+    none: Condvar,
+    room: Room,
+    form: Form,
+    metrics: LogMetrics,
 }
 
-#[derive(Debug)]
-struct Waiting<W> {
+/// How many bytes may wait when a line comes, by what it is. Each has room that those before it
+/// cannot take.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    access: usize,
+    other: usize,
+    urgent: usize,
+}
+
+impl Room {
+    fn of(bytes: usize) -> Self {
+        Self { access: bytes / 2, other: bytes / 4 * 3, urgent: bytes }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
     lines: Vec<u8>,
-    /// Whether a thread ensures that they are written in time.
-    may_wait: bool,
-    out: W,
+    /// How many of them are of the access log, and how many are not.
+    numbers: Numbers,
+    left_out: Numbers,
+    /// They do not wait for others.
+    at_once: bool,
+    /// The writer is writing lines that it has taken.
+    writing: bool,
+    /// The process is about to end.
+    ending: bool,
 }
 
-impl<W> Clone for Sink<W> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Numbers {
+    access: u64,
+    other: u64,
+}
+
+/// What a line is to the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Priority {
+    /// Of the access log.
+    Access,
+    Other,
+    /// A warning or an error that is not of the access log: what callers do cannot use up its room.
+    Urgent,
+}
+
+impl Priority {
+    fn of(about: &Metadata<'_>) -> Self {
+        match about.target() {
+            ACCESS => Self::Access,
+            _ if *about.level() <= Level::WARN => Self::Urgent,
+            _ => Self::Other,
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Access => Kind::Access,
+            Self::Other | Self::Urgent => Kind::Other,
+        }
     }
 }
 
-impl<W: Write + Send + 'static> Sink<W> {
-    /// A sink whose lines may wait, if a thread to write them can be started. It is a thread and
+impl Sink {
+    /// A sink that a thread writes to `out`, with at most so many bytes waiting. It is a thread and
     /// not a task, so that lines are written even when the runtime is stuck, and after its end.
-    pub(super) fn new(out: W) -> Self {
-        let sink = Self::unattended(out);
-        let waiting = sink.clone();
-        let thread = thread::Builder::new().name("log".to_owned());
-        // Set before the thread starts, because it ends when no line may wait.
-        sink.lock().may_wait = true;
-        if thread.spawn(move || waiting.write_in_time()).is_err() {
-            sink.lock().may_wait = false;
-        }
-        sink
+    pub(super) fn start(
+        out: impl Write + Send + 'static,
+        form: Form,
+        bytes: usize,
+        metrics: LogMetrics,
+    ) -> io::Result<Self> {
+        let sink = Self(Arc::new(Shared {
+            waiting: Mutex::default(),
+            some: Condvar::new(),
+            none: Condvar::new(),
+            room: Room::of(bytes),
+            form,
+            metrics,
+        }));
+        let shared = Arc::clone(&sink.0);
+        thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_to(out))?;
+        Ok(sink)
     }
 
-    fn unattended(out: W) -> Self {
-        let lines = Mutex::new(Waiting { lines: Vec::new(), may_wait: false, out });
-        Self(Arc::new(Shared { lines, some: Condvar::new() }))
-    }
-
-    /// Writes what waits; from now on nothing does.
+    /// Waits until all lines are written, unless that takes too long; from now on none waits for
+    /// others.
     pub(super) fn finish(&self) {
-        let mut waiting = self.lock();
-        waiting.may_wait = false;
-        waiting.write();
-        self.0.some.notify_all();
+        let Shared { waiting, some, none, .. } = &*self.0;
+        let mut waiting = waiting.lock();
+        waiting.ending = true;
+        some.notify_all();
+        let busy = |waiting: &mut Waiting| waiting.writing || !waiting.lines.is_empty();
+        none.wait_while_for(&mut waiting, busy, END);
     }
 
-    fn write_in_time(&self) {
-        let mut waiting = self.lock();
-        loop {
-            let some = &self.0.some;
-            some.wait_while(&mut waiting, |waiting| waiting.may_wait && waiting.lines.is_empty());
-            if !waiting.may_wait {
-                return;
-            }
-            some.wait_while_for(&mut waiting, |waiting| waiting.may_wait, MAX_WAIT);
-            waiting.write();
+    fn take(&self, line: &[u8], priority: Priority) {
+        let Shared { waiting, some, room, metrics, .. } = &*self.0;
+        let mut waiting = waiting.lock();
+        let (room, awaited) = match priority {
+            Priority::Access => (room.access, false),
+            Priority::Other => (room.other, true),
+            Priority::Urgent => (room.urgent, true),
+        };
+        if waiting.lines.len() + line.len() > room {
+            waiting.left_out.add(priority.kind(), 1);
+            metrics.left_out(priority.kind(), Cause::Full, 1);
+            return;
         }
-    }
-
-    fn take(&self, line: &[u8], may_wait: bool) {
-        let mut waiting = self.lock();
         let first = waiting.lines.is_empty();
         waiting.lines.extend_from_slice(line);
-        if !(may_wait && waiting.may_wait) || waiting.lines.len() >= MAX_BYTES {
-            waiting.write();
-        } else if first {
-            self.0.some.notify_one();
+        waiting.numbers.add(priority.kind(), 1);
+        let was_awaited = waiting.at_once;
+        waiting.at_once |= awaited || waiting.lines.len() >= BATCH;
+        // Each wakes the writer once, which takes all that there is by then.
+        if first || waiting.at_once != was_awaited {
+            some.notify_one();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting<W>> {
-        self.0.lines.lock()
     }
 }
 
-impl<W: Write> Waiting<W> {
-    // With the lock held, so that lines stay in order, and a reader that is slow slows the calls
-    // down instead of filling the memory.
-    fn write(&mut self) {
-        if !self.lines.is_empty() {
-            // There is nowhere to report that the log cannot be written.
-            let _ = self.out.write_all(&self.lines);
-            // A long line may have grown it.
-            if self.lines.capacity() > 2 * MAX_BYTES {
-                drop(mem::take(&mut self.lines));
+impl Shared {
+    fn write_to(&self, mut out: impl Write) {
+        let (mut lines, mut told) = (Vec::new(), None);
+        loop {
+            let taken = self.next(&mut lines, &mut told);
+            // Without the lock, so that a reader who is slow does not slow down those who log.
+            let written = out.write_all(&lines).and_then(|()| out.flush());
+            self.written(written.is_ok(), taken);
+            // A line that is long, or many that had to wait, may have grown it.
+            if lines.capacity() > 2 * BATCH {
+                lines = Vec::new();
             }
-            self.lines.clear();
+        }
+    }
+
+    /// Waits for lines, and takes them: how many there are.
+    fn next(&self, lines: &mut Vec<u8>, told: &mut Option<Instant>) -> Numbers {
+        let mut waiting = self.waiting.lock();
+        self.some.wait_while(&mut waiting, |waiting| waiting.lines.is_empty());
+        let patient = |waiting: &mut Waiting| !(waiting.at_once || waiting.ending);
+        self.some.wait_while_for(&mut waiting, patient, MAX_WAIT);
+        lines.clear();
+        mem::swap(&mut waiting.lines, lines);
+        waiting.at_once = false;
+        waiting.writing = true;
+        let due = told.is_none_or(|told| told.elapsed() >= REPORTS);
+        if waiting.left_out != Numbers::default() && (due || waiting.ending) {
+            *told = Some(Instant::now());
+            lines.extend(mem::take(&mut waiting.left_out).report(self.form));
+        }
+        mem::take(&mut waiting.numbers)
+    }
+
+    fn written(&self, well: bool, Numbers { access, other }: Numbers) {
+        let mut waiting: MutexGuard<'_, Waiting> = self.waiting.lock();
+        waiting.writing = false;
+        if !well {
+            // There is nowhere else to report that the log cannot be written.
+            for (kind, number) in [(Kind::Access, access), (Kind::Other, other)] {
+                waiting.left_out.add(kind, number);
+                self.metrics.left_out(kind, Cause::Failed, number);
+            }
+        }
+        if waiting.lines.is_empty() {
+            self.none.notify_all();
         }
     }
 }
 
-impl<'a, W: Write + Send + 'static> MakeWriter<'a> for Sink<W> {
-    type Writer = Line<'a, W>;
+impl Numbers {
+    fn add(&mut self, kind: Kind, number: u64) {
+        match kind {
+            Kind::Access => self.access += number,
+            Kind::Other => self.other += number,
+        }
+    }
+
+    fn report(self, form: Form) -> Vec<u8> {
+        Record::new(form, "WARN", "log")
+            .text("message", "lines of the log could not be written, and were left out")
+            .number("access_lines", self.access)
+            .number("other_lines", self.other)
+            .line()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line { sink: self, may_wait: false }
+        Line { sink: self, priority: Priority::Other }
     }
 
     fn make_writer_for(&'a self, about: &Metadata<'_>) -> Self::Writer {
-        Line { sink: self, may_wait: about.target() == ACCESS && *about.level() > Level::WARN }
+        Line { sink: self, priority: Priority::of(about) }
     }
 }
 
 /// Takes one line, in one piece.
-pub(super) struct Line<'a, W> {
-    sink: &'a Sink<W>,
-    may_wait: bool,
+pub(super) struct Line<'a> {
+    sink: &'a Sink,
+    priority: Priority,
 }
 
-impl<W: Write + Send + 'static> Write for Line<'_, W> {
+impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.sink.take(line, self.may_wait);
+        self.sink.take(line, self.priority);
         Ok(line.len())
     }
 
@@ -152,16 +268,26 @@ impl<W: Write + Send + 'static> Write for Line<'_, W> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
-    use super::*;
+    use super::{
+        Priority::{Access, Other, Urgent},
+        *,
+    };
 
-    struct Out(Sender<String>);
+    /// A writer that says what it is asked to write, and does it when it is let.
+    struct Out {
+        asked: Sender<String>,
+        answers: Option<Receiver<bool>>,
+    }
 
     impl Write for Out {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.0.send(String::from_utf8(bytes.to_vec()).unwrap());
-            Ok(bytes.len())
+            let _ = self.asked.send(String::from_utf8(bytes.to_vec()).unwrap());
+            match self.answers.as_ref().map(Receiver::recv) {
+                None | Some(Ok(true)) => Ok(bytes.len()),
+                Some(_) => Err(io::Error::other("full")),
+            }
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -169,50 +295,95 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_wait_until_one_does_not_and_stay_in_order() {
-        let (out, written) = channel();
-        let sink = Sink::unattended(Out(out));
-        sink.lock().may_wait = true;
-        sink.take(b"a", true);
-        sink.take(b"b", true);
-        assert!(written.try_recv().is_err());
-        sink.take(b"c", false);
-        assert_eq!(written.try_recv().unwrap(), "abc");
-        sink.take(b"d", true);
-        sink.finish();
-        assert_eq!(written.try_recv().unwrap(), "d");
-        sink.take(b"e", true);
-        assert_eq!(written.try_recv().unwrap(), "e");
+    fn sink(bytes: usize) -> (Sink, Receiver<String>) {
+        let (asked, written) = channel();
+        let out = Out { asked, answers: None };
+        (Sink::start(out, Form::Json, bytes, LogMetrics::default()).unwrap(), written)
+    }
+
+    /// A sink whose writer waits for an answer to each write, and has one on its hands.
+    fn stuck(bytes: usize) -> (Sink, Receiver<String>, Sender<bool>) {
+        let ((asked, written), (answer, answers)) = (channel(), channel());
+        let out = Out { asked, answers: Some(answers) };
+        let sink = Sink::start(out, Form::Json, bytes, LogMetrics::default()).unwrap();
+        sink.take(b"first\n", Urgent);
+        assert_eq!(written.recv().unwrap(), "first\n");
+        (sink, written, answer)
+    }
+
+    fn waiting(sink: &Sink) -> String {
+        String::from_utf8(sink.0.waiting.lock().lines.clone()).unwrap()
     }
 
     #[test]
-    fn the_size_of_what_waits_is_bounded() {
-        let (out, written) = channel();
-        let sink = Sink::unattended(Out(out));
-        sink.lock().may_wait = true;
-        let line = "x".repeat(MAX_BYTES / 2);
-        sink.take(line.as_bytes(), true);
-        assert!(written.try_recv().is_err());
-        sink.take(line.as_bytes(), true);
-        assert_eq!(written.try_recv().unwrap().len(), MAX_BYTES);
+    fn access_lines_wait_for_a_line_that_does_not_and_all_stay_in_order() {
+        let (sink, written, answer) = stuck(1000);
+        sink.take(b"a", Access);
+        sink.take(b"b", Access);
+        sink.take(b"c", Other);
+        sink.take(b"d", Access);
+        answer.send(true).unwrap();
+        assert_eq!(written.recv().unwrap(), "abcd");
+        answer.send(true).unwrap();
+        sink.finish();
+        assert_eq!(waiting(&sink), "");
     }
 
     #[test]
     fn nothing_waits_forever() {
-        let (out, written) = channel();
-        let sink = Sink::new(Out(out));
+        let (sink, written) = sink(1000);
         for line in ["a", "b"] {
-            sink.take(line.as_bytes(), true);
+            sink.take(line.as_bytes(), Access);
             assert_eq!(written.recv().unwrap(), line);
         }
-        sink.finish();
     }
 
     #[test]
-    fn without_a_thread_to_write_them_no_line_waits() {
-        let (out, written) = channel();
-        Sink::unattended(Out(out)).take(b"a", true);
-        assert_eq!(written.try_recv().unwrap(), "a");
+    fn many_access_lines_do_not_wait() {
+        let (sink, written) = sink(1 << 20);
+        let line = "x".repeat(BATCH);
+        sink.take(line.as_bytes(), Access);
+        assert_eq!(written.recv().unwrap().len(), BATCH);
+    }
+
+    #[test]
+    fn a_writer_that_is_stuck_costs_lines_and_no_time_and_access_lines_go_first() {
+        let (sink, written, answer) = stuck(100);
+        let ten = b"123456789\n";
+        // Nothing is written meanwhile, so this would not end if it waited.
+        for (priority, room) in [(Access, 50), (Other, 70), (Urgent, 100)] {
+            for _ in 0..20 {
+                sink.take(ten, priority);
+            }
+            assert_eq!(waiting(&sink).len(), room, "{priority:?}");
+        }
+        let left_out = sink.0.waiting.lock().left_out;
+        assert_eq!(left_out, Numbers { access: 15, other: 35 });
+        answer.send(true).unwrap();
+        let text = written.recv().unwrap();
+        let report = text.strip_prefix(&"123456789\n".repeat(10)).unwrap();
+        assert!(report.contains("\"access_lines\":15,\"other_lines\":35"), "{report}");
+        assert!(report.ends_with("}\n") && report.contains("\"level\":\"WARN\""), "{report}");
+    }
+
+    #[test]
+    fn lines_that_fail_are_counted_and_the_next_ones_are_written() {
+        let (sink, written, answer) = stuck(1000);
+        answer.send(false).unwrap();
+        sink.take(b"second\n", Urgent);
+        let text = written.recv().unwrap();
+        assert!(text.starts_with("second\n{") && text.contains("\"other_lines\":1"), "{text}");
+        answer.send(true).unwrap();
+        sink.finish();
+        assert!(sink.0.metrics.text().contains("log=\"other\",cause=\"failed\"} 1"));
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_writer_that_is_stuck() {
+        let (sink, _written, _answer) = stuck(1000);
+        sink.take(b"last\n", Urgent);
+        // This returns.
+        sink.finish();
+        assert_eq!(waiting(&sink), "last\n");
     }
 }

@@ -36,6 +36,8 @@ mod permissions;
 mod probes;
 mod quiet;
 mod reflection;
+mod sharing;
+mod sinks;
 mod sizes;
 mod slow;
 mod start;

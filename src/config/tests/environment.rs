@@ -82,7 +82,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "ZEBRA__X",
         "hunter2",
-        "unknown section `zebra`, expected log, server, callers, memory, backends",
+        "unknown section `zebra`, expected log, audit, server, callers, memory, request_ids, \
+         backends",
     ),
     (
         "SERVER__MAX_TIMEOUTS",

@@ -27,6 +27,18 @@ max_page_bytes = "1MiB"
 [log]
 format = "json"
 level = "info,profile_gateway[{call=\"x\"}]=debug"
+buffer_bytes = "64KiB"
+
+[audit]
+file = "/var/log/gateway/audit.log"
+stream = "stderr"
+sync = false
+buffer_bytes = "1MiB"
+
+[request_ids]
+kept_for = "1h"
+max_entries = 5
+max_bytes = "1MiB"
 
 [memory]
 budget_bytes = "1GiB"
@@ -67,6 +79,7 @@ message_timeout = "3s"
 ipv4_prefix_bits = 24
 ipv6_prefix_bits = 48
 share_percent = 100
+log_lines_per_second = "off"
 
 [backends.sft-emea]
 dialect = "bics-sft"
@@ -167,7 +180,14 @@ fn everything_can_be_set() {
     assert_eq!(config.log.level, "info,profile_gateway[{call=\"x\"}]=debug");
     assert_eq!(config.memory, every_memory_setting());
     assert_eq!(config.server, every_server_setting());
-    let callers = CallerSettings { ipv4_prefix_bits: 24, ipv6_prefix_bits: 48, share_percent: 100 };
+    let callers = CallerSettings {
+        ipv4_prefix_bits: 24,
+        ipv6_prefix_bits: 48,
+        share_percent: 100,
+        log_lines_per_second: None,
+    };
+    assert_eq!(config.audit.file.as_deref(), Some("/var/log/gateway/audit.log"));
+    assert_eq!((config.audit.sync, config.request_ids.max_entries), (false, 5));
     assert_eq!(config.callers, callers);
     let sft = &config.backends["sft-emea"];
     assert_eq!(sft.name, "sft-emea");
@@ -190,8 +210,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:57");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:89");
+    assert_eq!(sft.origin, "gateway.toml:70");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:102");
     assert!(config.warnings.is_empty());
 }
 
@@ -310,7 +330,9 @@ fn defaults_are_those_of_the_manual() {
         "strict_permissions": false,
         "page_token_key": null,
         "max_page_bytes": 3_145_728,
-        "log": { "format": "auto", "level": "info" },
+        "log": { "format": "auto", "level": "info", "buffer_bytes": 1_048_576 },
+        "audit": { "file": null, "stream": "stderr", "sync": true, "buffer_bytes": 2_097_152 },
+        "request_ids": { "kept_for": "1day", "max_entries": 100_000, "max_bytes": 67_108_864 },
         "memory": {
             "budget_bytes": "auto",
             "requests_percent": 10,
@@ -322,7 +344,12 @@ fn defaults_are_those_of_the_manual() {
             "watch_history_percent": 5,
         },
         "server": default_server(),
-        "callers": { "ipv4_prefix_bits": 32, "ipv6_prefix_bits": 64, "share_percent": 50 },
+        "callers": {
+            "ipv4_prefix_bits": 32,
+            "ipv6_prefix_bits": 64,
+            "share_percent": 50,
+            "log_lines_per_second": 1000,
+        },
         "backends": { "sft": default_backend() },
         "warnings": [crate::config::read::NO_PAGE_TOKEN_KEY],
     });

@@ -2,13 +2,15 @@
 //! each.
 //!
 //! [`IdempotencyStore`] keeps them. [`Memory`] does so in this process; a store that replicas share
-//! can replace it. An id is unique in the whole gateway, across methods and backends: using the
-//! same id for a different request is the caller's error.
+//! can replace it. An id is unique for its caller, across methods and backends: using the same id
+//! for a different request is the caller's error. Callers do not share ids.
 //!
 //! The entry of a write is also its journal: its intent is stored before it is sent, so that a
 //! repeat can find out the outcome. Intents and results are opaque bytes here.
 
 mod memory;
+mod metrics;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -20,18 +22,30 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-pub use memory::{Limits, Memory};
+pub use self::{
+    memory::{Limits, Memory},
+    metrics::RequestIdMetrics,
+    settings::{LONGEST_KEPT, RequestIdSettings},
+};
+use crate::{
+    caller::CallerId,
+    error::{Error, Result},
+};
 
-use crate::error::{Error, Result};
-
-/// How long an ended write is remembered.
-pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What an entry is found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// Who calls.
+    pub caller: CallerId,
+    /// The caller's id, however it was spelled.
+    pub id: Uuid,
+}
 
 /// Identifies a requested write, so that its repeats are recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestIdentity {
-    /// The caller's id, however it was spelled.
-    pub id: Uuid,
+    /// What its entry is found by.
+    pub key: RequestKey,
     /// SHA-256 of the method and the whole request.
     pub fingerprint: [u8; 32],
 }
@@ -41,13 +55,19 @@ impl RequestIdentity {
     /// sorted; `None` without a valid id. Fields are encoded in order and maps by sorted keys, so
     /// equal requests have equal bytes.
     #[must_use]
-    pub fn of(method: &str, request_id: &str, request: &impl Message) -> Option<Self> {
+    pub fn of(
+        caller: CallerId,
+        method: &str,
+        request_id: &str,
+        request: &impl Message,
+    ) -> Option<Self> {
         let id = Uuid::try_parse(request_id).ok().filter(|id| !id.is_nil())?;
         let mut hash = Sha256::new();
         hash.update(method.as_bytes());
         hash.update([0]);
         hash.update(request.encode_to_vec());
-        Some(Self { id, fingerprint: hash.finalize().into() })
+        let key = RequestKey { caller, id };
+        Some(Self { key, fingerprint: hash.finalize().into() })
     }
 }
 
@@ -94,7 +114,10 @@ impl fmt::Debug for Begin {
 pub enum End {
     /// It succeeded: a repeat gets this result.
     Done(Bytes),
-    /// It wrote nothing: the calls that waited for it get the error, and a repeat writes.
+    /// It succeeded with this result without writing anything: the calls that waited for it get the
+    /// result, and its entry is dropped.
+    Nothing(Bytes),
+    /// It wrote nothing: the calls that waited for it get the error, and its entry is dropped.
     Failed(Error),
     /// Its outcome is unknown: a repeat has to find it out. An attempt that journaled nothing has
     /// sent nothing, so it counts as failed.
@@ -108,13 +131,14 @@ pub enum End {
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// What callers can rely on when they send a `request_id`, in a sentence.
-    fn guarantee(&self) -> &'static str;
+    fn guarantee(&self) -> &str;
 
     /// Begins an attempt, unless the write is already done or another call is running it.
     ///
     /// # Errors
     ///
-    /// `OVERLOADED` if the store is full and no entry may be dropped.
+    /// `CALLER_QUOTA_EXCEEDED` if the caller has its share of the store, and `OVERLOADED` if the
+    /// store is full.
     async fn begin(&self, identity: &RequestIdentity) -> Result<Begin>;
 
     /// Stores the intent of an attempt, which replaces that of an earlier one. Called before the
@@ -122,25 +146,25 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `OVERLOADED` if the store is full: the write must not be sent.
-    async fn intend(&self, id: Uuid, attempt: u64, intent: Bytes) -> Result<()>;
+    /// As [`Self::begin`]: the write must not be sent.
+    async fn intend(&self, key: RequestKey, attempt: u64, intent: Bytes) -> Result<()>;
 
     /// Ends an attempt.
     ///
     /// # Errors
     ///
     /// If the end could not be stored; the attempt then counts as [`End::Unknown`].
-    async fn finish(&self, id: Uuid, attempt: u64, end: End) -> Result<()>;
+    async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<()>;
 
     /// Ends an attempt whose task is gone as [`End::Unknown`]. Must not block: it also runs during
     /// a panic.
-    fn abandon(&self, id: Uuid, attempt: u64);
+    fn abandon(&self, key: RequestKey, attempt: u64);
 }
 
 /// A running attempt. If it is dropped before it ends, as by a panic, its outcome is unknown.
 pub struct Attempt {
     store: Arc<dyn IdempotencyStore>,
-    id: Uuid,
+    key: RequestKey,
     number: u64,
     over: bool,
 }
@@ -148,23 +172,23 @@ pub struct Attempt {
 impl Attempt {
     /// The attempt that [`IdempotencyStore::begin`] granted.
     #[must_use]
-    pub fn new(store: Arc<dyn IdempotencyStore>, id: Uuid, number: u64) -> Self {
-        Self { store, id, number, over: false }
+    pub fn new(store: Arc<dyn IdempotencyStore>, key: RequestKey, number: u64) -> Self {
+        Self { store, key, number, over: false }
     }
 
     /// See [`IdempotencyStore::intend`].
     pub async fn intend(&self, intent: Bytes) -> Result<()> {
-        self.store.intend(self.id, self.number, intent).await
+        self.store.intend(self.key, self.number, intent).await
     }
 
     /// See [`IdempotencyStore::finish`].
     pub async fn finish(mut self, end: End) {
-        match self.store.finish(self.id, self.number, end).await {
+        match self.store.finish(self.key, self.number, end).await {
             Ok(()) => self.over = true,
             // `drop` abandons the attempt.
             Err(error) => {
                 tracing::warn!(
-                    target: "gateway", request_id = %self.id, %error,
+                    target: "gateway", request_id = %self.key.id, %error,
                     "could not record the outcome of a write"
                 );
             }
@@ -175,7 +199,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.over {
-            self.store.abandon(self.id, self.number);
+            self.store.abandon(self.key, self.number);
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The in-memory store, on a paused clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::time::advance;
@@ -8,14 +12,28 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    error::{Effect, Reason},
+    error::{Effect, Reason, Retry},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The time that ids are kept in these tests.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const ME: CallerId = CallerId::Network { address: IpAddr::V4(Ipv4Addr::LOCALHOST), bits: 32 };
+
+/// A store of which one caller may have everything.
 fn memory(entries: usize, bytes: usize) -> Arc<Memory> {
-    Arc::new(Memory::new(Limits { entries, bytes }))
+    sharing(entries, bytes, 100)
+}
+
+fn sharing(entries: usize, bytes: usize, share_percent: u32) -> Arc<Memory> {
+    let limits = Limits { kept_for: KEPT, entries, bytes, share_percent };
+    Arc::new(Memory::new(limits, RequestIdMetrics::default()))
+}
+
+fn key(id: u128) -> RequestKey {
+    RequestKey { caller: ME, id: Uuid::from_u128(id) }
 }
 
 fn roomy() -> Arc<Memory> {
@@ -23,18 +41,31 @@ fn roomy() -> Arc<Memory> {
 }
 
 fn identity(id: u128) -> RequestIdentity {
-    RequestIdentity { id: Uuid::from_u128(id), fingerprint: [7; 32] }
+    RequestIdentity { key: key(id), fingerprint: [7; 32] }
 }
 
 async fn fresh(store: &Arc<Memory>, id: u128) -> Attempt {
     match store.begin(&identity(id)).await.unwrap() {
-        Begin::Fresh(number) => Attempt::new(store.clone(), Uuid::from_u128(id), number),
+        Begin::Fresh(number) => Attempt::new(store.clone(), key(id), number),
         other => panic!("{other:?}"),
     }
 }
 
+/// An attempt that has sent something.
+async fn sent(store: &Arc<Memory>, id: u128) -> Attempt {
+    let attempt = fresh(store, id).await;
+    attempt.intend(Bytes::new()).await.unwrap();
+    attempt
+}
+
 async fn done(store: &Arc<Memory>, id: u128, result: &'static [u8]) {
-    fresh(store, id).await.finish(End::Done(Bytes::from_static(result))).await;
+    sent(store, id).await.finish(End::Done(Bytes::from_static(result))).await;
+}
+
+async fn refusal(store: &Arc<Memory>, id: u128) -> Reason {
+    let refused = store.begin(&identity(id)).await.unwrap_err();
+    assert_eq!(refused.effect(), Effect::None);
+    refused.reason()
 }
 
 async fn unknown(store: &Arc<Memory>, id: u128, intent: &'static [u8]) {
@@ -47,11 +78,11 @@ async fn state(store: &Arc<Memory>, id: u128) -> String {
     // A fresh or unknown attempt that is not used is given back at once.
     match store.begin(&identity(id)).await.unwrap() {
         Begin::Fresh(number) => {
-            store.abandon(Uuid::from_u128(id), number);
+            store.abandon(key(id), number);
             "fresh".to_owned()
         }
         Begin::Unknown { attempt, intent, ended } => {
-            store.abandon(Uuid::from_u128(id), attempt);
+            store.abandon(key(id), attempt);
             format!("unknown {} {}", String::from_utf8_lossy(&intent), ended.as_secs())
         }
         Begin::Done(result) => format!("done {}", String::from_utf8_lossy(&result)),
@@ -76,7 +107,7 @@ async fn an_id_is_remembered_for_24_hours_and_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn a_running_write_does_not_expire() {
     let store = roomy();
-    let attempt = fresh(&store, 1).await;
+    let attempt = sent(&store, 1).await;
     advance(2 * KEPT).await;
     assert_eq!(state(&store, 1).await, "running");
     attempt.finish(End::Done(Bytes::from_static(b"late"))).await;
@@ -90,12 +121,11 @@ async fn another_request_is_refused_in_every_state() {
     let reused = async || matches!(store.begin(&other).await.unwrap(), Begin::Reused);
     let attempt = fresh(&store, 1).await;
     assert!(reused().await, "running");
-    attempt.finish(End::Failed(Error::new(Reason::Overloaded, "x"))).await;
-    assert!(reused().await, "failed");
+    drop(attempt);
     unknown(&store, 1, b"x").await;
     assert!(reused().await, "unknown");
     let Begin::Unknown { attempt, .. } = store.begin(&identity(1)).await.unwrap() else { panic!() };
-    store.finish(other.id, attempt, End::Done(Bytes::new())).await.unwrap();
+    store.finish(other.key, attempt, End::Done(Bytes::new())).await.unwrap();
     assert!(reused().await, "done");
 }
 
@@ -114,7 +144,7 @@ async fn a_waiting_call_learns_how_the_write_ended() {
         assert_eq!(error.reason(), Reason::UpstreamThrottled);
     }
     // A later repeat writes again.
-    let attempt = fresh(&store, 1).await;
+    let attempt = sent(&store, 1).await;
     let ending = waiting().await;
     attempt.finish(End::Done(Bytes::from_static(b"x"))).await;
     assert!(matches!(ending.await, Some(End::Done(result)) if result == b"x"[..]));
@@ -157,26 +187,75 @@ async fn an_unknown_outcome_ages_from_the_last_attempt_that_wrote() {
     assert_eq!(state(&store, 1).await, "unknown first 30");
     advance(30 * SECOND).await;
     let Begin::Unknown { attempt, .. } = store.begin(&identity(1)).await.unwrap() else { panic!() };
-    let id = Uuid::from_u128(1);
-    store.intend(id, attempt, Bytes::from_static(b"second")).await.unwrap();
-    store.abandon(id, attempt);
+    store.intend(key(1), attempt, Bytes::from_static(b"second")).await.unwrap();
+    store.abandon(key(1), attempt);
     advance(5 * SECOND).await;
     assert_eq!(state(&store, 1).await, "unknown second 5");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_ended_write_makes_room() {
+async fn nothing_is_forgotten_before_its_time_and_the_newcomer_is_refused() {
     let store = memory(3, 1 << 20);
     for id in 1..=3 {
         done(&store, id, b"x").await;
         advance(SECOND).await;
     }
+    let refused = store.begin(&identity(4)).await.unwrap_err();
+    assert_eq!((refused.reason(), refused.effect()), (Reason::CallerQuotaExceeded, Effect::None));
+    for id in 1..=3 {
+        assert_eq!(state(&store, id).await, "done x");
+    }
+    // When the oldest has been kept long enough, there is room.
+    advance(KEPT - 3 * SECOND).await;
     let _running = fresh(&store, 4).await;
-    assert_eq!(store.size().0, 3);
+    assert_eq!(refusal(&store, 5).await, Reason::CallerQuotaExceeded);
     assert_eq!(state(&store, 2).await, "done x");
-    assert_eq!(state(&store, 3).await, "done x");
-    assert_eq!(state(&store, 1).await, "fresh", "it makes room for itself");
-    assert_eq!(state(&store, 2).await, "fresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_wrote_nothing_takes_no_room() {
+    let store = memory(1, 1 << 20);
+    let failed = || End::Failed(Error::new(Reason::ProfileNotFound, "x"));
+    for id in 1..=50 {
+        fresh(&store, id).await.finish(failed()).await;
+        // Refused by the upstream, after it was journaled.
+        sent(&store, id).await.finish(failed()).await;
+        fresh(&store, id).await.finish(End::Done(Bytes::new())).await;
+        fresh(&store, id).await.finish(End::Unknown).await;
+        drop(fresh(&store, id).await);
+        assert_eq!(store.size(), (0, 0));
+    }
+    done(&store, 51, b"x").await;
+    assert_eq!(refusal(&store, 52).await, Reason::CallerQuotaExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_share_no_ids_and_each_has_its_share_of_the_room() {
+    let store = sharing(10, 1 << 20, 50);
+    let other = CallerId::network(Ipv4Addr::new(192, 0, 2, 1).into(), 32, 64);
+    let of_other =
+        |id: u128| RequestIdentity { key: RequestKey { caller: other, ..key(id) }, ..identity(id) };
+    for id in 1..=5 {
+        done(&store, id, b"mine").await;
+    }
+    assert_eq!(refusal(&store, 6).await, Reason::CallerQuotaExceeded);
+    for id in 1..=5 {
+        let identity = of_other(id);
+        let Begin::Fresh(number) = store.begin(&identity).await.unwrap() else { panic!() };
+        store.intend(identity.key, number, Bytes::new()).await.unwrap();
+        let result = End::Done(Bytes::from_static(b"theirs"));
+        store.finish(identity.key, number, result).await.unwrap();
+        assert_eq!(state(&store, id).await, "done mine");
+    }
+    // Two that have their share have everything.
+    let third = CallerId::network(Ipv4Addr::new(192, 0, 2, 2).into(), 32, 64);
+    let third = RequestIdentity { key: RequestKey { caller: third, ..key(1) }, ..identity(1) };
+    let refused = store.begin(&third).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::Overloaded);
+    assert_eq!(refused.retry(), Retry::After(Some(KEPT)), "when the oldest is over");
+    advance(KEPT).await;
+    assert!(matches!(store.begin(&third).await, Ok(Begin::Fresh(_))));
+    assert_eq!(store.size().0, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,8 +263,7 @@ async fn running_and_unknown_writes_are_never_dropped_for_room() {
     let store = memory(2, 1 << 20);
     unknown(&store, 1, b"x").await;
     let running = fresh(&store, 2).await;
-    let full = store.begin(&identity(3)).await.unwrap_err();
-    assert_eq!((full.reason(), full.effect()), (Reason::Overloaded, Effect::None));
+    assert_eq!(refusal(&store, 3).await, Reason::CallerQuotaExceeded);
     assert!(state(&store, 1).await.starts_with("unknown"));
     assert_eq!(state(&store, 2).await, "running");
     running.finish(End::Done(Bytes::new())).await;
@@ -195,26 +273,24 @@ async fn running_and_unknown_writes_are_never_dropped_for_room() {
 #[tokio::test(start_paused = true)]
 async fn bytes_are_bounded_before_anything_is_sent() {
     let store = memory(100, 2_100);
-    done(&store, 1, &[b'x'; 900]).await;
-    let attempt = fresh(&store, 2).await;
-    assert_eq!(store.size().0, 2);
+    let attempt = fresh(&store, 1).await;
     attempt.intend(Bytes::from_static(&[b'y'; 1_000])).await.unwrap();
-    assert_eq!(store.size(), (1, 1_512), "the first made room");
-    let other = fresh(&store, 3).await;
+    assert_eq!(store.size(), (1, 1_512));
+    let other = fresh(&store, 2).await;
     assert_eq!(store.size(), (2, 2_024));
     let refused = other.intend(Bytes::from_static(&[b'z'; 100])).await.unwrap_err();
-    assert_eq!(refused.reason(), Reason::Overloaded);
+    assert_eq!(refused.reason(), Reason::CallerQuotaExceeded);
     drop(other);
-    assert_eq!(state(&store, 3).await, "fresh", "nothing was sent");
+    assert_eq!(state(&store, 2).await, "fresh", "nothing was sent");
     attempt.finish(End::Done(Bytes::from_static(&[b'r'; 1_900]))).await;
-    assert!(state(&store, 2).await.starts_with("done rrr"), "a result is always kept");
+    assert!(state(&store, 1).await.starts_with("done rrr"), "a result is always kept");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_superseded_attempt_changes_nothing() {
     let store = roomy();
     let old = fresh(&store, 1).await;
-    let id = Uuid::from_u128(1);
+    let id = key(1);
     old.finish(End::Failed(Error::new(Reason::Overloaded, "x"))).await;
     let new = fresh(&store, 1).await;
     store.finish(id, new.number - 1, End::Done(Bytes::from_static(b"old"))).await.unwrap();
@@ -231,18 +307,18 @@ fn a_request_is_identified_by_its_method_and_all_of_its_fields() {
         profile: Some(profile),
         ..UpdateProfileRequest::default()
     };
-    let of = |request: &UpdateProfileRequest| RequestIdentity::of("A", id, request).unwrap();
+    let of = |request: &UpdateProfileRequest| RequestIdentity::of(ME, "A", id, request).unwrap();
     let first = of(&update(named("a")));
     assert_eq!(first, of(&update(named("a"))));
-    assert_eq!(RequestIdentity::of("A", &id.to_uppercase(), &update(named("a"))), Some(first));
+    assert_eq!(RequestIdentity::of(ME, "A", &id.to_uppercase(), &update(named("a"))), Some(first));
     let other = [
         of(&update(named("b"))),
         of(&UpdateProfileRequest { validate_only: true, ..update(named("a")) }),
-        RequestIdentity::of("B", id, &update(named("a"))).unwrap(),
-        RequestIdentity::of("A", id, &DeleteProfileRequest::default()).unwrap(),
+        RequestIdentity::of(ME, "B", id, &update(named("a"))).unwrap(),
+        RequestIdentity::of(ME, "A", id, &DeleteProfileRequest::default()).unwrap(),
     ];
     assert!(other.iter().all(|other| other.fingerprint != first.fingerprint));
-    assert_eq!(RequestIdentity::of("A", "", &update(named("a"))), None);
+    assert_eq!(RequestIdentity::of(ME, "A", "", &update(named("a"))), None);
 
     // Maps are equal in whatever order they were filled.
     let unmapped = |keys: &[&str]| {

@@ -46,7 +46,9 @@ pub(crate) async fn profiles(
     request: &ListProfilesRequest,
     page_tokens: &PageTokens,
 ) -> Result<Encoded<ListProfilesResponse>> {
+    let caller = call.record.caller().id().to_string();
     let query = Query {
+        caller: &caller,
         parent: &request.parent,
         partial: request.return_partial_success,
         filter: &request.filter,
@@ -79,7 +81,8 @@ pub(crate) async fn profiles(
     let range = page.cut(found.len(), |n| found.position(n));
     let (profiles, end) = filled(&found, range, &mask, page.room()).await?;
     let last = end.checked_sub(1).filter(|_| end < found.len());
-    let next_page_token = last.map(|last| page_tokens.seal(&query, &found.position(last)));
+    let next_page_token =
+        last.map(|last| page_tokens.seal(&query, &found.position(last))).transpose()?;
     let response = encoded::ListProfilesResponse {
         profiles,
         next_page_token: next_page_token.unwrap_or_default(),

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Gateway,
-    idempotency::{Limits, Memory},
+    idempotency::{Limits, Memory, RequestIdMetrics, RequestIdSettings},
 };
 use crate::{
     cache::Control,
@@ -23,6 +23,7 @@ use crate::{
         UpdateProfileRequest,
     },
     query::page::PageTokens,
+    telemetry::AuditLog,
 };
 use fake::{Ends, Fake};
 
@@ -37,15 +38,25 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    holding(Limits::default())
+    holding(Limits::new(&RequestIdSettings::default(), 100))
+}
+
+fn small(entries: usize, bytes: usize) -> Limits {
+    Limits { entries, bytes, ..Limits::new(&RequestIdSettings::default(), 100) }
 }
 
 fn holding(limits: Limits) -> Bench {
     let fake = Fake::default();
-    let store = Arc::new(Memory::new(limits));
+    let store = Arc::new(Memory::new(limits, RequestIdMetrics::default()));
     let tokens = PageTokens::new([0; 32], usize::MAX);
-    let gateway =
-        Gateway::new([fake.backend()], TaskTracker::new(), store, tokens, Fake::watches());
+    let gateway = Gateway::new(
+        [fake.backend()],
+        TaskTracker::new(),
+        store,
+        AuditLog::nowhere(),
+        tokens,
+        Fake::watches(),
+    );
     Bench { fake, gateway: Arc::new(gateway) }
 }
 
@@ -336,7 +347,7 @@ async fn a_call_that_waits_too_long_learns_that_the_write_is_still_running() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_store_refuses_writes_before_anything_is_sent() {
-    let bench = holding(Limits { entries: 1, bytes: 1 << 20 });
+    let bench = holding(small(1, 1 << 20));
     bench.fake.next(LOST);
     unknown(bench.create(ONE, "a").await);
     let full = bench.create(TWO, "b").await.unwrap_err();
@@ -346,7 +357,7 @@ async fn a_full_store_refuses_writes_before_anything_is_sent() {
     bench.create("", "b").await.unwrap();
     unknown(bench.create(ONE, "a").await);
 
-    let bench = holding(Limits { entries: 100, bytes: 600 });
+    let bench = holding(small(100, 600));
     let full = bench.create(ONE, &"a".repeat(200)).await.unwrap_err();
     assert_eq!((full.reason(), bench.fake.writes()), (Reason::Overloaded, 0));
 }

@@ -110,9 +110,10 @@ impl Watches {
         if let Some(backend) = backends.as_single() {
             backend.require(Method::ListProfiles)?;
         }
+        let caller = call.record.caller().id().to_string();
         let cursors = match request.resume_token.as_str() {
             "" => Vec::new(),
-            token => self.tokens.open(&request.parent, token).map_err(decorated)?,
+            token => self.tokens.open(&caller, &request.parent, token).map_err(decorated)?,
         };
         let slot = self.slots.acquire(call.record.caller(), 1);
         let slot = slot.map_err(|full| decorated(full.into()))?;
@@ -123,7 +124,7 @@ impl Watches {
         let sources = sources.collect::<Result<_>>().map_err(decorated)?;
         let tokens = Arc::clone(&self.tokens);
         let ends = Ends { keep_alive: self.keep_alive, leave: call.leave.clone() };
-        let mut stream = ChangeStream::new(&request.parent, sources, tokens, ends, slot);
+        let mut stream = ChangeStream::new((caller, &request.parent), sources, tokens, ends, slot);
         if backends.as_single().is_some() {
             stream.begun(call.deadline).await.map_err(decorated)?;
         }

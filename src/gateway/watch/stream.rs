@@ -38,6 +38,8 @@ const MOST_BYTES: usize = 256 << 10;
 
 /// A stream of profile changes. It ends when it is dropped.
 pub struct ChangeStream {
+    /// Who has opened it, and over what: its tokens belong to both.
+    caller: String,
     parent: String,
     sources: Vec<Source>,
     tokens: Arc<ResumeTokens>,
@@ -87,7 +89,7 @@ struct Taken {
 
 impl ChangeStream {
     pub(super) fn new(
-        parent: &str,
+        (caller, parent): (String, &str),
         sources: Vec<Source>,
         tokens: Arc<ResumeTokens>,
         ends: Ends,
@@ -96,7 +98,7 @@ impl ChangeStream {
         let complete = sources.iter().all(Source::is_complete);
         let parent = parent.to_owned();
         let sent = Instant::now();
-        Self { parent, sources, tokens, complete, over: false, ends, sent, _slot: slot }
+        Self { caller, parent, sources, tokens, complete, over: false, ends, sent, _slot: slot }
     }
 
     /// Waits until every backend that has no cursor yet has been read, or until it is known that
@@ -137,7 +139,8 @@ impl ChangeStream {
             }
             if self.is_due().await {
                 let bookmark = self.bookmark();
-                return Some(Ok(self.message(&bookmark)));
+                self.over = bookmark.is_err();
+                return Some(bookmark.map(|bookmark| self.message(&bookmark)));
             }
         }
         None
@@ -179,18 +182,22 @@ impl ChangeStream {
         Encoded::from_bytes(answer.encode_to_vec())
     }
 
-    fn bookmark(&self) -> encoded::WatchProfilesResponse {
+    fn token(&self, cursors: &Cursors) -> Result<String> {
+        self.tokens.seal(&self.caller, &self.parent, &begun(cursors))
+    }
+
+    fn bookmark(&self) -> Result<encoded::WatchProfilesResponse> {
         let cursors = Cursors { cursors: self.sources.iter().map(Source::cursor).collect() };
         let blind = self.sources.iter().filter(|source| source.follower.is_blind());
         let bookmark = WatchBookmark {
-            resume_token: self.tokens.seal(&self.parent, &begun(&cursors)),
+            resume_token: self.token(&cursors)?,
             unreachable: blind.map(|source| source.follower.backend().name().to_string()).collect(),
         };
-        encoded::WatchProfilesResponse {
+        Ok(encoded::WatchProfilesResponse {
             changes: Vec::new(),
             snapshot_complete: self.complete,
             bookmark: Some(bookmark),
-        }
+        })
     }
 
     fn take(&mut self) -> Result<Option<encoded::WatchProfilesResponse>> {
@@ -210,7 +217,7 @@ impl ChangeStream {
                 cursor.seq = behind.seq;
                 cursor.position = behind.position;
             }
-            entry.resume_token = self.tokens.seal(&self.parent, &begun(&cursors));
+            entry.resume_token = self.token(&cursors)?;
         }
         let complete = self.sources.iter().all(Source::is_complete);
         let news = !entries.is_empty() || complete != self.complete;

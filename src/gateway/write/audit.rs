@@ -1,31 +1,45 @@
 //! The audit record of each write, and its line in the journal before it is sent.
 //!
 //! A write with a `journal` line but no `audit` line was running when the process died: its outcome
-//! is unknown. Both lines name the fields that were written, never their values.
+//! is unknown. Both lines name the fields that were written, never their values; the journal line
+//! of a creation has the display name too, because there is nothing else to look for the profile
+//! by.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    call::CallRecord,
-    error::{Reason, Result, metadata::PROFILE_ID},
+    call::{CallId, CallRecord},
+    error::{Error, Reason, Result, metadata::PROFILE_ID},
     gateway::{
         idempotency::{Attempt, End},
         write::{
-            intent::{IntentKind, WriteIntent},
+            intent::{Creation, IntentKind, WriteIntent},
             request::{WriteRequest, Written},
         },
     },
+    telemetry::{AuditLog, Record},
+    text,
 };
+
+/// The longest that a write waits until it is journaled.
+const JOURNALED_WITHIN: Duration = Duration::from_secs(3);
+/// The longest display name, and the most ids, in a line.
+const MAX_NAME_BYTES: usize = 512;
+const MAX_IDS: usize = 32;
 
 /// What identifies a write in both records.
 #[derive(Clone)]
 struct Subject {
+    call: CallId,
     method: &'static str,
     /// The profile, or the backend for a creation that has not made one.
     resource: String,
@@ -36,17 +50,28 @@ struct Subject {
 impl Subject {
     fn of(request: &WriteRequest) -> Self {
         Self {
+            call: request.call.record.id(),
             method: request.method.name(),
             resource: request.resource(),
             request_id: request.request_id.clone(),
             caller: request.call.record.peer().map(Into::into),
         }
     }
+
+    fn begin(&self, record: Record) -> Record {
+        record
+            .text("call_id", self.call.shown().as_str())
+            .text("method", self.method)
+            .text("resource", &self.resource)
+            .maybe("caller", self.caller.as_deref())
+            .text("request_id", &self.request_id)
+    }
 }
 
 /// The audit record of a running write. It is logged when it is dropped, so a panic is logged as
 /// well.
 pub(crate) struct Audit {
+    log: AuditLog,
     subject: Subject,
     record: Arc<CallRecord>,
     validate_only: bool,
@@ -67,8 +92,9 @@ struct Sent {
 
 impl Audit {
     /// The record of a write that still depends on its caller.
-    pub(crate) fn begin(request: &WriteRequest) -> Self {
+    pub(crate) fn begin(request: &WriteRequest, log: &AuditLog) -> Self {
         Self {
+            log: log.clone(),
             subject: Subject::of(request),
             record: Arc::clone(&request.call.record),
             validate_only: request.validate_only,
@@ -120,23 +146,19 @@ impl Audit {
 
 impl Drop for Audit {
     fn drop(&mut self) {
-        let Subject { method, resource, request_id, caller } = &self.subject;
-        tracing::info!(
-            target: "audit",
-            method,
-            resource,
-            caller = caller.as_deref(),
-            request_id,
-            fields = self.sent.fields.lock().join(","),
-            outcome = self.outcome,
-            replayed = self.replayed,
-            validate_only = self.validate_only,
-            attempts = self.sent.attempts(),
-            upstream_calls = self.record.upstream_calls(),
-            upstream_code = self.upstream_code,
-            upstream_request_ids = self.record.upstream_requests().join(","),
-            duration_ms = self.started.elapsed().as_secs_f64() * 1e3,
-        );
+        let record = self
+            .subject
+            .begin(self.log.record("audit"))
+            .text("fields", &self.sent.fields.lock().join(","))
+            .text("outcome", self.outcome)
+            .flag("replayed", self.replayed)
+            .flag("validate_only", self.validate_only)
+            .number("attempts", self.sent.attempts().into())
+            .number("upstream_calls", self.record.upstream_calls().into())
+            .maybe("upstream_code", self.upstream_code.as_deref())
+            .text("upstream_request_ids", &self.record.upstream_requests().join(","))
+            .milliseconds("duration_ms", self.started.elapsed());
+        self.log.audit(record);
     }
 }
 
@@ -148,16 +170,36 @@ impl Sent {
 
 /// Where a write records what it is about to do.
 pub(crate) struct Journal {
+    log: AuditLog,
+    deadline: Instant,
     subject: Subject,
     /// The entry that repeats of the `request_id` find; `None` without a `request_id`.
     attempt: Option<Attempt>,
     sent: Arc<Sent>,
+    wrote_nothing: bool,
 }
 
 impl Journal {
     /// The journal of one call.
-    pub(crate) fn new(request: &WriteRequest, attempt: Option<Attempt>) -> Self {
-        Self { subject: Subject::of(request), attempt, sent: Arc::default() }
+    pub(crate) fn new(request: &WriteRequest, log: &AuditLog, attempt: Option<Attempt>) -> Self {
+        Self {
+            log: log.clone(),
+            deadline: request.call.deadline,
+            subject: Subject::of(request),
+            attempt,
+            sent: Arc::default(),
+            wrote_nothing: false,
+        }
+    }
+
+    /// Notes that the write succeeds because there was nothing to do.
+    pub(crate) fn note_nothing_written(&mut self) {
+        self.wrote_nothing = true;
+    }
+
+    /// Whether it has succeeded without writing anything.
+    pub(crate) fn wrote_nothing(&self) -> bool {
+        self.wrote_nothing
     }
 
     /// Whether a repeat of the call is recognized.
@@ -180,16 +222,14 @@ impl Journal {
             // Dialects send nothing if no field changes.
             return Ok(());
         }
-        let Subject { method, resource, request_id, caller } = &self.subject;
-        tracing::info!(
-            target: "journal",
-            method,
-            resource,
-            caller = caller.as_deref(),
-            request_id,
-            fields = fields.join(","),
-            "about to write"
-        );
+        let record = self.log.record("journal").text("message", "about to write");
+        let record = self.subject.begin(record).text("fields", &fields.join(","));
+        let record = match &intent.kind {
+            Some(IntentKind::Create(creation)) => sought(record, creation),
+            _ => record,
+        };
+        let end = self.deadline.min(Instant::now() + JOURNALED_WITHIN);
+        self.log.journal(record, end).await.map_err(|cause| unjournaled(&cause))?;
         self.sent.attempts.fetch_add(1, Ordering::Relaxed);
         *self.sent.fields.lock() = fields;
         Ok(())
@@ -209,4 +249,25 @@ impl Journal {
             attempt.finish(end).await;
         }
     }
+}
+
+/// Adds what a creation can be looked for by: its name, and which profiles had it before.
+fn sought(record: Record, creation: &Creation) -> Record {
+    let Creation { profile, before, namesakes, .. } = creation;
+    let record = record.text("display_name", &text::cut(&profile.display_name, MAX_NAME_BYTES));
+    let record = match before {
+        Some(before) => record.number("profiles_before", before.len() as u64),
+        None => record,
+    };
+    let shown: Vec<&str> = namesakes.iter().take(MAX_IDS).map(String::as_str).collect();
+    record
+        .text("same_name_before", &shown.join(","))
+        .number("same_name_before_count", namesakes.len() as u64)
+}
+
+/// The error for a write that is not sent because its journal line is not written.
+fn unjournaled(cause: &str) -> Error {
+    let message = "the write could not be journaled, and was not sent";
+    Error::new(Reason::AuditUnavailable, message)
+        .with_internal(format_args!("the audit log takes no lines: {cause}"))
 }

@@ -45,7 +45,7 @@ pub(crate) fn create(
     mut request: CreateProfileRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let mut checked = Checked::new(Method::CreateProfile, &mut request);
+    let mut checked = Checked::new(call, Method::CreateProfile, &mut request);
     let parent = checked.violations.collect(BackendName::parse("parent", &request.parent));
     match &request.profile {
         Some(profile) if parent.is_err() => check::values(profile, &mut checked.violations)?,
@@ -70,7 +70,7 @@ pub(crate) fn update(
     mut request: UpdateProfileRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let mut checked = Checked::new(Method::UpdateProfile, &mut request);
+    let mut checked = Checked::new(call, Method::UpdateProfile, &mut request);
     let required = || Error::invalid_field("profile", "is required, with its name");
     let profile = checked.violations.collect(request.profile.ok_or_else(required));
     let profile = checked.all_of(profile)?;
@@ -94,7 +94,7 @@ pub(crate) fn delete(
     mut request: DeleteProfileRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let mut checked = Checked::new(Method::DeleteProfile, &mut request);
+    let mut checked = Checked::new(call, Method::DeleteProfile, &mut request);
     let name = checked.violations.collect(ProfileName::parse("name", &request.name));
     let name = checked.all_of(name)?;
     let backend = find(name.backend(), checked.method)?;
@@ -110,7 +110,7 @@ pub(crate) fn attach_service(
     mut request: AttachServiceRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::AttachService, &mut request);
+    let checked = Checked::new(call, Method::AttachService, &mut request);
     let edit = Edit::AttachService(request.service.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
 }
@@ -121,7 +121,7 @@ pub(crate) fn detach_service(
     mut request: DetachServiceRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::DetachService, &mut request);
+    let checked = Checked::new(call, Method::DetachService, &mut request);
     let edit = Edit::DetachService(request.service.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
 }
@@ -132,7 +132,7 @@ pub(crate) fn attach_traffic_limit(
     mut request: AttachTrafficLimitRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::AttachTrafficLimit, &mut request);
+    let checked = Checked::new(call, Method::AttachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
     let edit = Edit::AttachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
@@ -144,7 +144,7 @@ pub(crate) fn detach_traffic_limit(
     mut request: DetachTrafficLimitRequest,
     find: FindBackend<'_>,
 ) -> Result<WriteRequest> {
-    let checked = Checked::new(Method::DetachTrafficLimit, &mut request);
+    let checked = Checked::new(call, Method::DetachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
     let edit = Edit::DetachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
     checked.edit(call, &request.name, edit, find)
@@ -244,14 +244,15 @@ struct Checked {
 
 impl Checked {
     /// Takes the `request_id` out of a request and checks it.
-    fn new<R: Request>(method: Method, request: &mut R) -> Self {
+    fn new<R: Request>(call: &Call, method: Method, request: &mut R) -> Self {
         let mut violations = Violations::default();
         let written = std::mem::take(request.request_id());
         check::request_id(&written, &mut violations);
         let mut sorted = request.clone();
         sorted.sort_sets();
-        let identity = RequestIdentity::of(method.name(), &written, &sorted);
-        let request_id = identity.map_or(written, |identity| identity.id.to_string());
+        let identity =
+            RequestIdentity::of(call.record.caller().id(), method.name(), &written, &sorted);
+        let request_id = identity.map_or(written, |identity| identity.key.id.to_string());
         Self { method, request_id, identity, violations }
     }
 

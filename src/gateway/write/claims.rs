@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Effect, Result},
-    gateway::{backend::Backend, idempotency::KEPT, write::outcome::ambiguous},
+    gateway::{backend::Backend, idempotency::LONGEST_KEPT, write::outcome::ambiguous},
     pb::Profile,
 };
 
@@ -30,7 +30,7 @@ const MAX_CREATIONS: usize = 4_096;
 /// The most claims. They are kept only as long as a creation that began before may ask.
 const MAX_CLAIMS: usize = 16_384;
 /// A repeat that begins just before its `request_id` is over still runs for a while.
-const KEPT_IN_DOUBT: Duration = KEPT.saturating_add(Duration::from_secs(60 * 60));
+const KEPT_IN_DOUBT: Duration = LONGEST_KEPT.saturating_add(Duration::from_secs(60 * 60));
 
 type Digested = [u8; 32];
 
@@ -329,10 +329,10 @@ mod tests {
     async fn a_doubt_ends_after_its_request_id() {
         let claims = Claims::default();
         let doubt = in_doubt(&claims, 1, true);
-        advance(KEPT + SECOND).await;
+        advance(LONGEST_KEPT + SECOND).await;
         drop(claims.begin(true));
         assert_eq!(claims.look_up(doubt, "40").unwrap(), Claim::None);
-        advance(KEPT_IN_DOUBT - KEPT).await;
+        advance(KEPT_IN_DOUBT - LONGEST_KEPT).await;
         drop(claims.begin(true));
         let over = claims.look_up(doubt, "40").unwrap_err();
         assert_eq!(over.reason(), Reason::WriteOutcomeUnknown);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cache::{Acknowledged, Target},
-    dialect::Item,
+    dialect::{Item, Named},
     error::{
         Error, Reason, Result,
         metadata::{PROFILE_ID, REMOVAL},
@@ -61,8 +61,14 @@ impl Creating<'_> {
         let mut running = self.claims.begin(journal.is_repeatable());
         let prepared = prepare::creation(backend, call, profile).await?;
         let namesake = prepared.namesake(backend);
-        let before = prepared.before.map(|named| named.all);
+        let (before, namesakes) = match prepared.before {
+            Some(Named { all, items, .. }) => {
+                (Some(all), items.into_iter().map(|item| item.id).collect())
+            }
+            None => (None, Vec::new()),
+        };
         let creation = Creation::new(running.number(), prepared.profile, before);
+        let creation = Creation { namesakes, ..creation };
         let intent = IntentKind::Create(Box::new(creation.clone()));
         journal.intend(&WriteIntent::new(intent)).await?;
         running.sends(backend, &creation.profile);

@@ -53,6 +53,9 @@ pub(crate) struct Creation {
     /// Its number among the creations of this process.
     #[prost(uint64, tag = "5")]
     pub(crate) number: u64,
+    /// The ids of those profiles that had its display name before, however it was spelled.
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) namesakes: Vec<String>,
 }
 
 /// Upstream ids.
@@ -60,6 +63,12 @@ pub(crate) struct Creation {
 pub(crate) struct Ids {
     #[prost(string, repeated, tag = "1")]
     ids: Vec<String>,
+}
+
+impl Ids {
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
 }
 
 /// A profile to change: as it was read, and as it should become.
@@ -75,7 +84,14 @@ impl Creation {
     /// The intent to create a profile.
     pub(crate) fn new(number: u64, profile: Profile, before: Option<Vec<String>>) -> Self {
         let before = before.map(|ids| Ids { ids });
-        Self { profile, before, removal_pending: false, id: String::new(), number }
+        Self {
+            profile,
+            before,
+            removal_pending: false,
+            id: String::new(),
+            number,
+            namesakes: Vec::new(),
+        }
     }
 
     /// The ids of the profiles that already existed; fails if that is unknown.

@@ -33,6 +33,7 @@ use crate::{
         },
     },
     pb::Profile,
+    telemetry::AuditLog,
 };
 
 /// Carries out writes.
@@ -41,6 +42,7 @@ pub(crate) struct Writer {
     tasks: TaskTracker,
     /// The writes that have a `request_id`.
     idempotency: Arc<dyn IdempotencyStore>,
+    audit: AuditLog,
     order: Arc<Order>,
 }
 
@@ -60,19 +62,23 @@ enum Begun {
 }
 
 impl Writer {
-    pub(crate) fn new(tasks: TaskTracker, idempotency: Arc<dyn IdempotencyStore>) -> Self {
-        Self { tasks, idempotency, order: Arc::default() }
+    pub(crate) fn new(
+        tasks: TaskTracker,
+        idempotency: Arc<dyn IdempotencyStore>,
+        audit: AuditLog,
+    ) -> Self {
+        Self { tasks, idempotency, audit, order: Arc::default() }
     }
 
     /// What callers can rely on when they send a `request_id`.
-    pub(crate) fn request_id_guarantee(&self) -> &'static str {
+    pub(crate) fn request_id_guarantee(&self) -> &str {
         self.idempotency.guarantee()
     }
 
     /// Carries out a write once, however often it is requested under its `request_id`. It runs in
     /// its own tracked task, which ends by the call's deadline.
     pub(crate) async fn run(&self, request: WriteRequest) -> Result<Written> {
-        let audit = Audit::begin(&request);
+        let audit = Audit::begin(&request, &self.audit);
         let (attempt, unresolved) = match self.begin(&request).await {
             Ok(Begun::Write(attempt, unresolved)) => (attempt, unresolved),
             Ok(Begun::Replay(result)) => {
@@ -85,7 +91,7 @@ impl Writer {
                 return error;
             }
         };
-        let mut journal = Journal::new(&request, attempt);
+        let mut journal = Journal::new(&request, &self.audit, attempt);
         let audit = audit.detached(&journal);
         if !request.validate_only {
             request.call.record.set_writing(request.method.name(), request.resource());
@@ -100,7 +106,7 @@ impl Writer {
                 request.backend.announce_change();
             }
             let result = result.map_err(|error| request.fail(error));
-            journal.finish(end(&request, &result)).await;
+            journal.finish(end(&request, &result, journal.wrote_nothing())).await;
             audit.ended(&result);
             result
         };
@@ -120,7 +126,7 @@ impl Writer {
     /// waits for it.
     async fn begin(&self, request: &WriteRequest) -> Result<Begun> {
         let Some(identity) = &request.identity else { return Ok(Begun::Write(None, None)) };
-        let attempt = |number| Attempt::new(Arc::clone(&self.idempotency), identity.id, number);
+        let attempt = |number| Attempt::new(Arc::clone(&self.idempotency), identity.key, number);
         loop {
             let begin = self.idempotency.begin(identity).await;
             match begin.map_err(|error| request.fail(error))? {
@@ -133,11 +139,11 @@ impl Writer {
                     return Ok(Begun::Write(Some(attempt), Some(unresolved)));
                 }
                 Begin::Done(result) => return replay(&result).map_err(|e| request.fail(e)),
-                Begin::Reused => return Err(request.fail(reused(identity.id))),
+                Begin::Reused => return Err(request.fail(reused(identity.key.id))),
                 Begin::Running(ending) => {
                     request.call.record.set_repeats();
                     match timeout_at(request.call.deadline, ending).await {
-                        Ok(Some(End::Done(result))) => {
+                        Ok(Some(End::Done(result) | End::Nothing(result))) => {
                             return replay(&result).map_err(|e| request.fail(e));
                         }
                         // The call that failed has already decorated it.
@@ -181,7 +187,10 @@ async fn carry_out(
         WriteAction::Delete { name, etag, allow_missing } => {
             let write = ProfileWrite { profile: existing(name), locks, journal };
             match write.delete(etag, *validate_only).await {
-                Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => Ok(None),
+                Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => {
+                    journal.note_nothing_written();
+                    Ok(None)
+                }
                 result => result.map(|()| None),
             }
         }
@@ -220,10 +229,11 @@ async fn resolve(
 /// How the write ended, for repeats. A write that had no effect may be tried again: a caller that
 /// repeats it after UNAVAILABLE, or after removing an obstacle, does not want the old error back. A
 /// creation that was partly applied is different: a repeat has to find the profile and complete it.
-fn end(request: &WriteRequest, result: &Result<Written>) -> End {
+fn end(request: &WriteRequest, result: &Result<Written>, wrote_nothing: bool) -> End {
     match result {
         Ok(written) => {
-            End::Done(written.as_ref().map(Message::encode_to_vec).unwrap_or_default().into())
+            let result = written.as_ref().map(Message::encode_to_vec).unwrap_or_default().into();
+            if wrote_nothing { End::Nothing(result) } else { End::Done(result) }
         }
         Err(error) if error.effect() != Effect::None => End::Unknown,
         Err(error)

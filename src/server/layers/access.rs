@@ -191,6 +191,7 @@ impl Running {
             ($level:ident) => {
                 tracing::$level!(
                     target: "access",
+                    call_id = self.record.id().shown().as_str(),
                     method = self.known.method.label.as_str(),
                     backend = self.record.backend(),
                     code,
@@ -205,6 +206,7 @@ impl Running {
         match code {
             // Probes come every few seconds.
             _ if self.known.method.probe => line!(debug),
+            _ if !self.record.caller().may_log() => {}
             "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => line!(error),
             "UNAVAILABLE" | "RESOURCE_EXHAUSTED" | "DEADLINE_EXCEEDED" => line!(warn),
             _ => line!(info),

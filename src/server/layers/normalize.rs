@@ -1,6 +1,6 @@
 //! Gives every status that tonic made by itself the gateway's vocabulary: an `ErrorInfo`, a code
-//! that says what happened, and a message in the gateway's own words. Bounds the headers and
-//! trailers of all responses.
+//! that says what happened, and a message in the gateway's own words. Adds the id of the call to
+//! every status, and bounds the headers and trailers of all responses.
 
 use std::{
     convert::Infallible,
@@ -22,6 +22,7 @@ use super::{
     reply,
 };
 use crate::{
+    call::CallId,
     error::{Error, Kind, Reason},
     rpc::{self, compression, status::header_bytes},
     text::{self, quoted},
@@ -67,7 +68,7 @@ where
         // The path of a known method is its label.
         let path = method.name.is_empty().then(|| passing.request.uri().path());
         let path = path.map(|path| path.chars().take(128).collect());
-        let asked = Asked { method, path, limits: self.limits };
+        let asked = Asked { method, path, call: passing.record.id(), limits: self.limits };
         Normalizing { inner: self.inner.call(passing), asked: Some(asked) }
     }
 }
@@ -107,6 +108,7 @@ pub(crate) struct Asked {
     method: Arc<Method>,
     /// The path, if the method is not known.
     path: Option<String>,
+    call: CallId,
     limits: Limits,
 }
 
@@ -149,7 +151,13 @@ fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
         tracing::debug!(target: "rpc", %error, original = status.message(), "a library's status");
         reply::write(&error, headers);
     }
-    bound(headers, asked.limits.response_metadata.saturating_sub(ADDED_BYTES));
+    let room = asked.limits.response_metadata.saturating_sub(ADDED_BYTES);
+    bound(headers, room.saturating_sub(rpc::status::CALL_ID_BYTES));
+    if let Some(details) = headers.get_mut(reply::GRPC_DETAILS)
+        && let Some(named) = rpc::status::of_call(details, asked.call)
+    {
+        *details = named;
+    }
 }
 
 /// Shortens the status until all headers together fit.

@@ -152,7 +152,8 @@ impl Builder {
 
     pub async fn start(self) -> Gateway {
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{}\n[server]\n{}{}",
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{}\n\
+             [audit]\nfile = \"/dev/null\"\n[server]\n{}{}",
             self.top, self.server, self.backends
         );
         let source = Source { file_name: "kit", text: &text };

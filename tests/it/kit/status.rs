@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Debug, time::Duration};
 
-use profile_gateway::error::metadata::METADATA;
+use profile_gateway::error::metadata::{CALL_ID, METADATA};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -17,6 +17,7 @@ pub struct Failure {
     pub code: Code,
     pub reason: String,
     pub message: String,
+    /// All but the id of the call, which no other call has.
     pub metadata: HashMap<String, String>,
     /// Fields of `BadRequest`, in order.
     pub fields: Vec<String>,
@@ -48,6 +49,9 @@ pub fn failure<T: Debug>(result: Result<T, Status>) -> Failure {
     let Some(info) = details.error_info() else { panic!("no ErrorInfo: {status:?}") };
     assert_eq!(info.domain, "profile-gateway");
     assert!(info.metadata.contains_key("operation"), "no operation: {status:?}");
+    let mut metadata = info.metadata.clone();
+    let call_id = metadata.remove(CALL_ID).unwrap_or_default();
+    assert_eq!(call_id.len(), 16, "no id of the call: {status:?}");
     for key in info.metadata.keys() {
         assert!(METADATA.iter().any(|(known, ..)| known == key), "{key} is not documented");
     }
@@ -62,7 +66,7 @@ pub fn failure<T: Debug>(result: Result<T, Status>) -> Failure {
         code: status.code(),
         reason: info.reason.clone(),
         message: status.message().to_owned(),
-        metadata: info.metadata.clone(),
+        metadata,
         fields: violations.into_iter().map(|v| v.field).collect(),
         retry: details.retry_info().and_then(|retry| retry.retry_delay),
         resource: details.resource_info().map(|resource| resource.resource_name.clone()),

@@ -93,3 +93,11 @@ pub(super) async fn arm(sandbox: &str, operation: &str, fault: Value) {
     let answer = reqwest::Client::new().post(url).json(&order).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
 }
+
+/// What reached the upstream and changed something.
+pub(super) async fn effects(gateway: &Gateway) -> Vec<Value> {
+    let url = format!("{}/sandbox/journal", gateway.sandbox.as_deref().unwrap());
+    let journal: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let entries = journal["entries"].as_array().unwrap().iter();
+    entries.map(|entry| entry["effect"].clone()).filter(|effect| !effect.is_null()).collect()
+}

@@ -1,0 +1,104 @@
+//! How many lines of the log one caller may cause.
+//!
+//! A flood of calls would otherwise be a flood of lines, in which those of others are not found, or
+//! left out. What is left out is counted, and told from time to time.
+
+use std::{
+    fmt,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
+
+use crate::telemetry::LogMetrics;
+
+/// All times are in microseconds since this one.
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+static LEFT_OUT: LazyLock<Counter> = LazyLock::new(|| LogMetrics::of_the_process().over_rate());
+
+/// So much of its rate a caller may use at once, and so often it is told what is left out.
+const SECOND: u64 = 1_000_000;
+
+/// The lines of one caller: a token bucket without a lock.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// How long a line takes of the rate; `None` without a rate.
+    cost: Option<u64>,
+    /// When nothing of the rate will be in use.
+    free_at: AtomicU64,
+    left_out: AtomicU64,
+    told_at: AtomicU64,
+}
+
+impl Lines {
+    pub(super) fn new(per_second: Option<u32>) -> Self {
+        Self {
+            cost: per_second.map(|rate| SECOND / u64::from(rate.max(1))),
+            free_at: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+            told_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether there may be one more line.
+    pub(super) fn take(&self, caller: impl fmt::Display) -> bool {
+        let Some(cost) = self.cost else { return true };
+        let now = u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let used = |free_at: u64| {
+            let next = free_at.max(now) + cost;
+            (next <= now + SECOND).then_some(next)
+        };
+        let (relaxed, counted) = (Ordering::Relaxed, &self.left_out);
+        if self.free_at.fetch_update(relaxed, relaxed, used).is_err() {
+            counted.fetch_add(1, relaxed);
+            LEFT_OUT.inc();
+            return false;
+        }
+        if counted.load(relaxed) > 0 && self.tells(now) {
+            let lines = counted.swap(0, relaxed);
+            tracing::info!(
+                target: "log", %caller, lines,
+                "lines about the calls of a caller were left out, because there are too many"
+            );
+        }
+        true
+    }
+
+    fn tells(&self, now: u64) -> bool {
+        let told = |at: u64| (now >= at + SECOND || at == 0).then_some(now);
+        self.told_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, told).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_has_its_rate_and_a_second_of_it_at_once() {
+        // The clock of the process may have begun on another one.
+        advance(Duration::from_secs(3600)).await;
+        let lines = Lines::new(Some(100));
+        let taken = |tries: usize| (0..tries).filter(|_| lines.take("me")).count();
+        assert_eq!(taken(1000), 100);
+        advance(Duration::from_millis(500)).await;
+        assert_eq!(taken(1000), 50);
+        assert_eq!(lines.left_out.load(Ordering::Relaxed), 950, "900 were told");
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(taken(1000), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rate_there_is_no_bound() {
+        let lines = Lines::new(None);
+        assert!((0..10_000).all(|_| lines.take("me")));
+    }
+}

@@ -1,0 +1,281 @@
+//! The audit log: what was written upstream, and before that, what is about to be.
+//!
+//! It is apart from the log of the process: no level touches it, and a write learns whether its
+//! line of the journal is written. A thread of its own writes, and what waits for it is
+//! bounded. A line that tells how a write ended cannot be refused any more: it is kept until it can
+//! be written, and only if there is no room for it left out and counted.
+
+mod output;
+
+use std::{
+    collections::VecDeque,
+    io, mem,
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use self::output::{Output, open};
+use super::{
+    logs,
+    metrics::AuditMetrics,
+    record::{Form, Record},
+    settings::AuditSettings,
+    sink::END,
+};
+
+/// The pause after lines could not be written, unless a journal line comes.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What an entry takes beside its bytes.
+const OVERHEAD: usize = 64;
+
+/// Those of the process, for its end.
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// The audit log; a handle. Its thread ends with the last one, once all is written.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// There is something to write, or nothing will come.
+    some: Condvar,
+    /// Everything is written.
+    none: Condvar,
+    bytes: usize,
+    form: Form,
+    metrics: AuditMetrics,
+    /// Lines are written nowhere.
+    discards: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// There are entries that were not tried yet.
+    new: bool,
+    /// The thread has taken entries.
+    writing: bool,
+    /// Nothing will come.
+    over: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: Vec<u8>,
+    /// Who waits until it is written.
+    asker: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        self.line.len() + OVERHEAD
+    }
+}
+
+impl AuditLog {
+    /// Opens what the settings name. `format` is that of the log, which applies to streams; a file
+    /// has JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened, or no thread can be started.
+    pub fn open(
+        settings: &AuditSettings,
+        format: logs::Format,
+        metrics: AuditMetrics,
+    ) -> io::Result<Self> {
+        let (output, form) = open(settings, format)?;
+        Self::to(output, form, settings.buffer_bytes, metrics)
+    }
+
+    fn to(
+        output: impl Output,
+        form: Form,
+        bytes: usize,
+        metrics: AuditMetrics,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(form, bytes, metrics, false));
+        let theirs = Arc::clone(&shared);
+        thread::Builder::new().name("audit".to_owned()).spawn(move || theirs.write_to(output))?;
+        let mut all = ALL.lock();
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        Ok(Self { handle: Arc::new(Handle(shared)) })
+    }
+
+    /// One that keeps nothing and waits for no thread, for tests on a paused clock.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        let shared = Shared::new(Form::Json, usize::MAX, AuditMetrics::default(), true);
+        Self { handle: Arc::new(Handle(Arc::new(shared))) }
+    }
+
+    /// A line under way; `target` tells the two sorts of lines apart.
+    #[must_use]
+    pub fn record(&self, target: &'static str) -> Record {
+        Record::new(self.handle.0.form, "INFO", target)
+    }
+
+    /// Writes a line before what it tells of, and waits for that no longer than until `end`. Then,
+    /// or if it is dropped before, the line is taken back, unless it is being written.
+    ///
+    /// # Errors
+    ///
+    /// When it is not written, with the cause.
+    pub async fn journal(&self, record: Record, end: Instant) -> Result<(), String> {
+        let shared = &self.handle.0;
+        if shared.discards {
+            return Ok(());
+        }
+        let (asker, answer) = oneshot::channel();
+        // The other half is for those lines that cannot be refused.
+        if !shared.add(Entry { line: record.line(), asker: Some(asker) }, shared.bytes / 2) {
+            shared.metrics.refused.inc();
+            return Err("too many lines wait to be written".to_owned());
+        }
+        let answer = match timeout_at(end, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err("it is not written any more".to_owned()),
+            Err(_) => Err("it is not written in time".to_owned()),
+        };
+        if answer.is_err() {
+            shared.metrics.refused.inc();
+        }
+        answer
+    }
+
+    /// Writes a line about what is over, later.
+    pub fn audit(&self, record: Record) {
+        let shared = &self.handle.0;
+        if !shared.discards && !shared.add(Entry { line: record.line(), asker: None }, shared.bytes)
+        {
+            shared.metrics.lost.inc();
+        }
+    }
+}
+
+/// Waits until the lines of all audit logs are written, unless that takes too long.
+pub(super) fn finish() {
+    let all = mem::take(&mut *ALL.lock());
+    for shared in all.iter().filter_map(Weak::upgrade) {
+        let busy = |waiting: &mut Waiting| waiting.writing || !waiting.entries.is_empty();
+        shared.some.notify_all();
+        shared.none.wait_while_for(&mut shared.waiting.lock(), busy, END);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.waiting.lock().over = true;
+        self.0.some.notify_all();
+    }
+}
+
+impl Shared {
+    fn new(form: Form, bytes: usize, metrics: AuditMetrics, discards: bool) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            some: Condvar::new(),
+            none: Condvar::new(),
+            bytes,
+            form,
+            metrics,
+            discards,
+        }
+    }
+
+    fn add(&self, entry: Entry, room: usize) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.bytes + entry.size() > room {
+            return false;
+        }
+        waiting.bytes += entry.size();
+        waiting.entries.push_back(entry);
+        waiting.new = true;
+        self.some.notify_one();
+        true
+    }
+
+    fn write_to(&self, mut output: impl Output) {
+        let mut well = true;
+        while let Some(entries) = self.next() {
+            if entries.is_empty() {
+                self.written(entries, Ok(()));
+                continue;
+            }
+            let lines: Vec<u8> =
+                entries.iter().flat_map(|entry| entry.line.iter().copied()).collect();
+            let written = output.write(&lines);
+            match &written {
+                Err(error) if well => tracing::error!(
+                    target: "audit_log", %error,
+                    "the audit log cannot be written: writes are refused until it can"
+                ),
+                Ok(()) if !well => {
+                    tracing::warn!(target: "audit_log", "the audit log can be written again");
+                }
+                _ => {}
+            }
+            well = written.is_ok();
+            self.written(entries, written.map_err(|error| error.to_string()));
+        }
+    }
+
+    /// Waits for entries, and takes them; `None` when none will come.
+    fn next(&self) -> Option<Vec<Entry>> {
+        let mut waiting = self.waiting.lock();
+        self.some.wait_while(&mut waiting, |waiting| waiting.entries.is_empty() && !waiting.over);
+        if !waiting.new && !waiting.over {
+            // What could not be written a moment ago.
+            self.some.wait_while_for(&mut waiting, |w| !w.new && !w.over, PAUSE);
+        }
+        waiting.new = false;
+        waiting.bytes = 0;
+        let all = mem::take(&mut waiting.entries);
+        // Who has stopped waiting does not write.
+        let is_wanted = |entry: &Entry| !entry.asker.as_ref().is_some_and(|a| a.is_closed());
+        let wanted: Vec<Entry> = all.into_iter().filter(is_wanted).collect();
+        waiting.writing = true;
+        (!wanted.is_empty() || !waiting.over).then_some(wanted)
+    }
+
+    fn written(&self, entries: Vec<Entry>, result: Result<(), String>) {
+        let (askers, mut others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.asker.is_some());
+        {
+            let mut waiting = self.waiting.lock();
+            waiting.writing = false;
+            if result.is_err() && waiting.over {
+                self.metrics.lost.inc_by(others.drain(..).len() as u64);
+            } else if result.is_err() {
+                waiting.bytes += others.iter().map(Entry::size).sum::<usize>();
+                others.drain(..).rev().for_each(|entry| waiting.entries.push_front(entry));
+            }
+            if waiting.entries.is_empty() {
+                self.none.notify_all();
+            }
+        }
+        for asker in askers.into_iter().filter_map(|entry| entry.asker) {
+            // It may have stopped waiting.
+            let _ = asker.send(result.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
