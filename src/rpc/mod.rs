@@ -160,8 +160,8 @@ fn decompressed(
     }
 }
 
-/// The response, if it is not too large, and there is memory for it. What a write has done is always
-/// told.
+/// The response, if it is not too large, and there is memory for it. What a write has done is told
+/// always.
 fn within_limit<T: prost::Message>(
     rpc: Method,
     answer: T,
