@@ -138,8 +138,7 @@ async fn a_resume_token_serves_no_other_caller() {
     let resume_token = resume_token(&mut other).await;
     let bytes = URL_SAFE_NO_PAD.decode(&resume_token).unwrap();
     assert!(!bytes.windows(3).any(|part| part == b"sft"), "it names a backend");
-    let request =
-        WatchProfilesRequest { parent: BACKEND.to_owned(), resume_token, ..Default::default() };
+    let request = WatchProfilesRequest { parent: BACKEND.to_owned(), resume_token };
     let refused = greedy.watch_profiles(request.clone()).await.unwrap_err();
     let details = failure(&refused).2;
     assert_eq!(details.bad_request().unwrap().field_violations[0].field, "resume_token");
