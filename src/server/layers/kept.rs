@@ -69,7 +69,8 @@ mod tests {
                 kept.add(Ok(Frame::data(Bytes::from(vec![n as u8]))));
             }
             kept.add(Ok(Frame::trailers(HeaderMap::new())));
-            assert!(kept.rest.len() <= MANY, "{count}");
+            // What ends the request follows what is not joined.
+            assert!(kept.rest.len() <= MANY + 1, "{count}");
             let (mut data, mut pieces) = (Vec::new(), 0);
             while let Some(piece) = kept.take() {
                 pieces += 1;
