@@ -52,7 +52,7 @@ async fn a_quiet_watch_sends_bookmarks_that_resume_it() {
         let (sent, first) = bookmark(&mut stream).await;
         assert!(sent > 0 && first.unreachable.is_empty(), "{sent} {first:?}");
         let (sent, second) = bookmark(&mut stream).await;
-        assert_eq!((sent, &second), (0, &first), "{parent}");
+        assert_eq!((sent, &second.unreachable), (0, &first.unreachable), "{parent}");
         drop(stream);
         // What happens meanwhile is sent, and nothing else.
         let name = "backends/sft/profiles/SP_352";
@@ -66,7 +66,7 @@ async fn a_quiet_watch_sends_bookmarks_that_resume_it() {
             ..UpdateProfileRequest::default()
         };
         profiles(&gateway).await.update_profile(update).await.unwrap();
-        let mut stream = watch(&gateway, parent, &first.resume_token).await;
+        let mut stream = watch(&gateway, parent, &second.resume_token).await;
         let message = patiently("a change", stream.message()).await.unwrap().unwrap();
         assert_eq!(message.changes.len(), 1, "{message:?}");
         assert_eq!(message.changes[0].kind(), ChangeKind::Changed);
@@ -99,7 +99,7 @@ async fn a_bookmark_names_the_backends_that_cannot_be_seen() {
             assert!(bookmarks < 15, "{unseen:?}");
         }
         assert_eq!(unseen.unreachable, ["backends/second", "backends/sft"]);
-        assert_eq!(unseen.resume_token, seen.resume_token);
+        assert!(!unseen.resume_token.is_empty());
         let url = format!("{}/sandbox/faults", sandbox.url);
         reqwest::Client::new().delete(url).send().await.unwrap();
         while recovers && !bookmark(&mut stream).await.1.unreachable.is_empty() {}
