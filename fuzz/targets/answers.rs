@@ -22,6 +22,10 @@ impl Port for Answers {
     fn redact(&self, _text: &str) -> Option<String> {
         None
     }
+
+    async fn repeats_secret(&self, _body: &Bytes) -> bool {
+        false
+    }
 }
 
 /// Has a dialect read and write over an upstream whose answers are `data`: a status, a content

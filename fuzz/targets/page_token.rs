@@ -8,11 +8,12 @@ use profile_gateway::query::page::{PageTokens, Query};
 fuzz_target!(|input: (i32, &str, &str)| {
     let (size, token, position) = input;
     let tokens = PageTokens::new([7; 32], usize::MAX);
-    let query = Query { parent: "backends/a", partial: false, filter: "", order_by: "" };
+    let query =
+        Query { caller: "a", parent: "backends/a", partial: false, filter: "", order_by: "" };
     if !token.is_empty() {
         assert!(tokens.open(&query, size, token).is_err(), "a token out of nothing");
     }
-    let own = tokens.seal(&query, position);
+    let own = tokens.seal(&query, position).expect("a token");
     let page = tokens.open(&query, size.saturating_abs(), &own);
     if position.len() < 8192 {
         let _ = page.expect("an own token").cut(3, |n| n.to_string());
