@@ -93,6 +93,9 @@ impl Child {
         command.env_clear().stderr(Stdio::piped()).envs(backend.iter().copied()).envs([
             ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
             ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
+            // All load is from one caller, over few connections.
+            ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "100"),
+            ("PROFILE_GATEWAY__SERVER__MAX_STREAMS_PER_CONNECTION", "10000"),
             ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
             ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);
