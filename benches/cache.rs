@@ -17,7 +17,7 @@ use std::{collections::HashMap, fs, hint::black_box, time::Duration};
 use clap::Parser;
 use profile_gateway::{
     cache::{BackgroundTasks, Cache, CacheMetrics, CacheSettings, Control, Resource, Value},
-    caller,
+    caller::{self, CallerId},
     pb::{Encoded, Profile, Service},
     resources::Share,
     telemetry::Registry,
@@ -101,7 +101,8 @@ fn resource(n: usize) -> Resource {
 async fn read(cache: &Cache, n: usize) -> usize {
     let deadline = Instant::now() + Duration::from_secs(60);
     let load = |_, _| async move { Ok(Value::Profile(Encoded::of(&profile(n)))) };
-    let (value, _) = cache.read(&resource(n), Control::default(), deadline, load).await;
+    let by = (CallerId::Gateway, deadline);
+    let (value, _) = cache.read(&resource(n), Control::default(), by, load).await;
     match value.unwrap() {
         Value::Profile(profile) => profile.bytes().len(),
         other => panic!("{other:?}"),

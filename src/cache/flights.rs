@@ -18,7 +18,10 @@ use super::{
     generations::Snapshot,
     value::{Resource, Value},
 };
-use crate::error::{Error, Reason, Result};
+use crate::{
+    caller::CallerId,
+    error::{Error, Reason, Result},
+};
 
 /// How long a load may take. An endpoint list of 10 000 profiles takes 100 s at the vendor's limit
 /// of 100 requests per second.
@@ -49,6 +52,8 @@ pub(super) struct Flight {
     pub(super) snapshot: Snapshot,
     pub(super) began: Instant,
     number: u64,
+    /// Whose load it is.
+    caller: CallerId,
     readers: Readers,
 }
 
@@ -66,7 +71,26 @@ struct Waiting {
     /// The earliest and the latest deadline of a reader.
     deadlines: Option<(Instant, Instant)>,
     wait: Option<Wait>,
+    /// How many wait now.
+    readers: usize,
+    /// It is read for those who come later, whether anyone waits or not.
+    kept: bool,
+    /// It has sent nothing yet, and waits to.
+    queued: Option<Queued>,
+    /// It was given up.
+    over: bool,
 }
+
+/// What a load waits for that has sent nothing yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    InLine,
+    /// Its caller's own share, which others need not wait for.
+    ForShare,
+}
+
+/// One of those who wait, until this is dropped.
+pub(super) struct Reader(Readers);
 
 /// Something that a load waits for.
 #[derive(Clone)]
@@ -82,9 +106,9 @@ pub struct Wait {
 /// What a reader gets: another reader's load, or the task of running one.
 pub(super) enum Joined {
     /// A load that is already running.
-    Follower(Flight),
+    Follower(Flight, Reader),
     /// A load that the caller has to run.
-    Leader(Flight, Leader),
+    Leader(Flight, Reader, Leader),
 }
 
 /// Runs a load. If it is dropped early, the waiting readers get an error.
@@ -96,14 +120,14 @@ pub(super) struct Leader {
 }
 
 impl Flights {
-    /// Joins a load that began in the same generation and not before `since`, or starts one.
-    /// The reader can wait for it until `deadline`.
+    /// Joins a load that began in the same generation and not before `since`, or starts one for
+    /// this caller. The reader can wait for it until `deadline`.
     pub(super) fn join(
         &self,
         resource: &Resource,
         snapshot: Snapshot,
         since: Option<Instant>,
-        deadline: Instant,
+        (caller, deadline): (CallerId, Instant),
     ) -> Result<Joined> {
         let now = Instant::now();
         let mut state = self.lock();
@@ -112,9 +136,10 @@ impl Flights {
                 && since.is_none_or(|since| flight.began >= since)
                 && now.saturating_duration_since(flight.began) < MAX_LOAD
         });
-        if let Some(flight) = current {
-            flight.readers.add(deadline);
-            return Ok(Joined::Follower(flight.clone()));
+        if let Some(flight) = current
+            && let Some(reader) = flight.readers.join(deadline, caller == flight.caller)
+        {
+            return Ok(Joined::Follower(flight.clone(), reader));
         }
         if state.flights.len() >= MAX_FLIGHTS {
             return Err(Error::new(
@@ -124,8 +149,9 @@ impl Flights {
         }
         state.count += 1;
         let readers = Readers::new();
-        readers.add(deadline);
-        let flight = Flight { snapshot, began: now, number: state.count, readers: readers.clone() };
+        let reader = readers.enter(deadline);
+        let (number, readers_of) = (state.count, readers.clone());
+        let flight = Flight { snapshot, began: now, number, caller, readers: readers_of };
         let leader = Leader {
             flights: self.clone(),
             resource: resource.clone(),
@@ -133,7 +159,7 @@ impl Flights {
             readers,
         };
         state.flights.insert(resource.clone(), flight.clone());
-        Ok(Joined::Leader(flight, leader))
+        Ok(Joined::Leader(flight, reader, leader))
     }
 
     /// The load of this resource that is running and began before a time.
@@ -212,12 +238,55 @@ impl Readers {
         Self(Arc::new(Shared { loaded, waiting }))
     }
 
-    fn add(&self, deadline: Instant) {
+    /// One more reader, unless the load is given up, or waits for a share that is not the reader's.
+    fn join(&self, deadline: Instant, own: bool) -> Option<Reader> {
+        let mut joins = false;
         self.0.waiting.send_if_modified(|waiting| {
-            let (earliest, latest) = waiting.deadlines.unwrap_or((deadline, deadline));
-            waiting.deadlines = Some((earliest.min(deadline), latest.max(deadline)));
+            joins = !waiting.over && (own || waiting.queued != Some(Queued::ForShare));
+            if joins {
+                waiting.add(deadline);
+            }
             false
         });
+        joins.then(|| Reader(self.clone()))
+    }
+
+    fn enter(&self, deadline: Instant) -> Reader {
+        self.0.waiting.send_if_modified(|waiting| {
+            waiting.add(deadline);
+            false
+        });
+        Reader(self.clone())
+    }
+
+    /// Notes that the load has sent nothing yet and waits to; for its caller's share, if so.
+    pub fn queues(&self, for_share: bool) {
+        let queued = if for_share { Queued::ForShare } else { Queued::InLine };
+        self.0.waiting.send_if_modified(|waiting| {
+            waiting.queued = Some(queued);
+            waiting.is_abandoned()
+        });
+    }
+
+    /// Waits until no one waits for the load while it has sent nothing. From then on, no one joins
+    /// it.
+    pub(super) async fn abandoned(&self) {
+        let mut waiting = self.0.waiting.subscribe();
+        loop {
+            if waiting.wait_for(Waiting::is_abandoned).await.is_err() {
+                // Its other end is in the same place as this one.
+                return;
+            }
+            let mut over = false;
+            self.0.waiting.send_if_modified(|waiting| {
+                waiting.over = waiting.is_abandoned();
+                over = waiting.over;
+                false
+            });
+            if over {
+                return;
+            }
+        }
     }
 
     /// Tells them that the load waits. Those who cannot wait that long fail at once, each with an
@@ -241,8 +310,40 @@ impl Readers {
     /// Takes back what was only guessed, because the load goes on.
     pub fn goes_on(&self) {
         self.0.waiting.send_if_modified(|waiting| {
+            waiting.queued = None;
             waiting.wait.take_if(|wait| wait.guessed);
             false
+        });
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, deadline: Instant) {
+        let (earliest, latest) = self.deadlines.unwrap_or((deadline, deadline));
+        self.deadlines = Some((earliest.min(deadline), latest.max(deadline)));
+        self.readers += 1;
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.queued.is_some() && self.readers == 0 && !self.kept
+    }
+}
+
+impl Reader {
+    /// Leaves, and lets the load go on for those who come later.
+    pub(super) fn keep(self) {
+        self.0.0.waiting.send_if_modified(|waiting| {
+            waiting.kept = true;
+            false
+        });
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.0.waiting.send_if_modified(|waiting| {
+            waiting.readers = waiting.readers.saturating_sub(1);
+            waiting.is_abandoned()
         });
     }
 }

@@ -47,6 +47,7 @@ pub use value::{Id, List, Resource, Unreadable, Value};
 
 use self::{entry::Freshness, metrics::Measured as _, store::Store};
 use crate::{
+    caller::CallerId,
     error::{Effect, Result},
     resources::Share,
 };
@@ -74,19 +75,19 @@ impl Cache {
     }
 
     /// Reads from the cache if possible, or else with `load`, which gets its own deadline, and whom
-    /// to tell if it has to wait. Fails with the error of `load`; the only error that is remembered
-    /// is `PROFILE_NOT_FOUND`.
+    /// to tell if it has to wait. `by`: who reads, and until when it waits. Fails with the error of
+    /// `load`; the only error that is remembered is `PROFILE_NOT_FOUND`.
     pub async fn read<F>(
         &self,
         resource: &Resource,
         control: Control,
-        deadline: Instant,
+        by: (CallerId, Instant),
         load: impl FnOnce(Instant, Option<Readers>) -> F,
     ) -> (Result<Value>, Served)
     where
         F: Future<Output = Result<Value>> + Send + 'static,
     {
-        read::read(&self.0, resource, control, deadline, load).await
+        read::read(&self.0, resource, control, by, load).await
     }
 
     /// The memory for what is read.

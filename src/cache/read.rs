@@ -15,12 +15,16 @@ use super::{
     value::{Resource, Value},
 };
 use crate::{
+    caller::CallerId,
     error::{DEADLINE_PASSED, Error, Reason, Result},
     resources::{is_long_list, off_thread_if},
 };
 
 /// How long reads are paused after a failure that an older value hides.
 const HOLD_OFF: Duration = Duration::from_secs(1);
+
+/// Who reads, and until when it waits.
+pub(super) type Asker = (CallerId, Instant);
 
 /// Reads from the cache if possible, or else with `load`, which gets its own deadline, and whom to
 /// tell if it has to wait. Fails with the error of `load`; the only error that is remembered is
@@ -29,13 +33,13 @@ pub(super) async fn read<F>(
     store: &Arc<Store>,
     resource: &Resource,
     control: Control,
-    deadline: Instant,
+    by: Asker,
     load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
-    let (result, served) = answer(store, resource, control, deadline, load).await;
+    let (result, served) = answer(store, resource, control, by, load).await;
     let negative = matches!(result, Ok(Value::Absent(_)));
     let kept = matches!(served.outcome, Outcome::Hit | Outcome::Stale);
     store.metrics.read(served.outcome, negative && kept);
@@ -50,7 +54,7 @@ async fn answer<F>(
     store: &Arc<Store>,
     resource: &Resource,
     control: Control,
-    deadline: Instant,
+    by: Asker,
     load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
@@ -61,12 +65,12 @@ where
             Some((entry, Freshness::Fresh)) => return store.serve(&entry, Outcome::Hit),
             Some((entry, Freshness::Revalidate)) => {
                 if !control.only_if_cached {
-                    refresh(store, resource, deadline, load);
+                    refresh(store, resource, by, load);
                 }
                 return store.serve(&entry, Outcome::Stale);
             }
             Some((entry, Freshness::IfError)) if !control.only_if_cached => {
-                return load_or_fall_back(store, resource, deadline, load, entry).await;
+                return load_or_fall_back(store, resource, by, load, entry).await;
             }
             _ => {}
         }
@@ -77,13 +81,13 @@ where
     }
     if control.no_cache || !store.settings.enabled {
         if resource.is_list() && !control.alone {
-            return next_load(store, resource, deadline, load).await;
+            return next_load(store, resource, by, load).await;
         }
-        return bypass(store, resource, deadline, load).await;
+        return bypass(store, resource, by, load).await;
     }
     // A load that began earlier could return a value older than `max-age`.
     let since = control.max_age.and_then(|age| Instant::now().checked_sub(age));
-    share_load(store, resource, since, deadline, load).await
+    share_load(store, resource, since, by, load).await
 }
 
 /// Joins the load in progress, or starts one.
@@ -91,23 +95,23 @@ async fn share_load<F>(
     store: &Arc<Store>,
     resource: &Resource,
     since: Option<Instant>,
-    deadline: Instant,
+    by: Asker,
     load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     let snapshot = store.generations.snapshot(resource);
-    let (flight, outcome) = match store.flights.join(resource, snapshot, since, deadline) {
-        Ok(Joined::Follower(flight)) => (flight, Outcome::Coalesced),
-        Ok(Joined::Leader(flight, leader)) => {
+    let (flight, outcome, _reader) = match store.flights.join(resource, snapshot, since, by) {
+        Ok(Joined::Follower(flight, reader)) => (flight, Outcome::Coalesced, reader),
+        Ok(Joined::Leader(flight, reader, leader)) => {
             launch(store, resource, &flight, leader, load);
-            (flight, Outcome::Miss)
+            (flight, Outcome::Miss, reader)
         }
         Err(error) => return failed(error, Outcome::Miss),
     };
     let began = flight.began;
-    match flight.outcome(deadline).await {
+    match flight.outcome(by.1).await {
         Some(Ok(value)) => (Ok(value), Served { outcome, age: Some(began.elapsed()) }),
         Some(Err(error)) => failed(error, outcome),
         None => failed(deadline_passed(), outcome),
@@ -119,7 +123,7 @@ where
 async fn next_load<F>(
     store: &Arc<Store>,
     resource: &Resource,
-    deadline: Instant,
+    by: Asker,
     load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
@@ -127,11 +131,11 @@ where
 {
     let asked = Instant::now();
     while let Some(running) = store.flights.before(resource, asked) {
-        if !running.is_over(deadline).await {
+        if !running.is_over(by.1).await {
             return failed(deadline_passed(), Outcome::Bypass);
         }
     }
-    let (result, served) = share_load(store, resource, Some(asked), deadline, load).await;
+    let (result, served) = share_load(store, resource, Some(asked), by, load).await;
     (result, Served { outcome: Outcome::Bypass, ..served })
 }
 
@@ -139,7 +143,7 @@ where
 async fn load_or_fall_back<F>(
     store: &Arc<Store>,
     resource: &Resource,
-    deadline: Instant,
+    by: Asker,
     load: impl FnOnce(Instant, Option<Readers>) -> F,
     entry: Entry,
 ) -> (Result<Value>, Served)
@@ -149,7 +153,7 @@ where
     if store.flights.is_held_off(resource) {
         return store.serve(&entry, Outcome::Stale);
     }
-    let (result, served) = share_load(store, resource, None, deadline, load).await;
+    let (result, served) = share_load(store, resource, None, by, load).await;
     match &result {
         // A write, a purge or the age limit may have invalidated it in the meantime.
         Err(error) if error.facts().allows_stale && store.counts(resource, &entry) => {
@@ -164,7 +168,7 @@ where
 fn refresh<F>(
     store: &Arc<Store>,
     resource: &Resource,
-    deadline: Instant,
+    by: Asker,
     load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -173,9 +177,10 @@ fn refresh<F>(
         return;
     }
     let snapshot = store.generations.snapshot(resource);
-    if let Ok(Joined::Leader(flight, leader)) =
-        store.flights.join(resource, snapshot, None, deadline)
+    if let Ok(Joined::Leader(flight, reader, leader)) =
+        store.flights.join(resource, snapshot, None, by)
     {
+        reader.keep();
         launch(store, resource, &flight, leader, load);
     }
 }
@@ -196,8 +201,14 @@ fn launch<F>(
     let (filled, resource) = (Arc::clone(store), resource.clone());
     let (snapshot, began) = (flight.snapshot, flight.began);
     let loading = load(began + MAX_LOAD, Some(flight.readers()));
+    let readers = flight.readers();
     let flight = async move {
-        let loaded = timeout_at(began + MAX_LOAD, loading).await;
+        let loaded = tokio::select! {
+            biased;
+            loaded = timeout_at(began + MAX_LOAD, loading) => loaded,
+            // Nothing was sent, and nothing is known.
+            () = readers.abandoned() => return,
+        };
         let loaded = loaded.unwrap_or_else(|_| Err(gave_up()));
         let loaded = loaded.and_then(|value| filled.settled(value, reserved));
         let loaded = fill(&filled, &resource, snapshot, began, loaded).await;
@@ -214,7 +225,7 @@ fn launch<F>(
 async fn bypass<F>(
     store: &Arc<Store>,
     resource: &Resource,
-    deadline: Instant,
+    by: Asker,
     load: impl FnOnce(Instant, Option<Readers>) -> F,
 ) -> (Result<Value>, Served)
 where
@@ -225,7 +236,7 @@ where
         Err(error) => return failed(error, Outcome::Bypass),
     };
     let (snapshot, began) = (store.generations.snapshot(resource), Instant::now());
-    let loaded = load(deadline, None).await;
+    let loaded = load(by.1, None).await;
     let loaded = loaded.and_then(|value| store.settled(value, reserved));
     match fill(store, resource, snapshot, began, loaded).await {
         Ok(value) => {

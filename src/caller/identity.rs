@@ -9,7 +9,8 @@ use std::{
     },
 };
 
-use super::{lines::Lines, resource::Resource};
+use super::{allowance::Allowance, lines::Lines, resource::Resource};
+use crate::error::Error;
 
 /// Who a caller is.
 ///
@@ -65,17 +66,27 @@ impl fmt::Display for CallerId {
 #[derive(Debug)]
 pub struct Caller {
     id: CallerId,
+    share_percent: u32,
+    purges: Allowance,
     held: [AtomicUsize; Resource::COUNT],
     lines: Lines,
 }
 
-static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| Caller::new(CallerId::Gateway, None));
+static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+    // All of everything: what it does is bounded where it does it.
+    Caller::new(CallerId::Gateway, 100, Allowance::default(), None)
+});
 
 impl Caller {
     /// `lines_per_second`: how many lines of the log it may cause, if that is bounded.
-    pub(super) fn new(id: CallerId, lines_per_second: Option<u32>) -> Arc<Self> {
+    pub(super) fn new(
+        id: CallerId,
+        share_percent: u32,
+        purges: Allowance,
+        lines_per_second: Option<u32>,
+    ) -> Arc<Self> {
         let lines = Lines::new(lines_per_second);
-        Arc::new(Self { id, held: Default::default(), lines })
+        Arc::new(Self { id, share_percent, purges, held: Default::default(), lines })
     }
 
     /// The process itself. It has no share: what it does is bounded where it does it.
@@ -96,6 +107,25 @@ impl Caller {
         self.lines.take(self.id)
     }
 
+    /// How much it may hold of what all callers may hold so much of: at least one. `None` if that
+    /// is everything.
+    #[must_use]
+    pub fn share_of(&self, bound: usize) -> Option<usize> {
+        let percent = usize::try_from(self.share_percent).unwrap_or(100);
+        let (whole, rest) = (bound / 100, bound % 100);
+        let share = (whole * percent + rest * percent / 100).max(1);
+        (share < bound).then_some(share)
+    }
+
+    /// Lets it drop so many values from a cache.
+    ///
+    /// # Errors
+    ///
+    /// When it does so too often; that is counted.
+    pub fn purge(&self, weight: u32) -> Result<(), Error> {
+        self.purges.take(weight)
+    }
+
     /// How much it holds of a resource.
     #[must_use]
     pub fn holds(&self, resource: Resource) -> usize {
@@ -105,7 +135,7 @@ impl Caller {
     /// Whether nothing would be lost if it were forgotten.
     pub(super) fn is_idle(self: &Arc<Self>) -> bool {
         // A connection and a place each have a reference of their own.
-        Arc::strong_count(self) == 1
+        Arc::strong_count(self) == 1 && self.purges.is_whole()
     }
 
     pub(super) fn of(&self, resource: Resource) -> &AtomicUsize {
@@ -136,6 +166,25 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_at_least_one_place_and_less_than_all() {
+        for (bound, percent, expected) in [
+            (1, 50, None),
+            (0, 50, None),
+            (2, 50, Some(1)),
+            (3, 50, Some(1)),
+            (64, 1, Some(1)),
+            (10, 100, None),
+            (1024, 50, Some(512)),
+            (199, 50, Some(99)),
+            (usize::MAX, 50, Some(usize::MAX / 100 * 50 + usize::MAX % 100 * 50 / 100)),
+        ] {
+            let caller = Caller::new(CallerId::Others, percent, Allowance::default(), None);
+            assert_eq!(caller.share_of(bound), expected, "{percent} % of {bound}");
+        }
+        assert_eq!(Caller::gateway().share_of(1000), None);
+    }
+
+    #[test]
     fn each_resource_has_its_place() {
         let all = [
             Resource::Calls,
@@ -147,8 +196,9 @@ mod tests {
             Resource::DecodingBytes,
             Resource::LoadBytes,
             Resource::HistoryBytes,
+            Resource::Purges,
         ];
-        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(all.len(), Resource::COUNT);
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! It knows nothing of calls: who wants a place names the caller and the [`Resource`].
 
+mod allowance;
 mod identity;
 mod lines;
 mod metrics;

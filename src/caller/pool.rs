@@ -11,7 +11,7 @@ use std::sync::{
 use prometheus_client::metrics::counter::Counter;
 
 use super::{
-    identity::{Caller, CallerId},
+    identity::Caller,
     metrics::{Bound, CallerMetrics},
     resource::Resource,
 };
@@ -23,7 +23,6 @@ pub struct Pool {
     resource: Resource,
     held: AtomicUsize,
     bound: usize,
-    share: usize,
     over_share: Counter,
     over_bound: Counter,
 }
@@ -46,21 +45,12 @@ pub enum Full {
 }
 
 impl Pool {
-    /// `bound` places, of which each caller may hold `share_percent`, but at least one.
-    pub(super) fn new(
-        resource: Resource,
-        bound: usize,
-        share_percent: u32,
-        metrics: &CallerMetrics,
-    ) -> Arc<Self> {
-        let percent = usize::try_from(share_percent).unwrap_or(100);
-        let (whole, rest) = (bound / 100, bound % 100);
-        let share = (whole * percent + rest * percent / 100).max(1);
+    /// `bound` places, of which each caller may hold its share.
+    pub(super) fn new(resource: Resource, bound: usize, metrics: &CallerMetrics) -> Arc<Self> {
         Arc::new(Self {
             resource,
             held: AtomicUsize::new(0),
             bound,
-            share,
             over_share: metrics.refusals(resource, Bound::Caller),
             over_bound: metrics.refusals(resource, Bound::All),
         })
@@ -135,9 +125,8 @@ impl Pool {
     }
 
     fn share_of(&self, caller: &Caller) -> usize {
-        // A share of everything is no bound of its own: then all of it is taken.
-        let has_share = caller.id() != CallerId::Gateway && self.share < self.bound;
-        if has_share { self.share } else { usize::MAX }
+        // Who may hold everything is told that all of it is taken.
+        caller.share_of(self.bound).unwrap_or(usize::MAX)
     }
 }
 
@@ -207,18 +196,20 @@ impl From<Full> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caller::{allowance::Allowance, identity::CallerId};
 
-    fn pool(bound: usize, share_percent: u32) -> Arc<Pool> {
-        Pool::new(Resource::Calls, bound, share_percent, &CallerMetrics::default())
+    fn pool(bound: usize) -> Arc<Pool> {
+        Pool::new(Resource::Calls, bound, &CallerMetrics::default())
     }
 
     fn caller(address: &str) -> Arc<Caller> {
-        Caller::new(CallerId::network(address.parse().unwrap(), 32, 64), None)
+        let id = CallerId::network(address.parse().unwrap(), 32, 64);
+        Caller::new(id, 50, Allowance::default(), None)
     }
 
     #[test]
     fn one_caller_gets_its_share_and_leaves_the_rest() {
-        let (pool, greedy, other) = (pool(10, 50), caller("192.0.2.1"), caller("192.0.2.2"));
+        let (pool, greedy, other) = (pool(10), caller("192.0.2.1"), caller("192.0.2.2"));
         let held: Vec<Held> = (0..5).map(|_| pool.acquire(&greedy, 1).unwrap()).collect();
         assert_eq!(pool.acquire(&greedy, 1).unwrap_err(), Full::OfCaller(Resource::Calls));
         assert_eq!(pool.has_room_for(&greedy), Err(Full::OfCaller(Resource::Calls)));
@@ -237,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_held_grows_and_shrinks_within_the_bounds() {
-        let (pool, one, other) = (pool(100, 50), caller("192.0.2.1"), caller("192.0.2.2"));
+        let (pool, one, other) = (pool(100), caller("192.0.2.1"), caller("192.0.2.2"));
         let held = pool.acquire(&one, 10).unwrap();
         held.resize(50).unwrap();
         assert_eq!(held.resize(51).unwrap_err(), Full::OfCaller(Resource::Calls));
@@ -254,24 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_at_least_one_place_and_at_most_all() {
-        for (bound, percent, expected) in [
-            (1, 50, 1),
-            (3, 50, 1),
-            (1, 1, 1),
-            (10, 100, 10),
-            (1024, 50, 512),
-            (199, 50, 99),
-            (usize::MAX, 50, usize::MAX / 100 * 50 + usize::MAX % 100 * 50 / 100),
-        ] {
-            let pool = pool(bound, percent);
-            assert_eq!(pool.share, expected, "{percent} % of {bound}");
-        }
-    }
-
-    #[test]
     fn places_may_weigh_more_than_one() {
-        let (pool, greedy) = (pool(100, 50), caller("192.0.2.1"));
+        let (pool, greedy) = (pool(100), caller("192.0.2.1"));
         let most = pool.acquire(&greedy, 40).unwrap();
         assert_eq!(pool.acquire(&greedy, 11).unwrap_err(), Full::OfCaller(Resource::Calls));
         assert_eq!(pool.acquire(&greedy, usize::MAX).unwrap_err(), Full::OfCaller(Resource::Calls));
@@ -282,7 +257,7 @@ mod tests {
 
     #[test]
     fn who_may_hold_everything_is_told_that_all_is_taken() {
-        let (pool, only) = (pool(1, 50), caller("192.0.2.1"));
+        let (pool, only) = (pool(1), caller("192.0.2.1"));
         let _held = pool.acquire(&only, 1).unwrap();
         assert_eq!(pool.acquire(&only, 1).unwrap_err(), Full::OfAll(Resource::Calls));
         assert_eq!(pool.has_room_for(&only), Err(Full::OfAll(Resource::Calls)));
@@ -290,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_process_itself_has_no_share() {
-        let pool = pool(4, 25);
+        let pool = pool(4);
         let held: Vec<Held> = (0..4).map(|_| pool.acquire(Caller::gateway(), 1).unwrap()).collect();
         let full = pool.acquire(Caller::gateway(), 1).unwrap_err();
         assert_eq!((held.len(), full), (4, Full::OfAll(Resource::Calls)));

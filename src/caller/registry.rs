@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
+    allowance::Allowance,
     identity::{Caller, CallerId},
-    metrics::CallerMetrics,
+    metrics::{Bound, CallerMetrics},
     pool::Pool,
     resource::Resource,
     settings::CallerSettings,
@@ -49,8 +50,7 @@ impl Callers {
     /// No caller yet.
     #[must_use]
     pub fn new(settings: CallerSettings, metrics: CallerMetrics) -> Self {
-        let others = Caller::new(CallerId::Others, settings.log_lines_per_second);
-        let known = Mutex::default();
+        let (others, known) = (caller(CallerId::Others, &settings, &metrics), Mutex::default());
         Self(Arc::new(Shared { settings, metrics, others, known }))
     }
 
@@ -72,7 +72,7 @@ impl Callers {
                 return self.others();
             }
         }
-        let caller = Caller::new(id, shared.settings.log_lines_per_second);
+        let caller = caller(id, &shared.settings, &shared.metrics);
         known.callers.insert(id, Arc::clone(&caller));
         shared.metrics.known(known.callers.len());
         caller
@@ -95,7 +95,7 @@ impl Callers {
     /// The places of a resource, of which each caller gets its share.
     #[must_use]
     pub fn pool(&self, resource: Resource, bound: usize) -> Arc<Pool> {
-        Pool::new(resource, bound, self.0.settings.share_percent, &self.0.metrics)
+        Pool::new(resource, bound, &self.0.metrics)
     }
 
     /// Forgets the callers that hold nothing, so that the metric counts those that are there.
@@ -104,6 +104,11 @@ impl Callers {
         known.sweep();
         self.0.metrics.known(known.callers.len());
     }
+}
+
+fn caller(id: CallerId, settings: &CallerSettings, metrics: &CallerMetrics) -> Arc<Caller> {
+    let purges = Allowance::new(metrics.refusals(Resource::Purges, Bound::Caller));
+    Caller::new(id, settings.share_percent, purges, settings.log_lines_per_second)
 }
 
 impl Known {

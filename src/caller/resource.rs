@@ -23,12 +23,14 @@ label_values! {
         LoadBytes = "load_bytes",
         /// Bytes of lists and changes of watched backends.
         HistoryBytes = "history_bytes",
+        /// Values dropped from caches.
+        Purges = "purges",
     }
 }
 
 impl Resource {
     /// The number of resources.
-    pub(super) const COUNT: usize = 9;
+    pub(super) const COUNT: usize = 10;
 
     pub(super) const fn index(self) -> usize {
         self as usize
@@ -46,6 +48,7 @@ impl Resource {
             Self::DecodingBytes => "bytes of upstream answers in memory",
             Self::LoadBytes => "bytes of reads in memory",
             Self::HistoryBytes => "bytes of changes in memory",
+            Self::Purges => "purges",
         }
     }
 }

@@ -120,7 +120,7 @@ impl Backend {
 
     /// A session with its upstream for work that may outlive the call.
     pub(super) fn session_until(&self, call: &Call, deadline: Instant) -> Session {
-        Session::new(&self.upstream, deadline, call.record.counter())
+        Session::new(&self.upstream, deadline, call.record.counter(), call.record.caller())
     }
 
     /// Refuses a method that the dialect does not have.
@@ -169,6 +169,11 @@ impl Backend {
     /// The headers that carry the credentials; those that hold a secret are marked sensitive.
     pub(super) fn credential_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>> {
         self.upstream.credential_headers()
+    }
+
+    /// Ends the pause that the upstream has asked for, if there is one.
+    pub(super) fn end_pause(&self) {
+        self.upstream.end_pause();
     }
 
     /// Records a failure as the last error in the backend's status.

@@ -47,6 +47,10 @@ use crate::{
     text,
 };
 
+/// What dropping a profile takes of a caller's allowance, and what dropping all of a backend does.
+const PURGED_PROFILE: u32 = 1;
+const PURGED_BACKEND: u32 = 20;
+
 /// What every call needs to be answered. Lives as long as the process.
 pub struct Gateway {
     backends: BTreeMap<String, Arc<Backend>>,
@@ -101,16 +105,23 @@ impl Gateway {
         Ok(services.to_vec())
     }
 
-    /// Drops the cache entries of a backend or a profile. Returns how many were dropped.
+    /// Drops the cache entries of a backend or a profile. Returns how many were dropped. For a
+    /// backend, it also ends the pause that the upstream has asked for.
     pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
         const METHOD: Method = Method::PurgeCache;
         let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
             let backend = self.backend(call, name.backend(), METHOD)?;
             backend.require_id(METHOD, &name)?;
+            let allowed = call.record.caller().purge(PURGED_PROFILE);
+            allowed.map_err(|error| backend.decorate(METHOD, error))?;
             backend.cache().purge_profile(name.id())
         } else {
             let name = BackendName::parse("name", &request.name)?;
-            cached::purge(self.backend(call, &name, METHOD)?).await?
+            let backend = self.backend(call, &name, METHOD)?;
+            let allowed = call.record.caller().purge(PURGED_BACKEND);
+            allowed.map_err(|error| backend.decorate(METHOD, error))?;
+            backend.end_pause();
+            cached::purge(backend).await?
         };
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
     }

@@ -94,7 +94,9 @@ where
         .layer_fn(|inner| WholeRequest { inner, limit: settings.max_request_bytes })
         // Waits for the message, and rejects calls beyond the limits. Right around the services:
         // what has not arrived takes no place, and what is rejected is not decoded.
-        .layer_fn(|inner| Shed::new(inner, places.clone(), memory.clone(), metrics.clone()))
+        .layer_fn(|inner| {
+            Shed::new(inner, methods, places.clone(), memory.clone(), metrics.clone())
+        })
         // Counts the bytes of responses, and cuts messages into pieces. Next to the services, so
         // that all that is said of a response is said after the last piece.
         .layer_fn(|inner| Weighed { inner })

@@ -6,6 +6,8 @@
 //! budget and the backend's `max_attempts` limit the attempts. No slot or permit is held between
 //! attempts.
 
+mod waits;
+
 use std::{
     sync::{
         Arc,
@@ -28,14 +30,13 @@ use super::{
     credentials::CurrentTokens,
     login,
     message::{Port, Reply, Request, Safety},
-    pace::{Refusal, Turn},
-    patience::{Delay, Patience, Waiters},
+    pace::Refusal,
+    patience::{Patience, Waiters},
     refusal,
     retry::{LONGEST_BACKOFF, Outcome, pauses, was_sent, worth_repeating},
-    status,
     transport::deadline_passed,
 };
-use crate::error::{Error, Result, Retry};
+use crate::{caller::Caller, error::Result};
 
 /// A larger answer is searched apart from the threads that serve calls.
 const SEARCHED_AT_ONCE: usize = 32 * 1024;
@@ -55,12 +56,22 @@ pub struct Session {
     waiters: Option<Arc<dyn Waiters>>,
     /// Something was read.
     has_read: Arc<AtomicBool>,
+    /// To whom the requests are counted.
+    caller: Arc<Caller>,
+    /// It was admitted. What it sends then is counted, and not refused.
+    has_begun: Arc<AtomicBool>,
 }
 
 impl Session {
-    /// A session for one call. `counter` is incremented for each request that is sent.
+    /// A session for one call of this caller. `counter` is incremented for each request that is
+    /// sent.
     #[must_use]
-    pub fn new(upstream: &Arc<Upstream>, deadline: Instant, counter: Arc<AtomicU32>) -> Self {
+    pub fn new(
+        upstream: &Arc<Upstream>,
+        deadline: Instant,
+        counter: Arc<AtomicU32>,
+        caller: &Arc<Caller>,
+    ) -> Self {
         Self {
             upstream: Arc::clone(upstream),
             deadline,
@@ -71,6 +82,8 @@ impl Session {
             wrote: AtomicBool::new(false),
             waiters: None,
             has_read: Arc::default(),
+            caller: Arc::clone(caller),
+            has_begun: Arc::default(),
         }
     }
 
@@ -111,6 +124,8 @@ impl Session {
             wrote: AtomicBool::new(self.wrote.load(Ordering::Relaxed)),
             waiters: self.waiters.clone(),
             has_read: Arc::clone(&self.has_read),
+            caller: Arc::clone(&self.caller),
+            has_begun: Arc::clone(&self.has_begun),
         }
     }
 
@@ -127,13 +142,19 @@ impl Session {
         if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
             return Err(Failure::local(refusal::circuit_open(wait)));
         }
-        let turn = upstream.pace.when(self.class(), 1, now);
+        let (class, caller) = (self.class(), &self.caller);
+        if !self.has_begun.load(Ordering::Relaxed) {
+            let admitted = upstream.bulkhead.admits(caller, class, now);
+            admitted.map_err(|refusal| self.refused(refusal))?;
+        }
+        let turn = upstream.pace.when(class, 1, now);
         self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
         let _slot = upstream
             .bulkhead
-            .enter(&upstream.pace, self.class(), self)
+            .enter(&upstream.pace, (class, caller), self)
             .await
             .map_err(|refusal| self.refused(refusal))?;
+        self.has_begun.store(true, Ordering::Relaxed);
         if let Some(waiters) = &self.waiters {
             waiters.goes_on();
         }
@@ -162,7 +183,10 @@ impl Session {
     async fn permit_again(&self) -> Result<(), Failure> {
         loop {
             let now = Instant::now();
-            let Err(turn) = self.upstream.pace.take(Class::Settling, now) else { return Ok(()) };
+            let Err(turn) = self.upstream.pace.take(Class::Settling, now) else {
+                self.upstream.bulkhead.count(&self.caller, now);
+                return Ok(());
+            };
             self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
             tokio::time::sleep_until(turn.at).await;
         }
@@ -172,45 +196,11 @@ impl Session {
         Failure::local(self.upstream.refused(refusal))
     }
 
-    /// Tells those who wait for this session's work until when it waits, and how to refuse one who
-    /// cannot wait that long. Whether it should wait.
-    fn tell(
-        &self,
-        (until, guessed): (Instant, bool),
-        refusal: impl Fn(&Upstream, Instant) -> Error + Send + Sync + 'static,
-    ) -> bool {
-        let Some(waiters) = &self.waiters else { return true };
-        let upstream = Arc::clone(&self.upstream);
-        let refusal = move || {
-            let error = refusal(&upstream, Instant::now());
-            upstream.note_failure(&error);
-            error
-        };
-        let has_read = self.has_read.load(Ordering::Relaxed);
-        waiters.tell(Delay { until, guessed, has_read, refusal: Arc::new(refusal) })
-    }
-
-    /// Tells the same of a pause before a retry, which this failure asks for.
-    fn tell_of_pause(&self, outcome: &Outcome, until: Instant) -> bool {
-        if self.waiters.is_none() {
-            return true;
-        }
-        let error = match outcome {
-            Ok(reply) => status::failed_status(Safety::Read, reply),
-            Err(failure) => failure.error.clone(),
-        };
-        let error = error.without_secrets(|text| self.redact(text));
-        self.tell((until, false), move |_, now| {
-            let left = until.saturating_duration_since(now);
-            error.clone().with_retry(Retry::After(Some(left)))
-        })
-    }
-
     async fn send_with_credentials(&self, request: &Request, ticket: &Ticket<'_>) -> Outcome {
         let upstream = &self.upstream;
         let exchange = async |headers: &[_]| {
             let result = upstream.exchange(request, headers, self.deadline, &self.counter).await;
-            upstream.judge(ticket, &result);
+            upstream.judge(ticket, Some(request.subject()), &result);
             result
         };
         if let Some(token) = upstream.auth.fixed() {
@@ -289,21 +279,6 @@ impl Session {
         }
         upstream.metrics.retried(request.operation);
         Some(pause)
-    }
-}
-
-impl Patience for Session {
-    fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    fn allows(&self, turn: Turn, now: Instant) -> Result<(), Refusal> {
-        self.deadline.allows(turn, now)?;
-        let refusal = move |upstream: &Upstream, now| upstream.refused(turn.refusal(now));
-        match turn.at <= now || self.tell((turn.at, turn.is_guessed()), refusal) {
-            true => Ok(()),
-            false => Err(turn.refusal(now)),
-        }
     }
 }
 

@@ -14,6 +14,10 @@ use crate::telemetry::label_values;
 /// Number of buckets in the sliding window.
 const BUCKETS: u64 = 10;
 
+/// Failures of so many different requests say something about the upstream; those of fewer only
+/// about what they ask for.
+const SEVERAL: usize = 3;
+
 /// The smallest fraction of an open time after jitter. Jitter keeps replicas from probing in
 /// lockstep.
 const LEAST_JITTER: f64 = 0.8;
@@ -56,6 +60,9 @@ struct State {
     /// How many times it has opened since it was last closed.
     openings: u32,
     window: VecDeque<Bucket>,
+    /// What the upstream has failed to answer lately, each with its last failure. At most
+    /// [`SEVERAL`].
+    failing: Vec<(u64, Instant)>,
     origin: Instant,
 }
 
@@ -92,6 +99,7 @@ impl Breaker {
             consecutive: 0,
             openings: 0,
             window: VecDeque::new(),
+            failing: Vec::new(),
             origin,
         };
         Self { thresholds, jitter, state: Mutex::new(state) }
@@ -123,8 +131,15 @@ impl Breaker {
         self.lock().wait(now)
     }
 
-    /// Counts the outcome of a request. True if it opened or closed the circuit.
-    pub(super) fn record(&self, ticket: &Ticket<'_>, verdict: Verdict, now: Instant) -> bool {
+    /// Counts the outcome of a request. `subject` is what it asked for, if the upstream answered.
+    /// True if it opened or closed the circuit.
+    pub(super) fn record(
+        &self,
+        ticket: &Ticket<'_>,
+        verdict: Verdict,
+        subject: Option<u64>,
+        now: Instant,
+    ) -> bool {
         let Some(thresholds) = self.thresholds else { return false };
         let mut state = self.lock();
         if ticket.epoch != state.epoch {
@@ -132,6 +147,9 @@ impl Breaker {
         }
         match (state.phase, verdict) {
             (Phase::Closed, _) => {
+                if !state.says_something(&thresholds, verdict, subject, now) {
+                    return false;
+                }
                 state.count(&thresholds, verdict, now);
                 let opens = state.is_over(&thresholds);
                 if opens {
@@ -198,6 +216,32 @@ impl State {
         }
     }
 
+    /// Whether an outcome says something about the upstream. One id that always fails does not: its
+    /// first failure counts, and further ones do when several have failed.
+    fn says_something(
+        &mut self,
+        thresholds: &Thresholds,
+        verdict: Verdict,
+        subject: Option<u64>,
+        now: Instant,
+    ) -> bool {
+        let Some(subject) = subject else { return true };
+        let recently = |at: Instant| now.saturating_duration_since(at) < thresholds.window;
+        let answered = |other: u64| other == subject && verdict == Verdict::Good;
+        self.failing.retain(|(other, at)| !answered(*other) && recently(*at));
+        if verdict == Verdict::Good {
+            return true;
+        }
+        if let Some((_, at)) = self.failing.iter_mut().find(|(other, _)| *other == subject) {
+            *at = now;
+            return self.failing.len() >= SEVERAL;
+        }
+        if self.failing.len() < SEVERAL {
+            self.failing.push((subject, now));
+        }
+        true
+    }
+
     fn is_over(&self, thresholds: &Thresholds) -> bool {
         let sum =
             |of: fn(&Bucket) -> u32| self.window.iter().map(|bucket| u64::from(of(bucket))).sum();
@@ -221,6 +265,7 @@ impl State {
         self.epoch += 1;
         (self.openings, self.consecutive) = (0, 0);
         self.window.clear();
+        self.failing.clear();
     }
 }
 

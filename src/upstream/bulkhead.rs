@@ -1,28 +1,29 @@
 //! Limits how many requests to one backend are in flight and how many wait, so that a backend that
 //! hangs uses a bounded share of the process.
 //!
-//! The requests of a class leave in the order in which they came, each when both the rate and a
-//! slot allow it. Only the first in each line looks at them: what waits behind it holds no slot,
-//! and takes nothing of the rate along when it leaves.
+//! The requests of a class leave in turns, one of each caller, and those of a caller in the order
+//! in which they came; each when its caller's share, the rate, and a slot allow it. Only the first
+//! in each line looks at the latter: what waits behind it holds no slot, and takes nothing of the
+//! rate along when it leaves.
 
-use std::{
-    pin::pin,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{AcquireError, Semaphore, SemaphorePermit},
+    sync::{AcquireError, Semaphore, SemaphorePermit, oneshot::error::RecvError},
     time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
     class::Class,
+    limits::Limits,
     metrics::{BackendUpstreamMetrics, Shed},
     pace::{Pace, Refusal, Turn},
     patience::Patience,
+    shares::{Part, Shares, What},
+    turns::{self, Turns},
 };
+use crate::caller::{Caller, CallerId};
 
 /// The weight of the latest request in the mean.
 const WEIGHT: f64 = 0.1;
@@ -33,7 +34,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The slots of one backend and the queue for them.
 pub(super) struct Bulkhead {
     /// One line for each class.
-    lines: [Line; Class::COUNT],
+    lines: [Turns; Class::COUNT],
+    shares: Shares,
     slots: Semaphore,
     queue: Semaphore,
     max_slots: usize,
@@ -48,34 +50,30 @@ pub(super) struct Slot<'b> {
     bulkhead: &'b Bulkhead,
     since: Instant,
     _permit: SemaphorePermit<'b>,
-}
-
-/// The requests of a class that wait.
-struct Line {
-    /// Held by the first of them.
-    turn: Semaphore,
-    waiting: AtomicUsize,
-}
-
-impl Line {
-    fn new() -> Self {
-        Self { turn: Semaphore::new(1), waiting: AtomicUsize::new(0) }
-    }
+    _part: Part<'b>,
 }
 
 /// A place in the queue.
 struct QueuePlace<'b> {
     bulkhead: &'b Bulkhead,
-    line: &'b Line,
+    line: &'b Turns,
+    caller: CallerId,
     _permit: SemaphorePermit<'b>,
+    _part: Part<'b>,
 }
 
 impl Bulkhead {
-    pub(super) fn new(slots: usize, queue: usize, metrics: BackendUpstreamMetrics) -> Self {
+    pub(super) fn new(
+        slots: usize,
+        queue: usize,
+        limits: Limits,
+        metrics: BackendUpstreamMetrics,
+    ) -> Self {
         let (max_slots, max_queued) =
             (slots.min(Semaphore::MAX_PERMITS), queue.min(Semaphore::MAX_PERMITS));
         Self {
-            lines: std::array::from_fn(|_| Line::new()),
+            lines: Default::default(),
+            shares: Shares::new(max_slots, max_queued, limits),
             slots: Semaphore::new(max_slots),
             queue: Semaphore::new(max_queued),
             max_slots,
@@ -85,29 +83,57 @@ impl Bulkhead {
         }
     }
 
+    /// Whether a call of this caller may begin: not while it has used its share of the vendor's
+    /// windows and others use them too.
+    pub(super) fn admits(
+        &self,
+        caller: &Caller,
+        class: Class,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let wait = self.shares.is_used_up(caller, class, now);
+        wait.map_or(Ok(()), |wait| Err(Refusal::Shed(Shed::CallerLimit, wait)))
+    }
+
+    /// Counts a request of this caller that is sent now.
+    pub(super) fn count(&self, caller: &Caller, now: Instant) {
+        self.shares.count(caller, now);
+    }
+
     /// Waits until the rate and a slot allow one more request. Fails at once if that would be too
     /// late.
     pub(super) async fn enter(
         &self,
         pace: &Pace,
-        class: Class,
+        who: (Class, &Caller),
         patience: &impl Patience,
     ) -> Result<Slot<'_>, Refusal> {
+        let (class, caller) = who;
         let line = self.line(class);
-        // This does not overtake: a free permit was not assigned to a request that waits.
-        let turn = line.turn.try_acquire().ok();
+        let mut part = self.shares.hold(caller, class, What::Slot);
+        // This does not overtake: a free turn was not assigned to a request that waits.
+        let turn = part.as_ref().and_then(|_| line.try_take());
         if turn.is_some()
             && let Ok(permit) = self.slots.try_acquire()
-            && pace.take(class, Instant::now()).is_ok()
+            && let Some(part) = part.take_if(|_| self.take(pace, who))
         {
-            return Ok(self.slot(permit));
+            return Ok(self.slot(permit, part));
         }
-        let place = self.queue(line)?;
-        let queued = self.max_queued.saturating_sub(self.queue.available_permits());
-        let (now, wait) = (Instant::now(), self.wait(queued));
+        let place = self.queue(line, who)?;
+        let (now, wait) = (Instant::now(), self.wait(self.ahead(who)));
         patience.allows(Turn::of_slot(now + wait), now)?;
-        patience.allows(pace.when(class, self.ahead(class), now), now)?;
-        let entering = self.take_turn(line, turn, (pace, class), patience);
+        patience.allows(pace.when(class, self.ahead(who), now), now)?;
+        let entering = async {
+            let part = match part {
+                Some(part) => part,
+                None => {
+                    patience.queues(true);
+                    self.shares.wait_for_slot(caller, class).await
+                }
+            };
+            patience.queues(false);
+            self.take_turn((turn, part), (pace, who), patience).await
+        };
         let entered = timeout_at(patience.deadline(), entering).await;
         drop(place);
         entered.unwrap_or(Err(Refusal::Shed(Shed::Waited, wait)))
@@ -116,61 +142,84 @@ impl Bulkhead {
     /// Waits to be the first in line, and then until the request may be sent.
     async fn take_turn<'b>(
         &'b self,
-        line: &'b Line,
-        turn: Option<SemaphorePermit<'b>>,
-        (pace, class): (&Pace, Class),
+        (turn, part): (Option<turns::Turn>, Part<'b>),
+        (pace, who): (&Pace, (Class, &Caller)),
         patience: &impl Patience,
     ) -> Result<Slot<'b>, Refusal> {
         let _turn = match turn {
             Some(turn) => turn,
-            None => self.wait_in_line(line, (pace, class), patience).await?,
+            None => self.wait_in_line((pace, who), patience).await?,
         };
         loop {
+            let pause = pace.next_pause();
             let now = Instant::now();
-            let turn = pace.when(class, 1, now);
+            let turn = pace.when(who.0, 1, now);
             patience.allows(turn, now)?;
             if turn.at > now {
                 // Meanwhile, the upstream may ask for a pause, and another class may be faster.
-                sleep_until(turn.at).await;
+                tokio::select! {
+                    () = sleep_until(turn.at) => {}
+                    () = pause => {}
+                }
                 continue;
             }
             let permit = self.slots.acquire().await.map_err(closed)?;
-            if pace.take(class, Instant::now()).is_ok() {
-                return Ok(self.slot(permit));
+            if self.take(pace, who) {
+                return Ok(self.slot(permit, part));
             }
         }
     }
 
+    /// Takes a permit of the rate, and counts it to its caller.
+    fn take(&self, pace: &Pace, (class, caller): (Class, &Caller)) -> bool {
+        let now = Instant::now();
+        let taken = pace.take(class, now).is_ok();
+        if taken {
+            self.shares.count(caller, now);
+        }
+        taken
+    }
+
     /// Waits to be the first in line. A pause that begins meanwhile may be longer than it can wait.
-    async fn wait_in_line<'b>(
+    async fn wait_in_line(
         &self,
-        line: &'b Line,
-        (pace, class): (&Pace, Class),
+        (pace, who): (&Pace, (Class, &Caller)),
         patience: &impl Patience,
-    ) -> Result<SemaphorePermit<'b>, Refusal> {
-        let mut first = pin!(line.turn.acquire());
+    ) -> Result<turns::Turn, Refusal> {
+        let mut first = self.line(who.0).wait(who.1.id());
         loop {
             let pause = pace.next_pause();
             let now = Instant::now();
-            patience.allows(pace.when(class, self.ahead(class), now), now)?;
+            patience.allows(pace.when(who.0, self.ahead(who), now), now)?;
             tokio::select! {
-                turn = &mut first => return turn.map_err(closed),
+                turn = &mut first => return turn.map_err(lost),
                 () = pause => {}
             }
         }
     }
 
-    /// A place in the queue, if there is one.
-    fn queue<'b>(&'b self, line: &'b Line) -> Result<QueuePlace<'b>, Refusal> {
-        let permit = self.queue.try_acquire();
-        let full = |_| Refusal::Shed(Shed::Full, self.wait(self.max_queued));
-        let permit = permit.map_err(full)?;
+    /// A place in the queue, if there is one, and if the caller has less than its share.
+    fn queue<'b>(
+        &'b self,
+        line: &'b Turns,
+        (class, caller): (Class, &Caller),
+    ) -> Result<QueuePlace<'b>, Refusal> {
+        let wait = |queued| self.wait(queued);
+        // What costs many requests is refused first: the last places are for single ones.
+        let kept = if class.rank() < Class::List.rank() { 0 } else { self.max_queued / 4 };
+        let permit = self.queue.try_acquire().ok();
+        let permit = permit.filter(|_| self.queue.available_permits() >= kept);
+        let permit = permit.ok_or_else(|| Refusal::Shed(Shed::Full, wait(self.max_queued)))?;
+        let Some(part) = self.shares.hold(caller, class, What::QueuePlace) else {
+            return Err(Refusal::Shed(Shed::CallerQueue, wait(self.ahead((class, caller)))));
+        };
         self.metrics.queued(1);
-        line.waiting.fetch_add(1, Ordering::Relaxed);
-        Ok(QueuePlace { bulkhead: self, line, _permit: permit })
+        let caller = caller.id();
+        line.enter(caller);
+        Ok(QueuePlace { bulkhead: self, line, caller, _permit: permit, _part: part })
     }
 
-    fn line(&self, class: Class) -> &Line {
+    fn line(&self, class: Class) -> &Turns {
         let [settling, call, list, watch] = &self.lines;
         match class {
             Class::Settling => settling,
@@ -180,15 +229,17 @@ impl Bulkhead {
         }
     }
 
-    /// The requests that wait in the line of a class, and in those before it.
-    fn ahead(&self, class: Class) -> usize {
-        let lines = self.lines.iter().take(usize::from(class.rank()) + 1);
-        lines.map(|line| line.waiting.load(Ordering::Relaxed)).sum()
+    /// The requests that leave before the last one of a caller's in the line of a class has left:
+    /// those of the lines before it, and what comes before in its own.
+    fn ahead(&self, (class, caller): (Class, &Caller)) -> usize {
+        let before = self.lines.iter().take(usize::from(class.rank()));
+        let before: usize = before.map(|line| line.ahead(None)).sum();
+        before + self.line(class).ahead(Some(caller.id()))
     }
 
-    fn slot<'b>(&'b self, permit: SemaphorePermit<'b>) -> Slot<'b> {
+    fn slot<'b>(&'b self, permit: SemaphorePermit<'b>, part: Part<'b>) -> Slot<'b> {
         self.metrics.in_flight(1);
-        Slot { bulkhead: self, since: Instant::now(), _permit: permit }
+        Slot { bulkhead: self, since: Instant::now(), _permit: permit, _part: part }
     }
 
     /// The estimated wait of this many queued calls, based on recent requests.
@@ -200,6 +251,11 @@ impl Bulkhead {
             .unwrap_or(LONGEST)
             .min(LONGEST)
     }
+}
+
+/// The error of a turn that is never given, which each is.
+fn lost(_: RecvError) -> Refusal {
+    Refusal::Shed(Shed::Waited, Duration::ZERO)
 }
 
 /// The error of a semaphore that is closed, which none is.
@@ -219,7 +275,7 @@ impl Drop for Slot<'_> {
 
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
-        self.line.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.line.leave(self.caller);
         self.bulkhead.metrics.queued(-1);
     }
 }

@@ -103,13 +103,15 @@ impl Upstream {
         tell_serving: impl Fn(bool) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let now = Instant::now();
-        let pace = Pace::new(&settings.limits(vendor_limits), rand::random, now);
+        let limits = settings.limits(vendor_limits);
+        let pace = Pace::new(&limits, settings.max_pause, rand::random, now);
         if let Some(rate) = pace.rate(now) {
             metrics.rate(rate);
         }
         let bulkhead = Bulkhead::new(
             settings.max_concurrent_calls,
             settings.max_queued_calls,
+            limits,
             metrics.clone(),
         );
         Ok(Arc::new(Self {
@@ -166,6 +168,11 @@ impl Upstream {
     #[must_use]
     pub fn room_in(&self, class: Class, requests: u32) -> Duration {
         self.pace.room_in(class, requests, Instant::now())
+    }
+
+    /// Ends the pause that the upstream has asked for, if there is one.
+    pub fn end_pause(&self) {
+        self.pace.end_pause(Instant::now());
     }
 
     /// Records a failure that callers of this backend should know about.
@@ -268,10 +275,17 @@ impl Upstream {
         }
     }
 
-    /// Counts an exchange in the circuit breaker.
-    pub(super) fn judge(self: &Arc<Self>, ticket: &Ticket<'_>, result: &Result<Reply, Failure>) {
+    /// Counts an exchange in the circuit breaker. `subject` tells what was asked for.
+    pub(super) fn judge(
+        self: &Arc<Self>,
+        ticket: &Ticket<'_>,
+        subject: Option<u64>,
+        result: &Result<Reply, Failure>,
+    ) {
         let Some(verdict) = Self::verdict(result) else { return };
-        if self.breaker.record(ticket, verdict, Instant::now()) {
+        // Where no answer came, that is not for what was asked for.
+        let subject = subject.filter(|_| result.is_ok());
+        if self.breaker.record(ticket, verdict, subject, Instant::now()) {
             let why = match result {
                 Ok(reply) => format!("the upstream answered HTTP {}", reply.status.as_u16()),
                 Err(failure) => failure.error.message().to_owned(),

@@ -127,7 +127,7 @@ async fn exchange(
     let ticket = upstream.breaker.pass();
     let result = upstream.exchange(request, headers, deadline, counter).await;
     if Upstream::verdict(&result) == Some(Verdict::Bad) {
-        upstream.judge(&ticket, &result);
+        upstream.judge(&ticket, None, &result);
     }
     result.map_err(|failure| failure.error)
 }

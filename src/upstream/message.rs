@@ -1,6 +1,10 @@
 //! Requests to and replies from an upstream, and the [`Port`] that dialects send them through.
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
@@ -46,6 +50,15 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// Whether it only reads.
     pub safety: Safety,
+}
+
+impl Request {
+    /// What it asks for or changes, to tell requests apart.
+    pub(super) fn subject(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.operation, &self.path, &self.body).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// A complete HTTP response of any status.

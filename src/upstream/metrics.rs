@@ -115,6 +115,10 @@ label_values! {
         Window = "window_limit",
         /// The pause that the upstream has asked for ends after its deadline.
         Pause = "pause",
+        /// Its caller has its share of the queue.
+        CallerQueue = "caller_queue",
+        /// Its caller has used its share of the vendor's limit, which others use too.
+        CallerLimit = "caller_limit",
     }
 }
 

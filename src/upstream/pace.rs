@@ -49,6 +49,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The rate limiter of one backend.
 pub(super) struct Pace {
     limit: Option<RateLimit>,
+    /// The longest pause that the upstream can ask for.
+    longest_asked: Duration,
     random: fn() -> f64,
     /// Counts the 429s in a row that answered requests sent after the pause of the one before.
     epoch: AtomicU64,
@@ -137,8 +139,14 @@ impl Turn {
 }
 
 impl Pace {
-    /// `random` gives a number from 0 to 1.
-    pub(super) fn new(limits: &Limits, random: fn() -> f64, now: Instant) -> Self {
+    /// `longest_asked` is the longest pause that the upstream can ask for, and `random` gives a
+    /// number from 0 to 1.
+    pub(super) fn new(
+        limits: &Limits,
+        longest_asked: Duration,
+        random: fn() -> f64,
+        now: Instant,
+    ) -> Self {
         let limit = limits.rate;
         let state = State {
             rate: limit.map_or(f64::INFINITY, |limit| f64::from(limit.per_second.get())),
@@ -150,6 +158,7 @@ impl Pace {
         };
         Self {
             limit,
+            longest_asked,
             random,
             epoch: AtomicU64::new(0),
             pauses: Notify::new(),
@@ -190,6 +199,7 @@ impl Pace {
     /// Records a 429 to a request of this epoch, and how long it asks to wait. Returns how long all
     /// requests wait now.
     pub(super) fn throttled(&self, asked: Option<Duration>, epoch: u64, now: Instant) -> Duration {
+        let asked = asked.map(|asked| asked.min(self.longest_asked));
         let mut state = self.lock();
         state.count(self.limit, now);
         let before = state.paused.filter(|until| now < *until).unwrap_or(now);
@@ -217,7 +227,19 @@ impl Pace {
         until - now
     }
 
-    /// Waits for a pause that begins or grows after this was called.
+    /// Ends the pause, if there is one. What waited leaves at the rate of before; a further 429 is
+    /// one in a row.
+    pub(super) fn end_pause(&self, now: Instant) {
+        let mut state = self.lock();
+        if state.paused.take_if(|until| now < *until).is_none() {
+            return;
+        }
+        state.counted = now;
+        drop(state);
+        self.pauses.notify_waiters();
+    }
+
+    /// Waits for a pause that begins, grows, or is ended after this was called.
     pub(super) fn next_pause(&self) -> Notified<'_> {
         self.pauses.notified()
     }

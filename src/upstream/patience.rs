@@ -24,6 +24,10 @@ pub trait Waiters: Send + Sync {
     /// Tells them of a wait. Whether the session should wait.
     fn tell(&self, delay: Delay) -> bool;
 
+    /// Tells them that the first request waits in the queue, or for a share that is its caller's
+    /// own. While it does, it is given up when no one waits for it any more.
+    fn queues(&self, for_share: bool);
+
     /// Tells them that a request was sent after all.
     fn goes_on(&self);
 }
@@ -35,6 +39,9 @@ pub(super) trait Patience: Sync {
 
     /// Refuses to wait for a turn that comes too late.
     fn allows(&self, turn: Turn, now: Instant) -> Result<(), Refusal>;
+
+    /// The request waits in the queue; for a share of its caller's, if so.
+    fn queues(&self, _for_share: bool) {}
 }
 
 impl Patience for Instant {

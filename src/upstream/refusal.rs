@@ -103,7 +103,16 @@ pub(super) fn too_many(
 }
 
 fn overloaded(shed: Shed, wait: Duration) -> Error {
+    let mut reason = Reason::Overloaded;
     let why = match shed {
+        Shed::CallerQueue => {
+            reason = Reason::CallerQuotaExceeded;
+            "this caller has too many calls that wait for this backend"
+        }
+        Shed::CallerLimit => {
+            reason = Reason::CallerQuotaExceeded;
+            "this caller has used its share of the vendor's limit"
+        }
         Shed::Full => "too many calls are waiting for this backend",
         Shed::TooLate => "the wait for this backend would exceed the call's deadline",
         Shed::Waited => "too many calls to this backend are in progress",
@@ -112,6 +121,5 @@ fn overloaded(shed: Shed, wait: Duration) -> Error {
         }
     };
     let wait = whole_seconds(wait.min(Duration::from_secs(60)));
-    Error::new(Reason::Overloaded, format!("{why}; nothing was sent"))
-        .with_retry(Retry::After(Some(wait)))
+    Error::new(reason, format!("{why}; nothing was sent")).with_retry(Retry::After(Some(wait)))
 }

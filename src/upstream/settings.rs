@@ -63,6 +63,8 @@ settings! {
         monthly_request_limit: Chosen<WindowLimit> = Chosen::Vendor, limit(window());
         /// The same for logins, and requests that renew tokens.
         login_limit: Chosen<WindowLimit> = Chosen::Vendor, limit(window());
+        /// Longest time for which a `Retry-After` of the upstream pauses all requests to it.
+        max_pause: Duration = seconds(60), duration(TIMEOUT);
         ..circuit: Option<Thresholds>, "When to stop sending for a while; `None` for never.";
     }
 }

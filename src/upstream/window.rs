@@ -87,6 +87,20 @@ impl Windows {
         self.requests.iter_mut().flatten().for_each(Window::count);
     }
 
+    /// Counts a request that is sent at this time.
+    pub(super) fn count_at(&mut self, now: Instant) {
+        self.requests.iter_mut().flatten().for_each(|window| window.advance(now));
+        self.count();
+    }
+
+    /// Whether anything counts at this time.
+    pub(super) fn is_used(&mut self, now: Instant) -> bool {
+        self.requests.iter_mut().flatten().any(|window| {
+            window.advance(now);
+            window.used > 0
+        })
+    }
+
     /// Counts a login that is sent now, unless a window is used up: then it says until when.
     pub(super) fn count_login(&mut self, now: Instant) -> Result<(), (Instant, WindowName)> {
         let logins = self.logins.as_mut().and_then(|logins| logins.next(Class::Settling, 1, now));

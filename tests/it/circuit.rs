@@ -42,9 +42,9 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_tried_again() {
     upstream.then(GET, found());
     gateway.get("SP_1").await.unwrap();
     upstream.always(GET, broken());
-    for _ in 0..3 {
+    for id in ["SP_1", "SP_2", "SP_3"] {
         assert_eq!(circuit(&gateway).await, CircuitState::Closed);
-        fails(gateway.get("SP_1").await, Code::Internal, "UPSTREAM_INTERNAL");
+        fails(gateway.get(id).await, Code::Internal, "UPSTREAM_INTERNAL");
     }
     let refused = [
         failure(gateway.get("SP_1").await),
@@ -241,7 +241,8 @@ async fn waiting_in_the_queue_ends_at_the_deadline() {
 async fn a_backend_that_hangs_does_not_keep_calls_from_another() {
     let (hanging, well) = (double().await, double().await);
     let lines = "max_concurrent_calls = 4\nmax_queued_calls = 4";
-    let builder = gateway().fixed("sft", &hanging.base_url, lines);
+    let builder = gateway().section("[callers]\nshare_percent = 100\n");
+    let builder = builder.fixed("sft", &hanging.base_url, lines);
     let gateway = builder.fixed("well", &well.base_url, lines).start().await;
     hanging.always(GET, Answer::Stall);
     well.always(GET, found());

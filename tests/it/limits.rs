@@ -1,6 +1,7 @@
 //! The vendor's limits within a time: what is left for whom, what is refused, and what shows.
 
 mod long;
+mod sharing;
 mod unread;
 
 use std::time::Duration;

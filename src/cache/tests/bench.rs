@@ -15,7 +15,7 @@ use crate::{
         BackendCacheMetrics, BackgroundTasks, Cache, CacheMetrics, CacheSettings, Control, Outcome,
         Resource, Served, Target, Value,
     },
-    caller,
+    caller::{self, CallerId},
     error::{Error, Reason},
     pb::Encoded,
     resources::Share,
@@ -24,6 +24,11 @@ use crate::{
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const TTL: Duration = Duration::from_secs(30);
+
+/// A reader that waits until then.
+pub(super) fn by(deadline: Instant) -> (CallerId, Instant) {
+    (CallerId::Others, deadline)
+}
 
 pub(super) fn settings() -> CacheSettings {
     CacheSettings {
@@ -106,7 +111,7 @@ impl Bench {
         let resource = Resource::Profile(id.into());
         let deadline = Instant::now() + patience;
         let (result, Served { outcome, age }) =
-            self.cache.read(&resource, control, deadline, load).await;
+            self.cache.read(&resource, control, by(deadline), load).await;
         let result = match result {
             Ok(Value::Profile(profile)) => Ok(profile.bytes()[0]),
             Ok(other) => panic!("{other:?}"),

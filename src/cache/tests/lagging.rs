@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::bench::{Answer, Bench, SECOND, ok, one, settings};
+use super::bench::{Answer, Bench, SECOND, by, ok, one, settings};
 use crate::{
     cache::{Acknowledged, Control, List, Outcome, Resource, Target, Value},
     error::Reason,
@@ -37,7 +37,7 @@ async fn list_of(
     let shown: Arc<List> = Arc::new(each.collect());
     let load = |_, _| async move { Ok(Value::Profiles(shown)) };
     let deadline = Instant::now() + SECOND;
-    let read = bench.cache.read(resource, Control::default(), deadline, load);
+    let read = bench.cache.read(resource, Control::default(), by(deadline), load);
     let (Ok(Value::Profiles(list)), served) = read.await else { panic!("no list") };
     (list.iter().map(|(id, _)| id.to_string()).collect(), served.outcome)
 }

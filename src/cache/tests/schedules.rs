@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, advance, sleep, timeout};
 
-use super::bench::{Answer, Bench, SECOND, TTL, ok, one, settings};
+use super::bench::{Answer, Bench, SECOND, TTL, by, ok, one, settings};
 use crate::{
     cache::{CacheSettings, Control, Outcome, Resource, Target, Value, flights::MAX_LOAD},
     error::Reason,
@@ -53,7 +53,7 @@ async fn a_load_that_panics_fails_the_waiting_readers() {
     let resource = Resource::Profile("SP_1".into());
     let deadline = Instant::now() + SECOND;
     let load = |_, _| async { panic!("in a test") };
-    let (result, _) = bench.cache.read(&resource, Control::default(), deadline, load).await;
+    let (result, _) = bench.cache.read(&resource, Control::default(), by(deadline), load).await;
     assert_eq!(result.unwrap_err().reason(), Reason::GatewayInternal);
     assert_eq!(bench.get().await, ok(1, Outcome::Miss, 0));
 }
@@ -281,7 +281,7 @@ async fn a_list_fills_profiles_only_if_lists_are_complete() {
         let load = |_, _| async { Ok(Value::Profiles(Arc::new(list.into_iter().collect()))) };
         let deadline = Instant::now() + SECOND;
         let (list, _) =
-            bench.cache.read(&Resource::Profiles, Control::default(), deadline, load).await;
+            bench.cache.read(&Resource::Profiles, Control::default(), by(deadline), load).await;
         assert!(matches!(list, Ok(Value::Profiles(_))));
         let expected = if complete { ok(7, Outcome::Hit, 0) } else { ok(1, Outcome::Miss, 0) };
         assert_eq!(bench.get().await, expected);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::bench::{Bench, SECOND, profile, settings};
+use super::bench::{Bench, SECOND, by, profile, settings};
 use crate::{
     cache::{Control, Readers, Resource, Wait},
     error::{Error, Reason},
@@ -27,7 +27,8 @@ async fn a_guess_is_taken_back_when_the_load_goes_on() {
             Ok(profile(1))
         };
         let resource = Resource::Profile("SP_1".into());
-        let patient = bench.cache.read(&resource, Control::default(), began + 60 * SECOND, load);
+        let patient =
+            bench.cache.read(&resource, Control::default(), by(began + 60 * SECOND), load);
         let hasty = async |after: Duration| {
             sleep(after).await;
             bench.read(Control::default(), 10 * SECOND).await.0
@@ -53,7 +54,7 @@ async fn a_load_waits_for_those_who_can_or_for_what_it_has() {
             Ok(profile(1))
         };
         let resource = Resource::Profile("SP_1".into());
-        let read = bench.cache.read(&resource, Control::default(), began + 10 * SECOND, load);
+        let read = bench.cache.read(&resource, Control::default(), by(began + 10 * SECOND), load);
         assert_eq!(read.await.0.unwrap_err().reason(), expected);
         assert_eq!(began, Instant::now(), "at once");
         let later = bench.read(Control::default(), 60 * SECOND).await;

@@ -123,7 +123,7 @@ fn plain_http_causes_a_warning_unless_it_stays_on_this_machine() {
 const COMMON: &str = "every backend takes: dialect, display_name, base_url, connect_timeout, \
     header_timeout, body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, \
     max_queued_calls, max_attempts, requests_per_second, request_limit, monthly_request_limit, \
-    login_limit, circuit_breaker, circuit_failures, circuit_failure_percent, \
+    login_limit, max_pause, circuit_breaker, circuit_failures, circuit_failure_percent, \
     circuit_min_calls, circuit_window, circuit_open, circuit_max_open, settle_time, \
     confirm_deletions, watch_interval, cache";
 

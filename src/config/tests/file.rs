@@ -101,6 +101,7 @@ circuit_min_calls = 7
 circuit_window = "1m"
 circuit_open = "100ms"
 circuit_max_open = "100ms"
+max_pause = "5m"
 requests_per_second = 7
 request_limit = "10/1m"
 monthly_request_limit = "off"
@@ -211,7 +212,7 @@ fn everything_can_be_set() {
         (20, 2)
     );
     assert_eq!(sft.origin, "gateway.toml:70");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:102");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:103");
     assert!(config.warnings.is_empty());
 }
 
@@ -311,6 +312,7 @@ fn default_backend() -> serde_json::Value {
         "circuit_window": "30s",
         "circuit_open": "5s",
         "circuit_max_open": "1m",
+        "max_pause": "1m",
         "origin": "gateway.toml:2",
     })
 }

@@ -233,6 +233,10 @@ impl Waiters for ReadersOfLoad {
         self.0.tell(Wait { until, guessed, refusal }, has_read)
     }
 
+    fn queues(&self, for_share: bool) {
+        self.0.queues(for_share);
+    }
+
     fn goes_on(&self) {
         self.0.goes_on();
     }
@@ -254,8 +258,8 @@ where
             Some(readers) => session.telling(ReadersOfLoad(readers)),
         })
     };
-    let (value, served) =
-        backend.cache().read(resource, call.cache_control, call.deadline, load).await;
+    let by = (call.record.caller().id(), call.deadline);
+    let (value, served) = backend.cache().read(resource, call.cache_control, by, load).await;
     call.record.set_cache(served);
     value
 }

@@ -144,7 +144,8 @@ impl Running {
         if let Some(code) = refused_by_http(response.status()) {
             self.end = Some(End { code, reason: "" });
         } else if reply::code(response.headers()).is_some() || response.body().is_end_stream() {
-            self.ended(response.headers());
+            let known = response.extensions().get::<Reason>().copied();
+            self.ended(response.headers(), known);
         } else {
             return wrap(response, self);
         }
@@ -152,10 +153,11 @@ impl Running {
     }
 
     /// Headers and trailers have been sent, so they are what the client sees. A response that ends
-    /// without a status is UNKNOWN to a client.
-    fn ended(&mut self, headers: &HeaderMap) {
+    /// without a status is UNKNOWN to a client. `known` is the reason, where the layer that made
+    /// the response says it: then it need not be decoded.
+    fn ended(&mut self, headers: &HeaderMap, known: Option<Reason>) {
         let code = reply::code(headers).unwrap_or(Code::Unknown);
-        let sent = || reply::reason(headers).map(|reason| reason.name());
+        let sent = || known.or_else(|| reply::reason(headers)).map(|reason| reason.name());
         let reason = match code {
             Code::Ok => "",
             _ => sent().unwrap_or(""),
@@ -225,7 +227,7 @@ impl Step for Running {
         let frame = ready!(body.poll_frame(cx));
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
             let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-            self.ended(trailers.unwrap_or(&HeaderMap::new()));
+            self.ended(trailers.unwrap_or(&HeaderMap::new()), None);
             self.report();
         }
         Poll::Ready(frame)

@@ -14,6 +14,7 @@ pub(super) mod metadata;
 pub(super) mod methods;
 pub(super) mod normalize;
 pub(super) mod passing;
+pub(super) mod refusals;
 pub(super) mod reply;
 pub(super) mod shed;
 pub(super) mod weighed;

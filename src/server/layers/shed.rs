@@ -21,17 +21,20 @@ use hyper::service::Service;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::body::Body;
 
 use super::{
     body::{Answer, Polled, Step, Stepped, bare, wrap},
     cut,
+    methods::Methods,
     passing::{BoxError, Passing},
+    refusals::Refusals,
     reply,
     whole::Whole,
 };
 use crate::{
     caller::{Callers, Full, Held, Pool, Resource},
-    error::{Error, Reason},
+    error::Reason,
     resources::Share,
     server::{metrics::ServerMetrics, settings::ServerSettings},
 };
@@ -76,12 +79,20 @@ struct Shared<S> {
     places: Places,
     /// For request messages.
     memory: Share,
+    refusals: Refusals,
     metrics: ServerMetrics,
 }
 
 impl<S> Shed<S> {
-    pub(crate) fn new(inner: S, places: Places, memory: Share, metrics: ServerMetrics) -> Self {
-        Self { shared: Arc::new(Shared { inner, places, memory, metrics }) }
+    pub(crate) fn new(
+        inner: S,
+        methods: &Methods,
+        places: Places,
+        memory: Share,
+        metrics: ServerMetrics,
+    ) -> Self {
+        let refusals = Refusals::new(methods);
+        Self { shared: Arc::new(Shared { inner, places, memory, refusals, metrics }) }
     }
 }
 
@@ -135,12 +146,11 @@ where
                     let Some(call) = passing else { return Poll::Pending };
                     let (body, record) = (call.request.body_mut(), &call.record);
                     if body.poll_arrival(&shared.memory, record, cx).is_pending() {
-                        let error = ready!(shared.poll_end(call, waiting, cx));
-                        return Poll::Ready(Ok(reply::refuse(&error)));
+                        return shared.poll_end(call, waiting, cx).map(Ok);
                     }
                     let permit = match shared.permit(call) {
                         Ok(permit) => permit,
-                        Err(error) => return Poll::Ready(Ok(reply::refuse(&error))),
+                        Err(full) => return Poll::Ready(Ok(shared.refuse(call, full))),
                     };
                     let Some(call) = passing.take() else { return Poll::Pending };
                     let inner = shared.inner.call(call);
@@ -160,29 +170,29 @@ where
 
 impl<S> Shared<S> {
     /// The place of a call whose message is here. A probe needs none unless it is a stream.
-    fn permit<B>(&self, call: &Passing<B>) -> Result<Option<Permit>, Error> {
+    fn permit<B>(&self, call: &Passing<B>) -> Result<Option<Permit>, Full> {
         let pool = match &*call.method {
             method if !method.probe => &self.places.running,
             method if method.streaming => &self.places.probes,
             _ => return Ok(None),
         };
         let held = pool.acquire(call.record.caller(), 1);
-        held.map(|held| Some(Permit { _held: held })).map_err(|full| self.refusal(call, full))
+        held.map(|held| Some(Permit { _held: held }))
     }
 
-    /// Why a call ends whose message does not arrive: its caller holds too much already, or the
-    /// time is over.
-    fn poll_end<B>(
+    /// Ends a call whose message does not arrive: its caller holds too much already, or the time is
+    /// over.
+    fn poll_end<B, A: From<Body>>(
         &self,
         call: &Passing<B>,
         waiting: &mut Option<Waiting>,
         cx: &mut Context<'_>,
-    ) -> Poll<Error> {
+    ) -> Poll<Response<A>> {
         let waiting = match waiting {
             Some(waiting) => waiting,
             None => match self.wait(call) {
                 Ok(new) => waiting.insert(new),
-                Err(full) => return Poll::Ready(self.refusal(call, full)),
+                Err(full) => return Poll::Ready(self.refuse(call, full)),
             },
         };
         if let Some(leaving) = &mut waiting.leaving
@@ -196,10 +206,11 @@ impl<S> Shared<S> {
             }
         }
         ready!(waiting.timer.as_mut().poll(cx));
-        Poll::Ready(match waiting.cut {
+        let error = match waiting.cut {
             true => cut::unfinished(&call.method),
             false => reply::error(&call.method, Reason::DeadlineExceeded, self.too_slow()),
-        })
+        };
+        Poll::Ready(reply::refuse(&error))
     }
 
     /// What a call holds that waits for its message. One that would be refused with it is refused
@@ -222,9 +233,9 @@ impl<S> Shared<S> {
         format!("the request message did not arrive within {patience}, the limit of this server")
     }
 
-    fn refusal<B>(&self, call: &Passing<B>, full: Full) -> Error {
+    fn refuse<B, A: From<Body>>(&self, call: &Passing<B>, full: Full) -> Response<A> {
         self.metrics.call_shed();
-        reply::known(&call.method, full.into())
+        self.refusals.response(&call.method, full)
     }
 }
 

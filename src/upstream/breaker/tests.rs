@@ -28,7 +28,7 @@ impl Bench {
     fn send(&self, verdict: Verdict) -> bool {
         match self.breaker.admit(self.now.get()) {
             Ok(ticket) => {
-                self.breaker.record(&ticket, verdict, self.now.get());
+                self.breaker.record(&ticket, verdict, None, self.now.get());
                 true
             }
             Err(_) => false,
@@ -92,7 +92,7 @@ fn one_trial_closes_or_reopens_it() {
         assert!(bench.is(Circuit::HalfOpen));
         let trial = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("no trial"));
         assert!(!bench.send(Good), "one at a time");
-        assert!(bench.breaker.record(&trial, Bad, bench.now.get()));
+        assert!(bench.breaker.record(&trial, Bad, None, bench.now.get()));
     }
     bench.pass_time(10);
     // A trial abandoned by its caller has no result, and allows the next one.
@@ -111,11 +111,11 @@ fn requests_sent_before_it_opened_do_not_count_after() {
     for _ in 0..5 {
         bench.send(Bad);
     }
-    assert!(!bench.breaker.record(&old, Good, bench.now.get()) && bench.is(Circuit::Open));
+    assert!(!bench.breaker.record(&old, Good, None, bench.now.get()) && bench.is(Circuit::Open));
     bench.pass_time(4);
     let trial = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("no trial"));
-    assert!(!bench.breaker.record(&old, Bad, bench.now.get()));
-    assert!(bench.breaker.record(&trial, Good, bench.now.get()) && bench.is(Circuit::Closed));
+    assert!(!bench.breaker.record(&old, Bad, None, bench.now.get()));
+    assert!(bench.breaker.record(&trial, Good, None, bench.now.get()) && bench.is(Circuit::Closed));
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn a_bypassing_request_is_never_refused_and_can_close_it() {
     for _ in 0..5 {
         bench.send(Bad);
     }
-    assert!(!bench.breaker.record(&bench.breaker.pass(), Bad, bench.now.get()));
+    assert!(!bench.breaker.record(&bench.breaker.pass(), Bad, None, bench.now.get()));
     assert_eq!(bench.breaker.wait(bench.now.get()), Some(THRESHOLDS.open), "not reopened");
-    assert!(bench.breaker.record(&bench.breaker.pass(), Good, bench.now.get()));
+    assert!(bench.breaker.record(&bench.breaker.pass(), Good, None, bench.now.get()));
     assert!(bench.is(Circuit::Closed));
 }
 
@@ -135,7 +135,7 @@ fn open_times_differ_between_replicas() {
     let now = Instant::now();
     let least = Breaker::new(Some(THRESHOLDS), || 0.0, now);
     for _ in 0..5 {
-        least.record(&least.pass(), Bad, now);
+        least.record(&least.pass(), Bad, None, now);
     }
     assert_eq!(least.wait(now), Some(THRESHOLDS.open.mul_f64(LEAST_JITTER)));
 }
@@ -145,7 +145,7 @@ fn without_thresholds_it_never_opens() {
     let now = Instant::now();
     let breaker = Breaker::new(None, || 1.0, now);
     for _ in 0..1000 {
-        assert!(!breaker.record(&breaker.pass(), Bad, now));
+        assert!(!breaker.record(&breaker.pass(), Bad, None, now));
     }
     assert!(breaker.admit(now).is_ok());
 }

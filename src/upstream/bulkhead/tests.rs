@@ -7,6 +7,8 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::*;
 use crate::upstream::limits::{Limits, RateLimit, WindowLimit};
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// A bulkhead and the rate of what passes it.
 #[derive(Clone)]
 struct Door {
@@ -19,8 +21,8 @@ impl Door {
     fn new(slots: usize, queue: usize, rate: Option<RateLimit>) -> Self {
         let metrics = BackendUpstreamMetrics::unread();
         let limits = Limits { rate, ..Limits::NONE };
-        let bulkhead = Arc::new(Bulkhead::new(slots, queue, metrics.clone()));
-        Self { bulkhead, pace: Arc::new(Pace::new(&limits, || 0.0, Instant::now())), metrics }
+        let bulkhead = Arc::new(Bulkhead::new(slots, queue, limits, metrics.clone()));
+        Self { bulkhead, pace: Arc::new(Pace::new(&limits, HOUR, || 0.0, Instant::now())), metrics }
     }
 
     async fn enter(&self, seconds: u64) -> Result<Slot<'_>, Refusal> {
@@ -29,7 +31,7 @@ impl Door {
 
     async fn enter_as(&self, class: Class, seconds: u64) -> Result<Slot<'_>, Refusal> {
         let deadline = Instant::now() + Duration::from_secs(seconds);
-        self.bulkhead.enter(&self.pace, class, &deadline).await
+        self.bulkhead.enter(&self.pace, (class, Caller::gateway()), &deadline).await
     }
 
     /// A request that is over as soon as it may be sent, and when that was.
@@ -154,7 +156,7 @@ async fn a_class_does_not_wait_behind_one_that_comes_after_it() {
     let mut door = Door::new(64, 64, None);
     let window = Some(WindowLimit { requests: 10, length: Duration::from_secs(60) });
     let limits = Limits { requests: window, ..Limits::NONE };
-    door.pace = Arc::new(Pace::new(&limits, || 0.0, Instant::now()));
+    door.pace = Arc::new(Pace::new(&limits, HOUR, || 0.0, Instant::now()));
     for _ in 0..4 {
         door.enter_as(Class::Watch, 90).await.unwrap();
     }
@@ -175,4 +177,18 @@ async fn a_class_does_not_wait_behind_one_that_comes_after_it() {
     assert_eq!(Instant::now(), started, "none of them waited");
     watch.await.unwrap().unwrap();
     assert!(started.elapsed().as_secs() >= 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_costs_many_requests_is_refused_first() {
+    let door = Door::new(1, 4, None);
+    let _slot = door.enter(60).await.ok().unwrap();
+    let waiters = [door.passer(), door.passer(), door.passer()];
+    tokio::task::yield_now().await;
+    assert!(matches!(door.enter_as(Class::List, 60).await, Err(Refusal::Shed(Shed::Full, _))));
+    assert_eq!(door.metrics.depth(), (3, 1));
+    let last = door.passer();
+    tokio::task::yield_now().await;
+    assert_eq!(door.metrics.depth(), (4, 1));
+    drop((waiters, last));
 }

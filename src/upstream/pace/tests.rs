@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use super::*;
 use crate::upstream::limits::WindowLimit;
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 const CLASS: Class = Class::Settling;
 
 fn limits(per_second: u32, burst: u32) -> Limits {
@@ -16,11 +18,11 @@ fn limits(per_second: u32, burst: u32) -> Limits {
 }
 
 fn pace(per_second: u32, burst: u32) -> Pace {
-    Pace::new(&limits(per_second, burst), || 0.0, Instant::now())
+    Pace::new(&limits(per_second, burst), HOUR, || 0.0, Instant::now())
 }
 
 fn unlimited() -> Pace {
-    Pace::new(&Limits::NONE, || 0.0, Instant::now())
+    Pace::new(&Limits::NONE, HOUR, || 0.0, Instant::now())
 }
 
 /// A 429 to a request that was sent just before.
@@ -143,7 +145,7 @@ async fn what_the_upstream_asks_for_is_believed() {
 async fn replicas_do_not_pause_for_the_same_time() {
     for (random, first, third) in [(0.0, 1000, 4000), (1.0, 1250, 5000)] {
         let random: fn() -> f64 = if random > 0.5 { || 1.0 } else { || 0.0 };
-        let pace = Pace::new(&Limits::NONE, random, Instant::now());
+        let pace = Pace::new(&Limits::NONE, HOUR, random, Instant::now());
         assert_eq!(throttle(&pace, None).as_millis(), first);
         throttle(&pace, None);
         assert_eq!(throttle(&pace, None).as_millis(), third);
@@ -191,7 +193,7 @@ async fn each_class_leaves_a_part_of_the_burst_to_those_before_it() {
 async fn a_window_holds_back_what_the_rate_would_let_through() {
     let window = WindowLimit { requests: 10, length: 60 * SECOND };
     let limits = Limits { requests: Some(window), logins: Some(window), ..limits(100, 50) };
-    let (pace, now) = (Pace::new(&limits, || 0.0, Instant::now()), Instant::now());
+    let (pace, now) = (Pace::new(&limits, HOUR, || 0.0, Instant::now()), Instant::now());
     assert_eq!((0..100).filter(|_| pace.take(Class::Call, now).is_ok()).count(), 8);
     let turn = pace.take(Class::Call, now).unwrap_err();
     assert_eq!(turn.refusal(now), Refusal::Window(WindowName::Requests, 61 * SECOND));

@@ -115,7 +115,7 @@ async fn what_is_stale_is_served_at_once_in_a_pause() {
 async fn start(vendor: &Vendor, time: &str, lines: &str) -> (Double, Gateway) {
     let upstream = double().await;
     let builder = gateway().server(&format!("default_timeout = \"{time}\""));
-    let lines = format!("{lines}\n[backends.sft.cache]\n{KEPT}");
+    let lines = format!("max_pause = \"1h\"\n{lines}\n[backends.sft.cache]\n{KEPT}");
     upstream.always(vendor.get, vendor.found.clone());
     let gateway = vendor.on(builder, &upstream.base_url, &lines).start().await;
     (upstream, gateway)

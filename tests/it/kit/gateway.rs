@@ -251,6 +251,12 @@ impl Gateway {
         self.profiles.clone().delete_profile(request).await.map(tonic::Response::into_inner)
     }
 
+    /// A connection from one of this machine's addresses, which is a caller of its own.
+    pub fn channel_from(&self, source: &str) -> Channel {
+        let endpoint = Endpoint::new(format!("http://{}", self.address)).unwrap();
+        endpoint.local_address(Some(source.parse().unwrap())).connect_lazy()
+    }
+
     /// What the health service says of a name.
     pub async fn serving(&self, service: &str) -> bool {
         let request = HealthCheckRequest { service: service.to_owned() };

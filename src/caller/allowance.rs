@@ -1,0 +1,97 @@
+//! How often a caller may do something that costs others: a token bucket without a lock.
+//!
+//! Dropping a value from a cache costs little, but everyone who reads it then asks the
+//! upstream.
+
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
+
+use crate::error::{Error, Reason, Retry, whole_seconds};
+
+/// So much at once.
+const BURST: u64 = 100;
+/// And so much each second.
+const PER_SECOND: u64 = 10;
+/// How long one unit takes to come back, in microseconds.
+const UNIT: u64 = 1_000_000 / PER_SECOND;
+
+/// All times are in microseconds since this one.
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The allowance of one caller.
+#[derive(Debug, Default)]
+pub(super) struct Allowance {
+    /// When nothing of it will be used.
+    whole_at: AtomicU64,
+    refused: Counter,
+}
+
+impl Allowance {
+    /// A whole one; what it refuses is counted.
+    pub(super) fn new(refused: Counter) -> Self {
+        Self { whole_at: AtomicU64::new(0), refused }
+    }
+
+    pub(super) fn take(&self, weight: u32) -> Result<(), Error> {
+        let now = now();
+        let cost = UNIT * u64::from(weight).min(BURST);
+        let used = |whole_at: u64| {
+            let next = whole_at.max(now) + cost;
+            (next <= now + UNIT * BURST).then_some(next)
+        };
+        let taken = self.whole_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, used);
+        taken.map(drop).map_err(|whole_at| {
+            self.refused.inc();
+            let wait = (whole_at + cost).saturating_sub(now + UNIT * BURST);
+            let wait = whole_seconds(Duration::from_micros(wait));
+            let message = "this caller drops values from the cache too often; nothing was dropped";
+            Error::new(Reason::CallerQuotaExceeded, message).with_retry(Retry::After(Some(wait)))
+        })
+    }
+
+    /// Whether nothing of it is used.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole_at.load(Ordering::Relaxed) <= now()
+    }
+}
+
+fn now() -> u64 {
+    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_comes_back_with_time() {
+        // The clock of the process may have begun on another one.
+        advance(Duration::from_secs(3600)).await;
+        let allowance = Allowance::default();
+        assert!(allowance.is_whole());
+        let taken = |weight: u32| (0..1000).filter(|_| allowance.take(weight).is_ok()).count();
+        assert_eq!(taken(20), 5);
+        assert!(!allowance.is_whole());
+        let refused = allowance.take(20).unwrap_err();
+        assert_eq!(refused.reason(), Reason::CallerQuotaExceeded);
+        assert_eq!(refused.retry(), Retry::After(Some(Duration::from_secs(2))));
+        advance(Duration::from_secs(2)).await;
+        assert_eq!((taken(20), taken(1)), (1, 0));
+        advance(Duration::from_secs(60)).await;
+        assert!(allowance.is_whole());
+        assert_eq!(taken(1), 100);
+        // More than all of it takes all of it.
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(taken(1_000_000), 1);
+    }
+}

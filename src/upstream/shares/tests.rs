@@ -1,0 +1,95 @@
+//! What one caller gets of a backend, alone and beside others.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::caller::Callers;
+
+fn caller(callers: &Callers, n: u8) -> Arc<Caller> {
+    callers.at(IpAddr::from([192, 0, 2, n]))
+}
+
+fn shares(requests: u32) -> Shares {
+    let length = Duration::from_secs(300);
+    let limits = Limits { requests: Some(WindowLimit { requests, length }), ..Limits::NONE };
+    Shares::new(8, 8, limits)
+}
+
+fn all<'s>(shares: &'s Shares, caller: &Caller) -> Vec<Part<'s>> {
+    std::iter::from_fn(|| shares.hold(caller, Class::Call, What::Slot)).collect()
+}
+
+#[test]
+fn a_caller_alone_leaves_room_for_a_newcomer_and_beside_others_has_its_share() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));
+    let mut held = all(&shares, &greedy);
+    assert_eq!(held.len(), 6);
+    let of_other = shares.hold(&other, Class::Call, What::Slot).unwrap();
+    // It has more than its share now, and gets another one only when it is below.
+    held.truncate(4);
+    assert!(shares.hold(&greedy, Class::Call, What::Slot).is_none());
+    held.truncate(3);
+    held.extend(all(&shares, &greedy));
+    assert_eq!(held.len(), 4);
+    drop(of_other);
+    held.extend(all(&shares, &greedy));
+    assert_eq!(held.len(), 6, "alone again");
+}
+
+#[test]
+fn what_settles_a_write_and_what_the_gateway_reads_waits_for_no_share() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));
+    let _held = (all(&shares, &other), all(&shares, &greedy));
+    assert!(shares.hold(&greedy, Class::Settling, What::Slot).is_some());
+    assert!(shares.hold(Caller::gateway(), Class::Watch, What::Slot).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_own_slot_gets_the_next_one_that_it_releases() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let greedy = caller(&callers, 1);
+    let mut held = all(&shares, &greedy);
+    let waits = shares.wait_for_slot(&greedy, Class::Call);
+    let released = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        held.pop();
+    };
+    let before = Instant::now();
+    let (part, ()) = tokio::join!(waits, released);
+    assert_eq!((before.elapsed().as_secs(), part.what), (1, What::Slot));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_windows_are_shared_as_soon_as_others_use_them() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));
+    let used_up =
+        |caller: &Caller| shares.is_used_up(caller, Class::Call, Instant::now()).is_some();
+    for _ in 0..80 {
+        shares.count(&greedy, Instant::now());
+    }
+    assert!(!used_up(&greedy), "no one else needs them");
+    shares.count(&other, Instant::now());
+    assert!(used_up(&greedy) && !used_up(&other));
+    let settling = shares.is_used_up(&greedy, Class::Settling, Instant::now());
+    assert_eq!(settling, None);
+    tokio::time::advance(Duration::from_secs(310)).await;
+    assert!(!used_up(&greedy));
+}
+
+#[test]
+fn accounts_are_bounded() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let address = |n: u16| IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
+    let many: Vec<_> = (0..1024).map(|n| callers.at(address(n))).collect();
+    let mut held: Vec<_> =
+        many.iter().map(|each| shares.hold(each, Class::Call, What::QueuePlace).unwrap()).collect();
+    let next = callers.at(address(5000));
+    held.push(shares.hold(&next, Class::Call, What::QueuePlace).unwrap());
+    assert!(shares.state.lock().users.contains_key(&CallerId::Others));
+    drop(held);
+    assert_eq!(shares.state.lock().active, 0);
+    assert!(shares.state.lock().users.len() <= 1025);
+}
