@@ -50,7 +50,7 @@ pub(super) struct Slot<'b> {
     bulkhead: &'b Bulkhead,
     since: Instant,
     _permit: SemaphorePermit<'b>,
-    _part: Part<'b>,
+    _part: Part,
 }
 
 /// A place in the queue.
@@ -59,7 +59,7 @@ struct QueuePlace<'b> {
     line: &'b Turns,
     caller: CallerId,
     _permit: SemaphorePermit<'b>,
-    _part: Part<'b>,
+    _part: Part,
 }
 
 impl Bulkhead {
@@ -142,7 +142,7 @@ impl Bulkhead {
     /// Waits to be the first in line, and then until the request may be sent.
     async fn take_turn<'b>(
         &'b self,
-        (turn, part): (Option<turns::Turn>, Part<'b>),
+        (turn, part): (Option<turns::Turn>, Part),
         (pace, who): (&Pace, (Class, &Caller)),
         patience: &impl Patience,
     ) -> Result<Slot<'b>, Refusal> {
@@ -237,7 +237,7 @@ impl Bulkhead {
         before + self.line(class).ahead(Some(caller.id()))
     }
 
-    fn slot<'b>(&'b self, permit: SemaphorePermit<'b>, part: Part<'b>) -> Slot<'b> {
+    fn slot<'b>(&'b self, permit: SemaphorePermit<'b>, part: Part) -> Slot<'b> {
         self.metrics.in_flight(1);
         Slot { bulkhead: self, since: Instant::now(), _permit: permit, _part: part }
     }

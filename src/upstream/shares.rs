@@ -5,13 +5,14 @@
 //! others ask for something too, it gets no more than its share: it waits for its own slots, and a
 //! part of the queue and of the windows stays for the others.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, futures::OwnedNotified},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     class::Class,
@@ -34,8 +35,11 @@ pub(super) enum What {
     QueuePlace,
 }
 
-/// The accounts of all callers of one backend.
-pub(super) struct Shares {
+/// The accounts of all callers of one backend; a handle.
+#[derive(Clone)]
+pub(super) struct Shares(Arc<Shared>);
+
+struct Shared {
     slots: usize,
     places: usize,
     limits: Limits,
@@ -47,6 +51,8 @@ struct State {
     users: HashMap<CallerId, User>,
     /// How many of them hold anything.
     active: usize,
+    /// How many requests wait for a slot of their caller's.
+    waiting: usize,
     swept: Option<Instant>,
 }
 
@@ -56,12 +62,15 @@ struct User {
     places: usize,
     /// Its share of the vendor's windows, with what it has used.
     windows: Windows,
-    freed: Arc<Notify>,
+    /// How many slots and places it may hold beside others; without a number, all.
+    share: (Option<usize>, Option<usize>),
+    /// Those who wait for a slot, in the order in which they came.
+    waiting: VecDeque<oneshot::Sender<Part>>,
 }
 
 /// Something that a caller holds. Released when dropped.
-pub(super) struct Part<'s> {
-    shares: &'s Shares,
+pub(super) struct Part {
+    shares: Shares,
     /// The account, if it has one.
     account: Option<CallerId>,
     what: What,
@@ -70,56 +79,108 @@ pub(super) struct Part<'s> {
 impl Shares {
     /// Of so many slots and places in the queue, and of these windows.
     pub(super) fn new(slots: usize, places: usize, limits: Limits) -> Self {
-        Self { slots, places, limits, state: Mutex::default() }
+        Self(Arc::new(Shared { slots, places, limits, state: Mutex::default() }))
     }
 
     /// One of the caller's slots or places, if one is free. What settles a write waits for no
     /// share.
-    pub(super) fn hold(&self, caller: &Caller, class: Class, what: What) -> Option<Part<'_>> {
-        let bound = match what {
-            What::Slot => self.slots,
-            What::QueuePlace => self.places,
-        };
-        let share = caller.share_of(bound);
-        if class == Class::Settling || caller.id() == CallerId::Gateway {
-            return Some(Part { shares: self, account: None, what });
+    pub(super) fn hold(&self, caller: &Caller, class: Class, what: What) -> Option<Part> {
+        if is_free(caller, class) {
+            return Some(self.part(None, what));
         }
-        let mut state = self.state.lock();
+        let mut state = self.0.state.lock();
         let account = self.account(&mut state, caller);
-        let active = state.active;
-        let user = state.users.get_mut(&account)?;
-        let was_active = user.is_active();
-        let most = match share {
-            None => usize::MAX,
-            Some(share) if active > usize::from(was_active) => share,
-            Some(_) => bound - bound / FOR_NEWCOMERS,
-        };
-        let held = user.held(what);
-        if *held >= most {
-            return None;
-        }
-        *held += 1;
-        state.active += usize::from(!was_active);
-        Some(Part { shares: self, account: Some(account), what })
+        let held = self.take(&mut state, account, what);
+        held.then(|| self.part(Some(account), what))
     }
 
-    /// Waits for one of the caller's slots.
-    pub(super) async fn wait_for_slot(&self, caller: &Caller, class: Class) -> Part<'_> {
-        loop {
-            let freed = self.freed(caller);
-            if let Some(part) = self.hold(caller, class, What::Slot) {
-                return part;
+    /// Waits for one of the caller's slots. They are given in the order in which they were asked
+    /// for.
+    pub(super) async fn wait_for_slot(&self, caller: &Caller, class: Class) -> Part {
+        let given = match self.slot_or_turn(caller, class) {
+            Ok(part) => return part,
+            Err(turn) => turn.await,
+        };
+        // The other end is kept until it is used.
+        given.unwrap_or_else(|_| self.part(None, What::Slot))
+    }
+
+    fn slot_or_turn(&self, caller: &Caller, class: Class) -> Result<Part, oneshot::Receiver<Part>> {
+        if is_free(caller, class) {
+            return Ok(self.part(None, What::Slot));
+        }
+        let mut state = self.0.state.lock();
+        let account = self.account(&mut state, caller);
+        if self.take(&mut state, account, What::Slot) {
+            return Ok(self.part(Some(account), What::Slot));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let State { users, waiting, .. } = &mut *state;
+        if let Some(user) = users.get_mut(&account) {
+            // Those who have left are forgotten before there is more room for them.
+            if user.waiting.len() == user.waiting.capacity() {
+                let before = user.waiting.len();
+                user.waiting.retain(|waiter| !waiter.is_closed());
+                *waiting -= before - user.waiting.len();
             }
-            freed.await;
+            user.waiting.push_back(sender);
+            *waiting += 1;
         }
+        Err(receiver)
     }
 
-    /// Waits until the caller has released something from now on.
-    fn freed(&self, caller: &Caller) -> OwnedNotified {
-        let mut state = self.state.lock();
-        let account = self.account(&mut state, caller);
-        let freed = state.users.get(&account).map(|user| Arc::clone(&user.freed));
-        freed.unwrap_or_default().notified_owned()
+    /// Lets an account hold one more, if it may. No one waits meanwhile: what is free is given.
+    fn take(&self, state: &mut State, account: CallerId, what: What) -> bool {
+        let active = state.active;
+        let Some(user) = state.users.get_mut(&account) else { return false };
+        let was_active = user.is_active();
+        let taken = user.take(what, self.0.bound(what), active);
+        state.active += usize::from(taken && !was_active);
+        taken
+    }
+
+    fn part(&self, account: Option<CallerId>, what: What) -> Part {
+        Part { shares: self.clone(), account, what }
+    }
+
+    /// Gives the slots that an account may hold to those who wait for them.
+    fn give(&self, state: &mut State, account: CallerId) -> Vec<(oneshot::Sender<Part>, Part)> {
+        let State { users, active, waiting, .. } = state;
+        let Some(user) = users.get_mut(&account) else { return Vec::new() };
+        let mut given = Vec::new();
+        while let Some(first) = user.waiting.pop_front() {
+            if !first.is_closed() {
+                let was_active = user.is_active();
+                if !user.take(What::Slot, self.0.slots, *active) {
+                    user.waiting.push_front(first);
+                    break;
+                }
+                *active += usize::from(!was_active);
+                given.push((first, self.part(Some(account), What::Slot)));
+            }
+            *waiting -= 1;
+        }
+        given
+    }
+
+    /// Takes something back, and says to whom it gives what.
+    fn release(&self, account: CallerId, what: What) -> Vec<(oneshot::Sender<Part>, Part)> {
+        let mut state = self.0.state.lock();
+        let Some(user) = state.users.get_mut(&account) else { return Vec::new() };
+        let held = user.held(what);
+        *held = held.saturating_sub(1);
+        let was_last = !user.is_active();
+        state.active -= usize::from(was_last);
+        if state.waiting == 0 {
+            return Vec::new();
+        }
+        let mut given = self.give(&mut state, account);
+        if was_last && state.active == 1 {
+            // The one that is left may hold more than its share now.
+            let alone = state.users.iter().find(|(_, user)| user.is_active()).map(|(id, _)| *id);
+            given.extend(alone.map(|id| self.give(&mut state, id)).unwrap_or_default());
+        }
+        given
     }
 
     /// Counts a request that is sent now.
@@ -127,7 +188,7 @@ impl Shares {
         if !self.has_windows() || caller.id() == CallerId::Gateway {
             return;
         }
-        let mut state = self.state.lock();
+        let mut state = self.0.state.lock();
         let account = self.account(&mut state, caller);
         if let Some(user) = state.users.get_mut(&account) {
             user.windows.count_at(now);
@@ -145,7 +206,7 @@ impl Shares {
         if !self.has_windows() || class == Class::Settling || caller.share_of(100).is_none() {
             return None;
         }
-        let mut state = self.state.lock();
+        let mut state = self.0.state.lock();
         let account = self.account(&mut state, caller);
         let (free, _) = state.users.get_mut(&account)?.windows.next(class, 1, now)?;
         let others = state.users.iter_mut().filter(|(id, _)| **id != account);
@@ -154,7 +215,8 @@ impl Shares {
     }
 
     fn has_windows(&self) -> bool {
-        self.limits.requests.is_some() || self.limits.monthly_requests.is_some()
+        let limits = &self.0.limits;
+        limits.requests.is_some() || limits.monthly_requests.is_some()
     }
 
     /// The account of a caller, opened if it has not been yet.
@@ -175,12 +237,13 @@ impl Shares {
                 WindowLimit { requests: own.unwrap_or(limit.requests), ..limit }
             };
             let limits = Limits {
-                requests: self.limits.requests.map(share),
-                monthly_requests: self.limits.monthly_requests.map(share),
+                requests: self.0.limits.requests.map(share),
+                monthly_requests: self.0.limits.monthly_requests.map(share),
                 ..Limits::NONE
             };
             let windows = Windows::new(&limits, now);
-            User { slots: 0, places: 0, windows, freed: Arc::default() }
+            let share = (caller.share_of(self.0.slots), caller.share_of(self.0.places));
+            User { slots: 0, places: 0, windows, share, waiting: VecDeque::new() }
         });
         id
     }
@@ -196,7 +259,33 @@ impl State {
     }
 }
 
+impl Shared {
+    fn bound(&self, what: What) -> usize {
+        match what {
+            What::Slot => self.slots,
+            What::QueuePlace => self.places,
+        }
+    }
+}
+
 impl User {
+    /// Holds one more of so many, if it may while so many callers hold anything.
+    fn take(&mut self, what: What, bound: usize, active: usize) -> bool {
+        let share = match what {
+            What::Slot => self.share.0,
+            What::QueuePlace => self.share.1,
+        };
+        let most = match share {
+            None => usize::MAX,
+            Some(share) if active > usize::from(self.is_active()) => share,
+            Some(_) => bound - bound / FOR_NEWCOMERS,
+        };
+        let held = self.held(what);
+        let taken = *held < most;
+        *held += usize::from(taken);
+        taken
+    }
+
     fn is_active(&self) -> bool {
         self.slots + self.places > 0
     }
@@ -209,16 +298,18 @@ impl User {
     }
 }
 
-impl Drop for Part<'_> {
+/// Whether a request needs no share.
+fn is_free(caller: &Caller, class: Class) -> bool {
+    class == Class::Settling || caller.id() == CallerId::Gateway
+}
+
+impl Drop for Part {
     fn drop(&mut self) {
-        let Some(account) = self.account else { return };
-        let mut state = self.shares.state.lock();
-        let Some(user) = state.users.get_mut(&account) else { return };
-        let held = user.held(self.what);
-        *held = held.saturating_sub(1);
-        user.freed.notify_waiters();
-        let is_active = user.is_active();
-        state.active -= usize::from(!is_active);
+        let Some(account) = self.account.take() else { return };
+        for (waiter, part) in self.shares.release(account, self.what) {
+            // One who has left gives it back.
+            let _ = waiter.send(part);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ fn shares(requests: u32) -> Shares {
     Shares::new(8, 8, limits)
 }
 
-fn all<'s>(shares: &'s Shares, caller: &Caller) -> Vec<Part<'s>> {
+fn all(shares: &Shares, caller: &Caller) -> Vec<Part> {
     std::iter::from_fn(|| shares.hold(caller, Class::Call, What::Slot)).collect()
 }
 
@@ -61,6 +61,61 @@ async fn who_waits_for_its_own_slot_gets_the_next_one_that_it_releases() {
     assert_eq!((before.elapsed().as_secs(), part.what), (1, What::Slot));
 }
 
+#[tokio::test]
+async fn slots_are_given_in_the_order_in_which_they_were_asked_for() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let greedy = caller(&callers, 1);
+    let mut held = all(&shares, &greedy);
+    let wait = || shares.slot_or_turn(&greedy, Class::Call).err().unwrap();
+    let (mut first, left, mut third) = (wait(), wait(), wait());
+    assert!(first.try_recv().is_err());
+    held.pop();
+    let of_first = first.try_recv().unwrap();
+    assert!(third.try_recv().is_err());
+    drop(left);
+    held.pop();
+    let of_third = third.try_recv().unwrap();
+    assert!(shares.hold(&greedy, Class::Call, What::Slot).is_none(), "all are held again");
+    // One who leaves with the slot at hand passes it on, and a newcomer gets none meanwhile.
+    let (with_slot, mut last) = (wait(), wait());
+    drop(of_first);
+    assert!(shares.hold(&greedy, Class::Call, What::Slot).is_none());
+    drop(with_slot);
+    let _of_last = last.try_recv().unwrap();
+    drop((of_third, held));
+    assert_eq!(shares.0.state.lock().waiting, 0);
+}
+
+#[tokio::test]
+async fn who_waits_gets_more_as_soon_as_the_others_have_left() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));
+    let of_other = shares.hold(&other, Class::Call, What::Slot).unwrap();
+    let held = all(&shares, &greedy);
+    let mut waiting: Vec<_> =
+        (0..3).map(|_| shares.slot_or_turn(&greedy, Class::Call).err().unwrap()).collect();
+    assert_eq!(held.len(), 4);
+    drop(of_other);
+    let given: Vec<_> = waiting.iter_mut().filter_map(|turn| turn.try_recv().ok()).collect();
+    assert_eq!(given.len(), 2, "alone it may hold six");
+    drop((given, held));
+}
+
+#[tokio::test]
+async fn who_leaves_takes_no_room() {
+    let (callers, shares) = (Callers::default(), shares(100));
+    let greedy = caller(&callers, 1);
+    let held = all(&shares, &greedy);
+    for _ in 0..10_000 {
+        drop(shares.slot_or_turn(&greedy, Class::Call).err().unwrap());
+    }
+    let waiting = shares.0.state.lock().waiting;
+    assert!(waiting < 10, "{waiting}");
+    drop(held);
+    assert_eq!(shares.0.state.lock().waiting, 0);
+    assert_eq!(all(&shares, &greedy).len(), 6);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_windows_are_shared_as_soon_as_others_use_them() {
     let (callers, shares) = (Callers::default(), shares(100));
@@ -88,8 +143,8 @@ fn accounts_are_bounded() {
         many.iter().map(|each| shares.hold(each, Class::Call, What::QueuePlace).unwrap()).collect();
     let next = callers.at(address(5000));
     held.push(shares.hold(&next, Class::Call, What::QueuePlace).unwrap());
-    assert!(shares.state.lock().users.contains_key(&CallerId::Others));
+    assert!(shares.0.state.lock().users.contains_key(&CallerId::Others));
     drop(held);
-    assert_eq!(shares.state.lock().active, 0);
-    assert!(shares.state.lock().users.len() <= 1025);
+    assert_eq!(shares.0.state.lock().active, 0);
+    assert!(shares.0.state.lock().users.len() <= 1025);
 }
