@@ -2,6 +2,7 @@
 //! `stack` puts them in order.
 
 pub(super) mod access;
+mod arrivals;
 pub(super) mod body;
 pub(super) mod catch;
 pub(super) mod cut;

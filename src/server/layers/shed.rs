@@ -2,8 +2,8 @@
 //! rejected at once can try another replica.
 //!
 //! A call takes its place when its message has arrived whole. Until then it holds one of the places
-//! for calls that are arriving, and that for a limited time only: headers cost a caller nothing,
-//! and must not keep others from being served.
+//! for calls that are arriving, for a limited time and while no newcomer needs it: headers cost a
+//! caller nothing, and must not keep others from being served.
 
 use std::{
     convert::Infallible,
@@ -24,6 +24,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::body::Body;
 
 use super::{
+    arrivals::{Arrival, Arrivals},
     body::{Answer, Polled, Step, Stepped, bare, wrap},
     cut,
     methods::Methods,
@@ -46,7 +47,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Places {
     running: Arc<Pool>,
-    arriving: Arc<Pool>,
+    arriving: Arrivals,
     /// For streams of health and reflection.
     probes: Arc<Pool>,
     /// How long a message may take.
@@ -58,7 +59,7 @@ impl Places {
         let bound = settings.max_concurrent_calls;
         Self {
             running: callers.pool(Resource::Calls, bound),
-            arriving: callers.pool(Resource::Arriving, bound),
+            arriving: Arrivals::new(callers.pool(Resource::Arriving, bound)),
             probes: callers.pool(Resource::Probes, settings.max_probe_streams),
             patience: settings.message_timeout,
         }
@@ -180,8 +181,8 @@ impl<S> Shared<S> {
         held.map(|held| Some(Permit { _held: held }))
     }
 
-    /// Ends a call whose message does not arrive: its caller holds too much already, or the time is
-    /// over.
+    /// Ends a call whose message does not arrive: its caller holds too much already, another call
+    /// took its place, or the time is over.
     fn poll_end<B, A: From<Body>>(
         &self,
         call: &Passing<B>,
@@ -195,6 +196,9 @@ impl<S> Shared<S> {
                 Err(full) => return Poll::Ready(self.refuse(call, full)),
             },
         };
+        if let Poll::Ready(full) = waiting.arrival.poll_lost(cx) {
+            return Poll::Ready(self.refuse(call, full));
+        }
         if let Some(leaving) = &mut waiting.leaving
             && leaving.as_mut().poll(cx).is_ready()
         {
@@ -221,7 +225,7 @@ impl<S> Shared<S> {
             places.running.has_room_for(caller)?;
         }
         Ok(Waiting {
-            _held: places.arriving.acquire(caller, 1)?,
+            arrival: places.arriving.enter(caller)?,
             timer: Box::pin(sleep_until(call.started + places.patience)),
             leaving: Some(Box::pin(call.closing.leave.clone().cancelled_owned())),
             cut: false,
@@ -241,7 +245,7 @@ impl<S> Shared<S> {
 
 /// The wait for a message.
 pub(crate) struct Waiting {
-    _held: Held,
+    arrival: Arrival,
     timer: Pin<Box<Sleep>>,
     /// Until the connection is asked to end.
     leaving: Option<Pin<Box<WaitForCancellationFutureOwned>>>,

@@ -118,13 +118,22 @@ async fn headers_without_a_message_take_no_place_of_a_call() {
         frames.begin(GET).await;
     }
     // Those that wait hold places of their own, of which a caller has a share too.
-    until("refusals", async || refusals(&gateway, "arriving", "caller").await == 96).await;
+    let lost = async || refusals(&gateway, "arriving", "caller").await;
+    until("refusals", async || lost().await == 96).await;
     in_flight(&gateway, 4).await;
+    // One whose message comes later than its headers takes the place of one that has stalled.
+    let mut later = Frames::connect(gateway.grpc).await;
+    let stream = later.begin(GET).await;
+    until("one more refusal", async || lost().await == 97).await;
+    in_flight(&gateway, 4).await;
+    later.piece(stream, &message(), true).await;
+    let answer = later.until(DATA).await;
+    assert!(answer.len() > 100, "{answer:?}");
     describe(OTHER, &gateway).await.unwrap();
     from(OTHER, &gateway).await.get_profile(named("SP_2")).await.unwrap();
     assert_eq!(refusals(&gateway, "calls", "caller").await, 0);
     // They are gone with their caller.
-    drop(frames);
+    drop((frames, later));
     in_flight(&gateway, 0).await;
 }
 
