@@ -10,6 +10,10 @@ use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodOptions, method_options::IdempotencyLevel,
 };
 
+/// Largest message to health and reflection, also when it is decompressed: names are shorter by
+/// far.
+pub(in crate::server) const MAX_PROBE_BYTES: usize = 4 * 1024;
+
 /// A method as the layers see it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Method {

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 
 use super::{
     body::{Answer, Polled, Step, Stepped, bare, wrap},
-    methods::Method,
+    methods::{MAX_PROBE_BYTES, Method},
     passing::Passing,
     reply,
 };
@@ -183,9 +183,8 @@ fn explained(status: &Status, part: Part, asked: &Asked) -> Error {
         }
         Reason::OperationNotSupported if kind == Kind::Unimplemented => asked.no_such_method(),
         Reason::MalformedRequest => malformed(original),
-        Reason::MessageTooLarge if asked.method.probe => "the request message is too large".into(),
         Reason::MessageTooLarge => {
-            let limit = asked.limits.request;
+            let limit = if asked.method.probe { MAX_PROBE_BYTES } else { asked.limits.request };
             format!("the request message is larger than the limit of {limit} bytes")
         }
         Reason::CallerCancelled => "the caller left before its request was complete".into(),

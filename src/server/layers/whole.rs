@@ -25,7 +25,7 @@ use tonic::Status;
 use super::{
     body::Answer,
     kept::Kept,
-    methods::Method,
+    methods::{MAX_PROBE_BYTES, Method},
     passing::{BoxError, Passing},
     reply,
 };
@@ -41,9 +41,6 @@ use crate::{
 
 /// The flag and the length before each message.
 const PREFIX: usize = 5;
-
-/// Largest message of a probe that is kept; those of its services are no larger.
-const PROBE: usize = 4 * 1024;
 
 /// Passes on requests whose body ends only where the caller ended it.
 pub(crate) struct WholeRequest<S> {
@@ -65,7 +62,7 @@ where
         let Passing { request, web, method, record, started, closing } = passing;
         let multiplexed = request.version() == Version::HTTP_2;
         let single = (!method.client_streaming).then(|| Single::new(Arc::clone(&method)));
-        let limit = if method.probe { self.limit.min(PROBE) } else { self.limit };
+        let limit = if method.probe { self.limit.min(MAX_PROBE_BYTES) } else { self.limit };
         let request = request.map(|body| Whole::new(body, multiplexed, single, limit));
         self.inner.call(Passing { request, web, method, record, started, closing })
     }

@@ -31,10 +31,8 @@ use tonic_prost::ProstCodec;
 use crate::{
     error::{Error, Kind, Reason},
     rpc::{self, compression::with_each},
+    server::layers::methods::MAX_PROBE_BYTES,
 };
-
-/// Largest request, also when it is decompressed; names are shorter by far.
-const MAX_REQUEST_BYTES: usize = 4 * 1024;
 
 /// The process's health. A handle: clones share the same state.
 #[derive(Debug, Clone)]
@@ -98,7 +96,7 @@ impl Health {
     pub(crate) fn service(&self) -> HealthService {
         // Clients that compress all their requests compress these too.
         let generated = with_each(HealthServer::new(self.clone()), HealthServer::accept_compressed);
-        let generated = generated.max_decoding_message_size(MAX_REQUEST_BYTES);
+        let generated = generated.max_decoding_message_size(MAX_PROBE_BYTES);
         HealthService { health: self.clone(), generated }
     }
 }
@@ -212,7 +210,7 @@ where
         let list = List(self.health.clone());
         Box::pin(async move {
             let grpc = with_each(Grpc::new(ProstCodec::default()), Grpc::accept_compressed);
-            let mut grpc = grpc.max_decoding_message_size(MAX_REQUEST_BYTES);
+            let mut grpc = grpc.max_decoding_message_size(MAX_PROBE_BYTES);
             Ok(grpc.unary(list, request).await)
         })
     }

@@ -14,12 +14,10 @@ use super::symbols::{Found, Symbols};
 use crate::{
     error::Reason,
     rpc::{self, compression::with_each},
-    server::routes::Routes,
+    server::{layers::methods::MAX_PROBE_BYTES, routes::Routes},
     text,
 };
 
-/// Largest question; names are shorter by far.
-const MAX_QUESTION_BYTES: usize = 4 * 1024;
 /// How long a stream may be without a question. Tools ask one after another, or leave.
 const IDLE: Duration = Duration::from_secs(60);
 /// Most of a name that an error quotes, in bytes.
@@ -38,8 +36,8 @@ pub(crate) fn add(routes: Routes, descriptors: &[Vec<u8>]) -> Result<Routes, pro
     let v1 = with_each(v1, v1::ServerReflectionServer::accept_compressed);
     let v1alpha = with_each(v1alpha, v1alpha::ServerReflectionServer::accept_compressed);
     Ok(routes
-        .with(v1.max_decoding_message_size(MAX_QUESTION_BYTES))
-        .with(v1alpha.max_decoding_message_size(MAX_QUESTION_BYTES)))
+        .with(v1.max_decoding_message_size(MAX_PROBE_BYTES))
+        .with(v1alpha.max_decoding_message_size(MAX_PROBE_BYTES)))
 }
 
 /// Answers questions about what this port serves.
