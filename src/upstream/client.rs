@@ -198,10 +198,10 @@ impl Upstream {
     /// The text without the secrets of this account, among them the tokens that were `sent`; `None`
     /// if it contains none.
     pub(super) fn redact(&self, text: &str, sent: &[Arc<CurrentTokens>]) -> Option<String> {
-        self.credentials.redact(text, &self.auth.secrets(), sent)
+        self.needles(sent).redacted(text)
     }
 
-    /// What the same secrets look like in an answer.
+    /// What these secrets look like.
     pub(super) fn needles(&self, sent: &[Arc<CurrentTokens>]) -> Arc<Needles> {
         self.credentials.needles(|| self.auth.secrets(), sent)
     }

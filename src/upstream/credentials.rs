@@ -25,7 +25,6 @@ use tokio::time::Instant;
 use super::{
     message::{Reply, Request},
     needles::{LatestNeedles, Needles},
-    redact::redacted,
 };
 use crate::error::{Error, Reason, Result, Retry};
 
@@ -316,23 +315,7 @@ impl Credentials {
         self.lock().refused.as_ref().map(|refused| refused.error.message().to_owned())
     }
 
-    /// Replaces each secret in the text; `None` if it contains none. Besides the configured secrets
-    /// and the recent tokens these are the tokens that were `sent`.
-    pub(super) fn redact(
-        &self,
-        text: &str,
-        configured: &[&SecretString],
-        sent: &[Arc<CurrentTokens>],
-    ) -> Option<String> {
-        let recent: Vec<Arc<CurrentTokens>> = {
-            let state = self.lock();
-            state.current.iter().chain(&state.retired).cloned().collect()
-        };
-        let tokens = sent.iter().chain(&recent).flat_map(secrets_of);
-        redacted(text, configured.iter().copied().chain(tokens))
-    }
-
-    /// What the same secrets look like in an answer.
+    /// What secrets look like: the configured ones, the recent tokens, and those that were `sent`.
     pub(super) fn needles<'c>(
         &self,
         configured: impl FnOnce() -> Vec<&'c SecretString>,

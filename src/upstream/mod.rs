@@ -16,6 +16,7 @@ mod class;
 mod client;
 mod coding;
 mod credentials;
+mod escapes;
 mod limits;
 mod login;
 mod message;

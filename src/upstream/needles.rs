@@ -1,15 +1,19 @@
-//! Looks for secrets in a whole answer, in any spelling that `redact` knows but one that was cut.
+//! Looks for secrets in a whole answer, in any spelling that `redact` knows but one that was cut,
+//! and keeps those spellings: it takes longer to make them than to look for them.
 //!
 //! Every answer passes here, so it costs one pass over its bytes. Only texts that hold an escape or
 //! a character beyond ASCII cost a few more.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use icu_normalizer::DecomposingNormalizerBorrowed;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::redact::{ESCAPES, escape, patterns};
+use super::{
+    escapes::{ESCAPES, escape},
+    redact::{patterns, redacted},
+};
 use crate::text;
 
 /// Shorter secrets, and shorter forms of them, occur by chance.
@@ -21,9 +25,12 @@ const TELLING: usize = 32;
 /// So many bytes are compared at a time.
 const PART: usize = 16 * 1024;
 
-/// What secrets look like in an answer.
-#[derive(Debug)]
-pub(super) struct Needles(Option<AhoCorasick>);
+/// What secrets look like.
+pub(super) struct Needles {
+    all: Vec<Vec<u8>>,
+    /// Those that do not occur in an answer by chance.
+    telling: Option<AhoCorasick>,
+}
 
 /// What the secrets look like that were asked for last, with the generations of the tokens among
 /// them: they hardly ever change, and each answer is searched for them.
@@ -47,23 +54,38 @@ impl LatestNeedles {
     }
 }
 
+impl fmt::Debug for Needles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Needles").finish_non_exhaustive()
+    }
+}
+
 impl Needles {
-    /// All forms of those secrets that do not occur by chance.
     pub(super) fn of<'s>(secrets: impl Iterator<Item = &'s SecretString>) -> Self {
-        let forms: BTreeSet<Vec<u8>> = secrets
-            .map(ExposeSecret::expose_secret)
-            .filter(|secret| is_telling(secret))
-            .flat_map(patterns)
-            .filter(|form| form.len() >= MIN_BYTES)
-            .map(|mut form| form.split_off(form.len().saturating_sub(TELLING)))
-            .collect();
+        let (mut all, mut forms) = (Vec::new(), BTreeSet::new());
+        for secret in secrets.map(ExposeSecret::expose_secret) {
+            let patterns = patterns(secret);
+            if is_telling(secret) {
+                let long = patterns.iter().filter(|form| form.len() >= MIN_BYTES);
+                forms.extend(long.filter_map(|form| {
+                    Some(form.get(form.len().saturating_sub(TELLING)..)?.to_vec())
+                }));
+            }
+            all.extend(patterns);
+        }
         // It fails only for more forms than memory has room for.
-        Self((!forms.is_empty()).then(|| AhoCorasick::new(forms).ok()).flatten())
+        let telling = (!forms.is_empty()).then(|| AhoCorasick::new(forms).ok()).flatten();
+        Self { all, telling }
+    }
+
+    /// The text without the secrets; `None` if it contains none.
+    pub(super) fn redacted(&self, text: &str) -> Option<String> {
+        redacted(text, &self.all)
     }
 
     /// Whether an answer has any of them.
     pub(super) fn are_in(&self, body: &[u8]) -> bool {
-        let Some(forms) = &self.0 else { return false };
+        let Some(forms) = &self.telling else { return false };
         let has_any = |text: &[u8]| {
             // In parts, so that no copy of the whole is made; each begins with the end of the last.
             let mut plain = Vec::with_capacity(text.len().min(PART) + TELLING);

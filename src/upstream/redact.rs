@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use icu_normalizer::DecomposingNormalizerBorrowed;
-use secrecy::{ExposeSecret, SecretString};
 
+use super::escapes::{ESCAPES, escape};
 use crate::text;
 
 /// What replaces a secret.
@@ -19,8 +19,6 @@ const REPLACEMENT: &str = "[redacted]";
 const MIN_BYTES: usize = 4;
 /// An encoded form of fewer characters would be found in ordinary words.
 const MIN_ENCODED: usize = 6;
-/// How often a text may have been escaped.
-pub(super) const ESCAPES: usize = 3;
 /// Where a cut text ends, or goes on after a gap.
 const CUTS: [&[u8]; 2] = [b"...", b"***"];
 /// What may stand around such a mark.
@@ -28,21 +26,16 @@ const AROUND: &[u8] = b"[]()<>{}";
 /// The longest escape that a cut may have broken, without its last character.
 const BROKEN_ESCAPE: usize = 7;
 
-/// The text without these secrets; `None` if it contains none.
-pub(super) fn redacted<'s>(
-    text: &str,
-    secrets: impl Iterator<Item = &'s SecretString>,
-) -> Option<String> {
+/// The text without secrets of these [`patterns`]; `None` if it contains none.
+pub(super) fn redacted(text: &str, patterns: &[Vec<u8>]) -> Option<String> {
     let letters = letters(text);
     let plain: Vec<u8> = letters.iter().map(|letter| letter.byte).collect();
     let mut found: Vec<Range<usize>> = Vec::new();
-    for secret in secrets {
-        for pattern in patterns(secret.expose_secret()) {
-            let hits = all(&plain, &pattern).into_iter().chain(cut(&plain, &pattern));
-            found.extend(hits.filter_map(|hit| {
-                Some(letters.get(hit.start)?.at.start..letters.get(hit.end - 1)?.at.end)
-            }));
-        }
+    for pattern in patterns {
+        let hits = all(&plain, pattern).into_iter().chain(cut(&plain, pattern));
+        found.extend(hits.filter_map(|hit| {
+            Some(letters.get(hit.start)?.at.start..letters.get(hit.end - 1)?.at.end)
+        }));
     }
     if found.is_empty() {
         return None;
@@ -94,8 +87,7 @@ fn seen(letters: &[Letter]) -> Vec<Letter> {
             at = to;
             let first = letters.get(from).map_or(0, |letter| letter.at.start);
             let last = letters.get(to - 1).map_or(first, |letter| letter.at.end);
-            let plain = plain(c).into_bytes().into_iter();
-            result.extend(plain.map(|byte| Letter { byte, at: first..last }));
+            plain(c, &mut |byte| result.push(Letter { byte, at: first..last }));
         }
         for byte in chunk.invalid() {
             let known = letters.get(at).map(|letter| letter.at.clone());
@@ -106,12 +98,21 @@ fn seen(letters: &[Letter]) -> Vec<Letter> {
     result
 }
 
-/// A character in the spelling that texts are compared in: full-width letters and the like as the
-/// plain ones, accents on their own, nothing of what is not seen.
-fn plain(c: char) -> String {
+/// Gives the bytes of a character in the spelling that texts are compared in: full-width letters
+/// and the like as the plain ones, accents on their own, nothing of what is not seen.
+fn plain(c: char, to: &mut impl FnMut(u8)) {
+    if c.is_ascii() {
+        // Decomposing each by itself would take most of the time that an error costs.
+        if c.is_ascii_graphic() {
+            to(c as u8);
+        }
+        return;
+    }
     let is_seen = |c: &char| !(c.is_whitespace() || c.is_control() || text::is_invisible(*c));
     let decomposed = DecomposingNormalizerBorrowed::new_nfkd();
-    decomposed.normalize(c.encode_utf8(&mut [0; 4])).chars().filter(is_seen).collect()
+    for c in decomposed.normalize(c.encode_utf8(&mut [0; 4])).chars().filter(is_seen) {
+        c.encode_utf8(&mut [0; 4]).bytes().for_each(&mut *to);
+    }
 }
 
 /// Undoes one level of escapes.
@@ -138,63 +139,6 @@ fn unescaped(letters: Vec<Letter>) -> Vec<Letter> {
     result
 }
 
-/// The bytes that an escape at the beginning stands for, and its length.
-pub(super) fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-    let utf8 = |c: u32| Some(char::from_u32(c)?.to_string().into_bytes());
-    match text {
-        [b'%', b'u' | b'U', digits @ ..] => Some((utf8(hex(digits.get(..4)?)?)?, 6)),
-        [b'\\', b'u' | b'U', b'{', rest @ ..] => {
-            let end = rest.iter().take(7).position(|b| *b == b'}')?;
-            Some((utf8(hex(rest.get(..end)?)?)?, end + 4))
-        }
-        [b'%', a, b, ..] if a.is_ascii_hexdigit() => {
-            Some((vec![u8::try_from(hex(&[*a, *b])?).ok()?], 3))
-        }
-        [b'\\', b'u' | b'U', digits @ ..] => Some((utf8(hex(digits.get(..4)?)?)?, 6)),
-        [b'\\', b'x' | b'X', digits @ ..] => Some((utf8(hex(digits.get(..2)?)?)?, 4)),
-        [b'\\', c @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some((vec![*c], 2)),
-        [b'&', rest @ ..] => {
-            let end = rest.iter().take(10).position(|b| *b == b';')?;
-            let name = std::str::from_utf8(rest.get(..end)?).ok()?.to_ascii_lowercase();
-            let number = |digits: &str| match digits.strip_prefix('x') {
-                Some(digits) => u32::from_str_radix(digits, 16).ok(),
-                None => digits.parse().ok(),
-            };
-            let c = match name.strip_prefix('#') {
-                Some(digits) => utf8(number(digits)?)?,
-                None => vec![named(&name)?],
-            };
-            Some((c, end + 2))
-        }
-        _ => None,
-    }
-}
-
-/// The characters of credentials that have a name in HTML.
-fn named(entity: &str) -> Option<u8> {
-    const NAMES: [(&str, u8); 17] = [
-        ("amp", b'&'),
-        ("lt", b'<'),
-        ("gt", b'>'),
-        ("quot", b'"'),
-        ("apos", b'\''),
-        ("plus", b'+'),
-        ("equals", b'='),
-        ("sol", b'/'),
-        ("bsol", b'\\'),
-        ("colon", b':'),
-        ("lowbar", b'_'),
-        ("period", b'.'),
-        ("num", b'#'),
-        ("dollar", b'$'),
-        ("percnt", b'%'),
-        ("excl", b'!'),
-        ("commat", b'@'),
-    ];
-    NAMES.iter().find(|(name, _)| *name == entity).map(|(_, byte)| *byte)
-}
-
 /// The forms of a secret, as texts are compared.
 pub(super) fn patterns(secret: &str) -> Vec<Vec<u8>> {
     if secret.len() < MIN_BYTES {
@@ -207,7 +151,11 @@ pub(super) fn patterns(secret: &str) -> Vec<Vec<u8>> {
     forms.extend(base64_forms(secret.as_bytes()));
     let mut patterns: Vec<Vec<u8>> = forms
         .into_iter()
-        .map(|form| form.chars().map(plain).collect::<String>().to_ascii_lowercase().into_bytes())
+        .map(|form| {
+            let mut bytes = Vec::with_capacity(form.len());
+            form.chars().for_each(|c| plain(c, &mut |byte| bytes.push(byte.to_ascii_lowercase())));
+            bytes
+        })
         .filter(|form| form.len() >= MIN_BYTES)
         .collect();
     patterns.sort_unstable();
@@ -291,10 +239,23 @@ fn cut(text: &[u8], pattern: &[u8]) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_ascii_is_as_the_library_would_have_it() {
+        let decomposed = DecomposingNormalizerBorrowed::new_nfkd();
+        for c in '\0'..='\u{7f}' {
+            let mut bytes = Vec::new();
+            plain(c, &mut |byte| bytes.push(byte));
+            let unseen = c.is_whitespace() || c.is_control() || text::is_invisible(c);
+            let expected = if unseen { String::new() } else { c.to_string() };
+            assert_eq!(decomposed.normalize(&c.to_string()), c.to_string());
+            assert_eq!(bytes, expected.as_bytes(), "{c:?}");
+        }
+    }
+
     const SECRET: &str = "opaqueTok002/abc+XYZ==";
 
     fn redact(text: &str, secret: &str) -> Option<String> {
-        redacted(text, [&SecretString::from(secret)].into_iter())
+        redacted(text, &patterns(secret))
     }
 
     #[test]
@@ -383,11 +344,10 @@ mod tests {
 
     #[test]
     fn several_secrets_and_short_ones() {
-        let secrets = ["hunter22", "hunter22-token", "abc"].map(SecretString::from);
-        let told = redacted("a hunter22-token b abc hunter22 c", secrets.iter());
+        let secrets = ["hunter22", "hunter22-token", "abc"].map(patterns).concat();
+        let told = redacted("a hunter22-token b abc hunter22 c", &secrets);
         assert_eq!(told.as_deref(), Some("a [redacted] b abc [redacted] c"));
-        assert_eq!(redacted("", secrets.iter()), None);
-        let long = SecretString::from("x".repeat(100_000));
-        assert_eq!(redacted("x", [&long].into_iter()), None);
+        assert_eq!(redacted("", &secrets), None);
+        assert_eq!(redact("x", &"x".repeat(100_000)), None);
     }
 }

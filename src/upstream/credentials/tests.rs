@@ -137,7 +137,7 @@ async fn secrets_are_redacted() {
     let credentials = Arc::new(Credentials::default());
     credentials.get(None, |_| async { Ok(tokens()) }).await.unwrap();
     let password = SecretString::from("hunter22");
-    let redact = |text| credentials.redact(text, &[&password], &[]);
+    let redact = |text| credentials.needles(|| vec![&password], &[]).redacted(text);
     assert_eq!(redact("x hunter22, access-token"), Some("x [redacted], [redacted]".into()));
     assert_eq!(redact("nothing"), None);
 }
@@ -151,11 +151,12 @@ async fn a_token_replaced_during_its_request_is_redacted() {
     };
     let first = credentials.get(None, log_in("first-token")).await.unwrap();
     credentials.get(Some(first.generation), log_in("second-token")).await.unwrap();
+    let redact = |text| credentials.needles(Vec::new, &[]).redacted(text);
     for text in ["first-token", "second-token"] {
-        assert_eq!(credentials.redact(text, &[], &[]), Some("[redacted]".into()), "{text}");
+        assert_eq!(redact(text), Some("[redacted]".into()), "{text}");
     }
     credentials.reject(2);
-    assert_eq!(credentials.redact("second-token", &[], &[]), Some("[redacted]".into()));
+    assert_eq!(redact("second-token"), Some("[redacted]".into()));
 }
 
 #[tokio::test(start_paused = true)]
