@@ -78,7 +78,13 @@ impl Captured {
             let mut bytes = Vec::new();
             while let Ok(n @ 1..) = stream.read(&mut buffer).await {
                 bytes.extend_from_slice(&buffer[..n]);
-                sender.send_replace(String::from_utf8_lossy(&bytes).into_owned());
+                // The rest of a character may be on its way.
+                let whole = match std::str::from_utf8(&bytes) {
+                    Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                    _ => bytes.len(),
+                };
+                let more: Vec<u8> = bytes.drain(..whole).collect();
+                sender.send_modify(|text| text.push_str(&String::from_utf8_lossy(&more)));
             }
         });
         Self(receiver)

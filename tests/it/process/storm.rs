@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     calls::{GET, LIST, channel_from, http_get, named},
-    child::{Gateway, gateway, until},
+    child::{Gateway, sandbox, serve, until},
     frames::Frames,
     probes,
     wire::{frame, list, put},
@@ -260,7 +260,10 @@ async fn watch_on(gateway: &Gateway, over: CancellationToken) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_caller_harms_no_other() {
     let seconds = std::env::var("STORM_SECONDS").map_or(5, |text| text.parse().unwrap());
-    let mut gateway = gateway(&[], &[probes::PROBES]).await;
+    // What the upstream costs is not the gateway's.
+    let upstream = sandbox().await;
+    let mut gateway = serve(&upstream.config, &[probes::PROBES]).await;
+    gateway.sandbox = Some(upstream.url);
     put(&gateway, 200, 500).await;
     let ports = Ports { grpc: gateway.grpc, admin: gateway.admin };
     let alone = CancellationToken::new();
@@ -272,7 +275,14 @@ async fn a_hostile_caller_harms_no_other() {
     gateway.program.forget_peak();
 
     let over = CancellationToken::new();
-    let raging = tokio::spawn(rage(ports, over.clone()));
+    // On a thread of its own, so that the others wait for the gateway alone.
+    let raging = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(rage(ports, over));
+        }
+    });
     let (took, probed, seen, ()) = tokio::join!(
         read_on(&gateway, over.clone()),
         probe_on(&gateway, over.clone()),
@@ -282,7 +292,7 @@ async fn a_hostile_caller_harms_no_other() {
             over.cancel();
         }
     );
-    raging.await.unwrap();
+    tokio::task::spawn_blocking(|| raging.join().unwrap()).await.unwrap();
     let (_, peak) = gateway.program.memory();
     let percentile = |took: &[Duration]| took[took.len() * 99 / 100];
     show(&format!(
