@@ -9,7 +9,12 @@ use std::{
     },
 };
 
-use super::{allowance::Allowance, lines::Lines, resource::Resource};
+use super::{
+    allowance::Allowance,
+    lines::Lines,
+    processor::{InTurns, Processor},
+    resource::Resource,
+};
 use crate::error::Error;
 
 /// Who a caller is.
@@ -70,6 +75,7 @@ pub struct Caller {
     purges: Allowance,
     held: [AtomicUsize; Resource::COUNT],
     lines: Lines,
+    processor: Arc<Processor>,
 }
 
 static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
@@ -86,7 +92,8 @@ impl Caller {
         lines_per_second: Option<u32>,
     ) -> Arc<Self> {
         let lines = Lines::new(lines_per_second);
-        Arc::new(Self { id, share_percent, purges, held: Default::default(), lines })
+        let (held, processor) = Default::default();
+        Arc::new(Self { id, share_percent, purges, held, lines, processor })
     }
 
     /// The process itself. It has no share: what it does is bounded where it does it.
@@ -124,6 +131,11 @@ impl Caller {
     /// When it does so too often; that is counted.
     pub fn purge(&self, weight: u32) -> Result<(), Error> {
         self.purges.take(weight)
+    }
+
+    /// Lets a future run in the caller's turns.
+    pub fn run<F>(&self, future: F) -> InTurns<F> {
+        self.processor.run(future)
     }
 
     /// How much it holds of a resource.

@@ -251,14 +251,15 @@ async fn read<F>(
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
+    let caller = call.record.caller();
     let load = |deadline: Instant, readers: Option<Readers>| {
         let session = backend.session_until(call, deadline);
-        load(match readers {
+        caller.run(load(match readers {
             None => session,
             Some(readers) => session.telling(ReadersOfLoad(readers)),
-        })
+        }))
     };
-    let by = (call.record.caller().id(), call.deadline);
+    let by = (caller.id(), call.deadline);
     let (value, served) = backend.cache().read(resource, call.cache_control, by, load).await;
     call.record.set_cache(served);
     value

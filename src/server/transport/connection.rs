@@ -18,7 +18,10 @@ use super::{
     closing::Closing, connections::Connections, counting::Counting, executor, places::Place,
     pulse::Pulse, socket::Socket,
 };
-use crate::server::metrics::{Closed, PortMetrics};
+use crate::{
+    caller::Caller,
+    server::metrics::{Closed, PortMetrics},
+};
 
 /// Why a response or a connection broke.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -64,6 +67,7 @@ pub(crate) struct Age {
 /// A connection that has been accepted.
 pub(super) struct Accepted {
     pub stream: TcpStream,
+    pub caller: Arc<Caller>,
     pub opened: Instant,
     pub closing: Arc<Closing>,
     pub place: Arc<Place>,
@@ -122,7 +126,7 @@ async fn speaks(
 
 /// Gives why the gateway closed the connection, if the client did not leave.
 async fn drive<S, A>(
-    Accepted { stream, opened, closing, place, .. }: Accepted,
+    Accepted { stream, caller, opened, closing, place, .. }: Accepted,
     service: S,
     limits: ConnectionLimits,
     connections: Connections,
@@ -144,7 +148,7 @@ where
     let serve = |streams| builder(streams, limits).serve_connection(socket, service).into_owned();
     // `executor` runs the streams. To let hyper spawn a task for each instead, write
     // `let connection = serve(TokioExecutor::new());`.
-    let connection = executor::run(&connections, serve);
+    let connection = executor::run(&connections, &caller, serve);
     let mut connection = pin!(connection);
 
     let (closed, grace) = tokio::select! {

@@ -34,15 +34,22 @@ use tokio::{
 use tracing::Instrument;
 
 use super::connections::Connections;
+use crate::caller::Caller;
 
+/// How long new streams are polled in a row before other tasks run.
+const TURN: Duration = Duration::from_millis(1);
 /// How often a connection that always has more work is polled in a row before other tasks run.
 const POLL_BUDGET: usize = 16;
 
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs a connection and the streams that it gives to the handle passed to `serve`.
-pub(crate) fn run<C>(connections: &Connections, serve: impl FnOnce(Streams) -> C) -> Running<C> {
-    let streams = Streams::new(connections.clone());
+pub(crate) fn run<C>(
+    connections: &Connections,
+    caller: &Arc<Caller>,
+    serve: impl FnOnce(Streams) -> C,
+) -> Running<C> {
+    let streams = Streams::new(connections.clone(), Arc::clone(caller));
     let connection = serve(streams.clone());
     streams.run_with(connection)
 }
@@ -53,6 +60,8 @@ pub(crate) struct Streams(Arc<Shared>);
 
 struct Shared {
     connections: Connections,
+    /// In whose turns the streams run.
+    caller: Arc<Caller>,
     /// Streams that have not been polled. Empty whenever the connection waits.
     new: Mutex<Vec<Stream>>,
     /// How many streams have a task because they wait for something.
@@ -91,8 +100,9 @@ where
 }
 
 impl Streams {
-    fn new(connections: Connections) -> Self {
-        Self(Arc::new(Shared { connections, new: Mutex::default(), waiting: AtomicUsize::new(0) }))
+    fn new(connections: Connections, caller: Arc<Caller>) -> Self {
+        let (new, waiting) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { connections, caller, new, waiting }))
     }
 
     fn run_with<C>(self, connection: C) -> Running<C> {
@@ -105,37 +115,48 @@ impl Streams {
         self.0.new.lock()
     }
 
-    /// Polls the new streams, and returns how many there were.
+    /// Polls the new streams, and returns how many it polled. A connection with many calls at once
+    /// must not monopolize this thread: after a while, the rest stay new.
     fn poll_new(&self, cx: &mut Context<'_>) -> usize {
         let mut new = mem::take(&mut *self.new_streams());
-        let polled = new.len();
-        for mut stream in new.drain(..) {
-            // A connection with many calls at once must not monopolize this thread.
-            let Poll::Ready(progress) = coop::poll_proceed(cx) else {
-                self.spawn(stream);
-                continue;
-            };
-            progress.made_progress();
+        let (mut polled, began) = (0, Instant::now());
+        let mut streams = new.drain(..);
+        while began.elapsed() < TURN
+            && coop::has_budget_remaining()
+            && let Some(mut stream) = streams.next()
+        {
+            polled += 1;
             // As in a task, a panic outside the layer that catches panics ends only this stream.
             match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => self.spawn(stream),
                 Ok(Poll::Ready(())) | Err(_) => {}
             }
         }
+        let rest: Vec<Stream> = streams.collect();
         // Its memory is reused.
-        *self.new_streams() = new;
+        *self.new_streams() = if rest.is_empty() { new } else { rest };
         polled
+    }
+
+    fn has_new(&self) -> bool {
+        !self.new_streams().is_empty()
+    }
+
+    /// The connection is over, and polls no one any more.
+    fn spawn_new(&self) {
+        let new = mem::take(&mut *self.new_streams());
+        new.into_iter().for_each(|stream| self.spawn(stream));
     }
 
     /// Spawns a task that shutdown waits for and can end.
     fn spawn(&self, stream: Stream) {
-        let Connections { kill, streams, .. } = &self.0.connections;
+        let Shared { connections: Connections { kill, streams, .. }, caller, .. } = &*self.0;
         let (kill, waiting) = (kill.clone(), Waiting::of(&self.0));
         let task = async move {
             let _waiting = waiting;
             kill.run_until_cancelled(stream).await
         };
-        streams.spawn(task.in_current_span());
+        streams.spawn(caller.run(task.in_current_span()));
     }
 }
 
@@ -218,8 +239,18 @@ impl<C: Future> Future for Running<C> {
             this.wakes.begin();
             let result = this.connection.as_mut().poll(&mut own);
             *this.polled += this.streams.poll_new(&mut own);
-            if result.is_ready() || this.wakes.end() {
+            let (is_over, has_new) = (result.is_ready(), this.streams.has_new());
+            if is_over && has_new {
+                this.streams.spawn_new();
+            }
+            if is_over {
                 return result;
+            }
+            if has_new {
+                break;
+            }
+            if this.wakes.end() {
+                return Poll::Pending;
             }
         }
         this.wakes.state.swap(IDLE, Ordering::AcqRel);

@@ -107,14 +107,17 @@ impl Listener {
             let service = service(peer, &closing);
             let place = Arc::new(place);
             let metrics = metrics.clone();
-            let accepted = Accepted { stream, opened, closing, place, metrics };
+            let caller = door.callers.at(peer.ip());
+            let in_turns = Arc::clone(&caller);
+            let accepted = Accepted { stream, caller, opened, closing, place, metrics };
             let served =
                 connection::serve(accepted, service, limits.connection, connections.clone());
             let task = async move {
                 served.await;
                 drop(counted);
             };
-            connections.tracker.spawn(task.instrument(tracing::debug_span!("connection", %peer)));
+            let task = task.instrument(tracing::debug_span!("connection", %peer));
+            connections.tracker.spawn(in_turns.run(task));
         }
     }
 }

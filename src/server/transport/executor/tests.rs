@@ -11,16 +11,16 @@ use super::*;
 #[tokio::test]
 async fn only_a_stream_that_waits_gets_a_task() {
     let connections = Connections::default();
-    let streams = Streams::new(connections.clone());
+    let streams = Streams::new(connections.clone(), Arc::clone(Caller::gateway()));
     let handle = streams.clone();
     let (over, open) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (ends, waits) = (Arc::clone(&over), (Arc::clone(&over), Arc::clone(&open)));
     handle.execute(async move { ends.add_permits(1) });
-    handle.execute(async { panic!("a panic outside the layer that catches") });
     handle.execute(async move {
         waits.1.acquire().await.unwrap().forget();
         waits.0.add_permits(1);
     });
+    handle.execute(async { panic!("a panic outside the layer that catches") });
     let mut running = pin!(streams.run_with(std::future::pending::<()>()));
     assert!(poll!(running.as_mut()).is_pending());
     assert_eq!((over.available_permits(), connections.streams.len()), (1, 1));
@@ -41,7 +41,7 @@ async fn a_stream_whose_reader_takes_nothing_is_dropped() {
     let second = Duration::from_secs(1);
     for (takes_after, ends_after) in [(u64::MAX, 30), (29, 59), (1, 31)] {
         let connections = Connections::default();
-        let streams = Streams::new(connections.clone());
+        let streams = Streams::new(connections.clone(), Arc::clone(Caller::gateway()));
         let ended = Arc::new(Semaphore::new(0));
         let stream = Stream(Arc::clone(&ended));
         streams.execute(async move {
@@ -61,7 +61,7 @@ async fn a_stream_whose_reader_takes_nothing_is_dropped() {
         assert_eq!(began.elapsed().as_secs(), ends_after, "{takes_after}");
     }
     // One that has nothing to hand over may wait.
-    let streams = Streams::new(Connections::default());
+    let streams = Streams::new(Connections::default(), Arc::clone(Caller::gateway()));
     let ended = Arc::new(Semaphore::new(0));
     let stream = Stream(Arc::clone(&ended));
     streams.execute(async move {
@@ -78,7 +78,7 @@ async fn a_stream_whose_reader_takes_nothing_is_dropped() {
 
 #[tokio::test]
 async fn a_connection_that_its_streams_wake_is_polled_again_at_once() {
-    let streams = Streams::new(Connections::default());
+    let streams = Streams::new(Connections::default(), Arc::clone(Caller::gateway()));
     let handle = streams.clone();
     let mut polls = 0;
     let connection = poll_fn(|cx| {
@@ -93,7 +93,7 @@ async fn a_connection_that_its_streams_wake_is_polled_again_at_once() {
 
 #[tokio::test]
 async fn a_connection_that_always_has_more_work_lets_others_run() {
-    let streams = Streams::new(Connections::default());
+    let streams = Streams::new(Connections::default(), Arc::clone(Caller::gateway()));
     let mut polls = 0;
     let connection = poll_fn(|cx| {
         polls += 1;
@@ -107,8 +107,38 @@ async fn a_connection_that_always_has_more_work_lets_others_run() {
 }
 
 #[tokio::test]
+async fn a_connection_with_many_new_streams_lets_others_run() {
+    let streams = Streams::new(Connections::default(), Arc::clone(Caller::gateway()));
+    let polled = Arc::new(AtomicUsize::new(0));
+    let slow = |polled: &Arc<AtomicUsize>| {
+        let polled = Arc::clone(polled);
+        async move {
+            std::thread::sleep(TURN);
+            polled.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    (0..5).for_each(|_| streams.execute(slow(&polled)));
+    let mut running = pin!(streams.run_with(std::future::pending::<()>()));
+    for expected in 1..=5 {
+        while polled.load(Ordering::Relaxed) < expected {
+            assert!(poll!(running.as_mut()).is_pending());
+        }
+        assert_eq!(polled.load(Ordering::Relaxed), expected);
+    }
+    // Those that are left when the connection ends get tasks.
+    let connections = Connections::default();
+    let streams = Streams::new(connections.clone(), Arc::clone(Caller::gateway()));
+    (0..5).for_each(|_| streams.execute(slow(&polled)));
+    streams.run_with(std::future::ready(())).await;
+    assert_eq!(polled.load(Ordering::Relaxed), 6);
+    connections.streams.close();
+    connections.streams.wait().await;
+    assert_eq!(polled.load(Ordering::Relaxed), 10);
+}
+
+#[tokio::test]
 async fn waking_a_connection_that_waits_wakes_its_task() {
-    let streams = Streams::new(Connections::default());
+    let streams = Streams::new(Connections::default(), Arc::clone(Caller::gateway()));
     let (given, taken) = tokio::sync::oneshot::channel();
     let mut given = Some(given);
     let connection = poll_fn(move |cx| match given.take() {
@@ -127,7 +157,7 @@ async fn waking_a_connection_that_waits_wakes_its_task() {
 /// How often a connection with this many waiting streams is polled until it has three
 /// responses.
 async fn polls_for_three_answers(waiting: usize) -> u8 {
-    let streams = Streams::new(Connections::default());
+    let streams = Streams::new(Connections::default(), Arc::clone(Caller::gateway()));
     for _ in 0..waiting {
         streams.execute(std::future::pending::<()>());
     }
