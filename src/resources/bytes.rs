@@ -69,6 +69,12 @@ impl Share {
         Self(Callers::default().pool(resource, usize::MAX))
     }
 
+    /// A part of so many bytes, for tests.
+    #[cfg(test)]
+    pub(crate) fn limited(resource: Resource, bytes: usize) -> Self {
+        Self(Callers::default().pool(resource, bytes))
+    }
+
     /// How many bytes it has.
     #[must_use]
     pub fn limit(&self) -> usize {

@@ -216,3 +216,30 @@ fn say_omitted(record: &CallRecord, metadata: &mut MetadataMap) {
         metadata.insert(PROFILE_OMITTED, fields);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{caller::Resource, pb::Profile};
+
+    #[test]
+    fn what_a_write_has_done_is_told_also_without_memory_for_it() {
+        let answers = Share::limited(Resource::AnswerBytes, request::PER_CALL);
+        let limits = Limits {
+            request_bytes: usize::MAX,
+            response_bytes: usize::MAX,
+            min_compressed_bytes: None,
+            answers: answers.clone(),
+        };
+        let answer = |rpc| {
+            let profile = Profile { display_name: "x".repeat(10_000), ..Profile::default() };
+            let record = CallRecord::default();
+            within_limit(rpc, profile, &limits, &record).map(|_| (answers.used(), record))
+        };
+        assert_eq!(answer(Method::GetProfile).unwrap_err().reason(), Reason::Overloaded);
+        let (used, record) = answer(Method::CreateProfile).unwrap();
+        assert!(used > 10_000, "it is counted: {used}");
+        drop(record);
+        assert_eq!(answers.used(), 0);
+    }
+}

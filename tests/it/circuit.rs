@@ -36,6 +36,19 @@ async fn circuit(gateway: &Gateway) -> CircuitState {
     gateway.status("sft").await.circuit_state()
 }
 
+/// An error that it answers may be about what was asked for. No answer is not.
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_is_left_alone_whatever_was_asked_for() {
+    let lines = "circuit_failures = 4\ncircuit_min_calls = 100\nmax_attempts = 1";
+    let (upstream, gateway) = start(lines).await;
+    upstream.always(GET, Answer::Close);
+    for _ in 0..4 {
+        assert_eq!(circuit(&gateway).await, CircuitState::Closed);
+        fails(gateway.get("SP_1").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    }
+    assert_eq!(circuit(&gateway).await, CircuitState::Open);
+}
+
 #[tokio::test]
 async fn an_upstream_that_keeps_failing_is_left_alone_and_tried_again() {
     let (upstream, gateway) = start("circuit_failures = 3\ncircuit_open = \"60s\"").await;

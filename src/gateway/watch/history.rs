@@ -279,6 +279,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn where_the_memory_of_all_ends_old_changes_go_and_the_latest_stay() {
+        let memory = Share::limited(Resource::HistoryBytes, 10_000);
+        let mut history = History::new(Limits { changes: 1000, bytes: 1 << 20 }, memory.clone());
+        let long = "x".repeat(1000);
+        for n in 0..20 {
+            poll(&mut history, &[("a", &format!("{n}{long}"))]).await;
+            assert!(memory.used() <= 10_000, "{}", memory.used());
+        }
+        assert_eq!(memory.used(), history.bytes + size_of(history.profiles()));
+        // Seven of them and the list fit, or eight.
+        assert!(history.since(13).is_some() && history.since(11).is_none());
+        let other = memory.take(memory.limit() - memory.used()).unwrap();
+        poll(&mut history, &[("a", &long), ("b", &long)]).await;
+        assert_eq!(history.since(20).unwrap().count(), 2, "those of the latest poll stay");
+        drop((history, other));
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[tokio::test]
     async fn lists_are_compared_in_turns() {
         use futures_util::poll;
         let list = |name: &str| -> Profiles {

@@ -233,13 +233,16 @@ async fn what_is_read_is_not_shown_or_kept_if_it_repeats_a_secret() {
     for (secret, lines) in [
         (TOKEN, format!("access_token = \"{TOKEN}\"")),
         (PASSWORD, format!("username = \"operator\"\npassword = \"{PASSWORD}\"")),
+        // One that a login has issued.
+        (TOKEN, "username = \"operator\"\npassword = \"another-secret-1\"".to_owned()),
     ] {
+        let issued = if secret == TOKEN { TOKEN } else { "a-token-of-this-test" };
         for spelled in whole(secret) {
             let upstream = double().await;
             let gateway = gateway().backend("sft", &upstream.base_url, &lines).start().await;
             let shown = |name: &str| profile_with("SP_1", name, json!({"comment": "all is well"}));
             let told = profile_with("SP_1", "one", json!({"comment": format!("Basic {spelled}")}));
-            upstream.always(LOGIN, double::json(tokens("a-token-of-this-test", "")));
+            upstream.always(LOGIN, double::json(tokens(issued, "")));
             for item in [told, shown(&format!("called {spelled}."))] {
                 upstream.always(GET, double::json(profiles(std::slice::from_ref(&item))));
                 upstream.always(LIST, double::json(profiles(&[shown("other"), item])));

@@ -138,9 +138,25 @@ async fn headers_without_a_message_take_no_place_of_a_call() {
 }
 
 #[tokio::test]
+async fn who_has_its_share_is_refused_before_its_message_arrives() {
+    let slow = Slow::start().await;
+    let gateway = serve(&sft(&slow.url, "ops", "hunter2"), &[EIGHT]).await;
+    let mut calls = JoinSet::new();
+    hold(&mut calls, "127.0.0.1", 4, &gateway).await;
+    let mut frames = Frames::connect(gateway.grpc).await;
+    frames.begin(GET).await;
+    until("a refusal", async || refusals(&gateway, "calls", "caller").await == 1).await;
+    in_flight(&gateway, 4).await;
+}
+
+#[tokio::test]
 async fn a_call_whose_message_does_not_arrive_is_ended() {
-    let timeout = ("PROFILE_GATEWAY__SERVER__MESSAGE_TIMEOUT", "300ms");
-    let gateway = gateway(&[], &[timeout]).await;
+    // It is not the deadline of the calls that ends them.
+    let times = [
+        ("PROFILE_GATEWAY__SERVER__MESSAGE_TIMEOUT", "300ms"),
+        ("PROFILE_GATEWAY__SERVER__DEFAULT_TIMEOUT", "5m"),
+    ];
+    let gateway = gateway(&[], &times).await;
     let mut frames = Frames::connect(gateway.grpc).await;
     frames.begin(GET).await;
     let stream = frames.begin(GET).await;

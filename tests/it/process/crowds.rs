@@ -117,6 +117,8 @@ async fn many_peers_that_send_one_byte_keep_no_one_out() {
     let limits = [
         ("PROFILE_GATEWAY__SERVER__MAX_CONNECTIONS", "100"),
         ("PROFILE_GATEWAY__SERVER__MAX_CONNECTIONS_PER_PEER", "50"),
+        // No time ends them meanwhile.
+        ("PROFILE_GATEWAY__SERVER__FIRST_REQUEST_TIMEOUT", "5m"),
         ("PROFILE_GATEWAY__MAX_ADMIN_CONNECTIONS", "10"),
         ("PROFILE_GATEWAY__MAX_ADMIN_CONNECTIONS_PER_PEER", "5"),
     ];
@@ -125,7 +127,7 @@ async fn many_peers_that_send_one_byte_keep_no_one_out() {
     let mut crowds = Vec::new();
     for peer in 2..7 {
         let source = Ipv4Addr::new(127, 0, 0, peer);
-        for sent in [&b"P"[..], b"GET / HTTP/1.1\r\nx-y:", HTTP_2] {
+        for sent in [&b""[..], b"P", b"GET / HTTP/1.1\r\nx-y:", HTTP_2] {
             crowds.push(crowd(source, gateway.grpc, 40, sent).await);
             crowds.push(crowd(source, gateway.admin, 10, sent).await);
         }
@@ -155,6 +157,10 @@ async fn who_is_idle_keeps_no_one_out() {
     let last = answered.last_mut().unwrap();
     assert!(patiently("an answer", last.read(&mut [0; 100])).await.unwrap() > 0);
     admits_new_clients(&gateway).await;
+    until("no more than allowed", async || {
+        metric(&gateway, "profile_gateway_connections").await <= 50
+    })
+    .await;
     victim.stays_unharmed().await;
 }
 
@@ -186,6 +192,23 @@ async fn a_connection_without_a_whole_request_is_closed() {
     .await;
     let mut client = profiles(&gateway).await;
     client.get_profile(named("SP_2")).await.unwrap();
+}
+
+/// Over HTTP/1, each request may take as long to come as the first one.
+#[tokio::test]
+async fn a_later_request_that_is_not_whole_ends_its_connection() {
+    let limits = [
+        ("PROFILE_GATEWAY__SERVER__FIRST_REQUEST_TIMEOUT", "300ms"),
+        ("PROFILE_GATEWAY__SERVER__MAX_CONNECTION_IDLE", "off"),
+    ];
+    let gateway = gateway(&[], &limits).await;
+    let mut tcp = connect_from(Ipv4Addr::LOCALHOST, gateway.grpc).await;
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(patiently("an answer", tcp.read(&mut [0; 1000])).await.unwrap() > 0);
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    let _ = patiently("the end", tcp.read_to_end(&mut Vec::new())).await;
+    until("no connection", async || metric(&gateway, "profile_gateway_connections").await == 0)
+        .await;
 }
 
 #[tokio::test]

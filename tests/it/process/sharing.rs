@@ -172,3 +172,29 @@ async fn a_flood_of_calls_is_not_a_flood_of_lines() {
     assert!(left_out > 0, "nothing was left out of {CALLS} lines");
     assert_eq!(of(GREEDY) + usize::try_from(left_out).unwrap(), CALLS);
 }
+
+#[tokio::test]
+async fn a_flood_of_failures_is_not_a_flood_of_lines_either() {
+    const WRITES: usize = 200;
+    let env = [
+        ("PROFILE_GATEWAY__CALLERS__LOG_LINES_PER_SECOND", "5"),
+        ("PROFILE_GATEWAY__AUDIT__FILE", "/dev/full"),
+    ];
+    let gateway = gateway(&[], &env).await;
+    let mut greedy = from(GREEDY, &gateway).await;
+    for _ in 0..WRITES {
+        let refused = greedy.create_profile(creation("")).await.unwrap_err();
+        assert_eq!(failure(&refused).1, "AUDIT_UNAVAILABLE");
+    }
+    let left_out = "profile_gateway_log_lines_left_out_total{log=\"access\",cause=\"rate\"}";
+    let left_out = usize::try_from(metric(&gateway, left_out).await).unwrap();
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    let of = |target: &str| {
+        let named = format!("\"target\":\"{target}\"");
+        ended.stderr.lines().filter(|line| line.contains(&named)).count()
+    };
+    // Each has a line about the call, and one about why it failed.
+    assert!(of("rpc") < WRITES, "{} lines of {WRITES} failures", of("rpc"));
+    assert_eq!(of("rpc") + of("access") + left_out, 2 * WRITES);
+}

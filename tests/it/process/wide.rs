@@ -5,8 +5,9 @@ use bytes::Bytes;
 use tonic::Code;
 
 use super::{
-    calls::{GET, failure, named},
-    child::{Gateway, confined, started},
+    calls::{GET, failure, metric, named},
+    child::{Gateway, confined, started, until},
+    frames::Frames,
     wire::{ENCODINGS, ask, frame, send},
 };
 
@@ -118,4 +119,11 @@ async fn a_message_of_more_than_256_kib_is_refused_by_its_length() {
         let status = send(gateway.grpc, GET, &[], frame(0, &message)).await.status();
         assert_eq!(failure(&status).1, reason, "{length}");
     }
+    // By its length alone: of the message, nothing has come.
+    let mut frames = Frames::connect(gateway.grpc).await;
+    let stream = frames.begin(GET).await;
+    frames.piece(stream, &[0, 0, 4, 0, 1], false).await;
+    let refusals = "profile_gateway_calls_total{method=\"profilegateway.v1.ProfileService/GetProfile\",\
+                    code=\"RESOURCE_EXHAUSTED\",reason=\"MESSAGE_TOO_LARGE\"}";
+    until("the refusal", async || metric(&gateway, refusals).await == 2).await;
 }
