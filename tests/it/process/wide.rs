@@ -123,7 +123,7 @@ async fn a_message_of_more_than_256_kib_is_refused_by_its_length() {
     let mut frames = Frames::connect(gateway.grpc).await;
     let stream = frames.begin(GET).await;
     frames.piece(stream, &[0, 0, 4, 0, 1], false).await;
-    let refusals = "profile_gateway_calls_total{method=\"profilegateway.v1.ProfileService/GetProfile\",\
-                    code=\"RESOURCE_EXHAUSTED\",reason=\"MESSAGE_TOO_LARGE\"}";
-    until("the refusal", async || metric(&gateway, refusals).await == 2).await;
+    let end = "code=\"RESOURCE_EXHAUSTED\",reason=\"MESSAGE_TOO_LARGE\"";
+    let refusals = format!("profile_gateway_calls_total{{method=\"{GET}\",{end}}}");
+    until("the refusal", async || metric(&gateway, &refusals).await == 2).await;
 }
