@@ -111,7 +111,8 @@ impl App {
         let services =
             Services::new(routes, health, metrics.server, callers)?.within(budget.requests.clone());
         let (metrics, shown) = (Arc::new(registry), config.redacted());
-        let admin = Admin { metrics, config: shown, settings: config.admin };
+        let end_pause = Arc::new(move |backend: &str| gateway.end_pause(backend));
+        let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
         Ok(Self { server, admin, writes, background, sandbox })
     }

@@ -150,6 +150,19 @@ impl Cache {
         dropped
     }
 
+    /// How many requests it takes, at most, to read again what the purge of a profile drops. The
+    /// list counts whether it is kept or not: one that is being read is not kept then.
+    #[must_use]
+    pub fn profile_requests(&self) -> u64 {
+        1 + self.0.list_requests() as u64
+    }
+
+    /// The same for all that is kept.
+    #[must_use]
+    pub fn all_requests(&self) -> u64 {
+        self.0.size().0 + self.0.list_requests() as u64
+    }
+
     /// Drops everything. Returns how many valid entries were dropped.
     pub fn purge(&self) -> u64 {
         u64::try_from(self.0.clear()).unwrap_or(u64::MAX)

@@ -56,6 +56,8 @@ pub(super) struct Store {
     pub(super) loads: Share,
     /// The size of the latest list.
     pub(super) list_bytes: AtomicUsize,
+    /// How many profiles it had.
+    list_length: AtomicUsize,
     /// Random numbers from 0 to 1, for the jitter.
     pub(super) random: fn() -> f64,
 }
@@ -86,6 +88,7 @@ impl Store {
             background,
             loads,
             list_bytes: AtomicUsize::new(0),
+            list_length: AtomicUsize::new(0),
             random: rand::random,
         }
     }
@@ -155,6 +158,7 @@ impl Store {
         if let (Some(list), Some(reserved)) = (value.list_mut(), reserved) {
             let bytes = list.size();
             self.list_bytes.store(bytes, Ordering::Relaxed);
+            self.list_length.store(list.len(), Ordering::Relaxed);
             reserved.resize(bytes)?;
             list.hold(reserved);
         }
@@ -226,6 +230,12 @@ impl Store {
             entries.run_pending_tasks();
         }
         counted
+    }
+
+    /// How many requests a list takes, at most, by the latest one.
+    pub(super) fn list_requests(&self) -> usize {
+        // What a list does not show is read profile by profile.
+        if self.lists_are_complete { 1 } else { 1 + self.list_length.load(Ordering::Relaxed) }
     }
 
     /// Whether an entry is still valid.

@@ -1,7 +1,7 @@
 //! How often a caller may do something that costs others: a token bucket without a lock.
 //!
 //! Dropping a value from a cache costs little, but everyone who reads it then asks the
-//! upstream.
+//! upstream. What costs more than is left is allowed once, and owed.
 
 use std::{
     sync::{
@@ -20,6 +20,8 @@ use crate::error::{Error, Reason, Retry, whole_seconds};
 const BURST: u64 = 100;
 /// And so much each second.
 const PER_SECOND: u64 = 10;
+/// Nothing costs more: it takes ten minutes to come back.
+const MOST: u64 = BURST + PER_SECOND * 600;
 /// How long one unit takes to come back, in microseconds.
 const UNIT: u64 = 1_000_000 / PER_SECOND;
 
@@ -40,17 +42,16 @@ impl Allowance {
         Self { whole_at: AtomicU64::new(0), refused }
     }
 
-    pub(super) fn take(&self, weight: u32) -> Result<(), Error> {
+    /// Takes so much if anything is left.
+    pub(super) fn take(&self, weight: u64) -> Result<(), Error> {
         let now = now();
-        let cost = UNIT * u64::from(weight).min(BURST);
-        let used = |whole_at: u64| {
-            let next = whole_at.max(now) + cost;
-            (next <= now + UNIT * BURST).then_some(next)
-        };
+        let cost = UNIT * weight.min(MOST);
+        let used =
+            |whole_at: u64| (whole_at < now + UNIT * BURST).then(|| whole_at.max(now) + cost);
         let taken = self.whole_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, used);
         taken.map(drop).map_err(|whole_at| {
             self.refused.inc();
-            let wait = (whole_at + cost).saturating_sub(now + UNIT * BURST);
+            let wait = whole_at.saturating_sub(now + UNIT * BURST) + 1;
             let wait = whole_seconds(Duration::from_micros(wait));
             let message = "this caller drops values from the cache too often; nothing was dropped";
             Error::new(Reason::CallerQuotaExceeded, message).with_retry(Retry::After(Some(wait)))
@@ -79,19 +80,31 @@ mod tests {
         advance(Duration::from_secs(3600)).await;
         let allowance = Allowance::default();
         assert!(allowance.is_whole());
-        let taken = |weight: u32| (0..1000).filter(|_| allowance.take(weight).is_ok()).count();
+        let taken = |weight: u64| (0..1000).filter(|_| allowance.take(weight).is_ok()).count();
         assert_eq!(taken(20), 5);
         assert!(!allowance.is_whole());
         let refused = allowance.take(20).unwrap_err();
         assert_eq!(refused.reason(), Reason::CallerQuotaExceeded);
-        assert_eq!(refused.retry(), Retry::After(Some(Duration::from_secs(2))));
+        assert_eq!(refused.retry(), Retry::After(Some(Duration::from_secs(1))));
         advance(Duration::from_secs(2)).await;
         assert_eq!((taken(20), taken(1)), (1, 0));
         advance(Duration::from_secs(60)).await;
         assert!(allowance.is_whole());
         assert_eq!(taken(1), 100);
-        // More than all of it takes all of it.
-        advance(Duration::from_secs(60)).await;
-        assert_eq!(taken(1_000_000), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_costs_more_than_there_is_is_owed() {
+        advance(Duration::from_secs(3600)).await;
+        let allowance = Allowance::default();
+        for (weight, owed) in [(700, 60), (u64::MAX, 600)] {
+            allowance.take(weight).unwrap();
+            advance(Duration::from_secs(owed - 1)).await;
+            let refused = allowance.take(1).unwrap_err();
+            assert_eq!(refused.retry(), Retry::After(Some(Duration::from_secs(2))));
+            advance(Duration::from_secs(2)).await;
+            allowance.take(1).unwrap();
+            advance(Duration::from_secs(60)).await;
+        }
     }
 }

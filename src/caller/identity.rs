@@ -124,12 +124,12 @@ impl Caller {
         (share < bound).then_some(share)
     }
 
-    /// Lets it drop so many values from a cache.
+    /// Lets it drop from a cache what takes so many requests to read again.
     ///
     /// # Errors
     ///
     /// When it does so too often; that is counted.
-    pub fn purge(&self, weight: u32) -> Result<(), Error> {
+    pub fn purge(&self, weight: u64) -> Result<(), Error> {
         self.purges.take(weight)
     }
 

@@ -47,9 +47,9 @@ use crate::{
     text,
 };
 
-/// What dropping a profile takes of a caller's allowance, and what dropping all of a backend does.
-const PURGED_PROFILE: u32 = 1;
-const PURGED_BACKEND: u32 = 20;
+/// What dropping all of a backend takes of a caller's allowance, at least: what comes back in a
+/// minute, and what may be used at once.
+const PURGED_BACKEND: u64 = 700;
 
 /// What every call needs to be answered. Lives as long as the process.
 pub struct Gateway {
@@ -105,25 +105,34 @@ impl Gateway {
         Ok(services.to_vec())
     }
 
-    /// Drops the cache entries of a backend or a profile. Returns how many were dropped. For a
-    /// backend, it also ends the pause that the upstream has asked for.
+    /// Drops the cache entries of a backend or a profile. Returns how many were dropped.
     pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
         const METHOD: Method = Method::PurgeCache;
         let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
             let backend = self.backend(call, name.backend(), METHOD)?;
             backend.require_id(METHOD, &name)?;
-            let allowed = call.record.caller().purge(PURGED_PROFILE);
+            let allowed = call.record.caller().purge(backend.cache().profile_requests());
             allowed.map_err(|error| backend.decorate(METHOD, error))?;
             backend.cache().purge_profile(name.id())
         } else {
             let name = BackendName::parse("name", &request.name)?;
             let backend = self.backend(call, &name, METHOD)?;
-            let allowed = call.record.caller().purge(PURGED_BACKEND);
+            let requests = backend.cache().all_requests().max(PURGED_BACKEND);
+            let allowed = call.record.caller().purge(requests);
             allowed.map_err(|error| backend.decorate(METHOD, error))?;
-            backend.end_pause();
             cached::purge(backend).await?
         };
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
+    }
+
+    /// Ends the pause that a backend's upstream has asked for, for an operator. Returns whether
+    /// there is such a backend.
+    #[must_use]
+    pub fn end_pause(&self, backend: &str) -> bool {
+        let Some(found) = self.backends.get(backend) else { return false };
+        tracing::info!(target: "gateway", backend, "an operator ends the pause of this backend");
+        found.end_pause();
+        true
     }
 
     /// Reads one profile.

@@ -42,7 +42,10 @@ pub use self::{
     metrics::ServerMetrics,
     open_files::raise_open_files,
     routes::Routes,
-    services::{admin::Admin, health::Health},
+    services::{
+        admin::{Admin, EndPause},
+        health::Health,
+    },
     settings::{AddressSettings, AdminSettings, ConnectionSettings, ServerSettings},
     transport::drain::Drained,
 };

@@ -1,6 +1,7 @@
 //! The vendor's limits within a time: what is left for whom, what is refused, and what shows.
 
 mod long;
+mod purges;
 mod sharing;
 mod unread;
 

@@ -36,6 +36,8 @@ label_values! {
     pub(crate) enum AdminRefusal {
         /// It was for another host.
         Host = "host",
+        /// A page in a browser sent it, to change something.
+        Origin = "origin",
         /// It had no token, or a wrong one.
         Token = "token",
     }
@@ -95,10 +97,10 @@ impl PortsMetrics {
         );
         to.register(
             "admin_refusals",
-            "Requests that the admin port refused for their host or their token",
+            "Requests that the admin port refused for their host, their origin, or their token",
             &metrics.refusals,
         );
-        for reason in [AdminRefusal::Host, AdminRefusal::Token] {
+        for reason in [AdminRefusal::Host, AdminRefusal::Origin, AdminRefusal::Token] {
             metrics.refusals.get_or_create_owned(&RefusalLabels { reason });
         }
         for port in [Port::Grpc, Port::Admin, Port::Probe] {

@@ -1,15 +1,15 @@
 //! The admin port: probes, metrics and the configuration over plain HTTP, for operators only.
 //!
-//! Read-only: nothing can be changed through it.
+//! Nothing can be changed through it, except that an operator can end the pause of a backend.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{Path, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -24,15 +24,18 @@ const INDEX: &str = "profile-gateway admin\n\
     /livez    whether the process is running\n\
     /readyz   whether it accepts calls\n\
     /metrics  OpenMetrics for Prometheus\n\
-    /config   the configuration in force, without secrets\n";
+    /config   the configuration in force, without secrets\n\
+    POST /backends/NAME/end-pause  ends the pause that an upstream has asked for\n";
 
 /// What needs no token: probes have none to send, and what they learn is no secret.
 const OPEN: [&str; 3] = ["/", "/livez", "/readyz"];
 
 const SCHEME: HeaderValue = HeaderValue::from_static("Bearer realm=\"admin\"");
 
+/// Ends the pause of a backend. Returns whether there is such a backend.
+pub type EndPause = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// What the admin port serves.
-#[derive(Debug)]
 pub struct Admin {
     /// The metrics of the whole process.
     pub metrics: Arc<Registry>,
@@ -40,11 +43,19 @@ pub struct Admin {
     pub config: Value,
     /// Who may use it.
     pub settings: AdminSettings,
+    /// How a pause ends.
+    pub end_pause: EndPause,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// The routes of the admin port.
 pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> Router {
-    let Admin { metrics, config, settings } = admin;
+    let Admin { metrics, config, settings, end_pause } = admin;
     let config = Arc::new(config);
     let guard = Arc::new(Guard::new(&settings));
     Router::new()
@@ -55,6 +66,7 @@ pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> R
         .route("/config", get(async move || Json(config.as_ref().clone())))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for the list of paths\n"))
         .layer(from_fn(get_only))
+        .route("/backends/{name}/end-pause", post(ends_pause).with_state(end_pause))
         .layer(from_fn_with_state((guard, refusals), guarded))
 }
 
@@ -98,6 +110,16 @@ async fn readyz(State(health): State<Health>) -> Response {
     let body = json!({ "ready": !draining, "checks": checks, "health": names });
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(body)).into_response()
+}
+
+async fn ends_pause(
+    State(end_pause): State<EndPause>,
+    Path(backend): Path<String>,
+) -> (StatusCode, &'static str) {
+    match end_pause(&backend) {
+        true => (StatusCode::OK, "ok\n"),
+        false => (StatusCode::NOT_FOUND, "no such backend\n"),
+    }
 }
 
 async fn scrape(State(metrics): State<Arc<Registry>>) -> impl IntoResponse {

@@ -1,12 +1,13 @@
-//! Who may read the admin port: requests for its own host, and for some paths, with its token.
+//! Who may use the admin port: requests for its own host, and for some paths, with its token.
 //!
 //! A page in a browser can make a name of its own lead to this port (DNS rebinding), and then read
-//! what it serves. Such a request has that name as its host.
+//! what it serves. Such a request has that name as its host. A page can also send a request whose
+//! response it cannot read, and so change something. Such a request has an origin.
 
 use std::{fmt, net::IpAddr};
 
 use hmac::{Hmac, Mac};
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
@@ -37,6 +38,10 @@ impl Guard {
         let named = request.headers().get_all(header::HOST).iter().map(|host| host.as_bytes());
         if !authority.into_iter().chain(named).all(|host| self.is_own(host)) {
             return Err(AdminRefusal::Host);
+        }
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+        if changes && request.headers().contains_key(header::ORIGIN) {
+            return Err(AdminRefusal::Origin);
         }
         match &self.token {
             Some(token) if !open && !token.is_in(request.headers()) => Err(AdminRefusal::Token),
@@ -102,6 +107,7 @@ impl AdminRefusal {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::Token => StatusCode::UNAUTHORIZED,
         }
     }
@@ -112,6 +118,7 @@ impl AdminRefusal {
                 "the admin port is not reached under this host name; name it in `admin_hosts`, or \
                  use the address\n"
             }
+            Self::Origin => "no page in a browser may change anything here\n",
             Self::Token => "send the admin_token as `Authorization: Bearer TOKEN`\n",
         }
     }

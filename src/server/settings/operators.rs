@@ -8,7 +8,7 @@ settings! {
     /// Who may use the admin port.
     #[derive(Debug, Clone)]
     pub struct AdminSettings {
-        /// Token that `/config` and `/metrics` demand as `Authorization: Bearer TOKEN`.
+        /// Token that all but the probes demand as `Authorization: Bearer TOKEN`.
         admin_token: Option<SecretString> = None, secret(16).optional();
         /// Names under which the admin port may be reached, with commas between them. Its IP
         /// addresses and `localhost` need not be named; a request for any other host gets HTTP 421.

@@ -137,7 +137,12 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
     let services = Services::new(routes, health.clone(), counted, Callers::default()).unwrap();
     let metrics = Arc::new(registry);
     let config = serde_json::json!({ "listen": "somewhere" });
-    let admin = Admin { metrics: Arc::clone(&metrics), config, settings: AdminSettings::default() };
+    let admin = Admin {
+        metrics: Arc::clone(&metrics),
+        config,
+        settings: AdminSettings::default(),
+        end_pause: Arc::new(|backend| backend == "sft"),
+    };
     let server = Server::bind(&any_ports(), settings, services).await.unwrap();
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();

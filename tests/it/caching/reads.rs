@@ -6,7 +6,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use profile_gateway::pb::{ListServicesRequest, Profile, PurgeCacheRequest, Service};
+use profile_gateway::pb::{
+    ListServicesRequest, Profile, PurgeCacheRequest, Service,
+    backend_service_client::BackendServiceClient,
+};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
@@ -103,9 +106,11 @@ pub async fn services(gateway: &Gateway, parent: &str, control: &str) -> Read<Ve
     Read { result: read.result.map(|all| all.services), cache: read.cache, age: read.age }
 }
 
+/// Drops values as a caller that has dropped none before.
 pub async fn purge(gateway: &Gateway, name: &str) -> Result<i64, Status> {
     let request = PurgeCacheRequest { name: name.to_owned() };
-    let answer = gateway.backends.clone().purge_cache(request).await?;
+    let mut client = BackendServiceClient::new(gateway.channel_of_another());
+    let answer = client.purge_cache(request).await?;
     Ok(answer.into_inner().purged_count)
 }
 

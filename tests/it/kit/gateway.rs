@@ -1,6 +1,10 @@
 //! A gateway of this process on ports of its own, and clients for it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use profile_gateway::{
     app::App,
@@ -257,6 +261,13 @@ impl Gateway {
         endpoint.local_address(Some(source.parse().unwrap())).connect_lazy()
     }
 
+    /// A channel of a caller that has not called before.
+    pub fn channel_of_another(&self) -> Channel {
+        static CALLERS: AtomicU16 = AtomicU16::new(0);
+        let [high, low] = CALLERS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        self.channel_from(&format!("127.1.{high}.{low}"))
+    }
+
     /// What the health service says of a name.
     pub async fn serving(&self, service: &str) -> bool {
         let request = HealthCheckRequest { service: service.to_owned() };
@@ -286,6 +297,12 @@ impl Gateway {
     pub async fn admin(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.admin);
         reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    /// Sends nothing to a page of the admin port. Returns the status.
+    pub async fn post_admin(&self, path: &str) -> u16 {
+        let url = format!("http://{}{path}", self.admin);
+        reqwest::Client::new().post(url).send().await.unwrap().status().as_u16()
     }
 
     /// Ends it as a signal would, and waits.

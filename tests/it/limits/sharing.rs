@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use profile_gateway::pb::{
-    CircuitState, GetProfileRequest, ListProfilesRequest, PurgeCacheRequest,
-    backend_service_client::BackendServiceClient, profile_service_client::ProfileServiceClient,
+    CircuitState, GetProfileRequest, ListProfilesRequest,
+    profile_service_client::ProfileServiceClient,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -23,11 +23,11 @@ use crate::kit::{
     until,
 };
 
-const GREEDY: &str = "127.0.0.2";
-const OTHER_CALLER: &str = "127.0.0.3";
+pub(super) const GREEDY: &str = "127.0.0.2";
+pub(super) const OTHER_CALLER: &str = "127.0.0.3";
 
 /// A gateway over an SFT account that has every profile that it is asked for.
-async fn start(lines: &str) -> (Double, Gateway) {
+pub(super) async fn start(lines: &str) -> (Double, Gateway) {
     let upstream = double().await;
     let lines = format!("requests_per_second = \"off\"\nmax_attempts = 1\n{lines}");
     let gateway = gateway().fixed("sft", &upstream.base_url, &lines).start().await;
@@ -47,11 +47,11 @@ fn gate(upstream: &Double) -> Arc<Semaphore> {
     gate
 }
 
-fn from(source: &str, gateway: &Gateway) -> ProfileServiceClient<Channel> {
+pub(super) fn from(source: &str, gateway: &Gateway) -> ProfileServiceClient<Channel> {
     ProfileServiceClient::new(gateway.channel_from(source))
 }
 
-async fn get(client: &ProfileServiceClient<Channel>, id: &str) -> Result<(), Status> {
+pub(super) async fn get(client: &ProfileServiceClient<Channel>, id: &str) -> Result<(), Status> {
     client.clone().get_profile(fresh(model::get(id))).await.map(drop)
 }
 
@@ -233,68 +233,20 @@ async fn a_pause_that_the_upstream_asks_for_is_bounded_and_can_be_ended() {
     let mut patient = other.clone();
     let waiting = tokio::spawn(async move { patient.get_profile(timed("SP_3", 240)).await });
     depth(&gateway, 0.0, 1.0).await;
-    purge("127.0.0.9", &gateway, "backends/sft").await.unwrap();
+    assert_eq!(gateway.post_admin("/backends/sft/end-pause").await, 200);
     // Who has no time for the rest of the pause comes after the one who waits.
     other.clone().get_profile(timed("SP_4", 20)).await.unwrap();
     waiting.await.unwrap().unwrap();
 }
 
-fn timed(id: &str, seconds: u64) -> tonic::Request<GetProfileRequest> {
+pub(super) fn timed(id: &str, seconds: u64) -> tonic::Request<GetProfileRequest> {
     let mut request = fresh(model::get(id));
     request.set_timeout(Duration::from_secs(seconds));
     request
 }
 
-async fn purge(source: &str, gateway: &Gateway, name: &str) -> Result<(), Status> {
-    let mut client = BackendServiceClient::new(gateway.channel_from(source));
-    client.purge_cache(PurgeCacheRequest { name: name.to_owned() }).await.map(drop)
-}
-
-#[tokio::test]
-async fn a_caller_that_purges_without_end_is_refused_and_others_are_not() {
-    let (_upstream, gateway) = start("").await;
-    for _ in 0..5 {
-        purge(GREEDY, &gateway, "backends/sft").await.unwrap();
-    }
-    let mut refused = 0;
-    for _ in 0..20 {
-        if let result @ Err(_) = purge(GREEDY, &gateway, "backends/sft").await {
-            let failed = fails(result, Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
-            assert!(failed.retry.is_some(), "{failed:#?}");
-            refused += 1;
-        }
-    }
-    assert!(refused >= 15, "{refused}");
-    purge(OTHER_CALLER, &gateway, "backends/sft").await.unwrap();
-    purge(OTHER_CALLER, &gateway, "backends/sft/profiles/SP_1").await.unwrap();
-    assert!(gateway.metric("caller_refusals_total", "resource=\"purges\"").await >= 15.0);
-}
-
-#[tokio::test]
-async fn purges_of_single_profiles_count_too_and_leaving_does_not_make_up_for_them() {
-    let (_upstream, gateway) = start("").await;
-    let mut client = BackendServiceClient::new(gateway.channel_from(GREEDY));
-    let mut purged = 0;
-    // Each takes a hundredth of what a caller may do at once.
-    let refused = loop {
-        let name = format!("backends/sft/profiles/SP_{purged}");
-        match client.purge_cache(PurgeCacheRequest { name }).await {
-            Ok(_) => purged += 1,
-            Err(status) => break status,
-        }
-        assert!(purged < 10_000, "no end of purges");
-    };
-    fails::<()>(Err(refused), Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
-    assert!(purged >= 100, "{purged}");
-    drop(client);
-    // Callers that hold nothing are forgotten when metrics are read.
-    until("no connection", async || gateway.metric("connections", "").await == 0.0).await;
-    let whole = purge(GREEDY, &gateway, "backends/sft").await;
-    fails(whole, Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
-}
-
 /// A gateway over an endpoint account of ten profiles, whose list takes eleven requests.
-async fn listing(limit: &str) -> (Double, Gateway) {
+pub(super) async fn listing(limit: &str) -> (Double, Gateway) {
     let upstream = double().await;
     let section = format!(
         "[backends.e]\ndialect = \"endpoint\"\nbase_url = \"{}\"\nauth_token = \"t-of-the-kit\"\n\
@@ -315,7 +267,7 @@ async fn listing(limit: &str) -> (Double, Gateway) {
     (upstream, gateway)
 }
 
-async fn list(client: &ProfileServiceClient<Channel>) -> Result<(), Status> {
+pub(super) async fn list(client: &ProfileServiceClient<Channel>) -> Result<(), Status> {
     let request =
         ListProfilesRequest { parent: "backends/e".to_owned(), ..ListProfilesRequest::default() };
     client.clone().list_profiles(fresh(request)).await.map(drop)

@@ -146,6 +146,9 @@ async fn a_token_guards_what_only_operators_read() {
     for path in ["/", "/livez", "/readyz"] {
         assert_eq!(get(path, "").await.status(), 200, "{path}");
     }
+    let post = client.post(format!("http://{}/backends/sft/end-pause", gateway.admin));
+    assert_eq!(post.try_clone().unwrap().send().await.unwrap().status(), 401);
+    assert_eq!(post.bearer_auth(TOKEN).send().await.unwrap().status(), 200);
     for path in ["/metrics", "/config", "/nope"] {
         for token in ["", "wrong", "a-token-of-operator", "a-token-of-operators2"] {
             let refused = get(path, token).await;
@@ -158,7 +161,7 @@ async fn a_token_guards_what_only_operators_read() {
     let config = get("/config", TOKEN).await.text().await.unwrap();
     assert!(config.contains("\"admin_token\":\"[redacted]\"") && !config.contains(TOKEN));
     let metrics = get("/metrics", TOKEN).await.text().await.unwrap();
-    let refused = "profile_gateway_admin_refusals_total{reason=\"token\"} 12";
+    let refused = "profile_gateway_admin_refusals_total{reason=\"token\"} 13";
     assert!(metrics.contains(refused), "{metrics}");
 }
 
