@@ -196,6 +196,46 @@ async fn one_task_polls_for_all_streams_and_only_while_one_is_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn streams_that_come_and_go_cost_no_more_than_one_that_stays() {
+    let bench = bench();
+    bench.put(1..2, "a");
+    for fails in [false, true] {
+        if fails {
+            bench.fake.cannot_list();
+        }
+        // Those that stay until the poll has ended, and those that leave before.
+        for patience in [INTERVAL, Duration::from_millis(1)] {
+            bench.fake.list_takes(Duration::from_millis(2));
+            let before = bench.fake.lists();
+            for _ in 0..100 {
+                if let Ok(Ok(mut watcher)) = timeout(patience, bench.watch("")).await {
+                    let mut copy = Copy::default();
+                    copy.take_next(&mut watcher).await;
+                    assert_eq!(copy.names(), ["a1"]);
+                }
+                sleep(INTERVAL / 10).await;
+            }
+            let polls = bench.fake.lists() - before;
+            assert!((5..=11).contains(&polls), "{polls} polls; {fails} {patience:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_write_sees_it() {
+    let bench = bench();
+    bench.put(1..2, "a");
+    drop(bench.watch("").await.unwrap());
+    bench.update("", "b").await.unwrap();
+    let polls = bench.fake.lists();
+    sleep(INTERVAL / 2).await;
+    assert_eq!(bench.fake.lists(), polls, "no stream is open");
+    let mut copy = Copy::default();
+    copy.take_next(&mut bench.watch("").await.unwrap()).await;
+    assert_eq!(copy.names(), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_backend_keeps_its_streams_and_accepts_no_new_ones() {
     let bench = bench();
     bench.put(1..3, "a");

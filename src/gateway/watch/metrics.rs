@@ -53,7 +53,7 @@ impl WatchMetrics {
         to.register("watch_polls", "Lists that were read for streams of changes", &metrics.polls);
         to.register(
             "watch_interval_seconds",
-            "Time between two polls for changes, 0 without streams; longer than configured if \
+            "Time between two polls for changes, 0 if none is due; longer than configured if \
              the vendor's limits leave no room for more",
             &metrics.interval,
         );

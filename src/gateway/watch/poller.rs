@@ -1,4 +1,7 @@
 //! Polls one backend in one task for all of its streams, as long as any is open.
+//!
+//! When the last stream is closed, the task waits until the next poll is due, and ends only then.
+//! So streams that come and go cost no more polls than one that stays.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -37,7 +40,7 @@ pub(super) struct Poller {
     tasks: BackgroundTasks,
     metrics: BackendWatchMetrics,
     state: Mutex<State>,
-    /// Wakes the task when a poll is wanted or the last stream was closed.
+    /// Wakes the task when a poll is wanted.
     wake: Notify,
     /// Notified of the end of each poll.
     news: watch::Sender<()>,
@@ -171,10 +174,11 @@ impl Poller {
         self.metrics.polled(seen.is_ok());
         let polled = Polled::new(call.record.upstream_calls(), seen.as_ref().err());
         let mut state = self.lock();
-        (state.polling, state.pacing) = (None, false);
+        state.polling = None;
+        let unwanted = std::mem::take(&mut state.pacing) && state.watchers == 0;
         match seen {
-            // No stream waits for it.
-            Err(_) if state.watchers == 0 => {}
+            // It was given up half way. Who comes needs another one.
+            Err(_) if unwanted => state.want(),
             Ok((profiles, changes)) => {
                 match changes {
                     None => state.history.begin(profiles),
@@ -199,7 +203,7 @@ impl Poller {
         watched
     }
 
-    /// Waits until the next poll is due. Returns false if no stream is open any more.
+    /// Waits until the next poll is due. Returns false if no stream is open then.
     async fn pause(
         &self,
         began: Instant,
@@ -224,6 +228,9 @@ impl Poller {
                 let mut state = self.lock();
                 state.catch_up(*changes.borrow());
                 if state.watchers == 0 {
+                    if woken {
+                        continue;
+                    }
                     state.running = false;
                     return false;
                 }
@@ -249,10 +256,14 @@ impl State {
         }
     }
 
-    /// Asks for a poll that has not begun yet, and returns its number.
-    fn want(&mut self) -> u64 {
-        self.wanted = self.wanted.max(self.begun + 1);
-        self.wanted
+    /// Asks for a poll that has not begun yet.
+    fn want(&mut self) {
+        self.wanted = self.begun + 1;
+    }
+
+    /// The latest poll that has ended.
+    fn ended(&self) -> u64 {
+        self.succeeded.max(self.failing.as_ref().map_or(0, |(failed, _)| *failed))
     }
 
     fn recovered(&mut self, number: u64, backend: &Backend) {
@@ -292,23 +303,21 @@ impl State {
 
 impl Follower {
     /// Follows a backend, and so has it polled. Also returns the number of the poll that a stream
-    /// may begin with: the latest one that succeeded, if there was no write or failure since, or
-    /// else the next.
+    /// may begin with: the latest one, however it ended, if no write came after it began.
     pub(super) fn new(backend: &Arc<Backend>, poller: &Arc<Poller>) -> (Self, u64) {
         let news = poller.news.subscribe();
         let mut state = poller.lock();
         state.watchers += 1;
-        let first = if state.running {
+        if state.running {
             state.catch_up(*backend.changes().borrow());
-            let current = state.failing.is_none() && state.succeeded >= state.wanted;
-            if current { state.succeeded } else { state.want() }
         } else {
             state.running = true;
             let (watched, poller) = (Arc::clone(backend), Arc::clone(poller));
             let tasks = poller.tasks.clone();
             tasks.spawn(async move { poller.run(&watched).await });
-            state.want()
-        };
+            state.want();
+        }
+        let first = state.ended().max(state.wanted);
         drop(state);
         poller.wake.notify_one();
         poller.metrics.watching(true);
@@ -352,15 +361,8 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let poller = &self.poller;
-        let mut state = poller.lock();
-        state.watchers -= 1;
-        let last = state.watchers == 0;
-        drop(state);
-        if last {
-            poller.wake.notify_one();
-        }
-        poller.metrics.watching(false);
+        self.poller.lock().watchers -= 1;
+        self.poller.metrics.watching(false);
     }
 }
 
