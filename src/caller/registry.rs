@@ -92,6 +92,12 @@ impl Callers {
         Arc::clone(&self.0.others)
     }
 
+    /// How much one caller may hold of what all may hold so much of. `None` if that is everything.
+    #[must_use]
+    pub fn share_of(&self, bound: usize) -> Option<usize> {
+        self.0.others.share_of(bound)
+    }
+
     /// The places of a resource, of which each caller gets its share.
     #[must_use]
     pub fn pool(&self, resource: Resource, bound: usize) -> Arc<Pool> {

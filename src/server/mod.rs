@@ -193,7 +193,7 @@ impl Server {
         // In a task, because it has to tell of the threads that run tasks.
         let beating = AbortOnDropHandle::new(tokio::spawn(self.heartbeat.beat()));
         let operators = Connections::default();
-        let limits = admin_limits(&admin.settings);
+        let limits = admin_limits(&admin.settings, &self.services.callers);
         let router = admin::router(admin, health, metrics.admin_refusals());
         let service = move |_, _: &_| TowerToHyperService::new(router.clone());
         let callers = self.services.callers.clone();
@@ -217,13 +217,16 @@ impl Server {
     }
 }
 
-fn admin_limits(settings: &AdminSettings) -> Limits {
+/// The places of a port, of which one peer gets no more than its share.
+fn places(callers: &Callers, all: usize, per_peer: usize) -> PlaceLimits {
+    let per_peer = callers.share_of(all).map_or(per_peer, |share| per_peer.min(share));
+    PlaceLimits { all, per_peer, busy_too: false }
+}
+
+fn admin_limits(settings: &AdminSettings, callers: &Callers) -> Limits {
+    let AdminSettings { max_admin_connections, max_admin_connections_per_peer, .. } = *settings;
     Limits {
-        places: PlaceLimits {
-            all: settings.max_admin_connections,
-            per_peer: settings.max_admin_connections_per_peer,
-            busy_too: false,
-        },
+        places: places(callers, max_admin_connections, max_admin_connections_per_peer),
         connection: ConnectionLimits {
             headers: MAX_ADMIN_HEADERS,
             streams: MAX_ADMIN_STREAMS,
@@ -236,7 +239,7 @@ fn admin_limits(settings: &AdminSettings) -> Limits {
     }
 }
 
-fn grpc_limits(settings: &ServerSettings) -> Limits {
+fn grpc_limits(settings: &ServerSettings, callers: &Callers) -> Limits {
     let ConnectionSettings {
         max_connections_per_peer,
         first_request_timeout,
@@ -245,11 +248,7 @@ fn grpc_limits(settings: &ServerSettings) -> Limits {
     } = settings.connections;
     let grace = settings.max_connection_age_grace;
     Limits {
-        places: PlaceLimits {
-            all: settings.max_connections,
-            per_peer: max_connections_per_peer,
-            busy_too: false,
-        },
+        places: places(callers, settings.max_connections, max_connections_per_peer),
         connection: ConnectionLimits {
             headers: metadata::accepted(settings.max_request_metadata_bytes),
             streams: settings.max_streams_per_connection,
@@ -279,7 +278,7 @@ async fn serve(
         caller: callers.at(peer.ip()),
         closing: Arc::clone(closing),
     };
-    let limits = grpc_limits(&settings);
+    let limits = grpc_limits(&settings, &known);
     let connections = Connections::default();
     health.keep_alive(settings.stream_keep_alive);
     let mut abort = pin!(abort);

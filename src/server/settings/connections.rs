@@ -17,8 +17,9 @@ settings! {
     /// How long connections to the gRPC port may do nothing, and how many one peer may have.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct ConnectionSettings {
-        /// Connections of one peer, which is a network as `[callers]` has it. One more takes the
-        /// place of one without calls, or is refused if calls run on each.
+        /// Connections of one peer, which is a network as `[callers]` has it, and no more than its
+        /// share of `max_connections`. One more takes the place of one without calls, or is refused
+        /// if calls run on each.
         max_connections_per_peer: usize = 1024, count(CONCURRENCY);
         /// Time from the beginning of a connection to the end of its first request's headers.
         first_request_timeout: Duration = seconds(10), duration(FIRST_REQUEST);

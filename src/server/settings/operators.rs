@@ -16,7 +16,8 @@ settings! {
         /// Connections to the admin port. One more takes the place of one without requests, or
         /// waits.
         max_admin_connections: usize = 64, count(CONCURRENCY);
-        /// Connections to the admin port of one peer, a network as `[callers]` has it.
+        /// Connections to the admin port of one peer, a network as `[callers]` has it, and no more
+        /// than its share of them.
         max_admin_connections_per_peer: usize = 16, count(CONCURRENCY);
     }
 }

@@ -232,9 +232,16 @@ async fn a_connection_without_calls_is_asked_to_leave() {
 
 #[tokio::test]
 async fn a_peer_with_calls_on_all_its_connections_gets_no_more() {
+    // Also where the port has fewer places than one peer may have.
+    for (limit, count) in [("MAX_CONNECTIONS_PER_PEER", "3"), ("MAX_CONNECTIONS", "6")] {
+        let limit = format!("PROFILE_GATEWAY__SERVER__{limit}");
+        refuses_a_fourth_connection_of_a_peer((&limit, count)).await;
+    }
+}
+
+async fn refuses_a_fourth_connection_of_a_peer(limit: (&str, &str)) {
     let slow = Slow::start().await;
-    let limits = [("PROFILE_GATEWAY__SERVER__MAX_CONNECTIONS_PER_PEER", "3")];
-    let gateway = serve(&sft(&slow.url, "ops", "hunter2"), &limits).await;
+    let gateway = serve(&sft(&slow.url, "ops", "hunter2"), &[limit]).await;
     let mut calls = Vec::new();
     for _ in 0..3 {
         let mut client = profiles(&gateway).await;

@@ -62,6 +62,7 @@ async fn probes_are_answered_while_all_else_is_full() {
         ("PROFILE_GATEWAY__SERVER__MAX_CONNECTIONS", "4"),
         ("PROFILE_GATEWAY__SERVER__MAX_CONCURRENT_CALLS", "8"),
         ("PROFILE_GATEWAY__MAX_ADMIN_CONNECTIONS", "1"),
+        ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "100"),
     ];
     let gateway = serve(&sft(&slow.url, "ops", "hunter2"), &limits).await;
     let mut calls = Vec::new();
