@@ -87,10 +87,14 @@ impl App {
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let health = Health::new(&SERVICES, &ids);
         let (writes, background) = (TaskTracker::new(), BackgroundTasks::default());
+        let alone = config.backends.len() == 1;
         let backends: Vec<Backend> = config
             .backends
             .values()
-            .map(|backend| build(backend, &mut registry, &metrics, &health, &background, &budget))
+            .map(|backend| {
+                let budget = budget.of_backend(alone);
+                build(backend, &mut registry, &metrics, &health, &background, &budget)
+            })
             .collect::<io::Result<_>>()?;
         let requests = request_ids(&config, &metrics, &budget);
         let mut page_settings = config.page_tokens.clone();

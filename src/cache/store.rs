@@ -148,8 +148,8 @@ impl Store {
             return Ok(None);
         }
         let last = self.list_bytes.load(Ordering::Relaxed);
-        // Never all of it: a list that was read once has to be read again.
-        let bytes = LEAST.saturating_add(last.saturating_mul(3)).min(self.loads.limit() / 2);
+        // Never much of it: a list that was read once has to be read again, beside those of others.
+        let bytes = LEAST.saturating_add(last.saturating_mul(3)).min(self.loads.limit() / 4);
         self.loads.take(bytes).map(Some)
     }
 

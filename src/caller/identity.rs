@@ -34,6 +34,8 @@ pub enum CallerId {
     Others,
     /// The process itself: what it reads for its own purposes.
     Gateway,
+    /// One backend: what the process reads of it for all callers.
+    Backend,
 }
 
 impl CallerId {
@@ -63,6 +65,7 @@ impl fmt::Display for CallerId {
             Self::Network { address, bits } => write!(f, "{address}/{bits}"),
             Self::Others => f.write_str("others"),
             Self::Gateway => f.write_str("gateway"),
+            Self::Backend => f.write_str("backend"),
         }
     }
 }
@@ -100,6 +103,12 @@ impl Caller {
     #[must_use]
     pub fn gateway() -> &'static Arc<Self> {
         &GATEWAY
+    }
+
+    /// One backend. It may hold as much as it leaves to others, whatever they hold already.
+    #[must_use]
+    pub fn backend() -> Arc<Self> {
+        Self::new(CallerId::Backend, 100, Allowance::default(), None)
     }
 
     /// Who it is.

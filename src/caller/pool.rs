@@ -11,7 +11,7 @@ use std::sync::{
 use prometheus_client::metrics::counter::Counter;
 
 use super::{
-    identity::Caller,
+    identity::{Caller, CallerId},
     metrics::{Bound, CallerMetrics},
     resource::Resource,
 };
@@ -79,8 +79,7 @@ impl Pool {
     fn add(&self, caller: &Caller, weight: usize) -> Result<(), Full> {
         let own = caller.of(self.resource);
         if !add(own, weight, self.share_of(caller)) {
-            self.over_share.inc();
-            return Err(Full::OfCaller(self.resource));
+            return Err(self.beyond_share(caller));
         }
         if !add(&self.held, weight, self.bound) {
             own.fetch_sub(weight, Ordering::Relaxed);
@@ -102,8 +101,7 @@ impl Pool {
     /// When it would not; that is counted.
     pub fn has_room_for(&self, caller: &Caller) -> Result<(), Full> {
         if caller.holds(self.resource) >= self.share_of(caller) {
-            self.over_share.inc();
-            return Err(Full::OfCaller(self.resource));
+            return Err(self.beyond_share(caller));
         }
         if self.held() >= self.bound {
             self.over_bound.inc();
@@ -124,7 +122,22 @@ impl Pool {
         self.held.load(Ordering::Relaxed)
     }
 
+    fn beyond_share(&self, caller: &Caller) -> Full {
+        if caller.id() == CallerId::Backend {
+            // No caller has too much.
+            self.over_bound.inc();
+            return Full::OfAll(self.resource);
+        }
+        self.over_share.inc();
+        Full::OfCaller(self.resource)
+    }
+
     fn share_of(&self, caller: &Caller) -> usize {
+        if caller.id() == CallerId::Backend {
+            // As much as it leaves, so that something is left however many backends are greedy.
+            let others = self.held().saturating_sub(caller.holds(self.resource));
+            return self.bound.saturating_sub(others) / 2;
+        }
         // Who may hold everything is told that all of it is taken.
         caller.share_of(self.bound).unwrap_or(usize::MAX)
     }
@@ -196,7 +209,7 @@ impl From<Full> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::caller::{allowance::Allowance, identity::CallerId};
+    use crate::caller::allowance::Allowance;
 
     fn pool(bound: usize) -> Arc<Pool> {
         Pool::new(Resource::Calls, bound, &CallerMetrics::default())
@@ -261,6 +274,25 @@ mod tests {
         let _held = pool.acquire(&only, 1).unwrap();
         assert_eq!(pool.acquire(&only, 1).unwrap_err(), Full::OfAll(Resource::Calls));
         assert_eq!(pool.has_room_for(&only), Err(Full::OfAll(Resource::Calls)));
+    }
+
+    #[test]
+    fn each_backend_leaves_as_much_as_it_holds() {
+        let (pool, caller) = (pool(800), caller("192.0.2.1"));
+        let backends = [(); 3].map(|()| Caller::backend());
+        let fill = |backend: &Arc<Caller>| -> Vec<Held> {
+            std::iter::from_fn(|| pool.acquire(backend, 1).ok()).collect()
+        };
+        let [first, second, third] = backends.each_ref().map(fill);
+        assert_eq!((first.len(), second.len(), third.len()), (400, 200, 100));
+        assert_eq!(first[0].resize(2).unwrap_err(), Full::OfAll(Resource::Calls));
+        assert_eq!(pool.has_room_for(&backends[0]), Err(Full::OfAll(Resource::Calls)));
+        // A caller gets what is left.
+        let rest = pool.acquire(&caller, 100).unwrap();
+        drop((first, third));
+        assert_eq!(fill(&backends[2]).len(), 250);
+        drop((second, rest));
+        assert_eq!(pool.held(), 0);
     }
 
     #[test]

@@ -31,7 +31,11 @@ pub struct Budget {
 
 /// A part of the budget. Clones take from the same.
 #[derive(Clone, Debug)]
-pub struct Share(Arc<Pool>);
+pub struct Share {
+    pool: Arc<Pool>,
+    /// Who takes what is taken for no caller.
+    process: Arc<Caller>,
+}
 
 impl Budget {
     /// The budget of this process, of which each caller gets its share.
@@ -48,7 +52,7 @@ impl Budget {
             let pool = callers.pool(resource, limit(part));
             let measured = Arc::clone(&pool);
             metrics.measure(part, move || measured.held());
-            Share(pool)
+            Share::new(pool)
         };
         Self {
             requests: share(Part::Requests, Resource::RequestBytes),
@@ -60,31 +64,44 @@ impl Budget {
             request_ids: limit(Part::RequestIds),
         }
     }
+
+    /// The same for one backend, whose answers and loads leave room for those of the others, and
+    /// for what callers sort. One that is `alone` may have all answers.
+    #[must_use]
+    pub fn of_backend(&self, alone: bool) -> Self {
+        let backend = |share: &Share| Share { process: Caller::backend(), ..share.clone() };
+        let decoding = if alone { self.decoding.clone() } else { backend(&self.decoding) };
+        Self { decoding, loads: backend(&self.loads), ..self.clone() }
+    }
 }
 
 impl Share {
+    fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, process: Arc::clone(Caller::gateway()) }
+    }
+
     /// A part without a bound, for what runs alone.
     #[must_use]
     pub fn boundless(resource: Resource) -> Self {
-        Self(Callers::default().pool(resource, usize::MAX))
+        Self::new(Callers::default().pool(resource, usize::MAX))
     }
 
     /// A part of so many bytes, for tests.
     #[cfg(test)]
     pub(crate) fn limited(resource: Resource, bytes: usize) -> Self {
-        Self(Callers::default().pool(resource, bytes))
+        Self::new(Callers::default().pool(resource, bytes))
     }
 
     /// How many bytes it has.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.0.bound()
+        self.pool.bound()
     }
 
     /// How many bytes are taken.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.0.held()
+        self.pool.held()
     }
 
     /// Takes bytes for the process itself, before they are used.
@@ -93,7 +110,7 @@ impl Share {
     ///
     /// `OVERLOADED` when so many are not left; nothing is taken then.
     pub fn take(&self, bytes: usize) -> Result<Held> {
-        self.take_for(Caller::gateway(), bytes)
+        self.take_for(&self.process, bytes)
     }
 
     /// Takes bytes for a caller, before they are used.
@@ -103,19 +120,19 @@ impl Share {
     /// `CALLER_QUOTA_EXCEEDED` when the caller has not so many left, and `OVERLOADED` when all
     /// together have not; nothing is taken then.
     pub fn take_for(&self, caller: &Arc<Caller>, bytes: usize) -> Result<Held> {
-        Ok(self.0.acquire(caller, bytes)?)
+        Ok(self.pool.acquire(caller, bytes)?)
     }
 
     /// Takes bytes for the process itself that are used in any case.
     #[must_use]
     pub fn take_anyway(&self, bytes: usize) -> Held {
-        self.take_anyway_for(Caller::gateway(), bytes)
+        self.take_anyway_for(&self.process, bytes)
     }
 
     /// The same for a caller.
     #[must_use]
     pub fn take_anyway_for(&self, caller: &Arc<Caller>, bytes: usize) -> Held {
-        self.0.acquire_anyway(caller, bytes)
+        self.pool.acquire_anyway(caller, bytes)
     }
 }
 
@@ -161,6 +178,26 @@ mod tests {
         }
         drop((half, rest));
         assert_eq!(budget.requests.used(), 0);
+    }
+
+    #[test]
+    fn what_one_backend_reads_leaves_room_for_others_and_for_callers() {
+        let callers = Callers::default();
+        let settings = MemorySettings { budget_bytes: Some(100_000), ..MemorySettings::default() };
+        let metrics = MemoryMetrics::register(&mut Registry::new("test"));
+        let budget = Budget::new(&settings, &callers, &metrics);
+        let (one, other) = (budget.of_backend(false), budget.of_backend(false));
+        for (one, other) in [(one.decoding, other.decoding), (one.loads, other.loads)] {
+            let half = one.limit() / 2;
+            let held = one.take(half).unwrap();
+            assert_eq!(one.take(1).unwrap_err().reason(), Reason::Overloaded);
+            let others = other.take(half / 2).unwrap();
+            one.take_for(&callers.at([192, 0, 2, 1].into()), half / 2).unwrap();
+            drop((held, others));
+        }
+        let alone = budget.of_backend(true);
+        alone.decoding.take(alone.decoding.limit()).unwrap();
+        alone.loads.take(alone.loads.limit()).unwrap_err();
     }
 
     #[test]

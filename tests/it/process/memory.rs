@@ -9,6 +9,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, Version};
 use profile_gateway::pb::{GetProfileRequest, ListProfilesRequest};
 use prost::Message;
+use serde_json::json;
 use tokio::{net::TcpStream, sync::Semaphore, task::JoinHandle};
 use tonic::{Code, Status};
 
@@ -170,9 +171,10 @@ async fn a_list_takes_memory_while_it_is_read_and_sorted() {
     let (_upstream, config) = listing(8000, &gate).await;
     let parts = |loads| {
         let percent = ("PROFILE_GATEWAY__MEMORY__LOADS_PERCENT", loads);
-        [SMALL, percent, ("PROFILE_GATEWAY__MEMORY__DECODING_PERCENT", "34")]
+        let share = ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "25");
+        [SMALL, percent, ("PROFILE_GATEWAY__MEMORY__DECODING_PERCENT", "34"), share]
     };
-    let gateway = serve(&config, &parts("5")).await;
+    let gateway = serve(&config, &parts("10")).await;
     let client = profiles(&gateway).await;
     let listed = tokio::spawn({
         let mut client = client.clone();
@@ -242,6 +244,71 @@ async fn what_an_upstream_sends_takes_no_more_than_its_part() {
     let (_, peak) = gateway.program.memory();
     assert!(peak.saturating_sub(before) < 40 * MIB, "{} MiB", (peak - before) / MIB);
     assert!(gateway.program.is_running());
+}
+
+/// The ids of profiles with large answers begin here.
+const LARGE: u64 = 1000;
+
+fn id_of(seen: &double::Seen) -> u64 {
+    seen.path.rsplit('/').next().and_then(|id| id.parse().ok()).unwrap()
+}
+
+fn of_backend(backend: &str, id: u64) -> GetProfileRequest {
+    GetProfileRequest { name: format!("backends/{backend}/profiles/{id}"), read_mask: None }
+}
+
+/// Reads profiles whose answers have so many bytes and never end, until there is room for no more.
+async fn fill(gateway: &Gateway, first: u64, bytes: u64) -> Vec<JoinHandle<Result<(), Status>>> {
+    let client = profiles(gateway).await;
+    let mut calls = Vec::new();
+    for id in first.. {
+        let before = used(gateway, "decoding").await;
+        let mut client = client.clone();
+        let request = of_backend("slow", id);
+        let call = tokio::spawn(async move { client.get_profile(request).await.map(drop) });
+        until("it is taken, or refused", async || {
+            call.is_finished() || used(gateway, "decoding").await >= before + bytes
+        })
+        .await;
+        if call.is_finished() {
+            let (_, reason, _) = failure(&call.await.unwrap().unwrap_err());
+            assert_eq!(reason, "OVERLOADED");
+            break;
+        }
+        calls.push(call);
+    }
+    calls
+}
+
+#[tokio::test]
+async fn a_slow_upstream_leaves_memory_for_the_answers_of_another() {
+    let (slow, other) = (double().await, double().await);
+    let head =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n";
+    let begun = |bytes: usize| Answer::Open([&head[..], &vec![b' '; bytes]].concat());
+    slow.always(
+        OTHER,
+        double::by(move |seen| begun(if id_of(seen) >= LARGE { 1_100_000 } else { 10_000 })),
+    );
+    other.always(OTHER, double::by(|seen| double::json(json!({"id": id_of(seen), "name": "n"}))));
+    let section = |name: &str, url: &str| {
+        format!(
+            "[backends.{name}]\ndialect = \"endpoint\"\nbase_url = {url:?}\nmax_attempts = 1\n\
+             requests_per_second = \"off\"\n\
+             auth_token = \"of-the-kit\"\nbody_timeout = \"5m\"\nrequest_timeout = \"5m\"\n"
+        )
+    };
+    let config = section("slow", &slow.base_url) + &section("other", &other.base_url);
+    let gateway = serve(&config, &[SMALL]).await;
+    let mut calls = fill(&gateway, LARGE, 1_100_000).await;
+    calls.extend(fill(&gateway, 1, 10_000).await);
+    let (held, most) = (used(&gateway, "decoding").await, limit(&gateway, "decoding").await);
+    assert!((most / 2 - 20_000..=most / 2).contains(&held), "{held} of {most}");
+    for id in 1..10 {
+        profiles(&gateway).await.get_profile(of_backend("other", id)).await.unwrap();
+    }
+    assert!(calls.iter().all(|call| !call.is_finished()));
+    calls.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test]
