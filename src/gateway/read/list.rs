@@ -244,10 +244,12 @@ async fn collect<'a>(
                 found.lists.push((backend, profiles.list));
             }
             Err(error) if partial => {
-                tracing::warn!(
-                    target: "gateway", backend = backend.name().id(), %error,
-                    "left out of a partial list"
-                );
+                if call.record.caller().may_log() {
+                    tracing::warn!(
+                        target: "gateway", backend = backend.name().id(), %error,
+                        "left out of a partial list"
+                    );
+                }
                 found.unreachable.push(backend.name().to_string());
             }
             // With several backends, the message has to name the one that failed.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     calls::{channel_from, effects, failure, metric, named, profiles},
-    child::{Gateway, gateway},
+    child::{Gateway, gateway, serve, sft},
 };
 use crate::kit::model::{mask, profile, rename};
 
@@ -143,6 +143,27 @@ async fn a_resume_token_serves_no_other_caller() {
     let details = failure(&refused).2;
     assert_eq!(details.bad_request().unwrap().field_violations[0].field, "resume_token");
     other.watch_profiles(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn partial_lists_over_a_failing_backend_are_not_a_flood_of_lines() {
+    const CALLS: usize = 200;
+    let rate = [("PROFILE_GATEWAY__CALLERS__LOG_LINES_PER_SECOND", "1")];
+    let gateway = serve(&sft("http://127.0.0.1:9", "ops", "hunter2"), &rate).await;
+    let mut greedy = from(GREEDY, &gateway).await;
+    for _ in 0..CALLS {
+        let request = ListProfilesRequest {
+            parent: BACKEND.to_owned(),
+            return_partial_success: true,
+            ..ListProfilesRequest::default()
+        };
+        let listed = greedy.list_profiles(request).await.unwrap().into_inner();
+        assert_eq!(listed.unreachable, [BACKEND]);
+    }
+    gateway.program.signal(Signal::TERM);
+    let said = gateway.program.ended().await.stderr;
+    let lines = said.matches("left out of a partial list").count();
+    assert!((1..CALLS / 2).contains(&lines), "{lines} of {CALLS}");
 }
 
 #[tokio::test]
