@@ -108,17 +108,17 @@ impl Poller {
         loop {
             let began = Instant::now();
             let seen = *changes.borrow_and_update();
-            let polled = self.poll(backend, seen).await;
+            let Some(polled) = self.poll(backend, seen).await else { break };
             let mut pause = cadence.after(&polled, backend.sustainable_watch());
             // What is read half way through a poll is the older the longer it waits for the rest.
             pause.least = pause.least.max(backend.watch_room(cadence.cost()));
             self.tell(backend, &cadence, pause);
             if !self.pause(began, pause, &mut changes).await {
-                backend.set_slow_watch(None);
-                self.metrics.interval(Duration::ZERO);
-                return;
+                break;
             }
         }
+        backend.set_slow_watch(None);
+        self.metrics.interval(Duration::ZERO);
     }
 
     /// Says whether the configured interval is kept.
@@ -141,7 +141,8 @@ impl Poller {
         }
     }
 
-    async fn poll(self: &Arc<Self>, backend: &Arc<Backend>, changes: u64) -> Polled {
+    /// `None` if it was given up half way, because no stream was open any more: then the task ends.
+    async fn poll(self: &Arc<Self>, backend: &Arc<Backend>, changes: u64) -> Option<Polled> {
         let (number, before) = {
             let mut state = self.lock();
             state.begun += 1;
@@ -177,8 +178,10 @@ impl Poller {
         state.polling = None;
         let unwanted = std::mem::take(&mut state.pacing) && state.watchers == 0;
         match seen {
-            // It was given up half way. Who comes needs another one.
-            Err(_) if unwanted => state.want(),
+            Err(_) if unwanted => {
+                state.running = false;
+                return None;
+            }
             Ok((profiles, changes)) => {
                 match changes {
                     None => state.history.begin(profiles),
@@ -190,7 +193,7 @@ impl Poller {
         }
         drop(state);
         self.news.send_replace(());
-        polled
+        Some(polled)
     }
 
     /// Notes that a poll waits half way, and says whether anyone wants its end.
