@@ -20,10 +20,10 @@ pub use no_sandbox::WITHOUT_BACKENDS;
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{WITHOUT_BACKENDS, sandbox_config};
-use tokio_util::task::TaskTracker;
 
 use crate::{
     cache::{BackgroundTasks, Cache},
+    call::Writes,
     caller::Callers,
     config::{BackendSettings, Config},
     dialect,
@@ -50,7 +50,7 @@ const SERVICES: [&str; 2] =
 pub struct App {
     server: Server,
     admin: Admin,
-    writes: TaskTracker,
+    writes: Writes,
     background: BackgroundTasks,
     sandbox: Option<Embedded>,
 }
@@ -86,7 +86,8 @@ impl App {
         fit_caches(&mut config.backends, budget.cache);
         let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
         let health = Health::new(&SERVICES, &ids);
-        let (writes, background) = (TaskTracker::new(), BackgroundTasks::default());
+        let background = BackgroundTasks::default();
+        let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let alone = config.backends.len() == 1;
         let backends: Vec<Backend> = config
             .backends

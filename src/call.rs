@@ -2,6 +2,8 @@
 //!
 //! The server makes it and the gateway reads it, so it is below both.
 
+mod writes;
+
 use std::{
     cell::Cell,
     fmt,
@@ -15,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::writes::Writes;
 use crate::{
     cache::{Control, Served},
     caller::{Caller, Held},

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use profile_gateway::{
-    call::Admitted,
+    call::{Admitted, Writes},
     caller::Callers,
     pb::{GetProfileRequest, Profile},
     rpc::servers::profile_service_server,
@@ -30,7 +30,6 @@ use profile_gateway::{
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::task::TaskTracker;
 use tonic::{
     body::Body,
     codegen::{Body as HttpBody, BoxFuture, Service, StdError},
@@ -165,7 +164,7 @@ where
     println!("{}", server.address());
     let settings = AdminSettings::default();
     let admin = Admin { metrics: Arc::new(registry), config: Value::Null, settings };
-    server.run(admin, TaskTracker::new(), pending(), pending()).await;
+    server.run(admin, Writes::default(), pending(), pending()).await;
 }
 
 /// What the generated code does for a method, without the others.

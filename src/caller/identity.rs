@@ -15,7 +15,7 @@ use super::{
     processor::{InTurns, Processor},
     resource::Resource,
 };
-use crate::error::Error;
+use crate::{error::Error, telemetry::LogMetrics};
 
 /// Who a caller is.
 ///
@@ -79,6 +79,7 @@ pub struct Caller {
     held: [AtomicUsize; Resource::COUNT],
     lines: Lines,
     processor: Arc<Processor>,
+    audit_lines: Lines,
 }
 
 static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
@@ -94,9 +95,11 @@ impl Caller {
         purges: Allowance,
         lines_per_second: Option<u32>,
     ) -> Arc<Self> {
-        let lines = Lines::new(lines_per_second);
+        let logs = LogMetrics::of_the_process();
+        let lines = Lines::new(lines_per_second, logs.over_rate());
+        let audit_lines = Lines::new(lines_per_second, logs.audit_over_rate());
         let (held, processor) = Default::default();
-        Arc::new(Self { id, share_percent, purges, held, lines, processor })
+        Arc::new(Self { id, share_percent, purges, held, lines, audit_lines, processor })
     }
 
     /// The process itself. It has no share: what it does is bounded where it does it.
@@ -121,6 +124,12 @@ impl Caller {
     #[must_use]
     pub fn may_log(&self) -> bool {
         self.lines.take(self.id)
+    }
+
+    /// The same for the audit log, of writes that have sent nothing.
+    #[must_use]
+    pub fn may_audit(&self) -> bool {
+        self.audit_lines.take(self.id)
     }
 
     /// How much it may hold of what all callers may hold so much of: at least one. `None` if that

@@ -14,11 +14,8 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
-use crate::telemetry::LogMetrics;
-
 /// All times are in microseconds since this one.
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-static LEFT_OUT: LazyLock<Counter> = LazyLock::new(|| LogMetrics::of_the_process().over_rate());
 
 /// So much of its rate a caller may use at once, and so often it is told what is left out.
 const SECOND: u64 = 1_000_000;
@@ -32,15 +29,18 @@ pub(super) struct Lines {
     free_at: AtomicU64,
     left_out: AtomicU64,
     told_at: AtomicU64,
+    counted: Counter,
 }
 
 impl Lines {
-    pub(super) fn new(per_second: Option<u32>) -> Self {
+    /// `left_out` counts those of all callers that were left out.
+    pub(super) fn new(per_second: Option<u32>, left_out: Counter) -> Self {
         Self {
             cost: per_second.map(|rate| SECOND / u64::from(rate.max(1))),
             free_at: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
             told_at: AtomicU64::new(0),
+            counted: left_out,
         }
     }
 
@@ -52,14 +52,14 @@ impl Lines {
             let next = free_at.max(now) + cost;
             (next <= now + SECOND).then_some(next)
         };
-        let (relaxed, counted) = (Ordering::Relaxed, &self.left_out);
+        let (relaxed, left_out) = (Ordering::Relaxed, &self.left_out);
         if self.free_at.fetch_update(relaxed, relaxed, used).is_err() {
-            counted.fetch_add(1, relaxed);
-            LEFT_OUT.inc();
+            left_out.fetch_add(1, relaxed);
+            self.counted.inc();
             return false;
         }
-        if counted.load(relaxed) > 0 && self.tells(now) {
-            let lines = counted.swap(0, relaxed);
+        if left_out.load(relaxed) > 0 && self.tells(now) {
+            let lines = left_out.swap(0, relaxed);
             tracing::info!(
                 target: "log", %caller, lines,
                 "lines about the calls of a caller were left out, because there are too many"
@@ -86,7 +86,7 @@ mod tests {
     async fn a_caller_has_its_rate_and_a_second_of_it_at_once() {
         // The clock of the process may have begun on another one.
         advance(Duration::from_secs(3600)).await;
-        let lines = Lines::new(Some(100));
+        let lines = Lines::new(Some(100), Counter::default());
         let taken = |tries: usize| (0..tries).filter(|_| lines.take("me")).count();
         assert_eq!(taken(1000), 100);
         advance(Duration::from_millis(500)).await;
@@ -98,7 +98,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_rate_there_is_no_bound() {
-        let lines = Lines::new(None);
+        let lines = Lines::new(None, Counter::default());
         assert!((0..10_000).all(|_| lines.take("me")));
     }
 }

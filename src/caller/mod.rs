@@ -16,6 +16,7 @@ mod processor;
 mod registry;
 mod resource;
 mod settings;
+mod turns;
 
 pub use identity::{Caller, CallerId};
 pub use metrics::CallerMetrics;
@@ -24,3 +25,4 @@ pub use processor::InTurns;
 pub use registry::Callers;
 pub use resource::Resource;
 pub use settings::CallerSettings;
+pub use turns::{Turn, Turns};

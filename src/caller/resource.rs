@@ -9,6 +9,8 @@ label_values! {
         Calls = "calls",
         /// Calls whose request message has not arrived yet.
         Arriving = "arriving",
+        /// Writes under way, also those whose call is over.
+        Writes = "writes",
         /// Streams of changes.
         Streams = "streams",
         /// Streams of health and reflection.
@@ -30,7 +32,7 @@ label_values! {
 
 impl Resource {
     /// The number of resources.
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 11;
 
     pub(super) const fn index(self) -> usize {
         self as usize
@@ -41,6 +43,7 @@ impl Resource {
         match self {
             Self::Calls => "concurrent calls",
             Self::Arriving => "calls without their request message",
+            Self::Writes => "writes under way",
             Self::Streams => "open watch streams",
             Self::Probes => "open streams of health or reflection",
             Self::RequestBytes => "bytes of requests in memory",

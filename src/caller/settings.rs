@@ -21,8 +21,8 @@ settings! {
         /// How much of what all callers may hold one of them may, in percent, but at least one
         /// place. Behind a proxy that all calls come through, `100`.
         share_percent: u32 = 50, count(PERCENT);
-        /// Lines of the log about the calls of one caller, per second; more are left out and
-        /// counted.
+        /// Lines of the log about the calls of one caller, per second, and of the audit log about
+        /// those of its writes that sent nothing; more are left out and counted.
         log_lines_per_second: Option<u32> = Some(1000), count(LINES).or_off();
     }
 }

@@ -15,8 +15,6 @@ mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio_util::task::TaskTracker;
-
 pub use backend::Backend;
 use backend::SelectedBackends;
 use idempotency::IdempotencyStore;
@@ -27,7 +25,7 @@ pub use write::settings::WriteSettings;
 use write::{check, run::Writer};
 
 use crate::{
-    call::Call,
+    call::{Call, Writes},
     error::{Error, Reason, Result, metadata},
     model::{
         method::Method,
@@ -60,12 +58,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway over these backends. `writes` tracks the running writes, which continue after
-    /// their callers have left; `idempotency` recognizes repeats of them, and `audit` has each.
+    /// A gateway over these backends. `writes` has the writes under way, which outlive their
+    /// callers once they are sent; `idempotency` recognizes repeats of them, and `audit` has each.
     #[must_use]
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
-        writes: TaskTracker,
+        writes: Writes,
         idempotency: Arc<dyn IdempotencyStore>,
         audit: AuditLog,
         page_tokens: PageTokens,

@@ -21,7 +21,7 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Durati
 
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     layers::{metadata, methods::Methods},
@@ -50,6 +50,7 @@ pub use self::{
     transport::drain::Drained,
 };
 use crate::{
+    call::Writes,
     caller::{Callers, Resource},
     resources::Share,
 };
@@ -180,12 +181,12 @@ impl Server {
     }
 
     /// Serves until `shutdown` resolves, then drains: reports NOT_SERVING at once, accepts no new
-    /// connections after the grace period, and lets calls and `tasks` finish. `abort` ends it at
+    /// connections after the grace period, and lets calls and `writes` finish. `abort` ends it at
     /// any time. The ports for operators and probes respond to the end.
     pub async fn run(
         self,
         admin: Admin,
-        tasks: TaskTracker,
+        writes: Writes,
         shutdown: impl Future<Output = ()> + Send,
         abort: impl Future<Output = ()> + Send,
     ) -> Drained {
@@ -199,7 +200,7 @@ impl Server {
         let callers = self.services.callers.clone();
         let port = metrics.port(Port::Admin);
         let watching = self.admin.serve(service, limits, operators.clone(), port, callers);
-        let serving = serve(self.grpc, self.settings, self.services, &tasks, shutdown, abort);
+        let serving = serve(self.grpc, self.settings, self.services, &writes, shutdown, abort);
         let drained = tokio::select! {
             drained = serving => drained,
             never = watching => match never {},
@@ -265,7 +266,7 @@ async fn serve(
     listener: Listener,
     settings: ServerSettings,
     services: Services,
-    tasks: &TaskTracker,
+    writes: &Writes,
     shutdown: impl Future<Output = ()> + Send,
     abort: impl Future<Output = ()> + Send,
 ) -> Drained {
@@ -305,7 +306,7 @@ async fn serve(
             abort.await;
         }
     };
-    let drained = drain::drain(&connections, tasks, &metrics, settings.drain_timeout, abort).await;
+    let drained = drain::drain(&connections, writes, &metrics, settings.drain_timeout, abort).await;
     match drained {
         Drained::Clean => tracing::info!("all calls have finished"),
         Drained::Forced { connections, calls, tasks } => {

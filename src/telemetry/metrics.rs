@@ -13,6 +13,7 @@ use super::{
 #[derive(Debug, Clone, Default)]
 pub struct LogMetrics {
     left_out: Family<LineLabels, Counter>,
+    audit_left_out: Counter,
 }
 
 label_values! {
@@ -80,6 +81,11 @@ impl LogMetrics {
     /// Exports them.
     pub fn register(&self, to: &mut Registry) {
         to.register("log_lines_left_out", "Lines that the log does not have", &self.left_out);
+        to.register(
+            "audit_lines_left_out",
+            "Lines about writes that sent nothing, of callers that had too many",
+            &self.audit_left_out,
+        );
     }
 
     /// Counts lines about calls of a caller that has too many.
@@ -87,6 +93,12 @@ impl LogMetrics {
     pub fn over_rate(&self) -> Counter {
         let labels = LineLabels { log: Kind::Access, cause: Cause::Rate };
         self.left_out.get_or_create_owned(&labels)
+    }
+
+    /// Counts lines about writes that sent nothing, of a caller that has too many.
+    #[must_use]
+    pub fn audit_over_rate(&self) -> Counter {
+        self.audit_left_out.clone()
     }
 
     pub(crate) fn left_out(&self, log: Kind, cause: Cause, number: u64) {

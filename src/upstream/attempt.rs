@@ -133,22 +133,8 @@ impl Session {
     /// sends the request.
     async fn attempt(&self, request: &Request) -> Outcome {
         let upstream = &self.upstream;
-        let now = Instant::now();
-        if self.deadline <= now {
-            // A timer would let the request out before it fires.
-            return Err(Failure::local(deadline_passed(Safety::Read)));
-        }
-        // Checked before queuing too, so that no call waits only to be refused.
-        if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
-            return Err(Failure::local(refusal::circuit_open(wait)));
-        }
+        self.may_begin(Instant::now())?;
         let (class, caller) = (self.class(), &self.caller);
-        if !self.has_begun.load(Ordering::Relaxed) {
-            let admitted = upstream.bulkhead.admits(caller, class, now);
-            admitted.map_err(|refusal| self.refused(refusal))?;
-        }
-        let turn = upstream.pace.when(class, 1, now);
-        self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
         let _slot = upstream
             .bulkhead
             .enter(&upstream.pace, (class, caller), self)
@@ -165,6 +151,30 @@ impl Session {
             admitted.map_err(|wait| Failure::local(refusal::circuit_open(wait)))?
         };
         self.send_with_credentials(request, &ticket).await
+    }
+
+    /// Refuses what would be refused before it waits for anything, as its request would.
+    pub fn admits(&self) -> Result<()> {
+        self.may_begin(Instant::now()).map_err(|failure| failure.error)
+    }
+
+    fn may_begin(&self, now: Instant) -> Result<(), Failure> {
+        let upstream = &self.upstream;
+        if self.deadline <= now {
+            // A timer would let the request out before it fires.
+            return Err(Failure::local(deadline_passed(Safety::Read)));
+        }
+        // Checked before queuing too, so that no call waits only to be refused.
+        if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
+            return Err(Failure::local(refusal::circuit_open(wait)));
+        }
+        let class = self.class();
+        if !self.has_begun.load(Ordering::Relaxed) {
+            let admitted = upstream.bulkhead.admits(&self.caller, class, now);
+            admitted.map_err(|refusal| self.refused(refusal))?;
+        }
+        let turn = upstream.pace.when(class, 1, now);
+        self.allows(turn, now).map_err(|refusal| self.refused(refusal))
     }
 
     /// Remembers a token that a request carries.

@@ -21,9 +21,8 @@ use super::{
     pace::{Pace, Refusal, Turn},
     patience::Patience,
     shares::{Part, Shares, What},
-    turns::{self, Turns},
 };
-use crate::caller::{Caller, CallerId};
+use crate::caller::{self, Caller, CallerId, Turns};
 
 /// The weight of the latest request in the mean.
 const WEIGHT: f64 = 0.1;
@@ -142,7 +141,7 @@ impl Bulkhead {
     /// Waits to be the first in line, and then until the request may be sent.
     async fn take_turn<'b>(
         &'b self,
-        (turn, part): (Option<turns::Turn>, Part),
+        (turn, part): (Option<caller::Turn>, Part),
         (pace, who): (&Pace, (Class, &Caller)),
         patience: &impl Patience,
     ) -> Result<Slot<'b>, Refusal> {
@@ -185,7 +184,7 @@ impl Bulkhead {
         &self,
         (pace, who): (&Pace, (Class, &Caller)),
         patience: &impl Patience,
-    ) -> Result<turns::Turn, Refusal> {
+    ) -> Result<caller::Turn, Refusal> {
         let mut first = self.line(who.0).wait(who.1.id());
         loop {
             let pause = pace.next_pause();

@@ -33,7 +33,6 @@ mod shares;
 mod status;
 mod tls;
 mod transport;
-mod turns;
 mod unprocessed;
 mod watched;
 mod window;

@@ -4,6 +4,7 @@ mod long;
 mod purges;
 mod sharing;
 mod unread;
+mod writes;
 
 use std::time::Duration;
 

@@ -8,7 +8,6 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, advance, sleep};
-use tokio_util::task::TaskTracker;
 
 use super::{
     Gateway,
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     cache::Control,
-    call::Call,
+    call::{Call, Writes},
     error::{Kind, Reason, Result},
     pb::{
         CreateProfileRequest, DeleteProfileRequest, GetProfileRequest, Profile,
@@ -51,7 +50,7 @@ fn holding(limits: Limits) -> Bench {
     let tokens = PageTokens::new([0; 32], usize::MAX);
     let gateway = Gateway::new(
         [fake.backend()],
-        TaskTracker::new(),
+        Writes::default(),
         store,
         AuditLog::nowhere(),
         tokens,

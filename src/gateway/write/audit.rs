@@ -22,6 +22,7 @@ use crate::{
     gateway::{
         idempotency::{Attempt, End},
         write::{
+            demand::Demand,
             intent::{Creation, IntentKind, WriteIntent},
             request::{WriteRequest, Written},
         },
@@ -80,6 +81,8 @@ pub(crate) struct Audit {
     replayed: bool,
     /// What the journal of the write knows.
     sent: Arc<Sent>,
+    /// It found out what an earlier call has sent.
+    resolves: bool,
     upstream_code: Option<String>,
 }
 
@@ -102,15 +105,17 @@ impl Audit {
             outcome: Reason::CallerCancelled.name(),
             replayed: false,
             sent: Arc::default(),
+            resolves: false,
             upstream_code: None,
         }
     }
 
-    /// From here on, the write continues even if its caller leaves. If it does not come to its end,
-    /// because it panics or the process ends, the record has what the journal knows by then.
-    pub(crate) fn detached(mut self, journal: &Journal) -> Self {
+    /// From here on, the write runs apart from its call. If it does not come to its end, because it
+    /// panics or the process ends, the record has what the journal knows by then.
+    pub(crate) fn detached(mut self, journal: &Journal, resolves: bool) -> Self {
         self.outcome = Reason::WriteOutcomeUnknown.name();
         self.sent = Arc::clone(&journal.sent);
+        self.resolves = resolves;
         self
     }
 
@@ -146,6 +151,10 @@ impl Audit {
 
 impl Drop for Audit {
     fn drop(&mut self) {
+        let sent = self.sent.attempts() > 0 || self.resolves;
+        if !sent && !self.record.caller().may_audit() {
+            return;
+        }
         let record = self
             .subject
             .begin(self.log.record("audit"))
@@ -175,18 +184,25 @@ pub(crate) struct Journal {
     subject: Subject,
     /// The entry that repeats of the `request_id` find; `None` without a `request_id`.
     attempt: Option<Attempt>,
+    demand: Arc<Demand>,
     sent: Arc<Sent>,
     wrote_nothing: bool,
 }
 
 impl Journal {
     /// The journal of one call.
-    pub(crate) fn new(request: &WriteRequest, log: &AuditLog, attempt: Option<Attempt>) -> Self {
+    pub(crate) fn new(
+        request: &WriteRequest,
+        log: &AuditLog,
+        attempt: Option<Attempt>,
+        demand: Arc<Demand>,
+    ) -> Self {
         Self {
             log: log.clone(),
             deadline: request.call.deadline,
             subject: Subject::of(request),
             attempt,
+            demand,
             sent: Arc::default(),
             wrote_nothing: false,
         }
@@ -212,9 +228,20 @@ impl Journal {
         self.sent.attempts() > 0
     }
 
+    /// From here on, the write goes on even if its caller leaves; fails if it should have ended.
+    pub(crate) fn goes_on(&self) -> Result<()> {
+        self.demand.goes_on()
+    }
+
+    /// What an earlier call has sent is over: the write depends on its caller again.
+    pub(crate) fn depends(&self) -> Result<()> {
+        self.demand.depends()
+    }
+
     /// Records what is about to be sent. If this fails, it must not be sent.
     pub(crate) async fn intend(&mut self, intent: &WriteIntent) -> Result<()> {
         let fields = intent.fields()?;
+        self.goes_on()?;
         if let Some(attempt) = &self.attempt {
             attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
         }

@@ -44,13 +44,14 @@ impl ProfileWrite<'_> {
         validate_only: bool,
     ) -> Result<Profile> {
         let profile = self.profile;
-        let _lock = self.locks.lock(profile.name, profile.call.deadline).await?;
+        let _lock = self.locks.lock(profile.name, profile.call).await?;
         let change = profile.prepare(change).await?;
         if validate_only {
             profile.check_name(&change).await?;
             return Ok(profile.presented(change.desired));
         }
         let intent = IntentKind::Change(Box::new(change.clone()));
+        session::admit(profile.backend, profile.call)?;
         self.journal.intend(&WriteIntent::new(intent)).await?;
         let mut write = profile.backend.cache().write(affected(&profile, &change));
         let result = send_change(&profile, &change).await;
@@ -65,13 +66,14 @@ impl ProfileWrite<'_> {
     pub(crate) async fn delete(self, etag: &str, validate_only: bool) -> Result<()> {
         let profile = self.profile;
         profile.backend.check_id(profile.name)?;
-        let _lock = self.locks.lock(profile.name, profile.call.deadline).await?;
+        let _lock = self.locks.lock(profile.name, profile.call).await?;
         if validate_only || !etag.is_empty() {
             profile.read_matching(etag).await?;
         }
         if validate_only {
             return Ok(());
         }
+        session::admit(profile.backend, profile.call)?;
         self.journal.intend(&WriteIntent::new(IntentKind::Delete(()))).await?;
         let mut write = profile.backend.cache().write(only(&profile));
         let result = send_delete(&profile).await;
@@ -91,7 +93,7 @@ impl ProfileWrite<'_> {
     ) -> Result<Option<Profile>> {
         let profile = self.profile;
         let dialect = profile.backend.dialect();
-        let _lock = self.locks.lock(profile.name, profile.call.deadline).await?;
+        let _lock = self.locks.lock(profile.name, profile.call).await?;
         let IntendedChange { current, desired } = change.clone();
         let undone = IntendedChange { current: desired, desired: current };
         let look = || async {
@@ -117,7 +119,7 @@ impl ProfileWrite<'_> {
     /// The same for a deletion.
     pub(crate) async fn resolve_delete(self, over: Instant) -> Result<Option<()>> {
         let profile = self.profile;
-        let _lock = self.locks.lock(profile.name, profile.call.deadline).await?;
+        let _lock = self.locks.lock(profile.name, profile.call).await?;
         let mut write = profile.backend.cache().write(only(&profile));
         let look = || look_for_absence(&profile);
         let result = search(&unresolved(), Until::Over(over), profile.call, look).await;

@@ -57,7 +57,7 @@ impl Creating<'_> {
             return Ok(Profile { name: String::new(), ..backend.presented("", prepared.profile) });
         }
         let name = &profile.display_name;
-        let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
+        let _lock = self.locks.lock_creation(backend.name(), name, call).await?;
         let mut running = self.claims.begin(journal.is_repeatable());
         let prepared = prepare::creation(backend, call, profile).await?;
         let namesake = prepared.namesake(backend);
@@ -70,6 +70,7 @@ impl Creating<'_> {
         let creation = Creation::new(running.number(), prepared.profile, before);
         let creation = Creation { namesakes, ..creation };
         let intent = IntentKind::Create(Box::new(creation.clone()));
+        session::admit(backend, call)?;
         journal.intend(&WriteIntent::new(intent)).await?;
         running.sends(backend, &creation.profile);
         let mut write = backend.cache().write(affected(backend, &creation));
@@ -96,7 +97,7 @@ impl Creating<'_> {
     ) -> Result<Option<Profile>> {
         let Self { backend, call, .. } = self;
         let name = &creation.profile.display_name;
-        let _lock = self.locks.lock_creation(backend.name(), name, call.deadline).await?;
+        let _lock = self.locks.lock_creation(backend.name(), name, call).await?;
         let mut write = backend.cache().write(affected(backend, creation));
         let look = || async {
             match self.look_for_certain(creation).await? {

@@ -4,6 +4,8 @@
 //! not change between reading it and sending the write, at least not through this process. A new
 //! profile is recognized by its name where the answer does not identify it, so two creations of one
 //! name at once could each take the other's profile for their own.
+//!
+//! The callers of those that wait take turns.
 
 use std::{
     collections::HashMap,
@@ -11,12 +13,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
-    time::{Instant, timeout_at},
-};
+use tokio::time::timeout_at;
 
 use crate::{
+    call::Call,
+    caller::{Turn, Turns},
     error::{Error, Reason, Result},
     model::{
         name::{BackendName, ProfileName},
@@ -27,17 +28,19 @@ use crate::{
 /// The profiles that are being written, by name, and the display names that are being given to new
 /// ones.
 #[derive(Default)]
-pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<AsyncMutex<()>>>>);
+pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<Turns>>>);
+
+/// What the one write holds. The next one may begin when this is dropped.
+pub(crate) struct Locked {
+    _turn: Turn,
+    /// As long as someone has it, others find it.
+    _line: Arc<Turns>,
+}
 
 impl ProfileLocks {
-    /// Waits until no other write on the profile is running. The next write may begin when the
-    /// guard is dropped.
-    pub(crate) async fn lock(
-        &self,
-        name: &ProfileName,
-        deadline: Instant,
-    ) -> Result<OwnedMutexGuard<()>> {
-        self.lock_key(name.to_string(), deadline).await
+    /// Waits until no other write on the profile is running.
+    pub(crate) async fn lock(&self, name: &ProfileName, call: &Call) -> Result<Locked> {
+        self.lock_key(name.to_string(), call).await
     }
 
     /// The same for a creation. Names that differ only in spelling are one name.
@@ -45,30 +48,32 @@ impl ProfileLocks {
         &self,
         backend: &BackendName,
         display_name: &str,
-        deadline: Instant,
-    ) -> Result<OwnedMutexGuard<()>> {
+        call: &Call,
+    ) -> Result<Locked> {
         // The resource name of a profile has no blank.
         let key = format!("{backend} {}", spelling::key(display_name));
-        self.lock_key(key, deadline).await
+        self.lock_key(key, call).await
     }
 
-    async fn lock_key(&self, name: String, deadline: Instant) -> Result<OwnedMutexGuard<()>> {
-        let lock = {
-            let mut locks = self.0.lock();
-            // Drops the locks that no running write holds.
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            locks.get(&name).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let lock = Arc::new(AsyncMutex::new(()));
-                locks.insert(name, Arc::downgrade(&lock));
-                lock
+    async fn lock_key(&self, name: String, call: &Call) -> Result<Locked> {
+        let line = {
+            let mut lines = self.0.lock();
+            // Drops the lines that no write is in.
+            lines.retain(|_, line| line.strong_count() > 0);
+            lines.get(&name).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let line = Arc::default();
+                lines.insert(name, Arc::downgrade(&line));
+                line
             })
         };
-        timeout_at(deadline, lock.lock_owned()).await.map_err(|_| {
-            Error::new(
+        let turn = line.wait(call.record.caller().id());
+        match timeout_at(call.deadline, turn).await {
+            Ok(Ok(turn)) => Ok(Locked { _turn: turn, _line: line }),
+            Ok(Err(_)) | Err(_) => Err(Error::new(
                 Reason::DeadlineExceeded,
                 "the deadline passed while another write to this profile, or another creation with \
                  this display name, was running; nothing was sent",
-            )
-        })
+            )),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each file uses only those below it: `check` → `run` → `create`, `change` → `confirm`, `audit` →
 //! `prepare`, `candidates` → `request`, `claims` → `intent`, `settle`, `reconcile`, `outcome`,
-//! `locks`, `session`, `settings`.
+//! `demand`, `locks`, `session`, `settings`.
 
 pub(super) mod audit;
 pub(super) mod candidates;
@@ -11,6 +11,7 @@ pub(super) mod check;
 pub(super) mod claims;
 pub(super) mod confirm;
 pub(super) mod create;
+pub(super) mod demand;
 pub(super) mod intent;
 pub(super) mod locks;
 pub(super) mod outcome;

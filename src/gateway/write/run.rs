@@ -1,8 +1,9 @@
 //! Runs a checked write.
 //!
 //! [`Writer::run`] first asks whether the write repeats an earlier one ([`Writer::begin`]). If so,
-//! and if that one is over, its result is returned. Otherwise the write runs in its own task
-//! ([`carry_out`]): if the outcome of an earlier attempt is unknown, it is found out first
+//! and if that one is over, its result is returned. Otherwise the write takes a place of its
+//! caller, and runs in its own task ([`carry_out`]), which ends with the caller until it is about
+//! to send something: if the outcome of an earlier attempt is unknown, it is found out first
 //! ([`resolve`]); then the write is delegated to `create` or `change`, which send it. How it ended
 //! is stored for later repeats ([`end`]).
 
@@ -10,10 +11,12 @@ use std::{sync::Arc, time::SystemTime};
 
 use prost::Message;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    call::Writes,
+    caller::Held,
     error::{
         Effect, Error, Kind, OUTCOME_UNKNOWN, Reason, Result, Retry, violation::Violation,
         whole_seconds,
@@ -25,6 +28,7 @@ use crate::{
             candidates::Creating,
             change::ProfileWrite,
             claims::Claims,
+            demand::Demand,
             intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
             locks::ProfileLocks,
             outcome::{may_yet_happen, unknown},
@@ -39,7 +43,7 @@ use crate::{
 /// Carries out writes.
 pub(crate) struct Writer {
     /// The running writes, which continue after their callers have left; a drain waits for them.
-    tasks: TaskTracker,
+    writes: Writes,
     /// The writes that have a `request_id`.
     idempotency: Arc<dyn IdempotencyStore>,
     audit: AuditLog,
@@ -57,17 +61,18 @@ struct Order {
 enum Begun {
     /// Nothing: it repeats a write that is over, and gets the same result.
     Replay(Box<Result<Written>>),
-    /// Write, but first find out the outcome of an earlier attempt, if there was one.
-    Write(Option<Attempt>, Option<UnresolvedAttempt>),
+    /// Write in this place, but first find out the outcome of an earlier attempt, if there was
+    /// one.
+    Write(Option<Attempt>, Option<UnresolvedAttempt>, Held),
 }
 
 impl Writer {
     pub(crate) fn new(
-        tasks: TaskTracker,
+        writes: Writes,
         idempotency: Arc<dyn IdempotencyStore>,
         audit: AuditLog,
     ) -> Self {
-        Self { tasks, idempotency, audit, order: Arc::default() }
+        Self { writes, idempotency, audit, order: Arc::default() }
     }
 
     /// What callers can rely on when they send a `request_id`.
@@ -79,8 +84,8 @@ impl Writer {
     /// its own tracked task, which ends by the call's deadline.
     pub(crate) async fn run(&self, request: WriteRequest) -> Result<Written> {
         let audit = Audit::begin(&request, &self.audit);
-        let (attempt, unresolved) = match self.begin(&request).await {
-            Ok(Begun::Write(attempt, unresolved)) => (attempt, unresolved),
+        let (attempt, unresolved, place) = match self.begin(&request).await {
+            Ok(Begun::Write(attempt, unresolved, place)) => (attempt, unresolved, place),
             Ok(Begun::Replay(result)) => {
                 audit.replayed(&result);
                 return *result;
@@ -91,16 +96,20 @@ impl Writer {
                 return error;
             }
         };
-        let mut journal = Journal::new(&request, &self.audit, attempt);
-        let audit = audit.detached(&journal);
+        let left = CancellationToken::new();
+        let demand = Arc::new(Demand::new(left.clone(), self.writes.draining().clone()));
+        let _caller = left.drop_guard();
+        let resolves = unresolved.is_some();
+        let mut journal = Journal::new(&request, &self.audit, attempt, Arc::clone(&demand));
+        let audit = audit.detached(&journal, resolves);
         if !request.validate_only {
             request.call.record.set_writing(request.method.name(), request.resource());
         }
-        let resolves = unresolved.is_some();
         let order = Arc::clone(&self.order);
         let advice = request.advice();
         let write = async move {
-            let result = carry_out(&request, &order, &mut journal, unresolved).await;
+            let _place = place;
+            let result = demand.bound(carry_out(&request, &order, &mut journal, unresolved)).await;
             let tried = journal.has_sent() || resolves;
             if tried && (result.is_ok() || may_yet_happen(&result)) {
                 request.backend.announce_change();
@@ -110,7 +119,7 @@ impl Writer {
             audit.ended(&result);
             result
         };
-        self.tasks.spawn(write).await.unwrap_or_else(|error| {
+        self.writes.spawn(write).await.unwrap_or_else(|error| {
             // Without the panic's text, which may quote a request or a secret; its location is
             // logged.
             let message = format!(
@@ -123,20 +132,25 @@ impl Writer {
     }
 
     /// Finds out whether the write is a repeat. If the write that it repeats is still running,
-    /// waits for it.
+    /// waits for it. One that is not a repeat takes a place.
     async fn begin(&self, request: &WriteRequest) -> Result<Begun> {
-        let Some(identity) = &request.identity else { return Ok(Begun::Write(None, None)) };
+        let write = |attempt, unresolved| {
+            let place = self.writes.enter(request.call.record.caller());
+            let place = place.map_err(|full| request.fail(full.into()))?;
+            Ok(Begun::Write(attempt, unresolved, place))
+        };
+        let Some(identity) = &request.identity else { return write(None, None) };
         let attempt = |number| Attempt::new(Arc::clone(&self.idempotency), identity.key, number);
         loop {
             let begin = self.idempotency.begin(identity).await;
             match begin.map_err(|error| request.fail(error))? {
-                Begin::Fresh(number) => return Ok(Begun::Write(Some(attempt(number)), None)),
+                Begin::Fresh(number) => return write(Some(attempt(number)), None),
                 Begin::Unknown { attempt: number, intent, ended } => {
                     request.call.record.set_repeats();
                     let attempt = attempt(number);
                     let intent = WriteIntent::read(&intent).map_err(|e| request.fail(e))?;
                     let unresolved = UnresolvedAttempt::new(intent, ended);
-                    return Ok(Begun::Write(Some(attempt), Some(unresolved)));
+                    return write(Some(attempt), Some(unresolved));
                 }
                 Begin::Done(result) => return replay(&result).map_err(|e| request.fail(e)),
                 Begin::Reused => return Err(request.fail(reused(identity.key.id))),
@@ -166,10 +180,12 @@ async fn carry_out(
     journal: &mut Journal,
     unresolved: Option<UnresolvedAttempt>,
 ) -> Result<Written> {
-    if let Some(earlier) = unresolved
-        && let Some(written) = resolve(request, order, journal, earlier).await?
-    {
-        return Ok(written);
+    if let Some(earlier) = unresolved {
+        journal.goes_on().map_err(|error| still_unresolved(error, earlier.over))?;
+        if let Some(written) = resolve(request, order, journal, earlier).await? {
+            return Ok(written);
+        }
+        journal.depends()?;
     }
     let Order { locks, claims } = order;
     let WriteRequest { backend, call, validate_only, .. } = request;
@@ -236,6 +252,8 @@ fn end(request: &WriteRequest, result: &Result<Written>, wrote_nothing: bool) ->
             if wrote_nothing { End::Nothing(result) } else { End::Done(result) }
         }
         Err(error) if error.effect() != Effect::None => End::Unknown,
+        // Who waits for it has not left, and writes in its place.
+        Err(error) if error.reason() == Reason::CallerCancelled => End::Unknown,
         Err(error)
             if error.reason() == Reason::PartiallyApplied
                 && matches!(request.action, WriteAction::Create(_)) =>

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     call::{Call, CallRecord},
+    caller::Resource,
     error::Result,
     gateway::backend::Backend,
     upstream::{Class, Port, Reply, Request, Safety, Session},
@@ -22,6 +23,9 @@ const MAX_READ_BACK: Duration = Duration::from_secs(5);
 
 /// How long undoing may take after the caller's deadline.
 const CLEANUP: Duration = Duration::from_secs(10);
+
+/// So many writes of a caller may be read back before the calls of others.
+const FEW_WRITES: usize = 4;
 
 /// A session for writes.
 pub(crate) struct AuditedSession<'a> {
@@ -35,6 +39,11 @@ pub(crate) fn for_write<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSess
     let left = call.deadline.saturating_duration_since(Instant::now());
     let session = backend.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK));
     audited(backend, call, session)
+}
+
+/// Refuses a write that would be refused before it is sent, so that it is not journaled.
+pub(crate) fn admit(backend: &Backend, call: &Call) -> Result<()> {
+    for_write(backend, call).session.admits()
 }
 
 /// A session for the rest of a write that was partly applied.
@@ -58,9 +67,14 @@ pub(crate) fn end_of_cleanup(call: &Call) -> Instant {
     call.deadline + CLEANUP
 }
 
-/// A session to find out what a failed write did. It bypasses an open circuit breaker.
+/// A session to find out what a write did. It bypasses an open circuit breaker. It goes before the
+/// calls of others only for a caller with few writes: the reads of one with many take turns.
 pub(crate) fn for_reading_back(backend: &Backend, call: &Call) -> Session {
-    backend.session(call).bypass_breaker()
+    let session = backend.session(call).bypass_breaker();
+    match call.record.caller().holds(Resource::Writes) {
+        ..=FEW_WRITES => session,
+        _ => session.of(Class::Call),
+    }
 }
 
 fn audited<'a>(backend: &'a Backend, call: &'a Call, session: Session) -> AuditedSession<'a> {

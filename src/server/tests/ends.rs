@@ -99,7 +99,7 @@ async fn detached_tasks_are_waited_for() {
     let server = start(settings()).await;
     let (written, settled) = (CancellationToken::new(), CancellationToken::new());
     let (write, done) = (written.clone(), settled.clone());
-    server.tasks.spawn(async move {
+    server.writes.spawn(async move {
         write.cancelled().await;
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -121,7 +121,7 @@ async fn what_does_not_finish_is_cut_off_at_the_limit() {
     let drain_timeout = Duration::from_millis(10);
     let server = start(ServerSettings { drain_timeout, ..settings() }).await;
     let call = server.waiting().await;
-    server.tasks.spawn(std::future::pending::<Infallible>());
+    server.writes.spawn(std::future::pending::<Infallible>());
     server.stop.cancel();
     let forced = Drained::Forced { connections: 1, calls: 1, tasks: 1 };
     assert_eq!(server.end.await.unwrap(), forced);

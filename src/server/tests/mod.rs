@@ -8,7 +8,7 @@ mod ports;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinHandle};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Response, Status,
     transport::{Channel, Endpoint},
@@ -21,6 +21,7 @@ use super::{
     ServerSettings, Services,
 };
 use crate::{
+    call::Writes,
     caller::Callers,
     pb::{
         Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
@@ -100,7 +101,7 @@ pub(super) struct Running {
     health: Health,
     metrics: Arc<Registry>,
     gate: Arc<Gate>,
-    tasks: TaskTracker,
+    writes: Writes,
     stop: CancellationToken,
     abort: CancellationToken,
     end: JoinHandle<Drained>,
@@ -145,16 +146,16 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
     };
     let server = Server::bind(&any_ports(), settings, services).await.unwrap();
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-    let tasks = TaskTracker::new();
+    let writes = Writes::default();
     let (grpc, admin_address) = (server.address(), server.admin_address());
     let run = server.run(
         admin,
-        tasks.clone(),
+        writes.clone(),
         stop.clone().cancelled_owned(),
         abort.clone().cancelled_owned(),
     );
     let end = tokio::spawn(run);
-    Running { grpc, admin: admin_address, health, metrics, gate, tasks, stop, abort, end }
+    Running { grpc, admin: admin_address, health, metrics, gate, writes, stop, abort, end }
 }
 
 impl Running {

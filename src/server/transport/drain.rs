@@ -3,10 +3,9 @@
 use std::{future::Future, time::Duration};
 
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
 use super::{connection::UNWIND, connections::Connections};
-use crate::server::metrics::ServerMetrics;
+use crate::{call::Writes, server::metrics::ServerMetrics};
 
 /// How the server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,26 +18,26 @@ pub enum Drained {
         connections: usize,
         /// gRPC calls on them, streams included.
         calls: usize,
-        /// Detached tasks, such as writes under way; these run until the process ends.
+        /// Writes under way, also those whose call is over; these run until the process ends.
         tasks: usize,
     },
 }
 
-/// Asks all clients to leave and waits for connections and detached tasks, until `limit` or
-/// `abort`; then ends the calls, and cuts what is left.
+/// Asks all clients to leave and waits for connections and writes, until `limit` or `abort`; then
+/// ends the calls, and cuts what is left.
 pub(crate) async fn drain(
     connections: &Connections,
-    tasks: &TaskTracker,
+    writes: &Writes,
     metrics: &ServerMetrics,
     limit: Duration,
     abort: impl Future<Output = ()>,
 ) -> Drained {
     connections.goaway.cancel();
+    writes.drain();
     let all = async {
         connections.gone().await;
-        // After the connections, because their calls may still start tasks.
-        tasks.close();
-        tasks.wait().await;
+        // After the connections, because their calls may still start writes.
+        writes.over().await;
     };
     let finished = tokio::select! {
         finished = timeout(limit, all) => finished.is_ok(),
@@ -47,7 +46,7 @@ pub(crate) async fn drain(
     if finished {
         return Drained::Clean;
     }
-    let (calls, tasks) = (metrics.calls_in_flight(), tasks.len());
+    let (calls, tasks) = (metrics.calls_in_flight(), writes.running());
     // A client that keeps a connection without a call has lost nothing.
     let left = match (calls, tasks) {
         (0, 0) => Drained::Clean,

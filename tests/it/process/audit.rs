@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    calls::{arm, profiles},
-    child::{Ended, Gateway, gateway},
+    calls::{arm, failure, metric, profiles},
+    child::{Ended, Gateway, gateway, serve, sft},
 };
 use crate::kit::model::{mask, profile};
 
@@ -204,4 +204,45 @@ async fn a_creation_that_failed_names_the_profile_that_it_made() {
     assert_eq!((audit.len(), &audit[0]["outcome"]), (1, &json!("PARTIALLY_APPLIED")), "{audit:?}");
     let resource = audit[0]["resource"].as_str().unwrap();
     assert!(resource.starts_with("backends/endpoint/profiles/"), "{resource}");
+}
+
+#[tokio::test]
+async fn what_an_open_circuit_refuses_is_not_journaled() {
+    // Nothing listens on that port.
+    let config = sft("http://127.0.0.1:9", "ops", "hunter2");
+    let config = format!("{config}max_attempts = 1\ncircuit_failures = 1\ncircuit_open = \"1m\"\n");
+    let gateway = serve(&config, &[]).await;
+    let mut client = profiles(&gateway).await;
+    client.delete_profile(deletion("SP_1")).await.unwrap_err();
+    for _ in 0..5 {
+        let status = client.delete_profile(deletion("SP_1")).await.unwrap_err();
+        assert_eq!(failure(&status).1, "UPSTREAM_UNAVAILABLE");
+    }
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    assert_eq!(lines(&ended, "journal").len(), 1, "{}", ended.stderr);
+    let audit = lines(&ended, "audit");
+    let attempts: Vec<_> = audit.iter().map(|line| line["attempts"].as_u64().unwrap()).collect();
+    assert_eq!(attempts, [1, 0, 0, 0, 0, 0], "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_flood_of_writes_that_send_nothing_is_not_a_flood_of_records() {
+    const WRITES: usize = 200;
+    let rate = [("PROFILE_GATEWAY__CALLERS__LOG_LINES_PER_SECOND", "20")];
+    let gateway = gateway(&[], &rate).await;
+    let mut client = profiles(&gateway).await;
+    for _ in 0..WRITES {
+        let missing = DeleteProfileRequest { allow_missing: true, ..deletion("no-id") };
+        client.delete_profile(missing).await.unwrap();
+    }
+    let left_out = metric(&gateway, "profile_gateway_audit_lines_left_out_total").await;
+    assert!(left_out > 0, "nothing was left out of {WRITES} lines");
+    // What is sent has its record.
+    client.delete_profile(deletion("SP_1249")).await.unwrap_err();
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    let audit = lines(&ended, "audit");
+    assert_eq!(audit.len() + usize::try_from(left_out).unwrap(), WRITES + 1);
+    assert_eq!(audit.last().unwrap()["outcome"], "PROFILE_IN_USE", "{}", ended.stderr);
 }

@@ -95,6 +95,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
                 "upstream",
                 "cache",
                 "dialect",
+                "call",
                 "gateway",
                 "rpc",
                 "server",

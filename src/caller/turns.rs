@@ -9,11 +9,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::caller::CallerId;
+use super::identity::CallerId;
 
 /// The line.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<State>>);
+pub struct Turns(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,18 +27,20 @@ struct State {
 
 /// The turn. Passes on when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn(Option<Turns>);
+pub struct Turn(Option<Turns>);
 
 impl Turns {
     /// The turn, if it is free. That overtakes no one: it is passed on to those who wait.
-    pub(super) fn try_take(&self) -> Option<Turn> {
+    #[must_use]
+    pub fn try_take(&self) -> Option<Turn> {
         let mut state = self.0.lock();
         let free = !std::mem::replace(&mut state.taken, true);
         free.then(|| Turn(Some(self.clone())))
     }
 
     /// The turn, as soon as it comes.
-    pub(super) fn wait(&self, caller: CallerId) -> oneshot::Receiver<Turn> {
+    #[must_use]
+    pub fn wait(&self, caller: CallerId) -> oneshot::Receiver<Turn> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.0.lock();
         if state.taken {
@@ -63,12 +65,12 @@ impl Turns {
     }
 
     /// Notes that a request of a caller is in the line.
-    pub(super) fn enter(&self, caller: CallerId) {
+    pub fn enter(&self, caller: CallerId) {
         *self.0.lock().counts.entry(caller).or_default() += 1;
     }
 
     /// Notes that it has left.
-    pub(super) fn leave(&self, caller: CallerId) {
+    pub fn leave(&self, caller: CallerId) {
         let counts = &mut self.0.lock().counts;
         if let Some(count) = counts.get_mut(&caller) {
             *count -= 1;
@@ -79,7 +81,8 @@ impl Turns {
     }
 
     /// How many requests leave until the last of a caller has left. With `None`, all that wait.
-    pub(super) fn ahead(&self, caller: Option<CallerId>) -> usize {
+    #[must_use]
+    pub fn ahead(&self, caller: Option<CallerId>) -> usize {
         let state = self.0.lock();
         let own = caller.map_or(usize::MAX, |id| state.counts.get(&id).copied().unwrap_or(0));
         let each = state.counts.iter().map(|(id, count)| match Some(*id) == caller {
