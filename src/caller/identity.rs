@@ -151,7 +151,8 @@ impl Caller {
         self.purges.take(weight)
     }
 
-    /// Lets a future run in the caller's turns.
+    /// Lets a task run in the caller's turns. Only a whole task: what waits for a turn within a
+    /// task that has one would keep that turn from others.
     pub fn run<F>(&self, future: F) -> InTurns<F> {
         self.processor.run(future)
     }

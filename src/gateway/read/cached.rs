@@ -254,10 +254,10 @@ where
     let caller = call.record.caller();
     let load = |deadline: Instant, readers: Option<Readers>| {
         let session = backend.session_until(call, deadline);
-        caller.run(load(match readers {
+        load(match readers {
             None => session,
             Some(readers) => session.telling(ReadersOfLoad(readers)),
-        }))
+        })
     };
     let by = (caller.id(), call.deadline);
     let (value, served) = backend.cache().read(resource, call.cache_control, by, load).await;
