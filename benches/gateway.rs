@@ -5,7 +5,8 @@
 //! Each of them is a process of its own, so that its CPU time can be read; they take turns, so
 //! that whatever else the machine does meets all of them. The upstream's CPU time counts for none.
 //!
-//! And what a backend that hangs costs the calls to another.
+//! And what a backend that hangs costs the calls to another, how many calls are answered when four
+//! times as many are offered as can be, and what a refusal costs.
 //!
 //! `cargo bench --bench gateway -- --requests 100000 --rounds 5`, one of them with `--only hanging`
 
@@ -31,6 +32,10 @@ mod least;
 mod list;
 #[path = "gateway/load.rs"]
 mod load;
+#[path = "gateway/overload.rs"]
+mod overload;
+#[path = "gateway/refused.rs"]
+mod refused;
 #[path = "gateway/roles.rs"]
 mod roles;
 #[path = "gateway/stack.rs"]
@@ -86,6 +91,8 @@ enum Part {
     List,
     /// Reads of a healthy backend while another one hangs.
     Hanging,
+    /// More calls than can be answered, and what it costs to refuse them.
+    Overload,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -116,7 +123,7 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     load::set_concurrency(args.at_once);
     match args.role {
-        Some(Role::Upstream) => roles::upstream().await,
+        Some(Role::Upstream) => roles::upstream(&args.with).await,
         Some(Role::Tonic) => roles::tonic(&args.with).await,
         Some(Role::Stack) => roles::stack(&args.with).await,
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
@@ -144,6 +151,10 @@ async fn all(args: &Args, requests: usize, rounds: usize, profiles: usize) {
     }
     if wanted(Part::Hanging) {
         hanging::compare(requests.div_ceil(5), rounds).await;
+    }
+    if wanted(Part::Overload) {
+        overload::compare(requests, rounds, profiles).await;
+        refused::compare(requests, rounds).await;
     }
 }
 

@@ -87,18 +87,68 @@ impl Child {
         ])
     }
 
-    fn program(backend: &[(&str, &str)]) -> Self {
+    /// The real program with the default bounds and shares, over an SFT upstream with so many slots
+    /// and an endpoint upstream.
+    pub(crate) fn gateway_in_shares(upstream: &str, slots: usize, lists: &str) -> Self {
+        Self::program(&[
+            ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "50"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", upstream),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__ACCESS_TOKEN", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__MAX_CONCURRENT_CALLS", &slots.to_string()),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__DIALECT", "endpoint"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__BASE_URL", lists),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__AUTH_TOKEN", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__REQUESTS_PER_SECOND", "off"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__REQUEST_LIMIT", "off"),
+            ("PROFILE_GATEWAY__BACKENDS__IOT__CACHE__TTL", "1h"),
+        ])
+    }
+
+    /// The real program with so many places for calls, of which a caller may have half. The
+    /// upstream that hangs is there twice: with room for all of them, and with one slot and a short
+    /// queue.
+    pub(crate) fn gateway_that_refuses(well: &str, hanging: &str, places: usize) -> Self {
+        Self::program(&[
+            ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "50"),
+            ("PROFILE_GATEWAY__SERVER__MAX_CONCURRENT_CALLS", &places.to_string()),
+            // What hangs has to for as long as it is measured.
+            ("PROFILE_GATEWAY__SERVER__DEFAULT_TIMEOUT", "5m"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", well),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__ACCESS_TOKEN", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__CACHE__TTL", "1h"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__BASE_URL", hanging),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__ACCESS_TOKEN", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__CIRCUIT_BREAKER", "off"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__HEADER_TIMEOUT", "5m"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__REQUEST_TIMEOUT", "5m"),
+            ("PROFILE_GATEWAY__BACKENDS__HANGING__MAX_QUEUED_CALLS", "100000"),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__BASE_URL", hanging),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__ACCESS_TOKEN", "bench"),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__CIRCUIT_BREAKER", "off"),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__HEADER_TIMEOUT", "5m"),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__REQUEST_TIMEOUT", "5m"),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__MAX_CONCURRENT_CALLS", "1"),
+            ("PROFILE_GATEWAY__BACKENDS__FULL__MAX_QUEUED_CALLS", "4"),
+        ])
+    }
+
+    fn program(own: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
         // Whatever configures a gateway on this machine must not configure this one.
-        command.env_clear().stderr(Stdio::piped()).envs(backend.iter().copied()).envs([
+        command.env_clear().stderr(Stdio::piped()).envs([
             ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
             ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
-            // All load is from one caller, over few connections.
+            // All load is from one caller, over few connections, unless a part has its own bounds.
             ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "100"),
             ("PROFILE_GATEWAY__SERVER__MAX_STREAMS_PER_CONNECTION", "10000"),
             ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
             ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);
+        command.envs(own.iter().copied());
         Self::start(&mut command, "serves gRPC on ").with_its_log_read()
     }
 

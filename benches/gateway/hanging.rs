@@ -127,7 +127,7 @@ async fn wait_until_full(client: &Client) {
 }
 
 /// Takes every request and answers none.
-async fn hanging_upstream() -> String {
+pub(crate) async fn hanging_upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {

@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_millis(2);
 
 /// Counts what it is asked.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     requests: AtomicUsize,
     under_way: AtomicUsize,
     peak: AtomicUsize,
@@ -106,7 +106,8 @@ async fn bare_list(client: &reqwest::Client, url: &str) -> usize {
     whole.len()
 }
 
-async fn upstream(profiles: usize, seen: Arc<Seen>) -> String {
+/// Has so many profiles. Its list shows their names alone.
+pub(crate) async fn upstream(profiles: usize, seen: Arc<Seen>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let short: Vec<Value> =

@@ -54,8 +54,9 @@ async fn listener() -> TcpListener {
     listener
 }
 
-/// Speaks as much SFT as a read of a profile needs.
-pub(crate) async fn upstream() {
+/// Speaks as much SFT as a read of a profile needs. Each takes so many milliseconds, if it says so.
+pub(crate) async fn upstream(millis: &str) {
+    let took = Duration::from_millis(millis.parse().unwrap_or(0));
     let listener = listener().await;
     let login = Bytes::from(json!({ "AccessToken": "token" }).to_string());
     let profile = json!({
@@ -73,14 +74,20 @@ pub(crate) async fn upstream() {
     let slow = Arc::new(AtomicUsize::new(0));
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        tokio::spawn(answer(stream, login.clone(), Arc::clone(&get), Arc::clone(&slow)));
+        tokio::spawn(answer(stream, login.clone(), Arc::clone(&get), Arc::clone(&slow), took));
     }
 }
 
 /// The profile that takes a second to read; how often it was, the upstream tells under `/slow`.
 pub(crate) const SLOW: usize = 1;
 
-async fn answer(stream: TcpStream, login: Bytes, get: Arc<str>, slow: Arc<AtomicUsize>) {
+async fn answer(
+    stream: TcpStream,
+    login: Bytes,
+    get: Arc<str>,
+    slow: Arc<AtomicUsize>,
+    took: Duration,
+) {
     stream.set_nodelay(true).unwrap();
     let service = service_fn(|request: http::Request<Incoming>| {
         let (login, get, slow) = (login.clone(), Arc::clone(&get), Arc::clone(&slow));
@@ -93,6 +100,8 @@ async fn answer(stream: TcpStream, login: Bytes, get: Arc<str>, slow: Arc<Atomic
                     if id == format!("SP_{SLOW}") {
                         slow.fetch_add(1, Ordering::Relaxed);
                         tokio::time::sleep(Duration::from_secs(1)).await;
+                    } else if !took.is_zero() {
+                        tokio::time::sleep(took).await;
                     }
                     get.replace("SP_ID", id).into()
                 }
