@@ -62,19 +62,11 @@ impl App {
     /// # Errors
     ///
     /// When a port cannot be bound, or the audit log cannot be opened, or an HTTP client cannot be
-    /// set up, or when there are no
-    /// backends and this build has no sandbox.
+    /// set up, or when there are no backends and this build has no sandbox.
     pub async fn start(mut config: Config) -> io::Result<Self> {
-        let sandbox = if config.backends.is_empty() {
-            let (sandbox, backends) = Embedded::start().await?;
-            config.backends = backends;
-            if config.server == ServerSettings::default() {
-                // A trial run has no load balancer in front of it, so it can end at once.
-                config.server.drain_grace = Duration::ZERO;
-            }
-            Some(sandbox)
-        } else {
-            None
+        let sandbox = match config.backends.is_empty() {
+            true => Some(embed_sandbox(&mut config).await?),
+            false => None,
         };
         fit_open_files(&mut config, sandbox.is_some());
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
@@ -98,17 +90,12 @@ impl App {
             })
             .collect::<io::Result<_>>()?;
         let requests = request_ids(&config, &metrics, &budget);
-        let mut page_settings = config.page_tokens.clone();
-        // A page leaves room for its token and the rest of its response.
-        let largest = config.server.max_response_bytes / 16 * 15;
-        page_settings.max_page_bytes = page_settings.max_page_bytes.min(largest);
-        let page_tokens = PageTokens::from_settings(&page_settings);
         let gateway = Arc::new(Gateway::new(
             backends,
             writes.clone(),
             requests,
             AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
-            page_tokens,
+            page_tokens(&config),
             watches(&config, &callers, &metrics.watch, &background)
                 .within(budget.watch_history.clone()),
         ));
@@ -160,6 +147,25 @@ impl App {
         }
         drained
     }
+}
+
+/// Starts the embedded sandbox, and configures its backends.
+async fn embed_sandbox(config: &mut Config) -> io::Result<Embedded> {
+    let (sandbox, backends) = Embedded::start().await?;
+    config.backends = backends;
+    if config.server == ServerSettings::default() {
+        // A trial run has no load balancer in front of it, so it can end at once.
+        config.server.drain_grace = Duration::ZERO;
+    }
+    Ok(sandbox)
+}
+
+/// Page tokens for pages that leave room for them and for the rest of the response.
+fn page_tokens(config: &Config) -> PageTokens {
+    let mut settings = config.page_tokens.clone();
+    let largest = config.server.max_response_bytes / 16 * 15;
+    settings.max_page_bytes = settings.max_page_bytes.min(largest);
+    PageTokens::from_settings(&settings)
 }
 
 /// Keeps open files for the requests to upstreams: each may have a connection of its own. A sandbox

@@ -171,8 +171,12 @@ where
     };
     let server = gateway::Server::bind(&addresses, settings, services).await.unwrap();
     println!("{}", server.address());
-    let settings = AdminSettings::default();
-    let admin = Admin { metrics: Arc::new(registry), config: Value::Null, settings };
+    let admin = Admin {
+        metrics: Arc::new(registry),
+        config: Value::Null,
+        settings: AdminSettings::default(),
+        end_pause: Arc::new(|_: &str| false),
+    };
     server.run(admin, Writes::default(), pending(), pending()).await;
 }
 

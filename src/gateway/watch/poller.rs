@@ -143,19 +143,14 @@ impl Poller {
 
     /// `None` if it was given up half way, because no stream was open any more: then the task ends.
     async fn poll(self: &Arc<Self>, backend: &Arc<Backend>, changes: u64) -> Option<Polled> {
-        let (number, before) = {
-            let mut state = self.lock();
-            state.begun += 1;
-            state.polling = Some(Instant::now());
-            state.changes = changes;
-            let before = Arc::clone(state.history.profiles());
-            (state.begun, (state.succeeded > 0).then_some(before))
-        };
+        let (number, before) = self.begin(changes);
         let (call, poller) = (own_call(), Arc::clone(self));
         // A panic must not leave the streams without their task.
         let listed = cached::watched(backend, &call, move || poller.paces());
         let listed = AssertUnwindSafe(listed).catch_unwind().await;
-        let seen = match listed.unwrap_or_else(|_| Err(broken())) {
+        let seen = match listed.unwrap_or_else(|_| {
+            Err(Error::new(Reason::GatewayInternal, "internal error while reading the upstream"))
+        }) {
             Ok(listed) => {
                 let mut profiles = {
                     let list = &listed.list;
@@ -194,6 +189,14 @@ impl Poller {
         drop(state);
         self.news.send_replace(());
         Some(polled)
+    }
+
+    /// Notes that a poll begins, and gives its number and what there is to compare with.
+    fn begin(&self, changes: u64) -> (u64, Option<Arc<Profiles>>) {
+        let mut state = self.lock();
+        let number = state.begun + 1;
+        (state.begun, state.polling, state.changes) = (number, Some(Instant::now()), changes);
+        (number, (state.succeeded > 0).then(|| Arc::clone(state.history.profiles())))
     }
 
     /// Notes that a poll waits half way, and says whether anyone wants its end.
@@ -393,8 +396,4 @@ fn own_call() -> Call {
         record: Arc::default(),
         leave: None,
     }
-}
-
-fn broken() -> Error {
-    Error::new(Reason::GatewayInternal, "internal error while reading the upstream")
 }
