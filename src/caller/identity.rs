@@ -220,6 +220,7 @@ mod tests {
         let all = [
             Resource::Calls,
             Resource::Arriving,
+            Resource::Writes,
             Resource::Streams,
             Resource::Probes,
             Resource::RequestBytes,
@@ -229,7 +230,7 @@ mod tests {
             Resource::HistoryBytes,
             Resource::Purges,
         ];
-        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(all.len(), Resource::COUNT);
     }
 }
