@@ -47,7 +47,7 @@ const PART: f64 = 16.0;
 enum What {
     /// A profile that is not in the cache.
     Profile,
-    /// Those of a list in the cache that a filter leaves, which are none.
+    /// A list in the cache of which a filter leaves nothing.
     List,
 }
 
@@ -141,7 +141,7 @@ impl Caller {
     }
 }
 
-/// What became of the calls that were offered.
+/// The outcome of the calls that were offered.
 struct Offered {
     /// Answered per second.
     rate: f64,
