@@ -125,6 +125,7 @@ mod tests {
             operation: "Read",
             method: Method::GET,
             path: String::new(),
+            profile: None,
             headers: Vec::new(),
             body: None,
             safety: Safety::Read,

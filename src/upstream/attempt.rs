@@ -23,13 +23,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    breaker::{Ticket, Verdict},
+    breaker::{Asked, Ticket, Verdict},
     cause::{Cause, Failure},
     class::Class,
     client::Upstream,
     credentials::CurrentTokens,
     login,
-    message::{Port, Reply, Request, Safety},
+    message::{Port, Reply, Request, Safety, subject},
     pace::Refusal,
     patience::{Patience, Waiters},
     refusal,
@@ -133,7 +133,8 @@ impl Session {
     /// sends the request.
     async fn attempt(&self, request: &Request) -> Outcome {
         let upstream = &self.upstream;
-        self.may_begin(Instant::now())?;
+        let asked = self.asks(request);
+        self.may_begin(asked, Instant::now())?;
         let (class, caller) = (self.class(), &self.caller);
         let _slot = upstream
             .bulkhead
@@ -145,27 +146,34 @@ impl Session {
             waiters.goes_on();
         }
         let ticket = if self.bypasses_breaker {
-            upstream.breaker.pass()
+            upstream.breaker.pass(Some(asked))
         } else {
-            let admitted = upstream.breaker.admit(Instant::now());
+            let admitted = upstream.breaker.admit(asked, Instant::now());
             admitted.map_err(|wait| Failure::local(refusal::circuit_open(wait)))?
         };
         self.send_with_credentials(request, &ticket).await
     }
 
-    /// Refuses what would be refused before it waits for anything, as its request would.
-    pub fn admits(&self) -> Result<()> {
-        self.may_begin(Instant::now()).map_err(|failure| failure.error)
+    /// Refuses what would be refused before it waits for anything, as its request about this
+    /// profile, or about none, would.
+    pub fn admits(&self, profile: Option<&str>) -> Result<()> {
+        let asked = Asked { caller: self.caller.id(), subject: subject(profile, None) };
+        self.may_begin(asked, Instant::now()).map_err(|failure| failure.error)
     }
 
-    fn may_begin(&self, now: Instant) -> Result<(), Failure> {
+    fn asks(&self, request: &Request) -> Asked {
+        Asked { caller: self.caller.id(), subject: request.subject() }
+    }
+
+    fn may_begin(&self, asked: Asked, now: Instant) -> Result<(), Failure> {
         let upstream = &self.upstream;
         if self.deadline <= now {
             // A timer would let the request out before it fires.
             return Err(Failure::local(deadline_passed(Safety::Read)));
         }
         // Checked before queuing too, so that no call waits only to be refused.
-        if let Some(wait) = upstream.breaker.wait(now).filter(|_| !self.bypasses_breaker) {
+        let wait = upstream.breaker.wait(asked, now);
+        if let Some(wait) = wait.filter(|_| !self.bypasses_breaker) {
             return Err(Failure::local(refusal::circuit_open(wait)));
         }
         let class = self.class();
@@ -210,7 +218,7 @@ impl Session {
         let upstream = &self.upstream;
         let exchange = async |headers: &[_]| {
             let result = upstream.exchange(request, headers, self.deadline, &self.counter).await;
-            upstream.judge(ticket, Some(request.subject()), &result);
+            upstream.judge(ticket, &result);
             result
         };
         if let Some(token) = upstream.auth.fixed() {
@@ -278,7 +286,7 @@ impl Session {
         let now = Instant::now();
         // This answer says more than a missed deadline.
         if now + pause >= self.deadline
-            || upstream.breaker.wait(now).is_some()
+            || upstream.breaker.wait(self.asks(request), now).is_some()
             || !self.tell_of_pause(outcome, now + pause)
         {
             return None;

@@ -9,14 +9,17 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::settings::Thresholds;
-use crate::telemetry::label_values;
+use crate::{caller::CallerId, telemetry::label_values};
 
 /// Number of buckets in the sliding window.
 const BUCKETS: u64 = 10;
 
 /// Failures of so many different requests say something about the upstream; those of fewer only
-/// about what they ask for.
+/// about what they ask for. Those of one caller only say something if no one else asks.
 const SEVERAL: usize = 3;
+
+/// At most so many trials that decided nothing are remembered.
+const MAX_UNDECIDED: usize = 16;
 
 /// The smallest fraction of an open time after jitter. Jitter keeps replicas from probing in
 /// lockstep.
@@ -43,6 +46,13 @@ pub(super) enum Verdict {
     Bad,
 }
 
+/// Who asks, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) caller: CallerId,
+    pub(super) subject: u64,
+}
+
 /// Counts failures, and opens and closes the circuit. Without thresholds it lets everything
 /// through.
 pub(super) struct Breaker {
@@ -62,7 +72,11 @@ struct State {
     window: VecDeque<Bucket>,
     /// What the upstream has failed to answer lately, each with its last failure. At most
     /// [`SEVERAL`].
-    failing: Vec<(u64, Instant)>,
+    failing: Vec<(Asked, Instant)>,
+    /// Trials that failed and decided nothing, each with the time until which others come first.
+    undecided: Vec<(Asked, Instant)>,
+    /// The two callers that asked last, the last one first.
+    callers: [Option<(CallerId, Instant)>; 2],
     origin: Instant,
 }
 
@@ -85,6 +99,7 @@ pub(super) struct Ticket<'b> {
     breaker: &'b Breaker,
     epoch: u64,
     trial: bool,
+    asked: Option<Asked>,
 }
 
 impl Breaker {
@@ -100,15 +115,17 @@ impl Breaker {
             openings: 0,
             window: VecDeque::new(),
             failing: Vec::new(),
+            undecided: Vec::new(),
+            callers: [None; 2],
             origin,
         };
         Self { thresholds, jitter, state: Mutex::new(state) }
     }
 
     /// Permission to send a request now, or how long to wait before asking again.
-    pub(super) fn admit(&self, now: Instant) -> Result<Ticket<'_>, Duration> {
+    pub(super) fn admit(&self, asked: Asked, now: Instant) -> Result<Ticket<'_>, Duration> {
         let mut state = self.lock();
-        if let Some(wait) = state.wait(now) {
+        if let Some(wait) = state.wait(self.thresholds.as_ref(), asked, now) {
             return Err(wait);
         }
         let trial = !matches!(state.phase, Phase::Closed);
@@ -118,36 +135,37 @@ impl Breaker {
         if trial {
             state.phase = Phase::HalfOpen { trying: true };
         }
-        Ok(Ticket { breaker: self, epoch: state.epoch, trial })
+        Ok(Ticket { breaker: self, epoch: state.epoch, trial, asked: Some(asked) })
     }
 
     /// Permission to send a request in any state; its outcome counts.
-    pub(super) fn pass(&self) -> Ticket<'_> {
-        Ticket { breaker: self, epoch: self.lock().epoch, trial: false }
+    pub(super) fn pass(&self, asked: Option<Asked>) -> Ticket<'_> {
+        Ticket { breaker: self, epoch: self.lock().epoch, trial: false, asked }
     }
 
-    /// How long requests will be refused, if they are.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
-        self.lock().wait(now)
+    /// How long such requests will be refused, if they are.
+    pub(super) fn wait(&self, asked: Asked, now: Instant) -> Option<Duration> {
+        self.lock().wait(self.thresholds.as_ref(), asked, now)
     }
 
-    /// Counts the outcome of a request. `subject` is what it asked for, if the upstream answered.
+    /// Counts the outcome of a request. Where no answer came, that is not for what was asked for.
     /// True if it opened or closed the circuit.
     pub(super) fn record(
         &self,
         ticket: &Ticket<'_>,
         verdict: Verdict,
-        subject: Option<u64>,
+        answered: bool,
         now: Instant,
     ) -> bool {
         let Some(thresholds) = self.thresholds else { return false };
+        let asked = ticket.asked.filter(|_| answered);
         let mut state = self.lock();
         if ticket.epoch != state.epoch {
             return false;
         }
         match (state.phase, verdict) {
             (Phase::Closed, _) => {
-                if !state.says_something(&thresholds, verdict, subject, now) {
+                if !state.says_something(&thresholds, verdict, asked, now) {
                     return false;
                 }
                 state.count(&thresholds, verdict, now);
@@ -163,6 +181,9 @@ impl Breaker {
                 true
             }
             (Phase::HalfOpen { .. }, Verdict::Bad) => {
+                if !state.still_fails(&thresholds, asked, now) {
+                    return false;
+                }
                 state.open(&thresholds, (self.jitter)(), now);
                 true
             }
@@ -185,13 +206,38 @@ impl Breaker {
 }
 
 impl State {
-    fn wait(&self, now: Instant) -> Option<Duration> {
+    fn wait(
+        &mut self,
+        thresholds: Option<&Thresholds>,
+        asked: Asked,
+        now: Instant,
+    ) -> Option<Duration> {
+        let thresholds = thresholds?;
+        let [last, before] = &mut self.callers;
+        if last.is_some_and(|(other, _)| other != asked.caller) {
+            *before = *last;
+        }
+        *last = Some((asked.caller, now));
         match self.phase {
+            Phase::Closed => None,
             Phase::Open { until } if now < until => Some(until - now),
             // The duration of the trial is unknown.
             Phase::HalfOpen { trying: true } => Some(Duration::from_secs(1)),
-            _ => None,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => {
+                let alone = self.is_alone(thresholds, asked.caller, now);
+                let tried = self.undecided.iter().filter(|(other, _)| {
+                    other.subject == asked.subject || (!alone && other.caller == asked.caller)
+                });
+                let until = tried.map(|(_, until)| *until).max()?;
+                (now < until).then(|| until - now)
+            }
         }
+    }
+
+    /// Whether no one else has asked lately.
+    fn is_alone(&self, thresholds: &Thresholds, caller: CallerId, now: Instant) -> bool {
+        let mut recent = self.callers.iter().flatten();
+        recent.all(|(other, at)| *other == caller || is_past(thresholds, *at, now))
     }
 
     fn count(&mut self, thresholds: &Thresholds, verdict: Verdict, now: Instant) {
@@ -222,24 +268,56 @@ impl State {
         &mut self,
         thresholds: &Thresholds,
         verdict: Verdict,
-        subject: Option<u64>,
+        asked: Option<Asked>,
         now: Instant,
     ) -> bool {
-        let Some(subject) = subject else { return true };
-        let recently = |at: Instant| now.saturating_duration_since(at) < thresholds.window;
-        let answered = |other: u64| other == subject && verdict == Verdict::Good;
-        self.failing.retain(|(other, at)| !answered(*other) && recently(*at));
-        if verdict == Verdict::Good {
-            return true;
+        let Some(asked) = asked else { return true };
+        let answered = |other: &Asked| other.subject == asked.subject && verdict == Verdict::Good;
+        self.failing.retain(|(other, at)| !answered(other) && !is_past(thresholds, *at, now));
+        verdict == Verdict::Good
+            || self.is_one_of_the_first(asked, now)
+            || self.have_several_failed(thresholds, now)
+    }
+
+    /// Notes a failure; whether it is the first one of its subject, and of no more than several.
+    fn is_one_of_the_first(&mut self, asked: Asked, now: Instant) -> bool {
+        let known = self.failing.iter().position(|(other, _)| other.subject == asked.subject);
+        let is_first = known.is_none() && self.failing.len() < SEVERAL;
+        if !is_first {
+            // Someone who fails with many of them does not hide that others fail too.
+            let own = self.failing.iter().position(|(other, _)| other.caller == asked.caller);
+            let replaced = known.or(own).unwrap_or_default();
+            self.failing.remove(replaced);
         }
-        if let Some((_, at)) = self.failing.iter_mut().find(|(other, _)| *other == subject) {
-            *at = now;
-            return self.failing.len() >= SEVERAL;
+        self.failing.push((asked, now));
+        is_first
+    }
+
+    fn have_several_failed(&self, thresholds: &Thresholds, now: Instant) -> bool {
+        let Some(((first, _), others)) = self.failing.split_first() else { return false };
+        let for_several = others.iter().any(|(other, _)| other.caller != first.caller);
+        let for_all = for_several || self.is_alone(thresholds, first.caller, now);
+        self.failing.len() >= SEVERAL && for_all
+    }
+
+    /// Whether a trial that failed says that the upstream still fails. What has failed before does
+    /// not, and what one caller asks for only if no one else asks, or the trial of another one has
+    /// failed as well. Otherwise it leaves the next trials to others for a while.
+    fn still_fails(&mut self, thresholds: &Thresholds, asked: Option<Asked>, now: Instant) -> bool {
+        let Some(asked) = asked else { return true };
+        self.undecided.retain(|(other, until)| other.subject != asked.subject && now < *until);
+        let is_known = self.failing.iter().any(|(other, _)| other.subject == asked.subject);
+        let of_another = self.undecided.iter().any(|(other, _)| other.caller != asked.caller);
+        let alone = self.is_alone(thresholds, asked.caller, now);
+        self.is_one_of_the_first(asked, now);
+        let decides = !is_known && (alone || of_another);
+        if !decides {
+            if self.undecided.len() == MAX_UNDECIDED {
+                self.undecided.remove(0);
+            }
+            self.undecided.push((asked, now + thresholds.open));
         }
-        if self.failing.len() < SEVERAL {
-            self.failing.push((subject, now));
-        }
-        true
+        decides
     }
 
     fn is_over(&self, thresholds: &Thresholds) -> bool {
@@ -257,6 +335,7 @@ impl State {
         let jitter = LEAST_JITTER + (1.0 - LEAST_JITTER) * jitter.clamp(0.0, 1.0);
         self.phase = Phase::Open { until: now + longest.mul_f64(jitter) };
         self.openings = self.openings.saturating_add(1);
+        self.undecided.clear();
         self.epoch += 1;
     }
 
@@ -266,7 +345,13 @@ impl State {
         (self.openings, self.consecutive) = (0, 0);
         self.window.clear();
         self.failing.clear();
+        self.undecided.clear();
     }
+}
+
+/// Whether something was before the window that ends now.
+fn is_past(thresholds: &Thresholds, at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= thresholds.window
 }
 
 impl Drop for Ticket<'_> {

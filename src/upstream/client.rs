@@ -275,17 +275,10 @@ impl Upstream {
         }
     }
 
-    /// Counts an exchange in the circuit breaker. `subject` tells what was asked for.
-    pub(super) fn judge(
-        self: &Arc<Self>,
-        ticket: &Ticket<'_>,
-        subject: Option<u64>,
-        result: &Result<Reply, Failure>,
-    ) {
+    /// Counts an exchange in the circuit breaker.
+    pub(super) fn judge(self: &Arc<Self>, ticket: &Ticket<'_>, result: &Result<Reply, Failure>) {
         let Some(verdict) = Self::verdict(result) else { return };
-        // Where no answer came, that is not for what was asked for.
-        let subject = subject.filter(|_| result.is_ok());
-        if self.breaker.record(ticket, verdict, subject, Instant::now()) {
+        if self.breaker.record(ticket, verdict, result.is_ok(), Instant::now()) {
             let why = match result {
                 Ok(reply) => format!("the upstream answered HTTP {}", reply.status.as_u16()),
                 Err(failure) => failure.error.message().to_owned(),

@@ -124,10 +124,10 @@ async fn exchange(
     // Bounded by the transport's own limit, not by the callers' deadlines: a slow renewal is the
     // upstream's failure.
     let deadline = Instant::now() + 4 * upstream.request_timeout;
-    let ticket = upstream.breaker.pass();
+    let ticket = upstream.breaker.pass(None);
     let result = upstream.exchange(request, headers, deadline, counter).await;
     if Upstream::verdict(&result) == Some(Verdict::Bad) {
-        upstream.judge(&ticket, None, &result);
+        upstream.judge(&ticket, &result);
     }
     result.map_err(|failure| failure.error)
 }

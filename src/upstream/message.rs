@@ -44,6 +44,8 @@ pub struct Request {
     pub method: Method,
     /// Path and query below the base URL, percent-encoded.
     pub path: String,
+    /// The id of the profile that it reads or changes, if it is about one.
+    pub profile: Option<String>,
     /// Headers apart from credentials.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Body, if any.
@@ -53,12 +55,23 @@ pub struct Request {
 }
 
 impl Request {
-    /// What it asks for or changes, to tell requests apart.
-    pub(super) fn subject(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.operation, &self.path, &self.body).hash(&mut hasher);
-        hasher.finish()
+    /// The same request, about a profile.
+    #[must_use]
+    pub fn about(self, id: &str) -> Self {
+        Self { profile: Some(id.to_owned()), ..self }
     }
+
+    /// What it is about: a profile, whatever is done to it, or else the operation.
+    pub(super) fn subject(&self) -> u64 {
+        subject(self.profile.as_deref(), Some(self.operation))
+    }
+}
+
+/// What a request is about.
+pub(super) fn subject(profile: Option<&str>, operation: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (profile, operation.filter(|_| profile.is_none())).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A complete HTTP response of any status.
@@ -179,4 +192,28 @@ pub trait Port: Send + Sync {
 
     /// Whether the body of an answer has one of these secrets.
     async fn repeats_secret(&self, body: &Bytes) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_done_to_a_profile_has_one_subject() {
+        let request = |operation, body: &'static str| Request {
+            operation,
+            method: Method::PUT,
+            path: format!("/{operation}"),
+            profile: None,
+            headers: Vec::new(),
+            body: Some(Bytes::from_static(body.as_bytes())),
+            safety: Safety::Write,
+        };
+        let of = |operation, body, id| request(operation, body).about(id).subject();
+        assert_eq!(of("update", "1", "SP_1"), of("delete", "2", "SP_1"));
+        assert_ne!(of("update", "1", "SP_1"), of("update", "1", "SP_2"));
+        // What is about none is about what it does.
+        assert_eq!(request("create", "1").subject(), request("create", "2").subject());
+        assert_ne!(request("create", "1").subject(), request("list", "1").subject());
+    }
 }

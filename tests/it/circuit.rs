@@ -4,9 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use profile_gateway::pb::{CircuitState, GetProfileRequest, Profile};
+use profile_gateway::pb::{
+    CircuitState, GetProfileRequest, Profile, profile_service_client::ProfileServiceClient,
+};
 use tokio::{sync::Semaphore, task::JoinHandle};
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Channel};
 
 use crate::kit::{
     bodies::{self, result_with, tokens},
@@ -103,6 +105,75 @@ async fn a_trial_that_fails_leaves_it_open() {
     assert!(gateway.metric("upstream_circuit_transitions_total", "to=\"open\"").await >= 1.0);
     upstream.always(GET, found());
     until("it closes", async || gateway.get("SP_1").await.is_ok()).await;
+}
+
+/// One of several callers.
+fn from(source: &str, gateway: &Gateway) -> ProfileServiceClient<Channel> {
+    ProfileServiceClient::new(gateway.channel_from(source))
+}
+
+async fn get(client: &ProfileServiceClient<Channel>, id: &str) -> Result<(), Status> {
+    client.clone().get_profile(fresh(model::get(id))).await.map(drop)
+}
+
+fn profile_of(id: &str) -> Answer {
+    double::json(bodies::profiles(&[bodies::profile(id, "one")]))
+}
+
+#[tokio::test]
+async fn an_id_that_always_fails_opens_no_circuit_and_several_do() {
+    let lines = "requests_per_second = \"off\"\ncircuit_failures = 8\ncircuit_min_calls = 100";
+    let (upstream, gateway) = start(lines).await;
+    upstream.always(
+        GET,
+        double::by(move |seen| if seen.id() < "SP_5" { broken() } else { profile_of(seen.id()) }),
+    );
+    let (greedy, other) = (from("127.0.0.2", &gateway), from("127.0.0.3", &gateway));
+    for _ in 0..30 {
+        fails(get(&greedy, "SP_1").await, Code::Internal, "UPSTREAM_INTERNAL");
+    }
+    get(&other, "SP_7").await.unwrap();
+    for _ in 0..10 {
+        fails(get(&greedy, "SP_1").await, Code::Internal, "UPSTREAM_INTERNAL");
+        fails(get(&greedy, "SP_2").await, Code::Internal, "UPSTREAM_INTERNAL");
+    }
+    assert_eq!(circuit(&gateway).await, CircuitState::Closed);
+    for id in ["SP_1", "SP_2", "SP_3", "SP_4"].repeat(3) {
+        fails(get(&greedy, id).await, Code::Internal, "UPSTREAM_INTERNAL");
+    }
+    assert_eq!(circuit(&gateway).await, CircuitState::Closed);
+    // Several different ones of several callers say something about the upstream.
+    for id in ["SP_1", "SP_2", "SP_3", "SP_4"].repeat(3) {
+        let _ = (get(&greedy, id).await, get(&other, id).await);
+    }
+    assert_eq!(circuit(&gateway).await, CircuitState::Open);
+}
+
+#[tokio::test]
+async fn after_an_outage_a_profile_that_always_fails_keeps_no_one_from_the_trial() {
+    let lines = "circuit_failures = 4\ncircuit_open = \"60s\"\ncircuit_window = \"10m\"";
+    let (upstream, gateway) = start(lines).await;
+    let (greedy, other) = (from("127.0.0.2", &gateway), from("127.0.0.3", &gateway));
+    upstream.always(GET, broken());
+    for n in 0..8 {
+        let _ = get(&greedy, "SP_666").await;
+        let _ = get(&other, &format!("SP_{n}")).await;
+    }
+    assert_eq!(circuit(&gateway).await, CircuitState::Open);
+    upstream.always(GET, double::by(|seen| if seen.id() == "SP_1" { found() } else { broken() }));
+    later(Duration::from_secs(61)).await;
+    let failed = get(&greedy, "SP_666").await;
+    fails(failed, Code::Internal, "UPSTREAM_INTERNAL");
+    // Whatever it asks for, it waits for the others now.
+    let sent = upstream.count(GET);
+    for id in ["SP_666", "SP_1"] {
+        let refused = get(&greedy, id).await;
+        let failed = fails(refused, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        assert_eq!(failed.meta("circuit"), "open");
+    }
+    assert_eq!(upstream.count(GET), sent);
+    get(&other, "SP_1").await.unwrap();
+    assert_eq!(circuit(&gateway).await, CircuitState::Closed);
 }
 
 #[tokio::test]

@@ -16,9 +16,9 @@ pub(super) fn list() -> Request {
 }
 
 pub(super) fn get(id: &str) -> Request {
-    let id = utf8_percent_encode(id, NON_ALPHANUMERIC).to_string().replace("%5F", "_");
-    let path = format!("/api/GetServiceProfile?serviceProfileId={id}");
-    request("GetServiceProfile", Method::GET, path, None)
+    let encoded = utf8_percent_encode(id, NON_ALPHANUMERIC).to_string().replace("%5F", "_");
+    let path = format!("/api/GetServiceProfile?serviceProfileId={encoded}");
+    request("GetServiceProfile", Method::GET, path, None).about(id)
 }
 
 pub(super) fn create(profile: &Profile) -> Request {
@@ -34,7 +34,7 @@ pub(super) fn modify(change: ProfileUpdate<'_>) -> Option<Request> {
         return None;
     }
     changed.insert("id".to_owned(), json!(change.id));
-    Some(write("ModifyServiceProfile", changed))
+    Some(write("ModifyServiceProfile", changed).about(change.id))
 }
 
 /// Whether everything that a change sends was found by a later read.
@@ -65,7 +65,7 @@ pub(super) fn agrees(change: ProfileUpdate<'_>, found: &Profile) -> bool {
 }
 
 pub(super) fn delete(id: &str) -> Request {
-    write("DeleteServiceProfile", Map::from_iter([("id".to_owned(), json!(id))]))
+    write("DeleteServiceProfile", Map::from_iter([("id".to_owned(), json!(id))])).about(id)
 }
 
 /// The members that create and modify share. `accessType` is present exactly if there is a service
@@ -119,6 +119,7 @@ pub(super) fn request(
         operation,
         method,
         path,
+        profile: None,
         headers: vec![
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (

@@ -21,7 +21,7 @@ pub(super) fn list() -> Request {
 }
 
 pub(super) fn get(id: &str) -> Request {
-    request("GetServiceProfile", Method::GET, profile_path(id), None)
+    request("GetServiceProfile", Method::GET, profile_path(id), None).about(id)
 }
 
 pub(super) fn create(profile: &Profile) -> Request {
@@ -31,32 +31,32 @@ pub(super) fn create(profile: &Profile) -> Request {
 
 pub(super) fn patch(id: &str, members: &Map<String, Value>) -> Request {
     let body = Value::Object(members.clone());
-    request("UpdateServiceProfile", Method::PATCH, profile_path(id), Some(&body))
+    request("UpdateServiceProfile", Method::PATCH, profile_path(id), Some(&body)).about(id)
 }
 
 pub(super) fn delete(id: &str) -> Request {
-    request("DeleteServiceProfile", Method::DELETE, profile_path(id), None)
+    request("DeleteServiceProfile", Method::DELETE, profile_path(id), None).about(id)
 }
 
 pub(super) fn add_service(id: &str, service: &str) -> Request {
-    request("AddService", Method::PUT, service_path(id, service), None)
+    request("AddService", Method::PUT, service_path(id, service), None).about(id)
 }
 
 pub(super) fn remove_service(id: &str, service: &str) -> Request {
-    request("RemoveService", Method::DELETE, service_path(id, service), None)
+    request("RemoveService", Method::DELETE, service_path(id, service), None).about(id)
 }
 
 pub(super) fn add_limit(id: &str, service: &str, limit: &str) -> Request {
-    request("AddTrafficLimit", Method::PUT, limit_path(id, service, limit), None)
+    request("AddTrafficLimit", Method::PUT, limit_path(id, service, limit), None).about(id)
 }
 
 pub(super) fn remove_limit(id: &str, service: &str, limit: &str) -> Request {
-    request("RemoveTrafficLimit", Method::DELETE, limit_path(id, service, limit), None)
+    request("RemoveTrafficLimit", Method::DELETE, limit_path(id, service, limit), None).about(id)
 }
 
 pub(super) fn data_limits(id: &str) -> Request {
     let path = format!("{}/traffic_limit", profile_path(id));
-    request("ListProfileTrafficLimits", Method::GET, path, None)
+    request("ListProfileTrafficLimits", Method::GET, path, None).about(id)
 }
 
 pub(super) fn catalog() -> Request {
@@ -193,5 +193,5 @@ pub(super) fn request(
     }
     let safety = if method == Method::GET { Safety::Read } else { Safety::Write };
     let body = body.map(|body| body.to_string().into());
-    Request { operation, method, path, headers, body, safety }
+    Request { operation, method, path, profile: None, headers, body, safety }
 }

@@ -56,7 +56,10 @@ fn example_with(members: Value) -> Value {
 /// Method and path of each request, without the common prefix.
 fn lines(recorder: &Recorder) -> Vec<String> {
     let short = |path: &str| path.strip_prefix("/api/v1/").unwrap().to_owned();
-    recorder.requests().iter().map(|r| format!("{} {}", r.method, short(&r.path))).collect()
+    let requests = recorder.requests();
+    let is_about_one = |path: &str| path.starts_with("/api/v1/service_profile/");
+    assert!(requests.iter().all(|r| r.profile.is_some() == is_about_one(&r.path)));
+    requests.iter().map(|r| format!("{} {}", r.method, short(&r.path))).collect()
 }
 
 fn violated(violations: Violations) -> Vec<String> {

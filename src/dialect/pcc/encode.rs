@@ -26,7 +26,7 @@ pub(super) fn list() -> Request {
 }
 
 pub(super) fn get(id: &str) -> Request {
-    request("getProvisionProfile", Method::GET, path(id), None)
+    request("getProvisionProfile", Method::GET, path(id), None).about(id)
 }
 
 /// A create with the fields that are set; the upstream decides the rest, and the id.
@@ -61,7 +61,10 @@ pub(super) fn update(change: ProfileUpdate<'_>, mut fresh: Members<'_>) -> Optio
     // The id is only in the URL: the vendor's example has none in the body, and the effect of a
     // wrong one is not documented.
     fresh.remove(ID);
-    let send = || request("updateProvisionProfile", Method::PUT, path(change.id), Some(&fresh));
+    let send = || {
+        request("updateProvisionProfile", Method::PUT, path(change.id), Some(&fresh))
+            .about(change.id)
+    };
     writes.then(|| Update { request: send(), renames })
 }
 
@@ -73,7 +76,7 @@ pub(super) struct Update {
 }
 
 pub(super) fn delete(id: &str) -> Request {
-    request("deleteProvisionProfile", Method::DELETE, path(id), None)
+    request("deleteProvisionProfile", Method::DELETE, path(id), None).about(id)
 }
 
 /// Whether a change has nothing to send.
@@ -143,5 +146,6 @@ fn request(
     if body.is_some() {
         headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
     }
-    Request { operation, method, path, headers, body: body.map(|b| b.to_string().into()), safety }
+    let body = body.map(|body| body.to_string().into());
+    Request { operation, method, path, profile: None, headers, body, safety }
 }

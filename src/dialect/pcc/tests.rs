@@ -205,6 +205,8 @@ fn every_request_has_the_right_headers() {
     let requests = recorder.requests();
     let shown: Vec<String> =
         requests.iter().map(|r| format!("{} {} {:?}", r.method, r.path, r.safety)).collect();
+    let about: Vec<_> = requests.iter().map(|request| request.profile.as_deref()).collect();
+    assert_eq!(about, [None, Some("39"), None, Some("39"), Some("39"), Some("39")]);
     assert_eq!(
         shown,
         [

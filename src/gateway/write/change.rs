@@ -51,7 +51,7 @@ impl ProfileWrite<'_> {
             return Ok(profile.presented(change.desired));
         }
         let intent = IntentKind::Change(Box::new(change.clone()));
-        session::admit(profile.backend, profile.call)?;
+        session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
         self.journal.intend(&WriteIntent::new(intent)).await?;
         let mut write = profile.backend.cache().write(affected(&profile, &change));
         let result = send_change(&profile, &change).await;
@@ -73,7 +73,7 @@ impl ProfileWrite<'_> {
         if validate_only {
             return Ok(());
         }
-        session::admit(profile.backend, profile.call)?;
+        session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
         self.journal.intend(&WriteIntent::new(IntentKind::Delete(()))).await?;
         let mut write = profile.backend.cache().write(only(&profile));
         let result = send_delete(&profile).await;

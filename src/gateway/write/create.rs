@@ -70,7 +70,7 @@ impl Creating<'_> {
         let creation = Creation::new(running.number(), prepared.profile, before);
         let creation = Creation { namesakes, ..creation };
         let intent = IntentKind::Create(Box::new(creation.clone()));
-        session::admit(backend, call)?;
+        session::admit(backend, call, None)?;
         journal.intend(&WriteIntent::new(intent)).await?;
         running.sends(backend, &creation.profile);
         let mut write = backend.cache().write(affected(backend, &creation));

@@ -41,9 +41,10 @@ pub(crate) fn for_write<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSess
     audited(backend, call, session)
 }
 
-/// Refuses a write that would be refused before it is sent, so that it is not journaled.
-pub(crate) fn admit(backend: &Backend, call: &Call) -> Result<()> {
-    for_write(backend, call).session.admits()
+/// Refuses a write to a profile that would be refused before it is sent, so that it is not
+/// journaled.
+pub(crate) fn admit(backend: &Backend, call: &Call, profile: Option<&str>) -> Result<()> {
+    for_write(backend, call).session.admits(profile)
 }
 
 /// A session for the rest of a write that was partly applied.

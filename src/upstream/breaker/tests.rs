@@ -26,13 +26,27 @@ impl Bench {
 
     /// Sends one request; false if it was refused.
     fn send(&self, verdict: Verdict) -> bool {
-        match self.breaker.admit(self.now.get()) {
-            Ok(ticket) => {
-                self.breaker.record(&ticket, verdict, None, self.now.get());
-                true
-            }
-            Err(_) => false,
-        }
+        self.admit().is_ok_and(|ticket| {
+            self.breaker.record(&ticket, verdict, false, self.now.get());
+            true
+        })
+    }
+
+    /// Sends one request of a caller about something, which the upstream answers; false if it was
+    /// refused.
+    fn ask(&self, caller: u8, subject: u64, verdict: Verdict) -> bool {
+        self.breaker.admit(asked(caller, subject), self.now.get()).is_ok_and(|ticket| {
+            self.breaker.record(&ticket, verdict, true, self.now.get());
+            true
+        })
+    }
+
+    fn admit(&self) -> Result<Ticket<'_>, Duration> {
+        self.breaker.admit(asked(1, 1), self.now.get())
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        self.breaker.wait(asked(1, 1), self.now.get())
     }
 
     fn is(&self, circuit: Circuit) -> bool {
@@ -42,6 +56,10 @@ impl Bench {
     fn pass_time(&self, seconds: u64) {
         self.now.set(self.now.get() + Duration::from_secs(seconds));
     }
+}
+
+fn asked(caller: u8, subject: u64) -> Asked {
+    Asked { caller: CallerId::network([192, 0, 2, caller].into(), 32, 64), subject }
 }
 
 use Verdict::{Bad, Good};
@@ -59,7 +77,7 @@ fn failures_in_a_row_open_it() {
     assert!(bench.is(Circuit::Closed));
     assert!(bench.send(Bad));
     assert!(bench.is(Circuit::Open) && !bench.send(Good));
-    assert_eq!(bench.breaker.wait(bench.now.get()), Some(THRESHOLDS.open));
+    assert_eq!(bench.wait(), Some(THRESHOLDS.open));
 }
 
 #[test]
@@ -85,18 +103,18 @@ fn one_trial_closes_or_reopens_it() {
     for _ in 0..5 {
         bench.send(Bad);
     }
-    let opened = |bench: &Bench| bench.breaker.wait(bench.now.get()).unwrap();
+    let opened = |bench: &Bench| bench.wait().unwrap();
     for pause in [4, 8, 10, 10] {
         assert_eq!(opened(&bench), Duration::from_secs(pause), "growing, up to a limit");
         bench.pass_time(pause);
         assert!(bench.is(Circuit::HalfOpen));
-        let trial = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("no trial"));
+        let trial = bench.admit().unwrap_or_else(|_| panic!("no trial"));
         assert!(!bench.send(Good), "one at a time");
-        assert!(bench.breaker.record(&trial, Bad, None, bench.now.get()));
+        assert!(bench.breaker.record(&trial, Bad, false, bench.now.get()));
     }
     bench.pass_time(10);
     // A trial abandoned by its caller has no result, and allows the next one.
-    drop(bench.breaker.admit(bench.now.get()));
+    drop(bench.admit());
     assert!(bench.send(Good) && bench.is(Circuit::Closed));
     for _ in 0..5 {
         assert!(bench.send(Bad));
@@ -107,15 +125,17 @@ fn one_trial_closes_or_reopens_it() {
 #[test]
 fn requests_sent_before_it_opened_do_not_count_after() {
     let bench = Bench::new(THRESHOLDS);
-    let old = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("refused"));
+    let old = bench.admit().unwrap_or_else(|_| panic!("refused"));
     for _ in 0..5 {
         bench.send(Bad);
     }
-    assert!(!bench.breaker.record(&old, Good, None, bench.now.get()) && bench.is(Circuit::Open));
+    assert!(!bench.breaker.record(&old, Good, false, bench.now.get()) && bench.is(Circuit::Open));
     bench.pass_time(4);
-    let trial = bench.breaker.admit(bench.now.get()).unwrap_or_else(|_| panic!("no trial"));
-    assert!(!bench.breaker.record(&old, Bad, None, bench.now.get()));
-    assert!(bench.breaker.record(&trial, Good, None, bench.now.get()) && bench.is(Circuit::Closed));
+    let trial = bench.admit().unwrap_or_else(|_| panic!("no trial"));
+    assert!(!bench.breaker.record(&old, Bad, false, bench.now.get()));
+    assert!(
+        bench.breaker.record(&trial, Good, false, bench.now.get()) && bench.is(Circuit::Closed)
+    );
 }
 
 #[test]
@@ -124,9 +144,9 @@ fn a_bypassing_request_is_never_refused_and_can_close_it() {
     for _ in 0..5 {
         bench.send(Bad);
     }
-    assert!(!bench.breaker.record(&bench.breaker.pass(), Bad, None, bench.now.get()));
-    assert_eq!(bench.breaker.wait(bench.now.get()), Some(THRESHOLDS.open), "not reopened");
-    assert!(bench.breaker.record(&bench.breaker.pass(), Good, None, bench.now.get()));
+    assert!(!bench.breaker.record(&bench.breaker.pass(None), Bad, false, bench.now.get()));
+    assert_eq!(bench.wait(), Some(THRESHOLDS.open), "not reopened");
+    assert!(bench.breaker.record(&bench.breaker.pass(None), Good, false, bench.now.get()));
     assert!(bench.is(Circuit::Closed));
 }
 
@@ -135,9 +155,9 @@ fn open_times_differ_between_replicas() {
     let now = Instant::now();
     let least = Breaker::new(Some(THRESHOLDS), || 0.0, now);
     for _ in 0..5 {
-        least.record(&least.pass(), Bad, None, now);
+        least.record(&least.pass(None), Bad, false, now);
     }
-    assert_eq!(least.wait(now), Some(THRESHOLDS.open.mul_f64(LEAST_JITTER)));
+    assert_eq!(least.wait(asked(1, 1), now), Some(THRESHOLDS.open.mul_f64(LEAST_JITTER)));
 }
 
 #[test]
@@ -145,7 +165,87 @@ fn without_thresholds_it_never_opens() {
     let now = Instant::now();
     let breaker = Breaker::new(None, || 1.0, now);
     for _ in 0..1000 {
-        assert!(!breaker.record(&breaker.pass(), Bad, None, now));
+        assert!(!breaker.record(&breaker.pass(None), Bad, false, now));
     }
-    assert!(breaker.admit(now).is_ok());
+    assert!(breaker.admit(asked(1, 1), now).is_ok());
+}
+
+#[test]
+fn what_always_failed_neither_reopens_it_nor_keeps_others_from_the_trial() {
+    let bench = Bench::new(THRESHOLDS);
+    for subject in 1..=5 {
+        let _ = (bench.ask(1, 666, Bad), bench.ask(2, subject, Bad));
+    }
+    assert!(bench.is(Circuit::Open));
+    for pause in [4, 4, 4] {
+        bench.pass_time(pause);
+        assert!(bench.ask(1, 666, Bad) && bench.is(Circuit::HalfOpen));
+        assert!(!bench.ask(1, 666, Bad) && !bench.ask(3, 666, Bad), "others come first");
+        assert!(!bench.ask(1, 667, Bad), "whatever it asks for");
+    }
+    assert!(bench.ask(2, 1, Good) && bench.is(Circuit::Closed));
+    assert!(bench.ask(1, 666, Bad), "now it may ask again");
+}
+
+#[test]
+fn trials_of_two_callers_reopen_it_or_one_if_no_one_else_asks() {
+    let bench = Bench::new(Thresholds { window: Duration::from_secs(60), ..THRESHOLDS });
+    for subject in 1..=5 {
+        assert!(bench.ask(1, subject, Bad));
+    }
+    bench.pass_time(4);
+    assert!(bench.ask(1, 10, Bad) && bench.is(Circuit::Open), "it is alone");
+    bench.pass_time(8);
+    assert!(bench.ask(2, 20, Bad) && bench.ask(1, 11, Bad) && bench.is(Circuit::Open));
+    bench.pass_time(10);
+    assert!(bench.ask(2, 21, Bad) && bench.is(Circuit::HalfOpen), "one of two");
+    assert!(bench.ask(1, 12, Bad) && bench.is(Circuit::Open));
+    // One who fails alone and has tried all that it asks for tries it again after a while.
+    bench.pass_time(20);
+    assert!(bench.ask(1, 12, Bad) && bench.is(Circuit::HalfOpen));
+    assert!(!bench.ask(1, 12, Good));
+    bench.pass_time(4);
+    assert!(bench.ask(1, 12, Good) && bench.is(Circuit::Closed));
+}
+
+#[test]
+fn one_caller_opens_it_only_while_no_one_else_asks() {
+    let bench = Bench::new(Thresholds { min_calls: 1000, ..THRESHOLDS });
+    assert!(bench.ask(2, 1, Good));
+    for subject in 0..100 {
+        assert!(bench.ask(1, subject, Bad));
+    }
+    assert!(bench.is(Circuit::Closed));
+    // However many of it fail, another one that fails is enough.
+    assert!(bench.ask(2, 1, Bad) && bench.ask(2, 2, Bad) && bench.is(Circuit::Open));
+
+    let bench = Bench::new(THRESHOLDS);
+    bench.ask(2, 1, Good);
+    bench.pass_time(11);
+    for subject in [1, 2, 3, 4, 5] {
+        assert!(bench.is(Circuit::Closed) && bench.ask(1, subject, Bad));
+    }
+    assert!(bench.is(Circuit::Open), "no one else has asked lately");
+}
+
+#[test]
+fn a_trial_of_what_failed_before_decides_nothing_even_if_no_one_else_asks() {
+    let bench = Bench::new(Thresholds { window: Duration::from_secs(60), ..THRESHOLDS });
+    for subject in 1..=5 {
+        assert!(bench.ask(1, subject, Bad));
+    }
+    bench.pass_time(4);
+    assert!(bench.ask(1, 5, Bad) && bench.is(Circuit::HalfOpen));
+    assert!(!bench.ask(1, 5, Good), "the next trial is of something else");
+    assert!(bench.ask(1, 6, Bad) && bench.is(Circuit::Open), "which fails too");
+}
+
+#[test]
+fn one_who_fails_with_many_does_not_hide_that_another_one_fails() {
+    let bench = Bench::new(Thresholds { min_calls: 1000, ..THRESHOLDS });
+    assert!(bench.ask(2, 1, Bad));
+    for subject in 10..14 {
+        assert!(bench.is(Circuit::Closed) && bench.ask(1, subject, Bad));
+    }
+    assert!(bench.is(Circuit::Open));
 }

@@ -45,7 +45,7 @@ async fn a_caller_drops_a_backend_once_a_minute_and_others_are_not_refused() {
 #[tokio::test]
 async fn the_list_that_goes_with_a_profile_counts_with_what_it_takes_to_read() {
     let (_upstream, gateway) = listing("off").await;
-    list(&from(OTHER_CALLER, &gateway)).await.unwrap();
+    list(&from(OTHER_CALLER, &gateway), "e").await.unwrap();
     let mut dropped = 0;
     let refused = loop {
         match purge(GREEDY, &gateway, "backends/e/profiles/1").await {
