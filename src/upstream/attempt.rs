@@ -178,7 +178,7 @@ impl Session {
         }
         let class = self.class();
         if !self.has_begun.load(Ordering::Relaxed) {
-            let admitted = upstream.bulkhead.admits(&self.caller, class, now);
+            let admitted = upstream.bulkhead.admits(&upstream.pace, (class, &self.caller), now);
             admitted.map_err(|refusal| self.refused(refusal))?;
         }
         let turn = upstream.pace.when(class, 1, now);

@@ -83,14 +83,14 @@ impl Bulkhead {
     }
 
     /// Whether a call of this caller may begin: not while it has used its share of the vendor's
-    /// windows and others use them too.
+    /// windows, and what they have left is kept for others.
     pub(super) fn admits(
         &self,
-        caller: &Caller,
-        class: Class,
+        pace: &Pace,
+        (class, caller): (Class, &Caller),
         now: Instant,
     ) -> Result<(), Refusal> {
-        let wait = self.shares.is_used_up(caller, class, now);
+        let wait = self.shares.is_used_up(caller, class, now, || pace.left(class, now));
         wait.map_or(Ok(()), |wait| Err(Refusal::Shed(Shed::CallerLimit, wait)))
     }
 

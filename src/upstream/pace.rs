@@ -21,7 +21,7 @@ use super::{
     class::Class,
     limits::{Limits, RateLimit, WindowLimit},
     metrics::{Shed, WindowName},
-    window::{Usage, Windows},
+    window::{Left, Usage, Windows},
 };
 
 /// The factor by which a 429 lowers the rate.
@@ -277,6 +277,11 @@ impl Pace {
     /// The requests per second that a class can go on with, if a window limits them.
     pub(super) fn sustainable(&self, class: Class) -> Option<f64> {
         self.lock().windows.sustainable(class)
+    }
+
+    /// How many requests of a class each window has room for now.
+    pub(super) fn left(&self, class: Class, now: Instant) -> Left {
+        self.lock().windows.left(class, now)
     }
 
     /// How many requests of a class the windows have room for now, if they limit them.

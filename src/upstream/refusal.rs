@@ -120,6 +120,9 @@ fn overloaded(shed: Shed, wait: Duration) -> Error {
             "this backend's rate limit would delay the call past its deadline"
         }
     };
-    let wait = whole_seconds(wait.min(Duration::from_secs(60)));
+    // How long others take is a guess; when they no longer count is known.
+    let is_known = matches!(shed, Shed::CallerLimit);
+    let wait = if is_known { wait } else { wait.min(Duration::from_secs(60)) };
+    let wait = whole_seconds(wait);
     Error::new(reason, format!("{why}; nothing was sent")).with_retry(Retry::After(Some(wait)))
 }

@@ -17,14 +17,16 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     class::Class,
     limits::{Limits, WindowLimit},
-    window::Windows,
+    window::{Left, Windows},
 };
 use crate::caller::{Caller, CallerId};
 
 /// Most callers of which a backend knows what they use; those beyond share one account.
 const MAX_USERS: usize = 1024;
-/// How often those are looked for that use nothing while there are so many.
+/// How often those are looked for that have sent nothing lately while there are so many.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// For so long after its last request, what a caller has left of its share of the windows is kept.
+const KEPT: Duration = Duration::from_secs(5 * 60);
 /// A caller alone leaves a quarter to newcomers.
 const FOR_NEWCOMERS: usize = 4;
 
@@ -62,6 +64,8 @@ struct User {
     places: usize,
     /// Its share of the vendor's windows, with what it has used.
     windows: Windows,
+    /// When it sent something last.
+    sent: Option<Instant>,
     /// How many slots and places it may hold beside others; without a number, all.
     share: (Option<usize>, Option<usize>),
     /// Those who wait for a slot, in the order in which they came.
@@ -192,26 +196,40 @@ impl Shares {
         let account = self.account(&mut state, caller);
         if let Some(user) = state.users.get_mut(&account) {
             user.windows.count_at(now);
+            user.sent = Some(now);
         }
     }
 
-    /// How long it takes until the caller has used less than its share of the vendor's windows; if
-    /// it has used more, and others use them too.
+    /// How long it takes until the caller may send something again, if it has used its share of the
+    /// vendor's windows, and others have as much `left` of theirs as the windows have themselves.
+    /// Only those count who have sent something lately.
     pub(super) fn is_used_up(
         &self,
         caller: &Caller,
         class: Class,
         now: Instant,
+        left: impl FnOnce() -> Left,
     ) -> Option<Duration> {
         if !self.has_windows() || class == Class::Settling || caller.share_of(100).is_none() {
             return None;
         }
         let mut state = self.0.state.lock();
         let account = self.account(&mut state, caller);
-        let (free, _) = state.users.get_mut(&account)?.windows.next(class, 1, now)?;
-        let others = state.users.iter_mut().filter(|(id, _)| **id != account);
-        let are_used = others.map(|(_, user)| &mut user.windows).any(|own| own.is_used(now));
-        are_used.then(|| free.saturating_duration_since(now))
+        let windows = &mut state.users.get_mut(&account)?.windows;
+        let (free, _) = windows.next(class, 1, now)?;
+        let (own, mut left) = (windows.left(class, now), left());
+        let mut kept_until = now;
+        for (_, other) in state.users.iter_mut().filter(|(id, _)| **id != account) {
+            let Some(until) = other.kept_until(now) else { continue };
+            kept_until = kept_until.max(until);
+            for (left, others) in left.iter_mut().zip(other.windows.left(class, now)) {
+                *left = left.zip(others).map(|(left, others)| left.saturating_sub(others));
+            }
+            if own.iter().zip(&left).any(|both| both == (&Some(0), &Some(0))) {
+                return Some(free.min(kept_until).saturating_duration_since(now));
+            }
+        }
+        None
     }
 
     fn has_windows(&self) -> bool {
@@ -243,18 +261,18 @@ impl Shares {
             };
             let windows = Windows::new(&limits, now);
             let share = (caller.share_of(self.0.slots), caller.share_of(self.0.places));
-            User { slots: 0, places: 0, windows, share, waiting: VecDeque::new() }
+            User { slots: 0, places: 0, windows, sent: None, share, waiting: VecDeque::new() }
         });
         id
     }
 }
 
 impl State {
-    /// Closes the accounts of those who hold and have used nothing.
+    /// Closes the accounts of those who hold nothing and have sent nothing lately.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY) {
             self.swept = Some(now);
-            self.users.retain(|_, user| user.is_active() || user.windows.is_used(now));
+            self.users.retain(|_, user| user.is_active() || user.kept_until(now).is_some());
         }
     }
 }
@@ -288,6 +306,11 @@ impl User {
 
     fn is_active(&self) -> bool {
         self.slots + self.places > 0
+    }
+
+    /// Until when what it has left of its share is kept for it, if it has sent something lately.
+    fn kept_until(&self, now: Instant) -> Option<Instant> {
+        self.sent.map(|sent| sent + KEPT).filter(|until| now < *until)
     }
 
     fn held(&mut self, what: What) -> &mut usize {

@@ -33,6 +33,9 @@ pub(super) struct Windows {
     logins: Option<Window>,
 }
 
+/// How many requests there are left in each of the windows that there are.
+pub(super) type Left = [Option<u32>; 2];
+
 /// One window.
 #[derive(Debug)]
 struct Window {
@@ -93,14 +96,6 @@ impl Windows {
         self.count();
     }
 
-    /// Whether anything counts at this time.
-    pub(super) fn is_used(&mut self, now: Instant) -> bool {
-        self.requests.iter_mut().flatten().any(|window| {
-            window.advance(now);
-            window.used > 0
-        })
-    }
-
     /// Counts a login that is sent now, unless a window is used up: then it says until when.
     pub(super) fn count_login(&mut self, now: Instant) -> Result<(), (Instant, WindowName)> {
         let logins = self.logins.as_mut().and_then(|logins| logins.next(Class::Settling, 1, now));
@@ -122,10 +117,14 @@ impl Windows {
         rates.reduce(f64::min)
     }
 
+    /// How many requests each window lets a class send now.
+    pub(super) fn left(&mut self, class: Class, now: Instant) -> Left {
+        self.requests.each_mut().map(|window| window.as_mut().map(|own| own.room(class, now)))
+    }
+
     /// How many requests a class may send now.
     pub(super) fn room(&mut self, class: Class, now: Instant) -> Option<u32> {
-        let windows = self.requests.iter_mut().flatten();
-        windows.map(|window| window.room(class, now)).min()
+        self.left(class, now).into_iter().flatten().min()
     }
 
     /// The limit of a window, and how much of it a class may use.

@@ -116,22 +116,65 @@ async fn who_leaves_takes_no_room() {
     assert_eq!(all(&shares, &greedy).len(), 6);
 }
 
+/// Whether so many requests of the vendor's that are left are kept for others, and for how long.
+fn kept(shares: &Shares, caller: &Caller, left: u32) -> Option<Duration> {
+    shares.is_used_up(caller, Class::Call, Instant::now(), || [Some(left), None])
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_windows_are_shared_as_soon_as_others_use_them() {
     let (callers, shares) = (Callers::default(), shares(100));
     let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));
-    let used_up =
-        |caller: &Caller| shares.is_used_up(caller, Class::Call, Instant::now()).is_some();
-    for _ in 0..80 {
+    for _ in 0..60 {
         shares.count(&greedy, Instant::now());
     }
-    assert!(!used_up(&greedy), "no one else needs them");
+    assert_eq!(kept(&shares, &greedy, 20), None, "no one else needs them");
     shares.count(&other, Instant::now());
-    assert!(used_up(&greedy) && !used_up(&other));
-    let settling = shares.is_used_up(&greedy, Class::Settling, Instant::now());
+    assert!(kept(&shares, &greedy, 19).is_some() && kept(&shares, &other, 19).is_none());
+    // Of its share, the other one has used one of forty.
+    assert!(kept(&shares, &greedy, 39).is_some() && kept(&shares, &greedy, 40).is_none());
+    let settling = shares.is_used_up(&greedy, Class::Settling, Instant::now(), || [Some(0); 2]);
     assert_eq!(settling, None);
     tokio::time::advance(Duration::from_secs(310)).await;
-    assert!(!used_up(&greedy));
+    assert_eq!(kept(&shares, &greedy, 0), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_one_who_has_left_is_given_to_the_others() {
+    let month = WindowLimit { requests: 100, length: Duration::from_secs(31 * 24 * 60 * 60) };
+    let limits = Limits { monthly_requests: Some(month), ..Limits::NONE };
+    let (callers, shares) = (Callers::default(), Shares::new(8, 8, limits));
+    let (stranger, greedy) = (caller(&callers, 1), caller(&callers, 2));
+    let kept =
+        |left: u32| shares.is_used_up(&greedy, Class::Call, Instant::now(), || [None, Some(left)]);
+    shares.count(&stranger, Instant::now());
+    tokio::time::advance(Duration::from_secs(100)).await;
+    for _ in 0..40 {
+        assert_eq!(kept(0), None, "its own share");
+        shares.count(&greedy, Instant::now());
+    }
+    assert_eq!(kept(39), Some(Duration::from_secs(200)), "until the stranger no longer counts");
+    tokio::time::advance(Duration::from_secs(200)).await;
+    assert_eq!(kept(39), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_have_left_take_no_account_of_a_newcomer() {
+    let month = WindowLimit { requests: 100_000, length: Duration::from_secs(31 * 24 * 60 * 60) };
+    let limits = Limits { monthly_requests: Some(month), ..Limits::NONE };
+    let (callers, shares) = (Callers::default(), Shares::new(8, 8, limits));
+    let address = |n: u16| IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
+    for n in 0..1024 {
+        shares.count(&callers.at(address(n)), Instant::now());
+    }
+    let has_account = |n: u16| {
+        let next = callers.at(address(n));
+        shares.count(&next, Instant::now());
+        shares.0.state.lock().users.contains_key(&next.id())
+    };
+    assert!(!has_account(5000), "all others have sent something lately");
+    tokio::time::advance(Duration::from_secs(301)).await;
+    assert!(has_account(5001));
 }
 
 #[test]

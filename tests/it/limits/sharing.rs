@@ -268,7 +268,10 @@ async fn lists_in_a_loop_use_up_no_more_than_a_share_of_the_vendor_s_limit() {
         }
     };
     let failed = fails(refused, Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
-    assert!(failed.retry.is_some(), "{failed:#?}");
+    assert!(
+        failed.retry.unwrap() > Duration::from_secs(60),
+        "until the other has left: {failed:#?}"
+    );
     // Half of the sixty that lists may use; the last one began below that.
     assert_eq!((lists, upstream.count(OTHER)), (3, 34));
     for _ in 0..30 {
@@ -277,6 +280,26 @@ async fn lists_in_a_loop_use_up_no_more_than_a_share_of_the_vendor_s_limit() {
     assert!(gateway.metric("upstream_shed_total", "why=\"caller_limit\"").await >= 1.0);
     later(Duration::from_secs(310)).await;
     list(&greedy, "e").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_one_used_who_has_left_takes_nothing_of_the_vendor_s_limit_from_others() {
+    let (upstream, gateway) = listing("100/24h").await;
+    let (stranger, only) = (from(GREEDY, &gateway), from(OTHER_CALLER, &gateway));
+    read(&stranger).await.unwrap();
+    let refused = loop {
+        if let result @ Err(_) = read(&only).await {
+            break fails(result, Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
+        }
+    };
+    let used = upstream.count(OTHER);
+    assert!((40..=45).contains(&used), "{used}");
+    let wait = refused.retry.unwrap();
+    assert!(wait <= Duration::from_secs(300), "{refused:#?}");
+    later(wait).await;
+    while upstream.count(OTHER) < 80 {
+        read(&only).await.unwrap();
+    }
 }
 
 #[tokio::test]
