@@ -3,20 +3,19 @@
 //! A load runs in a task of its own: it continues when its caller leaves or reaches a deadline, so
 //! no second load starts. It is abandoned after [`MAX_LOAD`], so that one that hangs cannot block a
 //! key forever; the next reader then starts a new one. If it has to wait before it goes on, each
-//! reader that cannot wait that long is told at once.
+//! reader that cannot wait that long is told at once. If it waits for its caller's own share, or is
+//! refused for it, the readers of other callers go on with another one.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use foldhash::quality::RandomState;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{
-    sync::{SetOnce, watch},
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
 use super::{
     generations::Snapshot,
-    value::{Resource, Value},
+    readers::{Loaded, Reader, Readers, Waited},
+    value::Resource,
 };
 use crate::{
     caller::CallerId,
@@ -30,8 +29,8 @@ pub const MAX_LOAD: Duration = Duration::from_secs(300);
 /// Maximum number of concurrent loads of one backend, including those whose callers have left.
 const MAX_FLIGHTS: usize = 4096;
 
-/// The result of a load.
-pub(super) type Loaded = Result<Value>;
+/// Who reads, and until when it waits.
+pub(super) type Asker = (CallerId, Instant);
 
 /// The loads of one backend. Clones share.
 #[derive(Clone, Default)]
@@ -55,52 +54,6 @@ pub(super) struct Flight {
     /// Whose load it is.
     caller: CallerId,
     readers: Readers,
-}
-
-/// Those who wait for a load. Clones share.
-#[derive(Clone)]
-pub struct Readers(Arc<Shared>);
-
-struct Shared {
-    loaded: SetOnce<Loaded>,
-    waiting: watch::Sender<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    /// The earliest and the latest deadline of a reader.
-    deadlines: Option<(Instant, Instant)>,
-    wait: Option<Wait>,
-    /// How many wait now.
-    readers: usize,
-    /// It is read for those who come later, whether anyone waits or not.
-    kept: bool,
-    /// It has sent nothing yet, and waits to.
-    queued: Option<Queued>,
-    /// It was given up.
-    over: bool,
-}
-
-/// What a load waits for that has sent nothing yet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Queued {
-    InLine,
-    /// Its caller's own share, which others need not wait for.
-    ForShare,
-}
-
-/// One of those who wait, until this is dropped.
-pub(super) struct Reader(Readers);
-
-/// Something that a load waits for.
-#[derive(Clone)]
-pub struct Wait {
-    /// It does not go on before.
-    pub until: Instant,
-    /// Whether that is a guess, which may turn out too long.
-    pub guessed: bool,
-    /// The error for a reader that cannot wait that long.
-    pub refusal: Arc<dyn Fn() -> Error + Send + Sync>,
 }
 
 /// What a reader gets: another reader's load, or the task of running one.
@@ -127,7 +80,7 @@ impl Flights {
         resource: &Resource,
         snapshot: Snapshot,
         since: Option<Instant>,
-        (caller, deadline): (CallerId, Instant),
+        (caller, deadline): Asker,
     ) -> Result<Joined> {
         let now = Instant::now();
         let mut state = self.lock();
@@ -162,13 +115,20 @@ impl Flights {
         Ok(Joined::Leader(flight, reader, leader))
     }
 
-    /// The load of this resource that is running and began before a time.
-    pub(super) fn before(&self, resource: &Resource, time: Instant) -> Option<Flight> {
+    /// The load of this resource that is running and began before a time, unless it waits for a
+    /// share of another caller's.
+    pub(super) fn before(
+        &self,
+        resource: &Resource,
+        time: Instant,
+        caller: CallerId,
+    ) -> Option<Flight> {
         let state = self.lock();
-        let running = state
-            .flights
-            .get(resource)
-            .filter(|flight| flight.began < time && flight.began.elapsed() < MAX_LOAD);
+        let running = state.flights.get(resource).filter(|flight| {
+            flight.began < time
+                && flight.began.elapsed() < MAX_LOAD
+                && !flight.readers.is_for_share(caller == flight.caller)
+        });
         running.cloned()
     }
 
@@ -200,152 +160,26 @@ impl Flight {
         self.readers.clone()
     }
 
-    /// Waits for the load to end, however it ends; false if the deadline comes first.
-    pub(super) async fn is_over(&self, deadline: Instant) -> bool {
-        let Readers(shared) = &self.readers;
-        tokio::select! {
-            biased;
-            _ = shared.loaded.wait() => true,
-            () = sleep_until(deadline) => false,
-        }
+    /// Waits for the load to end, however it ends, or to be held up by a share of another caller's;
+    /// false if the deadline comes first.
+    pub(super) async fn is_over(&self, (caller, deadline): Asker) -> bool {
+        self.readers.is_over(caller == self.caller, deadline).await
     }
 
-    /// Waits for the load to end, or until it is clear that it goes on only after the deadline.
-    /// `None` if the deadline comes first.
-    pub(super) async fn outcome(&self, deadline: Instant) -> Option<Loaded> {
-        let Readers(shared) = &self.readers;
-        let mut waiting = shared.waiting.subscribe();
-        let refused = async {
-            let too_long = |waiting: &Waiting| {
-                waiting.wait.as_ref().is_some_and(|wait| deadline <= wait.until)
-            };
-            // Its other end is in the same place as this one.
-            let wait = waiting.wait_for(too_long).await.ok()?.wait.clone()?;
-            Some(Err((wait.refusal)()))
-        };
-        tokio::select! {
-            biased;
-            loaded = shared.loaded.wait() => Some(loaded.clone()),
-            refused = refused => refused,
-            () = sleep_until(deadline) => None,
+    /// Waits for the load to end, or until it is clear that it goes on only after the deadline. A
+    /// refusal that concerns its caller alone is no answer to another reader.
+    pub(super) async fn outcome(&self, (caller, deadline): Asker) -> Waited {
+        let own = caller == self.caller;
+        match self.readers.wait(own, deadline).await {
+            Waited::Loaded(Err(error)) if !own && is_of_one_caller(&error) => Waited::ForShare,
+            waited => waited,
         }
     }
 }
 
-impl Readers {
-    fn new() -> Self {
-        let (loaded, waiting) = (SetOnce::new(), watch::Sender::default());
-        Self(Arc::new(Shared { loaded, waiting }))
-    }
-
-    /// One more reader, unless the load is given up, or waits for a share that is not the reader's.
-    fn join(&self, deadline: Instant, own: bool) -> Option<Reader> {
-        let mut joins = false;
-        self.0.waiting.send_if_modified(|waiting| {
-            joins = !waiting.over && (own || waiting.queued != Some(Queued::ForShare));
-            if joins {
-                waiting.add(deadline);
-            }
-            false
-        });
-        joins.then(|| Reader(self.clone()))
-    }
-
-    fn enter(&self, deadline: Instant) -> Reader {
-        self.0.waiting.send_if_modified(|waiting| {
-            waiting.add(deadline);
-            false
-        });
-        Reader(self.clone())
-    }
-
-    /// Notes that the load has sent nothing yet and waits to; for its caller's share, if so.
-    pub fn queues(&self, for_share: bool) {
-        let queued = if for_share { Queued::ForShare } else { Queued::InLine };
-        self.0.waiting.send_if_modified(|waiting| {
-            waiting.queued = Some(queued);
-            waiting.is_abandoned()
-        });
-    }
-
-    /// Waits until no one waits for the load while it has sent nothing. From then on, no one joins
-    /// it.
-    pub(super) async fn abandoned(&self) {
-        let mut waiting = self.0.waiting.subscribe();
-        loop {
-            if waiting.wait_for(Waiting::is_abandoned).await.is_err() {
-                // Its other end is in the same place as this one.
-                return;
-            }
-            let mut over = false;
-            self.0.waiting.send_if_modified(|waiting| {
-                waiting.over = waiting.is_abandoned();
-                over = waiting.over;
-                false
-            });
-            if over {
-                return;
-            }
-        }
-    }
-
-    /// Tells them that the load waits. Those who cannot wait that long fail at once, each with an
-    /// error of its own. Whether the load should wait: if it is not `worth_keeping`, only for one
-    /// who can.
-    #[must_use]
-    pub fn tell(&self, wait: Wait, worth_keeping: bool) -> bool {
-        let (mut waits, until) = (worth_keeping, wait.until);
-        self.0.waiting.send_if_modified(|waiting| {
-            waits |= waiting.deadlines.is_some_and(|(_, latest)| until < latest);
-            let grows = waiting.wait.as_ref().is_none_or(|other| other.until < until);
-            if waits && grows {
-                waiting.wait = Some(wait);
-            }
-            // Who can wait need not wake up.
-            waits && grows && waiting.deadlines.is_some_and(|(earliest, _)| earliest <= until)
-        });
-        waits
-    }
-
-    /// Takes back what was only guessed, because the load goes on.
-    pub fn goes_on(&self) {
-        self.0.waiting.send_if_modified(|waiting| {
-            waiting.queued = None;
-            waiting.wait.take_if(|wait| wait.guessed);
-            false
-        });
-    }
-}
-
-impl Waiting {
-    fn add(&mut self, deadline: Instant) {
-        let (earliest, latest) = self.deadlines.unwrap_or((deadline, deadline));
-        self.deadlines = Some((earliest.min(deadline), latest.max(deadline)));
-        self.readers += 1;
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.queued.is_some() && self.readers == 0 && !self.kept
-    }
-}
-
-impl Reader {
-    /// Leaves, and lets the load go on for those who come later.
-    pub(super) fn keep(self) {
-        self.0.0.waiting.send_if_modified(|waiting| {
-            waiting.kept = true;
-            false
-        });
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.0.0.waiting.send_if_modified(|waiting| {
-            waiting.readers = waiting.readers.saturating_sub(1);
-            waiting.is_abandoned()
-        });
-    }
+/// Whether a failure says nothing to other callers.
+fn is_of_one_caller(error: &Error) -> bool {
+    error.reason() == Reason::CallerQuotaExceeded
 }
 
 /// The task ended without a result: it panicked, or the process is shutting down.
@@ -356,21 +190,23 @@ fn lost() -> Error {
 impl Leader {
     /// Tells the waiting readers. The value must already be in the store, where later readers look.
     pub(super) fn complete(self, loaded: Loaded) {
-        let _ = self.readers.0.loaded.set(loaded);
+        // First: one whom its end does not help would find it again.
+        self.leave();
+        self.readers.complete(loaded);
     }
-}
 
-impl Drop for Leader {
-    fn drop(&mut self) {
+    fn leave(&self) {
         let mut state = self.flights.lock();
         // A later load may have replaced it.
         if state.flights.get(&self.resource).is_some_and(|flight| flight.number == self.number) {
             state.flights.remove(&self.resource);
         }
-        drop(state);
-        let Readers(shared) = &self.readers;
-        if !shared.loaded.initialized() {
-            let _ = shared.loaded.set(Err(lost()));
-        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.leave();
+        self.readers.complete(Err(lost()));
     }
 }

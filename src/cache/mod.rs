@@ -5,8 +5,8 @@
 //! key can reach another account's values.
 //!
 //! `control` is what callers may ask, `generations` how writes outdate values, `entry` how values
-//! expire, `flights` how readers share a load, `store` what is kept, and `read` how a read uses
-//! them all.
+//! expire, `flights` and `readers` how loads are shared, `store` what is kept, and `read` how a
+//! read uses them all.
 //!
 //! It knows no dialect and no gRPC. Callers must be authorized first: every reader gets an answer
 //! here.
@@ -19,6 +19,7 @@ mod flights;
 mod generations;
 mod metrics;
 mod read;
+mod readers;
 mod served;
 mod settings;
 mod store;
@@ -38,9 +39,10 @@ use tokio::time::Instant;
 pub use acknowledged::{Acknowledged, Contradicts};
 pub use background::BackgroundTasks;
 pub use control::Control;
-pub use flights::{MAX_LOAD, Readers, Wait};
+pub use flights::MAX_LOAD;
 pub use generations::Target;
 pub use metrics::{BackendCacheMetrics, CacheMetrics};
+pub use readers::{Readers, Wait};
 pub use served::{Outcome, Served};
 pub use settings::CacheSettings;
 pub use value::{Id, List, Resource, Unreadable, Value};

@@ -8,23 +8,20 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     control::Control,
     entry::{Entry, Freshness},
-    flights::{Flight, Joined, Leader, Loaded, MAX_LOAD, Readers},
+    flights::{Asker, Flight, Joined, Leader, MAX_LOAD},
     generations::{Shape, Snapshot},
+    readers::{Loaded, Readers, Waited},
     served::{Outcome, Served},
     store::Store,
     value::{Resource, Value},
 };
 use crate::{
-    caller::CallerId,
-    error::{DEADLINE_PASSED, Error, Reason, Result},
+    error::{Blame, DEADLINE_PASSED, Error, Reason, Result},
     resources::{is_long_list, off_thread_if},
 };
 
 /// How long reads are paused after a failure that an older value hides.
 const HOLD_OFF: Duration = Duration::from_secs(1);
-
-/// Who reads, and until when it waits.
-pub(super) type Asker = (CallerId, Instant);
 
 /// Reads from the cache if possible, or else with `load`, which gets its own deadline, and whom to
 /// tell if it has to wait. Fails with the error of `load`; the only error that is remembered is
@@ -101,20 +98,31 @@ async fn share_load<F>(
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
-    let snapshot = store.generations.snapshot(resource);
-    let (flight, outcome, _reader) = match store.flights.join(resource, snapshot, since, by) {
-        Ok(Joined::Follower(flight, reader)) => (flight, Outcome::Coalesced, reader),
-        Ok(Joined::Leader(flight, reader, leader)) => {
-            launch(store, resource, &flight, leader, load);
-            (flight, Outcome::Miss, reader)
+    let ended = |flight: &Flight, waited, outcome| match waited {
+        Waited::Loaded(Ok(value)) => {
+            (Ok(value), Served { outcome, age: Some(flight.began.elapsed()) })
         }
-        Err(error) => return failed(error, Outcome::Miss),
+        Waited::Loaded(Err(error)) => failed(error, outcome),
+        Waited::TooLong | Waited::ForShare => {
+            if flight.readers().have_begun() {
+                store.flights.hold_off(resource, HOLD_OFF);
+            }
+            failed(deadline_passed(), outcome)
+        }
     };
-    let began = flight.began;
-    match flight.outcome(by.1).await {
-        Some(Ok(value)) => (Ok(value), Served { outcome, age: Some(began.elapsed()) }),
-        Some(Err(error)) => failed(error, outcome),
-        None => failed(deadline_passed(), outcome),
+    loop {
+        let snapshot = store.generations.snapshot(resource);
+        match store.flights.join(resource, snapshot, since, by) {
+            Ok(Joined::Follower(flight, _reader)) => match flight.outcome(by).await {
+                Waited::ForShare => {}
+                waited => return ended(&flight, waited, Outcome::Coalesced),
+            },
+            Ok(Joined::Leader(flight, _reader, leader)) => {
+                launch(store, resource, &flight, leader, load);
+                return ended(&flight, flight.outcome(by).await, Outcome::Miss);
+            }
+            Err(error) => return failed(error, Outcome::Miss),
+        }
     }
 }
 
@@ -130,8 +138,8 @@ where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     let asked = Instant::now();
-    while let Some(running) = store.flights.before(resource, asked) {
-        if !running.is_over(by.1).await {
+    while let Some(running) = store.flights.before(resource, asked, by.0) {
+        if !running.is_over(by).await {
             return failed(deadline_passed(), Outcome::Bypass);
         }
     }
@@ -157,7 +165,6 @@ where
     match &result {
         // A write, a purge or the age limit may have invalidated it in the meantime.
         Err(error) if error.facts().allows_stale && store.counts(resource, &entry) => {
-            store.flights.hold_off(resource, HOLD_OFF);
             store.serve(&entry, Outcome::Stale)
         }
         _ => (result, served),
@@ -212,7 +219,9 @@ fn launch<F>(
         let loaded = loaded.unwrap_or_else(|_| Err(gave_up()));
         let loaded = loaded.and_then(|value| filled.settled(value, reserved));
         let loaded = fill(&filled, &resource, snapshot, began, loaded).await;
-        if loaded.is_err() {
+        // What was not sent costs the upstream nothing, and may concern its caller only.
+        let costs = |error: &Error| readers.have_begun() && error.blame() != Blame::Caller;
+        if loaded.as_ref().is_err_and(costs) {
             filled.flights.hold_off(&resource, HOLD_OFF);
         }
         leader.complete(loaded);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     cache::{
         BackendCacheMetrics, BackgroundTasks, Cache, CacheMetrics, CacheSettings, Control, Outcome,
-        Resource, Served, Target, Value,
+        Readers, Resource, Served, Target, Value,
     },
     caller::{self, CallerId},
     error::{Error, Reason},
@@ -98,8 +98,11 @@ impl Bench {
 
     pub(super) async fn read_of(&self, id: &str, control: Control, patience: Duration) -> Read {
         let (upstream, asked) = (Arc::clone(&self.upstream), Arc::clone(&self.asked));
-        let load = |_, _| async move {
+        let load = |_, readers: Option<Readers>| async move {
             asked.fetch_add(1, SeqCst);
+            if let Some(readers) = readers {
+                readers.goes_on();
+            }
             // It answers with the state from when it was asked.
             let (answer, after) = *upstream.lock().unwrap();
             sleep(after).await;

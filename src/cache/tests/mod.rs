@@ -4,4 +4,5 @@ mod bench;
 mod interleavings;
 mod lagging;
 mod schedules;
+mod shares;
 mod waits;

@@ -15,7 +15,7 @@ use tonic::{Code, Status, transport::Channel};
 
 use crate::kit::{
     bodies,
-    double::{self, Answer, Double, GET, OTHER, double},
+    double::{self, Answer, Double, GET, LIST, OTHER, double},
     gateway::{Gateway, fresh, gateway},
     later, model,
     status::{fails, failure},
@@ -183,6 +183,25 @@ async fn one_who_asks_for_what_waits_for_another_s_share_does_not_wait_with_it()
     assert!(ids(&upstream).contains(&waits));
     gate.add_permits(100);
     joined.await.unwrap().unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_list_does_not_wait_with_one_that_waits_for_another_s_share() {
+    let (upstream, gateway) = start("max_concurrent_calls = 4").await;
+    upstream.always(LIST, found("SP_1"));
+    let gate = gate(&upstream);
+    let (greedy, other) = (from(GREEDY, &gateway), from(OTHER_CALLER, &gateway));
+    let calls: Vec<_> = (0..9).map(|n| reads(&greedy, &format!("SP_{n}"), false)).collect();
+    depth(&gateway, 3.0, 6.0).await;
+    let of_greedy = tokio::spawn(async move { list(&greedy, "sft").await });
+    depth(&gateway, 3.0, 7.0).await;
+    list(&other, "sft").await.unwrap();
+    assert!(!of_greedy.is_finished());
+    gate.add_permits(100);
+    of_greedy.await.unwrap().unwrap();
     for call in calls {
         call.await.unwrap().unwrap();
     }
