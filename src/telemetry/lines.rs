@@ -80,9 +80,10 @@ impl Fields<'_, '_> {
         field: &Field,
         value: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
     ) -> fmt::Result {
-        self.out.write_char(',')?;
-        quote(self.out, field.name())?;
-        self.out.write_char(':')?;
+        // The names of members are words of this program.
+        self.out.write_str(",\"")?;
+        self.out.write_str(field.name())?;
+        self.out.write_str("\":")?;
         value(self.out)
     }
 }
