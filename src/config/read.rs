@@ -79,7 +79,8 @@ pub(super) const NO_PAGE_TOKEN_KEY: &str =
 
 /// What the network may have been expected to prevent.
 pub(super) const OPEN_ADMIN_PORT: &str = "`admin_listen` is not a loopback address and \
-    `admin_token` is not set: any client that reaches the port can read `/config` and `/metrics`";
+    `admin_token` is not set: any client that reaches the port can read `/config` and `/metrics`, \
+    and end pauses";
 
 /// The rows at the top level.
 pub(super) fn root_rows() -> Vec<Row> {

@@ -222,8 +222,13 @@ pub static FACTS: [Facts; 46] = {
         )
         .about_a_profile()
         .written(),
-        caller(R::DeadlineExceeded, DeadlineExceeded, "Repeat the call with a longer deadline.")
-            .allowing_stale(),
+        caller(
+            R::DeadlineExceeded,
+            DeadlineExceeded,
+            "Repeat the call with a longer deadline. If the message names a limit of the server, \
+             send the request message sooner.",
+        )
+        .allowing_stale(),
         upstream(R::UpstreamUnavailable, Unavailable, "Repeat the call after `RetryInfo`.")
             .retry(SECOND)
             .allowing_stale(),
@@ -297,9 +302,9 @@ pub static FACTS: [Facts; 46] = {
         gateway(
             R::AuditUnavailable,
             Unavailable,
-            "The operator has to make room for the audit log (`[audit]`).",
+            "The operator has to make the audit log writable (`[audit]`; the log says why).",
         )
-        .retry(None),
+        .retry(SECOND),
     ]
 };
 
