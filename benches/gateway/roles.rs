@@ -175,7 +175,7 @@ where
         metrics: Arc::new(registry),
         config: Value::Null,
         settings: AdminSettings::default(),
-        end_pause: Arc::new(|_: &str| false),
+        end_pause: Arc::new(|_: &str| None),
     };
     server.run(admin, Writes::default(), pending(), pending()).await;
 }

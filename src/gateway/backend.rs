@@ -171,9 +171,9 @@ impl Backend {
         self.upstream.credential_headers()
     }
 
-    /// Ends the pause that the upstream has asked for, if there is one.
-    pub(super) fn end_pause(&self) {
-        self.upstream.end_pause();
+    /// Ends the pause that the upstream has asked for, and returns whether there was one.
+    pub(super) fn end_pause(&self) -> bool {
+        self.upstream.end_pause()
     }
 
     /// Records a failure as the last error in the backend's status.

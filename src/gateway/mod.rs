@@ -124,13 +124,14 @@ impl Gateway {
     }
 
     /// Ends the pause that a backend's upstream has asked for, for an operator. Returns whether
-    /// there is such a backend.
+    /// there was one, if there is such a backend.
     #[must_use]
-    pub fn end_pause(&self, backend: &str) -> bool {
-        let Some(found) = self.backends.get(backend) else { return false };
-        tracing::info!(target: "gateway", backend, "an operator ends the pause of this backend");
-        found.end_pause();
-        true
+    pub fn end_pause(&self, backend: &str) -> Option<bool> {
+        let ended = self.backends.get(backend)?.end_pause();
+        if ended {
+            tracing::warn!(target: "gateway", backend, "an operator ended this backend's pause");
+        }
+        Some(ended)
     }
 
     /// Reads one profile.

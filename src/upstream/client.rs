@@ -170,9 +170,10 @@ impl Upstream {
         self.pace.room_in(class, requests, Instant::now())
     }
 
-    /// Ends the pause that the upstream has asked for, if there is one.
-    pub fn end_pause(&self) {
-        self.pace.end_pause(Instant::now());
+    /// Ends the pause that the upstream has asked for, and returns whether there was one.
+    #[must_use]
+    pub fn end_pause(&self) -> bool {
+        self.pace.end_pause(Instant::now())
     }
 
     /// Records a failure that callers of this backend should know about.
@@ -251,8 +252,19 @@ impl Upstream {
         match result {
             Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
                 let asked = status::retry_after(reply);
-                reply.pause = Some(self.pace.throttled(asked, epoch, now));
+                let was_on = self.pace.is_paused(now);
+                let pause = self.pace.throttled(asked, epoch, now);
+                reply.pause = Some(pause);
                 self.metrics.throttled();
+                if !was_on {
+                    let shown = |time: Duration| humantime::format_duration(whole_seconds(time));
+                    tracing::warn!(
+                        target: "upstream", backend = self.backend.as_str(),
+                        asked_for = asked.map(|asked| shown(asked).to_string()),
+                        pauses_for = shown(pause).to_string(),
+                        "the upstream asks for a pause (429): nothing is sent"
+                    );
+                }
             }
             Ok(reply) if !status::gave_up(reply.status) => self.pace.answered(epoch),
             Ok(_) | Err(_) => {}

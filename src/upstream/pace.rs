@@ -227,16 +227,21 @@ impl Pace {
         until - now
     }
 
-    /// Ends the pause, if there is one. What waited leaves at the rate of before; a further 429 is
-    /// one in a row.
-    pub(super) fn end_pause(&self, now: Instant) {
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.lock().paused.is_some_and(|until| now < until)
+    }
+
+    /// Ends the pause, and returns whether there was one. What waited leaves at the rate of before;
+    /// a further 429 is one in a row.
+    pub(super) fn end_pause(&self, now: Instant) -> bool {
         let mut state = self.lock();
         if state.paused.take_if(|until| now < *until).is_none() {
-            return;
+            return false;
         }
         state.counted = now;
         drop(state);
         self.pauses.notify_waiters();
+        true
     }
 
     /// Waits for a pause that begins, grows, or is ended after this was called.

@@ -32,8 +32,11 @@ const OPEN: [&str; 3] = ["/", "/livez", "/readyz"];
 
 const SCHEME: HeaderValue = HeaderValue::from_static("Bearer realm=\"admin\"");
 
-/// Ends the pause of a backend. Returns whether there is such a backend.
-pub type EndPause = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+const NO_PAUSE: &str = "there is no pause to end: no 429 of this upstream asks for one; refused \
+                        credentials and an open circuit are something else\n";
+
+/// Ends the pause of a backend. Returns whether there was one, if there is such a backend.
+pub type EndPause = Arc<dyn Fn(&str) -> Option<bool> + Send + Sync>;
 
 /// What the admin port serves.
 pub struct Admin {
@@ -117,8 +120,9 @@ async fn ends_pause(
     Path(backend): Path<String>,
 ) -> (StatusCode, &'static str) {
     match end_pause(&backend) {
-        true => (StatusCode::OK, "ok\n"),
-        false => (StatusCode::NOT_FOUND, "no such backend\n"),
+        Some(true) => (StatusCode::OK, "ok\n"),
+        Some(false) => (StatusCode::OK, NO_PAUSE),
+        None => (StatusCode::NOT_FOUND, "no such backend\n"),
     }
 }
 

@@ -142,7 +142,7 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
         metrics: Arc::clone(&metrics),
         config,
         settings: AdminSettings::default(),
-        end_pause: Arc::new(|backend| backend == "sft"),
+        end_pause: Arc::new(|backend| (backend == "sft").then_some(true)),
     };
     let server = Server::bind(&any_ports(), settings, services).await.unwrap();
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());

@@ -97,7 +97,7 @@ async fn only_an_operator_ends_a_pause() {
     assert_eq!(gateway.post_admin("/backends/nope/end-pause").await, 404);
     // A page in a browser of an operator.
     let url = format!("http://{}/backends/sft/end-pause", gateway.admin);
-    let post = reqwest::Client::new().post(url);
+    let post = reqwest::Client::new().post(&url);
     for origin in ["http://evil.example", "http://127.0.0.1:9090", "null"] {
         let sent = post.try_clone().unwrap().header("origin", origin).send().await.unwrap();
         assert_eq!(sent.status(), 403, "{origin}");
@@ -107,4 +107,6 @@ async fn only_an_operator_ends_a_pause() {
     paused().await;
     assert_eq!(gateway.post_admin("/backends/sft/end-pause").await, 200);
     get(&reader, "SP_2").await.unwrap();
+    let again = reqwest::Client::new().post(url).send().await.unwrap();
+    assert!(again.text().await.unwrap().starts_with("there is no pause to end"));
 }
