@@ -9,11 +9,9 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 use super::{
     adapter::{
@@ -25,7 +23,7 @@ use crate::{
     error::{Error, Reason, Result},
     model::spelling::{as_changed, as_stored},
     pb::{Profile, Service},
-    upstream::{Port, Reply, Request, Safety},
+    upstream::{Port, PortLayer, Reply, Request, Safety},
 };
 
 /// A dialect as the rest of the program calls it. An upstream may repeat what it was sent, so
@@ -237,8 +235,12 @@ impl<'p> Searching<'p> {
 }
 
 #[async_trait]
-impl Port for Searching<'_> {
-    async fn send(&self, request: Request) -> Result<Reply> {
+impl PortLayer for Searching<'_> {
+    fn inner(&self) -> &dyn Port {
+        self.port
+    }
+
+    async fn pass(&self, request: Request) -> Result<Reply> {
         let is_read = request.safety == Safety::Read;
         let reply = self.port.send(request).await?;
         // What fails is an error, which is cleaned; of what answers a write, only an id is shown.
@@ -246,26 +248,6 @@ impl Port for Searching<'_> {
             self.found.store(true, Ordering::Relaxed);
         }
         Ok(reply)
-    }
-
-    fn foresee(&self, requests: usize) -> Result<()> {
-        self.port.foresee(requests)
-    }
-
-    fn room(&self) -> usize {
-        self.port.room()
-    }
-
-    fn room_in(&self, requests: usize) -> Duration {
-        self.port.room_in(requests)
-    }
-
-    fn redact(&self, text: &str) -> Option<String> {
-        self.port.redact(text)
-    }
-
-    async fn repeats_secret(&self, body: &Bytes) -> bool {
-        self.port.repeats_secret(body).await
     }
 }
 
@@ -275,6 +257,7 @@ fn redacted(error: Error, port: &dyn Port) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::{HeaderMap, HeaderValue, StatusCode};
 
     use super::*;
@@ -304,20 +287,16 @@ mod tests {
     struct EchoOfProfiles(Echo);
 
     #[async_trait]
-    impl Port for EchoOfProfiles {
-        async fn send(&self, request: Request) -> Result<Reply> {
+    impl PortLayer for EchoOfProfiles {
+        fn inner(&self) -> &dyn Port {
+            &self.0
+        }
+
+        async fn pass(&self, request: Request) -> Result<Reply> {
             match request.path.ends_with("/service_profile") {
                 true => Ok(Reply::new(StatusCode::OK, HeaderMap::new(), r#"[{"id":1}]"#.into())),
                 false => self.0.send(request).await,
             }
-        }
-
-        fn redact(&self, text: &str) -> Option<String> {
-            self.0.redact(text)
-        }
-
-        async fn repeats_secret(&self, body: &Bytes) -> bool {
-            self.0.repeats_secret(body).await
         }
     }
 

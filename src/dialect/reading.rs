@@ -7,11 +7,9 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -21,7 +19,7 @@ use tokio::{
 use crate::{
     error::Result,
     resources::{is_long, off_thread},
-    upstream::{Port, Reply, Request},
+    upstream::{Port, PortLayer, Reply, Request},
 };
 
 /// How many large answers of all backends are read at the same time.
@@ -56,8 +54,12 @@ impl<'p> Reading<'p> {
 }
 
 #[async_trait]
-impl Port for Reading<'_> {
-    async fn send(&self, request: Request) -> Result<Reply> {
+impl PortLayer for Reading<'_> {
+    fn inner(&self) -> &dyn Port {
+        self.port
+    }
+
+    async fn pass(&self, request: Request) -> Result<Reply> {
         let reply = self.port.send(request).await?;
         if is_long(reply.body.len()) {
             // It is never closed.
@@ -67,35 +69,19 @@ impl Port for Reading<'_> {
         }
         Ok(reply)
     }
-
-    fn foresee(&self, requests: usize) -> Result<()> {
-        self.port.foresee(requests)
-    }
-
-    fn room(&self) -> usize {
-        self.port.room()
-    }
-
-    fn room_in(&self, requests: usize) -> Duration {
-        self.port.room_in(requests)
-    }
-
-    fn redact(&self, text: &str) -> Option<String> {
-        self.port.redact(text)
-    }
-
-    async fn repeats_secret(&self, body: &Bytes) -> bool {
-        self.port.repeats_secret(body).await
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        },
+        time::Duration,
     };
 
+    use bytes::Bytes;
     use futures_util::future::join_all;
     use http::{HeaderMap, Method, StatusCode};
 

@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
+    future::Future,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    pin::Pin,
     time::Duration,
 };
 
@@ -192,6 +194,51 @@ pub trait Port: Send + Sync {
 
     /// Whether the body of an answer has one of these secrets.
     async fn repeats_secret(&self, body: &Bytes) -> bool;
+}
+
+/// A port in front of another one: it looks at what is sent, and leaves the rest to that one.
+#[async_trait]
+pub trait PortLayer: Send + Sync {
+    /// The port behind it.
+    fn inner(&self) -> &dyn Port;
+
+    /// See [`Port::send`].
+    async fn pass(&self, request: Request) -> Result<Reply>;
+}
+
+type Sending<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
+
+// Written out, because another future around each would be one more allocation.
+impl<L: PortLayer> Port for L {
+    fn send<'s: 'f, 'f>(&'s self, request: Request) -> Sending<'f, Result<Reply>>
+    where
+        Self: 'f,
+    {
+        self.pass(request)
+    }
+
+    fn foresee(&self, requests: usize) -> Result<()> {
+        self.inner().foresee(requests)
+    }
+
+    fn room(&self) -> usize {
+        self.inner().room()
+    }
+
+    fn room_in(&self, requests: usize) -> Duration {
+        self.inner().room_in(requests)
+    }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        self.inner().redact(text)
+    }
+
+    fn repeats_secret<'s: 'f, 'b: 'f, 'f>(&'s self, body: &'b Bytes) -> Sending<'f, bool>
+    where
+        Self: 'f,
+    {
+        self.inner().repeats_secret(body)
+    }
 }
 
 #[cfg(test)]

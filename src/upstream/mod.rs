@@ -44,7 +44,7 @@ pub use class::Class;
 pub use client::{Health, Reach, Upstream};
 pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use limits::{Chosen, Limits, RateLimit, WindowLimit};
-pub use message::{Bound, Port, Reply, Request, Safety, Unread};
+pub use message::{Bound, Port, PortLayer, Reply, Request, Safety, Unread};
 pub use metrics::{BackendUpstreamMetrics, UpstreamMetrics};
 pub use patience::{Delay, Waiters};
 pub use refusal::is_unanswered;

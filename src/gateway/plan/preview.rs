@@ -4,10 +4,9 @@
 //! A preview shows exactly what the write would send, because the same code produces both. Nothing
 //! is written, so nothing is journaled and no cache entry is invalidated.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::HeaderValue;
 use parking_lot::Mutex;
 
@@ -34,7 +33,7 @@ use crate::{
         PreviewWriteRequest, PreviewWriteResponse, Profile, UpstreamCall,
         preview_write_request::Write,
     },
-    upstream::{Port, Reply, Request, Safety, Session},
+    upstream::{Port, PortLayer, Reply, Request, Safety, Session},
 };
 
 /// Replaces, in paths, the id that the upstream has not assigned yet.
@@ -213,33 +212,17 @@ fn show(value: &HeaderValue) -> String {
 }
 
 #[async_trait]
-impl Port for Rehearsal<'_> {
-    async fn send(&self, request: Request) -> Result<Reply> {
+impl PortLayer for Rehearsal<'_> {
+    fn inner(&self) -> &dyn Port {
+        &self.session
+    }
+
+    async fn pass(&self, request: Request) -> Result<Reply> {
         if request.safety == Safety::Read {
             return self.session.send(request).await;
         }
         let reply = self.backend.dialect().simulate(&request);
         self.writes.lock().push(request);
         Ok(reply)
-    }
-
-    fn foresee(&self, requests: usize) -> Result<()> {
-        self.session.foresee(requests)
-    }
-
-    fn room(&self) -> usize {
-        self.session.room()
-    }
-
-    fn room_in(&self, requests: usize) -> Duration {
-        self.session.room_in(requests)
-    }
-
-    fn redact(&self, text: &str) -> Option<String> {
-        self.session.redact(text)
-    }
-
-    async fn repeats_secret(&self, body: &Bytes) -> bool {
-        self.session.repeats_secret(body).await
     }
 }

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     caller::Resource,
     error::Result,
     gateway::backend::Backend,
-    upstream::{Class, Port, Reply, Request, Safety, Session},
+    upstream::{Class, Port, PortLayer, Reply, Request, Safety, Session},
 };
 
 /// The longest part of a write's deadline that is reserved for reading back its outcome.
@@ -83,8 +82,12 @@ fn audited<'a>(backend: &'a Backend, call: &'a Call, session: Session) -> Audite
 }
 
 #[async_trait]
-impl Port for AuditedSession<'_> {
-    async fn send(&self, request: Request) -> Result<Reply> {
+impl PortLayer for AuditedSession<'_> {
+    fn inner(&self) -> &dyn Port {
+        &self.session
+    }
+
+    async fn pass(&self, request: Request) -> Result<Reply> {
         let safety = request.safety;
         let reply = self.session.send(request).await?;
         if safety == Safety::Write
@@ -93,25 +96,5 @@ impl Port for AuditedSession<'_> {
             self.record.add_upstream_request(self.redact(&id).unwrap_or(id));
         }
         Ok(reply)
-    }
-
-    fn foresee(&self, requests: usize) -> Result<()> {
-        self.session.foresee(requests)
-    }
-
-    fn room(&self) -> usize {
-        self.session.room()
-    }
-
-    fn room_in(&self, requests: usize) -> Duration {
-        self.session.room_in(requests)
-    }
-
-    fn redact(&self, text: &str) -> Option<String> {
-        self.session.redact(text)
-    }
-
-    async fn repeats_secret(&self, body: &Bytes) -> bool {
-        self.session.repeats_secret(body).await
     }
 }
