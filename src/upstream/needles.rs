@@ -24,6 +24,10 @@ const MIN_PLAIN: usize = 12;
 const TELLING: usize = 32;
 /// So many bytes are compared at a time.
 const PART: usize = 16 * 1024;
+/// So many bytes of a text are read at a time: in plain letters, it may be ten times as long.
+const PIECE: usize = 64 * 1024;
+/// So many of those before are read again, so that no secret is cut: a hundred for each letter.
+const OVERLAP: usize = 100 * TELLING;
 
 /// What secrets look like.
 pub(super) struct Needles {
@@ -98,6 +102,7 @@ impl Needles {
         };
         has_any(body)
             || texts(body)
+                .flat_map(pieces)
                 .filter(|text| text.iter().any(|byte| is_odd(*byte)))
                 .any(|text| has_any(&read(text)))
     }
@@ -129,6 +134,14 @@ fn texts(body: &[u8]) -> impl Iterator<Item = &[u8]> {
         let is_end = *byte == b'"' && !escaped;
         escaped = *byte == b'\\' && !escaped;
         is_end
+    })
+}
+
+/// The parts of a text that are read one after another.
+fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts = (0..text.len()).step_by(PIECE);
+    starts.filter_map(|start| {
+        text.get(start.saturating_sub(OVERLAP)..text.len().min(start.saturating_add(PIECE)))
     })
 }
 
@@ -270,8 +283,27 @@ mod tests {
         assert!(!needles.are_in(&vec![b'x'; 5 * PART]));
     }
 
-    /// The work is linear: ten times as much of the worst text is no more than ten times the work,
-    /// which is counted in bytes that are read.
+    #[test]
+    fn a_secret_is_found_anywhere_in_a_long_text_in_any_spelling() {
+        let needles = Needles::of([&SecretString::from(SECRET)].into_iter());
+        let wide: String =
+            SECRET.bytes().map(|b| format!("\\u{:04x}", 0xfee0 + u32::from(b))).collect();
+        for before in (PIECE - wide.len()..=PIECE).step_by(40) {
+            let body = format!("\"{}{wide}{}\"", "x".repeat(before), "y".repeat(PIECE));
+            assert!(needles.are_in(body.as_bytes()), "{before}");
+        }
+    }
+
+    /// What is kept of a text while it is read does not grow with it.
+    #[test]
+    fn a_long_text_is_read_in_parts_of_a_bounded_size() {
+        // One character of three bytes that stands for fifteen of two.
+        let text = "\u{fdfa}".repeat(PIECE / 2);
+        assert!(pieces(text.as_bytes()).all(|piece| read(piece).len() <= 10 * (PIECE + OVERLAP)));
+        let all: usize = pieces(text.as_bytes()).map(<[u8]>::len).sum();
+        assert!((text.len()..text.len() / 10 * 11).contains(&all), "{all} of {}", text.len());
+    }
+
     #[test]
     fn escapes_are_undone_a_bounded_number_of_times() {
         let deep = (0..50).fold("%41".to_owned(), |text, _| text.replace('%', "%25"));
