@@ -24,7 +24,8 @@ use crate::{
 };
 
 /// The gateway's own id of a call: the access log, the audit log with its journal, and the metadata
-/// of an error have it. No caller chooses it, and none can tell from it how many calls there are.
+/// of an error have it. No caller chooses it, and two of them do not tell how many calls there were
+/// between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallId(u64);
 
@@ -34,13 +35,11 @@ pub const CALL_ID_LENGTH: usize = 16;
 impl CallId {
     /// The id of the next call.
     fn next() -> Self {
-        static FIRST: LazyLock<u64> = LazyLock::new(rand::random);
-        let number = number();
-        // A bijection (splitmix64), so that no two calls of a process have the same.
-        let mut id = FIRST.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self(id ^ (id >> 31))
+        static KEYS: LazyLock<[u64; 2]> = LazyLock::new(rand::random);
+        let [before, after] = *KEYS;
+        // All of it can be undone, so no two calls of a process have the same; but not without the
+        // second key.
+        Self(mixed(before.wrapping_add(number())) ^ after)
     }
 
     /// The id as it is shown, without an allocation.
@@ -67,6 +66,14 @@ impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.shown().as_str())
     }
+}
+
+/// The number in which each bit depends on all of another number's (splitmix64).
+fn mixed(number: u64) -> u64 {
+    let mut id = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    id ^ (id >> 31)
 }
 
 /// A number that no other call has.
@@ -146,7 +153,7 @@ pub struct CallRecord {
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
-    /// The method and the resource of a write that goes on even without its caller.
+    /// The method and the resource of a write, which runs apart from its call.
     writing: OnceLock<(&'static str, String)>,
     cache: Mutex<Option<Served>>,
     upstream_requests: Mutex<Vec<String>>,
@@ -279,7 +286,7 @@ impl CallRecord {
         self.repeats.store(true, Ordering::Relaxed);
     }
 
-    /// Marks the call as one whose write goes on even without it.
+    /// Marks the call as one whose write runs apart from it.
     pub fn set_writing(&self, method: &'static str, resource: String) {
         // A call is one write.
         let _ = self.writing.set((method, resource));
@@ -319,6 +326,29 @@ mod tests {
         assert_eq!(ids.len(), 1000);
         let is_hex = |digit: char| digit.is_ascii_digit() || ('a'..='f').contains(&digit);
         assert!(ids.iter().all(|id| id.len() == CALL_ID_LENGTH && id.chars().all(is_hex)));
+    }
+
+    // Regression: who undid the mixing of two ids had the number of the calls between.
+    #[test]
+    fn ids_do_not_tell_how_many_calls_there_were() {
+        let divided = |product: u64, by: u64| {
+            // Newton's method: each step doubles the bits that are right.
+            let inverse = (0..6).fold(by, |inverse: u64, _| {
+                inverse.wrapping_mul(2_u64.wrapping_sub(by.wrapping_mul(inverse)))
+            });
+            product.wrapping_mul(inverse)
+        };
+        let unshifted = |sum: u64, by: u32| sum ^ (sum >> by) ^ (sum >> (2 * by));
+        let unmixed = |id: u64| {
+            let id = divided(unshifted(id, 31), 0x94d0_49bb_1331_11eb);
+            let id = divided(unshifted(id, 27), 0xbf58_476d_1ce4_e5b9);
+            divided(unshifted(id, 30), 0x9e37_79b9_7f4a_7c15)
+        };
+        for number in [0, 1, 7, u64::MAX, 0x0123_4567_89ab_cdef] {
+            assert_eq!(unmixed(mixed(number)), number);
+        }
+        let [first, second] = [CallId::next(), CallId::next()].map(|id| unmixed(id.0));
+        assert!(first.abs_diff(second) > 1 << 20, "{first} {second}");
     }
 
     #[test]
