@@ -30,7 +30,7 @@ use super::{
     sink::END,
 };
 
-/// The pause after lines could not be written, unless a journal line comes.
+/// The pause after lines could not be written, unless another one comes.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What an entry takes beside its bytes.
@@ -218,9 +218,8 @@ impl Shared {
                 self.written(entries, Ok(()));
                 continue;
             }
-            let lines: Vec<u8> =
-                entries.iter().flat_map(|entry| entry.line.iter().copied()).collect();
-            let written = output.write(&lines);
+            let lines: Vec<&[u8]> = entries.iter().map(|entry| &*entry.line).collect();
+            let written = output.write(&lines.concat());
             match &written {
                 Err(error) if well => tracing::error!(
                     target: "audit_log", %error,
