@@ -74,6 +74,12 @@ impl fmt::Display for CallerId {
 #[derive(Debug)]
 pub struct Caller {
     id: CallerId,
+    account: Arc<Account>,
+}
+
+/// What a caller holds and does. Those that are not told apart share one.
+#[derive(Debug)]
+struct Account {
     share_percent: u32,
     purges: Allowance,
     held: [AtomicUsize; Resource::COUNT],
@@ -99,7 +105,13 @@ impl Caller {
         let lines = Lines::new(lines_per_second, logs.over_rate());
         let audit_lines = Lines::new(lines_per_second, logs.audit_over_rate());
         let (held, processor) = Default::default();
-        Arc::new(Self { id, share_percent, purges, held, lines, audit_lines, processor })
+        let account = Account { share_percent, purges, held, lines, audit_lines, processor };
+        Arc::new(Self { id, account: Arc::new(account) })
+    }
+
+    /// Someone else, who shares with this one all that is counted.
+    pub(super) fn sharing(&self, id: CallerId) -> Arc<Self> {
+        Arc::new(Self { id, account: Arc::clone(&self.account) })
     }
 
     /// The process itself. It has no share: what it does is bounded where it does it.
@@ -123,20 +135,20 @@ impl Caller {
     /// Whether there may be one more line in the log about what it does; if not, that is counted.
     #[must_use]
     pub fn may_log(&self) -> bool {
-        self.lines.take(self.id)
+        self.account.lines.take(self.id)
     }
 
     /// The same for the audit log, of writes that have sent nothing.
     #[must_use]
     pub fn may_audit(&self) -> bool {
-        self.audit_lines.take(self.id)
+        self.account.audit_lines.take(self.id)
     }
 
     /// How much it may hold of what all callers may hold so much of: at least one. `None` if that
     /// is everything.
     #[must_use]
     pub fn share_of(&self, bound: usize) -> Option<usize> {
-        let percent = usize::try_from(self.share_percent).unwrap_or(100);
+        let percent = usize::try_from(self.account.share_percent).unwrap_or(100);
         let (whole, rest) = (bound / 100, bound % 100);
         let share = (whole * percent + rest * percent / 100).max(1);
         (share < bound).then_some(share)
@@ -148,13 +160,13 @@ impl Caller {
     ///
     /// When it does so too often; that is counted.
     pub fn purge(&self, weight: u64) -> Result<(), Error> {
-        self.purges.take(weight)
+        self.account.purges.take(weight)
     }
 
     /// Lets a task run in the caller's turns. Only a whole task: what waits for a turn within a
     /// task that has one would keep that turn from others.
     pub fn run<F>(&self, future: F) -> InTurns<F> {
-        self.processor.run(future)
+        self.account.processor.run(future)
     }
 
     /// How much it holds of a resource.
@@ -166,13 +178,13 @@ impl Caller {
     /// Whether nothing would be lost if it were forgotten.
     pub(super) fn is_idle(self: &Arc<Self>) -> bool {
         // A connection and a place each have a reference of their own.
-        Arc::strong_count(self) == 1 && self.purges.is_whole()
+        Arc::strong_count(self) == 1 && self.account.purges.is_whole()
     }
 
     pub(super) fn of(&self, resource: Resource) -> &AtomicUsize {
         // The array has as many places as there are resources.
         #[expect(clippy::indexing_slicing, reason = "an enum without fields, below its count")]
-        &self.held[resource.index()]
+        &self.account.held[resource.index()]
     }
 }
 

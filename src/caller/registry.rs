@@ -1,7 +1,8 @@
 //! The callers that are told apart.
 //!
 //! Asked once for each connection, which keeps what it gets. Their number is bounded: those without
-//! a connection are forgotten, and everyone beyond the bound is one caller, the others.
+//! a connection are forgotten, and everyone beyond the bound shares what one caller may hold. All
+//! stay who they are, because the ids of their requests and their tokens are theirs alone.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -69,7 +70,7 @@ impl Callers {
                 known.sweep();
             }
             if known.callers.len() >= MAX_CALLERS {
-                return self.others();
+                return shared.others.sharing(id);
             }
         }
         let caller = caller(id, &shared.settings, &shared.metrics);
@@ -144,15 +145,24 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_bound_all_are_one_caller_until_others_leave() {
+    fn beyond_the_bound_all_share_what_one_may_hold_until_others_leave_and_stay_who_they_are() {
         let callers = Callers::default();
         let kept: Vec<Arc<Caller>> = (0..MAX_CALLERS).map(|n| callers.at(address(n))).collect();
-        assert_eq!(callers.at(address(MAX_CALLERS)).id(), CallerId::Others);
+        let pool = callers.pool(Resource::Calls, 10);
+        let beyond = [MAX_CALLERS, MAX_CALLERS + 1].map(|n| callers.at(address(n)));
+        assert_eq!(
+            beyond.each_ref().map(|caller| caller.id().to_string()),
+            ["10.0.64.0", "10.0.64.1"]
+        );
+        let held = pool.acquire(&beyond[0], 5).unwrap();
+        assert!(pool.acquire(&beyond[1], 1).is_err());
+        drop(held);
         // Those that are known stay who they are.
         assert!(Arc::ptr_eq(&callers.at(address(7)), &kept[7]));
         drop(kept);
         callers.forget_idle();
-        assert_ne!(callers.at(address(MAX_CALLERS)).id(), CallerId::Others);
+        let _held = pool.acquire(&callers.at(address(MAX_CALLERS)), 5).unwrap();
+        assert_eq!(beyond[0].holds(Resource::Calls), 0);
     }
 
     #[test]
