@@ -1,19 +1,13 @@
-//! How often a caller may do something that costs others: a token bucket without a lock.
+//! How often a caller may do something that costs others.
 //!
 //! Dropping a value from a cache costs little, but everyone who reads it then asks the
 //! upstream. What costs more than is left is allowed once, and owed.
 
-use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::Instant;
 
+use super::bucket::{Bucket, SECOND};
 use crate::error::{Error, Reason, Retry, whole_seconds};
 
 /// So much at once.
@@ -22,36 +16,26 @@ const BURST: u64 = 100;
 const PER_SECOND: u64 = 10;
 /// Nothing costs more: it takes ten minutes to come back.
 const MOST: u64 = BURST + PER_SECOND * 600;
-/// How long one unit takes to come back, in microseconds.
-const UNIT: u64 = 1_000_000 / PER_SECOND;
-
-/// All times are in microseconds since this one.
-static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// How long one unit takes to come back.
+const UNIT: u64 = SECOND / PER_SECOND;
 
 /// The allowance of one caller.
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
-    /// When nothing of it will be used.
-    whole_at: AtomicU64,
+    used: Bucket,
     refused: Counter,
 }
 
 impl Allowance {
     /// A whole one; what it refuses is counted.
     pub(super) fn new(refused: Counter) -> Self {
-        Self { whole_at: AtomicU64::new(0), refused }
+        Self { used: Bucket::default(), refused }
     }
 
     /// Takes so much if anything is left.
     pub(super) fn take(&self, weight: u64) -> Result<(), Error> {
-        let now = now();
-        let cost = UNIT * weight.min(MOST);
-        let used =
-            |whole_at: u64| (whole_at < now + UNIT * BURST).then(|| whole_at.max(now) + cost);
-        let taken = self.whole_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, used);
-        taken.map(drop).map_err(|whole_at| {
+        self.used.take(UNIT * weight.min(MOST), UNIT * BURST - 1).map_err(|wait| {
             self.refused.inc();
-            let wait = whole_at.saturating_sub(now + UNIT * BURST) + 1;
             let wait = whole_seconds(Duration::from_micros(wait));
             let message = "this caller drops values from the cache too often; nothing was dropped";
             Error::new(Reason::CallerQuotaExceeded, message).with_retry(Retry::After(Some(wait)))
@@ -60,12 +44,8 @@ impl Allowance {
 
     /// Whether nothing of it is used.
     pub(super) fn is_whole(&self) -> bool {
-        self.whole_at.load(Ordering::Relaxed) <= now()
+        self.used.is_whole()
     }
-}
-
-fn now() -> u64 {
-    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

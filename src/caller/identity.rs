@@ -148,9 +148,7 @@ impl Caller {
     /// is everything.
     #[must_use]
     pub fn share_of(&self, bound: usize) -> Option<usize> {
-        let percent = usize::try_from(self.account.share_percent).unwrap_or(100);
-        let (whole, rest) = (bound / 100, bound % 100);
-        let share = (whole * percent + rest * percent / 100).max(1);
+        let share = percent_of(bound, self.account.share_percent).max(1);
         (share < bound).then_some(share)
     }
 
@@ -186,6 +184,14 @@ impl Caller {
         #[expect(clippy::indexing_slicing, reason = "an enum without fields, below its count")]
         &self.account.held[resource.index()]
     }
+}
+
+/// So many percent of so much.
+#[must_use]
+pub fn percent_of(bound: usize, percent: u32) -> usize {
+    let percent = usize::try_from(percent).unwrap_or(100);
+    // Not multiplied first, which could be too much.
+    bound / 100 * percent + bound % 100 * percent / 100
 }
 
 #[cfg(test)]

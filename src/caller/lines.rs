@@ -5,30 +5,22 @@
 
 use std::{
     fmt,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::Instant;
 
-/// All times are in microseconds since this one.
-static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+use super::bucket::{Bucket, SECOND};
 
-/// So much of its rate a caller may use at once, and so often it is told what is left out.
-const SECOND: u64 = 1_000_000;
-
-/// The lines of one caller: a token bucket without a lock.
+/// The lines of one caller, of whose rate a second may be used at once.
 #[derive(Debug)]
 pub(super) struct Lines {
     /// How long a line takes of the rate; `None` without a rate.
     cost: Option<u64>,
-    /// When nothing of the rate will be in use.
-    free_at: AtomicU64,
+    used: Bucket,
     left_out: AtomicU64,
-    told_at: AtomicU64,
+    /// What is left out is told once a second.
+    told: Bucket,
     counted: Counter,
 }
 
@@ -37,9 +29,9 @@ impl Lines {
     pub(super) fn new(per_second: Option<u32>, left_out: Counter) -> Self {
         Self {
             cost: per_second.map(|rate| SECOND / u64::from(rate.max(1))),
-            free_at: AtomicU64::new(0),
+            used: Bucket::default(),
             left_out: AtomicU64::new(0),
-            told_at: AtomicU64::new(0),
+            told: Bucket::default(),
             counted: left_out,
         }
     }
@@ -47,18 +39,13 @@ impl Lines {
     /// Whether there may be one more line.
     pub(super) fn take(&self, caller: impl fmt::Display) -> bool {
         let Some(cost) = self.cost else { return true };
-        let now = u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let used = |free_at: u64| {
-            let next = free_at.max(now) + cost;
-            (next <= now + SECOND).then_some(next)
-        };
         let (relaxed, left_out) = (Ordering::Relaxed, &self.left_out);
-        if self.free_at.fetch_update(relaxed, relaxed, used).is_err() {
+        if self.used.take(cost, SECOND - cost).is_err() {
             left_out.fetch_add(1, relaxed);
             self.counted.inc();
             return false;
         }
-        if left_out.load(relaxed) > 0 && self.tells(now) {
+        if left_out.load(relaxed) > 0 && self.told.take(SECOND, 0).is_ok() {
             let lines = left_out.swap(0, relaxed);
             tracing::info!(
                 target: "log", %caller, lines,
@@ -66,11 +53,6 @@ impl Lines {
             );
         }
         true
-    }
-
-    fn tells(&self, now: u64) -> bool {
-        let told = |at: u64| (now >= at + SECOND || at == 0).then_some(now);
-        self.told_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, told).is_ok()
     }
 }
 

@@ -8,6 +8,7 @@
 //! It knows nothing of calls: who wants a place names the caller and the [`Resource`].
 
 mod allowance;
+mod bucket;
 mod identity;
 mod lines;
 mod metrics;
@@ -18,7 +19,7 @@ mod resource;
 mod settings;
 mod turns;
 
-pub use identity::{Caller, CallerId};
+pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
 pub use pool::{Full, Held, Pool};
 pub use processor::InTurns;

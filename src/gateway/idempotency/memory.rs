@@ -22,7 +22,7 @@ use super::{
     settings::RequestIdSettings,
 };
 use crate::{
-    caller::CallerId,
+    caller::{CallerId, percent_of},
     error::{Error, Reason, Result, Retry, whole_seconds},
 };
 
@@ -53,8 +53,7 @@ impl Limits {
 
     /// What one caller may have.
     fn of_one(&self) -> Usage {
-        let percent = usize::try_from(self.share_percent).unwrap_or(100);
-        let share = |all: usize| all / 100 * percent + all % 100 * percent / 100;
+        let share = |all| percent_of(all, self.share_percent);
         Usage { entries: share(self.entries).max(1), bytes: share(self.bytes) }
     }
 
