@@ -55,6 +55,13 @@ impl Callers {
         Self(Arc::new(Shared { settings, metrics, others, known }))
     }
 
+    /// The same callers, apart from these: for a runtime of its own, whose threads are not those
+    /// that these take turns on.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::new(self.0.settings.clone(), CallerMetrics::default())
+    }
+
     /// The caller at the other end of a connection.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Arc<Caller> {

@@ -51,7 +51,7 @@ pub use self::{
 };
 use crate::{
     call::Writes,
-    caller::{Callers, Resource},
+    caller::{Caller, Callers, Resource},
     resources::Share,
 };
 
@@ -155,7 +155,7 @@ impl Server {
                 let port = Listener::bind("the address for probes", address).await?;
                 let router = probes::router(services.health.clone(), heartbeat.clone());
                 let metrics = services.metrics.port(Port::Probe);
-                Some(Probing::start(port, router, metrics, services.callers.clone())?)
+                Some(Probing::start(port, router, metrics, &services.callers)?)
             }
             None => None,
         };
@@ -196,7 +196,7 @@ impl Server {
         let operators = Connections::default();
         let limits = admin_limits(&admin.settings, &self.services.callers);
         let router = admin::router(admin, health, metrics.admin_refusals());
-        let service = move |_, _: &_| TowerToHyperService::new(router.clone());
+        let service = move |_, _: &_, _: &_| TowerToHyperService::new(router.clone());
         let callers = self.services.callers.clone();
         let port = metrics.port(Port::Admin);
         let watching = self.admin.serve(service, limits, operators.clone(), port, callers);
@@ -272,21 +272,22 @@ async fn serve(
 ) -> Drained {
     let Services { routes, methods, health, metrics, callers, memory } = services;
     let stack = stack::build(routes, &methods, &metrics, &settings, &callers, &memory);
-    let (stack, known) = (Arc::new(stack), callers.clone());
-    let connected = move |peer: SocketAddr, closing: &Arc<Closing>| Connected {
-        stack: Arc::clone(&stack),
-        peer: peer.to_string().into(),
-        caller: callers.at(peer.ip()),
-        closing: Arc::clone(closing),
-    };
-    let limits = grpc_limits(&settings, &known);
+    let stack = Arc::new(stack);
+    let connected =
+        move |peer: SocketAddr, caller: &Arc<Caller>, closing: &Arc<Closing>| Connected {
+            stack: Arc::clone(&stack),
+            peer: peer.to_string().into(),
+            caller: Arc::clone(caller),
+            closing: Arc::clone(closing),
+        };
+    let limits = grpc_limits(&settings, &callers);
     let connections = Connections::default();
     health.keep_alive(settings.stream_keep_alive);
     let mut abort = pin!(abort);
     let aborted = {
         // Leaving this block closes the port.
         let counted = metrics.port(Port::Grpc);
-        let accepting = listener.serve(connected, limits, connections.clone(), counted, known);
+        let accepting = listener.serve(connected, limits, connections.clone(), counted, callers);
         let until_closed = async {
             shutdown.await;
             tracing::info!("shutting down: no longer ready");

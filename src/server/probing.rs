@@ -51,8 +51,10 @@ impl Probing {
         port: Listener,
         router: Router,
         metrics: PortMetrics,
-        callers: Callers,
+        callers: &Callers,
     ) -> io::Result<Self> {
+        // A prober may come from where callers come from, and waits for none of their turns.
+        let callers = callers.apart();
         let (address, port) = (port.address(), port.into_std()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let end = CancellationToken::new();
@@ -104,7 +106,54 @@ async fn serve(
             age: Some(Age { max: MAX_AGE, grace: Duration::ZERO }),
         },
     };
-    let service = move |_, _: &_| TowerToHyperService::new(router.clone());
+    let service = move |_, _: &_, _: &_| TowerToHyperService::new(router.clone());
     let (port, connections) = (Listener::from_std(port)?, Connections::default());
     match port.serve(service, limits, connections, metrics, callers).await {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use axum::routing::get;
+    use futures_util::poll;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::timeout,
+    };
+
+    use super::*;
+    use crate::{
+        server::metrics::{Port, ServerMetrics},
+        telemetry::Registry,
+    };
+
+    // Regression: where callers and probers have one address, as behind a proxy, a probe waited for
+    // the turns of calls on threads that may hang.
+    #[tokio::test]
+    async fn a_probe_waits_for_no_turn_of_a_caller_at_its_address() {
+        let callers = Callers::default();
+        let caller = callers.at(IpAddr::from([127, 0, 0, 1]));
+        let mut tasks = Vec::new();
+        for _ in 0..1000 {
+            let (wake, woken) = oneshot::channel::<()>();
+            let mut task = Box::pin(caller.run(woken));
+            assert!(poll!(task.as_mut()).is_pending());
+            wake.send(()).unwrap();
+            // It has a turn, or waits for one, and is not polled.
+            tasks.push(task);
+        }
+        let port = Listener::bind("a port", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let metrics = ServerMetrics::register(&mut Registry::new("test")).port(Port::Probe);
+        let router = Router::new().route("/livez", get(async || "ok"));
+        let probing = Probing::start(port, router, metrics, &callers).unwrap();
+        let mut client = TcpStream::connect(probing.address()).await.unwrap();
+        let request = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        timeout(2 * LIMIT, client.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+        probing.stop().await;
+    }
 }

@@ -28,7 +28,7 @@ use super::{
     rarely::Rarely,
 };
 use crate::{
-    caller::Callers,
+    caller::{Caller, Callers},
     server::metrics::{Closed, PortMetrics},
 };
 
@@ -83,10 +83,10 @@ impl Listener {
     }
 
     /// Accepts connections until dropped, which closes the port. `service` makes the service for a
-    /// client's connection, whose calls learn of its end.
+    /// client's connection, whose calls are its caller's, and learn of its end.
     pub(crate) async fn serve<S, A>(
         self,
-        service: impl Fn(SocketAddr, &Arc<Closing>) -> S,
+        service: impl Fn(SocketAddr, &Arc<Caller>, &Arc<Closing>) -> S,
         limits: Limits,
         connections: Connections,
         metrics: PortMetrics,
@@ -104,10 +104,10 @@ impl Listener {
             let (opened, closing) = (Instant::now(), Arc::new(Closing::of(&connections)));
             let Some(place) = door.place(peer, &closing).await else { continue };
             let counted = Counted::new(metrics.clone());
-            let service = service(peer, &closing);
+            let caller = door.callers.at(peer.ip());
+            let service = service(peer, &caller, &closing);
             let place = Arc::new(place);
             let metrics = metrics.clone();
-            let caller = door.callers.at(peer.ip());
             let in_turns = Arc::clone(&caller);
             let accepted = Accepted { stream, caller, opened, closing, place, metrics };
             let served =
