@@ -213,7 +213,7 @@ fn launch<F>(
         let loaded = tokio::select! {
             biased;
             loaded = timeout_at(began + MAX_LOAD, loading) => loaded,
-            // Nothing was sent, and nothing is known.
+            // Nothing was read.
             () = readers.abandoned() => return,
         };
         let loaded = loaded.unwrap_or_else(|_| Err(gave_up()));

@@ -31,7 +31,7 @@ struct Waiting {
     readers: usize,
     /// It is read for those who come later, whether anyone waits or not.
     kept: bool,
-    /// It has sent nothing yet, and waits to.
+    /// It has read nothing yet, and waits to send.
     queued: Option<Queued>,
     /// It has sent something.
     has_begun: bool,
@@ -39,7 +39,7 @@ struct Waiting {
     over: bool,
 }
 
-/// What a load waits for that has sent nothing yet.
+/// What a load waits for that has read nothing yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Queued {
     InLine,
@@ -98,7 +98,7 @@ impl Readers {
         Reader(self.clone())
     }
 
-    /// Notes that the load has sent nothing yet and waits to; for its caller's share, if so.
+    /// Notes that the load has read nothing yet and waits to send; for its caller's share, if so.
     pub fn queues(&self, for_share: bool) {
         let queued = if for_share { Queued::ForShare } else { Queued::InLine };
         self.0.waiting.send_if_modified(|waiting| {
@@ -159,8 +159,8 @@ impl Readers {
         let _ = self.0.loaded.set(loaded);
     }
 
-    /// Waits until no one waits for the load while it has sent nothing. From then on, no one joins
-    /// it.
+    /// Waits until no one waits for the load while it has read nothing and waits to send. From then
+    /// on, no one joins it.
     pub(super) async fn abandoned(&self) {
         let mut waiting = self.0.waiting.subscribe();
         loop {

@@ -24,8 +24,8 @@ pub trait Waiters: Send + Sync {
     /// Tells them of a wait. Whether the session should wait.
     fn tell(&self, delay: Delay) -> bool;
 
-    /// Tells them that the first request waits in the queue, or for a share that is its caller's
-    /// own. While it does, it is given up when no one waits for it any more.
+    /// Tells them that a request waits in the queue, or for a share that is its caller's own, and
+    /// nothing was read yet. While it does, it is given up when no one waits for it any more.
     fn queues(&self, for_share: bool);
 
     /// Tells them that a request was sent after all.

@@ -15,7 +15,7 @@ pub(super) type Piece = Result<Frame<Bytes>, Status>;
 /// Pieces that are kept as they come. Those after them are joined.
 const MANY: usize = 8;
 
-/// What has arrived and was not read yet.
+/// What has arrived and was not read yet. Nothing is added once something was taken.
 #[derive(Default)]
 pub(super) struct Kept {
     /// Most requests come in one piece, which needs no queue.
