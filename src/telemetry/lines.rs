@@ -4,7 +4,7 @@
 //! formatted by the library. Both are flat objects, with the same members in the same order.
 
 use std::{
-    fmt::{self, Debug},
+    fmt::{self, Debug, Write as _},
     time::SystemTime,
 };
 
@@ -51,70 +51,70 @@ where
             return self.others.format_event(context, out, event);
         }
         let time = humantime::format_rfc3339_micros(SystemTime::now());
-        write!(out, "{{\"timestamp\":\"{time}\",\"level\":\"")?;
-        out.write_str(about.level().as_str())?;
-        out.write_char('"')?;
-        let mut fields = Fields { out: &mut out, written: Ok(()) };
+        // Handed over once: each piece would pass the subscriber.
+        let mut line = String::with_capacity(USUAL_LENGTH);
+        write!(line, "{{\"timestamp\":\"{time}\",\"level\":\"")?;
+        line.push_str(about.level().as_str());
+        line.push('"');
+        let mut fields = Fields(line);
         event.record(&mut fields);
-        fields.written?;
-        out.write_str(",\"target\":")?;
-        quote(&mut out, about.target())?;
-        out.write_str("}\n")
+        let Fields(mut line) = fields;
+        line.push_str(",\"target\":");
+        quote(&mut line, about.target())?;
+        line.push_str("}\n");
+        out.write_str(&line)
     }
 }
 
-struct Fields<'a, 'w> {
-    out: &'a mut Writer<'w>,
-    written: fmt::Result,
-}
+/// What a line seldom exceeds.
+const USUAL_LENGTH: usize = 512;
 
-impl Fields<'_, '_> {
-    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.written.is_ok() {
-            self.written = self.write(field, value);
-        }
-    }
+/// A line under way. Writing to a string cannot fail.
+struct Fields(String);
 
-    fn write(
-        &mut self,
-        field: &Field,
-        value: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
-    ) -> fmt::Result {
+impl Fields {
+    fn name(&mut self, field: &Field) {
         // The names of members are words of this program.
-        self.out.write_str(",\"")?;
-        self.out.write_str(field.name())?;
-        self.out.write_str("\":")?;
-        value(self.out)
+        self.0.push_str(",\"");
+        self.0.push_str(field.name());
+        self.0.push_str("\":");
+    }
+
+    /// Adds a member whose value needs no quotes.
+    fn bare(&mut self, field: &Field, value: &str) {
+        self.name(field);
+        self.0.push_str(value);
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(field, |out| quote(out, value));
+        self.name(field);
+        let _ = quote(&mut self.0, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, |out| write!(out, "{value}"));
+        self.bare(field, itoa::Buffer::new().format(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, |out| write!(out, "{value}"));
+        self.bare(field, itoa::Buffer::new().format(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, |out| write!(out, "{value}"));
+        self.bare(field, if value { "true" } else { "false" });
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON cannot represent NaN and the infinities.
-        self.member(field, |out| match value.is_finite() {
-            true => write!(out, "{value:?}"),
-            false => out.write_str("null"),
-        });
+        match value.is_finite() {
+            true => self.bare(field, zmij::Buffer::new().format_finite(value)),
+            false => self.bare(field, "null"),
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.member(field, |out| quote(out, &format!("{value:?}")));
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 
