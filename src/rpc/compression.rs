@@ -1,9 +1,9 @@
 //! The encodings of compressed messages.
 
-use tonic::{
-    codec::CompressionEncoding::{self, Gzip, Zstd},
-    metadata::{MetadataMap, MetadataValue},
-};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tonic::codec::CompressionEncoding::{self, Gzip, Zstd};
+
+const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// All that are read, and written for callers that accept them; of several, the caller's first.
 const ENCODINGS: [(CompressionEncoding, &str); 2] = [(Gzip, "gzip"), (Zstd, "zstd")];
@@ -19,8 +19,8 @@ pub(crate) fn names() -> String {
 }
 
 /// Whether the caller accepts any. Many libraries say so in each call, so it is asked of the bytes.
-pub(super) fn is_accepted(metadata: &MetadataMap) -> bool {
-    let accepted = metadata.get("grpc-accept-encoding").map(MetadataValue::as_bytes);
+pub(super) fn is_accepted(metadata: &HeaderMap) -> bool {
+    let accepted = metadata.get(ACCEPTED).map(HeaderValue::as_bytes);
     let mut accepted = accepted.unwrap_or_default().split(|byte| *byte == b',');
     accepted.any(|accepted| {
         let accepted = accepted.trim_ascii();

@@ -13,11 +13,13 @@ pub mod status;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AGE, CACHE_CONTROL},
+};
 use tokio::task::yield_now;
 use tonic::{
-    Extensions, Request, Response, Status,
-    codec::SingleMessageCompressionOverride as Override,
-    metadata::{MetadataMap, MetadataValue},
+    Extensions, Request, Response, Status, codec::SingleMessageCompressionOverride as Override,
 };
 
 pub use backend_service::BackendRpc;
@@ -32,15 +34,11 @@ use crate::{
 };
 
 /// Request metadata: how messages are compressed.
-const ENCODING: &str = "grpc-encoding";
-/// Request metadata: how the caller wants the cache to be used.
-const CACHE_CONTROL: &str = "cache-control";
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// Response metadata: how the cache was used.
-const PROFILE_CACHE: &str = "x-profile-cache";
-/// Response metadata: how old the response is, in seconds.
-const AGE: &str = "age";
+const PROFILE_CACHE: HeaderName = HeaderName::from_static("x-profile-cache");
 /// Response metadata of a write: the fields that were left out because they are too large.
-const PROFILE_OMITTED: &str = "x-profile-omitted";
+const PROFILE_OMITTED: HeaderName = HeaderName::from_static("x-profile-omitted");
 
 /// Size limits of messages, in bytes.
 #[derive(Debug, Clone)]
@@ -71,11 +69,13 @@ where
     F: Future<Output = Result<T>>,
 {
     let (metadata, extensions, message) = request.into_parts();
+    let metadata = metadata.into_headers();
     let admitted = admitted(&extensions).map_err(|error| refusal(rpc, None, error))?;
     let record = Arc::clone(&admitted.record);
     decompressed(&metadata, &record, &message)
         .map_err(|error| refusal(rpc, Some(&record), error))?;
-    let asked = metadata.get_all(CACHE_CONTROL).iter().map(MetadataValue::as_bytes);
+    // How the caller wants the cache to be used.
+    let asked = metadata.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
     let is_compressible = compression::is_accepted(&metadata);
     let answer = match Control::parse(asked) {
         Ok(control) => method(admitted.into_call(control), message).await,
@@ -85,8 +85,8 @@ where
         Ok(answer) => {
             let size = is_compressible.then(|| answer.encoded_len());
             let mut response = Response::new(answer);
-            say_cache(&record, response.metadata_mut());
-            say_omitted(&record, response.metadata_mut());
+            say_cache(&record, response.metadata_mut().as_mut());
+            say_omitted(&record, response.metadata_mut().as_mut());
             match size.zip(limits.min_compressed_bytes) {
                 // The stream is compressed once the message is taken from here. In a task of its
                 // own, which a call that waits gets, the others of its connection go on meanwhile.
@@ -101,7 +101,7 @@ where
             let answered = error.reason() == Reason::ProfileNotFound;
             let mut status = refusal(rpc, Some(&record), error);
             if answered {
-                say_cache(&record, status.metadata_mut());
+                say_cache(&record, status.metadata_mut().as_mut());
             }
             Err(status)
         }
@@ -122,6 +122,7 @@ where
     S: Stream<Item = Result<T>> + Send + 'static,
 {
     let (metadata, extensions, message) = request.into_parts();
+    let metadata = metadata.into_headers();
     let admitted = admitted(&extensions).map_err(|error| refusal(rpc, None, error))?;
     let record = Arc::clone(&admitted.record);
     decompressed(&metadata, &record, &message)
@@ -150,7 +151,7 @@ fn admitted(extensions: &Extensions) -> Result<Admitted> {
 
 /// Takes memory for a request that was compressed: until now, only its length on the wire counted.
 fn decompressed(
-    metadata: &MetadataMap,
+    metadata: &HeaderMap,
     record: &CallRecord,
     message: &impl prost::Message,
 ) -> Result<()> {
@@ -202,17 +203,18 @@ fn refusal(rpc: Method, record: Option<&CallRecord>, error: Error) -> Status {
 }
 
 /// Adds how the cache was used to the metadata of a response.
-fn say_cache(record: &CallRecord, metadata: &mut MetadataMap) {
+fn say_cache(record: &CallRecord, metadata: &mut HeaderMap) {
     let Some(served) = record.cache() else { return };
-    metadata.insert(PROFILE_CACHE, MetadataValue::from_static(served.outcome.name()));
+    metadata.insert(PROFILE_CACHE, HeaderValue::from_static(served.outcome.name()));
     if let Some(age) = served.age {
-        metadata.insert(AGE, MetadataValue::from(age.as_secs()));
+        // In seconds.
+        metadata.insert(AGE, HeaderValue::from(age.as_secs()));
     }
 }
 
 /// Adds what a write left out of its response to the metadata.
-fn say_omitted(record: &CallRecord, metadata: &mut MetadataMap) {
-    if let Some(Ok(fields)) = record.omitted().map(MetadataValue::try_from) {
+fn say_omitted(record: &CallRecord, metadata: &mut HeaderMap) {
+    if let Some(Ok(fields)) = record.omitted().map(HeaderValue::try_from) {
         metadata.insert(PROFILE_OMITTED, fields);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::future::Either;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 use http_body::Frame;
 use hyper::service::Service;
 use pin_project_lite::pin_project;
@@ -206,11 +206,13 @@ fn after(now: Instant, timeout: Duration) -> Instant {
     now + timeout.min(CENTURY)
 }
 
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// The timeout that the caller sends: `grpc-timeout` as gRPC's PROTOCOL-HTTP2 defines it, at most
 /// eight digits and a unit. A malformed one is an error, because any guess would either end the
 /// call too early or let it run when the caller no longer waits.
 fn requested(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
-    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let Some(value) = headers.get(TIMEOUT) else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(parse);
     let message = "the metadata grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n";
     parsed.map(Some).ok_or_else(|| Error::new(Reason::MalformedRequest, message))

@@ -105,7 +105,6 @@ fn translated<A: Answer>(mut response: Response<A>) -> Response<Stepped<Framing,
 /// Takes the status out of the headers of a response that is only a status.
 fn status(headers: &mut HeaderMap) -> HeaderMap {
     let names = [reply::GRPC_STATUS, reply::GRPC_MESSAGE, reply::GRPC_DETAILS];
-    let names = names.map(header::HeaderName::from_static);
     names.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect()
 }
 

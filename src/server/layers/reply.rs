@@ -12,9 +12,10 @@ use crate::{
     rpc,
 };
 
-pub(crate) const GRPC_STATUS: &str = "grpc-status";
-pub(crate) const GRPC_MESSAGE: &str = "grpc-message";
-pub(crate) const GRPC_DETAILS: &str = "grpc-status-details-bin";
+// Names, not text: text would be parsed at every use.
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(crate) const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// A response that is only an error.
 pub(crate) fn refuse<A: From<Body>>(error: &Error) -> Response<A> {
@@ -45,7 +46,7 @@ pub(crate) fn write_status(status: &Status, headers: &mut HeaderMap) {
 
 /// What the status takes of the size of headers or trailers.
 pub(crate) fn status_bytes(headers: &HeaderMap) -> usize {
-    let own = [GRPC_STATUS, GRPC_MESSAGE, GRPC_DETAILS].map(HeaderName::from_static);
+    let own = [GRPC_STATUS, GRPC_MESSAGE, GRPC_DETAILS];
     let own = own.into_iter().filter_map(|name| Some((headers.get(&name)?.clone(), name)));
     rpc::status::header_bytes(&own.map(|(value, name)| (name, value)).collect())
 }
