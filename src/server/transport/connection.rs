@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::poll;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, service::Service};
-use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
+use hyper::{body::Incoming, rt::Timer, service::Service};
+use hyper_util::server::conn::auto::Builder;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, sleep_until, timeout_at},
@@ -145,9 +145,11 @@ where
     let socket = Socket::new(stream, headers, unread, Arc::clone(&closing));
     let service =
         Counting { service, closing: Arc::clone(&closing), place: Arc::clone(&place), answer };
-    let serve = |streams| builder(streams, limits).serve_connection(socket, service).into_owned();
+    let serve = |streams, clock| {
+        builder(streams, clock, limits).serve_connection(socket, service).into_owned()
+    };
     // `executor` runs the streams. To let hyper spawn a task for each instead, write
-    // `let connection = serve(TokioExecutor::new());`.
+    // `let connection = serve(TokioExecutor::new(), TokioTimer::new());`.
     let connection = executor::run(&connections, &caller, serve);
     let mut connection = pin!(connection);
 
@@ -189,17 +191,21 @@ where
     }
 }
 
-fn builder<E>(executor: E, limits: ConnectionLimits) -> Builder<E> {
+fn builder<E>(
+    executor: E,
+    clock: impl Timer + Clone + Send + Sync + 'static,
+    limits: ConnectionLimits,
+) -> Builder<E> {
     let ConnectionLimits { headers, streams, first_request, .. } = limits;
     let mut builder = Builder::new(executor);
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(clock.clone())
         .header_read_timeout(first_request)
         .max_buf_size(headers.max(MIN_BUFFER));
     builder
         .http2()
-        .timer(TokioTimer::new())
+        .timer(clock)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER)
         .max_concurrent_streams(streams)

@@ -33,7 +33,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::connections::Connections;
+use super::{clock::PollClock, connections::Connections};
 use crate::caller::Caller;
 
 /// How long new streams are polled in a row before other tasks run.
@@ -43,15 +43,16 @@ const POLL_BUDGET: usize = 16;
 
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs a connection and the streams that it gives to the handle passed to `serve`.
-pub(crate) fn run<C>(
+/// Runs a connection and the streams that it gives to the handle passed to `serve`, with its clock.
+pub(super) fn run<C>(
     connections: &Connections,
     caller: &Arc<Caller>,
-    serve: impl FnOnce(Streams) -> C,
+    serve: impl FnOnce(Streams, PollClock) -> C,
 ) -> Running<C> {
     let streams = Streams::new(connections.clone(), Arc::clone(caller));
-    let connection = serve(streams.clone());
-    streams.run_with(connection)
+    let clock = PollClock::start();
+    let connection = serve(streams.clone(), clock.clone());
+    streams.run_with(connection, clock)
 }
 
 /// Runs the streams of one connection; a handle.
@@ -105,10 +106,10 @@ impl Streams {
         Self(Arc::new(Shared { connections, caller, new, waiting }))
     }
 
-    fn run_with<C>(self, connection: C) -> Running<C> {
+    fn run_with<C>(self, connection: C, clock: PollClock) -> Running<C> {
         let wakes = Arc::new(Wakes { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&wakes));
-        Running { connection, streams: self, wakes, waker, polled: 0, yielded: false }
+        Running { connection, clock, streams: self, wakes, waker, polled: 0, yielded: false }
     }
 
     fn new_streams(&self) -> MutexGuard<'_, Vec<Stream>> {
@@ -204,6 +205,7 @@ pin_project! {
     pub(crate) struct Running<C> {
         #[pin]
         connection: C,
+        clock: PollClock,
         streams: Streams,
         wakes: Arc<Wakes>,
         waker: Waker,
@@ -232,6 +234,7 @@ impl<C: Future> Future for Running<C> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        this.clock.tick();
         this.wakes.task.register(cx.waker());
         let mut own = Context::from_waker(this.waker);
         *this.polled = 0;

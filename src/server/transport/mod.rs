@@ -3,6 +3,7 @@
 //! Knows nothing of gRPC.
 
 mod authority;
+mod clock;
 pub(super) mod closing;
 pub(super) mod connection;
 pub(super) mod connections;

@@ -21,7 +21,7 @@ async fn only_a_stream_that_waits_gets_a_task() {
         waits.0.add_permits(1);
     });
     handle.execute(async { panic!("a panic outside the layer that catches") });
-    let mut running = pin!(streams.run_with(std::future::pending::<()>()));
+    let mut running = pin!(streams.run_with(std::future::pending::<()>(), PollClock::start()));
     assert!(poll!(running.as_mut()).is_pending());
     assert_eq!((over.available_permits(), connections.streams.len()), (1, 1));
     open.add_permits(1);
@@ -54,7 +54,7 @@ async fn a_stream_whose_reader_takes_nothing_is_dropped() {
             }
             std::future::pending::<()>().await;
         });
-        let mut running = pin!(streams.run_with(std::future::pending::<()>()));
+        let mut running = pin!(streams.run_with(std::future::pending::<()>(), PollClock::start()));
         let began = Instant::now();
         assert!(poll!(running.as_mut()).is_pending());
         ended.acquire().await.unwrap().forget();
@@ -70,7 +70,7 @@ async fn a_stream_whose_reader_takes_nothing_is_dropped() {
         reader_goes_on();
         std::future::pending::<()>().await;
     });
-    let mut running = pin!(streams.run_with(std::future::pending::<()>()));
+    let mut running = pin!(streams.run_with(std::future::pending::<()>(), PollClock::start()));
     assert!(poll!(running.as_mut()).is_pending());
     tokio::time::sleep(second * 3600).await;
     assert_eq!(ended.available_permits(), 0);
@@ -87,7 +87,7 @@ async fn a_connection_that_its_streams_wake_is_polled_again_at_once() {
         handle.execute(async move { waker.wake() });
         if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
     });
-    let mut running = pin!(streams.run_with(connection));
+    let mut running = pin!(streams.run_with(connection, PollClock::start()));
     assert!(poll!(running.as_mut()).is_ready());
 }
 
@@ -100,7 +100,7 @@ async fn a_connection_that_always_has_more_work_lets_others_run() {
         cx.waker().wake_by_ref();
         if polls == POLL_BUDGET + 1 { Poll::Ready(()) } else { Poll::Pending }
     });
-    let mut running = pin!(streams.run_with(connection));
+    let mut running = pin!(streams.run_with(connection, PollClock::start()));
     assert!(poll!(running.as_mut()).is_pending());
     // It has woken its task; otherwise this would never end.
     running.await;
@@ -121,7 +121,7 @@ async fn a_connection_with_many_new_streams_lets_others_run() {
         }
     };
     (0..5).for_each(|_| streams.execute(slow(&polled)));
-    let mut running = pin!(streams.run_with(std::future::pending::<()>()));
+    let mut running = pin!(streams.run_with(std::future::pending::<()>(), PollClock::start()));
     for expected in 1..=5 {
         while polled.load(Ordering::Relaxed) < expected {
             assert!(poll!(running.as_mut()).is_pending());
@@ -132,7 +132,7 @@ async fn a_connection_with_many_new_streams_lets_others_run() {
     let connections = Connections::default();
     let streams = Streams::new(connections.clone(), Arc::clone(Caller::gateway()));
     (0..5).for_each(|_| streams.execute(slow(&polled)));
-    streams.run_with(std::future::ready(())).await;
+    streams.run_with(std::future::ready(()), PollClock::start()).await;
     assert_eq!(polled.load(Ordering::Relaxed), 6);
     connections.streams.close();
     connections.streams.wait().await;
@@ -151,7 +151,7 @@ async fn waking_a_connection_that_waits_wakes_its_task() {
         }
         None => Poll::Ready(()),
     });
-    let running = tokio::spawn(streams.run_with(connection));
+    let running = tokio::spawn(streams.run_with(connection, PollClock::start()));
     let waker = taken.await.unwrap();
     waker.wake();
     running.await.unwrap();
@@ -178,7 +178,7 @@ async fn polls_for_three_answers(waiting: usize) -> u8 {
         polls += 1;
         taking.as_mut().poll(cx).map(|()| polls)
     });
-    let running = tokio::spawn(streams.run_with(connection));
+    let running = tokio::spawn(streams.run_with(connection, PollClock::start()));
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
