@@ -198,7 +198,7 @@ fn member<'a>(key: &'a str, value: &'a str) -> Member<'a> {
     let value = Cow::Borrowed(value);
     // Most keys need no unescaping.
     let plain = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
-    if let Some(plain) = plain.filter(|plain| !plain.contains('\\')) {
+    if let Some(plain) = plain.filter(|plain| !plain.bytes().any(|byte| byte == b'\\')) {
         return Member { key: Cow::Borrowed(plain), odd_key: None, value };
     }
     match serde_json::from_str::<String>(key) {

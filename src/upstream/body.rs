@@ -1,6 +1,7 @@
 //! The body of an answer as it arrives, with the memory that it takes.
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr_iter;
 
 use crate::{
     caller::Held,
@@ -50,7 +51,7 @@ impl Arriving {
 /// A body that can be read now, with memory for what is made of it until it has been read: the
 /// objects, and their texts.
 pub(super) fn readable(body: Bytes, taken: Held) -> Result<Bytes> {
-    let objects = body.iter().filter(|byte| **byte == b'{').count();
+    let objects = memchr_iter(b'{', &body).count();
     taken.resize((2 * body.len()).saturating_add(objects * OBJECT))?;
     Ok(held(body, taken))
 }

@@ -60,7 +60,7 @@ fn same(one: &str, other: &str) -> bool {
     fn counted(name: &str) -> impl Iterator<Item = char> {
         name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).map(|c| c.to_ascii_uppercase())
     }
-    counted(one).eq(counted(other))
+    one == other || counted(one).eq(counted(other))
 }
 
 /// The service that a request specifies by id, by type or by both.
