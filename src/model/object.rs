@@ -9,7 +9,11 @@ use std::{borrow::Cow, fmt};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::{number, split, tree};
+use super::{
+    number,
+    split::{self, Rest},
+    tree,
+};
 
 /// Members of a usual object.
 const USUAL: usize = 8;
@@ -27,24 +31,60 @@ struct Member<'a> {
     /// The key's own text, if it is not text in Unicode.
     odd_key: Option<Cow<'a, str>>,
     value: Cow<'a, str>,
+    /// The value as an object, if it was entered.
+    entered: Option<Box<Object<'a>>>,
 }
 
 impl<'a> Object<'a> {
     /// Reads an object; `None` if it is something else, or has more members than any has.
     #[must_use]
     pub fn read(json: &'a [u8]) -> Option<Self> {
-        Self::of(checked(json)?)
+        Self::entering(json, &[])
+    }
+
+    /// The same, with the objects that these of its members are, and these of theirs, and so on:
+    /// they are read on the way, and not once more for each level around them.
+    #[must_use]
+    pub fn entering(json: &'a [u8], keys: &[&[&str]]) -> Option<Self> {
+        Self::next(&mut Rest::of(checked(json)?), keys)
     }
 
     /// The object in a part of what was read before, which is not checked again.
     #[must_use]
     pub fn of(json: &'a str) -> Option<Self> {
-        let mut members = Vec::with_capacity(USUAL);
-        split::members_while(json, |key, value| {
-            members.push(member(key, value));
-            members.len() <= MAX_MEMBERS
+        Self::next(&mut Rest::of(json), &[])
+    }
+
+    /// The object that comes next.
+    fn next(rest: &mut Rest<'a>, keys: &[&[&str]]) -> Option<Self> {
+        let mut members: Vec<Member<'a>> = Vec::with_capacity(USUAL);
+        split::members(rest, |key, rest| {
+            let (key, odd_key) = unescaped(key);
+            let entered = enter(&key, rest, keys);
+            let (entered, value) = match entered {
+                Some((object, text)) => (Some(Box::new(object)), text),
+                None => (None, rest.value()?),
+            };
+            if entered.is_some() {
+                // Only the last of equal keys counts.
+                members.iter_mut().filter(|member| member.key == key).for_each(Member::leave);
+            }
+            members.push(Member { key, odd_key, value: Cow::Borrowed(value), entered });
+            (members.len() <= MAX_MEMBERS).then_some(())
         })?;
-        (members.len() <= MAX_MEMBERS).then_some(Self(members))
+        Some(Self(members))
+    }
+
+    /// An object that was entered.
+    #[must_use]
+    pub fn entered(&self, key: &str) -> Option<&Self> {
+        self.last(key)?.entered.as_deref()
+    }
+
+    /// The same alone.
+    #[must_use]
+    pub fn into_entered(self, key: &str) -> Option<Self> {
+        self.0.into_iter().rfind(|member| member.key == key)?.entered.map(|object| *object)
     }
 
     /// The object with texts of its own.
@@ -55,6 +95,7 @@ impl<'a> Object<'a> {
             key: own(member.key),
             odd_key: member.odd_key.map(own),
             value: own(member.value),
+            entered: member.entered.map(|object| Box::new(object.into_owned())),
         });
         Object(members.collect())
     }
@@ -106,7 +147,7 @@ impl<'a> Object<'a> {
         // Everything before the first of them is still there, so the index exists.
         let at = at.unwrap_or(self.0.len());
         let (key, value) = (Cow::Owned(key.to_owned()), Cow::Owned(value.to_string()));
-        self.0.insert(at, Member { key, odd_key: None, value });
+        self.0.insert(at, Member { key, odd_key: None, value, entered: None });
     }
 
     /// Removes a member.
@@ -194,17 +235,29 @@ pub(crate) mod work {
     }
 }
 
-fn member<'a>(key: &'a str, value: &'a str) -> Member<'a> {
-    let value = Cow::Borrowed(value);
+/// A key without its escapes, and its own text, if it is not text in Unicode.
+fn unescaped(key: &str) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
     // Most keys need no unescaping.
     let plain = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
     if let Some(plain) = plain.filter(|plain| !plain.bytes().any(|byte| byte == b'\\')) {
-        return Member { key: Cow::Borrowed(plain), odd_key: None, value };
+        return (Cow::Borrowed(plain), None);
     }
     match serde_json::from_str::<String>(key) {
-        Ok(unescaped) => Member { key: Cow::Owned(unescaped), odd_key: None, value },
+        Ok(unescaped) => (Cow::Owned(unescaped), None),
         // Half of a surrogate pair: such a key is shown as it is written.
-        Err(_) => Member { key: Cow::Borrowed(key), odd_key: Some(Cow::Borrowed(key)), value },
+        Err(_) => (Cow::Borrowed(key), Some(Cow::Borrowed(key))),
+    }
+}
+
+/// The object that is the value of this key, and its text, if it is to be entered.
+fn enter<'a>(key: &str, rest: &mut Rest<'a>, keys: &[&[&str]]) -> Option<(Object<'a>, &'a str)> {
+    let (keys, inner) = keys.split_first()?;
+    keys.contains(&key).then(|| rest.passed(|rest| Object::next(rest, inner)))?
+}
+
+impl Member<'_> {
+    fn leave(&mut self) {
+        self.entered = None;
     }
 }
 
@@ -245,6 +298,34 @@ mod tests {
         object.remove("b");
         object.set("c", &Value::Null);
         assert_eq!((object.text("c"), object.value("c")), (Some("null"), None));
+    }
+
+    #[test]
+    fn objects_are_entered_where_that_is_asked_for() {
+        let read = |json: &'static str| Object::entering(json.as_bytes(), &[&["a"], &["b", "c"]]);
+        let object = read(r#"{ "a" : {"b": {"a":{"b":1}}, "c":[{}], "d":{}} , "e": {"b":{}}}"#);
+        let object = object.unwrap();
+        let a = object.entered("a").unwrap();
+        assert_eq!(object.text("a"), Some(r#"{"b": {"a":{"b":1}}, "c":[{}], "d":{}}"#));
+        assert_eq!((a.text("c"), a.text("d")), (Some("[{}]"), Some("{}")));
+        let b = a.entered("b").unwrap();
+        assert_eq!((b.text("a"), a.text("b")), (Some(r#"{"b":1}"#), Some(r#"{"a":{"b":1}}"#)));
+        for (object, key) in [(a, "c"), (a, "d"), (&object, "e"), (b, "a"), (&object, "b")] {
+            assert_eq!(object.entered(key), None, "{key}");
+        }
+        assert_eq!(object.clone().into_entered("a").as_ref(), Some(a));
+
+        let last = read(r#"{"a":{"b":{}},"\u0061":{"b":{"x":1}}}"#).unwrap();
+        assert_eq!(last.entered("a").unwrap().entered("b").unwrap().text("x"), Some("1"));
+        assert_eq!(last.iter().count(), 2);
+        assert_eq!(last.0.iter().filter(|member| member.entered.is_some()).count(), 1);
+        assert_eq!(read(r#"{"a":{"b":{}},"a":null}"#).unwrap().entered("a"), None);
+
+        let many = format!("{{{}}}", vec![r#""x":1"#; MAX_MEMBERS + 1].join(","));
+        let text = format!(r#"{{"a":{many},"z":2}}"#);
+        let object = Object::entering(text.as_bytes(), &[&["a"]]).unwrap();
+        assert_eq!((object.entered("a"), object.text("a")), (None, Some(&*many)));
+        assert_eq!(object.text("z"), Some("2"));
     }
 
     #[test]

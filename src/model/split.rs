@@ -7,21 +7,19 @@
 
 use memchr::{memchr2, memchr3};
 
-/// Gives each key, as it is written, and value of an object until one is answered with false;
-/// `None` if it is something else.
-pub(super) fn members_while<'a>(
-    json: &'a str,
-    mut goes_on: impl FnMut(&'a str, &'a str) -> bool,
+/// Gives each key of an object, as it is written, with what is left from its value on, until one is
+/// answered with nothing; `None` then, and if it is something else. Who is given a value passes it.
+pub(super) fn members<'a>(
+    rest: &mut Rest<'a>,
+    mut member: impl FnMut(&'a str, &mut Rest<'a>) -> Option<()>,
 ) -> Option<()> {
-    let mut rest = Rest::of(json, b'{')?;
+    rest.skip(b'{')?;
     while !rest.ends_with(b'}')? {
         let key = rest.value()?;
         rest.skip(b':')?;
-        if !goes_on(key, rest.value()?) {
-            break;
-        }
+        member(key, rest)?;
     }
-    Some(())
+    rest.skip(b'}')
 }
 
 /// The elements of an array; `None` if it is something else.
@@ -39,7 +37,8 @@ pub(super) fn elements_while<'a>(
     json: &'a str,
     mut goes_on: impl FnMut(&'a str) -> bool,
 ) -> Option<()> {
-    let mut rest = Rest::of(json, b'[')?;
+    let mut rest = Rest::of(json);
+    rest.skip(b'[')?;
     while !rest.ends_with(b']')? {
         if !goes_on(rest.value()?) {
             break;
@@ -48,17 +47,29 @@ pub(super) fn elements_while<'a>(
     Some(())
 }
 
-/// What is left to read of an object or an array.
-struct Rest<'a> {
+/// What is left to read of a JSON text.
+#[derive(Clone, Copy)]
+pub(super) struct Rest<'a> {
     json: &'a str,
     at: usize,
 }
 
 impl<'a> Rest<'a> {
-    fn of(json: &'a str, open: u8) -> Option<Self> {
-        let mut rest = Self { json, at: 0 };
-        rest.skip(open)?;
-        Some(rest)
+    pub(super) fn of(json: &'a str) -> Self {
+        Self { json, at: 0 }
+    }
+
+    /// What is made of what comes next, with its text; if that is nothing, it still comes next.
+    pub(super) fn passed<T>(
+        &mut self,
+        pass: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<(T, &'a str)> {
+        self.peek()?;
+        let mut ahead = *self;
+        let made = pass(&mut ahead)?;
+        let text = self.json.get(self.at..ahead.at)?;
+        *self = ahead;
+        Some((made, text))
     }
 
     /// The next byte, without the white space before it.
@@ -86,7 +97,7 @@ impl<'a> Rest<'a> {
     }
 
     /// Passes a value, and returns its text.
-    fn value(&mut self) -> Option<&'a str> {
+    pub(super) fn value(&mut self) -> Option<&'a str> {
         let next = self.peek()?;
         let start = self.at;
         let bytes = self.json.as_bytes();
@@ -146,9 +157,9 @@ mod tests {
 
     fn members(json: &str) -> Option<Vec<(&str, &str)>> {
         let mut found = Vec::new();
-        members_while(json, |key, value| {
-            found.push((key, value));
-            true
+        super::members(&mut Rest::of(json), |key, rest| {
+            found.push((key, rest.value()?));
+            Some(())
         })
         .map(|()| found)
     }

@@ -41,7 +41,7 @@ const LIST: &str = "serviceProfileList";
 /// The profile with this id in the answer to a get.
 pub(super) fn one(envelope: &Envelope<'_>, id: &str) -> Result<Item> {
     let param = envelope.response_param();
-    let items = param.as_ref().and_then(|param| {
+    let items = param.and_then(|param| {
         let (items, _) = object::elements_within(param.text(LIST)?, PROFILES.most)?;
         Some(items)
     });

@@ -10,17 +10,18 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Envelope<'r> {
     response: Object<'r>,
-    result: Option<Object<'r>>,
 }
+
+/// The parts of an answer, by level.
+const PARTS: &[&[&str]] = &[&["Response"], &["resultParam", "responseParam"]];
 
 impl<'r> Envelope<'r> {
     /// Reads a reply's body, or says why it is not an envelope.
     pub(super) fn read(reply: &'r Reply) -> Result<Self, Unread> {
-        let body = Object::read(&reply.body).ok_or_else(|| Unread::without_objects(&reply.body))?;
-        let response = body.source("Response").and_then(Object::of);
-        let response = response.ok_or(Unread::NotTheDialect)?;
-        let result = response.source("resultParam").and_then(Object::of);
-        let envelope = Self { response, result };
+        let body = Object::entering(&reply.body, PARTS);
+        let body = body.ok_or_else(|| Unread::without_objects(&reply.body))?;
+        let response = body.into_entered("Response").ok_or(Unread::NotTheDialect)?;
+        let envelope = Self { response };
         let has_code =
             envelope.inner_code().is_some() || envelope.outer_code().as_deref() == Some("401");
         if has_code { Ok(envelope) } else { Err(Unread::NotTheDialect) }
@@ -28,7 +29,7 @@ impl<'r> Envelope<'r> {
 
     /// The code that decides the outcome.
     pub(super) fn inner_code(&self) -> Option<String> {
-        self.result.as_ref()?.scalar("resultCode")
+        self.result()?.scalar("resultCode")
     }
 
     /// The outer code, which is "0" in several documented failures and so decides nothing.
@@ -37,7 +38,7 @@ impl<'r> Envelope<'r> {
     }
 
     pub(super) fn description(&self) -> Option<String> {
-        self.result.as_ref()?.scalar("resultDescription")
+        self.result()?.scalar("resultDescription")
     }
 
     /// The upstream's transaction id.
@@ -51,8 +52,12 @@ impl<'r> Envelope<'r> {
     }
 
     /// The payload of a read.
-    pub(super) fn response_param(&self) -> Option<Object<'r>> {
-        self.response.source("responseParam").and_then(Object::of)
+    pub(super) fn response_param(&self) -> Option<&Object<'r>> {
+        self.response.entered("responseParam")
+    }
+
+    fn result(&self) -> Option<&Object<'r>> {
+        self.response.entered("resultParam")
     }
 }
 
