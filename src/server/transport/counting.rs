@@ -107,3 +107,44 @@ impl<A: Body> Body for Counted<A> {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use hyper::service::service_fn;
+
+    use super::*;
+    use crate::{
+        caller::CallerId,
+        server::transport::places::{PlaceLimits, Places},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_response_over_http_1_has_a_time_of_its_own() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let respond = |_: Request<Empty<Bytes>>| async {
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        };
+        let closing = Arc::new(Closing::default());
+        let places = Places::new(PlaceLimits { all: 1, per_peer: 1, busy_too: false });
+        let place = Arc::new(places.take(CallerId::Others, &closing).unwrap());
+        let (service, own) = (service_fn(respond), Arc::clone(&closing));
+        let mut counting = Counting { service, closing: own, place, answer: Some(LIMIT) };
+        let request = |version| {
+            let mut request = Request::new(Empty::new());
+            *request.version_mut() = version;
+            request
+        };
+        counting.call(request(Version::HTTP_2)).await.unwrap();
+        assert_eq!(closing.pulse.block(), None);
+        counting.call(request(Version::HTTP_11)).await.unwrap();
+        assert_eq!(closing.pulse.block(), Some(Instant::now() + LIMIT));
+        // Where calls have deadlines, the next one does not end with that of the last one.
+        counting.answer = None;
+        counting.call(request(Version::HTTP_11)).await.unwrap();
+        assert_eq!(closing.pulse.block(), None);
+    }
+}

@@ -64,7 +64,13 @@ async fn all_are_closed(env: &[(&str, &str)], header: &str) {
 
 #[tokio::test]
 async fn who_reads_nothing_is_closed() {
-    all_are_closed(&[WEB, ("PROFILE_GATEWAY__SERVER__WRITE_TIMEOUT", "1s")], "").await;
+    // No deadline ends the calls meanwhile.
+    let env = [
+        WEB,
+        ("PROFILE_GATEWAY__SERVER__WRITE_TIMEOUT", "1s"),
+        ("PROFILE_GATEWAY__SERVER__DEFAULT_TIMEOUT", "5m"),
+    ];
+    all_are_closed(&env, "").await;
 }
 
 #[tokio::test]
