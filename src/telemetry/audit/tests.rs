@@ -22,9 +22,13 @@ impl Output for Out {
 }
 
 fn audit(bytes: usize) -> (AuditLog, Receiver<String>, Sender<bool>) {
+    counted(bytes, AuditMetrics::default())
+}
+
+fn counted(bytes: usize, metrics: AuditMetrics) -> (AuditLog, Receiver<String>, Sender<bool>) {
     let ((asked, written), (answer, answers)) = (channel(), channel());
     let out = Out { asked, answers };
-    let log = AuditLog::to(out, Form::Json, bytes, AuditMetrics::default()).unwrap();
+    let log = AuditLog::to(out, Form::Json, bytes, metrics).unwrap();
     (log, written, answer)
 }
 
@@ -85,7 +89,8 @@ async fn a_line_that_cannot_be_written_is_refused_and_one_that_tells_an_end_is_k
 
 #[tokio::test]
 async fn what_waits_is_bounded_and_ends_have_room_that_the_journal_has_not() {
-    let (log, written, answer) = audit(4_000);
+    let metrics = AuditMetrics::default();
+    let (log, written, answer) = counted(4_000, metrics.clone());
     log.audit(record(&log, "first"));
     assert_eq!(names(&written.recv().unwrap()), ["first"]);
     // Nothing is written meanwhile.
@@ -100,7 +105,9 @@ async fn what_waits_is_bounded_and_ends_have_room_that_the_journal_has_not() {
     assert!(!kept.is_finished() && !also_kept.is_finished());
     log.audit(record(&log, &long));
     log.audit(record(&log, &long));
+    assert_eq!((metrics.refused.get(), metrics.lost.get()), (1, 0));
     log.audit(record(&log, &long));
+    assert_eq!((metrics.refused.get(), metrics.lost.get()), (1, 1));
     answer.send(true).unwrap();
     assert_eq!(names(&written.recv().unwrap()).len(), 4, "two of the journal, and two ends");
     answer.send(true).unwrap();
@@ -129,4 +136,17 @@ async fn the_thread_ends_with_the_last_handle() {
     assert_eq!(names(&written.recv().unwrap()), ["last"]);
     let ended = tokio::task::spawn_blocking(move || written.recv().is_err());
     assert!(ended.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_written_at_the_end_is_lost() {
+    let metrics = AuditMetrics::default();
+    let (log, written, answer) = counted(10_000, metrics.clone());
+    log.audit(record(&log, "last"));
+    assert_eq!(names(&written.recv().unwrap()), ["last"]);
+    drop(log);
+    answer.send(false).unwrap();
+    let ended = tokio::task::spawn_blocking(move || written.recv().is_err());
+    assert!(ended.await.unwrap());
+    assert_eq!(metrics.lost.get(), 1);
 }

@@ -3,11 +3,14 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::Stdio,
 };
 
 use profile_gateway::pb::{
-    CreateProfileRequest, GetProfileRequest, profile_service_client::ProfileServiceClient,
+    CreateProfileRequest, DeleteProfileRequest, GetProfileRequest,
+    profile_service_client::ProfileServiceClient,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -104,6 +107,30 @@ async fn an_audit_log_on_a_full_disk_lets_no_write_pass() {
     ends_when_asked(gateway).await;
 }
 
+/// A line that tells how a write ended cannot be refused any more.
+#[tokio::test]
+async fn lines_that_the_audit_log_has_no_room_for_are_counted() {
+    let env = [
+        (FILE, "/dev/full"),
+        ("PROFILE_GATEWAY__AUDIT__BUFFER_BYTES", "64 KiB"),
+        ("PROFILE_GATEWAY__CALLERS__LOG_LINES_PER_SECOND", "off"),
+    ];
+    let gateway = gateway(&[], &env).await;
+    let mut client = profiles(&gateway).await;
+    let mut lines = 0;
+    while metric(&gateway, "profile_gateway_audit_lines_lost_total").await == 0 {
+        // What cannot exist is deleted without a request, and so without a line before it.
+        for _ in 0..50 {
+            let name = "backends/sft/profiles/no-id".to_owned();
+            let request = DeleteProfileRequest { name, allow_missing: true, ..Default::default() };
+            client.delete_profile(request).await.unwrap();
+        }
+        lines += 50;
+        assert!(lines < 64 * 1024 / 64, "no line was lost");
+    }
+    ends_when_asked(gateway).await;
+}
+
 /// The audit log in a file, with the log off.
 struct Audited {
     gateway: Gateway,
@@ -118,8 +145,12 @@ impl Audited {
         Self { gateway: gateway(&[], &env).await, directory }
     }
 
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("audit.log")
+    }
+
     fn lines(&self, target: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.directory.path().join("audit.log")).unwrap();
+        let text = fs::read_to_string(self.path()).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         lines.filter(|line: &Value| line["target"] == target).collect()
     }
@@ -145,6 +176,18 @@ async fn no_level_of_the_log_touches_the_audit_log() {
     audited.gateway.program.signal(Signal::TERM);
     let ended = audited.gateway.program.ended().await;
     assert_eq!(ended.stderr, "");
+}
+
+#[tokio::test]
+async fn the_file_of_the_audit_log_is_its_owner_s_alone() {
+    let audited = Audited::start("off").await;
+    let mode = || fs::metadata(audited.path()).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    // Also when it is made again.
+    fs::rename(audited.path(), audited.path().with_extension("1")).unwrap();
+    profiles(&audited.gateway).await.create_profile(creation("Audited")).await.unwrap();
+    audited.all("journal", 1).await;
+    assert_eq!(mode(), 0o600);
 }
 
 #[tokio::test]
