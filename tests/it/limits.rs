@@ -2,6 +2,7 @@
 
 mod long;
 mod purges;
+mod renewed;
 mod sharing;
 mod unread;
 mod writes;

@@ -7,7 +7,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::bench::{Answer, Bench, SECOND, TTL, by, profile, settings};
 use crate::{
-    cache::{Control, Outcome, Readers, Resource, Value, Wait},
+    cache::{
+        Control, Outcome, Readers, Resource, Value, Wait,
+        flights::{Flights, Joined},
+        generations::Generations,
+    },
     error::{Error, Reason},
 };
 
@@ -85,6 +89,26 @@ async fn a_load_that_has_sent_nothing_ends_with_its_readers_and_one_that_has_goe
         assert_eq!(bench.get().await.0, Ok(found), "left after {patience:?}");
         assert_eq!(bench.asked(), asked_again, "left after {patience:?}");
     }
+}
+
+// The load's task ends only when it is polled next.
+#[tokio::test(start_paused = true)]
+async fn no_one_joins_a_load_that_was_just_given_up() {
+    let (flights, resource) = (Flights::default(), Resource::Profile("SP_1".into()));
+    let snapshot = Generations::new().snapshot(&resource);
+    let by = by(Instant::now() + 60 * SECOND);
+    let join = || flights.join(&resource, snapshot, None, by);
+    let Ok(Joined::Leader(_, reader, given_up)) = join() else { panic!("it is the first") };
+    let Ok(Joined::Follower(flight, second)) = join() else { panic!("it is under way") };
+    flight.readers().queues(false);
+    drop(reader);
+    assert!(timeout(SECOND, flight.readers().abandoned()).await.is_err(), "one still waits");
+    drop(second);
+    flight.readers().abandoned().await;
+    let Ok(Joined::Leader(_, _reader, _next)) = join() else { panic!("it is given up") };
+    // Its end is not that of the one that has taken its place.
+    drop(given_up);
+    assert!(matches!(join(), Ok(Joined::Follower(..))));
 }
 
 #[tokio::test(start_paused = true)]
