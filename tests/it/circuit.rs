@@ -1,6 +1,8 @@
 //! An upstream that keeps failing is left alone for a while, which shows everywhere; and one that
 //! hangs takes only its own slots and its own queue.
 
+mod trials;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
@@ -147,33 +149,6 @@ async fn an_id_that_always_fails_opens_no_circuit_and_several_do() {
         let _ = (get(&greedy, id).await, get(&other, id).await);
     }
     assert_eq!(circuit(&gateway).await, CircuitState::Open);
-}
-
-#[tokio::test]
-async fn after_an_outage_a_profile_that_always_fails_keeps_no_one_from_the_trial() {
-    let lines = "circuit_failures = 4\ncircuit_open = \"60s\"\ncircuit_window = \"10m\"";
-    let (upstream, gateway) = start(lines).await;
-    let (greedy, other) = (from("127.0.0.2", &gateway), from("127.0.0.3", &gateway));
-    upstream.always(GET, broken());
-    for n in 0..8 {
-        let _ = get(&greedy, "SP_666").await;
-        let _ = get(&other, &format!("SP_{n}")).await;
-    }
-    assert_eq!(circuit(&gateway).await, CircuitState::Open);
-    upstream.always(GET, double::by(|seen| if seen.id() == "SP_1" { found() } else { broken() }));
-    later(Duration::from_secs(61)).await;
-    let failed = get(&greedy, "SP_666").await;
-    fails(failed, Code::Internal, "UPSTREAM_INTERNAL");
-    // Whatever it asks for, it waits for the others now.
-    let sent = upstream.count(GET);
-    for id in ["SP_666", "SP_1"] {
-        let refused = get(&greedy, id).await;
-        let failed = fails(refused, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-        assert_eq!(failed.meta("circuit"), "open");
-    }
-    assert_eq!(upstream.count(GET), sent);
-    get(&other, "SP_1").await.unwrap();
-    assert_eq!(circuit(&gateway).await, CircuitState::Closed);
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ const LOGIN: &str = "username = \"operator\"\npassword = \"password-of-the-kit\"
 /// A configuration under way.
 pub struct Builder {
     top: String,
+    audit: String,
     backends: String,
     server: String,
 }
@@ -57,7 +58,8 @@ pub struct Gateway {
 /// A gateway without backends.
 pub fn gateway() -> Builder {
     let server = "drain_grace = \"0s\"\n".to_owned();
-    Builder { top: String::new(), backends: String::new(), server }
+    let audit = "/dev/null".to_owned();
+    Builder { top: String::new(), audit, backends: String::new(), server }
 }
 
 /// A gateway with one backend `sft` at this address, with the fixed [`TOKEN`].
@@ -127,6 +129,11 @@ impl Builder {
         self
     }
 
+    /// Writes the audit log to this file.
+    pub fn audit(self, file: &str) -> Self {
+        Self { audit: file.to_owned(), ..self }
+    }
+
     /// Adds whole sections.
     pub fn section(mut self, text: &str) -> Self {
         self.backends += text;
@@ -157,8 +164,8 @@ impl Builder {
     pub async fn start(self) -> Gateway {
         let text = format!(
             "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{}\n\
-             [audit]\nfile = \"/dev/null\"\n[server]\n{}{}",
-            self.top, self.server, self.backends
+             [audit]\nfile = \"{}\"\n[server]\n{}{}",
+            self.top, self.audit, self.server, self.backends
         );
         let source = Source { file_name: "kit", text: &text };
         let config = config::load(Some(source), &[]).unwrap();
