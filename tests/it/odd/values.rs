@@ -81,6 +81,24 @@ pub(super) const COLLECTION: &str = "/api/v1/service_profile";
 pub(super) const PCC: &str = "/pcc/spcm/provisionProfile";
 
 #[tokio::test]
+async fn a_member_above_64_kib_is_kept_as_text() {
+    let (upstream, gateway) = start().await;
+    for (bytes, is_text) in [(64 * 1024, false), (64 * 1024 + 1, true)] {
+        let member = format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - r#"{"a":""}"#.len()));
+        let item = profile_with("SP_1", "one", json!({"large": "here"})).to_string();
+        let item = item.replace("\"here\"", &member);
+        let body = bodies::profiles(&[json!("first")]).to_string();
+        upstream.always(LIST, text(body.replace("\"first\"", &item)));
+        let profiles = list(&gateway, "sft").await.unwrap();
+        let kind = &profiles[0].unmapped.as_ref().unwrap().fields["large"].kind;
+        match kind {
+            Some(Kind::StringValue(kept)) => assert!(is_text && *kept == member, "{bytes}"),
+            kind => assert!(!is_text && matches!(kind, Some(Kind::StructValue(_))), "{bytes}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_odd_member_is_kept_as_text_and_the_rest_is_read() {
     let (upstream, gateway) = start().await;
     for odd in odd_values() {
