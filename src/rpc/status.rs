@@ -4,7 +4,9 @@
 //! `fit` cuts, here to what no setting exceeds, and in the server to what is set.
 
 mod call_id;
+mod encoded;
 mod fit;
+mod kept;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,6 +17,7 @@ use tonic_types::{ErrorDetails, FieldViolation};
 use self::fit::{MAX_TEXT_BYTES, Parts};
 pub use self::{
     call_id::{CALL_ID_BYTES, of_call},
+    encoded::reason,
     fit::header_bytes,
 };
 use crate::{
@@ -32,6 +35,10 @@ const MAX_VIOLATIONS_BYTES: usize = 4 * 1024;
 /// The status for an error.
 #[must_use]
 pub fn status(error: &Error) -> Status {
+    kept::status(error, made)
+}
+
+fn made(error: &Error) -> Status {
     let parts = parts(error);
     let omitted = error.violations().len() - parts.violations.len();
     parts.whole(omitted)

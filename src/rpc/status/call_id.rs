@@ -3,14 +3,11 @@
 //! Every status needs it, and most are made where the call is not known, so it is spliced into the
 //! encoded details: decoding and encoding all of them would cost more than the status itself.
 
-use base64::{
-    Engine as _,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
+use base64::Engine as _;
 use http::HeaderValue;
-use prost::encoding::{WireType, decode_key, decode_varint, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
+use super::encoded::{BASE64, DETAILS, METADATA, VALUE, find, is_error_info};
 use crate::{
     call::{CALL_ID_LENGTH, CallId},
     error::metadata::CALL_ID,
@@ -18,22 +15,6 @@ use crate::{
 
 /// The most that the id adds to the size of headers.
 pub const CALL_ID_BYTES: usize = 44;
-
-/// As gRPC's PROTOCOL-HTTP2 has it: written without padding, and read with or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// `details` of `google.rpc.Status`.
-const DETAILS: u32 = 3;
-/// `value` of `google.protobuf.Any`.
-const VALUE: u32 = 2;
-/// `metadata` of `google.rpc.ErrorInfo`.
-const METADATA: u32 = 3;
-const TYPE: &[u8] = b"type.googleapis.com/google.rpc.ErrorInfo";
 
 /// The value of `grpc-status-details-bin` with the id in the metadata of its `ErrorInfo`. `None` if
 /// it has no such detail.
@@ -66,8 +47,7 @@ fn spliced(status: &[u8], entry: &[u8]) -> Option<Vec<u8>> {
     let (before, any, after) = find(status, DETAILS)?;
     let (kind, info, rest) = find(any, VALUE)?;
     // The type comes first, and the value is the last field.
-    let is_error_info = kind.get(2..) == Some(TYPE) && rest.is_empty();
-    if !is_error_info {
+    if !is_error_info(kind) || !rest.is_empty() {
         return None;
     }
     let info_length = (info.len() + entry.len()) as u64;
@@ -83,28 +63,6 @@ fn spliced(status: &[u8], entry: &[u8]) -> Option<Vec<u8>> {
     named.extend_from_slice(entry);
     named.extend_from_slice(after);
     Some(named)
-}
-
-/// The first field of this number: what is before it, its bytes, and what is after it.
-fn find(message: &[u8], wanted: u32) -> Option<(&[u8], &[u8], &[u8])> {
-    let mut rest = message;
-    loop {
-        let start = message.len() - rest.len();
-        let (number, wire) = decode_key(&mut rest).ok()?;
-        let length = match wire {
-            WireType::LengthDelimited => usize::try_from(decode_varint(&mut rest).ok()?).ok()?,
-            WireType::Varint => {
-                decode_varint(&mut rest).ok()?;
-                0
-            }
-            _ => return None,
-        };
-        let (bytes, after) = rest.split_at_checked(length)?;
-        if number == wanted {
-            return Some((message.get(..start)?, bytes, after));
-        }
-        rest = after;
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use http::{HeaderMap, HeaderName, Response};
 use tonic::{Code, Status, body::Body};
-use tonic_types::StatusExt;
 
 use super::methods::Method;
 use crate::{
@@ -72,9 +71,7 @@ pub(crate) fn code(headers: &HeaderMap) -> Option<Code> {
 
 /// The reason in headers or trailers, from their `ErrorInfo`.
 pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
-    headers.get(GRPC_DETAILS)?;
-    let details = Status::from_header_map(headers)?.get_error_details();
-    Reason::from_name(&details.error_info()?.reason)
+    rpc::status::reason(headers.get(GRPC_DETAILS)?)
 }
 
 /// The code's name in the gRPC specification.
