@@ -43,6 +43,8 @@ struct State {
     count: u64,
     /// Resources that are not read again before a time, because an older value is served instead.
     held_off: HashMap<Resource, Instant, RandomState>,
+    /// When those were looked for last that are over.
+    swept: Option<Instant>,
 }
 
 /// A load that others may wait for.
@@ -140,8 +142,10 @@ impl Flights {
     /// Pauses reads of this resource, because the upstream failed or is being asked.
     pub(super) fn hold_off(&self, resource: &Resource, pause: Duration) {
         let now = Instant::now();
-        let held_off = &mut self.lock().held_off;
-        if held_off.len() >= MAX_FLIGHTS {
+        let State { held_off, swept, .. } = &mut *self.lock();
+        // Once in a pause is enough: it goes over all of them, while others wait for the lock.
+        if held_off.len() >= MAX_FLIGHTS && swept.is_none_or(|swept| swept + pause <= now) {
+            *swept = Some(now);
             held_off.retain(|_, until| now < *until);
         }
         if held_off.len() < MAX_FLIGHTS {
@@ -208,5 +212,31 @@ impl Drop for Leader {
     fn drop(&mut self) {
         self.leave();
         self.readers.complete(Err(lost()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_are_read_again_are_looked_for_once_in_a_pause() {
+        const PAUSE: Duration = Duration::from_secs(1);
+        let flights = Flights::default();
+        let holds_off = |id: &str| {
+            let resource = Resource::Profile(id.into());
+            flights.hold_off(&resource, PAUSE);
+            flights.is_held_off(&resource)
+        };
+        assert!((0..MAX_FLIGHTS).all(|n| holds_off(&n.to_string())));
+        advance(PAUSE / 2).await;
+        assert!(!holds_off("there is no room"));
+        advance(PAUSE / 2).await;
+        assert!(!holds_off("all are over, and none is looked for"));
+        advance(PAUSE / 2).await;
+        assert!(holds_off("now they are"));
+        assert_eq!(flights.lock().held_off.len(), 1);
     }
 }
