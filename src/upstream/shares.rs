@@ -1,9 +1,9 @@
 //! What each caller holds and uses of one backend: slots, places in the queue, and the vendor's
 //! windows.
 //!
-//! A caller alone may hold all but what is kept for the first request of another one. As soon as
-//! others ask for something too, it gets no more than its share: it waits for its own slots, and a
-//! part of the queue and of the windows stays for the others.
+//! A caller alone may hold all but what is kept for the first request of another one. Beside others
+//! it has its share of the queue and of the windows. Of the slots it has its share, and what the
+//! others leave beyond what is kept: who holds least of those that wait gets the next one.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -53,6 +53,8 @@ struct State {
     users: HashMap<CallerId, User>,
     /// How many of them hold anything.
     active: usize,
+    /// How many slots they hold together.
+    slots: usize,
     /// How many requests wait for a slot of their caller's.
     waiting: usize,
     swept: Option<Instant>,
@@ -135,11 +137,13 @@ impl Shares {
 
     /// Lets an account hold one more, if it may. No one waits meanwhile: what is free is given.
     fn take(&self, state: &mut State, account: CallerId, what: What) -> bool {
-        let active = state.active;
+        let others = state.others(account);
         let Some(user) = state.users.get_mut(&account) else { return false };
         let was_active = user.is_active();
-        let taken = user.take(what, self.0.bound(what), active);
+        let taken = user.may_take(what, self.0.bound(what), others);
+        *user.held(what) += usize::from(taken);
         state.active += usize::from(taken && !was_active);
+        state.slots += usize::from(taken && what == What::Slot);
         taken
     }
 
@@ -147,22 +151,19 @@ impl Shares {
         Part { shares: self.clone(), account, what }
     }
 
-    /// Gives the slots that an account may hold to those who wait for them.
-    fn give(&self, state: &mut State, account: CallerId) -> Vec<(oneshot::Sender<Part>, Part)> {
-        let State { users, active, waiting, .. } = state;
-        let Some(user) = users.get_mut(&account) else { return Vec::new() };
+    /// Gives the slots that are free to those who wait for them.
+    fn give(&self, state: &mut State) -> Vec<(oneshot::Sender<Part>, Part)> {
         let mut given = Vec::new();
-        while let Some(first) = user.waiting.pop_front() {
-            if !first.is_closed() {
-                let was_active = user.is_active();
-                if !user.take(What::Slot, self.0.slots, *active) {
-                    user.waiting.push_front(first);
-                    break;
-                }
-                *active += usize::from(!was_active);
+        while state.waiting > 0
+            && let Some(account) = state.next()
+            && state.may_give(account, self.0.slots)
+        {
+            let Some(user) = state.users.get_mut(&account) else { break };
+            let Some(first) = user.waiting.pop_front() else { break };
+            state.waiting -= 1;
+            if !first.is_closed() && self.take(state, account, What::Slot) {
                 given.push((first, self.part(Some(account), What::Slot)));
             }
-            *waiting -= 1;
         }
         given
     }
@@ -175,16 +176,8 @@ impl Shares {
         *held = held.saturating_sub(1);
         let was_last = !user.is_active();
         state.active -= usize::from(was_last);
-        if state.waiting == 0 {
-            return Vec::new();
-        }
-        let mut given = self.give(&mut state, account);
-        if was_last && state.active == 1 {
-            // The one that is left may hold more than its share now.
-            let alone = state.users.iter().find(|(_, user)| user.is_active()).map(|(id, _)| *id);
-            given.extend(alone.map(|id| self.give(&mut state, id)).unwrap_or_default());
-        }
-        given
+        state.slots -= usize::from(what == What::Slot);
+        self.give(&mut state)
     }
 
     /// Counts a request that is sent now.
@@ -267,7 +260,36 @@ impl Shares {
     }
 }
 
+/// What the others hold.
+#[derive(Clone, Copy)]
+struct Others {
+    /// Whether any of them holds anything.
+    active: bool,
+    slots: usize,
+}
+
 impl State {
+    /// What those hold that have another account.
+    fn others(&self, account: CallerId) -> Others {
+        let user = self.users.get(&account);
+        let (own, is_active) = user.map_or((0, false), |user| (user.slots, user.is_active()));
+        Others {
+            active: self.active > usize::from(is_active),
+            slots: self.slots.saturating_sub(own),
+        }
+    }
+
+    /// Who holds least of those that wait.
+    fn next(&self) -> Option<CallerId> {
+        let waiting = self.users.iter().filter(|(_, user)| !user.waiting.is_empty());
+        waiting.min_by_key(|(_, user)| user.slots).map(|(id, _)| *id)
+    }
+
+    fn may_give(&self, account: CallerId, slots: usize) -> bool {
+        let user = self.users.get(&account);
+        user.is_some_and(|user| user.may_take(What::Slot, slots, self.others(account)))
+    }
+
     /// Closes the accounts of those who hold nothing and have sent nothing lately.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY) {
@@ -287,21 +309,20 @@ impl Shared {
 }
 
 impl User {
-    /// Holds one more of so many, if it may while so many callers hold anything.
-    fn take(&mut self, what: What, bound: usize, active: usize) -> bool {
-        let share = match what {
-            What::Slot => self.share.0,
-            What::QueuePlace => self.share.1,
+    /// Whether it may hold one more of so many beside the others.
+    fn may_take(&self, what: What, bound: usize, others: Others) -> bool {
+        let all_but_kept = bound - bound / FOR_NEWCOMERS;
+        let (held, share) = match what {
+            What::Slot => (self.slots, self.share.0),
+            What::QueuePlace => (self.places, self.share.1),
         };
-        let most = match share {
-            None => usize::MAX,
-            Some(share) if active > usize::from(self.is_active()) => share,
-            Some(_) => bound - bound / FOR_NEWCOMERS,
+        let Some(share) = share else { return true };
+        let most = match what {
+            What::Slot => share.max(all_but_kept.saturating_sub(others.slots)),
+            What::QueuePlace if others.active => share,
+            What::QueuePlace => all_but_kept,
         };
-        let held = self.held(what);
-        let taken = *held < most;
-        *held += usize::from(taken);
-        taken
+        held < most
     }
 
     fn is_active(&self) -> bool {

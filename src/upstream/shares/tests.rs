@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::caller::Callers;
+use crate::caller::{CallerMetrics, CallerSettings, Callers};
 
 fn caller(callers: &Callers, n: u8) -> Arc<Caller> {
     callers.at(IpAddr::from([192, 0, 2, n]))
@@ -20,19 +20,17 @@ fn all(shares: &Shares, caller: &Caller) -> Vec<Part> {
 }
 
 #[test]
-fn a_caller_alone_leaves_room_for_a_newcomer_and_beside_others_has_its_share() {
+fn a_caller_leaves_room_for_a_newcomer_and_beside_others_has_its_share_and_what_they_leave() {
     let (callers, shares) = (Callers::default(), shares(100));
     let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));
     let mut held = all(&shares, &greedy);
     assert_eq!(held.len(), 6);
-    let of_other = shares.hold(&other, Class::Call, What::Slot).unwrap();
-    // It has more than its share now, and gets another one only when it is below.
-    held.truncate(4);
-    assert!(shares.hold(&greedy, Class::Call, What::Slot).is_none());
-    held.truncate(3);
-    held.extend(all(&shares, &greedy));
-    assert_eq!(held.len(), 4);
-    drop(of_other);
+    for (of_others, most) in [(1, 5), (2, 4), (3, 4), (4, 4)] {
+        let of_other: Vec<_> = all(&shares, &other).into_iter().take(of_others).collect();
+        held.truncate(3);
+        held.extend(all(&shares, &greedy));
+        assert_eq!((of_other.len(), held.len()), (of_others, most));
+    }
     held.extend(all(&shares, &greedy));
     assert_eq!(held.len(), 6, "alone again");
 }
@@ -94,11 +92,34 @@ async fn who_waits_gets_more_as_soon_as_the_others_have_left() {
     let held = all(&shares, &greedy);
     let mut waiting: Vec<_> =
         (0..3).map(|_| shares.slot_or_turn(&greedy, Class::Call).err().unwrap()).collect();
-    assert_eq!(held.len(), 4);
+    assert_eq!(held.len(), 5);
     drop(of_other);
     let given: Vec<_> = waiting.iter_mut().filter_map(|turn| turn.try_recv().ok()).collect();
-    assert_eq!(given.len(), 2, "alone it may hold six");
+    assert_eq!(given.len(), 1, "alone it may hold six");
     drop((given, held));
+}
+
+#[tokio::test]
+async fn of_those_who_wait_the_one_that_holds_least_gets_the_next_slot() {
+    let settings = CallerSettings { share_percent: 10, ..CallerSettings::default() };
+    let callers = Callers::new(settings, CallerMetrics::default());
+    let shares = Shares::new(16, 16, Limits::NONE);
+    let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));
+    let mut held = all(&shares, &greedy);
+    let mut of_other = all(&shares, &other);
+    assert_eq!((held.len(), of_other.len()), (12, 1), "its share is one");
+    let wait = |caller| shares.slot_or_turn(caller, Class::Call).err().unwrap();
+    let (mut of_greedy, mut waiting) = (wait(&greedy), vec![]);
+    for _ in 0..10 {
+        waiting.push(wait(&other));
+    }
+    while held.len() > of_other.len() {
+        held.pop();
+        of_other.extend(waiting.iter_mut().filter_map(|turn| turn.try_recv().ok()));
+        assert!(of_greedy.try_recv().is_err(), "{} and {}", held.len(), of_other.len());
+        assert!(held.len() + of_other.len() <= 12, "the rest is for newcomers");
+    }
+    assert_eq!((held.len(), of_other.len()), (6, 6));
 }
 
 #[tokio::test]
