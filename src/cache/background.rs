@@ -17,6 +17,12 @@ impl BackgroundTasks {
         self.tasks.spawn(self.closing.clone().run_until_cancelled_owned(task));
     }
 
+    /// How many tasks there are.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Cancels all tasks and waits until they have ended. Call it when no caller waits for their
     /// results.
     pub async fn shut_down(&self) {

@@ -117,6 +117,11 @@ impl Flights {
         Ok(Joined::Leader(flight, reader, leader))
     }
 
+    /// Whether there is a load of this resource.
+    pub(super) fn has(&self, resource: &Resource) -> bool {
+        self.lock().flights.contains_key(resource)
+    }
+
     /// The load of this resource that is running and began before a time, unless it waits for a
     /// share of another caller's.
     pub(super) fn before(

@@ -17,6 +17,7 @@ mod control;
 mod entry;
 mod flights;
 mod generations;
+mod load;
 mod metrics;
 mod read;
 mod readers;
@@ -41,6 +42,7 @@ pub use background::BackgroundTasks;
 pub use control::Control;
 pub use flights::MAX_LOAD;
 pub use generations::Target;
+pub use load::Load;
 pub use metrics::{BackendCacheMetrics, CacheMetrics};
 pub use readers::{Readers, Wait};
 pub use served::{Outcome, Served};
@@ -84,7 +86,7 @@ impl Cache {
         resource: &Resource,
         control: Control,
         by: (CallerId, Instant),
-        load: impl FnOnce(Instant, Option<Readers>) -> F,
+        load: impl Load<F>,
     ) -> (Result<Value>, Served)
     where
         F: Future<Output = Result<Value>> + Send + 'static,

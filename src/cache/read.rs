@@ -10,7 +10,8 @@ use super::{
     entry::{Entry, Freshness},
     flights::{Asker, Flight, Joined, Leader, MAX_LOAD},
     generations::{Shape, Snapshot},
-    readers::{Loaded, Readers, Waited},
+    load::Load,
+    readers::{Loaded, Waited},
     served::{Outcome, Served},
     store::Store,
     value::{Resource, Value},
@@ -31,7 +32,7 @@ pub(super) async fn read<F>(
     resource: &Resource,
     control: Control,
     by: Asker,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
+    load: impl Load<F>,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -52,7 +53,7 @@ async fn answer<F>(
     resource: &Resource,
     control: Control,
     by: Asker,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
+    load: impl Load<F>,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -93,7 +94,7 @@ async fn share_load<F>(
     resource: &Resource,
     since: Option<Instant>,
     by: Asker,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
+    load: impl Load<F>,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -111,6 +112,12 @@ where
         }
     };
     loop {
+        // Under load, most reads end here.
+        if !store.flights.has(resource)
+            && let Err(error) = load.admits()
+        {
+            return failed(error, Outcome::Miss);
+        }
         let snapshot = store.generations.snapshot(resource);
         match store.flights.join(resource, snapshot, since, by) {
             Ok(Joined::Follower(flight, _reader)) => match flight.outcome(by).await {
@@ -132,7 +139,7 @@ async fn next_load<F>(
     store: &Arc<Store>,
     resource: &Resource,
     by: Asker,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
+    load: impl Load<F>,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -152,7 +159,7 @@ async fn load_or_fall_back<F>(
     store: &Arc<Store>,
     resource: &Resource,
     by: Asker,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
+    load: impl Load<F>,
     entry: Entry,
 ) -> (Result<Value>, Served)
 where
@@ -172,15 +179,11 @@ where
 }
 
 /// Reads again in the background, for later readers. It waits no longer than its reader could.
-fn refresh<F>(
-    store: &Arc<Store>,
-    resource: &Resource,
-    by: Asker,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
-) where
+fn refresh<F>(store: &Arc<Store>, resource: &Resource, by: Asker, load: impl Load<F>)
+where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
-    if store.flights.is_held_off(resource) {
+    if store.flights.is_held_off(resource) || load.admits().is_err() {
         return;
     }
     let snapshot = store.generations.snapshot(resource);
@@ -197,7 +200,7 @@ fn launch<F>(
     resource: &Resource,
     flight: &Flight,
     leader: Leader,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
+    load: impl Load<F>,
 ) where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
@@ -205,9 +208,9 @@ fn launch<F>(
         Ok(reserved) => reserved,
         Err(error) => return leader.complete(Err(error)),
     };
-    let (filled, resource) = (Arc::clone(store), resource.clone());
     let (snapshot, began) = (flight.snapshot, flight.began);
-    let loading = load(began + MAX_LOAD, Some(flight.readers()));
+    let loading = load.begin(began + MAX_LOAD, Some(flight.readers()));
+    let (filled, resource) = (Arc::clone(store), resource.clone());
     let readers = flight.readers();
     let flight = async move {
         let loaded = tokio::select! {
@@ -235,17 +238,17 @@ async fn bypass<F>(
     store: &Arc<Store>,
     resource: &Resource,
     by: Asker,
-    load: impl FnOnce(Instant, Option<Readers>) -> F,
+    load: impl Load<F>,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
-    let reserved = match store.reserve(resource) {
+    let reserved = match load.admits().and_then(|()| store.reserve(resource)) {
         Ok(reserved) => reserved,
         Err(error) => return failed(error, Outcome::Bypass),
     };
     let (snapshot, began) = (store.generations.snapshot(resource), Instant::now());
-    let loaded = load(by.1, None).await;
+    let loaded = load.begin(by.1, None).await;
     let loaded = loaded.and_then(|value| store.settled(value, reserved));
     match fill(store, resource, snapshot, began, loaded).await {
         Ok(value) => {

@@ -123,6 +123,11 @@ impl Backend {
         Session::new(&self.upstream, deadline, call.record.counter(), call.record.caller())
     }
 
+    /// Refuses work for a call whose first request would find no place.
+    pub(super) fn has_room(&self, call: &Call, class: Class) -> Result<()> {
+        self.upstream.has_room(class, call.record.caller())
+    }
+
     /// Refuses a method that the dialect does not have.
     pub(super) fn require(&self, method: Method) -> Result<()> {
         if self.dialect.capabilities().has(method) {

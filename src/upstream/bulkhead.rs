@@ -94,6 +94,25 @@ impl Bulkhead {
         wait.map_or(Ok(()), |wait| Err(Refusal::Shed(Shed::CallerLimit, wait)))
     }
 
+    /// Whether there is a slot or a place in the queue for a request of this caller, as
+    /// [`Self::enter`] would find now.
+    pub(super) fn has_room(&self, who: (Class, &Caller)) -> Result<(), Refusal> {
+        let (class, caller) = who;
+        let slot = self.shares.has(caller, class, What::Slot)
+            && self.slots.available_permits() > 0
+            && self.line(class).try_take().is_some();
+        if slot {
+            return Ok(());
+        }
+        if self.queue.available_permits() <= self.kept_from(class) {
+            return Err(self.queue_is_full());
+        }
+        match self.shares.has(caller, class, What::QueuePlace) {
+            true => Ok(()),
+            false => Err(self.queue_is_full_for(who)),
+        }
+    }
+
     /// Counts a request of this caller that is sent now.
     pub(super) fn count(&self, caller: &Caller, now: Instant) {
         self.shares.count(caller, now);
@@ -203,19 +222,30 @@ impl Bulkhead {
         line: &'b Turns,
         (class, caller): (Class, &Caller),
     ) -> Result<QueuePlace<'b>, Refusal> {
-        let wait = |queued| self.wait(queued);
-        // What costs many requests is refused first: the last places are for single ones.
-        let kept = if class.rank() < Class::List.rank() { 0 } else { self.max_queued / 4 };
+        let kept = self.kept_from(class);
         let permit = self.queue.try_acquire().ok();
         let permit = permit.filter(|_| self.queue.available_permits() >= kept);
-        let permit = permit.ok_or_else(|| Refusal::Shed(Shed::Full, wait(self.max_queued)))?;
-        let Some(part) = self.shares.hold(caller, class, What::QueuePlace) else {
-            return Err(Refusal::Shed(Shed::CallerQueue, wait(self.ahead((class, caller)))));
-        };
+        let permit = permit.ok_or_else(|| self.queue_is_full())?;
+        let part = self.shares.hold(caller, class, What::QueuePlace);
+        let part = part.ok_or_else(|| self.queue_is_full_for((class, caller)))?;
         self.metrics.queued(1);
         let caller = caller.id();
         line.enter(caller);
         Ok(QueuePlace { bulkhead: self, line, caller, _permit: permit, _part: part })
+    }
+
+    /// How many places a class leaves. What costs many requests is refused first: the last places
+    /// are for single ones.
+    fn kept_from(&self, class: Class) -> usize {
+        if class.rank() < Class::List.rank() { 0 } else { self.max_queued / 4 }
+    }
+
+    fn queue_is_full(&self) -> Refusal {
+        Refusal::Shed(Shed::Full, self.wait(self.max_queued))
+    }
+
+    fn queue_is_full_for(&self, who: (Class, &Caller)) -> Refusal {
+        Refusal::Shed(Shed::CallerQueue, self.wait(self.ahead(who)))
     }
 
     fn line(&self, class: Class) -> &Turns {

@@ -33,6 +33,7 @@ use super::{
     window::Usage,
 };
 use crate::{
+    caller::Caller,
     error::{Blame, Error, Reason, Result, metadata::CIRCUIT, whole_seconds},
     resources::Share,
 };
@@ -168,6 +169,12 @@ impl Upstream {
     #[must_use]
     pub fn room_in(&self, class: Class, requests: u32) -> Duration {
         self.pace.room_in(class, requests, Instant::now())
+    }
+
+    /// Refuses a request of this caller that would get neither a slot nor a place in the queue,
+    /// before anything is made for it.
+    pub fn has_room(&self, class: Class, caller: &Caller) -> Result<()> {
+        self.bulkhead.has_room((class, caller)).map_err(|refusal| self.refused(refusal))
     }
 
     /// Ends the pause that the upstream has asked for, and returns whether there was one.

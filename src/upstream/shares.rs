@@ -100,6 +100,18 @@ impl Shares {
         held.then(|| self.part(Some(account), what))
     }
 
+    /// Whether one of them is free.
+    pub(super) fn has(&self, caller: &Caller, class: Class, what: What) -> bool {
+        if is_free(caller, class) {
+            return true;
+        }
+        let mut state = self.0.state.lock();
+        let account = self.account(&mut state, caller);
+        let others = state.others(account);
+        let user = state.users.get(&account);
+        user.is_some_and(|user| user.may_take(what, self.0.bound(what), others))
+    }
+
     /// Waits for one of the caller's slots. They are given in the order in which they were asked
     /// for.
     pub(super) async fn wait_for_slot(&self, caller: &Caller, class: Class) -> Part {

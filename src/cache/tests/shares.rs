@@ -1,14 +1,14 @@
 //! Loads that concern one caller alone, beside readers of another one.
 
-use std::time::Duration;
+use std::{future::Ready, time::Duration};
 
 use tokio::time::{Instant, advance, sleep};
 
-use super::bench::{Answer, Bench, SECOND, by, ok, profile, settings};
+use super::bench::{Answer, Bench, SECOND, TTL, by, ok, profile, settings};
 use crate::{
-    cache::{Control, Outcome, Readers, Resource},
+    cache::{Control, Load, Outcome, Readers, Resource, Value},
     caller::CallerId,
-    error::{Error, Reason},
+    error::{Error, Reason, Result},
 };
 
 /// Reads of two callers: the others of [`by`], and another one.
@@ -99,4 +99,57 @@ async fn a_fresh_list_waits_for_no_share_of_another_caller() {
         let (greedy, well) = tokio::join!(greedy, well);
         assert_eq!((greedy.0.is_ok(), well), (true, (true, u64::from(queues_after.max(1)))));
     }
+}
+
+/// A load that is refused at once.
+struct Refused;
+
+impl Load<Ready<Result<Value>>> for Refused {
+    fn admits(&self) -> Result<()> {
+        Err(Error::new(Reason::CallerQuotaExceeded, "no"))
+    }
+
+    fn begin(self, _: Instant, _: Option<Readers>) -> Ready<Result<Value>> {
+        panic!("it was not admitted")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_is_refused_at_once_leaves_nothing_behind() {
+    let (bench, resource) = (Bench::new(settings()), Resource::Profile("SP_1".into()));
+    let refused = async |resource: &Resource, control| {
+        let read = bench.cache.read(resource, control, by(Instant::now() + SECOND), Refused);
+        let (result, served) = read.await;
+        (result.map(drop).map_err(|error| error.reason()), served.outcome)
+    };
+    let no = Err(Reason::CallerQuotaExceeded);
+    let past = Control { no_cache: true, ..Control::default() };
+    assert_eq!(refused(&resource, Control::default()).await, (no, Outcome::Miss));
+    assert_eq!(refused(&resource, past).await, (no, Outcome::Bypass));
+    assert_eq!(refused(&Resource::Profiles, past).await, (no, Outcome::Bypass));
+    assert_eq!(bench.background.running(), 0, "no task");
+    // The next one reads, and later an older value hides the refusal.
+    assert_eq!(bench.get().await, ok(1, Outcome::Miss, 0));
+    advance(100 * SECOND).await;
+    assert_eq!(refused(&resource, Control::default()).await, (Ok(()), Outcome::Stale));
+    bench.answers(Answer::Version(2), Duration::ZERO);
+    assert_eq!(bench.get().await, ok(2, Outcome::Miss, 0));
+    // One that reads in the background is not made either.
+    advance(TTL + SECOND).await;
+    assert_eq!(refused(&resource, Control::default()).await, (Ok(()), Outcome::Stale));
+    assert_eq!(bench.background.running(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_own_load_would_be_refused_joins_that_of_another() {
+    let (bench, resource) = (Bench::new(settings()), Resource::Profile("SP_1".into()));
+    bench.answers(Answer::Version(1), SECOND);
+    let until = Instant::now() + 60 * SECOND;
+    let joins = async {
+        sleep(SECOND / 2).await;
+        bench.cache.read(&resource, Control::default(), other(until), Refused).await
+    };
+    let (first, (joined, served)) = tokio::join!(bench.get(), joins);
+    assert_eq!(first, ok(1, Outcome::Miss, 1));
+    assert_eq!((joined.is_ok(), served.outcome), (true, Outcome::Coalesced));
 }

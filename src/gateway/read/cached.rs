@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::{List, MAX_LOAD, Readers, Resource, Unreadable, Value, Wait},
+    cache::{List, Load, MAX_LOAD, Readers, Resource, Unreadable, Value, Wait},
     call::Call,
     dialect::{Brief, Item, ListPart, Listing, SoFar},
     error::{Error, Reason, Result},
@@ -39,7 +39,7 @@ pub(crate) async fn profile(
             Ok(Value::Profile(Encoded::of(&backend.present(item))))
         }
     };
-    match read(backend, call, &Resource::Profile(id.into()), load).await? {
+    match read(backend, call, &Resource::Profile(id.into()), Class::Call, load).await? {
         Value::Profile(profile) => Ok(profile),
         other => Err(wrong_kind(&other)),
     }
@@ -71,14 +71,14 @@ pub(crate) fn readable(backend: &Backend, profiles: Profiles) -> Result<Arc<List
 /// All profiles that can be read. The class decides what the vendor's limits leave for it.
 pub(crate) async fn listed(backend: &Arc<Backend>, call: &Call, class: Class) -> Result<Profiles> {
     let load = |session: Session| {
-        let (backend, session) = (Arc::clone(backend), session.of(class));
+        let backend = Arc::clone(backend);
         async move {
             let listing = backend.dialect().list(&session).await;
             let listing = listing.map_err(|error| load_failure(&backend, error))?;
             Ok(presented(&backend, listing))
         }
     };
-    as_profiles(read(backend, call, &Resource::Profiles, load).await?)
+    as_profiles(read(backend, call, &Resource::Profiles, class, load).await?)
 }
 
 /// All profiles that can be read, where only these fields matter, which the upstream's own list may
@@ -93,7 +93,7 @@ pub(crate) async fn listed_briefly(
     if !backend.cache().has(&Resource::Profiles, call.cache_control) {
         let wanted = fields.clone();
         let load = |session: Session| {
-            let (backend, session) = (Arc::clone(backend), session.of(class));
+            let backend = Arc::clone(backend);
             async move {
                 let listed = backend.dialect().list_briefly(&session, &wanted).await;
                 Ok(match listed.map_err(|error| load_failure(&backend, error))? {
@@ -104,7 +104,7 @@ pub(crate) async fn listed_briefly(
                 })
             }
         };
-        match read(backend, call, &Resource::Brief, load).await? {
+        match read(backend, call, &Resource::Brief, class, load).await? {
             Value::Fields(list, shown) if fields.iter().all(|field| shown.contains(field)) => {
                 return Ok(Profiles { list, unreadable: Arc::default() });
             }
@@ -124,7 +124,7 @@ pub(crate) async fn watched(
     waits: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<Profiles> {
     let load = |session: Session| {
-        let (backend, session) = (Arc::clone(backend), session.of(Class::Watch));
+        let backend = Arc::clone(backend);
         async move {
             let (mut so_far, mut in_parts) = (SoFar::new(), false);
             loop {
@@ -150,7 +150,7 @@ pub(crate) async fn watched(
             }
         }
     };
-    as_profiles(read(backend, call, &Resource::Profiles, load).await?)
+    as_profiles(read(backend, call, &Resource::Profiles, Class::Watch, load).await?)
 }
 
 /// A listing as callers see it.
@@ -209,7 +209,7 @@ pub(crate) async fn services(backend: &Arc<Backend>, call: &Call) -> Result<Arc<
             Ok(Value::Services(Arc::new(services)))
         }
     };
-    match read(backend, call, &Resource::Services, load).await? {
+    match read(backend, call, &Resource::Services, Class::Call, load).await? {
         Value::Services(services) => Ok(services),
         other => Err(wrong_kind(&other)),
     }
@@ -242,24 +242,41 @@ impl Waiters for ReadersOfLoad {
     }
 }
 
+/// A load of a backend, for one call and those who share it.
+struct LoadOf<'a, L> {
+    backend: &'a Backend,
+    call: &'a Call,
+    class: Class,
+    load: L,
+}
+
+impl<F, L: FnOnce(Session) -> F> Load<F> for LoadOf<'_, L> {
+    fn admits(&self) -> Result<()> {
+        let room = self.backend.has_room(self.call, self.class);
+        room.map_err(|error| load_failure(self.backend, error))
+    }
+
+    fn begin(self, deadline: Instant, readers: Option<Readers>) -> F {
+        let session = self.backend.session_until(self.call, deadline).of(self.class);
+        (self.load)(match readers {
+            None => session,
+            Some(readers) => session.telling(ReadersOfLoad(readers)),
+        })
+    }
+}
+
 async fn read<F>(
     backend: &Backend,
     call: &Call,
     resource: &Resource,
+    class: Class,
     load: impl FnOnce(Session) -> F,
 ) -> Result<Value>
 where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
-    let caller = call.record.caller();
-    let load = |deadline: Instant, readers: Option<Readers>| {
-        let session = backend.session_until(call, deadline);
-        load(match readers {
-            None => session,
-            Some(readers) => session.telling(ReadersOfLoad(readers)),
-        })
-    };
-    let by = (caller.id(), call.deadline);
+    let by = (call.record.caller().id(), call.deadline);
+    let load = LoadOf { backend, call, class, load };
     let (value, served) = backend.cache().read(resource, call.cache_control, by, load).await;
     call.record.set_cache(served);
     value

@@ -5,7 +5,10 @@ use std::{num::NonZeroU32, sync::Arc};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::*;
-use crate::upstream::limits::{Limits, RateLimit, WindowLimit};
+use crate::{
+    caller::Callers,
+    upstream::limits::{Limits, RateLimit, WindowLimit},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -191,4 +194,59 @@ async fn what_costs_many_requests_is_refused_first() {
     tokio::task::yield_now().await;
     assert_eq!(door.metrics.depth(), (4, 1));
     drop((waiters, last));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_room_where_a_request_would_find_it_now() {
+    let door = Door::new(1, 4, None);
+    let room = |class| door.bulkhead.has_room((class, Caller::gateway()));
+    assert!(room(Class::List).is_ok());
+    let slot = door.enter(60).await.ok().unwrap();
+    let mut waiters = vec![door.passer(), door.passer()];
+    tokio::task::yield_now().await;
+    // A list leaves one of four places to single requests.
+    assert!(room(Class::List).is_ok());
+    waiters.push(door.passer());
+    tokio::task::yield_now().await;
+    let full = Refusal::Shed(Shed::Full, Duration::ZERO);
+    assert_eq!((room(Class::List), room(Class::Call)), (Err(full), Ok(())));
+    assert_eq!(door.enter_as(Class::List, 60).await.err(), Some(full));
+    waiters.push(door.passer());
+    tokio::task::yield_now().await;
+    assert_eq!(room(Class::Call), Err(full));
+    assert_eq!(door.enter(60).await.err(), Some(full));
+    assert_eq!(door.metrics.depth(), (4, 1), "looking takes nothing");
+    drop(slot);
+    for waiter in waiters {
+        waiter.await.unwrap().unwrap();
+    }
+    assert_eq!(door.metrics.depth(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_room_for_another_caller_where_one_has_its_share_of_the_queue() {
+    let (door, callers) = (Door::new(1, 8, None), Callers::default());
+    let (greedy, other) = (callers.at([192, 0, 2, 1].into()), callers.at([192, 0, 2, 2].into()));
+    let enter = |caller: Arc<Caller>| {
+        let door = door.clone();
+        tokio::spawn(async move {
+            let deadline = Instant::now() + HOUR;
+            let slot = door.bulkhead.enter(&door.pace, (Class::Call, &caller), &deadline).await;
+            slot.map(drop)
+        })
+    };
+    let room = |caller| door.bulkhead.has_room((Class::Call, caller));
+    let _slot = door.enter(60).await.ok().unwrap();
+    let mut waiters = vec![enter(Arc::clone(&other))];
+    tokio::task::yield_now().await;
+    while room(&greedy).is_ok() {
+        waiters.push(enter(Arc::clone(&greedy)));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(door.metrics.depth(), (5, 1));
+    let refused = enter(Arc::clone(&greedy)).await.unwrap();
+    assert!(matches!(refused, Err(Refusal::Shed(Shed::CallerQueue, _))));
+    assert_eq!(room(&greedy).err(), refused.err());
+    assert!(room(&other).is_ok());
+    waiters.iter().for_each(JoinHandle::abort);
 }
