@@ -33,7 +33,7 @@ use crate::{
         watch::{WatchMetrics, Watches},
     },
     query::{page::PageTokens, resume::ResumeTokens},
-    resources::{Budget, Part},
+    resources::{Budget, Part, Processors},
     rpc::{
         BackendRpc, Limits, ProfileRpc,
         servers::{backend_service_server, profile_service_server},
@@ -98,6 +98,7 @@ impl App {
             page_tokens(&config),
             watches(&config, &callers, &metrics.watch, &background)
                 .within(budget.watch_history.clone()),
+            Processors::new(&callers),
         ));
         let routes = routes(&gateway, &config.server, &budget);
         let services =

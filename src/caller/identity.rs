@@ -247,8 +247,9 @@ mod tests {
             Resource::LoadBytes,
             Resource::HistoryBytes,
             Resource::Purges,
+            Resource::Work,
         ];
-        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
         assert_eq!(all.len(), Resource::COUNT);
     }
 }

@@ -26,4 +26,4 @@ pub use processor::InTurns;
 pub use registry::Callers;
 pub use resource::Resource;
 pub use settings::CallerSettings;
-pub use turns::{Turn, Turns};
+pub use turns::{Rank, Turn, Turns};

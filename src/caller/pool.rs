@@ -83,8 +83,7 @@ impl Pool {
         }
         if !add(&self.held, weight, self.bound) {
             own.fetch_sub(weight, Ordering::Relaxed);
-            self.over_bound.inc();
-            return Err(Full::OfAll(self.resource));
+            return Err(self.refuse());
         }
         Ok(())
     }
@@ -104,10 +103,22 @@ impl Pool {
             return Err(self.beyond_share(caller));
         }
         if self.held() >= self.bound {
-            self.over_bound.inc();
-            return Err(Full::OfAll(self.resource));
+            return Err(self.refuse());
         }
         Ok(())
+    }
+
+    /// Counts a refusal of what all callers together leave no room for.
+    #[must_use]
+    pub fn refuse(&self) -> Full {
+        self.over_bound.inc();
+        Full::OfAll(self.resource)
+    }
+
+    /// The most that a caller may hold.
+    #[must_use]
+    pub fn most_of(&self, caller: &Caller) -> usize {
+        self.share_of(caller).min(self.bound)
     }
 
     /// How many places there are.
@@ -125,8 +136,7 @@ impl Pool {
     fn beyond_share(&self, caller: &Caller) -> Full {
         if caller.id() == CallerId::Backend {
             // No caller has too much.
-            self.over_bound.inc();
-            return Full::OfAll(self.resource);
+            return self.refuse();
         }
         self.over_share.inc();
         Full::OfCaller(self.resource)

@@ -27,12 +27,14 @@ label_values! {
         HistoryBytes = "history_bytes",
         /// Values dropped from caches.
         Purges = "purges",
+        /// Microseconds of work on lists that is under way or waits for a processor.
+        Work = "work",
     }
 }
 
 impl Resource {
     /// The number of resources.
-    pub(super) const COUNT: usize = 11;
+    pub(super) const COUNT: usize = 12;
 
     pub(super) const fn index(self) -> usize {
         self as usize
@@ -52,6 +54,7 @@ impl Resource {
             Self::LoadBytes => "bytes of reads in memory",
             Self::HistoryBytes => "bytes of changes in memory",
             Self::Purges => "purges",
+            Self::Work => "long lists at once",
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::{
         WatchProfilesRequest,
     },
     query::page::PageTokens,
+    resources::Processors,
     telemetry::AuditLog,
     text,
 };
@@ -55,11 +56,13 @@ pub struct Gateway {
     writer: Writer,
     page_tokens: PageTokens,
     watches: Watches,
+    processors: Processors,
 }
 
 impl Gateway {
     /// A gateway over these backends. `writes` has the writes under way, which outlive their
     /// callers once they are sent; `idempotency` recognizes repeats of them, and `audit` has each.
+    /// Long lists take turns on the `processors`.
     #[must_use]
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
@@ -68,10 +71,12 @@ impl Gateway {
         audit: AuditLog,
         page_tokens: PageTokens,
         watches: Watches,
+        processors: Processors,
     ) -> Self {
         let backends =
             backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
-        Self { backends, writer: Writer::new(writes, idempotency, audit), page_tokens, watches }
+        let writer = Writer::new(writes, idempotency, audit);
+        Self { backends, writer, page_tokens, watches, processors }
     }
 
     /// The configured backends, ordered by name.
@@ -152,7 +157,7 @@ impl Gateway {
         request: &ListProfilesRequest,
     ) -> Result<Encoded<ListProfilesResponse>> {
         let backends = self.backends_of(call, &request.parent, Method::ListProfiles)?;
-        list::profiles(&backends, call, request, &self.page_tokens).await
+        list::profiles(&backends, call, request, &self.page_tokens, &self.processors).await
     }
 
     /// Reads several profiles in the order of the request, all or none.

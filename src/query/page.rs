@@ -148,6 +148,12 @@ const OF_ANOTHER_KEY: &str = "was issued by another process of the gateway or un
     page_token_key; start again without it, and give all replicas the same page_token_key";
 
 impl Page {
+    /// The most items that it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// The bytes that the page may still hold: at first, all.
     #[must_use]
     pub fn room(&self) -> Room {

@@ -1,23 +1,63 @@
 //! Work that an async thread does between two waits, counted so that it waits often enough.
 
-use tokio::task::yield_now;
+use std::sync::Arc;
+
+use tokio::{task::yield_now, time::Instant};
+
+use super::processors::{LONG, Processing, Processors};
+use crate::{caller::Caller, error::Result};
 
 /// After about so many nanoseconds of work, other tasks run.
 const TURN: u64 = 1_000_000;
 
-/// The work of one loop since other tasks ran.
+/// The work of one call since other tasks ran.
 #[derive(Debug, Default)]
 pub struct Work {
     since: u64,
+    /// Its turn on a processor, if it takes long.
+    turn: Option<Processing>,
 }
 
 impl Work {
+    /// So many nanoseconds of work of a caller, as soon as they may begin. Short work may at once.
+    ///
+    /// # Errors
+    ///
+    /// When there is too much of it, or when it would be done after the deadline.
+    pub async fn of(
+        processors: &Processors,
+        caller: &Arc<Caller>,
+        deadline: Instant,
+        nanoseconds: usize,
+    ) -> Result<Self> {
+        let turn = match nanoseconds as u64 >= LONG {
+            true => Some(processors.turn(caller, deadline, nanoseconds).await?),
+            false => None,
+        };
+        Ok(Self { since: 0, turn })
+    }
+
     /// About so many nanoseconds of work are done. Lets other tasks run if it is time.
     pub async fn done(&mut self, nanoseconds: usize) {
         self.since = self.since.saturating_add(nanoseconds as u64);
-        if self.since >= TURN {
-            self.since = 0;
+        if self.since < TURN {
+            return;
+        }
+        let since = std::mem::take(&mut self.since);
+        if let Some(turn) = &mut self.turn
+            && turn.is_over_after(since)
+        {
+            turn.pass_on().await;
+        } else {
             yield_now().await;
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.count(self.since);
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         page::{FRAME_BYTES, Page, PageTokens, Query, Room},
         sort::{self, OrderBy},
     },
-    resources::{Work, coding, is_long_list, off_thread_if},
+    resources::{Processors, Work, coding, is_long_list, off_thread_if},
     upstream::Class,
 };
 
@@ -45,6 +45,7 @@ pub(crate) async fn profiles(
     call: &Call,
     request: &ListProfilesRequest,
     page_tokens: &PageTokens,
+    processors: &Processors,
 ) -> Result<Encoded<ListProfilesResponse>> {
     let caller = call.record.caller().id().to_string();
     let query = Query {
@@ -58,28 +59,20 @@ pub(crate) async fn profiles(
     let ListOptions { mask, filter, order, page } =
         options.map_err(|error| backends.decorate(METHOD, error))?;
 
-    let among = |backend: &Backend| {
-        let parts: [unread::Asks<'_>; 2] =
-            [("read_mask", &|field| mask.names(field)), ("filter", &|field| filter.names(field))];
-        unread::check(backend, &parts)?;
-        let (fields, named) = (backend.dialect().listed_fields(), RefCell::new(Vec::new()));
-        let has = |path: &str| {
-            let field = fields.iter().find(|field| **field == path);
-            named.borrow_mut().extend(field);
-            field.is_some()
-        };
-        let masked = request.read_mask.as_ref().is_some_and(|m| !m.paths.is_empty());
-        let only =
-            masked && mask.reads_only(has) && filter.reads_only(has) && order.reads_only(has);
-        Ok(only.then(|| named.into_inner()))
-    };
+    let masked = request.read_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
+    let among = |backend: &Backend| shown(backend, masked, &mask, &filter, &order);
     let partial = request.return_partial_success;
     let mut found = collect(call, backends.all(), partial, &among).await?;
-    if !request.filter.is_empty() || !request.order_by.is_empty() {
-        found.select(&filter, &order, call.record.caller()).await?;
+    let selects = !request.filter.is_empty() || !request.order_by.is_empty();
+    let nanoseconds = found.cost(selects.then_some(&filter), &mask, page.size());
+    let caller = call.record.caller();
+    let mut work = Work::of(processors, caller, call.deadline, nanoseconds).await?;
+    if selects {
+        found.select(&filter, &order, caller, &mut work).await?;
     }
     let range = page.cut(found.len(), |n| found.position(n));
-    let (profiles, end) = filled(&found, range, &mask, page.room()).await?;
+    let (profiles, end) = filled(&found, range, &mask, page.room(), &mut work).await?;
+    drop(work);
     let last = end.checked_sub(1).filter(|_| end < found.len());
     let next_page_token =
         last.map(|last| page_tokens.seal(&query, &found.position(last))).transpose()?;
@@ -92,14 +85,36 @@ pub(crate) async fn profiles(
     Ok(Encoded::from_bytes(response.encode_to_vec()))
 }
 
+/// The fields that a request names, if the backend's own list shows all of them.
+fn shown(
+    backend: &Backend,
+    masked: bool,
+    mask: &ReadMask,
+    filter: &Filter,
+    order: &OrderBy,
+) -> Result<Option<Vec<&'static str>>> {
+    let parts: [unread::Asks<'_>; 2] =
+        [("read_mask", &|field| mask.names(field)), ("filter", &|field| filter.names(field))];
+    unread::check(backend, &parts)?;
+    let (fields, named) = (backend.dialect().listed_fields(), RefCell::new(Vec::new()));
+    let has = |path: &str| {
+        let field = fields.iter().find(|field| **field == path);
+        named.borrow_mut().extend(field);
+        field.is_some()
+    };
+    let only = masked && mask.reads_only(has) && filter.reads_only(has) && order.reads_only(has);
+    Ok(only.then(|| named.into_inner()))
+}
+
 /// The profiles of a page that have room in it, and the index after the last of them.
 async fn filled(
     found: &Found<'_>,
     range: Range<usize>,
     mask: &ReadMask,
     mut room: Room,
+    work: &mut Work,
 ) -> Result<(Vec<Encoded<Profile>>, usize)> {
-    let (mut profiles, mut work) = (Vec::with_capacity(range.len()), Work::default());
+    let mut profiles = Vec::with_capacity(range.len());
     for n in range.clone() {
         let Some(profile) = found.profile(n) else { continue };
         work.done(mask.cost(profile.bytes().len())).await;
@@ -127,6 +142,12 @@ fn check(
     Ok(ListOptions { mask: mask?, filter: filter?, order: order?, page: page? })
 }
 
+/// About how long it takes to find out whether a profile passes the filter, in nanoseconds.
+fn selecting(filter: &Filter, profile: &Encoded<Profile>) -> usize {
+    let bytes = profile.bytes().len();
+    coding(bytes) + filter.cost(bytes)
+}
+
 /// The bytes of a selected profile's index, and of the allocation of its position.
 const SELECTED: usize = 64;
 /// The memory of what is selected is taken in steps of so many bytes.
@@ -150,20 +171,32 @@ impl Found<'_> {
         }
     }
 
+    /// About how long it takes to select profiles, if they are selected, and to make a page of so
+    /// many, in nanoseconds.
+    fn cost(&self, filter: Option<&Filter>, mask: &ReadMask, page: usize) -> usize {
+        let each = || self.lists.iter().flat_map(|(_, list)| list.iter());
+        let select = filter.map_or(0, |filter| {
+            each().map(|(_, profile)| selecting(filter, profile)).fold(0, usize::saturating_add)
+        });
+        let masked = each().take(page).map(|(_, profile)| mask.cost(profile.bytes().len()));
+        masked.fold(select, usize::saturating_add)
+    }
+
     /// Keeps the profiles that pass the filter, in the given order.
     async fn select(
         &mut self,
         filter: &Filter,
         order: &OrderBy,
         caller: &Arc<Caller>,
+        work: &mut Work,
     ) -> Result<()> {
         let Some((first, _)) = self.lists.first() else { return Ok(()) };
         // The positions, by which the profiles are sorted.
         let (taken, mut bytes) = (first.cache().loads().take_for(caller, STEP)?, 0);
-        let (mut selected, mut work) = (Vec::new(), Work::default());
+        let mut selected = Vec::new();
         let profiles = self.lists.iter().flat_map(|(_, list)| list.iter());
         for (n, (_, profile)) in profiles.enumerate() {
-            work.done(coding(profile.bytes().len()) + filter.cost(profile.bytes().len())).await;
+            work.done(selecting(filter, profile)).await;
             let profile = decoded(profile)?;
             if filter.matches(&profile) {
                 let position = order.position(&profile);

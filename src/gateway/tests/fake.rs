@@ -61,6 +61,8 @@ struct State {
     lists_fail: bool,
     lists: usize,
     list_takes: Duration,
+    reads: usize,
+    is_full: bool,
 }
 
 /// The upstream of one test.
@@ -93,6 +95,16 @@ impl Fake {
     /// The account may list profiles again.
     pub(super) fn can_list(&self) {
         self.lock().lists_fail = false;
+    }
+
+    /// Backends from now on have no slot, and no place in their queue.
+    pub(super) fn is_full(&self) {
+        self.lock().is_full = true;
+    }
+
+    /// How many profiles and lists were requested.
+    pub(super) fn reads(&self) -> usize {
+        self.lock().reads
     }
 
     /// How many lists were requested.
@@ -132,7 +144,10 @@ impl Fake {
         let auth = (REGISTRY[0].build)(&settings).ok().unwrap().auth;
         let (name, mut registry) = (Arc::from("fake"), Registry::new("test"));
         let base_url = BaseUrl::parse("http://127.0.0.1:9").unwrap();
-        let settings = UpstreamSettings { base_url, ..UpstreamSettings::default() };
+        let mut settings = UpstreamSettings { base_url, ..UpstreamSettings::default() };
+        if self.lock().is_full {
+            (settings.max_concurrent_calls, settings.max_queued_calls) = (0, 0);
+        }
         let upstream = UpstreamMetrics::register(&mut registry).backend(&name);
         let decoding = Share::boundless(Resource::DecodingBytes);
         let upstream =
@@ -256,14 +271,18 @@ impl Dialect for Fake {
 #[async_trait]
 impl Operations for Fake {
     async fn get(&self, _: &dyn Port, id: &str) -> Result<Item> {
-        let profile =
-            self.lock().profiles.get(&id.parse().unwrap()).cloned().ok_or_else(missing)?;
+        let profile = {
+            let mut state = self.lock();
+            state.reads += 1;
+            state.profiles.get(&id.parse().unwrap()).cloned().ok_or_else(missing)?
+        };
         Ok(Item { id: id.to_owned(), profile })
     }
 
     async fn list(&self, _: &dyn Port) -> Result<Listing> {
         let (items, takes): (Vec<Item>, _) = {
             let mut state = self.lock();
+            state.reads += 1;
             state.lists += 1;
             if state.lists_fail {
                 return Err(Error::new(Reason::UpstreamPermissionDenied, "no lists"));

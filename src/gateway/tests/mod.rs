@@ -22,6 +22,7 @@ use crate::{
         UpdateProfileRequest,
     },
     query::page::PageTokens,
+    resources::Processors,
     telemetry::AuditLog,
 };
 use fake::{Ends, Fake};
@@ -37,7 +38,11 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    holding(Limits::new(&RequestIdSettings::default(), 100))
+    holding(any_number())
+}
+
+fn any_number() -> Limits {
+    Limits::new(&RequestIdSettings::default(), 100)
 }
 
 fn small(entries: usize, bytes: usize) -> Limits {
@@ -45,7 +50,10 @@ fn small(entries: usize, bytes: usize) -> Limits {
 }
 
 fn holding(limits: Limits) -> Bench {
-    let fake = Fake::default();
+    over(Fake::default(), Processors::default(), limits)
+}
+
+fn over(fake: Fake, processors: Processors, limits: Limits) -> Bench {
     let store = Arc::new(Memory::new(limits, RequestIdMetrics::default()));
     let tokens = PageTokens::new([0; 32], usize::MAX);
     let gateway = Gateway::new(
@@ -55,6 +63,7 @@ fn holding(limits: Limits) -> Bench {
         AuditLog::nowhere(),
         tokens,
         Fake::watches(),
+        processors,
     );
     Bench { fake, gateway: Arc::new(gateway) }
 }

@@ -6,11 +6,14 @@ use std::{future::Future, pin::pin, task::Poll};
 use futures_util::poll;
 use prost_types::FieldMask;
 
-use super::{Bench, MINUTE, bench, within};
+use super::{Bench, MINUTE, any_number, bench, fake::Fake, over, within};
 use crate::{
+    caller::Callers,
+    error::Reason,
     gateway::read::view::work,
     model::fields::{OUTPUT_ONLY, SETTABLE},
     pb::{ListProfilesRequest, ListProfilesResponse},
+    resources::Processors,
 };
 
 /// Ten times what a page holds.
@@ -33,8 +36,11 @@ async fn decoded_per_poll<F: Future>(running: F) -> (F::Output, Vec<usize>) {
 
 /// A backend of profiles with long names, whose list is cached.
 async fn long_names() -> Bench {
-    let bench = bench();
-    for id in 0..PROFILES {
+    with_long_names(bench(), PROFILES).await
+}
+
+async fn with_long_names(bench: Bench, profiles: u32) -> Bench {
+    for id in 0..profiles {
         bench.fake.put(id, Some(&format!("{} {id}", "N".repeat(1000))));
     }
     list(&bench, ListProfilesRequest::default()).await;
@@ -84,4 +90,55 @@ async fn a_mask_of_many_paths_over_a_large_page_lets_others_run() {
     assert!(found.profiles.len() > 900, "{}", found.profiles.len());
     assert_eq!(found.profiles[7].display_name, format!("{} 7", "N".repeat(1000)));
     assert!(each.iter().all(|decoded| *decoded <= 20), "{:?}", each.iter().max());
+}
+
+#[tokio::test]
+async fn a_long_list_begins_when_those_before_it_are_done() {
+    let one = Processors::of(1, &Callers::default());
+    let bench = with_long_names(over(Fake::default(), one, any_number()), 1000).await;
+    let masked = FieldMask { paths: vec!["display_name".to_owned()] };
+    for asked in [
+        ListProfilesRequest { filter: "nowhere".to_owned(), ..Default::default() },
+        ListProfilesRequest { order_by: "display_name desc".to_owned(), ..Default::default() },
+        ListProfilesRequest { read_mask: Some(masked), page_size: 900, ..Default::default() },
+    ] {
+        let mut first = pin!(list(&bench, asked.clone()));
+        let mut second = pin!(list(&bench, asked));
+        let mut polls = 0;
+        while poll!(first.as_mut()).is_pending() {
+            polls += 1;
+            let before = work::decoded();
+            assert!(poll!(second.as_mut()).is_pending());
+            assert_eq!(work::decoded(), before, "the second has begun");
+            tokio::task::yield_now().await;
+        }
+        assert!(polls > 1, "{polls}");
+        let (_, each) = second.await;
+        assert!(each.iter().sum::<usize>() >= 900);
+    }
+}
+
+#[tokio::test]
+async fn a_short_list_waits_for_no_long_one() {
+    let one = Processors::of(1, &Callers::default());
+    let bench = with_long_names(over(Fake::default(), one, any_number()), 1000).await;
+    let asked = ListProfilesRequest { filter: "nowhere".to_owned(), ..Default::default() };
+    let mut long = pin!(list(&bench, asked));
+    assert!(poll!(long.as_mut()).is_pending());
+    let (page, _) = list(&bench, ListProfilesRequest::default()).await;
+    assert_eq!(page.profiles.len(), 50);
+    long.await;
+}
+
+#[tokio::test]
+async fn a_read_is_refused_before_it_begins_if_the_queue_has_no_place_for_it() {
+    let fake = Fake::default();
+    fake.put(1, Some("one"));
+    fake.is_full();
+    let bench = over(fake, Processors::default(), any_number());
+    assert_eq!(bench.get().await.unwrap_err().reason(), Reason::Overloaded);
+    let request = ListProfilesRequest { parent: "backends/fake".into(), ..Default::default() };
+    let listed = bench.gateway.list_profiles(&within(MINUTE), &request).await;
+    assert_eq!(listed.unwrap_err().reason(), Reason::Overloaded);
+    assert_eq!(bench.fake.reads(), 0);
 }
