@@ -1,13 +1,22 @@
 //! The port for probes.
 
-use std::{net::Ipv4Addr, sync::mpsc, thread};
+use std::{
+    collections::VecDeque,
+    net::{Ipv4Addr, SocketAddr},
+    sync::mpsc,
+    thread,
+};
 
 use profile_gateway::{
     app::App,
     config::{self, Source},
 };
 use rustix::process::Signal;
-use tokio::{net::TcpStream, sync::oneshot};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -16,14 +25,14 @@ use tonic_health::pb::{
 use super::{
     calls::{channel, failure, http_get, metric, named, profiles},
     child::{Gateway, between, gateway, patiently, serve, sft, until},
-    crowds::{Victim, allow_many_files, crowd},
+    crowds::{Victim, allow_many_files, connect_from, crowd},
     slow::Slow,
 };
 
 pub(super) const PROBES: (&str, &str) = ("PROFILE_GATEWAY__PROBE_LISTEN", "127.0.0.1:0");
 
 /// Where it is.
-pub(super) fn address(gateway: &Gateway) -> std::net::SocketAddr {
+pub(super) fn address(gateway: &Gateway) -> SocketAddr {
     let address = between(&gateway.greeting, "probes are answered on http://", " ");
     address.unwrap().parse().unwrap()
 }
@@ -74,6 +83,8 @@ async fn probes_are_answered_while_all_else_is_full() {
     until("all calls in flight", async || metric(&gateway, in_flight).await == 4).await;
     let probes = address(&gateway);
     let _waiting = crowd(Ipv4Addr::LOCALHOST, gateway.grpc, 10, b"P").await;
+    let full = r#"profile_gateway_port_full_total{port="grpc"}"#;
+    until("one waits for a place", async || metric(&gateway, full).await == 1).await;
     // Their own port as well, by more than it takes, of one peer and of many.
     let mut crowds = Vec::new();
     for peer in 1..7 {
@@ -89,6 +100,56 @@ async fn probes_are_answered_while_all_else_is_full() {
     for call in calls {
         call.await.unwrap().unwrap();
     }
+}
+
+/// A connection whose request was answered, and which waits for the next one.
+async fn answered(peer: u8, probes: SocketAddr) -> TcpStream {
+    let mut tcp = connect_from(Ipv4Addr::new(127, 0, 0, peer), probes).await;
+    tcp.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    assert!(patiently("an answer", tcp.read(&mut [0; 1])).await.unwrap() > 0);
+    tcp
+}
+
+/// How many connections have made room for others: with eight of one peer, nine, eight of each of
+/// four, and one more.
+async fn make_room() -> [u64; 4] {
+    let gateway = gateway(&[], &[PROBES]).await;
+    let probes = address(&gateway);
+    let made_room = async || {
+        let room = r#"profile_gateway_connections_closed_total{port="probe",reason="room"}"#;
+        metric(&gateway, room).await
+    };
+    let mut open = VecDeque::new();
+    let mut rooms = [0; 4];
+    for _ in 0..8 {
+        open.push_back(answered(2, probes).await);
+    }
+    rooms[0] = made_room().await;
+    open.push_back(answered(2, probes).await);
+    let mut first = open.pop_front().unwrap();
+    let _ = patiently("its end", first.read_to_end(&mut Vec::new())).await;
+    rooms[1] = made_room().await;
+    for peer in [3, 4, 5].repeat(8) {
+        open.push_back(answered(peer, probes).await);
+    }
+    rooms[2] = made_room().await;
+    open.push_back(answered(6, probes).await);
+    let mut first = open.pop_front().unwrap();
+    let _ = patiently("its end", first.read_to_end(&mut Vec::new())).await;
+    rooms[3] = made_room().await;
+    rooms
+}
+
+#[tokio::test]
+async fn the_port_for_probes_has_32_connections_of_which_one_peer_gets_8() {
+    let mut rooms = make_room().await;
+    // In seconds, their times end them too.
+    for _ in 0..3 {
+        if rooms != [0, 1, 1, 2] {
+            rooms = make_room().await;
+        }
+    }
+    assert_eq!(rooms, [0, 1, 1, 2]);
 }
 
 #[tokio::test]
