@@ -30,6 +30,7 @@ mod documents;
 mod doubtful;
 mod explained;
 mod hostile;
+mod idle;
 mod limits;
 mod matrix;
 mod odd;

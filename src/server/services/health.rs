@@ -29,7 +29,7 @@ use tonic_health::pb::{
 use tonic_prost::ProstCodec;
 
 use crate::{
-    error::{Error, Kind, Reason},
+    error::{Error, Kind, Reason, metadata},
     rpc::{self, compression::with_each},
     server::layers::methods::MAX_PROBE_BYTES,
 };
@@ -176,6 +176,7 @@ fn unknown(name: &str) -> Status {
         Reason::OperationNotSupported
     };
     let error = Error::new(reason, format!("unknown service {shown:?}"));
+    let error = error.with_metadata(metadata::OPERATION, "Check");
     rpc::status::status(&error.with_kind(Kind::NotFound))
 }
 
@@ -243,14 +244,20 @@ impl UnaryService<HealthListRequest> for List {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_watch_keeps_a_name_that_is_there_already_and_no_other() {
+    #[tokio::test]
+    async fn a_watch_keeps_a_name_that_is_there_already_and_no_other() {
         let health = Health::new(&["a.Service"], &["sft"]);
-        let state = health.0.borrow();
+        let holders = |name: &str| {
+            let state = health.0.borrow();
+            state.serving.get_key_value(name).map(|(name, _)| Arc::strong_count(name))
+        };
         for known in ["", "a.Service", "backends/sft"] {
-            let (here, _) = state.serving.get_key_value(known).unwrap();
-            assert!(Arc::ptr_eq(&state.known(known).unwrap(), here), "{known}");
+            let before = holders(known).unwrap();
+            let request = HealthCheckRequest { service: known.to_owned() };
+            let _watch = health.watch(Request::new(request)).await.unwrap();
+            assert_eq!(holders(known), Some(before + 1), "{known}");
         }
+        let state = health.0.borrow();
         assert_eq!(state.known("backends/other"), None);
         assert_eq!(state.known(&"x".repeat(4096)), None);
     }

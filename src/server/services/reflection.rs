@@ -12,7 +12,7 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait, codegen::Bo
 
 use super::symbols::{Found, Symbols};
 use crate::{
-    error::Reason,
+    error::{Error, Reason, metadata},
     rpc::{self, compression::with_each},
     server::{layers::methods::MAX_PROBE_BYTES, routes::Routes},
     text,
@@ -97,12 +97,17 @@ fn unknown(what: &str, name: &str) -> Told {
 
 /// Ends a stream that never ends by itself.
 fn too_many() -> Status {
-    rpc::status::of(Reason::Overloaded, "too many requests on one stream; open another one")
+    ended("too many requests on one stream; open another one")
 }
 
 /// Ends a stream that nothing is asked on: it would last as long as its connection.
 fn idle() -> Status {
-    rpc::status::of(Reason::Overloaded, "no request on this stream for 60 s; open another one")
+    ended("no request on this stream for 60 s; open another one")
+}
+
+fn ended(message: &str) -> Status {
+    let error = Error::new(Reason::Overloaded, message);
+    rpc::status::status(&error.with_metadata(metadata::OPERATION, "ServerReflectionInfo"))
 }
 
 /// The next question, which comes in time.

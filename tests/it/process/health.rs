@@ -15,7 +15,7 @@ use tonic_reflection::pb::v1::{
 };
 
 use super::{
-    calls::{channel, failure, metric},
+    calls::{channel, failure, metadata, metric},
     child::{gateway, patiently, until},
     crowds::Victim,
     wire::{ENCODINGS, frame, send},
@@ -57,8 +57,9 @@ async fn check_knows_the_process_its_services_and_its_backends() {
         ("backends/nope", "BACKEND_NOT_FOUND"),
         ("profilegateway.v1.Nope", "OPERATION_NOT_SUPPORTED"),
     ] {
-        let (code, said, _) = failure(&client.check(of(name)).await.unwrap_err());
+        let (code, said, details) = failure(&client.check(of(name)).await.unwrap_err());
         assert_eq!((code, said.as_str()), (Code::NotFound, reason), "{name}");
+        assert_eq!(metadata(&details)["operation"], "Check", "{name}");
     }
 }
 
@@ -87,9 +88,10 @@ async fn a_request_larger_than_any_name_is_refused_before_it_is_decompressed_who
             let path = format!("grpc.health.v1.Health/{method}");
             for body in [frame(0, &small.encode_to_vec()), frame(1, &large)] {
                 let status = send(gateway.grpc, &path, &headers, body).await.status();
-                let (code, reason, _) = failure(&status);
+                let (code, reason, details) = failure(&status);
                 let expected = (Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
                 assert_eq!((code, reason.as_str()), expected, "{encoding} {method}");
+                assert_eq!(metadata(&details)["operation"], method);
                 let message = "the request message is larger than the limit of 4096 bytes";
                 assert_eq!(status.message(), message, "{method}");
             }
