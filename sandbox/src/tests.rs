@@ -1,6 +1,7 @@
 //! The sandbox over real connections: faults, journal, control API, stop.
 
 mod answers;
+mod bounds;
 mod client;
 mod control;
 mod faults;
