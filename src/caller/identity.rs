@@ -133,6 +133,7 @@ impl Caller {
     }
 
     /// Whether there may be one more line in the log about what it does; if not, that is counted.
+    /// To be asked only for a line that the filter of the log lets pass.
     #[must_use]
     pub fn may_log(&self) -> bool {
         self.account.lines.take(self.id)

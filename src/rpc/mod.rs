@@ -21,6 +21,7 @@ use tokio::task::yield_now;
 use tonic::{
     Extensions, Request, Response, Status, codec::SingleMessageCompressionOverride as Override,
 };
+use tracing::Level;
 
 pub use backend_service::BackendRpc;
 pub use profile_service::ProfileRpc;
@@ -191,6 +192,7 @@ fn refusal(rpc: Method, record: Option<&CallRecord>, error: Error) -> Status {
     // For errors from before a backend was found; a backend adds the same.
     let error = error.with_metadata(metadata::OPERATION, rpc.name());
     if let Some(detail) = error.internal()
+        && tracing::enabled!(target: "rpc", Level::WARN)
         && record.is_none_or(|record| record.caller().may_log())
     {
         tracing::warn!(

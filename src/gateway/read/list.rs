@@ -4,6 +4,7 @@ use std::{cell::RefCell, ops::Range, sync::Arc};
 
 use futures_util::future::join_all;
 use prost::Message;
+use tracing::Level;
 
 use crate::{
     cache::List,
@@ -277,7 +278,9 @@ async fn collect<'a>(
                 found.lists.push((backend, profiles.list));
             }
             Err(error) if partial => {
-                if call.record.caller().may_log() {
+                if tracing::enabled!(target: "gateway", Level::WARN)
+                    && call.record.caller().may_log()
+                {
                     tracing::warn!(
                         target: "gateway", backend = backend.name().id(), %error,
                         "left out of a partial list"

@@ -14,6 +14,7 @@ use hyper::service::Service;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::Code;
+use tracing::Level;
 
 use super::{
     body::{Answer, Polled, Step, Stepped, bare, wrap},
@@ -205,13 +206,24 @@ impl Running {
                 )
             };
         }
+        macro_rules! line_within_rate {
+            ($level:ident, $filter:ident) => {
+                // What the filter of the log leaves out takes nothing of the caller's rate.
+                if tracing::enabled!(target: "access", Level::$filter)
+                    && self.record.caller().may_log()
+                {
+                    line!($level);
+                }
+            };
+        }
         match code {
             // Probes come every few seconds.
             _ if self.known.method.probe => line!(debug),
-            _ if !self.record.caller().may_log() => {}
-            "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => line!(error),
-            "UNAVAILABLE" | "RESOURCE_EXHAUSTED" | "DEADLINE_EXCEEDED" => line!(warn),
-            _ => line!(info),
+            "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => line_within_rate!(error, ERROR),
+            "UNAVAILABLE" | "RESOURCE_EXHAUSTED" | "DEADLINE_EXCEEDED" => {
+                line_within_rate!(warn, WARN);
+            }
+            _ => line_within_rate!(info, INFO),
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use profile_gateway::pb::{
-    CreateProfileRequest, DeleteProfileRequest, ListProfilesRequest, UpdateProfileRequest,
-    WatchProfilesRequest, profile_service_client::ProfileServiceClient,
+    CreateProfileRequest, DeleteProfileRequest, ListBackendsRequest, ListProfilesRequest,
+    UpdateProfileRequest, WatchProfilesRequest, backend_service_client::BackendServiceClient,
+    profile_service_client::ProfileServiceClient,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -192,6 +193,25 @@ async fn a_flood_of_calls_is_not_a_flood_of_lines() {
     assert_eq!(of(OTHER), 1);
     assert!(left_out > 0, "nothing was left out of {CALLS} lines");
     assert_eq!(of(GREEDY) + usize::try_from(left_out).unwrap(), CALLS);
+}
+
+#[tokio::test]
+async fn lines_that_the_filter_leaves_out_take_nothing_of_the_rate() {
+    let env = [
+        ("PROFILE_GATEWAY__CALLERS__LOG_LINES_PER_SECOND", "5"),
+        ("PROFILE_GATEWAY__LOG__LEVEL", "info,access=warn"),
+    ];
+    let gateway = serve(&sft("http://127.0.0.1:9", "ops", "hunter2"), &env).await;
+    let mut backends = BackendServiceClient::new(channel_from(GREEDY, gateway.grpc).await);
+    for _ in 0..300 {
+        backends.list_backends(ListBackendsRequest::default()).await.unwrap();
+    }
+    from(GREEDY, &gateway).await.get_profile(named("SP_1")).await.unwrap_err();
+    let left_out = "profile_gateway_log_lines_left_out_total{log=\"access\",cause=\"rate\"}";
+    assert_eq!(metric(&gateway, left_out).await, 0);
+    gateway.program.signal(Signal::TERM);
+    let said = gateway.program.ended().await.stderr;
+    assert_eq!(said.matches("\"target\":\"access\"").count(), 1, "{said}");
 }
 
 #[tokio::test]
