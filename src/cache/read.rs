@@ -17,6 +17,7 @@ use super::{
     value::{Resource, Value},
 };
 use crate::{
+    caller::urgently,
     error::{Blame, DEADLINE_PASSED, Error, Reason, Result},
     resources::{is_long_list, off_thread_if},
 };
@@ -248,7 +249,8 @@ where
         Err(error) => return failed(error, Outcome::Bypass),
     };
     let (snapshot, began) = (store.generations.snapshot(resource), Instant::now());
-    let loaded = load.begin(by.1, None).await;
+    // As a load that is shared, which is a task of its own: others wait for what it uses.
+    let loaded = urgently(load.begin(by.1, None)).await;
     let loaded = loaded.and_then(|value| store.settled(value, reserved));
     match fill(store, resource, snapshot, began, loaded).await {
         Ok(value) => {

@@ -164,7 +164,7 @@ impl Caller {
 
     /// Lets a task run in the caller's turns. Only a whole task: what waits for a turn within a
     /// task that has one would keep that turn from others.
-    pub fn run<F>(&self, future: F) -> InTurns<F> {
+    pub fn run<F: Future>(&self, future: F) -> InTurns<F> {
         self.account.processor.run(future)
     }
 

@@ -22,7 +22,7 @@ mod turns;
 pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
 pub use pool::{Full, Held, Pool};
-pub use processor::InTurns;
+pub use processor::{InTurns, Urgently, urgently};
 pub use registry::Callers;
 pub use resource::Resource;
 pub use settings::CallerSettings;

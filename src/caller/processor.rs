@@ -4,6 +4,9 @@
 //! ready makes all others wait for them. Here, only as many of a caller's tasks as there are
 //! threads are ready at a time; the others wait behind them, and not before the next caller. One
 //! caller alone can still use all threads.
+//!
+//! A task that holds something which other callers wait for waits for no turn ([`urgently`]): they
+//! would wait for the other tasks of its caller too.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +15,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     thread::available_parallelism,
@@ -21,6 +24,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
 
 /// How many tasks of a caller are ready at a time.
 static MOST: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
@@ -55,6 +59,13 @@ struct Task {
     runtime: AtomicWaker,
     /// Changes only while the line is locked.
     phase: AtomicU8,
+    /// Since its last poll, it waits within something urgent.
+    is_urgent: AtomicBool,
+}
+
+tokio::task_local! {
+    /// The task that is being polled.
+    static CURRENT: Arc<Task>;
 }
 
 /// The place of a task in the line, until this is dropped.
@@ -64,17 +75,51 @@ pin_project! {
     /// A future that is polled only in its caller's turn.
     pub struct InTurns<F> {
         #[pin]
-        future: F,
+        future: TaskLocalFuture<Arc<Task>, F>,
         place: Place,
         waker: Waker,
     }
 }
 
+pin_project! {
+    /// A future whose task waits for no turn.
+    pub struct Urgently<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+/// Lets the task that waits for this wait for no turn, because it holds something, or is about to,
+/// that other callers wait for.
+pub fn urgently<F: Future>(future: F) -> Urgently<F> {
+    Urgently { future }
+}
+
+impl<F: Future> Future for Urgently<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = self.project().future.poll(cx);
+        if polled.is_pending() {
+            // What does not run in turns waits for none.
+            let _ = CURRENT.try_with(|task| task.is_urgent.store(true, Ordering::Relaxed));
+        }
+        polled
+    }
+}
+
 impl Processor {
-    pub(super) fn run<F>(self: &Arc<Self>, future: F) -> InTurns<F> {
-        let (runtime, phase) = (AtomicWaker::new(), AtomicU8::new(IDLE));
-        let task = Arc::new(Task { processor: Arc::clone(self), runtime, phase });
+    pub(super) fn run<F: Future>(self: &Arc<Self>, future: F) -> InTurns<F> {
+        // What was polled in another task a moment ago, and goes on in its own, still is.
+        let urgent = CURRENT.try_with(|task| task.is_urgent.swap(false, Ordering::Relaxed));
+        let task = Arc::new(Task {
+            processor: Arc::clone(self),
+            runtime: AtomicWaker::new(),
+            phase: AtomicU8::new(IDLE),
+            is_urgent: AtomicBool::new(urgent.unwrap_or(false)),
+        });
         let waker = Waker::from(Arc::clone(&task));
+        let future = CURRENT.scope(Arc::clone(&task), future);
         InTurns { future, place: Place(task), waker }
     }
 }
@@ -82,7 +127,7 @@ impl Processor {
 impl Line {
     /// Whether a task that was woken gets a turn. If not, it waits for one.
     fn enter(&mut self, task: &Arc<Task>) -> bool {
-        let has_turn = self.ready < *MOST;
+        let has_turn = self.ready < *MOST || task.is_urgent.load(Ordering::Relaxed);
         if has_turn {
             self.ready += 1;
         } else {
@@ -98,6 +143,11 @@ impl Line {
 
     /// Gives a turn to the next task, if there is one.
     fn pass_on(&mut self) -> Option<Arc<Task>> {
+        // Those that are urgent have turns beyond the others.
+        if self.ready > *MOST {
+            self.ready -= 1;
+            return None;
+        }
         while let Some(next) = self.waiting.pop_front() {
             if next.phase() == QUEUED {
                 next.set(READY);
@@ -128,6 +178,7 @@ impl Task {
         };
         if has_turn {
             self.set(POLLED);
+            self.is_urgent.store(false, Ordering::Relaxed);
         }
         has_turn
     }
@@ -135,13 +186,18 @@ impl Task {
     /// Gives the turn back. The next one may be its own.
     fn ends(self: &Arc<Self>, is_over: bool) {
         let mut line = self.processor.line.lock();
-        let woken = self.phase() == WOKEN;
-        self.set(if is_over { OVER } else { IDLE });
-        if woken && !is_over {
-            line.waiting.push_back(Arc::clone(self));
-            self.set(QUEUED);
-        }
-        let next = line.pass_on();
+        let goes_on = self.phase() == WOKEN && !is_over;
+        let next = if goes_on && self.is_urgent.load(Ordering::Relaxed) {
+            self.set(READY);
+            Some(Arc::clone(self))
+        } else {
+            self.set(if is_over { OVER } else { IDLE });
+            if goes_on {
+                line.waiting.push_back(Arc::clone(self));
+                self.set(QUEUED);
+            }
+            line.pass_on()
+        };
         drop(line);
         if let Some(next) = next {
             next.runtime.wake();
@@ -209,136 +265,4 @@ impl fmt::Debug for Task {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        future::poll_fn,
-        panic::{AssertUnwindSafe, catch_unwind},
-        sync::atomic::AtomicUsize,
-    };
-
-    use futures_util::poll;
-    use tokio::{sync::oneshot, task::JoinSet};
-
-    use super::*;
-
-    /// Lets others run, as a task that was woken meanwhile.
-    async fn yield_now() {
-        let mut woken = false;
-        poll_fn(|cx| {
-            if woken {
-                return Poll::Ready(());
-            }
-            woken = true;
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Tasks that are always ready, and how often they were polled.
-    fn busy(processor: &Arc<Processor>, tasks: usize, polls: &Arc<AtomicUsize>) -> JoinSet<()> {
-        let mut set = JoinSet::new();
-        for _ in 0..tasks {
-            let polls = Arc::clone(polls);
-            set.spawn(processor.run(async move {
-                loop {
-                    polls.fetch_add(1, Ordering::Relaxed);
-                    yield_now().await;
-                }
-            }));
-        }
-        set
-    }
-
-    #[tokio::test]
-    async fn one_caller_waits_for_few_tasks_of_another_however_many_there_are() {
-        let (greedy, other) = (Arc::<Processor>::default(), Arc::<Processor>::default());
-        let polls = Arc::default();
-        let tasks = busy(&greedy, 1000, &polls);
-        let counted = Arc::clone(&polls);
-        let beside = tokio::spawn(other.run(async move {
-            yield_now().await;
-            let before = counted.load(Ordering::Relaxed);
-            for _ in 0..100 {
-                yield_now().await;
-            }
-            counted.load(Ordering::Relaxed) - before
-        }));
-        let beside = beside.await.unwrap();
-        assert!((1..=100 * *MOST).contains(&beside), "{beside} polls beside 100");
-        drop(tasks);
-    }
-
-    #[tokio::test]
-    async fn the_tasks_of_a_caller_take_turns_among_themselves() {
-        let processor = Arc::<Processor>::default();
-        let counts: Vec<Arc<AtomicUsize>> = (0..50).map(|_| Arc::default()).collect();
-        let tasks: Vec<_> = counts.iter().map(|polls| busy(&processor, 1, polls)).collect();
-        for _ in 0..1000 {
-            yield_now().await;
-        }
-        let polls: Vec<usize> = counts.iter().map(|polls| polls.load(Ordering::Relaxed)).collect();
-        let (least, most) = (polls.iter().min().unwrap(), polls.iter().max().unwrap());
-        assert!(*least > 0 && most - least <= 1, "{polls:?}");
-        drop(tasks);
-    }
-
-    #[tokio::test]
-    async fn a_turn_comes_back_however_its_task_ends() {
-        let processor = Arc::<Processor>::default();
-        let free = || processor.line.lock().ready == 0 && processor.line.lock().waiting.is_empty();
-        // It ends.
-        assert_eq!(processor.run(async { 7 }).await, 7);
-        assert!(free());
-        // It panics.
-        let mut panics = Box::pin(processor.run(async { panic!("on purpose") }));
-        let waker = Waker::noop();
-        let mut cx = Context::from_waker(waker);
-        let caught = catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(&mut cx).is_ready()));
-        assert!(caught.is_err());
-        drop(panics);
-        assert!(free());
-        // It is dropped while it waits, while it has a turn, and while it waits for one.
-        let mut tasks: Vec<_> = (0..3 * *MOST)
-            .map(|_| {
-                let (wake, woken) = oneshot::channel::<()>();
-                (wake, Box::pin(processor.run(woken)))
-            })
-            .collect();
-        for (_, task) in &mut tasks {
-            assert!(poll!(task.as_mut()).is_pending());
-        }
-        assert!(free(), "what waits has no turn");
-        let (wakes, mut tasks): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
-        for wake in wakes.into_iter().skip(1) {
-            wake.send(()).unwrap();
-        }
-        assert_eq!(processor.line.lock().ready, *MOST);
-        drop(tasks.remove(0));
-        while !tasks.is_empty() {
-            drop(tasks.remove(0));
-        }
-        assert_eq!(processor.line.lock().ready, 0);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn none_is_forgotten() {
-        let processor = Arc::<Processor>::default();
-        let mut tasks = JoinSet::new();
-        for n in 0..200 {
-            let (wake, woken) = oneshot::channel::<()>();
-            tasks.spawn(processor.run(async move {
-                woken.await.unwrap();
-                for _ in 0..n {
-                    yield_now().await;
-                }
-            }));
-            tasks.spawn(processor.run(async move {
-                yield_now().await;
-                wake.send(()).unwrap();
-            }));
-        }
-        tasks.join_all().await;
-        assert_eq!(processor.line.lock().ready, 0);
-    }
-}
+mod tests;

@@ -36,7 +36,10 @@ use super::{
     retry::{LONGEST_BACKOFF, Outcome, pauses, was_sent, worth_repeating},
     transport::deadline_passed,
 };
-use crate::{caller::Caller, error::Result};
+use crate::{
+    caller::{Caller, urgently},
+    error::Result,
+};
 
 /// A larger answer is searched apart from the threads that serve calls.
 const SEARCHED_AT_ONCE: usize = 32 * 1024;
@@ -306,7 +309,8 @@ impl Port for Session {
         let mut backoff = None;
         let mut before: Option<Outcome> = None;
         for attempts in 1.. {
-            let outcome = self.attempt(&request).await;
+            // Others wait for its turn, its slot, and what it takes of the rate.
+            let outcome = urgently(self.attempt(&request)).await;
             if request.safety == Safety::Write && was_sent(&outcome) {
                 self.wrote.store(true, Ordering::Relaxed);
             }
@@ -371,3 +375,6 @@ impl Port for Session {
         searched.await.unwrap_or(true)
     }
 }
+
+#[cfg(test)]
+mod tests;
