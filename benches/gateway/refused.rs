@@ -81,16 +81,19 @@ async fn fill<F>(
 ) where
     F: Future<Output = Result<(), tonic::Status>>,
 {
-    for _ in 0..calls {
+    let mut hold = || {
         let caller = caller.clone();
         held.spawn(async move { drop(caller.get_new(backend).await) });
-    }
+    };
+    (0..calls).for_each(|_| hold());
     let patience = Duration::from_millis(100);
     loop {
         match tokio::time::timeout(patience, one_more()).await {
             Ok(Err(status)) if is_refusal(&status) => return,
-            _ => sleep(Duration::from_millis(10)).await,
+            // Some may have been refused for those of the round before, which were about to leave.
+            _ => hold(),
         }
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
