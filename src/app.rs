@@ -206,7 +206,7 @@ fn build(
     )
     .map_err(io::Error::other)?;
     let measured = Arc::clone(&upstream);
-    registry.before_scrape(move || measured.measure_windows());
+    registry.before_scrape(move || measured.measure());
     let cache = Cache::new(
         backend.cache.clone(),
         built.dialect.lists_are_complete(),

@@ -2,6 +2,7 @@
 //!
 //! The server makes it and the gateway reads it, so it is below both.
 
+mod ids;
 mod writes;
 
 use std::{
@@ -17,10 +18,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::writes::Writes;
+pub use self::{ids::CallerIds, writes::Writes};
 use crate::{
     cache::{Control, Served},
     caller::{Caller, Held},
+    text,
 };
 
 /// The gateway's own id of a call: the access log, the audit log with its journal, and the metadata
@@ -150,6 +152,9 @@ pub struct CallRecord {
     peer: Option<Arc<str>>,
     /// `None` for what the gateway does for itself.
     caller: Option<Arc<Caller>>,
+    caller_ids: CallerIds,
+    /// What a call that failed was about.
+    failed: OnceLock<String>,
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
@@ -166,12 +171,20 @@ pub struct CallRecord {
 
 /// How many of the upstream's own request ids a call remembers; a write has fewer steps than that.
 const MAX_UPSTREAM_REQUESTS: usize = 16;
+/// The longest name of a resource in the log.
+const MAX_RESOURCE_BYTES: usize = 256;
 
 impl CallRecord {
-    /// The record of a call of this caller, from this peer.
+    /// The record of a call of this caller, from this peer, with these ids.
     #[must_use]
-    pub fn from(peer: Option<Arc<str>>, caller: Arc<Caller>) -> Self {
-        Self { peer, caller: Some(caller), ..Self::default() }
+    pub fn from(peer: Option<Arc<str>>, caller: Arc<Caller>, caller_ids: CallerIds) -> Self {
+        Self { peer, caller: Some(caller), caller_ids, ..Self::default() }
+    }
+
+    /// What the caller calls the call.
+    #[must_use]
+    pub fn caller_ids(&self) -> &CallerIds {
+        &self.caller_ids
     }
 
     /// Who calls, to whom all that the call holds and costs is counted.
@@ -202,6 +215,18 @@ impl CallRecord {
     #[must_use]
     pub fn backend(&self) -> Option<&str> {
         self.backend.get().map(String::as_str)
+    }
+
+    /// Sets what the call was about, once it has failed. The first one stays.
+    pub fn set_failed(&self, resource: &str) {
+        let _ = self.failed.set(text::cut(resource, MAX_RESOURCE_BYTES).into_owned());
+    }
+
+    /// The profile or the backend that a call was about that has failed, or that a write is about.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        let failed = self.failed.get().map(String::as_str);
+        failed.or_else(|| self.writing().map(|(_, resource)| resource))
     }
 
     /// Sets how a read was answered. Of several reads, as in a list of all backends, the outcome

@@ -148,6 +148,11 @@ fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
 }
 
 fn check(config: &Config) -> Result<ExitCode, Failure> {
+    // Beside the output, which has them too, for people whose eyes are not on its last lines.
+    for warning in &config.warnings {
+        // What cannot be written there is written below.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     let mut shown = config.redacted();
     if let Some(members) = shown.as_object_mut().filter(|_| config.backends.is_empty()) {
         let (Ok(note) | Err(note)) = app::WITHOUT_BACKENDS;
@@ -190,9 +195,15 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let backend = config.backends.keys().next().cloned();
+    // Who reads audit lines there does not expect a greeting among them.
+    let is_for_audit_lines = config.audit.is_on_stdout();
     let app = App::start(config).await?;
+    let greeting = greeting(&app, backend.as_deref().unwrap_or("sft"));
     // The parent process may have closed the output; that does not keep the program from serving.
-    let _ = announce(&app, backend.as_deref().unwrap_or("sft"));
+    let _ = match is_for_audit_lines {
+        true => io::stderr().lock().write_all(greeting.as_bytes()),
+        false => io::stdout().lock().write_all(greeting.as_bytes()),
+    };
     let (stop, abort) = tokio::sync::watch::channel(0_u8);
     let watching = tokio::spawn(async move {
         for count in 1.. {
@@ -248,29 +259,27 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 }
 
 /// Says where it listens, and what to try next.
-fn announce(app: &App, backend: &str) -> io::Result<()> {
-    let (address, admin) = (app.address(), app.admin_address());
-    let mut out = io::stdout().lock();
-    writeln!(out, "profile-gateway {} serves gRPC on {address}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "admin HTTP is on http://{admin} (/livez /readyz /metrics /config)")?;
-    if let Some(probes) = app.probe_address() {
-        writeln!(out, "probes are answered on http://{probes} (/livez /readyz)")?;
-    }
-    if let Some(url) = app.sandbox_url() {
-        writeln!(out, "no backend is configured: an embedded sandbox simulates three on {url}")?;
-        writeln!(out, "inject faults at {url}/sandbox/faults")?;
-    }
-    writeln!(out, "\ntry, from another terminal:\n")?;
-    writeln!(
-        out,
-        "  buf curl --http2-prior-knowledge --protocol grpc \
+fn greeting(app: &App, backend: &str) -> String {
+    let (version, address, admin) = (env!("CARGO_PKG_VERSION"), app.address(), app.admin_address());
+    let probes = app.probe_address().map_or_else(String::new, |probes| {
+        format!("probes are answered on http://{probes} (/livez /readyz)\n")
+    });
+    let sandbox = app.sandbox_url().map_or_else(String::new, |url| {
+        format!(
+            "no backend is configured: an embedded sandbox simulates three on {url}\n\
+             inject faults at {url}/sandbox/faults\n"
+        )
+    });
+    format!(
+        "profile-gateway {version} serves gRPC on {address}\n\
+         admin HTTP is on http://{admin} (/livez /readyz /metrics /config)\n\
+         {probes}{sandbox}\n\
+         try, from another terminal:\n\n  \
+         buf curl --http2-prior-knowledge --protocol grpc \
          -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    \
-         http://{address}/profilegateway.v1.ProfileService/ListProfiles"
-    )?;
-    writeln!(
-        out,
-        "  grpcurl -plaintext -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    {address} \
-         profilegateway.v1.ProfileService/ListProfiles\n"
+         http://{address}/profilegateway.v1.ProfileService/ListProfiles\n  \
+         grpcurl -plaintext -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    {address} \
+         profilegateway.v1.ProfileService/ListProfiles\n\n"
     )
 }
 

@@ -115,10 +115,13 @@ impl Pool {
         Full::OfAll(self.resource)
     }
 
-    /// The most that a caller may hold.
+    /// The most that a caller can hold, however little others hold.
     #[must_use]
     pub fn most_of(&self, caller: &Caller) -> usize {
-        self.share_of(caller).min(self.bound)
+        match caller.id() {
+            CallerId::Backend => self.bound / 2,
+            _ => self.share_of(caller).min(self.bound),
+        }
     }
 
     /// How many places there are.
@@ -165,6 +168,12 @@ impl Held {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    /// The most that there can be, however little others hold.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.pool.most_of(&self.caller)
     }
 
     /// Takes more, or gives some back, so that there are so many.

@@ -9,6 +9,7 @@
 //! in [`crate::settings`]. Here are only the shape of the file and what concerns several rooms.
 
 mod backend;
+mod fit;
 mod overlay;
 mod permissions;
 mod raw;

@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 
 use super::{
-    backend,
+    backend, fit,
     permissions::{self, PermissionSettings},
     raw::Raw,
     types::Config,
@@ -54,6 +54,7 @@ pub(super) fn config(
     if !backends.is_empty() && page_tokens.page_token_key.is_none() {
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
     }
+    warnings.extend(fit::warnings(&memory, &callers, &server, &backends));
     if admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback() {
         warnings.push(OPEN_ADMIN_PORT.to_owned());
     }

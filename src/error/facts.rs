@@ -28,6 +28,8 @@ pub struct Facts {
     pub pauses_logins: bool,
     /// A write has, or may have, taken effect, in part or in full.
     pub may_have_written: bool,
+    /// This process lacks something of its own, such as room in a log: no backend failed.
+    pub is_of_the_process: bool,
     /// What the party to blame should do, in one sentence.
     pub remedy: &'static str,
 }
@@ -43,6 +45,7 @@ impl Facts {
             allows_stale: false,
             pauses_logins: false,
             may_have_written: false,
+            is_of_the_process: false,
             remedy,
         }
     }
@@ -64,6 +67,11 @@ impl Facts {
 
     const fn written(mut self) -> Self {
         self.may_have_written = true;
+        self
+    }
+
+    const fn of_the_process(mut self) -> Self {
+        self.is_of_the_process = true;
         self
     }
 
@@ -234,7 +242,8 @@ pub static FACTS: [Facts; 46] = {
             .allowing_stale(),
         gateway(R::Overloaded, Unavailable, "Repeat the call after `RetryInfo`.")
             .retry(SECOND)
-            .allowing_stale(),
+            .allowing_stale()
+            .of_the_process(),
         upstream(
             R::UpstreamThrottled,
             ResourceExhausted,
@@ -266,7 +275,8 @@ pub static FACTS: [Facts; 46] = {
         upstream(
             R::UpstreamContractViolation,
             Internal,
-            "The operator has to check the backend's `base_url` and the proxies on the way.",
+            "The operator has to check the backend's `base_url` and the proxies on the way, or the \
+             limit that the message names.",
         )
         .allowing_stale(),
         upstream(
@@ -304,7 +314,8 @@ pub static FACTS: [Facts; 46] = {
             Unavailable,
             "The operator has to make the audit log writable (`[audit]`; the log says why).",
         )
-        .retry(SECOND),
+        .retry(SECOND)
+        .of_the_process(),
     ]
 };
 

@@ -74,6 +74,8 @@ struct Repr {
     upstream: Option<UpstreamFacts>,
     violations: Vec<Violation>,
     resource: Option<String>,
+    /// For the log only.
+    subject: Option<String>,
     metadata: Vec<(&'static str, String)>,
     /// For the log only.
     internal: Option<String>,
@@ -93,6 +95,7 @@ impl Error {
             upstream: None,
             violations: Vec::new(),
             resource: None,
+            subject: None,
             metadata: Vec::new(),
             internal: None,
         }))
@@ -173,6 +176,13 @@ impl Error {
         self
     }
 
+    /// Names the profile that the call was about, for the log, also if the error is not about it.
+    #[must_use]
+    pub fn with_subject(mut self, name: impl Into<String>) -> Self {
+        self.0.subject = Some(name.into());
+        self
+    }
+
     /// Adds violations, for an upstream that names fields.
     #[must_use]
     pub fn with_violation(mut self, violation: Violation) -> Self {
@@ -216,7 +226,7 @@ impl Error {
             clean(field);
             clean(description);
         }
-        self.0.resource.iter_mut().for_each(&mut clean);
+        [&mut self.0.resource, &mut self.0.subject].into_iter().flatten().for_each(&mut clean);
         self.0.metadata.iter_mut().for_each(|(_, value)| clean(value));
         self.0.internal.iter_mut().for_each(clean);
         self
@@ -268,6 +278,12 @@ impl Error {
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         self.0.resource.as_deref()
+    }
+
+    /// What the call was about, for the log.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref().or(self.resource())
     }
 
     /// Metadata for client programs.

@@ -201,11 +201,12 @@ impl Backend {
         name: &ProfileName,
         error: Error,
     ) -> Error {
+        let name = name.to_string();
         let error = match error.facts().is_about_a_profile {
-            true => error.about(&name.to_string()),
+            true => error.about(&name),
             false => error,
         };
-        self.decorate(method, error)
+        self.decorate(method, error.with_subject(name))
     }
 
     /// Decorates and records a failure.

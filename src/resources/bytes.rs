@@ -98,6 +98,18 @@ impl Share {
         self.pool.bound()
     }
 
+    /// The most bytes that the process itself can take at once, and so one backend.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most_for(&self.process)
+    }
+
+    /// The same for a caller.
+    #[must_use]
+    pub fn most_for(&self, caller: &Caller) -> usize {
+        self.pool.most_of(caller)
+    }
+
     /// How many bytes are taken.
     #[must_use]
     pub fn used(&self) -> usize {

@@ -16,7 +16,7 @@ labels! {
 type Used = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// The metrics of the budget. Clones share them.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct MemoryMetrics {
     used: Family<PartLabels, Gauge>,
     limit: Family<PartLabels, Gauge>,

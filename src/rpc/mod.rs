@@ -191,6 +191,9 @@ fn within_limit<T: prost::Message>(
 fn refusal(rpc: Method, record: Option<&CallRecord>, error: Error) -> Status {
     // For errors from before a backend was found; a backend adds the same.
     let error = error.with_metadata(metadata::OPERATION, rpc.name());
+    if let Some((record, resource)) = record.zip(error.subject()) {
+        record.set_failed(resource);
+    }
     if let Some(detail) = error.internal()
         && tracing::enabled!(target: "rpc", Level::WARN)
         && record.is_none_or(|record| record.caller().may_log())

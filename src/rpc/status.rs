@@ -17,7 +17,7 @@ use tonic_types::{ErrorDetails, FieldViolation};
 use self::fit::{MAX_TEXT_BYTES, Parts};
 pub use self::{
     call_id::{CALL_ID_BYTES, of_call},
-    encoded::reason,
+    encoded::{error_info, reason},
     fit::header_bytes,
 };
 use crate::{

@@ -11,7 +11,7 @@ use std::{
 
 pub use self::{connections::ConnectionSettings, operators::AdminSettings};
 use crate::{
-    rpc::status::MAX_STATUS_BYTES,
+    rpc::{request, status::MAX_STATUS_BYTES},
     settings::{
         Kind as _, Section, address,
         bounds::{CONCURRENCY, KIB, MESSAGE, MIB, TIMEOUT, hours, minutes, seconds},
@@ -116,6 +116,14 @@ settings! {
                                             peer may have.";
     }
     check timeouts_are_ordered;
+}
+
+impl ServerSettings {
+    /// The memory that the call with the largest request takes.
+    #[must_use]
+    pub fn memory_of_largest_request(&self) -> usize {
+        request::weight(self.max_request_bytes)
+    }
 }
 
 fn local(port: u16) -> SocketAddr {

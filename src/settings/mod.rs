@@ -46,6 +46,6 @@ pub(crate) use self::{
     node::{Env, Node, Table, Value},
     section::Section,
     table::{Row, Settings, settings, whole},
-    value::Read,
+    value::{Read, show_bytes},
 };
 pub use error::{ConfigError, ConfigErrors};

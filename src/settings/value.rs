@@ -142,7 +142,7 @@ fn parse_bytes(text: &str) -> Option<i128> {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape of a formatter for any bound")]
-pub(super) fn show_bytes(bytes: &usize) -> String {
+pub(crate) fn show_bytes(bytes: &usize) -> String {
     match *bytes {
         bytes if bytes > 0 && bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
         bytes if bytes > 0 && bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),

@@ -57,6 +57,8 @@ struct Shared {
     none: Condvar,
     bytes: usize,
     form: Form,
+    /// What it is written to.
+    name: String,
     metrics: AuditMetrics,
     /// Lines are written nowhere.
     discards: bool,
@@ -109,7 +111,7 @@ impl AuditLog {
         bytes: usize,
         metrics: AuditMetrics,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(form, bytes, metrics, false));
+        let shared = Arc::new(Shared::new(form, bytes, output.name(), metrics, false));
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("audit".to_owned()).spawn(move || theirs.write_to(output))?;
         let mut all = ALL.lock();
@@ -121,7 +123,8 @@ impl AuditLog {
     /// One that keeps nothing and waits for no thread, for tests on a paused clock.
     #[cfg(test)]
     pub(crate) fn nowhere() -> Self {
-        let shared = Shared::new(Form::Json, usize::MAX, AuditMetrics::default(), true);
+        let metrics = AuditMetrics::default();
+        let shared = Shared::new(Form::Json, usize::MAX, String::new(), metrics, true);
         Self { handle: Arc::new(Handle(Arc::new(shared))) }
     }
 
@@ -136,7 +139,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// When it is not written, with the cause.
+    /// When it is not written, with the name of what it should be written to, and the cause.
     pub async fn journal(&self, record: Record, end: Instant) -> Result<(), String> {
         let shared = &self.handle.0;
         if shared.discards {
@@ -144,19 +147,19 @@ impl AuditLog {
         }
         let (asker, answer) = oneshot::channel();
         // The other half is for those lines that cannot be refused.
-        if !shared.add(Entry { line: record.line(), asker: Some(asker) }, shared.bytes / 2) {
-            shared.metrics.refused.inc();
-            return Err("too many lines wait to be written".to_owned());
-        }
-        let answer = match timeout_at(end, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err("it is not written any more".to_owned()),
-            Err(_) => Err("it is not written in time".to_owned()),
+        let entry = Entry { line: record.line(), asker: Some(asker) };
+        let answer = match shared.add(entry, shared.bytes / 2) {
+            false => Err("too many lines wait to be written".to_owned()),
+            true => match timeout_at(end, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err("it is not written any more".to_owned()),
+                Err(_) => Err("it is not written in time".to_owned()),
+            },
         };
-        if answer.is_err() {
+        answer.map_err(|cause| {
             shared.metrics.refused.inc();
-        }
-        answer
+            format!("{}: {cause}", shared.name)
+        })
     }
 
     /// Writes a line about what is over, later.
@@ -187,13 +190,14 @@ impl Drop for Handle {
 }
 
 impl Shared {
-    fn new(form: Form, bytes: usize, metrics: AuditMetrics, discards: bool) -> Self {
+    fn new(form: Form, bytes: usize, name: String, metrics: AuditMetrics, discards: bool) -> Self {
         Self {
             waiting: Mutex::default(),
             some: Condvar::new(),
             none: Condvar::new(),
             bytes,
             form,
+            name,
             metrics,
             discards,
         }
@@ -222,12 +226,12 @@ impl Shared {
             let written = output.write(&lines.concat());
             match &written {
                 Err(error) if well => tracing::error!(
-                    target: "audit_log", %error,
+                    target: "audit_log", name = self.name, %error,
                     "the audit log cannot be written: writes are refused until it can"
                 ),
-                Ok(()) if !well => {
-                    tracing::warn!(target: "audit_log", "the audit log can be written again");
-                }
+                Ok(()) if !well => tracing::warn!(
+                    target: "audit_log", name = self.name, "the audit log can be written again"
+                ),
                 _ => {}
             }
             well = written.is_ok();

@@ -45,6 +45,14 @@ settings! {
     check goes_to_one_place;
 }
 
+impl AuditSettings {
+    /// Whether the audit log goes to standard output.
+    #[must_use]
+    pub fn is_on_stdout(&self) -> bool {
+        self.file.is_none() && self.stream == AuditStream::Stdout
+    }
+}
+
 /// A stream of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditStream {

@@ -151,9 +151,11 @@ impl Upstream {
         }
     }
 
-    /// Brings the metrics of the vendor's windows up to date.
-    pub fn measure_windows(&self) {
-        for Usage { window, used, remaining, exhausted_in } in self.pace.usage(Instant::now()) {
+    /// Brings the metrics of the pause and of the vendor's windows up to date.
+    pub fn measure(&self) {
+        let now = Instant::now();
+        self.metrics.pause(self.pace.pause_left(now));
+        for Usage { window, used, remaining, exhausted_in } in self.pace.usage(now) {
             self.metrics.window(window, [used, remaining], exhausted_in);
         }
     }
@@ -187,7 +189,8 @@ impl Upstream {
     pub fn note_failure(&self, error: &Error) {
         // A refusal by an open circuit would hide the failure that opened it.
         let refused = error.metadatum(CIRCUIT).is_some();
-        if error.blame() != Blame::Caller && error.reason() != Reason::Overloaded && !refused {
+        let facts = error.facts();
+        if facts.blame != Blame::Caller && !facts.is_of_the_process && !refused {
             let mut health = self.health.lock();
             health.last_error = Some((error.clone(), Instant::now()));
         }
@@ -259,16 +262,15 @@ impl Upstream {
         match result {
             Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
                 let asked = status::retry_after(reply);
-                let was_on = self.pace.is_paused(now);
+                let was_on = !self.pace.pause_left(now).is_zero();
                 let pause = self.pace.throttled(asked, epoch, now);
                 reply.pause = Some(pause);
                 self.metrics.throttled();
                 if !was_on {
-                    let shown = |time: Duration| humantime::format_duration(whole_seconds(time));
                     tracing::warn!(
                         target: "upstream", backend = self.backend.as_str(),
-                        asked_for = asked.map(|asked| shown(asked).to_string()),
-                        pauses_for = shown(pause).to_string(),
+                        asked_for = asked.map(status::shown_retry_after),
+                        pauses_for = humantime::format_duration(whole_seconds(pause)).to_string(),
                         "the upstream asks for a pause (429): nothing is sent"
                     );
                 }

@@ -26,6 +26,7 @@ pub struct UpstreamMetrics {
     queued: Family<BackendLabels, Gauge>,
     in_flight: Family<BackendLabels, Gauge>,
     throttled: Family<BackendLabels, Counter>,
+    pause: Family<BackendLabels, Rate>,
     rate: Family<BackendLabels, Rate>,
     windows: [Family<WindowLabels, Gauge>; 2],
     exhausted_in: Family<WindowLabels, Rate>,
@@ -43,6 +44,7 @@ pub struct BackendUpstreamMetrics {
     queued: Gauge,
     in_flight: Gauge,
     throttled: Counter,
+    pause: Rate,
     circuit: Gauge,
 }
 
@@ -145,6 +147,7 @@ impl UpstreamMetrics {
             queued: Family::default(),
             in_flight: Family::default(),
             throttled: Family::default(),
+            pause: Family::default(),
             rate: Family::default(),
             windows: Default::default(),
             exhausted_in: Family::default(),
@@ -200,6 +203,11 @@ impl UpstreamMetrics {
             &self.throttled,
         );
         to.register(
+            "upstream_pause_remaining_seconds",
+            "Time until the pause after a 429 ends, in which nothing is sent; 0 without a pause",
+            &self.pause,
+        );
+        to.register(
             "upstream_rate_limit",
             "Requests per second that may be sent, lowered after a 429; only where there is \
              a limit",
@@ -252,6 +260,7 @@ impl UpstreamMetrics {
             queued: self.queued.get_or_create_owned(&labels),
             in_flight: self.in_flight.get_or_create_owned(&labels),
             throttled: self.throttled.get_or_create_owned(&labels),
+            pause: self.pause.get_or_create_owned(&labels),
             circuit: self.circuit.get_or_create_owned(&labels),
         }
     }
@@ -299,6 +308,11 @@ impl BackendUpstreamMetrics {
     /// The upstream answered 429.
     pub(super) fn throttled(&self) {
         self.throttled.inc();
+    }
+
+    /// Sets how long the pause still is.
+    pub(super) fn pause(&self, left: Duration) {
+        self.pause.set(left.as_secs_f64());
     }
 
     /// Sets the rate limit in requests per second.

@@ -39,6 +39,7 @@ mod window;
 
 pub use attempt::Session;
 pub use base_url::BaseUrl;
+pub use body::least_memory;
 pub use breaker::Circuit;
 pub use class::Class;
 pub use client::{Health, Reach, Upstream};

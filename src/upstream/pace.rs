@@ -227,8 +227,9 @@ impl Pace {
         until - now
     }
 
-    pub(super) fn is_paused(&self, now: Instant) -> bool {
-        self.lock().paused.is_some_and(|until| now < until)
+    /// How long the pause still is; zero without one.
+    pub(super) fn pause_left(&self, now: Instant) -> Duration {
+        self.lock().paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     /// Ends the pause, and returns whether there was one. What waited leaves at the rate of before;

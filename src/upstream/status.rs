@@ -10,7 +10,7 @@ use http::{
 
 use super::message::{Reply, Safety, Unread};
 use crate::{
-    error::{Effect, Error, Reason, Retry, UpstreamFacts},
+    error::{Effect, Error, Reason, Retry, UpstreamFacts, whole_seconds},
     text,
 };
 
@@ -122,6 +122,13 @@ pub(super) fn retry_after(reply: &Reply) -> Option<Duration> {
         delay_seconds(value).or_else(|| delay_until(value, reply))
     });
     delays.max().map(|delay| delay.min(MAX_RETRY_AFTER))
+}
+
+/// What [`retry_after`] says, as people read it.
+pub(super) fn shown_retry_after(asked: Duration) -> String {
+    let shown = humantime::format_duration(whole_seconds(asked));
+    let more = if asked < MAX_RETRY_AFTER { "" } else { " or more" };
+    format!("{shown}{more}")
 }
 
 /// A number of seconds, or several that a proxy joined. Fractions are not in the RFC, but are sent.
@@ -265,6 +272,14 @@ mod tests {
             let error = failed_status(Safety::Read, &reply);
             let shown = asked.unwrap_or(seconds(1));
             assert_eq!(error.retry(), Retry::After(Some(shown)), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_was_cut_is_not_shown_as_what_was_asked_for() {
+        for (header, shown) in [("7", "7s"), ("3599", "59m 59s"), ("86400", "1h or more")] {
+            let asked = retry_after(&reply(429, &[("retry-after", header)])).unwrap();
+            assert_eq!(shown_retry_after(asked), shown);
         }
     }
 

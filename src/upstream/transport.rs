@@ -20,7 +20,7 @@ use url::Url;
 
 use super::{
     base_url::below,
-    body::{self, Arriving},
+    body::{self, Arriving, NoMemory},
     cause::{Cause, Failure},
     coding::{self, Undecodable},
     message::{Reply, Request, Safety},
@@ -142,7 +142,7 @@ impl Transport {
             false => decode(),
         };
         let body = body.map_err(|why| self.undecodable(request, why))?;
-        let body = body::readable(body, taken).map_err(|error| no_memory(request, error))?;
+        let body = body::readable(body, taken).map_err(|why| no_memory(request, why))?;
         Ok(Reply::new(status, headers, body))
     }
 
@@ -155,7 +155,7 @@ impl Transport {
     ) -> Result<(Bytes, Held), Failure> {
         let request = time.request;
         let limit = self.max_response_bytes;
-        let mut body = Arriving::new(&self.decoding).map_err(|error| no_memory(request, error))?;
+        let mut body = Arriving::new(&self.decoding).map_err(|why| no_memory(request, why))?;
         loop {
             if let Some(length) = length.filter(|length| body.len() >= *length) {
                 return Ok(body.whole(Some(length)));
@@ -172,7 +172,7 @@ impl Transport {
             if body.len() + chunk.len() > limit {
                 return Err(self.undecodable(request, Undecodable::TooLarge));
             }
-            body.push(&chunk).map_err(|error| no_memory(request, error))?;
+            body.push(&chunk).map_err(|why| no_memory(request, why))?;
         }
     }
 
@@ -264,7 +264,20 @@ fn not_set_up(why: impl std::fmt::Display) -> Error {
 }
 
 /// There is no memory for the answer.
-fn no_memory(request: &Request, error: Error) -> Failure {
+fn no_memory(request: &Request, why: NoMemory) -> Failure {
+    let error = match why {
+        NoMemory::Now(error) => error,
+        // As one beyond `max_response_bytes`: it would be so the next time.
+        NoMemory::Ever { needed, most } => {
+            let message = format!(
+                "the upstream's answer to {} takes {needed} bytes of memory or more, and those of \
+                 one backend have {most} at most; ask for less at a time, or raise \
+                 `memory.budget_bytes` or `memory.decoding_percent`",
+                request.operation
+            );
+            Error::new(Reason::UpstreamContractViolation, message)
+        }
+    };
     Failure::new(Cause::TooLarge, error.with_effect(request.safety.effect(Effect::Unknown)))
 }
 

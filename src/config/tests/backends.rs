@@ -210,3 +210,38 @@ fn a_dialect_reports_what_its_options_lack() {
         "gateway.toml:4: `backends.policy.tenant` must be a string, got an integer"
     );
 }
+
+#[test]
+fn a_limit_that_the_memory_can_never_hold_is_a_warning() {
+    let limits = "[server]\nmax_request_bytes = \"32MiB\"\nmax_response_bytes = \"40MiB\"\n\
+                  [memory]\nbudget_bytes = \"256MiB\"\n";
+    let other = BACKEND.replace("sft]", "other]");
+    let about = |text: &str| -> Vec<String> {
+        let all = read(text, &[]).unwrap().warnings;
+        all.into_iter().filter(|warning| warning.contains("always refused")).collect()
+    };
+    let large = "max_response_bytes = \"16MiB\"\n";
+    let budget = |size: &str| format!("[memory]\nbudget_bytes = {size:?}\n");
+    let enough = format!("{BACKEND}{large}{other}{}", budget("512MiB"));
+    let alone = format!("{BACKEND}{large}{}", budget("256MiB"));
+    for text in [enough, alone] {
+        assert_eq!(about(&text), [] as [String; 0], "{text}");
+    }
+    assert_eq!(
+        about(&format!("{BACKEND}{large}{other}{limits}")),
+        [
+            "`server.max_request_bytes` allows requests of 32MiB, which take 32.5MiB of memory or \
+             more, but one caller can have only 12.7MiB of it: the largest are always refused; \
+             raise `memory.budget_bytes` or `memory.requests_percent`, or lower \
+             `server.max_request_bytes`",
+            "`server.max_response_bytes` allows responses of 40MiB, which take 40.0MiB of memory \
+             or more, but one caller can have only 19.1MiB of it: the largest are always refused; \
+             raise `memory.budget_bytes` or `memory.answers_percent`, or lower \
+             `server.max_response_bytes`",
+            "gateway.toml:1: backend `sft`: `max_response_bytes` allows answers of 16MiB, which \
+             take 32.0MiB of memory or more, but one backend can have only 25.5MiB of it: the \
+             largest are always refused; raise `memory.budget_bytes` or \
+             `memory.decoding_percent`, or lower `max_response_bytes`",
+        ]
+    );
+}

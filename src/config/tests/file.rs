@@ -41,7 +41,7 @@ max_entries = 5
 max_bytes = "1MiB"
 
 [memory]
-budget_bytes = "1GiB"
+budget_bytes = "64GiB"
 requests_percent = 11
 answers_percent = 12
 decoding_percent = 13
@@ -123,7 +123,7 @@ circuit_breaker = "off"
 
 fn every_memory_setting() -> MemorySettings {
     MemorySettings {
-        budget_bytes: Some(1 << 30),
+        budget_bytes: Some(1 << 36),
         requests_percent: 11,
         answers_percent: 12,
         decoding_percent: 13,

@@ -7,7 +7,7 @@
 //! What wrote nothing takes no room once it is over: a repeat may try again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -88,11 +88,19 @@ struct Inner {
     entries: HashMap<RequestKey, Entry>,
     used: Usage,
     /// What each caller has of it; those that have nothing are not there.
-    callers: HashMap<CallerId, Usage>,
+    callers: HashMap<CallerId, Own>,
     /// Entries that are over, by the end of the last attempt that may have written.
     over: BTreeMap<Rank, RequestKey>,
     /// Counts attempts and ends.
     last: u64,
+}
+
+/// What one caller has.
+#[derive(Default)]
+struct Own {
+    used: Usage,
+    /// Those of its entries that are over.
+    over: BTreeSet<Rank>,
 }
 
 /// A time, and a number that tells apart two entries of the same time.
@@ -164,16 +172,18 @@ impl Memory {
 
     /// Refuses what there is no room for.
     fn check_room(&self, inner: &Inner, caller: CallerId, more: Usage) -> Result<()> {
-        let own = inner.callers.get(&caller).copied().unwrap_or_default();
+        let own = inner.callers.get(&caller);
+        let used = own.map(|own| own.used).unwrap_or_default();
         let has_share = caller != CallerId::Gateway;
-        if has_share && !own.has_room(more, self.limits.of_one()) {
+        if has_share && !used.has_room(more, self.limits.of_one()) {
             self.metrics.refused(Bound::Caller);
             let message = format!(
                 "this caller has its share of the writes with a request_id that are remembered for \
                  {}; nothing was sent",
                 shown(self.limits.kept_for)
             );
-            return Err(Error::new(Reason::CallerQuotaExceeded, message));
+            let error = Error::new(Reason::CallerQuotaExceeded, message);
+            return Err(self.until_room(error, own.and_then(|own| own.over.first())));
         }
         if inner.used.has_room(more, self.limits.of_all()) {
             return Ok(());
@@ -185,13 +195,14 @@ impl Memory {
             shown(self.limits.kept_for)
         );
         let error = Error::new(Reason::Overloaded, message);
-        Err(match inner.over.first_key_value() {
-            Some(((ended, _), _)) => {
-                let wait = self.limits.kept_for.saturating_sub(ended.elapsed());
-                error.with_retry(Retry::After(Some(whole_seconds(wait))))
-            }
-            None => error,
-        })
+        Err(self.until_room(error, inner.over.first_key_value().map(|(oldest, _)| oldest)))
+    }
+
+    /// There will be room when the oldest entry is forgotten; when one that runs ends is not known.
+    fn until_room(&self, error: Error, oldest: Option<&Rank>) -> Error {
+        let Some((ended, _)) = oldest else { return error };
+        let wait = self.limits.kept_for.saturating_sub(ended.elapsed());
+        error.with_retry(Retry::After(Some(whole_seconds(wait))))
     }
 
     fn end(&self, key: RequestKey, attempt: u64, end: End) {
@@ -226,11 +237,12 @@ impl Inner {
     fn put(&mut self, key: RequestKey, entry: Entry) {
         let size = entry.size();
         let own = self.callers.entry(key.caller).or_default();
-        for usage in [&mut self.used, own] {
+        for usage in [&mut self.used, &mut own.used] {
             usage.entries += 1;
             usage.bytes += size;
         }
         if let Some(rank) = entry.rank() {
+            own.over.insert(rank);
             self.over.insert(rank, key);
         }
         self.entries.insert(key, entry);
@@ -238,19 +250,22 @@ impl Inner {
 
     fn take(&mut self, key: RequestKey) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
-        let size = entry.size();
+        let (size, rank) = (entry.size(), entry.rank());
         let take = |usage: &mut Usage| {
             usage.entries -= 1;
             usage.bytes -= size;
         };
         take(&mut self.used);
         if let Some(own) = self.callers.get_mut(&key.caller) {
-            take(own);
-            if own.entries == 0 {
+            take(&mut own.used);
+            if let Some(rank) = rank {
+                own.over.remove(&rank);
+            }
+            if own.used.entries == 0 {
                 self.callers.remove(&key.caller);
             }
         }
-        if let Some(rank) = entry.rank() {
+        if let Some(rank) = rank {
             self.over.remove(&rank);
         }
         Some(entry)
@@ -370,10 +385,12 @@ impl Memory {
         let used = Usage { entries: inner.entries.len(), bytes };
         assert_eq!(inner.used, used);
         let of_callers = inner.callers.values().fold(Usage::default(), |all, own| Usage {
-            entries: all.entries + own.entries,
-            bytes: all.bytes + own.bytes,
+            entries: all.entries + own.used.entries,
+            bytes: all.bytes + own.used.bytes,
         });
         assert_eq!(of_callers, used);
+        let over: usize = inner.callers.values().map(|own| own.over.len()).sum();
+        assert_eq!(over, inner.over.len());
         (used.entries, used.bytes)
     }
 }

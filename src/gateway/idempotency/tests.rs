@@ -259,6 +259,27 @@ async fn callers_share_no_ids_and_each_has_its_share_of_the_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_at_its_share_is_told_when_its_own_oldest_id_is_forgotten() {
+    let store = sharing(10, 1 << 20, 20);
+    let other = CallerId::network(Ipv4Addr::new(192, 0, 2, 1).into(), 32, 64);
+    let theirs = RequestIdentity { key: RequestKey { caller: other, ..key(1) }, ..identity(1) };
+    let Begin::Fresh(number) = store.begin(&theirs).await.unwrap() else { panic!() };
+    store.intend(theirs.key, number, Bytes::new()).await.unwrap();
+    store.finish(theirs.key, number, End::Done(Bytes::new())).await.unwrap();
+    let wait = async || store.begin(&identity(9)).await.unwrap_err().retry();
+    let running = [sent(&store, 1).await, sent(&store, 2).await];
+    assert_eq!(wait().await, Retry::After(Some(SECOND)), "when a write ends is not known");
+    for attempt in running {
+        advance(SECOND).await;
+        attempt.finish(End::Done(Bytes::new())).await;
+    }
+    advance(SECOND).await;
+    assert_eq!(wait().await, Retry::After(Some(KEPT - 2 * SECOND)));
+    advance(KEPT - 2 * SECOND).await;
+    drop(sent(&store, 9).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn running_and_unknown_writes_are_never_dropped_for_room() {
     let store = memory(2, 1 << 20);
     unknown(&store, 1, b"x").await;

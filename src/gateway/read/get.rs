@@ -26,12 +26,11 @@ pub(crate) async fn profile(
     mask: Option<&FieldMask>,
 ) -> Result<Encoded<Profile>> {
     const METHOD: Method = Method::GetProfile;
-    let mask = ReadMask::parse(mask).map_err(|error| backend.decorate(METHOD, error))?;
-    unread::check(backend, &[("read_mask", &|field| mask.names(field))])
-        .map_err(|error| backend.decorate(METHOD, error))?;
+    let decorated = |error| backend.decorate_profile(METHOD, name, error);
+    let mask = ReadMask::parse(mask).map_err(decorated)?;
+    unread::check(backend, &[("read_mask", &|field| mask.names(field))]).map_err(decorated)?;
     backend.require_id(METHOD, name)?;
-    let profile = cached::profile(backend, call, name.id()).await;
-    let profile = profile.map_err(|error| backend.decorate_profile(METHOD, name, error))?;
+    let profile = cached::profile(backend, call, name.id()).await.map_err(decorated)?;
     masked(&mask, profile)
 }
 

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    call::{CallId, CallRecord},
+    call::CallRecord,
     error::{Error, Reason, Result, metadata::PROFILE_ID},
     gateway::{
         idempotency::{Attempt, End},
@@ -40,31 +40,31 @@ const MAX_IDS: usize = 32;
 /// What identifies a write in both records.
 #[derive(Clone)]
 struct Subject {
-    call: CallId,
+    record: Arc<CallRecord>,
     method: &'static str,
     /// The profile, or the backend for a creation that has not made one.
     resource: String,
     request_id: String,
-    caller: Option<Arc<str>>,
 }
 
 impl Subject {
     fn of(request: &WriteRequest) -> Self {
         Self {
-            call: request.call.record.id(),
+            record: Arc::clone(&request.call.record),
             method: request.method.name(),
             resource: request.resource(),
             request_id: request.request_id.clone(),
-            caller: request.call.record.peer().map(Into::into),
         }
     }
 
     fn begin(&self, record: Record) -> Record {
         record
-            .text("call_id", self.call.shown().as_str())
+            .text("call_id", self.record.id().shown().as_str())
+            .maybe("caller_request_id", self.record.caller_ids().request_id())
+            .maybe("trace_id", self.record.caller_ids().trace_id())
             .text("method", self.method)
             .text("resource", &self.resource)
-            .maybe("caller", self.caller.as_deref())
+            .maybe("caller", self.record.peer())
             .text("request_id", &self.request_id)
     }
 }
@@ -74,7 +74,6 @@ impl Subject {
 pub(crate) struct Audit {
     log: AuditLog,
     subject: Subject,
-    record: Arc<CallRecord>,
     validate_only: bool,
     started: Instant,
     outcome: &'static str,
@@ -99,7 +98,6 @@ impl Audit {
         Self {
             log: log.clone(),
             subject: Subject::of(request),
-            record: Arc::clone(&request.call.record),
             validate_only: request.validate_only,
             started: Instant::now(),
             outcome: Reason::CallerCancelled.name(),
@@ -142,7 +140,7 @@ impl Audit {
                 let upstream = error.upstream().cloned().unwrap_or_default();
                 self.upstream_code = upstream.code;
                 if let Some(id) = upstream.request_id.filter(|_| !self.replayed) {
-                    self.record.add_upstream_request(id);
+                    self.subject.record.add_upstream_request(id);
                 }
             }
         }
@@ -152,7 +150,7 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         let sent = self.sent.attempts() > 0 || self.resolves;
-        if !sent && !self.record.caller().may_audit() {
+        if !sent && !self.subject.record.caller().may_audit() {
             return;
         }
         let record = self
@@ -163,9 +161,9 @@ impl Drop for Audit {
             .flag("replayed", self.replayed)
             .flag("validate_only", self.validate_only)
             .number("attempts", self.sent.attempts().into())
-            .number("upstream_calls", self.record.upstream_calls().into())
+            .number("upstream_calls", self.subject.record.upstream_calls().into())
             .maybe("upstream_code", self.upstream_code.as_deref())
-            .text("upstream_request_ids", &self.record.upstream_requests().join(","))
+            .text("upstream_request_ids", &self.subject.record.upstream_requests().join(","))
             .milliseconds("duration_ms", self.started.elapsed());
         self.log.audit(record);
     }

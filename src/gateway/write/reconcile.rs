@@ -103,7 +103,7 @@ where
             Ok(Ok(Some(found))) => {
                 let (method, resource) = call.record.writing().unwrap_or_default();
                 tracing::info!(
-                    target: "gateway", method, resource, %failure,
+                    target: "gateway", call_id = %call.record.id(), method, resource, %failure,
                     "a write with a lost answer took effect"
                 );
                 return Ok(Some(found));

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::service::Service;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -24,8 +24,8 @@ use super::{
     reply,
 };
 use crate::{
-    call::CallRecord,
-    error::Reason,
+    call::{CallRecord, CallerIds},
+    error::{Reason, metadata},
     rpc,
     server::{
         metrics::{CallMetrics, ServerMetrics},
@@ -69,7 +69,8 @@ where
     fn call(&self, arrived: Arrived<B>) -> Self::Future {
         let Arrived { request, web, peer, caller, closing } = arrived;
         let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
-        let record = Arc::new(CallRecord::from(peer.clone(), caller));
+        let caller_ids = CallerIds::of(request.headers());
+        let record = Arc::new(CallRecord::from(peer.clone(), caller, caller_ids));
         let running = Running {
             known: Arc::clone(known),
             record: Arc::clone(&record),
@@ -134,16 +135,24 @@ pub(crate) struct Running {
     reported: bool,
 }
 
-#[derive(Clone, Copy)]
 struct End {
     code: &'static str,
     reason: &'static str,
+    /// What else was said of a failure, as it was sent: it is read only for a line that is written.
+    message: Option<HeaderValue>,
+    details: Option<HeaderValue>,
+}
+
+impl End {
+    fn new(code: &'static str, reason: &'static str) -> Self {
+        Self { code, reason, message: None, details: None }
+    }
 }
 
 impl Running {
     fn answered<A: Answer>(mut self, response: Response<A>) -> Response<Stepped<Self, A>> {
         if let Some(code) = refused_by_http(response.status()) {
-            self.end = Some(End { code, reason: "" });
+            self.end = Some(End::new(code, ""));
         } else if reply::code(response.headers()).is_some() || response.body().is_end_stream() {
             let known = response.extensions().get::<Reason>().copied();
             self.ended(response.headers(), known);
@@ -158,12 +167,16 @@ impl Running {
     /// the response says it: then it need not be decoded.
     fn ended(&mut self, headers: &HeaderMap, known: Option<Reason>) {
         let code = reply::code(headers).unwrap_or(Code::Unknown);
-        let sent = || known.or_else(|| reply::reason(headers)).map(|reason| reason.name());
-        let reason = match code {
-            Code::Ok => "",
-            _ => sent().unwrap_or(""),
-        };
-        self.end = Some(End { code: reply::code_name(code), reason });
+        let mut end = End::new(reply::code_name(code), "");
+        if code != Code::Ok {
+            let reason = known.or_else(|| reply::reason(headers));
+            end.reason = reason.map_or("", |reason| reason.name());
+            end.message = headers.get(reply::GRPC_MESSAGE).cloned();
+            // Where the layer says the reason, the rest says no more than that.
+            let details = if known.is_some() { None } else { headers.get(reply::GRPC_DETAILS) };
+            end.details = details.cloned();
+        }
+        self.end = Some(end);
     }
 
     /// How a call ended that was dropped: with its connection, or because its caller left.
@@ -171,9 +184,9 @@ impl Running {
         match cut::cut_off(&self.closing, &self.known.method, &self.record) {
             Some(error) => {
                 let code = reply::code_name(rpc::status::code(error.kind()));
-                End { code, reason: error.reason().name() }
+                End::new(code, error.reason().name())
             }
-            None => End { code: "CANCELLED", reason: Reason::CallerCancelled.name() },
+            None => End::new("CANCELLED", Reason::CallerCancelled.name()),
         }
     }
 
@@ -181,49 +194,67 @@ impl Running {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
-        let end = self.end.unwrap_or_else(|| self.dropped());
-        let End { code, reason } = end;
+        let end = self.end.take().unwrap_or_else(|| self.dropped());
         let took = self.started.elapsed();
-        self.known.calls.finished(code, reason, took);
+        self.known.calls.finished(end.code, end.reason, took);
         // To the microsecond: more digits would be noise.
-        self.log(end, took.as_micros() as f64 / 1e3);
+        self.log(&end, took.as_micros() as f64 / 1e3);
     }
 
-    fn log(&self, End { code, reason }: End, duration_ms: f64) {
+    fn log(&self, end: &End, duration_ms: f64) {
+        let record = &*self.record;
         macro_rules! line {
-            ($level:ident) => {
+            ($level:ident, $($failure:tt)*) => {
                 tracing::$level!(
                     target: "access",
-                    call_id = self.record.id().shown().as_str(),
+                    call_id = record.id().shown().as_str(),
                     method = self.known.method.label.as_str(),
-                    backend = self.record.backend(),
-                    code,
-                    reason,
+                    backend = record.backend(),
+                    code = end.code,
+                    reason = end.reason,
+                    $($failure)*
                     duration_ms,
-                    upstream_calls = self.record.upstream_calls(),
-                    cache = self.record.cache().map(|served| served.outcome.name()),
+                    upstream_calls = record.upstream_calls(),
+                    cache = record.cache().map(|served| served.outcome.name()),
                     peer = self.peer.as_deref(),
+                    caller_request_id = record.caller_ids().request_id(),
+                    trace_id = record.caller_ids().trace_id(),
                 )
             };
         }
-        macro_rules! line_within_rate {
-            ($level:ident, $filter:ident) => {
+        macro_rules! failure {
+            ($level:ident) => {{
+                let info = end.details.as_ref().and_then(rpc::status::error_info);
+                let said = |key| info.as_ref()?.metadata.get(key).map(String::as_str);
+                line!(
+                    $level,
+                    error = end.message.as_ref().map(reply::message).as_deref(),
+                    resource = record.resource(),
+                    upstream_status = said(metadata::UPSTREAM_STATUS),
+                    upstream_code = said(metadata::UPSTREAM_CODE),
+                    upstream_request_id = said(metadata::UPSTREAM_REQUEST_ID),
+                )
+            }};
+        }
+        macro_rules! within_rate {
+            ($filter:ident, $line:expr) => {
                 // What the filter of the log leaves out takes nothing of the caller's rate.
                 if tracing::enabled!(target: "access", Level::$filter)
-                    && self.record.caller().may_log()
+                    && record.caller().may_log()
                 {
-                    line!($level);
+                    $line;
                 }
             };
         }
-        match code {
+        match end.code {
             // Probes come every few seconds.
-            _ if self.known.method.probe => line!(debug),
-            "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => line_within_rate!(error, ERROR),
+            _ if self.known.method.probe => failure!(debug),
+            "OK" => within_rate!(INFO, line!(info,)),
+            "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => within_rate!(ERROR, failure!(error)),
             "UNAVAILABLE" | "RESOURCE_EXHAUSTED" | "DEADLINE_EXCEEDED" => {
-                line_within_rate!(warn, WARN);
+                within_rate!(WARN, failure!(warn));
             }
-            _ => line_within_rate!(info, INFO),
+            _ => within_rate!(INFO, failure!(info)),
         }
     }
 }

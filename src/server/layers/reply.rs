@@ -2,7 +2,10 @@
 //!
 //! Makes no status: it hands errors to `rpc::status`.
 
-use http::{HeaderMap, HeaderName, Response};
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use percent_encoding::percent_decode;
 use tonic::{Code, Status, body::Body};
 
 use super::methods::Method;
@@ -72,6 +75,11 @@ pub(crate) fn code(headers: &HeaderMap) -> Option<Code> {
 /// The reason in headers or trailers, from their `ErrorInfo`.
 pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
     rpc::status::reason(headers.get(GRPC_DETAILS)?)
+}
+
+/// The message in a value of [`GRPC_MESSAGE`].
+pub(crate) fn message(value: &HeaderValue) -> Cow<'_, str> {
+    percent_decode(value.as_bytes()).decode_utf8_lossy()
 }
 
 /// The code's name in the gRPC specification.

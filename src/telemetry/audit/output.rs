@@ -17,11 +17,18 @@ use crate::telemetry::{
 pub(super) trait Output: Send + 'static {
     /// Writes whole lines, and returns when they are where they have to be.
     fn write(&mut self, lines: &[u8]) -> io::Result<()>;
+
+    /// The path of the file, or the name of the stream.
+    fn name(&self) -> String;
 }
 
 impl Output for Box<dyn Output> {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         (**self).write(lines)
+    }
+
+    fn name(&self) -> String {
+        (**self).name()
     }
 }
 
@@ -50,6 +57,13 @@ impl Output for AuditStream {
                 out.flush()
             }
             Self::Stderr => io::stderr().lock().write_all(lines),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Stdout => "stdout".to_owned(),
+            Self::Stderr => "stderr".to_owned(),
         }
     }
 }
@@ -100,6 +114,10 @@ impl Output for Appended {
             self.file.sync_data()?;
         }
         Ok(())
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
     }
 }
 

@@ -19,6 +19,10 @@ impl Output for Out {
             _ => Err(io::Error::other("no space")),
         }
     }
+
+    fn name(&self) -> String {
+        "audit.log".to_owned()
+    }
 }
 
 fn audit(bytes: usize) -> (AuditLog, Receiver<String>, Sender<bool>) {
@@ -72,7 +76,7 @@ async fn a_line_that_cannot_be_written_is_refused_and_one_that_tells_an_end_is_k
     let (log, written, answer) = audit(10_000);
     answer.send(false).unwrap();
     let refused = journal(&log, "a").await.unwrap_err();
-    assert_eq!(refused, "no space");
+    assert_eq!(refused, "audit.log: no space");
     assert_eq!(names(&written.recv().unwrap()), ["a"]);
     log.audit(record(&log, "b"));
     assert_eq!(names(&written.recv().unwrap()), ["b"]);
@@ -101,7 +105,7 @@ async fn what_waits_is_bounded_and_ends_have_room_that_the_journal_has_not() {
     };
     let (kept, also_kept, refused) = (asked(), asked(), asked());
     let refused = refused.await.unwrap().unwrap_err();
-    assert_eq!(refused, "too many lines wait to be written");
+    assert_eq!(refused, "audit.log: too many lines wait to be written");
     assert!(!kept.is_finished() && !also_kept.is_finished());
     log.audit(record(&log, &long));
     log.audit(record(&log, &long));
@@ -120,7 +124,7 @@ async fn who_stops_waiting_takes_its_line_back() {
     log.audit(record(&log, "first"));
     assert_eq!(names(&written.recv().unwrap()), ["first"]);
     let late = log.journal(record(&log, "given up"), Instant::now()).await;
-    assert_eq!(late.unwrap_err(), "it is not written in time");
+    assert_eq!(late.unwrap_err(), "audit.log: it is not written in time");
     log.audit(record(&log, "second"));
     answer.send(true).unwrap();
     assert_eq!(names(&written.recv().unwrap()), ["second"]);

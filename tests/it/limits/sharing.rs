@@ -211,13 +211,16 @@ async fn a_fresh_list_does_not_wait_with_one_that_waits_for_another_s_share() {
 async fn a_pause_that_the_upstream_asks_for_is_bounded_and_can_be_ended() {
     let (upstream, gateway) = start("max_pause = \"2m\"").await;
     let (greedy, other) = (from(GREEDY, &gateway), from(OTHER_CALLER, &gateway));
+    let left = async || gateway.metric("upstream_pause_remaining_seconds", "\"sft\"").await;
     upstream.then(GET, double::come_back(429, 86_400));
     let failed = failure(get(&greedy, "SP_1").await);
     assert!(failed.is(Code::ResourceExhausted, "UPSTREAM_THROTTLED"), "{failed:#?}");
     assert!(failed.retry.unwrap() <= Duration::from_secs(120), "{failed:#?}");
     let refused = failure(other.clone().get_profile(timed("SP_2", 20)).await);
     assert!(refused.is(Code::ResourceExhausted, "UPSTREAM_THROTTLED"), "{refused:#?}");
+    assert!((1.0..=120.0).contains(&left().await));
     later(Duration::from_secs(121)).await;
+    assert_eq!(left().await, 0.0);
     get(&other, "SP_2").await.unwrap();
 
     upstream.then(GET, double::come_back(429, 86_400));
@@ -226,7 +229,9 @@ async fn a_pause_that_the_upstream_asks_for_is_bounded_and_can_be_ended() {
     let mut patient = other.clone();
     let waiting = tokio::spawn(async move { patient.get_profile(timed("SP_3", 240)).await });
     depth(&gateway, 0.0, 1.0).await;
+    assert!(left().await > 0.0);
     assert_eq!(gateway.post_admin("/backends/sft/end-pause").await, 200);
+    assert_eq!(left().await, 0.0);
     // Who has no time for the rest of the pause comes after the one who waits.
     other.clone().get_profile(timed("SP_4", 20)).await.unwrap();
     waiting.await.unwrap().unwrap();

@@ -92,11 +92,13 @@ fn assert_names_transactions(audit: &[Value], answered: &[usize]) {
 }
 
 /// What was found out about a lost answer is logged with what it is about.
-fn assert_names_the_lost_answer(lines: &[Value]) {
+fn assert_names_the_lost_answer(lines: &[Value], audit: &[Value]) {
     let is_it = |text: &str| text.starts_with("a write with a lost answer");
     let lost = lines.iter().find(|line| line["message"].as_str().is_some_and(is_it)).unwrap();
     assert_eq!(lost["method"], "DeleteProfile", "{lost}");
     assert_eq!(lost["resource"], "backends/sft/profiles/SP_367", "{lost}");
+    let call = audit.iter().find(|line| line["resource"] == lost["resource"]).unwrap();
+    assert_eq!(lost["call_id"], call["call_id"], "{lost}");
 }
 
 #[tokio::test]
@@ -143,7 +145,7 @@ async fn every_write_has_a_record() {
     }
     assert_names_transactions(&audit, &[0, 4, 6, 8]);
 
-    assert_names_the_lost_answer(&lines(&ended, "gateway"));
+    assert_names_the_lost_answer(&lines(&ended, "gateway"), &audit);
 
     // What was sent was journaled before, and nothing else.
     let journal = lines(&ended, "journal");

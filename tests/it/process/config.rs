@@ -50,6 +50,8 @@ async fn a_missing_key_for_page_tokens_is_said_by_check_and_at_the_start() {
         let warnings = shown["warnings"].as_array().unwrap();
         let said = warnings.iter().any(|one| one.as_str().unwrap().starts_with(warning));
         assert_eq!(said, told, "{}", ended.stdout);
+        let warned = ended.stderr.contains(&format!("warning: {warning}"));
+        assert_eq!(warned, told, "{}", ended.stderr);
         let gateway = serve(&config, &[]).await;
         gateway.program.signal(rustix::process::Signal::TERM);
         let ended = gateway.program.ended().await;

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tonic::{Request, transport::Channel};
 
 use super::{
-    calls::{GET, arm, http_get, named, profiles},
+    calls::{GET, arm, failure, http_get, metadata, named, profiles},
     child::{Ended, Gateway, gateway, sandbox, serve, sft},
     slow::{REFRESH, Slow, TOKEN},
 };
-use crate::kit::gateway::fresh;
+use crate::kit::{gateway::fresh, model::rename};
 
 const PASSWORD: &str = "hunter2-never-logged";
 const BEARER: &str = "caller-token-7c1e";
@@ -70,6 +70,62 @@ async fn every_call_has_a_line() {
         // The client may try again after a connection that broke, which is not this test's matter.
         assert!(calls == upstream_calls || code == "UNAVAILABLE" && calls >= 1, "{line}");
     }
+}
+
+#[tokio::test]
+async fn the_line_of_a_failed_call_says_what_failed_and_what_the_upstream_answered() {
+    let gateway = gateway(&[], &[]).await;
+    let mut client = profiles(&gateway).await;
+    client.get_profile(named("SP_2")).await.unwrap();
+    let in_use = "backends/sft/profiles/SP_1249";
+    let delete = DeleteProfileRequest { name: in_use.to_owned(), ..Default::default() };
+    let status = client.delete_profile(delete).await.unwrap_err();
+    let told = metadata(&failure(&status).2);
+    arm(gateway.sandbox.as_deref().unwrap(), "GetServiceProfile", json!({ "kind": "drop" })).await;
+    let dropped = client.get_profile(fresh(named("SP_2"))).await.unwrap_err();
+
+    let all = lines(&stopped(gateway).await);
+    let mut access = all.iter().filter(|line| line["target"] == "access");
+    let well = access.next().unwrap();
+    for member in ["error", "resource", "upstream_status", "upstream_code", "upstream_request_id"] {
+        assert!(well.get(member).is_none(), "{well}");
+    }
+    let refused = access.next().unwrap();
+    assert_eq!(
+        (&refused["resource"], &refused["error"]),
+        (&json!(in_use), &status.message().into())
+    );
+    for member in ["upstream_status", "upstream_code", "upstream_request_id"] {
+        assert_eq!(refused[member], told[member], "{refused}");
+    }
+    let lost = access.next().unwrap();
+    assert_eq!(lost["resource"], "backends/sft/profiles/SP_2", "{lost}");
+    assert_eq!(lost["error"], dropped.message(), "{lost}");
+    assert!(lost.get("upstream_status").is_none(), "{lost}");
+}
+
+#[tokio::test]
+async fn the_ids_of_a_caller_find_the_lines_of_its_call() {
+    let gateway = gateway(&[], &[]).await;
+    let mut client = profiles(&gateway).await;
+    let with_ids = |id: &'static str, trace: &'static str| {
+        let mut request = Request::new(rename("SP_352", "Renamed"));
+        request.metadata_mut().insert("x-request-id", id.parse().unwrap());
+        request.metadata_mut().insert("traceparent", trace.parse().unwrap());
+        request
+    };
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    client.update_profile(with_ids("order-7/\"x\"", trace)).await.unwrap();
+    client.update_profile(with_ids("not an id", "not a trace")).await.unwrap();
+    client.get_profile(named("SP_2")).await.unwrap();
+
+    let all = lines(&stopped(gateway).await);
+    let ids = |line: &Value| [line["caller_request_id"].clone(), line["trace_id"].clone()];
+    let of = |target| all.iter().filter(move |line| line["target"] == target).map(ids);
+    let (both, none) = ([json!("order-7/\"x\""), json!(&trace[3..35])], [Value::Null, Value::Null]);
+    assert_eq!(of("journal").collect::<Vec<_>>(), std::slice::from_ref(&both));
+    assert_eq!(of("audit").collect::<Vec<_>>(), [both.clone(), none.clone()]);
+    assert_eq!(of("access").collect::<Vec<_>>(), [both, none.clone(), none]);
 }
 
 /// Calls that make every part of the program say something.

@@ -236,9 +236,12 @@ async fn what_an_upstream_sends_takes_no_more_than_its_part() {
     gateway.program.forget_peak();
     let (before, _) = gateway.program.memory();
     let status = ask(&gateway, LIST, &list(1)).await.status();
-    let (code, reason, _) = failure(&status);
-    assert_eq!((code, reason.as_str()), (Code::Unavailable, "OVERLOADED"), "{status:?}");
-    assert!(status.message().contains("bytes of upstream answers in memory"), "{status:?}");
+    let (code, reason, details) = failure(&status);
+    let told = (code, reason.as_str(), details.retry_info().is_some());
+    assert_eq!(told, (Code::Internal, "UPSTREAM_CONTRACT_VIOLATION", false), "{status:?}");
+    // It never fits, so it is not tried again, and says what would make room.
+    assert!(status.message().contains("raise `memory.budget_bytes`"), "{status:?}");
+    assert_eq!(upstream.seen().len(), 1);
     assert!(refusals(&gateway, "decoding_bytes", "all").await > 0);
     assert_eq!(used(&gateway, "decoding").await, 0);
     let (_, peak) = gateway.program.memory();

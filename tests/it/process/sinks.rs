@@ -9,8 +9,8 @@ use std::{
 };
 
 use profile_gateway::pb::{
-    CreateProfileRequest, DeleteProfileRequest, GetProfileRequest,
-    profile_service_client::ProfileServiceClient,
+    CreateProfileRequest, DeleteProfileRequest, GetBackendRequest, GetProfileRequest,
+    backend_service_client::BackendServiceClient, profile_service_client::ProfileServiceClient,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tonic::{Code, transport::Channel};
 
 use super::{
-    calls::{arm, effects, failure, metadata, metric, named, profiles},
+    calls::{arm, channel, effects, failure, metadata, metric, named, profiles},
     child::{Gateway, command, gateway, started, until},
 };
 use crate::kit::{
@@ -129,6 +129,25 @@ async fn lines_that_the_audit_log_has_no_room_for_are_counted() {
         assert!(lines < 64 * 1024 / 64, "no line was lost");
     }
     ends_when_asked(gateway).await;
+}
+
+#[tokio::test]
+async fn an_audit_log_that_takes_no_lines_is_named_and_blames_no_backend() {
+    let gateway = gateway(&[], &[(FILE, "/dev/full"), ("PROFILE_GATEWAY__LOG__FORMAT", "json")]);
+    let gateway = gateway.await;
+    profiles(&gateway).await.create_profile(creation("Not journaled")).await.unwrap_err();
+    let mut backends = BackendServiceClient::new(channel(gateway.grpc).await);
+    let request = GetBackendRequest { name: "backends/sft".to_owned() };
+    let status = backends.get_backend(request).await.unwrap().into_inner().status.unwrap();
+    assert_eq!(status.last_error, None);
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    let lines = ended.stderr.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    let about = |target: &str| lines.iter().find(|line| line["target"] == target).unwrap();
+    assert_eq!(about("audit_log")["name"], "/dev/full");
+    let detail = about("rpc")["detail"].as_str().unwrap();
+    assert!(detail.contains("takes no lines: /dev/full: "), "{detail}");
 }
 
 /// The audit log in a file, with the log off.

@@ -1,12 +1,14 @@
 //! What the program does before it serves, and what it says then.
 
-use profile_gateway::pb::ListProfilesRequest;
+use profile_gateway::pb::{ListProfilesRequest, profile_service_client::ProfileServiceClient};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::{
-    calls::{http_get, profiles},
-    child::{gateway, run, sandbox, serve},
+    calls::{channel, http_get, profiles},
+    child::{Program, between, command, gateway, run, sandbox, serve},
 };
+use crate::kit::model::rename;
 
 #[tokio::test]
 async fn without_a_configuration_it_serves_a_sandbox_and_says_what_to_try() {
@@ -29,6 +31,25 @@ async fn without_a_configuration_it_serves_a_sandbox_and_says_what_to_try() {
     let request = ListProfilesRequest { parent: "backends/sft".to_owned(), ..Default::default() };
     let list = profiles(&gateway).await.list_profiles(request).await.unwrap().into_inner();
     assert!(list.profiles.iter().any(|profile| profile.name == "backends/sft/profiles/SP_2"));
+}
+
+#[tokio::test]
+async fn the_greeting_does_not_stand_among_audit_lines() {
+    let env = [
+        ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
+        ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
+        ("PROFILE_GATEWAY__AUDIT__STREAM", "stdout"),
+    ];
+    let program = Program::spawn(command(&[], &env));
+    let log = program.logged("ListProfiles\n").await;
+    let address = between(&log, "serves gRPC on ", "\n").unwrap().parse().unwrap();
+    let mut client = ProfileServiceClient::new(channel(address).await);
+    client.update_profile(rename("SP_352", "Renamed")).await.unwrap();
+    let audited = program.stdout_until(|text| text.contains("\"audit\"}\n")).await;
+    for line in audited.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["target"] == "journal" || line["target"] == "audit", "{line}");
+    }
 }
 
 #[tokio::test]
