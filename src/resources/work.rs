@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tokio::{task::yield_now, time::Instant};
 
 use super::processors::{LONG, Processing, Processors};
-use crate::{caller::Caller, error::Result};
+use crate::{
+    caller::{Caller, urgently},
+    error::Result,
+};
 
 /// After about so many nanoseconds of work, other tasks run.
 const TURN: u64 = 1_000_000;
@@ -31,7 +34,7 @@ impl Work {
         nanoseconds: usize,
     ) -> Result<Self> {
         let turn = match nanoseconds as u64 >= LONG {
-            true => Some(processors.turn(caller, deadline, nanoseconds).await?),
+            true => Some(urgently(processors.turn(caller, deadline, nanoseconds)).await?),
             false => None,
         };
         Ok(Self { since: 0, turn })
@@ -44,12 +47,11 @@ impl Work {
             return;
         }
         let since = std::mem::take(&mut self.since);
-        if let Some(turn) = &mut self.turn
-            && turn.is_over_after(since)
-        {
-            turn.pass_on().await;
-        } else {
-            yield_now().await;
+        let Some(turn) = &mut self.turn else { return yield_now().await };
+        // Others wait for the processor that it has.
+        match turn.is_over_after(since) {
+            true => urgently(turn.pass_on()).await,
+            false => urgently(yield_now()).await,
         }
     }
 }

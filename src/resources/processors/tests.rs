@@ -1,9 +1,16 @@
 //! Who has a turn when, counted in work, on a paused clock.
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::poll;
-use tokio::time::advance;
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::advance,
+};
 
 use super::*;
 use crate::{
@@ -16,7 +23,7 @@ use crate::{
 /// A millisecond of counted work.
 const MILLISECOND: usize = 1_000_000;
 
-type Begun = Pin<Box<dyn Future<Output = Result<Work>>>>;
+type Begun = Pin<Box<dyn Future<Output = Result<Work>> + Send>>;
 
 /// The processors, the callers, and what is counted of them.
 struct Bench {
@@ -240,4 +247,33 @@ async fn slow_work_is_forgotten_once_work_is_fast_again() {
         work.done(10 * MILLISECOND).await;
     }
     assert!(bench.processors.0.pace.lock().unwrap() < 1.0);
+}
+
+#[tokio::test]
+async fn what_has_a_processor_waits_for_no_other_task_of_its_caller() {
+    let bench = bench(1, 50);
+    let (caller, polls) = (bench.caller(1), Arc::new(AtomicUsize::new(0)));
+    let others: JoinSet<()> = (0..1000)
+        .map(|_| {
+            let polls = Arc::clone(&polls);
+            caller.run(async move {
+                loop {
+                    polls.fetch_add(1, Ordering::Relaxed);
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let (work, counted) = (bench.work(1, 20), Arc::clone(&polls));
+    let passed = caller.run(async move {
+        let mut work = work.await.unwrap();
+        let before = counted.load(Ordering::Relaxed);
+        for _ in 0..20 {
+            work.done(MILLISECOND).await;
+        }
+        counted.load(Ordering::Relaxed) - before
+    });
+    let passed = tokio::spawn(passed).await.unwrap();
+    assert!(passed < 5000, "{passed} polls of others");
+    drop(others);
 }
