@@ -113,6 +113,9 @@ where
     }
 }
 
+/// The codes of calls that are worth a warning.
+const WARNED: [&str; 3] = ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"];
+
 /// What the log and the metrics call a response that is not gRPC.
 fn refused_by_http(status: StatusCode) -> Option<&'static str> {
     match status {
@@ -237,23 +240,20 @@ impl Running {
             }};
         }
         macro_rules! within_rate {
-            ($filter:ident, $line:expr) => {
+            ($filter:ident, $line:expr) => {{
                 // What the filter of the log leaves out takes nothing of the caller's rate.
-                if tracing::enabled!(target: "access", Level::$filter)
-                    && record.caller().may_log()
-                {
+                let is_wanted = tracing::enabled!(target: "access", Level::$filter);
+                if is_wanted && record.caller().may_log() {
                     $line;
                 }
-            };
+            }};
         }
         match end.code {
             // Probes come every few seconds.
             _ if self.known.method.probe => failure!(debug),
             "OK" => within_rate!(INFO, line!(info,)),
             "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => within_rate!(ERROR, failure!(error)),
-            "UNAVAILABLE" | "RESOURCE_EXHAUSTED" | "DEADLINE_EXCEEDED" => {
-                within_rate!(WARN, failure!(warn));
-            }
+            code if WARNED.contains(&code) => within_rate!(WARN, failure!(warn)),
             _ => within_rate!(INFO, failure!(info)),
         }
     }
