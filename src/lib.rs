@@ -16,6 +16,7 @@
 //! - [`dialect`]: what each upstream speaks, with what it can do
 //! - [`upstream`]: how any upstream is called, and what is done when it fails
 //! - [`cache`]: what reads have found, kept for a while
+//! - [`store`]: what outlives the process
 //! - [`query`]: filters, sort orders, page and resume tokens
 //! - [`call`]: what is known of one call
 //! - [`caller`]: who calls, and how much one caller may hold
@@ -57,6 +58,7 @@ pub mod resources;
 pub mod rpc;
 pub mod server;
 mod settings;
+pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod upstream;

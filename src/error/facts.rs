@@ -100,7 +100,7 @@ static UNSPECIFIED: Facts =
     Facts::new(Reason::Unspecified, Kind::Unknown, Blame::Caller, "This is never sent.");
 
 /// A row for each reason, in the order of the proto.
-pub static FACTS: [Facts; 46] = {
+pub static FACTS: [Facts; 47] = {
     use self::Reason as R;
     use Kind::{
         Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal,
@@ -313,6 +313,13 @@ pub static FACTS: [Facts; 46] = {
             R::AuditUnavailable,
             Unavailable,
             "The operator has to make the audit log writable (`[audit]`; the log says why).",
+        )
+        .retry(SECOND)
+        .of_the_process(),
+        gateway(
+            R::StoreUnavailable,
+            Unavailable,
+            "The operator has to make the store writable (`[store]`; the log says why).",
         )
         .retry(SECOND)
         .of_the_process(),

@@ -26,6 +26,8 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("caller", &[HELPERS, &["text", "pb", "error"]]),
     // What the process as a whole may use, of which each caller gets its share.
     ("resources", &[HELPERS, &["text", "pb", "error", "caller"]]),
+    // What outlives the process, of whichever room.
+    ("store", &[HELPERS, &["text", "pb", "error"]]),
     ("query", &[MODEL, HELPERS]),
     ("upstream", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
     ("cache", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
@@ -38,7 +40,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
         &[
             MODEL,
             HELPERS,
-            &["caller", "resources", "query", "upstream", "cache", "dialect", "call"],
+            &["caller", "resources", "store", "query", "upstream", "cache", "dialect", "call"],
         ],
     ),
     (
@@ -75,6 +77,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
                 "text",
                 "caller",
                 "resources",
+                "store",
                 "query",
                 "upstream",
                 "cache",
@@ -91,6 +94,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
             &[
                 "caller",
                 "resources",
+                "store",
                 "query",
                 "upstream",
                 "cache",

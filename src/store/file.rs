@@ -1,0 +1,181 @@
+//! Keeps entries in a database in a directory: redb, one file.
+//!
+//! One process at a time has the directory ([`lock`]). A thread of its own makes all changes
+//! ([`writer`]): those that come while it waits for the disk share its next commit. When it is
+//! opened, every page and every entry is checked, and what is damaged is refused ([`database`]).
+
+mod database;
+mod lock;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use self::{
+    database::Database,
+    lock::Lock,
+    writer::{Job, Queue, Urgency},
+};
+use super::{Answer, Change, Entry, Kept, Outlives, Store, StoreMetrics, Table};
+
+/// A database in a directory.
+pub struct File {
+    queue: Arc<Queue>,
+    found: Mutex<BTreeMap<Table, Vec<Entry>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a database holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The size of its file.
+    pub bytes: u64,
+    /// The bytes of all keys and values in it.
+    pub stored: u64,
+    /// Every entry.
+    pub tables: BTreeMap<Table, Vec<Entry>>,
+}
+
+impl File {
+    /// Opens the database in a directory, or makes both.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it, when it is damaged or of a later release, or when it cannot be
+    /// read and written.
+    pub fn open(directory: &Path, metrics: StoreMetrics) -> io::Result<Self> {
+        make(directory).map_err(|error| unusable(directory, &error))?;
+        let lock = Lock::take(directory)?;
+        let (mut database, mut found) = Database::open(directory)?;
+        if found.is_wasteful() {
+            database = database.compacted()?;
+            found.bytes = database.bytes();
+        }
+        metrics.bytes.set(i64::try_from(found.bytes).unwrap_or(i64::MAX));
+        let queue = Arc::new(Queue::default());
+        let writer = {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name("store".to_owned()).spawn(move || {
+                let _lock = lock;
+                writer::run(&queue, database, &metrics);
+            })?
+        };
+        let (found, writer) = (Mutex::new(found.tables), Mutex::new(Some(writer)));
+        Ok(Self { queue, found, writer })
+    }
+
+    fn add(&self, changes: Vec<Change>, urgency: Urgency) -> Kept {
+        let (asker, answer) = oneshot::channel();
+        match self.queue.add(Job { changes, urgency, asker: Some(asker) }) {
+            Ok(()) => Kept(Answer::Coming(answer)),
+            Err(cause) => Kept::known(Err(cause)),
+        }
+    }
+}
+
+impl Store for File {
+    fn outlives(&self) -> Outlives {
+        Outlives::Restarts
+    }
+
+    fn load(&self, table: Table) -> Vec<Entry> {
+        self.found.lock().remove(&table).unwrap_or_default()
+    }
+
+    fn put(&self, changes: Vec<Change>) -> Kept {
+        self.add(changes, Urgency::Refusable)
+    }
+
+    fn end(&self, changes: Vec<Change>) -> Kept {
+        self.add(changes, Urgency::Due)
+    }
+
+    fn note(&self, changes: Vec<Change>) {
+        // It is closed only when nothing is left to be noted.
+        let _ = self.queue.add(Job { changes, urgency: Urgency::Idle, asker: None });
+    }
+
+    fn close(&self) {
+        self.queue.close();
+        if let Some(writer) = self.writer.lock().take() {
+            // A panic of the thread is logged.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Found {
+    /// Whether most of a large file is empty.
+    fn is_wasteful(&self) -> bool {
+        const SMALL: u64 = 64 << 20;
+        self.bytes > SMALL && self.stored < self.bytes / 4
+    }
+}
+
+/// Opens the database in a directory, checks all of it, and closes it again.
+///
+/// # Errors
+///
+/// As [`File::open`], and when there is none.
+pub fn examine(directory: &Path) -> io::Result<Found> {
+    let (_lock, database, found) = existing(directory)?;
+    database.close()?;
+    Ok(found)
+}
+
+/// Gives back what is empty in the file. Returns its size before and after.
+///
+/// # Errors
+///
+/// As [`examine`].
+pub fn compact(directory: &Path) -> io::Result<(u64, u64)> {
+    let (_lock, database, found) = existing(directory)?;
+    let database = database.compacted()?;
+    let bytes = database.bytes();
+    database.close()?;
+    Ok((found.bytes, bytes))
+}
+
+fn existing(directory: &Path) -> io::Result<(Lock, Database, Found)> {
+    if !Database::exists(directory) {
+        let message = format!("there is no store at {}", directory.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, message));
+    }
+    let lock = Lock::take(directory)?;
+    let (database, found) = Database::open(directory)?;
+    Ok((lock, database, found))
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+fn unusable(directory: &Path, error: &dyn std::fmt::Display) -> io::Error {
+    let message = format!(
+        "cannot use the store at {}: {error}; `store.path` has to be a directory that this user can \
+         write",
+        directory.display()
+    );
+    io::Error::other(message)
+}
+
+/// A file in a directory.
+fn within(directory: &Path, name: &str) -> PathBuf {
+    directory.join(name)
+}

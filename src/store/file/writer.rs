@@ -1,0 +1,185 @@
+//! Makes all changes, one commit after the other: what comes during one goes into the next.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    super::{Change, StoreMetrics, Table, Unavailable},
+    database::Database,
+};
+
+/// How long changes wait that nobody waits for.
+const IDLE: Duration = Duration::from_millis(50);
+/// The pause until what could not be written is tried again, unless other changes come.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The most bytes of changes that wait. Beyond, those are refused that can be.
+const MAX_WAITING: usize = 64 << 20;
+
+/// Changes that are made together.
+pub(super) struct Job {
+    pub(super) changes: Vec<Change>,
+    pub(super) urgency: Urgency,
+    pub(super) asker: Option<oneshot::Sender<Result<(), Unavailable>>>,
+}
+
+/// How changes are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// At once, or not at all.
+    Refusable,
+    /// At once, and if that fails as soon as possible.
+    Due,
+    /// With others.
+    Idle,
+}
+
+/// The changes that wait.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    some: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    urgent: bool,
+    over: bool,
+}
+
+impl Queue {
+    pub(super) fn add(&self, job: Job) -> Result<(), Unavailable> {
+        let size: usize = job.changes.iter().map(Change::size).sum();
+        let mut waiting = self.waiting.lock();
+        if waiting.over {
+            return Err(Unavailable::closed());
+        }
+        if job.urgency == Urgency::Refusable && waiting.bytes + size > MAX_WAITING {
+            return Err(Unavailable::new("too many changes wait for the disk"));
+        }
+        waiting.bytes += size;
+        waiting.urgent |= job.urgency != Urgency::Idle;
+        waiting.jobs.push_back(job);
+        self.some.notify_one();
+        Ok(())
+    }
+
+    /// Nothing will come.
+    pub(super) fn close(&self) {
+        self.waiting.lock().over = true;
+        self.some.notify_one();
+    }
+
+    /// Waits for changes, or for the time to try again; `None` when none will come.
+    fn next(&self, again: bool) -> Option<VecDeque<Job>> {
+        let mut waiting = self.waiting.lock();
+        let is_calm = |waiting: &mut Waiting| !waiting.urgent && !waiting.over;
+        if again {
+            self.some.wait_while_for(&mut waiting, is_calm, PAUSE);
+        } else {
+            let is_empty = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.over;
+            self.some.wait_while(&mut waiting, is_empty);
+            self.some.wait_while_for(&mut waiting, is_calm, IDLE);
+        }
+        (waiting.urgent, waiting.bytes) = (false, 0);
+        let jobs = mem::take(&mut waiting.jobs);
+        (!jobs.is_empty() || !waiting.over).then_some(jobs)
+    }
+}
+
+/// Makes changes until the queue is closed and empty.
+pub(super) fn run(queue: &Queue, database: Database, metrics: &StoreMetrics) {
+    let mut writer = Writer { database, metrics, left: BTreeMap::new() };
+    while let Some(jobs) = queue.next(!writer.left.is_empty()) {
+        writer.write(jobs);
+    }
+    writer.finish();
+}
+
+struct Writer<'m> {
+    database: Database,
+    metrics: &'m StoreMetrics,
+    /// What could not be written and cannot be refused: the last value of each entry.
+    left: BTreeMap<(Table, Bytes), Change>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, jobs: VecDeque<Job>) {
+        // Who has stopped waiting does not write.
+        let is_wanted = |job: &Job| {
+            let left = job.asker.as_ref().is_some_and(oneshot::Sender::is_closed);
+            job.urgency != Urgency::Refusable || !left
+        };
+        let jobs: Vec<Job> = jobs.into_iter().filter(is_wanted).collect();
+        let left = mem::take(&mut self.left);
+        let changes = jobs.iter().flat_map(|job| &job.changes);
+        let changes: Vec<&Change> = left.values().chain(changes).collect();
+        let result = self.commit(&changes);
+        if result.is_err() {
+            self.left = left;
+        }
+        for job in jobs {
+            if let (Err(_), Urgency::Due | Urgency::Idle) = (&result, job.urgency) {
+                for change in job.changes {
+                    self.left.insert((change.table, change.key.clone()), change);
+                }
+            }
+            if let Some(asker) = job.asker {
+                // It may have stopped waiting.
+                let _ = asker.send(result.clone());
+            }
+        }
+    }
+
+    fn commit(&mut self, changes: &[&Change]) -> Result<(), Unavailable> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (began, well) = (Instant::now(), self.database.is_well());
+        let result = self.database.commit(changes);
+        match &result {
+            Ok(()) => {
+                self.metrics.commits.observe(began.elapsed().as_secs_f64());
+                self.metrics.changes.inc_by(changes.len() as u64);
+                if !well {
+                    tracing::warn!(target: "store", "the store can be written again");
+                }
+            }
+            Err(error) => {
+                self.metrics.failures.inc();
+                if well {
+                    tracing::error!(
+                        target: "store", %error,
+                        "the store cannot be written: writes are refused until it can"
+                    );
+                }
+            }
+        }
+        self.metrics.bytes.set(i64::try_from(self.database.bytes()).unwrap_or(i64::MAX));
+        result.map_err(Unavailable::new)
+    }
+
+    fn finish(mut self) {
+        if !self.left.is_empty() {
+            self.write(VecDeque::new());
+        }
+        if !self.left.is_empty() {
+            tracing::error!(
+                target: "store", entries = self.left.len(),
+                "the ends of some writes are not in the store: after the next start, they are \
+                 looked for upstream"
+            );
+        }
+        if let Err(error) = self.database.close() {
+            tracing::warn!(target: "store", %error, "the store could not be closed");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What outlives the process: entries, in tables, each with a key.
+//!
+//! A [`Store`] knows nothing of what it keeps. The rooms above hold in memory what they need, take
+//! what an earlier process has left when they start ([`Store::load`]), and hand over each change.
+//! So nothing is read while calls are answered, and a store that fails later can only refuse new
+//! writes.
+//!
+//! There are two makers: [`Memory`] keeps nothing, and [`File`] has an embedded database. Both pass
+//! the suite in `tests`. A store that replicas share is another matter: what replicas have to agree
+//! on is decided there, so it takes the place of what is above, such as
+//! `gateway::idempotency::IdempotencyStore`.
+
+mod clock;
+mod file;
+mod memory;
+mod metrics;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{sync::oneshot, time::timeout};
+
+pub use self::{
+    clock::{Clock, Moment},
+    file::{File, Found, compact, examine},
+    memory::Memory,
+    metrics::StoreMetrics,
+    settings::{StoreKind, StoreSettings},
+};
+use crate::error::{Error, Reason};
+
+/// The longest that a write waits for the disk before it is sent.
+pub const SOON: Duration = Duration::from_secs(3);
+
+/// A table. Its name is part of the format of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Writes with a `request_id`.
+    Requests,
+    /// Creations that are running or in doubt.
+    Creations,
+    /// The profiles that creations have claimed.
+    Claims,
+}
+
+impl Table {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Requests, Self::Creations, Self::Claims];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Creations => "creations",
+            Self::Claims => "claims",
+        }
+    }
+}
+
+/// An entry: its key and its value.
+pub type Entry = (Bytes, Bytes);
+
+/// A change of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Where it is.
+    pub table: Table,
+    /// What it is found by.
+    pub key: Bytes,
+    /// Its new value; `None` removes it.
+    pub value: Option<Bytes>,
+}
+
+impl Change {
+    /// Puts a value in the place of the one before.
+    pub fn put(table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self { table, key: key.into(), value: Some(value.into()) }
+    }
+
+    /// Removes an entry, if it is there.
+    pub fn remove(table: Table, key: impl Into<Bytes>) -> Self {
+        Self { table, key: key.into(), value: None }
+    }
+
+    fn size(&self) -> usize {
+        64 + self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// What an entry outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlives {
+    /// Nothing: it ends with the process.
+    Nothing,
+    /// The process, however it ends, and the machine.
+    Restarts,
+}
+
+/// Keeps entries for the next process.
+///
+/// All changes take effect in the order in which they are handed over, and those of one call all
+/// together or not at all. What is handed over is never read back by this process.
+pub trait Store: Send + Sync + 'static {
+    /// What an entry outlives.
+    fn outlives(&self) -> Outlives;
+
+    /// What earlier processes have left in a table. The second time, there is nothing.
+    fn load(&self, table: Table) -> Vec<Entry>;
+
+    /// Makes changes that something depends on: if it fails, or is given up, what they announce
+    /// must not be done, and [`Self::end`] has to take them back.
+    fn put(&self, changes: Vec<Change>) -> Kept;
+
+    /// Makes changes about what is over, which cannot be refused: if they cannot be made now, that
+    /// is reported, and they are made as soon as they can.
+    fn end(&self, changes: Vec<Change>) -> Kept;
+
+    /// Makes changes that nobody waits for, with the next of the others or a moment later. Those
+    /// of the last moment are lost when the process is killed.
+    fn note(&self, changes: Vec<Change>);
+
+    /// Makes all changes that are left, and gives up what the store has for itself. It refuses
+    /// everything from then on. Blocks.
+    fn close(&self);
+}
+
+/// Resolves when changes are kept: they outlive what [`Store::outlives`] says.
+#[must_use = "changes may fail"]
+pub struct Kept(Answer);
+
+enum Answer {
+    Known(Result<(), Unavailable>),
+    Coming(oneshot::Receiver<Result<(), Unavailable>>),
+}
+
+impl Kept {
+    pub(crate) fn known(result: Result<(), Unavailable>) -> Self {
+        Self(Answer::Known(result))
+    }
+
+    /// Waits until they are kept.
+    ///
+    /// # Errors
+    ///
+    /// When they are not.
+    pub async fn wait(self) -> Result<(), Unavailable> {
+        match self.0 {
+            Answer::Known(result) => result,
+            Answer::Coming(answer) => answer.await.unwrap_or_else(|_| Err(Unavailable::closed())),
+        }
+    }
+
+    /// Waits no longer than a write that was not sent may.
+    ///
+    /// # Errors
+    ///
+    /// When they are not kept, or not by then.
+    pub async fn soon(self) -> Result<(), Unavailable> {
+        match self.0 {
+            Answer::Known(result) => result,
+            coming => timeout(SOON, Self(coming).wait())
+                .await
+                .unwrap_or_else(|_| Err(Unavailable::late())),
+        }
+    }
+}
+
+/// Why changes are not kept, for the log.
+#[derive(Debug, Clone)]
+pub struct Unavailable(Arc<str>);
+
+impl Unavailable {
+    pub(crate) fn new(cause: impl fmt::Display) -> Self {
+        Self(cause.to_string().into())
+    }
+
+    fn closed() -> Self {
+        Self("it is closed".into())
+    }
+
+    /// What is not kept in time.
+    #[must_use]
+    pub fn late() -> Self {
+        Self("it is not kept in time".into())
+    }
+
+    /// The error of a write that is not sent.
+    #[must_use]
+    pub fn nothing_sent(&self) -> Error {
+        let message = "the write could not be recorded in the store, and was not sent";
+        Error::new(Reason::StoreUnavailable, message)
+            .with_internal(format_args!("the store takes no changes: {self}"))
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

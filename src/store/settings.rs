@@ -1,0 +1,35 @@
+//! What can be configured of the store: `[store]`.
+
+use crate::settings::{Kind as _, Section, one_of, plain_text, settings};
+
+settings! {
+    /// Where the gateway keeps what has to outlive its process.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct StoreSettings {
+        /// `file`: a database in the directory `path`, which outlives the process, however it ends.
+        /// `memory`: nothing does.
+        kind: StoreKind = StoreKind::File, one_of(KINDS);
+        /// Directory of the database, on a disk of this machine, for this process alone. It is made
+        /// if it does not exist, for its owner alone. Required with `kind = "file"`.
+        path: Option<String> = None, plain_text(4096).optional();
+    }
+    check belongs_together;
+}
+
+/// Which store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A database in a file.
+    File,
+    /// The memory of the process.
+    Memory,
+}
+
+const KINDS: &[(&str, StoreKind)] = &[("file", StoreKind::File), ("memory", StoreKind::Memory)];
+
+fn belongs_together(settings: &StoreSettings, section: &mut Section<'_>) {
+    if settings.kind == StoreKind::Memory && settings.path.is_some() {
+        let message = "`kind = \"memory\"` keeps nothing at a `path`, keep only one of them";
+        section.conflict(["path", "kind"], message.to_owned());
+    }
+}
