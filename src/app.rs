@@ -7,8 +7,12 @@ mod metrics;
 mod no_sandbox;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+pub mod upkeep;
 
-use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, io, net::SocketAddr, path::Path, sync::Arc,
+    time::Duration,
+};
 
 use metrics::Metrics;
 pub use metrics::metrics_reference;
@@ -28,8 +32,8 @@ use crate::{
     config::{BackendSettings, Config},
     dialect,
     gateway::{
-        Backend, Gateway,
-        idempotency::{self, Memory},
+        Backend, EarlierWrites, Gateway,
+        idempotency::{self, Ledger},
         watch::{WatchMetrics, Watches},
     },
     query::{page::PageTokens, resume::ResumeTokens},
@@ -39,6 +43,7 @@ use crate::{
         servers::{backend_service_server, profile_service_server},
     },
     server::{self, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
+    store::{self, Store, StoreKind, StoreMetrics, StoreSettings},
     telemetry::{AuditLog, Registry},
     upstream::Upstream,
 };
@@ -52,6 +57,7 @@ pub struct App {
     admin: Admin,
     writes: Writes,
     background: BackgroundTasks,
+    store: Arc<dyn Store>,
     sandbox: Option<Embedded>,
 }
 
@@ -61,8 +67,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a port cannot be bound, or the audit log cannot be opened, or an HTTP client cannot be
-    /// set up, or when there are no backends and this build has no sandbox.
+    /// When a port cannot be bound, or the store or the audit log cannot be opened, or an HTTP client
+    /// cannot be set up, or when there are no backends and this build has no sandbox.
     pub async fn start(mut config: Config) -> io::Result<Self> {
         let sandbox = match config.backends.is_empty() {
             true => Some(embed_sandbox(&mut config).await?),
@@ -89,11 +95,12 @@ impl App {
                 build(backend, &mut registry, &metrics, &health, &background, &budget)
             })
             .collect::<io::Result<_>>()?;
-        let requests = request_ids(&config, &metrics, &budget);
+        let store = open_store(&config.store, &metrics.store)?;
+        let requests = request_ids(&config, &metrics, &budget, &store)?;
         let gateway = Arc::new(Gateway::new(
             backends,
             writes.clone(),
-            requests,
+            EarlierWrites::load(requests, Arc::clone(&store))?,
             AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
             page_tokens(&config),
             watches(&config, &callers, &metrics.watch, &background)
@@ -107,7 +114,7 @@ impl App {
         let end_pause = Arc::new(move |backend: &str| gateway.end_pause(backend));
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
-        Ok(Self { server, admin, writes, background, sandbox })
+        Ok(Self { server, admin, writes, background, store, sandbox })
     }
 
     /// Where gRPC is served.
@@ -143,6 +150,9 @@ impl App {
         let drained = self.server.run(self.admin, self.writes, shutdown, abort).await;
         // No call is left that waits for what the background tasks read.
         self.background.shut_down().await;
+        let store = self.store;
+        // It waits for the disk.
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
@@ -243,15 +253,31 @@ fn fit_caches(backends: &mut BTreeMap<String, BackendSettings>, limit: usize) {
     }
 }
 
-/// The store of request ids, within its memory.
-fn request_ids(config: &Config, metrics: &Metrics, budget: &Budget) -> Arc<Memory> {
+/// What outlives the process.
+fn open_store(settings: &StoreSettings, metrics: &StoreMetrics) -> io::Result<Arc<dyn Store>> {
+    Ok(match (&settings.path, settings.kind) {
+        (Some(path), StoreKind::File) => {
+            Arc::new(store::File::open(Path::new(path), metrics.clone())?)
+        }
+        (None, _) | (_, StoreKind::Memory) => Arc::new(store::Memory),
+    })
+}
+
+/// The request ids, within their memory.
+fn request_ids(
+    config: &Config,
+    metrics: &Metrics,
+    budget: &Budget,
+    store: &Arc<dyn Store>,
+) -> io::Result<Arc<Ledger>> {
     let share = config.callers.share_percent;
     let mut limits = idempotency::Limits::new(&config.request_ids, share);
     limits.bytes = limits.bytes.min(budget.request_ids);
-    let requests = Arc::new(Memory::new(limits, metrics.request_ids.clone()));
+    let ids = metrics.request_ids.clone();
+    let requests = Arc::new(Ledger::load(limits, ids, Arc::clone(store))?);
     let measured = Arc::clone(&requests);
     metrics.memory.measure(Part::RequestIds, move || measured.bytes());
-    requests
+    Ok(requests)
 }
 
 fn watches(

@@ -6,6 +6,7 @@ use crate::{
     gateway::{idempotency::RequestIdMetrics, watch::WatchMetrics},
     resources::MemoryMetrics,
     server::ServerMetrics,
+    store::StoreMetrics,
     telemetry::{AuditMetrics, LogMetrics, Registry},
     upstream::UpstreamMetrics,
 };
@@ -20,6 +21,7 @@ pub(super) struct Metrics {
     pub(super) memory: MemoryMetrics,
     pub(super) request_ids: RequestIdMetrics,
     pub(super) audit: AuditMetrics,
+    pub(super) store: StoreMetrics,
 }
 
 impl Metrics {
@@ -34,6 +36,7 @@ impl Metrics {
             memory: MemoryMetrics::register(to),
             request_ids: RequestIdMetrics::register(to),
             audit: AuditMetrics::register(to),
+            store: StoreMetrics::register(to),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::{AddrParseError, IpAddr},
+    str::FromStr,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -67,6 +68,24 @@ impl fmt::Display for CallerId {
             Self::Gateway => f.write_str("gateway"),
             Self::Backend => f.write_str("backend"),
         }
+    }
+}
+
+impl FromStr for CallerId {
+    type Err = AddrParseError;
+
+    /// Who is shown in this way.
+    fn from_str(shown: &str) -> Result<Self, AddrParseError> {
+        match shown {
+            "others" => return Ok(Self::Others),
+            "gateway" => return Ok(Self::Gateway),
+            "backend" => return Ok(Self::Backend),
+            _ => {}
+        }
+        let (address, bits) = shown.split_once('/').unwrap_or((shown, ""));
+        let address: IpAddr = address.parse()?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        Ok(Self::Network { address, bits: bits.parse().unwrap_or(all) })
     }
 }
 
@@ -212,7 +231,12 @@ mod tests {
         ] {
             let id = CallerId::network(address.parse().unwrap(), ipv4, ipv6);
             assert_eq!(id.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(id));
         }
+        for id in [CallerId::Others, CallerId::Gateway, CallerId::Backend] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        assert!("someone".parse::<CallerId>().is_err());
     }
 
     #[test]

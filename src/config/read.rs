@@ -13,11 +13,12 @@ use crate::{
     query::PageSettings,
     server::{AddressSettings, AdminSettings},
     settings::{Env, Errors, Row, Section, Settings, whole},
+    store::{StoreKind, StoreSettings},
 };
 
 /// The tables at the top level.
-pub(super) const SECTIONS: [&str; 7] =
-    ["log", "audit", "server", "callers", "memory", "request_ids", "backends"];
+pub(super) const SECTIONS: [&str; 8] =
+    ["log", "audit", "server", "callers", "memory", "request_ids", "store", "backends"];
 
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
@@ -46,6 +47,7 @@ pub(super) fn config(
         section.fault("no backend is configured, add at least one `[backends.NAME]` section");
     }
     let backends = backend::all(section, dialects);
+    let store = store(root.child("store"), raw.from_file || !backends.is_empty());
     root.finish();
     let mut warnings = errors.take_warnings();
     warnings.extend(permissions::check(&permissions, file, &whole_file, errors));
@@ -58,6 +60,9 @@ pub(super) fn config(
     if admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback() {
         warnings.push(OPEN_ADMIN_PORT.to_owned());
     }
+    if store.kind == StoreKind::Memory && !backends.is_empty() {
+        warnings.push(FORGETFUL.to_owned());
+    }
     Config {
         addresses,
         admin,
@@ -69,14 +74,39 @@ pub(super) fn config(
         callers,
         memory,
         request_ids,
+        store,
         backends,
         warnings,
     }
 }
 
+/// Where writes are recorded: a trial run of the sandbox may forget them, a gateway only if told to.
+fn store(mut section: Section<'_>, has_upstreams: bool) -> StoreSettings {
+    let mut store = StoreSettings::read(&mut section);
+    if store.kind == StoreKind::File && store.path.is_none() {
+        match has_upstreams {
+            true => section.conflict(["path", "kind"], NO_STORE),
+            false => store.kind = StoreKind::Memory,
+        }
+    }
+    section.finish();
+    store
+}
+
+/// What to add to a configuration that does not say where writes are recorded.
+const NO_STORE: &str = "`store.path` is missing: each write is recorded there before it is sent, \
+    so that a repeat with its `request_id` is recognized after a restart or a crash. Add these two \
+    lines, with a directory that this user can write: `[store]` and \
+    `path = \"/var/lib/profile-gateway\"`. If it may forget, add `[store]` and \
+    `kind = \"memory\"` instead";
+
 /// What is noticed only with several replicas, or after a restart.
 pub(super) const NO_PAGE_TOKEN_KEY: &str =
     "`page_token_key` is not set: a page token is valid only in the process that issued it";
+
+/// What a `request_id` is expected to prevent.
+pub(super) const FORGETFUL: &str = "`store.kind` is \"memory\": after a restart or a crash, a \
+    write that is repeated with its `request_id` is not recognized, and is sent again";
 
 /// What the network may have been expected to prevent.
 pub(super) const OPEN_ADMIN_PORT: &str = "`admin_listen` is not a loopback address and \

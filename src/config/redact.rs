@@ -27,6 +27,7 @@ impl Config {
         shown.insert("server".to_owned(), section(&self.server));
         shown.insert("callers".to_owned(), section(&self.callers));
         shown.insert("request_ids".to_owned(), section(&self.request_ids));
+        shown.insert("store".to_owned(), section(&self.store));
         shown.insert("backends".to_owned(), Value::Object(backends.collect()));
         shown.insert("warnings".to_owned(), json!(self.warnings));
         Value::Object(shown)

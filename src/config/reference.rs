@@ -15,6 +15,7 @@ use crate::{
     resources::MemorySettings,
     server::ServerSettings,
     settings::{Row, Settings},
+    store::StoreSettings,
     telemetry::{AuditSettings, LogSettings},
 };
 
@@ -45,6 +46,7 @@ pub(super) fn tables() -> Vec<Table> {
         table("`[server]`", "SERVER__", ServerSettings::rows()),
         table("`[callers]`", "CALLERS__", CallerSettings::rows()),
         table("`[request_ids]`", "REQUEST_IDS__", RequestIdSettings::rows()),
+        table("`[store]`", "STORE__", StoreSettings::rows()),
         table("`[backends.NAME]`", BACKEND, backend),
     ];
     tables.extend(own);

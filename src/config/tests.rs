@@ -51,12 +51,17 @@ const fn setting(key: &'static str, secret: bool) -> Setting {
 pub(super) const BACKEND: &str =
     "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"https://sft.example\"\n";
 
+/// Where writes are recorded, which has to be said.
+pub(super) const STORE: &str = "\n[store]\npath = \"/var/lib/gateway\"\n";
+
 pub(super) fn vars(env: &[(&str, &str)]) -> Vec<(String, String)> {
     env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 pub(super) fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
-    let source = Source { file_name: "gateway.toml", text };
+    let keeps = if text.contains("[store") { "" } else { STORE };
+    let text = format!("{text}{keeps}");
+    let source = Source { file_name: "gateway.toml", text: &text };
     load_with(Some(source), &vars(env), DIALECTS)
 }
 

@@ -9,6 +9,7 @@ use crate::{
     query::PageSettings,
     resources::MemorySettings,
     server::{AddressSettings, AdminSettings, ServerSettings},
+    store::StoreSettings,
     telemetry::{AuditSettings, LogSettings},
 };
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub callers: CallerSettings,
     /// How long repeats of writes are recognized.
     pub request_ids: RequestIdSettings,
+    /// Where the gateway keeps what has to outlive its process.
+    pub store: StoreSettings,
     /// The upstreams by name. Empty only if there is no file and no variable names one.
     pub backends: BTreeMap<String, BackendSettings>,
     /// What is allowed but should be noticed, each with its origin.

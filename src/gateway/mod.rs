@@ -5,6 +5,7 @@
 //! Nothing here knows gRPC (`rpc` translates) or a wire format (`dialect` does).
 
 mod backend;
+mod earlier;
 pub mod idempotency;
 mod plan;
 mod read;
@@ -17,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use backend::Backend;
 use backend::SelectedBackends;
-use idempotency::IdempotencyStore;
+pub use earlier::{EarlierWrites, describe};
 use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
@@ -61,13 +62,13 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway over these backends. `writes` has the writes under way, which outlive their
-    /// callers once they are sent; `idempotency` recognizes repeats of them, and `audit` has each.
+    /// callers once they are sent; `earlier` recognizes repeats of them, and `audit` has each.
     /// Long lists take turns on the `processors`.
     #[must_use]
     pub fn new(
         backends: impl IntoIterator<Item = Backend>,
         writes: Writes,
-        idempotency: Arc<dyn IdempotencyStore>,
+        earlier: EarlierWrites,
         audit: AuditLog,
         page_tokens: PageTokens,
         watches: Watches,
@@ -75,7 +76,7 @@ impl Gateway {
     ) -> Self {
         let backends =
             backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
-        let writer = Writer::new(writes, idempotency, audit);
+        let writer = Writer::new(writes, earlier, audit);
         Self { backends, writer, page_tokens, watches, processors }
     }
 

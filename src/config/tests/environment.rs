@@ -61,6 +61,7 @@ fn the_environment_alone_is_enough() {
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__BASE_URL", "https://b"),
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__DIALECT", "bics-sft"),
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__PASSWORD__ENV", "SFT_PASSWORD"),
+        ("PROFILE_GATEWAY__STORE__PATH", "/var/lib/gateway"),
         ("SFT_PASSWORD", "hunter2"),
     ];
     let config = load_with(None, &vars(&env), DIALECTS).unwrap();
@@ -83,7 +84,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "ZEBRA__X",
         "hunter2",
         "unknown section `zebra`, expected log, audit, server, callers, memory, request_ids, \
-         backends",
+         store, backends",
     ),
     (
         "SERVER__MAX_TIMEOUTS",

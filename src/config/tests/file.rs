@@ -40,6 +40,10 @@ kept_for = "1h"
 max_entries = 5
 max_bytes = "1MiB"
 
+[store]
+kind = "file"
+path = "/var/lib/gateway"
+
 [memory]
 budget_bytes = "64GiB"
 requests_percent = 11
@@ -189,6 +193,7 @@ fn everything_can_be_set() {
     };
     assert_eq!(config.audit.file.as_deref(), Some("/var/log/gateway/audit.log"));
     assert_eq!((config.audit.sync, config.request_ids.max_entries), (false, 5));
+    assert_eq!(config.store.path.as_deref(), Some("/var/lib/gateway"));
     assert_eq!(config.callers, callers);
     let sft = &config.backends["sft-emea"];
     assert_eq!(sft.name, "sft-emea");
@@ -211,8 +216,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:70");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:103");
+    assert_eq!(sft.origin, "gateway.toml:74");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:107");
     assert!(config.warnings.is_empty());
 }
 
@@ -335,6 +340,7 @@ fn defaults_are_those_of_the_manual() {
         "log": { "format": "auto", "level": "info", "buffer_bytes": 1_048_576 },
         "audit": { "file": null, "stream": "stderr", "sync": true, "buffer_bytes": 2_097_152 },
         "request_ids": { "kept_for": "1day", "max_entries": 100_000, "max_bytes": 67_108_864 },
+        "store": { "kind": "file", "path": "/var/lib/gateway" },
         "memory": {
             "budget_bytes": "auto",
             "requests_percent": 10,

@@ -79,7 +79,7 @@ fn the_ends_of_every_secret_are_looked_at() {
     let mut seen = 0;
     for table in tables() {
         for row in table.rows.iter().filter(|row| row.secret) {
-            let text = backend(table.dialect.unwrap_or("pcc"));
+            let text = backend(table.dialect.unwrap_or("pcc")) + STORE;
             let source = Source { file_name: "gateway.toml", text: &text };
             let variable = format!("{PREFIX}{}{}", table.variables, row.key.to_uppercase());
             let (by_file, by_variable) = (format!("{variable}__FILE"), format!("{variable}__ENV"));

@@ -1,15 +1,19 @@
 //! Recognizes repeated writes: which writes were requested under a `request_id`, and the outcome of
 //! each.
 //!
-//! [`IdempotencyStore`] keeps them. [`Memory`] does so in this process; a store that replicas share
-//! can replace it. An id is unique for its caller, across methods and backends: using the same id
-//! for a different request is the caller's error. Callers do not share ids.
+//! [`IdempotencyStore`] keeps them. [`Ledger`] does so for this process, and for those after it if
+//! its [`Store`](crate::store::Store) outlives it; a store that replicas share can replace it. An id
+//! is unique for its caller, across methods and backends: using the same id for a different request
+//! is the caller's error. Callers do not share ids.
 //!
 //! The entry of a write is also its journal: its intent is stored before it is sent, so that a
 //! repeat can find out the outcome. Intents and results are opaque bytes here.
 
-mod memory;
+mod entries;
+mod ledger;
+mod limits;
 mod metrics;
+mod record;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -20,14 +24,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use self::{
-    memory::{Limits, Memory},
+    ledger::Ledger,
+    limits::Limits,
     metrics::RequestIdMetrics,
+    record::{KeptRequest, KeptState, read},
     settings::{LONGEST_KEPT, RequestIdSettings},
 };
 use crate::{
+    call::CallId,
     caller::CallerId,
     error::{Error, Result},
 };
@@ -48,6 +56,19 @@ pub struct RequestIdentity {
     pub key: RequestKey,
     /// SHA-256 of the method and the whole request.
     pub fingerprint: [u8; 32],
+    /// The method, for people.
+    pub method: &'static str,
+}
+
+/// Who begins an attempt.
+#[derive(Debug, Clone)]
+pub struct Attempter {
+    /// The call.
+    pub call: CallId,
+    /// The profile, or the backend of a creation.
+    pub resource: String,
+    /// After this, the attempt sends nothing more, whatever becomes of the process.
+    pub until: Instant,
 }
 
 impl RequestIdentity {
@@ -57,7 +78,7 @@ impl RequestIdentity {
     #[must_use]
     pub fn of(
         caller: CallerId,
-        method: &str,
+        method: &'static str,
         request_id: &str,
         request: &impl Message,
     ) -> Option<Self> {
@@ -67,7 +88,7 @@ impl RequestIdentity {
         hash.update([0]);
         hash.update(request.encode_to_vec());
         let key = RequestKey { caller, id };
-        Some(Self { key, fingerprint: hash.finalize().into() })
+        Some(Self { key, fingerprint: hash.finalize().into(), method })
     }
 }
 
@@ -126,8 +147,8 @@ pub enum End {
 
 /// Keeps what is known about ids.
 ///
-/// A store that replicas share grants attempts that expire unless renewed; an expired attempt
-/// counts as [`End::Unknown`].
+/// An attempt whose process has died counts as [`End::Unknown`]. A store that replicas share learns
+/// of that only from the time that is over: it grants attempts `until` then.
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// What callers can rely on when they send a `request_id`, in a sentence.
@@ -139,17 +160,17 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// `CALLER_QUOTA_EXCEEDED` if the caller has its share of the store, and `OVERLOADED` if the
     /// store is full.
-    async fn begin(&self, identity: &RequestIdentity) -> Result<Begin>;
+    async fn begin(&self, identity: &RequestIdentity, attempter: Attempter) -> Result<Begin>;
 
     /// Stores the intent of an attempt, which replaces that of an earlier one. Called before the
     /// write is sent.
     ///
     /// # Errors
     ///
-    /// As [`Self::begin`]: the write must not be sent.
+    /// As [`Self::begin`], and `STORE_UNAVAILABLE`: the write must not be sent.
     async fn intend(&self, key: RequestKey, attempt: u64, intent: Bytes) -> Result<()>;
 
-    /// Ends an attempt.
+    /// Ends an attempt. When it returns, a write that is done stays done.
     ///
     /// # Errors
     ///

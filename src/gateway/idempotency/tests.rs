@@ -1,4 +1,6 @@
-//! The in-memory store, on a paused clock.
+//! The ledger over each store, on a paused clock.
+
+mod next_process;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -7,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tempfile::TempDir;
 use tokio::time::advance;
 use uuid::Uuid;
 
@@ -14,69 +17,124 @@ use super::*;
 use crate::{
     error::{Effect, Reason, Retry},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
+    store::{File, Memory, Store, StoreMetrics},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The time that ids are kept in these tests.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const ME: CallerId = CallerId::Network { address: IpAddr::V4(Ipv4Addr::LOCALHOST), bits: 32 };
 
 /// A store of which one caller may have everything.
-fn memory(entries: usize, bytes: usize) -> Arc<Memory> {
-    sharing(entries, bytes, 100)
+fn sized(on: Maker, entries: usize, bytes: usize) -> Arc<Ledger> {
+    sharing(on, entries, bytes, 100)
 }
 
-fn sharing(entries: usize, bytes: usize, share_percent: u32) -> Arc<Memory> {
+fn sharing(on: Maker, entries: usize, bytes: usize, share_percent: u32) -> Arc<Ledger> {
     let limits = Limits { kept_for: KEPT, entries, bytes, share_percent };
-    Arc::new(Memory::new(limits, RequestIdMetrics::default()))
+    Arc::new(Ledger::load(limits, RequestIdMetrics::default(), on()).unwrap())
+}
+
+/// Makes a store.
+type Maker = fn() -> Arc<dyn Store>;
+
+fn memory() -> Arc<dyn Store> {
+    Arc::new(Memory)
+}
+
+/// One whose directory has no name any more, so that it ends with the test.
+fn file() -> Arc<dyn Store> {
+    let directory = TempDir::new().unwrap();
+    Arc::new(File::open(directory.path(), StoreMetrics::default()).unwrap())
+}
+
+macro_rules! over_each_store {
+    ($($test:ident,)*) => {
+        mod over_memory {
+            $(#[tokio::test(start_paused = true)]
+            async fn $test() {
+                super::$test(super::memory).await;
+            })*
+        }
+
+        mod over_a_file {
+            $(#[tokio::test(start_paused = true)]
+            async fn $test() {
+                super::$test(super::file).await;
+            })*
+        }
+    };
+}
+
+over_each_store! {
+    an_id_is_remembered_for_24_hours_and_no_longer,
+    a_running_write_does_not_expire,
+    another_request_is_refused_in_every_state,
+    a_waiting_call_learns_how_the_write_ended,
+    a_waiting_call_asks_again_after_an_unknown_outcome,
+    a_panic_leaves_a_journaled_write_with_an_unknown_outcome,
+    an_unknown_outcome_ages_from_the_last_attempt_that_wrote,
+    nothing_is_forgotten_before_its_time_and_the_newcomer_is_refused,
+    what_wrote_nothing_takes_no_room,
+    callers_share_no_ids_and_each_has_its_share_of_the_room,
+    a_caller_at_its_share_is_told_when_its_own_oldest_id_is_forgotten,
+    running_and_unknown_writes_are_never_dropped_for_room,
+    bytes_are_bounded_before_anything_is_sent,
+    a_superseded_attempt_changes_nothing,
+}
+
+fn by() -> Attempter {
+    let until = Instant::now() + MINUTE;
+    Attempter { call: CallId::default(), resource: "backends/sft".to_owned(), until }
 }
 
 fn key(id: u128) -> RequestKey {
     RequestKey { caller: ME, id: Uuid::from_u128(id) }
 }
 
-fn roomy() -> Arc<Memory> {
-    memory(100, 1 << 20)
+fn roomy(on: Maker) -> Arc<Ledger> {
+    sized(on, 100, 1 << 20)
 }
 
 fn identity(id: u128) -> RequestIdentity {
-    RequestIdentity { key: key(id), fingerprint: [7; 32] }
+    RequestIdentity { key: key(id), fingerprint: [7; 32], method: "CreateProfile" }
 }
 
-async fn fresh(store: &Arc<Memory>, id: u128) -> Attempt {
-    match store.begin(&identity(id)).await.unwrap() {
+async fn fresh(store: &Arc<Ledger>, id: u128) -> Attempt {
+    match store.begin(&identity(id), by()).await.unwrap() {
         Begin::Fresh(number) => Attempt::new(store.clone(), key(id), number),
         other => panic!("{other:?}"),
     }
 }
 
 /// An attempt that has sent something.
-async fn sent(store: &Arc<Memory>, id: u128) -> Attempt {
+async fn sent(store: &Arc<Ledger>, id: u128) -> Attempt {
     let attempt = fresh(store, id).await;
     attempt.intend(Bytes::new()).await.unwrap();
     attempt
 }
 
-async fn done(store: &Arc<Memory>, id: u128, result: &'static [u8]) {
+async fn done(store: &Arc<Ledger>, id: u128, result: &'static [u8]) {
     sent(store, id).await.finish(End::Done(Bytes::from_static(result))).await;
 }
 
-async fn refusal(store: &Arc<Memory>, id: u128) -> Reason {
-    let refused = store.begin(&identity(id)).await.unwrap_err();
+async fn refusal(store: &Arc<Ledger>, id: u128) -> Reason {
+    let refused = store.begin(&identity(id), by()).await.unwrap_err();
     assert_eq!(refused.effect(), Effect::None);
     refused.reason()
 }
 
-async fn unknown(store: &Arc<Memory>, id: u128, intent: &'static [u8]) {
+async fn unknown(store: &Arc<Ledger>, id: u128, intent: &'static [u8]) {
     let attempt = fresh(store, id).await;
     attempt.intend(Bytes::from_static(intent)).await.unwrap();
     attempt.finish(End::Unknown).await;
 }
 
-async fn state(store: &Arc<Memory>, id: u128) -> String {
+async fn state(store: &Arc<Ledger>, id: u128) -> String {
     // A fresh or unknown attempt that is not used is given back at once.
-    match store.begin(&identity(id)).await.unwrap() {
+    match store.begin(&identity(id), by()).await.unwrap() {
         Begin::Fresh(number) => {
             store.abandon(key(id), number);
             "fresh".to_owned()
@@ -91,9 +149,8 @@ async fn state(store: &Arc<Memory>, id: u128) -> String {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_id_is_remembered_for_24_hours_and_no_longer() {
-    let store = roomy();
+async fn an_id_is_remembered_for_24_hours_and_no_longer(on: Maker) {
+    let store = roomy(on);
     done(&store, 1, b"one").await;
     unknown(&store, 2, b"two").await;
     advance(KEPT - SECOND).await;
@@ -104,9 +161,8 @@ async fn an_id_is_remembered_for_24_hours_and_no_longer() {
     assert_eq!(state(&store, 2).await, "fresh");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_running_write_does_not_expire() {
-    let store = roomy();
+async fn a_running_write_does_not_expire(on: Maker) {
+    let store = roomy(on);
     let attempt = sent(&store, 1).await;
     advance(2 * KEPT).await;
     assert_eq!(state(&store, 1).await, "running");
@@ -114,25 +170,25 @@ async fn a_running_write_does_not_expire() {
     assert_eq!(state(&store, 1).await, "done late");
 }
 
-#[tokio::test(start_paused = true)]
-async fn another_request_is_refused_in_every_state() {
-    let store = roomy();
+async fn another_request_is_refused_in_every_state(on: Maker) {
+    let store = roomy(on);
     let other = RequestIdentity { fingerprint: [8; 32], ..identity(1) };
-    let reused = async || matches!(store.begin(&other).await.unwrap(), Begin::Reused);
+    let reused = async || matches!(store.begin(&other, by()).await.unwrap(), Begin::Reused);
     let attempt = fresh(&store, 1).await;
     assert!(reused().await, "running");
     drop(attempt);
     unknown(&store, 1, b"x").await;
     assert!(reused().await, "unknown");
-    let Begin::Unknown { attempt, .. } = store.begin(&identity(1)).await.unwrap() else { panic!() };
+    let Begin::Unknown { attempt, .. } = store.begin(&identity(1), by()).await.unwrap() else {
+        panic!()
+    };
     store.finish(other.key, attempt, End::Done(Bytes::new())).await.unwrap();
     assert!(reused().await, "done");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_waiting_call_learns_how_the_write_ended() {
-    let store = roomy();
-    let waiting = async || match store.begin(&identity(1)).await.unwrap() {
+async fn a_waiting_call_learns_how_the_write_ended(on: Maker) {
+    let store = roomy(on);
+    let waiting = async || match store.begin(&identity(1), by()).await.unwrap() {
         Begin::Running(ending) => ending,
         other => panic!("{other:?}"),
     };
@@ -150,20 +206,18 @@ async fn a_waiting_call_learns_how_the_write_ended() {
     assert!(matches!(ending.await, Some(End::Done(result)) if result == b"x"[..]));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_waiting_call_asks_again_after_an_unknown_outcome() {
-    let store = roomy();
+async fn a_waiting_call_asks_again_after_an_unknown_outcome(on: Maker) {
+    let store = roomy(on);
     let attempt = fresh(&store, 1).await;
     attempt.intend(Bytes::from_static(b"x")).await.unwrap();
-    let Begin::Running(ending) = store.begin(&identity(1)).await.unwrap() else { panic!() };
+    let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else { panic!() };
     drop(attempt);
     assert!(ending.await.is_none());
     assert_eq!(state(&store, 1).await, "unknown x 0");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_panic_leaves_a_journaled_write_with_an_unknown_outcome() {
-    let store = roomy();
+async fn a_panic_leaves_a_journaled_write_with_an_unknown_outcome(on: Maker) {
+    let store = roomy(on);
     for (id, sent) in [(1, true), (2, false)] {
         let attempt = fresh(&store, id).await;
         let write = tokio::spawn(async move {
@@ -178,29 +232,29 @@ async fn a_panic_leaves_a_journaled_write_with_an_unknown_outcome() {
     assert_eq!(state(&store, 2).await, "fresh", "nothing was sent");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_ages_from_the_last_attempt_that_wrote() {
-    let store = roomy();
+async fn an_unknown_outcome_ages_from_the_last_attempt_that_wrote(on: Maker) {
+    let store = roomy(on);
     unknown(&store, 1, b"first").await;
     advance(30 * SECOND).await;
     // An attempt that only reads.
     assert_eq!(state(&store, 1).await, "unknown first 30");
     advance(30 * SECOND).await;
-    let Begin::Unknown { attempt, .. } = store.begin(&identity(1)).await.unwrap() else { panic!() };
+    let Begin::Unknown { attempt, .. } = store.begin(&identity(1), by()).await.unwrap() else {
+        panic!()
+    };
     store.intend(key(1), attempt, Bytes::from_static(b"second")).await.unwrap();
     store.abandon(key(1), attempt);
     advance(5 * SECOND).await;
     assert_eq!(state(&store, 1).await, "unknown second 5");
 }
 
-#[tokio::test(start_paused = true)]
-async fn nothing_is_forgotten_before_its_time_and_the_newcomer_is_refused() {
-    let store = memory(3, 1 << 20);
+async fn nothing_is_forgotten_before_its_time_and_the_newcomer_is_refused(on: Maker) {
+    let store = sized(on, 3, 1 << 20);
     for id in 1..=3 {
         done(&store, id, b"x").await;
         advance(SECOND).await;
     }
-    let refused = store.begin(&identity(4)).await.unwrap_err();
+    let refused = store.begin(&identity(4), by()).await.unwrap_err();
     assert_eq!((refused.reason(), refused.effect()), (Reason::CallerQuotaExceeded, Effect::None));
     for id in 1..=3 {
         assert_eq!(state(&store, id).await, "done x");
@@ -212,9 +266,8 @@ async fn nothing_is_forgotten_before_its_time_and_the_newcomer_is_refused() {
     assert_eq!(state(&store, 2).await, "done x");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_wrote_nothing_takes_no_room() {
-    let store = memory(1, 1 << 20);
+async fn what_wrote_nothing_takes_no_room(on: Maker) {
+    let store = sized(on, 1, 1 << 20);
     let failed = || End::Failed(Error::new(Reason::ProfileNotFound, "x"));
     for id in 1..=50 {
         fresh(&store, id).await.finish(failed()).await;
@@ -229,9 +282,8 @@ async fn what_wrote_nothing_takes_no_room() {
     assert_eq!(refusal(&store, 52).await, Reason::CallerQuotaExceeded);
 }
 
-#[tokio::test(start_paused = true)]
-async fn callers_share_no_ids_and_each_has_its_share_of_the_room() {
-    let store = sharing(10, 1 << 20, 50);
+async fn callers_share_no_ids_and_each_has_its_share_of_the_room(on: Maker) {
+    let store = sharing(on, 10, 1 << 20, 50);
     let other = CallerId::network(Ipv4Addr::new(192, 0, 2, 1).into(), 32, 64);
     let of_other =
         |id: u128| RequestIdentity { key: RequestKey { caller: other, ..key(id) }, ..identity(id) };
@@ -241,7 +293,7 @@ async fn callers_share_no_ids_and_each_has_its_share_of_the_room() {
     assert_eq!(refusal(&store, 6).await, Reason::CallerQuotaExceeded);
     for id in 1..=5 {
         let identity = of_other(id);
-        let Begin::Fresh(number) = store.begin(&identity).await.unwrap() else { panic!() };
+        let Begin::Fresh(number) = store.begin(&identity, by()).await.unwrap() else { panic!() };
         store.intend(identity.key, number, Bytes::new()).await.unwrap();
         let result = End::Done(Bytes::from_static(b"theirs"));
         store.finish(identity.key, number, result).await.unwrap();
@@ -250,23 +302,22 @@ async fn callers_share_no_ids_and_each_has_its_share_of_the_room() {
     // Two that have their share have everything.
     let third = CallerId::network(Ipv4Addr::new(192, 0, 2, 2).into(), 32, 64);
     let third = RequestIdentity { key: RequestKey { caller: third, ..key(1) }, ..identity(1) };
-    let refused = store.begin(&third).await.unwrap_err();
+    let refused = store.begin(&third, by()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::Overloaded);
     assert_eq!(refused.retry(), Retry::After(Some(KEPT)), "when the oldest is over");
     advance(KEPT).await;
-    assert!(matches!(store.begin(&third).await, Ok(Begin::Fresh(_))));
+    assert!(matches!(store.begin(&third, by()).await, Ok(Begin::Fresh(_))));
     assert_eq!(store.size().0, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_caller_at_its_share_is_told_when_its_own_oldest_id_is_forgotten() {
-    let store = sharing(10, 1 << 20, 20);
+async fn a_caller_at_its_share_is_told_when_its_own_oldest_id_is_forgotten(on: Maker) {
+    let store = sharing(on, 10, 1 << 20, 20);
     let other = CallerId::network(Ipv4Addr::new(192, 0, 2, 1).into(), 32, 64);
     let theirs = RequestIdentity { key: RequestKey { caller: other, ..key(1) }, ..identity(1) };
-    let Begin::Fresh(number) = store.begin(&theirs).await.unwrap() else { panic!() };
+    let Begin::Fresh(number) = store.begin(&theirs, by()).await.unwrap() else { panic!() };
     store.intend(theirs.key, number, Bytes::new()).await.unwrap();
     store.finish(theirs.key, number, End::Done(Bytes::new())).await.unwrap();
-    let wait = async || store.begin(&identity(9)).await.unwrap_err().retry();
+    let wait = async || store.begin(&identity(9), by()).await.unwrap_err().retry();
     let running = [sent(&store, 1).await, sent(&store, 2).await];
     assert_eq!(wait().await, Retry::After(Some(SECOND)), "when a write ends is not known");
     for attempt in running {
@@ -279,9 +330,8 @@ async fn a_caller_at_its_share_is_told_when_its_own_oldest_id_is_forgotten() {
     drop(sent(&store, 9).await);
 }
 
-#[tokio::test(start_paused = true)]
-async fn running_and_unknown_writes_are_never_dropped_for_room() {
-    let store = memory(2, 1 << 20);
+async fn running_and_unknown_writes_are_never_dropped_for_room(on: Maker) {
+    let store = sized(on, 2, 1 << 20);
     unknown(&store, 1, b"x").await;
     let running = fresh(&store, 2).await;
     assert_eq!(refusal(&store, 3).await, Reason::CallerQuotaExceeded);
@@ -291,9 +341,8 @@ async fn running_and_unknown_writes_are_never_dropped_for_room() {
     drop(fresh(&store, 3).await);
 }
 
-#[tokio::test(start_paused = true)]
-async fn bytes_are_bounded_before_anything_is_sent() {
-    let store = memory(100, 2_100);
+async fn bytes_are_bounded_before_anything_is_sent(on: Maker) {
+    let store = sized(on, 100, 2_100);
     let attempt = fresh(&store, 1).await;
     attempt.intend(Bytes::from_static(&[b'y'; 1_000])).await.unwrap();
     assert_eq!(store.size(), (1, 1_512));
@@ -307,9 +356,8 @@ async fn bytes_are_bounded_before_anything_is_sent() {
     assert!(state(&store, 1).await.starts_with("done rrr"), "a result is always kept");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_superseded_attempt_changes_nothing() {
-    let store = roomy();
+async fn a_superseded_attempt_changes_nothing(on: Maker) {
+    let store = roomy(on);
     let old = fresh(&store, 1).await;
     let id = key(1);
     old.finish(End::Failed(Error::new(Reason::Overloaded, "x"))).await;

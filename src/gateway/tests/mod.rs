@@ -2,6 +2,7 @@
 //! does what the test scripts.
 
 mod fake;
+mod restart;
 mod watching;
 mod work;
 
@@ -10,8 +11,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, advance, sleep};
 
 use super::{
-    Gateway,
-    idempotency::{Limits, Memory, RequestIdMetrics, RequestIdSettings},
+    EarlierWrites, Gateway,
+    idempotency::{Ledger, Limits, RequestIdMetrics, RequestIdSettings},
 };
 use crate::{
     cache::Control,
@@ -23,6 +24,7 @@ use crate::{
     },
     query::page::PageTokens,
     resources::Processors,
+    store::{Memory, Store},
     telemetry::AuditLog,
 };
 use fake::{Ends, Fake};
@@ -54,12 +56,18 @@ fn holding(limits: Limits) -> Bench {
 }
 
 fn over(fake: Fake, processors: Processors, limits: Limits) -> Bench {
-    let store = Arc::new(Memory::new(limits, RequestIdMetrics::default()));
+    keeping(fake, processors, limits, Arc::new(Memory))
+}
+
+fn keeping(fake: Fake, processors: Processors, limits: Limits, store: Arc<dyn Store>) -> Bench {
+    let ids = RequestIdMetrics::default();
+    let ledger = Ledger::load(limits, ids, Arc::clone(&store)).unwrap();
+    let earlier = EarlierWrites::load(Arc::new(ledger), store).unwrap();
     let tokens = PageTokens::new([0; 32], usize::MAX);
     let gateway = Gateway::new(
         [fake.backend()],
         Writes::default(),
-        store,
+        earlier,
         AuditLog::nowhere(),
         tokens,
         Fake::watches(),

@@ -5,16 +5,13 @@
 //! of a creation has the display name too, because there is nothing else to look for the profile
 //! by.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     call::CallRecord,
@@ -27,12 +24,11 @@ use crate::{
             request::{WriteRequest, Written},
         },
     },
+    store::{SOON, Unavailable},
     telemetry::{AuditLog, Record},
     text,
 };
 
-/// The longest that a write waits until it is journaled.
-const JOURNALED_WITHIN: Duration = Duration::from_secs(3);
 /// The longest display name, and the most ids, in a line.
 const MAX_NAME_BYTES: usize = 512;
 const MAX_IDS: usize = 32;
@@ -240,8 +236,10 @@ impl Journal {
     pub(crate) async fn intend(&mut self, intent: &WriteIntent) -> Result<()> {
         let fields = intent.fields()?;
         self.goes_on()?;
+        let end = self.deadline.min(Instant::now() + SOON);
         if let Some(attempt) = &self.attempt {
-            attempt.intend(prost::Message::encode_to_vec(intent).into()).await?;
+            let intended = attempt.intend(prost::Message::encode_to_vec(intent).into());
+            timeout_at(end, intended).await.map_err(|_| Unavailable::late().nothing_sent())??;
         }
         if fields.is_empty() && matches!(intent.kind, Some(IntentKind::Change(_))) {
             // Dialects send nothing if no field changes.
@@ -253,7 +251,6 @@ impl Journal {
             Some(IntentKind::Create(creation)) => sought(record, creation),
             _ => record,
         };
-        let end = self.deadline.min(Instant::now() + JOURNALED_WITHIN);
         self.log.journal(record, end).await.map_err(|cause| unjournaled(&cause))?;
         self.sent.attempts.fetch_add(1, Ordering::Relaxed);
         *self.sent.fields.lock() = fields;
@@ -268,10 +265,13 @@ impl Journal {
         }
     }
 
-    /// Stores how the write ended, for repeats.
+    /// Stores how the write ended, for repeats. A disk that does not answer is not waited for: a
+    /// repeat then looks for what was done.
     pub(crate) async fn finish(&mut self, end: End) {
-        if let Some(attempt) = self.attempt.take() {
-            attempt.finish(end).await;
+        if let Some(attempt) = self.attempt.take()
+            && timeout(SOON, attempt.finish(end)).await.is_err()
+        {
+            tracing::warn!(target: "gateway", "the end of a write is not in the store in time");
         }
     }
 }

@@ -7,22 +7,30 @@
 //!
 //! Entries have a fixed size. A creation that has been dropped, for room or because its
 //! `request_id` is over, can no longer be told apart from others: its outcome stays unknown.
+//!
+//! The store keeps all of this ([`kept`]), because a repeat may come after a restart: a creation
+//! before it is sent, and a claim before its creation is answered.
+
+mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io, mem,
+    sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use prost::Message;
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::{
     error::{Effect, Result},
     gateway::{backend::Backend, idempotency::LONGEST_KEPT, write::outcome::ambiguous},
     pb::Profile,
+    store::{Change, Clock, Moment, Store, Table},
 };
 
 /// The most creations that are running or in doubt.
@@ -35,9 +43,13 @@ const KEPT_IN_DOUBT: Duration = LONGEST_KEPT.saturating_add(Duration::from_secs(
 type Digested = [u8; 32];
 
 /// The creations that are running or in doubt, and the profiles that creations have claimed.
-pub(crate) struct Claims(Mutex<Record>);
+pub(crate) struct Claims {
+    record: Mutex<Record>,
+    store: Arc<dyn Store>,
+}
 
 struct Record {
+    clock: Clock,
     /// Counts creations and claims, so that their numbers are their order.
     last: u64,
     creations: BTreeMap<u64, Creation>,
@@ -45,15 +57,17 @@ struct Record {
     claims: HashMap<Digested, (u64, u64)>,
     /// The claimed profiles by the numbers of the claims.
     order: BTreeMap<u64, Digested>,
+    /// What the store does not have yet.
+    changes: Vec<Change>,
 }
 
 /// A creation that may have made a profile.
 struct Creation {
-    began: Instant,
+    began: Moment,
     /// What it asked for, once it is about to be sent.
     asked: Option<Digested>,
     /// When it ended in doubt; `None` while it runs.
-    ended: Option<Instant>,
+    ended: Option<Moment>,
     /// Whether a repeat may look for its profile.
     is_repeatable: bool,
     has_claimed: bool,
@@ -66,59 +80,97 @@ pub(crate) struct Running<'a> {
     is_sent: bool,
 }
 
-impl Default for Claims {
-    fn default() -> Self {
-        // Numbers of another process are not found here.
-        let last = Uuid::new_v4().as_u64_pair().0 >> 1;
-        Self(Mutex::new(Record {
-            last,
-            creations: BTreeMap::new(),
-            claims: HashMap::new(),
-            order: BTreeMap::new(),
-        }))
-    }
-}
-
 impl Claims {
+    /// With what the store has of earlier processes.
+    pub(crate) fn load(store: Arc<dyn Store>) -> io::Result<Self> {
+        let clock = Clock::default();
+        let creations = store.load(Table::Creations);
+        let creations = creations.iter().map(|entry| kept::read_creation(entry, clock));
+        let claims = store.load(Table::Claims);
+        let claims = claims.iter().map(kept::read_claim);
+        let mut record = Record {
+            clock,
+            last: 0,
+            creations: creations.collect::<io::Result<_>>()?,
+            claims: claims.collect::<io::Result<_>>()?,
+            order: BTreeMap::new(),
+            changes: Vec::new(),
+        };
+        record.order = record.claims.iter().map(|(profile, (_, at))| (*at, *profile)).collect();
+        // No number of an earlier process comes again, also none that is no longer kept here.
+        let numbers = record.creations.keys().chain(record.order.keys()).copied();
+        record.last = numbers.max().unwrap_or(0).max(clock.to_kept(clock.now()) << 20);
+        // A creation that was running has ended by now, also for the process after this one.
+        for (number, creation) in &record.creations {
+            record.changes.push(kept::creation(*number, creation, clock));
+        }
+        record.forget_claims();
+        store.note(mem::take(&mut record.changes));
+        Ok(Self { record: Mutex::new(record), store })
+    }
+
+    /// Changes the record, and lets the store note what has changed.
+    fn change<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
+        let mut record = self.record.lock();
+        let result = change(&mut record);
+        if !record.changes.is_empty() {
+            self.store.note(mem::take(&mut record.changes));
+        }
+        result
+    }
+
     /// Notes a creation, before it lists which profiles are there.
     pub(crate) fn begin(&self, is_repeatable: bool) -> Running<'_> {
-        let now = Instant::now();
-        let mut record = self.0.lock();
-        record.forget_old(now);
-        let number = record.number();
-        let creation =
-            Creation { began: now, asked: None, ended: None, is_repeatable, has_claimed: false };
-        record.creations.insert(number, creation);
-        Running { claims: self, number, is_sent: false }
+        self.change(|record| {
+            let began = record.clock.now();
+            record.forget_old(began);
+            let number = record.number();
+            let creation =
+                Creation { began, asked: None, ended: None, is_repeatable, has_claimed: false };
+            record.creations.insert(number, creation);
+            Running { claims: self, number, is_sent: false }
+        })
     }
 
     /// Ends the doubt about a creation.
     pub(crate) fn settle(&self, number: u64) {
-        let mut record = self.0.lock();
-        record.creations.remove(&number);
-        record.forget_claims();
+        self.change(|record| {
+            record.forget(number);
+            record.forget_claims();
+        });
     }
 
     /// Claims a profile for a creation; false if another creation has done so since this one began.
     pub(crate) fn claim(&self, number: u64, profile: &str) -> bool {
         let profile = digest(&[profile.as_bytes()]);
-        let mut record = self.0.lock();
-        if record.is_claimed(number, &profile) {
-            return false;
-        }
-        let at = record.number();
-        if let Some((_, earlier)) = record.claims.insert(profile, (number, at)) {
-            record.order.remove(&earlier);
-        }
-        record.order.insert(at, profile);
-        if let Some(creation) = record.creations.get_mut(&number) {
-            creation.has_claimed = true;
-        }
-        record.forget_claims();
-        while record.claims.len() > MAX_CLAIMS && record.creations.pop_first().is_some() {
+        self.change(|record| {
+            if record.is_claimed(number, &profile) {
+                return false;
+            }
+            record.claim(number, profile);
+            if let Some(creation) = record.creations.get_mut(&number) {
+                creation.has_claimed = true;
+            }
+            record.keep(number);
             record.forget_claims();
+            while record.claims.len() > MAX_CLAIMS
+                && let Some(number) = record.creations.keys().next().copied()
+            {
+                record.forget(number);
+                record.forget_claims();
+            }
+            true
+        })
+    }
+
+    /// Waits until the claims of a creation without a `request_id` are kept, before it is answered.
+    /// The end of one that has an id waits for that by itself.
+    pub(crate) async fn kept(&self) {
+        if self.record.lock().claims.is_empty() {
+            return;
         }
-        true
+        // What fails is logged there, and made good later; the creation was sent.
+        let _ = self.store.end(Vec::new()).soon().await;
     }
 
     /// The claim on a profile, as a creation sees it.
@@ -129,7 +181,7 @@ impl Claims {
     pub(crate) fn look_up(&self, number: u64, profile: &str) -> Result<Claim> {
         let name = profile;
         let profile = digest(&[name.as_bytes()]);
-        let record = self.0.lock();
+        let record = self.record.lock();
         if !record.creations.contains_key(&number) {
             return Err(ambiguous(&[name.to_owned()]));
         }
@@ -143,10 +195,10 @@ impl Claims {
     /// How many creations, this one included, asked for the same, may have made a profile since
     /// this one began, and have claimed none.
     pub(crate) fn count_alike(&self, number: u64) -> usize {
-        let record = self.0.lock();
+        let record = self.record.lock();
         let Some(own) = record.creations.get(&number) else { return 0 };
         let may_have_made = |other: &&Creation| {
-            let late = |ended: Instant| ended + Effect::SETTLES_WITHIN >= own.began;
+            let late = |ended: Moment| ended + settles_within() >= own.began;
             other.asked == own.asked && !other.has_claimed && other.ended.is_none_or(late)
         };
         record.creations.values().filter(may_have_made).count()
@@ -168,16 +220,32 @@ impl Running<'_> {
         self.number
     }
 
-    /// The creation is about to be sent.
-    pub(crate) fn sends(&mut self, backend: &Backend, profile: &Profile) {
+    /// The creation is about to be sent. The store has noted that when the intent of one with a
+    /// `request_id` is kept; if nothing comes of it, [`Self::settled`] says so.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`: it must not be sent.
+    pub(crate) async fn sends(&mut self, backend: &Backend, profile: &Profile) -> Result<()> {
         self.asks(digest(&[backend.name().id().as_bytes(), &profile.encode_to_vec()]));
+        let is_repeatable = |record: &Record| {
+            record.creations.get(&self.number).is_some_and(|creation| creation.is_repeatable)
+        };
+        if is_repeatable(&self.claims.record.lock()) {
+            return Ok(());
+        }
+        let kept = self.claims.store.put(Vec::new()).soon().await;
+        kept.map_err(|cause| cause.nothing_sent())
     }
 
     fn asks(&mut self, asked: Digested) {
         self.is_sent = true;
-        if let Some(creation) = self.claims.0.lock().creations.get_mut(&self.number) {
-            creation.asked = Some(asked);
-        }
+        self.claims.change(|record| {
+            if let Some(creation) = record.creations.get_mut(&self.number) {
+                creation.asked = Some(asked);
+            }
+            record.keep(self.number);
+        });
     }
 
     /// The outcome is known.
@@ -191,11 +259,14 @@ impl Drop for Running<'_> {
         if !self.is_sent {
             return self.claims.settle(self.number);
         }
-        let mut record = self.claims.0.lock();
-        if let Some(creation) = record.creations.get_mut(&self.number) {
-            creation.ended = Some(Instant::now());
-        }
-        record.forget_claims();
+        self.claims.change(|record| {
+            let now = record.clock.now();
+            if let Some(creation) = record.creations.get_mut(&self.number) {
+                creation.ended = Some(now);
+            }
+            record.keep(self.number);
+            record.forget_claims();
+        });
     }
 }
 
@@ -209,15 +280,41 @@ impl Record {
         self.claims.get(profile).is_some_and(|(by, at)| *by != number && *at > number)
     }
 
+    fn claim(&mut self, number: u64, profile: Digested) {
+        let at = self.number();
+        if let Some((_, earlier)) = self.claims.insert(profile, (number, at)) {
+            self.order.remove(&earlier);
+        }
+        self.order.insert(at, profile);
+        self.changes.push(kept::claim(&profile, (number, at)));
+    }
+
+    /// Keeps a creation as it is now, if it is about to be sent or was.
+    fn keep(&mut self, number: u64) {
+        let creation = self.creations.get(&number).filter(|creation| creation.asked.is_some());
+        self.changes.extend(creation.map(|creation| kept::creation(number, creation, self.clock)));
+    }
+
+    fn forget(&mut self, number: u64) {
+        if self.creations.remove(&number).is_some_and(|creation| creation.asked.is_some()) {
+            self.changes.push(kept::no_creation(number));
+        }
+    }
+
     /// Drops creations whose repeats are no longer recognized, and makes room for one more.
-    fn forget_old(&mut self, now: Instant) {
-        self.creations
-            .retain(|_, creation| creation.ended.is_none_or(|ended| now < ended + KEPT_IN_DOUBT));
+    fn forget_old(&mut self, now: Moment) {
+        let is_old = |creation: &Creation| {
+            creation.ended.is_some_and(|ended| now >= ended + milliseconds(KEPT_IN_DOUBT))
+        };
+        let old = self.creations.iter().filter(|(_, creation)| is_old(creation));
+        for number in old.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.forget(number);
+        }
         while self.creations.len() >= MAX_CREATIONS {
             let ended = self.creations.iter().find(|(_, creation)| creation.ended.is_some());
-            match ended.map(|(number, _)| *number) {
-                Some(number) => drop(self.creations.remove(&number)),
-                None => drop(self.creations.pop_first()),
+            match ended.or(self.creations.first_key_value()).map(|(number, _)| *number) {
+                Some(number) => self.forget(number),
+                None => break,
             }
         }
         self.forget_claims();
@@ -231,9 +328,19 @@ impl Record {
         while let Some(claim) = self.order.first_entry()
             && *claim.key() < first
         {
-            self.claims.remove(&claim.remove());
+            let profile = claim.remove();
+            self.claims.remove(&profile);
+            self.changes.push(kept::no_claim(&profile));
         }
     }
+}
+
+fn settles_within() -> Moment {
+    milliseconds(Effect::SETTLES_WITHIN)
+}
+
+fn milliseconds(time: Duration) -> Moment {
+    Moment::try_from(time.as_millis()).unwrap_or(Moment::MAX)
 }
 
 fn digest(parts: &[&[u8]]) -> Digested {
@@ -243,120 +350,4 @@ fn digest(parts: &[&[u8]]) -> Digested {
         hash.update(part);
     }
     hash.finalize().into()
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-    use crate::error::Reason;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// A creation that ends in doubt. `asked` stands for what it asked for.
-    fn in_doubt(claims: &Claims, asked: u8, is_repeatable: bool) -> u64 {
-        let mut running = claims.begin(is_repeatable);
-        running.asks([asked; 32]);
-        running.number()
-    }
-
-    fn size(claims: &Claims) -> (usize, usize) {
-        let record = claims.0.lock();
-        assert_eq!(record.claims.len(), record.order.len());
-        (record.creations.len(), record.claims.len())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_claim_holds_against_all_that_began_before() {
-        let claims = Claims::default();
-        let (first, second) = (in_doubt(&claims, 1, true), in_doubt(&claims, 1, true));
-        assert!(claims.claim(first, "40"));
-        assert!(claims.claim(first, "40"), "again, after it was not completed");
-        assert!(!claims.claim(second, "40"));
-        assert_eq!(claims.look_up(first, "40").unwrap(), Claim::Own);
-        assert_eq!(claims.look_up(second, "40").unwrap(), Claim::Other);
-        assert_eq!(claims.look_up(second, "41").unwrap(), Claim::None);
-        // An upstream may give the id of a profile that is gone to a new one.
-        let third = in_doubt(&claims, 1, true);
-        assert!(claims.claim(third, "40"));
-        assert_eq!(claims.look_up(second, "40").unwrap(), Claim::Other);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_creations_that_may_have_made_a_profile_count() {
-        let claims = Claims::default();
-        let long_ago = in_doubt(&claims, 1, true);
-        advance(Effect::SETTLES_WITHIN + SECOND).await;
-        let first = in_doubt(&claims, 1, true);
-        assert_eq!(claims.count_alike(first), 1);
-        let (_other, without_id) = (in_doubt(&claims, 2, true), in_doubt(&claims, 1, false));
-        assert_eq!(claims.count_alike(first), 2);
-        let _not_sent = claims.begin(true);
-        assert_eq!(claims.count_alike(first), 2);
-        let mut running = claims.begin(true);
-        running.asks([1; 32]);
-        assert_eq!(claims.count_alike(first), 3);
-        running.settled();
-        claims.claim(without_id, "40");
-        assert_eq!(claims.count_alike(first), 1);
-        assert_eq!(claims.count_alike(long_ago), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_kept_without_a_creation_that_may_ask_for_it() {
-        let claims = Claims::default();
-        let running = claims.begin(true);
-        assert!(claims.claim(running.number(), "1"));
-        drop(running);
-        assert_eq!(size(&claims), (0, 0), "it was not sent");
-        let doubt = in_doubt(&claims, 1, true);
-        for profile in ["2", "3"] {
-            let mut running = claims.begin(false);
-            running.asks([1; 32]);
-            assert!(claims.claim(running.number(), profile));
-            running.settled();
-        }
-        assert_eq!(size(&claims), (1, 2));
-        claims.settle(doubt);
-        assert_eq!(size(&claims), (0, 0));
-        let without_id = in_doubt(&claims, 1, false);
-        assert!(claims.claim(without_id, "4"));
-        assert_eq!(size(&claims), (1, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_doubt_ends_after_its_request_id() {
-        let claims = Claims::default();
-        let doubt = in_doubt(&claims, 1, true);
-        advance(LONGEST_KEPT + SECOND).await;
-        drop(claims.begin(true));
-        assert_eq!(claims.look_up(doubt, "40").unwrap(), Claim::None);
-        advance(KEPT_IN_DOUBT - LONGEST_KEPT).await;
-        drop(claims.begin(true));
-        let over = claims.look_up(doubt, "40").unwrap_err();
-        assert_eq!(over.reason(), Reason::WriteOutcomeUnknown);
-        assert_eq!(size(&claims), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_kept_is_bounded_and_what_is_dropped_stays_unknown() {
-        let claims = Claims::default();
-        let first = in_doubt(&claims, 1, true);
-        for _ in 1..MAX_CREATIONS {
-            in_doubt(&claims, 1, true);
-        }
-        assert!(claims.look_up(first, "40").is_ok());
-        in_doubt(&claims, 1, true);
-        assert!(claims.look_up(first, "40").is_err());
-        assert_eq!(size(&claims).0, MAX_CREATIONS);
-
-        let claims = Claims::default();
-        let (first, second) = (in_doubt(&claims, 1, true), in_doubt(&claims, 1, true));
-        for profile in 0..=MAX_CLAIMS {
-            assert!(claims.claim(second, &profile.to_string()));
-        }
-        assert!(claims.look_up(first, "40").is_err());
-        assert!(size(&claims).1 <= MAX_CLAIMS);
-    }
 }

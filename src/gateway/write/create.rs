@@ -71,8 +71,14 @@ impl Creating<'_> {
         let creation = Creation { namesakes, ..creation };
         let intent = IntentKind::Create(Box::new(creation.clone()));
         session::admit(backend, call, None)?;
-        journal.intend(&WriteIntent::new(intent)).await?;
-        running.sends(backend, &creation.profile);
+        let announced = async {
+            running.sends(backend, &creation.profile).await?;
+            journal.intend(&WriteIntent::new(intent)).await
+        };
+        if let Err(error) = announced.await {
+            running.settled();
+            return Err(error);
+        }
         let mut write = backend.cache().write(affected(backend, &creation));
         let result = self.send(&creation).await;
         let result = result.map_err(|error| prepare::naming(error, namesake.as_ref()));
@@ -83,6 +89,9 @@ impl Creating<'_> {
         }
         if !may_yet_happen(&result) {
             running.settled();
+        }
+        if !journal.is_repeatable() {
+            self.claims.kept().await;
         }
         result
     }

@@ -1,8 +1,8 @@
 //! What a write is about to do. It is journaled before the write is sent, and is enough to find out
 //! the outcome later.
 //!
-//! It is stored as bytes, so that any idempotency store can hold it. Only processes of the same
-//! release read them. Fields may be added, but must never change their meaning.
+//! It is stored as bytes, so that any idempotency store can hold it. Later releases read them, so
+//! fields may be added, but must never change their meaning.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -22,7 +22,8 @@ use crate::{
         whole_seconds,
     },
     gateway::{
-        idempotency::{Attempt, Begin, End, IdempotencyStore},
+        earlier::EarlierWrites,
+        idempotency::{Attempt, Attempter, Begin, End, IdempotencyStore},
         write::{
             audit::{Audit, Journal},
             candidates::Creating,
@@ -34,6 +35,7 @@ use crate::{
             outcome::{may_yet_happen, unknown},
             prepare::ExistingProfile,
             request::{WriteAction, WriteRequest, Written},
+            session,
         },
     },
     pb::Profile,
@@ -51,7 +53,6 @@ pub(crate) struct Writer {
 }
 
 /// What keeps the writes of this process apart.
-#[derive(Default)]
 struct Order {
     locks: ProfileLocks,
     claims: Claims,
@@ -67,12 +68,10 @@ enum Begun {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        writes: Writes,
-        idempotency: Arc<dyn IdempotencyStore>,
-        audit: AuditLog,
-    ) -> Self {
-        Self { writes, idempotency, audit, order: Arc::default() }
+    pub(crate) fn new(writes: Writes, earlier: EarlierWrites, audit: AuditLog) -> Self {
+        let EarlierWrites { requests: idempotency, claims } = earlier;
+        let order = Order { locks: ProfileLocks::default(), claims };
+        Self { writes, idempotency, audit, order: Arc::new(order) }
     }
 
     /// What callers can rely on when they send a `request_id`.
@@ -142,7 +141,7 @@ impl Writer {
         let Some(identity) = &request.identity else { return write(None, None) };
         let attempt = |number| Attempt::new(Arc::clone(&self.idempotency), identity.key, number);
         loop {
-            let begin = self.idempotency.begin(identity).await;
+            let begin = self.idempotency.begin(identity, attempter(request)).await;
             match begin.map_err(|error| request.fail(error))? {
                 Begin::Fresh(number) => return write(Some(attempt(number)), None),
                 Begin::Unknown { attempt: number, intent, ended } => {
@@ -171,6 +170,12 @@ impl Writer {
             }
         }
     }
+}
+
+fn attempter(request: &WriteRequest) -> Attempter {
+    let WriteRequest { call, .. } = request;
+    let until = session::end_of_cleanup(call);
+    Attempter { call: call.record.id(), resource: request.resource(), until }
 }
 
 /// Resolves an earlier attempt, if there was one, and then writes unless that attempt already did.

@@ -1,0 +1,75 @@
+//! What can be done to a store that no gateway is using.
+
+use std::{collections::BTreeMap, fmt::Write as _, io, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::describe,
+    store::{self, Found, Table},
+};
+
+/// Reads all of a store, and says that it is whole.
+///
+/// # Errors
+///
+/// When it is not, or cannot be read, with what to do.
+pub fn check(directory: &Path) -> io::Result<String> {
+    let found = store::examine(directory)?;
+    let writes = writes(&found)?.len();
+    Ok(format!("the store at {} is whole: writes with a request_id: {writes}", directory.display()))
+}
+
+/// How much is in a store.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn stats(directory: &Path) -> io::Result<String> {
+    let found = store::examine(directory)?;
+    let mut states: BTreeMap<String, u64> = BTreeMap::new();
+    let writes = writes(&found)?;
+    for write in &writes {
+        let state = write.get("state").and_then(Value::as_str).unwrap_or_default();
+        *states.entry(state.to_owned()).or_default() += 1;
+    }
+    let ended = writes.iter().filter_map(|write| write.get("ended_at")?.as_str());
+    let rows = |table| found.tables.get(&table).map_or(0, Vec::len);
+    let shown = json!({
+        "file_bytes": found.bytes,
+        "stored_bytes": found.stored,
+        "writes": states,
+        "oldest_end": ended.min(),
+        "creations_in_doubt": rows(Table::Creations),
+        "claims": rows(Table::Claims),
+    });
+    serde_json::to_string_pretty(&shown).map_err(io::Error::other)
+}
+
+/// Each write of a store as a line of JSON.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn export(directory: &Path) -> io::Result<String> {
+    let mut lines = String::new();
+    for write in writes(&store::examine(directory)?)? {
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "{write}");
+    }
+    Ok(lines)
+}
+
+/// Makes the file of a store as small as it can be.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn compact(directory: &Path) -> io::Result<String> {
+    let (before, after) = store::compact(directory)?;
+    Ok(format!("the file of the store had {before} bytes, and has {after} now"))
+}
+
+fn writes(found: &Found) -> io::Result<Vec<Value>> {
+    found.tables.get(&Table::Requests).into_iter().flatten().map(describe).collect()
+}

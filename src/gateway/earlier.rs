@@ -1,0 +1,76 @@
+//! What the gateway knows of earlier writes, also those of earlier processes.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    idempotency::{self, IdempotencyStore, KeptState},
+    write::{
+        claims::Claims,
+        intent::{IntentKind, WriteIntent},
+    },
+};
+use crate::store::{Entry, Store};
+
+/// What earlier writes have left.
+pub struct EarlierWrites {
+    /// Those that have a `request_id`.
+    pub(crate) requests: Arc<dyn IdempotencyStore>,
+    /// The creations in doubt.
+    pub(crate) claims: Claims,
+}
+
+impl EarlierWrites {
+    /// With these ids, and with what the store has of creations.
+    ///
+    /// # Errors
+    ///
+    /// When it has what this release cannot read.
+    pub fn load(requests: Arc<dyn IdempotencyStore>, store: Arc<dyn Store>) -> io::Result<Self> {
+        Ok(Self { requests, claims: Claims::load(store)? })
+    }
+}
+
+/// A write with a `request_id`, as the store keeps it, for people and their programs.
+///
+/// # Errors
+///
+/// When this release cannot read it.
+pub fn describe(entry: &Entry) -> io::Result<Value> {
+    let (_, key, kept) = idempotency::read(entry)?;
+    let state = match kept.state() {
+        KeptState::Sent => "sent",
+        KeptState::Unknown => "unknown",
+        KeptState::Done => "done",
+    };
+    let mut shown = json!({
+        "caller": key.caller.to_string(),
+        "request_id": key.id.to_string(),
+        "method": kept.method,
+        "resource": kept.resource,
+        "state": state,
+        "sent": kept.sent,
+        "call_id": kept.call_id,
+        "sent_at": time(kept.sent_at),
+        "until": time(kept.until),
+        "ended_at": (kept.ended_at != 0).then(|| time(kept.ended_at)),
+    });
+    if let (Ok(IntentKind::Create(creation)), Some(members)) =
+        (WriteIntent::read(&kept.intent), shown.as_object_mut())
+    {
+        members.insert("display_name".to_owned(), creation.profile.display_name.into());
+    }
+    Ok(shown)
+}
+
+fn time(milliseconds: u64) -> String {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
+    // What no clock shows may overflow.
+    let time = time.filter(|_| milliseconds < 253_402_300_800_000);
+    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
+}

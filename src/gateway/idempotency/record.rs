@@ -1,0 +1,97 @@
+//! An entry as the store keeps it. Fields may be added, but never change their meaning: a release
+//! reads what an earlier one has kept.
+
+use std::io;
+
+use bytes::Bytes;
+use prost::Message;
+use uuid::Uuid;
+
+use super::RequestKey;
+use crate::store::{Change, Entry, Table};
+
+/// A write with a `request_id` that was sent, or is about to be. One that has sent nothing is not
+/// kept, nor one that failed and wrote nothing: a repeat may write.
+#[derive(Clone, PartialEq, Message)]
+pub struct KeptRequest {
+    /// The gateway's method.
+    #[prost(string, tag = "1")]
+    pub method: String,
+    /// The profile, or the backend of a creation.
+    #[prost(string, tag = "2")]
+    pub resource: String,
+    /// SHA-256 of the method and the whole request.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub fingerprint: Bytes,
+    /// The gateway's id of the call that has sent it last.
+    #[prost(string, tag = "4")]
+    pub call_id: String,
+    /// How often it was sent.
+    #[prost(uint32, tag = "5")]
+    pub sent: u32,
+    /// How far it is.
+    #[prost(enumeration = "KeptState", tag = "6")]
+    pub state: i32,
+    /// When it was last about to be sent. Times are milliseconds since 1970.
+    #[prost(uint64, tag = "7")]
+    pub sent_at: u64,
+    /// After this time, the call that sends it sends no more.
+    #[prost(uint64, tag = "8")]
+    pub until: u64,
+    /// When the last attempt that sent it ended; 0 while it runs.
+    #[prost(uint64, tag = "9")]
+    pub ended_at: u64,
+    /// What it was about to do: all that is needed to find out whether it did.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub intent: Bytes,
+    /// The profile that it has answered with, of one that is done; empty for a deletion.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub result: Bytes,
+    /// The caller, as it is shown.
+    #[prost(string, tag = "12")]
+    pub caller: String,
+    /// The `request_id`.
+    #[prost(bytes = "vec", tag = "13")]
+    pub request_id: Vec<u8>,
+}
+
+/// How far a write is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum KeptState {
+    /// It may have been sent, and has not ended.
+    Sent = 1,
+    /// It has ended, and its outcome is not known.
+    Unknown = 2,
+    /// It has succeeded.
+    Done = 3,
+}
+
+/// Keeps a write as it is now. Its key is a number that grows, so that those of one time are
+/// neighbors on the disk.
+pub(super) fn keep(number: u64, request: &KeptRequest) -> Change {
+    Change::put(Table::Requests, number.to_be_bytes().to_vec(), request.encode_to_vec())
+}
+
+/// Forgets a write.
+pub(super) fn forget(number: u64) -> Change {
+    Change::remove(Table::Requests, number.to_be_bytes().to_vec())
+}
+
+/// Reads what was kept: its number, what it is found by, and the rest.
+///
+/// # Errors
+///
+/// When this release cannot read it.
+pub fn read((key, value): &Entry) -> io::Result<(u64, RequestKey, KeptRequest)> {
+    let number = key.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| unreadable())?;
+    let request = KeptRequest::decode(value.as_ref()).map_err(|_| unreadable())?;
+    let caller = request.caller.parse().map_err(|_| unreadable())?;
+    let id = Uuid::from_slice(&request.request_id).map_err(|_| unreadable())?;
+    Ok((number, RequestKey { caller, id }, request))
+}
+
+pub(super) fn unreadable() -> io::Error {
+    let message = "the store holds a write that this release cannot read";
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
