@@ -23,6 +23,8 @@ FROM debian:bookworm-slim
 # Roots for HTTPS to the upstreams.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/profile-gateway /usr/local/bin/profile-gateway
+# For the store; a volume in its place has its owner.
+RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/profile-gateway
 USER 65532:65532
 # The port for operators stays on the container's own loopback address; probes have their own.
 EXPOSE 50051 9091

@@ -3,14 +3,14 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use futures_util::future::Either;
 use profile_gateway::{
-    app::{self, App},
+    app::{self, App, upkeep},
     config::{self, Config, ConfigErrors},
     rpc::details,
     server::{Drained, raise_open_files},
@@ -55,6 +55,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Look after the store that a gateway leaves behind; no gateway may be running on it.
+    Store {
+        #[command(subcommand)]
+        task: StoreTask,
+    },
     /// Decode the error details that `buf curl` prints as base64; reads standard input.
     Explain,
     /// Run the simulated upstreams alone.
@@ -63,6 +68,29 @@ enum Command {
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
     },
+}
+
+#[derive(Subcommand)]
+enum StoreTask {
+    /// Read all of it, and say whether it is whole.
+    Check(StorePlace),
+    /// Print how much is in it, as JSON.
+    Stats(StorePlace),
+    /// Print each write that is in it as a line of JSON.
+    Export(StorePlace),
+    /// Give back to the disk what is empty in its file.
+    Compact(StorePlace),
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct StorePlace {
+    /// TOML file whose `store.path` is meant.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory itself.
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
 }
 
 const NO_FILE: &str = "`serve` needs --config FILE; to configure the gateway with \
@@ -130,6 +158,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Serve { config: None }) => Err(Failure::Usage(NO_FILE.to_owned())),
         Some(Command::Serve { config }) => serve(load(config)?).await,
         Some(Command::Check { config }) => check(&load(config)?),
+        Some(Command::Store { task }) => store(task),
         Some(Command::Explain) => explain(),
         Some(Command::Sandbox { listen }) => run_sandbox(listen).await,
     }
@@ -159,6 +188,23 @@ fn check(config: &Config) -> Result<ExitCode, Failure> {
         members.insert("note".to_owned(), note.into());
     }
     print(&serde_json::to_string_pretty(&shown)?)
+}
+
+fn store(task: StoreTask) -> Result<ExitCode, Failure> {
+    let (upkeep, place): (fn(&Path) -> io::Result<String>, StorePlace) = match task {
+        StoreTask::Check(place) => (upkeep::check, place),
+        StoreTask::Stats(place) => (upkeep::stats, place),
+        StoreTask::Export(place) => (upkeep::export, place),
+        StoreTask::Compact(place) => (upkeep::compact, place),
+    };
+    let path = match place {
+        StorePlace { path: Some(path), .. } => path,
+        StorePlace { config, .. } => match load(config)?.store.path {
+            Some(path) => path.into(),
+            None => return Err(Failure::Usage("this configuration has no store".to_owned())),
+        },
+    };
+    print(upkeep(&path)?.trim_end())
 }
 
 fn explain() -> Result<ExitCode, Failure> {

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use futures_util::future::{join, pending};
 use profile_gateway::{
     app::App,
-    config::{self, Source},
     pb::{
         AttachServiceRequest, GetBackendRequest, ListProfilesRequest, Profile, Reachability,
         Service, profile_service_client::ProfileServiceClient,
@@ -17,7 +16,7 @@ use tonic::{Code, Response, Status, transport::Endpoint};
 use crate::kit::{
     bodies::{self, fixture, result, result_with, tokens},
     double::{self, Answer, DELETE, GET, LOGIN, MODIFY, REFRESH, double},
-    gateway::{self, Gateway, PASSWORD, TOKEN, gateway},
+    gateway::{self, Gateway, PASSWORD, TOKEN, gateway, loaded},
     model::{self, SMS_MO, SMS_MT, named, service, shape},
     sandbox::sandbox,
     status::{fails, failure},
@@ -240,9 +239,7 @@ async fn narrow(base_url: &str) -> SocketAddr {
          default_timeout = \"1s\"\nmax_concurrent_calls = 1\n[backends.sft]\n\
          dialect = \"bics-sft\"\nbase_url = \"{base_url}\"\naccess_token = \"{TOKEN}\"\n"
     );
-    let source = Source { file_name: "narrow", text: &text };
-    let config = config::load(Some(source), &[]).unwrap();
-    let app = App::start(config).await.unwrap();
+    let app = App::start(loaded(&text)).await.unwrap();
     let address = app.address();
     tokio::spawn(app.run(pending(), pending()));
     address

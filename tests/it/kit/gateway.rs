@@ -8,7 +8,7 @@ use std::{
 
 use profile_gateway::{
     app::App,
-    config::{self, Source},
+    config::{self, Config, Source},
     pb::{
         BackendStatus, CreateProfileRequest, DeleteProfileRequest, GetBackendRequest, Profile,
         UpdateProfileRequest, backend_service_client::BackendServiceClient,
@@ -167,8 +167,7 @@ impl Builder {
              [audit]\nfile = \"{}\"\n[server]\n{}{}",
             self.top, self.audit, self.server, self.backends
         );
-        let source = Source { file_name: "kit", text: &text };
-        let config = config::load(Some(source), &[]).unwrap();
+        let config = loaded(&text);
         let app = App::start(config).await.unwrap();
         let (address, admin) = (app.address(), app.admin_address());
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
@@ -188,6 +187,14 @@ impl Builder {
             _abort: abort.drop_guard(),
         }
     }
+}
+
+/// The settings of a configuration whose gateway forgets everything, unless it says otherwise.
+pub fn loaded(text: &str) -> Config {
+    let forgets = if text.contains("[store]") { "" } else { "[store]\nkind = \"memory\"\n" };
+    let text = format!("{text}\n{forgets}");
+    let source = Source { file_name: "kit", text: &text };
+    config::load(Some(source), &[]).unwrap()
 }
 
 impl Gateway {

@@ -38,7 +38,11 @@ pub(super) async fn until(what: &str, mut question: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// The binary, not yet started, without any of the variables that configure it.
+/// The variable that lets a gateway forget everything.
+const FORGETS: (&str, &str) = ("PROFILE_GATEWAY__STORE__KIND", "memory");
+
+/// The binary, not yet started, without any of the variables that configure it but the one that lets
+/// it forget everything.
 pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
     for (name, _) in std::env::vars_os() {
@@ -46,16 +50,29 @@ pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
             command.env_remove(name);
         }
     }
-    command.args(args).envs(env.iter().copied());
+    // Most tests need nothing that outlives the process.
+    command.args(args).env(FORGETS.0, FORGETS.1).envs(env.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
 /// The same with no more than so many bytes of addresses, which it asks the system for.
 pub(super) fn confined(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
+    limited(&format!("ulimit -v {}", bytes / 1024), args, env)
+}
+
+/// The same where no file of the process becomes larger than so many bytes, until somebody raises
+/// that.
+pub(super) fn with_small_files(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
+    // Otherwise a signal ends the process, as a full disk does not.
+    limited(&format!("trap '' XFSZ && ulimit -S -f {}", bytes / 512), args, env)
+}
+
+/// The same after this command of a shell.
+fn limited(limit: &str, args: &[&str], env: &[(&str, &str)]) -> Command {
     let free = command(args, env);
     let mut command = Command::new("sh");
-    let limited = format!("ulimit -v {} && exec \"$0\" \"$@\"", bytes / 1024);
+    let limited = format!("{limit} && exec \"$0\" \"$@\"");
     command.arg("-c").arg(limited).arg(free.as_std().get_program()).args(free.as_std().get_args());
     for (name, value) in free.as_std().get_envs() {
         match value {

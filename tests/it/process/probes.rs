@@ -7,10 +7,7 @@ use std::{
     thread,
 };
 
-use profile_gateway::{
-    app::App,
-    config::{self, Source},
-};
+use profile_gateway::app::App;
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,6 +25,7 @@ use super::{
     crowds::{Victim, allow_many_files, connect_from, crowd},
     slow::Slow,
 };
+use crate::kit::gateway::loaded;
 
 pub(super) const PROBES: (&str, &str) = ("PROFILE_GATEWAY__PROBE_LISTEN", "127.0.0.1:0");
 
@@ -177,7 +175,7 @@ async fn a_process_whose_threads_hang_is_dead() {
                 probe_listen = \"127.0.0.1:0\"\n[server]\nliveness_timeout = \"1s\"\n\
                 [backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"http://127.0.0.1:9\"\n\
                 access_token = \"a token of the test\"\n";
-    let config = config::load(Some(Source { file_name: "kit", text }), &[]).unwrap();
+    let config = loaded(text);
     let (told, address) = oneshot::channel();
     let (hang, hangs) = mpsc::channel::<mpsc::Receiver<()>>();
     let (stop, stopped) = oneshot::channel::<()>();

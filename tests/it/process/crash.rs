@@ -1,0 +1,284 @@
+//! The gateway is killed in the middle of writes (SIGKILL), started again on its store, and asked
+//! again under the same ids: nothing happens twice, and no caller learns its own success as an
+//! error.
+//!
+//! `CRASH_ROUNDS` makes more rounds, and `CRASH_SEED` repeats their choices.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::join_all;
+use profile_gateway::pb::{
+    CreateProfileRequest, DeleteProfileRequest, Profile, UpdateProfileRequest,
+    profile_service_client::ProfileServiceClient,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tonic::{Code, Status, transport::Channel};
+
+use super::{
+    calls::{failure, profiles},
+    child::{Gateway, serve},
+};
+use crate::{
+    conformance::samples::{self, Sample, registered},
+    kit::{
+        chance::Chance,
+        model,
+        sandbox::{Sandbox, sandbox},
+        show,
+    },
+};
+
+const KEEPS: (&str, &str) = ("PROFILE_GATEWAY__STORE__KIND", "file");
+/// What each call has. A write that was not sent is in doubt for longer than that.
+const TIME: (&str, &str) = ("PROFILE_GATEWAY__SERVER__DEFAULT_TIMEOUT", "2s");
+/// How many writes of each kind run at once on each dialect.
+const AT_ONCE: usize = 3;
+
+/// One write under its own id.
+#[derive(Clone)]
+struct Write {
+    sample: Sample,
+    request_id: String,
+    kind: Kind,
+    /// The display name that a creation gives, or a change.
+    display_name: String,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Create,
+    Update(String),
+    Delete(String),
+}
+
+/// What became of the writes.
+#[derive(Default)]
+struct Figures {
+    writes: usize,
+    /// Told before the process died.
+    told: usize,
+    /// In doubt when it died, and found when they were repeated.
+    found: usize,
+    /// Written by their repeat.
+    written: usize,
+    /// Still in doubt: they did not take effect, and it is too early to write them again.
+    in_doubt: usize,
+}
+
+impl Write {
+    async fn send(&self, client: &mut ProfileServiceClient<Channel>) -> Result<Profile, Status> {
+        let request_id = self.request_id.clone();
+        let parent = format!("backends/{}", self.sample.upstream);
+        let profile = match &self.kind {
+            Kind::Create => samples::profile((self.sample.full)()),
+            Kind::Update(name) => Profile { name: name.clone(), ..Profile::default() },
+            Kind::Delete(name) => {
+                let name = name.clone();
+                let request = DeleteProfileRequest { name, request_id, ..Default::default() };
+                return client.delete_profile(request).await.map(|_| Profile::default());
+            }
+        };
+        let profile = Some(Profile { display_name: self.display_name.clone(), ..profile });
+        let answer = match self.kind {
+            Kind::Create => {
+                let request =
+                    CreateProfileRequest { parent, profile, request_id, ..Default::default() };
+                client.create_profile(request).await
+            }
+            _ => {
+                let update_mask = Some(model::mask(&["display_name"]));
+                let request =
+                    UpdateProfileRequest { profile, update_mask, request_id, ..Default::default() };
+                client.update_profile(request).await
+            }
+        };
+        answer.map(tonic::Response::into_inner)
+    }
+
+    /// How often it took effect, as the upstream has it.
+    async fn effects(&self, sandbox: &Sandbox, journal: &[Value]) -> usize {
+        let id = |name: &str| name.rsplit_once('/').unwrap().1.to_owned();
+        let done = |what: &str, name: &str| {
+            let is_it = |effect: &Value| {
+                let found = &effect[what];
+                found.as_str().map_or_else(|| found.to_string(), str::to_owned) == id(name)
+            };
+            journal.iter().filter(|entry| is_it(&entry["effect"])).count()
+        };
+        match &self.kind {
+            Kind::Create => {
+                let mut all = sandbox.raw(self.sample.upstream).await;
+                all.retain(|profile| profile[self.sample.raw_name] == self.display_name.as_str());
+                all.len()
+            }
+            Kind::Update(name) => done("modified", name),
+            Kind::Delete(name) => done("deleted", name),
+        }
+    }
+}
+
+/// A gateway that keeps its store in a directory.
+async fn start(sandbox: &Sandbox, store: &TempDir) -> Gateway {
+    let fast = "requests_per_second = 100000\nrequest_limit = \"off\"\nlogin_limit = \"off\"\n\
+                settle_time = \"1s\"\ncircuit_breaker = \"off\"\ndialect =";
+    let config = sandbox.config().replace("dialect =", fast);
+    let keeps = format!("[store]\npath = {:?}", store.path());
+    let config = config.replace("[store]\nkind = \"memory\"", &keeps);
+    serve(&config, &[KEEPS, TIME]).await
+}
+
+/// Profiles to change and to delete, and all the writes of a round.
+async fn plan(gateway: &Gateway, chance: &mut Chance) -> Vec<Write> {
+    let mut client = profiles(gateway).await;
+    let mut writes = Vec::new();
+    for sample in registered() {
+        for n in 0..AT_ONCE {
+            let mut made = Vec::new();
+            for purpose in ["changed", "deleted"] {
+                let display_name = format!("To be {purpose} {n}");
+                let request_id = uuid(chance);
+                let write = Write { sample, request_id, kind: Kind::Create, display_name };
+                made.push(write.send(&mut client).await.unwrap().name);
+            }
+            let [changed, deleted] = <[String; 2]>::try_from(made).unwrap();
+            for kind in [Kind::Create, Kind::Update(changed), Kind::Delete(deleted)] {
+                let display_name = format!("Written in round {n}: {}", uuid(chance));
+                writes.push(Write { sample, request_id: uuid(chance), kind, display_name });
+            }
+        }
+    }
+    writes
+}
+
+fn uuid(chance: &mut Chance) -> String {
+    let mut digits = || format!("{:04x}", chance.below(0x1_0000));
+    let [a, b, c, d, e, f, g, h] = std::array::from_fn(|_| digits());
+    format!("{a}{b}-{c}-{d}-{e}-{f}{g}{h}")
+}
+
+/// Waits until so many requests of writes have arrived, or all calls are over.
+async fn arrived(sandbox: &Sandbox, before: usize, more: u64, over: impl Future) {
+    let enough = async {
+        loop {
+            let journal = sandbox.journal().await;
+            let writes = journal.iter().filter(|entry| entry["method"] != "GET").count();
+            if writes as u64 >= before as u64 + more {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = enough => {}
+        _ = over => {}
+    }
+}
+
+/// Repeats a write until its outcome is clear, or cannot be clear yet. One that took effect is
+/// repeated also when the time of a call was too short to see that.
+async fn repeat(write: &Write, gateway: &Gateway, sandbox: &Sandbox) -> Result<Profile, Status> {
+    let mut client = profiles(gateway).await;
+    for _ in 0..50 {
+        match write.send(&mut client).await {
+            Err(status) if status.code() == Code::Unavailable => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(status) if failure(&status).1 == "WRITE_OUTCOME_UNKNOWN" => {
+                if write.effects(sandbox, &sandbox.journal().await).await == 0 {
+                    return Err(status);
+                }
+            }
+            answer => return answer,
+        }
+    }
+    panic!("{} is never answered", write.display_name);
+}
+
+async fn round(seed: u64, figures: &mut Figures) {
+    let (sandbox, store, mut chance) =
+        (sandbox().await, TempDir::new().unwrap(), Chance::of(seed, 0));
+    sandbox.set("endpoint", &json!({ "rate_limit": false })).await;
+    let gateway = start(&sandbox, &store).await;
+    let writes = plan(&gateway, &mut chance).await;
+    let before = sandbox.journal().await.iter().filter(|entry| entry["method"] != "GET").count();
+    let mut clients = Vec::new();
+    for _ in &writes {
+        clients.push(profiles(&gateway).await);
+    }
+    let calls: Vec<_> = writes
+        .iter()
+        .cloned()
+        .zip(clients)
+        .map(|(write, mut client)| tokio::spawn(async move { write.send(&mut client).await }))
+        .collect();
+    let (over, all) = oneshot::channel::<()>();
+    let answers = tokio::spawn(async move {
+        let answers = join_all(calls).await;
+        drop(over);
+        answers
+    });
+    arrived(&sandbox, before, chance.below(40), all).await;
+    for _ in 0..chance.below(2000) {
+        tokio::task::yield_now().await;
+    }
+    gateway.program.signal(Signal::KILL);
+    let answers = answers.await.unwrap();
+    drop(gateway.program.ended().await);
+
+    let gateway = start(&sandbox, &store).await;
+    let journal = sandbox.journal().await;
+    let mut had = BTreeMap::new();
+    for write in &writes {
+        had.insert(write.request_id.clone(), write.effects(&sandbox, &journal).await);
+    }
+    let repeats = join_all(writes.iter().map(|write| repeat(write, &gateway, &sandbox))).await;
+    let journal = sandbox.journal().await;
+    for ((write, first), second) in writes.iter().zip(answers).zip(repeats) {
+        let (first, effects) = (first.unwrap(), write.effects(&sandbox, &journal).await);
+        let what = format!("seed {seed}: {}, told {first:?}, then {second:?}", write.display_name);
+        assert!(effects <= 1, "{effects} times: {what}");
+        figures.writes += 1;
+        figures.told += usize::from(first.is_ok());
+        match &second {
+            Ok(_) => assert_eq!(effects, 1, "{what}"),
+            Err(status) => {
+                // It says so, and when to repeat it.
+                assert_eq!(failure(status).1, "WRITE_OUTCOME_UNKNOWN", "{what}");
+                assert_eq!(effects, 0, "its own success: {what}");
+                figures.in_doubt += 1;
+            }
+        }
+        if let Ok(told) = &first {
+            assert_eq!(Some(told), second.as_ref().ok(), "{what}");
+        } else if second.is_ok() {
+            match had[&write.request_id] {
+                0 => figures.written += 1,
+                _ => figures.found += 1,
+            }
+        }
+    }
+    gateway.program.signal(Signal::TERM);
+    assert_eq!(gateway.program.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_with_an_id_happens_once_also_if_the_process_is_killed() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let (rounds, seed) = (number("CRASH_ROUNDS").unwrap_or(3), number("CRASH_SEED").unwrap_or(now));
+    let mut figures = Figures::default();
+    for round_seed in seed..seed + rounds {
+        round(round_seed, &mut figures).await;
+    }
+    let Figures { writes, told, found, written, in_doubt } = figures;
+    show(&format!(
+        "CRASH_SEED={seed}: {writes} writes, {told} told before, {found} found, {written} written, \
+         {in_doubt} in doubt"
+    ));
+}

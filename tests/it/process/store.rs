@@ -1,0 +1,211 @@
+//! The store of a gateway as its operator sees it: what it outlives, and what is said when it cannot
+//! be used.
+
+use std::fs;
+
+use profile_gateway::pb::{
+    CreateProfileRequest, GetBackendRequest, Profile, backend_service_client::BackendServiceClient,
+    profile_service_client::ProfileServiceClient,
+};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use serde_json::Value;
+use tempfile::TempDir;
+use tonic::{Code, Status, transport::Channel};
+
+use super::{
+    calls::{channel, failure, metric, named, profiles},
+    child::{Ended, Gateway, Program, command, file, run, serve, started, with_small_files},
+};
+use crate::kit::{
+    gateway::fresh,
+    model::profile,
+    sandbox::{Sandbox, sandbox},
+};
+
+const KEEPS: (&str, &str) = ("PROFILE_GATEWAY__STORE__KIND", "file");
+
+fn config(sandbox: &Sandbox, store: &TempDir) -> String {
+    let keeps = format!("[store]\npath = {:?}", store.path());
+    sandbox.config().replace("[store]\nkind = \"memory\"", &keeps)
+}
+
+async fn create(
+    client: &mut ProfileServiceClient<Channel>,
+    number: u32,
+) -> Result<Profile, Status> {
+    let request = CreateProfileRequest {
+        parent: "backends/sft".to_owned(),
+        profile: Some(profile(&format!("Stored {number}"))),
+        request_id: format!("00000000-0000-4000-8000-{number:012}"),
+        validate_only: false,
+    };
+    client.create_profile(request).await.map(tonic::Response::into_inner)
+}
+
+async fn stop(gateway: Gateway) {
+    gateway.program.signal(Signal::TERM);
+    assert_eq!(gateway.program.ended().await.code(), Some(0));
+}
+
+async fn upkeep(task: &str, store: &TempDir) -> Ended {
+    run(&["store", task, "--path", store.path().to_str().unwrap()], &[]).await
+}
+
+#[tokio::test]
+async fn a_repeat_is_recognized_after_a_restart_and_the_backend_says_so() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    let gateway = serve(&config(&sandbox, &store), &[KEEPS]).await;
+    let made = create(&mut profiles(&gateway).await, 1).await.unwrap();
+    stop(gateway).await;
+
+    let gateway = serve(&config(&sandbox, &store), &[KEEPS]).await;
+    assert_eq!(create(&mut profiles(&gateway).await, 1).await.unwrap(), made);
+    assert_eq!(sandbox.count_named("Stored 1").await, 1);
+    assert_eq!(sandbox.arrived("CreateServiceProfile").await, 1);
+    let mut backends = BackendServiceClient::new(channel(gateway.grpc).await);
+    let request = GetBackendRequest { name: "backends/sft".to_owned() };
+    let backend = backends.get_backend(request).await.unwrap().into_inner();
+    let guarantee = backend.capabilities.unwrap().request_id_guarantee;
+    assert!(guarantee.contains("recognized after a crash or a restart"), "{guarantee}");
+    assert_eq!(metric(&gateway, "profile_gateway_request_ids").await, 1);
+    stop(gateway).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    let path = file(&config(&sandbox, &store));
+    let args = ["serve", "--config", &path.path];
+    let gateway = started(&[KEEPS], |env| with_small_files(200_000, &args, env)).await;
+    let mut client = profiles(&gateway).await;
+    let mut number = 0;
+    let status = loop {
+        match create(&mut client, number).await {
+            Ok(_) => number += 1,
+            Err(status) => break status,
+        }
+        assert!(number < 2000, "the disk is never full");
+    };
+    let sent = usize::try_from(number).unwrap();
+    let (code, reason, details) = failure(&status);
+    assert_eq!((code, reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    assert!(details.retry_info().is_some());
+    assert_eq!(sandbox.count_named(&format!("Stored {number}")).await, 0);
+    assert_eq!(sandbox.arrived("CreateServiceProfile").await, sent);
+    assert!(metric(&gateway, "profile_gateway_store_failures_total").await > 0);
+    gateway.program.logged("the store cannot be written").await;
+    client.get_profile(fresh(named("SP_352"))).await.unwrap();
+
+    // Somebody makes room.
+    let pid = Pid::from_raw(i32::try_from(gateway.program.pid()).unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
+    let made = create(&mut client, number).await.unwrap();
+    gateway.program.logged("the store can be written again").await;
+    stop(gateway).await;
+    let gateway = serve(&config(&sandbox, &store), &[KEEPS]).await;
+    let mut client = profiles(&gateway).await;
+    assert_eq!(create(&mut client, number).await.unwrap(), made);
+    for earlier in 0..number {
+        create(&mut client, earlier).await.unwrap();
+    }
+    assert_eq!(sandbox.arrived("CreateServiceProfile").await, sent + 1);
+    stop(gateway).await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_refused_with_what_to_do() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    let text = config(&sandbox, &store);
+    let gateway = serve(&text, &[KEEPS]).await;
+    create(&mut profiles(&gateway).await, 1).await.unwrap();
+    let second = file(&text);
+    let args = ["serve", "--config", &second.path];
+    let env = [
+        KEEPS,
+        ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
+        ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
+    ];
+    let owner = format!("is in use by process {} on ", gateway.program.pid());
+    for ended in [run(&args, &env).await, upkeep("check", &store).await] {
+        assert_eq!(ended.code(), Some(1));
+        assert!(ended.stderr.contains(&owner), "{}", ended.stderr);
+    }
+    stop(gateway).await;
+
+    let database = store.path().join("store.redb");
+    let whole = fs::read(&database).unwrap();
+    let mut damaged = whole.clone();
+    for at in (4096..damaged.len()).step_by(97) {
+        damaged[at] ^= 0x10;
+    }
+    fs::write(&database, &damaged).unwrap();
+    for ended in [run(&args, &env).await, upkeep("check", &store).await] {
+        assert_eq!(ended.code(), Some(1));
+        assert!(ended.stderr.contains("is damaged"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("move it away"), "{}", ended.stderr);
+    }
+    fs::write(&database, &whole).unwrap();
+    let gateway = serve(&text, &[KEEPS]).await;
+    create(&mut profiles(&gateway).await, 1).await.unwrap();
+    assert_eq!(sandbox.count_named("Stored 1").await, 1);
+    stop(gateway).await;
+}
+
+#[tokio::test]
+async fn an_operator_can_look_after_a_store() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    let missing = upkeep("stats", &store).await;
+    assert_eq!(missing.code(), Some(1));
+    assert!(missing.stderr.contains("there is no store at "), "{}", missing.stderr);
+    let text = config(&sandbox, &store);
+    let gateway = serve(&text, &[KEEPS]).await;
+    let made = create(&mut profiles(&gateway).await, 1).await.unwrap();
+    stop(gateway).await;
+
+    let path = file(&text);
+    let whole = run(&["store", "check", "--config", &path.path], &[KEEPS]).await;
+    assert!(whole.stdout.contains("is whole: writes with a request_id: 1"), "{}", whole.output());
+    let stats: Value = serde_json::from_str(&upkeep("stats", &store).await.stdout).unwrap();
+    assert_eq!(stats["writes"]["done"], 1);
+    assert_eq!((&stats["creations_in_doubt"], &stats["claims"]), (&0.into(), &0.into()));
+    let exported = upkeep("export", &store).await.stdout;
+    let write: Value = serde_json::from_str(exported.trim()).unwrap();
+    assert_eq!(write["request_id"], "00000000-0000-4000-8000-000000000001");
+    assert_eq!((&write["method"], &write["state"]), (&"CreateProfile".into(), &"done".into()));
+    assert_eq!((&write["caller"], &write["sent"]), (&"127.0.0.1".into(), &1.into()));
+    assert_eq!(write["resource"], "backends/sft");
+    let compacted = upkeep("compact", &store).await;
+    assert!(compacted.stdout.contains("the file of the store had "), "{}", compacted.output());
+    let gateway = serve(&text, &[KEEPS]).await;
+    assert_eq!(create(&mut profiles(&gateway).await, 1).await.unwrap(), made);
+    stop(gateway).await;
+}
+
+#[tokio::test]
+async fn a_configuration_says_where_writes_are_recorded_or_that_they_may_be_forgotten() {
+    let sandbox = sandbox().await;
+    let silent = file(&sandbox.config().replace("[store]\nkind = \"memory\"", ""));
+    for command in ["serve", "check"] {
+        // The environment of the other tests says it for them.
+        let mut command = command_of(command, &silent.path);
+        command.env_remove(KEEPS.0);
+        let ended = Program::spawn(command).ended().await;
+        assert_eq!(ended.code(), Some(64));
+        assert!(ended.stderr.contains("`store.path` is missing"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("`path = \"/var/lib/profile-gateway\"`"));
+    }
+    let forgets = file(&sandbox.config());
+    let checked = run(&["check", "--config", &forgets.path], &[]).await;
+    assert!(
+        checked.stdout.contains("is not recognized, and is sent again"),
+        "{}",
+        checked.output()
+    );
+    let gateway = serve(&sandbox.config(), &[]).await;
+    gateway.program.logged("is not recognized, and is sent again").await;
+    stop(gateway).await;
+}
+
+fn command_of(name: &str, path: &str) -> tokio::process::Command {
+    command(&[name, "--config", path], &[])
+}
