@@ -43,7 +43,7 @@ use crate::{
         servers::{backend_service_server, profile_service_server},
     },
     server::{self, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
-    store::{self, Store, StoreKind, StoreMetrics, StoreSettings},
+    store::{self, Store, StoreMetrics, StoreSettings},
     telemetry::{AuditLog, Registry},
     upstream::Upstream,
 };
@@ -255,11 +255,9 @@ fn fit_caches(backends: &mut BTreeMap<String, BackendSettings>, limit: usize) {
 
 /// What outlives the process.
 fn open_store(settings: &StoreSettings, metrics: &StoreMetrics) -> io::Result<Arc<dyn Store>> {
-    Ok(match (&settings.path, settings.kind) {
-        (Some(path), StoreKind::File) => {
-            Arc::new(store::File::open(Path::new(path), metrics.clone())?)
-        }
-        (None, _) | (_, StoreKind::Memory) => Arc::new(store::Memory),
+    Ok(match &settings.path {
+        Some(path) => Arc::new(store::File::open(Path::new(path), metrics.clone())?),
+        None => Arc::new(store::Memory),
     })
 }
 

@@ -145,7 +145,6 @@ impl Child {
             // All load is from one caller, over few connections, unless a part has its own bounds.
             ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "100"),
             ("PROFILE_GATEWAY__SERVER__MAX_STREAMS_PER_CONNECTION", "10000"),
-            ("PROFILE_GATEWAY__STORE__KIND", "memory"),
             ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
             ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);

@@ -13,7 +13,7 @@ use crate::{
     query::PageSettings,
     server::{AddressSettings, AdminSettings},
     settings::{Env, Errors, Row, Section, Settings, whole},
-    store::{StoreKind, StoreSettings},
+    store::StoreSettings,
 };
 
 /// The tables at the top level.
@@ -47,7 +47,9 @@ pub(super) fn config(
         section.fault("no backend is configured, add at least one `[backends.NAME]` section");
     }
     let backends = backend::all(section, dialects);
-    let store = store(root.child("store"), raw.from_file || !backends.is_empty());
+    let mut section = root.child("store");
+    let store = StoreSettings::read(&mut section);
+    section.finish();
     root.finish();
     let mut warnings = errors.take_warnings();
     warnings.extend(permissions::check(&permissions, file, &whole_file, errors));
@@ -60,7 +62,7 @@ pub(super) fn config(
     if admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback() {
         warnings.push(OPEN_ADMIN_PORT.to_owned());
     }
-    if store.kind == StoreKind::Memory && !backends.is_empty() {
+    if store.path.is_none() && !backends.is_empty() {
         warnings.push(FORGETFUL.to_owned());
     }
     Config {
@@ -80,33 +82,14 @@ pub(super) fn config(
     }
 }
 
-/// Where writes are recorded: a trial run of the sandbox may forget them, a gateway only if told to.
-fn store(mut section: Section<'_>, has_upstreams: bool) -> StoreSettings {
-    let mut store = StoreSettings::read(&mut section);
-    if store.kind == StoreKind::File && store.path.is_none() {
-        match has_upstreams {
-            true => section.conflict(["path", "kind"], NO_STORE),
-            false => store.kind = StoreKind::Memory,
-        }
-    }
-    section.finish();
-    store
-}
-
-/// What to add to a configuration that does not say where writes are recorded.
-const NO_STORE: &str = "`store.path` is missing: each write is recorded there before it is sent, \
-    so that a repeat with its `request_id` is recognized after a restart or a crash. Add these two \
-    lines, with a directory that this user can write: `[store]` and \
-    `path = \"/var/lib/profile-gateway\"`. If it may forget, add `[store]` and \
-    `kind = \"memory\"` instead";
-
 /// What is noticed only with several replicas, or after a restart.
 pub(super) const NO_PAGE_TOKEN_KEY: &str =
     "`page_token_key` is not set: a page token is valid only in the process that issued it";
 
 /// What a `request_id` is expected to prevent.
-pub(super) const FORGETFUL: &str = "`store.kind` is \"memory\": after a restart or a crash, a \
-    write that is repeated with its `request_id` is not recognized, and is sent again";
+pub(super) const FORGETFUL: &str = "`store.path` is not set: after a restart or a crash, a write \
+    that is repeated with its `request_id` is not recognized, and is sent again; set it to a \
+    directory that this user can write, such as `/var/lib/profile-gateway`";
 
 /// What the network may have been expected to prevent.
 pub(super) const OPEN_ADMIN_PORT: &str = "`admin_listen` is not a loopback address and \

@@ -7,10 +7,11 @@ settings! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct StoreSettings {
         /// `file`: a database in the directory `path`, which outlives the process, however it ends.
-        /// `memory`: nothing does.
-        kind: StoreKind = StoreKind::File, one_of(KINDS);
+        /// `memory`: nothing does. Without it, `file` if there is a `path`.
+        kind: Option<StoreKind> = None, one_of(KINDS).optional();
         /// Directory of the database, on a disk of this machine, for this process alone. It is made
-        /// if it does not exist, for its owner alone. Required with `kind = "file"`.
+        /// if it does not exist, for its owner alone. Without it, the store is the memory, and
+        /// there is a warning.
         path: Option<String> = None, plain_text(4096).optional();
     }
     check belongs_together;
@@ -28,8 +29,15 @@ pub enum StoreKind {
 const KINDS: &[(&str, StoreKind)] = &[("file", StoreKind::File), ("memory", StoreKind::Memory)];
 
 fn belongs_together(settings: &StoreSettings, section: &mut Section<'_>) {
-    if settings.kind == StoreKind::Memory && settings.path.is_some() {
-        let message = "`kind = \"memory\"` keeps nothing at a `path`, keep only one of them";
-        section.conflict(["path", "kind"], message.to_owned());
-    }
+    let message = match (settings.kind, &settings.path) {
+        (Some(StoreKind::Memory), Some(_)) => {
+            "`kind = \"memory\"` keeps nothing at a `path`, keep only one of them"
+        }
+        (Some(StoreKind::File), None) => {
+            "`kind = \"file\"` needs a `path`: a directory that this user can write, such as \
+             `path = \"/var/lib/profile-gateway\"`"
+        }
+        _ => return,
+    };
+    section.conflict(["path", "kind"], message.to_owned());
 }

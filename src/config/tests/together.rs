@@ -1,7 +1,6 @@
 //! Values that depend on each other, and mistakes that come together.
 
 use super::*;
-use crate::store::StoreKind;
 
 #[test]
 fn both_ports_may_be_zero() {
@@ -11,21 +10,32 @@ fn both_ports_may_be_zero() {
 }
 
 #[test]
-fn where_writes_are_recorded_has_to_be_said() {
-    let why = report(with_backend("[store]"));
-    assert!(why.starts_with("gateway.toml:1: `store.path` is missing: "), "{why}");
-    for line in ["`[store]`", "`path = \"/var/lib/profile-gateway\"`", "`kind = \"memory\"`"] {
-        assert!(why.contains(line), "{why}");
+fn where_writes_are_recorded_and_how_belong_together() {
+    for (store, wrong) in [
+        ("kind = \"file\"", "needs a `path`"),
+        ("kind = \"memory\"\npath = \"/x\"", "keep only one of them"),
+        ("kind = \"disk\"", "`store.kind`"),
+    ] {
+        let why = report(with_backend(&format!("[store]\n{store}")));
+        assert!(why.contains(wrong) && why.lines().count() == 1, "{why}");
     }
-    let forgetful = with_backend("[store]\nkind = \"memory\"").unwrap();
-    assert!(forgetful.warnings.iter().any(|warning| warning.contains("`store.kind`")));
-    let both = report(with_backend("[store]\nkind = \"memory\"\npath = \"/x\""));
-    assert!(both.contains("keep only one of them"), "{both}");
-    // A trial run forgets without being told to.
+    let warns = |config: &Config| {
+        config.warnings.iter().any(|warning| warning.contains("`store.path` is not set"))
+    };
+    for (store, forgets) in [
+        ("", true),
+        ("[store]\nkind = \"memory\"", true),
+        ("[store]\npath = \"/x\"", false),
+        ("[store]\nkind = \"file\"\npath = \"/x\"", false),
+    ] {
+        let text = format!("{BACKEND}{store}");
+        let source = Source { file_name: "gateway.toml", text: &text };
+        let config = load_with(Some(source), &[], DIALECTS).unwrap();
+        assert_eq!((warns(&config), config.store.path.is_none()), (forgets, forgets), "{store}");
+    }
+    // A trial run may forget.
     let trial = load_with(None, &[], DIALECTS).unwrap();
-    assert_eq!((trial.store.kind, trial.warnings.len()), (StoreKind::Memory, 0));
-    let wrong = report(with_backend("[store]\nkind = \"disk\""));
-    assert_eq!(wrong.lines().count(), 1, "{wrong}");
+    assert!(!warns(&trial) && trial.store.path.is_none());
 }
 
 #[test]

@@ -189,12 +189,9 @@ impl Builder {
     }
 }
 
-/// The settings of a configuration whose gateway forgets everything, unless it says otherwise.
+/// The settings of a configuration.
 pub fn loaded(text: &str) -> Config {
-    let forgets = if text.contains("[store]") { "" } else { "[store]\nkind = \"memory\"\n" };
-    let text = format!("{text}\n{forgets}");
-    let source = Source { file_name: "kit", text: &text };
-    config::load(Some(source), &[]).unwrap()
+    config::load(Some(Source { file_name: "kit", text }), &[]).unwrap()
 }
 
 impl Gateway {

@@ -38,11 +38,7 @@ pub(super) async fn until(what: &str, mut question: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// The variable that lets a gateway forget everything.
-const FORGETS: (&str, &str) = ("PROFILE_GATEWAY__STORE__KIND", "memory");
-
-/// The binary, not yet started, without any of the variables that configure it but the one that lets
-/// it forget everything.
+/// The binary, not yet started, without any of the variables that configure it.
 pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
     for (name, _) in std::env::vars_os() {
@@ -50,8 +46,7 @@ pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
             command.env_remove(name);
         }
     }
-    // Most tests need nothing that outlives the process.
-    command.args(args).env(FORGETS.0, FORGETS.1).envs(env.iter().copied());
+    command.args(args).envs(env.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

@@ -35,7 +35,6 @@ use crate::{
     },
 };
 
-const KEEPS: (&str, &str) = ("PROFILE_GATEWAY__STORE__KIND", "file");
 /// What each call has. A write that was not sent is in doubt for longer than that.
 const TIME: (&str, &str) = ("PROFILE_GATEWAY__SERVER__DEFAULT_TIMEOUT", "2s");
 /// How many writes of each kind run at once on each dialect.
@@ -131,7 +130,7 @@ async fn start(sandbox: &Sandbox, store: &TempDir) -> Gateway {
     let config = sandbox.config().replace("dialect =", fast);
     let keeps = format!("[store]\npath = {:?}", store.path());
     let config = config.replace("[store]\nkind = \"memory\"", &keeps);
-    serve(&config, &[KEEPS, TIME]).await
+    serve(&config, &[TIME]).await
 }
 
 /// Profiles to change and to delete, and all the writes of a round.
@@ -200,15 +199,16 @@ async fn repeat(write: &Write, gateway: &Gateway, sandbox: &Sandbox) -> Result<P
     panic!("{} is never answered", write.display_name);
 }
 
-async fn round(seed: u64, figures: &mut Figures) {
-    let (sandbox, store, mut chance) =
-        (sandbox().await, TempDir::new().unwrap(), Chance::of(seed, 0));
-    sandbox.set("endpoint", &json!({ "rate_limit": false })).await;
-    let gateway = start(&sandbox, &store).await;
-    let writes = plan(&gateway, &mut chance).await;
+/// Makes all writes at once, kills the gateway in the middle, and gives what it has answered.
+async fn killed(
+    gateway: Gateway,
+    sandbox: &Sandbox,
+    writes: &[Write],
+    chance: &mut Chance,
+) -> Vec<Result<Profile, Status>> {
     let before = sandbox.journal().await.iter().filter(|entry| entry["method"] != "GET").count();
     let mut clients = Vec::new();
-    for _ in &writes {
+    for _ in writes {
         clients.push(profiles(&gateway).await);
     }
     let calls: Vec<_> = writes
@@ -223,13 +223,23 @@ async fn round(seed: u64, figures: &mut Figures) {
         drop(over);
         answers
     });
-    arrived(&sandbox, before, chance.below(40), all).await;
+    arrived(sandbox, before, chance.below(40), all).await;
     for _ in 0..chance.below(2000) {
         tokio::task::yield_now().await;
     }
     gateway.program.signal(Signal::KILL);
     let answers = answers.await.unwrap();
     drop(gateway.program.ended().await);
+    answers.into_iter().map(Result::unwrap).collect()
+}
+
+async fn round(seed: u64, figures: &mut Figures) {
+    let (sandbox, store, mut chance) =
+        (sandbox().await, TempDir::new().unwrap(), Chance::of(seed, 0));
+    sandbox.set("endpoint", &json!({ "rate_limit": false })).await;
+    let gateway = start(&sandbox, &store).await;
+    let writes = plan(&gateway, &mut chance).await;
+    let answers = killed(gateway, &sandbox, &writes, &mut chance).await;
 
     let gateway = start(&sandbox, &store).await;
     let journal = sandbox.journal().await;
@@ -240,7 +250,7 @@ async fn round(seed: u64, figures: &mut Figures) {
     let repeats = join_all(writes.iter().map(|write| repeat(write, &gateway, &sandbox))).await;
     let journal = sandbox.journal().await;
     for ((write, first), second) in writes.iter().zip(answers).zip(repeats) {
-        let (first, effects) = (first.unwrap(), write.effects(&sandbox, &journal).await);
+        let effects = write.effects(&sandbox, &journal).await;
         let what = format!("seed {seed}: {}, told {first:?}, then {second:?}", write.display_name);
         assert!(effects <= 1, "{effects} times: {what}");
         figures.writes += 1;

@@ -14,15 +14,13 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     calls::{channel, failure, metric, named, profiles},
-    child::{Ended, Gateway, Program, command, file, run, serve, started, with_small_files},
+    child::{Ended, Gateway, file, run, serve, started, with_small_files},
 };
 use crate::kit::{
     gateway::fresh,
     model::profile,
     sandbox::{Sandbox, sandbox},
 };
-
-const KEEPS: (&str, &str) = ("PROFILE_GATEWAY__STORE__KIND", "file");
 
 fn config(sandbox: &Sandbox, store: &TempDir) -> String {
     let keeps = format!("[store]\npath = {:?}", store.path());
@@ -54,11 +52,11 @@ async fn upkeep(task: &str, store: &TempDir) -> Ended {
 #[tokio::test]
 async fn a_repeat_is_recognized_after_a_restart_and_the_backend_says_so() {
     let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
-    let gateway = serve(&config(&sandbox, &store), &[KEEPS]).await;
+    let gateway = serve(&config(&sandbox, &store), &[]).await;
     let made = create(&mut profiles(&gateway).await, 1).await.unwrap();
     stop(gateway).await;
 
-    let gateway = serve(&config(&sandbox, &store), &[KEEPS]).await;
+    let gateway = serve(&config(&sandbox, &store), &[]).await;
     assert_eq!(create(&mut profiles(&gateway).await, 1).await.unwrap(), made);
     assert_eq!(sandbox.count_named("Stored 1").await, 1);
     assert_eq!(sandbox.arrived("CreateServiceProfile").await, 1);
@@ -76,7 +74,7 @@ async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
     let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
     let path = file(&config(&sandbox, &store));
     let args = ["serve", "--config", &path.path];
-    let gateway = started(&[KEEPS], |env| with_small_files(200_000, &args, env)).await;
+    let gateway = started(&[], |env| with_small_files(200_000, &args, env)).await;
     let mut client = profiles(&gateway).await;
     let mut number = 0;
     let status = loop {
@@ -102,7 +100,7 @@ async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
     let made = create(&mut client, number).await.unwrap();
     gateway.program.logged("the store can be written again").await;
     stop(gateway).await;
-    let gateway = serve(&config(&sandbox, &store), &[KEEPS]).await;
+    let gateway = serve(&config(&sandbox, &store), &[]).await;
     let mut client = profiles(&gateway).await;
     assert_eq!(create(&mut client, number).await.unwrap(), made);
     for earlier in 0..number {
@@ -116,12 +114,11 @@ async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
 async fn a_store_that_cannot_be_used_is_refused_with_what_to_do() {
     let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
     let text = config(&sandbox, &store);
-    let gateway = serve(&text, &[KEEPS]).await;
+    let gateway = serve(&text, &[]).await;
     create(&mut profiles(&gateway).await, 1).await.unwrap();
     let second = file(&text);
     let args = ["serve", "--config", &second.path];
     let env = [
-        KEEPS,
         ("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"),
         ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
     ];
@@ -145,7 +142,7 @@ async fn a_store_that_cannot_be_used_is_refused_with_what_to_do() {
         assert!(ended.stderr.contains("move it away"), "{}", ended.stderr);
     }
     fs::write(&database, &whole).unwrap();
-    let gateway = serve(&text, &[KEEPS]).await;
+    let gateway = serve(&text, &[]).await;
     create(&mut profiles(&gateway).await, 1).await.unwrap();
     assert_eq!(sandbox.count_named("Stored 1").await, 1);
     stop(gateway).await;
@@ -158,12 +155,12 @@ async fn an_operator_can_look_after_a_store() {
     assert_eq!(missing.code(), Some(1));
     assert!(missing.stderr.contains("there is no store at "), "{}", missing.stderr);
     let text = config(&sandbox, &store);
-    let gateway = serve(&text, &[KEEPS]).await;
+    let gateway = serve(&text, &[]).await;
     let made = create(&mut profiles(&gateway).await, 1).await.unwrap();
     stop(gateway).await;
 
     let path = file(&text);
-    let whole = run(&["store", "check", "--config", &path.path], &[KEEPS]).await;
+    let whole = run(&["store", "check", "--config", &path.path], &[]).await;
     assert!(whole.stdout.contains("is whole: writes with a request_id: 1"), "{}", whole.output());
     let stats: Value = serde_json::from_str(&upkeep("stats", &store).await.stdout).unwrap();
     assert_eq!(stats["writes"]["done"], 1);
@@ -176,36 +173,22 @@ async fn an_operator_can_look_after_a_store() {
     assert_eq!(write["resource"], "backends/sft");
     let compacted = upkeep("compact", &store).await;
     assert!(compacted.stdout.contains("the file of the store had "), "{}", compacted.output());
-    let gateway = serve(&text, &[KEEPS]).await;
+    let gateway = serve(&text, &[]).await;
     assert_eq!(create(&mut profiles(&gateway).await, 1).await.unwrap(), made);
     stop(gateway).await;
 }
 
 #[tokio::test]
-async fn a_configuration_says_where_writes_are_recorded_or_that_they_may_be_forgotten() {
+async fn a_store_that_forgets_is_warned_of() {
     let sandbox = sandbox().await;
-    let silent = file(&sandbox.config().replace("[store]\nkind = \"memory\"", ""));
-    for command in ["serve", "check"] {
-        // The environment of the other tests says it for them.
-        let mut command = command_of(command, &silent.path);
-        command.env_remove(KEEPS.0);
-        let ended = Program::spawn(command).ended().await;
-        assert_eq!(ended.code(), Some(64));
-        assert!(ended.stderr.contains("`store.path` is missing"), "{}", ended.stderr);
-        assert!(ended.stderr.contains("`path = \"/var/lib/profile-gateway\"`"));
+    let silent = sandbox.config().replace("[store]\nkind = \"memory\"", "");
+    for config in [silent, sandbox.config()] {
+        let file = file(&config);
+        let checked = run(&["check", "--config", &file.path], &[]).await;
+        let warning = "`store.path` is not set: after a restart or a crash";
+        assert!(checked.stderr.contains(warning), "{}", checked.output());
+        let gateway = serve(&config, &[]).await;
+        gateway.program.logged(warning).await;
+        stop(gateway).await;
     }
-    let forgets = file(&sandbox.config());
-    let checked = run(&["check", "--config", &forgets.path], &[]).await;
-    assert!(
-        checked.stdout.contains("is not recognized, and is sent again"),
-        "{}",
-        checked.output()
-    );
-    let gateway = serve(&sandbox.config(), &[]).await;
-    gateway.program.logged("is not recognized, and is sent again").await;
-    stop(gateway).await;
-}
-
-fn command_of(name: &str, path: &str) -> tokio::process::Command {
-    command(&[name, "--config", path], &[])
 }
