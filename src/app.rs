@@ -67,8 +67,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a port cannot be bound, or the store or the audit log cannot be opened, or an HTTP client
-    /// cannot be set up, or when there are no backends and this build has no sandbox.
+    /// When a port cannot be bound, or the store or the audit log cannot be opened, or an HTTP
+    /// client cannot be set up, or when there are no backends and this build has no sandbox.
     pub async fn start(mut config: Config) -> io::Result<Self> {
         let sandbox = match config.backends.is_empty() {
             true => Some(embed_sandbox(&mut config).await?),

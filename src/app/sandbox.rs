@@ -67,8 +67,6 @@ pub fn sandbox_config(sandbox: &Sandbox) -> String {
          base_url = {base_url:?}\n\
          tenant = {tenant:?}\n\
          username = {pcc_username:?}\n\
-         password = {pcc_password:?}\n\n\
-         [store]\n\
-         kind = \"memory\"\n"
+         password = {pcc_password:?}\n"
     )
 }

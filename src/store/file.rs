@@ -5,15 +5,15 @@
 //! opened, every page and every entry is checked, and what is damaged is refused ([`database`]).
 
 mod database;
+mod found;
 mod lock;
+mod place;
 mod writer;
 
 use std::{
     collections::BTreeMap,
-    fs::DirBuilder,
     io,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -21,9 +21,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+pub use self::found::Found;
 use self::{
     database::Database,
     lock::Lock,
+    place::{make, unusable},
     writer::{Job, Queue, Urgency},
 };
 use super::{Answer, Change, Entry, Kept, Outlives, Store, StoreMetrics, Table};
@@ -33,17 +35,6 @@ pub struct File {
     queue: Arc<Queue>,
     found: Mutex<BTreeMap<Table, Vec<Entry>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What a database holds.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// The size of its file.
-    pub bytes: u64,
-    /// The bytes of all keys and values in it.
-    pub stored: u64,
-    /// Every entry.
-    pub tables: BTreeMap<Table, Vec<Entry>>,
 }
 
 impl File {
@@ -120,19 +111,11 @@ impl Drop for File {
     }
 }
 
-impl Found {
-    /// Whether most of a large file is empty.
-    fn is_wasteful(&self) -> bool {
-        const SMALL: u64 = 64 << 20;
-        self.bytes > SMALL && self.stored < self.bytes / 4
-    }
-}
-
 /// Opens the database in a directory, checks all of it, and closes it again.
 ///
 /// # Errors
 ///
-/// As [`File::open`], and when there is none.
+/// As [`File::open`], and when there is no database.
 pub fn examine(directory: &Path) -> io::Result<Found> {
     let (_lock, database, found) = existing(directory)?;
     database.close()?;
@@ -160,22 +143,4 @@ fn existing(directory: &Path) -> io::Result<(Lock, Database, Found)> {
     let lock = Lock::take(directory)?;
     let (database, found) = Database::open(directory)?;
     Ok((lock, database, found))
-}
-
-fn make(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-fn unusable(directory: &Path, error: &dyn std::fmt::Display) -> io::Error {
-    let message = format!(
-        "cannot use the store at {}: {error}; `store.path` has to be a directory that this user can \
-         write",
-        directory.display()
-    );
-    io::Error::other(message)
-}
-
-/// A file in a directory.
-fn within(directory: &Path, name: &str) -> PathBuf {
-    directory.join(name)
 }

@@ -119,7 +119,7 @@ pub trait Store: Send + Sync + 'static {
     /// is reported, and they are made as soon as they can.
     fn end(&self, changes: Vec<Change>) -> Kept;
 
-    /// Makes changes that nobody waits for, with the next of the others or a moment later. Those
+    /// Makes changes that no write waits for, with the next of the others or a moment later. Those
     /// of the last moment are lost when the process is killed.
     fn note(&self, changes: Vec<Change>);
 

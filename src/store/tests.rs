@@ -97,7 +97,7 @@ async fn what_was_noted_before_is_kept_with_what_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_is_kept_a_moment_later() {
+async fn what_no_write_waits_for_is_kept_a_moment_later() {
     for maker in MAKERS {
         let directory = TempDir::new().unwrap();
         let store = maker(directory.path());

@@ -2,9 +2,9 @@
 //! each.
 //!
 //! [`IdempotencyStore`] keeps them. [`Ledger`] does so for this process, and for those after it if
-//! its [`Store`](crate::store::Store) outlives it; a store that replicas share can replace it. An id
-//! is unique for its caller, across methods and backends: using the same id for a different request
-//! is the caller's error. Callers do not share ids.
+//! its [`Store`](crate::store::Store) outlives it; a store that replicas share can replace it. An
+//! id is unique for its caller, across methods and backends: using the same id for a different
+//! request is the caller's error. Callers do not share ids.
 //!
 //! The entry of a write is also its journal: its intent is stored before it is sent, so that a
 //! repeat can find out the outcome. Intents and results are opaque bytes here.

@@ -11,6 +11,7 @@
 //! The store keeps all of this ([`kept`]), because a repeat may come after a restart: a creation
 //! before it is sent, and a claim before its creation is answered.
 
+mod creation;
 mod kept;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use self::creation::{Creation, Digested};
 use crate::{
     error::{Effect, Result},
     gateway::{backend::Backend, idempotency::LONGEST_KEPT, write::outcome::ambiguous},
@@ -39,8 +41,6 @@ const MAX_CREATIONS: usize = 4_096;
 const MAX_CLAIMS: usize = 16_384;
 /// A repeat that begins just before its `request_id` is over still runs for a while.
 const KEPT_IN_DOUBT: Duration = LONGEST_KEPT.saturating_add(Duration::from_secs(60 * 60));
-
-type Digested = [u8; 32];
 
 /// The creations that are running or in doubt, and the profiles that creations have claimed.
 pub(crate) struct Claims {
@@ -59,18 +59,6 @@ struct Record {
     order: BTreeMap<u64, Digested>,
     /// What the store does not have yet.
     changes: Vec<Change>,
-}
-
-/// A creation that may have made a profile.
-struct Creation {
-    began: Moment,
-    /// What it asked for, once it is about to be sent.
-    asked: Option<Digested>,
-    /// When it ended in doubt; `None` while it runs.
-    ended: Option<Moment>,
-    /// Whether a repeat may look for its profile.
-    is_repeatable: bool,
-    has_claimed: bool,
 }
 
 /// A creation that is running. Once it is marked as sent, it is in doubt when this is dropped.

@@ -18,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     super::{Change, Entry, Table},
-    Found, unusable, within,
+    found::Found,
+    place::{unusable, within},
 };
 
 const NAME: &str = "store.redb";
@@ -63,7 +64,7 @@ impl Database {
         within(directory, NAME).exists()
     }
 
-    /// Opens the database of a directory with all that it holds; makes it if there is none.
+    /// Opens the database of a directory with all that it holds; makes it if it does not exist.
     pub(super) fn open(directory: &Path) -> io::Result<(Self, Found)> {
         let opened = opened(directory, MIGRATIONS, FORMAT);
         let (open, found) = opened.map_err(|fault| fault.shown(directory))?;
@@ -133,8 +134,8 @@ impl Fault {
         let shown = directory.display();
         let message = match self {
             Self::Damaged(cause) => format!(
-                "the store at {shown} is damaged and was not changed: {cause}. Put back a copy of the \
-                 directory. Without one, move it away to start with an empty store: a write of \
+                "the store at {shown} is damaged and was not changed: {cause}. Put back a copy of \
+                 the directory. Without one, move it away to start with an empty store: a write of \
                  before whose `request_id` is repeated is then sent again, so look first whether \
                  it has taken effect"
             ),

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{unusable, within};
+use super::place::{unusable, within};
 use crate::text;
 
 const NAME: &str = "owner";

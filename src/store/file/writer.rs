@@ -15,7 +15,7 @@ use super::{
     database::Database,
 };
 
-/// How long changes wait that nobody waits for.
+/// How long changes wait that no write waits for.
 const IDLE: Duration = Duration::from_millis(50);
 /// The pause until what could not be written is tried again, unless other changes come.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -67,7 +67,7 @@ async fn a_file_with_flipped_bits_is_whole_or_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_store_is_refused() {
+async fn other_files_are_refused() {
     let directory = TempDir::new().unwrap();
     for text in ["", "not a database", &"x".repeat(100_000)] {
         fs::write(directory.path().join("store.redb"), text).unwrap();

@@ -56,7 +56,7 @@ pub(super) fn confined(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Comma
     limited(&format!("ulimit -v {}", bytes / 1024), args, env)
 }
 
-/// The same where no file of the process becomes larger than so many bytes, until somebody raises
+/// The same where no file of the process becomes larger than so many bytes, until the test raises
 /// that.
 pub(super) fn with_small_files(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
     // Otherwise a signal ends the process, as a full disk does not.

@@ -57,7 +57,7 @@ enum Kind {
     Delete(String),
 }
 
-/// What became of the writes.
+/// The outcomes of the writes.
 #[derive(Default)]
 struct Figures {
     writes: usize,
@@ -129,8 +129,7 @@ async fn start(sandbox: &Sandbox, store: &TempDir) -> Gateway {
                 settle_time = \"1s\"\ncircuit_breaker = \"off\"\ndialect =";
     let config = sandbox.config().replace("dialect =", fast);
     let keeps = format!("[store]\npath = {:?}", store.path());
-    let config = config.replace("[store]\nkind = \"memory\"", &keeps);
-    serve(&config, &[TIME]).await
+    serve(&format!("{config}\n{keeps}"), &[TIME]).await
 }
 
 /// Profiles to change and to delete, and all the writes of a round.

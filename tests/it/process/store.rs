@@ -1,5 +1,5 @@
-//! The store of a gateway as its operator sees it: what it outlives, and what is said when it cannot
-//! be used.
+//! The store of a gateway as its operator sees it: what it outlives, and what is said when it
+//! cannot be used.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ use crate::kit::{
 
 fn config(sandbox: &Sandbox, store: &TempDir) -> String {
     let keeps = format!("[store]\npath = {:?}", store.path());
-    sandbox.config().replace("[store]\nkind = \"memory\"", &keeps)
+    format!("{}\n{keeps}", sandbox.config())
 }
 
 async fn create(
@@ -94,7 +94,7 @@ async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
     gateway.program.logged("the store cannot be written").await;
     client.get_profile(fresh(named("SP_352"))).await.unwrap();
 
-    // Somebody makes room.
+    // There is room again.
     let pid = Pid::from_raw(i32::try_from(gateway.program.pid()).unwrap());
     prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
     let made = create(&mut client, number).await.unwrap();
@@ -181,8 +181,8 @@ async fn an_operator_can_look_after_a_store() {
 #[tokio::test]
 async fn a_store_that_forgets_is_warned_of() {
     let sandbox = sandbox().await;
-    let silent = sandbox.config().replace("[store]\nkind = \"memory\"", "");
-    for config in [silent, sandbox.config()] {
+    let silent = sandbox.config();
+    for config in [format!("{silent}\n[store]\nkind = \"memory\""), silent] {
         let file = file(&config);
         let checked = run(&["check", "--config", &file.path], &[]).await;
         let warning = "`store.path` is not set: after a restart or a crash";

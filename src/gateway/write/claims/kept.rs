@@ -5,7 +5,7 @@ use std::io;
 
 use prost::Message;
 
-use super::{Creation, Digested};
+use super::creation::{Creation, Digested};
 use crate::store::{Change, Clock, Entry, Table};
 
 /// A creation; its key is its number.
