@@ -22,6 +22,8 @@ mod turns;
 pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
 pub use pool::{Full, Held, Pool};
+#[cfg(test)]
+pub(crate) use processor::tests::yield_now;
 pub use processor::{InTurns, Urgently, urgently};
 pub use registry::Callers;
 pub use resource::Resource;

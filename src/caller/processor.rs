@@ -265,4 +265,4 @@ impl fmt::Debug for Task {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

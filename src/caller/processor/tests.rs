@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 use super::*;
 
 /// Lets others run, as a task that was woken meanwhile.
-async fn yield_now() {
+pub(crate) async fn yield_now() {
     let mut woken = false;
     poll_fn(|cx| {
         if woken {

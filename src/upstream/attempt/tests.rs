@@ -3,7 +3,6 @@
 use std::{
     net::IpAddr,
     sync::atomic::{AtomicUsize, Ordering},
-    task::Poll,
 };
 
 use http::{HeaderName, HeaderValue, Method};
@@ -16,7 +15,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    caller::{Callers, Resource},
+    caller::{Callers, Resource, yield_now},
     error::{Error, Reason},
     resources::Share,
     upstream::{
@@ -77,20 +76,6 @@ async fn upstream() -> Arc<Upstream> {
         (Arc::new(Fixed("a secret".into())), Share::boundless(Resource::DecodingBytes));
     let metrics = BackendUpstreamMetrics::unread();
     Upstream::new("test", &settings, Limits::NONE, auth, metrics, decoding, |_| ()).unwrap()
-}
-
-/// Lets others run, as a task that was woken meanwhile.
-async fn yield_now() {
-    let mut woken = false;
-    std::future::poll_fn(|cx| {
-        if woken {
-            return Poll::Ready(());
-        }
-        woken = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 // Regression: other callers behind it in line waited for all tasks of its caller that
