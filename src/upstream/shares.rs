@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -50,7 +51,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    users: HashMap<CallerId, User>,
+    users: HashMap<CallerId, User, RandomState>,
     /// How many of them hold anything.
     active: usize,
     /// How many slots they hold together.
