@@ -23,7 +23,7 @@ pub use no_sandbox::WITHOUT_BACKENDS;
 #[cfg(feature = "sandbox")]
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
-pub use sandbox::{WITHOUT_BACKENDS, sandbox_config};
+pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config};
 
 use crate::{
     cache::{BackgroundTasks, Cache},
@@ -43,7 +43,7 @@ use crate::{
         servers::{backend_service_server, profile_service_server},
     },
     server::{self, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
-    store::{self, Store, StoreMetrics, StoreSettings},
+    store::{self, Store, StoreKind, StoreMetrics, StoreSettings},
     telemetry::{AuditLog, Registry},
     upstream::Upstream,
 };
@@ -255,9 +255,12 @@ fn fit_caches(backends: &mut BTreeMap<String, BackendSettings>, limit: usize) {
 
 /// What outlives the process.
 fn open_store(settings: &StoreSettings, metrics: &StoreMetrics) -> io::Result<Arc<dyn Store>> {
-    Ok(match &settings.path {
-        Some(path) => Arc::new(store::File::open(Path::new(path), metrics.clone())?),
-        None => Arc::new(store::Memory),
+    Ok(match (settings.kind, &settings.path) {
+        (StoreKind::File, Some(path)) => {
+            Arc::new(store::File::open(Path::new(path), metrics.clone())?)
+        }
+        // A file without a path is refused before.
+        (StoreKind::Memory, _) | (StoreKind::File, None) => Arc::new(store::Memory),
     })
 }
 

@@ -353,11 +353,12 @@ async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
 #[cfg(feature = "sandbox")]
 fn announce_sandbox(sandbox: &Sandbox) -> io::Result<()> {
     let (url, config) = (sandbox.base_url(), app::sandbox_config(sandbox));
+    let store = app::SANDBOX_STORE;
     // In one piece, for programs that read it.
     let greeting = format!(
         "the simulated upstreams listen on {url}\n\
          inject faults at {url}/sandbox/faults\n\n\
-         a configuration for them:\n\n{config}"
+         a configuration for them:\n\n{config}\n{store}"
     );
     io::stdout().lock().write_all(greeting.as_bytes())
 }

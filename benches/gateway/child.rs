@@ -145,6 +145,8 @@ impl Child {
             // All load is from one caller, over few connections, unless a part has its own bounds.
             ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "100"),
             ("PROFILE_GATEWAY__SERVER__MAX_STREAMS_PER_CONNECTION", "10000"),
+            // What is not about the store is not to wait for a disk.
+            ("PROFILE_GATEWAY__STORE__KIND", "memory"),
             ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
             ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);

@@ -37,12 +37,15 @@ impl Embedded {
 
 /// The sandbox as a configuration would name it, so that it comes through the same checks.
 fn backends(sandbox: &Sandbox) -> Result<BTreeMap<String, BackendSettings>, ConfigErrors> {
-    let text = sandbox_config(sandbox);
+    let text = format!("{}\n{SANDBOX_STORE}", sandbox_config(sandbox));
     let source = Source { file_name: "sandbox", text: &text };
     Ok(config::load(Some(source), &[])?.backends)
 }
 
-/// A configuration for the upstreams of a sandbox.
+/// The store of a gateway over a sandbox, which forgets too when it ends.
+pub const SANDBOX_STORE: &str = "[store]\nkind = \"memory\"\n";
+
+/// Backends for the upstreams of a sandbox.
 #[must_use]
 pub fn sandbox_config(sandbox: &Sandbox) -> String {
     let base_url = sandbox.base_url();

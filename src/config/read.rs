@@ -46,10 +46,9 @@ pub(super) fn config(
     if raw.from_file && section.is_empty() && section.mistakes() == before {
         section.fault("no backend is configured, add at least one `[backends.NAME]` section");
     }
+    let has_backends = !section.is_empty();
     let backends = backend::all(section, dialects);
-    let mut section = root.child("store");
-    let store = StoreSettings::read(&mut section);
-    section.finish();
+    let store = store(root.child("store"), has_backends);
     root.finish();
     let mut warnings = errors.take_warnings();
     warnings.extend(permissions::check(&permissions, file, &whole_file, errors));
@@ -62,8 +61,8 @@ pub(super) fn config(
     if admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback() {
         warnings.push(OPEN_ADMIN_PORT.to_owned());
     }
-    if store.path.is_none() && !backends.is_empty() {
-        warnings.push(FORGETFUL.to_owned());
+    if has_backends {
+        warnings.extend(store.warning().map(str::to_owned));
     }
     Config {
         addresses,
@@ -82,14 +81,16 @@ pub(super) fn config(
     }
 }
 
+fn store(mut section: Section<'_>, has_backends: bool) -> StoreSettings {
+    let mut store = StoreSettings::read(&mut section);
+    store.needs_a_place(has_backends, &mut section);
+    section.finish();
+    store
+}
+
 /// What is noticed only with several replicas, or after a restart.
 pub(super) const NO_PAGE_TOKEN_KEY: &str =
     "`page_token_key` is not set: a page token is valid only in the process that issued it";
-
-/// What a `request_id` is expected to prevent.
-pub(super) const FORGETFUL: &str = "`store.path` is not set: after a restart or a crash, a write \
-    that is repeated with its `request_id` is not recognized, and is sent again; set it to a \
-    directory that this user can write, such as `/var/lib/profile-gateway`";
 
 /// What the network may have been expected to prevent.
 pub(super) const OPEN_ADMIN_PORT: &str = "`admin_listen` is not a loopback address and \

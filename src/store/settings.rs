@@ -7,11 +7,11 @@ settings! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct StoreSettings {
         /// `file`: a database in the directory `path`, which outlives the process, however it ends.
-        /// `memory`: nothing does. Without it, `file` if there is a `path`.
-        kind: Option<StoreKind> = None, one_of(KINDS).optional();
+        /// `memory`: nothing does, and there is a warning.
+        kind: StoreKind = StoreKind::File, one_of(KINDS);
         /// Directory of the database, on a disk of this machine, for this process alone. It is made
-        /// if it does not exist, for its owner alone. Without it, the store is the memory, and
-        /// there is a warning.
+        /// if it does not exist, for its owner alone. A gateway with backends has to have one,
+        /// unless `kind = "memory"` is written; the embedded sandbox does without.
         path: Option<String> = None, plain_text(4096).optional();
     }
     check belongs_together;
@@ -28,16 +28,46 @@ pub enum StoreKind {
 
 const KINDS: &[(&str, StoreKind)] = &[("file", StoreKind::File), ("memory", StoreKind::Memory)];
 
-fn belongs_together(settings: &StoreSettings, section: &mut Section<'_>) {
-    let message = match (settings.kind, &settings.path) {
-        (Some(StoreKind::Memory), Some(_)) => {
-            "`kind = \"memory\"` keeps nothing at a `path`, keep only one of them"
-        }
-        (Some(StoreKind::File), None) => {
-            "`kind = \"file\"` needs a `path`: a directory that this user can write, such as \
-             `path = \"/var/lib/profile-gateway\"`"
-        }
-        _ => return,
+/// What memory gives up.
+macro_rules! forgets {
+    () => {
+        "after a restart or a crash, a write that is repeated with its `request_id` is not \
+         recognized, and is sent again"
     };
-    section.conflict(["path", "kind"], message.to_owned());
+}
+
+const NO_PATH: &str = concat!(
+    "the store has no `path`: writes are recorded there, so that they are recognized after a \
+     restart or a crash; write `path = \"/var/lib/profile-gateway\"` in `[store]`, or another \
+     directory that this user can write, or give that up with `kind = \"memory\"`: ",
+    forgets!()
+);
+
+const FORGETFUL: &str = concat!(
+    "`store.kind` is `memory`: ",
+    forgets!(),
+    "; instead, set `store.path` to a directory that this user can write"
+);
+
+impl StoreSettings {
+    /// Reports a store of backends that has no place. A trial without backends has nothing to lose.
+    pub(crate) fn needs_a_place(&mut self, has_backends: bool, section: &mut Section<'_>) {
+        match (self.kind, &self.path) {
+            (StoreKind::File, None) if has_backends => section.conflict(["kind", "path"], NO_PATH),
+            (StoreKind::File, None) => self.kind = StoreKind::Memory,
+            _ => {}
+        }
+    }
+
+    /// What a store of backends that forgets is warned of.
+    pub(crate) fn warning(&self) -> Option<&'static str> {
+        (self.kind == StoreKind::Memory).then_some(FORGETFUL)
+    }
+}
+
+fn belongs_together(settings: &StoreSettings, section: &mut Section<'_>) {
+    if let StoreSettings { kind: StoreKind::Memory, path: Some(_) } = settings {
+        let message = "`kind = \"memory\"` keeps nothing at a `path`, keep only one of them";
+        section.conflict(["path", "kind"], message);
+    }
 }

@@ -340,7 +340,7 @@ fn defaults_are_those_of_the_manual() {
         "log": { "format": "auto", "level": "info", "buffer_bytes": 1_048_576 },
         "audit": { "file": null, "stream": "stderr", "sync": true, "buffer_bytes": 2_097_152 },
         "request_ids": { "kept_for": "1day", "max_entries": 100_000, "max_bytes": 67_108_864 },
-        "store": { "kind": null, "path": "/var/lib/gateway" },
+        "store": { "kind": "file", "path": "/var/lib/gateway" },
         "memory": {
             "budget_bytes": "auto",
             "requests_percent": 10,

@@ -1,6 +1,7 @@
 //! Values that depend on each other, and mistakes that come together.
 
 use super::*;
+use crate::store::StoreKind;
 
 #[test]
 fn both_ports_may_be_zero() {
@@ -11,31 +12,47 @@ fn both_ports_may_be_zero() {
 
 #[test]
 fn where_writes_are_recorded_and_how_belong_together() {
-    for (store, wrong) in [
-        ("kind = \"file\"", "needs a `path`"),
-        ("kind = \"memory\"\npath = \"/x\"", "keep only one of them"),
-        ("kind = \"disk\"", "`store.kind`"),
-    ] {
-        let why = report(with_backend(&format!("[store]\n{store}")));
-        assert!(why.contains(wrong) && why.lines().count() == 1, "{why}");
-    }
-    let warns = |config: &Config| {
-        config.warnings.iter().any(|warning| warning.contains("`store.path` is not set"))
-    };
-    for (store, forgets) in [
-        ("", true),
-        ("[store]\nkind = \"memory\"", true),
-        ("[store]\npath = \"/x\"", false),
-        ("[store]\nkind = \"file\"\npath = \"/x\"", false),
-    ] {
+    let load = |store: &str| {
         let text = format!("{BACKEND}{store}");
         let source = Source { file_name: "gateway.toml", text: &text };
-        let config = load_with(Some(source), &[], DIALECTS).unwrap();
-        assert_eq!((warns(&config), config.store.path.is_none()), (forgets, forgets), "{store}");
+        load_with(Some(source), &[], DIALECTS)
+    };
+    let nowhere = "the store has no `path`: ";
+    for (store, wrong) in [
+        ("", nowhere),
+        ("[store]", nowhere),
+        ("[store]\nkind = \"file\"", nowhere),
+        ("[store]\nkind = \"memory\"\npath = \"/x\"", "keep only one of them"),
+        ("[store]\nkind = \"disk\"", "`store.kind`"),
+        ("[store]\npath = 5", "`store.path`"),
+    ] {
+        let why = report(load(store));
+        assert!(why.contains(wrong) && why.lines().count() == 1, "{why}");
     }
-    // A trial run may forget.
+    let both_ways_out = ["`path = \"/var/lib/profile-gateway\"`", "`kind = \"memory\"`"];
+    let why = report(load(""));
+    assert!(both_ways_out.iter().all(|way| why.contains(way)), "{why}");
+    let warns =
+        |config: &Config| config.warnings.iter().any(|warning| warning.contains("`store.kind`"));
+    for (store, kind) in [
+        ("[store]\nkind = \"memory\"", StoreKind::Memory),
+        ("[store]\npath = \"/x\"", StoreKind::File),
+        ("[store]\nkind = \"file\"\npath = \"/x\"", StoreKind::File),
+    ] {
+        let config = load(store).unwrap();
+        let forgets = kind == StoreKind::Memory;
+        assert_eq!((config.store.kind, warns(&config)), (kind, forgets), "{store}");
+    }
+}
+
+#[test]
+fn a_trial_without_backends_may_forget() {
     let trial = load_with(None, &[], DIALECTS).unwrap();
-    assert!(!warns(&trial) && trial.store.path.is_none());
+    assert_eq!((trial.store.kind, trial.store.path), (StoreKind::Memory, None));
+    assert!(!trial.warnings.iter().any(|warning| warning.contains("store")));
+    let path = [("PROFILE_GATEWAY__STORE__PATH", "/x")];
+    let trial = load_with(None, &vars(&path), DIALECTS).unwrap();
+    assert_eq!((trial.store.kind, trial.store.path.as_deref()), (StoreKind::File, Some("/x")));
 }
 
 #[test]

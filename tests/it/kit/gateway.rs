@@ -7,7 +7,7 @@ use std::{
 };
 
 use profile_gateway::{
-    app::App,
+    app::{self, App},
     config::{self, Config, Source},
     pb::{
         BackendStatus, CreateProfileRequest, DeleteProfileRequest, GetBackendRequest, Profile,
@@ -191,7 +191,16 @@ impl Builder {
 
 /// The settings of a configuration.
 pub fn loaded(text: &str) -> Config {
+    let text = &with_store(text);
     config::load(Some(Source { file_name: "kit", text }), &[]).unwrap()
+}
+
+/// A configuration whose store is the memory, unless it has one.
+pub fn with_store(text: &str) -> String {
+    match text.contains("[backends.") && !text.contains("[store]") {
+        true => format!("{text}\n{}", app::SANDBOX_STORE),
+        false => text.to_owned(),
+    }
 }
 
 impl Gateway {

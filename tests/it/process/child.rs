@@ -18,6 +18,8 @@ use tokio::{
     sync::watch,
 };
 
+use crate::kit::gateway::with_store;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a test waits for, or a failure that says so.
@@ -199,13 +201,19 @@ pub(super) async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
     Program::spawn(command(args, env)).ended().await
 }
 
-/// A configuration file in a directory of its own.
+/// A file in a directory of its own.
 pub(super) struct File {
     _directory: TempDir,
     pub path: String,
 }
 
+/// The file of a configuration. Its store is the memory, unless it says otherwise.
 pub(super) fn file(text: &str) -> File {
+    exactly(&with_store(text))
+}
+
+/// The file of exactly this text.
+pub(super) fn exactly(text: &str) -> File {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gateway.toml");
     std::fs::write(&path, text).unwrap();

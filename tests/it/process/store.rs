@@ -14,7 +14,7 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     calls::{channel, failure, metric, named, profiles},
-    child::{Ended, Gateway, file, run, serve, started, with_small_files},
+    child::{Ended, Gateway, exactly, file, run, serve, started, with_small_files},
 };
 use crate::kit::{
     gateway::fresh,
@@ -181,14 +181,34 @@ async fn an_operator_can_look_after_a_store() {
 #[tokio::test]
 async fn a_store_that_forgets_is_warned_of() {
     let sandbox = sandbox().await;
-    let silent = sandbox.config();
-    for config in [format!("{silent}\n[store]\nkind = \"memory\""), silent] {
-        let file = file(&config);
-        let checked = run(&["check", "--config", &file.path], &[]).await;
-        let warning = "`store.path` is not set: after a restart or a crash";
-        assert!(checked.stderr.contains(warning), "{}", checked.output());
-        let gateway = serve(&config, &[]).await;
-        gateway.program.logged(warning).await;
-        stop(gateway).await;
+    let config = format!("{}\n[store]\nkind = \"memory\"", sandbox.config());
+    let path = file(&config);
+    let checked = run(&["check", "--config", &path.path], &[]).await;
+    assert_eq!(checked.code(), Some(0), "{}", checked.output());
+    let warning = "`store.kind` is `memory`: after a restart or a crash";
+    assert!(checked.stderr.contains(warning), "{}", checked.output());
+    let gateway = serve(&config, &[]).await;
+    gateway.program.logged(warning).await;
+    stop(gateway).await;
+    // A trial has nothing to lose.
+    let trial = run(&["check"], &[]).await;
+    assert!(trial.stdout.contains("\"kind\": \"memory\""), "{}", trial.output());
+    assert!(!trial.output().contains("after a restart"), "{}", trial.output());
+}
+
+#[tokio::test]
+async fn a_gateway_has_to_be_told_where_its_store_is_or_to_forget() {
+    let sandbox = sandbox().await;
+    let path = exactly(&sandbox.config());
+    let no_path = "the store has no `path`: writes are recorded there";
+    for command in ["check", "serve"] {
+        let args = [command, "--config", &path.path];
+        let refused = run(&args, &[]).await;
+        assert_eq!(refused.code(), Some(64), "{}", refused.output());
+        assert!(refused.stderr.contains(no_path), "{}", refused.output());
+        assert!(refused.stderr.contains("give that up with `kind = \"memory\"`"));
     }
+    let args = ["check", "--config", &path.path];
+    let told = [("PROFILE_GATEWAY__STORE__KIND", "memory")];
+    assert_eq!(run(&args, &told).await.code(), Some(0));
 }
