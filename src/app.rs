@@ -97,6 +97,8 @@ impl App {
             .collect::<io::Result<_>>()?;
         let store = open_store(&config.store, &metrics.store)?;
         let requests = request_ids(&config, &metrics, &budget, &store)?;
+        let measured = Arc::clone(&requests);
+        registry.before_scrape(move || measured.measure_doubts());
         let gateway = Arc::new(Gateway::new(
             backends,
             writes.clone(),
@@ -275,6 +277,7 @@ fn request_ids(
     let mut limits = idempotency::Limits::new(&config.request_ids, share);
     limits.bytes = limits.bytes.min(budget.request_ids);
     let ids = metrics.request_ids.clone();
+    config.backends.keys().for_each(|name| ids.backend(&name.as_str().into()));
     let requests = Arc::new(Ledger::load(limits, ids, Arc::clone(store))?);
     let measured = Arc::clone(&requests);
     metrics.memory.measure(Part::RequestIds, move || measured.bytes());

@@ -17,7 +17,7 @@ use crate::{
 pub fn check(directory: &Path) -> io::Result<String> {
     let found = store::examine(directory)?;
     let writes = writes(&found)?.len();
-    Ok(format!("the store at {} is whole: writes with a request_id: {writes}", directory.display()))
+    Ok(format!("the store at {} is whole: writes: {writes}", directory.display()))
 }
 
 /// How much is in a store.

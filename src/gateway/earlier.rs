@@ -19,7 +19,7 @@ use crate::store::{Entry, Store};
 
 /// What earlier writes have left.
 pub struct EarlierWrites {
-    /// Those that have a `request_id`.
+    /// Those that are under way, in doubt, or remembered for their repeats.
     pub(crate) requests: Arc<dyn IdempotencyStore>,
     /// The creations in doubt.
     pub(crate) claims: Claims,
@@ -36,7 +36,7 @@ impl EarlierWrites {
     }
 }
 
-/// A write with a `request_id`, as the store keeps it, for people and their programs.
+/// A write as the store keeps it, for people and their programs.
 ///
 /// # Errors
 ///
@@ -47,10 +47,11 @@ pub fn describe(entry: &Entry) -> io::Result<Value> {
         KeptState::Sent => "sent",
         KeptState::Unknown => "unknown",
         KeptState::Done => "done",
+        KeptState::Closed => "closed",
     };
     let mut shown = json!({
         "caller": key.caller.to_string(),
-        "request_id": key.id.to_string(),
+        "request_id": key.is_named.then(|| key.id.to_string()),
         "method": kept.method,
         "resource": kept.resource,
         "state": state,

@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use backend::Backend;
 use backend::SelectedBackends;
 pub use earlier::{EarlierWrites, describe};
+use idempotency::{Closed, Doubt};
 use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
@@ -138,6 +139,17 @@ impl Gateway {
             tracing::warn!(target: "gateway", backend, "an operator ended this backend's pause");
         }
         Some(ended)
+    }
+
+    /// The writes whose outcome is unknown, for an operator: those with a number above this one, at
+    /// most so many, by number.
+    pub async fn doubts(&self, after: u64, limit: usize) -> Result<Vec<Doubt>> {
+        self.writer.doubts().list(after, limit).await
+    }
+
+    /// Ends the doubt of this number as an operator says, who is named in the audit log.
+    pub async fn close_doubt(&self, number: u64, took_effect: bool, by: &str) -> Result<Closed> {
+        self.writer.doubts().close(number, took_effect, by).await
     }
 
     /// Reads one profile.

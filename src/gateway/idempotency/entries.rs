@@ -1,12 +1,16 @@
 //! The entries of the ledger: their states, and what they take of the room.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Attempter, End, RequestIdentity, RequestKey,
+    Attempter, Doubt, End, RequestIdentity, RequestKey,
     limits::Usage,
     record::{KeptRequest, KeptState},
 };
@@ -27,6 +31,10 @@ pub(super) struct Entries {
     pub(super) callers: HashMap<CallerId, Own>,
     /// Entries that are over, by the end of the last attempt that may have written.
     pub(super) over: BTreeMap<Rank, RequestKey>,
+    /// Those whose outcome is unknown, also while it is being found out.
+    pub(super) doubts: BTreeMap<u64, RequestKey>,
+    /// Those of them that were dropped because their time was over, until someone asks.
+    pub(super) dropped: Vec<Doubt>,
     /// Counts attempts and ends.
     last: u64,
 }
@@ -54,7 +62,9 @@ pub(super) struct Entry {
 pub(super) enum State {
     Running(Box<Running>),
     Done(Rank, Bytes),
-    Unknown(Rank, Bytes),
+    /// It took effect, as an operator has said.
+    Closed(Rank),
+    Unknown(Box<Unresolved>),
 }
 
 /// An attempt.
@@ -65,18 +75,20 @@ pub(super) struct Running {
     pub(super) intent: Option<Bytes>,
     /// When it was last about to send.
     pub(super) sent_at: Moment,
-    /// The entry's rank from when its outcome was unknown, unless this attempt has written since.
-    pub(super) since: Option<Rank>,
+    /// What it finds out, unless it has written since.
+    pub(super) earlier: Option<Box<Unresolved>>,
+    /// Tells it to give way, if it is the gateway itself that finds that out.
+    pub(super) gives_way: Option<CancellationToken>,
     /// Tells the waiting calls how it ended.
     pub(super) ending: watch::Sender<Option<End>>,
 }
 
 /// What an earlier attempt has left.
 pub(super) struct Unresolved {
-    pub(super) number: u64,
-    pub(super) sent: u32,
+    /// When it ended.
     pub(super) since: Rank,
-    pub(super) intent: Bytes,
+    /// As it is kept.
+    pub(super) kept: KeptRequest,
 }
 
 impl Entry {
@@ -84,40 +96,68 @@ impl Entry {
         OVERHEAD
             + match &self.state {
                 State::Running(running) => running.intent.as_ref().map_or(0, Bytes::len),
-                State::Done(_, bytes) | State::Unknown(_, bytes) => bytes.len(),
+                State::Done(_, bytes) => bytes.len(),
+                State::Closed(_) => 0,
+                State::Unknown(unresolved) => unresolved.size(),
             }
     }
 
     fn rank(&self) -> Option<Rank> {
         match self.state {
-            State::Done(rank, _) | State::Unknown(rank, _) => Some(rank),
+            State::Done(rank, _) | State::Closed(rank) => Some(rank),
+            State::Unknown(ref unresolved) => Some(unresolved.since),
             State::Running(_) => None,
         }
     }
 
-    /// An entry that an earlier process has kept under this number. It has sent nothing since that
-    /// process died, nor after the time until when it would have.
-    pub(super) fn read(number: u64, kept: &KeptRequest, clock: Clock) -> Option<Self> {
-        let ended = match kept.ended_at {
-            0 => clock.from_kept(kept.until),
-            ended => clock.from_kept(ended),
-        };
-        let rank = (ended, number);
-        let state = match kept.state() {
-            KeptState::Done => State::Done(rank, kept.result.clone()),
-            KeptState::Sent | KeptState::Unknown => State::Unknown(rank, kept.intent.clone()),
-        };
+    /// What is not known of it, and whether someone is finding that out.
+    pub(super) fn unresolved(&self) -> Option<(&Unresolved, bool)> {
+        match &self.state {
+            State::Unknown(unresolved) => Some((unresolved, false)),
+            State::Running(running) => Some((running.earlier.as_ref()?, true)),
+            State::Done(..) | State::Closed(_) => None,
+        }
+    }
+
+    /// The write whose outcome is unknown, if it is.
+    pub(super) fn doubt(&self, key: RequestKey, clock: Clock) -> Option<Doubt> {
+        let (Unresolved { since: (since, _), kept }, is_attended) = self.unresolved()?;
+        Some(Doubt::of(self.number, key, kept, clock.since(*since), is_attended))
+    }
+
+    /// An entry that an earlier process has kept under this number.
+    pub(super) fn read(number: u64, kept: KeptRequest, clock: Clock) -> Option<Self> {
+        let (rank, sent) = ((clock.from_kept(kept.ended_at), number), kept.sent);
         let fingerprint = kept.fingerprint.as_ref().try_into().ok()?;
-        Some(Self { fingerprint, number, sent: kept.sent, state })
+        let state = match kept.state() {
+            KeptState::Done => State::Done(rank, kept.result),
+            KeptState::Closed => State::Closed(rank),
+            KeptState::Sent | KeptState::Unknown => {
+                State::Unknown(Box::new(Unresolved { since: rank, kept }))
+            }
+        };
+        Some(Self { fingerprint, number, sent, state })
+    }
+}
+
+impl Unresolved {
+    /// What it takes beside the overhead of each entry.
+    fn size(&self) -> usize {
+        OVERHEAD + self.kept.intent.len() + self.kept.unsettled_message.len()
     }
 }
 
 impl Running {
     /// What is to be kept of it, apart from its state.
     pub(super) fn kept(&self, key: RequestKey, entry: &Entry, clock: Clock) -> KeptRequest {
+        // As long as it has written nothing, the call before has sent it last.
+        if let Some(earlier) = &self.earlier {
+            return earlier.kept.clone();
+        }
         KeptRequest {
             caller: key.caller.to_string(),
             request_id: key.id.as_bytes().to_vec(),
+            unnamed: !key.is_named,
             method: self.method.to_owned(),
             resource: self.by.resource.clone(),
             fingerprint: Bytes::copy_from_slice(&entry.fingerprint),
@@ -128,12 +168,43 @@ impl Running {
             until: clock.to_kept(clock.at(self.by.until)),
             ended_at: 0,
             intent: self.intent.clone().unwrap_or_default(),
-            result: Bytes::new(),
+            ..KeptRequest::default()
         }
+    }
+
+    /// What it leaves if it ends now and its outcome is unknown.
+    pub(super) fn left(
+        &self,
+        key: RequestKey,
+        entry: &Entry,
+        rank: Rank,
+        clock: Clock,
+    ) -> Unresolved {
+        let mut kept = self.kept(key, entry, clock);
+        let Some(earlier) = &self.earlier else {
+            kept.set_state(KeptState::Unknown);
+            kept.ended_at = clock.to_kept(rank.0);
+            return Unresolved { since: rank, kept };
+        };
+        // A call tells its caller.
+        kept.interrupted &= self.gives_way.is_some();
+        Unresolved { since: earlier.since, kept }
+    }
+
+    /// Whether it leaves what was there before it, if its outcome is unknown.
+    pub(super) fn is_as_before(&self) -> bool {
+        let told = |earlier: &Unresolved| self.gives_way.is_some() || !earlier.kept.interrupted;
+        self.earlier.as_deref().is_some_and(told)
     }
 }
 
 impl Entries {
+    /// None yet. Its numbers come after those of earlier processes on the same store, also after
+    /// those that are no longer kept: an operator may still have them.
+    pub(super) fn after(clock: Clock) -> Self {
+        Self { last: clock.to_kept(clock.now()) << 10, ..Self::default() }
+    }
+
     pub(super) fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -147,6 +218,9 @@ impl Entries {
 
     pub(super) fn put(&mut self, key: RequestKey, entry: Entry) {
         let size = entry.size();
+        if entry.unresolved().is_some() {
+            self.doubts.insert(entry.number, key);
+        }
         let own = self.callers.entry(key.caller).or_default();
         for usage in [&mut self.used, &mut own.used] {
             usage.entries += 1;
@@ -179,6 +253,7 @@ impl Entries {
         if let Some(rank) = rank {
             self.over.remove(&rank);
         }
+        self.doubts.remove(&entry.number);
         Some(entry)
     }
 
@@ -195,33 +270,61 @@ impl Entries {
         self.running(key, attempt).is_some().then(|| self.take(key)).flatten()
     }
 
-    /// Drops entries that ended before this time.
-    pub(super) fn expire(&mut self, before: Moment) -> Vec<u64> {
-        let mut expired = Vec::new();
+    /// Drops entries that ended this long ago.
+    pub(super) fn expire(&mut self, kept_for: Duration, clock: Clock) -> Vec<u64> {
+        let kept_for = Moment::try_from(kept_for.as_millis()).unwrap_or(Moment::MAX);
+        let (before, mut expired) = (clock.now() - kept_for, Vec::new());
         while let Some(((ended, _), key)) = self.over.first_key_value()
             && *ended <= before
         {
             let key = *key;
-            expired.extend(self.take(key).map(|entry| entry.number));
+            let Some(entry) = self.take(key) else { break };
+            self.dropped.extend(entry.doubt(key, clock));
+            expired.push(entry.number);
         }
         expired
     }
 
-    /// Lets an attempt run, in the place of the entry of the same number if there was one.
-    pub(super) fn run(
-        &mut self,
-        identity: &RequestIdentity,
-        by: Attempter,
-        unresolved: Option<Unresolved>,
-    ) -> u64 {
-        let attempt = self.number();
-        let (number, sent) = unresolved.as_ref().map_or((attempt, 0), |u| (u.number, u.sent));
-        let (since, intent) = unresolved.map(|u| (u.since, u.intent)).unzip();
-        let (ending, _) = watch::channel(None);
-        let method = identity.method;
-        let running = Running { attempt, method, by, intent, sent_at: 0, since, ending };
+    /// Lets the first attempt of a write run.
+    pub(super) fn run(&mut self, identity: &RequestIdentity, by: Attempter) -> u64 {
+        let (attempt, (ending, _)) = (self.number(), watch::channel(None));
+        let RequestIdentity { key, fingerprint, method } = *identity;
+        let (intent, earlier, gives_way) = (None, None, None);
+        let running =
+            Running { attempt, method, by, intent, sent_at: 0, earlier, gives_way, ending };
         let state = State::Running(Box::new(running));
-        self.put(identity.key, Entry { fingerprint: identity.fingerprint, number, sent, state });
+        self.put(key, Entry { fingerprint, number: attempt, sent: 0, state });
         attempt
+    }
+
+    /// Lets an attempt find out what an earlier one has left, if that is not known. Returns that as
+    /// well.
+    pub(super) fn resume(
+        &mut self,
+        key: RequestKey,
+        (method, by): (&'static str, Attempter),
+        gives_way: Option<CancellationToken>,
+    ) -> Option<(u64, Rank, Bytes)> {
+        let entry = self.all.get(&key)?;
+        let State::Unknown(_) = &entry.state else { return None };
+        let Entry { fingerprint, number, sent, state } = self.take(key)?;
+        let State::Unknown(earlier) = state else { return None };
+        let (attempt, (ending, _)) = (self.number(), watch::channel(None));
+        let (since, intent) = (earlier.since, earlier.kept.intent.clone());
+        let running = Running {
+            attempt,
+            method,
+            by,
+            intent: Some(intent.clone()),
+            sent_at: 0,
+            earlier: Some(earlier),
+            gives_way,
+            ending,
+        };
+        self.put(
+            key,
+            Entry { fingerprint, number, sent, state: State::Running(Box::new(running)) },
+        );
+        Some((attempt, since, intent))
     }
 }

@@ -15,25 +15,28 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    Attempter, Begin, End, IdempotencyStore, RequestIdentity, RequestKey,
-    entries::{Entries, Entry, OVERHEAD, Rank, State, Unresolved},
+    Attempter, Begin, Closed, Closing, Doubt, End, IdempotencyStore, RequestIdentity, RequestKey,
+    Settler, Unsettled,
+    entries::{Entries, Entry, OVERHEAD, Rank, State},
     limits::{Limits, Usage},
-    metrics::{Bound, RequestIdMetrics},
+    metrics::{Bound, RequestIdMetrics, SettledAs},
     record::{self, KeptState},
 };
 use crate::{
     caller::CallerId,
     error::{Error, Reason, Result, Retry, whole_seconds},
-    store::{Clock, Kept, Moment, Outlives, Store, Table},
+    store::{Change, Clock, Kept, Outlives, Store, Table},
 };
 
 /// The request ids of this process and, if the store outlives it, of those before and after it.
 pub struct Ledger {
     limits: Limits,
     guarantee: String,
-    metrics: RequestIdMetrics,
-    store: Arc<dyn Store>,
-    clock: Clock,
+    pub(super) metrics: RequestIdMetrics,
+    pub(super) store: Arc<dyn Store>,
+    /// Whether the store has anything for the next process.
+    keeps: bool,
+    pub(super) clock: Clock,
     inner: Mutex<Entries>,
 }
 
@@ -49,8 +52,10 @@ impl Ledger {
         store: Arc<dyn Store>,
     ) -> io::Result<Self> {
         let guarantee = guarantee(&limits, store.outlives());
-        let (clock, inner) = Default::default();
-        let ledger = Self { limits, guarantee, metrics, store, clock, inner };
+        let keeps = store.outlives() != Outlives::Nothing;
+        let clock = Clock::default();
+        let inner = Mutex::new(Entries::after(clock));
+        let ledger = Self { limits, guarantee, metrics, store, keeps, clock, inner };
         ledger.read()?;
         Ok(ledger)
     }
@@ -60,26 +65,28 @@ impl Ledger {
         let mut changes = Vec::new();
         for entry in self.store.load(Table::Requests) {
             let (number, key, mut kept) = record::read(&entry)?;
-            let entry = Entry::read(number, &kept, self.clock).ok_or_else(record::unreadable)?;
-            if let (State::Unknown((ended, _), _), KeptState::Sent) = (&entry.state, kept.state()) {
+            if kept.state() == KeptState::Sent {
+                // It has sent nothing since that process died, nor after the time until when it
+                // would have.
                 kept.set_state(KeptState::Unknown);
-                kept.ended_at = self.clock.to_kept(*ended);
+                kept.ended_at = self.clock.to_kept(self.clock.from_kept(kept.until));
+                kept.interrupted = true;
                 changes.push(record::keep(number, &kept));
             }
+            let entry = Entry::read(number, kept, self.clock).ok_or_else(record::unreadable)?;
             inner.put_kept(key, entry);
         }
         self.store.note(changes);
         self.expire(&mut inner);
-        let is_in_doubt = |entry: &&Entry| matches!(entry.state, State::Unknown(..));
-        let (ids, in_doubt) = (inner.all.len(), inner.all.values().filter(is_in_doubt).count());
-        if ids > 0 {
-            tracing::info!(target: "store", ids, in_doubt, "the store has writes of before");
+        let (writes, in_doubt) = (inner.all.len(), inner.doubts.len());
+        if writes > 0 {
+            tracing::info!(target: "store", writes, in_doubt, "the store has writes of before");
         }
         self.measure(&inner);
         Ok(())
     }
 
-    fn measure(&self, inner: &Entries) {
+    pub(super) fn measure(&self, inner: &Entries) {
         self.metrics.kept(inner.used.entries);
     }
 
@@ -89,14 +96,15 @@ impl Ledger {
         self.lock().used.bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Entries> {
         self.inner.lock()
     }
 
     /// Drops entries that have been kept long enough.
-    fn expire(&self, inner: &mut Entries) {
-        let kept_for = Moment::try_from(self.limits.kept_for.as_millis()).unwrap_or(Moment::MAX);
-        let expired = inner.expire(self.clock.now() - kept_for);
+    pub(super) fn expire(&self, inner: &mut Entries) {
+        let in_doubt = inner.dropped.len();
+        let expired = inner.expire(self.limits.kept_for, self.clock);
+        inner.dropped.iter().skip(in_doubt).for_each(|_| self.metrics.settled(SettledAs::Dropped));
         if !expired.is_empty() {
             self.store.note(expired.into_iter().map(record::forget).collect());
         }
@@ -110,7 +118,7 @@ impl Ledger {
         if has_share && !used.has_room(more, self.limits.of_one()) {
             self.metrics.refused(Bound::Caller);
             let message = format!(
-                "this caller has its share of the writes with a request_id that are remembered for \
+                "this caller has its share of the writes that are running, or are remembered for \
                  {}; nothing was sent",
                 shown(self.limits.kept_for)
             );
@@ -122,8 +130,7 @@ impl Ledger {
         }
         self.metrics.refused(Bound::All);
         let message = format!(
-            "too many writes with a request_id are running, or are remembered for {}; nothing was \
-             sent",
+            "too many writes are running, or are remembered for {}; nothing was sent",
             shown(self.limits.kept_for)
         );
         let error = Error::new(Reason::Overloaded, message);
@@ -137,30 +144,41 @@ impl Ledger {
         error.with_retry(Retry::After(Some(whole_seconds(wait))))
     }
 
+    /// Hands changes to the store, if it has anything for the next process.
+    pub(super) fn keep(&self, change: impl FnOnce() -> Change) -> Option<Kept> {
+        self.keeps.then(|| self.store.end(vec![change()]))
+    }
+
+    /// Hands a change to the store that nothing depends on.
+    pub(super) fn note(&self, change: impl FnOnce() -> Change) {
+        if self.keeps {
+            self.store.note(vec![change()]);
+        }
+    }
+
     /// Hands the end of an attempt to the store.
     fn keep_end(&self, key: RequestKey, attempt: u64, end: &End) -> Option<Kept> {
         let inner = self.lock();
         let (entry, running) = inner.running(key, attempt)?;
         // What was not journaled is not kept.
         running.intent.as_ref()?;
-        let (number, mut kept) = (entry.number, running.kept(key, entry, self.clock));
+        let (number, now) = (entry.number, self.clock.now());
         match end {
-            End::Done(result) => {
+            End::Done(result) if key.is_named => self.keep(|| {
+                let mut kept = running.kept(key, entry, self.clock);
                 kept.set_state(KeptState::Done);
-                kept.ended_at = self.clock.to_kept(self.clock.now());
+                kept.ended_at = self.clock.to_kept(now);
                 kept.result = result.clone();
                 kept.intent = Bytes::new();
-                Some(self.store.end(vec![record::keep(number, &kept)]))
-            }
-            End::Unknown => {
-                let ended = running.since.map_or(self.clock.now(), |(ended, _)| ended);
-                kept.set_state(KeptState::Unknown);
-                kept.ended_at = self.clock.to_kept(ended);
-                self.store.note(vec![record::keep(number, &kept)]);
-                None
-            }
-            End::Failed(_) | End::Nothing(_) => {
-                self.store.note(vec![record::forget(number)]);
+                record::keep(number, &kept)
+            }),
+            // Before its caller is told, so that the next process knows that it was.
+            End::Unknown if !running.is_as_before() => self.keep(|| {
+                record::keep(number, &running.left(key, entry, (now, number), self.clock).kept)
+            }),
+            End::Unknown => None,
+            End::Done(_) | End::Failed(_) | End::Nothing(_) | End::NoEffect => {
+                self.note(|| record::forget(number));
                 None
             }
         }
@@ -170,23 +188,34 @@ impl Ledger {
         let mut inner = self.lock();
         let rank = (self.clock.now(), inner.number());
         let Some(entry) = inner.take_running(key, attempt) else { return };
-        let Entry { fingerprint, number, sent, state } = entry;
-        let State::Running(running) = state else { return };
-        let state = match (&end, running.intent) {
-            (End::Done(result), Some(_)) => Some(State::Done(rank, result.clone())),
-            (End::Unknown, Some(intent)) => {
-                Some(State::Unknown(running.since.unwrap_or(rank), intent))
+        let State::Running(running) = &entry.state else { return };
+        let state = match &end {
+            // What was not journaled was not sent.
+            _ if running.intent.is_none() => None,
+            End::Done(result) if key.is_named => Some(State::Done(rank, result.clone())),
+            End::Unknown => {
+                Some(State::Unknown(Box::new(running.left(key, &entry, rank, self.clock))))
             }
-            // What was not journaled was not sent, and what has failed has written nothing.
-            (End::Failed(_) | End::Nothing(_), _) | (End::Done(_) | End::Unknown, None) => None,
+            // What has failed has written nothing, and no one repeats what has no name.
+            End::Done(_) | End::Failed(_) | End::Nothing(_) | End::NoEffect => None,
         };
+        if running.gives_way.is_some() {
+            match end {
+                End::Done(_) => self.metrics.settled(SettledAs::TookEffect),
+                End::NoEffect => self.metrics.settled(SettledAs::NoEffect),
+                End::Unknown | End::Failed(_) | End::Nothing(_) => {}
+            }
+        }
+        let Entry { fingerprint, number, sent, state: before } = entry;
         if let Some(state) = state {
             // It may be larger than what there was room for: a result is always kept.
             inner.put(key, Entry { fingerprint, number, sent, state });
         }
         self.measure(&inner);
-        // If the end is unknown, the sender is dropped, and the waiting calls ask again.
-        if !matches!(end, End::Unknown) {
+        // Otherwise the sender is dropped, and the waiting calls ask again.
+        if let State::Running(running) = before
+            && !matches!(end, End::Unknown | End::NoEffect)
+        {
             running.ending.send_replace(Some(end));
         }
     }
@@ -204,7 +233,7 @@ impl IdempotencyStore for Ledger {
         let Some(entry) = inner.all.get(&identity.key) else {
             let more = Usage { entries: 1, bytes: OVERHEAD };
             self.check_room(&inner, identity.key.caller, more)?;
-            let attempt = inner.run(identity, attempter, None);
+            let attempt = inner.run(identity, attempter);
             self.measure(&inner);
             return Ok(Begin::Fresh(attempt));
         };
@@ -213,19 +242,21 @@ impl IdempotencyStore for Ledger {
         }
         match &entry.state {
             State::Running(running) => {
+                if let Some(settler) = &running.gives_way {
+                    settler.cancel();
+                }
                 let mut ending = running.ending.subscribe();
                 Ok(Begin::Running(Box::pin(async move {
                     ending.wait_for(Option::is_some).await.ok().and_then(|end| end.clone())
                 })))
             }
             State::Done(_, result) => Ok(Begin::Done(result.clone())),
-            State::Unknown(since, intent) => {
-                let (since, intent) = (*since, intent.clone());
-                let (number, sent) = (entry.number, entry.sent);
-                drop(inner.take(identity.key));
-                let unresolved = Unresolved { number, sent, since, intent: intent.clone() };
-                let attempt = inner.run(identity, attempter, Some(unresolved));
-                Ok(Begin::Unknown { attempt, intent, ended: self.clock.since(since.0) })
+            State::Closed(_) => Ok(Begin::Closed),
+            State::Unknown(_) => {
+                let by = (identity.method, attempter);
+                let resumed = inner.resume(identity.key, by, None);
+                let (attempt, (ended, _), intent) = resumed.ok_or_else(not_there)?;
+                Ok(Begin::Unknown { attempt, intent, ended: self.clock.since(ended) })
             }
         }
     }
@@ -249,9 +280,10 @@ impl IdempotencyStore for Ledger {
             self.measure(&inner);
             room?;
             // In the order in which entries change.
-            let (entry, running) = inner.running(key, attempt).ok_or_else(|| {
-                Error::new(Reason::GatewayInternal, "the attempt is not there any more")
-            })?;
+            let (entry, running) = inner.running(key, attempt).ok_or_else(not_there)?;
+            if !self.keeps {
+                return Ok(());
+            }
             let kept = running.kept(key, entry, self.clock);
             self.store.put(vec![record::keep(entry.number, &kept)])
         };
@@ -272,19 +304,50 @@ impl IdempotencyStore for Ledger {
         let _ = self.keep_end(key, attempt, &End::Unknown);
         self.end(key, attempt, End::Unknown);
     }
+
+    async fn doubts(&self, after: u64, limit: usize) -> Result<Vec<Doubt>> {
+        Ok(self.list_doubts(after, limit))
+    }
+
+    async fn settle(&self, number: u64, settler: Settler) -> Result<Option<(Doubt, u64)>> {
+        Ok(self.begin_to_settle(number, settler))
+    }
+
+    async fn leave(&self, key: RequestKey, attempt: u64, why: Unsettled) -> Result<()> {
+        self.end_unsettled(key, attempt, why);
+        Ok(())
+    }
+
+    async fn close(&self, number: u64, closing: Closing) -> Result<Closed> {
+        let (closed, kept) = self.close_by_hand(number, closing);
+        if let Some(kept) = kept {
+            // If it fails, the store makes up for it.
+            let _ = kept.wait().await;
+        }
+        Ok(closed)
+    }
+
+    async fn dropped(&self) -> Result<Vec<Doubt>> {
+        Ok(self.take_dropped())
+    }
 }
 
 impl Ledger {
     fn intended(&self, entry: &mut Entry, intent: Bytes) {
         if let State::Running(running) = &mut entry.state {
             // What this attempt has sent already may have shown more.
-            if running.intent.is_none() || running.since.is_some() {
+            if running.intent.is_none() || running.earlier.is_some() {
                 running.sent_at = self.clock.now();
                 entry.sent += 1;
             }
-            (running.intent, running.since) = (Some(intent), None);
+            (running.intent, running.earlier) = (Some(intent), None);
         }
     }
+}
+
+/// An error that cannot be: what was found a moment ago is not there.
+fn not_there() -> Error {
+    Error::new(Reason::GatewayInternal, "the attempt is not there any more")
 }
 
 fn guarantee(limits: &Limits, outlives: Outlives) -> String {

@@ -7,14 +7,19 @@
 //! request is the caller's error. Callers do not share ids.
 //!
 //! The entry of a write is also its journal: its intent is stored before it is sent, so that a
-//! repeat can find out the outcome. Intents and results are opaque bytes here.
+//! repeat, or the gateway itself, can find out the outcome. So a write without a `request_id` has
+//! an entry too, under an id that no caller can name, until its outcome is known. Intents and
+//! results are opaque bytes here.
 
+mod doubt;
 mod entries;
+mod key;
 mod ledger;
 mod limits;
 mod metrics;
 mod record;
 mod settings;
+mod settling;
 #[cfg(test)]
 mod tests;
 
@@ -22,43 +27,22 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use prost::Message;
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
-use uuid::Uuid;
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    doubt::{Closed, Closing, Doubt, Looks, Unsettled},
+    key::{RequestIdentity, RequestKey},
     ledger::Ledger,
     limits::Limits,
-    metrics::RequestIdMetrics,
+    metrics::{RequestIdMetrics, SettledAs},
     record::{KeptRequest, KeptState, read},
     settings::{LONGEST_KEPT, RequestIdSettings},
 };
 use crate::{
     call::CallId,
-    caller::CallerId,
     error::{Error, Result},
 };
-
-/// What an entry is found by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestKey {
-    /// Who calls.
-    pub caller: CallerId,
-    /// The caller's id, however it was spelled.
-    pub id: Uuid,
-}
-
-/// Identifies a requested write, so that its repeats are recognized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestIdentity {
-    /// What its entry is found by.
-    pub key: RequestKey,
-    /// SHA-256 of the method and the whole request.
-    pub fingerprint: [u8; 32],
-    /// The method, for people.
-    pub method: &'static str,
-}
 
 /// Who begins an attempt.
 #[derive(Debug, Clone)]
@@ -69,27 +53,6 @@ pub struct Attempter {
     pub resource: String,
     /// After this, the attempt sends nothing more, whatever becomes of the process.
     pub until: Instant,
-}
-
-impl RequestIdentity {
-    /// The identity of a request from which the `request_id` was removed, and whose sets are
-    /// sorted; `None` without a valid id. Fields are encoded in order and maps by sorted keys, so
-    /// equal requests have equal bytes.
-    #[must_use]
-    pub fn of(
-        caller: CallerId,
-        method: &'static str,
-        request_id: &str,
-        request: &impl Message,
-    ) -> Option<Self> {
-        let id = Uuid::try_parse(request_id).ok().filter(|id| !id.is_nil())?;
-        let mut hash = Sha256::new();
-        hash.update(method.as_bytes());
-        hash.update([0]);
-        hash.update(request.encode_to_vec());
-        let key = RequestKey { caller, id };
-        Some(Self { key, fingerprint: hash.finalize().into(), method })
-    }
 }
 
 /// Resolves when a running write has ended: with how it ended, or with `None` if the caller has to
@@ -116,6 +79,8 @@ pub enum Begin {
     },
     /// It was used for another request.
     Reused,
+    /// An operator has said that the write took effect. Its result is not known.
+    Closed,
 }
 
 impl fmt::Debug for Begin {
@@ -126,6 +91,7 @@ impl fmt::Debug for Begin {
             Self::Done(_) => "Done",
             Self::Unknown { .. } => "Unknown",
             Self::Reused => "Reused",
+            Self::Closed => "Closed",
         })
     }
 }
@@ -143,6 +109,9 @@ pub enum End {
     /// Its outcome is unknown: a repeat has to find it out. An attempt that journaled nothing has
     /// sent nothing, so it counts as failed.
     Unknown,
+    /// It found out that an earlier attempt has no effect and will not have any: its entry is
+    /// dropped, and the calls that waited may write.
+    NoEffect,
 }
 
 /// Keeps what is known about ids.
@@ -180,6 +149,53 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// Ends an attempt whose task is gone as [`End::Unknown`]. Must not block: it also runs during
     /// a panic.
     fn abandon(&self, key: RequestKey, attempt: u64);
+
+    /// The writes whose outcome is unknown: those with a number above this one, at most so many, by
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE` if the store cannot be read.
+    async fn doubts(&self, after: u64, limit: usize) -> Result<Vec<Doubt>>;
+
+    /// Begins an attempt of the gateway itself to find out the outcome of a write, unless a call is
+    /// at it, or nothing is in doubt any more. It is told to give way when a call wants to do that,
+    /// or an operator ends the doubt; if it is [abandoned](Self::abandon), all is as before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::doubts`].
+    async fn settle(&self, number: u64, settler: Settler) -> Result<Option<(Doubt, u64)>>;
+
+    /// Ends an attempt of the gateway itself that did not find out the outcome, and says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::finish`].
+    async fn leave(&self, key: RequestKey, attempt: u64, why: Unsettled) -> Result<()>;
+
+    /// Ends a doubt as an operator says. When it returns, it stays ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::finish`].
+    async fn close(&self, number: u64, closing: Closing) -> Result<Closed>;
+
+    /// Those that were dropped since this was asked before, because their time was over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::doubts`].
+    async fn dropped(&self) -> Result<Vec<Doubt>>;
+}
+
+/// The gateway itself, as it finds out the outcome of a write.
+#[derive(Debug, Clone)]
+pub struct Settler {
+    /// After this, it sends nothing more.
+    pub until: Instant,
+    /// Cancelled when it has to give way.
+    pub gives_way: CancellationToken,
 }
 
 /// A running attempt. If it is dropped before it ends, as by a panic, its outcome is unknown.
@@ -195,6 +211,18 @@ impl Attempt {
     #[must_use]
     pub fn new(store: Arc<dyn IdempotencyStore>, key: RequestKey, number: u64) -> Self {
         Self { store, key, number, over: false }
+    }
+
+    /// Whether a repeat of the write is recognized.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.key.is_named
+    }
+
+    /// See [`IdempotencyStore::leave`].
+    pub async fn leave(mut self, why: Unsettled) {
+        // If it fails, `drop` abandons the attempt.
+        self.over = self.store.leave(self.key, self.number, why).await.is_ok();
     }
 
     /// See [`IdempotencyStore::intend`].

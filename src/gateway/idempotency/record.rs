@@ -7,11 +7,12 @@ use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
-use super::RequestKey;
+use super::key::RequestKey;
 use crate::store::{Change, Entry, Table};
 
-/// A write with a `request_id` that was sent, or is about to be. One that has sent nothing is not
-/// kept, nor one that failed and wrote nothing: a repeat may write.
+/// A write that was sent, or is about to be. One that has sent nothing is not kept, nor one that
+/// failed and wrote nothing: a repeat may write. Of those without a `request_id`, only those are
+/// kept that are under way or whose outcome is unknown.
 #[derive(Clone, PartialEq, Message)]
 pub struct KeptRequest {
     /// The gateway's method.
@@ -50,9 +51,27 @@ pub struct KeptRequest {
     /// The caller, as it is shown.
     #[prost(string, tag = "12")]
     pub caller: String,
-    /// The `request_id`.
+    /// The `request_id`, or the gateway's own id of a write without one.
     #[prost(bytes = "vec", tag = "13")]
     pub request_id: Vec<u8>,
+    /// Whether it has no `request_id`.
+    #[prost(bool, tag = "14")]
+    pub unnamed: bool,
+    /// Whether its process died before its caller was told that the outcome is unknown.
+    #[prost(bool, tag = "15")]
+    pub interrupted: bool,
+    /// How often the gateway has looked for its outcome by itself.
+    #[prost(uint32, tag = "16")]
+    pub looks: u32,
+    /// When it did last; 0 if it has not.
+    #[prost(uint64, tag = "17")]
+    pub looked_at: u64,
+    /// The reason why that did not show the outcome.
+    #[prost(string, tag = "18")]
+    pub unsettled_reason: String,
+    /// The same in words.
+    #[prost(string, tag = "19")]
+    pub unsettled_message: String,
 }
 
 /// How far a write is.
@@ -65,6 +84,8 @@ pub enum KeptState {
     Unknown = 2,
     /// It has succeeded.
     Done = 3,
+    /// An operator has said that it took effect; its result is not known.
+    Closed = 4,
 }
 
 /// Keeps a write as it is now. Its key is a number that grows, so that those of one time are
@@ -88,7 +109,8 @@ pub fn read((key, value): &Entry) -> io::Result<(u64, RequestKey, KeptRequest)> 
     let request = KeptRequest::decode(value.as_ref()).map_err(|_| unreadable())?;
     let caller = request.caller.parse().map_err(|_| unreadable())?;
     let id = Uuid::from_slice(&request.request_id).map_err(|_| unreadable())?;
-    Ok((number, RequestKey { caller, id }, request))
+    let is_named = !request.unnamed;
+    Ok((number, RequestKey { caller, id, is_named }, request))
 }
 
 pub(super) fn unreadable() -> io::Error {

@@ -21,8 +21,8 @@ settings! {
         /// How long a write with a `request_id` is remembered after its end. None is forgotten
         /// before.
         kept_for: Duration = hours(24), duration(KEPT);
-        /// Most writes with a `request_id` that are under way or remembered. Beyond, new ones are
-        /// refused; one caller may have `share_percent` of `[callers]`.
+        /// Most writes that are under way, in doubt, or remembered by their `request_id`. Beyond,
+        /// new ones are refused; one caller may have `share_percent` of `[callers]`.
         max_entries: usize = 100_000, count(ENTRIES);
         /// Most bytes that they take.
         max_bytes: usize = 64 * MIB, bytes(SIZE);

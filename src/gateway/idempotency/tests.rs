@@ -1,12 +1,9 @@
 //! The ledger over each store, on a paused clock.
 
+mod doubts;
 mod next_process;
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -15,6 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    caller::CallerId,
     error::{Effect, Reason, Retry},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
     store::{File, Memory, Store, StoreMetrics},
@@ -27,7 +25,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const ME: CallerId = CallerId::Network { address: IpAddr::V4(Ipv4Addr::LOCALHOST), bits: 32 };
 
-/// A store of which one caller may have everything.
+/// One of which a caller may have everything.
 fn sized(on: Maker, entries: usize, bytes: usize) -> Arc<Ledger> {
     sharing(on, entries, bytes, 100)
 }
@@ -91,7 +89,7 @@ fn by() -> Attempter {
 }
 
 fn key(id: u128) -> RequestKey {
-    RequestKey { caller: ME, id: Uuid::from_u128(id) }
+    RequestKey { caller: ME, id: Uuid::from_u128(id), is_named: true }
 }
 
 fn roomy(on: Maker) -> Arc<Ledger> {
@@ -146,6 +144,7 @@ async fn state(store: &Arc<Ledger>, id: u128) -> String {
         Begin::Done(result) => format!("done {}", String::from_utf8_lossy(&result)),
         Begin::Running(_) => "running".to_owned(),
         Begin::Reused => "reused".to_owned(),
+        Begin::Closed => "closed".to_owned(),
     }
 }
 

@@ -369,8 +369,8 @@ async fn a_full_store_refuses_writes_before_anything_is_sent() {
     let full = bench.create(TWO, "b").await.unwrap_err();
     assert_eq!((full.reason(), full.kind()), (Reason::Overloaded, Kind::Unavailable));
     assert_eq!(bench.fake.writes(), 1);
-    // Without a request_id, nothing is kept.
-    bench.create("", "b").await.unwrap();
+    let full = bench.create("", "b").await.unwrap_err();
+    assert_eq!((full.reason(), bench.fake.writes()), (Reason::Overloaded, 1));
     unknown(bench.create(ONE, "a").await);
 
     let bench = holding(small(100, 600));

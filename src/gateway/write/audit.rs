@@ -176,7 +176,7 @@ pub(crate) struct Journal {
     log: AuditLog,
     deadline: Instant,
     subject: Subject,
-    /// The entry that repeats of the `request_id` find; `None` without a `request_id`.
+    /// Its entry, which repeats of the `request_id` find; `None` if it writes nothing.
     attempt: Option<Attempt>,
     demand: Arc<Demand>,
     sent: Arc<Sent>,
@@ -214,7 +214,7 @@ impl Journal {
 
     /// Whether a repeat of the call is recognized.
     pub(crate) fn is_repeatable(&self) -> bool {
-        self.attempt.is_some()
+        self.attempt.as_ref().is_some_and(Attempt::is_named)
     }
 
     /// Whether anything was sent, or was about to be.

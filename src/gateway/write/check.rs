@@ -302,6 +302,7 @@ impl Checked {
         validate_only: bool,
     ) -> Result<WriteRequest> {
         let Self { method, request_id, identity, violations } = self;
+        let unnamed = || RequestIdentity::unnamed(call.record.caller().id(), method.name());
         violations.into_result().map_err(|error| backend.decorate(method, error))?;
         match &action {
             WriteAction::Create(_) | WriteAction::Delete { allow_missing: true, .. } => {}
@@ -316,7 +317,7 @@ impl Checked {
             action,
             validate_only,
             request_id,
-            identity: identity.filter(|_| !validate_only),
+            identity: (!validate_only).then(|| identity.unwrap_or_else(unnamed)),
         })
     }
 }

@@ -6,9 +6,9 @@
 //! its profile, and what one has claimed is out of reach of all that began before.
 //!
 //! Entries have a fixed size. A creation that has been dropped, for room or because its
-//! `request_id` is over, can no longer be told apart from others: its outcome stays unknown.
+//! time is over, can no longer be told apart from others: its outcome stays unknown.
 //!
-//! The store keeps all of this ([`kept`]), because a repeat may come after a restart: a creation
+//! The store keeps all of this ([`kept`]), because it is looked for after a restart too: a creation
 //! before it is sent, and a claim before its creation is answered.
 
 mod creation;
@@ -108,13 +108,12 @@ impl Claims {
     }
 
     /// Notes a creation, before it lists which profiles are there.
-    pub(crate) fn begin(&self, is_repeatable: bool) -> Running<'_> {
+    pub(crate) fn begin(&self) -> Running<'_> {
         self.change(|record| {
             let began = record.clock.now();
             record.forget_old(began);
             let number = record.number();
-            let creation =
-                Creation { began, asked: None, ended: None, is_repeatable, has_claimed: false };
+            let creation = Creation { began, asked: None, ended: None, has_claimed: false };
             record.creations.insert(number, creation);
             Running { claims: self, number, is_sent: false }
         })
@@ -208,22 +207,10 @@ impl Running<'_> {
         self.number
     }
 
-    /// The creation is about to be sent. The store has noted that when the intent of one with a
-    /// `request_id` is kept; if nothing comes of it, [`Self::settled`] says so.
-    ///
-    /// # Errors
-    ///
-    /// `STORE_UNAVAILABLE`: it must not be sent.
-    pub(crate) async fn sends(&mut self, backend: &Backend, profile: &Profile) -> Result<()> {
+    /// The creation is about to be sent. The store has noted that when its intent is kept; if
+    /// nothing comes of it, [`Self::settled`] says so.
+    pub(crate) fn sends(&mut self, backend: &Backend, profile: &Profile) {
         self.asks(digest(&[backend.name().id().as_bytes(), &profile.encode_to_vec()]));
-        let is_repeatable = |record: &Record| {
-            record.creations.get(&self.number).is_some_and(|creation| creation.is_repeatable)
-        };
-        if is_repeatable(&self.claims.record.lock()) {
-            return Ok(());
-        }
-        let kept = self.claims.store.put(Vec::new()).soon().await;
-        kept.map_err(|cause| cause.nothing_sent())
     }
 
     fn asks(&mut self, asked: Digested) {
@@ -308,11 +295,9 @@ impl Record {
         self.forget_claims();
     }
 
-    /// Drops the claims from before each creation that may still look for its profile.
+    /// Drops the claims from before each creation: it may still look for its profile.
     fn forget_claims(&mut self) {
-        let may_look = |creation: &Creation| creation.ended.is_none() || creation.is_repeatable;
-        let first = self.creations.iter().find(|(_, creation)| may_look(creation));
-        let first = first.map_or(u64::MAX, |(number, _)| *number);
+        let first = self.creations.keys().next().map_or(u64::MAX, |number| *number);
         while let Some(claim) = self.order.first_entry()
             && *claim.key() < first
         {

@@ -58,7 +58,7 @@ impl Creating<'_> {
         }
         let name = &profile.display_name;
         let _lock = self.locks.lock_creation(backend.name(), name, call).await?;
-        let mut running = self.claims.begin(journal.is_repeatable());
+        let mut running = self.claims.begin();
         let prepared = prepare::creation(backend, call, profile).await?;
         let namesake = prepared.namesake(backend);
         let (before, namesakes) = match prepared.before {
@@ -71,11 +71,8 @@ impl Creating<'_> {
         let creation = Creation { namesakes, ..creation };
         let intent = IntentKind::Create(Box::new(creation.clone()));
         session::admit(backend, call, None)?;
-        let announced = async {
-            running.sends(backend, &creation.profile).await?;
-            journal.intend(&WriteIntent::new(intent)).await
-        };
-        if let Err(error) = announced.await {
+        running.sends(backend, &creation.profile);
+        if let Err(error) = journal.intend(&WriteIntent::new(intent)).await {
             running.settled();
             return Err(error);
         }

@@ -1,6 +1,7 @@
 //! Writes: each is checked, journaled, sent once, and read back until its outcome is known.
 //!
-//! Each file uses only those below it: `check` → `run` → `create`, `change` → `confirm`, `audit` →
+//! Each file uses only those below it: `check` → `run` → `create`, `change`, `doubts` → `confirm`,
+//! `audit` →
 //! `prepare`, `candidates` → `request`, `claims` → `intent`, `settle`, `reconcile`, `outcome`,
 //! `demand`, `locks`, `session`, `settings`.
 
@@ -12,6 +13,7 @@ pub(super) mod claims;
 pub(super) mod confirm;
 pub(super) mod create;
 pub(super) mod demand;
+pub(super) mod doubts;
 pub(super) mod intent;
 pub(super) mod locks;
 pub(super) mod outcome;

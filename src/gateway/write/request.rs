@@ -27,8 +27,8 @@ pub(crate) struct WriteRequest {
     pub(crate) validate_only: bool,
     /// In the canonical form of a UUID; empty without one.
     pub(crate) request_id: String,
-    /// How repeats are recognized; `None` without a `request_id`, and for `validate_only`, which
-    /// writes nothing.
+    /// What it is kept under; `None` for `validate_only`, which writes nothing. Repeats of one
+    /// with a `request_id` are recognized.
     pub(crate) identity: Option<RequestIdentity>,
 }
 
@@ -67,10 +67,15 @@ impl WriteRequest {
         }
     }
 
+    /// Whether a repeat of it is recognized.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.identity.is_some_and(|identity| identity.key.is_named)
+    }
+
     /// What the caller can do about a write that may or may not have taken effect.
     pub(crate) fn advice(&self) -> String {
         match &self.action {
-            _ if self.identity.is_some() => "retry with the same request_id".to_owned(),
+            _ if self.is_repeatable() => "retry with the same request_id".to_owned(),
             WriteAction::Create(profile) => format!(
                 "look for the display name {} in {} before you create it again",
                 text::quoted(&profile.display_name),

@@ -30,6 +30,7 @@ use crate::{
             change::ProfileWrite,
             claims::Claims,
             demand::Demand,
+            doubts::Doubts,
             intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
             locks::ProfileLocks,
             outcome::{may_yet_happen, unknown},
@@ -46,7 +47,7 @@ use crate::{
 pub(crate) struct Writer {
     /// The running writes, which continue after their callers have left; a drain waits for them.
     writes: Writes,
-    /// The writes that have a `request_id`.
+    /// The writes that are under way, in doubt, or remembered for their repeats.
     idempotency: Arc<dyn IdempotencyStore>,
     audit: AuditLog,
     order: Arc<Order>,
@@ -55,7 +56,7 @@ pub(crate) struct Writer {
 /// What keeps the writes of this process apart.
 struct Order {
     locks: ProfileLocks,
-    claims: Claims,
+    claims: Arc<Claims>,
 }
 
 /// What a call has to do after it was compared with earlier calls.
@@ -70,8 +71,17 @@ enum Begun {
 impl Writer {
     pub(crate) fn new(writes: Writes, earlier: EarlierWrites, audit: AuditLog) -> Self {
         let EarlierWrites { requests: idempotency, claims } = earlier;
-        let order = Order { locks: ProfileLocks::default(), claims };
+        let order = Order { locks: ProfileLocks::default(), claims: Arc::new(claims) };
         Self { writes, idempotency, audit, order: Arc::new(order) }
+    }
+
+    /// The writes whose outcome is unknown.
+    pub(crate) fn doubts(&self) -> Doubts {
+        Doubts {
+            store: Arc::clone(&self.idempotency),
+            claims: Arc::clone(&self.order.claims),
+            audit: self.audit.clone(),
+        }
     }
 
     /// What callers can rely on when they send a `request_id`.
@@ -153,6 +163,7 @@ impl Writer {
                 }
                 Begin::Done(result) => return replay(&result).map_err(|e| request.fail(e)),
                 Begin::Reused => return Err(request.fail(reused(identity.key.id))),
+                Begin::Closed => return Err(request.fail(closed(identity.key.id))),
                 Begin::Running(ending) => {
                     request.call.record.set_repeats();
                     match timeout_at(request.call.deadline, ending).await {
@@ -163,7 +174,7 @@ impl Writer {
                         Ok(Some(End::Failed(error))) => {
                             return Ok(Begun::Replay(Box::new(Err(error))));
                         }
-                        Ok(Some(End::Unknown) | None) => {}
+                        Ok(Some(End::Unknown | End::NoEffect) | None) => {}
                         Err(_) => return Err(request.fail(still_running())),
                     }
                 }
@@ -319,6 +330,16 @@ fn reused(id: Uuid) -> Error {
             .to_owned(),
         reason: Reason::RequestIdReused,
     })
+}
+
+/// The error for a write that an operator has closed as done.
+fn closed(id: Uuid) -> Error {
+    let message = format!(
+        "request_id {id}: the outcome of this write was unknown, and an operator has found that it \
+         took effect; its result is not known, and nothing is written again; read the profile, and \
+         use a new request_id for another write"
+    );
+    Error::new(Reason::RequestIdReused, message)
 }
 
 fn still_running() -> Error {

@@ -12,7 +12,5 @@ pub(super) struct Creation {
     pub(super) asked: Option<Digested>,
     /// When it ended in doubt; `None` while it runs.
     pub(super) ended: Option<Moment>,
-    /// Whether a repeat may look for its profile.
-    pub(super) is_repeatable: bool,
     pub(super) has_claimed: bool,
 }

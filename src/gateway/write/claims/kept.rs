@@ -19,6 +19,7 @@ struct KeptCreation {
     /// 0 if it was running.
     #[prost(uint64, tag = "3")]
     ended: u64,
+    /// Always: earlier releases look for nothing else.
     #[prost(bool, tag = "4")]
     is_repeatable: bool,
     #[prost(bool, tag = "5")]
@@ -42,7 +43,7 @@ pub(super) fn creation(number: u64, creation: &Creation, clock: Clock) -> Change
         began: clock.to_kept(creation.began),
         asked: creation.asked.map(Vec::from).unwrap_or_default(),
         ended: creation.ended.map_or(0, |ended| clock.to_kept(ended)),
-        is_repeatable: creation.is_repeatable,
+        is_repeatable: true,
         has_claimed: creation.has_claimed,
     };
     Change::put(Table::Creations, number.to_be_bytes().to_vec(), value.encode_to_vec())
@@ -70,7 +71,6 @@ pub(super) fn read_creation((key, value): &Entry, clock: Clock) -> io::Result<(u
         began: clock.from_kept(kept.began),
         asked: kept.asked.try_into().ok(),
         ended: Some(ended),
-        is_repeatable: kept.is_repeatable,
         has_claimed: kept.has_claimed,
     };
     Ok((number, creation))

@@ -1,0 +1,140 @@
+//! Writes whose outcome is unknown, as those see them who look after them.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::{key::RequestKey, record::KeptRequest};
+use crate::error::{Error, Reason};
+
+/// A write whose outcome is unknown.
+#[derive(Debug, Clone)]
+pub struct Doubt {
+    /// Its number. No other write has it, also none of another process on the same store.
+    pub number: u64,
+    /// Who asked for it, and under which id.
+    pub key: RequestKey,
+    /// The gateway's method.
+    pub method: String,
+    /// The profile, or the backend of a creation.
+    pub resource: String,
+    /// The gateway's id of the call that has sent it last.
+    pub call_id: String,
+    /// How often it was sent.
+    pub sent: u32,
+    /// When it was last about to be sent.
+    pub sent_at: SystemTime,
+    /// After this time, the call that sent it sends no more.
+    pub until: SystemTime,
+    /// When the last attempt that sent it ended.
+    pub ended_at: SystemTime,
+    /// How long ago that is: it has sent nothing since.
+    pub ended: Duration,
+    /// What it was about to do.
+    pub intent: Bytes,
+    /// The process died before its caller was told that the outcome is unknown.
+    pub interrupted: bool,
+    /// A call, or the gateway itself, is finding out the outcome.
+    pub is_attended: bool,
+    /// What the gateway has found out by itself.
+    pub looks: Looks,
+}
+
+/// How the gateway looks after a write in doubt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// How often it has looked.
+    pub count: u32,
+    /// When it did last.
+    pub last_at: Option<SystemTime>,
+    /// Why that did not settle it: the name of a [`Reason`], as one of a later release may be, and
+    /// a message. Empty if it has not looked.
+    pub reason: String,
+    /// See `reason`.
+    pub message: String,
+}
+
+impl Doubt {
+    /// Whether its caller gave it a `request_id`: then a repeat finds it out too.
+    #[must_use]
+    pub fn has_request_id(&self) -> bool {
+        self.key.is_named
+    }
+
+    /// A doubt as it is kept. `ended`: how long ago its last attempt ended.
+    pub(super) fn of(
+        number: u64,
+        key: RequestKey,
+        kept: &KeptRequest,
+        ended: Duration,
+        is_attended: bool,
+    ) -> Self {
+        Self {
+            number,
+            key,
+            method: kept.method.clone(),
+            resource: kept.resource.clone(),
+            call_id: kept.call_id.clone(),
+            sent: kept.sent,
+            sent_at: time(kept.sent_at),
+            until: time(kept.until),
+            ended_at: time(kept.ended_at),
+            ended,
+            intent: kept.intent.clone(),
+            interrupted: kept.interrupted,
+            is_attended,
+            looks: Looks {
+                count: kept.looks,
+                last_at: (kept.looked_at != 0).then(|| time(kept.looked_at)),
+                reason: kept.unsettled_reason.clone(),
+                message: kept.unsettled_message.clone(),
+            },
+        }
+    }
+}
+
+/// A time as it is kept. One that no clock shows is the beginning of 1970.
+fn time(milliseconds: u64) -> SystemTime {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Why a look did not settle a doubt.
+#[derive(Debug, Clone)]
+pub struct Unsettled {
+    /// A reason for people and their programs.
+    pub reason: Reason,
+    /// The same in words.
+    pub message: String,
+    /// The gateway itself may still change what the write has left.
+    pub may_complete: bool,
+}
+
+impl Unsettled {
+    /// What a look has failed with.
+    #[must_use]
+    pub fn of(error: &Error, may_complete: bool) -> Self {
+        Self { reason: error.reason(), message: error.message().to_owned(), may_complete }
+    }
+}
+
+/// How an operator ends a doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closing {
+    /// The write had no effect, and will not have any: a repeat may write.
+    NoEffect,
+    /// It took effect. With its result if there is nothing else that it can be, as of a deletion;
+    /// repeats get that. Without it, repeats are told that it is closed, and write nothing.
+    TookEffect(Option<Bytes>),
+}
+
+/// What has become of an operator's request to end a doubt.
+#[derive(Debug, Clone)]
+pub enum Closed {
+    /// It is ended. The doubt as it was.
+    Closed(Box<Doubt>),
+    /// There is no doubt of this number, or none any more.
+    Missing,
+    /// A call is finding it out at this moment, and will be told.
+    Attended,
+}

@@ -1,0 +1,303 @@
+//! Writes in doubt as those see them who look after them, over each store.
+
+use std::{collections::BTreeSet, mem};
+
+use super::*;
+use crate::store::Table;
+
+const MAKERS: [Maker; 2] = [memory, file];
+
+fn unnamed() -> RequestIdentity {
+    RequestIdentity::unnamed(ME, "UpdateProfile")
+}
+
+async fn begun(store: &Arc<Ledger>, identity: &RequestIdentity) -> Attempt {
+    match store.begin(identity, by()).await.unwrap() {
+        Begin::Fresh(number) => Attempt::new(store.clone(), identity.key, number),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn doubts(store: &Arc<Ledger>) -> Vec<Doubt> {
+    store.doubts(0, usize::MAX).await.unwrap()
+}
+
+async fn only(store: &Arc<Ledger>) -> Doubt {
+    let [doubt] = <[Doubt; 1]>::try_from(doubts(store).await).unwrap();
+    doubt
+}
+
+fn settler() -> Settler {
+    Settler { until: Instant::now() + MINUTE, gives_way: CancellationToken::new() }
+}
+
+async fn settling(store: &Arc<Ledger>) -> (Attempt, Settler) {
+    let settler = settler();
+    let number = only(store).await.number;
+    let (doubt, attempt) = store.settle(number, settler.clone()).await.unwrap().unwrap();
+    (Attempt::new(store.clone(), doubt.key, attempt), settler)
+}
+
+fn why(may_complete: bool) -> Unsettled {
+    let reason = Reason::UpstreamUnavailable;
+    Unsettled { reason, message: "down".to_owned(), may_complete }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_id_is_kept_until_its_outcome_is_known() {
+    for on in MAKERS {
+        let store = sized(on, 2, 1 << 20);
+        let failed = End::Failed(Error::new(Reason::Overloaded, "x"));
+        for end in [End::Done(Bytes::from_static(b"x")), End::Nothing(Bytes::new()), failed] {
+            let attempt = begun(&store, &unnamed()).await;
+            attempt.intend(Bytes::from_static(b"intent")).await.unwrap();
+            assert_eq!(store.size(), (1, 512 + 6));
+            attempt.finish(end).await;
+            assert_eq!(store.size(), (0, 0));
+        }
+        let identity = unnamed();
+        let attempt = begun(&store, &identity).await;
+        attempt.intend(Bytes::from_static(b"intent")).await.unwrap();
+        assert_eq!(doubts(&store).await.len(), 0, "its call finds that out");
+        attempt.finish(End::Unknown).await;
+        let doubt = only(&store).await;
+        assert!(!doubt.has_request_id() && !doubt.interrupted && !doubt.is_attended);
+        assert_eq!((doubt.method.as_str(), doubt.intent), ("UpdateProfile", "intent".into()));
+        // A caller that knows the id gets another entry.
+        let named = RequestKey { is_named: true, ..identity.key };
+        drop(begun(&store, &RequestIdentity { key: named, ..identity }).await);
+        // It takes of the same room.
+        let _other = begun(&store, &unnamed()).await;
+        let refused = store.begin(&unnamed(), by()).await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::CallerQuotaExceeded);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_and_the_gateway_itself_exclude_each_other() {
+    for on in MAKERS {
+        let store = roomy(on);
+        unknown(&store, 1, b"x").await;
+        advance(SECOND).await;
+        let (attempt, settler) = settling(&store).await;
+        assert!(only(&store).await.is_attended);
+        assert!(store.settle(only(&store).await.number, settler.clone()).await.unwrap().is_none());
+        assert!(!settler.gives_way.is_cancelled());
+        let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else {
+            panic!()
+        };
+        assert!(settler.gives_way.is_cancelled(), "a repeat has come");
+        let before = only(&store).await;
+        drop(attempt);
+        assert!(ending.await.is_none(), "the repeat asks again");
+        let after = Doubt { is_attended: true, ..only(&store).await };
+        assert_eq!(format!("{before:?}"), format!("{after:?}"), "all is as before");
+
+        let Begin::Unknown { attempt, ended, .. } = store.begin(&identity(1), by()).await.unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(ended, SECOND);
+        let number = only(&store).await.number;
+        assert!(store.settle(number, settler).await.unwrap().is_none(), "a call is at it");
+        assert!(matches!(store.close(number, Closing::NoEffect).await.unwrap(), Closed::Attended));
+        store.abandon(key(1), attempt);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_gateway_finds_out_is_what_a_repeat_gets() {
+    for on in MAKERS {
+        let store = roomy(on);
+        unknown(&store, 1, b"x").await;
+        let (attempt, _) = settling(&store).await;
+        let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else {
+            panic!()
+        };
+        attempt.finish(End::Done(Bytes::from_static(b"found"))).await;
+        assert!(matches!(ending.await, Some(End::Done(result)) if result == b"found"[..]));
+        assert_eq!(state(&store, 1).await, "done found");
+        assert_eq!(doubts(&store).await.len(), 0);
+
+        unknown(&store, 2, b"x").await;
+        let (attempt, _) = settling(&store).await;
+        let Begin::Running(ending) = store.begin(&identity(2), by()).await.unwrap() else {
+            panic!()
+        };
+        attempt.finish(End::NoEffect).await;
+        assert!(ending.await.is_none());
+        assert_eq!(state(&store, 2).await, "fresh");
+        assert_eq!((doubts(&store).await.len(), store.size().0), (0, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubts_are_listed_by_number_in_pages() {
+    for on in MAKERS {
+        let store = roomy(on);
+        for id in 1..=5 {
+            unknown(&store, id, b"x").await;
+        }
+        done(&store, 6, b"x").await;
+        let all = doubts(&store).await;
+        let ids: Vec<u128> = all.iter().map(|doubt| doubt.key.id.as_u128()).collect();
+        assert_eq!(ids, [1, 2, 3, 4, 5]);
+        let (mut after, mut pages) = (0, Vec::new());
+        loop {
+            let page = store.doubts(after, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            pages.push(page.len());
+        }
+        assert_eq!(pages, [2, 2, 1]);
+        assert_eq!(store.doubts(u64::MAX, 9).await.unwrap().len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_ends_a_doubt() {
+    for on in MAKERS {
+        let store = roomy(on);
+        let result = Bytes::from_static(b"result");
+        let closings = [
+            (Closing::NoEffect, "fresh"),
+            (Closing::TookEffect(None), "closed"),
+            (Closing::TookEffect(Some(result)), "done result"),
+        ];
+        for (id, (closing, then)) in (1..).zip(closings) {
+            unknown(&store, id, b"x").await;
+            // The gateway itself gives way.
+            let (attempt, settler) = settling(&store).await;
+            let number = only(&store).await.number;
+            let closed = store.close(number, closing.clone()).await.unwrap();
+            assert!(matches!(closed, Closed::Closed(doubt) if doubt.number == number));
+            assert!(settler.gives_way.is_cancelled());
+            attempt.finish(End::Done(Bytes::from_static(b"late"))).await;
+            assert_eq!(state(&store, id).await, then);
+            let again = store.close(number, closing).await.unwrap();
+            assert!(matches!(again, Closed::Missing));
+        }
+        let attempt = begun(&store, &unnamed()).await;
+        attempt.intend(Bytes::new()).await.unwrap();
+        attempt.finish(End::Unknown).await;
+        let before = store.size().0;
+        store.close(only(&store).await.number, Closing::TookEffect(None)).await.unwrap();
+        assert_eq!(store.size().0, before - 1, "nothing repeats it");
+        assert_eq!(state(&store, 2).await, "closed");
+        advance(KEPT).await;
+        assert_eq!(state(&store, 2).await, "fresh");
+        assert_eq!(store.dropped().await.unwrap().len(), 0, "it was not in doubt");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_whose_time_is_over_is_dropped_and_reported_once() {
+    for on in MAKERS {
+        let store = roomy(on);
+        unknown(&store, 1, b"x").await;
+        done(&store, 2, b"x").await;
+        advance(KEPT - SECOND).await;
+        assert_eq!(store.dropped().await.unwrap().len(), 0);
+        advance(SECOND).await;
+        let dropped = store.dropped().await.unwrap();
+        assert_eq!(dropped.len(), 1);
+        assert_eq!(dropped[0].key, key(1));
+        assert_eq!((store.dropped().await.unwrap().len(), store.size().0), (0, 0));
+    }
+}
+
+/// Processes one after another on a store in a directory, each of which dies.
+struct Processes(TempDir);
+
+impl Processes {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    async fn next<T>(&self, lives: impl AsyncFnOnce(&Arc<Ledger>) -> T) -> T {
+        let limits = Limits { kept_for: KEPT, entries: 10, bytes: 1 << 20, share_percent: 100 };
+        let kept = Arc::new(File::open(self.0.path(), StoreMetrics::default()).unwrap());
+        let ledger = Ledger::load(limits, RequestIdMetrics::default(), kept.clone()).unwrap();
+        let result = lives(&Arc::new(ledger)).await;
+        kept.close();
+        result
+    }
+}
+
+#[tokio::test]
+async fn the_next_process_knows_which_callers_were_told_and_why_it_is_not_settled() {
+    let processes = Processes::new();
+    let interrupted = async |store: &Arc<Ledger>| only(store).await.interrupted;
+    processes
+        .next(async |store| {
+            let attempt = begun(store, &unnamed()).await;
+            attempt.intend(Bytes::from_static(b"intent")).await.unwrap();
+            mem::forget(attempt);
+        })
+        .await;
+    let first = processes.next(async |store| only(store).await).await;
+    assert!(first.interrupted && !first.has_request_id());
+    processes
+        .next(async |store| {
+            drop(settling(store).await);
+            assert!(interrupted(store).await, "it gave way");
+            settling(store).await.0.leave(why(true)).await;
+        })
+        .await;
+    let second = processes.next(async |store| only(store).await).await;
+    assert!(second.interrupted);
+    assert_eq!((second.number, second.intent), (first.number, first.intent));
+    assert_eq!((second.sent, second.sent_at), (1, first.sent_at));
+    assert_eq!((second.looks.count, second.looks.message.as_str()), (1, "down"));
+    assert_eq!(second.looks.reason, "UPSTREAM_UNAVAILABLE");
+    assert!(second.looks.last_at.is_some_and(|at| at >= first.sent_at));
+    processes.next(async |store| settling(store).await.0.leave(why(false)).await).await;
+    assert!(!processes.next(interrupted).await, "the gateway does not change it any more");
+
+    let processes = Processes::new();
+    processes.next(async |store| mem::forget(sent(store, 1).await)).await;
+    assert!(processes.next(interrupted).await);
+    processes
+        .next(async |store| {
+            let begin = store.begin(&identity(1), by()).await.unwrap();
+            let Begin::Unknown { attempt, .. } = begin else { panic!("{begin:?}") };
+            store.finish(key(1), attempt, End::Unknown).await.unwrap();
+        })
+        .await;
+    assert!(!processes.next(interrupted).await, "the caller of a repeat was told");
+    processes.next(async |store| unknown(store, 2, b"x").await).await;
+    let told = processes.next(async |store| doubts(store).await).await;
+    assert!(told.iter().all(|doubt| !doubt.interrupted), "and that of the first call");
+}
+
+#[tokio::test]
+async fn what_is_settled_or_closed_is_so_for_the_next_process() {
+    let processes = Processes::new();
+    let mut numbers = BTreeSet::new();
+    for id in 1..=4 {
+        let process = processes.next(async |store| {
+            unknown(store, id, b"x").await;
+            let number = only(store).await.number;
+            match id {
+                1 => settling(store).await.0.finish(End::Done(Bytes::from_static(b"y"))).await,
+                2 => settling(store).await.0.finish(End::NoEffect).await,
+                3 => drop(store.close(number, Closing::TookEffect(None)).await.unwrap()),
+                _ => drop(store.close(number, Closing::NoEffect).await.unwrap()),
+            }
+            number
+        });
+        assert!(numbers.insert(process.await), "each has a number of its own");
+    }
+    processes
+        .next(async |store| {
+            assert_eq!(doubts(store).await.len(), 0);
+            let mut states = Vec::new();
+            for id in 1..=4 {
+                states.push(state(store, id).await);
+            }
+            assert_eq!(states, ["done y", "fresh", "closed", "fresh"]);
+        })
+        .await;
+    let kept = File::open(processes.0.path(), StoreMetrics::default()).unwrap();
+    assert_eq!(kept.load(Table::Requests).len(), 2);
+}
