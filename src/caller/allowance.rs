@@ -37,7 +37,10 @@ impl Allowance {
         self.used.take(UNIT * weight.min(MOST), UNIT * BURST - 1).map_err(|wait| {
             self.refused.inc();
             let wait = whole_seconds(Duration::from_micros(wait));
-            let message = "this caller drops values from the cache too often; nothing was dropped";
+            let message = format!(
+                "this caller drops values from the cache too often: its share is {BURST} at once, \
+                 and then {PER_SECOND} a second, which no setting changes; nothing was dropped"
+            );
             Error::new(Reason::CallerQuotaExceeded, message).with_retry(Retry::After(Some(wait)))
         })
     }

@@ -14,6 +14,7 @@ mod lines;
 mod metrics;
 mod pool;
 mod processor;
+mod quota;
 mod registry;
 mod resource;
 mod settings;
@@ -21,10 +22,11 @@ mod turns;
 
 pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
-pub use pool::{Full, Held, Pool};
+pub use pool::{Held, Pool};
 #[cfg(test)]
 pub(crate) use processor::tests::yield_now;
 pub use processor::{InTurns, Urgently, urgently};
+pub use quota::{Full, Quota, SHARE};
 pub use registry::Callers;
 pub use resource::Resource;
 pub use settings::CallerSettings;

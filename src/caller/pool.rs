@@ -13,9 +13,9 @@ use prometheus_client::metrics::counter::Counter;
 use super::{
     identity::{Caller, CallerId},
     metrics::{Bound, CallerMetrics},
+    quota::{Full, Quota},
     resource::Resource,
 };
-use crate::error::{Error, Reason};
 
 /// The places of one resource.
 #[derive(Debug)]
@@ -33,15 +33,6 @@ pub struct Held {
     pool: Arc<Pool>,
     caller: Arc<Caller>,
     weight: AtomicUsize,
-}
-
-/// Why there is no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// The caller holds its share.
-    OfCaller(Resource),
-    /// All callers together hold everything.
-    OfAll(Resource),
 }
 
 impl Pool {
@@ -62,7 +53,7 @@ impl Pool {
     ///
     /// When they are not free; that is counted.
     pub fn acquire(self: &Arc<Self>, caller: &Arc<Caller>, weight: usize) -> Result<Held, Full> {
-        self.add(caller, weight)?;
+        self.add(caller, weight, weight)?;
         let weight = AtomicUsize::new(weight);
         Ok(Held { pool: Arc::clone(self), caller: Arc::clone(caller), weight })
     }
@@ -76,14 +67,15 @@ impl Pool {
         Held { pool: Arc::clone(self), caller: Arc::clone(caller), weight }
     }
 
-    fn add(&self, caller: &Caller, weight: usize) -> Result<(), Full> {
+    /// Adds so many, of which there are `asked` then.
+    fn add(&self, caller: &Caller, weight: usize, asked: usize) -> Result<(), Full> {
         let own = caller.of(self.resource);
         if !add(own, weight, self.share_of(caller)) {
-            return Err(self.beyond_share(caller));
+            return Err(self.beyond_share(caller, asked));
         }
         if !add(&self.held, weight, self.bound) {
             own.fetch_sub(weight, Ordering::Relaxed);
-            return Err(self.refuse());
+            return Err(self.refuse_of(self.bound, asked));
         }
         Ok(())
     }
@@ -100,7 +92,7 @@ impl Pool {
     /// When it would not; that is counted.
     pub fn has_room_for(&self, caller: &Caller) -> Result<(), Full> {
         if caller.holds(self.resource) >= self.share_of(caller) {
-            return Err(self.beyond_share(caller));
+            return Err(self.beyond_share(caller, 1));
         }
         if self.held() >= self.bound {
             return Err(self.refuse());
@@ -111,8 +103,18 @@ impl Pool {
     /// Counts a refusal of what all callers together leave no room for.
     #[must_use]
     pub fn refuse(&self) -> Full {
+        self.refuse_of(self.bound, 1)
+    }
+
+    fn refuse_of(&self, limit: usize, asked: usize) -> Full {
         self.over_bound.inc();
-        Full::OfAll(self.resource)
+        Full::OfAll(Quota { resource: self.resource, limit, asked })
+    }
+
+    /// That all of it is taken.
+    #[must_use]
+    pub fn full(&self) -> Full {
+        Full::OfAll(Quota { resource: self.resource, limit: self.bound, asked: 1 })
     }
 
     /// The most that a caller can hold, however little others hold.
@@ -136,13 +138,14 @@ impl Pool {
         self.held.load(Ordering::Relaxed)
     }
 
-    fn beyond_share(&self, caller: &Caller) -> Full {
+    fn beyond_share(&self, caller: &Caller, asked: usize) -> Full {
+        let limit = self.most_of(caller);
         if caller.id() == CallerId::Backend {
             // No caller has too much.
-            return self.refuse();
+            return self.refuse_of(limit, asked);
         }
         self.over_share.inc();
-        Full::OfCaller(self.resource)
+        Full::OfCaller(Quota { resource: self.resource, limit, asked })
     }
 
     fn share_of(&self, caller: &Caller) -> usize {
@@ -184,7 +187,7 @@ impl Held {
     pub fn resize(&self, weight: usize) -> Result<(), Full> {
         let before = self.weight.swap(weight, Ordering::Relaxed);
         let resized = match weight.checked_sub(before) {
-            Some(more) => self.pool.add(&self.caller, more),
+            Some(more) => self.pool.add(&self.caller, more, weight),
             None => {
                 self.pool.remove(&self.caller, before - weight);
                 Ok(())
@@ -209,22 +212,6 @@ impl Drop for Held {
     }
 }
 
-impl From<Full> for Error {
-    fn from(full: Full) -> Self {
-        match full {
-            Full::OfCaller(resource) => {
-                let message = format!("this caller has too many {}", resource.plural());
-                Self::new(Reason::CallerQuotaExceeded, message)
-            }
-            Full::OfAll(resource) => {
-                let what = resource.plural();
-                let message = format!("too many {what}; try again later or on another replica");
-                Self::new(Reason::Overloaded, message)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +219,14 @@ mod tests {
 
     fn pool(bound: usize) -> Arc<Pool> {
         Pool::new(Resource::Calls, bound, &CallerMetrics::default())
+    }
+
+    fn of_caller(limit: usize, asked: usize) -> Full {
+        Full::OfCaller(Quota { resource: Resource::Calls, limit, asked })
+    }
+
+    fn of_all(limit: usize, asked: usize) -> Full {
+        Full::OfAll(Quota { resource: Resource::Calls, limit, asked })
     }
 
     fn caller(address: &str) -> Arc<Caller> {
@@ -243,13 +238,13 @@ mod tests {
     fn one_caller_gets_its_share_and_leaves_the_rest() {
         let (pool, greedy, other) = (pool(10), caller("192.0.2.1"), caller("192.0.2.2"));
         let held: Vec<Held> = (0..5).map(|_| pool.acquire(&greedy, 1).unwrap()).collect();
-        assert_eq!(pool.acquire(&greedy, 1).unwrap_err(), Full::OfCaller(Resource::Calls));
-        assert_eq!(pool.has_room_for(&greedy), Err(Full::OfCaller(Resource::Calls)));
+        assert_eq!(pool.acquire(&greedy, 1).unwrap_err(), of_caller(5, 1));
+        assert_eq!(pool.has_room_for(&greedy), Err(of_caller(5, 1)));
         assert_eq!(pool.has_room_for(&other), Ok(()));
         let others: Vec<Held> = (0..5).map(|_| pool.acquire(&other, 1).unwrap()).collect();
         let third = caller("192.0.2.3");
-        assert_eq!(pool.acquire(&third, 1).unwrap_err(), Full::OfAll(Resource::Calls));
-        assert_eq!(pool.has_room_for(&third), Err(Full::OfAll(Resource::Calls)));
+        assert_eq!(pool.acquire(&third, 1).unwrap_err(), of_all(10, 1));
+        assert_eq!(pool.has_room_for(&third), Err(of_all(10, 1)));
         assert_eq!(third.holds(Resource::Calls), 0, "a refusal takes nothing along");
         drop(held);
         assert_eq!((pool.held(), greedy.holds(Resource::Calls)), (5, 0));
@@ -263,12 +258,12 @@ mod tests {
         let (pool, one, other) = (pool(100), caller("192.0.2.1"), caller("192.0.2.2"));
         let held = pool.acquire(&one, 10).unwrap();
         held.resize(50).unwrap();
-        assert_eq!(held.resize(51).unwrap_err(), Full::OfCaller(Resource::Calls));
+        assert_eq!(held.resize(51).unwrap_err(), of_caller(50, 51));
         assert_eq!((held.weight(), one.holds(Resource::Calls), pool.held()), (50, 50, 50));
         let more = pool.acquire_anyway(&other, 60);
         assert_eq!(pool.held(), 110);
         held.resize(1).unwrap();
-        assert_eq!(held.resize(50).unwrap_err(), Full::OfAll(Resource::Calls));
+        assert_eq!(held.resize(50).unwrap_err(), of_all(100, 50));
         more.release();
         drop(more);
         assert_eq!((other.holds(Resource::Calls), pool.held()), (0, 1));
@@ -280,8 +275,8 @@ mod tests {
     fn places_may_weigh_more_than_one() {
         let (pool, greedy) = (pool(100), caller("192.0.2.1"));
         let most = pool.acquire(&greedy, 40).unwrap();
-        assert_eq!(pool.acquire(&greedy, 11).unwrap_err(), Full::OfCaller(Resource::Calls));
-        assert_eq!(pool.acquire(&greedy, usize::MAX).unwrap_err(), Full::OfCaller(Resource::Calls));
+        assert_eq!(pool.acquire(&greedy, 11).unwrap_err(), of_caller(50, 11));
+        assert_eq!(pool.acquire(&greedy, usize::MAX).unwrap_err(), of_caller(50, usize::MAX));
         let rest = pool.acquire(&greedy, 10).unwrap();
         drop((most, rest));
         assert_eq!(greedy.holds(Resource::Calls), 0);
@@ -291,8 +286,8 @@ mod tests {
     fn who_may_hold_everything_is_told_that_all_is_taken() {
         let (pool, only) = (pool(1), caller("192.0.2.1"));
         let _held = pool.acquire(&only, 1).unwrap();
-        assert_eq!(pool.acquire(&only, 1).unwrap_err(), Full::OfAll(Resource::Calls));
-        assert_eq!(pool.has_room_for(&only), Err(Full::OfAll(Resource::Calls)));
+        assert_eq!(pool.acquire(&only, 1).unwrap_err(), of_all(1, 1));
+        assert_eq!(pool.has_room_for(&only), Err(of_all(1, 1)));
     }
 
     #[test]
@@ -304,8 +299,8 @@ mod tests {
         };
         let [first, second, third] = backends.each_ref().map(fill);
         assert_eq!((first.len(), second.len(), third.len()), (400, 200, 100));
-        assert_eq!(first[0].resize(2).unwrap_err(), Full::OfAll(Resource::Calls));
-        assert_eq!(pool.has_room_for(&backends[0]), Err(Full::OfAll(Resource::Calls)));
+        assert_eq!(first[0].resize(2).unwrap_err(), of_all(400, 2));
+        assert_eq!(pool.has_room_for(&backends[0]), Err(of_all(400, 1)));
         // A caller gets what is left.
         let rest = pool.acquire(&caller, 100).unwrap();
         drop((first, third));
@@ -319,15 +314,6 @@ mod tests {
         let pool = pool(4);
         let held: Vec<Held> = (0..4).map(|_| pool.acquire(Caller::gateway(), 1).unwrap()).collect();
         let full = pool.acquire(Caller::gateway(), 1).unwrap_err();
-        assert_eq!((held.len(), full), (4, Full::OfAll(Resource::Calls)));
-    }
-
-    #[test]
-    fn refusals_say_whose_bound_it_was() {
-        let mine = Error::from(Full::OfCaller(Resource::Streams));
-        assert_eq!(mine.reason(), Reason::CallerQuotaExceeded);
-        assert_eq!(mine.message(), "this caller has too many open watch streams");
-        let all = Error::from(Full::OfAll(Resource::Calls));
-        assert_eq!(all.reason(), Reason::Overloaded);
+        assert_eq!((held.len(), full), (4, of_all(4, 1)));
     }
 }

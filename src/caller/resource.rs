@@ -54,7 +54,24 @@ impl Resource {
             Self::LoadBytes => "bytes of reads in memory",
             Self::HistoryBytes => "bytes of changes in memory",
             Self::Purges => "purges",
-            Self::Work => "long lists at once",
+            Self::Work => "microseconds of work on long lists",
         }
+    }
+
+    /// The key of the setting that says how much of it there may be, if there is one.
+    #[must_use]
+    pub const fn setting(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Calls | Self::Arriving | Self::Writes | Self::Streams => {
+                "server.max_concurrent_calls"
+            }
+            Self::Probes => "server.max_probe_streams",
+            Self::RequestBytes => "memory.requests_percent",
+            Self::AnswerBytes => "memory.answers_percent",
+            Self::DecodingBytes => "memory.decoding_percent",
+            Self::LoadBytes => "memory.loads_percent",
+            Self::HistoryBytes => "memory.watch_history_percent",
+            Self::Purges | Self::Work => return None,
+        })
     }
 }

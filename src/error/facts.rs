@@ -305,7 +305,8 @@ pub static FACTS: [Facts; 47] = {
         caller(
             R::CallerQuotaExceeded,
             ResourceExhausted,
-            "Do less at a time, and repeat the call after `RetryInfo`.",
+            "Do less at a time, and repeat the call after `RetryInfo`; without one, ask for \
+             less, or have the setting that the message names raised.",
         )
         .retry(SECOND)
         .allowing_stale(),

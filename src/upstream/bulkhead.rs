@@ -20,6 +20,7 @@ use super::{
     metrics::{BackendUpstreamMetrics, Shed},
     pace::{Pace, Refusal, Turn},
     patience::Patience,
+    refusal::Bounds,
     shares::{Part, Shares, What},
 };
 use crate::caller::{self, Caller, CallerId, Turns};
@@ -238,6 +239,11 @@ impl Bulkhead {
     /// are for single ones.
     fn kept_from(&self, class: Class) -> usize {
         if class.rank() < Class::List.rank() { 0 } else { self.max_queued / 4 }
+    }
+
+    /// How much there is of both.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { slots: self.max_slots, places: self.max_queued }
     }
 
     fn queue_is_full(&self) -> Refusal {

@@ -203,7 +203,7 @@ impl Upstream {
             Refusal::Window(..) => Shed::Window,
             Refusal::Shed(shed, _) => shed,
         });
-        refusal::error(refusal)
+        refusal::error(refusal, self.bulkhead.bounds())
     }
 
     /// The text without the secrets of this account, among them the tokens that were `sent`; `None`

@@ -8,14 +8,26 @@ use super::{
     metrics::{Shed, WindowName},
     pace::Refusal,
 };
-use crate::error::{Error, Reason, Retry, metadata::CIRCUIT, whole_seconds};
+use crate::{
+    caller::SHARE,
+    error::{Error, Reason, Retry, metadata::CIRCUIT, whole_seconds},
+};
+
+/// The settings that the errors name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// `max_concurrent_calls`
+    pub(super) slots: usize,
+    /// `max_queued_calls`
+    pub(super) places: usize,
+}
 
 /// The error for a request that has to wait for longer than it can.
-pub(super) fn error(refusal: Refusal) -> Error {
+pub(super) fn error(refusal: Refusal, bounds: Bounds) -> Error {
     match refusal {
         Refusal::Paused(wait) => throttled(wait),
         Refusal::Window(name, wait) => used_up(name, wait),
-        Refusal::Shed(shed, wait) => overloaded(shed, wait),
+        Refusal::Shed(shed, wait) => overloaded(shed, wait, bounds),
     }
 }
 
@@ -102,22 +114,31 @@ pub(super) fn too_many(
     Error::new(Reason::UpstreamThrottled, message).with_retry(retry)
 }
 
-fn overloaded(shed: Shed, wait: Duration) -> Error {
-    let mut reason = Reason::Overloaded;
+fn overloaded(shed: Shed, wait: Duration, Bounds { slots, places }: Bounds) -> Error {
+    let reason = match shed {
+        Shed::CallerQueue | Shed::CallerLimit => Reason::CallerQuotaExceeded,
+        _ => Reason::Overloaded,
+    };
     let why = match shed {
-        Shed::CallerQueue => {
-            reason = Reason::CallerQuotaExceeded;
-            "this caller has too many calls that wait for this backend"
-        }
-        Shed::CallerLimit => {
-            reason = Reason::CallerQuotaExceeded;
-            "this caller has used its share of the vendor's limit"
-        }
-        Shed::Full => "too many calls are waiting for this backend",
-        Shed::TooLate => "the wait for this backend would exceed the call's deadline",
-        Shed::Waited => "too many calls to this backend are in progress",
+        Shed::CallerQueue => format!(
+            "this caller has too many calls that wait for this backend: it has its share \
+             (`{SHARE}`) of {places} (`max_queued_calls`)"
+        ),
+        Shed::CallerLimit => format!(
+            "this caller has used its share (`{SHARE}`) of the vendor's limit (`request_limit`, \
+             `monthly_request_limit`)"
+        ),
+        Shed::Full => format!(
+            "too many calls are waiting for this backend: the limit is {places} \
+             (`max_queued_calls`)"
+        ),
+        Shed::TooLate => "the wait for this backend would exceed the call's deadline".to_owned(),
+        Shed::Waited => format!(
+            "too many calls to this backend are in progress: the limit is {slots} \
+             (`max_concurrent_calls`)"
+        ),
         Shed::Rate | Shed::Window | Shed::Pause => {
-            "this backend's rate limit would delay the call past its deadline"
+            "this backend's rate limit would delay the call past its deadline".to_owned()
         }
     };
     // How long others take is a guess; when they no longer count is known.

@@ -333,7 +333,7 @@ impl User {
         let most = match what {
             What::Slot => share.max(all_but_kept.saturating_sub(others.slots)),
             What::QueuePlace if others.active => share,
-            What::QueuePlace => all_but_kept,
+            What::QueuePlace => share.max(all_but_kept),
         };
         held < most
     }

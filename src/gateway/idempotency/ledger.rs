@@ -8,7 +8,7 @@
 //! share.
 //! What wrote nothing takes no room once it is over: a repeat may try again.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::{
     Attempter, Begin, Closed, Closing, Doubt, End, IdempotencyStore, RequestIdentity, RequestKey,
     Settler, Unsettled,
     entries::{Entries, Entry, OVERHEAD, Rank, State},
-    limits::{Limits, Usage},
+    limits::{Limits, Usage, shown},
     metrics::{Bound, RequestIdMetrics, SettledAs},
     record::{self, KeptState},
 };
@@ -117,29 +117,20 @@ impl Ledger {
         let has_share = caller != CallerId::Gateway;
         if has_share && !used.has_room(more, self.limits.of_one()) {
             self.metrics.refused(Bound::Caller);
-            let message = format!(
-                "this caller has its share of the writes that are running, or are remembered for \
-                 {}; nothing was sent",
-                shown(self.limits.kept_for)
-            );
-            let error = Error::new(Reason::CallerQuotaExceeded, message);
+            let error = self.limits.share_is_used(used, more);
             return Err(self.until_room(error, own.and_then(|own| own.over.first())));
         }
         if inner.used.has_room(more, self.limits.of_all()) {
             return Ok(());
         }
         self.metrics.refused(Bound::All);
-        let message = format!(
-            "too many writes are running, or are remembered for {}; nothing was sent",
-            shown(self.limits.kept_for)
-        );
-        let error = Error::new(Reason::Overloaded, message);
+        let error = self.limits.all_is_used(inner.used, more);
         Err(self.until_room(error, inner.over.first_key_value().map(|(oldest, _)| oldest)))
     }
 
     /// There will be room when the oldest entry is forgotten; when one that runs ends is not known.
     fn until_room(&self, error: Error, oldest: Option<&Rank>) -> Error {
-        let Some((ended, _)) = oldest else { return error };
+        let Some((ended, _)) = oldest.filter(|_| error.retry() != Retry::No) else { return error };
         let wait = self.limits.kept_for.saturating_sub(self.clock.since(*ended));
         error.with_retry(Retry::After(Some(whole_seconds(wait))))
     }
@@ -367,14 +358,6 @@ fn guarantee(limits: &Limits, outlives: Outlives) -> String {
          is written again; {kept}",
         shown(limits.kept_for)
     )
-}
-
-/// A time as people read it.
-fn shown(time: Duration) -> String {
-    match (time.as_secs() / 3600, time.as_secs() % 3600) {
-        (hours @ 2.., 0) => format!("{hours} hours"),
-        _ => humantime::format_duration(time).to_string(),
-    }
 }
 
 #[cfg(test)]

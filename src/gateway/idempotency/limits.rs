@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::settings::RequestIdSettings;
-use crate::caller::percent_of;
+use crate::{
+    caller::{SHARE, percent_of},
+    error::{Error, Kind, Reason, Retry},
+};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,27 @@ impl Limits {
     pub(super) fn of_all(&self) -> Usage {
         Usage { entries: self.entries, bytes: self.bytes }
     }
+
+    /// The error for a caller that has its share.
+    pub(super) fn share_is_used(&self, used: Usage, more: Usage) -> Error {
+        let (kept_for, of_one) = (shown(self.kept_for), self.of_one());
+        let message = format!(
+            "this caller has its share (`{SHARE}`) of the writes that are running, or are \
+             remembered for {kept_for}: {}; nothing was sent",
+            used.bound(more, of_one),
+        );
+        more.refused(of_one, Error::new(Reason::CallerQuotaExceeded, message))
+    }
+
+    /// The error for a caller when there is no room for anyone.
+    pub(super) fn all_is_used(&self, used: Usage, more: Usage) -> Error {
+        let (kept_for, of_all) = (shown(self.kept_for), self.of_all());
+        let message = format!(
+            "too many writes are running, or are remembered for {kept_for}: {}; nothing was sent",
+            used.bound(more, of_all),
+        );
+        more.refused(of_all, Error::new(Reason::Overloaded, message))
+    }
 }
 
 /// What entries take.
@@ -48,5 +72,57 @@ pub(super) struct Usage {
 impl Usage {
     pub(super) fn has_room(self, more: Self, limit: Self) -> bool {
         self.entries + more.entries <= limit.entries && self.bytes + more.bytes <= limit.bytes
+    }
+
+    /// The error for so much, which is not to be tried again if it never fits.
+    fn refused(self, limit: Self, error: Error) -> Error {
+        match Self::default().has_room(self, limit) {
+            true => error,
+            false => error.with_kind(Kind::ResourceExhausted).with_retry(Retry::No),
+        }
+    }
+
+    /// The bound that leaves no room, and its setting.
+    fn bound(self, more: Self, limit: Self) -> String {
+        if self.entries + more.entries > limit.entries {
+            return format!("{} of them (`request_ids.max_entries`)", limit.entries);
+        }
+        format!("{} bytes (`request_ids.max_bytes`, `memory.request_ids_percent`)", limit.bytes)
+    }
+}
+
+/// A time as people read it.
+pub(super) fn shown(time: Duration) -> String {
+    match (time.as_secs() / 3600, time.as_secs() % 3600) {
+        (hours @ 2.., 0) => format!("{hours} hours"),
+        _ => humantime::format_duration(time).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_say_which_bound_it_was_and_what_never_fits_is_not_to_be_repeated() {
+        let kept_for = Duration::from_secs(60);
+        let limits = Limits { kept_for, entries: 10, bytes: 1000, share_percent: 50 };
+        let usage = |entries, bytes| Usage { entries, bytes };
+        for (used, more, expected, fits) in [
+            (usage(5, 0), usage(1, 1), "5 of them (`request_ids.max_entries`)", true),
+            (usage(1, 400), usage(1, 101), "500 bytes (`request_ids.max_bytes`", true),
+            (usage(0, 0), usage(1, 501), "500 bytes (`request_ids.max_bytes`", false),
+        ] {
+            let error = limits.share_is_used(used, more);
+            assert!(error.message().contains("(`callers.share_percent`)"), "{error}");
+            assert!(error.message().contains(expected), "{error}");
+            assert_eq!(error.reason(), Reason::CallerQuotaExceeded);
+            assert_eq!(error.retry() != Retry::No, fits, "{error}");
+        }
+        let error = limits.all_is_used(usage(10, 0), usage(1, 1));
+        assert!(error.message().contains("10 of them (`request_ids.max_entries`)"), "{error}");
+        assert_eq!((error.reason(), error.kind()), (Reason::Overloaded, Kind::Unavailable));
+        let error = limits.all_is_used(usage(0, 0), usage(1, 1001));
+        assert_eq!((error.retry(), error.kind()), (Retry::No, Kind::ResourceExhausted));
     }
 }

@@ -194,7 +194,9 @@ async fn one_caller_leaves_room_for_the_work_of_others() {
     let longest = begun(&mut bench.work(1, 10 * second)).await.unwrap();
     let error = refusal(&mut bench.work(1, 2)).await;
     assert_eq!(error.reason(), Reason::CallerQuotaExceeded);
-    assert_eq!(error.message(), "this caller has too many long lists at once");
+    let expected = "this caller has too many microseconds of work on long lists: its share is \
+                    2000000 (`callers.share_percent`)";
+    assert_eq!(error.message(), expected);
     // All of another caller's share, and then nothing is left.
     let mut others = [bench.work(2, second), bench.work(2, second)];
     for work in &mut others {

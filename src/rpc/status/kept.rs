@@ -6,7 +6,7 @@
 use parking_lot::Mutex;
 use tonic::Status;
 
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, Retry};
 
 /// How many are kept.
 const MOST: usize = 32;
@@ -25,6 +25,7 @@ pub(super) fn status(error: &Error, make: impl FnOnce(&Error) -> Status) -> Stat
 /// does not.
 fn repeats(error: &Error) -> bool {
     matches!(error.reason(), Reason::CallerQuotaExceeded | Reason::Overloaded)
+        && error.retry() != Retry::No
         && error.upstream().is_none()
         && error.violations().is_empty()
 }
@@ -61,7 +62,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        error::{Kind, Retry, UpstreamFacts, violation::Violation},
+        error::{Kind, UpstreamFacts, violation::Violation},
         rpc::status::made,
     };
 
@@ -120,6 +121,8 @@ mod tests {
         assert!(repeats(&refusal));
         assert!(repeats(&Error::new(Reason::CallerQuotaExceeded, "full")));
         assert!(!repeats(&Error::new(Reason::ProfileNotFound, "not there")));
+        // It names what was asked for.
+        assert!(!repeats(&refusal.clone().with_retry(Retry::No)));
         assert!(!repeats(&refusal.clone().with_upstream(UpstreamFacts::default())));
         let (field, description) = ("name".to_owned(), "is wrong".to_owned());
         let violation = Violation { field, description, reason: Reason::ValidationFailed };

@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::caller::{Caller, CallerId, Full, Held, Pool, Resource};
+use crate::caller::{Caller, CallerId, Full, Held, Pool};
 
 /// The places for calls that wait for their message.
 #[derive(Clone)]
@@ -74,8 +74,8 @@ impl Arrival {
     /// Waits until another call has taken the place, and says what was full.
     pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Full> {
         // The other end is there until the place is taken.
-        let full = Full::OfAll(Resource::Arriving);
-        Pin::new(&mut self.lost).poll(cx).map(|lost| lost.unwrap_or(full))
+        let full = || self.arrivals.0.places.full();
+        Pin::new(&mut self.lost).poll(cx).map(|lost| lost.unwrap_or_else(|_| full()))
     }
 }
 

@@ -36,6 +36,21 @@ fn a_caller_leaves_room_for_a_newcomer_and_beside_others_has_its_share_and_what_
 }
 
 #[test]
+fn a_caller_alone_has_no_less_than_beside_others() {
+    for (share_percent, expected) in [(50, 6), (75, 6), (80, 6), (90, 7), (100, 9)] {
+        let settings = CallerSettings { share_percent, ..CallerSettings::default() };
+        let callers = Callers::new(settings, CallerMetrics::default());
+        for what in [What::Slot, What::QueuePlace] {
+            let shares = shares(100);
+            let greedy = caller(&callers, 1);
+            let held: Vec<_> =
+                (0..9).map_while(|_| shares.hold(&greedy, Class::Call, what)).collect();
+            assert_eq!(held.len(), expected, "{share_percent} % of {what:?}");
+        }
+    }
+}
+
+#[test]
 fn what_settles_a_write_and_what_the_gateway_reads_waits_for_no_share() {
     let (callers, shares) = (Callers::default(), shares(100));
     let (greedy, other) = (caller(&callers, 1), caller(&callers, 2));

@@ -20,7 +20,15 @@ const GREEDY: &str = "127.0.0.2";
 const OTHER: &str = "127.0.0.3";
 const THIRD: &str = "127.0.0.4";
 
-const EIGHT: (&str, &str) = ("PROFILE_GATEWAY__SERVER__MAX_CONCURRENT_CALLS", "8");
+pub(super) const EIGHT: (&str, &str) = ("PROFILE_GATEWAY__SERVER__MAX_CONCURRENT_CALLS", "8");
+
+const OVER_SHARE: (Code, &str) = (Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
+const FULL: (Code, &str) = (Code::Unavailable, "OVERLOADED");
+/// What is said of half of them, and of all.
+const FOUR_CALLS: &str = "too many concurrent calls: its share is 4 (`callers.share_percent` of \
+                          `server.max_concurrent_calls`)";
+const EIGHT_CALLS: &str =
+    "too many concurrent calls: the limit is 8 (`server.max_concurrent_calls`)";
 
 async fn from(source: &str, gateway: &Gateway) -> ProfileServiceClient<Channel> {
     ProfileServiceClient::new(channel_from(source, gateway.grpc).await)
@@ -34,11 +42,13 @@ async fn describe(source: &str, gateway: &Gateway) -> Result<(), Status> {
 }
 
 #[track_caller]
-fn refused(result: Result<(), Status>, code: Code, reason: &str) {
-    let (refused, why, details) = failure(&result.unwrap_err());
+fn refused(result: Result<(), Status>, (code, reason): (Code, &str), told: &str) {
+    let status = result.unwrap_err();
+    let (refused, why, details) = failure(&status);
     assert_eq!((refused, why.as_str()), (code, reason));
     let delay = details.retry_info().and_then(|info| info.retry_delay).unwrap();
     assert!(!delay.is_zero());
+    assert!(status.message().contains(told), "{status:?}");
 }
 
 async fn refusals(gateway: &Gateway, resource: &str, bound: &str) -> u64 {
@@ -54,7 +64,7 @@ async fn in_flight(gateway: &Gateway, calls: u64) {
 }
 
 /// Starts so many calls of a caller that wait for the upstream, each on a connection of its own.
-async fn hold(calls: &mut JoinSet<()>, source: &str, count: u64, gateway: &Gateway) {
+pub(super) async fn hold(calls: &mut JoinSet<()>, source: &str, count: u64, gateway: &Gateway) {
     let before = metric(gateway, "profile_gateway_calls_in_flight").await;
     for _ in 0..count {
         let mut client = from(source, gateway).await;
@@ -69,7 +79,7 @@ async fn one_caller_takes_its_share_of_the_calls_and_leaves_the_rest() {
     let gateway = serve(&sft(&slow.url, "ops", "hunter2"), &[EIGHT]).await;
     let mut calls = JoinSet::new();
     hold(&mut calls, GREEDY, 4, &gateway).await;
-    refused(describe(GREEDY, &gateway).await, Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
+    refused(describe(GREEDY, &gateway).await, OVER_SHARE, FOUR_CALLS);
     describe(OTHER, &gateway).await.unwrap();
     assert_eq!(refusals(&gateway, "calls", "caller").await, 1);
     assert_eq!(refusals(&gateway, "calls", "all").await, 0);
@@ -77,7 +87,7 @@ async fn one_caller_takes_its_share_of_the_calls_and_leaves_the_rest() {
     assert!(metric(&gateway, "profile_gateway_callers").await >= 1);
 
     hold(&mut calls, OTHER, 4, &gateway).await;
-    refused(describe(THIRD, &gateway).await, Code::Unavailable, "OVERLOADED");
+    refused(describe(THIRD, &gateway).await, FULL, EIGHT_CALLS);
     assert_eq!(refusals(&gateway, "calls", "all").await, 1);
 
     slow.open();
@@ -94,7 +104,7 @@ async fn peers_of_one_network_are_one_caller_if_so_configured() {
     let gateway = serve(&sft(&slow.url, "ops", "hunter2"), &env).await;
     let mut calls = JoinSet::new();
     hold(&mut calls, GREEDY, 4, &gateway).await;
-    refused(describe(OTHER, &gateway).await, Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
+    refused(describe(OTHER, &gateway).await, OVER_SHARE, FOUR_CALLS);
     describe("127.0.1.2", &gateway).await.unwrap();
 }
 
@@ -106,7 +116,7 @@ async fn a_share_of_all_is_no_bound() {
     let mut calls = JoinSet::new();
     hold(&mut calls, GREEDY, 8, &gateway).await;
     for source in [GREEDY, OTHER] {
-        refused(describe(source, &gateway).await, Code::Unavailable, "OVERLOADED");
+        refused(describe(source, &gateway).await, FULL, EIGHT_CALLS);
     }
 }
 
@@ -206,10 +216,10 @@ async fn one_caller_takes_its_share_of_the_streams_and_leaves_the_rest() {
             streams.push(open(source).await.unwrap());
         }
         let fifth = open(source).await.map(|_| ());
-        refused(fifth, Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED");
+        refused(fifth, OVER_SHARE, "its share is 4 ");
     }
     assert_eq!(refusals(&gateway, "streams", "caller").await, 2);
-    refused(open(THIRD).await.map(|_| ()), Code::Unavailable, "OVERLOADED");
+    refused(open(THIRD).await.map(|_| ()), FULL, "the limit is 8 ");
     assert_eq!(refusals(&gateway, "streams", "all").await, 1);
     // Streams are calls too, and leave room for those.
     describe(GREEDY, &gateway).await.unwrap();

@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use super::{
     calls::{GET, LIST, failure, metric, named, profiles},
     child::{Gateway, gateway, patiently, serve, until},
-    wire::{ask, frame, list, put},
+    wire::{ask, frame, list, put, send},
 };
 use crate::kit::{
     bodies,
@@ -187,18 +187,48 @@ async fn a_list_takes_memory_while_it_is_read_and_sorted() {
     // Its positions are more than the share of one caller.
     let sorted = ListProfilesRequest { order_by: "display_name desc".to_owned(), ..list(1) };
     let status = client.clone().list_profiles(sorted).await.unwrap_err();
-    let (code, reason, _) = failure(&status);
-    assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED"));
+    never_fits(
+        &status,
+        "CALLER_QUOTA_EXCEEDED",
+        "`callers.share_percent` of `memory.loads_percent`",
+    );
     assert_eq!(refusals(&gateway, "load_bytes", "caller").await, 1);
     assert_eq!(used(&gateway, "loads").await, 0);
 
     // And the list itself may be more than there is.
     let gateway = serve(&config, &parts("1")).await;
     let status = ask(&gateway, LIST, &list(1)).await.status();
-    let (code, reason, _) = failure(&status);
-    assert_eq!((code, reason.as_str()), (Code::Unavailable, "OVERLOADED"), "{status:?}");
-    assert!(status.message().contains("bytes of reads in memory"), "{status:?}");
+    never_fits(&status, "OVERLOADED", "`memory.loads_percent`");
     assert_eq!(used(&gateway, "loads").await, 0);
+}
+
+/// A refusal that no repeat gets past, which says what would.
+#[track_caller]
+fn never_fits(status: &Status, why: &str, setting: &str) {
+    let (code, reason, details) = failure(status);
+    assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, why), "{status:?}");
+    assert!(details.retry_info().is_none(), "{status:?}");
+    assert!(status.message().contains("this takes "), "{status:?}");
+    assert!(status.message().contains(setting), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_never_fits_is_refused_for_good() {
+    let env = [
+        SMALL,
+        ("PROFILE_GATEWAY__MEMORY__REQUESTS_PERCENT", "1"),
+        ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "10"),
+    ];
+    let gateway = gateway(&[], &env).await;
+    // Larger than a tenth of a percent of the budget, and within `max_request_bytes`.
+    let message = vec![0; 200 * 1024];
+    let status = send(gateway.grpc, LIST, &[], frame(0, &message)).await.status();
+    never_fits(
+        &status,
+        "CALLER_QUOTA_EXCEEDED",
+        "`callers.share_percent` of `memory.requests_percent`",
+    );
+    assert_eq!(used(&gateway, "requests").await, 0);
 }
 
 #[tokio::test]
