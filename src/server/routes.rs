@@ -7,7 +7,7 @@ use std::{convert::Infallible, fmt, future::ready, sync::Arc};
 
 use futures_util::future::Either;
 use http::{HeaderValue, Request, Response, header};
-use hyper::{body::Incoming, service::Service};
+use hyper::service::Service;
 use tonic::{
     body::Body,
     codegen::{BoxFuture, Service as TowerService},
@@ -15,12 +15,15 @@ use tonic::{
     server::NamedService,
 };
 
-use super::layers::{passing::Passing, reply, whole::Whole};
+use super::{
+    layers::{passing::Passing, reply, whole::Whole},
+    transport::rest::RequestBody,
+};
 
 type Answering = BoxFuture<Response<Body>, Infallible>;
 
 /// gRPC services by name, for requests with a body `B`.
-pub struct Routes<B = Whole<Incoming>> {
+pub struct Routes<B = Whole<RequestBody>> {
     services: Vec<(&'static str, Arc<dyn Route<B>>)>,
 }
 

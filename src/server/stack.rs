@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use http::Response;
 use http_body::Body as HttpBody;
-use hyper::{body::Incoming, service::Service};
+use hyper::service::Service;
 use tower::ServiceBuilder;
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
     metrics::ServerMetrics,
     routes::Routes,
     settings::ServerSettings,
-    transport::closing::Closing,
+    transport::{closing::Closing, rest::RequestBody},
 };
 use crate::{
     caller::{Caller, Callers},
@@ -111,12 +111,12 @@ pub(super) struct Connected<S> {
     pub closing: Arc<Closing>,
 }
 
-impl<S: Service<Arrived<Incoming>>> Service<http::Request<Incoming>> for Connected<S> {
+impl<S: Service<Arrived<RequestBody>>> Service<http::Request<RequestBody>> for Connected<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
-    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+    fn call(&self, request: http::Request<RequestBody>) -> Self::Future {
         let (peer, closing) = (Some(Arc::clone(&self.peer)), Arc::clone(&self.closing));
         let caller = Arc::clone(&self.caller);
         self.stack.call(Arrived { request, web: false, peer, caller, closing })

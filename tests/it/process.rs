@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod answered_early;
 mod audit;
 mod broken;
 mod callers;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::poll;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, rt::Timer, service::Service};
+use hyper::{rt::Timer, service::Service};
 use hyper_util::server::conn::auto::Builder;
 use tokio::{
     net::TcpStream,
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     closing::Closing, connections::Connections, counting::Counting, executor, places::Place,
-    pulse::Pulse, socket::Socket,
+    pulse::Pulse, rest::RequestBody, socket::Socket,
 };
 use crate::{
     caller::Caller,
@@ -87,7 +87,7 @@ pub(super) async fn serve<S, A>(
     limits: ConnectionLimits,
     connections: Connections,
 ) where
-    S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<A>, Error = Infallible>,
     S::Future: Send + 'static,
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
@@ -132,7 +132,7 @@ async fn drive<S, A>(
     connections: Connections,
 ) -> Option<Closed>
 where
-    S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<A>, Error = Infallible>,
     S::Future: Send + 'static,
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
@@ -209,6 +209,8 @@ fn builder<E>(
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER)
         .max_concurrent_streams(streams)
+        // A proxy that loses a client takes all of its calls back at once.
+        .max_pending_accept_reset_streams(Some(streams as usize))
         .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX));
     builder
 }

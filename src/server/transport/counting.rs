@@ -16,7 +16,11 @@ use hyper::service::Service;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{closing::Closing, places::Place};
+use super::{
+    closing::Closing,
+    places::Place,
+    rest::{Droppable, Rest},
+};
 
 /// A service whose calls are counted.
 pub(super) struct Counting<S> {
@@ -29,7 +33,8 @@ pub(super) struct Counting<S> {
 
 impl<S, B, A> Service<Request<B>> for Counting<S>
 where
-    S: Service<Request<B>, Response = Response<A>>,
+    S: Service<Request<Rest<B>>, Response = Response<A>>,
+    B: Droppable,
 {
     type Response = Response<Counted<A>>;
     type Error = S::Error;
@@ -43,7 +48,7 @@ where
             self.closing.pulse.answer_until(self.answer.map(|limit| Instant::now() + limit));
         }
         let call = Some(Call(Arc::clone(&self.closing)));
-        Counts { inner: self.service.call(request), call }
+        Counts { inner: self.service.call(Rest::of(request)), call }
     }
 }
 
@@ -125,7 +130,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_response_over_http_1_has_a_time_of_its_own() {
         const LIMIT: Duration = Duration::from_secs(10);
-        let respond = |_: Request<Empty<Bytes>>| async {
+        let respond = |_: Request<Rest<Empty<Bytes>>>| async {
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         };
         let closing = Arc::new(Closing::default());

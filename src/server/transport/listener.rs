@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, service::Service};
+use hyper::service::Service;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep},
@@ -26,6 +26,7 @@ use super::{
     connections::Connections,
     places::{Full, Place, PlaceLimits, Places},
     rarely::Rarely,
+    rest::RequestBody,
 };
 use crate::{
     caller::{Caller, Callers},
@@ -93,7 +94,7 @@ impl Listener {
         callers: Callers,
     ) -> Infallible
     where
-        S: Service<Request<Incoming>, Response = Response<A>, Error = Infallible>,
+        S: Service<Request<RequestBody>, Response = Response<A>, Error = Infallible>,
         S: Send + 'static,
         S::Future: Send + 'static,
         A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,

@@ -16,4 +16,5 @@ pub(super) mod listener;
 pub(super) mod places;
 mod pulse;
 mod rarely;
+pub(super) mod rest;
 pub(super) mod socket;

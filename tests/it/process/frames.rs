@@ -15,6 +15,8 @@ const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
@@ -40,10 +42,48 @@ impl Frames {
 
     /// Sends the headers of a call whose message is still to come, and returns its stream.
     pub(super) async fn begin(&mut self, path: &str) -> u32 {
+        self.begin_with(&[], path).await
+    }
+
+    /// The same with headers of its own.
+    pub(super) async fn begin_with(&mut self, headers: &[(&str, &str)], path: &str) -> u32 {
         let stream = self.1;
-        self.send(HEADERS, END_HEADERS, stream, &Self::block(&[], path)).await;
+        self.send(HEADERS, END_HEADERS, stream, &Self::block(headers, path)).await;
         self.1 += 2;
         stream
+    }
+
+    /// Sends so many calls, each of which is reset at once, and all of them together.
+    pub(super) async fn begin_and_take_back(&mut self, path: &str, count: usize) {
+        const CANCEL: [u8; 4] = [0, 0, 0, 8];
+        let (mut bytes, block) = (Vec::new(), Self::block(&[], path));
+        for _ in 0..count {
+            bytes.extend(Self::frame(HEADERS, END_HEADERS, self.1, &block));
+            bytes.extend(Self::frame(RST_STREAM, 0, self.1, &CANCEL));
+            self.1 += 2;
+        }
+        self.0.write_all(&bytes).await.unwrap();
+    }
+
+    /// Lets the server send as much as it wants, in all.
+    pub(super) async fn makes_room(&mut self) {
+        self.send(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()).await;
+    }
+
+    /// The next so many streams that the server ends, while the connection goes on.
+    pub(super) async fn ended(&mut self, count: usize, what: &str) -> Vec<u32> {
+        let mut ended = Vec::new();
+        while ended.len() < count {
+            let (kind, flags, stream, payload) =
+                patiently(what, self.next_of()).await.unwrap_or_else(|error| {
+                    panic!("{what}: after {} of {count}: {error}", ended.len())
+                });
+            assert_ne!(kind, GOAWAY, "{what}: {}", String::from_utf8_lossy(&payload));
+            if [HEADERS, DATA].contains(&kind) && flags & END_STREAM != 0 {
+                ended.push(stream);
+            }
+        }
+        ended
     }
 
     /// Sends a piece of a message, which ends the request if it is the last.
@@ -59,8 +99,10 @@ impl Frames {
             (":path", path.as_str()),
             ("content-type", "application/grpc"),
         ];
+        let given = |name: &str| headers.iter().any(|(other, _)| *other == name);
+        let own = own.iter().filter(|(name, _)| !given(name));
         let (pseudo, plain): (Vec<_>, Vec<_>) =
-            own.iter().chain(headers).partition(|(name, _)| name.starts_with(':'));
+            own.chain(headers).partition(|(name, _)| name.starts_with(':'));
         let mut block = Vec::new();
         for (name, value) in pseudo.into_iter().chain(plain) {
             // RFC 7541, 6.2.2: not indexed, and the name is new.
@@ -106,9 +148,14 @@ impl Frames {
 
     /// The type and the payload of the next frame, which is acknowledged if it has to be.
     async fn next(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+        self.next_of().await.map(|(kind, _, _, payload)| (kind, payload))
+    }
+
+    /// The same with its flags and its stream.
+    async fn next_of(&mut self) -> std::io::Result<(u8, u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await?;
-        let [a, b, c, kind, flags, ..] = head;
+        let [a, b, c, kind, flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.0.read_exact(&mut payload).await?;
         match kind {
@@ -116,15 +163,19 @@ impl Frames {
             PING if flags & ACK == 0 => self.send(PING, ACK, 0, &payload).await,
             _ => {}
         }
-        Ok((kind, payload))
+        Ok((kind, flags, u32::from_be_bytes(stream), payload))
     }
 
     async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.0.write_all(&Self::frame(kind, flags, stream, payload)).await.unwrap();
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
-        self.0.write_all(&frame).await.unwrap();
+        frame
     }
 }
