@@ -22,6 +22,7 @@ pub use self::{ids::CallerIds, writes::Writes};
 use crate::{
     cache::{Control, Served},
     caller::{Caller, Held},
+    error::Reason,
     text,
 };
 
@@ -155,6 +156,8 @@ pub struct CallRecord {
     caller_ids: CallerIds,
     /// What a call that failed was about.
     failed: OnceLock<String>,
+    /// Why it failed, once its status was made with its id in it.
+    told: OnceLock<Reason>,
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
@@ -220,6 +223,18 @@ impl CallRecord {
     /// Sets what the call was about, once it has failed. The first one stays.
     pub fn set_failed(&self, resource: &str) {
         let _ = self.failed.set(text::cut(resource, MAX_RESOURCE_BYTES).into_owned());
+    }
+
+    /// Sets why the call failed. Its status has the call's id already.
+    pub fn set_told(&self, reason: Reason) {
+        // A call has one status.
+        let _ = self.told.set(reason);
+    }
+
+    /// Why the call failed, if its status was made with its id in it.
+    #[must_use]
+    pub fn told(&self) -> Option<Reason> {
+        self.told.get().copied()
     }
 
     /// The profile or the backend that a call was about that has failed, or that a write is about.

@@ -204,7 +204,13 @@ fn refusal(rpc: Method, record: Option<&CallRecord>, error: Error) -> Status {
             resource = error.resource(), %error, detail, "a call failed"
         );
     }
-    status::status(&error)
+    let status = status::status(&error);
+    let Some(record) = record else { return status };
+    let (status, has_id) = status::with_call(status, record.id());
+    if has_id {
+        record.set_told(error.reason());
+    }
+    status
 }
 
 /// Adds how the cache was used to the metadata of a response.

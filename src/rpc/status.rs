@@ -21,6 +21,7 @@ pub use self::{
     fit::header_bytes,
 };
 use crate::{
+    call::CallId,
     error::{Blame, Error, Kind, Reason, Retry, metadata},
     pb, text,
 };
@@ -49,6 +50,15 @@ fn made(error: &Error) -> Status {
 pub fn fitted(status: &Status, room: usize) -> Status {
     let (parts, omitted) = Parts::of(status);
     parts.fit(room, omitted)
+}
+
+/// The status with the id of its call in its `ErrorInfo`, and whether it has such a detail.
+#[must_use]
+pub fn with_call(mut status: Status, call: CallId) -> (Status, bool) {
+    let Some(details) = call_id::in_details(status.details(), call) else { return (status, false) };
+    let metadata = std::mem::take(status.metadata_mut());
+    let (code, message) = (status.code(), status.message());
+    (Status::with_details_and_metadata(code, message, details.into(), metadata), true)
 }
 
 /// A status with only a reason and a message.

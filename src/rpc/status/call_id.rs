@@ -1,7 +1,8 @@
 //! Adds the id of its call to a status that is on its way.
 //!
-//! Every status needs it, and most are made where the call is not known, so it is spliced into the
-//! encoded details: decoding and encoding all of them would cost more than the status itself.
+//! Every status needs it, and many are made where the call is not known, so it is spliced into the
+//! encoded details: decoding and encoding all of them would cost more than the status itself. Where
+//! the call is known, it is added before they become text, which costs less still.
 
 use base64::Engine as _;
 use http::HeaderValue;
@@ -23,6 +24,11 @@ pub fn of_call(details: &HeaderValue, call: CallId) -> Option<HeaderValue> {
     let status = BASE64.decode(details.as_bytes()).ok()?;
     let named = spliced(&status, &entry(call))?;
     HeaderValue::try_from(BASE64.encode(named)).ok()
+}
+
+/// The same of the details of a status, before they become text.
+pub(super) fn in_details(details: &[u8], call: CallId) -> Option<Vec<u8>> {
+    spliced(details, &entry(call))
 }
 
 /// The id as one entry of the metadata, to be appended to an encoded `ErrorInfo`: fields may stand
@@ -95,6 +101,9 @@ mod tests {
             let mut headers = headers(&status::status(&error));
             let before = header_bytes(&headers);
             let value = of_call(&headers["grpc-status-details-bin"], id).unwrap();
+            let (same, has_it) = status::with_call(status::status(&error), id);
+            assert!(has_it);
+            assert_eq!(self::headers(&same)["grpc-status-details-bin"], value);
             headers.insert("grpc-status-details-bin", value);
             assert!(header_bytes(&headers) - before <= CALL_ID_BYTES);
             let named = Status::from_header_map(&headers).unwrap().get_error_details();
@@ -116,5 +125,7 @@ mod tests {
         for value in ["", "!", "CAM", "CAMSA2Fib3Q", "////////"] {
             assert_eq!(of_call(&HeaderValue::from_static(value), id), None, "{value}");
         }
+        let (status, has_it) = status::with_call(Status::not_found("it"), id);
+        assert_eq!((status.message(), status.details(), has_it), ("it", &b""[..], false));
     }
 }

@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetail, ErrorDetails, FieldViolation, StatusExt};
 
 use crate::{
     error::metadata::{
-        BACKEND, DIALECT, OMITTED_METADATA, OMITTED_VIOLATIONS, OPERATION, UPSTREAM_CODE,
+        BACKEND, CALL_ID, DIALECT, OMITTED_METADATA, OMITTED_VIOLATIONS, OPERATION, UPSTREAM_CODE,
         UPSTREAM_STATUS,
     },
     text,
@@ -208,12 +208,13 @@ fn in_order(details: &ErrorDetails) -> Vec<ErrorDetail> {
 
 impl Cut {
     fn metadata(self, all: &HashMap<String, String>, omitted: usize) -> HashMap<String, String> {
-        let counted = |key: &str| key == OMITTED_VIOLATIONS || key == OMITTED_METADATA;
+        // The numbers change, and the id of the call is added to what was cut.
+        let made = |key: &str| [OMITTED_VIOLATIONS, OMITTED_METADATA, CALL_ID].contains(&key);
         let stays = |key: &str| self.all || ESSENTIAL.contains(&key);
         let mut shown = HashMap::new();
         let mut left_out: usize =
             all.get(OMITTED_METADATA).and_then(|number| number.parse().ok()).unwrap_or(0);
-        for (key, value) in all.iter().filter(|(key, _)| !counted(key)) {
+        for (key, value) in all.iter().filter(|(key, _)| !made(key)) {
             if stays(key) {
                 shown.insert(key.clone(), text::cut(value, self.text).into_owned());
             } else {

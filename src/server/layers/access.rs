@@ -167,12 +167,13 @@ impl Running {
 
     /// Headers and trailers have been sent, so they are what the client sees. A response that ends
     /// without a status is UNKNOWN to a client. `known` is the reason, where the layer that made
-    /// the response says it: then it need not be decoded.
+    /// the response says it, or the call's record does: then it need not be decoded.
     fn ended(&mut self, headers: &HeaderMap, known: Option<Reason>) {
         let code = reply::code(headers).unwrap_or(Code::Unknown);
         let mut end = End::new(reply::code_name(code), "");
         if code != Code::Ok {
-            let reason = known.or_else(|| reply::reason(headers));
+            let told = known.or_else(|| self.record.told());
+            let reason = told.or_else(|| reply::reason(headers));
             end.reason = reason.map_or("", |reason| reason.name());
             end.message = headers.get(reply::GRPC_MESSAGE).cloned();
             // Where the layer says the reason, the rest says no more than that.

@@ -22,7 +22,7 @@ use super::{
     reply,
 };
 use crate::{
-    call::CallId,
+    call::CallRecord,
     error::{Error, Kind, Reason},
     rpc::{self, compression, status::header_bytes},
     text::{self, quoted},
@@ -68,7 +68,8 @@ where
         // The path of a known method is its label.
         let path = method.name.is_empty().then(|| passing.request.uri().path());
         let path = path.map(|path| path.chars().take(128).collect());
-        let asked = Asked { method, path, call: passing.record.id(), limits: self.limits };
+        let asked =
+            Asked { method, path, record: Arc::clone(&passing.record), limits: self.limits };
         Normalizing { inner: self.inner.call(passing), asked: Some(asked) }
     }
 }
@@ -108,7 +109,7 @@ pub(crate) struct Asked {
     method: Arc<Method>,
     /// The path, if the method is not known.
     path: Option<String>,
-    call: CallId,
+    record: Arc<CallRecord>,
     limits: Limits,
 }
 
@@ -152,9 +153,13 @@ fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
         reply::write(&error, headers);
     }
     let room = asked.limits.response_metadata.saturating_sub(ADDED_BYTES);
+    // Most statuses have the id from where they were made.
+    if asked.record.told().is_some() && header_bytes(headers) <= room {
+        return;
+    }
     bound(headers, room.saturating_sub(rpc::status::CALL_ID_BYTES));
     if let Some(details) = headers.get_mut(reply::GRPC_DETAILS)
-        && let Some(named) = rpc::status::of_call(details, asked.call)
+        && let Some(named) = rpc::status::of_call(details, asked.record.id())
     {
         *details = named;
     }
