@@ -105,7 +105,9 @@ fn details(error: &Error) -> ErrorDetails {
         let name = text::cut(name, MAX_TEXT_BYTES);
         let kind = if name.contains("/profiles/") { "Profile" } else { "Backend" };
         let kind = format!("profilegateway.v1.{kind}");
-        details.set_resource_info(kind, name, "", text::cut(error.message(), MAX_TEXT_BYTES));
+        // Each byte costs: a refusal does not say twice what it says.
+        let description = if kept::repeats(error) { "" } else { error.message() };
+        details.set_resource_info(kind, name, "", text::cut(description, MAX_TEXT_BYTES));
     }
     if error.kind() == Kind::FailedPrecondition {
         let subject = error.resource().unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) fn status(error: &Error, make: impl FnOnce(&Error) -> Status) -> Stat
 
 /// Whether the same refusal comes again and again. What an upstream or a request says in an error
 /// does not.
-fn repeats(error: &Error) -> bool {
+pub(super) fn repeats(error: &Error) -> bool {
     matches!(error.reason(), Reason::CallerQuotaExceeded | Reason::Overloaded)
         && error.retry() != Retry::No
         && error.upstream().is_none()

@@ -154,15 +154,17 @@ fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
     }
     let room = asked.limits.response_metadata.saturating_sub(ADDED_BYTES);
     // Most statuses have the id from where they were made.
-    if asked.record.told().is_some() && header_bytes(headers) <= room {
-        return;
+    let has_id = asked.record.told().is_some() && header_bytes(headers) <= room;
+    if !has_id {
+        bound(headers, room.saturating_sub(rpc::status::CALL_ID_BYTES));
     }
-    bound(headers, room.saturating_sub(rpc::status::CALL_ID_BYTES));
-    if let Some(details) = headers.get_mut(reply::GRPC_DETAILS)
-        && let Some(named) = rpc::status::of_call(details, asked.record.id())
-    {
+    let Some(details) = headers.get_mut(reply::GRPC_DETAILS) else { return };
+    if !has_id && let Some(named) = rpc::status::of_call(details, asked.record.id()) {
         *details = named;
     }
+    // HTTP/2 keeps what it sent, to send it shorter the next time. These are never sent again, and
+    // would drive out all that is.
+    details.set_sensitive(true);
 }
 
 /// Shortens the status until all headers together fit.

@@ -220,6 +220,9 @@ async fn a_call_keeps_its_permit_until_its_response_was_sent() {
     let first = stack.clone().oneshot(request(WATCH)).await.unwrap();
     let second = stack.clone().oneshot(request(GET)).await.unwrap();
     assert_eq!(meaning(second.headers()), (Code::Unavailable, Reason::Overloaded));
+    // HTTP/2 does not keep what it never sends again.
+    assert!(second.headers()[reply::GRPC_DETAILS].is_sensitive());
+    assert!(!second.headers()[reply::GRPC_MESSAGE].is_sensitive());
     drop(first);
     let third = stack.oneshot(request(GET)).await.unwrap();
     assert!(reply::code(third.headers()).is_none());
