@@ -96,9 +96,7 @@ impl App {
             })
             .collect::<io::Result<_>>()?;
         let store = open_store(&config.store, &metrics.store)?;
-        let requests = request_ids(&config, &metrics, &budget, &store)?;
-        let measured = Arc::clone(&requests);
-        registry.before_scrape(move || measured.measure_doubts());
+        let requests = request_ids(&config, &metrics, &budget, &store, &mut registry)?;
         let gateway = Arc::new(Gateway::new(
             backends,
             writes.clone(),
@@ -113,9 +111,11 @@ impl App {
         let services =
             Services::new(routes, health, metrics.server, callers)?.within(budget.requests.clone());
         let (metrics, shown) = (Arc::new(registry), config.redacted());
+        let doubts = Arc::clone(&gateway);
         let end_pause = Arc::new(move |backend: &str| gateway.end_pause(backend));
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
+        doubts.settle_doubts(&background);
         Ok(Self { server, admin, writes, background, store, sandbox })
     }
 
@@ -272,6 +272,7 @@ fn request_ids(
     metrics: &Metrics,
     budget: &Budget,
     store: &Arc<dyn Store>,
+    registry: &mut Registry,
 ) -> io::Result<Arc<Ledger>> {
     let share = config.callers.share_percent;
     let mut limits = idempotency::Limits::new(&config.request_ids, share);
@@ -281,6 +282,8 @@ fn request_ids(
     let requests = Arc::new(Ledger::load(limits, ids, Arc::clone(store))?);
     let measured = Arc::clone(&requests);
     metrics.memory.measure(Part::RequestIds, move || measured.bytes());
+    let measured = Arc::clone(&requests);
+    registry.before_scrape(move || measured.measure_doubts());
     Ok(requests)
 }
 

@@ -142,7 +142,8 @@ pub struct Call {
     pub cache_control: Control,
     /// What the gateway learns while it handles the call.
     pub record: Arc<CallRecord>,
-    /// For a stream: cancelled when it has to end, after one last message.
+    /// For a stream: cancelled when it has to end, after one last message. For what the gateway
+    /// does by itself: cancelled when it has to give way.
     pub leave: Option<CancellationToken>,
 }
 

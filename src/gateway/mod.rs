@@ -27,6 +27,7 @@ pub use write::settings::WriteSettings;
 use write::{check, run::Writer};
 
 use crate::{
+    cache::BackgroundTasks,
     call::{Call, Writes},
     error::{Error, Reason, Result, metadata},
     model::{
@@ -141,8 +142,14 @@ impl Gateway {
         Some(ended)
     }
 
-    /// The writes whose outcome is unknown, for an operator: those with a number above this one, at
-    /// most so many, by number.
+    /// Looks after the writes whose outcome is unknown, those of earlier processes among them,
+    /// until the process drains.
+    pub fn settle_doubts(&self, tasks: &BackgroundTasks) {
+        tasks.spawn(self.writer.settler(self.backends.clone()).run());
+    }
+
+    /// The writes whose outcome is unknown, for an operator: those with a number above this one,
+    /// at most so many, by number.
     pub async fn doubts(&self, after: u64, limit: usize) -> Result<Vec<Doubt>> {
         self.writer.doubts().list(after, limit).await
     }

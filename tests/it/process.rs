@@ -38,6 +38,7 @@ mod permissions;
 mod probes;
 mod quiet;
 mod reflection;
+mod settling;
 mod sharing;
 mod sinks;
 mod sizes;

@@ -3,6 +3,7 @@
 
 mod fake;
 mod restart;
+mod settling;
 mod watching;
 mod work;
 

@@ -11,12 +11,12 @@ use crate::{
     store::{Change, Entry, Kept, Outlives, Store, Table, Unavailable},
 };
 
-const THREE: &str = "33333333-3333-4333-8333-333333333333";
+pub(super) const THREE: &str = "33333333-3333-4333-8333-333333333333";
 
 /// A store whose entries the next process finds, as they are when this one dies.
 #[derive(Default)]
-struct Remembering {
-    entries: Mutex<BTreeMap<(Table, Bytes), Bytes>>,
+pub(super) struct Remembering {
+    pub(super) entries: Mutex<BTreeMap<(Table, Bytes), Bytes>>,
     full: Mutex<bool>,
 }
 
@@ -73,7 +73,7 @@ impl Store for Remembering {
     fn close(&self) {}
 }
 
-fn remembering() -> (Bench, Arc<Remembering>) {
+pub(super) fn remembering() -> (Bench, Arc<Remembering>) {
     let (fake, store) = (Fake::default(), Arc::new(Remembering::default()));
     (process(&fake, &store), store)
 }
@@ -85,16 +85,16 @@ fn process(fake: &Fake, store: &Arc<Remembering>) -> Bench {
 }
 
 /// The next one, after this one died.
-fn next(bench: &Bench, store: &Remembering) -> (Bench, Arc<Remembering>) {
+pub(super) fn next(bench: &Bench, store: &Remembering) -> (Bench, Arc<Remembering>) {
     let store = store.next();
     (process(&bench.fake, &store), store)
 }
 
-fn with_doubt(bench: &Bench) -> Bench {
+pub(super) fn with_doubt(bench: &Bench) -> Bench {
     Bench { fake: bench.fake.clone(), gateway: Arc::clone(&bench.gateway) }
 }
 
-const SLOW: Ends = Ends::After(Duration::from_secs(5));
+pub(super) const SLOW: Ends = Ends::After(Duration::from_secs(5));
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_was_done_is_done_for_the_next_process() {

@@ -1,6 +1,8 @@
 //! Which profile is the new one: those that were not there before a creation, compared with what it
 //! asked for.
 
+use std::sync::Arc;
+
 use crate::{
     call::Call,
     dialect::Item,
@@ -31,6 +33,12 @@ pub(crate) struct Creating<'a> {
     pub(crate) call: &'a Call,
     pub(crate) locks: &'a ProfileLocks,
     pub(crate) claims: &'a Claims,
+}
+
+/// What keeps the writes of this process apart.
+pub(crate) struct Order {
+    pub(crate) locks: ProfileLocks,
+    pub(crate) claims: Arc<Claims>,
 }
 
 /// What a look for a new profile has found among those that were not there before.

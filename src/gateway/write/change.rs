@@ -19,7 +19,7 @@ use crate::{
                 not_undone, still_there, unread, unresolved,
             },
             prepare::ExistingProfile,
-            reconcile::{Until, in_doubt, reconcile, search},
+            reconcile::{Until, in_doubt, noting, reconcile, search},
             request::RequestedChange,
             session,
             settle::{Look, Settled, settle},
@@ -83,13 +83,21 @@ impl ProfileWrite<'_> {
         write.end(may_yet_happen(&result));
         result
     }
+}
 
-    /// Finds out the outcome of a change that an earlier call sent. `None` means that it has not
-    /// taken effect and no longer can.
+/// A write to one profile that an earlier call sent.
+pub(crate) struct EarlierWrite<'a> {
+    pub(crate) profile: ExistingProfile<'a>,
+    pub(crate) locks: &'a ProfileLocks,
+}
+
+impl EarlierWrite<'_> {
+    /// Finds out the outcome of a change. `None` means that it has not taken effect and no longer
+    /// can.
     pub(crate) async fn resolve_change(
         self,
         change: &IntendedChange,
-        over: Instant,
+        until: Until,
     ) -> Result<Option<Profile>> {
         let profile = self.profile;
         let dialect = profile.backend.dialect();
@@ -107,26 +115,32 @@ impl ProfileWrite<'_> {
                 false => Err(conflicting()),
             }
         };
-        let mut write = profile.backend.cache().write(affected(&profile, change));
-        let result = search(&unresolved(), Until::Over(over), profile.call, look).await;
-        if matches!(result, Ok(Some(_))) {
-            note_change(&mut write, &profile, change.clone());
+        let (cache, target) = (profile.backend.cache(), affected(&profile, change));
+        let doubt = unresolved();
+        let search = search(&doubt, until, profile.call, look);
+        let (result, write) = noting(cache, target, until, search).await;
+        if let Some(mut write) = write {
+            if matches!(result, Ok(Some(_))) {
+                note_change(&mut write, &profile, change.clone());
+            }
+            write.end(may_yet_happen(&result));
         }
-        write.end(may_yet_happen(&result));
         result
     }
 
     /// The same for a deletion.
-    pub(crate) async fn resolve_delete(self, over: Instant) -> Result<Option<()>> {
+    pub(crate) async fn resolve_delete(self, until: Until) -> Result<Option<()>> {
         let profile = self.profile;
         let _lock = self.locks.lock(profile.name, profile.call).await?;
-        let mut write = profile.backend.cache().write(only(&profile));
-        let look = || look_for_absence(&profile);
-        let result = search(&unresolved(), Until::Over(over), profile.call, look).await;
-        if matches!(result, Ok(Some(()))) {
-            note_deletion(&mut write, &profile);
+        let (doubt, look) = (unresolved(), || look_for_absence(&profile));
+        let search = search(&doubt, until, profile.call, look);
+        let (result, write) = noting(profile.backend.cache(), only(&profile), until, search).await;
+        if let Some(mut write) = write {
+            if matches!(result, Ok(Some(()))) {
+                note_deletion(&mut write, &profile);
+            }
+            write.end(may_yet_happen(&result));
         }
-        write.end(may_yet_happen(&result));
         result
     }
 }

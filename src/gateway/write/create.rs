@@ -22,13 +22,15 @@ use crate::{
             audit::Journal,
             candidates::{Creating, Seen},
             confirm::{confirmed, note, removed},
+            demand::Demand,
             intent::{Creation, IntentKind, WriteIntent},
             outcome::{
-                ambiguous, claims_undone, may_be_removed, may_yet_happen, not_applied, not_shown,
-                unidentified, unproven, unread, unresolved,
+                ambiguous, claims_undone, left_incomplete, may_be_removed, may_yet_happen,
+                not_applied, not_shown, not_yet_completed, unidentified, unproven, unread,
+                unresolved,
             },
             prepare,
-            reconcile::{Until, reconcile, search},
+            reconcile::{Until, noting, reconcile, search},
             session,
             settle::{Look, Settled, settle},
         },
@@ -37,6 +39,30 @@ use crate::{
     pb::Profile,
     upstream::Port,
 };
+
+/// Whether a profile that an earlier call has made may be completed.
+#[derive(Clone, Copy)]
+pub(crate) enum Completion<'a> {
+    /// A caller asks for it.
+    Wanted,
+    /// No caller was told that it is in doubt: once nothing of the earlier call can be under way
+    /// any more, if no call wants to do it instead.
+    Due(&'a Demand),
+    /// Its caller was told, and may have acted since.
+    NotDue,
+}
+
+impl Completion<'_> {
+    fn begin(self, id: &str, until: Until) -> Result<()> {
+        let named = |error: Error| error.with_metadata(PROFILE_ID, id);
+        match self {
+            Self::Wanted => Ok(()),
+            Self::Due(demand) if until.is_over() => demand.goes_on(),
+            Self::Due(_) => Err(named(not_yet_completed())),
+            Self::NotDue => Err(named(left_incomplete())),
+        }
+    }
+}
 
 /// The pause between the reads of an acknowledged profile until it shows.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -94,35 +120,43 @@ impl Creating<'_> {
     }
 
     /// Finds out the outcome of a creation that an earlier call sent, and completes the profile if
-    /// it exists. `None` means that it does not exist, and that the earlier call can no longer
-    /// create it.
+    /// it exists and that is `allowed`. `None` means that it does not exist, and that the earlier
+    /// call can no longer create it.
     pub(crate) async fn resolve(
         self,
         creation: &Creation,
-        over: Instant,
+        until: Until,
+        allowed: Completion<'_>,
     ) -> Result<Option<Profile>> {
         let Self { backend, call, .. } = self;
         let name = &creation.profile.display_name;
         let _lock = self.locks.lock_creation(backend.name(), name, call).await?;
-        let mut write = backend.cache().write(affected(backend, creation));
         let look = || async {
             match self.look_for_certain(creation).await? {
-                Some(_) if creation.removal_pending && Instant::now() < over => {
-                    Err(may_be_removed())
-                }
+                Some(_) if creation.removal_pending && !until.is_over() => Err(may_be_removed()),
                 found => Ok(found),
             }
         };
         let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
-        let result = async {
-            match search(&doubt, Until::Over(over), call, look).await? {
-                Some(found) => self.complete(found, creation, None).await.map(Some),
-                None => Ok(None),
+        let search = search(&doubt, until, call, look);
+        let target = affected(backend, creation);
+        let (found, write) = noting(backend.cache(), target, until, search).await;
+        let result = match found {
+            Ok(Some(found)) => {
+                let dialect = backend.dialect();
+                let is_whole = dialect.is_finished(&creation.profile, &found.profile);
+                match is_whole.then_some(()).map_or_else(|| allowed.begin(&found.id, until), Ok) {
+                    Ok(()) => self.complete(found, creation, None).await.map(Some),
+                    Err(error) => Err(error),
+                }
             }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
         };
-        let result = result.await;
-        note(&mut write, backend, creation, result.as_ref().ok().and_then(Option::as_ref));
-        write.end(may_yet_happen(&result));
+        if let Some(mut write) = write {
+            note(&mut write, backend, creation, result.as_ref().ok().and_then(Option::as_ref));
+            write.end(may_yet_happen(&result));
+        }
         if result.is_ok() {
             self.claims.settle(creation.number);
         }

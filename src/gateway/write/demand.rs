@@ -32,6 +32,11 @@ impl Demand {
         Ok(())
     }
 
+    /// Whether it has gone on without its caller.
+    pub(crate) fn has_gone_on(&self) -> bool {
+        self.goes_on.load(Ordering::Relaxed)
+    }
+
     /// Nothing that was sent is open any more, so the write depends on its caller again.
     pub(crate) fn depends(&self) -> Result<()> {
         self.goes_on.store(false, Ordering::Relaxed);

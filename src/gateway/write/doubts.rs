@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Doubts {
     pub(crate) store: Arc<dyn IdempotencyStore>,
     pub(crate) claims: Arc<Claims>,
-    pub(crate) audit: AuditLog,
+    pub(crate) log: AuditLog,
 }
 
 impl Doubts {
@@ -49,27 +49,32 @@ impl Doubts {
                 true => SettledAs::ClosedAsDone,
                 false => SettledAs::ClosedAsFailed,
             };
-            self.ended(doubt, ended, Some(by));
+            self.ended(doubt, ended.name(), Some(by));
         }
         Ok(closed)
     }
 
     /// A doubt has ended: no look for what the write did comes any more.
-    pub(crate) fn ended(&self, doubt: &Doubt, ended: SettledAs, by: Option<&str>) {
+    pub(crate) fn ended(&self, doubt: &Doubt, outcome: &str, by: Option<&str>) {
         if let Ok(IntentKind::Create(creation)) = WriteIntent::read(&doubt.intent) {
             self.claims.settle(creation.number);
         }
         let Doubt { number, method, resource, call_id, .. } = doubt;
-        let outcome = ended.name();
         tracing::info!(
             target: "gateway", doubt = number, method, resource, call_id, outcome, by,
             "a write of unknown outcome is settled"
         );
+        self.audit(doubt, outcome, by);
+    }
+
+    /// Writes its audit record.
+    pub(crate) fn audit(&self, doubt: &Doubt, outcome: &str, by: Option<&str>) {
+        let Doubt { number, method, resource, call_id, .. } = doubt;
         let request_id = doubt.key.id.to_string();
         let record = self
-            .audit
+            .log
             .record("audit")
-            .text("message", "a write of unknown outcome is settled")
+            .text("message", "a write of unknown outcome")
             .number("doubt", *number)
             .text("call_id", call_id)
             .text("method", method)
@@ -78,6 +83,6 @@ impl Doubts {
             .maybe("request_id", doubt.has_request_id().then_some(&request_id))
             .text("outcome", outcome)
             .maybe("by", by);
-        self.audit.audit(record);
+        self.log.audit(record);
     }
 }

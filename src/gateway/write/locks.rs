@@ -5,7 +5,8 @@
 //! profile is recognized by its name where the answer does not identify it, so two creations of one
 //! name at once could each take the other's profile for their own.
 //!
-//! The callers of those that wait take turns.
+//! The callers of those that wait take turns. The gateway itself, when it looks after a write in
+//! doubt, waits for no one, and gives way to all.
 
 use std::{
     collections::HashMap,
@@ -14,6 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::Call,
@@ -28,13 +30,20 @@ use crate::{
 /// The profiles that are being written, by name, and the display names that are being given to new
 /// ones.
 #[derive(Default)]
-pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<Turns>>>);
+pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<Line>>>);
+
+#[derive(Default)]
+struct Line {
+    turns: Turns,
+    /// Tells the gateway itself that another one wants to write.
+    gives_way: Mutex<Option<CancellationToken>>,
+}
 
 /// What the one write holds. The next one may begin when this is dropped.
 pub(crate) struct Locked {
     _turn: Turn,
     /// As long as someone has it, others find it.
-    _line: Arc<Turns>,
+    _line: Arc<Line>,
 }
 
 impl ProfileLocks {
@@ -66,7 +75,15 @@ impl ProfileLocks {
                 line
             })
         };
-        let turn = line.wait(call.record.caller().id());
+        if let Some(leave) = &call.leave {
+            *line.gives_way.lock() = Some(leave.clone());
+            let turn = line.turns.try_take().ok_or_else(busy)?;
+            return Ok(Locked { _turn: turn, _line: line });
+        }
+        if let Some(settler) = &*line.gives_way.lock() {
+            settler.cancel();
+        }
+        let turn = line.turns.wait(call.record.caller().id());
         match timeout_at(call.deadline, turn).await {
             Ok(Ok(turn)) => Ok(Locked { _turn: turn, _line: line }),
             Ok(Err(_)) | Err(_) => Err(Error::new(
@@ -76,4 +93,10 @@ impl ProfileLocks {
             )),
         }
     }
+}
+
+/// Why the gateway itself does not look now.
+fn busy() -> Error {
+    let message = "a call is writing to this profile, or creating one of this display name";
+    Error::new(Reason::CallerCancelled, message)
 }

@@ -1,7 +1,7 @@
 //! Writes: each is checked, journaled, sent once, and read back until its outcome is known.
 //!
-//! Each file uses only those below it: `check` → `run` → `create`, `change`, `doubts` → `confirm`,
-//! `audit` →
+//! Each file uses only those below it: `check` → `run` → `settler` → `create`, `change`, `doubts` →
+//! `confirm`, `audit` →
 //! `prepare`, `candidates` → `request`, `claims` → `intent`, `settle`, `reconcile`, `outcome`,
 //! `demand`, `locks`, `session`, `settings`.
 
@@ -24,3 +24,4 @@ pub(super) mod run;
 pub(super) mod session;
 pub(super) mod settings;
 pub(super) mod settle;
+pub(super) mod settler;

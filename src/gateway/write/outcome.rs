@@ -87,6 +87,26 @@ pub(crate) fn may_be_removed() -> Error {
     .with_effect(Effect::Unknown)
 }
 
+/// The error for a partly created profile that the gateway itself completes, but not yet.
+pub(crate) fn not_yet_completed() -> Error {
+    Error::new(
+        Reason::WriteOutcomeUnknown,
+        "the profile was created, but lacks some of what was requested; it is completed once \
+         nothing of the call that created it can be under way any more",
+    )
+    .with_effect(Effect::Unknown)
+}
+
+/// The error for a partly created profile that the gateway does not touch by itself.
+pub(crate) fn left_incomplete() -> Error {
+    Error::new(
+        Reason::PartiallyApplied,
+        "the profile was created, but lacks some of what was requested; the gateway leaves it as \
+         it is, because its caller was told, or because completing it has failed: repeat the call \
+         with its request_id, or update or delete the profile",
+    )
+}
+
 /// The error for a creation after which several profiles could be the new one, or one that only
 /// resembles it.
 pub(crate) fn ambiguous(candidates: &[String]) -> Error {

@@ -7,6 +7,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
 use crate::{
+    cache::{Cache, Target, Write},
     call::Call,
     error::{Effect, Error, Reason, Result, Retry},
     gateway::write::outcome::unknown,
@@ -14,6 +15,8 @@ use crate::{
 
 /// How many reads must confirm that a write has no effect.
 const CONFIRMATIONS: u32 = 3;
+/// The pause between them, of the gateway itself.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Looks for the effect of a failed write. `look` returns the result if the effect is visible,
 /// `None` if it is not, and an error if it cannot tell.
@@ -57,6 +60,8 @@ pub(crate) enum Until {
     Settled(Instant),
     /// Until it can no longer come; what reads show before says nothing.
     Over(Instant),
+    /// The same, but now only once: no caller waits for the outcome.
+    Patiently(Instant),
 }
 
 impl Until {
@@ -66,8 +71,17 @@ impl Until {
         match self {
             Self::Deadline => (false, false),
             Self::Settled(time) => (true, time <= now),
-            Self::Over(time) => (time <= now, time <= now),
+            Self::Over(time) | Self::Patiently(time) => (time <= now, time <= now),
         }
+    }
+
+    /// Whether the effect can no longer come.
+    pub(crate) fn is_over(self) -> bool {
+        self.counts().1
+    }
+
+    fn is_patient(self) -> bool {
+        matches!(self, Self::Patiently(_))
     }
 
     /// The pause before the next look, so that one comes as soon as it can be the last.
@@ -90,6 +104,9 @@ pub(crate) async fn search<T, F>(
 where
     F: Future<Output = Result<Option<T>>>,
 {
+    if until.is_patient() {
+        return glance(failure, until, call, look).await;
+    }
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(3))
@@ -131,6 +148,47 @@ where
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Looks once, or as often as it takes to rule out an effect that can no longer come.
+async fn glance<T, F>(
+    failure: &Error,
+    until: Until,
+    call: &Call,
+    mut look: impl FnMut() -> F,
+) -> Result<Option<T>>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    for number in 0..CONFIRMATIONS {
+        if number > 0 {
+            tokio::time::sleep(GLANCE).await;
+        }
+        let is_over = until.is_over();
+        let found = tokio::time::timeout_at(call.deadline, look());
+        match found.await.map_err(|_| unknown(failure))?? {
+            Some(found) => return Ok(Some(found)),
+            None if is_over => {}
+            None => return Err(failure.clone()),
+        }
+    }
+    Ok(None)
+}
+
+/// Looks for the effect of an earlier write, and tells the cache what that may touch. A call tells
+/// it before it looks, because the effect may come meanwhile. The gateway itself tells only what it
+/// has found: it may look for a day, and the cache would keep nothing until then.
+pub(crate) async fn noting<T>(
+    cache: &Cache,
+    target: Target,
+    until: Until,
+    search: impl Future<Output = Result<Option<T>>>,
+) -> (Result<Option<T>>, Option<Write>) {
+    let before = (!until.is_patient()).then(|| cache.write(target.clone()));
+    let result = search.await;
+    let is_found = matches!(result, Ok(Some(_)));
+    let write = before.or_else(|| is_found.then(|| cache.write(target)));
+    (result, write)
 }
 
 #[cfg(test)]
@@ -250,6 +308,29 @@ mod tests {
         let call = ending(deadline);
         let unclear = search(&doubt, over, &call, || async { Ok(None::<()>) }).await;
         assert_eq!(unclear.unwrap_err().reason(), Reason::WriteOutcomeUnknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_time_looks_once_and_three_times_after_it_is_over() {
+        let doubt = failure(Effect::Unknown);
+        let over = Instant::now() + 10 * SECOND;
+        let call = ending(over + 20 * SECOND);
+        let looked = async |answer: Result<Option<()>>| {
+            let mut looks = 0;
+            let found = search(&doubt, Until::Patiently(over), &call, || {
+                looks += 1;
+                let answer = answer.clone();
+                async { answer }
+            });
+            let found = found.await.map_err(|error| error.reason());
+            (found, looks)
+        };
+        assert_eq!(looked(Ok(None)).await, (Err(doubt.reason()), 1));
+        assert_eq!(looked(Ok(Some(()))).await, (Ok(Some(())), 1));
+        let down = Error::new(Reason::UpstreamThrottled, "not now");
+        assert_eq!(looked(Err(down)).await, (Err(Reason::UpstreamThrottled), 1), "it says why");
+        tokio::time::advance(10 * SECOND).await;
+        assert_eq!(looked(Ok(None)).await, (Ok(None), CONFIRMATIONS));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@
 //! ([`resolve`]); then the write is delegated to `create` or `change`, which send it. How it ended
 //! is stored for later repeats ([`end`]).
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use prost::Message;
 use tokio::time::{Instant, timeout_at};
@@ -22,21 +22,24 @@ use crate::{
         whole_seconds,
     },
     gateway::{
+        backend::Backend,
         earlier::EarlierWrites,
         idempotency::{Attempt, Attempter, Begin, End, IdempotencyStore},
         write::{
             audit::{Audit, Journal},
-            candidates::Creating,
-            change::ProfileWrite,
-            claims::Claims,
+            candidates::{Creating, Order},
+            change::{EarlierWrite, ProfileWrite},
+            create::Completion,
             demand::Demand,
             doubts::Doubts,
             intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
             locks::ProfileLocks,
             outcome::{may_yet_happen, unknown},
             prepare::ExistingProfile,
+            reconcile::Until,
             request::{WriteAction, WriteRequest, Written},
             session,
+            settler::Settler,
         },
     },
     pb::Profile,
@@ -51,12 +54,6 @@ pub(crate) struct Writer {
     idempotency: Arc<dyn IdempotencyStore>,
     audit: AuditLog,
     order: Arc<Order>,
-}
-
-/// What keeps the writes of this process apart.
-struct Order {
-    locks: ProfileLocks,
-    claims: Arc<Claims>,
 }
 
 /// What a call has to do after it was compared with earlier calls.
@@ -80,7 +77,17 @@ impl Writer {
         Doubts {
             store: Arc::clone(&self.idempotency),
             claims: Arc::clone(&self.order.claims),
-            audit: self.audit.clone(),
+            log: self.audit.clone(),
+        }
+    }
+
+    /// What looks after the writes in doubt of these backends.
+    pub(crate) fn settler(&self, backends: BTreeMap<String, Arc<Backend>>) -> Settler {
+        Settler {
+            backends,
+            doubts: self.doubts(),
+            order: Arc::clone(&self.order),
+            draining: self.writes.draining().clone(),
         }
     }
 
@@ -198,7 +205,7 @@ async fn carry_out(
 ) -> Result<Written> {
     if let Some(earlier) = unresolved {
         journal.goes_on().map_err(|error| still_unresolved(error, earlier.over))?;
-        if let Some(written) = resolve(request, order, journal, earlier).await? {
+        if let Some(written) = resolve(request, order, earlier).await? {
             return Ok(written);
         }
         journal.depends()?;
@@ -233,25 +240,23 @@ async fn carry_out(
 /// have any, so the write may be sent again.
 async fn resolve(
     request: &WriteRequest,
-    order: &Order,
-    journal: &mut Journal,
+    Order { locks, claims }: &Order,
     UnresolvedAttempt { intent, over }: UnresolvedAttempt,
 ) -> Result<Option<Written>> {
-    let Order { locks, claims } = order;
     let WriteRequest { backend, call, .. } = request;
-    let existing = |name| ExistingProfile { backend, call, name };
+    let earlier = |name| EarlierWrite { profile: ExistingProfile { backend, call, name }, locks };
+    let until = Until::Over(over);
     let resolved = match (&request.action, &intent) {
         (WriteAction::Create(_), IntentKind::Create(creation)) => {
             let creating = Creating { backend, call, locks, claims };
-            creating.resolve(creation, over).await.map(|found| found.map(Some))
+            let found = creating.resolve(creation, until, Completion::Wanted).await;
+            found.map(|found| found.map(Some))
         }
         (WriteAction::Change(name, _), IntentKind::Change(change)) => {
-            let write = ProfileWrite { profile: existing(name), locks, journal };
-            write.resolve_change(change, over).await.map(|found| found.map(Some))
+            earlier(name).resolve_change(change, until).await.map(|found| found.map(Some))
         }
         (WriteAction::Delete { name, .. }, IntentKind::Delete(())) => {
-            let write = ProfileWrite { profile: existing(name), locks, journal };
-            write.resolve_delete(over).await.map(|found| found.map(|()| None))
+            earlier(name).resolve_delete(until).await.map(|found| found.map(|()| None))
         }
         _ => Err(unreadable()),
     };

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     call::{Call, CallRecord},
-    caller::Resource,
+    caller::{CallerId, Resource},
     error::Result,
     gateway::backend::Backend,
     upstream::{Class, Port, PortLayer, Reply, Request, Safety, Session},
@@ -48,7 +48,13 @@ pub(crate) fn admit(backend: &Backend, call: &Call, profile: Option<&str>) -> Re
 
 /// A session for the rest of a write that was partly applied.
 pub(crate) fn for_completion<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
-    audited(backend, call, backend.session(call).of(Class::Settling))
+    let class = if is_by_itself(call) { Class::Watch } else { Class::Settling };
+    audited(backend, call, backend.session(call).of(class))
+}
+
+/// Whether no caller waits for what is done: the gateway looks after a write in doubt.
+fn is_by_itself(call: &Call) -> bool {
+    call.record.caller().id() == CallerId::Gateway
 }
 
 /// A session to undo the steps of a write that failed halfway. It has extra time, because the write
@@ -68,8 +74,12 @@ pub(crate) fn end_of_cleanup(call: &Call) -> Instant {
 }
 
 /// A session to find out what a write did. It bypasses an open circuit breaker. It goes before the
-/// calls of others only for a caller with few writes: the reads of one with many take turns.
+/// calls of others only for a caller with few writes: the reads of one with many take turns. Those
+/// of the gateway itself come after all calls, and an open circuit stops them.
 pub(crate) fn for_reading_back(backend: &Backend, call: &Call) -> Session {
+    if is_by_itself(call) {
+        return backend.session(call).of(Class::Watch);
+    }
     let session = backend.session(call).bypass_breaker();
     match call.record.caller().holds(Resource::Writes) {
         ..=FEW_WRITES => session,

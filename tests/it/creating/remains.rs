@@ -63,29 +63,27 @@ async fn raw(bench: &Bench, profile: Profile) -> Value {
 
 #[tokio::test]
 async fn what_may_be_left_of_a_profile_is_never_ruled_out() {
-    let benches = join_all(registered().into_iter().map(|s| bench::within("2s", s))).await;
-    let cells = benches.iter().flat_map(|bench| KEPT.map(|kept| (bench, kept)));
-    let cells: Vec<_> = cells.map(|(bench, kept)| (bench, kept, Uuid::new_v4())).collect();
-    let mut sent = Vec::new();
-    for (bench, (name, has_values), id) in &cells {
-        let values = if *has_values { bench.full() } else { bench.other() };
-        let mut kept = raw(bench, values).await;
-        kept[bench.sample.raw_name] = json!(name);
+    let cells = registered().into_iter().flat_map(|sample| KEPT.map(|kept| (sample, kept)));
+    let cells = cells.map(async |(sample, (name, has_values))| {
+        let bench = bench::within("2s", sample).await;
+        let values = if has_values { bench.full() } else { bench.other() };
+        let mut kept = raw(&bench, values).await;
+        kept[sample.raw_name] = json!(name);
         // Lost at first, so that the call finds nothing.
         let lost = json!({"kind": "drop"});
-        bench.arm(bench.sample.operations.create, &lost, 1).await;
-        is_unknown(create(bench, SENT, &id.to_string()).await, "lost");
-        sent.push(kept);
-    }
+        bench.arm(sample.operations.create, &lost, 1).await;
+        let id = Uuid::new_v4().to_string();
+        is_unknown(create(&bench, SENT, &id).await, "lost");
+        let own = if sample.upstream == "sft" { "SP_98765" } else { "98765" };
+        bench.sandbox.put_raw(sample.upstream, own, &kept).await;
+        (bench, id, format!("{} {name:?} {has_values}", sample.dialect))
+    });
+    let cells = join_all(cells).await;
     later(Duration::from_secs(62)).await;
-    for ((bench, (name, has_values), id), kept) in cells.iter().zip(sent) {
-        let what = format!("{} {name:?} {has_values}", bench.sample.dialect);
-        let own = if bench.sample.upstream == "sft" { "SP_98765" } else { "98765" };
-        bench.sandbox.put_raw(bench.sample.upstream, own, &kept).await;
-        let before = creations(bench).await;
-        is_unknown(create(bench, SENT, &id.to_string()).await, &what);
-        bench.sandbox.remove_raw(bench.sample.upstream, own).await;
-        assert_eq!(creations(bench).await, before, "{what}");
+    for (bench, id, what) in cells {
+        let before = creations(&bench).await;
+        is_unknown(create(&bench, SENT, &id).await, &what);
+        assert_eq!(creations(&bench).await, before, "{what}");
     }
 }
 

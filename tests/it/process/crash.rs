@@ -1,18 +1,18 @@
 //! The gateway is killed in the middle of writes (SIGKILL), started again on its store, and asked
 //! again under the same ids: nothing happens twice, and no caller learns its own success as an
-//! error.
+//! error. Writes without an id are not repeated: none of them is sent again, and each creation that
+//! is half made is in doubt, so that the gateway completes it.
 //!
 //! `CRASH_ROUNDS` makes more rounds, and `CRASH_SEED` repeats their choices.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     time::{Duration, SystemTime},
 };
 
 use futures_util::future::join_all;
 use profile_gateway::pb::{
-    CreateProfileRequest, DeleteProfileRequest, Profile, UpdateProfileRequest,
+    CreateProfileRequest, DeleteProfileRequest, ListProfilesRequest, Profile, UpdateProfileRequest,
     profile_service_client::ProfileServiceClient,
 };
 use rustix::process::Signal;
@@ -22,13 +22,14 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
-    calls::{failure, profiles},
+    calls::{failure, metric, profiles},
     child::{Gateway, serve},
 };
 use crate::{
     conformance::samples::{self, Sample, registered},
     kit::{
         chance::Chance,
+        gateway::fresh,
         model,
         sandbox::{Sandbox, sandbox},
         show,
@@ -37,13 +38,14 @@ use crate::{
 
 /// What each call has. A write that was not sent is in doubt for longer than that.
 const TIME: (&str, &str) = ("PROFILE_GATEWAY__SERVER__DEFAULT_TIMEOUT", "2s");
-/// How many writes of each kind run at once on each dialect.
+/// How many writes of each kind run at once on each dialect. The first of them has no id.
 const AT_ONCE: usize = 3;
 
-/// One write under its own id.
+/// One write.
 #[derive(Clone)]
 struct Write {
     sample: Sample,
+    /// Its own, or none.
     request_id: String,
     kind: Kind,
     /// The display name that a creation gives, or a change.
@@ -69,6 +71,10 @@ struct Figures {
     written: usize,
     /// Still in doubt: they did not take effect, and it is too early to write them again.
     in_doubt: usize,
+    /// Without an id.
+    unnamed: usize,
+    /// Of these, creations that were half made.
+    halves: usize,
 }
 
 impl Write {
@@ -148,7 +154,8 @@ async fn plan(gateway: &Gateway, chance: &mut Chance) -> Vec<Write> {
             let [changed, deleted] = <[String; 2]>::try_from(made).unwrap();
             for kind in [Kind::Create, Kind::Update(changed), Kind::Delete(deleted)] {
                 let display_name = format!("Written in round {n}: {}", uuid(chance));
-                writes.push(Write { sample, request_id: uuid(chance), kind, display_name });
+                let request_id = if n == 0 { String::new() } else { uuid(chance) };
+                writes.push(Write { sample, request_id, kind, display_name });
             }
         }
     }
@@ -232,6 +239,62 @@ async fn killed(
     answers.into_iter().map(Result::unwrap).collect()
 }
 
+/// The creations without an id that are half made: each of them is in doubt.
+async fn half_made<'a>(writes: impl Iterator<Item = &'a Write>, gateway: &Gateway) -> usize {
+    let creations: Vec<_> = writes.filter(|write| matches!(write.kind, Kind::Create)).collect();
+    let mut half_made = 0;
+    for sample in registered() {
+        let metric_name =
+            format!("profile_gateway_doubtful_writes{{backend=\"{}\"}}", sample.upstream);
+        // Before it is read what there is: one may be completed at any time.
+        let in_doubt = metric(gateway, &metric_name).await;
+        let parent = format!("backends/{}", sample.upstream);
+        let request = ListProfilesRequest { parent, page_size: 1_000, ..Default::default() };
+        let all = profiles(gateway).await.list_profiles(fresh(request)).await.unwrap();
+        let all = all.into_inner().profiles;
+        let whole = samples::profile((sample.full)()).services.len();
+        let is_half = |write: &&&Write| {
+            let own = all.iter().find(|profile| profile.display_name == write.display_name);
+            own.is_some_and(|profile| profile.services.len() < whole)
+        };
+        let halves = creations.iter().filter(is_half).count();
+        assert!(halves as u64 <= in_doubt, "{}: {halves} half made", sample.dialect);
+        half_made += halves;
+    }
+    half_made
+}
+
+/// Compares what a write under an id was told, before its gateway died and when it was repeated,
+/// with how often it took effect, by then and at the end.
+fn judge(
+    figures: &mut Figures,
+    (first, second): (&Result<Profile, Status>, &Result<Profile, Status>),
+    (had, effects): (usize, usize),
+    what: &str,
+) {
+    let what = format!("{what}, told {first:?}, then {second:?}");
+    assert!(effects <= 1, "{effects} times: {what}");
+    figures.writes += 1;
+    figures.told += usize::from(first.is_ok());
+    match second {
+        Ok(_) => assert_eq!(effects, 1, "{what}"),
+        Err(status) => {
+            // It says so, and when to repeat it.
+            assert_eq!(failure(status).1, "WRITE_OUTCOME_UNKNOWN", "{what}");
+            assert_eq!(effects, 0, "its own success: {what}");
+            figures.in_doubt += 1;
+        }
+    }
+    if let Ok(told) = first {
+        assert_eq!(Some(told), second.as_ref().ok(), "{what}");
+    } else if second.is_ok() {
+        match had {
+            0 => figures.written += 1,
+            _ => figures.found += 1,
+        }
+    }
+}
+
 async fn round(seed: u64, figures: &mut Figures) {
     let (sandbox, store, mut chance) =
         (sandbox().await, TempDir::new().unwrap(), Chance::of(seed, 0));
@@ -242,35 +305,29 @@ async fn round(seed: u64, figures: &mut Figures) {
 
     let gateway = start(&sandbox, &store).await;
     let journal = sandbox.journal().await;
-    let mut had = BTreeMap::new();
-    for write in &writes {
-        had.insert(write.request_id.clone(), write.effects(&sandbox, &journal).await);
+    let (mut named, mut unnamed) = (Vec::new(), Vec::new());
+    for (write, told) in writes.iter().zip(answers) {
+        let had = write.effects(&sandbox, &journal).await;
+        match write.request_id.is_empty() {
+            true => unnamed.push((write, told, had)),
+            false => named.push((write, told, had)),
+        }
     }
-    let repeats = join_all(writes.iter().map(|write| repeat(write, &gateway, &sandbox))).await;
+    let repeats = named.iter().map(|(write, ..)| repeat(write, &gateway, &sandbox));
+    let repeats = join_all(repeats).await;
+    figures.unnamed += unnamed.len();
+    figures.halves += half_made(unnamed.iter().map(|(write, ..)| *write), &gateway).await;
     let journal = sandbox.journal().await;
-    for ((write, first), second) in writes.iter().zip(answers).zip(repeats) {
+    for ((write, first, had), second) in named.iter().zip(repeats) {
         let effects = write.effects(&sandbox, &journal).await;
-        let what = format!("seed {seed}: {}, told {first:?}, then {second:?}", write.display_name);
-        assert!(effects <= 1, "{effects} times: {what}");
-        figures.writes += 1;
-        figures.told += usize::from(first.is_ok());
-        match &second {
-            Ok(_) => assert_eq!(effects, 1, "{what}"),
-            Err(status) => {
-                // It says so, and when to repeat it.
-                assert_eq!(failure(status).1, "WRITE_OUTCOME_UNKNOWN", "{what}");
-                assert_eq!(effects, 0, "its own success: {what}");
-                figures.in_doubt += 1;
-            }
-        }
-        if let Ok(told) = &first {
-            assert_eq!(Some(told), second.as_ref().ok(), "{what}");
-        } else if second.is_ok() {
-            match had[&write.request_id] {
-                0 => figures.written += 1,
-                _ => figures.found += 1,
-            }
-        }
+        let what = format!("seed {seed}: {}", write.display_name);
+        judge(figures, (first, &second), (*had, effects), &what);
+    }
+    for (write, told, had) in unnamed {
+        let effects = write.effects(&sandbox, &journal).await;
+        let what = format!("seed {seed}: {}, told {told:?}", write.display_name);
+        assert!(effects == had || had == 0, "{effects} times, before {had}: {what}");
+        assert!(effects <= 1 && (effects == 1 || told.is_err()), "{effects} times: {what}");
     }
     gateway.program.signal(Signal::TERM);
     assert_eq!(gateway.program.ended().await.code(), Some(0));
@@ -285,9 +342,9 @@ async fn a_write_with_an_id_happens_once_also_if_the_process_is_killed() {
     for round_seed in seed..seed + rounds {
         round(round_seed, &mut figures).await;
     }
-    let Figures { writes, told, found, written, in_doubt } = figures;
+    let Figures { writes, told, found, written, in_doubt, unnamed, halves } = figures;
     show(&format!(
         "CRASH_SEED={seed}: {writes} writes, {told} told before, {found} found, {written} written, \
-         {in_doubt} in doubt"
+         {in_doubt} in doubt; {unnamed} without an id, {halves} half made"
     ));
 }
