@@ -22,7 +22,7 @@ pub use self::{ids::CallerIds, writes::Writes};
 use crate::{
     cache::{Control, Served},
     caller::{Caller, Held},
-    error::Reason,
+    error::Error,
     text,
 };
 
@@ -157,8 +157,8 @@ pub struct CallRecord {
     caller_ids: CallerIds,
     /// What a call that failed was about.
     failed: OnceLock<String>,
-    /// Why it failed, once its status was made with its id in it.
-    told: OnceLock<Reason>,
+    /// How it failed, once its status was made with its id in it.
+    told: OnceLock<Error>,
     backend: OnceLock<String>,
     upstream_calls: Arc<AtomicU32>,
     repeats: AtomicBool,
@@ -226,16 +226,16 @@ impl CallRecord {
         let _ = self.failed.set(text::cut(resource, MAX_RESOURCE_BYTES).into_owned());
     }
 
-    /// Sets why the call failed. Its status has the call's id already.
-    pub fn set_told(&self, reason: Reason) {
+    /// Sets how the call failed. Its status has the call's id already.
+    pub fn set_told(&self, error: Error) {
         // A call has one status.
-        let _ = self.told.set(reason);
+        let _ = self.told.set(error);
     }
 
-    /// Why the call failed, if its status was made with its id in it.
+    /// How the call failed, if its status was made with its id in it.
     #[must_use]
-    pub fn told(&self) -> Option<Reason> {
-        self.told.get().copied()
+    pub fn told(&self) -> Option<&Error> {
+        self.told.get()
     }
 
     /// The profile or the backend that a call was about that has failed, or that a write is about.

@@ -208,7 +208,7 @@ fn refusal(rpc: Method, record: Option<&CallRecord>, error: Error) -> Status {
     let Some(record) = record else { return status };
     let (status, has_id) = status::with_call(status, record.id());
     if has_id {
-        record.set_told(error.reason());
+        record.set_told(error);
     }
     status
 }

@@ -17,8 +17,8 @@ use tonic_types::{ErrorDetails, FieldViolation};
 use self::fit::{MAX_TEXT_BYTES, Parts};
 pub use self::{
     call_id::{CALL_ID_BYTES, of_call},
-    encoded::{error_info, reason},
-    fit::header_bytes,
+    encoded::reason,
+    fit::{MAX_MESSAGE_BYTES, header_bytes},
 };
 use crate::{
     call::CallId,

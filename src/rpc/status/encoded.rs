@@ -7,11 +7,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::HeaderValue;
-use prost::{
-    Message as _,
-    encoding::{WireType, decode_key, decode_varint},
-};
-use tonic_types::pb::ErrorInfo;
+use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::error::Reason;
 
@@ -42,15 +38,6 @@ pub fn reason(details: &HeaderValue) -> Option<Reason> {
     let (kind, info, _) = find(any, VALUE)?;
     let (_, name, _) = find(info, REASON).filter(|_| is_error_info(kind))?;
     Reason::from_name(std::str::from_utf8(name).ok()?)
-}
-
-/// The `ErrorInfo` in such a value.
-#[must_use]
-pub fn error_info(details: &HeaderValue) -> Option<ErrorInfo> {
-    let status = BASE64.decode(details.as_bytes()).ok()?;
-    let (_, any, _) = find(&status, DETAILS)?;
-    let (kind, info, _) = find(any, VALUE)?;
-    is_error_info(kind).then(|| ErrorInfo::decode(info).ok()).flatten()
 }
 
 /// Whether what comes before the value of a `google.protobuf.Any` says that it is an `ErrorInfo`.
@@ -101,13 +88,11 @@ mod tests {
                 status(&error).add_header(&mut headers).unwrap();
                 let details = &headers["grpc-status-details-bin"];
                 assert_eq!(super::reason(details), Some(reason));
-                assert_eq!(error_info(details).unwrap().reason, reason.name());
             }
         }
         for value in ["", "!", "CAM", "CAMSA2Fib3Q", "////////"] {
             let value = HeaderValue::from_static(value);
             assert_eq!(super::reason(&value), None, "{value:?}");
-            assert_eq!(error_info(&value), None, "{value:?}");
         }
     }
 }

@@ -49,7 +49,7 @@ const CUTS: [Cut; 7] = [
 ];
 
 /// Longest status message, in bytes.
-pub(super) const MAX_MESSAGE_BYTES: usize = 512;
+pub const MAX_MESSAGE_BYTES: usize = 512;
 /// Longest other text, in bytes.
 pub(super) const MAX_TEXT_BYTES: usize = 256;
 

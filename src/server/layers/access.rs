@@ -1,6 +1,7 @@
 //! One log line and one count for each call. Decides nothing.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     convert::Infallible,
     future::Future,
@@ -25,12 +26,13 @@ use super::{
 };
 use crate::{
     call::{CallRecord, CallerIds},
-    error::{Reason, metadata},
-    rpc,
+    error::{Error, Reason},
+    rpc::{self, status::MAX_MESSAGE_BYTES},
     server::{
         metrics::{CallMetrics, ServerMetrics},
         transport::closing::Closing,
     },
+    text::{self, UPSTREAM_MESSAGE_BYTES},
 };
 
 /// Gives the call its record, and reports how the call ended.
@@ -141,14 +143,47 @@ pub(crate) struct Running {
 struct End {
     code: &'static str,
     reason: &'static str,
-    /// What else was said of a failure, as it was sent: it is read only for a line that is written.
-    message: Option<HeaderValue>,
-    details: Option<HeaderValue>,
+    failure: Failure,
+}
+
+/// What else is known of a failure. It is read only for a line that is written.
+enum Failure {
+    /// Nothing.
+    Silent,
+    /// The message as it was sent.
+    Sent(HeaderValue),
+    /// All that the call's record has.
+    Told,
+}
+
+/// What an upstream has said of a failure.
+#[derive(Default)]
+struct Said<'a> {
+    status: Option<String>,
+    code: Option<Cow<'a, str>>,
+    request_id: Option<Cow<'a, str>>,
 }
 
 impl End {
     fn new(code: &'static str, reason: &'static str) -> Self {
-        Self { code, reason, message: None, details: None }
+        Self { code, reason, failure: Failure::Silent }
+    }
+
+    /// What was said of a failure, and what an upstream has said, if it has.
+    fn said<'a>(&'a self, record: &'a CallRecord) -> (Option<Cow<'a, str>>, Said<'a>) {
+        let error = match &self.failure {
+            Failure::Silent => return (None, Said::default()),
+            Failure::Sent(message) => return (Some(reply::message(message)), Said::default()),
+            Failure::Told => record.told(),
+        };
+        let message = error.map(|error| text::cut(error.message(), MAX_MESSAGE_BYTES));
+        let short = |text| text::cut(text, UPSTREAM_MESSAGE_BYTES);
+        let upstream = error.and_then(Error::upstream).map(|facts| Said {
+            status: facts.status.map(|status| status.to_string()),
+            code: facts.code.as_deref().map(short),
+            request_id: facts.request_id.as_deref().map(short),
+        });
+        (message, upstream.unwrap_or_default())
     }
 }
 
@@ -167,18 +202,19 @@ impl Running {
 
     /// Headers and trailers have been sent, so they are what the client sees. A response that ends
     /// without a status is UNKNOWN to a client. `known` is the reason, where the layer that made
-    /// the response says it, or the call's record does: then it need not be decoded.
+    /// the response says it. Of most others the call's record has it; the rest is decoded.
     fn ended(&mut self, headers: &HeaderMap, known: Option<Reason>) {
         let code = reply::code(headers).unwrap_or(Code::Unknown);
         let mut end = End::new(reply::code_name(code), "");
         if code != Code::Ok {
-            let told = known.or_else(|| self.record.told());
-            let reason = told.or_else(|| reply::reason(headers));
+            let told = self.record.told().filter(|_| known.is_none()).map(Error::reason);
+            let reason = known.or(told).or_else(|| reply::reason(headers));
             end.reason = reason.map_or("", |reason| reason.name());
-            end.message = headers.get(reply::GRPC_MESSAGE).cloned();
-            // Where the layer says the reason, the rest says no more than that.
-            let details = if known.is_some() { None } else { headers.get(reply::GRPC_DETAILS) };
-            end.details = details.cloned();
+            end.failure = match (told, headers.get(reply::GRPC_MESSAGE)) {
+                (Some(_), _) => Failure::Told,
+                (None, Some(message)) => Failure::Sent(message.clone()),
+                (None, None) => Failure::Silent,
+            };
         }
         self.end = Some(end);
     }
@@ -228,15 +264,14 @@ impl Running {
         }
         macro_rules! failure {
             ($level:ident) => {{
-                let info = end.details.as_ref().and_then(rpc::status::error_info);
-                let said = |key| info.as_ref()?.metadata.get(key).map(String::as_str);
+                let (message, upstream) = end.said(record);
                 line!(
                     $level,
-                    error = end.message.as_ref().map(reply::message).as_deref(),
+                    error = message.as_deref(),
                     resource = record.resource(),
-                    upstream_status = said(metadata::UPSTREAM_STATUS),
-                    upstream_code = said(metadata::UPSTREAM_CODE),
-                    upstream_request_id = said(metadata::UPSTREAM_REQUEST_ID),
+                    upstream_status = upstream.status.as_deref(),
+                    upstream_code = upstream.code.as_deref(),
+                    upstream_request_id = upstream.request_id.as_deref(),
                 )
             }};
         }
