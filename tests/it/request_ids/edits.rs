@@ -17,6 +17,7 @@ use crate::{
     },
     kit::{
         chaos::{Break, chaos},
+        later,
         model::{DATA, SMS_MO, mask, service, shape},
         sandbox::sandbox,
         status::fails,
@@ -70,6 +71,26 @@ async fn a_half_created_profile_is_completed_by_the_repeat() {
     assert_eq!(created.services.len(), asked.services.len());
     assert_eq!(arrived(&bench, sample.operations.create).await, 1);
     assert_eq!(bench.raw_named(&asked.display_name).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_half_created_profile_whose_caller_was_told_is_only_looked_at() {
+    let bench = over("endpoint", "10s").await;
+    let (sample, asked) = (bench.sample, bench.full());
+    let refused: Value = json!({"kind": "status", "status": 422,
+        "body": "{\"error_code\": 1406, \"message\": \"Not allowed\"}"});
+    bench.arm("PutService", &refused, 1).await;
+    bench.arm(sample.operations.delete, &refused, 1).await;
+    let first = create(&bench, creation(&bench, ONE, &asked)).await;
+    fails(first, Code::FailedPrecondition, "PARTIALLY_APPLIED");
+    let lists = async || bench.sandbox.arrived(sample.operations.list).await;
+    let (wrote, seen) = (arrived(&bench, "PutService").await, lists().await);
+    later(Duration::from_secs(62)).await;
+    until("it is looked at, and again", async || lists().await >= seen + 2).await;
+    assert_eq!(arrived(&bench, "PutService").await, wrote);
+    assert!(bench.gateway.metric("doubtful_writes", "endpoint").await > 0.0);
+    let created = create(&bench, creation(&bench, ONE, &asked)).await.unwrap();
+    assert_eq!(created.services.len(), asked.services.len());
 }
 
 #[tokio::test]
