@@ -29,7 +29,7 @@ use crate::{
     cache::{BackgroundTasks, Cache},
     call::Writes,
     caller::Callers,
-    config::{BackendSettings, Config},
+    config::{BackendSettings, Config, OptionValue},
     dialect,
     gateway::{
         Backend, EarlierWrites, Gateway,
@@ -43,9 +43,9 @@ use crate::{
         servers::{backend_service_server, profile_service_server},
     },
     server::{self, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
-    store::{self, Store, StoreKind, StoreMetrics, StoreSettings},
+    store::{self, Store, StoreKey, StoreKind, StoreMetrics, StoreSettings},
     telemetry::{AuditLog, Registry},
-    upstream::Upstream,
+    upstream::{Account, EarlierUpstreams, Upstream},
 };
 
 const SERVICES: [&str; 2] =
@@ -58,6 +58,8 @@ pub struct App {
     writes: Writes,
     background: BackgroundTasks,
     store: Arc<dyn Store>,
+    /// They keep their state in the store.
+    upstreams: Vec<Arc<Upstream>>,
     sandbox: Option<Embedded>,
 }
 
@@ -87,15 +89,14 @@ impl App {
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let alone = config.backends.len() == 1;
-        let backends: Vec<Backend> = config
-            .backends
-            .values()
-            .map(|backend| {
-                let budget = budget.of_backend(alone);
-                build(backend, &mut registry, &metrics, &health, &background, &budget)
-            })
-            .collect::<io::Result<_>>()?;
         let store = open_store(&config.store, &metrics.store)?;
+        let key = StoreKey::load(&*store)?;
+        let earlier = EarlierUpstreams::load(Arc::clone(&store), key)?;
+        let built = config.backends.values().map(|backend| {
+            let (metrics, budget) = (&metrics, budget.of_backend(alone));
+            build(backend, &mut registry, metrics, &health, &background, &budget, &earlier)
+        });
+        let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
         let requests = request_ids(&config, &metrics, &budget, &store, &mut registry)?;
         let gateway = Arc::new(Gateway::new(
             backends,
@@ -116,7 +117,7 @@ impl App {
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
         doubts.settle_doubts(&background);
-        Ok(Self { server, admin, writes, background, store, sandbox })
+        Ok(Self { server, admin, writes, background, store, upstreams, sandbox })
     }
 
     /// Where gRPC is served.
@@ -152,6 +153,7 @@ impl App {
         let drained = self.server.run(self.admin, self.writes, shutdown, abort).await;
         // No call is left that waits for what the background tasks read.
         self.background.shut_down().await;
+        self.upstreams.iter().for_each(|upstream| upstream.keep_last());
         let store = self.store;
         // It waits for the disk.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -197,7 +199,8 @@ fn build(
     health: &Health,
     background: &BackgroundTasks,
     budget: &Budget,
-) -> io::Result<Backend> {
+    earlier: &EarlierUpstreams,
+) -> io::Result<(Backend, Arc<Upstream>)> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
     let Some(registration) = registration else {
         return Err(io::Error::other(format!("unknown dialect {}", backend.dialect)));
@@ -217,6 +220,8 @@ fn build(
         move |serving| health.set_backend(&id, serving),
     )
     .map_err(io::Error::other)?;
+    upstream.keep_in(earlier, &account(backend));
+    background.spawn(Arc::clone(&upstream).keep());
     let measured = Arc::clone(&upstream);
     registry.before_scrape(move || measured.measure());
     let cache = Cache::new(
@@ -230,7 +235,22 @@ fn build(
     let bytes = move || usize::try_from(measured.size().1).unwrap_or(usize::MAX);
     metrics.memory.measure(Part::Cache, bytes);
     let display_name = backend.label.display_name.clone();
-    Ok(Backend::new(&name, display_name, built.dialect, upstream, backend.write, cache))
+    let dialect = built.dialect;
+    let kept = Arc::clone(&upstream);
+    Ok((Backend::new(&name, display_name, dialect, upstream, backend.write, cache), kept))
+}
+
+/// What tells the account of a backend from others.
+fn account(backend: &BackendSettings) -> Account {
+    let (mut names, mut secrets) = (Vec::new(), Vec::new());
+    for (key, value) in &backend.options {
+        match value {
+            OptionValue::Plain(text) => names.push(format!("{key}={text}")),
+            OptionValue::Secret(secret) => secrets.push(secret.clone()),
+        }
+    }
+    let base_url = backend.upstream.base_url.as_str().to_owned();
+    Account { upstream: vec![backend.dialect.to_owned(), base_url], names, secrets }
 }
 
 /// Gives each cache less if they have more together than there is for them.

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, io, path::Path};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     gateway::describe,
     store::{self, Found, Table},
+    upstream,
 };
 
 /// Reads all of a store, and says that it is whole.
@@ -42,6 +43,8 @@ pub fn stats(directory: &Path) -> io::Result<String> {
         "oldest_end": ended.min(),
         "creations_in_doubt": rows(Table::Creations),
         "claims": rows(Table::Claims),
+        "paused_logins": rows(Table::Logins),
+        "upstreams": upstreams(&found)?,
     });
     serde_json::to_string_pretty(&shown).map_err(io::Error::other)
 }
@@ -72,4 +75,8 @@ pub fn compact(directory: &Path) -> io::Result<String> {
 
 fn writes(found: &Found) -> io::Result<Vec<Value>> {
     found.tables.get(&Table::Requests).into_iter().flatten().map(describe).collect()
+}
+
+fn upstreams(found: &Found) -> io::Result<Map<String, Value>> {
+    found.tables.get(&Table::Upstreams).into_iter().flatten().map(upstream::describe).collect()
 }

@@ -12,6 +12,7 @@
 
 mod clock;
 mod file;
+mod key;
 mod memory;
 mod metrics;
 mod settings;
@@ -26,6 +27,7 @@ use tokio::{sync::oneshot, time::timeout};
 pub use self::{
     clock::{Clock, Moment},
     file::{File, Found, compact, examine},
+    key::StoreKey,
     memory::Memory,
     metrics::StoreMetrics,
     settings::{StoreKind, StoreSettings},
@@ -44,11 +46,18 @@ pub enum Table {
     Creations,
     /// The profiles that creations have claimed.
     Claims,
+    /// What is secret of the store itself.
+    Keys,
+    /// The pauses of logins, of backends.
+    Logins,
+    /// What is used of the limits of upstreams, and their other pauses.
+    Upstreams,
 }
 
 impl Table {
     /// Each of them.
-    pub const ALL: [Self; 3] = [Self::Requests, Self::Creations, Self::Claims];
+    pub const ALL: [Self; 6] =
+        [Self::Requests, Self::Creations, Self::Claims, Self::Keys, Self::Logins, Self::Upstreams];
 
     /// Its name.
     #[must_use]
@@ -57,6 +66,9 @@ impl Table {
             Self::Requests => "requests",
             Self::Creations => "creations",
             Self::Claims => "claims",
+            Self::Keys => "keys",
+            Self::Logins => "logins",
+            Self::Upstreams => "upstreams",
         }
     }
 }

@@ -227,7 +227,7 @@ impl Session {
         if let Some(token) = upstream.auth.fixed() {
             login::admit_fixed(upstream).map_err(|error| Failure::new(Cause::Login, error))?;
             let reply = exchange(&upstream.auth.headers(token).map_err(Failure::local)?).await?;
-            login::judge_fixed(upstream, &reply);
+            login::judge_fixed(upstream, &reply).await;
             return Ok(reply);
         }
         let mut refused = None;
@@ -264,7 +264,7 @@ impl Session {
                 return Ok(reply);
             }
             if refused.is_some() {
-                login::token_refused(upstream, &current);
+                login::token_refused(upstream, &current).await;
                 return Ok(reply);
             }
             refused = Some(current.generation);

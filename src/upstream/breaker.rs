@@ -200,6 +200,20 @@ impl Breaker {
         }
     }
 
+    /// How many times it has opened since it was last closed, for the next process.
+    pub(super) fn openings(&self) -> u32 {
+        self.lock().openings
+    }
+
+    /// Goes on where an earlier process ended. A circuit that was not closed is half open: one
+    /// request tries at once, and if that fails, it is open for as long as it would have been.
+    pub(super) fn go_on(&self, openings: u32, now: Instant) {
+        if openings > 0 && self.thresholds.is_some() {
+            let mut state = self.lock();
+            (state.openings, state.phase) = (openings, Phase::Open { until: now });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

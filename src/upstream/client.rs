@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -21,6 +21,7 @@ use super::{
     cause::{Cause, Failure},
     class::Class,
     credentials::{Auth, Credentials, CurrentTokens},
+    keeper::Keeper,
     limits::Limits,
     message::{Reply, Request},
     metrics::{BackendUpstreamMetrics, RequestOutcome, Shed},
@@ -50,6 +51,8 @@ pub struct Upstream {
     pub(super) budget: Budget,
     pub(super) max_attempts: u32,
     pub(super) metrics: BackendUpstreamMetrics,
+    /// Keeps its state, if that outlives the process.
+    pub(super) keeper: OnceLock<Arc<Keeper>>,
     /// Called with whether calls are let through, whenever that may have changed.
     tell_serving: Box<dyn Fn(bool) + Send + Sync>,
     health: Mutex<Observed>,
@@ -126,6 +129,7 @@ impl Upstream {
             budget: Budget::new(now),
             max_attempts: settings.max_attempts,
             metrics,
+            keeper: OnceLock::new(),
             tell_serving: Box::new(tell_serving),
             health: Mutex::default(),
             shown: Mutex::new((Circuit::Closed, None)),
@@ -177,12 +181,6 @@ impl Upstream {
     /// before anything is made for it.
     pub fn has_room(&self, class: Class, caller: &Caller) -> Result<()> {
         self.bulkhead.has_room((class, caller)).map_err(|refusal| self.refused(refusal))
-    }
-
-    /// Ends the pause that the upstream has asked for, and returns whether there was one.
-    #[must_use]
-    pub fn end_pause(&self) -> bool {
-        self.pace.end_pause(Instant::now())
     }
 
     /// Records a failure that callers of this backend should know about.
@@ -353,6 +351,7 @@ impl Upstream {
         let (circuit, until) = self.circuit();
         let (before, before_until) = std::mem::replace(&mut *shown, (circuit, until));
         if circuit != before {
+            self.pace.tell();
             self.log_circuit(circuit, until, why);
             self.metrics.circuit(circuit);
             // Half open counts as serving: clients that stay away could not make the trial call.

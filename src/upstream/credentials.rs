@@ -2,11 +2,13 @@
 //! After the upstream rejects the credentials logins pause, because it locks accounts that keep
 //! trying.
 
+mod refused;
+
 use std::{
     collections::VecDeque,
     future::Future,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,22 +24,18 @@ use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use self::refused::Refused;
 use super::{
+    keeper::Keeper,
+    kept::KeptPause,
     message::{Reply, Request},
     needles::{LatestNeedles, Needles},
 };
-use crate::error::{Error, Reason, Result, Retry};
+use crate::{
+    error::{Error, Reason, Result},
+    store::Kept,
+};
 
-/// First pause after the upstream rejected the credentials; it doubles up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Longest pause between logins with rejected credentials.
-const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
-
-/// First pause after the upstream rejected the tokens that its logins gave. It is shorter, because
-/// a successful login locks no account. It doubles up to [`MAX_TOKEN_PAUSE`].
-const FIRST_TOKEN_PAUSE: Duration = Duration::from_secs(30);
-/// Longest pause between logins whose tokens are rejected.
-const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// Number of new tokens rejected in a row that start such a pause. One bad renewal alone is
 /// followed by another login.
 const REFUSED_IN_A_ROW: u32 = 3;
@@ -132,7 +130,11 @@ type Flight = Shared<BoxFuture<'static, Result<Arc<CurrentTokens>>>>;
 
 /// The tokens of one backend.
 #[derive(Default)]
-pub(super) struct Credentials(Mutex<State>);
+pub(super) struct Credentials {
+    state: Mutex<State>,
+    /// Keeps pauses for the next process.
+    keeper: OnceLock<Arc<Keeper>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -144,22 +146,12 @@ struct State {
     /// The renewal in progress, if any. All callers wait for the same one.
     flight: Option<Flight>,
     refused: Option<Refused>,
+    /// The latest change of the pause, until it is kept.
+    keeps: Option<Kept>,
     /// What the secrets look like in an answer, with these generations of tokens.
     needles: LatestNeedles,
     /// Renewals since the upstream last accepted a token, or refusals of a fixed one.
     unaccepted: u32,
-}
-
-/// The upstream rejected the credentials themselves, or all tokens that it issued for them.
-struct Refused {
-    error: Error,
-    until: Instant,
-    pause: Duration,
-    /// Whether a request tries if the pause can end.
-    trial: bool,
-    /// Whether tokens were rejected, not the credentials: a successful login does not end the
-    /// pause.
-    tokens: bool,
 }
 
 impl Credentials {
@@ -197,8 +189,12 @@ impl Credentials {
                     let renewal = renew(old);
                     let this = Arc::clone(self);
                     let keep = usable.is_some();
-                    let flight =
-                        async move { this.finish_renewal(renewal.await, keep) }.boxed().shared();
+                    let flight = async move {
+                        let result = this.finish_renewal(renewal.await, keep);
+                        this.kept().await;
+                        result
+                    };
+                    let flight = flight.boxed().shared();
                     state.flight = Some(flight.clone());
                     // Bounded by the request timeout of its exchanges.
                     tokio::spawn(flight.clone());
@@ -222,7 +218,7 @@ impl Credentials {
         let pauses = first && state.unaccepted >= REFUSED_IN_A_ROW;
         if pauses {
             let what = "the upstream accepts logins but rejects the tokens that it issues";
-            state.refuse(Error::new(Reason::UpstreamAuthFailed, what), true);
+            self.refuse(&mut state, Error::new(Reason::UpstreamAuthFailed, what), true);
         }
         pauses
     }
@@ -234,7 +230,7 @@ impl Credentials {
         }
         let mut state = self.lock();
         state.unaccepted = 0;
-        state.refused.take_if(|refused| refused.tokens);
+        self.end(&mut state, |refused| refused.tokens);
         true
     }
 
@@ -253,13 +249,13 @@ impl Credentials {
                 });
                 state.retire(|_| true);
                 state.current = Some(current.clone());
-                state.refused.take_if(|refused| !refused.tokens);
+                self.end(&mut state, |refused| !refused.tokens);
                 Ok(current)
             }
             Err(error) => {
                 state.retire(|_| !keep);
                 if error.facts().pauses_logins {
-                    state.refuse(error.clone(), false);
+                    self.refuse(&mut state, error.clone(), false);
                 }
                 Err(error)
             }
@@ -293,7 +289,7 @@ impl Credentials {
         if pauses {
             let what = "the upstream rejected the gateway's credentials; check this backend's \
                         configuration";
-            state.refuse(Error::new(Reason::UpstreamAuthFailed, what), !may_lock);
+            self.refuse(&mut state, Error::new(Reason::UpstreamAuthFailed, what), !may_lock);
         }
         pauses
     }
@@ -302,7 +298,48 @@ impl Credentials {
     pub(super) fn accept_fixed(&self) -> bool {
         let mut state = self.lock();
         state.unaccepted = 0;
-        state.refused.take().is_some()
+        self.end(&mut state, |_| true)
+    }
+
+    /// Ends a pause that has not passed, for an operator, and returns whether there was one.
+    pub(super) fn end_pause(&self, now: Instant) -> bool {
+        self.end(&mut self.lock(), |refused| now < refused.until)
+    }
+
+    /// Takes on the pause of an earlier process, and keeps it as it changes.
+    pub(super) fn keep_in(&self, keeper: &Arc<Keeper>, pause: Option<&KeptPause>, now: Instant) {
+        self.lock().refused = pause.and_then(|pause| Refused::kept(pause, keeper.clock(), now));
+        let _ = self.keeper.set(Arc::clone(keeper));
+    }
+
+    /// Waits until the latest change of the pause is kept, if it can be.
+    pub(super) async fn kept(&self) {
+        let keeps = self.lock().keeps.take();
+        if let Some(keeps) = keeps {
+            // The store reports what fails.
+            let _ = keeps.soon().await;
+        }
+    }
+
+    /// Starts a pause.
+    fn refuse(&self, state: &mut State, error: Error, tokens: bool) {
+        state.refused = Some(Refused::after(state.refused.as_ref(), error, tokens));
+        self.keep(state);
+    }
+
+    /// Ends the pause if it is such a one, and returns whether it was.
+    fn end(&self, state: &mut State, which: impl FnOnce(&mut Refused) -> bool) -> bool {
+        let ended = state.refused.take_if(which).is_some();
+        if ended {
+            self.keep(state);
+        }
+        ended
+    }
+
+    fn keep(&self, state: &mut State) {
+        let Some(keeper) = self.keeper.get() else { return };
+        let pause = state.refused.as_ref().map(|refused| refused.keep(keeper.clock()));
+        state.keeps = Some(keeper.pause(pause));
     }
 
     /// When the pause of logins ends. If that is in the past, the next call will try.
@@ -332,7 +369,7 @@ impl Credentials {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+        self.state.lock()
     }
 }
 
@@ -349,33 +386,8 @@ impl State {
         true
     }
 
-    /// Starts a pause, longer than the previous one of the same kind.
-    fn refuse(&mut self, error: Error, tokens: bool) {
-        let (first, longest) =
-            if tokens { (FIRST_TOKEN_PAUSE, MAX_TOKEN_PAUSE) } else { (FIRST_PAUSE, MAX_PAUSE) };
-        let before = self.refused.as_ref().filter(|refused| refused.tokens == tokens);
-        let pause = before.map_or(first, |refused| refused.pause * 2).min(longest);
-        let until = Instant::now() + pause;
-        self.refused = Some(Refused { error, until, pause, trial: false, tokens });
-    }
-
     fn pause(&self, now: Instant) -> Option<Error> {
-        let refused = self.refused.as_ref().filter(|refused| now < refused.until)?;
-        let left = Duration::from_secs((refused.until - now).as_secs().max(1));
-        let message = format!(
-            "{}; not retried for {} to avoid locking the account",
-            refused.error.message(),
-            humantime::format_duration(left)
-        );
-        let again = Error::new(refused.error.reason(), message);
-        let again = match refused.error.retry() {
-            Retry::No => again,
-            Retry::After(_) => again.with_retry(Retry::After(Some(left))),
-        };
-        Some(match refused.error.upstream() {
-            Some(facts) => again.with_upstream(facts.clone()),
-            None => again,
-        })
+        self.refused.as_ref().filter(|refused| now < refused.until).map(|r| r.again(now))
     }
 }
 

@@ -32,9 +32,10 @@ pub(super) async fn tokens(
 }
 
 /// Records that the upstream rejected a new token.
-pub(super) fn token_refused(upstream: &Arc<Upstream>, current: &CurrentTokens) {
+pub(super) async fn token_refused(upstream: &Arc<Upstream>, current: &CurrentTokens) {
     if upstream.credentials.reject(current.generation) {
         upstream.publish(None);
+        upstream.credentials.kept().await;
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn admit_fixed(upstream: &Upstream) -> Result<()> {
 }
 
 /// Records whether the upstream accepted fixed credentials.
-pub(super) fn judge_fixed(upstream: &Arc<Upstream>, reply: &Reply) {
+pub(super) async fn judge_fixed(upstream: &Arc<Upstream>, reply: &Reply) {
     let Upstream { auth, credentials, .. } = &**upstream;
     let changed = if auth.is_refused(reply) {
         credentials.reject_fixed(auth.may_lock())
@@ -64,6 +65,7 @@ pub(super) fn judge_fixed(upstream: &Arc<Upstream>, reply: &Reply) {
     };
     if changed {
         upstream.publish(None);
+        credentials.kept().await;
     }
 }
 
@@ -121,11 +123,16 @@ async fn exchange(
 ) -> Result<Reply> {
     let taken = upstream.pace.take_login(Instant::now());
     taken.map_err(|refusal| upstream.refused(refusal))?;
+    let keeps = upstream.keep_now();
     // Bounded by the transport's own limit, not by the callers' deadlines: a slow renewal is the
     // upstream's failure.
     let deadline = Instant::now() + 4 * upstream.request_timeout;
     let ticket = upstream.breaker.pass(None);
     let result = upstream.exchange(request, headers, deadline, counter).await;
+    if let Some(keeps) = keeps {
+        // The store reports what fails.
+        let _ = keeps.soon().await;
+    }
     if Upstream::verdict(&result) == Some(Verdict::Bad) {
         upstream.judge(&ticket, &result);
     }

@@ -6,6 +6,9 @@
 //! grows by a fixed part of the limit each second. Without a limit, requests leave one by one after
 //! the pause, and twice as many each second once one has got another answer.
 
+mod kept;
+mod turn;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -17,10 +20,12 @@ use tokio::{
     time::Instant,
 };
 
+use self::turn::WaitsFor;
+pub(super) use self::turn::{Refusal, Turn};
 use super::{
     class::Class,
     limits::{Limits, RateLimit, WindowLimit},
-    metrics::{Shed, WindowName},
+    metrics::WindowName,
     window::{Left, Usage, Windows},
 };
 
@@ -56,6 +61,8 @@ pub(super) struct Pace {
     epoch: AtomicU64,
     /// Wakes those who wait when a pause begins or grows.
     pauses: Notify,
+    /// Wakes what keeps the state for the next process.
+    changes: Notify,
     state: Mutex<State>,
 }
 
@@ -70,72 +77,6 @@ struct State {
     /// 429s in a row.
     strikes: u32,
     windows: Windows,
-}
-
-/// Why a request is not sent, and how long to wait before it could be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// The upstream asked for a pause.
-    Paused(Duration),
-    /// A window of the vendor's is used up.
-    Window(WindowName, Duration),
-    /// The gateway's own limits.
-    Shed(Shed, Duration),
-}
-
-impl Refusal {
-    /// How long it is to wait.
-    pub(super) fn wait(self) -> Duration {
-        match self {
-            Self::Paused(wait) | Self::Window(_, wait) | Self::Shed(_, wait) => wait,
-        }
-    }
-
-    /// The window that is used up.
-    pub(super) fn window(self) -> Option<WindowName> {
-        match self {
-            Self::Window(name, _) => Some(name),
-            Self::Paused(_) | Self::Shed(..) => None,
-        }
-    }
-}
-
-/// When a request may be sent, and what it waits for until then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
-    pub(super) at: Instant,
-    waits_for: WaitsFor,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WaitsFor {
-    Pause,
-    Rate,
-    Slot,
-    Window(WindowName),
-}
-
-impl Turn {
-    /// A turn that comes with a free slot.
-    pub(super) fn of_slot(at: Instant) -> Self {
-        Self { at, waits_for: WaitsFor::Slot }
-    }
-
-    /// Whether it may come earlier: when others leave the queue, or take less time.
-    pub(super) fn is_guessed(self) -> bool {
-        matches!(self.waits_for, WaitsFor::Rate | WaitsFor::Slot)
-    }
-
-    /// Why the request is not sent now.
-    pub(super) fn refusal(self, now: Instant) -> Refusal {
-        let wait = self.at.saturating_duration_since(now);
-        match self.waits_for {
-            WaitsFor::Pause => Refusal::Paused(wait),
-            WaitsFor::Rate => Refusal::Shed(Shed::Rate, wait),
-            WaitsFor::Slot => Refusal::Shed(Shed::TooLate, wait),
-            WaitsFor::Window(name) => Refusal::Window(name, wait),
-        }
-    }
 }
 
 impl Pace {
@@ -162,6 +103,7 @@ impl Pace {
             random,
             epoch: AtomicU64::new(0),
             pauses: Notify::new(),
+            changes: Notify::new(),
             state: Mutex::new(state),
         }
     }
@@ -176,7 +118,9 @@ impl Pace {
         if state.rate.is_finite() {
             state.tokens -= 1.0;
         }
-        state.windows.count();
+        if state.windows.count() {
+            self.changes.notify_one();
+        }
         Ok(())
     }
 
@@ -221,6 +165,7 @@ impl Pace {
         state.tokens = 1.0;
         state.counted = until;
         drop(state);
+        self.changes.notify_one();
         if until > before {
             self.pauses.notify_waiters();
         }
@@ -256,8 +201,8 @@ impl Pace {
             return;
         }
         let mut state = self.lock();
-        if epoch == self.epoch() {
-            state.strikes = 0;
+        if epoch == self.epoch() && std::mem::take(&mut state.strikes) > 0 {
+            self.changes.notify_one();
         }
     }
 

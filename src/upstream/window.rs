@@ -3,8 +3,10 @@
 //!
 //! A window is a ring of counts, one for each sixtieth of its length, so it takes the same memory
 //! whatever the limit is. A request counts until the whole sixtieth in which it was sent is out of
-//! the window: that is never too early, and up to a sixtieth too late. The counts begin with the
-//! process, and belong to one backend.
+//! the window: that is never too early, and up to a sixtieth too late. The counts belong to one
+//! backend. They begin with the process, unless an earlier one has left some (`kept`).
+
+mod kept;
 
 use std::time::Duration;
 
@@ -31,6 +33,23 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Windows {
     requests: [Option<Window>; 2],
     logins: Option<Window>,
+    unkept: Unkept,
+}
+
+/// Counts the requests since the counts were kept last.
+#[derive(Debug, Default)]
+struct Unkept {
+    sent: u32,
+    /// With so many they should be kept again; never if zero.
+    due: u32,
+}
+
+impl Unkept {
+    /// Counts one, and returns whether the counts should be kept.
+    fn count(&mut self) -> bool {
+        self.sent = self.sent.saturating_add(1);
+        self.sent == self.due
+    }
 }
 
 /// How many requests there are left in each of the windows that there are.
@@ -42,6 +61,9 @@ struct Window {
     name: WindowName,
     limit: WindowLimit,
     began: Instant,
+    /// How long before that its first part began, in nanoseconds: if it goes on where that of an
+    /// earlier process ended.
+    before: u64,
     /// The length of a part in nanoseconds.
     part: u64,
     /// The number of the current part since the beginning.
@@ -71,6 +93,7 @@ impl Windows {
                 window(WindowName::MonthlyRequests, limits.monthly_requests),
             ],
             logins: window(WindowName::Logins, limits.logins),
+            unkept: Unkept::default(),
         }
     }
 
@@ -85,9 +108,10 @@ impl Windows {
         windows.filter_map(|window| window.next(class, requests, now)).max_by_key(|(at, _)| *at)
     }
 
-    /// Counts a request that is sent now.
-    pub(super) fn count(&mut self) {
+    /// Counts a request that is sent now, and returns whether the counts should be kept.
+    pub(super) fn count(&mut self) -> bool {
         self.requests.iter_mut().flatten().for_each(Window::count);
+        self.unkept.count()
     }
 
     /// Counts a request that is sent at this time.
@@ -154,20 +178,25 @@ impl Windows {
 impl Window {
     fn new(name: WindowName, limit: WindowLimit, now: Instant) -> Self {
         let part = u64::try_from(limit.length.as_nanos()).unwrap_or(u64::MAX) / PARTS;
-        let (began, part) = (now, part.max(1));
-        Self { name, limit, began, part, current: 0, counts: [0; COUNTS], used: 0 }
+        let (began, part, counts) = (now, part.max(1), [0; COUNTS]);
+        Self { name, limit, began, before: 0, part, current: 0, counts, used: 0 }
     }
 
     /// Forgets what is out of the window.
     fn advance(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.began).as_nanos();
-        let number = u64::try_from(passed).unwrap_or(u64::MAX) / self.part;
+        let number = self.passed(now) / self.part;
         let new = number.saturating_sub(self.current).min(PARTS + 1);
         for part in (number - new + 1)..=number {
             let count = std::mem::take(self.slot(part));
             self.used -= count;
         }
         self.current = self.current.max(number);
+    }
+
+    /// The nanoseconds since its first part began.
+    fn passed(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.began).as_nanos();
+        u64::try_from(passed).unwrap_or(u64::MAX).saturating_add(self.before)
     }
 
     fn slot(&mut self, part: u64) -> &mut u32 {
@@ -191,7 +220,8 @@ impl Window {
 
     /// When the requests of a part no longer count.
     fn end(&self, part: u64) -> Instant {
-        self.began + Duration::from_nanos(self.part.saturating_mul(part + PARTS + 1))
+        let end = self.part.saturating_mul(part + PARTS + 1).saturating_sub(self.before);
+        self.began + Duration::from_nanos(end)
     }
 
     /// How much of the window a class may use.
@@ -252,8 +282,8 @@ impl Window {
             return Some(Duration::ZERO);
         }
         let first = self.current.saturating_sub(RECENT);
-        let since = self.began + Duration::from_nanos(self.part.saturating_mul(first));
-        let span = now.saturating_duration_since(since).max(Duration::from_nanos(self.part));
+        let span = self.passed(now).saturating_sub(self.part.saturating_mul(first));
+        let span = Duration::from_nanos(span.max(self.part));
         let recent: u32 = (first..=self.current).map(|part| self.at(part)).sum();
         let rate = f64::from(recent) / span.as_secs_f64();
         let (mut used, mut at) = (f64::from(self.used), now);

@@ -46,6 +46,7 @@ mod slow;
 mod start;
 mod store;
 mod storm;
+mod survive;
 mod tools;
 mod unread;
 mod upstreams;

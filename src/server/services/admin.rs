@@ -25,15 +25,15 @@ const INDEX: &str = "profile-gateway admin\n\
     /readyz   whether it accepts calls\n\
     /metrics  OpenMetrics for Prometheus\n\
     /config   the configuration in force, without secrets\n\
-    POST /backends/NAME/end-pause  ends the pause that an upstream has asked for\n";
+    POST /backends/NAME/end-pause  ends the pause of a backend\n";
 
 /// What needs no token: probes have none to send, and what they learn is no secret.
 const OPEN: [&str; 3] = ["/", "/livez", "/readyz"];
 
 const SCHEME: HeaderValue = HeaderValue::from_static("Bearer realm=\"admin\"");
 
-const NO_PAUSE: &str = "there is no pause to end: no 429 of this upstream asks for one; refused \
-                        credentials and an open circuit are something else\n";
+const NO_PAUSE: &str = "there is no pause to end: no 429 of this upstream asks for one, and its \
+                        credentials were not refused; an open circuit is something else\n";
 
 /// Ends the pause of a backend. Returns whether there was one, if there is such a backend.
 pub type EndPause = Arc<dyn Fn(&str) -> Option<bool> + Send + Sync>;

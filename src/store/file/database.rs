@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use redb::{Builder, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+    WriteTransaction,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -249,7 +252,12 @@ fn read(database: &redb::Database) -> Result<Found, Fault> {
     let mut found = Found::default();
     for table in Table::ALL {
         let mut entries: Vec<Entry> = Vec::new();
-        for entry in transaction.open_table(bytewise(table))?.iter()? {
+        let open = match transaction.open_table(bytewise(table)) {
+            // An earlier release did not have it.
+            Err(TableError::TableDoesNotExist(_)) => continue,
+            open => open?,
+        };
+        for entry in open.iter()? {
             let (key, value) = entry?;
             let (key, value) = (key.value(), value.value());
             let Some(whole) = unguarded(table, key, value) else {
@@ -311,76 +319,4 @@ fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM] {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn put(database: &mut Database, key: &'static str, value: &'static str) {
-        database.commit(&[&Change::put(Table::Claims, key, value)]).unwrap();
-    }
-
-    /// A later format: claims have two dots more.
-    fn dotted(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-        let mut claims = transaction.open_table(bytewise(Table::Claims))?;
-        let all: Vec<(Vec<u8>, Vec<u8>)> = claims
-            .iter()?
-            .map(|entry| entry.map(|(key, value)| (key.value().into(), value.value().into())))
-            .collect::<Result<_, _>>()?;
-        for (key, value) in all {
-            let value = [unguarded(Table::Claims, &key, &value).unwrap(), b".."].concat();
-            let value = guarded_value(Table::Claims, &key, &value);
-            claims.insert(key.as_slice(), value.as_slice())?;
-        }
-        Ok(())
-    }
-
-    fn failing(_: &WriteTransaction) -> Result<(), redb::Error> {
-        Err(redb::Error::Corrupted("on purpose".to_owned()))
-    }
-
-    #[test]
-    fn an_earlier_format_becomes_the_one_of_this_release_step_by_step_or_not_at_all() {
-        let directory = TempDir::new().unwrap();
-        let (mut database, _) = Database::open(directory.path()).unwrap();
-        put(&mut database, "key", "value");
-        database.close().unwrap();
-        assert!(opened(directory.path(), &[dotted, failing], 3).is_err());
-        let steps: [Migration; 2] = [dotted, dotted];
-        for _ in 0..2 {
-            let Ok((_, found)) = opened(directory.path(), &steps, 3) else { panic!() };
-            let claims = &found.tables[&Table::Claims];
-            assert_eq!(claims[0], (Bytes::from("key"), Bytes::from("value....")));
-        }
-        let error = Database::open(directory.path()).err().unwrap().to_string();
-        assert!(error.contains("by a later release: its format is 3"), "{error}");
-    }
-
-    #[test]
-    fn each_format_has_a_step_that_leads_to_it() {
-        assert_eq!(MIGRATIONS.len() as u64, FORMAT - 1);
-    }
-
-    #[test]
-    fn what_could_not_be_written_is_tried_with_the_file_opened_again() {
-        let directory = TempDir::new().unwrap();
-        let (mut database, _) = Database::open(directory.path()).unwrap();
-        put(&mut database, "key", "before");
-        // As a failure leaves it.
-        database.open = None;
-        assert!(!database.is_well());
-        put(&mut database, "key", "after");
-        database.close().unwrap();
-        let (_, found) = Database::open(directory.path()).unwrap();
-        assert_eq!(found.tables[&Table::Claims][0].1, "after");
-    }
-
-    #[test]
-    fn a_value_belongs_to_its_table_and_key() {
-        let guarded = guarded_value(Table::Claims, b"key", b"value");
-        assert_eq!(unguarded(Table::Claims, b"key", &guarded), Some(&b"value"[..]));
-        assert_eq!(unguarded(Table::Creations, b"key", &guarded), None);
-        assert_eq!(unguarded(Table::Claims, b"kex", &guarded), None);
-        assert_eq!(unguarded(Table::Claims, b"key", &guarded[..7]), None);
-    }
-}
+mod tests;

@@ -249,3 +249,24 @@ fn one_who_fails_with_many_does_not_hide_that_another_one_fails() {
     }
     assert!(bench.is(Circuit::Open));
 }
+
+#[test]
+fn the_next_process_tries_once_and_then_waits_as_long_as_before() {
+    let of_a_process = |openings| {
+        let bench = Bench::new(THRESHOLDS);
+        bench.breaker.go_on(openings, bench.now.get());
+        bench
+    };
+    assert!(of_a_process(0).is(Circuit::Closed));
+    let bench = of_a_process(1);
+    assert!(bench.is(Circuit::HalfOpen));
+    let trial = bench.admit().unwrap();
+    assert!(bench.admit().is_err(), "no second one");
+    drop(trial);
+    assert!(bench.send(Bad) && !bench.send(Bad));
+    assert_eq!(bench.wait(), Some(2 * THRESHOLDS.open));
+    assert_eq!(bench.breaker.openings(), 2);
+    let bench = of_a_process(2);
+    assert!(bench.send(Good) && bench.is(Circuit::Closed));
+    assert_eq!(bench.breaker.openings(), 0);
+}

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU32;
 
-use super::*;
+use super::{refused::*, *};
 
 fn paused(credentials: &Credentials) -> Option<bool> {
     credentials.paused_until().map(|until| Instant::now() < until)
@@ -202,4 +202,53 @@ async fn a_fixed_token_pauses_after_a_few_rejections_in_a_row() {
     assert!(!credentials.reject_fixed(false) && !credentials.reject_fixed(false));
     assert!(credentials.reject_fixed(false));
     assert_eq!(credentials.paused_until(), Some(Instant::now() + FIRST_TOKEN_PAUSE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_process_with_the_same_credentials_goes_on_with_the_pause() {
+    use crate::{
+        store::{File, Store, StoreKey, StoreMetrics},
+        upstream::{Account, EarlierUpstreams},
+    };
+    let directory = tempfile::TempDir::new().unwrap();
+    let account = Account {
+        upstream: vec!["http://upstream.test".to_owned()],
+        names: vec!["operator".to_owned()],
+        secrets: vec!["password".into()],
+    };
+    let process = |account: &Account| {
+        let store: Arc<dyn Store> =
+            Arc::new(File::open(directory.path(), StoreMetrics::default()).unwrap());
+        let key = StoreKey::load(&*store).unwrap();
+        let earlier = EarlierUpstreams::load(store, key).unwrap();
+        let (keeper, found) = earlier.of("b", account).unwrap();
+        let credentials = Arc::new(Credentials::default());
+        credentials.keep_in(&Arc::new(keeper), found.pause.as_ref(), Instant::now());
+        credentials
+    };
+    let attempt = async |credentials: &Arc<Credentials>| {
+        let renew = |_| async { Err(Error::new(Reason::UpstreamAccountLocked, "locked")) };
+        let error = credentials.get(None, renew).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::UpstreamAccountLocked);
+        error.message().to_owned()
+    };
+    let first = process(&account);
+    assert_eq!(attempt(&first).await, "locked");
+    drop(first);
+    let second = process(&account);
+    assert!(attempt(&second).await.contains("started again; not retried for 4m 5"));
+    tokio::time::advance(FIRST_PAUSE).await;
+    assert_eq!(attempt(&second).await, "locked", "it is over");
+    assert!(attempt(&second).await.contains("not retried for 9m 5"), "twice as long");
+    drop(second);
+    let third = process(&account);
+    assert!(attempt(&third).await.contains("not retried for 9m 5"), "also after a restart");
+    assert!(third.end_pause(Instant::now()) && !third.end_pause(Instant::now()));
+    drop(third);
+    let fourth = process(&account);
+    assert_eq!(attempt(&fourth).await, "locked");
+    drop(fourth);
+    let other = process(&Account { secrets: vec!["another".into()], ..account.clone() });
+    assert_eq!(attempt(&other).await, "locked");
+    drop(other);
 }

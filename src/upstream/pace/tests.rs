@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::*;
-use crate::upstream::limits::WindowLimit;
+use crate::upstream::{limits::WindowLimit, metrics::Shed};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -207,4 +207,41 @@ async fn a_window_holds_back_what_the_rate_would_let_through() {
     throttle(&pace, 100 * SECOND);
     assert_eq!(pace.when(CLASS, 1, now).refusal(now), Refusal::Paused(100 * SECOND));
     assert_eq!(pace.sustainable(Class::Watch), Some(4.0 / 60.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_process_goes_on_with_the_pause_and_the_rate() {
+    use crate::store::Clock;
+    for first in [pace(100, 50), unlimited()] {
+        let clock = Clock::default();
+        throttle(&first, HOUR / 2);
+        let mut kept = first.keep(true, clock);
+        kept.at = clock.to_kept(clock.now());
+        let next = || match first.limit {
+            Some(_) => pace(100, 50),
+            None => unlimited(),
+        };
+        let second = next();
+        second.go_on(&kept, clock);
+        let now = Instant::now();
+        let left = second.pause_left(now).as_secs();
+        assert!((1790..=1800).contains(&left), "{left}");
+        let (before, after) = (first.lock().rate, second.lock().rate);
+        assert!((before..before * 1.2).contains(&after), "{before} {after}");
+        assert_eq!(second.lock().strikes, 1);
+        // The next one in a row is longer.
+        assert!(second.end_pause(now));
+        assert_eq!(throttle(&second, None), 2 * SECOND);
+
+        let third = next();
+        kept.at -= 3_600_000;
+        third.go_on(&kept, clock);
+        assert!(third.pause_left(now).is_zero(), "it has passed");
+        assert_eq!(third.lock().rate, next().lock().rate, "it has grown");
+        let fourth = next();
+        (kept.at, kept.pause) = (kept.at + 7_200_000, u64::MAX);
+        fourth.go_on(&kept, clock);
+        let left = fourth.pause_left(now);
+        assert_eq!(left, HOUR, "no longer than the upstream may ask for");
+    }
 }

@@ -1,6 +1,12 @@
 //! Windows: what is left, for whom, until when, and what is foreseen.
 
-use super::*;
+use std::num::NonZeroU32;
+
+use super::{kept::unseen, *};
+use crate::{
+    store::Clock,
+    upstream::{kept::KeptWindow, limits::RateLimit},
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -164,4 +170,91 @@ async fn more_than_a_class_may_send_at_once_takes_several_windows() {
         assert_eq!(sent(&mut windows, Class::List, 1), 1);
     }
     assert_eq!(Instant::now(), foreseen);
+}
+
+/// The windows of the next process, after so much of it has passed.
+async fn next(windows: &mut Windows, running: bool, down: Duration) -> Windows {
+    let clock = Clock::default();
+    let kept = windows.keep(running, None, clock, Instant::now());
+    // Their times are of the clock of the machine, which no test turns.
+    let earlier = |mut kept: KeptWindow| {
+        kept.since -= u64::try_from(down.as_millis()).unwrap();
+        kept
+    };
+    let kept: Vec<KeptWindow> = kept.into_iter().map(earlier).collect();
+    let clock = Clock::default();
+    let limit = |requests| Some(WindowLimit { requests, length: MINUTE });
+    let limits = Limits { requests: limit(100), logins: limit(5), ..Limits::NONE };
+    let mut next = Windows::new(&limits, Instant::now());
+    next.go_on(&kept, clock, Instant::now());
+    next
+}
+
+fn used(windows: &mut Windows) -> [u32; 2] {
+    let usage = windows.usage(Instant::now());
+    [usage[0].used, usage[1].used]
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_process_goes_on_counting() {
+    let mut first = windows(100);
+    assert!(first.count_login(Instant::now()).is_ok());
+    assert_eq!(sent(&mut first, Class::Settling, 9), 9);
+    tokio::time::advance(MINUTE / 2).await;
+    assert_eq!(sent(&mut first, Class::Settling, 20), 20);
+    let second = &mut next(&mut first, false, Duration::ZERO).await;
+    assert_eq!(used(second), [30, 1]);
+    // However often it is started, what is out of the window is out of it.
+    let mut last = next(second, false, Duration::ZERO).await;
+    for _ in 0..50 {
+        last = next(&mut last, false, Duration::from_millis(640)).await;
+    }
+    assert_eq!(used(&mut last), [20, 0]);
+    assert_eq!(used(&mut next(&mut last, false, MINUTE / 4).await), [20, 0]);
+    assert_eq!(used(&mut next(&mut last, false, MINUTE).await), [0, 0]);
+    let free = last.room_in(Class::Settling, 100, Instant::now());
+    assert!((27..=31).contains(&free.as_secs()), "{free:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_kept_is_counted_on_the_safe_side() {
+    let mut first = windows(100);
+    assert!(!first.count(), "nothing keeps them");
+    let mut second = next(&mut first, false, Duration::ZERO).await;
+    assert_eq!(used(&mut second), [1, 0]);
+    assert!(!second.has_unkept());
+    second.keep(false, None, Clock::default(), Instant::now());
+    assert!(second.count(), "the first one after a silence");
+    assert!(second.has_unkept());
+    // It died while it was running.
+    let mut third = next(&mut second, true, Duration::ZERO).await;
+    assert_eq!(used(&mut third), [3, 0], "a hundredth more");
+    assert_eq!(used(&mut next(&mut third, false, Duration::ZERO).await), [3, 0], "only once");
+    let rate = RateLimit { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN };
+    let month = WindowLimit { requests: 1_000_000, length: MINUTE };
+    assert_eq!((unseen(month, None), unseen(month, Some(rate))), (10_000, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_makes_no_sense_is_within_the_window() {
+    let mut first = windows(100);
+    assert_eq!(sent(&mut first, Class::Settling, 60), 60);
+    let clock = Clock::default();
+    let kept = first.keep(false, None, clock, Instant::now());
+    let used_with = |change: fn(&mut KeptWindow)| {
+        let mut kept = kept.clone();
+        change(&mut kept[0]);
+        let mut next = windows(100);
+        next.go_on(&kept, clock, Instant::now());
+        let free = next.room_in(Class::Settling, 100, Instant::now());
+        assert!(free <= MINUTE * 62 / 60, "{free:?}");
+        used(&mut next)[0]
+    };
+    assert_eq!(used_with(|_| {}), 60);
+    assert_eq!(used_with(|kept| kept.since += 86_400_000), 60, "the clock was set back");
+    assert_eq!(used_with(|kept| kept.since = 0), 0);
+    assert_eq!(used_with(|kept| kept.counts = vec![u32::MAX; 1000]), 100);
+    assert_eq!(used_with(|kept| kept.more = u32::MAX), 100);
+    assert_eq!(used_with(|kept| kept.length += 1), 0, "it is another window");
+    assert_eq!(used_with(|kept| kept.name = "other".to_owned()), 0);
 }

@@ -29,7 +29,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     // What outlives the process, of whichever room.
     ("store", &[HELPERS, &["text", "pb", "error"]]),
     ("query", &[MODEL, HELPERS]),
-    ("upstream", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
+    ("upstream", &[MODEL, HELPERS, &["caller", "resources", "store", "query"]]),
     ("cache", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
     ("call", &[MODEL, &["caller", "resources", "query", "cache"]]),

@@ -1,0 +1,94 @@
+//! What is secret of a store: what is derived of its key means something only to the processes that
+//! have the store.
+
+use std::io;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::{Change, Store, Table};
+
+const NAME: &[u8] = b"store";
+
+/// A random key, kept in the store. Where nothing is kept, each process has another one.
+pub struct StoreKey([u8; 32]);
+
+impl StoreKey {
+    /// The key of a store. The first process makes it.
+    ///
+    /// # Errors
+    ///
+    /// When this release cannot read it.
+    pub fn load(store: &dyn Store) -> io::Result<Self> {
+        let kept = store.load(Table::Keys).into_iter().find(|(name, _)| name == NAME);
+        if let Some((_, key)) = kept {
+            let unreadable = || {
+                let message = "the store holds a key that this release cannot read";
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            };
+            return key.as_ref().try_into().map(Self).map_err(|_| unreadable());
+        }
+        let key: [u8; 32] = rand::random();
+        // Changes are made in their order: what was derived of a key that was lost is lost too.
+        drop(store.end(vec![Change::put(Table::Keys, NAME, key.to_vec())]));
+        Ok(Self(key))
+    }
+
+    /// A key, or a digest of parts that tells nothing of them, for one purpose.
+    #[must_use]
+    pub fn derive(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let Ok(mut code) = <Hmac<Sha256> as Mac>::new_from_slice(&self.0) else {
+            // A key of any length is taken.
+            return [0; 32];
+        };
+        for part in std::iter::once(&purpose.as_bytes()).chain(parts) {
+            code.update(&(part.len() as u64).to_be_bytes());
+            code.update(part);
+        }
+        code.finalize().into_bytes().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::{File, Memory, StoreMetrics};
+
+    #[test]
+    fn the_processes_of_a_store_have_the_same_key_and_no_others() {
+        let derived = |store: &dyn Store| StoreKey::load(store).unwrap().derive("a", &[b"b"]);
+        let directories = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let [first, other] = directories.each_ref().map(|directory| {
+            let of_a_process = || {
+                let store = File::open(directory.path(), StoreMetrics::default()).unwrap();
+                derived(&store)
+            };
+            let first = of_a_process();
+            assert_eq!(of_a_process(), first);
+            first
+        });
+        assert_ne!(first, other);
+        assert_ne!(derived(&Memory), derived(&Memory));
+        let key = StoreKey([7; 32]);
+        let digests = [
+            key.derive("a", &[b"bc"]),
+            key.derive("a", &[b"b", b"c"]),
+            key.derive("ab", &[b"c"]),
+            key.derive("a", &[]),
+        ];
+        for (n, digest) in digests.iter().enumerate() {
+            assert!(!digests[..n].contains(digest), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_an_error() {
+        let directory = TempDir::new().unwrap();
+        let open = || File::open(directory.path(), StoreMetrics::default()).unwrap();
+        drop(open().end(vec![Change::put(Table::Keys, NAME, "short")]));
+        let error = StoreKey::load(&open()).err().unwrap().to_string();
+        assert!(error.contains("a key that this release cannot read"), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+//! Keeps for the next process what an upstream has to be spared: pauses, and what is used of its
+//! limits.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use prost::Message as _;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::kept::{KeptPause, KeptUpstream, read};
+use crate::store::{Change, Clock, Kept, Outlives, Store, StoreKey, Table};
+
+/// What earlier processes have left of all upstreams.
+pub struct EarlierUpstreams {
+    store: Arc<dyn Store>,
+    key: StoreKey,
+    clock: Clock,
+    pauses: BTreeMap<String, KeptPause>,
+    upstreams: BTreeMap<String, KeptUpstream>,
+}
+
+/// What tells accounts apart, as the configuration has it.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Which upstream it is of: where that is, and what it speaks.
+    pub upstream: Vec<String>,
+    /// What else is known of it and is no secret, such as its user.
+    pub names: Vec<String>,
+    /// Its secrets.
+    pub secrets: Vec<SecretString>,
+}
+
+/// Keeps the state of one upstream.
+pub(super) struct Keeper {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    backend: String,
+    account: u32,
+    credentials: u32,
+}
+
+/// What an earlier process has left of one upstream.
+pub(super) struct Earlier {
+    pub(super) pause: Option<KeptPause>,
+    pub(super) upstream: Option<KeptUpstream>,
+}
+
+impl EarlierUpstreams {
+    /// What the store has.
+    ///
+    /// # Errors
+    ///
+    /// When it has what this release cannot read.
+    pub fn load(store: Arc<dyn Store>, key: StoreKey) -> io::Result<Self> {
+        let pauses = store.load(Table::Logins).iter().map(read).collect::<io::Result<_>>()?;
+        let upstreams = store.load(Table::Upstreams).iter().map(read).collect::<io::Result<_>>()?;
+        Ok(Self { store, key, clock: Clock::default(), pauses, upstreams })
+    }
+
+    /// What keeps the state of a backend's upstream, and what it begins with; `None` if nothing
+    /// outlives the process. What is of another account, or of other credentials, is left out.
+    pub(super) fn of(&self, backend: &str, account: &Account) -> Option<(Keeper, Earlier)> {
+        if self.store.outlives() == Outlives::Nothing {
+            return None;
+        }
+        let Account { upstream, names, secrets } = account;
+        let names: Vec<&[u8]> = upstream.iter().chain(names).map(String::as_bytes).collect();
+        let secrets = secrets.iter().map(|secret| secret.expose_secret().as_bytes());
+        let all: Vec<&[u8]> = names.iter().copied().chain(secrets).collect();
+        // Where nothing else tells accounts apart, the secrets do.
+        let told_by = if account.names.is_empty() { &all } else { &names };
+        let keeper = Keeper {
+            store: Arc::clone(&self.store),
+            clock: self.clock,
+            backend: backend.to_owned(),
+            account: self.digest("account", told_by).into(),
+            credentials: self.digest("credentials", &all).into(),
+        };
+        let kept = self.pauses.get(backend).copied();
+        let pause = kept.filter(|pause| pause.credentials == keeper.credentials);
+        if kept.is_some() && pause.is_none() {
+            drop(keeper.pause(None));
+        }
+        let upstream = self.upstreams.get(backend).cloned();
+        let upstream = upstream.filter(|upstream| upstream.account == keeper.account);
+        Some((keeper, Earlier { pause, upstream }))
+    }
+
+    /// Too few bits to find a secret by trying: many have the same. Of two that a configuration has
+    /// one after the other, hardly ever.
+    fn digest(&self, purpose: &str, parts: &[&[u8]]) -> u16 {
+        let [first, second, ..] = self.key.derive(purpose, parts);
+        u16::from_be_bytes([first, second])
+    }
+}
+
+impl Keeper {
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Keeps the pause of logins, or forgets it.
+    pub(super) fn pause(&self, pause: Option<KeptPause>) -> Kept {
+        let key = self.backend.clone();
+        let change = match pause {
+            Some(pause) => {
+                let pause = KeptPause { credentials: self.credentials, ..pause };
+                Change::put(Table::Logins, key, pause.encode_to_vec())
+            }
+            None => Change::remove(Table::Logins, key),
+        };
+        self.store.end(vec![change])
+    }
+
+    /// Keeps the rest a moment later.
+    pub(super) fn note(&self, upstream: KeptUpstream) {
+        self.store.note(vec![self.change(upstream)]);
+    }
+
+    /// Keeps the rest now.
+    pub(super) fn end(&self, upstream: KeptUpstream) -> Kept {
+        self.store.end(vec![self.change(upstream)])
+    }
+
+    fn change(&self, upstream: KeptUpstream) -> Change {
+        let at = self.clock.to_kept(self.clock.now());
+        let upstream = KeptUpstream { account: self.account, at, ..upstream };
+        Change::put(Table::Upstreams, self.backend.clone(), upstream.encode_to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::{File, Memory, StoreMetrics};
+
+    fn account(upstream: &str, name: &str, secret: &str) -> Account {
+        let names = Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
+        Account {
+            upstream: vec![upstream.to_owned()],
+            names: names.into_iter().collect(),
+            secrets: vec![secret.into()],
+        }
+    }
+
+    #[tokio::test]
+    async fn another_account_inherits_nothing_and_other_credentials_no_pause() {
+        let directory = TempDir::new().unwrap();
+        let open = || -> Arc<dyn Store> {
+            Arc::new(File::open(directory.path(), StoreMetrics::default()).unwrap())
+        };
+        // Always the same, because one in many digests of others is the same.
+        let key = Change::put(Table::Keys, "store", vec![7; 32]);
+        open().end(vec![key]).wait().await.unwrap();
+        let load = || {
+            let store = open();
+            let key = StoreKey::load(&*store).unwrap();
+            EarlierUpstreams::load(store, key).unwrap()
+        };
+        for own in [account("a", "n", "s"), account("a", "", "s")] {
+            let (keeper, _) = load().of("b", &own).unwrap();
+            keeper.note(KeptUpstream { strikes: 3, ..Default::default() });
+            keeper.pause(Some(KeptPause { left: 1, ..Default::default() })).wait().await.unwrap();
+            drop(keeper);
+            let has = |backend: &str, account: &Account| {
+                let (_, earlier) = load().of(backend, account).unwrap();
+                (earlier.upstream.is_some(), earlier.pause.is_some())
+            };
+            assert_eq!(has("c", &own), (false, false));
+            let named = own.names.concat();
+            assert_eq!(has("b", &own), (true, true));
+            let others = [("z", &*named, "s", false), ("a", "m", "s", false)];
+            for (upstream, name, secret, inherits) in others {
+                let (_, earlier) = load().of("b", &account(upstream, name, secret)).unwrap();
+                assert_eq!(earlier.upstream.is_some(), inherits, "{upstream} {name} {secret}");
+                assert!(earlier.pause.is_none());
+                // That has forgotten it.
+                let (keeper, _) = load().of("b", &own).unwrap();
+                let pause = KeptPause { left: 1, ..Default::default() };
+                keeper.pause(Some(pause)).wait().await.unwrap();
+            }
+            assert_eq!(has("b", &account("a", &named, "t")), (!named.is_empty(), false));
+        }
+        let key = StoreKey::load(&Memory).unwrap();
+        let earlier = EarlierUpstreams::load(Arc::new(Memory), key).unwrap();
+        assert!(earlier.of("b", &account("a", "n", "s")).is_none());
+    }
+}
