@@ -34,7 +34,7 @@ use crate::{
     gateway::{
         Backend, EarlierWrites, Gateway,
         idempotency::{self, Ledger},
-        watch::{WatchMetrics, Watches},
+        watch::{EarlierHistories, WatchMetrics, Watches},
     },
     query::{page::PageTokens, resume::ResumeTokens},
     resources::{Budget, Part, Processors},
@@ -90,8 +90,8 @@ impl App {
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let alone = config.backends.len() == 1;
         let store = open_store(&config.store, &metrics.store)?;
-        let key = StoreKey::load(&*store)?;
-        let earlier = EarlierUpstreams::load(Arc::clone(&store), key)?;
+        let key = Arc::new(StoreKey::load(&*store)?);
+        let earlier = EarlierUpstreams::load(Arc::clone(&store), Arc::clone(&key))?;
         let built = config.backends.values().map(|backend| {
             let (metrics, budget) = (&metrics, budget.of_backend(alone));
             build(backend, &mut registry, metrics, &health, &background, &budget, &earlier)
@@ -104,8 +104,7 @@ impl App {
             EarlierWrites::load(requests, Arc::clone(&store))?,
             AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
             page_tokens(&config),
-            watches(&config, &callers, &metrics.watch, &background)
-                .within(budget.watch_history.clone()),
+            watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key))?,
             Processors::new(&callers),
         ));
         let routes = routes(&gateway, &config.server, &budget);
@@ -312,16 +311,24 @@ fn watches(
     callers: &Callers,
     metrics: &WatchMetrics,
     background: &BackgroundTasks,
-) -> Watches {
-    let tokens = ResumeTokens::new(rand::random(), rand::random());
+    budget: &Budget,
+    (store, key): (&Arc<dyn Store>, &StoreKey),
+) -> io::Result<Watches> {
+    let [a, b, c, d, e, f, g, h, ..] = key.derive("the store in resume tokens", &[]);
+    let epoch = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let tokens = ResumeTokens::new(key.derive("resume tokens", &[]), epoch);
     let calls = config.server.max_concurrent_calls;
     let watches = Watches::among_calls(calls, callers, tokens, background.clone());
-    let mut watches = watches.keep_alive(config.server.stream_keep_alive);
+    let mut watches = watches
+        .keep_alive(config.server.stream_keep_alive)
+        .within(budget.watch_history.clone())
+        .keep_in(EarlierHistories::load(Arc::clone(store))?);
     for backend in config.backends.values() {
         let name: Arc<str> = backend.name.as_str().into();
-        watches.add(&name, backend.watch.clone(), metrics.backend(&name));
+        let account = account(backend).digest(key);
+        watches.add(&name, account, backend.watch.clone(), metrics.backend(&name))?;
     }
-    watches
+    Ok(watches)
 }
 
 fn routes(gateway: &Arc<Gateway>, server: &ServerSettings, budget: &Budget) -> Routes {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, io, path::Path};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    gateway::describe,
+    gateway::{describe, watch},
     store::{self, Found, Table},
     upstream,
 };
@@ -45,6 +45,7 @@ pub fn stats(directory: &Path) -> io::Result<String> {
         "claims": rows(Table::Claims),
         "paused_logins": rows(Table::Logins),
         "upstreams": upstreams(&found)?,
+        "watched": watched(&found)?,
     });
     serde_json::to_string_pretty(&shown).map_err(io::Error::other)
 }
@@ -79,4 +80,12 @@ fn writes(found: &Found) -> io::Result<Vec<Value>> {
 
 fn upstreams(found: &Found) -> io::Result<Map<String, Value>> {
     found.tables.get(&Table::Upstreams).into_iter().flatten().map(upstream::describe).collect()
+}
+
+fn watched(found: &Found) -> io::Result<Map<String, Value>> {
+    let entries = found.tables.get(&Table::History).map_or(&[][..], Vec::as_slice);
+    let shown = |(backend, [profiles, changes]): (String, [u64; 2])| {
+        (backend, json!({ "profiles": profiles, "changes": changes }))
+    };
+    Ok(watch::count(entries)?.into_iter().map(shown).collect())
 }

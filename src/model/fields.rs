@@ -56,6 +56,12 @@ pub fn output_only_content() -> impl Iterator<Item = &'static str> {
     OUTPUT_ONLY.iter().copied().filter(|path| !IDENTITY.contains(path))
 }
 
+/// The path of this text, if a profile can have changed there.
+#[must_use]
+pub fn known(path: &str) -> Option<&'static str> {
+    SETTABLE.iter().copied().chain(output_only_content()).find(|known| *known == path)
+}
+
 static PROFILE: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| {
     DescriptorPool::decode(DESCRIPTOR_SET)
         .ok()

@@ -1,9 +1,10 @@
 //! Resume tokens: positions in streams of changes, which callers keep and send back.
 //!
-//! A position means something only to the process that issued it, because each process numbers the
-//! changes itself. So a token names its process in plain text, which tells a token of another
-//! process from one that was tampered with: the first is normal after a restart or behind a load
-//! balancer, the second is a mistake. The rest is encrypted, and belongs to the stream's parent and
+//! A position means something only to the processes that share a store, because they number the
+//! changes themselves; without a store, to the process that issued it. So a token names its store
+//! in plain text, which tells a token of another one from one that was tampered with: the first is
+//! normal behind a load balancer, or after a restart of a gateway that forgets, the second is a
+//! mistake. The rest is encrypted, and belongs to the stream's parent and
 //! its caller.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -39,16 +40,20 @@ pub struct Cursor {
     /// The last profile of the snapshot; absent when the whole snapshot has been sent.
     #[prost(string, optional, tag = "3")]
     pub position: Option<String>,
+    /// The process that issued it, if it shares a store with others: a number that was not kept may
+    /// be that of another change in the next process.
+    #[prost(uint64, tag = "4")]
+    pub run: u64,
 }
 
-/// Makes and opens tokens of this process.
+/// Makes and opens tokens of this process, and of those that share its store.
 pub struct ResumeTokens {
     sealer: Sealer,
     epoch: [u8; EPOCH_BYTES],
 }
 
 impl ResumeTokens {
-    /// Tokens under this key. `epoch` must differ for each process.
+    /// Tokens under this key. `epoch` must differ for each store.
     #[must_use]
     pub fn new(key: [u8; 32], epoch: u64) -> Self {
         Self { sealer: Sealer::new(&key, "resume token"), epoch: epoch.to_be_bytes() }
@@ -118,6 +123,7 @@ mod tests {
             backend: backend.into(),
             seq,
             position: position.map(Into::into),
+            run: seq / 2,
         };
         Cursors { cursors: vec![cursor("a", 7, None), cursor("b", u64::MAX, Some("b/x/1"))] }
     }

@@ -52,12 +52,21 @@ pub enum Table {
     Logins,
     /// What is used of the limits of upstreams, and their other pauses.
     Upstreams,
+    /// The lists and the changes of watched backends.
+    History,
 }
 
 impl Table {
     /// Each of them.
-    pub const ALL: [Self; 6] =
-        [Self::Requests, Self::Creations, Self::Claims, Self::Keys, Self::Logins, Self::Upstreams];
+    pub const ALL: [Self; 7] = [
+        Self::Requests,
+        Self::Creations,
+        Self::Claims,
+        Self::Keys,
+        Self::Logins,
+        Self::Upstreams,
+        Self::History,
+    ];
 
     /// Its name.
     #[must_use]
@@ -69,6 +78,7 @@ impl Table {
             Self::Keys => "keys",
             Self::Logins => "logins",
             Self::Upstreams => "upstreams",
+            Self::History => "history",
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::store::{Change, Clock, Kept, Outlives, Store, StoreKey, Table};
 /// What earlier processes have left of all upstreams.
 pub struct EarlierUpstreams {
     store: Arc<dyn Store>,
-    key: StoreKey,
+    key: Arc<StoreKey>,
     clock: Clock,
     pauses: BTreeMap<String, KeptPause>,
     upstreams: BTreeMap<String, KeptUpstream>,
@@ -50,7 +50,7 @@ impl EarlierUpstreams {
     /// # Errors
     ///
     /// When it has what this release cannot read.
-    pub fn load(store: Arc<dyn Store>, key: StoreKey) -> io::Result<Self> {
+    pub fn load(store: Arc<dyn Store>, key: Arc<StoreKey>) -> io::Result<Self> {
         let pauses = store.load(Table::Logins).iter().map(read).collect::<io::Result<_>>()?;
         let upstreams = store.load(Table::Upstreams).iter().map(read).collect::<io::Result<_>>()?;
         Ok(Self { store, key, clock: Clock::default(), pauses, upstreams })
@@ -62,18 +62,12 @@ impl EarlierUpstreams {
         if self.store.outlives() == Outlives::Nothing {
             return None;
         }
-        let Account { upstream, names, secrets } = account;
-        let names: Vec<&[u8]> = upstream.iter().chain(names).map(String::as_bytes).collect();
-        let secrets = secrets.iter().map(|secret| secret.expose_secret().as_bytes());
-        let all: Vec<&[u8]> = names.iter().copied().chain(secrets).collect();
-        // Where nothing else tells accounts apart, the secrets do.
-        let told_by = if account.names.is_empty() { &all } else { &names };
         let keeper = Keeper {
             store: Arc::clone(&self.store),
             clock: self.clock,
             backend: backend.to_owned(),
-            account: self.digest("account", told_by).into(),
-            credentials: self.digest("credentials", &all).into(),
+            account: account.digest(&self.key),
+            credentials: account.digest_of_secrets(&self.key, "credentials"),
         };
         let kept = self.pauses.get(backend).copied();
         let pause = kept.filter(|pause| pause.credentials == keeper.credentials);
@@ -84,12 +78,31 @@ impl EarlierUpstreams {
         let upstream = upstream.filter(|upstream| upstream.account == keeper.account);
         Some((keeper, Earlier { pause, upstream }))
     }
+}
+
+impl Account {
+    /// Tells it from other accounts of the same backend.
+    #[must_use]
+    pub fn digest(&self, key: &StoreKey) -> u32 {
+        // Where nothing else tells accounts apart, the secrets do.
+        if self.names.is_empty() {
+            return self.digest_of_secrets(key, "account");
+        }
+        let [a, b, c, d, ..] = key.derive("account", &self.known().collect::<Vec<_>>());
+        u32::from_be_bytes([a, b, c, d])
+    }
 
     /// Too few bits to find a secret by trying: many have the same. Of two that a configuration has
     /// one after the other, hardly ever.
-    fn digest(&self, purpose: &str, parts: &[&[u8]]) -> u16 {
-        let [first, second, ..] = self.key.derive(purpose, parts);
-        u16::from_be_bytes([first, second])
+    fn digest_of_secrets(&self, key: &StoreKey, purpose: &str) -> u32 {
+        let secrets = self.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
+        let all: Vec<&[u8]> = self.known().chain(secrets).collect();
+        let [a, b, ..] = key.derive(purpose, &all);
+        u16::from_be_bytes([a, b]).into()
+    }
+
+    fn known(&self) -> impl Iterator<Item = &[u8]> {
+        self.upstream.iter().chain(&self.names).map(String::as_bytes)
     }
 }
 
@@ -155,7 +168,7 @@ mod tests {
         open().end(vec![key]).wait().await.unwrap();
         let load = || {
             let store = open();
-            let key = StoreKey::load(&*store).unwrap();
+            let key = Arc::new(StoreKey::load(&*store).unwrap());
             EarlierUpstreams::load(store, key).unwrap()
         };
         for own in [account("a", "n", "s"), account("a", "", "s")] {
@@ -182,7 +195,7 @@ mod tests {
             }
             assert_eq!(has("b", &account("a", &named, "t")), (!named.is_empty(), false));
         }
-        let key = StoreKey::load(&Memory).unwrap();
+        let key = Arc::new(StoreKey::load(&Memory).unwrap());
         let earlier = EarlierUpstreams::load(Arc::new(Memory), key).unwrap();
         assert!(earlier.of("b", &account("a", "n", "s")).is_none());
     }

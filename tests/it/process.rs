@@ -47,6 +47,7 @@ mod start;
 mod store;
 mod storm;
 mod survive;
+mod survive_watch;
 mod tools;
 mod unread;
 mod upstreams;

@@ -4,4 +4,4 @@
 mod changes;
 mod ends;
 mod resuming;
-mod stream;
+pub mod stream;

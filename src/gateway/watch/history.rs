@@ -34,6 +34,31 @@ pub(super) struct ProfileEvent {
     pub(super) fields: Vec<&'static str>,
 }
 
+/// The numbers of the first and the latest change that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+/// A process that has numbered changes, and the latest number that was kept while it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) run: u64,
+    pub(super) end: u64,
+}
+
+/// What earlier processes have left of a history.
+pub(super) struct Earlier {
+    pub(super) profiles: Profiles,
+    pub(super) changes: Vec<Arc<ProfileEvent>>,
+    pub(super) last: u64,
+    pub(super) runs: Vec<Run>,
+}
+
+/// At most so many earlier processes are told apart.
+const MOST_RUNS: usize = 256;
+
 /// How much history is kept in addition to the size of the list itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -52,6 +77,12 @@ pub(super) struct History {
     bytes: usize,
     /// The number of the latest change.
     last: u64,
+    /// Whether there is a list.
+    has_begun: bool,
+    /// What tells this process from others that have numbered changes; zero if nothing outlives it.
+    run: u64,
+    /// Earlier processes, and which of their numbers are those of here.
+    earlier: Vec<Run>,
     limits: Limits,
     memory: Share,
     /// The memory of all that is kept.
@@ -66,10 +97,69 @@ impl History {
             kept: VecDeque::new(),
             bytes: 0,
             last: 0,
+            has_begun: false,
+            run: 0,
+            earlier: Vec::new(),
             limits,
             memory,
             taken: None,
         }
+    }
+
+    /// Goes on under numbers that the next process knows too.
+    pub(super) fn number_for_others(&mut self) {
+        self.run = rand::random::<u64>() | 1;
+    }
+
+    /// Goes on where an earlier process ended.
+    pub(super) fn go_on(&mut self, earlier: Earlier) {
+        let Earlier { profiles, changes, last, runs } = earlier;
+        self.bytes = changes.iter().map(|change| size(change)).sum();
+        self.kept = changes.into();
+        (self.last, self.earlier) = (last, runs);
+        self.begin(profiles);
+    }
+
+    /// Whether there is a list to compare the next one with.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// What tells this process from others that have numbered changes.
+    pub(super) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// The processes whose numbers mean something to the next one, this one last.
+    pub(super) fn runs(&self) -> Vec<Run> {
+        let resumable = self.bounds().first - 1;
+        let earlier = self.earlier.iter().filter(|run| run.end >= resumable).copied();
+        let mut runs: Vec<Run> = earlier.collect();
+        runs.push(Run { run: self.run, end: self.last });
+        let many = runs.len().saturating_sub(MOST_RUNS);
+        runs.split_off(many)
+    }
+
+    /// Whether a number that a process has given is that of the same change here. One that was not
+    /// kept when its process died is not: the number may be that of another change by now.
+    pub(super) fn knows(&self, run: u64, seq: u64) -> bool {
+        run == self.run || self.earlier.iter().any(|known| known.run == run && seq <= known.end)
+    }
+
+    /// The numbers of the changes that are kept.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { first: self.last - self.kept.len() as u64 + 1, last: self.last }
+    }
+
+    /// All changes that are kept, with their numbers.
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = (u64, &Arc<ProfileEvent>)> {
+        let first = self.bounds().first;
+        self.kept.iter().enumerate().map(move |(n, change)| (first + n as u64, change))
+    }
+
+    /// The bytes of all that is kept.
+    pub(super) fn size(&self) -> usize {
+        self.bytes + size_of(&self.profiles)
     }
 
     /// The profiles as of the latest change.
@@ -96,6 +186,7 @@ impl History {
     pub(super) fn begin(&mut self, profiles: Profiles) {
         let bytes = self.bytes + size_of(&profiles);
         self.profiles = Arc::new(profiles);
+        self.has_begun = true;
         // The last list always stays.
         self.taken = Some(self.memory.take_anyway(bytes));
     }
@@ -189,129 +280,4 @@ pub(super) fn fell_behind() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::caller::Resource;
-
-    const LIMITS: Limits = Limits { changes: 3, bytes: 1 << 20 };
-
-    fn boundless() -> Share {
-        Share::boundless(Resource::HistoryBytes)
-    }
-
-    fn profiles(list: &[(&str, &str)]) -> Profiles {
-        let profile = |name: &str, display_name: &str| {
-            Encoded::of(&Profile {
-                name: name.into(),
-                display_name: display_name.into(),
-                ..Profile::default()
-            })
-        };
-        list.iter().map(|(id, name)| ((*id).to_owned(), profile(id, name))).collect()
-    }
-
-    async fn poll(history: &mut History, list: &[(&str, &str)]) {
-        let seen = profiles(list);
-        let changes = differences(history.profiles(), &seen).await.unwrap();
-        history.advance(seen, changes);
-    }
-
-    /// The numbers, kinds and positions of the changes after this one.
-    fn since(history: &History, seq: u64) -> Option<String> {
-        let changes = history.since(seq)?.map(|(seq, change)| {
-            format!("{seq}{:?}{}", change.kind, change.position).replace("Changed", "~")
-        });
-        Some(changes.collect::<Vec<_>>().join(" ").replace("Added", "+").replace("Removed", "-"))
-    }
-
-    #[tokio::test]
-    async fn tells_what_changed() {
-        let mut history = History::new(LIMITS, boundless());
-        history.begin(profiles(&[("a", "1"), ("b", "1"), ("c", "1")]));
-        assert_eq!((history.last(), since(&history, 0).as_deref()), (0, Some("")));
-        poll(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
-        assert_eq!(since(&history, 0).as_deref(), Some("1+0 2-b 3~c"));
-        let (_, gone) = history.since(1).unwrap().next().unwrap();
-        let bare = Profile { name: "b".into(), ..Profile::default() };
-        assert_eq!(gone.profile.message().unwrap(), bare);
-        let (_, changed) = history.since(2).unwrap().next().unwrap();
-        assert_eq!(changed.fields, ["display_name"]);
-        poll(&mut history, &[("0", "1"), ("a", "1"), ("c", "2")]).await;
-        assert_eq!((history.last(), since(&history, 3).as_deref()), (3, Some("")));
-        assert_eq!(since(&history, 4), None, "a number that was not reached yet");
-    }
-
-    #[tokio::test]
-    async fn keeps_changes_up_to_the_limit_and_always_those_of_the_latest_poll() {
-        let mut history = History::new(LIMITS, boundless());
-        for n in 0..10 {
-            poll(&mut history, &[("a", &n.to_string())]).await;
-        }
-        // Three, and one more because the list has one profile.
-        assert_eq!(history.last(), 10);
-        assert_eq!(since(&history, 5), None);
-        assert_eq!(since(&history, 6).as_deref(), Some("7~a 8~a 9~a 10~a"));
-        let many: Vec<String> = (100..150).map(|n| n.to_string()).collect();
-        let many: Vec<(&str, &str)> = many.iter().map(|id| (id.as_str(), "1")).collect();
-        poll(&mut history, &many).await;
-        poll(&mut history, &[]).await;
-        assert_eq!(history.since(61).unwrap().count(), 50);
-        assert!(history.since(60).is_none());
-        poll(&mut history, &[("a", "1")]).await;
-        assert_eq!(history.since(108).unwrap().count(), 4);
-        assert!(history.since(107).is_none());
-    }
-
-    #[tokio::test]
-    async fn keeps_no_more_bytes_than_allowed() {
-        let mut history = History::new(Limits { changes: 1000, bytes: 10_000 }, boundless());
-        let long = "x".repeat(3000);
-        for n in 0..10 {
-            poll(&mut history, &[("a", &format!("{n}{long}"))]).await;
-        }
-        // Three of 3 kB fit in 10 kB, and one more for the list.
-        assert_eq!(history.since(6).unwrap().count(), 4);
-        assert!(history.since(5).is_none());
-        poll(&mut history, &[]).await;
-        assert!(history.bytes <= 10_000, "{}", history.bytes);
-        let counted: usize = history.kept.iter().map(|change| size(change)).sum();
-        assert_eq!(history.bytes, counted);
-    }
-
-    #[tokio::test]
-    async fn where_the_memory_of_all_ends_old_changes_go_and_the_latest_stay() {
-        let memory = Share::limited(Resource::HistoryBytes, 10_000);
-        let mut history = History::new(Limits { changes: 1000, bytes: 1 << 20 }, memory.clone());
-        let long = "x".repeat(1000);
-        for n in 0..20 {
-            poll(&mut history, &[("a", &format!("{n}{long}"))]).await;
-            assert!(memory.used() <= 10_000, "{}", memory.used());
-        }
-        assert_eq!(memory.used(), history.bytes + size_of(history.profiles()));
-        // Seven of them and the list fit, or eight.
-        assert!(history.since(13).is_some() && history.since(11).is_none());
-        let other = memory.take(memory.limit() - memory.used()).unwrap();
-        poll(&mut history, &[("a", &long), ("b", &long)]).await;
-        assert_eq!(history.since(20).unwrap().count(), 2, "those of the latest poll stay");
-        drop((history, other));
-        assert_eq!(memory.used(), 0);
-    }
-
-    #[tokio::test]
-    async fn lists_are_compared_in_turns() {
-        use futures_util::poll;
-        let list = |name: &str| -> Profiles {
-            let profile = Encoded::of(&Profile { display_name: name.into(), ..<_>::default() });
-            (0..10_000).map(|n| (format!("{n:05}"), profile.clone())).collect()
-        };
-        for (after, least) in [(list("a"), 5), (Profiles::new(), 5), (list("b"), 300)] {
-            let before = list("a");
-            let mut compared = std::pin::pin!(differences(&before, &after));
-            let mut polls = 0;
-            while poll!(compared.as_mut()).is_pending() {
-                polls += 1;
-            }
-            assert!(polls >= least, "{polls}");
-        }
-    }
-}
+mod tests;

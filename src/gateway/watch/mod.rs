@@ -6,13 +6,18 @@
 
 mod cadence;
 mod history;
+mod keeper;
+mod kept;
+mod listed;
 mod metrics;
 mod poller;
 mod settings;
 mod stream;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+pub use keeper::EarlierHistories;
+pub use kept::count;
 pub use metrics::{BackendWatchMetrics, WatchMetrics};
 pub use settings::WatchSettings;
 pub use stream::ChangeStream;
@@ -50,6 +55,8 @@ pub struct Watches {
     keep_alive: Option<Duration>,
     /// The memory of what the pollers keep.
     memory: Share,
+    /// What earlier processes have left.
+    earlier: Option<EarlierHistories>,
 }
 
 impl Watches {
@@ -76,6 +83,7 @@ impl Watches {
             pollers: BTreeMap::new(),
             keep_alive: None,
             memory: Share::boundless(Resource::HistoryBytes),
+            earlier: None,
         }
     }
 
@@ -91,10 +99,33 @@ impl Watches {
         Self { memory, ..self }
     }
 
-    /// Adds a backend.
-    pub fn add(&mut self, backend: &str, settings: WatchSettings, metrics: BackendWatchMetrics) {
-        let poller = Poller::new(settings, self.tasks.clone(), metrics, self.memory.clone());
+    /// Goes on with what earlier processes have left of backends that are added later, and keeps it
+    /// for the next one.
+    #[must_use]
+    pub fn keep_in(self, earlier: EarlierHistories) -> Self {
+        Self { earlier: Some(earlier), ..self }
+    }
+
+    /// Adds a backend. `account` tells its account from others.
+    ///
+    /// # Errors
+    ///
+    /// When the store has of it what this release cannot read.
+    pub fn add(
+        &mut self,
+        backend: &str,
+        account: u32,
+        settings: WatchSettings,
+        metrics: BackendWatchMetrics,
+    ) -> io::Result<()> {
+        let (tasks, memory) = (self.tasks.clone(), self.memory.clone());
+        let earlier = match &mut self.earlier {
+            Some(earlier) => earlier.of(backend, account)?,
+            None => None,
+        };
+        let poller = Poller::new(settings, tasks, metrics, memory, earlier);
         self.pollers.insert(backend.to_owned(), Arc::new(poller));
+        Ok(())
     }
 
     /// Opens a change stream. A stream over a single backend begins when that backend has been

@@ -14,25 +14,21 @@ use tokio::{
 
 use super::{
     cadence::{Cadence, Pause, Polled},
-    history::{History, Limits, Profiles, differences},
+    history::{Earlier, History, Limits, ProfileEvent, Profiles, differences},
+    keeper::{Follows, Keeper},
+    listed::{kept, own_call, placed},
     metrics::BackendWatchMetrics,
     settings::WatchSettings,
 };
 use crate::{
-    cache::{BackgroundTasks, Control, List, Unreadable},
-    call::Call,
+    cache::BackgroundTasks,
     error::{Error, Reason, Result},
     gateway::{backend::Backend, read::cached},
-    model::name::ProfileName,
-    query::sort,
     resources::{Share, is_long_list, off_thread_if},
 };
 
 /// How much history is kept for one backend, in addition to the size of its list.
 const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
-
-/// How long a poll may take: that of the longest list, at the default limit of the slowest vendor.
-const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What all streams over one backend share.
 pub(super) struct Poller {
@@ -44,7 +40,12 @@ pub(super) struct Poller {
     wake: Notify,
     /// Notified of the end of each poll.
     news: watch::Sender<()>,
+    /// Keeps the history, if that outlives the process.
+    keeper: Option<Keeper>,
 }
+
+/// What a poll has seen, and what has changed since there was a list.
+type Seen = (Profiles, Option<Vec<ProfileEvent>>);
 
 /// Polls are numbered from 1, so that a stream or a write can ask for one that begins after itself.
 pub(super) struct State {
@@ -81,9 +82,12 @@ impl Poller {
         tasks: BackgroundTasks,
         metrics: BackendWatchMetrics,
         memory: Share,
+        earlier: Option<(Keeper, Option<Earlier>)>,
     ) -> Self {
+        let mut history = History::new(LIMITS, memory);
+        let keeper = earlier.map(|(keeper, earlier)| keeper.begin(&mut history, earlier));
         let state = State {
-            history: History::new(LIMITS, memory),
+            history,
             watchers: 0,
             running: false,
             begun: 0,
@@ -95,7 +99,8 @@ impl Poller {
             failing: None,
         };
         let (news, _) = watch::channel(());
-        Self { settings, tasks, metrics, state: Mutex::new(state), wake: Notify::new(), news }
+        let (state, wake) = (Mutex::new(state), Notify::new());
+        Self { settings, tasks, metrics, state, wake, news, keeper }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -158,9 +163,9 @@ impl Poller {
                 };
                 let kept = before.as_ref().map(|before| kept(backend, &listed.unreadable, before));
                 profiles.extend(kept.unwrap_or_default());
-                match before {
+                match &before {
                     None => Ok((profiles, None)),
-                    Some(before) => differences(&before, &profiles)
+                    Some(before) => differences(before, &profiles)
                         .await
                         .map(|changes| (profiles, Some(changes))),
                 }
@@ -169,26 +174,47 @@ impl Poller {
         };
         self.metrics.polled(seen.is_ok());
         let polled = Polled::new(call.record.upstream_calls(), seen.as_ref().err());
+        let follows = self.take_in(number, seen, before.as_deref(), backend)?;
+        if let Some(keeper) = &self.keeper {
+            keeper.finish(follows).await;
+        }
+        self.news.send_replace(());
+        Some(polled)
+    }
+
+    /// Takes in what a poll has seen; `None` if it was given up half way, because no stream was
+    /// open any more.
+    fn take_in(
+        &self,
+        number: u64,
+        seen: Result<Seen>,
+        before: Option<&Profiles>,
+        backend: &Backend,
+    ) -> Option<Follows> {
         let mut state = self.lock();
         state.polling = None;
         let unwanted = std::mem::take(&mut state.pacing) && state.watchers == 0;
         match seen {
             Err(_) if unwanted => {
                 state.running = false;
-                return None;
+                None
             }
             Ok((profiles, changes)) => {
+                let bounds = state.history.bounds();
                 match changes {
                     None => state.history.begin(profiles),
                     Some(changes) => state.history.advance(profiles, changes),
                 }
                 state.recovered(number, backend);
+                let keeper = self.keeper.as_ref();
+                let follows = keeper.map(|keeper| keeper.follow(&state.history, bounds, before));
+                Some(follows.unwrap_or(Follows::Nothing))
             }
-            Err(error) => state.failed(number, error, backend),
+            Err(error) => {
+                state.failed(number, error, backend);
+                Some(Follows::Nothing)
+            }
         }
-        drop(state);
-        self.news.send_replace(());
-        Some(polled)
     }
 
     /// Notes that a poll begins, and gives its number and what there is to compare with.
@@ -196,7 +222,7 @@ impl Poller {
         let mut state = self.lock();
         let number = state.begun + 1;
         (state.begun, state.polling, state.changes) = (number, Some(Instant::now()), changes);
-        (number, (state.succeeded > 0).then(|| Arc::clone(state.history.profiles())))
+        (number, state.history.has_begun().then(|| Arc::clone(state.history.profiles())))
     }
 
     /// Notes that a poll waits half way, and says whether anyone wants its end.
@@ -369,31 +395,5 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.poller.lock().watchers -= 1;
         self.poller.metrics.watching(false);
-    }
-}
-
-/// A list as the history keeps it.
-fn placed(backend: &Backend, list: &List) -> Profiles {
-    list.iter().map(|(id, profile)| (sort_key(backend, id), profile.clone())).collect()
-}
-
-/// What cannot be read now, as it was.
-fn kept(backend: &Backend, unreadable: &Unreadable, before: &Profiles) -> Profiles {
-    let keys = unreadable.iter().map(|(id, _)| sort_key(backend, id));
-    keys.filter_map(|key| before.get(&key).cloned().map(|profile| (key, profile))).collect()
-}
-
-fn sort_key(backend: &Backend, id: &str) -> String {
-    sort::sort_key(&ProfileName::of(backend.name(), id).to_string())
-}
-
-/// A call of the gateway's own.
-fn own_call() -> Call {
-    Call {
-        deadline: Instant::now() + LONGEST_POLL,
-        // A cached list can be older than a write that another client finished long ago.
-        cache_control: Control { no_cache: true, alone: true, ..Control::default() },
-        record: Arc::default(),
-        leave: None,
     }
 }

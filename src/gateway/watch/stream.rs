@@ -67,6 +67,8 @@ pub(super) struct Source {
     follower: Follower,
     /// The number of the poll that it may begin with.
     first: u64,
+    /// What tells this process from others that have numbered changes.
+    run: u64,
     /// Its cursor; `None` before it has begun.
     at: Option<Cursor>,
 }
@@ -252,12 +254,19 @@ impl Source {
     ) -> Result<Self> {
         let (follower, first) = Follower::new(backend, poller);
         let at = cursor.map(|c| Cursor { seq: c.seq, position: c.position.clone() });
-        if let Some(cursor) = &at
-            && follower.state().history.since(cursor.seq).is_none()
-        {
-            return Err(expired("is too old"));
-        }
-        Ok(Self { follower, first, at })
+        let run = {
+            let history = &follower.state().history;
+            if let Some(cursor) = cursor {
+                if !history.knows(cursor.run, cursor.seq) {
+                    return Err(expired("is not of what an earlier process has kept"));
+                }
+                if history.since(cursor.seq).is_none() {
+                    return Err(expired("is too old"));
+                }
+            }
+            history.run()
+        };
+        Ok(Self { follower, first, run, at })
     }
 
     fn is_complete(&self) -> bool {
@@ -268,7 +277,7 @@ impl Source {
         let backend = self.follower.backend().name().id().to_owned();
         let nowhere = || Cursor { seq: 0, position: Some(NOWHERE.to_owned()) };
         let Cursor { seq, position } = self.at.clone().unwrap_or_else(nowhere);
-        resume::Cursor { backend, seq, position }
+        resume::Cursor { backend, seq, position, run: self.run }
     }
 
     /// Takes what is to be sent, as long as the answer has room.

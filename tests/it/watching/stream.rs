@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use profile_gateway::pb::{ChangeKind, Profile, WatchProfilesRequest, WatchProfilesResponse};
+use profile_gateway::pb::{
+    ChangeKind, Profile, WatchProfilesRequest, WatchProfilesResponse,
+    profile_service_client::ProfileServiceClient,
+};
 use tokio::time::timeout;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 
 use crate::kit::gateway::{self, Gateway};
 use crate::kit::sandbox::Sandbox;
@@ -41,7 +44,16 @@ pub fn request(parent: &str, token: &str) -> WatchProfilesRequest {
 
 /// Begins a stream.
 pub async fn open(gateway: &Gateway, parent: &str, token: &str) -> Result<Watch, Status> {
-    let stream = gateway.profiles.clone().watch_profiles(request(parent, token)).await?;
+    open_over(gateway.profiles.clone(), parent, token).await
+}
+
+/// The same at any gateway.
+pub async fn open_over(
+    mut client: ProfileServiceClient<Channel>,
+    parent: &str,
+    token: &str,
+) -> Result<Watch, Status> {
+    let stream = client.watch_profiles(request(parent, token)).await?;
     let (profiles, token) = (BTreeMap::new(), token.to_owned());
     Ok(Watch { stream: stream.into_inner(), profiles, token, complete: false })
 }
@@ -49,14 +61,19 @@ pub async fn open(gateway: &Gateway, parent: &str, token: &str) -> Result<Watch,
 /// Begins a stream and takes all profiles that it begins with.
 pub async fn watch(gateway: &Gateway, parent: &str) -> Watch {
     let mut watch = open(gateway, parent, "").await.unwrap();
-    while !watch.complete {
-        let told = watch.next().await.unwrap();
-        assert!(told.iter().all(|(kind, ..)| *kind == ChangeKind::Added), "{told:?}");
-    }
+    watch.begin().await;
     watch
 }
 
 impl Watch {
+    /// Takes all profiles that it begins with.
+    pub async fn begin(&mut self) {
+        while !self.complete {
+            let told = self.next().await.unwrap();
+            assert!(told.iter().all(|(kind, ..)| *kind == ChangeKind::Added), "{told:?}");
+        }
+    }
+
     /// The next changes. Nothing is told twice, and nothing that is not so.
     pub async fn next(&mut self) -> Result<Vec<Told>, Status> {
         let answer = timeout(PATIENCE, self.stream.message()).await.expect("nothing comes");
@@ -87,19 +104,24 @@ impl Watch {
 
     /// Takes changes until these are all that came.
     pub async fn expect(&mut self, expected: &[(ChangeKind, &str, &[&str])]) {
+        let told = self.told(expected.len()).await;
+        assert_told(&told, expected);
+    }
+
+    /// The same where it does not matter which profile is before which.
+    pub async fn expect_in_any_order(&mut self, expected: &[(ChangeKind, &str, &[&str])]) {
+        let (mut told, mut expected) = (self.told(expected.len()).await, expected.to_vec());
+        told.sort_by(|(_, a, _), (_, b, _)| a.cmp(b));
+        expected.sort_by_key(|(_, name, _)| *name);
+        assert_told(&told, &expected);
+    }
+
+    async fn told(&mut self, changes: usize) -> Vec<Told> {
         let mut told = Vec::new();
-        while told.len() < expected.len() {
+        while told.len() < changes {
             told.extend(self.next().await.unwrap());
         }
-        let told: Vec<(ChangeKind, &str, Vec<&str>)> = told
-            .iter()
-            .map(|(kind, name, paths)| {
-                (*kind, name.as_str(), paths.iter().map(String::as_str).collect())
-            })
-            .collect();
-        let expected: Vec<_> =
-            expected.iter().map(|(kind, name, paths)| (*kind, *name, paths.to_vec())).collect();
-        assert_eq!(told, expected);
+        told
     }
 
     /// The end of the stream, whatever comes before.
@@ -114,4 +136,16 @@ impl Watch {
     pub fn ids(&self) -> Vec<&str> {
         self.profiles.keys().map(|name| name.rsplit('/').next().unwrap()).collect()
     }
+}
+
+fn assert_told(told: &[Told], expected: &[(ChangeKind, &str, &[&str])]) {
+    let told: Vec<(ChangeKind, &str, Vec<&str>)> = told
+        .iter()
+        .map(|(kind, name, paths)| {
+            (*kind, name.as_str(), paths.iter().map(String::as_str).collect())
+        })
+        .collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(kind, name, paths)| (*kind, *name, paths.to_vec())).collect();
+    assert_eq!(told, expected);
 }
