@@ -60,6 +60,13 @@ enum Command {
         #[command(subcommand)]
         task: StoreTask,
     },
+    /// Print each write in doubt that a gateway has left in its store, as a line of JSON.
+    ///
+    /// A write in doubt was sent, and its outcome is not known. The exit code is 0 if the store
+    /// could be read, whether there are any or not; 1 if not, also while a gateway is running on
+    /// it: then ask that one with BackendService.ListDoubtfulWrites; and 64 if the configuration is
+    /// wrong.
+    Doubts(StorePlace),
     /// Decode the error details that `buf curl` prints as base64; reads standard input.
     Explain,
     /// Run the simulated upstreams alone.
@@ -159,6 +166,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Serve { config }) => serve(load(config)?).await,
         Some(Command::Check { config }) => check(&load(config)?),
         Some(Command::Store { task }) => store(task),
+        Some(Command::Doubts(place)) => doubts(place),
         Some(Command::Explain) => explain(),
         Some(Command::Sandbox { listen }) => run_sandbox(listen).await,
     }
@@ -197,14 +205,31 @@ fn store(task: StoreTask) -> Result<ExitCode, Failure> {
         StoreTask::Export(place) => (upkeep::export, place),
         StoreTask::Compact(place) => (upkeep::compact, place),
     };
-    let path = match place {
-        StorePlace { path: Some(path), .. } => path,
-        StorePlace { config, .. } => match load(config)?.store.path {
-            Some(path) => path.into(),
-            None => return Err(Failure::Usage("this configuration has no store".to_owned())),
-        },
-    };
+    let (path, _) = place.find()?;
     print(upkeep(&path)?.trim_end())
+}
+
+fn doubts(place: StorePlace) -> Result<ExitCode, Failure> {
+    let (path, config) = place.find()?;
+    let kept_for = config.map(|config| config.request_ids.kept_for);
+    match upkeep::doubts(&path, kept_for)?.trim_end() {
+        "" => Ok(ExitCode::SUCCESS),
+        lines => print(lines),
+    }
+}
+
+impl StorePlace {
+    /// The directory, and the configuration that names it.
+    fn find(self) -> Result<(PathBuf, Option<Config>), Failure> {
+        if let Some(path) = self.path {
+            return Ok((path, None));
+        }
+        let config = load(self.config)?;
+        match &config.store.path {
+            Some(path) => Ok((path.into(), Some(config))),
+            None => Err(Failure::Usage("this configuration has no store".to_owned())),
+        }
+    }
 }
 
 fn explain() -> Result<ExitCode, Failure> {

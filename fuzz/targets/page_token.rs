@@ -9,7 +9,7 @@ fuzz_target!(|input: (i32, &str, &str)| {
     let (size, token, position) = input;
     let tokens = PageTokens::new([7; 32], usize::MAX);
     let query =
-        Query { caller: "a", parent: "backends/a", partial: false, filter: "", order_by: "" };
+        Query { caller: "a", parent: "backends/a", variant: "", filter: "", order_by: "" };
     if !token.is_empty() {
         assert!(tokens.open(&query, size, token).is_err(), "a token out of nothing");
     }

@@ -1,11 +1,11 @@
 //! What can be done to a store that no gateway is using.
 
-use std::{collections::BTreeMap, fmt::Write as _, io, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, io, path::Path, time::Duration};
 
 use serde_json::{Map, Value, json};
 
 use crate::{
-    gateway::{describe, watch},
+    gateway::{self, describe, idempotency::Doubt, watch},
     store::{self, Found, Table},
     upstream,
 };
@@ -60,6 +60,33 @@ pub fn export(directory: &Path) -> io::Result<String> {
     for write in writes(&store::examine(directory)?)? {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{write}");
+    }
+    Ok(lines)
+}
+
+/// Each write in doubt of a store as a line of JSON, with the fields that the contract has.
+/// `kept_for`: how long it is remembered after its end, if that is known.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn doubts(directory: &Path, kept_for: Option<Duration>) -> io::Result<String> {
+    let found = store::examine(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => {
+            let message = format!(
+                "{error}; or ask the gateway that is running on it, with \
+                 BackendService.ListDoubtfulWrites"
+            );
+            io::Error::new(error.kind(), message)
+        }
+        _ => error,
+    })?;
+    let mut lines = String::new();
+    for entry in found.tables.get(&Table::Requests).into_iter().flatten() {
+        let Some(doubt) = Doubt::read(entry)? else { continue };
+        let shown = gateway::doubt_to_json(&gateway::describe_doubt(&doubt, kept_for));
+        let shown = shown.ok_or_else(|| io::Error::other("a write in doubt cannot be shown"))?;
+        let _ = writeln!(lines, "{shown}");
     }
     Ok(lines)
 }

@@ -100,7 +100,7 @@ static UNSPECIFIED: Facts =
     Facts::new(Reason::Unspecified, Kind::Unknown, Blame::Caller, "This is never sent.");
 
 /// A row for each reason, in the order of the proto.
-pub static FACTS: [Facts; 47] = {
+pub static FACTS: [Facts; 49] = {
     use self::Reason as R;
     use Kind::{
         Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal,
@@ -212,6 +212,17 @@ pub static FACTS: [Facts; 47] = {
             Aborted,
             "Open the stream again without a `resume_token`, and read it faster.",
         ),
+        caller(
+            R::DoubtfulWriteNotFound,
+            NotFound,
+            "Nothing, if its outcome is known by now; check the name against `ListDoubtfulWrites`.",
+        ),
+        caller(
+            R::WriteInProgress,
+            FailedPrecondition,
+            "Close it after `RetryInfo`, if `ListDoubtfulWrites` still has it.",
+        )
+        .retry(SECOND),
         caller(
             R::ProcessingFailed,
             FailedPrecondition,

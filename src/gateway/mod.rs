@@ -5,6 +5,7 @@
 //! Nothing here knows gRPC (`rpc` translates) or a wire format (`dialect` does).
 
 mod backend;
+mod doubt;
 mod earlier;
 pub mod idempotency;
 mod plan;
@@ -18,8 +19,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use backend::Backend;
 use backend::SelectedBackends;
+use doubt::{Asked, Doubts};
+pub use doubt::{describe as describe_doubt, to_json as doubt_to_json};
 pub use earlier::{EarlierWrites, describe};
-use idempotency::{Closed, Doubt};
 use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
@@ -36,9 +38,10 @@ use crate::{
     },
     pb::{
         self, AttachServiceRequest, AttachTrafficLimitRequest, BatchGetProfilesRequest,
-        BatchGetProfilesResponse, CreateProfileRequest, DeleteProfileRequest, DetachServiceRequest,
-        DetachTrafficLimitRequest, DiffProfilesRequest, DiffProfilesResponse, Encoded,
-        GetProfileRequest, ListProfilesRequest, ListProfilesResponse, ListServicesRequest,
+        BatchGetProfilesResponse, CloseDoubtfulWriteRequest, CreateProfileRequest,
+        DeleteProfileRequest, DetachServiceRequest, DetachTrafficLimitRequest, DiffProfilesRequest,
+        DiffProfilesResponse, DoubtfulWrite, Encoded, GetProfileRequest, ListDoubtfulWritesRequest,
+        ListDoubtfulWritesResponse, ListProfilesRequest, ListProfilesResponse, ListServicesRequest,
         PreviewWriteRequest, PreviewWriteResponse, Profile, PurgeCacheRequest,
         TranslateProfileRequest, TranslateProfileResponse, UpdateProfileRequest,
         WatchProfilesRequest,
@@ -57,6 +60,7 @@ const PURGED_BACKEND: u64 = 700;
 pub struct Gateway {
     backends: BTreeMap<String, Arc<Backend>>,
     writer: Writer,
+    doubts: Arc<Doubts>,
     page_tokens: PageTokens,
     watches: Watches,
     processors: Processors,
@@ -78,8 +82,9 @@ impl Gateway {
     ) -> Self {
         let backends =
             backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
-        let writer = Writer::new(writes, earlier, audit);
-        Self { backends, writer, page_tokens, watches, processors }
+        let writer = Writer::new(writes.clone(), earlier, audit);
+        let doubts = Arc::new(Doubts::new(writer.doubts(), writes));
+        Self { backends, writer, doubts, page_tokens, watches, processors }
     }
 
     /// The configured backends, ordered by name.
@@ -148,15 +153,25 @@ impl Gateway {
         tasks.spawn(self.writer.settler(self.backends.clone()).run());
     }
 
-    /// The writes whose outcome is unknown, for an operator: those with a number above this one,
-    /// at most so many, by number.
-    pub async fn doubts(&self, after: u64, limit: usize) -> Result<Vec<Doubt>> {
-        self.writer.doubts().list(after, limit).await
+    /// Lists writes in doubt.
+    pub async fn list_doubtful_writes(
+        &self,
+        call: &Call,
+        request: &ListDoubtfulWritesRequest,
+    ) -> Result<ListDoubtfulWritesResponse> {
+        let backends = self.backends_of(call, &request.parent, Method::ListDoubtfulWrites)?;
+        self.doubts.list(&backends, call, request, &self.page_tokens).await
     }
 
-    /// Ends the doubt of this number as an operator says, who is named in the audit log.
-    pub async fn close_doubt(&self, number: u64, took_effect: bool, by: &str) -> Result<Closed> {
-        self.writer.doubts().close(number, took_effect, by).await
+    /// Ends a write in doubt as someone says who has found out how it ended. Returns it as it was.
+    pub async fn close_doubtful_write(
+        &self,
+        call: &Call,
+        request: &CloseDoubtfulWriteRequest,
+    ) -> Result<DoubtfulWrite> {
+        let asked = Asked::check(request)?;
+        let backend = self.backend(call, asked.name.backend(), Method::CloseDoubtfulWrite)?;
+        self.doubts.close(call, backend, asked).await
     }
 
     /// Reads one profile.

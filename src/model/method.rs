@@ -24,6 +24,8 @@ pub enum Method {
     GetBackend,
     ListServices,
     PurgeCache,
+    ListDoubtfulWrites,
+    CloseDoubtfulWrite,
 }
 
 /// What a method needs from a dialect.
@@ -41,7 +43,7 @@ pub enum Needs {
 
 impl Method {
     /// All methods, in the order of the proto.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::GetProfile,
         Self::ListProfiles,
         Self::CreateProfile,
@@ -60,6 +62,8 @@ impl Method {
         Self::GetBackend,
         Self::ListServices,
         Self::PurgeCache,
+        Self::ListDoubtfulWrites,
+        Self::CloseDoubtfulWrite,
     ];
 
     /// The RPC's name.
@@ -84,6 +88,8 @@ impl Method {
             Self::GetBackend => "GetBackend",
             Self::ListServices => "ListServices",
             Self::PurgeCache => "PurgeCache",
+            Self::ListDoubtfulWrites => "ListDoubtfulWrites",
+            Self::CloseDoubtfulWrite => "CloseDoubtfulWrite",
         }
     }
 
@@ -106,7 +112,11 @@ impl Method {
             | Self::TranslateProfile
             | Self::DiffProfiles => Needs::Nothing,
             Self::WatchProfiles => Needs::Lists,
-            Self::ListBackends | Self::GetBackend | Self::PurgeCache => Needs::NoUpstream,
+            Self::ListBackends
+            | Self::GetBackend
+            | Self::PurgeCache
+            | Self::ListDoubtfulWrites
+            | Self::CloseDoubtfulWrite => Needs::NoUpstream,
         }
     }
 
@@ -150,7 +160,7 @@ mod tests {
             let method = method.unwrap_or_else(|| panic!("{name} is not in the list"));
             if method.writes() {
                 assert_ne!(*level, IdempotencyLevel::NoSideEffects, "{name}");
-            } else if *method != Method::PurgeCache {
+            } else if ![Method::PurgeCache, Method::CloseDoubtfulWrite].contains(method) {
                 assert_eq!(*level, IdempotencyLevel::NoSideEffects, "{name}");
             }
         }

@@ -1,4 +1,5 @@
-//! Resource names (AIP-122): `backends/{backend}/profiles/{profile}` and its parents.
+//! Resource names (AIP-122): `backends/{backend}/profiles/{profile}` and its parents, and
+//! `backends/{backend}/doubtfulWrites/{doubtful_write}`.
 //!
 //! The only parser of names. Whether an id is valid in a dialect is up to the dialect.
 
@@ -19,6 +20,13 @@ pub struct BackendName(String);
 /// `backends/{backend}/profiles/{profile}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileName {
+    backend: BackendName,
+    id: String,
+}
+
+/// `backends/{backend}/doubtfulWrites/{doubtful_write}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoubtName {
     backend: BackendName,
     id: String,
 }
@@ -84,6 +92,40 @@ impl ProfileName {
     }
 }
 
+impl DoubtName {
+    /// Parses `backends/{backend}/doubtfulWrites/{doubtful_write}`; `field` is its path in the
+    /// request.
+    pub fn parse(field: &str, name: &str) -> Result<Self> {
+        match segments(name).as_deref() {
+            Some(["backends", backend, "doubtfulWrites", id]) if *backend != "-" && *id != "-" => {
+                Ok(Self { backend: BackendName::of(backend), id: (*id).to_owned() })
+            }
+            _ => {
+                let pattern = "backends/{backend}/doubtfulWrites/{doubtful_write}";
+                Err(malformed(field, name, pattern))
+            }
+        }
+    }
+
+    /// The name of a write to a backend that has this number.
+    #[must_use]
+    pub fn of(backend: &BackendName, number: u64) -> Self {
+        Self { backend: backend.clone(), id: number.to_string() }
+    }
+
+    /// The number of the write; `None` for a name that no write has.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        self.id.parse().ok().filter(|number: &u64| number.to_string() == self.id)
+    }
+
+    /// The backend to which it was sent.
+    #[must_use]
+    pub fn backend(&self) -> &BackendName {
+        &self.backend
+    }
+}
+
 impl Parent {
     /// Parses `backends/{backend}` or `backends/-`; `field` is its path in the request.
     pub fn parse(field: &str, name: &str) -> Result<Self> {
@@ -104,6 +146,12 @@ impl fmt::Display for BackendName {
 impl fmt::Display for ProfileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/profiles/{}", self.backend, self.id)
+    }
+}
+
+impl fmt::Display for DoubtName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/doubtfulWrites/{}", self.backend, self.id)
     }
 }
 
@@ -138,6 +186,13 @@ mod tests {
         assert_eq!((name.backend().id(), name.id()), ("sft", "SP_343"));
         assert_eq!(name.to_string(), "backends/sft/profiles/SP_343");
         assert_eq!(Parent::parse("parent", "backends/-").unwrap(), Parent::All);
+        let doubt = DoubtName::parse("name", "backends/sft/doubtfulWrites/7").unwrap();
+        assert_eq!(doubt, DoubtName::of(&BackendName::of("sft"), 7));
+        assert_eq!(DoubtName::parse("name", &doubt.to_string()).unwrap().number(), Some(7));
+        for odd in ["07", "+7", "seven", "7 ", "18446744073709551616", "٧"] {
+            let name = format!("backends/sft/doubtfulWrites/{odd}");
+            assert_eq!(DoubtName::parse("name", &name).unwrap().number(), None, "{odd}");
+        }
     }
 
     #[test]
@@ -161,6 +216,9 @@ mod tests {
             let error = ProfileName::parse("name", bad).unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidArgument, "{bad:?}");
             assert!(error.message().len() < 300, "{bad:?}");
+            let doubt = bad.replace("/profiles", "/doubtfulWrites");
+            let error = DoubtName::parse("name", &doubt).unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidArgument, "{doubt:?}");
         }
     }
 }

@@ -23,6 +23,9 @@ const KEY_ID_BYTES: usize = 4;
 /// Enough for the longest position that `query::sort` makes; a longer text is not a token.
 const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
+/// A list of profiles without those of backends that fail.
+pub const PARTIAL: &str = "partial";
+
 /// The parts of a call that a token belongs to. Page size and read mask may change between
 /// pages.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +34,8 @@ pub struct Query<'a> {
     pub caller: &'a str,
     /// `parent` as the request has it.
     pub parent: &'a str,
-    /// Whether backends that fail are left out.
-    pub partial: bool,
+    /// Which list it is; nothing for that of profiles.
+    pub variant: &'a str,
     /// `filter` as the request has it.
     pub filter: &'a str,
     /// `order_by` as the request has it.
@@ -136,7 +139,7 @@ fn parts<'q>(query: &Query<'q>) -> [&'q [u8]; 5] {
     [
         query.caller.as_bytes(),
         query.parent.as_bytes(),
-        if query.partial { b"partial" } else { b"" },
+        query.variant.as_bytes(),
         query.filter.as_bytes(),
         query.order_by.as_bytes(),
     ]
@@ -152,6 +155,12 @@ impl Page {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// The position after which it begins; `None` at the beginning.
+    #[must_use]
+    pub fn after(&self) -> Option<&str> {
+        self.after.as_deref()
     }
 
     /// The bytes that the page may still hold: at first, all.
@@ -196,7 +205,7 @@ mod tests {
     use super::*;
 
     const QUERY: Query<'static> =
-        Query { caller: "c", parent: "backends/a", partial: false, filter: "", order_by: "" };
+        Query { caller: "c", parent: "backends/a", variant: "", filter: "", order_by: "" };
 
     #[test]
     fn pages_cover_the_list_once() {
@@ -233,7 +242,7 @@ mod tests {
         let others = [
             Query { caller: "d", ..QUERY },
             Query { parent: "backends/b", ..QUERY },
-            Query { partial: true, ..QUERY },
+            Query { variant: PARTIAL, ..QUERY },
             Query { filter: "a", ..QUERY },
             Query { order_by: "a", ..QUERY },
         ]

@@ -293,7 +293,7 @@ mod tests {
     }
 
     const QUERY: Query<'static> =
-        Query { caller: "c", parent: "backends/a", partial: false, filter: "", order_by: "" };
+        Query { caller: "c", parent: "backends/a", variant: "", filter: "", order_by: "" };
 
     #[test]
     fn the_longest_position_fits_a_page_token() {

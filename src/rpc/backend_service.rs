@@ -13,8 +13,10 @@ use crate::{
     gateway::Gateway,
     model::method::Method,
     pb::{
-        Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
-        ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
+        Backend, CloseDoubtfulWriteRequest, CloseDoubtfulWriteResponse, GetBackendRequest,
+        ListBackendsRequest, ListBackendsResponse, ListDoubtfulWritesRequest,
+        ListDoubtfulWritesResponse, ListServicesRequest, ListServicesResponse, PurgeCacheRequest,
+        PurgeCacheResponse,
     },
 };
 
@@ -81,6 +83,28 @@ impl BackendService for BackendRpc {
         unary(Method::PurgeCache, request, &self.limits, async |call, message| {
             Ok(PurgeCacheResponse {
                 purged_count: self.gateway.purge_cache(&call, &message).await?,
+            })
+        })
+        .await
+    }
+
+    async fn list_doubtful_writes(
+        &self,
+        request: Request<ListDoubtfulWritesRequest>,
+    ) -> Result<Response<ListDoubtfulWritesResponse>, Status> {
+        unary(Method::ListDoubtfulWrites, request, &self.limits, async |call, message| {
+            self.gateway.list_doubtful_writes(&call, &message).await
+        })
+        .await
+    }
+
+    async fn close_doubtful_write(
+        &self,
+        request: Request<CloseDoubtfulWriteRequest>,
+    ) -> Result<Response<CloseDoubtfulWriteResponse>, Status> {
+        unary(Method::CloseDoubtfulWrite, request, &self.limits, async |call, message| {
+            Ok(CloseDoubtfulWriteResponse {
+                doubtful_write: Some(self.gateway.close_doubtful_write(&call, &message).await?),
             })
         })
         .await

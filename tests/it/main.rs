@@ -31,6 +31,7 @@ mod doubtful;
 mod explained;
 mod hostile;
 mod idle;
+mod in_doubt;
 mod limits;
 mod matrix;
 mod odd;

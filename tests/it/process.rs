@@ -22,6 +22,7 @@ mod compression;
 mod config;
 mod crash;
 mod crowds;
+mod doubts;
 mod drain;
 mod edges;
 mod ends;

@@ -25,8 +25,9 @@ use crate::{
     },
 };
 
-const ONE: &str = "123e4567-e89b-12d3-a456-426614174abc";
-const TWO: &str = "223e4567-e89b-12d3-a456-426614174abc";
+pub const ONE: &str = "123e4567-e89b-12d3-a456-426614174abc";
+pub const TWO: &str = "223e4567-e89b-12d3-a456-426614174abc";
+pub const THREE: &str = "323e4567-e89b-12d3-a456-426614174abc";
 
 /// Runs a test over each dialect, all at once.
 async fn each<F: Future<Output = ()>>(time: &str, test: impl Fn(Bench) -> F) {
@@ -34,7 +35,7 @@ async fn each<F: Future<Output = ()>>(time: &str, test: impl Fn(Bench) -> F) {
     join_all(join_all(benches).await.into_iter().map(test)).await;
 }
 
-fn creation(bench: &Bench, request_id: &str, profile: &Profile) -> CreateProfileRequest {
+pub fn creation(bench: &Bench, request_id: &str, profile: &Profile) -> CreateProfileRequest {
     CreateProfileRequest {
         parent: bench.parent(),
         profile: Some(profile.clone()),
@@ -43,7 +44,7 @@ fn creation(bench: &Bench, request_id: &str, profile: &Profile) -> CreateProfile
     }
 }
 
-fn change(request_id: &str, profile: &Profile) -> UpdateProfileRequest {
+pub fn change(request_id: &str, profile: &Profile) -> UpdateProfileRequest {
     UpdateProfileRequest {
         profile: Some(profile.clone()),
         update_mask: Some(model::mask(&["display_name"])),
@@ -52,7 +53,7 @@ fn change(request_id: &str, profile: &Profile) -> UpdateProfileRequest {
     }
 }
 
-fn deletion(request_id: &str, name: &str) -> DeleteProfileRequest {
+pub fn deletion(request_id: &str, name: &str) -> DeleteProfileRequest {
     DeleteProfileRequest {
         name: name.to_owned(),
         request_id: request_id.to_owned(),
@@ -60,26 +61,26 @@ fn deletion(request_id: &str, name: &str) -> DeleteProfileRequest {
     }
 }
 
-async fn create(bench: &Bench, request: CreateProfileRequest) -> Result<Profile, Status> {
+pub async fn create(bench: &Bench, request: CreateProfileRequest) -> Result<Profile, Status> {
     bench.gateway.profiles.clone().create_profile(request).await.map(Response::into_inner)
 }
 
-async fn update(bench: &Bench, request: UpdateProfileRequest) -> Result<Profile, Status> {
+pub async fn update(bench: &Bench, request: UpdateProfileRequest) -> Result<Profile, Status> {
     bench.gateway.profiles.clone().update_profile(request).await.map(Response::into_inner)
 }
 
-async fn delete(bench: &Bench, request: DeleteProfileRequest) -> Result<(), Status> {
+pub async fn delete(bench: &Bench, request: DeleteProfileRequest) -> Result<(), Status> {
     bench.gateway.profiles.clone().delete_profile(request).await.map(Response::into_inner)
 }
 
 /// How many requests of an operation arrived.
-async fn arrived(bench: &Bench, operation: &str) -> usize {
+pub async fn arrived(bench: &Bench, operation: &str) -> usize {
     let writes = bench.writes().await;
     writes.iter().filter(|e| e["operation"] == operation && e["late_of"].is_null()).count()
 }
 
 /// The profile under another name.
-fn renamed(profile: &Profile, name: &str) -> Profile {
+pub fn renamed(profile: &Profile, name: &str) -> Profile {
     Profile { display_name: name.to_owned(), ..profile.clone() }
 }
 
@@ -102,9 +103,8 @@ async fn a_repeat_gets_the_first_answer_and_writes_nothing() {
         assert_eq!(update(&bench, change(TWO, &asked)).await.unwrap(), changed);
         assert_eq!(bench.writes().await.len(), sent);
 
-        let id = "323e4567-e89b-12d3-a456-426614174abc";
         for _ in 0..2 {
-            delete(&bench, deletion(id, &created.name)).await.unwrap();
+            delete(&bench, deletion(THREE, &created.name)).await.unwrap();
         }
         assert_eq!(arrived(&bench, bench.sample.operations.delete).await, 1);
         let again = delete(&bench, deletion("", &created.name)).await;

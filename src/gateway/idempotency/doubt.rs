@@ -1,11 +1,21 @@
 //! Writes whose outcome is unknown, as those see them who look after them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::{key::RequestKey, record::KeptRequest};
-use crate::error::{Error, Reason};
+use super::{
+    key::RequestKey,
+    record::{self, KeptRequest, KeptState},
+};
+use crate::{
+    error::{Error, Reason, metadata},
+    store::Entry,
+};
 
 /// A write whose outcome is unknown.
 #[derive(Debug, Clone)]
@@ -22,6 +32,8 @@ pub struct Doubt {
     pub call_id: String,
     /// How often it was sent.
     pub sent: u32,
+    /// When it was first about to be sent; the beginning of 1970 if that is not known.
+    pub first_sent_at: SystemTime,
     /// When it was last about to be sent.
     pub sent_at: SystemTime,
     /// After this time, the call that sent it sends no more.
@@ -52,6 +64,8 @@ pub struct Looks {
     pub reason: String,
     /// See `reason`.
     pub message: String,
+    /// The names of profiles that may be what it has made.
+    pub candidates: Vec<String>,
 }
 
 impl Doubt {
@@ -59,6 +73,28 @@ impl Doubt {
     #[must_use]
     pub fn has_request_id(&self) -> bool {
         self.key.is_named
+    }
+
+    /// The id that its caller gave it.
+    #[must_use]
+    pub fn request_id(&self) -> Option<Uuid> {
+        self.key.is_named.then_some(self.key.id)
+    }
+
+    /// A doubt as a process that has ended has left it; `None` of a write whose outcome is known.
+    ///
+    /// # Errors
+    ///
+    /// When this release cannot read it.
+    pub fn read(entry: &Entry) -> io::Result<Option<Self>> {
+        let (number, key, mut kept) = record::read(entry)?;
+        match kept.state() {
+            KeptState::Done | KeptState::Closed => return Ok(None),
+            KeptState::Unknown => {}
+            KeptState::Sent => kept.ended_at = kept.until,
+        }
+        let ended = time(kept.ended_at).elapsed().unwrap_or_default();
+        Ok(Some(Self::of(number, key, &kept, ended, false)))
     }
 
     /// A doubt as it is kept. `ended`: how long ago its last attempt ended.
@@ -76,6 +112,7 @@ impl Doubt {
             resource: kept.resource.clone(),
             call_id: kept.call_id.clone(),
             sent: kept.sent,
+            first_sent_at: time(kept.first_sent_at),
             sent_at: time(kept.sent_at),
             until: time(kept.until),
             ended_at: time(kept.ended_at),
@@ -88,6 +125,7 @@ impl Doubt {
                 last_at: (kept.looked_at != 0).then(|| time(kept.looked_at)),
                 reason: kept.unsettled_reason.clone(),
                 message: kept.unsettled_message.clone(),
+                candidates: kept.candidates.clone(),
             },
         }
     }
@@ -106,6 +144,8 @@ pub struct Unsettled {
     pub reason: Reason,
     /// The same in words.
     pub message: String,
+    /// The names of profiles that may be what the write has made.
+    pub candidates: Vec<String>,
     /// The gateway itself may still change what the write has left.
     pub may_complete: bool,
 }
@@ -114,7 +154,14 @@ impl Unsettled {
     /// What a look has failed with.
     #[must_use]
     pub fn of(error: &Error, may_complete: bool) -> Self {
-        Self { reason: error.reason(), message: error.message().to_owned(), may_complete }
+        let candidates = error.metadatum(metadata::CANDIDATES).unwrap_or_default();
+        let candidates = candidates.split(", ").filter(|name| !name.is_empty());
+        Self {
+            reason: error.reason(),
+            message: error.message().to_owned(),
+            candidates: candidates.map(str::to_owned).collect(),
+            may_complete,
+        }
     }
 }
 

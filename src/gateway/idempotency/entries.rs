@@ -75,6 +75,8 @@ pub(super) struct Running {
     pub(super) intent: Option<Bytes>,
     /// When it was last about to send.
     pub(super) sent_at: Moment,
+    /// When it was first about to be sent, as that is kept; 0 if by this attempt.
+    pub(super) first_sent_at: u64,
     /// What it finds out, unless it has written since.
     pub(super) earlier: Option<Box<Unresolved>>,
     /// Tells it to give way, if it is the gateway itself that finds that out.
@@ -125,6 +127,19 @@ impl Entry {
         Some(Doubt::of(self.number, key, kept, clock.since(*since), is_attended))
     }
 
+    /// Its attempt is about to send what this says, or has shown more by what it has sent.
+    pub(super) fn intends(&mut self, intent: Bytes, clock: Clock) {
+        let State::Running(running) = &mut self.state else { return };
+        if running.intent.is_none() || running.earlier.is_some() {
+            running.sent_at = clock.now();
+            if let Some(earlier) = &running.earlier {
+                running.first_sent_at = earlier.kept.first_sent_at;
+            }
+            self.sent += 1;
+        }
+        (running.intent, running.earlier) = (Some(intent), None);
+    }
+
     /// An entry that an earlier process has kept under this number.
     pub(super) fn read(number: u64, kept: KeptRequest, clock: Clock) -> Option<Self> {
         let (rank, sent) = ((clock.from_kept(kept.ended_at), number), kept.sent);
@@ -154,6 +169,7 @@ impl Running {
         if let Some(earlier) = &self.earlier {
             return earlier.kept.clone();
         }
+        let sent_at = clock.to_kept(self.sent_at);
         KeptRequest {
             caller: key.caller.to_string(),
             request_id: key.id.as_bytes().to_vec(),
@@ -164,7 +180,8 @@ impl Running {
             call_id: self.by.call.to_string(),
             sent: entry.sent,
             state: KeptState::Sent.into(),
-            sent_at: clock.to_kept(self.sent_at),
+            sent_at,
+            first_sent_at: if self.first_sent_at == 0 { sent_at } else { self.first_sent_at },
             until: clock.to_kept(clock.at(self.by.until)),
             ended_at: 0,
             intent: self.intent.clone().unwrap_or_default(),
@@ -290,8 +307,17 @@ impl Entries {
         let (attempt, (ending, _)) = (self.number(), watch::channel(None));
         let RequestIdentity { key, fingerprint, method } = *identity;
         let (intent, earlier, gives_way) = (None, None, None);
-        let running =
-            Running { attempt, method, by, intent, sent_at: 0, earlier, gives_way, ending };
+        let running = Running {
+            attempt,
+            method,
+            by,
+            intent,
+            sent_at: 0,
+            first_sent_at: 0,
+            earlier,
+            gives_way,
+            ending,
+        };
         let state = State::Running(Box::new(running));
         self.put(key, Entry { fingerprint, number: attempt, sent: 0, state });
         attempt
@@ -317,6 +343,7 @@ impl Entries {
             by,
             intent: Some(intent.clone()),
             sent_at: 0,
+            first_sent_at: 0,
             earlier: Some(earlier),
             gives_way,
             ending,

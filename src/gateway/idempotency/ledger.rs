@@ -8,7 +8,7 @@
 //! share.
 //! What wrote nothing takes no room once it is over: a repeat may try again.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -218,6 +218,10 @@ impl IdempotencyStore for Ledger {
         &self.guarantee
     }
 
+    fn kept_for(&self) -> Duration {
+        self.limits.kept_for
+    }
+
     async fn begin(&self, identity: &RequestIdentity, attempter: Attempter) -> Result<Begin> {
         let mut inner = self.lock();
         self.expire(&mut inner);
@@ -265,7 +269,7 @@ impl IdempotencyStore for Ledger {
             let more = Usage { entries: 1, bytes: OVERHEAD + new.len() };
             let room = self.check_room(&inner, key.caller, more);
             if room.is_ok() {
-                self.intended(&mut entry, new);
+                entry.intends(new, self.clock);
             }
             inner.put(key, entry);
             self.measure(&inner);
@@ -320,19 +324,6 @@ impl IdempotencyStore for Ledger {
 
     async fn dropped(&self) -> Result<Vec<Doubt>> {
         Ok(self.take_dropped())
-    }
-}
-
-impl Ledger {
-    fn intended(&self, entry: &mut Entry, intent: Bytes) {
-        if let State::Running(running) = &mut entry.state {
-            // What this attempt has sent already may have shown more.
-            if running.intent.is_none() || running.earlier.is_some() {
-                running.sent_at = self.clock.now();
-                entry.sent += 1;
-            }
-            (running.intent, running.earlier) = (Some(intent), None);
-        }
     }
 }
 

@@ -123,6 +123,9 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// What callers can rely on when they send a `request_id`, in a sentence.
     fn guarantee(&self) -> &str;
 
+    /// How long a write is remembered after its end.
+    fn kept_for(&self) -> Duration;
+
     /// Begins an attempt, unless the write is already done or another call is running it.
     ///
     /// # Errors

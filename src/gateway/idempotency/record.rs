@@ -72,6 +72,12 @@ pub struct KeptRequest {
     /// The same in words.
     #[prost(string, tag = "19")]
     pub unsettled_message: String,
+    /// When it was first about to be sent; 0 if an earlier release has kept it.
+    #[prost(uint64, tag = "20")]
+    pub first_sent_at: u64,
+    /// The profiles that may be what it has made, as that look has seen.
+    #[prost(string, repeated, tag = "21")]
+    pub candidates: Vec<String>,
 }
 
 /// How far a write is.

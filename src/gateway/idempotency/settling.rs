@@ -16,6 +16,8 @@ use crate::{call::CallId, store::Kept, text};
 
 /// The longest message that is kept of a look.
 const MAX_MESSAGE_BYTES: usize = 512;
+/// The most profiles that are kept of one.
+const MAX_CANDIDATES: usize = 8;
 
 impl Ledger {
     pub(super) fn list_doubts(&self, after: u64, limit: usize) -> Vec<Doubt> {
@@ -47,6 +49,8 @@ impl Ledger {
         kept.looked_at = self.clock.to_kept(self.clock.now());
         why.reason.name().clone_into(&mut kept.unsettled_reason);
         kept.unsettled_message = text::cut(&why.message, MAX_MESSAGE_BYTES).into_owned();
+        kept.candidates = why.candidates;
+        kept.candidates.truncate(MAX_CANDIDATES);
         kept.interrupted &= why.may_complete;
         self.note(|| record::keep(number, kept));
         inner.put(key, Entry { fingerprint, number, sent, state: State::Unknown(earlier) });

@@ -22,7 +22,7 @@ use crate::{
     pb::{Encoded, ListProfilesRequest, ListProfilesResponse, Profile, encoded},
     query::{
         filter::Filter,
-        page::{FRAME_BYTES, Page, PageTokens, Query, Room},
+        page::{FRAME_BYTES, PARTIAL, Page, PageTokens, Query, Room},
         sort::{self, OrderBy},
     },
     resources::{Processors, Work, coding, is_long_list, off_thread_if},
@@ -52,7 +52,7 @@ pub(crate) async fn profiles(
     let query = Query {
         caller: &caller,
         parent: &request.parent,
-        partial: request.return_partial_success,
+        variant: if request.return_partial_success { PARTIAL } else { "" },
         filter: &request.filter,
         order_by: &request.order_by,
     };

@@ -1,6 +1,7 @@
 //! Repeated writes and earlier writes of unknown outcome, on a paused clock and over a dialect that
 //! does what the test scripts.
 
+mod closing;
 mod fake;
 mod restart;
 mod settling;

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, mem};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::*;
-use crate::{
-    gateway::idempotency::Closed,
-    store::{Change, Entry, Kept, Outlives, Store, Table, Unavailable},
+use super::{
+    closing::{NO_EFFECT, TOOK_EFFECT, close},
+    *,
 };
+use crate::store::{Change, Entry, Kept, Outlives, Store, Table, Unavailable};
 
 pub(super) const THREE: &str = "33333333-3333-4333-8333-333333333333";
 
@@ -198,54 +198,20 @@ async fn a_write_without_an_id_is_in_doubt_for_the_next_process_until_an_operato
     let call = tokio::spawn(async move { dying.delete("").await });
     sleep(Duration::from_millis(1)).await;
     let (bench, store) = next(&bench, &store);
-    let doubts = bench.gateway.doubts(0, 9).await.unwrap();
+    let doubts = bench.gateway.doubts.store().doubts(0, 9).await.unwrap();
     let of = |method: &str| doubts.iter().find(|doubt| doubt.method == method).unwrap();
     assert_eq!(doubts.len(), 2);
     assert_eq!((of("CreateProfile").interrupted, of("DeleteProfile").interrupted), (false, true));
     assert_eq!(of("DeleteProfile").resource, "backends/fake/profiles/1");
-    for (doubt, took_effect) in doubts.iter().zip([false, true]) {
-        let closed = bench.gateway.close_doubt(doubt.number, took_effect, "me").await.unwrap();
-        assert!(matches!(closed, Closed::Closed(_)));
-        let again = bench.gateway.close_doubt(doubt.number, took_effect, "me").await.unwrap();
-        assert!(matches!(again, Closed::Missing));
+    advance(MINUTE).await;
+    for (doubt, outcome) in doubts.iter().zip([NO_EFFECT, TOOK_EFFECT]) {
+        let closed = close(&bench, doubt, outcome).await.unwrap();
+        assert_eq!(closed.method, doubt.method);
+        let again = close(&bench, doubt, outcome).await.unwrap_err();
+        assert_eq!(again.reason(), Reason::DoubtfulWriteNotFound);
     }
     assert_eq!(*store.entries.lock(), BTreeMap::new());
     call.await.unwrap().unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_repeat_of_what_an_operator_has_closed_writes_only_if_that_had_no_effect() {
-    for took_effect in [false, true] {
-        let bench = bench();
-        bench.fake.put(1, Some("old"));
-        for _ in 0..3 {
-            bench.fake.next(LOST);
-        }
-        unknown(bench.create(ONE, "a").await);
-        unknown(bench.update(TWO, "b").await);
-        unknown(bench.delete(THREE).await);
-        for doubt in bench.gateway.doubts(0, 9).await.unwrap() {
-            bench.gateway.close_doubt(doubt.number, took_effect, "me").await.unwrap();
-        }
-        let answers = [
-            bench.create(ONE, "a").await.map(drop),
-            bench.update(TWO, "b").await.map(drop),
-            bench.delete(THREE).await,
-        ];
-        if !took_effect {
-            answers.into_iter().for_each(Result::unwrap);
-            assert_eq!(bench.fake.writes(), 6);
-            continue;
-        }
-        let [created, updated, deleted] = answers;
-        for closed in [created, updated] {
-            let closed = closed.unwrap_err();
-            assert_eq!(closed.reason(), Reason::RequestIdReused);
-            assert!(closed.message().contains("an operator has found"), "{closed}");
-        }
-        deleted.unwrap();
-        assert_eq!(bench.fake.writes(), 3);
-    }
 }
 
 #[tokio::test(start_paused = true)]

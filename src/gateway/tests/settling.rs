@@ -1,13 +1,11 @@
 //! The gateway looks after writes in doubt by itself.
 
 use super::{
+    closing::{TOOK_EFFECT, close},
     restart::{Remembering, SLOW, THREE, next, remembering, with_doubt},
     *,
 };
-use crate::{
-    cache::BackgroundTasks,
-    gateway::idempotency::{Closed, Doubt},
-};
+use crate::{cache::BackgroundTasks, gateway::idempotency::Doubt};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,7 +23,7 @@ impl Bench {
     }
 
     async fn doubts(&self) -> Vec<Doubt> {
-        self.gateway.doubts(0, 99).await.unwrap()
+        self.gateway.doubts.store().doubts(0, 99).await.unwrap()
     }
 
     async fn only_doubt(&self) -> Doubt {
@@ -290,8 +288,7 @@ async fn an_operator_ends_a_doubt_while_it_is_looked_at() {
     sleep(FIRST_LOOK).await;
     let doubt = bench.only_doubt().await;
     assert!(doubt.is_attended, "it looks");
-    let closed = bench.gateway.close_doubt(doubt.number, true, "me").await.unwrap();
-    assert!(matches!(closed, Closed::Closed(_)));
+    close(&bench, &doubt, TOOK_EFFECT).await.unwrap();
     sleep(2 * MINUTE).await;
     let repeated = bench.create(ONE, "a").await.unwrap_err();
     assert_eq!((repeated.reason(), bench.fake.writes()), (Reason::RequestIdReused, 1));

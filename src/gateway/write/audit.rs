@@ -35,7 +35,7 @@ const MAX_IDS: usize = 32;
 
 /// What identifies a write in both records.
 #[derive(Clone)]
-struct Subject {
+pub(crate) struct Subject {
     record: Arc<CallRecord>,
     method: &'static str,
     /// The profile, or the backend for a creation that has not made one.
@@ -44,16 +44,21 @@ struct Subject {
 }
 
 impl Subject {
-    fn of(request: &WriteRequest) -> Self {
-        Self {
-            record: Arc::clone(&request.call.record),
-            method: request.method.name(),
-            resource: request.resource(),
-            request_id: request.request_id.clone(),
-        }
+    pub(crate) fn new(
+        record: &Arc<CallRecord>,
+        method: &'static str,
+        resource: String,
+        request_id: String,
+    ) -> Self {
+        Self { record: Arc::clone(record), method, resource, request_id }
     }
 
-    fn begin(&self, record: Record) -> Record {
+    fn of(request: &WriteRequest) -> Self {
+        let (method, request_id) = (request.method.name(), request.request_id.clone());
+        Self::new(&request.call.record, method, request.resource(), request_id)
+    }
+
+    pub(crate) fn begin(&self, record: Record) -> Record {
         record
             .text("call_id", self.record.id().shown().as_str())
             .maybe("caller_request_id", self.record.caller_ids().request_id())

@@ -24,9 +24,10 @@ use crate::{
     call::Writes,
     caller::Callers,
     pb::{
-        Backend, GetBackendRequest, ListBackendsRequest, ListBackendsResponse, ListServicesRequest,
-        ListServicesResponse, PurgeCacheRequest, PurgeCacheResponse,
-        backend_service_client::BackendServiceClient,
+        Backend, CloseDoubtfulWriteRequest, CloseDoubtfulWriteResponse, GetBackendRequest,
+        ListBackendsRequest, ListBackendsResponse, ListDoubtfulWritesRequest,
+        ListDoubtfulWritesResponse, ListServicesRequest, ListServicesResponse, PurgeCacheRequest,
+        PurgeCacheResponse, backend_service_client::BackendServiceClient,
     },
     rpc::servers::backend_service_server::{BackendService, BackendServiceServer},
     telemetry::Registry,
@@ -90,6 +91,20 @@ impl BackendService for Stub {
         &self,
         _: Request<PurgeCacheRequest>,
     ) -> Result<Response<PurgeCacheResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn list_doubtful_writes(
+        &self,
+        _: Request<ListDoubtfulWritesRequest>,
+    ) -> Result<Response<ListDoubtfulWritesResponse>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn close_doubtful_write(
+        &self,
+        _: Request<CloseDoubtfulWriteRequest>,
+    ) -> Result<Response<CloseDoubtfulWriteResponse>, Status> {
         Ok(Response::new(Default::default()))
     }
 }

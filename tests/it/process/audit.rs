@@ -17,7 +17,7 @@ use crate::kit::model::{mask, profile};
 
 const ID: &str = "123e4567-e89b-12d3-a456-426614174abc";
 
-fn lines(ended: &Ended, target: &str) -> Vec<Value> {
+pub(super) fn lines(ended: &Ended, target: &str) -> Vec<Value> {
     let lines = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.filter(|line: &Value| line["target"] == target).collect()
 }

@@ -22,7 +22,7 @@ use crate::kit::{
     sandbox::{Sandbox, sandbox},
 };
 
-fn config(sandbox: &Sandbox, store: &TempDir) -> String {
+pub(super) fn config(sandbox: &Sandbox, store: &TempDir) -> String {
     let keeps = format!("[store]\npath = {:?}", store.path());
     format!("{}\n{keeps}", sandbox.config())
 }
@@ -40,7 +40,7 @@ async fn create(
     client.create_profile(request).await.map(tonic::Response::into_inner)
 }
 
-async fn stop(gateway: Gateway) {
+pub(super) async fn stop(gateway: Gateway) {
     gateway.program.signal(Signal::TERM);
     assert_eq!(gateway.program.ended().await.code(), Some(0));
 }

@@ -40,7 +40,7 @@ async fn settling(store: &Arc<Ledger>) -> (Attempt, Settler) {
 
 fn why(may_complete: bool) -> Unsettled {
     let reason = Reason::UpstreamUnavailable;
-    Unsettled { reason, message: "down".to_owned(), may_complete }
+    Unsettled { reason, message: "down".to_owned(), candidates: Vec::new(), may_complete }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,76 @@
+//! Pages over the writes in doubt of some backends.
+
+use std::collections::HashSet;
+
+use prost::Message as _;
+
+use super::{Doubts, describe::backend_of};
+use crate::{
+    call::Call,
+    error::Result,
+    gateway::backend::SelectedBackends,
+    model::method::Method,
+    pb::{DoubtfulWrite, ListDoubtfulWritesRequest, ListDoubtfulWritesResponse},
+    query::page::{FRAME_BYTES, Page, PageTokens, Query},
+};
+
+/// Tells the tokens of this list from those of profiles.
+const VARIANT: &str = "doubtful writes";
+/// How many are looked at at a time.
+const AT_ONCE: usize = 1000;
+
+impl Doubts {
+    /// A page of the writes in doubt of these backends.
+    pub(crate) async fn list(
+        &self,
+        backends: &SelectedBackends<'_>,
+        call: &Call,
+        request: &ListDoubtfulWritesRequest,
+        page_tokens: &PageTokens,
+    ) -> Result<ListDoubtfulWritesResponse> {
+        const METHOD: Method = Method::ListDoubtfulWrites;
+        let caller = call.record.caller().id().to_string();
+        let query = Query {
+            caller: &caller,
+            parent: &request.parent,
+            variant: VARIANT,
+            filter: "",
+            order_by: "",
+        };
+        let page = page_tokens.open(&query, request.page_size, &request.page_token);
+        let found = self.page(backends, &page.map_err(|e| backends.decorate(METHOD, e))?).await;
+        let (doubtful_writes, last) = found.map_err(|e| backends.decorate(METHOD, e))?;
+        let next_page_token =
+            last.map(|last| page_tokens.seal(&query, &last.to_string())).transpose()?;
+        Ok(ListDoubtfulWritesResponse {
+            doubtful_writes,
+            next_page_token: next_page_token.unwrap_or_default(),
+        })
+    }
+
+    /// What is on a page, and the number of the last of them if there are more.
+    async fn page(
+        &self,
+        backends: &SelectedBackends<'_>,
+        page: &Page,
+    ) -> Result<(Vec<DoubtfulWrite>, Option<u64>)> {
+        let ids: HashSet<&str> = backends.all().iter().map(|backend| backend.name().id()).collect();
+        let mut after = page.after().and_then(|after| after.parse().ok()).unwrap_or(0);
+        let (mut room, mut found, mut last) = (page.room(), Vec::new(), None);
+        loop {
+            let doubts = self.store().doubts(after, AT_ONCE).await?;
+            let Some(next) = doubts.last().map(|doubt| doubt.number) else {
+                return Ok((found, None));
+            };
+            for doubt in doubts.iter().filter(|doubt| ids.contains(backend_of(doubt).id())) {
+                let write = self.describe(doubt);
+                if found.len() == page.size() || !room.take(write.encoded_len() + FRAME_BYTES) {
+                    return Ok((found, last));
+                }
+                found.push(write);
+                last = Some(doubt.number);
+            }
+            after = next;
+        }
+    }
+}
