@@ -4,6 +4,7 @@ CARGO ?= cargo
 IMAGE ?= profile-gateway
 SOAK_SECONDS ?= 120
 STORM_SECONDS ?= 60
+CRASH_ROUNDS ?= 300
 FUZZ_SECONDS ?= 60
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
@@ -12,7 +13,7 @@ export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak storm fuzz lint fmt bench docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast soak soak-crash torn-files storm fuzz lint fmt bench docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,12 @@ test-fast: ## run unit tests and the quick integration tests; needs nothing but 
 
 soak: tools ## make random calls under random faults for SOAK_SECONDS, and check every answer
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture
+
+soak-crash: ## kill the gateway at CRASH_ROUNDS points of many writes, and check what is left
+	CRASH_ROUNDS=$(CRASH_ROUNDS) $(CARGO) test --locked --test it process::crash:: -- --nocapture
+
+torn-files: ## cut a store at every length, and change a bit of every byte
+	TORN_FILES=all $(CARGO) test --locked --lib store::file::tests::torn -- --nocapture
 
 storm: tools ## let one caller do everything hostile for STORM_SECONDS, beside others who must not notice
 	STORM_SECONDS=$(STORM_SECONDS) $(CARGO) test --locked --test it process::storm:: -- --nocapture

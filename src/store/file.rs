@@ -5,9 +5,14 @@
 //! opened, every page and every entry is checked, and what is damaged is refused ([`database`]).
 
 mod database;
+mod fault;
+mod format;
 mod found;
 mod lock;
 mod place;
+#[cfg(test)]
+mod tests;
+mod values;
 mod writer;
 
 use std::{
@@ -43,15 +48,32 @@ impl File {
     /// # Errors
     ///
     /// When another process has it, when it is damaged or of a later release, or when it cannot be
-    /// read and written.
+    /// read, or made. One that can be read and not be written refuses changes until it can.
     pub fn open(directory: &Path, metrics: StoreMetrics) -> io::Result<Self> {
         make(directory).map_err(|error| unusable(directory, &error))?;
         let lock = Lock::take(directory)?;
         let (mut database, mut found) = Database::open(directory)?;
-        if found.is_wasteful() {
+        if let Some(error) = database.trouble() {
+            let shown = directory.display();
+            tracing::error!(
+                target: "store", %error,
+                "the store at {shown} can be read and not be written: writes are refused until it \
+                 can"
+            );
+        } else if found.is_wasteful() {
             database = database.compacted()?;
             found.bytes = database.bytes();
         }
+        Self::over(lock, database, found, metrics)
+    }
+
+    /// Keeps changes in an open database, for as long as `lock` is held.
+    fn over(
+        lock: impl Send + 'static,
+        database: Database,
+        found: Found,
+        metrics: StoreMetrics,
+    ) -> io::Result<Self> {
         metrics.bytes.set(i64::try_from(found.bytes).unwrap_or(i64::MAX));
         let queue = Arc::new(Queue::default());
         let writer = {

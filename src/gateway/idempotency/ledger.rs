@@ -18,8 +18,9 @@ use super::{
     Attempter, Begin, Closed, Closing, Doubt, End, IdempotencyStore, RequestIdentity, RequestKey,
     Settler, Unsettled,
     entries::{Entries, Entry, OVERHEAD, Rank, State},
-    limits::{Limits, Usage, shown},
+    limits::{Limits, Usage},
     metrics::{Bound, RequestIdMetrics, SettledAs},
+    promise::guarantee,
     record::{self, KeptState},
 };
 use crate::{
@@ -330,25 +331,6 @@ impl IdempotencyStore for Ledger {
 /// An error that cannot be: what was found a moment ago is not there.
 fn not_there() -> Error {
     Error::new(Reason::GatewayInternal, "the attempt is not there any more")
-}
-
-fn guarantee(limits: &Limits, outlives: Outlives) -> String {
-    let kept = match outlives {
-        Outlives::Nothing => {
-            "ids are kept in the memory of one process, so a repeat that reaches another replica \
-             or comes after a restart is not recognized"
-        }
-        Outlives::Restarts => {
-            "ids are kept on the disk of one process before anything is sent, so a repeat is \
-             recognized after a crash or a restart, but not by another replica"
-        }
-    };
-    format!(
-        "for {}, the same id with the same request of the same caller gives the first call's \
-         result without a second upstream write; an unknown outcome is resolved before anything \
-         is written again; {kept}",
-        shown(limits.kept_for)
-    )
 }
 
 #[cfg(test)]

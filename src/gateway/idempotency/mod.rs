@@ -17,6 +17,7 @@ mod key;
 mod ledger;
 mod limits;
 mod metrics;
+mod promise;
 mod record;
 mod settings;
 mod settling;
@@ -36,6 +37,7 @@ pub use self::{
     ledger::Ledger,
     limits::Limits,
     metrics::{RequestIdMetrics, SettledAs},
+    promise::promises,
     record::{KeptRequest, KeptState, read},
     settings::{LONGEST_KEPT, RequestIdSettings},
 };

@@ -28,7 +28,9 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(path);
+            .open(&path);
+        // What can be read alone can be locked too.
+        let opened = opened.or_else(|error| File::open(&path).map_err(|_| error));
         let mut file = opened.map_err(|error| unusable(directory, &error))?;
         match file.try_lock() {
             Ok(()) => {}

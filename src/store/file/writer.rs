@@ -143,7 +143,7 @@ impl Writer<'_> {
         if changes.is_empty() {
             return Ok(());
         }
-        let (began, well) = (Instant::now(), self.database.is_well());
+        let (began, well) = (Instant::now(), self.database.trouble().is_none());
         let result = self.database.commit(changes);
         match &result {
             Ok(()) => {

@@ -1,6 +1,6 @@
 //! The reference: each document is made of what the code declares.
 
-use profile_gateway::{app, config, rpc};
+use profile_gateway::{app, config, gateway::idempotency, rpc};
 
 use super::generated::hold;
 
@@ -12,6 +12,11 @@ fn configuration() {
 #[test]
 fn metrics() {
     hold("docs/reference/metrics.md", "metrics", &app::metrics_reference());
+}
+
+#[test]
+fn promises() {
+    hold("docs/operations.md", "promises", &idempotency::promises());
 }
 
 #[test]

@@ -53,6 +53,16 @@ pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     command
 }
 
+/// The same as a user who may not do everything, as root may.
+pub(super) fn unprivileged(args: &[&str], env: &[(&str, &str)]) -> Command {
+    const OTHER: u32 = 65_534;
+    let mut command = command(args, env);
+    if rustix::process::getuid().is_root() {
+        command.uid(OTHER).gid(OTHER);
+    }
+    command
+}
+
 /// The same with no more than so many bytes of addresses, which it asks the system for.
 pub(super) fn confined(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
     limited(&format!("ulimit -v {}", bytes / 1024), args, env)

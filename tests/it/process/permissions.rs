@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::child::{File, command, file, run, sft, started};
+use super::child::{File, file, run, sft, started, unprivileged};
 
 const SECRET: &str = "hunter2-permissions";
 
@@ -93,15 +93,7 @@ async fn a_configuration_that_all_can_change_is_a_warning() {
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn the_process_cannot_be_dumped() {
-    const OTHER: u32 = 65_534;
-    let gateway = started(&[], |env| {
-        let mut command = command(&[], env);
-        if rustix::process::getuid().is_root() {
-            command.uid(OTHER).gid(OTHER);
-        }
-        command
-    })
-    .await;
+    let gateway = started(&[], |env| unprivileged(&[], env)).await;
     let about = fs::metadata(format!("/proc/{}/environ", gateway.program.pid())).unwrap();
     assert_eq!(about.uid(), 0);
 }

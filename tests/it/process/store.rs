@@ -1,7 +1,11 @@
 //! The store of a gateway as its operator sees it: what it outlives, and what is said when it
 //! cannot be used.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
 
 use profile_gateway::pb::{
     CreateProfileRequest, GetBackendRequest, Profile, backend_service_client::BackendServiceClient,
@@ -14,7 +18,7 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     calls::{channel, failure, metric, named, profiles},
-    child::{Ended, Gateway, exactly, file, run, serve, started, with_small_files},
+    child::{Ended, Gateway, exactly, file, run, serve, started, unprivileged, with_small_files},
 };
 use crate::kit::{
     gateway::fresh,
@@ -64,7 +68,10 @@ async fn a_repeat_is_recognized_after_a_restart_and_the_backend_says_so() {
     let request = GetBackendRequest { name: "backends/sft".to_owned() };
     let backend = backends.get_backend(request).await.unwrap().into_inner();
     let guarantee = backend.capabilities.unwrap().request_id_guarantee;
-    assert!(guarantee.contains("recognized after a crash or a restart"), "{guarantee}");
+    assert!(
+        guarantee.contains("recognized that comes to the same process, after a restart, "),
+        "{guarantee}"
+    );
     assert_eq!(metric(&gateway, "profile_gateway_request_ids").await, 1);
     stop(gateway).await;
 }
@@ -108,6 +115,43 @@ async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
     }
     assert_eq!(sandbox.arrived("CreateServiceProfile").await, sent + 1);
     stop(gateway).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_became_read_only_refuses_writes_and_no_read_also_at_the_start() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    let text = config(&sandbox, &store);
+    let gateway = serve(&text, &[]).await;
+    let made = create(&mut profiles(&gateway).await, 1).await.unwrap();
+    gateway.program.signal(Signal::KILL);
+    gateway.program.ended().await;
+    let path = file(&text);
+    allow(Path::new(&path.path).parent().unwrap(), 0o755, 0o644);
+    allow(store.path(), 0o555, 0o444);
+
+    let args = ["serve", "--config", &path.path];
+    let gateway = started(&[], |env| unprivileged(&args, env)).await;
+    gateway.program.logged("can be read and not be written").await;
+    let mut client = profiles(&gateway).await;
+    client.get_profile(fresh(named("SP_352"))).await.unwrap();
+    assert_eq!(create(&mut client, 1).await.unwrap(), made);
+    let refused = create(&mut client, 2).await.unwrap_err();
+    let (code, reason, _) = failure(&refused);
+    assert_eq!((code, reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    assert_eq!(sandbox.arrived("CreateServiceProfile").await, 1);
+
+    allow(store.path(), 0o777, 0o666);
+    create(&mut client, 2).await.unwrap();
+    gateway.program.logged("the store can be written again").await;
+    stop(gateway).await;
+}
+
+/// Gives a directory and the files in it these modes.
+fn allow(directory: &Path, mode: u32, of_files: u32) {
+    for entry in fs::read_dir(directory).unwrap() {
+        fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(of_files)).unwrap();
+    }
+    fs::set_permissions(directory, Permissions::from_mode(mode)).unwrap();
 }
 
 #[tokio::test]
@@ -175,6 +219,30 @@ async fn an_operator_can_look_after_a_store() {
     assert!(compacted.stdout.contains("the file of the store had "), "{}", compacted.output());
     let gateway = serve(&text, &[]).await;
     assert_eq!(create(&mut profiles(&gateway).await, 1).await.unwrap(), made);
+    stop(gateway).await;
+}
+
+/// The store of a process of the first release that had one, which was killed: two creations are
+/// done, one is in doubt, and the later one of the two has claimed its profile.
+const FORMAT_1: &[u8] = include_bytes!("../../fixtures/stores/format-1.redb");
+
+#[tokio::test]
+async fn a_store_of_the_first_format_is_read() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    fs::write(store.path().join("store.redb"), FORMAT_1).unwrap();
+    let stats: Value = serde_json::from_str(&upkeep("stats", &store).await.stdout).unwrap();
+    assert_eq!((&stats["writes"]["done"], &stats["writes"]["unknown"]), (&2.into(), &1.into()));
+    assert_eq!((&stats["creations_in_doubt"], &stats["claims"]), (&1.into(), &1.into()));
+    let exported = upkeep("export", &store).await.stdout;
+    let writes: Vec<Value> =
+        exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (write, begin) in writes.iter().zip(["11111111-", "22222222-", "33333333-"]) {
+        assert!(write["request_id"].as_str().unwrap().starts_with(begin), "{write}");
+    }
+    assert_eq!((&writes[1]["display_name"], writes.len()), (&"In doubt".into(), 3));
+    // Which reads all of them, also what it forgets because it is too old.
+    let gateway = serve(&config(&sandbox, &store), &[]).await;
+    create(&mut profiles(&gateway).await, 1).await.unwrap();
     stop(gateway).await;
 }
 
