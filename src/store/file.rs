@@ -33,7 +33,7 @@ use self::{
     place::{make, unusable},
     writer::{Job, Queue, Urgency},
 };
-use super::{Answer, Change, Entry, Kept, Outlives, Store, StoreMetrics, Table};
+use super::{Answer, Change, Entry, Kept, Outlives, Store, StoreMetrics, Table, Unavailable};
 
 /// A database in a directory.
 pub struct File {
@@ -53,6 +53,10 @@ impl File {
         make(directory).map_err(|error| unusable(directory, &error))?;
         let lock = Lock::take(directory)?;
         let (mut database, mut found) = Database::open(directory)?;
+        if database.trouble().is_none() && found.is_wasteful() {
+            database = smaller(directory, database)?;
+            found.bytes = database.bytes();
+        }
         if let Some(error) = database.trouble() {
             let shown = directory.display();
             tracing::error!(
@@ -60,9 +64,6 @@ impl File {
                 "the store at {shown} can be read and not be written: writes are refused until it \
                  can"
             );
-        } else if found.is_wasteful() {
-            database = database.compacted()?;
-            found.bytes = database.bytes();
         }
         Self::over(lock, database, found, metrics)
     }
@@ -109,6 +110,10 @@ impl Store for File {
         self.add(changes, Urgency::Refusable)
     }
 
+    fn trouble(&self) -> Option<Unavailable> {
+        self.queue.trouble()
+    }
+
     fn end(&self, changes: Vec<Change>) -> Kept {
         self.add(changes, Urgency::Due)
     }
@@ -131,6 +136,18 @@ impl Drop for File {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// The same database in a smaller file. That needs room on the disk for a while, and it is not needed
+/// to go on.
+fn smaller(directory: &Path, database: Database) -> io::Result<Database> {
+    database.compacted().or_else(|error| {
+        tracing::warn!(
+            target: "store", %error,
+            "the file of the store could not be made smaller; the gateway goes on with it as it is"
+        );
+        Database::open(directory).map(|(database, _)| database)
+    })
 }
 
 /// Opens the database in a directory, checks all of it, and closes it again.

@@ -1,6 +1,6 @@
 //! Keeps nothing: what the rooms above hold in memory ends with the process.
 
-use super::{Change, Entry, Kept, Outlives, Store, Table};
+use super::{Change, Entry, Kept, Outlives, Store, Table, Unavailable};
 
 /// The store of trials and tests, and of gateways that may forget.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +17,10 @@ impl Store for Memory {
 
     fn put(&self, _: Vec<Change>) -> Kept {
         Kept::known(Ok(()))
+    }
+
+    fn trouble(&self) -> Option<Unavailable> {
+        None
     }
 
     fn end(&self, _: Vec<Change>) -> Kept {

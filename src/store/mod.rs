@@ -40,7 +40,7 @@ pub const SOON: Duration = Duration::from_secs(3);
 /// A table. Its name is part of the format of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// Writes with a `request_id`.
+    /// Writes that are under way, in doubt, or remembered for their repeats.
     Requests,
     /// Creations that are running or in doubt.
     Creations,
@@ -137,6 +137,10 @@ pub trait Store: Send + Sync + 'static {
     /// must not be done, and [`Self::end`] has to take them back.
     fn put(&self, changes: Vec<Change>) -> Kept;
 
+    /// Why [`Self::put`] would refuse changes at once, if it would: the last ones could not be made,
+    /// or too many wait. Nothing is to be noted of what is refused.
+    fn trouble(&self) -> Option<Unavailable>;
+
     /// Makes changes about what is over, which cannot be refused: if they cannot be made now, that
     /// is reported, and they are made as soon as they can.
     fn end(&self, changes: Vec<Change>) -> Kept;
@@ -162,6 +166,12 @@ enum Answer {
 impl Kept {
     pub(crate) fn known(result: Result<(), Unavailable>) -> Self {
         Self(Answer::Known(result))
+    }
+
+    /// Whether they were refused at once.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0, Answer::Known(Err(_)))
     }
 
     /// Waits until they are kept.

@@ -140,6 +140,12 @@ impl Entry {
         (running.intent, running.earlier) = (Some(intent), None);
     }
 
+    /// What it was about to send first is not journaled: it sends nothing.
+    fn intends_nothing(&mut self) {
+        let State::Running(running) = &mut self.state else { return };
+        (running.intent, self.sent) = (None, 0);
+    }
+
     /// An entry that an earlier process has kept under this number.
     pub(super) fn read(number: u64, kept: KeptRequest, clock: Clock) -> Option<Self> {
         let (rank, sent) = ((clock.from_kept(kept.ended_at), number), kept.sent);
@@ -285,6 +291,14 @@ impl Entries {
 
     pub(super) fn take_running(&mut self, key: RequestKey, attempt: u64) -> Option<Entry> {
         self.running(key, attempt).is_some().then(|| self.take(key)).flatten()
+    }
+
+    /// Takes back the first intent of an attempt, of which the store has nothing.
+    pub(super) fn intends_nothing(&mut self, key: RequestKey, attempt: u64) {
+        if let Some(mut entry) = self.take_running(key, attempt) {
+            entry.intends_nothing();
+            self.put(key, entry);
+        }
     }
 
     /// Drops entries that ended this long ago.

@@ -269,6 +269,7 @@ impl IdempotencyStore for Ledger {
             // The entry is taken out, so its own bytes do not count now.
             let more = Usage { entries: 1, bytes: OVERHEAD + new.len() };
             let room = self.check_room(&inner, key.caller, more);
+            let is_first = matches!(&entry.state, State::Running(r) if r.intent.is_none());
             if room.is_ok() {
                 entry.intends(new, self.clock);
             }
@@ -280,8 +281,12 @@ impl IdempotencyStore for Ledger {
             if !self.keeps {
                 return Ok(());
             }
-            let kept = running.kept(key, entry, self.clock);
-            self.store.put(vec![record::keep(entry.number, &kept)])
+            let record = running.kept(key, entry, self.clock);
+            let kept = self.store.put(vec![record::keep(entry.number, &record)]);
+            if is_first && kept.is_refused() {
+                inner.intends_nothing(key, attempt);
+            }
+            kept
         };
         kept.wait().await.map_err(|cause| cause.nothing_sent())
     }

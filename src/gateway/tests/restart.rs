@@ -1,6 +1,6 @@
 //! Writes whose process ends, and the process after it.
 
-use std::{collections::BTreeMap, mem};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,13 +18,15 @@ pub(super) const THREE: &str = "33333333-3333-4333-8333-333333333333";
 pub(super) struct Remembering {
     pub(super) entries: Mutex<BTreeMap<(Table, Bytes), Bytes>>,
     full: Mutex<bool>,
+    /// What could not be made while it was full, and is to be made later.
+    left: Mutex<Vec<Change>>,
 }
 
 impl Remembering {
     /// What the next process finds.
     fn next(&self) -> Arc<Self> {
         let entries = Mutex::new(self.entries.lock().clone());
-        Arc::new(Self { entries, full: Mutex::default() })
+        Arc::new(Self { entries, ..Self::default() })
     }
 
     fn is_full(&self, full: bool) {
@@ -32,9 +34,9 @@ impl Remembering {
     }
 
     fn made(&self, changes: Vec<Change>) -> Kept {
-        if mem::take(&mut *self.full.lock()) {
-            self.is_full(true);
-            return Kept::known(Err(Unavailable::new("it is full")));
+        if self.trouble().is_some() {
+            self.left.lock().extend(changes);
+            return Kept::known(Err(full()));
         }
         let mut entries = self.entries.lock();
         for Change { table, key, value } in changes {
@@ -59,7 +61,11 @@ impl Store for Remembering {
     }
 
     fn put(&self, changes: Vec<Change>) -> Kept {
-        self.made(changes)
+        self.trouble().map_or_else(|| self.made(changes), |cause| Kept::known(Err(cause)))
+    }
+
+    fn trouble(&self) -> Option<Unavailable> {
+        self.full.lock().then(full)
     }
 
     fn end(&self, changes: Vec<Change>) -> Kept {
@@ -71,6 +77,10 @@ impl Store for Remembering {
     }
 
     fn close(&self) {}
+}
+
+fn full() -> Unavailable {
+    Unavailable::new("it is full")
 }
 
 pub(super) fn remembering() -> (Bench, Arc<Remembering>) {
@@ -232,6 +242,7 @@ async fn what_cannot_be_recorded_is_not_sent() {
         assert_eq!((error.reason(), error.kind()), (Reason::StoreUnavailable, Kind::Unavailable));
     }
     assert_eq!(bench.fake.writes(), 0);
+    assert_eq!(*store.left.lock(), [], "refused writes leave nothing to be made later");
     assert_eq!(bench.get().await.unwrap(), "old");
     store.is_full(false);
     bench.create(ONE, "a").await.unwrap();

@@ -209,8 +209,16 @@ impl Running<'_> {
 
     /// The creation is about to be sent. The store has noted that when its intent is kept; if
     /// nothing comes of it, [`Self::settled`] says so.
-    pub(crate) fn sends(&mut self, backend: &Backend, profile: &Profile) {
+    ///
+    /// # Errors
+    ///
+    /// When the store would refuse the intent: then nothing is noted.
+    pub(crate) fn sends(&mut self, backend: &Backend, profile: &Profile) -> Result<()> {
+        if let Some(cause) = self.claims.store.trouble() {
+            return Err(cause.nothing_sent());
+        }
         self.asks(digest(&[backend.name().id().as_bytes(), &profile.encode_to_vec()]));
+        Ok(())
     }
 
     fn asks(&mut self, asked: Digested) {

@@ -97,7 +97,7 @@ impl Creating<'_> {
         let creation = Creation { namesakes, ..creation };
         let intent = IntentKind::Create(Box::new(creation.clone()));
         session::admit(backend, call, None)?;
-        running.sends(backend, &creation.profile);
+        running.sends(backend, &creation.profile)?;
         if let Err(error) = journal.intend(&WriteIntent::new(intent)).await {
             running.settled();
             return Err(error);

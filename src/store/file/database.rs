@@ -62,6 +62,21 @@ impl Database {
         Self { directory: PathBuf::new(), open: Ok(open) }
     }
 
+    /// One whose last commit failed.
+    #[cfg(test)]
+    pub(super) fn failed(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), open: Err("the disk".to_owned()) }
+    }
+
+    /// One that cannot be compacted.
+    #[cfg(test)]
+    pub(super) fn with_savepoint(self) -> Self {
+        let transaction = self.open.as_ref().unwrap().begin_write().unwrap();
+        transaction.persistent_savepoint().unwrap();
+        transaction.commit().unwrap();
+        self
+    }
+
     /// Why the last commit failed, or why there will be none, if that is so.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.open.as_ref().err().map(String::as_str)

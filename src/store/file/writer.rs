@@ -53,6 +53,8 @@ struct Waiting {
     bytes: usize,
     urgent: bool,
     over: bool,
+    /// Why the last commit failed, if it did: until one succeeds, what can be refused is.
+    trouble: Option<Unavailable>,
 }
 
 impl Queue {
@@ -62,14 +64,25 @@ impl Queue {
         if waiting.over {
             return Err(Unavailable::closed());
         }
-        if job.urgency == Urgency::Refusable && waiting.bytes + size > MAX_WAITING {
-            return Err(Unavailable::new("too many changes wait for the disk"));
+        if job.urgency == Urgency::Refusable
+            && let Some(cause) = waiting.refuses(size)
+        {
+            return Err(cause);
         }
         waiting.bytes += size;
         waiting.urgent |= job.urgency != Urgency::Idle;
         waiting.jobs.push_back(job);
         self.some.notify_one();
         Ok(())
+    }
+
+    /// Why a change that can be refused would be, if it would.
+    pub(super) fn trouble(&self) -> Option<Unavailable> {
+        self.waiting.lock().refuses(0)
+    }
+
+    fn is_in_trouble(&self, trouble: Option<Unavailable>) {
+        self.waiting.lock().trouble = trouble;
     }
 
     /// Nothing will come.
@@ -95,16 +108,30 @@ impl Queue {
     }
 }
 
+impl Waiting {
+    /// Why changes of this size are refused that can be.
+    fn refuses(&self, size: usize) -> Option<Unavailable> {
+        if self.over {
+            return Some(Unavailable::closed());
+        }
+        let is_full = self.bytes + size > MAX_WAITING;
+        let full = is_full.then(|| Unavailable::new("too many changes wait for the disk"));
+        self.trouble.clone().or(full)
+    }
+}
+
 /// Makes changes until the queue is closed and empty.
 pub(super) fn run(queue: &Queue, database: Database, metrics: &StoreMetrics) {
-    let mut writer = Writer { database, metrics, left: BTreeMap::new() };
-    while let Some(jobs) = queue.next(!writer.left.is_empty()) {
+    let mut writer = Writer { queue, database, metrics, left: BTreeMap::new() };
+    queue.is_in_trouble(writer.database.trouble().map(Unavailable::new));
+    while let Some(jobs) = queue.next(writer.tries_again()) {
         writer.write(jobs);
     }
     writer.finish();
 }
 
 struct Writer<'m> {
+    queue: &'m Queue,
     database: Database,
     metrics: &'m StoreMetrics,
     /// What could not be written and cannot be refused: the last value of each entry.
@@ -112,6 +139,12 @@ struct Writer<'m> {
 }
 
 impl Writer<'_> {
+    /// Whether it is tried again by itself, also if nothing is left: what can be refused is refused
+    /// until then.
+    fn tries_again(&self) -> bool {
+        !self.left.is_empty() || self.database.trouble().is_some()
+    }
+
     fn write(&mut self, jobs: VecDeque<Job>) {
         // Who has stopped waiting does not write.
         let is_wanted = |job: &Job| {
@@ -140,10 +173,10 @@ impl Writer<'_> {
     }
 
     fn commit(&mut self, changes: &[&Change]) -> Result<(), Unavailable> {
-        if changes.is_empty() {
+        let (began, well) = (Instant::now(), self.database.trouble().is_none());
+        if changes.is_empty() && well {
             return Ok(());
         }
-        let (began, well) = (Instant::now(), self.database.trouble().is_none());
         let result = self.database.commit(changes);
         match &result {
             Ok(()) => {
@@ -164,7 +197,9 @@ impl Writer<'_> {
             }
         }
         self.metrics.bytes.set(i64::try_from(self.database.bytes()).unwrap_or(i64::MAX));
-        result.map_err(Unavailable::new)
+        let result = result.map_err(Unavailable::new);
+        self.queue.is_in_trouble(result.as_ref().err().cloned());
+        result
     }
 
     fn finish(mut self) {

@@ -44,6 +44,18 @@ async fn create(
     client.create_profile(request).await.map(tonic::Response::into_inner)
 }
 
+/// Creates once the store can be written again. The gateway tries that each second.
+async fn created_again(client: &mut ProfileServiceClient<Channel>, number: u32) -> Profile {
+    for _ in 0..600 {
+        match create(client, number).await {
+            Ok(made) => return made,
+            Err(status) => assert_eq!(failure(&status).1, "STORE_UNAVAILABLE"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the store is never written again");
+}
+
 pub(super) async fn stop(gateway: Gateway) {
     gateway.program.signal(Signal::TERM);
     assert_eq!(gateway.program.ended().await.code(), Some(0));
@@ -104,7 +116,7 @@ async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
     // There is room again.
     let pid = Pid::from_raw(i32::try_from(gateway.program.pid()).unwrap());
     prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
-    let made = create(&mut client, number).await.unwrap();
+    let made = created_again(&mut client, number).await;
     gateway.program.logged("the store can be written again").await;
     stop(gateway).await;
     let gateway = serve(&config(&sandbox, &store), &[]).await;
@@ -141,7 +153,7 @@ async fn a_disk_that_became_read_only_refuses_writes_and_no_read_also_at_the_sta
     assert_eq!(sandbox.arrived("CreateServiceProfile").await, 1);
 
     allow(store.path(), 0o777, 0o666);
-    create(&mut client, 2).await.unwrap();
+    created_again(&mut client, 2).await;
     gateway.program.logged("the store can be written again").await;
     stop(gateway).await;
 }
