@@ -90,8 +90,9 @@ impl App {
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let alone = config.backends.len() == 1;
         let store = open_store(&config.store, &metrics.store)?;
-        let key = Arc::new(StoreKey::load(&*store)?);
-        let earlier = EarlierUpstreams::load(Arc::clone(&store), Arc::clone(&key))?;
+        let explain = |error| explained(&config.store, error);
+        let key = Arc::new(StoreKey::load(&*store).map_err(explain)?);
+        let earlier = EarlierUpstreams::load(Arc::clone(&store), Arc::clone(&key));
         let built = config.backends.values().map(|backend| {
             let (metrics, budget) = (&metrics, budget.of_backend(alone));
             build(backend, &mut registry, metrics, &health, &background, &budget, &earlier)
@@ -101,10 +102,10 @@ impl App {
         let gateway = Arc::new(Gateway::new(
             backends,
             writes.clone(),
-            EarlierWrites::load(requests, Arc::clone(&store))?,
+            EarlierWrites::load(requests, Arc::clone(&store)).map_err(explain)?,
             AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
             page_tokens(&config),
-            watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key))?,
+            watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key)),
             Processors::new(&callers),
         ));
         let routes = routes(&gateway, &config.server, &budget);
@@ -285,6 +286,14 @@ fn open_store(settings: &StoreSettings, metrics: &StoreMetrics) -> io::Result<Ar
     })
 }
 
+/// The error of what the store has and this release cannot read.
+fn explained(settings: &StoreSettings, error: io::Error) -> io::Error {
+    match &settings.path {
+        Some(path) => store::unreadable_at(Path::new(path), &error),
+        None => error,
+    }
+}
+
 /// The request ids, within their memory.
 fn request_ids(
     config: &Config,
@@ -298,7 +307,8 @@ fn request_ids(
     limits.bytes = limits.bytes.min(budget.request_ids);
     let ids = metrics.request_ids.clone();
     config.backends.keys().for_each(|name| ids.backend(&name.as_str().into()));
-    let requests = Arc::new(Ledger::load(limits, ids, Arc::clone(store))?);
+    let requests = Ledger::load(limits, ids, Arc::clone(store));
+    let requests = Arc::new(requests.map_err(|error| explained(&config.store, error))?);
     let measured = Arc::clone(&requests);
     metrics.memory.measure(Part::RequestIds, move || measured.bytes());
     let measured = Arc::clone(&requests);
@@ -313,7 +323,7 @@ fn watches(
     background: &BackgroundTasks,
     budget: &Budget,
     (store, key): (&Arc<dyn Store>, &StoreKey),
-) -> io::Result<Watches> {
+) -> Watches {
     let [a, b, c, d, e, f, g, h, ..] = key.derive("the store in resume tokens", &[]);
     let epoch = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let tokens = ResumeTokens::new(key.derive("resume tokens", &[]), epoch);
@@ -322,13 +332,13 @@ fn watches(
     let mut watches = watches
         .keep_alive(config.server.stream_keep_alive)
         .within(budget.watch_history.clone())
-        .keep_in(EarlierHistories::load(Arc::clone(store))?);
+        .keep_in(EarlierHistories::load(Arc::clone(store)));
     for backend in config.backends.values() {
         let name: Arc<str> = backend.name.as_str().into();
         let account = account(backend).digest(key);
-        watches.add(&name, account, backend.watch.clone(), metrics.backend(&name))?;
+        watches.add(&name, account, backend.watch.clone(), metrics.backend(&name));
     }
-    Ok(watches)
+    watches.complete()
 }
 
 fn routes(gateway: &Arc<Gateway>, server: &ServerSettings, budget: &Budget) -> Routes {

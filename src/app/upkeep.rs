@@ -6,19 +6,36 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     gateway::{self, describe, idempotency::Doubt, watch},
-    store::{self, Found, Table},
+    store::{self, Found, StoreKey, Table},
     upstream,
 };
 
-/// Reads all of a store, and says that it is whole.
+/// Reads all of a store, and says that it is whole, and whether anything is in it that this release
+/// cannot read and does without.
 ///
 /// # Errors
 ///
 /// When it is not, or cannot be read, with what to do.
 pub fn check(directory: &Path) -> io::Result<String> {
     let found = store::examine(directory)?;
-    let writes = writes(&found)?.len();
-    Ok(format!("the store at {} is whole: writes: {writes}", directory.display()))
+    let rows = |table| found.tables.get(&table).map_or(&[][..], Vec::as_slice);
+    let needed = || -> io::Result<()> {
+        StoreKey::read(rows(Table::Keys))?;
+        gateway::check_creations(rows(Table::Creations), rows(Table::Claims))
+    };
+    needed().map_err(|error| store::unreadable_at(directory, &error))?;
+    let writes = writes(directory, &found)?.len();
+    let can_read = upstream::can_read(rows(Table::Logins), rows(Table::Upstreams))
+        && watch::can_read(rows(Table::History));
+    let shown = directory.display();
+    let forgets = match can_read {
+        true => "",
+        false => {
+            "; it has entries of upstreams or watched backends that this release cannot read, and \
+             forgets at the next start"
+        }
+    };
+    Ok(format!("the store at {shown} is whole: writes: {writes}{forgets}"))
 }
 
 /// How much is in a store.
@@ -29,7 +46,7 @@ pub fn check(directory: &Path) -> io::Result<String> {
 pub fn stats(directory: &Path) -> io::Result<String> {
     let found = store::examine(directory)?;
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
-    let writes = writes(&found)?;
+    let writes = writes(directory, &found)?;
     for write in &writes {
         let state = write.get("state").and_then(Value::as_str).unwrap_or_default();
         *states.entry(state.to_owned()).or_default() += 1;
@@ -57,7 +74,7 @@ pub fn stats(directory: &Path) -> io::Result<String> {
 /// As [`check`].
 pub fn export(directory: &Path) -> io::Result<String> {
     let mut lines = String::new();
-    for write in writes(&store::examine(directory)?)? {
+    for write in writes(directory, &store::examine(directory)?)? {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{write}");
     }
@@ -83,7 +100,9 @@ pub fn doubts(directory: &Path, kept_for: Option<Duration>) -> io::Result<String
     })?;
     let mut lines = String::new();
     for entry in found.tables.get(&Table::Requests).into_iter().flatten() {
-        let Some(doubt) = Doubt::read(entry)? else { continue };
+        let doubt = Doubt::read(entry);
+        let doubt = doubt.map_err(|error| store::unreadable_at(directory, &error))?;
+        let Some(doubt) = doubt else { continue };
         let shown = gateway::doubt_to_json(&gateway::describe_doubt(&doubt, kept_for));
         let shown = shown.ok_or_else(|| io::Error::other("a write in doubt cannot be shown"))?;
         let _ = writeln!(lines, "{shown}");
@@ -101,8 +120,10 @@ pub fn compact(directory: &Path) -> io::Result<String> {
     Ok(format!("the file of the store had {before} bytes, and has {after} now"))
 }
 
-fn writes(found: &Found) -> io::Result<Vec<Value>> {
-    found.tables.get(&Table::Requests).into_iter().flatten().map(describe).collect()
+fn writes(directory: &Path, found: &Found) -> io::Result<Vec<Value>> {
+    let writes = found.tables.get(&Table::Requests).into_iter().flatten();
+    let writes: io::Result<_> = writes.map(describe).collect();
+    writes.map_err(|error| store::unreadable_at(directory, &error))
 }
 
 fn upstreams(found: &Found) -> io::Result<Map<String, Value>> {
@@ -115,4 +136,44 @@ fn watched(found: &Found) -> io::Result<Map<String, Value>> {
         (backend, json!({ "profiles": profiles, "changes": changes }))
     };
     Ok(watch::count(entries)?.into_iter().map(shown).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::{Change, File, Store as _, StoreMetrics};
+
+    /// What `check` says of a store with an entry that no release has written.
+    fn checked(table: Table, key: &'static [u8]) -> (TempDir, io::Result<String>) {
+        let directory = TempDir::new().unwrap();
+        let store = File::open(directory.path(), StoreMetrics::default()).unwrap();
+        drop(store.end(vec![Change::put(table, key, &b"\xff"[..])]));
+        drop(store);
+        let checked = check(directory.path());
+        (directory, checked)
+    }
+
+    #[test]
+    fn every_table_is_read_and_what_a_start_refuses_is_refused_with_what_to_do() {
+        for table in [Table::Requests, Table::Creations, Table::Claims, Table::Keys] {
+            let (directory, checked) = checked(table, b"store");
+            let error = checked.unwrap_err().to_string();
+            let name = format!("`{}`", table.name());
+            for said in [directory.path().to_str().unwrap(), &name, "Start the release"] {
+                assert!(error.contains(said), "{error}");
+            }
+        }
+        for (table, key) in [
+            (Table::Logins, &b"b"[..]),
+            (Table::Upstreams, &b"b"[..]),
+            (Table::History, &b"b"[..]),
+            (Table::History, &b"b\0\x01"[..]),
+        ] {
+            let (_, checked) = checked(table, key);
+            let said = checked.unwrap();
+            assert!(said.contains("is whole") && said.contains("forgets"), "{said}");
+        }
+    }
 }

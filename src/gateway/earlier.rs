@@ -36,6 +36,15 @@ impl EarlierWrites {
     }
 }
 
+/// Reads what a store has of creations.
+///
+/// # Errors
+///
+/// When this release cannot read it.
+pub fn check_creations(creations: &[Entry], claims: &[Entry]) -> io::Result<()> {
+    Claims::check(creations, claims)
+}
+
 /// A write as the store keeps it, for people and their programs.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub use backend::Backend;
 use backend::SelectedBackends;
 use doubt::{Asked, Doubts};
 pub use doubt::{describe as describe_doubt, to_json as doubt_to_json};
-pub use earlier::{EarlierWrites, describe};
+pub use earlier::{EarlierWrites, check_creations, describe};
 use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
@@ -170,7 +170,7 @@ impl Gateway {
         request: &CloseDoubtfulWriteRequest,
     ) -> Result<DoubtfulWrite> {
         let asked = Asked::check(request)?;
-        let backend = self.backend(call, asked.name.backend(), Method::CloseDoubtfulWrite)?;
+        let backend = self.backend(call, asked.name.backend(), Method::CloseDoubtfulWrite).cloned();
         self.doubts.close(call, backend, asked).await
     }
 

@@ -138,8 +138,8 @@ impl Drop for File {
     }
 }
 
-/// The same database in a smaller file. That needs room on the disk for a while, and it is not needed
-/// to go on.
+/// The same database in a smaller file. That needs room on the disk for a while, and it is not
+/// needed to go on.
 fn smaller(directory: &Path, database: Database) -> io::Result<Database> {
     database.compacted().or_else(|error| {
         tracing::warn!(

@@ -6,7 +6,7 @@ use std::io;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::{Change, Store, Table};
+use super::{Change, Entry, Store, Table, unreadable};
 
 const NAME: &[u8] = b"store";
 
@@ -20,18 +20,24 @@ impl StoreKey {
     ///
     /// When this release cannot read it.
     pub fn load(store: &dyn Store) -> io::Result<Self> {
-        let kept = store.load(Table::Keys).into_iter().find(|(name, _)| name == NAME);
-        if let Some((_, key)) = kept {
-            let unreadable = || {
-                let message = "the store holds a key that this release cannot read";
-                io::Error::new(io::ErrorKind::InvalidData, message)
-            };
-            return key.as_ref().try_into().map(Self).map_err(|_| unreadable());
+        if let Some(key) = Self::read(&store.load(Table::Keys))? {
+            return Ok(key);
         }
         let key: [u8; 32] = rand::random();
         // Changes are made in their order: what was derived of a key that was lost is lost too.
         drop(store.end(vec![Change::put(Table::Keys, NAME, key.to_vec())]));
         Ok(Self(key))
+    }
+
+    /// The key among what a store has, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// When this release cannot read it.
+    pub fn read(entries: &[Entry]) -> io::Result<Option<Self>> {
+        let kept = entries.iter().find(|(name, _)| name == NAME);
+        let key = kept.map(|(_, key)| key.as_ref().try_into().map(Self));
+        key.transpose().map_err(|_| unreadable(Table::Keys))
     }
 
     /// A key, or a digest of parts that tells nothing of them, for one purpose.
@@ -89,6 +95,6 @@ mod tests {
         let open = || File::open(directory.path(), StoreMetrics::default()).unwrap();
         drop(open().end(vec![Change::put(Table::Keys, NAME, "short")]));
         let error = StoreKey::load(&open()).err().unwrap().to_string();
-        assert!(error.contains("a key that this release cannot read"), "{error}");
+        assert!(error.contains("an entry of its table `keys` cannot be read"), "{error}");
     }
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -31,6 +32,7 @@ pub use self::{
     memory::Memory,
     metrics::StoreMetrics,
     settings::{StoreKind, StoreSettings},
+    unreadable::{forget_unreadable, unreadable, unreadable_at},
 };
 use crate::error::{Error, Reason};
 
@@ -137,8 +139,8 @@ pub trait Store: Send + Sync + 'static {
     /// must not be done, and [`Self::end`] has to take them back.
     fn put(&self, changes: Vec<Change>) -> Kept;
 
-    /// Why [`Self::put`] would refuse changes at once, if it would: the last ones could not be made,
-    /// or too many wait. Nothing is to be noted of what is refused.
+    /// Why [`Self::put`] would refuse changes at once, if it would: the last ones could not be
+    /// made, or too many wait. Nothing is to be noted of what is refused.
     fn trouble(&self) -> Option<Unavailable>;
 
     /// Makes changes about what is over, which cannot be refused: if they cannot be made now, that
@@ -224,6 +226,16 @@ impl Unavailable {
     #[must_use]
     pub fn nothing_sent(&self) -> Error {
         let message = "the write could not be recorded in the store, and was not sent";
+        Error::new(Reason::StoreUnavailable, message)
+            .with_internal(format_args!("the store takes no changes: {self}"))
+    }
+}
+
+impl Unavailable {
+    /// The error of a write in doubt that is not closed.
+    #[must_use]
+    pub fn not_closed(&self) -> Error {
+        let message = "this could not be recorded in the store, and the write was not closed";
         Error::new(Reason::StoreUnavailable, message)
             .with_internal(format_args!("the store takes no changes: {self}"))
     }

@@ -1,13 +1,13 @@
 //! Keeps for the next process what an upstream has to be spared: pauses, and what is used of its
 //! limits.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use prost::Message as _;
+use prost::Message;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::kept::{KeptPause, KeptUpstream, read};
-use crate::store::{Change, Clock, Kept, Outlives, Store, StoreKey, Table};
+use crate::store::{Change, Clock, Kept, Outlives, Store, StoreKey, Table, forget_unreadable};
 
 /// What earlier processes have left of all upstreams.
 pub struct EarlierUpstreams {
@@ -45,15 +45,11 @@ pub(super) struct Earlier {
 }
 
 impl EarlierUpstreams {
-    /// What the store has.
-    ///
-    /// # Errors
-    ///
-    /// When it has what this release cannot read.
-    pub fn load(store: Arc<dyn Store>, key: Arc<StoreKey>) -> io::Result<Self> {
-        let pauses = store.load(Table::Logins).iter().map(read).collect::<io::Result<_>>()?;
-        let upstreams = store.load(Table::Upstreams).iter().map(read).collect::<io::Result<_>>()?;
-        Ok(Self { store, key, clock: Clock::default(), pauses, upstreams })
+    /// What the store has. What this release cannot read is forgotten.
+    #[must_use]
+    pub fn load(store: Arc<dyn Store>, key: Arc<StoreKey>) -> Self {
+        let (pauses, upstreams) = (found(&*store, Table::Logins), found(&*store, Table::Upstreams));
+        Self { store, key, clock: Clock::default(), pauses, upstreams }
     }
 
     /// What keeps the state of a backend's upstream, and what it begins with; `None` if nothing
@@ -78,6 +74,18 @@ impl EarlierUpstreams {
         let upstream = upstream.filter(|upstream| upstream.account == keeper.account);
         Some((keeper, Earlier { pause, upstream }))
     }
+}
+
+fn found<M: Message + Default>(store: &dyn Store, table: Table) -> BTreeMap<String, M> {
+    let (mut found, mut unreadable) = (BTreeMap::new(), Vec::new());
+    for entry in store.load(table) {
+        match read(&entry) {
+            Ok((backend, kept)) => drop(found.insert(backend, kept)),
+            Err(_) => unreadable.push(entry.0),
+        }
+    }
+    forget_unreadable(store, table, unreadable);
+    found
 }
 
 impl Account {
@@ -169,7 +177,7 @@ mod tests {
         let load = || {
             let store = open();
             let key = Arc::new(StoreKey::load(&*store).unwrap());
-            EarlierUpstreams::load(store, key).unwrap()
+            EarlierUpstreams::load(store, key)
         };
         for own in [account("a", "n", "s"), account("a", "", "s")] {
             let (keeper, _) = load().of("b", &own).unwrap();
@@ -195,8 +203,12 @@ mod tests {
             }
             assert_eq!(has("b", &account("a", &named, "t")), (!named.is_empty(), false));
         }
+        let strange = Change::put(Table::Upstreams, "b", "strange");
+        open().end(vec![strange]).wait().await.unwrap();
+        assert!(load().of("b", &account("a", "n", "s")).unwrap().1.upstream.is_none());
+        assert_eq!(open().load(Table::Upstreams), []);
         let key = Arc::new(StoreKey::load(&Memory).unwrap());
-        let earlier = EarlierUpstreams::load(Arc::new(Memory), key).unwrap();
+        let earlier = EarlierUpstreams::load(Arc::new(Memory), key);
         assert!(earlier.of("b", &account("a", "n", "s")).is_none());
     }
 }

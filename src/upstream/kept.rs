@@ -8,7 +8,7 @@ use std::{io, time::Duration};
 use prost::Message;
 use serde_json::{Map, Value, json};
 
-use crate::store::{Clock, Entry};
+use crate::store::{Clock, Entry, Table, unreadable};
 
 /// A pause of logins; its key is the backend.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -78,12 +78,16 @@ pub(super) struct KeptWindow {
 
 /// Reads an entry: its backend, and the rest.
 pub(super) fn read<M: Message + Default>((key, value): &Entry) -> io::Result<(String, M)> {
-    let unreadable = || {
-        let message = "the store holds the state of an upstream that this release cannot read";
-        io::Error::new(io::ErrorKind::InvalidData, message)
-    };
+    let unreadable = || unreadable(Table::Upstreams);
     let backend = String::from_utf8(key.to_vec()).map_err(|_| unreadable())?;
     Ok((backend, M::decode(value.as_ref()).map_err(|_| unreadable())?))
+}
+
+/// Whether this release can read all of these.
+#[must_use]
+pub fn can_read(pauses: &[Entry], upstreams: &[Entry]) -> bool {
+    pauses.iter().all(|entry| read::<KeptPause>(entry).is_ok())
+        && upstreams.iter().all(|entry| read::<KeptUpstream>(entry).is_ok())
 }
 
 /// What is kept of how much is used of an upstream, for people and their programs: its backend, and

@@ -48,7 +48,7 @@ pub use class::Class;
 pub use client::{Health, Reach, Upstream};
 pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use keeper::{Account, EarlierUpstreams};
-pub use kept::describe;
+pub use kept::{can_read, describe};
 pub use limits::{Chosen, Limits, RateLimit, WindowLimit};
 pub use message::{Bound, Port, PortLayer, Reply, Request, Safety, Unread};
 pub use metrics::{BackendUpstreamMetrics, UpstreamMetrics};

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     Doubts,
     check::{Asked, Outcome},
-    describe::{backend_of, name_of},
+    describe::name_of,
 };
 use crate::{
     call::Call,
@@ -33,19 +33,24 @@ const METHOD: Method = Method::CloseDoubtfulWrite;
 
 impl Doubts {
     /// Closes a write in doubt, and returns it as it was. It is closed, and its audit record is
-    /// written, even if the caller leaves.
+    /// written, even if the caller leaves. Its backend may not be configured any more: that is the
+    /// error if there is no such write.
     pub(crate) async fn close(
         self: &Arc<Self>,
         call: &Call,
-        backend: &Arc<Backend>,
+        backend: Result<Arc<Backend>>,
         asked: Asked,
     ) -> Result<DoubtfulWrite> {
         let place = self.writes.enter(call.record.caller());
-        let place = place.map_err(|full| backend.decorate(METHOD, full.into()))?;
+        let decorated = |error: Error| match &backend {
+            Ok(backend) => backend.decorate(METHOD, error),
+            Err(_) => error,
+        };
+        let place = place.map_err(|full| decorated(full.into()))?;
         let closing = Closer {
             doubts: Arc::clone(self),
             call: call.clone(),
-            backend: Arc::clone(backend),
+            backend: backend.clone(),
             asked,
         };
         let closed = self.writes.spawn(async move {
@@ -56,7 +61,7 @@ impl Doubts {
             let message = "internal error; see with `ListDoubtfulWrites` whether it is closed";
             Err(Error::new(Reason::GatewayInternal, message).with_internal(error))
         });
-        closed.map_err(|error| backend.decorate(METHOD, error))
+        closed.map_err(decorated)
     }
 }
 
@@ -64,7 +69,7 @@ impl Doubts {
 struct Closer {
     doubts: Arc<Doubts>,
     call: Call,
-    backend: Arc<Backend>,
+    backend: Result<Arc<Backend>>,
     asked: Asked,
 }
 
@@ -115,10 +120,8 @@ impl Closer {
             Some(number) => self.doubts.store().doubts(number.saturating_sub(1), 1).await?.pop(),
             None => None,
         };
-        let is_it = |doubt: &Doubt| {
-            name_of(doubt) == self.asked.name && backend_of(doubt) == *self.backend.name()
-        };
-        found.filter(is_it).ok_or_else(|| self.missing())
+        let found = found.filter(|doubt| name_of(doubt) == self.asked.name);
+        found.ok_or_else(|| self.backend.as_ref().err().cloned().unwrap_or_else(|| self.missing()))
     }
 
     fn missing(&self) -> Error {
@@ -140,8 +143,7 @@ impl Closer {
             Outcome::TookEffect(profile) => match (kind, profile) {
                 (Some(IntentKind::Create(creation)), Some(profile)) => {
                     self.is_new(creation, profile)?;
-                    let made = self.result(creation.profile.clone(), profile);
-                    Ok(Closing::TookEffect(Some(made)))
+                    Ok(Closing::TookEffect(self.result(creation.profile.clone(), profile)))
                 }
                 (Some(IntentKind::Change(_) | IntentKind::Delete(())), Some(_)) => {
                     let why = "must be empty: only a creation has made one";
@@ -149,7 +151,7 @@ impl Closer {
                 }
                 (Some(IntentKind::Change(change)), None) => {
                     let name = ProfileName::parse("resource", &doubt.resource)?;
-                    Ok(Closing::TookEffect(Some(self.result(change.desired.clone(), &name))))
+                    Ok(Closing::TookEffect(self.result(change.desired.clone(), &name)))
                 }
                 (Some(IntentKind::Delete(())), None) => Ok(Closing::TookEffect(Some(Bytes::new()))),
                 (Some(IntentKind::Create(_)), None) | (None, _) => Ok(Closing::TookEffect(None)),
@@ -161,7 +163,8 @@ impl Closer {
     fn is_new(&self, creation: &Creation, profile: &ProfileName) -> Result<()> {
         let mut violations = Violations::default();
         let claim = self.doubts.ends.claims.look_up(creation.number, &profile.to_string());
-        if let Err(error) = self.backend.check_id(profile) {
+        let id = self.backend.as_ref().map_or(Ok(()), |backend| backend.check_id(profile));
+        if let Err(error) = id {
             violations.add("profile", error.message());
         } else if creation.was_there(profile.id()) {
             violations.add("profile", "was there before this creation was sent");
@@ -171,10 +174,11 @@ impl Closer {
         violations.into_result()
     }
 
-    /// What repeats get: the profile as it was to be. It has no etag, because it was not read.
-    fn result(&self, profile: Profile, name: &ProfileName) -> Bytes {
-        let profile = self.backend.presented(name.id(), profile);
-        Profile { etag: String::new(), ..profile }.encode_to_vec().into()
+    /// What repeats get: the profile as it was to be. It has no etag, because it was not read. Only
+    /// its backend can show it.
+    fn result(&self, profile: Profile, name: &ProfileName) -> Option<Bytes> {
+        let profile = self.backend.as_ref().ok()?.presented(name.id(), profile);
+        Some(Profile { etag: String::new(), ..profile }.encode_to_vec().into())
     }
 
     /// It is closed: a creation leaves its profile to no other, and no other to it.

@@ -1,14 +1,12 @@
 //! Pages over the writes in doubt of some backends.
 
-use std::collections::HashSet;
-
 use prost::Message as _;
 
 use super::{Doubts, describe::backend_of};
 use crate::{
     call::Call,
     error::Result,
-    gateway::backend::SelectedBackends,
+    gateway::{backend::SelectedBackends, idempotency::Doubt},
     model::method::Method,
     pb::{DoubtfulWrite, ListDoubtfulWritesRequest, ListDoubtfulWritesResponse},
     query::page::{FRAME_BYTES, Page, PageTokens, Query},
@@ -54,7 +52,8 @@ impl Doubts {
         backends: &SelectedBackends<'_>,
         page: &Page,
     ) -> Result<(Vec<DoubtfulWrite>, Option<u64>)> {
-        let ids: HashSet<&str> = backends.all().iter().map(|backend| backend.name().id()).collect();
+        // All of them have also those of backends that are not configured any more.
+        let single = backends.as_single().map(|backend| backend.name());
         let mut after = page.after().and_then(|after| after.parse().ok()).unwrap_or(0);
         let (mut room, mut found, mut last) = (page.room(), Vec::new(), None);
         loop {
@@ -62,7 +61,8 @@ impl Doubts {
             let Some(next) = doubts.last().map(|doubt| doubt.number) else {
                 return Ok((found, None));
             };
-            for doubt in doubts.iter().filter(|doubt| ids.contains(backend_of(doubt).id())) {
+            let is_asked = |doubt: &&Doubt| single.is_none_or(|name| backend_of(doubt) == *name);
+            for doubt in doubts.iter().filter(is_asked) {
                 let write = self.describe(doubt);
                 if found.len() == page.size() || !room.take(write.encoded_len() + FRAME_BYTES) {
                     return Ok((found, last));
@@ -71,6 +71,7 @@ impl Doubts {
                 last = Some(doubt.number);
             }
             after = next;
+            tokio::task::yield_now().await;
         }
     }
 }

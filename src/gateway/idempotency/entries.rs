@@ -164,7 +164,10 @@ impl Entry {
 impl Unresolved {
     /// What it takes beside the overhead of each entry.
     fn size(&self) -> usize {
-        OVERHEAD + self.kept.intent.len() + self.kept.unsettled_message.len()
+        let KeptRequest { intent, unsettled_reason, unsettled_message, candidates, .. } =
+            &self.kept;
+        let words = unsettled_reason.len() + unsettled_message.len();
+        OVERHEAD + intent.len() + words + candidates.iter().map(String::len).sum::<usize>()
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     caller::CallerId,
     error::{Error, Reason, Result, Retry, whole_seconds},
-    store::{Change, Clock, Kept, Outlives, Store, Table},
+    store::{self, Change, Clock, Kept, Outlives, Store, Table},
 };
 
 /// The request ids of this process and, if the store outlives it, of those before and after it.
@@ -64,6 +64,7 @@ impl Ledger {
     fn read(&self) -> io::Result<()> {
         let mut inner = self.lock();
         let mut changes = Vec::new();
+        let unreadable = || store::unreadable(Table::Requests);
         for entry in self.store.load(Table::Requests) {
             let (number, key, mut kept) = record::read(&entry)?;
             if kept.state() == KeptState::Sent {
@@ -74,7 +75,7 @@ impl Ledger {
                 kept.interrupted = true;
                 changes.push(record::keep(number, &kept));
             }
-            let entry = Entry::read(number, kept, self.clock).ok_or_else(record::unreadable)?;
+            let entry = Entry::read(number, kept, self.clock).ok_or_else(unreadable)?;
             inner.put_kept(key, entry);
         }
         self.store.note(changes);
@@ -268,8 +269,14 @@ impl IdempotencyStore for Ledger {
             };
             // The entry is taken out, so its own bytes do not count now.
             let more = Usage { entries: 1, bytes: OVERHEAD + new.len() };
-            let room = self.check_room(&inner, key.caller, more);
-            let is_first = matches!(&entry.state, State::Running(r) if r.intent.is_none());
+            let (is_first, amends) = match &entry.state {
+                State::Running(r) => {
+                    (r.intent.is_none(), r.intent.is_some() && r.earlier.is_none())
+                }
+                _ => (false, false),
+            };
+            // What was sent is known better now: there is always room for that.
+            let room = if amends { Ok(()) } else { self.check_room(&inner, key.caller, more) };
             if room.is_ok() {
                 entry.intends(new, self.clock);
             }
@@ -320,10 +327,13 @@ impl IdempotencyStore for Ledger {
     }
 
     async fn close(&self, number: u64, closing: Closing) -> Result<Closed> {
+        if let Some(cause) = self.store.trouble() {
+            return Err(cause.not_closed());
+        }
         let (closed, kept) = self.close_by_hand(number, closing);
         if let Some(kept) = kept {
-            // If it fails, the store makes up for it.
-            let _ = kept.wait().await;
+            // If it fails now, or is late, the store makes up for it.
+            let _ = kept.soon().await;
         }
         Ok(closed)
     }

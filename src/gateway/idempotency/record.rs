@@ -8,7 +8,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::key::RequestKey;
-use crate::store::{Change, Entry, Table};
+use crate::store::{self, Change, Entry, Table};
 
 /// A write that was sent, or is about to be. One that has sent nothing is not kept, nor one that
 /// failed and wrote nothing: a repeat may write. Of those without a `request_id`, only those are
@@ -111,15 +111,46 @@ pub(super) fn forget(number: u64) -> Change {
 ///
 /// When this release cannot read it.
 pub fn read((key, value): &Entry) -> io::Result<(u64, RequestKey, KeptRequest)> {
-    let number = key.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| unreadable())?;
-    let request = KeptRequest::decode(value.as_ref()).map_err(|_| unreadable())?;
-    let caller = request.caller.parse().map_err(|_| unreadable())?;
-    let id = Uuid::from_slice(&request.request_id).map_err(|_| unreadable())?;
-    let is_named = !request.unnamed;
-    Ok((number, RequestKey { caller, id, is_named }, request))
+    parts(key, value).ok_or_else(|| store::unreadable(Table::Requests))
 }
 
-pub(super) fn unreadable() -> io::Error {
-    let message = "the store holds a write that this release cannot read";
-    io::Error::new(io::ErrorKind::InvalidData, message)
+fn parts(key: &[u8], value: &[u8]) -> Option<(u64, RequestKey, KeptRequest)> {
+    let number = key.try_into().map(u64::from_be_bytes).ok()?;
+    let request = KeptRequest::decode(value).ok()?;
+    // A state of a later release is not one of these.
+    KeptState::try_from(request.state).ok()?;
+    <[u8; 32]>::try_from(request.fingerprint.as_ref()).ok()?;
+    let caller = request.caller.parse().ok()?;
+    let id = Uuid::from_slice(&request.request_id).ok()?;
+    let is_named = !request.unnamed;
+    Some((number, RequestKey { caller, id, is_named }, request))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_release_may_have_kept_is_not_taken_for_something_else() {
+        let request = KeptRequest {
+            caller: "127.0.0.1".to_owned(),
+            request_id: vec![1; 16],
+            fingerprint: Bytes::from_static(&[2; 32]),
+            state: KeptState::Done.into(),
+            ..KeptRequest::default()
+        };
+        let read = |request: &KeptRequest| {
+            let Change { key, value, .. } = keep(7, request);
+            read(&(key, value.unwrap_or_default()))
+        };
+        assert_eq!(read(&request).unwrap().0, 7);
+        for other in [
+            KeptRequest { state: 5, ..request.clone() },
+            KeptRequest { fingerprint: Bytes::from_static(&[2; 31]), ..request.clone() },
+            KeptRequest { request_id: vec![1; 15], ..request },
+        ] {
+            let error = read(&other).unwrap_err().to_string();
+            assert_eq!(error, "an entry of its table `requests` cannot be read");
+        }
+    }
 }

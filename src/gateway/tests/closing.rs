@@ -1,9 +1,15 @@
 //! Writes in doubt that someone closes by hand.
 
-use super::{restart::THREE, *};
+use prost::Message as _;
+
+use super::{
+    restart::{THREE, next, remembering},
+    *,
+};
 use crate::{
-    gateway::idempotency::Doubt,
-    pb::{CloseDoubtfulWriteRequest, DoubtOutcome, DoubtfulWrite},
+    gateway::idempotency::{Doubt, KeptRequest},
+    pb::{CloseDoubtfulWriteRequest, DoubtOutcome, DoubtfulWrite, ListDoubtfulWritesRequest},
+    store::Table,
 };
 
 pub(super) const TOOK_EFFECT: DoubtOutcome = DoubtOutcome::TookEffect;
@@ -60,4 +66,40 @@ async fn a_repeat_of_what_someone_has_closed_writes_only_if_that_had_no_effect()
         assert_eq!((updated.display_name.as_str(), updated.etag.as_str()), ("b", ""));
         assert_eq!(bench.fake.writes(), 3);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_a_backend_that_is_not_configured_any_more_is_listed_and_closed() {
+    let (bench, store) = remembering();
+    bench.fake.put(1, Some("old"));
+    bench.fake.next(LOST);
+    unknown(bench.update(TWO, "b").await);
+    for ((table, _), value) in store.entries.lock().iter_mut() {
+        if *table == Table::Requests {
+            let kept = KeptRequest::decode(value.as_ref()).unwrap();
+            let resource = "backends/gone/profiles/1".to_owned();
+            *value = KeptRequest { resource, ..kept }.encode_to_vec().into();
+        }
+    }
+    let (bench, store) = next(&bench, &store);
+    let list = async |parent: &str| {
+        let request = ListDoubtfulWritesRequest { parent: parent.to_owned(), ..Default::default() };
+        bench.gateway.list_doubtful_writes(&call(), &request).await
+    };
+    let listed = list("backends/-").await.unwrap().doubtful_writes;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(list("backends/fake").await.unwrap().doubtful_writes, []);
+    let close = async |name: String| {
+        let (outcome, note) = (TOOK_EFFECT.into(), "by hand".to_owned());
+        let request = CloseDoubtfulWriteRequest { name, outcome, note, profile: String::new() };
+        bench.gateway.close_doubtful_write(&call(), &request).await
+    };
+    let other = close("backends/gone/doubtfulWrites/7".to_owned()).await.unwrap_err();
+    assert_eq!(other.reason(), Reason::BackendNotFound);
+    store.is_full(true);
+    let refused = close(listed[0].name.clone()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::StoreUnavailable);
+    store.is_full(false);
+    assert_eq!(close(listed[0].name.clone()).await.unwrap().resource, "backends/gone/profiles/1");
+    assert_eq!(list("backends/-").await.unwrap().doubtful_writes, []);
 }

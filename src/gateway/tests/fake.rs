@@ -178,7 +178,7 @@ impl Fake {
         let slots = Callers::default().pool(Resource::Streams, 2);
         let mut watches = Watches::new(slots, tokens, BackgroundTasks::default());
         let metrics = WatchMetrics::register(&mut Registry::new("test")).backend(&name);
-        watches.add(&name, 0, WatchSettings::default(), metrics).unwrap();
+        watches.add(&name, 0, WatchSettings::default(), metrics);
         watches
     }
 

@@ -29,7 +29,7 @@ impl Remembering {
         Arc::new(Self { entries, ..Self::default() })
     }
 
-    fn is_full(&self, full: bool) {
+    pub(super) fn is_full(&self, full: bool) {
         *self.full.lock() = full;
     }
 

@@ -5,19 +5,20 @@
 //! token of what was not kept is refused then.
 
 use std::{
-    collections::BTreeMap,
-    io,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use parking_lot::Mutex;
+
 use super::{
     history::{Bounds, Earlier, History, ProfileEvent, Profiles, Run},
     kept::{self, KeptHead, KeptHistory, KeptRun},
 };
-use crate::store::{Change, Entry, Kept, Outlives, Store, Table};
+use crate::store::{Change, Entry, Kept, Outlives, Store, Table, forget_unreadable};
 
 /// A history of more bytes is not kept.
 const MOST_BYTES: usize = 32 << 20;
@@ -37,6 +38,16 @@ pub(super) struct Keeper {
     account: u32,
     /// Whether the store has all of it.
     is_kept: AtomicBool,
+    /// What the store may have of it while it has not all.
+    left: Mutex<Left>,
+}
+
+/// What was put of histories that do not count.
+#[derive(Default)]
+struct Left {
+    positions: BTreeSet<String>,
+    /// The changes from the first number to before the second.
+    changes: Option<(u64, u64)>,
 }
 
 /// What keeps up with a poll.
@@ -57,43 +68,73 @@ pub(super) struct Whole {
 }
 
 impl EarlierHistories {
-    /// What the store has.
-    ///
-    /// # Errors
-    ///
-    /// When it has what this release cannot read.
-    pub fn load(store: Arc<dyn Store>) -> io::Result<Self> {
+    /// What the store has. What this release cannot read is forgotten.
+    #[must_use]
+    pub fn load(store: Arc<dyn Store>) -> Self {
         let mut backends: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        let mut unreadable = Vec::new();
         for entry in store.load(Table::History) {
-            let (backend, _) = kept::belongs(&entry)?;
-            backends.entry(backend.to_owned()).or_default().push(entry);
+            match kept::belongs(&entry).map(|(backend, _)| backend.to_owned()) {
+                Ok(backend) => backends.entry(backend).or_default().push(entry),
+                Err(_) => unreadable.push(entry.0),
+            }
         }
-        Ok(Self { store, backends })
+        forget_unreadable(&*store, Table::History, unreadable);
+        Self { store, backends }
+    }
+
+    /// Forgets what is left: that of backends that are not watched any more.
+    pub(super) fn forget(self) {
+        self.store.note(self.backends.into_values().flat_map(forgotten).collect());
     }
 
     /// What keeps the history of a backend, and what it begins with; `None` if nothing outlives the
     /// process. What is of another account, or is not whole, is forgotten.
-    pub(super) fn of(
-        &mut self,
-        backend: &str,
-        account: u32,
-    ) -> io::Result<Option<(Keeper, Option<Earlier>)>> {
+    pub(super) fn of(&mut self, backend: &str, account: u32) -> Option<(Keeper, Option<Earlier>)> {
         if self.store.outlives() == Outlives::Nothing {
-            return Ok(None);
+            return None;
         }
         let entries = self.backends.remove(backend).unwrap_or_default();
-        let earlier = whole(kept::read(&entries)?, account);
-        if earlier.is_none() && !entries.is_empty() {
-            let forget = |(key, _): Entry| Change { table: Table::History, key, value: None };
-            self.store.note(entries.into_iter().map(forget).collect());
+        let kept = kept::read(&entries);
+        let is_readable = kept.is_ok();
+        let earlier = kept.ok().and_then(|kept| whole(kept, account));
+        if !is_readable {
+            let keys = entries.into_iter().map(|(key, _)| key).collect();
+            forget_unreadable(&*self.store, Table::History, keys);
+        } else if earlier.is_none() && !entries.is_empty() {
+            self.store.note(forgotten(entries).collect());
         }
         let keeper = Keeper {
             store: Arc::clone(&self.store),
             backend: backend.to_owned(),
             account,
             is_kept: AtomicBool::new(earlier.is_some()),
+            left: Mutex::default(),
         };
-        Ok(Some((keeper, earlier)))
+        Some((keeper, earlier))
+    }
+}
+
+fn forgotten(entries: Vec<Entry>) -> impl Iterator<Item = Change> {
+    let forget = |(key, _): Entry| Change { table: Table::History, key, value: None };
+    entries.into_iter().map(forget)
+}
+
+/// About how many bytes it takes to keep what is new since then: each change and its profile.
+fn new_bytes(history: &History, before: Bounds) -> usize {
+    let new = history.all().filter(|(number, _)| *number > before.last);
+    new.map(|(_, change)| 2 * change.profile.bytes().len()).sum()
+}
+
+impl Left {
+    /// Adds what is about to be put, or what no longer counts.
+    fn add(&mut self, profiles: Option<&Profiles>, (first, end): (u64, u64)) {
+        let positions = profiles.into_iter().flat_map(BTreeMap::keys);
+        self.positions.extend(positions.cloned());
+        if first < end {
+            let (left, left_end) = self.changes.unwrap_or((first, end));
+            self.changes = Some((left.min(first), left_end.max(end)));
+        }
     }
 }
 
@@ -132,17 +173,27 @@ impl Keeper {
         let fits = history.size() <= MOST_BYTES;
         match (self.is_kept.load(Ordering::Relaxed), fits) {
             (false, false) => Follows::Nothing,
-            (false, true) => Follows::All(Whole {
-                profiles: Arc::clone(history.profiles()),
-                changes: history.all().map(|(n, change)| (n, Arc::clone(change))).collect(),
-                head: self.head(history),
-            }),
+            (false, true) => Follows::All(self.all(history)),
             (true, false) => {
                 self.is_kept.store(false, Ordering::Relaxed);
                 Follows::Change(self.store.end(self.forget(bounds, before)))
             }
             (true, true) if bounds == history.bounds() => Follows::Nothing,
+            (true, true) if new_bytes(history, bounds) > AT_ONCE => {
+                // Writes wait for one commit: it is kept in parts, as a new one is.
+                self.is_kept.store(false, Ordering::Relaxed);
+                self.left.lock().add(before, (bounds.first, bounds.last + 1));
+                Follows::All(self.all(history))
+            }
             (true, true) => Follows::Change(self.store.end(self.changes(history, bounds))),
+        }
+    }
+
+    fn all(&self, history: &History) -> Whole {
+        Whole {
+            profiles: Arc::clone(history.profiles()),
+            changes: history.all().map(|(n, change)| (n, Arc::clone(change))).collect(),
+            head: self.head(history),
         }
     }
 
@@ -164,21 +215,41 @@ impl Keeper {
         let profiles = whole.profiles.iter();
         let profiles = profiles.map(|(at, profile)| kept::profile(backend, at, Some(profile)));
         let changes = whole.changes.iter().map(|(n, change)| kept::change(backend, *n, change));
-        let (mut part, mut bytes) = (vec![kept::no_head(backend)], 0);
+        let (mut part, mut bytes) = (self.before(&whole), 0);
         for change in profiles.chain(changes) {
             bytes += change.key.len() + change.value.as_ref().map_or(0, bytes::Bytes::len);
             part.push(change);
             if bytes >= AT_ONCE {
                 bytes = 0;
-                if self.store.end(std::mem::take(&mut part)).soon().await.is_err() {
-                    // The store reports what fails. The next poll tries again.
+                if self.store.put(std::mem::take(&mut part)).soon().await.is_err() {
+                    // The store reports what fails. The next poll tries again, with all.
                     return;
                 }
             }
         }
         part.push(whole.head);
-        let keeps = self.store.end(part).soon().await;
-        self.is_kept.store(keeps.is_ok(), Ordering::Relaxed);
+        let is_kept = self.store.put(part).soon().await.is_ok();
+        if is_kept {
+            *self.left.lock() = Left::default();
+        }
+        self.is_kept.store(is_kept, Ordering::Relaxed);
+    }
+
+    /// What comes before a whole history: that nothing counts until its end, and that what was put
+    /// before and is not in it is gone.
+    fn before(&self, whole: &Whole) -> Vec<Change> {
+        let backend = self.backend.as_str();
+        let mut changes = vec![kept::no_head(backend)];
+        let mut left = self.left.lock();
+        let gone = left.positions.iter().filter(|position| !whole.profiles.contains_key(*position));
+        changes.extend(gone.map(|position| kept::profile(backend, position, None)));
+        let first = whole.changes.first().map_or(u64::MAX, |(number, _)| *number);
+        let end = whole.changes.last().map_or(0, |(number, _)| number + 1);
+        let (old, old_end) = left.changes.unwrap_or_default();
+        let is_gone = |number: &u64| *number < first || *number >= end;
+        changes.extend((old..old_end).filter(is_gone).map(|n| kept::no_change(backend, n)));
+        left.add(Some(&whole.profiles), (first, end));
+        changes
     }
 
     fn head(&self, history: &History) -> Change {

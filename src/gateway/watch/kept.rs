@@ -13,7 +13,7 @@ use super::history::{ProfileEvent, Profiles};
 use crate::{
     model::fields,
     pb::{ChangeKind, Encoded, Profile},
-    store::{Change, Entry, Table},
+    store::{self, Change, Entry, Table},
 };
 
 /// What an entry is.
@@ -187,7 +187,12 @@ pub fn count(entries: &[Entry]) -> io::Result<BTreeMap<String, [u64; 2]>> {
     Ok(counts)
 }
 
+/// Whether this release can read all of these.
+#[must_use]
+pub fn can_read(entries: &[Entry]) -> bool {
+    read(entries).is_ok()
+}
+
 fn unreadable() -> io::Error {
-    let message = "the store holds a change of a watched backend that this release cannot read";
-    io::Error::new(io::ErrorKind::InvalidData, message)
+    store::unreadable(Table::History)
 }

@@ -14,10 +14,10 @@ mod poller;
 mod settings;
 mod stream;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use keeper::EarlierHistories;
-pub use kept::count;
+pub use kept::{can_read, count};
 pub use metrics::{BackendWatchMetrics, WatchMetrics};
 pub use settings::WatchSettings;
 pub use stream::ChangeStream;
@@ -107,25 +107,26 @@ impl Watches {
     }
 
     /// Adds a backend. `account` tells its account from others.
-    ///
-    /// # Errors
-    ///
-    /// When the store has of it what this release cannot read.
     pub fn add(
         &mut self,
         backend: &str,
         account: u32,
         settings: WatchSettings,
         metrics: BackendWatchMetrics,
-    ) -> io::Result<()> {
+    ) {
         let (tasks, memory) = (self.tasks.clone(), self.memory.clone());
-        let earlier = match &mut self.earlier {
-            Some(earlier) => earlier.of(backend, account)?,
-            None => None,
-        };
+        let earlier = self.earlier.as_mut().and_then(|earlier| earlier.of(backend, account));
         let poller = Poller::new(settings, tasks, metrics, memory, earlier);
         self.pollers.insert(backend.to_owned(), Arc::new(poller));
-        Ok(())
+    }
+
+    /// All backends are added: forgets what earlier processes have left of others.
+    #[must_use]
+    pub fn complete(self) -> Self {
+        if let Some(earlier) = self.earlier {
+            earlier.forget();
+        }
+        Self { earlier: None, ..self }
     }
 
     /// Opens a change stream. A stream over a single backend begins when that backend has been

@@ -265,7 +265,10 @@ impl Journal {
     /// Updates what repeats will find, after a sent write has shown more.
     pub(crate) async fn amend(&mut self, intent: &WriteIntent) {
         let Some(attempt) = &self.attempt else { return };
-        if let Err(error) = attempt.intend(prost::Message::encode_to_vec(intent).into()).await {
+        let amended = timeout(SOON, attempt.intend(prost::Message::encode_to_vec(intent).into()));
+        if let Err(error) =
+            amended.await.unwrap_or_else(|_| Err(Unavailable::late().nothing_sent()))
+        {
             tracing::warn!(target: "gateway", %error, "could not record the outcome of a write");
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     error::{Effect, Result},
     gateway::{backend::Backend, idempotency::LONGEST_KEPT, write::outcome::ambiguous},
     pb::Profile,
-    store::{Change, Clock, Moment, Store, Table},
+    store::{Change, Clock, Entry, Moment, Store, Table},
 };
 
 /// The most creations that are running or in doubt.
@@ -69,6 +69,13 @@ pub(crate) struct Running<'a> {
 }
 
 impl Claims {
+    /// Reads creations and claims as a store has them.
+    pub(crate) fn check(creations: &[Entry], claims: &[Entry]) -> io::Result<()> {
+        let clock = Clock::default();
+        creations.iter().try_for_each(|entry| kept::read_creation(entry, clock).map(drop))?;
+        claims.iter().try_for_each(|entry| kept::read_claim(entry).map(drop))
+    }
+
     /// With what the store has of earlier processes.
     pub(crate) fn load(store: Arc<dyn Store>) -> io::Result<Self> {
         let clock = Clock::default();

@@ -104,20 +104,20 @@ impl Settler {
             self.doubts.ended(&doubt, SettledAs::Dropped.name(), None);
         }
         let (mut found, mut after) = (BTreeMap::new(), 0);
-        loop {
+        let all = loop {
             let page = match self.doubts.list(after, PAGE).await {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::warn!(target: "gateway", %error, "cannot read the writes in doubt");
-                    break;
+                    break false;
                 }
             };
-            let Some(last) = page.last() else { break };
+            let Some(last) = page.last() else { break true };
             after = last.number;
             found.extend(page.iter().map(|doubt| (doubt.number, Plan::of(doubt))));
             tokio::task::yield_now().await;
-        }
-        plans.update(found)
+        };
+        plans.update(found, all)
     }
 
     /// Looks for the outcome of one write.

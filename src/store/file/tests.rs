@@ -1,4 +1,5 @@
-//! Files that were cut, changed, or left behind by a loss of power, and disks that fail for a while.
+//! Files that were cut, changed, or left behind by a loss of power, and disks that fail for a
+//! while.
 
 mod failing;
 mod power;

@@ -91,6 +91,13 @@ impl Queue {
         self.some.notify_one();
     }
 
+    /// Nothing more is made, also not of what waits.
+    fn give_up(&self) {
+        let mut waiting = self.waiting.lock();
+        (waiting.over, waiting.bytes) = (true, 0);
+        waiting.jobs.clear();
+    }
+
     /// Waits for changes, or for the time to try again; `None` when none will come.
     fn next(&self, again: bool) -> Option<VecDeque<Job>> {
         let mut waiting = self.waiting.lock();
@@ -120,8 +127,18 @@ impl Waiting {
     }
 }
 
+/// Gives up what waits when the thread ends, however it does: what comes later is refused.
+struct Ending<'q>(&'q Queue);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
 /// Makes changes until the queue is closed and empty.
 pub(super) fn run(queue: &Queue, database: Database, metrics: &StoreMetrics) {
+    let _ending = Ending(queue);
     let mut writer = Writer { queue, database, metrics, left: BTreeMap::new() };
     queue.is_in_trouble(writer.database.trouble().map(Unavailable::new));
     while let Some(jobs) = queue.next(writer.tries_again()) {
@@ -215,6 +232,32 @@ impl Writer<'_> {
         }
         if let Err(error) = self.database.close() {
             tracing::warn!(target: "store", %error, "the store could not be closed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn after_a_panic_nothing_waits_for_a_thread_that_is_gone() {
+        let queue = Queue::default();
+        let job = |urgency| {
+            let changes = vec![Change::put(Table::Claims, "key", "value")];
+            Job { changes, urgency, asker: None }
+        };
+        queue.add(job(Urgency::Idle)).unwrap();
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let _ending = Ending(&queue);
+            panic!("on purpose");
+        }));
+        assert!(ended.is_err());
+        assert!(queue.waiting.lock().jobs.is_empty());
+        for urgency in [Urgency::Refusable, Urgency::Due, Urgency::Idle] {
+            assert!(queue.add(job(urgency)).is_err(), "{urgency:?}");
         }
     }
 }

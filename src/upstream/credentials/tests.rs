@@ -220,7 +220,7 @@ async fn the_next_process_with_the_same_credentials_goes_on_with_the_pause() {
         let store: Arc<dyn Store> =
             Arc::new(File::open(directory.path(), StoreMetrics::default()).unwrap());
         let key = Arc::new(StoreKey::load(&*store).unwrap());
-        let earlier = EarlierUpstreams::load(store, key).unwrap();
+        let earlier = EarlierUpstreams::load(store, key);
         let (keeper, found) = earlier.of("b", account).unwrap();
         let credentials = Arc::new(Credentials::default());
         credentials.keep_in(&Arc::new(keeper), found.pause.as_ref(), Instant::now());

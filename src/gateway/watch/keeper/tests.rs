@@ -21,8 +21,8 @@ fn open(directory: &Path) -> Arc<dyn Store> {
 
 /// What a process begins with.
 fn process(directory: &Path, account: u32) -> (History, Keeper) {
-    let mut earlier = EarlierHistories::load(open(directory)).unwrap();
-    let (keeper, earlier) = earlier.of("b", account).unwrap().unwrap();
+    let mut earlier = EarlierHistories::load(open(directory));
+    let (keeper, earlier) = earlier.of("b", account).unwrap();
     let limits = Limits { changes: 2, bytes: 1 << 20 };
     let mut history = History::new(limits, Share::boundless(Resource::HistoryBytes));
     let keeper = keeper.begin(&mut history, earlier);
@@ -106,7 +106,7 @@ async fn what_is_of_another_account_or_not_whole_is_forgotten() {
         assert_eq!(open(directory.path()).load(Table::History), [], "nothing is left");
     }
     let store: Arc<dyn Store> = Arc::new(Memory);
-    assert!(EarlierHistories::load(store).unwrap().of("b", ACCOUNT).unwrap().is_none());
+    assert!(EarlierHistories::load(store).of("b", ACCOUNT).is_none());
 }
 
 #[tokio::test]
@@ -128,10 +128,59 @@ async fn a_history_that_is_too_large_is_not_kept_until_it_fits_again() {
     assert_eq!(shown(&process(directory.path(), ACCOUNT).0), was);
 }
 
-#[test]
-fn what_cannot_be_read_is_an_error() {
+#[tokio::test]
+async fn what_cannot_be_read_is_forgotten_and_so_is_what_is_of_no_backend_any_more() {
     let directory = TempDir::new().unwrap();
-    drop(open(directory.path()).end(vec![Change::put(Table::History, "b", "x")]));
-    let error = EarlierHistories::load(open(directory.path())).err().unwrap().to_string();
-    assert!(error.contains("that this release cannot read"), "{error}");
+    let put = async |key: &'static [u8]| {
+        let changes = vec![Change::put(Table::History, key, &b"\xff"[..])];
+        open(directory.path()).end(changes).wait().await.unwrap();
+    };
+    // No key, and the head of a history.
+    for key in [&b"b"[..], b"b\0\x01"] {
+        put(key).await;
+        assert!(!process(directory.path(), ACCOUNT).0.has_begun());
+        assert_eq!(open(directory.path()).load(Table::History), []);
+    }
+    put(b"gone\0\x01").await;
+    EarlierHistories::load(open(directory.path())).forget();
+    assert_eq!(open(directory.path()).load(Table::History), []);
+}
+
+#[tokio::test]
+async fn what_a_poll_changes_is_kept_in_parts_if_it_is_much_and_nothing_stale_is_left() {
+    let directory = TempDir::new().unwrap();
+    let large = "x".repeat(AT_ONCE / 2);
+    let (mut history, keeper) = process(directory.path(), ACCOUNT);
+    poll(&mut history, &keeper, &[("a", "1"), ("b", "1"), ("c", "1")]).await;
+    let before = Arc::clone(history.profiles());
+    let (bounds, seen) = (history.bounds(), profiles(&[("a", &large), ("b", &large)]));
+    history.advance(seen.clone(), differences(&before, &seen).await.unwrap());
+    let follows = keeper.follow(&history, bounds, Some(&before));
+    assert!(matches!(follows, Follows::All(_)));
+    keeper.finish(follows).await;
+    let was = shown(&history);
+    drop((history, keeper));
+    assert_eq!(shown(&process(directory.path(), ACCOUNT).0), was);
+}
+
+#[tokio::test]
+async fn what_was_put_of_a_history_that_failed_half_way_is_removed_by_the_next() {
+    let directory = TempDir::new().unwrap();
+    let large = "x".repeat(AT_ONCE);
+    let (mut history, keeper) = process(directory.path(), ACCOUNT);
+    poll(&mut history, &keeper, &[]).await;
+    keeper.is_kept.store(false, Ordering::Relaxed);
+    // Its first part is kept, and the others are not.
+    let before = keeper.before(&Whole {
+        profiles: Arc::new(profiles(&[("gone", &large), ("z", "1")])),
+        changes: Vec::new(),
+        head: kept::no_head("b"),
+    });
+    let gone = kept::profile("b", "gone", profiles(&[("gone", &large)]).get("gone"));
+    keeper.store.put(before).wait().await.unwrap();
+    keeper.store.put(vec![gone]).wait().await.unwrap();
+    poll(&mut history, &keeper, &[("a", "1")]).await;
+    let was = shown(&history);
+    drop((history, keeper));
+    assert_eq!(shown(&process(directory.path(), ACCOUNT).0), was);
 }

@@ -6,7 +6,7 @@ use std::io;
 use prost::Message;
 
 use super::creation::{Creation, Digested};
-use crate::store::{Change, Clock, Entry, Table};
+use crate::store::{Change, Clock, Entry, Table, unreadable};
 
 /// A creation; its key is its number.
 #[derive(Clone, PartialEq, Message)]
@@ -64,6 +64,7 @@ pub(super) fn no_claim(profile: &Digested) -> Change {
 
 /// A creation that was kept. One that was running when its process died has ended since.
 pub(super) fn read_creation((key, value): &Entry, clock: Clock) -> io::Result<(u64, Creation)> {
+    let unreadable = || unreadable(Table::Creations);
     let number = key.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| unreadable())?;
     let kept = KeptCreation::decode(value.as_ref()).map_err(|_| unreadable())?;
     let ended = if kept.ended == 0 { clock.now() } else { clock.from_kept(kept.ended) };
@@ -77,12 +78,7 @@ pub(super) fn read_creation((key, value): &Entry, clock: Clock) -> io::Result<(u
 }
 
 pub(super) fn read_claim((key, value): &Entry) -> io::Result<(Digested, (u64, u64))> {
-    let profile = key.as_ref().try_into().map_err(|_| unreadable())?;
-    let kept = KeptClaim::decode(value.as_ref()).map_err(|_| unreadable())?;
+    let profile = key.as_ref().try_into().map_err(|_| unreadable(Table::Claims))?;
+    let kept = KeptClaim::decode(value.as_ref()).map_err(|_| unreadable(Table::Claims))?;
     Ok((profile, (kept.by, kept.at)))
-}
-
-fn unreadable() -> io::Error {
-    let message = "the store holds a creation that this release cannot read";
-    io::Error::new(io::ErrorKind::InvalidData, message)
 }

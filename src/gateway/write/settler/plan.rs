@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    error::{Effect, Error},
+    error::{Effect, Error, Reason},
     gateway::idempotency::Doubt,
 };
 
@@ -89,7 +89,9 @@ impl Plan {
     fn unsettled(&mut self, number: u64, error: &Error, tried: Tried) {
         let (now, is_unclear) = (Instant::now(), error.facts().may_have_written);
         self.completions += u32::from(tried == Tried::Completing);
-        let longest = if is_unclear && self.over <= now { UNCLEAR } else { LONGEST };
+        let is_gone = error.reason() == Reason::BackendNotFound;
+        let is_unclear_for_long = is_gone || (is_unclear && self.over <= now);
+        let longest = if is_unclear_for_long { UNCLEAR } else { LONGEST };
         let pause = FIRST.saturating_mul(1 << self.looks.min(16)).min(longest);
         self.looks = self.looks.saturating_add(1);
         self.next = now + jittered(pause);
@@ -109,10 +111,10 @@ impl Plan {
 }
 
 impl Plans {
-    /// Adds plans for doubts that are new, and drops those of doubts that have ended. Returns when
-    /// to do that again.
-    pub(super) fn update(&mut self, found: BTreeMap<u64, Plan>) -> Duration {
-        self.all.retain(|number, _| found.contains_key(number));
+    /// Adds plans for doubts that are new, and, if `all` were read, drops those of doubts that have
+    /// ended. Returns when to do that again.
+    pub(super) fn update(&mut self, found: BTreeMap<u64, Plan>, all: bool) -> Duration {
+        self.all.retain(|number, _| !all || found.contains_key(number));
         for (number, plan) in found {
             self.all.entry(number).or_insert(plan);
         }
