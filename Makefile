@@ -13,7 +13,7 @@ export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak soak-crash torn-files storm fuzz lint fmt bench docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast soak soak-crash torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench: ## measure requests/s and CPU per request against a bare tonic server, in
 	$(CARGO) bench --locked --bench gateway
 	$(CARGO) bench --locked --bench gateway -- --only calls --at-once 128
 	$(CARGO) bench --locked --bench cache
+
+bench-store: ## measure writes with each store, and its size and the time of a start with 1,000,000 ids
+	$(CARGO) bench --locked --bench gateway -- --only writes
+	$(CARGO) bench --locked --bench gateway -- --only ids
 
 docs: ## build the documents as a book in target/book
 	scripts/book $(TOOLS)

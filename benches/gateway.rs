@@ -6,7 +6,8 @@
 //! that whatever else the machine does meets all of them. The upstream's CPU time counts for none.
 //!
 //! And what a backend that hangs costs the calls to another, how many calls are answered when four
-//! times as many are offered as can be, and what a refusal costs.
+//! times as many are offered as can be, and what a refusal costs. If it is asked for, what a store
+//! costs a write, and how large it becomes.
 //!
 //! `cargo bench --bench gateway -- --requests 100000 --rounds 5`, one of them with `--only hanging`
 
@@ -40,6 +41,8 @@ mod refused;
 mod roles;
 #[path = "gateway/stack.rs"]
 mod stack;
+#[path = "gateway/writes.rs"]
+mod writes;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -93,6 +96,10 @@ enum Part {
     Hanging,
     /// More calls than can be answered, and what it costs to refuse them.
     Overload,
+    /// Writes with each store. Only if it is asked for.
+    Writes,
+    /// How large a store becomes, and how long a start then takes. Only if it is asked for.
+    Ids,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -155,6 +162,14 @@ async fn all(args: &Args, requests: usize, rounds: usize, profiles: usize) {
     if wanted(Part::Overload) {
         overload::compare(requests, rounds, profiles).await;
         refused::compare(requests, rounds).await;
+    }
+    // What takes minutes is measured only if it is asked for.
+    let asked_for = |part| wanted(part) && (args.only.is_some() || !args.bench);
+    if asked_for(Part::Writes) {
+        writes::compare(requests, rounds).await;
+    }
+    if asked_for(Part::Ids) {
+        writes::keep(requests).await;
     }
 }
 
@@ -243,7 +258,10 @@ fn report(each: usize, rounds: usize, rows: &[Row<'_>]) {
 
 /// In seconds.
 fn median(turns: &[Turn], of: impl Fn(&Turn) -> Duration) -> f64 {
-    let mut values: Vec<f64> = turns.iter().map(|turn| of(turn).as_secs_f64()).collect();
+    middle(turns.iter().map(|turn| of(turn).as_secs_f64()).collect())
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }

@@ -3,14 +3,18 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
+    path::Path,
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
 };
 
 use clap::ValueEnum;
+use rustix::process::{Pid, Signal};
 
 use crate::{Role, Turn, load};
+
+const IN_MEMORY: (&str, &str) = ("PROFILE_GATEWAY__STORE__KIND", "memory");
 
 /// A process that has said where it listens.
 pub(crate) struct Child {
@@ -18,6 +22,8 @@ pub(crate) struct Child {
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     pub(crate) address: String,
+    /// The base URL of the admin port of the program.
+    admin: String,
 }
 
 impl Child {
@@ -59,6 +65,26 @@ impl Child {
             ("PROFILE_GATEWAY__BACKENDS__SFT__USERNAME", "bench"),
             ("PROFILE_GATEWAY__BACKENDS__SFT__PASSWORD", "bench"),
         ])
+    }
+
+    /// The real program over an SFT upstream, with a store in a directory, or in its memory, and
+    /// room for all writes at once.
+    pub(crate) fn gateway_with_store(upstream: &str, directory: Option<&Path>) -> Self {
+        let file = directory.map(|path| ("PROFILE_GATEWAY__STORE__PATH", path.to_str().unwrap()));
+        Self::program_with(
+            file.unwrap_or(IN_MEMORY),
+            &[
+                ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
+                ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", upstream),
+                ("PROFILE_GATEWAY__BACKENDS__SFT__ACCESS_TOKEN", "bench"),
+                ("PROFILE_GATEWAY__BACKENDS__SFT__MAX_CONCURRENT_CALLS", "64"),
+                ("PROFILE_GATEWAY__BACKENDS__SFT__CACHE__TTL", "1h"),
+                ("PROFILE_GATEWAY__REQUEST_IDS__MAX_ENTRIES", "10000000"),
+                ("PROFILE_GATEWAY__REQUEST_IDS__MAX_BYTES", "16GiB"),
+                ("PROFILE_GATEWAY__MEMORY__BUDGET_BYTES", "32GiB"),
+                ("PROFILE_GATEWAY__SERVER__DRAIN_GRACE", "0s"),
+            ],
+        )
     }
 
     /// The real program over an endpoint upstream that has no limits.
@@ -137,6 +163,11 @@ impl Child {
     }
 
     fn program(own: &[(&str, &str)]) -> Self {
+        // What is not about the store does not wait for a disk.
+        Self::program_with(IN_MEMORY, own)
+    }
+
+    fn program_with(store: (&str, &str), own: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
         // Whatever configures a gateway on this machine must not configure this one.
         command.env_clear().stderr(Stdio::piped()).envs([
@@ -145,13 +176,17 @@ impl Child {
             // All load is from one caller, over few connections, unless a part has its own bounds.
             ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "100"),
             ("PROFILE_GATEWAY__SERVER__MAX_STREAMS_PER_CONNECTION", "10000"),
-            // What is not about the store is not to wait for a disk.
-            ("PROFILE_GATEWAY__STORE__KIND", "memory"),
+            store,
             ("PROFILE_GATEWAY__LOG__LEVEL", "info"),
             ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);
         command.envs(own.iter().copied());
-        Self::start(&mut command, "serves gRPC on ").with_its_log_read()
+        let mut program = Self::start(&mut command, "serves gRPC on ").with_its_log_read();
+        let mut line = String::new();
+        program.stdout.read_line(&mut line).unwrap();
+        let admin = line.split(' ').find(|word| word.starts_with("http://"));
+        program.admin = admin.unwrap_or_else(|| panic!("{line}")).to_owned();
+        program
     }
 
     /// The address is in the first line, after `before`.
@@ -163,7 +198,30 @@ impl Child {
         stdout.read_line(&mut line).unwrap();
         let (_, address) = line.trim_end().split_once(before).unwrap_or_else(|| panic!("{line}"));
         let address = address.to_owned();
-        Self { process, stdin, stdout, address }
+        Self { process, stdin, stdout, address, admin: String::new() }
+    }
+
+    /// How many commits its store has made.
+    pub(crate) async fn commits(&self) -> u64 {
+        let metrics = reqwest::get(format!("{}/metrics", self.admin)).await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let name = "profile_gateway_store_commit_duration_seconds_count ";
+        let count = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        count.parse().unwrap()
+    }
+
+    /// Ends it as an operator does.
+    pub(crate) fn stop(mut self) {
+        let pid = i32::try_from(self.process.id()).unwrap();
+        rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        assert!(self.process.wait().unwrap().success());
+    }
+
+    /// Has the program make a store as small as it can be.
+    pub(crate) fn compact(directory: &Path) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
+        command.args(["store", "compact", "--path"]).arg(directory).stdout(Stdio::null());
+        assert!(command.status().unwrap().success());
     }
 
     /// User and system time of all threads so far; Linux only.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use parking_lot::Mutex;
 use profile_gateway::pb::{
-    GetProfileRequest, Profile, profile_service_client::ProfileServiceClient,
+    DeleteProfileRequest, GetProfileRequest, Profile, profile_service_client::ProfileServiceClient,
 };
 use prost::Message;
 use tokio::{task::JoinSet, time::Instant};
@@ -27,6 +28,15 @@ pub(crate) fn concurrency() -> usize {
 
 pub(crate) fn set_concurrency(calls: usize) {
     CONCURRENCY.store(calls.max(1), Ordering::Relaxed);
+}
+
+/// A load with another number of calls at once.
+pub(crate) async fn with_concurrency<T>(calls: usize, load: impl Future<Output = T>) -> T {
+    let usual = concurrency();
+    set_concurrency(calls);
+    let result = load.await;
+    set_concurrency(usual);
+    result
 }
 
 /// Clients of one server.
@@ -81,6 +91,46 @@ impl Clients {
         })
         .await
     }
+
+    /// Deletes so many profiles that were not deleted yet, each under a `request_id`. Returns how
+    /// long they took together, and each.
+    pub(crate) async fn delete(&self, requests: usize) -> (Duration, Vec<Duration>) {
+        let first = self.next.fetch_add(requests, Ordering::Relaxed);
+        self.delete_from(first, requests).await
+    }
+
+    /// The same, beginning with this one.
+    pub(crate) async fn delete_from(
+        &self,
+        first: usize,
+        requests: usize,
+    ) -> (Duration, Vec<Duration>) {
+        let (clients, next) = (self.clients.clone(), Arc::new(AtomicUsize::new(first)));
+        let times = Arc::new(Mutex::new(Vec::with_capacity(requests)));
+        let each = Arc::clone(&times);
+        let took = all(requests, move |n| {
+            let mut client = clients[n % CONNECTIONS].clone();
+            let (number, times) = (next.fetch_add(1, Ordering::Relaxed), Arc::clone(&each));
+            async move {
+                let began = Instant::now();
+                delete(&mut client, number).await;
+                times.lock().push(began.elapsed());
+            }
+        })
+        .await;
+        let times = std::mem::take(&mut *times.lock());
+        (took, times)
+    }
+}
+
+/// Deletes a profile under the `request_id` of its number.
+async fn delete(client: &mut ProfileServiceClient<Channel>, number: usize) {
+    let request = DeleteProfileRequest {
+        name: format!("backends/sft/profiles/SP_{number}"),
+        request_id: format!("00000000-0000-4000-8000-{number:012x}"),
+        ..DeleteProfileRequest::default()
+    };
+    client.delete_profile(request).await.unwrap();
 }
 
 async fn get(client: &mut ProfileServiceClient<Channel>, id: usize) -> Profile {

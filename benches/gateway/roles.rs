@@ -54,11 +54,11 @@ async fn listener() -> TcpListener {
     listener
 }
 
-/// Speaks as much SFT as a read of a profile needs. Each takes so many milliseconds, if it says so.
+/// Speaks as much SFT as a read of a profile and a deletion need. Each takes so many milliseconds,
+/// if it says so.
 pub(crate) async fn upstream(millis: &str) {
     let took = Duration::from_millis(millis.parse().unwrap_or(0));
     let listener = listener().await;
-    let login = Bytes::from(json!({ "AccessToken": "token" }).to_string());
     let profile = json!({
         "profileId": "SP_ID", "profileName": "DEFAULT", "status": "1", "category": "0",
         "serviceName": "DATA|MO-SMS|MT-SMS", "ratTypeName": "2G/3G/4G/5G",
@@ -70,43 +70,70 @@ pub(crate) async fn upstream(millis: &str) {
         "resultParam": { "resultCode": "1331", "resultDescription": "Get service profile success" },
         "responseParam": { "totalCount": "1", "serviceProfileList": [profile] },
     } });
-    let get: Arc<str> = get.to_string().into();
-    let slow = Arc::new(AtomicUsize::new(0));
+    let deleted = json!({ "Response": {
+        "resultCode": "0",
+        "resultParam": { "resultCode": "1329", "resultDescription": "Delete success" },
+    } });
+    let answers = Arc::new(Answers {
+        login: Bytes::from(json!({ "AccessToken": "token" }).to_string()),
+        get: get.to_string(),
+        deleted: Bytes::from(deleted.to_string()),
+        slow: AtomicUsize::new(0),
+        took,
+    });
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        tokio::spawn(answer(stream, login.clone(), Arc::clone(&get), Arc::clone(&slow), took));
+        tokio::spawn(answer(stream, Arc::clone(&answers)));
     }
 }
 
 /// The profile that takes a second to read; how often it was, the upstream tells under `/slow`.
 pub(crate) const SLOW: usize = 1;
 
-async fn answer(
-    stream: TcpStream,
+struct Answers {
     login: Bytes,
-    get: Arc<str>,
-    slow: Arc<AtomicUsize>,
+    get: String,
+    deleted: Bytes,
+    slow: AtomicUsize,
     took: Duration,
-) {
+}
+
+impl Answers {
+    async fn to(&self, uri: &http::Uri) -> Bytes {
+        let id = uri.query().and_then(|query| query.split_once('='));
+        match (uri.path(), id) {
+            ("/api/login", _) => self.login.clone(),
+            ("/slow", _) => self.slow.load(Ordering::Relaxed).to_string().into(),
+            ("/api/DeleteServiceProfile", _) => {
+                self.take_time().await;
+                self.deleted.clone()
+            }
+            (_, Some((_, id))) => {
+                if id == format!("SP_{SLOW}") {
+                    self.slow.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                } else {
+                    self.take_time().await;
+                }
+                self.get.replace("SP_ID", id).into()
+            }
+            (_, None) => Bytes::new(),
+        }
+    }
+
+    async fn take_time(&self) {
+        if !self.took.is_zero() {
+            tokio::time::sleep(self.took).await;
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, answers: Arc<Answers>) {
     stream.set_nodelay(true).unwrap();
     let service = service_fn(|request: http::Request<Incoming>| {
-        let (login, get, slow) = (login.clone(), Arc::clone(&get), Arc::clone(&slow));
+        let answers = Arc::clone(&answers);
         async move {
-            let id = request.uri().query().and_then(|query| query.split_once('='));
-            let body = match (request.uri().path(), id) {
-                ("/api/login", _) => login,
-                ("/slow", _) => slow.load(Ordering::Relaxed).to_string().into(),
-                (_, Some((_, id))) => {
-                    if id == format!("SP_{SLOW}") {
-                        slow.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    } else if !took.is_zero() {
-                        tokio::time::sleep(took).await;
-                    }
-                    get.replace("SP_ID", id).into()
-                }
-                (_, None) => Bytes::new(),
-            };
+            let body = answers.to(request.uri()).await;
             // An unread body would cost the connection.
             drop(request.into_body().collect().await);
             let answer = http::Response::builder().header("content-type", "application/json");
