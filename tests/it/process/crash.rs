@@ -1,7 +1,8 @@
 //! The gateway is killed in the middle of writes (SIGKILL), started again on its store, and asked
 //! again under the same ids: nothing happens twice, and no caller learns its own success as an
-//! error. Writes without an id are not repeated: none of them is sent again, and each creation that
-//! is half made is in doubt, so that the gateway completes it.
+//! error. Writes without an id are not repeated: none of them is sent again. The gateway finds out
+//! by itself which changes and deletions took effect, and each creation that is half made is in
+//! doubt, so that the gateway completes it.
 //!
 //! `CRASH_ROUNDS` makes more rounds, and `CRASH_SEED` repeats their choices.
 
@@ -12,8 +13,8 @@ use std::{
 
 use futures_util::future::join_all;
 use profile_gateway::pb::{
-    CreateProfileRequest, DeleteProfileRequest, ListProfilesRequest, Profile, UpdateProfileRequest,
-    profile_service_client::ProfileServiceClient,
+    CreateProfileRequest, DeleteProfileRequest, DoubtfulWrite, ListProfilesRequest, Profile,
+    UpdateProfileRequest, profile_service_client::ProfileServiceClient,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -23,7 +24,8 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     calls::{failure, metric, profiles},
-    child::{Gateway, serve},
+    child::{Gateway, serve, until},
+    doubts::listed,
 };
 use crate::{
     conformance::samples::{self, Sample, registered},
@@ -73,6 +75,8 @@ struct Figures {
     in_doubt: usize,
     /// Without an id.
     unnamed: usize,
+    /// Of these, changes and deletions that the gateway settled, because they took effect.
+    settled: usize,
     /// Of these, creations that were half made.
     halves: usize,
 }
@@ -105,6 +109,16 @@ impl Write {
             }
         };
         answer.map(tonic::Response::into_inner)
+    }
+
+    /// Whether a write in doubt is this one, a change or a deletion without an id.
+    fn is(&self, doubt: &DoubtfulWrite) -> bool {
+        let (method, name) = match &self.kind {
+            Kind::Create => return false,
+            Kind::Update(name) => ("UpdateProfile", name),
+            Kind::Delete(name) => ("DeleteProfile", name),
+        };
+        doubt.request_id.is_empty() && doubt.method == method && doubt.resource == *name
     }
 
     /// How often it took effect, as the upstream has it.
@@ -239,6 +253,16 @@ async fn killed(
     answers.into_iter().map(Result::unwrap).collect()
 }
 
+/// Waits until the gateway has settled all of these changes and deletions, which took effect.
+async fn settled(writes: &[&Write], gateway: &Gateway) -> usize {
+    until("what took effect is settled", async || {
+        let doubts = listed(gateway).await;
+        !doubts.iter().any(|doubt| writes.iter().any(|write| write.is(doubt)))
+    })
+    .await;
+    writes.len()
+}
+
 /// The creations without an id that are half made: each of them is in doubt.
 async fn half_made<'a>(writes: impl Iterator<Item = &'a Write>, gateway: &Gateway) -> usize {
     let creations: Vec<_> = writes.filter(|write| matches!(write.kind, Kind::Create)).collect();
@@ -316,6 +340,12 @@ async fn round(seed: u64, figures: &mut Figures) {
     let repeats = named.iter().map(|(write, ..)| repeat(write, &gateway, &sandbox));
     let repeats = join_all(repeats).await;
     figures.unnamed += unnamed.len();
+    // A creation may also be half made, or be hard to tell from others.
+    let took_effect = unnamed.iter().filter(|(write, told, had)| {
+        !matches!(write.kind, Kind::Create) && told.is_err() && *had == 1
+    });
+    let took_effect: Vec<_> = took_effect.map(|(write, ..)| *write).collect();
+    figures.settled += settled(&took_effect, &gateway).await;
     figures.halves += half_made(unnamed.iter().map(|(write, ..)| *write), &gateway).await;
     let journal = sandbox.journal().await;
     for ((write, first, had), second) in named.iter().zip(repeats) {
@@ -342,9 +372,9 @@ async fn a_write_with_an_id_happens_once_also_if_the_process_is_killed() {
     for round_seed in seed..seed + rounds {
         round(round_seed, &mut figures).await;
     }
-    let Figures { writes, told, found, written, in_doubt, unnamed, halves } = figures;
+    let Figures { writes, told, found, written, in_doubt, unnamed, settled, halves } = figures;
     show(&format!(
         "CRASH_SEED={seed}: {writes} writes, {told} told before, {found} found, {written} written, \
-         {in_doubt} in doubt; {unnamed} without an id, {halves} half made"
+         {in_doubt} in doubt; {unnamed} without an id, {settled} settled, {halves} half made"
     ));
 }

@@ -33,7 +33,7 @@ async fn backends(gateway: &Gateway) -> BackendServiceClient<Channel> {
     BackendServiceClient::new(channel(gateway.grpc).await)
 }
 
-async fn listed(gateway: &Gateway) -> Vec<DoubtfulWrite> {
+pub(super) async fn listed(gateway: &Gateway) -> Vec<DoubtfulWrite> {
     let request =
         ListDoubtfulWritesRequest { parent: "backends/-".to_owned(), ..Default::default() };
     let answer = backends(gateway).await.list_doubtful_writes(request).await.unwrap();
