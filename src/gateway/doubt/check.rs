@@ -80,14 +80,15 @@ fn outcome(request: &CloseDoubtfulWriteRequest, violations: &mut Violations) -> 
     DoubtOutcome::Unspecified
 }
 
-/// The note as it can be shown.
+/// The note as it can be shown. What looks like markup is a person's text, and stays.
 fn note(note: &str, violations: &mut Violations) -> String {
     if note.len() > MAX_NOTE_BYTES {
         let length = note.len();
         violations.add("note", format!("is {length} bytes long; the limit is {MAX_NOTE_BYTES}"));
         return String::new();
     }
-    text::presentable(note).unwrap_or_else(|| {
+    let plain = note.replace('<', "‹").replace('>', "›");
+    text::presentable(&plain).unwrap_or_else(|| {
         violations.add("note", "is required: how the outcome was found out, as plain text");
         String::new()
     })
@@ -127,10 +128,8 @@ mod tests {
         assert_eq!(fields(&elsewhere), ["profile"]);
         let outcome = DoubtOutcome::HadNoEffect.into();
         assert_eq!(fields(&CloseDoubtfulWriteRequest { outcome, ..good() }), ["profile"]);
-        for nothing in ["\u{200b}\n\t", "<html>no</html>"] {
-            let note = nothing.to_owned();
-            assert_eq!(fields(&CloseDoubtfulWriteRequest { note, ..good() }), ["note"]);
-        }
+        let note = "\u{200b}\n\t".to_owned();
+        assert_eq!(fields(&CloseDoubtfulWriteRequest { note, ..good() }), ["note"]);
     }
 
     #[test]
@@ -139,5 +138,13 @@ mod tests {
         let asked = Asked::check(&CloseDoubtfulWriteRequest { note, ..good() }).unwrap();
         assert_eq!(asked.note, "seen by me, Bearer [redacted]");
         assert_eq!(asked.outcome.profile().unwrap().to_string(), good().profile);
+        for (note, shown) in [
+            ("INC-123 <checked by bob>", "INC-123 ‹checked by bob›"),
+            ("<b>portal</b> shows it", "‹b›portal‹/b› shows it"),
+            ("a < b", "a ‹ b"),
+        ] {
+            let asked = CloseDoubtfulWriteRequest { note: note.to_owned(), ..good() };
+            assert_eq!(Asked::check(&asked).unwrap().note, shown);
+        }
     }
 }

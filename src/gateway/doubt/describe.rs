@@ -112,7 +112,10 @@ fn look(doubt: &Doubt, kind: Option<&IntentKind>) -> String {
             format!("To find out yourself, {among}.")
         }
         Some(IntentKind::Change(_)) => {
-            format!("To find out yourself, read {resource}, and compare `fields` with the request.")
+            format!(
+                "To find out yourself, read {resource}, and ask the caller which values it sent: \
+                 `fields` are those that were to change."
+            )
         }
         Some(IntentKind::Delete(())) => {
             format!("To find out yourself, read {resource}: it is gone if the write took effect.")

@@ -62,8 +62,8 @@ fn taken(directory: &Path, file: &mut File) -> io::Error {
     io::Error::new(
         io::ErrorKind::ResourceBusy,
         format!(
-            "the store at {} is in use by {owner}: end that process, or give this one another \
-             `store.path`",
+            "the store at {} is in use by {owner}, and serves one process at a time: stop that \
+             one to look after the store, or give a second gateway another `store.path`",
             directory.display()
         ),
     )
