@@ -82,7 +82,8 @@ impl Ledger {
         self.expire(&mut inner);
         let (writes, in_doubt) = (inner.all.len(), inner.doubts.len());
         if writes > 0 {
-            tracing::info!(target: "store", writes, in_doubt, "the store has writes of an earlier process");
+            let message = "the store has writes of an earlier process";
+            tracing::info!(target: "store", writes, in_doubt, message);
         }
         self.measure(&inner);
         Ok(())

@@ -9,7 +9,7 @@ mod tests;
 use std::{
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -34,6 +34,8 @@ const CACHE_BYTES: usize = 4 << 20;
 /// An open database.
 pub(super) struct Database {
     directory: PathBuf,
+    /// Which file it is, if it is one.
+    file: Option<Identity>,
     /// Otherwise it is opened again before the next commit.
     open: Result<redb::Database, String>,
 }
@@ -53,19 +55,21 @@ impl Database {
             opened => opened.map(|(open, found)| (Ok(open), found)),
         };
         let (open, found) = opened.map_err(|fault| fault.shown(directory))?;
-        Ok((Self { directory: directory.to_owned(), open }, found))
+        let file = identity(directory);
+        Ok((Self { directory: directory.to_owned(), file, open }, found))
     }
 
     /// One that is open, and in no directory.
     #[cfg(test)]
     pub(super) fn over(open: redb::Database) -> Self {
-        Self { directory: PathBuf::new(), open: Ok(open) }
+        Self { directory: PathBuf::new(), file: None, open: Ok(open) }
     }
 
     /// One whose last commit failed.
     #[cfg(test)]
     pub(super) fn failed(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), open: Err("the disk".to_owned()) }
+        let open = Err("the disk".to_owned());
+        Self { directory: directory.to_owned(), file: identity(directory), open }
     }
 
     /// One that cannot be compacted.
@@ -91,6 +95,7 @@ impl Database {
     pub(super) fn commit(&mut self, changes: &[&Change]) -> Result<(), String> {
         let open = std::mem::replace(&mut self.open, Err("a commit panicked".to_owned()));
         let committed = guarded(|| {
+            self.check_place()?;
             let database = match open {
                 Ok(database) => database,
                 Err(_) => reopened(&self.directory)?,
@@ -104,23 +109,41 @@ impl Database {
         self.open.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
+    /// What is written to a file that was removed is lost to the next process, and another one in
+    /// its place is not this store.
+    fn check_place(&self) -> Result<(), Fault> {
+        if self.file.is_some() && identity(&self.directory) != self.file {
+            let cause = "its file was removed or replaced; put it back, or start the gateway again";
+            return Err(Fault::Disk(cause.to_owned()));
+        }
+        Ok(())
+    }
+
     /// The same database in as small a file as it fits.
     pub(super) fn compacted(self) -> io::Result<Self> {
-        let Self { directory, open } = self;
+        let Self { directory, file, open } = self;
         let compacted = guarded(|| {
             let mut database = open.map_err(Fault::Disk)?;
             database.compact()?;
             Ok(database)
         });
         let open = compacted.map_err(|fault| fault.shown(&directory))?;
-        Ok(Self { directory, open: Ok(open) })
+        Ok(Self { directory, file, open: Ok(open) })
     }
 
     pub(super) fn close(self) -> io::Result<()> {
-        let Self { directory, open } = self;
+        let Self { directory, open, .. } = self;
         let closed = guarded(|| open.map_or(Ok(()), |database| Ok(database.close()?)));
         closed.map_err(|fault| fault.shown(&directory))
     }
+}
+
+/// The device of a file, and its number there.
+type Identity = (u64, u64);
+
+fn identity(directory: &Path) -> Option<Identity> {
+    let file = fs::metadata(within(directory, NAME)).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 fn builder(checking: bool) -> Builder {

@@ -80,3 +80,25 @@ fn a_table_that_an_earlier_release_did_not_have_is_empty_and_can_be_filled() {
     database.close().unwrap();
     assert_eq!(found(&directory).1.tables[&Table::Claims].len(), 1);
 }
+
+#[test]
+fn a_file_that_is_not_there_any_more_takes_nothing_until_it_is_put_back() {
+    let (directory, aside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (mut database, _) = Database::open(directory.path()).unwrap();
+    put(&mut database, "key", "before");
+    let (path, kept) = (within(directory.path(), NAME), within(aside.path(), NAME));
+    fs::rename(&path, &kept).unwrap();
+    let change = Change::put(Table::Claims, "key", "meanwhile");
+    for _ in 0..2 {
+        let error = database.commit(&[&change]).unwrap_err();
+        assert!(error.contains("its file was removed or replaced"), "{error}");
+    }
+    // Nor is another one in its place the store.
+    Database::open(directory.path()).unwrap().0.close().unwrap();
+    database.commit(&[&change]).unwrap_err();
+    fs::rename(&kept, &path).unwrap();
+    put(&mut database, "key", "after");
+    database.close().unwrap();
+    let (_, found) = Database::open(directory.path()).unwrap();
+    assert_eq!(found.tables[&Table::Claims][0].1, "after");
+}
