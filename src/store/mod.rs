@@ -176,6 +176,14 @@ impl Kept {
         matches!(self.0, Answer::Known(Err(_)))
     }
 
+    /// Of a disk that does not answer any more.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        let (sender, answer) = oneshot::channel();
+        std::mem::forget(sender);
+        Self(Answer::Coming(answer))
+    }
+
     /// Waits until they are kept.
     ///
     /// # Errors

@@ -184,6 +184,7 @@ mod tests {
             ended: Duration::ZERO,
             intent: intent.into(),
             interrupted: false,
+            may_complete: false,
             is_attended: false,
             looks: Looks {
                 count: 1,

@@ -46,6 +46,9 @@ pub struct Doubt {
     pub intent: Bytes,
     /// The process died before its caller was told that the outcome is unknown.
     pub interrupted: bool,
+    /// That was a short time before this process has started, so that it may complete the profile
+    /// that a creation has made half.
+    pub may_complete: bool,
     /// A call, or the gateway itself, is finding out the outcome.
     pub is_attended: bool,
     /// What the gateway has found out by itself.
@@ -94,17 +97,11 @@ impl Doubt {
             KeptState::Sent => kept.ended_at = kept.until,
         }
         let ended = time(kept.ended_at).elapsed().unwrap_or_default();
-        Ok(Some(Self::of(number, key, &kept, ended, false)))
+        Ok(Some(Self::of(number, key, &kept, ended)))
     }
 
     /// A doubt as it is kept. `ended`: how long ago its last attempt ended.
-    pub(super) fn of(
-        number: u64,
-        key: RequestKey,
-        kept: &KeptRequest,
-        ended: Duration,
-        is_attended: bool,
-    ) -> Self {
+    pub(super) fn of(number: u64, key: RequestKey, kept: &KeptRequest, ended: Duration) -> Self {
         Self {
             number,
             key,
@@ -119,7 +116,8 @@ impl Doubt {
             ended,
             intent: kept.intent.clone(),
             interrupted: kept.interrupted,
-            is_attended,
+            may_complete: false,
+            is_attended: false,
             looks: Looks {
                 count: kept.looks,
                 last_at: (kept.looked_at != 0).then(|| time(kept.looked_at)),

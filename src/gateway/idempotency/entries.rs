@@ -91,6 +91,8 @@ pub(super) struct Unresolved {
     pub(super) since: Rank,
     /// As it is kept.
     pub(super) kept: KeptRequest,
+    /// The gateway itself may complete the profile that it has made.
+    pub(super) may_complete: bool,
 }
 
 impl Entry {
@@ -123,8 +125,10 @@ impl Entry {
 
     /// The write whose outcome is unknown, if it is.
     pub(super) fn doubt(&self, key: RequestKey, clock: Clock) -> Option<Doubt> {
-        let (Unresolved { since: (since, _), kept }, is_attended) = self.unresolved()?;
-        Some(Doubt::of(self.number, key, kept, clock.since(*since), is_attended))
+        let (unresolved, is_attended) = self.unresolved()?;
+        let Unresolved { since: (since, _), kept, may_complete } = unresolved;
+        let doubt = Doubt::of(self.number, key, kept, clock.since(*since));
+        Some(Doubt { is_attended, may_complete: *may_complete, ..doubt })
     }
 
     /// Its attempt is about to send what this says, or has shown more by what it has sent.
@@ -147,14 +151,19 @@ impl Entry {
     }
 
     /// An entry that an earlier process has kept under this number.
-    pub(super) fn read(number: u64, kept: KeptRequest, clock: Clock) -> Option<Self> {
+    pub(super) fn read(
+        number: u64,
+        kept: KeptRequest,
+        may_complete: bool,
+        clock: Clock,
+    ) -> Option<Self> {
         let (rank, sent) = ((clock.from_kept(kept.ended_at), number), kept.sent);
         let fingerprint = kept.fingerprint.as_ref().try_into().ok()?;
         let state = match kept.state() {
             KeptState::Done => State::Done(rank, kept.result),
             KeptState::Closed => State::Closed(rank),
             KeptState::Sent | KeptState::Unknown => {
-                State::Unknown(Box::new(Unresolved { since: rank, kept }))
+                State::Unknown(Box::new(Unresolved { since: rank, kept, may_complete }))
             }
         };
         Some(Self { fingerprint, number, sent, state })
@@ -210,11 +219,13 @@ impl Running {
         let Some(earlier) = &self.earlier else {
             kept.set_state(KeptState::Unknown);
             kept.ended_at = clock.to_kept(rank.0);
-            return Unresolved { since: rank, kept };
+            return Unresolved { since: rank, kept, may_complete: false };
         };
         // A call tells its caller.
-        kept.interrupted &= self.gives_way.is_some();
-        Unresolved { since: earlier.since, kept }
+        let is_untold = self.gives_way.is_some();
+        kept.interrupted &= is_untold;
+        let may_complete = earlier.may_complete && is_untold;
+        Unresolved { since: earlier.since, kept, may_complete }
     }
 
     /// Whether it leaves what was there before it, if its outcome is unknown.

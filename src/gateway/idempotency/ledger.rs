@@ -29,6 +29,11 @@ use crate::{
     store::{self, Change, Clock, Kept, Outlives, Store, Table},
 };
 
+/// How long before the start of this process a creation may have been sent, in milliseconds, that
+/// its process was killed in and that this one may complete. Later, someone may have made a profile
+/// of the name by other means.
+const RECENT: u64 = 5 * 60 * 1_000;
+
 /// The request ids of this process and, if the store outlives it, of those before and after it.
 pub struct Ledger {
     limits: Limits,
@@ -67,15 +72,19 @@ impl Ledger {
         let unreadable = || store::unreadable(Table::Requests);
         for entry in self.store.load(Table::Requests) {
             let (number, key, mut kept) = record::read(&entry)?;
+            let mut may_complete = false;
             if kept.state() == KeptState::Sent {
-                // It has sent nothing since that process died, nor after the time until when it
-                // would have.
+                // It has sent nothing since that process died. When that was is not known: the
+                // clock may have been set since.
+                let now = self.clock.to_kept(self.clock.now());
                 kept.set_state(KeptState::Unknown);
-                kept.ended_at = self.clock.to_kept(self.clock.from_kept(kept.until));
+                kept.ended_at = now;
                 kept.interrupted = true;
+                may_complete = now.checked_sub(kept.sent_at).is_some_and(|age| age <= RECENT);
                 changes.push(record::keep(number, &kept));
             }
-            let entry = Entry::read(number, kept, self.clock).ok_or_else(unreadable)?;
+            let entry = Entry::read(number, kept, may_complete, self.clock);
+            let entry = entry.ok_or_else(unreadable)?;
             inner.put_kept(key, entry);
         }
         self.store.note(changes);
@@ -300,12 +309,14 @@ impl IdempotencyStore for Ledger {
     }
 
     async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<()> {
-        if let Some(kept) = self.keep_end(key, attempt, &end) {
+        let kept = self.keep_end(key, attempt, &end);
+        // At once: its caller may give up on the disk, and it has ended so all the same.
+        self.end(key, attempt, end);
+        if let Some(kept) = kept {
             // If it fails, it is still true, and the store makes up for it. Should the process die
             // before that, a repeat looks for what was done.
             let _ = kept.wait().await;
         }
-        self.end(key, attempt, end);
         Ok(())
     }
 

@@ -52,6 +52,7 @@ impl Ledger {
         kept.candidates = why.candidates;
         kept.candidates.truncate(MAX_CANDIDATES);
         kept.interrupted &= why.may_complete;
+        earlier.may_complete &= why.may_complete;
         self.note(|| record::keep(number, kept));
         inner.put(key, Entry { fingerprint, number, sent, state: State::Unknown(earlier) });
         self.measure(&inner);
@@ -109,7 +110,7 @@ impl Ledger {
         let mut oldest = Duration::ZERO;
         for key in inner.doubts.values() {
             let Some(unresolved) = inner.all.get(key).and_then(Entry::unresolved) else { continue };
-            let (Unresolved { since, kept }, _) = unresolved;
+            let (Unresolved { since, kept, .. }, _) = unresolved;
             let backend = kept.resource.split('/').nth(1).unwrap_or_default();
             match by_backend.get_mut(backend) {
                 Some(count) => *count += 1,

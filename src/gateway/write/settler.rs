@@ -146,7 +146,7 @@ impl Settler {
         };
         call.record.set_backend(backend.name().id());
         let demand = Demand::new(gives_way, self.draining.clone());
-        let allowed = match doubt.interrupted && may_complete {
+        let allowed = match doubt.may_complete && may_complete {
             true => Completion::Due(&demand),
             false => Completion::NotDue,
         };

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, mem};
 
+use tokio::time::timeout;
+
 use super::*;
-use crate::store::Table;
+use crate::store::{Change, Entry, Kept, Outlives, Table, Unavailable};
 
 const MAKERS: [Maker; 2] = [memory, file];
 
@@ -300,4 +302,71 @@ async fn what_is_settled_or_closed_is_so_for_the_next_process() {
         .await;
     let kept = File::open(processes.0.path(), StoreMetrics::default()).unwrap();
     assert_eq!(kept.load(Table::Requests).len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_sent_ended_with_its_process_whatever_the_clock_says_since() {
+    const SECONDS: u64 = 1_000;
+    for (age, may_complete) in [(60 * SECONDS, true), (3_600 * SECONDS, false)] {
+        let processes = Processes::new();
+        processes.next(async |store| mem::forget(sent(store, 1).await)).await;
+        let kept = File::open(processes.0.path(), StoreMetrics::default()).unwrap();
+        for entry in kept.load(Table::Requests) {
+            let (number, _, mut request) = record::read(&entry).unwrap();
+            for time in [&mut request.sent_at, &mut request.until] {
+                *time -= age;
+            }
+            kept.put(vec![record::keep(number, &request)]).wait().await.unwrap();
+        }
+        kept.close();
+        drop(kept);
+        processes
+            .next(async |store| {
+                let doubt = only(store).await;
+                assert!(doubt.interrupted);
+                assert_eq!(doubt.may_complete, may_complete, "{age}");
+                assert!(doubt.ended < MINUTE, "it may still take effect: {:?}", doubt.ended);
+            })
+            .await;
+        let third = processes.next(async |store| only(store).await).await;
+        assert!(third.interrupted && !third.may_complete, "the second may have changed it");
+    }
+}
+
+/// A store whose disk stops to answer once writes are sent.
+struct Hung;
+
+impl Store for Hung {
+    fn outlives(&self) -> Outlives {
+        Outlives::Restarts
+    }
+
+    fn load(&self, _: Table) -> Vec<Entry> {
+        Vec::new()
+    }
+
+    fn put(&self, _: Vec<Change>) -> Kept {
+        Kept::known(Ok(()))
+    }
+
+    fn trouble(&self) -> Option<Unavailable> {
+        None
+    }
+
+    fn end(&self, _: Vec<Change>) -> Kept {
+        Kept::never()
+    }
+
+    fn note(&self, _: Vec<Change>) {}
+
+    fn close(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_that_the_disk_does_not_take_in_time_is_no_doubt() {
+    let store = roomy(|| Arc::new(Hung));
+    let end = sent(&store, 1).await.finish(End::Done(Bytes::from_static(b"made")));
+    assert!(timeout(SECOND, end).await.is_err(), "its caller waits no longer");
+    assert_eq!(doubts(&store).await.len(), 0);
+    assert_eq!(state(&store, 1).await, "done made");
 }
