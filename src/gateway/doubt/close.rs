@@ -90,7 +90,7 @@ impl Closer {
         let journaled = log.journal(about("journal").text("message", "about to close"), end).await;
         journaled.map_err(|cause| unjournaled(&cause))?;
 
-        let result = match self.doubts.store().close(doubt.number, closing).await {
+        let result = match self.doubts.store().close(&doubt, closing).await {
             Ok(Closed::Closed(doubt)) => {
                 self.ended(&doubt, kind.as_ref());
                 Ok(self.doubts.describe(&doubt))
@@ -199,7 +199,8 @@ impl Closer {
 
 /// The error while the outcome is being looked for.
 fn attended() -> Error {
-    let message = "a call is finding out the outcome of this write; see with `ListDoubtfulWrites` \
+    let message = "a call is finding out the outcome of this write, or has just sent it again, or \
+                   the gateway is completing what it has made; see with `ListDoubtfulWrites` \
                    whether it is still in doubt after that";
     Error::new(Reason::WriteInProgress, message)
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Reason, metadata},
+    model::name::{BackendName, ProfileName},
     store::Entry,
 };
 
@@ -149,16 +150,19 @@ pub struct Unsettled {
 }
 
 impl Unsettled {
-    /// What a look has failed with.
+    /// What a look after a doubt has failed with. A creation may be known to have made a profile.
     #[must_use]
-    pub fn of(error: &Error, may_complete: bool) -> Self {
+    pub fn of(error: &Error, doubt: &Doubt) -> Self {
         let candidates = error.metadatum(metadata::CANDIDATES).unwrap_or_default();
         let candidates = candidates.split(", ").filter(|name| !name.is_empty());
+        let backend = BackendName::parse("resource", &doubt.resource).ok();
+        let made = error.metadatum(metadata::PROFILE_ID).zip(backend);
+        let made = made.map(|(id, backend)| ProfileName::of(&backend, id).to_string());
         Self {
             reason: error.reason(),
             message: error.message().to_owned(),
-            candidates: candidates.map(str::to_owned).collect(),
-            may_complete,
+            candidates: candidates.map(str::to_owned).chain(made).collect(),
+            may_complete: doubt.interrupted,
         }
     }
 }
@@ -180,6 +184,7 @@ pub enum Closed {
     Closed(Box<Doubt>),
     /// There is no doubt of this number, or none any more.
     Missing,
-    /// A call is finding it out at this moment, and will be told.
+    /// A call is finding it out at this moment, and will be told, or has sent it again since it was
+    /// seen; or the gateway is completing what it has made.
     Attended,
 }

@@ -81,6 +81,8 @@ pub(super) struct Running {
     pub(super) earlier: Option<Box<Unresolved>>,
     /// Tells it to give way, if it is the gateway itself that finds that out.
     pub(super) gives_way: Option<CancellationToken>,
+    /// The gateway itself is completing what the write has made, and gives way to no one.
+    pub(super) goes_on: bool,
     /// Tells the waiting calls how it ended.
     pub(super) ending: watch::Sender<Option<End>>,
 }
@@ -344,6 +346,7 @@ impl Entries {
             first_sent_at: 0,
             earlier,
             gives_way,
+            goes_on: false,
             ending,
         };
         let state = State::Running(Box::new(running));
@@ -374,6 +377,7 @@ impl Entries {
             first_sent_at: 0,
             earlier: Some(earlier),
             gives_way,
+            goes_on: false,
             ending,
         };
         self.put(

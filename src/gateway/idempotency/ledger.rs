@@ -187,11 +187,12 @@ impl Ledger {
         }
     }
 
-    fn end(&self, key: RequestKey, attempt: u64, end: End) {
+    /// Ends an attempt; false if it has ended before.
+    fn end(&self, key: RequestKey, attempt: u64, end: End) -> bool {
         let mut inner = self.lock();
         let rank = (self.clock.now(), inner.number());
-        let Some(entry) = inner.take_running(key, attempt) else { return };
-        let State::Running(running) = &entry.state else { return };
+        let Some(entry) = inner.take_running(key, attempt) else { return false };
+        let State::Running(running) = &entry.state else { return false };
         let state = match &end {
             // What was not journaled was not sent.
             _ if running.intent.is_none() => None,
@@ -221,6 +222,7 @@ impl Ledger {
         {
             running.ending.send_replace(Some(end));
         }
+        true
     }
 }
 
@@ -308,16 +310,16 @@ impl IdempotencyStore for Ledger {
         kept.wait().await.map_err(|cause| cause.nothing_sent())
     }
 
-    async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<()> {
+    async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<bool> {
         let kept = self.keep_end(key, attempt, &end);
         // At once: its caller may give up on the disk, and it has ended so all the same.
-        self.end(key, attempt, end);
+        let has_ended = self.end(key, attempt, end);
         if let Some(kept) = kept {
             // If it fails, it is still true, and the store makes up for it. Should the process die
             // before that, a repeat looks for what was done.
             let _ = kept.wait().await;
         }
-        Ok(())
+        Ok(has_ended)
     }
 
     fn abandon(&self, key: RequestKey, attempt: u64) {
@@ -333,16 +335,20 @@ impl IdempotencyStore for Ledger {
         Ok(self.begin_to_settle(number, settler))
     }
 
+    async fn goes_on(&self, key: RequestKey, attempt: u64) -> Result<()> {
+        self.hold(key, attempt)
+    }
+
     async fn leave(&self, key: RequestKey, attempt: u64, why: Unsettled) -> Result<()> {
         self.end_unsettled(key, attempt, why);
         Ok(())
     }
 
-    async fn close(&self, number: u64, closing: Closing) -> Result<Closed> {
+    async fn close(&self, doubt: &Doubt, closing: Closing) -> Result<Closed> {
         if let Some(cause) = self.store.trouble() {
             return Err(cause.not_closed());
         }
-        let (closed, kept) = self.close_by_hand(number, closing);
+        let (closed, kept) = self.close_by_hand(doubt, closing);
         if let Some(kept) = kept {
             // If it fails now, or is late, the store makes up for it.
             let _ = kept.soon().await;

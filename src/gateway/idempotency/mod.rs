@@ -144,12 +144,13 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// As [`Self::begin`], and `STORE_UNAVAILABLE`: the write must not be sent.
     async fn intend(&self, key: RequestKey, attempt: u64, intent: Bytes) -> Result<()>;
 
-    /// Ends an attempt. When it returns, a write that is done stays done.
+    /// Ends an attempt. When it returns, a write that is done stays done. False if the attempt had
+    /// ended before: an operator has closed the doubt that it was to find out.
     ///
     /// # Errors
     ///
     /// If the end could not be stored; the attempt then counts as [`End::Unknown`].
-    async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<()>;
+    async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<bool>;
 
     /// Ends an attempt whose task is gone as [`End::Unknown`]. Must not block: it also runs during
     /// a panic.
@@ -172,6 +173,13 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// As [`Self::doubts`].
     async fn settle(&self, number: u64, settler: Settler) -> Result<Option<(Doubt, u64)>>;
 
+    /// An attempt of the gateway itself is about to write: from here on, it gives way to no one.
+    ///
+    /// # Errors
+    ///
+    /// `CALLER_CANCELLED` if it has to give way, or has ended.
+    async fn goes_on(&self, key: RequestKey, attempt: u64) -> Result<()>;
+
     /// Ends an attempt of the gateway itself that did not find out the outcome, and says why.
     ///
     /// # Errors
@@ -179,12 +187,12 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// As [`Self::finish`].
     async fn leave(&self, key: RequestKey, attempt: u64, why: Unsettled) -> Result<()>;
 
-    /// Ends a doubt as an operator says. When it returns, it stays ended.
+    /// Ends a doubt, as it was seen, as an operator says. When it returns, it stays ended.
     ///
     /// # Errors
     ///
     /// As [`Self::finish`].
-    async fn close(&self, number: u64, closing: Closing) -> Result<Closed>;
+    async fn close(&self, doubt: &Doubt, closing: Closing) -> Result<Closed>;
 
     /// Those that were dropped since this was asked before, because their time was over.
     ///
@@ -235,16 +243,25 @@ impl Attempt {
         self.store.intend(self.key, self.number, intent).await
     }
 
+    /// See [`IdempotencyStore::goes_on`].
+    pub async fn goes_on(&self) -> Result<()> {
+        self.store.goes_on(self.key, self.number).await
+    }
+
     /// See [`IdempotencyStore::finish`].
-    pub async fn finish(mut self, end: End) {
+    pub async fn finish(mut self, end: End) -> bool {
         match self.store.finish(self.key, self.number, end).await {
-            Ok(()) => self.over = true,
+            Ok(ended) => {
+                self.over = true;
+                ended
+            }
             // `drop` abandons the attempt.
             Err(error) => {
                 tracing::warn!(
                     target: "gateway", request_id = %self.key.id, %error,
                     "could not record the outcome of a write"
                 );
+                true
             }
         }
     }

@@ -12,7 +12,12 @@ use super::{
     metrics::SettledAs,
     record::{self, KeptState},
 };
-use crate::{call::CallId, store::Kept, text};
+use crate::{
+    call::CallId,
+    error::{Error, Reason, Result},
+    store::Kept,
+    text,
+};
 
 /// The longest message that is kept of a look.
 const MAX_MESSAGE_BYTES: usize = 512;
@@ -58,13 +63,31 @@ impl Ledger {
         self.measure(&inner);
     }
 
+    /// Lets an attempt of the gateway itself go on, if it does not have to give way.
+    pub(super) fn hold(&self, key: RequestKey, attempt: u64) -> Result<()> {
+        let mut inner = self.lock();
+        match inner.all.get_mut(&key).map(|entry| &mut entry.state) {
+            Some(State::Running(running))
+                if running.attempt == attempt
+                    && running.gives_way.as_ref().is_some_and(|token| !token.is_cancelled()) =>
+            {
+                running.goes_on = true;
+                Ok(())
+            }
+            _ => Err(Error::new(Reason::CallerCancelled, "someone else ends this doubt")),
+        }
+    }
+
     /// The change is to be waited for.
-    pub(super) fn close_by_hand(&self, number: u64, closing: Closing) -> (Closed, Option<Kept>) {
+    pub(super) fn close_by_hand(&self, seen: &Doubt, closing: Closing) -> (Closed, Option<Kept>) {
         let mut inner = self.lock();
         self.expire(&mut inner);
-        let Some(key) = inner.doubts.get(&number).copied() else { return (Closed::Missing, None) };
+        let key = inner.doubts.get(&seen.number).copied();
+        let Some(key) = key else { return (Closed::Missing, None) };
         let doubt = match inner.all.get(&key) {
-            Some(entry) if is_of_a_call(&entry.state) => return (Closed::Attended, None),
+            Some(entry) if is_held(&entry.state) || entry.sent != seen.sent => {
+                return (Closed::Attended, None);
+            }
             entry => entry.and_then(|entry| entry.doubt(key, self.clock)),
         };
         let (Some(doubt), Some(entry)) = (doubt, inner.take(key)) else {
@@ -128,9 +151,9 @@ impl Ledger {
     }
 }
 
-/// Whether a call is at it.
-fn is_of_a_call(state: &State) -> bool {
-    matches!(state, State::Running(running) if running.gives_way.is_none())
+/// Whether a call is at it, or the gateway itself completes what it has made.
+fn is_held(state: &State) -> bool {
+    matches!(state, State::Running(running) if running.gives_way.is_none() || running.goes_on)
 }
 
 /// What is kept of a doubt that ends. The gateway itself, if it is at it, gives way; the calls that

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
@@ -50,6 +51,8 @@ pub(super) enum Ends {
     Panics,
     /// It succeeds after this long.
     After(Duration),
+    /// It takes effect, and its answer never comes.
+    Hangs,
 }
 
 #[derive(Default)]
@@ -63,6 +66,9 @@ struct State {
     list_takes: Duration,
     reads: usize,
     is_full: bool,
+    makes_halves: bool,
+    finish_takes: Duration,
+    finished: usize,
 }
 
 /// The upstream of one test.
@@ -100,6 +106,17 @@ impl Fake {
     /// Backends from now on have no slot, and no place in their queue.
     pub(super) fn is_full(&self) {
         self.lock().is_full = true;
+    }
+
+    /// New profiles lack a part from now on, and adding it takes this long.
+    pub(super) fn makes_halves(&self, finish_takes: Duration) {
+        let mut state = self.lock();
+        (state.makes_halves, state.finish_takes) = (true, finish_takes);
+    }
+
+    /// How many profiles were given what they lacked.
+    pub(super) fn finished(&self) -> usize {
+        self.lock().finished
     }
 
     /// How many profiles and lists were requested.
@@ -207,6 +224,10 @@ impl Fake {
                 let facts = UpstreamFacts { request_id: Some(id.into()), ..Default::default() };
                 Err(Error::new(Reason::UpstreamThrottled, "not now").with_upstream(facts))
             }
+            Some(Ends::Hangs) => {
+                let _ = write(&mut self.lock());
+                pending().await
+            }
             Some(Ends::Panics) => {
                 let _ = write(&mut self.lock());
                 panic!("on purpose");
@@ -266,6 +287,10 @@ impl Dialect for Fake {
     fn is_created(&self, desired: &Profile, found: &Profile) -> bool {
         desired.display_name == found.display_name
     }
+
+    fn is_finished(&self, _: &Profile, found: &Profile) -> bool {
+        !self.lock().makes_halves || !found.services.is_empty()
+    }
 }
 
 #[async_trait]
@@ -304,6 +329,22 @@ impl Operations for Fake {
             Ok(Some((100 + state.last).to_string()))
         })
         .await
+    }
+
+    async fn finish(
+        &self,
+        _: &dyn Port,
+        _: Option<&dyn Port>,
+        found: &Item,
+        _: &Profile,
+    ) -> Result<()> {
+        let takes = self.lock().finish_takes;
+        sleep(takes).await;
+        let mut state = self.lock();
+        state.finished += 1;
+        let profile = state.profiles.get_mut(&found.id.parse().unwrap()).ok_or_else(missing)?;
+        profile.services.push(Service::default());
+        Ok(())
     }
 
     async fn update(&self, _: &dyn Port, change: ProfileUpdate<'_>) -> Result<()> {

@@ -2,6 +2,7 @@
 //! does what the test scripts.
 
 mod closing;
+mod completing;
 mod fake;
 mod restart;
 mod settling;
@@ -62,18 +63,25 @@ fn over(fake: Fake, processors: Processors, limits: Limits) -> Bench {
 }
 
 fn keeping(fake: Fake, processors: Processors, limits: Limits, store: Arc<dyn Store>) -> Bench {
+    draining(fake, (processors, limits), store, Writes::default())
+}
+
+type Room = (Processors, Limits);
+
+/// With the writes under way, which the test may drain.
+fn draining(fake: Fake, room: Room, store: Arc<dyn Store>, writes: Writes) -> Bench {
     let ids = RequestIdMetrics::default();
-    let ledger = Ledger::load(limits, ids, Arc::clone(&store)).unwrap();
+    let ledger = Ledger::load(room.1, ids, Arc::clone(&store)).unwrap();
     let earlier = EarlierWrites::load(Arc::new(ledger), store).unwrap();
     let tokens = PageTokens::new([0; 32], usize::MAX);
     let gateway = Gateway::new(
         [fake.backend()],
-        Writes::default(),
+        writes,
         earlier,
         AuditLog::nowhere(),
         tokens,
         Fake::watches(),
-        processors,
+        room.0,
     );
     Bench { fake, gateway: Arc::new(gateway) }
 }

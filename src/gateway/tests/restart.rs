@@ -24,7 +24,7 @@ pub(super) struct Remembering {
 
 impl Remembering {
     /// What the next process finds.
-    fn next(&self) -> Arc<Self> {
+    pub(super) fn next(&self) -> Arc<Self> {
         let entries = Mutex::new(self.entries.lock().clone());
         Arc::new(Self { entries, ..Self::default() })
     }
@@ -89,7 +89,7 @@ pub(super) fn remembering() -> (Bench, Arc<Remembering>) {
 }
 
 /// A process over an upstream.
-fn process(fake: &Fake, store: &Arc<Remembering>) -> Bench {
+pub(super) fn process(fake: &Fake, store: &Arc<Remembering>) -> Bench {
     let store = Arc::clone(store) as Arc<dyn Store>;
     keeping(fake.clone(), Processors::default(), any_number(), store)
 }

@@ -16,17 +16,17 @@ const SETTLED: Duration = Duration::from_secs(75);
 
 impl Bench {
     /// The gateway looks after its doubts until this is dropped.
-    fn settles(&self) -> BackgroundTasks {
+    pub(super) fn settles(&self) -> BackgroundTasks {
         let tasks = BackgroundTasks::default();
         self.gateway.settle_doubts(&tasks);
         tasks
     }
 
-    async fn doubts(&self) -> Vec<Doubt> {
+    pub(super) async fn doubts(&self) -> Vec<Doubt> {
         self.gateway.doubts.store().doubts(0, 99).await.unwrap()
     }
 
-    async fn only_doubt(&self) -> Doubt {
+    pub(super) async fn only_doubt(&self) -> Doubt {
         let [doubt] = <[Doubt; 1]>::try_from(self.doubts().await).unwrap();
         doubt
     }

@@ -299,7 +299,7 @@ fn sought(record: Record, creation: &Creation) -> Record {
 }
 
 /// The error for a write that is not sent because its journal line is not written.
-fn unjournaled(cause: &str) -> Error {
+pub(crate) fn unjournaled(cause: &str) -> Error {
     let message = "the write could not be journaled, and was not sent";
     Error::new(Reason::AuditUnavailable, message)
         .with_internal(format_args!("the audit log takes no lines: {cause}"))

@@ -53,6 +53,7 @@ impl ProfileWrite<'_> {
         let intent = IntentKind::Change(Box::new(change.clone()));
         session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
         self.journal.intend(&WriteIntent::new(intent)).await?;
+        self.locks.note_written(profile.name);
         let mut write = profile.backend.cache().write(affected(&profile, &change));
         let result = send_change(&profile, &change).await;
         if result.is_ok() {
@@ -75,6 +76,7 @@ impl ProfileWrite<'_> {
         }
         session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
         self.journal.intend(&WriteIntent::new(IntentKind::Delete(()))).await?;
+        self.locks.note_written(profile.name);
         let mut write = profile.backend.cache().write(only(&profile));
         let result = send_delete(&profile).await;
         if result.is_ok() {
@@ -121,6 +123,7 @@ impl EarlierWrite<'_> {
         let (result, write) = noting(cache, target, until, search).await;
         if let Some(mut write) = write {
             if matches!(result, Ok(Some(_))) {
+                self.locks.note_written(profile.name);
                 note_change(&mut write, &profile, change.clone());
             }
             write.end(may_yet_happen(&result));

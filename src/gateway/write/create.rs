@@ -21,13 +21,12 @@ use crate::{
         write::{
             audit::Journal,
             candidates::{Creating, Seen},
+            completion::Completion,
             confirm::{confirmed, note, removed},
-            demand::Demand,
             intent::{Creation, IntentKind, WriteIntent},
             outcome::{
-                ambiguous, claims_undone, left_incomplete, may_be_removed, may_yet_happen,
-                not_applied, not_shown, not_yet_completed, unidentified, unproven, unread,
-                unresolved,
+                ambiguous, claims_undone, left_behind, may_be_removed, may_yet_happen, not_applied,
+                not_shown, unidentified, unproven, unread, unresolved,
             },
             prepare,
             reconcile::{Until, noting, reconcile, search},
@@ -35,34 +34,10 @@ use crate::{
             settle::{Look, Settled, settle},
         },
     },
-    model::spelling::likeness,
+    model::{name::ProfileName, spelling::likeness},
     pb::Profile,
     upstream::Port,
 };
-
-/// Whether a profile that an earlier call has made may be completed.
-#[derive(Clone, Copy)]
-pub(crate) enum Completion<'a> {
-    /// A caller asks for it.
-    Wanted,
-    /// No caller was told that it is in doubt: once nothing of the earlier call can be under way
-    /// any more, if no call wants to do it instead.
-    Due(&'a Demand),
-    /// Its caller was told, and may have acted since.
-    NotDue,
-}
-
-impl Completion<'_> {
-    fn begin(self, id: &str, until: Until) -> Result<()> {
-        let named = |error: Error| error.with_metadata(PROFILE_ID, id);
-        match self {
-            Self::Wanted => Ok(()),
-            Self::Due(demand) if until.is_over() => demand.goes_on(),
-            Self::Due(_) => Err(named(not_yet_completed())),
-            Self::NotDue => Err(named(left_incomplete())),
-        }
-    }
-}
 
 /// The pause between the reads of an acknowledged profile until it shows.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -142,14 +117,13 @@ impl Creating<'_> {
         let target = affected(backend, creation);
         let (found, write) = noting(backend.cache(), target, until, search).await;
         let result = match found {
-            Ok(Some(found)) => {
-                let dialect = backend.dialect();
-                let is_whole = dialect.is_finished(&creation.profile, &found.profile);
-                match is_whole.then_some(()).map_or_else(|| allowed.begin(&found.id, until), Ok) {
-                    Ok(()) => self.complete(found, creation, None).await.map(Some),
+            Ok(Some(found)) => match allowed.begin(self, creation, found, until).await {
+                Ok((found, _lock)) => match self.claim(creation, &found.id) {
+                    Ok(()) => self.add_rest(found, creation, None).await.map(Some),
                     Err(error) => Err(error),
-                }
-            }
+                },
+                Err(error) => Err(error),
+            },
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -274,7 +248,7 @@ impl Creating<'_> {
     }
 
     /// Claims a profile that is known to be the new one, and adds what the creating request could
-    /// not carry.
+    /// not carry, while no other write to it is running.
     /// `port`: with one, what fails is undone; without one, the profile is left as it is.
     async fn complete(
         self,
@@ -282,9 +256,27 @@ impl Creating<'_> {
         creation: &Creation,
         port: Option<&dyn Port>,
     ) -> Result<Profile> {
+        self.claim(creation, &found.id)?;
+        let mut lock = None;
+        if !self.backend.dialect().is_finished(&creation.profile, &found.profile) {
+            let name = ProfileName::of(self.backend.name(), &found.id);
+            let locked = self.locks.lock(&name, self.call).await;
+            lock = Some(locked.map_err(|error| left_behind(&found.id, &error))?);
+        }
+        let result = self.add_rest(found, creation, port).await;
+        drop(lock);
+        result
+    }
+
+    /// The same, once it is claimed and its lock is held if anything is missing.
+    async fn add_rest(
+        self,
+        found: Item,
+        creation: &Creation,
+        port: Option<&dyn Port>,
+    ) -> Result<Profile> {
         let Self { backend, call, .. } = self;
         let (dialect, asked) = (backend.dialect(), &creation.profile);
-        self.claim(creation, &found.id)?;
         if dialect.is_finished(asked, &found.profile) {
             let id = found.id.clone();
             return confirmed(backend, call, &id, asked, Some(found)).await;
@@ -331,18 +323,5 @@ fn affected(backend: &Backend, creation: &Creation) -> Target {
     match backend.dialect().affects_other_profiles(None, &creation.profile) {
         true => Target::Every,
         false => Target::New,
-    }
-}
-
-/// The error for a profile that was created, but may lack some of what was requested.
-fn left_behind(id: &str, failure: &Error) -> Error {
-    let message = format!(
-        "the profile was created, but may be incomplete; update or delete it: {}",
-        failure.message()
-    );
-    let error = Error::new(Reason::PartiallyApplied, message).with_metadata(PROFILE_ID, id);
-    match failure.upstream() {
-        Some(facts) => error.with_upstream(facts.clone()),
-        None => error,
     }
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     error::Result,
     gateway::{
         idempotency::{Doubt, IdempotencyStore},
         write::{
+            audit::unjournaled,
             claims::Claims,
             intent::{IntentKind, WriteIntent},
         },
     },
-    telemetry::AuditLog,
+    telemetry::{AuditLog, Record},
 };
 
 /// What ends doubts, apart from repeats.
@@ -43,20 +46,27 @@ impl Doubts {
 
     /// Writes its audit record.
     pub(crate) fn audit(&self, doubt: &Doubt, outcome: &str, by: Option<&str>) {
-        let Doubt { number, method, resource, call_id, .. } = doubt;
-        let request_id = doubt.key.id.to_string();
-        let record = self
-            .log
-            .record("audit")
-            .text("message", "a write of unknown outcome")
-            .number("doubt", *number)
-            .text("call_id", call_id)
-            .text("method", method)
-            .text("resource", resource)
-            .text("caller", &doubt.key.caller.to_string())
-            .maybe("request_id", doubt.has_request_id().then_some(&request_id))
-            .text("outcome", outcome)
-            .maybe("by", by);
-        self.log.audit(record);
+        let record = self.log.record("audit").text("message", "a write of unknown outcome");
+        self.log.audit(about(doubt, record).text("outcome", outcome).maybe("by", by));
     }
+
+    /// Writes into the journal that the rest of a creation is about to be sent.
+    pub(crate) async fn journal(&self, doubt: &Doubt, end: Instant) -> Result<()> {
+        let record = self.log.record("journal").text("message", "about to complete a profile");
+        let journaled = self.log.journal(about(doubt, record), end).await;
+        journaled.map_err(|cause| unjournaled(&cause))
+    }
+}
+
+/// What all lines about a doubt have.
+fn about(doubt: &Doubt, record: Record) -> Record {
+    let Doubt { number, method, resource, call_id, .. } = doubt;
+    let request_id = doubt.key.id.to_string();
+    record
+        .number("doubt", *number)
+        .text("call_id", call_id)
+        .text("method", method)
+        .text("resource", resource)
+        .text("caller", &doubt.key.caller.to_string())
+        .maybe("request_id", doubt.has_request_id().then_some(&request_id))
 }

@@ -9,12 +9,13 @@
 //! doubt, waits for no one, and gives way to all.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,10 +28,37 @@ use crate::{
     },
 };
 
+/// For how long after its start, and for how many profiles, the process remembers which it has
+/// written.
+const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+const MAX_WRITTEN: usize = 16_384;
+
 /// The profiles that are being written, by name, and the display names that are being given to new
 /// ones.
 #[derive(Default)]
-pub(crate) struct ProfileLocks(Mutex<HashMap<String, Weak<Line>>>);
+pub(crate) struct ProfileLocks {
+    lines: Mutex<HashMap<String, Weak<Line>>>,
+    written: Written,
+}
+
+/// The profiles that this process has written to soon after its start, when it may still complete
+/// what the one before has left.
+struct Written {
+    since: Instant,
+    names: Mutex<HashSet<String>>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self { since: Instant::now(), names: Mutex::default() }
+    }
+}
+
+impl Written {
+    fn is_remembered(&self) -> bool {
+        self.since.elapsed() < REMEMBERED
+    }
+}
 
 #[derive(Default)]
 struct Line {
@@ -64,9 +92,26 @@ impl ProfileLocks {
         self.lock_key(key, call).await
     }
 
+    /// Notes that a profile is about to be changed or deleted. Its lock is held.
+    pub(crate) fn note_written(&self, name: &ProfileName) {
+        let mut names = self.written.names.lock();
+        if !self.written.is_remembered() {
+            *names = HashSet::new();
+        } else if names.len() < MAX_WRITTEN {
+            names.insert(name.to_string());
+        }
+    }
+
+    /// Whether this process has certainly not changed a profile. Its lock is held.
+    pub(crate) fn is_unwritten(&self, name: &ProfileName) -> bool {
+        let names = self.written.names.lock();
+        let knows_all = self.written.is_remembered() && names.len() < MAX_WRITTEN;
+        knows_all && !names.contains(&name.to_string())
+    }
+
     async fn lock_key(&self, name: String, call: &Call) -> Result<Locked> {
         let line = {
-            let mut lines = self.0.lock();
+            let mut lines = self.lines.lock();
             // Drops the lines that no write is in.
             lines.retain(|_, line| line.strong_count() > 0);
             lines.get(&name).and_then(Weak::upgrade).unwrap_or_else(|| {
@@ -80,10 +125,11 @@ impl ProfileLocks {
             let turn = line.turns.try_take().ok_or_else(busy)?;
             return Ok(Locked { _turn: turn, _line: line });
         }
+        let turn = line.turns.wait(call.record.caller().id());
+        // Only now: the gateway itself may have taken the turn a moment ago.
         if let Some(settler) = &*line.gives_way.lock() {
             settler.cancel();
         }
-        let turn = line.turns.wait(call.record.caller().id());
         match timeout_at(call.deadline, turn).await {
             Ok(Ok(turn)) => Ok(Locked { _turn: turn, _line: line }),
             Ok(Err(_)) | Err(_) => Err(Error::new(

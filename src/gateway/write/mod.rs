@@ -1,15 +1,15 @@
 //! Writes: each is checked, journaled, sent once, and read back until its outcome is known.
 //!
-//! Each file uses only those below it: `check` → `run` → `settler` → `create`, `change`, `doubts` →
-//! `confirm`, `audit` →
-//! `prepare`, `candidates` → `request`, `claims` → `intent`, `settle`, `reconcile`, `outcome`,
-//! `demand`, `locks`, `session`, `settings`.
+//! Each file uses only those below it: `check` → `run` → `settler` → `create`, `change` →
+//! `confirm`, `completion` → `doubts` → `audit` → `prepare`, `candidates` → `request`, `claims` →
+//! `intent`, `settle`, `reconcile`, `outcome`, `demand`, `locks`, `session`, `settings`.
 
 pub(super) mod audit;
 pub(super) mod candidates;
 pub(super) mod change;
 pub(super) mod check;
 pub(super) mod claims;
+pub(super) mod completion;
 pub(super) mod confirm;
 pub(super) mod create;
 pub(super) mod demand;

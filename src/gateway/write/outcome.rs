@@ -57,10 +57,10 @@ pub(crate) fn unknown(failure: &Error) -> Error {
 pub(crate) fn conflicting() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
-        "an earlier call with this request_id got no clear answer, and the profile now matches \
-         neither the state before that call nor the state it asked for: either that call was only \
-         partly applied, or another client has changed the profile since; this call wrote nothing; \
-         read the profile, and use a new request_id to write it again",
+        "the write was sent and got no clear answer, and the profile now matches neither the state \
+         before it nor the state it asked for: either it was only partly applied, or another \
+         client has changed the profile since; nothing was sent again; read the profile, and use a \
+         new request_id, if any, to write it again",
     )
     .with_effect(Effect::Unknown)
 }
@@ -81,8 +81,8 @@ pub(crate) fn half_done(failure: &Error) -> Error {
 pub(crate) fn may_be_removed() -> Error {
     Error::new(
         Reason::UpstreamUnavailable,
-        "an earlier call with this request_id left the profile partly created; its removal got no \
-         clear answer and may still take effect within a minute; this call wrote nothing",
+        "the creation left the profile partly created; its removal got no clear answer and may \
+         still take effect within a minute; nothing was sent again",
     )
     .with_effect(Effect::Unknown)
 }
@@ -102,9 +102,23 @@ pub(crate) fn left_incomplete() -> Error {
     Error::new(
         Reason::PartiallyApplied,
         "the profile was created, but lacks some of what was requested; the gateway leaves it as \
-         it is, because its caller was told, or because completing it has failed: repeat the call \
-         with its request_id, or update or delete the profile",
+         it is, because its caller was told, because someone may have changed it since, or because \
+         completing it has failed: repeat the call if it has a request_id, or update or delete the \
+         profile",
     )
+}
+
+/// The error for a profile that was created, but may lack some of what was requested.
+pub(crate) fn left_behind(id: &str, failure: &Error) -> Error {
+    let message = format!(
+        "the profile was created, but may be incomplete; update or delete it: {}",
+        failure.message()
+    );
+    let error = Error::new(Reason::PartiallyApplied, message).with_metadata(PROFILE_ID, id);
+    match failure.upstream() {
+        Some(facts) => error.with_upstream(facts.clone()),
+        None => error,
+    }
 }
 
 /// The error for a creation after which several profiles could be the new one, or one that only
@@ -221,8 +235,8 @@ pub(crate) fn unproven(id: &str) -> Error {
 pub(crate) fn unresolved() -> Error {
     Error::new(
         Reason::WriteOutcomeUnknown,
-        "an earlier call with this request_id got no clear answer, and its effect is not visible \
-         yet; this call wrote nothing",
+        "the write was sent and got no clear answer, and its effect is not visible yet; nothing \
+         was sent again",
     )
     .with_effect(Effect::Unknown)
 }

@@ -29,7 +29,7 @@ use crate::{
             audit::{Audit, Journal},
             candidates::{Creating, Order},
             change::{EarlierWrite, ProfileWrite},
-            create::Completion,
+            completion::Completion,
             demand::Demand,
             doubts::Doubts,
             intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
@@ -87,7 +87,7 @@ impl Writer {
             backends,
             doubts: self.doubts(),
             order: Arc::clone(&self.order),
-            draining: self.writes.draining().clone(),
+            writes: self.writes.clone(),
         }
     }
 

@@ -4,8 +4,8 @@
 //! It looks as a repeat does ([`Settler::find_out`]), one write of a backend at a time, after all
 //! calls, with pauses that grow ([`Plan`]). A write that took effect is done from then on, and one
 //! that has no effect and can have none any more is forgotten. Nothing that a caller asked for is
-//! sent again. Only a creation that was cut off half way, and about which no caller was told, is
-//! completed.
+//! sent again. Only a creation that was cut off half way, about which no caller was told, and whose
+//! profile no call has changed since, is completed (`completion`).
 
 mod plan;
 
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::plan::{Looked, Plan, Plans, Tried};
 use crate::{
     cache::Control,
-    call::Call,
+    call::{Call, Writes},
     error::{Effect, Error, Reason, Result},
     gateway::{
         backend::Backend,
@@ -30,7 +30,7 @@ use crate::{
         write::{
             candidates::{Creating, Order},
             change::EarlierWrite,
-            create::Completion,
+            completion::{Completer, Completion},
             demand::Demand,
             doubts::Doubts,
             intent::{IntentKind, WriteIntent},
@@ -55,7 +55,8 @@ pub(crate) struct Settler {
     pub(crate) backends: BTreeMap<String, Arc<Backend>>,
     pub(crate) doubts: Doubts,
     pub(crate) order: Arc<Order>,
-    pub(crate) draining: CancellationToken,
+    /// A drain waits for the looks.
+    pub(crate) writes: Writes,
 }
 
 impl Settler {
@@ -70,20 +71,20 @@ impl Settler {
                 next_scan = Instant::now() + this.scan(&mut plans).await;
             }
             for (number, backend) in plans.due(Instant::now()) {
-                let this = Arc::clone(&this);
+                let own = Arc::clone(&this);
                 let may_complete = plans.completions(number) < COMPLETIONS;
-                looks.spawn(async move {
-                    let look = AssertUnwindSafe(this.look(number, &backend, may_complete));
+                looks.spawn(this.writes.spawn(async move {
+                    let look = AssertUnwindSafe(own.look(number, &backend, may_complete));
                     let looked = look.catch_unwind().await;
                     (number, backend, looked)
-                });
+                }));
             }
             let wake = plans.next_due().map_or(next_scan, |due| due.min(next_scan));
             tokio::select! {
-                () = this.draining.cancelled() => break,
+                () = this.writes.draining().cancelled() => break,
                 () = sleep_until(wake) => {}
                 Some(looked) = looks.join_next() => {
-                    let Ok((number, backend, looked)) = looked else { continue };
+                    let Ok(Ok((number, backend, looked))) = looked else { continue };
                     let looked = looked.unwrap_or_else(|_| {
                         let message = "internal error while looking after a write";
                         let error = Error::new(Reason::GatewayInternal, message);
@@ -93,8 +94,6 @@ impl Settler {
                 }
             }
         }
-        // Looks end at once, and what completes a profile goes on for as long as the drain takes.
-        while looks.join_next().await.is_some() {}
     }
 
     /// Plans looks after new doubts, and forgets those that have ended. Returns when to do that
@@ -141,13 +140,18 @@ impl Settler {
         let Some(backend) = self.backends.get(backend) else {
             let message = "its backend is not configured any more";
             let error = Error::new(Reason::BackendNotFound, message);
-            attempt.leave(Unsettled::of(&error, doubt.interrupted)).await;
+            attempt.leave(Unsettled::of(&error, &doubt)).await;
             return Looked::Unsettled(error, Tried::Looking);
         };
         call.record.set_backend(backend.name().id());
-        let demand = Demand::new(gives_way, self.draining.clone());
+        let demand = Demand::new(gives_way, self.writes.draining().clone());
         let allowed = match doubt.may_complete && may_complete {
-            true => Completion::Due(&demand),
+            true => Completion::Due(Completer {
+                doubts: &self.doubts,
+                doubt: &doubt,
+                attempt: &attempt,
+                demand: &demand,
+            }),
             false => Completion::NotDue,
         };
         let work = demand.bound(self.find_out(backend, &call, &doubt, allowed));
@@ -208,7 +212,10 @@ impl Settler {
             Ok(Some(written)) => {
                 backend.announce_change();
                 let result = written.as_ref().map(Message::encode_to_vec).unwrap_or_default();
-                attempt.finish(End::Done(result.into())).await;
+                if !attempt.finish(End::Done(result.into())).await {
+                    // An operator has closed it meanwhile.
+                    return Looked::Settled;
+                }
                 let name = written.map(|profile| profile.name).filter(|name| !name.is_empty());
                 let resource = name.unwrap_or_else(|| doubt.resource.clone());
                 let outcome = match tried {
@@ -219,14 +226,15 @@ impl Settler {
                 Looked::Settled
             }
             Ok(None) => {
-                attempt.finish(End::NoEffect).await;
-                self.doubts.ended(&doubt, SettledAs::NoEffect.name(), None);
+                if attempt.finish(End::NoEffect).await {
+                    self.doubts.ended(&doubt, SettledAs::NoEffect.name(), None);
+                }
                 Looked::Settled
             }
             // Dropping the attempt leaves all as it was.
             Err(error) if error.reason() == Reason::CallerCancelled => Looked::GaveWay,
             Err(error) => {
-                attempt.leave(Unsettled::of(&error, doubt.interrupted)).await;
+                attempt.leave(Unsettled::of(&error, &doubt)).await;
                 if tried == Tried::Completing {
                     backend.announce_change();
                     self.doubts.audit(&doubt, error.reason().name(), None);

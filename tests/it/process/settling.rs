@@ -232,6 +232,7 @@ async fn what_took_effect_is_done_without_a_repeat_and_what_is_half_made_is_comp
     tokio::time::sleep(Duration::from_secs(50)).await;
     until("all is settled", async || in_doubt(&gateway).await == 0).await;
     assert_eq!(metric(&gateway, &settled).await, writes);
+    gateway.program.logged("about to complete a profile").await;
     gateway.program.logged("\"outcome\":\"completed\"").await;
     for writes in &endpoint {
         assert!(!incomplete(writes).await);

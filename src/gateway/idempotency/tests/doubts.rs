@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, mem};
 
-use tokio::time::timeout;
-
 use super::*;
-use crate::store::{Change, Entry, Kept, Outlives, Table, Unavailable};
+use crate::store::Table;
 
 const MAKERS: [Maker; 2] = [memory, file];
 
@@ -100,9 +98,9 @@ async fn a_repeat_and_the_gateway_itself_exclude_each_other() {
             panic!()
         };
         assert_eq!(ended, SECOND);
-        let number = only(&store).await.number;
-        assert!(store.settle(number, settler).await.unwrap().is_none(), "a call is at it");
-        assert!(matches!(store.close(number, Closing::NoEffect).await.unwrap(), Closed::Attended));
+        let doubt = only(&store).await;
+        assert!(store.settle(doubt.number, settler).await.unwrap().is_none(), "a call is at it");
+        assert!(matches!(store.close(&doubt, Closing::NoEffect).await.unwrap(), Closed::Attended));
         store.abandon(key(1), attempt);
     }
 }
@@ -170,20 +168,22 @@ async fn an_operator_ends_a_doubt() {
             unknown(&store, id, b"x").await;
             // The gateway itself gives way.
             let (attempt, settler) = settling(&store).await;
-            let number = only(&store).await.number;
-            let closed = store.close(number, closing.clone()).await.unwrap();
-            assert!(matches!(closed, Closed::Closed(doubt) if doubt.number == number));
+            let seen = only(&store).await;
+            let closed = store.close(&seen, closing.clone()).await.unwrap();
+            assert!(matches!(closed, Closed::Closed(doubt) if doubt.number == seen.number));
             assert!(settler.gives_way.is_cancelled());
-            attempt.finish(End::Done(Bytes::from_static(b"late"))).await;
+            assert_eq!(attempt.goes_on().await.unwrap_err().reason(), Reason::CallerCancelled);
+            let late = attempt.finish(End::Done(Bytes::from_static(b"late"))).await;
+            assert!(!late, "it was closed before");
             assert_eq!(state(&store, id).await, then);
-            let again = store.close(number, closing).await.unwrap();
+            let again = store.close(&seen, closing).await.unwrap();
             assert!(matches!(again, Closed::Missing));
         }
         let attempt = begun(&store, &unnamed()).await;
         attempt.intend(Bytes::new()).await.unwrap();
         attempt.finish(End::Unknown).await;
         let before = store.size().0;
-        store.close(only(&store).await.number, Closing::TookEffect(None)).await.unwrap();
+        store.close(&only(&store).await, Closing::TookEffect(None)).await.unwrap();
         assert_eq!(store.size().0, before - 1, "nothing repeats it");
         assert_eq!(state(&store, 2).await, "closed");
         advance(KEPT).await;
@@ -272,6 +272,10 @@ async fn the_next_process_knows_which_callers_were_told_and_why_it_is_not_settle
     assert!(told.iter().all(|doubt| !doubt.interrupted), "and that of the first call");
 }
 
+async fn is_closed(store: &Arc<Ledger>, seen: &Doubt, closing: Closing) -> bool {
+    matches!(store.close(seen, closing).await.unwrap(), Closed::Closed(_))
+}
+
 #[tokio::test]
 async fn what_is_settled_or_closed_is_so_for_the_next_process() {
     let processes = Processes::new();
@@ -279,14 +283,15 @@ async fn what_is_settled_or_closed_is_so_for_the_next_process() {
     for id in 1..=4 {
         let process = processes.next(async |store| {
             unknown(store, id, b"x").await;
-            let number = only(store).await.number;
-            match id {
+            let seen = only(store).await;
+            let ended = match id {
                 1 => settling(store).await.0.finish(End::Done(Bytes::from_static(b"y"))).await,
                 2 => settling(store).await.0.finish(End::NoEffect).await,
-                3 => drop(store.close(number, Closing::TookEffect(None)).await.unwrap()),
-                _ => drop(store.close(number, Closing::NoEffect).await.unwrap()),
-            }
-            number
+                3 => is_closed(store, &seen, Closing::TookEffect(None)).await,
+                _ => is_closed(store, &seen, Closing::NoEffect).await,
+            };
+            assert!(ended, "{id}");
+            seen.number
         });
         assert!(numbers.insert(process.await), "each has a number of its own");
     }
@@ -333,40 +338,33 @@ async fn what_was_sent_ended_with_its_process_whatever_the_clock_says_since() {
     }
 }
 
-/// A store whose disk stops to answer once writes are sent.
-struct Hung;
-
-impl Store for Hung {
-    fn outlives(&self) -> Outlives {
-        Outlives::Restarts
+#[tokio::test(start_paused = true)]
+async fn no_one_ends_a_doubt_that_the_gateway_itself_is_writing_for() {
+    for on in MAKERS {
+        let store = roomy(on);
+        unknown(&store, 1, b"x").await;
+        let (attempt, settler) = settling(&store).await;
+        attempt.goes_on().await.unwrap();
+        let seen = only(&store).await;
+        assert!(matches!(store.close(&seen, Closing::NoEffect).await.unwrap(), Closed::Attended));
+        assert!(!settler.gives_way.is_cancelled());
+        assert!(attempt.finish(End::Done(Bytes::from_static(b"whole"))).await);
+        assert_eq!(state(&store, 1).await, "done whole");
     }
-
-    fn load(&self, _: Table) -> Vec<Entry> {
-        Vec::new()
-    }
-
-    fn put(&self, _: Vec<Change>) -> Kept {
-        Kept::known(Ok(()))
-    }
-
-    fn trouble(&self) -> Option<Unavailable> {
-        None
-    }
-
-    fn end(&self, _: Vec<Change>) -> Kept {
-        Kept::never()
-    }
-
-    fn note(&self, _: Vec<Change>) {}
-
-    fn close(&self) {}
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_that_the_disk_does_not_take_in_time_is_no_doubt() {
-    let store = roomy(|| Arc::new(Hung));
-    let end = sent(&store, 1).await.finish(End::Done(Bytes::from_static(b"made")));
-    assert!(timeout(SECOND, end).await.is_err(), "its caller waits no longer");
-    assert_eq!(doubts(&store).await.len(), 0);
-    assert_eq!(state(&store, 1).await, "done made");
+async fn a_doubt_that_was_sent_again_since_it_was_seen_is_not_closed() {
+    for on in MAKERS {
+        let store = roomy(on);
+        unknown(&store, 1, b"x").await;
+        let seen = only(&store).await;
+        advance(MINUTE).await;
+        let begin = store.begin(&identity(1), by()).await.unwrap();
+        let Begin::Unknown { attempt, .. } = begin else { panic!("{begin:?}") };
+        store.intend(key(1), attempt, Bytes::from_static(b"x")).await.unwrap();
+        store.finish(key(1), attempt, End::Unknown).await.unwrap();
+        assert!(!is_closed(&store, &seen, Closing::NoEffect).await, "it may take effect");
+        assert!(is_closed(&store, &only(&store).await, Closing::NoEffect).await);
+    }
 }

@@ -1,6 +1,9 @@
-//! What the ledger of the next process finds.
+//! What the ledger of the next process finds, and what it does about a disk that stops to answer.
+
+use tokio::time::timeout;
 
 use super::*;
+use crate::store::{Change, Entry, Kept, Outlives, Table, Unavailable};
 
 #[tokio::test]
 async fn the_next_process_knows_what_was_sent_and_nothing_else() {
@@ -32,4 +35,42 @@ async fn the_next_process_knows_what_was_sent_and_nothing_else() {
         kept.close();
         drop((store, kept));
     }
+}
+
+/// A store whose disk stops to answer once writes are sent.
+struct Hung;
+
+impl Store for Hung {
+    fn outlives(&self) -> Outlives {
+        Outlives::Restarts
+    }
+
+    fn load(&self, _: Table) -> Vec<Entry> {
+        Vec::new()
+    }
+
+    fn put(&self, _: Vec<Change>) -> Kept {
+        Kept::known(Ok(()))
+    }
+
+    fn trouble(&self) -> Option<Unavailable> {
+        None
+    }
+
+    fn end(&self, _: Vec<Change>) -> Kept {
+        Kept::never()
+    }
+
+    fn note(&self, _: Vec<Change>) {}
+
+    fn close(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_that_the_disk_does_not_take_in_time_is_no_doubt() {
+    let store = roomy(|| Arc::new(Hung));
+    let end = sent(&store, 1).await.finish(End::Done(Bytes::from_static(b"made")));
+    assert!(timeout(SECOND, end).await.is_err(), "its caller waits no longer");
+    assert_eq!(store.doubts(0, 9).await.unwrap().len(), 0);
+    assert_eq!(state(&store, 1).await, "done made");
 }
