@@ -2,20 +2,21 @@
 
 mod doubts;
 mod next_process;
+mod stores;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::time::advance;
 use uuid::Uuid;
 
+use self::stores::{file, memory};
 use super::*;
 use crate::{
     caller::CallerId,
     error::{Effect, Reason, Retry},
     pb::{DeleteProfileRequest, Profile, UpdateProfileRequest},
-    store::{File, Memory, Store, StoreMetrics},
+    store::Store,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,16 +38,6 @@ fn sharing(on: Maker, entries: usize, bytes: usize, share_percent: u32) -> Arc<L
 
 /// Makes a store.
 type Maker = fn() -> Arc<dyn Store>;
-
-fn memory() -> Arc<dyn Store> {
-    Arc::new(Memory)
-}
-
-/// One whose directory has no name any more, so that it ends with the test.
-fn file() -> Arc<dyn Store> {
-    let directory = TempDir::new().unwrap();
-    Arc::new(File::open(directory.path(), StoreMetrics::default()).unwrap())
-}
 
 macro_rules! over_each_store {
     ($($test:ident,)*) => {

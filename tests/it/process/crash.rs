@@ -203,20 +203,23 @@ async fn arrived(sandbox: &Sandbox, before: usize, more: u64, over: impl Future)
 /// repeated also when the time of a call was too short to see that.
 async fn repeat(write: &Write, gateway: &Gateway, sandbox: &Sandbox) -> Result<Profile, Status> {
     let mut client = profiles(gateway).await;
+    let mut last = None;
     for _ in 0..50 {
         match write.send(&mut client).await {
             Err(status) if status.code() == Code::Unavailable => {
+                last = Some(status);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(status) if failure(&status).1 == "WRITE_OUTCOME_UNKNOWN" => {
                 if write.effects(sandbox, &sandbox.journal().await).await == 0 {
                     return Err(status);
                 }
+                last = Some(status);
             }
             answer => return answer,
         }
     }
-    panic!("{} is never answered", write.display_name);
+    panic!("{} is never answered: {last:?}", write.display_name);
 }
 
 /// Makes all writes at once, kills the gateway in the middle, and gives what it has answered.

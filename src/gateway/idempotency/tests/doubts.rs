@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, mem};
 
+use tempfile::TempDir;
+
 use super::*;
-use crate::store::Table;
+use crate::store::{File, StoreMetrics, Table};
 
 const MAKERS: [Maker; 2] = [memory, file];
 

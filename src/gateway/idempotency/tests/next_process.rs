@@ -1,9 +1,10 @@
 //! What the ledger of the next process finds, and what it does about a disk that stops to answer.
 
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::store::{Change, Entry, Kept, Outlives, Table, Unavailable};
+use crate::store::{Change, Entry, File, Kept, Outlives, StoreMetrics, Table, Unavailable};
 
 #[tokio::test]
 async fn the_next_process_knows_what_was_sent_and_nothing_else() {
