@@ -13,10 +13,14 @@ use crate::store::{Change, Entry, Kept, Outlives, Store, Table, Unavailable};
 
 pub(super) const THREE: &str = "33333333-3333-4333-8333-333333333333";
 
+type Entries = BTreeMap<(Table, Bytes), Bytes>;
+
 /// A store whose entries the next process finds, as they are when this one dies.
 #[derive(Default)]
 pub(super) struct Remembering {
-    pub(super) entries: Mutex<BTreeMap<(Table, Bytes), Bytes>>,
+    pub(super) entries: Mutex<Entries>,
+    /// The same after each change.
+    history: Mutex<Vec<Entries>>,
     full: Mutex<bool>,
     /// What could not be made while it was full, and is to be made later.
     left: Mutex<Vec<Change>>,
@@ -45,6 +49,7 @@ impl Remembering {
                 None => entries.remove(&(table, key)),
             };
         }
+        self.history.lock().push(entries.clone());
         Kept::known(Ok(()))
     }
 }
@@ -105,6 +110,21 @@ pub(super) fn with_doubt(bench: &Bench) -> Bench {
 }
 
 pub(super) const SLOW: Ends = Ends::After(Duration::from_secs(5));
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_is_found_whenever_the_process_died_after_it_was_sent() {
+    let (bench, store) = remembering();
+    let created = bench.create(ONE, "a").await.unwrap();
+    let is_sent = |entries: &Entries| entries.keys().any(|(table, _)| *table == Table::Requests);
+    let history = store.history.lock().clone();
+    let died: Vec<Entries> = history.into_iter().skip_while(|then| !is_sent(then)).collect();
+    assert!(died.len() > 3, "{}", died.len());
+    for entries in died {
+        let store = Arc::new(Remembering { entries: Mutex::new(entries), ..Default::default() });
+        let repeated = process(&bench.fake, &store).create(ONE, "a").await;
+        assert_eq!(repeated.unwrap().name, created.name);
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_was_done_is_done_for_the_next_process() {

@@ -186,6 +186,8 @@ pub(crate) struct Journal {
     demand: Arc<Demand>,
     sent: Arc<Sent>,
     wrote_nothing: bool,
+    /// The creations whose outcome is known.
+    settled: Vec<u64>,
 }
 
 impl Journal {
@@ -204,7 +206,19 @@ impl Journal {
             demand,
             sent: Arc::default(),
             wrote_nothing: false,
+            settled: Vec::new(),
         }
+    }
+
+    /// The outcome of a creation is known. What its profile is recognized by is needed until that
+    /// is kept: the next process would have to find it out again.
+    pub(crate) fn settles(&mut self, creation: u64) {
+        self.settled.push(creation);
+    }
+
+    /// Those that [`Self::settles`] was told of.
+    pub(crate) fn take_settled(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.settled)
     }
 
     /// Notes that the write succeeds because there was nothing to do.

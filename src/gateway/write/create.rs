@@ -86,7 +86,7 @@ impl Creating<'_> {
             journal.amend(&WriteIntent::new(IntentKind::Create(Box::new(creation)))).await;
         }
         if !may_yet_happen(&result) {
-            running.settled();
+            journal.settles(running.number());
         }
         if !journal.is_repeatable() {
             self.claims.kept().await;
@@ -96,7 +96,7 @@ impl Creating<'_> {
 
     /// Finds out the outcome of a creation that an earlier call sent, and completes the profile if
     /// it exists and that is `allowed`. `None` means that it does not exist, and that the earlier
-    /// call can no longer create it.
+    /// call can no longer create it. Who asks settles its claim once the outcome is kept.
     pub(crate) async fn resolve(
         self,
         creation: &Creation,
@@ -130,9 +130,6 @@ impl Creating<'_> {
         if let Some(mut write) = write {
             note(&mut write, backend, creation, result.as_ref().ok().and_then(Option::as_ref));
             write.end(may_yet_happen(&result));
-        }
-        if result.is_ok() {
-            self.claims.settle(creation.number);
         }
         result
     }

@@ -131,7 +131,9 @@ impl Writer {
                 request.backend.announce_change();
             }
             let result = result.map_err(|error| request.fail(error));
+            let settled = journal.take_settled();
             journal.finish(end(&request, &result, journal.wrote_nothing())).await;
+            settled.into_iter().for_each(|creation| order.claims.settle(creation));
             audit.ended(&result);
             result
         };
@@ -205,7 +207,13 @@ async fn carry_out(
 ) -> Result<Written> {
     if let Some(earlier) = unresolved {
         journal.goes_on().map_err(|error| still_unresolved(error, earlier.over))?;
-        if let Some(written) = resolve(request, order, earlier).await? {
+        let creation = match &earlier.intent {
+            IntentKind::Create(creation) => Some(creation.number),
+            IntentKind::Change(_) | IntentKind::Delete(()) => None,
+        };
+        let resolved = resolve(request, order, earlier).await?;
+        creation.into_iter().for_each(|number| journal.settles(number));
+        if let Some(written) = resolved {
             return Ok(written);
         }
         journal.depends()?;
