@@ -68,6 +68,7 @@ pub(super) enum Joined {
 
 /// Runs a load. If it is dropped early, the waiting readers get an error.
 pub(super) struct Leader {
+    is_over: bool,
     flights: Flights,
     resource: Resource,
     number: u64,
@@ -108,6 +109,7 @@ impl Flights {
         let (number, readers_of) = (state.count, readers.clone());
         let flight = Flight { snapshot, began: now, number, caller, readers: readers_of };
         let leader = Leader {
+            is_over: false,
             flights: self.clone(),
             resource: resource.clone(),
             number: state.count,
@@ -198,10 +200,15 @@ fn lost() -> Error {
 
 impl Leader {
     /// Tells the waiting readers. The value must already be in the store, where later readers look.
-    pub(super) fn complete(self, loaded: Loaded) {
+    pub(super) fn complete(mut self, loaded: Loaded) {
+        self.end(loaded);
+    }
+
+    fn end(&mut self, loaded: Loaded) {
         // First: one whom its end does not help would find it again.
         self.leave();
         self.readers.complete(loaded);
+        self.is_over = true;
     }
 
     fn leave(&self) {
@@ -215,8 +222,9 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.leave();
-        self.readers.complete(Err(lost()));
+        if !self.is_over {
+            self.end(Err(lost()));
+        }
     }
 }
 

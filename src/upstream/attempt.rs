@@ -50,19 +50,25 @@ pub struct Session {
     deadline: Instant,
     counter: Arc<AtomicU32>,
     bypasses_breaker: bool,
-    /// The tokens that its requests carried: an answer may repeat one long after it was replaced.
-    sent: Arc<Mutex<Vec<Arc<CurrentTokens>>>>,
     class: Class,
     /// A write was sent: what follows ends what it began.
     wrote: AtomicBool,
     /// Who else has to know how long its requests wait.
     waiters: Option<Arc<dyn Waiters>>,
-    /// Something was read.
-    has_read: Arc<AtomicBool>,
     /// To whom the requests are counted.
     caller: Arc<Caller>,
+    progress: Arc<Progress>,
+}
+
+/// What the sessions of one call have done so far.
+#[derive(Default)]
+struct Progress {
+    /// The tokens that the requests carried: an answer may repeat one long after it was replaced.
+    sent: Mutex<Vec<Arc<CurrentTokens>>>,
+    /// Something was read.
+    has_read: AtomicBool,
     /// It was admitted. What it sends then is counted, and not refused.
-    has_begun: Arc<AtomicBool>,
+    has_begun: AtomicBool,
 }
 
 impl Session {
@@ -80,13 +86,11 @@ impl Session {
             deadline,
             counter,
             bypasses_breaker: false,
-            sent: Arc::default(),
             class: Class::Call,
             wrote: AtomicBool::new(false),
             waiters: None,
-            has_read: Arc::default(),
             caller: Arc::clone(caller),
-            has_begun: Arc::default(),
+            progress: Arc::default(),
         }
     }
 
@@ -122,13 +126,11 @@ impl Session {
             deadline: self.deadline,
             counter: Arc::clone(&self.counter),
             bypasses_breaker: self.bypasses_breaker,
-            sent: Arc::clone(&self.sent),
             class: self.class,
             wrote: AtomicBool::new(self.wrote.load(Ordering::Relaxed)),
             waiters: self.waiters.clone(),
-            has_read: Arc::clone(&self.has_read),
             caller: Arc::clone(&self.caller),
-            has_begun: Arc::clone(&self.has_begun),
+            progress: Arc::clone(&self.progress),
         }
     }
 
@@ -144,7 +146,7 @@ impl Session {
             .enter(&upstream.pace, (class, caller), self)
             .await
             .map_err(|refusal| self.refused(refusal))?;
-        self.has_begun.store(true, Ordering::Relaxed);
+        self.progress.has_begun.store(true, Ordering::Relaxed);
         if let Some(waiters) = &self.waiters {
             waiters.goes_on();
         }
@@ -180,7 +182,7 @@ impl Session {
             return Err(Failure::local(refusal::circuit_open(wait)));
         }
         let class = self.class();
-        if !self.has_begun.load(Ordering::Relaxed) {
+        if !self.progress.has_begun.load(Ordering::Relaxed) {
             let admitted = upstream.bulkhead.admits(&upstream.pace, (class, &self.caller), now);
             admitted.map_err(|refusal| self.refused(refusal))?;
         }
@@ -190,7 +192,7 @@ impl Session {
 
     /// Remembers a token that a request carries.
     fn note_sent(&self, current: &Arc<CurrentTokens>) {
-        let mut sent = self.sent.lock();
+        let mut sent = self.progress.sent.lock();
         if sent.last().is_none_or(|last| last.generation != current.generation) {
             sent.push(Arc::clone(current));
         }
@@ -218,15 +220,16 @@ impl Session {
     }
 
     async fn send_with_credentials(&self, request: &Request, ticket: &Ticket<'_>) -> Outcome {
-        let upstream = &self.upstream;
+        let (upstream, auth) = (&self.upstream, &*self.upstream.auth);
         let exchange = async |headers: &[_]| {
             let result = upstream.exchange(request, headers, self.deadline, &self.counter).await;
             upstream.judge(ticket, &result);
             result
         };
-        if let Some(token) = upstream.auth.fixed() {
+        if let Some(token) = auth.fixed() {
             login::admit_fixed(upstream).map_err(|error| Failure::new(Cause::Login, error))?;
-            let reply = exchange(&upstream.auth.headers(token).map_err(Failure::local)?).await?;
+            let headers = upstream.fixed.headers(auth, token).map_err(Failure::local)?;
+            let reply = exchange(headers).await?;
             login::judge_fixed(upstream, &reply).await;
             return Ok(reply);
         }
@@ -240,14 +243,14 @@ impl Session {
             .await
             .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
             .map_err(|error| Failure::new(Cause::Login, error))?;
-            let headers = upstream.auth.headers(&current.tokens.access).map_err(Failure::local)?;
+            let headers = current.headers(auth).map_err(Failure::local)?;
             self.note_sent(&current);
             if refused.is_some() {
                 self.permit_again().await?;
             }
-            let mut reply = exchange(&headers).await?;
+            let mut reply = exchange(headers).await?;
             // Asked once: for some dialects the answer is in the body.
-            let mut is_refused = upstream.auth.is_refused(&reply);
+            let mut is_refused = auth.is_refused(&reply);
             // A request that was refused for its token was not carried out, so even a write may be
             // sent again. A new token may not count yet where the upstream has several servers.
             if is_refused && let Some(counts) = current.counts_from(Instant::now()) {
@@ -256,8 +259,8 @@ impl Session {
                 }
                 tokio::time::sleep_until(counts).await;
                 self.permit_again().await?;
-                reply = exchange(&headers).await?;
-                is_refused = upstream.auth.is_refused(&reply);
+                reply = exchange(headers).await?;
+                is_refused = auth.is_refused(&reply);
             }
             if !is_refused {
                 login::token_accepted(upstream, &current);
@@ -315,7 +318,7 @@ impl Port for Session {
                 self.wrote.store(true, Ordering::Relaxed);
             }
             if outcome.as_ref().is_ok_and(|reply| reply.status.is_success()) {
-                self.has_read.store(true, Ordering::Relaxed);
+                self.progress.has_read.store(true, Ordering::Relaxed);
             }
             let outcome = match (outcome, before.take()) {
                 // The upstream's answer says more than the reason for not retrying.
@@ -360,12 +363,12 @@ impl Port for Session {
     }
 
     fn redact(&self, text: &str) -> Option<String> {
-        let sent = self.sent.lock().clone();
+        let sent = self.progress.sent.lock().clone();
         self.upstream.redact(text, &sent)
     }
 
     async fn repeats_secret(&self, body: &Bytes) -> bool {
-        let needles = self.upstream.needles(&self.sent.lock());
+        let needles = self.upstream.needles(&self.progress.sent.lock());
         if body.len() < SEARCHED_AT_ONCE {
             return needles.are_in(body);
         }

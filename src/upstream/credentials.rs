@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use self::refused::Refused;
 use super::{
+    carried::CarriedToken,
     keeper::Keeper,
     kept::KeptPause,
     message::{Reply, Request},
@@ -105,9 +106,15 @@ pub(super) struct CurrentTokens {
     since: Instant,
     /// Whether the upstream has accepted it.
     accepted: AtomicBool,
+    carried: CarriedToken,
 }
 
 impl CurrentTokens {
+    /// The headers that carry the access token.
+    pub(super) fn headers(&self, auth: &dyn Auth) -> Result<&[(HeaderName, HeaderValue)]> {
+        self.carried.headers(auth, &self.tokens.access)
+    }
+
     /// When a token that was refused has to be tried again, because it may have been too new.
     pub(super) fn counts_from(&self, now: Instant) -> Option<Instant> {
         let counts = self.since + COUNTS_AFTER;
@@ -246,6 +253,7 @@ impl Credentials {
                     tokens,
                     since: Instant::now(),
                     accepted: AtomicBool::new(false),
+                    carried: CarriedToken::default(),
                 });
                 state.retire(|_| true);
                 state.current = Some(current.clone());
@@ -358,14 +366,11 @@ impl Credentials {
         configured: impl FnOnce() -> Vec<&'c SecretString>,
         sent: &[Arc<CurrentTokens>],
     ) -> Arc<Needles> {
-        let mut state = self.lock();
-        let recent = state.current.iter().chain(&state.retired);
-        let mut tokens: Vec<Arc<CurrentTokens>> = sent.iter().chain(recent).cloned().collect();
-        tokens.sort_unstable_by_key(|tokens| tokens.generation);
-        tokens.dedup_by_key(|tokens| tokens.generation);
-        let generations: Vec<u64> = tokens.iter().map(|tokens| tokens.generation).collect();
-        let secrets = || configured().into_iter().chain(tokens.iter().flat_map(secrets_of));
-        state.needles.of(generations, secrets)
+        let State { current, retired, needles, .. } = &mut *self.lock();
+        let all = || sent.iter().chain(&*current).chain(&*retired);
+        let generations = all().map(|tokens| tokens.generation);
+        let secrets = || configured().into_iter().chain(all().flat_map(secrets_of));
+        needles.of(generations, secrets)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -11,6 +11,7 @@ mod body;
 mod breaker;
 mod budget;
 mod bulkhead;
+mod carried;
 mod cause;
 mod class;
 mod client;

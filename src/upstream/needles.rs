@@ -42,19 +42,21 @@ pub(super) struct Needles {
 pub(super) struct LatestNeedles(Option<(Vec<u64>, Arc<Needles>)>);
 
 impl LatestNeedles {
+    /// Those of these generations of tokens, which come in any order, and more than once.
     pub(super) fn of<'s, S: Iterator<Item = &'s SecretString>>(
         &mut self,
-        generations: Vec<u64>,
+        generations: impl Iterator<Item = u64> + Clone,
         secrets: impl FnOnce() -> S,
     ) -> Arc<Needles> {
-        match &self.0 {
-            Some((known, needles)) if *known == generations => Arc::clone(needles),
-            _ => {
-                let needles = Arc::new(Needles::of(secrets()));
-                self.0 = Some((generations, Arc::clone(&needles)));
-                needles
-            }
+        if let Some((known, needles)) = &self.0
+            && generations.clone().all(|generation| known.contains(&generation))
+            && known.iter().all(|known| generations.clone().any(|generation| generation == *known))
+        {
+            return Arc::clone(needles);
         }
+        let needles = Arc::new(Needles::of(secrets()));
+        self.0 = Some((generations.collect(), Arc::clone(&needles)));
+        needles
     }
 }
 
@@ -67,7 +69,8 @@ impl fmt::Debug for Needles {
 impl Needles {
     pub(super) fn of<'s>(secrets: impl Iterator<Item = &'s SecretString>) -> Self {
         let (mut all, mut forms) = (Vec::new(), BTreeSet::new());
-        for secret in secrets.map(ExposeSecret::expose_secret) {
+        let distinct: BTreeSet<&str> = secrets.map(ExposeSecret::expose_secret).collect();
+        for secret in distinct {
             let patterns = patterns(secret);
             if is_telling(secret) {
                 let long = patterns.iter().filter(|form| form.len() >= MIN_BYTES);

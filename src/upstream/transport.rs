@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING},
 };
 use tokio::time::Instant;
@@ -38,6 +38,8 @@ use crate::{
 
 /// How many headers a reply may have. Gateways and tracing add dozens.
 const MAX_HEADERS: usize = 512;
+/// About how many headers a request has, with those that the client adds.
+const HEADERS: usize = 8;
 /// How long a connection for reads may be idle.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
@@ -111,18 +113,21 @@ impl Transport {
             Safety::Read => &self.reads,
             Safety::Write => &self.writes,
         };
-        let mut builder = client.request(request.method.clone(), url);
+        let mut sending = reqwest::Request::new(request.method.clone(), url);
+        let mut headers = HeaderMap::with_capacity(HEADERS);
         for (name, value) in request.headers.iter().chain(credentials) {
-            builder = builder.header(name, value);
+            headers.append(name, value.clone());
         }
-        builder = builder.header(ACCEPT_ENCODING, coding::ACCEPTED);
+        headers.append(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
+        *sending.headers_mut() = headers;
         let begun = Arc::new(AtomicBool::new(false));
         if let Some(rest) = request.body.clone() {
             let body = WatchedBody { rest, begun: Arc::clone(&begun) };
-            builder = builder.body(reqwest::Body::wrap(body));
+            *sending.body_mut() = Some(reqwest::Body::wrap(body));
         }
         let asked = self.handshakes.asked();
-        let sent = time.bound(builder.send(), self.header_timeout, "did not start answering");
+        let sending = client.execute(sending);
+        let sent = time.bound(sending, self.header_timeout, "did not start answering");
         let mut response = sent.await?.map_err(|error| {
             let progress = match (error.is_connect(), begun.load(Ordering::Acquire)) {
                 (true, _) => Progress::Connecting,

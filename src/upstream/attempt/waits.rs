@@ -32,7 +32,7 @@ impl Session {
             upstream.note_failure(&error);
             error
         };
-        let has_read = self.has_read.load(Ordering::Relaxed);
+        let has_read = self.progress.has_read.load(Ordering::Relaxed);
         waiters.tell(Delay { until, guessed, has_read, refusal: Arc::new(refusal) })
     }
 
@@ -69,7 +69,7 @@ impl Patience for Session {
 
     fn queues(&self, for_share: bool) {
         if let Some(waiters) = &self.waiters
-            && !self.has_read.load(Ordering::Relaxed)
+            && !self.progress.has_read.load(Ordering::Relaxed)
         {
             waiters.queues(for_share);
         }
