@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{
     callers::{EIGHT, hold},
     calls::{GET, metric, named},
-    child::{Gateway, gateway, serve, sft},
+    child::{Gateway, gateway, patiently, serve, sft},
     frames::Frames,
     slow::Slow,
     wire::frame,
@@ -19,7 +19,11 @@ const WAVES: usize = 27;
 
 const CHECK: &str = "grpc.health.v1.Health/Check";
 const WATCH: &str = "grpc.health.v1.Health/Watch";
+const UNKNOWN: &str = "profilegateway.v1.ProfileService/NoSuchMethod";
 const REFLECT: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+const UNSUPPORTED: (&str, &str) = ("UNIMPLEMENTED", "OPERATION_NOT_SUPPORTED");
+const TOO_LARGE: (&str, &str) = ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE");
 
 /// A way to be answered early.
 #[derive(Clone, Copy)]
@@ -106,22 +110,14 @@ async fn who_is_refused_by_what_comes_first_leaves_the_connection_alone() {
             end: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
             ..CALL
         },
-        Kind { headers: &metadata, end: ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE"), ..CALL },
+        Kind { headers: &metadata, end: TOO_LARGE, ..CALL },
         Kind { headers: &[(":method", "PUT")], end: ("HTTP_405", ""), ..CALL },
-        Kind { first: &large, end: ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE"), ..CALL },
+        Kind { first: &large, end: TOO_LARGE, ..CALL },
         Kind { first: &two, end: ("UNIMPLEMENTED", malformed), ..CALL },
-        Kind {
-            path: CHECK,
-            first: &large,
-            end: ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE"),
-            ..CALL
-        },
-        Kind {
-            path: REFLECT,
-            first: &large,
-            end: ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE"),
-            ..CALL
-        },
+        Kind { path: UNKNOWN, first: &large, end: UNSUPPORTED, ..CALL },
+        Kind { headers: &[("grpc-encoding", "br")], first: &large, end: UNSUPPORTED, ..CALL },
+        Kind { path: CHECK, first: &large, end: TOO_LARGE, ..CALL },
+        Kind { path: REFLECT, first: &large, end: TOO_LARGE, ..CALL },
     ] {
         play(&gateway, kind).await;
     }
@@ -140,6 +136,20 @@ async fn who_is_refused_for_its_share_leaves_the_connection_alone() {
 }
 
 #[tokio::test]
+async fn who_is_refused_for_its_memory_leaves_the_connection_alone() {
+    let env = [
+        ("PROFILE_GATEWAY__MEMORY__BUDGET_BYTES", "64MiB"),
+        ("PROFILE_GATEWAY__MEMORY__REQUESTS_PERCENT", "1"),
+        ("PROFILE_GATEWAY__CALLERS__SHARE_PERCENT", "10"),
+    ];
+    let gateway = gateway(&[], &env).await;
+    // The length of a message of 192 KiB, for which the caller's tenth of a percent is too little.
+    let begun = [&[0, 0, 3, 0, 0][..], &[0; 100]].concat();
+    let end = ("RESOURCE_EXHAUSTED", "CALLER_QUOTA_EXCEEDED");
+    play(&gateway, Kind { first: &begun, end, ..CALL }).await;
+}
+
+#[tokio::test]
 async fn who_does_not_send_its_message_leaves_the_connection_alone() {
     let gateway = gateway(&[], &[("PROFILE_GATEWAY__SERVER__MESSAGE_TIMEOUT", "100ms")]).await;
     play(&gateway, Kind { end: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"), ..CALL }).await;
@@ -153,4 +163,18 @@ async fn calls_that_are_taken_back_at_once_leave_the_connection_alone() {
     let victim = frames.begin(CHECK).await;
     frames.piece(victim, &frame(0, &[]), true).await;
     assert_eq!(frames.ended(1, "calls that were taken back").await, [victim]);
+}
+
+// h2 itself ends it, whatever is set.
+#[tokio::test]
+async fn frames_that_carry_nothing_end_the_connection_of_their_client_alone() {
+    let gateway = gateway(&[], &[]).await;
+    let mut other = Frames::connect(gateway.grpc).await;
+    let victim = other.begin(CHECK).await;
+    let mut frames = Frames::connect(gateway.grpc).await;
+    let stream = frames.begin(GET).await;
+    frames.empty_pieces(stream, 101).await;
+    patiently("the end of the connection", frames.until_closed()).await;
+    other.piece(victim, &frame(0, &[]), true).await;
+    assert_eq!(other.ended(1, "a call of another connection").await, [victim]);
 }

@@ -65,6 +65,12 @@ impl Frames {
         self.0.write_all(&bytes).await.unwrap();
     }
 
+    /// Sends so many pieces of a message that are empty, all of them together.
+    pub(super) async fn empty_pieces(&mut self, stream: u32, count: usize) {
+        let bytes = Self::frame(DATA, 0, stream, &[]).repeat(count);
+        self.0.write_all(&bytes).await.unwrap();
+    }
+
     /// Lets the server send as much as it wants, in all.
     pub(super) async fn makes_room(&mut self) {
         self.send(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()).await;
