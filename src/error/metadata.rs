@@ -10,7 +10,7 @@ macro_rules! keys {
 }
 
 keys! {
-    CALL_ID = "call_id", "always",
+    CALL_ID = "call_id", "always; in a flood of refusals, the response metadata `x-call-id` say it",
         "The gateway's own id of the call, which the access log and the audit log have too.";
     OPERATION = "operation", "always", "The method, such as `GetProfile`.";
     BACKEND = "backend", "once the backend is known",

@@ -204,9 +204,13 @@ fn refusal(rpc: Method, record: Option<&CallRecord>, error: Error) -> Status {
             resource = error.resource(), %error, detail, "a call failed"
         );
     }
-    let status = status::status(&error);
-    let Some(record) = record else { return status };
-    let (status, has_id) = status::with_call(status, record.id());
+    let Some(record) = record else { return status::status(&error) };
+    if status::repeats(&error) {
+        let status = status::bare(&error);
+        record.set_told(error);
+        return status;
+    }
+    let (status, has_id) = status::with_call(status::status(&error), record.id());
     if has_id {
         record.set_told(error);
     }

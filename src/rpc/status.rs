@@ -8,7 +8,7 @@ mod encoded;
 mod fit;
 mod kept;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prost::DecodeError;
 use tonic::{Code, Status};
@@ -17,8 +17,9 @@ use tonic_types::{ErrorDetails, FieldViolation};
 use self::fit::{MAX_TEXT_BYTES, Parts};
 pub use self::{
     call_id::{CALL_ID_BYTES, of_call},
-    encoded::reason,
+    encoded::{GRPC_DETAILS, GRPC_MESSAGE, GRPC_STATUS, reason},
     fit::{MAX_MESSAGE_BYTES, header_bytes},
+    kept::{REFUSED_CALL, Repeated, repeats, with_details},
 };
 use crate::{
     call::CallId,
@@ -37,6 +38,19 @@ const MAX_VIOLATIONS_BYTES: usize = 4 * 1024;
 #[must_use]
 pub fn status(error: &Error) -> Status {
     kept::status(error, made)
+}
+
+/// The status of a refusal that may come again and again, for the layers, which write all but the
+/// code: they have it as it is sent.
+#[must_use]
+pub fn bare(error: &Error) -> Status {
+    Status::new(code(error.kind()), "")
+}
+
+/// The refusal of an error that may come again and again; see [`repeats`].
+#[must_use]
+pub fn repeated(error: &Error) -> Option<Arc<Repeated>> {
+    kept::repeated(error, made)
 }
 
 fn made(error: &Error) -> Status {
@@ -106,7 +120,7 @@ fn details(error: &Error) -> ErrorDetails {
         let kind = if name.contains("/profiles/") { "Profile" } else { "Backend" };
         let kind = format!("profilegateway.v1.{kind}");
         // Each byte costs: a refusal does not say twice what it says.
-        let description = if kept::repeats(error) { "" } else { error.message() };
+        let description = if repeats(error) { "" } else { error.message() };
         details.set_resource_info(kind, name, "", text::cut(description, MAX_TEXT_BYTES));
     }
     if error.kind() == Kind::FailedPrecondition {

@@ -27,6 +27,7 @@ mod drain;
 mod edges;
 mod ends;
 mod examples;
+mod flood;
 mod frames;
 mod goaway;
 mod grpc_web;

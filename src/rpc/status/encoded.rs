@@ -6,10 +6,18 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::error::Reason;
+
+// Names, not text: text would be parsed at every use.
+/// The header or trailer with the code.
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// That with the message, percent-encoded.
+pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// That with the details, in base64.
+pub const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// As gRPC's PROTOCOL-HTTP2 has it: written without padding, and read with or without.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -27,7 +27,10 @@ use super::{
 use crate::{
     call::{CallRecord, CallerIds},
     error::{Error, Reason},
-    rpc::{self, status::MAX_MESSAGE_BYTES},
+    rpc::{
+        self,
+        status::{MAX_MESSAGE_BYTES, Repeated},
+    },
     server::{
         metrics::{CallMetrics, ServerMetrics},
         transport::closing::Closing,
@@ -192,7 +195,8 @@ impl Running {
         if let Some(code) = refused_by_http(response.status()) {
             self.end = Some(End::new(code, ""));
         } else if reply::code(response.headers()).is_some() || response.body().is_end_stream() {
-            let known = response.extensions().get::<Reason>().copied();
+            let made = response.extensions().get::<Arc<Repeated>>();
+            let known = made.map(|refusal| refusal.error().reason());
             self.ended(response.headers(), known);
         } else {
             return wrap(response, self);

@@ -104,8 +104,9 @@ fn translated<A: Answer>(mut response: Response<A>) -> Response<Stepped<Framing,
 
 /// Takes the status out of the headers of a response that is only a status.
 fn status(headers: &mut HeaderMap) -> HeaderMap {
-    let names = [reply::GRPC_STATUS, reply::GRPC_MESSAGE, reply::GRPC_DETAILS];
-    names.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect()
+    let status = [reply::GRPC_STATUS, reply::GRPC_MESSAGE, reply::GRPC_DETAILS];
+    let names = status.into_iter().chain([reply::REFUSED_CALL]);
+    names.filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect()
 }
 
 /// Puts the trailers into a frame of the response body.

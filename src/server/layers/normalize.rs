@@ -24,7 +24,10 @@ use super::{
 use crate::{
     call::CallRecord,
     error::{Error, Kind, Reason},
-    rpc::{self, compression, status::header_bytes},
+    rpc::{
+        self, compression,
+        status::{Repeated, header_bytes},
+    },
     text::{self, quoted},
 };
 
@@ -96,7 +99,8 @@ where
         // Taken once: a future that is complete is not polled again.
         let Some(mut asked) = this.asked.take() else { return Poll::Ready(Ok(bare(response))) };
         if reply::code(response.headers()).is_some() {
-            normalize(response.headers_mut(), Part::Headers, &asked);
+            let made = response.extensions_mut().get::<Arc<Repeated>>().cloned();
+            normalize(response.headers_mut(), Part::Headers, &asked, made);
             return Poll::Ready(Ok(bare(response)));
         }
         asked.use_up(header_bytes(response.headers()));
@@ -120,6 +124,16 @@ impl Asked {
         *room = room.saturating_sub(bytes);
     }
 
+    /// The refusal that a status is, if it may come again and again: of a service, which leaves it
+    /// to be written here, or of a layer.
+    fn refusal(&self, headers: &HeaderMap) -> Option<Arc<Repeated>> {
+        match (self.record.told(), headers.get(reply::GRPC_DETAILS)) {
+            (Some(error), None) => rpc::status::repeated(error),
+            (None, Some(details)) => rpc::status::with_details(details),
+            _ => None,
+        }
+    }
+
     fn no_such_method(&self) -> String {
         match &self.path {
             Some(path) => format!("unknown method {path:?}"),
@@ -134,16 +148,25 @@ impl Step for Asked {
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            normalize(trailers, Part::Trailers, self);
+            normalize(trailers, Part::Trailers, self, None);
         }
         Poll::Ready(frame)
     }
 }
 
-fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
+/// `made` is the refusal, where the layer that made the response says it.
+fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked, made: Option<Arc<Repeated>>) {
     // Only the code at first: parsing the whole status would slow down every successful call.
     if reply::code(headers) == Some(Code::Ok) {
         return;
+    }
+    let room = asked.limits.response_metadata.saturating_sub(ADDED_BYTES);
+    let refusal = made.or_else(|| asked.refusal(headers));
+    if let Some(refusal) = &refusal {
+        if refusal.write(asked.record.id(), room, headers) {
+            return;
+        }
+        reply::write_status(refusal.status(), headers);
     }
     if !headers.contains_key(reply::GRPC_DETAILS)
         && let Some(status) = Status::from_header_map(headers)
@@ -152,9 +175,9 @@ fn normalize(headers: &mut HeaderMap, part: Part, asked: &Asked) {
         tracing::debug!(target: "rpc", %error, original = status.message(), "a library's status");
         reply::write(&error, headers);
     }
-    let room = asked.limits.response_metadata.saturating_sub(ADDED_BYTES);
     // Most statuses have the id from where they were made.
-    let has_id = asked.record.told().is_some() && header_bytes(headers) <= room;
+    let is_told = refusal.is_none() && asked.record.told().is_some();
+    let has_id = is_told && header_bytes(headers) <= room;
     if !has_id {
         bound(headers, room.saturating_sub(rpc::status::CALL_ID_BYTES));
     }

@@ -4,25 +4,31 @@
 //! less than a call that is served: nothing is formatted or encoded, and nothing is decoded to log
 //! it.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
-use http::{HeaderMap, Response};
+use http::Response;
 use tonic::body::Body;
 
 use super::{
     methods::{Method, Methods},
     reply,
 };
-use crate::caller::{Full, Resource};
+use crate::{
+    caller::{Full, Resource},
+    rpc::status::{Repeated, repeated},
+};
 
 /// What a call needs a place of.
 const RESOURCES: [Resource; 3] = [Resource::Calls, Resource::Arriving, Resource::Probes];
 
-/// The responses of one method: for each resource that of a caller with its share, and that of all
+/// The refusals of one method: for each resource that of a caller with its share, and that of all
 /// callers together. Every caller has the same share.
-type Made = [[OnceLock<HeaderMap>; 2]; RESOURCES.len()];
+type Made = [[OnceLock<Arc<Repeated>>; 2]; RESOURCES.len()];
 
-/// The responses, by the label of the method.
+/// The refusals, by the label of the method.
 pub(crate) struct Refusals(HashMap<String, Made>);
 
 impl Refusals {
@@ -34,21 +40,27 @@ impl Refusals {
 
     /// The response to a call of this method.
     pub(crate) fn response<A: From<Body>>(&self, method: &Method, full: Full) -> Response<A> {
-        let make = || {
-            let error = reply::known(method, full.into());
-            reply::refuse::<Body>(&error).into_parts().0.headers
+        let Some(refusal) = self.refusal(method, full) else {
+            return reply::refuse(&reply::known(method, full.into()));
         };
-        let number = RESOURCES.iter().position(|known| *known == full.quota().resource);
-        let made = self.0.get(&method.label).and_then(|made| made.get(number?));
-        let kept = made.map(|[of_caller, of_all]| match full {
+        let mut response = Response::new(A::from(Body::empty()));
+        *response.headers_mut() = refusal.headers().clone();
+        response.extensions_mut().insert(refusal);
+        response
+    }
+
+    fn refusal(&self, method: &Method, full: Full) -> Option<Arc<Repeated>> {
+        let number = RESOURCES.iter().position(|known| *known == full.quota().resource)?;
+        let [of_caller, of_all] = self.0.get(&method.label)?.get(number)?;
+        let kept = match full {
             Full::OfCaller(_) => of_caller,
             Full::OfAll(_) => of_all,
-        });
-        let headers = kept.map_or_else(make, |kept| kept.get_or_init(make).clone());
-        let mut response = Response::new(A::from(Body::empty()));
-        *response.headers_mut() = headers;
-        response.extensions_mut().insert(full.reason());
-        response
+        };
+        if kept.get().is_none() {
+            // Another one may have been faster; both say the same.
+            let _ = kept.set(repeated(&reply::known(method, full.into()))?);
+        }
+        kept.get().cloned()
     }
 }
 
@@ -70,7 +82,8 @@ mod tests {
                 for _ in 0..2 {
                     let kept = refusals.response::<Body>(method, full);
                     assert_eq!(kept.headers(), made.headers(), "{}", method.label);
-                    assert_eq!(reply::reason(kept.headers()), Some(full.reason()));
+                    let refusal = kept.extensions().get::<Arc<Repeated>>().unwrap();
+                    assert_eq!(refusal.error().reason(), full.reason());
                 }
             }
         }

@@ -4,20 +4,16 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use percent_encoding::percent_decode;
 use tonic::{Code, Status, body::Body};
 
 use super::methods::Method;
+pub(crate) use crate::rpc::status::{GRPC_DETAILS, GRPC_MESSAGE, GRPC_STATUS, REFUSED_CALL};
 use crate::{
     error::{Error, Reason, metadata},
     rpc,
 };
-
-// Names, not text: text would be parsed at every use.
-pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-pub(crate) const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// A response that is only an error.
 pub(crate) fn refuse<A: From<Body>>(error: &Error) -> Response<A> {

@@ -50,7 +50,9 @@ pub fn failure<T: Debug>(result: Result<T, Status>) -> Failure {
     assert_eq!(info.domain, "profile-gateway");
     assert!(info.metadata.contains_key("operation"), "no operation: {status:?}");
     let mut metadata = info.metadata.clone();
-    let call_id = metadata.remove(CALL_ID).unwrap_or_default();
+    // That of a refusal is in a header too, and in a flood there alone.
+    let header = status.metadata().get("x-call-id").map(|id| id.to_str().unwrap().to_owned());
+    let call_id = metadata.remove(CALL_ID).or(header).unwrap_or_default();
     assert_eq!(call_id.len(), 16, "no id of the call: {status:?}");
     for key in info.metadata.keys() {
         assert!(METADATA.iter().any(|(known, ..)| known == key), "{key} is not documented");

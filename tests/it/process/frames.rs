@@ -92,6 +92,20 @@ impl Frames {
         ended
     }
 
+    /// How many bytes the headers take that are all of the answer on this stream.
+    pub(super) async fn headers_of_last(&mut self, stream: u32) -> usize {
+        patiently("an answer", async {
+            loop {
+                let (kind, flags, other, payload) = self.next_of().await.unwrap();
+                if (kind, other) == (HEADERS, stream) {
+                    assert_ne!(flags & END_STREAM, 0, "more than headers");
+                    return payload.len();
+                }
+            }
+        })
+        .await
+    }
+
     /// Sends a piece of a message, which ends the request if it is the last.
     pub(super) async fn piece(&mut self, stream: u32, bytes: &[u8], last: bool) {
         self.send(DATA, if last { END_STREAM } else { 0 }, stream, bytes).await;
