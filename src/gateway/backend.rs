@@ -201,7 +201,7 @@ impl Backend {
         name: &ProfileName,
         error: Error,
     ) -> Error {
-        let name = name.to_string();
+        let name = name.whole();
         let error = match error.facts().is_about_a_profile {
             true => error.about(&name),
             false => error,

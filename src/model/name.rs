@@ -90,6 +90,12 @@ impl ProfileName {
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// The whole name. Formatting it would take several times as long, and refusals need it.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        ["backends/", self.backend.id(), "/profiles/", &self.id].concat()
+    }
 }
 
 impl DoubtName {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::RwLock;
 use prometheus_client::metrics::{
     counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
@@ -36,14 +37,23 @@ labels! {
 
 /// Counts the calls of one method.
 ///
-/// The metrics that nearly every call needs are looked up once and kept, because a lookup by labels
-/// hashes and locks. Not before the first call, so that methods without calls have no lines.
+/// The metrics are looked up once and kept, because a lookup by labels hashes and locks. Not before
+/// the first call, so that methods without calls have no lines.
 #[derive(Debug)]
 pub(super) struct CallMetrics {
     method: Arc<str>,
     all: ServerMetrics,
     succeeded: OnceLock<Counter>,
+    failed: RwLock<Vec<Failures>>,
     duration: OnceLock<Histogram>,
+}
+
+/// The calls of a method that failed in one way.
+#[derive(Debug)]
+struct Failures {
+    code: &'static str,
+    reason: &'static str,
+    count: Counter,
 }
 
 impl CallMetrics {
@@ -63,7 +73,22 @@ impl CallMetrics {
         if code == "OK" && reason.is_empty() {
             self.succeeded.get_or_init(|| self.count(code, reason)).inc();
         } else {
-            self.count(code, reason).inc();
+            self.failed(code, reason);
+        }
+    }
+
+    fn failed(&self, code: &'static str, reason: &'static str) {
+        let is_this = |one: &&Failures| one.code == code && one.reason == reason;
+        if let Some(known) = self.failed.read().iter().find(is_this) {
+            known.count.inc();
+            return;
+        }
+        let count = self.count(code, reason);
+        count.inc();
+        let mut failed = self.failed.write();
+        // Another call may have been faster.
+        if !failed.iter().any(|one| is_this(&one)) {
+            failed.push(Failures { code, reason, count });
         }
     }
 
@@ -108,6 +133,7 @@ impl ServerMetrics {
             method: method.into(),
             all: self.clone(),
             succeeded: OnceLock::new(),
+            failed: RwLock::default(),
             duration: OnceLock::new(),
         }
     }

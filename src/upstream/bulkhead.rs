@@ -99,7 +99,8 @@ impl Bulkhead {
     /// [`Self::enter`] would find now.
     pub(super) fn has_room(&self, who: (Class, &Caller)) -> Result<(), Refusal> {
         let (class, caller) = who;
-        let slot = self.shares.has(caller, class, What::Slot)
+        let free = self.shares.free(caller, class);
+        let slot = free.slot
             && self.slots.available_permits() > 0
             && self.line(class).try_take().is_some();
         if slot {
@@ -108,7 +109,7 @@ impl Bulkhead {
         if self.queue.available_permits() <= self.kept_from(class) {
             return Err(self.queue_is_full());
         }
-        match self.shares.has(caller, class, What::QueuePlace) {
+        match free.place {
             true => Ok(()),
             false => Err(self.queue_is_full_for(who)),
         }

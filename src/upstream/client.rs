@@ -28,7 +28,7 @@ use super::{
     metrics::{BackendUpstreamMetrics, RequestOutcome, Shed},
     needles::Needles,
     pace::{Pace, Refusal},
-    refusal,
+    refusal::Refusals,
     settings::UpstreamSettings,
     status,
     transport::Transport,
@@ -62,6 +62,7 @@ pub struct Upstream {
     /// The circuit as last reported, and until when it is open.
     shown: Mutex<(Circuit, Option<Instant>)>,
     pub(super) request_timeout: Duration,
+    refusals: Refusals,
 }
 
 /// What the gateway's own calls have shown.
@@ -138,6 +139,7 @@ impl Upstream {
             health: Mutex::default(),
             shown: Mutex::new((Circuit::Closed, None)),
             request_timeout: settings.request_timeout,
+            refusals: Refusals::default(),
         }))
     }
 
@@ -205,7 +207,7 @@ impl Upstream {
             Refusal::Window(..) => Shed::Window,
             Refusal::Shed(shed, _) => shed,
         });
-        refusal::error(refusal, self.bulkhead.bounds())
+        self.refusals.error(refusal, self.bulkhead.bounds())
     }
 
     /// The text without the secrets of this account, among them the tokens that were `sent`; `None`

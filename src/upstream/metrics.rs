@@ -1,7 +1,7 @@
 //! Metrics of requests to upstreams: outcomes, logins, retries, queues, circuits and rates.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -46,6 +46,8 @@ pub struct BackendUpstreamMetrics {
     throttled: Counter,
     pause: Rate,
     circuit: Gauge,
+    /// In the order of [`Shed`]. None has a line before its first refusal.
+    shed: Arc<[OnceLock<Counter>; SHED]>,
 }
 
 labels! {
@@ -123,6 +125,9 @@ label_values! {
         CallerLimit = "caller_limit",
     }
 }
+
+/// How many ways there are to be refused.
+const SHED: usize = Shed::CallerLimit as usize + 1;
 
 label_values! {
     /// What a window counts.
@@ -262,6 +267,7 @@ impl UpstreamMetrics {
             throttled: self.throttled.get_or_create_owned(&labels),
             pause: self.pause.get_or_create_owned(&labels),
             circuit: self.circuit.get_or_create_owned(&labels),
+            shed: Arc::default(),
         }
     }
 }
@@ -292,7 +298,12 @@ impl BackendUpstreamMetrics {
 
     /// A request was refused without being sent.
     pub(super) fn shed(&self, why: Shed) {
-        self.all.shed.get_or_create(&ShedLabels { backend: self.backend(), why }).inc();
+        let labels = || ShedLabels { backend: self.backend(), why };
+        let count = || self.all.shed.get_or_create_owned(&labels());
+        match self.shed.get(why as usize) {
+            Some(known) => known.get_or_init(count).inc(),
+            None => count().inc(),
+        };
     }
 
     /// Changes the number of queued requests.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::{
     limits::WindowLimit,
     metrics::{Shed, WindowName},
@@ -22,8 +24,30 @@ pub(super) struct Bounds {
     pub(super) places: usize,
 }
 
+/// The errors of a backend's refusals, made once for as long as they are the same: in a flood, each
+/// would cost more than the refusal.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<Vec<(Refusal, Error)>>);
+
+impl Refusals {
+    /// The error for a request that has to wait for longer than it can.
+    pub(super) fn error(&self, refusal: Refusal, bounds: Bounds) -> Error {
+        // More exactly, no error says it.
+        let refusal = refusal.with_wait(whole_seconds(refusal.wait()));
+        let mut made = self.0.lock();
+        if let Some((_, error)) = made.iter().find(|(other, _)| *other == refusal) {
+            return error.clone();
+        }
+        // One of each kind is kept.
+        made.retain(|(other, _)| other.with_wait(refusal.wait()) != refusal);
+        let error = error(refusal, bounds);
+        made.push((refusal, error.clone()));
+        error
+    }
+}
+
 /// The error for a request that has to wait for longer than it can.
-pub(super) fn error(refusal: Refusal, bounds: Bounds) -> Error {
+fn error(refusal: Refusal, bounds: Bounds) -> Error {
     match refusal {
         Refusal::Paused(wait) => throttled(wait),
         Refusal::Window(name, wait) => used_up(name, wait),
@@ -146,4 +170,34 @@ fn overloaded(shed: Shed, wait: Duration, Bounds { slots, places }: Bounds) -> E
     let wait = if is_known { wait } else { wait.min(Duration::from_secs(60)) };
     let wait = whole_seconds(wait);
     Error::new(reason, format!("{why}; nothing was sent")).with_retry(Retry::After(Some(wait)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { slots: 1, places: 4 };
+
+    #[test]
+    fn an_error_that_was_kept_is_the_one_that_is_made() {
+        let kept = Refusals::default();
+        let kinds = [
+            Refusal::Shed(Shed::CallerQueue, Duration::ZERO),
+            Refusal::Shed(Shed::Full, Duration::ZERO),
+            Refusal::Window(WindowName::Requests, Duration::ZERO),
+            Refusal::Window(WindowName::MonthlyRequests, Duration::ZERO),
+            Refusal::Paused(Duration::ZERO),
+        ];
+        for milliseconds in [0, 1, 999, 1000, 1001, 59_500, 60_500, 61_500, 3_600_000, 0] {
+            for _ in 0..2 {
+                for kind in kinds {
+                    let refusal = kind.with_wait(Duration::from_millis(milliseconds));
+                    let (one, made) = (kept.error(refusal, BOUNDS), error(refusal, BOUNDS));
+                    assert_eq!((one.message(), one.reason()), (made.message(), made.reason()));
+                    assert_eq!(one.retry(), made.retry(), "{refusal:?}");
+                }
+            }
+            assert_eq!(kept.0.lock().len(), kinds.len());
+        }
+    }
 }

@@ -38,6 +38,13 @@ pub(super) enum What {
     QueuePlace,
 }
 
+/// What a caller may hold one more of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Free {
+    pub(super) slot: bool,
+    pub(super) place: bool,
+}
+
 /// The accounts of all callers of one backend; a handle.
 #[derive(Clone)]
 pub(super) struct Shares(Arc<Shared>);
@@ -101,16 +108,17 @@ impl Shares {
         held.then(|| self.part(Some(account), what))
     }
 
-    /// Whether one of them is free.
-    pub(super) fn has(&self, caller: &Caller, class: Class, what: What) -> bool {
+    /// Whether the caller may hold one more slot, and one more place.
+    pub(super) fn free(&self, caller: &Caller, class: Class) -> Free {
         if is_free(caller, class) {
-            return true;
+            return Free { slot: true, place: true };
         }
         let mut state = self.0.state.lock();
         let account = self.account(&mut state, caller);
-        let others = state.others(account);
-        let user = state.users.get(&account);
-        user.is_some_and(|user| user.may_take(what, self.0.bound(what), others))
+        let Some(user) = state.users.get(&account) else { return Free::default() };
+        let others = state.others(user);
+        let may_take = |what| user.may_take(what, self.0.bound(what), others);
+        Free { slot: may_take(What::Slot), place: may_take(What::QueuePlace) }
     }
 
     /// Waits for one of the caller's slots. They are given in the order in which they were asked
@@ -150,7 +158,9 @@ impl Shares {
 
     /// Lets an account hold one more, if it may. No one waits meanwhile: what is free is given.
     fn take(&self, state: &mut State, account: CallerId, what: What) -> bool {
-        let others = state.others(account);
+        let Some(others) = state.users.get(&account).map(|user| state.others(user)) else {
+            return false;
+        };
         let Some(user) = state.users.get_mut(&account) else { return false };
         let was_active = user.is_active();
         let taken = user.may_take(what, self.0.bound(what), others);
@@ -283,12 +293,10 @@ struct Others {
 
 impl State {
     /// What those hold that have another account.
-    fn others(&self, account: CallerId) -> Others {
-        let user = self.users.get(&account);
-        let (own, is_active) = user.map_or((0, false), |user| (user.slots, user.is_active()));
+    fn others(&self, user: &User) -> Others {
         Others {
-            active: self.active > usize::from(is_active),
-            slots: self.slots.saturating_sub(own),
+            active: self.active > usize::from(user.is_active()),
+            slots: self.slots.saturating_sub(user.slots),
         }
     }
 
@@ -300,7 +308,7 @@ impl State {
 
     fn may_give(&self, account: CallerId, slots: usize) -> bool {
         let user = self.users.get(&account);
-        user.is_some_and(|user| user.may_take(What::Slot, slots, self.others(account)))
+        user.is_some_and(|user| user.may_take(What::Slot, slots, self.others(user)))
     }
 
     /// Closes the accounts of those who hold nothing and have sent nothing lately.

@@ -18,6 +18,15 @@ pub(in super::super) enum Refusal {
 }
 
 impl Refusal {
+    /// The same with another time to wait.
+    pub(in super::super) fn with_wait(self, wait: Duration) -> Self {
+        match self {
+            Self::Paused(_) => Self::Paused(wait),
+            Self::Window(name, _) => Self::Window(name, wait),
+            Self::Shed(shed, _) => Self::Shed(shed, wait),
+        }
+    }
+
     /// How long it is to wait.
     pub(in super::super) fn wait(self) -> Duration {
         match self {
