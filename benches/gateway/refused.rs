@@ -19,6 +19,9 @@ const CACHED: usize = 2;
 /// As many as the backend called `full` has slots and places in its queue, and more.
 const STUCK: usize = 8;
 
+/// Calls at once in a flood.
+pub(crate) const FLOOD: usize = 256;
+
 /// Refuses calls for both reasons that a call meets under load, and prints what that costs.
 pub(crate) async fn compare(requests: usize, rounds: usize) {
     let upstream = Child::role(Role::Upstream, "");
