@@ -228,7 +228,7 @@ impl Session {
         };
         if let Some(token) = auth.fixed() {
             login::admit_fixed(upstream).map_err(|error| Failure::new(Cause::Login, error))?;
-            let headers = upstream.fixed.headers(auth, token).map_err(Failure::local)?;
+            let headers = upstream.fixed.headers(|| auth.headers(token)).map_err(Failure::local)?;
             let reply = exchange(headers).await?;
             login::judge_fixed(upstream, &reply).await;
             return Ok(reply);

@@ -3,9 +3,7 @@
 use std::sync::OnceLock;
 
 use http::{HeaderName, HeaderValue};
-use secrecy::SecretString;
 
-use super::credentials::Auth;
 use crate::error::Result;
 
 /// The headers of one token.
@@ -13,16 +11,15 @@ use crate::error::Result;
 pub(super) struct CarriedToken(OnceLock<Vec<(HeaderName, HeaderValue)>>);
 
 impl CarriedToken {
-    /// The headers of the token, which is the same each time.
+    /// The headers of the token, which is the same each time, made by the first call.
     pub(super) fn headers(
         &self,
-        auth: &dyn Auth,
-        token: &SecretString,
+        make: impl FnOnce() -> Result<Vec<(HeaderName, HeaderValue)>>,
     ) -> Result<&[(HeaderName, HeaderValue)]> {
         if let Some(made) = self.0.get() {
             return Ok(made);
         }
-        let made = auth.headers(token)?;
+        let made = make()?;
         Ok(self.0.get_or_init(|| made))
     }
 }

@@ -112,7 +112,7 @@ pub(super) struct CurrentTokens {
 impl CurrentTokens {
     /// The headers that carry the access token.
     pub(super) fn headers(&self, auth: &dyn Auth) -> Result<&[(HeaderName, HeaderValue)]> {
-        self.carried.headers(auth, &self.tokens.access)
+        self.carried.headers(|| auth.headers(&self.tokens.access))
     }
 
     /// When a token that was refused has to be tried again, because it may have been too new.
