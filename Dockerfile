@@ -26,9 +26,8 @@ COPY --from=build /build/target/release/profile-gateway /usr/local/bin/profile-g
 # For the store; a volume in its place has its owner.
 RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/profile-gateway
 USER 65532:65532
-# The port for operators stays on the container's own loopback address; probes have their own.
+# Where the mounted file puts gRPC and probes. The port for operators stays on a loopback address.
 EXPOSE 50051 9091
-ENV PROFILE_GATEWAY__LISTEN=0.0.0.0:50051 \
-    PROFILE_GATEWAY__PROBE_LISTEN=0.0.0.0:9091
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/profile-gateway"]
+CMD ["serve", "--config", "/etc/profile-gateway/gateway.toml"]

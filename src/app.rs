@@ -2,18 +2,22 @@
 //!
 //! The only place that names every module. Nothing here decides anything about a call.
 
+mod about;
+mod greeting;
 mod metrics;
 #[cfg(not(feature = "sandbox"))]
 mod no_sandbox;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 pub mod upkeep;
+mod upstreams;
 
 use std::{
     collections::BTreeMap, future::Future, io, net::SocketAddr, path::Path, sync::Arc,
     time::Duration,
 };
 
+use about::About;
 use metrics::Metrics;
 pub use metrics::metrics_reference;
 #[cfg(not(feature = "sandbox"))]
@@ -24,6 +28,7 @@ pub use no_sandbox::WITHOUT_BACKENDS;
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config};
+pub use upstreams::Upstreams;
 
 use crate::{
     cache::{BackgroundTasks, Cache},
@@ -61,6 +66,7 @@ pub struct App {
     /// They keep their state in the store.
     upstreams: Vec<Arc<Upstream>>,
     sandbox: Option<Embedded>,
+    about: About,
 }
 
 impl App {
@@ -78,14 +84,14 @@ impl App {
         };
         fit_open_files(&mut config, sandbox.is_some());
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
-        let metrics = Metrics::register(&mut registry);
+        let metrics = Metrics::register(&mut registry).over(sandbox.is_some());
         let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
         let counted = callers.clone();
         registry.before_scrape(move || counted.forget_idle());
         let budget = Budget::new(&config.memory, &callers, &metrics.memory);
         fit_caches(&mut config.backends, budget.cache);
-        let ids: Vec<&str> = config.backends.keys().map(String::as_str).collect();
-        let health = Health::new(&SERVICES, &ids);
+        let about = About::of(&config);
+        let health = Health::new(&SERVICES, &about.backends);
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let alone = config.backends.len() == 1;
@@ -117,7 +123,7 @@ impl App {
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
         doubts.settle_doubts(&background);
-        Ok(Self { server, admin, writes, background, store, upstreams, sandbox })
+        Ok(Self { server, admin, writes, background, store, upstreams, sandbox, about })
     }
 
     /// Where gRPC is served.

@@ -1,7 +1,7 @@
 //! Flags, runtime and exit code; nothing else.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use futures_util::future::Either;
 use profile_gateway::{
-    app::{self, App, upkeep},
+    app::{self, App, Upstreams, upkeep},
     config::{self, Config, ConfigErrors},
     rpc::details,
     server::{Drained, raise_open_files},
@@ -22,13 +22,17 @@ use profile_gateway_sandbox::{Options, Sandbox};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What `explain` says to one who types.
+const WAITS_FOR: &str = "paste what `buf curl` printed, or the value of grpc-status-details-bin, \
+                         and end with Ctrl-D";
+
 /// `EX_USAGE` of sysexits(3): the program was started in a way that cannot work.
 const EXIT_CONFIG: u8 = 64;
 
 /// One gRPC API over IoT service profiles that live in several upstream systems.
 ///
 /// Without a command it serves on 127.0.0.1:50051, with an embedded sandbox of the upstreams unless
-/// PROFILE_GATEWAY__… variables configure backends.
+/// PROFILE_GATEWAY_CONFIG names a file, or PROFILE_GATEWAY__… variables configure backends.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -42,19 +46,18 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the backends of a configuration.
-    ///
-    /// Without a file, run the program without a command: then variables alone configure it.
     Serve {
-        /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Address of the gRPC port, whatever the configuration says.
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+        /// Serve simulated upstreams, and no others: what is written reaches no vendor.
+        #[arg(long)]
+        sandbox: bool,
     },
     /// Check a configuration and print what would run; contacts nothing.
-    Check {
-        /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it, or replace it.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
+    Check(ConfigFile),
     /// Look after the store that a gateway leaves behind; no gateway may be running on it.
     Store {
         #[command(subcommand)]
@@ -67,7 +70,8 @@ enum Command {
     /// it: then ask that one with BackendService.ListDoubtfulWrites; and 64 if the configuration is
     /// wrong.
     Doubts(StorePlace),
-    /// Decode the error details that `buf curl` prints as base64; reads standard input.
+    /// Decode the error details that `buf curl` prints as base64, or the value of a
+    /// grpc-status-details-bin trailer; reads standard input.
     Explain,
     /// Run the simulated upstreams alone.
     Sandbox {
@@ -75,6 +79,13 @@ enum Command {
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
     },
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// TOML file; PROFILE_GATEWAY__SECTION__KEY variables override it, or replace it.
+    #[arg(short, long, value_name = "FILE", env = config::FILE_VARIABLE)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -99,9 +110,6 @@ struct StorePlace {
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
 }
-
-const NO_FILE: &str = "`serve` needs --config FILE; to configure the gateway with \
-                       PROFILE_GATEWAY__… variables alone, run it without a command";
 
 /// Why the program ends without having served.
 enum Failure {
@@ -161,10 +169,15 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Cli::command().error(ErrorKind::MissingSubcommand, message).exit();
     }
     match cli.command {
-        None => serve(load(None)?).await,
-        Some(Command::Serve { config: None }) => Err(Failure::Usage(NO_FILE.to_owned())),
-        Some(Command::Serve { config }) => serve(load(config)?).await,
-        Some(Command::Check { config }) => check(&load(config)?),
+        None => {
+            let file = std::env::var_os(config::FILE_VARIABLE).map(PathBuf::from);
+            serve(load(file, None)?, Upstreams::RealOrSandbox).await
+        }
+        Some(Command::Serve { file, listen, sandbox }) => {
+            let upstreams = if sandbox { Upstreams::Sandbox } else { Upstreams::Real };
+            serve(load(file.config, listen)?, upstreams).await
+        }
+        Some(Command::Check(file)) => check(&load(file.config, None)?),
         Some(Command::Store { task }) => store(task),
         Some(Command::Doubts(place)) => doubts(place),
         Some(Command::Explain) => explain(),
@@ -172,11 +185,15 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn load(path: Option<PathBuf>) -> Result<Config, Failure> {
+/// Reads the file, if there is one, and the environment. `listen` is what the flag says.
+fn load(path: Option<PathBuf>, listen: Option<String>) -> Result<Config, Failure> {
     // A variable that is not UTF-8 cannot be one of ours.
-    let env: Vec<(String, String)> = std::env::vars_os()
+    let mut env: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    if let Some(address) = listen {
+        config::listen_on(&mut env, address);
+    }
     let Some(path) = path else { return config::load(None, &env).map_err(Failure::Config) };
     config::load_file(&path, &env).map_err(|error| match error {
         Either::Left(error) => Failure::Usage(format!("cannot read {}: {error}", path.display())),
@@ -195,6 +212,8 @@ fn check(config: &Config) -> Result<ExitCode, Failure> {
         let (Ok(note) | Err(note)) = app::WITHOUT_BACKENDS;
         members.insert("note".to_owned(), note.into());
     }
+    let (backends, warnings) = (config.backends.len(), config.warnings.len());
+    let _ = writeln!(io::stderr(), "ok; backends: {backends}, warnings: {warnings}");
     print(&serde_json::to_string_pretty(&shown)?)
 }
 
@@ -224,7 +243,7 @@ impl StorePlace {
         if let Some(path) = self.path {
             return Ok((path, None));
         }
-        let config = load(self.config)?;
+        let config = load(self.config, None)?;
         match &config.store.path {
             Some(path) => Ok((path.into(), Some(config))),
             None => Err(Failure::Usage("this configuration has no store".to_owned())),
@@ -233,6 +252,9 @@ impl StorePlace {
 }
 
 fn explain() -> Result<ExitCode, Failure> {
+    if io::stdin().is_terminal() {
+        let _ = writeln!(io::stderr(), "{WAITS_FOR}");
+    }
     let mut printed = String::new();
     // More than any status can hold, with room for the output around it.
     io::stdin().take(64 << 20).read_to_string(&mut printed)?;
@@ -248,10 +270,8 @@ fn print(output: &str) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn serve(config: Config) -> Result<ExitCode, Failure> {
-    if let (Err(error), true) = (app::WITHOUT_BACKENDS, config.backends.is_empty()) {
-        return Err(Failure::Usage(error.to_owned()));
-    }
+async fn serve(config: Config, upstreams: Upstreams) -> Result<ExitCode, Failure> {
+    upstreams.check(&config).map_err(|error| Failure::Usage(error.to_owned()))?;
     panics::install();
     let levels = logs::start(config.log.format, &config.log.level, config.log.buffer_bytes);
     levels.map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
@@ -265,16 +285,11 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     ignore_other_signals()?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let backend = config.backends.keys().next().cloned();
     // Who reads audit lines there does not expect a greeting among them.
     let is_for_audit_lines = config.audit.is_on_stdout();
     let app = App::start(config).await?;
-    let greeting = greeting(&app, backend.as_deref().unwrap_or("sft"));
-    // The parent process may have closed the output; that does not keep the program from serving.
-    let _ = match is_for_audit_lines {
-        true => io::stderr().lock().write_all(greeting.as_bytes()),
-        false => io::stdout().lock().write_all(greeting.as_bytes()),
-    };
+    app.log_start();
+    greet(&app, is_for_audit_lines);
     let (stop, abort) = tokio::sync::watch::channel(0_u8);
     let watching = tokio::spawn(async move {
         for count in 1.. {
@@ -297,6 +312,19 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         Drained::Clean => ExitCode::SUCCESS,
         Drained::Forced { .. } => ExitCode::FAILURE,
     })
+}
+
+/// Greets people: at a terminal, and in a trial run. All others read the log.
+fn greet(app: &App, is_for_audit_lines: bool) {
+    if app.sandbox_url().is_none() && !io::stdout().is_terminal() {
+        return;
+    }
+    let greeting = app.greeting();
+    // The parent process may have closed the output; that does not keep the program from serving.
+    let _ = match is_for_audit_lines {
+        true => io::stderr().lock().write_all(greeting.as_bytes()),
+        false => io::stdout().lock().write_all(greeting.as_bytes()),
+    };
 }
 
 /// Keeps signals that have no meaning here from ending the process, which they would do at once, in
@@ -327,31 +355,6 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// Says where it listens, and what to try next.
-fn greeting(app: &App, backend: &str) -> String {
-    let (version, address, admin) = (env!("CARGO_PKG_VERSION"), app.address(), app.admin_address());
-    let probes = app.probe_address().map_or_else(String::new, |probes| {
-        format!("probes are answered on http://{probes} (/livez /readyz)\n")
-    });
-    let sandbox = app.sandbox_url().map_or_else(String::new, |url| {
-        format!(
-            "no backend is configured: an embedded sandbox simulates three on {url}\n\
-             inject faults at {url}/sandbox/faults\n"
-        )
-    });
-    format!(
-        "profile-gateway {version} serves gRPC on {address}\n\
-         admin HTTP is on http://{admin} (/livez /readyz /metrics /config)\n\
-         {probes}{sandbox}\n\
-         try, from another terminal:\n\n  \
-         buf curl --http2-prior-knowledge --protocol grpc \
-         -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    \
-         http://{address}/profilegateway.v1.ProfileService/ListProfiles\n  \
-         grpcurl -plaintext -d '{{\"parent\":\"backends/{backend}\"}}' \\\n    {address} \
-         profilegateway.v1.ProfileService/ListProfiles\n\n"
-    )
 }
 
 #[cfg(not(feature = "sandbox"))]

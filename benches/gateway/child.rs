@@ -181,12 +181,24 @@ impl Child {
             ("PROFILE_GATEWAY__LOG__FORMAT", "json"),
         ]);
         command.envs(own.iter().copied());
-        let mut program = Self::start(&mut command, "serves gRPC on ").with_its_log_read();
+        Self::serving(&mut command)
+    }
+
+    /// The program, once its log says where it serves.
+    fn serving(command: &mut Command) -> Self {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let mut log = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
-        program.stdout.read_line(&mut line).unwrap();
-        let admin = line.split(' ').find(|word| word.starts_with("http://"));
-        program.admin = admin.unwrap_or_else(|| panic!("{line}")).to_owned();
-        program
+        while !line.contains("\"profile-gateway serves\"") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
+        }
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = said["grpc"].as_str().unwrap().to_owned();
+        let admin = format!("http://{}", said["admin"].as_str().unwrap());
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        Self { process, stdin, stdout: BufReader::new(stdout), address, admin }
     }
 
     /// The address is in the first line, after `before`.

@@ -1,5 +1,7 @@
 //! The metrics of all rooms, registered in one place.
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use crate::{
     cache::CacheMetrics,
     caller::CallerMetrics,
@@ -22,11 +24,19 @@ pub(super) struct Metrics {
     pub(super) request_ids: RequestIdMetrics,
     pub(super) audit: AuditMetrics,
     pub(super) store: StoreMetrics,
+    /// Whether an embedded sandbox simulates the upstreams.
+    pub(super) sandbox: Gauge,
 }
 
 impl Metrics {
     pub(super) fn register(to: &mut Registry) -> Self {
         LogMetrics::of_the_process().register(to);
+        let sandbox = Gauge::default();
+        to.register(
+            "sandbox",
+            "1 if an embedded sandbox simulates the upstreams, or else 0",
+            &sandbox,
+        );
         Self {
             server: ServerMetrics::register(to),
             callers: CallerMetrics::register(to),
@@ -37,7 +47,14 @@ impl Metrics {
             request_ids: RequestIdMetrics::register(to),
             audit: AuditMetrics::register(to),
             store: StoreMetrics::register(to),
+            sandbox,
         }
+    }
+
+    /// The same of a gateway over an embedded sandbox, or over none.
+    pub(super) fn over(self, sandbox: bool) -> Self {
+        self.sandbox.set(sandbox.into());
+        self
     }
 }
 

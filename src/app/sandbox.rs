@@ -12,7 +12,8 @@ use crate::config::{self, BackendSettings, ConfigErrors, Source};
 
 /// What a configuration without backends leads to.
 pub const WITHOUT_BACKENDS: Result<&str, &str> =
-    Ok("no backend is configured: an embedded sandbox would simulate three");
+    Ok("no backend is configured: an embedded sandbox would simulate three, without a command or \
+        with `serve --sandbox`");
 
 /// The simulators, on a port of their own.
 pub(super) struct Embedded(Sandbox);

@@ -16,6 +16,7 @@ mod raw;
 mod read;
 mod redact;
 mod reference;
+mod strays;
 mod types;
 
 #[cfg(test)]
@@ -28,9 +29,11 @@ use std::{
 };
 
 pub use backend::{BackendSettings, LabelSettings, OptionValue};
+pub use overlay::listen_on;
 pub use permissions::PermissionSettings;
 pub use raw::Source;
 pub use reference::reference;
+pub use strays::FILE_VARIABLE;
 pub use types::Config;
 
 pub use crate::settings::{ConfigError, ConfigErrors};
@@ -99,6 +102,7 @@ fn load_from(
     let raw = raw::Raw::parse(source, &mut errors);
     let config = raw.map(|mut raw| {
         overlay::apply(&mut raw.root, env, &mut errors);
+        strays::check(env, &mut errors);
         read::config(raw, file, env, dialects, &mut errors)
     });
     match config {

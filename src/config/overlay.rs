@@ -22,15 +22,28 @@ const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATE
     PROFILE_GATEWAY__STORE__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY or \
     PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY (for a secret also …__KEY__ENV or …__KEY__FILE)";
 
+/// The flag that sets an address, as it is named among the variables.
+const LISTEN_FLAG: &str = "--listen";
+const LISTEN: &str = "LISTEN";
+
+/// Sets `listen` as a flag does, which wins over the variable and the file.
+pub fn listen_on(env: &mut Vec<(String, String)>, address: String) {
+    env.retain(|(name, _)| name.strip_prefix(PREFIX) != Some(LISTEN));
+    env.push((LISTEN_FLAG.to_owned(), address));
+}
+
+/// The rest of a variable's name.
+fn after_prefix(name: &str) -> Option<&str> {
+    if name == LISTEN_FLAG { Some(LISTEN) } else { name.strip_prefix(PREFIX) }
+}
+
 /// Overlays every variable of the prefix.
 pub(super) fn apply(root: &mut Table, env: &Env, errors: &mut Errors) {
     // Sorted by name, so that what is reported, and a backend's origin, do not depend on the order
     // of the system.
     let mut variables: Vec<(&str, &str, &str)> = env
         .iter()
-        .filter_map(|(name, value)| {
-            Some((name.as_str(), name.strip_prefix(PREFIX)?, value.as_str()))
-        })
+        .filter_map(|(name, value)| Some((name.as_str(), after_prefix(name)?, value.as_str())))
         .collect();
     variables.sort_unstable();
     let mut placed = BTreeMap::new();

@@ -103,7 +103,9 @@ settings! {
         drain_grace: Duration = seconds(3), duration(DRAIN_GRACE);
         /// At shutdown, after `drain_grace`: time limit for calls and writes in flight. Those that
         /// are not done by then end with a status that says so.
-        drain_timeout: Duration = seconds(30), duration(TIMEOUT);
+        ///
+        /// The defaults of both together are below the 30 s after which Kubernetes kills.
+        drain_timeout: Duration = seconds(25), duration(TIMEOUT);
         /// Longest time without a message on a stream, so that no proxy takes its connection for
         /// dead: then `WatchProfiles` sends a bookmark, and the health service the status again.
         stream_keep_alive: Option<Duration> = Some(seconds(20)), duration(KEEP_ALIVE).or_off();
@@ -116,6 +118,18 @@ settings! {
                                             peer may have.";
     }
     check timeouts_are_ordered;
+}
+
+impl AddressSettings {
+    /// Whether no other machine can reach any of the ports.
+    #[must_use]
+    pub fn are_loopback(&self) -> bool {
+        let Self { listen, admin_listen, probe_listen } = self;
+        [Some(listen), Some(admin_listen), probe_listen.as_ref()]
+            .into_iter()
+            .flatten()
+            .all(|address| address.ip().is_loopback())
+    }
 }
 
 impl ServerSettings {

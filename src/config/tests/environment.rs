@@ -34,8 +34,6 @@ password = { file = "/nowhere" }
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__BASE_URL", "https://b"),
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__USERNAME", "12345"),
         ("PROFILE_GATEWAY__BACKENDS__SFT_EMEA__PASSWORD", "hunter2"),
-        ("PROFILE_GATEWAY_LISTEN", "ignored"),
-        ("profile_gateway__listen", "ignored"),
         ("PATH", "/bin"),
     ];
     let config = read(text, &env).unwrap();

@@ -275,7 +275,7 @@ fn default_server() -> serde_json::Value {
         "max_connection_age": "30m",
         "max_connection_age_grace": "1m",
         "drain_grace": "3s",
-        "drain_timeout": "30s",
+        "drain_timeout": "25s",
         "stream_keep_alive": "20s",
         "grpc_web": false,
         "max_streams_per_connection": 100,

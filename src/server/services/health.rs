@@ -50,9 +50,9 @@ struct State {
 impl Health {
     /// Everything serves: the process (`""`), each service, and `backends/{backend}` for each id.
     #[must_use]
-    pub fn new(services: &[&str], backends: &[&str]) -> Self {
+    pub fn new(services: &[&str], backends: &[impl AsRef<str>]) -> Self {
         let names = services.iter().map(|name| Arc::from(*name));
-        let backends = backends.iter().map(|id| backend_name(id).into());
+        let backends = backends.iter().map(|id| backend_name(id.as_ref()).into());
         let serving = names.chain(backends).chain([Arc::from("")]).map(|name| (name, true));
         let state = State { serving: serving.collect(), draining: false, keep_alive: None };
         Self(Arc::new(watch::Sender::new(state)))

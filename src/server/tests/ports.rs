@@ -68,7 +68,7 @@ async fn an_error_names_the_port_that_is_in_use() {
     let bind = async |addresses: AddressSettings| {
         let mut registry = Registry::new("test");
         let metrics = ServerMetrics::register(&mut registry);
-        let health = Health::new(&[], &[]);
+        let health = Health::new(&[], &[] as &[&str]);
         let callers = Callers::default();
         let services = Services::new(Routes::default(), health, metrics, callers).unwrap();
         Server::bind(&addresses, settings(), services).await.unwrap_err().to_string()

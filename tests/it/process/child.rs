@@ -167,6 +167,23 @@ impl Program {
         }
     }
 
+    /// What it says when it is ready: the greeting of a sandbox, or the line in the log.
+    async fn started(&self) -> String {
+        const SERVES: &str = "\"profile-gateway serves\"";
+        let serves = |line: &&str| line.contains(SERVES) && !line.contains("\"sandbox\"");
+        let greets = |text: &String| text.contains("grpcurl") && text.ends_with("\n\n");
+        patiently("the start", async {
+            tokio::select! {
+                Some(greeting) = self.stdout.until(greets) => greeting,
+                Some(log) = self.stderr.until(|log| log.split_inclusive('\n').any(|line| {
+                    line.ends_with('\n') && serves(&line)
+                })) => log.lines().find(serves).unwrap().to_owned(),
+                else => panic!("ended too early: {}", self.stderr.to_end().await),
+            }
+        })
+        .await
+    }
+
     /// The log so far, once it holds `text`.
     pub(super) async fn logged(&self, text: &str) -> String {
         let what = format!("{text:?} in the log");
@@ -235,8 +252,11 @@ pub(super) struct Gateway {
     pub program: Program,
     pub grpc: SocketAddr,
     pub admin: SocketAddr,
+    /// The port for probes, if there is one.
+    pub probes: Option<SocketAddr>,
     /// The embedded sandbox, if there is one.
     pub sandbox: Option<String>,
+    /// What it said when it was ready: to people on stdout, or else in its log.
     pub greeting: String,
 }
 
@@ -262,12 +282,19 @@ pub(super) async fn started(
     ];
     let env: Vec<_> = ports.iter().chain(env).copied().collect();
     let program = Program::spawn(command(&env));
-    let whole = |text: &String| text.contains("grpcurl") && text.ends_with("\n\n");
-    let greeting = program.stdout_until(whole).await;
-    let grpc = between(&greeting, "serves gRPC on ", "\n").unwrap().parse().unwrap();
-    let admin = between(&greeting, "admin HTTP is on http://", " ").unwrap().parse().unwrap();
+    let greeting = program.started().await;
+    let said = |of_people: (&str, &str), of_the_log: (&str, &str)| {
+        let said = between(&greeting, of_people.0, of_people.1);
+        said.or_else(|| between(&greeting, of_the_log.0, of_the_log.1))
+    };
+    let grpc = said(("serves gRPC on ", "\n"), ("\"grpc\":\"", "\""));
+    let admin = said(("admin HTTP is on http://", " "), ("\"admin\":\"", "\""));
+    let probes = said(("probes are answered on http://", " "), ("\"probes\":\"", "\""));
+    let address = |text: &str| -> SocketAddr { text.parse().unwrap() };
+    let (grpc, admin, probes) =
+        (address(grpc.unwrap()), address(admin.unwrap()), probes.map(address));
     let sandbox = between(&greeting, "simulates three on ", "\n").map(str::to_owned);
-    Gateway { program, grpc, admin, sandbox, greeting }
+    Gateway { program, grpc, admin, probes, sandbox, greeting }
 }
 
 /// Serves this configuration.

@@ -138,10 +138,25 @@ async fn a_switch_of_a_dialect_is_refused_where_it_is_written() {
 }
 
 #[tokio::test]
-async fn serving_without_a_file_says_how_to_do_so() {
-    let ended = run(&["serve"], &[]).await;
-    assert_eq!(ended.code(), EXIT_CONFIG, "{}", ended.output());
-    assert!(ended.stderr.contains("run it without a command"), "{}", ended.stderr);
+async fn what_looks_like_a_setting_and_is_not_read_is_a_mistake() {
+    let file = file(&sft("http://127.0.0.1:9", "ops", SECRET));
+    for command in [&["serve", "-c", &file.path][..], &["check", "-c", &file.path], &[]] {
+        let stray = ("PROFILE_GATEWAY_BACKENDS__SFT__DIALECT", "bics-sft");
+        let ended = run(command, &[stray, ("PROFILE_GATEWAY_SERVICE_HOST", "10.0.0.1")]).await;
+        assert_eq!(ended.code(), EXIT_CONFIG, "{command:?}: {}", ended.output());
+        let mistake =
+            "PROFILE_GATEWAY_BACKENDS__SFT__DIALECT: looks like a setting and is not read";
+        assert!(ended.stderr.contains(mistake), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("SERVICE_HOST"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn what_is_right_is_said_to_be() {
+    let file = file(&sft("http://127.0.0.1:9", "ops", SECRET));
+    let ended = run(&["check"], &[("PROFILE_GATEWAY_CONFIG", &file.path)]).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.output());
+    assert!(ended.stderr.ends_with("ok; backends: 1, warnings: 3\n"), "{}", ended.stderr);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tonic_health::pb::{
 
 use super::{
     calls::{channel, failure, http_get, metric, named, profiles},
-    child::{Gateway, between, gateway, patiently, serve, sft, until},
+    child::{Gateway, gateway, patiently, serve, sft, until},
     crowds::{Victim, allow_many_files, connect_from, crowd},
     slow::Slow,
 };
@@ -31,8 +31,7 @@ pub(super) const PROBES: (&str, &str) = ("PROFILE_GATEWAY__PROBE_LISTEN", "127.0
 
 /// Where it is.
 pub(super) fn address(gateway: &Gateway) -> SocketAddr {
-    let address = between(&gateway.greeting, "probes are answered on http://", " ");
-    address.unwrap().parse().unwrap()
+    gateway.probes.unwrap()
 }
 
 #[tokio::test]

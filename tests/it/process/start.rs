@@ -1,12 +1,13 @@
 //! What the program does before it serves, and what it says then.
 
 use profile_gateway::pb::{ListProfilesRequest, profile_service_client::ProfileServiceClient};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::{
-    calls::{channel, http_get, profiles},
-    child::{Program, between, command, gateway, run, sandbox, serve},
+    calls::{channel, http_get, metric, profiles},
+    child::{Program, between, command, file, gateway, run, sandbox, serve},
 };
 use crate::kit::model::rename;
 
@@ -58,7 +59,8 @@ async fn it_serves_what_a_file_names() {
     let config = sandbox.config.replace("[backends.sft]", "[backends.sft-emea]");
     let gateway = serve(&config, &[]).await;
     assert_eq!(gateway.sandbox, None);
-    assert!(gateway.greeting.contains("backends/sft-emea"), "{}", gateway.greeting);
+    let line: Value = serde_json::from_str(&gateway.greeting).unwrap();
+    assert_eq!((&line["backends"], &line["target"]), (&"sft-emea".into(), &"start".into()));
     let request = ListProfilesRequest { parent: "backends/-".to_owned(), ..Default::default() };
     let list = profiles(&gateway).await.list_profiles(request).await.unwrap().into_inner();
     assert!(list.profiles[0].name.starts_with("backends/sft-emea/profiles/"));
@@ -122,4 +124,77 @@ async fn a_sandbox_ends_with_the_first_signal() {
         sandbox.program.signal(signal);
         assert_eq!(sandbox.program.ended().await.code(), Some(0));
     }
+}
+
+/// Where the ports are that a program is given no others of.
+const ANY_PORT: [(&str, &str); 2] =
+    [("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"), ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0")];
+
+#[tokio::test]
+async fn simulated_upstreams_are_not_taken_for_real_ones() {
+    let unreal = async |args: &[&str], env: &[(&str, &str)]| {
+        let env: Vec<_> = ANY_PORT.iter().chain(env).copied().collect();
+        let ended = run(args, &env).await;
+        assert_eq!(ended.code(), Some(64), "{args:?}: {}", ended.output());
+        assert_eq!(ended.stdout, "", "{args:?}");
+        ended.stderr
+    };
+    let told = unreal(&["serve"], &[]).await;
+    assert!(told.contains("add `--sandbox`"), "{told}");
+    for key in ["LISTEN", "ADMIN_LISTEN", "PROBE_LISTEN"] {
+        let told = unreal(&[], &[(&format!("PROFILE_GATEWAY__{key}"), "0.0.0.0:0")]).await;
+        assert!(told.contains("say `serve --sandbox`"), "{key}: {told}");
+    }
+    let told = unreal(
+        &["serve", "--sandbox"],
+        &[
+            ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", "http://127.0.0.1:9"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__ACCESS_TOKEN", "token"),
+            ("PROFILE_GATEWAY__STORE__KIND", "memory"),
+        ],
+    )
+    .await;
+    assert!(told.contains("leave one of the two out"), "{told}");
+}
+
+#[tokio::test]
+async fn simulated_upstreams_that_are_asked_for_are_said_to_be() {
+    const METRIC: &str = "profile_gateway_sandbox";
+    let asked = gateway(&["serve", "--sandbox"], &[("PROFILE_GATEWAY__LISTEN", "0.0.0.0:0")]).await;
+    assert!(asked.sandbox.is_some());
+    asked.program.logged("an embedded sandbox simulates the upstreams").await;
+    assert_eq!(metric(&asked, METRIC).await, 1);
+    let real = serve(&sandbox().await.config, &[]).await;
+    assert_eq!(metric(&real, METRIC).await, 0);
+}
+
+#[tokio::test]
+async fn what_configures_it_may_be_said_in_each_place() {
+    let sandbox = sandbox().await;
+    let listening = format!("listen = \"127.0.0.1:1\"\n{}", sandbox.config);
+    let file = file(&listening);
+    // The flag wins over the variable, and that over the file.
+    let args = ["serve", "-c", &file.path, "--listen", "127.0.0.2:0"];
+    let gateway = gateway(&args, &[]).await;
+    assert_eq!(gateway.grpc.ip().to_string(), "127.0.0.2");
+    for args in [&["serve"][..], &[]] {
+        let named = super::child::gateway(args, &[("PROFILE_GATEWAY_CONFIG", &file.path)]).await;
+        let line: Value = serde_json::from_str(&named.greeting).unwrap();
+        assert_eq!(line["backends"], "sft");
+    }
+    let alone = [
+        ("PROFILE_GATEWAY__BACKENDS__ALONE__DIALECT", "bics-sft"),
+        ("PROFILE_GATEWAY__BACKENDS__ALONE__BASE_URL", &sandbox.url),
+        ("PROFILE_GATEWAY__BACKENDS__ALONE__ACCESS_TOKEN", "token"),
+        ("PROFILE_GATEWAY__STORE__KIND", "memory"),
+    ];
+    let alone = super::child::gateway(&["serve"], &alone).await;
+    let line: Value = serde_json::from_str(&alone.greeting).unwrap();
+    assert_eq!((&line["backends"], &line["warnings"]), (&"alone".into(), &2.into()));
+    // It says nothing beside the log.
+    alone.program.signal(Signal::TERM);
+    assert_eq!(alone.program.ended().await.stdout, "");
+    let ended = run(&["serve", "-c", &file.path, "--listen", "nowhere"], &[]).await;
+    assert!(ended.stderr.contains("--listen: `listen` must be"), "{}", ended.stderr);
 }
