@@ -3,6 +3,7 @@
 //! The only place that names every module. Nothing here decides anything about a call.
 
 mod about;
+mod connect;
 mod greeting;
 mod metrics;
 #[cfg(not(feature = "sandbox"))]
@@ -18,6 +19,7 @@ use std::{
 };
 
 use about::About;
+pub use connect::{Tried, try_upstreams};
 use metrics::Metrics;
 pub use metrics::metrics_reference;
 #[cfg(not(feature = "sandbox"))]
@@ -27,7 +29,7 @@ pub use no_sandbox::WITHOUT_BACKENDS;
 #[cfg(feature = "sandbox")]
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
-pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config};
+pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config, sandbox_greeting};
 pub use upstreams::Upstreams;
 
 use crate::{

@@ -56,8 +56,14 @@ enum Command {
         #[arg(long)]
         sandbox: bool,
     },
-    /// Check a configuration and print what would run; contacts nothing.
-    Check(ConfigFile),
+    /// Check a configuration and print what would run.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Also log in to each upstream and read from it, once. Without this, nothing is contacted.
+        #[arg(long)]
+        connect: bool,
+    },
     /// Look after the store that a gateway leaves behind; no gateway may be running on it.
     Store {
         #[command(subcommand)]
@@ -177,7 +183,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let upstreams = if sandbox { Upstreams::Sandbox } else { Upstreams::Real };
             serve(load(file.config, listen)?, upstreams).await
         }
-        Some(Command::Check(file)) => check(&load(file.config, None)?),
+        Some(Command::Check { file, connect }) => check(&load(file.config, None)?, connect).await,
         Some(Command::Store { task }) => store(task),
         Some(Command::Doubts(place)) => doubts(place),
         Some(Command::Explain) => explain(),
@@ -201,7 +207,7 @@ fn load(path: Option<PathBuf>, listen: Option<String>) -> Result<Config, Failure
     })
 }
 
-fn check(config: &Config) -> Result<ExitCode, Failure> {
+async fn check(config: &Config, connect: bool) -> Result<ExitCode, Failure> {
     // Beside the output, which has them too, for people whose eyes are not on its last lines.
     for warning in &config.warnings {
         // What cannot be written there is written below.
@@ -214,7 +220,11 @@ fn check(config: &Config) -> Result<ExitCode, Failure> {
     }
     let (backends, warnings) = (config.backends.len(), config.warnings.len());
     let _ = writeln!(io::stderr(), "ok; backends: {backends}, warnings: {warnings}");
-    print(&serde_json::to_string_pretty(&shown)?)
+    let printed = print(&serde_json::to_string_pretty(&shown)?)?;
+    let tried = if connect { app::try_upstreams(config).await? } else { Vec::new() };
+    tried.iter().for_each(|tried| drop(writeln!(io::stderr(), "{tried}")));
+    let all_are_well = tried.iter().all(|tried| tried.outcome.is_ok());
+    Ok(if all_are_well { printed } else { ExitCode::FAILURE })
 }
 
 fn store(task: StoreTask) -> Result<ExitCode, Failure> {
@@ -372,21 +382,8 @@ async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
         .await
         .map_err(|e| anyhow::anyhow!("cannot listen on {listen}: {e}"))?;
     // As above.
-    let _ = announce_sandbox(&sandbox);
+    let _ = io::stdout().lock().write_all(app::sandbox_greeting(&sandbox).as_bytes());
     either(&mut terminate, &mut interrupt).await;
     sandbox.stop().await;
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(feature = "sandbox")]
-fn announce_sandbox(sandbox: &Sandbox) -> io::Result<()> {
-    let (url, config) = (sandbox.base_url(), app::sandbox_config(sandbox));
-    let store = app::SANDBOX_STORE;
-    // In one piece, for programs that read it.
-    let greeting = format!(
-        "the simulated upstreams listen on {url}\n\
-         inject faults at {url}/sandbox/faults\n\n\
-         a configuration for them:\n\n{config}\n{store}"
-    );
-    io::stdout().lock().write_all(greeting.as_bytes())
 }

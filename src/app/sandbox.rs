@@ -46,6 +46,17 @@ fn backends(sandbox: &Sandbox) -> Result<BTreeMap<String, BackendSettings>, Conf
 /// The store of a gateway over a sandbox, which forgets too when it ends.
 pub const SANDBOX_STORE: &str = "[store]\nkind = \"memory\"\n";
 
+/// What a sandbox that runs alone says: where it listens, and a configuration for it.
+#[must_use]
+pub fn sandbox_greeting(sandbox: &Sandbox) -> String {
+    let (url, config) = (sandbox.base_url(), sandbox_config(sandbox));
+    format!(
+        "the simulated upstreams listen on {url}\n\
+         inject faults at {url}/sandbox/faults\n\n\
+         a configuration for them:\n\n{config}\n{SANDBOX_STORE}"
+    )
+}
+
 /// Backends for the upstreams of a sandbox.
 #[must_use]
 pub fn sandbox_config(sandbox: &Sandbox) -> String {

@@ -152,6 +152,29 @@ async fn what_looks_like_a_setting_and_is_not_read_is_a_mistake() {
 }
 
 #[tokio::test]
+async fn check_tries_each_upstream_if_it_is_asked_to() {
+    let sandbox = sandbox().await;
+    let good = file(&sandbox.config);
+    let well = run(&["check", "--connect", "-c", &good.path], &[]).await;
+    assert_eq!(well.code(), Some(0), "{}", well.output());
+    assert!(
+        well.stderr.contains("sft: it answers, and takes the credentials ("),
+        "{}",
+        well.stderr
+    );
+
+    let wrong = sft(&sandbox.url, "ops", SECRET);
+    let gone = sft("http://127.0.0.1:9", "ops", SECRET).replace("backends.sft", "backends.gone");
+    let both = file(&format!("{wrong}\n{gone}"));
+    let ended = run(&["check", "-c", &both.path, "--connect"], &[]).await;
+    assert_eq!(ended.code(), Some(1), "{}", ended.output());
+    for told in ["gone: UPSTREAM_UNAVAILABLE: ", "sft: UPSTREAM_AUTH_FAILED: "] {
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
+    assert!(!ended.output().contains(SECRET), "{}", ended.output());
+}
+
+#[tokio::test]
 async fn what_is_right_is_said_to_be() {
     let file = file(&sft("http://127.0.0.1:9", "ops", SECRET));
     let ended = run(&["check"], &[("PROFILE_GATEWAY_CONFIG", &file.path)]).await;
