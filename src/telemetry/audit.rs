@@ -60,8 +60,8 @@ struct Shared {
     /// What it is written to.
     name: String,
     metrics: AuditMetrics,
-    /// Lines are written nowhere.
-    discards: bool,
+    /// Lines are written nowhere, and stay where a test finds them.
+    stays: bool,
 }
 
 #[derive(Debug, Default)]
@@ -120,12 +120,20 @@ impl AuditLog {
         Ok(Self { handle: Arc::new(Handle(shared)) })
     }
 
-    /// One that keeps nothing and waits for no thread, for tests on a paused clock.
+    /// One that takes so many bytes and waits for no thread, for tests on a paused clock.
     #[cfg(test)]
-    pub(crate) fn nowhere() -> Self {
+    pub(crate) fn in_memory(bytes: usize) -> Self {
         let metrics = AuditMetrics::default();
-        let shared = Shared::new(Form::Json, usize::MAX, String::new(), metrics, true);
+        let shared = Shared::new(Form::Json, bytes, String::new(), metrics, true);
         Self { handle: Arc::new(Handle(Arc::new(shared))) }
+    }
+
+    /// The lines of such a one.
+    #[cfg(test)]
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let waiting = self.handle.0.waiting.lock();
+        let lines = waiting.entries.iter().map(|entry| String::from_utf8_lossy(&entry.line));
+        lines.map(std::borrow::Cow::into_owned).collect()
     }
 
     /// A line under way; `target` tells the two sorts of lines apart.
@@ -142,8 +150,9 @@ impl AuditLog {
     /// When it is not written, with the name of what it should be written to, and the cause.
     pub async fn journal(&self, record: Record, end: Instant) -> Result<(), String> {
         let shared = &self.handle.0;
-        if shared.discards {
-            return Ok(());
+        if shared.stays {
+            let added = shared.add(Entry { line: record.line(), asker: None }, shared.bytes);
+            return if added { Ok(()) } else { Err("it takes no lines".to_owned()) };
         }
         let (asker, answer) = oneshot::channel();
         // The other half is for those lines that cannot be refused.
@@ -165,8 +174,7 @@ impl AuditLog {
     /// Writes a line about what is over, later.
     pub fn audit(&self, record: Record) {
         let shared = &self.handle.0;
-        if !shared.discards && !shared.add(Entry { line: record.line(), asker: None }, shared.bytes)
-        {
+        if !shared.add(Entry { line: record.line(), asker: None }, shared.bytes) {
             shared.metrics.lost.inc();
         }
     }
@@ -190,7 +198,7 @@ impl Drop for Handle {
 }
 
 impl Shared {
-    fn new(form: Form, bytes: usize, name: String, metrics: AuditMetrics, discards: bool) -> Self {
+    fn new(form: Form, bytes: usize, name: String, metrics: AuditMetrics, stays: bool) -> Self {
         Self {
             waiting: Mutex::default(),
             some: Condvar::new(),
@@ -199,7 +207,7 @@ impl Shared {
             form,
             name,
             metrics,
-            discards,
+            stays,
         }
     }
 

@@ -65,6 +65,7 @@ struct State {
     lists: usize,
     list_takes: Duration,
     reads: usize,
+    read_takes: Duration,
     is_full: bool,
     makes_halves: bool,
     finish_takes: Duration,
@@ -132,6 +133,16 @@ impl Fake {
     /// How long a list takes. It shows the profiles as they were at its beginning.
     pub(super) fn list_takes(&self, time: Duration) {
         self.lock().list_takes = time;
+    }
+
+    /// How long a profile takes to be read from now on. It shows as it is at the end.
+    pub(super) fn read_takes(&self, time: Duration) {
+        self.lock().read_takes = time;
+    }
+
+    /// Another client adds what a profile lacks.
+    pub(super) fn adds_rest(&self, id: u32) {
+        self.lock().profiles.get_mut(&id).unwrap().services.push(Service::default());
     }
 
     /// Another client writes.
@@ -296,9 +307,14 @@ impl Dialect for Fake {
 #[async_trait]
 impl Operations for Fake {
     async fn get(&self, _: &dyn Port, id: &str) -> Result<Item> {
-        let profile = {
+        let takes = {
             let mut state = self.lock();
             state.reads += 1;
+            state.read_takes
+        };
+        sleep(takes).await;
+        let profile = {
+            let state = self.lock();
             state.profiles.get(&id.parse().unwrap()).cloned().ok_or_else(missing)?
         };
         Ok(Item { id: id.to_owned(), profile })

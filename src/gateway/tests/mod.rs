@@ -4,6 +4,8 @@
 mod closing;
 mod completing;
 mod fake;
+mod overtaken;
+mod parts;
 mod restart;
 mod settling;
 mod watching;
@@ -14,8 +16,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, advance, sleep};
 
 use super::{
-    EarlierWrites, Gateway,
-    idempotency::{Ledger, Limits, RequestIdMetrics, RequestIdSettings},
+    Gateway,
+    idempotency::{IdempotencyStore, Ledger, Limits, RequestIdSettings},
 };
 use crate::{
     cache::Control,
@@ -25,12 +27,12 @@ use crate::{
         CreateProfileRequest, DeleteProfileRequest, GetProfileRequest, Profile,
         UpdateProfileRequest,
     },
-    query::page::PageTokens,
     resources::Processors,
     store::{Memory, Store},
     telemetry::AuditLog,
 };
 use fake::{Ends, Fake};
+use parts::Parts;
 
 const ONE: &str = "11111111-1111-4111-8111-11111111aaaa";
 const TWO: &str = "22222222-2222-4222-8222-222222222222";
@@ -63,27 +65,7 @@ fn over(fake: Fake, processors: Processors, limits: Limits) -> Bench {
 }
 
 fn keeping(fake: Fake, processors: Processors, limits: Limits, store: Arc<dyn Store>) -> Bench {
-    draining(fake, (processors, limits), store, Writes::default())
-}
-
-type Room = (Processors, Limits);
-
-/// With the writes under way, which the test may drain.
-fn draining(fake: Fake, room: Room, store: Arc<dyn Store>, writes: Writes) -> Bench {
-    let ids = RequestIdMetrics::default();
-    let ledger = Ledger::load(room.1, ids, Arc::clone(&store)).unwrap();
-    let earlier = EarlierWrites::load(Arc::new(ledger), store).unwrap();
-    let tokens = PageTokens::new([0; 32], usize::MAX);
-    let gateway = Gateway::new(
-        [fake.backend()],
-        writes,
-        earlier,
-        AuditLog::nowhere(),
-        tokens,
-        Fake::watches(),
-        room.0,
-    );
-    Bench { fake, gateway: Arc::new(gateway) }
+    Parts { processors, limits, ..Parts::default() }.over(fake, store)
 }
 
 fn within(time: Duration) -> Call {

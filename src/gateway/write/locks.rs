@@ -146,3 +146,31 @@ fn busy() -> Error {
     let message = "a call is writing to this profile, or creating one of this display name";
     Error::new(Reason::CallerCancelled, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn name(id: usize) -> ProfileName {
+        ProfileName::of(&BackendName::of("fake"), &id.to_string())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_remembered_any_more_counts_as_written() {
+        let locks = ProfileLocks::default();
+        locks.note_written(&name(1));
+        assert_eq!([1, 2].map(|id| locks.is_unwritten(&name(id))), [false, true]);
+        advance(REMEMBERED).await;
+        assert!(!locks.is_unwritten(&name(2)), "it has been too long");
+        locks.note_written(&name(3));
+        assert_eq!(locks.written.names.lock().len(), 0, "nothing asks for them");
+
+        let locks = ProfileLocks::default();
+        (1..=MAX_WRITTEN).for_each(|id| locks.note_written(&name(id)));
+        locks.note_written(&name(0));
+        assert!(!locks.is_unwritten(&name(0)), "it was one too many");
+        assert_eq!(locks.written.names.lock().len(), MAX_WRITTEN);
+    }
+}
