@@ -21,6 +21,7 @@ use crate::{
             audit::Subject,
             claims::Claim,
             intent::{Creation, IntentKind, WriteIntent},
+            session,
         },
     },
     model::{method::Method, name::ProfileName},
@@ -78,6 +79,7 @@ impl Closer {
         let doubt = self.find().await?;
         let kind = WriteIntent::read(&doubt.intent).ok();
         let closing = self.closing(&doubt, kind.as_ref())?;
+        let unread = self.read_profile().await?;
         let subject = Subject::new(
             &self.call.record,
             METHOD.name(),
@@ -85,7 +87,10 @@ impl Closer {
             doubt.request_id().map(|id| id.to_string()).unwrap_or_default(),
         );
         let log = &self.doubts.ends.log;
-        let about = |target| self.said(subject.begin(log.record(target)));
+        let about = |target| {
+            let record = self.said(subject.begin(log.record(target)));
+            record.maybe("profile_unread", unread.map(Reason::name))
+        };
         let end = self.call.deadline.min(Instant::now() + SOON);
         let journaled = log.journal(about("journal").text("message", "about to close"), end).await;
         journaled.map_err(|cause| unjournaled(&cause))?;
@@ -172,6 +177,26 @@ impl Closer {
             violations.add("profile", "was made by another creation");
         }
         violations.into_result()
+    }
+
+    /// Refuses a profile that its upstream does not have: a repeat would be told of it. Where that
+    /// cannot be found out, the one who closes the write is believed; returns why then.
+    async fn read_profile(&self) -> Result<Option<Reason>> {
+        let (Ok(backend), Some(profile)) = (&self.backend, self.asked.outcome.profile()) else {
+            return Ok(None);
+        };
+        let left = self.call.deadline.saturating_duration_since(Instant::now());
+        let session = session::for_reading_back(backend, &self.call);
+        // The rest of the time is for what comes after it.
+        let session = session.until(self.call.deadline - left / 2);
+        match backend.dialect().get(&session, profile.id()).await {
+            Err(error) if error.reason() == Reason::ProfileNotFound => {
+                let why = "does not exist; name the profile that this creation has made, or leave \
+                           this empty if it was deleted since";
+                Err(Error::invalid_field("profile", why))
+            }
+            read => Ok(read.err().map(|error| error.reason())),
+        }
     }
 
     /// What repeats get: the profile as it was to be. It has no etag, because it was not read. Only

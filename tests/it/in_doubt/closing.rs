@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use profile_gateway::pb::{DoubtOutcome, DoubtState};
+use profile_gateway::pb::{DoubtOutcome, DoubtState, Profile};
 use serde_json::json;
 use tonic::Code;
 
@@ -16,11 +16,40 @@ use crate::{
     },
 };
 
+/// A profile like another one, which was not made through the gateway.
+async fn made(bench: &Bench, like: &Profile) -> String {
+    let mut raw = bench.raw_named(&like.display_name).await.remove(0);
+    raw.as_object_mut().unwrap().remove("id");
+    bench.sandbox.put_raw(bench.sample.upstream, bench.sample.missing, &raw).await;
+    bench.name(bench.sample.missing)
+}
+
+#[tokio::test]
+async fn a_profile_that_does_not_exist_is_not_what_a_creation_has_made() {
+    let test = async |bench: &Bench| {
+        let Lost { there, asked, writes } = lost(bench, THREE).await;
+        let (creation_in_doubt, missing) = (&writes[0].name, bench.name(bench.sample.missing));
+        let refused = close(bench, creation_in_doubt, DoubtOutcome::TookEffect, &missing).await;
+        let refused = fails(refused, Code::InvalidArgument, "VALIDATION_FAILED");
+        assert_eq!(refused.fields, ["profile"], "{}", bench.sample.dialect);
+        assert_eq!(doubts(bench).await.len(), writes.len());
+
+        // Where it cannot be read, no one knows better.
+        blind(bench).await;
+        close(bench, creation_in_doubt, DoubtOutcome::TookEffect, &missing).await.unwrap();
+        bench.sandbox.calm().await;
+        let repeat = create(bench, creation(bench, ONE, &asked)).await.unwrap();
+        assert_eq!(repeat.name, missing);
+        bench.get(&there.name).await.unwrap();
+    };
+    join_all(benches().await.iter().map(test)).await;
+}
+
 #[tokio::test]
 async fn a_repeat_of_one_that_took_effect_succeeds_and_writes_nothing() {
     let test = async |bench: &Bench| {
         let Lost { there, asked, writes } = lost(bench, THREE).await;
-        let (sent, made) = (bench.writes().await.len(), bench.name(bench.sample.missing));
+        let (sent, made) = (bench.writes().await.len(), made(bench, &there).await);
         for (write, profile) in writes.iter().zip([made.as_str(), "", ""]) {
             let took_effect = DoubtOutcome::TookEffect;
             let closed = close(bench, &write.name, took_effect, profile).await.unwrap();
