@@ -160,7 +160,7 @@ impl Gateway {
         request: &ListDoubtfulWritesRequest,
     ) -> Result<ListDoubtfulWritesResponse> {
         let backends = self.backends_of(call, &request.parent, Method::ListDoubtfulWrites)?;
-        self.doubts.list(&backends, call, request, &self.page_tokens).await
+        self.doubts.list(&backends, call, request, &self.page_tokens, &self.processors).await
     }
 
     /// Ends a write in doubt as someone says who has found out how it ended. Returns it as it was.

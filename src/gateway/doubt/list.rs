@@ -10,12 +10,19 @@ use crate::{
     model::method::Method,
     pb::{DoubtfulWrite, ListDoubtfulWritesRequest, ListDoubtfulWritesResponse},
     query::page::{FRAME_BYTES, Page, PageTokens, Query},
+    resources::{Processors, Work, coding},
 };
 
 /// Tells the tokens of this list from those of profiles.
 const VARIANT: &str = "doubtful writes";
 /// How many are looked at at a time.
-const AT_ONCE: usize = 1000;
+const AT_ONCE: usize = 256;
+
+/// About what it takes to describe one, in nanoseconds: what it was to do is decoded, and some of
+/// it encoded.
+fn cost(doubt: &Doubt) -> usize {
+    3_000 + 2 * coding(doubt.intent.len())
+}
 
 impl Doubts {
     /// A page of the writes in doubt of these backends.
@@ -25,6 +32,7 @@ impl Doubts {
         call: &Call,
         request: &ListDoubtfulWritesRequest,
         page_tokens: &PageTokens,
+        processors: &Processors,
     ) -> Result<ListDoubtfulWritesResponse> {
         const METHOD: Method = Method::ListDoubtfulWrites;
         let caller = call.record.caller().id().to_string();
@@ -36,7 +44,8 @@ impl Doubts {
             order_by: "",
         };
         let page = page_tokens.open(&query, request.page_size, &request.page_token);
-        let found = self.page(backends, &page.map_err(|e| backends.decorate(METHOD, e))?).await;
+        let page = page.map_err(|e| backends.decorate(METHOD, e))?;
+        let found = self.page(backends, call, &page, processors).await;
         let (doubtful_writes, last) = found.map_err(|e| backends.decorate(METHOD, e))?;
         let next_page_token =
             last.map(|last| page_tokens.seal(&query, &last.to_string())).transpose()?;
@@ -50,7 +59,9 @@ impl Doubts {
     async fn page(
         &self,
         backends: &SelectedBackends<'_>,
+        call: &Call,
         page: &Page,
+        processors: &Processors,
     ) -> Result<(Vec<DoubtfulWrite>, Option<u64>)> {
         // All of them have also those of backends that are not configured any more.
         let single = backends.as_single().map(|backend| backend.name());
@@ -62,7 +73,11 @@ impl Doubts {
                 return Ok((found, None));
             };
             let is_asked = |doubt: &&Doubt| single.is_none_or(|name| backend_of(doubt) == *name);
+            let nanoseconds = doubts.iter().filter(is_asked).map(cost).sum();
+            let caller = call.record.caller();
+            let mut work = Work::of(processors, caller, call.deadline, nanoseconds).await?;
             for doubt in doubts.iter().filter(is_asked) {
+                work.done(cost(doubt)).await;
                 let write = self.describe(doubt);
                 if found.len() == page.size() || !room.take(write.encoded_len() + FRAME_BYTES) {
                     return Ok((found, last));

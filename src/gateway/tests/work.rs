@@ -1,18 +1,24 @@
 //! How much is done between two polls, counted: whatever a caller asks for, other tasks run in
 //! between.
 
-use std::{future::Future, pin::pin, task::Poll};
+use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::poll;
+use prost::Message as _;
 use prost_types::FieldMask;
 
-use super::{Bench, MINUTE, any_number, bench, fake::Fake, over, within};
+use super::{Bench, MINUTE, any_number, bench, call, fake::Fake, over, within};
 use crate::{
-    caller::Callers,
+    call::CallId,
+    caller::{CallerId, Callers},
     error::Reason,
-    gateway::read::view::work,
+    gateway::{
+        idempotency::{Attempt, Attempter, Begin, End, RequestIdentity},
+        read::view::work,
+        write::intent::{Creation, IntentKind, WriteIntent},
+    },
     model::fields::{OUTPUT_ONLY, SETTABLE},
-    pb::{ListProfilesRequest, ListProfilesResponse},
+    pb::{ListDoubtfulWritesRequest, ListProfilesRequest, ListProfilesResponse, Profile},
     resources::Processors,
 };
 
@@ -141,4 +147,34 @@ async fn a_read_is_refused_before_it_begins_if_the_queue_has_no_place_for_it() {
     let listed = bench.gateway.list_profiles(&within(MINUTE), &request).await;
     assert_eq!(listed.unwrap_err().reason(), Reason::Overloaded);
     assert_eq!(bench.fake.reads(), 0);
+}
+
+/// A creation in doubt of a profile with a long name.
+async fn doubt(bench: &Bench, number: u64) {
+    let store = bench.gateway.doubts.store();
+    let identity = RequestIdentity::unnamed(CallerId::Others, "CreateProfile");
+    let resource = "backends/fake".to_owned();
+    let by = Attempter { call: CallId::default(), resource, until: call().deadline };
+    let Begin::Fresh(attempt) = store.begin(&identity, by).await.unwrap() else { panic!() };
+    let attempt = Attempt::new(Arc::clone(store), identity.key, attempt);
+    let profile = Profile { display_name: "N".repeat(1000), ..Profile::default() };
+    let creation = Creation::new(number, profile, None);
+    let intent = WriteIntent::new(IntentKind::Create(Box::new(creation)));
+    attempt.intend(intent.encode_to_vec().into()).await.unwrap();
+    attempt.finish(End::Unknown).await;
+}
+
+#[tokio::test]
+async fn a_page_of_writes_in_doubt_lets_others_run() {
+    let bench = bench();
+    for number in 0..900 {
+        doubt(&bench, number).await;
+    }
+    let (parent, page_size) = ("backends/-".to_owned(), 1000);
+    let request = ListDoubtfulWritesRequest { parent, page_size, ..Default::default() };
+    let call = within(10 * MINUTE);
+    let (listed, each) =
+        decoded_per_poll(bench.gateway.list_doubtful_writes(&call, &request)).await;
+    assert_eq!(listed.unwrap().doubtful_writes.len(), 900);
+    assert!(each.len() > 10, "{} polls", each.len());
 }
