@@ -145,8 +145,6 @@ pub struct Unsettled {
     pub message: String,
     /// The names of profiles that may be what the write has made.
     pub candidates: Vec<String>,
-    /// The gateway itself may still change what the write has left.
-    pub may_complete: bool,
 }
 
 impl Unsettled {
@@ -162,7 +160,6 @@ impl Unsettled {
             reason: error.reason(),
             message: error.message().to_owned(),
             candidates: candidates.map(str::to_owned).chain(made).collect(),
-            may_complete: doubt.interrupted,
         }
     }
 }

@@ -56,8 +56,6 @@ impl Ledger {
         kept.unsettled_message = text::cut(&why.message, MAX_MESSAGE_BYTES).into_owned();
         kept.candidates = why.candidates;
         kept.candidates.truncate(MAX_CANDIDATES);
-        kept.interrupted &= why.may_complete;
-        earlier.may_complete &= why.may_complete;
         self.note(|| record::keep(number, kept));
         inner.put(key, Entry { fingerprint, number, sent, state: State::Unknown(earlier) });
         self.measure(&inner);

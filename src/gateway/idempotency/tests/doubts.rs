@@ -40,9 +40,9 @@ async fn settling(store: &Arc<Ledger>) -> (Attempt, Settler) {
     (Attempt::new(store.clone(), doubt.key, attempt), settler)
 }
 
-fn why(may_complete: bool) -> Unsettled {
+fn why() -> Unsettled {
     let reason = Reason::UpstreamUnavailable;
-    Unsettled { reason, message: "down".to_owned(), candidates: Vec::new(), may_complete }
+    Unsettled { reason, message: "down".to_owned(), candidates: Vec::new() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,7 +245,7 @@ async fn the_next_process_knows_which_callers_were_told_and_why_it_is_not_settle
         .next(async |store| {
             drop(settling(store).await);
             assert!(interrupted(store).await, "it gave way");
-            settling(store).await.0.leave(why(true)).await;
+            settling(store).await.0.leave(why()).await;
         })
         .await;
     let second = processes.next(async |store| only(store).await).await;
@@ -255,8 +255,6 @@ async fn the_next_process_knows_which_callers_were_told_and_why_it_is_not_settle
     assert_eq!((second.looks.count, second.looks.message.as_str()), (1, "down"));
     assert_eq!(second.looks.reason, "UPSTREAM_UNAVAILABLE");
     assert!(second.looks.last_at.is_some_and(|at| at >= first.sent_at));
-    processes.next(async |store| settling(store).await.0.leave(why(false)).await).await;
-    assert!(!processes.next(interrupted).await, "the gateway does not change it any more");
 
     let processes = Processes::new();
     processes.next(async |store| mem::forget(sent(store, 1).await)).await;
