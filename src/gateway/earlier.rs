@@ -1,10 +1,6 @@
 //! What the gateway knows of earlier writes, also those of earlier processes.
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -15,7 +11,7 @@ use super::{
         intent::{IntentKind, WriteIntent},
     },
 };
-use crate::store::{Entry, Store};
+use crate::store::{self, Entry, Store};
 
 /// What earlier writes have left.
 pub struct EarlierWrites {
@@ -66,9 +62,9 @@ pub fn describe(entry: &Entry) -> io::Result<Value> {
         "state": state,
         "sent": kept.sent,
         "call_id": kept.call_id,
-        "sent_at": time(kept.sent_at),
-        "until": time(kept.until),
-        "ended_at": (kept.ended_at != 0).then(|| time(kept.ended_at)),
+        "sent_at": shown(kept.sent_at),
+        "until": shown(kept.until),
+        "ended_at": (kept.ended_at != 0).then(|| shown(kept.ended_at)),
     });
     if let (Ok(IntentKind::Create(creation)), Some(members)) =
         (WriteIntent::read(&kept.intent), shown.as_object_mut())
@@ -78,9 +74,8 @@ pub fn describe(entry: &Entry) -> io::Result<Value> {
     Ok(shown)
 }
 
-fn time(milliseconds: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    // What no clock shows may overflow.
-    let time = time.filter(|_| milliseconds < 253_402_300_800_000);
-    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
+/// A time for people; empty if no clock shows it.
+fn shown(kept: u64) -> String {
+    let shown = |time| humantime::format_rfc3339_millis(time).to_string();
+    store::time(kept).map(shown).unwrap_or_default()
 }

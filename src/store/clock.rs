@@ -56,6 +56,22 @@ impl Clock {
     }
 }
 
+/// A time that was kept, as clocks show it; `None` for 0, which stands for one that is not known,
+/// and for what no clock shows.
+#[must_use]
+pub fn time(kept: u64) -> Option<SystemTime> {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(kept))?;
+    (kept != 0 && can_be_shown(time)).then_some(time)
+}
+
+/// Whether a time can be written as people and protobuf write it: before the year 10000.
+#[must_use]
+pub fn can_be_shown(time: SystemTime) -> bool {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.is_ok_and(|since| since.as_secs() < YEAR_10000)
+}
+
 fn wall() -> i64 {
     milliseconds(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
 }
@@ -81,6 +97,16 @@ mod tests {
         let age = next.since(next.from_kept(kept)).as_secs();
         assert!((90..100).contains(&age), "{age}");
         assert!(next.from_kept(kept) < 0, "before it began");
+    }
+
+    #[test]
+    fn what_no_clock_shows_is_no_time() {
+        let second = |kept| humantime::format_rfc3339_seconds(time(kept).unwrap()).to_string();
+        assert_eq!(second(1_700_000_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(second(253_402_300_799_999), "9999-12-31T23:59:59Z");
+        for kept in [0, 253_402_300_800_000, u64::MAX] {
+            assert_eq!(time(kept), None, "{kept}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

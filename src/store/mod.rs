@@ -26,7 +26,7 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::timeout};
 
 pub use self::{
-    clock::{Clock, Moment},
+    clock::{Clock, Moment, can_be_shown, time},
     file::{File, Found, compact, examine},
     key::StoreKey,
     memory::Memory,

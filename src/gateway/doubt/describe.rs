@@ -3,7 +3,7 @@
 
 use std::{
     sync::LazyLock,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use prost::{Message as _, Name as _};
@@ -18,7 +18,7 @@ use crate::{
     },
     model::name::{BackendName, DoubtName, ProfileName},
     pb::{DESCRIPTOR_SET, DoubtState, DoubtfulWrite},
-    text,
+    store, text,
 };
 
 /// A write in doubt as the contract has it. `kept_for`: how long it is remembered after its end, if
@@ -47,7 +47,7 @@ pub fn describe(doubt: &Doubt, kept_for: Option<Duration>) -> DoubtfulWrite {
         fields: fields(kind),
         reason: doubt.looks.reason.clone(),
         message: doubt.looks.message.clone(),
-        expire_time: kept_for.and_then(|time| timestamp(doubt.ended_at.checked_add(time)?)),
+        expire_time: kept_for.and_then(|time| timestamp(doubt.ended_at?.checked_add(time))),
     }
 }
 
@@ -130,13 +130,8 @@ fn fields(kind: Option<IntentKind>) -> Vec<String> {
     fields.unwrap_or_default().into_iter().map(str::to_owned).collect()
 }
 
-/// A time; `None` for the beginning of 1970, which stands for one that is not known, and for what
-/// no clock shows.
-fn timestamp(time: SystemTime) -> Option<Timestamp> {
-    let since = time.duration_since(UNIX_EPOCH).ok().filter(|since| !since.is_zero())?;
-    let seconds = i64::try_from(since.as_secs()).ok()?;
-    let nanos = i32::try_from(since.subsec_nanos()).ok()?;
-    (seconds < 253_402_300_800).then_some(Timestamp { seconds, nanos })
+fn timestamp(time: Option<SystemTime>) -> Option<Timestamp> {
+    time.filter(|time| store::can_be_shown(*time)).map(Timestamp::from)
 }
 
 /// The JSON of protobuf, with the names of the contract, and with fields that are empty.
@@ -169,7 +164,7 @@ mod tests {
     };
 
     fn doubt(intent: Vec<u8>) -> Doubt {
-        let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let time = store::time(1_700_000_000_000);
         Doubt {
             number: 7,
             key: RequestKey { caller: CallerId::Others, id: Uuid::from_u128(1), is_named: true },

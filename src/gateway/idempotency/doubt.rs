@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{Error, Reason, metadata},
     model::name::{BackendName, ProfileName},
-    store::Entry,
+    store::{self, Entry},
 };
 
 /// A write whose outcome is unknown.
@@ -33,14 +33,15 @@ pub struct Doubt {
     pub call_id: String,
     /// How often it was sent.
     pub sent: u32,
-    /// When it was first about to be sent; the beginning of 1970 if that is not known.
-    pub first_sent_at: SystemTime,
+    /// When it was first about to be sent, if that is known. So with the other times: what a clock
+    /// showed, if a clock can show it.
+    pub first_sent_at: Option<SystemTime>,
     /// When it was last about to be sent.
-    pub sent_at: SystemTime,
+    pub sent_at: Option<SystemTime>,
     /// After this time, the call that sent it sends no more.
-    pub until: SystemTime,
+    pub until: Option<SystemTime>,
     /// When the last attempt that sent it ended.
-    pub ended_at: SystemTime,
+    pub ended_at: Option<SystemTime>,
     /// How long ago that is: it has sent nothing since.
     pub ended: Duration,
     /// What it was about to do.
@@ -97,7 +98,8 @@ impl Doubt {
             KeptState::Unknown => {}
             KeptState::Sent => kept.ended_at = kept.until,
         }
-        let ended = time(kept.ended_at).elapsed().unwrap_or_default();
+        let ended = store::time(kept.ended_at).and_then(|time| time.elapsed().ok());
+        let ended = ended.unwrap_or_default();
         Ok(Some(Self::of(number, key, &kept, ended)))
     }
 
@@ -110,10 +112,10 @@ impl Doubt {
             resource: kept.resource.clone(),
             call_id: kept.call_id.clone(),
             sent: kept.sent,
-            first_sent_at: time(kept.first_sent_at),
-            sent_at: time(kept.sent_at),
-            until: time(kept.until),
-            ended_at: time(kept.ended_at),
+            first_sent_at: store::time(kept.first_sent_at),
+            sent_at: store::time(kept.sent_at),
+            until: store::time(kept.until),
+            ended_at: store::time(kept.ended_at),
             ended,
             intent: kept.intent.clone(),
             interrupted: kept.interrupted,
@@ -121,19 +123,13 @@ impl Doubt {
             is_attended: false,
             looks: Looks {
                 count: kept.looks,
-                last_at: (kept.looked_at != 0).then(|| time(kept.looked_at)),
+                last_at: store::time(kept.looked_at),
                 reason: kept.unsettled_reason.clone(),
                 message: kept.unsettled_message.clone(),
                 candidates: kept.candidates.clone(),
             },
         }
     }
-}
-
-/// A time as it is kept. One that no clock shows is the beginning of 1970.
-fn time(milliseconds: u64) -> SystemTime {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Why a look did not settle a doubt.
