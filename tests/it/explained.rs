@@ -85,9 +85,10 @@ async fn a_repeat_in_doubt_says_when_it_is_sent_again() {
     assert_eq!(failed.reason, "WRITE_OUTCOME_UNKNOWN");
     let wait = failed.retry.unwrap();
     assert!(Duration::ZERO < wait && wait <= Duration::from_secs(60), "{wait:?}");
-    let shown = format!(", in {}s, it is sent again unless it shows: ", wait.as_secs());
+    let shown = format!(", in {}s, sends it again if that does not show: ", wait.as_secs());
     let shown = shown.replace("in 60s", "in 1m");
-    says(&failed, &["; retry with the same request_id: from 20", &shown, "nothing was sent again"]);
+    let looks = "; a repeat with the same request_id looks for its effect first, and from 20";
+    says(&failed, &[looks, &shown, "nothing was sent again"]);
     assert_eq!(upstream.count(CREATE), 1);
 }
 

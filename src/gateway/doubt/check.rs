@@ -69,14 +69,13 @@ impl Asked {
 }
 
 fn outcome(request: &CloseDoubtfulWriteRequest, violations: &mut Violations) -> DoubtOutcome {
-    match DoubtOutcome::try_from(request.outcome) {
-        Ok(DoubtOutcome::Unspecified) => violations.add(
-            "outcome",
-            "is required: DOUBT_OUTCOME_TOOK_EFFECT or DOUBT_OUTCOME_HAD_NO_EFFECT",
-        ),
+    let wrong = match DoubtOutcome::try_from(request.outcome) {
+        Ok(DoubtOutcome::Unspecified) => "is required",
         Ok(outcome) => return outcome,
-        Err(_) => violations.add("outcome", "has a number that the enum does not define"),
-    }
+        Err(_) => "has a number that the enum does not define",
+    };
+    let outcomes = "DOUBT_OUTCOME_TOOK_EFFECT or DOUBT_OUTCOME_HAD_NO_EFFECT";
+    violations.add("outcome", format!("{wrong}: {outcomes}"));
     DoubtOutcome::Unspecified
 }
 
@@ -123,6 +122,13 @@ mod tests {
         };
         assert_eq!(fields(&bad), ["name", "profile", "outcome", "note"]);
         assert_eq!(fields(&none), ["name", "outcome", "note"]);
+        for request in [&bad, &none] {
+            let Err(error) = Asked::check(request) else { panic!("{request:?}") };
+            let outcome = error.violations().iter().find(|violation| violation.field == "outcome");
+            for value in ["DOUBT_OUTCOME_TOOK_EFFECT", "DOUBT_OUTCOME_HAD_NO_EFFECT"] {
+                assert!(outcome.unwrap().description.contains(value), "{error}");
+            }
+        }
         let elsewhere =
             CloseDoubtfulWriteRequest { profile: "backends/b/profiles/1".to_owned(), ..good() };
         assert_eq!(fields(&elsewhere), ["profile"]);

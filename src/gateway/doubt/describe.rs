@@ -75,7 +75,9 @@ fn state(doubt: &Doubt) -> DoubtState {
 /// What a person can do about it.
 fn advice(doubt: &Doubt, kind: Option<&IntentKind>) -> String {
     let wait = match state(doubt) {
-        DoubtState::Waiting => "A running gateway looks for its outcome by itself; wait for that. ",
+        DoubtState::Waiting => {
+            "This gateway looks for its outcome by itself while it runs; wait for that. "
+        }
         DoubtState::InProgress => "The gateway is looking for its outcome; wait for that. ",
         DoubtState::Open | DoubtState::Unspecified => "",
     };

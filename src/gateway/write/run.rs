@@ -307,8 +307,8 @@ fn still_unresolved(error: Error, over: Instant) -> Error {
         Some(rest) if !wait.is_zero() => {
             let wait = whole_seconds(wait);
             let message = format!(
-                "{OUTCOME_UNKNOWN}; retry with the same request_id: from {}, in {}, it is sent \
-                 again unless it shows{rest}",
+                "{OUTCOME_UNKNOWN}; a repeat with the same request_id looks for its effect first, \
+                 and from {}, in {}, sends it again if that does not show{rest}",
                 humantime::format_rfc3339_seconds(SystemTime::now() + wait),
                 humantime::format_duration(wait)
             );
