@@ -71,7 +71,10 @@ fn parse(text: &str, name: &Arc<str>, errors: &mut Errors) -> Option<Table> {
         let (line, column) = lines.position(text, mistake.span().map_or(0, |span| span.start));
         // Only the message: the error's own Display repeats the source line, which may hold a
         // secret.
-        let message = printable(mistake.message());
+        let message = match mistake.message() {
+            "duplicate key" => "this section or key was there before, write it once".into(),
+            message => printable(message),
+        };
         errors.push(&at(line), format!("not valid TOML at column {column}: {message}"));
         return None;
     }
