@@ -35,7 +35,9 @@ pub fn check(directory: &Path) -> io::Result<String> {
              forgets at the next start"
         }
     };
-    Ok(format!("the store at {shown} is whole: writes: {writes}{forgets}"))
+    let warning = store::exposed(directory).map(|warning| format!("\nwarning: {warning}"));
+    let warning = warning.unwrap_or_default();
+    Ok(format!("the store at {shown} is whole: writes: {writes}{forgets}{warning}"))
 }
 
 /// How much is in a store.

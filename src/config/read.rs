@@ -62,7 +62,7 @@ pub(super) fn config(
         warnings.push(OPEN_ADMIN_PORT.to_owned());
     }
     if has_backends {
-        warnings.extend(store.warning().map(str::to_owned));
+        warnings.extend(store.warning());
     }
     Config {
         addresses,

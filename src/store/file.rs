@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 
 pub use self::found::Found;
 use self::{
-    database::Database,
+    database::{Database, size},
     lock::Lock,
     place::{make, unusable},
     writer::{Job, Queue, Urgency},
@@ -167,11 +167,22 @@ pub fn examine(directory: &Path) -> io::Result<Found> {
 ///
 /// As [`examine`].
 pub fn compact(directory: &Path) -> io::Result<(u64, u64)> {
-    let (_lock, database, found) = existing(directory)?;
-    let database = database.compacted()?;
-    let bytes = database.bytes();
-    database.close()?;
-    Ok((found.bytes, bytes))
+    let before = size(directory);
+    let (_lock, database, _) = existing(directory)?;
+    database.compacted()?.close()?;
+    Ok((before, size(directory)))
+}
+
+/// A warning if others than the owner can read or change the file of a store.
+#[must_use]
+pub fn exposed(directory: &Path) -> Option<String> {
+    let (path, mode) = database::exposed(directory)?;
+    let shown = path.display();
+    Some(format!(
+        "others on this machine can read or change the file of the store, {shown} (mode {mode:o}): \
+         it has the profiles that were written, and who wrote them; take that away with `chmod \
+         go= {shown}`"
+    ))
 }
 
 fn existing(directory: &Path) -> io::Result<(Lock, Database, Found)> {

@@ -27,7 +27,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use self::{
     clock::{Clock, Moment, can_be_shown, time},
-    file::{File, Found, compact, examine},
+    file::{File, Found, compact, examine, exposed},
     key::StoreKey,
     memory::Memory,
     metrics::StoreMetrics,
@@ -211,46 +211,52 @@ impl Kept {
     }
 }
 
-/// Why changes are not kept, for the log.
+/// Why changes are not kept.
 #[derive(Debug, Clone)]
-pub struct Unavailable(Arc<str>);
+pub struct Unavailable {
+    /// For callers: it names no path.
+    why: &'static str,
+    /// The same for the log.
+    cause: Arc<str>,
+}
 
 impl Unavailable {
-    pub(crate) fn new(cause: impl fmt::Display) -> Self {
-        Self(cause.to_string().into())
+    /// `cause` is for the log alone.
+    pub(crate) fn new(why: &'static str, cause: impl fmt::Display) -> Self {
+        Self { why, cause: cause.to_string().into() }
     }
 
     fn closed() -> Self {
-        Self("it is closed".into())
+        Self::new("it is closed", "it is closed")
     }
 
     /// What is not kept in time.
     #[must_use]
     pub fn late() -> Self {
-        Self("it is not kept in time".into())
+        Self::new("its disk took too long", "it is not kept in time")
     }
 
     /// The error of a write that is not sent.
     #[must_use]
     pub fn nothing_sent(&self) -> Error {
-        let message = "the write could not be recorded in the store, and was not sent";
-        Error::new(Reason::StoreUnavailable, message)
-            .with_internal(format_args!("the store takes no changes: {self}"))
+        self.error("the write could not be recorded in the store", "it was not sent")
     }
-}
 
-impl Unavailable {
     /// The error of a write in doubt that is not closed.
     #[must_use]
     pub fn not_closed(&self) -> Error {
-        let message = "this could not be recorded in the store, and the write was not closed";
-        Error::new(Reason::StoreUnavailable, message)
-            .with_internal(format_args!("the store takes no changes: {self}"))
+        self.error("this could not be recorded in the store", "the write was not closed")
+    }
+
+    fn error(&self, what: &str, so: &str) -> Error {
+        let Self { why, cause } = self;
+        Error::new(Reason::StoreUnavailable, format!("{what}, because {why}; {so}"))
+            .with_internal(format_args!("the store takes no changes: {cause}"))
     }
 }
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.cause)
     }
 }

@@ -1,5 +1,8 @@
 //! What can be configured of the store: `[store]`.
 
+use std::{io, path::Path};
+
+use super::file::exposed;
 use crate::settings::{Kind as _, Section, one_of, plain_text, settings};
 
 settings! {
@@ -59,9 +62,12 @@ impl StoreSettings {
         }
     }
 
-    /// What a store of backends that forgets is warned of.
-    pub(crate) fn warning(&self) -> Option<&'static str> {
-        (self.kind == StoreKind::Memory).then_some(FORGETFUL)
+    /// What a store of backends is warned of: that it forgets, or that others can read it.
+    pub(crate) fn warning(&self) -> Option<String> {
+        match (self.kind, &self.path) {
+            (StoreKind::Memory, _) => Some(FORGETFUL.to_owned()),
+            (StoreKind::File, path) => exposed(Path::new(path.as_ref()?)),
+        }
     }
 }
 
@@ -69,5 +75,20 @@ fn belongs_together(settings: &StoreSettings, section: &mut Section<'_>) {
     if let StoreSettings { kind: StoreKind::Memory, path: Some(_) } = settings {
         let message = "`kind = \"memory\"` keeps nothing at a `path`, keep only one of them";
         section.conflict(["path", "kind"], message);
+    }
+    if let Some(path) = &settings.path
+        && is_of_a_file(Path::new(path))
+    {
+        let message =
+            "`path` is that of a file, or of something in a file, and has to be a directory";
+        section.conflict(["path"], message);
+    }
+}
+
+/// Whether a path cannot become a directory.
+fn is_of_a_file(path: &Path) -> bool {
+    match path.metadata() {
+        Ok(there) => !there.is_dir(),
+        Err(error) => error.kind() == io::ErrorKind::NotADirectory,
     }
 }

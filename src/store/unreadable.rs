@@ -6,6 +6,11 @@ use bytes::Bytes;
 
 use super::{Change, Store, Table};
 
+/// What to do about a store that is lost.
+pub(super) const START_OVER: &str = "put back a copy of the directory. Without one, move it away \
+    to start with an empty store: an earlier write whose `request_id` is repeated is then sent \
+    again, so look first whether it has taken effect";
+
 /// The error of an entry that the gateway cannot do without.
 #[must_use]
 pub fn unreadable(table: Table) -> io::Error {
@@ -18,9 +23,7 @@ pub fn unreadable(table: Table) -> io::Error {
 pub fn unreadable_at(directory: &Path, error: &io::Error) -> io::Error {
     let message = format!(
         "the store at {} has what this release cannot read: {error}. Start the release that has \
-         written it, or one that is newer. Otherwise put back a copy of the directory. Without \
-         one, move it away to start with an empty store: a write of before whose `request_id` is \
-         repeated is then sent again, so look first whether it has taken effect",
+         written it, or one that is newer. Otherwise, {START_OVER}",
         directory.display()
     );
     io::Error::new(error.kind(), message)

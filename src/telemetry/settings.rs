@@ -1,6 +1,6 @@
 //! What can be configured of the log and the audit log: `[log]` and `[audit]`.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, path::Path};
 
 use super::logs::{self, BUFFER_BYTES, Format};
 use crate::settings::{
@@ -69,6 +69,9 @@ fn goes_to_one_place(settings: &AuditSettings, section: &mut Section<'_>) {
     if settings.file.is_some() && settings.stream != AuditStream::Stderr {
         let message = "`file` and `stream` exclude each other, keep only one of them";
         section.conflict(["file", "stream"], message.to_owned());
+    }
+    if settings.file.as_ref().is_some_and(|file| Path::new(file).is_dir()) {
+        section.conflict(["file"], "`file` is that of a directory, and has to be a file in one");
     }
 }
 

@@ -85,7 +85,7 @@ impl Store for Remembering {
 }
 
 fn full() -> Unavailable {
-    Unavailable::new("it is full")
+    Unavailable::new("its disk is full", "it is full")
 }
 
 pub(super) fn remembering() -> (Bench, Arc<Remembering>) {

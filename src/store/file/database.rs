@@ -9,15 +9,15 @@ mod tests;
 use std::{
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use redb::{Builder, StorageBackend as _, WriteTransaction, backends::InMemoryBackend};
 
 use super::{
-    super::{Change, Table},
-    fault::{Fault, guarded},
+    super::{Change, Table, Unavailable},
+    fault::{Fault, disk, guarded},
     format::{self, RELEASE, Release},
     found::Found,
     place::within,
@@ -37,7 +37,7 @@ pub(super) struct Database {
     /// Which file it is, if it is one.
     file: Option<Identity>,
     /// Otherwise it is opened again before the next commit.
-    open: Result<redb::Database, String>,
+    open: Result<redb::Database, Unavailable>,
 }
 
 impl Database {
@@ -68,7 +68,7 @@ impl Database {
     /// One whose last commit failed.
     #[cfg(test)]
     pub(super) fn failed(directory: &Path) -> Self {
-        let open = Err("the disk".to_owned());
+        let open = Err(Unavailable::new("its disk fails", "on purpose"));
         Self { directory: directory.to_owned(), file: identity(directory), open }
     }
 
@@ -82,18 +82,19 @@ impl Database {
     }
 
     /// Why the last commit failed, or why there will be none, if that is so.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        self.open.as_ref().err().map(String::as_str)
+    pub(super) fn trouble(&self) -> Option<&Unavailable> {
+        self.open.as_ref().err()
     }
 
     /// The size of the file.
     pub(super) fn bytes(&self) -> u64 {
-        fs::metadata(within(&self.directory, NAME)).map_or(0, |file| file.len())
+        size(&self.directory)
     }
 
     /// Makes changes, which are on the disk when it returns.
-    pub(super) fn commit(&mut self, changes: &[&Change]) -> Result<(), String> {
-        let open = std::mem::replace(&mut self.open, Err("a commit panicked".to_owned()));
+    pub(super) fn commit(&mut self, changes: &[&Change]) -> Result<(), Unavailable> {
+        let panicked = Unavailable::new("its disk fails", "a commit panicked");
+        let open = std::mem::replace(&mut self.open, Err(panicked));
         let committed = guarded(|| {
             self.check_place()?;
             let database = match open {
@@ -105,7 +106,7 @@ impl Database {
             transaction.commit()?;
             Ok(database)
         });
-        self.open = committed.map_err(Fault::cause);
+        self.open = committed.map_err(Fault::unavailable);
         self.open.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
@@ -113,8 +114,9 @@ impl Database {
     /// its place is not this store.
     fn check_place(&self) -> Result<(), Fault> {
         if self.file.is_some() && identity(&self.directory) != self.file {
-            let cause = "its file was removed or replaced; put it back, or start the gateway again";
-            return Err(Fault::Disk(cause.to_owned()));
+            let why = "its file was removed or replaced";
+            let cause = format!("{why}; put it back, or start the gateway again");
+            return Err(Fault::Disk(Unavailable::new(why, cause)));
         }
         Ok(())
     }
@@ -138,6 +140,22 @@ impl Database {
     }
 }
 
+/// The size of the file in a directory, as `ls` shows it.
+pub(super) fn size(directory: &Path) -> u64 {
+    fs::metadata(within(directory, NAME)).map_or(0, |file| file.len())
+}
+
+/// Which others can read or change the file in a directory, if any can: its path and its mode.
+pub(super) fn exposed(directory: &Path) -> Option<(PathBuf, u32)> {
+    let path = within(directory, NAME);
+    let mode = |path: &Path| Some(fs::metadata(path).ok()?.permissions().mode());
+    let (outer, own) = (mode(directory)?, mode(&path)?);
+    // Its group and everyone else, each of whom has to come through the directory.
+    let is_exposed =
+        [3, 0].iter().any(|class| (own >> class) & 0o6 != 0 && (outer >> class) & 1 != 0);
+    is_exposed.then_some((path, own & 0o777))
+}
+
 /// The device of a file, and its number there.
 type Identity = (u64, u64);
 
@@ -154,12 +172,12 @@ fn builder(checking: bool) -> Builder {
 
 fn opened(directory: &Path, release: Release) -> Result<(redb::Database, Found), Fault> {
     if !Database::exists(directory) {
-        create(directory, release).map_err(|error| Fault::Disk(error.to_string()))?;
+        create(directory, release).map_err(|error| Fault::Disk(disk(&error)))?;
     }
     let path = within(directory, NAME);
     guarded(|| {
         let (database, mut found) = read(builder(true).open(&path)?, release)?;
-        found.bytes = fs::metadata(&path).map_or(0, |file| file.len());
+        found.bytes = size(directory);
         Ok((database, found))
     })
 }
@@ -167,7 +185,7 @@ fn opened(directory: &Path, release: Release) -> Result<(redb::Database, Found),
 /// What a database holds that cannot be written: what a copy of it in memory does.
 fn copied(directory: &Path) -> Result<Found, Fault> {
     let path = within(directory, NAME);
-    let image = fs::read(path).map_err(|error| Fault::Disk(error.to_string()))?;
+    let image = fs::read(path).map_err(|error| Fault::Disk(disk(&error)))?;
     held(&image)
 }
 
@@ -188,7 +206,7 @@ pub(super) fn held(image: &[u8]) -> Result<Found, Fault> {
     });
     held.map_err(|fault| match fault {
         // No disk is asked.
-        Fault::Disk(cause) => Fault::Damaged(cause),
+        Fault::Disk(cause) => Fault::Damaged(cause.to_string()),
         fault => fault,
     })
 }

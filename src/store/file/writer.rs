@@ -19,6 +19,8 @@ use super::{
 const IDLE: Duration = Duration::from_millis(50);
 /// The pause until what could not be written is tried again, unless other changes come.
 const PAUSE: Duration = Duration::from_secs(1);
+/// After a failure, it has to be written for so long until the log says that it can be.
+const CALM: Duration = Duration::from_secs(10);
 /// The most bytes of changes that wait. Beyond, those are refused that can be.
 const MAX_WAITING: usize = 64 << 20;
 
@@ -122,7 +124,10 @@ impl Waiting {
             return Some(Unavailable::closed());
         }
         let is_full = self.bytes + size > MAX_WAITING;
-        let full = is_full.then(|| Unavailable::new("too many changes wait for the disk"));
+        let full = is_full.then(|| {
+            let why = "too many changes wait for its disk";
+            Unavailable::new(why, why)
+        });
         self.trouble.clone().or(full)
     }
 }
@@ -139,8 +144,11 @@ impl Drop for Ending<'_> {
 /// Makes changes until the queue is closed and empty.
 pub(super) fn run(queue: &Queue, database: Database, metrics: &StoreMetrics) {
     let _ending = Ending(queue);
-    let mut writer = Writer { queue, database, metrics, left: BTreeMap::new() };
-    queue.is_in_trouble(writer.database.trouble().map(Unavailable::new));
+    // Of one that cannot be written at the start, the log says so by now.
+    let failed = database.trouble().map(|_| Instant::now());
+    let left = BTreeMap::new();
+    let mut writer = Writer { queue, database, metrics, left, failed, has_kept: false };
+    queue.is_in_trouble(writer.database.trouble().cloned());
     while let Some(jobs) = queue.next(writer.tries_again()) {
         writer.write(jobs);
     }
@@ -153,13 +161,26 @@ struct Writer<'m> {
     metrics: &'m StoreMetrics,
     /// What could not be written and cannot be refused: the last value of each entry.
     left: BTreeMap<(Table, Bytes), Change>,
+    /// When it failed last, until the log says that it can be written again.
+    failed: Option<Instant>,
+    /// Something has been kept since.
+    has_kept: bool,
 }
 
 impl Writer<'_> {
     /// Whether it is tried again by itself, also if nothing is left: what can be refused is refused
     /// until then.
     fn tries_again(&self) -> bool {
-        !self.left.is_empty() || self.database.trouble().is_some()
+        !self.left.is_empty() || self.failed.is_some()
+    }
+
+    /// Says that it can be written again. A disk that is almost full takes one commit and not the
+    /// next, so not at the first one.
+    fn recovers(&mut self) {
+        if self.has_kept && self.failed.is_some_and(|failed| failed.elapsed() >= CALM) {
+            self.failed = None;
+            tracing::warn!(target: "store", "the store can be written again");
+        }
     }
 
     fn write(&mut self, jobs: VecDeque<Job>) {
@@ -192,6 +213,7 @@ impl Writer<'_> {
     fn commit(&mut self, changes: &[&Change]) -> Result<(), Unavailable> {
         let (began, well) = (Instant::now(), self.database.trouble().is_none());
         if changes.is_empty() && well {
+            self.recovers();
             return Ok(());
         }
         let result = self.database.commit(changes);
@@ -199,13 +221,12 @@ impl Writer<'_> {
             Ok(()) => {
                 self.metrics.commits.observe(began.elapsed().as_secs_f64());
                 self.metrics.changes.inc_by(changes.len() as u64);
-                if !well {
-                    tracing::warn!(target: "store", "the store can be written again");
-                }
+                self.has_kept |= !changes.is_empty();
             }
             Err(error) => {
                 self.metrics.failures.inc();
-                if well {
+                self.has_kept = false;
+                if self.failed.replace(Instant::now()).is_none() {
                     tracing::error!(
                         target: "store", %error,
                         "the store cannot be written: writes are refused until it can"
@@ -214,7 +235,6 @@ impl Writer<'_> {
             }
         }
         self.metrics.bytes.set(i64::try_from(self.database.bytes()).unwrap_or(i64::MAX));
-        let result = result.map_err(Unavailable::new);
         self.queue.is_in_trouble(result.as_ref().err().cloned());
         result
     }
@@ -238,7 +258,13 @@ impl Writer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::{
+        fs,
+        panic::{AssertUnwindSafe, catch_unwind},
+    };
+
+    use tempfile::TempDir;
+    use tokio::time::advance;
 
     use super::*;
 
@@ -259,5 +285,36 @@ mod tests {
         for urgency in [Urgency::Refusable, Urgency::Due, Urgency::Idle] {
             assert!(queue.add(job(urgency)).is_err(), "{urgency:?}");
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn it_counts_as_well_again_once_it_has_kept_something_and_not_failed_for_a_while() {
+        let (directory, queue) = (TempDir::new().unwrap(), Queue::default());
+        let (database, _) = Database::open(directory.path()).unwrap();
+        let (metrics, left) = (StoreMetrics::default(), BTreeMap::new());
+        let (failed, has_kept, metrics) = (None, false, &metrics);
+        let mut writer = Writer { queue: &queue, database, metrics, left, failed, has_kept };
+        let change = Change::put(Table::Claims, "key", "value");
+        let [there, away] = ["store.redb", "away"].map(|name| directory.path().join(name));
+        for _ in 0..2 {
+            fs::rename(&there, &away).unwrap();
+            writer.commit(&[&change]).unwrap_err();
+            fs::rename(&away, &there).unwrap();
+            writer.commit(&[&change]).unwrap();
+            writer.commit(&[]).unwrap();
+            assert!(writer.failed.is_some(), "it may fail again at once");
+        }
+        advance(CALM).await;
+        assert!(writer.tries_again(), "or the log would never say so");
+        writer.commit(&[]).unwrap();
+        assert_eq!(writer.failed, None);
+
+        fs::rename(&there, &away).unwrap();
+        writer.commit(&[&change]).unwrap_err();
+        fs::rename(&away, &there).unwrap();
+        writer.commit(&[]).unwrap();
+        advance(CALM).await;
+        writer.commit(&[]).unwrap();
+        assert!(writer.failed.is_some(), "it has kept nothing since");
+        writer.finish();
     }
 }

@@ -30,7 +30,7 @@ fn holds_all_or_nothing(directory: &TempDir, entries: &[Entry], how: &str) -> bo
         Err(error) => {
             let error = error.to_string();
             assert!(error.contains("is damaged"), "{how}: {error}");
-            assert!(error.contains("Put back a copy"), "{how}: {error}");
+            assert!(error.contains("put back a copy"), "{how}: {error}");
             false
         }
     }

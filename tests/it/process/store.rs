@@ -18,7 +18,9 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     calls::{channel, failure, metric, named, profiles},
-    child::{Ended, Gateway, exactly, file, run, serve, started, unprivileged, with_small_files},
+    child::{
+        Ended, Gateway, exactly, file, run, serve, started, unprivileged, until, with_small_files,
+    },
 };
 use crate::kit::{
     gateway::fresh,
@@ -103,15 +105,28 @@ async fn a_full_disk_refuses_writes_before_they_are_sent_and_no_read() {
         }
         assert!(number < 2000, "the disk is never full");
     };
-    let sent = usize::try_from(number).unwrap();
     let (code, reason, details) = failure(&status);
     assert_eq!((code, reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    assert!(status.message().contains("its file may not become larger"), "{status:?}");
     assert!(details.retry_info().is_some());
     assert_eq!(sandbox.count_named(&format!("Stored {number}")).await, 0);
-    assert_eq!(sandbox.arrived("CreateServiceProfile").await, sent);
+    assert_eq!(sandbox.arrived("CreateServiceProfile").await, usize::try_from(number).unwrap());
     assert!(metric(&gateway, "profile_gateway_store_failures_total").await > 0);
-    gateway.program.logged("the store cannot be written").await;
     client.get_profile(fresh(named("SP_352"))).await.unwrap();
+    // Each second it is tried again, and takes a little, or nothing.
+    let failures = async || metric(&gateway, "profile_gateway_store_failures_total").await;
+    let before = failures().await;
+    until("it has been tried again", async || {
+        let kept = create(&mut client, number).await.is_ok();
+        number += u32::from(kept);
+        !kept && failures().await > before + 2
+    })
+    .await;
+    let log = gateway.program.logged("the store cannot be written").await;
+    let times = |text: &str| log.matches(text).count();
+    let said = (times("the store cannot be written"), times("the store can be written again"));
+    assert_eq!(said, (1, 0), "{log}");
+    let sent = usize::try_from(number).unwrap();
 
     // There is room again.
     let pid = Pid::from_raw(i32::try_from(gateway.program.pid()).unwrap());
@@ -150,6 +165,7 @@ async fn a_disk_that_became_read_only_refuses_writes_and_no_read_also_at_the_sta
     let refused = create(&mut client, 2).await.unwrap_err();
     let (code, reason, _) = failure(&refused);
     assert_eq!((code, reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    assert!(refused.message().contains("the gateway may not write its file"), "{refused:?}");
     assert_eq!(sandbox.arrived("CreateServiceProfile").await, 1);
 
     allow(store.path(), 0o777, 0o666);
@@ -195,6 +211,7 @@ async fn a_store_that_cannot_be_used_is_refused_with_what_to_do() {
     for ended in [run(&args, &env).await, upkeep("check", &store).await] {
         assert_eq!(ended.code(), Some(1));
         assert!(ended.stderr.contains("is damaged"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("a part of its file is not what was"), "{}", ended.stderr);
         assert!(ended.stderr.contains("move it away"), "{}", ended.stderr);
     }
     fs::write(&database, &whole).unwrap();
@@ -227,8 +244,11 @@ async fn an_operator_can_look_after_a_store() {
     assert_eq!((&write["method"], &write["state"]), (&"CreateProfile".into(), &"done".into()));
     assert_eq!((&write["caller"], &write["sent"]), (&"127.0.0.1".into(), &1.into()));
     assert_eq!(write["resource"], "backends/sft");
+    let size = || fs::metadata(store.path().join("store.redb")).unwrap().len();
+    let before = size();
     let compacted = upkeep("compact", &store).await;
-    assert!(compacted.stdout.contains("the file of the store had "), "{}", compacted.output());
+    let said = format!("the file of the store had {before} bytes, and has {} now", size());
+    assert!(compacted.stdout.contains(&said), "{said}: {}", compacted.output());
     let gateway = serve(&text, &[]).await;
     assert_eq!(create(&mut profiles(&gateway).await, 1).await.unwrap(), made);
     stop(gateway).await;
@@ -291,4 +311,62 @@ async fn a_gateway_has_to_be_told_where_its_store_is_or_to_forget() {
     let args = ["check", "--config", &path.path];
     let told = [("PROFILE_GATEWAY__STORE__KIND", "memory")];
     assert_eq!(run(&args, &told).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_store_that_others_can_read_is_warned_of() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    let text = config(&sandbox, &store);
+    let path = file(&text);
+    stop(serve(&text, &[]).await).await;
+    let (directory, database) = (store.path(), store.path().join("store.redb"));
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    for (outer, own, told) in [
+        (0o755, 0o600, false),
+        (0o755, 0o640, true),
+        (0o755, 0o604, true),
+        (0o700, 0o644, false),
+        (0o750, 0o604, false),
+        (0o710, 0o620, true),
+    ] {
+        mode(directory, outer);
+        mode(&database, own);
+        let checked = run(&["check", "--config", &path.path], &[]).await;
+        assert_eq!(checked.code(), Some(0), "{}", checked.output());
+        let warning = format!("(mode {own:o}): it has the profiles that were written");
+        assert_eq!(
+            checked.stderr.contains(&warning),
+            told,
+            "{outer:o} {own:o}: {}",
+            checked.stderr
+        );
+        let whole = upkeep("check", &store).await.stdout;
+        assert_eq!(whole.contains(&warning), told, "{outer:o} {own:o}: {whole}");
+        if told {
+            let gateway = serve(&text, &[]).await;
+            gateway.program.logged(&warning).await;
+            stop(gateway).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_to_be_a_directory_or_a_file_and_is_not_is_refused_by_a_check() {
+    let sandbox = sandbox().await;
+    let directory = TempDir::new().unwrap();
+    let taken = directory.path().join("taken");
+    fs::write(&taken, "x").unwrap();
+    for (section, key, path, why) in [
+        ("store", "path", taken.clone(), "has to be a directory"),
+        ("store", "path", taken.join("store"), "has to be a directory"),
+        ("audit", "file", directory.path().to_owned(), "has to be a file"),
+    ] {
+        let text = format!("{}\n[{section}]\n{key} = {path:?}\n", sandbox.config());
+        let config = file(&text);
+        for command in ["check", "serve"] {
+            let refused = run(&[command, "--config", &config.path], &[]).await;
+            assert_eq!(refused.code(), Some(64), "{path:?}: {}", refused.output());
+            assert!(refused.stderr.contains(why), "{path:?}: {}", refused.output());
+        }
+    }
 }

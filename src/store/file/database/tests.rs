@@ -58,7 +58,7 @@ fn what_could_not_be_written_is_tried_with_the_file_opened_again() {
     let (mut database, _) = Database::open(directory.path()).unwrap();
     put(&mut database, "key", "before");
     // As a failure leaves it.
-    database.open = Err("the disk".to_owned());
+    database.open = Err(Unavailable::new("its disk fails", "on purpose"));
     put(&mut database, "key", "after");
     database.close().unwrap();
     let (_, found) = Database::open(directory.path()).unwrap();
@@ -90,7 +90,7 @@ fn a_file_that_is_not_there_any_more_takes_nothing_until_it_is_put_back() {
     fs::rename(&path, &kept).unwrap();
     let change = Change::put(Table::Claims, "key", "meanwhile");
     for _ in 0..2 {
-        let error = database.commit(&[&change]).unwrap_err();
+        let error = database.commit(&[&change]).unwrap_err().to_string();
         assert!(error.contains("its file was removed or replaced"), "{error}");
     }
     // Nor is another one in its place the store.

@@ -70,7 +70,7 @@ fn a_file_that_cannot_be_made_smaller_is_used_as_it_is() {
     database.commit(&[&put(1)[0]]).unwrap();
     let database = database.with_savepoint();
     let mut database = smaller(directory.path(), database).unwrap();
-    assert_eq!(database.trouble(), None);
+    assert!(database.trouble().is_none());
     database.commit(&[&put(2)[0]]).unwrap();
     database.close().unwrap();
     let (_, found) = Database::open(directory.path()).unwrap();
