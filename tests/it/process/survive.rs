@@ -248,3 +248,31 @@ async fn an_open_circuit_lets_one_request_of_the_next_process_try() {
     assert_eq!(circuit(&gateway).await, CircuitState::Open);
     kill(gateway).await;
 }
+
+#[tokio::test]
+async fn what_was_sent_up_to_a_crash_counts_in_its_window() {
+    const WINDOW: u64 = 2_000;
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    let lines = format!("request_limit = \"{WINDOW}/1h\"\nmax_attempts = 1\ndialect =");
+    let config = kept_in(&store, &sandbox.config().replace("dialect =", &lines));
+    let mut killed = 0;
+    // From none to several hundredths of the window, right before the end of the process.
+    for reads in [1, 3, 12, 25, 47] {
+        let gateway = serve(&config, &[]).await;
+        for _ in 0..reads {
+            get(&gateway, "SP_352").await.unwrap();
+        }
+        kill(gateway).await;
+        killed += 1;
+        let sent = u64::try_from(sandbox.journal().await.len()).unwrap();
+        let gateway = serve(&config, &[]).await;
+        gateway.program.signal(Signal::TERM);
+        assert_eq!(gateway.program.ended().await.code(), Some(0));
+        let stats = run(&["store", "stats", "--path", store.path().to_str().unwrap()], &[]).await;
+        let stats: Value = serde_json::from_str(&stats.stdout).unwrap();
+        let used = stats["upstreams"]["sft"]["used"]["requests"].as_u64().unwrap();
+        // For each process that was killed, a hundredth may be counted that was not sent.
+        let most = sent + (killed + 1) * (WINDOW / 100 + 1);
+        assert!((sent..=most).contains(&used), "{used} of {sent} to {most}: {stats}");
+    }
+}

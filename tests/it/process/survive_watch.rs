@@ -92,6 +92,52 @@ async fn what_changed_while_no_process_ran_is_told_once() {
 }
 
 #[tokio::test]
+async fn each_dialect_tells_what_changed_while_no_process_ran() {
+    let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
+    sandbox.set("endpoint", &json!({ "rate_limit": false })).await;
+    let config = config(&sandbox, &store);
+    // A profile that is renamed, and one that is made.
+    for (upstream, renamed, made) in
+        [("sft", "SP_367", "SP_9000"), ("pcc", "55", "9000"), ("endpoint", "412", "9000")]
+    {
+        let parent = format!("backends/{upstream}");
+        let name = |id: &str| format!("{parent}/profiles/{id}");
+        let gateway = serve(&config, &[]).await;
+        let mut stream = open(&gateway, &parent, "").await;
+        stream.begin().await;
+        let (token, profiles) = (stream.token.clone(), stream.profiles.clone());
+        ended(gateway, Signal::KILL).await;
+
+        let all = sandbox.raw(upstream).await;
+        let ids = all.iter().map(|raw| raw["id"].to_string().trim_matches('"').to_owned());
+        let ids: Vec<String> = ids.collect();
+        let gone = ids.iter().find(|id| *id != renamed).unwrap();
+        let mut raw = all[ids.iter().position(|id| id == renamed).unwrap()].clone();
+        raw.as_object_mut().unwrap().remove("id");
+        raw["name"] = "renamed by another client".into();
+        sandbox.put_raw(upstream, renamed, &raw).await;
+        raw["name"] = "made by another client".into();
+        sandbox.put_raw(upstream, made, &raw).await;
+        sandbox.remove_raw(upstream, gone).await;
+
+        let gateway = serve(&config, &[]).await;
+        let (renamed, gone, made) = (name(renamed), name(gone), name(made));
+        let told = [
+            (Removed, &*gone, &[][..]),
+            (Changed, &*renamed, &["display_name"][..]),
+            (Added, &*made, &[][..]),
+        ];
+        let mut stream = open(&gateway, &parent, &token).await;
+        stream.profiles = profiles;
+        stream.expect_in_any_order(&told).await;
+        let mut fresh = open(&gateway, &parent, "").await;
+        fresh.begin().await;
+        assert_eq!(fresh.profiles, stream.profiles, "{upstream}");
+        ended(gateway, Signal::TERM).await;
+    }
+}
+
+#[tokio::test]
 async fn a_position_that_was_lost_is_refused_and_what_changed_is_told() {
     let (sandbox, store) = (sandbox().await, TempDir::new().unwrap());
     let config = config(&sandbox, &store);
