@@ -107,7 +107,41 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
              `module=debug`)"
         ));
     }
-    EnvFilter::try_new(level).map_err(|error| error.to_string())
+    EnvFilter::try_new(with_own_targets(level)).map_err(|error| error.to_string())
+}
+
+/// What the program calls the parts of its log. Who names the program means all of them.
+const TARGETS: [&str; 10] = [
+    "access",
+    "config",
+    "gateway",
+    "log",
+    "panic",
+    "rpc",
+    "start",
+    "store",
+    "upstream",
+    "audit_log",
+];
+
+/// The filter with one for each of the program's own targets, where it has one for the program.
+fn with_own_targets(level: &str) -> String {
+    let own = |part: &str| {
+        let (name, level) = part.split_once('=')?;
+        let name = name.trim();
+        (name == "profile_gateway" || name == "profile-gateway").then(|| level.to_owned())
+    };
+    let mut filter = Vec::new();
+    for part in level.split(',') {
+        match own(part) {
+            Some(level) => {
+                let targets = TARGETS.iter().map(|target| format!("{target}={level}"));
+                filter.extend(targets.chain([format!("profile_gateway={level}")]));
+            }
+            None => filter.push(part.to_owned()),
+        }
+    }
+    filter.join(",")
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use super::{
     patience::{Patience, Waiters},
     refusal,
     retry::{LONGEST_BACKOFF, Outcome, pauses, was_sent, worth_repeating},
+    told,
     transport::deadline_passed,
 };
 use crate::{
@@ -330,6 +331,7 @@ impl Port for Session {
                 break;
             };
             before = Some(outcome);
+            told::retry(&self.upstream.backend, &request, attempts, pause);
             tokio::time::sleep(pause).await;
         }
         let nothing = || Err(Failure::local(deadline_passed(Safety::Read)));

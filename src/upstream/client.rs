@@ -30,7 +30,7 @@ use super::{
     pace::{Pace, Refusal},
     refusal::Refusals,
     settings::UpstreamSettings,
-    status,
+    status, told,
     transport::Transport,
     window::Usage,
 };
@@ -207,7 +207,9 @@ impl Upstream {
             Refusal::Window(..) => Shed::Window,
             Refusal::Shed(shed, _) => shed,
         });
-        self.refusals.error(refusal, self.bulkhead.bounds())
+        let error = self.refusals.error(refusal, self.bulkhead.bounds());
+        told::refusal(&self.backend, &error);
+        error
     }
 
     /// The text without the secrets of this account, among them the tokens that were `sent`; `None`
@@ -246,7 +248,9 @@ impl Upstream {
                 _ => RequestOutcome::Unreachable,
             },
         };
-        self.metrics.request(request.operation, outcome, started.elapsed());
+        let took = started.elapsed();
+        self.metrics.request(request.operation, outcome, took);
+        told::exchange(&self.backend, request, &result, took);
         let reach = match outcome {
             // The caller ran out of time, which says nothing about the upstream.
             RequestOutcome::Deadline => None,

@@ -36,6 +36,7 @@ mod settings;
 mod shares;
 mod status;
 mod tls;
+mod told;
 mod transport;
 mod unprocessed;
 mod watched;

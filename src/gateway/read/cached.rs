@@ -279,6 +279,10 @@ where
     let load = LoadOf { backend, call, class, load };
     let (value, served) = backend.cache().read(resource, call.cache_control, by, load).await;
     call.record.set_cache(served);
+    tracing::debug!(
+        target: "gateway", call_id = %call.record.id(), backend = backend.name().id(), ?resource,
+        cache = served.outcome.name(), "a read was answered"
+    );
     value
 }
 

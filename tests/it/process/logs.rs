@@ -183,6 +183,31 @@ async fn no_secret_is_logged_at_any_level() {
 }
 
 #[tokio::test]
+async fn the_way_of_a_call_is_logged_for_who_asks() {
+    let env = [("PROFILE_GATEWAY__LOG__LEVEL", "warn,profile_gateway=debug")];
+    let gateway = gateway(&[], &env).await;
+    let mut client = profiles(&gateway).await;
+    client.get_profile(named("SP_352")).await.unwrap();
+    client.get_profile(named("SP_352")).await.unwrap();
+    let log = stopped(gateway).await.stderr;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |target: &str, message: &str| -> Vec<&Value> {
+        let is_told = |line: &&Value| line["target"] == target && line["message"] == message;
+        lines.iter().filter(is_told).collect()
+    };
+    let requests = told("upstream", "a request to the upstream");
+    let operations: Vec<_> = requests.iter().map(|line| &line["operation"]).collect();
+    assert_eq!(operations, ["login", "GetServiceProfile"], "{log}");
+    assert_eq!((&requests[1]["profile"], &requests[1]["status"]), (&"SP_352".into(), &200.into()));
+    let reads = told("gateway", "a read was answered");
+    let caches: Vec<_> = reads.iter().map(|line| &line["cache"]).collect();
+    assert_eq!(caches, ["miss", "hit"]);
+    let calls: Vec<_> = lines.iter().filter(|line| line["target"] == "access").collect();
+    assert_eq!(calls[0]["call_id"], reads[0]["call_id"], "{log}");
+    assert!(!lines.iter().any(|line| line["target"].as_str().unwrap().starts_with("h2")));
+}
+
+#[tokio::test]
 async fn no_fixed_token_is_logged_at_any_level() {
     let slow = Slow::start().await;
     slow.open();
