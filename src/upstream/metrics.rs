@@ -1,5 +1,7 @@
 //! Metrics of requests to upstreams: outcomes, logins, retries, queues, circuits and rates.
 
+mod labels;
+
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
@@ -9,8 +11,10 @@ use prometheus_client::metrics::{
     counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
 
+use self::labels::SHED;
+pub(super) use self::labels::{LoginOutcome, RequestOutcome, Shed, WindowName};
 use super::breaker::Circuit;
-use crate::telemetry::{BackendLabels, Registry, buckets::SECONDS, label_values, labels};
+use crate::telemetry::{BackendLabels, Registry, buckets::SECONDS, labels};
 
 type Rate = Gauge<f64, AtomicU64>;
 
@@ -76,66 +80,6 @@ labels! {
 
 labels! {
     struct CircuitLabels { backend: Arc<str>, to: Circuit }
-}
-
-label_values! {
-    /// How a request ended: the class of its status, or why it has no status.
-    pub(super) enum RequestOutcome {
-        Success = "2xx",
-        Redirect = "3xx",
-        ClientError = "4xx",
-        ServerError = "5xx",
-        OtherStatus = "other",
-        /// The response could not be read.
-        Unreadable = "unreadable",
-        /// The caller ran out of time.
-        Deadline = "deadline",
-        Unreachable = "unreachable",
-    }
-}
-
-label_values! {
-    /// How a login ended.
-    pub(super) enum LoginOutcome {
-        LoggedIn = "logged_in",
-        LoginFailed = "login_failed",
-        Refreshed = "refreshed",
-        RefreshFailed = "refresh_failed",
-    }
-}
-
-label_values! {
-    /// Why a request was refused without being sent.
-    pub(super) enum Shed {
-        /// The queue was full.
-        Full = "queue_full",
-        /// Its turn would have come after its deadline.
-        TooLate = "deadline_too_near",
-        /// It waited until its deadline.
-        Waited = "deadline",
-        /// Its turn under the rate limit would have come after its deadline.
-        Rate = "rate_limit",
-        /// The vendor's limit within a window leaves nothing for it before its deadline.
-        Window = "window_limit",
-        /// The pause that the upstream has asked for ends after its deadline.
-        Pause = "pause",
-        /// Its caller has its share of the queue.
-        CallerQueue = "caller_queue",
-        /// Its caller has used its share of the vendor's limit, which others use too.
-        CallerLimit = "caller_limit",
-    }
-}
-
-/// How many ways there are to be refused.
-const SHED: usize = Shed::CallerLimit as usize + 1;
-
-label_values! {
-    /// What a window counts.
-    pub(super) enum WindowName {
-        Requests = "requests",
-        MonthlyRequests = "monthly_requests",
-        Logins = "logins",
-    }
 }
 
 impl UpstreamMetrics {
