@@ -23,11 +23,11 @@ use super::{
     body::{self, Arriving, NoMemory},
     cause::{Cause, Failure},
     coding::{self, Undecodable},
+    connection::{
+        CERTIFICATE_WANTED, Handshakes, Progress, Resolver, Unprocessed, Unresolved, unprocessed,
+    },
     message::{Reply, Request, Safety},
-    resolve::{Resolver, Unresolved},
     settings::UpstreamSettings,
-    tls::Handshakes,
-    unprocessed::{CERTIFICATE_WANTED, Progress, Unprocessed, unprocessed},
     watched::WatchedBody,
 };
 use crate::{

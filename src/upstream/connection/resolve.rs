@@ -5,11 +5,11 @@ use std::{error::Error, fmt, io, net::SocketAddr};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Asks the system, as the HTTP client does by itself.
-pub(super) struct Resolver;
+pub(in crate::upstream) struct Resolver;
 
 /// The system knows no address for a name.
 #[derive(Debug)]
-pub(super) struct Unresolved(io::Error);
+pub(in crate::upstream) struct Unresolved(io::Error);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError};
 
 /// Why the upstream did not process a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unprocessed {
+pub(in crate::upstream) enum Unprocessed {
     /// There is no secure connection, and another attempt would find none either.
     Tls(String),
     /// The upstream refused the stream before it did anything: the request may be sent again (RFC
@@ -18,12 +18,12 @@ pub(super) enum Unprocessed {
 }
 
 /// What is wrong with an upstream that does not answer without a client certificate.
-pub(super) const CERTIFICATE_WANTED: &str =
+pub(in crate::upstream) const CERTIFICATE_WANTED: &str =
     "it wants a client certificate, and the gateway has none";
 
 /// How far a request got before it failed, as far as the gateway knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(in crate::upstream) enum Progress {
     /// There was no connection yet.
     Connecting,
     /// There was one.
@@ -33,7 +33,7 @@ pub(super) enum Progress {
 }
 
 /// What the error says for certain; `None` if the request may have been processed.
-pub(super) fn unprocessed(
+pub(in crate::upstream) fn unprocessed(
     error: &(dyn Error + 'static),
     progress: Progress,
 ) -> Option<Unprocessed> {

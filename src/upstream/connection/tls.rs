@@ -19,7 +19,7 @@ use crate::error::{Error, Reason, Result};
 /// What an upstream has asked for in TLS handshakes. Over HTTP/2, the client library often does not
 /// say that a connection ended because of it.
 #[derive(Debug, Default)]
-pub(super) struct Handshakes {
+pub(in crate::upstream) struct Handshakes {
     /// How often it has asked for a client certificate.
     asked: AtomicU64,
     /// Whether it has answered a request, so it does without one.
@@ -28,7 +28,7 @@ pub(super) struct Handshakes {
 
 impl Handshakes {
     /// The settings of connections whose handshakes are noted.
-    pub(super) fn settings(self: &Arc<Self>) -> Result<ClientConfig> {
+    pub(in crate::upstream) fn settings(self: &Arc<Self>) -> Result<ClientConfig> {
         let provider = CryptoProvider::get_default().map(Arc::clone);
         let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
         let verified = ClientConfig::builder_with_provider(provider)
@@ -43,18 +43,18 @@ impl Handshakes {
     }
 
     /// How often the upstream has asked for a client certificate.
-    pub(super) fn asked(&self) -> u64 {
+    pub(in crate::upstream) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 
     /// The upstream has answered a request.
-    pub(super) fn answered(&self) {
+    pub(in crate::upstream) fn answered(&self) {
         self.answers.store(true, Ordering::Relaxed);
     }
 
     /// Whether the upstream wants a client certificate: it has asked again since it had asked so
     /// often, and it has never answered.
-    pub(super) fn want_certificate(&self, since: u64) -> bool {
+    pub(in crate::upstream) fn want_certificate(&self, since: u64) -> bool {
         self.asked() > since && !self.answers.load(Ordering::Relaxed)
     }
 }
