@@ -12,7 +12,7 @@ use super::{
 use crate::settings::{
     Row, Section, Settings,
     bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, seconds},
-    bytes, count, duration, on_off, settings,
+    bytes, count, duration, flag, on_off, settings,
 };
 
 /// The same as [`CONCURRENCY`] for another type.
@@ -31,6 +31,9 @@ settings! {
     pub struct UpstreamSettings {
         /// What comes before the paths of the upstream's API. A trailing slash is dropped.
         base_url: BaseUrl = BaseUrl::default(), base_url();
+        /// Whether `base_url` may be `http://` to another machine. Credentials and profiles then
+        /// travel unencrypted, and there is a warning.
+        allow_plain_http: bool = false, flag();
         /// Time to establish a connection, TLS included.
         connect_timeout: Duration = seconds(5), duration(TIMEOUT);
         /// Time from the start of a request to the headers of its response, connecting included.
@@ -66,6 +69,18 @@ settings! {
         /// Longest time for which a `Retry-After` of the upstream pauses all requests to it.
         max_pause: Duration = seconds(60), duration(TIMEOUT);
         ..circuit: Option<Thresholds>, "When to stop sending for a while; `None` for never.";
+    }
+    check travels_encrypted;
+}
+
+/// Nothing but what stays on this machine goes unencrypted unless the operator says so.
+fn travels_encrypted(settings: &UpstreamSettings, section: &mut Section<'_>) {
+    if settings.base_url.is_exposed() && !settings.allow_plain_http {
+        section.refuse(
+            "base_url",
+            "is plain http to another machine, where credentials and profiles would travel \
+             unencrypted: use https, or write `allow_plain_http = true`",
+        );
     }
 }
 

@@ -223,7 +223,7 @@ async fn a_shutdown_waits_for_a_write_whose_caller_has_left() {
 
 #[tokio::test]
 async fn a_host_name_without_an_address_is_named_as_the_cause() {
-    let gateway = gateway::fixed("http://nowhere.invalid:9").await;
+    let gateway = gateway::fixed("https://nowhere.invalid:9").await;
     for failed in [failure(gateway.get("SP_1").await), failure(gateway.delete("SP_1").await)] {
         assert!(failed.is(Code::Unavailable, "UPSTREAM_UNAVAILABLE"), "{failed:#?}");
         let why = ": its name does not resolve; check base_url";

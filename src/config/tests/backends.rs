@@ -98,29 +98,37 @@ fn base_url_loses_its_trailing_slash() {
 }
 
 #[test]
-fn plain_http_causes_a_warning_unless_it_stays_on_this_machine() {
+fn plain_http_to_another_machine_has_to_be_allowed() {
     let cases = [
-        ("http://sft.example", 1),
-        ("http://10.0.0.1", 1),
-        ("http://localhost.example", 1),
-        ("https://sft.example", 0),
-        ("http://localhost:1", 0),
-        ("http://a.localhost", 0),
-        ("http://127.9.9.9", 0),
-        ("http://[::1]", 0),
+        ("http://sft.example", true),
+        ("http://10.0.0.1", true),
+        ("http://localhost.example", true),
+        ("https://sft.example", false),
+        ("http://localhost:1", false),
+        ("http://a.localhost", false),
+        ("http://127.9.9.9", false),
+        ("http://[::1]", false),
     ];
-    for (url, expected) in cases {
-        let config = with_url(&format!("{url:?}")).unwrap();
-        assert_eq!(config.warnings.len(), expected + 1, "{url}");
+    let expected = "gateway.toml:3: `backends.sft.base_url` is plain http to another machine, \
+        where credentials and profiles would travel unencrypted: use https, or write \
+        `allow_plain_http = true`";
+    for (url, exposed) in cases {
+        let allowed = with_url(&format!("{url:?}\nallow_plain_http = true")).unwrap();
+        assert_eq!(allowed.warnings.len(), usize::from(exposed) + 1, "{url}");
+        match with_url(&format!("{url:?}")) {
+            result if exposed => assert_eq!(report(result), expected, "{url}"),
+            result => assert_eq!(result.unwrap().warnings.len(), 1, "{url}"),
+        }
     }
-    let config = with_url("\"http://sft.example\"").unwrap();
+    let config = with_url("\"http://sft.example\"\nallow_plain_http = true").unwrap();
     let warning = "gateway.toml:1: backend `sft` uses plain HTTP: credentials are sent unencrypted";
     assert_eq!(config.warnings, [warning, crate::config::read::NO_PAGE_TOKEN_KEY]);
     assert_eq!(config.redacted()["warnings"][0], warning);
+    assert_eq!(config.redacted()["backends"]["sft"]["allow_plain_http"], true);
 }
 
 /// What the error about an unknown key says of every backend.
-const COMMON: &str = "every backend takes: dialect, display_name, base_url, connect_timeout, \
+const COMMON: &str = "every backend takes: dialect, display_name, base_url, allow_plain_http, connect_timeout, \
     header_timeout, body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, \
     max_queued_calls, max_attempts, requests_per_second, request_limit, monthly_request_limit, \
     login_limit, max_pause, circuit_breaker, circuit_failures, circuit_failure_percent, \

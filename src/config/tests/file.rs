@@ -122,6 +122,7 @@ cache.max_bytes = "64KiB"
 dialect = "pcc"
 tenant = "acme"
 base_url = "http://localhost:1234"
+allow_plain_http = true
 circuit_breaker = "off"
 "#;
 
@@ -235,6 +236,7 @@ fn circuits_and_caches_can_be_set() {
     };
     assert_eq!(sft.upstream.circuit, Some(circuit));
     assert_eq!(config.backends["policy"].upstream.circuit, None);
+    assert!(config.backends["policy"].upstream.allow_plain_http);
     assert_eq!(config.redacted()["backends"]["policy"]["circuit_breaker"], "off");
     let cache = CacheSettings {
         enabled: false,
@@ -294,6 +296,7 @@ fn default_backend() -> serde_json::Value {
         "display_name": null,
         "dialect": "bics-sft",
         "base_url": "https://sft.example",
+        "allow_plain_http": false,
         "connect_timeout": "5s",
         "header_timeout": "35s",
         "body_timeout": "10s",

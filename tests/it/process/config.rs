@@ -66,7 +66,7 @@ async fn a_missing_key_for_page_tokens_is_said_by_check_and_at_the_start() {
 #[tokio::test]
 async fn check_says_what_would_replace_missing_backends() {
     let without = run(&["check"], &[]).await;
-    let with = check(&sft("http://a", "ops", SECRET), &[]).await;
+    let with = check(&sft("https://a", "ops", SECRET), &[]).await;
     for (ended, told) in [(without, true), (with, false)] {
         assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
         assert_eq!(ended.stdout.contains("an embedded sandbox"), told, "{}", ended.stdout);
