@@ -22,6 +22,8 @@ pub(super) const DIALECT: &str = "dialect";
 const BASE_URL: &str = "base_url";
 /// The section of a backend's cache.
 pub(super) const CACHE: &str = "cache";
+/// The section of how TLS to a backend is set up.
+pub(super) const TLS: &str = "tls";
 const MAX_OPTION: usize = 4096;
 
 /// One upstream.
@@ -255,7 +257,7 @@ pub(super) fn common_rows() -> Vec<Row> {
 fn known_to_all() -> String {
     let rows = common_rows();
     let keys = rows.iter().map(|row| row.key);
-    let keys: Vec<&str> = [DIALECT].into_iter().chain(keys).chain([CACHE]).collect();
+    let keys: Vec<&str> = [DIALECT].into_iter().chain(keys).chain([TLS, CACHE]).collect();
     format!("every backend takes: {}", keys.join(", "))
 }
 

@@ -36,7 +36,7 @@ pub use reference::reference;
 pub use strays::FILE_VARIABLE;
 pub use types::Config;
 
-pub use crate::settings::{ConfigError, ConfigErrors};
+pub use crate::settings::{Certificates, ConfigError, ConfigErrors, PrivateKey};
 use futures_util::future::Either;
 use secrecy::zeroize::Zeroizing;
 

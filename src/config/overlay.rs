@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    backend::CACHE,
+    backend::{CACHE, TLS},
     read::{SECTIONS, root_rows},
 };
 use crate::{
@@ -19,8 +19,9 @@ pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
     PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
     PROFILE_GATEWAY__MEMORY__KEY, PROFILE_GATEWAY__REQUEST_IDS__KEY, \
-    PROFILE_GATEWAY__STORE__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY or \
-    PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY (for a secret also …__KEY__ENV or …__KEY__FILE)";
+    PROFILE_GATEWAY__STORE__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY, \
+    PROFILE_GATEWAY__BACKENDS__NAME__TLS__KEY or PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY \
+    (for a secret also …__KEY__ENV or …__KEY__FILE)";
 
 /// The flag that sets an address, as it is named among the variables.
 const LISTEN_FLAG: &str = "--listen";
@@ -88,7 +89,7 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
             Ok(at(&[section, key], None))
         }
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
-        ["backends", name, section, key] if *section == CACHE => {
+        ["backends", name, section, key] if [TLS, CACHE].contains(section) => {
             Ok(at(&["backends", &backend_name(name, root), section, key], None))
         }
         ["backends", name, key, how @ ("env" | "file")] => {

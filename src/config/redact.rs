@@ -8,7 +8,7 @@ use super::{
     backend::{BackendSettings, CACHE, DIALECT, OptionValue},
     types::Config,
 };
-use crate::settings::{REDACTED, Settings};
+use crate::settings::{REDACTED, Settings, shown as section};
 
 impl Config {
     /// Every value in force; secrets are `[redacted]`, durations are text with a unit, sizes are
@@ -32,12 +32,6 @@ impl Config {
         shown.insert("warnings".to_owned(), json!(self.warnings));
         Value::Object(shown)
     }
-}
-
-fn section(settings: &impl Settings) -> Value {
-    let mut shown = Map::new();
-    settings.show(&mut shown);
-    Value::Object(shown)
 }
 
 fn backend(backend: &BackendSettings) -> Value {

@@ -17,6 +17,7 @@ use crate::{
     settings::{Row, Settings},
     store::StoreSettings,
     telemetry::{AuditSettings, LogSettings},
+    upstream::TlsSettings,
 };
 
 /// A table of the file.
@@ -50,6 +51,8 @@ pub(super) fn tables() -> Vec<Table> {
         table("`[backends.NAME]`", BACKEND, backend),
     ];
     tables.extend(own);
+    let tls = TlsSettings::rows();
+    tables.push(table("`[backends.NAME.tls]`", "BACKENDS__NAME__TLS__", tls));
     let cache = CacheSettings::rows();
     tables.push(table("`[backends.NAME.cache]`", "BACKENDS__NAME__CACHE__", cache));
     tables

@@ -6,6 +6,7 @@ mod file;
 mod hostile;
 mod mistakes;
 mod secrets;
+mod tls;
 mod together;
 
 use super::{Config, ConfigErrors, OptionValue, Source, load_with};

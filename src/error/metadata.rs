@@ -43,6 +43,8 @@ keys! {
         "How many names do not exist.";
     CIRCUIT = "circuit", "`UPSTREAM_UNAVAILABLE`",
         "`open`: an open circuit refused the call, and nothing was sent.";
+    CONNECTION_FAULT = "connection_fault", "`UPSTREAM_UNAVAILABLE`, if there is no connection",
+        "Why there is no connection to the upstream, such as `unknown_issuer`; nothing was sent.";
     CHILD_ENTITY = "child_entity", "`RAT_PRIVILEGE_CONFLICT`",
         "The child entity that has the conflict.";
     OMITTED_VIOLATIONS = "omitted_violations", "if not all fit",

@@ -38,6 +38,11 @@ pub(crate) trait Kind {
         false
     }
 
+    /// The file that holds the secret, if what was written names one.
+    fn secret_file<'n>(&self, _: &'n Node) -> Option<&'n str> {
+        None
+    }
+
     /// What is probably not meant about a value that can be used: the rest of a sentence that
     /// begins with the key. Never with a part of a secret.
     fn caution(&self, _: &Self::Value) -> Option<&'static str> {
@@ -101,6 +106,10 @@ impl<K: Kind> Kind for Optional<K> {
         self.0.is_secret()
     }
 
+    fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        self.0.secret_file(node)
+    }
+
     fn caution(&self, value: &Self::Value) -> Option<&'static str> {
         value.as_ref().and_then(|value| self.0.caution(value))
     }
@@ -138,6 +147,10 @@ impl<K: Kind> Kind for OrOff<K> {
         self.0.is_secret()
     }
 
+    fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        self.0.secret_file(node)
+    }
+
     fn caution(&self, value: &Self::Value) -> Option<&'static str> {
         value.as_ref().and_then(|value| self.0.caution(value))
     }
@@ -172,6 +185,10 @@ impl<K: Kind, C: Fn(&K::Value) -> Read<()>> Kind for Checked<K, C> {
 
     fn is_secret(&self) -> bool {
         self.kind.is_secret()
+    }
+
+    fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        self.kind.secret_file(node)
     }
 
     fn caution(&self, value: &Self::Value) -> Option<&'static str> {

@@ -272,6 +272,10 @@ impl Kind for Secret {
         true
     }
 
+    fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        secrets::path(node)
+    }
+
     fn caution(&self, secret: &SecretString) -> Option<&'static str> {
         secrets::has_invisible_ends(secret.expose_secret()).then_some(
             "begins or ends with white space or another invisible character, which counts as part \

@@ -14,12 +14,12 @@
 //! - `table`: the macro, and a row as the reference shows it
 //! - `kind`, `kinds`: what a value may be: durations, sizes, counts, words, secrets
 //! - `section`: one table of the file while it is being read
-//! - `value`, `secret`: from what was written to one typed value
+//! - `value`, `secret`, `pem`: from what was written to one typed value
 //! - `node`: what was written, each value with where it was written
 //! - `error`: everything that is wrong
 //!
-//! This room uses no other but `text`, opens no file but those that `{ file = … }` secrets name,
-//! and reads no environment but the list that it is given.
+//! This room uses no other but `text`, opens no file but those of secrets and certificates, and
+//! reads no environment but the list that it is given.
 //!
 //! # Secrets
 //!
@@ -31,6 +31,7 @@ mod error;
 mod kind;
 mod kinds;
 mod node;
+mod pem;
 mod secret;
 mod section;
 mod table;
@@ -44,8 +45,10 @@ pub(crate) use self::{
         secret,
     },
     node::{Env, Node, Table, Value},
+    pem::{certificates, private_key},
     section::Section,
-    table::{Row, Settings, settings, whole},
+    table::{Row, Settings, settings, shown, whole},
     value::{Read, show_bytes},
 };
 pub use error::{ConfigError, ConfigErrors};
+pub use pem::{Certificates, PrivateKey};

@@ -79,10 +79,8 @@ fn from_file(node: &Node) -> Read<SecretString> {
     let path =
         value::text(node, 4096).map_err(|why| format!("has an invalid `file`, which {why}"))?;
     let shown = format!("the file {}", quoted(path));
-    let bytes = read_bounded(path).map_err(|why| format!("cannot be read from {shown}: {why}"))?;
-    if bytes.len() > MAX_SECRET_BYTES {
-        return Err(format!("cannot be read from {shown}: it has more than 64 KiB"));
-    }
+    let bytes = read_bounded(path, MAX_SECRET_BYTES)
+        .map_err(|why| format!("cannot be read from {shown}: {why}"))?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| format!("cannot be read from {shown}: it is not UTF-8 text"))?;
     // Some editors begin a file with a byte order mark.
@@ -100,10 +98,9 @@ pub(super) fn has_invisible_ends(secret: &str) -> bool {
     secret.starts_with(unseen) || secret.ends_with(unseen)
 }
 
-/// One byte more than allowed, to tell a full file from one that is too long. The bytes are wiped
-/// when they are dropped, and there is room for all from the start: a vector that grows leaves
-/// copies behind.
-fn read_bounded(path: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+/// A file of at most so many bytes, or why it cannot be read. The bytes are wiped when they are
+/// dropped, and there is room for all from the start: a vector that grows leaves copies behind.
+pub(super) fn read_bounded(path: &str, most: usize) -> Result<Zeroizing<Vec<u8>>, String> {
     let why = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "it does not exist".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -113,10 +110,14 @@ fn read_bounded(path: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     if !std::fs::metadata(path).map_err(why)?.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    let limit = MAX_SECRET_BYTES as u64 + 1;
+    // One byte more, to tell a full file from one that is too long.
+    let limit = most as u64 + 1;
     // Reading to the end asks for more room when nothing is left to see the end with.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 64));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
     File::open(path).map_err(why)?.take(limit).read_to_end(&mut bytes).map_err(why)?;
+    if bytes.len() > most {
+        return Err(format!("it has more than {} KiB", most / 1024));
+    }
     Ok(bytes)
 }
 

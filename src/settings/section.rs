@@ -57,9 +57,7 @@ impl<'e> Section<'e> {
             self.require(key, needed);
         }
         let env = self.env;
-        if kind.is_secret() {
-            self.note_secret(key);
-        }
+        self.note_secret(key, kind);
         let value = self.read(key, |node| kind.read(node, env))?;
         if let Some(caution) = kind.caution(&value) {
             let origin = self.known.last().and_then(|known| known.origin.as_ref());
@@ -70,17 +68,17 @@ impl<'e> Section<'e> {
     }
 
     /// Notes who can see or change a secret: it is in the file, or in one of its own.
-    fn note_secret(&mut self, key: &str) {
+    fn note_secret<K: Kind>(&mut self, key: &str, kind: &K) {
         let Some(node) = self.table.get(key) else { return };
-        let (origin, path) = (node.origin.clone(), secret::path(node).map(str::to_owned));
-        match (path, &node.value, &origin) {
-            (Some(path), ..) if secret::is_writable_by_all(&path) => {
-                let (name, path) = (self.name(key), quoted(&path));
+        let origin = node.origin.clone();
+        match (kind.secret_file(node), &node.value, &origin) {
+            (Some(path), ..) if secret::is_writable_by_all(path) => {
+                let (name, path) = (self.name(key), quoted(path));
                 let message =
                     format!("{name} is read from {path}, which everyone on this machine can write");
                 self.errors.lax(&origin, message);
             }
-            (_, Value::Text(_), Origin::File { .. }) => {
+            (None, Value::Text(_), Origin::File { .. }) if kind.is_secret() => {
                 let name = self.name(key);
                 self.errors.literal(&origin, name);
             }
@@ -128,7 +126,9 @@ impl<'e> Section<'e> {
 
     /// The table of `key`, empty if absent.
     pub(crate) fn child(&mut self, key: &'static str) -> Section<'_> {
-        let (origin, table) = match self.table.remove(key) {
+        let node = self.table.remove(key);
+        let written = node.as_ref().map(|node| node.origin.clone());
+        let (origin, table) = match node {
             None => (self.origin.clone(), Table::new()),
             Some(Node { origin, value: Value::Table(table) }) => (origin, table),
             Some(Node { origin, value }) => {
@@ -137,7 +137,7 @@ impl<'e> Section<'e> {
                 (origin, Table::new())
             }
         };
-        self.known.push(Known { key, origin: None, wrong: false });
+        self.known.push(Known { key, origin: written, wrong: false });
         let path = match self.path.as_str() {
             "" => key.to_owned(),
             path => format!("{path}.{key}"),

@@ -27,6 +27,13 @@ pub(crate) fn whole<S: Settings>(mut section: Section<'_>) -> S {
     settings
 }
 
+/// Every value in force of settings that have a section to themselves, with secrets redacted.
+pub(crate) fn shown(settings: &impl Settings) -> Json {
+    let mut shown = Map::new();
+    settings.show(&mut shown);
+    Json::Object(shown)
+}
+
 /// One key as the reference shows it.
 pub(crate) struct Row {
     pub(crate) key: &'static str,
@@ -72,6 +79,8 @@ impl Row {
 ///         interval as watch_interval: Duration = seconds(30), duration(TIMEOUT);
 ///         // Further keys of the same section, which have a table of their own.
 ///         ..circuit: Thresholds, "When to stop sending.";
+///         // The keys of a section within this one.
+///         ..tls in "tls": TlsSettings, "How connections are secured.";
 ///     }
 ///     // Optional: reports values that do not fit together.
 ///     check times_are_ordered;
@@ -87,7 +96,7 @@ macro_rules! settings {
                 $(#[doc = $doc:literal])+
                 $field:ident $(as $key:ident)?: $type:ty = $default:expr, $kind:expr;
             )*
-            $(..$group:ident: $group_type:ty, $group_doc:literal;)*
+            $(..$group:ident $(in $child:literal)?: $group_type:ty, $group_doc:literal;)*
         }
         $(check $check:path;)?
     ) => {
@@ -118,7 +127,7 @@ macro_rules! settings {
                             .row($crate::settings::settings!(@key $field $($key)?), &$kind)
                             .unwrap_or_else(|| $default),
                     )*
-                    $($group: $crate::settings::Settings::read(section),)*
+                    $($group: $crate::settings::settings!(@read section $($child)?),)*
                 };
                 $($check(&settings, section);)?
                 settings
@@ -131,7 +140,7 @@ macro_rules! settings {
                         $crate::settings::Kind::show(&$kind, &self.$field),
                     );
                 )*
-                $($crate::settings::Settings::show(&self.$group, to);)*
+                $($crate::settings::settings!(@show (&self.$group) to $($child)?);)*
             }
 
             fn rows() -> Vec<$crate::settings::Row> {
@@ -144,7 +153,7 @@ macro_rules! settings {
                             &$default,
                         ),
                     )*],
-                    $(<$group_type as $crate::settings::Settings>::rows(),)*
+                    $($crate::settings::settings!(@rows $group_type $(, $child)?),)*
                 ]
                 .into_iter()
                 .flatten()
@@ -152,6 +161,15 @@ macro_rules! settings {
             }
         }
     };
+    (@read $section:ident) => { $crate::settings::Settings::read($section) };
+    (@read $section:ident $child:literal) => { $crate::settings::whole($section.child($child)) };
+    (@show ($group:expr) $to:ident) => { $crate::settings::Settings::show($group, $to) };
+    (@show ($group:expr) $to:ident $child:literal) => {
+        $to.insert($child.to_owned(), $crate::settings::shown($group))
+    };
+    (@rows $group:ty) => { <$group as $crate::settings::Settings>::rows() };
+    // In the reference, a section has a table of its own.
+    (@rows $group:ty, $child:literal) => { Vec::new() };
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:ident) => { stringify!($key) };
 }

@@ -1,7 +1,9 @@
 //! The base URL of an upstream, which comes before the paths of its API.
 
+use std::sync::Arc;
+
 use serde_json::Value as Json;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use crate::settings::{Env, Kind, Node, Read, plain_text};
 
@@ -22,6 +24,12 @@ impl BaseUrl {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether requests travel unencrypted.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.text.starts_with("http:")
     }
 
     /// Whether requests travel unencrypted to another machine.
@@ -59,6 +67,22 @@ impl BaseUrl {
         let is_exposed = url.scheme() == "http" && !is_loopback(&url);
         Ok(Self { text: url.as_str().trim_end_matches('/').to_owned(), is_exposed })
     }
+}
+
+/// The URL that requests are made for: the base, or the same under another name, and then the host
+/// to look up for it.
+pub(super) fn named(
+    base: &BaseUrl,
+    name: Option<&str>,
+) -> Result<(Url, Option<Arc<str>>), ParseError> {
+    let mut url = Url::parse(base.as_str())?;
+    let Some(name) = name else { return Ok((url, None)) };
+    let host = match url.host() {
+        Some(Host::Ipv6(address)) => address.to_string(),
+        host => host.ok_or(ParseError::EmptyHost)?.to_string(),
+    };
+    url.set_host(Some(name))?;
+    Ok((url, Some(host.into())))
 }
 
 /// The URL of a path and query below another URL. Only they are parsed, for each request.
@@ -127,6 +151,21 @@ impl Kind for Required {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_has_its_own_name_at_the_address_of_the_base_url() {
+        for (base, url, host) in [
+            ("https://10.0.0.1:8443/iot", "https://pcc.example:8443/iot", "10.0.0.1"),
+            ("https://[fd00::1]", "https://pcc.example/", "fd00::1"),
+            ("https://lb.internal", "https://pcc.example/", "lb.internal"),
+        ] {
+            let base = BaseUrl::parse(base).unwrap();
+            let (named_url, instead) = named(&base, Some("pcc.example")).unwrap();
+            assert_eq!((named_url.as_str(), instead.as_deref()), (url, Some(host)));
+            let (own, instead) = named(&base, None).unwrap();
+            assert_eq!((own.as_str().trim_end_matches('/'), instead), (base.as_str(), None));
+        }
+    }
 
     #[test]
     fn a_path_is_put_below_the_base_url_as_it_is() {

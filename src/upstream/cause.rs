@@ -1,13 +1,15 @@
 //! How far an exchange came that has no complete reply.
 
-use super::breaker::Verdict;
-use crate::error::Error;
+use super::{breaker::Verdict, connection::ConnectionFault};
+use crate::error::{Error, metadata::CONNECTION_FAULT};
 
 /// An exchange without a complete reply.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
     pub(super) cause: Cause,
+    /// Why there is no connection, if that is why there is no reply.
+    pub(super) fault: Option<ConnectionFault>,
 }
 
 /// Where an exchange ended.
@@ -19,8 +21,8 @@ pub(super) enum Cause {
     Login,
     /// No connection, or a refusal of the upstream to process the request: nothing was done.
     NotSent,
-    /// No secure connection. Sending the request again would not help.
-    Insecure,
+    /// No connection, and another attempt would find none either.
+    Unconnectable,
     /// No reply: the request may have arrived.
     Lost,
     /// During the reply.
@@ -37,7 +39,13 @@ pub(super) enum Cause {
 
 impl Failure {
     pub(super) fn new(cause: Cause, error: Error) -> Self {
-        Self { error, cause }
+        Self { error, cause, fault: None }
+    }
+
+    /// There is no connection for this reason.
+    pub(super) fn of_connection(self, fault: ConnectionFault) -> Self {
+        let error = self.error.with_metadata(CONNECTION_FAULT, fault.name());
+        Self { error, fault: Some(fault), ..self }
     }
 
     /// The gateway itself sent nothing.
@@ -51,7 +59,7 @@ impl Cause {
     pub(super) fn verdict(self) -> Option<Verdict> {
         match self {
             Self::NotSent
-            | Self::Insecure
+            | Self::Unconnectable
             | Self::Lost
             | Self::Cut
             | Self::Slow

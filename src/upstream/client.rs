@@ -251,6 +251,9 @@ impl Upstream {
         let took = started.elapsed();
         self.metrics.request(request.operation, outcome, took);
         told::exchange(&self.backend, request, &result, took);
+        if let Err(Failure { fault: Some(fault), .. }) = &result {
+            self.metrics.connection_fault(*fault);
+        }
         let reach = match outcome {
             // The caller ran out of time, which says nothing about the upstream.
             RequestOutcome::Deadline => None,

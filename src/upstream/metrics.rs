@@ -13,7 +13,7 @@ use prometheus_client::metrics::{
 
 use self::labels::SHED;
 pub(super) use self::labels::{LoginOutcome, RequestOutcome, Shed, WindowName};
-use super::breaker::Circuit;
+use super::{breaker::Circuit, connection::ConnectionFault};
 use crate::telemetry::{BackendLabels, Registry, buckets::SECONDS, labels};
 
 type Rate = Gauge<f64, AtomicU64>;
@@ -23,6 +23,7 @@ type Rate = Gauge<f64, AtomicU64>;
 pub struct UpstreamMetrics {
     requests: Family<RequestLabels, Counter>,
     request_duration: Family<BackendLabels, Histogram>,
+    connection_faults: Family<FaultLabels, Counter>,
     logins: Family<LoginLabels, Counter>,
     retries: Family<OperationLabels, Counter>,
     over_budget: Family<BackendLabels, Counter>,
@@ -63,6 +64,10 @@ labels! {
 }
 
 labels! {
+    struct FaultLabels { backend: Arc<str>, fault: ConnectionFault }
+}
+
+labels! {
     struct LoginLabels { backend: Arc<str>, outcome: LoginOutcome }
 }
 
@@ -89,6 +94,7 @@ impl UpstreamMetrics {
         let metrics = Self {
             requests: Family::default(),
             request_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            connection_faults: Family::default(),
             logins: Family::default(),
             retries: Family::default(),
             over_budget: Family::default(),
@@ -120,6 +126,11 @@ impl UpstreamMetrics {
             "upstream_request_duration_seconds",
             "Time of one HTTP request to an upstream",
             &self.request_duration,
+        );
+        to.register(
+            "upstream_connection_faults",
+            "HTTP requests to upstreams that found no connection, by reason",
+            &self.connection_faults,
         );
         to.register("upstream_logins", "Logins of the gateway at upstreams", &self.logins);
         to.register(
@@ -222,6 +233,12 @@ impl BackendUpstreamMetrics {
         let labels = RequestLabels { backend: self.backend(), operation, outcome };
         self.all.requests.get_or_create(&labels).inc();
         self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// A request found no connection.
+    pub(super) fn connection_fault(&self, fault: ConnectionFault) {
+        let labels = FaultLabels { backend: self.backend(), fault };
+        self.all.connection_faults.get_or_create(&labels).inc();
     }
 
     /// A login ended.

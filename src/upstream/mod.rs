@@ -37,6 +37,7 @@ mod shares;
 mod status;
 mod told;
 mod transport;
+mod unsent;
 mod watched;
 mod window;
 
@@ -46,6 +47,7 @@ pub use body::least_memory;
 pub use breaker::Circuit;
 pub use class::Class;
 pub use client::{Health, Reach, Upstream};
+pub use connection::{Roots, TlsSettings, TlsVersion};
 pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use keeper::{Account, EarlierUpstreams};
 pub use kept::{can_read, describe};

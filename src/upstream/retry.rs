@@ -50,7 +50,7 @@ pub(super) fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Durat
         Ok(_) => None,
         Err(Failure { cause: Cause::NotSent, .. }) => Some(Duration::ZERO),
         Err(Failure { cause: Cause::Lost | Cause::Cut, .. }) => reads.then_some(Duration::ZERO),
-        Err(Failure { cause: Cause::Login, error }) if reads => match error.retry() {
+        Err(Failure { cause: Cause::Login, error, .. }) if reads => match error.retry() {
             Retry::After(after) if error.reason() == Reason::UpstreamUnavailable => {
                 Some(after.unwrap_or_default())
             }

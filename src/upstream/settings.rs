@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     base_url::{BaseUrl, base_url},
+    connection::TlsSettings,
     limits::{Chosen, Limits, RateLimit, WindowLimit, limit, window},
 };
 use crate::settings::{
@@ -69,12 +70,16 @@ settings! {
         /// Longest time for which a `Retry-After` of the upstream pauses all requests to it.
         max_pause: Duration = seconds(60), duration(TIMEOUT);
         ..circuit: Option<Thresholds>, "When to stop sending for a while; `None` for never.";
+        ..tls in "tls": TlsSettings, "How TLS is set up.";
     }
-    check travels_encrypted;
+    check travels_as_said;
 }
 
 /// Nothing but what stays on this machine goes unencrypted unless the operator says so.
-fn travels_encrypted(settings: &UpstreamSettings, section: &mut Section<'_>) {
+fn travels_as_said(settings: &UpstreamSettings, section: &mut Section<'_>) {
+    if settings.base_url.is_plain() && settings.tls != TlsSettings::default() {
+        section.refuse("tls", "has no use, because `base_url` begins with http:");
+    }
     if settings.base_url.is_exposed() && !settings.allow_plain_http {
         section.refuse(
             "base_url",

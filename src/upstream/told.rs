@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{
     cause::Failure,
+    connection::ConnectionFault,
     message::{Reply, Request},
 };
 use crate::error::Error;
@@ -16,13 +17,14 @@ pub(super) fn exchange(
     result: &Result<Reply, Failure>,
     took: Duration,
 ) {
-    let (status, cause) = match result {
-        Ok(reply) => (Some(reply.status.as_u16()), None),
-        Err(failure) => (None, Some(failure.cause)),
+    let (status, cause, fault) = match result {
+        Ok(reply) => (Some(reply.status.as_u16()), None, None),
+        Err(failure) => (None, Some(failure.cause), failure.fault),
     };
     tracing::debug!(
         target: "upstream", backend, operation = request.operation, method = %request.method,
         profile = request.profile.as_deref(), status, cause = cause.map(tracing::field::debug),
+        connection_fault = fault.map(ConnectionFault::name),
         took_ms = took.as_secs_f64() * 1000.0, "a request to the upstream"
     );
 }

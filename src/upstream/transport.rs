@@ -1,7 +1,6 @@
 //! One HTTP exchange with reqwest: sends, reads a bounded body, and reports how far a failure got.
 
 use std::{
-    error::Error as _,
     io, mem,
     sync::{
         Arc,
@@ -19,20 +18,19 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    base_url::below,
+    base_url::{below, named},
     body::{self, Arriving, NoMemory},
     cause::{Cause, Failure},
     coding::{self, Undecodable},
-    connection::{
-        CERTIFICATE_WANTED, Handshakes, Progress, Resolver, Unprocessed, Unresolved, unprocessed,
-    },
+    connection::{Handshakes, Progress, Resolver, causes, chain},
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
+    unsent::{At, unsent},
     watched::WatchedBody,
 };
 use crate::{
     caller::Held,
-    error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result, Retry},
+    error::{DEADLINE_PASSED, Effect, Error, Kind, Reason, Result},
     resources::{Share, off_thread},
 };
 
@@ -51,6 +49,7 @@ pub(super) struct Transport {
     writes: reqwest::Client,
     handshakes: Arc<Handshakes>,
     base_url: Url,
+    connect_timeout: Duration,
     header_timeout: Duration,
     body_timeout: Duration,
     request_timeout: Duration,
@@ -61,8 +60,10 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &UpstreamSettings, decoding: Share) -> Result<Self> {
-        let handshakes = Arc::new(Handshakes::default());
-        let tls = handshakes.settings()?;
+        let (handshakes, tls) = Handshakes::noting(&settings.tls)?;
+        let name = settings.tls.server_name.as_deref();
+        let (base_url, instead) = named(&settings.base_url, name).map_err(not_set_up)?;
+        let resolver = Arc::new(Resolver { instead });
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -70,7 +71,7 @@ impl Transport {
                 .retry(reqwest::retry::never())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
-                .dns_resolver(Arc::new(Resolver))
+                .dns_resolver(Arc::clone(&resolver))
                 // What other clients read is read here too (RFC 9112, 5.1 and 5.2).
                 .http1_allow_spaces_after_header_name_in_responses(true)
                 .http1_allow_obsolete_multiline_headers_in_responses(true)
@@ -86,7 +87,8 @@ impl Transport {
             reads: builder().build().map_err(not_set_up)?,
             writes: builder().pool_max_idle_per_host(0).build().map_err(not_set_up)?,
             handshakes,
-            base_url: Url::parse(settings.base_url.as_str()).map_err(not_set_up)?,
+            base_url,
+            connect_timeout: settings.connect_timeout,
             header_timeout: settings.header_timeout,
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
@@ -134,7 +136,14 @@ impl Transport {
                 (false, false) => Progress::Connected,
                 (false, true) => Progress::Begun,
             };
-            self.unsent(request, &error, progress, asked)
+            let at = At {
+                progress,
+                wants_certificate: self.handshakes.want_certificate(asked),
+                is_certified: self.handshakes.is_certified(),
+                speaks_tls: self.base_url.scheme() == "https",
+                connect_timeout: self.connect_timeout,
+            };
+            unsent(request, &error, &at)
         })?;
         self.handshakes.answered();
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
@@ -179,67 +188,6 @@ impl Transport {
             }
             body.push(&chunk).map_err(|why| no_memory(request, why))?;
         }
-    }
-
-    /// No reply came. Only a failed connect and what [`unprocessed`] knows certainly sent nothing.
-    /// `asked`: how often the upstream had asked for a client certificate before.
-    fn unsent(
-        &self,
-        request: &Request,
-        error: &reqwest::Error,
-        progress: Progress,
-        asked: u64,
-    ) -> Failure {
-        let operation = request.operation;
-        let unknown = request.safety.effect(Effect::Unknown);
-        let unavailable = |what: String, effect| {
-            Error::new(Reason::UpstreamUnavailable, what).with_effect(effect)
-        };
-        let insecure = |why: &str, effect| {
-            let what = format!("the upstream could not be reached for {operation}: {why}");
-            (Cause::Insecure, unavailable(what, effect).with_retry(Retry::No))
-        };
-        let wants_certificate = self.handshakes.want_certificate(asked);
-        let (cause, failed) = if let Some(unprocessed) = unprocessed(error, progress) {
-            match unprocessed {
-                Unprocessed::Tls(why) => insecure(&why, Effect::None),
-                Unprocessed::Untaken if wants_certificate => {
-                    insecure(CERTIFICATE_WANTED, Effect::None)
-                }
-                Unprocessed::Stream => {
-                    let what = format!("the upstream refused to process {operation}");
-                    (Cause::NotSent, unavailable(what, Effect::None))
-                }
-                Unprocessed::Untaken => {
-                    let what = format!("the upstream closed the connection before {operation}");
-                    (Cause::NotSent, unavailable(what, Effect::None))
-                }
-            }
-        } else if error.is_connect() {
-            let unresolved = causes(error).any(|cause| cause.is::<Unresolved>());
-            let why = if unresolved { ": its name does not resolve; check base_url" } else { "" };
-            let what = format!("the upstream could not be reached for {operation}{why}");
-            (Cause::NotSent, unavailable(what, Effect::None))
-        } else if wants_certificate {
-            insecure(CERTIFICATE_WANTED, unknown)
-        } else if error.is_builder() {
-            let what = "the upstream request could not be built";
-            (Cause::Local, Error::new(Reason::GatewayInternal, what))
-        } else if is_malformed(error) {
-            let hint = match self.base_url.scheme() == "http" {
-                true => "; if it speaks TLS, base_url has to begin with https:",
-                false => "",
-            };
-            let what = format!(
-                "the upstream's answer to {operation} begins with a head that is not HTTP{hint}"
-            );
-            let failed = Error::new(Reason::UpstreamContractViolation, what).with_effect(unknown);
-            (Cause::Malformed, failed)
-        } else {
-            let what = format!("the upstream closed the connection without answering {operation}");
-            (Cause::Lost, unavailable(what, unknown))
-        };
-        Failure::new(cause, failed.with_internal(chain(error)))
     }
 
     /// The complete reply came, but its body cannot be read within the limit.
@@ -343,15 +291,8 @@ fn broken_body(request: &Request, error: &reqwest::Error) -> Failure {
         let io = cause.downcast_ref::<io::Error>();
         io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionReset)
     });
-    let Failure { cause, error: failed } = cut(request, reset);
-    Failure::new(cause, failed.with_internal(chain(error)))
-}
-
-/// Whether something came that is not the head of an HTTP response. A head that is cut off counts
-/// as a lost connection.
-fn is_malformed(error: &reqwest::Error) -> bool {
-    causes(error)
-        .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse()))
+    let failed = cut(request, reset);
+    Failure { error: failed.error.with_internal(chain(error)), ..failed }
 }
 
 fn cut(request: &Request, reset: bool) -> Failure {
@@ -365,16 +306,4 @@ fn cut(request: &Request, reset: bool) -> Failure {
     };
     let effect = request.safety.effect(Effect::Unknown);
     Failure::new(Cause::Cut, failed.with_effect(effect))
-}
-
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(error.source(), |cause: &&(dyn std::error::Error + 'static)| {
-        std::error::Error::source(*cause)
-    })
-}
-
-/// The HTTP stack's error for the log, without the URL, because a query may contain an id.
-fn chain(error: &reqwest::Error) -> String {
-    let causes: Vec<String> = causes(error).map(ToString::to_string).collect();
-    causes.join(": ")
 }

@@ -49,6 +49,7 @@ mod soak;
 mod throttling;
 mod tidy;
 mod translate;
+mod upstream_tls;
 mod watching;
 mod wording;
 mod writing;

@@ -133,7 +133,7 @@ const COMMON: &str = "every backend takes: dialect, display_name, base_url, allo
     max_queued_calls, max_attempts, requests_per_second, request_limit, monthly_request_limit, \
     login_limit, max_pause, circuit_breaker, circuit_failures, circuit_failure_percent, \
     circuit_min_calls, circuit_window, circuit_open, circuit_max_open, settle_time, \
-    confirm_deletions, watch_interval, cache";
+    confirm_deletions, watch_interval, tls, cache";
 
 #[test]
 fn a_dialect_brings_its_own_keys() {

@@ -263,6 +263,17 @@ fn default_cache() -> serde_json::Value {
     })
 }
 
+fn default_tls() -> serde_json::Value {
+    serde_json::json!({
+        "ca_file": null,
+        "roots": "system",
+        "cert": null,
+        "key": null,
+        "server_name": null,
+        "min_version": "1.2",
+    })
+}
+
 fn default_server() -> serde_json::Value {
     serde_json::json!({
         "default_timeout": "45s",
@@ -313,6 +324,7 @@ fn default_backend() -> serde_json::Value {
         "confirm_deletions": false,
         "watch_interval": "30s",
         "cache": default_cache(),
+        "tls": default_tls(),
         "circuit_breaker": "on",
         "circuit_failures": 10,
         "circuit_failure_percent": 50,

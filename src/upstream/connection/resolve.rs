@@ -1,11 +1,15 @@
 //! Looks up the addresses of a host name, so that a failure to do so can be told from others.
 
-use std::{error::Error, fmt, io, net::SocketAddr};
+use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Asks the system, as the HTTP client does by itself.
-pub(in crate::upstream) struct Resolver;
+#[derive(Debug, Clone, Default)]
+pub(in crate::upstream) struct Resolver {
+    /// The host that is looked up, whatever name the client asks for.
+    pub(in crate::upstream) instead: Option<Arc<str>>,
+}
 
 /// The system knows no address for a name.
 #[derive(Debug)]
@@ -13,8 +17,10 @@ pub(in crate::upstream) struct Unresolved(io::Error);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let instead = self.instead.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
+            let name = instead.as_deref().unwrap_or(name.as_str());
+            let found = tokio::net::lookup_host((name, 0)).await.map_err(Unresolved)?;
             let found: Vec<SocketAddr> = found.collect();
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)

@@ -1,5 +1,4 @@
-//! TLS to an upstream: its certificate is verified as the platform does it, and the gateway shows
-//! none of its own.
+//! TLS to an upstream: how its certificate is verified, and what the gateway shows of itself.
 
 use std::sync::{
     Arc,
@@ -8,12 +7,12 @@ use std::sync::{
 
 use rustls::{
     ClientConfig, SignatureScheme,
-    client::ResolvesClientCert,
-    crypto::{CryptoProvider, aws_lc_rs},
+    client::{ResolvesClientCert, WebPkiServerVerifier, danger::ServerCertVerifier},
     sign::CertifiedKey,
 };
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls_platform_verifier::Verifier;
 
+use super::settings::{Roots, TlsSettings, provider};
 use crate::error::{Error, Reason, Result};
 
 /// What an upstream has asked for in TLS handshakes. Over HTTP/2, the client library often does not
@@ -24,22 +23,29 @@ pub(in crate::upstream) struct Handshakes {
     asked: AtomicU64,
     /// Whether it has answered a request, so it does without one.
     answers: AtomicBool,
+    /// Whether there is a client certificate to show.
+    is_certified: bool,
 }
 
 impl Handshakes {
-    /// The settings of connections whose handshakes are noted.
-    pub(in crate::upstream) fn settings(self: &Arc<Self>) -> Result<ClientConfig> {
-        let provider = CryptoProvider::get_default().map(Arc::clone);
-        let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
-        let verified = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(BuilderVerifierExt::with_platform_verifier)
-            .map_err(|e| {
-                Error::new(Reason::GatewayInternal, "TLS could not be set up").with_internal(e)
-            })?;
-        let mut settings = verified.with_client_cert_resolver(Arc::new(Without(Arc::clone(self))));
-        settings.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
-        Ok(settings)
+    /// How connections are set up, with their handshakes noted here.
+    pub(in crate::upstream) fn noting(settings: &TlsSettings) -> Result<(Arc<Self>, ClientConfig)> {
+        let not_set_up = |why: rustls::Error| {
+            Error::new(Reason::GatewayInternal, "TLS could not be set up").with_internal(why)
+        };
+        let identity = settings.identity().map_err(not_set_up)?.map(Arc::new);
+        let handshakes = Arc::new(Self { is_certified: identity.is_some(), ..Self::default() });
+        let shows = Identity { handshakes: Arc::clone(&handshakes), identity };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(settings.min_version.and_later())
+            .map_err(not_set_up)?;
+        let mut config = builder
+            // The library's own, or the platform's.
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(settings)?)
+            .with_client_cert_resolver(Arc::new(shows));
+        config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+        Ok((handshakes, config))
     }
 
     /// How often the upstream has asked for a client certificate.
@@ -52,25 +58,57 @@ impl Handshakes {
         self.answers.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the upstream wants a client certificate: it has asked again since it had asked so
-    /// often, and it has never answered.
+    /// Whether there is a client certificate to show.
+    pub(in crate::upstream) fn is_certified(&self) -> bool {
+        self.is_certified
+    }
+
+    /// Whether the upstream wants a client certificate, or another one: it has asked again since it
+    /// had asked so often, and it has never answered.
     pub(in crate::upstream) fn want_certificate(&self, since: u64) -> bool {
         self.asked() > since && !self.answers.load(Ordering::Relaxed)
     }
 }
 
-/// No client certificate.
-#[derive(Debug)]
-struct Without(Arc<Handshakes>);
+/// What decides whether a certificate of the upstream is accepted.
+fn verifier(settings: &TlsSettings) -> Result<Arc<dyn ServerCertVerifier>> {
+    let wrong = |why: String| {
+        Error::new(Reason::GatewayInternal, "the trusted authorities could not be set up")
+            .with_internal(why)
+    };
+    let of_system = |extra| {
+        let verifier = Verifier::new_with_extra_roots(extra, provider());
+        verifier.map_err(|error| wrong(error.to_string()))
+    };
+    Ok(match settings.roots {
+        Roots::System => Arc::new(of_system(Vec::new())?),
+        Roots::Both => {
+            let extra = settings.ca_file.iter().flat_map(|file| file.der.clone());
+            Arc::new(of_system(extra.collect())?)
+        }
+        Roots::File => {
+            let roots = Arc::new(settings.authorities().map_err(wrong)?);
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+            verifier.map_err(|error| wrong(error.to_string()))?
+        }
+    })
+}
 
-impl ResolvesClientCert for Without {
+/// What the gateway shows of itself: its client certificate, if it has one.
+#[derive(Debug)]
+struct Identity {
+    handshakes: Arc<Handshakes>,
+    identity: Option<Arc<CertifiedKey>>,
+}
+
+impl ResolvesClientCert for Identity {
     fn resolve(&self, _issuers: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.asked.fetch_add(1, Ordering::Relaxed);
-        None
+        self.handshakes.asked.fetch_add(1, Ordering::Relaxed);
+        self.identity.clone()
     }
 
     fn has_certs(&self) -> bool {
-        false
+        self.identity.is_some()
     }
 }
 
@@ -81,7 +119,7 @@ mod tests {
     #[test]
     fn an_upstream_that_answers_does_without_a_certificate() {
         let handshakes = Arc::new(Handshakes::default());
-        let without = Without(Arc::clone(&handshakes));
+        let without = Identity { handshakes: Arc::clone(&handshakes), identity: None };
         let since = handshakes.asked();
         assert!(!handshakes.want_certificate(since));
         assert!(without.resolve(&[], &[]).is_none());

@@ -13,6 +13,7 @@ pub mod history;
 pub mod model;
 pub mod sandbox;
 pub mod status;
+pub mod tls;
 pub mod vendors;
 
 use std::{future::Future, time::Duration};

@@ -18,8 +18,9 @@ use tonic::{Code, Request};
 
 use super::{
     calls::{failure, named, profiles},
-    upstreams::{Authority, VALID, trusting},
+    upstreams::trusting,
 };
+use crate::kit::tls::{Authority, Speaks, acceptor};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -90,10 +91,10 @@ async fn request(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io:
 /// Deletes a profile of an upstream that leaves. Gives the outcome, and how often the write was
 /// sent.
 async fn deletion(last: u32, reason: Reason) -> (Code, String, usize) {
-    let authority = Authority::new().await;
-    authority.issue("IP:127.0.0.1", VALID).await;
-    let (address, bodies) = leaving(authority.tls(false, "h2"), last, reason).await;
-    let gateway = trusting(&authority.path("ca.pem"), &format!("https://{address}")).await;
+    let authority = Authority::new();
+    let tls = acceptor(&authority.issue("127.0.0.1"), &Speaks::default());
+    let (address, bodies) = leaving(tls, last, reason).await;
+    let gateway = trusting(&authority.file(), &format!("https://{address}")).await;
     let name = named("SP_2").name;
     let mut call = Request::new(DeleteProfileRequest { name, ..Default::default() });
     call.set_timeout(Duration::from_secs(5));
