@@ -5,6 +5,7 @@ mod environment;
 mod file;
 mod hostile;
 mod mistakes;
+mod proxies;
 mod secrets;
 mod tls;
 mod together;

@@ -220,7 +220,9 @@ impl Upstream {
 
     /// What these secrets look like.
     pub(super) fn needles(&self, sent: &[Arc<CurrentTokens>]) -> Arc<Needles> {
-        self.credentials.needles(|| self.auth.secrets(), sent)
+        let configured =
+            || self.auth.secrets().into_iter().chain(self.transport.secrets()).collect();
+        self.credentials.needles(configured, sent)
     }
 
     /// Makes and measures one exchange.

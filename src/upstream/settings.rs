@@ -7,12 +7,12 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     base_url::{BaseUrl, base_url},
-    connection::TlsSettings,
+    connection::{ProxySettings, TlsSettings},
     limits::{Chosen, Limits, RateLimit, WindowLimit, limit, window},
 };
 use crate::settings::{
-    Row, Section, Settings,
-    bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, seconds},
+    Kind as _, Row, Section, Settings,
+    bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, hours, minutes, seconds},
     bytes, count, duration, flag, on_off, settings,
 };
 
@@ -23,6 +23,8 @@ const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
 /// More than ten attempts are pointless.
 const ATTEMPTS: RangeInclusive<u32> = 1..=10;
 const PERCENT: RangeInclusive<u32> = 1..=100;
+/// Below a second, hardly a connection would be used twice.
+const CONNECTION_AGE: RangeInclusive<Duration> = seconds(1)..=hours(24);
 /// A window of less than a second would contain too few calls.
 const WINDOW: RangeInclusive<Duration> = seconds(1)..=seconds(3600);
 
@@ -37,6 +39,9 @@ settings! {
         allow_plain_http: bool = false, flag();
         /// Time to establish a connection, TLS included.
         connect_timeout: Duration = seconds(5), duration(TIMEOUT);
+        /// Age of the connections for reads at which fresh ones take their place, -10 %, so that
+        /// the host of `base_url` is looked up again. Requests on old ones end as they would.
+        max_connection_age: Option<Duration> = Some(minutes(5)), duration(CONNECTION_AGE).or_off();
         /// Time from the start of a request to the headers of its response, connecting included.
         ///
         /// The default is above the 30 s after which SFT itself gives up.
@@ -70,15 +75,24 @@ settings! {
         /// Longest time for which a `Retry-After` of the upstream pauses all requests to it.
         max_pause: Duration = seconds(60), duration(TIMEOUT);
         ..circuit: Option<Thresholds>, "When to stop sending for a while; `None` for never.";
+        ..proxy: ProxySettings, "The proxy that connections go through.";
         ..tls in "tls": TlsSettings, "How TLS is set up.";
     }
     check travels_as_said;
 }
 
-/// Nothing but what stays on this machine goes unencrypted unless the operator says so.
+/// The address, TLS, and the proxy fit together, and nothing but what stays on this machine goes
+/// unencrypted unless the operator says so.
 fn travels_as_said(settings: &UpstreamSettings, section: &mut Section<'_>) {
     if settings.base_url.is_plain() && settings.tls != TlsSettings::default() {
         section.refuse("tls", "has no use, because `base_url` begins with http:");
+    }
+    if settings.tls.server_name.is_some() && settings.has_proxy() {
+        section.refuse(
+            "proxy",
+            "asks for the server's own name: write it in `base_url`, in place of \
+             `tls.server_name`",
+        );
     }
     if settings.base_url.is_exposed() && !settings.allow_plain_http {
         section.refuse(
@@ -90,6 +104,10 @@ fn travels_as_said(settings: &UpstreamSettings, section: &mut Section<'_>) {
 }
 
 impl UpstreamSettings {
+    fn has_proxy(&self) -> bool {
+        matches!(self.proxy.in_force(self.base_url.as_str()), Ok(Some(_)))
+    }
+
     /// The limits in force: the configured ones, or else the vendor's.
     #[must_use]
     pub fn limits(&self, vendor: Limits) -> Limits {

@@ -11,21 +11,22 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING},
 };
+use secrecy::SecretString;
 use tokio::time::Instant;
-use url::Url;
 
 use super::{
-    base_url::{below, named},
+    base_url::below,
     body::{self, Arriving, NoMemory},
     cause::{Cause, Failure},
+    clients::Clients,
     coding::{self, Undecodable},
-    connection::{Handshakes, Progress, Resolver, causes, chain},
+    connection::{Progress, causes, chain},
     message::{Reply, Request, Safety},
     settings::UpstreamSettings,
-    unsent::{At, unsent},
+    unsent::{At, refused_by, unsent},
     watched::WatchedBody,
 };
 use crate::{
@@ -34,21 +35,12 @@ use crate::{
     resources::{Share, off_thread},
 };
 
-/// How many headers a reply may have. Gateways and tracing add dozens.
-const MAX_HEADERS: usize = 512;
 /// About how many headers a request has, with those that the client adds.
 const HEADERS: usize = 8;
-/// How long a connection for reads may be idle.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// An HTTP client for one backend.
 pub(super) struct Transport {
-    reads: reqwest::Client,
-    /// Takes a new connection for each request: on an idle one, which the upstream may be closing,
-    /// a write could get lost, and would not be sent again.
-    writes: reqwest::Client,
-    handshakes: Arc<Handshakes>,
-    base_url: Url,
+    clients: Clients,
     connect_timeout: Duration,
     header_timeout: Duration,
     body_timeout: Duration,
@@ -60,34 +52,8 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &UpstreamSettings, decoding: Share) -> Result<Self> {
-        let (handshakes, tls) = Handshakes::noting(&settings.tls)?;
-        let name = settings.tls.server_name.as_deref();
-        let (base_url, instead) = named(&settings.base_url, name).map_err(not_set_up)?;
-        let resolver = Arc::new(Resolver { instead });
-        let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                // The client itself does not retry, follow redirects or use a proxy.
-                .retry(reqwest::retry::never())
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .dns_resolver(Arc::clone(&resolver))
-                // What other clients read is read here too (RFC 9112, 5.1 and 5.2).
-                .http1_allow_spaces_after_header_name_in_responses(true)
-                .http1_allow_obsolete_multiline_headers_in_responses(true)
-                .http1_ignore_invalid_headers_in_responses(true)
-                .http1_max_headers(MAX_HEADERS)
-                .connect_timeout(settings.connect_timeout)
-                // Below the keep-alive of most servers (5 s); where it is not, a read is repeated.
-                .pool_idle_timeout(POOL_IDLE)
-                .tcp_nodelay(true)
-                .user_agent(concat!("profile-gateway/", env!("CARGO_PKG_VERSION")))
-        };
         Ok(Self {
-            reads: builder().build().map_err(not_set_up)?,
-            writes: builder().pool_max_idle_per_host(0).build().map_err(not_set_up)?,
-            handshakes,
-            base_url,
+            clients: Clients::new(settings)?,
             connect_timeout: settings.connect_timeout,
             header_timeout: settings.header_timeout,
             body_timeout: settings.body_timeout,
@@ -97,6 +63,11 @@ impl Transport {
         })
     }
 
+    /// Secrets that no text may show.
+    pub(super) fn secrets(&self) -> &[SecretString] {
+        self.clients.secrets()
+    }
+
     /// Sends the request with the given credentials and reads the complete reply.
     pub(super) async fn send(
         &self,
@@ -104,48 +75,41 @@ impl Transport {
         credentials: &[(HeaderName, HeaderValue)],
         deadline: Instant,
     ) -> Result<Reply, Failure> {
+        let now = Instant::now();
         let time = Time {
             request,
             deadline,
-            end: Instant::now() + self.request_timeout,
+            end: now + self.request_timeout,
             limit: self.request_timeout,
         };
-        let url = below(&self.base_url, &request.path);
         let client = match request.safety {
-            Safety::Read => &self.reads,
-            Safety::Write => &self.writes,
+            Safety::Read => self.clients.reads(now),
+            Safety::Write => self.clients.writes(),
         };
-        let mut sending = reqwest::Request::new(request.method.clone(), url);
-        let mut headers = HeaderMap::with_capacity(HEADERS);
-        for (name, value) in request.headers.iter().chain(credentials) {
-            headers.append(name, value.clone());
-        }
-        headers.append(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
-        *sending.headers_mut() = headers;
         let begun = Arc::new(AtomicBool::new(false));
-        if let Some(rest) = request.body.clone() {
-            let body = WatchedBody { rest, begun: Arc::clone(&begun) };
-            *sending.body_mut() = Some(reqwest::Body::wrap(body));
-        }
-        let asked = self.handshakes.asked();
+        let sending = self.outgoing(request, credentials, &begun);
+        let handshakes = self.clients.handshakes();
+        let asked = handshakes.asked();
         let sending = client.execute(sending);
         let sent = time.bound(sending, self.header_timeout, "did not start answering");
         let mut response = sent.await?.map_err(|error| {
-            let progress = match (error.is_connect(), begun.load(Ordering::Acquire)) {
-                (true, _) => Progress::Connecting,
-                (false, false) => Progress::Connected,
-                (false, true) => Progress::Begun,
-            };
+            let progress = Progress::of(error.is_connect(), begun.load(Ordering::Acquire));
             let at = At {
                 progress,
-                wants_certificate: self.handshakes.want_certificate(asked),
-                is_certified: self.handshakes.is_certified(),
-                speaks_tls: self.base_url.scheme() == "https",
+                wants_certificate: handshakes.want_certificate(asked),
+                is_certified: handshakes.is_certified(),
+                speaks_tls: self.clients.speaks_tls(),
+                proxy: self.clients.proxy(),
                 connect_timeout: self.connect_timeout,
             };
             unsent(request, &error, &at)
         })?;
-        self.handshakes.answered();
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && let Some(proxy) = self.clients.proxy()
+        {
+            return Err(refused_by(proxy, request));
+        }
+        handshakes.answered();
         let (status, headers) = (response.status(), mem::take(response.headers_mut()));
         let length = coding::length_beside_identity(&headers);
         let (body, taken) = self.body(&time, response, length).await?;
@@ -158,6 +122,28 @@ impl Transport {
         let body = body.map_err(|why| self.undecodable(request, why))?;
         let body = body::readable(body, taken).map_err(|why| no_memory(request, why))?;
         Ok(Reply::new(status, headers, body))
+    }
+
+    /// The request as it is sent. `begun` is set when the connection asks for its body.
+    fn outgoing(
+        &self,
+        request: &Request,
+        credentials: &[(HeaderName, HeaderValue)],
+        begun: &Arc<AtomicBool>,
+    ) -> reqwest::Request {
+        let url = below(self.clients.base_url(), &request.path);
+        let mut sending = reqwest::Request::new(request.method.clone(), url);
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        for (name, value) in request.headers.iter().chain(credentials) {
+            headers.append(name, value.clone());
+        }
+        headers.append(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
+        *sending.headers_mut() = headers;
+        if let Some(rest) = request.body.clone() {
+            let body = WatchedBody { rest, begun: Arc::clone(begun) };
+            *sending.body_mut() = Some(reqwest::Body::wrap(body));
+        }
+        sending
     }
 
     /// Reads the body to its end, or to the given length, with the memory that it takes.
@@ -210,10 +196,6 @@ impl Transport {
             .with_effect(request.safety.effect(Effect::Unknown));
         Failure::new(cause, error)
     }
-}
-
-fn not_set_up(why: impl std::fmt::Display) -> Error {
-    Error::new(Reason::GatewayInternal, "the HTTP client could not be set up").with_internal(why)
 }
 
 /// There is no memory for the answer.

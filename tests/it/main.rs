@@ -49,6 +49,8 @@ mod soak;
 mod throttling;
 mod tidy;
 mod translate;
+mod upstream_age;
+mod upstream_proxy;
 mod upstream_tls;
 mod watching;
 mod wording;

@@ -38,6 +38,7 @@ mod memory;
 mod open_files;
 mod permissions;
 mod probes;
+mod proxies;
 mod quiet;
 mod reflection;
 mod settling;

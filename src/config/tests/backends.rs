@@ -128,12 +128,13 @@ fn plain_http_to_another_machine_has_to_be_allowed() {
 }
 
 /// What the error about an unknown key says of every backend.
-const COMMON: &str = "every backend takes: dialect, display_name, base_url, allow_plain_http, connect_timeout, \
-    header_timeout, body_timeout, request_timeout, max_response_bytes, max_concurrent_calls, \
-    max_queued_calls, max_attempts, requests_per_second, request_limit, monthly_request_limit, \
-    login_limit, max_pause, circuit_breaker, circuit_failures, circuit_failure_percent, \
-    circuit_min_calls, circuit_window, circuit_open, circuit_max_open, settle_time, \
-    confirm_deletions, watch_interval, tls, cache";
+const COMMON: &str = "every backend takes: dialect, display_name, base_url, allow_plain_http, \
+    connect_timeout, max_connection_age, header_timeout, body_timeout, request_timeout, \
+    max_response_bytes, max_concurrent_calls, max_queued_calls, max_attempts, \
+    requests_per_second, request_limit, monthly_request_limit, login_limit, max_pause, \
+    circuit_breaker, circuit_failures, circuit_failure_percent, circuit_min_calls, \
+    circuit_window, circuit_open, circuit_max_open, proxy, proxy_username, proxy_password, \
+    settle_time, confirm_deletions, watch_interval, tls, cache";
 
 #[test]
 fn a_dialect_brings_its_own_keys() {

@@ -123,6 +123,7 @@ dialect = "pcc"
 tenant = "acme"
 base_url = "http://localhost:1234"
 allow_plain_http = true
+max_connection_age = "off"
 circuit_breaker = "off"
 "#;
 
@@ -237,6 +238,7 @@ fn circuits_and_caches_can_be_set() {
     assert_eq!(sft.upstream.circuit, Some(circuit));
     assert_eq!(config.backends["policy"].upstream.circuit, None);
     assert!(config.backends["policy"].upstream.allow_plain_http);
+    assert_eq!(config.backends["policy"].upstream.max_connection_age, None);
     assert_eq!(config.redacted()["backends"]["policy"]["circuit_breaker"], "off");
     let cache = CacheSettings {
         enabled: false,
@@ -309,6 +311,10 @@ fn default_backend() -> serde_json::Value {
         "base_url": "https://sft.example",
         "allow_plain_http": false,
         "connect_timeout": "5s",
+        "max_connection_age": "5m",
+        "proxy": "none",
+        "proxy_username": null,
+        "proxy_password": null,
         "header_timeout": "35s",
         "body_timeout": "10s",
         "request_timeout": "40s",

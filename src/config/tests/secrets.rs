@@ -71,7 +71,11 @@ fn the_ends_of_every_secret_are_looked_at() {
     fs::write(&file, SECRET).unwrap();
     let file = file.to_str().unwrap();
     let backend = |dialect: &str| {
-        format!("[backends.name]\ndialect = {dialect:?}\nbase_url = \"https://sft.example\"\n")
+        // With a proxy, which has a password.
+        format!(
+            "[backends.name]\ndialect = {dialect:?}\nbase_url = \"https://sft.example\"\n\
+             proxy = \"http://proxy.example\"\nproxy_username = \"ops\"\n"
+        )
     };
     // Whatever their own checks say of one key without the others.
     let dialects = REGISTRY.iter().map(|known| Registration { build: |_| built(), ..*known });

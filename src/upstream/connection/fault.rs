@@ -1,8 +1,12 @@
-//! What keeps the gateway from a connection to an upstream, as the errors of TLS say it.
+//! What keeps the gateway from a connection to an upstream, as the errors of TLS and of the
+//! proxy say it.
 
 use std::{error::Error, io};
 
+use http::Uri;
+use hyper_util::client::legacy::connect::{HttpConnector, proxy::Tunnel};
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use tower::Service;
 
 use super::causes::find;
 use crate::telemetry::label_values;
@@ -37,8 +41,35 @@ label_values! {
         ClientCertificateRefused = "client_certificate_refused",
         /// The TLS handshake failed for another reason.
         TlsHandshake = "tls_handshake_failed",
+        /// The proxy takes no connection.
+        ProxyUnreachable = "proxy_unreachable",
+        /// There is no TLS with the proxy.
+        ProxyTls = "proxy_tls_failed",
+        /// The proxy wants to know the gateway, or does not know it (407).
+        ProxyCredentials = "proxy_credentials_refused",
+        /// The proxy answers that it opens no tunnel.
+        ProxyRefused = "proxy_refused",
+        /// The proxy gave no answer that HTTP knows.
+        ProxyFailed = "proxy_failed",
     }
 }
+
+impl ConnectionFault {
+    /// Whether there may be a connection the next time, although no person changes something.
+    pub(in crate::upstream) fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::NameNotResolved
+                | Self::Unreachable
+                | Self::ConnectTimeout
+                | Self::ProxyUnreachable
+                | Self::ProxyFailed
+        )
+    }
+}
+
+/// How the client opens tunnels through proxies. Its error has no other name.
+type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;
 
 /// A connection that did not come about, or that ended before it served anything.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +82,21 @@ pub(in crate::upstream) struct Unconnected {
 impl Unconnected {
     fn new(fault: ConnectionFault, why: impl Into<String>) -> Self {
         Self { fault, why: why.into() }
+    }
+
+    /// The proxy wants to know the gateway, or does not know it.
+    pub(in crate::upstream) fn proxy_credentials(shown: bool) -> Self {
+        let why = match shown {
+            true => {
+                "its proxy refuses the gateway's name or password (407); check \
+                     `proxy_username` and `proxy_password`"
+            }
+            false => {
+                "its proxy wants a name and a password (407); set `proxy_username` and \
+                      `proxy_password`"
+            }
+        };
+        Self::new(ConnectionFault::ProxyCredentials, why)
     }
 
     /// It does not go on without a client certificate that it accepts.
@@ -105,6 +151,39 @@ pub(super) fn tls(
             ABOUT_CLIENT.into_iter().find(|alert| says(*alert)).map(about_client)
         }
     }
+}
+
+/// What keeps the proxy from opening a tunnel, if it is the proxy. `shown`: the gateway showed a
+/// name and a password.
+pub(in crate::upstream) fn of_proxy(
+    error: &(dyn Error + 'static),
+    shown: bool,
+) -> Option<Unconnected> {
+    use ConnectionFault::{ProxyFailed, ProxyRefused, ProxyTls, ProxyUnreachable};
+    Some(match find::<TunnelError>(error)? {
+        TunnelError::ProxyAuthRequired => Unconnected::proxy_credentials(shown),
+        TunnelError::TunnelUnsuccessful => Unconnected::new(
+            ProxyRefused,
+            "its proxy opens no tunnel to it: it may not allow that host or port (403), or not \
+             reach it itself (502, 503, 504); the proxy's log says which",
+        ),
+        TunnelError::ConnectFailed(_) => match tls(error, true, true) {
+            Some(why) => {
+                Unconnected::new(ProxyTls, format!("there is no TLS with its proxy: {}", why.why))
+            }
+            None => Unconnected::new(
+                ProxyUnreachable,
+                "its proxy takes no connection; check `proxy`, and whether the proxy runs",
+            ),
+        },
+        TunnelError::Io(_)
+        | TunnelError::MissingHost
+        | TunnelError::ProxyHeadersTooLong
+        | TunnelError::TunnelUnexpectedEof => Unconnected::new(
+            ProxyFailed,
+            "its proxy ended the connection, or answered with what is not HTTP; check `proxy`",
+        ),
+    })
 }
 
 fn handshake(error: &rustls::Error) -> Unconnected {

@@ -38,7 +38,9 @@ settings! {
         /// asked for by this name in the handshake (SNI) and in `Host`, at the address of
         /// `base_url`.
         server_name: Option<String> = None,
-            plain_text(MAX_NAME).checked("a host name, not an address", is_host_name).optional();
+            plain_text(MAX_NAME)
+                .checked("a host name, not an address", |name: &String| is_host_name(name))
+                .optional();
         /// Oldest version of TLS.
         min_version: TlsVersion = TlsVersion::V1_2,
             one_of(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]);
@@ -103,8 +105,8 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     installed.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
 }
 
-fn is_host_name(name: &String) -> Result<(), String> {
-    match ServerName::try_from(name.as_str()) {
+fn is_host_name(name: &str) -> Result<(), String> {
+    match ServerName::try_from(name) {
         Ok(ServerName::DnsName(_)) => Ok(()),
         _ => Err("must be the name of a host such as `pcc.example.com`".to_owned()),
     }

@@ -31,6 +31,17 @@ pub(in crate::upstream) enum Progress {
     Begun,
 }
 
+impl Progress {
+    /// Where it failed: in connecting, or after the connection had begun to ask for the body.
+    pub(in crate::upstream) fn of(connecting: bool, begun: bool) -> Self {
+        match (connecting, begun) {
+            (true, _) => Self::Connecting,
+            (false, false) => Self::Connected,
+            (false, true) => Self::Begun,
+        }
+    }
+}
+
 /// What the error says for certain; `None` if the request may have been processed. `certified`: the
 /// gateway has a client certificate.
 pub(in crate::upstream) fn unprocessed(

@@ -38,6 +38,17 @@ async fn refusal(base_url: &str, spec: Value) -> String {
     answer["error"].as_str().unwrap_or_else(|| panic!("{spec} is accepted")).to_owned()
 }
 
+#[test]
+fn the_faults_of_connections_are_those_of_the_metric() {
+    let told = table(&read("docs/operations.md"), "| `connection_fault` | What to do |");
+    let metrics = read("docs/reference/metrics.md");
+    let counted = metrics.lines().find(|line| line.contains("upstream_connection_faults_total"));
+    let (_, values) = counted.unwrap().split_once("`fault`: ").unwrap();
+    let values = codes(values.split('|').next().unwrap());
+    let told = told.into_keys().collect::<BTreeSet<_>>();
+    assert_eq!(told, values.into_iter().collect(), "faults (right)");
+}
+
 #[tokio::test]
 async fn the_faults_are_those_of_the_sandbox() {
     let sandbox = sandbox().await;

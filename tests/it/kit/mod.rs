@@ -11,6 +11,7 @@ pub mod double;
 pub mod gateway;
 pub mod history;
 pub mod model;
+pub mod proxy;
 pub mod sandbox;
 pub mod status;
 pub mod tls;
