@@ -168,10 +168,10 @@ async fn a_token_guards_what_only_operators_read() {
 #[tokio::test]
 async fn an_admin_port_that_all_can_read_is_a_warning() {
     let open = [("PROFILE_GATEWAY__ADMIN_LISTEN", "0.0.0.0:0")];
-    let warned = gateway(&[], &open).await;
+    let warned = gateway(&["serve", "--sandbox"], &open).await;
     warned.program.logged("any client that reaches the port").await;
     let token = ("PROFILE_GATEWAY__ADMIN_TOKEN", "a-token-of-operators");
-    let guarded = gateway(&[], &[open[0], token]).await;
+    let guarded = gateway(&["serve", "--sandbox"], &[open[0], token]).await;
     guarded.program.signal(rustix::process::Signal::TERM);
     let said = guarded.program.ended().await.stderr;
     assert!(!said.contains("any client that reaches the port"), "{said}");
