@@ -235,7 +235,7 @@ async fn refused_credentials_are_not_logged() {
 #[tokio::test]
 async fn a_failure_is_logged_with_what_it_is_about() {
     let lines_of = "circuit_failures = 1\nmax_attempts = 1\n";
-    let config = format!("{}{lines_of}", sft("http://nowhere.invalid:9", "ops", PASSWORD));
+    let config = format!("{}{lines_of}", sft("https://nowhere.invalid:9", "ops", PASSWORD));
     let gateway = serve(&config, &[]).await;
     profiles(&gateway).await.get_profile(named("SP_2")).await.unwrap_err();
     let lines = lines(&stopped(gateway).await);
