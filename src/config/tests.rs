@@ -1,6 +1,7 @@
 //! Rules as tables: what is written, and what it has to result in.
 
 mod backends;
+mod defaults;
 mod environment;
 mod file;
 mod hostile;
