@@ -27,6 +27,7 @@ COPY --from=build /build/target/release/profile-gateway /usr/local/bin/profile-g
 RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/profile-gateway
 USER 65532:65532
 # Where the mounted file puts gRPC and probes. The port for operators stays on a loopback address.
+# Who may call has to be said there too, in [auth].
 EXPOSE 50051 9091
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/profile-gateway"]

@@ -30,9 +30,11 @@ pub use no_sandbox::WITHOUT_BACKENDS;
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config, sandbox_greeting};
+use tokio::{task::spawn_blocking, time::sleep};
 pub use upstreams::Upstreams;
 
 use crate::{
+    auth::Authenticator,
     cache::{BackgroundTasks, Cache},
     call::Writes,
     caller::Callers,
@@ -88,8 +90,7 @@ impl App {
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::register(&mut registry).over(sandbox.is_some());
         let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
-        let counted = callers.clone();
-        registry.before_scrape(move || counted.forget_idle());
+        count_callers(&mut registry, callers.clone());
         let budget = Budget::new(&config.memory, &callers, &metrics.memory);
         fit_caches(&mut config.backends, budget.cache);
         let about = About::of(&config);
@@ -107,7 +108,8 @@ impl App {
         });
         let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
         let requests = request_ids(&config, &metrics, &budget, &store, &mut registry)?;
-        let gateway = Arc::new(Gateway::new(
+        let authenticator = Arc::new(Authenticator::new(&config.auth, &callers)?);
+        let gateway = Gateway::new(
             backends,
             writes.clone(),
             EarlierWrites::load(requests, Arc::clone(&store)).map_err(explain)?,
@@ -115,16 +117,18 @@ impl App {
             page_tokens(&config),
             watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key)),
             Processors::new(&callers),
-        ));
+        );
+        let gateway = Arc::new(gateway.guarded(authenticator.is_required()));
         let routes = routes(&gateway, &config.server, &budget);
-        let services =
-            Services::new(routes, health, metrics.server, callers)?.within(budget.requests.clone());
+        let services = Services::new(routes, health, metrics.server, callers)?
+            .within(budget.requests.clone())
+            .guarded_by(Arc::clone(&authenticator));
         let (metrics, shown) = (Arc::new(registry), config.redacted());
         let doubts = Arc::clone(&gateway);
         let end_pause = Arc::new(move |backend: &str| gateway.end_pause(backend));
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
-        doubts.settle_doubts(&background);
+        begin(&background, &doubts, authenticator);
         Ok(Self { server, admin, writes, background, store, upstreams, sandbox, about })
     }
 
@@ -164,11 +168,37 @@ impl App {
         self.upstreams.iter().for_each(|upstream| upstream.keep_last());
         let store = self.store;
         // It waits for the disk.
-        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let _ = spawn_blocking(move || store.close()).await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
         drained
+    }
+}
+
+/// Lets the metric of callers count those that are there.
+fn count_callers(registry: &mut Registry, callers: Callers) {
+    registry.before_scrape(move || callers.forget_idle());
+}
+
+/// Begins what is done for no caller.
+fn begin(background: &BackgroundTasks, gateway: &Gateway, authenticator: Arc<Authenticator>) {
+    gateway.settle_doubts(background);
+    if authenticator.reads_keys() {
+        background.spawn(keep_keys(authenticator));
+    }
+}
+
+/// How often the keys of issuers are read again.
+const KEYS_EVERY: Duration = Duration::from_secs(10);
+
+/// Reads the keys of issuers from time to time, apart from the threads that serve calls.
+async fn keep_keys(authenticator: Arc<Authenticator>) {
+    loop {
+        sleep(KEYS_EVERY).await;
+        let theirs = Arc::clone(&authenticator);
+        // It waits for the disk. A panic in it leaves the keys as they are.
+        let _ = spawn_blocking(move || theirs.read_keys_again()).await;
     }
 }
 

@@ -21,6 +21,7 @@ pub use self::{
     writes::Writes,
 };
 use crate::{
+    auth::{Identity, Right},
     cache::{Control, Served},
     caller::{Caller, Held},
     error::Error,
@@ -68,6 +69,8 @@ pub struct CallRecord {
     peer: Option<Arc<str>>,
     /// `None` for what the gateway does for itself.
     caller: Option<Arc<Caller>>,
+    /// Unset where callers need not prove who they are; `None` of a call that needs no proof.
+    identity: OnceLock<Option<Arc<Identity>>>,
     caller_ids: CallerIds,
     /// What a call that failed was about.
     failed: OnceLock<String>,
@@ -108,7 +111,31 @@ impl CallRecord {
     /// Who calls, to whom all that the call holds and costs is counted.
     #[must_use]
     pub fn caller(&self) -> &Arc<Caller> {
-        self.caller.as_ref().unwrap_or_else(|| Caller::gateway())
+        let proved = self.identity().and_then(|identity| identity.caller());
+        proved.or(self.caller.as_ref()).unwrap_or_else(|| Caller::gateway())
+    }
+
+    /// Sets who the call is of, where callers have to prove that; `None` of a call that needs no
+    /// proof, and has none. The first one stays.
+    pub fn set_identity(&self, identity: Option<Arc<Identity>>) {
+        // It is found out once, before anything is done for the call.
+        let _ = self.identity.set(identity);
+    }
+
+    /// Who the call is of, if that is proved.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.get()?.as_ref()
+    }
+
+    /// Whether its caller may know of the backend of this name.
+    #[must_use]
+    pub fn may_see(&self, backend: &str) -> bool {
+        match self.identity.get() {
+            // Callers need not prove who they are.
+            None => true,
+            Some(identity) => identity.as_ref().is_some_and(|one| one.may(Right::Read, backend)),
+        }
     }
 
     /// The gateway's own id of the call.

@@ -19,6 +19,7 @@
 //! - [`store`]: what outlives the process
 //! - [`query`]: filters, sort orders, page and resume tokens
 //! - [`call`]: what is known of one call
+//! - [`auth`]: what proves who calls, and what that caller may do
 //! - [`caller`]: who calls, and how much one caller may hold
 //! - [`model`], [`error`], [`pb`], [`text`]: the profile, the one error, the contract, texts
 //!
@@ -44,6 +45,7 @@
 )]
 
 pub mod app;
+pub mod auth;
 pub mod cache;
 pub mod call;
 pub mod caller;

@@ -64,6 +64,14 @@ enum Command {
         #[arg(long)]
         connect: bool,
     },
+    /// Print what a caller may do in each backend, as JSON; contacts nothing.
+    Access {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The NAME of an `[auth.callers.NAME]` section.
+        #[arg(long = "as", value_name = "NAME")]
+        caller: String,
+    },
     /// Look after the store that a gateway leaves behind; no gateway may be running on it.
     Store {
         #[command(subcommand)]
@@ -184,6 +192,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             serve(load(file.config, listen)?, upstreams).await
         }
         Some(Command::Check { file, connect }) => check(&load(file.config, None)?, connect).await,
+        Some(Command::Access { file, caller }) => access(&load(file.config, None)?, &caller),
         Some(Command::Store { task }) => store(task),
         Some(Command::Doubts(place)) => doubts(place),
         Some(Command::Explain) => explain(),
@@ -210,7 +219,6 @@ fn load(path: Option<PathBuf>, listen: Option<String>) -> Result<Config, Failure
 async fn check(config: &Config, connect: bool) -> Result<ExitCode, Failure> {
     // Beside the output, which has them too, for people whose eyes are not on its last lines.
     for warning in &config.warnings {
-        // What cannot be written there is written below.
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     let mut shown = config.redacted();
@@ -227,6 +235,11 @@ async fn check(config: &Config, connect: bool) -> Result<ExitCode, Failure> {
     Ok(if all_are_well { printed } else { ExitCode::FAILURE })
 }
 
+fn access(config: &Config, caller: &str) -> Result<ExitCode, Failure> {
+    let unknown = || Failure::Usage(format!("no `[auth.callers.{caller}]` is configured"));
+    print(&serde_json::to_string_pretty(&config.access_of(caller).ok_or_else(unknown)?)?)
+}
+
 fn store(task: StoreTask) -> Result<ExitCode, Failure> {
     let (upkeep, place): (fn(&Path) -> io::Result<String>, StorePlace) = match task {
         StoreTask::Check(place) => (upkeep::check, place),
@@ -240,8 +253,7 @@ fn store(task: StoreTask) -> Result<ExitCode, Failure> {
 
 fn doubts(place: StorePlace) -> Result<ExitCode, Failure> {
     let (path, config) = place.find()?;
-    let kept_for = config.map(|config| config.request_ids.kept_for);
-    match upkeep::doubts(&path, kept_for)?.trim_end() {
+    match upkeep::doubts(&path, config.map(|config| config.request_ids.kept_for))?.trim_end() {
         "" => Ok(ExitCode::SUCCESS),
         lines => print(lines),
     }
@@ -265,9 +277,8 @@ fn explain() -> Result<ExitCode, Failure> {
     if io::stdin().is_terminal() {
         let _ = writeln!(io::stderr(), "{WAITS_FOR}");
     }
-    let mut printed = String::new();
     // More than any status can hold, with room for the output around it.
-    io::stdin().take(64 << 20).read_to_string(&mut printed)?;
+    let printed = io::read_to_string(io::stdin().take(64 << 20))?;
     print(&details::explain(printed.trim_end()))
 }
 
@@ -361,10 +372,7 @@ fn ignore_other_signals() -> io::Result<()> {
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
 }
 
 #[cfg(not(feature = "sandbox"))]

@@ -40,6 +40,19 @@ impl Control {
         Ok(control)
     }
 
+    /// Whether the upstream has to be asked although there is a value: `no-cache`, or a `max-age`
+    /// of less than a second.
+    #[must_use]
+    pub fn asks_upstream(&self) -> bool {
+        self.no_cache || self.max_age.is_some_and(|age| age < Duration::from_secs(1))
+    }
+
+    /// The same without that.
+    #[must_use]
+    pub fn without_asking_upstream(self) -> Self {
+        Self { no_cache: false, max_age: None, ..self }
+    }
+
     fn add(&mut self, directive: &str) -> Result<()> {
         let (name, value) = match directive.split_once('=') {
             Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),

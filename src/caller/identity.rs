@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{AddrParseError, IpAddr},
+    net::IpAddr,
     str::FromStr,
     sync::{
         Arc, LazyLock,
@@ -13,17 +13,17 @@ use std::{
 use super::{
     allowance::Allowance,
     lines::Lines,
+    name::{Name, NotAName},
     processor::{InTurns, Processor},
     resource::Resource,
 };
 use crate::{error::Error, telemetry::LogMetrics};
 
 /// Who a caller is.
-///
-/// Where callers prove who they are, the principal is one more variant; nothing else asks what it
-/// is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallerId {
+    /// One that has proved who it is.
+    Principal(Name),
     /// Everyone at these addresses.
     Network {
         /// The first address of the network.
@@ -61,6 +61,7 @@ impl CallerId {
 impl fmt::Display for CallerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Principal(name) => name.fmt(f),
             Self::Network { address: address @ IpAddr::V4(_), bits: 32 }
             | Self::Network { address: address @ IpAddr::V6(_), bits: 128 } => address.fmt(f),
             Self::Network { address, bits } => write!(f, "{address}/{bits}"),
@@ -72,10 +73,10 @@ impl fmt::Display for CallerId {
 }
 
 impl FromStr for CallerId {
-    type Err = AddrParseError;
+    type Err = NotAName;
 
     /// Who is shown in this way.
-    fn from_str(shown: &str) -> Result<Self, AddrParseError> {
+    fn from_str(shown: &str) -> Result<Self, NotAName> {
         match shown {
             "others" => return Ok(Self::Others),
             "gateway" => return Ok(Self::Gateway),
@@ -83,7 +84,9 @@ impl FromStr for CallerId {
             _ => {}
         }
         let (address, bits) = shown.split_once('/').unwrap_or((shown, ""));
-        let address: IpAddr = address.parse()?;
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return shown.parse().map(Self::Principal);
+        };
         let all = if address.is_ipv4() { 32 } else { 128 };
         Ok(Self::Network { address, bits: bits.parse().unwrap_or(all) })
     }
@@ -233,10 +236,11 @@ mod tests {
             assert_eq!(id.to_string(), shown);
             assert_eq!(shown.parse(), Ok(id));
         }
-        for id in [CallerId::Others, CallerId::Gateway, CallerId::Backend] {
+        let named = CallerId::Principal("billing".parse().unwrap());
+        for id in [CallerId::Others, CallerId::Gateway, CallerId::Backend, named] {
             assert_eq!(id.to_string().parse(), Ok(id));
         }
-        assert!("someone".parse::<CallerId>().is_err());
+        assert!("some one".parse::<CallerId>().is_err());
     }
 
     #[test]

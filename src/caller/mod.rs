@@ -1,9 +1,9 @@
 //! Who calls, and how much of the process one caller may hold.
 //!
-//! Until callers prove who they are, a caller is its network: see [`CallerId`]. What a call holds
-//! are places of a [`Pool`], which has a bound in all and a bound for each caller, so that one
-//! caller leaves room for the others whatever it does. [`Callers`] finds the caller of a connection
-//! once; its calls keep it.
+//! A caller that has proved who it is has a [`Name`]; any other is its network: see [`CallerId`].
+//! What a call holds are places of a [`Pool`], which has a bound in all and a bound for each
+//! caller, so that one caller leaves room for the others whatever it does. [`Callers`] finds the
+//! caller of a connection once; its calls keep it, unless they prove that they are of another.
 //!
 //! It knows nothing of calls: who wants a place names the caller and the [`Resource`].
 
@@ -12,6 +12,7 @@ mod bucket;
 mod identity;
 mod lines;
 mod metrics;
+mod name;
 mod pool;
 mod processor;
 mod quota;
@@ -22,6 +23,7 @@ mod turns;
 
 pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
+pub use name::{FORM as NAME_FORM, Name, NotAName};
 pub use pool::{Held, Pool};
 #[cfg(test)]
 pub(crate) use processor::tests::yield_now;

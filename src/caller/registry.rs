@@ -13,6 +13,7 @@ use super::{
     allowance::Allowance,
     identity::{Caller, CallerId},
     metrics::{Bound, CallerMetrics},
+    name::Name,
     pool::Pool,
     resource::Resource,
     settings::CallerSettings,
@@ -92,6 +93,13 @@ impl Callers {
         let bits = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
         let CallerSettings { ipv4_prefix_bits, ipv6_prefix_bits, .. } = self.0.settings;
         CallerId::network(address, bits(ipv4_prefix_bits), bits(ipv6_prefix_bits))
+    }
+
+    /// A caller that proves who it is, wherever it calls from. Asked once for each name: who asks
+    /// keeps it.
+    #[must_use]
+    pub fn named(&self, name: Name) -> Arc<Caller> {
+        caller(CallerId::Principal(name), &self.0.settings, &self.0.metrics)
     }
 
     /// Everyone who is not told apart.

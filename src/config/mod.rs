@@ -8,6 +8,7 @@
 //! What a key means, its bounds and its default belong to the room that uses it; the machinery is
 //! in [`crate::settings`]. Here are only the shape of the file and what concerns several rooms.
 
+mod auth;
 mod backend;
 mod fit;
 mod overlay;

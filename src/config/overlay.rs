@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    auth,
     backend::{CACHE, TLS},
     read::{SECTIONS, root_rows},
 };
@@ -17,7 +18,9 @@ use crate::{
 pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
-    PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
+    PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, PROFILE_GATEWAY__AUTH__KEY, \
+    PROFILE_GATEWAY__AUTH__JWT__NAME__KEY, PROFILE_GATEWAY__AUTH__ROLES__NAME__KEY, \
+    PROFILE_GATEWAY__AUTH__CALLERS__NAME__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
     PROFILE_GATEWAY__MEMORY__KEY, PROFILE_GATEWAY__REQUEST_IDS__KEY, \
     PROFILE_GATEWAY__STORE__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY, \
     PROFILE_GATEWAY__BACKENDS__NAME__TLS__KEY or PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY \
@@ -88,6 +91,9 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         [section, key] if *section != "backends" && SECTIONS.contains(section) => {
             Ok(at(&[section, key], None))
         }
+        ["auth", table, name, key] if auth::TABLES.contains(table) => {
+            Ok(at(&["auth", table, &auth_name(table, name, root), key], None))
+        }
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
         ["backends", name, section, key] if [TLS, CACHE].contains(section) => {
             Ok(at(&["backends", &backend_name(name, root), section, key], None))
@@ -113,10 +119,23 @@ fn is_root_secret(key: &str) -> bool {
 /// A variable's name cannot have a hyphen in every shell, so `_` takes its place: no backend's name
 /// contains one.
 fn backend_name(segment: &str, root: &Table) -> String {
+    name_in(root.get("backends"), segment)
+}
+
+/// The same of a table of `[auth]`.
+fn auth_name(table: &str, segment: &str, root: &Table) -> String {
+    let tables = match root.get("auth") {
+        Some(Node { value: Value::Table(tables), .. }) => tables.get(table),
+        _ => None,
+    };
+    name_in(tables, segment)
+}
+
+fn name_in(table: Option<&Node>, segment: &str) -> String {
     let plain = |name: &str| name.to_lowercase().replace('-', "_");
-    let existing = match root.get("backends") {
-        Some(Node { value: Value::Table(backends), .. }) => {
-            backends.keys().find(|name| plain(name) == plain(segment))
+    let existing = match table {
+        Some(Node { value: Value::Table(named), .. }) => {
+            named.keys().find(|name| plain(name) == plain(segment))
         }
         _ => None,
     };

@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 
 use super::{
-    backend, fit,
+    auth, backend, fit,
     permissions::{self, PermissionSettings},
     raw::Raw,
     types::Config,
@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// The tables at the top level.
-pub(super) const SECTIONS: [&str; 8] =
-    ["log", "audit", "server", "callers", "memory", "request_ids", "store", "backends"];
+pub(super) const SECTIONS: [&str; 9] =
+    ["log", "audit", "server", "auth", "callers", "memory", "request_ids", "store", "backends"];
 
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
@@ -48,6 +48,7 @@ pub(super) fn config(
     }
     let has_backends = !section.is_empty();
     let backends = backend::all(section, dialects);
+    let (auth, open_port) = auth::read(&mut root, &backends, addresses.listen);
     let store = store(root.child("store"), has_backends);
     root.finish();
     let mut warnings = errors.take_warnings();
@@ -58,9 +59,8 @@ pub(super) fn config(
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
     }
     warnings.extend(fit::warnings(&memory, &callers, &server, &backends));
-    if admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback() {
-        warnings.push(OPEN_ADMIN_PORT.to_owned());
-    }
+    warnings.extend(open_admin_port(&admin, &addresses));
+    warnings.extend(open_port);
     if has_backends {
         warnings.extend(store.warning());
     }
@@ -68,6 +68,7 @@ pub(super) fn config(
         addresses,
         admin,
         permissions,
+        auth,
         page_tokens,
         log,
         audit,
@@ -91,6 +92,12 @@ fn store(mut section: Section<'_>, has_backends: bool) -> StoreSettings {
 /// What is noticed only with several replicas, or after a restart.
 pub(super) const NO_PAGE_TOKEN_KEY: &str =
     "`page_token_key` is not set: a page token is valid only in the process that issued it";
+
+/// What is to be noticed of an admin port that is open to the network.
+fn open_admin_port(admin: &AdminSettings, addresses: &AddressSettings) -> Option<String> {
+    let is_open = admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback();
+    is_open.then(|| OPEN_ADMIN_PORT.to_owned())
+}
 
 /// What the network may have been expected to prevent.
 pub(super) const OPEN_ADMIN_PORT: &str = "`admin_listen` is not a loopback address and \

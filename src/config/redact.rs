@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    auth,
     backend::{BackendSettings, CACHE, DIALECT, OptionValue},
     types::Config,
 };
@@ -25,10 +26,14 @@ impl Config {
         shown.insert("memory".to_owned(), section(&self.memory));
         shown.insert("audit".to_owned(), section(&self.audit));
         shown.insert("server".to_owned(), section(&self.server));
+        shown.insert("auth".to_owned(), auth::show(&self.auth));
         shown.insert("callers".to_owned(), section(&self.callers));
         shown.insert("request_ids".to_owned(), section(&self.request_ids));
         shown.insert("store".to_owned(), section(&self.store));
         shown.insert("backends".to_owned(), Value::Object(backends.collect()));
+        if !self.auth.callers.is_empty() {
+            shown.insert("access".to_owned(), self.access());
+        }
         shown.insert("warnings".to_owned(), json!(self.warnings));
         Value::Object(shown)
     }

@@ -8,6 +8,7 @@ use super::{
     read::root_rows,
 };
 use crate::{
+    auth::{AuthSettings, IssuerSettings, PrincipalSettings, RoleSettings},
     cache::CacheSettings,
     caller::CallerSettings,
     dialect::REGISTRY,
@@ -45,6 +46,10 @@ pub(super) fn tables() -> Vec<Table> {
         table("`[audit]`", "AUDIT__", AuditSettings::rows()),
         table("`[memory]`", "MEMORY__", MemorySettings::rows()),
         table("`[server]`", "SERVER__", ServerSettings::rows()),
+        table("`[auth]`", "AUTH__", AuthSettings::rows()),
+        table("`[auth.jwt.NAME]`", "AUTH__JWT__NAME__", IssuerSettings::rows()),
+        table("`[auth.roles.NAME]`", "AUTH__ROLES__NAME__", RoleSettings::rows()),
+        table("`[auth.callers.NAME]`", "AUTH__CALLERS__NAME__", PrincipalSettings::rows()),
         table("`[callers]`", "CALLERS__", CallerSettings::rows()),
         table("`[request_ids]`", "REQUEST_IDS__", RequestIdSettings::rows()),
         table("`[store]`", "STORE__", StoreSettings::rows()),

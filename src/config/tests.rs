@@ -1,5 +1,6 @@
 //! Rules as tables: what is written, and what it has to result in.
 
+mod auth;
 mod backends;
 mod defaults;
 mod environment;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{backend::BackendSettings, permissions::PermissionSettings};
 use crate::{
+    auth::AuthRules,
     caller::CallerSettings,
     gateway::idempotency::RequestIdSettings,
     query::PageSettings,
@@ -22,6 +23,8 @@ pub struct Config {
     pub permissions: PermissionSettings,
     /// Who may use the admin port.
     pub admin: AdminSettings,
+    /// Who has to prove what, and may do what.
+    pub auth: AuthRules,
     /// How page tokens are sealed.
     pub page_tokens: PageSettings,
     /// How the program writes its log.

@@ -16,6 +16,10 @@ keys! {
     BACKEND = "backend", "once the backend is known",
         "The name of the backend, without `backends/`.";
     DIALECT = "dialect", "once the backend is known", "What the backend speaks.";
+    WHY = "why", "`CALLER_UNAUTHENTICATED`",
+        "`missing`: the call has no credentials; `expired`: they were valid; `invalid`: they are \
+         not.";
+    RIGHT = "right", "`CALLER_NOT_ALLOWED`", "The right that the caller does not have.";
     UPSTREAM_STATUS = "upstream_status", "if the upstream answered", "Its HTTP status.";
     UPSTREAM_CODE = "upstream_code", "if the upstream answered with one", "Its own code.";
     UPSTREAM_MESSAGE = "upstream_message", "if the upstream answered with one",

@@ -228,8 +228,8 @@ impl Backend {
         i64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
     }
 
-    /// The backend as `BackendService` shows it.
-    pub(super) fn describe(&self, request_id_guarantee: &str) -> pb::Backend {
+    /// The backend as `BackendService` shows it, with its last error for those who look after it.
+    pub(super) fn describe(&self, request_id_guarantee: &str, tells_error: bool) -> pb::Backend {
         let health = self.upstream.health();
         let reachability = match health.reach {
             Reach::Untried => Reachability::Unspecified,
@@ -241,11 +241,12 @@ impl Backend {
             Circuit::HalfOpen => CircuitState::HalfOpen,
             Circuit::Open => CircuitState::Open,
         };
-        let last_error = health.last_error.map(|(error, age)| pb::BackendError {
-            reason: error.reason().name().to_owned(),
-            message: error.message().to_owned(),
-            age_seconds: i64::try_from(age.as_secs()).unwrap_or(i64::MAX),
-        });
+        let last_error =
+            health.last_error.filter(|_| tells_error).map(|(error, age)| pb::BackendError {
+                reason: error.reason().name().to_owned(),
+                message: error.message().to_owned(),
+                age_seconds: i64::try_from(age.as_secs()).unwrap_or(i64::MAX),
+            });
         pb::Backend {
             name: self.name.to_string(),
             dialect: self.dialect.kind().into(),
@@ -257,40 +258,6 @@ impl Backend {
                 last_error,
                 slow_watch_interval_seconds: self.slow_watch_seconds(),
             }),
-        }
-    }
-}
-
-/// The backends that the parent of a request names: one, or all.
-pub(super) struct SelectedBackends<'a> {
-    backends: Vec<&'a Arc<Backend>>,
-    single: bool,
-}
-
-impl<'a> SelectedBackends<'a> {
-    pub(super) fn single(backend: &'a Arc<Backend>) -> Self {
-        Self { backends: vec![backend], single: true }
-    }
-
-    pub(super) fn every(backends: impl Iterator<Item = &'a Arc<Backend>>) -> Self {
-        Self { backends: backends.collect(), single: false }
-    }
-
-    /// Each of them, by name.
-    pub(super) fn all(&self) -> &[&'a Arc<Backend>] {
-        &self.backends
-    }
-
-    /// The backend, if the parent names a single one.
-    pub(super) fn as_single(&self) -> Option<&'a Arc<Backend>> {
-        self.backends.first().copied().filter(|_| self.single)
-    }
-
-    /// The error as callers see it. It names the backend only if there is a single one.
-    pub(super) fn decorate(&self, method: Method, error: Error) -> Error {
-        match self.as_single() {
-            Some(backend) => backend.decorate(method, error),
-            None => error,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Nothing here knows gRPC (`rpc` translates) or a wire format (`dialect` does).
 
 mod backend;
+mod door;
 mod doubt;
 mod earlier;
 pub mod idempotency;
@@ -15,10 +16,10 @@ mod tests;
 pub mod watch;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 pub use backend::Backend;
-use backend::SelectedBackends;
+use door::{Allowed, Door, Operates, Previews, Reads, SelectedBackends, Usage};
 use doubt::{Asked, Doubts};
 pub use doubt::{describe as describe_doubt, to_json as doubt_to_json};
 pub use earlier::{EarlierWrites, check_creations, describe};
@@ -26,12 +27,16 @@ use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
 pub use write::settings::WriteSettings;
-use write::{check, run::Writer};
+use write::{
+    check::{self, Find},
+    run::Writer,
+};
 
 use crate::{
+    auth::Right,
     cache::BackgroundTasks,
     call::{Call, Writes},
-    error::{Error, Reason, Result, metadata},
+    error::{Reason, Result},
     model::{
         method::Method,
         name::{BackendName, Parent, ProfileName},
@@ -49,7 +54,6 @@ use crate::{
     query::page::PageTokens,
     resources::Processors,
     telemetry::AuditLog,
-    text,
 };
 
 /// What dropping all of a backend takes of a caller's allowance, at least: what comes back in a
@@ -58,7 +62,7 @@ const PURGED_BACKEND: u64 = 700;
 
 /// What every call needs to be answered. Lives as long as the process.
 pub struct Gateway {
-    backends: BTreeMap<String, Arc<Backend>>,
+    door: Door,
     writer: Writer,
     doubts: Arc<Doubts>,
     page_tokens: PageTokens,
@@ -80,25 +84,35 @@ impl Gateway {
         watches: Watches,
         processors: Processors,
     ) -> Self {
-        let backends =
-            backends.into_iter().map(|b| (b.name().id().to_owned(), Arc::new(b))).collect();
+        let door = Door::open(backends);
         let writer = Writer::new(writes.clone(), earlier, audit);
         let doubts = Arc::new(Doubts::new(writer.doubts(), writes));
-        Self { backends, writer, doubts, page_tokens, watches, processors }
+        Self { door, writer, doubts, page_tokens, watches, processors }
     }
 
-    /// The configured backends, ordered by name.
+    /// The same; if guarded, only those pass who prove who they are, and may do what they ask for.
     #[must_use]
-    pub fn list_backends(&self) -> Vec<pb::Backend> {
-        let guarantee = self.writer.request_id_guarantee();
-        self.visible().map(|backend| backend.describe(guarantee)).collect()
+    pub fn guarded(self, is_guarded: bool) -> Self {
+        Self { door: self.door.guarded(is_guarded), ..self }
+    }
+
+    /// The configured backends that the caller may read, ordered by name.
+    #[must_use]
+    pub fn list_backends(&self, call: &Call) -> Vec<pb::Backend> {
+        let backends = self.door.every::<Reads>(call, Method::ListBackends);
+        backends.all().iter().map(|backend| self.describe(call, backend)).collect()
     }
 
     /// Describes one backend.
     pub fn get_backend(&self, call: &Call, name: &str) -> Result<pb::Backend> {
         let name = BackendName::parse("name", name)?;
-        let backend = self.backend(call, &name, Method::GetBackend)?;
-        Ok(backend.describe(self.writer.request_id_guarantee()))
+        let backend = self.door.backend::<Reads>(call, &name, Method::GetBackend)?;
+        Ok(self.describe(call, &backend))
+    }
+
+    fn describe(&self, call: &Call, backend: &Allowed<Reads>) -> pb::Backend {
+        let tells_error = self.door.may(call, Right::Admin, backend.name().id());
+        backend.describe(self.writer.request_id_guarantee(), tells_error)
     }
 
     /// Reads the services that a profile of a backend can hold.
@@ -109,9 +123,9 @@ impl Gateway {
     ) -> Result<Vec<pb::Service>> {
         const METHOD: Method = Method::ListServices;
         let name = BackendName::parse("parent", &request.parent)?;
-        let backend = self.backend(call, &name, METHOD)?;
+        let backend = self.door.backend::<Reads>(call, &name, METHOD)?;
         backend.require(Method::ListServices)?;
-        let services = cached::services(backend, call).await;
+        let services = cached::services(&backend, call).await;
         let services = services.map_err(|error| backend.decorate(METHOD, error))?;
         Ok(services.to_vec())
     }
@@ -120,18 +134,18 @@ impl Gateway {
     pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
         const METHOD: Method = Method::PurgeCache;
         let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
-            let backend = self.backend(call, name.backend(), METHOD)?;
+            let backend = self.door.backend::<Operates>(call, name.backend(), METHOD)?;
             backend.require_id(METHOD, &name)?;
             let allowed = call.record.caller().purge(backend.cache().profile_requests());
             allowed.map_err(|error| backend.decorate(METHOD, error))?;
             backend.cache().purge_profile(name.id())
         } else {
             let name = BackendName::parse("name", &request.name)?;
-            let backend = self.backend(call, &name, METHOD)?;
+            let backend = self.door.backend::<Operates>(call, &name, METHOD)?;
             let requests = backend.cache().all_requests().max(PURGED_BACKEND);
             let allowed = call.record.caller().purge(requests);
             allowed.map_err(|error| backend.decorate(METHOD, error))?;
-            cached::purge(backend).await?
+            cached::purge(&backend).await?
         };
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
     }
@@ -140,7 +154,7 @@ impl Gateway {
     /// there was one, if there is such a backend.
     #[must_use]
     pub fn end_pause(&self, backend: &str) -> Option<bool> {
-        let ended = self.backends.get(backend)?.end_pause();
+        let ended = self.door.of_the_process().get(backend)?.end_pause();
         if ended {
             tracing::warn!(target: "gateway", backend, "an operator ended this backend's pause");
         }
@@ -150,7 +164,7 @@ impl Gateway {
     /// Looks after the writes whose outcome is unknown, those of earlier processes among them,
     /// until the process drains.
     pub fn settle_doubts(&self, tasks: &BackgroundTasks) {
-        tasks.spawn(self.writer.settler(self.backends.clone()).run());
+        tasks.spawn(self.writer.settler(self.door.of_the_process().clone()).run());
     }
 
     /// Lists writes in doubt.
@@ -159,8 +173,13 @@ impl Gateway {
         call: &Call,
         request: &ListDoubtfulWritesRequest,
     ) -> Result<ListDoubtfulWritesResponse> {
-        let backends = self.backends_of(call, &request.parent, Method::ListDoubtfulWrites)?;
-        self.doubts.list(&backends, call, request, &self.page_tokens, &self.processors).await
+        let method = Method::ListDoubtfulWrites;
+        let backends = self.backends_of::<Operates>(call, &request.parent, method)?;
+        // Also those of backends that are not configured any more.
+        let may_see = |backend: &str| self.door.may(call, Right::Admin, backend);
+        self.doubts
+            .list((&backends, &may_see), call, request, &self.page_tokens, &self.processors)
+            .await
     }
 
     /// Ends a write in doubt as someone says who has found out how it ended. Returns it as it was.
@@ -170,8 +189,12 @@ impl Gateway {
         request: &CloseDoubtfulWriteRequest,
     ) -> Result<DoubtfulWrite> {
         let asked = Asked::check(request)?;
-        let backend = self.backend(call, asked.name.backend(), Method::CloseDoubtfulWrite).cloned();
-        self.doubts.close(call, backend, asked).await
+        let (name, method) = (asked.name.backend(), Method::CloseDoubtfulWrite);
+        match self.door.backend::<Operates>(call, name, method) {
+            // Its backend may not be configured any more.
+            Err(error) if error.reason() != Reason::BackendNotFound => Err(error),
+            backend => self.doubts.close(call, backend, asked).await,
+        }
     }
 
     /// Reads one profile.
@@ -181,8 +204,8 @@ impl Gateway {
         request: &GetProfileRequest,
     ) -> Result<Encoded<Profile>> {
         let name = ProfileName::parse("name", &request.name)?;
-        let backend = self.backend(call, name.backend(), Method::GetProfile)?;
-        get::profile(backend, call, &name, request.read_mask.as_ref()).await
+        let backend = self.door.backend::<Reads>(call, name.backend(), Method::GetProfile)?;
+        get::profile(&backend, call, &name, request.read_mask.as_ref()).await
     }
 
     /// Lists profiles: those that pass the filter, in the requested order.
@@ -191,7 +214,7 @@ impl Gateway {
         call: &Call,
         request: &ListProfilesRequest,
     ) -> Result<Encoded<ListProfilesResponse>> {
-        let backends = self.backends_of(call, &request.parent, Method::ListProfiles)?;
+        let backends = self.backends_of::<Reads>(call, &request.parent, Method::ListProfiles)?;
         list::profiles(&backends, call, request, &self.page_tokens, &self.processors).await
     }
 
@@ -205,9 +228,10 @@ impl Gateway {
         if parent == Parent::All {
             call.record.set_backend("-");
         }
+        let method = Method::BatchGetProfiles;
         let names = names
             .into_iter()
-            .map(|name| Ok((self.backend(call, name.backend(), Method::BatchGetProfiles)?, name)));
+            .map(|name| Ok((self.door.backend::<Reads>(call, name.backend(), method)?, name)));
         let names = names.collect::<Result<Vec<_>>>()?;
         batch::profiles(call, &names, self.page_tokens.max_bytes()).await
     }
@@ -221,7 +245,7 @@ impl Gateway {
         const METHOD: Method = Method::DiffProfiles;
         let (left, left_name) = self.profile(call, METHOD, "left", &request.left)?;
         let (right, right_name) = self.profile(call, METHOD, "right", &request.right)?;
-        diff::profiles(call, METHOD, (left, &left_name), (right, &right_name)).await
+        diff::profiles(call, METHOD, (&left, &left_name), (&right, &right_name)).await
     }
 
     /// Creates a profile.
@@ -296,7 +320,7 @@ impl Gateway {
         call: &Call,
         request: PreviewWriteRequest,
     ) -> Result<PreviewWriteResponse> {
-        let (request, notes) = preview::check(call, request, &self.find(call))?;
+        let (request, notes) = preview::check(call, request, &self.find_to_preview(call))?;
         preview::write(&request, notes).await
     }
 
@@ -309,8 +333,8 @@ impl Gateway {
         const METHOD: Method = Method::TranslateProfile;
         let (source, name) = self.profile(call, METHOD, "name", &request.name)?;
         let target = BackendName::parse("target_backend", &request.target_backend)?;
-        let target = self.backend(call, &target, METHOD)?;
-        translate::profile((source, &name), target, call).await
+        let target = self.door.backend::<Previews>(call, &target, METHOD)?;
+        translate::profile((&source, &name), &target, call).await
     }
 
     /// Opens a stream of profile changes.
@@ -319,23 +343,25 @@ impl Gateway {
         call: &Call,
         request: &WatchProfilesRequest,
     ) -> Result<ChangeStream> {
-        let backends = self.backends_of(call, &request.parent, Method::WatchProfiles)?;
+        let backends = self.backends_of::<Reads>(call, &request.parent, Method::WatchProfiles)?;
         self.watches.open(&backends, call, request).await
     }
 
     /// The backends that the parent of a request names.
-    fn backends_of(
+    fn backends_of<U: Usage>(
         &self,
         call: &Call,
         parent: &str,
         method: Method,
-    ) -> Result<SelectedBackends<'_>> {
+    ) -> Result<SelectedBackends<U>> {
         match Parent::parse("parent", parent)? {
             Parent::All => {
                 call.record.set_backend("-");
-                Ok(SelectedBackends::every(self.visible()))
+                Ok(self.door.every(call, method))
             }
-            Parent::One(name) => Ok(SelectedBackends::single(self.backend(call, &name, method)?)),
+            Parent::One(name) => {
+                Ok(SelectedBackends::single(self.door.backend(call, &name, method)?))
+            }
         }
     }
 
@@ -347,41 +373,22 @@ impl Gateway {
         method: Method,
         field: &str,
         name: &str,
-    ) -> Result<(&Arc<Backend>, ProfileName)> {
+    ) -> Result<(Allowed<Reads>, ProfileName)> {
         let name = ProfileName::parse(field, name)?;
-        let backend = self.backend(call, name.backend(), method)?;
+        let backend = self.door.backend::<Reads>(call, name.backend(), method)?;
         backend.require_id(method, &name)?;
         Ok((backend, name))
     }
 
     /// How the checks of writes find a backend.
-    fn find<'a>(
-        &'a self,
-        call: &'a Call,
-    ) -> impl Fn(&BackendName, Method) -> Result<Arc<Backend>> + 'a {
-        move |name, method| self.backend(call, name, method).cloned()
+    fn find<'a>(&'a self, call: &'a Call) -> impl Find<door::Writes> + 'a {
+        move |name: &BackendName, method, validate_only| {
+            self.door.for_write(call, name, method, validate_only)
+        }
     }
 
-    /// The backends that a call for all of them gets. Every such call gets them here.
-    fn visible(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.backends.values()
-    }
-
-    /// The backend of this name. Every call for one backend gets it here.
-    fn backend(&self, call: &Call, name: &BackendName, method: Method) -> Result<&Arc<Backend>> {
-        let Some(backend) = self.backends.get(name.id()) else {
-            let known: Vec<&str> = self.backends.keys().take(10).map(String::as_str).collect();
-            let message = format!(
-                "no backend {} is configured; the backends are {}",
-                text::quoted(name.id()),
-                known.join(", ")
-            );
-            return Err(Error::new(Reason::BackendNotFound, message)
-                .with_resource(name.to_string())
-                .with_metadata(metadata::BACKEND, text::cut(name.id(), 64))
-                .with_metadata(metadata::OPERATION, method.name()));
-        };
-        call.record.set_backend(name.id());
-        Ok(backend)
+    /// The same for writes that are only shown.
+    fn find_to_preview<'a>(&'a self, call: &'a Call) -> impl Find<Previews> + 'a {
+        move |name: &BackendName, method, _| self.door.backend(call, name, method)
     }
 }

@@ -93,6 +93,12 @@ impl Method {
         }
     }
 
+    /// The method of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
     /// What it needs from a dialect.
     #[must_use]
     pub const fn needs(self) -> Needs {

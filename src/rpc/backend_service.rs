@@ -48,8 +48,8 @@ impl BackendService for BackendRpc {
         &self,
         request: Request<ListBackendsRequest>,
     ) -> Result<Response<ListBackendsResponse>, Status> {
-        unary(Method::ListBackends, request, &self.limits, async |_, _| {
-            Ok(ListBackendsResponse { backends: self.gateway.list_backends() })
+        unary(Method::ListBackends, request, &self.limits, async |call, _| {
+            Ok(ListBackendsResponse { backends: self.gateway.list_backends(&call) })
         })
         .await
     }

@@ -24,7 +24,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    layers::{metadata, methods::Methods},
+    layers::{metadata, methods::Methods, passing::Origin},
     metrics::Port,
     probing::Probing,
     services::{admin, descriptors, heartbeat::Heartbeat, probes, reflection},
@@ -50,6 +50,7 @@ pub use self::{
     transport::drain::Drained,
 };
 use crate::{
+    auth::Authenticator,
     call::Writes,
     caller::{Caller, Callers, Resource},
     resources::Share,
@@ -73,6 +74,7 @@ pub struct Services {
     metrics: ServerMetrics,
     callers: Callers,
     memory: Share,
+    authenticator: Arc<Authenticator>,
 }
 
 impl Services {
@@ -93,7 +95,14 @@ impl Services {
         let routes = routes.with(health.service());
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
         let memory = Share::boundless(Resource::RequestBytes);
-        Ok(Self { routes, methods, health, metrics, callers, memory })
+        let authenticator = Arc::default();
+        Ok(Self { routes, methods, health, metrics, callers, memory, authenticator })
+    }
+
+    /// Lets only those calls pass that this one does.
+    #[must_use]
+    pub fn guarded_by(self, authenticator: Arc<Authenticator>) -> Self {
+        Self { authenticator, ..self }
     }
 
     /// Keeps request messages within this memory.
@@ -270,14 +279,16 @@ async fn serve(
     shutdown: impl Future<Output = ()> + Send,
     abort: impl Future<Output = ()> + Send,
 ) -> Drained {
-    let Services { routes, methods, health, metrics, callers, memory } = services;
-    let stack = stack::build(routes, &methods, &metrics, &settings, &callers, &memory);
+    let Services { routes, methods, health, metrics, callers, memory, authenticator } = services;
+    let known = (&callers, &authenticator);
+    let stack = stack::build(routes, &methods, &metrics, &settings, known, &memory);
     let stack = Arc::new(stack);
     let connected =
         move |peer: SocketAddr, caller: &Arc<Caller>, closing: &Arc<Closing>| Connected {
             stack: Arc::clone(&stack),
             peer: peer.to_string().into(),
             caller: Arc::clone(caller),
+            origin: Origin { address: Some(peer.ip()), certificate: None },
             closing: Arc::clone(closing),
         };
     let limits = grpc_limits(&settings, &callers);

@@ -11,6 +11,7 @@ use tower::ServiceBuilder;
 use super::{
     layers::{
         access::Access,
+        authenticate::Authenticate,
         body::Answer,
         catch::Catch,
         deadline::Deadline,
@@ -19,7 +20,7 @@ use super::{
         metadata::MetadataLimit,
         methods::Methods,
         normalize::{Limits, Normalize},
-        passing::{Arrived, BoxError},
+        passing::{Arrived, BoxError, Origin},
         shed::{Places, Shed},
         weighed::Weighed,
         whole::{Whole, WholeRequest},
@@ -30,6 +31,7 @@ use super::{
     transport::{closing::Closing, rest::RequestBody},
 };
 use crate::{
+    auth::Authenticator,
     caller::{Caller, Callers},
     resources::Share,
 };
@@ -43,7 +45,7 @@ pub(super) fn build<B>(
     methods: &Methods,
     metrics: &ServerMetrics,
     settings: &ServerSettings,
-    callers: &Callers,
+    (callers, authenticator): (&Callers, &Arc<Authenticator>),
     memory: &Share,
 ) -> impl Service<
     Arrived<B>,
@@ -86,6 +88,9 @@ where
         // Panics become INTERNAL. Outside the layers below, so that a panic in them is caught too,
         // and unwinds through them: the permit is released.
         .layer_fn(|inner| Catch { inner })
+        // Who calls. Outside everything that keeps or counts something of a caller, and of what
+        // that caller asks for.
+        .layer_fn(|inner| Authenticate { inner, authenticator: Arc::clone(authenticator) })
         // The deadline. Around the wait for the message and for nothing else that waits: a client
         // that sends its message slowly is cut off like any other. A call that hits its deadline
         // gives back its place.
@@ -108,6 +113,7 @@ pub(super) struct Connected<S> {
     pub stack: Arc<S>,
     pub peer: Arc<str>,
     pub caller: Arc<Caller>,
+    pub origin: Origin,
     pub closing: Arc<Closing>,
 }
 
@@ -118,7 +124,7 @@ impl<S: Service<Arrived<RequestBody>>> Service<http::Request<RequestBody>> for C
 
     fn call(&self, request: http::Request<RequestBody>) -> Self::Future {
         let (peer, closing) = (Some(Arc::clone(&self.peer)), Arc::clone(&self.closing));
-        let caller = Arc::clone(&self.caller);
-        self.stack.call(Arrived { request, web: false, peer, caller, closing })
+        let (caller, origin) = (Arc::clone(&self.caller), self.origin.clone());
+        self.stack.call(Arrived { request, web: false, peer, caller, origin, closing })
     }
 }

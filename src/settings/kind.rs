@@ -70,6 +70,14 @@ pub(crate) trait Kind {
         OrOff(self)
     }
 
+    /// The same as another type.
+    fn mapped<T>(self, to: fn(Self::Value) -> T, from: fn(&T) -> Self::Value) -> Mapped<Self, T>
+    where
+        Self: Sized,
+    {
+        Mapped { kind: self, to, from }
+    }
+
     /// The same with one more check; `bounds` describes what is allowed then.
     fn checked<C>(self, bounds: &'static str, check: C) -> Checked<Self, C>
     where
@@ -193,5 +201,32 @@ impl<K: Kind, C: Fn(&K::Value) -> Read<()>> Kind for Checked<K, C> {
 
     fn caution(&self, value: &Self::Value) -> Option<&'static str> {
         self.kind.caution(value)
+    }
+}
+
+/// A value as another type.
+pub(crate) struct Mapped<K: Kind, T> {
+    kind: K,
+    to: fn(K::Value) -> T,
+    from: fn(&T) -> K::Value,
+}
+
+impl<K: Kind, T> Kind for Mapped<K, T> {
+    type Value = T;
+
+    fn read(&self, node: &Node, env: &Env) -> Read<T> {
+        self.kind.read(node, env).map(self.to)
+    }
+
+    fn show(&self, value: &T) -> Json {
+        self.kind.show(&(self.from)(value))
+    }
+
+    fn form(&self) -> &'static str {
+        self.kind.form()
+    }
+
+    fn bounds(&self) -> String {
+        self.kind.bounds()
     }
 }

@@ -16,6 +16,9 @@ use super::{
 /// Longest list of host names.
 const MAX_HOST_NAMES: usize = 4096;
 
+/// Longest list of words.
+const MAX_WORDS: usize = 4096;
+
 /// What is shown in place of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
@@ -52,6 +55,15 @@ pub(crate) fn address() -> impl Kind<Value = SocketAddr> {
 /// Names of hosts, without ports, with commas between them.
 pub(crate) fn host_names() -> impl Kind<Value = Vec<String>> {
     HostNames
+}
+
+/// Words with commas between them. `each` says what they are; `read` and `show` are of one.
+pub(crate) fn words<T>(
+    each: &'static str,
+    read: fn(&str) -> Option<T>,
+    show: fn(&T) -> String,
+) -> impl Kind<Value = Vec<T>> {
+    Words { each, read, show }
 }
 
 /// A secret of at least so many bytes.
@@ -235,6 +247,40 @@ impl Kind for HostNames {
 
     fn bounds(&self) -> String {
         format!("up to {MAX_HOST_NAMES} characters, without ports")
+    }
+}
+
+struct Words<T> {
+    each: &'static str,
+    read: fn(&str) -> Option<T>,
+    show: fn(&T) -> String,
+}
+
+impl<T> Kind for Words<T> {
+    type Value = Vec<T>;
+
+    fn read(&self, node: &Node, _: &Env) -> Read<Vec<T>> {
+        let words = value::text(node, MAX_WORDS)?.split(',').map(str::trim);
+        let wrong = |word: &str| {
+            format!("must be {} with commas between them, got {}", self.each, quoted(word))
+        };
+        let read = |word: &str| match word {
+            "" => Err(wrong(word)),
+            word => (self.read)(word).ok_or_else(|| wrong(word)),
+        };
+        words.map(read).collect()
+    }
+
+    fn show(&self, value: &Vec<T>) -> Json {
+        value.iter().map(self.show).collect::<Vec<_>>().join(", ").into()
+    }
+
+    fn form(&self) -> &'static str {
+        "words"
+    }
+
+    fn bounds(&self) -> String {
+        self.each.to_owned()
     }
 }
 

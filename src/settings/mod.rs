@@ -42,7 +42,7 @@ pub(crate) use self::{
     kind::Kind,
     kinds::{
         REDACTED, address, bytes, count, duration, flag, host_names, on_off, one_of, plain_text,
-        secret,
+        secret, words,
     },
     node::{Env, Node, Table, Value},
     pem::{certificates, private_key},

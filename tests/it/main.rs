@@ -17,6 +17,8 @@ mod kit;
 
 mod acknowledged;
 mod auth;
+mod authn;
+mod authz;
 mod batch;
 mod caching;
 mod circuit;

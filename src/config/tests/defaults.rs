@@ -122,6 +122,15 @@ fn defaults_are_those_of_the_manual() {
             "watch_history_percent": 5,
         },
         "server": default_server(),
+        "auth": {
+            "mode": "off",
+            "allow_unauthenticated": false,
+            "reflection": "authenticated",
+            "xfcc_from": null,
+            "jwt": {},
+            "roles": {},
+            "callers": {},
+        },
         "callers": {
             "ipv4_prefix_bits": 32,
             "ipv6_prefix_bits": 64,

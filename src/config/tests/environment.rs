@@ -81,7 +81,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "ZEBRA__X",
         "hunter2",
-        "unknown section `zebra`, expected log, audit, server, callers, memory, request_ids, \
+        "unknown section `zebra`, expected log, audit, server, auth, callers, memory, request_ids, \
          store, backends",
     ),
     (

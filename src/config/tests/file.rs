@@ -1,4 +1,4 @@
-//! The file: every key, and the defaults.
+//! The file: every key.
 
 use std::time::Duration;
 
@@ -78,6 +78,38 @@ grpc_web = true
 max_streams_per_connection = 7
 max_probe_streams = 5
 message_timeout = "3s"
+
+[auth]
+mode = "off"
+allow_unauthenticated = true
+reflection = "open"
+xfcc_from = "127.0.0.1, 10.0.0.0/8"
+
+[auth.jwt.idp]
+issuer = "https://idp.example"
+audience = "profile-gateway, other"
+jwks_file = "tests/fixtures/jwks/rfc7515.json"
+algorithms = "ES256, PS384"
+leeway = "1m"
+max_lifetime = "off"
+
+[auth.roles.reader]
+rights = "read, fresh"
+backends = "*"
+
+[auth.roles.writer]
+rights = "write,delete"
+backends = "sft-emea"
+
+[auth.callers.billing]
+roles = "reader"
+spiffe = "spiffe://example.org/ns/billing/*"
+
+[auth.callers.ops]
+roles = "reader, writer"
+issuer = "https://idp.example"
+subject = "svc-ops"
+claims = "groups=iot-ops, env = prod"
 
 [callers]
 ipv4_prefix_bits = 24
@@ -218,9 +250,60 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:74");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:107");
-    assert!(config.warnings.is_empty());
+    assert_eq!(sft.origin, "gateway.toml:106");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:139");
+    assert_eq!(config.warnings, [crate::config::auth::OPEN]);
+}
+
+#[test]
+fn callers_and_their_rights_can_be_set() {
+    let config = read(EVERYTHING, &[]).unwrap();
+    let shown = config.redacted();
+    assert_eq!(
+        shown["auth"],
+        serde_json::json!({
+            "mode": "off",
+            "allow_unauthenticated": true,
+            "reflection": "open",
+            "xfcc_from": "127.0.0.1, 10.0.0.0/8",
+            "jwt": {"idp": {
+                "issuer": "https://idp.example",
+                "audience": "profile-gateway, other",
+                "jwks_file": "tests/fixtures/jwks/rfc7515.json",
+                "algorithms": "ES256, PS384",
+                "leeway": "1m",
+                "max_lifetime": "off",
+            }},
+            "roles": {
+                "reader": {"rights": "read, fresh", "backends": "*"},
+                "writer": {"rights": "write, delete", "backends": "sft-emea"},
+            },
+            "callers": {
+                "billing": {
+                    "roles": "reader",
+                    "spiffe": "spiffe://example.org/ns/billing/*",
+                    "issuer": null,
+                    "subject": null,
+                    "claims": null,
+                },
+                "ops": {
+                    "roles": "reader, writer",
+                    "spiffe": null,
+                    "issuer": "https://idp.example",
+                    "subject": "svc-ops",
+                    "claims": "groups=iot-ops, env=prod",
+                },
+            },
+        })
+    );
+    assert_eq!(
+        shown["access"],
+        serde_json::json!({
+            "billing": {"policy": "read, fresh", "sft-emea": "read, fresh"},
+            "ops": {"policy": "read, fresh", "sft-emea": "read, fresh, write, delete"},
+        })
+    );
+    assert_eq!(config.access_of("someone"), None);
 }
 
 #[test]

@@ -18,11 +18,11 @@ const MISTAKES: &[(&str, &str)] = &[
          (127.0.0.1:50051)",
     ),
     (
-        "listen = \"0.0.0.0:9090\"",
+        "listen = \"0.0.0.0:9090\"\n[auth]\nallow_unauthenticated = true",
         "1: `admin_listen` (127.0.0.1:9090) must not share its port with `listen` (0.0.0.0:9090)",
     ),
     (
-        "listen = \"[::]:9090\"",
+        "listen = \"[::]:9090\"\n[auth]\nallow_unauthenticated = true",
         "1: `admin_listen` (127.0.0.1:9090) must not share its port with `listen` ([::]:9090)",
     ),
     ("log = 3", "1: `log` must be a section, got an integer"),
@@ -139,21 +139,24 @@ fn unknown_keys_are_refused_with_a_guess() {
             "gateway.toml:1: unknown key `Listen`, did you mean `listen`? known keys: listen, \
              admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, store",
+             log, audit, server, callers, memory, request_ids, backends, auth, \
+             store",
         ),
         (
             "zebra = \"x\"",
             "gateway.toml:1: unknown key `zebra`, known keys: listen, admin_listen, \
              probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, store",
+             log, audit, server, callers, memory, request_ids, backends, auth, \
+             store",
         ),
         (
             "[sever]\nx = 1",
             "gateway.toml:1: unknown section `sever`, did you mean `server`? known keys: listen, \
              admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, store",
+             log, audit, server, callers, memory, request_ids, backends, auth, \
+             store",
         ),
         (
             "[log]\nfromat = \"json\"",
@@ -166,7 +169,8 @@ fn unknown_keys_are_refused_with_a_guess() {
             "gateway.toml:1: unknown key `a\u{fffd}b`, known keys: listen, admin_listen, \
              probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, store",
+             log, audit, server, callers, memory, request_ids, backends, auth, \
+             store",
         ),
     ];
     for (text, expected) in cases {

@@ -15,7 +15,7 @@ use crate::{
     call::Call,
     error::{Effect, Error, Reason, Result, Retry, violation::Violations, whole_seconds},
     gateway::{
-        backend::Backend,
+        door::{Allowed, Operates},
         idempotency::{Closed, Closing, Doubt, SettledAs},
         write::{
             audit::Subject,
@@ -39,7 +39,7 @@ impl Doubts {
     pub(crate) async fn close(
         self: &Arc<Self>,
         call: &Call,
-        backend: Result<Arc<Backend>>,
+        backend: Result<Allowed<Operates>>,
         asked: Asked,
     ) -> Result<DoubtfulWrite> {
         let place = self.writes.enter(call.record.caller());
@@ -70,7 +70,7 @@ impl Doubts {
 struct Closer {
     doubts: Arc<Doubts>,
     call: Call,
-    backend: Result<Arc<Backend>>,
+    backend: Result<Allowed<Operates>>,
     asked: Asked,
 }
 

@@ -6,7 +6,10 @@ use super::{Doubts, describe::backend_of};
 use crate::{
     call::Call,
     error::Result,
-    gateway::{backend::SelectedBackends, idempotency::Doubt},
+    gateway::{
+        door::{Operates, SelectedBackends},
+        idempotency::Doubt,
+    },
     model::method::Method,
     pb::{DoubtfulWrite, ListDoubtfulWritesRequest, ListDoubtfulWritesResponse},
     query::page::{FRAME_BYTES, Page, PageTokens, Query},
@@ -24,11 +27,14 @@ fn cost(doubt: &Doubt) -> usize {
     3_000 + 2 * coding(doubt.intent.len())
 }
 
+/// Whether the caller may look after the backend of this name.
+type MaySee<'a> = dyn Fn(&str) -> bool + Sync + 'a;
+
 impl Doubts {
     /// A page of the writes in doubt of these backends.
     pub(crate) async fn list(
         &self,
-        backends: &SelectedBackends<'_>,
+        (backends, may_see): (&SelectedBackends<Operates>, &MaySee<'_>),
         call: &Call,
         request: &ListDoubtfulWritesRequest,
         page_tokens: &PageTokens,
@@ -45,7 +51,7 @@ impl Doubts {
         };
         let page = page_tokens.open(&query, request.page_size, &request.page_token);
         let page = page.map_err(|e| backends.decorate(METHOD, e))?;
-        let found = self.page(backends, call, &page, processors).await;
+        let found = self.page((backends, may_see), call, &page, processors).await;
         let (doubtful_writes, last) = found.map_err(|e| backends.decorate(METHOD, e))?;
         let next_page_token =
             last.map(|last| page_tokens.seal(&query, &last.to_string())).transpose()?;
@@ -58,7 +64,7 @@ impl Doubts {
     /// What is on a page, and the number of the last of them if there are more.
     async fn page(
         &self,
-        backends: &SelectedBackends<'_>,
+        (backends, may_see): (&SelectedBackends<Operates>, &MaySee<'_>),
         call: &Call,
         page: &Page,
         processors: &Processors,
@@ -72,7 +78,10 @@ impl Doubts {
             let Some(next) = doubts.last().map(|doubt| doubt.number) else {
                 return Ok((found, None));
             };
-            let is_asked = |doubt: &&Doubt| single.is_none_or(|name| backend_of(doubt) == *name);
+            let is_asked = |doubt: &&Doubt| {
+                let name = backend_of(doubt);
+                single.is_none_or(|single| name == *single) && may_see(name.id())
+            };
             let nanoseconds = doubts.iter().filter(is_asked).map(cost).sum();
             let caller = call.record.caller();
             let mut work = Work::of(processors, caller, call.deadline, nanoseconds).await?;

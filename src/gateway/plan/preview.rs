@@ -16,8 +16,9 @@ use crate::{
     error::{Error, Reason, Result},
     gateway::{
         backend::Backend,
+        door::Previews,
         write::{
-            check::{self, FindBackend},
+            check::{self, Find},
             prepare::{self, ExistingProfile},
             request::{WriteAction, WriteRequest},
         },
@@ -45,8 +46,8 @@ const REDACTED: &str = "[redacted]";
 pub(crate) fn check(
     call: &Call,
     request: PreviewWriteRequest,
-    find: FindBackend<'_>,
-) -> Result<(WriteRequest, Notes)> {
+    find: &dyn Find<Previews>,
+) -> Result<(WriteRequest<Previews>, Notes)> {
     let mut notes = Notes::default();
     let request = match request.write {
         Some(Write::Create(request)) => {
@@ -64,7 +65,7 @@ pub(crate) fn check(
 
 /// Shows what a checked write would send and return. Fails where the write would fail.
 pub(crate) async fn write(
-    request: &WriteRequest,
+    request: &WriteRequest<Previews>,
     mut notes: Notes,
 ) -> Result<PreviewWriteResponse> {
     let rehearsed = rehearse(request, &mut notes).await;
@@ -73,7 +74,7 @@ pub(crate) async fn write(
 }
 
 async fn rehearse(
-    WriteRequest { backend, call, action, .. }: &WriteRequest,
+    WriteRequest { backend, call, action, .. }: &WriteRequest<Previews>,
     notes: &mut Notes,
 ) -> Result<(Vec<UpstreamCall>, Option<Profile>)> {
     match action {

@@ -4,8 +4,6 @@
 //! services, and the target's dialect the rest (`Dialect::coerce`). The upstream calls are those of
 //! a preview.
 
-use std::sync::Arc;
-
 use prost_reflect::Value;
 
 use crate::{
@@ -16,6 +14,7 @@ use crate::{
     },
     gateway::{
         backend::Backend,
+        door::{Allowed, Previews, Reads},
         plan::preview::{can_create, creation, unnamed},
         read::{cached, get},
         write::{check::new_profile, prepare},
@@ -35,8 +34,8 @@ const METHOD: Method = Method::TranslateProfile;
 
 /// Shows what a profile would be in another backend, and what creating it there would send.
 pub(crate) async fn profile(
-    source: (&Arc<Backend>, &ProfileName),
-    target: &Arc<Backend>,
+    source: (&Allowed<Reads>, &ProfileName),
+    target: &Allowed<Previews>,
     call: &Call,
 ) -> Result<TranslateProfileResponse> {
     target.require(Method::CreateProfile)?;

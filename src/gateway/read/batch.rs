@@ -1,6 +1,6 @@
 //! Several profiles by name, all or none.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use prost::Message;
@@ -13,7 +13,10 @@ use crate::{
         Error, Reason, Result, metadata,
         violation::{Violation, Violations},
     },
-    gateway::{backend::Backend, read::cached},
+    gateway::{
+        door::{Allowed, Reads},
+        read::cached,
+    },
     model::{
         method::Method,
         name::{Parent, ProfileName},
@@ -42,14 +45,14 @@ struct FoundProfiles {
 /// name comes with its backend.
 pub(crate) async fn profiles(
     call: &Call,
-    names: &[(&Arc<Backend>, ProfileName)],
+    names: &[(Allowed<Reads>, ProfileName)],
     max_bytes: usize,
 ) -> Result<Encoded<BatchGetProfilesResponse>> {
-    let mut wanted: BTreeMap<&str, (&Arc<Backend>, FoundProfiles)> = BTreeMap::new();
+    let mut wanted: BTreeMap<&str, (&Allowed<Reads>, FoundProfiles)> = BTreeMap::new();
     for (backend, name) in names {
         let (_, ids) = wanted
             .entry(name.backend().id())
-            .or_insert_with(|| (*backend, FoundProfiles::default()));
+            .or_insert_with(|| (backend, FoundProfiles::default()));
         ids.profiles.insert(name.id().to_owned(), None);
     }
     let reads = wanted.into_iter().map(|(id, (backend, wanted))| async move {
@@ -134,14 +137,14 @@ pub(crate) fn check(request: &BatchGetProfilesRequest) -> Result<(Parent, Vec<Pr
 
 /// Reads the wanted profiles of one backend with as few requests as possible.
 async fn read(
-    backend: &Arc<Backend>,
+    backend: &Allowed<Reads>,
     call: &Call,
     mut wanted: FoundProfiles,
 ) -> Result<FoundProfiles> {
     // An id that is not valid in the dialect needs no request: no profile can have it.
     let ids = wanted.profiles.keys().filter(|id| backend.dialect().accepts_id(id));
     let ids: Vec<String> = ids.cloned().collect();
-    if backend.dialect().lists_are_complete() && cold(backend, call, &ids) > FEW {
+    if backend.dialect().lists_are_complete() && cold(backend, &ids) > FEW {
         for (id, profile) in cached::profiles(backend, call).await?.iter() {
             if let Some(wanted) = wanted.profiles.get_mut(id.as_str()) {
                 *wanted = Some(profile.clone());
@@ -169,8 +172,9 @@ async fn read(
 }
 
 /// How many of these profiles would have to be read from the upstream.
-fn cold(backend: &Backend, call: &Call, ids: &[String]) -> usize {
-    let has = |id: &str| backend.cache().has(&Resource::Profile(id.into()), call.cache_control);
+fn cold(backend: &Allowed<Reads>, ids: &[String]) -> usize {
+    let has =
+        |id: &str| backend.cache().has(&Resource::Profile(id.into()), backend.cache_control());
     ids.iter().filter(|id| !has(id)).count()
 }
 

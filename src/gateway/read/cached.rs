@@ -11,11 +11,14 @@ use tokio::{
 };
 
 use crate::{
-    cache::{List, Load, MAX_LOAD, Readers, Resource, Unreadable, Value, Wait},
+    cache::{Control, List, Load, MAX_LOAD, Readers, Resource, Unreadable, Value, Wait},
     call::Call,
     dialect::{Brief, Item, ListPart, Listing, SoFar},
     error::{Error, Reason, Result},
-    gateway::backend::Backend,
+    gateway::{
+        backend::Backend,
+        door::{Allowed, Looks, Operates, Reads},
+    },
     model::{
         etag::id_order,
         name::{BackendName, ProfileName},
@@ -27,19 +30,27 @@ use crate::{
 
 /// One profile.
 pub(crate) async fn profile(
-    backend: &Arc<Backend>,
+    backend: &Allowed<Reads>,
     call: &Call,
     id: &str,
 ) -> Result<Encoded<Profile>> {
     let load = |session: Session| {
-        let (backend, id) = (Arc::clone(backend), id.to_owned());
+        let (backend, id) = (Arc::clone(&**backend), id.to_owned());
         async move {
             let item = backend.dialect().get(&session, &id).await;
             let item = item.map_err(|error| load_failure(&backend, error))?;
             Ok(Value::Profile(Encoded::of(&backend.present(item))))
         }
     };
-    match read(backend, call, &Resource::Profile(id.into()), Class::Call, load).await? {
+    match read(
+        (backend, backend.cache_control()),
+        call,
+        &Resource::Profile(id.into()),
+        Class::Call,
+        load,
+    )
+    .await?
+    {
         Value::Profile(profile) => Ok(profile),
         other => Err(wrong_kind(&other)),
     }
@@ -54,7 +65,7 @@ pub(crate) struct Profiles {
 }
 
 /// All profiles, ordered by id. Fails if any of them cannot be read.
-pub(crate) async fn profiles(backend: &Arc<Backend>, call: &Call) -> Result<Arc<List>> {
+pub(crate) async fn profiles(backend: &Allowed<Reads>, call: &Call) -> Result<Arc<List>> {
     readable(backend, listed(backend, call, Class::List).await?)
 }
 
@@ -69,31 +80,37 @@ pub(crate) fn readable(backend: &Backend, profiles: Profiles) -> Result<Arc<List
 }
 
 /// All profiles that can be read. The class decides what the vendor's limits leave for it.
-pub(crate) async fn listed(backend: &Arc<Backend>, call: &Call, class: Class) -> Result<Profiles> {
+pub(crate) async fn listed(
+    backend: &Allowed<Reads>,
+    call: &Call,
+    class: Class,
+) -> Result<Profiles> {
     let load = |session: Session| {
-        let backend = Arc::clone(backend);
+        let backend = Arc::clone(&**backend);
         async move {
             let listing = backend.dialect().list(&session).await;
             let listing = listing.map_err(|error| load_failure(&backend, error))?;
             Ok(presented(&backend, listing))
         }
     };
-    as_profiles(read(backend, call, &Resource::Profiles, class, load).await?)
+    as_profiles(
+        read((backend, backend.cache_control()), call, &Resource::Profiles, class, load).await?,
+    )
 }
 
 /// All profiles that can be read, where only these fields matter, which the upstream's own list may
 /// show: then one request is enough.
 pub(crate) async fn listed_briefly(
-    backend: &Arc<Backend>,
+    backend: &Allowed<Reads>,
     call: &Call,
     class: Class,
     fields: Vec<&'static str>,
 ) -> Result<Profiles> {
     // Whole profiles that are at hand say all of it too.
-    if !backend.cache().has(&Resource::Profiles, call.cache_control) {
+    if !backend.cache().has(&Resource::Profiles, backend.cache_control()) {
         let wanted = fields.clone();
         let load = |session: Session| {
-            let backend = Arc::clone(backend);
+            let backend = Arc::clone(&**backend);
             async move {
                 let listed = backend.dialect().list_briefly(&session, &wanted).await;
                 Ok(match listed.map_err(|error| load_failure(&backend, error))? {
@@ -104,7 +121,7 @@ pub(crate) async fn listed_briefly(
                 })
             }
         };
-        match read(backend, call, &Resource::Brief, class, load).await? {
+        match read((backend, backend.cache_control()), call, &Resource::Brief, class, load).await? {
             Value::Fields(list, shown) if fields.iter().all(|field| shown.contains(field)) => {
                 return Ok(Profiles { list, unreadable: Arc::default() });
             }
@@ -150,7 +167,9 @@ pub(crate) async fn watched(
             }
         }
     };
-    as_profiles(read(backend, call, &Resource::Profiles, Class::Watch, load).await?)
+    as_profiles(
+        read((backend, call.cache_control), call, &Resource::Profiles, Class::Watch, load).await?,
+    )
 }
 
 /// A listing as callers see it.
@@ -199,9 +218,12 @@ fn unwanted() -> Error {
 }
 
 /// The services that a profile can hold.
-pub(crate) async fn services(backend: &Arc<Backend>, call: &Call) -> Result<Arc<Vec<Service>>> {
+pub(crate) async fn services(
+    backend: &Allowed<impl Looks>,
+    call: &Call,
+) -> Result<Arc<Vec<Service>>> {
     let load = |session: Session| {
-        let backend = Arc::clone(backend);
+        let backend = Arc::clone(&**backend);
         async move {
             let services = backend.dialect().services(&session).await;
             let mut services = services.map_err(|error| load_failure(&backend, error))?;
@@ -209,14 +231,16 @@ pub(crate) async fn services(backend: &Arc<Backend>, call: &Call) -> Result<Arc<
             Ok(Value::Services(Arc::new(services)))
         }
     };
-    match read(backend, call, &Resource::Services, Class::Call, load).await? {
+    match read((backend, backend.cache_control()), call, &Resource::Services, Class::Call, load)
+        .await?
+    {
         Value::Services(services) => Ok(services),
         other => Err(wrong_kind(&other)),
     }
 }
 
 /// Drops all cache entries of a backend. Returns how many were dropped.
-pub(crate) async fn purge(backend: &Backend) -> Result<u64> {
+pub(crate) async fn purge(backend: &Allowed<Operates>) -> Result<u64> {
     let cache = backend.cache().clone();
     // This visits every entry: a million of them must not block other calls.
     spawn_blocking(move || cache.purge()).await.map_err(|error| {
@@ -266,7 +290,7 @@ impl<F, L: FnOnce(Session) -> F> Load<F> for LoadOf<'_, L> {
 }
 
 async fn read<F>(
-    backend: &Backend,
+    (backend, control): (&Backend, Control),
     call: &Call,
     resource: &Resource,
     class: Class,
@@ -277,7 +301,7 @@ where
 {
     let by = (call.record.caller().id(), call.deadline);
     let load = LoadOf { backend, call, class, load };
-    let (value, served) = backend.cache().read(resource, call.cache_control, by, load).await;
+    let (value, served) = backend.cache().read(resource, control, by, load).await;
     call.record.set_cache(served);
     tracing::debug!(
         target: "gateway", call_id = %call.record.id(), backend = backend.name().id(), ?resource,

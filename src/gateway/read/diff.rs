@@ -1,11 +1,12 @@
 //! Two profiles side by side.
 
-use std::sync::Arc;
-
 use crate::{
     call::Call,
     error::Result,
-    gateway::{backend::Backend, read::get},
+    gateway::{
+        door::{Allowed, Reads},
+        read::get,
+    },
     model::{diff::differences, method::Method, name::ProfileName, note::Notes},
     pb::DiffProfilesResponse,
 };
@@ -14,8 +15,8 @@ use crate::{
 pub(crate) async fn profiles(
     call: &Call,
     method: Method,
-    (left_backend, left): (&Arc<Backend>, &ProfileName),
-    (right_backend, right): (&Arc<Backend>, &ProfileName),
+    (left_backend, left): (&Allowed<Reads>, &ProfileName),
+    (right_backend, right): (&Allowed<Reads>, &ProfileName),
 ) -> Result<DiffProfilesResponse> {
     let (left, right) = tokio::join!(
         get::whole(left_backend, call, method, left),

@@ -1,14 +1,12 @@
 //! Reads of one profile.
 
-use std::sync::Arc;
-
 use prost_types::FieldMask;
 
 use crate::{
     call::Call,
     error::Result,
     gateway::{
-        backend::Backend,
+        door::{Allowed, Reads},
         read::{
             cached, unread,
             view::{decoded, masked},
@@ -20,7 +18,7 @@ use crate::{
 
 /// Reads a profile, with only the fields of the mask.
 pub(crate) async fn profile(
-    backend: &Arc<Backend>,
+    backend: &Allowed<Reads>,
     call: &Call,
     name: &ProfileName,
     mask: Option<&FieldMask>,
@@ -36,7 +34,7 @@ pub(crate) async fn profile(
 
 /// Reads a whole profile for an operation that involves more than this profile.
 pub(crate) async fn whole(
-    backend: &Arc<Backend>,
+    backend: &Allowed<Reads>,
     call: &Call,
     method: Method,
     name: &ProfileName,

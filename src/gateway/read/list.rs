@@ -12,7 +12,8 @@ use crate::{
     caller::{Caller, Held},
     error::{Result, violation::Violations},
     gateway::{
-        backend::{Backend, SelectedBackends},
+        backend::Backend,
+        door::{Allowed, Reads, SelectedBackends},
         read::{
             cached, unread,
             view::{decoded, masked},
@@ -42,7 +43,7 @@ struct ListOptions {
 /// Lists profiles: those that pass the filter, in the requested order, or by backend and then by
 /// id.
 pub(crate) async fn profiles(
-    backends: &SelectedBackends<'_>,
+    backends: &SelectedBackends<Reads>,
     call: &Call,
     request: &ListProfilesRequest,
     page_tokens: &PageTokens,
@@ -250,7 +251,7 @@ type Among<'a> = dyn Fn(&Backend) -> Result<Option<Vec<&'static str>>> + Sync + 
 /// All profiles of some backends, which are read concurrently, and the names of those that failed.
 async fn collect<'a>(
     call: &Call,
-    backends: &[&'a Arc<Backend>],
+    backends: &'a [Allowed<Reads>],
     partial: bool,
     among: &Among<'_>,
 ) -> Result<Found<'a>> {

@@ -28,7 +28,8 @@ use crate::{
     caller::{Callers, Pool, Resource},
     error::{Error, Reason, Result},
     gateway::{
-        backend::{Backend, SelectedBackends},
+        backend::Backend,
+        door::{Reads, SelectedBackends},
         watch::{
             poller::Poller,
             stream::{Ends, METHOD, Source},
@@ -134,7 +135,7 @@ impl Watches {
     /// read.
     pub(super) async fn open(
         &self,
-        backends: &SelectedBackends<'_>,
+        backends: &SelectedBackends<Reads>,
         call: &Call,
         request: &WatchProfilesRequest,
     ) -> Result<ChangeStream> {

@@ -58,14 +58,28 @@ impl Subject {
         Self::new(&request.call.record, method, request.resource(), request_id)
     }
 
+    /// Adds who calls: by name and by what proves it, where callers have to prove it.
+    fn caller(&self, record: Record) -> Record {
+        let Some(identity) = self.record.identity() else {
+            return record.maybe("caller", self.record.peer());
+        };
+        record
+            .maybe("caller", identity.name())
+            .text("caller_via", identity.via().name())
+            .text("subject", identity.subject())
+            .maybe("issuer", identity.issuer())
+            .maybe("token_id", identity.token_id())
+            .maybe("peer", self.record.peer())
+    }
+
     pub(crate) fn begin(&self, record: Record) -> Record {
+        let record = self.caller(record);
         record
             .text("call_id", self.record.id().shown().as_str())
             .maybe("caller_request_id", self.record.caller_ids().request_id())
             .maybe("trace_id", self.record.caller_ids().trace_id())
             .text("method", self.method)
             .text("resource", &self.resource)
-            .maybe("caller", self.record.peer())
             .text("request_id", &self.request_id)
     }
 }

@@ -8,8 +8,6 @@
 //! Everything wrong with the request (1 and 3) is reported together. If the name does not parse,
 //! the backend is not known, so only step 1 is reported.
 
-use std::sync::Arc;
-
 use prost::Message;
 
 use crate::{
@@ -18,6 +16,7 @@ use crate::{
     error::{Error, Result, violation::Violations},
     gateway::{
         backend::Backend,
+        door::{Allowed, Writes},
         idempotency::RequestIdentity,
         write::request::{RequestedChange, WriteAction, WriteRequest},
     },
@@ -36,15 +35,19 @@ use crate::{
     },
 };
 
-/// Finds the backend of this name for a method.
-pub(crate) type FindBackend<'f> = &'f (dyn Fn(&BackendName, Method) -> Result<Arc<Backend>> + 'f);
+/// Finds the backend of this name for a method, and whether its request is only checked.
+pub(crate) trait Find<U>: Fn(&BackendName, Method, bool) -> Result<Allowed<U>> {}
+
+impl<U, F: Fn(&BackendName, Method, bool) -> Result<Allowed<U>>> Find<U> for F {}
+
+type FindBackend<'f, U> = &'f dyn Find<U>;
 
 /// Checks a creation.
-pub(crate) fn create(
+pub(crate) fn create<U>(
     call: &Call,
     mut request: CreateProfileRequest,
-    find: FindBackend<'_>,
-) -> Result<WriteRequest> {
+    find: FindBackend<'_, U>,
+) -> Result<WriteRequest<U>> {
     let mut checked = Checked::new(call, Method::CreateProfile, &mut request);
     let parent = checked.violations.collect(BackendName::parse("parent", &request.parent));
     match &request.profile {
@@ -52,7 +55,7 @@ pub(crate) fn create(
         Some(_) => {}
         None => checked.violations.add("profile", "is required"),
     }
-    let backend = find(&checked.all_of(parent)?, checked.method)?;
+    let backend = find(&checked.all_of(parent)?, checked.method, request.validate_only)?;
     backend.require(checked.method)?;
     let profile = match request.profile {
         Some(profile) => {
@@ -65,11 +68,11 @@ pub(crate) fn create(
 }
 
 /// Checks an update.
-pub(crate) fn update(
+pub(crate) fn update<U>(
     call: &Call,
     mut request: UpdateProfileRequest,
-    find: FindBackend<'_>,
-) -> Result<WriteRequest> {
+    find: FindBackend<'_, U>,
+) -> Result<WriteRequest<U>> {
     let mut checked = Checked::new(call, Method::UpdateProfile, &mut request);
     let required = || Error::invalid_field("profile", "is required, with its name");
     let profile = checked.violations.collect(request.profile.ok_or_else(required));
@@ -79,7 +82,7 @@ pub(crate) fn update(
         check::values(&profile, &mut checked.violations)?;
     }
     let name = checked.all_of(name)?;
-    let backend = find(name.backend(), checked.method)?;
+    let backend = find(name.backend(), checked.method, request.validate_only)?;
     backend.require(checked.method)?;
     let mask = request.update_mask.as_ref();
     let update = update_fields(&backend, &profile, mask, &mut checked.violations);
@@ -89,15 +92,15 @@ pub(crate) fn update(
 }
 
 /// Checks a deletion.
-pub(crate) fn delete(
+pub(crate) fn delete<U>(
     call: &Call,
     mut request: DeleteProfileRequest,
-    find: FindBackend<'_>,
-) -> Result<WriteRequest> {
+    find: FindBackend<'_, U>,
+) -> Result<WriteRequest<U>> {
     let mut checked = Checked::new(call, Method::DeleteProfile, &mut request);
     let name = checked.violations.collect(ProfileName::parse("name", &request.name));
     let name = checked.all_of(name)?;
-    let backend = find(name.backend(), checked.method)?;
+    let backend = find(name.backend(), checked.method, request.validate_only)?;
     backend.require(checked.method)?;
     let DeleteProfileRequest { etag, allow_missing, validate_only, .. } = request;
     let action = WriteAction::Delete { name, etag, allow_missing };
@@ -108,7 +111,7 @@ pub(crate) fn delete(
 pub(crate) fn attach_service(
     call: &Call,
     mut request: AttachServiceRequest,
-    find: FindBackend<'_>,
+    find: FindBackend<'_, Writes>,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::AttachService, &mut request);
     let edit = Edit::AttachService(request.service.unwrap_or_default());
@@ -119,7 +122,7 @@ pub(crate) fn attach_service(
 pub(crate) fn detach_service(
     call: &Call,
     mut request: DetachServiceRequest,
-    find: FindBackend<'_>,
+    find: FindBackend<'_, Writes>,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::DetachService, &mut request);
     let edit = Edit::DetachService(request.service.unwrap_or_default());
@@ -130,7 +133,7 @@ pub(crate) fn detach_service(
 pub(crate) fn attach_traffic_limit(
     call: &Call,
     mut request: AttachTrafficLimitRequest,
-    find: FindBackend<'_>,
+    find: FindBackend<'_, Writes>,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::AttachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
@@ -142,7 +145,7 @@ pub(crate) fn attach_traffic_limit(
 pub(crate) fn detach_traffic_limit(
     call: &Call,
     mut request: DetachTrafficLimitRequest,
-    find: FindBackend<'_>,
+    find: FindBackend<'_, Writes>,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::DetachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
@@ -270,7 +273,7 @@ impl Checked {
         call: &Call,
         name: &str,
         edit: Edit,
-        find: FindBackend<'_>,
+        find: FindBackend<'_, Writes>,
     ) -> Result<WriteRequest> {
         let name = self.violations.collect(ProfileName::parse("name", name));
         match &edit {
@@ -283,7 +286,7 @@ impl Checked {
             }
         }
         let name = self.all_of(name)?;
-        let backend = find(name.backend(), self.method)?;
+        let backend = find(name.backend(), self.method, false)?;
         backend.require(self.method)?;
         self.finish(
             call,
@@ -294,13 +297,13 @@ impl Checked {
     }
 
     /// Reports all violations, then refuses an id that is not valid in the dialect.
-    fn finish(
+    fn finish<U>(
         self,
         call: &Call,
-        backend: Arc<Backend>,
+        backend: Allowed<U>,
         action: WriteAction,
         validate_only: bool,
-    ) -> Result<WriteRequest> {
+    ) -> Result<WriteRequest<U>> {
         let Self { method, request_id, identity, violations } = self;
         let unnamed = || RequestIdentity::unnamed(call.record.caller().id(), method.name());
         violations.into_result().map_err(|error| backend.decorate(method, error))?;

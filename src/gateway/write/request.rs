@@ -1,7 +1,5 @@
 //! A checked write request.
 
-use std::sync::Arc;
-
 use crate::{
     call::Call,
     dialect::Edit,
@@ -9,7 +7,10 @@ use crate::{
         Error, OUTCOME_UNKNOWN,
         metadata::{DISPLAY_NAME, PROFILE_ID},
     },
-    gateway::{backend::Backend, idempotency::RequestIdentity},
+    gateway::{
+        door::{Allowed, Writes},
+        idempotency::RequestIdentity,
+    },
     model::{mask::Update, method::Method, name::ProfileName},
     pb::Profile,
     text,
@@ -19,8 +20,10 @@ use crate::{
 pub(crate) type Written = Option<Profile>;
 
 /// A write request that has passed every check that needs no upstream call.
-pub(crate) struct WriteRequest {
-    pub(crate) backend: Arc<Backend>,
+///
+/// `U` says what its caller may do with it: carry it out, or see what it would send.
+pub(crate) struct WriteRequest<U = Writes> {
+    pub(crate) backend: Allowed<U>,
     pub(crate) call: Call,
     pub(crate) method: Method,
     pub(crate) action: WriteAction,
@@ -50,7 +53,7 @@ pub(crate) enum RequestedChange {
     Edit(Box<Edit>),
 }
 
-impl WriteRequest {
+impl<U> WriteRequest<U> {
     /// The name of the profile; a profile to create has no name yet.
     pub(crate) fn name(&self) -> Option<&ProfileName> {
         match &self.action {

@@ -72,7 +72,7 @@ where
     type Future = Answering<S::Future>;
 
     fn call(&self, arrived: Arrived<B>) -> Self::Future {
-        let Arrived { request, web, peer, caller, closing } = arrived;
+        let Arrived { request, web, peer, caller, origin, closing } = arrived;
         let known = self.by_path.get(request.uri().path()).unwrap_or(&self.unknown);
         let caller_ids = CallerIds::of(request.headers());
         let record = Arc::new(CallRecord::from(peer.clone(), caller, caller_ids));
@@ -87,7 +87,7 @@ where
         };
         known.calls.started();
         let (method, started) = (Arc::clone(&known.method), running.started);
-        let passing = Passing { request, web, method, record, started, closing };
+        let passing = Passing { request, web, method, record, started, origin, closing };
         Answering { inner: self.inner.call(passing), running: Some(running) }
     }
 }
@@ -261,6 +261,7 @@ impl Running {
                     upstream_calls = record.upstream_calls(),
                     cache = record.cache().map(|served| served.outcome.name()),
                     peer = self.peer.as_deref(),
+                    caller = record.identity().and_then(|identity| identity.name()),
                     caller_request_id = record.caller_ids().request_id(),
                     trace_id = record.caller_ids().trace_id(),
                 )

@@ -271,6 +271,7 @@ mod tests {
             client_streaming: false,
             probe: false,
             reads,
+            needed: crate::server::layers::methods::Needed::Proof,
         };
         let reason = |reads, record: &CallRecord| exceeded(&method(reads), record).reason();
         let record = CallRecord::default();

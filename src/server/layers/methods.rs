@@ -10,6 +10,11 @@ use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodOptions, method_options::IdempotencyLevel,
 };
 
+use crate::{
+    auth::{REHEARSAL, Right, right_of},
+    model::method::Method as Rpc,
+};
+
 /// Largest message to health and reflection, also when it is decompressed: names are shorter by
 /// far.
 pub(in crate::server) const MAX_PROBE_BYTES: usize = 4 * 1024;
@@ -29,6 +34,45 @@ pub(crate) struct Method {
     pub probe: bool,
     /// It changes nothing: its `idempotency_level` is `NO_SIDE_EFFECTS`.
     pub reads: bool,
+    /// What its caller needs, where callers have to prove who they are.
+    pub needed: Needed,
+}
+
+/// What a caller of a method needs, where callers have to prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needed {
+    /// Nothing: it is for probes, which have no credentials.
+    Nothing,
+    /// To prove who it is.
+    Proof,
+    /// The same, unless the configuration opens it for everyone.
+    ProofUnlessOpened,
+    /// One of these rights in some backend.
+    Rights(&'static [Right]),
+}
+
+impl Needed {
+    fn by(package: &str, service: &str, name: &str) -> Self {
+        const HEALTH: &str = "grpc.health.v1";
+        match (package, service) {
+            (HEALTH, _) => Self::Nothing,
+            (_, "ServerReflection") => Self::ProofUnlessOpened,
+            _ => Rpc::of_name(name).map_or(Self::Proof, |method| Self::Rights(enough(method))),
+        }
+    }
+}
+
+/// The rights of which one is enough to have a request of this method looked at. Who may only check
+/// a write may send one that is only checked.
+fn enough(method: Rpc) -> &'static [Right] {
+    match right_of(method) {
+        Right::Read => &[Right::Read],
+        Right::Fresh => &[Right::Fresh],
+        Right::Preview => &[Right::Preview],
+        Right::Write => &[Right::Write, REHEARSAL],
+        Right::Delete => &[Right::Delete, REHEARSAL],
+        Right::Admin => &[Right::Admin],
+    }
 }
 
 impl Method {
@@ -41,6 +85,7 @@ impl Method {
             client_streaming: true,
             probe: false,
             reads: false,
+            needed: Needed::Proof,
         }
     }
 }
@@ -87,7 +132,8 @@ fn methods_of(file: &FileDescriptorProto) -> Vec<(String, Arc<Method>)> {
             let client_streaming = method.client_streaming();
             let level = method.options.as_ref().map(MethodOptions::idempotency_level);
             let reads = probe || level == Some(IdempotencyLevel::NoSideEffects);
-            let method = Method { label, name, streaming, client_streaming, probe, reads };
+            let needed = Needed::by(package, service.name(), method.name());
+            let method = Method { label, name, streaming, client_streaming, probe, reads, needed };
             methods.push((path, Arc::new(method)));
         }
     }
@@ -110,5 +156,18 @@ mod tests {
         assert!(find("/profilegateway.v1.ProfileService/WatchProfiles").unwrap().streaming);
         assert_eq!(find("/profilegateway.v1.ProfileService/Nope"), None);
         assert_eq!(methods.unknown().label, "unknown");
+    }
+
+    // What is new in the proto needs a right before it is served.
+    #[test]
+    fn every_method_of_the_services_needs_a_right() {
+        let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
+        let ours = methods.iter().filter(|(path, _)| path.starts_with("/profilegateway."));
+        let mut count = 0;
+        for (path, method) in ours {
+            assert!(matches!(method.needed, Needed::Rights(_)), "{path}: {:?}", method.needed);
+            count += 1;
+        }
+        assert_eq!(count, Rpc::ALL.len());
     }
 }

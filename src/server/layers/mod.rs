@@ -3,6 +3,7 @@
 
 pub(super) mod access;
 mod arrivals;
+pub(super) mod authenticate;
 pub(super) mod body;
 pub(super) mod catch;
 pub(super) mod cut;

@@ -1,6 +1,6 @@
 //! A request on its way through the layers, with what they tell each other about it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::Request;
 use tokio::time::Instant;
@@ -11,6 +11,15 @@ use crate::{call::CallRecord, caller::Caller, server::transport::closing::Closin
 /// Why a body broke off.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What is known of the other end of a connection, whatever it sends.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    /// Its address, if it has one.
+    pub address: Option<IpAddr>,
+    /// The SPIFFE id of the certificate that it has shown.
+    pub certificate: Option<Arc<str>>,
+}
+
 /// A request as it arrived.
 pub(crate) struct Arrived<B> {
     pub request: Request<B>,
@@ -18,8 +27,9 @@ pub(crate) struct Arrived<B> {
     pub web: bool,
     /// The other end of the connection, as the log shows it.
     pub peer: Option<Arc<str>>,
-    /// To whom the call is counted.
+    /// To whom the call is counted, unless it proves that it is of someone else.
     pub caller: Arc<Caller>,
+    pub origin: Origin,
     /// The end of the connection.
     pub closing: Arc<Closing>,
 }
@@ -32,6 +42,7 @@ pub(crate) struct Passing<B> {
     pub method: Arc<Method>,
     pub record: Arc<CallRecord>,
     pub started: Instant,
+    pub origin: Origin,
     /// The end of the connection.
     pub closing: Arc<Closing>,
 }

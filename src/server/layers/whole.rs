@@ -59,12 +59,12 @@ where
     type Future = S::Future;
 
     fn call(&self, passing: Passing<B>) -> Self::Future {
-        let Passing { request, web, method, record, started, closing } = passing;
+        let Passing { request, web, method, record, started, origin, closing } = passing;
         let multiplexed = request.version() == Version::HTTP_2;
         let single = (!method.client_streaming).then(|| Single::new(Arc::clone(&method)));
         let limit = if method.probe { self.limit.min(MAX_PROBE_BYTES) } else { self.limit };
         let request = request.map(|body| Whole::new(body, multiplexed, single, limit));
-        self.inner.call(Passing { request, web, method, record, started, closing })
+        self.inner.call(Passing { request, web, method, record, started, origin, closing })
     }
 }
 

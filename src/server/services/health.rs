@@ -29,6 +29,7 @@ use tonic_health::pb::{
 use tonic_prost::ProstCodec;
 
 use crate::{
+    call::Admitted,
     error::{Error, Kind, Reason, metadata},
     rpc::{self, compression::with_each},
     server::layers::methods::MAX_PROBE_BYTES,
@@ -134,7 +135,9 @@ impl Api for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let name = &request.get_ref().service;
+        let seen = may_see(request.extensions().get(), name);
         match self.0.borrow().status(name) {
+            _ if !seen => Err(unknown(name)),
             ServingStatus::ServiceUnknown => Err(unknown(name)),
             status => Ok(Response::new(answer(status))),
         }
@@ -148,7 +151,8 @@ impl Api for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let name = self.0.borrow().known(&request.into_inner().service);
+        let seen = may_see(request.extensions().get(), &request.get_ref().service);
+        let name = self.0.borrow().known(&request.into_inner().service).filter(|_| seen);
         let seen: Option<ServingStatus> = None;
         let keep_alive = self.0.borrow().keep_alive.unwrap_or(Duration::MAX);
         let begun = (self.0.subscribe(), seen, name);
@@ -165,6 +169,15 @@ impl Api for Health {
             Some((Ok(answer(status)), (state, Some(status), name)))
         });
         Ok(Response::new(statuses.boxed()))
+    }
+}
+
+/// Whether a call may know of what has this name: of a backend, if its caller may read it. On the
+/// port for probes there are no callers.
+fn may_see(call: Option<&Admitted>, name: &str) -> bool {
+    match (call, name.strip_prefix("backends/")) {
+        (Some(call), Some(backend)) => call.record.may_see(backend),
+        _ => true,
     }
 }
 
@@ -234,8 +247,10 @@ impl UnaryService<HealthListRequest> for List {
     type Response = HealthListResponse;
     type Future = Ready<Result<Response<HealthListResponse>, Status>>;
 
-    fn call(&mut self, _: Request<HealthListRequest>) -> Self::Future {
-        let statuses = self.0.all().into_iter().map(|(name, status)| (name, answer(status)));
+    fn call(&mut self, request: Request<HealthListRequest>) -> Self::Future {
+        let call = request.extensions().get();
+        let seen = self.0.all().into_iter().filter(|(name, _)| may_see(call, name));
+        let statuses = seen.map(|(name, status)| (name, answer(status)));
         ready(Ok(Response::new(HealthListResponse { statuses: statuses.collect() })))
     }
 }

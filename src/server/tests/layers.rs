@@ -28,7 +28,12 @@ use crate::{
     rpc::status::header_bytes,
     server::{
         Routes, ServerMetrics, ServerSettings,
-        layers::{methods::Methods, passing::Arrived, reply, whole::Whole},
+        layers::{
+            methods::Methods,
+            passing::{Arrived, Origin},
+            reply,
+            whole::Whole,
+        },
         stack,
     },
     telemetry::{Registry, logs},
@@ -55,10 +60,18 @@ where
     let metrics = ServerMetrics::register(&mut Registry::new("test"));
     let callers = Callers::default();
     let memory = Share::boundless(Resource::RequestBytes);
-    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, &callers, &memory));
+    let known = (&callers, &Arc::default());
+    let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, known, &memory));
     BoxCloneService::new(service_fn(move |request| {
         let (caller, closing) = (callers.others(), Arc::default());
-        let answer = stack.call(Arrived { request, web: false, peer: None, caller, closing });
+        let answer = stack.call(Arrived {
+            request,
+            web: false,
+            peer: None,
+            caller,
+            origin: Origin::default(),
+            closing,
+        });
         async { Ok(answer.await?.map(Body::new)) }
     }))
 }

@@ -12,9 +12,11 @@ pub mod gateway;
 pub mod history;
 pub mod model;
 pub mod proxy;
+pub mod raw;
 pub mod sandbox;
 pub mod status;
 pub mod tls;
+pub mod tokens;
 pub mod vendors;
 
 use std::{future::Future, time::Duration};

@@ -130,6 +130,19 @@ async fn a_sandbox_ends_with_the_first_signal() {
 const ANY_PORT: [(&str, &str); 2] =
     [("PROFILE_GATEWAY__LISTEN", "127.0.0.1:0"), ("PROFILE_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0")];
 
+/// Without it, a port that is not loopback demands that callers prove who they are.
+const FOR_EVERYONE: (&str, &str) = ("PROFILE_GATEWAY__AUTH__ALLOW_UNAUTHENTICATED", "true");
+
+#[tokio::test]
+async fn a_port_for_everyone_has_to_be_wanted() {
+    let open = [("PROFILE_GATEWAY__LISTEN", "0.0.0.0:0"), ANY_PORT[1]];
+    let ended = run(&["serve", "--sandbox"], &open).await;
+    assert_eq!(ended.code(), Some(64), "{}", ended.output());
+    assert!(ended.stderr.contains("`listen` is not a loopback address"), "{}", ended.stderr);
+    let warned = gateway(&["serve", "--sandbox"], &[open[0], FOR_EVERYONE]).await;
+    warned.program.logged("can read, write and delete everything").await;
+}
+
 #[tokio::test]
 async fn simulated_upstreams_are_not_taken_for_real_ones() {
     let unreal = async |args: &[&str], env: &[(&str, &str)]| {
@@ -142,7 +155,8 @@ async fn simulated_upstreams_are_not_taken_for_real_ones() {
     let told = unreal(&["serve"], &[]).await;
     assert!(told.contains("add `--sandbox`"), "{told}");
     for key in ["LISTEN", "ADMIN_LISTEN", "PROBE_LISTEN"] {
-        let told = unreal(&[], &[(&format!("PROFILE_GATEWAY__{key}"), "0.0.0.0:0")]).await;
+        let open = [(&*format!("PROFILE_GATEWAY__{key}"), "0.0.0.0:0"), FOR_EVERYONE];
+        let told = unreal(&[], &open).await;
         assert!(told.contains("say `serve --sandbox`"), "{key}: {told}");
     }
     let told = unreal(
@@ -161,7 +175,8 @@ async fn simulated_upstreams_are_not_taken_for_real_ones() {
 #[tokio::test]
 async fn simulated_upstreams_that_are_asked_for_are_said_to_be() {
     const METRIC: &str = "profile_gateway_sandbox";
-    let asked = gateway(&["serve", "--sandbox"], &[("PROFILE_GATEWAY__LISTEN", "0.0.0.0:0")]).await;
+    let open = [("PROFILE_GATEWAY__LISTEN", "0.0.0.0:0"), FOR_EVERYONE];
+    let asked = gateway(&["serve", "--sandbox"], &open).await;
     assert!(asked.sandbox.is_some());
     asked.program.logged("an embedded sandbox simulates the upstreams").await;
     assert_eq!(metric(&asked, METRIC).await, 1);

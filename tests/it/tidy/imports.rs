@@ -24,6 +24,8 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("telemetry", &[&["settings"]]),
     // Who calls, and what one caller may hold.
     ("caller", &[HELPERS, &["text", "pb", "error"]]),
+    // What proves who calls, and what that caller may do.
+    ("auth", &[MODEL, HELPERS, &["caller"]]),
     // What the process as a whole may use, of which each caller gets its share.
     ("resources", &[HELPERS, &["text", "pb", "error", "caller"]]),
     // What outlives the process, of whichever room.
@@ -32,7 +34,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("upstream", &[MODEL, HELPERS, &["caller", "resources", "store", "query"]]),
     ("cache", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
-    ("call", &[MODEL, &["caller", "resources", "query", "cache"]]),
+    ("call", &[MODEL, &["auth", "caller", "resources", "query", "cache"]]),
     // A dialect sends through upstream's `Port`; it never calls by itself.
     ("dialect", &[MODEL, &["resources", "query", "upstream"]]),
     (
@@ -40,7 +42,17 @@ const TABLE: &[(&str, &[&[&str]])] = &[
         &[
             MODEL,
             HELPERS,
-            &["caller", "resources", "store", "query", "upstream", "cache", "dialect", "call"],
+            &[
+                "auth",
+                "caller",
+                "resources",
+                "store",
+                "query",
+                "upstream",
+                "cache",
+                "dialect",
+                "call",
+            ],
         ],
     ),
     (
@@ -56,6 +68,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
             MODEL,
             HELPERS,
             &[
+                "auth",
                 "caller",
                 "resources",
                 "query",
@@ -75,6 +88,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
             HELPERS,
             &[
                 "text",
+                "auth",
                 "caller",
                 "resources",
                 "store",
@@ -92,6 +106,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
         &[
             MODEL,
             &[
+                "auth",
                 "caller",
                 "resources",
                 "store",

@@ -1,0 +1,237 @@
+//! From the proofs that came with a call to its identity.
+//!
+//! A token names the caller. Where a certificate came with it, the certificate names the workload
+//! that calls, and both have to be valid; without a token, it names the caller.
+
+use std::{borrow::Cow, fmt, io, net::IpAddr, sync::Arc};
+
+use super::{
+    identity::{Identity, Via, shown},
+    jwt::{self, Fault, Issuer},
+    policy::Policy,
+    remembered::{Remembered, digest},
+    settings::{AuthRules, AuthSettings, IssuerSettings, Mode, Reflection},
+    xfcc,
+};
+use crate::caller::Callers;
+
+const SCHEME: &str = "bearer ";
+
+/// What came with a call under one name.
+#[derive(Debug, Clone, Copy)]
+pub enum Sent<'p> {
+    /// Nothing.
+    Nothing,
+    /// One value.
+    One(&'p [u8]),
+    /// Several: which is meant cannot be told.
+    Several,
+}
+
+/// What may prove who calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Proofs<'p> {
+    /// The value of `authorization`.
+    pub authorization: Sent<'p>,
+    /// The value of `x-forwarded-client-cert`.
+    pub forwarded: Sent<'p>,
+    /// The other end of the connection, if it has an address.
+    pub peer: Option<IpAddr>,
+    /// The SPIFFE id of the certificate that the other end has shown.
+    pub certificate: Option<&'p str>,
+}
+
+/// What a caller without valid proofs is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It has none.
+    Missing,
+    /// They were valid.
+    Expired,
+    /// They are not.
+    Invalid,
+}
+
+impl Why {
+    /// Its word in the metadata of an error.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Expired => "expired",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// Why a call is of no one: what its caller is told, and the cause for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unproved {
+    /// What its caller is told.
+    pub why: Why,
+    /// For the log alone. It has nothing of a token.
+    pub cause: Cow<'static, str>,
+}
+
+impl Unproved {
+    fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { why: Why::Invalid, cause: cause.into() }
+    }
+}
+
+/// Finds out who calls.
+#[derive(Default)]
+pub struct Authenticator {
+    settings: AuthSettings,
+    policy: Policy,
+    issuers: Vec<Issuer>,
+    remembered: Remembered,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Authenticator {
+    /// By these rules, for callers that are counted among these.
+    ///
+    /// # Errors
+    ///
+    /// When the keys of an issuer cannot be read.
+    pub fn new(rules: &AuthRules, callers: &Callers) -> io::Result<Self> {
+        let open = |(name, settings): (&String, &IssuerSettings)| {
+            let opened = Issuer::open(name, settings);
+            opened.map_err(|why| io::Error::other(format!("auth.jwt.{name}: `jwks_file` {why}")))
+        };
+        Ok(Self {
+            settings: rules.settings.clone(),
+            policy: Policy::new(rules, callers),
+            issuers: rules.issuers.iter().map(open).collect::<io::Result<_>>()?,
+            remembered: Remembered::default(),
+        })
+    }
+
+    /// Whether callers have to prove who they are.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.settings.mode == Mode::Required
+    }
+
+    /// Whether reflection is for everyone.
+    #[must_use]
+    pub fn opens_reflection(&self) -> bool {
+        self.settings.reflection == Reflection::Open
+    }
+
+    /// Whether there is anything to read again from time to time.
+    #[must_use]
+    pub fn reads_keys(&self) -> bool {
+        self.is_required() && !self.issuers.is_empty()
+    }
+
+    /// Reads the keys of all issuers again. Those that cannot be used stay as they were. It waits
+    /// for the disk.
+    pub fn read_keys_again(&self) {
+        for issuer in &self.issuers {
+            let name = issuer.name.as_str();
+            match issuer.read_again() {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.remembered.forget();
+                    tracing::info!(target: "auth", issuer = name, "the keys of an issuer changed");
+                }
+                Err(why) => tracing::warn!(
+                    target: "auth", issuer = name, why,
+                    "the keys of an issuer cannot be used; those before stay"
+                ),
+            }
+        }
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    ///
+    /// When nothing proves it, or something that came with the call is not valid.
+    pub fn identify(&self, proofs: &Proofs<'_>) -> Result<Arc<Identity>, Unproved> {
+        let workload = self.workload(proofs)?;
+        match self.token(proofs.authorization)? {
+            Some(token) => self.by_token(token, workload.as_ref().map(|(id, _)| id.as_ref())),
+            None => {
+                let nothing = || Unproved { why: Why::Missing, cause: "nothing was sent".into() };
+                let (spiffe, via) = workload.ok_or_else(nothing)?;
+                Ok(Arc::new(Identity {
+                    principal: self.policy.of_certificate(&spiffe).cloned(),
+                    workload: None,
+                    via,
+                    subject: spiffe.into_owned(),
+                    issuer: None,
+                    token_id: None,
+                    until: None,
+                }))
+            }
+        }
+    }
+
+    /// The SPIFFE id of the certificate, by what a proxy says that is believed, or by the
+    /// connection's own.
+    fn workload<'p>(&self, proofs: &Proofs<'p>) -> Result<Option<(Cow<'p, str>, Via)>, Unproved> {
+        let believed = self.settings.xfcc_from.as_deref().unwrap_or_default();
+        let is_proxy = proofs.peer.is_some_and(|peer| believed.iter().any(|net| net.has(peer)));
+        if !is_proxy {
+            return Ok(proofs.certificate.map(|spiffe| (spiffe.into(), Via::Mtls)));
+        }
+        match proofs.forwarded {
+            // The certificate of the connection is the proxy's own.
+            Sent::Nothing => Ok(None),
+            Sent::One(header) => {
+                let spiffe = xfcc::spiffe_id(header);
+                let spiffe = spiffe.map_err(|error| Unproved::invalid(error.to_string()))?;
+                Ok(Some((spiffe.into(), Via::Xfcc)))
+            }
+            Sent::Several => Err(Unproved::invalid("x-forwarded-client-cert came more than once")),
+        }
+    }
+
+    /// The token of the call. Without an issuer, no token says anything.
+    fn token<'p>(&self, authorization: Sent<'p>) -> Result<Option<&'p str>, Unproved> {
+        let value = match authorization {
+            _ if self.issuers.is_empty() => return Ok(None),
+            Sent::Nothing => return Ok(None),
+            Sent::One(value) => value,
+            Sent::Several => return Err(Unproved::invalid("authorization came more than once")),
+        };
+        let unreadable = || Unproved::invalid("authorization is not `Bearer TOKEN`");
+        let value = std::str::from_utf8(value).map_err(|_| unreadable())?;
+        let (scheme, token) = value.split_at_checked(SCHEME.len()).ok_or_else(unreadable)?;
+        match scheme.eq_ignore_ascii_case(SCHEME) {
+            true => Ok(Some(token)),
+            false => Err(unreadable()),
+        }
+    }
+
+    fn by_token(&self, token: &str, workload: Option<&str>) -> Result<Arc<Identity>, Unproved> {
+        let digest = digest(token, workload);
+        if let Some(known) = self.remembered.find(&digest) {
+            return Ok(known);
+        }
+        let round = self.remembered.round();
+        let (claims, until) = jwt::verify(&self.issuers, token).map_err(|fault| match fault {
+            Fault::Expired => Unproved { why: Why::Expired, cause: "the token expired".into() },
+            Fault::Invalid(cause) => Unproved::invalid(cause),
+        })?;
+        let identity = Arc::new(Identity {
+            principal: self.policy.of_token(&claims).cloned(),
+            workload: workload.and_then(|id| self.policy.of_certificate(id)).cloned(),
+            via: Via::Jwt,
+            subject: shown(claims.subject()),
+            issuer: Some(shown(claims.issuer())),
+            token_id: claims.id().map(shown),
+            until: Some(until),
+        });
+        self.remembered.add(round, digest, &identity);
+        Ok(identity)
+    }
+}

@@ -1,0 +1,198 @@
+//! The public keys of an issuer: a JSON Web Key Set (RFC 7517).
+//!
+//! Each key is for one algorithm, which the key and the configuration decide, and never a token.
+
+use std::{collections::HashMap, fs::File, io::Read as _};
+
+use jsonwebtoken::{Algorithm, DecodingKey, jwk::Jwk};
+use serde_json::Value;
+
+use super::settings::{ALGORITHMS, Algorithms};
+
+/// The longest key set.
+const MAX_BYTES: u64 = 256 * 1024;
+/// The most keys of one.
+const MAX_KEYS: usize = 64;
+
+/// The keys of an issuer that can be used, by their `kid`.
+pub(super) struct Keys(HashMap<String, Key>);
+
+/// A key, and what it is for.
+pub(super) struct Key {
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+impl Keys {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used, as the rest of a sentence.
+    pub(super) fn read(path: &str, algorithms: &Algorithms) -> Result<(Vec<u8>, Self), String> {
+        let why = |error: std::io::Error| format!("cannot be read: {}", error.kind());
+        // Before it is opened: to open a pipe without a writer would wait forever.
+        if !std::fs::metadata(path).map_err(why)?.is_file() {
+            return Err("cannot be read: it is not a regular file".to_owned());
+        }
+        let mut bytes = Vec::new();
+        File::open(path).map_err(why)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(why)?;
+        let keys = Self::parse(&bytes, algorithms)?;
+        Ok((bytes, keys))
+    }
+
+    /// Reads the text of a key set. Keys that are not for signatures, that have no name of their
+    /// own, or that no allowed algorithm can use are left out.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used, as the rest of a sentence.
+    pub(super) fn parse(bytes: &[u8], algorithms: &Algorithms) -> Result<Self, String> {
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err("is longer than 256 KiB".to_owned());
+        }
+        let not_a_set = || "is not a JSON Web Key Set, an object with a list `keys`".to_owned();
+        let set: Value = serde_json::from_slice(bytes).map_err(|_| not_a_set())?;
+        let all = set.get("keys").and_then(Value::as_array).ok_or_else(not_a_set)?;
+        if all.len() > MAX_KEYS {
+            return Err(format!("has more than {MAX_KEYS} keys"));
+        }
+        let mut keys = HashMap::new();
+        for jwk in all {
+            let Some(id) = text(jwk, "kid") else { continue };
+            let key = key(jwk, algorithms);
+            // Which of two is meant cannot be told.
+            let known = keys.contains_key(id);
+            keys.insert(id.to_owned(), key.filter(|_| !known));
+        }
+        let keys: HashMap<String, Key> =
+            keys.into_iter().filter_map(|(id, key)| Some((id, key?))).collect();
+        match keys.is_empty() {
+            true => Err("has no key with a `kid` that an allowed algorithm can use".to_owned()),
+            false => Ok(Self(keys)),
+        }
+    }
+
+    /// The key of this name.
+    pub(super) fn find(&self, id: &str) -> Option<&Key> {
+        self.0.get(id)
+    }
+}
+
+fn text<'v>(jwk: &'v Value, member: &str) -> Option<&'v str> {
+    jwk.get(member).and_then(Value::as_str)
+}
+
+/// A key that may sign tokens, with the one algorithm that it is for.
+fn key(jwk: &Value, algorithms: &Algorithms) -> Option<Key> {
+    let signs = text(jwk, "use").is_none_or(|purpose| purpose == "sig");
+    let verifies = jwk.get("key_ops").and_then(Value::as_array).is_none_or(|operations| {
+        operations.iter().any(|operation| operation.as_str() == Some("verify"))
+    });
+    if !signs || !verifies || text(jwk, "kty") == Some("oct") {
+        return None;
+    }
+    let algorithm = match (text(jwk, "alg"), text(jwk, "kty")?, text(jwk, "crv")) {
+        (Some(said), kind, curve) => {
+            let (_, known) = ALGORITHMS.iter().find(|(name, _)| *name == said)?;
+            Some(*known).filter(|known| fits(*known, kind, curve))?
+        }
+        // The first that is allowed and fits.
+        (None, kind, curve) => *algorithms.0.iter().find(|one| fits(**one, kind, curve))?,
+    };
+    if !algorithms.0.contains(&algorithm) {
+        return None;
+    }
+    let parsed: Jwk = serde_json::from_value(jwk.clone()).ok()?;
+    let key = DecodingKey::from_jwk(&parsed).ok()?;
+    Some(Key { algorithm, key })
+}
+
+/// Whether an algorithm is for keys of this kind.
+fn fits(algorithm: Algorithm, kind: &str, curve: Option<&str>) -> bool {
+    match algorithm {
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::PS256
+        | Algorithm::PS384
+        | Algorithm::PS512 => kind == "RSA",
+        Algorithm::ES256 => kind == "EC" && curve == Some("P-256"),
+        Algorithm::ES384 => kind == "EC" && curve == Some("P-384"),
+        Algorithm::EdDSA => kind == "OKP" && curve == Some("Ed25519"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The key of RFC 7515, A.3, as another one.
+    fn ec(kid: &str, more: &[(&str, &str)]) -> Value {
+        let published = include_str!("../../tests/fixtures/jwks/rfc7515.json");
+        let published: Value = serde_json::from_str(published).unwrap();
+        let mut jwk = published["keys"][0].clone();
+        jwk["kid"] = kid.into();
+        more.iter().for_each(|(name, value)| jwk[*name] = (*value).into());
+        jwk
+    }
+
+    fn usable(keys: &[Value]) -> Vec<String> {
+        let set = json!({"keys": keys}).to_string();
+        let Ok(keys) = Keys::parse(set.as_bytes(), &Algorithms::default()) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> =
+            keys.0.iter().map(|(id, key)| format!("{id}:{:?}", key.algorithm)).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_keys_that_sign_with_an_allowed_algorithm_are_used() {
+        assert_eq!(usable(&[ec("a", &[])]), ["a:ES256"]);
+        assert_eq!(usable(&[ec("a", &[("use", "sig"), ("alg", "ES256")])]), ["a:ES256"]);
+        let nameless = json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"});
+        let shared = json!({"kty": "oct", "kid": "b", "k": "AAAA", "alg": "HS256"});
+        let untold = json!({"kty": "oct", "kid": "b", "k": "AAAA"});
+        for left_out in [
+            nameless,
+            shared,
+            untold,
+            ec("b", &[("use", "enc")]),
+            ec("b", &[("alg", "HS256")]),
+            ec("b", &[("alg", "none")]),
+            ec("b", &[("alg", "RS256")]),
+            ec("b", &[("alg", "ES384")]),
+            ec("b", &[("crv", "P-384"), ("alg", "ES384")]),
+            ec("b", &[("crv", "P-384")]),
+            json!({"kty": "RSA", "kid": "b", "n": "AQAB"}),
+            json!("b"),
+        ] {
+            assert!(usable(std::slice::from_ref(&left_out)).is_empty(), "{left_out}");
+            assert_eq!(usable(&[ec("a", &[]), left_out]), ["a:ES256"]);
+        }
+        assert_eq!(usable(&[ec("a", &[]), ec("b", &[]), ec("b", &[])]), ["a:ES256"]);
+        assert_eq!(usable(&[ec("b", &[]), ec("b", &[]), ec("b", &[]), ec("a", &[])]), ["a:ES256"]);
+        let mut operations = ec("b", &[]);
+        operations["key_ops"] = json!(["deriveBits"]);
+        assert!(usable(&[operations]).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_a_key_set_says_so() {
+        let refused = |text: &str| Keys::parse(text.as_bytes(), &Algorithms::default()).err();
+        for text in ["", "<html>", "[]", "{}", "{\"keys\": 1}", "null"] {
+            assert!(refused(text).unwrap().contains("is not a JSON Web Key Set"), "{text}");
+        }
+        assert!(refused("{\"keys\": []}").unwrap().contains("has no key"));
+        let many = json!({"keys": vec![ec("a", &[]); MAX_KEYS + 1]}).to_string();
+        assert!(refused(&many).unwrap().contains("more than 64"));
+        assert!(refused(&" ".repeat(300_000)).unwrap().contains("longer"));
+        assert!(Keys::read("/nowhere", &Algorithms::default()).is_err());
+        assert!(Keys::read("/", &Algorithms::default()).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! Tokens: JSON Web Tokens (RFC 7519) that an issuer has signed.
+//!
+//! What the library leaves to its user is decided here: which key and which algorithm, neither of
+//! which a token chooses; what the header may say; and which claims have to be there.
+
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Validation, errors::ErrorKind};
+use parking_lot::RwLock;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{claims::Claims, jwks::Keys, settings::IssuerSettings};
+
+/// The longest token.
+const MAX_BYTES: usize = 8 * 1024;
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It was valid.
+    Expired,
+    /// It is not, for this cause.
+    Invalid(Cow<'static, str>),
+}
+
+fn invalid(cause: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::Invalid(cause.into())
+}
+
+/// What is read of a token's header. `jku`, `x5u` and `jwk` name a key of the sender's choice, and
+/// are ignored.
+#[derive(Deserialize)]
+struct Header {
+    kid: Option<String>,
+    typ: Option<String>,
+    /// Extensions that have to be understood: none is.
+    crit: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    iss: String,
+}
+
+/// An issuer of tokens.
+pub(super) struct Issuer {
+    pub(super) name: String,
+    settings: IssuerSettings,
+    keys: RwLock<Arc<Source>>,
+}
+
+struct Source {
+    bytes: Vec<u8>,
+    keys: Keys,
+}
+
+impl Source {
+    fn read(settings: &IssuerSettings) -> Result<Self, String> {
+        let path = settings.jwks_file.as_deref().unwrap_or_default();
+        let (bytes, keys) = Keys::read(path, &settings.algorithms)?;
+        Ok(Self { bytes, keys })
+    }
+}
+
+/// Whether the keys of an issuer can be used; if not, why, as the rest of a sentence.
+pub(crate) fn check(settings: &IssuerSettings) -> Result<(), String> {
+    Source::read(settings).map(drop)
+}
+
+impl Issuer {
+    /// An issuer with its keys.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be used, as the rest of a sentence.
+    pub(super) fn open(name: &str, settings: &IssuerSettings) -> Result<Self, String> {
+        let (name, settings) = (name.to_owned(), settings.clone());
+        let keys = RwLock::new(Arc::new(Source::read(&settings)?));
+        Ok(Self { name, settings, keys })
+    }
+
+    /// Reads the keys again, and returns whether they are others. If they cannot be used, those
+    /// before stay.
+    pub(super) fn read_again(&self) -> Result<bool, String> {
+        let source = Source::read(&self.settings)?;
+        let changed = self.keys.read().bytes != source.bytes;
+        if changed {
+            *self.keys.write() = Arc::new(source);
+        }
+        Ok(changed)
+    }
+
+    fn verify(&self, token: &str, header: &Header) -> Result<Claims, Fault> {
+        let keys = Arc::clone(&self.keys.read());
+        let id = header.kid.as_deref().ok_or_else(|| invalid("the token names no key"))?;
+        let key = keys.keys.find(id).ok_or_else(|| invalid("the token's key is not known"))?;
+        // A token with another algorithm than that of its key is refused.
+        let mut validation = Validation::new(key.algorithm);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.set_issuer(&[self.issuer()]);
+        validation.set_audience(self.settings.audience.as_deref().unwrap_or_default());
+        validation.validate_nbf = true;
+        validation.leeway = self.settings.leeway.as_secs();
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
+        let claims = decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => Fault::Expired,
+            kind => invalid(format!("the token is not valid: {kind:?}")),
+        })?;
+        self.check_lifetime(&claims)?;
+        Ok(claims)
+    }
+
+    fn check_lifetime(&self, claims: &Claims) -> Result<(), Fault> {
+        let Some(longest) = self.settings.max_lifetime else { return Ok(()) };
+        let issued = claims.issued().ok_or_else(|| invalid("the token has no iat"))?;
+        if issued > now() + self.settings.leeway.as_secs_f64() {
+            return Err(invalid("the token is issued in the future"));
+        }
+        match claims.expires() - issued > longest.as_secs_f64() {
+            true => Err(invalid("the token lives longer than max_lifetime")),
+            false => Ok(()),
+        }
+    }
+
+    fn issuer(&self) -> &str {
+        self.settings.issuer.as_deref().unwrap_or_default()
+    }
+}
+
+/// The claims of a token that one of these issuers has signed, and when it is not accepted any
+/// more.
+pub(super) fn verify(issuers: &[Issuer], token: &str) -> Result<(Claims, SystemTime), Fault> {
+    if token.len() > MAX_BYTES {
+        return Err(invalid("the token is too long"));
+    }
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, claims, _] = parts.as_slice() else {
+        return Err(invalid("the token does not have three parts"));
+    };
+    let header: Header = part(header)?;
+    if header.crit.is_some() {
+        return Err(invalid("the token has critical extensions"));
+    }
+    let kind = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
+    if !["jwt", "at+jwt"].contains(&kind.strip_prefix("application/").unwrap_or(&kind)) {
+        return Err(invalid("the token is for something else, by its typ"));
+    }
+    // Not believed before the signature is verified with a key of this issuer.
+    let Issued { iss } = part(claims)?;
+    let issuer = issuers.iter().find(|issuer| issuer.issuer() == iss);
+    let issuer = issuer.ok_or_else(|| invalid("the token's issuer is not known"))?;
+    let claims = issuer.verify(token, &header)?;
+    let until = time(claims.expires() + issuer.settings.leeway.as_secs_f64());
+    Ok((claims, until))
+}
+
+fn part<T: DeserializeOwned>(part: &str) -> Result<T, Fault> {
+    let unreadable = || invalid("the token is not readable");
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| unreadable())?;
+    serde_json::from_slice(&json).map_err(|_| unreadable())
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
+}
+
+/// A time of a token. One that no clock shows is the beginning of 1970.
+fn time(seconds: f64) -> SystemTime {
+    let since = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}

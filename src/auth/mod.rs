@@ -1,0 +1,33 @@
+//! Who calls, by what proves it, and what that caller may do.
+//!
+//! - `settings`: what can be configured, `[auth]` and its tables
+//! - `rights`: what there is to be allowed, and which of it each method needs
+//! - `policy`: which caller may do what in which backend
+//! - `identity`: who a call is of, as the rest of the program sees it
+//! - `authenticator`: from the proofs that came with a call to its identity
+//! - `jwt`, `jwks`, `claims`: tokens, the keys that sign them, and what they say
+//! - `xfcc`: what a proxy says of the certificate that its client has shown
+//!
+//! Nothing here knows gRPC or HTTP: `server::layers::authenticate` takes the proofs off a request,
+//! and `gateway::door` asks for the rights. Without `mode = "required"` none of it is asked.
+
+mod authenticator;
+mod claims;
+mod identity;
+mod jwks;
+mod jwt;
+mod policy;
+mod remembered;
+mod rights;
+mod settings;
+pub mod xfcc;
+
+pub(crate) use self::{jwt::check as check_keys, policy::EVERY_BACKEND};
+pub use authenticator::{Authenticator, Proofs, Sent, Unproved, Why};
+pub use identity::{Identity, Via, not_allowed};
+pub use policy::{Grants, Policy};
+pub use rights::{REHEARSAL, Right, Rights, right_of};
+pub use settings::{
+    Algorithms, AuthRules, AuthSettings, IssuerSettings, Mode, Network, PrincipalSettings,
+    Reflection, RoleSettings,
+};

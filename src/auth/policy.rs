@@ -1,0 +1,241 @@
+//! Which caller may do what in which backend: roles, which give rights in backends, and callers,
+//! which have roles.
+//!
+//! It is asked by the name of a backend alone, whether there is such a backend or not: so an answer
+//! says nothing of which there are.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use super::{
+    claims::Claims,
+    rights::{Right, Rights},
+    settings::{AuthRules, PrincipalSettings, RoleSettings},
+};
+use crate::caller::{Caller, Callers, Name};
+
+/// In place of a name: every backend.
+pub(crate) const EVERY_BACKEND: &str = "*";
+
+/// What one caller may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// In every backend.
+    everywhere: Rights,
+    /// In some, beside that.
+    in_backends: BTreeMap<String, Rights>,
+}
+
+impl Grants {
+    /// The grants of these roles together.
+    fn of<'r>(roles: impl IntoIterator<Item = &'r RoleSettings>) -> Self {
+        let mut grants = Self::default();
+        for role in roles {
+            let rights: Rights = role.rights.iter().flatten().copied().collect();
+            for backend in role.backends.iter().flatten() {
+                let granted = match backend.as_str() {
+                    EVERY_BACKEND => &mut grants.everywhere,
+                    name => grants.in_backends.entry(name.to_owned()).or_default(),
+                };
+                *granted = granted.and(rights);
+            }
+        }
+        grants
+    }
+
+    /// What the caller of this name may do.
+    #[must_use]
+    pub fn of_caller(rules: &AuthRules, name: Name) -> Option<Self> {
+        let caller = rules.callers.get(&name)?;
+        let roles = caller.roles.iter().flatten().filter_map(|role| rules.roles.get(role));
+        Some(Self::of(roles))
+    }
+
+    /// What may be done in a backend, whether there is one of this name or not.
+    #[must_use]
+    pub fn within(&self, backend: &str) -> Rights {
+        let more = self.in_backends.get(backend).copied().unwrap_or_default();
+        self.everywhere.and(more)
+    }
+
+    /// Whether this may be done in any backend.
+    #[must_use]
+    pub fn somewhere(&self, right: Right) -> bool {
+        self.everywhere.has(right) || self.in_backends.values().any(|rights| rights.has(right))
+    }
+
+    /// The rights in each of these backends, for people.
+    pub fn show<'b>(&self, backends: impl IntoIterator<Item = &'b str>) -> Value {
+        let shown = backends.into_iter().map(|backend| {
+            let rights: Vec<&str> = self.within(backend).names().collect();
+            (backend.to_owned(), rights.join(", ").into())
+        });
+        Value::Object(shown.collect::<Map<String, Value>>())
+    }
+}
+
+/// A caller of the configuration.
+#[derive(Debug)]
+pub(super) struct Principal {
+    pub(super) name: Name,
+    /// To whom all that its calls hold and cost is counted.
+    pub(super) caller: Arc<Caller>,
+    pub(super) grants: Grants,
+    proof: PrincipalSettings,
+}
+
+/// The callers of the configuration.
+#[derive(Debug, Default)]
+pub struct Policy {
+    principals: Vec<Arc<Principal>>,
+}
+
+impl Policy {
+    /// The callers that these rules name.
+    #[must_use]
+    pub fn new(rules: &AuthRules, callers: &Callers) -> Self {
+        let principal = |(name, proof): (&Name, &PrincipalSettings)| {
+            let (name, proof) = (*name, proof.clone());
+            let grants = Grants::of_caller(rules, name).unwrap_or_default();
+            Arc::new(Principal { name, caller: callers.named(name), grants, proof })
+        };
+        Self { principals: rules.callers.iter().map(principal).collect() }
+    }
+
+    /// The caller with a certificate of this SPIFFE id: of several that it fits, the one that says
+    /// most of it.
+    pub(super) fn of_certificate(&self, spiffe: &str) -> Option<&Arc<Principal>> {
+        let fitting = |principal: &&Arc<Principal>| principal.length_of(spiffe).is_some();
+        let all = self.principals.iter().filter(fitting);
+        all.max_by_key(|principal| principal.length_of(spiffe))
+    }
+
+    /// The caller with a token of these claims: of several that they fit, the one with the most
+    /// conditions.
+    pub(super) fn of_token(&self, claims: &Claims) -> Option<&Arc<Principal>> {
+        let fitting = self.principals.iter().filter(|principal| principal.has(claims));
+        // The first by name, where as many are met: `max_by_key` would take the last.
+        fitting.rev().max_by_key(|principal| principal.conditions())
+    }
+}
+
+impl Principal {
+    /// How much of a SPIFFE id the caller's own says, if it fits; an exact one says most.
+    fn length_of(&self, spiffe: &str) -> Option<usize> {
+        let own = self.proof.spiffe.as_deref()?;
+        match own.strip_suffix('*') {
+            Some(prefix) => {
+                (spiffe.len() > prefix.len() && spiffe.starts_with(prefix)).then_some(prefix.len())
+            }
+            None => (own == spiffe).then_some(usize::MAX),
+        }
+    }
+
+    fn has(&self, claims: &Claims) -> bool {
+        let PrincipalSettings { issuer, subject, claims: wanted, .. } = &self.proof;
+        issuer.as_deref() == Some(claims.issuer())
+            && subject.as_deref().is_none_or(|subject| subject == claims.subject())
+            && wanted.iter().flatten().all(|(name, value)| claims.has(name, value))
+    }
+
+    fn conditions(&self) -> usize {
+        let claims = self.proof.claims.as_ref().map_or(0, Vec::len);
+        claims + usize::from(self.proof.subject.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(callers: &[(&str, PrincipalSettings)]) -> AuthRules {
+        let role = |rights: &[Right], backends: &[&str]| RoleSettings {
+            rights: Some(rights.to_vec()),
+            backends: Some(backends.iter().map(|name| (*name).to_owned()).collect()),
+        };
+        let roles = [
+            ("reader", role(&[Right::Read], &["*"])),
+            ("writer", role(&[Right::Write, Right::Preview], &["a", "b"])),
+        ];
+        AuthRules {
+            roles: roles.into_iter().map(|(name, role)| (name.to_owned(), role)).collect(),
+            callers: callers
+                .iter()
+                .map(|(name, settings)| (name.parse().unwrap(), settings.clone()))
+                .collect(),
+            ..AuthRules::default()
+        }
+    }
+
+    fn with(roles: &[&str]) -> PrincipalSettings {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        PrincipalSettings { roles: Some(roles), ..PrincipalSettings::default() }
+    }
+
+    #[test]
+    fn roles_add_up_and_nothing_else_is_allowed() {
+        let rules = rules(&[("both", with(&["reader", "writer"])), ("none", with(&[]))]);
+        let both = Grants::of_caller(&rules, "both".parse().unwrap()).unwrap();
+        let names = |backend: &str| both.within(backend).names().collect::<Vec<_>>();
+        assert_eq!(names("a"), ["read", "preview", "write"]);
+        assert_eq!(names("not configured"), ["read"]);
+        assert!(both.somewhere(Right::Write) && !both.somewhere(Right::Delete));
+        let none = Grants::of_caller(&rules, "none".parse().unwrap()).unwrap();
+        assert_eq!(none.within("a"), Rights::default());
+        assert!(Right::ALL.into_iter().all(|right| !none.somewhere(right)));
+        assert_eq!(Grants::of_caller(&rules, "unknown".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn the_caller_that_says_most_of_a_certificate_is_meant() {
+        let spiffe = |id: &str| PrincipalSettings { spiffe: Some(id.to_owned()), ..with(&[]) };
+        let rules = rules(&[
+            ("domain", spiffe("spiffe://example.org/*")),
+            ("exact", spiffe("spiffe://example.org/ns/a/sa/app")),
+            ("space", spiffe("spiffe://example.org/ns/a/*")),
+        ]);
+        let policy = Policy::new(&rules, &Callers::default());
+        let found = |id: &str| policy.of_certificate(id).map(|found| found.name.to_string());
+        for (id, expected) in [
+            ("spiffe://example.org/ns/a/sa/app", Some("exact")),
+            ("spiffe://example.org/ns/a/sa/other", Some("space")),
+            ("spiffe://example.org/ns/ab/sa/app", Some("domain")),
+            ("spiffe://example.org/ns/a/", Some("domain")),
+            ("spiffe://example.org/", None),
+            ("spiffe://example.org.evil/ns/a/sa/app", None),
+            ("SPIFFE://example.org/ns/a/sa/app", None),
+            ("", None),
+        ] {
+            assert_eq!(found(id).as_deref(), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_caller_with_the_most_conditions_is_meant_by_a_token() {
+        let token = |subject: Option<&str>, claims: &[(&str, &str)]| PrincipalSettings {
+            issuer: Some("idp".to_owned()),
+            subject: subject.map(str::to_owned),
+            claims: Some(claims.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect()),
+            ..with(&[])
+        };
+        let rules = rules(&[
+            ("group", token(None, &[("groups", "ops")])),
+            ("ops", token(Some("me"), &[("groups", "ops")])),
+            ("me", token(Some("me"), &[])),
+        ]);
+        let policy = Policy::new(&rules, &Callers::default());
+        let found = |issuer: &str, subject: &str, groups: Value| {
+            let claims = serde_json::json!(
+                {"iss": issuer, "sub": subject, "exp": 1, "groups": groups}
+            );
+            let claims = serde_json::from_value(claims).unwrap();
+            policy.of_token(&claims).map(|found| found.name.to_string())
+        };
+        assert_eq!(found("idp", "me", "ops".into()).as_deref(), Some("ops"));
+        assert_eq!(found("idp", "you", vec!["a", "ops"].into()).as_deref(), Some("group"));
+        assert_eq!(found("idp", "me", "opsx".into()).as_deref(), Some("me"));
+        assert_eq!(found("idp", "you", Value::Null), None);
+        assert_eq!(found("other", "me", "ops".into()), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! What can be configured of callers that prove who they are: `[auth]` and its tables.
+
+use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, time::Duration};
+
+use jsonwebtoken::Algorithm;
+
+use super::rights::Right;
+use crate::{
+    caller::{CallerId, Name},
+    settings::{
+        Kind,
+        bounds::{hours, minutes, seconds},
+        duration, flag, one_of, plain_text, quoted, settings, words,
+    },
+};
+
+const LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
+const LIFETIME: RangeInclusive<Duration> = seconds(1)..=hours(24);
+
+settings! {
+    /// Whether callers have to prove who they are.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AuthSettings {
+        /// `required`: a call without valid credentials is refused, and a caller may do what its
+        /// roles allow. `off`: every client that reaches the gRPC port may do everything.
+        mode: Mode = Mode::Off, one_of(MODES);
+        /// Needed to serve every client that reaches a `listen` address that is not loopback.
+        allow_unauthenticated: bool = false, flag();
+        /// Who may use reflection: `authenticated` callers, or everyone (`open`).
+        reflection: Reflection = Reflection::Authenticated, one_of(REFLECTION);
+        /// Proxies whose `x-forwarded-client-cert` is believed, as networks with commas between
+        /// them. The header of everyone else is ignored.
+        xfcc_from: Option<Vec<Network>> = None, networks().optional();
+    }
+}
+
+settings! {
+    /// Whose tokens are accepted, and which of them.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct IssuerSettings {
+        /// The `iss` of its tokens. Required.
+        issuer: Option<String> = None, plain_text(512).optional();
+        /// The `aud` that a token must have at least one of, with commas between them. Required.
+        audience: Option<Vec<String>> = None, texts().optional();
+        /// File with its public keys, a JSON Web Key Set. It is read again every ten seconds, and
+        /// as long as it cannot be used, the keys before stay. Required.
+        jwks_file: Option<String> = None, plain_text(4096).optional();
+        /// The algorithms that its keys may be used with.
+        algorithms: Algorithms = Algorithms::default(), algorithms();
+        /// How much the clocks may differ.
+        leeway: Duration = seconds(30), duration(LEEWAY);
+        /// Longest time from a token's `iat` to its `exp`.
+        max_lifetime: Option<Duration> = Some(hours(1)), duration(LIFETIME).or_off();
+    }
+}
+
+settings! {
+    /// What may be done where.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct RoleSettings {
+        /// What may be done, with commas between. Required.
+        rights: Option<Vec<Right>> = None, rights().optional();
+        /// In which backends, with commas between their names; `*` for all. Required.
+        backends: Option<Vec<String>> = None, texts().optional();
+    }
+}
+
+settings! {
+    /// What proves a caller, and which roles it has.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PrincipalSettings {
+        /// The names of its roles, with commas between them. Required.
+        roles: Option<Vec<String>> = None, texts().optional();
+        /// The SPIFFE id of its certificate. One that ends with `/*` means all that begin so.
+        spiffe: Option<String> = None, spiffe_id().optional();
+        /// The `iss` of its token, which is that of an `[auth.jwt.NAME]`; with `subject`, `claims`,
+        /// or both.
+        issuer: Option<String> = None, plain_text(512).optional();
+        /// The `sub` of its token.
+        subject: Option<String> = None, plain_text(512).optional();
+        /// Claims that its token must have, as `NAME=VALUE` with commas between. A claim that is a
+        /// list must have the value in it.
+        claims: Option<Vec<(String, String)>> = None, claims().optional();
+    }
+}
+
+/// Whether callers have to prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Everyone may do everything.
+    Off,
+    /// A caller may do what its roles allow.
+    Required,
+}
+
+const MODES: &[(&str, Mode)] = &[("off", Mode::Off), ("required", Mode::Required)];
+
+/// Who may use reflection, where callers have to prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reflection {
+    /// Who proves who it is.
+    Authenticated,
+    /// Everyone.
+    Open,
+}
+
+const REFLECTION: &[(&str, Reflection)] =
+    &[("authenticated", Reflection::Authenticated), ("open", Reflection::Open)];
+
+/// All of `[auth]`, once it fits together.
+#[derive(Debug, Clone, Default)]
+pub struct AuthRules {
+    /// `[auth]` itself.
+    pub settings: AuthSettings,
+    /// `[auth.jwt.NAME]`.
+    pub issuers: BTreeMap<String, IssuerSettings>,
+    /// `[auth.roles.NAME]`.
+    pub roles: BTreeMap<String, RoleSettings>,
+    /// `[auth.callers.NAME]`.
+    pub callers: BTreeMap<Name, PrincipalSettings>,
+}
+
+/// Some addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    first: CallerId,
+    bits: u8,
+}
+
+impl Network {
+    /// Reads an address, or a network as `192.0.2.0/24`.
+    fn read(text: &str) -> Option<Self> {
+        let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+        let address: IpAddr = address.parse().ok()?;
+        let all = if address.to_canonical().is_ipv4() { 32 } else { 128 };
+        let bits = if bits.is_empty() { all } else { bits.parse().ok()? };
+        (bits <= all).then(|| Self { first: CallerId::network(address, bits, bits), bits })
+    }
+
+    /// Whether an address is one of them.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        CallerId::network(address, self.bits, self.bits) == self.first
+    }
+}
+
+/// Algorithms of signatures. None of them shares a secret with the issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Algorithms(pub(super) Vec<Algorithm>);
+
+impl Default for Algorithms {
+    fn default() -> Self {
+        Self(vec![Algorithm::RS256, Algorithm::ES256])
+    }
+}
+
+/// The algorithms by the names that tokens call them.
+pub(super) const ALGORITHMS: [(&str, Algorithm); 9] = [
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("EdDSA", Algorithm::EdDSA),
+];
+
+fn networks() -> impl Kind<Value = Vec<Network>> {
+    let show = |network: &Network| network.first.to_string();
+    words("addresses or networks such as `10.0.0.0/8`", Network::read, show)
+}
+
+fn texts() -> impl Kind<Value = Vec<String>> {
+    words("names", |text| Some(text.to_owned()), String::clone)
+}
+
+fn rights() -> impl Kind<Value = Vec<Right>> {
+    let what = "some of `read`, `fresh`, `preview`, `write`, `delete`, `admin`";
+    words(what, Right::of_name, |right| right.name().to_owned())
+}
+
+fn algorithms() -> impl Kind<Value = Algorithms> {
+    const WHAT: &str = "some of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, \
+                        `ES384`, `EdDSA`";
+    let read = |text: &str| ALGORITHMS.iter().find(|(name, _)| *name == text).map(|known| known.1);
+    let show = |one: &Algorithm| format!("{one:?}");
+    words(WHAT, read, show).mapped(Algorithms, |algorithms: &Algorithms| algorithms.0.clone())
+}
+
+fn spiffe_id() -> impl Kind<Value = String> {
+    plain_text(2048).checked("`spiffe://DOMAIN/PATH`, which may end with `/*`", |id| {
+        let rest = id.strip_prefix("spiffe://").unwrap_or_default();
+        let path = rest.strip_suffix("/*").unwrap_or(rest);
+        let fits = |part: &str| {
+            let known = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            !part.is_empty() && part != "." && part != ".." && part.bytes().all(known)
+        };
+        let is_whole = rest.ends_with("/*") || path.contains('/');
+        match is_whole && path.split('/').all(fits) {
+            true => Ok(()),
+            false => {
+                let got = quoted(id);
+                Err(format!("must be `spiffe://DOMAIN/PATH`, which may end with `/*`, got {got}"))
+            }
+        }
+    })
+}
+
+fn claims() -> impl Kind<Value = Vec<(String, String)>> {
+    let read = |text: &str| {
+        let (name, value) = text.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim());
+        (!name.is_empty() && !value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+    };
+    words("`NAME=VALUE`", read, |(name, value)| format!("{name}={value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_its_addresses_however_they_are_written() {
+        for (network, address, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1/32", "::ffff:127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("10.0.0.0/8", "10.9.8.7", true),
+            ("10.1.2.3/8", "10.9.8.7", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("::1", "::1", true),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("0.0.0.0/0", "::1", false),
+        ] {
+            let network = Network::read(network).unwrap();
+            assert_eq!(network.has(address.parse().unwrap()), expected, "{network:?} {address}");
+        }
+        for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0.0/-1", "::1/129", "10.0.0.0/8/8"] {
+            assert_eq!(Network::read(wrong), None, "{wrong}");
+        }
+    }
+}

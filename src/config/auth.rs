@@ -1,0 +1,256 @@
+//! `[auth]` with its tables: roles, issuers of tokens, and callers, held against each other and
+//! against the backends.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde_json::{Map, Value as Json};
+
+use super::{backend::BackendSettings, types::Config};
+use crate::{
+    auth::{
+        AuthRules, AuthSettings, EVERY_BACKEND, Grants, IssuerSettings, Mode, PrincipalSettings,
+        RoleSettings, check_keys,
+    },
+    caller::Name,
+    settings::{Node, Section, Settings, Value, quoted},
+    text,
+};
+
+/// The tables in it.
+pub(super) const ISSUERS: &str = "jwt";
+pub(super) const ROLES: &str = "roles";
+pub(super) const CALLERS: &str = "callers";
+/// All of them.
+pub(super) const TABLES: [&str; 3] = [ISSUERS, ROLES, CALLERS];
+
+type Backends = BTreeMap<String, BackendSettings>;
+
+/// The rules, and what is to be noticed of a port that serves everyone. Where that is not said, it
+/// is a mistake.
+pub(super) fn read(
+    root: &mut Section<'_>,
+    backends: &Backends,
+    listen: SocketAddr,
+) -> (AuthRules, Option<String>) {
+    let rules = rules(root.child("auth"), backends);
+    let AuthSettings { mode, allow_unauthenticated, .. } = rules.settings;
+    if mode == Mode::Required || listen.ip().to_canonical().is_loopback() {
+        return (rules, None);
+    }
+    if !allow_unauthenticated {
+        root.refuse("listen", MUST_BE_SAID);
+    }
+    (rules, allow_unauthenticated.then(|| OPEN.to_owned()))
+}
+
+/// The rules, held against each other. Without backends, which are those of the sandbox then, any
+/// name of one will do.
+fn rules(mut section: Section<'_>, backends: &Backends) -> AuthRules {
+    let settings: AuthSettings = Settings::read(&mut section);
+    let issuers = tables(section.child(ISSUERS), |_, section| issuer(section));
+    let roles = tables(section.child(ROLES), |_, section| role(section, backends));
+    let proves = settings.xfcc_from.is_some();
+    let callers = {
+        let mut read =
+            |name: &str, section: &mut Section<'_>| caller(name, section, &roles, &issuers, proves);
+        let all = tables(section.child(CALLERS), &mut read);
+        all.into_values().collect::<Vec<_>>()
+    };
+    distinct(&callers, &mut section);
+    let callers: BTreeMap<Name, PrincipalSettings> = callers.into_iter().collect();
+    if settings.mode == Mode::Required && callers.is_empty() && section.mistakes() == 0 {
+        let message = "`auth.mode` is `required`, and no caller is configured: every call would be \
+                       refused; add at least one `[auth.callers.NAME]` section";
+        section.conflict(["mode"], message);
+    }
+    section.finish();
+    AuthRules { settings, issuers, roles, callers }
+}
+
+/// Reads the tables of a table, by their names.
+fn tables<S>(
+    section: Section<'_>,
+    mut read: impl FnMut(&str, &mut Section<'_>) -> Option<S>,
+) -> BTreeMap<String, S> {
+    let parent = section.path().to_owned();
+    let (entries, env, errors) = section.into_entries();
+    let mut found = BTreeMap::new();
+    for (name, Node { origin, value }) in entries {
+        let path = format!("{parent}.{name}");
+        match value {
+            Value::Table(table) => {
+                let mut section = Section::new(path, origin, table, env, errors);
+                if let Some(settings) = read(&name, &mut section) {
+                    found.insert(name, settings);
+                }
+                section.finish();
+            }
+            other => {
+                let message = format!("{} must be a section, got {}", quoted(&path), other.kind());
+                errors.push(&origin, message);
+            }
+        }
+    }
+    found
+}
+
+fn issuer(section: &mut Section<'_>) -> Option<IssuerSettings> {
+    section.require("issuer", "the `iss` of its tokens");
+    section.require("audience", "the `aud` of the tokens for this gateway");
+    section.require("jwks_file", "the file with its public keys");
+    let before = section.mistakes();
+    let settings = IssuerSettings::read(section);
+    if settings.jwks_file.is_some()
+        && section.mistakes() == before
+        && let Err(why) = check_keys(&settings)
+    {
+        section.refuse("jwks_file", &why);
+    }
+    Some(settings)
+}
+
+fn role(section: &mut Section<'_>, backends: &Backends) -> Option<RoleSettings> {
+    section.require("rights", "what may be done");
+    section.require("backends", "the names of backends, or `*` for all");
+    let settings = RoleSettings::read(section);
+    for name in settings.backends.iter().flatten() {
+        let is_known = name == EVERY_BACKEND || backends.is_empty() || backends.contains_key(name);
+        if !is_known {
+            refuse_unknown(section, "backends", "backend", name, backends.keys());
+        }
+    }
+    Some(settings)
+}
+
+fn caller(
+    name: &str,
+    section: &mut Section<'_>,
+    roles: &BTreeMap<String, RoleSettings>,
+    issuers: &BTreeMap<String, IssuerSettings>,
+    proves_certificates: bool,
+) -> Option<(Name, PrincipalSettings)> {
+    section.require("roles", "the names of its roles");
+    let before = section.mistakes();
+    let settings = PrincipalSettings::read(section);
+    for role in settings.roles.iter().flatten().filter(|role| !roles.contains_key(*role)) {
+        refuse_unknown(section, "roles", "role", role, roles.keys());
+    }
+    let PrincipalSettings { spiffe, issuer, subject, claims, .. } = &settings;
+    let known = |issuer: &String| issuers.values().any(|one| one.issuer.as_ref() == Some(issuer));
+    match issuer {
+        Some(issuer) if !known(issuer) => {
+            section.refuse("issuer", "is not that of any `[auth.jwt.NAME]` section");
+        }
+        Some(_) if subject.is_none() && claims.is_none() => section.refuse(
+            "issuer",
+            "needs `subject` or `claims` beside it: every token of the issuer would do",
+        ),
+        None if subject.is_some() || claims.is_some() => {
+            let message =
+                "`subject` and `claims` need `issuer` beside them, whose tokens are meant";
+            section.conflict(["subject", "claims"], message);
+        }
+        None if spiffe.is_none() && section.mistakes() == before => {
+            let message = format!(
+                "nothing proves {}: it needs `spiffe`, or `issuer` with `subject` or `claims`",
+                quoted(section.path())
+            );
+            section.fault(message);
+        }
+        _ => {}
+    }
+    if spiffe.is_some() && !proves_certificates {
+        section.refuse(
+            "spiffe",
+            "can be proved by no one: certificates are told by the proxies of `auth.xfcc_from`",
+        );
+    }
+    match name.parse() {
+        Ok(name) => Some((name, settings)),
+        Err(why) => {
+            let message = format!("the name of {} {why}", quoted(section.path()));
+            section.fault(message);
+            None
+        }
+    }
+}
+
+fn refuse_unknown<'k>(
+    section: &mut Section<'_>,
+    key: &str,
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'k String> + Clone,
+) {
+    let hint = match text::closest(name, known.clone().map(String::as_str)) {
+        Some(close) => format!("did you mean {}?", quoted(close)),
+        None => format!("there are: {}", known.cloned().collect::<Vec<_>>().join(", ")),
+    };
+    section.refuse(
+        key,
+        &format!("names the {what} {}, which is not configured; {hint}", quoted(name)),
+    );
+}
+
+/// Refuses callers that the same proof would be of.
+fn distinct(callers: &[(Name, PrincipalSettings)], section: &mut Section<'_>) {
+    for (at, (later, theirs)) in callers.iter().enumerate() {
+        for (earlier, own) in callers.iter().take(at) {
+            let same_certificate = own.spiffe.is_some() && own.spiffe == theirs.spiffe;
+            let token = |of: &PrincipalSettings| {
+                let mut claims = of.claims.clone().unwrap_or_default();
+                claims.sort_unstable();
+                (of.issuer.clone(), of.subject.clone(), claims)
+            };
+            let same_token = own.issuer.is_some() && token(own) == token(theirs);
+            if same_certificate || same_token {
+                section.fault(format!(
+                    "the callers `{earlier}` and `{later}` cannot be told apart: the same proves \
+                     both"
+                ));
+            }
+        }
+    }
+}
+
+/// What the network may have been expected to prevent.
+pub(super) const OPEN: &str = "`listen` is not a loopback address and `auth.mode` is `off`: any \
+    client that reaches the port can read, write and delete everything";
+
+const MUST_BE_SAID: &str = "is not a loopback address, and `auth.mode` is `off`: any client that \
+    reaches the port could read, write and delete everything; set `mode = \"required\"` in \
+    `[auth]`, or accept that with `allow_unauthenticated = true` there";
+
+/// All of it as the file has it.
+pub(super) fn show(rules: &AuthRules) -> Json {
+    fn each<N: ToString, S: Settings>(of: &BTreeMap<N, S>) -> Json {
+        let shown = of.iter().map(|(name, settings)| {
+            let mut shown = Map::new();
+            settings.show(&mut shown);
+            (name.to_string(), Json::Object(shown))
+        });
+        Json::Object(shown.collect())
+    }
+    let mut shown = Map::new();
+    rules.settings.show(&mut shown);
+    shown.insert(ISSUERS.to_owned(), each(&rules.issuers));
+    shown.insert(ROLES.to_owned(), each(&rules.roles));
+    shown.insert(CALLERS.to_owned(), each(&rules.callers));
+    Json::Object(shown)
+}
+
+impl Config {
+    /// What the caller of this name may do in each backend; `None` if no such caller is configured.
+    #[must_use]
+    pub fn access_of(&self, caller: &str) -> Option<Json> {
+        let grants = Grants::of_caller(&self.auth, caller.parse().ok()?)?;
+        Some(grants.show(self.backends.keys().map(String::as_str)))
+    }
+
+    /// The same of all callers.
+    pub(super) fn access(&self) -> Json {
+        let names = self.auth.callers.keys().map(|name| name.as_str());
+        let each = names.filter_map(|name| Some((name.to_owned(), self.access_of(name)?)));
+        Json::Object(each.collect())
+    }
+}

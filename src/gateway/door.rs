@@ -1,0 +1,237 @@
+//! The one way from a request to a backend: past what its caller may do there.
+//!
+//! Nothing else has the backends, so nothing is looked up in a cache, read, resumed or written for
+//! a caller before it was asked whether it may. It is asked by the backend's name alone: what a
+//! caller that may not is told does not depend on whether there is such a backend.
+
+use std::{collections::BTreeMap, marker::PhantomData, ops::Deref, sync::Arc};
+
+use super::backend::Backend;
+use crate::{
+    auth::{REHEARSAL, Right, not_allowed, right_of},
+    cache::Control,
+    call::Call,
+    error::{Error, Reason, Result, metadata},
+    model::{method::Method, name::BackendName},
+    text,
+};
+
+/// The configured backends, and whether callers have to prove who they are.
+pub(crate) struct Door {
+    backends: BTreeMap<String, Arc<Backend>>,
+    is_guarded: bool,
+}
+
+/// What is done with a backend.
+pub(crate) trait Usage {
+    /// The right that a method needs for it.
+    fn right(method: Method) -> Right;
+}
+
+/// To read from it, through its cache.
+pub(crate) enum Reads {}
+/// To show what a write would send.
+pub(crate) enum Previews {}
+/// To write, or to check a write.
+pub(crate) enum Writes {}
+/// To look after it.
+pub(crate) enum Operates {}
+
+impl Usage for Reads {
+    fn right(_: Method) -> Right {
+        Right::Read
+    }
+}
+
+impl Usage for Previews {
+    fn right(_: Method) -> Right {
+        Right::Preview
+    }
+}
+
+impl Usage for Writes {
+    fn right(method: Method) -> Right {
+        right_of(method)
+    }
+}
+
+impl Usage for Operates {
+    fn right(_: Method) -> Right {
+        Right::Admin
+    }
+}
+
+/// A usage that looks at what is cached.
+pub(crate) trait Looks: Usage {}
+
+impl Looks for Reads {}
+impl Looks for Previews {}
+
+/// A backend that a call may use so.
+pub(crate) struct Allowed<U> {
+    backend: Arc<Backend>,
+    /// How its cache is used for the call.
+    control: Control,
+    usage: PhantomData<U>,
+}
+
+impl<U> Clone for Allowed<U> {
+    fn clone(&self) -> Self {
+        Self { backend: Arc::clone(&self.backend), control: self.control, usage: PhantomData }
+    }
+}
+
+impl<U> Deref for Allowed<U> {
+    type Target = Arc<Backend>;
+
+    fn deref(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+}
+
+impl<U: Looks> Allowed<U> {
+    /// What the call may ask of the cache.
+    pub(crate) fn cache_control(&self) -> Control {
+        self.control
+    }
+}
+
+impl Door {
+    /// A door to these backends that is open for everyone.
+    pub(crate) fn open(backends: impl IntoIterator<Item = Backend>) -> Self {
+        let named = |backend: Backend| (backend.name().id().to_owned(), Arc::new(backend));
+        Self { backends: backends.into_iter().map(named).collect(), is_guarded: false }
+    }
+
+    /// The same; if guarded, only those pass who prove who they are.
+    pub(crate) fn guarded(self, is_guarded: bool) -> Self {
+        Self { is_guarded, ..self }
+    }
+
+    /// All of them, for what the process itself does.
+    pub(crate) fn of_the_process(&self) -> &BTreeMap<String, Arc<Backend>> {
+        &self.backends
+    }
+
+    /// The backend of this name.
+    ///
+    /// # Errors
+    ///
+    /// When the caller may not use it so, whether there is one or not; or when it is
+    /// not configured.
+    pub(crate) fn backend<U: Usage>(
+        &self,
+        call: &Call,
+        name: &BackendName,
+        method: Method,
+    ) -> Result<Allowed<U>> {
+        self.enter(call, name, method, &[U::right(method)])
+    }
+
+    /// The backend of this name for a write, which may be only checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::backend`].
+    pub(crate) fn for_write(
+        &self,
+        call: &Call,
+        name: &BackendName,
+        method: Method,
+        validate_only: bool,
+    ) -> Result<Allowed<Writes>> {
+        let right = Writes::right(method);
+        match validate_only {
+            true => self.enter(call, name, method, &[REHEARSAL, right]),
+            false => self.enter(call, name, method, &[right]),
+        }
+    }
+
+    /// Those that the caller may use so, for a call that is for all of them.
+    pub(crate) fn every<U: Usage>(&self, call: &Call, method: Method) -> SelectedBackends<U> {
+        let right = U::right(method);
+        let may = |id: &str| self.may(call, right, id);
+        let allowed = self.backends.iter().filter(|(id, _)| may(id));
+        let allowed = allowed.map(|(id, backend)| self.allowed(call, id, backend));
+        SelectedBackends { backends: allowed.collect(), single: false }
+    }
+
+    /// Whether the caller may do this in the backend of this name, whether there is one or not.
+    pub(crate) fn may(&self, call: &Call, right: Right, id: &str) -> bool {
+        match call.record.identity() {
+            Some(identity) => identity.may(right, id),
+            None => !self.is_guarded,
+        }
+    }
+
+    fn enter<U>(
+        &self,
+        call: &Call,
+        name: &BackendName,
+        method: Method,
+        enough: &[Right],
+    ) -> Result<Allowed<U>> {
+        let id = name.id();
+        if !enough.iter().any(|right| self.may(call, *right, id)) {
+            let right = enough.first().copied().unwrap_or(Right::Admin);
+            let error = not_allowed(right, Some(id));
+            return Err(error.with_metadata(metadata::OPERATION, method.name()));
+        }
+        let Some(backend) = self.backends.get(id) else {
+            return Err(self.not_found(name, method));
+        };
+        call.record.set_backend(id);
+        Ok(self.allowed(call, id, backend))
+    }
+
+    fn allowed<U>(&self, call: &Call, id: &str, backend: &Arc<Backend>) -> Allowed<U> {
+        let mut control = call.cache_control;
+        if control.asks_upstream() && !self.may(call, Right::Fresh, id) {
+            control = control.without_asking_upstream();
+        }
+        Allowed { backend: Arc::clone(backend), control, usage: PhantomData }
+    }
+
+    fn not_found(&self, name: &BackendName, method: Method) -> Error {
+        let known: Vec<&str> = self.backends.keys().take(10).map(String::as_str).collect();
+        let message = format!(
+            "no backend {} is configured; the backends are {}",
+            text::quoted(name.id()),
+            known.join(", ")
+        );
+        Error::new(Reason::BackendNotFound, message)
+            .with_resource(name.to_string())
+            .with_metadata(metadata::BACKEND, text::cut(name.id(), 64))
+            .with_metadata(metadata::OPERATION, method.name())
+    }
+}
+
+/// The backends that the parent of a request names: one, or all that its caller may use so.
+pub(crate) struct SelectedBackends<U> {
+    backends: Vec<Allowed<U>>,
+    single: bool,
+}
+
+impl<U> SelectedBackends<U> {
+    pub(crate) fn single(backend: Allowed<U>) -> Self {
+        Self { backends: vec![backend], single: true }
+    }
+
+    /// Each of them, by name.
+    pub(crate) fn all(&self) -> &[Allowed<U>] {
+        &self.backends
+    }
+
+    /// The backend, if the parent names a single one.
+    pub(crate) fn as_single(&self) -> Option<&Allowed<U>> {
+        self.backends.first().filter(|_| self.single)
+    }
+
+    /// The error as callers see it. It names the backend only if there is a single one.
+    pub(crate) fn decorate(&self, method: Method, error: Error) -> Error {
+        match self.as_single() {
+            Some(backend) => backend.decorate(method, error),
+            None => error,
+        }
+    }
+}
