@@ -13,10 +13,7 @@ mod sandbox;
 pub mod upkeep;
 mod upstreams;
 
-use std::{
-    collections::BTreeMap, future::Future, io, net::SocketAddr, path::Path, sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, io, path::Path, sync::Arc, time::Duration};
 
 use about::About;
 pub use connect::{Tried, try_upstreams};
@@ -51,7 +48,9 @@ use crate::{
         BackendRpc, Limits, ProfileRpc,
         servers::{backend_service_server, profile_service_server},
     },
-    server::{self, Admin, Drained, Health, Routes, Server, ServerSettings, Services},
+    server::{
+        self, Admin, Drained, Health, ListenAddress, Routes, Server, ServerSettings, Services,
+    },
     store::{self, Store, StoreKey, StoreKind, StoreMetrics, StoreSettings},
     telemetry::{AuditLog, Registry},
     upstream::{Account, EarlierUpstreams, Upstream},
@@ -128,25 +127,32 @@ impl App {
         let end_pause = Arc::new(move |backend: &str| gateway.end_pause(backend));
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
+        let server = server.secured(config.secured);
         begin(&background, &doubts, authenticator);
         Ok(Self { server, admin, writes, background, store, upstreams, sandbox, about })
     }
 
     /// Where gRPC is served.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> &ListenAddress {
         self.server.address()
+    }
+
+    /// Whether gRPC is served over TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.server.is_secured()
     }
 
     /// Where the admin HTTP is.
     #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
+    pub fn admin_address(&self) -> &ListenAddress {
         self.server.admin_address()
     }
 
     /// Where probes are answered, if they have a port of their own.
     #[must_use]
-    pub fn probe_address(&self) -> Option<SocketAddr> {
+    pub fn probe_address(&self) -> Option<&ListenAddress> {
         self.server.probe_address()
     }
 

@@ -19,6 +19,9 @@ use super::{
 };
 use crate::{error::Error, telemetry::LogMetrics};
 
+/// What precedes the number of a user.
+const USER: &str = "uid:";
+
 /// Who a caller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallerId {
@@ -30,6 +33,11 @@ pub enum CallerId {
         address: IpAddr,
         /// How many bits of it all have in common.
         bits: u8,
+    },
+    /// A user of this machine, on a Unix socket.
+    User {
+        /// The number of the user.
+        uid: u32,
     },
     /// Everyone beyond the number of callers that are told apart.
     Others,
@@ -65,6 +73,7 @@ impl fmt::Display for CallerId {
             Self::Network { address: address @ IpAddr::V4(_), bits: 32 }
             | Self::Network { address: address @ IpAddr::V6(_), bits: 128 } => address.fmt(f),
             Self::Network { address, bits } => write!(f, "{address}/{bits}"),
+            Self::User { uid } => write!(f, "{USER}{uid}"),
             Self::Others => f.write_str("others"),
             Self::Gateway => f.write_str("gateway"),
             Self::Backend => f.write_str("backend"),
@@ -82,6 +91,9 @@ impl FromStr for CallerId {
             "gateway" => return Ok(Self::Gateway),
             "backend" => return Ok(Self::Backend),
             _ => {}
+        }
+        if let Some(Ok(uid)) = shown.strip_prefix(USER).map(str::parse) {
+            return Ok(Self::User { uid });
         }
         let (address, bits) = shown.split_once('/').unwrap_or((shown, ""));
         let Ok(address) = address.parse::<IpAddr>() else {
@@ -237,10 +249,14 @@ mod tests {
             assert_eq!(shown.parse(), Ok(id));
         }
         let named = CallerId::Principal("billing".parse().unwrap());
-        for id in [CallerId::Others, CallerId::Gateway, CallerId::Backend, named] {
+        let user = CallerId::User { uid: 1000 };
+        assert_eq!(user.to_string(), "uid:1000");
+        for id in [CallerId::Others, CallerId::Gateway, CallerId::Backend, named, user] {
             assert_eq!(id.to_string().parse(), Ok(id));
         }
-        assert!("some one".parse::<CallerId>().is_err());
+        for unknown in ["some one", "uid:", "uid:-1", "uid:someone"] {
+            assert!(unknown.parse::<CallerId>().is_err(), "{unknown}");
+        }
     }
 
     #[test]

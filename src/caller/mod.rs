@@ -1,9 +1,10 @@
 //! Who calls, and how much of the process one caller may hold.
 //!
-//! A caller that has proved who it is has a [`Name`]; any other is its network: see [`CallerId`].
-//! What a call holds are places of a [`Pool`], which has a bound in all and a bound for each
-//! caller, so that one caller leaves room for the others whatever it does. [`Callers`] finds the
-//! caller of a connection once; its calls keep it, unless they prove that they are of another.
+//! A caller that has proved who it is has a [`Name`]; any other is its network, or its user on this
+//! machine: see [`CallerId`]. What a call holds are places of a [`Pool`], which has a bound in all
+//! and a bound for each caller, so that one caller leaves room for the others whatever it does.
+//! [`Callers`] finds the caller of a connection once; its calls keep it, unless they prove that
+//! they are of another.
 //!
 //! It knows nothing of calls: who wants a place names the caller and the [`Resource`].
 

@@ -63,10 +63,16 @@ impl Callers {
         Self::new(self.0.settings.clone(), CallerMetrics::default())
     }
 
-    /// The caller at the other end of a connection.
+    /// The caller at this address.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Arc<Caller> {
-        let (shared, id) = (&*self.0, self.id_at(address));
+        self.of(self.id_at(address))
+    }
+
+    /// The caller who is that.
+    #[must_use]
+    pub fn of(&self, id: CallerId) -> Arc<Caller> {
+        let shared = &*self.0;
         let mut known = shared.known.lock();
         if let Some(caller) = known.callers.get(&id) {
             return Arc::clone(caller);

@@ -1,7 +1,7 @@
 //! `[auth]` with its tables: roles, issuers of tokens, and callers, held against each other and
 //! against the backends.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
@@ -12,7 +12,7 @@ use crate::{
         RoleSettings, check_keys,
     },
     caller::Name,
-    settings::{Node, Section, Settings, Value, quoted},
+    settings::{ListenAddress, Node, Section, Settings, Value, quoted},
     text,
 };
 
@@ -30,11 +30,11 @@ type Backends = BTreeMap<String, BackendSettings>;
 pub(super) fn read(
     root: &mut Section<'_>,
     backends: &Backends,
-    listen: SocketAddr,
+    listen: &ListenAddress,
 ) -> (AuthRules, Option<String>) {
     let rules = rules(root.child("auth"), backends);
     let AuthSettings { mode, allow_unauthenticated, .. } = rules.settings;
-    if mode == Mode::Required || listen.ip().to_canonical().is_loopback() {
+    if mode == Mode::Required || listen.is_local() {
         return (rules, None);
     }
     if !allow_unauthenticated {

@@ -37,7 +37,7 @@ pub use reference::reference;
 pub use strays::FILE_VARIABLE;
 pub use types::Config;
 
-pub use crate::settings::{Certificates, ConfigError, ConfigErrors, PrivateKey};
+pub use crate::settings::{Certificates, ConfigError, ConfigErrors, PrivateKey, RevocationLists};
 use futures_util::future::Either;
 use secrecy::zeroize::Zeroizing;
 

@@ -18,7 +18,8 @@ use crate::{
 pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
-    PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, PROFILE_GATEWAY__AUTH__KEY, \
+    PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, \
+    PROFILE_GATEWAY__SERVER__TLS__KEY, PROFILE_GATEWAY__AUTH__KEY, \
     PROFILE_GATEWAY__AUTH__JWT__NAME__KEY, PROFILE_GATEWAY__AUTH__ROLES__NAME__KEY, \
     PROFILE_GATEWAY__AUTH__CALLERS__NAME__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
     PROFILE_GATEWAY__MEMORY__KEY, PROFILE_GATEWAY__REQUEST_IDS__KEY, \
@@ -91,6 +92,7 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         [section, key] if *section != "backends" && SECTIONS.contains(section) => {
             Ok(at(&[section, key], None))
         }
+        ["server", TLS, key] => Ok(at(&["server", TLS, key], None)),
         ["auth", table, name, key] if auth::TABLES.contains(table) => {
             Ok(at(&["auth", table, &auth_name(table, name, root), key], None))
         }

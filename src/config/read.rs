@@ -11,7 +11,7 @@ use super::{
 use crate::{
     dialect::Registration,
     query::PageSettings,
-    server::{AddressSettings, AdminSettings},
+    server::{AddressSettings, AdminSettings, ServerSettings, ServerTlsSettings, Tls},
     settings::{Env, Errors, Row, Section, Settings, whole},
     store::StoreSettings,
 };
@@ -36,7 +36,7 @@ pub(super) fn config(
     let page_tokens: PageSettings = Settings::read(&mut root);
     let log = whole(root.child("log"));
     let audit = whole(root.child("audit"));
-    let server = whole(root.child("server"));
+    let (server, tls, secured) = server(root.child("server"));
     let callers = whole(root.child("callers"));
     let memory = whole(root.child("memory"));
     let request_ids = whole(root.child("request_ids"));
@@ -48,7 +48,7 @@ pub(super) fn config(
     }
     let has_backends = !section.is_empty();
     let backends = backend::all(section, dialects);
-    let (auth, open_port) = auth::read(&mut root, &backends, addresses.listen);
+    let (auth, open_port) = auth::read(&mut root, &backends, &addresses.listen);
     let store = store(root.child("store"), has_backends);
     root.finish();
     let mut warnings = errors.take_warnings();
@@ -73,6 +73,8 @@ pub(super) fn config(
         log,
         audit,
         server,
+        tls,
+        secured,
         callers,
         memory,
         request_ids,
@@ -80,6 +82,18 @@ pub(super) fn config(
         backends,
         warnings,
     }
+}
+
+fn server(mut section: Section<'_>) -> (ServerSettings, ServerTlsSettings, Option<Tls>) {
+    let settings = ServerSettings::read(&mut section);
+    let mut of_tls = section.child(backend::TLS);
+    let before = of_tls.mistakes();
+    let tls = ServerTlsSettings::read(&mut of_tls);
+    // What does not fit together is not looked at any further.
+    let secured = if of_tls.mistakes() == before { Tls::load(&tls, &mut of_tls) } else { None };
+    of_tls.finish();
+    section.finish();
+    (settings, tls, secured)
 }
 
 fn store(mut section: Section<'_>, has_backends: bool) -> StoreSettings {
@@ -95,7 +109,7 @@ pub(super) const NO_PAGE_TOKEN_KEY: &str =
 
 /// What is to be noticed of an admin port that is open to the network.
 fn open_admin_port(admin: &AdminSettings, addresses: &AddressSettings) -> Option<String> {
-    let is_open = admin.admin_token.is_none() && !addresses.admin_listen.ip().is_loopback();
+    let is_open = admin.admin_token.is_none() && !addresses.admin_listen.is_local();
     is_open.then(|| OPEN_ADMIN_PORT.to_owned())
 }
 

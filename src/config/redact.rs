@@ -6,10 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     auth,
-    backend::{BackendSettings, CACHE, DIALECT, OptionValue},
+    backend::{BackendSettings, CACHE, DIALECT, OptionValue, TLS},
     types::Config,
 };
-use crate::settings::{REDACTED, Settings, shown as section};
+use crate::{
+    server::shown_time,
+    settings::{REDACTED, Settings, shown as section},
+};
 
 impl Config {
     /// Every value in force; secrets are `[redacted]`, durations are text with a unit, sizes are
@@ -25,7 +28,7 @@ impl Config {
         shown.insert("log".to_owned(), section(&self.log));
         shown.insert("memory".to_owned(), section(&self.memory));
         shown.insert("audit".to_owned(), section(&self.audit));
-        shown.insert("server".to_owned(), section(&self.server));
+        shown.insert("server".to_owned(), self.server());
         shown.insert("auth".to_owned(), auth::show(&self.auth));
         shown.insert("callers".to_owned(), section(&self.callers));
         shown.insert("request_ids".to_owned(), section(&self.request_ids));
@@ -35,6 +38,20 @@ impl Config {
             shown.insert("access".to_owned(), self.access());
         }
         shown.insert("warnings".to_owned(), json!(self.warnings));
+        Value::Object(shown)
+    }
+
+    /// The section of the server, with whom its certificate is for.
+    fn server(&self) -> Value {
+        let (mut shown, mut tls) = (Map::new(), Map::new());
+        self.server.show(&mut shown);
+        self.tls.show(&mut tls);
+        if let Some(secured) = &self.secured {
+            let own = secured.certificate();
+            let about = json!({ "names": own.names, "not_after": shown_time(own.not_after) });
+            tls.insert("certificate".to_owned(), about);
+        }
+        shown.insert(TLS.to_owned(), tls.into());
         Value::Object(shown)
     }
 }

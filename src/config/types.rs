@@ -9,7 +9,7 @@ use crate::{
     gateway::idempotency::RequestIdSettings,
     query::PageSettings,
     resources::MemorySettings,
-    server::{AddressSettings, AdminSettings, ServerSettings},
+    server::{AddressSettings, AdminSettings, ServerSettings, ServerTlsSettings, Tls},
     store::StoreSettings,
     telemetry::{AuditSettings, LogSettings},
 };
@@ -35,6 +35,10 @@ pub struct Config {
     pub memory: MemorySettings,
     /// How the server behaves.
     pub server: ServerSettings,
+    /// TLS on the gRPC port, as it is configured.
+    pub tls: ServerTlsSettings,
+    /// The same with the files that it names, if it names any.
+    pub secured: Option<Tls>,
     /// Who is one caller, and how much one may hold.
     pub callers: CallerSettings,
     /// How long repeats of writes are recognized.

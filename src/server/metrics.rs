@@ -1,6 +1,7 @@
 //! What the server counts: calls and connections.
 
 mod ports;
+mod tls;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -13,7 +14,10 @@ use prometheus_client::metrics::{
 };
 
 use self::ports::PortsMetrics;
-pub(crate) use self::ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics};
+pub(crate) use self::{
+    ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics},
+    tls::{FAILURES, HandshakeFailure, HandshakeMetrics},
+};
 use crate::telemetry::{Registry, buckets::SECONDS, labels};
 
 /// The metrics of the server. Clones share them.
@@ -25,6 +29,7 @@ pub struct ServerMetrics {
     calls_shed: Counter,
     connections: Gauge,
     ports: PortsMetrics,
+    handshakes: HandshakeMetrics,
 }
 
 labels! {
@@ -103,6 +108,7 @@ impl ServerMetrics {
     #[must_use]
     pub fn register(to: &mut Registry) -> Self {
         let ports = PortsMetrics::register(to);
+        let handshakes = HandshakeMetrics::register(to);
         let metrics = Self {
             calls: Family::default(),
             call_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
@@ -110,6 +116,7 @@ impl ServerMetrics {
             calls_shed: Counter::default(),
             connections: Gauge::default(),
             ports,
+            handshakes,
         };
         to.register("calls", "gRPC calls that are over", &metrics.calls);
         to.register(
@@ -155,6 +162,11 @@ impl ServerMetrics {
             Port::Admin | Port::Probe => Gauge::default(),
         };
         self.ports.port(port, open)
+    }
+
+    /// The metrics of TLS handshakes.
+    pub(super) fn handshakes(&self) -> HandshakeMetrics {
+        self.handshakes.clone()
     }
 
     /// What the admin port refuses.

@@ -15,14 +15,16 @@ mod settings;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transport;
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::tls::shown_time;
 use self::{
     layers::{metadata, methods::Methods, passing::Origin},
     metrics::Port,
@@ -30,12 +32,12 @@ use self::{
     services::{admin, descriptors, heartbeat::Heartbeat, probes, reflection},
     stack::Connected,
     transport::{
-        closing::Closing,
         connection::{Age, ConnectionLimits},
         connections::Connections,
         drain,
         listener::{Limits, Listener},
         places::PlaceLimits,
+        stream::Client,
     },
 };
 pub use self::{
@@ -46,13 +48,18 @@ pub use self::{
         admin::{Admin, EndPause},
         health::Health,
     },
-    settings::{AddressSettings, AdminSettings, ConnectionSettings, ServerSettings},
+    settings::{
+        AddressSettings, AdminSettings, ClientAuth, ConnectionSettings, HandshakeLimits,
+        ServerSettings, ServerTlsSettings, TlsVersion,
+    },
+    tls::{OwnCertificate, PeerCertificate, Tls},
     transport::drain::Drained,
 };
+pub use crate::settings::ListenAddress;
 use crate::{
     auth::Authenticator,
     call::Writes,
-    caller::{Caller, Callers, Resource},
+    caller::{Callers, Resource},
     resources::Share,
 };
 
@@ -155,7 +162,7 @@ impl Server {
         settings: ServerSettings,
         services: Services,
     ) -> io::Result<Self> {
-        let AddressSettings { listen, admin_listen, probe_listen } = *addresses;
+        let AddressSettings { listen, admin_listen, probe_listen } = addresses;
         let grpc = Listener::bind("the gRPC address", listen).await?;
         let admin = Listener::bind("the admin address", admin_listen).await?;
         let heartbeat = Heartbeat::new(settings.liveness_timeout);
@@ -171,21 +178,35 @@ impl Server {
         Ok(Self { grpc, admin, probes, heartbeat, services, settings })
     }
 
+    /// The same, with this TLS on the gRPC port, if any.
+    #[must_use]
+    pub fn secured(self, tls: Option<Tls>) -> Self {
+        let Some(tls) = tls else { return self };
+        let metrics = self.services.metrics.handshakes();
+        Self { grpc: self.grpc.secured(tls, metrics), ..self }
+    }
+
+    /// Whether the gRPC port speaks TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.grpc.is_secured()
+    }
+
     /// The address of the gRPC port.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> &ListenAddress {
         self.grpc.address()
     }
 
     /// The address of the admin port.
     #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
+    pub fn admin_address(&self) -> &ListenAddress {
         self.admin.address()
     }
 
     /// The address of the port for probes, if there is one.
     #[must_use]
-    pub fn probe_address(&self) -> Option<SocketAddr> {
+    pub fn probe_address(&self) -> Option<&ListenAddress> {
         self.probes.as_ref().map(Probing::address)
     }
 
@@ -205,7 +226,7 @@ impl Server {
         let operators = Connections::default();
         let limits = admin_limits(&admin.settings, &self.services.callers);
         let router = admin::router(admin, health, metrics.admin_refusals());
-        let service = move |_, _: &_, _: &_| TowerToHyperService::new(router.clone());
+        let service = move |_: &_| TowerToHyperService::new(router.clone());
         let callers = self.services.callers.clone();
         let port = metrics.port(Port::Admin);
         let watching = self.admin.serve(service, limits, operators.clone(), port, callers);
@@ -283,14 +304,13 @@ async fn serve(
     let known = (&callers, &authenticator);
     let stack = stack::build(routes, &methods, &metrics, &settings, known, &memory);
     let stack = Arc::new(stack);
-    let connected =
-        move |peer: SocketAddr, caller: &Arc<Caller>, closing: &Arc<Closing>| Connected {
-            stack: Arc::clone(&stack),
-            peer: peer.to_string().into(),
-            caller: Arc::clone(caller),
-            origin: Origin { address: Some(peer.ip()), certificate: None },
-            closing: Arc::clone(closing),
-        };
+    let connected = move |client: &Client| Connected {
+        stack: Arc::clone(&stack),
+        peer: client.peer.to_string().into(),
+        caller: Arc::clone(&client.caller),
+        origin: Origin { address: client.peer.ip(), certificate: None },
+        closing: Arc::clone(&client.closing),
+    };
     let limits = grpc_limits(&settings, &callers);
     let connections = Connections::default();
     health.keep_alive(settings.stream_keep_alive);

@@ -3,7 +3,7 @@
 //! So it answers when all other threads are busy, and when all places of the other ports are taken.
 //! Whether the others make progress at all is what it tells.
 
-use std::{io, net::SocketAddr, thread, time::Duration};
+use std::{io, thread, time::Duration};
 
 use axum::Router;
 use hyper_util::service::TowerToHyperService;
@@ -15,11 +15,11 @@ use super::{
     transport::{
         connection::{Age, ConnectionLimits},
         connections::Connections,
-        listener::{Limits, Listener},
+        listener::{Limits, Listener, Unserved},
         places::PlaceLimits,
     },
 };
-use crate::caller::Callers;
+use crate::{caller::Callers, settings::ListenAddress};
 
 /// A few machines probe, each with a new connection each time.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -36,7 +36,7 @@ const END: Duration = Duration::from_secs(1);
 /// The thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Probing {
-    address: SocketAddr,
+    address: ListenAddress,
     ended: oneshot::Receiver<()>,
     end: DropGuard,
 }
@@ -55,7 +55,7 @@ impl Probing {
     ) -> io::Result<Self> {
         // A prober may come from where callers come from, and waits for none of their turns.
         let callers = callers.apart();
-        let (address, port) = (port.address(), port.into_std()?);
+        let (address, port) = (port.address().clone(), port.into_unserved()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let end = CancellationToken::new();
         let (until, (ends, ended)) = (end.clone(), oneshot::channel());
@@ -71,8 +71,8 @@ impl Probing {
         Ok(Self { address, ended, end: end.drop_guard() })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// Ends it, and waits for that.
@@ -85,7 +85,7 @@ impl Probing {
 }
 
 async fn serve(
-    port: std::net::TcpListener,
+    port: Unserved,
     router: Router,
     metrics: PortMetrics,
     callers: Callers,
@@ -106,8 +106,8 @@ async fn serve(
             age: Some(Age { max: MAX_AGE, grace: Duration::ZERO }),
         },
     };
-    let service = move |_, _: &_, _: &_| TowerToHyperService::new(router.clone());
-    let (port, connections) = (Listener::from_std(port)?, Connections::default());
+    let service = move |_: &_| TowerToHyperService::new(router.clone());
+    let (port, connections) = (Listener::of_unserved(port)?, Connections::default());
     match port.serve(service, limits, connections, metrics, callers).await {}
 }
 
@@ -144,11 +144,11 @@ mod tests {
             // It has a turn, or waits for one, and is not polled.
             tasks.push(task);
         }
-        let port = Listener::bind("a port", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let port = Listener::bind("a port", &"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let metrics = ServerMetrics::register(&mut Registry::new("test")).port(Port::Probe);
         let router = Router::new().route("/livez", get(async || "ok"));
         let probing = Probing::start(port, router, metrics, &callers).unwrap();
-        let mut client = TcpStream::connect(probing.address()).await.unwrap();
+        let mut client = TcpStream::connect(probing.address().dial().unwrap()).await.unwrap();
         let request = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         client.write_all(request).await.unwrap();
         let mut answer = String::new();

@@ -2,6 +2,7 @@
 
 mod connections;
 mod operators;
+mod tls;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -9,13 +10,18 @@ use std::{
     time::Duration,
 };
 
-pub use self::{connections::ConnectionSettings, operators::AdminSettings};
+pub(crate) use self::tls::is_trust_domain;
+pub use self::{
+    connections::ConnectionSettings,
+    operators::AdminSettings,
+    tls::{ClientAuth, HandshakeLimits, ServerTlsSettings, TlsVersion},
+};
 use crate::{
     rpc::{request, status::MAX_STATUS_BYTES},
     settings::{
-        Kind as _, Section, address,
+        Kind as _, ListenAddress, Section,
         bounds::{CONCURRENCY, KIB, MESSAGE, MIB, TIMEOUT, hours, minutes, seconds},
-        bytes, count, duration, flag, settings,
+        bytes, count, duration, flag, listen_address, settings,
     },
 };
 
@@ -40,14 +46,16 @@ settings! {
     /// Where the ports are.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AddressSettings {
-        /// Address of the gRPC port; port 0 lets the system choose.
-        listen: SocketAddr = local(50051), address();
+        /// Address of the gRPC port; port 0 lets the system choose. `localhost:PORT` is both
+        /// loopback addresses, `:PORT` all addresses of the machine, and `unix:PATH` a Unix socket.
+        listen: ListenAddress = local(50051), listen_address();
         /// Address of the admin HTTP port: health, metrics, `/config`. Not the port of `listen` on
-        /// the same address.
-        admin_listen: SocketAddr = local(9090), address();
+        /// the same address. Never with TLS.
+        admin_listen: ListenAddress = local(9090), listen_address();
         /// Address of a port for probes alone: `/livez`, `/readyz`, and `grpc.health.v1`. A thread
-        /// of its own serves it, also when all else is busy. Not the port of another address.
-        probe_listen: Option<SocketAddr> = None, address().or_off();
+        /// of its own serves it, also when all else is busy. Not the port of another address. Never
+        /// with TLS.
+        probe_listen: Option<ListenAddress> = None, listen_address().or_off();
     }
     check ports_differ;
 }
@@ -128,7 +136,7 @@ impl AddressSettings {
         [Some(listen), Some(admin_listen), probe_listen.as_ref()]
             .into_iter()
             .flatten()
-            .all(|address| address.ip().is_loopback())
+            .all(ListenAddress::is_local)
     }
 }
 
@@ -140,8 +148,8 @@ impl ServerSettings {
     }
 }
 
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+fn local(port: u16) -> ListenAddress {
+    ListenAddress::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 fn timeouts_are_ordered(settings: &ServerSettings, section: &mut Section<'_>) {
@@ -150,12 +158,12 @@ fn timeouts_are_ordered(settings: &ServerSettings, section: &mut Section<'_>) {
 }
 
 fn ports_differ(settings: &AddressSettings, section: &mut Section<'_>) {
-    let AddressSettings { listen, admin_listen, probe_listen } = *settings;
+    let AddressSettings { listen, admin_listen, probe_listen } = settings;
     let mut ports = vec![("listen", listen), ("admin_listen", admin_listen)];
-    ports.extend(probe_listen.map(|address| ("probe_listen", address)));
+    ports.extend(probe_listen.as_ref().map(|address| ("probe_listen", address)));
     for (at, (later, address)) in ports.iter().enumerate() {
         for (earlier, other) in ports.iter().take(at) {
-            if clash(*other, *address) {
+            if other.clashes_with(address) {
                 let message = format!(
                     "`{later}` ({address}) must not share its port with `{earlier}` ({other})"
                 );
@@ -163,13 +171,4 @@ fn ports_differ(settings: &AddressSettings, section: &mut Section<'_>) {
             }
         }
     }
-}
-
-/// Whether both cannot be bound: they are the same address, or one covers the other.
-fn clash(a: SocketAddr, b: SocketAddr) -> bool {
-    let covers = |wide: SocketAddr, other: SocketAddr| {
-        // `[::]` covers IPv4 too unless the system is configured otherwise.
-        wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4())
-    };
-    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }

@@ -1,6 +1,6 @@
 //! The kinds of values that a row can name.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value as Json;
@@ -45,11 +45,6 @@ pub(crate) fn flag() -> impl Kind<Value = bool> {
 /// One line of text of at most so many characters.
 pub(crate) fn plain_text(max: usize) -> impl Kind<Value = String> {
     Text(max)
-}
-
-/// An IP address with a port.
-pub(crate) fn address() -> impl Kind<Value = SocketAddr> {
-    Address
 }
 
 /// Names of hosts, without ports, with commas between them.
@@ -194,28 +189,6 @@ impl Kind for Text {
 
     fn bounds(&self) -> String {
         format!("1 to {} characters", self.0)
-    }
-}
-
-struct Address;
-
-impl Kind for Address {
-    type Value = SocketAddr;
-
-    fn read(&self, node: &Node, _: &Env) -> Read<SocketAddr> {
-        value::address(node)
-    }
-
-    fn show(&self, value: &SocketAddr) -> Json {
-        value.to_string().into()
-    }
-
-    fn form(&self) -> &'static str {
-        "address"
-    }
-
-    fn bounds(&self) -> String {
-        "an IP address and a port".to_owned()
     }
 }
 

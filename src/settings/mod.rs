@@ -12,7 +12,8 @@
 //! # Layout
 //!
 //! - `table`: the macro, and a row as the reference shows it
-//! - `kind`, `kinds`: what a value may be: durations, sizes, counts, words, secrets
+//! - `kind`, `kinds`, `listen`: what a value may be: durations, sizes, counts, words, secrets,
+//!   where a port listens
 //! - `section`: one table of the file while it is being read
 //! - `value`, `secret`, `pem`: from what was written to one typed value
 //! - `node`: what was written, each value with where it was written
@@ -30,6 +31,7 @@ pub(crate) mod bounds;
 mod error;
 mod kind;
 mod kinds;
+mod listen;
 mod node;
 mod pem;
 mod secret;
@@ -41,14 +43,16 @@ pub(crate) use self::{
     error::{Errors, Origin, printable, quoted},
     kind::Kind,
     kinds::{
-        REDACTED, address, bytes, count, duration, flag, host_names, on_off, one_of, plain_text,
-        secret, words,
+        REDACTED, bytes, count, duration, flag, host_names, on_off, one_of, plain_text, secret,
+        words,
     },
+    listen::listen_address,
     node::{Env, Node, Table, Value},
-    pem::{certificates, private_key},
+    pem::{certificates, private_key, revocation_lists},
     section::Section,
     table::{Row, Settings, settings, shown, whole},
     value::{Read, show_bytes},
 };
 pub use error::{ConfigError, ConfigErrors};
-pub use pem::{Certificates, PrivateKey};
+pub use listen::ListenAddress;
+pub use pem::{Certificates, PrivateKey, RevocationLists};

@@ -1,10 +1,14 @@
-//! Certificates and private keys, which are in PEM files that keys of the configuration name.
+//! Certificates, revocation lists and private keys, which are in PEM files that keys of the
+//! configuration name.
 //!
 //! No message of this module holds any part of a key.
 
 use std::{fmt, sync::Arc};
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
+    pem::{Error as PemError, PemObject},
+};
 use serde_json::Value as Json;
 
 use super::{
@@ -18,6 +22,8 @@ use super::{
 const MAX_PATH: usize = 4096;
 /// The roots of a system are a fifth of this.
 const MAX_CERTIFICATES: usize = 1024 * 1024;
+/// All that a large authority has ever revoked.
+const MAX_LISTS: usize = 32 * 1024 * 1024;
 const MAX_KEY: usize = 64 * 1024;
 
 /// The certificates of a file, in its order; at least one.
@@ -27,6 +33,15 @@ pub struct Certificates {
     pub path: String,
     /// What was read.
     pub der: Vec<CertificateDer<'static>>,
+}
+
+/// The revocation lists (CRL) of a file, in its order; at least one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RevocationLists {
+    /// Where they were read.
+    pub path: String,
+    /// What was read.
+    pub der: Vec<CertificateRevocationListDer<'static>>,
 }
 
 /// The private key of a file.
@@ -44,6 +59,12 @@ impl fmt::Debug for Certificates {
     }
 }
 
+impl fmt::Debug for RevocationLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RevocationLists").field(&self.path).finish()
+    }
+}
+
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PrivateKey").field(&self.path).finish()
@@ -53,6 +74,11 @@ impl fmt::Debug for PrivateKey {
 /// The path of a file with certificates.
 pub(crate) fn certificates() -> impl Kind<Value = Certificates> {
     CertificateFile
+}
+
+/// The path of a file with revocation lists.
+pub(crate) fn revocation_lists() -> impl Kind<Value = RevocationLists> {
+    ListFile
 }
 
 /// The path of a file with a private key.
@@ -67,15 +93,7 @@ impl Kind for CertificateFile {
 
     fn read(&self, node: &Node, _: &Env) -> Read<Certificates> {
         let path = value::text(node, MAX_PATH)?;
-        let shown = quoted(path);
-        let wrong = |why: String| format!("cannot be read from the file {shown}: {why}");
-        let text = read_bounded(path, MAX_CERTIFICATES).map_err(wrong)?;
-        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let der = read.map_err(|error| wrong(format!("it is not valid PEM: {error}")))?;
-        if der.is_empty() {
-            let expected = "it has no certificate, which begins with `-----BEGIN CERTIFICATE-----`";
-            return Err(wrong(expected.to_owned()));
-        }
+        let der = all(path, MAX_CERTIFICATES, "certificate", "CERTIFICATE")?;
         Ok(Certificates { path: path.to_owned(), der })
     }
 
@@ -89,6 +107,56 @@ impl Kind for CertificateFile {
 
     fn bounds(&self) -> String {
         "certificates as PEM, up to 1 MiB".to_owned()
+    }
+}
+
+struct ListFile;
+
+impl Kind for ListFile {
+    type Value = RevocationLists;
+
+    fn read(&self, node: &Node, _: &Env) -> Read<RevocationLists> {
+        let path = value::text(node, MAX_PATH)?;
+        let der = all(path, MAX_LISTS, "revocation list", "X509 CRL")?;
+        Ok(RevocationLists { path: path.to_owned(), der })
+    }
+
+    fn show(&self, value: &RevocationLists) -> Json {
+        value.path.as_str().into()
+    }
+
+    fn form(&self) -> &'static str {
+        "file"
+    }
+
+    fn bounds(&self) -> String {
+        "revocation lists as PEM, up to 32 MiB".to_owned()
+    }
+}
+
+/// All of a kind that a file has, which has to be one at least.
+fn all<T: PemObject>(path: &str, most: usize, what: &str, label: &str) -> Read<Vec<T>> {
+    let shown = quoted(path);
+    let wrong = |why: &str| format!("cannot be read from the file {shown}: {why}");
+    let text = read_bounded(path, most).map_err(|why| wrong(&why))?;
+    let read: Result<Vec<T>, PemError> = T::pem_slice_iter(&text).collect();
+    let found = read.map_err(|error| wrong(unparsable(&error)))?;
+    if found.is_empty() {
+        let expected = format!("it has no {what}, which begins with `-----BEGIN {label}-----`");
+        return Err(wrong(&expected));
+    }
+    Ok(found)
+}
+
+/// Why a file is not PEM. The parser's own error may hold a part of it.
+fn unparsable(error: &PemError) -> &'static str {
+    match error {
+        PemError::MissingSectionEnd { .. } => "it is not valid PEM: a section does not end",
+        PemError::IllegalSectionStart { .. } => {
+            "it is not valid PEM: a section does not begin as it should"
+        }
+        PemError::Base64Decode(_) => "it is not valid PEM: a section is not base64",
+        _ => "it is not valid PEM",
     }
 }
 

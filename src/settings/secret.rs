@@ -21,7 +21,9 @@ use crate::text;
 /// Room for a certificate chain; a larger file is a mistyped path.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 
-/// Written by others than the owner and the group.
+/// Read by others than the owner and the group.
+const READABLE: u32 = 0o004;
+/// Written by them.
 const WRITABLE: u32 = 0o002;
 
 const FORMS: &str = "must be a string, { env = \"NAME\" } or { file = \"PATH\" }";
@@ -44,9 +46,18 @@ pub(super) fn path(node: &Node) -> Option<&str> {
     }
 }
 
+/// Whether everyone on this machine can read a file. Not one that does not exist.
+pub(super) fn is_readable_by_all(path: &str) -> bool {
+    may_all(path, READABLE)
+}
+
 /// Whether everyone on this machine can change a file. Not one that does not exist.
 pub(super) fn is_writable_by_all(path: &str) -> bool {
-    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & WRITABLE != 0)
+    may_all(path, WRITABLE)
+}
+
+fn may_all(path: &str, bits: u32) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & bits != 0)
 }
 
 fn reference(table: &Table, env: &Env) -> Read<SecretString> {

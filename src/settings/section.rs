@@ -78,6 +78,13 @@ impl<'e> Section<'e> {
                     format!("{name} is read from {path}, which everyone on this machine can write");
                 self.errors.lax(&origin, message);
             }
+            // What the path of a key stands for is the key alone, and no one else has to mount it.
+            (Some(path), Value::Text(_), _) if secret::is_readable_by_all(path) => {
+                let (name, path) = (self.name(key), quoted(path));
+                let message =
+                    format!("{name} is read from {path}, which everyone on this machine can read");
+                self.errors.lax(&origin, message);
+            }
             (None, Value::Text(_), Origin::File { .. }) if kind.is_secret() => {
                 let name = self.name(key);
                 self.errors.literal(&origin, name);
@@ -117,6 +124,15 @@ impl<'e> Section<'e> {
     pub(crate) fn refuse(&mut self, key: &str, why: &str) {
         let message = format!("{} {why}", self.name(key));
         self.conflict([key, key], message);
+    }
+
+    /// Notes what can be used and is probably not meant. `why` is the rest of a sentence that
+    /// begins with the key.
+    pub(crate) fn caution(&mut self, key: &str, why: &str) {
+        let known = self.known.iter().find(|known| known.key == key);
+        let origin = known.and_then(|known| known.origin.as_ref()).unwrap_or(&self.origin);
+        let message = format!("{} {why}", self.name(key));
+        self.errors.warn(origin, message);
     }
 
     /// Takes `key` without looking at its value.

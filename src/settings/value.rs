@@ -1,9 +1,9 @@
-//! From one raw value to one typed value: text, durations, byte sizes, counts, addresses.
+//! From one raw value to one typed value: text, durations, byte sizes, counts.
 //!
 //! Each reader gives the reason for a refusal as the rest of a sentence that begins with the key:
 //! "must be a string, got an integer". None of them is for secrets: some repeat the value.
 
-use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use serde_json::Value as Json;
 
@@ -35,15 +35,6 @@ pub(super) fn text(node: &Node, max: usize) -> Read<&str> {
         return Err("must not contain control characters".to_owned());
     }
     Ok(text)
-}
-
-/// An IP address with a port. No host name: it may mean several addresses, or another one tomorrow.
-pub(super) fn address(node: &Node) -> Read<SocketAddr> {
-    let text = text(node, 64)?;
-    text.parse().map_err(|_| {
-        let got = quoted(text);
-        format!("must be an IP address and a port such as `127.0.0.1:50051`, got {got}")
-    })
 }
 
 /// A duration with its unit, within bounds.

@@ -240,7 +240,7 @@ async fn narrow(base_url: &str) -> SocketAddr {
          dialect = \"bics-sft\"\nbase_url = \"{base_url}\"\naccess_token = \"{TOKEN}\"\n"
     );
     let app = App::start(loaded(&text)).await.unwrap();
-    let address = app.address();
+    let address = app.address().dial().unwrap();
     tokio::spawn(app.run(pending(), pending()));
     address
 }

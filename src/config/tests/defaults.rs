@@ -50,6 +50,17 @@ fn default_server() -> serde_json::Value {
         "first_request_timeout": "10s",
         "max_connection_idle": "5m",
         "write_timeout": "30s",
+        "tls": {
+            "cert": null,
+            "key": null,
+            "client_ca": null,
+            "client_auth": null,
+            "client_crl": null,
+            "trust_domain": null,
+            "min_version": "1.2",
+            "max_handshakes": 256,
+            "handshake_timeout": "10s",
+        },
     })
 }
 

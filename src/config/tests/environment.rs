@@ -37,7 +37,7 @@ password = { file = "/nowhere" }
         ("PATH", "/bin"),
     ];
     let config = read(text, &env).unwrap();
-    assert_eq!(config.addresses.listen.port(), 2);
+    assert_eq!(config.addresses.listen.dial().unwrap().port(), 2);
     assert_eq!(config.log.format, Format::Text);
     assert_eq!(config.server.default_timeout, Duration::from_secs(10));
     assert_eq!(config.server.max_connection_age, None);

@@ -207,7 +207,7 @@ fn everything_can_be_set() {
     let config = read(EVERYTHING, &[]).unwrap();
     assert_eq!(config.addresses.listen.to_string(), "0.0.0.0:50051");
     assert_eq!(config.addresses.admin_listen.to_string(), "[::1]:9091");
-    assert_eq!(config.addresses.probe_listen.unwrap().to_string(), "0.0.0.0:9092");
+    assert_eq!(config.addresses.probe_listen.as_ref().unwrap().to_string(), "0.0.0.0:9092");
     assert_eq!(config.redacted()["page_token_key"], "[redacted]");
     assert_eq!(config.redacted()["admin_token"], "[redacted]");
     assert_eq!(config.admin.admin_hosts.unwrap(), ["gateway.ops.example", "metrics"]);

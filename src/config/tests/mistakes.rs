@@ -4,10 +4,37 @@ use super::*;
 
 /// What is above a valid backend, and the whole report without the name of the file.
 const MISTAKES: &[(&str, &str)] = &[
+    ("listen = \"unix:\"", "1: `listen` must name a file after `unix:`, got `unix:`"),
+    (
+        "listen = \":9090\"\n[auth]\nallow_unauthenticated = true",
+        "1: `admin_listen` (127.0.0.1:9090) must not share its port with `listen` (:9090)",
+    ),
+    (
+        "[server.tls]\nmin_version = \"1.1\"",
+        "2: `server.tls.min_version` must be `1.2` or `1.3`, got `1.1`",
+    ),
+    (
+        "[server.tls]\ntrust_domain = \"spiffe://example.org\"",
+        "2: `server.tls.trust_domain` must be the name of a trust domain such as `example.org`, in \
+         lower case and without `spiffe://`",
+    ),
+    (
+        "[server.tls]\nclient_auth = \"off\"",
+        "2: `server.tls.client_auth` has no effect without `cert` and `key`",
+    ),
+    (
+        "[server.tls]\ncert = \"a\"\nkey = \"b\"\nca = \"c\"",
+        "2: `server.tls.cert` cannot be read from the file `a`: it does not exist\n\
+         gateway.toml:3: `server.tls.key` cannot be read from the file `b`: it does not exist\n\
+         gateway.toml:4: unknown key `ca` in `[server.tls]`, known keys: cert, key, client_ca, \
+         client_auth, client_crl, trust_domain, min_version, max_handshakes, handshake_timeout",
+    ),
     ("listen = 5", "1: `listen` must be a string, got an integer"),
     (
-        "listen = \"localhost:1\"",
-        "1: `listen` must be an IP address and a port such as `127.0.0.1:50051`, got `localhost:1`",
+        "listen = \"gateway:1\"",
+        "1: `listen` must be an IP address and a port such as `127.0.0.1:50051`, or \
+         `localhost:50051`, or `:50051` for all addresses, or the path of a socket such as \
+         `unix:/run/gateway.sock`, got `gateway:1`",
     ),
     ("listen = \"\"", "1: `listen` must not be empty"),
     ("listen = \"a\\nb\"", "1: `listen` must not contain control characters"),

@@ -105,20 +105,24 @@ fn what_fits_is_shown_without_the_key() {
 }
 
 #[test]
-fn a_key_that_everyone_can_write_is_as_any_other_secret() {
+fn a_key_that_everyone_can_write_or_read_is_a_warning_or_an_error() {
     let folder = files();
     let lines = "cert = \"@/cert\"\nkey = \"@/key\"";
-    assert_eq!(with_tls(folder.path(), lines).unwrap().warnings.len(), 1);
     let key = folder.path().join("key");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o666)).unwrap();
-    let told = format!(
-        "gateway.toml:6: `backends.sft.tls.key` is read from `{}`, which everyone on this machine \
-         can write",
-        key.display()
-    );
-    assert_eq!(with_tls(folder.path(), lines).unwrap().warnings[0], told);
-    let lines = lines.replace('@', folder.path().to_str().unwrap());
-    let strict =
-        format!("strict_permissions = true\n{}[backends.sft.tls]\n{lines}", BACKEND.trim_start());
-    assert_eq!(report(read(&strict, &[])), told.replace(":6:", ":7:"));
+    let allow = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o640);
+    assert_eq!(with_tls(folder.path(), lines).unwrap().warnings.len(), 1);
+    for (mode, can) in [(0o666, "write"), (0o642, "write"), (0o644, "read")] {
+        allow(mode);
+        let told = format!(
+            "gateway.toml:6: `backends.sft.tls.key` is read from `{}`, which everyone on this \
+             machine can {can}",
+            key.display()
+        );
+        assert_eq!(with_tls(folder.path(), lines).unwrap().warnings[0], told);
+        let lines = lines.replace('@', folder.path().to_str().unwrap());
+        let backend = BACKEND.trim_start();
+        let strict = format!("strict_permissions = true\n{backend}[backends.sft.tls]\n{lines}");
+        assert_eq!(report(read(&strict, &[])), told.replace(":6:", ":7:"));
+    }
 }

@@ -28,6 +28,12 @@ label_values! {
         Unread = "unread",
         /// It is old.
         Age = "age",
+        /// The certificate of its client has expired.
+        Certificate = "certificate",
+        /// Its TLS handshake failed.
+        Handshake = "handshake",
+        /// Its client speaks TLS, and the port does not.
+        Tls = "tls",
     }
 }
 
@@ -55,8 +61,17 @@ labels! {
     struct ClosedLabels { port: Port, reason: Closed }
 }
 
-const REASONS: [Closed; 6] =
-    [Closed::PeerLimit, Closed::Room, Closed::NoRequest, Closed::Idle, Closed::Unread, Closed::Age];
+const REASONS: [Closed; 9] = [
+    Closed::PeerLimit,
+    Closed::Room,
+    Closed::NoRequest,
+    Closed::Idle,
+    Closed::Unread,
+    Closed::Age,
+    Closed::Certificate,
+    Closed::Handshake,
+    Closed::Tls,
+];
 
 /// The metrics of all ports. Clones share them.
 #[derive(Debug, Clone, Default)]

@@ -139,8 +139,8 @@ pub(super) fn settings() -> ServerSettings {
 }
 
 fn any_ports() -> AddressSettings {
-    let any = "127.0.0.1:0".parse().unwrap();
-    AddressSettings { listen: any, admin_listen: any, probe_listen: None }
+    let any = || "127.0.0.1:0".parse().unwrap();
+    AddressSettings { listen: any(), admin_listen: any(), probe_listen: None }
 }
 
 pub(super) async fn start(settings: ServerSettings) -> Running {
@@ -162,7 +162,8 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
     let server = Server::bind(&any_ports(), settings, services).await.unwrap();
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let writes = Writes::default();
-    let (grpc, admin_address) = (server.address(), server.admin_address());
+    let [grpc, admin_address] =
+        [server.address(), server.admin_address()].map(|address| address.dial().unwrap());
     let run = server.run(
         admin,
         writes.clone(),

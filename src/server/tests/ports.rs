@@ -73,11 +73,12 @@ async fn an_error_names_the_port_that_is_in_use() {
         let services = Services::new(Routes::default(), health, metrics, callers).unwrap();
         Server::bind(&addresses, settings(), services).await.unwrap_err().to_string()
     };
-    let error = bind(AddressSettings { admin_listen: server.admin, ..any_ports() }).await;
+    let error = bind(AddressSettings { admin_listen: server.admin.into(), ..any_ports() }).await;
     assert!(error.contains("admin address") && error.contains(&server.admin.to_string()));
-    let error = bind(AddressSettings { listen: server.grpc, ..any_ports() }).await;
+    let error = bind(AddressSettings { listen: server.grpc.into(), ..any_ports() }).await;
     assert!(error.contains("gRPC address") && error.contains(&server.grpc.to_string()));
-    let error = bind(AddressSettings { probe_listen: Some(server.grpc), ..any_ports() }).await;
+    let error =
+        bind(AddressSettings { probe_listen: Some(server.grpc.into()), ..any_ports() }).await;
     assert!(error.contains("address for probes") && error.contains(&server.grpc.to_string()));
 }
 

@@ -8,20 +8,21 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::{rt::Timer, service::Service};
 use hyper_util::server::conn::auto::Builder;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    closing::Closing, connections::Connections, counting::Counting, executor, places::Place,
-    pulse::Pulse, rest::RequestBody, socket::Socket,
+    connections::Connections,
+    counting::Counting,
+    executor,
+    handshake::Beginning,
+    places::Place,
+    pulse::Pulse,
+    rest::RequestBody,
+    socket::Socket,
+    stream::{Client, Plain, Stream},
 };
-use crate::{
-    caller::Caller,
-    server::metrics::{Closed, PortMetrics},
-};
+use crate::server::metrics::{Closed, PortMetrics};
 
 /// Why a response or a connection broke.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -66,12 +67,19 @@ pub(crate) struct Age {
 
 /// A connection that has been accepted.
 pub(super) struct Accepted {
-    pub stream: TcpStream,
-    pub caller: Arc<Caller>,
+    pub stream: Plain,
+    pub client: Client,
     pub opened: Instant,
-    pub closing: Arc<Closing>,
     pub place: Arc<Place>,
     pub metrics: PortMetrics,
+}
+
+/// A connection that is ready for HTTP.
+struct Begun {
+    stream: Stream,
+    client: Client,
+    opened: Instant,
+    place: Arc<Place>,
 }
 
 /// How long calls that were ended may take to respond. They have nothing left to wait for but the
@@ -80,10 +88,12 @@ pub(super) const UNWIND: Duration = Duration::from_secs(1);
 /// How long a client that was asked to leave may keep its connection without a call.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// Serves a connection until it ends. Its errors concern only its client.
+/// Serves a connection until it ends. Its errors concern only its client. `service` makes the
+/// service for the client, once that has proven who it is.
 pub(super) async fn serve<S, A>(
     accepted: Accepted,
-    service: S,
+    beginning: &Beginning,
+    service: impl Fn(&Client) -> S,
     limits: ConnectionLimits,
     connections: Connections,
 ) where
@@ -93,8 +103,12 @@ pub(super) async fn serve<S, A>(
 {
     let (kill, metrics) = (connections.kill.clone(), accepted.metrics.clone());
     let life = async {
-        let closed = match speaks(&accepted, limits.first_request, &connections.goaway).await {
-            Ok(()) => drive(accepted, service, limits, connections).await,
+        let until = accepted.opened + limits.first_request;
+        let closed = match begin(accepted, beginning, until, &connections.goaway).await {
+            Ok(begun) => {
+                let service = service(&begun.client);
+                drive(begun, service, limits, connections).await
+            }
             Err(closed) => closed,
         };
         if let Some(reason) = closed {
@@ -105,28 +119,34 @@ pub(super) async fn serve<S, A>(
     kill.run_until_cancelled(life).await;
 }
 
-/// Waits until the client sends anything: until then, there is no need for any memory. An error
-/// says why it does not have to be waited for any longer.
-async fn speaks(
-    Accepted { stream, opened, place, .. }: &Accepted,
-    limit: Duration,
+/// Waits until the client sends anything, because until then there is no need for any memory, and
+/// for its TLS handshake, if the port has one. An error says why it does not have to be waited for
+/// any longer.
+async fn begin(
+    Accepted { stream, mut client, opened, place, .. }: Accepted,
+    beginning: &Beginning,
+    until: Instant,
     goaway: &CancellationToken,
-) -> Result<(), Option<Closed>> {
-    let mut first = [0];
-    tokio::select! {
-        peeked = timeout_at(*opened + limit, stream.peek(&mut first)) => match peeked {
-            Ok(Ok(1..)) => Ok(()),
-            Ok(_) => Err(None),
-            Err(_) => Err(Some(Closed::NoRequest)),
-        },
-        () = place.taken() => Err(Some(Closed::Room)),
-        () = goaway.cancelled() => Err(None),
-    }
+) -> Result<Begun, Option<Closed>> {
+    let begun = async {
+        let first = match timeout_at(until, stream.first_byte()).await {
+            Ok(Ok(Some(first))) => first,
+            Ok(_) => return Err(None),
+            Err(_) => return Err(Some(Closed::NoRequest)),
+        };
+        beginning.begin(stream, first, until, &mut client).await.map_err(Some)
+    };
+    let stream = tokio::select! {
+        begun = begun => begun?,
+        () = place.taken() => return Err(Some(Closed::Room)),
+        () = goaway.cancelled() => return Err(None),
+    };
+    Ok(Begun { stream, client, opened, place })
 }
 
 /// Gives why the gateway closed the connection, if the client did not leave.
 async fn drive<S, A>(
-    Accepted { stream, caller, opened, closing, place, .. }: Accepted,
+    Begun { stream, client, opened, place }: Begun,
     service: S,
     limits: ConnectionLimits,
     connections: Connections,
@@ -136,10 +156,7 @@ where
     S::Future: Send + 'static,
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
-    // Calls are small and answered at once: waiting to fill a segment only delays them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
-    }
+    let Client { caller, closing, certificate, .. } = client;
     let ConnectionLimits { headers, age, unread, answer, .. } = limits;
     let pulse = &closing.pulse;
     let socket = Socket::new(stream, headers, unread, Arc::clone(&closing));
@@ -161,6 +178,9 @@ where
         () = idle(limits.idle, pulse) => (Some(Closed::Idle), None),
         () = elapsed(age.map(|age| jittered(age.max, rand::random()))) => {
             (Some(Closed::Age), age.map(|age| age.grace))
+        }
+        () = elapsed(certificate.map(|certificate| certificate.left())) => {
+            (Some(Closed::Certificate), age.map(|age| age.grace))
         }
     };
     connection.as_mut().graceful_shutdown();

@@ -5,7 +5,6 @@
 use std::{
     convert::Infallible,
     io::{self, ErrorKind},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -14,23 +13,28 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::service::Service;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
+pub(crate) use super::bound::Unserved;
 use super::{
+    bound::Bound,
     closing::Closing,
     connection::{self, Accepted, Broken, ConnectionLimits},
     connections::Connections,
+    handshake::Beginning,
     places::{Full, Place, PlaceLimits, Places},
     rarely::Rarely,
     rest::RequestBody,
+    stream::{Client, Peer, Plain},
 };
 use crate::{
-    caller::{Caller, Callers},
-    server::metrics::{Closed, PortMetrics},
+    caller::Callers,
+    server::{
+        metrics::{Closed, HandshakeMetrics, PortMetrics},
+        tls::Tls,
+    },
+    settings::ListenAddress,
 };
 
 /// First and longest pause after a failure to accept.
@@ -46,14 +50,14 @@ pub(crate) struct Limits {
 /// A bound port.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    tcp: TcpListener,
-    address: SocketAddr,
+    bound: Bound,
+    tls: Option<(Tls, HandshakeMetrics)>,
 }
 
 impl Listener {
     /// Binds the port; an error says which one it was.
-    pub(crate) async fn bind(what: &str, address: SocketAddr) -> io::Result<Self> {
-        let explain = |error: io::Error| {
+    pub(crate) async fn bind(what: &str, address: &ListenAddress) -> io::Result<Self> {
+        let bound = Bound::new(address).await.map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "; stop what listens there, or choose another port",
                 _ => "",
@@ -62,32 +66,40 @@ impl Listener {
                 error.kind(),
                 format!("cannot listen on {what} {address}: {error}{hint}"),
             )
-        };
-        let tcp = TcpListener::bind(address).await.map_err(explain)?;
-        let address = tcp.local_addr().map_err(explain)?;
-        Ok(Self { tcp, address })
+        })?;
+        Ok(Self { bound, tls: None })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// The same port, whose connections begin with a TLS handshake.
+    pub(crate) fn secured(self, tls: Tls, metrics: HandshakeMetrics) -> Self {
+        Self { tls: Some((tls, metrics)), ..self }
     }
 
-    /// The same port, for another runtime.
-    pub(crate) fn into_std(self) -> io::Result<std::net::TcpListener> {
-        self.tcp.into_std()
+    /// Where it is, with the port that the system chose.
+    pub(crate) fn address(&self) -> &ListenAddress {
+        self.bound.address()
+    }
+
+    /// Whether its connections begin with a TLS handshake.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same port, without TLS, for another runtime.
+    pub(crate) fn into_unserved(self) -> io::Result<Unserved> {
+        self.bound.into_unserved()
     }
 
     /// The port that another runtime has bound.
-    pub(crate) fn from_std(tcp: std::net::TcpListener) -> io::Result<Self> {
-        let address = tcp.local_addr()?;
-        Ok(Self { tcp: TcpListener::from_std(tcp)?, address })
+    pub(crate) fn of_unserved(unserved: Unserved) -> io::Result<Self> {
+        Ok(Self { bound: Bound::of_unserved(unserved)?, tls: None })
     }
 
     /// Accepts connections until dropped, which closes the port. `service` makes the service for a
     /// client's connection, whose calls are its caller's, and learn of its end.
     pub(crate) async fn serve<S, A>(
         self,
-        service: impl Fn(SocketAddr, &Arc<Caller>, &Arc<Closing>) -> S,
+        service: impl Fn(&Client) -> S + Send + Sync + 'static,
         limits: Limits,
         connections: Connections,
         metrics: PortMetrics,
@@ -100,25 +112,27 @@ impl Listener {
         A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
     {
         let door = Door::new(limits.places, callers, metrics.clone());
+        let begins = Arc::new((Beginning::new(self.tls, metrics.clone()), service));
         loop {
-            let (stream, peer) = door.accept(&self.tcp).await;
+            let (stream, peer) = door.accept(&self.bound).await;
             let (opened, closing) = (Instant::now(), Arc::new(Closing::of(&connections)));
             let Some(place) = door.place(peer, &closing).await else { continue };
             let counted = Counted::new(metrics.clone());
-            let caller = door.callers.at(peer.ip());
-            let service = service(peer, &caller, &closing);
-            let place = Arc::new(place);
-            let metrics = metrics.clone();
+            let caller = door.callers.of(peer.caller(&door.callers));
             let in_turns = Arc::clone(&caller);
-            let accepted = Accepted { stream, caller, opened, closing, place, metrics };
-            let served =
-                connection::serve(accepted, service, limits.connection, connections.clone());
+            let client = Client { peer, certificate: None, caller, closing };
+            let (place, metrics) = (Arc::new(place), metrics.clone());
+            let accepted = Accepted { stream, client, opened, place, metrics };
+            let (begins, connections) = (Arc::clone(&begins), connections.clone());
+            let tracker = connections.tracker.clone();
             let task = async move {
-                served.await;
+                let (beginning, service) = &*begins;
+                let limits = limits.connection;
+                connection::serve(accepted, beginning, service, limits, connections).await;
                 drop(counted);
             };
             let task = task.instrument(tracing::debug_span!("connection", %peer));
-            connections.tracker.spawn(in_turns.run(task));
+            tracker.spawn(in_turns.run(task));
         }
     }
 }
@@ -149,11 +163,18 @@ impl Door {
 
     /// The next connection. A lack of file descriptors (EMFILE) or memory passes, so it waits
     /// instead of giving up, and longer each time, so that it does not spin.
-    async fn accept(&self, tcp: &TcpListener) -> (TcpStream, SocketAddr) {
+    async fn accept(&self, bound: &Bound) -> (Plain, Peer) {
         let (mut pause, longest) = PAUSES;
         loop {
-            match tcp.accept().await {
-                Ok(accepted) => return accepted,
+            match bound.accept().await {
+                Ok((stream, peer)) => {
+                    // Calls are small and answered at once: waiting to fill a segment only delays
+                    // them.
+                    if let Err(error) = stream.set_nodelay() {
+                        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+                    }
+                    return (stream, peer);
+                }
                 Err(error) if concerns_one_client(&error) => {}
                 Err(error) => {
                     let (port, pause_ms) = (self.metrics.port(), pause.as_millis());
@@ -169,8 +190,8 @@ impl Door {
 
     /// A place for this client, once there is one; none if its peer has too many. Meanwhile the
     /// others stay in the kernel's queue: they are served later, and cost no memory here.
-    async fn place(&self, peer: SocketAddr, closing: &Arc<Closing>) -> Option<Place> {
-        let (caller, mut waits) = (self.callers.id_at(peer.ip()), false);
+    async fn place(&self, peer: Peer, closing: &Arc<Closing>) -> Option<Place> {
+        let (caller, mut waits) = (peer.caller(&self.callers), false);
         loop {
             match self.places.take(caller, closing) {
                 Ok(place) => {
@@ -191,33 +212,33 @@ impl Door {
         }
     }
 
-    fn made_room(&self, peer: SocketAddr, full: Full) {
+    fn made_room(&self, peer: Peer, full: Full) {
         let rarely = match full {
             Full::Port => &self.room,
             Full::Peer => &self.peers_room,
         };
         let Some(times) = rarely.happened() else { return };
-        let (port, peer) = (self.metrics.port(), peer.ip());
+        let (port, peer) = (self.metrics.port(), peer.without_port());
         match full {
             Full::Port => {
                 tracing::warn!(port, times, "full: connections without calls make room");
             }
             Full::Peer => tracing::warn!(
                 port,
-                %peer,
+                peer,
                 times,
                 "a peer has as many connections as one may have: those without calls make room"
             ),
         }
     }
 
-    fn refused(&self, peer: SocketAddr) {
+    fn refused(&self, peer: Peer) {
         self.metrics.closed(Closed::PeerLimit);
         if let Some(times) = self.refused.happened() {
             let port = self.metrics.port();
             tracing::warn!(
                 port,
-                peer = %peer.ip(),
+                peer = peer.without_port(),
                 times,
                 "refused connections: their peer has as many as one may have, with calls on each"
             );

@@ -3,6 +3,7 @@
 //! Knows nothing of gRPC.
 
 mod authority;
+mod bound;
 mod clock;
 pub(super) mod closing;
 pub(super) mod connection;
@@ -10,6 +11,7 @@ pub(super) mod connections;
 mod counting;
 pub(super) mod drain;
 pub(super) mod executor;
+mod handshake;
 mod hpack;
 mod huffman;
 pub(super) mod listener;
@@ -18,3 +20,4 @@ mod pulse;
 mod rarely;
 pub(super) mod rest;
 pub(super) mod socket;
+pub(super) mod stream;

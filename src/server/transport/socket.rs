@@ -16,11 +16,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{authority::Authorities, closing::Closing};
+use super::{authority::Authorities, closing::Closing, stream::Stream};
 
 /// Most that is read at once of what has to be complete before h2 may read it.
 const READ_BYTES: usize = 4096;
@@ -32,7 +31,7 @@ const READ_BYTES: usize = 4096;
 /// to 1 KiB is copied after the others that are ready. The copy costs a hundredth of the write. So
 /// the socket says no at first; after that, larger responses are still written without a copy.
 pub(crate) struct Socket {
-    tcp: TokioIo<TcpStream>,
+    stream: TokioIo<Stream>,
     asked: AtomicBool,
     /// What all bytes come by; nothing over HTTP/1.
     authorities: Option<Box<Authorities>>,
@@ -46,23 +45,23 @@ pub(crate) struct Socket {
 impl Socket {
     /// Takes calls with headers of so many bytes, from a client that reads within this time.
     pub(super) fn new(
-        tcp: TcpStream,
+        stream: Stream,
         headers: usize,
         unread: Duration,
         closing: Arc<Closing>,
     ) -> Self {
         let authorities = Some(Box::new(Authorities::new(headers)));
-        let (tcp, asked) = (TokioIo::new(tcp), AtomicBool::new(false));
-        Self { tcp, asked, authorities, unread, closing, blocked: None }
+        let (stream, asked) = (TokioIo::new(stream), AtomicBool::new(false));
+        Self { stream, asked, authorities, unread, closing, blocked: None }
     }
 
     /// Gives the client up if it reads nothing, or if its response takes too long over HTTP/1. Such
     /// a response is not polled while it cannot be written, so no timer of its own would run.
-    fn written(
+    fn written<T>(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             if self.blocked.take().is_some() {
                 self.closing.pulse.unblock();
@@ -82,7 +81,7 @@ impl Socket {
 
 /// Reads from the socket by way of `authorities`.
 struct ByWay<'s> {
-    tcp: &'s mut TcpStream,
+    stream: &'s mut Stream,
     authorities: &'s mut Authorities,
 }
 
@@ -92,7 +91,7 @@ impl ByWay<'_> {
         let mut bytes = [0; READ_BYTES];
         let mut read = ReadBuf::new(&mut bytes);
         let mut few = read.take(self.authorities.missing());
-        ready!(Pin::new(&mut *self.tcp).poll_read(cx, &mut few))?;
+        ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut few))?;
         self.authorities.push(few.filled());
         Poll::Ready(Ok(!few.filled().is_empty()))
     }
@@ -104,7 +103,7 @@ impl ByWay<'_> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<bool>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut *self.tcp).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut *self.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         let (taken, goes_on) = (self.authorities.take(read), !read.is_empty());
         buffer.set_filled(before + taken);
@@ -146,9 +145,9 @@ impl Read for Socket {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let Some(authorities) = &mut this.authorities else {
-            return Pin::new(&mut this.tcp).poll_read(cx, buffer);
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
         };
-        let by_way = ByWay { tcp: this.tcp.inner_mut(), authorities };
+        let by_way = ByWay { stream: this.stream.inner_mut(), authorities };
         let read = Pin::new(&mut TokioIo::new(by_way)).poll_read(cx, buffer);
         if authorities.is_over() {
             this.authorities = None;
@@ -163,16 +162,18 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        // Over TLS, what was written may not have left.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -184,7 +185,7 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, buffers);
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
         self.written(cx, written)
     }
 }

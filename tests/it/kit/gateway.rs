@@ -169,7 +169,8 @@ impl Builder {
         );
         let config = loaded(&text);
         let app = App::start(config).await.unwrap();
-        let (address, admin) = (app.address(), app.admin_address());
+        let [address, admin] =
+            [app.address(), app.admin_address()].map(|address| address.dial().unwrap());
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let end =
             tokio::spawn(app.run(stop.clone().cancelled_owned(), abort.clone().cancelled_owned()));

@@ -5,6 +5,7 @@
 
 pub mod bodies;
 pub mod calls;
+pub mod certificates;
 pub mod chance;
 pub mod chaos;
 pub mod double;

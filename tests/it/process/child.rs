@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use profile_gateway::server::ListenAddress;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
@@ -288,13 +289,19 @@ pub(super) async fn started(
         said.or_else(|| between(&greeting, of_the_log.0, of_the_log.1))
     };
     let grpc = said(("serves gRPC on ", "\n"), ("\"grpc\":\"", "\""));
-    let admin = said(("admin HTTP is on http://", " "), ("\"admin\":\"", "\""));
-    let probes = said(("probes are answered on http://", " "), ("\"probes\":\"", "\""));
-    let address = |text: &str| -> SocketAddr { text.parse().unwrap() };
+    let admin = said(("admin HTTP is on ", " "), ("\"admin\":\"", "\""));
+    let probes = said(("probes are answered on ", " "), ("\"probes\":\"", "\""));
     let (grpc, admin, probes) =
-        (address(grpc.unwrap()), address(admin.unwrap()), probes.map(address));
+        (reached(grpc.unwrap()), reached(admin.unwrap()), probes.map(reached));
     let sandbox = between(&greeting, "simulates three on ", "\n").map(str::to_owned);
     Gateway { program, grpc, admin, probes, sandbox, greeting }
+}
+
+/// The address of a port over TCP, however the greeting shows it.
+fn reached(shown: &str) -> SocketAddr {
+    let shown = shown.trim_end_matches(" over TLS").trim_start_matches("http://");
+    let address = shown.parse::<ListenAddress>().unwrap().dial();
+    address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 /// Serves this configuration.

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use profile_gateway::app::App;
+use profile_gateway::{app::App, server::ListenAddress};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -182,7 +182,7 @@ async fn a_process_whose_threads_hang_is_dead() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let app = App::start(config).await.unwrap();
-            told.send(app.probe_address().unwrap()).unwrap();
+            told.send(app.probe_address().and_then(ListenAddress::dial).unwrap()).unwrap();
             tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(std::time::Duration::from_millis(1)).await;

@@ -1,0 +1,111 @@
+//! What is counted of TLS handshakes.
+
+use prometheus_client::metrics::{counter::Counter, family::Family};
+
+use crate::telemetry::{Registry, label_values, labels};
+
+label_values! {
+    /// Why a TLS handshake failed.
+    pub(crate) enum HandshakeFailure {
+        /// The client does not speak TLS.
+        Plaintext = "plaintext",
+        /// It took too long.
+        Timeout = "timeout",
+        /// It took long while others waited for their turn.
+        Room = "room",
+        /// The client left.
+        Left = "left",
+        /// The client did not offer the protocol `h2`.
+        Alpn = "alpn",
+        /// Both sides have no version, cipher or curve in common, or the client broke the rules.
+        Protocol = "protocol",
+        /// The client refused, such as for the gateway's certificate.
+        Refused = "refused",
+        /// The client has to show a certificate and did not.
+        NoCertificate = "no_certificate",
+        /// No known authority has signed the client's certificate.
+        UnknownIssuer = "unknown_issuer",
+        /// The client's certificate is not valid any more, or not yet.
+        Expired = "expired",
+        /// The client's certificate was revoked.
+        Revoked = "revoked",
+        /// No revocation list is of the authority of the client's certificate.
+        NoRevocationList = "no_revocation_list",
+        /// The client's certificate is not for clients.
+        Purpose = "purpose",
+        /// The client's certificate names no workload of the trust domain, or more than one URI.
+        Identity = "identity",
+        /// The client's certificate cannot be used for another reason.
+        Certificate = "certificate",
+        /// Something else.
+        Other = "other",
+    }
+}
+
+/// All of them.
+pub(crate) const FAILURES: [HandshakeFailure; 16] = [
+    HandshakeFailure::Plaintext,
+    HandshakeFailure::Timeout,
+    HandshakeFailure::Room,
+    HandshakeFailure::Left,
+    HandshakeFailure::Alpn,
+    HandshakeFailure::Protocol,
+    HandshakeFailure::Refused,
+    HandshakeFailure::NoCertificate,
+    HandshakeFailure::UnknownIssuer,
+    HandshakeFailure::Expired,
+    HandshakeFailure::Revoked,
+    HandshakeFailure::NoRevocationList,
+    HandshakeFailure::Purpose,
+    HandshakeFailure::Identity,
+    HandshakeFailure::Certificate,
+    HandshakeFailure::Other,
+];
+
+labels! {
+    struct FailureLabels { kind: HandshakeFailure }
+}
+
+/// Counts the TLS handshakes that fail. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HandshakeMetrics(Family<FailureLabels, Counter>);
+
+impl HandshakeMetrics {
+    pub(super) fn register(to: &mut Registry) -> Self {
+        let metrics = Self::default();
+        to.register(
+            "tls_handshake_failures",
+            "TLS handshakes on the gRPC port that failed, by kind",
+            &metrics.0,
+        );
+        for kind in FAILURES {
+            metrics.0.get_or_create_owned(&FailureLabels { kind });
+        }
+        metrics
+    }
+
+    /// A handshake failed.
+    pub(crate) fn failed(&self, kind: HandshakeFailure) {
+        self.0.get_or_create_owned(&FailureLabels { kind }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_there_from_the_start() {
+        let mut registry = Registry::new("1.2.3");
+        let metrics = HandshakeMetrics::register(&mut registry);
+        metrics.failed(HandshakeFailure::Alpn);
+        let text = registry.encode();
+        for kind in FAILURES {
+            let count = u8::from(kind == HandshakeFailure::Alpn);
+            let name = kind.name();
+            let line =
+                format!(r#"profile_gateway_tls_handshake_failures_total{{kind="{name}"}} {count}"#);
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+}
