@@ -10,6 +10,7 @@ mod doubt;
 mod earlier;
 pub mod idempotency;
 mod plan;
+mod purge;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -55,10 +56,6 @@ use crate::{
     resources::Processors,
     telemetry::AuditLog,
 };
-
-/// What dropping all of a backend takes of a caller's allowance, at least: what comes back in a
-/// minute, and what may be used at once.
-const PURGED_BACKEND: u64 = 700;
 
 /// What every call needs to be answered. Lives as long as the process.
 pub struct Gateway {
@@ -132,21 +129,7 @@ impl Gateway {
 
     /// Drops the cache entries of a backend or a profile. Returns how many were dropped.
     pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
-        const METHOD: Method = Method::PurgeCache;
-        let purged = if let Ok(name) = ProfileName::parse("name", &request.name) {
-            let backend = self.door.backend::<Operates>(call, name.backend(), METHOD)?;
-            backend.require_id(METHOD, &name)?;
-            let allowed = call.record.caller().purge(backend.cache().profile_requests());
-            allowed.map_err(|error| backend.decorate(METHOD, error))?;
-            backend.cache().purge_profile(name.id())
-        } else {
-            let name = BackendName::parse("name", &request.name)?;
-            let backend = self.door.backend::<Operates>(call, &name, METHOD)?;
-            let requests = backend.cache().all_requests().max(PURGED_BACKEND);
-            let allowed = call.record.caller().purge(requests);
-            allowed.map_err(|error| backend.decorate(METHOD, error))?;
-            cached::purge(&backend).await?
-        };
+        let purged = purge::run(&self.door, call, &request.name).await?;
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
     }
 
