@@ -108,11 +108,12 @@ impl App {
         let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
         let requests = request_ids(&config, &metrics, &budget, &store, &mut registry)?;
         let authenticator = Arc::new(Authenticator::new(&config.auth, &callers)?);
+        let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit)?;
         let gateway = Gateway::new(
             backends,
             writes.clone(),
             EarlierWrites::load(requests, Arc::clone(&store)).map_err(explain)?,
-            AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
+            audit.clone(),
             page_tokens(&config),
             watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key)),
             Processors::new(&callers),
@@ -121,6 +122,7 @@ impl App {
         let routes = routes(&gateway, &config.server, &budget);
         let services = Services::new(routes, health, metrics.server, callers)?
             .within(budget.requests.clone())
+            .audited_in(audit)
             .guarded_by(Arc::clone(&authenticator));
         let (metrics, shown) = (Arc::new(registry), config.redacted());
         let doubts = Arc::clone(&gateway);

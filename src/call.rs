@@ -2,6 +2,7 @@
 //!
 //! The server makes it and the gateway reads it, so it is below both.
 
+mod decision;
 mod id;
 mod ids;
 mod writes;
@@ -16,10 +17,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    decision::Denial,
     id::{CALL_ID_LENGTH, CallId, ShownCallId},
     ids::CallerIds,
     writes::Writes,
 };
+use self::decision::Decision;
 use crate::{
     auth::{Identity, Right},
     cache::{Control, Served},
@@ -71,6 +74,7 @@ pub struct CallRecord {
     caller: Option<Arc<Caller>>,
     /// Unset where callers need not prove who they are; `None` of a call that needs no proof.
     identity: OnceLock<Option<Arc<Identity>>>,
+    decision: Decision,
     caller_ids: CallerIds,
     /// What a call that failed was about.
     failed: OnceLock<String>,
@@ -126,6 +130,28 @@ impl CallRecord {
     #[must_use]
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.get()?.as_ref()
+    }
+
+    /// Sets the right that let the call pass. The first one stays.
+    pub fn allow(&self, right: Right) {
+        self.decision.allow(right);
+    }
+
+    /// The right that let the call pass, where callers have to prove who they are.
+    #[must_use]
+    pub fn allowed(&self) -> Option<Right> {
+        self.decision.allowed()
+    }
+
+    /// Sets why the call is denied. The first one stays.
+    pub fn deny(&self, denial: Denial) {
+        self.decision.deny(denial);
+    }
+
+    /// Why the call is denied, if it is.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Denial> {
+        self.decision.denied()
     }
 
     /// Whether its caller may know of the backend of this name.

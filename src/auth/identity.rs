@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{policy::Principal, rights::Right};
+use super::{
+    policy::{Principal, Role},
+    rights::Right,
+};
 use crate::{
     caller::Caller,
     error::{Error, Reason, metadata},
+    telemetry::Record,
     text,
 };
 
@@ -81,28 +85,25 @@ impl Identity {
         self.principal.as_ref().map(|principal| principal.name.as_str())
     }
 
-    /// What has proved it.
+    /// Adds who it is to a line of the audit log. No token is in it.
     #[must_use]
-    pub fn via(&self) -> Via {
-        self.via
+    pub fn describe(&self, record: Record) -> Record {
+        record
+            .maybe("caller", self.name())
+            .text("caller_via", self.via.name())
+            .text("subject", &self.subject)
+            .maybe("issuer", self.issuer.as_deref())
+            .maybe("token_id", self.token_id.as_deref())
+            .maybe("workload", self.workload.as_ref().map(|principal| principal.name.as_str()))
     }
 
-    /// The subject of the token, or the SPIFFE id of the certificate; for logs.
+    /// The names of its roles, with commas between: those that give it this right in a backend, or
+    /// all that it has.
     #[must_use]
-    pub fn subject(&self) -> &str {
-        &self.subject
-    }
-
-    /// Who has issued the token; for logs.
-    #[must_use]
-    pub fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
-    }
-
-    /// The id of the token, its `jti`; for logs.
-    #[must_use]
-    pub fn token_id(&self) -> Option<&str> {
-        self.token_id.as_deref()
+    pub fn roles(&self, granting: Option<(Right, &str)>) -> String {
+        let roles = self.principal.iter().flat_map(|principal| &principal.roles);
+        let gives = |role: &&Role| granting.is_none_or(|(right, at)| role.gives(right, at));
+        roles.filter(gives).map(|role| role.name.as_str()).collect::<Vec<_>>().join(",")
     }
 
     /// When the proof runs out.

@@ -75,10 +75,29 @@ impl Grants {
     }
 }
 
+/// A role of a caller.
+#[derive(Debug)]
+pub(super) struct Role {
+    pub(super) name: String,
+    grants: Grants,
+}
+
+impl Role {
+    /// Whether it gives a right in a backend. What a call was for may be all of them (`-`).
+    pub(super) fn gives(&self, right: Right, backend: &str) -> bool {
+        match backend {
+            "-" => self.grants.somewhere(right),
+            backend => self.grants.within(backend).has(right),
+        }
+    }
+}
+
 /// A caller of the configuration.
 #[derive(Debug)]
 pub(super) struct Principal {
     pub(super) name: Name,
+    /// What its grants come from.
+    pub(super) roles: Vec<Role>,
     /// To whom all that its calls hold and cost is counted.
     pub(super) caller: Arc<Caller>,
     pub(super) grants: Grants,
@@ -98,7 +117,12 @@ impl Policy {
         let principal = |(name, proof): (&Name, &PrincipalSettings)| {
             let (name, proof) = (*name, proof.clone());
             let grants = Grants::of_caller(rules, name).unwrap_or_default();
-            Arc::new(Principal { name, caller: callers.named(name), grants, proof })
+            let role = |name: &String| {
+                let grants = Grants::of(rules.roles.get(name));
+                Role { name: name.clone(), grants }
+            };
+            let roles = proof.roles.iter().flatten().map(role).collect();
+            Arc::new(Principal { name, roles, caller: callers.named(name), grants, proof })
         };
         Self { principals: rules.callers.iter().map(principal).collect() }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     allowance::Allowance,
-    lines::Lines,
+    lines::{Lines, Samples},
     name::{Name, NotAName},
     processor::{InTurns, Processor},
     resource::Resource,
@@ -120,6 +120,7 @@ struct Account {
     lines: Lines,
     processor: Arc<Processor>,
     audit_lines: Lines,
+    denials: Samples,
 }
 
 static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
@@ -138,8 +139,10 @@ impl Caller {
         let logs = LogMetrics::of_the_process();
         let lines = Lines::new(lines_per_second, logs.over_rate());
         let audit_lines = Lines::new(lines_per_second, logs.audit_over_rate());
+        let denials = Samples::new(logs.audit_over_rate());
         let (held, processor) = Default::default();
-        let account = Account { share_percent, purges, held, lines, audit_lines, processor };
+        let account =
+            Account { share_percent, purges, held, lines, audit_lines, denials, processor };
         Arc::new(Self { id, account: Arc::new(account) })
     }
 
@@ -177,6 +180,18 @@ impl Caller {
     #[must_use]
     pub fn may_audit(&self) -> bool {
         self.account.audit_lines.take(self.id)
+    }
+
+    /// Whether there may be a line in the audit log about a call of it that was denied: one each
+    /// second. If so, how many were left out since the one before; if not, that is counted.
+    #[must_use]
+    pub fn may_audit_denial(&self) -> Option<u64> {
+        self.account.denials.take()
+    }
+
+    /// The line that was to tell of so many is left out too.
+    pub fn left_out_denial(&self, before: u64) {
+        self.account.denials.give_back(before);
     }
 
     /// How much it may hold of what all callers may hold so much of: at least one. `None` if that

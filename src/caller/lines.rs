@@ -56,6 +56,37 @@ impl Lines {
     }
 }
 
+/// One line a second, of lines that tell how many were left out before them.
+#[derive(Debug)]
+pub(super) struct Samples {
+    used: Bucket,
+    left_out: AtomicU64,
+    counted: Counter,
+}
+
+impl Samples {
+    /// `left_out` counts those of all callers that were left out.
+    pub(super) fn new(left_out: Counter) -> Self {
+        Self { used: Bucket::default(), left_out: AtomicU64::new(0), counted: left_out }
+    }
+
+    /// Whether there may be one more line; if so, how many were left out since the one before.
+    pub(super) fn take(&self) -> Option<u64> {
+        if self.used.take(SECOND, 0).is_err() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            self.counted.inc();
+            return None;
+        }
+        Some(self.left_out.swap(0, Ordering::Relaxed))
+    }
+
+    /// The line that was to tell of so many has no room either.
+    pub(super) fn give_back(&self, left_out: u64) {
+        self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
+        self.counted.inc();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -76,6 +107,21 @@ mod tests {
         assert_eq!(lines.left_out.load(Ordering::Relaxed), 950, "900 were told");
         advance(Duration::from_secs(10)).await;
         assert_eq!(taken(1000), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_tells_how_many_were_left_out_before_it() {
+        advance(Duration::from_secs(3600)).await;
+        let counted = Counter::default();
+        let samples = Samples::new(counted.clone());
+        assert_eq!(samples.take(), Some(0));
+        assert!((0..7).all(|_| samples.take().is_none()));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(samples.take(), Some(7));
+        assert_eq!(counted.get(), 7);
+        samples.give_back(7);
+        advance(Duration::from_secs(60)).await;
+        assert_eq!((samples.take(), samples.take()), (Some(8), None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use super::backend::Backend;
 use crate::{
     auth::{REHEARSAL, Right, not_allowed, right_of},
     cache::Control,
-    call::Call,
+    call::{Call, Denial},
     error::{Error, Reason, Result, metadata},
     model::{method::Method, name::BackendName},
     text,
@@ -151,6 +151,7 @@ impl Door {
     pub(crate) fn every<U: Usage>(&self, call: &Call, method: Method) -> SelectedBackends<U> {
         let right = U::right(method);
         let may = |id: &str| self.may(call, right, id);
+        call.record.allow(right);
         let allowed = self.backends.iter().filter(|(id, _)| may(id));
         let allowed = allowed.map(|(id, backend)| self.allowed(call, id, backend));
         SelectedBackends { backends: allowed.collect(), single: false }
@@ -172,11 +173,13 @@ impl Door {
         enough: &[Right],
     ) -> Result<Allowed<U>> {
         let id = name.id();
-        if !enough.iter().any(|right| self.may(call, *right, id)) {
+        let Some(right) = enough.iter().find(|right| self.may(call, **right, id)) else {
             let right = enough.first().copied().unwrap_or(Right::Admin);
+            call.record.deny(Denial::of(right, Some(id)));
             let error = not_allowed(right, Some(id));
             return Err(error.with_metadata(metadata::OPERATION, method.name()));
-        }
+        };
+        call.record.allow(*right);
         let Some(backend) = self.backends.get(id) else {
             return Err(self.not_found(name, method));
         };

@@ -1,16 +1,18 @@
 //! Drops what the cache of a backend holds, of the backend or of one profile.
 
 use super::{
-    door::{Door, Operates},
+    door::{Allowed, Door, Operates},
     read::cached,
+    write::audit::Subject,
 };
 use crate::{
     call::Call,
-    error::Result,
+    error::{Reason, Result},
     model::{
         method::Method,
         name::{BackendName, ProfileName},
     },
+    telemetry::AuditLog,
 };
 
 /// What dropping all of a backend takes of a caller's allowance, at least: what comes back in a
@@ -20,20 +22,66 @@ const PURGED_BACKEND: u64 = 700;
 const METHOD: Method = Method::PurgeCache;
 
 /// Drops the cache entries of the backend or the profile of this name. Returns how many were
-/// dropped.
-pub(super) async fn run(door: &Door, call: &Call, name: &str) -> Result<u64> {
-    if let Ok(name) = ProfileName::parse("name", name) {
-        let backend = door.backend::<Operates>(call, name.backend(), METHOD)?;
-        backend.require_id(METHOD, &name)?;
-        let allowed = call.record.caller().purge(backend.cache().profile_requests());
-        allowed.map_err(|error| backend.decorate(METHOD, error))?;
-        Ok(backend.cache().purge_profile(name.id()))
-    } else {
-        let name = BackendName::parse("name", name)?;
-        let backend = door.backend::<Operates>(call, &name, METHOD)?;
-        let requests = backend.cache().all_requests().max(PURGED_BACKEND);
-        let allowed = call.record.caller().purge(requests);
-        allowed.map_err(|error| backend.decorate(METHOD, error))?;
-        cached::purge(&backend).await
+/// dropped. The audit log has a line about it, also if its caller leaves meanwhile.
+pub(super) async fn run(door: &Door, log: &AuditLog, call: &Call, name: &str) -> Result<u64> {
+    let profile = ProfileName::parse("name", name).ok();
+    let backend = match &profile {
+        Some(profile) => profile.backend().clone(),
+        None => BackendName::parse("name", name)?,
+    };
+    let backend = door.backend::<Operates>(call, &backend, METHOD)?;
+    let mut told = Told::new(log, call, name);
+    let purged = purge(&backend, call, profile.as_ref()).await;
+    told.outcome = purged.as_ref().map_or_else(|error| error.reason().name(), |_| "OK");
+    told.dropped = purged.as_ref().ok().copied();
+    purged
+}
+
+async fn purge(
+    backend: &Allowed<Operates>,
+    call: &Call,
+    profile: Option<&ProfileName>,
+) -> Result<u64> {
+    let requests = match profile {
+        Some(name) => {
+            backend.require_id(METHOD, name)?;
+            backend.cache().profile_requests()
+        }
+        None => backend.cache().all_requests().max(PURGED_BACKEND),
+    };
+    let allowed = call.record.caller().purge(requests);
+    allowed.map_err(|error| backend.decorate(METHOD, error))?;
+    match profile {
+        Some(name) => Ok(backend.cache().purge_profile(name.id())),
+        None => cached::purge(backend).await,
+    }
+}
+
+/// The line of the audit log, written when it is dropped.
+struct Told {
+    log: AuditLog,
+    subject: Subject,
+    outcome: &'static str,
+    dropped: Option<u64>,
+}
+
+impl Told {
+    fn new(log: &AuditLog, call: &Call, name: &str) -> Self {
+        let subject = Subject::new(&call.record, METHOD.name(), name.to_owned(), String::new());
+        let outcome = Reason::CallerCancelled.name();
+        Self { log: log.clone(), subject, outcome, dropped: None }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if self.dropped.is_none() && !self.subject.caller_may_audit() {
+            return;
+        }
+        let record = self.subject.begin(self.log.record("audit")).text("outcome", self.outcome);
+        self.log.audit(match self.dropped {
+            Some(dropped) => record.number("dropped", dropped),
+            None => record,
+        });
     }
 }

@@ -61,6 +61,7 @@ use crate::{
     call::Writes,
     caller::{Callers, Resource},
     resources::Share,
+    telemetry::AuditLog,
 };
 
 /// Largest headers of a request to the admin port, in bytes.
@@ -82,6 +83,7 @@ pub struct Services {
     callers: Callers,
     memory: Share,
     authenticator: Arc<Authenticator>,
+    audit: Option<AuditLog>,
 }
 
 impl Services {
@@ -103,13 +105,20 @@ impl Services {
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
         let memory = Share::boundless(Resource::RequestBytes);
         let authenticator = Arc::default();
-        Ok(Self { routes, methods, health, metrics, callers, memory, authenticator })
+        let audit = None;
+        Ok(Self { routes, methods, health, metrics, callers, memory, authenticator, audit })
     }
 
     /// Lets only those calls pass that this one does.
     #[must_use]
     pub fn guarded_by(self, authenticator: Arc<Authenticator>) -> Self {
         Self { authenticator, ..self }
+    }
+
+    /// Has calls that are denied told of there.
+    #[must_use]
+    pub fn audited_in(self, log: AuditLog) -> Self {
+        Self { audit: Some(log), ..self }
     }
 
     /// Keeps request messages within this memory.
@@ -300,8 +309,9 @@ async fn serve(
     shutdown: impl Future<Output = ()> + Send,
     abort: impl Future<Output = ()> + Send,
 ) -> Drained {
-    let Services { routes, methods, health, metrics, callers, memory, authenticator } = services;
-    let known = (&callers, &authenticator);
+    let Services { routes, methods, health, metrics, callers, memory, authenticator, audit } =
+        services;
+    let known = (&callers, &authenticator, audit.as_ref());
     let stack = stack::build(routes, &methods, &metrics, &settings, known, &memory);
     let stack = Arc::new(stack);
     let connected = move |client: &Client| Connected {

@@ -34,6 +34,7 @@ use crate::{
     auth::Authenticator,
     caller::{Caller, Callers},
     resources::Share,
+    telemetry::AuditLog,
 };
 
 /// The layers around the routes.
@@ -45,7 +46,7 @@ pub(super) fn build<B>(
     methods: &Methods,
     metrics: &ServerMetrics,
     settings: &ServerSettings,
-    (callers, authenticator): (&Callers, &Arc<Authenticator>),
+    (callers, authenticator, audit): (&Callers, &Arc<Authenticator>, Option<&AuditLog>),
     memory: &Share,
 ) -> impl Service<
     Arrived<B>,
@@ -75,7 +76,7 @@ where
         // Access log and metrics. Outside everything that can reject a call, so that they have
         // every call: those rejected below, those that panic, and those whose caller leaves. They
         // report what was really sent.
-        .layer_fn(|inner| Access::new(inner, methods, metrics))
+        .layer_fn(|inner| Access::new(inner, methods, metrics, audit))
         // Requests that are not gRPC end here: the layers below respond in gRPC, which a browser
         // cannot read. They are counted above, so that a misdirected probe is noticed.
         .layer_fn(|inner| GrpcOnly { inner, web })

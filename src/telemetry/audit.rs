@@ -171,6 +171,14 @@ impl AuditLog {
         })
     }
 
+    /// Writes a line about a call that was denied, later, unless more than a quarter of the room is
+    /// taken: who may do nothing leaves the rest to those who write. Returns whether it does.
+    #[must_use]
+    pub fn audit_denial(&self, record: Record) -> bool {
+        let shared = &self.handle.0;
+        shared.add(Entry { line: record.line(), asker: None }, shared.bytes / 4)
+    }
+
     /// Writes a line about what is over, later.
     pub fn audit(&self, record: Record) {
         let shared = &self.handle.0;

@@ -83,7 +83,8 @@ impl LogMetrics {
         to.register("log_lines_left_out", "Lines that the log does not have", &self.left_out);
         to.register(
             "audit_lines_left_out",
-            "Lines about writes that sent nothing, of callers that had too many",
+            "Lines about writes that sent nothing, and about calls that were denied, of callers \
+             that had too many",
             &self.audit_left_out,
         );
     }
@@ -95,7 +96,8 @@ impl LogMetrics {
         self.left_out.get_or_create_owned(&labels)
     }
 
-    /// Counts lines about writes that sent nothing, of a caller that has too many.
+    /// Counts lines about writes that sent nothing, and about calls that were denied, of a caller
+    /// that has too many.
     #[must_use]
     pub fn audit_over_rate(&self) -> Counter {
         self.audit_left_out.clone()

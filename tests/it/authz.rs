@@ -1,5 +1,6 @@
 //! What a caller may do, and that nothing is done and nothing is told of what it may not.
 
+mod denials;
 mod matrix;
 mod mixed;
 mod owned;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
+    auth::Right,
     call::CallRecord,
     error::{Error, Reason, Result, metadata::PROFILE_ID},
     gateway::{
@@ -53,23 +54,30 @@ impl Subject {
         Self { record: Arc::clone(record), method, resource, request_id }
     }
 
+    /// Whether there may be one more line about what its caller does and nothing was sent for.
+    pub(crate) fn caller_may_audit(&self) -> bool {
+        self.record.caller().may_audit()
+    }
+
     fn of(request: &WriteRequest) -> Self {
         let (method, request_id) = (request.method.name(), request.request_id.clone());
         Self::new(&request.call.record, method, request.resource(), request_id)
     }
 
-    /// Adds who calls: by name and by what proves it, where callers have to prove it.
+    /// Adds who calls: by name, by what proves it, and by the role and the right that let it pass,
+    /// where callers have to prove it.
     fn caller(&self, record: Record) -> Record {
         let Some(identity) = self.record.identity() else {
             return record.maybe("caller", self.record.peer());
         };
-        record
-            .maybe("caller", identity.name())
-            .text("caller_via", identity.via().name())
-            .text("subject", identity.subject())
-            .maybe("issuer", identity.issuer())
-            .maybe("token_id", identity.token_id())
+        let right = self.record.allowed();
+        let roles = identity.roles(right.zip(self.record.backend()));
+        identity
+            .describe(record)
             .maybe("peer", self.record.peer())
+            .text("role", &roles)
+            .maybe("right", right.map(Right::name))
+            .text("decision", "allowed")
     }
 
     pub(crate) fn begin(&self, record: Record) -> Record {
@@ -165,7 +173,7 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         let sent = self.sent.attempts() > 0 || self.resolves;
-        if !sent && !self.subject.record.caller().may_audit() {
+        if !sent && !self.subject.caller_may_audit() {
             return;
         }
         let record = self

@@ -72,6 +72,11 @@ impl Writer {
         Self { writes, idempotency, audit, order: Arc::new(order) }
     }
 
+    /// Where writes are told of.
+    pub(crate) fn log(&self) -> &AuditLog {
+        &self.audit
+    }
+
     /// The writes whose outcome is unknown.
     pub(crate) fn doubts(&self) -> Doubts {
         Doubts {

@@ -19,7 +19,7 @@ use tracing::Level;
 
 use super::{
     body::{Answer, Polled, Step, Stepped, bare, wrap},
-    cut,
+    cut, denials,
     methods::{Method, Methods},
     passing::{Arrived, Passing},
     reply,
@@ -35,6 +35,7 @@ use crate::{
         metrics::{CallMetrics, ServerMetrics},
         transport::closing::Closing,
     },
+    telemetry::AuditLog,
     text::{self, UPSTREAM_MESSAGE_BYTES},
 };
 
@@ -49,13 +50,20 @@ pub(crate) struct Access<S> {
 struct Known {
     method: Arc<Method>,
     calls: CallMetrics,
+    /// Where calls that were denied are told of.
+    audit: Option<AuditLog>,
 }
 
 impl<S> Access<S> {
-    pub(crate) fn new(inner: S, methods: &Methods, metrics: &ServerMetrics) -> Self {
+    pub(crate) fn new(
+        inner: S,
+        methods: &Methods,
+        metrics: &ServerMetrics,
+        audit: Option<&AuditLog>,
+    ) -> Self {
         let known = |method: &Arc<Method>| {
-            let calls = metrics.calls_of(&method.label);
-            Arc::new(Known { method: Arc::clone(method), calls })
+            let (calls, audit) = (metrics.calls_of(&method.label), audit.cloned());
+            Arc::new(Known { method: Arc::clone(method), calls, audit })
         };
         let by_path = methods.iter().map(|(path, method)| (path.to_owned(), known(method)));
         Self { inner, by_path: by_path.collect(), unknown: known(methods.unknown()) }
@@ -241,6 +249,9 @@ impl Running {
         let end = self.end.take().unwrap_or_else(|| self.dropped());
         let took = self.started.elapsed();
         self.known.calls.finished(end.code, end.reason, took);
+        if let Some(audit) = &self.known.audit {
+            denials::audit(audit, &self.record, &self.known.method, end.reason);
+        }
         // To the microsecond: more digits would be noise.
         self.log(&end, took.as_micros() as f64 / 1e3);
     }

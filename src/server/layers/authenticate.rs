@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     auth::{Authenticator, Identity, Proofs, Sent, Unproved, Why, not_allowed},
+    call::Denial,
     error::{Error, Reason, metadata},
 };
 
@@ -81,13 +82,14 @@ impl<S> Authenticate<S> {
                 passing.record.set_identity(None);
                 return Ok(None);
             }
-            Err(unproved) => return Err(refused(passing, &unproved)),
+            Err(unproved) => return Err(refused(passing, unproved)),
         };
         if let Needed::Rights(enough) = &method.needed
             && !enough.iter().any(|right| identity.may_somewhere(*right))
             && let Some(right) = enough.first()
         {
             passing.record.set_identity(Some(identity));
+            passing.record.deny(Denial::of(*right, None));
             return Err(reply::known(method, not_allowed(*right, None)));
         }
         let expires = method.streaming.then(|| Expiring::of(method, &identity)).flatten();
@@ -134,8 +136,9 @@ impl Taken {
 
 /// The error for a call that is of no one. The exact cause is for the log: who tries credentials
 /// learns nothing of it.
-fn refused<B>(passing: &Passing<B>, unproved: &Unproved) -> Error {
-    let Unproved { why, cause } = unproved;
+fn refused<B>(passing: &Passing<B>, unproved: Unproved) -> Error {
+    let Unproved { why, cause } = &unproved;
+    let why = *why;
     if tracing::enabled!(target: "auth", tracing::Level::INFO) && passing.record.caller().may_log()
     {
         tracing::info!(
@@ -148,7 +151,8 @@ fn refused<B>(passing: &Passing<B>, unproved: &Unproved) -> Error {
             "a call does not prove who it is of"
         );
     }
-    unauthenticated(&passing.method, *why)
+    passing.record.deny(Denial::Unproved(unproved));
+    unauthenticated(&passing.method, why)
 }
 
 fn unauthenticated(method: &Method, why: Why) -> Error {

@@ -8,6 +8,7 @@ pub(super) mod body;
 pub(super) mod catch;
 pub(super) mod cut;
 pub(super) mod deadline;
+mod denials;
 pub(super) mod grpc_only;
 pub(super) mod grpc_web;
 mod kept;
