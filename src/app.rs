@@ -106,7 +106,8 @@ impl App {
             build(backend, &mut registry, metrics, &health, &background, &budget, &earlier)
         });
         let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
-        let requests = request_ids(&config, &metrics, &budget, &store, &mut registry)?;
+        let known = (&callers, &mut registry);
+        let requests = request_ids(&config, &metrics, &budget, &store, known)?;
         let authenticator = Arc::new(Authenticator::new(&config.auth, &callers)?);
         let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit)?;
         let gateway = Gateway::new(
@@ -186,7 +187,10 @@ impl App {
 
 /// Lets the metric of callers count those that are there.
 fn count_callers(registry: &mut Registry, callers: Callers) {
-    registry.before_scrape(move || callers.forget_idle());
+    registry.before_scrape(move || {
+        callers.forget_idle();
+        callers.measure_named();
+    });
 }
 
 /// Begins what is done for no caller.
@@ -346,7 +350,7 @@ fn request_ids(
     metrics: &Metrics,
     budget: &Budget,
     store: &Arc<dyn Store>,
-    registry: &mut Registry,
+    (callers, registry): (&Callers, &mut Registry),
 ) -> io::Result<Arc<Ledger>> {
     let share = config.callers.share_percent;
     let mut limits = idempotency::Limits::new(&config.request_ids, share);
@@ -354,7 +358,8 @@ fn request_ids(
     let ids = metrics.request_ids.clone();
     config.backends.keys().for_each(|name| ids.backend(&name.as_str().into()));
     let requests = Ledger::load(limits, ids, Arc::clone(store));
-    let requests = Arc::new(requests.map_err(|error| explained(&config.store, error))?);
+    let requests = requests.map_err(|error| explained(&config.store, error))?;
+    let requests = Arc::new(requests.among(callers.clone()));
     let measured = Arc::clone(&requests);
     metrics.memory.measure(Part::RequestIds, move || measured.bytes());
     let measured = Arc::clone(&requests);

@@ -16,13 +16,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::decision::Decision;
 pub use self::{
     decision::Denial,
     id::{CALL_ID_LENGTH, CallId, ShownCallId},
     ids::CallerIds,
     writes::Writes,
 };
-use self::decision::Decision;
 use crate::{
     auth::{Identity, Right},
     cache::{Control, Served},

@@ -105,10 +105,13 @@ impl Authenticator {
             let opened = Issuer::open(name, settings);
             opened.map_err(|why| io::Error::other(format!("auth.jwt.{name}: `jwks_file` {why}")))
         };
+        let issuers = rules.issuers.iter().map(open).collect::<io::Result<_>>()?;
+        // Not before all that can fail.
+        callers.configure(&rules.quotas);
         Ok(Self {
             settings: rules.settings.clone(),
             policy: Policy::new(rules, callers),
-            issuers: rules.issuers.iter().map(open).collect::<io::Result<_>>()?,
+            issuers,
             remembered: Remembered::default(),
         })
     }

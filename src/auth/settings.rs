@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 
 use super::rights::Right;
 use crate::{
-    caller::{CallerId, Name},
+    caller::{CallerId, Name, QuotaSettings},
     settings::{
         Kind,
         bounds::{hours, minutes, seconds},
@@ -118,6 +118,8 @@ pub struct AuthRules {
     pub roles: BTreeMap<String, RoleSettings>,
     /// `[auth.callers.NAME]`.
     pub callers: BTreeMap<Name, PrincipalSettings>,
+    /// `[auth.callers.NAME.quota]` of each of them.
+    pub quotas: BTreeMap<Name, QuotaSettings>,
 }
 
 /// Some addresses.

@@ -8,12 +8,14 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
     allowance::Allowance,
     lines::{Lines, Samples},
     name::{Name, NotAName},
+    named::Named,
     processor::{InTurns, Processor},
     resource::Resource,
 };
@@ -121,6 +123,8 @@ struct Account {
     processor: Arc<Processor>,
     audit_lines: Lines,
     denials: Samples,
+    /// Of a caller that the configuration names.
+    named: Option<Named>,
 }
 
 static GATEWAY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
@@ -136,13 +140,24 @@ impl Caller {
         purges: Allowance,
         lines_per_second: Option<u32>,
     ) -> Arc<Self> {
+        Self::with(id, share_percent, purges, lines_per_second, None)
+    }
+
+    /// The same, of one that the configuration names.
+    pub(super) fn with(
+        id: CallerId,
+        share_percent: u32,
+        purges: Allowance,
+        lines_per_second: Option<u32>,
+        named: Option<Named>,
+    ) -> Arc<Self> {
         let logs = LogMetrics::of_the_process();
         let lines = Lines::new(lines_per_second, logs.over_rate());
         let audit_lines = Lines::new(lines_per_second, logs.audit_over_rate());
         let denials = Samples::new(logs.audit_over_rate());
         let (held, processor) = Default::default();
         let account =
-            Account { share_percent, purges, held, lines, audit_lines, denials, processor };
+            Account { share_percent, purges, held, lines, processor, audit_lines, denials, named };
         Arc::new(Self { id, account: Arc::new(account) })
     }
 
@@ -200,6 +215,44 @@ impl Caller {
     pub fn share_of(&self, bound: usize) -> Option<usize> {
         let share = percent_of(bound, self.account.share_percent).max(1);
         (share < bound).then_some(share)
+    }
+
+    /// What the configuration gives it, if it names it.
+    #[must_use]
+    pub fn named(&self) -> Option<&Named> {
+        self.account.named.as_ref()
+    }
+
+    /// Lets it call once more.
+    ///
+    /// # Errors
+    ///
+    /// When it calls too often; that is counted.
+    pub fn begin_call(&self) -> Result<(), Error> {
+        self.named().map_or(Ok(()), Named::begin_call)
+    }
+
+    /// Whether requests may be sent upstream for it.
+    ///
+    /// # Errors
+    ///
+    /// How long it takes until then, when its calls have cost too many; that is counted.
+    pub fn may_ask_upstream(&self) -> Result<(), Duration> {
+        self.named().map_or(Ok(()), Named::may_ask_upstream)
+    }
+
+    /// Counts a request that was sent upstream for it.
+    pub fn asked_upstream(&self) {
+        if let Some(named) = self.named() {
+            named.asked_upstream();
+        }
+    }
+
+    /// Counts a call of it that is over.
+    pub fn ended(&self, code: &'static str) {
+        if let Some(named) = self.named() {
+            named.ended(code);
+        }
     }
 
     /// Lets it drop from a cache what takes so many requests to read again.

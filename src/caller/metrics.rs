@@ -1,4 +1,7 @@
-//! What is counted of callers. No label names one, because their number has no useful bound.
+//! What is counted of callers. No label names one but those that the configuration names: the
+//! number of the others has no useful bound.
+
+use std::sync::Arc;
 
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
@@ -10,10 +13,44 @@ use crate::telemetry::{Registry, label_values, labels};
 pub struct CallerMetrics {
     callers: Gauge,
     refusals: Family<RefusalLabels, Counter>,
+    named_calls: Family<CallLabels, Counter>,
+    named_in_flight: Family<NamedLabels, Gauge>,
+    named_upstream_requests: Family<NamedLabels, Counter>,
+    named_refusals: Family<QuotaLabels, Counter>,
 }
 
 labels! {
     struct RefusalLabels { resource: Resource, bound: Bound }
+}
+
+labels! {
+    struct NamedLabels { caller: Arc<str> }
+}
+
+labels! {
+    struct CallLabels { caller: Arc<str>, code: &'static str }
+}
+
+labels! {
+    struct QuotaLabels { caller: Arc<str>, quota: NamedQuota }
+}
+
+label_values! {
+    /// A quota of a named caller, by its key.
+    pub(super) enum NamedQuota {
+        /// Calls at once.
+        Calls = "calls",
+        /// Calls within a time.
+        Rate = "rate",
+        /// Requests to upstreams within a time.
+        UpstreamRate = "upstream_rate",
+        /// Streams of changes.
+        Streams = "streams",
+        /// Remembered writes.
+        RequestIds = "request_ids",
+        /// Bytes in memory.
+        Bytes = "bytes",
+    }
 }
 
 label_values! {
@@ -38,11 +75,56 @@ impl CallerMetrics {
              resource",
             &metrics.refusals,
         );
+        to.register(
+            "caller_calls",
+            "Calls of a caller that the configuration names, which are over",
+            &metrics.named_calls,
+        );
+        to.register(
+            "caller_calls_in_flight",
+            "Calls of such a caller that have a place",
+            &metrics.named_in_flight,
+        );
+        to.register(
+            "caller_upstream_requests",
+            "Requests that calls of such a caller have cost upstreams",
+            &metrics.named_upstream_requests,
+        );
+        to.register(
+            "caller_quota_refusals",
+            "What was refused to such a caller because of its own quota",
+            &metrics.named_refusals,
+        );
         metrics
     }
 
     pub(super) fn known(&self, callers: usize) {
         self.callers.set(i64::try_from(callers).unwrap_or(i64::MAX));
+    }
+
+    /// The counter of the calls of a named caller that ended so.
+    pub(super) fn named_calls(&self, caller: &Arc<str>, code: &'static str) -> Counter {
+        let labels = CallLabels { caller: Arc::clone(caller), code };
+        self.named_calls.get_or_create_owned(&labels)
+    }
+
+    /// So many calls of a named caller have a place.
+    pub(super) fn named_in_flight(&self, caller: &Arc<str>, calls: usize) {
+        let labels = NamedLabels { caller: Arc::clone(caller) };
+        let gauge = self.named_in_flight.get_or_create_owned(&labels);
+        gauge.set(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    /// The counter of the requests that a named caller has cost.
+    pub(super) fn named_upstream_requests(&self, caller: &Arc<str>) -> Counter {
+        let labels = NamedLabels { caller: Arc::clone(caller) };
+        self.named_upstream_requests.get_or_create_owned(&labels)
+    }
+
+    /// Counts what a quota of a named caller has refused.
+    pub(super) fn named_refusal(&self, caller: &Arc<str>, quota: NamedQuota) {
+        let labels = QuotaLabels { caller: Arc::clone(caller), quota };
+        self.named_refusals.get_or_create_owned(&labels).inc();
     }
 
     /// The counter of one resource and one bound. Looked up once: a lookup hashes and locks.

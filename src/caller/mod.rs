@@ -14,9 +14,11 @@ mod identity;
 mod lines;
 mod metrics;
 mod name;
+mod named;
 mod pool;
 mod processor;
 mod quota;
+mod rate;
 mod registry;
 mod resource;
 mod settings;
@@ -24,13 +26,15 @@ mod turns;
 
 pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
+pub use named::Named;
 pub use name::{FORM as NAME_FORM, Name, NotAName};
 pub use pool::{Held, Pool};
 #[cfg(test)]
 pub(crate) use processor::tests::yield_now;
 pub use processor::{InTurns, Urgently, urgently};
 pub use quota::{Full, Quota, SHARE};
+pub use rate::Rate;
 pub use registry::Callers;
 pub use resource::Resource;
-pub use settings::CallerSettings;
+pub use settings::{CallerSettings, QuotaSettings};
 pub use turns::{Rank, Turn, Turns};

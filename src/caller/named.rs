@@ -25,7 +25,7 @@ const UNBOUNDED: usize = usize::MAX;
 
 /// The quota of a caller, which may change while it calls.
 #[derive(Debug)]
-pub(super) struct Named {
+pub struct Named {
     name: Arc<str>,
     calls: AtomicUsize,
     streams: AtomicUsize,
@@ -82,13 +82,26 @@ impl Named {
         })
     }
 
-    /// How many writes of it are remembered.
-    pub(super) fn request_ids(&self) -> Option<usize> {
+    /// How many writes of it may be remembered, if its quota says that.
+    #[must_use]
+    pub fn request_ids(&self) -> Option<usize> {
         bound(&self.request_ids)
     }
 
-    /// Counts what a quota has refused.
-    pub(super) fn refused(&self, quota: NamedQuota) {
+    /// Counts that it holds as much of a resource as it may, if its quota says how much that is;
+    /// returns whether it does.
+    pub(super) fn refuses(&self, resource: Resource) -> bool {
+        let quota = resource.quota().filter(|_| self.of(resource).is_some());
+        quota.into_iter().for_each(|quota| self.refused(quota));
+        quota.is_some()
+    }
+
+    /// Counts that it has as many remembered writes as its quota says.
+    pub fn refused_request_id(&self) {
+        self.refused(NamedQuota::RequestIds);
+    }
+
+    fn refused(&self, quota: NamedQuota) {
         self.metrics.named_refusal(&self.name, quota);
     }
 

@@ -108,13 +108,14 @@ impl Pool {
 
     fn refuse_of(&self, limit: usize, asked: usize) -> Full {
         self.over_bound.inc();
-        Full::OfAll(Quota { resource: self.resource, limit, asked })
+        Full::OfAll(Quota { resource: self.resource, limit, asked, is_own: false })
     }
 
     /// That all of it is taken.
     #[must_use]
     pub fn full(&self) -> Full {
-        Full::OfAll(Quota { resource: self.resource, limit: self.bound, asked: 1 })
+        let (resource, limit) = (self.resource, self.bound);
+        Full::OfAll(Quota { resource, limit, asked: 1, is_own: false })
     }
 
     /// The most that a caller can hold, however little others hold.
@@ -145,7 +146,8 @@ impl Pool {
             return self.refuse_of(limit, asked);
         }
         self.over_share.inc();
-        Full::OfCaller(Quota { resource: self.resource, limit, asked })
+        let is_own = caller.named().is_some_and(|named| named.refuses(self.resource));
+        Full::OfCaller(Quota { resource: self.resource, limit, asked, is_own })
     }
 
     fn share_of(&self, caller: &Caller) -> usize {
@@ -153,6 +155,9 @@ impl Pool {
             // As much as it leaves, so that something is left however many backends are greedy.
             let others = self.held().saturating_sub(caller.holds(self.resource));
             return self.bound.saturating_sub(others) / 2;
+        }
+        if let Some(quota) = caller.named().and_then(|named| named.of(self.resource)) {
+            return quota;
         }
         // Who may hold everything is told that all of it is taken.
         caller.share_of(self.bound).unwrap_or(usize::MAX)
@@ -222,11 +227,11 @@ mod tests {
     }
 
     fn of_caller(limit: usize, asked: usize) -> Full {
-        Full::OfCaller(Quota { resource: Resource::Calls, limit, asked })
+        Full::OfCaller(Quota { resource: Resource::Calls, limit, asked, is_own: false })
     }
 
     fn of_all(limit: usize, asked: usize) -> Full {
-        Full::OfAll(Quota { resource: Resource::Calls, limit, asked })
+        Full::OfAll(Quota { resource: Resource::Calls, limit, asked, is_own: false })
     }
 
     fn caller(address: &str) -> Arc<Caller> {

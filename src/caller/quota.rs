@@ -26,6 +26,8 @@ pub struct Quota {
     pub limit: usize,
     /// How much was asked for at once.
     pub asked: usize,
+    /// It is what the configuration gives this caller alone, and no share.
+    pub is_own: bool,
 }
 
 impl Quota {
@@ -54,6 +56,9 @@ impl Full {
 
     /// The settings that the bound comes from.
     fn settings(&self) -> String {
+        if let Some(quota) = self.quota().resource.quota().filter(|_| self.quota().is_own) {
+            return format!(" (`{}` in its `[auth.callers.NAME.quota]`)", quota.name());
+        }
         match (self, self.quota().resource.setting()) {
             (Self::OfCaller(_), Some(of)) => format!(" (`{SHARE}` of `{of}`)"),
             (Self::OfCaller(_), None) => format!(" (`{SHARE}`)"),
@@ -65,7 +70,7 @@ impl Full {
 
 impl From<Full> for Error {
     fn from(full: Full) -> Self {
-        let Quota { resource, limit, asked } = *full.quota();
+        let Quota { resource, limit, asked, is_own } = *full.quota();
         let (what, settings) = (resource.plural(), full.settings());
         if full.quota().is_too_small() {
             let whose = match full {
@@ -82,7 +87,8 @@ impl From<Full> for Error {
         }
         let message = match full {
             Full::OfCaller(_) => {
-                format!("this caller has too many {what}: its share is {limit}{settings}")
+                let bound = if is_own { "quota" } else { "share" };
+                format!("this caller has too many {what}: its {bound} is {limit}{settings}")
             }
             Full::OfAll(_) => format!(
                 "too many {what}: the limit is {limit}{settings}; try again later or on another \
@@ -100,8 +106,11 @@ mod tests {
 
     #[test]
     fn refusals_say_whose_bound_it_was_how_much_it_is_and_what_to_raise() {
-        let streams = Quota { resource: Resource::Streams, limit: 7, asked: 1 };
-        let work = Quota { resource: Resource::Work, limit: 500, asked: 20 };
+        let streams = Quota { resource: Resource::Streams, limit: 7, asked: 1, is_own: false };
+        let own = Quota { is_own: true, ..streams };
+        let work = Quota { resource: Resource::Work, limit: 500, asked: 20, is_own: false };
+        let of_own = "this caller has too many open watch streams: its quota is 7 (`streams` in \
+                      its `[auth.callers.NAME.quota]`)";
         let of_caller = "this caller has too many open watch streams: its share is 7 \
                          (`callers.share_percent` of `server.max_concurrent_calls`)";
         let of_all = "too many open watch streams: the limit is 7 \
@@ -112,6 +121,7 @@ mod tests {
                            again later or on another replica";
         for (full, message) in [
             (Full::OfCaller(streams), of_caller),
+            (Full::OfCaller(own), of_own),
             (Full::OfAll(streams), of_all),
             (Full::OfCaller(work), work_of_caller),
             (Full::OfAll(work), work_of_all),
@@ -126,7 +136,8 @@ mod tests {
 
     #[test]
     fn what_never_fits_is_not_to_be_repeated() {
-        let quota = Quota { resource: Resource::RequestBytes, limit: 500, asked: 501 };
+        let resource = Resource::RequestBytes;
+        let quota = Quota { resource, limit: 500, asked: 501, is_own: false };
         let of_caller = "this takes 501 bytes of requests in memory, and one caller may have 500 \
                          (`callers.share_percent` of `memory.requests_percent`): it is refused \
                          whenever it is tried; ask for less, or raise the setting";

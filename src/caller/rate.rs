@@ -41,6 +41,13 @@ impl Rate {
     }
 }
 
+impl Default for Rate {
+    /// The least.
+    fn default() -> Self {
+        Self { count: 1, unit: "h", seconds: 3600 }
+    }
+}
+
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.count, self.unit)

@@ -4,7 +4,12 @@
 //! a connection are forgotten, and everyone beyond the bound shares what one caller may hold. All
 //! stay who they are, because the ids of their requests and their tokens are theirs alone.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -14,9 +19,10 @@ use super::{
     identity::{Caller, CallerId},
     metrics::{Bound, CallerMetrics},
     name::Name,
+    named::Named,
     pool::Pool,
     resource::Resource,
-    settings::CallerSettings,
+    settings::{CallerSettings, QuotaSettings},
 };
 
 /// Most callers that are told apart.
@@ -34,6 +40,8 @@ struct Shared {
     metrics: CallerMetrics,
     others: Arc<Caller>,
     known: Mutex<Known>,
+    /// Those that the configuration names.
+    named: Mutex<BTreeMap<Name, Arc<Caller>>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +61,8 @@ impl Callers {
     #[must_use]
     pub fn new(settings: CallerSettings, metrics: CallerMetrics) -> Self {
         let (others, known) = (caller(CallerId::Others, &settings, &metrics), Mutex::default());
-        Self(Arc::new(Shared { settings, metrics, others, known }))
+        let named = Mutex::default();
+        Self(Arc::new(Shared { settings, metrics, others, known, named }))
     }
 
     /// The same callers, apart from these: for a runtime of its own, whose threads are not those
@@ -101,11 +110,30 @@ impl Callers {
         CallerId::network(address, bits(ipv4_prefix_bits), bits(ipv6_prefix_bits))
     }
 
-    /// A caller that proves who it is, wherever it calls from. Asked once for each name: who asks
-    /// keeps it.
+    /// A caller that proves who it is, wherever it calls from.
     #[must_use]
     pub fn named(&self, name: Name) -> Arc<Caller> {
-        caller(CallerId::Principal(name), &self.0.settings, &self.0.metrics)
+        let mut named = self.0.named.lock();
+        let new = || self.0.open(name, &QuotaSettings::default());
+        Arc::clone(named.entry(name).or_insert_with(new))
+    }
+
+    /// From now on, the configuration names these, with these quotas. What those of before hold and
+    /// have used stays with their names; those that are not named any more are forgotten.
+    pub fn configure(&self, quotas: &BTreeMap<Name, QuotaSettings>) {
+        let mut named = self.0.named.lock();
+        named.retain(|name, _| quotas.contains_key(name));
+        for (name, quota) in quotas {
+            let caller = named.entry(*name).or_insert_with(|| self.0.open(*name, quota));
+            caller.named().into_iter().for_each(|named| named.set(quota));
+        }
+    }
+
+    /// The caller that the configuration gives this name.
+    #[must_use]
+    pub fn find_named(&self, id: CallerId) -> Option<Arc<Caller>> {
+        let CallerId::Principal(name) = id else { return None };
+        self.0.named.lock().get(&name).cloned()
     }
 
     /// Everyone who is not told apart.
@@ -131,6 +159,24 @@ impl Callers {
         let mut known = self.0.known.lock();
         known.sweep();
         self.0.metrics.known(known.callers.len());
+    }
+
+    /// Brings the metrics of those that are named up to date.
+    pub fn measure_named(&self) {
+        let named = self.0.named.lock();
+        for (caller, named) in named.values().filter_map(|caller| Some((caller, caller.named()?))) {
+            named.measure(caller.holds(Resource::Calls));
+        }
+    }
+}
+
+impl Shared {
+    fn open(&self, name: Name, quota: &QuotaSettings) -> Arc<Caller> {
+        let CallerSettings { share_percent, log_lines_per_second, .. } = self.settings;
+        let named = Named::new(name, quota, &self.metrics);
+        let purges = Allowance::new(self.metrics.refusals(Resource::Purges, Bound::Caller));
+        let id = CallerId::Principal(name);
+        Caller::with(id, share_percent, purges, log_lines_per_second, Some(named))
     }
 }
 

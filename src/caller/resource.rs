@@ -1,5 +1,6 @@
 //! What a caller can hold of the process.
 
+use super::metrics::NamedQuota;
 use crate::telemetry::label_values;
 
 label_values! {
@@ -56,6 +57,18 @@ impl Resource {
             Self::Purges => "purges",
             Self::Work => "microseconds of work on long lists",
         }
+    }
+
+    /// The quota of a named caller that bounds it, in place of its share.
+    pub(super) const fn quota(self) -> Option<NamedQuota> {
+        Some(match self {
+            Self::Calls | Self::Arriving | Self::Writes => NamedQuota::Calls,
+            Self::Streams => NamedQuota::Streams,
+            Self::RequestBytes | Self::AnswerBytes | Self::LoadBytes => NamedQuota::Bytes,
+            Self::Probes | Self::DecodingBytes | Self::HistoryBytes | Self::Purges | Self::Work => {
+                return None;
+            }
+        })
     }
 
     /// The key of the setting that says how much of it there may be, if there is one.

@@ -11,8 +11,10 @@ use crate::{
         AuthRules, AuthSettings, EVERY_BACKEND, Grants, IssuerSettings, Mode, PrincipalSettings,
         RoleSettings, check_keys,
     },
-    caller::Name,
-    settings::{ListenAddress, Node, Section, Settings, Value, quoted},
+    caller::{Name, QuotaSettings},
+    settings::{
+        ListenAddress, Node, Section, Settings, Value, quoted, shown as shown_section, whole,
+    },
     text,
 };
 
@@ -20,6 +22,8 @@ use crate::{
 pub(super) const ISSUERS: &str = "jwt";
 pub(super) const ROLES: &str = "roles";
 pub(super) const CALLERS: &str = "callers";
+/// The table in that of each caller.
+pub(super) const QUOTA: &str = "quota";
 /// All of them.
 pub(super) const TABLES: [&str; 3] = [ISSUERS, ROLES, CALLERS];
 
@@ -56,6 +60,8 @@ fn rules(mut section: Section<'_>, backends: &Backends) -> AuthRules {
         let all = tables(section.child(CALLERS), &mut read);
         all.into_values().collect::<Vec<_>>()
     };
+    let (callers, quotas): (Vec<_>, BTreeMap<_, _>) =
+        callers.into_iter().map(|(name, proof, quota)| ((name, proof), (name, quota))).unzip();
     distinct(&callers, &mut section);
     let callers: BTreeMap<Name, PrincipalSettings> = callers.into_iter().collect();
     if settings.mode == Mode::Required && callers.is_empty() && section.mistakes() == 0 {
@@ -64,7 +70,7 @@ fn rules(mut section: Section<'_>, backends: &Backends) -> AuthRules {
         section.conflict(["mode"], message);
     }
     section.finish();
-    AuthRules { settings, issuers, roles, callers }
+    AuthRules { settings, issuers, roles, callers, quotas }
 }
 
 /// Reads the tables of a table, by their names.
@@ -128,10 +134,11 @@ fn caller(
     roles: &BTreeMap<String, RoleSettings>,
     issuers: &BTreeMap<String, IssuerSettings>,
     proves_certificates: bool,
-) -> Option<(Name, PrincipalSettings)> {
+) -> Option<(Name, PrincipalSettings, QuotaSettings)> {
     section.require("roles", "the names of its roles");
     let before = section.mistakes();
     let settings = PrincipalSettings::read(section);
+    let quota = whole(section.child(QUOTA));
     for role in settings.roles.iter().flatten().filter(|role| !roles.contains_key(*role)) {
         refuse_unknown(section, "roles", "role", role, roles.keys());
     }
@@ -166,7 +173,7 @@ fn caller(
         );
     }
     match name.parse() {
-        Ok(name) => Some((name, settings)),
+        Ok(name) => Some((name, settings, quota)),
         Err(why) => {
             let message = format!("the name of {} {why}", quoted(section.path()));
             section.fault(message);
@@ -235,7 +242,13 @@ pub(super) fn show(rules: &AuthRules) -> Json {
     rules.settings.show(&mut shown);
     shown.insert(ISSUERS.to_owned(), each(&rules.issuers));
     shown.insert(ROLES.to_owned(), each(&rules.roles));
-    shown.insert(CALLERS.to_owned(), each(&rules.callers));
+    let mut callers = each(&rules.callers);
+    for (name, quota) in &rules.quotas {
+        if let Some(Json::Object(caller)) = callers.get_mut(name.as_str()) {
+            caller.insert(QUOTA.to_owned(), shown_section(quota));
+        }
+    }
+    shown.insert(CALLERS.to_owned(), callers);
     Json::Object(shown)
 }
 

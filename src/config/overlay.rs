@@ -21,7 +21,8 @@ const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATE
     PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, \
     PROFILE_GATEWAY__SERVER__TLS__KEY, PROFILE_GATEWAY__AUTH__KEY, \
     PROFILE_GATEWAY__AUTH__JWT__NAME__KEY, PROFILE_GATEWAY__AUTH__ROLES__NAME__KEY, \
-    PROFILE_GATEWAY__AUTH__CALLERS__NAME__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
+    PROFILE_GATEWAY__AUTH__CALLERS__NAME__KEY, \
+    PROFILE_GATEWAY__AUTH__CALLERS__NAME__QUOTA__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
     PROFILE_GATEWAY__MEMORY__KEY, PROFILE_GATEWAY__REQUEST_IDS__KEY, \
     PROFILE_GATEWAY__STORE__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY, \
     PROFILE_GATEWAY__BACKENDS__NAME__TLS__KEY or PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY \
@@ -71,7 +72,7 @@ pub(super) fn apply(root: &mut Table, env: &Env, errors: &mut Errors) {
 
 /// Where a variable's value goes.
 struct Target {
-    /// Section, backend, section within it and key; one to four segments.
+    /// Section, backend, section within it and key; one to five segments.
     path: Vec<String>,
     /// `env` or `file` if the value is not the secret but says where it is.
     reference: Option<String>,
@@ -95,6 +96,10 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         ["server", TLS, key] => Ok(at(&["server", TLS, key], None)),
         ["auth", table, name, key] if auth::TABLES.contains(table) => {
             Ok(at(&["auth", table, &auth_name(table, name, root), key], None))
+        }
+        ["auth", auth::CALLERS, name, auth::QUOTA, key] => {
+            let name = auth_name(auth::CALLERS, name, root);
+            Ok(at(&["auth", auth::CALLERS, &name, auth::QUOTA, key], None))
         }
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
         ["backends", name, section, key] if [TLS, CACHE].contains(section) => {

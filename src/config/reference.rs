@@ -10,7 +10,7 @@ use super::{
 use crate::{
     auth::{AuthSettings, IssuerSettings, PrincipalSettings, RoleSettings},
     cache::CacheSettings,
-    caller::CallerSettings,
+    caller::{CallerSettings, QuotaSettings},
     dialect::REGISTRY,
     gateway::idempotency::RequestIdSettings,
     resources::MemorySettings,
@@ -51,6 +51,7 @@ pub(super) fn tables() -> Vec<Table> {
         table("`[auth.jwt.NAME]`", "AUTH__JWT__NAME__", IssuerSettings::rows()),
         table("`[auth.roles.NAME]`", "AUTH__ROLES__NAME__", RoleSettings::rows()),
         table("`[auth.callers.NAME]`", "AUTH__CALLERS__NAME__", PrincipalSettings::rows()),
+        table("`[auth.callers.NAME.quota]`", "AUTH__CALLERS__NAME__QUOTA__", QuotaSettings::rows()),
         table("`[callers]`", "CALLERS__", CallerSettings::rows()),
         table("`[request_ids]`", "REQUEST_IDS__", RequestIdSettings::rows()),
         table("`[store]`", "STORE__", StoreSettings::rows()),

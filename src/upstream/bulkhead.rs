@@ -83,14 +83,19 @@ impl Bulkhead {
         }
     }
 
-    /// Whether a call of this caller may begin: not while it has used its share of the vendor's
-    /// windows, and what they have left is kept for others.
+    /// Whether a call of this caller may begin: not while its calls have cost more than its quota,
+    /// nor while it has used its share of the vendor's windows, and what they have left is kept for
+    /// others.
     pub(super) fn admits(
         &self,
         pace: &Pace,
         (class, caller): (Class, &Caller),
         now: Instant,
     ) -> Result<(), Refusal> {
+        if class != Class::Settling {
+            let may_ask = caller.may_ask_upstream();
+            may_ask.map_err(|wait| Refusal::Shed(Shed::CallerRate, wait))?;
+        }
         let wait = self.shares.is_used_up(caller, class, now, || pace.left(class, now));
         wait.map_or(Ok(()), |wait| Err(Refusal::Shed(Shed::CallerLimit, wait)))
     }
@@ -117,6 +122,7 @@ impl Bulkhead {
 
     /// Counts a request of this caller that is sent now.
     pub(super) fn count(&self, caller: &Caller, now: Instant) {
+        caller.asked_upstream();
         self.shares.count(caller, now);
     }
 
@@ -195,7 +201,7 @@ impl Bulkhead {
         let now = Instant::now();
         let taken = pace.take(class, now).is_ok();
         if taken {
-            self.shares.count(caller, now);
+            self.count(caller, now);
         }
         taken
     }

@@ -140,7 +140,7 @@ pub(super) fn too_many(
 
 fn overloaded(shed: Shed, wait: Duration, Bounds { slots, places }: Bounds) -> Error {
     let reason = match shed {
-        Shed::CallerQueue | Shed::CallerLimit => Reason::CallerQuotaExceeded,
+        Shed::CallerQueue | Shed::CallerLimit | Shed::CallerRate => Reason::CallerQuotaExceeded,
         _ => Reason::Overloaded,
     };
     let why = match shed {
@@ -152,6 +152,9 @@ fn overloaded(shed: Shed, wait: Duration, Bounds { slots, places }: Bounds) -> E
             "this caller has used its share (`{SHARE}`) of the vendor's limit (`request_limit`, \
              `monthly_request_limit`)"
         ),
+        Shed::CallerRate => "the calls of this caller have cost too many requests to upstreams \
+                             (`upstream_rate` in its `[auth.callers.NAME.quota]`)"
+            .to_owned(),
         Shed::Full => format!(
             "too many calls are waiting for this backend: the limit is {places} \
              (`max_queued_calls`)"
@@ -166,7 +169,7 @@ fn overloaded(shed: Shed, wait: Duration, Bounds { slots, places }: Bounds) -> E
         }
     };
     // How long others take is a guess; when they no longer count is known.
-    let is_known = matches!(shed, Shed::CallerLimit);
+    let is_known = matches!(shed, Shed::CallerLimit | Shed::CallerRate);
     let wait = if is_known { wait } else { wait.min(Duration::from_secs(60)) };
     let wait = whole_seconds(wait);
     Error::new(reason, format!("{why}; nothing was sent")).with_retry(Retry::After(Some(wait)))

@@ -4,4 +4,5 @@ mod denials;
 mod matrix;
 mod mixed;
 mod owned;
+mod quotas;
 mod rights;

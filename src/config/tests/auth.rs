@@ -102,6 +102,15 @@ fn callers_have_roles_and_something_that_proves_them() {
             "`auth.callers.ops.spiffe` must be `spiffe://DOMAIN/PATH`",
         ),
         (
+            format!("{ISSUER}{ROLE}{CALLER}quota = {{ rate = \"200\" }}"),
+            "`auth.callers.ops.quota.rate` must be a rate such as `200/s`",
+        ),
+        (
+            format!("{ISSUER}{ROLE}{CALLER}quota = {{ cals = 1 }}"),
+            "unknown key `cals` in `[auth.callers.ops.quota]`, did you mean `calls`?",
+        ),
+        (format!("{ISSUER}{ROLE}{CALLER}quota = 5"), "`auth.callers.ops.quota` must be a section"),
+        (
             format!("{ISSUER}{ROLE}{CALLER}").replace("callers.ops", "callers.Ops"),
             "the name of `auth.callers.Ops` must be 1 to 32 lower-case letters",
         ),
@@ -151,10 +160,14 @@ fn variables_reach_the_tables() {
         ("PROFILE_GATEWAY__AUTH__ROLES__TEAM_A__BACKENDS", "sft"),
         ("PROFILE_GATEWAY__AUTH__CALLERS__OPS__ROLES", "reader, team-a"),
         ("PROFILE_GATEWAY__AUTH__JWT__IDP__LEEWAY", "1s"),
+        ("PROFILE_GATEWAY__AUTH__CALLERS__OPS__QUOTA__RATE", "5/m"),
+        ("PROFILE_GATEWAY__AUTH__CALLERS__OPS__QUOTA__CALLS", "7"),
     ];
     let config = read(&text, &set).unwrap();
     assert_eq!(config.access_of("ops").unwrap()["sft"], "read, write, admin");
     assert_eq!(config.redacted()["auth"]["jwt"]["idp"]["leeway"], "1s");
+    let quota = &config.redacted()["auth"]["callers"]["ops"]["quota"];
+    assert_eq!((&quota["rate"], &quota["calls"]), (&"5/m".into(), &7.into()));
     let deep = [("PROFILE_GATEWAY__AUTH__OTHER__NAME__KEY", "x")];
     assert!(report(read(&text, &deep)).contains("no such setting"));
 }

@@ -110,6 +110,7 @@ roles = "reader, writer"
 issuer = "https://idp.example"
 subject = "svc-ops"
 claims = "groups=iot-ops, env = prod"
+quota = { calls = 64, rate = "200/s", upstream_rate = "50/m", streams = 16, request_ids = 20000, bytes = "64MiB" }
 
 [callers]
 ipv4_prefix_bits = 24
@@ -250,8 +251,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:106");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:139");
+    assert_eq!(sft.origin, "gateway.toml:107");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:140");
     assert_eq!(config.warnings, [crate::config::auth::OPEN]);
 }
 
@@ -285,6 +286,14 @@ fn callers_and_their_rights_can_be_set() {
                     "issuer": null,
                     "subject": null,
                     "claims": null,
+                    "quota": {
+                        "calls": null,
+                        "rate": null,
+                        "upstream_rate": null,
+                        "streams": null,
+                        "request_ids": null,
+                        "bytes": null,
+                    },
                 },
                 "ops": {
                     "roles": "reader, writer",
@@ -292,6 +301,14 @@ fn callers_and_their_rights_can_be_set() {
                     "issuer": "https://idp.example",
                     "subject": "svc-ops",
                     "claims": "groups=iot-ops, env=prod",
+                    "quota": {
+                        "calls": 64,
+                        "rate": "200/s",
+                        "upstream_rate": "50/m",
+                        "streams": 16,
+                        "request_ids": 20_000,
+                        "bytes": 64 * 1024 * 1024,
+                    },
                 },
             },
         })

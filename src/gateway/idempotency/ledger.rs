@@ -24,7 +24,7 @@ use super::{
     record::{self, KeptState},
 };
 use crate::{
-    caller::CallerId,
+    caller::{CallerId, Callers, Named},
     error::{Error, Reason, Result, Retry, whole_seconds},
     store::{self, Change, Clock, Kept, Outlives, Store, Table},
 };
@@ -44,6 +44,8 @@ pub struct Ledger {
     keeps: bool,
     pub(super) clock: Clock,
     inner: Mutex<Entries>,
+    /// Some have a quota of their own.
+    callers: Option<Callers>,
 }
 
 impl Ledger {
@@ -61,9 +63,16 @@ impl Ledger {
         let keeps = store.outlives() != Outlives::Nothing;
         let clock = Clock::default();
         let inner = Mutex::new(Entries::after(clock));
-        let ledger = Self { limits, guarantee, metrics, store, keeps, clock, inner };
+        let callers = None;
+        let ledger = Self { limits, guarantee, metrics, store, keeps, clock, inner, callers };
         ledger.read()?;
         Ok(ledger)
+    }
+
+    /// The same; those of these callers that have a quota of their own have that.
+    #[must_use]
+    pub fn among(self, callers: Callers) -> Self {
+        Self { callers: Some(callers), ..self }
     }
 
     fn read(&self) -> io::Result<()> {
@@ -127,9 +136,13 @@ impl Ledger {
         let own = inner.callers.get(&caller);
         let used = own.map(|own| own.used).unwrap_or_default();
         let has_share = caller != CallerId::Gateway;
-        if has_share && !used.has_room(more, self.limits.of_one()) {
+        let found = self.callers.as_ref().and_then(|callers| callers.find_named(caller));
+        let named = found.as_ref().and_then(|caller| caller.named());
+        let quota = named.and_then(Named::request_ids);
+        if has_share && !used.has_room(more, self.limits.of_one(quota)) {
             self.metrics.refused(Bound::Caller);
-            let error = self.limits.share_is_used(used, more);
+            named.filter(|_| quota.is_some()).into_iter().for_each(Named::refused_request_id);
+            let error = self.limits.share_is_used(used, more, quota);
             return Err(self.until_room(error, own.and_then(|own| own.over.first())));
         }
         if inner.used.has_room(more, self.limits.of_all()) {

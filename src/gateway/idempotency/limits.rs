@@ -30,19 +30,30 @@ impl Limits {
         Self { kept_for, entries, bytes, share_percent }
     }
 
-    /// What one caller may have.
-    pub(super) fn of_one(&self) -> Usage {
+    /// What one caller may have; `quota` is how many entries the configuration gives it, in place
+    /// of its share.
+    pub(super) fn of_one(&self, quota: Option<usize>) -> Usage {
         let share = |all| percent_of(all, self.share_percent);
-        Usage { entries: share(self.entries).max(1), bytes: share(self.bytes) }
+        let entries = quota.unwrap_or_else(|| share(self.entries).max(1));
+        Usage { entries, bytes: share(self.bytes) }
     }
 
     pub(super) fn of_all(&self) -> Usage {
         Usage { entries: self.entries, bytes: self.bytes }
     }
 
-    /// The error for a caller that has its share.
-    pub(super) fn share_is_used(&self, used: Usage, more: Usage) -> Error {
-        let (kept_for, of_one) = (shown(self.kept_for), self.of_one());
+    /// The error for a caller that has its share, or its quota.
+    pub(super) fn share_is_used(&self, used: Usage, more: Usage, quota: Option<usize>) -> Error {
+        let (kept_for, of_one) = (shown(self.kept_for), self.of_one(quota));
+        if quota.is_some() && used.entries + more.entries > of_one.entries {
+            let message = format!(
+                "this caller has its quota (`request_ids` in its `[auth.callers.NAME.quota]`) of \
+                 the writes that are running, or are remembered for {kept_for}: {} of them; \
+                 nothing was sent",
+                of_one.entries
+            );
+            return Error::new(Reason::CallerQuotaExceeded, message);
+        }
         let message = format!(
             "this caller has its share (`{SHARE}`) of the writes that are running, or are \
              remembered for {kept_for}: {}; nothing was sent",
@@ -113,7 +124,7 @@ mod tests {
             (usage(1, 400), usage(1, 101), "500 bytes (`request_ids.max_bytes`", true),
             (usage(0, 0), usage(1, 501), "500 bytes (`request_ids.max_bytes`", false),
         ] {
-            let error = limits.share_is_used(used, more);
+            let error = limits.share_is_used(used, more, None);
             assert!(error.message().contains("(`callers.share_percent`)"), "{error}");
             assert!(error.message().contains(expected), "{error}");
             assert_eq!(error.reason(), Reason::CallerQuotaExceeded);

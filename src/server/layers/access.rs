@@ -249,6 +249,9 @@ impl Running {
         let end = self.end.take().unwrap_or_else(|| self.dropped());
         let took = self.started.elapsed();
         self.known.calls.finished(end.code, end.reason, took);
+        if !self.known.method.probe {
+            self.record.caller().ended(end.code);
+        }
         if let Some(audit) = &self.known.audit {
             denials::audit(audit, &self.record, &self.known.method, end.reason);
         }

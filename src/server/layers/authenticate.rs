@@ -94,6 +94,10 @@ impl<S> Authenticate<S> {
         }
         let expires = method.streaming.then(|| Expiring::of(method, &identity)).flatten();
         passing.record.set_identity(Some(identity));
+        if !method.probe {
+            let allowed = passing.record.caller().begin_call();
+            allowed.map_err(|error| reply::known(method, error))?;
+        }
         Ok(expires)
     }
 

@@ -50,6 +50,10 @@ impl Refusals {
     }
 
     fn refusal(&self, method: &Method, full: Full) -> Option<Arc<Repeated>> {
+        if full.quota().is_own {
+            // Each caller may have another one: it is made for each call.
+            return None;
+        }
         let number = RESOURCES.iter().position(|known| *known == full.quota().resource)?;
         let [of_caller, of_all] = self.0.get(&method.label)?.get(number)?;
         let kept = match full {
@@ -73,7 +77,8 @@ mod tests {
     fn a_response_that_was_kept_is_the_one_that_is_made() {
         let methods = Methods::new(&[crate::pb::DESCRIPTOR_SET.to_vec()]).unwrap();
         let refusals = Refusals::new(&methods);
-        let quotas = RESOURCES.map(|resource| Quota { resource, limit: 7, asked: 1 });
+        let quotas =
+            RESOURCES.map(|resource| Quota { resource, limit: 7, asked: 1, is_own: false });
         let all = quotas.map(|quota| [Full::OfCaller(quota), Full::OfAll(quota)]);
         for (_, method) in methods.iter() {
             for full in all.into_iter().flatten() {

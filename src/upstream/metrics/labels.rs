@@ -47,11 +47,13 @@ label_values! {
         CallerQueue = "caller_queue",
         /// Its caller has used its share of the vendor's limit, which others use too.
         CallerLimit = "caller_limit",
+        /// Its caller has used its own quota of requests.
+        CallerRate = "caller_rate",
     }
 }
 
 /// How many ways there are to be refused.
-pub(super) const SHED: usize = Shed::CallerLimit as usize + 1;
+pub(super) const SHED: usize = Shed::CallerRate as usize + 1;
 
 label_values! {
     /// What a window counts.

@@ -97,14 +97,7 @@ async fn a_call_that_is_denied_has_a_line_with_who_called_and_what_was_missing()
         ),
         (
             ["two", "jwt", "two", issuer, "id-of-the-token"],
-            [
-                "denied",
-                "reader,writer,janitor",
-                "admin",
-                "pcc",
-                "PurgeCache",
-                "CALLER_NOT_ALLOWED",
-            ],
+            ["denied", "reader,writer,janitor", "admin", "pcc", "PurgeCache", "CALLER_NOT_ALLOWED"],
         ),
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
