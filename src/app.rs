@@ -5,6 +5,7 @@
 mod about;
 mod connect;
 mod greeting;
+mod keys;
 mod metrics;
 #[cfg(not(feature = "sandbox"))]
 mod no_sandbox;
@@ -27,7 +28,7 @@ pub use no_sandbox::WITHOUT_BACKENDS;
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config, sandbox_greeting};
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::task::spawn_blocking;
 pub use upstreams::Upstreams;
 
 use crate::{
@@ -108,7 +109,8 @@ impl App {
         let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
         let known = (&callers, &mut registry);
         let requests = request_ids(&config, &metrics, &budget, &store, known)?;
-        let authenticator = Arc::new(Authenticator::new(&config.auth, &callers)?);
+        let authenticator = Authenticator::new(&config.auth, &callers, metrics.auth.clone())?;
+        let authenticator = Arc::new(authenticator);
         let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit)?;
         let gateway = Gateway::new(
             backends,
@@ -119,9 +121,9 @@ impl App {
             watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key)),
             Processors::new(&callers),
         );
-        let gateway = Arc::new(gateway.guarded(authenticator.is_required()));
+        let gateway = Arc::new(gateway.guarded(&authenticator));
         let routes = routes(&gateway, &config.server, &budget);
-        let services = Services::new(routes, health, metrics.server, callers)?
+        let services = Services::new(routes, health.clone(), metrics.server, callers)?
             .within(budget.requests.clone())
             .audited_in(audit)
             .guarded_by(Arc::clone(&authenticator));
@@ -131,7 +133,8 @@ impl App {
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
         let server = Server::bind(&config.addresses, config.server, services).await?;
         let server = server.secured(config.secured);
-        begin(&background, &doubts, authenticator);
+        doubts.settle_doubts(&background);
+        keys::keep(authenticator, &background, health);
         Ok(Self { server, admin, writes, background, store, upstreams, sandbox, about })
     }
 
@@ -191,27 +194,6 @@ fn count_callers(registry: &mut Registry, callers: Callers) {
         callers.forget_idle();
         callers.measure_named();
     });
-}
-
-/// Begins what is done for no caller.
-fn begin(background: &BackgroundTasks, gateway: &Gateway, authenticator: Arc<Authenticator>) {
-    gateway.settle_doubts(background);
-    if authenticator.reads_keys() {
-        background.spawn(keep_keys(authenticator));
-    }
-}
-
-/// How often the keys of issuers are read again.
-const KEYS_EVERY: Duration = Duration::from_secs(10);
-
-/// Reads the keys of issuers from time to time, apart from the threads that serve calls.
-async fn keep_keys(authenticator: Arc<Authenticator>) {
-    loop {
-        sleep(KEYS_EVERY).await;
-        let theirs = Arc::clone(&authenticator);
-        // It waits for the disk. A panic in it leaves the keys as they are.
-        let _ = spawn_blocking(move || theirs.read_keys_again()).await;
-    }
 }
 
 /// Starts the embedded sandbox, and configures its backends.

@@ -3,6 +3,7 @@
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::{
+    auth::AuthMetrics,
     cache::CacheMetrics,
     caller::CallerMetrics,
     gateway::{idempotency::RequestIdMetrics, watch::WatchMetrics},
@@ -17,6 +18,7 @@ use crate::{
 pub(super) struct Metrics {
     pub(super) server: ServerMetrics,
     pub(super) callers: CallerMetrics,
+    pub(super) auth: AuthMetrics,
     pub(super) upstream: UpstreamMetrics,
     pub(super) cache: CacheMetrics,
     pub(super) watch: WatchMetrics,
@@ -40,6 +42,7 @@ impl Metrics {
         Self {
             server: ServerMetrics::register(to),
             callers: CallerMetrics::register(to),
+            auth: AuthMetrics::register(to),
             upstream: UpstreamMetrics::register(to),
             cache: CacheMetrics::register(to),
             watch: WatchMetrics::register(to),

@@ -5,12 +5,16 @@
 
 use std::{borrow::Cow, fmt, io, net::IpAddr, sync::Arc};
 
+use futures_util::future::join_all;
+
 use super::{
     identity::{Identity, Via, shown},
     jwt::{self, Fault, Issuer},
+    keyring::Change,
+    metrics::{AuthMetrics, Outcome},
     policy::Policy,
     remembered::{Remembered, digest},
-    settings::{AuthRules, AuthSettings, IssuerSettings, Mode, Reflection},
+    settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Reflection},
     xfcc,
 };
 use crate::caller::Callers;
@@ -50,6 +54,8 @@ pub enum Why {
     Expired,
     /// They are not.
     Invalid,
+    /// That cannot be told for now.
+    Unavailable,
 }
 
 impl Why {
@@ -60,6 +66,7 @@ impl Why {
             Self::Missing => "missing",
             Self::Expired => "expired",
             Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
         }
     }
 }
@@ -86,6 +93,7 @@ pub struct Authenticator {
     policy: Policy,
     issuers: Vec<Issuer>,
     remembered: Remembered,
+    metrics: AuthMetrics,
 }
 
 impl fmt::Debug for Authenticator {
@@ -100,10 +108,11 @@ impl Authenticator {
     /// # Errors
     ///
     /// When the keys of an issuer cannot be read.
-    pub fn new(rules: &AuthRules, callers: &Callers) -> io::Result<Self> {
+    pub fn new(rules: &AuthRules, callers: &Callers, metrics: AuthMetrics) -> io::Result<Self> {
         let open = |(name, settings): (&String, &IssuerSettings)| {
             let opened = Issuer::open(name, settings);
-            opened.map_err(|why| io::Error::other(format!("auth.jwt.{name}: `jwks_file` {why}")))
+            let key = if settings.jwks_url.is_some() { "jwks_url" } else { "jwks_file" };
+            opened.map_err(|why| io::Error::other(format!("auth.jwt.{name}: `{key}` {why}")))
         };
         let issuers = rules.issuers.iter().map(open).collect::<io::Result<_>>()?;
         // Not before all that can fail.
@@ -113,6 +122,7 @@ impl Authenticator {
             policy: Policy::new(rules, callers),
             issuers,
             remembered: Remembered::default(),
+            metrics,
         })
     }
 
@@ -122,33 +132,96 @@ impl Authenticator {
         self.settings.mode == Mode::Required
     }
 
+    /// Whether a call for what is fresh is refused, of a caller without that right.
+    #[must_use]
+    pub fn denies_fresh(&self) -> bool {
+        self.settings.fresh == Fresh::Deny
+    }
+
     /// Whether reflection is for everyone.
     #[must_use]
     pub fn opens_reflection(&self) -> bool {
         self.settings.reflection == Reflection::Open
     }
 
-    /// Whether there is anything to read again from time to time.
+    /// Whether no one may use reflection.
     #[must_use]
-    pub fn reads_keys(&self) -> bool {
-        self.is_required() && !self.issuers.is_empty()
+    pub fn closes_reflection(&self) -> bool {
+        self.settings.reflection == Reflection::Off
     }
 
-    /// Reads the keys of all issuers again. Those that cannot be used stay as they were. It waits
-    /// for the disk.
-    pub fn read_keys_again(&self) {
-        for issuer in &self.issuers {
-            let name = issuer.name.as_str();
-            match issuer.read_again() {
-                Ok(false) => {}
-                Ok(true) => {
-                    self.remembered.forget();
-                    tracing::info!(target: "auth", issuer = name, "the keys of an issuer changed");
+    /// Whether a call of a proxy, which has calls of many callers on one connection.
+    #[must_use]
+    pub fn believes(&self, peer: Option<IpAddr>) -> bool {
+        let believed = self.settings.xfcc_from.as_deref().unwrap_or_default();
+        peer.is_some_and(|peer| believed.iter().any(|network| network.has(peer)))
+    }
+
+    /// The issuers whose keys have to be fetched before the process is ready.
+    #[must_use]
+    pub fn unread(&self) -> Vec<Arc<str>> {
+        let unread = self.issuers.iter().filter(|issuer| issuer.keyring.keys().is_none());
+        unread.map(|issuer| Arc::clone(&issuer.name)).collect()
+    }
+
+    /// Whether there are files to read again from time to time.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.is_required() && self.issuers.iter().any(|issuer| issuer.keyring.is_file())
+    }
+
+    /// Reads the files of all issuers again. Those that cannot be used change nothing. It waits for
+    /// the disk.
+    pub fn read_files_again(&self) {
+        for issuer in self.issuers.iter().filter(|issuer| issuer.keyring.is_file()) {
+            self.note(issuer, issuer.keyring.read_file());
+        }
+    }
+
+    /// Fetches the keys of issuers that have them at a URL, for as long as this is polled. `ready`
+    /// gets the name of each one whose keys can be used.
+    pub async fn fetch_keys(&self, ready: impl Fn(&str)) {
+        let keeping = self.issuers.iter().map(|issuer| {
+            issuer.keyring.keep(|read| {
+                let is_first = read == Ok(Change::First);
+                self.note(issuer, read);
+                if is_first {
+                    ready(&issuer.name);
                 }
-                Err(why) => tracing::warn!(
+            })
+        });
+        join_all(keeping).await;
+    }
+
+    /// Takes note of how a read of keys ended.
+    fn note(&self, issuer: &Issuer, read: Result<Change, String>) {
+        let name = &*issuer.name;
+        let outcome = match &read {
+            Ok(Change::Nothing) => Outcome::Unchanged,
+            Ok(Change::First | Change::Others) => Outcome::Changed,
+            Err(_) => Outcome::Failed,
+        };
+        self.metrics.read(&issuer.name, outcome);
+        match read {
+            Ok(Change::Nothing) => {}
+            Ok(change) => {
+                self.remembered.forget();
+                let first = change == Change::First;
+                tracing::info!(
+                    target: "auth", issuer = name, first, "the keys of an issuer changed"
+                );
+            }
+            Err(why) if issuer.keyring.keys().is_some() => tracing::warn!(
+                target: "auth", issuer = name, why,
+                "the keys of an issuer cannot be used; those before stay"
+            ),
+            Err(why) => {
+                // What was verified with keys that are too old counts no more.
+                self.remembered.forget();
+                tracing::error!(
                     target: "auth", issuer = name, why,
-                    "the keys of an issuer cannot be used; those before stay"
-                ),
+                    "there are no keys of an issuer that may be used: its tokens are refused"
+                );
             }
         }
     }
@@ -181,9 +254,7 @@ impl Authenticator {
     /// The SPIFFE id of the certificate, by what a proxy says that is believed, or by the
     /// connection's own.
     fn workload<'p>(&self, proofs: &Proofs<'p>) -> Result<Option<(Cow<'p, str>, Via)>, Unproved> {
-        let believed = self.settings.xfcc_from.as_deref().unwrap_or_default();
-        let is_proxy = proofs.peer.is_some_and(|peer| believed.iter().any(|net| net.has(peer)));
-        if !is_proxy {
+        if !self.believes(proofs.peer) {
             return Ok(proofs.certificate.map(|spiffe| (spiffe.into(), Via::Mtls)));
         }
         match proofs.forwarded {
@@ -224,6 +295,7 @@ impl Authenticator {
         let (claims, until) = jwt::verify(&self.issuers, token).map_err(|fault| match fault {
             Fault::Expired => Unproved { why: Why::Expired, cause: "the token expired".into() },
             Fault::Invalid(cause) => Unproved::invalid(cause),
+            Fault::Unavailable(cause) => Unproved { why: Why::Unavailable, cause: cause.into() },
         })?;
         let identity = Arc::new(Identity {
             principal: self.policy.of_token(&claims).cloned(),

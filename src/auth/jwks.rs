@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::settings::{ALGORITHMS, Algorithms};
 
 /// The longest key set.
-const MAX_BYTES: u64 = 256 * 1024;
+pub(super) const MAX_BYTES: u64 = 256 * 1024;
 /// The most keys of one.
 const MAX_KEYS: usize = 64;
 

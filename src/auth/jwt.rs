@@ -7,10 +7,13 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Validation, errors::ErrorKind};
-use parking_lot::RwLock;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{claims::Claims, jwks::Keys, settings::IssuerSettings};
+use super::{
+    claims::Claims,
+    keyring::{Keyring, Missing},
+    settings::IssuerSettings,
+};
 
 /// The longest token.
 const MAX_BYTES: usize = 8 * 1024;
@@ -22,6 +25,8 @@ pub(super) enum Fault {
     Expired,
     /// It is not, for this cause.
     Invalid(Cow<'static, str>),
+    /// That cannot be told for now, for this cause.
+    Unavailable(&'static str),
 }
 
 fn invalid(cause: impl Into<Cow<'static, str>>) -> Fault {
@@ -45,27 +50,15 @@ struct Issued {
 
 /// An issuer of tokens.
 pub(super) struct Issuer {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     settings: IssuerSettings,
-    keys: RwLock<Arc<Source>>,
+    pub(super) keyring: Keyring,
 }
 
-struct Source {
-    bytes: Vec<u8>,
-    keys: Keys,
-}
-
-impl Source {
-    fn read(settings: &IssuerSettings) -> Result<Self, String> {
-        let path = settings.jwks_file.as_deref().unwrap_or_default();
-        let (bytes, keys) = Keys::read(path, &settings.algorithms)?;
-        Ok(Self { bytes, keys })
-    }
-}
-
-/// Whether the keys of an issuer can be used; if not, why, as the rest of a sentence.
+/// Whether the keys of an issuer can be used; if not, why, as the rest of a sentence. Those of a
+/// URL are not fetched.
 pub(crate) fn check(settings: &IssuerSettings) -> Result<(), String> {
-    Source::read(settings).map(drop)
+    Keyring::open(settings).map(drop)
 }
 
 impl Issuer {
@@ -75,26 +68,20 @@ impl Issuer {
     ///
     /// Why they cannot be used, as the rest of a sentence.
     pub(super) fn open(name: &str, settings: &IssuerSettings) -> Result<Self, String> {
-        let (name, settings) = (name.to_owned(), settings.clone());
-        let keys = RwLock::new(Arc::new(Source::read(&settings)?));
-        Ok(Self { name, settings, keys })
-    }
-
-    /// Reads the keys again, and returns whether they are others. If they cannot be used, those
-    /// before stay.
-    pub(super) fn read_again(&self) -> Result<bool, String> {
-        let source = Source::read(&self.settings)?;
-        let changed = self.keys.read().bytes != source.bytes;
-        if changed {
-            *self.keys.write() = Arc::new(source);
-        }
-        Ok(changed)
+        let (name, settings) = (name.into(), settings.clone());
+        let keyring = Keyring::open(&settings)?;
+        Ok(Self { name, settings, keyring })
     }
 
     fn verify(&self, token: &str, header: &Header) -> Result<Claims, Fault> {
-        let keys = Arc::clone(&self.keys.read());
         let id = header.kid.as_deref().ok_or_else(|| invalid("the token names no key"))?;
-        let key = keys.keys.find(id).ok_or_else(|| invalid("the token's key is not known"))?;
+        let none =
+            || Fault::Unavailable("there are no keys of the token's issuer that may be used");
+        let keys = self.keyring.keys().ok_or_else(none)?;
+        let key = keys.find(id).ok_or_else(|| match self.keyring.misses() {
+            Missing::ForNow => Fault::Unavailable("the token's key is not known yet"),
+            Missing::Unknown => invalid("the token's key is not known"),
+        })?;
         // A token with another algorithm than that of its key is refused.
         let mut validation = Validation::new(key.algorithm);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);

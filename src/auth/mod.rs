@@ -5,7 +5,9 @@
 //! - `policy`: which caller may do what in which backend
 //! - `identity`: who a call is of, as the rest of the program sees it
 //! - `authenticator`: from the proofs that came with a call to its identity
-//! - `jwt`, `jwks`, `claims`: tokens, the keys that sign them, and what they say
+//! - `jwt`, `claims`: tokens, and what they say
+//! - `keyring`, `jwks`, `fetch`: the keys that sign tokens, how they are written, and how they are
+//!   fetched
 //! - `xfcc`: what a proxy says of the certificate that its client has shown
 //!
 //! Nothing here knows gRPC or HTTP: `server::layers::authenticate` takes the proofs off a request,
@@ -13,9 +15,12 @@
 
 mod authenticator;
 mod claims;
+mod fetch;
 mod identity;
 mod jwks;
 mod jwt;
+mod keyring;
+mod metrics;
 mod policy;
 mod remembered;
 mod rights;
@@ -25,9 +30,17 @@ pub mod xfcc;
 pub(crate) use self::{jwt::check as check_keys, policy::EVERY_BACKEND};
 pub use authenticator::{Authenticator, Proofs, Sent, Unproved, Why};
 pub use identity::{Identity, Via, not_allowed};
+pub use metrics::AuthMetrics;
 pub use policy::{Grants, Policy};
 pub use rights::{REHEARSAL, Right, Rights, right_of};
 pub use settings::{
-    Algorithms, AuthRules, AuthSettings, IssuerSettings, Mode, Network, PrincipalSettings,
+    Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Network, PrincipalSettings,
     Reflection, RoleSettings,
 };
+
+/// Whether this is a key set that can be used.
+#[doc(hidden)]
+#[must_use]
+pub fn is_key_set(bytes: &[u8]) -> bool {
+    jwks::Keys::parse(bytes, &Algorithms::default()).is_ok()
+}

@@ -3,18 +3,21 @@
 use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use jsonwebtoken::Algorithm;
+use url::Url;
 
 use super::rights::Right;
 use crate::{
     caller::{CallerId, Name, QuotaSettings},
     settings::{
-        Kind,
+        Certificates, Kind, Section,
         bounds::{hours, minutes, seconds},
-        duration, flag, one_of, plain_text, quoted, settings, words,
+        certificates, duration, flag, one_of, plain_text, quoted, settings, words,
     },
 };
 
 const LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=minutes(5);
+const REFRESH: RangeInclusive<Duration> = seconds(1)..=hours(24);
+const STALE: RangeInclusive<Duration> = seconds(1)..=hours(7 * 24);
 const LIFETIME: RangeInclusive<Duration> = seconds(1)..=hours(24);
 
 settings! {
@@ -26,8 +29,12 @@ settings! {
         mode: Mode = Mode::Off, one_of(MODES);
         /// Needed to serve every client that reaches a `listen` address that is not loopback.
         allow_unauthenticated: bool = false, flag();
-        /// Who may use reflection: `authenticated` callers, or everyone (`open`).
+        /// Who may use reflection: `authenticated` callers, everyone (`open`), or no one (`off`,
+        /// also where callers need not prove who they are).
         reflection: Reflection = Reflection::Authenticated, one_of(REFLECTION);
+        /// A caller without the right `fresh` that asks for `no-cache`, or a `max-age` below a
+        /// second, is answered from the cache with `ignore`, and refused with `deny`.
+        fresh: Fresh = Fresh::Ignore, one_of(FRESH);
         /// Proxies whose `x-forwarded-client-cert` is believed, as networks with commas between
         /// them. The header of everyone else is ignored.
         xfcc_from: Option<Vec<Network>> = None, networks().optional();
@@ -43,8 +50,22 @@ settings! {
         /// The `aud` that a token must have at least one of, with commas between them. Required.
         audience: Option<Vec<String>> = None, texts().optional();
         /// File with its public keys, a JSON Web Key Set. It is read again every ten seconds, and
-        /// as long as it cannot be used, the keys before stay. Required.
+        /// as long as it cannot be used, the keys before stay. This or `jwks_url` is required.
         jwks_file: Option<String> = None, plain_text(4096).optional();
+        /// Where its public keys are fetched from, over TLS, without redirects and without a proxy;
+        /// at most 256 KiB within 5 s. The process is not ready before they were.
+        jwks_url: Option<String> = None, https_url().optional();
+        /// The authorities that issue the certificate of `jwks_url`, in place of those that the
+        /// system trusts.
+        ca_file: Option<Certificates> = None, certificates().optional();
+        /// How often they are fetched, give or take a tenth.
+        jwks_refresh: Duration = minutes(5), duration(REFRESH);
+        /// From one fetch to the next one, at least: when a fetch has failed, or a token names a
+        /// key that is not known.
+        jwks_min_refresh: Duration = seconds(30), duration(REFRESH);
+        /// How long keys may be used that cannot be fetched again. After that, the issuer's tokens
+        /// are refused.
+        jwks_max_stale: Duration = hours(24), duration(STALE);
         /// The algorithms that its keys may be used with.
         algorithms: Algorithms = Algorithms::default(), algorithms();
         /// How much the clocks may differ.
@@ -52,6 +73,26 @@ settings! {
         /// Longest time from a token's `iat` to its `exp`.
         max_lifetime: Option<Duration> = Some(hours(1)), duration(LIFETIME).or_off();
     }
+    check sources_fit;
+}
+
+/// Where keys come from: one place, and what only the other has says nothing of it.
+fn sources_fit(settings: &IssuerSettings, section: &mut Section<'_>) {
+    let IssuerSettings { jwks_file, jwks_url, .. } = settings;
+    let both = [section.name("jwks_file"), section.name("jwks_url")].join(" and ");
+    match (jwks_file, jwks_url) {
+        (Some(_), Some(_)) => {
+            let message = format!("{both} are both set: its keys come from one of them");
+            section.conflict(["jwks_file", "jwks_url"], message);
+        }
+        (Some(_), None) if settings.ca_file.is_some() => {
+            section.refuse("ca_file", "has no use without `jwks_url`");
+        }
+        _ => {}
+    }
+    let (refresh, least) = (settings.jwks_refresh, settings.jwks_min_refresh);
+    section.not_below(("jwks_refresh", refresh), ("jwks_min_refresh", least));
+    section.not_below(("jwks_max_stale", settings.jwks_max_stale), ("jwks_refresh", refresh));
 }
 
 settings! {
@@ -95,17 +136,33 @@ pub enum Mode {
 
 const MODES: &[(&str, Mode)] = &[("off", Mode::Off), ("required", Mode::Required)];
 
-/// Who may use reflection, where callers have to prove who they are.
+/// Who may use reflection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reflection {
     /// Who proves who it is.
     Authenticated,
     /// Everyone.
     Open,
+    /// No one.
+    Off,
 }
 
-const REFLECTION: &[(&str, Reflection)] =
-    &[("authenticated", Reflection::Authenticated), ("open", Reflection::Open)];
+const REFLECTION: &[(&str, Reflection)] = &[
+    ("authenticated", Reflection::Authenticated),
+    ("open", Reflection::Open),
+    ("off", Reflection::Off),
+];
+
+/// How a request for what is fresh ends, of a caller without that right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fresh {
+    /// It is answered from the cache.
+    Ignore,
+    /// It is refused.
+    Deny,
+}
+
+const FRESH: &[(&str, Fresh)] = &[("ignore", Fresh::Ignore), ("deny", Fresh::Deny)];
 
 /// All of `[auth]`, once it fits together.
 #[derive(Debug, Clone, Default)]
@@ -189,6 +246,25 @@ fn algorithms() -> impl Kind<Value = Algorithms> {
     let read = |text: &str| ALGORITHMS.iter().find(|(name, _)| *name == text).map(|known| known.1);
     let show = |one: &Algorithm| format!("{one:?}");
     words(WHAT, read, show).mapped(Algorithms, |algorithms: &Algorithms| algorithms.0.clone())
+}
+
+/// An https URL with a host, and without a user name, a password or a fragment. What is wrong with
+/// it is told without it: it may hold what is secret.
+fn https_url() -> impl Kind<Value = String> {
+    const FORM: &str = "an https URL such as `https://idp.example.com/keys`";
+    plain_text(2048).checked(FORM, |text| {
+        let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host());
+        match url {
+            Some(url) if url.username().is_empty() && url.password().is_none() => {
+                match url.fragment() {
+                    None => Ok(()),
+                    Some(_) => Err("must not contain a fragment (`#`)".to_owned()),
+                }
+            }
+            Some(_) => Err("must not contain a user name or password (no `@`)".to_owned()),
+            None => Err(format!("must be {FORM}")),
+        }
+    })
 }
 
 fn spiffe_id() -> impl Kind<Value = String> {

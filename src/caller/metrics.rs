@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
-use super::resource::Resource;
+use super::resource::{NamedQuota, Resource};
 use crate::telemetry::{Registry, label_values, labels};
 
 /// The metrics of all callers. Clones share them.
@@ -33,24 +33,6 @@ labels! {
 
 labels! {
     struct QuotaLabels { caller: Arc<str>, quota: NamedQuota }
-}
-
-label_values! {
-    /// A quota of a named caller, by its key.
-    pub(super) enum NamedQuota {
-        /// Calls at once.
-        Calls = "calls",
-        /// Calls within a time.
-        Rate = "rate",
-        /// Requests to upstreams within a time.
-        UpstreamRate = "upstream_rate",
-        /// Streams of changes.
-        Streams = "streams",
-        /// Remembered writes.
-        RequestIds = "request_ids",
-        /// Bytes in memory.
-        Bytes = "bytes",
-    }
 }
 
 label_values! {

@@ -26,8 +26,8 @@ mod turns;
 
 pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
-pub use named::Named;
 pub use name::{FORM as NAME_FORM, Name, NotAName};
+pub use named::Named;
 pub use pool::{Held, Pool};
 #[cfg(test)]
 pub(crate) use processor::tests::yield_now;

@@ -12,10 +12,10 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 
 use super::{
-    metrics::{CallerMetrics, NamedQuota},
+    metrics::CallerMetrics,
     name::Name,
     rate::Rated,
-    resource::Resource,
+    resource::{NamedQuota, Resource},
     settings::QuotaSettings,
 };
 use crate::error::{Error, Reason, Retry, whole_seconds};

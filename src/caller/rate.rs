@@ -81,7 +81,7 @@ impl Rated {
         self.used.take(0, most).map_err(Duration::from_micros)
     }
 
-    /// Takes one whether there is one or not, and owes it if there is none.
+    /// Takes one whether there is one or not, and owes it if not.
     pub(super) fn charge(&self) {
         if let Some((cost, _)) = self.bounds() {
             // Ten minutes are owed at most, and then nothing is added.

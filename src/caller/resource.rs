@@ -1,6 +1,5 @@
 //! What a caller can hold of the process.
 
-use super::metrics::NamedQuota;
 use crate::telemetry::label_values;
 
 label_values! {
@@ -30,6 +29,24 @@ label_values! {
         Purges = "purges",
         /// Microseconds of work on lists that is under way or waits for a processor.
         Work = "work",
+    }
+}
+
+label_values! {
+    /// A quota of a named caller, by its key.
+    pub(super) enum NamedQuota {
+        /// Calls at once.
+        Calls = "calls",
+        /// Calls within a time.
+        Rate = "rate",
+        /// Requests to upstreams within a time.
+        UpstreamRate = "upstream_rate",
+        /// Streams of changes.
+        Streams = "streams",
+        /// Remembered writes.
+        RequestIds = "request_ids",
+        /// Bytes in memory.
+        Bytes = "bytes",
     }
 }
 

@@ -42,8 +42,8 @@ settings! {
     pub struct QuotaSettings {
         /// Calls at once, streams among them, and writes under way.
         calls: Option<usize> = None, count(CONCURRENCY).optional();
-        /// How often it may call, such as `200/s`, `50/m` or `10/h`; what comes in a second may come
-        /// at once.
+        /// How often it may call, such as `200/s`, `50/m` or `10/h`; what comes in a second may
+        /// come at once.
         rate: Option<Rate> = None, rate().optional();
         /// How many requests to upstreams its calls may cost, in the same way. They are charged
         /// once they are sent; more than there are left are owed, and until then its calls that

@@ -103,14 +103,14 @@ fn tables<S>(
 fn issuer(section: &mut Section<'_>) -> Option<IssuerSettings> {
     section.require("issuer", "the `iss` of its tokens");
     section.require("audience", "the `aud` of the tokens for this gateway");
-    section.require("jwks_file", "the file with its public keys");
     let before = section.mistakes();
     let settings = IssuerSettings::read(section);
-    if settings.jwks_file.is_some()
-        && section.mistakes() == before
-        && let Err(why) = check_keys(&settings)
-    {
-        section.refuse("jwks_file", &why);
+    let key = if settings.jwks_url.is_some() { "jwks_url" } else { "jwks_file" };
+    if section.mistakes() == before {
+        match settings.jwks_file.is_some() || settings.jwks_url.is_some() {
+            true => check_keys(&settings).unwrap_or_else(|why| section.refuse(key, &why)),
+            false => section.require("jwks_file", "the file with its public keys, or `jwks_url`"),
+        }
     }
     Some(settings)
 }

@@ -304,7 +304,11 @@ pub static FACTS: [Facts; 49] = {
         )
         .about_a_profile()
         .written(),
-        caller(R::CallerUnauthenticated, Unauthenticated, "Send valid credentials."),
+        caller(
+            R::CallerUnauthenticated,
+            Unauthenticated,
+            "Send valid credentials; if `why` is `unavailable`, repeat the call after `RetryInfo`.",
+        ),
         caller(R::CallerNotAllowed, PermissionDenied, "Ask the operator for access."),
         gateway(
             R::GatewayInternal,

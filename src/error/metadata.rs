@@ -18,7 +18,8 @@ keys! {
     DIALECT = "dialect", "once the backend is known", "What the backend speaks.";
     WHY = "why", "`CALLER_UNAUTHENTICATED`",
         "`missing`: the call has no credentials; `expired`: they were valid; `invalid`: they are \
-         not.";
+         not; `unavailable`: that cannot be told, because the gateway does not have the keys of \
+         their issuer, and the code is UNAVAILABLE.";
     RIGHT = "right", "`CALLER_NOT_ALLOWED`", "The right that the caller does not have.";
     UPSTREAM_STATUS = "upstream_status", "if the upstream answered", "Its HTTP status.";
     UPSTREAM_CODE = "upstream_code", "if the upstream answered with one", "Its own code.";

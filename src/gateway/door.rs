@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, marker::PhantomData, ops::Deref, sync::Arc};
 
 use super::backend::Backend;
 use crate::{
-    auth::{REHEARSAL, Right, not_allowed, right_of},
+    auth::{Authenticator, REHEARSAL, Right, not_allowed, right_of},
     cache::Control,
     call::{Call, Denial},
     error::{Error, Reason, Result, metadata},
@@ -20,10 +20,15 @@ use crate::{
 pub(crate) struct Door {
     backends: BTreeMap<String, Arc<Backend>>,
     is_guarded: bool,
+    /// Whether who may not ask for what is fresh is refused for it.
+    denies_fresh: bool,
 }
 
 /// What is done with a backend.
 pub(crate) trait Usage {
+    /// Whether it looks at what is cached.
+    const LOOKS: bool = false;
+
     /// The right that a method needs for it.
     fn right(method: Method) -> Right;
 }
@@ -38,12 +43,16 @@ pub(crate) enum Writes {}
 pub(crate) enum Operates {}
 
 impl Usage for Reads {
+    const LOOKS: bool = true;
+
     fn right(_: Method) -> Right {
         Right::Read
     }
 }
 
 impl Usage for Previews {
+    const LOOKS: bool = true;
+
     fn right(_: Method) -> Right {
         Right::Preview
     }
@@ -100,12 +109,15 @@ impl Door {
     /// A door to these backends that is open for everyone.
     pub(crate) fn open(backends: impl IntoIterator<Item = Backend>) -> Self {
         let named = |backend: Backend| (backend.name().id().to_owned(), Arc::new(backend));
-        Self { backends: backends.into_iter().map(named).collect(), is_guarded: false }
+        let backends = backends.into_iter().map(named).collect();
+        Self { backends, is_guarded: false, denies_fresh: false }
     }
 
-    /// The same; if guarded, only those pass who prove who they are.
-    pub(crate) fn guarded(self, is_guarded: bool) -> Self {
-        Self { is_guarded, ..self }
+    /// The same; if this one requires it, only those pass who prove who they are.
+    pub(crate) fn guarded(self, authenticator: &Authenticator) -> Self {
+        let (is_guarded, denies_fresh) =
+            (authenticator.is_required(), authenticator.denies_fresh());
+        Self { is_guarded, denies_fresh, ..self }
     }
 
     /// All of them, for what the process itself does.
@@ -165,7 +177,32 @@ impl Door {
         }
     }
 
-    fn enter<U>(
+    /// The same, for a call that looks at what they have cached.
+    ///
+    /// # Errors
+    ///
+    /// When the caller may not ask one of them for what is fresh, and does, and is refused for it.
+    pub(crate) fn every_fresh<U: Usage>(
+        &self,
+        call: &Call,
+        method: Method,
+    ) -> Result<SelectedBackends<U>> {
+        let selected = self.every::<U>(call, method);
+        for backend in selected.all() {
+            self.check_fresh::<U>(call, backend.name().id(), method)?;
+        }
+        Ok(selected)
+    }
+
+    fn check_fresh<U: Usage>(&self, call: &Call, id: &str, method: Method) -> Result<()> {
+        let asks = U::LOOKS && call.cache_control.asks_upstream();
+        if !asks || !self.denies_fresh || self.may(call, Right::Fresh, id) {
+            return Ok(());
+        }
+        Err(denied(call, Right::Fresh, id, method))
+    }
+
+    fn enter<U: Usage>(
         &self,
         call: &Call,
         name: &BackendName,
@@ -175,10 +212,9 @@ impl Door {
         let id = name.id();
         let Some(right) = enough.iter().find(|right| self.may(call, **right, id)) else {
             let right = enough.first().copied().unwrap_or(Right::Admin);
-            call.record.deny(Denial::of(right, Some(id)));
-            let error = not_allowed(right, Some(id));
-            return Err(error.with_metadata(metadata::OPERATION, method.name()));
+            return Err(denied(call, right, id, method));
         };
+        self.check_fresh::<U>(call, id, method)?;
         call.record.allow(*right);
         let Some(backend) = self.backends.get(id) else {
             return Err(self.not_found(name, method));
@@ -207,6 +243,12 @@ impl Door {
             .with_metadata(metadata::BACKEND, text::cut(name.id(), 64))
             .with_metadata(metadata::OPERATION, method.name())
     }
+}
+
+/// The error for a caller that does not have a right in the backend of this name.
+fn denied(call: &Call, right: Right, id: &str, method: Method) -> Error {
+    call.record.deny(Denial::of(right, Some(id)));
+    not_allowed(right, Some(id)).with_metadata(metadata::OPERATION, method.name())
 }
 
 /// The backends that the parent of a request names: one, or all that its caller may use so.

@@ -34,7 +34,7 @@ use write::{
 };
 
 use crate::{
-    auth::Right,
+    auth::{Authenticator, Right},
     cache::BackgroundTasks,
     call::{Call, Writes},
     error::{Reason, Result},
@@ -89,8 +89,8 @@ impl Gateway {
 
     /// The same; if guarded, only those pass who prove who they are, and may do what they ask for.
     #[must_use]
-    pub fn guarded(self, is_guarded: bool) -> Self {
-        Self { door: self.door.guarded(is_guarded), ..self }
+    pub fn guarded(self, authenticator: &Authenticator) -> Self {
+        Self { door: self.door.guarded(authenticator), ..self }
     }
 
     /// The configured backends that the caller may read, ordered by name.
@@ -340,7 +340,7 @@ impl Gateway {
         match Parent::parse("parent", parent)? {
             Parent::All => {
                 call.record.set_backend("-");
-                Ok(self.door.every(call, method))
+                self.door.every_fresh(call, method)
             }
             Parent::One(name) => {
                 Ok(SelectedBackends::single(self.door.backend(call, &name, method)?))

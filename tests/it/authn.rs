@@ -1,6 +1,8 @@
 //! Who calls, and what proves it.
 
+mod fetched;
 mod forwarded;
+mod limits;
 mod rotation;
 mod streams;
 mod tokens;

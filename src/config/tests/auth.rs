@@ -125,6 +125,24 @@ fn callers_have_roles_and_something_that_proves_them() {
     ]);
 }
 
+const FILE: &str = "jwks_file = \"tests/fixtures/jwks/rfc7515.json\"";
+const URL: &str = "[auth.jwt.idp]\nissuer = \"idp\"\naudience = \"me\"\n\
+                   jwks_url = \"https://idp.example/keys?of=me\"\n";
+
+#[test]
+fn keys_may_come_from_a_url() {
+    let config = with_backend(&format!("{URL}jwks_max_stale = \"2h\"")).unwrap();
+    let shown = config.redacted();
+    let idp = &shown["auth"]["jwt"]["idp"];
+    assert_eq!(idp["jwks_url"], "https://idp.example/keys?of=me");
+    assert_eq!((&idp["jwks_refresh"], &idp["jwks_max_stale"]), (&"5m".into(), &"2h".into()));
+    // Nothing is fetched to check it.
+    each(&[(
+        format!("{URL}ca_file = \"/nowhere\""),
+        "`auth.jwt.idp.ca_file` cannot be read from the file `/nowhere`",
+    )]);
+}
+
 #[test]
 fn issuers_have_keys_that_can_be_used() {
     each(&[
@@ -144,6 +162,35 @@ fn issuers_have_keys_that_can_be_used() {
         (
             format!("{ISSUER}algorithms = \"RS256\""),
             "`auth.jwt.idp.jwks_file` has no key with a `kid` that an allowed algorithm can use",
+        ),
+        (
+            ISSUER.replace(FILE, ""),
+            "`auth.jwt.idp.jwks_file` is missing, expected the file with its public keys, or \
+             `jwks_url`",
+        ),
+        (
+            format!("{ISSUER}jwks_url = \"https://idp.example/keys\""),
+            "`auth.jwt.idp.jwks_file` and `auth.jwt.idp.jwks_url` are both set",
+        ),
+        (
+            ISSUER.replace(FILE, "jwks_url = \"http://idp.example/keys\""),
+            "`auth.jwt.idp.jwks_url` must be an https URL",
+        ),
+        (
+            ISSUER.replace(FILE, "jwks_url = \"https://a:b@idp.example/keys\""),
+            "`auth.jwt.idp.jwks_url` must not contain a user name",
+        ),
+        (
+            format!("{ISSUER}ca_file = \"tests/fixtures/tls/cert.pem\""),
+            "`auth.jwt.idp.ca_file` has no use without `jwks_url`",
+        ),
+        (
+            format!("{URL}jwks_refresh = \"10s\""),
+            "`auth.jwt.idp.jwks_refresh` (10s) must not be below `auth.jwt.idp.jwks_min_refresh`",
+        ),
+        (
+            format!("{URL}jwks_max_stale = \"1m\""),
+            "`auth.jwt.idp.jwks_max_stale` (1m) must not be below `auth.jwt.idp.jwks_refresh`",
         ),
         (ISSUER.replace("issuer = \"idp\"\n", ""), "`auth.jwt.idp.issuer` is missing"),
         (ISSUER.replace("audience = \"me\"\n", ""), "`auth.jwt.idp.audience` is missing"),

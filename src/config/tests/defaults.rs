@@ -137,6 +137,7 @@ fn defaults_are_those_of_the_manual() {
             "mode": "off",
             "allow_unauthenticated": false,
             "reflection": "authenticated",
+            "fresh": "ignore",
             "xfcc_from": null,
             "jwt": {},
             "roles": {},

@@ -83,6 +83,7 @@ message_timeout = "3s"
 mode = "off"
 allow_unauthenticated = true
 reflection = "open"
+fresh = "deny"
 xfcc_from = "127.0.0.1, 10.0.0.0/8"
 
 [auth.jwt.idp]
@@ -92,6 +93,15 @@ jwks_file = "tests/fixtures/jwks/rfc7515.json"
 algorithms = "ES256, PS384"
 leeway = "1m"
 max_lifetime = "off"
+
+[auth.jwt.cloud]
+issuer = "https://cloud.example"
+audience = "profile-gateway"
+jwks_url = "https://cloud.example/keys"
+ca_file = "tests/fixtures/tls/cert.pem"
+jwks_refresh = "10m"
+jwks_min_refresh = "1m"
+jwks_max_stale = "2h"
 
 [auth.roles.reader]
 rights = "read, fresh"
@@ -110,7 +120,13 @@ roles = "reader, writer"
 issuer = "https://idp.example"
 subject = "svc-ops"
 claims = "groups=iot-ops, env = prod"
-quota = { calls = 64, rate = "200/s", upstream_rate = "50/m", streams = 16, request_ids = 20000, bytes = "64MiB" }
+[auth.callers.ops.quota]
+calls = 64
+rate = "200/s"
+upstream_rate = "50/m"
+streams = 16
+request_ids = 20_000
+bytes = "64MiB"
 
 [callers]
 ipv4_prefix_bits = 24
@@ -251,8 +267,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:107");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:140");
+    assert_eq!(sft.origin, "gateway.toml:123");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:156");
     assert_eq!(config.warnings, [crate::config::auth::OPEN]);
 }
 
@@ -266,15 +282,36 @@ fn callers_and_their_rights_can_be_set() {
             "mode": "off",
             "allow_unauthenticated": true,
             "reflection": "open",
+            "fresh": "deny",
             "xfcc_from": "127.0.0.1, 10.0.0.0/8",
-            "jwt": {"idp": {
-                "issuer": "https://idp.example",
-                "audience": "profile-gateway, other",
-                "jwks_file": "tests/fixtures/jwks/rfc7515.json",
-                "algorithms": "ES256, PS384",
-                "leeway": "1m",
-                "max_lifetime": "off",
-            }},
+            "jwt": {
+                "cloud": {
+                    "issuer": "https://cloud.example",
+                    "audience": "profile-gateway",
+                    "jwks_file": null,
+                    "jwks_url": "https://cloud.example/keys",
+                    "ca_file": "tests/fixtures/tls/cert.pem",
+                    "jwks_refresh": "10m",
+                    "jwks_min_refresh": "1m",
+                    "jwks_max_stale": "2h",
+                    "algorithms": "RS256, ES256",
+                    "leeway": "30s",
+                    "max_lifetime": "1h",
+                },
+                "idp": {
+                    "issuer": "https://idp.example",
+                    "audience": "profile-gateway, other",
+                    "jwks_file": "tests/fixtures/jwks/rfc7515.json",
+                    "jwks_url": null,
+                    "ca_file": null,
+                    "jwks_refresh": "5m",
+                    "jwks_min_refresh": "30s",
+                    "jwks_max_stale": "1day",
+                    "algorithms": "ES256, PS384",
+                    "leeway": "1m",
+                    "max_lifetime": "off",
+                },
+            },
             "roles": {
                 "reader": {"rights": "read, fresh", "backends": "*"},
                 "writer": {"rights": "write, delete", "backends": "sft-emea"},

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::future::Either;
@@ -28,8 +28,11 @@ use super::{
 use crate::{
     auth::{Authenticator, Identity, Proofs, Sent, Unproved, Why, not_allowed},
     call::Denial,
-    error::{Error, Reason, metadata},
+    error::{Error, Kind, Reason, Retry, metadata},
 };
+
+/// When keys that are being fetched may be there.
+const SOON: Duration = Duration::from_secs(1);
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
@@ -66,6 +69,13 @@ impl<S> Authenticate<S> {
         passing: &Passing<B>,
         [authorization, forwarded]: &[Taken; 2],
     ) -> Result<Option<Expiring>, Error> {
+        if passing.method.needed == Needed::ProofUnlessOpened
+            && self.authenticator.closes_reflection()
+        {
+            let message = "reflection is off in this gateway (`reflection` in its `[auth]`)";
+            let reason = Reason::OperationNotSupported;
+            return Err(reply::error(&passing.method, reason, message));
+        }
         if !self.authenticator.is_required() {
             return Ok(None);
         }
@@ -82,7 +92,14 @@ impl<S> Authenticate<S> {
                 passing.record.set_identity(None);
                 return Ok(None);
             }
-            Err(unproved) => return Err(refused(passing, unproved)),
+            Err(unproved) => {
+                // A proxy has the calls of many on one connection.
+                if unproved.why != Why::Unavailable && !self.authenticator.believes(origin.address)
+                {
+                    passing.closing.unproved();
+                }
+                return Err(refused(passing, unproved));
+            }
         };
         if let Needed::Rights(enough) = &method.needed
             && !enough.iter().any(|right| identity.may_somewhere(*right))
@@ -164,8 +181,16 @@ fn unauthenticated(method: &Method, why: Why) -> Error {
         Why::Missing => "the call has no credentials, and this gateway demands them",
         Why::Expired => "the credentials of the call have expired",
         Why::Invalid => "the credentials of the call are not valid",
+        Why::Unavailable => {
+            "the gateway does not have the keys that verify the credentials of the call; try again"
+        }
     };
     let error = reply::error(method, Reason::CallerUnauthenticated, message);
+    let error = match why {
+        // The credentials may be good, so a client is not to get others.
+        Why::Unavailable => error.with_kind(Kind::Unavailable).with_retry(Retry::After(Some(SOON))),
+        _ => error,
+    };
     error.with_metadata(metadata::WHY, why.name())
 }
 

@@ -34,6 +34,8 @@ label_values! {
         Handshake = "handshake",
         /// Its client speaks TLS, and the port does not.
         Tls = "tls",
+        /// Too many of its calls were of no one.
+        Unproved = "unproved",
     }
 }
 
@@ -61,7 +63,7 @@ labels! {
     struct ClosedLabels { port: Port, reason: Closed }
 }
 
-const REASONS: [Closed; 9] = [
+const REASONS: [Closed; 10] = [
     Closed::PeerLimit,
     Closed::Room,
     Closed::NoRequest,
@@ -71,6 +73,7 @@ const REASONS: [Closed; 9] = [
     Closed::Certificate,
     Closed::Handshake,
     Closed::Tls,
+    Closed::Unproved,
 ];
 
 /// The metrics of all ports. Clones share them.

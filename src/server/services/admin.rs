@@ -99,19 +99,23 @@ pub(super) async fn get_only(request: Request, next: Next) -> Response {
     refused.into_response()
 }
 
-/// Ready until the drain begins. A backend that is down does not count: the others must still be
-/// served, and a restart would not bring it back.
+/// Ready once all is there that is waited for, and until the drain begins. A backend that is down
+/// does not count: the others must still be served, and a restart would not bring it back.
 async fn readyz(State(health): State<Health>) -> Response {
-    let draining = health.is_draining();
+    let (draining, awaited) = (health.is_draining(), health.awaited());
+    let ready = !draining && awaited.is_empty();
     let names: serde_json::Map<String, Value> = health
         .all()
         .into_iter()
         .filter(|(name, _)| !name.is_empty())
         .map(|(name, status)| (name, status.as_str_name().into()))
         .collect();
-    let checks = json!({ "listener": if draining { "draining" } else { "ok" } });
-    let body = json!({ "ready": !draining, "checks": checks, "health": names });
-    let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let mut checks = json!({ "listener": if draining { "draining" } else { "ok" } });
+    for name in awaited {
+        checks[name] = "awaited".into();
+    }
+    let body = json!({ "ready": ready, "checks": checks, "health": names });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
 }
 

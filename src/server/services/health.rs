@@ -4,7 +4,7 @@
 //! itself: other parts of the gateway report to it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     future::{Ready, ready},
     mem,
@@ -44,6 +44,8 @@ struct State {
     /// Whether each name that probes can ask for is serving.
     serving: BTreeMap<Arc<str>, bool>,
     draining: bool,
+    /// What the process waits for before it serves.
+    awaited: BTreeSet<String>,
     /// How long a watch may be without a message.
     keep_alive: Option<Duration>,
 }
@@ -55,7 +57,7 @@ impl Health {
         let names = services.iter().map(|name| Arc::from(*name));
         let backends = backends.iter().map(|id| backend_name(id.as_ref()).into());
         let serving = names.chain(backends).chain([Arc::from("")]).map(|name| (name, true));
-        let state = State { serving: serving.collect(), draining: false, keep_alive: None };
+        let state = State { serving: serving.collect(), ..State::default() };
         Self(Arc::new(watch::Sender::new(state)))
     }
 
@@ -67,6 +69,21 @@ impl Health {
             let known = state.serving.get_mut(name.as_str());
             known.is_some_and(|known| mem::replace(known, serving) != serving)
         });
+    }
+
+    /// Nothing is serving until all of these are [there](Self::has).
+    pub fn await_all(&self, names: impl IntoIterator<Item = String>) {
+        self.0.send_modify(|state| state.awaited.extend(names));
+    }
+
+    /// What the process waited for is there.
+    pub fn has(&self, name: &str) {
+        self.0.send_if_modified(|state| state.awaited.remove(name));
+    }
+
+    /// What the process waits for before it serves.
+    pub(crate) fn awaited(&self) -> Vec<String> {
+        self.0.borrow().awaited.iter().cloned().collect()
     }
 
     /// Nothing is serving from now on. This cannot be undone.
@@ -112,7 +129,7 @@ impl State {
     fn status(&self, name: &str) -> ServingStatus {
         match self.serving.get(name) {
             None => ServingStatus::ServiceUnknown,
-            Some(true) if !self.draining => ServingStatus::Serving,
+            Some(true) if !self.draining && self.awaited.is_empty() => ServingStatus::Serving,
             Some(_) => ServingStatus::NotServing,
         }
     }

@@ -58,6 +58,11 @@ async fn readyz(State(probed): State<Probed>) -> Response {
     if probed.health.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
+    let awaited = probed.health.awaited();
+    if !awaited.is_empty() {
+        let said = format!("waiting for {}\n", awaited.join(", "));
+        return (StatusCode::SERVICE_UNAVAILABLE, said).into_response();
+    }
     livez(State(probed)).await
 }
 

@@ -60,7 +60,7 @@ where
     let metrics = ServerMetrics::register(&mut Registry::new("test"));
     let callers = Callers::default();
     let memory = Share::boundless(Resource::RequestBytes);
-    let known = (&callers, &Arc::default());
+    let known = (&callers, &Arc::default(), None);
     let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, known, &memory));
     BoxCloneService::new(service_fn(move |request| {
         let (caller, closing) = (callers.others(), Arc::default());

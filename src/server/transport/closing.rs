@@ -1,8 +1,13 @@
 //! What the calls of a connection learn about its end.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{connections::Connections, pulse::Pulse};
+
+/// How many calls of a connection may be of no one.
+const MAX_UNPROVED: u32 = 100;
 
 /// The end of one connection, in three stages. A call belongs to one of them and responds when it
 /// comes; after that, the connection has no calls and ends.
@@ -18,6 +23,9 @@ pub(crate) struct Closing {
     pub writes: TaskTracker,
     /// Whether anything moves.
     pub pulse: Pulse,
+    /// Too many of its calls were of no one.
+    pub unwelcome: CancellationToken,
+    unproved: AtomicU32,
 }
 
 impl Closing {
@@ -29,6 +37,16 @@ impl Closing {
             cut: connections.cut.clone(),
             writes: TaskTracker::new(),
             pulse: Pulse::default(),
+            unwelcome: CancellationToken::new(),
+            unproved: AtomicU32::new(0),
+        }
+    }
+
+    /// A call did not prove who it is of. After so many, the client has to connect again: to verify
+    /// what is forged costs more than to send it.
+    pub(crate) fn unproved(&self) {
+        if self.unproved.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNPROVED {
+            self.unwelcome.cancel();
         }
     }
 }

@@ -176,6 +176,7 @@ where
         () = place.taken() => (Some(Closed::Room), None),
         () = no_request(opened + limits.first_request, pulse) => (Some(Closed::NoRequest), None),
         () = idle(limits.idle, pulse) => (Some(Closed::Idle), None),
+        () = closing.unwelcome.cancelled() => (Some(Closed::Unproved), None),
         () = elapsed(age.map(|age| jittered(age.max, rand::random()))) => {
             (Some(Closed::Age), age.map(|age| age.grace))
         }

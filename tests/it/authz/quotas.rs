@@ -87,9 +87,8 @@ async fn compete(bench: &Bench) -> Vec<Failure> {
 #[tokio::test]
 async fn so_many_calls_at_once_are_let_in_and_the_others_are_told_of_the_quota() {
     let bench = bench("calls = 2", "").await;
-    let order = serde_json::json!({"kind": "delay", "delay_ms": 300});
     let order = serde_json::json!({"upstream": "sft", "operation": "GetServiceProfile",
-        "times": 0, "fault": order});
+        "times": 0, "fault": {"kind": "delay", "ms": 300}});
     let url = format!("{}/sandbox/faults", bench.sandbox.base_url());
     let armed = reqwest::Client::new().post(url).json(&order).send().await.unwrap();
     assert_eq!(armed.status(), 200, "{}", armed.text().await.unwrap());

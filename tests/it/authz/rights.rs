@@ -1,17 +1,21 @@
 //! Rights that are not those of a method: to ask past the cache, and to check a write.
 
-use profile_gateway::pb::{CreateProfileRequest, DeleteProfileRequest};
+use profile_gateway::pb::{CreateProfileRequest, DeleteProfileRequest, ListBackendsRequest};
 use tonic::{Code, Request};
 
 use crate::kit::{
     gateway::{Gateway, gateway},
-    model::{get, name, profile},
+    model::{get, list, name, profile},
     sandbox::{Sandbox, sandbox},
     status::failure,
     tokens::{Issuer, by, caller, good, role},
 };
 
 async fn started() -> (Gateway, Sandbox, Issuer) {
+    with("").await
+}
+
+async fn with(lines: &str) -> (Gateway, Sandbox, Issuer) {
     let (issuer, upstream) = (Issuer::new(), sandbox().await);
     let rules = role("reads", "read", "*")
         + &role("refreshes", "fresh", "*")
@@ -21,7 +25,7 @@ async fn started() -> (Gateway, Sandbox, Issuer) {
         + &caller("poller", "reads, refreshes")
         + &caller("planner", "plans")
         + &caller("writer", "writes");
-    let config = issuer.config("", &rules);
+    let config = issuer.config(lines, &rules);
     let builder = gateway().section(&config);
     let gateway = builder.backend("sft", &upstream.base_url(), &upstream.credentials());
     (gateway.start().await, upstream, issuer)
@@ -48,6 +52,38 @@ async fn only_who_may_has_the_upstream_asked_although_there_is_an_answer() {
     assert_eq!(upstream.journal().await.len(), asked);
     assert_eq!(read("poller", "no-cache").await, "bypass");
     assert!(upstream.journal().await.len() > asked);
+}
+
+#[tokio::test]
+async fn who_may_not_is_refused_where_the_configuration_says_so() {
+    let (gateway, upstream, _issuer) = with("fresh = \"deny\"").await;
+    let mut profiles = gateway.profiles.clone();
+    let asking = |who: &str, control: &str| {
+        let mut request: Request<_> = by(&good(who), get("SP_1"));
+        request.metadata_mut().insert("cache-control", control.parse().unwrap());
+        request
+    };
+    let asked = upstream.journal().await.len();
+    for control in ["no-cache", "max-age=0"] {
+        let refused = failure(profiles.get_profile(asking("reader", control)).await);
+        assert!(refused.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{refused:#?}");
+        assert_eq!((refused.meta("right"), refused.meta("backend")), ("fresh", "sft"));
+    }
+    for parent in ["backends/sft", "backends/-"] {
+        let mut all = by(&good("reader"), list(parent));
+        all.metadata_mut().insert("cache-control", "no-cache".parse().unwrap());
+        let refused = failure(profiles.list_profiles(all).await);
+        assert_eq!(refused.meta("right"), "fresh", "{refused:#?}");
+    }
+    assert_eq!(upstream.journal().await.len(), asked);
+    for (who, control) in [("reader", "max-age=60"), ("poller", "no-cache")] {
+        let answer = profiles.get_profile(asking(who, control)).await;
+        assert_ne!(answer.err().map(|status| status.code()), Some(Code::PermissionDenied));
+    }
+    // What looks at no cache is not about it.
+    let mut backends = by(&good("reader"), ListBackendsRequest {});
+    backends.metadata_mut().insert("cache-control", "no-cache".parse().unwrap());
+    gateway.backends.clone().list_backends(backends).await.unwrap();
 }
 
 #[tokio::test]

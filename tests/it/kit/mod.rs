@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod double;
 pub mod gateway;
 pub mod history;
+pub mod jwks;
 pub mod model;
 pub mod proxy;
 pub mod raw;
