@@ -108,6 +108,8 @@ pub(crate) enum Role {
     Upstream,
     /// A gRPC server that answers at once.
     Tonic,
+    /// A gRPC server that refuses at once.
+    Refuse,
     /// The same service behind the gateway's own server, with its log and its metrics.
     Stack,
     /// An HTTP client of the upstream.
@@ -132,6 +134,7 @@ async fn main() -> ExitCode {
     match args.role {
         Some(Role::Upstream) => roles::upstream(&args.with).await,
         Some(Role::Tonic) => roles::tonic(&args.with).await,
+        Some(Role::Refuse) => roles::refuse(&args.with).await,
         Some(Role::Stack) => roles::stack(&args.with).await,
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
         Some(Role::Relay) => roles::relay(&args.with).await,

@@ -15,7 +15,10 @@ use profile_gateway::pb::{
 };
 use prost::Message;
 use tokio::{task::JoinSet, time::Instant};
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
 
 /// Calls at once: 32 unless asked for otherwise, in every process of the benchmark.
 static CONCURRENCY: AtomicUsize = AtomicUsize::new(32);
@@ -169,4 +172,17 @@ pub(crate) fn to_text(profile: &Profile) -> String {
 
 pub(crate) fn from_text(text: &str) -> Profile {
     Profile::decode(BASE64_STANDARD.decode(text).unwrap().as_slice()).unwrap()
+}
+
+/// A status as an argument.
+pub(crate) fn status_to_text(status: &Status) -> String {
+    let details = BASE64_STANDARD.encode(status.details());
+    format!("{} {details} {}", i32::from(status.code()), status.message())
+}
+
+pub(crate) fn status_from_text(text: &str) -> Status {
+    let mut parts = text.splitn(3, ' ');
+    let code = Code::from_i32(parts.next().unwrap().parse().unwrap());
+    let details = BASE64_STANDARD.decode(parts.next().unwrap()).unwrap();
+    Status::with_details(code, parts.next().unwrap(), details.into())
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use profile_gateway::pb::{
-    GetProfileRequest, ListProfilesRequest, profile_service_client::ProfileServiceClient,
+    GetProfileRequest, ListProfilesRequest, Profile, profile_service_client::ProfileServiceClient,
 };
 use tokio::{
     task::JoinSet,
@@ -71,12 +71,21 @@ impl Caller {
         Self { clients, next: Arc::new(AtomicUsize::new(first)) }
     }
 
+    /// Reads a profile.
+    pub(crate) async fn read(&self, backend: &str, id: usize) -> Profile {
+        self.try_read(0, backend, id).await.unwrap()
+    }
+
     /// Reads a profile over one of its connections.
     pub(crate) async fn get(&self, n: usize, backend: &str, id: usize) -> Result<(), Status> {
+        self.try_read(n, backend, id).await.map(drop)
+    }
+
+    async fn try_read(&self, n: usize, backend: &str, id: usize) -> Result<Profile, Status> {
         let mut client = self.clients[n % CONNECTIONS].clone();
         let name = format!("backends/{backend}/profiles/SP_{id}");
         let request = GetProfileRequest { name, read_mask: None };
-        client.get_profile(request).await.map(Response::into_inner).map(drop)
+        client.get_profile(request).await.map(Response::into_inner)
     }
 
     /// Reads a profile that it has not asked for yet.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::{task::JoinSet, time::sleep};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::{
     Role, Turn,
@@ -34,8 +34,16 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
 
     let each = (requests / rounds).max(1);
     let (mut hits, mut by_queue, mut by_places) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_answers, mut bare_refusals) = (Vec::new(), Vec::new());
+    let answering = Child::role(Role::Tonic, &load::to_text(&caller.read("sft", CACHED).await));
+    let to_answering = Caller::connect(&answering, "127.0.0.4", 1_000).await;
+    let refusing = Child::role(Role::Refuse, &load::status_to_text(&a_refusal(&caller).await));
+    let to_refusing = Caller::connect(&refusing, "127.0.0.4", 1_000).await;
     // The first turn warms up.
     for round in 0..=rounds {
+        let bare_answer = measure(&answering, async || answer(&to_answering, each).await).await;
+        let bare_refusal =
+            measure(&refusing, async || refuse(&to_refusing, "full", each).await).await;
         let answered = measure(&gateway, async || answer(&caller, each).await).await;
         let mut held = JoinSet::new();
         fill(&mut held, &caller, ("full", STUCK), || caller.get_new("full")).await;
@@ -48,6 +56,8 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
             sleep(Duration::from_millis(10)).await;
         }
         if round > 0 {
+            bare_answers.push(bare_answer);
+            bare_refusals.push(bare_refusal);
             hits.push(answered);
             by_queue.push(queue);
             by_places.push(places);
@@ -60,11 +70,13 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
             ("answered from the cache", hits),
             ("refused: its caller has its share of the places for calls", by_places),
             ("refused: its caller has its share of the backend's queue", by_queue),
+            ("bare tonic server, the same answer", bare_answers),
+            ("bare tonic server, the same refusal", bare_refusals),
         ],
     );
 }
 
-fn report(each: usize, rounds: usize, rows: &[(&str, Vec<Turn>); 3]) {
+fn report(each: usize, rounds: usize, rows: &[(&str, Vec<Turn>); 5]) {
     let requests = f64::from(u32::try_from(each).unwrap());
     let cpu = |turns: &[Turn]| median(turns, |turn| turn.cpu) * 1e6 / requests;
     let unit = cpu(&rows[0].1);
@@ -75,6 +87,15 @@ fn report(each: usize, rounds: usize, rows: &[(&str, Vec<Turn>); 3]) {
     println!("\nmedians of {rounds} rounds of {each} requests, {} at once", concurrency());
 }
 
+/// What a call is refused with that finds its caller's share of the queue taken.
+async fn a_refusal(caller: &Caller) -> Status {
+    let mut held = JoinSet::new();
+    fill(&mut held, caller, ("full", STUCK), || caller.get_new("full")).await;
+    let status = caller.get_new("full").await.unwrap_err();
+    held.shutdown().await;
+    status
+}
+
 /// Makes so many calls that will not be answered, and waits until one more is refused.
 async fn fill<F>(
     held: &mut JoinSet<()>,
@@ -82,7 +103,7 @@ async fn fill<F>(
     (backend, calls): (&'static str, usize),
     one_more: impl Fn() -> F,
 ) where
-    F: Future<Output = Result<(), tonic::Status>>,
+    F: Future<Output = Result<(), Status>>,
 {
     let mut hold = || {
         let caller = caller.clone();
@@ -100,7 +121,7 @@ async fn fill<F>(
     }
 }
 
-fn is_refusal(status: &tonic::Status) -> bool {
+fn is_refusal(status: &Status) -> bool {
     let codes = [Code::ResourceExhausted, Code::Unavailable];
     codes.contains(&status.code()) && status.message().contains("too many")
 }

@@ -151,6 +151,13 @@ pub(crate) async fn tonic(profile: &str) {
     Server::builder().add_service(Served(constant)).serve_with_incoming(incoming).await.unwrap();
 }
 
+/// Refuses every call with the same status.
+pub(crate) async fn refuse(status: &str) {
+    let refusal = Refusal(Arc::new(load::status_from_text(status)));
+    let incoming = TcpIncoming::from(listener().await).with_nodelay(Some(true));
+    Server::builder().add_service(Served(refusal)).serve_with_incoming(incoming).await.unwrap();
+}
+
 /// Asks the upstream in each call, decodes its answer, and answers with the profile.
 pub(crate) async fn relay(with: &str) {
     let (upstream, profile) = with.split_once(' ').unwrap();
@@ -248,6 +255,18 @@ impl UnaryService<GetProfileRequest> for Constant {
             call.record.set_backend("sft");
         }
         ready(Ok(tonic::Response::new(Profile::clone(&self.0))))
+    }
+}
+
+#[derive(Clone)]
+struct Refusal(Arc<tonic::Status>);
+
+impl UnaryService<GetProfileRequest> for Refusal {
+    type Response = Profile;
+    type Future = Ready<Result<tonic::Response<Profile>, tonic::Status>>;
+
+    fn call(&mut self, _: tonic::Request<GetProfileRequest>) -> Self::Future {
+        ready(Err(tonic::Status::clone(&self.0)))
     }
 }
 
