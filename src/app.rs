@@ -97,13 +97,12 @@ impl App {
         let health = Health::new(&SERVICES, &about.backends);
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
-        let alone = config.backends.len() == 1;
         let store = open_store(&config.store, &metrics.store)?;
         let explain = |error| explained(&config.store, error);
         let key = Arc::new(StoreKey::load(&*store).map_err(explain)?);
         let earlier = EarlierUpstreams::load(Arc::clone(&store), Arc::clone(&key));
         let built = config.backends.values().map(|backend| {
-            let (metrics, budget) = (&metrics, budget.of_backend(alone));
+            let (metrics, budget) = (&metrics, budget.of_backend(about.backends.len() == 1));
             build(backend, &mut registry, metrics, &health, &background, &budget, &earlier)
         });
         let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
@@ -131,8 +130,8 @@ impl App {
         let doubts = Arc::clone(&gateway);
         let end_pause = Arc::new(move |backend: &str| gateway.end_pause(backend));
         let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
-        let server = Server::bind(&config.addresses, config.server, services).await?;
-        let server = server.secured(config.secured);
+        let server =
+            Server::bind(&config.addresses, config.server, services).await?.secured(config.secured);
         doubts.settle_doubts(&background);
         keys::keep(authenticator, &background, health);
         Ok(Self { server, admin, writes, background, store, upstreams, sandbox, about })

@@ -23,8 +23,8 @@ use profile_gateway::{
     pb::{GetProfileRequest, Profile},
     rpc::servers::profile_service_server,
     server::{
-        self as gateway, AddressSettings, Admin, AdminSettings, Health, Routes, ServerMetrics,
-        ServerSettings, Services,
+        self as gateway, AddressSettings, Admin, AdminSettings, Health, ListenAddress, Routes,
+        ServerMetrics, ServerSettings, Services,
     },
     telemetry::{Registry, logs},
 };
@@ -189,8 +189,8 @@ where
     let health = Health::new(&[Served::<M>::NAME], &["sft"]);
     let routes = Routes::default().with(Served(method));
     let services = Services::new(routes, health, counted, Callers::default()).unwrap();
-    let any = "127.0.0.1:0".parse().unwrap();
-    let addresses = AddressSettings { listen: any, admin_listen: any, probe_listen: None };
+    let any: ListenAddress = "127.0.0.1:0".parse().unwrap();
+    let addresses = AddressSettings { listen: any.clone(), admin_listen: any, probe_listen: None };
     let settings = ServerSettings {
         default_timeout: Duration::from_secs(45),
         max_timeout: Duration::from_secs(300),

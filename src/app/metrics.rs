@@ -10,7 +10,7 @@ use crate::{
     resources::MemoryMetrics,
     server::ServerMetrics,
     store::StoreMetrics,
-    telemetry::{AuditMetrics, LogMetrics, Registry},
+    telemetry::{AuditMetrics, LogMetrics, ProcessMetrics, Registry},
     upstream::UpstreamMetrics,
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn register(to: &mut Registry) -> Self {
+        ProcessMetrics::register(to);
         LogMetrics::of_the_process().register(to);
         let sandbox = Gauge::default();
         to.register(

@@ -85,6 +85,14 @@ label_value!(
         Outcome::Coalesced.name(),
         Outcome::Stale.name(),
         Outcome::Bypass.name()
+    ],
+    [
+        Self(Some(Outcome::Hit)),
+        Self(None),
+        Self(Some(Outcome::Miss)),
+        Self(Some(Outcome::Coalesced)),
+        Self(Some(Outcome::Stale)),
+        Self(Some(Outcome::Bypass))
     ]
 );
 

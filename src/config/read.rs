@@ -61,9 +61,7 @@ pub(super) fn config(
     warnings.extend(fit::warnings(&memory, &callers, &server, &backends));
     warnings.extend(open_admin_port(&admin, &addresses));
     warnings.extend(open_port);
-    if has_backends {
-        warnings.extend(store.warning());
-    }
+    warnings.extend(store.warning().filter(|_| has_backends));
     Config {
         addresses,
         admin,

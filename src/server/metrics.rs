@@ -3,10 +3,7 @@
 mod ports;
 mod tls;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use prometheus_client::metrics::{
@@ -18,7 +15,7 @@ pub(crate) use self::{
     ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics},
     tls::{FAILURES, HandshakeFailure, HandshakeMetrics},
 };
-use crate::telemetry::{Registry, buckets::SECONDS, labels};
+use crate::telemetry::{Registry, buckets::CALL_SECONDS, labels};
 
 /// The metrics of the server. Clones share them.
 #[derive(Debug, Clone)]
@@ -33,27 +30,40 @@ pub struct ServerMetrics {
 }
 
 labels! {
-    struct CallLabels { method: Arc<str>, code: &'static str, reason: &'static str }
+    struct CallLabels {
+        method: Arc<str>,
+        code: &'static str,
+        reason: &'static str,
+        backend: Arc<str>,
+    }
 }
 
 labels! {
-    struct MethodLabels { method: Arc<str> }
+    struct MethodLabels { method: Arc<str>, backend: Arc<str> }
 }
 
 /// Counts the calls of one method.
 ///
-/// The metrics are looked up once and kept, because a lookup by labels hashes and locks. Not before
-/// the first call, so that methods without calls have no lines.
+/// The metrics are looked up once and kept, because a lookup by labels hashes and locks.
 #[derive(Debug)]
 pub(super) struct CallMetrics {
     method: Arc<str>,
     all: ServerMetrics,
-    succeeded: OnceLock<Counter>,
-    failed: RwLock<Vec<Failures>>,
-    duration: OnceLock<Histogram>,
+    /// In the order of their first calls. There are as many as backends are configured, and one for
+    /// calls of no backend.
+    of_backends: RwLock<Vec<Arc<BackendCalls>>>,
 }
 
-/// The calls of a method that failed in one way.
+/// The calls of one method that are for one backend.
+#[derive(Debug)]
+struct BackendCalls {
+    backend: Arc<str>,
+    succeeded: Counter,
+    failed: RwLock<Vec<Failures>>,
+    duration: Histogram,
+}
+
+/// Those of them that failed in one way.
 #[derive(Debug)]
 struct Failures {
     code: &'static str,
@@ -67,38 +77,66 @@ impl CallMetrics {
         self.all.calls_in_flight.inc();
     }
 
-    /// A gRPC call is over. `reason` is empty when it succeeded.
-    pub(super) fn finished(&self, code: &'static str, reason: &'static str, duration: Duration) {
+    /// A gRPC call is over. `backend` is the configured one that it was for, `-` for all, and empty
+    /// if it was for none. `reason` is empty when it succeeded.
+    pub(super) fn finished(
+        &self,
+        backend: &str,
+        (code, reason): (&'static str, &'static str),
+        duration: Duration,
+    ) {
         self.all.calls_in_flight.dec();
-        let histogram = self.duration.get_or_init(|| {
-            let labels = MethodLabels { method: Arc::clone(&self.method) };
-            self.all.call_duration.get_or_create_owned(&labels)
-        });
-        histogram.observe(duration.as_secs_f64());
+        let calls = self.of(backend);
+        calls.duration.observe(duration.as_secs_f64());
         if code == "OK" && reason.is_empty() {
-            self.succeeded.get_or_init(|| self.count(code, reason)).inc();
+            calls.succeeded.inc();
         } else {
-            self.failed(code, reason);
+            self.failed(&calls, code, reason);
         }
     }
 
-    fn failed(&self, code: &'static str, reason: &'static str) {
+    /// Those that are for this backend, which are exported from now on.
+    fn of(&self, backend: &str) -> Arc<BackendCalls> {
+        let is_this = |one: &&Arc<BackendCalls>| &*one.backend == backend;
+        if let Some(known) = self.of_backends.read().iter().find(is_this) {
+            return Arc::clone(known);
+        }
+        let mut all = self.of_backends.write();
+        // Another call may have been faster.
+        if let Some(known) = all.iter().find(is_this) {
+            return Arc::clone(known);
+        }
+        let backend: Arc<str> = backend.into();
+        let labels =
+            MethodLabels { method: Arc::clone(&self.method), backend: Arc::clone(&backend) };
+        let calls = Arc::new(BackendCalls {
+            succeeded: self.count(&backend, "OK", ""),
+            failed: RwLock::default(),
+            duration: self.all.call_duration.get_or_create_owned(&labels),
+            backend,
+        });
+        all.push(Arc::clone(&calls));
+        calls
+    }
+
+    fn failed(&self, calls: &BackendCalls, code: &'static str, reason: &'static str) {
         let is_this = |one: &&Failures| one.code == code && one.reason == reason;
-        if let Some(known) = self.failed.read().iter().find(is_this) {
+        if let Some(known) = calls.failed.read().iter().find(is_this) {
             known.count.inc();
             return;
         }
-        let count = self.count(code, reason);
+        let count = self.count(&calls.backend, code, reason);
         count.inc();
-        let mut failed = self.failed.write();
+        let mut failed = calls.failed.write();
         // Another call may have been faster.
         if !failed.iter().any(|one| is_this(&one)) {
             failed.push(Failures { code, reason, count });
         }
     }
 
-    fn count(&self, code: &'static str, reason: &'static str) -> Counter {
-        let labels = CallLabels { method: Arc::clone(&self.method), code, reason };
+    fn count(&self, backend: &Arc<str>, code: &'static str, reason: &'static str) -> Counter {
+        let (method, backend) = (Arc::clone(&self.method), Arc::clone(backend));
+        let labels = CallLabels { method, code, reason, backend };
         self.all.calls.get_or_create_owned(&labels)
     }
 }
@@ -111,7 +149,7 @@ impl ServerMetrics {
         let handshakes = HandshakeMetrics::register(to);
         let metrics = Self {
             calls: Family::default(),
-            call_duration: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            call_duration: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
             calls_in_flight: Gauge::default(),
             calls_shed: Counter::default(),
             connections: Gauge::default(),
@@ -136,12 +174,19 @@ impl ServerMetrics {
 
     /// The metrics of one method's calls.
     pub(super) fn calls_of(&self, method: &str) -> CallMetrics {
-        CallMetrics {
-            method: method.into(),
-            all: self.clone(),
-            succeeded: OnceLock::new(),
-            failed: RwLock::default(),
-            duration: OnceLock::new(),
+        CallMetrics { method: method.into(), all: self.clone(), of_backends: RwLock::default() }
+    }
+
+    /// Counts the calls of a method that are for these backends from the start.
+    pub(super) fn start(&self, method: &str, backends: &[String]) {
+        for backend in backends {
+            let labels = CallLabels {
+                method: method.into(),
+                code: "OK",
+                reason: "",
+                backend: backend.as_str().into(),
+            };
+            drop(self.calls.get_or_create(&labels));
         }
     }
 
@@ -185,16 +230,23 @@ mod tests {
         let metrics = ServerMetrics::register(&mut registry);
         let calls = metrics.calls_of("a.B/C");
         calls.started();
-        calls.finished("OK", "", Duration::from_millis(3));
+        calls.finished("sft", ("OK", ""), Duration::from_micros(12));
+        calls.finished("sft", ("UNAVAILABLE", "OVERLOADED"), Duration::from_millis(3));
+        calls.finished("", ("UNAVAILABLE", "OVERLOADED"), Duration::from_millis(3));
+        metrics.start("a.B/D", &["sft".to_owned()]);
         calls.started();
         metrics.call_shed();
         metrics.port(Port::Grpc).connection_opened();
         metrics.port(Port::Admin).connection_opened();
         let text = registry.encode();
         for line in [
-            r#"profile_gateway_calls_total{method="a.B/C",code="OK",reason=""} 1"#,
-            r#"profile_gateway_call_duration_seconds_count{method="a.B/C"} 1"#,
-            "profile_gateway_calls_in_flight 1",
+            r#"calls_total{method="a.B/C",code="OK",reason="",backend="sft"} 1"#,
+            r#"calls_total{method="a.B/C",code="UNAVAILABLE",reason="OVERLOADED",backend="sft"} 1"#,
+            r#"calls_total{method="a.B/C",code="UNAVAILABLE",reason="OVERLOADED",backend=""} 1"#,
+            r#"calls_total{method="a.B/D",code="OK",reason="",backend="sft"} 0"#,
+            r#"call_duration_seconds_bucket{le="0.000025",method="a.B/C",backend="sft"} 1"#,
+            r#"call_duration_seconds_count{method="a.B/C",backend="sft"} 2"#,
+            "profile_gateway_calls_in_flight -1",
             "profile_gateway_calls_shed_total 1",
             "profile_gateway_connections 1",
         ] {

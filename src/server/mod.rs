@@ -101,6 +101,10 @@ impl Services {
     ) -> io::Result<Self> {
         let descriptors = descriptors::descriptors().map_err(io::Error::other)?;
         let methods = Methods::new(&descriptors).map_err(io::Error::other)?;
+        let backends = health.backends();
+        for (_, method) in methods.iter().filter(|(_, method)| method.is_of_backends()) {
+            metrics.start(&method.label, &backends);
+        }
         let routes = routes.with(health.service());
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
         let memory = Share::boundless(Resource::RequestBytes);

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
 use super::{
-    labels::{label_values, labels},
+    labels::{label_values, labels, start_all},
     registry::Registry,
 };
 
@@ -87,6 +87,7 @@ impl LogMetrics {
              that had too many",
             &self.audit_left_out,
         );
+        start_all(&self.left_out);
     }
 
     /// Counts lines about calls of a caller that has too many.

@@ -6,11 +6,13 @@
 mod audit;
 mod backend;
 pub(crate) mod buckets;
+mod exposition;
 mod labels;
 mod lines;
 pub mod logs;
 mod metrics;
 pub mod panics;
+mod process;
 mod record;
 mod registry;
 mod settings;
@@ -18,11 +20,13 @@ mod sink;
 
 pub use audit::AuditLog;
 pub(crate) use backend::{BackendLabels, Ended};
+pub use exposition::Format;
 pub use labels::{LabelValue, Labels};
-pub(crate) use labels::{label_value, label_values, labels};
+pub(crate) use labels::{label_value, label_values, labels, start, start_all};
 pub use metrics::{AuditMetrics, LogMetrics};
+pub use process::ProcessMetrics;
 pub use record::Record;
-pub use registry::{CONTENT_TYPE, Described, Registry};
+pub use registry::{Described, Registry};
 pub use settings::{AuditSettings, AuditStream, LogSettings};
 
 /// Writes what is not written yet of the log and of the audit log, unless that takes more than a

@@ -13,16 +13,15 @@ use prometheus_client::{
     registry::{self, Metric},
 };
 
-use super::labels::Labels;
-
-/// The content type of [`Registry::encode`]: OpenMetrics text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use super::{exposition, exposition::Format, labels::Labels};
 
 const PREFIX: &str = "profile_gateway";
 
 /// All metrics of the process.
 pub struct Registry {
     metrics: registry::Registry,
+    /// Those whose names are not the program's own.
+    process: registry::Registry,
     rows: Vec<Row>,
     before_scrape: Vec<Box<dyn Fn() + Send + Sync>>,
 }
@@ -45,6 +44,7 @@ pub trait Described: Metric + TypedMetric + Clone {
 }
 
 impl Described for Counter {}
+impl Described for Counter<f64, AtomicU64> {}
 impl Described for Gauge {}
 impl Described for Gauge<f64, AtomicU64> {}
 impl Described for Histogram {}
@@ -71,7 +71,8 @@ impl Registry {
             labels: vec![("version", &[])],
             help: "The running program",
         };
-        Self { metrics, rows: vec![build], before_scrape: Vec::new() }
+        let (process, rows) = (registry::Registry::default(), vec![build]);
+        Self { metrics, process, rows, before_scrape: Vec::new() }
     }
 
     /// Adds a metric. `name` is without the prefix of the program, and without the `_total` that
@@ -83,10 +84,24 @@ impl Registry {
         metric: &M,
     ) {
         self.metrics.register(name, help, metric.clone());
+        self.describe::<M>(format!("{PREFIX}_{name}"), help);
+    }
+
+    /// Adds a metric without the prefix of the program.
+    pub(super) fn register_of_process<M: Described>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        metric: &M,
+    ) {
+        self.process.register(name, help, metric.clone());
+        self.describe::<M>(name.to_owned(), help);
+    }
+
+    fn describe<M: Described>(&mut self, name: String, help: &'static str) {
         let kind = kind::<M>();
         let suffix = if kind == "counter" { "_total" } else { "" };
-        let name = format!("{PREFIX}_{name}{suffix}");
-        self.rows.push(Row { name, kind, labels: M::labels(), help });
+        self.rows.push(Row { name: name + suffix, kind, labels: M::labels(), help });
     }
 
     /// Runs `measure` before each read of the metrics, for values that are measured, not counted.
@@ -94,16 +109,27 @@ impl Registry {
         self.before_scrape.push(Box::new(measure));
     }
 
-    /// All metrics as [`CONTENT_TYPE`].
+    /// All metrics as OpenMetrics.
     #[must_use]
     pub fn encode(&self) -> String {
         self.before_scrape.iter().for_each(|measure| measure());
         let mut out = String::new();
-        if text::encode(&mut out, &self.metrics).is_err() {
+        let written = text::encode_registry(&mut out, &self.process)
+            .and_then(|()| text::encode(&mut out, &self.metrics));
+        if written.is_err() {
             // Writing to a string fails only when a label refuses to be written.
             tracing::error!("metrics could not be encoded");
         }
         out
+    }
+
+    /// All metrics in this format.
+    #[must_use]
+    pub fn encode_as(&self, format: Format) -> String {
+        match format {
+            Format::OpenMetrics => self.encode(),
+            Format::Text => exposition::text(&self.encode()),
+        }
     }
 
     /// The reference of all metrics, as a Markdown table.

@@ -14,7 +14,7 @@ use prometheus_client::metrics::{
 use self::labels::SHED;
 pub(super) use self::labels::{LoginOutcome, RequestOutcome, Shed, WindowName};
 use super::{breaker::Circuit, connection::ConnectionFault};
-use crate::telemetry::{BackendLabels, Registry, buckets::SECONDS, labels};
+use crate::telemetry::{BackendLabels, Registry, buckets::SECONDS, labels, start};
 
 type Rate = Gauge<f64, AtomicU64>;
 
@@ -51,7 +51,7 @@ pub struct BackendUpstreamMetrics {
     throttled: Counter,
     pause: Rate,
     circuit: Gauge,
-    /// In the order of [`Shed`]. None has a line before its first refusal.
+    /// In the order of [`Shed`].
     shed: Arc<[OnceLock<Counter>; SHED]>,
 }
 
@@ -212,6 +212,10 @@ impl UpstreamMetrics {
     #[must_use]
     pub fn backend(&self, name: &Arc<str>) -> BackendUpstreamMetrics {
         let labels = BackendLabels { backend: Arc::clone(name) };
+        start(&self.connection_faults, name);
+        start(&self.logins, name);
+        start(&self.shed, name);
+        start(&self.transitions, name);
         BackendUpstreamMetrics {
             backend: Arc::clone(name),
             all: self.clone(),

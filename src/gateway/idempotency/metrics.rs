@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
-use crate::telemetry::{BackendLabels, Registry, label_values, labels};
+use crate::telemetry::{BackendLabels, Registry, label_values, labels, start_all};
 
 /// The metrics of the store. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +83,8 @@ impl RequestIdMetrics {
             "Writes of unknown outcome that the gateway itself or an operator has settled",
             &metrics.settled,
         );
+        start_all(&metrics.refusals);
+        start_all(&metrics.settled);
         metrics
     }
 

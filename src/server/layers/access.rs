@@ -248,7 +248,8 @@ impl Running {
         }
         let end = self.end.take().unwrap_or_else(|| self.dropped());
         let took = self.started.elapsed();
-        self.known.calls.finished(end.code, end.reason, took);
+        let backend = self.record.backend().unwrap_or_default();
+        self.known.calls.finished(backend, (end.code, end.reason), took);
         if !self.known.method.probe {
             self.record.caller().ended(end.code);
         }

@@ -76,6 +76,11 @@ fn enough(method: Rpc) -> &'static [Right] {
 }
 
 impl Method {
+    /// Whether its calls are for backends.
+    pub(crate) fn is_of_backends(&self) -> bool {
+        matches!(self.needed, Needed::Rights(_)) && self.name != Rpc::ListBackends.name()
+    }
+
     /// Stands for every method that is not described.
     fn unknown() -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
-use crate::telemetry::{Registry, label_values, labels};
+use crate::telemetry::{Registry, label_values, labels, start_all};
 
 label_values! {
     /// A port.
@@ -63,19 +63,6 @@ labels! {
     struct ClosedLabels { port: Port, reason: Closed }
 }
 
-const REASONS: [Closed; 10] = [
-    Closed::PeerLimit,
-    Closed::Room,
-    Closed::NoRequest,
-    Closed::Idle,
-    Closed::Unread,
-    Closed::Age,
-    Closed::Certificate,
-    Closed::Handshake,
-    Closed::Tls,
-    Closed::Unproved,
-];
-
 /// The metrics of all ports. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PortsMetrics {
@@ -118,16 +105,10 @@ impl PortsMetrics {
             "Requests that the admin port refused for their host, their origin, or their token",
             &metrics.refusals,
         );
-        for reason in [AdminRefusal::Host, AdminRefusal::Origin, AdminRefusal::Token] {
-            metrics.refusals.get_or_create_owned(&RefusalLabels { reason });
-        }
-        for port in [Port::Grpc, Port::Admin, Port::Probe] {
-            for reason in REASONS {
-                metrics.closed.get_or_create_owned(&ClosedLabels { port, reason });
-            }
-            metrics.full.get_or_create_owned(&PortLabels { port });
-            metrics.accept_failures.get_or_create_owned(&PortLabels { port });
-        }
+        start_all(&metrics.refusals);
+        start_all(&metrics.closed);
+        start_all(&metrics.full);
+        start_all(&metrics.accept_failures);
         metrics
     }
 

@@ -2,7 +2,7 @@
 
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
-use crate::telemetry::{Registry, label_values, labels};
+use crate::telemetry::{Registry, label_values, labels, start_all};
 
 label_values! {
     /// Why a TLS handshake failed.
@@ -78,9 +78,7 @@ impl HandshakeMetrics {
             "TLS handshakes on the gRPC port that failed, by kind",
             &metrics.0,
         );
-        for kind in FAILURES {
-            metrics.0.get_or_create_owned(&FailureLabels { kind });
-        }
+        start_all(&metrics.0);
         metrics
     }
 

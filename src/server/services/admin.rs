@@ -11,19 +11,19 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{guard::Guard, health::Health};
 use crate::{
     server::{metrics::AdminRefusals, settings::AdminSettings},
-    telemetry::{CONTENT_TYPE, Registry},
+    telemetry::{Format, Registry},
 };
 
 const INDEX: &str = "profile-gateway admin\n\
     /livez    whether the process is running\n\
     /readyz   whether it accepts calls\n\
-    /metrics  OpenMetrics for Prometheus\n\
+    /metrics  metrics for Prometheus, as OpenMetrics or as text\n\
     /config   the configuration in force, without secrets\n\
     POST /backends/NAME/end-pause  ends the pause of a backend\n";
 
@@ -130,6 +130,8 @@ async fn ends_pause(
     }
 }
 
-async fn scrape(State(metrics): State<Arc<Registry>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.encode())
+async fn scrape(State(metrics): State<Arc<Registry>>, headers: HeaderMap) -> impl IntoResponse {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::wanted(&accepted.collect::<Vec<_>>().join(","));
+    ([(header::CONTENT_TYPE, format.content_type())], metrics.encode_as(format))
 }

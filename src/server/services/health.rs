@@ -110,6 +110,12 @@ impl Health {
         state.serving.keys().map(|name| (name.to_string(), state.status(name))).collect()
     }
 
+    /// The ids of all backends.
+    pub(crate) fn backends(&self) -> Vec<String> {
+        let ids = |name: &Arc<str>| name.strip_prefix(BACKENDS).map(str::to_owned);
+        self.0.borrow().serving.keys().filter_map(ids).collect()
+    }
+
     /// The gRPC service.
     pub(crate) fn service(&self) -> HealthService {
         // Clients that compress all their requests compress these too.
@@ -135,8 +141,10 @@ impl State {
     }
 }
 
+const BACKENDS: &str = "backends/";
+
 fn backend_name(id: &str) -> String {
-    format!("backends/{id}")
+    format!("{BACKENDS}{id}")
 }
 
 fn answer(status: ServingStatus) -> HealthCheckResponse {

@@ -211,7 +211,8 @@ fn named(name: &str) -> GetBackendRequest {
 fn calls(code: &str, reason: &str, n: u32) -> String {
     const METHOD: &str = "profilegateway.v1.BackendService/GetBackend";
     format!(
-        "profile_gateway_calls_total{{method=\"{METHOD}\",code=\"{code}\",reason=\"{reason}\"}} {n}"
+        "profile_gateway_calls_total{{method=\"{METHOD}\",code=\"{code}\",reason=\"{reason}\",\
+         backend=\"\"}} {n}"
     )
 }
 

@@ -39,7 +39,7 @@ async fn the_admin_port_shows_and_changes_nothing() {
     assert_eq!(posted.text().await.unwrap(), "GET only\n");
     let scraped = reqwest::get(url("/metrics")).await.unwrap();
     let kind = scraped.headers()["content-type"].to_str().unwrap().to_owned();
-    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
     assert!(scraped.text().await.unwrap().contains("profile_gateway_build_info"));
 }
 
@@ -58,7 +58,8 @@ async fn the_grpc_port_tells_a_browser_that_it_speaks_grpc() {
     let answer = reqwest::get(format!("http://{}/index.html", server.grpc)).await.unwrap();
     assert_eq!(answer.status(), 415);
     assert!(answer.text().await.unwrap().contains("gRPC"));
-    let counted = r#"profile_gateway_calls_total{method="unknown",code="HTTP_415",reason=""} 1"#;
+    let counted =
+        r#"profile_gateway_calls_total{method="unknown",code="HTTP_415",reason="",backend=""} 1"#;
     server.counted(counted).await;
 }
 

@@ -72,7 +72,81 @@ async fn metrics_count_calls_and_upstream_requests() {
         "profile_gateway_build_info{{version=\"{}\"}} 1",
         env!("CARGO_PKG_VERSION")
     )));
-    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_scrape_gets_the_format_that_it_asks_for() {
+    let gateway = gateway(&[], &[]).await;
+    let scrape = async |accept: &str| {
+        let url = format!("http://{}/metrics", gateway.admin);
+        let request = reqwest::Client::new().get(url).header("accept", accept);
+        let response = request.send().await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (kind, response.text().await.unwrap())
+    };
+    // What Prometheus 2 sends.
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
+                      application/openmetrics-text;version=0.0.1;q=0.4,\
+                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let (kind, open_metrics) = scrape(prometheus).await;
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open_metrics.ends_with("# EOF\n"));
+    assert!(open_metrics.contains("\n# TYPE profile_gateway_calls counter\n"));
+    for accept in ["*/*", "text/plain", "text/html"] {
+        let (kind, text) = scrape(accept).await;
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{accept}");
+        assert!(text.contains("\n# TYPE profile_gateway_calls_total counter\n"), "{text}");
+        assert!(text.contains("\n# TYPE profile_gateway_build_info gauge\n"), "{text}");
+        assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_not_happened_yet_is_there_as_zero() {
+    let gateway = gateway(&[], &[]).await;
+    let (_, text) = http_get(gateway.admin, "/metrics").await;
+    for line in [
+        "calls_total{method=\"profilegateway.v1.ProfileService/CreateProfile\",code=\"OK\",\
+         reason=\"\",backend=\"pcc\"} 0",
+        "upstream_connection_faults_total{backend=\"sft\",fault=\"unknown_issuer\"} 0",
+        "upstream_logins_total{backend=\"endpoint\",outcome=\"login_failed\"} 0",
+        "upstream_shed_total{backend=\"sft\",why=\"queue_full\"} 0",
+        "upstream_circuit_transitions_total{backend=\"pcc\",to=\"open\"} 0",
+        "request_id_refusals_total{bound=\"caller\"} 0",
+        "doubtful_writes_settled_total{outcome=\"took_effect\"} 0",
+        "log_lines_left_out_total{log=\"access\",cause=\"full\"} 0",
+    ] {
+        assert!(text.contains(&format!("\nprofile_gateway_{line}\n")), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_process_is_measured_under_the_usual_names() {
+    let gateway = gateway(&[], &[]).await;
+    let measured = async |name: &str| {
+        let (_, text) = http_get(gateway.admin, "/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse::<f64>().unwrap()
+    };
+    assert!(measured("process_resident_memory_bytes").await > 1e6);
+    assert!(
+        measured("process_virtual_memory_bytes").await
+            > measured("process_resident_memory_bytes").await
+    );
+    assert!(measured("process_open_fds").await > 3.0);
+    assert!(measured("process_max_fds").await > measured("process_open_fds").await);
+    assert!(measured("process_threads").await >= 2.0);
+    let (now, started) = (std::time::SystemTime::now(), measured("process_start_time_seconds"));
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let started = started.await;
+    assert!(started <= now + 1.0 && started > now - 3600.0, "{started} of {now}");
+    let used = measured("process_cpu_seconds_total").await;
+    let mut client = profiles(&gateway).await;
+    until("the processor's time", async || {
+        client.get_profile(fresh(named("SP_2"))).await.unwrap();
+        measured("process_cpu_seconds_total").await > used
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -79,11 +79,16 @@ pub(super) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-/// The value of a metric; zero when it is not there.
+/// The value of a metric, or the sum of its series that have these labels first; zero when there is
+/// none.
 pub(super) async fn metric(gateway: &Gateway, name: &str) -> u64 {
     let (_, text) = http_get(gateway.admin, "/metrics").await;
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.map_or(0, |value| value.parse().unwrap())
+    let begin = name.trim_end_matches('}');
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(begin)?;
+        rest.starts_with([' ', '}', ',']).then(|| rest.rsplit_once(' '))?
+    });
+    values.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
 }
 
 /// Arms a fault of a sandbox for every request to an operation.
