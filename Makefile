@@ -10,7 +10,8 @@ TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 
 # Integration tests that take long or wait in real time.
-SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age::
+SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
+	authn::envoy::
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast soak soak-crash torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools

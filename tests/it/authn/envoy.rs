@@ -1,0 +1,236 @@
+//! A real Envoy in front of the gateway, which tells it whose certificate it has seen.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use profile_gateway::pb::{
+    DeleteProfileRequest, GetProfileRequest, profile_service_client::ProfileServiceClient,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{net::TcpStream, time::sleep};
+use tonic::{Code, Request, transport::Channel};
+
+use crate::kit::{
+    certificates::{Authority, Issued, Leaf, channel_over, secured},
+    gateway::{Gateway, gateway},
+    sandbox::{Sandbox, sandbox},
+    status::failure,
+    tokens::role,
+};
+
+const BILLING: &str = "spiffe://example.org/ns/billing/sa/app";
+const OPERATIONS: &str = "spiffe://example.org/ns/ops/sa/app";
+const HEADER: &str = "x-forwarded-client-cert";
+
+/// An Envoy, which ends with the test.
+struct Envoy {
+    process: Child,
+    directory: TempDir,
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the guide recommends: the client has to show a certificate, and nothing that it says itself
+/// of certificates is passed on.
+fn proxying(to: SocketAddr, authority: &Authority, own: &Issued) -> Value {
+    let file = |path: &str| json!({ "filename": path });
+    let tls = json!({
+        "@type":
+            "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "require_client_certificate": true,
+        "common_tls_context": {
+            "alpn_protocols": ["h2"],
+            "tls_certificates": [{
+                "certificate_chain": file(&own.certificate), "private_key": file(&own.key),
+            }],
+            "validation_context": { "trusted_ca": file(&authority.file("ca.pem")) },
+        },
+    });
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.\
+                  HttpConnectionManager",
+        "stat_prefix": "grpc",
+        "codec_type": "HTTP2",
+        "forward_client_cert_details": "SANITIZE_SET",
+        "set_current_client_cert_details": { "uri": true },
+        "route_config": { "virtual_hosts": [{
+            "name": "all", "domains": ["*"],
+            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "gateway" } }],
+        }] },
+        "http_filters": [{
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            },
+        }],
+    });
+    let socket = |address: SocketAddr| {
+        json!({ "socket_address": {
+            "address": address.ip().to_string(), "port_value": address.port(),
+        } })
+    };
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let http2 = json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": { "http2_protocol_options": {} },
+    } });
+    json!({
+        "admin": { "address": socket(any) },
+        "static_resources": {
+            "listeners": [{
+                "name": "grpc",
+                "address": socket(any),
+                "filter_chains": [{
+                    "transport_socket": {
+                        "name": "envoy.transport_sockets.tls", "typed_config": tls,
+                    },
+                    "filters": [{
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": manager,
+                    }],
+                }],
+            }],
+            "clusters": [{
+                "name": "gateway",
+                "type": "STATIC",
+                "typed_extension_protocol_options": http2,
+                "load_assignment": {
+                    "cluster_name": "gateway",
+                    "endpoints": [{
+                        "lb_endpoints": [{ "endpoint": { "address": socket(to) } }],
+                    }],
+                },
+            }],
+        },
+    })
+}
+
+impl Envoy {
+    fn start(config: &Value) -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        std::fs::write(file("envoy.json"), config.to_string()).unwrap();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/envoy");
+        let mut command = Command::new(program);
+        command.arg("--config-path").arg(file("envoy.json"));
+        command.arg("--admin-address-path").arg(file("admin"));
+        command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error"]);
+        let process = command.stdin(Stdio::null()).spawn();
+        let process = process.expect("Envoy, which `make tools` installs");
+        Self { process, directory }
+    }
+
+    /// Where it listens, once it does.
+    async fn address(&mut self) -> SocketAddr {
+        loop {
+            assert!(self.process.try_wait().unwrap().is_none(), "Envoy has ended");
+            if let Some(address) = self.listener().await {
+                return address;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn listener(&self) -> Option<SocketAddr> {
+        let admin = std::fs::read_to_string(self.directory.path().join("admin")).ok()?;
+        let url = format!("http://{admin}/listeners?format=json");
+        let listeners: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
+        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+        let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
+        Some(([127, 0, 0, 1], port).into())
+    }
+}
+
+/// A gateway that believes proxies on this machine, and writes its audit log to this file.
+async fn behind_a_proxy(audit: &str, sandbox: &Sandbox) -> Gateway {
+    let caller = |name: &str, role: &str, id: &str| {
+        format!("[auth.callers.{name}]\nroles = \"{role}\"\nspiffe = \"{id}\"\n")
+    };
+    let config = "[auth]\nmode = \"required\"\nxfcc_from = \"127.0.0.1\"\n".to_owned()
+        + &role("reader", "read", "*")
+        + &role("operator", "read, delete", "*")
+        + &caller("billing", "reader", BILLING)
+        + &caller("operations", "operator", OPERATIONS);
+    gateway().audit(audit).section(&config).section(&sandbox.config()).start().await
+}
+
+/// A client of Envoy that shows this certificate, or none.
+async fn client(
+    envoy: SocketAddr,
+    authority: &Authority,
+    own: Option<&Issued>,
+) -> Result<ProfileServiceClient<Channel>, tonic::transport::Error> {
+    let tls = authority.client(own).grpc();
+    let channel = channel_over(move || {
+        let tls = tls.clone();
+        async move { secured(&tls, TcpStream::connect(envoy).await?).await }
+    });
+    Ok(ProfileServiceClient::new(channel.await?))
+}
+
+fn read() -> GetProfileRequest {
+    GetProfileRequest { name: "backends/sft/profiles/SP_2".to_owned(), read_mask: None }
+}
+
+fn deletion(claims: &str) -> Request<DeleteProfileRequest> {
+    let name = "backends/sft/profiles/SP_402".to_owned();
+    let mut request = Request::new(DeleteProfileRequest { name, ..Default::default() });
+    request.metadata_mut().insert(HEADER, claims.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn the_gateway_knows_callers_by_the_certificates_that_envoy_has_seen() {
+    let (directory, sandbox) = (TempDir::new().unwrap(), sandbox().await);
+    let audit = directory.path().join("audit.log").display().to_string();
+    let gateway = behind_a_proxy(&audit, &sandbox).await;
+    let authority = Authority::new();
+    let own = authority.issue(&Leaf::server(&["localhost"]));
+    let mut envoy = Envoy::start(&proxying(gateway.address, &authority, &own));
+    let address = envoy.address().await;
+
+    let billing = authority.issue(&Leaf::client(&[BILLING]));
+    let mut as_billing = client(address, &authority, Some(&billing)).await.unwrap();
+    as_billing.get_profile(read()).await.unwrap();
+    // What the client says of itself does not get past Envoy.
+    let claims = format!("URI={OPERATIONS}");
+    let refused = failure(as_billing.delete_profile(deletion(&claims)).await);
+    assert!(refused.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{refused:#?}");
+
+    let stranger = authority.issue(&Leaf::client(&["spiffe://example.org/ns/else/sa/app"]));
+    let mut as_stranger = client(address, &authority, Some(&stranger)).await.unwrap();
+    let refused = failure(as_stranger.get_profile(read()).await);
+    assert!(refused.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{refused:#?}");
+
+    // With TLS 1.3 a client learns only from its first call that it should have had a certificate.
+    if let Ok(mut anonymous) = client(address, &authority, None).await {
+        anonymous.get_profile(read()).await.unwrap_err();
+    }
+    // And who goes around Envoy says nothing.
+    let refused = failure(gateway.profiles.clone().get_profile(read()).await);
+    assert!(refused.is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED"), "{refused:#?}");
+
+    let operations = authority.issue(&Leaf::client(&[OPERATIONS]));
+    let mut as_operations = client(address, &authority, Some(&operations)).await.unwrap();
+    as_operations.delete_profile(deletion("URI=spiffe://other")).await.unwrap();
+    let lines = std::fs::read_to_string(&audit).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ended: Vec<Value> = lines.filter(|line| line["target"] == "audit").collect();
+    let of = |caller: &str| {
+        let line = ended.iter().find(|line| line["caller"] == caller);
+        line.unwrap_or_else(|| panic!("{caller} is not in {ended:#?}")).clone()
+    };
+    let (done, denied) = (of("operations"), of("billing"));
+    assert_eq!((&done["caller_via"], &done["outcome"]), (&"xfcc".into(), &"OK".into()), "{done}");
+    assert_eq!((&denied["caller_via"], &denied["decision"]), (&"xfcc".into(), &"denied".into()));
+}
