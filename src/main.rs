@@ -63,6 +63,9 @@ enum Command {
         /// Also log in to each upstream and read from it, once. Without this, nothing is contacted.
         #[arg(long)]
         connect: bool,
+        /// Print JSON, with the rights of callers and the warnings as members, in place of a file.
+        #[arg(long)]
+        json: bool,
     },
     /// Print what a caller may do in each backend, as JSON; contacts nothing.
     Access {
@@ -191,7 +194,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let upstreams = if sandbox { Upstreams::Sandbox } else { Upstreams::Real };
             serve(load(file.config, listen)?, upstreams).await
         }
-        Some(Command::Check { file, connect }) => check(&load(file.config, None)?, connect).await,
+        Some(Command::Check { file, connect, json }) => {
+            check(&load(file.config, None)?, connect, json).await
+        }
         Some(Command::Access { file, caller }) => access(&load(file.config, None)?, &caller),
         Some(Command::Store { task }) => store(task),
         Some(Command::Doubts(place)) => doubts(place),
@@ -216,19 +221,17 @@ fn load(path: Option<PathBuf>, listen: Option<String>) -> Result<Config, Failure
     })
 }
 
-async fn check(config: &Config, connect: bool) -> Result<ExitCode, Failure> {
+async fn check(config: &Config, connect: bool, json: bool) -> Result<ExitCode, Failure> {
     // Beside the output, which has them too, for people whose eyes are not on its last lines.
     for warning in &config.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
-    let mut shown = config.redacted();
-    if let Some(members) = shown.as_object_mut().filter(|_| config.backends.is_empty()) {
-        let (Ok(note) | Err(note)) = app::WITHOUT_BACKENDS;
-        members.insert("note".to_owned(), note.into());
-    }
+    let (Ok(note) | Err(note)) = app::WITHOUT_BACKENDS;
+    let note = Some(note).filter(|_| config.backends.is_empty());
+    let shown = if json { config.as_json(note) } else { config.as_file(note) };
     let (backends, warnings) = (config.backends.len(), config.warnings.len());
     let _ = writeln!(io::stderr(), "ok; backends: {backends}, warnings: {warnings}");
-    let printed = print(&serde_json::to_string_pretty(&shown)?)?;
+    let printed = print(shown.trim_end())?;
     let tried = if connect { app::try_upstreams(config).await? } else { Vec::new() };
     tried.iter().for_each(|tried| drop(writeln!(io::stderr(), "{tried}")));
     let all_are_well = tried.iter().all(|tried| tried.outcome.is_ok());

@@ -3,7 +3,8 @@
 //! `raw` parses the file into a tree of what was written, and `overlay` lays the environment over
 //! it; `read` has each room take its own settings out of the tree, `backend` those of one backend.
 //! All mistakes are collected on the way, so that one start shows every one of them. `redact` is
-//! what may be shown of the result, `reference` the manual of all keys.
+//! what may be shown of the result, `written` the same as a file, and `reference` the manual of all
+//! keys.
 //!
 //! What a key means, its bounds and its default belong to the room that uses it; the machinery is
 //! in [`crate::settings`]. Here are only the shape of the file and what concerns several rooms.
@@ -19,6 +20,7 @@ mod redact;
 mod reference;
 mod strays;
 mod types;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -104,7 +106,9 @@ fn load_from(
     let config = raw.map(|mut raw| {
         overlay::apply(&mut raw.root, env, &mut errors);
         strays::check(env, &mut errors);
-        read::config(raw, file, env, dialects, &mut errors)
+        let references = written::references(&raw.root);
+        let config = read::config(raw, file, env, dialects, &mut errors);
+        Config { references, ..config }
     });
     match config {
         Some(config) if errors.is_empty() => Ok(config),

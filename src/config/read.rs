@@ -6,7 +6,7 @@ use super::{
     auth, backend, fit,
     permissions::{self, PermissionSettings},
     raw::Raw,
-    types::Config,
+    types::{Config, References},
 };
 use crate::{
     dialect::Registration,
@@ -79,6 +79,7 @@ pub(super) fn config(
         store,
         backends,
         warnings,
+        references: References::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The configuration as it may be shown: on `/config` and by `check`.
+//! The configuration as it may be shown: on `/config` and by `check --json`.
 //!
 //! Has the shape of the file, with defaults filled in, so that it can be compared with it.
 
@@ -13,6 +13,12 @@ use crate::{
     server::shown_time,
     settings::{REDACTED, Settings, shown as section},
 };
+
+// What is told beside the keys.
+pub(super) const ACCESS: &str = "access";
+pub(super) const WARNINGS: &str = "warnings";
+pub(super) const CERTIFICATE: &str = "certificate";
+pub(super) const ORIGIN: &str = "origin";
 
 impl Config {
     /// Every value in force; secrets are `[redacted]`, durations are text with a unit, sizes are
@@ -35,10 +41,20 @@ impl Config {
         shown.insert("store".to_owned(), section(&self.store));
         shown.insert("backends".to_owned(), Value::Object(backends.collect()));
         if !self.auth.callers.is_empty() {
-            shown.insert("access".to_owned(), self.access());
+            shown.insert(ACCESS.to_owned(), self.access());
         }
-        shown.insert("warnings".to_owned(), json!(self.warnings));
+        shown.insert(WARNINGS.to_owned(), json!(self.warnings));
         Value::Object(shown)
+    }
+
+    /// The same as text, with a note if there is one.
+    #[must_use]
+    pub fn as_json(&self, note: Option<&str>) -> String {
+        let mut shown = self.redacted();
+        if let (Some(members), Some(note)) = (shown.as_object_mut(), note) {
+            members.insert("note".to_owned(), note.into());
+        }
+        format!("{shown:#}")
     }
 
     /// The section of the server, with whom its certificate is for.
@@ -49,7 +65,7 @@ impl Config {
         if let Some(secured) = &self.secured {
             let own = secured.certificate();
             let about = json!({ "names": own.names, "not_after": shown_time(own.not_after) });
-            tls.insert("certificate".to_owned(), about);
+            tls.insert(CERTIFICATE.to_owned(), about);
         }
         shown.insert(TLS.to_owned(), tls.into());
         Value::Object(shown)
@@ -72,6 +88,6 @@ fn backend(backend: &BackendSettings) -> Value {
     backend.write.show(&mut shown);
     backend.watch.show(&mut shown);
     shown.insert(CACHE.to_owned(), section(&backend.cache));
-    shown.insert("origin".to_owned(), json!(backend.origin));
+    shown.insert(ORIGIN.to_owned(), json!(backend.origin));
     Value::Object(shown)
 }

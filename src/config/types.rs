@@ -14,6 +14,9 @@ use crate::{
     telemetry::{AuditSettings, LogSettings},
 };
 
+/// Where secrets are, by the path of their keys: `env` or `file`, and its value.
+pub(crate) type References = BTreeMap<Vec<String>, (&'static str, String)>;
+
 /// Everything that the program is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -49,4 +52,6 @@ pub struct Config {
     pub backends: BTreeMap<String, BackendSettings>,
     /// What is allowed but should be noticed, each with its origin.
     pub warnings: Vec<String>,
+    /// Where its secrets are.
+    pub(crate) references: References,
 }

@@ -15,7 +15,7 @@ const EXIT_CONFIG: Option<i32> = Some(64);
 
 async fn check(config: &str, env: &[(&str, &str)]) -> Ended {
     let file = file(config);
-    run(&["check", "--config", &file.path], env).await
+    run(&["check", "--json", "--config", &file.path], env).await
 }
 
 #[tokio::test]
@@ -61,6 +61,58 @@ async fn a_missing_key_for_page_tokens_is_said_by_check_and_at_the_start() {
     // A trial with the sandbox has no replicas.
     let ended = run(&["check"], &[]).await;
     assert!(!ended.output().contains(warning), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn what_check_prints_is_a_file_of_the_same_configuration() {
+    let secret = file("in-a-file-of-its-own");
+    let written = format!(
+        "page_token_key = \"{SECRET}\"\n\
+         [store]\nkind = \"memory\"\n\
+         [auth]\nmode = \"required\"\n\
+         [auth.roles.reader]\nrights = \"read, fresh\"\nbackends = \"a b\"\n\
+         [auth.jwt.idp]\nissuer = \"https://idp.example\"\naudience = \"gateway\"\n\
+         jwks_url = \"https://idp.example/keys\"\n\
+         [auth.callers.billing]\nroles = \"reader\"\nissuer = \"https://idp.example\"\n\
+         subject = \"billing\"\n[auth.callers.billing.quota]\ncalls = 7\n\
+         [backends.\"a b\"]\ndialect = \"bics-sft\"\nbase_url = \"https://a.example\"\n\
+         username = \"ops \\\"quoted\\\"\"\npassword = {{ file = \"{}\" }}\n\
+         [backends.b]\ndialect = \"endpoint\"\nbase_url = \"https://b.example\"\n\
+         application_token = {{ env = \"B_TOKEN\" }}\ncircuit_breaker = \"off\"\n\
+         [backends.c]\ndialect = \"bics-sft\"\nbase_url = \"https://c.example\"\n\
+         username = \"c\"\npassword = \"{SECRET}\"\n\
+         [backends.c.cache]\nttl = \"7s\"\n",
+        secret.path
+    );
+    let written =
+        written.replace("\"a b\"", "\"a-b\"").replace("[backends.\"a-b\"]", "[backends.a-b]");
+    // What a variable sets is a reference to it from then on.
+    let token = "PROFILE_GATEWAY__BACKENDS__C__PASSWORD";
+    let env = [("B_TOKEN", SECRET), (token, SECRET), ("PROFILE_GATEWAY__LOG__LEVEL", "debug")];
+    let printed = async |config: &str, env: &[(&str, &str)]| {
+        let config = file(config);
+        let ended = run(&["check", "--config", &config.path], env).await;
+        assert_eq!(ended.code(), Some(0), "{}", ended.output());
+        assert!(!ended.output().contains(SECRET), "{}", ended.output());
+        ended.stdout
+    };
+    let first = printed(&written, &env).await;
+    let access = "# access of billing: {\"a-b\":\"read, fresh\",\"b\":\"\",\"c\":\"\"}\n";
+    assert!(first.contains(access), "{first}");
+    let left_out = "# left out, as it is a secret that is written as text: page_token_key\n";
+    assert!(first.contains(left_out), "{first}");
+    let shown: toml::Table = first.parse().unwrap();
+    let backend = |name: &str, key: &str| shown["backends"][name][key].clone();
+    let reference = |kind: &str, place: &str| toml::Table::from_iter([(kind.into(), place.into())]);
+    assert_eq!(backend("a-b", "password"), reference("file", &secret.path).into());
+    assert_eq!(backend("b", "application_token"), reference("env", "B_TOKEN").into());
+    assert_eq!(backend("c", "password"), reference("env", token).into());
+    assert_eq!(backend("c", "cache")["ttl"], "7s".into());
+    assert_eq!(shown["log"]["level"], "debug".into());
+    // The variable of the log is not needed any more, and nothing else changes.
+    let second = printed(&first, &env[..2]).await;
+    let values = |text: &str| text.parse::<toml::Table>().unwrap();
+    assert_eq!(values(&second), values(&first));
 }
 
 #[tokio::test]
@@ -134,7 +186,7 @@ async fn a_switch_of_a_dialect_is_refused_where_it_is_written() {
     let mistake = format!("{variable}: `backends.a.data_limits` must be `on` or `off`, got `1`");
     assert!(ended.stderr.contains(&mistake), "{}", ended.stderr);
     let ended = run(&["check", "--config", &file.path], &[(variable, "on")]).await;
-    assert!(ended.stdout.contains("\"data_limits\": \"on\""), "{}", ended.output());
+    assert!(ended.stdout.contains("\ndata_limits = \"on\"\n"), "{}", ended.output());
 }
 
 #[tokio::test]

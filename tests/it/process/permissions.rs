@@ -27,7 +27,7 @@ fn with_modes(config: u32, secret: u32, lines: &str) -> (File, File) {
 }
 
 async fn warnings(config: &File) -> Vec<String> {
-    let checked = run(&["check", "--config", &config.path], &[]).await;
+    let checked = run(&["check", "--json", "--config", &config.path], &[]).await;
     assert_eq!(checked.code(), Some(0), "{}", checked.output());
     assert!(!checked.output().contains(SECRET), "{}", checked.output());
     let shown: Value = serde_json::from_str(&checked.stdout).unwrap();

@@ -292,7 +292,7 @@ async fn a_store_that_forgets_is_warned_of() {
     stop(gateway).await;
     // A trial has nothing to lose.
     let trial = run(&["check"], &[]).await;
-    assert!(trial.stdout.contains("\"kind\": \"memory\""), "{}", trial.output());
+    assert!(trial.stdout.contains("\nkind = \"memory\"\n"), "{}", trial.output());
     assert!(!trial.output().contains("after a restart"), "{}", trial.output());
 }
 

@@ -19,7 +19,7 @@ fn config(cert: &str, key: &str, more: &str) -> File {
 }
 
 async fn check(cert: &str, key: &str, more: &str) -> Ended {
-    run(&["check", "--config", &config(cert, key, more).path], &[]).await
+    run(&["check", "--json", "--config", &config(cert, key, more).path], &[]).await
 }
 
 /// The configuration cannot be used, for this reason, which has nothing of its files.
@@ -119,7 +119,7 @@ async fn keys_that_need_each_other_are_named() {
     ] {
         let backend = sft("http://127.0.0.1:9", "ops", "x");
         let file = file(&format!("[server.tls]\n{lines}\n{backend}"));
-        let ended = run(&["check", "--config", &file.path], &[]).await;
+        let ended = run(&["check", "--json", "--config", &file.path], &[]).await;
         assert_eq!(ended.code(), Some(64), "{expected}: {}", ended.output());
         assert!(ended.stderr.contains(expected), "{expected}: {}", ended.stderr);
     }
