@@ -3,18 +3,19 @@
 //! A token names the caller. Where a certificate came with it, the certificate names the workload
 //! that calls, and both have to be valid; without a token, it names the caller.
 
-use std::{borrow::Cow, fmt, io, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt, io, sync::Arc};
 
 use futures_util::future::join_all;
 
 use super::{
+    certificate::Certificate,
     identity::{Identity, Via, shown},
     jwt::{self, Fault, Issuer},
     keyring::Change,
     metrics::{AuthMetrics, Outcome},
     policy::Policy,
     remembered::{Remembered, digest},
-    settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Reflection},
+    settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Peer, Reflection},
     xfcc,
 };
 use crate::caller::Callers;
@@ -39,10 +40,27 @@ pub struct Proofs<'p> {
     pub authorization: Sent<'p>,
     /// The value of `x-forwarded-client-cert`.
     pub forwarded: Sent<'p>,
-    /// The other end of the connection, if it has an address.
-    pub peer: Option<IpAddr>,
-    /// The SPIFFE id of the certificate that the other end has shown.
-    pub certificate: Option<&'p str>,
+    /// The other end of the connection.
+    pub peer: Option<Peer>,
+    /// The certificate that the other end has shown.
+    pub certificate: Option<&'p Certificate>,
+}
+
+/// The workload that calls.
+enum Workload<'p> {
+    /// That of the connection's certificate.
+    Connected(&'p Certificate),
+    /// The one of this SPIFFE id, as its proxy says.
+    Forwarded(String),
+}
+
+impl Workload<'_> {
+    fn spiffe(&self) -> Option<&str> {
+        match self {
+            Self::Connected(certificate) => certificate.spiffe(),
+            Self::Forwarded(spiffe) => Some(spiffe),
+        }
+    }
 }
 
 /// What a caller without valid proofs is told.
@@ -81,6 +99,12 @@ pub struct Unproved {
 }
 
 impl Unproved {
+    /// What proved it does not any more.
+    #[must_use]
+    pub fn expired(cause: &'static str) -> Self {
+        Self { why: Why::Expired, cause: cause.into() }
+    }
+
     fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
         Self { why: Why::Invalid, cause: cause.into() }
     }
@@ -150,11 +174,12 @@ impl Authenticator {
         self.settings.reflection == Reflection::Off
     }
 
-    /// Whether a call of a proxy, which has calls of many callers on one connection.
+    /// Whether a call is of a proxy, which has calls of many callers on one connection.
     #[must_use]
-    pub fn believes(&self, peer: Option<IpAddr>) -> bool {
-        let believed = self.settings.xfcc_from.as_deref().unwrap_or_default();
-        peer.is_some_and(|peer| believed.iter().any(|network| network.has(peer)))
+    pub fn believes(&self, proofs: &Proofs<'_>) -> bool {
+        let own = proofs.certificate.and_then(Certificate::spiffe);
+        let mut believed = self.settings.xfcc_from.iter().flatten();
+        believed.any(|proxy| proxy.is(proofs.peer, own))
     }
 
     /// The issuers whose keys have to be fetched before the process is ready.
@@ -234,28 +259,24 @@ impl Authenticator {
     pub fn identify(&self, proofs: &Proofs<'_>) -> Result<Arc<Identity>, Unproved> {
         let workload = self.workload(proofs)?;
         match self.token(proofs.authorization)? {
-            Some(token) => self.by_token(token, workload.as_ref().map(|(id, _)| id.as_ref())),
-            None => {
-                let nothing = || Unproved { why: Why::Missing, cause: "nothing was sent".into() };
-                let (spiffe, via) = workload.ok_or_else(nothing)?;
-                Ok(Arc::new(Identity {
-                    principal: self.policy.of_certificate(&spiffe).cloned(),
-                    workload: None,
-                    via,
-                    subject: spiffe.into_owned(),
-                    issuer: None,
-                    token_id: None,
-                    until: None,
-                }))
-            }
+            Some(token) => self.by_token(token, workload.as_ref().and_then(Workload::spiffe)),
+            None => match workload {
+                Some(Workload::Forwarded(spiffe)) => {
+                    Ok(Arc::new(Identity::of_workload(&self.policy, &spiffe, Via::Xfcc)))
+                }
+                Some(Workload::Connected(certificate)) => {
+                    let identity = certificate.identity(&self.policy);
+                    identity.ok_or_else(|| Unproved::invalid("the certificate has no SPIFFE id"))
+                }
+                None => Err(Unproved { why: Why::Missing, cause: "nothing was sent".into() }),
+            },
         }
     }
 
-    /// The SPIFFE id of the certificate, by what a proxy says that is believed, or by the
-    /// connection's own.
-    fn workload<'p>(&self, proofs: &Proofs<'p>) -> Result<Option<(Cow<'p, str>, Via)>, Unproved> {
-        if !self.believes(proofs.peer) {
-            return Ok(proofs.certificate.map(|spiffe| (spiffe.into(), Via::Mtls)));
+    /// Whose certificate it is, by what a proxy says that is believed, or by the connection's own.
+    fn workload<'p>(&self, proofs: &Proofs<'p>) -> Result<Option<Workload<'p>>, Unproved> {
+        if !self.believes(proofs) {
+            return Ok(proofs.certificate.map(Workload::Connected));
         }
         match proofs.forwarded {
             // The certificate of the connection is the proxy's own.
@@ -263,7 +284,7 @@ impl Authenticator {
             Sent::One(header) => {
                 let spiffe = xfcc::spiffe_id(header);
                 let spiffe = spiffe.map_err(|error| Unproved::invalid(error.to_string()))?;
-                Ok(Some((spiffe.into(), Via::Xfcc)))
+                Ok(Some(Workload::Forwarded(spiffe)))
             }
             Sent::Several => Err(Unproved::invalid("x-forwarded-client-cert came more than once")),
         }
@@ -293,7 +314,7 @@ impl Authenticator {
         }
         let round = self.remembered.round();
         let (claims, until) = jwt::verify(&self.issuers, token).map_err(|fault| match fault {
-            Fault::Expired => Unproved { why: Why::Expired, cause: "the token expired".into() },
+            Fault::Expired => Unproved::expired("the token has run out"),
             Fault::Invalid(cause) => Unproved::invalid(cause),
             Fault::Unavailable(cause) => Unproved { why: Why::Unavailable, cause: cause.into() },
         })?;

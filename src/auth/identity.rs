@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    policy::{Principal, Role},
+    policy::{Policy, Principal, Role},
     rights::Right,
 };
 use crate::{
@@ -56,6 +56,19 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The identity of a workload that nothing else proves.
+    pub(super) fn of_workload(policy: &Policy, spiffe: &str, via: Via) -> Self {
+        Self {
+            principal: policy.of_certificate(spiffe).cloned(),
+            workload: None,
+            via,
+            subject: spiffe.to_owned(),
+            issuer: None,
+            token_id: None,
+            until: None,
+        }
+    }
+
     /// Whether this may be done in the backend of this name, whether there is one or not.
     #[must_use]
     pub fn may(&self, right: Right, backend: &str) -> bool {
@@ -85,6 +98,12 @@ impl Identity {
         self.principal.as_ref().map(|principal| principal.name.as_str())
     }
 
+    /// What has proved it.
+    #[must_use]
+    pub fn via(&self) -> Via {
+        self.via
+    }
+
     /// Adds who it is to a line of the audit log. No token is in it.
     #[must_use]
     pub fn describe(&self, record: Record) -> Record {
@@ -106,7 +125,7 @@ impl Identity {
         roles.filter(gives).map(|role| role.name.as_str()).collect::<Vec<_>>().join(",")
     }
 
-    /// When the proof runs out.
+    /// When the token runs out. A certificate ends its whole connection.
     #[must_use]
     pub fn until(&self) -> Option<SystemTime> {
         self.until

@@ -8,12 +8,15 @@
 //! - `jwt`, `claims`: tokens, and what they say
 //! - `keyring`, `jwks`, `fetch`: the keys that sign tokens, how they are written, and how they are
 //!   fetched
+//! - `certificate`: what the certificate of a connection says
 //! - `xfcc`: what a proxy says of the certificate that its client has shown
+//! - `spiffe`: how certificates name workloads
 //!
 //! Nothing here knows gRPC or HTTP: `server::layers::authenticate` takes the proofs off a request,
 //! and `gateway::door` asks for the rights. Without `mode = "required"` none of it is asked.
 
 mod authenticator;
+mod certificate;
 mod claims;
 mod fetch;
 mod identity;
@@ -25,17 +28,19 @@ mod policy;
 mod remembered;
 mod rights;
 mod settings;
+pub mod spiffe;
 pub mod xfcc;
 
 pub(crate) use self::{jwt::check as check_keys, policy::EVERY_BACKEND};
 pub use authenticator::{Authenticator, Proofs, Sent, Unproved, Why};
+pub use certificate::Certificate;
 pub use identity::{Identity, Via, not_allowed};
 pub use metrics::AuthMetrics;
 pub use policy::{Grants, Policy};
 pub use rights::{REHEARSAL, Right, Rights, right_of};
 pub use settings::{
-    Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Network, PrincipalSettings,
-    Reflection, RoleSettings,
+    Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Network, Peer,
+    PrincipalSettings, Proxy, Reflection, RoleSettings,
 };
 
 /// Whether this is a key set that can be used.

@@ -4,7 +4,13 @@
 //! It is asked by the name of a backend alone, whether there is such a backend or not: so an answer
 //! says nothing of which there are.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use serde_json::{Map, Value};
 
@@ -12,6 +18,7 @@ use super::{
     claims::Claims,
     rights::{Right, Rights},
     settings::{AuthRules, PrincipalSettings, RoleSettings},
+    spiffe,
 };
 use crate::caller::{Caller, Callers, Name};
 
@@ -108,6 +115,8 @@ pub(super) struct Principal {
 #[derive(Debug, Default)]
 pub struct Policy {
     principals: Vec<Arc<Principal>>,
+    /// Tells it from those before and after it.
+    number: u64,
 }
 
 impl Policy {
@@ -124,7 +133,14 @@ impl Policy {
             let roles = proof.roles.iter().flatten().map(role).collect();
             Arc::new(Principal { name, roles, caller: callers.named(name), grants, proof })
         };
-        Self { principals: rules.callers.iter().map(principal).collect() }
+        static MADE: AtomicU64 = AtomicU64::new(1);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        Self { principals: rules.callers.iter().map(principal).collect(), number }
+    }
+
+    /// A number that no other policy of this process has.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The caller with a certificate of this SPIFFE id: of several that it fits, the one that says
@@ -146,14 +162,8 @@ impl Policy {
 
 impl Principal {
     /// How much of a SPIFFE id the caller's own says, if it fits; an exact one says most.
-    fn length_of(&self, spiffe: &str) -> Option<usize> {
-        let own = self.proof.spiffe.as_deref()?;
-        match own.strip_suffix('*') {
-            Some(prefix) => {
-                (spiffe.len() > prefix.len() && spiffe.starts_with(prefix)).then_some(prefix.len())
-            }
-            None => (own == spiffe).then_some(usize::MAX),
-        }
+    fn length_of(&self, id: &str) -> Option<usize> {
+        spiffe::extent(self.proof.spiffe.as_deref()?, id)
     }
 
     fn has(&self, claims: &Claims) -> bool {

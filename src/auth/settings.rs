@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, time::Duratio
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::rights::Right;
+use super::{rights::Right, spiffe};
 use crate::{
     caller::{CallerId, Name, QuotaSettings},
     settings::{
@@ -35,9 +35,10 @@ settings! {
         /// A caller without the right `fresh` that asks for `no-cache`, or a `max-age` below a
         /// second, is answered from the cache with `ignore`, and refused with `deny`.
         fresh: Fresh = Fresh::Ignore, one_of(FRESH);
-        /// Proxies whose `x-forwarded-client-cert` is believed, as networks with commas between
-        /// them. The header of everyone else is ignored.
-        xfcc_from: Option<Vec<Network>> = None, networks().optional();
+        /// Proxies whose `x-forwarded-client-cert` is believed, with commas between them: networks
+        /// that they call from, users of this machine on a Unix socket as `uid:1337`, or the SPIFFE
+        /// ids of their own certificates. The header of everyone else is ignored.
+        xfcc_from: Option<Vec<Proxy>> = None, proxies().optional();
     }
 }
 
@@ -179,6 +180,60 @@ pub struct AuthRules {
     pub quotas: BTreeMap<Name, QuotaSettings>,
 }
 
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// At this address.
+    Address(IpAddr),
+    /// A user of this machine, on a Unix socket.
+    User(u32),
+}
+
+/// Proxies that are believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxy {
+    /// Those at these addresses.
+    At(Network),
+    /// Those of a user of this machine, on a Unix socket.
+    User(u32),
+    /// Those whose own certificates have this SPIFFE id, or begin with it.
+    Named(String),
+}
+
+impl Proxy {
+    fn read(text: &str) -> Option<Self> {
+        if spiffe::is_pattern(text) {
+            return Some(Self::Named(text.to_owned()));
+        }
+        match text.parse() {
+            Ok(CallerId::User { uid }) => Some(Self::User(uid)),
+            _ => Network::read(text).map(Self::At),
+        }
+    }
+
+    /// As the configuration has it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::At(network) => network.first.to_string(),
+            Self::User(uid) => CallerId::User { uid: *uid }.to_string(),
+            Self::Named(pattern) => pattern.clone(),
+        }
+    }
+
+    /// Whether the other end of a connection is one of them, with this SPIFFE id in its certificate.
+    pub(super) fn is(&self, peer: Option<Peer>, certificate: Option<&str>) -> bool {
+        match (self, peer) {
+            (Self::At(network), Some(Peer::Address(address))) => network.has(address),
+            (Self::User(uid), Some(Peer::User(other))) => *uid == other,
+            (Self::Named(pattern), _) => {
+                certificate.is_some_and(|id| spiffe::extent(pattern, id).is_some())
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Some addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -226,9 +281,9 @@ pub(super) const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
-fn networks() -> impl Kind<Value = Vec<Network>> {
-    let show = |network: &Network| network.first.to_string();
-    words("addresses or networks such as `10.0.0.0/8`", Network::read, show)
+fn proxies() -> impl Kind<Value = Vec<Proxy>> {
+    let what = "addresses, networks such as `10.0.0.0/8`, users such as `uid:1337`, or SPIFFE ids";
+    words(what, Proxy::read, Proxy::shown)
 }
 
 fn texts() -> impl Kind<Value = Vec<String>> {
@@ -268,21 +323,9 @@ fn https_url() -> impl Kind<Value = String> {
 }
 
 fn spiffe_id() -> impl Kind<Value = String> {
-    plain_text(2048).checked("`spiffe://DOMAIN/PATH`, which may end with `/*`", |id| {
-        let rest = id.strip_prefix("spiffe://").unwrap_or_default();
-        let path = rest.strip_suffix("/*").unwrap_or(rest);
-        let fits = |part: &str| {
-            let known = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-            !part.is_empty() && part != "." && part != ".." && part.bytes().all(known)
-        };
-        let is_whole = rest.ends_with("/*") || path.contains('/');
-        match is_whole && path.split('/').all(fits) {
-            true => Ok(()),
-            false => {
-                let got = quoted(id);
-                Err(format!("must be `spiffe://DOMAIN/PATH`, which may end with `/*`, got {got}"))
-            }
-        }
+    plain_text(2048).checked(spiffe::PATTERN, |id| match spiffe::is_pattern(id) {
+        true => Ok(()),
+        false => Err(format!("must be {}, got {}", spiffe::PATTERN, quoted(id))),
     })
 }
 
@@ -298,6 +341,32 @@ fn claims() -> impl Kind<Value = Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_is_told_by_where_it_is_or_by_its_certificate() {
+        let at = |text: &str| Some(Peer::Address(text.parse().unwrap()));
+        let (envoy, other) = ("spiffe://example.org/ns/ingress/sa/envoy", "spiffe://a/b");
+        for (proxy, peer, certificate, expected) in [
+            ("10.0.0.0/8", at("10.1.2.3"), None, true),
+            ("10.0.0.0/8", at("11.0.0.0"), Some(envoy), false),
+            ("10.0.0.0/8", Some(Peer::User(0)), None, false),
+            ("0.0.0.0/0", None, Some(envoy), false),
+            ("uid:1337", Some(Peer::User(1337)), None, true),
+            ("uid:1337", Some(Peer::User(1338)), None, false),
+            ("uid:1337", at("127.0.0.1"), None, false),
+            (envoy, at("192.0.2.1"), Some(envoy), true),
+            (envoy, at("192.0.2.1"), Some(other), false),
+            (envoy, at("192.0.2.1"), None, false),
+            ("spiffe://example.org/ns/ingress/*", Some(Peer::User(0)), Some(envoy), true),
+        ] {
+            let read = Proxy::read(proxy).unwrap();
+            assert_eq!(read.shown(), proxy);
+            assert_eq!(read.is(peer, certificate), expected, "{proxy} {peer:?} {certificate:?}");
+        }
+        for wrong in ["", "uid:", "uid:x", "unix", "others", "spiffe://a", "billing"] {
+            assert_eq!(Proxy::read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_network_has_its_addresses_however_they_are_written() {

@@ -7,14 +7,14 @@
 
 use std::borrow::Cow;
 
+use super::spiffe;
+
 /// The longest header.
 const MAX_BYTES: usize = 8 * 1024;
 /// The most proxies on the way.
 const MAX_ELEMENTS: usize = 8;
 /// The most pairs of an element.
 const MAX_PAIRS: usize = 32;
-/// The longest SPIFFE id, as its specification has it.
-const MAX_URI_BYTES: usize = 2048;
 
 /// Why a header is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ pub fn spiffe_id(header: &[u8]) -> Result<String, Malformed> {
         nearest = Some(uris(element)?);
     }
     match nearest.as_deref() {
-        Some([uri]) if is_spiffe_id(uri) => Ok(uri.to_string()),
+        Some([uri]) if spiffe::is_id(uri) => Ok(uri.to_string()),
         _ => Err(Malformed::NoIdentity),
     }
 }
@@ -121,19 +121,6 @@ fn unquoted(value: &str) -> Result<Cow<'_, str>, Malformed> {
     if escaped { Err(Malformed::Grammar) } else { Ok(plain.into()) }
 }
 
-/// Whether this is a SPIFFE id as its specification has it.
-fn is_spiffe_id(uri: &str) -> bool {
-    let Some(rest) = uri.strip_prefix("spiffe://") else { return false };
-    let Some((domain, path)) = rest.split_once('/') else { return false };
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    let in_domain = |b: u8| fits(b) && !b.is_ascii_uppercase();
-    let is_segment = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(fits);
-    uri.len() <= MAX_URI_BYTES
-        && !domain.is_empty()
-        && domain.bytes().all(in_domain)
-        && path.split('/').all(is_segment)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,7 +177,7 @@ mod tests {
             "URI=spiffe://u@example.org/a".to_owned(),
             "URI=spiffe://example.org:8/a".to_owned(),
             "URI=spiffe://example.org/a%2fb".to_owned(),
-            format!("URI=spiffe://example.org/{}", "a".repeat(MAX_URI_BYTES)),
+            format!("URI=spiffe://example.org/{}", "a".repeat(2048)),
             "URI=".to_owned(),
         ];
         for header in anonymous {

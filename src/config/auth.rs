@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::{backend::BackendSettings, types::Config};
+use super::{backend::BackendSettings, types::Config, workloads::Workloads};
 use crate::{
     auth::{
         AuthRules, AuthSettings, EVERY_BACKEND, Grants, IssuerSettings, Mode, PrincipalSettings,
         RoleSettings, check_keys,
     },
     caller::{Name, QuotaSettings},
+    server::ServerTlsSettings,
     settings::{
         ListenAddress, Node, Section, Settings, Value, quoted, shown as shown_section, whole,
     },
@@ -35,8 +36,10 @@ pub(super) fn read(
     root: &mut Section<'_>,
     backends: &Backends,
     listen: &ListenAddress,
+    tls: Option<&ServerTlsSettings>,
 ) -> (AuthRules, Option<String>) {
-    let rules = rules(root.child("auth"), backends);
+    let workloads = |settings: &AuthSettings| Workloads::of(listen, tls, settings);
+    let rules = rules(root.child("auth"), backends, workloads);
     let AuthSettings { mode, allow_unauthenticated, .. } = rules.settings;
     if mode == Mode::Required || listen.is_local() {
         return (rules, None);
@@ -49,14 +52,20 @@ pub(super) fn read(
 
 /// The rules, held against each other. Without backends, which are those of the sandbox then, any
 /// name of one will do.
-fn rules(mut section: Section<'_>, backends: &Backends) -> AuthRules {
+fn rules<'t>(
+    mut section: Section<'_>,
+    backends: &Backends,
+    workloads: impl FnOnce(&AuthSettings) -> Workloads<'t>,
+) -> AuthRules {
     let settings: AuthSettings = Settings::read(&mut section);
+    let workloads = workloads(&settings);
+    workloads.check_proxies(&settings, &mut section);
     let issuers = tables(section.child(ISSUERS), |_, section| issuer(section));
     let roles = tables(section.child(ROLES), |_, section| role(section, backends));
-    let proves = settings.xfcc_from.is_some();
     let callers = {
-        let mut read =
-            |name: &str, section: &mut Section<'_>| caller(name, section, &roles, &issuers, proves);
+        let mut read = |name: &str, section: &mut Section<'_>| {
+            caller(name, section, &roles, &issuers, &workloads)
+        };
         let all = tables(section.child(CALLERS), &mut read);
         all.into_values().collect::<Vec<_>>()
     };
@@ -133,7 +142,7 @@ fn caller(
     section: &mut Section<'_>,
     roles: &BTreeMap<String, RoleSettings>,
     issuers: &BTreeMap<String, IssuerSettings>,
-    proves_certificates: bool,
+    workloads: &Workloads<'_>,
 ) -> Option<(Name, PrincipalSettings, QuotaSettings)> {
     section.require("roles", "the names of its roles");
     let before = section.mistakes();
@@ -166,11 +175,8 @@ fn caller(
         }
         _ => {}
     }
-    if spiffe.is_some() && !proves_certificates {
-        section.refuse(
-            "spiffe",
-            "can be proved by no one: certificates are told by the proxies of `auth.xfcc_from`",
-        );
+    if let Some(pattern) = spiffe {
+        workloads.check_caller(pattern, section);
     }
     match name.parse() {
         Ok(name) => Some((name, settings, quota)),

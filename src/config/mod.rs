@@ -20,6 +20,7 @@ mod redact;
 mod reference;
 mod strays;
 mod types;
+mod workloads;
 mod written;
 
 #[cfg(test)]

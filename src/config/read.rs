@@ -1,9 +1,11 @@
 //! From what was written to the checked [`Config`]: each room takes its own settings.
 
-use std::fs::Metadata;
+use std::{collections::BTreeMap, fs::Metadata};
 
 use super::{
-    auth, backend, fit,
+    auth,
+    backend::{self, BackendSettings},
+    fit,
     permissions::{self, PermissionSettings},
     raw::Raw,
     types::{Config, References},
@@ -36,19 +38,13 @@ pub(super) fn config(
     let page_tokens: PageSettings = Settings::read(&mut root);
     let log = whole(root.child("log"));
     let audit = whole(root.child("audit"));
-    let (server, tls, secured) = server(root.child("server"));
+    let (server, tls, secured, fits) = server(root.child("server"));
     let callers = whole(root.child("callers"));
     let memory = whole(root.child("memory"));
     let request_ids = whole(root.child("request_ids"));
-    let before = root.mistakes();
-    let mut section = root.child("backends");
-    // Not if `backends` is not a table: that has been reported.
-    if raw.from_file && section.is_empty() && section.mistakes() == before {
-        section.fault("no backend is configured, add at least one `[backends.NAME]` section");
-    }
-    let has_backends = !section.is_empty();
-    let backends = backend::all(section, dialects);
-    let (auth, open_port) = auth::read(&mut root, &backends, &addresses.listen);
+    let (backends, has_backends) = backends(&mut root, raw.from_file, dialects);
+    let (auth, open_port) =
+        auth::read(&mut root, &backends, &addresses.listen, fits.then_some(&tls));
     let store = store(root.child("store"), has_backends);
     root.finish();
     let mut warnings = errors.take_warnings();
@@ -83,7 +79,8 @@ pub(super) fn config(
     }
 }
 
-fn server(mut section: Section<'_>) -> (ServerSettings, ServerTlsSettings, Option<Tls>) {
+/// The section, what it makes of TLS, and whether that has no mistake.
+fn server(mut section: Section<'_>) -> (ServerSettings, ServerTlsSettings, Option<Tls>, bool) {
     let settings = ServerSettings::read(&mut section);
     let mut of_tls = section.child(backend::TLS);
     let before = of_tls.mistakes();
@@ -91,8 +88,25 @@ fn server(mut section: Section<'_>) -> (ServerSettings, ServerTlsSettings, Optio
     // What does not fit together is not looked at any further.
     let secured = if of_tls.mistakes() == before { Tls::load(&tls, &mut of_tls) } else { None };
     of_tls.finish();
+    let fits = section.mistakes() == before;
     section.finish();
-    (settings, tls, secured)
+    (settings, tls, secured, fits)
+}
+
+/// The backends that can be used, and whether there are any at all.
+fn backends(
+    root: &mut Section<'_>,
+    needed: bool,
+    dialects: &[Registration],
+) -> (BTreeMap<String, BackendSettings>, bool) {
+    let before = root.mistakes();
+    let mut section = root.child("backends");
+    // Not if `backends` is not a table: that has been reported.
+    if needed && section.is_empty() && section.mistakes() == before {
+        section.fault("no backend is configured, add at least one `[backends.NAME]` section");
+    }
+    let has_backends = !section.is_empty();
+    (backend::all(section, dialects), has_backends)
 }
 
 fn store(mut section: Section<'_>, has_backends: bool) -> StoreSettings {

@@ -11,6 +11,7 @@ mod proxies;
 mod secrets;
 mod tls;
 mod together;
+mod workloads;
 
 use super::{Config, ConfigErrors, OptionValue, Source, load_with};
 use crate::{

@@ -52,12 +52,12 @@ pub use self::{
         AddressSettings, AdminSettings, ClientAuth, ConnectionSettings, HandshakeLimits,
         ServerSettings, ServerTlsSettings, TlsVersion,
     },
-    tls::{OwnCertificate, PeerCertificate, Tls},
+    tls::{CurrentTls, OwnCertificate, PeerCertificate, Tls},
     transport::drain::Drained,
 };
 pub use crate::settings::ListenAddress;
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Certificate},
     call::Writes,
     caller::{Callers, Resource},
     resources::Share,
@@ -196,7 +196,13 @@ impl Server {
     pub fn secured(self, tls: Option<Tls>) -> Self {
         let Some(tls) = tls else { return self };
         let metrics = self.services.metrics.handshakes();
-        Self { grpc: self.grpc.secured(tls, metrics), ..self }
+        Self { grpc: self.grpc.secured(&tls, metrics), ..self }
+    }
+
+    /// The TLS of the gRPC port, if it has any, which may be replaced while it serves.
+    #[must_use]
+    pub fn tls(&self) -> Option<&CurrentTls> {
+        self.grpc.tls()
     }
 
     /// Whether the gRPC port speaks TLS.
@@ -305,6 +311,13 @@ fn grpc_limits(settings: &ServerSettings, callers: &Callers) -> Limits {
     }
 }
 
+/// What proves who calls on a connection, whatever it sends.
+fn origin(client: &Client) -> Origin {
+    let certificate = client.certificate.as_ref();
+    let certificate = certificate.map(|shown| Arc::new(Certificate::of(shown.spiffe.clone())));
+    Origin { peer: Some(client.peer.origin()), certificate }
+}
+
 async fn serve(
     listener: Listener,
     settings: ServerSettings,
@@ -322,7 +335,7 @@ async fn serve(
         stack: Arc::clone(&stack),
         peer: client.peer.to_string().into(),
         caller: Arc::clone(&client.caller),
-        origin: Origin { address: client.peer.ip(), certificate: None },
+        origin: origin(client),
         closing: Arc::clone(&client.closing),
     };
     let limits = grpc_limits(&settings, &callers);

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::tls::is_trust_domain;
 pub use self::{
     connections::ConnectionSettings,
     operators::AdminSettings,

@@ -9,6 +9,7 @@ mod verifier;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 
 pub use self::certificate::PeerCertificate;
@@ -22,6 +23,34 @@ pub struct Tls {
     pub(super) limits: HandshakeLimits,
     /// What clients see.
     certificate: OwnCertificate,
+}
+
+/// The TLS of a port that serves. Clones share it. Handshakes take what is current when they begin,
+/// and connections keep what they began with.
+#[derive(Clone)]
+pub struct CurrentTls(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl CurrentTls {
+    pub(super) fn new(tls: &Tls) -> Self {
+        Self(Arc::new(RwLock::new(Arc::clone(&tls.config))))
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Lets handshakes that begin from now on take another certificate, and other authorities of
+    /// clients. The limits of handshakes stay.
+    pub fn replace(&self, tls: &Tls) {
+        *self.0.write() = Arc::clone(&tls.config);
+    }
+}
+
+// Without the key.
+impl fmt::Debug for CurrentTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CurrentTls").finish_non_exhaustive()
+    }
 }
 
 /// The certificate that the gateway shows to clients.

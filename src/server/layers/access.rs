@@ -277,6 +277,7 @@ impl Running {
                     cache = record.cache().map(|served| served.outcome.name()),
                     peer = self.peer.as_deref(),
                     caller = record.identity().and_then(|identity| identity.name()),
+                    caller_via = record.identity().map(|identity| identity.via().name()),
                     caller_request_id = record.caller_ids().request_id(),
                     trace_id = record.caller_ids().trace_id(),
                 )

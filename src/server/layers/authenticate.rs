@@ -69,6 +69,9 @@ impl<S> Authenticate<S> {
         passing: &Passing<B>,
         [authorization, forwarded]: &[Taken; 2],
     ) -> Result<Option<Expiring>, Error> {
+        if passing.closing.has_expired() {
+            return Err(refused(passing, Unproved::expired("the certificate has run out")));
+        }
         if passing.method.needed == Needed::ProofUnlessOpened
             && self.authenticator.closes_reflection()
         {
@@ -83,7 +86,7 @@ impl<S> Authenticate<S> {
         let proofs = Proofs {
             authorization: authorization.sent(),
             forwarded: forwarded.sent(),
-            peer: origin.address,
+            peer: origin.peer,
             certificate: origin.certificate.as_deref(),
         };
         let identity = match self.authenticator.identify(&proofs) {
@@ -94,8 +97,7 @@ impl<S> Authenticate<S> {
             }
             Err(unproved) => {
                 // A proxy has the calls of many on one connection.
-                if unproved.why != Why::Unavailable && !self.authenticator.believes(origin.address)
-                {
+                if unproved.why != Why::Unavailable && !self.authenticator.believes(&proofs) {
                     passing.closing.unproved();
                 }
                 return Err(refused(passing, unproved));
@@ -176,7 +178,8 @@ fn refused<B>(passing: &Passing<B>, unproved: Unproved) -> Error {
     unauthenticated(&passing.method, why)
 }
 
-fn unauthenticated(method: &Method, why: Why) -> Error {
+/// The error for a call whose caller is not proved, or not any more.
+pub(super) fn unauthenticated(method: &Method, why: Why) -> Error {
     let message = match why {
         Why::Missing => "the call has no credentials, and this gateway demands them",
         Why::Expired => "the credentials of the call have expired",

@@ -16,8 +16,9 @@ use tokio_util::{
     task::task_tracker::TaskTrackerToken,
 };
 
-use super::{methods::Method, reply};
+use super::{authenticate::unauthenticated, methods::Method, reply};
 use crate::{
+    auth::Why,
     call::CallRecord,
     error::{Effect, Error, Reason},
     server::transport::closing::Closing,
@@ -52,13 +53,13 @@ impl Cut {
     ) -> Poll<Error> {
         let stage = stage(&self.closing, method);
         let wait = self.wait.get_or_insert_with(|| Box::pin(stage.clone().cancelled_owned()));
-        wait.as_mut().poll(cx).map(|()| error(method, record))
+        wait.as_mut().poll(cx).map(|()| error(&self.closing, method, record))
     }
 }
 
 /// What a call is told that its connection has cut off, or `None` if it has not.
 pub(crate) fn cut_off(closing: &Closing, method: &Method, record: &CallRecord) -> Option<Error> {
-    stage(closing, method).is_cancelled().then(|| error(method, record))
+    stage(closing, method).is_cancelled().then(|| error(closing, method, record))
 }
 
 /// The error of a call whose connection ends before its message is here, so that nothing was done.
@@ -80,7 +81,10 @@ fn stage<'c>(closing: &'c Closing, method: &Method) -> &'c CancellationToken {
     }
 }
 
-fn error(method: &Method, record: &CallRecord) -> Error {
+fn error(closing: &Closing, method: &Method, record: &CallRecord) -> Error {
+    if method.streaming && closing.has_expired() {
+        return unauthenticated(method, Why::Expired);
+    }
     if method.streaming {
         let message = "the gateway is closing the connection; open the stream again";
         return reply::error(method, Reason::Overloaded, message);

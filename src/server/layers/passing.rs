@@ -1,12 +1,17 @@
 //! A request on its way through the layers, with what they tell each other about it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use http::Request;
 use tokio::time::Instant;
 
 use super::methods::Method;
-use crate::{call::CallRecord, caller::Caller, server::transport::closing::Closing};
+use crate::{
+    auth::{Certificate, Peer},
+    call::CallRecord,
+    caller::Caller,
+    server::transport::closing::Closing,
+};
 
 /// Why a body broke off.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -14,10 +19,10 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What is known of the other end of a connection, whatever it sends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origin {
-    /// Its address, if it has one.
-    pub address: Option<IpAddr>,
-    /// The SPIFFE id of the certificate that it has shown.
-    pub certificate: Option<Arc<str>>,
+    /// Where it is.
+    pub peer: Option<Peer>,
+    /// The certificate that it has shown.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// A request as it arrived.

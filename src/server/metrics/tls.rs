@@ -33,7 +33,7 @@ label_values! {
         NoRevocationList = "no_revocation_list",
         /// The client's certificate is not for clients.
         Purpose = "purpose",
-        /// The client's certificate names no workload of the trust domain, or more than one URI.
+        /// The client's certificate names no workload of the trust domain, or several.
         Identity = "identity",
         /// The client's certificate cannot be used for another reason.
         Certificate = "certificate",

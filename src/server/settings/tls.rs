@@ -2,14 +2,13 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use crate::auth::spiffe;
 use crate::settings::{
     Certificates, Kind as _, PrivateKey, RevocationLists, Section,
     bounds::{CONCURRENCY, minutes, seconds},
     certificates, count, duration, one_of, plain_text, private_key, revocation_lists, settings,
 };
 
-/// Longest name of a trust domain.
-const DOMAIN: usize = 255;
 const HANDSHAKE: RangeInclusive<Duration> = Duration::from_millis(100)..=minutes(1);
 
 settings! {
@@ -31,8 +30,9 @@ settings! {
         /// A client certificate that is in one is refused, and so is one whose authority has none.
         client_crl: Option<RevocationLists> = None, revocation_lists().optional();
         /// SPIFFE trust domain, such as `example.org`. A client certificate has to name one URI, a
-        /// SPIFFE id of this domain, or it is refused.
-        trust_domain: Option<String> = None, plain_text(DOMAIN)
+        /// SPIFFE id of this domain, or it is refused. Without this key, only one that names a SPIFFE
+        /// id beside another URI is.
+        trust_domain: Option<String> = None, plain_text(spiffe::MAX_DOMAIN_BYTES)
             .checked("lower-case letters, digits, `.`, `-`, `_`", |text| names_a_domain(text))
             .optional();
         /// Oldest version of TLS that is spoken.
@@ -95,17 +95,10 @@ impl ServerTlsSettings {
     }
 }
 
-/// Whether a text is the name of a trust domain (SPIFFE-ID, section 2.1).
-pub(crate) fn is_trust_domain(text: &str) -> bool {
-    let fits =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
-    (1..=DOMAIN).contains(&text.len()) && text.bytes().all(fits)
-}
-
 fn names_a_domain(text: &str) -> Result<(), String> {
     let why = "must be the name of a trust domain such as `example.org`, in lower case and without \
                `spiffe://`";
-    if is_trust_domain(text) { Ok(()) } else { Err(why.to_owned()) }
+    if spiffe::is_trust_domain(text) { Ok(()) } else { Err(why.to_owned()) }
 }
 
 fn belongs_together(settings: &ServerTlsSettings, section: &mut Section<'_>) {

@@ -35,6 +35,7 @@ use crate::{
             whole::Whole,
         },
         stack,
+        transport::closing::Closing,
     },
     telemetry::{Registry, logs},
 };
@@ -45,6 +46,18 @@ const WATCH: &str = "/profilegateway.v1.ProfileService/WatchProfiles";
 
 /// The stack around a handler, with a permit for one call.
 fn stack<H, F>(handler: H) -> BoxCloneService<Request, Response, Infallible>
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    stack_over(&Arc::default(), handler)
+}
+
+/// The same over a connection with this end.
+fn stack_over<H, F>(
+    closing: &Arc<Closing>,
+    handler: H,
+) -> BoxCloneService<Request, Response, Infallible>
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -62,8 +75,9 @@ where
     let memory = Share::boundless(Resource::RequestBytes);
     let known = (&callers, &Arc::default(), None);
     let stack = Arc::new(stack::build(routes, &methods, &metrics, &settings, known, &memory));
+    let closing = Arc::clone(closing);
     BoxCloneService::new(service_fn(move |request| {
-        let (caller, closing) = (callers.others(), Arc::default());
+        let (caller, closing) = (callers.others(), Arc::clone(&closing));
         let answer = stack.call(Arrived {
             request,
             web: false,
@@ -124,6 +138,10 @@ where
 
 async fn never(_: Request) -> Response {
     std::future::pending().await
+}
+
+async fn endless(_: Request) -> Response {
+    Response::new(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()))
 }
 
 async fn trailers(response: Response) -> HeaderMap {
@@ -210,10 +228,6 @@ async fn a_write_that_ends_after_an_upstream_call_may_have_happened() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_at_its_callers_timeout_and_not_by_default() {
-    let endless = |_| async {
-        let never = stream::pending::<Result<Bytes, Infallible>>();
-        Response::new(Body::from_stream(never))
-    };
     let response = through(endless, WATCH, Some("2H"), Body::empty()).await;
     let start = Instant::now();
     assert_eq!(meaning(&trailers(response).await), EXCEEDED);
@@ -341,4 +355,25 @@ async fn each_call_is_one_line_whose_level_says_who_should_look() {
     assert_eq!(lines[0]["method"], "profilegateway.v1.ProfileService/GetProfile");
     assert_eq!((&lines[0]["backend"], &lines[0]["upstream_calls"]), (&"sft".into(), &1.into()));
     assert_eq!(lines[1]["duration_ms"], 1000.0);
+}
+
+#[tokio::test]
+async fn nothing_is_done_for_a_client_whose_certificate_has_run_out() {
+    let closing = Arc::<Closing>::default();
+    let streams = stack_over(&closing, endless);
+    let stream = streams.clone().oneshot(request(WATCH)).await.unwrap();
+    closing.expire();
+    closing.leave.cancel();
+    let expired = (Code::Unauthenticated, Reason::CallerUnauthenticated);
+    assert_eq!(meaning(&trailers(stream).await), expired);
+    for path in [GET, CREATE, WATCH] {
+        let late = streams.clone().oneshot(request(path)).await.unwrap();
+        assert_eq!(meaning(late.headers()), expired, "{path}");
+    }
+    // Another one is only asked to come again.
+    let closing = Arc::<Closing>::default();
+    let streams = stack_over(&closing, endless);
+    let stream = streams.oneshot(request(WATCH)).await.unwrap();
+    closing.leave.cancel();
+    assert_eq!(meaning(&trailers(stream).await), (Code::Unavailable, Reason::Overloaded));
 }

@@ -5,12 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
-use crate::server::settings::is_trust_domain;
+use crate::auth::spiffe;
 
+const SCHEME: &str = "spiffe:";
 /// The year 9999 ends then; no later time can be written.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
-/// Most bytes of a SPIFFE id, by its standard.
-const MAX_ID: usize = 2048;
 
 /// What the certificate of a client proves. The handshake has verified its chain, its purpose, its
 /// time, and that it was not revoked; the client has its key.
@@ -19,20 +18,23 @@ const MAX_ID: usize = 2048;
 /// like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
-    /// The SPIFFE id of the workload, such as `spiffe://example.org/ns/billing/sa/app`: the one URI
-    /// that the certificate names. Of `server.tls.trust_domain`, if that is set. `None` if it names
-    /// no URI, several, or one that is not a SPIFFE id.
+    /// The SPIFFE id of the workload, such as `spiffe://example.org/ns/billing/sa/app`. Of
+    /// `server.tls.trust_domain`, if that is set. `None` of a certificate that has nothing to do
+    /// with SPIFFE.
     pub spiffe: Option<String>,
     /// The last second for which the certificate is valid. The connection ends after it.
     pub not_after: SystemTime,
 }
 
 impl PeerCertificate {
-    /// Reads a certificate. `None` if it cannot be parsed.
+    /// Reads a certificate. `None` if it cannot be parsed, or has a SPIFFE id and does not name one
+    /// workload.
     pub(in crate::server) fn read(der: &CertificateDer<'_>) -> Option<Self> {
         let certificate = EndEntityCert::try_from(der).ok()?;
         let (_, not_after) = validity(&certificate)?;
-        Some(Self { spiffe: spiffe_id(&certificate).map(str::to_owned), not_after })
+        let uris: Vec<&str> = certificate.valid_uri_names().collect();
+        let spiffe = workload(&uris).ok()?.map(str::to_owned);
+        Some(Self { spiffe, not_after })
     }
 
     /// For how long it is still valid: until its last second is over.
@@ -73,30 +75,20 @@ pub(super) fn names(certificate: &EndEntityCert<'_>) -> Vec<String> {
     certificate.valid_dns_names().chain(certificate.valid_uri_names()).map(str::to_owned).collect()
 }
 
-/// The one URI of a certificate, if that is a SPIFFE id (X.509-SVID, sections 2 and 5.2).
-fn spiffe_id<'a>(certificate: &EndEntityCert<'a>) -> Option<&'a str> {
-    let mut uris = certificate.valid_uri_names();
-    let (id, None) = (uris.next()?, uris.next()) else { return None };
-    is_workload(id).then_some(id)
-}
+/// The names of a certificate do not say whose it is.
+#[derive(Debug, PartialEq, Eq)]
+struct Unclear;
 
-/// Whether a text is the SPIFFE id of a workload (SPIFFE-ID, section 2).
-fn is_workload(id: &str) -> bool {
-    let Some((domain, path)) = parts(id) else { return false };
-    let of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_segment =
-        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(of_path);
-    id.len() <= MAX_ID && is_trust_domain(domain) && path.split('/').all(is_segment)
-}
-
-/// The trust domain of a SPIFFE id and the rest after its slash.
-fn parts(id: &str) -> Option<(&str, &str)> {
-    id.strip_prefix("spiffe://")?.split_once('/')
-}
-
-/// Whether a SPIFFE id is of a trust domain.
-pub(super) fn is_of_domain(id: &str, trust_domain: &str) -> bool {
-    parts(id).is_some_and(|(domain, _)| domain == trust_domain)
+/// The workload that these URIs of a certificate name. A SPIFFE id has to be the only one (X.509-SVID,
+/// section 2).
+fn workload<'u>(uris: &[&'u str]) -> Result<Option<&'u str>, Unclear> {
+    let is_spiffe =
+        |uri: &str| uri.get(..SCHEME.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(SCHEME));
+    match uris {
+        [id] if spiffe::is_id(id) => Ok(Some(id)),
+        others if others.iter().any(|uri| is_spiffe(uri)) => Err(Unclear),
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -104,42 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ids_of_workloads_count() {
-        for id in ["spiffe://example.org/a", "spiffe://example.org/ns/a/sa/b.c_d-E", "spiffe://a/1"]
-        {
-            assert!(is_workload(id), "{id}");
-        }
-        let long = format!("spiffe://example.org/{}", "a".repeat(MAX_ID));
-        for other in [
-            "",
-            "https://example.org/a",
-            "SPIFFE://example.org/a",
-            "spiffe://Example.org/a",
-            "spiffe://example.org",
-            "spiffe://example.org/",
-            "spiffe:///a",
-            "spiffe://example.org/a/",
-            "spiffe://example.org//a",
-            "spiffe://example.org/./a",
-            "spiffe://example.org/a/../b",
-            "spiffe://example.org/a%2fb",
-            "spiffe://example.org/a?b",
-            "spiffe://example.org/a#b",
-            "spiffe://example.org:1/a",
-            "spiffe://me@example.org/a",
-            "spiffe://example.org/\u{e9}",
-            &long,
+    fn a_spiffe_id_is_the_only_uri_or_the_certificate_is_of_no_one() {
+        let id = "spiffe://example.org/a";
+        assert_eq!(workload(&[id]), Ok(Some(id)));
+        assert_eq!(workload(&[]), Ok(None));
+        assert_eq!(workload(&["https://example.org/", "urn:a:b"]), Ok(None));
+        for unclear in [
+            &[id, id][..],
+            &[id, "https://example.org/"],
+            &["https://example.org/", id],
+            &["spiffe://example.org/a/../b"],
+            &["spiffe://example.org"],
+            &["SPIFFE://example.org/a"],
         ] {
-            assert!(!is_workload(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn a_trust_domain_is_compared_as_a_whole() {
-        assert!(is_of_domain("spiffe://example.org/a", "example.org"));
-        for other in ["spiffe://example.org.evil/a", "spiffe://evil.example.org/a", "spiffe://e/a"]
-        {
-            assert!(!is_of_domain(other, "example.org"), "{other}");
+            assert_eq!(workload(unclear), Err(Unclear), "{unclear:?}");
         }
     }
 

@@ -22,7 +22,7 @@ use webpki::EndEntityCert;
 use super::{
     OwnCertificate, Tls,
     certificate::{names, shown_time, validity},
-    verifier::OfDomain,
+    verifier::OfWorkload,
 };
 use crate::{
     server::settings::{ClientAuth, ServerTlsSettings, TlsVersion},
@@ -62,7 +62,6 @@ impl Tls {
         // What resumes a session shows no certificate, so one that has expired or was revoked since
         // would still do. A connection carries many calls: one handshake each costs little.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
         Some(Self { config: Arc::new(config), limits: settings.handshakes, certificate })
     }
 }
@@ -154,11 +153,7 @@ fn verifier(
             return None;
         }
     };
-    let trust_domain = settings.trust_domain.clone();
-    Some(match trust_domain {
-        Some(trust_domain) => Arc::new(OfDomain { inner, trust_domain }),
-        None => inner,
-    })
+    Some(Arc::new(OfWorkload { inner, trust_domain: settings.trust_domain.clone() }))
 }
 
 /// The authorities of client certificates.

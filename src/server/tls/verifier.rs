@@ -1,5 +1,5 @@
 //! Verifies the certificates of clients: their chain, purpose, time and revocation, as the library
-//! does it, and the trust domain that they are of.
+//! does it, and that they name one workload, if any, and of which trust domain.
 
 use std::sync::Arc;
 
@@ -10,16 +10,25 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::certificate::{PeerCertificate, is_of_domain};
+use super::certificate::PeerCertificate;
+use crate::auth::spiffe;
 
-/// Takes only the certificates of workloads of one trust domain.
+/// Takes no certificate that may name several workloads, and with a trust domain only those of its
+/// workloads.
 #[derive(Debug)]
-pub(super) struct OfDomain {
+pub(super) struct OfWorkload {
     pub inner: Arc<dyn ClientCertVerifier>,
-    pub trust_domain: String,
+    pub trust_domain: Option<String>,
 }
 
-impl ClientCertVerifier for OfDomain {
+impl OfWorkload {
+    fn accepts(&self, PeerCertificate { spiffe, .. }: &PeerCertificate) -> bool {
+        let Some(trust_domain) = &self.trust_domain else { return true };
+        spiffe.as_deref().and_then(spiffe::trust_domain) == Some(trust_domain)
+    }
+}
+
+impl ClientCertVerifier for OfWorkload {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -27,8 +36,7 @@ impl ClientCertVerifier for OfDomain {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        let id = PeerCertificate::read(end_entity).and_then(|certificate| certificate.spiffe);
-        match id.is_some_and(|id| is_of_domain(&id, &self.trust_domain)) {
+        match PeerCertificate::read(end_entity).is_some_and(|shown| self.accepts(&shown)) {
             true => Ok(verified),
             false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }

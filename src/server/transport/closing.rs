@@ -1,6 +1,6 @@
 //! What the calls of a connection learn about its end.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,6 +26,8 @@ pub(crate) struct Closing {
     /// Too many of its calls were of no one.
     pub unwelcome: CancellationToken,
     unproved: AtomicU32,
+    /// The client's certificate has run out.
+    expired: AtomicBool,
 }
 
 impl Closing {
@@ -39,6 +41,7 @@ impl Closing {
             pulse: Pulse::default(),
             unwelcome: CancellationToken::new(),
             unproved: AtomicU32::new(0),
+            expired: AtomicBool::new(false),
         }
     }
 
@@ -48,5 +51,15 @@ impl Closing {
         if self.unproved.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNPROVED {
             self.unwelcome.cancel();
         }
+    }
+
+    /// Notes, before the client is asked to leave, that its certificate has run out.
+    pub(crate) fn expire(&self) {
+        self.expired.store(true, Ordering::Release);
+    }
+
+    /// Whether what the client has proved by its certificate does not count any more.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.expired.load(Ordering::Acquire)
     }
 }

@@ -22,7 +22,10 @@ use super::{
     socket::Socket,
     stream::{Client, Plain, Stream},
 };
-use crate::server::metrics::{Closed, PortMetrics};
+use crate::server::{
+    metrics::{Closed, PortMetrics},
+    tls::PeerCertificate,
+};
 
 /// Why a response or a connection broke.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -157,7 +160,7 @@ where
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
     let Client { caller, closing, certificate, .. } = client;
-    let ConnectionLimits { headers, age, unread, answer, .. } = limits;
+    let ConnectionLimits { headers, unread, answer, .. } = limits;
     let pulse = &closing.pulse;
     let socket = Socket::new(stream, headers, unread, Arc::clone(&closing));
     let service =
@@ -174,16 +177,12 @@ where
         ended = connection.as_mut() => return log(ended, pulse),
         () = connections.goaway.cancelled() => (None, None),
         () = place.taken() => (Some(Closed::Room), None),
-        () = no_request(opened + limits.first_request, pulse) => (Some(Closed::NoRequest), None),
-        () = idle(limits.idle, pulse) => (Some(Closed::Idle), None),
         () = closing.unwelcome.cancelled() => (Some(Closed::Unproved), None),
-        () = elapsed(age.map(|age| jittered(age.max, rand::random()))) => {
-            (Some(Closed::Age), age.map(|age| age.grace))
-        }
-        () = elapsed(certificate.map(|certificate| certificate.left())) => {
-            (Some(Closed::Certificate), age.map(|age| age.grace))
-        }
+        (closed, grace) = over(opened, limits, certificate, pulse) => (Some(closed), grace),
     };
+    if closed == Some(Closed::Certificate) {
+        closing.expire();
+    }
     connection.as_mut().graceful_shutdown();
     if closed == Some(Closed::Room) {
         // Another connection waits for this one's descriptor. The client is still told, and what
@@ -209,6 +208,23 @@ where
         ended = connection => log(ended, pulse).or(closed),
         () = quiet(pulse) => closed,
         () = left => Some(Closed::Unread),
+    }
+}
+
+/// Returns when the connection has had its time: why, and how long reads may still take.
+async fn over(
+    opened: Instant,
+    limits: ConnectionLimits,
+    certificate: Option<Arc<PeerCertificate>>,
+    pulse: &Pulse,
+) -> (Closed, Option<Duration>) {
+    let ConnectionLimits { first_request, idle: longest, age, .. } = limits;
+    let grace = age.map(|age| age.grace);
+    tokio::select! {
+        () = no_request(opened + first_request, pulse) => (Closed::NoRequest, None),
+        () = idle(longest, pulse) => (Closed::Idle, None),
+        () = elapsed(age.map(|age| jittered(age.max, rand::random()))) => (Closed::Age, grace),
+        () = elapsed(certificate.map(|shown| shown.left())) => (Closed::Certificate, grace),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use rustls::{CertificateError, Error, ServerConfig, pki_types::CertificateDer, server::Acceptor};
+use rustls::{CertificateError, Error, pki_types::CertificateDer, server::Acceptor};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, sleep, timeout, timeout_at},
@@ -20,7 +20,8 @@ use crate::{
     caller::{CallerId, Turns},
     server::{
         metrics::{Closed, FAILURES, HandshakeFailure, HandshakeMetrics, PortMetrics},
-        tls::{PeerCertificate, Tls},
+        settings::HandshakeLimits,
+        tls::{CurrentTls, PeerCertificate},
     },
 };
 
@@ -48,9 +49,17 @@ pub(super) struct Beginning {
     unexpected: Rarely,
 }
 
+/// What the TLS handshakes of a port are made of.
+#[derive(Debug)]
+pub(super) struct Handshaking {
+    pub tls: CurrentTls,
+    pub limits: HandshakeLimits,
+    pub metrics: HandshakeMetrics,
+}
+
 /// The TLS handshakes of a port.
 struct Handshakes {
-    config: Arc<ServerConfig>,
+    tls: CurrentTls,
     turns: Turns,
     limit: Duration,
     metrics: HandshakeMetrics,
@@ -58,11 +67,11 @@ struct Handshakes {
 }
 
 impl Beginning {
-    pub(super) fn new(tls: Option<(Tls, HandshakeMetrics)>, metrics: PortMetrics) -> Self {
-        let handshakes = tls.map(|(tls, metrics)| Handshakes {
-            config: tls.config,
-            turns: Turns::of(tls.limits.max_handshakes),
-            limit: tls.limits.handshake_timeout,
+    pub(super) fn new(tls: Option<Handshaking>, metrics: PortMetrics) -> Self {
+        let handshakes = tls.map(|Handshaking { tls, limits, metrics }| Handshakes {
+            tls,
+            turns: Turns::of(limits.max_handshakes),
+            limit: limits.handshake_timeout,
             metrics,
             failed: FAILURES.into_iter().map(|kind| (kind, Rarely::default())).collect(),
         });
@@ -168,7 +177,7 @@ impl Handshakes {
             let _ = hello.io.write_all(&NO_APPLICATION_PROTOCOL).await;
             return Err((HandshakeFailure::Alpn, Some(hello.io)));
         }
-        let done = hello.into_stream(Arc::clone(&self.config)).into_fallible().await;
+        let done = hello.into_stream(self.tls.current()).into_fallible().await;
         let stream = done.map_err(|(error, stream)| (kind(&error), Some(stream)))?;
         let (_, connection) = stream.get_ref();
         let shown = connection.peer_certificates().and_then(<[CertificateDer<'_>]>::first);
@@ -266,7 +275,8 @@ fn why(kind: HandshakeFailure) -> &'static str {
         }
         HandshakeFailure::Purpose => "the client's certificate is not for clients",
         HandshakeFailure::Identity => {
-            "the client's certificate does not name one URI that is a SPIFFE id of `trust_domain`"
+            "the client's certificate does not name exactly one workload, or not one of \
+             `trust_domain`"
         }
         HandshakeFailure::Certificate => "the client's certificate cannot be used",
         HandshakeFailure::Other => "something else failed",

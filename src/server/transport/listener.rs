@@ -22,7 +22,7 @@ use super::{
     closing::Closing,
     connection::{self, Accepted, Broken, ConnectionLimits},
     connections::Connections,
-    handshake::Beginning,
+    handshake::{Beginning, Handshaking},
     places::{Full, Place, PlaceLimits, Places},
     rarely::Rarely,
     rest::RequestBody,
@@ -32,7 +32,7 @@ use crate::{
     caller::Callers,
     server::{
         metrics::{Closed, HandshakeMetrics, PortMetrics},
-        tls::Tls,
+        tls::{CurrentTls, Tls},
     },
     settings::ListenAddress,
 };
@@ -51,7 +51,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Listener {
     bound: Bound,
-    tls: Option<(Tls, HandshakeMetrics)>,
+    tls: Option<Handshaking>,
 }
 
 impl Listener {
@@ -71,8 +71,14 @@ impl Listener {
     }
 
     /// The same port, whose connections begin with a TLS handshake.
-    pub(crate) fn secured(self, tls: Tls, metrics: HandshakeMetrics) -> Self {
-        Self { tls: Some((tls, metrics)), ..self }
+    pub(crate) fn secured(self, tls: &Tls, metrics: HandshakeMetrics) -> Self {
+        let tls = Handshaking { tls: CurrentTls::new(tls), limits: tls.limits, metrics };
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// The TLS of its connections, if they begin with a handshake.
+    pub(crate) fn tls(&self) -> Option<&CurrentTls> {
+        self.tls.as_ref().map(|handshaking| &handshaking.tls)
     }
 
     /// Where it is, with the port that the system chose.

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     io::{self, IoSlice},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::closing::Closing;
 use crate::{
+    auth,
     caller::{Caller, CallerId, Callers},
     server::tls::PeerCertificate,
 };
@@ -51,11 +52,11 @@ impl Peer {
         }
     }
 
-    /// Its address, if it has one.
-    pub(crate) fn ip(self) -> Option<IpAddr> {
+    /// The same without what differs from connection to connection.
+    pub(crate) fn origin(self) -> auth::Peer {
         match self {
-            Self::Ip(address) => Some(address.ip()),
-            Self::User { .. } => None,
+            Self::Ip(address) => auth::Peer::Address(address.ip()),
+            Self::User { uid } => auth::Peer::User(uid),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     sync::{
@@ -23,7 +24,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -225,6 +229,18 @@ impl Client {
     pub fn grpc(self) -> TlsConnector {
         self.connector(&["h2"])
     }
+}
+
+/// A channel over TLS connections to this address.
+pub async fn channel_to(
+    tls: TlsConnector,
+    address: SocketAddr,
+) -> Result<Channel, tonic::transport::Error> {
+    channel_over(move || {
+        let tls = tls.clone();
+        async move { secured(&tls, TcpStream::connect(address).await?).await }
+    })
+    .await
 }
 
 /// A TLS connection to `localhost` over this one.

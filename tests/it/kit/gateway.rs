@@ -37,6 +37,7 @@ const LOGIN: &str = "username = \"operator\"\npassword = \"password-of-the-kit\"
 
 /// A configuration under way.
 pub struct Builder {
+    listen: String,
     top: String,
     audit: String,
     backends: String,
@@ -45,6 +46,7 @@ pub struct Builder {
 
 /// A running gateway; ends with its last handle.
 pub struct Gateway {
+    /// Where it listens over TCP.
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub profiles: ProfileServiceClient<Channel>,
@@ -59,7 +61,8 @@ pub struct Gateway {
 pub fn gateway() -> Builder {
     let server = "drain_grace = \"0s\"\n".to_owned();
     let audit = "/dev/null".to_owned();
-    Builder { top: String::new(), audit, backends: String::new(), server }
+    let listen = "127.0.0.1:0".to_owned();
+    Builder { listen, top: String::new(), audit, backends: String::new(), server }
 }
 
 /// A gateway with one backend `sft` at this address, with the fixed [`TOKEN`].
@@ -129,6 +132,11 @@ impl Builder {
         self
     }
 
+    /// Listens there.
+    pub fn listen(self, address: &str) -> Self {
+        Self { listen: address.to_owned(), ..self }
+    }
+
     /// Writes the audit log to this file.
     pub fn audit(self, file: &str) -> Self {
         Self { audit: file.to_owned(), ..self }
@@ -163,14 +171,15 @@ impl Builder {
 
     pub async fn start(self) -> Gateway {
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{}\n\
+            "listen = \"{}\"\nadmin_listen = \"127.0.0.1:0\"\n{}\n\
              [audit]\nfile = \"{}\"\n[server]\n{}{}",
-            self.top, self.audit, self.server, self.backends
+            self.listen, self.top, self.audit, self.server, self.backends
         );
         let config = loaded(&text);
         let app = App::start(config).await.unwrap();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let [address, admin] =
-            [app.address(), app.admin_address()].map(|address| address.dial().unwrap());
+            [app.address(), app.admin_address()].map(|address| address.dial().unwrap_or(nowhere));
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let end =
             tokio::spawn(app.run(stop.clone().cancelled_owned(), abort.clone().cancelled_owned()));

@@ -171,3 +171,36 @@ async fn a_client_that_reads_nothing_over_tls_is_cut_off() {
     let counts = until("it counts", async || metric(&gateway, closed).await == 1);
     tokio::join!(patiently("its end", floods), counts);
 }
+
+/// What a client says first that knows no version of TLS after 1.1 (RFC 4346, 7.4.1.2).
+fn hello_of_tls_1_1() -> Vec<u8> {
+    let with_length = |bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length[..], bytes].concat()
+    };
+    let extension = |kind: u8, bytes: &[u8]| [&[0, kind][..], &with_length(bytes)].concat();
+    let extensions = [
+        extension(16, b"\0\x03\x02h2"),
+        extension(10, &[0, 4, 0, 23, 0, 29]),
+        extension(11, &[1, 0]),
+        extension(13, &[0, 4, 4, 3, 4, 1]),
+    ];
+    let ciphers = with_length(&[0xC0, 0x13, 0xC0, 0x14, 0xC0, 0x09, 0xC0, 0x0A]);
+    let body = [&[3, 2][..], &[7; 32], &[0], &ciphers, &[1, 0], &with_length(&extensions.concat())];
+    let body = body.concat();
+    let message = [&[1, 0][..], &with_length(&body)].concat();
+    [&[22, 3, 1][..], &with_length(&message)].concat()
+}
+
+#[tokio::test]
+async fn tls_1_1_is_refused() {
+    let authority = Authority::new();
+    let gateway = with_tls(&authority, &[]).await;
+    let mut client = TcpStream::connect(gateway.grpc).await.unwrap();
+    client.write_all(&hello_of_tls_1_1()).await.unwrap();
+    let mut answer = Vec::new();
+    patiently("an answer", client.read_to_end(&mut answer)).await.unwrap();
+    // A fatal alert: `protocol_version`.
+    assert_eq!((answer.first(), answer.get(5..)), (Some(&21), Some(&[2, 70][..])), "{answer:?}");
+    until("it counts", async || metric(&gateway, &failures("protocol")).await == 1).await;
+}

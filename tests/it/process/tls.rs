@@ -9,13 +9,12 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
-use tonic::transport::Channel;
 
 use super::{
     calls::{metric, named},
     child::{Gateway, gateway, patiently, until},
 };
-use crate::kit::certificates::{Authority, Issued, Leaf, TLS_12, TLS_13, channel_over, secured};
+use crate::kit::certificates::{Authority, Issued, Leaf, TLS_12, TLS_13, channel_to, secured};
 
 const DOMAIN: &str = "example.org";
 const BILLING: &str = "spiffe://example.org/ns/billing/sa/app";
@@ -41,20 +40,9 @@ fn of_clients<'a>(ca: &'a str, auth: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![("CLIENT_CA", ca), ("CLIENT_AUTH", auth), ("TRUST_DOMAIN", DOMAIN)]
 }
 
-async fn channel(
-    tls: TlsConnector,
-    address: SocketAddr,
-) -> Result<Channel, tonic::transport::Error> {
-    channel_over(move || {
-        let tls = tls.clone();
-        async move { secured(&tls, TcpStream::connect(address).await?).await }
-    })
-    .await
-}
-
 /// A read over a connection of its own.
 async fn reads(tls: TlsConnector, address: SocketAddr) {
-    let channel = patiently("a connection", channel(tls, address)).await.unwrap();
+    let channel = patiently("a connection", channel_to(tls, address)).await.unwrap();
     let mut client = ProfileServiceClient::new(channel);
     patiently("a read", client.get_profile(named("SP_2"))).await.unwrap();
 }
@@ -186,6 +174,26 @@ async fn an_optional_certificate_may_be_left_out_and_has_to_be_valid() {
 }
 
 #[tokio::test]
+async fn without_a_trust_domain_a_certificate_need_not_name_a_workload_and_never_names_two() {
+    let authority = Authority::new();
+    let ca = authority.file("ca.pem");
+    let gateway = with_tls(&authority, &[("CLIENT_CA", &ca)]).await;
+    let issued = |uris: &[&str]| authority.issue(&Leaf::client(uris));
+    for fine in [&[][..], &["https://example.org/"], &["spiffe://elsewhere.example/a"]] {
+        shows(&gateway, &authority, Some(&issued(fine)), None).await;
+    }
+    let identity = Some(("identity", "AccessDenied"));
+    for unclear in [
+        &[BILLING, "spiffe://example.org/ns/other"][..],
+        &[BILLING, "https://example.org/"],
+        &["spiffe://example.org/ns/../admin"],
+        &["SPIFFE://example.org/ns/billing"],
+    ] {
+        shows(&gateway, &authority, Some(&issued(unclear)), identity).await;
+    }
+}
+
+#[tokio::test]
 async fn an_authority_without_a_revocation_list_lets_no_client_in() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (ca, list) = (authority.file("ca.pem"), other.revoke(&[]));
@@ -202,7 +210,7 @@ async fn a_connection_ends_with_the_certificate_of_its_client() {
     let ca = authority.file("ca.pem");
     let gateway = with_tls(&authority, &[("CLIENT_CA", &ca)]).await;
     let own = authority.issue(&Leaf::client(&[BILLING]).valid(-100, 5));
-    let channel = channel(authority.client(Some(&own)).grpc(), gateway.grpc);
+    let channel = channel_to(authority.client(Some(&own)).grpc(), gateway.grpc);
     let mut client = ProfileServiceClient::new(patiently("a connection", channel).await.unwrap());
     let request = WatchProfilesRequest { parent: "backends/sft".to_owned(), ..Default::default() };
     let watch = patiently("a stream", client.watch_profiles(request)).await.unwrap();
@@ -241,4 +249,25 @@ async fn no_session_is_resumed_without_its_certificate() {
             assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
         }
     }
+}
+
+#[tokio::test]
+async fn the_log_of_a_call_says_who_it_is_of_and_what_proves_it() {
+    let authority = Authority::new();
+    let (own, ca) = (authority.issue(&server()), authority.file("ca.pem"));
+    let env = [
+        ("PROFILE_GATEWAY__SERVER__TLS__CERT", own.certificate.as_str()),
+        ("PROFILE_GATEWAY__SERVER__TLS__KEY", &own.key),
+        ("PROFILE_GATEWAY__SERVER__TLS__CLIENT_CA", &ca),
+        ("PROFILE_GATEWAY__AUTH__MODE", "required"),
+        ("PROFILE_GATEWAY__AUTH__ROLES__READER__RIGHTS", "read"),
+        ("PROFILE_GATEWAY__AUTH__ROLES__READER__BACKENDS", "*"),
+        ("PROFILE_GATEWAY__AUTH__CALLERS__BILLING__ROLES", "reader"),
+        ("PROFILE_GATEWAY__AUTH__CALLERS__BILLING__SPIFFE", BILLING),
+    ];
+    let gateway = gateway(&[], &env).await;
+    let client = authority.issue(&Leaf::client(&[BILLING]));
+    reads(authority.client(Some(&client)).grpc(), gateway.grpc).await;
+    let expected = "\"caller\":\"billing\",\"caller_via\":\"mtls\"";
+    gateway.program.logged(expected).await;
 }
