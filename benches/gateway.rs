@@ -5,9 +5,9 @@
 //! Each of them is a process of its own, so that its CPU time can be read; they take turns, so
 //! that whatever else the machine does meets all of them. The upstream's CPU time counts for none.
 //!
-//! And what a backend that hangs costs the calls to another, how many calls are answered when four
-//! times as many are offered as can be, and what a refusal costs. If it is asked for, what a store
-//! costs a write, and how large it becomes.
+//! And what it costs to know who calls, what a backend that hangs costs the calls to another, how
+//! many calls are answered when four times as many are offered as can be, and what a refusal costs.
+//! If it is asked for, what a store costs a write, and how large it becomes.
 //!
 //! `cargo bench --bench gateway -- --requests 100000 --rounds 5`, one of them with `--only hanging`
 
@@ -21,6 +21,9 @@
     reason = "a benchmark that panics has failed, and printing is what it is for"
 )]
 
+#[path = "../tests/it/kit/certificates.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is made for tests")]
+mod certificates;
 #[path = "gateway/child.rs"]
 mod child;
 #[path = "gateway/cold.rs"]
@@ -35,12 +38,17 @@ mod list;
 mod load;
 #[path = "gateway/overload.rs"]
 mod overload;
+#[path = "gateway/proved.rs"]
+mod proved;
 #[path = "gateway/refused.rs"]
 mod refused;
 #[path = "gateway/roles.rs"]
 mod roles;
 #[path = "gateway/stack.rs"]
 mod stack;
+#[path = "../tests/it/kit/tokens.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is made for tests")]
+mod tokens;
 #[path = "gateway/writes.rs"]
 mod writes;
 
@@ -90,6 +98,8 @@ enum Part {
     Cold,
     /// The layers around the services, with nothing behind them.
     Stack,
+    /// Reads of callers that prove who they are.
+    Proved,
     /// A list whose profiles are read one by one.
     List,
     /// Reads of a healthy backend while another one hangs.
@@ -108,6 +118,8 @@ pub(crate) enum Role {
     Upstream,
     /// A gRPC server that answers at once.
     Tonic,
+    /// The same over TLS with client certificates.
+    Secured,
     /// A gRPC server that refuses at once.
     Refuse,
     /// The same service behind the gateway's own server, with its log and its metrics.
@@ -135,6 +147,7 @@ async fn main() -> ExitCode {
         Some(Role::Upstream) => roles::upstream(&args.with).await,
         Some(Role::Tonic) => roles::tonic(&args.with).await,
         Some(Role::Refuse) => roles::refuse(&args.with).await,
+        Some(Role::Secured) => proved::tonic(&args.with).await,
         Some(Role::Stack) => roles::stack(&args.with).await,
         Some(Role::Reqwest) => roles::reqwest(&args.with).await,
         Some(Role::Relay) => roles::relay(&args.with).await,
@@ -155,6 +168,9 @@ async fn all(args: &Args, requests: usize, rounds: usize, profiles: usize) {
     }
     if wanted(Part::Stack) {
         stack::compare(requests, rounds).await;
+    }
+    if wanted(Part::Proved) {
+        proved::compare(requests, rounds).await;
     }
     if wanted(Part::List) {
         list::compare(profiles, rounds).await;

@@ -95,7 +95,7 @@ impl App {
         fit_caches(&mut config.backends, budget.cache);
         let about = About::of(&config);
         let health = Health::new(&SERVICES, &about.backends);
-        let (background, alone) = (BackgroundTasks::default(), config.backends.len() == 1);
+        let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let store = open_store(&config.store, &metrics.store)?;
         let explain = |error| explained(&config.store, error);

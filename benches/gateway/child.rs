@@ -67,6 +67,17 @@ impl Child {
         ])
     }
 
+    /// The real program over an SFT upstream, with what a file configures beside that.
+    pub(crate) fn gateway_configured(upstream: &str, file: &str) -> Self {
+        Self::program(&[
+            ("PROFILE_GATEWAY_CONFIG", file),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__CACHE__TTL", "1h"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__DIALECT", "bics-sft"),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__BASE_URL", upstream),
+            ("PROFILE_GATEWAY__BACKENDS__SFT__ACCESS_TOKEN", "bench"),
+        ])
+    }
+
     /// The real program over an SFT upstream, with a store in a directory, or in its memory, and
     /// room for all writes at once.
     pub(crate) fn gateway_with_store(upstream: &str, directory: Option<&Path>) -> Self {

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     future::{Ready, pending, ready},
-    io::BufRead,
+    io::{self, BufRead},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -29,12 +30,15 @@ use profile_gateway::{
     telemetry::{Registry, logs},
 };
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tonic::{
     body::Body,
     codegen::{Body as HttpBody, BoxFuture, Service, StdError},
     server::{Grpc, NamedService, UnaryService},
-    transport::server::{Server, TcpIncoming},
+    transport::server::{Connected, Server, TcpIncoming},
 };
 use tonic_prost::ProstCodec;
 
@@ -42,12 +46,12 @@ use crate::load;
 
 fn end_with_input() {
     std::thread::spawn(|| {
-        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        drop(io::copy(&mut io::stdin(), &mut io::sink()));
         std::process::exit(0);
     });
 }
 
-async fn listener() -> TcpListener {
+pub(crate) async fn listener() -> TcpListener {
     end_with_input();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
@@ -146,8 +150,22 @@ async fn answer(stream: TcpStream, answers: Arc<Answers>) {
 
 /// Answers every call with the profile.
 pub(crate) async fn tonic(profile: &str) {
-    let constant = Constant(Arc::new(load::from_text(profile)));
     let incoming = TcpIncoming::from(listener().await).with_nodelay(Some(true));
+    serve_constant(profile, incoming).await;
+}
+
+/// The same over these connections.
+pub(crate) async fn serve_constant<I, C>(profile: &str, incoming: I)
+where
+    I: Stream<Item = io::Result<C>>,
+    C: AsyncRead
+        + AsyncWrite
+        + Connected<ConnectInfo: Clone + Send + Sync>
+        + Unpin
+        + Send
+        + 'static,
+{
+    let constant = Constant(Arc::new(load::from_text(profile)));
     Server::builder().add_service(Served(constant)).serve_with_incoming(incoming).await.unwrap();
 }
 
@@ -304,7 +322,7 @@ pub(crate) async fn reqwest(upstream: &str) {
     println!();
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
     let url = format!("{upstream}/api/GetServiceProfile?serviceProfileId=SP_2");
-    for line in std::io::stdin().lock().lines() {
+    for line in io::stdin().lock().lines() {
         let requests = line.unwrap().parse().unwrap();
         let (client, url) = (client.clone(), url.clone());
         let took = load::all(requests, move |_| get(client.get(&url))).await;
