@@ -106,16 +106,13 @@ impl App {
             build(backend, &mut registry, metrics, &health, &background, &budget, &earlier)
         });
         let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
-        let known = (&callers, &mut registry);
-        let requests = request_ids(&config, &metrics, &budget, &store, known)?;
-        let authenticator = Authenticator::new(&config.auth, &callers, metrics.auth.clone())?;
-        let authenticator = Arc::new(authenticator);
-        let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit)?;
+        let requests = request_ids(&config, &metrics, &budget, &store, (&callers, &mut registry))?;
+        let authenticator = Arc::new(Authenticator::new(&config.auth, &callers, &metrics.auth)?);
         let gateway = Gateway::new(
             backends,
             writes.clone(),
             EarlierWrites::load(requests, Arc::clone(&store)).map_err(explain)?,
-            audit.clone(),
+            AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
             page_tokens(&config),
             watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key)),
             Processors::new(&callers),
@@ -124,7 +121,7 @@ impl App {
         let routes = routes(&gateway, &config.server, &budget);
         let services = Services::new(routes, health.clone(), metrics.server, callers)?
             .within(budget.requests.clone())
-            .audited_in(audit)
+            .audited_in(gateway.audit_log().clone())
             .guarded_by(Arc::clone(&authenticator));
         let (metrics, shown) = (Arc::new(registry), config.redacted());
         let doubts = Arc::clone(&gateway);

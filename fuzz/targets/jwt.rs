@@ -23,7 +23,7 @@ static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
         ..IssuerSettings::default()
     };
     rules.issuers.insert("idp".to_owned(), issuer);
-    Authenticator::new(&rules, &Callers::default(), AuthMetrics::default()).expect("the fixture")
+    Authenticator::new(&rules, &Callers::default(), &AuthMetrics::default()).expect("the fixture")
 });
 
 fn refused(authorization: &[u8]) {

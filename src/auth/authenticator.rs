@@ -132,7 +132,7 @@ impl Authenticator {
     /// # Errors
     ///
     /// When the keys of an issuer cannot be read.
-    pub fn new(rules: &AuthRules, callers: &Callers, metrics: AuthMetrics) -> io::Result<Self> {
+    pub fn new(rules: &AuthRules, callers: &Callers, metrics: &AuthMetrics) -> io::Result<Self> {
         let open = |(name, settings): (&String, &IssuerSettings)| {
             let opened = Issuer::open(name, settings);
             let key = if settings.jwks_url.is_some() { "jwks_url" } else { "jwks_file" };
@@ -146,7 +146,7 @@ impl Authenticator {
             policy: Policy::new(rules, callers),
             issuers,
             remembered: Remembered::default(),
-            metrics,
+            metrics: metrics.clone(),
         })
     }
 

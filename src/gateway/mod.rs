@@ -93,6 +93,12 @@ impl Gateway {
         Self { door: self.door.guarded(authenticator), ..self }
     }
 
+    /// Where writes are told of.
+    #[must_use]
+    pub fn audit_log(&self) -> &AuditLog {
+        self.writer.log()
+    }
+
     /// The configured backends that the caller may read, ordered by name.
     #[must_use]
     pub fn list_backends(&self, call: &Call) -> Vec<pb::Backend> {

@@ -276,77 +276,36 @@ fn everything_can_be_set() {
 fn callers_and_their_rights_can_be_set() {
     let config = read(EVERYTHING, &[]).unwrap();
     let shown = config.redacted();
+    let auth = &shown["auth"];
+    let own: Vec<_> = ["mode", "allow_unauthenticated", "reflection", "fresh", "xfcc_from"]
+        .map(|key| auth[key].clone())
+        .into();
+    let xfcc_from = "127.0.0.1, 10.0.0.0/8";
+    assert_eq!(serde_json::json!(own), serde_json::json!(["off", true, "open", "deny", xfcc_from]));
     assert_eq!(
-        shown["auth"],
+        auth["roles"],
         serde_json::json!({
-            "mode": "off",
-            "allow_unauthenticated": true,
-            "reflection": "open",
-            "fresh": "deny",
-            "xfcc_from": "127.0.0.1, 10.0.0.0/8",
-            "jwt": {
-                "cloud": {
-                    "issuer": "https://cloud.example",
-                    "audience": "profile-gateway",
-                    "jwks_file": null,
-                    "jwks_url": "https://cloud.example/keys",
-                    "ca_file": "tests/fixtures/tls/cert.pem",
-                    "jwks_refresh": "10m",
-                    "jwks_min_refresh": "1m",
-                    "jwks_max_stale": "2h",
-                    "algorithms": "RS256, ES256",
-                    "leeway": "30s",
-                    "max_lifetime": "1h",
-                },
-                "idp": {
-                    "issuer": "https://idp.example",
-                    "audience": "profile-gateway, other",
-                    "jwks_file": "tests/fixtures/jwks/rfc7515.json",
-                    "jwks_url": null,
-                    "ca_file": null,
-                    "jwks_refresh": "5m",
-                    "jwks_min_refresh": "30s",
-                    "jwks_max_stale": "1day",
-                    "algorithms": "ES256, PS384",
-                    "leeway": "1m",
-                    "max_lifetime": "off",
-                },
-            },
-            "roles": {
-                "reader": {"rights": "read, fresh", "backends": "*"},
-                "writer": {"rights": "write, delete", "backends": "sft-emea"},
-            },
-            "callers": {
-                "billing": {
-                    "roles": "reader",
-                    "spiffe": "spiffe://example.org/ns/billing/*",
-                    "issuer": null,
-                    "subject": null,
-                    "claims": null,
-                    "quota": {
-                        "calls": null,
-                        "rate": null,
-                        "upstream_rate": null,
-                        "streams": null,
-                        "request_ids": null,
-                        "bytes": null,
-                    },
-                },
-                "ops": {
-                    "roles": "reader, writer",
-                    "spiffe": null,
-                    "issuer": "https://idp.example",
-                    "subject": "svc-ops",
-                    "claims": "groups=iot-ops, env=prod",
-                    "quota": {
-                        "calls": 64,
-                        "rate": "200/s",
-                        "upstream_rate": "50/m",
-                        "streams": 16,
-                        "request_ids": 20_000,
-                        "bytes": 64 * 1024 * 1024,
-                    },
-                },
+            "reader": {"rights": "read, fresh", "backends": "*"},
+            "writer": {"rights": "write, delete", "backends": "sft-emea"},
+        })
+    );
+    assert_eq!(auth["callers"]["billing"]["spiffe"], "spiffe://example.org/ns/billing/*");
+    assert!(auth["callers"]["billing"]["quota"].as_object().unwrap().values().all(|v| v.is_null()));
+    assert_eq!(
+        auth["callers"]["ops"],
+        serde_json::json!({
+            "roles": "reader, writer",
+            "spiffe": null,
+            "issuer": "https://idp.example",
+            "subject": "svc-ops",
+            "claims": "groups=iot-ops, env=prod",
+            "quota": {
+                "calls": 64,
+                "rate": "200/s",
+                "upstream_rate": "50/m",
+                "streams": 16,
+                "request_ids": 20_000,
+                "bytes": 64 * 1024 * 1024,
             },
         })
     );
@@ -358,6 +317,42 @@ fn callers_and_their_rights_can_be_set() {
         })
     );
     assert_eq!(config.access_of("someone"), None);
+}
+
+#[test]
+fn issuers_can_be_set() {
+    let config = read(EVERYTHING, &[]).unwrap();
+    assert_eq!(
+        config.redacted()["auth"]["jwt"],
+        serde_json::json!({
+            "cloud": {
+                "issuer": "https://cloud.example",
+                "audience": "profile-gateway",
+                "jwks_file": null,
+                "jwks_url": "https://cloud.example/keys",
+                "ca_file": "tests/fixtures/tls/cert.pem",
+                "jwks_refresh": "10m",
+                "jwks_min_refresh": "1m",
+                "jwks_max_stale": "2h",
+                "algorithms": "RS256, ES256",
+                "leeway": "30s",
+                "max_lifetime": "1h",
+            },
+            "idp": {
+                "issuer": "https://idp.example",
+                "audience": "profile-gateway, other",
+                "jwks_file": "tests/fixtures/jwks/rfc7515.json",
+                "jwks_url": null,
+                "ca_file": null,
+                "jwks_refresh": "5m",
+                "jwks_min_refresh": "30s",
+                "jwks_max_stale": "1day",
+                "algorithms": "ES256, PS384",
+                "leeway": "1m",
+                "max_lifetime": "off",
+            },
+        })
+    );
 }
 
 #[test]

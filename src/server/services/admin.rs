@@ -110,10 +110,10 @@ async fn readyz(State(health): State<Health>) -> Response {
         .filter(|(name, _)| !name.is_empty())
         .map(|(name, status)| (name, status.as_str_name().into()))
         .collect();
-    let mut checks = json!({ "listener": if draining { "draining" } else { "ok" } });
-    for name in awaited {
-        checks[name] = "awaited".into();
-    }
+    let listener = if draining { "draining" } else { "ok" };
+    let awaited = awaited.into_iter().map(|name| (name, "awaited".into()));
+    let checks = [("listener".to_owned(), listener.into())].into_iter().chain(awaited);
+    let checks: serde_json::Map<String, Value> = checks.collect();
     let body = json!({ "ready": ready, "checks": checks, "health": names });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
