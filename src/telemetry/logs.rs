@@ -7,9 +7,15 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
-use super::{lines::Lines, metrics::LogMetrics, record::Form, sink::Sink};
+use super::{level::Level, lines::Lines, metrics::LogMetrics, record::Form, sink::Sink};
 
 static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// The filter, and what was configured.
+static LEVEL: OnceLock<(Level, String)> = OnceLock::new();
+
+/// The longest filter that [`replace`] takes, in bytes.
+pub const LONGEST_REPLACEMENT: usize = 256;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,8 +62,9 @@ pub fn start(format: Format, level: &str, buffer_bytes: usize) -> Result<(), Str
             SINK.get_or_init(|| sink).clone()
         }
     };
-    // An error means that a subscriber is there already: the first one stays.
-    let _ = match form {
+    let handle = Level::new(filter);
+    let filter = handle.clone();
+    let started = match form {
         Form::Json => {
             let lines = fmt::layer().json().event_format(Lines::new()).with_writer(sink);
             registry().with(filter).with(lines).try_init()
@@ -68,7 +75,57 @@ pub fn start(format: Format, level: &str, buffer_bytes: usize) -> Result<(), Str
             registry().with(filter).with(lines).try_init()
         }
     };
+    // An error means that a subscriber is there already: the first one stays.
+    if started.is_ok() {
+        let _ = LEVEL.set((handle, level.to_owned()));
+    }
     Ok(())
+}
+
+/// Puts another filter in the place of the one that is configured, until [`restore`].
+///
+/// # Errors
+///
+/// As [`check_replacement`].
+pub fn replace(level: &str) -> Result<(), String> {
+    let (filter, (handle, _)) = replacement(level)?;
+    handle.replace(filter);
+    Ok(())
+}
+
+/// Puts the filter that is configured back in its place.
+pub fn restore() {
+    if let Some((handle, configured)) = LEVEL.get()
+        && let Ok(filter) = filter(configured)
+    {
+        handle.replace(filter);
+    }
+}
+
+/// Whether [`replace`] would take this level.
+///
+/// # Errors
+///
+/// When `level` is not a filter, or one of spans or fields: the reason, without the level. When the
+/// log of the process is another one.
+pub fn check_replacement(level: &str) -> Result<(), String> {
+    replacement(level).map(drop)
+}
+
+fn replacement(level: &str) -> Result<(EnvFilter, &'static (Level, String)), String> {
+    if level.len() > LONGEST_REPLACEMENT {
+        let length = level.len();
+        return Err(format!("it is {length} bytes long; the limit is {LONGEST_REPLACEMENT}"));
+    }
+    // Patterns of fields cost time and memory beyond their length.
+    if level.contains(['[', '{']) {
+        let why = "only levels and `module=level` with commas between them can be set while the \
+                   gateway runs";
+        return Err(why.to_owned());
+    }
+    let filter = filter(level)?;
+    let handle = LEVEL.get().ok_or("the log of this process is not the gateway's own")?;
+    Ok((filter, handle))
 }
 
 /// How lines look.

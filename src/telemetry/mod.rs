@@ -8,6 +8,7 @@ mod backend;
 pub(crate) mod buckets;
 mod exposition;
 mod labels;
+mod level;
 mod lines;
 pub mod logs;
 mod metrics;
