@@ -21,6 +21,7 @@
 //! - [`call`]: what is known of one call
 //! - [`auth`]: what proves who calls, and what that caller may do
 //! - [`caller`]: who calls, and how much one caller may hold
+//! - [`levers`]: what operators set while the gateway runs, each for a time
 //! - [`model`], [`error`], [`pb`], [`text`]: the profile, the one error, the contract, texts
 //!
 //! Three rooms are used from everywhere: `settings` to declare what can be configured,
@@ -53,6 +54,7 @@ pub mod config;
 pub mod dialect;
 pub mod error;
 pub mod gateway;
+pub mod levers;
 pub mod model;
 pub mod pb;
 pub mod query;

@@ -30,8 +30,10 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("resources", &[HELPERS, &["text", "pb", "error", "caller"]]),
     // What outlives the process, of whichever room.
     ("store", &[HELPERS, &["text", "pb", "error"]]),
+    // What operators set while the gateway runs.
+    ("levers", &[&["telemetry"]]),
     ("query", &[MODEL, HELPERS]),
-    ("upstream", &[MODEL, HELPERS, &["caller", "resources", "store", "query"]]),
+    ("upstream", &[MODEL, HELPERS, &["caller", "resources", "store", "levers", "query"]]),
     ("cache", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
     ("call", &[MODEL, &["auth", "caller", "resources", "query", "cache"]]),
@@ -47,6 +49,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
                 "caller",
                 "resources",
                 "store",
+                "levers",
                 "query",
                 "upstream",
                 "cache",
@@ -71,6 +74,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
                 "auth",
                 "caller",
                 "resources",
+                "levers",
                 "query",
                 "upstream",
                 "cache",
@@ -110,6 +114,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
                 "caller",
                 "resources",
                 "store",
+                "levers",
                 "query",
                 "upstream",
                 "cache",
