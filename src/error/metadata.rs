@@ -48,6 +48,9 @@ keys! {
         "How many names do not exist.";
     CIRCUIT = "circuit", "`UPSTREAM_UNAVAILABLE`",
         "`open`: an open circuit refused the call, and nothing was sent.";
+    UNTIL = "until",
+        "`WRITES_DISABLED`; `UPSTREAM_UNAVAILABLE` of a circuit that an operator has forced open",
+        "When that ends by itself (RFC 3339). The operator may end it before.";
     CONNECTION_FAULT = "connection_fault", "`UPSTREAM_UNAVAILABLE`, if there is no connection",
         "Why there is no connection to the upstream, such as `unknown_issuer`; nothing was sent.";
     CHILD_ENTITY = "child_entity", "`RAT_PRIVILEGE_CONFLICT`",

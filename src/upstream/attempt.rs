@@ -151,12 +151,7 @@ impl Session {
         if let Some(waiters) = &self.waiters {
             waiters.goes_on();
         }
-        let ticket = if self.bypasses_breaker {
-            upstream.breaker.pass(Some(asked))
-        } else {
-            let admitted = upstream.breaker.admit(asked, Instant::now());
-            admitted.map_err(|wait| Failure::local(refusal::circuit_open(wait)))?
-        };
+        let ticket = upstream.admit(asked, self.bypasses_breaker, Instant::now())?;
         self.send_with_credentials(request, &ticket).await
     }
 
@@ -178,10 +173,7 @@ impl Session {
             return Err(Failure::local(deadline_passed(Safety::Read)));
         }
         // Checked before queuing too, so that no call waits only to be refused.
-        let wait = upstream.breaker.wait(asked, now);
-        if let Some(wait) = wait.filter(|_| !self.bypasses_breaker) {
-            return Err(Failure::local(refusal::circuit_open(wait)));
-        }
+        upstream.stops(asked, self.bypasses_breaker, now)?;
         let class = self.class();
         if !self.progress.has_begun.load(Ordering::Relaxed) {
             let admitted = upstream.bulkhead.admits(&upstream.pace, (class, &self.caller), now);
@@ -293,7 +285,7 @@ impl Session {
         let now = Instant::now();
         // This answer says more than a missed deadline.
         if now + pause >= self.deadline
-            || upstream.breaker.wait(self.asks(request), now).is_some()
+            || upstream.stops(self.asks(request), false, now).is_err()
             || !self.tell_of_pause(outcome, now + pause)
         {
             return None;

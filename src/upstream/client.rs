@@ -37,6 +37,7 @@ use super::{
 use crate::{
     caller::Caller,
     error::{Blame, Error, Reason, Result, metadata::CIRCUIT, whole_seconds},
+    levers::BackendLevers,
     resources::Share,
 };
 
@@ -56,6 +57,8 @@ pub struct Upstream {
     pub(super) metrics: BackendUpstreamMetrics,
     /// Keeps its state, if that outlives the process.
     pub(super) keeper: OnceLock<Arc<Keeper>>,
+    /// What operators force its circuit by.
+    pub(super) levers: OnceLock<Arc<BackendLevers>>,
     /// Called with whether calls are let through, whenever that may have changed.
     tell_serving: Box<dyn Fn(bool) + Send + Sync>,
     health: Mutex<Observed>,
@@ -135,6 +138,7 @@ impl Upstream {
             max_attempts: settings.max_attempts,
             metrics,
             keeper: OnceLock::new(),
+            levers: OnceLock::new(),
             tell_serving: Box::new(tell_serving),
             health: Mutex::default(),
             shown: Mutex::new((Circuit::Closed, None)),
@@ -321,16 +325,16 @@ impl Upstream {
         }
     }
 
-    /// The worse of the breaker's state and the state of rejected credentials.
+    /// The worse of the state of requests and the state of rejected credentials.
     fn circuit(&self) -> (Circuit, Option<Instant>) {
         let now = Instant::now();
-        let breaker = self.breaker.circuit(now);
+        let requests = self.requests_circuit(now);
         let login = match self.credentials.paused_until() {
             None => (Circuit::Closed, None),
             Some(until) if now < until => (Circuit::Open, Some(until)),
             Some(_) => (Circuit::HalfOpen, None),
         };
-        breaker.max(login)
+        requests.max(login)
     }
 
     fn log_circuit(&self, circuit: Circuit, until: Option<Instant>, why: Option<&str>) {

@@ -20,6 +20,7 @@ mod coding;
 mod connection;
 mod credentials;
 mod escapes;
+mod forced;
 mod keeper;
 mod keeping;
 mod kept;

@@ -12,7 +12,12 @@ use super::{
 };
 use crate::{
     caller::SHARE,
-    error::{Error, Reason, Retry, metadata::CIRCUIT, whole_seconds},
+    error::{
+        Error, Reason, Retry,
+        metadata::{CIRCUIT, UNTIL},
+        whole_seconds,
+    },
+    levers::InForce,
 };
 
 /// The settings that the errors name.
@@ -74,6 +79,19 @@ pub(super) fn circuit_open(wait: Duration) -> Error {
     Error::new(Reason::UpstreamUnavailable, message)
         .with_retry(Retry::After(Some(wait)))
         .with_metadata(CIRCUIT, "open")
+}
+
+/// The error for a request that a circuit refuses which an operator has forced open.
+pub(super) fn forced_open(lever: &InForce) -> Error {
+    let until = lever.until();
+    let message = format!(
+        "an operator has forced this backend's circuit open until {until}; nothing was sent{}",
+        lever.reason()
+    );
+    Error::new(Reason::UpstreamUnavailable, message)
+        .with_retry(Retry::After(Some(whole_seconds(lever.left()))))
+        .with_metadata(CIRCUIT, "open")
+        .with_metadata(UNTIL, until)
 }
 
 fn throttled(wait: Duration) -> Error {
