@@ -100,7 +100,7 @@ static UNSPECIFIED: Facts =
     Facts::new(Reason::Unspecified, Kind::Unknown, Blame::Caller, "This is never sent.");
 
 /// A row for each reason, in the order of the proto.
-pub static FACTS: [Facts; 49] = {
+pub static FACTS: [Facts; 50] = {
     use self::Reason as R;
     use Kind::{
         Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal,
@@ -336,6 +336,13 @@ pub static FACTS: [Facts; 49] = {
             R::StoreUnavailable,
             Unavailable,
             "The operator has to make the store writable (`[store]`; the log says why).",
+        )
+        .retry(SECOND)
+        .of_the_process(),
+        gateway(
+            R::WritesDisabled,
+            FailedPrecondition,
+            "Repeat the call after `RetryInfo`, or ask the operator when writes are enabled again.",
         )
         .retry(SECOND)
         .of_the_process(),

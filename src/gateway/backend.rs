@@ -17,12 +17,13 @@ use crate::{
     dialect::{DialectClient, Item},
     error::{Error, Reason, Result, metadata},
     gateway::write::settings::WriteSettings,
+    levers::{BackendLevers, InForce, Lever},
     model::{
         etag::{etag, normalize},
         method::Method,
         name::{BackendName, ProfileName},
     },
-    pb::{self, CircuitState, Profile, Reachability},
+    pb::{self, CircuitState, LeverKind, Profile, Reachability},
     upstream::{Circuit, Class, Reach, Session, Upstream},
 };
 
@@ -34,6 +35,7 @@ pub struct Backend {
     upstream: Arc<Upstream>,
     writes: WriteSettings,
     cache: Cache,
+    levers: Arc<BackendLevers>,
     /// Counts the writes that changed, or may have changed, something.
     changes: watch::Sender<u64>,
     /// Seconds between polls for changes, if the vendor's limits make them rarer than configured.
@@ -58,9 +60,17 @@ impl Backend {
             upstream,
             writes,
             cache,
+            levers: BackendLevers::none(id),
             changes: watch::Sender::new(0),
             slow_watch: AtomicU64::new(0),
         }
+    }
+
+    /// The same, where operators can set these.
+    #[must_use]
+    pub fn under(self, levers: Arc<BackendLevers>) -> Self {
+        self.upstream.obey(&levers);
+        Self { levers, ..self }
     }
 
     /// Its resource name.
@@ -75,6 +85,11 @@ impl Backend {
 
     pub(super) fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// What operators have set for it.
+    pub(super) fn levers(&self) -> &Arc<BackendLevers> {
+        &self.levers
     }
 
     /// How long its reads may lag behind a write that it acknowledged.
@@ -257,7 +272,26 @@ impl Backend {
                 circuit_state: circuit_state.into(),
                 last_error,
                 slow_watch_interval_seconds: self.slow_watch_seconds(),
+                levers: self.levers.in_force().iter().map(|lever| shown(lever)).collect(),
             }),
         }
+    }
+}
+
+/// A lever as callers see it: who has set it is for operators.
+fn shown(lever: &InForce) -> pb::Lever {
+    let kind = match lever.lever {
+        Lever::ReadOnly => LeverKind::ReadOnly,
+        Lever::WritesFrozen => LeverKind::WritesFrozen,
+        Lever::CircuitOpen => LeverKind::CircuitOpen,
+        Lever::CircuitClosed => LeverKind::CircuitClosed,
+        // It is of no backend.
+        Lever::LogLevel => LeverKind::Unspecified,
+    };
+    pb::Lever {
+        kind: kind.into(),
+        set_time: Some(lever.since.into()),
+        expire_time: Some(lever.until.into()),
+        note: lever.note.clone(),
     }
 }

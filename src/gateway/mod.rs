@@ -143,11 +143,13 @@ impl Gateway {
     /// there was one, if there is such a backend.
     #[must_use]
     pub fn end_pause(&self, backend: &str) -> Option<bool> {
-        let ended = self.door.of_the_process().get(backend)?.end_pause();
-        if ended {
-            tracing::warn!(target: "gateway", backend, "an operator ended this backend's pause");
-        }
-        Some(ended)
+        Some(self.door.of_the_process().get(backend)?.end_pause())
+    }
+
+    /// The names of the configured backends.
+    #[must_use]
+    pub fn backend_names(&self) -> Vec<String> {
+        self.door.of_the_process().keys().cloned().collect()
     }
 
     /// Looks after the writes whose outcome is unknown, those of earlier processes among them,

@@ -22,7 +22,10 @@ pub(super) async fn half_made(finish_takes: Duration) -> (Fake, Arc<Remembering>
 }
 
 /// The same before it dies, of a creation under an id or without one.
-async fn half_made_under(id: &'static str, finish_takes: Duration) -> (Bench, Arc<Remembering>) {
+pub(super) async fn half_made_under(
+    id: &'static str,
+    finish_takes: Duration,
+) -> (Bench, Arc<Remembering>) {
     let (bench, store) = remembering();
     bench.fake.makes_halves(finish_takes);
     bench.fake.next(Ends::Hangs);

@@ -3,6 +3,7 @@
 
 mod closing;
 mod completing;
+mod disabled;
 mod fake;
 mod overtaken;
 mod parts;

@@ -9,6 +9,7 @@ use crate::{
         EarlierWrites, Gateway,
         idempotency::{IdempotencyStore, Ledger, Limits, RequestIdMetrics},
     },
+    levers::{LeverMetrics, Levers},
     query::page::PageTokens,
     resources::Processors,
     store::Store,
@@ -22,6 +23,8 @@ pub(super) struct Parts {
     /// Those under way, which a test may drain.
     pub(super) writes: Writes,
     pub(super) log: AuditLog,
+    /// What operators can set.
+    pub(super) levers: Levers,
     pub(super) requests: fn(Ledger) -> Arc<dyn IdempotencyStore>,
 }
 
@@ -32,6 +35,7 @@ impl Default for Parts {
             limits: any_number(),
             writes: Writes::default(),
             log: AuditLog::in_memory(usize::MAX),
+            levers: Levers::new(AuditLog::in_memory(usize::MAX), LeverMetrics::default()),
             requests: |ledger| Arc::new(ledger),
         }
     }
@@ -39,11 +43,11 @@ impl Default for Parts {
 
 impl Parts {
     pub(super) fn over(self, fake: Fake, store: Arc<dyn Store>) -> Bench {
-        let Self { processors, limits, writes, log, requests } = self;
+        let Self { processors, limits, writes, log, levers, requests } = self;
         let ledger = Ledger::load(limits, RequestIdMetrics::default(), Arc::clone(&store)).unwrap();
         let earlier = EarlierWrites::load(requests(ledger), store).unwrap();
         let tokens = PageTokens::new([0; 32], usize::MAX);
-        let backends = [fake.backend()];
+        let backends = [fake.backend().under(levers.of_backend("fake"))];
         let gateway =
             Gateway::new(backends, writes, earlier, log, tokens, Fake::watches(), processors);
         Bench { fake, gateway: Arc::new(gateway) }

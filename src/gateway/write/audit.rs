@@ -21,10 +21,12 @@ use crate::{
         idempotency::{Attempt, End},
         write::{
             demand::Demand,
+            disabled,
             intent::{Creation, IntentKind, WriteIntent},
             request::{WriteRequest, Written},
         },
     },
+    levers::BackendLevers,
     store::{SOON, Unavailable},
     telemetry::{AuditLog, Record},
     text,
@@ -203,6 +205,7 @@ pub(crate) struct Journal {
     log: AuditLog,
     deadline: Instant,
     subject: Subject,
+    levers: Arc<BackendLevers>,
     /// Its entry, which repeats of the `request_id` find; `None` if it writes nothing.
     attempt: Option<Attempt>,
     demand: Arc<Demand>,
@@ -223,6 +226,7 @@ impl Journal {
         Self {
             log: log.clone(),
             deadline: request.call.deadline,
+            levers: Arc::clone(request.backend.levers()),
             subject: Subject::of(request),
             attempt,
             demand,
@@ -276,6 +280,7 @@ impl Journal {
     /// Records what is about to be sent. If this fails, it must not be sent.
     pub(crate) async fn intend(&mut self, intent: &WriteIntent) -> Result<()> {
         let fields = intent.fields()?;
+        disabled::check(&self.levers)?;
         self.goes_on()?;
         let end = self.deadline.min(Instant::now() + SOON);
         if let Some(attempt) = &self.attempt {

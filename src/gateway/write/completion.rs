@@ -12,6 +12,7 @@ use crate::{
         write::{
             candidates::Creating,
             demand::Demand,
+            disabled,
             doubts::Doubts,
             intent::Creation,
             locks::Locked,
@@ -61,10 +62,14 @@ impl Completion<'_> {
             return Ok((found, None));
         }
         let named = |error: Error| error.with_metadata(PROFILE_ID, id.as_str());
+        let may_write = || match self {
+            Self::Wanted => disabled::check(backend.levers()).map_err(|e| left_behind(&id, &e)),
+            Self::Due(_) | Self::NotDue => disabled::check(backend.levers()).map_err(named),
+        };
         match self {
             Self::NotDue => return Err(named(left_incomplete())),
             Self::Due(_) if !until.is_over() => return Err(named(not_yet_completed())),
-            Self::Due(_) | Self::Wanted => {}
+            Self::Due(_) | Self::Wanted => may_write()?,
         }
         let name = ProfileName::of(backend.name(), &id);
         let lock = locks.lock(&name, call).await.map_err(|error| match error.reason() {
@@ -76,6 +81,10 @@ impl Completion<'_> {
             Err(error) if error.reason() == Reason::ProfileNotFound => return Err(unresolved()),
             found => found?,
         };
+        if !dialect.is_finished(asked, &found.profile) {
+            // It may have waited for long.
+            may_write()?;
+        }
         let Self::Due(completer) = self else { return Ok((found, Some(lock))) };
         if !locks.is_unwritten(&name) || !dialect.is_created(asked, &found.profile) {
             return Err(named(left_incomplete()));

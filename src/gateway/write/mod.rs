@@ -2,7 +2,8 @@
 //!
 //! Each file uses only those below it: `check` → `run` → `settler` → `create`, `change` →
 //! `confirm`, `completion` → `doubts` → `audit` → `prepare`, `candidates` → `request`, `claims` →
-//! `intent`, `settle`, `reconcile`, `outcome`, `demand`, `locks`, `session`, `settings`.
+//! `intent`, `settle`, `reconcile`, `outcome`, `demand`, `disabled`, `locks`, `session`,
+//! `settings`.
 
 pub(super) mod audit;
 pub(super) mod candidates;
@@ -13,6 +14,7 @@ pub(super) mod completion;
 pub(super) mod confirm;
 pub(super) mod create;
 pub(super) mod demand;
+pub(super) mod disabled;
 pub(super) mod doubts;
 pub(super) mod intent;
 pub(super) mod locks;

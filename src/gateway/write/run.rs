@@ -31,6 +31,7 @@ use crate::{
             change::{EarlierWrite, ProfileWrite},
             completion::Completion,
             demand::Demand,
+            disabled,
             doubts::Doubts,
             intent::{IntentKind, UnresolvedAttempt, WriteIntent, unreadable},
             locks::ProfileLocks,
@@ -157,7 +158,11 @@ impl Writer {
     /// Finds out whether the write is a repeat. If the write that it repeats is still running,
     /// waits for it. One that is not a repeat takes a place.
     async fn begin(&self, request: &WriteRequest) -> Result<Begun> {
-        let write = |attempt, unresolved| {
+        let write = |attempt, unresolved: Option<UnresolvedAttempt>| {
+            // What an earlier attempt did is found out also then.
+            if unresolved.is_none() && !request.validate_only {
+                disabled::check(request.backend.levers()).map_err(|error| request.fail(error))?;
+            }
             let place = self.writes.enter(request.call.record.caller());
             let place = place.map_err(|full| request.fail(full.into()))?;
             Ok(Begun::Write(attempt, unresolved, place))
@@ -222,6 +227,7 @@ async fn carry_out(
             return Ok(written);
         }
         journal.depends()?;
+        disabled::check(request.backend.levers())?;
     }
     let Order { locks, claims } = order;
     let WriteRequest { backend, call, validate_only, .. } = request;
