@@ -9,6 +9,7 @@ mod keys;
 mod metrics;
 #[cfg(not(feature = "sandbox"))]
 mod no_sandbox;
+mod operators;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 pub mod upkeep;
@@ -18,8 +19,8 @@ use std::{collections::BTreeMap, future::Future, io, path::Path, sync::Arc, time
 
 use about::About;
 pub use connect::{Tried, try_upstreams};
-use metrics::Metrics;
 pub use metrics::metrics_reference;
+use metrics::{Metrics, count_callers};
 #[cfg(not(feature = "sandbox"))]
 use no_sandbox::Embedded;
 #[cfg(not(feature = "sandbox"))]
@@ -43,6 +44,7 @@ use crate::{
         idempotency::{self, Ledger},
         watch::{EarlierHistories, WatchMetrics, Watches},
     },
+    levers::Levers,
     query::{page::PageTokens, resume::ResumeTokens},
     resources::{Budget, Part, Processors},
     rpc::{
@@ -82,10 +84,7 @@ impl App {
     /// When a port cannot be bound, or the store or the audit log cannot be opened, or an HTTP
     /// client cannot be set up, or when there are no backends and this build has no sandbox.
     pub async fn start(mut config: Config) -> io::Result<Self> {
-        let sandbox = match config.backends.is_empty() {
-            true => Some(embed_sandbox(&mut config).await?),
-            false => None,
-        };
+        let sandbox = embed_sandbox(&mut config).await?;
         fit_open_files(&mut config, sandbox.is_some());
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::register(&mut registry).over(sandbox.is_some());
@@ -101,9 +100,12 @@ impl App {
         let explain = |error| explained(&config.store, error);
         let key = Arc::new(StoreKey::load(&*store).map_err(explain)?);
         let earlier = EarlierUpstreams::load(Arc::clone(&store), Arc::clone(&key));
+        let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit.clone())?;
+        let levers = operators::levers(&audit, &metrics.levers, &mut registry, &background);
+        let kept = (&earlier, &levers);
         let built = config.backends.values().map(|backend| {
             let (metrics, budget) = (&metrics, budget.of_backend(about.backends.len() == 1));
-            build(backend, &mut registry, metrics, &health, &background, &budget, &earlier)
+            build(backend, &mut registry, metrics, &health, &background, &budget, kept)
         });
         let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
         let requests = request_ids(&config, &metrics, &budget, &store, (&callers, &mut registry))?;
@@ -112,7 +114,7 @@ impl App {
             backends,
             writes.clone(),
             EarlierWrites::load(requests, Arc::clone(&store)).map_err(explain)?,
-            AuditLog::open(&config.audit, config.log.format, metrics.audit)?,
+            audit.clone(),
             page_tokens(&config),
             watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key)),
             Processors::new(&callers),
@@ -121,15 +123,12 @@ impl App {
         let routes = routes(&gateway, &config.server, &budget);
         let services = Services::new(routes, health.clone(), metrics.server, callers)?
             .within(budget.requests.clone())
-            .audited_in(gateway.audit_log().clone())
+            .audited_in(audit)
             .guarded_by(Arc::clone(&authenticator));
-        let (metrics, shown) = (Arc::new(registry), config.redacted());
-        let doubts = Arc::clone(&gateway);
-        let end_pause = Arc::new(move |backend: &str| gateway.end_pause(backend));
-        let admin = Admin { metrics, config: shown, settings: config.admin, end_pause };
+        let admin = operators::admin(&config, registry, levers, &gateway);
         let server =
             Server::bind(&config.addresses, config.server, services).await?.secured(config.secured);
-        doubts.settle_doubts(&background);
+        gateway.settle_doubts(&background);
         keys::keep(authenticator, &background, health);
         Ok(Self { server, admin, writes, background, store, upstreams, sandbox, about })
     }
@@ -184,23 +183,18 @@ impl App {
     }
 }
 
-/// Lets the metric of callers count those that are there.
-fn count_callers(registry: &mut Registry, callers: Callers) {
-    registry.before_scrape(move || {
-        callers.forget_idle();
-        callers.measure_named();
-    });
-}
-
-/// Starts the embedded sandbox, and configures its backends.
-async fn embed_sandbox(config: &mut Config) -> io::Result<Embedded> {
+/// Starts the embedded sandbox where no backends are configured, and configures its own.
+async fn embed_sandbox(config: &mut Config) -> io::Result<Option<Embedded>> {
+    if !config.backends.is_empty() {
+        return Ok(None);
+    }
     let (sandbox, backends) = Embedded::start().await?;
     config.backends = backends;
     if config.server == ServerSettings::default() {
         // A trial run has no load balancer in front of it, so it can end at once.
         config.server.drain_grace = Duration::ZERO;
     }
-    Ok(sandbox)
+    Ok(Some(sandbox))
 }
 
 /// Page tokens for pages that leave room for them and for the rest of the response.
@@ -227,7 +221,7 @@ fn build(
     health: &Health,
     background: &BackgroundTasks,
     budget: &Budget,
-    earlier: &EarlierUpstreams,
+    (earlier, levers): (&EarlierUpstreams, &Levers),
 ) -> io::Result<(Backend, Arc<Upstream>)> {
     let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
     let Some(registration) = registration else {
@@ -265,7 +259,8 @@ fn build(
     let display_name = backend.label.display_name.clone();
     let dialect = built.dialect;
     let kept = Arc::clone(&upstream);
-    Ok((Backend::new(&name, display_name, dialect, upstream, backend.write, cache), kept))
+    let backend = Backend::new(&name, display_name, dialect, upstream, backend.write, cache);
+    Ok((backend.under(levers.of_backend(&name)), kept))
 }
 
 /// What tells the account of a backend from others.

@@ -21,13 +21,14 @@ use hyper_util::rt::TokioIo;
 use profile_gateway::{
     call::{Admitted, Writes},
     caller::Callers,
+    levers::{LeverMetrics, Levers},
     pb::{GetProfileRequest, Profile},
     rpc::servers::profile_service_server,
     server::{
-        self as gateway, AddressSettings, Admin, AdminSettings, Health, ListenAddress, Routes,
-        ServerMetrics, ServerSettings, Services,
+        self as gateway, AddressSettings, Admin, AdminSettings, Health, ListenAddress, Operators,
+        Routes, ServerMetrics, ServerSettings, Services,
     },
-    telemetry::{Registry, logs},
+    telemetry::{AuditLog, AuditMetrics, AuditSettings, Registry, logs},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -223,11 +224,16 @@ where
     };
     let server = gateway::Server::bind(&addresses, settings, services).await.unwrap();
     println!("{}", server.address());
+    let (settings, metrics) = (AuditSettings::default(), AuditMetrics::default());
+    let audit = AuditLog::open(&settings, logs::Format::Json, metrics).unwrap();
     let admin = Admin {
         metrics: Arc::new(registry),
         config: Value::Null,
         settings: AdminSettings::default(),
+        operators: Operators::new(),
         end_pause: Arc::new(|_: &str| None),
+        levers: Levers::new(audit, LeverMetrics::default()),
+        backends: Arc::new(Vec::new),
     };
     server.run(admin, Writes::default(), pending(), pending()).await;
 }

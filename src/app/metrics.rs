@@ -5,8 +5,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use crate::{
     auth::AuthMetrics,
     cache::CacheMetrics,
-    caller::CallerMetrics,
+    caller::{CallerMetrics, Callers},
     gateway::{idempotency::RequestIdMetrics, watch::WatchMetrics},
+    levers::LeverMetrics,
     resources::MemoryMetrics,
     server::ServerMetrics,
     store::StoreMetrics,
@@ -26,6 +27,7 @@ pub(super) struct Metrics {
     pub(super) request_ids: RequestIdMetrics,
     pub(super) audit: AuditMetrics,
     pub(super) store: StoreMetrics,
+    pub(super) levers: LeverMetrics,
     /// Whether an embedded sandbox simulates the upstreams.
     pub(super) sandbox: Gauge,
 }
@@ -51,6 +53,7 @@ impl Metrics {
             request_ids: RequestIdMetrics::register(to),
             audit: AuditMetrics::register(to),
             store: StoreMetrics::register(to),
+            levers: LeverMetrics::register(to),
             sandbox,
         }
     }
@@ -60,6 +63,14 @@ impl Metrics {
         self.sandbox.set(sandbox.into());
         self
     }
+}
+
+/// Lets the metric of callers count those that are there.
+pub(super) fn count_callers(registry: &mut Registry, callers: Callers) {
+    registry.before_scrape(move || {
+        callers.forget_idle();
+        callers.measure_named();
+    });
 }
 
 /// The reference of all metrics, as Markdown for `docs/reference/metrics.md`.

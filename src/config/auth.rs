@@ -83,7 +83,7 @@ fn rules<'t>(
 }
 
 /// Reads the tables of a table, by their names.
-fn tables<S>(
+pub(super) fn tables<S>(
     section: Section<'_>,
     mut read: impl FnMut(&str, &mut Section<'_>) -> Option<S>,
 ) -> BTreeMap<String, S> {
@@ -236,14 +236,6 @@ const MUST_BE_SAID: &str = "is not a loopback address, and `auth.mode` is `off`:
 
 /// All of it as the file has it.
 pub(super) fn show(rules: &AuthRules) -> Json {
-    fn each<N: ToString, S: Settings>(of: &BTreeMap<N, S>) -> Json {
-        let shown = of.iter().map(|(name, settings)| {
-            let mut shown = Map::new();
-            settings.show(&mut shown);
-            (name.to_string(), Json::Object(shown))
-        });
-        Json::Object(shown.collect())
-    }
     let mut shown = Map::new();
     rules.settings.show(&mut shown);
     shown.insert(ISSUERS.to_owned(), each(&rules.issuers));
@@ -256,6 +248,12 @@ pub(super) fn show(rules: &AuthRules) -> Json {
     }
     shown.insert(CALLERS.to_owned(), callers);
     Json::Object(shown)
+}
+
+/// Tables by their names, as the file has them.
+pub(super) fn each<N: ToString, S: Settings>(of: &BTreeMap<N, S>) -> Json {
+    let each = of.iter().map(|(name, settings)| (name.to_string(), shown_section(settings)));
+    Json::Object(each.collect())
 }
 
 impl Config {

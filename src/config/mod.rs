@@ -12,6 +12,7 @@
 mod auth;
 mod backend;
 mod fit;
+mod operators;
 mod overlay;
 mod permissions;
 mod raw;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::{
     auth,
     backend::{CACHE, TLS},
+    operators::OPERATORS,
     read::{SECTIONS, root_rows},
 };
 use crate::{
@@ -19,7 +20,8 @@ pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
     PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, \
-    PROFILE_GATEWAY__SERVER__TLS__KEY, PROFILE_GATEWAY__AUTH__KEY, \
+    PROFILE_GATEWAY__SERVER__TLS__KEY, PROFILE_GATEWAY__OPERATORS__NAME__KEY, \
+    PROFILE_GATEWAY__AUTH__KEY, \
     PROFILE_GATEWAY__AUTH__JWT__NAME__KEY, PROFILE_GATEWAY__AUTH__ROLES__NAME__KEY, \
     PROFILE_GATEWAY__AUTH__CALLERS__NAME__KEY, \
     PROFILE_GATEWAY__AUTH__CALLERS__NAME__QUOTA__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
@@ -90,7 +92,9 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         [section] if SECTIONS.contains(section) => Err(FORM.to_owned()),
         [key] => Ok(at(&[key], None)),
         [key, how @ ("env" | "file")] if is_root_secret(key) => Ok(at(&[key], Some(how))),
-        [section, key] if *section != "backends" && SECTIONS.contains(section) => {
+        [section, key]
+            if !["backends", OPERATORS].contains(section) && SECTIONS.contains(section) =>
+        {
             Ok(at(&[section, key], None))
         }
         ["server", TLS, key] => Ok(at(&["server", TLS, key], None)),
@@ -100,6 +104,10 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         ["auth", auth::CALLERS, name, auth::QUOTA, key] => {
             let name = auth_name(auth::CALLERS, name, root);
             Ok(at(&["auth", auth::CALLERS, &name, auth::QUOTA, key], None))
+        }
+        [OPERATORS, name, key] => Ok(at(&[OPERATORS, &operator_name(name, root), key], None)),
+        [OPERATORS, name, key, how @ ("env" | "file")] => {
+            Ok(at(&[OPERATORS, &operator_name(name, root), key], Some(how)))
         }
         ["backends", name, key] => Ok(at(&["backends", &backend_name(name, root), key], None)),
         ["backends", name, section, key] if [TLS, CACHE].contains(section) => {
@@ -127,6 +135,11 @@ fn is_root_secret(key: &str) -> bool {
 /// contains one.
 fn backend_name(segment: &str, root: &Table) -> String {
     name_in(root.get("backends"), segment)
+}
+
+/// The same of an operator.
+fn operator_name(segment: &str, root: &Table) -> String {
+    name_in(root.get(OPERATORS), segment)
 }
 
 /// The same of a table of `[auth]`.

@@ -6,6 +6,7 @@ use super::{
     auth,
     backend::{self, BackendSettings},
     fit,
+    operators::{self, OPERATORS},
     permissions::{self, PermissionSettings},
     raw::Raw,
     types::{Config, References},
@@ -13,14 +14,24 @@ use super::{
 use crate::{
     dialect::Registration,
     query::PageSettings,
-    server::{AddressSettings, AdminSettings, ServerSettings, ServerTlsSettings, Tls},
+    server::{AddressSettings, AdminSettings, Operators, ServerSettings, ServerTlsSettings, Tls},
     settings::{Env, Errors, Row, Section, Settings, whole},
     store::StoreSettings,
 };
 
 /// The tables at the top level.
-pub(super) const SECTIONS: [&str; 9] =
-    ["log", "audit", "server", "auth", "callers", "memory", "request_ids", "store", "backends"];
+pub(super) const SECTIONS: [&str; 10] = [
+    "log",
+    "audit",
+    "server",
+    OPERATORS,
+    "auth",
+    "callers",
+    "memory",
+    "request_ids",
+    "store",
+    "backends",
+];
 
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
@@ -45,6 +56,7 @@ pub(super) fn config(
     let (backends, has_backends) = backends(&mut root, raw.from_file, dialects);
     let (auth, open_port) =
         auth::read(&mut root, &backends, &addresses.listen, fits.then_some(&tls));
+    let operators = operators::read(&mut root, &admin);
     let store = store(root.child("store"), has_backends);
     root.finish();
     let mut warnings = errors.take_warnings();
@@ -55,12 +67,13 @@ pub(super) fn config(
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
     }
     warnings.extend(fit::warnings(&memory, &callers, &server, &backends));
-    warnings.extend(open_admin_port(&admin, &addresses));
+    warnings.extend(open_admin_port(&admin, &operators, &addresses));
     warnings.extend(open_port);
     warnings.extend(store.warning().filter(|_| has_backends));
     Config {
         addresses,
         admin,
+        operators,
         permissions,
         auth,
         page_tokens,
@@ -121,15 +134,20 @@ pub(super) const NO_PAGE_TOKEN_KEY: &str =
     "`page_token_key` is not set: a page token is valid only in the process that issued it";
 
 /// What is to be noticed of an admin port that is open to the network.
-fn open_admin_port(admin: &AdminSettings, addresses: &AddressSettings) -> Option<String> {
-    let is_open = admin.admin_token.is_none() && !addresses.admin_listen.is_local();
+fn open_admin_port(
+    admin: &AdminSettings,
+    operators: &Operators,
+    addresses: &AddressSettings,
+) -> Option<String> {
+    let is_guarded = admin.admin_token.is_some() || !operators.is_empty();
+    let is_open = !is_guarded && !addresses.admin_listen.is_local();
     is_open.then(|| OPEN_ADMIN_PORT.to_owned())
 }
 
 /// What the network may have been expected to prevent.
 pub(super) const OPEN_ADMIN_PORT: &str = "`admin_listen` is not a loopback address and \
-    `admin_token` is not set: any client that reaches the port can read `/config` and `/metrics`, \
-    and end pauses";
+    neither `admin_token` nor an operator's token is set: any client that reaches the port can \
+    read `/config`, `/levers` and `/metrics`, and end pauses";
 
 /// The rows at the top level.
 pub(super) fn root_rows() -> Vec<Row> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     auth,
     backend::{BackendSettings, CACHE, DIALECT, OptionValue, TLS},
+    operators,
     types::Config,
 };
 use crate::{
@@ -36,6 +37,7 @@ impl Config {
         shown.insert("audit".to_owned(), section(&self.audit));
         shown.insert("server".to_owned(), self.server());
         shown.insert("auth".to_owned(), auth::show(&self.auth));
+        shown.insert(operators::OPERATORS.to_owned(), auth::each(&self.operators));
         shown.insert("callers".to_owned(), section(&self.callers));
         shown.insert("request_ids".to_owned(), section(&self.request_ids));
         shown.insert("store".to_owned(), section(&self.store));

@@ -7,6 +7,7 @@ mod environment;
 mod file;
 mod hostile;
 mod mistakes;
+mod operators;
 mod proxies;
 mod secrets;
 mod tls;

@@ -9,7 +9,7 @@ use crate::{
     gateway::idempotency::RequestIdSettings,
     query::PageSettings,
     resources::MemorySettings,
-    server::{AddressSettings, AdminSettings, ServerSettings, ServerTlsSettings, Tls},
+    server::{AddressSettings, AdminSettings, Operators, ServerSettings, ServerTlsSettings, Tls},
     store::StoreSettings,
     telemetry::{AuditSettings, LogSettings},
 };
@@ -26,6 +26,8 @@ pub struct Config {
     pub permissions: PermissionSettings,
     /// Who may use the admin port.
     pub admin: AdminSettings,
+    /// Who may use it by a name.
+    pub operators: Operators,
     /// Who has to prove what, and may do what.
     pub auth: AuthRules,
     /// How page tokens are sealed.

@@ -1,7 +1,6 @@
 //! Which levers there are, and one that is in force.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -45,8 +44,8 @@ impl Lever {
 pub struct Operator {
     /// Who that is, as the audit log calls them.
     pub name: Arc<str>,
-    /// Where the request came from.
-    pub peer: Option<IpAddr>,
+    /// Where the request came from, as text.
+    pub peer: Option<Arc<str>>,
 }
 
 /// What an operator asks for.

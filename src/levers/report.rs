@@ -71,9 +71,9 @@ impl Report {
     }
 
     fn record(&self, method: &str, principal: &str, operator: Option<&Operator>) -> Record {
-        let peer = operator.and_then(|operator| operator.peer).map(|peer| peer.to_string());
+        let peer = operator.and_then(|operator| operator.peer.as_deref());
         let record = self.audit.record("audit").text("message", "an act of an operator");
-        record.text("method", method).text("principal", principal).maybe("peer", peer.as_deref())
+        record.text("method", method).text("principal", principal).maybe("peer", peer)
     }
 }
 

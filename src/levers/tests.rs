@@ -31,7 +31,7 @@ fn bench() -> Bench {
 }
 
 fn jane() -> Operator {
-    Operator { name: "jane".into(), peer: Some([127, 0, 0, 1].into()) }
+    Operator { name: "jane".into(), peer: Some("127.0.0.1".into()) }
 }
 
 fn asked(time: Duration) -> Asked {

@@ -23,13 +23,14 @@ use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
+use tower::util::MapRequest;
 
 pub(crate) use self::tls::shown_time;
 use self::{
     layers::{metadata, methods::Methods, passing::Origin},
     metrics::Port,
     probing::Probing,
-    services::{admin, descriptors, heartbeat::Heartbeat, probes, reflection},
+    services::{admin, asker, descriptors, heartbeat::Heartbeat, probes, reflection},
     stack::Connected,
     transport::{
         connection::{Age, ConnectionLimits},
@@ -47,10 +48,11 @@ pub use self::{
     services::{
         admin::{Admin, EndPause},
         health::Health,
+        levers::BackendNames,
     },
     settings::{
-        AddressSettings, AdminSettings, ClientAuth, ConnectionSettings, HandshakeLimits,
-        ServerSettings, ServerTlsSettings, TlsVersion,
+        ADMIN, AddressSettings, AdminSettings, ClientAuth, ConnectionSettings, HandshakeLimits,
+        OperatorSettings, Operators, ServerSettings, ServerTlsSettings, TlsVersion,
     },
     tls::{CurrentTls, OwnCertificate, PeerCertificate, Tls},
     transport::drain::Drained,
@@ -245,7 +247,9 @@ impl Server {
         let operators = Connections::default();
         let limits = admin_limits(&admin.settings, &self.services.callers);
         let router = admin::router(admin, health, metrics.admin_refusals());
-        let service = move |_: &_| TowerToHyperService::new(router.clone());
+        let service = move |client: &Client| {
+            TowerToHyperService::new(MapRequest::new(router.clone(), asker::from_peer(client.peer)))
+        };
         let callers = self.services.callers.clone();
         let port = metrics.port(Port::Admin);
         let watching = self.admin.serve(service, limits, operators.clone(), port, callers);

@@ -12,7 +12,7 @@ use std::{
 
 pub use self::{
     connections::ConnectionSettings,
-    operators::AdminSettings,
+    operators::{ADMIN, AdminSettings, OperatorSettings, Operators},
     tls::{ClientAuth, HandshakeLimits, ServerTlsSettings, TlsVersion},
 };
 use crate::{

@@ -9,6 +9,6 @@ mod flights;
 mod history;
 mod operating;
 mod pauses;
-mod reads;
+pub mod reads;
 mod stale;
 mod writes;

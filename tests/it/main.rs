@@ -34,6 +34,7 @@ mod explained;
 mod hostile;
 mod idle;
 mod in_doubt;
+mod levers;
 mod limits;
 mod matrix;
 mod odd;

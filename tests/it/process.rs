@@ -33,6 +33,7 @@ mod goaway;
 mod grpc_web;
 mod handshakes;
 mod health;
+mod levers;
 mod limits;
 mod listening;
 mod logs;

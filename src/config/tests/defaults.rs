@@ -133,6 +133,7 @@ fn defaults_are_those_of_the_manual() {
             "watch_history_percent": 5,
         },
         "server": default_server(),
+        "operators": {},
         "auth": {
             "mode": "off",
             "allow_unauthenticated": false,

@@ -79,6 +79,9 @@ max_streams_per_connection = 7
 max_probe_streams = 5
 message_timeout = "3s"
 
+[operators.jane]
+token = "of one person alone"
+
 [auth]
 mode = "off"
 allow_unauthenticated = true
@@ -227,6 +230,7 @@ fn everything_can_be_set() {
     assert_eq!(config.addresses.probe_listen.as_ref().unwrap().to_string(), "0.0.0.0:9092");
     assert_eq!(config.redacted()["page_token_key"], "[redacted]");
     assert_eq!(config.redacted()["admin_token"], "[redacted]");
+    assert_eq!(config.redacted()["operators"]["jane"]["token"], "[redacted]");
     assert_eq!(config.admin.admin_hosts.unwrap(), ["gateway.ops.example", "metrics"]);
     assert_eq!(config.admin.max_admin_connections, 8);
     assert!(config.permissions.strict_permissions);
@@ -267,8 +271,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:123");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:156");
+    assert_eq!(sft.origin, "gateway.toml:126");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:159");
     assert_eq!(config.warnings, [crate::config::auth::OPEN]);
 }
 

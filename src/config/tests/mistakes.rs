@@ -167,7 +167,7 @@ fn unknown_keys_are_refused_with_a_guess() {
              admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
              log, audit, server, callers, memory, request_ids, backends, auth, \
-             store",
+             operators, store",
         ),
         (
             "zebra = \"x\"",
@@ -175,7 +175,7 @@ fn unknown_keys_are_refused_with_a_guess() {
              probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
              log, audit, server, callers, memory, request_ids, backends, auth, \
-             store",
+             operators, store",
         ),
         (
             "[sever]\nx = 1",
@@ -183,7 +183,7 @@ fn unknown_keys_are_refused_with_a_guess() {
              admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
              log, audit, server, callers, memory, request_ids, backends, auth, \
-             store",
+             operators, store",
         ),
         (
             "[log]\nfromat = \"json\"",
@@ -197,7 +197,7 @@ fn unknown_keys_are_refused_with_a_guess() {
              probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
              log, audit, server, callers, memory, request_ids, backends, auth, \
-             store",
+             operators, store",
         ),
     ];
     for (text, expected) in cases {

@@ -1,11 +1,13 @@
-//! The admin port: probes, metrics and the configuration over plain HTTP, for operators only.
+//! The admin port: probes, metrics, the configuration and levers over plain HTTP, for operators
+//! only.
 //!
-//! Nothing can be changed through it, except that an operator can end the pause of a backend.
+//! What can be changed through it are the levers, each for a time, and an operator can end the
+//! pause of a backend.
 
 use std::{fmt, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -14,9 +16,18 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{guard::Guard, health::Health};
+use super::{
+    asker::Asker,
+    guard::Guard,
+    health::Health,
+    levers::{self, BackendNames},
+};
 use crate::{
-    server::{metrics::AdminRefusals, settings::AdminSettings},
+    levers::Levers,
+    server::{
+        metrics::AdminRefusals,
+        settings::{AdminSettings, Operators},
+    },
     telemetry::{Format, Registry},
 };
 
@@ -25,7 +36,14 @@ const INDEX: &str = "profile-gateway admin\n\
     /readyz   whether it accepts calls\n\
     /metrics  metrics for Prometheus, as OpenMetrics or as text\n\
     /config   the configuration in force, without secrets\n\
-    POST /backends/NAME/end-pause  ends the pause of a backend\n";
+    /levers   what operators have set for a time\n\
+    POST /backends/NAME/end-pause  ends the pause of a backend\n\
+    POST or DELETE, with ?for=30m&note=WHY, 1h unless said and 24h at most:\n\
+    /backends/NAME/read-only       refuses writes to a backend\n\
+    /backends/NAME/circuit/open    sends nothing to a backend\n\
+    /backends/NAME/circuit/closed  keeps the circuit of a backend from opening\n\
+    /writes/freeze                 refuses writes to all backends\n\
+    /log-level?filter=FILTER       changes what is logged\n";
 
 /// What needs no token: probes have none to send, and what they learn is no secret.
 const OPEN: [&str; 3] = ["/", "/livez", "/readyz"];
@@ -46,8 +64,14 @@ pub struct Admin {
     pub config: Value,
     /// Who may use it.
     pub settings: AdminSettings,
+    /// Who may use it by a name.
+    pub operators: Operators,
     /// How a pause ends.
     pub end_pause: EndPause,
+    /// What operators set, each for a time.
+    pub levers: Levers,
+    /// Of which backends.
+    pub backends: BackendNames,
 }
 
 impl fmt::Debug for Admin {
@@ -58,9 +82,10 @@ impl fmt::Debug for Admin {
 
 /// The routes of the admin port.
 pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> Router {
-    let Admin { metrics, config, settings, end_pause } = admin;
+    let Admin { metrics, config, settings, operators, end_pause, levers, backends } = admin;
     let config = Arc::new(config);
-    let guard = Arc::new(Guard::new(&settings));
+    let guard = Arc::new(Guard::new(&settings, &operators));
+    let pauses = (end_pause, levers.clone());
     Router::new()
         .route("/", get(INDEX))
         .route("/livez", get("ok\n"))
@@ -69,18 +94,24 @@ pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> R
         .route("/config", get(async move || Json(config.as_ref().clone())))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for the list of paths\n"))
         .layer(from_fn(get_only))
-        .route("/backends/{name}/end-pause", post(ends_pause).with_state(end_pause))
+        .route("/backends/{name}/end-pause", post(ends_pause).with_state(pauses))
+        .merge(levers::routes(levers, backends))
         .layer(from_fn_with_state((guard, refusals), guarded))
 }
 
 // Outside the routes, so that it also applies to unknown paths.
 async fn guarded(
     State((guard, refusals)): State<(Arc<Guard>, AdminRefusals)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let Err(why) = guard.check(&request, OPEN.contains(&request.uri().path())) else {
-        return next.run(request).await;
+    let why = match guard.check(&request, OPEN.contains(&request.uri().path())) {
+        Ok(principal) => {
+            let asker = Asker::of(principal, request.extensions());
+            request.extensions_mut().insert(asker);
+            return next.run(request).await;
+        }
+        Err(why) => why,
     };
     refusals.refused(why);
     let mut response = (why.status(), why.message()).into_response();
@@ -120,11 +151,15 @@ async fn readyz(State(health): State<Health>) -> Response {
 }
 
 async fn ends_pause(
-    State(end_pause): State<EndPause>,
+    State((end_pause, levers)): State<(EndPause, Levers)>,
+    Extension(asker): Extension<Asker>,
     Path(backend): Path<String>,
 ) -> (StatusCode, &'static str) {
     match end_pause(&backend) {
-        Some(true) => (StatusCode::OK, "ok\n"),
+        Some(true) => {
+            levers.ended_pause(&backend, &asker.operator);
+            (StatusCode::OK, "ok\n")
+        }
         Some(false) => (StatusCode::OK, NO_PAUSE),
         None => (StatusCode::NOT_FOUND, "no such backend\n"),
     }

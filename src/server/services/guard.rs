@@ -1,39 +1,59 @@
-//! Who may use the admin port: requests for its own host, and for some paths, with its token.
+//! Who may use the admin port: requests for its own host, and for some paths, with a token of those
+//! who may use it. The token says who asks.
 //!
 //! A page in a browser can make a name of its own lead to this port (DNS rebinding), and then read
 //! what it serves. Such a request has that name as its host. A page can also send a request whose
 //! response it cannot read, and so change something. Such a request has an origin.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use hmac::{Hmac, Mac};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
-use crate::server::{metrics::AdminRefusal, settings::AdminSettings};
+use crate::server::{
+    metrics::AdminRefusal,
+    settings::{ADMIN, AdminSettings, Operators},
+};
+
+/// Whose token was sent; `None` where no token has to be sent.
+pub(super) type Principal = Option<Arc<str>>;
 
 /// Decides which requests the admin port answers.
 pub(crate) struct Guard {
     hosts: Vec<String>,
-    token: Option<Token>,
+    tokens: Vec<Token>,
+    /// Of the codes of all tokens.
+    key: [u8; 32],
 }
 
 /// What is kept of the token. Comparing codes takes the same time wherever they differ, and tells
 /// nothing of the token's length.
 struct Token {
-    key: [u8; 32],
+    principal: Arc<str>,
     code: Vec<u8>,
 }
 
 impl Guard {
-    pub(crate) fn new(settings: &AdminSettings) -> Self {
+    pub(crate) fn new(settings: &AdminSettings, operators: &Operators) -> Self {
         let hosts = settings.admin_hosts.clone().unwrap_or_default();
-        Self { hosts, token: settings.admin_token.as_ref().and_then(Token::new) }
+        let key: [u8; 32] = rand::random();
+        let shared = settings.admin_token.iter().map(|token| (ADMIN, token));
+        let own = operators.iter().filter_map(|(name, operator)| {
+            let token = operator.token.as_ref()?;
+            Some((name.as_str(), token))
+        });
+        let tokens = shared.chain(own).filter_map(|(name, token)| Token::new(&key, name, token));
+        Self { hosts, tokens: tokens.collect(), key }
     }
 
-    /// Whether a request may be answered. `open` paths need no token.
-    pub(crate) fn check<B>(&self, request: &Request<B>, open: bool) -> Result<(), AdminRefusal> {
+    /// Whether a request may be answered, and who asks. `open` paths need no token.
+    pub(super) fn check<B>(
+        &self,
+        request: &Request<B>,
+        open: bool,
+    ) -> Result<Principal, AdminRefusal> {
         let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
         let named = request.headers().get_all(header::HOST).iter().map(|host| host.as_bytes());
         if !authority.into_iter().chain(named).all(|host| self.is_own(host)) {
@@ -43,10 +63,22 @@ impl Guard {
         if changes && request.headers().contains_key(header::ORIGIN) {
             return Err(AdminRefusal::Origin);
         }
-        match &self.token {
-            Some(token) if !open && !token.is_in(request.headers()) => Err(AdminRefusal::Token),
-            _ => Ok(()),
+        match self.tokens.is_empty() || open {
+            true => Ok(None),
+            false => self.sender(request.headers()).map(Some).ok_or(AdminRefusal::Token),
         }
+    }
+
+    /// Whose token these headers have.
+    fn sender(&self, headers: &HeaderMap) -> Principal {
+        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let (scheme, given) = value.split_at_checked(7)?;
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return None;
+        }
+        let given = code(&self.key, given)?;
+        let is_sent = |token: &&Token| given.clone().verify_slice(&token.code).is_ok();
+        self.tokens.iter().find(is_sent).map(|token| Arc::clone(&token.principal))
     }
 
     /// Whether a host is this one: by its address, which no name can stand for, or by a known name.
@@ -80,20 +112,9 @@ fn without_port(host: &str) -> &str {
 }
 
 impl Token {
-    fn new(token: &SecretString) -> Option<Self> {
-        let key: [u8; 32] = rand::random();
-        let code = code(&key, token.expose_secret().as_bytes())?.finalize().into_bytes().to_vec();
-        Some(Self { key, code })
-    }
-
-    fn is_in(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let given = value.and_then(|value| {
-            let (scheme, token) = value.split_at_checked(7)?;
-            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-        });
-        let code = given.and_then(|given| code(&self.key, given));
-        code.is_some_and(|code| code.verify_slice(&self.code).is_ok())
+    fn new(key: &[u8; 32], principal: &str, token: &SecretString) -> Option<Self> {
+        let code = code(key, token.expose_secret().as_bytes())?.finalize().into_bytes().to_vec();
+        Some(Self { principal: principal.into(), code })
     }
 }
 
@@ -119,7 +140,9 @@ impl AdminRefusal {
                  use the address\n"
             }
             Self::Origin => "no page in a browser may change anything here\n",
-            Self::Token => "send the admin_token as `Authorization: Bearer TOKEN`\n",
+            Self::Token => {
+                "send the admin_token, or that of an operator, as `Authorization: Bearer TOKEN`\n"
+            }
         }
     }
 }
@@ -127,10 +150,12 @@ impl AdminRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::settings::OperatorSettings;
 
     fn guard(hosts: &[&str]) -> Guard {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        Guard::new(&AdminSettings { admin_hosts: Some(hosts), ..AdminSettings::default() })
+        let settings = AdminSettings { admin_hosts: Some(hosts), ..AdminSettings::default() };
+        Guard::new(&settings, &Operators::new())
     }
 
     #[test]
@@ -188,17 +213,23 @@ mod tests {
     #[test]
     fn only_the_whole_token_opens() {
         let admin_token = Some("sixteen bytes or more".into());
-        let guard = Guard::new(&AdminSettings { admin_token, ..AdminSettings::default() });
+        let settings = AdminSettings { admin_token, ..AdminSettings::default() };
+        let token = Some("of one person alone".into());
+        let operators = Operators::from([("jane".parse().unwrap(), OperatorSettings { token })]);
+        let guard = Guard::new(&settings, &operators);
         let check = |value: Option<&str>, open| {
             let mut request = Request::builder().uri("/config");
             if let Some(value) = value {
                 request = request.header("authorization", value);
             }
-            guard.check(&request.body(()).unwrap(), open).is_ok()
+            guard.check(&request.body(()).unwrap(), open).ok().map(Option::unwrap_or_default)
         };
-        assert!(check(Some("Bearer sixteen bytes or more"), false));
-        assert!(check(Some("bearer sixteen bytes or more"), false));
-        assert!(check(None, true));
+        let named = |value, open| check(Some(value), open).as_deref() == Some("admin");
+        assert!(named("Bearer sixteen bytes or more", false));
+        assert!(named("bearer sixteen bytes or more", false));
+        let jane = check(Some("Bearer of one person alone"), false);
+        assert_eq!(jane.as_deref(), Some("jane"));
+        assert_eq!(check(None, true).as_deref(), Some(""));
         for wrong in [
             None,
             Some(""),
@@ -206,9 +237,11 @@ mod tests {
             Some("Bearer sixteen bytes or"),
             Some("Bearer sixteen bytes or more "),
             Some("Basic sixteen bytes or more"),
+            Some("Bearer of one person"),
+            Some("Bearer jane"),
             Some("sixteen bytes or more"),
         ] {
-            assert!(!check(wrong, false), "{wrong:?}");
+            assert_eq!(check(wrong, false), None, "{wrong:?}");
         }
         assert!(!format!("{guard:?}").contains("sixteen"));
     }

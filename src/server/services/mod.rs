@@ -2,10 +2,12 @@
 //! for probes.
 
 pub(super) mod admin;
+pub(super) mod asker;
 pub(super) mod descriptors;
 mod guard;
 pub(super) mod health;
 pub(super) mod heartbeat;
+pub(super) mod levers;
 pub(super) mod probes;
 pub(super) mod reflection;
 mod symbols;

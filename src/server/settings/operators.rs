@@ -1,8 +1,29 @@
-//! What can be configured of the admin port.
+//! What can be configured of the admin port, and of those who use it.
+
+use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
-use crate::settings::{Kind as _, bounds::CONCURRENCY, count, host_names, secret, settings};
+use crate::{
+    caller::Name,
+    settings::{Kind as _, bounds::CONCURRENCY, count, host_names, secret, settings},
+};
+
+/// Who sends `admin_token`.
+pub const ADMIN: &str = "admin";
+
+/// Operators by the names that the audit log has.
+pub type Operators = BTreeMap<Name, OperatorSettings>;
+
+settings! {
+    /// One operator.
+    #[derive(Debug, Clone)]
+    pub struct OperatorSettings {
+        /// Token that this operator sends to the admin port, in place of `admin_token`. The audit
+        /// log has the operator's name. Required.
+        token: Option<SecretString> = None, secret(16).optional();
+    }
+}
 
 settings! {
     /// Who may use the admin port.

@@ -17,12 +17,13 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 use super::{
-    AddressSettings, Admin, AdminSettings, Drained, Health, Routes, Server, ServerMetrics,
-    ServerSettings, Services,
+    AddressSettings, Admin, AdminSettings, Drained, Health, Operators, Routes, Server,
+    ServerMetrics, ServerSettings, Services,
 };
 use crate::{
     call::Writes,
     caller::Callers,
+    levers::{LeverMetrics, Levers},
     pb::{
         Backend, CloseDoubtfulWriteRequest, CloseDoubtfulWriteResponse, GetBackendRequest,
         ListBackendsRequest, ListBackendsResponse, ListDoubtfulWritesRequest,
@@ -30,7 +31,7 @@ use crate::{
         PurgeCacheResponse, backend_service_client::BackendServiceClient,
     },
     rpc::servers::backend_service_server::{BackendService, BackendServiceServer},
-    telemetry::Registry,
+    telemetry::{AuditLog, Registry},
 };
 
 /// Where the stub's calls wait.
@@ -157,7 +158,10 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
         metrics: Arc::clone(&metrics),
         config,
         settings: AdminSettings::default(),
+        operators: Operators::new(),
         end_pause: Arc::new(|backend| (backend == "sft").then_some(true)),
+        levers: Levers::new(AuditLog::in_memory(usize::MAX), LeverMetrics::default()),
+        backends: Arc::new(|| vec!["sft".to_owned()]),
     };
     let server = Server::bind(&any_ports(), settings, services).await.unwrap();
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
