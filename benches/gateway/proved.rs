@@ -117,11 +117,7 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
 
     let to_open = Load::plain(&open.address, None).await;
     let to_certificates = Load::secured(&by_certificate.address, &authority, &client).await;
-    // Good for longer than this takes.
-    let claims = tokens::with(tokens::claims("bench"), json!({"exp": tokens::at(3000)}));
-    let token = tokens::token(&tokens::header(), &claims, tokens::RS256);
-    let token = format!("Bearer {token}").parse().unwrap();
-    let to_tokens = Load::plain(&by_token.address, Some(token)).await;
+    let to_tokens = Load::plain(&by_token.address, Some(bearer())).await;
     let profile = to_open.once().await;
     let with = json!({
         "profile": load::to_text(&profile), "cert": own.certificate, "key": own.key,
@@ -154,6 +150,13 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
         measured.iter().zip(turns).map(|((name, _, _, others), turns)| (*name, turns, *others));
     println!();
     report(each, rounds, &rows.collect::<Vec<_>>());
+}
+
+/// A token that is good for longer than this takes.
+fn bearer() -> MetadataValue<Ascii> {
+    let claims = tokens::with(tokens::claims("bench"), json!({"exp": tokens::at(3000)}));
+    let token = tokens::token(&tokens::header(), &claims, tokens::RS256);
+    format!("Bearer {token}").parse().unwrap()
 }
 
 fn certificates(authority: &Authority, own: &Issued) -> String {

@@ -43,20 +43,51 @@ impl Drop for Envoy {
 /// What the guide recommends: the client has to show a certificate, and nothing that it says itself
 /// of certificates is passed on.
 fn proxying(to: SocketAddr, authority: &Authority, own: &Issued) -> Value {
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    json!({
+        "admin": { "address": socket(any) },
+        "static_resources": {
+            "listeners": [{
+                "name": "grpc",
+                "address": socket(any),
+                "filter_chains": [{
+                    "transport_socket": {
+                        "name": "envoy.transport_sockets.tls",
+                        "typed_config": tls(authority, own),
+                    },
+                    "filters": [{
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": manager(),
+                    }],
+                }],
+            }],
+            "clusters": [cluster(to)],
+        },
+    })
+}
+
+fn socket(address: SocketAddr) -> Value {
+    let (host, port) = (address.ip().to_string(), address.port());
+    json!({ "socket_address": { "address": host, "port_value": port } })
+}
+
+fn tls(authority: &Authority, own: &Issued) -> Value {
     let file = |path: &str| json!({ "filename": path });
-    let tls = json!({
+    let (chain, key) = (file(&own.certificate), file(&own.key));
+    json!({
         "@type":
             "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": true,
         "common_tls_context": {
             "alpn_protocols": ["h2"],
-            "tls_certificates": [{
-                "certificate_chain": file(&own.certificate), "private_key": file(&own.key),
-            }],
+            "tls_certificates": [{ "certificate_chain": chain, "private_key": key }],
             "validation_context": { "trusted_ca": file(&authority.file("ca.pem")) },
         },
-    });
-    let manager = json!({
+    })
+}
+
+fn manager() -> Value {
+    json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.\
                   HttpConnectionManager",
         "stat_prefix": "grpc",
@@ -73,44 +104,23 @@ fn proxying(to: SocketAddr, authority: &Authority, own: &Issued) -> Value {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
             },
         }],
-    });
-    let socket = |address: SocketAddr| {
-        json!({ "socket_address": {
-            "address": address.ip().to_string(), "port_value": address.port(),
-        } })
-    };
-    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let http2 = json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": { "http2_protocol_options": {} },
-    } });
+    })
+}
+
+fn cluster(to: SocketAddr) -> Value {
     json!({
-        "admin": { "address": socket(any) },
-        "static_resources": {
-            "listeners": [{
-                "name": "grpc",
-                "address": socket(any),
-                "filter_chains": [{
-                    "transport_socket": {
-                        "name": "envoy.transport_sockets.tls", "typed_config": tls,
-                    },
-                    "filters": [{
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": manager,
-                    }],
-                }],
-            }],
-            "clusters": [{
-                "name": "gateway",
-                "type": "STATIC",
-                "typed_extension_protocol_options": http2,
-                "load_assignment": {
-                    "cluster_name": "gateway",
-                    "endpoints": [{
-                        "lb_endpoints": [{ "endpoint": { "address": socket(to) } }],
-                    }],
-                },
-            }],
+        "name": "gateway",
+        "type": "STATIC",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type":
+                    "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": { "http2_protocol_options": {} },
+            },
+        },
+        "load_assignment": {
+            "cluster_name": "gateway",
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": socket(to) } }] }],
         },
     })
 }

@@ -150,7 +150,7 @@ async fn a_write_and_a_purge_that_were_allowed_say_by_which_role_and_right() {
 async fn a_flood_of_denied_calls_is_no_flood_of_lines_and_takes_no_room_from_writes() {
     const CALLS: u64 = 300;
     let bench = bench().await;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let flood = bench.gateway.channel_of_another();
     for _ in 0..CALLS {
         get(flood.clone(), Request::new(read("sft"))).await;
