@@ -221,7 +221,8 @@ impl Proxy {
         }
     }
 
-    /// Whether the other end of a connection is one of them, with this SPIFFE id in its certificate.
+    /// Whether the other end of a connection is one of them, with this SPIFFE id in its
+    /// certificate.
     pub(super) fn is(&self, peer: Option<Peer>, certificate: Option<&str>) -> bool {
         match (self, peer) {
             (Self::At(network), Some(Peer::Address(address))) => network.has(address),

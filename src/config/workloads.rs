@@ -68,8 +68,9 @@ impl<'t> Workloads<'t> {
     }
 }
 
-const UNPROVED: &str = "can be proved by no one: set `client_ca` in `[server.tls]`, so that clients \
-    show certificates, or `xfcc_from` in `[auth]`, so that proxies tell of those of their clients";
+const UNPROVED: &str = "can be proved by no one: set `client_ca` in `[server.tls]`, so that \
+    clients show certificates, or `xfcc_from` in `[auth]`, so that proxies tell of those of their \
+    clients";
 const OTHER_DOMAIN: &str = "is not of `server.tls.trust_domain`, so its certificate is refused";
 const NO_CERTIFICATES: &str = "is proved by a certificate, and clients are not asked for one: set \
     `client_ca` in `[server.tls]`";

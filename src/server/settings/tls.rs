@@ -30,8 +30,8 @@ settings! {
         /// A client certificate that is in one is refused, and so is one whose authority has none.
         client_crl: Option<RevocationLists> = None, revocation_lists().optional();
         /// SPIFFE trust domain, such as `example.org`. A client certificate has to name one URI, a
-        /// SPIFFE id of this domain, or it is refused. Without this key, only one that names a SPIFFE
-        /// id beside another URI is.
+        /// SPIFFE id of this domain, or it is refused. Without this key, only one that names a
+        /// SPIFFE id beside another URI is.
         trust_domain: Option<String> = None, plain_text(spiffe::MAX_DOMAIN_BYTES)
             .checked("lower-case letters, digits, `.`, `-`, `_`", |text| names_a_domain(text))
             .optional();

@@ -79,8 +79,8 @@ pub(super) fn names(certificate: &EndEntityCert<'_>) -> Vec<String> {
 #[derive(Debug, PartialEq, Eq)]
 struct Unclear;
 
-/// The workload that these URIs of a certificate name. A SPIFFE id has to be the only one (X.509-SVID,
-/// section 2).
+/// The workload that these URIs of a certificate name. A SPIFFE id has to be the only one
+/// (X.509-SVID, section 2).
 fn workload<'u>(uris: &[&'u str]) -> Result<Option<&'u str>, Unclear> {
     let is_spiffe =
         |uri: &str| uri.get(..SCHEME.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(SCHEME));

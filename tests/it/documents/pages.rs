@@ -220,7 +220,7 @@ fn pages_are_well_formed() {
 /// Commands that no test runs: a toolchain, a network or a cluster is theirs. Each says why in its
 /// page.
 const NOT_RUN: [(&str, &str); 7] = [
-    ("docs/operations.md", "profile-gateway check --config gateway.toml --connect > running.json"),
+    ("docs/operations.md", "profile-gateway check --config gateway.toml --connect > running.toml"),
     ("CONTRIBUTING.md", "make            # list the targets"),
     ("README.md", "cargo install --locked --path ."),
     ("docs/benchmarks.md", "make bench"),
