@@ -4,6 +4,9 @@
 //     npm install --no-package-lock --prefix examples/node
 //     node examples/node/client.mjs 127.0.0.1:50051
 //
+// With a path in CA_FILE it speaks TLS with servers of that authority, and with CERT_FILE and KEY_FILE it
+// shows a certificate of its own. With a path in TOKEN_FILE it sends the token in that file with each call.
+//
 // Ends with 1 when a call failed that should not have.
 
 import { randomUUID } from "node:crypto";
@@ -25,8 +28,26 @@ const { profilegateway } = loadPackageDefinition(
   }),
 );
 
+// The file that a variable of the environment names, if it is set.
+const read = (variable) => (process.env[variable] ? readFileSync(process.env[variable]) : null);
+
+function channelCredentials() {
+  const ca = read("CA_FILE");
+  if (!ca) return credentials.createInsecure();
+  const secured = credentials.createSsl(ca, read("KEY_FILE"), read("CERT_FILE"));
+  const token = read("TOKEN_FILE")?.toString().trim();
+  if (!token) return secured;
+  // Only over TLS: the library does not send a token in the clear.
+  const withToken = credentials.createFromMetadataGenerator((_, callback) => {
+    const metadata = new Metadata();
+    metadata.set("authorization", `Bearer ${token}`);
+    callback(null, metadata);
+  });
+  return credentials.combineChannelCredentials(secured, withToken);
+}
+
 // The service config has reads sent again when they meet UNAVAILABLE, and never a write.
-const client = new profilegateway.v1.ProfileService(address, credentials.createInsecure(), {
+const client = new profilegateway.v1.ProfileService(address, channelCredentials(), {
   "grpc.service_config": readFileSync(file("../service_config.json"), "utf8"),
 });
 

@@ -5,9 +5,13 @@ and deletes a sound one.
     target/venv/bin/pip install -r examples/python/requirements.txt
     target/venv/bin/python examples/python/client.py 127.0.0.1:50051
 
+With a path in CA_FILE it speaks TLS with servers of that authority, and with CERT_FILE and KEY_FILE it
+shows a certificate of its own. With a path in TOKEN_FILE it sends the token in that file with each call.
+
 Ends with 1 when a call failed that should not have.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -38,6 +42,25 @@ def stubs():
         return [import_module(f"{package}.{name}") for name in names]
 
 
+def read(variable):
+    """The file that a variable of the environment names, if it is set."""
+    path = os.environ.get(variable)
+    return Path(path).read_bytes() if path else None
+
+
+def connect(address, options):
+    ca = read("CA_FILE")
+    if ca is None:
+        return grpc.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(ca, read("KEY_FILE"), read("CERT_FILE"))
+    token = read("TOKEN_FILE")
+    if token is not None:
+        # Only over TLS: the library does not send a token in the clear.
+        of_calls = grpc.access_token_call_credentials(token.decode().strip())
+        credentials = grpc.composite_channel_credentials(credentials, of_calls)
+    return grpc.secure_channel(address, credentials, options=options)
+
+
 def explain(method, error):
     print(f"{method}: {error.code().name}: {error.details()}")
     status = rpc_status.from_call(error)
@@ -55,7 +78,7 @@ def main(address):
     # The service config has reads sent again when they meet UNAVAILABLE, and never a write.
     config = (ROOT / "examples" / "service_config.json").read_text()
     options = [("grpc.service_config", config), ("grpc.enable_retries", 1)]
-    with grpc.insecure_channel(address, options=options) as channel:
+    with connect(address, options) as channel:
         client = service_grpc.ProfileServiceStub(channel)
         failed = False
 

@@ -15,7 +15,13 @@ use super::{
     calls::metric,
     child::{Ended, Gateway, Program, gateway, sandbox, serve, sft},
 };
-use crate::kit::double::ClosedPort;
+use crate::kit::{
+    certificates::{Authority, Leaf},
+    double::ClosedPort,
+    tokens::{AUDIENCE, ISSUER, Issuer, good},
+};
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,8 +35,13 @@ pub(super) fn tool(path: &str) -> PathBuf {
 }
 
 pub(super) async fn run(program: impl AsRef<OsStr>, args: &[&OsStr]) -> Ended {
+    run_with(program, args, &[]).await
+}
+
+/// The same with these variables.
+async fn run_with(program: impl AsRef<OsStr>, args: &[&OsStr], env: Variables<'_>) -> Ended {
     let mut command = Command::new(program);
-    command.args(args).kill_on_drop(true);
+    command.args(args).envs(env.iter().copied()).kill_on_drop(true);
     command.stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     Program::spawn(command).ended().await
@@ -48,7 +59,7 @@ async fn rust(gateway: &Gateway) -> Ended {
 
 /// Node looks for packages beside the script and above it, so the script is put where they are: a
 /// copy of the repository's relevant files, with what `make tools` has installed at its root.
-async fn node(gateway: &Gateway) -> Ended {
+async fn node(gateway: &Gateway, env: Variables<'_>) -> Ended {
     let packages = tool("node_modules");
     tool("node.installed");
     let place = TempDir::new().unwrap();
@@ -59,13 +70,14 @@ async fn node(gateway: &Gateway) -> Ended {
     symlink(packages, place.path().join("node_modules")).unwrap();
     symlink(root().join("proto"), place.path().join("proto")).unwrap();
     let script = place.path().join("examples/node/client.mjs");
-    run("node", &[script.as_ref(), gateway.grpc.to_string().as_ref()]).await
+    run_with("node", &[script.as_ref(), gateway.grpc.to_string().as_ref()], env).await
 }
 
-async fn python(gateway: &Gateway) -> Ended {
+async fn python(gateway: &Gateway, env: Variables<'_>) -> Ended {
     tool("python.installed");
     let script = root().join("examples/python/client.py");
-    run(tool("python/bin/python"), &[script.as_ref(), gateway.grpc.to_string().as_ref()]).await
+    let address = gateway.grpc.to_string();
+    run_with(tool("python/bin/python"), &[script.as_ref(), address.as_ref()], env).await
 }
 
 /// What each example shows: a list, an error with its details, a create and a delete.
@@ -92,12 +104,75 @@ async fn the_example_in_rust_runs() {
 
 #[tokio::test]
 async fn the_example_in_node_runs() {
-    shows_it_all(&node(&gateway(&[], &[]).await).await);
+    shows_it_all(&node(&gateway(&[], &[]).await, &[]).await);
 }
 
 #[tokio::test]
 async fn the_example_in_python_runs() {
-    shows_it_all(&python(&gateway(&[], &[]).await).await);
+    shows_it_all(&python(&gateway(&[], &[]).await, &[]).await);
+}
+
+const WORKLOAD: &str = "spiffe://example.org/ns/examples/sa/client";
+
+/// A gateway with TLS that demands proof, and has two callers who may do it all: one by its
+/// certificate, and one by its token.
+async fn guarded(authority: &Authority, issuer: &Issuer, audit: &str) -> Gateway {
+    let own = authority.issue(&Leaf::server(&["localhost", "127.0.0.1"]));
+    let (ca, keys) = (authority.file("ca.pem"), issuer.path());
+    let env = [
+        ("AUDIT__FILE", audit),
+        ("SERVER__TLS__CERT", &own.certificate),
+        ("SERVER__TLS__KEY", &own.key),
+        ("SERVER__TLS__CLIENT_CA", &ca),
+        ("SERVER__TLS__CLIENT_AUTH", "optional"),
+        ("AUTH__MODE", "required"),
+        ("AUTH__JWT__IDP__ISSUER", ISSUER),
+        ("AUTH__JWT__IDP__AUDIENCE", AUDIENCE),
+        ("AUTH__JWT__IDP__JWKS_FILE", &keys),
+        ("AUTH__ROLES__ALL__RIGHTS", "read, write, delete"),
+        ("AUTH__ROLES__ALL__BACKENDS", "*"),
+        ("AUTH__CALLERS__WORKLOAD__ROLES", "all"),
+        ("AUTH__CALLERS__WORKLOAD__SPIFFE", WORKLOAD),
+        ("AUTH__CALLERS__PERSON__ROLES", "all"),
+        ("AUTH__CALLERS__PERSON__ISSUER", ISSUER),
+        ("AUTH__CALLERS__PERSON__SUBJECT", "person"),
+    ];
+    let env = env.map(|(key, value)| (format!("PROFILE_GATEWAY__{key}"), value));
+    let env: Vec<(&str, &str)> = env.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    gateway(&[], &env).await
+}
+
+#[tokio::test]
+async fn the_examples_in_node_and_python_show_certificates_and_send_tokens() {
+    let (authority, issuer, place) = (Authority::new(), Issuer::new(), TempDir::new().unwrap());
+    let audit = place.path().join("audit.log").display().to_string();
+    let gateway = guarded(&authority, &issuer, &audit).await;
+    let (ca, client) = (authority.file("ca.pem"), authority.issue(&Leaf::client(&[WORKLOAD])));
+    let token = authority.write("token", &(good("person") + "\n"));
+    let trusting = ("CA_FILE", ca.as_str());
+    let certified =
+        [trusting, ("CERT_FILE", client.certificate.as_str()), ("KEY_FILE", client.key.as_str())];
+    let with_token = [trusting, ("TOKEN_FILE", token.as_str())];
+    for env in [&certified[..], &with_token] {
+        shows_it_all(&node(&gateway, env).await);
+        shows_it_all(&python(&gateway, env).await);
+    }
+    for refused in [node(&gateway, &[trusting]).await, python(&gateway, &[trusting]).await] {
+        assert_eq!(refused.code(), Some(1), "{}", refused.output());
+        assert!(refused.stdout.contains("CALLER_UNAUTHENTICATED"), "{}", refused.output());
+    }
+    let lines = std::fs::read_to_string(&audit).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ended: Vec<Value> = lines
+        .filter(|line| line["target"] == "audit" && line["outcome"] == "OK")
+        .map(|line| json!([line["method"], line["caller"], line["caller_via"]]))
+        .collect();
+    for (caller, via) in [("workload", "mtls"), ("person", "jwt")] {
+        for method in ["CreateProfile", "DeleteProfile"] {
+            let expected = json!([method, caller, via]);
+            assert_eq!(ended.iter().filter(|one| **one == expected).count(), 2, "{ended:#?}");
+        }
+    }
 }
 
 /// How many calls of a method ended so.
@@ -119,7 +194,7 @@ async fn with_the_service_config_a_read_that_met_unavailable_is_retried() {
     let armed = reqwest::Client::new().post(url).json(&order).send().await.unwrap();
     assert_eq!(armed.status(), 200, "{}", armed.text().await.unwrap());
 
-    shows_it_all(&node(&gateway).await);
+    shows_it_all(&node(&gateway, &[]).await);
     assert_eq!(calls(&gateway, "ListProfiles", DOWN.0, DOWN.1).await, 1);
     assert_eq!(calls(&gateway, "ListProfiles", "OK", "").await, 1);
 }
@@ -129,7 +204,7 @@ async fn with_the_service_config_a_write_is_sent_once() {
     let closed = ClosedPort::new();
     let config = sft(&closed.base_url(), "ops", "hunter2") + "max_attempts = 1\n";
     let gateway = serve(&config, &[]).await;
-    let ended = node(&gateway).await;
+    let ended = node(&gateway, &[]).await;
     assert_eq!(ended.code(), Some(1), "{}", ended.output());
     assert!(ended.stdout.contains("CreateProfile: UNAVAILABLE: "), "{}", ended.output());
     assert_eq!(calls(&gateway, "CreateProfile", DOWN.0, DOWN.1).await, 1);
