@@ -104,7 +104,9 @@ impl Transport {
             };
             unsent(request, &error, &at)
         })?;
+        // Behind a tunnel, only the upstream can answer; its 407 says nothing of what it did.
         if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && !self.clients.speaks_tls()
             && let Some(proxy) = self.clients.proxy()
         {
             return Err(refused_by(proxy, request));

@@ -9,8 +9,8 @@ use crate::kit::{
     double::{self, ClosedPort},
     gateway::{self, Gateway},
     proxy::{Does, proxy},
-    status::{Failure, fails},
-    tls::{Authority, Speaks, acceptor, upstream},
+    status::{Failure, fails, failure},
+    tls::{Authority, Speaks, acceptor, front, upstream},
 };
 
 const PASSWORD: &str = "proxy-password-of-the-kit";
@@ -127,6 +127,33 @@ async fn plain_http_is_passed_on_by_the_proxy() {
     let gateway = reaching(&upstream.base_url, &through(&closed.base_url(), None)).await;
     let failed = read(&gateway).await;
     assert_eq!(failed.meta("connection_fault"), "proxy_unreachable", "{failed:#?}");
+}
+
+#[tokio::test]
+async fn in_a_tunnel_a_407_is_the_upstreams_and_its_writes_are_in_doubt() {
+    let upstream = double::double().await;
+    upstream.always(double::GET, double::json(bodies::profiles(&[bodies::profile("SP_1", "N")])));
+    // It has done it, and something in front of it answers otherwise.
+    upstream.always(double::DELETE, double::http(407, "text/plain", "no"));
+    let authority = Authority::new();
+    let speaks = Speaks { protocols: &["http/1.1"], ..Speaks::default() };
+    let port = upstream.base_url.rsplit_once(':').unwrap().1.parse().unwrap();
+    let front = front(acceptor(&authority.issue("pcc.example"), &speaks), port).await;
+    let proxy = proxy(Does::Serve).await;
+    let trusts = format!("tls.ca_file = {:?}\ntls.roots = \"file\"\n", authority.file());
+    let lines = format!("{}{trusts}settle_time = \"100ms\"\n", through(&proxy.url(), None));
+    let base_url = format!("https://pcc.example:{}", front.address.port());
+    let gateway =
+        gateway::gateway().server("default_timeout = \"3s\"").fixed("sft", &base_url, &lines);
+    let gateway = gateway.start().await;
+    assert_eq!(gateway.get("SP_1").await.unwrap().display_name, "N");
+    let reads = upstream.count(double::GET);
+    let failed = failure(gateway.delete("SP_1").await);
+    assert_eq!(failed.reason, "UPSTREAM_CONTRACT_VIOLATION", "{failed:#?}");
+    let told = (failed.meta("upstream_status"), failed.meta("connection_fault"));
+    assert_eq!(told, ("407", ""), "{failed:#?}");
+    assert_eq!(upstream.count(double::DELETE), 1);
+    assert!(upstream.count(double::GET) > reads, "it is read back");
 }
 
 #[tokio::test]

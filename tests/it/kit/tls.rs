@@ -29,7 +29,11 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -170,6 +174,34 @@ struct Shared {
     open: AtomicUsize,
     arrived: Mutex<Vec<Arrived>>,
     takes: Duration,
+}
+
+/// TLS in front of a port that does not speak it; ends when dropped.
+pub struct Front {
+    pub address: SocketAddr,
+    _stop: DropGuard,
+}
+
+/// Lets what comes over TLS pass to this port of this machine, as plain text.
+pub async fn front(tls: TlsAcceptor, port: u16) -> Front {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let accepting = async move {
+        // Dropped with this task, and the connections with it.
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let tls = tls.clone();
+            connections.spawn(async move {
+                let Ok(mut stream) = tls.accept(stream).await else { return };
+                let mut behind = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut behind).await;
+            });
+            while connections.try_join_next().is_some() {}
+        }
+    };
+    tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
+    Front { address, _stop: stop.drop_guard() }
 }
 
 /// An upstream that answers at once.
