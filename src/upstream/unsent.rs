@@ -31,7 +31,7 @@ pub(super) fn unsent(request: &Request, error: &reqwest::Error, at: &At<'_>) -> 
     let unknown = request.safety.effect(Effect::Unknown);
     let not_sent = |what| Failure::new(Cause::NotSent, unavailable(what, Effect::None));
     if let Some(proxy) = at.proxy
-        && let Some(why) = of_proxy(error, proxy.knows_gateway())
+        && let Some(why) = of_proxy(error, proxy.knows_gateway(), at.is_certified)
     {
         let failure = unconnected(request, why, Effect::None);
         return Failure { error: failure.error.with_internal(chain(error)), ..failure };

@@ -154,10 +154,11 @@ pub(super) fn tls(
 }
 
 /// What keeps the proxy from opening a tunnel, if it is the proxy. `shown`: the gateway showed a
-/// name and a password.
+/// name and a password. `certified`: it has a client certificate.
 pub(in crate::upstream) fn of_proxy(
     error: &(dyn Error + 'static),
     shown: bool,
+    certified: bool,
 ) -> Option<Unconnected> {
     use ConnectionFault::{ProxyFailed, ProxyRefused, ProxyTls, ProxyUnreachable};
     Some(match find::<TunnelError>(error)? {
@@ -167,7 +168,7 @@ pub(in crate::upstream) fn of_proxy(
             "its proxy opens no tunnel to it: it may not allow that host or port (403), or not \
              reach it itself (502, 503, 504); the proxy's log says which",
         ),
-        TunnelError::ConnectFailed(_) => match tls(error, true, true) {
+        TunnelError::ConnectFailed(_) => match tls(error, true, certified) {
             Some(why) => {
                 Unconnected::new(ProxyTls, format!("there is no TLS with its proxy: {}", why.why))
             }
@@ -293,6 +294,19 @@ mod tests {
             let told = tls(&wrapped(error.clone()), true, false).unwrap();
             assert_eq!(told.fault, fault, "{error:?}");
             assert!(told.why.contains(expected), "{error:?}: {}", told.why);
+        }
+    }
+
+    #[test]
+    fn a_proxy_wants_a_certificate_or_refuses_the_one_that_there_is() {
+        for alert in [AlertDescription::BadCertificate, AlertDescription::AccessDenied] {
+            for (certified, expected) in [(false, "the gateway has none"), (true, "it refuses")] {
+                let error = wrapped(rustls::Error::AlertReceived(alert));
+                let error = TunnelError::ConnectFailed(Box::new(error));
+                let told = of_proxy(&error, false, certified).unwrap();
+                assert_eq!(told.fault, Fault::ProxyTls);
+                assert!(told.why.contains(expected), "{alert:?} {certified}: {}", told.why);
+            }
         }
     }
 
