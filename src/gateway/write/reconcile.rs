@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     cache::{Cache, Target, Write},
     call::Call,
-    error::{Effect, Error, Reason, Result, Retry},
+    error::{Effect, Error, Kind, Reason, Result, Retry},
     gateway::write::outcome::unknown,
 };
 
@@ -44,10 +44,10 @@ where
 
 /// The error of a write whose effect may still come.
 pub(crate) fn in_doubt(failure: Error) -> Error {
-    match failure.retry() {
-        Retry::No => failure,
-        // It would invite clients to write again, without looking.
-        Retry::After(_) => unknown(&failure),
+    match (failure.kind(), failure.retry()) {
+        // They would invite clients to write again, without looking.
+        (Kind::Unavailable, _) | (_, Retry::After(_)) => unknown(&failure),
+        (_, Retry::No) => failure,
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{cache::Control, call::Admitted, error::Kind};
+    use crate::{cache::Control, call::Admitted};
 
     fn ending(deadline: Instant) -> Call {
         let admitted = Admitted { deadline, record: Arc::default(), leave: None };
@@ -208,6 +208,18 @@ mod tests {
 
     fn failure(effect: Effect) -> Error {
         Error::new(Reason::UpstreamInternal, "failed").with_effect(effect)
+    }
+
+    #[test]
+    fn no_failure_in_doubt_is_unavailable() {
+        for retry in [Retry::No, Retry::After(None)] {
+            let failure =
+                Error::new(Reason::UpstreamUnavailable, "lost").with_effect(Effect::Unknown);
+            let told = in_doubt(failure.with_retry(retry));
+            assert_eq!(told.reason(), Reason::WriteOutcomeUnknown, "{retry:?}");
+        }
+        let reported = in_doubt(failure(Effect::Unconfirmed).with_retry(Retry::No));
+        assert_eq!(reported.reason(), Reason::UpstreamInternal);
     }
 
     /// Looks at these answers, and at the last one again and again, for at most 20 seconds.
