@@ -7,6 +7,8 @@ use crate::error::{Error, Reason, Result};
 
 /// A longer value is not a list of directives.
 const MAX_BYTES: usize = 1024;
+/// A `max-age` below this asks the upstream nearly each time.
+const LEAST_AGE: Duration = Duration::from_secs(1);
 
 /// What a caller asks of the cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,13 +46,14 @@ impl Control {
     /// of less than a second.
     #[must_use]
     pub fn asks_upstream(&self) -> bool {
-        self.no_cache || self.max_age.is_some_and(|age| age < Duration::from_secs(1))
+        self.no_cache || self.max_age.is_some_and(|age| age < LEAST_AGE)
     }
 
-    /// The same without that.
+    /// The same without that. A `max-age` of a second or more stays.
     #[must_use]
     pub fn without_asking_upstream(self) -> Self {
-        Self { no_cache: false, max_age: None, ..self }
+        let max_age = self.max_age.filter(|age| *age >= LEAST_AGE);
+        Self { no_cache: false, max_age, ..self }
     }
 
     fn add(&mut self, directive: &str) -> Result<()> {
@@ -111,6 +114,21 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_ask_the_upstream_still_limits_the_age() {
+        for (value, left) in [
+            ("no-cache", None),
+            ("max-age=0", None),
+            ("no-cache, max-age=0", None),
+            ("no-cache, max-age=60", Some(60)),
+            ("max-age=1", Some(1)),
+        ] {
+            let control = parse(&[value]).unwrap().without_asking_upstream();
+            assert!(!control.asks_upstream(), "{value}");
+            assert_eq!(control.max_age, left.map(Duration::from_secs), "{value}");
         }
     }
 
