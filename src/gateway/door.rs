@@ -217,7 +217,7 @@ impl Door {
         self.check_fresh::<U>(call, id, method)?;
         call.record.allow(*right);
         let Some(backend) = self.backends.get(id) else {
-            return Err(self.not_found(name, method));
+            return Err(self.not_found(call, name, method));
         };
         call.record.set_backend(id);
         Ok(self.allowed(call, id, backend))
@@ -231,13 +231,14 @@ impl Door {
         Allowed { backend: Arc::clone(backend), control, usage: PhantomData }
     }
 
-    fn not_found(&self, name: &BackendName, method: Method) -> Error {
-        let known: Vec<&str> = self.backends.keys().take(10).map(String::as_str).collect();
-        let message = format!(
-            "no backend {} is configured; the backends are {}",
-            text::quoted(name.id()),
-            known.join(", ")
-        );
+    /// The error for a backend that is not there, with those that the caller may see.
+    fn not_found(&self, call: &Call, name: &BackendName, method: Method) -> Error {
+        let seen = self.backends.keys().filter(|id| self.may(call, Right::Read, id));
+        let seen: Vec<&str> = seen.take(10).map(String::as_str).collect();
+        let mut message = format!("no backend {} is configured", text::quoted(name.id()));
+        if !seen.is_empty() {
+            message += &format!("; the backends are {}", seen.join(", "));
+        }
         Error::new(Reason::BackendNotFound, message)
             .with_resource(name.to_string())
             .with_metadata(metadata::BACKEND, text::cut(name.id(), 64))

@@ -87,6 +87,23 @@ async fn who_may_not_is_refused_where_the_configuration_says_so() {
 }
 
 #[tokio::test]
+async fn who_may_read_no_backend_is_told_of_none() {
+    let (gateway, _upstream, _issuer) = started().await;
+    let create = || CreateProfileRequest {
+        parent: "backends/absent".to_owned(),
+        profile: Some(profile("anywhere")),
+        ..CreateProfileRequest::default()
+    };
+    let refused =
+        failure(gateway.profiles.clone().create_profile(by(&good("writer"), create())).await);
+    assert!(refused.is(Code::NotFound, "BACKEND_NOT_FOUND"), "{refused:#?}");
+    assert_eq!(refused.message, "no backend \"absent\" is configured");
+    let read = profile_gateway::pb::GetBackendRequest { name: "backends/absent".to_owned() };
+    let refused = failure(gateway.backends.clone().get_backend(by(&good("reader"), read)).await);
+    assert!(refused.message.ends_with("is configured; the backends are sft"), "{refused:#?}");
+}
+
+#[tokio::test]
 async fn who_may_only_preview_may_check_a_write_and_not_do_it() {
     let (gateway, upstream, _issuer) = started().await;
     let mut profiles = gateway.profiles.clone();
