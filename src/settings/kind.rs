@@ -43,6 +43,12 @@ pub(crate) trait Kind {
         None
     }
 
+    /// The file that says whom the program trusts, if what was written names one. Who can change
+    /// it, can be trusted.
+    fn trusted_file<'n>(&self, _: &'n Node) -> Option<&'n str> {
+        None
+    }
+
     /// What is probably not meant about a value that can be used: the rest of a sentence that
     /// begins with the key. Never with a part of a secret.
     fn caution(&self, _: &Self::Value) -> Option<&'static str> {
@@ -118,6 +124,10 @@ impl<K: Kind> Kind for Optional<K> {
         self.0.secret_file(node)
     }
 
+    fn trusted_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        self.0.trusted_file(node)
+    }
+
     fn caution(&self, value: &Self::Value) -> Option<&'static str> {
         value.as_ref().and_then(|value| self.0.caution(value))
     }
@@ -159,6 +169,10 @@ impl<K: Kind> Kind for OrOff<K> {
         self.0.secret_file(node)
     }
 
+    fn trusted_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        self.0.trusted_file(node)
+    }
+
     fn caution(&self, value: &Self::Value) -> Option<&'static str> {
         value.as_ref().and_then(|value| self.0.caution(value))
     }
@@ -197,6 +211,10 @@ impl<K: Kind, C: Fn(&K::Value) -> Read<()>> Kind for Checked<K, C> {
 
     fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
         self.kind.secret_file(node)
+    }
+
+    fn trusted_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        self.kind.trusted_file(node)
     }
 
     fn caution(&self, value: &Self::Value) -> Option<&'static str> {

@@ -47,6 +47,11 @@ pub(crate) fn plain_text(max: usize) -> impl Kind<Value = String> {
     Text(max)
 }
 
+/// The path of a file that says whom the program trusts. Whoever uses the value reads it.
+pub(crate) fn trusted_path() -> impl Kind<Value = String> {
+    TrustedPath(Text(4096))
+}
+
 /// Names of hosts, without ports, with commas between them.
 pub(crate) fn host_names() -> impl Kind<Value = Vec<String>> {
     HostNames
@@ -76,6 +81,32 @@ pub(crate) fn one_of<T: Copy + PartialEq>(
 /// `on` or `off`.
 pub(crate) fn on_off() -> impl Kind<Value = bool> {
     one_of(&[("on", true), ("off", false)])
+}
+
+struct TrustedPath(Text);
+
+impl Kind for TrustedPath {
+    type Value = String;
+
+    fn read(&self, node: &Node, env: &Env) -> Read<String> {
+        self.0.read(node, env)
+    }
+
+    fn show(&self, value: &String) -> Json {
+        self.0.show(value)
+    }
+
+    fn form(&self) -> &'static str {
+        self.0.form()
+    }
+
+    fn bounds(&self) -> String {
+        self.0.bounds()
+    }
+
+    fn trusted_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        value::text(node, self.0.0).ok()
+    }
 }
 
 struct Within(RangeInclusive<Duration>);

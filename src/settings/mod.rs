@@ -44,11 +44,12 @@ pub(crate) use self::{
     kind::Kind,
     kinds::{
         REDACTED, bytes, count, duration, flag, host_names, on_off, one_of, plain_text, secret,
-        words,
+        trusted_path, words,
     },
     listen::listen_address,
     node::{Env, Node, Table, Value},
     pem::{certificates, private_key, revocation_lists},
+    secret::read_bounded,
     section::Section,
     table::{Row, Settings, settings, shown, whole},
     value::{Read, show_bytes},

@@ -108,6 +108,10 @@ impl Kind for CertificateFile {
     fn bounds(&self) -> String {
         "certificates as PEM, up to 1 MiB".to_owned()
     }
+
+    fn trusted_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        value::text(node, MAX_PATH).ok()
+    }
 }
 
 struct ListFile;
@@ -131,6 +135,10 @@ impl Kind for ListFile {
 
     fn bounds(&self) -> String {
         "revocation lists as PEM, up to 32 MiB".to_owned()
+    }
+
+    fn trusted_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        value::text(node, MAX_PATH).ok()
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) fn has_invisible_ends(secret: &str) -> bool {
 
 /// A file of at most so many bytes, or why it cannot be read. The bytes are wiped when they are
 /// dropped, and there is room for all from the start: a vector that grows leaves copies behind.
-pub(super) fn read_bounded(path: &str, most: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn read_bounded(path: &str, most: usize) -> Result<Zeroizing<Vec<u8>>, String> {
     let why = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "it does not exist".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -67,17 +67,20 @@ impl<'e> Section<'e> {
         Some(value)
     }
 
-    /// Notes who can see or change a secret: it is in the file, or in one of its own.
+    /// Notes who can see or change a secret, which is in the file or in one of its own, and who can
+    /// change whom the program trusts.
     fn note_secret<K: Kind>(&mut self, key: &str, kind: &K) {
         let Some(node) = self.table.get(key) else { return };
         let origin = node.origin.clone();
+        let read_from = kind.secret_file(node).or_else(|| kind.trusted_file(node));
+        if let Some(path) = read_from.filter(|path| secret::is_writable_by_all(path)) {
+            let (name, path) = (self.name(key), quoted(path));
+            let message =
+                format!("{name} is read from {path}, which everyone on this machine can write");
+            self.errors.lax(&origin, message);
+            return;
+        }
         match (kind.secret_file(node), &node.value, &origin) {
-            (Some(path), ..) if secret::is_writable_by_all(path) => {
-                let (name, path) = (self.name(key), quoted(path));
-                let message =
-                    format!("{name} is read from {path}, which everyone on this machine can write");
-                self.errors.lax(&origin, message);
-            }
             // What the path of a key stands for is the key alone, and no one else has to mount it.
             (Some(path), Value::Text(_), _) if secret::is_readable_by_all(path) => {
                 let (name, path) = (self.name(key), quoted(path));

@@ -126,3 +126,14 @@ fn a_key_that_everyone_can_write_or_read_is_a_warning_or_an_error() {
         assert_eq!(report(read(&strict, &[])), told.replace(":6:", ":7:"));
     }
 }
+
+#[test]
+fn authorities_that_everyone_can_write_are_a_warning_or_an_error() {
+    let folder = files();
+    let lines = "ca_file = \"@/cert\"\nroots = \"file\"";
+    assert_eq!(with_tls(folder.path(), lines).unwrap().warnings.len(), 1);
+    let cert = folder.path().join("cert");
+    fs::set_permissions(&cert, fs::Permissions::from_mode(0o666)).unwrap();
+    let told = "`backends.sft.tls.ca_file` is read from `";
+    assert!(with_tls(folder.path(), lines).unwrap().warnings[0].contains(told));
+}
