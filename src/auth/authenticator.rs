@@ -13,12 +13,12 @@ use super::{
     jwt::{self, Fault, Issuer},
     keyring::Change,
     metrics::{AuthMetrics, Outcome},
-    policy::Policy,
+    policy::{Ambiguous, Policy},
     remembered::{Remembered, digest},
     settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Peer, Reflection},
     xfcc,
 };
-use crate::caller::Callers;
+use crate::caller::{CallerId, Callers};
 
 const SCHEME: &str = "bearer ";
 
@@ -68,9 +68,9 @@ impl Workload<'_> {
 pub enum Why {
     /// It has none.
     Missing,
-    /// They were valid.
+    /// They have expired.
     Expired,
-    /// They are not.
+    /// They are not valid.
     Invalid,
     /// That cannot be told for now.
     Unavailable,
@@ -227,27 +227,27 @@ impl Authenticator {
             Err(_) => Outcome::Failed,
         };
         self.metrics.read(&issuer.name, outcome);
+        let usable = issuer.keyring.keys().map(|keys| keys.usable());
+        // What was verified with keys of before, or with ones that are too old, counts no more.
+        if usable.is_none() || matches!(read, Ok(Change::First | Change::Others)) {
+            self.remembered.forget();
+        }
+        let is_news = issuer.is_news(&read, usable.is_some());
         match read {
-            Ok(Change::Nothing) => {}
-            Ok(change) => {
-                self.remembered.forget();
-                let first = change == Change::First;
-                tracing::info!(
-                    target: "auth", issuer = name, first, "the keys of an issuer changed"
-                );
-            }
-            Err(why) if issuer.keyring.keys().is_some() => tracing::warn!(
-                target: "auth", issuer = name, why,
-                "the keys of an issuer cannot be used; those before stay"
+            Ok(Change::First | Change::Others) => changed(name, usable.unwrap_or_default()),
+            _ if !is_news => {}
+            Ok(Change::Nothing) => tracing::info!(
+                target: "auth", issuer = name,
+                "the keys of an issuer can be read again, and are the same"
             ),
-            Err(why) => {
-                // What was verified with keys that are too old counts no more.
-                self.remembered.forget();
-                tracing::error!(
-                    target: "auth", issuer = name, why,
-                    "there are no keys of an issuer that may be used: its tokens are refused"
-                );
-            }
+            Err(why) if usable.is_some() => tracing::warn!(
+                target: "auth", issuer = name, why,
+                "the keys of an issuer cannot be read; those before stay"
+            ),
+            Err(why) => tracing::error!(
+                target: "auth", issuer = name, why,
+                "there are no keys of an issuer that may be used: its tokens are refused"
+            ),
         }
     }
 
@@ -268,7 +268,7 @@ impl Authenticator {
                     let identity = certificate.identity(&self.policy);
                     identity.ok_or_else(|| Unproved::invalid("the certificate has no SPIFFE id"))
                 }
-                None => Err(Unproved { why: Why::Missing, cause: "nothing was sent".into() }),
+                None => Err(self.missing(proofs)),
             },
         }
     }
@@ -288,6 +288,24 @@ impl Authenticator {
             }
             Sent::Several => Err(Unproved::invalid("x-forwarded-client-cert came more than once")),
         }
+    }
+
+    /// Nothing proves who calls. What was ignored is often what should have done it.
+    fn missing(&self, proofs: &Proofs<'_>) -> Unproved {
+        let came = |sent| !matches!(sent, Sent::Nothing);
+        let cause = if came(proofs.forwarded) && !self.believes(proofs) {
+            let from = match proofs.peer {
+                Some(Peer::Address(address)) => address.to_canonical().to_string(),
+                Some(Peer::User(uid)) => CallerId::User { uid }.to_string(),
+                None => "an unknown place".to_owned(),
+            };
+            format!("x-forwarded-client-cert came from {from}, not one of auth.xfcc_from").into()
+        } else if came(proofs.authorization) {
+            "authorization is ignored, because no [auth.jwt.NAME] is configured".into()
+        } else {
+            "nothing was sent".into()
+        };
+        Unproved { why: Why::Missing, cause }
     }
 
     /// The token of the call. Without an issuer, no token says anything.
@@ -318,9 +336,14 @@ impl Authenticator {
             Fault::Invalid(cause) => Unproved::invalid(cause),
             Fault::Unavailable(cause) => Unproved { why: Why::Unavailable, cause: cause.into() },
         })?;
+        let principal = self.policy.of_token(&claims).map_err(|Ambiguous(one, other)| {
+            let why = "meets as many of their conditions";
+            Unproved::invalid(format!("the token is of `{one}` and `{other}`: it {why}"))
+        })?;
         let identity = Arc::new(Identity {
-            principal: self.policy.of_token(&claims).cloned(),
+            principal: principal.cloned(),
             workload: workload.and_then(|id| self.policy.of_certificate(id)).cloned(),
+            workload_id: workload.map(shown),
             via: Via::Jwt,
             subject: shown(claims.subject()),
             issuer: Some(shown(claims.issuer())),
@@ -329,5 +352,16 @@ impl Authenticator {
         });
         self.remembered.add(round, digest, &identity);
         Ok(identity)
+    }
+}
+
+/// Tells of other keys of an issuer.
+fn changed(issuer: &str, usable: usize) {
+    match usable {
+        0 => tracing::warn!(
+            target: "auth", issuer,
+            "an issuer has no key any more that can be used; its tokens are refused"
+        ),
+        _ => tracing::info!(target: "auth", issuer, usable, "the keys of an issuer changed"),
     }
 }

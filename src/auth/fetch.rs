@@ -65,7 +65,7 @@ impl Fetcher {
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > MAX_BYTES {
+            if bytes.len() > MAX_BYTES {
                 return Err("cannot be fetched: the answer is longer than 256 KiB".to_owned());
             }
         }

@@ -48,6 +48,8 @@ pub struct Identity {
     pub(super) principal: Option<Arc<Principal>>,
     /// Whose certificate came with the token: what both may do is allowed.
     pub(super) workload: Option<Arc<Principal>>,
+    /// The SPIFFE id of the certificate that came with the token, whether it is configured or not.
+    pub(super) workload_id: Option<String>,
     pub(super) via: Via,
     pub(super) subject: String,
     pub(super) issuer: Option<String>,
@@ -61,6 +63,7 @@ impl Identity {
         Self {
             principal: policy.of_certificate(spiffe).cloned(),
             workload: None,
+            workload_id: None,
             via,
             subject: spiffe.to_owned(),
             issuer: None,
@@ -113,7 +116,13 @@ impl Identity {
             .text("subject", &self.subject)
             .maybe("issuer", self.issuer.as_deref())
             .maybe("token_id", self.token_id.as_deref())
-            .maybe("workload", self.workload.as_ref().map(|principal| principal.name.as_str()))
+            .maybe("workload", self.workload())
+    }
+
+    /// The SPIFFE id of the certificate that came with the token; for logs.
+    #[must_use]
+    pub fn workload(&self) -> Option<&str> {
+        self.workload_id.as_deref()
     }
 
     /// The names of its roles, with commas between: those that give it this right in a backend, or

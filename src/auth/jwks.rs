@@ -2,20 +2,27 @@
 //!
 //! Each key is for one algorithm, which the key and the configuration decide, and never a token.
 
-use std::{collections::HashMap, fs::File, io::Read as _};
+use std::collections::HashMap;
 
 use jsonwebtoken::{Algorithm, DecodingKey, jwk::Jwk};
+use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 
 use super::settings::{ALGORITHMS, Algorithms};
+use crate::settings::{quoted, read_bounded};
 
 /// The longest key set.
-pub(super) const MAX_BYTES: u64 = 256 * 1024;
+pub(super) const MAX_BYTES: usize = 256 * 1024;
 /// The most keys of one.
 const MAX_KEYS: usize = 64;
 
-/// The keys of an issuer that can be used, by their `kid`.
-pub(super) struct Keys(HashMap<String, Key>);
+/// The keys of an issuer.
+pub(super) struct Keys {
+    /// Those that can be used, by their `kid`.
+    usable: HashMap<String, Key>,
+    /// How many the set has.
+    listed: usize,
+}
 
 /// A key, and what it is for.
 pub(super) struct Key {
@@ -29,26 +36,24 @@ impl Keys {
     /// # Errors
     ///
     /// Why it cannot be used, as the rest of a sentence.
-    pub(super) fn read(path: &str, algorithms: &Algorithms) -> Result<(Vec<u8>, Self), String> {
-        let why = |error: std::io::Error| format!("cannot be read: {}", error.kind());
-        // Before it is opened: to open a pipe without a writer would wait forever.
-        if !std::fs::metadata(path).map_err(why)?.is_file() {
-            return Err("cannot be read: it is not a regular file".to_owned());
-        }
-        let mut bytes = Vec::new();
-        File::open(path).map_err(why)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(why)?;
+    pub(super) fn read(
+        path: &str,
+        algorithms: &Algorithms,
+    ) -> Result<(Zeroizing<Vec<u8>>, Self), String> {
+        let bytes = read_bounded(path, MAX_BYTES)
+            .map_err(|why| format!("cannot be read from the file {}: {why}", quoted(path)))?;
         let keys = Self::parse(&bytes, algorithms)?;
         Ok((bytes, keys))
     }
 
-    /// Reads the text of a key set. Keys that are not for signatures, that have no name of their
-    /// own, or that no allowed algorithm can use are left out.
+    /// Reads the text of a key set, which may be empty. Keys that are not for signatures, that
+    /// have no name of their own, or that no allowed algorithm can use are left out.
     ///
     /// # Errors
     ///
     /// Why it cannot be used, as the rest of a sentence.
     pub(super) fn parse(bytes: &[u8], algorithms: &Algorithms) -> Result<Self, String> {
-        if bytes.len() as u64 > MAX_BYTES {
+        if bytes.len() > MAX_BYTES {
             return Err("is longer than 256 KiB".to_owned());
         }
         let not_a_set = || "is not a JSON Web Key Set, an object with a list `keys`".to_owned();
@@ -65,17 +70,23 @@ impl Keys {
             let known = keys.contains_key(id);
             keys.insert(id.to_owned(), key.filter(|_| !known));
         }
-        let keys: HashMap<String, Key> =
-            keys.into_iter().filter_map(|(id, key)| Some((id, key?))).collect();
-        match keys.is_empty() {
-            true => Err("has no key with a `kid` that an allowed algorithm can use".to_owned()),
-            false => Ok(Self(keys)),
-        }
+        let usable = keys.into_iter().filter_map(|(id, key)| Some((id, key?))).collect();
+        Ok(Self { usable, listed: all.len() })
+    }
+
+    /// How many can be used.
+    pub(super) fn usable(&self) -> usize {
+        self.usable.len()
+    }
+
+    /// How many there are.
+    pub(super) fn listed(&self) -> usize {
+        self.listed
     }
 
     /// The key of this name.
     pub(super) fn find(&self, id: &str) -> Option<&Key> {
-        self.0.get(id)
+        self.usable.get(id)
     }
 }
 
@@ -146,7 +157,7 @@ mod tests {
             return Vec::new();
         };
         let mut names: Vec<String> =
-            keys.0.iter().map(|(id, key)| format!("{id}:{:?}", key.algorithm)).collect();
+            keys.usable.iter().map(|(id, key)| format!("{id}:{:?}", key.algorithm)).collect();
         names.sort();
         names
     }
@@ -188,7 +199,8 @@ mod tests {
         for text in ["", "<html>", "[]", "{}", "{\"keys\": 1}", "null"] {
             assert!(refused(text).unwrap().contains("is not a JSON Web Key Set"), "{text}");
         }
-        assert!(refused("{\"keys\": []}").unwrap().contains("has no key"));
+        // None at all is what an issuer says who takes the last one back.
+        assert_eq!(refused("{\"keys\": []}"), None);
         let many = json!({"keys": vec![ec("a", &[]); MAX_KEYS + 1]}).to_string();
         assert!(refused(&many).unwrap().contains("more than 64"));
         assert!(refused(&" ".repeat(300_000)).unwrap().contains("longer"));

@@ -7,11 +7,12 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Validation, errors::ErrorKind};
+use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     claims::Claims,
-    keyring::{Keyring, Missing},
+    keyring::{Keyring, Missing, NO_USABLE},
     settings::IssuerSettings,
 };
 
@@ -21,7 +22,7 @@ const MAX_BYTES: usize = 8 * 1024;
 /// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It was valid.
+    /// It was valid, and has expired.
     Expired,
     /// It is not, for this cause.
     Invalid(Cow<'static, str>),
@@ -53,12 +54,25 @@ pub(super) struct Issuer {
     pub(super) name: Arc<str>,
     settings: IssuerSettings,
     pub(super) keyring: Keyring,
+    /// How the keys could not be read the last time, if they could not.
+    failure: Mutex<Option<Failure>>,
 }
 
-/// Whether the keys of an issuer can be used; if not, why, as the rest of a sentence. Those of a
-/// URL are not fetched.
-pub(crate) fn check(settings: &IssuerSettings) -> Result<(), String> {
-    Keyring::open(settings).map(drop)
+/// Why keys could not be read, and whether there are keys of before.
+type Failure = (String, bool);
+
+/// What is to be noticed of the keys of an issuer. Those of a URL are not fetched.
+///
+/// # Errors
+///
+/// Why they cannot be used. Both are the rest of a sentence that begins with the setting.
+pub(crate) fn check(settings: &IssuerSettings) -> Result<Option<&'static str>, String> {
+    let keys = Keyring::open(settings)?.keys();
+    match keys.map(|keys| (keys.usable(), keys.listed())) {
+        Some((0, 0)) => Ok(Some("has no keys: every token of this issuer is refused")),
+        Some((0, _)) => Err(NO_USABLE.to_owned()),
+        _ => Ok(None),
+    }
 }
 
 impl Issuer {
@@ -70,7 +84,16 @@ impl Issuer {
     pub(super) fn open(name: &str, settings: &IssuerSettings) -> Result<Self, String> {
         let (name, settings) = (name.into(), settings.clone());
         let keyring = Keyring::open(&settings)?;
-        Ok(Self { name, settings, keyring })
+        Ok(Self { name, settings, keyring, failure: Mutex::default() })
+    }
+
+    /// Takes note of whether the keys could be read, and returns whether that is new.
+    pub(super) fn is_news<T>(&self, read: &Result<T, String>, has_keys: bool) -> bool {
+        let failure = read.as_ref().err().map(|why| (why.clone(), has_keys));
+        let mut before = self.failure.lock();
+        let is_news = *before != failure;
+        *before = failure;
+        is_news
     }
 
     fn verify(&self, token: &str, header: &Header) -> Result<Claims, Fault> {
@@ -92,7 +115,7 @@ impl Issuer {
         let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
         let claims = decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => Fault::Expired,
-            kind => invalid(format!("the token is not valid: {kind:?}")),
+            kind => invalid(fault_of(kind)),
         })?;
         self.check_lifetime(&claims)?;
         Ok(claims)
@@ -112,6 +135,25 @@ impl Issuer {
 
     fn issuer(&self) -> &str {
         self.settings.issuer.as_deref().unwrap_or_default()
+    }
+}
+
+/// What the library finds wrong with a token, in fixed words: its own may quote the token.
+fn fault_of(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidSignature => "the token's signature is not that of its key",
+        ErrorKind::InvalidAlgorithm => "the token's algorithm is not that of its key",
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::InvalidIssuer => "the token's issuer is not that of its key",
+        ErrorKind::InvalidAudience => "the token is for another audience",
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
+            "the token lacks one of exp, iss, aud and sub, or one is malformed"
+        }
+        ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => {
+            "the token is not readable: a part is not JSON, or a member is not of its type"
+        }
+        ErrorKind::InvalidToken => "the token does not have three parts",
+        _ => "the token cannot be verified with its key",
     }
 }
 

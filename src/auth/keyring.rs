@@ -1,6 +1,7 @@
 //! The keys of one issuer: where they come from, and whether they may be used.
 //!
-//! What cannot be used changes nothing: the keys before stay. Those of a file stay for as long as
+//! A key set counts as it is, also an empty one; that of a file also without a key that can be
+//! used. Anything else changes nothing: the keys before stay. Those of a file stay for as long as
 //! the process; those of a URL only for `max_stale`, because a key that was taken away would be
 //! believed for as long as the issuer cannot be reached.
 
@@ -9,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use parking_lot::{Mutex, RwLock};
 use rand::random;
+use secrecy::zeroize::Zeroizing;
 use tokio::{
     sync::Notify,
     task::spawn_blocking,
@@ -21,6 +23,8 @@ use super::{
     settings::{Algorithms, IssuerSettings},
 };
 
+/// What is wrong with keys that are there and cannot be used.
+pub(super) const NO_USABLE: &str = "has no key with a `kid` that an allowed algorithm can use";
 /// The pause after the first fetch that failed, before any has succeeded; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -42,7 +46,7 @@ enum Source {
 struct Held {
     keys: Option<Arc<Keys>>,
     /// What they were read of.
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     /// When that was.
     since: Option<Instant>,
 }
@@ -127,7 +131,7 @@ impl Keyring {
         Ok(self.hold(bytes, keys))
     }
 
-    fn hold(&self, bytes: Vec<u8>, keys: Keys) -> Change {
+    fn hold(&self, bytes: Zeroizing<Vec<u8>>, keys: Keys) -> Change {
         let mut held = self.held.write();
         held.since = Some(Instant::now());
         if held.keys.is_some() && held.bytes == bytes {
@@ -195,7 +199,7 @@ impl Keyring {
             Ok(bytes) => self.parse(bytes).await,
             Err(why) => Err(why),
         };
-        let change = read.map(|(bytes, keys)| self.hold(bytes, keys));
+        let change = read.map(|(bytes, keys)| self.hold(bytes.into(), keys));
         *remote.turn.lock() = Turn::From(begun + remote.min_refresh);
         change
     }
@@ -205,6 +209,9 @@ impl Keyring {
         let algorithms = self.algorithms.clone();
         let parsed = spawn_blocking(move || {
             let keys = Keys::parse(&bytes, &algorithms)?;
+            if keys.usable() == 0 && keys.listed() > 0 {
+                return Err(NO_USABLE.to_owned());
+            }
             Ok((bytes, keys))
         });
         parsed.await.unwrap_or_else(|_| Err("could not be read: internal error".to_owned()))

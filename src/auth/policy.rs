@@ -5,6 +5,7 @@
 //! says nothing of which there are.
 
 use std::{
+    cmp,
     collections::BTreeMap,
     sync::{
         Arc,
@@ -151,14 +152,32 @@ impl Policy {
         all.max_by_key(|principal| principal.length_of(spiffe))
     }
 
-    /// The caller with a token of these claims: of several that they fit, the one with the most
-    /// conditions.
-    pub(super) fn of_token(&self, claims: &Claims) -> Option<&Arc<Principal>> {
-        let fitting = self.principals.iter().filter(|principal| principal.has(claims));
-        // The first by name, where as many are met: `max_by_key` would take the last.
-        fitting.rev().max_by_key(|principal| principal.conditions())
+    /// The caller with a token of these claims: of several that they fit, one with a subject, and
+    /// then the one with the most claims.
+    ///
+    /// # Errors
+    ///
+    /// When that does not tell two of them apart: which is meant is not for their names to decide.
+    pub(super) fn of_token(&self, claims: &Claims) -> Result<Option<&Arc<Principal>>, Ambiguous> {
+        let mut best: Option<&Arc<Principal>> = None;
+        let mut equal = None;
+        for principal in self.principals.iter().filter(|principal| principal.has(claims)) {
+            match best.map(|best| principal.conditions().cmp(&best.conditions())) {
+                Some(cmp::Ordering::Less) => {}
+                Some(cmp::Ordering::Equal) => equal = Some(principal),
+                Some(cmp::Ordering::Greater) | None => (best, equal) = (Some(principal), None),
+            }
+        }
+        match (best, equal) {
+            (Some(one), Some(other)) => Err(Ambiguous(one.name, other.name)),
+            _ => Ok(best),
+        }
     }
 }
+
+/// Two callers that the same token is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ambiguous(pub(super) Name, pub(super) Name);
 
 impl Principal {
     /// How much of a SPIFFE id the caller's own says, if it fits; an exact one says most.
@@ -173,9 +192,9 @@ impl Principal {
             && wanted.iter().flatten().all(|(name, value)| claims.has(name, value))
     }
 
-    fn conditions(&self) -> usize {
-        let claims = self.proof.claims.as_ref().map_or(0, Vec::len);
-        claims + usize::from(self.proof.subject.is_some())
+    /// How closely a token that is its own is described.
+    fn conditions(&self) -> (bool, usize) {
+        (self.proof.subject.is_some(), self.proof.claims.as_ref().map_or(0, Vec::len))
     }
 }
 
@@ -246,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_with_the_most_conditions_is_meant_by_a_token() {
+    fn the_caller_that_says_most_of_a_token_is_meant_and_never_one_by_its_name() {
         let token = |subject: Option<&str>, claims: &[(&str, &str)]| PrincipalSettings {
             issuer: Some("idp".to_owned()),
             subject: subject.map(str::to_owned),
@@ -257,6 +276,9 @@ mod tests {
             ("group", token(None, &[("groups", "ops")])),
             ("ops", token(Some("me"), &[("groups", "ops")])),
             ("me", token(Some("me"), &[])),
+            ("admins", token(None, &[("groups", "admins")])),
+            ("auditors", token(None, &[("groups", "ops"), ("groups", "admins")])),
+            ("late", token(None, &[("groups", "admins"), ("groups", "late")])),
         ]);
         let policy = Policy::new(&rules, &Callers::default());
         let found = |issuer: &str, subject: &str, groups: Value| {
@@ -264,12 +286,21 @@ mod tests {
                 {"iss": issuer, "sub": subject, "exp": 1, "groups": groups}
             );
             let claims = serde_json::from_value(claims).unwrap();
-            policy.of_token(&claims).map(|found| found.name.to_string())
+            match policy.of_token(&claims) {
+                Ok(found) => found.map(|found| found.name.to_string()),
+                Err(Ambiguous(one, other)) => Some(format!("{one} or {other}")),
+            }
         };
         assert_eq!(found("idp", "me", "ops".into()).as_deref(), Some("ops"));
         assert_eq!(found("idp", "you", vec!["a", "ops"].into()).as_deref(), Some("group"));
         assert_eq!(found("idp", "me", "opsx".into()).as_deref(), Some("me"));
         assert_eq!(found("idp", "you", Value::Null), None);
         assert_eq!(found("other", "me", "ops".into()), None);
+        // A subject says more than any number of claims.
+        let both = vec!["ops", "admins"];
+        assert_eq!(found("idp", "me", both.clone().into()).as_deref(), Some("ops"));
+        assert_eq!(found("idp", "you", both.into()).as_deref(), Some("auditors"));
+        let all = vec!["ops", "admins", "late"];
+        assert_eq!(found("idp", "you", all.into()).as_deref(), Some("auditors or late"));
     }
 }

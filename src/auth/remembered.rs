@@ -93,6 +93,7 @@ mod tests {
         Arc::new(Identity {
             principal: None,
             workload: None,
+            workload_id: None,
             via: Via::Jwt,
             subject: String::new(),
             issuer: None,

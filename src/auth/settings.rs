@@ -1,6 +1,6 @@
 //! What can be configured of callers that prove who they are: `[auth]` and its tables.
 
-use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use url::Url;
@@ -11,7 +11,7 @@ use crate::{
     settings::{
         Certificates, Kind, Section,
         bounds::{hours, minutes, seconds},
-        certificates, duration, flag, one_of, plain_text, quoted, settings, words,
+        certificates, duration, flag, one_of, plain_text, quoted, settings, trusted_path, words,
     },
 };
 
@@ -50,9 +50,10 @@ settings! {
         issuer: Option<String> = None, plain_text(512).optional();
         /// The `aud` that a token must have at least one of, with commas between them. Required.
         audience: Option<Vec<String>> = None, texts().optional();
-        /// File with its public keys, a JSON Web Key Set. It is read again every ten seconds, and
-        /// as long as it cannot be used, the keys before stay. This or `jwks_url` is required.
-        jwks_file: Option<String> = None, plain_text(4096).optional();
+        /// File with its public keys, a JSON Web Key Set. It is read again every ten seconds. As
+        /// long as it cannot be read or is no key set, the keys before stay. This or `jwks_url` is
+        /// required.
+        jwks_file: Option<String> = None, trusted_path().optional();
         /// Where its public keys are fetched from, over TLS, without redirects and without a proxy;
         /// at most 256 KiB within 5 s. The process is not ready before they were.
         jwks_url: Option<String> = None, https_url().optional();
@@ -215,9 +216,17 @@ impl Proxy {
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
-            Self::At(network) => network.first.to_string(),
+            Self::At(network) => network.to_string(),
             Self::User(uid) => CallerId::User { uid: *uid }.to_string(),
             Self::Named(pattern) => pattern.clone(),
+        }
+    }
+
+    /// Refuses networks that are hardly meant.
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::At(network) => network.check(),
+            Self::User(_) | Self::Named(_) => Ok(()),
         }
     }
 
@@ -238,24 +247,61 @@ impl Proxy {
 /// Some addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
-    first: CallerId,
+    /// One of them, as it was written.
+    address: IpAddr,
     bits: u8,
+    all: CallerId,
 }
+
+/// How many bits of a network its addresses have in common at least, if it is not suspicious: IPv4
+/// and IPv6.
+const SMALL_NETWORK: (u8, u8) = (24, 64);
 
 impl Network {
     /// Reads an address, or a network as `192.0.2.0/24`.
     fn read(text: &str) -> Option<Self> {
         let (address, bits) = text.split_once('/').unwrap_or((text, ""));
-        let address: IpAddr = address.parse().ok()?;
-        let all = if address.to_canonical().is_ipv4() { 32 } else { 128 };
-        let bits = if bits.is_empty() { all } else { bits.parse().ok()? };
-        (bits <= all).then(|| Self { first: CallerId::network(address, bits, bits), bits })
+        let address: IpAddr = address.parse::<IpAddr>().ok()?.to_canonical();
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = if bits.is_empty() { most } else { bits.parse().ok()? };
+        let all = CallerId::network(address, bits, bits);
+        (bits <= most).then_some(Self { address, bits, all })
+    }
+
+    /// Refuses what is hardly meant: everyone, and an address with the length of a network.
+    fn check(&self) -> Result<(), String> {
+        let Self { address, bits, all } = self;
+        if *bits == 0 {
+            return Err(format!(
+                "must name the addresses of proxies, got `{all}`, which is everyone: who is in it \
+                 can be any caller"
+            ));
+        }
+        match all {
+            CallerId::Network { address: first, .. } if first != address => Err(format!(
+                "has `{address}/{bits}`, which is an address and not a network: write `{address}` \
+                 for this one, or `{all}` for all of them"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it has more addresses than a few proxies need, and not only this machine's.
+    pub(crate) fn is_wide(&self) -> bool {
+        let least = if self.address.is_ipv4() { SMALL_NETWORK.0 } else { SMALL_NETWORK.1 };
+        self.bits < least && !self.address.is_loopback()
     }
 
     /// Whether an address is one of them.
     #[must_use]
     pub fn has(&self, address: IpAddr) -> bool {
-        CallerId::network(address, self.bits, self.bits) == self.first
+        CallerId::network(address, self.bits, self.bits) == self.all
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all.fmt(f)
     }
 }
 
@@ -283,8 +329,12 @@ pub(super) const ALGORITHMS: [(&str, Algorithm); 9] = [
 ];
 
 fn proxies() -> impl Kind<Value = Vec<Proxy>> {
-    let what = "addresses, networks such as `10.0.0.0/8`, users such as `uid:1337`, or SPIFFE ids";
-    words(what, Proxy::read, Proxy::shown)
+    let what =
+        "addresses, networks such as `192.0.2.16/28`, users such as `uid:1337`, or SPIFFE ids";
+    const BOUNDS: &str = "addresses, networks such as `192.0.2.16/28` but not `/0`, users such as \
+                          `uid:1337`, or SPIFFE ids";
+    let check = |all: &Vec<Proxy>| all.iter().try_for_each(Proxy::check);
+    words(what, Proxy::read, Proxy::shown).checked(BOUNDS, check)
 }
 
 fn texts() -> impl Kind<Value = Vec<String>> {
@@ -326,7 +376,10 @@ fn https_url() -> impl Kind<Value = String> {
 fn spiffe_id() -> impl Kind<Value = String> {
     plain_text(2048).checked(spiffe::PATTERN, |id| match spiffe::is_pattern(id) {
         true => Ok(()),
-        false => Err(format!("must be {}, got {}", spiffe::PATTERN, quoted(id))),
+        false => {
+            let (pattern, got) = (spiffe::PATTERN, quoted(id));
+            Err(format!("must be {pattern}, with DOMAIN in lower case, got {got}"))
+        }
     })
 }
 
@@ -336,7 +389,29 @@ fn claims() -> impl Kind<Value = Vec<(String, String)>> {
         let (name, value) = (name.trim(), value.trim());
         (!name.is_empty() && !value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
     };
+    let check = |claims: &Vec<(String, String)>| check_claims(claims);
     words("`NAME=VALUE`", read, |(name, value)| format!("{name}={value}"))
+        .checked("`NAME=VALUE`; not of `iss`, `sub`, `exp`, `iat`, `jti`", check)
+}
+
+/// Refuses conditions that no token can meet, and ones that say nothing more.
+fn check_claims(claims: &[(String, String)]) -> Result<(), String> {
+    for (at, claim @ (name, value)) in claims.iter().enumerate() {
+        match name.as_str() {
+            "sub" => return Err("cannot have `sub`: use `subject`".to_owned()),
+            "iss" => return Err("cannot have `iss`: use `issuer`".to_owned()),
+            "exp" | "iat" | "jti" => {
+                let name = quoted(name);
+                return Err(format!("cannot have {name}, which is of one token and of no caller"));
+            }
+            _ if claims.iter().take(at).any(|earlier| earlier == claim) => {
+                let twice = quoted(&format!("{name}={value}"));
+                return Err(format!("has {twice} twice"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -376,7 +451,6 @@ mod tests {
             ("127.0.0.1/32", "::ffff:127.0.0.1", true),
             ("127.0.0.1", "127.0.0.2", false),
             ("10.0.0.0/8", "10.9.8.7", true),
-            ("10.1.2.3/8", "10.9.8.7", true),
             ("10.0.0.0/8", "11.0.0.0", false),
             ("::1", "::1", true),
             ("2001:db8::/32", "2001:db8:1::1", true),
@@ -385,6 +459,26 @@ mod tests {
         ] {
             let network = Network::read(network).unwrap();
             assert_eq!(network.has(address.parse().unwrap()), expected, "{network:?} {address}");
+        }
+        for (network, is_right) in [
+            ("10.1.2.3/8", false),
+            ("10.1.2.3/32", true),
+            ("10.0.0.0/8", true),
+            ("0.0.0.0/0", false),
+            ("::/0", false),
+            ("::1/64", false),
+            ("::ffff:127.0.0.1", true),
+        ] {
+            assert_eq!(Network::read(network).unwrap().check().is_ok(), is_right, "{network}");
+        }
+        for (network, is_wide) in [
+            ("127.0.0.0/8", false),
+            ("192.0.2.0/24", false),
+            ("192.0.2.0/23", true),
+            ("2001:db8::/64", false),
+            ("2001:db8::/63", true),
+        ] {
+            assert_eq!(Network::read(network).unwrap().is_wide(), is_wide, "{network}");
         }
         for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0.0/-1", "::1/129", "10.0.0.0/8/8"] {
             assert_eq!(Network::read(wrong), None, "{wrong}");

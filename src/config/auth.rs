@@ -72,14 +72,46 @@ fn rules<'t>(
     let (callers, quotas): (Vec<_>, BTreeMap<_, _>) =
         callers.into_iter().map(|(name, proof, quota)| ((name, proof), (name, quota))).unzip();
     distinct(&callers, &mut section);
+    distinct_issuers(&issuers, &mut section);
     let callers: BTreeMap<Name, PrincipalSettings> = callers.into_iter().collect();
     if settings.mode == Mode::Required && callers.is_empty() && section.mistakes() == 0 {
         let message = "`auth.mode` is `required`, and no caller is configured: every call would be \
                        refused; add at least one `[auth.callers.NAME]` section";
         section.conflict(["mode"], message);
     }
+    let rules = AuthRules { settings, issuers, roles, callers, quotas };
+    consistent(&rules, &mut section);
     section.finish();
-    AuthRules { settings, issuers, roles, callers, quotas }
+    rules
+}
+
+/// Refuses rules that the mode contradicts: what looks like protection would be none.
+fn consistent(rules: &AuthRules, section: &mut Section<'_>) {
+    let AuthRules { settings, issuers, roles, callers, .. } = rules;
+    if settings.mode == Mode::Required {
+        if settings.allow_unauthenticated {
+            let message = "`auth.allow_unauthenticated` is `true`, and `auth.mode` is `required`: \
+                           every call has to prove who it is of; take one of the two away";
+            section.conflict(["allow_unauthenticated", "mode"], message);
+        }
+        return;
+    }
+    let written = [
+        ("`auth.xfcc_from`", settings.xfcc_from.is_some()),
+        ("`[auth.jwt]`", !issuers.is_empty()),
+        ("`[auth.roles]`", !roles.is_empty()),
+        ("`[auth.callers]`", !callers.is_empty()),
+    ];
+    let written: Vec<&str> =
+        written.into_iter().filter_map(|(name, is_written)| is_written.then_some(name)).collect();
+    if !written.is_empty() {
+        let written = written.join(", ");
+        let message = format!(
+            "{written}: configured, but `auth.mode` is `off`, so every client may do everything; \
+             set `mode = \"required\"` in `[auth]`, or take {written} away"
+        );
+        section.conflict(["mode"], message);
+    }
 }
 
 /// Reads the tables of a table, by their names.
@@ -116,9 +148,15 @@ fn issuer(section: &mut Section<'_>) -> Option<IssuerSettings> {
     let settings = IssuerSettings::read(section);
     let key = if settings.jwks_url.is_some() { "jwks_url" } else { "jwks_file" };
     if section.mistakes() == before {
-        match settings.jwks_file.is_some() || settings.jwks_url.is_some() {
-            true => check_keys(&settings).unwrap_or_else(|why| section.refuse(key, &why)),
-            false => section.require("jwks_file", "the file with its public keys, or `jwks_url`"),
+        match (&settings.jwks_file, &settings.jwks_url) {
+            (None, None) => {
+                section.require("jwks_file", "the file with its public keys, or `jwks_url`");
+            }
+            _ => match check_keys(&settings) {
+                Ok(None) => {}
+                Ok(Some(why)) => section.caution(key, why),
+                Err(why) => section.refuse(key, &why),
+            },
         }
     }
     Some(settings)
@@ -157,10 +195,11 @@ fn caller(
         Some(issuer) if !known(issuer) => {
             section.refuse("issuer", "is not that of any `[auth.jwt.NAME]` section");
         }
-        Some(_) if subject.is_none() && claims.is_none() => section.refuse(
-            "issuer",
-            "needs `subject` or `claims` beside it: every token of the issuer would do",
-        ),
+        Some(_) if subject.is_none() && claims.is_none() => {
+            let why = "needs `subject` or `claims` beside it: every token of the issuer would do";
+            let message = format!("{} {why}", section.name("issuer"));
+            section.conflict(["issuer", "subject", "claims"], message);
+        }
         None if subject.is_some() || claims.is_some() => {
             let message =
                 "`subject` and `claims` need `issuer` beside them, whose tokens are meant";
@@ -222,6 +261,20 @@ fn distinct(callers: &[(Name, PrincipalSettings)], section: &mut Section<'_>) {
                      both"
                 ));
             }
+        }
+    }
+}
+
+/// Refuses issuers whose tokens would be taken for those of another.
+fn distinct_issuers(issuers: &BTreeMap<String, IssuerSettings>, section: &mut Section<'_>) {
+    for (at, (later, theirs)) in issuers.iter().enumerate() {
+        let same = |own: &IssuerSettings| own.issuer.is_some() && own.issuer == theirs.issuer;
+        if let Some((earlier, _)) = issuers.iter().take(at).find(|(_, own)| same(own)) {
+            section.fault(format!(
+                "`[auth.jwt.{earlier}]` and `[auth.jwt.{later}]` have the same `issuer`, and only \
+                 one of them would be used: make them one section, with both audiences and one \
+                 file of all keys"
+            ));
         }
     }
 }

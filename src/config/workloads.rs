@@ -57,6 +57,10 @@ impl<'t> Workloads<'t> {
                 }
                 Proxy::At(_) if self.is_socket => NO_ADDRESSES,
                 Proxy::User(_) if !self.is_socket => NO_USERS,
+                Proxy::At(network) if network.is_wide() => {
+                    section.caution("xfcc_from", &format!("names `{network}`, which {WIDE}"));
+                    continue;
+                }
                 _ => continue,
             };
             section.refuse("xfcc_from", &format!("has {}, which {why}", quoted(&proxy.shown())));
@@ -76,5 +80,7 @@ const NO_CERTIFICATES: &str = "is proved by a certificate, and clients are not a
     `client_ca` in `[server.tls]`";
 const NO_ADDRESSES: &str = "is an address, and `listen` is a Unix socket, whose clients have none; \
     name the user that the proxy runs as, such as `uid:1337`";
+const WIDE: &str = "has many addresses: who calls from any of them can be any caller; name the \
+    proxies alone";
 const NO_USERS: &str = "is a user of this machine, as clients are known on a Unix socket, and \
     `listen` is not the path of one";

@@ -47,7 +47,7 @@ pub(crate) fn plain_text(max: usize) -> impl Kind<Value = String> {
     Text(max)
 }
 
-/// The path of a file that says whom the program trusts. Whoever uses the value reads it.
+/// The path of a file that says whom the program trusts. The room that uses the value reads it.
 pub(crate) fn trusted_path() -> impl Kind<Value = String> {
     TrustedPath(Text(4096))
 }

@@ -4,6 +4,7 @@ mod certificates;
 mod envoy;
 mod fetched;
 mod forwarded;
+mod issuers;
 mod limits;
 mod rotation;
 mod streams;

@@ -56,6 +56,7 @@ mod survive;
 mod survive_watch;
 mod tls;
 mod tls_config;
+mod tokens;
 mod tools;
 mod unread;
 mod upstreams;

@@ -278,6 +278,7 @@ impl Running {
                     peer = self.peer.as_deref(),
                     caller = record.identity().and_then(|identity| identity.name()),
                     caller_via = record.identity().map(|identity| identity.via().name()),
+                    workload = record.identity().and_then(|identity| identity.workload()),
                     caller_request_id = record.caller_ids().request_id(),
                     trace_id = record.caller_ids().trace_id(),
                 )

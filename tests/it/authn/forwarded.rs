@@ -1,11 +1,16 @@
 //! What a proxy says of its client's certificate.
 
-use profile_gateway::pb::{GetBackendRequest, backend_service_client::BackendServiceClient};
+use profile_gateway::pb::{
+    CreateProfileRequest, GetBackendRequest, backend_service_client::BackendServiceClient,
+    profile_service_client::ProfileServiceClient,
+};
+use serde_json::Value;
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::kit::{
     double::double,
     gateway::{Gateway, gateway},
+    model::{BACKEND, profile},
     status::failure,
     tokens::{Issuer, by, caller, good, role},
 };
@@ -24,12 +29,18 @@ fn rules() -> String {
         + &by_certificate("writer", "writes", "spiffe://example.org/ns/w/*")
         + &by_certificate("space", "all", "spiffe://example.org/ns/b/*")
         + &caller("me", "reads")
+        + &caller("bot", "all")
 }
 
 async fn started() -> (Gateway, Issuer) {
+    started_with("/dev/null").await
+}
+
+async fn started_with(audit: &str) -> (Gateway, Issuer) {
     let (issuer, upstream) = (Issuer::new(), double().await);
-    let config = issuer.config("xfcc_from = \"127.0.0.1, 10.0.0.0/8\"", &rules());
-    let gateway = gateway().section(&config).fixed("sft", &upstream.base_url, "").start().await;
+    let config = issuer.config("xfcc_from = \"127.0.0.1, 192.0.2.0/24\"", &rules());
+    let builder = gateway().audit(audit).section(&config);
+    let gateway = builder.fixed("sft", &upstream.base_url, "").start().await;
     (gateway, issuer)
 }
 
@@ -115,4 +126,39 @@ async fn both_proofs_have_to_be_valid_and_both_callers_allowed() {
     assert!(failure(unknown).is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"));
     refused(ask(proxy(), both("Hash=ab", &good("me"))).await, "invalid", "a bad certificate");
     refused(ask(proxy(), both(&header, "bad-of-the-kit")).await, "invalid", "a bad token");
+}
+
+#[tokio::test]
+async fn the_audit_names_the_workload_that_a_token_came_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let audit = directory.path().join("audit.log").display().to_string();
+    let (gateway, _issuer) = started_with(&audit).await;
+    let request = |header: Option<&str>| {
+        let create = CreateProfileRequest {
+            parent: BACKEND.to_owned(),
+            profile: Some(profile("of a workload")),
+            validate_only: true,
+            ..CreateProfileRequest::default()
+        };
+        let mut request = by(&good("bot"), create);
+        if let Some(header) = header {
+            request.metadata_mut().insert(HEADER, header.parse().unwrap());
+        }
+        request
+    };
+    let mut profiles = ProfileServiceClient::new(gateway.channel_from("127.0.0.1"));
+    // Also one that the configuration does not name.
+    let unknown = "spiffe://example.org/ns/other/sa/app";
+    for header in [Some(format!("URI={ID}")), Some(format!("URI={unknown}")), None] {
+        let _ = profiles.create_profile(request(header.as_deref())).await;
+    }
+    gateway.stop().await;
+    let lines = std::fs::read_to_string(&audit).unwrap();
+    let workloads: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["target"] == "audit" && line["subject"] == "bot")
+        .map(|line| line["workload"].clone())
+        .collect();
+    assert_eq!(workloads, [ID.into(), unknown.into(), Value::Null], "{lines}");
 }

@@ -27,10 +27,13 @@ async fn new_keys_are_read_and_what_the_old_ones_signed_is_forgotten() {
     let next = with(header(), json!({"alg": "ES256", "kid": "ec"}));
     let next = token(&next, &claims("me"), Signed::Ec);
     assert!(asks(&old).await && !asks(&next).await);
-    // What cannot be used changes nothing, for longer than it takes to read it.
-    issuer.publish(&json!({"keys": []}));
+    // Half a file changes nothing, for longer than it takes to read it.
+    issuer.publish(&json!("half a file"));
     tokio::time::sleep(std::time::Duration::from_secs(11)).await;
     assert!(asks(&old).await);
+    // One without keys takes them all away.
+    issuer.publish(&json!({"keys": []}));
+    until("the key is taken away", async || !asks(&old).await).await;
     issuer.publish(&json!({"keys": [ec_jwk("ec")]}));
     until("the new key is known", async || asks(&next).await).await;
     assert!(!asks(&old).await, "its key was taken away");

@@ -41,11 +41,7 @@ async fn a_cached_value_is_only_for_those_who_may_read_it() {
     let reads = gateway.metric("cache_reads_total", "").await;
     for id in [id, "SP_999999", "not an id"] {
         let refused = failure(profiles.get_profile(by(&good("none"), get(id))).await);
-        assert!(
-            refused.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED")
-                || refused.is(Code::InvalidArgument, "VALIDATION_FAILED"),
-            "{refused:#?}"
-        );
+        assert!(refused.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{refused:#?}");
     }
     assert_eq!(gateway.metric("cache_reads_total", "").await, reads);
 }
@@ -106,7 +102,6 @@ async fn a_request_id_is_its_callers_own_and_the_audit_names_the_caller() {
     assert_eq!(taken.reason, "PROFILE_ALREADY_EXISTS");
     let second = create("two", "of another caller").await.unwrap();
     assert_ne!(second.name, first.name);
-    let (address, config) = (gateway.address, gateway.admin("/config").await);
     gateway.stop().await;
     let lines = std::fs::read_to_string(&audit).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -121,5 +116,4 @@ async fn a_request_id_is_its_callers_own_and_the_audit_names_the_caller() {
         assert_eq!(line["token_id"], "id-of-the-token", "{line}");
         assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
     }
-    assert!(!config.contains(&good("one")) && address.port() != 0);
 }

@@ -30,7 +30,7 @@ pub static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
 
 pub struct Keys {
     pub rsa: rsa::KeyPair,
-    /// Of an issuer that no configuration has.
+    /// Of another issuer.
     pub other: rsa::KeyPair,
     pub ec: EcdsaKeyPair,
 }
@@ -111,7 +111,16 @@ fn sign(signing: &[u8], signed: Signed) -> Vec<u8> {
 
 /// The public RSA key as an issuer publishes it.
 pub fn rsa_jwk(kid: &str) -> Value {
-    let public = KEYS.rsa.public_key();
+    published(&KEYS.rsa, kid)
+}
+
+/// The one of the other issuer.
+pub fn other_jwk(kid: &str) -> Value {
+    published(&KEYS.other, kid)
+}
+
+fn published(key: &rsa::KeyPair, kid: &str) -> Value {
+    let public = key.public_key();
     let n = encoded(public.modulus().big_endian_without_leading_zero());
     let e = encoded(public.exponent().big_endian_without_leading_zero());
     json!({"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": n, "e": e})
