@@ -55,6 +55,11 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Whether two values are the same. What [`Self::show`] hides has to be compared here.
+    fn same(&self, one: &Self::Value, other: &Self::Value) -> bool {
+        self.show(one) == self.show(other)
+    }
+
     /// What is expected, if there is no default.
     fn required(&self) -> Option<&str> {
         None
@@ -120,6 +125,13 @@ impl<K: Kind> Kind for Optional<K> {
         self.0.is_secret()
     }
 
+    fn same(&self, one: &Self::Value, other: &Self::Value) -> bool {
+        match (one, other) {
+            (Some(one), Some(other)) => self.0.same(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
         self.0.secret_file(node)
     }
@@ -163,6 +175,13 @@ impl<K: Kind> Kind for OrOff<K> {
 
     fn is_secret(&self) -> bool {
         self.0.is_secret()
+    }
+
+    fn same(&self, one: &Self::Value, other: &Self::Value) -> bool {
+        match (one, other) {
+            (Some(one), Some(other)) => self.0.same(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 
     fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
@@ -209,6 +228,10 @@ impl<K: Kind, C: Fn(&K::Value) -> Read<()>> Kind for Checked<K, C> {
         self.kind.is_secret()
     }
 
+    fn same(&self, one: &Self::Value, other: &Self::Value) -> bool {
+        self.kind.same(one, other)
+    }
+
     fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
         self.kind.secret_file(node)
     }
@@ -246,5 +269,9 @@ impl<K: Kind, T> Kind for Mapped<K, T> {
 
     fn bounds(&self) -> String {
         self.kind.bounds()
+    }
+
+    fn same(&self, one: &T, other: &T) -> bool {
+        self.kind.same(&(self.from)(one), &(self.from)(other))
     }
 }

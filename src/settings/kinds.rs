@@ -322,6 +322,10 @@ impl Kind for Secret {
         true
     }
 
+    fn same(&self, one: &SecretString, other: &SecretString) -> bool {
+        one.expose_secret() == other.expose_secret()
+    }
+
     fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
         secrets::path(node)
     }

@@ -18,6 +18,7 @@
 //! - `value`, `secret`, `pem`: from what was written to one typed value
 //! - `node`: what was written, each value with where it was written
 //! - `error`: everything that is wrong
+//! - `changed`: which keys differ between two configurations
 //!
 //! This room uses no other but `text`, opens no file but those of secrets and certificates, and
 //! reads no environment but the list that it is given.
@@ -28,6 +29,7 @@
 //! unknown key is never shown either: it may be a secret under a mistyped name.
 
 pub(crate) mod bounds;
+mod changed;
 mod error;
 mod kind;
 mod kinds;
@@ -40,6 +42,7 @@ mod table;
 mod value;
 
 pub(crate) use self::{
+    changed::ChangedKeys,
     error::{Errors, Origin, printable, quoted},
     kind::Kind,
     kinds::{

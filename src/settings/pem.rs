@@ -112,6 +112,10 @@ impl Kind for CertificateFile {
     fn trusted_file<'n>(&self, node: &'n Node) -> Option<&'n str> {
         value::text(node, MAX_PATH).ok()
     }
+
+    fn same(&self, one: &Certificates, other: &Certificates) -> bool {
+        one == other
+    }
 }
 
 struct ListFile;
@@ -127,6 +131,10 @@ impl Kind for ListFile {
 
     fn show(&self, value: &RevocationLists) -> Json {
         value.path.as_str().into()
+    }
+
+    fn same(&self, one: &RevocationLists, other: &RevocationLists) -> bool {
+        one == other
     }
 
     fn form(&self) -> &'static str {
@@ -198,6 +206,10 @@ impl Kind for KeyFile {
 
     fn bounds(&self) -> String {
         "one private key as PEM, up to 64 KiB".to_owned()
+    }
+
+    fn same(&self, one: &PrivateKey, other: &PrivateKey) -> bool {
+        one == other
     }
 
     fn secret_file<'n>(&self, node: &'n Node) -> Option<&'n str> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{kind::Kind, section::Section};
+use super::{changed::ChangedKeys, kind::Kind, section::Section};
 
 /// The settings of a room, or of a part of one. [`settings!`] implements it.
 pub(crate) trait Settings: Sized {
@@ -12,6 +12,9 @@ pub(crate) trait Settings: Sized {
     /// Takes the keys of the table out of a section. What is wrong is reported there, and then the
     /// result must not be used.
     fn read(section: &mut Section<'_>) -> Self;
+
+    /// Notes the keys that have another value in `new`.
+    fn compare(&self, new: &Self, keys: &mut ChangedKeys);
 
     /// Adds every value in force, with secrets redacted.
     fn show(&self, to: &mut Map<String, Json>);
@@ -133,6 +136,20 @@ macro_rules! settings {
                 settings
             }
 
+            fn compare(&self, new: &Self, keys: &mut $crate::settings::ChangedKeys) {
+                $(
+                    keys.value(
+                        $crate::settings::settings!(@key $field $($key)?),
+                        &$kind,
+                        &self.$field,
+                        &new.$field,
+                    );
+                )*
+                $($crate::settings::settings!(
+                    @compare (&self.$group) (&new.$group) keys $($child)?
+                );)*
+            }
+
             fn show(&self, to: &mut serde_json::Map<String, serde_json::Value>) {
                 $(
                     to.insert(
@@ -163,6 +180,12 @@ macro_rules! settings {
     };
     (@read $section:ident) => { $crate::settings::Settings::read($section) };
     (@read $section:ident $child:literal) => { $crate::settings::whole($section.child($child)) };
+    (@compare ($old:expr) ($new:expr) $keys:ident) => {
+        $crate::settings::Settings::compare($old, $new, $keys)
+    };
+    (@compare ($old:expr) ($new:expr) $keys:ident $child:literal) => {
+        $keys.within($child, |keys| $crate::settings::Settings::compare($old, $new, keys))
+    };
     (@show ($group:expr) $to:ident) => { $crate::settings::Settings::show($group, $to) };
     (@show ($group:expr) $to:ident $child:literal) => {
         $to.insert($child.to_owned(), $crate::settings::shown($group))

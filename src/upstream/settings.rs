@@ -11,7 +11,7 @@ use super::{
     limits::{Chosen, Limits, RateLimit, WindowLimit, limit, window},
 };
 use crate::settings::{
-    Kind as _, Row, Section, Settings,
+    ChangedKeys, Kind as _, Row, Section, Settings,
     bounds::{CONCURRENCY, MESSAGE, MIB, TIMEOUT, hours, minutes, seconds},
     bytes, count, duration, flag, on_off, settings,
 };
@@ -173,6 +173,14 @@ impl Settings for Option<Thresholds> {
         let switch = Switch::read(section);
         let thresholds = Thresholds::read(section);
         switch.circuit_breaker.then_some(thresholds)
+    }
+
+    fn compare(&self, new: &Self, keys: &mut ChangedKeys) {
+        let switch = |of: &Self| Switch { circuit_breaker: of.is_some() };
+        switch(self).compare(&switch(new), keys);
+        if let (Some(old), Some(new)) = (self, new) {
+            old.compare(new, keys);
+        }
     }
 
     fn show(&self, to: &mut Map<String, Json>) {
