@@ -169,7 +169,10 @@ impl CacheMetrics {
 impl Sizes {
     fn measure(&self) {
         let value = |n| i64::try_from(n).unwrap_or(i64::MAX);
-        for (labels, measured) in self.measured.lock().iter() {
+        let mut all = self.measured.lock();
+        // Those of backends that were replaced are gone.
+        all.retain(|(_, measured)| measured.strong_count() > 0);
+        for (labels, measured) in all.iter() {
             if let Some(measured) = measured.upgrade() {
                 let (entries, bytes) = measured.size();
                 self.entries.get_or_create(labels).set(value(entries));

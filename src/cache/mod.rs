@@ -71,7 +71,17 @@ impl Cache {
         background: BackgroundTasks,
         loads: Share,
     ) -> Self {
-        let store = Store::new(settings, lists_are_complete, metrics, background, loads);
+        Self::of(Store::new(settings, lists_are_complete, metrics, background, loads))
+    }
+
+    /// An empty cache of the same account with other settings. Writes that were begun with this
+    /// one outdate what that one reads.
+    #[must_use]
+    pub fn successor(&self, settings: CacheSettings) -> Self {
+        Self::of(self.0.successor(settings))
+    }
+
+    fn of(store: Store) -> Self {
         let store = Arc::new(store);
         let measured: Weak<Store> = Arc::downgrade(&store);
         store.metrics.measure(measured);

@@ -4,7 +4,10 @@
 //! value read before an invalidation, and drop a load whose caller has left.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,8 +49,8 @@ pub(super) struct Store {
     /// whatever changes one of them does so within a change of `entries`, which runs one at a time
     /// for each key.
     pub(super) absences: Entries,
-    pub(super) generations: Generations,
-    pub(super) acknowledged: AcknowledgedWrites,
+    pub(super) generations: Arc<Generations>,
+    pub(super) acknowledged: Arc<AcknowledgedWrites>,
     pub(super) flights: Flights,
     pub(super) clock: Clock,
     pub(super) metrics: BackendCacheMetrics,
@@ -80,8 +83,8 @@ impl Store {
             entries: region(settings.max_bytes - for_absences, longest),
             absences: region(for_absences, settings.negative_ttl),
             settings,
-            generations: Generations::new(),
-            acknowledged: AcknowledgedWrites::default(),
+            generations: Arc::new(Generations::new()),
+            acknowledged: Arc::default(),
             flights: Flights::default(),
             clock: Clock::start(),
             metrics,
@@ -90,6 +93,19 @@ impl Store {
             list_bytes: AtomicUsize::new(0),
             list_length: AtomicUsize::new(0),
             random: rand::random,
+        }
+    }
+
+    /// An empty store with other settings, for which the same writes count: one that was begun
+    /// before outdates what is read for this one too.
+    pub(super) fn successor(&self, settings: CacheSettings) -> Self {
+        let (metrics, background) = (self.metrics.clone(), self.background.clone());
+        let lists = self.lists_are_complete;
+        Self {
+            generations: Arc::clone(&self.generations),
+            acknowledged: Arc::clone(&self.acknowledged),
+            clock: self.clock,
+            ..Self::new(settings, lists, metrics, background, self.loads.clone())
         }
     }
 

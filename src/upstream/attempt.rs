@@ -6,6 +6,7 @@
 //! budget and the backend's `max_attempts` limit the attempts. No slot or permit is held between
 //! attempts.
 
+mod signed;
 mod waits;
 
 use std::{
@@ -23,12 +24,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    breaker::{Asked, Ticket, Verdict},
+    breaker::{Asked, Verdict},
     cause::{Cause, Failure},
     class::Class,
     client::Upstream,
     credentials::CurrentTokens,
-    login,
     message::{Port, Reply, Request, Safety, subject},
     pace::Refusal,
     patience::{Patience, Waiters},
@@ -210,61 +210,6 @@ impl Session {
 
     fn refused(&self, refusal: Refusal) -> Failure {
         Failure::local(self.upstream.refused(refusal))
-    }
-
-    async fn send_with_credentials(&self, request: &Request, ticket: &Ticket<'_>) -> Outcome {
-        let (upstream, auth) = (&self.upstream, &*self.upstream.auth);
-        let exchange = async |headers: &[_]| {
-            let result = upstream.exchange(request, headers, self.deadline, &self.counter).await;
-            upstream.judge(ticket, &result);
-            result
-        };
-        if let Some(token) = auth.fixed() {
-            login::admit_fixed(upstream).map_err(|error| Failure::new(Cause::Login, error))?;
-            let headers = upstream.fixed.headers(|| auth.headers(token)).map_err(Failure::local)?;
-            let reply = exchange(headers).await?;
-            login::judge_fixed(upstream, &reply).await;
-            return Ok(reply);
-        }
-        let mut refused = None;
-        loop {
-            // A deadline that passes during a login has no effect on a write: nothing was sent yet.
-            let current = tokio::time::timeout_at(
-                self.deadline,
-                login::tokens(upstream, refused, &self.counter),
-            )
-            .await
-            .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
-            .map_err(|error| Failure::new(Cause::Login, error))?;
-            let headers = current.headers(auth).map_err(Failure::local)?;
-            self.note_sent(&current);
-            if refused.is_some() {
-                self.permit_again().await?;
-            }
-            let mut reply = exchange(headers).await?;
-            // Asked once: for some dialects the answer is in the body.
-            let mut is_refused = auth.is_refused(&reply);
-            // A request that was refused for its token was not carried out, so even a write may be
-            // sent again. A new token may not count yet where the upstream has several servers.
-            if is_refused && let Some(counts) = current.counts_from(Instant::now()) {
-                if self.deadline <= counts {
-                    return Ok(reply);
-                }
-                tokio::time::sleep_until(counts).await;
-                self.permit_again().await?;
-                reply = exchange(headers).await?;
-                is_refused = auth.is_refused(&reply);
-            }
-            if !is_refused {
-                login::token_accepted(upstream, &current);
-                return Ok(reply);
-            }
-            if refused.is_some() {
-                login::token_refused(upstream, &current).await;
-                return Ok(reply);
-            }
-            refused = Some(current.generation);
-        }
     }
 
     /// How long to wait before a retry; `None` if there is no retry.

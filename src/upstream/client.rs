@@ -4,24 +4,25 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::{
+    authentication::Auth,
     breaker::{Breaker, Circuit, Ticket, Verdict},
     budget::Budget,
     bulkhead::Bulkhead,
-    carried::CarriedToken,
     cause::{Cause, Failure},
     class::Class,
-    credentials::{Auth, Credentials, CurrentTokens},
+    credentials::{Credentials, CurrentTokens},
     keeper::Keeper,
     limits::Limits,
     message::{Reply, Request},
@@ -30,6 +31,7 @@ use super::{
     pace::{Pace, Refusal},
     refusal::Refusals,
     settings::UpstreamSettings,
+    sign_in::SignIn,
     status, told,
     transport::Transport,
     window::Usage,
@@ -44,11 +46,9 @@ use crate::{
 /// One upstream account. Shared by all calls.
 pub struct Upstream {
     pub(super) backend: String,
-    transport: Transport,
-    pub(super) auth: Arc<dyn Auth>,
+    pub(super) transport: ArcSwap<Transport>,
+    pub(super) sign_in: ArcSwap<SignIn>,
     pub(super) credentials: Arc<Credentials>,
-    /// The headers of the fixed credential, if there is one.
-    pub(super) fixed: CarriedToken,
     pub(super) bulkhead: Bulkhead,
     pub(super) pace: Pace,
     pub(super) breaker: Breaker,
@@ -66,6 +66,8 @@ pub struct Upstream {
     shown: Mutex<(Circuit, Option<Instant>)>,
     pub(super) request_timeout: Duration,
     refusals: Refusals,
+    /// Another one has taken its place: what it finds out is told to no one.
+    pub(super) retired: AtomicBool,
 }
 
 /// What the gateway's own calls have shown.
@@ -127,10 +129,9 @@ impl Upstream {
         );
         Ok(Arc::new(Self {
             backend: backend.to_owned(),
-            transport: Transport::new(settings, decoding)?,
-            auth,
+            transport: ArcSwap::from_pointee(Transport::new(settings, decoding)?),
+            sign_in: ArcSwap::from_pointee(SignIn::new(auth)),
             credentials: Arc::default(),
-            fixed: CarriedToken::default(),
             bulkhead,
             pace,
             breaker: Breaker::new(settings.circuit, rand::random, now),
@@ -144,6 +145,7 @@ impl Upstream {
             shown: Mutex::new((Circuit::Closed, None)),
             request_timeout: settings.request_timeout,
             refusals: Refusals::default(),
+            retired: AtomicBool::new(false),
         }))
     }
 
@@ -151,7 +153,9 @@ impl Upstream {
     /// the current secret, because this does not log in.
     pub fn credential_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>> {
         let unknown = SecretString::from("unknown");
-        self.auth.headers(self.auth.fixed().unwrap_or(&unknown))
+        let sign_in = self.sign_in.load();
+        let auth = &sign_in.auth;
+        auth.headers(auth.fixed().unwrap_or(&unknown))
     }
 
     /// The health of the upstream.
@@ -224,8 +228,8 @@ impl Upstream {
 
     /// What these secrets look like.
     pub(super) fn needles(&self, sent: &[Arc<CurrentTokens>]) -> Arc<Needles> {
-        let configured =
-            || self.auth.secrets().into_iter().chain(self.transport.secrets()).collect();
+        let (sign_in, transport) = (self.sign_in.load(), self.transport.load());
+        let configured = || sign_in.secrets().into_iter().chain(transport.secrets()).collect();
         self.credentials.needles(configured, sent)
     }
 
@@ -239,7 +243,8 @@ impl Upstream {
     ) -> Result<Reply, Failure> {
         counter.fetch_add(1, Ordering::Relaxed);
         let (started, epoch) = (Instant::now(), self.pace.epoch());
-        let mut result = self.transport.send(request, credentials, deadline).await;
+        let transport = self.transport.load_full();
+        let mut result = transport.send(request, credentials, deadline).await;
         let outcome = match &result {
             Ok(reply) => match reply.status.as_u16() / 100 {
                 2 => RequestOutcome::Success,
@@ -365,6 +370,9 @@ impl Upstream {
 
     /// Reports the circuit if it has changed since the last report; `why` is what changed it.
     pub(super) fn publish(self: &Arc<Self>, why: Option<&str>) {
+        if self.retired.load(Ordering::Relaxed) {
+            return;
+        }
         // Held while reporting, so that the last report is the latest state.
         let mut shown = self.shown.lock();
         let (circuit, until) = self.circuit();

@@ -14,27 +14,26 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
 use http::{HeaderName, HeaderValue};
 use parking_lot::{Mutex, MutexGuard};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use self::refused::Refused;
 use super::{
+    authentication::{Auth, Tokens},
     carried::CarriedToken,
     keeper::Keeper,
     kept::KeptPause,
-    message::{Reply, Request},
     needles::{LatestNeedles, Needles},
 };
 use crate::{
     error::{Error, Reason, Result},
-    store::Kept,
+    store::{Clock, Kept},
 };
 
 /// Number of new tokens rejected in a row that start such a pause. One bad renewal alone is
@@ -50,53 +49,6 @@ const TRIAL: Duration = Duration::from_secs(10);
 
 /// How many replaced tokens are remembered, to keep them out of messages.
 const MAX_RETIRED: usize = 4;
-
-/// How a dialect authenticates the gateway. Pure: it builds requests and reads answers.
-pub trait Auth: Send + Sync + 'static {
-    /// The headers that carry a token.
-    fn headers(&self, token: &SecretString) -> Result<Vec<(HeaderName, HeaderValue)>>;
-    /// A credential from the configuration that needs no login and cannot be renewed.
-    fn fixed(&self) -> Option<&SecretString>;
-    /// Whether the upstream may lock the account after a few requests with wrong fixed credentials.
-    fn may_lock(&self) -> bool {
-        false
-    }
-    /// The request that logs in.
-    fn login(&self) -> Option<Request>;
-    /// The request that renews a token.
-    fn refresh(&self, refresh: &SecretString) -> Option<(Request, Vec<(HeaderName, HeaderValue)>)>;
-    /// The tokens in the answer to a login or a refresh.
-    fn tokens(&self, reply: &Reply) -> Result<Tokens>;
-    /// Whether an answer says that the token is invalid or expired.
-    fn is_refused(&self, reply: &Reply) -> bool;
-    /// Secrets from the configuration, to be kept out of messages.
-    fn secrets(&self) -> Vec<&SecretString>;
-}
-
-/// The result of a login.
-#[derive(Debug, Clone)]
-pub struct Tokens {
-    /// Sent with every request.
-    pub access: SecretString,
-    /// Renews the access token.
-    pub refresh: Option<SecretString>,
-    /// How long the access token is valid, if it says so.
-    pub lifetime: Option<Duration>,
-}
-
-/// How long a JSON Web Token (RFC 7519) is valid, from its `iat` to its `exp`; `None` for any other
-/// text. The token is not verified, because only its issuer could.
-#[must_use]
-pub fn jwt_lifetime(token: &SecretString) -> Option<Duration> {
-    let payload = token.expose_secret().split('.').nth(1)?;
-    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-    let (issued, expires) = (claims.get("iat")?.as_u64()?, claims.get("exp")?.as_u64()?);
-    let lifetime = Duration::from_secs(expires.checked_sub(issued)?);
-    // A shorter lifetime would cause a renewal for nearly every call; a refusal triggers it
-    // instead.
-    (lifetime >= Duration::from_secs(10)).then_some(lifetime)
-}
 
 /// The current tokens. The generation tells a caller's rejected token from a newer one.
 #[derive(Debug)]
@@ -159,6 +111,8 @@ struct State {
     needles: LatestNeedles,
     /// Renewals since the upstream last accepted a token, or refusals of a fixed one.
     unaccepted: u32,
+    /// How often the secrets were replaced: what those before lead to says nothing of these.
+    round: u64,
 }
 
 impl Credentials {
@@ -195,9 +149,9 @@ impl Credentials {
                     let old = state.current.as_ref().map(|current| current.tokens.clone());
                     let renewal = renew(old);
                     let this = Arc::clone(self);
-                    let keep = usable.is_some();
+                    let (keep, round) = (usable.is_some(), state.round);
                     let flight = async move {
-                        let result = this.finish_renewal(renewal.await, keep);
+                        let result = this.finish_renewal(renewal.await, keep, round);
                         this.kept().await;
                         result
                     };
@@ -241,13 +195,18 @@ impl Credentials {
         true
     }
 
-    fn finish_renewal(&self, result: Result<Tokens>, keep: bool) -> Result<Arc<CurrentTokens>> {
+    fn finish_renewal(
+        &self,
+        result: Result<Tokens>,
+        keep: bool,
+        round: u64,
+    ) -> Result<Arc<CurrentTokens>> {
         let mut state = self.lock();
-        state.flight = None;
+        let is_of_these = state.round == round;
+        state.flight.take_if(|_| is_of_these);
         match result {
             Ok(tokens) => {
                 state.generation += 1;
-                state.unaccepted = state.unaccepted.saturating_add(1);
                 let current = Arc::new(CurrentTokens {
                     generation: state.generation,
                     tokens,
@@ -255,11 +214,17 @@ impl Credentials {
                     accepted: AtomicBool::new(false),
                     carried: CarriedToken::default(),
                 });
+                // With the secrets before: good for those who wait, and for no one after.
+                if !is_of_these {
+                    return Ok(current);
+                }
+                state.unaccepted = state.unaccepted.saturating_add(1);
                 state.retire(|_| true);
                 state.current = Some(current.clone());
                 self.end(&mut state, |refused| !refused.tokens);
                 Ok(current)
             }
+            Err(error) if !is_of_these => Err(error),
             Err(error) => {
                 state.retire(|_| !keep);
                 if error.facts().pauses_logins {
@@ -268,6 +233,26 @@ impl Credentials {
                 Err(error)
             }
         }
+    }
+
+    /// Forgets the tokens, and ends a pause: the secrets are others now.
+    pub(super) fn start_over(&self) {
+        let mut state = self.lock();
+        state.round += 1;
+        (state.flight, state.unaccepted) = (None, 0);
+        state.retire(|_| true);
+        state.needles = LatestNeedles::default();
+        self.end(&mut state, |_| true);
+    }
+
+    /// How often the secrets were replaced.
+    pub(super) fn round(&self) -> u64 {
+        self.lock().round
+    }
+
+    /// There are other secrets.
+    pub(super) fn forget_needles(&self) {
+        self.lock().needles = LatestNeedles::default();
     }
 
     /// Refuses a request with fixed credentials while they pause. After the pause, one request
@@ -314,10 +299,24 @@ impl Credentials {
         self.end(&mut self.lock(), |refused| now < refused.until)
     }
 
-    /// Takes on the pause of an earlier process, and keeps it as it changes.
-    pub(super) fn keep_in(&self, keeper: &Arc<Keeper>, pause: Option<&KeptPause>, now: Instant) {
-        self.lock().refused = pause.and_then(|pause| Refused::kept(pause, keeper.clock(), now));
-        let _ = self.keeper.set(Arc::clone(keeper));
+    /// Takes on an earlier pause, and keeps it as it changes.
+    pub(super) fn keep_in(
+        &self,
+        keeper: Option<&Arc<Keeper>>,
+        (pause, clock): (Option<&KeptPause>, Clock),
+        now: Instant,
+    ) {
+        let _ = keeper.map(|keeper| self.keeper.set(Arc::clone(keeper)));
+        let mut state = self.lock();
+        // Tokens that are shared with another upstream have its pause already.
+        if state.refused.is_none() {
+            state.refused = pause.and_then(|pause| Refused::kept(pause, clock, now));
+        }
+    }
+
+    /// The pause as it would be kept.
+    pub(super) fn pause_to_keep(&self, clock: Clock) -> Option<KeptPause> {
+        self.lock().refused.as_ref().map(|refused| refused.keep(clock))
     }
 
     /// Waits until the latest change of the pause is kept, if it can be.

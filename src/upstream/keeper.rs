@@ -1,19 +1,34 @@
 //! Keeps for the next process what an upstream has to be spared: pauses, and what is used of its
 //! limits.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
+use parking_lot::Mutex;
 use prost::Message;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::kept::{KeptPause, KeptUpstream, read};
 use crate::store::{Change, Clock, Kept, Outlives, Store, StoreKey, Table, forget_unreadable};
 
-/// What earlier processes have left of all upstreams.
+/// The most upstreams that are remembered after they are gone.
+const MAX_REMEMBERED: usize = 1024;
+
+/// What earlier processes have left of all upstreams, and what a reload of the configuration has.
 pub struct EarlierUpstreams {
     store: Arc<dyn Store>,
     key: Arc<StoreKey>,
     clock: Clock,
+    left: Mutex<Left>,
+}
+
+#[derive(Default)]
+struct Left {
     pauses: BTreeMap<String, KeptPause>,
     upstreams: BTreeMap<String, KeptUpstream>,
 }
@@ -35,11 +50,13 @@ pub(super) struct Keeper {
     clock: Clock,
     backend: String,
     account: u32,
-    credentials: u32,
+    credentials: AtomicU32,
+    key: Arc<StoreKey>,
 }
 
 /// What an earlier process has left of one upstream.
 pub(super) struct Earlier {
+    pub(super) clock: Clock,
     pub(super) pause: Option<KeptPause>,
     pub(super) upstream: Option<KeptUpstream>,
 }
@@ -49,30 +66,57 @@ impl EarlierUpstreams {
     #[must_use]
     pub fn load(store: Arc<dyn Store>, key: Arc<StoreKey>) -> Self {
         let (pauses, upstreams) = (found(&*store, Table::Logins), found(&*store, Table::Upstreams));
-        Self { store, key, clock: Clock::default(), pauses, upstreams }
+        Self { store, key, clock: Clock::default(), left: Mutex::new(Left { pauses, upstreams }) }
     }
 
-    /// What keeps the state of a backend's upstream, and what it begins with; `None` if nothing
-    /// outlives the process. What is of another account, or of other credentials, is left out.
-    pub(super) fn of(&self, backend: &str, account: &Account) -> Option<(Keeper, Earlier)> {
-        if self.store.outlives() == Outlives::Nothing {
-            return None;
-        }
+    /// What keeps the state of a backend's upstream, if anything outlives the process, and what it
+    /// begins with. What is of another account, or of other credentials, is left out.
+    pub(super) fn of(&self, backend: &str, account: &Account) -> (Option<Keeper>, Earlier) {
+        let credentials = account.digest_of_secrets(&self.key, "credentials");
         let keeper = Keeper {
             store: Arc::clone(&self.store),
             clock: self.clock,
             backend: backend.to_owned(),
             account: account.digest(&self.key),
-            credentials: account.digest_of_secrets(&self.key, "credentials"),
+            credentials: AtomicU32::new(credentials),
+            key: Arc::clone(&self.key),
         };
-        let kept = self.pauses.get(backend).copied();
-        let pause = kept.filter(|pause| pause.credentials == keeper.credentials);
+        let mut left = self.left.lock();
+        let kept = left.pauses.remove(backend);
+        let pause = kept.filter(|pause| pause.credentials == credentials);
         if kept.is_some() && pause.is_none() {
             drop(keeper.pause(None));
         }
-        let upstream = self.upstreams.get(backend).cloned();
+        let upstream = left.upstreams.remove(backend);
         let upstream = upstream.filter(|upstream| upstream.account == keeper.account);
-        Some((keeper, Earlier { pause, upstream }))
+        let clock = self.clock;
+        let outlives = self.store.outlives() != Outlives::Nothing;
+        (Some(keeper).filter(|_| outlives), Earlier { clock, pause, upstream })
+    }
+
+    /// Remembers the state of an upstream that another one replaces, or that is not configured any
+    /// more, for the next one of this name.
+    pub(super) fn leave(
+        &self,
+        backend: &str,
+        account: &Account,
+        (pause, upstream): (Option<KeptPause>, KeptUpstream),
+    ) {
+        let mut left = self.left.lock();
+        if left.upstreams.len() >= MAX_REMEMBERED {
+            return;
+        }
+        let at = self.clock.to_kept(self.clock.now());
+        let upstream = KeptUpstream { account: account.digest(&self.key), at, ..upstream };
+        left.upstreams.insert(backend.to_owned(), upstream);
+        if let Some(pause) = pause {
+            let credentials = account.digest_of_secrets(&self.key, "credentials");
+            left.pauses.insert(backend.to_owned(), KeptPause { credentials, ..pause });
+        }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
     }
 }
 
@@ -100,6 +144,21 @@ impl Account {
         u32::from_be_bytes([a, b, c, d])
     }
 
+    /// Whether it is the same account as this one. Its secrets may be others.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let known = (&self.upstream, &self.names) == (&other.upstream, &other.names);
+        known && (!self.names.is_empty() || self.has_same_secrets(other))
+    }
+
+    /// Whether it is the same account with the same secrets.
+    #[must_use]
+    pub fn has_same_secrets(&self, other: &Self) -> bool {
+        let (own, theirs) = (self.secrets.iter(), other.secrets.iter());
+        (&self.upstream, &self.names) == (&other.upstream, &other.names)
+            && own.map(ExposeSecret::expose_secret).eq(theirs.map(ExposeSecret::expose_secret))
+    }
+
     /// Too few bits to find a secret by trying: many have the same. Of two that a configuration has
     /// one after the other, hardly ever.
     fn digest_of_secrets(&self, key: &StoreKey, purpose: &str) -> u32 {
@@ -119,12 +178,19 @@ impl Keeper {
         self.clock
     }
 
+    /// Pauses are those of these credentials from now on.
+    pub(super) fn change_credentials(&self, account: &Account) {
+        let credentials = account.digest_of_secrets(&self.key, "credentials");
+        self.credentials.store(credentials, Ordering::Relaxed);
+    }
+
     /// Keeps the pause of logins, or forgets it.
     pub(super) fn pause(&self, pause: Option<KeptPause>) -> Kept {
         let key = self.backend.clone();
         let change = match pause {
             Some(pause) => {
-                let pause = KeptPause { credentials: self.credentials, ..pause };
+                let credentials = self.credentials.load(Ordering::Relaxed);
+                let pause = KeptPause { credentials, ..pause };
                 Change::put(Table::Logins, key, pause.encode_to_vec())
             }
             None => Change::remove(Table::Logins, key),
@@ -180,12 +246,12 @@ mod tests {
             EarlierUpstreams::load(store, key)
         };
         for own in [account("a", "n", "s"), account("a", "", "s")] {
-            let (keeper, _) = load().of("b", &own).unwrap();
+            let keeper = load().of("b", &own).0.unwrap();
             keeper.note(KeptUpstream { strikes: 3, ..Default::default() });
             keeper.pause(Some(KeptPause { left: 1, ..Default::default() })).wait().await.unwrap();
             drop(keeper);
             let has = |backend: &str, account: &Account| {
-                let (_, earlier) = load().of(backend, account).unwrap();
+                let (_, earlier) = load().of(backend, account);
                 (earlier.upstream.is_some(), earlier.pause.is_some())
             };
             assert_eq!(has("c", &own), (false, false));
@@ -193,11 +259,11 @@ mod tests {
             assert_eq!(has("b", &own), (true, true));
             let others = [("z", &*named, "s", false), ("a", "m", "s", false)];
             for (upstream, name, secret, inherits) in others {
-                let (_, earlier) = load().of("b", &account(upstream, name, secret)).unwrap();
+                let (_, earlier) = load().of("b", &account(upstream, name, secret));
                 assert_eq!(earlier.upstream.is_some(), inherits, "{upstream} {name} {secret}");
                 assert!(earlier.pause.is_none());
                 // That has forgotten it.
-                let (keeper, _) = load().of("b", &own).unwrap();
+                let keeper = load().of("b", &own).0.unwrap();
                 let pause = KeptPause { left: 1, ..Default::default() };
                 keeper.pause(Some(pause)).wait().await.unwrap();
             }
@@ -205,10 +271,10 @@ mod tests {
         }
         let strange = Change::put(Table::Upstreams, "b", "strange");
         open().end(vec![strange]).wait().await.unwrap();
-        assert!(load().of("b", &account("a", "n", "s")).unwrap().1.upstream.is_none());
+        assert!(load().of("b", &account("a", "n", "s")).1.upstream.is_none());
         assert_eq!(open().load(Table::Upstreams), []);
         let key = Arc::new(StoreKey::load(&Memory).unwrap());
         let earlier = EarlierUpstreams::load(Arc::new(Memory), key);
-        assert!(earlier.of("b", &account("a", "n", "s")).is_none());
+        assert!(earlier.of("b", &account("a", "n", "s")).0.is_none());
     }
 }

@@ -4,7 +4,10 @@
 //! at most each second or hundredth of a window, so that no request waits for the disk. A login and
 //! the pause of logins are kept before their outcome is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout};
 
@@ -22,17 +25,28 @@ impl Upstream {
     /// Takes on what an earlier process has left of the same account, and keeps it for the next one
     /// as it changes.
     pub fn keep_in(self: &Arc<Self>, earlier: &EarlierUpstreams, account: &Account) {
-        let Some((keeper, earlier)) = earlier.of(&self.backend, account) else { return };
-        let (keeper, now) = (Arc::new(keeper), Instant::now());
-        self.credentials.keep_in(&keeper, earlier.pause.as_ref(), now);
+        let (keeper, earlier) = earlier.of(&self.backend, account);
+        let (keeper, now) = (keeper.map(Arc::new), Instant::now());
+        self.credentials.keep_in(keeper.as_ref(), (earlier.pause.as_ref(), earlier.clock), now);
         if let Some(upstream) = &earlier.upstream {
-            self.pace.go_on(upstream, keeper.clock());
+            self.pace.go_on(upstream, earlier.clock);
             self.breaker.go_on(upstream.openings, now);
         }
-        // Requests that may have been sent, and were not kept, are counted once.
-        keeper.note(self.state(false, keeper.clock()));
-        let _ = self.keeper.set(keeper);
+        if let Some(keeper) = keeper {
+            // Requests that may have been sent, and were not kept, are counted once.
+            keeper.note(self.state(false, keeper.clock()));
+            let _ = self.keeper.set(keeper);
+        }
         self.publish(None);
+    }
+
+    /// Leaves the state for the next upstream of this name: another one takes its place, or none.
+    /// What it finds out from now on, with the calls that it still has, is told to no one.
+    pub fn leave_in(&self, earlier: &EarlierUpstreams, account: &Account) {
+        self.retired.store(true, Ordering::Relaxed);
+        let clock = earlier.clock();
+        let state = (self.credentials.pause_to_keep(clock), self.state(false, clock));
+        earlier.leave(&self.backend, account, state);
     }
 
     /// Keeps the state as it changes, until it is given up.

@@ -6,9 +6,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::{
+    authentication::{Auth, Tokens},
     breaker::Verdict,
     client::Upstream,
-    credentials::{CurrentTokens, Tokens},
+    credentials::CurrentTokens,
     message::{Reply, Request},
     metrics::LoginOutcome,
     status,
@@ -21,9 +22,16 @@ pub(super) async fn tokens(
     refused: Option<u64>,
     counter: &Arc<AtomicU32>,
 ) -> Result<Arc<CurrentTokens>> {
-    let (this, counter) = (Arc::clone(upstream), Arc::clone(counter));
-    let renew = |old| async move { renew(&this, old, &counter).await };
-    let current = upstream.credentials.get(refused, renew).await;
+    let current = loop {
+        let round = upstream.credentials.round();
+        let (this, counter) = (Arc::clone(upstream), Arc::clone(counter));
+        let renew = |old| async move { renew(&this, old, &counter).await };
+        let current = upstream.credentials.get(refused, renew).await;
+        // The secrets were replaced meanwhile: that those before were refused says nothing.
+        if current.is_ok() || upstream.credentials.round() == round {
+            break current;
+        }
+    };
     if current.is_err() {
         // Rejected credentials close the backend for a while.
         upstream.publish(None);
@@ -52,8 +60,8 @@ pub(super) fn admit_fixed(upstream: &Upstream) -> Result<()> {
 }
 
 /// Records whether the upstream accepted fixed credentials.
-pub(super) async fn judge_fixed(upstream: &Arc<Upstream>, reply: &Reply) {
-    let Upstream { auth, credentials, .. } = &**upstream;
+pub(super) async fn judge_fixed(upstream: &Arc<Upstream>, auth: &dyn Auth, reply: &Reply) {
+    let credentials = &upstream.credentials;
     let changed = if auth.is_refused(reply) {
         credentials.reject_fixed(auth.may_lock())
     } else {
@@ -75,7 +83,9 @@ async fn renew(
     old: Option<Tokens>,
     counter: &AtomicU32,
 ) -> Result<Tokens> {
-    let Upstream { auth, backend, metrics, .. } = &**upstream;
+    let Upstream { backend, metrics, .. } = &**upstream;
+    let sign_in = upstream.sign_in.load_full();
+    let auth = &*sign_in.auth;
     let refresh = old.and_then(|tokens| tokens.refresh).and_then(|r| auth.refresh(&r));
     if let Some((request, headers)) = refresh {
         let reply = exchange(upstream, &request, &headers, counter).await;

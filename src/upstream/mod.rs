@@ -6,6 +6,7 @@
 //! `message`.
 
 mod attempt;
+mod authentication;
 mod base_url;
 mod body;
 mod breaker;
@@ -33,9 +34,11 @@ mod pace;
 mod patience;
 mod redact;
 mod refusal;
+mod renewing;
 mod retry;
 mod settings;
 mod shares;
+mod sign_in;
 mod status;
 mod told;
 mod transport;
@@ -44,13 +47,13 @@ mod watched;
 mod window;
 
 pub use attempt::Session;
+pub use authentication::{Auth, Tokens, jwt_lifetime};
 pub use base_url::BaseUrl;
 pub use body::least_memory;
 pub use breaker::Circuit;
 pub use class::Class;
 pub use client::{Health, Reach, Upstream};
 pub use connection::{ProxyChoice, ProxySettings, Roots, TlsSettings, TlsVersion};
-pub use credentials::{Auth, Tokens, jwt_lifetime};
 pub use keeper::{Account, EarlierUpstreams};
 pub use kept::{can_read, describe};
 pub use limits::{Chosen, Limits, RateLimit, WindowLimit};
@@ -58,5 +61,6 @@ pub use message::{Bound, Port, PortLayer, Reply, Request, Safety, Unread};
 pub use metrics::{BackendUpstreamMetrics, UpstreamMetrics};
 pub use patience::{Delay, Waiters};
 pub use refusal::is_unanswered;
+pub use renewing::Connections;
 pub use settings::{Thresholds, UpstreamSettings};
 pub use status::{failed_status, unreadable};

@@ -63,6 +63,11 @@ impl Transport {
         })
     }
 
+    /// The same with other settings, and the same memory.
+    pub(super) fn renewed(&self, settings: &UpstreamSettings) -> Result<Self> {
+        Self::new(settings, self.decoding.clone())
+    }
+
     /// Secrets that no text may show.
     pub(super) fn secrets(&self) -> &[SecretString] {
         self.clients.secrets()

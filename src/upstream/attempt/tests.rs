@@ -19,8 +19,8 @@ use crate::{
     error::{Error, Reason},
     resources::Share,
     upstream::{
+        authentication::{Auth, Tokens},
         base_url::BaseUrl,
-        credentials::{Auth, Tokens},
         limits::Limits,
         metrics::BackendUpstreamMetrics,
         settings::UpstreamSettings,

@@ -44,12 +44,6 @@ async fn one_refused_generation_is_renewed_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_expires() {
-    let claims = URL_SAFE_NO_PAD.encode(r#"{"iat":1000,"exp":1100}"#);
-    let token = SecretString::from(format!("e30.{claims}.x"));
-    assert_eq!(jwt_lifetime(&token), Some(Duration::from_secs(100)));
-    for other in ["", "a.b", "e30.e30.x", "a.!.c"] {
-        assert_eq!(jwt_lifetime(&SecretString::from(other)), None, "{other}");
-    }
     let credentials = Arc::new(Credentials::default());
     let renew = |_| async { Ok(Tokens { lifetime: Some(Duration::from_secs(100)), ..tokens() }) };
     let generation = async || credentials.get(None, renew).await.unwrap().generation;
@@ -221,9 +215,11 @@ async fn the_next_process_with_the_same_credentials_goes_on_with_the_pause() {
             Arc::new(File::open(directory.path(), StoreMetrics::default()).unwrap());
         let key = Arc::new(StoreKey::load(&*store).unwrap());
         let earlier = EarlierUpstreams::load(store, key);
-        let (keeper, found) = earlier.of("b", account).unwrap();
+        let (keeper, found) = earlier.of("b", account);
         let credentials = Arc::new(Credentials::default());
-        credentials.keep_in(&Arc::new(keeper), found.pause.as_ref(), Instant::now());
+        let keeper = keeper.map(Arc::new);
+        let pause = (found.pause.as_ref(), found.clock);
+        credentials.keep_in(keeper.as_ref(), pause, Instant::now());
         credentials
     };
     let attempt = async |credentials: &Arc<Credentials>| {
@@ -251,4 +247,47 @@ async fn the_next_process_with_the_same_credentials_goes_on_with_the_pause() {
     let other = process(&Account { secrets: vec!["another".into()], ..account.clone() });
     assert_eq!(attempt(&other).await, "locked");
     drop(other);
+}
+
+#[test]
+fn other_secrets_are_looked_for_at_once() {
+    let credentials = Credentials::default();
+    let finds = |secret: &str| {
+        let configured = SecretString::from(secret);
+        let needles = credentials.needles(|| vec![&configured], &[]);
+        needles.redacted(&format!("it is {secret}")).is_some()
+    };
+    assert!(finds("the first secret"));
+    assert!(!finds("the second secret"), "they are kept");
+    credentials.start_over();
+    assert!(finds("the second secret"));
+    credentials.forget_needles();
+    assert!(finds("the third secret"));
+}
+
+/// What is under way with the secrets before ends for those who wait, and for no one after.
+#[tokio::test(start_paused = true)]
+async fn a_login_with_replaced_secrets_decides_nothing_about_the_new_ones() {
+    for fails in [true, false] {
+        let credentials = Arc::new(Credentials::default());
+        let old = {
+            let credentials = Arc::clone(&credentials);
+            tokio::spawn(async move {
+                let login = move |_| async move {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    let locked = || Error::new(Reason::UpstreamAccountLocked, "locked");
+                    if fails { Err(locked()) } else { Ok(tokens()) }
+                };
+                credentials.get(None, login).await.map(|current| current.generation)
+            })
+        };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        credentials.start_over();
+        assert_eq!(old.await.unwrap().is_err(), fails);
+        assert_eq!(paused(&credentials), None);
+        let next = || credentials.get(None, |_| async { Ok(tokens()) });
+        let first = next().await.unwrap().generation;
+        assert_eq!(first, if fails { 1 } else { 2 }, "it was not taken for the new one's");
+        assert_eq!(next().await.unwrap().generation, first);
+    }
 }
