@@ -15,6 +15,7 @@ use super::{
     metrics::{AuthMetrics, Outcome},
     policy::{Ambiguous, Policy},
     remembered::{Remembered, digest},
+    rights::Right,
     settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Peer, Reflection},
     xfcc,
 };
@@ -110,12 +111,21 @@ impl Unproved {
     }
 }
 
+/// Whether a caller still has a right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It has, or never had.
+    Yes,
+    /// It was taken away, or the caller is not configured any more.
+    No,
+}
+
 /// Finds out who calls.
 #[derive(Default)]
 pub struct Authenticator {
     settings: AuthSettings,
     policy: Policy,
-    issuers: Vec<Issuer>,
+    issuers: Vec<Arc<Issuer>>,
     remembered: Remembered,
     metrics: AuthMetrics,
 }
@@ -133,8 +143,20 @@ impl Authenticator {
     ///
     /// When the keys of an issuer cannot be read.
     pub fn new(rules: &AuthRules, callers: &Callers, metrics: &AuthMetrics) -> io::Result<Self> {
+        Self { metrics: metrics.clone(), ..Self::default() }.followed_by(rules, callers)
+    }
+
+    /// By other rules. Issuers that are the same keep their keys.
+    ///
+    /// # Errors
+    ///
+    /// When the keys of an issuer cannot be read; nothing has changed then.
+    pub fn followed_by(&self, rules: &AuthRules, callers: &Callers) -> io::Result<Self> {
         let open = |(name, settings): (&String, &IssuerSettings)| {
-            let opened = Issuer::open(name, settings);
+            if let Some(known) = self.issuers.iter().find(|issuer| issuer.is(name, settings)) {
+                return Ok(Arc::clone(known));
+            }
+            let opened = Issuer::open(name, settings).map(Arc::new);
             let key = if settings.jwks_url.is_some() { "jwks_url" } else { "jwks_file" };
             opened.map_err(|why| io::Error::other(format!("auth.jwt.{name}: `{key}` {why}")))
         };
@@ -146,7 +168,7 @@ impl Authenticator {
             policy: Policy::new(rules, callers),
             issuers,
             remembered: Remembered::default(),
-            metrics: metrics.clone(),
+            metrics: self.metrics.clone(),
         })
     }
 
@@ -248,6 +270,16 @@ impl Authenticator {
                 target: "auth", issuer = name, why,
                 "there are no keys of an issuer that may be used: its tokens are refused"
             ),
+        }
+    }
+
+    /// Whether an identity that other rules have found still may do what it might then.
+    #[must_use]
+    pub fn keeps(&self, identity: &Identity, right: Right, backend: Option<&str>) -> Kept {
+        let mut all = identity.principal.iter().chain(&identity.workload);
+        match all.all(|before| self.policy.keeps(before, right, backend)) {
+            true => Kept::Yes,
+            false => Kept::No,
         }
     }
 

@@ -96,6 +96,11 @@ impl Issuer {
         is_news
     }
 
+    /// Whether this is the issuer of these settings.
+    pub(super) fn is(&self, name: &str, settings: &IssuerSettings) -> bool {
+        &*self.name == name && self.settings == *settings
+    }
+
     fn verify(&self, token: &str, header: &Header) -> Result<Claims, Fault> {
         let id = header.kid.as_deref().ok_or_else(|| invalid("the token names no key"))?;
         let none =
@@ -159,7 +164,7 @@ fn fault_of(kind: &ErrorKind) -> &'static str {
 
 /// The claims of a token that one of these issuers has signed, and when it is not accepted any
 /// more.
-pub(super) fn verify(issuers: &[Issuer], token: &str) -> Result<(Claims, SystemTime), Fault> {
+pub(super) fn verify(issuers: &[Arc<Issuer>], token: &str) -> Result<(Claims, SystemTime), Fault> {
     if token.len() > MAX_BYTES {
         return Err(invalid("the token is too long"));
     }

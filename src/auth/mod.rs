@@ -5,6 +5,7 @@
 //! - `policy`: which caller may do what in which backend
 //! - `identity`: who a call is of, as the rest of the program sees it
 //! - `authenticator`: from the proofs that came with a call to its identity
+//! - `in_force`: the rules of now, which a reload of the configuration replaces
 //! - `jwt`, `claims`: tokens, and what they say
 //! - `keyring`, `jwks`, `fetch`: the keys that sign tokens, how they are written, and how they are
 //!   fetched
@@ -20,6 +21,7 @@ mod certificate;
 mod claims;
 mod fetch;
 mod identity;
+mod in_force;
 mod jwks;
 mod jwt;
 mod keyring;
@@ -32,9 +34,10 @@ pub mod spiffe;
 pub mod xfcc;
 
 pub(crate) use self::{jwt::check as check_keys, policy::EVERY_BACKEND};
-pub use authenticator::{Authenticator, Proofs, Sent, Unproved, Why};
+pub use authenticator::{Authenticator, Kept, Proofs, Sent, Unproved, Why};
 pub use certificate::Certificate;
 pub use identity::{Identity, Via, not_allowed};
+pub use in_force::InForce;
 pub use metrics::AuthMetrics;
 pub use policy::{Grants, Policy};
 pub use rights::{REHEARSAL, Right, Rights, right_of};

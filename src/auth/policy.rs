@@ -67,6 +67,15 @@ impl Grants {
         self.everywhere.and(more)
     }
 
+    /// Whether this may be done wherever it may be done by these.
+    fn covers(&self, others: &Self, right: Right) -> bool {
+        let everywhere = !others.everywhere.has(right) || self.everywhere.has(right);
+        let has = |(backend, rights): (&String, &Rights)| {
+            !rights.has(right) || self.within(backend).has(right)
+        };
+        everywhere && others.in_backends.iter().all(has)
+    }
+
     /// Whether this may be done in any backend.
     #[must_use]
     pub fn somewhere(&self, right: Right) -> bool {
@@ -142,6 +151,17 @@ impl Policy {
     /// A number that no other policy of this process has.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether a caller of before still may do this in a backend, or wherever it might, if it
+    /// might at all.
+    pub(super) fn keeps(&self, before: &Principal, right: Right, backend: Option<&str>) -> bool {
+        let now = self.principals.iter().find(|principal| principal.name == before.name);
+        let Some(Principal { grants, .. }) = now.map(|now| &**now) else { return false };
+        match backend {
+            Some(id) => grants.within(id).has(right) || !before.grants.within(id).has(right),
+            None => grants.covers(&before.grants, right),
+        }
     }
 
     /// The caller with a certificate of this SPIFFE id: of several that it fits, the one that says

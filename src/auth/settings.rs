@@ -50,9 +50,9 @@ settings! {
         issuer: Option<String> = None, plain_text(512).optional();
         /// The `aud` that a token must have at least one of, with commas between them. Required.
         audience: Option<Vec<String>> = None, texts().optional();
-        /// File with its public keys, a JSON Web Key Set. It is read again every ten seconds. As
-        /// long as it cannot be read or is no key set, the keys before stay. This or `jwks_url` is
-        /// required.
+        /// File with its public keys, a JSON Web Key Set. It is read again as the configuration is.
+        /// As long as it cannot be read or is no key set, the keys before stay. This or `jwks_url`
+        /// is required.
         jwks_file: Option<String> = None, trusted_path().optional();
         /// Where its public keys are fetched from, over TLS, without redirects and without a proxy;
         /// at most 256 KiB within 5 s. The process is not ready before they were.

@@ -79,11 +79,26 @@ impl Backend {
         &self.name
     }
 
+    /// The same backend as another configuration has it: who waits for writes to the one before is
+    /// told of those to this one too.
+    #[must_use]
+    pub fn succeeding(self, before: &Self) -> Self {
+        Self { changes: before.changes.clone(), ..self }
+    }
+
+    /// Its upstream.
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
     pub(super) fn dialect(&self) -> &DialectClient {
         &self.dialect
     }
 
-    pub(super) fn cache(&self) -> &Cache {
+    /// What is kept of its reads.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
         &self.cache
     }
 

@@ -4,24 +4,34 @@
 //! a caller before it was asked whether it may. It is asked by the backend's name alone: what a
 //! caller that may not is told does not depend on whether there is such a backend.
 
-use std::{collections::BTreeMap, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{
+    marker::PhantomData,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use super::backend::Backend;
+use super::{backend::Backend, backends::Backends};
 use crate::{
     auth::{Authenticator, REHEARSAL, Right, not_allowed, right_of},
     cache::Control,
     call::{Call, Denial},
     error::{Error, Reason, Result, metadata},
-    model::{method::Method, name::BackendName},
+    model::{
+        method::Method,
+        name::{BackendName, Parent},
+    },
     text,
 };
 
 /// The configured backends, and whether callers have to prove who they are.
 pub(crate) struct Door {
-    backends: BTreeMap<String, Arc<Backend>>,
-    is_guarded: bool,
+    backends: Arc<Backends>,
+    is_guarded: AtomicBool,
     /// Whether who may not ask for what is fresh is refused for it.
-    denies_fresh: bool,
+    denies_fresh: AtomicBool,
 }
 
 /// What is done with a backend.
@@ -108,20 +118,18 @@ impl<U: Looks> Allowed<U> {
 impl Door {
     /// A door to these backends that is open for everyone.
     pub(crate) fn open(backends: impl IntoIterator<Item = Backend>) -> Self {
-        let named = |backend: Backend| (backend.name().id().to_owned(), Arc::new(backend));
-        let backends = backends.into_iter().map(named).collect();
-        Self { backends, is_guarded: false, denies_fresh: false }
+        let (is_guarded, denies_fresh) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { backends: Arc::new(Backends::new(backends)), is_guarded, denies_fresh }
     }
 
-    /// The same; if this one requires it, only those pass who prove who they are.
-    pub(crate) fn guarded(self, authenticator: &Authenticator) -> Self {
-        let (is_guarded, denies_fresh) =
-            (authenticator.is_required(), authenticator.denies_fresh());
-        Self { is_guarded, denies_fresh, ..self }
+    /// Lets only those pass from now on that these rules demand.
+    pub(crate) fn guard(&self, rules: &Authenticator) {
+        self.denies_fresh.store(rules.denies_fresh(), Ordering::Release);
+        self.is_guarded.store(rules.is_required(), Ordering::Release);
     }
 
     /// All of them, for what the process itself does.
-    pub(crate) fn of_the_process(&self) -> &BTreeMap<String, Arc<Backend>> {
+    pub(crate) fn of_the_process(&self) -> &Arc<Backends> {
         &self.backends
     }
 
@@ -164,16 +172,37 @@ impl Door {
         let right = U::right(method);
         let may = |id: &str| self.may(call, right, id);
         call.record.allow(right);
-        let allowed = self.backends.iter().filter(|(id, _)| may(id));
+        let backends = self.backends.now();
+        let allowed = backends.iter().filter(|(id, _)| may(id));
         let allowed = allowed.map(|(id, backend)| self.allowed(call, id, backend));
         SelectedBackends { backends: allowed.collect(), single: false }
+    }
+
+    /// The backends that the parent of a request names: one, or all that its caller may use so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::backend`], or when it is not a parent.
+    pub(crate) fn of_parent<U: Usage>(
+        &self,
+        call: &Call,
+        parent: &str,
+        method: Method,
+    ) -> Result<SelectedBackends<U>> {
+        match Parent::parse("parent", parent)? {
+            Parent::All => {
+                call.record.set_backend("-");
+                self.every_fresh(call, method)
+            }
+            Parent::One(name) => Ok(SelectedBackends::single(self.backend(call, &name, method)?)),
+        }
     }
 
     /// Whether the caller may do this in the backend of this name, whether there is one or not.
     pub(crate) fn may(&self, call: &Call, right: Right, id: &str) -> bool {
         match call.record.identity() {
             Some(identity) => identity.may(right, id),
-            None => !self.is_guarded,
+            None => !self.is_guarded.load(Ordering::Acquire),
         }
     }
 
@@ -196,7 +225,8 @@ impl Door {
 
     fn check_fresh<U: Usage>(&self, call: &Call, id: &str, method: Method) -> Result<()> {
         let asks = U::LOOKS && call.cache_control.asks_upstream();
-        if !asks || !self.denies_fresh || self.may(call, Right::Fresh, id) {
+        let denies_fresh = self.denies_fresh.load(Ordering::Acquire);
+        if !asks || !denies_fresh || self.may(call, Right::Fresh, id) {
             return Ok(());
         }
         Err(denied(call, Right::Fresh, id, method))
@@ -216,7 +246,8 @@ impl Door {
         };
         self.check_fresh::<U>(call, id, method)?;
         call.record.allow(*right);
-        let Some(backend) = self.backends.get(id) else {
+        let backends = self.backends.now();
+        let Some(backend) = backends.get(id) else {
             return Err(self.not_found(call, name, method));
         };
         call.record.set_backend(id);
@@ -233,7 +264,8 @@ impl Door {
 
     /// The error for a backend that is not there, with those that the caller may see.
     fn not_found(&self, call: &Call, name: &BackendName, method: Method) -> Error {
-        let seen = self.backends.keys().filter(|id| self.may(call, Right::Read, id));
+        let backends = self.backends.now();
+        let seen = backends.keys().filter(|id| self.may(call, Right::Read, id));
         let seen: Vec<&str> = seen.take(10).map(String::as_str).collect();
         let mut message = format!("no backend {} is configured", text::quoted(name.id()));
         if !seen.is_empty() {

@@ -5,6 +5,7 @@
 //! Nothing here knows gRPC (`rpc` translates) or a wire format (`dialect` does).
 
 mod backend;
+mod backends;
 mod door;
 mod doubt;
 mod earlier;
@@ -20,7 +21,8 @@ mod write;
 use std::sync::Arc;
 
 pub use backend::Backend;
-use door::{Allowed, Door, Operates, Previews, Reads, SelectedBackends, Usage};
+pub use backends::ByName;
+use door::{Allowed, Door, Operates, Previews, Reads};
 use doubt::{Asked, Doubts};
 pub use doubt::{describe as describe_doubt, to_json as doubt_to_json};
 pub use earlier::{EarlierWrites, check_creations, describe};
@@ -82,15 +84,32 @@ impl Gateway {
         processors: Processors,
     ) -> Self {
         let door = Door::open(backends);
+        door.of_the_process().now().values().for_each(|backend| watches.bind(backend));
         let writer = Writer::new(writes.clone(), earlier, audit);
         let doubts = Arc::new(Doubts::new(writer.doubts(), writes));
         Self { door, writer, doubts, page_tokens, watches, processors }
     }
 
-    /// The same; if guarded, only those pass who prove who they are, and may do what they ask for.
+    /// Lets only those pass from now on that these rules demand.
+    pub fn guard(&self, rules: &Authenticator) {
+        self.door.guard(rules);
+    }
+
+    /// The backends that are configured now.
     #[must_use]
-    pub fn guarded(self, authenticator: &Authenticator) -> Self {
-        Self { door: self.door.guarded(authenticator), ..self }
+    pub fn backends(&self) -> Arc<ByName> {
+        self.door.of_the_process().snapshot()
+    }
+
+    /// Serves these backends from now on. Calls that have one of those before keep it to their end.
+    pub fn replace_backends(&self, backends: ByName) {
+        self.door.of_the_process().replace(backends);
+    }
+
+    /// The streams of changes.
+    #[must_use]
+    pub fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// Where writes are told of.
@@ -149,13 +168,13 @@ impl Gateway {
     /// The names of the configured backends.
     #[must_use]
     pub fn backend_names(&self) -> Vec<String> {
-        self.door.of_the_process().keys().cloned().collect()
+        self.door.of_the_process().now().keys().cloned().collect()
     }
 
     /// Looks after the writes whose outcome is unknown, those of earlier processes among them,
     /// until the process drains.
     pub fn settle_doubts(&self, tasks: &BackgroundTasks) {
-        tasks.spawn(self.writer.settler(self.door.of_the_process().clone()).run());
+        tasks.spawn(self.writer.settler(Arc::clone(self.door.of_the_process())).run());
     }
 
     /// Lists writes in doubt.
@@ -165,7 +184,7 @@ impl Gateway {
         request: &ListDoubtfulWritesRequest,
     ) -> Result<ListDoubtfulWritesResponse> {
         let method = Method::ListDoubtfulWrites;
-        let backends = self.backends_of::<Operates>(call, &request.parent, method)?;
+        let backends = self.door.of_parent::<Operates>(call, &request.parent, method)?;
         // Also those of backends that are not configured any more.
         let may_see = |backend: &str| self.door.may(call, Right::Admin, backend);
         self.doubts
@@ -205,7 +224,7 @@ impl Gateway {
         call: &Call,
         request: &ListProfilesRequest,
     ) -> Result<Encoded<ListProfilesResponse>> {
-        let backends = self.backends_of::<Reads>(call, &request.parent, Method::ListProfiles)?;
+        let backends = self.door.of_parent::<Reads>(call, &request.parent, Method::ListProfiles)?;
         list::profiles(&backends, call, request, &self.page_tokens, &self.processors).await
     }
 
@@ -334,26 +353,9 @@ impl Gateway {
         call: &Call,
         request: &WatchProfilesRequest,
     ) -> Result<ChangeStream> {
-        let backends = self.backends_of::<Reads>(call, &request.parent, Method::WatchProfiles)?;
+        let backends =
+            self.door.of_parent::<Reads>(call, &request.parent, Method::WatchProfiles)?;
         self.watches.open(&backends, call, request).await
-    }
-
-    /// The backends that the parent of a request names.
-    fn backends_of<U: Usage>(
-        &self,
-        call: &Call,
-        parent: &str,
-        method: Method,
-    ) -> Result<SelectedBackends<U>> {
-        match Parent::parse("parent", parent)? {
-            Parent::All => {
-                call.record.set_backend("-");
-                self.door.every_fresh(call, method)
-            }
-            Parent::One(name) => {
-                Ok(SelectedBackends::single(self.door.backend(call, &name, method)?))
-            }
-        }
     }
 
     /// The backend and the parsed name of a profile that a request names. The profile need not

@@ -46,7 +46,7 @@ pub use self::{
     open_files::raise_open_files,
     routes::Routes,
     services::{
-        admin::{Admin, EndPause},
+        admin::{Admin, EndPause, Shows},
         health::Health,
         levers::BackendNames,
     },
@@ -59,7 +59,7 @@ pub use self::{
 };
 pub use crate::settings::ListenAddress;
 use crate::{
-    auth::{Authenticator, Certificate},
+    auth::{Certificate, InForce},
     call::Writes,
     caller::{Callers, Resource},
     resources::Share,
@@ -84,7 +84,7 @@ pub struct Services {
     metrics: ServerMetrics,
     callers: Callers,
     memory: Share,
-    authenticator: Arc<Authenticator>,
+    authenticator: Arc<InForce>,
     audit: Option<AuditLog>,
 }
 
@@ -115,9 +115,9 @@ impl Services {
         Ok(Self { routes, methods, health, metrics, callers, memory, authenticator, audit })
     }
 
-    /// Lets only those calls pass that this one does.
+    /// Lets only those calls pass that the rules of now do.
     #[must_use]
-    pub fn guarded_by(self, authenticator: Arc<Authenticator>) -> Self {
+    pub fn guarded_by(self, authenticator: Arc<InForce>) -> Self {
         Self { authenticator, ..self }
     }
 

@@ -31,7 +31,7 @@ use super::{
     transport::{closing::Closing, rest::RequestBody},
 };
 use crate::{
-    auth::Authenticator,
+    auth::InForce,
     caller::{Caller, Callers},
     resources::Share,
     telemetry::AuditLog,
@@ -46,7 +46,7 @@ pub(super) fn build<B>(
     methods: &Methods,
     metrics: &ServerMetrics,
     settings: &ServerSettings,
-    (callers, authenticator, audit): (&Callers, &Arc<Authenticator>, Option<&AuditLog>),
+    (callers, authenticator, audit): (&Callers, &Arc<InForce>, Option<&AuditLog>),
     memory: &Share,
 ) -> impl Service<
     Arrived<B>,

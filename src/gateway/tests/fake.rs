@@ -204,7 +204,7 @@ impl Fake {
     pub(super) fn watches() -> Watches {
         let (name, tokens) = (Arc::<str>::from("fake"), ResumeTokens::new([0; 32], 1));
         let slots = Callers::default().pool(Resource::Streams, 2);
-        let mut watches = Watches::new(slots, tokens, BackgroundTasks::default());
+        let watches = Watches::new(slots, tokens, BackgroundTasks::default());
         let metrics = WatchMetrics::register(&mut Registry::new("test")).backend(&name);
         watches.add(&name, 0, WatchSettings::default(), metrics);
         watches

@@ -84,8 +84,9 @@ impl EarlierHistories {
     }
 
     /// Forgets what is left: that of backends that are not watched any more.
-    pub(super) fn forget(self) {
-        self.store.note(self.backends.into_values().flat_map(forgotten).collect());
+    pub(super) fn forget(&mut self) {
+        let left = std::mem::take(&mut self.backends);
+        self.store.note(left.into_values().flat_map(forgotten).collect());
     }
 
     /// What keeps the history of a backend, and what it begins with; `None` if nothing outlives the
@@ -276,6 +277,22 @@ impl Keeper {
         all.extend(gone.map(|number| kept::no_change(backend, number)));
         all.push(self.head(history));
         all
+    }
+
+    /// Forgets all that was kept: it goes on nowhere.
+    pub(super) fn give_up(&self, history: &History) {
+        let is_kept = self.is_kept.swap(false, Ordering::Relaxed);
+        let profiles = Some(&**history.profiles()).filter(|_| is_kept);
+        let mut changes = match is_kept {
+            true => self.forget(history.bounds(), profiles),
+            false => vec![kept::no_head(&self.backend)],
+        };
+        let left = std::mem::take(&mut *self.left.lock());
+        let backend = self.backend.as_str();
+        changes.extend(left.positions.iter().map(|at| kept::profile(backend, at, None)));
+        let (first, end) = left.changes.unwrap_or_default();
+        changes.extend((first..end).map(|number| kept::no_change(backend, number)));
+        self.store.note(changes);
     }
 
     /// Nothing of it counts any more.

@@ -5,6 +5,7 @@
 //! latest changes. `stream` is one stream, which reads them from there at its caller's pace.
 
 mod cadence;
+mod follower;
 mod history;
 mod keeper;
 mod kept;
@@ -16,6 +17,8 @@ mod stream;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, RwLock};
+
 pub use keeper::EarlierHistories;
 pub use kept::{can_read, count};
 pub use metrics::{BackendWatchMetrics, WatchMetrics};
@@ -26,12 +29,12 @@ use crate::{
     cache::BackgroundTasks,
     call::Call,
     caller::{Callers, Pool, Resource},
-    error::{Error, Reason, Result},
+    error::Result,
     gateway::{
         backend::Backend,
         door::{Reads, SelectedBackends},
         watch::{
-            poller::Poller,
+            poller::{Poller, replaced},
             stream::{Ends, METHOD, Source},
         },
     },
@@ -51,13 +54,13 @@ pub struct Watches {
     /// Runs the polls. They end together with the cache's loads, when no call is left.
     tasks: BackgroundTasks,
     /// By the id of the backend.
-    pollers: BTreeMap<String, Arc<Poller>>,
+    pollers: RwLock<BTreeMap<String, Arc<Poller>>>,
     /// How long a stream may be without a message.
     keep_alive: Option<Duration>,
     /// The memory of what the pollers keep.
     memory: Share,
-    /// What earlier processes have left.
-    earlier: Option<EarlierHistories>,
+    /// What earlier processes have left, and where it is kept.
+    earlier: Mutex<Option<EarlierHistories>>,
 }
 
 impl Watches {
@@ -81,10 +84,10 @@ impl Watches {
             slots,
             tokens: Arc::new(tokens),
             tasks,
-            pollers: BTreeMap::new(),
+            pollers: RwLock::default(),
             keep_alive: None,
             memory: Share::boundless(Resource::HistoryBytes),
-            earlier: None,
+            earlier: Mutex::default(),
         }
     }
 
@@ -104,30 +107,48 @@ impl Watches {
     /// for the next one.
     #[must_use]
     pub fn keep_in(self, earlier: EarlierHistories) -> Self {
-        Self { earlier: Some(earlier), ..self }
+        Self { earlier: Mutex::new(Some(earlier)), ..self }
     }
 
-    /// Adds a backend. `account` tells its account from others.
+    /// Adds a backend, in the place of one of the same name, whose streams end: a client that opens
+    /// them again is told what is there now. `account` tells its account from others.
     pub fn add(
-        &mut self,
+        &self,
         backend: &str,
         account: u32,
         settings: WatchSettings,
         metrics: BackendWatchMetrics,
     ) {
         let (tasks, memory) = (self.tasks.clone(), self.memory.clone());
-        let earlier = self.earlier.as_mut().and_then(|earlier| earlier.of(backend, account));
+        self.remove(backend);
+        let mut earlier = self.earlier.lock();
+        let earlier = earlier.as_mut().and_then(|earlier| earlier.of(backend, account));
         let poller = Poller::new(settings, tasks, metrics, memory, earlier);
-        self.pollers.insert(backend.to_owned(), Arc::new(poller));
+        self.pollers.write().insert(backend.to_owned(), Arc::new(poller));
+    }
+
+    /// Streams over this backend, and over no other of its name, are opened from now on.
+    pub fn bind(&self, backend: &Arc<Backend>) {
+        if let Some(poller) = self.pollers.read().get(backend.name().id()) {
+            poller.bind(backend);
+        }
+    }
+
+    /// Removes a backend. Its streams end, and nothing is kept of what they told.
+    pub fn remove(&self, backend: &str) {
+        let removed = self.pollers.write().remove(backend);
+        if let Some(poller) = removed {
+            poller.retire(backend);
+        }
     }
 
     /// All backends are added: forgets what earlier processes have left of others.
     #[must_use]
     pub fn complete(self) -> Self {
-        if let Some(earlier) = self.earlier {
+        if let Some(earlier) = self.earlier.lock().as_mut() {
             earlier.forget();
         }
-        Self { earlier: None, ..self }
+        self
     }
 
     /// Opens a change stream. A stream over a single backend begins when that backend has been
@@ -152,7 +173,7 @@ impl Watches {
         let slot = slot.map_err(|full| decorated(full.into()))?;
         let sources = backends.all().iter().map(|backend| {
             let cursor = cursors.iter().find(|cursor| cursor.backend == backend.name().id());
-            Source::new(backend, self.poller(backend)?, cursor)
+            Source::new(backend, &self.poller(backend)?, cursor)
         });
         let sources = sources.collect::<Result<_>>().map_err(decorated)?;
         let tokens = Arc::clone(&self.tokens);
@@ -164,11 +185,10 @@ impl Watches {
         Ok(stream)
     }
 
-    fn poller(&self, backend: &Backend) -> Result<&Arc<Poller>> {
-        let poller = self.pollers.get(backend.name().id());
-        poller.ok_or_else(|| {
-            Error::new(Reason::GatewayInternal, "the backend cannot be watched")
-                .with_internal("a backend without a poller")
-        })
+    /// What polls a backend. A backend that was replaced since the call has found it has none.
+    fn poller(&self, backend: &Arc<Backend>) -> Result<Arc<Poller>> {
+        let id = backend.name().id();
+        let poller = self.pollers.read().get(id).cloned();
+        poller.filter(|poller| poller.is_of(backend)).ok_or_else(|| replaced(id))
     }
 }

@@ -32,16 +32,18 @@ const LIMITS: Limits = Limits { changes: 4096, bytes: 8 << 20 };
 
 /// What all streams over one backend share.
 pub(super) struct Poller {
-    settings: WatchSettings,
-    tasks: BackgroundTasks,
-    metrics: BackendWatchMetrics,
+    pub(super) settings: WatchSettings,
+    pub(super) tasks: BackgroundTasks,
+    pub(super) metrics: BackendWatchMetrics,
     state: Mutex<State>,
     /// Wakes the task when a poll is wanted.
-    wake: Notify,
+    pub(super) wake: Notify,
     /// Notified of the end of each poll.
-    news: watch::Sender<()>,
+    pub(super) news: watch::Sender<()>,
     /// Keeps the history, if that outlives the process.
     keeper: Option<Keeper>,
+    /// The backend that is polled.
+    backend: Mutex<Option<Arc<Backend>>>,
 }
 
 /// What a poll has seen, and what has changed since there was a list.
@@ -50,30 +52,25 @@ type Seen = (Profiles, Option<Vec<ProfileEvent>>);
 /// Polls are numbered from 1, so that a stream or a write can ask for one that begins after itself.
 pub(super) struct State {
     pub(super) history: History,
-    watchers: usize,
+    pub(super) watchers: usize,
     /// Whether the task is running. The task clears this itself when it ends, under the same lock.
-    running: bool,
+    pub(super) running: bool,
     /// The latest poll that began.
     begun: u64,
     /// The number of writes to the backend before that poll: see [`Backend::changes`].
     changes: u64,
     /// The latest poll that succeeded.
-    succeeded: u64,
+    pub(super) succeeded: u64,
     /// The latest poll that is wanted.
-    wanted: u64,
+    pub(super) wanted: u64,
     /// When the poll began that is running.
-    polling: Option<Instant>,
+    pub(super) polling: Option<Instant>,
     /// Whether the poll that is running waits for the vendor's limits half way.
     pacing: bool,
     /// The number and the error of the latest poll, if it failed.
-    failing: Option<(u64, Error)>,
-}
-
-/// A stream's hold on a backend, which is polled as long as any stream holds it.
-pub(super) struct Follower {
-    backend: Arc<Backend>,
-    poller: Arc<Poller>,
-    news: watch::Receiver<()>,
+    pub(super) failing: Option<(u64, Error)>,
+    /// Why it is over, if the backend was replaced or removed.
+    pub(super) over: Option<Error>,
 }
 
 impl Poller {
@@ -85,6 +82,8 @@ impl Poller {
         earlier: Option<(Keeper, Option<Earlier>)>,
     ) -> Self {
         let mut history = History::new(LIMITS, memory);
+        // A backend may be replaced while the process runs, and is numbered from the start then.
+        history.number_for_others();
         let keeper = earlier.map(|(keeper, earlier)| keeper.begin(&mut history, earlier));
         let state = State {
             history,
@@ -97,20 +96,49 @@ impl Poller {
             polling: None,
             pacing: false,
             failing: None,
+            over: None,
         };
         let (news, _) = watch::channel(());
         let (state, wake) = (Mutex::new(state), Notify::new());
-        Self { settings, tasks, metrics, state, wake, news, keeper }
+        Self { settings, tasks, metrics, state, wake, news, keeper, backend: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    async fn run(self: &Arc<Self>, backend: &Arc<Backend>) {
+    /// Polls this backend from the next poll on, and no other of its name.
+    pub(super) fn bind(&self, backend: &Arc<Backend>) {
+        *self.backend.lock() = Some(Arc::clone(backend));
+    }
+
+    /// Whether it polls this backend.
+    pub(super) fn is_of(&self, backend: &Arc<Backend>) -> bool {
+        self.backend.lock().as_ref().is_some_and(|own| Arc::ptr_eq(own, backend))
+    }
+
+    /// The backend that is polled now, which may be another one than at the last poll.
+    fn current(&self, before: &Arc<Backend>) -> Arc<Backend> {
+        self.backend.lock().as_ref().map_or_else(|| Arc::clone(before), Arc::clone)
+    }
+
+    /// Ends its streams, and the polls: the backend is another one now, or it is gone.
+    pub(super) fn retire(&self, backend: &str) {
+        let mut state = self.lock();
+        state.over = Some(replaced(backend));
+        if let Some(keeper) = &self.keeper {
+            keeper.give_up(&state.history);
+        }
+        drop(state);
+        self.news.send_replace(());
+        self.wake.notify_one();
+    }
+
+    pub(super) async fn run(self: &Arc<Self>, backend: &Arc<Backend>) {
         let mut changes = backend.changes();
         let mut cadence = Cadence::new(self.settings.interval);
         loop {
+            let backend = &self.current(backend);
             let began = Instant::now();
             let seen = *changes.borrow_and_update();
             let Some(polled) = self.poll(backend, seen).await else { break };
@@ -183,7 +211,7 @@ impl Poller {
     }
 
     /// Takes in what a poll has seen; `None` if it was given up half way, because no stream was
-    /// open any more.
+    /// open any more, or the backend is another one.
     fn take_in(
         &self,
         number: u64,
@@ -193,6 +221,10 @@ impl Poller {
     ) -> Option<Follows> {
         let mut state = self.lock();
         state.polling = None;
+        if state.over.is_some() {
+            state.running = false;
+            return None;
+        }
         let unwanted = std::mem::take(&mut state.pacing) && state.watchers == 0;
         match seen {
             Err(_) if unwanted => {
@@ -259,6 +291,10 @@ impl Poller {
             let wanted = {
                 let mut state = self.lock();
                 state.catch_up(*changes.borrow());
+                if state.over.is_some() {
+                    state.running = false;
+                    return false;
+                }
                 if state.watchers == 0 {
                     if woken {
                         continue;
@@ -282,19 +318,19 @@ impl Poller {
 impl State {
     /// Asks for a poll if a write came after the latest poll began. Applying the write itself would
     /// not be enough: in the upstream, it may also affect other profiles.
-    fn catch_up(&mut self, changes: u64) {
+    pub(super) fn catch_up(&mut self, changes: u64) {
         if changes != self.changes {
             self.want();
         }
     }
 
     /// Asks for a poll that has not begun yet.
-    fn want(&mut self) {
+    pub(super) fn want(&mut self) {
         self.wanted = self.begun + 1;
     }
 
     /// The latest poll that has ended.
-    fn ended(&self) -> u64 {
+    pub(super) fn ended(&self) -> u64 {
         self.succeeded.max(self.failing.as_ref().map_or(0, |(failed, _)| *failed))
     }
 
@@ -323,8 +359,16 @@ impl State {
         self.pacing
     }
 
+    /// Why no poll comes any more, if that is so.
+    pub(super) fn goes_on(&self) -> Result<()> {
+        self.over.clone().map_or(Ok(()), Err)
+    }
+
     /// How the poll of this number, or a later one, ended; `None` if none of them has ended yet.
     pub(super) fn outcome(&self, number: u64) -> Option<Result<()>> {
+        if let Err(over) = self.goes_on() {
+            return Some(Err(over));
+        }
         if self.succeeded >= number {
             return Some(Ok(()));
         }
@@ -333,67 +377,12 @@ impl State {
     }
 }
 
-impl Follower {
-    /// Follows a backend, and so has it polled. Also returns the number of the poll that a stream
-    /// may begin with: the latest one, however it ended, if no write came after it began.
-    pub(super) fn new(backend: &Arc<Backend>, poller: &Arc<Poller>) -> (Self, u64) {
-        let news = poller.news.subscribe();
-        let mut state = poller.lock();
-        state.watchers += 1;
-        if state.running {
-            state.catch_up(*backend.changes().borrow());
-        } else {
-            state.running = true;
-            let (watched, poller) = (Arc::clone(backend), Arc::clone(poller));
-            let tasks = poller.tasks.clone();
-            tasks.spawn(async move { poller.run(&watched).await });
-            state.want();
-        }
-        let first = state.ended().max(state.wanted);
-        drop(state);
-        poller.wake.notify_one();
-        poller.metrics.watching(true);
-        (Self { backend: Arc::clone(backend), poller: Arc::clone(poller), news }, first)
-    }
-
-    /// The shared state of the backend.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.poller.lock()
-    }
-
-    pub(super) fn backend(&self) -> &Arc<Backend> {
-        &self.backend
-    }
-
-    /// Whether what changes in the backend may go unseen: it has not been read yet, the latest poll
-    /// failed, or the poll that is running takes longer than the time between polls.
-    pub(super) fn is_blind(&self) -> bool {
-        let (state, interval) = (self.poller.lock(), self.poller.settings.interval);
-        state.succeeded == 0
-            || state.failing.is_some()
-            || state.polling.is_some_and(|began| began.elapsed() > interval)
-    }
-
-    /// Forgets the polls that have ended so far.
-    pub(super) fn listen(&mut self) {
-        self.news.mark_unchanged();
-    }
-
-    /// Waits until a poll has ended since [`Self::listen`].
-    pub(super) async fn news(&mut self) {
-        // The sender lives as long as the poller, which this holds.
-        let _ = self.news.changed().await;
-    }
-
-    /// Counts a stream that was too slow.
-    pub(super) fn dropped(&self) {
-        self.poller.metrics.dropped();
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.poller.lock().watchers -= 1;
-        self.poller.metrics.watching(false);
-    }
+/// The error for a stream over a backend that is not the one that it was opened over. To open it
+/// again is safe, and tells what is there now.
+pub(super) fn replaced(backend: &str) -> Error {
+    let message = format!(
+        "the configuration of `backends/{backend}` has changed; open the stream again, without a \
+         resume_token if this one is refused"
+    );
+    Error::new(Reason::Overloaded, message)
 }

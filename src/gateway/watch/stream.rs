@@ -16,8 +16,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    follower::Follower,
     history::{ProfileEvent, fell_behind},
-    poller::{Follower, Poller},
+    poller::Poller,
 };
 use crate::{
     caller::Held,
@@ -283,6 +284,7 @@ impl Source {
     /// Takes what is to be sent, as long as the answer has room.
     fn take(&mut self, number: usize, taken: &mut Taken) -> Result<()> {
         let state = self.follower.state();
+        state.goes_on()?;
         let cursor = match &mut self.at {
             Some(cursor) => cursor,
             None if state.outcome(self.first).is_some_and(|outcome| outcome.is_ok()) => {

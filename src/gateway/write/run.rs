@@ -7,7 +7,7 @@
 //! ([`resolve`]); then the write is delegated to `create` or `change`, which send it. How it ended
 //! is stored for later repeats ([`end`]).
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use prost::Message;
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +22,7 @@ use crate::{
         whole_seconds,
     },
     gateway::{
-        backend::Backend,
+        backends::Backends,
         earlier::EarlierWrites,
         idempotency::{Attempt, Attempter, Begin, End, IdempotencyStore},
         write::{
@@ -88,7 +88,7 @@ impl Writer {
     }
 
     /// What looks after the writes in doubt of these backends.
-    pub(crate) fn settler(&self, backends: BTreeMap<String, Arc<Backend>>) -> Settler {
+    pub(crate) fn settler(&self, backends: Arc<Backends>) -> Settler {
         Settler {
             backends,
             doubts: self.doubts(),

@@ -26,6 +26,7 @@ use crate::{
     error::{Effect, Error, Reason, Result},
     gateway::{
         backend::Backend,
+        backends::Backends,
         idempotency::{self, Attempt, Doubt, End, SettledAs, Unsettled},
         write::{
             candidates::{Creating, Order},
@@ -52,7 +53,7 @@ const COMPLETIONS: u32 = 3;
 
 /// Looks after the writes in doubt.
 pub(crate) struct Settler {
-    pub(crate) backends: BTreeMap<String, Arc<Backend>>,
+    pub(crate) backends: Arc<Backends>,
     pub(crate) doubts: Doubts,
     pub(crate) order: Arc<Order>,
     /// A drain waits for the looks.
@@ -154,13 +155,13 @@ impl Settler {
             }),
             false => Completion::NotDue,
         };
-        let work = demand.bound(self.find_out(backend, &call, &doubt, allowed));
+        let work = demand.bound(self.find_out(&backend, &call, &doubt, allowed));
         let found = timeout_at(until, work).await.unwrap_or_else(|_| Err(late()));
         let tried = match demand.has_gone_on() {
             true => Tried::Completing,
             false => Tried::Looking,
         };
-        self.end(backend, doubt, attempt, found, tried).await
+        self.end(&backend, doubt, attempt, found, tried).await
     }
 
     /// The looks of a repeat.

@@ -9,37 +9,32 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime},
 };
 
 use futures_util::future::Either;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use http_body::Frame;
 use hyper::service::Service;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    body::{Answer, Polled, Step, Stepped, bare, wrap},
+    body::{Answer, Stepped, bare, wrap},
+    lasting::{Lasting, Opened, unauthenticated},
     methods::{Method, Needed},
     passing::Passing,
     reply,
 };
 use crate::{
-    auth::{Authenticator, Identity, Proofs, Sent, Unproved, Why, not_allowed},
+    auth::{Authenticator, InForce, Proofs, Sent, Unproved, Why, not_allowed},
     call::Denial,
-    error::{Error, Kind, Reason, Retry, metadata},
+    error::{Error, Reason},
 };
-
-/// When keys that are being fetched may be there.
-const SOON: Duration = Duration::from_secs(1);
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// Puts the identity of each call into its record.
 pub(crate) struct Authenticate<S> {
     pub inner: S,
-    pub authenticator: Arc<Authenticator>,
+    pub authenticator: Arc<InForce>,
 }
 
 impl<S, B, A> Service<Passing<B>> for Authenticate<S>
@@ -47,7 +42,7 @@ where
     S: Service<Passing<B>, Response = Response<A>, Error = Infallible>,
     A: Answer,
 {
-    type Response = Response<Stepped<Expiring, A>>;
+    type Response = Response<Stepped<Lasting, A>>;
     type Error = Infallible;
     type Future = Either<Identified<S::Future>, Ready<Result<Self::Response, Infallible>>>;
 
@@ -68,19 +63,21 @@ impl<S> Authenticate<S> {
         &self,
         passing: &Passing<B>,
         [authorization, forwarded]: &[Taken; 2],
-    ) -> Result<Option<Expiring>, Error> {
+    ) -> Result<Option<Lasting>, Error> {
         if passing.closing.has_expired() {
             return Err(refused(passing, Unproved::expired("the certificate has run out")));
         }
-        if passing.method.needed == Needed::ProofUnlessOpened
-            && self.authenticator.closes_reflection()
-        {
+        let opened = passing.method.streaming.then(|| Opened::by(&self.authenticator));
+        let lasts = || opened.map(|opened| opened.lasts(&passing.method, &passing.record));
+        // The rules of one moment, for the whole of this call.
+        let rules = self.authenticator.now();
+        if passing.method.needed == Needed::ProofUnlessOpened && rules.closes_reflection() {
             let message = "reflection is off in this gateway (`reflection` in its `[auth]`)";
             let reason = Reason::OperationNotSupported;
             return Err(reply::error(&passing.method, reason, message));
         }
-        if !self.authenticator.is_required() {
-            return Ok(None);
+        if !rules.is_required() {
+            return Ok(lasts());
         }
         let (method, origin) = (&passing.method, &passing.origin);
         let proofs = Proofs {
@@ -89,15 +86,15 @@ impl<S> Authenticate<S> {
             peer: origin.peer,
             certificate: origin.certificate.as_deref(),
         };
-        let identity = match self.authenticator.identify(&proofs) {
+        let identity = match rules.identify(&proofs) {
             Ok(identity) => identity,
-            Err(_) if self.is_open(method) => {
+            Err(_) if is_open(method, &rules) => {
                 passing.record.set_identity(None);
-                return Ok(None);
+                return Ok(lasts());
             }
             Err(unproved) => {
                 // A proxy has the calls of many on one connection.
-                if unproved.why != Why::Unavailable && !self.authenticator.believes(&proofs) {
+                if unproved.why != Why::Unavailable && !rules.believes(&proofs) {
                     passing.closing.unproved();
                 }
                 return Err(refused(passing, unproved));
@@ -111,23 +108,22 @@ impl<S> Authenticate<S> {
             passing.record.deny(Denial::of(*right, None));
             return Err(reply::known(method, not_allowed(*right, None)));
         }
-        let expires = method.streaming.then(|| Expiring::of(method, &identity)).flatten();
         passing.record.set_identity(Some(identity));
         if !method.probe {
             let allowed = passing.record.caller().begin_call();
             allowed.map_err(|error| reply::known(method, error))?;
         }
-        Ok(expires)
+        Ok(lasts())
     }
+}
 
-    /// Whether a call to this method needs no proof.
-    fn is_open(&self, method: &Method) -> bool {
-        match method.needed {
-            Needed::Nothing => true,
-            Needed::Proof => false,
-            Needed::ProofUnlessOpened => self.authenticator.opens_reflection(),
-            Needed::Rights(_) => false,
-        }
+/// Whether a call to this method needs no proof.
+fn is_open(method: &Method, rules: &Authenticator) -> bool {
+    match method.needed {
+        Needed::Nothing => true,
+        Needed::Proof => false,
+        Needed::ProofUnlessOpened => rules.opens_reflection(),
+        Needed::Rights(_) => false,
     }
 }
 
@@ -178,32 +174,13 @@ fn refused<B>(passing: &Passing<B>, unproved: Unproved) -> Error {
     unauthenticated(&passing.method, why)
 }
 
-/// The error for a call whose caller is not proved, or not any more.
-pub(super) fn unauthenticated(method: &Method, why: Why) -> Error {
-    let message = match why {
-        Why::Missing => "the call has no credentials, and this gateway demands them",
-        Why::Expired => "the credentials of the call have expired",
-        Why::Invalid => "the credentials of the call are not valid",
-        Why::Unavailable => {
-            "the gateway does not have the keys that verify the credentials of the call; try again"
-        }
-    };
-    let error = reply::error(method, Reason::CallerUnauthenticated, message);
-    let error = match why {
-        // The credentials may be good, so a client is not to get others.
-        Why::Unavailable => error.with_kind(Kind::Unavailable).with_retry(Retry::After(Some(SOON))),
-        _ => error,
-    };
-    error.with_metadata(metadata::WHY, why.name())
-}
-
 pin_project! {
     /// A call of someone.
     pub(crate) struct Identified<F> {
         #[pin]
         inner: F,
         // Taken for the response.
-        expires: Option<Expiring>,
+        expires: Option<Lasting>,
     }
 }
 
@@ -212,7 +189,7 @@ where
     F: Future<Output = Result<Response<A>, Infallible>>,
     A: Answer,
 {
-    type Output = Result<Response<Stepped<Expiring, A>>, Infallible>;
+    type Output = Result<Response<Stepped<Lasting, A>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -221,29 +198,5 @@ where
             Some(expires) => wrap(response, expires),
             None => bare(response),
         }))
-    }
-}
-
-/// Ends a stream when the proof of its caller runs out.
-pub(crate) struct Expiring {
-    method: Arc<Method>,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Expiring {
-    fn of(method: &Arc<Method>, identity: &Identity) -> Option<Self> {
-        let left = identity.until()?.duration_since(SystemTime::now()).unwrap_or_default();
-        let at = Instant::now().checked_add(left)?;
-        Some(Self { method: Arc::clone(method), timer: Box::pin(sleep_until(at)) })
-    }
-}
-
-impl Step for Expiring {
-    fn poll<A: Answer>(&mut self, body: Pin<&mut A>, cx: &mut Context<'_>) -> Polled {
-        if self.timer.as_mut().poll(cx).is_ready() {
-            let error = unauthenticated(&self.method, Why::Expired);
-            return Poll::Ready(Some(Ok(Frame::trailers(reply::trailers(&error)))));
-        }
-        body.poll_frame(cx)
     }
 }

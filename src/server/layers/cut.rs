@@ -16,7 +16,7 @@ use tokio_util::{
     task::task_tracker::TaskTrackerToken,
 };
 
-use super::{authenticate::unauthenticated, methods::Method, reply};
+use super::{lasting::unauthenticated, methods::Method, reply};
 use crate::{
     auth::Why,
     call::CallRecord,

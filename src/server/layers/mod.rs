@@ -12,6 +12,7 @@ mod denials;
 pub(super) mod grpc_only;
 pub(super) mod grpc_web;
 mod kept;
+mod lasting;
 mod media_type;
 pub(super) mod metadata;
 pub(super) mod methods;

@@ -36,6 +36,7 @@ const INDEX: &str = "profile-gateway admin\n\
     /readyz   whether it accepts calls\n\
     /metrics  metrics for Prometheus, as OpenMetrics or as text\n\
     /config   the configuration in force, without secrets\n\
+    /reload   how the latest reload of the configuration ended\n\
     /levers   what operators have set for a time\n\
     POST /backends/NAME/end-pause  ends the pause of a backend\n\
     POST or DELETE, with ?for=30m&note=WHY, 1h unless said and 24h at most:\n\
@@ -56,12 +57,17 @@ const NO_PAUSE: &str = "there is no pause to end: no 429 of this upstream asks f
 /// Ends the pause of a backend. Returns whether there was one, if there is such a backend.
 pub type EndPause = Arc<dyn Fn(&str) -> Option<bool> + Send + Sync>;
 
+/// What a page of the admin port shows now.
+pub type Shows = Arc<dyn Fn() -> Value + Send + Sync>;
+
 /// What the admin port serves.
 pub struct Admin {
     /// The metrics of the whole process.
     pub metrics: Arc<Registry>,
-    /// The configuration, served as it is: secrets must already be removed.
-    pub config: Value,
+    /// The configuration as it is now, served as it is: secrets must already be removed.
+    pub config: Shows,
+    /// How the latest reload of the configuration ended, served in the same way.
+    pub reload: Shows,
     /// Who may use it.
     pub settings: AdminSettings,
     /// Who may use it by a name.
@@ -82,8 +88,7 @@ impl fmt::Debug for Admin {
 
 /// The routes of the admin port.
 pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> Router {
-    let Admin { metrics, config, settings, operators, end_pause, levers, backends } = admin;
-    let config = Arc::new(config);
+    let Admin { metrics, config, reload, settings, operators, end_pause, levers, backends } = admin;
     let guard = Arc::new(Guard::new(&settings, &operators));
     let pauses = (end_pause, levers.clone());
     Router::new()
@@ -91,7 +96,8 @@ pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> R
         .route("/livez", get("ok\n"))
         .route("/readyz", get(readyz).with_state(health))
         .route("/metrics", get(scrape).with_state(metrics))
-        .route("/config", get(async move || Json(config.as_ref().clone())))
+        .route("/config", get(async move || Json(config())))
+        .route("/reload", get(async move || Json(reload())))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for the list of paths\n"))
         .layer(from_fn(get_only))
         .route("/backends/{name}/end-pause", post(ends_pause).with_state(pauses))

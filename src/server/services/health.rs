@@ -35,6 +35,11 @@ use crate::{
     server::layers::methods::MAX_PROBE_BYTES,
 };
 
+/// What the names of backends begin with.
+const BACKENDS: &str = "backends/";
+/// The longest that can follow.
+const MAX_BACKEND_BYTES: usize = 63;
+
 /// The process's health. A handle: clones share the same state.
 #[derive(Debug, Clone)]
 pub struct Health(Arc<watch::Sender<State>>);
@@ -59,6 +64,19 @@ impl Health {
         let serving = names.chain(backends).chain([Arc::from("")]).map(|name| (name, true));
         let state = State { serving: serving.collect(), ..State::default() };
         Self(Arc::new(watch::Sender::new(state)))
+    }
+
+    /// Adds a backend, which can be called.
+    pub fn add_backend(&self, id: &str) {
+        self.0.send_if_modified(|state| {
+            state.serving.insert(backend_name(id).into(), true) != Some(true)
+        });
+    }
+
+    /// Removes a backend: its name is unknown from now on.
+    pub fn remove_backend(&self, id: &str) {
+        let name = backend_name(id);
+        self.0.send_if_modified(|state| state.serving.remove(name.as_str()).is_some());
     }
 
     /// Sets whether a backend can be called. Changes neither the process's health nor its
@@ -100,7 +118,8 @@ impl Health {
     }
 
     /// Whether the process is shutting down.
-    pub(crate) fn is_draining(&self) -> bool {
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
         self.0.borrow().draining
     }
 
@@ -127,9 +146,13 @@ impl Health {
 
 impl State {
     /// The name as a watch keeps it for as long as its stream lasts: the one that is here already,
-    /// and nothing of one that is not.
+    /// or that of a backend, which may be configured later; and nothing of any other.
     fn known(&self, name: &str) -> Option<Arc<str>> {
-        self.serving.get_key_value(name).map(|(name, _)| Arc::clone(name))
+        let here = self.serving.get_key_value(name).map(|(name, _)| Arc::clone(name));
+        here.or_else(|| {
+            let backend = name.strip_prefix(BACKENDS)?;
+            (backend.len() <= MAX_BACKEND_BYTES).then(|| name.into())
+        })
     }
 
     fn status(&self, name: &str) -> ServingStatus {
@@ -140,8 +163,6 @@ impl State {
         }
     }
 }
-
-const BACKENDS: &str = "backends/";
 
 fn backend_name(id: &str) -> String {
     format!("{BACKENDS}{id}")
@@ -169,7 +190,7 @@ impl Api for Health {
     }
 
     // An unknown name is a status here, not an error: the protocol requires the stream to stay
-    // open. All names are known from the start, so an unknown one is not kept. A status that stays
+    // open. A backend may be configured later; no other unknown name is kept. A status that stays
     // the same is sent again before a proxy takes the connection for dead; clients that balance
     // load take it as it is. The stream ends with its connection.
     async fn watch(
@@ -298,7 +319,8 @@ mod tests {
             assert_eq!(holders(known), Some(before + 1), "{known}");
         }
         let state = health.0.borrow();
-        assert_eq!(state.known("backends/other"), None);
+        assert_eq!(state.known("backends/other").as_deref(), Some("backends/other"));
+        assert_eq!(state.known(&format!("backends/{}", "x".repeat(64))), None);
         assert_eq!(state.known(&"x".repeat(4096)), None);
     }
 }

@@ -153,10 +153,10 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
     let counted = ServerMetrics::register(&mut registry);
     let services = Services::new(routes, health.clone(), counted, Callers::default()).unwrap();
     let metrics = Arc::new(registry);
-    let config = serde_json::json!({ "listen": "somewhere" });
     let admin = Admin {
         metrics: Arc::clone(&metrics),
-        config,
+        config: Arc::new(|| serde_json::json!({ "listen": "somewhere" })),
+        reload: Arc::new(|| serde_json::json!({})),
         settings: AdminSettings::default(),
         operators: Operators::new(),
         end_pause: Arc::new(|backend| (backend == "sft").then_some(true)),
