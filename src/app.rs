@@ -3,6 +3,7 @@
 //! The only place that names every module. Nothing here decides anything about a call.
 
 mod about;
+mod backends;
 mod connect;
 mod greeting;
 mod keys;
@@ -10,14 +11,17 @@ mod metrics;
 #[cfg(not(feature = "sandbox"))]
 mod no_sandbox;
 mod operators;
+mod reload;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod stored;
 pub mod upkeep;
 mod upstreams;
 
-use std::{collections::BTreeMap, future::Future, io, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use about::About;
+use backends::{Maker, Running, fit_caches};
 pub use connect::{Tried, try_upstreams};
 pub use metrics::metrics_reference;
 use metrics::{Metrics, count_callers};
@@ -25,28 +29,28 @@ use metrics::{Metrics, count_callers};
 use no_sandbox::Embedded;
 #[cfg(not(feature = "sandbox"))]
 pub use no_sandbox::WITHOUT_BACKENDS;
+pub use reload::ReloadRequests;
+use reload::{Reloads, Serving};
 #[cfg(feature = "sandbox")]
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config, sandbox_greeting};
+use stored::{explained, open_store, request_ids};
 use tokio::task::spawn_blocking;
 pub use upstreams::Upstreams;
 
 use crate::{
-    auth::Authenticator,
-    cache::{BackgroundTasks, Cache},
+    auth::{Authenticator, InForce},
+    cache::BackgroundTasks,
     call::Writes,
     caller::Callers,
-    config::{BackendSettings, Config, OptionValue},
-    dialect,
+    config::{Config, Inputs},
     gateway::{
-        Backend, EarlierWrites, Gateway,
-        idempotency::{self, Ledger},
-        watch::{EarlierHistories, WatchMetrics, Watches},
+        EarlierWrites, Gateway,
+        watch::{EarlierHistories, Watches},
     },
-    levers::Levers,
     query::{page::PageTokens, resume::ResumeTokens},
-    resources::{Budget, Part, Processors},
+    resources::{Budget, Processors},
     rpc::{
         BackendRpc, Limits, ProfileRpc,
         servers::{backend_service_server, profile_service_server},
@@ -54,9 +58,9 @@ use crate::{
     server::{
         self, Admin, Drained, Health, ListenAddress, Routes, Server, ServerSettings, Services,
     },
-    store::{self, Store, StoreKey, StoreKind, StoreMetrics, StoreSettings},
+    store::Store,
     telemetry::{AuditLog, Registry},
-    upstream::{Account, EarlierUpstreams, Upstream},
+    upstream::EarlierUpstreams,
 };
 
 const SERVICES: [&str; 2] =
@@ -70,9 +74,24 @@ pub struct App {
     background: BackgroundTasks,
     store: Arc<dyn Store>,
     /// They keep their state in the store.
-    upstreams: Vec<Arc<Upstream>>,
+    running: Running,
     sandbox: Option<Embedded>,
     about: About,
+    reloading: Reloading,
+}
+
+/// What reloads the configuration, and from where.
+struct Reloading {
+    reloads: Arc<Reloads>,
+    inputs: Option<Inputs>,
+    requests: ReloadRequests,
+}
+
+impl Reloading {
+    fn without_inputs(reloads: Reloads) -> Self {
+        let reloads = Arc::new(reloads);
+        Self { reloads, inputs: None, requests: ReloadRequests::default() }
+    }
 }
 
 impl App {
@@ -83,54 +102,64 @@ impl App {
     ///
     /// When a port cannot be bound, or the store or the audit log cannot be opened, or an HTTP
     /// client cannot be set up, or when there are no backends and this build has no sandbox.
-    pub async fn start(mut config: Config) -> io::Result<Self> {
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let (mut config, mut read) = (config.clone(), config);
         let sandbox = embed_sandbox(&mut config).await?;
+        read.backends = config.backends.clone();
         fit_open_files(&mut config, sandbox.is_some());
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
-        let metrics = Metrics::register(&mut registry).over(sandbox.is_some());
+        let metrics = Arc::new(Metrics::register(&mut registry).over(sandbox.is_some()));
         let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
         count_callers(&mut registry, callers.clone());
         let budget = Budget::new(&config.memory, &callers, &metrics.memory);
-        fit_caches(&mut config.backends, budget.cache);
+        fit_caches(config.backends.values_mut(), budget.cache);
         let about = About::of(&config);
         let health = Health::new(&SERVICES, &about.backends);
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
-        let store = open_store(&config.store, &metrics.store)?;
-        let explain = |error| explained(&config.store, error);
-        let key = Arc::new(StoreKey::load(&*store).map_err(explain)?);
-        let earlier = EarlierUpstreams::load(Arc::clone(&store), Arc::clone(&key));
+        let (store, key) = open_store(&config.store, &metrics.store)?;
         let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit.clone())?;
         let levers = operators::levers(&audit, &metrics.levers, &mut registry, &background);
-        let kept = (&earlier, &levers);
-        let built = config.backends.values().map(|backend| {
-            let (metrics, budget) = (&metrics, budget.of_backend(about.backends.len() == 1));
-            build(backend, &mut registry, metrics, &health, &background, &budget, kept)
-        });
-        let (backends, upstreams) = built.collect::<io::Result<(Vec<_>, Vec<_>)>>()?;
-        let requests = request_ids(&config, &metrics, &budget, &store, (&callers, &mut registry))?;
-        let authenticator = Arc::new(Authenticator::new(&config.auth, &callers, &metrics.auth)?);
-        let gateway = Gateway::new(
-            backends,
-            writes.clone(),
-            EarlierWrites::load(requests, Arc::clone(&store)).map_err(explain)?,
-            audit.clone(),
-            page_tokens(&config),
-            watches(&config, &callers, &metrics.watch, &background, &budget, (&store, &key)),
-            Processors::new(&callers),
-        );
-        let gateway = Arc::new(gateway.guarded(&authenticator));
+        let maker = Maker {
+            running: Running::default().measured_by(&mut registry, &metrics),
+            earlier: EarlierUpstreams::load(Arc::clone(&store), Arc::clone(&key)),
+            metrics: Arc::clone(&metrics),
+            health: health.clone(),
+            background: background.clone(),
+            budget: budget.clone(),
+            key,
+            levers,
+        };
+        let log = (writes.clone(), audit.clone());
+        let gateway = gateway(&config, &maker, &callers, log, &store, &mut registry)?;
+        let rules = Authenticator::new(&config.auth, &callers, &metrics.auth)?;
+        gateway.guard(&rules);
+        let rules = Arc::new(InForce::new(rules));
         let routes = routes(&gateway, &config.server, &budget);
-        let services = Services::new(routes, health.clone(), metrics.server, callers)?
-            .within(budget.requests.clone())
-            .audited_in(audit)
-            .guarded_by(Arc::clone(&authenticator));
-        let admin = operators::admin(&config, registry, levers, &gateway);
-        let server =
-            Server::bind(&config.addresses, config.server, services).await?.secured(config.secured);
+        let services =
+            Services::new(routes, health.clone(), metrics.server.clone(), callers.clone())?
+                .within(budget.requests.clone())
+                .audited_in(audit.clone())
+                .guarded_by(Arc::clone(&rules));
+        let server = Server::bind(&config.addresses, config.server.clone(), services)
+            .await?
+            .secured(config.secured.clone());
         gateway.settle_doubts(&background);
-        keys::keep(authenticator, &background, health);
-        Ok(Self { server, admin, writes, background, store, upstreams, sandbox, about })
+        keys::keep(&rules, &background, health);
+        let (running, settings) = (maker.running.clone(), config.clone());
+        let serving = Serving { gateway, maker, callers, rules, sandbox: sandbox.is_some() };
+        let reloads = Reloads::new(serving, (read, config), metrics.reload.clone(), audit);
+        let reloading = Reloading::without_inputs(reloads);
+        let admin = operators::admin(&settings, registry, &reloading.reloads);
+        Ok(Self { server, admin, writes, background, store, running, sandbox, about, reloading })
+    }
+
+    /// Reads the configuration again from these inputs, when its files change and when it is asked
+    /// to, and puts in force what changes.
+    #[must_use]
+    pub fn reloading(self, inputs: Inputs, requests: ReloadRequests) -> Self {
+        let reloading = Reloading { inputs: Some(inputs), requests, ..self.reloading };
+        Self { reloading, ..self }
     }
 
     /// Where gRPC is served.
@@ -169,10 +198,12 @@ impl App {
         shutdown: impl Future<Output = ()> + Send,
         abort: impl Future<Output = ()> + Send,
     ) -> Drained {
+        let Reloading { reloads, inputs, requests } = self.reloading;
+        self.background.spawn(reloads.run(inputs, requests));
         let drained = self.server.run(self.admin, self.writes, shutdown, abort).await;
         // No call is left that waits for what the background tasks read.
         self.background.shut_down().await;
-        self.upstreams.iter().for_each(|upstream| upstream.keep_last());
+        self.running.keep_last();
         let store = self.store;
         // It waits for the disk.
         let _ = spawn_blocking(move || store.close()).await;
@@ -214,154 +245,38 @@ fn fit_open_files(config: &mut Config, sandbox: bool) {
     server::fit_open_files(&mut config.server, &config.admin, upstreams);
 }
 
-fn build(
-    backend: &BackendSettings,
-    registry: &mut Registry,
-    metrics: &Metrics,
-    health: &Health,
-    background: &BackgroundTasks,
-    budget: &Budget,
-    (earlier, levers): (&EarlierUpstreams, &Levers),
-) -> io::Result<(Backend, Arc<Upstream>)> {
-    let registration = dialect::REGISTRY.iter().find(|r| r.name == backend.dialect);
-    let Some(registration) = registration else {
-        return Err(io::Error::other(format!("unknown dialect {}", backend.dialect)));
-    };
-    let built = (registration.build)(&backend.dialect_settings()).map_err(|faults| {
-        io::Error::other(format!("backend {}: {}", backend.name, faults.join("; ")))
-    })?;
-    let name: Arc<str> = backend.name.as_str().into();
-    let (health, id) = (health.clone(), Arc::clone(&name));
-    let upstream = Upstream::new(
-        &name,
-        &backend.upstream,
-        registration.limits,
-        built.auth,
-        metrics.upstream.backend(&name),
-        budget.decoding.clone(),
-        move |serving| health.set_backend(&id, serving),
-    )
-    .map_err(io::Error::other)?;
-    upstream.keep_in(earlier, &account(backend));
-    background.spawn(Arc::clone(&upstream).keep());
-    let measured = Arc::clone(&upstream);
-    registry.before_scrape(move || measured.measure());
-    let cache = Cache::new(
-        backend.cache.clone(),
-        built.dialect.lists_are_complete(),
-        metrics.cache.backend(&name),
-        background.clone(),
-        budget.loads.clone(),
-    );
-    let measured = cache.clone();
-    let bytes = move || usize::try_from(measured.size().1).unwrap_or(usize::MAX);
-    metrics.memory.measure(Part::Cache, bytes);
-    let display_name = backend.label.display_name.clone();
-    let dialect = built.dialect;
-    let kept = Arc::clone(&upstream);
-    let backend = Backend::new(&name, display_name, dialect, upstream, backend.write, cache);
-    Ok((backend.under(levers.of_backend(&name)), kept))
-}
-
-/// What tells the account of a backend from others.
-fn account(backend: &BackendSettings) -> Account {
-    let (mut names, mut secrets) = (Vec::new(), Vec::new());
-    for (key, value) in &backend.options {
-        match value {
-            OptionValue::Plain(text) => names.push(format!("{key}={text}")),
-            OptionValue::Secret(secret) => secrets.push(secret.clone()),
-        }
-    }
-    let base_url = backend.upstream.base_url.as_str().to_owned();
-    Account { upstream: vec![backend.dialect.to_owned(), base_url], names, secrets }
-}
-
-/// Gives each cache less if they have more together than there is for them.
-fn fit_caches(backends: &mut BTreeMap<String, BackendSettings>, limit: usize) {
-    let sum =
-        backends.values().map(|backend| backend.cache.max_bytes).fold(0, usize::saturating_add);
-    if sum <= limit {
-        return;
-    }
-    for (name, backend) in backends {
-        let bytes = &mut backend.cache.max_bytes;
-        let fitted = *bytes as u128 * limit as u128 / sum as u128;
-        let fitted = usize::try_from(fitted).unwrap_or(limit);
-        tracing::warn!(
-            backend = name,
-            max_bytes = *bytes,
-            fitted,
-            "the caches have more bytes together than the memory for them: this one gets less; see \
-             cache.max_bytes and memory.cache_percent"
-        );
-        *bytes = fitted;
-    }
-}
-
-/// What outlives the process.
-fn open_store(settings: &StoreSettings, metrics: &StoreMetrics) -> io::Result<Arc<dyn Store>> {
-    Ok(match (settings.kind, &settings.path) {
-        (StoreKind::File, Some(path)) => {
-            Arc::new(store::File::open(Path::new(path), metrics.clone())?)
-        }
-        // A file without a path is refused before.
-        (StoreKind::Memory, _) | (StoreKind::File, None) => Arc::new(store::Memory),
-    })
-}
-
-/// The error of what the store has and this release cannot read.
-fn explained(settings: &StoreSettings, error: io::Error) -> io::Error {
-    match &settings.path {
-        Some(path) => store::unreadable_at(Path::new(path), &error),
-        None => error,
-    }
-}
-
-/// The request ids, within their memory.
-fn request_ids(
+/// The use cases, over all backends of the configuration.
+fn gateway(
     config: &Config,
-    metrics: &Metrics,
-    budget: &Budget,
-    store: &Arc<dyn Store>,
-    (callers, registry): (&Callers, &mut Registry),
-) -> io::Result<Arc<Ledger>> {
-    let share = config.callers.share_percent;
-    let mut limits = idempotency::Limits::new(&config.request_ids, share);
-    limits.bytes = limits.bytes.min(budget.request_ids);
-    let ids = metrics.request_ids.clone();
-    config.backends.keys().for_each(|name| ids.backend(&name.as_str().into()));
-    let requests = Ledger::load(limits, ids, Arc::clone(store));
-    let requests = requests.map_err(|error| explained(&config.store, error))?;
-    let requests = Arc::new(requests.among(callers.clone()));
-    let measured = Arc::clone(&requests);
-    metrics.memory.measure(Part::RequestIds, move || measured.bytes());
-    let measured = Arc::clone(&requests);
-    registry.before_scrape(move || measured.measure_doubts());
-    Ok(requests)
-}
-
-fn watches(
-    config: &Config,
+    maker: &Maker,
     callers: &Callers,
-    metrics: &WatchMetrics,
-    background: &BackgroundTasks,
-    budget: &Budget,
-    (store, key): (&Arc<dyn Store>, &StoreKey),
-) -> Watches {
+    (writes, audit): (Writes, AuditLog),
+    store: &Arc<dyn Store>,
+    registry: &mut Registry,
+) -> io::Result<Arc<Gateway>> {
+    let backends = maker.all(&config.backends)?;
+    let known = (callers, registry);
+    let requests = request_ids(config, &maker.metrics, &maker.budget, store, known)?;
+    let earlier = EarlierWrites::load(requests, Arc::clone(store));
+    let earlier = earlier.map_err(|error| explained(&config.store, error))?;
+    let watches = watches(config, callers, store, maker);
+    let (tokens, processors) = (page_tokens(config), Processors::new(callers));
+    let gateway = Gateway::new(backends, writes, earlier, audit, tokens, watches, processors);
+    Ok(Arc::new(gateway))
+}
+
+fn watches(config: &Config, callers: &Callers, store: &Arc<dyn Store>, maker: &Maker) -> Watches {
+    let key = &maker.key;
     let [a, b, c, d, e, f, g, h, ..] = key.derive("the store in resume tokens", &[]);
     let epoch = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let tokens = ResumeTokens::new(key.derive("resume tokens", &[]), epoch);
     let calls = config.server.max_concurrent_calls;
-    let watches = Watches::among_calls(calls, callers, tokens, background.clone());
-    let mut watches = watches
+    let watches = Watches::among_calls(calls, callers, tokens, maker.background.clone());
+    let watches = watches
         .keep_alive(config.server.stream_keep_alive)
-        .within(budget.watch_history.clone())
+        .within(maker.budget.watch_history.clone())
         .keep_in(EarlierHistories::load(Arc::clone(store)));
-    for backend in config.backends.values() {
-        let name: Arc<str> = backend.name.as_str().into();
-        let account = account(backend).digest(key);
-        watches.add(&name, account, backend.watch.clone(), metrics.backend(&name));
-    }
+    config.backends.values().for_each(|backend| maker.watch(&watches, backend));
     watches.complete()
 }
 

@@ -8,10 +8,9 @@ use std::{
 };
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
-use futures_util::future::Either;
 use profile_gateway::{
-    app::{self, App, Upstreams, upkeep},
-    config::{self, Config, ConfigErrors},
+    app::{self, App, ReloadRequests, Upstreams, upkeep},
+    config::{self, Config, ConfigErrors, Inputs, Unusable},
     rpc::details,
     server::{Drained, raise_open_files},
     telemetry::{self, logs, panics},
@@ -188,16 +187,18 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         None => {
             let file = std::env::var_os(config::FILE_VARIABLE).map(PathBuf::from);
-            serve(load(file, None)?, Upstreams::RealOrSandbox).await
+            serve(Inputs::new(file, None), Upstreams::RealOrSandbox).await
         }
         Some(Command::Serve { file, listen, sandbox }) => {
             let upstreams = if sandbox { Upstreams::Sandbox } else { Upstreams::Real };
-            serve(load(file.config, listen)?, upstreams).await
+            serve(Inputs::new(file.config, listen), upstreams).await
         }
         Some(Command::Check { file, connect, json }) => {
-            check(&load(file.config, None)?, connect, json).await
+            check(&load(&Inputs::new(file.config, None))?, connect, json).await
         }
-        Some(Command::Access { file, caller }) => access(&load(file.config, None)?, &caller),
+        Some(Command::Access { file, caller }) => {
+            access(&load(&Inputs::new(file.config, None))?, &caller)
+        }
         Some(Command::Store { task }) => store(task),
         Some(Command::Doubts(place)) => doubts(place),
         Some(Command::Explain) => explain(),
@@ -205,19 +206,11 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Reads the file, if there is one, and the environment. `listen` is what the flag says.
-fn load(path: Option<PathBuf>, listen: Option<String>) -> Result<Config, Failure> {
-    // A variable that is not UTF-8 cannot be one of ours.
-    let mut env: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    if let Some(address) = listen {
-        config::listen_on(&mut env, address);
-    }
-    let Some(path) = path else { return config::load(None, &env).map_err(Failure::Config) };
-    config::load_file(&path, &env).map_err(|error| match error {
-        Either::Left(error) => Failure::Usage(format!("cannot read {}: {error}", path.display())),
-        Either::Right(errors) => Failure::Config(errors),
+/// Reads what the inputs have.
+fn load(inputs: &Inputs) -> Result<Config, Failure> {
+    inputs.read().map_err(|error| match error {
+        Unusable::Wrong(errors) => Failure::Config(errors),
+        unread @ Unusable::Unread(..) => Failure::Usage(unread.to_string()),
     })
 }
 
@@ -268,7 +261,7 @@ impl StorePlace {
         if let Some(path) = self.path {
             return Ok((path, None));
         }
-        let config = load(self.config, None)?;
+        let config = load(&Inputs::new(self.config, None))?;
         match &config.store.path {
             Some(path) => Ok((path.into(), Some(config))),
             None => Err(Failure::Usage("this configuration has no store".to_owned())),
@@ -294,7 +287,8 @@ fn print(output: &str) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn serve(config: Config, upstreams: Upstreams) -> Result<ExitCode, Failure> {
+async fn serve(inputs: Inputs, upstreams: Upstreams) -> Result<ExitCode, Failure> {
+    let config = load(&inputs)?;
     upstreams.check(&config).map_err(|error| Failure::Usage(error.to_owned()))?;
     panics::install();
     let levels = logs::start(config.log.format, &config.log.level, config.log.buffer_bytes);
@@ -306,12 +300,13 @@ async fn serve(config: Config, upstreams: Upstreams) -> Result<ExitCode, Failure
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
     // Before anything is announced, so that a signal right after it is not lost.
-    ignore_other_signals()?;
+    let reloads = ReloadRequests::default();
+    heed_other_signals(&reloads)?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // Who reads audit lines there does not expect a greeting among them.
     let is_for_audit_lines = config.audit.is_on_stdout();
-    let app = App::start(config).await?;
+    let app = App::start(config).await?.reloading(inputs, reloads);
     app.log_start();
     greet(&app, is_for_audit_lines);
     let (stop, abort) = tokio::sync::watch::channel(0_u8);
@@ -351,22 +346,25 @@ fn greet(app: &App, is_for_audit_lines: bool) {
     };
 }
 
-/// Keeps signals that have no meaning here from ending the process, which they would do at once, in
-/// the middle of writes.
-fn ignore_other_signals() -> io::Result<()> {
-    let kinds = [
-        (SignalKind::hangup(), "SIGHUP"),
-        (SignalKind::user_defined1(), "SIGUSR1"),
-        (SignalKind::user_defined2(), "SIGUSR2"),
-    ];
+/// Has SIGHUP reload the configuration, and keeps the signals that have no meaning here from ending
+/// the process, which they would do at once, in the middle of writes.
+fn heed_other_signals(reloads: &ReloadRequests) -> io::Result<()> {
+    let (mut hangups, reloads) = (signal(SignalKind::hangup())?, reloads.clone());
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            reloads.ask();
+        }
+    });
+    let kinds =
+        [(SignalKind::user_defined1(), "SIGUSR1"), (SignalKind::user_defined2(), "SIGUSR2")];
     for (kind, name) in kinds {
         let mut signals = signal(kind)?;
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
                 tracing::warn!(
                     signal = name,
-                    "ignored a signal: the configuration is read only at the start, and only \
-                     SIGTERM and SIGINT end the gateway"
+                    "ignored a signal: SIGHUP reloads the configuration, and only SIGTERM and \
+                     SIGINT end the gateway"
                 );
             }
         });

@@ -1,43 +1,39 @@
-//! Keeps the keys of issuers up to date.
+//! Keeps the keys of issuers that have them at a URL up to date.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc};
 
-use tokio::{task::spawn_blocking, time::sleep};
+use crate::{auth::InForce, cache::BackgroundTasks, server::Health};
 
-use crate::{auth::Authenticator, cache::BackgroundTasks, server::Health};
-
-/// How often the keys in files are read again.
-const FILES_EVERY: Duration = Duration::from_secs(10);
-
-/// Begins to read and fetch them. The process is not ready before the first fetch of each.
-pub(super) fn keep(
-    authenticator: Arc<Authenticator>,
-    background: &BackgroundTasks,
-    health: Health,
-) {
-    if !authenticator.is_required() {
-        return;
+/// Begins to fetch them. The process is not ready before the first fetch of each that it starts
+/// with. When the rules are replaced, those of the new ones are fetched.
+pub(super) fn keep(rules: &Arc<InForce>, background: &BackgroundTasks, health: Health) {
+    let at_start = rules.now();
+    if at_start.is_required() {
+        health.await_all(at_start.unread().iter().map(|issuer| name(issuer)));
     }
-    if authenticator.has_files() {
-        background.spawn(keep_files(Arc::clone(&authenticator)));
+    background.spawn(fetch(Arc::clone(rules), health));
+}
+
+async fn fetch(rules: Arc<InForce>, health: Health) {
+    let mut changes = rules.changes();
+    loop {
+        let now = rules.for_long();
+        let fetching = async {
+            if now.is_required() {
+                now.fetch_keys(|issuer| health.has(&name(issuer))).await;
+            }
+            // There is nothing to fetch.
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = fetching => {}
+            // The sender lives as long as the rules, which this holds.
+            _ = changes.changed() => {}
+        }
     }
-    health.await_all(authenticator.unread().iter().map(|issuer| name(issuer)));
-    let fetching =
-        async move { authenticator.fetch_keys(|issuer| health.has(&name(issuer))).await };
-    background.spawn(fetching);
 }
 
 /// What `/readyz` calls the keys of an issuer.
 fn name(issuer: &str) -> String {
     format!("keys of auth.jwt.{issuer}")
-}
-
-/// Reads the keys in files from time to time, apart from the threads that serve calls.
-async fn keep_files(authenticator: Arc<Authenticator>) {
-    loop {
-        sleep(FILES_EVERY).await;
-        let theirs = Arc::clone(&authenticator);
-        // It waits for the disk. A panic in it leaves the keys as they are.
-        let _ = spawn_blocking(move || theirs.read_files_again()).await;
-    }
 }

@@ -2,6 +2,7 @@
 
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::reload::ReloadMetrics;
 use crate::{
     auth::AuthMetrics,
     cache::CacheMetrics,
@@ -28,6 +29,7 @@ pub(super) struct Metrics {
     pub(super) audit: AuditMetrics,
     pub(super) store: StoreMetrics,
     pub(super) levers: LeverMetrics,
+    pub(super) reload: ReloadMetrics,
     /// Whether an embedded sandbox simulates the upstreams.
     pub(super) sandbox: Gauge,
 }
@@ -54,6 +56,7 @@ impl Metrics {
             audit: AuditMetrics::register(to),
             store: StoreMetrics::register(to),
             levers: LeverMetrics::register(to),
+            reload: ReloadMetrics::register(to),
             sandbox,
         }
     }

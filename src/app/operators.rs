@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::reload::Reloads;
 use crate::{
     cache::BackgroundTasks,
     config::Config,
-    gateway::Gateway,
     levers::{LeverMetrics, Levers},
     server::Admin,
     telemetry::{AuditLog, Registry},
@@ -25,19 +25,16 @@ pub(super) fn levers(
     levers
 }
 
-/// The admin port over this gateway.
-pub(super) fn admin(
-    config: &Config,
-    metrics: Registry,
-    levers: Levers,
-    gateway: &Arc<Gateway>,
-) -> Admin {
-    let (pauses, gateway) = (Arc::clone(gateway), Arc::clone(gateway));
+/// The admin port over the gateway that these reload.
+pub(super) fn admin(config: &Config, metrics: Registry, reloads: &Arc<Reloads>) -> Admin {
+    let (gateway, levers) = (reloads.gateway(), reloads.levers());
+    let (pauses, shown, latest) = (Arc::clone(&gateway), Arc::clone(reloads), Arc::clone(reloads));
     let end_pause = Arc::new(move |backend: &str| pauses.end_pause(backend));
     let backends = Arc::new(move || gateway.backend_names());
     Admin {
         metrics: Arc::new(metrics),
-        config: config.redacted(),
+        config: Arc::new(move || shown.shown()),
+        reload: Arc::new(move || latest.latest()),
         settings: config.admin.clone(),
         operators: config.operators.clone(),
         end_pause,

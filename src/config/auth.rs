@@ -1,7 +1,7 @@
 //! `[auth]` with its tables: roles, issuers of tokens, and callers, held against each other and
 //! against the backends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
@@ -14,7 +14,8 @@ use crate::{
     caller::{Name, QuotaSettings},
     server::ServerTlsSettings,
     settings::{
-        ListenAddress, Node, Section, Settings, Value, quoted, shown as shown_section, whole,
+        ChangedKeys, ListenAddress, Node, Section, Settings, Value, quoted, shown as shown_section,
+        whole,
     },
     text,
 };
@@ -286,6 +287,39 @@ pub(super) const OPEN: &str = "`listen` is not a loopback address and `auth.mode
 const MUST_BE_SAID: &str = "is not a loopback address, and `auth.mode` is `off`: any client that \
     reaches the port could read, write and delete everything; set `mode = \"required\"` in \
     `[auth]`, or accept that with `allow_unauthenticated = true` there";
+
+/// Notes the keys that have other values, and the tables that are new or gone.
+pub(super) fn compare(old: &AuthRules, new: &AuthRules, keys: &mut ChangedKeys) {
+    fn each<N: Ord + ToString, S: Settings>(
+        table: &str,
+        (old, new): (&BTreeMap<N, S>, &BTreeMap<N, S>),
+        keys: &mut ChangedKeys,
+    ) {
+        let names: BTreeSet<&N> = old.keys().chain(new.keys()).collect();
+        keys.within(table, |keys| {
+            for name in names {
+                match (old.get(name), new.get(name)) {
+                    (Some(old), Some(new)) => {
+                        keys.within(&name.to_string(), |keys| old.compare(new, keys));
+                    }
+                    _ => keys.add(&name.to_string()),
+                }
+            }
+        });
+    }
+    old.settings.compare(&new.settings, keys);
+    each(ISSUERS, (&old.issuers, &new.issuers), keys);
+    each(ROLES, (&old.roles, &new.roles), keys);
+    each(CALLERS, (&old.callers, &new.callers), keys);
+    keys.within(CALLERS, |keys| {
+        for (name, old) in &old.quotas {
+            let new = new.quotas.get(name);
+            keys.within(name.as_str(), |keys| {
+                keys.within(QUOTA, |keys| new.into_iter().for_each(|new| old.compare(new, keys)));
+            });
+        }
+    });
+}
 
 /// All of it as the file has it.
 pub(super) fn show(rules: &AuthRules) -> Json {

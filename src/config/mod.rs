@@ -4,14 +4,16 @@
 //! it; `read` has each room take its own settings out of the tree, `backend` those of one backend.
 //! All mistakes are collected on the way, so that one start shows every one of them. `redact` is
 //! what may be shown of the result, `written` the same as a file, and `reference` the manual of all
-//! keys.
+//! keys. `inputs` reads it again, and `changes` says what is different then.
 //!
 //! What a key means, its bounds and its default belong to the room that uses it; the machinery is
 //! in [`crate::settings`]. Here are only the shape of the file and what concerns several rooms.
 
 mod auth;
 mod backend;
+mod changes;
 mod fit;
+mod inputs;
 mod operators;
 mod overlay;
 mod permissions;
@@ -19,6 +21,7 @@ mod raw;
 mod read;
 mod redact;
 mod reference;
+mod reload;
 mod strays;
 mod types;
 mod workloads;
@@ -34,10 +37,13 @@ use std::{
 };
 
 pub use backend::{BackendSettings, LabelSettings, OptionValue};
-pub use overlay::listen_on;
+pub use changes::{BackendChange, Changes};
+pub use inputs::{Inputs, Unusable};
+use overlay::listen_on;
 pub use permissions::PermissionSettings;
 pub use raw::Source;
 pub use reference::reference;
+pub use reload::ReloadSettings;
 pub use strays::FILE_VARIABLE;
 pub use types::Config;
 
@@ -76,12 +82,14 @@ pub fn load_file(
     path: &Path,
     env: &[(String, String)],
 ) -> Result<Config, Either<io::Error, ConfigErrors>> {
-    let mut file = File::open(path).map_err(Either::Left)?;
+    let file = File::open(path).map_err(Either::Left)?;
     let about = file.metadata().map_err(Either::Left)?;
     // All at once, because a text that grows leaves copies behind. One that is too long is refused.
     let bytes = usize::try_from(about.len()).unwrap_or(usize::MAX).min(MAX_FILE_BYTES);
     let mut text = Zeroizing::new(String::with_capacity(bytes + 64));
-    file.read_to_string(&mut text).map_err(Either::Left)?;
+    // One byte more, so that a file that is too long is told from a full one.
+    let most = MAX_FILE_BYTES as u64 + 1;
+    file.take(most).read_to_string(&mut text).map_err(Either::Left)?;
     let name = path.display().to_string();
     let source = Source { file_name: &name, text: &text };
     load_from(Some(source), Some(&about), env, REGISTRY).map_err(Either::Right)

@@ -19,7 +19,7 @@ use crate::{
 pub(super) const PREFIX: &str = "PROFILE_GATEWAY__";
 
 const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATEWAY__LOG__KEY, \
-    PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__SERVER__KEY, \
+    PROFILE_GATEWAY__AUDIT__KEY, PROFILE_GATEWAY__RELOAD__KEY, PROFILE_GATEWAY__SERVER__KEY, \
     PROFILE_GATEWAY__SERVER__TLS__KEY, PROFILE_GATEWAY__OPERATORS__NAME__KEY, \
     PROFILE_GATEWAY__AUTH__KEY, \
     PROFILE_GATEWAY__AUTH__JWT__NAME__KEY, PROFILE_GATEWAY__AUTH__ROLES__NAME__KEY, \
@@ -35,7 +35,7 @@ const LISTEN_FLAG: &str = "--listen";
 const LISTEN: &str = "LISTEN";
 
 /// Sets `listen` as a flag does, which wins over the variable and the file.
-pub fn listen_on(env: &mut Vec<(String, String)>, address: String) {
+pub(super) fn listen_on(env: &mut Vec<(String, String)>, address: String) {
     env.retain(|(name, _)| name.strip_prefix(PREFIX) != Some(LISTEN));
     env.push((LISTEN_FLAG.to_owned(), address));
 }

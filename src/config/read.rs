@@ -20,9 +20,10 @@ use crate::{
 };
 
 /// The tables at the top level.
-pub(super) const SECTIONS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 11] = [
     "log",
     "audit",
+    "reload",
     "server",
     OPERATORS,
     "auth",
@@ -49,6 +50,7 @@ pub(super) fn config(
     let page_tokens: PageSettings = Settings::read(&mut root);
     let log = whole(root.child("log"));
     let audit = whole(root.child("audit"));
+    let reload = whole(root.child("reload"));
     let (server, tls, secured, fits) = server(root.child("server"));
     let callers = whole(root.child("callers"));
     let memory = whole(root.child("memory"));
@@ -79,6 +81,7 @@ pub(super) fn config(
         page_tokens,
         log,
         audit,
+        reload,
         server,
         tls,
         secured,

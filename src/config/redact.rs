@@ -35,6 +35,7 @@ impl Config {
         shown.insert("log".to_owned(), section(&self.log));
         shown.insert("memory".to_owned(), section(&self.memory));
         shown.insert("audit".to_owned(), section(&self.audit));
+        shown.insert("reload".to_owned(), section(&self.reload));
         shown.insert("server".to_owned(), self.server());
         shown.insert("auth".to_owned(), auth::show(&self.auth));
         shown.insert(operators::OPERATORS.to_owned(), auth::each(&self.operators));

@@ -6,6 +6,7 @@ use super::{
     backend::{common_rows, dialect_row, own_rows},
     overlay::PREFIX,
     read::root_rows,
+    reload::ReloadSettings,
 };
 use crate::{
     auth::{AuthSettings, IssuerSettings, PrincipalSettings, RoleSettings},
@@ -44,6 +45,7 @@ pub(super) fn tables() -> Vec<Table> {
         table("Top level", "", root_rows()),
         table("`[log]`", "LOG__", LogSettings::rows()),
         table("`[audit]`", "AUDIT__", AuditSettings::rows()),
+        table("`[reload]`", "RELOAD__", ReloadSettings::rows()),
         table("`[memory]`", "MEMORY__", MemorySettings::rows()),
         table("`[server]`", "SERVER__", ServerSettings::rows()),
         table("`[server.tls]`", "SERVER__TLS__", ServerTlsSettings::rows()),

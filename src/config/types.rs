@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{backend::BackendSettings, permissions::PermissionSettings};
+use super::{backend::BackendSettings, permissions::PermissionSettings, reload::ReloadSettings};
 use crate::{
     auth::AuthRules,
     caller::CallerSettings,
@@ -36,6 +36,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Where the audit log goes.
     pub audit: AuditSettings,
+    /// How often changed files are looked for.
+    pub reload: ReloadSettings,
     /// How many bytes the process may hold.
     pub memory: MemorySettings,
     /// How the server behaves.

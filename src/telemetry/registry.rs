@@ -16,6 +16,10 @@ use prometheus_client::{
 use super::{exposition, exposition::Format, labels::Labels};
 
 const PREFIX: &str = "profile_gateway";
+/// What comes before the name of a backend in a line.
+const LABEL: &str = "backend=\"";
+/// Writes in doubt outlive the configuration of their backend.
+const IN_DOUBT: &str = "profile_gateway_doubtful_writes{";
 
 /// All metrics of the process.
 pub struct Registry {
@@ -24,6 +28,8 @@ pub struct Registry {
     process: registry::Registry,
     rows: Vec<Row>,
     before_scrape: Vec<Box<dyn Fn() + Send + Sync>>,
+    /// Whether a backend is not configured any more.
+    is_gone: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 /// A metric as the reference shows it.
@@ -72,7 +78,8 @@ impl Registry {
             help: "The running program",
         };
         let (process, rows) = (registry::Registry::default(), vec![build]);
-        Self { metrics, process, rows, before_scrape: Vec::new() }
+        let is_gone = Box::new(|_: &str| false);
+        Self { metrics, process, rows, before_scrape: Vec::new(), is_gone }
     }
 
     /// Adds a metric. `name` is without the prefix of the program, and without the `_total` that
@@ -109,6 +116,12 @@ impl Registry {
         self.before_scrape.push(Box::new(measure));
     }
 
+    /// Leaves out what is counted of backends of which this is true, apart from their writes in
+    /// doubt. It goes on from where it was if they come back.
+    pub(crate) fn leave_out(&mut self, is_gone: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        self.is_gone = Box::new(is_gone);
+    }
+
     /// All metrics as OpenMetrics.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -120,7 +133,12 @@ impl Registry {
             // Writing to a string fails only when a label refuses to be written.
             tracing::error!("metrics could not be encoded");
         }
-        out
+        out.split_inclusive('\n').filter(|line| !self.is_left_out(line)).collect()
+    }
+
+    fn is_left_out(&self, line: &str) -> bool {
+        let backend = line.split_once(LABEL).and_then(|(_, rest)| rest.split_once('"'));
+        backend.is_some_and(|(name, _)| (self.is_gone)(name) && !line.starts_with(IN_DOUBT))
     }
 
     /// All metrics in this format.
@@ -200,6 +218,9 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+        registry.leave_out(|backend| backend == "sft");
+        let text = registry.encode();
+        assert!(!text.contains("sft") && text.contains("polls"), "{text}");
         let row = "| `profile_gateway_polls_total` | counter |  | `backend` | Polls. |";
         assert!(registry.reference().contains(row), "{}", registry.reference());
     }

@@ -44,6 +44,7 @@ mod process;
 mod querying;
 mod reading;
 mod regressions;
+mod reload;
 mod request_ids;
 mod retries;
 mod seeds;

@@ -44,6 +44,7 @@ mod probes;
 mod proxies;
 mod quiet;
 mod reflection;
+mod reload;
 mod settling;
 mod sharing;
 mod sinks;

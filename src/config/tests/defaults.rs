@@ -120,6 +120,7 @@ fn defaults_are_those_of_the_manual() {
         "max_page_bytes": 3_145_728,
         "log": { "format": "auto", "level": "info", "buffer_bytes": 1_048_576 },
         "audit": { "file": null, "stream": "stderr", "sync": true, "buffer_bytes": 2_097_152 },
+        "reload": { "interval": "10s" },
         "request_ids": { "kept_for": "1day", "max_entries": 100_000, "max_bytes": 67_108_864 },
         "store": { "kind": "file", "path": "/var/lib/gateway" },
         "memory": {

@@ -81,8 +81,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "ZEBRA__X",
         "hunter2",
-        "unknown section `zebra`, expected log, audit, server, operators, auth, callers, memory, \
-         request_ids, store, backends",
+        "unknown section `zebra`, expected log, audit, reload, server, operators, auth, callers, \
+         memory, request_ids, store, backends",
     ),
     (
         "SERVER__MAX_TIMEOUTS",

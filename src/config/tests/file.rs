@@ -35,6 +35,9 @@ stream = "stderr"
 sync = false
 buffer_bytes = "1MiB"
 
+[reload]
+interval = "off"
+
 [request_ids]
 kept_for = "1h"
 max_entries = 5
@@ -248,6 +251,7 @@ fn everything_can_be_set() {
     };
     assert_eq!(config.audit.file.as_deref(), Some("/var/log/gateway/audit.log"));
     assert_eq!((config.audit.sync, config.request_ids.max_entries), (false, 5));
+    assert_eq!(config.reload.interval, None);
     assert_eq!(config.store.path.as_deref(), Some("/var/lib/gateway"));
     assert_eq!(config.callers, callers);
     let sft = &config.backends["sft-emea"];

@@ -166,7 +166,7 @@ fn unknown_keys_are_refused_with_a_guess() {
             "gateway.toml:1: unknown key `Listen`, did you mean `listen`? known keys: listen, \
              admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, auth, \
+             log, audit, reload, server, callers, memory, request_ids, backends, auth, \
              operators, store",
         ),
         (
@@ -174,7 +174,7 @@ fn unknown_keys_are_refused_with_a_guess() {
             "gateway.toml:1: unknown key `zebra`, known keys: listen, admin_listen, \
              probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, auth, \
+             log, audit, reload, server, callers, memory, request_ids, backends, auth, \
              operators, store",
         ),
         (
@@ -182,7 +182,7 @@ fn unknown_keys_are_refused_with_a_guess() {
             "gateway.toml:1: unknown section `sever`, did you mean `server`? known keys: listen, \
              admin_listen, probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, auth, \
+             log, audit, reload, server, callers, memory, request_ids, backends, auth, \
              operators, store",
         ),
         (
@@ -196,7 +196,7 @@ fn unknown_keys_are_refused_with_a_guess() {
             "gateway.toml:1: unknown key `a\u{fffd}b`, known keys: listen, admin_listen, \
              probe_listen, admin_token, admin_hosts, max_admin_connections, \
              max_admin_connections_per_peer, strict_permissions, page_token_key, max_page_bytes, \
-             log, audit, server, callers, memory, request_ids, backends, auth, \
+             log, audit, reload, server, callers, memory, request_ids, backends, auth, \
              operators, store",
         ),
     ];

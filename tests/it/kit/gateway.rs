@@ -169,14 +169,24 @@ impl Builder {
         self
     }
 
-    pub async fn start(self) -> Gateway {
+    /// The configuration as a file has it.
+    pub fn text(self) -> String {
         let text = format!(
             "listen = \"{}\"\nadmin_listen = \"127.0.0.1:0\"\n{}\n\
              [audit]\nfile = \"{}\"\n[server]\n{}{}",
             self.listen, self.top, self.audit, self.server, self.backends
         );
-        let config = loaded(&text);
-        let app = App::start(config).await.unwrap();
+        with_store(&text)
+    }
+
+    pub async fn start(self) -> Gateway {
+        Gateway::running(App::start(loaded(&self.text())).await.unwrap())
+    }
+}
+
+impl Gateway {
+    /// The gateway of an application that is about to serve.
+    pub fn running(app: App) -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let [address, admin] =
             [app.address(), app.admin_address()].map(|address| address.dial().unwrap_or(nowhere));
@@ -184,7 +194,7 @@ impl Builder {
         let end =
             tokio::spawn(app.run(stop.clone().cancelled_owned(), abort.clone().cancelled_owned()));
         let channel = Endpoint::new(format!("http://{address}")).unwrap().connect_lazy();
-        Gateway {
+        Self {
             address,
             admin,
             profiles: ProfileServiceClient::new(channel.clone())

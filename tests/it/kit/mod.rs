@@ -15,6 +15,7 @@ pub mod jwks;
 pub mod model;
 pub mod proxy;
 pub mod raw;
+pub mod reloading;
 pub mod sandbox;
 pub mod status;
 pub mod tls;
