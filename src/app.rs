@@ -141,9 +141,8 @@ impl App {
                 .within(budget.requests.clone())
                 .audited_in(audit.clone())
                 .guarded_by(Arc::clone(&rules));
-        let server = Server::bind(&config.addresses, config.server.clone(), services)
-            .await?
-            .secured(config.secured.clone());
+        let server = Server::bind(&config.addresses, config.server.clone(), services).await?;
+        let server = server.secured(config.secured.clone());
         gateway.settle_doubts(&background);
         keys::keep(&rules, &background, health);
         let (running, settings) = (maker.running.clone(), config.clone());

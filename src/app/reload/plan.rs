@@ -31,7 +31,7 @@ pub(super) struct Plan {
 enum Step {
     Add(Box<Prepared>),
     /// It goes on, with other secrets or over other connections.
-    Renew(Renewed),
+    Renew(Box<Renewed>),
     /// Another one takes its place. Whether its streams end: they would be told of other profiles.
     Replace(Box<Prepared>, bool),
     Remove,
@@ -95,7 +95,7 @@ impl Plan {
             let step = match (change, was, is, running.get(name)) {
                 (BackendChange::Changed(keys), Some(was), Some(is), Some(backend)) => {
                     match renews(keys, was, is) {
-                        Some(parts) => Step::Renew(renewed(backend, is, parts)?),
+                        Some(parts) => Step::Renew(renewed(backend, is, parts)?.into()),
                         None => Step::Replace(prepare(is)?, ends_streams(keys, was, is)),
                     }
                 }

@@ -144,6 +144,12 @@ fn callers_have_roles_and_something_that_proves_them() {
             format!("{ROLE}[auth.callers.ops]\nroles = \"reader\"\nspiffe = \"https://a/b\""),
             "`auth.callers.ops.spiffe` must be `spiffe://DOMAIN/PATH`",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_said_of_callers_can_be_met() {
+    each(&[
         (
             format!("{ISSUER}{ROLE}{CALLER}quota = {{ rate = \"200\" }}"),
             "`auth.callers.ops.quota.rate` must be a rate such as `200/s`",
@@ -216,6 +222,12 @@ fn issuers_have_keys_that_can_be_used() {
             format!("{ISSUER}algorithms = \"RS256\""),
             "`auth.jwt.idp.jwks_file` has no key with a `kid` that an allowed algorithm can use",
         ),
+    ]);
+}
+
+#[test]
+fn issuers_have_one_place_for_their_keys() {
+    each(&[
         (
             ISSUER.replace(FILE, ""),
             "`auth.jwt.idp.jwks_file` is missing, expected the file with its public keys, or \

@@ -255,9 +255,8 @@ fn everything_can_be_set() {
     assert_eq!(config.store.path.as_deref(), Some("/var/lib/gateway"));
     assert_eq!(config.callers, callers);
     let sft = &config.backends["sft-emea"];
-    assert_eq!(sft.name, "sft-emea");
+    assert_eq!((sft.name.as_str(), sft.dialect), ("sft-emea", "bics-sft"));
     assert_eq!(sft.label.display_name.as_deref(), Some("SFT, Éire"));
-    assert_eq!(sft.dialect, "bics-sft");
     assert_eq!(sft.upstream.base_url.as_str(), "https://sft.example:8443/rest");
     assert_eq!(sft.upstream.connect_timeout, Duration::from_millis(250));
     assert_eq!(sft.upstream.request_timeout, Duration::from_secs(3600));

@@ -260,6 +260,8 @@ impl Running {
         self.log(&end, took.as_micros() as f64 / 1e3);
     }
 
+    /// What the filter of the log leaves out takes nothing of the caller's rate. Probes come every
+    /// few seconds.
     fn log(&self, end: &End, duration_ms: f64) {
         let record = &*self.record;
         macro_rules! line {
@@ -299,7 +301,6 @@ impl Running {
         }
         macro_rules! within_rate {
             ($filter:ident, $line:expr) => {{
-                // What the filter of the log leaves out takes nothing of the caller's rate.
                 let is_wanted = tracing::enabled!(target: "access", Level::$filter);
                 if is_wanted && record.caller().may_log() {
                     $line;
@@ -307,7 +308,6 @@ impl Running {
             }};
         }
         match end.code {
-            // Probes come every few seconds.
             _ if self.known.method.probe => failure!(debug),
             "OK" => within_rate!(INFO, line!(info,)),
             "INTERNAL" | "UNKNOWN" | "DATA_LOSS" => within_rate!(ERROR, failure!(error)),
