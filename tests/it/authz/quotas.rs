@@ -16,6 +16,7 @@ use crate::kit::{
     sandbox::{Sandbox, sandbox},
     status::{Failure, failure},
     tokens::{Issuer, by, caller, good, role},
+    until,
 };
 
 struct Bench {
@@ -39,6 +40,15 @@ async fn bench(quota: &str, server: &str) -> Bench {
 impl Bench {
     fn client(&self) -> ProfileServiceClient<Channel> {
         ProfileServiceClient::new(self.gateway.channel_of_another())
+    }
+
+    /// From now on, each profile takes the upstream so many milliseconds.
+    async fn takes(&self, ms: u32) {
+        let order = serde_json::json!({"upstream": "sft", "operation": "GetServiceProfile",
+            "times": 0, "fault": {"kind": "delay", "ms": ms}});
+        let url = format!("{}/sandbox/faults", self.sandbox.base_url());
+        let armed = reqwest::Client::new().post(url).json(&order).send().await.unwrap();
+        assert_eq!(armed.status(), 200, "{}", armed.text().await.unwrap());
     }
 
     async fn refusals(&self, quota: &str) -> f64 {
@@ -87,11 +97,7 @@ async fn compete(bench: &Bench) -> Vec<Failure> {
 #[tokio::test]
 async fn so_many_calls_at_once_are_let_in_and_the_others_are_told_of_the_quota() {
     let bench = bench("calls = 2", "").await;
-    let order = serde_json::json!({"upstream": "sft", "operation": "GetServiceProfile",
-        "times": 0, "fault": {"kind": "delay", "ms": 300}});
-    let url = format!("{}/sandbox/faults", bench.sandbox.base_url());
-    let armed = reqwest::Client::new().post(url).json(&order).send().await.unwrap();
-    assert_eq!(armed.status(), 200, "{}", armed.text().await.unwrap());
+    bench.takes(300).await;
     let failures = compete(&bench).await;
     assert!(failures.len() >= 40, "{} of 60", failures.len());
     failures.iter().for_each(|failure| refused_by(failure, "calls"));
@@ -104,6 +110,22 @@ async fn so_many_calls_at_once_are_let_in_and_the_others_are_told_of_the_quota()
     assert_eq!(of("greedy", "OK").await, 60.0 - failures.len() as f64);
     assert_eq!(of("greedy", "RESOURCE_EXHAUSTED").await, failures.len() as f64);
     assert_eq!(bench.gateway.metric("caller_calls_in_flight", "").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_call_that_runs_has_its_place_until_it_ends() {
+    let bench = bench("calls = 1", "").await;
+    bench.takes(3000).await;
+    let mut client = bench.client();
+    let mut first = client.clone();
+    let first = tokio::spawn(async move { first.get_profile(fresh("greedy")).await });
+    let in_flight = async || bench.gateway.metric("caller_calls_in_flight", "greedy").await;
+    until("the first one runs", async || in_flight().await >= 1.0).await;
+    let refused = failure(client.get_profile(fresh("greedy")).await);
+    refused_by(&refused, "calls");
+    assert!(refused.message.contains("too many concurrent calls: its quota is 1"), "{refused:?}");
+    first.await.unwrap().unwrap();
+    client.get_profile(by(&good("greedy"), read())).await.unwrap();
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub enum Answers {
 /// An issuer with its authority; ends when dropped.
 pub struct Published {
     pub address: SocketAddr,
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     shared: Arc<Shared>,
     _stop: DropGuard,
 }
@@ -55,7 +55,11 @@ struct Shared {
 }
 
 pub async fn published(answers: Answers) -> Published {
-    let authority = Authority::new();
+    published_under(Arc::new(Authority::new()), answers).await
+}
+
+/// The same, with a certificate of this authority.
+pub async fn published_under(authority: Arc<Authority>, answers: Answers) -> Published {
     let tls = acceptor(&authority.issue("127.0.0.1"), &Speaks::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
