@@ -228,7 +228,8 @@ where
     let audit = AuditLog::open(&settings, logs::Format::Json, metrics).unwrap();
     let admin = Admin {
         metrics: Arc::new(registry),
-        config: Value::Null,
+        config: Arc::new(|| Value::Null),
+        reload: Arc::new(|| Value::Null),
         settings: AdminSettings::default(),
         operators: Operators::new(),
         end_pause: Arc::new(|_: &str| None),

@@ -263,36 +263,35 @@ impl Running {
     /// What the filter of the log leaves out takes nothing of the caller's rate. Probes come every
     /// few seconds.
     fn log(&self, end: &End, duration_ms: f64) {
-        let record = &*self.record;
         macro_rules! line {
             ($level:ident, $($failure:tt)*) => {
                 tracing::$level!(
                     target: "access",
-                    call_id = record.id().shown().as_str(),
+                    call_id = self.record.id().shown().as_str(),
                     method = self.known.method.label.as_str(),
-                    backend = record.backend(),
+                    backend = self.record.backend(),
                     code = end.code,
                     reason = end.reason,
                     $($failure)*
                     duration_ms,
-                    upstream_calls = record.upstream_calls(),
-                    cache = record.cache().map(|served| served.outcome.name()),
+                    upstream_calls = self.record.upstream_calls(),
+                    cache = self.record.cache().map(|served| served.outcome.name()),
                     peer = self.peer.as_deref(),
-                    caller = record.identity().and_then(|identity| identity.name()),
-                    caller_via = record.identity().map(|identity| identity.via().name()),
-                    workload = record.identity().and_then(|identity| identity.workload()),
-                    caller_request_id = record.caller_ids().request_id(),
-                    trace_id = record.caller_ids().trace_id(),
+                    caller = self.record.identity().and_then(|identity| identity.name()),
+                    caller_via = self.record.identity().map(|identity| identity.via().name()),
+                    workload = self.record.identity().and_then(|identity| identity.workload()),
+                    caller_request_id = self.record.caller_ids().request_id(),
+                    trace_id = self.record.caller_ids().trace_id(),
                 )
             };
         }
         macro_rules! failure {
             ($level:ident) => {{
-                let (message, upstream) = end.said(record);
+                let (message, upstream) = end.said(&self.record);
                 line!(
                     $level,
                     error = message.as_deref(),
-                    resource = record.resource(),
+                    resource = self.record.resource(),
                     upstream_status = upstream.status.as_deref(),
                     upstream_code = upstream.code.as_deref(),
                     upstream_request_id = upstream.request_id.as_deref(),
@@ -302,7 +301,7 @@ impl Running {
         macro_rules! within_rate {
             ($filter:ident, $line:expr) => {{
                 let is_wanted = tracing::enabled!(target: "access", Level::$filter);
-                if is_wanted && record.caller().may_log() {
+                if is_wanted && self.record.caller().may_log() {
                     $line;
                 }
             }};

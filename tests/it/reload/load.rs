@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use profile_gateway::pb::profile_service_client::ProfileServiceClient;
 use serde_json::json;
-use tonic::Status;
+use tonic::{Status, transport::Channel};
 
 use crate::kit::{
     bodies::{profile, profiles, tokens},
@@ -19,6 +20,28 @@ use crate::kit::{
 };
 
 const ROUNDS: usize = 10;
+
+/// Reads until it is to stop, or a read fails. Each fourth is past the cache.
+async fn calling(
+    mut client: ProfileServiceClient<Channel>,
+    mut turn: usize,
+    stop: Arc<AtomicBool>,
+    calls: Arc<AtomicUsize>,
+) -> Result<(), Status> {
+    let token = good("one");
+    while !stop.load(Ordering::Relaxed) {
+        turn += 1;
+        let mut request = match turn % 4 {
+            0 => fresh(model::get("SP_1")),
+            _ => tonic::Request::new(model::get("SP_1")),
+        };
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+        client.get_profile(request).await?;
+        calls.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
 
 /// Secrets, keys, callers and settings change ten times each: no call fails, and there is no login
 /// but one for each new secret.
@@ -43,24 +66,8 @@ async fn nothing_fails_while_everything_is_changed() {
     let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = (0..8)
         .map(|number| {
-            let (stop, calls) = (Arc::clone(&stop), Arc::clone(&calls));
-            let mut client = reloading.gateway.profiles.clone();
-            let token = good("one");
-            tokio::spawn(async move {
-                let mut turn = number;
-                while !stop.load(Ordering::Relaxed) {
-                    turn += 1;
-                    let mut request = match turn % 4 {
-                        0 => fresh(model::get("SP_1")),
-                        _ => tonic::Request::new(model::get("SP_1")),
-                    };
-                    let value = format!("Bearer {token}").parse().unwrap();
-                    request.metadata_mut().insert("authorization", value);
-                    client.get_profile(request).await?;
-                    calls.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok::<_, Status>(())
-            })
+            let client = reloading.gateway.profiles.clone();
+            tokio::spawn(calling(client, number, Arc::clone(&stop), Arc::clone(&calls)))
         })
         .collect();
     for round in 1..=ROUNDS {
