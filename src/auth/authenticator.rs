@@ -14,9 +14,10 @@ use super::{
     keyring::Change,
     metrics::{AuthMetrics, Outcome},
     policy::{Ambiguous, Policy},
+    proxies::Peer,
     remembered::{Remembered, digest},
     rights::Right,
-    settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Peer, Reflection},
+    settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Reflection},
     xfcc,
 };
 use crate::caller::{CallerId, Callers};

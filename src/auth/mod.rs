@@ -10,6 +10,7 @@
 //! - `keyring`, `jwks`, `fetch`: the keys that sign tokens, how they are written, and how they are
 //!   fetched
 //! - `certificate`: what the certificate of a connection says
+//! - `proxies`: which proxies are believed
 //! - `xfcc`: what a proxy says of the certificate that its client has shown
 //! - `spiffe`: how certificates name workloads
 //!
@@ -27,6 +28,7 @@ mod jwt;
 mod keyring;
 mod metrics;
 mod policy;
+mod proxies;
 mod remembered;
 mod rights;
 mod settings;
@@ -40,10 +42,11 @@ pub use identity::{Identity, Via, not_allowed};
 pub use in_force::InForce;
 pub use metrics::AuthMetrics;
 pub use policy::{Grants, Policy};
+pub use proxies::{Network, Peer, Proxy};
 pub use rights::{REHEARSAL, Right, Rights, right_of};
 pub use settings::{
-    Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Network, Peer,
-    PrincipalSettings, Proxy, Reflection, RoleSettings,
+    Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, PrincipalSettings,
+    Reflection, RoleSettings,
 };
 
 /// Whether this is a key set that can be used.
