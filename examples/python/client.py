@@ -50,11 +50,11 @@ def read(variable):
 
 def connect(address, options):
     ca = read("CA_FILE")
-    if ca is None:
+    if not ca:
         return grpc.insecure_channel(address, options=options)
     credentials = grpc.ssl_channel_credentials(ca, read("KEY_FILE"), read("CERT_FILE"))
     token = read("TOKEN_FILE")
-    if token is not None:
+    if token:
         # Only over TLS: the library does not send a token in the clear.
         of_calls = grpc.access_token_call_credentials(token.decode().strip())
         credentials = grpc.composite_channel_credentials(credentials, of_calls)

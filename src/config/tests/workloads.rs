@@ -9,9 +9,17 @@ const ROLE: &str = "[auth.roles.reader]\nrights = \"read\"\nbackends = \"*\"\n";
 const CALLER: &str =
     "[auth.callers.app]\nroles = \"reader\"\nspiffe = \"spiffe://example.org/ns/a/*\"\n";
 
-/// What is told of these sections.
+/// What is told of these sections, where callers have to prove who they are.
 fn told(sections: &[&str]) -> String {
-    with_backend(&sections.concat()).err().map(|errors| errors.to_string()).unwrap_or_default()
+    let required = "[auth]\nmode = \"required\"\n";
+    let text = sections.concat();
+    let text = match text.contains("[auth]\n") {
+        true => text.replace("[auth]\n", required),
+        false => text + required,
+    };
+    let callers = if text.contains(CALLER) { String::new() } else { format!("{ROLE}{CALLER}") };
+    let read = with_backend(&format!("{text}{callers}"));
+    read.err().map(|errors| errors.to_string()).unwrap_or_default()
 }
 
 #[test]
