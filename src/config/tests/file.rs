@@ -274,8 +274,8 @@ fn everything_can_be_set() {
         (sft.upstream.header_timeout.as_secs(), sft.upstream.body_timeout.as_secs()),
         (20, 2)
     );
-    assert_eq!(sft.origin, "gateway.toml:126");
-    assert_eq!(config.backends["policy"].origin, "gateway.toml:159");
+    assert_eq!(sft.origin, "gateway.toml:129");
+    assert_eq!(config.backends["policy"].origin, "gateway.toml:162");
     assert_eq!(config.warnings, [""; 0]);
 }
 

@@ -3,7 +3,7 @@
 use profile_gateway::pb::{
     CreateProfileRequest, ListProfilesRequest, Profile, WatchProfilesRequest,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::kit::{
@@ -12,7 +12,11 @@ use crate::kit::{
     sandbox::{Sandbox, sandbox},
     status::failure,
     tokens::{Issuer, by, caller, good, role},
+    until,
 };
+
+/// What the upstream calls a read.
+const GET: &str = "GetServiceProfile";
 
 const ID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
@@ -44,6 +48,50 @@ async fn a_cached_value_is_only_for_those_who_may_read_it() {
         assert!(refused.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{refused:#?}");
     }
     assert_eq!(gateway.metric("cache_reads_total", "").await, reads);
+}
+
+#[tokio::test]
+async fn neither_a_load_nor_an_absence_nor_an_old_value_is_for_those_who_may_not_read() {
+    let (issuer, upstream) = (Issuer::new(), sandbox().await);
+    let rules = role("all", "read", "sft")
+        + &role("elsewhere", "read", "pcc")
+        + &caller("one", "all")
+        + &caller("none", "elsewhere");
+    let cache = "[backends.sft.cache]\nttl = \"1ms\"\nnegative_ttl = \"1h\"\n\
+                 stale_while_revalidate = \"1h\"\n";
+    let config = issuer.config("", &rules) + &upstream.config() + "\n" + cache;
+    let gateway = gateway().section(&config).start().await;
+    let mut profiles = gateway.profiles.clone();
+    let refused = async |id: &str| {
+        let reads = gateway.metric("cache_reads_total", "").await;
+        let arrived = upstream.arrived(GET).await;
+        let refused =
+            failure(gateway.profiles.clone().get_profile(by(&good("none"), get(id))).await);
+        assert!(refused.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{id}: {refused:#?}");
+        assert_eq!(gateway.metric("cache_reads_total", "").await, reads, "{id}");
+        assert_eq!(upstream.arrived(GET).await, arrived, "{id}");
+    };
+    // Under way: the load waits at the upstream for as long as the others ask.
+    upstream.arm(GET, json!({ "kind": "delay", "ms": 1500 })).await;
+    let (mut client, request) = (gateway.profiles.clone(), by(&good("one"), get("SP_2")));
+    let load = tokio::spawn(async move { client.get_profile(request).await });
+    until("the load", async || upstream.arrived(GET).await == 1).await;
+    refused("SP_2").await;
+    assert!(!load.is_finished(), "it was over before");
+    load.await.unwrap().unwrap();
+    upstream.calm().await;
+    // Out of time, and served as such.
+    let old = profiles.get_profile(by(&good("one"), get("SP_2"))).await.unwrap();
+    assert_eq!(old.metadata().get("x-profile-cache").unwrap(), "stale");
+    until("the new load", async || upstream.arrived(GET).await == 2).await;
+    refused("SP_2").await;
+    // Known not to exist.
+    for _ in 0..2 {
+        let absent = failure(profiles.get_profile(by(&good("one"), get("SP_999999"))).await);
+        assert_eq!(absent.reason, "PROFILE_NOT_FOUND");
+    }
+    assert!(gateway.metric("cache_reads_total", "negative").await > 0.0);
+    refused("SP_999999").await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use profile_gateway::pb::{CircuitState, LeverKind, Profile};
+use tempfile::TempDir;
 use tonic::Code;
 
 use super::{counted, end, in_force, operated, set, shown};
@@ -75,6 +76,21 @@ async fn forced_open_it_sends_nothing_and_reads_get_what_is_cached() {
     );
     gateway.get("SP_1").await.unwrap();
     assert!(end(&gateway, OPEN).await["ended"].is_null(), "it is over");
+}
+
+#[tokio::test]
+async fn a_write_that_it_stops_is_not_journaled() {
+    let (upstream, directory) = (double().await, TempDir::new().unwrap());
+    let file = directory.path().join("audit.log");
+    let builder = operated().audit(file.to_str().unwrap());
+    let gateway = builder.fixed("sft", &upstream.base_url, "").start().await;
+    set(&gateway, &format!("{OPEN}?for=1h")).await;
+    fails(gateway.delete("SP_1").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    end(&gateway, OPEN).await;
+    let lines = || std::fs::read_to_string(&file).unwrap_or_default();
+    until("the end of the lever is written", async || lines().contains("EndLever")).await;
+    assert!(!lines().contains("\"journal\""), "{}", lines());
+    assert_eq!(upstream.seen().len(), 0);
 }
 
 #[tokio::test]
