@@ -321,6 +321,8 @@ mod tests {
         assert_eq!(found("idp", "me", both.clone().into()).as_deref(), Some("ops"));
         assert_eq!(found("idp", "you", both.into()).as_deref(), Some("auditors"));
         let all = vec!["ops", "admins", "late"];
-        assert_eq!(found("idp", "you", all.into()).as_deref(), Some("auditors or late"));
+        assert_eq!(found("idp", "you", all.clone().into()).as_deref(), Some("auditors or late"));
+        // That two say as much is of no account where a third one says more.
+        assert_eq!(found("idp", "me", all.into()).as_deref(), Some("ops"));
     }
 }

@@ -218,6 +218,8 @@ mod tests {
             let told = in_doubt(failure.with_retry(retry));
             assert_eq!(told.reason(), Reason::WriteOutcomeUnknown, "{retry:?}");
         }
+        let pausing = in_doubt(failure(Effect::Unconfirmed).with_retry(Retry::After(None)));
+        assert_eq!(pausing.reason(), Reason::WriteOutcomeUnknown, "nor does it say to come again");
         let reported = in_doubt(failure(Effect::Unconfirmed).with_retry(Retry::No));
         assert_eq!(reported.reason(), Reason::UpstreamInternal);
     }

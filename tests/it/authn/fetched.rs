@@ -158,6 +158,19 @@ async fn before_the_first_keys_nothing_is_ready_and_no_token_is_believed() {
 }
 
 #[tokio::test]
+async fn a_set_without_keys_takes_all_of_them_away_and_is_no_failure() {
+    let bench = bench(keys(&[rsa_jwk("rsa")]), SOON).await;
+    let token = good("me");
+    until("the keys are fetched", async || bench.accepts(&token).await).await;
+    bench.issuer.answers(keys(&[]));
+    until("the key is taken away", async || !bench.accepts(&token).await).await;
+    assert!(bench.reads("changed").await >= 2.0 && bench.reads("failed").await == 0.0);
+    assert!(bench.ready().await, "the others are served");
+    bench.issuer.answers(keys(&[rsa_jwk("rsa")]));
+    until("the key is back", async || bench.accepts(&token).await).await;
+}
+
+#[tokio::test]
 async fn keys_hold_while_the_issuer_is_down_and_not_for_longer_than_allowed() {
     let lines = format!("{SOON}jwks_max_stale = \"6s\"\n");
     let bench = bench(keys(&[rsa_jwk("rsa")]), &lines).await;

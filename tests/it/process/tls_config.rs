@@ -169,3 +169,21 @@ async fn a_key_that_all_can_read_is_a_warning_or_an_error() {
         assert_eq!(refused, told.is_some(), "{mode:o}: {}", ended.stderr);
     }
 }
+
+#[tokio::test]
+async fn what_says_which_clients_are_trusted_and_all_can_write_is_a_warning() {
+    let authority = Authority::new();
+    let own = authority.issue(&server());
+    let (ca, list) = (authority.file("ca.pem"), authority.revoke(&[]));
+    let more = format!("client_ca = {ca:?}\nclient_crl = {list:?}");
+    for (path, told) in
+        [(&ca, ":4: `server.tls.client_ca` is"), (&list, ":5: `server.tls.client_crl` is")]
+    {
+        for (mode, is_told) in [(0o644, false), (0o646, true), (0o644, false)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            let ended = check(&own.certificate, &own.key, &more).await;
+            assert_eq!(ended.code(), Some(0), "{mode:o}: {}", ended.output());
+            assert_eq!(ended.stderr.contains(told), is_told, "{mode:o}: {}", ended.stderr);
+        }
+    }
+}

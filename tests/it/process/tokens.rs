@@ -4,7 +4,7 @@ use profile_gateway::pb::{
     CreateProfileRequest, GetBackendRequest, backend_service_client::BackendServiceClient,
 };
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::{Request, Status};
 
 use super::{
@@ -25,8 +25,7 @@ const MARK: &str = "mark-9f31c0-of-a-token";
 fn wrong() -> Vec<(String, &'static str)> {
     let claim = |members| token(&header(), &with(claims("me"), members), RS256);
     let body = encoded(claims("me").to_string());
-    let unsigned =
-        |header: serde_json::Value| format!("{}.{body}.c2lnbmF0dXJl", encoded(header.to_string()));
+    let unsigned = |header: Value| format!("{}.{body}.c2lnbmF0dXJl", encoded(header.to_string()));
     vec![
         (claim(json!({"exp": at(-600), "iat": at(-700)})), "the token has run out"),
         (token(&header(), &claims("me"), Signed::OtherRsa), "the token's signature is not"),
@@ -93,6 +92,53 @@ async fn tokens_are_in_no_log_error_metric_or_page_and_their_faults_are_in_the_l
     }
     let ignored = "x-forwarded-client-cert came from 127.0.0.1, not one of auth.xfcc_from";
     assert!(ended.stderr.contains(ignored), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn the_line_of_a_call_names_the_workload_that_its_token_came_from() {
+    let (issuer, sandbox) = (Issuer::new(), sandbox().await);
+    let rules = role("all", "read", "*") + &caller("me", "all");
+    let config = issuer.config("xfcc_from = \"127.0.0.1\"", &rules) + &sandbox.config;
+    let gateway = serve(&config, &[]).await;
+    let mut backends = BackendServiceClient::new(channel(gateway.grpc).await);
+    // It is not configured, and named all the same.
+    let id = "spiffe://example.org/ns/a/sa/app";
+    for header in [Some(format!("URI={id}")), None] {
+        let mut request = by(&good("me"), GetBackendRequest { name: "backends/sft".to_owned() });
+        if let Some(header) = header {
+            request.metadata_mut().insert("x-forwarded-client-cert", header.parse().unwrap());
+        }
+        backends.get_backend(request).await.unwrap();
+    }
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    let lines = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap());
+    let calls = lines.filter(|line: &Value| line["target"] == "access");
+    let who: Vec<_> =
+        calls.map(|line| (line["caller"].clone(), line["workload"].clone())).collect();
+    let me = json!("me");
+    assert_eq!(who, [(me.clone(), json!(id)), (me, Value::Null)], "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_token_that_no_issuer_is_configured_for_is_named_as_ignored() {
+    let sandbox = sandbox().await;
+    let config = format!(
+        "[auth]\nmode = \"required\"\nxfcc_from = \"127.0.0.1\"\n{}[auth.callers.app]\n\
+         roles = \"all\"\nspiffe = \"spiffe://example.org/a\"\n{}",
+        role("all", "read", "*"),
+        sandbox.config
+    );
+    let gateway = serve(&config, &[("PROFILE_GATEWAY__LOG__LEVEL", "trace")]).await;
+    let mut backends = BackendServiceClient::new(channel(gateway.grpc).await);
+    let token = good("me");
+    let asked = GetBackendRequest { name: "backends/sft".to_owned() };
+    backends.get_backend(by(&token, asked)).await.unwrap_err();
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.ended().await;
+    let ignored = "authorization is ignored, because no [auth.jwt.NAME] is configured";
+    assert!(ended.stderr.contains(ignored), "{}", ended.stderr);
+    assert!(!ended.output().contains(&token), "{}", around(&ended.stderr, &token));
 }
 
 /// The line that has what it must not have.
