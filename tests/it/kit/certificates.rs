@@ -238,7 +238,12 @@ pub async fn channel_to(
 ) -> Result<Channel, tonic::transport::Error> {
     channel_over(move || {
         let tls = tls.clone();
-        async move { secured(&tls, TcpStream::connect(address).await?).await }
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            // Otherwise a part of a call waits until the part before it is acknowledged.
+            stream.set_nodelay(true)?;
+            secured(&tls, stream).await
+        }
     })
     .await
 }
