@@ -1,5 +1,6 @@
 //! Who calls, and what proves it.
 
+mod asking;
 mod certificates;
 mod envoy;
 mod fetched;

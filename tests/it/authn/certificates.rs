@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
+use super::asking::{asked, refused, saying};
 use crate::kit::{
     certificates::{Authority, Issued, Leaf, channel_over, channel_to, secured},
     double::double,
@@ -23,7 +24,6 @@ use crate::kit::{
 
 const APP: &str = "spiffe://example.org/ns/a/sa/app";
 const PROXY: &str = "spiffe://example.org/ns/ingress/sa/envoy";
-const HEADER: &str = "x-forwarded-client-cert";
 
 /// For what is broken if it takes so long.
 const LONG: Duration = Duration::from_secs(60);
@@ -101,25 +101,6 @@ impl Proving {
 
 async fn ask(channel: Channel, request: Request<GetBackendRequest>) -> Result<(), Status> {
     in_time(BackendServiceClient::new(channel).get_backend(request)).await.map(drop)
-}
-
-fn asked() -> GetBackendRequest {
-    GetBackendRequest { name: "backends/sft".to_owned() }
-}
-
-fn saying(headers: &[&str]) -> Request<GetBackendRequest> {
-    let mut request = Request::new(asked());
-    for header in headers {
-        request.metadata_mut().append(HEADER, header.parse().unwrap());
-    }
-    request
-}
-
-#[track_caller]
-fn refused(result: Result<(), Status>, why: &str, what: &str) {
-    let failure = failure(result);
-    assert!(failure.is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED"), "{what}: {failure:#?}");
-    assert_eq!(failure.meta("why"), why, "{what}");
 }
 
 #[track_caller]

@@ -7,6 +7,7 @@ use profile_gateway::pb::{
 use serde_json::Value;
 use tonic::{Code, Request, Status, transport::Channel};
 
+use super::asking::{HEADER, asked, refused, saying};
 use crate::kit::{
     double::double,
     gateway::{Gateway, gateway},
@@ -16,7 +17,6 @@ use crate::kit::{
 };
 
 const ID: &str = "spiffe://example.org/ns/a/sa/app";
-const HEADER: &str = "x-forwarded-client-cert";
 
 fn rules() -> String {
     let by_certificate = |name: &str, roles: &str, id: &str| {
@@ -46,25 +46,6 @@ async fn started_with(audit: &str) -> (Gateway, Issuer) {
 
 async fn ask(channel: Channel, request: Request<GetBackendRequest>) -> Result<(), Status> {
     BackendServiceClient::new(channel).get_backend(request).await.map(drop)
-}
-
-fn asked() -> GetBackendRequest {
-    GetBackendRequest { name: "backends/sft".to_owned() }
-}
-
-fn saying(headers: &[&str]) -> Request<GetBackendRequest> {
-    let mut request = Request::new(asked());
-    for header in headers {
-        request.metadata_mut().append(HEADER, header.parse().unwrap());
-    }
-    request
-}
-
-#[track_caller]
-fn refused(result: Result<(), Status>, why: &str, what: &str) {
-    let failure = failure(result);
-    assert!(failure.is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED"), "{what}: {failure:#?}");
-    assert_eq!(failure.meta("why"), why, "{what}");
 }
 
 #[tokio::test]
