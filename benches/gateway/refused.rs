@@ -14,8 +14,10 @@ use crate::{
     overload::Caller,
 };
 
-/// The profile that is in the cache.
+/// The first profile that is in the cache, and how many are. Each call is for another one, as each
+/// that is refused is.
 const CACHED: usize = 2;
+const MANY: usize = 1000;
 /// As many as the backend called `full` has slots and places in its queue, and more.
 const STUCK: usize = 8;
 
@@ -30,7 +32,10 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
     let share = 2 * concurrency() + STUCK;
     let gateway = Child::gateway_that_refuses(&well, &hanging, 2 * share);
     let caller = Caller::connect(&gateway, "127.0.0.4", 1_000).await;
-    caller.get(0, "sft", CACHED).await.unwrap();
+    // The first time, they are read from the upstream.
+    for n in 0..MANY {
+        caller.get(n, "sft", CACHED + n).await.unwrap();
+    }
 
     let each = (requests / rounds).max(1);
     let (mut hits, mut by_queue, mut by_places) = (Vec::new(), Vec::new(), Vec::new());
@@ -126,12 +131,12 @@ fn is_refusal(status: &Status) -> bool {
     codes.contains(&status.code()) && status.message().contains("too many")
 }
 
-/// Reads what is in the cache so many times.
+/// Reads so many times what is in the cache.
 async fn answer(caller: &Caller, times: usize) -> Duration {
     let caller = caller.clone();
     load::all(times, move |n| {
         let caller = caller.clone();
-        async move { caller.get(n, "sft", CACHED).await.unwrap() }
+        async move { caller.get(n, "sft", CACHED + n % MANY).await.unwrap() }
     })
     .await
 }
