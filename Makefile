@@ -8,6 +8,8 @@ CRASH_ROUNDS ?= 300
 FUZZ_SECONDS ?= 60
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
+# Most tests wait for another process.
+export RUST_TEST_THREADS ?= $(shell expr 2 '*' "$$(nproc)")
 
 # Integration tests that take long or wait in real time.
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
