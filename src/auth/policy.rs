@@ -46,7 +46,7 @@ impl Grants {
                     EVERY_BACKEND => &mut grants.everywhere,
                     name => grants.in_backends.entry(name.to_owned()).or_default(),
                 };
-                *granted = granted.and(rights);
+                *granted = granted.union(rights);
             }
         }
         grants
@@ -64,7 +64,7 @@ impl Grants {
     #[must_use]
     pub fn within(&self, backend: &str) -> Rights {
         let more = self.in_backends.get(backend).copied().unwrap_or_default();
-        self.everywhere.and(more)
+        self.everywhere.union(more)
     }
 
     /// Whether this may be done wherever it may be done by these.

@@ -89,9 +89,9 @@ impl Rights {
         self.0 & (1 << right as u8) != 0
     }
 
-    /// These and those.
+    /// Those that are in either.
     #[must_use]
-    pub const fn and(self, others: Self) -> Self {
+    pub const fn union(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
