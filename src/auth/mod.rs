@@ -43,7 +43,7 @@ pub use in_force::InForce;
 pub use metrics::AuthMetrics;
 pub use policy::{Grants, Policy};
 pub use proxies::{Network, Peer, Proxy};
-pub use rights::{REHEARSAL, Right, Rights, right_of};
+pub use rights::{RIGHT_TO_VALIDATE, Right, Rights, right_of};
 pub use settings::{
     Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, PrincipalSettings,
     Reflection, RoleSettings,

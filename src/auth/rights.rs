@@ -24,7 +24,7 @@ pub enum Right {
 
 /// The right that is enough for a write that is only checked (`validate_only`). Who may carry out
 /// the write may check it too.
-pub const REHEARSAL: Right = Right::Preview;
+pub const RIGHT_TO_VALIDATE: Right = Right::Preview;
 
 /// The right that a method needs in each backend that it is about. One that reads from one backend
 /// for another needs [`Right::Read`] in the first.

@@ -15,7 +15,7 @@ use std::{
 
 use super::{backend::Backend, backends::Backends};
 use crate::{
-    auth::{Authenticator, REHEARSAL, Right, not_allowed, right_of},
+    auth::{Authenticator, RIGHT_TO_VALIDATE, Right, not_allowed, right_of},
     cache::Control,
     call::{Call, Denial},
     error::{Error, Reason, Result, metadata},
@@ -162,7 +162,7 @@ impl Door {
     ) -> Result<Allowed<Writes>> {
         let right = Writes::right(method);
         match validate_only {
-            true => self.enter(call, name, method, &[REHEARSAL, right]),
+            true => self.enter(call, name, method, &[RIGHT_TO_VALIDATE, right]),
             false => self.enter(call, name, method, &[right]),
         }
     }

@@ -11,7 +11,7 @@ use prost_types::{
 };
 
 use crate::{
-    auth::{REHEARSAL, Right, right_of},
+    auth::{RIGHT_TO_VALIDATE, Right, right_of},
     model::method::Method as Rpc,
 };
 
@@ -69,8 +69,8 @@ fn enough(method: Rpc) -> &'static [Right] {
         Right::Read => &[Right::Read],
         Right::Fresh => &[Right::Fresh],
         Right::Preview => &[Right::Preview],
-        Right::Write => &[Right::Write, REHEARSAL],
-        Right::Delete => &[Right::Delete, REHEARSAL],
+        Right::Write => &[Right::Write, RIGHT_TO_VALIDATE],
+        Right::Delete => &[Right::Delete, RIGHT_TO_VALIDATE],
         Right::Admin => &[Right::Admin],
     }
 }
