@@ -22,8 +22,8 @@ mod read;
 mod redact;
 mod reference;
 mod reload;
-mod strays;
 mod types;
+mod unread_variables;
 mod workloads;
 mod written;
 
@@ -44,8 +44,8 @@ pub use permissions::PermissionSettings;
 pub use raw::Source;
 pub use reference::reference;
 pub use reload::ReloadSettings;
-pub use strays::FILE_VARIABLE;
 pub use types::Config;
+pub use unread_variables::FILE_VARIABLE;
 
 pub use crate::settings::{Certificates, ConfigError, ConfigErrors, PrivateKey, RevocationLists};
 use futures_util::future::Either;
@@ -115,7 +115,7 @@ fn load_from(
     let raw = raw::Raw::parse(source, &mut errors);
     let config = raw.map(|mut raw| {
         overlay::apply(&mut raw.root, env, &mut errors);
-        strays::check(env, &mut errors);
+        unread_variables::check(env, &mut errors);
         let references = written::references(&raw.root);
         let config = read::config(raw, file, env, dialects, &mut errors);
         Config { references, ..config }

@@ -29,12 +29,12 @@ use super::{
     class::Class,
     client::Upstream,
     credentials::CurrentTokens,
+    debug_log,
     message::{Port, Reply, Request, Safety, subject},
     pace::Refusal,
     patience::{Patience, Waiters},
     refusal,
     retry::{LONGEST_BACKOFF, Outcome, pauses, was_sent, worth_repeating},
-    told,
     transport::deadline_passed,
 };
 use crate::{
@@ -268,7 +268,7 @@ impl Port for Session {
                 break;
             };
             before = Some(outcome);
-            told::retry(&self.upstream.backend, &request, attempts, pause);
+            debug_log::retry(&self.upstream.backend, &request, attempts, pause);
             tokio::time::sleep(pause).await;
         }
         let nothing = || Err(Failure::local(deadline_passed(Safety::Read)));

@@ -23,6 +23,7 @@ use super::{
     cause::{Cause, Failure},
     class::Class,
     credentials::{Credentials, CurrentTokens},
+    debug_log,
     keeper::Keeper,
     limits::Limits,
     message::{Reply, Request},
@@ -32,7 +33,7 @@ use super::{
     refusal::Refusals,
     settings::UpstreamSettings,
     sign_in::SignIn,
-    status, told,
+    status,
     transport::Transport,
     window::Usage,
 };
@@ -216,7 +217,7 @@ impl Upstream {
             Refusal::Shed(shed, _) => shed,
         });
         let error = self.refusals.error(refusal, self.bulkhead.bounds());
-        told::refusal(&self.backend, &error);
+        debug_log::refusal(&self.backend, &error);
         error
     }
 
@@ -261,7 +262,7 @@ impl Upstream {
         };
         let took = started.elapsed();
         self.metrics.request(request.operation, outcome, took);
-        told::exchange(&self.backend, request, &result, took);
+        debug_log::exchange(&self.backend, request, &result, took);
         if let Err(Failure { fault: Some(fault), .. }) = &result {
             self.metrics.connection_fault(*fault);
         }

@@ -5,10 +5,10 @@
 //! time, apart from the threads that serve calls.
 //!
 //! - `plan`: what a new configuration changes, set up
-//! - `told`: what is logged, counted and shown of reloads
+//! - `report`: what is logged, counted and shown of reloads
 
 mod plan;
-mod told;
+mod report;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -19,9 +19,9 @@ use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
 
 use self::{
     plan::Plan,
-    told::{Told, Trigger},
+    report::{Report, Trigger},
 };
-pub(super) use self::{plan::Serving, told::ReloadMetrics};
+pub(super) use self::{plan::Serving, report::ReloadMetrics};
 use crate::{
     config::{Config, Inputs},
     gateway::Gateway,
@@ -46,7 +46,7 @@ impl ReloadRequests {
 /// Reloads the configuration.
 pub(super) struct Reloads {
     serving: Serving,
-    told: Told,
+    report: Report,
     configs: Mutex<Configs>,
 }
 
@@ -71,7 +71,7 @@ impl Reloads {
     ) -> Self {
         let at_start = read.clone();
         let configs = Mutex::new(Configs { at_start, read, in_force });
-        Self { serving, told: Told::new(metrics, audit), configs }
+        Self { serving, report: Report::new(metrics, audit), configs }
     }
 
     /// The use cases.
@@ -91,7 +91,7 @@ impl Reloads {
 
     /// How the latest reload has ended.
     pub(super) fn latest(&self) -> Value {
-        self.told.shown()
+        self.report.shown()
     }
 
     /// Looks for changes from time to time, and when it is asked to. Without `inputs` there is
@@ -131,7 +131,7 @@ impl Reloads {
         let read = inputs.map(Inputs::read_again).transpose();
         let read = match read {
             Ok(read) => read,
-            Err(error) => return self.told.refused(trigger, &error.to_string()),
+            Err(error) => return self.report.refused(trigger, &error.to_string()),
         };
         if let Some(new) = read {
             self.take(new, trigger);
@@ -151,12 +151,12 @@ impl Reloads {
         let plan = Plan::make(&self.serving, &changes, &configs.in_force, &mut in_force);
         let plan = match plan {
             Ok(plan) => plan,
-            Err(error) => return self.told.refused(trigger, &error.to_string()),
+            Err(error) => return self.report.refused(trigger, &error.to_string()),
         };
         plan.put_in_force(&self.serving, &configs.in_force, &in_force);
         (configs.in_force, configs.read) = (in_force, new);
         *self.configs.lock() = configs;
         let changed: Vec<String> = changes.names().filter(|key| plan::is_live(key)).collect();
-        self.told.taken(trigger, &changed, for_restart);
+        self.report.taken(trigger, &changed, for_restart);
     }
 }

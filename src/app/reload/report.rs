@@ -82,7 +82,7 @@ impl ReloadMetrics {
 }
 
 /// Tells of reloads.
-pub(super) struct Told {
+pub(super) struct Report {
     metrics: ReloadMetrics,
     audit: AuditLog,
     state: Mutex<State>,
@@ -103,7 +103,7 @@ struct Latest {
     error: Option<String>,
 }
 
-impl Told {
+impl Report {
     pub(super) fn new(metrics: ReloadMetrics, audit: AuditLog) -> Self {
         let in_force_since = SystemTime::now();
         metrics.is_successful.set(1);

@@ -19,9 +19,9 @@ const NAME: &str = "PROFILE_GATEWAY";
 
 /// Reports each of them.
 pub(super) fn check(env: &Env, errors: &mut Errors) {
-    let strays: BTreeSet<&str> =
-        env.iter().map(|(name, _)| name.as_str()).filter(|name| is_stray(name)).collect();
-    for name in strays {
+    let unread: BTreeSet<&str> =
+        env.iter().map(|(name, _)| name.as_str()).filter(|name| is_unread(name)).collect();
+    for name in unread {
         let message = format!(
             "looks like a setting and is not read: settings begin with {PREFIX}, in capital \
              letters and with two underscores, and so does each part after it"
@@ -30,7 +30,7 @@ pub(super) fn check(env: &Env, errors: &mut Errors) {
     }
 }
 
-fn is_stray(name: &str) -> bool {
+fn is_unread(name: &str) -> bool {
     if name.starts_with(PREFIX) || name == FILE_VARIABLE || is_of_a_service(name) {
         return false;
     }
@@ -84,7 +84,7 @@ mod tests {
             "PROFILE_GATEWAY___LISTEN",
         ] {
             let is_read = stray.starts_with(PREFIX);
-            assert!(is_stray(stray) || is_read, "{stray}");
+            assert!(is_unread(stray) || is_read, "{stray}");
         }
         for other in [
             "PROFILE_GATEWAY__LISTEN",
@@ -100,7 +100,7 @@ mod tests {
             "PATH",
             "MY__LISTEN",
         ] {
-            assert!(!is_stray(other), "{other}");
+            assert!(!is_unread(other), "{other}");
         }
     }
 }
