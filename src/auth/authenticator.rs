@@ -3,7 +3,7 @@
 //! A token names the caller. Where a certificate came with it, the certificate names the workload
 //! that calls, and both have to be valid; without a token, it names the caller.
 
-use std::{borrow::Cow, fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use futures_util::future::join_all;
 
@@ -18,6 +18,7 @@ use super::{
     remembered::{Remembered, digest},
     rights::Right,
     settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Reflection},
+    unproved::{Unproved, Why},
     xfcc,
 };
 use crate::caller::{CallerId, Callers};
@@ -62,53 +63,6 @@ impl Workload<'_> {
             Self::Connected(certificate) => certificate.spiffe(),
             Self::Forwarded(spiffe) => Some(spiffe),
         }
-    }
-}
-
-/// What a caller without valid proofs is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// It has none.
-    Missing,
-    /// They have expired.
-    Expired,
-    /// They are not valid.
-    Invalid,
-    /// That cannot be told for now.
-    Unavailable,
-}
-
-impl Why {
-    /// Its word in the metadata of an error.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Expired => "expired",
-            Self::Invalid => "invalid",
-            Self::Unavailable => "unavailable",
-        }
-    }
-}
-
-/// Why a call is of no one: what its caller is told, and the cause for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unproved {
-    /// What its caller is told.
-    pub why: Why,
-    /// For the log alone. It has nothing of a token.
-    pub cause: Cow<'static, str>,
-}
-
-impl Unproved {
-    /// What proved it does not any more.
-    #[must_use]
-    pub fn expired(cause: &'static str) -> Self {
-        Self { why: Why::Expired, cause: cause.into() }
-    }
-
-    fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { why: Why::Invalid, cause: cause.into() }
     }
 }
 

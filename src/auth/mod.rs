@@ -5,6 +5,7 @@
 //! - `policy`: which caller may do what in which backend
 //! - `identity`: who a call is of, as the rest of the program sees it
 //! - `authenticator`: from the proofs that came with a call to its identity
+//! - `unproved`: why a call is of no one
 //! - `in_force`: the rules of now, which a reload of the configuration replaces
 //! - `jwt`, `claims`: tokens, and what they say
 //! - `keyring`, `jwks`, `fetch`: the keys that sign tokens, how they are written, and how they are
@@ -33,10 +34,11 @@ mod remembered;
 mod rights;
 mod settings;
 pub mod spiffe;
+mod unproved;
 pub mod xfcc;
 
 pub(crate) use self::{jwt::check as check_keys, policy::EVERY_BACKEND};
-pub use authenticator::{Authenticator, Kept, Proofs, Sent, Unproved, Why};
+pub use authenticator::{Authenticator, Kept, Proofs, Sent};
 pub use certificate::Certificate;
 pub use identity::{Identity, Via, not_allowed};
 pub use in_force::InForce;
@@ -48,6 +50,7 @@ pub use settings::{
     Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, PrincipalSettings,
     Reflection, RoleSettings,
 };
+pub use unproved::{Unproved, Why};
 
 /// Whether this is a key set that can be used.
 #[doc(hidden)]
