@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Router,
     extract::{Path, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -21,6 +21,7 @@ use super::{
     guard::Guard,
     health::Health,
     levers::{self, BackendNames},
+    page::Page,
 };
 use crate::{
     levers::Levers,
@@ -96,8 +97,8 @@ pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> R
         .route("/livez", get("ok\n"))
         .route("/readyz", get(readyz).with_state(health))
         .route("/metrics", get(scrape).with_state(metrics))
-        .route("/config", get(async move || Json(config())))
-        .route("/reload", get(async move || Json(reload())))
+        .route("/config", get(async move || Page(config())))
+        .route("/reload", get(async move || Page(reload())))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for the list of paths\n"))
         .layer(from_fn(get_only))
         .route("/backends/{name}/end-pause", post(ends_pause).with_state(pauses))
@@ -153,7 +154,7 @@ async fn readyz(State(health): State<Health>) -> Response {
     let checks: serde_json::Map<String, Value> = checks.collect();
     let body = json!({ "ready": ready, "checks": checks, "health": names });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
+    (status, Page(body)).into_response()
 }
 
 async fn ends_pause(

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Extension, Json, Router,
+    Extension, Router,
     extract::{RawPathParams, Request, State},
     response::IntoResponse,
     routing::{MethodRouter, get, post},
@@ -13,7 +13,7 @@ use hyper::body::Body;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::asker::Asker;
+use super::{asker::Asker, page::Page};
 use crate::{
     levers::{Asked, BackendLevers, InForce, LONGEST, Lever, Levers, SHORTEST},
     text,
@@ -58,8 +58,8 @@ pub(super) fn routes(levers: Levers, backends: BackendNames) -> Router {
         .route("/backends/{name}/circuit/closed", lever(Lever::CircuitClosed, &panel))
 }
 
-async fn list(State(panel): State<Panel>) -> Json<Value> {
-    Json(json!({ "in_force": panel.in_force() }))
+async fn list(State(panel): State<Panel>) -> Page {
+    Page(json!({ "in_force": panel.in_force() }))
 }
 
 fn lever(lever: Lever, panel: &Panel) -> MethodRouter {
@@ -69,7 +69,7 @@ fn lever(lever: Lever, panel: &Panel) -> MethodRouter {
                               request: Request| {
         let name = path.iter().find(|(name, _)| *name == "name").map(|(_, value)| value.to_owned());
         match panel.act(lever, name.as_deref(), &asker, &request) {
-            Ok(answer) => Json(answer).into_response(),
+            Ok(answer) => Page(answer).into_response(),
             Err((status, why)) => (status, format!("{why}\n")).into_response(),
         }
     };

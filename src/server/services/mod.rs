@@ -8,6 +8,7 @@ mod guard;
 pub(super) mod health;
 pub(super) mod heartbeat;
 pub(super) mod levers;
+mod page;
 pub(super) mod probes;
 pub(super) mod reflection;
 mod symbols;

@@ -32,7 +32,7 @@ async fn the_admin_port_shows_and_changes_nothing() {
     let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
     assert_eq!((status, &ready["ready"]), (200, &true.into()));
     assert_eq!(ready["health"]["backends/sft"], "SERVING");
-    assert_eq!(get("/config").await, (200, r#"{"listen":"somewhere"}"#.to_owned()));
+    assert_eq!(get("/config").await, (200, "{\"listen\":\"somewhere\"}\n".to_owned()));
     assert_eq!(get("/nope").await.0, 404);
     let posted = reqwest::Client::new().post(url("/livez")).send().await.unwrap();
     assert_eq!(posted.status(), 405);

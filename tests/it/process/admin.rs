@@ -234,6 +234,12 @@ async fn a_token_guards_what_only_operators_read() {
     assert_eq!(get("/nope", TOKEN).await.status(), 404);
     let config = get("/config", TOKEN).await.text().await.unwrap();
     assert!(config.contains("\"admin_token\":\"[redacted]\"") && !config.contains(TOKEN));
+    for path in ["/", "/livez", "/readyz", "/metrics", "/config", "/reload", "/levers"] {
+        let text = get(path, TOKEN).await.text().await.unwrap();
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{path}: {text:?}");
+    }
+    let set = client.post(format!("http://{}/writes/freeze", gateway.admin)).bearer_auth(TOKEN);
+    assert!(set.send().await.unwrap().text().await.unwrap().ends_with("}\n"));
     let metrics = get("/metrics", TOKEN).await.text().await.unwrap();
     let refused = "profile_gateway_admin_refusals_total{reason=\"token\"} 13";
     assert!(metrics.contains(refused), "{metrics}");
