@@ -4,6 +4,10 @@
 //! line of the journal is written. A thread of its own writes, and what waits for it is
 //! bounded. A line that tells how a write ended cannot be refused any more: it is kept until it can
 //! be written, and only if there is no room for it left out and counted.
+//!
+//! Each line has a number, one more than that of the line before, so that a reader sees that one
+//! is missing. The thread gives it when it first tries to write the line, and gives none twice: what
+//! was tried and failed may be there in part. A line that was left out takes a number too.
 
 mod output;
 
@@ -33,8 +37,8 @@ use super::{
 /// The pause after lines could not be written, unless another one comes.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What an entry takes beside its bytes.
-const OVERHEAD: usize = 64;
+/// What an entry takes beside its bytes, with its number.
+const OVERHEAD: usize = 128;
 
 /// Those of the process, for its end.
 static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
@@ -57,6 +61,8 @@ struct Shared {
     none: Condvar,
     bytes: usize,
     form: Form,
+    /// Tells its numbers from those of other processes, and of those before.
+    process: String,
     /// What it is written to.
     name: String,
     metrics: AuditMetrics,
@@ -67,6 +73,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     entries: VecDeque<Entry>,
+    /// The number that was given last.
+    number: u64,
     bytes: usize,
     /// There are entries that were not tried yet.
     new: bool,
@@ -78,14 +86,19 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Entry {
-    line: Vec<u8>,
+    record: Record,
+    is_numbered: bool,
     /// Who waits until it is written.
     asker: Option<oneshot::Sender<Result<(), String>>>,
 }
 
 impl Entry {
+    fn new(record: Record, asker: Option<oneshot::Sender<Result<(), String>>>) -> Self {
+        Self { record, is_numbered: false, asker }
+    }
+
     fn size(&self) -> usize {
-        self.line.len() + OVERHEAD
+        self.record.len() + OVERHEAD
     }
 }
 
@@ -132,8 +145,8 @@ impl AuditLog {
     #[cfg(test)]
     pub(crate) fn lines(&self) -> Vec<String> {
         let waiting = self.handle.0.waiting.lock();
-        let lines = waiting.entries.iter().map(|entry| String::from_utf8_lossy(&entry.line));
-        lines.map(std::borrow::Cow::into_owned).collect()
+        let lines = waiting.entries.iter().map(|entry| entry.record.line());
+        lines.map(|line| String::from_utf8(line).unwrap()).collect()
     }
 
     /// A line under way; `target` tells the two sorts of lines apart.
@@ -151,13 +164,12 @@ impl AuditLog {
     pub async fn journal(&self, record: Record, end: Instant) -> Result<(), String> {
         let shared = &self.handle.0;
         if shared.stays {
-            let added = shared.add(Entry { line: record.line(), asker: None }, shared.bytes);
+            let added = shared.add(Entry::new(record, None), shared.bytes);
             return if added { Ok(()) } else { Err("it takes no lines".to_owned()) };
         }
         let (asker, answer) = oneshot::channel();
         // The other half is for those lines that cannot be refused.
-        let entry = Entry { line: record.line(), asker: Some(asker) };
-        let answer = match shared.add(entry, shared.bytes / 2) {
+        let answer = match shared.add(Entry::new(record, Some(asker)), shared.bytes / 2) {
             false => Err("too many lines wait to be written".to_owned()),
             true => match timeout_at(end, answer).await {
                 Ok(Ok(answer)) => answer,
@@ -176,13 +188,14 @@ impl AuditLog {
     #[must_use]
     pub fn audit_denial(&self, record: Record) -> bool {
         let shared = &self.handle.0;
-        shared.add(Entry { line: record.line(), asker: None }, shared.bytes / 4)
+        shared.add(Entry::new(record, None), shared.bytes / 4)
     }
 
     /// Writes a line about what is over, later.
     pub fn audit(&self, record: Record) {
         let shared = &self.handle.0;
-        if !shared.add(Entry { line: record.line(), asker: None }, shared.bytes) {
+        if !shared.add(Entry::new(record, None), shared.bytes) {
+            shared.waiting.lock().number += 1;
             shared.metrics.lost.inc();
         }
     }
@@ -213,6 +226,7 @@ impl Shared {
             none: Condvar::new(),
             bytes,
             form,
+            process: format!("{:016x}", rand::random::<u64>()),
             name,
             metrics,
             stays,
@@ -238,8 +252,8 @@ impl Shared {
                 self.written(entries, Ok(()));
                 continue;
             }
-            let lines: Vec<&[u8]> = entries.iter().map(|entry| &*entry.line).collect();
-            let written = output.write(&lines.concat());
+            let lines: Vec<u8> = entries.iter().flat_map(|entry| entry.record.line()).collect();
+            let written = output.write(&lines);
             match &written {
                 Err(error) if well => tracing::error!(
                     target: "audit_log", name = self.name, %error,
@@ -268,7 +282,13 @@ impl Shared {
         let all = mem::take(&mut waiting.entries);
         // Who has stopped waiting does not write.
         let is_wanted = |entry: &Entry| !entry.asker.as_ref().is_some_and(|a| a.is_closed());
-        let wanted: Vec<Entry> = all.into_iter().filter(is_wanted).collect();
+        let mut wanted: Vec<Entry> = all.into_iter().filter(is_wanted).collect();
+        for entry in wanted.iter_mut().filter(|entry| !entry.is_numbered) {
+            waiting.number += 1;
+            entry.record.add_number("sequence", waiting.number);
+            entry.record.add_text("process", &self.process);
+            entry.is_numbered = true;
+        }
         waiting.writing = true;
         (!wanted.is_empty() || !waiting.over).then_some(wanted)
     }

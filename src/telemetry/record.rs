@@ -39,12 +39,16 @@ impl Record {
     /// Adds a text.
     #[must_use]
     pub fn text(mut self, name: &str, value: &str) -> Self {
+        self.add_text(name, value);
+        self
+    }
+
+    pub(super) fn add_text(&mut self, name: &str, value: &str) {
         self.name(name);
         let _ = match self.form {
             Form::Json => quote(&mut self.text, value),
             Form::Text => write!(self.text, "{value:?}"),
         };
-        self
     }
 
     /// Adds a text, if there is one.
@@ -58,27 +62,33 @@ impl Record {
 
     /// Adds a whole number.
     #[must_use]
-    pub fn number(self, name: &str, value: u64) -> Self {
-        self.bare(name, value)
+    pub fn number(mut self, name: &str, value: u64) -> Self {
+        self.add_number(name, value);
+        self
+    }
+
+    pub(super) fn add_number(&mut self, name: &str, value: u64) {
+        self.bare(name, value);
     }
 
     /// Adds yes or no.
     #[must_use]
-    pub fn flag(self, name: &str, value: bool) -> Self {
-        self.bare(name, value)
+    pub fn flag(mut self, name: &str, value: bool) -> Self {
+        self.bare(name, value);
+        self
     }
 
     /// Adds a time in milliseconds, to the microsecond.
     #[must_use]
-    pub fn milliseconds(self, name: &str, value: std::time::Duration) -> Self {
+    pub fn milliseconds(mut self, name: &str, value: std::time::Duration) -> Self {
         let micros = value.as_micros();
-        self.bare(name, format_args!("{}.{:03}", micros / 1000, micros % 1000))
+        self.bare(name, format_args!("{}.{:03}", micros / 1000, micros % 1000));
+        self
     }
 
-    fn bare(mut self, name: &str, value: impl Display) -> Self {
+    fn bare(&mut self, name: &str, value: impl Display) {
         self.name(name);
         let _ = write!(self.text, "{value}");
-        self
     }
 
     fn name(&mut self, name: &str) {
@@ -88,13 +98,18 @@ impl Record {
         };
     }
 
+    /// How many bytes it has so far.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// The whole line, with its end.
-    pub(super) fn line(mut self) -> Vec<u8> {
-        if self.form == Form::Json {
-            let _ = write!(self.text, ",\"target\":\"{}\"}}", self.target);
+    pub(super) fn line(&self) -> Vec<u8> {
+        let Self { form, target, text } = self;
+        match form {
+            Form::Json => format!("{text},\"target\":\"{target}\"}}\n").into_bytes(),
+            Form::Text => format!("{text}\n").into_bytes(),
         }
-        self.text.push('\n');
-        self.text.into_bytes()
     }
 }
 

@@ -38,6 +38,7 @@ mod limits;
 mod listening;
 mod logs;
 mod memory;
+mod numbered;
 mod open_files;
 mod permissions;
 mod probes;

@@ -45,6 +45,12 @@ async fn journal(log: &AuditLog, name: &str) -> Result<(), String> {
     log.journal(record(log, name), Instant::now() + Duration::from_secs(600)).await
 }
 
+/// A journal line that is taken back at once.
+async fn journal_until_now(log: &AuditLog, name: &str) {
+    let late = log.journal(record(log, name), Instant::now()).await;
+    assert_eq!(late.unwrap_err(), "audit.log: it is not written in time");
+}
+
 /// The names of lines.
 fn names(lines: &str) -> Vec<String> {
     let name = |line: &str| {
@@ -123,8 +129,7 @@ async fn who_stops_waiting_takes_its_line_back() {
     let (log, written, answer) = audit(10_000);
     log.audit(record(&log, "first"));
     assert_eq!(names(&written.recv().unwrap()), ["first"]);
-    let late = log.journal(record(&log, "given up"), Instant::now()).await;
-    assert_eq!(late.unwrap_err(), "audit.log: it is not written in time");
+    journal_until_now(&log, "given up").await;
     log.audit(record(&log, "second"));
     answer.send(true).unwrap();
     assert_eq!(names(&written.recv().unwrap()), ["second"]);
@@ -153,4 +158,41 @@ async fn a_line_that_cannot_be_written_at_the_end_is_lost() {
     let ended = tokio::task::spawn_blocking(move || written.recv().is_err());
     assert!(ended.await.unwrap());
     assert_eq!(metrics.lost.get(), 1);
+}
+
+/// The numbers of lines, with their names.
+fn numbers(lines: &str) -> Vec<(u64, String)> {
+    let number = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["sequence"].as_u64().unwrap()
+    };
+    lines.lines().map(number).zip(names(lines)).collect()
+}
+
+#[tokio::test]
+async fn a_number_is_given_once_and_one_that_is_missing_is_of_a_line_that_is_missing() {
+    let (log, written, answer) = audit(1_000);
+    let next = || numbers(&written.recv().unwrap());
+    log.audit(record(&log, "first"));
+    assert_eq!(next(), [(1, "first".to_owned())]);
+    // Taken back: it never was to be a line.
+    journal_until_now(&log, "given up").await;
+    log.audit(record(&log, "second"));
+    answer.send(false).unwrap();
+    let tried = next();
+    let both = [(1, "first".to_owned()), (2, "second".to_owned())];
+    assert_eq!(tried, both, "the first, with its number, and one after it");
+    // There is no room for it.
+    log.audit(record(&log, &"x".repeat(1_000)));
+    log.audit(record(&log, "fourth"));
+    answer.send(true).unwrap();
+    assert_eq!(next(), [(4, "fourth".to_owned())]);
+    // What could not be written, and is not tried again, may be there in part.
+    answer.send(true).unwrap();
+    answer.send(false).unwrap();
+    journal(&log, "fifth").await.unwrap_err();
+    assert_eq!(next(), [(5, "fifth".to_owned())]);
+    log.audit(record(&log, "sixth"));
+    assert_eq!(next(), [(6, "sixth".to_owned())]);
+    answer.send(true).unwrap();
 }

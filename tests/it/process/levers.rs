@@ -10,13 +10,13 @@ use super::{
 };
 use crate::kit::gateway::fresh;
 
-const TOKEN: &str = "a-token-of-operators";
+pub(super) const TOKEN: &str = "a-token-of-operators";
 
 async fn operated() -> Gateway {
     gateway(&[], &[("PROFILE_GATEWAY__ADMIN_TOKEN", TOKEN)]).await
 }
 
-async fn act(gateway: &Gateway, method: Method, path: &str) -> (u16, Value) {
+pub(super) async fn act(gateway: &Gateway, method: Method, path: &str) -> (u16, Value) {
     let url = format!("http://{}{path}", gateway.admin);
     let request = Client::new().request(method, url).bearer_auth(TOKEN);
     let answer = request.send().await.unwrap();
