@@ -8,7 +8,10 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Validation, errors::ErrorKind};
 use parking_lot::Mutex;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{
     claims::Claims,
@@ -40,8 +43,14 @@ fn invalid(cause: impl Into<Cow<'static, str>>) -> Fault {
 struct Header {
     kid: Option<String>,
     typ: Option<String>,
-    /// Extensions that have to be understood: none is.
-    crit: Option<serde::de::IgnoredAny>,
+    /// Whether there are extensions that have to be understood: none is.
+    #[serde(default, rename = "crit", deserialize_with = "is_there")]
+    has_critical: bool,
+}
+
+/// Whether a member is there, whatever it is: also `null`.
+fn is_there<'de, D: Deserializer<'de>>(member: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(member).map(|_| true)
 }
 
 #[derive(Deserialize)]
@@ -173,7 +182,7 @@ pub(super) fn verify(issuers: &[Arc<Issuer>], token: &str) -> Result<(Claims, Sy
         return Err(invalid("the token does not have three parts"));
     };
     let header: Header = part(header)?;
-    if header.crit.is_some() {
+    if header.has_critical {
         return Err(invalid("the token has critical extensions"));
     }
     let kind = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();

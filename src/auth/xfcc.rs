@@ -34,8 +34,9 @@ pub enum Malformed {
 ///
 /// # Errors
 ///
-/// When the header is not of the grammar, also in other elements, or that element does not have
-/// exactly one.
+/// When the header is not of the grammar, or that element does not have exactly one. A fault in
+/// another element refuses the whole header: where one ends and the next begins cannot be trusted
+/// any more.
 pub fn spiffe_id(header: &[u8]) -> Result<String, Malformed> {
     if header.len() > MAX_BYTES {
         return Err(Malformed::TooLong);
@@ -159,6 +160,10 @@ mod tests {
             format!("a b=x;URI={ID}"),
             format!("URI=\"{ID}\\\""),
             format!("\u{e9}={ID}"),
+            // In an element that does not count.
+            format!("garbage,URI={ID}"),
+            format!(",URI={ID}"),
+            format!("Subject=\"a,URI={ID}"),
         ];
         for header in malformed {
             assert_eq!(spiffe_id(header.as_bytes()), Err(Malformed::Grammar), "{header}");

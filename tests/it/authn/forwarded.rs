@@ -63,8 +63,18 @@ async fn a_listed_proxy_says_who_calls() {
     }
     let pair = format!("{one};{one}");
     let long = format!("Hash={};{one}", "0".repeat(8500));
-    let invalid: [&[&str]; 6] =
-        [&[&one, &one], &["Hash=ab"], &[&pair], &[&long], &["URI=https://a/b"], &["\"URI"]];
+    // What is broken far away may be a proxy that lets its clients write into the header.
+    let (garbage, quote) = (format!("garbage,{one}"), format!("Subject=\"a,{one}"));
+    let invalid: [&[&str]; 8] = [
+        &[&one, &one],
+        &["Hash=ab"],
+        &[&pair],
+        &[&long],
+        &["URI=https://a/b"],
+        &["\"URI"],
+        &[&garbage],
+        &[&quote],
+    ];
     for headers in invalid {
         let answer = ask(gateway.channel_from("127.0.0.1"), saying(headers)).await;
         refused(answer, "invalid", &format!("{:.80}", headers.join(" | ")));

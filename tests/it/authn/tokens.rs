@@ -15,7 +15,7 @@ use crate::kit::{
     status::failure,
     tokens::{
         AUDIENCE, ISSUER, Issuer, KEYS, RS256, SHARED, Signed, at, by, caller, claims, encoded,
-        good, header, role, token, with,
+        good, header, key_of_each_algorithm, role, signed, token, with,
     },
 };
 
@@ -151,6 +151,9 @@ fn with_odd_parts() -> Vec<Cell> {
     vec![
         ("crit", headed(json!({"crit": ["exp"]}), RS256), Invalid),
         ("empty crit", headed(json!({"crit": []}), RS256), Invalid),
+        ("crit is null", with_header_text("\"crit\":null"), Invalid),
+        ("crit is a text", headed(json!({"crit": "exp"}), RS256), Invalid),
+        ("crit twice", with_header_text("\"crit\":null,\"crit\":[\"exp\"]"), Invalid),
         ("jku", headed(json!({"jku": "http://127.0.0.1:1/", "kid": "jku"}), RS256), Invalid),
         ("a key in the header", with_own_key(), Invalid),
         ("another typ", headed(json!({"typ": "dpop+jwt"}), RS256), Invalid),
@@ -163,6 +166,11 @@ fn with_odd_parts() -> Vec<Cell> {
         ("9 KB", changed(json!({"more": "x".repeat(9000)})), Invalid),
         ("not a token", "opaque-token-of-the-kit".to_owned(), Invalid),
     ]
+}
+
+/// A good token with these members in its header, as they are written.
+fn with_header_text(members: &str) -> String {
+    signed(&format!("{{\"alg\":\"RS256\",\"kid\":\"rsa\",{members}}}"), &claims("me"), RS256)
 }
 
 fn part(token: &str, n: usize) -> &str {
@@ -216,6 +224,35 @@ async fn only_tokens_that_the_issuer_has_signed_for_this_gateway_are_accepted() 
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(upstream.seen().is_empty());
     assert_eq!(gateway.metric("cache_reads_total", "").await, 0.0);
+}
+
+#[tokio::test]
+async fn every_algorithm_that_can_be_configured_is_accepted_with_its_own_key_alone() {
+    let (issuer, upstream) = (Issuer::new(), double().await);
+    issuer.publish(&key_of_each_algorithm());
+    let signatures = [
+        ("RS256", RS256),
+        ("RS384", Signed::Rsa(&signature::RSA_PKCS1_SHA384)),
+        ("RS512", Signed::Rsa(&signature::RSA_PKCS1_SHA512)),
+        ("PS256", Signed::Rsa(&signature::RSA_PSS_SHA256)),
+        ("PS384", Signed::Rsa(&signature::RSA_PSS_SHA384)),
+        ("PS512", Signed::Rsa(&signature::RSA_PSS_SHA512)),
+        ("ES256", Signed::Ec),
+        ("ES384", Signed::Ec384),
+        ("EdDSA", Signed::Ed),
+    ];
+    let all = signatures.map(|(name, _)| name).join(", ");
+    let sections = format!("algorithms = \"{all}\"\n{}", rules());
+    let config = issuer.config("", &sections);
+    let gateway = gateway().section(&config).fixed("sft", &upstream.base_url, "").start().await;
+    for (own, _) in signatures {
+        for (algorithm, signed) in signatures {
+            let token = headed(json!({"alg": algorithm, "kid": own}), signed);
+            let expected = if algorithm == own { Accepted } else { Invalid };
+            let told = told(describe(&gateway, by(&token, asked())).await);
+            assert_eq!(told, expected, "{algorithm} with the key for {own}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
     rsa::{self, KeySize},
-    signature::{self, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RsaEncoding},
+    signature::{
+        self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        Ed25519KeyPair, KeyPair as _, RsaEncoding,
+    },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -26,6 +29,8 @@ pub static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     rsa: rsa::KeyPair::generate(KeySize::Rsa2048).unwrap(),
     other: rsa::KeyPair::generate(KeySize::Rsa2048).unwrap(),
     ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+    ec384: EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap(),
+    ed: Ed25519KeyPair::generate().unwrap(),
 });
 
 pub struct Keys {
@@ -33,6 +38,8 @@ pub struct Keys {
     /// Of another issuer.
     pub other: rsa::KeyPair,
     pub ec: EcdsaKeyPair,
+    ec384: EcdsaKeyPair,
+    ed: Ed25519KeyPair,
 }
 
 /// How a token is signed.
@@ -41,6 +48,8 @@ pub enum Signed {
     Rsa(&'static dyn RsaEncoding),
     OtherRsa,
     Ec,
+    Ec384,
+    Ed,
     Hmac(&'static [u8]),
 }
 
@@ -81,9 +90,14 @@ pub fn with(mut value: Value, members: Value) -> Value {
 }
 
 /// A token of these parts.
-pub fn token(header: &Value, claims: &Value, signed: Signed) -> String {
-    let signing = format!("{}.{}", encoded(header.to_string()), encoded(claims.to_string()));
-    format!("{signing}.{}", encoded(sign(signing.as_bytes(), signed)))
+pub fn token(header: &Value, claims: &Value, by: Signed) -> String {
+    signed(&header.to_string(), claims, by)
+}
+
+/// A token with a header of this text.
+pub fn signed(header: &str, claims: &Value, by: Signed) -> String {
+    let signing = format!("{}.{}", encoded(header), encoded(claims.to_string()));
+    format!("{signing}.{}", encoded(sign(signing.as_bytes(), by)))
 }
 
 /// A good token of this subject.
@@ -102,6 +116,8 @@ fn sign(signing: &[u8], signed: Signed) -> Vec<u8> {
         Signed::Rsa(encoding) => rsa(&KEYS.rsa, encoding),
         Signed::OtherRsa => rsa(&KEYS.other, &signature::RSA_PKCS1_SHA256),
         Signed::Ec => KEYS.ec.sign(&random, signing).unwrap().as_ref().to_vec(),
+        Signed::Ec384 => KEYS.ec384.sign(&random, signing).unwrap().as_ref().to_vec(),
+        Signed::Ed => KEYS.ed.sign(signing).as_ref().to_vec(),
         Signed::Hmac(secret) => {
             let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
             hmac::sign(&key, signing).as_ref().to_vec()
@@ -128,9 +144,26 @@ fn published(key: &rsa::KeyPair, kid: &str) -> Value {
 
 /// The public key of the elliptic curve.
 pub fn ec_jwk(kid: &str) -> Value {
-    let point = KEYS.ec.public_key().as_ref();
-    let (x, y) = point[1..].split_at(32);
-    json!({"kty": "EC", "kid": kid, "crv": "P-256", "x": encoded(x), "y": encoded(y)})
+    curve_jwk(&KEYS.ec, kid, "P-256")
+}
+
+fn curve_jwk(key: &EcdsaKeyPair, kid: &str, curve: &str) -> Value {
+    let point = &key.public_key().as_ref()[1..];
+    let (x, y) = point.split_at(point.len() / 2);
+    json!({"kty": "EC", "kid": kid, "crv": curve, "x": encoded(x), "y": encoded(y)})
+}
+
+/// One key for each algorithm that a key can be for, with the name of it.
+pub fn key_of_each_algorithm() -> Value {
+    let rsa = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+    let rsa = rsa.map(|name| with(rsa_jwk(name), json!({"alg": name})));
+    let x = encoded(KEYS.ed.public_key());
+    let others = [
+        ec_jwk("ES256"),
+        curve_jwk(&KEYS.ec384, "ES384", "P-384"),
+        json!({"kty": "OKP", "kid": "EdDSA", "crv": "Ed25519", "x": x}),
+    ];
+    json!({"keys": Vec::from_iter(rsa.into_iter().chain(others))})
 }
 
 /// A key that both sides would share, published by mistake.

@@ -11,9 +11,10 @@ use tonic_health::pb::HealthCheckRequest;
 
 use super::{
     calls::{GET, failure, metadata, metric, named},
-    child::{Gateway, gateway, patiently, serve, sft},
+    child::{Gateway, gateway, patiently, sandbox, serve, sft},
     slow::Slow,
 };
+use crate::kit::tokens::{Issuer, caller, good, role};
 
 const ON: (&str, &str) = ("PROFILE_GATEWAY__SERVER__GRPC_WEB", "true");
 const DELETE: &str = "profilegateway.v1.ProfileService/DeleteProfile";
@@ -82,6 +83,26 @@ fn frames(mut body: &[u8]) -> Answer {
         let status = Status::from_header_map(&trailers).unwrap();
         return Answer { messages, status };
     }
+}
+
+#[tokio::test]
+async fn a_token_proves_its_caller_as_in_any_other_call() {
+    let (issuer, sandbox) = (Issuer::new(), sandbox().await);
+    let rules = role("all", "read", "*") + &caller("me", "all");
+    let gateway = serve(&(issuer.config("", &rules) + &sandbox.config), &[ON]).await;
+    let mut told = Vec::new();
+    for token in [Some(good("me")), Some(good("me") + "x"), None] {
+        let value = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = value.iter().map(|value| ("authorization", value.as_str())).collect();
+        let Answer { messages, status } = ask(&gateway, GET, &named("SP_352"), &headers).await;
+        told.push(match status.code() {
+            Code::Ok => Profile::decode(&*messages[0]).unwrap().display_name,
+            Code::Unauthenticated => metadata(&failure(&status).2)["why"].clone(),
+            _ => panic!("{status:?}"),
+        });
+        assert_eq!(messages.len(), usize::from(status.code() == Code::Ok));
+    }
+    assert_eq!(told, ["MVNEServiceProfile-Base", "invalid", "missing"]);
 }
 
 #[tokio::test]
