@@ -78,10 +78,14 @@ impl Identity {
         self.all(|principal| principal.grants.within(backend).has(right))
     }
 
-    /// Whether this may be done in any backend.
+    /// Whether this may be done in any backend, whether there is one or not.
     #[must_use]
     pub fn may_somewhere(&self, right: Right) -> bool {
-        self.all(|principal| principal.grants.somewhere(right))
+        match (&self.principal, &self.workload) {
+            (None, _) => false,
+            (Some(own), None) => own.grants.somewhere(right),
+            (Some(own), Some(workload)) => own.grants.meet(&workload.grants, right),
+        }
     }
 
     fn all(&self, allows: impl Fn(&Principal) -> bool) -> bool {

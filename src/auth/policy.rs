@@ -84,6 +84,15 @@ impl Grants {
 
     /// The rights in each of these backends, for people.
     pub fn show<'b>(&self, backends: impl IntoIterator<Item = &'b str>) -> Value {
+    /// Whether there is a backend in which this may be done by both.
+    pub(super) fn meet(&self, others: &Self, right: Right) -> bool {
+        let by_both =
+            |backend: &String| self.within(backend).has(right) && others.within(backend).has(right);
+        let named = self.in_backends.keys().chain(others.in_backends.keys());
+        (self.everywhere.has(right) && others.everywhere.has(right))
+            || named.into_iter().any(by_both)
+    }
+
         let shown = backends.into_iter().map(|backend| {
             let rights: Vec<&str> = self.within(backend).names().collect();
             (backend.to_owned(), rights.join(", ").into())

@@ -5,7 +5,7 @@ use profile_gateway::pb::{
     ListProfilesRequest, TranslateProfileRequest, WatchProfilesRequest,
 };
 use serde_json::Value;
-use tonic::Code;
+use tonic::{Code, Request, Response, Status};
 
 use crate::kit::{
     double::double,
@@ -67,6 +67,64 @@ async fn lists_of_all_have_what_the_caller_may_see() {
             .any(|change| change.profile.as_ref().unwrap().name.starts_with("backends/endpoint/"));
         assert!(!foreign, "{message:?}");
         complete = message.snapshot_complete;
+    }
+}
+
+/// What a token and a certificate allow, each in another backend, is allowed in none.
+#[tokio::test]
+async fn who_may_read_no_backend_is_refused_and_gets_no_empty_list() {
+    let (issuer, upstream) = (Issuer::new(), sandbox().await);
+    let workload = |name: &str, role: &str| {
+        format!(
+            "[auth.callers.{name}]\nroles = \"{role}\"\nspiffe = \"spiffe://example.org/{name}\"\n"
+        )
+    };
+    let rules = role("sft", "read", "sft")
+        + &role("pcc", "read", "pcc")
+        + &role("both", "read", "sft, pcc")
+        + &caller("me", "sft")
+        + &workload("other", "pcc")
+        + &workload("wide", "both");
+    let config = issuer.config("xfcc_from = \"127.0.0.1\"", &rules);
+    let gateway = gateway().section(&config).section(&upstream.config()).start().await;
+    let (mut profiles, mut backends) = (gateway.profiles.clone(), gateway.backends.clone());
+    let before = upstream.journal().await.len();
+    for (workload, expected) in [("other", Err("CALLER_NOT_ALLOWED")), ("wide", Ok(1))] {
+        let all = backends.list_backends(from(workload, ListBackendsRequest {})).await;
+        assert_eq!(number(all, |all| all.backends.len()), expected, "{workload}");
+        let list = from(workload, ListProfilesRequest { page_size: 1, ..list("backends/-") });
+        let listed = profiles.list_profiles(list).await;
+        assert_eq!(number(listed, |list| list.profiles.len()), expected, "{workload}");
+        let watch = WatchProfilesRequest { parent: "backends/-".into(), ..<_>::default() };
+        let watched = profiles.watch_profiles(from(workload, watch)).await;
+        assert_eq!(number(watched, |_| 1), expected, "{workload}");
+        if expected.is_err() {
+            assert_eq!(upstream.journal().await.len(), before, "{workload}");
+        }
+    }
+}
+
+/// A request with a token of `me`, and what a proxy says of a workload.
+fn from<T>(workload: &str, message: T) -> Request<T> {
+    let mut request = by(&good("me"), message);
+    let header = format!("URI=spiffe://example.org/{workload}").parse().unwrap();
+    request.metadata_mut().insert("x-forwarded-client-cert", header);
+    request
+}
+
+/// How many there are in an answer, or why the call failed.
+fn number<T>(
+    answer: Result<Response<T>, Status>,
+    count: impl FnOnce(&T) -> usize,
+) -> Result<usize, &'static str> {
+    match answer {
+        Ok(answer) => Ok(count(answer.get_ref())),
+        Err(status) => {
+            let failure = failure(Err::<(), _>(status));
+            assert!(failure.is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{failure:#?}");
+            assert_eq!(failure.meta("right"), "read");
+            Err("CALLER_NOT_ALLOWED")
+        }
     }
 }
 
