@@ -133,7 +133,7 @@ impl App {
         let log = (writes.clone(), audit.clone());
         let gateway = gateway(&config, &maker, &callers, log, &store, &mut registry)?;
         let rules = Authenticator::new(&config.auth, &callers, &metrics.auth)?;
-        gateway.guard(&rules);
+        gateway.deny_fresh(rules.denies_fresh());
         let rules = Arc::new(InForce::new(rules));
         let routes = routes(&gateway, &config.server, &budget);
         let services =

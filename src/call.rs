@@ -65,6 +65,17 @@ pub struct Call {
     pub leave: Option<CancellationToken>,
 }
 
+/// What proves who a call is of.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// Callers need not prove who they are, and may do everything.
+    NotDemanded,
+    /// Nothing, of a call that needs no proof: it may do what needs no right.
+    Nothing,
+    /// It is of this caller, and may do what that one may.
+    Of(Arc<Identity>),
+}
+
 /// What the gateway learns while it handles a call, for the access log and the metrics.
 #[derive(Debug, Default)]
 pub struct CallRecord {
@@ -72,8 +83,8 @@ pub struct CallRecord {
     peer: Option<Arc<str>>,
     /// `None` for what the gateway does for itself.
     caller: Option<Arc<Caller>>,
-    /// Unset where callers need not prove who they are; `None` of a call that needs no proof.
-    identity: OnceLock<Option<Arc<Identity>>>,
+    /// Unset until it was asked for: until then, nothing may be done for the call.
+    proof: OnceLock<Proof>,
     decision: Decision,
     caller_ids: CallerIds,
     /// What a call that failed was about.
@@ -119,17 +130,19 @@ impl CallRecord {
         proved.or(self.caller.as_ref()).unwrap_or_else(|| Caller::gateway())
     }
 
-    /// Sets who the call is of, where callers have to prove that; `None` of a call that needs no
-    /// proof, and has none. The first one stays.
-    pub fn set_identity(&self, identity: Option<Arc<Identity>>) {
+    /// Sets what proves who the call is of. The first one stays.
+    pub fn set_proof(&self, proof: Proof) {
         // It is found out once, before anything is done for the call.
-        let _ = self.identity.set(identity);
+        let _ = self.proof.set(proof);
     }
 
     /// Who the call is of, if that is proved.
     #[must_use]
     pub fn identity(&self) -> Option<&Arc<Identity>> {
-        self.identity.get()?.as_ref()
+        match self.proof.get()? {
+            Proof::Of(identity) => Some(identity),
+            Proof::NotDemanded | Proof::Nothing => None,
+        }
     }
 
     /// Sets the right that let the call pass. The first one stays.
@@ -154,13 +167,13 @@ impl CallRecord {
         self.decision.denied()
     }
 
-    /// Whether its caller may know of the backend of this name.
+    /// Whether its caller may do this in the backend of this name, whether there is one or not.
     #[must_use]
-    pub fn may_see(&self, backend: &str) -> bool {
-        match self.identity.get() {
-            // Callers need not prove who they are.
-            None => true,
-            Some(identity) => identity.as_ref().is_some_and(|one| one.may(Right::Read, backend)),
+    pub fn may(&self, right: Right, backend: &str) -> bool {
+        match self.proof.get() {
+            Some(Proof::NotDemanded) => true,
+            Some(Proof::Of(identity)) => identity.may(right, backend),
+            Some(Proof::Nothing) | None => false,
         }
     }
 

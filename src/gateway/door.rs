@@ -15,7 +15,7 @@ use std::{
 
 use super::{backend::Backend, backends::Backends};
 use crate::{
-    auth::{Authenticator, RIGHT_TO_VALIDATE, Right, not_allowed, right_of},
+    auth::{RIGHT_TO_VALIDATE, Right, not_allowed, right_of},
     cache::Control,
     call::{Call, Denial},
     error::{Error, Reason, Result, metadata},
@@ -26,28 +26,36 @@ use crate::{
     text,
 };
 
-/// The configured backends, and whether callers have to prove who they are.
+/// The configured backends.
 pub(crate) struct Door {
     backends: Arc<Backends>,
-    is_guarded: AtomicBool,
     /// Whether who may not ask for what is fresh is refused for it.
     denies_fresh: AtomicBool,
 }
 
 /// What is done with a backend.
-pub(crate) trait Usage {
+pub(crate) trait Usage: 'static {
     /// Whether it looks at what is cached.
     const LOOKS: bool = false;
+    /// Whether what a request asks for is written.
+    const WRITES: bool = false;
 
     /// The right that a method needs for it.
     fn right(method: Method) -> Right;
+
+    /// One that is enough in place of it.
+    fn other_right(_: Method) -> Option<Right> {
+        None
+    }
 }
 
 /// To read from it, through its cache.
 pub(crate) enum Reads {}
 /// To show what a write would send.
 pub(crate) enum Previews {}
-/// To write, or to check a write.
+/// To check a write, and not to carry it out (`validate_only`).
+pub(crate) enum Checks {}
+/// To write.
 pub(crate) enum Writes {}
 /// To look after it.
 pub(crate) enum Operates {}
@@ -68,7 +76,19 @@ impl Usage for Previews {
     }
 }
 
+impl Usage for Checks {
+    fn right(_: Method) -> Right {
+        RIGHT_TO_VALIDATE
+    }
+
+    fn other_right(method: Method) -> Option<Right> {
+        Some(right_of(method))
+    }
+}
+
 impl Usage for Writes {
+    const WRITES: bool = true;
+
     fn right(method: Method) -> Right {
         right_of(method)
     }
@@ -116,16 +136,15 @@ impl<U: Looks> Allowed<U> {
 }
 
 impl Door {
-    /// A door to these backends that is open for everyone.
-    pub(crate) fn open(backends: impl IntoIterator<Item = Backend>) -> Self {
-        let (is_guarded, denies_fresh) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { backends: Arc::new(Backends::new(backends)), is_guarded, denies_fresh }
+    /// The door to these backends.
+    pub(crate) fn to(backends: impl IntoIterator<Item = Backend>) -> Self {
+        let denies_fresh = AtomicBool::new(false);
+        Self { backends: Arc::new(Backends::new(backends)), denies_fresh }
     }
 
-    /// Lets only those pass from now on that these rules demand.
-    pub(crate) fn guard(&self, rules: &Authenticator) {
-        self.denies_fresh.store(rules.denies_fresh(), Ordering::Release);
-        self.is_guarded.store(rules.is_required(), Ordering::Release);
+    /// Sets whether who may not ask for what is fresh is refused for it from now on.
+    pub(crate) fn deny_fresh(&self, denies: bool) {
+        self.denies_fresh.store(denies, Ordering::Release);
     }
 
     /// All of them, for what the process itself does.
@@ -145,32 +164,26 @@ impl Door {
         name: &BackendName,
         method: Method,
     ) -> Result<Allowed<U>> {
-        self.enter(call, name, method, &[U::right(method)])
-    }
-
-    /// The backend of this name for a write, which may be only checked.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::backend`].
-    pub(crate) fn for_write(
-        &self,
-        call: &Call,
-        name: &BackendName,
-        method: Method,
-        validate_only: bool,
-    ) -> Result<Allowed<Writes>> {
-        let right = Writes::right(method);
-        match validate_only {
-            true => self.enter(call, name, method, &[RIGHT_TO_VALIDATE, right]),
-            false => self.enter(call, name, method, &[right]),
-        }
+        let id = name.id();
+        let right = U::right(method);
+        let mut enough = [Some(right), U::other_right(method)].into_iter().flatten();
+        let Some(right) = enough.find(|right| call.record.may(*right, id)) else {
+            return Err(denied(call, right, id, method));
+        };
+        self.check_fresh::<U>(call, id, method)?;
+        call.record.allow(right);
+        let backends = self.backends.now();
+        let Some(backend) = backends.get(id) else {
+            return Err(self.not_found(call, name, method));
+        };
+        call.record.set_backend(id);
+        Ok(self.allowed(call, id, backend))
     }
 
     /// Those that the caller may use so, for a call that is for all of them.
     pub(crate) fn every<U: Usage>(&self, call: &Call, method: Method) -> SelectedBackends<U> {
         let right = U::right(method);
-        let may = |id: &str| self.may(call, right, id);
+        let may = |id: &str| call.record.may(right, id);
         call.record.allow(right);
         let backends = self.backends.now();
         let allowed = backends.iter().filter(|(id, _)| may(id));
@@ -198,14 +211,6 @@ impl Door {
         }
     }
 
-    /// Whether the caller may do this in the backend of this name, whether there is one or not.
-    pub(crate) fn may(&self, call: &Call, right: Right, id: &str) -> bool {
-        match call.record.identity() {
-            Some(identity) => identity.may(right, id),
-            None => !self.is_guarded.load(Ordering::Acquire),
-        }
-    }
-
     /// The same, for a call that looks at what they have cached.
     ///
     /// # Errors
@@ -226,37 +231,15 @@ impl Door {
     fn check_fresh<U: Usage>(&self, call: &Call, id: &str, method: Method) -> Result<()> {
         let asks = U::LOOKS && call.cache_control.asks_upstream();
         let denies_fresh = self.denies_fresh.load(Ordering::Acquire);
-        if !asks || !denies_fresh || self.may(call, Right::Fresh, id) {
+        if !asks || !denies_fresh || call.record.may(Right::Fresh, id) {
             return Ok(());
         }
         Err(denied(call, Right::Fresh, id, method))
     }
 
-    fn enter<U: Usage>(
-        &self,
-        call: &Call,
-        name: &BackendName,
-        method: Method,
-        enough: &[Right],
-    ) -> Result<Allowed<U>> {
-        let id = name.id();
-        let Some(right) = enough.iter().find(|right| self.may(call, **right, id)) else {
-            let right = enough.first().copied().unwrap_or(Right::Admin);
-            return Err(denied(call, right, id, method));
-        };
-        self.check_fresh::<U>(call, id, method)?;
-        call.record.allow(*right);
-        let backends = self.backends.now();
-        let Some(backend) = backends.get(id) else {
-            return Err(self.not_found(call, name, method));
-        };
-        call.record.set_backend(id);
-        Ok(self.allowed(call, id, backend))
-    }
-
     fn allowed<U>(&self, call: &Call, id: &str, backend: &Arc<Backend>) -> Allowed<U> {
         let mut control = call.cache_control;
-        if control.asks_upstream() && !self.may(call, Right::Fresh, id) {
+        if control.asks_upstream() && !call.record.may(Right::Fresh, id) {
             control = control.without_asking_upstream();
         }
         Allowed { backend: Arc::clone(backend), control, usage: PhantomData }
@@ -265,7 +248,7 @@ impl Door {
     /// The error for a backend that is not there, with those that the caller may see.
     fn not_found(&self, call: &Call, name: &BackendName, method: Method) -> Error {
         let backends = self.backends.now();
-        let seen = backends.keys().filter(|id| self.may(call, Right::Read, id));
+        let seen = backends.keys().filter(|id| call.record.may(Right::Read, id));
         let seen: Vec<&str> = seen.take(10).map(String::as_str).collect();
         let mut message = format!("no backend {} is configured", text::quoted(name.id()));
         if !seen.is_empty() {

@@ -30,13 +30,10 @@ use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
 use watch::{ChangeStream, Watches};
 pub use write::settings::WriteSettings;
-use write::{
-    check::{self, Find},
-    run::Writer,
-};
+use write::{check, run::Writer};
 
 use crate::{
-    auth::{Authenticator, Right},
+    auth::Right,
     cache::BackgroundTasks,
     call::{Call, Writes},
     error::{Reason, Result},
@@ -83,16 +80,17 @@ impl Gateway {
         watches: Watches,
         processors: Processors,
     ) -> Self {
-        let door = Door::open(backends);
+        let door = Door::to(backends);
         door.of_the_process().now().values().for_each(|backend| watches.bind(backend));
         let writer = Writer::new(writes.clone(), earlier, audit);
         let doubts = Arc::new(Doubts::new(writer.doubts(), writes));
         Self { door, writer, doubts, page_tokens, watches, processors }
     }
 
-    /// Lets only those pass from now on that these rules demand.
-    pub fn guard(&self, rules: &Authenticator) {
-        self.door.guard(rules);
+    /// Sets whether a caller without the right `fresh` is refused if it asks for what is fresh; it
+    /// is answered from the cache otherwise.
+    pub fn deny_fresh(&self, denies: bool) {
+        self.door.deny_fresh(denies);
     }
 
     /// The backends that are configured now.
@@ -133,7 +131,7 @@ impl Gateway {
     }
 
     fn describe(&self, call: &Call, backend: &Allowed<Reads>) -> pb::Backend {
-        let tells_error = self.door.may(call, Right::Admin, backend.name().id());
+        let tells_error = call.record.may(Right::Admin, backend.name().id());
         backend.describe(self.writer.request_id_guarantee(), tells_error)
     }
 
@@ -186,7 +184,7 @@ impl Gateway {
         let method = Method::ListDoubtfulWrites;
         let backends = self.door.of_parent::<Operates>(call, &request.parent, method)?;
         // Also those of backends that are not configured any more.
-        let may_see = |backend: &str| self.door.may(call, Right::Admin, backend);
+        let may_see = |backend: &str| call.record.may(Right::Admin, backend);
         self.doubts
             .list((&backends, &may_see), call, request, &self.page_tokens, &self.processors)
             .await
@@ -264,8 +262,11 @@ impl Gateway {
         call: &Call,
         request: CreateProfileRequest,
     ) -> Result<Profile> {
-        let request = check::create(call, request, &self.find(call))?;
-        self.writer.run(request).await.map(Option::unwrap_or_default)
+        let written = match request.validate_only {
+            true => self.writer.check(check::create(call, request, &self.door)?).await,
+            false => self.writer.run(check::create(call, request, &self.door)?).await,
+        };
+        written.map(Option::unwrap_or_default)
     }
 
     /// Changes the fields of a profile that the mask names.
@@ -274,14 +275,20 @@ impl Gateway {
         call: &Call,
         request: UpdateProfileRequest,
     ) -> Result<Profile> {
-        let request = check::update(call, request, &self.find(call))?;
-        self.writer.run(request).await.map(Option::unwrap_or_default)
+        let written = match request.validate_only {
+            true => self.writer.check(check::update(call, request, &self.door)?).await,
+            false => self.writer.run(check::update(call, request, &self.door)?).await,
+        };
+        written.map(Option::unwrap_or_default)
     }
 
     /// Deletes a profile.
     pub async fn delete_profile(&self, call: &Call, request: DeleteProfileRequest) -> Result<()> {
-        let request = check::delete(call, request, &self.find(call))?;
-        self.writer.run(request).await.map(drop)
+        let written = match request.validate_only {
+            true => self.writer.check(check::delete(call, request, &self.door)?).await,
+            false => self.writer.run(check::delete(call, request, &self.door)?).await,
+        };
+        written.map(drop)
     }
 
     /// Attaches a service to a profile.
@@ -290,7 +297,7 @@ impl Gateway {
         call: &Call,
         request: AttachServiceRequest,
     ) -> Result<Profile> {
-        let request = check::attach_service(call, request, &self.find(call))?;
+        let request = check::attach_service(call, request, &self.door)?;
         self.writer.run(request).await.map(Option::unwrap_or_default)
     }
 
@@ -300,7 +307,7 @@ impl Gateway {
         call: &Call,
         request: DetachServiceRequest,
     ) -> Result<Profile> {
-        let request = check::detach_service(call, request, &self.find(call))?;
+        let request = check::detach_service(call, request, &self.door)?;
         self.writer.run(request).await.map(Option::unwrap_or_default)
     }
 
@@ -310,7 +317,7 @@ impl Gateway {
         call: &Call,
         request: AttachTrafficLimitRequest,
     ) -> Result<Profile> {
-        let request = check::attach_traffic_limit(call, request, &self.find(call))?;
+        let request = check::attach_traffic_limit(call, request, &self.door)?;
         self.writer.run(request).await.map(Option::unwrap_or_default)
     }
 
@@ -320,7 +327,7 @@ impl Gateway {
         call: &Call,
         request: DetachTrafficLimitRequest,
     ) -> Result<Profile> {
-        let request = check::detach_traffic_limit(call, request, &self.find(call))?;
+        let request = check::detach_traffic_limit(call, request, &self.door)?;
         self.writer.run(request).await.map(Option::unwrap_or_default)
     }
 
@@ -330,7 +337,7 @@ impl Gateway {
         call: &Call,
         request: PreviewWriteRequest,
     ) -> Result<PreviewWriteResponse> {
-        let (request, notes) = preview::check(call, request, &self.find_to_preview(call))?;
+        let (request, notes) = preview::check(call, request, &self.door)?;
         preview::write(&request, notes).await
     }
 
@@ -371,17 +378,5 @@ impl Gateway {
         let backend = self.door.backend::<Reads>(call, name.backend(), method)?;
         backend.require_id(method, &name)?;
         Ok((backend, name))
-    }
-
-    /// How the checks of writes find a backend.
-    fn find<'a>(&'a self, call: &'a Call) -> impl Find<door::Writes> + 'a {
-        move |name: &BackendName, method, validate_only| {
-            self.door.for_write(call, name, method, validate_only)
-        }
-    }
-
-    /// The same for writes that are only shown.
-    fn find_to_preview<'a>(&'a self, call: &'a Call) -> impl Find<Previews> + 'a {
-        move |name: &BackendName, method, _| self.door.backend(call, name, method)
     }
 }

@@ -107,7 +107,7 @@ impl Services {
         for (_, method) in methods.iter().filter(|(_, method)| method.is_of_backends()) {
             metrics.start(&method.label, &backends);
         }
-        let routes = routes.with(health.service());
+        let routes = routes.with(health.service(services::health::Audience::Callers));
         let routes = reflection::add(routes, &descriptors).map_err(io::Error::other)?;
         let memory = Share::boundless(Resource::RequestBytes);
         let authenticator = Arc::default();

@@ -117,7 +117,7 @@ impl Plan {
     pub(super) fn put_in_force(self, serving: &Serving, old: &Config, new: &Config) {
         let Self { rules, backends } = self;
         if let Some((rules, proofs_changed)) = rules {
-            serving.gateway.guard(&rules);
+            serving.gateway.deny_fresh(rules.denies_fresh());
             serving.rules.replace(rules, proofs_changed);
         }
         if backends.is_empty() {

@@ -16,9 +16,9 @@ use crate::{
     error::{Error, Reason, Result},
     gateway::{
         backend::Backend,
-        door::Previews,
+        door::{Door, Previews},
         write::{
-            check::{self, Find},
+            check,
             prepare::{self, ExistingProfile},
             request::{WriteAction, WriteRequest},
         },
@@ -46,7 +46,7 @@ const REDACTED: &str = "[redacted]";
 pub(crate) fn check(
     call: &Call,
     request: PreviewWriteRequest,
-    find: &dyn Find<Previews>,
+    door: &Door,
 ) -> Result<(WriteRequest<Previews>, Notes)> {
     let mut notes = Notes::default();
     let request = match request.write {
@@ -54,10 +54,10 @@ pub(crate) fn check(
             if let Some(profile) = &request.profile {
                 note_ignored(profile, &mut notes)?;
             }
-            check::create(call, request, find)
+            check::create(call, request, door)
         }
-        Some(Write::Update(request)) => check::update(call, request, find),
-        Some(Write::Delete(request)) => check::delete(call, request, find),
+        Some(Write::Update(request)) => check::update(call, request, door),
+        Some(Write::Delete(request)) => check::delete(call, request, door),
         None => Err(Error::invalid_field("write", "is required: create, update or delete")),
     };
     Ok((request?, notes))

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cache::Control,
-    call::{Call, Writes},
+    call::{Call, CallRecord, Proof, Writes},
     error::{Kind, Reason, Result},
     pb::{
         CreateProfileRequest, DeleteProfileRequest, GetProfileRequest, Profile,
@@ -70,12 +70,9 @@ fn keeping(fake: Fake, processors: Processors, limits: Limits, store: Arc<dyn St
 }
 
 fn within(time: Duration) -> Call {
-    Call {
-        deadline: Instant::now() + time,
-        cache_control: Control::default(),
-        record: Arc::default(),
-        leave: None,
-    }
+    let record = Arc::<CallRecord>::default();
+    record.set_proof(Proof::NotDemanded);
+    Call { deadline: Instant::now() + time, cache_control: Control::default(), record, leave: None }
 }
 
 fn call() -> Call {

@@ -18,6 +18,7 @@ use crate::{
     call::CallRecord,
     error::{Error, Reason, Result, metadata::PROFILE_ID},
     gateway::{
+        door::Usage,
         idempotency::{Attempt, End},
         write::{
             demand::Demand,
@@ -61,7 +62,7 @@ impl Subject {
         self.record.caller().may_audit()
     }
 
-    fn of(request: &WriteRequest) -> Self {
+    fn of<U>(request: &WriteRequest<U>) -> Self {
         let (method, request_id) = (request.method.name(), request.request_id.clone());
         Self::new(&request.call.record, method, request.resource(), request_id)
     }
@@ -119,11 +120,11 @@ struct Sent {
 
 impl Audit {
     /// The record of a write that still depends on its caller.
-    pub(crate) fn begin(request: &WriteRequest, log: &AuditLog) -> Self {
+    pub(crate) fn begin<U: Usage>(request: &WriteRequest<U>, log: &AuditLog) -> Self {
         Self {
             log: log.clone(),
             subject: Subject::of(request),
-            validate_only: request.validate_only,
+            validate_only: !U::WRITES,
             started: Instant::now(),
             outcome: Reason::CallerCancelled.name(),
             replayed: false,
@@ -216,7 +217,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// The journal of one call.
+    /// The journal of one call. What writes to a backend demands one, and a request that is only
+    /// checked or shown gets none.
     pub(crate) fn new(
         request: &WriteRequest,
         log: &AuditLog,

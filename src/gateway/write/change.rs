@@ -38,18 +38,10 @@ pub(crate) struct ProfileWrite<'a> {
 impl ProfileWrite<'_> {
     /// Changes the profile: takes its lock, reads it, journals the change, sends it, and returns
     /// the profile as read back from the upstream.
-    pub(crate) async fn change(
-        self,
-        change: &RequestedChange,
-        validate_only: bool,
-    ) -> Result<Profile> {
+    pub(crate) async fn change(self, change: &RequestedChange) -> Result<Profile> {
         let profile = self.profile;
         let _lock = self.locks.lock(profile.name, profile.call).await?;
         let change = profile.prepare(change).await?;
-        if validate_only {
-            profile.check_name(&change).await?;
-            return Ok(profile.presented(change.desired));
-        }
         let intent = IntentKind::Change(Box::new(change.clone()));
         session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
         self.journal.intend(&WriteIntent::new(intent)).await?;
@@ -64,15 +56,12 @@ impl ProfileWrite<'_> {
     }
 
     /// Deletes the profile: takes its lock, compares the etag, journals the deletion and sends it.
-    pub(crate) async fn delete(self, etag: &str, validate_only: bool) -> Result<()> {
+    pub(crate) async fn delete(self, etag: &str) -> Result<()> {
         let profile = self.profile;
         profile.backend.check_id(profile.name)?;
         let _lock = self.locks.lock(profile.name, profile.call).await?;
-        if validate_only || !etag.is_empty() {
+        if !etag.is_empty() {
             profile.read_matching(etag).await?;
-        }
-        if validate_only {
-            return Ok(());
         }
         session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
         self.journal.intend(&WriteIntent::new(IntentKind::Delete(()))).await?;

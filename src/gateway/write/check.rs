@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result, violation::Violations},
     gateway::{
         backend::Backend,
-        door::{Allowed, Writes},
+        door::{Allowed, Door, Usage},
         idempotency::RequestIdentity,
         write::request::{RequestedChange, WriteAction, WriteRequest},
     },
@@ -35,18 +35,11 @@ use crate::{
     },
 };
 
-/// Finds the backend of this name for a method, and whether its request is only checked.
-pub(crate) trait Find<U>: Fn(&BackendName, Method, bool) -> Result<Allowed<U>> {}
-
-impl<U, F: Fn(&BackendName, Method, bool) -> Result<Allowed<U>>> Find<U> for F {}
-
-type FindBackend<'f, U> = &'f dyn Find<U>;
-
 /// Checks a creation.
-pub(crate) fn create<U>(
+pub(crate) fn create<U: Usage>(
     call: &Call,
     mut request: CreateProfileRequest,
-    find: FindBackend<'_, U>,
+    door: &Door,
 ) -> Result<WriteRequest<U>> {
     let mut checked = Checked::new(call, Method::CreateProfile, &mut request);
     let parent = checked.violations.collect(BackendName::parse("parent", &request.parent));
@@ -55,7 +48,7 @@ pub(crate) fn create<U>(
         Some(_) => {}
         None => checked.violations.add("profile", "is required"),
     }
-    let backend = find(&checked.all_of(parent)?, checked.method, request.validate_only)?;
+    let backend = door.backend(call, &checked.all_of(parent)?, checked.method)?;
     backend.require(checked.method)?;
     let profile = match request.profile {
         Some(profile) => {
@@ -64,14 +57,14 @@ pub(crate) fn create<U>(
         }
         None => Profile::default(),
     };
-    checked.finish(call, backend, WriteAction::Create(Box::new(profile)), request.validate_only)
+    checked.finish(call, backend, WriteAction::Create(Box::new(profile)))
 }
 
 /// Checks an update.
-pub(crate) fn update<U>(
+pub(crate) fn update<U: Usage>(
     call: &Call,
     mut request: UpdateProfileRequest,
-    find: FindBackend<'_, U>,
+    door: &Door,
 ) -> Result<WriteRequest<U>> {
     let mut checked = Checked::new(call, Method::UpdateProfile, &mut request);
     let required = || Error::invalid_field("profile", "is required, with its name");
@@ -82,75 +75,75 @@ pub(crate) fn update<U>(
         check::values(&profile, &mut checked.violations)?;
     }
     let name = checked.all_of(name)?;
-    let backend = find(name.backend(), checked.method, request.validate_only)?;
+    let backend = door.backend(call, name.backend(), checked.method)?;
     backend.require(checked.method)?;
     let mask = request.update_mask.as_ref();
     let update = update_fields(&backend, &profile, mask, &mut checked.violations);
     let update = update.map_err(|error| backend.decorate_profile(checked.method, &name, error))?;
     let action = WriteAction::Change(name, RequestedChange::Update(update, Box::new(profile)));
-    checked.finish(call, backend, action, request.validate_only)
+    checked.finish(call, backend, action)
 }
 
 /// Checks a deletion.
-pub(crate) fn delete<U>(
+pub(crate) fn delete<U: Usage>(
     call: &Call,
     mut request: DeleteProfileRequest,
-    find: FindBackend<'_, U>,
+    door: &Door,
 ) -> Result<WriteRequest<U>> {
     let mut checked = Checked::new(call, Method::DeleteProfile, &mut request);
     let name = checked.violations.collect(ProfileName::parse("name", &request.name));
     let name = checked.all_of(name)?;
-    let backend = find(name.backend(), checked.method, request.validate_only)?;
+    let backend = door.backend(call, name.backend(), checked.method)?;
     backend.require(checked.method)?;
-    let DeleteProfileRequest { etag, allow_missing, validate_only, .. } = request;
+    let DeleteProfileRequest { etag, allow_missing, .. } = request;
     let action = WriteAction::Delete { name, etag, allow_missing };
-    checked.finish(call, backend, action, validate_only)
+    checked.finish(call, backend, action)
 }
 
 /// Checks the attachment of a service.
 pub(crate) fn attach_service(
     call: &Call,
     mut request: AttachServiceRequest,
-    find: FindBackend<'_, Writes>,
+    door: &Door,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::AttachService, &mut request);
     let edit = Edit::AttachService(request.service.unwrap_or_default());
-    checked.edit(call, &request.name, edit, find)
+    checked.edit(call, &request.name, edit, door)
 }
 
 /// Checks the detachment of a service.
 pub(crate) fn detach_service(
     call: &Call,
     mut request: DetachServiceRequest,
-    find: FindBackend<'_, Writes>,
+    door: &Door,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::DetachService, &mut request);
     let edit = Edit::DetachService(request.service.unwrap_or_default());
-    checked.edit(call, &request.name, edit, find)
+    checked.edit(call, &request.name, edit, door)
 }
 
 /// Checks the attachment of a traffic limit.
 pub(crate) fn attach_traffic_limit(
     call: &Call,
     mut request: AttachTrafficLimitRequest,
-    find: FindBackend<'_, Writes>,
+    door: &Door,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::AttachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
     let edit = Edit::AttachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
-    checked.edit(call, &request.name, edit, find)
+    checked.edit(call, &request.name, edit, door)
 }
 
 /// Checks the detachment of a traffic limit.
 pub(crate) fn detach_traffic_limit(
     call: &Call,
     mut request: DetachTrafficLimitRequest,
-    find: FindBackend<'_, Writes>,
+    door: &Door,
 ) -> Result<WriteRequest> {
     let checked = Checked::new(call, Method::DetachTrafficLimit, &mut request);
     let service = request.service.unwrap_or_default();
     let edit = Edit::DetachTrafficLimit(service, request.traffic_limit.unwrap_or_default());
-    checked.edit(call, &request.name, edit, find)
+    checked.edit(call, &request.name, edit, door)
 }
 
 /// Checks the fields of a profile to create. Returns it without the fields that no caller
@@ -268,13 +261,7 @@ impl Checked {
         part
     }
 
-    fn edit(
-        mut self,
-        call: &Call,
-        name: &str,
-        edit: Edit,
-        find: FindBackend<'_, Writes>,
-    ) -> Result<WriteRequest> {
+    fn edit(mut self, call: &Call, name: &str, edit: Edit, door: &Door) -> Result<WriteRequest> {
         let name = self.violations.collect(ProfileName::parse("name", name));
         match &edit {
             Edit::AttachService(service) | Edit::DetachService(service) => {
@@ -286,23 +273,18 @@ impl Checked {
             }
         }
         let name = self.all_of(name)?;
-        let backend = find(name.backend(), self.method, false)?;
+        let backend = door.backend(call, name.backend(), self.method)?;
         backend.require(self.method)?;
-        self.finish(
-            call,
-            backend,
-            WriteAction::Change(name, RequestedChange::Edit(Box::new(edit))),
-            false,
-        )
+        let action = WriteAction::Change(name, RequestedChange::Edit(Box::new(edit)));
+        self.finish(call, backend, action)
     }
 
     /// Reports all violations, then refuses an id that is not valid in the dialect.
-    fn finish<U>(
+    fn finish<U: Usage>(
         self,
         call: &Call,
         backend: Allowed<U>,
         action: WriteAction,
-        validate_only: bool,
     ) -> Result<WriteRequest<U>> {
         let Self { method, request_id, identity, violations } = self;
         let unnamed = || RequestIdentity::unnamed(call.record.caller().id(), method.name());
@@ -318,9 +300,8 @@ impl Checked {
             call: call.clone(),
             method,
             action,
-            validate_only,
             request_id,
-            identity: (!validate_only).then(|| identity.unwrap_or_else(unnamed)),
+            identity: U::WRITES.then(|| identity.unwrap_or_else(unnamed)),
         })
     }
 }

@@ -45,18 +45,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 impl Creating<'_> {
     /// Creates a checked profile: looks which profiles are there, journals the creation, sends it,
     /// and returns the profile as read back from the upstream.
-    pub(crate) async fn create(
-        self,
-        profile: Profile,
-        validate_only: bool,
-        journal: &mut Journal,
-    ) -> Result<Profile> {
+    pub(crate) async fn create(self, profile: Profile, journal: &mut Journal) -> Result<Profile> {
         let Self { backend, call, .. } = self;
-        if validate_only {
-            let prepared = prepare::creation(backend, call, profile).await?;
-            prepared.check_name(backend)?;
-            return Ok(Profile { name: String::new(), ..backend.presented("", prepared.profile) });
-        }
         let name = &profile.display_name;
         let _lock = self.locks.lock_creation(backend.name(), name, call).await?;
         let mut running = self.claims.begin();

@@ -1,8 +1,8 @@
 //! Writes: each is checked, journaled, sent once, and read back until its outcome is known.
 //!
-//! Each file uses only those below it: `check` → `run` → `settler` → `create`, `change` →
-//! `confirm`, `completion` → `doubts` → `audit` → `prepare`, `candidates` → `request`, `claims` →
-//! `intent`, `settle`, `reconcile`, `outcome`, `demand`, `disabled`, `locks`, `session`,
+//! Each file uses only those below it: `check` → `run` → `settler`, `validate` → `create`,
+//! `change` → `confirm`, `completion` → `doubts` → `audit` → `prepare`, `candidates` → `request`,
+//! `claims` → `intent`, `settle`, `reconcile`, `outcome`, `demand`, `disabled`, `locks`, `session`,
 //! `settings`.
 
 pub(super) mod audit;
@@ -27,3 +27,4 @@ pub(super) mod session;
 pub(super) mod settings;
 pub(super) mod settle;
 pub(super) mod settler;
+pub(super) mod validate;

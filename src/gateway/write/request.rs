@@ -21,17 +21,16 @@ pub(crate) type Written = Option<Profile>;
 
 /// A write request that has passed every check that needs no upstream call.
 ///
-/// `U` says what its caller may do with it: carry it out, or see what it would send.
+/// `U` says what its caller may have done with it: it is carried out, only checked, or shown.
 pub(crate) struct WriteRequest<U = Writes> {
     pub(crate) backend: Allowed<U>,
     pub(crate) call: Call,
     pub(crate) method: Method,
     pub(crate) action: WriteAction,
-    pub(crate) validate_only: bool,
     /// In the canonical form of a UUID; empty without one.
     pub(crate) request_id: String,
-    /// What it is kept under; `None` for `validate_only`, which writes nothing. Repeats of one
-    /// with a `request_id` are recognized.
+    /// What it is kept under; `None` unless it is carried out. Repeats of one with a `request_id`
+    /// are recognized.
     pub(crate) identity: Option<RequestIdentity>,
 }
 

@@ -23,6 +23,7 @@ use crate::{
     },
     gateway::{
         backends::Backends,
+        door::Checks,
         earlier::EarlierWrites,
         idempotency::{Attempt, Attempter, Begin, End, IdempotencyStore},
         write::{
@@ -41,6 +42,7 @@ use crate::{
             request::{WriteAction, WriteRequest, Written},
             session,
             settler::Settler,
+            validate,
         },
     },
     pb::Profile,
@@ -102,6 +104,11 @@ impl Writer {
         self.idempotency.guarantee()
     }
 
+    /// Checks a write as [`Self::run`] would before it is sent, and sends nothing.
+    pub(crate) async fn check(&self, request: WriteRequest<Checks>) -> Result<Written> {
+        validate::run(request, &self.writes, &self.audit, &self.order).await
+    }
+
     /// Carries out a write once, however often it is requested under its `request_id`. It runs in
     /// its own tracked task, which ends by the call's deadline.
     pub(crate) async fn run(&self, request: WriteRequest) -> Result<Written> {
@@ -124,9 +131,7 @@ impl Writer {
         let resolves = unresolved.is_some();
         let mut journal = Journal::new(&request, &self.audit, attempt, Arc::clone(&demand));
         let audit = audit.detached(&journal, resolves);
-        if !request.validate_only {
-            request.call.record.set_writing(request.method.name(), request.resource());
-        }
+        request.call.record.set_writing(request.method.name(), request.resource());
         let order = Arc::clone(&self.order);
         let advice = request.advice();
         let write = async move {
@@ -160,7 +165,7 @@ impl Writer {
     async fn begin(&self, request: &WriteRequest) -> Result<Begun> {
         let write = |attempt, unresolved: Option<UnresolvedAttempt>| {
             // What an earlier attempt did is found out also then.
-            if unresolved.is_none() && !request.validate_only {
+            if unresolved.is_none() {
                 disabled::check(request.backend.levers()).map_err(|error| request.fail(error))?;
             }
             let place = self.writes.enter(request.call.record.caller());
@@ -230,21 +235,21 @@ async fn carry_out(
         disabled::check(request.backend.levers())?;
     }
     let Order { locks, claims } = order;
-    let WriteRequest { backend, call, validate_only, .. } = request;
+    let WriteRequest { backend, call, .. } = request;
     let existing = |name| ExistingProfile { backend, call, name };
     match &request.action {
         WriteAction::Create(profile) => {
             let profile = (**profile).clone();
             let creating = Creating { backend, call, locks, claims };
-            creating.create(profile, *validate_only, journal).await.map(Some)
+            creating.create(profile, journal).await.map(Some)
         }
         WriteAction::Change(name, change) => {
             let write = ProfileWrite { profile: existing(name), locks, journal };
-            write.change(change, *validate_only).await.map(Some)
+            write.change(change).await.map(Some)
         }
         WriteAction::Delete { name, etag, allow_missing } => {
             let write = ProfileWrite { profile: existing(name), locks, journal };
-            match write.delete(etag, *validate_only).await {
+            match write.delete(etag).await {
                 Err(e) if *allow_missing && e.reason() == Reason::ProfileNotFound => {
                     journal.note_nothing_written();
                     Ok(None)

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::{Authenticator, InForce, Proofs, Sent, Unproved, Why, not_allowed},
-    call::Denial,
+    call::{Denial, Proof},
     error::{Error, Reason},
 };
 
@@ -77,6 +77,7 @@ impl<S> Authenticate<S> {
             return Err(reply::error(&passing.method, reason, message));
         }
         if !rules.is_required() {
+            passing.record.set_proof(Proof::NotDemanded);
             return Ok(lasts());
         }
         let (method, origin) = (&passing.method, &passing.origin);
@@ -89,7 +90,7 @@ impl<S> Authenticate<S> {
         let identity = match rules.identify(&proofs) {
             Ok(identity) => identity,
             Err(_) if is_open(method, &rules) => {
-                passing.record.set_identity(None);
+                passing.record.set_proof(Proof::Nothing);
                 return Ok(lasts());
             }
             Err(unproved) => {
@@ -104,11 +105,11 @@ impl<S> Authenticate<S> {
             && !enough.iter().any(|right| identity.may_somewhere(*right))
             && let Some(right) = enough.first()
         {
-            passing.record.set_identity(Some(identity));
+            passing.record.set_proof(Proof::Of(identity));
             passing.record.deny(Denial::of(*right, None));
             return Err(reply::known(method, not_allowed(*right, None)));
         }
-        passing.record.set_identity(Some(identity));
+        passing.record.set_proof(Proof::Of(identity));
         if !method.probe {
             let allowed = passing.record.caller().begin_call();
             allowed.map_err(|error| reply::known(method, error))?;

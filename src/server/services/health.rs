@@ -29,6 +29,7 @@ use tonic_health::pb::{
 use tonic_prost::ProstCodec;
 
 use crate::{
+    auth::Right,
     call::Admitted,
     error::{Error, Kind, Reason, metadata},
     rpc::{self, compression::with_each},
@@ -136,11 +137,42 @@ impl Health {
     }
 
     /// The gRPC service.
-    pub(crate) fn service(&self) -> HealthService {
+    pub(crate) fn service(&self, audience: Audience) -> HealthService {
+        let told = Told { health: self.clone(), audience };
         // Clients that compress all their requests compress these too.
-        let generated = with_each(HealthServer::new(self.clone()), HealthServer::accept_compressed);
+        let generated = with_each(HealthServer::new(told.clone()), HealthServer::accept_compressed);
         let generated = generated.max_decoding_message_size(MAX_PROBE_BYTES);
-        HealthService { health: self.clone(), generated }
+        HealthService { told, generated }
+    }
+}
+
+/// Who asks for the health.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Audience {
+    /// Callers of the gRPC port, who are told of the backends that they may read.
+    Callers,
+    /// Whatever probes the process on a port of its own, where there are no callers. It is told of
+    /// the backends whose names it knows.
+    Probes,
+}
+
+/// The health, and who is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    health: Health,
+    audience: Audience,
+}
+
+impl Told {
+    /// Whether a call may know of what has this name. Of a backend, no call may that was not
+    /// admitted.
+    fn may_see(&self, call: Option<&Admitted>, name: &str) -> bool {
+        match (self.audience, name.strip_prefix(BACKENDS)) {
+            (_, None) | (Audience::Probes, _) => true,
+            (Audience::Callers, Some(backend)) => {
+                call.is_some_and(|call| call.record.may(Right::Read, backend))
+            }
+        }
     }
 }
 
@@ -173,7 +205,7 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Api for Health {
+impl Api for Told {
     type WatchStream = BoxStream<HealthCheckResponse>;
 
     async fn check(
@@ -181,8 +213,8 @@ impl Api for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let name = &request.get_ref().service;
-        let seen = may_see(request.extensions().get(), name);
-        match self.0.borrow().status(name) {
+        let seen = self.may_see(request.extensions().get(), name);
+        match self.health.0.borrow().status(name) {
             _ if !seen => Err(unknown(name)),
             ServingStatus::ServiceUnknown => Err(unknown(name)),
             status => Ok(Response::new(answer(status))),
@@ -197,11 +229,12 @@ impl Api for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let seen = may_see(request.extensions().get(), &request.get_ref().service);
-        let name = self.0.borrow().known(&request.into_inner().service).filter(|_| seen);
+        let seen = self.may_see(request.extensions().get(), &request.get_ref().service);
+        let Health(state) = &self.health;
+        let name = state.borrow().known(&request.into_inner().service).filter(|_| seen);
         let seen: Option<ServingStatus> = None;
-        let keep_alive = self.0.borrow().keep_alive.unwrap_or(Duration::MAX);
-        let begun = (self.0.subscribe(), seen, name);
+        let keep_alive = state.borrow().keep_alive.unwrap_or(Duration::MAX);
+        let begun = (state.subscribe(), seen, name);
         let statuses = stream::unfold(begun, move |(mut state, seen, name)| async move {
             let status = |state: &State| match &name {
                 Some(name) => state.status(name),
@@ -215,15 +248,6 @@ impl Api for Health {
             Some((Ok(answer(status)), (state, Some(status), name)))
         });
         Ok(Response::new(statuses.boxed()))
-    }
-}
-
-/// Whether a call may know of what has this name: of a backend, if its caller may read it. On the
-/// port for probes there are no callers.
-fn may_see(call: Option<&Admitted>, name: &str) -> bool {
-    match (call, name.strip_prefix("backends/")) {
-        (Some(call), Some(backend)) => call.record.may_see(backend),
-        _ => true,
     }
 }
 
@@ -242,8 +266,8 @@ fn unknown(name: &str) -> Status {
 /// The gRPC service: `List`, and the generated service for the rest.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthService {
-    health: Health,
-    generated: HealthServer<Health>,
+    told: Told,
+    generated: HealthServer<Told>,
 }
 
 impl NamedService for HealthService {
@@ -267,7 +291,7 @@ where
         if request.uri().path() != "/grpc.health.v1.Health/List" {
             return self.generated.call(request);
         }
-        let list = List(self.health.clone());
+        let list = List(self.told.clone());
         Box::pin(async move {
             let grpc = with_each(Grpc::new(ProstCodec::default()), Grpc::accept_compressed);
             let mut grpc = grpc.max_decoding_message_size(MAX_PROBE_BYTES);
@@ -276,7 +300,7 @@ where
     }
 }
 
-struct List(Health);
+struct List(Told);
 
 /// `grpc.health.v1.HealthListRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -295,7 +319,9 @@ impl UnaryService<HealthListRequest> for List {
 
     fn call(&mut self, request: Request<HealthListRequest>) -> Self::Future {
         let call = request.extensions().get();
-        let seen = self.0.all().into_iter().filter(|(name, _)| may_see(call, name));
+        let Self(told) = self;
+        let all = told.health.all().into_iter();
+        let seen = all.filter(|(name, _)| told.may_see(call, name));
         let statuses = seen.map(|(name, status)| (name, answer(status)));
         ready(Ok(Response::new(HealthListResponse { statuses: statuses.collect() })))
     }
@@ -304,6 +330,7 @@ impl UnaryService<HealthListRequest> for List {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{CallRecord, Proof};
 
     #[tokio::test]
     async fn a_watch_keeps_a_name_that_is_there_already_and_no_other() {
@@ -315,12 +342,44 @@ mod tests {
         for known in ["", "a.Service", "backends/sft"] {
             let before = holders(known).unwrap();
             let request = HealthCheckRequest { service: known.to_owned() };
-            let _watch = health.watch(Request::new(request)).await.unwrap();
+            let told = Told { health: health.clone(), audience: Audience::Probes };
+            let _watch = told.watch(Request::new(request)).await.unwrap();
             assert_eq!(holders(known), Some(before + 1), "{known}");
         }
         let state = health.0.borrow();
         assert_eq!(state.known("backends/other").as_deref(), Some("backends/other"));
         assert_eq!(state.known(&format!("backends/{}", "x".repeat(64))), None);
         assert_eq!(state.known(&"x".repeat(4096)), None);
+    }
+
+    /// What a call is told of the process and of a backend.
+    async fn told(health: &Health, audience: Audience, admitted: Option<Admitted>) -> [bool; 2] {
+        let told = Told { health: health.clone(), audience };
+        let mut seen = [false; 2];
+        for (seen, name) in seen.iter_mut().zip(["", "backends/sft"]) {
+            let mut request = Request::new(HealthCheckRequest { service: name.to_owned() });
+            admitted.clone().map(|admitted| request.extensions_mut().insert(admitted));
+            *seen = told.check(request).await.is_ok();
+        }
+        seen
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nothing_was_found_out_about_is_told_of_no_backend() {
+        let health = Health::new(&[], &["sft"]);
+        let admitted = |proof: Option<Proof>| {
+            let record = Arc::<CallRecord>::default();
+            proof.into_iter().for_each(|proof| record.set_proof(proof));
+            Some(Admitted { deadline: tokio::time::Instant::now(), record, leave: None })
+        };
+        for (audience, call, expected) in [
+            (Audience::Callers, None, false),
+            (Audience::Callers, admitted(None), false),
+            (Audience::Callers, admitted(Some(Proof::Nothing)), false),
+            (Audience::Callers, admitted(Some(Proof::NotDemanded)), true),
+            (Audience::Probes, None, true),
+        ] {
+            assert_eq!(told(&health, audience, call).await, [true, expected]);
+        }
     }
 }

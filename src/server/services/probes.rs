@@ -12,7 +12,11 @@ use axum::{
 };
 use http::{StatusCode, header};
 
-use super::{admin::get_only, health::Health, heartbeat::Heartbeat};
+use super::{
+    admin::get_only,
+    health::{Audience, Health},
+    heartbeat::Heartbeat,
+};
 use crate::{error::Reason, rpc};
 
 /// The only method that tools for probes need. `Watch` would keep a connection, and `List` names
@@ -32,7 +36,7 @@ pub(crate) fn router(health: Health, heartbeat: Heartbeat) -> Router {
         .layer(from_fn(get_only))
         .with_state(state.clone());
     let grpc = Router::new()
-        .route_service(CHECK, health.service())
+        .route_service(CHECK, health.service(Audience::Probes))
         .layer(from_fn_with_state(state, serving_if_alive));
     Router::new().merge(grpc).fallback_service(http).layer(from_fn(grpc_status))
 }
