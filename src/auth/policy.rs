@@ -25,6 +25,8 @@ use crate::caller::{Caller, Callers, Name};
 
 /// In place of a name: every backend.
 pub(crate) const EVERY_BACKEND: &str = "*";
+/// How [`Right::Preview`] is shown of who may not read.
+const PREVIEW_ALONE: &str = "preview (shows profiles)";
 
 /// What one caller may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,8 +96,13 @@ impl Grants {
     }
 
         let shown = backends.into_iter().map(|backend| {
-            let rights: Vec<&str> = self.within(backend).names().collect();
-            (backend.to_owned(), rights.join(", ").into())
+            let rights = self.within(backend);
+            let names = rights.names().map(|name| match name {
+                // Who may not read could be taken for one that sees none.
+                "preview" if !rights.has(Right::Read) => PREVIEW_ALONE,
+                name => name,
+            });
+            (backend.to_owned(), names.collect::<Vec<_>>().join(", ").into())
         });
         Value::Object(shown.collect::<Map<String, Value>>())
     }
@@ -263,6 +270,9 @@ mod tests {
         assert_eq!(names("a"), ["read", "preview", "write"]);
         assert_eq!(names("not configured"), ["read"]);
         assert!(both.somewhere(Right::Write) && !both.somewhere(Right::Delete));
+        assert_eq!(both.show(["a"])["a"], "read, preview, write");
+        let alone = Grants::of(rules.roles.get("writer"));
+        assert_eq!(alone.show(["a"])["a"], "preview (shows profiles), write");
         let none = Grants::of_caller(&rules, "none".parse().unwrap()).unwrap();
         assert_eq!(none.within("a"), Rights::default());
         assert!(Right::ALL.into_iter().all(|right| !none.somewhere(right)));

@@ -11,6 +11,7 @@
 //! `gateway::idempotency::IdempotencyStore`.
 
 mod clock;
+mod examined;
 mod file;
 mod key;
 mod memory;

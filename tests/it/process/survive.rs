@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use super::{
     calls::{channel, failure, named, profiles},
-    child::{Gateway, run, serve, until},
+    child::{Gateway, file, run, serve, until},
 };
 use crate::kit::{
     bodies,
@@ -80,6 +80,12 @@ async fn circuit(gateway: &Gateway) -> CircuitState {
     backend.status.unwrap().circuit_state()
 }
 
+/// What `check --connect` finds.
+async fn checked(config: &str) -> String {
+    let file = file(config);
+    run(&["check", "--connect", "-c", &file.path], &[]).await.stderr
+}
+
 /// The configuration of a sandbox, with credentials that it refuses.
 fn refused(sandbox: &Sandbox) -> String {
     let config = sandbox.config();
@@ -98,6 +104,8 @@ async fn a_pause_of_logins_holds_and_other_credentials_are_tried_at_once() {
     let sent = sandbox.journal().await.len();
     for _ in 0..2 {
         kill(gateway).await;
+        let checked = checked(&wrong).await;
+        assert_eq!(checked.matches("not retried for 4m").count(), BACKENDS.len(), "{checked}");
         gateway = serve(&wrong, &[]).await;
         for backend in BACKENDS {
             let status = is_reason(list(&gateway, backend).await, "UPSTREAM_AUTH_FAILED");
@@ -108,10 +116,14 @@ async fn a_pause_of_logins_holds_and_other_credentials_are_tried_at_once() {
     }
 
     kill(gateway).await;
-    let gateway = serve(&kept_in(&store, &sandbox.config()), &[]).await;
+    let right = kept_in(&store, &sandbox.config());
+    let gateway = serve(&right, &[]).await;
     for backend in BACKENDS {
         list(&gateway, backend).await.unwrap();
     }
+    let checked = checked(&right).await;
+    assert_eq!(checked.matches("takes the credentials").count(), BACKENDS.len(), "{checked}");
+    assert_eq!(checked.matches("; its pauses are not known").count(), BACKENDS.len(), "{checked}");
     kill(gateway).await;
     let sent = sandbox.journal().await.len();
     let gateway = serve(&wrong, &[]).await;
