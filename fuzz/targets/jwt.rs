@@ -27,9 +27,13 @@ static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
 });
 
 fn refused(authorization: &[u8]) {
-    let sent = Sent::One(authorization);
-    let proofs =
-        Proofs { authorization: sent, forwarded: Sent::Nothing, peer: None, certificate: None };
+    let proofs = Proofs {
+        authorization: Sent::One(authorization),
+        forwarded: Sent::Nothing,
+        peer: None,
+        certificate: None,
+        caller: None,
+    };
     assert!(AUTHENTICATOR.identify(&proofs).is_err(), "no one has signed it");
 }
 

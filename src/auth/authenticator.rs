@@ -3,14 +3,14 @@
 //! A token names the caller. Where a certificate came with it, the certificate names the workload
 //! that calls, and both have to be valid; without a token, it names the caller.
 
-use std::{fmt, io, sync::Arc};
+use std::{borrow::Cow, fmt, io, sync::Arc};
 
 use futures_util::future::join_all;
 
 use super::{
     certificate::Certificate,
     identity::{Identity, Via, shown},
-    jwt::{self, Fault, Issuer},
+    jwt::{self, Fault, Issuer, Verifying},
     keyring::Change,
     metrics::{AuthMetrics, Outcome},
     policy::{Ambiguous, Policy},
@@ -18,10 +18,10 @@ use super::{
     remembered::{Remembered, digest},
     rights::Right,
     settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Reflection},
-    unproved::{Unproved, Why},
-    xfcc,
+    unproved::{NotIdentified, Unproved, Why},
+    workload::Workload,
 };
-use crate::caller::{CallerId, Callers};
+use crate::caller::{Caller, CallerId, Callers};
 
 const SCHEME: &str = "bearer ";
 
@@ -47,23 +47,8 @@ pub struct Proofs<'p> {
     pub peer: Option<Peer>,
     /// The certificate that the other end has shown.
     pub certificate: Option<&'p Certificate>,
-}
-
-/// The workload that calls.
-enum Workload<'p> {
-    /// That of the connection's certificate.
-    Connected(&'p Certificate),
-    /// The one of this SPIFFE id, as its proxy says.
-    Forwarded(String),
-}
-
-impl Workload<'_> {
-    fn spiffe(&self) -> Option<&str> {
-        match self {
-            Self::Connected(certificate) => certificate.spiffe(),
-            Self::Forwarded(spiffe) => Some(spiffe),
-        }
-    }
+    /// Who calls, if nothing proves more.
+    pub caller: Option<&'p Caller>,
 }
 
 /// Whether a caller still has a right.
@@ -80,8 +65,11 @@ pub enum Kept {
 pub struct Authenticator {
     settings: AuthSettings,
     policy: Policy,
+    callers: Callers,
     issuers: Vec<Arc<Issuer>>,
     remembered: Remembered,
+    /// Whom the headers of proxies were of, by these rules.
+    headers: Remembered,
     metrics: AuthMetrics,
 }
 
@@ -121,8 +109,10 @@ impl Authenticator {
         Ok(Self {
             settings: rules.settings.clone(),
             policy: Policy::new(rules, callers),
+            callers: callers.clone(),
             issuers,
             remembered: Remembered::default(),
+            headers: Remembered::default(),
             metrics: self.metrics.clone(),
         })
     }
@@ -242,21 +232,18 @@ impl Authenticator {
     ///
     /// # Errors
     ///
-    /// When nothing proves it, or something that came with the call is not valid.
-    pub fn identify(&self, proofs: &Proofs<'_>) -> Result<Arc<Identity>, Unproved> {
+    /// When nothing proves it, something that came with the call is not valid, or too much was not.
+    pub fn identify(&self, proofs: &Proofs<'_>) -> Result<Arc<Identity>, NotIdentified> {
         let workload = self.workload(proofs)?;
-        match self.token(proofs.authorization)? {
-            Some(token) => self.by_token(token, workload.as_ref().and_then(Workload::spiffe)),
-            None => match workload {
-                Some(Workload::Forwarded(spiffe)) => {
-                    Ok(Arc::new(Identity::of_workload(&self.policy, &spiffe, Via::Xfcc)))
-                }
-                Some(Workload::Connected(certificate)) => {
-                    let identity = certificate.identity(&self.policy);
-                    identity.ok_or_else(|| Unproved::invalid("the certificate has no SPIFFE id"))
-                }
-                None => Err(self.missing(proofs)),
-            },
+        match (self.token(proofs.authorization)?, workload) {
+            (Some(token), workload) => self.by_token(token, workload, self.verifying(proofs)),
+            (None, Some(Workload::Forwarded(_))) => Ok(self.by_header(workload)?),
+            (None, Some(Workload::Connected(certificate))) => {
+                let identity = certificate.identity(&self.policy);
+                let none = || Unproved::invalid("the certificate has no SPIFFE id");
+                Ok(identity.ok_or_else(none)?)
+            }
+            (None, None) => Err(self.missing(proofs).into()),
         }
     }
 
@@ -268,11 +255,7 @@ impl Authenticator {
         match proofs.forwarded {
             // The certificate of the connection is the proxy's own.
             Sent::Nothing => Ok(None),
-            Sent::One(header) => {
-                let spiffe = xfcc::spiffe_id(header);
-                let spiffe = spiffe.map_err(|error| Unproved::invalid(error.to_string()))?;
-                Ok(Some(Workload::Forwarded(spiffe)))
-            }
+            Sent::One(header) => Ok(Some(Workload::Forwarded(header))),
             Sent::Several => Err(Unproved::invalid("x-forwarded-client-cert came more than once")),
         }
     }
@@ -312,17 +295,46 @@ impl Authenticator {
         }
     }
 
-    fn by_token(&self, token: &str, workload: Option<&str>) -> Result<Arc<Identity>, Unproved> {
-        let digest = digest(token, workload);
+    /// A proxy sends the tokens of many, so what is wrong with them is not counted to it.
+    fn verifying<'v>(&'v self, proofs: &Proofs<'v>) -> Verifying<'v> {
+        let caller = proofs.caller.filter(|_| !self.believes(proofs));
+        Verifying { caller, all: self.callers.verifications() }
+    }
+
+    /// What a proxy says names the caller.
+    fn by_header(&self, header: Option<Workload<'_>>) -> Result<Arc<Identity>, Unproved> {
+        let digest = digest(None, header);
+        if let Some(known) = self.headers.find(&digest) {
+            return Ok(known);
+        }
+        let spiffe = spiffe_id(header)?.unwrap_or_default();
+        let identity = Arc::new(Identity::of_workload(&self.policy, &spiffe, Via::Xfcc));
+        self.headers.add(self.headers.round(), digest, &identity);
+        Ok(identity)
+    }
+
+    fn by_token(
+        &self,
+        token: &str,
+        workload: Option<Workload<'_>>,
+        by: Verifying<'_>,
+    ) -> Result<Arc<Identity>, NotIdentified> {
+        let digest = digest(Some(token), workload);
         if let Some(known) = self.remembered.find(&digest) {
             return Ok(known);
         }
+        let workload = spiffe_id(workload)?;
+        let workload = workload.as_deref();
         let round = self.remembered.round();
-        let (claims, until) = jwt::verify(&self.issuers, token).map_err(|fault| match fault {
-            Fault::Expired => Unproved::expired("the token has run out"),
-            Fault::Invalid(cause) => Unproved::invalid(cause),
-            Fault::Unavailable(cause) => Unproved { why: Why::Unavailable, cause: cause.into() },
-        })?;
+        let (claims, until) =
+            jwt::verify(&self.issuers, token, by).map_err(|fault| match fault {
+                Fault::Expired => Unproved::expired("the token has run out").into(),
+                Fault::Invalid(cause) => Unproved::invalid(cause).into(),
+                Fault::Unavailable(cause) => {
+                    Unproved { why: Why::Unavailable, cause: cause.into() }.into()
+                }
+                Fault::Refused(error) => NotIdentified::Refused(error),
+            })?;
         let principal = self.policy.of_token(&claims).map_err(|Ambiguous(one, other)| {
             let why = "meets as many of their conditions";
             Unproved::invalid(format!("the token is of `{one}` and `{other}`: it {why}"))
@@ -340,6 +352,11 @@ impl Authenticator {
         self.remembered.add(round, digest, &identity);
         Ok(identity)
     }
+}
+
+fn spiffe_id(workload: Option<Workload<'_>>) -> Result<Option<Cow<'_, str>>, Unproved> {
+    let spiffe = workload.map_or(Ok(None), Workload::spiffe);
+    spiffe.map_err(|malformed| Unproved::invalid(malformed.to_string()))
 }
 
 /// Tells of other keys of an issuer.

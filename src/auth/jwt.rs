@@ -18,12 +18,16 @@ use super::{
     keyring::{Keyring, Missing, NO_USABLE},
     settings::IssuerSettings,
 };
+use crate::{
+    caller::{Caller, Verifications},
+    error::Error,
+};
 
 /// The longest token.
 const MAX_BYTES: usize = 8 * 1024;
 
 /// Why a token is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Fault {
     /// It was valid, and has expired.
     Expired,
@@ -31,6 +35,16 @@ pub(super) enum Fault {
     Invalid(Cow<'static, str>),
     /// That cannot be told for now, for this cause.
     Unavailable(&'static str),
+    /// It was not verified, because too many were not valid.
+    Refused(Box<Error>),
+}
+
+/// Who has its token verified.
+#[derive(Clone, Copy)]
+pub(super) struct Verifying<'c> {
+    /// To whom it is counted if it is not valid.
+    pub(super) caller: Option<&'c Caller>,
+    pub(super) all: &'c Verifications,
 }
 
 fn invalid(cause: impl Into<Cow<'static, str>>) -> Fault {
@@ -110,7 +124,7 @@ impl Issuer {
         &*self.name == name && self.settings == *settings
     }
 
-    fn verify(&self, token: &str, header: &Header) -> Result<Claims, Fault> {
+    fn verify(&self, token: &str, header: &Header, by: Verifying<'_>) -> Result<Claims, Fault> {
         let id = header.kid.as_deref().ok_or_else(|| invalid("the token names no key"))?;
         let none =
             || Fault::Unavailable("there are no keys of the token's issuer that may be used");
@@ -126,7 +140,11 @@ impl Issuer {
         validation.set_audience(self.settings.audience.as_deref().unwrap_or_default());
         validation.validate_nbf = true;
         validation.leeway = self.settings.leeway.as_secs();
+        by.all.admit(by.caller).map_err(|error| Fault::Refused(Box::new(error)))?;
         let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
+        if decoded.is_err() {
+            by.all.failed(by.caller);
+        }
         let claims = decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => Fault::Expired,
             kind => invalid(fault_of(kind)),
@@ -173,7 +191,11 @@ fn fault_of(kind: &ErrorKind) -> &'static str {
 
 /// The claims of a token that one of these issuers has signed, and when it is not accepted any
 /// more.
-pub(super) fn verify(issuers: &[Arc<Issuer>], token: &str) -> Result<(Claims, SystemTime), Fault> {
+pub(super) fn verify(
+    issuers: &[Arc<Issuer>],
+    token: &str,
+    by: Verifying<'_>,
+) -> Result<(Claims, SystemTime), Fault> {
     if token.len() > MAX_BYTES {
         return Err(invalid("the token is too long"));
     }
@@ -193,7 +215,7 @@ pub(super) fn verify(issuers: &[Arc<Issuer>], token: &str) -> Result<(Claims, Sy
     let Issued { iss } = part(claims)?;
     let issuer = issuers.iter().find(|issuer| issuer.issuer() == iss);
     let issuer = issuer.ok_or_else(|| invalid("the token's issuer is not known"))?;
-    let claims = issuer.verify(token, &header)?;
+    let claims = issuer.verify(token, &header, by)?;
     let until = time(claims.expires() + issuer.settings.leeway.as_secs_f64());
     Ok((claims, until))
 }

@@ -12,6 +12,7 @@
 //!   fetched
 //! - `certificate`: what the certificate of a connection says
 //! - `proxies`: which proxies are believed
+//! - `workload`: which of both says which workload calls
 //! - `xfcc`: what a proxy says of the certificate that its client has shown
 //! - `spiffe`: how certificates name workloads
 //!
@@ -35,6 +36,7 @@ mod rights;
 mod settings;
 pub mod spiffe;
 mod unproved;
+mod workload;
 pub mod xfcc;
 
 pub(crate) use self::{jwt::check as check_keys, policy::EVERY_BACKEND};
@@ -50,7 +52,7 @@ pub use settings::{
     Algorithms, AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, PrincipalSettings,
     Reflection, RoleSettings,
 };
-pub use unproved::{Unproved, Why};
+pub use unproved::{NotIdentified, Unproved, Why};
 
 /// Whether this is a key set that can be used.
 #[doc(hidden)]

@@ -84,8 +84,6 @@ impl Grants {
         self.everywhere.has(right) || self.in_backends.values().any(|rights| rights.has(right))
     }
 
-    /// The rights in each of these backends, for people.
-    pub fn show<'b>(&self, backends: impl IntoIterator<Item = &'b str>) -> Value {
     /// Whether there is a backend in which this may be done by both.
     pub(super) fn meet(&self, others: &Self, right: Right) -> bool {
         let by_both =
@@ -95,6 +93,8 @@ impl Grants {
             || named.into_iter().any(by_both)
     }
 
+    /// The rights in each of these backends, for people.
+    pub fn show<'b>(&self, backends: impl IntoIterator<Item = &'b str>) -> Value {
         let shown = backends.into_iter().map(|backend| {
             let rights = self.within(backend);
             let names = rights.names().map(|name| match name {

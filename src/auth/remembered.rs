@@ -1,6 +1,7 @@
-//! The tokens that were found valid a short time ago, so that each call need not verify one again.
+//! The tokens that were found valid a short time ago, so that each call need not verify one again,
+//! and whom the headers of proxies were of.
 //!
-//! They are found by a digest, so that no token is kept.
+//! They are found by a digest, so that no token is kept, and a long header takes no more memory.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use parking_lot::RwLock;
 
-use super::identity::Identity;
+use super::{identity::Identity, workload::Workload};
 
 /// Most that are remembered.
 const MAX_TOKENS: usize = 10_000;
@@ -21,19 +22,22 @@ const REMEMBERED_FOR: Duration = Duration::from_mins(5);
 /// What one is found by.
 pub(super) type Digest = [u8; SHA256_OUTPUT_LEN];
 
-/// The digest of a token, and of the certificate that it came with.
-pub(super) fn digest(token: &str, workload: Option<&str>) -> Digest {
+/// The digest of a token, if there is one, and of what says which workload it came with.
+pub(super) fn digest(token: Option<&str>, workload: Option<Workload<'_>>) -> Digest {
+    let (sort, said) = workload.map(Workload::bytes).unwrap_or_default();
     let mut context = Context::new(&SHA256);
-    context.update(token.as_bytes());
-    // A token has no such byte, and neither has a SPIFFE id.
+    // No token is another one than an empty one.
+    context.update(&[u8::from(token.is_some()), sort]);
+    context.update(token.unwrap_or_default().as_bytes());
+    // A token has no such byte.
     context.update(&[0]);
-    context.update(workload.unwrap_or_default().as_bytes());
+    context.update(said);
     let mut digest = Digest::default();
     digest.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     digest
 }
 
-/// The callers of tokens.
+/// The callers of tokens, or of headers.
 #[derive(Default)]
 pub(super) struct Remembered(RwLock<Known>);
 
@@ -45,7 +49,7 @@ struct Known {
 }
 
 impl Remembered {
-    /// The caller of a token, if it is remembered.
+    /// The caller of one, if it is remembered.
     pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Identity>> {
         let known = self.0.read();
         let (identity, until) = known.callers.get(digest)?;
@@ -87,7 +91,27 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::identity::Via;
+    use crate::auth::{certificate::Certificate, identity::Via};
+
+    fn of_token(token: &str) -> Digest {
+        digest(Some(token), None)
+    }
+
+    #[test]
+    fn what_came_differently_is_not_taken_for_the_same() {
+        let certificate = Certificate::of(Some("URI=a".to_owned()));
+        let header = Workload::Forwarded(b"URI=a");
+        let all = [
+            digest(None, None),
+            digest(Some(""), None),
+            digest(None, Some(header)),
+            digest(Some(""), Some(header)),
+            digest(Some(""), Some(Workload::Connected(&certificate))),
+            digest(Some("URI=a"), None),
+        ];
+        let different: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
 
     fn identity(until: SystemTime) -> Arc<Identity> {
         Arc::new(Identity {
@@ -106,12 +130,14 @@ mod tests {
     fn a_token_is_known_until_it_runs_out_or_its_keys_change() {
         let remembered = Remembered::default();
         let later = SystemTime::now() + Duration::from_secs(60);
-        let [good, old, late] = ["good", "old", "late"].map(|token| digest(token, None));
+        let [good, old, late] = ["good", "old", "late"].map(of_token);
         remembered.add(remembered.round(), good, &identity(later));
         remembered.add(remembered.round(), old, &identity(SystemTime::UNIX_EPOCH));
         assert!(remembered.find(&good).is_some());
         assert!(remembered.find(&old).is_none());
-        assert!(remembered.find(&digest("good", Some("spiffe://a/b"))).is_none());
+        let certificate = Certificate::of(Some("spiffe://a/b".to_owned()));
+        let certified = digest(Some("good"), Some(Workload::Connected(&certificate)));
+        assert!(remembered.find(&certified).is_none());
         let before = remembered.round();
         remembered.forget();
         remembered.add(before, late, &identity(later));
@@ -124,10 +150,10 @@ mod tests {
         let remembered = Remembered::default();
         let later = identity(SystemTime::now() + Duration::from_secs(60));
         for n in 0..=MAX_TOKENS {
-            remembered.add(0, digest(&n.to_string(), None), &later);
+            remembered.add(0, of_token(&n.to_string()), &later);
         }
         let kept = remembered.0.read().callers.len();
         assert!((1..=MAX_TOKENS).contains(&kept), "{kept}");
-        assert!(remembered.find(&digest(&MAX_TOKENS.to_string(), None)).is_some());
+        assert!(remembered.find(&of_token(&MAX_TOKENS.to_string())).is_some());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::error::Error;
+
 /// What a caller without valid proofs is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -46,5 +48,20 @@ impl Unproved {
 
     pub(super) fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
         Self { why: Why::Invalid, cause: cause.into() }
+    }
+}
+
+/// Why a call has no identity.
+#[derive(Debug, Clone)]
+pub enum NotIdentified {
+    /// Nothing proves who it is of.
+    Unproved(Unproved),
+    /// It was not looked at, for too many calls like it.
+    Refused(Box<Error>),
+}
+
+impl From<Unproved> for NotIdentified {
+    fn from(unproved: Unproved) -> Self {
+        Self::Unproved(unproved)
     }
 }

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     allowance::Allowance,
+    bucket::Bucket,
     lines::{Lines, Samples},
     name::{Name, NotAName},
     named::Named,
@@ -118,6 +119,8 @@ pub struct Caller {
 struct Account {
     share_percent: u32,
     purges: Allowance,
+    /// Its tokens that were not valid.
+    failed_verifications: Bucket,
     held: [AtomicUsize; Resource::COUNT],
     lines: Lines,
     processor: Arc<Processor>,
@@ -155,9 +158,18 @@ impl Caller {
         let lines = Lines::new(lines_per_second, logs.over_rate());
         let audit_lines = Lines::new(lines_per_second, logs.audit_over_rate());
         let denials = Samples::new(logs.audit_over_rate());
-        let (held, processor) = Default::default();
-        let account =
-            Account { share_percent, purges, held, lines, processor, audit_lines, denials, named };
+        let (held, processor, failed_verifications) = Default::default();
+        let account = Account {
+            share_percent,
+            purges,
+            failed_verifications,
+            held,
+            lines,
+            processor,
+            audit_lines,
+            denials,
+            named,
+        };
         Arc::new(Self { id, account: Arc::new(account) })
     }
 
@@ -279,7 +291,13 @@ impl Caller {
     /// Whether nothing would be lost if it were forgotten.
     pub(super) fn is_idle(self: &Arc<Self>) -> bool {
         // A connection and a place each have a reference of their own.
-        Arc::strong_count(self) == 1 && self.account.purges.is_whole()
+        let Account { purges, failed_verifications, .. } = &*self.account;
+        let has_used_nothing = purges.is_whole() && failed_verifications.is_whole();
+        Arc::strong_count(self) == 1 && has_used_nothing
+    }
+
+    pub(super) fn failed_verifications(&self) -> &Bucket {
+        &self.account.failed_verifications
     }
 
     pub(super) fn of(&self, resource: Resource) -> &AtomicUsize {
@@ -361,8 +379,9 @@ mod tests {
             Resource::HistoryBytes,
             Resource::Purges,
             Resource::Work,
+            Resource::Verifications,
         ];
-        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(all.map(Resource::index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!(all.len(), Resource::COUNT);
     }
 }

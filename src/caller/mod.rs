@@ -23,6 +23,7 @@ mod registry;
 mod resource;
 mod settings;
 mod turns;
+mod verifications;
 
 pub use identity::{Caller, CallerId, percent_of};
 pub use metrics::CallerMetrics;
@@ -38,3 +39,4 @@ pub use registry::Callers;
 pub use resource::Resource;
 pub use settings::{CallerSettings, QuotaSettings};
 pub use turns::{Rank, Turn, Turns};
+pub use verifications::Verifications;

@@ -23,6 +23,7 @@ use super::{
     pool::Pool,
     resource::Resource,
     settings::{CallerSettings, QuotaSettings},
+    verifications::Verifications,
 };
 
 /// Most callers that are told apart.
@@ -39,6 +40,7 @@ struct Shared {
     settings: CallerSettings,
     metrics: CallerMetrics,
     others: Arc<Caller>,
+    verifications: Verifications,
     known: Mutex<Known>,
     /// Those that the configuration names.
     named: Mutex<BTreeMap<Name, Arc<Caller>>>,
@@ -62,7 +64,14 @@ impl Callers {
     pub fn new(settings: CallerSettings, metrics: CallerMetrics) -> Self {
         let (others, known) = (caller(CallerId::Others, &settings, &metrics), Mutex::default());
         let named = Mutex::default();
-        Self(Arc::new(Shared { settings, metrics, others, known, named }))
+        let verifications = Verifications::new(&metrics);
+        Self(Arc::new(Shared { settings, metrics, others, verifications, known, named }))
+    }
+
+    /// How many tokens that turn out not to be valid may be verified.
+    #[must_use]
+    pub fn verifications(&self) -> &Verifications {
+        &self.0.verifications
     }
 
     /// The same callers, apart from these: for a runtime of its own, whose threads are not those

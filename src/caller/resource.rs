@@ -29,6 +29,8 @@ label_values! {
         Purges = "purges",
         /// Microseconds of work on lists that is under way or waits for a processor.
         Work = "work",
+        /// Tokens that are verified and turn out not to be valid.
+        Verifications = "verifications",
     }
 }
 
@@ -52,7 +54,7 @@ label_values! {
 
 impl Resource {
     /// The number of resources.
-    pub(super) const COUNT: usize = 12;
+    pub(super) const COUNT: usize = 13;
 
     pub(super) const fn index(self) -> usize {
         self as usize
@@ -73,6 +75,7 @@ impl Resource {
             Self::HistoryBytes => "bytes of changes in memory",
             Self::Purges => "purges",
             Self::Work => "microseconds of work on long lists",
+            Self::Verifications => "tokens that are not valid",
         }
     }
 
@@ -82,9 +85,12 @@ impl Resource {
             Self::Calls | Self::Arriving | Self::Writes => NamedQuota::Calls,
             Self::Streams => NamedQuota::Streams,
             Self::RequestBytes | Self::AnswerBytes | Self::LoadBytes => NamedQuota::Bytes,
-            Self::Probes | Self::DecodingBytes | Self::HistoryBytes | Self::Purges | Self::Work => {
-                return None;
-            }
+            Self::Probes
+            | Self::DecodingBytes
+            | Self::HistoryBytes
+            | Self::Purges
+            | Self::Work
+            | Self::Verifications => return None,
         })
     }
 
@@ -101,7 +107,7 @@ impl Resource {
             Self::DecodingBytes => "memory.decoding_percent",
             Self::LoadBytes => "memory.loads_percent",
             Self::HistoryBytes => "memory.watch_history_percent",
-            Self::Purges | Self::Work => return None,
+            Self::Purges | Self::Work | Self::Verifications => return None,
         })
     }
 }

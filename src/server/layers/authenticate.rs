@@ -24,7 +24,7 @@ use super::{
     reply,
 };
 use crate::{
-    auth::{Authenticator, InForce, Proofs, Sent, Unproved, Why, not_allowed},
+    auth::{Authenticator, InForce, NotIdentified, Proofs, Sent, Unproved, Why, not_allowed},
     call::{Denial, Proof},
     error::{Error, Reason},
 };
@@ -86,6 +86,7 @@ impl<S> Authenticate<S> {
             forwarded: forwarded.sent(),
             peer: origin.peer,
             certificate: origin.certificate.as_deref(),
+            caller: Some(passing.record.caller()),
         };
         let identity = match rules.identify(&proofs) {
             Ok(identity) => identity,
@@ -93,13 +94,14 @@ impl<S> Authenticate<S> {
                 passing.record.set_proof(Proof::Nothing);
                 return Ok(lasts());
             }
-            Err(unproved) => {
+            Err(NotIdentified::Unproved(unproved)) => {
                 // A proxy has the calls of many on one connection.
                 if unproved.why != Why::Unavailable && !rules.believes(&proofs) {
                     passing.closing.unproved();
                 }
                 return Err(refused(passing, unproved));
             }
+            Err(NotIdentified::Refused(error)) => return Err(reply::known(method, *error)),
         };
         if let Needed::Rights(enough) = &method.needed
             && !enough.iter().any(|right| identity.may_somewhere(*right))

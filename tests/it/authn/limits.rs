@@ -1,13 +1,14 @@
 //! How many calls of one connection may be of no one.
 
 use profile_gateway::pb::{GetBackendRequest, backend_service_client::BackendServiceClient};
-use tonic::{Request, transport::Channel};
+use serde_json::json;
+use tonic::{Code, Request, transport::Channel};
 
 use crate::kit::{
     double::double,
     gateway::{Gateway, gateway},
     status::failure,
-    tokens::{Issuer, by, caller, good, role},
+    tokens::{Issuer, RS256, Signed, by, caller, claims, good, header, role, token, with},
     until,
 };
 
@@ -43,6 +44,40 @@ async fn a_connection_of_which_a_hundred_calls_prove_nothing_ends_and_what_runs_
     let request = GetBackendRequest { name: "backends/sft".to_owned() };
     let mut client = BackendServiceClient::new(channel);
     client.get_backend(by(&good("me"), request)).await.unwrap();
+}
+
+/// A token that looks right and is signed by another.
+fn wrong(n: usize) -> String {
+    token(&header(), &with(claims("me"), json!({"jti": n.to_string()})), Signed::OtherRsa)
+}
+
+#[tokio::test]
+async fn wrong_signatures_of_one_peer_are_bounded_and_no_valid_token_that_is_known_pays_for_it() {
+    let (gateway, _issuer, _upstream) = started("").await;
+    let ask = async |channel: &Channel, token: &str| {
+        let request = GetBackendRequest { name: "backends/sft".to_owned() };
+        BackendServiceClient::new(channel.clone()).get_backend(by(token, request)).await.map(drop)
+    };
+    let channel = gateway.channel_from("127.0.0.2");
+    let known = good("me");
+    ask(&channel, &known).await.unwrap();
+    let mut verified = 0;
+    let refused = loop {
+        let refused = failure(ask(&channel, &wrong(verified)).await);
+        if refused.reason != "CALLER_UNAUTHENTICATED" {
+            break refused;
+        }
+        verified += 1;
+        assert!(verified < 5_000, "there is no bound");
+    };
+    assert!(verified >= 200, "{verified}");
+    assert!(refused.is(Code::ResourceExhausted, "CALLER_QUOTA_EXCEEDED"), "{refused:#?}");
+    let labels = "resource=\"verifications\",bound=\"caller\"";
+    assert!(gateway.metric("caller_refusals_total", labels).await >= 1.0);
+    ask(&channel, &known).await.unwrap();
+    // Of another one, also a token that is not known is verified.
+    let other = token(&header(), &with(claims("me"), json!({"jti": "other"})), RS256);
+    ask(&gateway.channel_from("127.0.0.5"), &other).await.unwrap();
 }
 
 #[tokio::test]
