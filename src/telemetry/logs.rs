@@ -5,14 +5,27 @@ use std::{
     sync::OnceLock,
 };
 
+use parking_lot::Mutex;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use super::{level::Level, lines::Lines, metrics::LogMetrics, record::Form, sink::Sink};
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-/// The filter, and what was configured.
-static LEVEL: OnceLock<(Level, String)> = OnceLock::new();
+/// The filter of the log, and which one it is.
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
+struct Filter {
+    level: Level,
+    /// Held while the filter changes, so that what is said here is so.
+    state: Mutex<State>,
+}
+
+struct State {
+    configured: String,
+    /// Whether another one is in its place for a time.
+    is_replaced: bool,
+}
 
 /// The longest filter that [`replace`] takes, in bytes.
 pub const LONGEST_REPLACEMENT: usize = 256;
@@ -64,6 +77,7 @@ pub fn start(format: Format, level: &str, buffer_bytes: usize) -> Result<(), Str
     };
     let handle = Level::new(filter);
     let filter = handle.clone();
+    let state = Mutex::new(State { configured: level.to_owned(), is_replaced: false });
     let started = match form {
         Form::Json => {
             let lines = fmt::layer().json().event_format(Lines::new()).with_writer(sink);
@@ -77,9 +91,44 @@ pub fn start(format: Format, level: &str, buffer_bytes: usize) -> Result<(), Str
     };
     // An error means that a subscriber is there already: the first one stays.
     if started.is_ok() {
-        let _ = LEVEL.set((handle, level.to_owned()));
+        let _ = FILTER.set(Filter { level: handle, state });
     }
     Ok(())
+}
+
+/// Other settings of the log, checked. The format is not among them: it stays as it was at the
+/// start.
+pub struct Reconfigured {
+    filter: EnvFilter,
+    level: String,
+    buffer_bytes: usize,
+}
+
+impl Reconfigured {
+    /// This level, and so many bytes of lines that may wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`].
+    pub fn new(level: &str, buffer_bytes: usize) -> Result<Self, String> {
+        Ok(Self { filter: filter(level)?, level: level.to_owned(), buffer_bytes })
+    }
+
+    /// Puts them in force. A filter that is in the place of the configured one stays there until
+    /// [`restore`]. The log of a process that has not called [`start`] is not the gateway's own,
+    /// and stays as it is.
+    pub fn put_in_force(self) {
+        if let Some(sink) = SINK.get() {
+            sink.resize(self.buffer_bytes);
+        }
+        if let Some(Filter { level, state }) = FILTER.get() {
+            let mut state = state.lock();
+            state.configured = self.level;
+            if !state.is_replaced {
+                level.replace(self.filter);
+            }
+        }
+    }
 }
 
 /// Puts another filter in the place of the one that is configured, until [`restore`].
@@ -88,17 +137,20 @@ pub fn start(format: Format, level: &str, buffer_bytes: usize) -> Result<(), Str
 ///
 /// As [`check_replacement`].
 pub fn replace(level: &str) -> Result<(), String> {
-    let (filter, (handle, _)) = replacement(level)?;
-    handle.replace(filter);
+    let (filter, Filter { level, state }) = replacement(level)?;
+    let mut state = state.lock();
+    state.is_replaced = true;
+    level.replace(filter);
     Ok(())
 }
 
-/// Puts the filter that is configured back in its place.
+/// Puts the filter that is configured by now back in its place.
 pub fn restore() {
-    if let Some((handle, configured)) = LEVEL.get()
-        && let Ok(filter) = filter(configured)
-    {
-        handle.replace(filter);
+    let Some(Filter { level, state }) = FILTER.get() else { return };
+    let mut state = state.lock();
+    state.is_replaced = false;
+    if let Ok(filter) = filter(&state.configured) {
+        level.replace(filter);
     }
 }
 
@@ -112,7 +164,7 @@ pub fn check_replacement(level: &str) -> Result<(), String> {
     replacement(level).map(drop)
 }
 
-fn replacement(level: &str) -> Result<(EnvFilter, &'static (Level, String)), String> {
+fn replacement(level: &str) -> Result<(EnvFilter, &'static Filter), String> {
     if level.len() > LONGEST_REPLACEMENT {
         let length = level.len();
         return Err(format!("it is {length} bytes long; the limit is {LONGEST_REPLACEMENT}"));
@@ -124,8 +176,8 @@ fn replacement(level: &str) -> Result<(EnvFilter, &'static (Level, String)), Str
         return Err(why.to_owned());
     }
     let filter = filter(level)?;
-    let handle = LEVEL.get().ok_or("the log of this process is not the gateway's own")?;
-    Ok((filter, handle))
+    let own = FILTER.get().ok_or("the log of this process is not the gateway's own")?;
+    Ok((filter, own))
 }
 
 /// How lines look.

@@ -48,14 +48,13 @@ struct Shared {
     some: Condvar,
     /// Everything is written.
     none: Condvar,
-    room: Room,
     form: Form,
     metrics: LogMetrics,
 }
 
 /// How many bytes may wait when a line comes, by what it is. Each has room that those before it
 /// cannot take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Room {
     access: usize,
     other: usize,
@@ -74,6 +73,7 @@ struct Waiting {
     /// How many of them are of the access log, and how many are not.
     numbers: Numbers,
     left_out: Numbers,
+    room: Room,
     /// They do not wait for others.
     at_once: bool,
     /// The writer is writing lines that it has taken.
@@ -125,10 +125,9 @@ impl Sink {
         metrics: LogMetrics,
     ) -> io::Result<Self> {
         let sink = Self(Arc::new(Shared {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting { room: Room::of(bytes), ..Waiting::default() }),
             some: Condvar::new(),
             none: Condvar::new(),
-            room: Room::of(bytes),
             form,
             metrics,
         }));
@@ -148,10 +147,16 @@ impl Sink {
         none.wait_while_for(&mut waiting, busy, END);
     }
 
+    /// From now on, at most so many bytes wait. Those that wait already are written.
+    pub(super) fn resize(&self, bytes: usize) {
+        self.0.waiting.lock().room = Room::of(bytes);
+    }
+
     fn take(&self, line: &[u8], priority: Priority) {
-        let Shared { waiting, some, room, metrics, .. } = &*self.0;
-        let batch = BATCH.min(room.access / 2);
+        let Shared { waiting, some, metrics, .. } = &*self.0;
         let mut waiting = waiting.lock();
+        let room = waiting.room;
+        let batch = BATCH.min(room.access / 2);
         let (room, awaited) = match priority {
             Priority::Access => (room.access, false),
             Priority::Other => (room.other, true),

@@ -8,6 +8,7 @@ use crate::{
     caller::Callers,
     config::{BackendChange, BackendSettings, Changes, Config},
     gateway::{Backend, ByName, Gateway},
+    telemetry::{LogSettings, logs},
 };
 
 /// What serves, as far as a reload can change it.
@@ -24,6 +25,7 @@ pub(in crate::app) struct Serving {
 pub(super) struct Plan {
     /// With whether the same proof may be of someone else.
     rules: Option<(Authenticator, bool)>,
+    log: Option<logs::Reconfigured>,
     backends: BTreeMap<String, Step>,
 }
 
@@ -41,6 +43,7 @@ enum Step {
 pub(super) fn is_live(key: &str) -> bool {
     let section = key.split_once('.').map_or(key, |(section, _)| section);
     ["auth", "backends", "reload", "strict_permissions"].contains(&section)
+        || ["log.level", "log.buffer_bytes"].contains(&key)
 }
 
 /// The keys that have other values than at the start, and need a restart.
@@ -51,6 +54,7 @@ pub(super) fn for_restart(since_start: &Changes) -> Vec<String> {
 /// Takes over what a reload puts in force.
 pub(super) fn adopt(in_force: &mut Config, new: &Config) {
     in_force.auth = new.auth.clone();
+    in_force.log = LogSettings { format: in_force.log.format, ..new.log.clone() };
     in_force.reload = new.reload.clone();
     in_force.permissions = new.permissions.clone();
     in_force.backends = new.backends.clone();
@@ -106,16 +110,23 @@ impl Plan {
         };
         let backends = changes.backends.iter().map(step).collect::<io::Result<_>>()?;
         let is_about_callers = changes.keys.iter().any(|key| key.starts_with("auth."));
+        let is_about_log = changes.keys.iter().any(|key| key.starts_with("log."));
+        let LogSettings { level, buffer_bytes, .. } = &new.log;
+        let log = is_about_log.then(|| logs::Reconfigured::new(level, *buffer_bytes)).transpose();
+        let log = log.map_err(|why| io::Error::other(format!("log.level: {why}")))?;
         // Last, because the quotas of callers are in force with it.
         let following = || serving.rules.now().followed_by(&new.auth, &serving.callers);
         let rules = is_about_callers.then(following).transpose()?;
         let rules = rules.map(|rules| (rules, changes.keys.iter().any(|key| is_proof(key))));
-        Ok(Self { rules, backends })
+        Ok(Self { rules, log, backends })
     }
 
     /// Puts all of it in force.
     pub(super) fn put_in_force(self, serving: &Serving, old: &Config, new: &Config) {
-        let Self { rules, backends } = self;
+        let Self { rules, log, backends } = self;
+        if let Some(log) = log {
+            log.put_in_force();
+        }
         if let Some((rules, proofs_changed)) = rules {
             serving.gateway.deny_fresh(rules.denies_fresh());
             serving.rules.replace(rules, proofs_changed);

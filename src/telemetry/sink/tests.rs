@@ -109,6 +109,20 @@ fn a_writer_that_is_stuck_costs_lines_and_no_time_and_access_lines_go_first() {
 }
 
 #[test]
+fn another_bound_is_one_for_the_lines_that_come() {
+    let (sink, written, answer) = stuck(100);
+    sink.take(&[b'x'; 100], Urgent);
+    sink.resize(50);
+    sink.take(b"left out", Urgent);
+    sink.resize(200);
+    sink.take(&[b'y'; 100], Urgent);
+    answer.send(true).unwrap();
+    let text = written.recv().unwrap();
+    let lines = ["x".repeat(100), "y".repeat(100)].concat();
+    assert!(text.starts_with(&lines) && text.contains("\"other_lines\":1"), "{text}");
+}
+
+#[test]
 fn lines_that_fail_are_counted_and_the_next_ones_are_written() {
     let (sink, written, answer) = stuck(1000);
     answer.send(false).unwrap();

@@ -24,11 +24,11 @@ pub(super) async fn act(gateway: &Gateway, method: Method, path: &str) -> (u16, 
     (status, serde_json::from_str(&body).unwrap_or_else(|_| body.into()))
 }
 
-async fn read(gateway: &Gateway) {
+pub(super) async fn read(gateway: &Gateway) {
     profiles(gateway).await.get_profile(fresh(named("SP_2"))).await.unwrap();
 }
 
-async fn stopped(gateway: Gateway) -> (Ended, Vec<Value>) {
+pub(super) async fn stopped(gateway: Gateway) -> (Ended, Vec<Value>) {
     gateway.program.signal(Signal::TERM);
     let ended = gateway.program.ended().await;
     let lines = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -37,7 +37,7 @@ async fn stopped(gateway: Gateway) -> (Ended, Vec<Value>) {
 
 /// Where a line of the log with this message is.
 #[track_caller]
-fn at(lines: &[Value], message: &str) -> usize {
+pub(super) fn at(lines: &[Value], message: &str) -> usize {
     let found = lines.iter().position(|line| line["message"] == message);
     found.unwrap_or_else(|| panic!("no line {message:?} in {lines:#?}"))
 }

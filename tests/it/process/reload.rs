@@ -1,8 +1,13 @@
 //! SIGHUP, to the real program.
 
+use reqwest::Method;
 use rustix::process::Signal;
+use serde_json::Value;
 
-use super::child::{Program, file, gateway, sandbox};
+use super::{
+    child::{Program, file, gateway, sandbox},
+    levers::{TOKEN, act, at, read, stopped},
+};
 
 #[tokio::test]
 async fn a_hangup_reloads_the_configuration_and_ends_nothing() {
@@ -32,4 +37,36 @@ async fn a_hangup_reloads_the_configuration_and_ends_nothing() {
     program.signal(Signal::HUP);
     program.logged("the configuration is not read again").await;
     assert_eq!(gateway.program.ended().await.code(), Some(0));
+}
+
+/// A lever is in the place of whatever level is configured, also of one that is reloaded meanwhile.
+#[tokio::test]
+async fn the_level_of_the_log_changes_and_a_lever_holds_until_it_ends() {
+    let sandbox = sandbox().await;
+    let file = file(&sandbox.config);
+    let text = std::fs::read_to_string(&file.path).unwrap();
+    let env =
+        [("PROFILE_GATEWAY__RELOAD__INTERVAL", "off"), ("PROFILE_GATEWAY__ADMIN_TOKEN", TOKEN)];
+    let gateway = gateway(&["serve", "--config", &file.path], &env).await;
+    let change = async |lines: &str, told: &str| {
+        std::fs::write(&file.path, format!("{text}\n[log]\n{lines}")).unwrap();
+        gateway.program.signal(Signal::HUP);
+        gateway.program.logged(told).await;
+    };
+    let debug = "level = \"info,profile_gateway=debug\"\nbuffer_bytes = \"2MiB\"\n";
+    act(&gateway, Method::POST, "/log-level?filter=info").await;
+    change(debug, "\"changed\":\"log.level, log.buffer_bytes\"").await;
+    read(&gateway).await;
+    act(&gateway, Method::DELETE, "/log-level").await;
+    read(&gateway).await;
+    change("format = \"text\"\n", "\"keys\":\"log.format\"").await;
+    read(&gateway).await;
+
+    let (ended, lines) = stopped(gateway).await;
+    let over = at(&lines, "an operator has ended a lever");
+    let again = over + at(&lines[over..], "the configuration was reloaded");
+    let debug = |lines: &[Value]| lines.iter().filter(|line| line["level"] == "DEBUG").count();
+    assert_eq!(debug(&lines[..over]), 0, "{}", ended.stderr);
+    assert!(debug(&lines[over..again]) > 0, "{}", ended.stderr);
+    assert_eq!(debug(&lines[again..]), 0, "{}", ended.stderr);
 }
