@@ -40,7 +40,7 @@ use tokio::task::spawn_blocking;
 pub use upstreams::Upstreams;
 
 use crate::{
-    auth::{Authenticator, InForce},
+    auth::{InForce, PreparedRules},
     cache::BackgroundTasks,
     call::Writes,
     caller::Callers,
@@ -132,7 +132,7 @@ impl App {
         };
         let log = (writes.clone(), audit.clone());
         let gateway = gateway(&config, &maker, &callers, log, &store, &mut registry)?;
-        let rules = Authenticator::new(&config.auth, &callers, &metrics.auth)?;
+        let rules = PreparedRules::new(&config.auth, &metrics.auth)?.configure(&callers);
         gateway.deny_fresh(rules.denies_fresh());
         let rules = Arc::new(InForce::new(rules));
         let routes = routes(&gateway, &config.server, &budget);

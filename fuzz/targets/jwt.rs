@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use libfuzzer_sys::fuzz_target;
 use profile_gateway::{
-    auth::{AuthMetrics, AuthRules, Authenticator, IssuerSettings, Mode, Proofs, Sent},
+    auth::{
+        AuthMetrics, AuthRules, Authenticator, IssuerSettings, Mode, PreparedRules, Proofs, Sent,
+    },
     caller::Callers,
 };
 
@@ -23,7 +25,8 @@ static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
         ..IssuerSettings::default()
     };
     rules.issuers.insert("idp".to_owned(), issuer);
-    Authenticator::new(&rules, &Callers::default(), &AuthMetrics::default()).expect("the fixture")
+    let prepared = PreparedRules::new(&rules, &AuthMetrics::default()).expect("the fixture");
+    prepared.configure(&Callers::default())
 });
 
 fn refused(authorization: &[u8]) {

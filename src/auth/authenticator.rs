@@ -3,7 +3,7 @@
 //! A token names the caller. Where a certificate came with it, the certificate names the workload
 //! that calls, and both have to be valid; without a token, it names the caller.
 
-use std::{borrow::Cow, fmt, io, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use futures_util::future::join_all;
 
@@ -17,7 +17,7 @@ use super::{
     proxies::Peer,
     remembered::{Remembered, digest},
     rights::Right,
-    settings::{AuthRules, AuthSettings, Fresh, IssuerSettings, Mode, Reflection},
+    settings::{AuthSettings, Fresh, Mode, Reflection},
     unproved::{NotIdentified, Unproved, Why},
     workload::Workload,
 };
@@ -80,41 +80,23 @@ impl fmt::Debug for Authenticator {
 }
 
 impl Authenticator {
-    /// By these rules, for callers that are counted among these.
-    ///
-    /// # Errors
-    ///
-    /// When the keys of an issuer cannot be read.
-    pub fn new(rules: &AuthRules, callers: &Callers, metrics: &AuthMetrics) -> io::Result<Self> {
-        Self { metrics: metrics.clone(), ..Self::default() }.followed_by(rules, callers)
+    /// By the rules of this policy, for tokens of these issuers, which these callers send.
+    pub(super) fn new(
+        settings: AuthSettings,
+        policy: Policy,
+        callers: Callers,
+        issuers: Vec<Arc<Issuer>>,
+        metrics: AuthMetrics,
+    ) -> Self {
+        Self { settings, policy, callers, issuers, metrics, ..Self::default() }
     }
 
-    /// By other rules. Issuers that are the same keep their keys.
-    ///
-    /// # Errors
-    ///
-    /// When the keys of an issuer cannot be read; nothing has changed then.
-    pub fn followed_by(&self, rules: &AuthRules, callers: &Callers) -> io::Result<Self> {
-        let open = |(name, settings): (&String, &IssuerSettings)| {
-            if let Some(known) = self.issuers.iter().find(|issuer| issuer.is(name, settings)) {
-                return Ok(Arc::clone(known));
-            }
-            let opened = Issuer::open(name, settings).map(Arc::new);
-            let key = if settings.jwks_url.is_some() { "jwks_url" } else { "jwks_file" };
-            opened.map_err(|why| io::Error::other(format!("auth.jwt.{name}: `{key}` {why}")))
-        };
-        let issuers = rules.issuers.iter().map(open).collect::<io::Result<_>>()?;
-        // Not before all that can fail.
-        callers.configure(&rules.quotas);
-        Ok(Self {
-            settings: rules.settings.clone(),
-            policy: Policy::new(rules, callers),
-            callers: callers.clone(),
-            issuers,
-            remembered: Remembered::default(),
-            headers: Remembered::default(),
-            metrics: self.metrics.clone(),
-        })
+    pub(super) fn issuers(&self) -> &[Arc<Issuer>] {
+        &self.issuers
+    }
+
+    pub(super) fn metrics(&self) -> &AuthMetrics {
+        &self.metrics
     }
 
     /// Whether callers have to prove who they are.

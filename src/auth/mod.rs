@@ -6,6 +6,7 @@
 //! - `identity`: who a call is of, as the rest of the program sees it
 //! - `authenticator`: from the proofs that came with a call to its identity
 //! - `unproved`: why a call is of no one
+//! - `prepared`: rules that are about to be in force
 //! - `in_force`: the rules of now, which a reload of the configuration replaces
 //! - `jwt`, `claims`: tokens, and what they say
 //! - `keyring`, `jwks`, `fetch`: the keys that sign tokens, how they are written, and how they are
@@ -30,6 +31,7 @@ mod jwt;
 mod keyring;
 mod metrics;
 mod policy;
+mod prepared;
 mod proxies;
 mod remembered;
 mod rights;
@@ -46,6 +48,7 @@ pub use identity::{Identity, Via, not_allowed};
 pub use in_force::InForce;
 pub use metrics::AuthMetrics;
 pub use policy::{Grants, Policy};
+pub use prepared::PreparedRules;
 pub use proxies::{Network, Peer, Proxy};
 pub use rights::{RIGHT_TO_VALIDATE, Right, Rights, right_of};
 pub use settings::{

@@ -46,7 +46,7 @@ mod tests {
 
     use crate::{
         auth::{
-            AuthMetrics, Authenticator, Identity, Peer, Proofs, Sent,
+            AuthMetrics, Authenticator, Identity, Peer, PreparedRules, Proofs, Sent,
             proxies::Proxy,
             settings::{AuthRules, AuthSettings, Mode, PrincipalSettings},
         },
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn whom_a_header_is_of_is_found_out_once_by_the_same_rules() {
         let callers = Callers::default();
-        let before =
-            Authenticator::new(&rules("before"), &callers, &AuthMetrics::default()).unwrap();
+        let metrics = AuthMetrics::default();
+        let before = PreparedRules::new(&rules("before"), &metrics).unwrap().configure(&callers);
         let first = identified(&before, HEADER, "127.0.0.1").unwrap();
         assert_eq!(first.name(), Some("before"));
         let again = identified(&before, HEADER, "127.0.0.1").unwrap();
@@ -94,7 +94,7 @@ mod tests {
         assert!(identified(&before, &format!("{HEADER};"), "127.0.0.1").is_none());
         let other = HEADER.replace("org/a", "org/b");
         assert_eq!(identified(&before, &other, "127.0.0.1").unwrap().name(), None);
-        let after = before.followed_by(&rules("after"), &callers).unwrap();
+        let after = PreparedRules::after(&before, &rules("after")).unwrap().configure(&callers);
         assert_eq!(identified(&after, HEADER, "127.0.0.1").unwrap().name(), Some("after"));
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
     app::backends::{Maker, Prepared, Renewed, fit_caches, renewed},
-    auth::{Authenticator, InForce},
+    auth::{InForce, PreparedRules},
     caller::Callers,
     config::{BackendChange, BackendSettings, Changes, Config},
     gateway::{Backend, ByName, Gateway},
@@ -24,7 +24,7 @@ pub(in crate::app) struct Serving {
 /// What is about to change. Nothing of it can fail any more.
 pub(super) struct Plan {
     /// With whether the same proof may be of someone else.
-    rules: Option<(Authenticator, bool)>,
+    rules: Option<(PreparedRules, bool)>,
     log: Option<logs::Reconfigured>,
     backends: BTreeMap<String, Step>,
 }
@@ -114,9 +114,8 @@ impl Plan {
         let LogSettings { level, buffer_bytes, .. } = &new.log;
         let log = is_about_log.then(|| logs::Reconfigured::new(level, *buffer_bytes)).transpose();
         let log = log.map_err(|why| io::Error::other(format!("log.level: {why}")))?;
-        // Last, because the quotas of callers are in force with it.
-        let following = || serving.rules.now().followed_by(&new.auth, &serving.callers);
-        let rules = is_about_callers.then(following).transpose()?;
+        let prepare = || PreparedRules::after(&serving.rules.now(), &new.auth);
+        let rules = is_about_callers.then(prepare).transpose()?;
         let rules = rules.map(|rules| (rules, changes.keys.iter().any(|key| is_proof(key))));
         Ok(Self { rules, log, backends })
     }
@@ -128,6 +127,7 @@ impl Plan {
             log.put_in_force();
         }
         if let Some((rules, proofs_changed)) = rules {
+            let rules = rules.configure(&serving.callers);
             serving.gateway.deny_fresh(rules.denies_fresh());
             serving.rules.replace(rules, proofs_changed);
         }
