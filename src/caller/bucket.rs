@@ -29,6 +29,11 @@ impl Bucket {
         taken.map(drop).map_err(|whole_at| whole_at.saturating_sub(now + most))
     }
 
+    /// From now on, nothing of it is in use.
+    pub(super) fn refill(&self) {
+        self.whole_at.store(0, Ordering::Relaxed);
+    }
+
     /// Whether nothing of it is in use.
     pub(super) fn is_whole(&self) -> bool {
         self.whole_at.load(Ordering::Relaxed) <= now()

@@ -57,7 +57,8 @@ impl Named {
         named
     }
 
-    /// From now on, this is the quota. What the caller holds and has used stays.
+    /// From now on, this is the quota. What the caller holds stays, and what it has used of the
+    /// rates that are as they were.
     pub(super) fn set(&self, quota: &QuotaSettings) {
         let QuotaSettings { calls, rate, upstream_rate, streams, request_ids, bytes } = *quota;
         for (bound, to) in [

@@ -54,8 +54,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// What one caller has used of a rate, of which it may use a second at once, or one. The rate may
-/// change, and what was used of it stays.
+/// What one caller has used of a rate, of which it may use a second at once, or one.
 #[derive(Debug, Default)]
 pub(super) struct Rated {
     /// How long one takes; zero without a rate.
@@ -64,9 +63,13 @@ pub(super) struct Rated {
 }
 
 impl Rated {
-    /// From now on, this is the rate.
+    /// From now on, this is the rate. What was used stays if it was the rate before. Another one
+    /// starts over: a caller that gets more does not wait for what it used of less.
     pub(super) fn set(&self, rate: Option<Rate>) {
-        self.cost.store(rate.map_or(0, Rate::cost), Ordering::Relaxed);
+        let cost = rate.map_or(0, Rate::cost);
+        if self.cost.swap(cost, Ordering::Relaxed) != cost {
+            self.used.refill();
+        }
     }
 
     /// Takes one, or says how long it takes until there is one.
@@ -147,8 +150,10 @@ mod tests {
         (0..100_000).for_each(|_| requests.charge());
         let owed = requests.has_one().unwrap_err();
         assert!(owed <= Duration::from_secs(601), "{owed:?}");
-        // A new rate is one for what comes.
-        requests.set(None);
+        // Another rate is one for what comes.
+        requests.set(Rate::read("10/s"));
+        assert_eq!(requests.has_one(), Err(owed));
+        requests.set(Rate::read("20/s"));
         assert_eq!(requests.has_one(), Ok(()));
     }
 }

@@ -127,8 +127,8 @@ impl Callers {
         Arc::clone(named.entry(name).or_insert_with(new))
     }
 
-    /// From now on, the configuration names these, with these quotas. What those of before hold and
-    /// have used stays with their names; those that are not named any more are forgotten.
+    /// From now on, the configuration names these, with these quotas. What those of before hold
+    /// stays with their names; those that are not named any more are forgotten.
     pub fn configure(&self, quotas: &BTreeMap<Name, QuotaSettings>) {
         let mut named = self.0.named.lock();
         named.retain(|name, _| quotas.contains_key(name));

@@ -4,5 +4,6 @@ mod backends;
 mod callers;
 mod files;
 mod load;
+mod quotas;
 mod secrets;
 mod streams;

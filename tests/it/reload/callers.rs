@@ -15,26 +15,35 @@ use crate::kit::{
     tokens::{Issuer, by, caller, good, role},
 };
 
-fn config(issuer: &Issuer, sandbox: &Sandbox, rules: &str) -> Builder {
+pub fn config(issuer: &Issuer, sandbox: &Sandbox, rules: &str) -> Builder {
     gateway().section(&issuer.config("", rules)).section(&sandbox.config())
 }
 
-async fn started(rules: &str) -> (Reloading, Issuer, Sandbox) {
+pub async fn started(rules: &str) -> (Reloading, Issuer, Sandbox) {
     let (issuer, sandbox) = (Issuer::new(), sandbox().await);
     let reloading = reloading(Files::new(), config(&issuer, &sandbox, rules)).await;
     (reloading, issuer, sandbox)
 }
 
 async fn watch(gateway: &Gateway, name: &str, parent: &str) -> Streaming<WatchProfilesResponse> {
+    watch_by(gateway, &good(name), parent).await.unwrap()
+}
+
+/// Opens a stream with this token.
+pub async fn watch_by(
+    gateway: &Gateway,
+    token: &str,
+    parent: &str,
+) -> Result<Streaming<WatchProfilesResponse>, Status> {
     let request = WatchProfilesRequest { parent: parent.to_owned(), ..<_>::default() };
-    let opened = gateway.profiles.clone().watch_profiles(by(&good(name), request)).await;
-    let mut stream = opened.unwrap().into_inner();
-    stream.message().await.unwrap().unwrap();
-    stream
+    let opened = gateway.profiles.clone().watch_profiles(by(token, request)).await;
+    let mut stream = opened?.into_inner();
+    stream.message().await?.unwrap();
+    Ok(stream)
 }
 
 /// How a stream ends. The bound is for a broken program.
-async fn end(mut stream: Streaming<WatchProfilesResponse>) -> Result<(), Status> {
+pub async fn end(mut stream: Streaming<WatchProfilesResponse>) -> Result<(), Status> {
     let ended = async {
         loop {
             match stream.message().await {
@@ -47,9 +56,21 @@ async fn end(mut stream: Streaming<WatchProfilesResponse>) -> Result<(), Status>
     tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap()
 }
 
-async fn get(gateway: &Gateway, name: &str, backend: &str) -> Result<(), Status> {
+/// A stream does not end.
+pub async fn goes_on(stream: &mut Streaming<WatchProfilesResponse>) {
+    let next = async { while let Ok(Some(_)) = stream.message().await {} };
+    let ended = tokio::time::timeout(Duration::from_millis(500), next).await;
+    assert!(ended.is_err());
+}
+
+pub async fn get(gateway: &Gateway, name: &str, backend: &str) -> Result<(), Status> {
+    get_by(gateway, &good(name), backend).await
+}
+
+/// The same with this token.
+pub async fn get_by(gateway: &Gateway, token: &str, backend: &str) -> Result<(), Status> {
     let request = GetBackendRequest { name: format!("backends/{backend}") };
-    gateway.backends.clone().get_backend(by(&good(name), request)).await.map(drop)
+    gateway.backends.clone().get_backend(by(token, request)).await.map(drop)
 }
 
 #[tokio::test]
@@ -76,9 +97,7 @@ async fn a_stream_ends_with_the_right_that_it_was_opened_by_and_others_go_on() {
     get(gateway, "two", "sft").await.unwrap();
     // Those that keep their right have no end.
     for stream in [&mut pcc, &mut two] {
-        let next = async { while let Ok(Some(_)) = stream.message().await {} };
-        let goes_on = tokio::time::timeout(Duration::from_millis(500), next).await;
-        assert!(goes_on.is_err());
+        goes_on(stream).await;
     }
 }
 
