@@ -8,15 +8,14 @@ use profile_gateway::pb::{Lever, LeverKind};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::kit::gateway::{Builder, Gateway, gateway};
+use crate::kit::gateway::{Builder, Gateway, OPERATORS, gateway};
 
-pub const TOKEN: &str = "token-of-the-kit-for-all-operators";
 pub const JANES: &str = "token-of-the-kit-for-jane-alone";
 
 /// A gateway with a token for all operators, and one for Jane.
 pub fn operated() -> Builder {
     let jane = format!("[operators.jane]\ntoken = \"{JANES}\"\n");
-    gateway().top(&format!("admin_token = \"{TOKEN}\"\n")).section(&jane)
+    gateway().top(&format!("admin_token = \"{OPERATORS}\"\n")).section(&jane)
 }
 
 /// Sends a request to the admin port: its status, and the body as JSON or as text.

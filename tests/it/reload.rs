@@ -3,6 +3,7 @@
 mod backends;
 mod callers;
 mod files;
+mod levers;
 mod load;
 mod quotas;
 mod secrets;

@@ -94,10 +94,11 @@ impl Panel {
         if !request.body().is_end_stream() {
             return Err(refused(StatusCode::BAD_REQUEST, HAS_BODY));
         }
-        let backend = name.map(|name| self.backend(name)).transpose()?;
+        let ends = *request.method() == Method::DELETE;
+        let backend = name.map(|name| self.backend(name, ends)).transpose()?;
         let (backend, operator) = (backend.as_deref(), &asker.operator);
         let query = request.uri().query().unwrap_or_default();
-        if *request.method() == Method::DELETE {
+        if ends {
             if !query.is_empty() {
                 let why = "an end takes no parameters: leave out what is after the `?`";
                 return Err(refused(StatusCode::BAD_REQUEST, why));
@@ -117,9 +118,13 @@ impl Panel {
         }))
     }
 
-    fn backend(&self, name: &str) -> Result<Arc<BackendLevers>, Refused> {
+    /// The levers of a backend that is configured. Those that a backend has left when it was
+    /// removed can be ended too.
+    fn backend(&self, name: &str, ends: bool) -> Result<Arc<BackendLevers>, Refused> {
         let names = (self.backends)();
-        if names.iter().any(|known| known == name) {
+        let in_force = || self.levers.in_force();
+        let has_left = || in_force().iter().any(|set| set.backend.as_deref() == Some(name));
+        if names.iter().any(|known| known == name) || ends && has_left() {
             return Ok(self.levers.of_backend(name));
         }
         let known: Vec<&str> = names.iter().take(MAX_NAMES).map(String::as_str).collect();

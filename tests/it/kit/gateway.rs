@@ -33,6 +33,8 @@ use super::{model, sandbox::Sandbox};
 pub const TOKEN: &str = "fixed-token-of-the-kit";
 /// The password of a login.
 pub const PASSWORD: &str = "password-of-the-kit";
+/// A token for all operators, where one is demanded.
+pub const OPERATORS: &str = "token-of-the-kit-for-all-operators";
 const LOGIN: &str = "username = \"operator\"\npassword = \"password-of-the-kit\"\n";
 
 /// A configuration under way.
@@ -336,7 +338,8 @@ impl Gateway {
     /// A page of the admin port.
     pub async fn admin(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.admin);
-        reqwest::get(url).await.unwrap().text().await.unwrap()
+        let request = reqwest::Client::new().get(url).bearer_auth(OPERATORS);
+        request.send().await.unwrap().text().await.unwrap()
     }
 
     /// Sends nothing to a page of the admin port. Returns the status.

@@ -4,10 +4,10 @@ use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{JANES, TOKEN, admin, end, in_force, operated, set};
+use super::{JANES, admin, end, in_force, operated, set};
 use crate::kit::{
     double::{self, Double, GET, double},
-    gateway::{Gateway, gateway},
+    gateway::{Gateway, OPERATORS, gateway},
     status::failure,
     until,
 };
@@ -39,11 +39,11 @@ async fn what_is_in_force_is_answered_and_listed() {
     assert_eq!(lever["note"], "INC-1 ‹vendor›");
     assert!(set["replaced"].is_null());
     assert_eq!(set["in_force"], Value::from(vec![lever.clone()]));
-    let (status, again) = admin(&gateway, Method::POST, READ_ONLY, TOKEN).await;
+    let (status, again) = admin(&gateway, Method::POST, READ_ONLY, OPERATORS).await;
     assert_eq!((status, &again["replaced"]), (200, lever));
     assert_eq!(again["set"]["operator"], "admin");
     assert_eq!(in_force(&gateway).await, [("read_only".into(), "sft".into())]);
-    let (status, ended) = admin(&gateway, Method::DELETE, READ_ONLY, TOKEN).await;
+    let (status, ended) = admin(&gateway, Method::DELETE, READ_ONLY, OPERATORS).await;
     assert_eq!((status, &ended["ended"]), (200, &again["set"]));
     assert_eq!(in_force(&gateway).await, []);
 }
@@ -163,7 +163,7 @@ async fn the_audit_log_names_who_set_what_until_when_and_its_end() {
     end(&gateway, "/writes/freeze").await;
     upstream.then(GET, double::come_back(429, 60));
     failure(gateway.get("SP_1").await);
-    let (status, _) = admin(&gateway, Method::POST, "/backends/sft/end-pause", TOKEN).await;
+    let (status, _) = admin(&gateway, Method::POST, "/backends/sft/end-pause", OPERATORS).await;
     assert_eq!(status, 200);
     until("all is written", async || audited(&file).len() == 5).await;
     let lines = audited(&file);
