@@ -17,10 +17,15 @@ pub(super) fn keep(rules: &Arc<InForce>, background: &BackgroundTasks, health: H
 async fn fetch(rules: Arc<InForce>, health: Health) {
     let mut changes = rules.changes();
     loop {
+        let replaced = changes.borrow_and_update().rules;
         let now = rules.for_long();
+        let fetched = |issuer: &str| {
+            health.has(&name(issuer));
+            rules.keys_changed();
+        };
         let fetching = async {
             if now.is_required() {
-                now.fetch_keys(|issuer| health.has(&name(issuer))).await;
+                now.fetch_keys(fetched).await;
             }
             // There is nothing to fetch.
             pending::<()>().await;
@@ -28,7 +33,7 @@ async fn fetch(rules: Arc<InForce>, health: Health) {
         tokio::select! {
             () = fetching => {}
             // The sender lives as long as the rules, which this holds.
-            _ = changes.changed() => {}
+            _ = changes.wait_for(|changes| changes.rules != replaced) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::{
     certificate::Certificate,
     identity::{Identity, Via, shown},
-    jwt::{self, Fault, Issuer, Verifying},
+    jwt::{self, Fault, Issuer, Verified, Verifying},
     keyring::Change,
     metrics::{AuthMetrics, Outcome},
     policy::{Ambiguous, Policy},
@@ -144,23 +144,27 @@ impl Authenticator {
         self.is_required() && self.issuers.iter().any(|issuer| issuer.keyring.is_file())
     }
 
-    /// Reads the files of all issuers again. Those that cannot be used change nothing. It waits for
-    /// the disk.
-    pub fn read_files_again(&self) {
+    /// Reads the files of all issuers again. Those that cannot be used change nothing. Returns
+    /// whether any keys have changed. It waits for the disk.
+    pub fn read_files_again(&self) -> bool {
+        let mut has_changed = false;
         for issuer in self.issuers.iter().filter(|issuer| issuer.keyring.is_file()) {
-            self.note(issuer, issuer.keyring.read_file());
+            let read = issuer.keyring.read_file();
+            has_changed |= read == Ok(Change::Others);
+            self.note(issuer, read);
         }
+        has_changed
     }
 
-    /// Fetches the keys of issuers that have them at a URL, for as long as this is polled. `ready`
-    /// gets the name of each one whose keys can be used.
-    pub async fn fetch_keys(&self, ready: impl Fn(&str)) {
+    /// Fetches the keys of issuers that have them at a URL, for as long as this is polled.
+    /// `changed` gets the name of each one that has its first keys, or others.
+    pub async fn fetch_keys(&self, changed: impl Fn(&str)) {
         let keeping = self.issuers.iter().map(|issuer| {
             issuer.keyring.keep(|read| {
-                let is_first = read == Ok(Change::First);
+                let has_changed = matches!(read, Ok(Change::First | Change::Others));
                 self.note(issuer, read);
-                if is_first {
-                    ready(&issuer.name);
+                if has_changed {
+                    changed(&issuer.name);
                 }
             })
         });
@@ -198,6 +202,14 @@ impl Authenticator {
                 "there are no keys of an issuer that may be used: its tokens are refused"
             ),
         }
+    }
+
+    /// Whether the key that proved an identity was taken away since. Keys that are not known, as
+    /// those that are not fetched yet, say nothing of it.
+    #[must_use]
+    pub fn has_revoked(&self, identity: &Identity) -> bool {
+        let Some(signature) = &identity.signature else { return false };
+        self.issuers.iter().any(|issuer| issuer.has_revoked(signature))
     }
 
     /// Whether an identity that other rules have found still may do what it might then.
@@ -308,15 +320,15 @@ impl Authenticator {
         let workload = spiffe_id(workload)?;
         let workload = workload.as_deref();
         let round = self.remembered.round();
-        let (claims, until) =
-            jwt::verify(&self.issuers, token, by).map_err(|fault| match fault {
-                Fault::Expired => Unproved::expired("the token has run out").into(),
-                Fault::Invalid(cause) => Unproved::invalid(cause).into(),
-                Fault::Unavailable(cause) => {
-                    Unproved { why: Why::Unavailable, cause: cause.into() }.into()
-                }
-                Fault::Refused(error) => NotIdentified::Refused(error),
-            })?;
+        let verified = jwt::verify(&self.issuers, token, by).map_err(|fault| match fault {
+            Fault::Expired => Unproved::expired("the token has run out").into(),
+            Fault::Invalid(cause) => Unproved::invalid(cause).into(),
+            Fault::Unavailable(cause) => {
+                Unproved { why: Why::Unavailable, cause: cause.into() }.into()
+            }
+            Fault::Refused(error) => NotIdentified::Refused(error),
+        })?;
+        let Verified { claims, until, signature } = verified;
         let principal = self.policy.of_token(&claims).map_err(|Ambiguous(one, other)| {
             let why = "meets as many of their conditions";
             Unproved::invalid(format!("the token is of `{one}` and `{other}`: it {why}"))
@@ -330,6 +342,7 @@ impl Authenticator {
             issuer: Some(shown(claims.issuer())),
             token_id: claims.id().map(shown),
             until: Some(until),
+            signature: Some(signature),
         });
         self.remembered.add(round, digest, &identity);
         Ok(identity)

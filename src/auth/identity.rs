@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
+    jwt::Signature,
     policy::{Policy, Principal, Role},
     rights::Right,
 };
@@ -55,6 +56,8 @@ pub struct Identity {
     pub(super) issuer: Option<String>,
     pub(super) token_id: Option<String>,
     pub(super) until: Option<SystemTime>,
+    /// What the token is signed with.
+    pub(super) signature: Option<Signature>,
 }
 
 impl Identity {
@@ -69,6 +72,7 @@ impl Identity {
             issuer: None,
             token_id: None,
             until: None,
+            signature: None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! The rules that are in force now. A reload of the configuration replaces all of them at once.
+//! The rules that are in force now. A reload of the configuration replaces all of them at once; the
+//! keys of issuers change more often.
 
 use std::{fmt, sync::Arc};
 
@@ -10,15 +11,23 @@ use super::authenticator::Authenticator;
 /// What finds out who calls, by the rules of now.
 pub struct InForce {
     current: ArcSwap<Authenticator>,
-    /// Sent whenever the rules were replaced; how often what proves callers was others then.
-    replaced: watch::Sender<u64>,
+    changes: watch::Sender<Changes>,
+}
+
+/// How often the rules have changed. Sent also when keys have, which count nothing here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How often they were replaced.
+    pub rules: u64,
+    /// How often the same proof may have been of someone else since.
+    pub proofs: u64,
 }
 
 impl InForce {
     /// These rules, until they are replaced.
     #[must_use]
     pub fn new(authenticator: Authenticator) -> Self {
-        Self { current: ArcSwap::from_pointee(authenticator), replaced: watch::Sender::default() }
+        Self { current: ArcSwap::from_pointee(authenticator), changes: watch::Sender::default() }
     }
 
     /// The rules of now. Takes no lock.
@@ -35,14 +44,21 @@ impl InForce {
     /// Puts other rules in force. `proofs_changed`: the same proof may be of someone else now.
     pub fn replace(&self, authenticator: Authenticator, proofs_changed: bool) {
         self.current.store(Arc::new(authenticator));
-        self.replaced.send_modify(|round| *round += u64::from(proofs_changed));
+        self.changes.send_modify(|changes| {
+            changes.rules += 1;
+            changes.proofs += u64::from(proofs_changed);
+        });
     }
 
-    /// Tells of each time that the rules are replaced, with how often what proves callers had
-    /// changed.
+    /// Tells those who have subscribed that issuers have other keys.
+    pub fn keys_changed(&self) {
+        self.changes.send_modify(|_| {});
+    }
+
+    /// Tells of each time that the rules are replaced, or the keys of an issuer.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.replaced.subscribe()
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.changes.subscribe()
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Each key is for one algorithm, which the key and the configuration decide, and never a token.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt, sync::Arc};
 
-use jsonwebtoken::{Algorithm, DecodingKey, jwk::Jwk};
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, Jwk},
+};
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 
@@ -19,7 +22,7 @@ const MAX_KEYS: usize = 64;
 /// The keys of an issuer.
 pub(super) struct Keys {
     /// Those that can be used, by their `kid`.
-    usable: HashMap<String, Key>,
+    usable: HashMap<String, Arc<Key>>,
     /// How many the set has.
     listed: usize,
 }
@@ -28,6 +31,21 @@ pub(super) struct Keys {
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
+    /// What it was made of.
+    parameters: AlgorithmParameters,
+}
+
+impl Key {
+    /// Whether what one has signed is signed by the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.parameters == other.parameters
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
 }
 
 impl Keys {
@@ -65,7 +83,7 @@ impl Keys {
         let mut keys = HashMap::new();
         for jwk in all {
             let Some(id) = text(jwk, "kid") else { continue };
-            let key = key(jwk, algorithms);
+            let key = key(jwk, algorithms).map(Arc::new);
             // Which of two is meant cannot be told.
             let known = keys.contains_key(id);
             keys.insert(id.to_owned(), key.filter(|_| !known));
@@ -85,7 +103,7 @@ impl Keys {
     }
 
     /// The key of this name.
-    pub(super) fn find(&self, id: &str) -> Option<&Key> {
+    pub(super) fn find(&self, id: &str) -> Option<&Arc<Key>> {
         self.usable.get(id)
     }
 }
@@ -116,7 +134,7 @@ fn key(jwk: &Value, algorithms: &Algorithms) -> Option<Key> {
     }
     let parsed: Jwk = serde_json::from_value(jwk.clone()).ok()?;
     let key = DecodingKey::from_jwk(&parsed).ok()?;
-    Some(Key { algorithm, key })
+    Some(Key { algorithm, key, parameters: parsed.algorithm })
 }
 
 /// Whether an algorithm is for keys of this kind.

@@ -15,6 +15,7 @@ use serde::{
 
 use super::{
     claims::Claims,
+    jwks::Key,
     keyring::{Keyring, Missing, NO_USABLE},
     settings::IssuerSettings,
 };
@@ -49,6 +50,22 @@ pub(super) struct Verifying<'c> {
 
 fn invalid(cause: impl Into<Cow<'static, str>>) -> Fault {
     Fault::Invalid(cause.into())
+}
+
+/// A token that an issuer has signed.
+pub(super) struct Verified {
+    pub(super) claims: Claims,
+    /// When it is not accepted any more.
+    pub(super) until: SystemTime,
+    pub(super) signature: Signature,
+}
+
+/// The key that a token was signed with.
+#[derive(Debug)]
+pub(super) struct Signature {
+    issuer: Arc<str>,
+    key_id: String,
+    key: Arc<Key>,
 }
 
 /// What is read of a token's header. `jku`, `x5u` and `jwk` name a key of the sender's choice, and
@@ -124,7 +141,17 @@ impl Issuer {
         &*self.name == name && self.settings == *settings
     }
 
-    fn verify(&self, token: &str, header: &Header, by: Verifying<'_>) -> Result<Claims, Fault> {
+    /// Whether its keys are known, and the one of a signature is not among them any more.
+    pub(super) fn has_revoked(&self, signature: &Signature) -> bool {
+        let Signature { issuer, key_id, key } = signature;
+        *issuer == self.name
+            && self
+                .keyring
+                .keys()
+                .is_some_and(|keys| keys.find(key_id).is_none_or(|found| !found.is_same(key)))
+    }
+
+    fn verify(&self, token: &str, header: &Header, by: Verifying<'_>) -> Result<Verified, Fault> {
         let id = header.kid.as_deref().ok_or_else(|| invalid("the token names no key"))?;
         let none =
             || Fault::Unavailable("there are no keys of the token's issuer that may be used");
@@ -150,7 +177,9 @@ impl Issuer {
             kind => invalid(fault_of(kind)),
         })?;
         self.check_lifetime(&claims)?;
-        Ok(claims)
+        let until = time(claims.expires() + self.settings.leeway.as_secs_f64());
+        let (issuer, key_id, key) = (Arc::clone(&self.name), id.to_owned(), Arc::clone(key));
+        Ok(Verified { claims, until, signature: Signature { issuer, key_id, key } })
     }
 
     fn check_lifetime(&self, claims: &Claims) -> Result<(), Fault> {
@@ -189,13 +218,12 @@ fn fault_of(kind: &ErrorKind) -> &'static str {
     }
 }
 
-/// The claims of a token that one of these issuers has signed, and when it is not accepted any
-/// more.
+/// What a token says that one of these issuers has signed.
 pub(super) fn verify(
     issuers: &[Arc<Issuer>],
     token: &str,
     by: Verifying<'_>,
-) -> Result<(Claims, SystemTime), Fault> {
+) -> Result<Verified, Fault> {
     if token.len() > MAX_BYTES {
         return Err(invalid("the token is too long"));
     }
@@ -215,9 +243,7 @@ pub(super) fn verify(
     let Issued { iss } = part(claims)?;
     let issuer = issuers.iter().find(|issuer| issuer.issuer() == iss);
     let issuer = issuer.ok_or_else(|| invalid("the token's issuer is not known"))?;
-    let claims = issuer.verify(token, &header, by)?;
-    let until = time(claims.expires() + issuer.settings.leeway.as_secs_f64());
-    Ok((claims, until))
+    issuer.verify(token, &header, by)
 }
 
 fn part<T: DeserializeOwned>(part: &str) -> Result<T, Fault> {

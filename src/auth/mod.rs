@@ -45,7 +45,7 @@ pub(crate) use self::{jwt::check as check_keys, policy::EVERY_BACKEND};
 pub use authenticator::{Authenticator, Kept, Proofs, Sent};
 pub use certificate::Certificate;
 pub use identity::{Identity, Via, not_allowed};
-pub use in_force::InForce;
+pub use in_force::{Changes, InForce};
 pub use metrics::AuthMetrics;
 pub use policy::{Grants, Policy};
 pub use prepared::PreparedRules;

@@ -123,6 +123,7 @@ mod tests {
             issuer: None,
             token_id: None,
             until: Some(until),
+            signature: None,
         })
     }
 

@@ -3,6 +3,7 @@
 mod backends;
 mod callers;
 mod files;
+mod issuers;
 mod levers;
 mod load;
 mod quotas;

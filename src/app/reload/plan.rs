@@ -69,9 +69,9 @@ impl Serving {
 
     /// Reads the keys of issuers again.
     pub(super) fn read_keys_again(&self) {
-        let rules = self.rules.now();
-        if rules.has_files() {
-            rules.read_files_again();
+        let rules = self.rules.for_long();
+        if rules.has_files() && rules.read_files_again() {
+            self.rules.keys_changed();
         }
     }
 

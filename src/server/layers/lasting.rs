@@ -1,5 +1,5 @@
-//! Ends a stream when its caller may no longer have it: the proof of the caller runs out, or a
-//! reload of the configuration takes a right away.
+//! Ends a stream when its caller may no longer have it: the proof of the caller runs out, the key
+//! that it was signed with is taken away, or a reload of the configuration takes a right away.
 
 use std::{
     future::{Future, pending},
@@ -21,7 +21,7 @@ use super::{
     reply,
 };
 use crate::{
-    auth::{Identity, InForce, Kept, Right, Why, not_allowed},
+    auth::{Changes, Identity, InForce, Kept, Right, Why, not_allowed},
     call::CallRecord,
     error::{Error, Kind, Reason, Retry, metadata},
 };
@@ -32,9 +32,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// The rules that a stream was opened by.
 pub(super) struct Opened {
     rules: Arc<InForce>,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<Changes>,
     /// How often what proves callers had changed until then.
-    round: u64,
+    proofs: u64,
 }
 
 /// What ends a stream.
@@ -44,8 +44,8 @@ impl Opened {
     /// To be called before the rules are asked: what changes later is noticed.
     pub(super) fn by(rules: &Arc<InForce>) -> Self {
         let changes = rules.changes();
-        let round = *changes.borrow();
-        Self { rules: Arc::clone(rules), changes, round }
+        let proofs = changes.borrow().proofs;
+        Self { rules: Arc::clone(rules), changes, proofs }
     }
 
     /// What ends a stream of this method that these rules have let pass.
@@ -65,7 +65,7 @@ impl Opened {
                     if changed.is_err() {
                         pending::<()>().await;
                     }
-                    let proofs_changed = *self.changes.borrow() != self.round;
+                    let proofs_changed = self.changes.borrow().proofs != self.proofs;
                     let end = self.lost(method, record, identity.as_deref(), proofs_changed);
                     if let Some(error) = end {
                         return error;
@@ -95,6 +95,7 @@ impl Opened {
         let backend = record.backend().filter(|backend| *backend != "-");
         match rules.keeps(identity, Right::Read, backend) {
             Kept::No => Some(reply::known(method, not_allowed(Right::Read, backend))),
+            Kept::Yes if rules.has_revoked(identity) => Some(unauthenticated(method, Why::Invalid)),
             Kept::Yes if proofs_changed => {
                 let message = "what proves callers has changed in the configuration of the \
                                gateway; open the stream again";
