@@ -5,6 +5,7 @@ mod certificates;
 mod envoy;
 mod fetched;
 mod forwarded;
+mod goaway;
 mod issuers;
 mod limits;
 mod rotation;

@@ -2,6 +2,7 @@
 
 mod backends;
 mod callers;
+mod connections;
 mod files;
 mod issuers;
 mod levers;
@@ -9,3 +10,4 @@ mod load;
 mod quotas;
 mod secrets;
 mod streams;
+mod under_way;

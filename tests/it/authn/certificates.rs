@@ -22,7 +22,7 @@ use crate::kit::{
     tokens::{Issuer, RS256, at, by, caller, claims, good, header, role, token, with},
 };
 
-const APP: &str = "spiffe://example.org/ns/a/sa/app";
+pub const APP: &str = "spiffe://example.org/ns/a/sa/app";
 const PROXY: &str = "spiffe://example.org/ns/ingress/sa/envoy";
 
 /// For what is broken if it takes so long.
@@ -46,21 +46,21 @@ fn rules() -> String {
 }
 
 /// A gateway with TLS, where callers have to prove who they are, by certificates or tokens.
-struct Proving {
-    authority: Authority,
+pub struct Proving {
+    pub authority: Authority,
     issuer: Issuer,
     auth: &'static str,
     client_auth: &'static str,
 }
 
 impl Proving {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (authority, issuer) = (Authority::new(), Issuer::new());
         Self { authority, issuer, auth: "", client_auth: "optional" }
     }
 
     /// The settings, without a backend.
-    fn builder(&self) -> Builder {
+    pub fn builder(&self) -> Builder {
         let own = self.authority.issue(&Leaf::server(&["localhost", "127.0.0.1"]));
         let tls = format!(
             "[server.tls]\ncert = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\nclient_auth = \"{}\"\n",
@@ -82,7 +82,7 @@ impl Proving {
     }
 
     /// A connection with this certificate.
-    async fn channel(&self, gateway: &Gateway, own: Option<&Issued>) -> Channel {
+    pub async fn channel(&self, gateway: &Gateway, own: Option<&Issued>) -> Channel {
         let tls = self.authority.client(own).grpc();
         in_time(channel_to(tls, gateway.address)).await.unwrap()
     }

@@ -19,7 +19,7 @@ async fn started(lines: &str) -> (Gateway, Issuer, crate::kit::double::Double) {
     (builder.fixed("sft", &upstream.base_url, "").start().await, issuer, upstream)
 }
 
-async fn forged(channel: &Channel, calls: usize) {
+pub async fn forged(channel: &Channel, calls: usize) {
     let mut client = BackendServiceClient::new(channel.clone());
     for _ in 0..calls {
         let request = GetBackendRequest { name: "backends/sft".to_owned() };
