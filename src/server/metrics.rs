@@ -13,7 +13,7 @@ use prometheus_client::metrics::{
 use self::ports::PortsMetrics;
 pub(crate) use self::{
     ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics},
-    tls::{FAILURES, HandshakeFailure, HandshakeMetrics},
+    tls::{HandshakeFailure, HandshakeMetrics},
 };
 use crate::telemetry::{Registry, buckets::CALL_SECONDS, labels};
 

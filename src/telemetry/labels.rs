@@ -22,10 +22,16 @@ pub trait LabelValue: Sized {
     /// All values, where they are few.
     const VALUES: &'static [&'static str] = &[];
 
+    /// All of them as they are; nothing where they are many.
+    #[must_use]
+    fn all() -> Vec<Self> {
+        Vec::new()
+    }
+
     /// The same, of what is counted for a backend.
     #[must_use]
     fn every(_backend: &Arc<str>) -> Vec<Self> {
-        Vec::new()
+        Self::all()
     }
 }
 
@@ -135,7 +141,7 @@ macro_rules! label_value {
         impl $crate::telemetry::LabelValue for $name {
             const VALUES: &'static [&'static str] = &[$($value),+];
 
-            fn every(_: &std::sync::Arc<str>) -> Vec<Self> {
+            fn all() -> Vec<Self> {
                 vec![$($each),+]
             }
         }

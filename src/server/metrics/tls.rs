@@ -42,26 +42,6 @@ label_values! {
     }
 }
 
-/// All of them.
-pub(crate) const FAILURES: [HandshakeFailure; 16] = [
-    HandshakeFailure::Plaintext,
-    HandshakeFailure::Timeout,
-    HandshakeFailure::Room,
-    HandshakeFailure::Left,
-    HandshakeFailure::Alpn,
-    HandshakeFailure::Protocol,
-    HandshakeFailure::Refused,
-    HandshakeFailure::NoCertificate,
-    HandshakeFailure::UnknownIssuer,
-    HandshakeFailure::Expired,
-    HandshakeFailure::Revoked,
-    HandshakeFailure::NoRevocationList,
-    HandshakeFailure::Purpose,
-    HandshakeFailure::Identity,
-    HandshakeFailure::Certificate,
-    HandshakeFailure::Other,
-];
-
 labels! {
     struct FailureLabels { kind: HandshakeFailure }
 }
@@ -91,6 +71,7 @@ impl HandshakeMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::LabelValue as _;
 
     #[test]
     fn every_kind_is_there_from_the_start() {
@@ -98,7 +79,7 @@ mod tests {
         let metrics = HandshakeMetrics::register(&mut registry);
         metrics.failed(HandshakeFailure::Alpn);
         let text = registry.encode();
-        for kind in FAILURES {
+        for kind in HandshakeFailure::all() {
             let count = u8::from(kind == HandshakeFailure::Alpn);
             let name = kind.name();
             let line =

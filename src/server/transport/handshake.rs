@@ -19,10 +19,11 @@ use super::{
 use crate::{
     caller::{CallerId, Turns},
     server::{
-        metrics::{Closed, FAILURES, HandshakeFailure, HandshakeMetrics, PortMetrics},
+        metrics::{Closed, HandshakeFailure, HandshakeMetrics, PortMetrics},
         settings::HandshakeLimits,
         tls::{CurrentTls, PeerCertificate},
     },
+    telemetry::LabelValue as _,
 };
 
 /// The first byte of a client that speaks TLS: the type of a record (RFC 8446, 5.1). No method of
@@ -73,7 +74,10 @@ impl Beginning {
             turns: Turns::of(limits.max_handshakes),
             limit: limits.handshake_timeout,
             metrics,
-            failed: FAILURES.into_iter().map(|kind| (kind, Rarely::default())).collect(),
+            failed: HandshakeFailure::all()
+                .into_iter()
+                .map(|kind| (kind, Rarely::default()))
+                .collect(),
         });
         Self { handshakes, metrics, unexpected: Rarely::default() }
     }
@@ -289,8 +293,9 @@ mod tests {
 
     #[test]
     fn each_kind_is_told_in_its_own_words() {
-        let told: std::collections::HashSet<&str> = FAILURES.into_iter().map(why).collect();
-        assert_eq!(told.len(), FAILURES.len());
+        let all = HandshakeFailure::all();
+        let told: std::collections::HashSet<&str> = all.iter().copied().map(why).collect();
+        assert_eq!(told.len(), all.len());
     }
 
     #[test]
