@@ -146,7 +146,8 @@ impl App {
         gateway.settle_doubts(&background);
         keys::keep(&rules, &background, health);
         let (running, settings) = (maker.running.clone(), config.clone());
-        let serving = Serving { gateway, maker, callers, rules, sandbox: sandbox.is_some() };
+        let (tls, sandboxed) = (server.tls().cloned(), sandbox.is_some());
+        let serving = Serving { gateway, maker, callers, rules, tls, sandbox: sandboxed };
         let reloads = Reloads::new(serving, (read, config), metrics.reload.clone(), audit);
         let reloading = Reloading::without_inputs(reloads);
         let admin = operators::admin(&settings, registry, &reloading.reloads);

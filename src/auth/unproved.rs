@@ -40,9 +40,7 @@ pub struct Unproved {
 }
 
 impl Unproved {
-    /// What proved it does not any more.
-    #[must_use]
-    pub fn expired(cause: &'static str) -> Self {
+    pub(super) fn expired(cause: &'static str) -> Self {
         Self { why: Why::Expired, cause: cause.into() }
     }
 

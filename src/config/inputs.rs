@@ -7,7 +7,8 @@ use std::{
 
 use futures_util::future::Either;
 
-use super::{ConfigErrors, listen_on, load, load_file, types::Config};
+use super::{ConfigErrors, listen_on, load_file_beside, load_from, read::Known, types::Config};
+use crate::dialect::REGISTRY;
 
 /// A file, if there is one, and the environment of the process.
 #[derive(Debug, Clone)]
@@ -50,6 +51,10 @@ impl Inputs {
     ///
     /// When the file cannot be read, or with every mistake in the configuration.
     pub fn read(&self) -> Result<Config, Unusable> {
+        self.read_beside(Known::default())
+    }
+
+    fn read_beside(&self, known: Known<'_>) -> Result<Config, Unusable> {
         // A variable that is not UTF-8 cannot be one of ours.
         let mut env: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -57,23 +62,26 @@ impl Inputs {
         if let Some(address) = &self.listen {
             listen_on(&mut env, address.clone());
         }
-        let Some(path) = &self.path else { return load(None, &env).map_err(Unusable::Wrong) };
-        load_file(path, &env).map_err(|error| match error {
+        let Some(path) = &self.path else {
+            return load_from(None, known, &env, REGISTRY).map_err(Unusable::Wrong);
+        };
+        load_file_beside(path, &env, known).map_err(|error| match error {
             Either::Left(error) => Unusable::Unread(path.clone(), error),
             Either::Right(errors) => Unusable::Wrong(errors),
         })
     }
 
-    /// The same, of a file that was read before. A pipe gives its text only once.
+    /// The same, of a file that was read before. A pipe gives its text only once. The certificate
+    /// that is `in_force` may have expired since, as long as there is no other one.
     ///
     /// # Errors
     ///
     /// As [`Self::read`], and when it is not a regular file.
-    pub fn read_again(&self) -> Result<Config, Unusable> {
+    pub fn read_again(&self, in_force: &Config) -> Result<Config, Unusable> {
         if let Some(path) = self.path.as_ref() {
             is_regular(path).map_err(|error| Unusable::Unread(path.clone(), error))?;
         }
-        self.read()
+        self.read_beside(Known { certificate: in_force.tls.cert.as_ref(), ..Known::default() })
     }
 }
 

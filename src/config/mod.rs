@@ -31,7 +31,7 @@ mod written;
 mod tests;
 
 use std::{
-    fs::{File, Metadata},
+    fs::File,
     io::{self, Read as _},
     path::Path,
 };
@@ -51,7 +51,7 @@ pub use crate::settings::{Certificates, ConfigError, ConfigErrors, PrivateKey, R
 use futures_util::future::Either;
 use secrecy::zeroize::Zeroizing;
 
-use self::raw::MAX_FILE_BYTES;
+use self::{raw::MAX_FILE_BYTES, read::Known};
 use crate::{
     dialect::{REGISTRY, Registration},
     settings::{Env, Errors},
@@ -82,6 +82,15 @@ pub fn load_file(
     path: &Path,
     env: &[(String, String)],
 ) -> Result<Config, Either<io::Error, ConfigErrors>> {
+    load_file_beside(path, env, Known::default())
+}
+
+/// The same, with what is known besides.
+fn load_file_beside(
+    path: &Path,
+    env: &Env,
+    known: Known<'_>,
+) -> Result<Config, Either<io::Error, ConfigErrors>> {
     let file = File::open(path).map_err(Either::Left)?;
     let about = file.metadata().map_err(Either::Left)?;
     // All at once, because a text that grows leaves copies behind. One that is too long is refused.
@@ -92,7 +101,8 @@ pub fn load_file(
     file.take(most).read_to_string(&mut text).map_err(Either::Left)?;
     let name = path.display().to_string();
     let source = Source { file_name: &name, text: &text };
-    load_from(Some(source), Some(&about), env, REGISTRY).map_err(Either::Right)
+    let known = Known { file: Some(&about), ..known };
+    load_from(Some(source), known, env, REGISTRY).map_err(Either::Right)
 }
 
 /// As [`load`], with other dialects.
@@ -101,13 +111,13 @@ fn load_with(
     env: &Env,
     dialects: &[Registration],
 ) -> Result<Config, ConfigErrors> {
-    load_from(source, None, env, dialects)
+    load_from(source, Known::default(), env, dialects)
 }
 
-/// The same, with what is known of the file.
+/// The same, with what is known besides.
 fn load_from(
     source: Option<Source<'_>>,
-    file: Option<&Metadata>,
+    known: Known<'_>,
     env: &Env,
     dialects: &[Registration],
 ) -> Result<Config, ConfigErrors> {
@@ -117,7 +127,7 @@ fn load_from(
         overlay::apply(&mut raw.root, env, &mut errors);
         unread_variables::check(env, &mut errors);
         let references = written::references(&raw.root);
-        let config = read::config(raw, file, env, dialects, &mut errors);
+        let config = read::config(raw, known, env, dialects, &mut errors);
         Config { references, ..config }
     });
     match config {

@@ -15,9 +15,18 @@ use crate::{
     dialect::Registration,
     query::PageSettings,
     server::{AddressSettings, AdminSettings, Operators, ServerSettings, ServerTlsSettings, Tls},
-    settings::{Env, Errors, Row, Section, Settings, whole},
+    settings::{Certificates, Env, Errors, Row, Section, Settings, whole},
     store::StoreSettings,
 };
+
+/// What is known beside what was written.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known<'k> {
+    /// The configuration, if it is a file.
+    pub(super) file: Option<&'k Metadata>,
+    /// The certificate that clients of this process see.
+    pub(super) certificate: Option<&'k Certificates>,
+}
 
 /// The tables at the top level.
 pub(super) const SECTIONS: [&str; 11] = [
@@ -37,7 +46,7 @@ pub(super) const SECTIONS: [&str; 11] = [
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
     raw: Raw,
-    file: Option<&Metadata>,
+    known: Known<'_>,
     env: &Env,
     dialects: &[Registration],
     errors: &mut Errors,
@@ -51,7 +60,7 @@ pub(super) fn config(
     let log = whole(root.child("log"));
     let audit = whole(root.child("audit"));
     let reload = whole(root.child("reload"));
-    let (server, tls, secured, fits) = server(root.child("server"));
+    let (server, tls, secured, fits) = server(root.child("server"), known.certificate);
     let callers = whole(root.child("callers"));
     let memory = whole(root.child("memory"));
     let request_ids = whole(root.child("request_ids"));
@@ -62,7 +71,7 @@ pub(super) fn config(
     let store = store(root.child("store"), has_backends);
     root.finish();
     let mut warnings = errors.take_warnings();
-    warnings.extend(permissions::check(&permissions, file, &whole_file, errors));
+    warnings.extend(permissions::check(&permissions, known.file, &whole_file, errors));
     warnings.extend(backends.values().filter_map(backend::warning));
     // A trial run of the sandbox has no replicas.
     if !backends.is_empty() && page_tokens.page_token_key.is_none() {
@@ -96,13 +105,19 @@ pub(super) fn config(
 }
 
 /// The section, what it makes of TLS, and whether that has no mistake.
-fn server(mut section: Section<'_>) -> (ServerSettings, ServerTlsSettings, Option<Tls>, bool) {
+fn server(
+    mut section: Section<'_>,
+    in_force: Option<&Certificates>,
+) -> (ServerSettings, ServerTlsSettings, Option<Tls>, bool) {
     let settings = ServerSettings::read(&mut section);
     let mut of_tls = section.child(backend::TLS);
     let before = of_tls.mistakes();
     let tls = ServerTlsSettings::read(&mut of_tls);
     // What does not fit together is not looked at any further.
-    let secured = if of_tls.mistakes() == before { Tls::load(&tls, &mut of_tls) } else { None };
+    let secured = match of_tls.mistakes() == before {
+        true => Tls::load(&tls, in_force, &mut of_tls),
+        false => None,
+    };
     of_tls.finish();
     let fits = section.mistakes() == before;
     section.finish();

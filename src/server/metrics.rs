@@ -13,7 +13,7 @@ use prometheus_client::metrics::{
 use self::ports::PortsMetrics;
 pub(crate) use self::{
     ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics},
-    tls::{HandshakeFailure, HandshakeMetrics},
+    tls::{CertificateMetrics, HandshakeFailure, HandshakeMetrics},
 };
 use crate::telemetry::{Registry, buckets::CALL_SECONDS, labels};
 
@@ -27,6 +27,7 @@ pub struct ServerMetrics {
     connections: Gauge,
     ports: PortsMetrics,
     handshakes: HandshakeMetrics,
+    certificates: CertificateMetrics,
 }
 
 labels! {
@@ -147,6 +148,7 @@ impl ServerMetrics {
     pub fn register(to: &mut Registry) -> Self {
         let ports = PortsMetrics::register(to);
         let handshakes = HandshakeMetrics::register(to);
+        let certificates = CertificateMetrics::register(to);
         let metrics = Self {
             calls: Family::default(),
             call_duration: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
@@ -155,6 +157,7 @@ impl ServerMetrics {
             connections: Gauge::default(),
             ports,
             handshakes,
+            certificates,
         };
         to.register("calls", "gRPC calls that are over", &metrics.calls);
         to.register(
@@ -212,6 +215,11 @@ impl ServerMetrics {
     /// The metrics of TLS handshakes.
     pub(super) fn handshakes(&self) -> HandshakeMetrics {
         self.handshakes.clone()
+    }
+
+    /// The metric of the certificate that clients see.
+    pub(super) fn certificates(&self) -> CertificateMetrics {
+        self.certificates.clone()
     }
 
     /// What the admin port refuses.

@@ -197,8 +197,9 @@ impl Server {
     #[must_use]
     pub fn secured(self, tls: Option<Tls>) -> Self {
         let Some(tls) = tls else { return self };
-        let metrics = self.services.metrics.handshakes();
-        Self { grpc: self.grpc.secured(&tls, metrics), ..self }
+        let (metrics, shown) =
+            (self.services.metrics.handshakes(), self.services.metrics.certificates());
+        Self { grpc: self.grpc.secured(&tls, metrics, shown), ..self }
     }
 
     /// The TLS of the gRPC port, if it has any, which may be replaced while it serves.

@@ -1,48 +1,63 @@
-//! TLS on the gRPC port: what it is made of, checked before anything listens, and what the
-//! certificates of clients prove.
+//! TLS on the gRPC port: what it is made of, checked before it is used, and what the certificates
+//! of clients prove.
 //!
 //! Opens no sockets; `transport` makes the handshakes.
 
+mod admission;
 mod certificate;
+mod in_use;
 mod load;
 mod verifier;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use parking_lot::RwLock;
-use rustls::ServerConfig;
+use tokio::sync::watch;
 
 pub use self::certificate::PeerCertificate;
-pub(crate) use self::certificate::shown_time;
-use super::settings::HandshakeLimits;
+use self::in_use::InUse;
+pub(crate) use self::{admission::Admission, certificate::shown_time, in_use::Lapse};
+use super::{metrics::CertificateMetrics, settings::HandshakeLimits};
 
 /// TLS on the gRPC port, checked and ready for handshakes.
 #[derive(Clone)]
 pub struct Tls {
-    pub(super) config: Arc<ServerConfig>,
+    in_use: Arc<InUse>,
     pub(super) limits: HandshakeLimits,
     /// What clients see.
     certificate: OwnCertificate,
 }
 
 /// The TLS of a port that serves. Clones share it. Handshakes take what is current when they begin,
-/// and connections keep what they began with.
+/// and connections keep what they began with, as long as their clients are accepted.
 #[derive(Clone)]
-pub struct CurrentTls(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct CurrentTls {
+    current: watch::Sender<Arc<InUse>>,
+    metrics: CertificateMetrics,
+}
 
 impl CurrentTls {
-    pub(super) fn new(tls: &Tls) -> Self {
-        Self(Arc::new(RwLock::new(Arc::clone(&tls.config))))
+    pub(super) fn new(tls: &Tls, metrics: CertificateMetrics) -> Self {
+        metrics.shown_until(tls.certificate.not_after);
+        Self { current: watch::Sender::new(Arc::clone(&tls.in_use)), metrics }
     }
 
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.read())
+    /// What a handshake is made with that begins now, and what tells when other clients are
+    /// accepted than by that.
+    pub(super) fn current(&self) -> (Arc<InUse>, watch::Receiver<Arc<InUse>>) {
+        let mut changes = self.current.subscribe();
+        let in_use = Arc::clone(&changes.borrow_and_update());
+        (in_use, changes)
     }
 
     /// Lets handshakes that begin from now on take another certificate, and other authorities of
-    /// clients. The limits of handshakes stay.
-    pub fn replace(&self, tls: &Tls) {
-        *self.0.write() = Arc::clone(&tls.config);
+    /// clients. `clients_changed`: those that are connected have to be accepted once more. The
+    /// limits of handshakes stay.
+    pub fn replace(&self, tls: &Tls, clients_changed: bool) {
+        self.metrics.shown_until(tls.certificate.not_after);
+        self.current.send_if_modified(|current| {
+            *current = Arc::clone(&tls.in_use);
+            clients_changed
+        });
     }
 }
 
@@ -58,7 +73,9 @@ impl fmt::Debug for CurrentTls {
 pub struct OwnCertificate {
     /// The DNS names and URIs that it is for, in its order; not its IP addresses.
     pub names: Vec<String>,
-    /// The last second for which it is valid.
+    /// The first second for which it is valid.
+    pub not_before: SystemTime,
+    /// The last one.
     pub not_after: SystemTime,
 }
 

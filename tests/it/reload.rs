@@ -2,6 +2,8 @@
 
 mod backends;
 mod callers;
+mod certificates;
+mod clients;
 mod connections;
 mod files;
 mod issuers;
@@ -9,5 +11,6 @@ mod levers;
 mod load;
 mod quotas;
 mod secrets;
+mod secured;
 mod streams;
 mod under_way;

@@ -128,7 +128,8 @@ impl Reloads {
     }
 
     fn reload(&self, inputs: Option<&Inputs>, trigger: Trigger) {
-        let read = inputs.map(Inputs::read_again).transpose();
+        let in_force = self.configs.lock().in_force.clone();
+        let read = inputs.map(|inputs| inputs.read_again(&in_force)).transpose();
         let read = match read {
             Ok(read) => read,
             Err(error) => return self.report.refused(trigger, &error.to_string()),
@@ -144,8 +145,9 @@ impl Reloads {
         // Not for as long as it takes: what is in force may be asked for meanwhile.
         let mut configs = self.configs.lock().clone();
         self.serving.keep_sandbox(&configs.read, &mut new);
+        let mut for_restart = plan::for_restart(&configs.at_start.changes(&new));
+        for_restart.extend(self.serving.keep_tls(&configs.read, &mut new));
         let changes = configs.read.changes(&new);
-        let for_restart = plan::for_restart(&configs.at_start.changes(&new));
         let mut in_force = configs.in_force.clone();
         plan::adopt(&mut in_force, &new);
         let plan = Plan::make(&self.serving, &changes, &configs.in_force, &mut in_force);
@@ -154,6 +156,7 @@ impl Reloads {
             Err(error) => return self.report.refused(trigger, &error.to_string()),
         };
         plan.put_in_force(&self.serving, &configs.in_force, &in_force);
+        Report::warned(&configs.read.warnings, &new.warnings);
         (configs.in_force, configs.read) = (in_force, new);
         *self.configs.lock() = configs;
         let changed: Vec<String> = changes.names().filter(|key| plan::is_live(key)).collect();

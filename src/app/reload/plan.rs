@@ -8,6 +8,7 @@ use crate::{
     caller::Callers,
     config::{BackendChange, BackendSettings, Changes, Config},
     gateway::{Backend, ByName, Gateway},
+    server::{CurrentTls, ServerTlsSettings, Tls},
     telemetry::{LogSettings, logs},
 };
 
@@ -17,6 +18,8 @@ pub(in crate::app) struct Serving {
     pub(in crate::app) maker: Maker,
     pub(in crate::app) callers: Callers,
     pub(in crate::app) rules: Arc<InForce>,
+    /// That of the gRPC port, if it has any.
+    pub(in crate::app) tls: Option<CurrentTls>,
     /// Whether an embedded sandbox has the backends.
     pub(in crate::app) sandbox: bool,
 }
@@ -25,6 +28,8 @@ pub(in crate::app) struct Serving {
 pub(super) struct Plan {
     /// With whether the same proof may be of someone else.
     rules: Option<(PreparedRules, bool)>,
+    /// With whether other clients are accepted.
+    tls: Option<(Tls, bool)>,
     log: Option<logs::Reconfigured>,
     backends: BTreeMap<String, Step>,
 }
@@ -39,8 +44,13 @@ enum Step {
     Remove,
 }
 
+const TLS: &str = "server.tls.";
+
 /// What is put in force while the process runs; all else needs a restart.
 pub(super) fn is_live(key: &str) -> bool {
+    if let Some(key) = key.strip_prefix(TLS) {
+        return ServerTlsSettings::is_live(key);
+    }
     let section = key.split_once('.').map_or(key, |(section, _)| section);
     ["auth", "backends", "reload", "strict_permissions"].contains(&section)
         || ["log.level", "log.buffer_bytes"].contains(&key)
@@ -55,6 +65,8 @@ pub(super) fn for_restart(since_start: &Changes) -> Vec<String> {
 pub(super) fn adopt(in_force: &mut Config, new: &Config) {
     in_force.auth = new.auth.clone();
     in_force.log = LogSettings { format: in_force.log.format, ..new.log.clone() };
+    in_force.tls = in_force.tls.followed_by(&new.tls);
+    in_force.secured.clone_from(&new.secured);
     in_force.reload = new.reload.clone();
     in_force.permissions = new.permissions.clone();
     in_force.backends = new.backends.clone();
@@ -73,6 +85,21 @@ impl Serving {
         if rules.has_files() && rules.read_files_again() {
             self.rules.keys_changed();
         }
+    }
+
+    /// TLS is not turned on or off while the port serves: what it is made of stays, and so does
+    /// `[auth]`, which was held against the other. Returns the keys that would have changed.
+    pub(super) fn keep_tls(&self, before: &Config, new: &mut Config) -> Vec<String> {
+        if self.tls.is_some() == new.secured.is_some() {
+            return Vec::new();
+        }
+        let all = before.changes(new).keys.into_iter();
+        let held = all.filter(|key| is_live(key) && (key.starts_with(TLS) || is_of_callers(key)));
+        let held = held.collect();
+        new.tls = before.tls.clone();
+        new.secured.clone_from(&before.secured);
+        new.auth = before.auth.clone();
+        held
     }
 
     /// The backends of an embedded sandbox stay: no file has them.
@@ -109,22 +136,28 @@ impl Plan {
             Ok((name.clone(), step))
         };
         let backends = changes.backends.iter().map(step).collect::<io::Result<_>>()?;
-        let is_about_callers = changes.keys.iter().any(|key| key.starts_with("auth."));
         let is_about_log = changes.keys.iter().any(|key| key.starts_with("log."));
         let LogSettings { level, buffer_bytes, .. } = &new.log;
         let log = is_about_log.then(|| logs::Reconfigured::new(level, *buffer_bytes)).transpose();
         let log = log.map_err(|why| io::Error::other(format!("log.level: {why}")))?;
+        let other_clients = new.tls.accepts_others_than(&old.tls);
+        let tls = new.secured.clone().filter(|_| new.tls != old.tls);
+        let tls = tls.map(|tls| (tls, other_clients));
+        let is_about_callers = changes.keys.iter().any(|key| is_of_callers(key));
         let prepare = || PreparedRules::after(&serving.rules.now(), &new.auth);
         let rules = is_about_callers.then(prepare).transpose()?;
         let rules = rules.map(|rules| (rules, changes.keys.iter().any(|key| is_proof(key))));
-        Ok(Self { rules, log, backends })
+        Ok(Self { rules, tls, log, backends })
     }
 
     /// Puts all of it in force.
     pub(super) fn put_in_force(self, serving: &Serving, old: &Config, new: &Config) {
-        let Self { rules, log, backends } = self;
+        let Self { rules, tls, log, backends } = self;
         if let Some(log) = log {
             log.put_in_force();
+        }
+        if let (Some(current), Some((tls, other_clients))) = (&serving.tls, tls) {
+            current.replace(&tls, other_clients);
         }
         if let Some((rules, proofs_changed)) = rules {
             let rules = rules.configure(&serving.callers);
@@ -188,12 +221,16 @@ fn serve(
     }
 }
 
+fn is_of_callers(key: &str) -> bool {
+    key.starts_with("auth.")
+}
+
 /// Whether a key is about what proves callers, and not only about what they may do.
 fn is_proof(key: &str) -> bool {
     let of_roles = key.starts_with("auth.roles.");
     let is_of_rights = key.ends_with(".roles") || key.contains(".quota.");
     let of_caller = key.starts_with("auth.callers.") && is_of_rights;
-    key.starts_with("auth.") && !of_roles && !of_caller
+    is_of_callers(key) && !of_roles && !of_caller
 }
 
 /// What changes of a backend that can go on: its secrets, its connections, or both; `None` if other

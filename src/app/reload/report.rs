@@ -169,6 +169,13 @@ impl Report {
         }
     }
 
+    /// Tells of what is to be noticed in a configuration, and was not in the one before.
+    pub(super) fn warned(before: &[String], warnings: &[String]) {
+        for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
+            tracing::warn!(target: "config", "{warning}");
+        }
+    }
+
     fn ended(&self, state: &mut State, latest: Latest) {
         let Latest { at, trigger, outcome, .. } = latest;
         self.metrics.reloads.get_or_create(&ReloadLabels { trigger, outcome }).inc();

@@ -64,8 +64,8 @@ impl<S> Authenticate<S> {
         passing: &Passing<B>,
         [authorization, forwarded]: &[Taken; 2],
     ) -> Result<Option<Lasting>, Error> {
-        if passing.closing.has_expired() {
-            return Err(refused(passing, Unproved::expired("the certificate has run out")));
+        if let Some(unproved) = passing.closing.lapsed() {
+            return Err(refused(passing, unproved));
         }
         let opened = passing.method.streaming.then(|| Opened::by(&self.authenticator));
         let lasts = || opened.map(|opened| opened.lasts(&passing.method, &passing.record));

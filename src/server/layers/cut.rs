@@ -18,7 +18,6 @@ use tokio_util::{
 
 use super::{lasting::unauthenticated, methods::Method, reply};
 use crate::{
-    auth::Why,
     call::CallRecord,
     error::{Effect, Error, Reason},
     server::transport::closing::Closing,
@@ -82,10 +81,10 @@ fn stage<'c>(closing: &'c Closing, method: &Method) -> &'c CancellationToken {
 }
 
 fn error(closing: &Closing, method: &Method, record: &CallRecord) -> Error {
-    if method.streaming && closing.has_expired() {
-        return unauthenticated(method, Why::Expired);
-    }
     if method.streaming {
+        if let Some(unproved) = closing.lapsed() {
+            return unauthenticated(method, unproved.why);
+        }
         let message = "the gateway is closing the connection; open the stream again";
         return reply::error(method, Reason::Overloaded, message);
     }

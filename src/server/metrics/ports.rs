@@ -30,6 +30,8 @@ label_values! {
         Age = "age",
         /// The certificate of its client has expired.
         Certificate = "certificate",
+        /// A reload of the configuration refuses the certificate of its client, or demands one.
+        CertificateRefused = "certificate_refused",
         /// Its TLS handshake failed.
         Handshake = "handshake",
         /// Its client speaks TLS, and the port does not.

@@ -1,7 +1,10 @@
 //! What is counted of TLS handshakes.
 
-use prometheus_client::metrics::{counter::Counter, family::Family};
+use std::time::SystemTime;
 
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
+
+use super::ports::Port;
 use crate::telemetry::{Registry, label_values, labels, start_all};
 
 label_values! {
@@ -65,6 +68,35 @@ impl HandshakeMetrics {
     /// A handshake failed.
     pub(crate) fn failed(&self, kind: HandshakeFailure) {
         self.0.get_or_create_owned(&FailureLabels { kind }).inc();
+    }
+}
+
+labels! {
+    struct CertificateLabels { port: Port }
+}
+
+/// Until when the certificate is valid that clients see. Clones share it. Without TLS there is no
+/// series of it, which would be taken for a certificate that has expired.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CertificateMetrics(Family<CertificateLabels, Gauge>);
+
+impl CertificateMetrics {
+    pub(super) fn register(to: &mut Registry) -> Self {
+        let metrics = Self::default();
+        to.register(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that the port shows expires, in seconds since 1970; absent \
+             without TLS",
+            &metrics.0,
+        );
+        metrics
+    }
+
+    /// The gRPC port shows a certificate that is valid until then.
+    pub(crate) fn shown_until(&self, end: SystemTime) {
+        let seconds = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let shown = self.0.get_or_create_owned(&CertificateLabels { port: Port::Grpc });
+        shown.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 }
 

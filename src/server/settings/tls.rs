@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use crate::auth::spiffe;
 use crate::settings::{
-    Certificates, Kind as _, PrivateKey, RevocationLists, Section,
+    Certificates, Kind as _, PrivateKey, RevocationLists, Section, Settings as _,
     bounds::{CONCURRENCY, minutes, seconds},
     certificates, count, duration, one_of, plain_text, private_key, revocation_lists, settings,
 };
@@ -92,6 +92,34 @@ impl ServerTlsSettings {
             None => ClientAuth::Off,
         };
         self.client_auth.unwrap_or(default)
+    }
+
+    /// Whether other clients are accepted than with the settings before.
+    #[must_use]
+    pub fn accepts_others_than(&self, before: &Self) -> bool {
+        self.clients() != before.clients()
+    }
+
+    /// What says which clients are accepted, wherever it was read.
+    fn clients(&self) -> impl PartialEq {
+        (
+            self.client_auth(),
+            self.client_ca.as_ref().map(|file| &file.der),
+            self.client_crl.as_ref().map(|file| &file.der),
+            self.trust_domain.as_ref(),
+        )
+    }
+
+    /// Whether a key of the section can change while the port serves.
+    #[must_use]
+    pub fn is_live(key: &str) -> bool {
+        HandshakeLimits::rows().iter().all(|row| row.key != key)
+    }
+
+    /// What is in force after these settings, while the port serves.
+    #[must_use]
+    pub fn followed_by(&self, new: &Self) -> Self {
+        Self { handshakes: self.handshakes, ..new.clone() }
     }
 }
 

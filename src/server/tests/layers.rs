@@ -16,7 +16,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::service::Service as _;
 use tokio::time::Instant;
-use tonic::{Code, codegen::BoxFuture, server::NamedService};
+use tonic::{Code, Status, codegen::BoxFuture, server::NamedService};
+use tonic_types::StatusExt as _;
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneService};
 
 use super::settings;
@@ -35,6 +36,7 @@ use crate::{
             whole::Whole,
         },
         stack,
+        tls::Lapse,
         transport::closing::Closing,
     },
     telemetry::{Registry, logs},
@@ -150,6 +152,12 @@ async fn trailers(response: Response) -> HeaderMap {
 
 fn meaning(headers: &HeaderMap) -> (Code, Reason) {
     (reply::code(headers).unwrap(), reply::reason(headers).unwrap())
+}
+
+/// What a caller is told of its proof.
+fn told_why(headers: &HeaderMap) -> String {
+    let status = Status::from_header_map(headers).unwrap();
+    status.get_error_details().error_info().unwrap().metadata["why"].clone()
 }
 
 const EXCEEDED: (Code, Reason) = (Code::DeadlineExceeded, Reason::DeadlineExceeded);
@@ -358,17 +366,23 @@ async fn each_call_is_one_line_whose_level_says_who_should_look() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_a_client_whose_certificate_has_run_out() {
-    let closing = Arc::<Closing>::default();
-    let streams = stack_over(&closing, endless);
-    let stream = streams.clone().oneshot(request(WATCH)).await.unwrap();
-    closing.expire();
-    closing.leave.cancel();
-    let expired = (Code::Unauthenticated, Reason::CallerUnauthenticated);
-    assert_eq!(meaning(&trailers(stream).await), expired);
-    for path in [GET, CREATE, WATCH] {
-        let late = streams.clone().oneshot(request(path)).await.unwrap();
-        assert_eq!(meaning(late.headers()), expired, "{path}");
+async fn nothing_is_done_for_a_client_whose_certificate_does_not_count_any_more() {
+    for (lapse, why) in
+        [(Lapse::Expired, "expired"), (Lapse::Refused, "invalid"), (Lapse::Missing, "missing")]
+    {
+        let closing = Arc::<Closing>::default();
+        let streams = stack_over(&closing, endless);
+        let stream = streams.clone().oneshot(request(WATCH)).await.unwrap();
+        closing.lapse(lapse);
+        closing.leave.cancel();
+        let refused = (Code::Unauthenticated, Reason::CallerUnauthenticated);
+        let end = trailers(stream).await;
+        assert_eq!((meaning(&end), told_why(&end)), (refused, why.to_owned()));
+        for path in [GET, CREATE, WATCH] {
+            let late = streams.clone().oneshot(request(path)).await.unwrap();
+            assert_eq!(meaning(late.headers()), refused, "{path}");
+            assert_eq!(told_why(late.headers()), why, "{path}");
+        }
     }
     // Another one is only asked to come again.
     let closing = Arc::<Closing>::default();

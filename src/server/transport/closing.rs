@@ -1,10 +1,17 @@
 //! What the calls of a connection learn about its end.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{connections::Connections, pulse::Pulse};
+use crate::{
+    auth::{Unproved, Why},
+    server::tls::Lapse,
+};
 
 /// How many calls of a connection may be of no one.
 const MAX_UNPROVED: u32 = 100;
@@ -26,8 +33,8 @@ pub(crate) struct Closing {
     /// Too many of its calls were of no one.
     pub unwelcome: CancellationToken,
     unproved: AtomicU32,
-    /// The client's certificate has run out.
-    expired: AtomicBool,
+    /// Why what the client has proved by its certificate does not count any more.
+    lapse: OnceLock<Lapse>,
 }
 
 impl Closing {
@@ -41,7 +48,7 @@ impl Closing {
             pulse: Pulse::default(),
             unwelcome: CancellationToken::new(),
             unproved: AtomicU32::new(0),
-            expired: AtomicBool::new(false),
+            lapse: OnceLock::new(),
         }
     }
 
@@ -53,13 +60,18 @@ impl Closing {
         }
     }
 
-    /// Notes, before the client is asked to leave, that its certificate has run out.
-    pub(crate) fn expire(&self) {
-        self.expired.store(true, Ordering::Release);
+    /// Notes, before the client is asked to leave, why its certificate does not count any more.
+    pub(crate) fn lapse(&self, lapse: Lapse) {
+        let _ = self.lapse.set(lapse);
     }
 
-    /// Whether what the client has proved by its certificate does not count any more.
-    pub(crate) fn has_expired(&self) -> bool {
-        self.expired.load(Ordering::Acquire)
+    /// Why what the client has proved by its certificate does not count any more, if so.
+    pub(crate) fn lapsed(&self) -> Option<Unproved> {
+        let (why, cause) = match self.lapse.get()? {
+            Lapse::Expired => (Why::Expired, "the certificate has run out"),
+            Lapse::Refused => (Why::Invalid, "the certificate is not accepted any more"),
+            Lapse::Missing => (Why::Missing, "the connection began when no certificate was needed"),
+        };
+        Some(Unproved { why, cause: cause.into() })
     }
 }

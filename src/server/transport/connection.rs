@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    closing::Closing,
     connections::Connections,
     counting::Counting,
     executor,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::server::{
     metrics::{Closed, PortMetrics},
-    tls::PeerCertificate,
+    tls::{Admission, Lapse},
 };
 
 /// Why a response or a connection broke.
@@ -81,6 +82,8 @@ pub(super) struct Accepted {
 struct Begun {
     stream: Stream,
     client: Client,
+    /// For how long the client is accepted, over TLS.
+    admission: Option<Admission>,
     opened: Instant,
     place: Arc<Place>,
 }
@@ -139,17 +142,17 @@ async fn begin(
         };
         beginning.begin(stream, first, until, &mut client).await.map_err(Some)
     };
-    let stream = tokio::select! {
+    let (stream, admission) = tokio::select! {
         begun = begun => begun?,
         () = place.taken() => return Err(Some(Closed::Room)),
         () = goaway.cancelled() => return Err(None),
     };
-    Ok(Begun { stream, client, opened, place })
+    Ok(Begun { stream, client, admission, opened, place })
 }
 
 /// Gives why the gateway closed the connection, if the client did not leave.
 async fn drive<S, A>(
-    Begun { stream, client, opened, place }: Begun,
+    Begun { stream, client, admission, opened, place }: Begun,
     service: S,
     limits: ConnectionLimits,
     connections: Connections,
@@ -159,8 +162,9 @@ where
     S::Future: Send + 'static,
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
-    let Client { caller, closing, certificate, .. } = client;
-    let ConnectionLimits { headers, unread, answer, .. } = limits;
+    let Client { caller, closing, .. } = client;
+    let ConnectionLimits { headers, unread, answer, age, .. } = limits;
+    let grace = age.map(|age| age.grace);
     let pulse = &closing.pulse;
     let socket = Socket::new(stream, headers, unread, Arc::clone(&closing));
     let service =
@@ -178,11 +182,9 @@ where
         () = connections.goaway.cancelled() => (None, None),
         () = place.taken() => (Some(Closed::Room), None),
         () = closing.unwelcome.cancelled() => (Some(Closed::Unproved), None),
-        (closed, grace) = over(opened, limits, certificate, pulse) => (Some(closed), grace),
+        closed = lapsed(admission, &closing) => (Some(closed), grace),
+        (closed, grace) = over(opened, limits, pulse) => (Some(closed), grace),
     };
-    if closed == Some(Closed::Certificate) {
-        closing.expire();
-    }
     connection.as_mut().graceful_shutdown();
     if closed == Some(Closed::Room) {
         // Another connection waits for this one's descriptor. The client is still told, and what
@@ -215,7 +217,6 @@ where
 async fn over(
     opened: Instant,
     limits: ConnectionLimits,
-    certificate: Option<Arc<PeerCertificate>>,
     pulse: &Pulse,
 ) -> (Closed, Option<Duration>) {
     let ConnectionLimits { first_request, idle: longest, age, .. } = limits;
@@ -224,7 +225,18 @@ async fn over(
         () = no_request(opened + first_request, pulse) => (Closed::NoRequest, None),
         () = idle(longest, pulse) => (Closed::Idle, None),
         () = elapsed(age.map(|age| jittered(age.max, rand::random()))) => (Closed::Age, grace),
-        () = elapsed(certificate.map(|shown| shown.left())) => (Closed::Certificate, grace),
+    }
+}
+
+/// Returns when the client is not accepted any more, which its calls learn first: it may go on to
+/// call until it has read that it is asked to leave.
+async fn lapsed(admission: Option<Admission>, closing: &Closing) -> Closed {
+    let Some(admission) = admission else { return std::future::pending().await };
+    let lapse = admission.lapse().await;
+    closing.lapse(lapse);
+    match lapse {
+        Lapse::Expired => Closed::Certificate,
+        Lapse::Refused | Lapse::Missing => Closed::CertificateRefused,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use rustls::{CertificateError, Error, pki_types::CertificateDer, server::Acceptor};
+use rustls::{CertificateError, Error, server::Acceptor};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, sleep, timeout, timeout_at},
@@ -21,7 +21,7 @@ use crate::{
     server::{
         metrics::{Closed, HandshakeFailure, HandshakeMetrics, PortMetrics},
         settings::HandshakeLimits,
-        tls::{CurrentTls, PeerCertificate},
+        tls::{Admission, CurrentTls},
     },
     telemetry::LabelValue as _,
 };
@@ -83,30 +83,30 @@ impl Beginning {
     }
 
     /// Makes a connection whose first byte has come ready for HTTP, until this time. Notes what the
-    /// client's certificate proves.
+    /// client's certificate proves. Over TLS, says for how long the client is accepted.
     pub(super) async fn begin(
         &self,
         stream: Plain,
         first: u8,
         until: Instant,
         client: &mut Client,
-    ) -> Result<Stream, Closed> {
+    ) -> Result<(Stream, Option<Admission>), Closed> {
         match &self.handshakes {
             Some(handshakes) => {
                 let done = handshakes.make(stream, first, until, client.caller.id()).await;
-                let (stream, certificate) = done.map_err(|kind| {
+                let (stream, admission) = done.map_err(|kind| {
                     self.failed(handshakes, kind, client);
                     Closed::Handshake
                 })?;
-                client.certificate = certificate.map(Arc::new);
-                Ok(Stream::Tls(Box::new(stream)))
+                client.certificate.clone_from(&admission.certificate);
+                Ok((Stream::Tls(Box::new(stream)), Some(admission)))
             }
             None if first == TLS => {
                 self.unexpected(client);
                 part(stream).await;
                 Err(Closed::Tls)
             }
-            None => Ok(Stream::Plain(stream)),
+            None => Ok((Stream::Plain(stream), None)),
         }
     }
 
@@ -136,7 +136,7 @@ impl Beginning {
     }
 }
 
-type Done = (TlsStream<Plain>, Option<PeerCertificate>);
+type Done = (TlsStream<Plain>, Admission);
 
 impl Handshakes {
     async fn make(
@@ -181,18 +181,13 @@ impl Handshakes {
             let _ = hello.io.write_all(&NO_APPLICATION_PROTOCOL).await;
             return Err((HandshakeFailure::Alpn, Some(hello.io)));
         }
-        let done = hello.into_stream(self.tls.current()).into_fallible().await;
+        let (in_use, changes) = self.tls.current();
+        let done = hello.into_stream(Arc::clone(&in_use.config)).into_fallible().await;
         let stream = done.map_err(|(error, stream)| (kind(&error), Some(stream)))?;
         let (_, connection) = stream.get_ref();
-        let shown = connection.peer_certificates().and_then(<[CertificateDer<'_>]>::first);
-        let certificate = match shown {
-            // It has been parsed before, to verify it.
-            Some(shown) => {
-                Some(PeerCertificate::read(shown).ok_or((HandshakeFailure::Certificate, None))?)
-            }
-            None => None,
-        };
-        Ok((stream, certificate))
+        // Its certificate has been parsed before, to verify it.
+        let admission = Admission::of(connection.peer_certificates(), changes);
+        Ok((stream, admission.ok_or((HandshakeFailure::Certificate, None))?))
     }
 
     /// Returns when others wait for a turn, and this one has had it for long.

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     caller::Callers,
     server::{
-        metrics::{Closed, HandshakeMetrics, PortMetrics},
+        metrics::{CertificateMetrics, Closed, HandshakeMetrics, PortMetrics},
         tls::{CurrentTls, Tls},
     },
     settings::ListenAddress,
@@ -71,8 +71,13 @@ impl Listener {
     }
 
     /// The same port, whose connections begin with a TLS handshake.
-    pub(crate) fn secured(self, tls: &Tls, metrics: HandshakeMetrics) -> Self {
-        let tls = Handshaking { tls: CurrentTls::new(tls), limits: tls.limits, metrics };
+    pub(crate) fn secured(
+        self,
+        tls: &Tls,
+        metrics: HandshakeMetrics,
+        shown: CertificateMetrics,
+    ) -> Self {
+        let tls = Handshaking { tls: CurrentTls::new(tls, shown), limits: tls.limits, metrics };
         Self { tls: Some(tls), ..self }
     }
 

@@ -171,6 +171,11 @@ impl Builder {
         self
     }
 
+    /// The whole sections that were added.
+    pub fn sections(self) -> String {
+        self.backends
+    }
+
     /// The configuration as a file has it.
     pub fn text(self) -> String {
         let text = format!(

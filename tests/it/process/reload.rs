@@ -30,6 +30,13 @@ async fn a_hangup_reloads_the_configuration_and_ends_nothing() {
     assert!(log.contains("backends.sft.request_timeout") && !log.contains("9s"), "{log}");
     change(program, "wrong", "the configuration cannot be used: what is in force stays").await;
     change(program, &text, "\"changed\":\"backends.sft.request_timeout\"").await;
+    // What is to be noticed is told once, as at a start.
+    let open = format!(
+        "{text}\n[backends.open]\ndialect = \"bics-sft\"\naccess_token = \"x\"\n\
+        base_url = \"http://192.0.2.1\"\nallow_plain_http = true\n"
+    );
+    let log = change(program, &open, "credentials are sent unencrypted").await;
+    assert!(log.contains("WARN") && log.contains("backend `open`"), "{log}");
     assert!(program.is_running());
     // Not while it drains.
     program.signal(Signal::TERM);

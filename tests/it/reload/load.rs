@@ -1,33 +1,82 @@
 //! Everything is changed again and again while callers call.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    future::{Future, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use profile_gateway::pb::profile_service_client::ProfileServiceClient;
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tonic::{Status, transport::Channel};
 
+use super::secured::{APP, Secured};
 use crate::kit::{
     bodies::{profile, profiles, tokens},
+    certificates::{Leaf, channel_to},
     double::{self, GET, LOGIN, Seen, double},
     gateway::{Builder, fresh, gateway},
     model,
     reloading::{Files, reloading},
     show,
     tokens::{Issuer, caller, good, key_set, role, rsa_jwk},
+    until,
 };
 
 const ROUNDS: usize = 10;
 
-/// Reads until it is to stop, or a read fails. Each fourth is past the cache.
-async fn calling(
-    mut client: ProfileServiceClient<Channel>,
+/// Callers that read until they are to stop, or a read fails.
+#[derive(Default)]
+struct Load {
+    stop: Arc<AtomicBool>,
+    calls: Arc<AtomicUsize>,
+    callers: Vec<JoinHandle<Result<(), Status>>>,
+}
+
+impl Load {
+    /// So many more, each of which has a client from `connect` for each read.
+    fn begin<F>(&mut self, callers: usize, connect: impl Fn() -> F + Clone + Send + 'static)
+    where
+        F: Future<Output = ProfileServiceClient<Channel>> + Send + 'static,
+    {
+        for number in 0..callers {
+            let (stop, calls) = (Arc::clone(&self.stop), Arc::clone(&self.calls));
+            self.callers.push(tokio::spawn(calling(connect.clone(), number, stop, calls)));
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Waits for some calls that begin now.
+    async fn goes_on(&self) {
+        let before = self.calls();
+        until("calls", async || self.calls() > before + 8).await;
+    }
+
+    /// Ends it. No call has failed.
+    async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for caller in self.callers {
+            caller.await.unwrap().unwrap();
+        }
+    }
+}
+
+/// Each fourth read is past the cache.
+async fn calling<F>(
+    connect: impl Fn() -> F,
     mut turn: usize,
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicUsize>,
-) -> Result<(), Status> {
+) -> Result<(), Status>
+where
+    F: Future<Output = ProfileServiceClient<Channel>>,
+{
     let token = good("one");
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
@@ -37,7 +86,7 @@ async fn calling(
         };
         let value = format!("Bearer {token}").parse().unwrap();
         request.metadata_mut().insert("authorization", value);
-        client.get_profile(request).await?;
+        connect().await.get_profile(request).await?;
         calls.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
@@ -63,13 +112,9 @@ async fn nothing_fails_while_everything_is_changed() {
         builder.backend("sft", &upstream.base_url, &format!("{lines}{more}"))
     };
     let reloading = reloading(files, config("", &rules)).await;
-    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let callers: Vec<_> = (0..8)
-        .map(|number| {
-            let client = reloading.gateway.profiles.clone();
-            tokio::spawn(calling(client, number, Arc::clone(&stop), Arc::clone(&calls)))
-        })
-        .collect();
+    let mut load = Load::default();
+    let client = reloading.gateway.profiles.clone();
+    load.begin(8, move || ready(client.clone()));
     for round in 1..=ROUNDS {
         reloading.files().put("password", format!("{round}-password-of-the-kit"));
         assert_eq!(reloading.reload().await["latest"]["outcome"], "applied", "password {round}");
@@ -81,16 +126,42 @@ async fn nothing_fails_while_everything_is_changed() {
         let other = rules.clone() + &caller(&format!("other{round}"), "all");
         let latest = reloading.change(config(&more, &other)).await;
         assert_eq!(latest["latest"]["outcome"], "applied", "{latest}");
-        let before = calls.load(Ordering::Relaxed);
-        crate::kit::until("calls", async || calls.load(Ordering::Relaxed) > before + 8).await;
+        load.goes_on().await;
     }
-    stop.store(true, Ordering::Relaxed);
-    for caller in callers {
-        caller.await.unwrap().unwrap();
-    }
+    show(&format!("calls: {}", load.calls()));
+    load.end().await;
     let logins = upstream.count(LOGIN);
-    show(&format!("calls: {}, logins: {logins}", calls.load(Ordering::Relaxed)));
     assert!((2..=ROUNDS + 1).contains(&logins), "{logins} logins");
     let latest = json!(reloading.latest().await["latest"]["outcome"]);
     assert_eq!(latest, "applied");
+}
+
+/// The certificate of the gateway, and the lists of revoked clients, change ten times: no call
+/// fails, neither on connections that stay nor on one for each call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_fails_while_certificates_are_rotated() {
+    let upstream = double().await;
+    upstream.always(GET, double::json(profiles(&[profile("SP_1", "One")])));
+    let backends = gateway().fixed("sft", &upstream.base_url, "").sections();
+    let keys = "client_ca = \"@/ca\"\nclient_crl = \"@/crl\"";
+    let secured = Secured::started(&backends, keys).await;
+    let own = secured.client_of(APP);
+    let mut load = Load::default();
+    let client = secured.client(Some(&own)).await;
+    load.begin(4, move || ready(client.clone()));
+    let tls = secured.authority.client(Some(&own)).grpc();
+    let address = secured.reloading.gateway.address;
+    load.begin(4, move || {
+        let tls = tls.clone();
+        async move { ProfileServiceClient::new(channel_to(tls, address).await.unwrap()) }
+    });
+    for _ in 0..ROUNDS {
+        secured.put_own(&secured.authority.issue(&Leaf::server(&["localhost"])));
+        secured.put("crl", secured.authority.revoke(&[&secured.client_of(APP)]));
+        secured.applied(&["cert", "key", "client_crl"]).await;
+        load.goes_on().await;
+    }
+    show(&format!("calls: {}", load.calls()));
+    load.end().await;
+    assert_eq!(secured.closed("").await, 0.0);
 }
