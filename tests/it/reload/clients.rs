@@ -50,7 +50,9 @@ async fn closed_others(secured: &Secured) -> f64 {
 
 /// A stream ends because its client is not accepted any more, and the connection with it.
 async fn ends(secured: &Secured, watch: Watch, why: &str, ended: f64) {
-    let end = failure(Err::<(), _>(watch.end().await));
+    // The bound is for a broken program, which keeps the stream alive.
+    let end = tokio::time::timeout(Duration::from_secs(30), watch.end()).await;
+    let end = failure(Err::<(), _>(end.expect("the stream goes on")));
     assert!(end.is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED"), "{end:#?}");
     assert_eq!(end.meta("why"), why);
     until("the end of the connection", async || {
