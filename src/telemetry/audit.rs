@@ -6,8 +6,8 @@
 //! be written, and only if there is no room for it left out and counted.
 //!
 //! Each line has a number, one more than that of the line before, so that a reader sees that one
-//! is missing. The thread gives it when it first tries to write the line, and gives none twice: what
-//! was tried and failed may be there in part. A line that was left out takes a number too.
+//! is missing. The thread gives it when it first tries to write the line, and gives none twice:
+//! what was tried and failed may be there in part. A line that was left out takes a number too.
 
 mod output;
 
