@@ -103,15 +103,14 @@ impl<S> Authenticate<S> {
             }
             Err(NotIdentified::Refused(error)) => return Err(reply::known(method, *error)),
         };
+        passing.record.set_proof(Proof::Of(Arc::clone(&identity)));
         if let Needed::Rights(enough) = &method.needed
             && !enough.iter().any(|right| identity.may_somewhere(*right))
             && let Some(right) = enough.first()
         {
-            passing.record.set_proof(Proof::Of(identity));
             passing.record.deny(Denial::of(*right, None));
             return Err(reply::known(method, not_allowed(*right, None)));
         }
-        passing.record.set_proof(Proof::Of(identity));
         if !method.probe {
             let allowed = passing.record.caller().begin_call();
             allowed.map_err(|error| reply::known(method, error))?;
