@@ -37,7 +37,7 @@ use profile_gateway::pb::{
 };
 
 use crate::{
-    Role, Turn,
+    Role,
     certificates::{Authority, Issued, Leaf, channel_to},
     child::Child,
     load::{self, CONNECTIONS},
@@ -122,11 +122,7 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
     let to_certificates = Load::secured(&by_certificate.address, &authority, &client).await;
     let to_tokens = Load::plain(&by_token.address, Some(bearer())).await;
     let profile = to_open.once().await;
-    let with = json!({
-        "profile": load::to_text(&profile), "cert": own.certificate, "key": own.key,
-        "client_ca": authority.file("ca.pem"),
-    });
-    let secured = Child::role(Role::Secured, &with.to_string());
+    let secured = secured(&profile, &authority, &own);
     let to_secured = Load::secured(&secured.address, &authority, &client).await;
     let tonic = Child::role(Role::Tonic, &load::to_text(&profile));
     let to_tonic = Load::plain(&tonic.address, None).await;
@@ -144,20 +140,27 @@ pub(crate) async fn compare(requests: usize, rounds: usize) {
         ("cache hit, by a token that is remembered", &by_token, &to_tokens, &[4, 3]),
     ];
     let each = (requests / rounds).max(1);
-    let mut turns = [const { Vec::<Turn>::new() }; 6];
+    let mut rows = measured.map(|(name, _, _, others)| (name, Vec::new(), others));
     // The first turn warms up.
     for round in 0..=rounds {
-        for ((_, server, load, _), turns) in measured.iter().zip(&mut turns) {
+        for ((_, server, load, _), (_, turns, _)) in measured.iter().zip(&mut rows) {
             let turn = measure(server, async || load.make(each).await).await;
             if round > 0 {
                 turns.push(turn);
             }
         }
     }
-    let rows =
-        measured.iter().zip(turns).map(|((name, _, _, others), turns)| (*name, turns, *others));
     println!();
-    report(each, rounds, &rows.collect::<Vec<_>>());
+    report(each, rounds, &rows);
+}
+
+/// A bare tonic server over TLS that answers with this profile.
+fn secured(profile: &Profile, authority: &Authority, own: &Issued) -> Child {
+    let with = json!({
+        "profile": load::to_text(profile), "cert": own.certificate, "key": own.key,
+        "client_ca": authority.file("ca.pem"),
+    });
+    Child::role(Role::Secured, &with.to_string())
 }
 
 /// A token that is good for longer than this takes.
