@@ -9,7 +9,10 @@ FUZZ_SECONDS ?= 60
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 # Most tests wait for another process.
-export RUST_TEST_THREADS ?= $(shell expr 2 '*' "$$(nproc)")
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+ifneq ($(PROCESSORS),)
+export RUST_TEST_THREADS ?= $(shell expr 2 '*' $(PROCESSORS))
+endif
 
 # Integration tests that take long or wait in real time.
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
