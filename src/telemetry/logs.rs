@@ -220,8 +220,9 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
 }
 
 /// What the program calls the parts of its log. Who names the program means all of them.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "access",
+    "auth",
     "config",
     "gateway",
     "log",

@@ -163,6 +163,30 @@ fn io_in_pure_code_is_found() {
     assert_eq!(breaches("src/dialect/x/mod.rs"), [""; 0]);
 }
 
+/// The targets of the log in a file, each with its line.
+fn log_targets(source: &Source) -> Vec<(usize, &str)> {
+    const BEFORE: &str = "target: \"";
+    let found = source.text.match_indices(BEFORE).filter_map(|(at, _)| {
+        let (target, _) = source.text[at + BEFORE.len()..].split_once('"')?;
+        Some((source.line(at), target))
+    });
+    found.filter(|(line, _)| !source.is_test(*line)).collect()
+}
+
+#[test]
+fn each_target_of_the_log_is_one_of_the_program() {
+    let logs = read("src/telemetry/logs.rs");
+    let (_, targets) = logs.split_once("const TARGETS:").unwrap();
+    let (targets, _) =
+        targets.split_once(';').map(|(_, after)| after.split_once(';')).unwrap().unwrap();
+    let unknown = each(&["src/"], |source| {
+        let all = log_targets(source).into_iter();
+        let unknown = all.filter(|(_, target)| !targets.contains(&format!("\"{target}\"")));
+        unknown.map(|(line, target)| source.breach(line, target)).collect()
+    });
+    hold("who names the program in a filter of the log means all targets", &unknown);
+}
+
 #[test]
 fn each_breach_is_found() {
     let source = |path: &str, text: &str| Source::new(path, text);
