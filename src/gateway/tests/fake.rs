@@ -38,6 +38,9 @@ use crate::{
     },
 };
 
+/// The display name that no profile can be given: the gateway's own code panics.
+pub(super) const PANICS: &str = "panics";
+
 /// How a scripted write ends. A write that is not in the script succeeds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Ends {
@@ -282,7 +285,13 @@ impl Dialect for Fake {
 
     fn check_fields(&self, _: &Profile, _: &(dyn Fn(&str) -> bool + Sync), _: &mut Violations) {}
 
-    fn check_whole(&self, _: &Profile, _: Option<&Profile>, _: &mut Violations) -> Result<()> {
+    fn check_whole(
+        &self,
+        profile: &Profile,
+        before: Option<&Profile>,
+        _: &mut Violations,
+    ) -> Result<()> {
+        assert!(before.is_none() || profile.display_name != PANICS, "on purpose");
         Ok(())
     }
 

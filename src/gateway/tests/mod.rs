@@ -32,7 +32,7 @@ use crate::{
     store::{Memory, Store},
     telemetry::AuditLog,
 };
-use fake::{Ends, Fake};
+use fake::{Ends, Fake, PANICS};
 use parts::Parts;
 
 const ONE: &str = "11111111-1111-4111-8111-11111111aaaa";
@@ -85,17 +85,7 @@ impl Bench {
     }
 
     async fn update(&self, request_id: &str, name: &str) -> Result<Profile> {
-        let profile = Profile {
-            name: "backends/fake/profiles/1".into(),
-            display_name: name.into(),
-            ..Profile::default()
-        };
-        let request = UpdateProfileRequest {
-            profile: Some(profile),
-            request_id: request_id.into(),
-            ..UpdateProfileRequest::default()
-        };
-        self.gateway.update_profile(&call(), request).await
+        self.gateway.update_profile(&call(), change(request_id, name)).await
     }
 
     async fn delete(&self, request_id: &str) -> Result<()> {
@@ -122,6 +112,18 @@ fn creation(request_id: &str, name: &str) -> CreateProfileRequest {
         profile: Some(Profile { display_name: name.into(), ..Profile::default() }),
         request_id: request_id.into(),
         ..CreateProfileRequest::default()
+    }
+}
+
+fn change(request_id: &str, name: &str) -> UpdateProfileRequest {
+    UpdateProfileRequest {
+        profile: Some(Profile {
+            name: "backends/fake/profiles/1".into(),
+            display_name: name.into(),
+            ..Profile::default()
+        }),
+        request_id: request_id.into(),
+        ..UpdateProfileRequest::default()
     }
 }
 
@@ -255,15 +257,7 @@ async fn an_outcome_stays_unknown_when_it_could_not_be_resolved() {
     bench.fake.next(Ends::After(15 * Duration::from_secs(1)));
     let other = Bench { fake: bench.fake.clone(), gateway: Arc::clone(&bench.gateway) };
     let slow = tokio::spawn(async move {
-        let request = UpdateProfileRequest {
-            profile: Some(Profile {
-                name: "backends/fake/profiles/1".into(),
-                display_name: "old too".into(),
-                ..Profile::default()
-            }),
-            ..UpdateProfileRequest::default()
-        };
-        other.gateway.update_profile(&within(MINUTE), request).await
+        other.gateway.update_profile(&within(MINUTE), change("", "old too")).await
     });
     sleep(Duration::from_millis(1)).await;
     unknown(bench.update(ONE, "new").await);
@@ -320,6 +314,19 @@ async fn a_panic_leaves_the_outcome_unknown() {
     unknown(bench.create(ONE, "a").await);
     assert_eq!(bench.create(ONE, "a").await.unwrap().display_name, "a");
     assert_eq!((bench.fake.writes(), bench.fake.names().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_is_the_gateways_fault_also_in_the_audit_log() {
+    let log = AuditLog::in_memory(usize::MAX);
+    let parts = Parts { log: log.clone(), ..Parts::default() };
+    let bench = parts.over(Fake::default(), Arc::new(Memory));
+    bench.fake.put(1, Some("a"));
+    let check = UpdateProfileRequest { validate_only: true, ..change("", PANICS) };
+    let error = bench.gateway.update_profile(&call(), check).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::GatewayInternal);
+    let [line] = <[String; 1]>::try_from(log.lines()).unwrap();
+    assert!(line.contains(r#""outcome":"GATEWAY_INTERNAL""#), "{line}");
 }
 
 #[tokio::test(start_paused = true)]

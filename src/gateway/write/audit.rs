@@ -143,6 +143,12 @@ impl Audit {
         self
     }
 
+    /// From here on, a check runs apart from its call. If it does not come to its end, it panicked.
+    pub(crate) fn checking(mut self) -> Self {
+        self.outcome = Reason::GatewayInternal.name();
+        self
+    }
+
     /// The call got the result of an earlier call.
     pub(crate) fn replayed(mut self, result: &Result<Written>) {
         self.replayed = true;

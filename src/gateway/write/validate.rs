@@ -43,7 +43,7 @@ pub(crate) async fn run(
     let left = CancellationToken::new();
     let demand = Demand::new(left.clone(), writes.draining().clone());
     let _caller = left.drop_guard();
-    let order = Arc::clone(order);
+    let (order, audit) = (Arc::clone(order), audit.checking());
     let checked = async move {
         let _place = place;
         let result = demand.bound(check(&request, &order.locks)).await;
