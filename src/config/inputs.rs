@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::Either;
 
-use super::{ConfigErrors, listen_on, load_file_beside, load_from, read::Known, types::Config};
+use super::{ConfigErrors, listen_on, load_file_with, load_from, read::Context, types::Config};
 use crate::dialect::REGISTRY;
 
 /// A file, if there is one, and the environment of the process.
@@ -51,10 +51,10 @@ impl Inputs {
     ///
     /// When the file cannot be read, or with every mistake in the configuration.
     pub fn read(&self) -> Result<Config, Unusable> {
-        self.read_beside(Known::default())
+        self.read_with(Context::default())
     }
 
-    fn read_beside(&self, known: Known<'_>) -> Result<Config, Unusable> {
+    fn read_with(&self, context: Context<'_>) -> Result<Config, Unusable> {
         // A variable that is not UTF-8 cannot be one of ours.
         let mut env: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -63,9 +63,9 @@ impl Inputs {
             listen_on(&mut env, address.clone());
         }
         let Some(path) = &self.path else {
-            return load_from(None, known, &env, REGISTRY).map_err(Unusable::Wrong);
+            return load_from(None, context, &env, REGISTRY).map_err(Unusable::Wrong);
         };
-        load_file_beside(path, &env, known).map_err(|error| match error {
+        load_file_with(path, &env, context).map_err(|error| match error {
             Either::Left(error) => Unusable::Unread(path.clone(), error),
             Either::Right(errors) => Unusable::Wrong(errors),
         })
@@ -81,7 +81,7 @@ impl Inputs {
         if let Some(path) = self.path.as_ref() {
             is_regular(path).map_err(|error| Unusable::Unread(path.clone(), error))?;
         }
-        self.read_beside(Known { certificate: in_force.tls.cert.as_ref(), ..Known::default() })
+        self.read_with(Context { certificate: in_force.tls.cert.as_ref(), ..Context::default() })
     }
 }
 

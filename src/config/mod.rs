@@ -51,7 +51,7 @@ pub use crate::settings::{Certificates, ConfigError, ConfigErrors, PrivateKey, R
 use futures_util::future::Either;
 use secrecy::zeroize::Zeroizing;
 
-use self::{raw::MAX_FILE_BYTES, read::Known};
+use self::{raw::MAX_FILE_BYTES, read::Context};
 use crate::{
     dialect::{REGISTRY, Registration},
     settings::{Env, Errors},
@@ -82,14 +82,14 @@ pub fn load_file(
     path: &Path,
     env: &[(String, String)],
 ) -> Result<Config, Either<io::Error, ConfigErrors>> {
-    load_file_beside(path, env, Known::default())
+    load_file_with(path, env, Context::default())
 }
 
-/// The same, with what is known besides.
-fn load_file_beside(
+/// The same, in this context.
+fn load_file_with(
     path: &Path,
     env: &Env,
-    known: Known<'_>,
+    context: Context<'_>,
 ) -> Result<Config, Either<io::Error, ConfigErrors>> {
     let file = File::open(path).map_err(Either::Left)?;
     let about = file.metadata().map_err(Either::Left)?;
@@ -101,8 +101,8 @@ fn load_file_beside(
     file.take(most).read_to_string(&mut text).map_err(Either::Left)?;
     let name = path.display().to_string();
     let source = Source { file_name: &name, text: &text };
-    let known = Known { file: Some(&about), ..known };
-    load_from(Some(source), known, env, REGISTRY).map_err(Either::Right)
+    let context = Context { file: Some(&about), ..context };
+    load_from(Some(source), context, env, REGISTRY).map_err(Either::Right)
 }
 
 /// As [`load`], with other dialects.
@@ -111,13 +111,13 @@ fn load_with(
     env: &Env,
     dialects: &[Registration],
 ) -> Result<Config, ConfigErrors> {
-    load_from(source, Known::default(), env, dialects)
+    load_from(source, Context::default(), env, dialects)
 }
 
-/// The same, with what is known besides.
+/// The same, in this context.
 fn load_from(
     source: Option<Source<'_>>,
-    known: Known<'_>,
+    context: Context<'_>,
     env: &Env,
     dialects: &[Registration],
 ) -> Result<Config, ConfigErrors> {
@@ -127,7 +127,7 @@ fn load_from(
         overlay::apply(&mut raw.root, env, &mut errors);
         unread_variables::check(env, &mut errors);
         let references = written::references(&raw.root);
-        let config = read::config(raw, known, env, dialects, &mut errors);
+        let config = read::config(raw, context, env, dialects, &mut errors);
         Config { references, ..config }
     });
     match config {

@@ -19,13 +19,13 @@ use crate::{
     store::StoreSettings,
 };
 
-/// What is known beside what was written.
+/// What the text of a configuration does not say, and its checks need.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Known<'k> {
+pub(super) struct Context<'c> {
     /// The configuration, if it is a file.
-    pub(super) file: Option<&'k Metadata>,
+    pub(super) file: Option<&'c Metadata>,
     /// The certificate that clients of this process see.
-    pub(super) certificate: Option<&'k Certificates>,
+    pub(super) certificate: Option<&'c Certificates>,
 }
 
 /// The tables at the top level.
@@ -46,7 +46,7 @@ pub(super) const SECTIONS: [&str; 11] = [
 /// The whole configuration. What is wrong goes to `errors`, and then the result must not be used.
 pub(super) fn config(
     raw: Raw,
-    known: Known<'_>,
+    context: Context<'_>,
     env: &Env,
     dialects: &[Registration],
     errors: &mut Errors,
@@ -60,7 +60,7 @@ pub(super) fn config(
     let log = whole(root.child("log"));
     let audit = whole(root.child("audit"));
     let reload = whole(root.child("reload"));
-    let (server, tls, secured, fits) = server(root.child("server"), known.certificate);
+    let (server, tls, secured, fits) = server(root.child("server"), context.certificate);
     let callers = whole(root.child("callers"));
     let memory = whole(root.child("memory"));
     let request_ids = whole(root.child("request_ids"));
@@ -71,7 +71,7 @@ pub(super) fn config(
     let store = store(root.child("store"), has_backends);
     root.finish();
     let mut warnings = errors.take_warnings();
-    warnings.extend(permissions::check(&permissions, known.file, &whole_file, errors));
+    warnings.extend(permissions::check(&permissions, context.file, &whole_file, errors));
     warnings.extend(backends.values().filter_map(backend::warning));
     // A trial run of the sandbox has no replicas.
     if !backends.is_empty() && page_tokens.page_token_key.is_none() {
