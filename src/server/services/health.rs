@@ -138,11 +138,11 @@ impl Health {
 
     /// The gRPC service.
     pub(crate) fn service(&self, audience: Audience) -> HealthService {
-        let told = Told { health: self.clone(), audience };
+        let view = HealthView { health: self.clone(), audience };
         // Clients that compress all their requests compress these too.
-        let generated = with_each(HealthServer::new(told.clone()), HealthServer::accept_compressed);
+        let generated = with_each(HealthServer::new(view.clone()), HealthServer::accept_compressed);
         let generated = generated.max_decoding_message_size(MAX_PROBE_BYTES);
-        HealthService { told, generated }
+        HealthService { view, generated }
     }
 }
 
@@ -156,14 +156,14 @@ pub(crate) enum Audience {
     Probes,
 }
 
-/// The health, and who is told.
+/// The health as an audience sees it.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct HealthView {
     health: Health,
     audience: Audience,
 }
 
-impl Told {
+impl HealthView {
     /// Whether a call may know of what has this name. Of a backend, no call may that was not
     /// admitted.
     fn may_see(&self, call: Option<&Admitted>, name: &str) -> bool {
@@ -205,7 +205,7 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Api for Told {
+impl Api for HealthView {
     type WatchStream = BoxStream<HealthCheckResponse>;
 
     async fn check(
@@ -266,8 +266,8 @@ fn unknown(name: &str) -> Status {
 /// The gRPC service: `List`, and the generated service for the rest.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthService {
-    told: Told,
-    generated: HealthServer<Told>,
+    view: HealthView,
+    generated: HealthServer<HealthView>,
 }
 
 impl NamedService for HealthService {
@@ -291,7 +291,7 @@ where
         if request.uri().path() != "/grpc.health.v1.Health/List" {
             return self.generated.call(request);
         }
-        let list = List(self.told.clone());
+        let list = List(self.view.clone());
         Box::pin(async move {
             let grpc = with_each(Grpc::new(ProstCodec::default()), Grpc::accept_compressed);
             let mut grpc = grpc.max_decoding_message_size(MAX_PROBE_BYTES);
@@ -300,7 +300,7 @@ where
     }
 }
 
-struct List(Told);
+struct List(HealthView);
 
 /// `grpc.health.v1.HealthListRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -319,9 +319,9 @@ impl UnaryService<HealthListRequest> for List {
 
     fn call(&mut self, request: Request<HealthListRequest>) -> Self::Future {
         let call = request.extensions().get();
-        let Self(told) = self;
-        let all = told.health.all().into_iter();
-        let seen = all.filter(|(name, _)| told.may_see(call, name));
+        let Self(view) = self;
+        let all = view.health.all().into_iter();
+        let seen = all.filter(|(name, _)| view.may_see(call, name));
         let statuses = seen.map(|(name, status)| (name, answer(status)));
         ready(Ok(Response::new(HealthListResponse { statuses: statuses.collect() })))
     }
@@ -342,8 +342,8 @@ mod tests {
         for known in ["", "a.Service", "backends/sft"] {
             let before = holders(known).unwrap();
             let request = HealthCheckRequest { service: known.to_owned() };
-            let told = Told { health: health.clone(), audience: Audience::Probes };
-            let _watch = told.watch(Request::new(request)).await.unwrap();
+            let view = HealthView { health: health.clone(), audience: Audience::Probes };
+            let _watch = view.watch(Request::new(request)).await.unwrap();
             assert_eq!(holders(known), Some(before + 1), "{known}");
         }
         let state = health.0.borrow();
@@ -354,12 +354,12 @@ mod tests {
 
     /// What a call is told of the process and of a backend.
     async fn told(health: &Health, audience: Audience, admitted: Option<Admitted>) -> [bool; 2] {
-        let told = Told { health: health.clone(), audience };
+        let view = HealthView { health: health.clone(), audience };
         let mut seen = [false; 2];
         for (seen, name) in seen.iter_mut().zip(["", "backends/sft"]) {
             let mut request = Request::new(HealthCheckRequest { service: name.to_owned() });
             admitted.clone().map(|admitted| request.extensions_mut().insert(admitted));
-            *seen = told.check(request).await.is_ok();
+            *seen = view.check(request).await.is_ok();
         }
         seen
     }

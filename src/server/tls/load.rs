@@ -97,8 +97,8 @@ fn own(
     provider: &CryptoProvider,
     section: &mut Section<'_>,
 ) -> Option<(CertifiedKey, OwnCertificate)> {
-    let about = refused(described(cert), "cert", section);
-    let about = about.filter(|own| is_of_now(own, &cert.path, is_in_force, section));
+    let about = report_at(described(cert), "cert", section);
+    let about = about.filter(|own| is_valid_now(own, &cert.path, is_in_force, section));
     let certified = CertifiedKey::from_der(cert.der.clone(), key.der.clone_key(), provider);
     let certified = certified.map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -107,7 +107,7 @@ fn own(
         Error::InvalidCertificate(_) => format!("cannot be used with {}", quoted(&cert.path)),
         _ => because(&key.path, "this kind of key is not supported"),
     });
-    Some((refused(certified, "key", section)?, about?))
+    Some((report_at(certified, "key", section)?, about?))
 }
 
 /// That a file cannot be used.
@@ -116,7 +116,7 @@ fn because(path: &str, why: &str) -> String {
 }
 
 /// Reports what is wrong at a key.
-fn refused<T>(
+fn report_at<T>(
     result: Result<T, String>,
     key: &'static str,
     section: &mut Section<'_>,
@@ -135,7 +135,7 @@ fn described(Certificates { path, der }: &Certificates) -> Result<OwnCertificate
 
 /// Whether a certificate can be used at this time. One that is in force can: to refuse it would
 /// hold up what else has changed, and take nothing back.
-fn is_of_now(
+fn is_valid_now(
     own: &OwnCertificate,
     path: &str,
     is_in_force: bool,
@@ -167,7 +167,7 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
     section: &mut Section<'_>,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
-    let roots = refused(roots(settings.client_ca.as_ref()?), "client_ca", section)?;
+    let roots = report_at(roots(settings.client_ca.as_ref()?), "client_ca", section)?;
     let lists = settings.client_crl.iter().flat_map(|file| file.der.clone());
     let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
     let builder = builder.with_crls(lists);
