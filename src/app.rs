@@ -132,9 +132,8 @@ impl App {
         };
         let log = (writes.clone(), audit.clone());
         let gateway = gateway(&config, &maker, &callers, log, &store, &mut registry)?;
-        let rules = PreparedRules::new(&config.auth, &metrics.auth)?.configure(&callers);
-        gateway.deny_fresh(rules.denies_fresh());
-        let rules = Arc::new(InForce::new(rules));
+        let rules = PreparedRules::new(&config.auth, &metrics.auth)?;
+        let rules = put_in_force(rules, &callers, &gateway);
         let routes = routes(&gateway, &config.server, &budget);
         let services =
             Services::new(routes, health.clone(), metrics.server.clone(), callers.clone())?
@@ -263,6 +262,13 @@ fn gateway(
     let (tokens, processors) = (page_tokens(config), Processors::new(callers));
     let gateway = Gateway::new(backends, writes, earlier, audit, tokens, watches, processors);
     Ok(Arc::new(gateway))
+}
+
+/// Has every call checked by these rules.
+fn put_in_force(rules: PreparedRules, callers: &Callers, gateway: &Gateway) -> Arc<InForce> {
+    let rules = rules.configure(callers);
+    gateway.deny_fresh(rules.denies_fresh());
+    Arc::new(InForce::new(rules))
 }
 
 fn watches(config: &Config, callers: &Callers, store: &Arc<dyn Store>, maker: &Maker) -> Watches {

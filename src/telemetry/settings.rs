@@ -45,6 +45,20 @@ settings! {
     check goes_to_one_place;
 }
 
+impl LogSettings {
+    /// Whether a key of the section can change while the process runs.
+    #[must_use]
+    pub fn is_live(key: &str) -> bool {
+        ["level", "buffer_bytes"].contains(&key)
+    }
+
+    /// What is in force after these settings, while the process runs.
+    #[must_use]
+    pub fn followed_by(&self, new: &Self) -> Self {
+        Self { level: new.level.clone(), buffer_bytes: new.buffer_bytes, ..self.clone() }
+    }
+}
+
 impl AuditSettings {
     /// Whether the audit log goes to standard output.
     #[must_use]

@@ -45,15 +45,18 @@ enum Step {
 }
 
 const TLS: &str = "server.tls.";
+const LOG: &str = "log.";
 
 /// What is put in force while the process runs; all else needs a restart.
 pub(super) fn is_live(key: &str) -> bool {
     if let Some(key) = key.strip_prefix(TLS) {
         return ServerTlsSettings::is_live(key);
     }
+    if let Some(key) = key.strip_prefix(LOG) {
+        return LogSettings::is_live(key);
+    }
     let section = key.split_once('.').map_or(key, |(section, _)| section);
     ["auth", "backends", "reload", "strict_permissions"].contains(&section)
-        || ["log.level", "log.buffer_bytes"].contains(&key)
 }
 
 /// The keys that have other values than at the start, and need a restart.
@@ -64,7 +67,7 @@ pub(super) fn for_restart(since_start: &Changes) -> Vec<String> {
 /// Takes over what a reload puts in force.
 pub(super) fn adopt(in_force: &mut Config, new: &Config) {
     in_force.auth = new.auth.clone();
-    in_force.log = LogSettings { format: in_force.log.format, ..new.log.clone() };
+    in_force.log = in_force.log.followed_by(&new.log);
     in_force.tls = in_force.tls.followed_by(&new.tls);
     in_force.secured.clone_from(&new.secured);
     in_force.reload = new.reload.clone();
@@ -136,7 +139,7 @@ impl Plan {
             Ok((name.clone(), step))
         };
         let backends = changes.backends.iter().map(step).collect::<io::Result<_>>()?;
-        let is_about_log = changes.keys.iter().any(|key| key.starts_with("log."));
+        let is_about_log = changes.keys.iter().any(|key| key.starts_with(LOG));
         let LogSettings { level, buffer_bytes, .. } = &new.log;
         let log = is_about_log.then(|| logs::Reconfigured::new(level, *buffer_bytes)).transpose();
         let log = log.map_err(|why| io::Error::other(format!("log.level: {why}")))?;
