@@ -7,7 +7,9 @@
 //!
 //! Each line has a number, one more than that of the line before, so that a reader sees that one
 //! is missing. The thread gives it when it first tries to write the line, and gives none twice:
-//! what was tried and failed may be there in part. A line that was left out takes a number too.
+//! what was tried and failed may be there in part. A line about what is over takes a number even if
+//! there is no room for it, at once, so the gap comes before the lines that were waiting. A denial
+//! that is left out takes none.
 
 mod output;
 
