@@ -81,7 +81,7 @@ async fn a_creation_that_is_acknowledged_and_not_done_is_not_applied() {
 #[tokio::test]
 async fn a_new_profile_that_was_seen_missing_is_not_believed_when_reads_fail_later() {
     for sample in registered() {
-        let bench = within("3s", sample).await;
+        let bench = within("5s", sample).await;
         bench.arm(sample.operations.create, &json!({"kind": "ignore"}), 1).await;
         // The list before; SFT has one operation for both.
         let earlier = usize::from(sample.operations.list == sample.operations.get);
