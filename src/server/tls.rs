@@ -3,7 +3,7 @@
 //!
 //! Opens no sockets; `transport` makes the handshakes.
 
-mod admission;
+mod acceptance;
 mod certificate;
 mod in_use;
 mod load;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 pub use self::certificate::PeerCertificate;
 use self::in_use::InUse;
-pub(crate) use self::{admission::Admission, certificate::shown_time, in_use::Lapse};
+pub(crate) use self::{acceptance::Acceptance, certificate::shown_time, in_use::Lapse};
 use super::{metrics::CertificateMetrics, settings::HandshakeLimits};
 
 /// TLS on the gRPC port, checked and ready for handshakes.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::server::{
     metrics::{Closed, PortMetrics},
-    tls::{Admission, Lapse},
+    tls::{Acceptance, Lapse},
 };
 
 /// Why a response or a connection broke.
@@ -83,7 +83,7 @@ struct Begun {
     stream: Stream,
     client: Client,
     /// For how long the client is accepted, over TLS.
-    admission: Option<Admission>,
+    acceptance: Option<Acceptance>,
     opened: Instant,
     place: Arc<Place>,
 }
@@ -142,17 +142,17 @@ async fn begin(
         };
         beginning.begin(stream, first, until, &mut client).await.map_err(Some)
     };
-    let (stream, admission) = tokio::select! {
+    let (stream, acceptance) = tokio::select! {
         begun = begun => begun?,
         () = place.taken() => return Err(Some(Closed::Room)),
         () = goaway.cancelled() => return Err(None),
     };
-    Ok(Begun { stream, client, admission, opened, place })
+    Ok(Begun { stream, client, acceptance, opened, place })
 }
 
 /// Gives why the gateway closed the connection, if the client did not leave.
 async fn drive<S, A>(
-    Begun { stream, client, admission, opened, place }: Begun,
+    Begun { stream, client, acceptance, opened, place }: Begun,
     service: S,
     limits: ConnectionLimits,
     connections: Connections,
@@ -182,7 +182,7 @@ where
         () = connections.goaway.cancelled() => (None, None),
         () = place.taken() => (Some(Closed::Room), None),
         () = closing.unwelcome.cancelled() => (Some(Closed::Unproved), None),
-        closed = lapsed(admission, &closing) => (Some(closed), grace),
+        closed = lapsed(acceptance, &closing) => (Some(closed), grace),
         (closed, grace) = over(opened, limits, pulse) => (Some(closed), grace),
     };
     connection.as_mut().graceful_shutdown();
@@ -230,9 +230,9 @@ async fn over(
 
 /// Returns when the client is not accepted any more, which its calls learn first: it may go on to
 /// call until it has read that it is asked to leave.
-async fn lapsed(admission: Option<Admission>, closing: &Closing) -> Closed {
-    let Some(admission) = admission else { return std::future::pending().await };
-    let lapse = admission.lapse().await;
+async fn lapsed(acceptance: Option<Acceptance>, closing: &Closing) -> Closed {
+    let Some(acceptance) = acceptance else { return std::future::pending().await };
+    let lapse = acceptance.lapse().await;
     closing.lapse(lapse);
     match lapse {
         Lapse::Expired => Closed::Certificate,

@@ -21,7 +21,7 @@ use crate::{
     server::{
         metrics::{Closed, HandshakeFailure, HandshakeMetrics, PortMetrics},
         settings::HandshakeLimits,
-        tls::{Admission, CurrentTls},
+        tls::{Acceptance, CurrentTls},
     },
     telemetry::LabelValue as _,
 };
@@ -90,16 +90,16 @@ impl Beginning {
         first: u8,
         until: Instant,
         client: &mut Client,
-    ) -> Result<(Stream, Option<Admission>), Closed> {
+    ) -> Result<(Stream, Option<Acceptance>), Closed> {
         match &self.handshakes {
             Some(handshakes) => {
                 let done = handshakes.make(stream, first, until, client.caller.id()).await;
-                let (stream, admission) = done.map_err(|kind| {
+                let (stream, acceptance) = done.map_err(|kind| {
                     self.failed(handshakes, kind, client);
                     Closed::Handshake
                 })?;
-                client.certificate.clone_from(&admission.certificate);
-                Ok((Stream::Tls(Box::new(stream)), Some(admission)))
+                client.certificate.clone_from(&acceptance.certificate);
+                Ok((Stream::Tls(Box::new(stream)), Some(acceptance)))
             }
             None if first == TLS => {
                 self.unexpected(client);
@@ -136,7 +136,7 @@ impl Beginning {
     }
 }
 
-type Done = (TlsStream<Plain>, Admission);
+type Done = (TlsStream<Plain>, Acceptance);
 
 impl Handshakes {
     async fn make(
@@ -186,8 +186,8 @@ impl Handshakes {
         let stream = done.map_err(|(error, stream)| (kind(&error), Some(stream)))?;
         let (_, connection) = stream.get_ref();
         // Its certificate has been parsed before, to verify it.
-        let admission = Admission::of(connection.peer_certificates(), changes);
-        Ok((stream, admission.ok_or((HandshakeFailure::Certificate, None))?))
+        let acceptance = Acceptance::of(connection.peer_certificates(), changes);
+        Ok((stream, acceptance.ok_or((HandshakeFailure::Certificate, None))?))
     }
 
     /// Returns when others wait for a turn, and this one has had it for long.

@@ -13,7 +13,7 @@ use super::{
 
 /// A client as it was accepted.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct Acceptance {
     /// What its certificate proves, if it has shown one.
     pub certificate: Option<Arc<PeerCertificate>>,
     /// Its certificate with those that lead to its authority; empty without one.
@@ -22,7 +22,7 @@ pub(crate) struct Admission {
     changes: watch::Receiver<Arc<InUse>>,
 }
 
-impl Admission {
+impl Acceptance {
     /// The client that has shown these certificates. `None` if the first of them proves nothing.
     pub(in crate::server) fn of(
         shown: Option<&[CertificateDer<'static>]>,
