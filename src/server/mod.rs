@@ -33,7 +33,7 @@ use self::{
     services::{admin, asker, descriptors, heartbeat::Heartbeat, probes, reflection},
     stack::Connected,
     transport::{
-        connection::{Age, ConnectionLimits},
+        connection::ConnectionLimits,
         connections::Connections,
         drain,
         listener::{Limits, Listener},
@@ -70,7 +70,8 @@ use crate::{
 const MAX_ADMIN_HEADERS: usize = 16 * 1024;
 /// Most requests at once on a connection to the admin port.
 const MAX_ADMIN_STREAMS: u32 = 16;
-/// How long the admin port waits for a request, and for its answer to be read.
+/// How long the admin port waits for a request, for its answer to be read, and for a client to go
+/// that was asked to.
 const ADMIN_LIMIT: Duration = Duration::from_secs(10);
 /// How long the admin port may take to finish its last responses.
 const ADMIN_END: Duration = Duration::from_secs(1);
@@ -290,6 +291,7 @@ fn admin_limits(settings: &AdminSettings, callers: &Callers) -> Limits {
             unread: ADMIN_LIMIT,
             answer: Some(ADMIN_LIMIT),
             age: None,
+            grace: ADMIN_LIMIT,
         },
     }
 }
@@ -301,7 +303,6 @@ fn grpc_limits(settings: &ServerSettings, callers: &Callers) -> Limits {
         max_connection_idle,
         write_timeout,
     } = settings.connections;
-    let grace = settings.max_connection_age_grace;
     Limits {
         places: places(callers, settings.max_connections, max_connections_per_peer),
         connection: ConnectionLimits {
@@ -311,7 +312,8 @@ fn grpc_limits(settings: &ServerSettings, callers: &Callers) -> Limits {
             idle: max_connection_idle,
             unread: write_timeout,
             answer: None,
-            age: settings.max_connection_age.map(|max| Age { max, grace }),
+            age: settings.max_connection_age,
+            grace: settings.max_connection_age_grace,
         },
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     metrics::PortMetrics,
     transport::{
-        connection::{Age, ConnectionLimits},
+        connection::ConnectionLimits,
         connections::Connections,
         listener::{Limits, Listener, Unserved},
         places::PlaceLimits,
@@ -103,7 +103,8 @@ async fn serve(
             idle: Some(LIMIT),
             unread: LIMIT,
             answer: Some(LIMIT),
-            age: Some(Age { max: MAX_AGE, grace: Duration::ZERO }),
+            age: Some(MAX_AGE),
+            grace: Duration::ZERO,
         },
     };
     let service = move |_: &_| TowerToHyperService::new(router.clone());

@@ -7,6 +7,7 @@ mod clients;
 mod connections;
 mod files;
 mod issuers;
+mod leaving;
 mod levers;
 mod load;
 mod quotas;

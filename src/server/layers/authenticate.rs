@@ -18,6 +18,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     body::{Answer, Stepped, bare, wrap},
+    cut,
     lasting::{Lasting, Opened, unauthenticated},
     methods::{Method, Needed},
     passing::Passing,
@@ -64,9 +65,7 @@ impl<S> Authenticate<S> {
         passing: &Passing<B>,
         [authorization, forwarded]: &[Taken; 2],
     ) -> Result<Option<Lasting>, Error> {
-        if let Some(unproved) = passing.closing.lapsed() {
-            return Err(refused(passing, unproved));
-        }
+        may_begin(passing)?;
         let opened = passing.method.streaming.then(|| Opened::by(&self.authenticator));
         let lasts = || opened.map(|opened| opened.lasts(&passing.method, &passing.record));
         // The rules of one moment, for the whole of this call.
@@ -117,6 +116,14 @@ impl<S> Authenticate<S> {
         }
         Ok(lasts())
     }
+}
+
+/// Refuses a call whose client lost what its connection proves, or whose connection has no time.
+fn may_begin<B>(passing: &Passing<B>) -> Result<(), Error> {
+    if let Some(unproved) = passing.closing.lapsed() {
+        return Err(refused(passing, unproved));
+    }
+    cut::too_late(&passing.closing, &passing.method).map_or(Ok(()), Err)
 }
 
 /// Whether a call to this method needs no proof.

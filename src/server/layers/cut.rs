@@ -61,6 +61,13 @@ pub(crate) fn cut_off(closing: &Closing, method: &Method, record: &CallRecord) -
     stage(closing, method).is_cancelled().then(|| error(closing, method, record))
 }
 
+/// The error of a call that arrives when its connection has no time left for it. Reads learn it
+/// from `Cut`, because they may have begun before.
+pub(crate) fn too_late(closing: &Closing, method: &Method) -> Option<Error> {
+    let is_late = closing.is_unwelcome() || (is_write(method) && closing.writes.is_closed());
+    is_late.then(|| unfinished(method))
+}
+
 /// The error of a call whose connection ends before its message is here, so that nothing was done.
 pub(crate) fn unfinished(method: &Method) -> Error {
     let message = "the gateway is closing the connection; retry the call";

@@ -386,8 +386,15 @@ async fn nothing_is_done_for_a_client_whose_certificate_does_not_count_any_more(
     }
     // Another one is only asked to come again.
     let closing = Arc::<Closing>::default();
-    let streams = stack_over(&closing, endless);
-    let stream = streams.oneshot(request(WATCH)).await.unwrap();
+    let stream = stack_over(&closing, endless).oneshot(request(WATCH)).await.unwrap();
     closing.leave.cancel();
     assert_eq!(meaning(&trailers(stream).await), (Code::Unavailable, Reason::Overloaded));
+}
+
+#[tokio::test]
+async fn no_write_begins_when_the_time_of_its_connection_is_over() {
+    let closing = Arc::<Closing>::default();
+    closing.writes.close();
+    let late = stack_over(&closing, endless).oneshot(request(CREATE)).await.unwrap();
+    assert_eq!(meaning(late.headers()), (Code::Unavailable, Reason::Overloaded));
 }

@@ -22,11 +22,11 @@ const MAX_UNPROVED: u32 = 100;
 pub(crate) struct Closing {
     /// The client is asked to leave: streams end.
     pub leave: CancellationToken,
-    /// The grace for calls in flight is over: reads end.
+    /// The grace for calls in flight is over: reads end, and no write begins.
     pub over: CancellationToken,
     /// The process is about to end: writes end.
     pub cut: CancellationToken,
-    /// The writes under way, which the connection waits for.
+    /// The writes under way, which the connection waits for. Closed when it waits for no more.
     pub writes: TaskTracker,
     /// Whether anything moves.
     pub pulse: Pulse,
@@ -58,6 +58,11 @@ impl Closing {
         if self.unproved.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNPROVED {
             self.unwelcome.cancel();
         }
+    }
+
+    /// Whether so many of its calls were of no one that no other one is looked at.
+    pub(crate) fn is_unwelcome(&self) -> bool {
+        self.unproved.load(Ordering::Relaxed) >= MAX_UNPROVED
     }
 
     /// Notes, before the client is asked to leave, why its certificate does not count any more.

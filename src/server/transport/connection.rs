@@ -3,7 +3,7 @@
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::poll;
+use futures_util::{FutureExt as _, poll};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{rt::Timer, service::Service};
@@ -55,17 +55,11 @@ pub(crate) struct ConnectionLimits {
     pub unread: Duration,
     /// How long a response over HTTP/1 may take, where calls have no deadline.
     pub answer: Option<Duration>,
-    pub age: Option<Age>,
-}
-
-/// How old a connection may become. A connection that never ends would keep its client on one
-/// replica when new ones are added.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Age {
-    /// When the client is asked to reconnect.
-    pub max: Duration,
-    /// How long the reads that are running then may still take. Writes may take until their
-    /// deadlines.
+    /// When the client is asked to connect again. A connection that never ends would keep its
+    /// client on one replica when new ones are added.
+    pub age: Option<Duration>,
+    /// How long the client may go on once it is asked to leave, for whatever reason: then reads
+    /// end, and no write begins. Writes under way may take until their deadlines.
     pub grace: Duration,
 }
 
@@ -163,8 +157,7 @@ where
     A: Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
 {
     let Client { caller, closing, .. } = client;
-    let ConnectionLimits { headers, unread, answer, age, .. } = limits;
-    let grace = age.map(|age| age.grace);
+    let ConnectionLimits { headers, unread, answer, grace, .. } = limits;
     let pulse = &closing.pulse;
     let socket = Socket::new(stream, headers, unread, Arc::clone(&closing));
     let service =
@@ -177,13 +170,15 @@ where
     let connection = executor::run(&connections, &caller, serve);
     let mut connection = pin!(connection);
 
-    let (closed, grace) = tokio::select! {
+    // Goes on to the end: a client that was asked to leave can still lose what it has proved.
+    let mut lapse = pin!(lapsed(acceptance, &closing).fuse());
+    let closed = tokio::select! {
         ended = connection.as_mut() => return log(ended, pulse),
-        () = connections.goaway.cancelled() => (None, None),
-        () = place.taken() => (Some(Closed::Room), None),
-        () = closing.unwelcome.cancelled() => (Some(Closed::Unproved), None),
-        closed = lapsed(acceptance, &closing) => (Some(closed), grace),
-        (closed, grace) = over(opened, limits, pulse) => (Some(closed), grace),
+        () = connections.goaway.cancelled() => None,
+        () = place.taken() => Some(Closed::Room),
+        () = closing.unwelcome.cancelled() => Some(Closed::Unproved),
+        closed = lapse.as_mut() => Some(closed),
+        closed = over(opened, limits, pulse) => Some(closed),
     };
     connection.as_mut().graceful_shutdown();
     if closed == Some(Closed::Room) {
@@ -195,36 +190,41 @@ where
         }
     }
     closing.leave.cancel();
-    tokio::select! {
-        ended = connection.as_mut() => return log(ended, pulse).or(closed),
-        () = quiet(pulse) => return closed,
-        () = elapsed(grace) => closing.over.cancel(),
-    }
-    let left = async {
-        sleep(UNWIND).await;
-        closing.writes.close();
-        closing.writes.wait().await;
-        sleep(UNWIND).await;
+    // The process has its own time to end.
+    let grace = closed.map(|_| grace);
+    let noted = async {
+        lapse.await;
+        std::future::pending::<Infallible>().await
     };
     tokio::select! {
         ended = connection => log(ended, pulse).or(closed),
         () = quiet(pulse) => closed,
-        () = left => Some(Closed::Unread),
+        () = out_of_time(grace, &closing) => match pulse.is_blocked() {
+            true => Some(Closed::Unread),
+            false => closed,
+        },
+        never = noted => match never {},
     }
 }
 
-/// Returns when the connection has had its time: why, and how long reads may still take.
-async fn over(
-    opened: Instant,
-    limits: ConnectionLimits,
-    pulse: &Pulse,
-) -> (Closed, Option<Duration>) {
+/// Returns when the calls of a connection that ends have had their time: reads the grace, and
+/// writes until their deadlines.
+async fn out_of_time(grace: Option<Duration>, closing: &Closing) {
+    elapsed(grace).await;
+    closing.over.cancel();
+    closing.writes.close();
+    sleep(UNWIND).await;
+    closing.writes.wait().await;
+    sleep(UNWIND).await;
+}
+
+/// Returns when the connection has had its time, and why.
+async fn over(opened: Instant, limits: ConnectionLimits, pulse: &Pulse) -> Closed {
     let ConnectionLimits { first_request, idle: longest, age, .. } = limits;
-    let grace = age.map(|age| age.grace);
     tokio::select! {
-        () = no_request(opened + first_request, pulse) => (Closed::NoRequest, None),
-        () = idle(longest, pulse) => (Closed::Idle, None),
-        () = elapsed(age.map(|age| jittered(age.max, rand::random()))) => (Closed::Age, grace),
+        () = no_request(opened + first_request, pulse) => Closed::NoRequest,
+        () = idle(longest, pulse) => Closed::Idle,
+        () = elapsed(age.map(|age| jittered(age, rand::random()))) => Closed::Age,
     }
 }
 

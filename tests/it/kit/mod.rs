@@ -8,6 +8,7 @@ pub mod calls;
 pub mod certificates;
 pub mod chance;
 pub mod chaos;
+pub mod deaf;
 pub mod double;
 pub mod gateway;
 pub mod history;

@@ -11,7 +11,7 @@ use std::{
 
 use profile_gateway::pb::profile_service_client::ProfileServiceClient;
 use tokio::sync::Semaphore;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 use super::secured::{APP, Secured};
 use crate::{
@@ -48,11 +48,15 @@ async fn closed_others(secured: &Secured) -> f64 {
     secured.closed("").await - secured.closed("handshake").await
 }
 
+/// The end of a stream. The bound is for a broken program, which keeps the stream alive.
+async fn end_of(watch: Watch) -> Status {
+    let end = tokio::time::timeout(Duration::from_secs(30), watch.end()).await;
+    end.expect("the stream goes on")
+}
+
 /// A stream ends because its client is not accepted any more, and the connection with it.
 async fn ends(secured: &Secured, watch: Watch, why: &str, ended: f64) {
-    // The bound is for a broken program, which keeps the stream alive.
-    let end = tokio::time::timeout(Duration::from_secs(30), watch.end()).await;
-    let end = failure(Err::<(), _>(end.expect("the stream goes on")));
+    let end = failure(Err::<(), _>(end_of(watch).await));
     assert!(end.is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED"), "{end:#?}");
     assert_eq!(end.meta("why"), why);
     until("the end of the connection", async || {
@@ -195,7 +199,7 @@ async fn workloads_of_another_domain_leave_and_callers_are_held_against_it() {
     let latest = secured.reloading.change_to(&text).await;
     assert_eq!(latest["latest"]["outcome"], "applied", "{latest}");
     // The rules of its caller have changed as well.
-    ended.end().await;
+    end_of(ended).await;
     until("the end", async || secured.closed("certificate_refused").await == 1.0).await;
     assert!(!reads(&one).await);
     assert!(reads(&other).await);

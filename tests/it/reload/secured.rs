@@ -21,6 +21,7 @@ pub struct Secured {
     pub reloading: Reloading,
     /// What the gateway shows at the start.
     pub own: Issued,
+    server: String,
     backends: String,
 }
 
@@ -44,22 +45,31 @@ impl Secured {
         Self::looking("off", backends, lines, Leaf::server(&["localhost"])).await
     }
 
+    /// The same with these lines in the section of the server.
+    pub async fn serving(server: &str, backends: &str, lines: &str) -> Self {
+        Self::of((server, "off"), backends, lines, Leaf::server(&["localhost"])).await
+    }
+
     /// One that looks at its files so often, and shows this.
     pub async fn looking(interval: &str, backends: &str, lines: &str, leaf: Leaf) -> Self {
+        Self::of(("", interval), backends, lines, leaf).await
+    }
+
+    async fn of((server, interval): (&str, &str), backends: &str, lines: &str, leaf: Leaf) -> Self {
         let (authority, files) = (Authority::new(), Files::new());
         let own = authority.issue(&leaf);
         put_pair(&files, &own);
         files.put("ca", fs::read(authority.path("ca.pem")).unwrap());
         files.put("crl", fs::read(authority.revoke(&[])).unwrap());
         let backends = format!("[reload]\ninterval = \"{interval}\"\n{backends}");
-        let text = config(&files, &backends, lines).text();
+        let text = config(&files, (server, &backends), lines).text();
         let reloading = start(files, &text).await;
-        Self { authority, reloading, own, backends }
+        Self { authority, reloading, own, server: server.to_owned(), backends }
     }
 
     /// The configuration with other lines in the section.
     pub fn config(&self, lines: &str) -> Builder {
-        config(self.reloading.files(), &self.backends, lines)
+        config(self.reloading.files(), (&self.server, &self.backends), lines)
     }
 
     /// Has these lines instead. Returns how that ended.
@@ -119,10 +129,11 @@ impl Secured {
     }
 }
 
-fn config(files: &Files, backends: &str, lines: &str) -> Builder {
+fn config(files: &Files, (server, backends): (&str, &str), lines: &str) -> Builder {
     let directory = files.path("");
     let directory = directory.to_str().unwrap().trim_end_matches('/');
-    gateway().section(backends).section(&section(files, &lines.replace('@', directory)))
+    let gateway = gateway().server(server).section(backends);
+    gateway.section(&section(files, &lines.replace('@', directory)))
 }
 
 fn put_pair(files: &Files, own: &Issued) {
