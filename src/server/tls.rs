@@ -5,17 +5,22 @@
 
 mod acceptance;
 mod certificate;
+mod demand;
 mod in_use;
 mod load;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use rustls::ServerConfig;
 
+pub(in crate::server) use self::acceptance::Offer;
 pub use self::certificate::PeerCertificate;
-use self::in_use::InUse;
 pub(crate) use self::{acceptance::Acceptance, certificate::shown_time, in_use::Lapse};
+use self::{demand::Demand, in_use::InUse};
 use super::{metrics::CertificateMetrics, settings::HandshakeLimits};
 
 /// TLS on the gRPC port, checked and ready for handshakes.
@@ -27,37 +32,41 @@ pub struct Tls {
     certificate: OwnCertificate,
 }
 
-/// The TLS of a port that serves. Clones share it. Handshakes take what is current when they begin,
+/// The TLS of a port that serves. Clones share it. Handshakes take what is offered when they begin,
 /// and connections keep what they began with, as long as their clients are accepted.
 #[derive(Clone)]
 pub struct CurrentTls {
-    current: watch::Sender<Arc<InUse>>,
+    /// What handshakes begin with, and the generation of clients that it accepts.
+    offered: Arc<Mutex<(Arc<ServerConfig>, u64)>>,
+    demand: Arc<Demand>,
     metrics: CertificateMetrics,
 }
 
 impl CurrentTls {
     pub(super) fn new(tls: &Tls, metrics: CertificateMetrics) -> Self {
         metrics.shown_until(tls.certificate.not_after);
-        Self { current: watch::Sender::new(Arc::clone(&tls.in_use)), metrics }
+        let demand = Arc::new(Demand::new(tls.in_use.clients.clone()));
+        let offered = (Arc::clone(&tls.in_use.config), demand.generation());
+        Self { offered: Arc::new(Mutex::new(offered)), demand, metrics }
     }
 
-    /// What a handshake is made with that begins now, and what tells when other clients are
-    /// accepted than by that.
-    pub(super) fn current(&self) -> (Arc<InUse>, watch::Receiver<Arc<InUse>>) {
-        let mut changes = self.current.subscribe();
-        let in_use = Arc::clone(&changes.borrow_and_update());
-        (in_use, changes)
+    /// What a handshake is made with that begins now.
+    pub(super) fn offer(&self) -> Offer {
+        let (config, generation) = self.offered.lock().clone();
+        Offer { config, generation, demand: Arc::clone(&self.demand) }
     }
 
-    /// Lets handshakes that begin from now on take another certificate, and other authorities of
-    /// clients. `clients_changed`: those that are connected have to be accepted once more. The
-    /// limits of handshakes stay.
-    pub fn replace(&self, tls: &Tls, clients_changed: bool) {
+    /// Accepts no other clients than this does: who is connected has to be accepted once more, and
+    /// who connects both by this and by what is offered.
+    pub fn demand(&self, tls: &Tls) {
+        self.demand.replace(tls.in_use.clients.clone());
+    }
+
+    /// Lets handshakes that begin from now on take this certificate, and accept these clients,
+    /// which have to be those that are demanded. The limits of handshakes stay.
+    pub fn replace(&self, tls: &Tls) {
         self.metrics.shown_until(tls.certificate.not_after);
-        self.current.send_if_modified(|current| {
-            *current = Arc::clone(&tls.in_use);
-            clients_changed
-        });
+        *self.offered.lock() = (Arc::clone(&tls.in_use.config), self.demand.generation());
     }
 }
 

@@ -159,13 +159,19 @@ impl Plan {
         if let Some(log) = log {
             log.put_in_force();
         }
-        if let (Some(current), Some((tls, other_clients))) = (&serving.tls, tls) {
-            current.replace(&tls, other_clients);
+        let tls = serving.tls.as_ref().zip(tls);
+        // First: no client that is not accepted any more is known by the new rules.
+        if let Some((current, (tls, true))) = &tls {
+            current.demand(tls);
         }
         if let Some((rules, proofs_changed)) = rules {
             let rules = rules.configure(&serving.callers);
             serving.gateway.deny_fresh(rules.denies_fresh());
             serving.rules.replace(rules, proofs_changed);
+        }
+        // Last: no client that was not accepted before is known by the old ones.
+        if let Some((current, (tls, _))) = &tls {
+            current.replace(tls);
         }
         if backends.is_empty() {
             return;

@@ -65,11 +65,12 @@ impl<S> Authenticate<S> {
         passing: &Passing<B>,
         [authorization, forwarded]: &[Taken; 2],
     ) -> Result<Option<Lasting>, Error> {
-        may_begin(passing)?;
         let opened = passing.method.streaming.then(|| Opened::by(&self.authenticator));
-        let lasts = || opened.map(|opened| opened.lasts(&passing.method, &passing.record));
         // The rules of one moment, for the whole of this call.
         let rules = self.authenticator.now();
+        // After that: no client of before a reload has what the rules give to others since.
+        may_begin(passing)?;
+        let lasts = || opened.map(|opened| opened.lasts(&passing.method, &passing.record));
         if passing.method.needed == Needed::ProofUnlessOpened && rules.closes_reflection() {
             let message = "reflection is off in this gateway (`reflection` in its `[auth]`)";
             let reason = Reason::OperationNotSupported;

@@ -1,15 +1,23 @@
 //! For how long what a client has proved in its handshake counts: until its certificate runs out,
 //! or until other clients are accepted than before and it is not one of them.
 
-use std::{sync::Arc, time::Duration};
-
-use rustls::pki_types::CertificateDer;
-use tokio::{sync::watch, time::sleep};
-
-use super::{
-    certificate::PeerCertificate,
-    in_use::{InUse, Lapse},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
+
+use rustls::{ServerConfig, pki_types::CertificateDer};
+use tokio::{task::yield_now, time::sleep};
+
+use super::{certificate::PeerCertificate, demand::Demand, in_use::Lapse};
+
+/// What a handshake is made with.
+pub(in crate::server) struct Offer {
+    pub config: Arc<ServerConfig>,
+    /// The generation of clients that it accepts.
+    pub(super) generation: u64,
+    pub(super) demand: Arc<Demand>,
+}
 
 /// A client as it was accepted.
 #[derive(Debug)]
@@ -18,50 +26,69 @@ pub(crate) struct Acceptance {
     pub certificate: Option<Arc<PeerCertificate>>,
     /// Its certificate with those that lead to its authority; empty without one.
     chain: Vec<CertificateDer<'static>>,
-    /// Tells when other clients are accepted. It has seen what this one was accepted by.
-    changes: watch::Receiver<Arc<InUse>>,
+    /// The generation that it was last accepted by.
+    generation: AtomicU64,
+    demand: Arc<Demand>,
 }
 
-impl Acceptance {
+impl Offer {
     /// The client that has shown these certificates. `None` if the first of them proves nothing.
-    pub(in crate::server) fn of(
+    pub(in crate::server) fn accept(
+        self,
         shown: Option<&[CertificateDer<'static>]>,
-        changes: watch::Receiver<Arc<InUse>>,
-    ) -> Option<Self> {
+    ) -> Option<Acceptance> {
         let chain = shown.unwrap_or_default().to_vec();
         let read = |first: &CertificateDer<'_>| PeerCertificate::read(first).map(Arc::new);
         let certificate = match chain.first() {
             Some(first) => Some(read(first)?),
             None => None,
         };
-        Some(Self { certificate, chain, changes })
+        let generation = AtomicU64::new(self.generation);
+        Some(Acceptance { certificate, chain, generation, demand: self.demand })
+    }
+}
+
+impl Acceptance {
+    /// Why the client is not accepted any more, if so. Verifies it again only if it was not since
+    /// other clients are accepted.
+    pub(in crate::server) fn refusal(&self) -> Option<Lapse> {
+        if self.generation.load(Ordering::Relaxed) == self.demand.generation() {
+            return None;
+        }
+        let newest = self.demand.newest();
+        let refusal = newest.clients.refuse(&self.chain);
+        if refusal.is_none() {
+            self.generation.store(newest.generation, Ordering::Relaxed);
+        }
+        refusal
     }
 
-    /// Waits until what the client has proved does not count any more.
-    pub(in crate::server) async fn lapse(mut self) -> Lapse {
-        let left = self.certificate.as_ref().map(|shown| shown.left());
+    /// Waits until what the client has proved does not count any more. `refusal` is asked for each
+    /// generation.
+    pub(in crate::server) async fn lapse(&self, refusal: impl Fn() -> Option<Lapse>) -> Lapse {
         tokio::select! {
-            () = elapsed(left) => Lapse::Expired,
-            lapse = self.refusal() => lapse,
+            () = self.expiry() => Lapse::Expired,
+            lapse = self.refused(refusal) => lapse,
         }
     }
 
-    async fn refusal(&mut self) -> Lapse {
-        while self.changes.changed().await.is_ok() {
-            let in_use = Arc::clone(&self.changes.borrow_and_update());
-            if let Some(lapse) = in_use.clients.refuse(&self.chain) {
+    async fn refused(&self, refusal: impl Fn() -> Option<Lapse>) -> Lapse {
+        let is_other = |newest| newest != self.generation.load(Ordering::Relaxed);
+        while let Some(_turn) = self.demand.turn(is_other).await {
+            if let Some(lapse) = refusal() {
                 return lapse;
             }
+            // With the turn, so that what is ready on this thread runs before the next one.
+            yield_now().await;
         }
         // The port is closed.
         std::future::pending().await
     }
-}
 
-/// Never returns without a time.
-async fn elapsed(time: Option<Duration>) {
-    match time {
-        Some(time) => sleep(time).await,
-        None => std::future::pending().await,
+    async fn expiry(&self) {
+        match &self.certificate {
+            Some(shown) => sleep(shown.left()).await,
+            None => std::future::pending().await,
+        }
     }
 }

@@ -10,7 +10,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{connections::Connections, pulse::Pulse};
 use crate::{
     auth::{Unproved, Why},
-    server::tls::Lapse,
+    server::{
+        metrics::Closed,
+        tls::{Acceptance, Lapse},
+    },
 };
 
 /// How many calls of a connection may be of no one.
@@ -33,6 +36,8 @@ pub(crate) struct Closing {
     /// Too many of its calls were of no one.
     pub unwelcome: CancellationToken,
     unproved: AtomicU32,
+    /// By what the client was accepted, over TLS.
+    acceptance: OnceLock<Acceptance>,
     /// Why what the client has proved by its certificate does not count any more.
     lapse: OnceLock<Lapse>,
 }
@@ -48,6 +53,7 @@ impl Closing {
             pulse: Pulse::default(),
             unwelcome: CancellationToken::new(),
             unproved: AtomicU32::new(0),
+            acceptance: OnceLock::new(),
             lapse: OnceLock::new(),
         }
     }
@@ -65,18 +71,47 @@ impl Closing {
         self.unproved.load(Ordering::Relaxed) >= MAX_UNPROVED
     }
 
-    /// Notes, before the client is asked to leave, why its certificate does not count any more.
-    pub(crate) fn lapse(&self, lapse: Lapse) {
-        let _ = self.lapse.set(lapse);
+    /// The client has made its handshake. Says why it is not accepted any more, if so.
+    pub(crate) fn accept(&self, acceptance: Acceptance) -> Option<Lapse> {
+        let _ = self.acceptance.set(acceptance);
+        self.find_lapse()
     }
 
-    /// Why what the client has proved by its certificate does not count any more, if so.
+    /// Notes why what the client has proved by its certificate does not count any more.
+    pub(crate) fn lapse(&self, lapse: Lapse) -> Lapse {
+        *self.lapse.get_or_init(|| lapse)
+    }
+
+    fn find_lapse(&self) -> Option<Lapse> {
+        self.lapse.get().copied().or_else(|| Some(self.lapse(self.acceptance.get()?.refusal()?)))
+    }
+
+    /// Waits until what the client has proved does not count any more, and notes it. Calls learn of
+    /// it before the client is asked to leave, which may go on to call until it has read that.
+    pub(super) async fn lapses(&self) -> Lapse {
+        match self.acceptance.get() {
+            Some(acceptance) => self.lapse(acceptance.lapse(|| self.find_lapse()).await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Why what the client has proved by its certificate does not count any more, if so. Ask after
+    /// the rules of the call were taken: then it is not older than they are.
     pub(crate) fn lapsed(&self) -> Option<Unproved> {
-        let (why, cause) = match self.lapse.get()? {
+        let (why, cause) = match self.find_lapse()? {
             Lapse::Expired => (Why::Expired, "the certificate has run out"),
             Lapse::Refused => (Why::Invalid, "the certificate is not accepted any more"),
             Lapse::Missing => (Why::Missing, "the connection began when no certificate was needed"),
         };
         Some(Unproved { why, cause: cause.into() })
+    }
+}
+
+impl From<Lapse> for Closed {
+    fn from(lapse: Lapse) -> Self {
+        match lapse {
+            Lapse::Expired => Self::Certificate,
+            Lapse::Refused | Lapse::Missing => Self::CertificateRefused,
+        }
     }
 }

@@ -23,10 +23,7 @@ use super::{
     socket::Socket,
     stream::{Client, Plain, Stream},
 };
-use crate::server::{
-    metrics::{Closed, PortMetrics},
-    tls::{Acceptance, Lapse},
-};
+use crate::server::metrics::{Closed, PortMetrics};
 
 /// Why a response or a connection broke.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -76,8 +73,6 @@ pub(super) struct Accepted {
 struct Begun {
     stream: Stream,
     client: Client,
-    /// For how long the client is accepted, over TLS.
-    acceptance: Option<Acceptance>,
     opened: Instant,
     place: Arc<Place>,
 }
@@ -136,17 +131,17 @@ async fn begin(
         };
         beginning.begin(stream, first, until, &mut client).await.map_err(Some)
     };
-    let (stream, acceptance) = tokio::select! {
+    let stream = tokio::select! {
         begun = begun => begun?,
         () = place.taken() => return Err(Some(Closed::Room)),
         () = goaway.cancelled() => return Err(None),
     };
-    Ok(Begun { stream, client, acceptance, opened, place })
+    Ok(Begun { stream, client, opened, place })
 }
 
 /// Gives why the gateway closed the connection, if the client did not leave.
 async fn drive<S, A>(
-    Begun { stream, client, acceptance, opened, place }: Begun,
+    Begun { stream, client, opened, place }: Begun,
     service: S,
     limits: ConnectionLimits,
     connections: Connections,
@@ -171,13 +166,13 @@ where
     let mut connection = pin!(connection);
 
     // Goes on to the end: a client that was asked to leave can still lose what it has proved.
-    let mut lapse = pin!(lapsed(acceptance, &closing).fuse());
+    let mut lapse = pin!(closing.lapses().fuse());
     let closed = tokio::select! {
         ended = connection.as_mut() => return log(ended, pulse),
         () = connections.goaway.cancelled() => None,
         () = place.taken() => Some(Closed::Room),
         () = closing.unwelcome.cancelled() => Some(Closed::Unproved),
-        closed = lapse.as_mut() => Some(closed),
+        lapse = lapse.as_mut() => Some(lapse.into()),
         closed = over(opened, limits, pulse) => Some(closed),
     };
     connection.as_mut().graceful_shutdown();
@@ -225,18 +220,6 @@ async fn over(opened: Instant, limits: ConnectionLimits, pulse: &Pulse) -> Close
         () = no_request(opened + first_request, pulse) => Closed::NoRequest,
         () = idle(longest, pulse) => Closed::Idle,
         () = elapsed(age.map(|age| jittered(age, rand::random()))) => Closed::Age,
-    }
-}
-
-/// Returns when the client is not accepted any more, which its calls learn first: it may go on to
-/// call until it has read that it is asked to leave.
-async fn lapsed(acceptance: Option<Acceptance>, closing: &Closing) -> Closed {
-    let Some(acceptance) = acceptance else { return std::future::pending().await };
-    let lapse = acceptance.lapse().await;
-    closing.lapse(lapse);
-    match lapse {
-        Lapse::Expired => Closed::Certificate,
-        Lapse::Refused | Lapse::Missing => Closed::CertificateRefused,
     }
 }
 

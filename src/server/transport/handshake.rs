@@ -83,14 +83,14 @@ impl Beginning {
     }
 
     /// Makes a connection whose first byte has come ready for HTTP, until this time. Notes what the
-    /// client's certificate proves. Over TLS, says for how long the client is accepted.
+    /// client's certificate proves, and over TLS by what the client was accepted.
     pub(super) async fn begin(
         &self,
         stream: Plain,
         first: u8,
         until: Instant,
         client: &mut Client,
-    ) -> Result<(Stream, Option<Acceptance>), Closed> {
+    ) -> Result<Stream, Closed> {
         match &self.handshakes {
             Some(handshakes) => {
                 let done = handshakes.make(stream, first, until, client.caller.id()).await;
@@ -99,14 +99,17 @@ impl Beginning {
                     Closed::Handshake
                 })?;
                 client.certificate.clone_from(&acceptance.certificate);
-                Ok((Stream::Tls(Box::new(stream)), Some(acceptance)))
+                match client.closing.accept(acceptance) {
+                    None => Ok(Stream::Tls(Box::new(stream))),
+                    Some(lapse) => Err(lapse.into()),
+                }
             }
             None if first == TLS => {
                 self.unexpected(client);
                 part(stream).await;
                 Err(Closed::Tls)
             }
-            None => Ok((Stream::Plain(stream), None)),
+            None => Ok(Stream::Plain(stream)),
         }
     }
 
@@ -181,12 +184,12 @@ impl Handshakes {
             let _ = hello.io.write_all(&NO_APPLICATION_PROTOCOL).await;
             return Err((HandshakeFailure::Alpn, Some(hello.io)));
         }
-        let (in_use, changes) = self.tls.current();
-        let done = hello.into_stream(Arc::clone(&in_use.config)).into_fallible().await;
+        let offer = self.tls.offer();
+        let done = hello.into_stream(Arc::clone(&offer.config)).into_fallible().await;
         let stream = done.map_err(|(error, stream)| (kind(&error), Some(stream)))?;
         let (_, connection) = stream.get_ref();
         // Its certificate has been parsed before, to verify it.
-        let acceptance = Acceptance::of(connection.peer_certificates(), changes);
+        let acceptance = offer.accept(connection.peer_certificates());
         Ok((stream, acceptance.ok_or((HandshakeFailure::Certificate, None))?))
     }
 
