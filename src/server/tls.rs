@@ -19,7 +19,9 @@ use rustls::ServerConfig;
 
 pub(in crate::server) use self::acceptance::Offer;
 pub use self::certificate::PeerCertificate;
-pub(crate) use self::{acceptance::Acceptance, certificate::shown_time, in_use::Lapse};
+pub(crate) use self::{
+    acceptance::Acceptance, certificate::shown_time, in_use::Lapse, verifier::Oversized,
+};
 use self::{demand::Demand, in_use::InUse};
 use super::{metrics::CertificateMetrics, settings::HandshakeLimits};
 

@@ -38,6 +38,8 @@ label_values! {
         Purpose = "purpose",
         /// The client's certificate names no workload of the trust domain, or several.
         Identity = "identity",
+        /// The certificates that the client has shown are too large together.
+        Oversized = "oversized",
         /// The client's certificate cannot be used for another reason.
         Certificate = "certificate",
         /// Something else.

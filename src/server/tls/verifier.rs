@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     pki_types::{CertificateDer, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
@@ -12,6 +12,14 @@ use rustls::{
 
 use super::certificate::PeerCertificate;
 use crate::auth::spiffe;
+
+/// Most bytes of the certificates that a client shows. They are kept, to verify it again.
+const MAX_CHAIN_BYTES: usize = 16 * 1024;
+
+/// A client has shown more than that.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificates of the client have too many bytes")]
+pub(crate) struct Oversized;
 
 /// Takes no certificate that may name several workloads, and with a trust domain only those of its
 /// workloads.
@@ -35,6 +43,10 @@ impl ClientCertVerifier for OfWorkload {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        let others = intermediates.iter().map(|certificate| certificate.len());
+        if end_entity.len() + others.sum::<usize>() > MAX_CHAIN_BYTES {
+            return Err(CertificateError::Other(OtherError(Arc::new(Oversized))).into());
+        }
         let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
         match PeerCertificate::read(end_entity).is_some_and(|shown| self.accepts(&shown)) {
             true => Ok(verified),

@@ -21,7 +21,7 @@ use crate::{
     server::{
         metrics::{Closed, HandshakeFailure, HandshakeMetrics, PortMetrics},
         settings::HandshakeLimits,
-        tls::{Acceptance, CurrentTls},
+        tls::{Acceptance, CurrentTls, Oversized},
     },
     telemetry::LabelValue as _,
 };
@@ -236,6 +236,7 @@ fn kind(error: &io::Error) -> HandshakeFailure {
                 Kind::Purpose
             }
             CertificateError::ApplicationVerificationFailure => Kind::Identity,
+            CertificateError::Other(other) if other.0.is::<Oversized>() => Kind::Oversized,
             _ => Kind::Certificate,
         },
         Some(
@@ -280,6 +281,7 @@ fn why(kind: HandshakeFailure) -> &'static str {
             "the client's certificate does not name exactly one workload, or not one of \
              `trust_domain`"
         }
+        HandshakeFailure::Oversized => "the client's certificates have more than 16 KiB together",
         HandshakeFailure::Certificate => "the client's certificate cannot be used",
         HandshakeFailure::Other => "something else failed",
     }

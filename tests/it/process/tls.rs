@@ -128,6 +128,7 @@ async fn a_client_certificate_has_to_prove_one_workload_of_the_domain() {
     let gateway = with_tls(&authority, &keys).await;
     let leaf = || Leaf::client(&[BILLING]);
     let identity = Some(("identity", "AccessDenied"));
+    let large = format!("https://example.org/{}", "a".repeat(16 * 1024));
 
     shows(&gateway, &authority, Some(&good), None).await;
     for (own, refused) in [
@@ -141,6 +142,7 @@ async fn a_client_certificate_has_to_prove_one_workload_of_the_domain() {
         (Some(issued(&[BILLING, "https://example.org/"])), identity),
         (Some(issued(&["spiffe://example.org/ns/../admin"])), identity),
         (Some(issued(&["https://example.org/ns/billing"])), identity),
+        (Some(issued(&[&large])), Some(("oversized", "CertificateUnknown"))),
         // Its subject names someone, which proves nothing.
         (Some(issued(&[])), identity),
         (None, Some(("no_certificate", "CertificateRequired"))),
