@@ -10,10 +10,10 @@ use futures_util::future::join_all;
 use super::{
     certificate::Certificate,
     identity::{Identity, Via, shown},
-    jwt::{self, Fault, Issuer, Verified, Verifying},
+    jwt::{self, Fault, Issuer, Verified},
     keyring::Change,
     metrics::{AuthMetrics, Outcome},
-    policy::{Ambiguous, Policy},
+    policy::{Ambiguous, Policy, Principal},
     proxies::Peer,
     remembered::{Remembered, digest},
     rights::Right,
@@ -21,7 +21,7 @@ use super::{
     unproved::{NotIdentified, Unproved, Why},
     workload::Workload,
 };
-use crate::caller::{Caller, CallerId, Callers};
+use crate::caller::{Caller, CallerId, Callers, Sender};
 
 const SCHEME: &str = "bearer ";
 
@@ -67,9 +67,12 @@ pub struct Authenticator {
     policy: Policy,
     callers: Callers,
     issuers: Vec<Arc<Issuer>>,
-    remembered: Remembered,
+    /// Whose tokens are valid.
+    remembered: Remembered<Arc<Identity>>,
+    /// The tokens that were valid once.
+    expired: Remembered<()>,
     /// Whom the headers of proxies were of, by these rules.
-    headers: Remembered,
+    headers: Remembered<Arc<Identity>>,
     metrics: AuthMetrics,
 }
 
@@ -184,6 +187,7 @@ impl Authenticator {
         // What was verified with keys of before, or with ones that are too old, counts no more.
         if usable.is_none() || matches!(read, Ok(Change::First | Change::Others)) {
             self.remembered.forget();
+            self.expired.forget();
         }
         let is_news = issuer.is_news(&read, usable.is_some());
         match read {
@@ -228,48 +232,21 @@ impl Authenticator {
     ///
     /// When nothing proves it, something that came with the call is not valid, or too much was not.
     pub fn identify(&self, proofs: &Proofs<'_>) -> Result<Arc<Identity>, NotIdentified> {
-        let workload = self.workload(proofs)?;
+        let is_proxy = self.believes(proofs);
+        let workload = workload(proofs, is_proxy)?;
         match (self.token(proofs.authorization)?, workload) {
-            (Some(token), workload) => self.by_token(token, workload, self.verifying(proofs)),
+            (Some(token), workload) => {
+                let sender = proofs.caller.map(if is_proxy { Sender::Proxy } else { Sender::One });
+                self.by_token(token, workload, sender)
+            }
             (None, Some(Workload::Forwarded(_))) => Ok(self.by_header(workload)?),
             (None, Some(Workload::Connected(certificate))) => {
                 let identity = certificate.identity(&self.policy);
                 let none = || Unproved::invalid("the certificate has no SPIFFE id");
                 Ok(identity.ok_or_else(none)?)
             }
-            (None, None) => Err(self.missing(proofs).into()),
+            (None, None) => Err(missing(proofs, is_proxy).into()),
         }
-    }
-
-    /// Whose certificate it is, by what a proxy says that is believed, or by the connection's own.
-    fn workload<'p>(&self, proofs: &Proofs<'p>) -> Result<Option<Workload<'p>>, Unproved> {
-        if !self.believes(proofs) {
-            return Ok(proofs.certificate.map(Workload::Connected));
-        }
-        match proofs.forwarded {
-            // The certificate of the connection is the proxy's own.
-            Sent::Nothing => Ok(None),
-            Sent::One(header) => Ok(Some(Workload::Forwarded(header))),
-            Sent::Several => Err(Unproved::invalid("x-forwarded-client-cert came more than once")),
-        }
-    }
-
-    /// Nothing proves who calls. What was ignored is often what should have done it.
-    fn missing(&self, proofs: &Proofs<'_>) -> Unproved {
-        let came = |sent| !matches!(sent, Sent::Nothing);
-        let cause = if came(proofs.forwarded) && !self.believes(proofs) {
-            let from = match proofs.peer {
-                Some(Peer::Address(address)) => address.to_canonical().to_string(),
-                Some(Peer::User(uid)) => CallerId::User { uid }.to_string(),
-                None => "an unknown place".to_owned(),
-            };
-            format!("x-forwarded-client-cert came from {from}, not one of auth.xfcc_from").into()
-        } else if came(proofs.authorization) {
-            "authorization is ignored, because no [auth.jwt.NAME] is configured".into()
-        } else {
-            "nothing was sent".into()
-        };
-        Unproved { why: Why::Missing, cause }
     }
 
     /// The token of the call. Without an issuer, no token says anything.
@@ -289,12 +266,6 @@ impl Authenticator {
         }
     }
 
-    /// A proxy sends the tokens of many, so what is wrong with them is not counted to it.
-    fn verifying<'v>(&'v self, proofs: &Proofs<'v>) -> Verifying<'v> {
-        let caller = proofs.caller.filter(|_| !self.believes(proofs));
-        Verifying { caller, all: self.callers.verifications() }
-    }
-
     /// What a proxy says names the caller.
     fn by_header(&self, header: Option<Workload<'_>>) -> Result<Arc<Identity>, Unproved> {
         let digest = digest(None, header);
@@ -303,50 +274,102 @@ impl Authenticator {
         }
         let spiffe = spiffe_id(header)?.unwrap_or_default();
         let identity = Arc::new(Identity::of_workload(&self.policy, &spiffe, Via::Xfcc));
-        self.headers.add(self.headers.round(), digest, &identity);
+        self.headers.add(self.headers.round(), digest, Arc::clone(&identity), None);
         Ok(identity)
     }
 
+    /// Whose token it is. `sender`: to whom it is counted if it is not valid, unless a proxy says
+    /// that it comes from a configured caller.
     fn by_token(
         &self,
         token: &str,
         workload: Option<Workload<'_>>,
-        by: Verifying<'_>,
+        sender: Option<Sender<'_>>,
     ) -> Result<Arc<Identity>, NotIdentified> {
         let digest = digest(Some(token), workload);
         if let Some(known) = self.remembered.find(&digest) {
             return Ok(known);
         }
-        let workload = spiffe_id(workload)?;
-        let workload = workload.as_deref();
-        let round = self.remembered.round();
-        let verified = jwt::verify(&self.issuers, token, by).map_err(|fault| match fault {
-            Fault::Expired => Unproved::expired("the token has run out").into(),
-            Fault::Invalid(cause) => Unproved::invalid(cause).into(),
-            Fault::Unavailable(cause) => {
-                Unproved { why: Why::Unavailable, cause: cause.into() }.into()
+        if self.expired.find(&digest).is_some() {
+            return Err(Unproved::from(Fault::Expired).into());
+        }
+        let rounds = (self.remembered.round(), self.expired.round());
+        let spiffe = spiffe_id(workload)?;
+        let workload = spiffe.as_deref().and_then(|id| self.policy.of_certificate(id));
+        let sender = match (sender, workload) {
+            (Some(Sender::Proxy(_)), Some(workload)) => Some(Sender::One(&workload.caller)),
+            (sender, _) => sender,
+        };
+        let unverified = jwt::read(&self.issuers, token).map_err(Unproved::from)?;
+        let all = self.callers.verifications();
+        all.admit(sender).map_err(|error| NotIdentified::Refused(Box::new(error)))?;
+        let verified = unverified.verify().map_err(Unproved::from);
+        let found = verified.and_then(|verified| self.of_token(verified, workload, spiffe));
+        match &found {
+            Ok(known) => self.remembered.add(rounds.0, digest, Arc::clone(known), known.until),
+            Err(unproved) if unproved.why == Why::Expired => {
+                all.expired(sender);
+                self.expired.add(rounds.1, digest, (), None);
             }
-            Fault::Refused(error) => NotIdentified::Refused(error),
-        })?;
+            Err(_) => all.failed(sender),
+        }
+        Ok(found?)
+    }
+
+    fn of_token(
+        &self,
+        verified: Verified,
+        workload: Option<&Arc<Principal>>,
+        spiffe: Option<Cow<'_, str>>,
+    ) -> Result<Arc<Identity>, Unproved> {
         let Verified { claims, until, signature } = verified;
         let principal = self.policy.of_token(&claims).map_err(|Ambiguous(one, other)| {
             let why = "meets as many of their conditions";
             Unproved::invalid(format!("the token is of `{one}` and `{other}`: it {why}"))
         })?;
-        let identity = Arc::new(Identity {
+        Ok(Arc::new(Identity {
             principal: principal.cloned(),
-            workload: workload.and_then(|id| self.policy.of_certificate(id)).cloned(),
-            workload_id: workload.map(shown),
+            workload: workload.cloned(),
+            workload_id: spiffe.as_deref().map(shown),
             via: Via::Jwt,
             subject: shown(claims.subject()),
             issuer: Some(shown(claims.issuer())),
             token_id: claims.id().map(shown),
             until: Some(until),
             signature: Some(signature),
-        });
-        self.remembered.add(round, digest, &identity);
-        Ok(identity)
+        }))
     }
+}
+
+/// Whose certificate it is, by what a proxy says that is believed, or by the connection's own.
+fn workload<'p>(proofs: &Proofs<'p>, is_proxy: bool) -> Result<Option<Workload<'p>>, Unproved> {
+    if !is_proxy {
+        return Ok(proofs.certificate.map(Workload::Connected));
+    }
+    match proofs.forwarded {
+        // The certificate of the connection is the proxy's own.
+        Sent::Nothing => Ok(None),
+        Sent::One(header) => Ok(Some(Workload::Forwarded(header))),
+        Sent::Several => Err(Unproved::invalid("x-forwarded-client-cert came more than once")),
+    }
+}
+
+/// Nothing proves who calls. What was ignored is often what should have done it.
+fn missing(proofs: &Proofs<'_>, is_proxy: bool) -> Unproved {
+    let came = |sent| !matches!(sent, Sent::Nothing);
+    let cause = if came(proofs.forwarded) && !is_proxy {
+        let from = match proofs.peer {
+            Some(Peer::Address(address)) => address.to_canonical().to_string(),
+            Some(Peer::User(uid)) => CallerId::User { uid }.to_string(),
+            None => "an unknown place".to_owned(),
+        };
+        format!("x-forwarded-client-cert came from {from}, not one of auth.xfcc_from").into()
+    } else if came(proofs.authorization) {
+        "authorization is ignored, because no [auth.jwt.NAME] is configured".into()
+    } else {
+        "nothing was sent".into()
+    };
+    Unproved { why: Why::Missing, cause }
 }
 
 fn spiffe_id(workload: Option<Workload<'_>>) -> Result<Option<Cow<'_, str>>, Unproved> {

@@ -18,10 +18,7 @@ use super::{
     jwks::Key,
     keyring::{Keyring, Missing, NO_USABLE},
     settings::IssuerSettings,
-};
-use crate::{
-    caller::{Caller, Verifications},
-    error::Error,
+    unproved::{Unproved, Why},
 };
 
 /// The longest token.
@@ -36,20 +33,28 @@ pub(super) enum Fault {
     Invalid(Cow<'static, str>),
     /// That cannot be told for now, for this cause.
     Unavailable(&'static str),
-    /// It was not verified, because too many were not valid.
-    Refused(Box<Error>),
 }
 
-/// Who has its token verified.
-#[derive(Clone, Copy)]
-pub(super) struct Verifying<'c> {
-    /// To whom it is counted if it is not valid.
-    pub(super) caller: Option<&'c Caller>,
-    pub(super) all: &'c Verifications,
+impl From<Fault> for Unproved {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Expired => Self::expired("the token has run out"),
+            Fault::Invalid(cause) => Self::invalid(cause),
+            Fault::Unavailable(cause) => Self { why: Why::Unavailable, cause: cause.into() },
+        }
+    }
 }
 
 fn invalid(cause: impl Into<Cow<'static, str>>) -> Fault {
     Fault::Invalid(cause.into())
+}
+
+/// A token that names a key of an issuer. Nothing of it is believed yet.
+pub(super) struct Unverified<'t> {
+    token: &'t str,
+    issuer: &'t Issuer,
+    key_id: String,
+    key: Arc<Key>,
 }
 
 /// A token that an issuer has signed.
@@ -151,8 +156,8 @@ impl Issuer {
                 .is_some_and(|keys| keys.find(key_id).is_none_or(|found| !found.is_same(key)))
     }
 
-    fn verify(&self, token: &str, header: &Header, by: Verifying<'_>) -> Result<Verified, Fault> {
-        let id = header.kid.as_deref().ok_or_else(|| invalid("the token names no key"))?;
+    /// The key of this name.
+    fn key(&self, id: &str) -> Result<Arc<Key>, Fault> {
         let none =
             || Fault::Unavailable("there are no keys of the token's issuer that may be used");
         let keys = self.keyring.keys().ok_or_else(none)?;
@@ -160,26 +165,7 @@ impl Issuer {
             Missing::ForNow => Fault::Unavailable("the token's key is not known yet"),
             Missing::Unknown => invalid("the token's key is not known"),
         })?;
-        // A token with another algorithm than that of its key is refused.
-        let mut validation = Validation::new(key.algorithm);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[self.issuer()]);
-        validation.set_audience(self.settings.audience.as_deref().unwrap_or_default());
-        validation.validate_nbf = true;
-        validation.leeway = self.settings.leeway.as_secs();
-        by.all.admit(by.caller).map_err(|error| Fault::Refused(Box::new(error)))?;
-        let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
-        if decoded.is_err() {
-            by.all.failed(by.caller);
-        }
-        let claims = decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
-            ErrorKind::ExpiredSignature => Fault::Expired,
-            kind => invalid(fault_of(kind)),
-        })?;
-        self.check_lifetime(&claims)?;
-        let until = time(claims.expires() + self.settings.leeway.as_secs_f64());
-        let (issuer, key_id, key) = (Arc::clone(&self.name), id.to_owned(), Arc::clone(key));
-        Ok(Verified { claims, until, signature: Signature { issuer, key_id, key } })
+        Ok(Arc::clone(key))
     }
 
     fn check_lifetime(&self, claims: &Claims) -> Result<(), Fault> {
@@ -218,12 +204,34 @@ fn fault_of(kind: &ErrorKind) -> &'static str {
     }
 }
 
-/// What a token says that one of these issuers has signed.
-pub(super) fn verify(
-    issuers: &[Arc<Issuer>],
-    token: &str,
-    by: Verifying<'_>,
-) -> Result<Verified, Fault> {
+impl Unverified<'_> {
+    /// What the token says, if the issuer has signed it. Takes much longer than to read it.
+    pub(super) fn verify(self) -> Result<Verified, Fault> {
+        let Self { token, issuer, key_id, key } = self;
+        // A token with another algorithm than that of its key is refused.
+        let mut validation = Validation::new(key.algorithm);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.set_issuer(&[issuer.issuer()]);
+        validation.set_audience(issuer.settings.audience.as_deref().unwrap_or_default());
+        validation.validate_nbf = true;
+        validation.leeway = issuer.settings.leeway.as_secs();
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
+        let claims = decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => Fault::Expired,
+            kind => invalid(fault_of(kind)),
+        })?;
+        issuer.check_lifetime(&claims)?;
+        let until = time(claims.expires() + issuer.settings.leeway.as_secs_f64());
+        let signature = Signature { issuer: Arc::clone(&issuer.name), key_id, key };
+        Ok(Verified { claims, until, signature })
+    }
+}
+
+/// Finds the key that a token is to be verified with, of one of these issuers.
+pub(super) fn read<'t>(
+    issuers: &'t [Arc<Issuer>],
+    token: &'t str,
+) -> Result<Unverified<'t>, Fault> {
     if token.len() > MAX_BYTES {
         return Err(invalid("the token is too long"));
     }
@@ -243,7 +251,9 @@ pub(super) fn verify(
     let Issued { iss } = part(claims)?;
     let issuer = issuers.iter().find(|issuer| issuer.issuer() == iss);
     let issuer = issuer.ok_or_else(|| invalid("the token's issuer is not known"))?;
-    issuer.verify(token, &header, by)
+    let key_id = header.kid.ok_or_else(|| invalid("the token names no key"))?;
+    let key = issuer.key(&key_id)?;
+    Ok(Unverified { token, issuer, key_id, key })
 }
 
 fn part<T: DeserializeOwned>(part: &str) -> Result<T, Fault> {

@@ -1,18 +1,17 @@
-//! The tokens that were found valid a short time ago, so that each call need not verify one again,
-//! and whom the headers of proxies were of.
+//! The tokens that were verified a short time ago, so that each call need not verify one again, and
+//! whom the headers of proxies were of.
 //!
 //! They are found by a digest, so that no token is kept, and a long header takes no more memory.
 
 use std::{
     collections::HashMap,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use parking_lot::RwLock;
 
-use super::{identity::Identity, workload::Workload};
+use super::workload::Workload;
 
 /// Most that are remembered.
 const MAX_TOKENS: usize = 10_000;
@@ -37,23 +36,27 @@ pub(super) fn digest(token: Option<&str>, workload: Option<Workload<'_>>) -> Dig
     digest
 }
 
-/// The callers of tokens, or of headers.
-#[derive(Default)]
-pub(super) struct Remembered(RwLock<Known>);
+/// What was found out about tokens, or headers.
+pub(super) struct Remembered<T>(RwLock<Known<T>>);
 
-#[derive(Default)]
-struct Known {
-    callers: HashMap<Digest, (Arc<Identity>, SystemTime)>,
+struct Known<T> {
+    found: HashMap<Digest, (T, SystemTime)>,
     /// Raised when they are forgotten.
     round: u64,
 }
 
-impl Remembered {
-    /// The caller of one, if it is remembered.
-    pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Identity>> {
+impl<T> Default for Remembered<T> {
+    fn default() -> Self {
+        Self(RwLock::new(Known { found: HashMap::default(), round: 0 }))
+    }
+}
+
+impl<T: Clone> Remembered<T> {
+    /// What was found out about one, if it is remembered.
+    pub(super) fn find(&self, digest: &Digest) -> Option<T> {
         let known = self.0.read();
-        let (identity, until) = known.callers.get(digest)?;
-        (SystemTime::now() < *until).then(|| Arc::clone(identity))
+        let (found, until) = known.found.get(digest)?;
+        (SystemTime::now() < *until).then(|| found.clone())
     }
 
     /// To be asked before a token is verified with keys that may change meanwhile.
@@ -61,37 +64,38 @@ impl Remembered {
         self.0.read().round
     }
 
-    /// Remembers the caller of a token until it runs out, unless all were forgotten since `round`.
-    pub(super) fn add(&self, round: u64, digest: Digest, identity: &Arc<Identity>) {
+    /// Remembers what was found out about a token, until it runs out, unless all were forgotten
+    /// since `round`.
+    pub(super) fn add(&self, round: u64, digest: Digest, found: T, until: Option<SystemTime>) {
         let now = SystemTime::now();
         let latest = now + REMEMBERED_FOR;
-        let until = identity.until().map_or(latest, |until| until.min(latest));
+        let until = until.map_or(latest, |until| until.min(latest));
         let mut known = self.0.write();
         if known.round != round {
             return;
         }
-        if known.callers.len() >= MAX_TOKENS {
-            known.callers.retain(|_, (_, until)| now < *until);
+        if known.found.len() >= MAX_TOKENS {
+            known.found.retain(|_, (_, until)| now < *until);
         }
-        if known.callers.len() >= MAX_TOKENS {
+        if known.found.len() >= MAX_TOKENS {
             // To verify them again costs less than to find out which is used most.
-            known.callers.clear();
+            known.found.clear();
         }
-        known.callers.insert(digest, (Arc::clone(identity), until));
+        known.found.insert(digest, (found, until));
     }
 
     /// Forgets all, because their keys may not be valid any more.
     pub(super) fn forget(&self) {
         let mut known = self.0.write();
         known.round += 1;
-        known.callers.clear();
+        known.found.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{certificate::Certificate, identity::Via};
+    use crate::auth::certificate::Certificate;
 
     fn of_token(token: &str) -> Digest {
         digest(Some(token), None)
@@ -113,27 +117,13 @@ mod tests {
         assert_eq!(different.len(), all.len());
     }
 
-    fn identity(until: SystemTime) -> Arc<Identity> {
-        Arc::new(Identity {
-            principal: None,
-            workload: None,
-            workload_id: None,
-            via: Via::Jwt,
-            subject: String::new(),
-            issuer: None,
-            token_id: None,
-            until: Some(until),
-            signature: None,
-        })
-    }
-
     #[test]
     fn a_token_is_known_until_it_runs_out_or_its_keys_change() {
         let remembered = Remembered::default();
         let later = SystemTime::now() + Duration::from_secs(60);
         let [good, old, late] = ["good", "old", "late"].map(of_token);
-        remembered.add(remembered.round(), good, &identity(later));
-        remembered.add(remembered.round(), old, &identity(SystemTime::UNIX_EPOCH));
+        remembered.add(remembered.round(), good, (), Some(later));
+        remembered.add(remembered.round(), old, (), Some(SystemTime::UNIX_EPOCH));
         assert!(remembered.find(&good).is_some());
         assert!(remembered.find(&old).is_none());
         let certificate = Certificate::of(Some("spiffe://a/b".to_owned()));
@@ -141,7 +131,7 @@ mod tests {
         assert!(remembered.find(&certified).is_none());
         let before = remembered.round();
         remembered.forget();
-        remembered.add(before, late, &identity(later));
+        remembered.add(before, late, (), Some(later));
         assert!(remembered.find(&good).is_none());
         assert!(remembered.find(&late).is_none(), "it was verified with keys of before");
     }
@@ -149,11 +139,11 @@ mod tests {
     #[test]
     fn no_more_than_the_bound_are_kept() {
         let remembered = Remembered::default();
-        let later = identity(SystemTime::now() + Duration::from_secs(60));
+        let later = Some(SystemTime::now() + Duration::from_secs(60));
         for n in 0..=MAX_TOKENS {
-            remembered.add(0, of_token(&n.to_string()), &later);
+            remembered.add(0, of_token(&n.to_string()), (), later);
         }
-        let kept = remembered.0.read().callers.len();
+        let kept = remembered.0.read().found.len();
         assert!((1..=MAX_TOKENS).contains(&kept), "{kept}");
         assert!(remembered.find(&of_token(&MAX_TOKENS.to_string())).is_some());
     }

@@ -29,6 +29,11 @@ impl Bucket {
         taken.map(drop).map_err(|whole_at| whole_at.saturating_sub(now + most))
     }
 
+    /// Something of it is in use for this long, at least.
+    pub(super) fn use_for(&self, time: u64) {
+        self.whole_at.fetch_max(now() + time, Ordering::Relaxed);
+    }
+
     /// From now on, nothing of it is in use.
     pub(super) fn refill(&self) {
         self.whole_at.store(0, Ordering::Relaxed);

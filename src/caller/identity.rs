@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     allowance::Allowance,
-    bucket::Bucket,
+    failures::Failures,
     lines::{Lines, Samples},
     name::{Name, NotAName},
     named::Named,
@@ -120,7 +120,7 @@ struct Account {
     share_percent: u32,
     purges: Allowance,
     /// Its tokens that were not valid.
-    failed_verifications: Bucket,
+    failed_verifications: Failures,
     held: [AtomicUsize; Resource::COUNT],
     lines: Lines,
     processor: Arc<Processor>,
@@ -296,7 +296,7 @@ impl Caller {
         Arc::strong_count(self) == 1 && has_used_nothing
     }
 
-    pub(super) fn failed_verifications(&self) -> &Bucket {
+    pub(super) fn failed_verifications(&self) -> &Failures {
         &self.account.failed_verifications
     }
 

@@ -10,6 +10,7 @@
 
 mod allowance;
 mod bucket;
+mod failures;
 mod identity;
 mod lines;
 mod metrics;
@@ -39,4 +40,4 @@ pub use registry::Callers;
 pub use resource::Resource;
 pub use settings::{CallerSettings, QuotaSettings};
 pub use turns::{Rank, Turn, Turns};
-pub use verifications::Verifications;
+pub use verifications::{Sender, Verifications};
