@@ -184,11 +184,6 @@ impl Authenticator {
         };
         self.metrics.read(&issuer.name, outcome);
         let usable = issuer.keyring.keys().map(|keys| keys.usable());
-        // What was verified with keys of before, or with ones that are too old, counts no more.
-        if usable.is_none() || matches!(read, Ok(Change::First | Change::Others)) {
-            self.remembered.forget();
-            self.expired.forget();
-        }
         let is_news = issuer.is_news(&read, usable.is_some());
         match read {
             Ok(Change::First | Change::Others) => changed(name, usable.unwrap_or_default()),
@@ -269,13 +264,21 @@ impl Authenticator {
     /// What a proxy says names the caller.
     fn by_header(&self, header: Option<Workload<'_>>) -> Result<Arc<Identity>, Unproved> {
         let digest = digest(None, header);
-        if let Some(known) = self.headers.find(&digest) {
+        // No key says whose a header is.
+        let generation = 0;
+        if let Some(known) = self.headers.find(generation, &digest) {
             return Ok(known);
         }
         let spiffe = spiffe_id(header)?.unwrap_or_default();
         let identity = Arc::new(Identity::of_workload(&self.policy, &spiffe, Via::Xfcc));
-        self.headers.add(self.headers.round(), digest, Arc::clone(&identity), None);
+        self.headers.add(generation, digest, Arc::clone(&identity), None);
         Ok(identity)
+    }
+
+    /// Another one after each change of the keys of any issuer. The keyrings outlive the rules, so
+    /// no change is missed when the rules are replaced meanwhile.
+    fn generation_of_keys(&self) -> u64 {
+        self.issuers.iter().map(|issuer| issuer.keyring.generation()).sum()
     }
 
     /// Whose token it is. `sender`: to whom it is counted if it is not valid, unless a proxy says
@@ -287,13 +290,13 @@ impl Authenticator {
         sender: Option<Sender<'_>>,
     ) -> Result<Arc<Identity>, NotIdentified> {
         let digest = digest(Some(token), workload);
-        if let Some(known) = self.remembered.find(&digest) {
+        let generation = self.generation_of_keys();
+        if let Some(known) = self.remembered.find(generation, &digest) {
             return Ok(known);
         }
-        if self.expired.find(&digest).is_some() {
+        if self.expired.find(generation, &digest).is_some() {
             return Err(Unproved::from(Fault::Expired).into());
         }
-        let rounds = (self.remembered.round(), self.expired.round());
         let spiffe = spiffe_id(workload)?;
         let workload = spiffe.as_deref().and_then(|id| self.policy.of_certificate(id));
         let sender = match (sender, workload) {
@@ -306,10 +309,10 @@ impl Authenticator {
         let verified = unverified.verify().map_err(Unproved::from);
         let found = verified.and_then(|verified| self.of_token(verified, workload, spiffe));
         match &found {
-            Ok(known) => self.remembered.add(rounds.0, digest, Arc::clone(known), known.until),
+            Ok(known) => self.remembered.add(generation, digest, Arc::clone(known), known.until),
             Err(unproved) if unproved.why == Why::Expired => {
                 all.expired(sender);
-                self.expired.add(rounds.1, digest, (), None);
+                self.expired.add(generation, digest, (), None);
             }
             Err(_) => all.failed(sender),
         }

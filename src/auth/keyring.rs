@@ -5,7 +5,13 @@
 //! the process; those of a URL only for `max_stale`, because a key that was taken away would be
 //! believed for as long as the issuer cannot be reached.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use parking_lot::{Mutex, RwLock};
@@ -33,6 +39,8 @@ pub(super) struct Keyring {
     algorithms: Algorithms,
     source: Source,
     held: RwLock<Held>,
+    /// Raised when a key may not be among them any more.
+    generation: AtomicU64,
 }
 
 /// Where keys come from.
@@ -106,13 +114,25 @@ impl Keyring {
                 wanted: Notify::new(),
                 turn: Mutex::new(Turn::Fetching),
             };
-            let (source, held) = (Source::Url(Box::new(remote)), RwLock::default());
-            return Ok(Self { algorithms, source, held });
+            return Ok(Self::of(algorithms, Source::Url(Box::new(remote))));
         }
         let source = Source::File(settings.jwks_file.clone().unwrap_or_default());
-        let keyring = Self { algorithms, source, held: RwLock::default() };
+        let keyring = Self::of(algorithms, source);
         keyring.read_file()?;
         Ok(keyring)
+    }
+
+    fn of(algorithms: Algorithms, source: Source) -> Self {
+        Self { algorithms, source, held: RwLock::default(), generation: AtomicU64::default() }
+    }
+
+    /// What was verified in another generation counts no more. To be asked before the keys are.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn begin_generation(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Whether they come from a file.
@@ -139,6 +159,8 @@ impl Keyring {
         }
         let change = if held.keys.is_some() { Change::Others } else { Change::First };
         (held.bytes, held.keys) = (bytes, Some(Arc::new(keys)));
+        // With the keys still locked, so that no one verifies with those of before in this one.
+        self.begin_generation();
         change
     }
 
@@ -177,6 +199,10 @@ impl Keyring {
             let begun = Instant::now();
             let fetched = self.fetch(remote).await;
             failures = if fetched.is_ok() { 0 } else { failures + 1 };
+            if self.keys().is_none() {
+                // Those that there are have become too old.
+                self.begin_generation();
+            }
             told(fetched);
             let has_keys = self.held.read().keys.is_some();
             let pause = remote.pause(failures, has_keys);

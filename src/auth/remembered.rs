@@ -41,38 +41,38 @@ pub(super) struct Remembered<T>(RwLock<Known<T>>);
 
 struct Known<T> {
     found: HashMap<Digest, (T, SystemTime)>,
-    /// Raised when they are forgotten.
-    round: u64,
+    /// The generation of the keys that they were verified with.
+    generation: u64,
 }
 
 impl<T> Default for Remembered<T> {
     fn default() -> Self {
-        Self(RwLock::new(Known { found: HashMap::default(), round: 0 }))
+        Self(RwLock::new(Known { found: HashMap::default(), generation: 0 }))
     }
 }
 
 impl<T: Clone> Remembered<T> {
-    /// What was found out about one, if it is remembered.
-    pub(super) fn find(&self, digest: &Digest) -> Option<T> {
+    /// What was found out about one, if it is remembered and the keys are of this generation.
+    pub(super) fn find(&self, generation: u64, digest: &Digest) -> Option<T> {
         let known = self.0.read();
         let (found, until) = known.found.get(digest)?;
-        (SystemTime::now() < *until).then(|| found.clone())
+        let counts = known.generation == generation && SystemTime::now() < *until;
+        counts.then(|| found.clone())
     }
 
-    /// To be asked before a token is verified with keys that may change meanwhile.
-    pub(super) fn round(&self) -> u64 {
-        self.0.read().round
-    }
-
-    /// Remembers what was found out about a token, until it runs out, unless all were forgotten
-    /// since `round`.
-    pub(super) fn add(&self, round: u64, digest: Digest, found: T, until: Option<SystemTime>) {
+    /// Remembers what was found out about a token, until it runs out or the keys are of another
+    /// generation. `generation`: that of the keys before the token was verified.
+    pub(super) fn add(&self, generation: u64, digest: Digest, found: T, until: Option<SystemTime>) {
         let now = SystemTime::now();
         let latest = now + REMEMBERED_FOR;
         let until = until.map_or(latest, |until| until.min(latest));
         let mut known = self.0.write();
-        if known.round != round {
+        if known.generation > generation {
             return;
+        }
+        if known.generation < generation {
+            known.found.clear();
+            known.generation = generation;
         }
         if known.found.len() >= MAX_TOKENS {
             known.found.retain(|_, (_, until)| now < *until);
@@ -82,13 +82,6 @@ impl<T: Clone> Remembered<T> {
             known.found.clear();
         }
         known.found.insert(digest, (found, until));
-    }
-
-    /// Forgets all, because their keys may not be valid any more.
-    pub(super) fn forget(&self) {
-        let mut known = self.0.write();
-        known.round += 1;
-        known.found.clear();
     }
 }
 
@@ -121,19 +114,21 @@ mod tests {
     fn a_token_is_known_until_it_runs_out_or_its_keys_change() {
         let remembered = Remembered::default();
         let later = SystemTime::now() + Duration::from_secs(60);
-        let [good, old, late] = ["good", "old", "late"].map(of_token);
-        remembered.add(remembered.round(), good, (), Some(later));
-        remembered.add(remembered.round(), old, (), Some(SystemTime::UNIX_EPOCH));
-        assert!(remembered.find(&good).is_some());
-        assert!(remembered.find(&old).is_none());
+        let [good, old, new, late] = ["good", "old", "new", "late"].map(of_token);
+        remembered.add(0, good, (), Some(later));
+        remembered.add(0, old, (), Some(SystemTime::UNIX_EPOCH));
+        assert!(remembered.find(0, &good).is_some());
+        assert!(remembered.find(0, &old).is_none());
         let certificate = Certificate::of(Some("spiffe://a/b".to_owned()));
         let certified = digest(Some("good"), Some(Workload::Connected(&certificate)));
-        assert!(remembered.find(&certified).is_none());
-        let before = remembered.round();
-        remembered.forget();
-        remembered.add(before, late, (), Some(later));
-        assert!(remembered.find(&good).is_none());
-        assert!(remembered.find(&late).is_none(), "it was verified with keys of before");
+        assert!(remembered.find(0, &certified).is_none());
+        assert!(remembered.find(1, &good).is_none(), "it was verified with keys of before");
+        remembered.add(1, new, (), Some(later));
+        assert!(remembered.find(1, &new).is_some());
+        assert!(remembered.find(1, &good).is_none());
+        remembered.add(0, late, (), Some(later));
+        assert!(remembered.find(1, &late).is_none(), "it was verified with keys of before");
+        assert!(remembered.find(1, &new).is_some());
     }
 
     #[test]
@@ -145,6 +140,6 @@ mod tests {
         }
         let kept = remembered.0.read().found.len();
         assert!((1..=MAX_TOKENS).contains(&kept), "{kept}");
-        assert!(remembered.find(&of_token(&MAX_TOKENS.to_string())).is_some());
+        assert!(remembered.find(0, &of_token(&MAX_TOKENS.to_string())).is_some());
     }
 }

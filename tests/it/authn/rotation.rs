@@ -1,13 +1,21 @@
 //! Keys that change while the gateway runs.
 
-use profile_gateway::pb::GetBackendRequest;
+use profile_gateway::{
+    auth::{
+        AuthMetrics, AuthRules, Authenticator, IssuerSettings, Mode, NotIdentified, Peer,
+        PreparedRules, Proofs, Sent,
+    },
+    caller::{Caller, Callers},
+    pb::GetBackendRequest,
+};
 use serde_json::json;
 
 use crate::kit::{
     double::double,
     gateway::gateway,
     tokens::{
-        Issuer, Signed, by, caller, claims, ec_jwk, good, header, key_set, role, token, with,
+        AUDIENCE, ISSUER, Issuer, Signed, by, caller, claims, ec_jwk, good, header, key_set, role,
+        token, with,
     },
     until,
 };
@@ -37,4 +45,54 @@ async fn new_keys_are_read_and_what_the_old_ones_signed_is_forgotten() {
     issuer.publish(&json!({"keys": [ec_jwk("ec")]}));
     until("the new key is known", async || asks(&next).await).await;
     assert!(!asks(&old).await, "its key was taken away");
+}
+
+pub fn rules(issuer: &Issuer) -> AuthRules {
+    let mut rules = AuthRules::default();
+    rules.settings.mode = Mode::Required;
+    let settings = IssuerSettings {
+        issuer: Some(ISSUER.to_owned()),
+        audience: Some(vec![AUDIENCE.to_owned()]),
+        jwks_file: Some(issuer.path()),
+        ..IssuerSettings::default()
+    };
+    rules.issuers.insert("idp".to_owned(), settings);
+    rules
+}
+
+/// Whether a token says who calls, which comes from there, of this caller.
+pub fn identify(
+    rules: &Authenticator,
+    token: &str,
+    from: Option<(Peer, &Caller)>,
+) -> Result<(), NotIdentified> {
+    let authorization = format!("Bearer {token}");
+    let proofs = Proofs {
+        authorization: Sent::One(authorization.as_bytes()),
+        forwarded: Sent::Nothing,
+        peer: from.map(|(peer, _)| peer),
+        certificate: None,
+        caller: from.map(|(_, caller)| caller),
+    };
+    rules.identify(&proofs).map(drop)
+}
+
+fn accepts(rules: &Authenticator, token: &str) -> bool {
+    identify(rules, token, None).is_ok()
+}
+
+/// A fetch belongs to the rules that it began under, and ends when others are in force.
+#[test]
+fn a_key_is_taken_away_from_rules_that_came_after_its_keys_were_asked_for() {
+    let (issuer, callers, metrics) = (Issuer::new(), Callers::default(), AuthMetrics::default());
+    let rules = rules(&issuer);
+    let before = PreparedRules::new(&rules, &metrics).unwrap().configure(&callers);
+    let after = PreparedRules::after(&before, &rules).unwrap().configure(&callers);
+    let token = good("me");
+    assert!(accepts(&before, &token) && accepts(&after, &token));
+    issuer.publish(&json!({"keys": [ec_jwk("ec")]}));
+    assert!(before.read_files_again());
+    assert!(!accepts(&before, &token) && !accepts(&after, &token));
+    assert!(!after.read_files_again(), "the keys are the same");
+    assert!(!accepts(&after, &token));
 }
