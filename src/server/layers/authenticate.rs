@@ -90,7 +90,11 @@ impl<S> Authenticate<S> {
         };
         let identity = match rules.identify(&proofs) {
             Ok(identity) => identity,
-            Err(_) if is_open(method, &rules) => {
+            // What could not be looked at is no reason to take the call for one of no one: a stream
+            // would be shown what that may see for as long as it lasts.
+            Err(NotIdentified::Unproved(Unproved { why, .. }))
+                if why != Why::Unavailable && is_open(method, &rules) =>
+            {
                 passing.record.set_proof(Proof::Nothing);
                 return Ok(lasts());
             }

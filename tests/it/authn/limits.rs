@@ -8,6 +8,7 @@ use profile_gateway::{
 };
 use serde_json::json;
 use tonic::{Code, Request, Status, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::rotation::{identify, rules};
 use crate::kit::{
@@ -160,6 +161,27 @@ async fn an_expired_token_is_verified_once_however_often_it_comes() {
         let refused = failure(ask_by(&channel, &old).await);
         assert_eq!(refused.meta("why"), "expired", "{refused:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_probe_with_a_token_that_is_not_looked_at_is_refused_and_one_without_is_answered() {
+    let (gateway, _issuer, _upstream) = started("").await;
+    let channel = gateway.channel_from("127.0.0.2");
+    verified(&channel, by_wrong).await;
+    let request = HealthCheckRequest { service: "backends/sft".to_owned() };
+    let mut health = HealthClient::new(channel);
+    let mut watched = Ok(());
+    let mut checked = Ok(());
+    // Of a few, one may be looked at: twenty a second are.
+    for n in 0..20 {
+        let watching = health.watch(by(&another(n), request.clone())).await;
+        watched = watched.and(watching.map(drop));
+        let checking = health.check(by(&another(n), request.clone())).await;
+        checked = checked.and(checking.map(drop));
+    }
+    assert_eq!(failure(watched).reason, "CALLER_QUOTA_EXCEEDED");
+    assert_eq!(failure(checked).reason, "CALLER_QUOTA_EXCEEDED");
+    health.check(HealthCheckRequest::default()).await.unwrap();
 }
 
 #[tokio::test]
