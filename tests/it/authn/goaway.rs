@@ -1,8 +1,11 @@
 //! A connection that is told to end: the call that runs on it is answered.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use profile_gateway::pb::profile_service_client::ProfileServiceClient;
+use profile_gateway::pb::{
+    GetBackendRequest, backend_service_client::BackendServiceClient,
+    profile_service_client::ProfileServiceClient,
+};
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tonic::{Status, transport::Channel};
 
@@ -66,6 +69,15 @@ impl Slow {
     }
 }
 
+async fn asks(channel: &Channel, token: Option<&str>) -> Result<(), Status> {
+    let message = GetBackendRequest { name: model::BACKEND.to_owned() };
+    let request = match token {
+        Some(token) => by(token, message),
+        None => tonic::Request::new(message),
+    };
+    BackendServiceClient::new(channel.clone()).get_backend(request).await.map(drop)
+}
+
 #[tokio::test]
 async fn a_call_is_served_on_a_connection_with_too_many_calls_that_proved_nothing() {
     let (slow, proving) = (slow().await, Proving::new());
@@ -82,7 +94,8 @@ async fn a_call_is_served_on_a_connection_that_has_become_too_old() {
     let gateway = slow.gateway(proving.builder().server("max_connection_age = \"1s\"")).await;
     let channel = proving.channel(&gateway, None).await;
     let call = slow.reading(&channel, Some(&good("me"))).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    until("it takes no more calls", async || asks(&channel, Some(&good("me"))).await.is_err())
+        .await;
     slow.is_served(&gateway, call, "age").await;
 }
 
@@ -90,9 +103,9 @@ async fn a_call_is_served_on_a_connection_that_has_become_too_old() {
 async fn a_call_is_served_on_a_connection_whose_certificate_runs_out() {
     let (slow, proving) = (slow().await, Proving::new());
     let gateway = slow.gateway(proving.builder()).await;
-    let own = proving.authority.issue(&Leaf::client(&[APP]).valid(-100, 4));
+    let own = proving.authority.issue(&Leaf::client(&[APP]).valid(-100, 15));
     let channel = proving.channel(&gateway, Some(&own)).await;
     let call = slow.reading(&channel, None).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    until("the certificate runs out", async || asks(&channel, None).await.is_err()).await;
     slow.is_served(&gateway, call, "certificate").await;
 }

@@ -109,7 +109,7 @@ async fn files_that_cannot_be_used_change_nothing() {
 
 #[tokio::test]
 async fn an_expired_certificate_in_force_holds_nothing_else_up() {
-    let secured = Secured::looking("off", &backend(""), "", server().valid(-100, 6)).await;
+    let secured = Secured::looking("off", &backend(""), "", server().valid(-100, 15)).await;
     let said = async || config(&secured).await["warnings"].to_string();
     until("the end of the certificate", async || {
         assert_eq!(secured.reloading.reload().await["latest"]["outcome"], "unchanged");
