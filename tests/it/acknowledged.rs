@@ -81,16 +81,17 @@ async fn a_creation_that_is_acknowledged_and_not_done_is_not_applied() {
 #[tokio::test]
 async fn a_new_profile_that_was_seen_missing_is_not_believed_when_reads_fail_later() {
     for sample in registered() {
-        let bench = within("5s", sample).await;
+        let bench = within("3s", sample).await;
         bench.arm(sample.operations.create, &json!({"kind": "ignore"}), 1).await;
         // The list before; SFT has one operation for both.
         let earlier = usize::from(sample.operations.list == sample.operations.get);
         let fails = json!({"kind": "status", "status": 503});
         bench.arm_later(sample.operations.get, &fails, 0, earlier + 1).await;
         let failed = failure(bench.create(bench.full()).await);
-        let expected = match earlier {
-            0 => ["WRITE_NOT_APPLIED", "PARTIALLY_APPLIED"],
-            _ => ["WRITE_OUTCOME_UNKNOWN"; 2],
+        // Whether the one look was enough depends on how fast it came.
+        let expected: &[&str] = match earlier {
+            0 => &["WRITE_NOT_APPLIED", "PARTIALLY_APPLIED", "WRITE_OUTCOME_UNKNOWN"],
+            _ => &["WRITE_OUTCOME_UNKNOWN"],
         };
         assert!(expected.contains(&&*failed.reason), "{}: {failed:#?}", sample.dialect);
     }
