@@ -16,6 +16,7 @@
 //!   where a port listens
 //! - `section`: one table of the file while it is being read
 //! - `value`, `secret`, `pem`: from what was written to one typed value
+//! - `trust`: what certificates and keys are good for in a TLS client
 //! - `node`: what was written, each value with where it was written
 //! - `error`: everything that is wrong
 //! - `changed`: which keys differ between two configurations
@@ -39,6 +40,7 @@ mod pem;
 mod secret;
 mod section;
 mod table;
+mod trust;
 mod value;
 
 pub(crate) use self::{
@@ -55,6 +57,7 @@ pub(crate) use self::{
     secret::read_bounded,
     section::Section,
     table::{Row, Settings, settings, shown, whole},
+    trust::{authorities, check_files, identity, provider, server_name},
     value::{Read, show_bytes},
 };
 pub use error::{ConfigError, ConfigErrors};

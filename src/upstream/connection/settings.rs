@@ -1,22 +1,13 @@
 //! The settings of TLS to an upstream.
 
-use std::sync::Arc;
-
 use rustls::{
-    ALL_VERSIONS, RootCertStore, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::ServerName,
-    sign::CertifiedKey,
-    version::TLS13,
+    ALL_VERSIONS, RootCertStore, SupportedProtocolVersion, sign::CertifiedKey, version::TLS13,
 };
 
 use crate::settings::{
-    Certificates, Kind, PrivateKey, Section, certificates, one_of, plain_text, private_key,
-    settings,
+    Certificates, Kind, PrivateKey, Section, authorities, certificates, check_files, identity,
+    one_of, private_key, server_name, settings,
 };
-
-/// Longest name of a host.
-const MAX_NAME: usize = 253;
 
 settings! {
     /// How TLS to an upstream is set up.
@@ -37,10 +28,7 @@ settings! {
         /// Name of the upstream in its certificate, if that is not the host of `base_url`. It is
         /// asked for by this name in the handshake (SNI) and in `Host`, at the address of
         /// `base_url`.
-        server_name: Option<String> = None,
-            plain_text(MAX_NAME)
-                .checked("a host name, not an address", |name: &String| is_host_name(name))
-                .optional();
+        server_name: Option<String> = None, server_name().optional();
         /// Oldest version of TLS.
         min_version: TlsVersion = TlsVersion::V1_2,
             one_of(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]);
@@ -83,32 +71,12 @@ impl TlsSettings {
     /// The authorities of `ca_file`; empty without one. Otherwise which of its certificates cannot
     /// be one, and why.
     pub(super) fn authorities(&self) -> Result<RootCertStore, String> {
-        let mut roots = RootCertStore::empty();
-        let certificates = self.ca_file.iter().flat_map(|file| &file.der);
-        for (index, certificate) in certificates.enumerate() {
-            let added = roots.add(certificate.clone());
-            added.map_err(|error| format!("certificate {} of the file: {error}", index + 1))?;
-        }
-        Ok(roots)
+        authorities(self.ca_file.as_ref())
     }
 
     /// The client certificate with its key, if there is one, or why they cannot be used.
     pub(super) fn identity(&self) -> Result<Option<CertifiedKey>, rustls::Error> {
-        let (Some(cert), Some(key)) = (&self.cert, &self.key) else { return Ok(None) };
-        CertifiedKey::from_der(cert.der.clone(), key.der.clone_key(), &provider()).map(Some)
-    }
-}
-
-/// The cryptography of the process.
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    let installed = CryptoProvider::get_default().map(Arc::clone);
-    installed.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
-}
-
-fn is_host_name(name: &str) -> Result<(), String> {
-    match ServerName::try_from(name) {
-        Ok(ServerName::DnsName(_)) => Ok(()),
-        _ => Err("must be the name of a host such as `pcc.example.com`".to_owned()),
+        identity(self.cert.as_ref(), self.key.as_ref())
     }
 }
 
@@ -129,30 +97,6 @@ fn fits_together(settings: &TlsSettings, section: &mut Section<'_>) {
         }
         _ => {}
     }
-    if let Err(why) = settings.authorities() {
-        section.refuse("ca_file", &format!("has what cannot be an authority, {why}"));
-    }
-    if settings.cert.is_some() != settings.key.is_some() {
-        let (cert, key) = (section.name("cert"), section.name("key"));
-        section.conflict(["cert", "key"], format!("{cert} and {key} need each other"));
-    }
-    match settings.identity() {
-        Ok(_) => {}
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            let message = format!(
-                "{} is not the key of the first certificate of {}",
-                section.name("key"),
-                section.name("cert")
-            );
-            section.conflict(["key", "cert"], message);
-        }
-        Err(error) => {
-            let message = format!(
-                "{} and {} cannot be used: {error}",
-                section.name("cert"),
-                section.name("key")
-            );
-            section.conflict(["cert", "key"], message);
-        }
-    }
+    let TlsSettings { ca_file, cert, key, .. } = settings;
+    check_files(ca_file.as_ref(), cert.as_ref(), key.as_ref(), section);
 }

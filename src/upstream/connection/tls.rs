@@ -12,8 +12,11 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use super::settings::{Roots, TlsSettings, provider};
-use crate::error::{Error, Reason, Result};
+use super::settings::{Roots, TlsSettings};
+use crate::{
+    error::{Error, Reason, Result},
+    settings::provider,
+};
 
 /// What an upstream has asked for in TLS handshakes. Over HTTP/2, the client library often does not
 /// say that a connection ended because of it.
