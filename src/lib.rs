@@ -17,6 +17,7 @@
 //! - [`upstream`]: how any upstream is called, and what is done when it fails
 //! - [`cache`]: what reads have found, kept for a while
 //! - [`store`]: what outlives the process
+//! - [`shared`]: what replicas share, and how they are connected to it
 //! - [`query`]: filters, sort orders, page and resume tokens
 //! - [`call`]: what is known of one call
 //! - [`auth`]: what proves who calls, and what that caller may do
@@ -62,6 +63,7 @@ pub mod resources;
 pub mod rpc;
 pub mod server;
 mod settings;
+pub mod shared;
 pub mod store;
 pub mod telemetry;
 pub mod text;

@@ -30,6 +30,8 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("resources", &[HELPERS, &["text", "pb", "error", "caller"]]),
     // What outlives the process, of whichever room.
     ("store", &[HELPERS, &["text", "pb", "error"]]),
+    // What replicas share, and how they are connected to it.
+    ("shared", &[HELPERS, &["text", "pb", "error"]]),
     // What operators set while the gateway runs.
     ("levers", &[&["telemetry"]]),
     ("query", &[MODEL, HELPERS]),
