@@ -16,7 +16,7 @@ endif
 
 # Integration tests that take long or wait in real time.
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
-	authn::envoy::
+	authn::envoy:: shared:: kit::redis::
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast soak soak-crash torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools

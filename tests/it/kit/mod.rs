@@ -16,12 +16,14 @@ pub mod jwks;
 pub mod model;
 pub mod proxy;
 pub mod raw;
+pub mod redis;
 pub mod reloading;
 pub mod sandbox;
 pub mod status;
 pub mod tls;
 pub mod tokens;
 pub mod vendors;
+pub mod wire;
 
 use std::{future::Future, time::Duration};
 

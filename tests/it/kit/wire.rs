@@ -1,0 +1,221 @@
+//! A TCP proxy for one client, which knows nothing of what it carries, and lets it through, holds
+//! it, or loses it, in either direction.
+//!
+//! A client that opens connections for different uses, always in the same order, has a lane for
+//! each of them.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// What is done to what is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Flow {
+    /// It goes on.
+    Pass,
+    /// It goes on after so long.
+    Delay(Duration),
+    /// It is kept, and goes on when it may, also if its sender has left.
+    Hold,
+    /// It is lost, and so is the end of the connection.
+    Lose,
+}
+
+/// Where something is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum To {
+    Server,
+    Client,
+}
+
+/// The proxy; ends when dropped.
+pub struct Wire {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    _stop: DropGuard,
+}
+
+struct Shared {
+    server: SocketAddr,
+    lanes: usize,
+    /// Of each lane.
+    to_server: Vec<watch::Sender<Flow>>,
+    to_client: Vec<watch::Sender<Flow>>,
+    cut: watch::Sender<usize>,
+    refusing: watch::Sender<bool>,
+    opened: AtomicUsize,
+}
+
+impl Wire {
+    /// A proxy in front of this server, which lets everything through, for a client that opens so
+    /// many connections together.
+    pub async fn to(server: SocketAddr, lanes: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let flows = || (0..lanes).map(|_| watch::Sender::new(Flow::Pass)).collect();
+        let shared = Arc::new(Shared {
+            server,
+            lanes,
+            to_server: flows(),
+            to_client: flows(),
+            cut: watch::Sender::default(),
+            refusing: watch::Sender::default(),
+            opened: AtomicUsize::new(0),
+        });
+        let stop = CancellationToken::new();
+        let accepting = accept(listener, Arc::clone(&shared));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
+        Self { address, shared, _stop: stop.drop_guard() }
+    }
+
+    /// What is done from now on to what goes there.
+    pub fn flow(&self, to: To, flow: Flow) {
+        (0..self.shared.lanes).for_each(|lane| self.lane(lane, to, flow));
+    }
+
+    /// The same on one lane.
+    pub fn lane(&self, lane: usize, to: To, flow: Flow) {
+        self.shared.flows(to)[lane].send_replace(flow);
+    }
+
+    /// Resets all connections.
+    pub fn cut(&self) {
+        self.shared.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Resets connections as soon as they are opened, or does not any more.
+    pub fn refuse(&self, refusing: bool) {
+        self.shared.refusing.send_replace(refusing);
+    }
+
+    /// How many connections were opened.
+    pub fn opened(&self) -> usize {
+        self.shared.opened.load(SeqCst)
+    }
+}
+
+impl Shared {
+    fn flows(&self, to: To) -> &[watch::Sender<Flow>] {
+        match to {
+            To::Server => &self.to_server,
+            To::Client => &self.to_client,
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    // Dropped with this task, and the connections with it.
+    let mut connections = JoinSet::new();
+    // Refused ones are of no lane.
+    let mut served = 0;
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        shared.opened.fetch_add(1, SeqCst);
+        if *shared.refusing.borrow() {
+            let _ = client.set_zero_linger();
+            continue;
+        }
+        connections.spawn(serve(client, served % shared.lanes, Arc::clone(&shared)));
+        served += 1;
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(client: TcpStream, lane: usize, shared: Arc<Shared>) -> io::Result<()> {
+    let mut cut = shared.cut.subscribe();
+    let (mut client, mut server) = (client, TcpStream::connect(shared.server).await?);
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+        // However it ends, nothing of it is left.
+        stream.set_zero_linger()?;
+    }
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let to = |to| shared.flows(to)[lane].subscribe();
+    tokio::select! {
+        // Both, because what is held goes on although its sender has left.
+        _ = async { tokio::join!(
+            pump(from_client, to_server, to(To::Server)),
+            pump(from_server, to_client, to(To::Client)),
+        ) } => {}
+        _ = cut.changed() => {}
+    }
+    Ok(())
+}
+
+async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut flow: watch::Receiver<Flow>) {
+    let mut bytes = vec![0; 16 << 10];
+    loop {
+        let read = from.read(&mut bytes).await.unwrap_or(0);
+        let waited = flow.wait_for(|flow| match flow {
+            Flow::Hold => false,
+            // A connection that is lost does not end.
+            Flow::Lose => read > 0,
+            Flow::Pass | Flow::Delay(_) => true,
+        });
+        let Ok(now) = waited.await.map(|now| *now) else { return };
+        if let Flow::Delay(time) = now {
+            sleep(time).await;
+        }
+        if read == 0 {
+            let _ = to.shutdown().await;
+            return;
+        }
+        if now != Flow::Lose && to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wire_does_to_each_direction_and_lane_what_it_is_told_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let wire = Wire::to(listener.local_addr().unwrap(), 2).await;
+    let mut pairs = Vec::new();
+    for _ in 0..2 {
+        let client = TcpStream::connect(wire.address).await.unwrap();
+        pairs.push((client, listener.accept().await.unwrap().0));
+    }
+    let short = Duration::from_millis(100);
+    let mut byte = [0];
+    let [(client, server), (other, other_server)] = &mut pairs[..] else { panic!() };
+    wire.lane(0, To::Server, Flow::Hold);
+    client.write_all(b"a").await.unwrap();
+    other.write_all(b"b").await.unwrap();
+    assert_eq!(other_server.read(&mut byte).await.unwrap(), 1, "it has a lane of its own");
+    assert!(timeout(short, server.read(&mut byte)).await.is_err(), "it is held");
+    server.write_all(b"c").await.unwrap();
+    assert_eq!(client.read(&mut byte).await.unwrap(), 1, "the other direction passes");
+    wire.flow(To::Server, Flow::Delay(Duration::from_millis(1)));
+    assert_eq!((server.read(&mut byte).await.unwrap(), &byte), (1, b"a"));
+    wire.flow(To::Client, Flow::Lose);
+    server.write_all(b"d").await.unwrap();
+    assert!(timeout(short, client.read(&mut byte)).await.is_err(), "it is lost");
+    wire.flow(To::Client, Flow::Pass);
+    server.write_all(b"e").await.unwrap();
+    assert_eq!((client.read(&mut byte).await.unwrap(), &byte), (1, b"e"));
+    wire.cut();
+    assert!(client.read(&mut byte).await.is_err(), "it is cut");
+    wire.refuse(true);
+    let mut refused = TcpStream::connect(wire.address).await.unwrap();
+    assert!(refused.read(&mut byte).await.is_err(), "it is refused");
+    assert_eq!(wire.opened(), 3);
+}
