@@ -49,6 +49,7 @@ mod request_ids;
 mod retries;
 mod seeds;
 mod services;
+mod shared;
 mod soak;
 mod throttling;
 mod tidy;
