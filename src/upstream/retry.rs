@@ -59,3 +59,14 @@ pub(super) fn worth_repeating(safety: Safety, outcome: &Outcome) -> Option<Durat
         Err(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_have_failed_together_come_apart() {
+        let some = || pauses().take(3).collect::<Vec<_>>();
+        assert_ne!(some(), some());
+    }
+}
