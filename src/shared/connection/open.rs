@@ -148,3 +148,31 @@ async fn introduce(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_notices_that_the_other_side_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = connected(listener.local_addr().unwrap()).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEEPALIVE);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), KEEPALIVE);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), KEEPALIVE_PROBES);
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 2000);
+    }
+
+    #[tokio::test]
+    async fn each_address_of_a_name_is_a_place() {
+        let address = Address::Tcp("127.0.0.1".to_owned(), 6379);
+        let found = places(&address).await.unwrap();
+        assert!(matches!(&found[..], [Place::Tcp { address, .. }] if address.port() == 6379));
+        let unknown = places(&Address::Tcp("redis.invalid".to_owned(), 6379)).await;
+        assert_eq!(unknown.unwrap_err().fault, Fault::NameNotResolved);
+    }
+}

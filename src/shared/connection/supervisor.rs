@@ -256,3 +256,19 @@ fn pauses() -> ExponentialBackoff {
         .without_max_times()
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_begin_short_get_long_and_never_end() {
+        let all: Vec<Duration> = pauses().take(100).collect();
+        assert_eq!(all.len(), 100);
+        assert!(all[0] >= FIRST_PAUSE && all[0] <= 2 * FIRST_PAUSE, "{all:?}");
+        assert!(all[99] >= LONGEST_PAUSE, "{all:?}");
+        assert!(all.iter().all(|pause| *pause <= 2 * LONGEST_PAUSE), "{all:?}");
+        let others: Vec<Duration> = pauses().take(100).collect();
+        assert_ne!(all, others, "replicas that have lost the server together come apart");
+    }
+}

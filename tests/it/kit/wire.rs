@@ -54,9 +54,8 @@ pub struct Wire {
 }
 
 struct Shared {
-    server: SocketAddr,
-    lanes: usize,
     /// Of each lane.
+    servers: Vec<SocketAddr>,
     to_server: Vec<watch::Sender<Flow>>,
     to_client: Vec<watch::Sender<Flow>>,
     cut: watch::Sender<usize>,
@@ -68,14 +67,19 @@ impl Wire {
     /// A proxy in front of this server, which lets everything through, for a client that opens so
     /// many connections together.
     pub async fn to(server: SocketAddr, lanes: usize) -> Self {
+        Self::to_each(vec![server; lanes]).await
+    }
+
+    /// The same in front of a server for each lane.
+    pub async fn to_each(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let flows = || (0..lanes).map(|_| watch::Sender::new(Flow::Pass)).collect();
+        let flows = || servers.iter().map(|_| watch::Sender::new(Flow::Pass)).collect();
+        let (to_server, to_client) = (flows(), flows());
         let shared = Arc::new(Shared {
-            server,
-            lanes,
-            to_server: flows(),
-            to_client: flows(),
+            servers,
+            to_server,
+            to_client,
             cut: watch::Sender::default(),
             refusing: watch::Sender::default(),
             opened: AtomicUsize::new(0),
@@ -88,7 +92,7 @@ impl Wire {
 
     /// What is done from now on to what goes there.
     pub fn flow(&self, to: To, flow: Flow) {
-        (0..self.shared.lanes).for_each(|lane| self.lane(lane, to, flow));
+        (0..self.shared.servers.len()).for_each(|lane| self.lane(lane, to, flow));
     }
 
     /// The same on one lane.
@@ -133,7 +137,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let _ = client.set_zero_linger();
             continue;
         }
-        connections.spawn(serve(client, served % shared.lanes, Arc::clone(&shared)));
+        connections.spawn(serve(client, served % shared.servers.len(), Arc::clone(&shared)));
         served += 1;
         while connections.try_join_next().is_some() {}
     }
@@ -141,7 +145,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(client: TcpStream, lane: usize, shared: Arc<Shared>) -> io::Result<()> {
     let mut cut = shared.cut.subscribe();
-    let (mut client, mut server) = (client, TcpStream::connect(shared.server).await?);
+    let (mut client, mut server) = (client, TcpStream::connect(shared.servers[lane]).await?);
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
         // However it ends, nothing of it is left.

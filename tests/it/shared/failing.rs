@@ -2,7 +2,10 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use profile_gateway::shared::connection::{Failure, Fault, State};
+use profile_gateway::shared::{
+    SharedSettings,
+    connection::{Failure, Fault, State},
+};
 use redis::{cmd, streams::StreamReadReply};
 
 use super::bench::{Replica, over_tcp};
@@ -30,6 +33,18 @@ async fn commands_fail_at_once_without_a_server_and_a_new_session_begins_with_th
     assert!(replica.counts("profile_gateway_shared_store_connections_total 2"));
     let failed = before.commands.ask::<String>(&cmd("PING")).await;
     assert!(failed.is_err(), "what belongs to the session before stays with it");
+}
+
+#[tokio::test]
+async fn all_connections_use_the_database_that_is_configured() {
+    let server = Redis::start().await;
+    let settings = SharedSettings { database: 3, ..over_tcp(server.address()) };
+    let replica = Replica::start(&settings);
+    let connections = replica.up().await;
+    for (key, link) in [("a", &connections.commands), ("b", &connections.durable)] {
+        link.ask::<String>(cmd("SET").arg(key).arg(1)).await.unwrap();
+    }
+    assert!(server.info("db3").await.starts_with("keys=2,"));
 }
 
 #[tokio::test]

@@ -100,6 +100,13 @@ async fn a_server_that_would_forget_writes() {
 }
 
 #[tokio::test]
+async fn a_load_balancer() {
+    let (one, other) = (Redis::start().await, Redis::start().await);
+    let wire = Wire::to_each(vec![one.address(), one.address(), other.address()]).await;
+    Replica::start(&over_tcp(wire.address)).down_for(Fault::SeveralServers).await;
+}
+
+#[tokio::test]
 async fn a_cluster() {
     let server = Redis::with(&["--cluster-enabled", "yes"]).await;
     let replica = Replica::start(&over_tcp(server.address()));
