@@ -1,5 +1,7 @@
 //! What is counted of the shared store.
 
+use std::{sync::atomic::AtomicU64, time::Duration};
+
 use prometheus_client::metrics::{
     counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
@@ -19,6 +21,24 @@ label_values! {
     }
 }
 
+label_values! {
+    /// Why a replica forgets all that it has in memory, and joins the others anew.
+    pub enum Resync {
+        /// It was connected, for the first time or again.
+        Connected = "connected",
+        /// A part of the log is missing.
+        Gap = "gap",
+        /// The others have waited for it in vain, and go on without it.
+        Evicted = "evicted",
+        /// The server has lost what it knew, or another one took its place.
+        Epoch = "epoch",
+    }
+}
+
+labels! {
+    struct ResyncLabels { why: Resync }
+}
+
 labels! {
     struct UseLabels { connection: Use }
 }
@@ -35,6 +55,11 @@ pub struct SharedMetrics {
     faults: Family<FaultLabels, Counter>,
     durations: Family<UseLabels, Histogram>,
     failures: Family<FaultLabels, Counter>,
+    lease_valid: Gauge,
+    log_lag: Gauge<f64, AtomicU64>,
+    ack_wait: Histogram,
+    strict_cut: Counter,
+    resyncs: Family<ResyncLabels, Counter>,
 }
 
 /// The metrics of one connection.
@@ -54,37 +79,97 @@ impl SharedMetrics {
             faults: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             failures: Family::default(),
+            lease_valid: Gauge::default(),
+            log_lag: Gauge::default(),
+            ack_wait: Histogram::new(SECONDS),
+            strict_cut: Counter::default(),
+            resyncs: Family::default(),
         };
+        metrics.register_connections(to);
+        metrics.register_replicas(to);
+        metrics
+    }
+
+    fn register_connections(&self, to: &mut Registry) {
         to.register(
             "shared_store_connected",
             "1 while this replica is connected to the shared store, otherwise 0",
-            &metrics.connected,
+            &self.connected,
         );
         to.register(
             "shared_store_connections",
             "How often this replica has connected to the shared store",
-            &metrics.connections,
+            &self.connections,
         );
         to.register(
             "shared_store_connection_faults",
             "Connections to the shared store that have ended, or that were not made, by what the \
              fault is",
-            &metrics.faults,
+            &self.faults,
         );
         to.register(
             "shared_store_command_duration_seconds",
             "Time until the shared store answered a command, or until that took too long",
-            &metrics.durations,
+            &self.durations,
         );
         to.register(
             "shared_store_command_failures",
             "Commands that the shared store did not carry out, by what the fault is",
-            &metrics.failures,
+            &self.failures,
         );
-        start_all(&metrics.faults);
-        start_all(&metrics.failures);
-        start_all(&metrics.durations);
-        metrics
+        start_all(&self.faults);
+        start_all(&self.failures);
+        start_all(&self.durations);
+    }
+
+    fn register_replicas(&self, to: &mut Registry) {
+        to.register(
+            "shared_store_lease_valid",
+            "1 while this replica may answer from its memory, otherwise 0",
+            &self.lease_valid,
+        );
+        to.register(
+            "shared_store_log_lag_seconds",
+            "How old the latest write of another replica was when this one learned of it",
+            &self.log_lag,
+        );
+        to.register(
+            "shared_store_ack_wait_seconds",
+            "How long writes waited until no replica could show the old value any more",
+            &self.ack_wait,
+        );
+        to.register(
+            "shared_store_strict_cut",
+            "Writes that were answered before that, because the time of the call was over",
+            &self.strict_cut,
+        );
+        to.register(
+            "shared_store_resyncs",
+            "How often this replica has forgotten its memory and joined the others anew",
+            &self.resyncs,
+        );
+        start_all(&self.resyncs);
+    }
+
+    /// This replica may answer from its memory, or may not any more.
+    pub fn lease_valid(&self, valid: bool) {
+        self.lease_valid.set(valid.into());
+    }
+
+    /// A write of another replica was this old when this one learned of it.
+    pub fn log_lag(&self, lag: Duration) {
+        self.log_lag.set(lag.as_secs_f64());
+    }
+
+    /// A write has waited for the other replicas. `cut`: not until all knew of it.
+    pub fn ack_wait(&self, waited: Duration, cut: bool) {
+        self.ack_wait.observe(waited.as_secs_f64());
+        self.strict_cut.inc_by(cut.into());
+    }
+
+    /// This replica joins the others anew.
+    pub fn resync(&self, why: Resync) {
+        self.resyncs.get_or_create(&ResyncLabels { why }).inc();
     }
 
     /// There are connections, or there are none any more.
@@ -110,5 +195,32 @@ impl LinkMetrics {
     /// A command was not carried out.
     pub(super) fn failed(&self, fault: Fault) {
         self.failures.get_or_create(&FaultLabels { fault }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_series_is_there_from_the_start_and_counts() {
+        let mut registry = Registry::new("0.0.0");
+        let metrics = SharedMetrics::register(&mut registry);
+        let has = |line: &str| {
+            let line = format!("profile_gateway_shared_store_{line}");
+            assert!(registry.encode().lines().any(|found| found == line), "{line}");
+        };
+        has("resyncs_total{why=\"gap\"} 0");
+        has("connection_faults_total{fault=\"evicts\"} 0");
+        metrics.lease_valid(true);
+        metrics.log_lag(Duration::from_millis(500));
+        metrics.ack_wait(Duration::from_secs(1), false);
+        metrics.ack_wait(Duration::from_secs(2), true);
+        metrics.resync(Resync::Gap);
+        has("lease_valid 1");
+        has("log_lag_seconds 0.5");
+        has("ack_wait_seconds_sum 3.0");
+        has("strict_cut_total 1");
+        has("resyncs_total{why=\"gap\"} 1");
     }
 }

@@ -11,7 +11,7 @@ mod metrics;
 mod settings;
 
 pub use self::{
-    metrics::SharedMetrics,
+    metrics::{Resync, SharedMetrics},
     settings::{
         Acknowledge, Address, Endpoint, Sentinels, SharedSettings, SharedTlsSettings,
         WhenUnreachable,
