@@ -107,7 +107,7 @@ impl Link {
     }
 
     /// Waits for the answer to a command that was made with [`Self::connection`], for no longer
-    /// than this.
+    /// than this. A command that blocks has to have [`COMMAND`] on top of what it may block.
     ///
     /// # Errors
     ///
@@ -152,10 +152,13 @@ impl Link {
     }
 
     /// One pause of the server meets all commands under way, so only one that began after another
-    /// had run out of time is the second.
+    /// had run out of time is the second. Who waits for a moment alone learns nothing of the server.
     fn ran_out_of_time(&self, began: Instant, time: Duration) -> Failure {
         let failure =
             Failure::new(Fault::TimedOut, format_args!("no answer within {} ms", time.as_millis()));
+        if time < COMMAND {
+            return failure;
+        }
         let mut timed_out = self.timed_out.lock();
         match *timed_out {
             Some(before) if began >= before => self.end.come(&failure),
@@ -204,6 +207,19 @@ mod tests {
         let now = Instant::now();
         assert_eq!(ping(&link).await, late);
         assert_eq!(now, Instant::now(), "it fails at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_moment_alone_learns_nothing_of_the_server() {
+        let (link, end, _server) = linked().await;
+        for _ in 0..3 {
+            let mut connection = link.connection();
+            let ping = cmd("PING");
+            let asked = ping.query_async::<String>(&mut connection);
+            let failure = link.within(Duration::from_millis(20), asked).await.unwrap_err();
+            assert_eq!(failure.fault, Fault::TimedOut);
+        }
+        assert_eq!(end.why(), None);
     }
 
     #[tokio::test(start_paused = true)]
