@@ -22,13 +22,13 @@ label_values! {
 }
 
 label_values! {
-    /// Why a replica forgets all that it has in memory, and joins the others anew.
+    /// Why a replica forgets all that it has in memory, and joins the others again.
     pub enum Resync {
         /// It was connected, for the first time or again.
         Connected = "connected",
         /// A part of the log is missing.
         Gap = "gap",
-        /// The others have waited for it in vain, and go on without it.
+        /// The others have waited for it too long, and go on without it.
         Evicted = "evicted",
         /// The server has lost what it knew, or another one took its place.
         Epoch = "epoch",
@@ -145,7 +145,7 @@ impl SharedMetrics {
         );
         to.register(
             "shared_store_resyncs",
-            "How often this replica has forgotten its memory and joined the others anew",
+            "How often this replica has forgotten its memory and joined the others again",
             &self.resyncs,
         );
         start_all(&self.resyncs);
@@ -167,12 +167,12 @@ impl SharedMetrics {
         self.strict_cut.inc_by(cut.into());
     }
 
-    /// This replica joins the others anew.
+    /// This replica joins the others again.
     pub fn resync(&self, why: Resync) {
         self.resyncs.get_or_create(&ResyncLabels { why }).inc();
     }
 
-    /// There are connections, or there are none any more.
+    /// There are connections, or not any more.
     pub(super) fn connected(&self, connected: bool) {
         self.connected.set(connected.into());
         if connected {

@@ -40,7 +40,7 @@ impl Failure {
         Self { fault, ..self }
     }
 
-    /// What a server answered, or what became of the connection.
+    /// Of what a server answered, or of the end of the connection.
     pub(super) fn of(error: &RedisError) -> Self {
         let fault = match error.kind() {
             ErrorKind::Server(kind) => of_kind(kind, error.detail().unwrap_or_default()),
@@ -146,7 +146,7 @@ fn of_code(code: &str) -> Fault {
         "MISCONF" => Fault::DiskFailed,
         "NOREPLICAS" => Fault::TooFewReplicas,
         "BUSY" => Fault::Busy,
-        // A server that becomes a replica says this to whoever waits on it.
+        // A server that becomes a replica says this to the clients that wait.
         "UNBLOCKED" => Fault::IsReplica,
         _ => Fault::Refused,
     }

@@ -152,7 +152,7 @@ impl Link {
     }
 
     /// One pause of the server meets all commands under way, so only one that began after another
-    /// had run out of time is the second. Who waits for a moment alone learns nothing of the server.
+    /// had run out of time is the second. A time that the caller made short says nothing.
     fn ran_out_of_time(&self, began: Instant, time: Duration) -> Failure {
         let failure =
             Failure::new(Fault::TimedOut, format_args!("no answer within {} ms", time.as_millis()));
@@ -192,6 +192,13 @@ mod tests {
         (link, end, server)
     }
 
+    /// Reads a `PING`, and answers it.
+    async fn answer_with(server: &mut DuplexStream, answer: &str) {
+        let mut request = *b"*1\r\n$4\r\nPING\r\n";
+        server.read_exact(&mut request).await.unwrap();
+        server.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+    }
+
     async fn ping(link: &Link) -> Result<String, Fault> {
         link.ask(&cmd("PING")).await.map_err(|failure| failure.fault)
     }
@@ -207,6 +214,25 @@ mod tests {
         let now = Instant::now();
         assert_eq!(ping(&link).await, late);
         assert_eq!(now, Instant::now(), "it fails at once");
+    }
+
+    #[tokio::test]
+    async fn what_another_connection_could_help_with_ends_this_one_with_the_answer() {
+        for (answer, fault, ends) in [
+            ("-READONLY You can't write against a read only replica.", Fault::IsReplica, true),
+            ("-LOADING Redis is loading the dataset in memory", Fault::Loading, true),
+            ("-MASTERDOWN Link with MASTER is down", Fault::PrimaryDown, true),
+            ("-NOAUTH Authentication required.", Fault::CredentialsWanted, true),
+            ("-NOPERM this user has no permissions", Fault::NotPermitted, false),
+            ("-OOM command not allowed", Fault::OutOfMemory, false),
+        ] {
+            let (link, end, mut server) = linked().await;
+            let (asked, ()) = tokio::join!(ping(&link), async {
+                answer_with(&mut server, answer).await;
+            });
+            assert_eq!(asked, Err(fault), "{answer}");
+            assert_eq!(end.why().map(|why| why.fault), ends.then_some(fault), "{answer}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -225,13 +251,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_between_two_pauses_shows_that_the_server_is_there() {
         let (link, end, mut server) = linked().await;
-        let mut answer = async || {
-            let mut request = *b"*1\r\n$4\r\nPING\r\n";
-            server.read_exact(&mut request).await.unwrap();
-            server.write_all(b"+PONG\r\n").await.unwrap();
-        };
+        let mut answer = async || answer_with(&mut server, "+PONG").await;
         for _ in 0..3 {
             assert_eq!(ping(&link).await, Err(Fault::TimedOut));
+            assert_eq!(end.why(), None);
             // To the one that has given up, and to the next.
             let (asked, ()) = tokio::join!(ping(&link), async {
                 answer().await;

@@ -50,7 +50,7 @@ pub(super) struct Opened {
     pub(super) driver: AbortOnDropHandle<()>,
 }
 
-/// The places that an address stands for.
+/// The places of an address.
 pub(super) async fn places(address: &Address) -> Result<Vec<Place>, Failure> {
     let (host, port) = match address {
         Address::Unix(path) => return Ok(vec![Place::Unix(path.clone())]),

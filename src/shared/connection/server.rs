@@ -162,7 +162,7 @@ impl Connections {
         self.end.wait().await
     }
 
-    /// Ends them: whoever waits for an answer learns why at once.
+    /// Ends them: commands that wait for an answer fail at once.
     pub(super) fn close(&self, why: &Failure) {
         self.end.come(why);
         for link in [&self.commands, &self.log, &self.durable] {

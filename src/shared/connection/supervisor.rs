@@ -88,7 +88,7 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// Why there are none.
+    /// Why this replica is not connected.
     pub fn connections(&self) -> Result<Arc<Connections>, Failure> {
         match &*self.state.borrow() {
             State::Up(connections) => Ok(Arc::clone(connections)),

@@ -196,7 +196,7 @@ impl<T: FromStr<Err = String> + fmt::Display> Kind for Place<T> {
 
     fn caution(&self, value: &T) -> Option<&'static str> {
         (self.exposed)(value).then_some(
-            "is not encrypted: whoever is between can read the password and all that replicas \
+            "is not encrypted: anyone on the way can read the password and all that replicas \
              share, use `rediss://`",
         )
     }

@@ -1,3 +1,5 @@
+//! What can be written, what is wrong with what is written, and what is shown of it.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -160,7 +160,7 @@ async fn another_program() {
 async fn a_server_that_speaks_no_tls() {
     let server = Redis::start().await;
     let replica = Replica::start(&at(&format!("rediss://{}", server.address())));
-    // It waits for the rest of what is no command.
+    // The server waits for the rest of the line.
     let why = replica.down_for(Fault::ConnectTimeout).await;
     assert!(why.to_string().contains("TLS"), "{why}");
     let settings = at(&answering("-ERR no TLS\r\n")
