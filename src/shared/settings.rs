@@ -5,14 +5,15 @@ mod tls;
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 pub use self::{
     address::{Address, Endpoint, Sentinels},
     tls::SharedTlsSettings,
 };
 use crate::settings::{
-    Kind as _, Section, bounds::seconds, count, duration, one_of, plain_text, secret, settings,
+    ChangedKeys, Kind, Section, Settings as _, bounds::seconds, count, duration, one_of,
+    plain_text, secret, settings,
 };
 
 /// A replica that is cut off is waited for so long, and every replica renews its lease within half
@@ -97,30 +98,9 @@ const WHEN_UNREACHABLE: &[(&str, WhenUnreachable)] = &[
 
 impl PartialEq for SharedSettings {
     fn eq(&self, other: &Self) -> bool {
-        let secrets = |settings: &Self| {
-            [&settings.password, &settings.sentinel_password]
-                .map(|secret| secret.as_ref().map(|secret| secret.expose_secret().to_owned()))
-        };
-        let places = |settings: &Self| {
-            (settings.url.clone(), settings.sentinels.clone(), settings.master.clone())
-        };
-        let names = |settings: &Self| {
-            (settings.user.clone(), settings.sentinel_user.clone(), settings.namespace.clone())
-        };
-        let rest = |settings: &Self| {
-            (
-                settings.database,
-                settings.lease,
-                settings.acknowledge,
-                settings.durable_replicas,
-                settings.when_unreachable,
-            )
-        };
-        secrets(self) == secrets(other)
-            && places(self) == places(other)
-            && names(self) == names(other)
-            && rest(self) == rest(other)
-            && self.tls == other.tls
+        let mut keys = ChangedKeys::default();
+        self.compare(other, &mut keys);
+        keys.into_keys().is_empty()
     }
 }
 
@@ -136,7 +116,7 @@ impl SharedSettings {
 }
 
 /// A name without spaces and what has a meaning in keys.
-fn word(bounds: &'static str) -> impl crate::settings::Kind<Value = String> {
+fn word(bounds: &'static str) -> impl Kind<Value = String> {
     plain_text(128).checked(bounds, |word: &String| {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         match word.chars().all(fits) {

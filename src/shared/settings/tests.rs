@@ -177,4 +177,6 @@ fn what_is_shown_holds_no_secret_and_settings_with_other_secrets_are_others() {
     assert!(!format!("{settings:?}").contains("hunter2"));
     assert_eq!(settings, with("hunter2"));
     assert_ne!(settings, with("hunter3"));
+    let tls = SharedTlsSettings { server_name: Some("redis".to_owned()), ..settings.tls.clone() };
+    assert_ne!(settings, SharedSettings { tls, ..settings.clone() });
 }
