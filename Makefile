@@ -6,6 +6,7 @@ SOAK_SECONDS ?= 120
 STORM_SECONDS ?= 60
 CRASH_ROUNDS ?= 300
 FUZZ_SECONDS ?= 60
+MODEL_CASES ?= 200000
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/node_modules/.bin:$(TOOLS)/bin:$(PATH)
 # Most tests wait for another process.
@@ -19,7 +20,7 @@ SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents:: u
 	authn::envoy:: shared:: kit::redis::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak soak-crash torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast model soak soak-crash torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ test: tools ## run every test
 test-fast: ## run unit tests and the quick integration tests; needs nothing but cargo
 	$(CARGO) test --locked --workspace --lib
 	$(CARGO) test --locked --test it -- $(addprefix --skip ,$(SLOW))
+
+model: ## explore MODEL_CASES orders of events in the protocol between replicas, with each kind of fault
+	MODEL_CASES=$(MODEL_CASES) $(CARGO) test --locked --release --lib shared::protocol -- --nocapture
 
 soak: tools ## make random calls under random faults for SOAK_SECONDS, and check every answer
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture

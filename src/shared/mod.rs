@@ -1,13 +1,16 @@
-//! What replicas of the gateway share: one Redis or Valkey, and how a replica is connected to it.
+//! What replicas of the gateway agree on, through one Redis or Valkey that they share.
 //!
-//! - `settings`: what can be configured of it
+//! - `protocol`: what one replica knows and decides, without IO and without a clock
 //! - `connection`: the connections to the server, which are made again when they fail
+//! - `settings`: what can be configured of them
 //! - `metrics`: what is counted of them
 //!
-//! This room knows nothing of what is kept there, or of what a replica does without it.
+//! Nothing here knows what is kept or written: the rooms to the right name their profiles and their
+//! requests.
 
 pub mod connection;
 mod metrics;
+pub mod protocol;
 mod settings;
 
 pub use self::{
