@@ -19,6 +19,9 @@ endif
 SLOW := soak:: matrix:: process:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
 	authn::envoy:: shared:: kit::redis::
 
+# Unit tests that start a Redis server.
+WITH_REDIS := shared::commands::
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast model soak soak-crash torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
 
@@ -32,7 +35,7 @@ test: tools ## run every test
 	$(CARGO) test --locked --workspace
 
 test-fast: ## run unit tests and the quick integration tests; needs nothing but cargo
-	$(CARGO) test --locked --workspace --lib
+	$(CARGO) test --locked --workspace --lib -- $(addprefix --skip ,$(WITH_REDIS))
 	$(CARGO) test --locked --test it -- $(addprefix --skip ,$(SLOW))
 
 model: ## explore MODEL_CASES orders of events in the protocol between replicas, with each kind of fault

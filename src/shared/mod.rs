@@ -1,6 +1,7 @@
 //! What replicas of the gateway agree on, through one Redis or Valkey that they share.
 //!
 //! - `protocol`: what one replica knows and decides, without IO and without a clock
+//! - `commands`: what it asks of the server, as scripts
 //! - `connection`: the connections to the server, which are made again when they fail
 //! - `settings`: what can be configured of them
 //! - `metrics`: what is counted of them
@@ -8,9 +9,12 @@
 //! Nothing here knows what is kept or written: the rooms to the right name their profiles and their
 //! requests.
 
+pub mod commands;
 pub mod connection;
 mod metrics;
 pub mod protocol;
+#[cfg(test)]
+mod redis_server;
 mod settings;
 
 pub use self::{

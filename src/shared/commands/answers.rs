@@ -1,0 +1,132 @@
+//! What the scripts answer.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{ErrorKind, FromRedisValue, RedisError, Value, from_redis_value};
+
+use crate::shared::protocol::{
+    Answer, Begun, Closed, Command, Joined, LeftOpen, Members, Opened, Refused, Renewal, Restored,
+    Session, TurnTaken, WriteId,
+};
+
+type Result<T> = std::result::Result<T, RedisError>;
+
+/// An answer, word by word.
+pub(super) struct Words(std::vec::IntoIter<Value>);
+
+impl Words {
+    pub(super) fn of(value: Value) -> Result<Self> {
+        match value {
+            Value::Array(words) => Ok(Self(words.into_iter())),
+            _ => Err(unexpected()),
+        }
+    }
+
+    pub(super) fn next<T: FromRedisValue>(&mut self) -> Result<T> {
+        let word = self.0.next().ok_or_else(unexpected)?;
+        from_redis_value(word).map_err(|_| unexpected())
+    }
+
+    pub(super) fn millis(&mut self) -> Result<Duration> {
+        self.next().map(Duration::from_millis)
+    }
+
+    fn bytes(&mut self) -> Result<Arc<[u8]>> {
+        self.next::<Vec<u8>>().map(Into::into)
+    }
+
+    fn members(&mut self) -> Result<Members> {
+        let pairs: Vec<u64> = self.next()?;
+        let pairs = pairs.chunks_exact(2).filter_map(|pair| Some((pair.first()?, pair.last()?)));
+        Ok(pairs.map(|(session, applied)| (Session(*session), *applied)).collect())
+    }
+}
+
+/// What was answered tells no one anything, and may be long.
+fn unexpected() -> RedisError {
+    (ErrorKind::UnexpectedReturnType, "a script gave an unexpected answer").into()
+}
+
+pub(super) fn read(
+    command: &Command,
+    value: Value,
+) -> Result<std::result::Result<Answer, Refused>> {
+    let mut words = Words::of(value)?;
+    let first: String = words.next()?;
+    match first.as_str() {
+        "EPOCH" => return Ok(Err(Refused::Epoch)),
+        "DEMOTED" => return Ok(Err(Refused::Demoted)),
+        _ => {}
+    }
+    let answer = match command {
+        Command::Join(_) => Answer::Joined(joined(&mut words)?),
+        Command::Renew { .. } => Answer::Renewal(renewal(&first, &mut words)?),
+        Command::Members { .. } => Answer::Members(words.members()?),
+        Command::Evict { .. } => Answer::Evicted,
+        Command::Begin(_) => Answer::Begun(begun(&first, &mut words)?),
+        Command::TakeTurn(_) => Answer::TurnTaken(turn_taken(&first, &mut words)?),
+        Command::Open(_) => Answer::Opened(match first.as_str() {
+            "OPENED" => Opened::Opened,
+            "LOST" => Opened::Lost,
+            _ => return Err(unexpected()),
+        }),
+        Command::Close(_) => Answer::Closed(closed(&mut words)?),
+        Command::Restore(_) => {
+            Answer::Restored(Restored { has_turn: words.next()?, has_record: words.next()? })
+        }
+    };
+    Ok(Ok(answer))
+}
+
+fn joined(words: &mut Words) -> Result<Joined> {
+    let (epoch, tail): (String, u64) = (words.next()?, words.next()?);
+    let open: Vec<Value> = words.next()?;
+    let open = open.into_iter().map(|left| {
+        let mut words = Words::of(left)?;
+        let (write, target): (u64, String) = (words.next()?, words.next()?);
+        Ok(LeftOpen { write: WriteId(write), target: target.into(), left: words.millis()? })
+    });
+    let mut open = open.collect::<Result<Vec<_>>>()?;
+    open.sort_by_key(|left| left.write);
+    Ok(Joined { epoch: epoch.into(), tail, open })
+}
+
+fn renewal(first: &str, words: &mut Words) -> Result<Renewal> {
+    match first {
+        "VALID" => Ok(Renewal::Valid),
+        "GONE" => Ok(Renewal::Gone),
+        "BEHIND" => Ok(Renewal::Behind { tail: words.next()? }),
+        _ => Err(unexpected()),
+    }
+}
+
+fn begun(first: &str, words: &mut Words) -> Result<Begun> {
+    Ok(match first {
+        "FRESH" => Begun::Fresh { generation: words.next()? },
+        "REUSED" => Begun::Reused,
+        "GRACE" => Begun::Grace { left: words.millis()? },
+        "RUNNING" => Begun::Running { left: words.millis()? },
+        "UNKNOWN" => Begun::Unknown {
+            generation: words.next()?,
+            intent: words.bytes()?,
+            ended: words.millis()?,
+        },
+        "DONE" => Begun::Done { result: words.bytes()?, closed: closed(words)? },
+        _ => return Err(unexpected()),
+    })
+}
+
+fn closed(words: &mut Words) -> Result<Closed> {
+    let (epoch, number): (String, _) = (words.next()?, words.next()?);
+    let (members, was_mine) = (words.members()?, words.next()?);
+    Ok(Closed { epoch: epoch.into(), number, members, was_mine })
+}
+
+fn turn_taken(first: &str, words: &mut Words) -> Result<TurnTaken> {
+    Ok(match first {
+        "TAKEN" => TurnTaken::Taken,
+        "HELD" => TurnTaken::Held { left: words.millis()? },
+        "GRACE" => TurnTaken::Grace { left: words.millis()? },
+        _ => return Err(unexpected()),
+    })
+}

@@ -1,0 +1,23 @@
+//! The keys that the scripts use.
+
+/// What the server has under one namespace.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    tag: String,
+}
+
+impl Keys {
+    /// Those of a namespace, which has no braces.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        Self { tag: format!("{{pg1:{namespace}}}") }
+    }
+
+    pub(super) fn common(&self) -> [String; 5] {
+        ["epoch", "tail", "log", "open", "members"].map(|name| format!("{}:{name}", self.tag))
+    }
+
+    pub(super) fn of(&self, kind: &str, name: &str) -> String {
+        format!("{}:{kind}:{name}", self.tag)
+    }
+}

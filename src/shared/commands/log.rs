@@ -1,0 +1,78 @@
+//! Reads the log.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use redis::{
+    AsyncCommands, RedisError, Value,
+    aio::ConnectionLike,
+    from_redis_value,
+    streams::{StreamId, StreamReadOptions, StreamReadReply},
+};
+
+use super::keys::Keys;
+use crate::shared::protocol::{Entry, EntryKind, Target, WriteId};
+
+/// Reads the entries after this one, at most so many. If there is no such entry, it waits for
+/// the next one, at most so long; until then it blocks the connection.
+///
+/// # Errors
+///
+/// If the connection or the server fails.
+pub async fn read_log(
+    connection: &mut (impl ConnectionLike + Send + Sync),
+    keys: &Keys,
+    after: u64,
+    count: usize,
+    wait: Duration,
+) -> Result<Vec<Entry>, RedisError> {
+    let [_, _, log, ..] = keys.common();
+    let wait = usize::try_from(wait.as_millis()).unwrap_or(usize::MAX).max(1);
+    let options = StreamReadOptions::default().count(count).block(wait);
+    let reply: Option<StreamReadReply> =
+        connection.xread_options(&[log], &[format!("{after}-0")], &options).await?;
+    let streams = reply.into_iter().flat_map(|reply| reply.keys);
+    Ok(streams.flat_map(|stream| stream.ids).map(entry).collect())
+}
+
+fn entry(id: StreamId) -> Entry {
+    let number = id.id.split('-').next().and_then(|number| number.parse().ok());
+    let fields = Fields(id.map);
+    Entry {
+        // An entry that another program has written has no number that is expected.
+        number: number.unwrap_or(u64::MAX),
+        epoch: fields.text("e").unwrap_or_default().into(),
+        kind: kind(&fields).unwrap_or(EntryKind::Purged { target: None }),
+    }
+}
+
+/// What an entry says, unless it is of a later release.
+fn kind(fields: &Fields) -> Option<EntryKind> {
+    let target = fields.text("t").map(Target::from);
+    match fields.text("k")?.as_str() {
+        "o" => Some(EntryKind::Opened {
+            write: fields.write()?,
+            target: target?,
+            lasts: Duration::from_millis(fields.text("m")?.parse().ok()?),
+        }),
+        "c" => Some(EntryKind::Closed {
+            write: fields.write()?,
+            target: target?,
+            is_unsettled: fields.text("u")? == "1",
+            request: fields.text("r").filter(|name| !name.is_empty()).map(Arc::from),
+        }),
+        "p" => Some(EntryKind::Purged { target }),
+        _ => None,
+    }
+}
+
+struct Fields(HashMap<String, Value>);
+
+impl Fields {
+    fn text(&self, name: &str) -> Option<String> {
+        from_redis_value(self.0.get(name)?.clone()).ok()
+    }
+
+    fn write(&self) -> Option<WriteId> {
+        Some(WriteId(self.text("w")?.parse().ok()?))
+    }
+}

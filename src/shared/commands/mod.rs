@@ -1,0 +1,94 @@
+//! The commands as scripts of the server. Each runs as a whole or not at all, and refuses in
+//! another epoch.
+//!
+//! All keys of a namespace have one hash tag, so that a script touches one slot.
+
+mod account;
+mod answers;
+mod arguments;
+mod clock;
+mod keys;
+mod log;
+#[cfg(test)]
+mod tests;
+
+use redis::{RedisError, Script, aio::ConnectionLike};
+
+use self::clock::CLOCK;
+pub use self::{
+    account::{AccountScripts, LoginEnd, LoginLimits, LoginTurn, Reserved, SharedRate},
+    keys::Keys,
+    log::read_log,
+};
+use super::protocol::{Answer, Command, EpochId, Refused};
+
+const PRELUDE: &str = include_str!("../scripts/prelude.lua");
+
+/// The scripts.
+#[derive(Debug)]
+pub struct Scripts {
+    join: Script,
+    renew: Script,
+    members: Script,
+    evict: Script,
+    begin: Script,
+    take_turn: Script,
+    open: Script,
+    close: Script,
+    restore: Script,
+}
+
+impl Default for Scripts {
+    fn default() -> Self {
+        Self::with_clock(CLOCK)
+    }
+}
+
+impl Scripts {
+    /// Those that ask this function for the time.
+    fn with_clock(clock: &str) -> Self {
+        let script = |body: &str| Script::new(&format!("{clock}{PRELUDE}{body}"));
+        Self {
+            join: script(include_str!("../scripts/join.lua")),
+            renew: script(include_str!("../scripts/renew.lua")),
+            members: script(include_str!("../scripts/members.lua")),
+            evict: script(include_str!("../scripts/evict.lua")),
+            begin: script(include_str!("../scripts/begin.lua")),
+            take_turn: script(include_str!("../scripts/take_turn.lua")),
+            open: script(include_str!("../scripts/open.lua")),
+            close: script(include_str!("../scripts/close.lua")),
+            restore: script(include_str!("../scripts/restore.lua")),
+        }
+    }
+
+    /// Carries out a command in the epoch of the replica.
+    ///
+    /// # Errors
+    ///
+    /// If the connection or the server fails: the command may have been carried out, or may be yet.
+    pub async fn run(
+        &self,
+        connection: &mut impl ConnectionLike,
+        keys: &Keys,
+        epoch: Option<&EpochId>,
+        command: &Command,
+    ) -> Result<Result<Answer, Refused>, RedisError> {
+        let mut call = self.script(command).prepare_invoke();
+        arguments::add(&mut call, keys, epoch, command);
+        answers::read(command, call.invoke_async(connection).await?)
+    }
+
+    fn script(&self, command: &Command) -> &Script {
+        match command {
+            Command::Join(_) => &self.join,
+            Command::Renew { .. } => &self.renew,
+            Command::Members { .. } => &self.members,
+            Command::Evict { .. } => &self.evict,
+            Command::Begin(_) => &self.begin,
+            Command::TakeTurn(_) => &self.take_turn,
+            Command::Open(_) => &self.open,
+            Command::Close(_) => &self.close,
+            Command::Restore(_) => &self.restore,
+        }
+    }
+}
