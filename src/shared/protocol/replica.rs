@@ -227,6 +227,15 @@ impl Replica {
         }
     }
 
+    /// Ends the membership, because the process ends. From now on nothing is answered from memory.
+    /// Gives the command that says so, and its epoch.
+    pub fn end(&mut self) -> Option<(EpochId, Command)> {
+        let (epoch, session) = self.member()?;
+        let (epoch, sessions) = (epoch.clone(), vec![session]);
+        self.leave();
+        Some((epoch.clone(), Command::Evict { epoch, sessions, below: u64::MAX }))
+    }
+
     fn leave(&mut self) -> Next {
         self.lease_until = Time::ZERO;
         self.membership = Membership::Out;

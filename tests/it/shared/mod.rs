@@ -5,5 +5,6 @@ mod bench;
 mod failing;
 mod failover;
 mod hanging;
+mod membership;
 mod refused;
 mod tls;

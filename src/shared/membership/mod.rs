@@ -1,0 +1,13 @@
+//! This replica as one of those that agree: whether it is, and what it does to stay one.
+//!
+//! [`Membership`] is what the other rooms see: they ask it to carry out commands, and whether
+//! memory may be used. [`Following`] keeps it up over the connections of a
+//! [`Supervisor`](super::connection::Supervisor): it joins, renews the lease, and reads the log.
+
+mod following;
+mod member;
+
+pub use self::{
+    following::Following,
+    member::{Membership, NoAnswer},
+};
