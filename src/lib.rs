@@ -17,7 +17,7 @@
 //! - [`upstream`]: how any upstream is called, and what is done when it fails
 //! - [`cache`]: what reads have found, kept for a while
 //! - [`store`]: what outlives the process
-//! - [`shared`]: what replicas share, and how they are connected to it
+//! - [`shared`]: what replicas agree on, through a server that they share; nothing uses it yet
 //! - [`query`]: filters, sort orders, page and resume tokens
 //! - [`call`]: what is known of one call
 //! - [`auth`]: what proves who calls, and what that caller may do
