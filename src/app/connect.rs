@@ -18,7 +18,7 @@ use crate::{
     dialect,
     error::{Error, Reason},
     resources::{Budget, Share},
-    store::{self, Memory, Store, StoreKey, StoreKind, StoreSettings},
+    store::{self, Memory, StoreKey, StoreKind, StoreSettings},
     telemetry::Registry,
     upstream::{EarlierUpstreams, Session, Upstream, UpstreamSettings},
 };
@@ -75,14 +75,14 @@ pub async fn try_upstreams(config: &Config) -> io::Result<Vec<Tried>> {
 /// What the store has of upstreams; `None` while a gateway is running on it.
 fn earlier(settings: &StoreSettings) -> io::Result<Option<EarlierUpstreams>> {
     let path = settings.path.as_ref().filter(|_| settings.kind == StoreKind::File);
-    let found: Arc<dyn Store> = match path.map(|path| store::examine(Path::new(path))) {
-        Some(Ok(found)) => Arc::new(found),
+    let found = match path.map(|path| store::examine(Path::new(path))) {
+        Some(Ok(found)) => Memory::from(found),
         Some(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(None),
         Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Some(Err(_)) | None => Arc::new(Memory),
+        Some(Err(_)) | None => Memory::default(),
     };
-    let key = Arc::new(StoreKey::load(&*found)?);
-    Ok(Some(EarlierUpstreams::load(found, key)))
+    let key = Arc::new(StoreKey::load(&found)?);
+    Ok(Some(EarlierUpstreams::load(Arc::new(found), key)))
 }
 
 async fn try_one(

@@ -22,7 +22,7 @@ pub(super) fn open_store(
             Arc::new(store::File::open(Path::new(path), metrics.clone())?)
         }
         // A file without a path is refused before.
-        (StoreKind::Memory, _) | (StoreKind::File, None) => Arc::new(store::Memory),
+        (StoreKind::Memory, _) | (StoreKind::File, None) => Arc::new(store::Memory::default()),
     };
     let key = StoreKey::load(&*store).map_err(|error| explained(settings, error))?;
     Ok((store, Arc::new(key)))

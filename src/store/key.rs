@@ -76,7 +76,7 @@ mod tests {
             first
         });
         assert_ne!(first, other);
-        assert_ne!(derived(&Memory), derived(&Memory));
+        assert_ne!(derived(&Memory::default()), derived(&Memory::default()));
         let key = StoreKey([7; 32]);
         let digests = [
             key.derive("a", &[b"bc"]),

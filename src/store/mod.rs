@@ -11,7 +11,6 @@
 //! `gateway::idempotency::IdempotencyStore`.
 
 mod clock;
-mod examined;
 mod file;
 mod key;
 mod memory;

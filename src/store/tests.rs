@@ -12,7 +12,7 @@ use super::*;
 type Maker = fn(&Path) -> Arc<dyn Store>;
 
 fn memory(_: &Path) -> Arc<dyn Store> {
-    Arc::new(Memory)
+    Arc::new(Memory::default())
 }
 
 fn file(directory: &Path) -> Arc<dyn Store> {

@@ -273,8 +273,8 @@ mod tests {
         open().end(vec![strange]).wait().await.unwrap();
         assert!(load().of("b", &account("a", "n", "s")).1.upstream.is_none());
         assert_eq!(open().load(Table::Upstreams), []);
-        let key = Arc::new(StoreKey::load(&Memory).unwrap());
-        let earlier = EarlierUpstreams::load(Arc::new(Memory), key);
+        let key = Arc::new(StoreKey::load(&Memory::default()).unwrap());
+        let earlier = EarlierUpstreams::load(Arc::new(Memory::default()), key);
         assert!(earlier.of("b", &account("a", "n", "s")).0.is_none());
     }
 }

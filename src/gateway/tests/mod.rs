@@ -62,7 +62,7 @@ fn holding(limits: Limits) -> Bench {
 }
 
 fn over(fake: Fake, processors: Processors, limits: Limits) -> Bench {
-    keeping(fake, processors, limits, Arc::new(Memory))
+    keeping(fake, processors, limits, Arc::new(Memory::default()))
 }
 
 fn keeping(fake: Fake, processors: Processors, limits: Limits, store: Arc<dyn Store>) -> Bench {
@@ -320,7 +320,7 @@ async fn a_panic_leaves_the_outcome_unknown() {
 async fn a_check_that_panics_is_the_gateways_fault_also_in_the_audit_log() {
     let log = AuditLog::in_memory(usize::MAX);
     let parts = Parts { log: log.clone(), ..Parts::default() };
-    let bench = parts.over(Fake::default(), Arc::new(Memory));
+    let bench = parts.over(Fake::default(), Arc::new(Memory::default()));
     bench.fake.put(1, Some("a"));
     let check = UpdateProfileRequest { validate_only: true, ..change("", PANICS) };
     let error = bench.gateway.update_profile(&call(), check).await.unwrap_err();

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::store::{File, Memory, Store, StoreMetrics};
 
 pub(super) fn memory() -> Arc<dyn Store> {
-    Arc::new(Memory)
+    Arc::new(Memory::default())
 }
 
 /// One whose directory ends with the test, which has a thread of its own.

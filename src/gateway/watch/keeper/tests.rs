@@ -105,7 +105,7 @@ async fn what_is_of_another_account_or_not_whole_is_forgotten() {
         assert!(forgets(ACCOUNT), "{lost:?}");
         assert_eq!(open(directory.path()).load(Table::History), [], "nothing is left");
     }
-    let store: Arc<dyn Store> = Arc::new(Memory);
+    let store: Arc<dyn Store> = Arc::new(Memory::default());
     assert!(EarlierHistories::load(store).of("b", ACCOUNT).is_none());
 }
 

@@ -8,7 +8,7 @@ use crate::{error::Reason, store::Memory};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn fresh() -> Claims {
-    Claims::load(Arc::new(Memory)).unwrap()
+    Claims::load(Arc::new(Memory::default())).unwrap()
 }
 
 /// A creation that ends in doubt. `asked` stands for what it asked for.
