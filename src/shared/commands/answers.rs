@@ -70,7 +70,7 @@ pub(super) fn read(
             "LOST" => Opened::Lost,
             _ => return Err(unexpected()),
         }),
-        Command::Close(_) => Answer::Closed(closed(&mut words)?),
+        Command::Close(_) | Command::Purge { .. } => Answer::Closed(closed(&mut words)?),
         Command::Restore(_) => {
             Answer::Restored(Restored { has_turn: words.next()?, has_record: words.next()? })
         }

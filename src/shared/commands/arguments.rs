@@ -54,6 +54,9 @@ pub(super) fn add(
         }
         Command::Open(open) => add_open(call, keys, open),
         Command::Close(close) => add_close(call, keys, close),
+        Command::Purge { target } => {
+            call.arg(target.as_deref().unwrap_or_default());
+        }
         Command::Restore(restore) => add_restore(call, keys, restore),
     }
 }

@@ -35,6 +35,7 @@ pub struct Scripts {
     take_turn: Script,
     open: Script,
     close: Script,
+    purge: Script,
     restore: Script,
 }
 
@@ -57,6 +58,7 @@ impl Scripts {
             take_turn: script(include_str!("../scripts/take_turn.lua")),
             open: script(include_str!("../scripts/open.lua")),
             close: script(include_str!("../scripts/close.lua")),
+            purge: script(include_str!("../scripts/purge.lua")),
             restore: script(include_str!("../scripts/restore.lua")),
         }
     }
@@ -88,6 +90,7 @@ impl Scripts {
             Command::TakeTurn(_) => &self.take_turn,
             Command::Open(_) => &self.open,
             Command::Close(_) => &self.close,
+            Command::Purge { .. } => &self.purge,
             Command::Restore(_) => &self.restore,
         }
     }

@@ -16,8 +16,7 @@ use crate::shared::{
     },
     metrics::{Resync, SharedMetrics},
     protocol::{
-        self, Answer, Command, EpochId, Join, Joined, Memory, Next, Refused, Renewal, Restore,
-        Token,
+        self, Answer, Command, EpochId, Join, Joined, Next, Refused, Renewal, Restore, Token,
     },
 };
 
@@ -29,30 +28,30 @@ const LOG_WAIT: Duration = Duration::from_millis(500);
 const RESTORED_AT_ONCE: usize = 64;
 
 /// What keeps a replica a member. Given to a supervisor, which tells it of connections.
-pub struct Following<M> {
-    shared: Arc<Shared<M>>,
+pub struct Following {
+    shared: Arc<Shared>,
     /// The task that reads the log, while there are connections.
     reader: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
-struct Shared<M> {
-    member: Arc<Membership<M>>,
+struct Shared {
+    member: Arc<Membership>,
     metrics: SharedMetrics,
     /// Why it joins again, if it does not only for new connections.
     why: Mutex<Resync>,
     has_joined: Notify,
 }
 
-impl<M: Memory + Send + 'static> fmt::Debug for Following<M> {
+impl fmt::Debug for Following {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Following").field("member", &self.shared.member).finish_non_exhaustive()
     }
 }
 
-impl<M: Memory + Send + 'static> Following<M> {
+impl Following {
     /// For this replica.
     #[must_use]
-    pub fn new(member: Arc<Membership<M>>, metrics: SharedMetrics) -> Self {
+    pub fn new(member: Arc<Membership>, metrics: SharedMetrics) -> Self {
         let why = Mutex::new(Resync::Connected);
         let shared = Shared { member, metrics, why, has_joined: Notify::new() };
         Self { shared: Arc::new(shared), reader: Mutex::default() }
@@ -60,7 +59,7 @@ impl<M: Memory + Send + 'static> Following<M> {
 }
 
 #[async_trait]
-impl<M: Memory + Send + 'static> Session for Following<M> {
+impl Session for Following {
     /// A member that was away for a moment stays one: the log has what it has missed.
     async fn begin(&self, connections: &Connections, _: &ServerInfo) -> Result<(), Failure> {
         self.shared.keep(&connections.commands).await?;
@@ -89,7 +88,7 @@ impl<M: Memory + Send + 'static> Session for Following<M> {
     }
 }
 
-impl<M: Memory + Send + 'static> Shared<M> {
+impl Shared {
     /// Renews the membership, or joins again, and says what the epoch does not know yet.
     async fn keep(&self, link: &Link) -> Result<(), Failure> {
         if self.renew(link).await? == Next::Join {
@@ -130,6 +129,7 @@ impl<M: Memory + Send + 'static> Shared<M> {
         self.member.change(|known, now| {
             known.replica.joined(session, &joined, now, &mut known.memory);
         });
+        self.member.wake_all();
         let why = std::mem::replace(&mut *self.why.lock(), Resync::Connected);
         self.metrics.resync(why);
         self.has_joined.notify_one();
@@ -203,16 +203,7 @@ impl<M: Memory + Send + 'static> Shared<M> {
                 sleep(HEARTBEAT).await;
                 continue;
             };
-            let next = self.member.change(|known, now| {
-                // What was read before it has joined again is of another place.
-                match known.replica.member() {
-                    Some((_, now_in)) if now_in == session => {
-                        known.replica.read(&entries, now, &mut known.memory)
-                    }
-                    _ => Next::GoOn,
-                }
-            });
-            match next {
+            match self.member.apply(&entries, session) {
                 Next::Join => *self.why.lock() = Resync::Gap,
                 // The next heartbeat sees what fails.
                 Next::Renew => drop(self.renew(&connections.commands).await),

@@ -1,24 +1,20 @@
 //! What this replica knows of the others, and how it asks the server.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
+use super::{
+    lease::Lease,
+    wakes::{Wakes, Woken},
+};
 use crate::shared::{
     commands::{Keys, Scripts},
     connection::{COMMAND, Failure, Link},
     protocol::{
-        Acknowledgement, Answer, Closed, Command, EpochId, Memory, OwnWrites, Refused, Replica,
-        Restore, Time, Timing, WriteId,
+        Acknowledgement, Answer, Closed, Command, Entry, EpochId, Memory, Next, OwnWrites, Process,
+        Refused, Replica, Restore, Session, Time, Timing, WriteId,
     },
 };
 
@@ -37,39 +33,45 @@ pub enum NoAnswer {
 pub(super) type Asked = Result<Result<Answer, Refused>, Failure>;
 
 /// This replica as a member.
-pub struct Membership<M> {
-    pub(super) keys: Keys,
+pub struct Membership {
+    pub(in crate::shared) keys: Keys,
     scripts: Scripts,
     timing: Timing,
     /// How long an outcome is remembered.
     kept: Duration,
-    start: Instant,
+    process: Process,
     /// What commands are sent on, while this replica is a member.
     commands: ArcSwapOption<Link>,
-    /// Until when memory may be used, in nanoseconds since the start.
-    lease_until: AtomicU64,
-    known: Mutex<Known<M>>,
+    lease: Arc<Lease>,
+    wakes: Wakes,
+    known: Mutex<Known>,
 }
 
 /// What this replica knows.
-pub(super) struct Known<M> {
+pub(super) struct Known {
     pub(super) replica: Replica,
     pub(super) own: OwnWrites,
-    pub(super) memory: M,
+    pub(super) memory: Box<dyn Memory + Send>,
     /// The last epoch that knows of all own writes.
     restored_in: Option<EpochId>,
 }
 
-impl<M: Memory + Send + 'static> fmt::Debug for Membership<M> {
+impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Membership").field("epoch", &self.epoch()).finish_non_exhaustive()
     }
 }
 
-impl<M: Memory + Send + 'static> Membership<M> {
+impl Membership {
     /// One that is not a member yet. `memory` follows the log.
     #[must_use]
-    pub fn new(namespace: &str, timing: Timing, kept: Duration, memory: M) -> Self {
+    pub fn new(
+        namespace: &str,
+        timing: Timing,
+        kept: Duration,
+        process: Process,
+        memory: Box<dyn Memory + Send>,
+    ) -> Self {
         let replica = Replica::new(timing);
         let own = OwnWrites::default();
         Self {
@@ -77,9 +79,10 @@ impl<M: Memory + Send + 'static> Membership<M> {
             scripts: Scripts::default(),
             timing,
             kept,
-            start: Instant::now(),
+            process,
             commands: ArcSwapOption::empty(),
-            lease_until: AtomicU64::new(0),
+            lease: Arc::new(Lease::new()),
+            wakes: Wakes::default(),
             known: Mutex::new(Known { replica, own, memory, restored_in: None }),
         }
     }
@@ -93,13 +96,44 @@ impl<M: Memory + Send + 'static> Membership<M> {
     /// The time on the clock of the protocol.
     #[must_use]
     pub fn now(&self) -> Time {
-        self.start.elapsed()
+        self.lease.now()
+    }
+
+    /// How long things take.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// How long an outcome is remembered.
+    #[must_use]
+    pub fn kept(&self) -> Duration {
+        self.kept
+    }
+
+    /// Until when memory may be used.
+    #[must_use]
+    pub fn lease(&self) -> &Arc<Lease> {
+        &self.lease
     }
 
     /// Whether a read that has begun may be answered from memory.
     #[must_use]
     pub fn may_serve(&self) -> bool {
-        nanoseconds(self.now()) < self.lease_until.load(Ordering::SeqCst)
+        self.lease.may_serve()
+    }
+
+    /// The id of a new write of this process.
+    #[must_use]
+    pub fn new_write(&self) -> WriteId {
+        self.process.new_write()
+    }
+
+    /// Waits for the end of a write, of whichever replica, with this target or of this request id.
+    /// To be asked for before the server is asked what is under way.
+    #[must_use]
+    pub fn when_closed(&self, what: &str) -> Woken {
+        self.wakes.when_closed(what)
     }
 
     /// The epoch of which this replica is a member.
@@ -171,14 +205,37 @@ impl<M: Memory + Send + 'static> Membership<M> {
 
     /// Changes what this replica knows, and publishes its lease. Writes whose end was never told
     /// end before.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Known<M>, Time) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Known, Time) -> T) -> T {
         let mut known = self.known.lock();
         let now = self.now();
         let Known { replica, memory, .. } = &mut *known;
         replica.expire(now, memory);
         let changed = change(&mut known, now);
-        self.lease_until.store(nanoseconds(known.replica.lease_until()), Ordering::SeqCst);
+        self.lease.set(known.replica.lease_until());
         changed
+    }
+
+    /// Applies entries of the log that were read in this membership, and wakes who waits for them.
+    pub(super) fn apply(&self, entries: &[Entry], session: Session) -> Next {
+        let next = self.change(|known, now| match known.replica.member() {
+            // What was read before it has joined again is of another place.
+            Some((_, now_in)) if now_in == session => {
+                known.replica.read(entries, now, &mut known.memory)
+            }
+            _ => Next::GoOn,
+        });
+        self.wakes.applied(entries);
+        next
+    }
+
+    /// Some entries of the log were not read: who waits for them asks again.
+    pub(super) fn wake_all(&self) {
+        self.wakes.all();
+    }
+
+    /// The connection for commands, while they are carried out.
+    pub(in crate::shared) fn link(&self) -> Option<Arc<Link>> {
+        self.commands.load_full()
     }
 
     /// What this epoch has to be told of own writes, if it does not know of all.
@@ -196,8 +253,4 @@ impl<M: Memory + Send + 'static> Membership<M> {
     pub(super) fn has_restored(&self, epoch: EpochId) {
         self.known.lock().restored_in = Some(epoch);
     }
-}
-
-fn nanoseconds(time: Time) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -5,9 +5,13 @@
 //! [`Supervisor`](super::connection::Supervisor): it joins, renews the lease, and reads the log.
 
 mod following;
+mod lease;
 mod member;
+mod wakes;
 
 pub use self::{
     following::Following,
+    lease::Lease,
     member::{Membership, NoAnswer},
+    wakes::Woken,
 };

@@ -52,6 +52,11 @@ pub enum Command {
     Open(Open),
     /// Ends a write.
     Close(Close),
+    /// Outdates what all replicas keep, because a caller asked for it.
+    Purge {
+        /// What; everything if it is not said.
+        target: Option<Target>,
+    },
     /// Says again, to a server with a new epoch, what an earlier one knew.
     Restore(Restore),
 }
@@ -73,7 +78,7 @@ pub enum Answer {
     TurnTaken(TurnTaken),
     /// To [`Command::Open`].
     Opened(Opened),
-    /// To [`Command::Close`].
+    /// To [`Command::Close`], and to [`Command::Purge`].
     Closed(Closed),
     /// To [`Command::Restore`].
     Restored(Restored),

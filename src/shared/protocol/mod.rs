@@ -49,6 +49,36 @@ pub struct Session(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub u64);
 
+/// This process, among those whose writes are in the log. Random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(u32);
+
+impl Process {
+    /// Another one than all before.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(rand::random())
+    }
+
+    /// The id of a new write.
+    #[must_use]
+    pub fn new_write(self) -> WriteId {
+        WriteId(u64::from(self.0) << 32 | u64::from(rand::random::<u32>()))
+    }
+
+    /// Whether a write is of this process.
+    #[must_use]
+    pub fn has_begun(self, write: WriteId) -> bool {
+        write.0 >> 32 == u64::from(self.0)
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// One attempt at the write of a request id, or one holder of a turn. Random, so that a command
 /// that arrives late is recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

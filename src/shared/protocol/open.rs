@@ -37,15 +37,15 @@ impl OpenWrites {
     }
 
     /// Removes those that are over without having been closed.
-    pub(super) fn take_over(&mut self, now: Time) -> Vec<Target> {
+    pub(super) fn take_over(&mut self, now: Time) -> Vec<(WriteId, Target)> {
         let over = self.writes.extract_if(.., |_, write| write.until <= now);
-        over.map(|(_, write)| write.target).collect()
+        over.map(|(id, write)| (id, write.target)).collect()
     }
 
     /// Removes those that the server does not know any more.
-    pub(super) fn take_others(&mut self, known: &[LeftOpen]) -> Vec<Target> {
+    pub(super) fn take_others(&mut self, known: &[LeftOpen]) -> Vec<(WriteId, Target)> {
         let is_known = |id: &WriteId| known.iter().any(|left| left.write == *id);
         let others = self.writes.extract_if(.., |id, _| !is_known(id));
-        others.map(|(_, write)| write.target).collect()
+        others.map(|(id, write)| (id, write.target)).collect()
     }
 }

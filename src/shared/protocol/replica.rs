@@ -10,11 +10,25 @@ use super::{
 /// has applied an entry.
 pub trait Memory {
     /// A write is about to be sent: nothing that is loaded from now on is kept.
-    fn opened(&mut self, target: &Target);
+    fn opened(&mut self, write: WriteId, target: &Target);
     /// A write that was opened here has ended. What was loaded before is outdated.
-    fn closed(&mut self, target: &Target, is_unsettled: bool);
+    fn closed(&mut self, write: WriteId, target: &Target, is_unsettled: bool);
     /// What is kept, and what is being loaded, is outdated; all of it if no target is said.
     fn outdate(&mut self, target: Option<&Target>);
+}
+
+impl<M: Memory + ?Sized> Memory for Box<M> {
+    fn opened(&mut self, write: WriteId, target: &Target) {
+        (**self).opened(write, target);
+    }
+
+    fn closed(&mut self, write: WriteId, target: &Target, is_unsettled: bool) {
+        (**self).closed(write, target, is_unsettled);
+    }
+
+    fn outdate(&mut self, target: Option<&Target>) {
+        (**self).outdate(target);
+    }
 }
 
 /// What a replica does next.
@@ -150,8 +164,8 @@ impl Replica {
         if is_new {
             self.epoch = Some((answer.epoch.clone(), now));
         } else {
-            for target in self.open.take_others(&answer.open) {
-                memory.closed(&target, false);
+            for (write, target) in self.open.take_others(&answer.open) {
+                memory.closed(write, &target, false);
             }
         }
         for left in &answer.open {
@@ -222,8 +236,8 @@ impl Replica {
 
     /// Ends writes whose end was never told, once they have no effect any more.
     pub fn expire(&mut self, now: Time, memory: &mut impl Memory) {
-        for target in self.open.take_over(now) {
-            memory.closed(&target, false);
+        for (write, target) in self.open.take_over(now) {
+            memory.closed(write, &target, false);
         }
     }
 
@@ -249,7 +263,7 @@ impl Replica {
             }
             EntryKind::Closed { write, target, is_unsettled, .. } => {
                 if self.open.close(*write) {
-                    memory.closed(target, *is_unsettled);
+                    memory.closed(*write, target, *is_unsettled);
                 } else {
                     memory.outdate(Some(target));
                 }
@@ -268,7 +282,7 @@ impl Replica {
     ) {
         let until = now + Timing::waited(left + self.timing.settle);
         if self.open.open(write, target, until) {
-            memory.opened(target);
+            memory.opened(write, target);
         }
     }
 }

@@ -15,7 +15,7 @@ use profile_gateway::{
         membership::{Following, Membership, NoAnswer},
         protocol::{
             Answer, Begin, Begun, Close, Closed, Command, Memory, Open, Opened, Outcome, OwnWrite,
-            Step, Target, Time, Timing, Token, WriteId,
+            Process, Step, Target, Time, Timing, Token, WriteId,
         },
     },
     telemetry::Registry,
@@ -53,11 +53,11 @@ impl Counts {
 }
 
 impl Memory for Counts {
-    fn opened(&mut self, _: &Target) {
+    fn opened(&mut self, _: WriteId, _: &Target) {
         self.count(0);
     }
 
-    fn closed(&mut self, _: &Target, _: bool) {
+    fn closed(&mut self, _: WriteId, _: &Target, _: bool) {
         self.count(1);
     }
 
@@ -67,7 +67,7 @@ impl Memory for Counts {
 }
 
 struct Replica {
-    member: Arc<Membership<Counts>>,
+    member: Arc<Membership>,
     supervisor: Supervisor,
     counts: Counts,
     registry: Registry,
@@ -78,7 +78,13 @@ impl Replica {
     async fn up(redis: &Redis) -> Self {
         let wire = Wire::to(redis.address(), 3).await;
         let counts = Counts::default();
-        let member = Arc::new(Membership::new("test", TIMING, KEPT, counts.clone()));
+        let member = Arc::new(Membership::new(
+            "test",
+            TIMING,
+            KEPT,
+            Process::new(),
+            Box::new(counts.clone()),
+        ));
         let mut registry = Registry::new("0.0.0");
         let metrics = SharedMetrics::register(&mut registry);
         let server = Server::new(&over_tcp(wire.address)).unwrap();

@@ -79,7 +79,7 @@ impl Source {
     }
 
     fn command(&mut self) -> Command {
-        match self.below(17) {
+        match self.below(18) {
             0 | 1 => Command::Join(Join {
                 session: Session(self.number()),
                 leaves: self.is().then(|| Session(self.number())),
@@ -126,6 +126,7 @@ impl Source {
                 intent: self.is().then(|| self.bytes()),
                 kept: 2 * MINUTE,
             }),
+            16 => Command::Purge { target: self.is().then(|| self.text("profile")) },
             _ => Command::Restore(self.restore()),
         }
     }

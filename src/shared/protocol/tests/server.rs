@@ -105,6 +105,11 @@ impl Server {
             Command::TakeTurn(turn) => Answer::TurnTaken(self.take_turn(turn, now)),
             Command::Open(open) => Answer::Opened(self.open(open, now)),
             Command::Close(close) => Answer::Closed(self.close(close, now)),
+            Command::Purge { target } => {
+                self.append(EntryKind::Purged { target: target.clone() });
+                let (number, members) = (self.data.tail, self.data.members.clone());
+                Answer::Closed(Closed { epoch: self.epoch(), number, members, was_mine: true })
+            }
             Command::Restore(restore) => Answer::Restored(self.restore(restore, now)),
         })
     }

@@ -80,8 +80,8 @@ fn a_wait_is_cut_before_the_deadline_and_goes_on() {
 struct Nothing;
 
 impl Memory for Nothing {
-    fn opened(&mut self, _: &Target) {}
-    fn closed(&mut self, _: &Target, _: bool) {}
+    fn opened(&mut self, _: WriteId, _: &Target) {}
+    fn closed(&mut self, _: WriteId, _: &Target, _: bool) {}
     fn outdate(&mut self, _: Option<&Target>) {}
 }
 

@@ -1,7 +1,7 @@
 //! What one replica keeps of each profile.
 
 use super::PROFILES;
-use crate::shared::protocol::{Memory, Target, Time};
+use crate::shared::protocol::{Memory, Target, Time, WriteId};
 
 #[derive(Debug, Default, Clone)]
 struct Slot {
@@ -65,12 +65,12 @@ impl Kept {
 }
 
 impl Memory for Kept {
-    fn opened(&mut self, target: &Target) {
+    fn opened(&mut self, _: WriteId, target: &Target) {
         let slot = self.slot(target);
         (slot.generation, slot.open) = (slot.generation + 1, slot.open + 1);
     }
 
-    fn closed(&mut self, target: &Target, _is_unsettled: bool) {
+    fn closed(&mut self, _: WriteId, target: &Target, _is_unsettled: bool) {
         let slot = self.slot(target);
         (slot.generation, slot.open) = (slot.generation + 1, slot.open - 1);
     }

@@ -129,7 +129,7 @@ impl World {
         let intent: Option<Arc<[u8]>> = (!must_look).then(|| [1].into());
         if !task.own.is_open {
             task.own.is_open = true;
-            self.processes[task.replica].memory.opened(&task.own.target);
+            self.processes[task.replica].memory.opened(task.write, &task.own.target);
         }
         if let (Some(intent), true) = (&intent, task.request.is_some()) {
             (task.own.intent, task.own.intent_ended) = (Some(intent.clone()), None);
@@ -335,7 +335,7 @@ impl World {
             if *outcome == Outcome::Unknown {
                 memory.hold_until(now + Timing::waited(TIMING.settle));
             }
-            memory.closed(&task.own.target, false);
+            memory.closed(task.write, &task.own.target, false);
         }
         match outcome {
             Outcome::Done(_) => self.wait_for_all(index, closed, true, now),
