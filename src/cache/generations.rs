@@ -10,12 +10,16 @@
 
 use std::{
     hash::BuildHasher,
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use foldhash::quality::RandomState;
 
 use super::value::{Id, Resource};
+use crate::shared::membership::Lease;
 
 /// Slots of one backend: 64 KiB. With 100 000 profiles, a write outdates 24 others.
 const SLOTS: usize = 4096;
@@ -119,6 +123,8 @@ pub(super) struct Generations {
     /// A slot for resources that no write changes.
     nothing: Slot,
     hasher: RandomState,
+    /// Until when the writes of other replicas are known here, if there are any.
+    lease: OnceLock<Arc<Lease>>,
 }
 
 impl Generations {
@@ -133,7 +139,19 @@ impl Generations {
             creations: Slot::default(),
             nothing: Slot::default(),
             hasher: RandomState::default(),
+            lease: OnceLock::new(),
         }
+    }
+
+    /// Has what is kept used only under this lease.
+    pub(super) fn lease_from(&self, lease: &Arc<Lease>) {
+        self.lease.get_or_init(|| Arc::clone(lease));
+    }
+
+    /// Whether every write that was acknowledged by now has raised the generations. To be asked
+    /// before they are compared.
+    pub(super) fn may_serve(&self) -> bool {
+        self.lease.get().is_none_or(|lease| lease.may_serve())
     }
 
     /// The generations that a load starting now has to remember.
@@ -210,9 +228,14 @@ impl Generations {
         self.slot(resource).raise();
     }
 
+    /// The same for all that a write may change.
+    pub(super) fn outdate_target(&self, target: &Target) {
+        self.each(target, Slot::raise);
+    }
+
     /// The same for all resources.
     pub(super) fn outdate_all(&self) {
-        self.each(&Target::Every, Slot::raise);
+        self.outdate_target(&Target::Every);
     }
 
     /// The slots that a write touches; the changes first, see [`Self::proof_from_list`].

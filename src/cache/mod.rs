@@ -5,8 +5,8 @@
 //! key can reach another account's values.
 //!
 //! `control` is what callers may ask, `generations` how writes outdate values, `entry` how values
-//! expire, `flights` and `readers` how loads are shared, `store` what is kept, and `read` how a
-//! read uses them all.
+//! expire, `followers` what writes of other replicas mean, `flights` and `readers` how loads are
+//! shared, `store` what is kept, and `read` how a read uses them all.
 //!
 //! It knows no dialect and no gRPC. Callers must be authorized first: every reader gets an answer
 //! here.
@@ -16,6 +16,7 @@ mod background;
 mod control;
 mod entry;
 mod flights;
+mod followers;
 mod generations;
 mod load;
 mod metrics;
@@ -41,6 +42,7 @@ pub use acknowledged::{Acknowledged, Contradicts};
 pub use background::BackgroundTasks;
 pub use control::Control;
 pub use flights::MAX_LOAD;
+pub use followers::{AccountName, Followers};
 pub use generations::Target;
 pub use load::Load;
 pub use metrics::{BackendCacheMetrics, CacheMetrics};

@@ -80,9 +80,13 @@ where
     }
     if control.no_cache || !store.settings.enabled {
         if resource.is_list() && !control.alone {
-            return next_load(store, resource, by, load).await;
+            return next_load(store, resource, by, load, Outcome::Bypass).await;
         }
         return bypass(store, resource, by, load).await;
+    }
+    if !store.generations.may_serve() {
+        // A write of another replica may have ended since the load that is running began.
+        return next_load(store, resource, by, load, Outcome::Miss).await;
     }
     // A load that began earlier could return a value older than `max-age`.
     let since = control.max_age.and_then(|age| Instant::now().checked_sub(age));
@@ -134,13 +138,14 @@ where
     }
 }
 
-/// Joins the next load of a list that begins from now on, or starts it when the one that is running
-/// has ended: however many ask for a fresh list, there is one at a time.
+/// Joins the next load that begins from now on, or starts it when the one that is running has ended:
+/// however many ask for a fresh list, there is one at a time.
 async fn next_load<F>(
     store: &Arc<Store>,
     resource: &Resource,
     by: Asker,
     load: impl Load<F>,
+    outcome: Outcome,
 ) -> (Result<Value>, Served)
 where
     F: Future<Output = Result<Value>> + Send + 'static,
@@ -148,11 +153,11 @@ where
     let asked = Instant::now();
     while let Some(running) = store.flights.before(resource, asked, by.0) {
         if !running.is_over(by).await {
-            return failed(deadline_passed(), Outcome::Bypass);
+            return failed(deadline_passed(), outcome);
         }
     }
     let (result, served) = share_load(store, resource, Some(asked), by, load).await;
-    (result, Served { outcome: Outcome::Bypass, ..served })
+    (result, Served { outcome, ..served })
 }
 
 /// Loads, and falls back to an older value if that fails or takes too long for the caller.

@@ -111,6 +111,9 @@ impl Store {
 
     /// A valid entry that the caller accepts.
     pub(super) fn find(&self, resource: &Resource, control: Control) -> Option<(Entry, Freshness)> {
+        if !self.generations.may_serve() {
+            return None;
+        }
         let entry = self.entries.get(resource).or_else(|| self.absences.get(resource))?;
         let now = self.clock.now();
         if !self.generations.holds(resource, entry.proof) {

@@ -36,7 +36,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("levers", &[&["telemetry"]]),
     ("query", &[MODEL, HELPERS]),
     ("upstream", &[MODEL, HELPERS, &["caller", "resources", "store", "levers", "query"]]),
-    ("cache", &[MODEL, HELPERS, &["caller", "resources", "query"]]),
+    ("cache", &[MODEL, HELPERS, &["caller", "resources", "shared", "query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
     ("call", &[MODEL, &["auth", "caller", "resources", "query", "cache"]]),
     // A dialect sends through upstream's `Port`; it never calls by itself.
