@@ -12,6 +12,7 @@ mod metrics;
 mod no_sandbox;
 mod operators;
 mod reload;
+mod replicas;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod stored;
@@ -31,6 +32,7 @@ use no_sandbox::Embedded;
 pub use no_sandbox::WITHOUT_BACKENDS;
 pub use reload::ReloadRequests;
 use reload::{Reloads, Serving};
+use replicas::Replicas;
 #[cfg(feature = "sandbox")]
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
@@ -58,6 +60,7 @@ use crate::{
     server::{
         self, Admin, Drained, Health, ListenAddress, Routes, Server, ServerSettings, Services,
     },
+    shared::connection::Supervisor,
     store::Store,
     telemetry::{AuditLog, Registry},
     upstream::EarlierUpstreams,
@@ -72,12 +75,32 @@ pub struct App {
     admin: Admin,
     writes: Writes,
     background: BackgroundTasks,
-    store: Arc<dyn Store>,
-    /// They keep their state in the store.
-    running: Running,
+    kept: Kept,
     sandbox: Option<Embedded>,
     about: About,
     reloading: Reloading,
+}
+
+/// What outlives the process, and what replicas share.
+struct Kept {
+    store: Arc<dyn Store>,
+    /// They keep their state in the store.
+    running: Running,
+    /// The connections to what replicas share.
+    shared: Option<Supervisor>,
+}
+
+impl Kept {
+    /// Keeps the last state of all. No call is left.
+    async fn close(self) {
+        let Self { store, running, shared } = self;
+        running.keep_last();
+        if let Some(shared) = shared {
+            shared.end().await;
+        }
+        // It waits for the disk.
+        let _ = spawn_blocking(move || store.close()).await;
+    }
 }
 
 /// What reloads the configuration, and from where.
@@ -117,7 +140,8 @@ impl App {
         let health = Health::new(&SERVICES, &about.backends);
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
-        let (store, key) = open_store(&config.store, &metrics.store)?;
+        let (store, key) = open_store(&config, &metrics.store)?;
+        let (replicas, shared) = Replicas::start(&config, &metrics.shared)?.unzip();
         let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit.clone())?;
         let levers = operators::levers(&audit, &metrics.levers, &mut registry, &background);
         let maker = Maker {
@@ -129,19 +153,18 @@ impl App {
             budget: budget.clone(),
             key,
             levers,
+            replicas,
         };
         let log = (writes.clone(), audit.clone());
         let gateway = gateway(&config, &maker, &callers, log, &store, &mut registry)?;
-        let rules = PreparedRules::new(&config.auth, &metrics.auth)?;
-        let rules = put_in_force(rules, &callers, &gateway);
+        let rules = put_in_force(&config, &metrics, &callers, &gateway)?;
         let routes = routes(&gateway, &config.server, &budget);
         let services =
             Services::new(routes, health.clone(), metrics.server.clone(), callers.clone())?
                 .within(budget.requests.clone())
                 .audited_in(audit.clone())
                 .guarded_by(Arc::clone(&rules));
-        let server = Server::bind(&config.addresses, config.server.clone(), services).await?;
-        let server = server.secured(config.secured.clone());
+        let server = bind(&config, services).await?;
         gateway.settle_doubts(&background);
         keys::keep(&rules, &background, health);
         let (running, settings) = (maker.running.clone(), config.clone());
@@ -150,7 +173,8 @@ impl App {
         let reloads = Reloads::new(serving, (read, config), metrics.reload.clone(), audit);
         let reloading = Reloading::without_inputs(reloads);
         let admin = operators::admin(&settings, registry, &reloading.reloads);
-        Ok(Self { server, admin, writes, background, store, running, sandbox, about, reloading })
+        let kept = Kept { store, shared, running };
+        Ok(Self { server, admin, writes, background, kept, sandbox, about, reloading })
     }
 
     /// Reads the configuration again from these inputs, when its files change and when it is asked
@@ -202,10 +226,7 @@ impl App {
         let drained = self.server.run(self.admin, self.writes, shutdown, abort).await;
         // No call is left that waits for what the background tasks read.
         self.background.shut_down().await;
-        self.running.keep_last();
-        let store = self.store;
-        // It waits for the disk.
-        let _ = spawn_blocking(move || store.close()).await;
+        self.kept.close().await;
         if let Some(sandbox) = self.sandbox {
             sandbox.stop().await;
         }
@@ -264,11 +285,22 @@ fn gateway(
     Ok(Arc::new(gateway))
 }
 
-/// Has every call checked by these rules.
-fn put_in_force(rules: PreparedRules, callers: &Callers, gateway: &Gateway) -> Arc<InForce> {
-    let rules = rules.configure(callers);
+/// Has every call checked by the rules of a configuration.
+fn put_in_force(
+    config: &Config,
+    metrics: &Metrics,
+    callers: &Callers,
+    gateway: &Gateway,
+) -> io::Result<Arc<InForce>> {
+    let rules = PreparedRules::new(&config.auth, &metrics.auth)?.configure(callers);
     gateway.deny_fresh(rules.denies_fresh());
-    Arc::new(InForce::new(rules))
+    Ok(Arc::new(InForce::new(rules)))
+}
+
+/// Binds the ports.
+async fn bind(config: &Config, services: Services) -> io::Result<Server> {
+    let server = Server::bind(&config.addresses, config.server.clone(), services).await?;
+    Ok(server.secured(config.secured.clone()))
 }
 
 fn watches(config: &Config, callers: &Callers, store: &Arc<dyn Store>, maker: &Maker) -> Watches {

@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
+use super::{metrics::Metrics, replicas::Replicas};
 use crate::{
     cache::{BackgroundTasks, Cache},
     config::{BackendSettings, OptionValue},
@@ -39,6 +39,8 @@ pub(super) struct Maker {
     pub(super) running: Running,
     /// What operators set for a time, by the names of backends.
     pub(super) levers: Levers,
+    /// The others, if they share a store.
+    pub(super) replicas: Option<Replicas>,
 }
 
 /// What is measured of the backends that are configured now, and ends with them.
@@ -192,6 +194,10 @@ impl Maker {
         self.background.spawn(keeps.map(drop));
         let parts = Parts { upstream: Arc::clone(&upstream), cache: cache.clone(), over };
         self.running.set(&settings.name, parts);
+        if let Some(replicas) = &self.replicas {
+            let account = account(&settings).name(&self.key);
+            replicas.follow(&account, &cache, settings.write.settle_time);
+        }
         let display_name = settings.label.display_name;
         let name: Arc<str> = settings.name.as_str().into();
         Backend::new(&name, display_name, built.dialect, upstream, settings.write, cache)

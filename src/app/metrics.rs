@@ -11,6 +11,7 @@ use crate::{
     levers::LeverMetrics,
     resources::MemoryMetrics,
     server::ServerMetrics,
+    shared::SharedMetrics,
     store::StoreMetrics,
     telemetry::{AuditMetrics, LogMetrics, ProcessMetrics, Registry},
     upstream::UpstreamMetrics,
@@ -28,6 +29,7 @@ pub(super) struct Metrics {
     pub(super) request_ids: RequestIdMetrics,
     pub(super) audit: AuditMetrics,
     pub(super) store: StoreMetrics,
+    pub(super) shared: SharedMetrics,
     pub(super) levers: LeverMetrics,
     pub(super) reload: ReloadMetrics,
     /// Whether an embedded sandbox simulates the upstreams.
@@ -55,6 +57,7 @@ impl Metrics {
             request_ids: RequestIdMetrics::register(to),
             audit: AuditMetrics::register(to),
             store: StoreMetrics::register(to),
+            shared: SharedMetrics::register(to),
             levers: LeverMetrics::register(to),
             reload: ReloadMetrics::register(to),
             sandbox,

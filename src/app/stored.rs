@@ -14,17 +14,24 @@ use crate::{
 
 /// What outlives the process, with the secret of it.
 pub(super) fn open_store(
-    settings: &StoreSettings,
+    config: &Config,
     metrics: &StoreMetrics,
 ) -> io::Result<(Arc<dyn Store>, Arc<StoreKey>)> {
+    let settings = &config.store;
     let store: Arc<dyn Store> = match (settings.kind, &settings.path) {
         (StoreKind::File, Some(path)) => {
             Arc::new(store::File::open(Path::new(path), metrics.clone())?)
         }
         // A file without a path is refused before.
-        (StoreKind::Memory, _) | (StoreKind::File, None) => Arc::new(store::Memory::default()),
+        (StoreKind::Memory | StoreKind::Shared, _) | (StoreKind::File, None) => {
+            Arc::new(store::Memory::default())
+        }
     };
-    let key = StoreKey::load(&*store).map_err(|error| explained(settings, error))?;
+    let key = match (settings.kind, &config.page_tokens.page_token_key) {
+        // The same on all replicas.
+        (StoreKind::Shared, Some(secret)) => StoreKey::of(secret),
+        _ => StoreKey::load(&*store).map_err(|error| explained(settings, error))?,
+    };
     Ok((store, Arc::new(key)))
 }
 

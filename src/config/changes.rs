@@ -80,6 +80,9 @@ impl Config {
         table(&mut keys, "callers", &self.callers, &new.callers);
         table(&mut keys, "request_ids", &self.request_ids, &new.request_ids);
         table(&mut keys, "store", &self.store, &new.store);
+        if let (Some(old), Some(new)) = (&self.shared, &new.shared) {
+            table(&mut keys, "store", old, new);
+        }
         Changes { keys: keys.into_keys(), backends: backends(&self.backends, &new.backends) }
     }
 }

@@ -22,6 +22,7 @@ mod read;
 mod redact;
 mod reference;
 mod reload;
+mod store;
 mod types;
 mod unread_variables;
 mod workloads;

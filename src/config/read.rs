@@ -9,6 +9,7 @@ use super::{
     operators::{self, OPERATORS},
     permissions::{self, PermissionSettings},
     raw::Raw,
+    store,
     types::{Config, References},
 };
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
     query::PageSettings,
     server::{AddressSettings, AdminSettings, Operators, ServerSettings, ServerTlsSettings, Tls},
     settings::{Certificates, Env, Errors, Row, Section, Settings, whole},
-    store::StoreSettings,
 };
 
 /// What the text of a configuration does not say, and its checks need.
@@ -68,7 +68,8 @@ pub(super) fn config(
     let (auth, open_port) =
         auth::read(&mut root, &backends, &addresses.listen, fits.then_some(&tls));
     let operators = operators::read(&mut root, &admin);
-    let store = store(root.child("store"), has_backends);
+    let has_key = page_tokens.page_token_key.is_some();
+    let (store, shared) = store::read(&mut root, has_backends, has_key);
     root.finish();
     let mut warnings = errors.take_warnings();
     warnings.extend(permissions::check(&permissions, context.file, &whole_file, errors));
@@ -98,6 +99,7 @@ pub(super) fn config(
         memory,
         request_ids,
         store,
+        shared,
         backends,
         warnings,
         references: References::new(),
@@ -138,13 +140,6 @@ fn backends(
     }
     let has_backends = !section.is_empty();
     (backend::all(section, dialects), has_backends)
-}
-
-fn store(mut section: Section<'_>, has_backends: bool) -> StoreSettings {
-    let mut store = StoreSettings::read(&mut section);
-    store.needs_a_place(has_backends, &mut section);
-    section.finish();
-    store
 }
 
 /// What is noticed only with several replicas, or after a restart.

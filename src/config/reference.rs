@@ -17,6 +17,7 @@ use crate::{
     resources::MemorySettings,
     server::{OperatorSettings, ServerSettings, ServerTlsSettings},
     settings::{Row, Settings},
+    shared::{SharedSettings, SharedTlsSettings},
     store::StoreSettings,
     telemetry::{AuditSettings, LogSettings},
     upstream::TlsSettings,
@@ -58,6 +59,8 @@ pub(super) fn tables() -> Vec<Table> {
         table("`[callers]`", "CALLERS__", CallerSettings::rows()),
         table("`[request_ids]`", "REQUEST_IDS__", RequestIdSettings::rows()),
         table("`[store]`", "STORE__", StoreSettings::rows()),
+        table("`[store]` with `kind = \"shared\"`", "STORE__", SharedSettings::rows()),
+        table("`[store.tls]`", "STORE__TLS__", SharedTlsSettings::rows()),
         table("`[backends.NAME]`", BACKEND, backend),
     ];
     tables.extend(own);

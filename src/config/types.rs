@@ -10,6 +10,7 @@ use crate::{
     query::PageSettings,
     resources::MemorySettings,
     server::{AddressSettings, AdminSettings, Operators, ServerSettings, ServerTlsSettings, Tls},
+    shared::SharedSettings,
     store::StoreSettings,
     telemetry::{AuditSettings, LogSettings},
 };
@@ -52,6 +53,8 @@ pub struct Config {
     pub request_ids: RequestIdSettings,
     /// Where the gateway keeps what has to outlive its process.
     pub store: StoreSettings,
+    /// The server that replicas share, if they do.
+    pub shared: Option<SharedSettings>,
     /// The upstreams by name. Empty only if there is no file and no variable names one.
     pub backends: BTreeMap<String, BackendSettings>,
     /// What is allowed but should be noticed, each with its origin.

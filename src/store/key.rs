@@ -4,6 +4,7 @@
 use std::io;
 
 use hmac::{Hmac, Mac};
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
 use super::{Change, Entry, Store, Table, unreadable};
@@ -27,6 +28,12 @@ impl StoreKey {
         // Changes are made in their order: what was derived of a key that was lost is lost too.
         drop(store.end(vec![Change::put(Table::Keys, NAME, key.to_vec())]));
         Ok(Self(key))
+    }
+
+    /// The key of those who have this secret.
+    #[must_use]
+    pub fn of(secret: &SecretString) -> Self {
+        Self(Self([0; 32]).derive("store", &[secret.expose_secret().as_bytes()]))
     }
 
     /// The key among what a store has, if it has one.
@@ -77,6 +84,9 @@ mod tests {
         });
         assert_ne!(first, other);
         assert_ne!(derived(&Memory::default()), derived(&Memory::default()));
+        let of = |secret: &str| StoreKey::of(&secret.into()).derive("a", &[b"b"]);
+        assert_eq!(of("secret"), of("secret"));
+        assert_ne!(of("secret"), of("other"));
         let key = StoreKey([7; 32]);
         let digests = [
             key.derive("a", &[b"bc"]),

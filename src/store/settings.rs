@@ -10,6 +10,7 @@ settings! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct StoreSettings {
         /// `file`: a database in the directory `path`, which outlives the process, however it ends.
+        /// `shared`: a Redis or Valkey, for all replicas of the gateway; see the keys below.
         /// `memory`: nothing does, and there is a warning.
         kind: StoreKind = StoreKind::File, one_of(KINDS);
         /// Directory of the database, on a disk of this machine, for this process alone. It is made
@@ -27,9 +28,12 @@ pub enum StoreKind {
     File,
     /// The memory of the process.
     Memory,
+    /// A server that replicas share.
+    Shared,
 }
 
-const KINDS: &[(&str, StoreKind)] = &[("file", StoreKind::File), ("memory", StoreKind::Memory)];
+const KINDS: &[(&str, StoreKind)] =
+    &[("file", StoreKind::File), ("shared", StoreKind::Shared), ("memory", StoreKind::Memory)];
 
 /// What memory gives up.
 macro_rules! forgets {
@@ -67,13 +71,16 @@ impl StoreSettings {
         match (self.kind, &self.path) {
             (StoreKind::Memory, _) => Some(FORGETFUL.to_owned()),
             (StoreKind::File, path) => exposed(Path::new(path.as_ref()?)),
+            (StoreKind::Shared, _) => None,
         }
     }
 }
 
 fn belongs_together(settings: &StoreSettings, section: &mut Section<'_>) {
-    if let StoreSettings { kind: StoreKind::Memory, path: Some(_) } = settings {
-        let message = "`kind = \"memory\"` keeps nothing at a `path`, keep only one of them";
+    let word = KINDS.iter().find(|(_, kind)| *kind == settings.kind).map_or("", |(word, _)| word);
+    if settings.path.is_some() && settings.kind != StoreKind::File {
+        let message =
+            format!("`kind = \"{word}\"` keeps nothing at a `path`, keep only one of them");
         section.conflict(["path", "kind"], message);
     }
     if let Some(path) = &settings.path

@@ -144,6 +144,18 @@ impl Account {
         u32::from_be_bytes([a, b, c, d])
     }
 
+    /// Names it among all replicas that have this key.
+    #[must_use]
+    pub fn name(&self, key: &StoreKey) -> Arc<str> {
+        let parts: Vec<&[u8]> = match self.names.is_empty() {
+            // Where nothing else tells accounts apart, the secrets do.
+            true => self.known().chain(self.secret_bytes()).collect(),
+            false => self.known().collect(),
+        };
+        let [a, b, c, d, e, f, g, h, ..] = key.derive("account over replicas", &parts);
+        format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h])).into()
+    }
+
     /// Whether it is the same account as this one. Its secrets may be others.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -162,10 +174,13 @@ impl Account {
     /// Too few bits to find a secret by trying: many have the same. Of two that a configuration has
     /// one after the other, hardly ever.
     fn digest_of_secrets(&self, key: &StoreKey, purpose: &str) -> u32 {
-        let secrets = self.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
-        let all: Vec<&[u8]> = self.known().chain(secrets).collect();
+        let all: Vec<&[u8]> = self.known().chain(self.secret_bytes()).collect();
         let [a, b, ..] = key.derive(purpose, &all);
         u16::from_be_bytes([a, b]).into()
+    }
+
+    fn secret_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.secrets.iter().map(|secret| secret.expose_secret().as_bytes())
     }
 
     fn known(&self) -> impl Iterator<Item = &[u8]> {

@@ -1,0 +1,68 @@
+//! This replica among those that share a store.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    cache::{AccountName, Cache, Followers},
+    config::Config,
+    error::Effect,
+    shared::{
+        SharedMetrics, SharedSettings,
+        connection::{Server, State, Supervisor},
+        membership::{Following, Membership},
+        protocol::{Process, Timing},
+    },
+};
+
+/// How long a replica may lag behind the log before its connection counts as broken.
+const LONGEST_LAG: Duration = Duration::from_secs(1);
+
+/// What this process has of the others.
+#[derive(Clone)]
+pub(super) struct Replicas {
+    pub(super) membership: Arc<Membership>,
+    /// How it is connected to them.
+    pub(super) state: watch::Receiver<State>,
+    followers: Followers,
+}
+
+impl Replicas {
+    /// Begins to connect, if replicas share a store. Until that succeeds, writes are refused, and
+    /// nothing is answered from memory.
+    pub(super) fn start(
+        config: &Config,
+        metrics: &SharedMetrics,
+    ) -> io::Result<Option<(Self, Supervisor)>> {
+        let Some(settings) = &config.shared else { return Ok(None) };
+        let process = Process::new();
+        let followers = Followers::new(process);
+        let kept = config.request_ids.kept_for;
+        let memory = Box::new(followers.clone());
+        let timing = timing(settings);
+        let membership = Membership::new(&settings.namespace, timing, kept, process, memory);
+        let membership = Arc::new(membership);
+        let server = Server::new(settings).map_err(|why| io::Error::other(why.to_string()))?;
+        let session = Arc::new(Following::new(Arc::clone(&membership), metrics.clone()));
+        let supervisor = Supervisor::start(server, session, metrics.clone());
+        let state = supervisor.state();
+        Ok(Some((Self { membership, state, followers }, supervisor)))
+    }
+
+    /// Has a cache follow the writes of all replicas to its account.
+    pub(super) fn follow(&self, account: &AccountName, cache: &Cache, settle_time: Duration) {
+        self.followers.follow(account, cache, settle_time, self.membership.lease());
+    }
+}
+
+fn timing(settings: &SharedSettings) -> Timing {
+    let lease = settings.lease;
+    Timing {
+        lease,
+        // So that every replica has joined, and has restored what it knows.
+        grace: Timing::waited(lease),
+        settle: Effect::SETTLES_WITHIN,
+        longest_lag: LONGEST_LAG,
+    }
+}
