@@ -26,7 +26,8 @@ const FORM: &str = "no such setting, expected PROFILE_GATEWAY__KEY, PROFILE_GATE
     PROFILE_GATEWAY__AUTH__CALLERS__NAME__KEY, \
     PROFILE_GATEWAY__AUTH__CALLERS__NAME__QUOTA__KEY, PROFILE_GATEWAY__CALLERS__KEY, \
     PROFILE_GATEWAY__MEMORY__KEY, PROFILE_GATEWAY__REQUEST_IDS__KEY, \
-    PROFILE_GATEWAY__STORE__KEY, PROFILE_GATEWAY__BACKENDS__NAME__KEY, \
+    PROFILE_GATEWAY__STORE__KEY, PROFILE_GATEWAY__STORE__TLS__KEY, \
+    PROFILE_GATEWAY__BACKENDS__NAME__KEY, \
     PROFILE_GATEWAY__BACKENDS__NAME__TLS__KEY or PROFILE_GATEWAY__BACKENDS__NAME__CACHE__KEY \
     (for a secret also …__KEY__ENV or …__KEY__FILE)";
 
@@ -97,7 +98,8 @@ fn target(rest: &str, root: &Table) -> Result<Target, String> {
         {
             Ok(at(&[section, key], None))
         }
-        ["server", TLS, key] => Ok(at(&["server", TLS, key], None)),
+        [section @ ("server" | "store"), TLS, key] => Ok(at(&[section, TLS, key], None)),
+        ["store", key, how @ ("env" | "file")] => Ok(at(&["store", key], Some(how))),
         ["auth", table, name, key] if auth::TABLES.contains(table) => {
             Ok(at(&["auth", table, &auth_name(table, name, root), key], None))
         }

@@ -66,6 +66,9 @@ fn invisible_ends_cause_a_warning_that_does_not_show_them() {
 #[test]
 fn the_ends_of_every_secret_are_looked_at() {
     const SECRET: &str = "hunter2 and more bytes\u{a0}";
+    const KEY: &str = "page_token_key = \"0123456789abcdef\"\n";
+    const SHARED: &str = "[store]\nkind = \"shared\"\nsentinels = \"redis://host:1\"\n\
+                          master = \"primary\"\n";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     fs::write(&file, SECRET).unwrap();
@@ -83,7 +86,11 @@ fn the_ends_of_every_secret_are_looked_at() {
     let mut seen = 0;
     for table in tables() {
         for row in table.rows.iter().filter(|row| row.secret) {
-            let text = backend(table.dialect.unwrap_or("pcc")) + STORE;
+            let backend = backend(table.dialect.unwrap_or("pcc"));
+            let text = match table.variables {
+                "STORE__" => format!("{KEY}{backend}{SHARED}"),
+                _ => backend + STORE,
+            };
             let source = Source { file_name: "gateway.toml", text: &text };
             let variable = format!("{PREFIX}{}{}", table.variables, row.key.to_uppercase());
             let (by_file, by_variable) = (format!("{variable}__FILE"), format!("{variable}__ENV"));

@@ -59,3 +59,26 @@ fn a_trial_without_backends_may_forget() {
 fn a_bad_log_level_is_reported_with_the_other_mistakes() {
     assert_eq!(report(with_backend("[log]\nlevel = \"loud\"\nformat = \"x\"")).lines().count(), 2);
 }
+
+#[test]
+fn what_replicas_share_has_a_place_and_a_key() {
+    const KEY: &str = "page_token_key = \"0123456789abcdef\"\n";
+    let load = |top: &str, store: &str| {
+        let text = format!("{top}{BACKEND}[store]\n{store}");
+        let source = Source { file_name: "gateway.toml", text: &text };
+        load_with(Some(source), &[], DIALECTS)
+    };
+    let config = load(KEY, "kind = \"shared\"\nurl = \"redis://host:1\"").unwrap();
+    assert_eq!(config.store.kind, StoreKind::Shared);
+    assert_eq!(config.shared.unwrap().namespace, "default");
+    for (top, store, wrong) in [
+        ("", "kind = \"shared\"\nurl = \"redis://host:1\"", "`page_token_key` is not set"),
+        (KEY, "kind = \"shared\"", "the shared store has no place"),
+        (KEY, "kind = \"shared\"\nurl = \"redis://host:1\"\npath = \"/x\"", "keep only one"),
+        (KEY, "kind = \"memory\"\nurl = \"redis://host:1\"", "with `kind = \"shared\"` also url,"),
+        (KEY, "kind = \"shared\"\nurl = \"redis://host:1\"\nlease = \"1s\"", "`store.lease`"),
+    ] {
+        let why = report(load(top, store));
+        assert!(why.contains(wrong) && why.lines().count() == 1, "{why}");
+    }
+}

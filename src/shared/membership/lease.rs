@@ -35,6 +35,20 @@ impl Lease {
     pub(super) fn set(&self, until: Time) {
         self.until.store(nanoseconds(until), Ordering::SeqCst);
     }
+
+    /// One that lasts so long.
+    #[cfg(test)]
+    pub(crate) fn lasting(time: Time) -> Self {
+        let lease = Self::new();
+        lease.set_lasting(time);
+        lease
+    }
+
+    /// From now on, it lasts so long.
+    #[cfg(test)]
+    pub(crate) fn set_lasting(&self, time: Time) {
+        self.set(self.now() + time);
+    }
 }
 
 fn nanoseconds(time: Time) -> u64 {
