@@ -45,6 +45,7 @@ mod querying;
 mod reading;
 mod regressions;
 mod reload;
+mod replicas;
 mod request_ids;
 mod retries;
 mod seeds;

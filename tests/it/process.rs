@@ -17,7 +17,6 @@ mod audit;
 mod broken;
 mod callers;
 mod calls;
-mod child;
 mod compression;
 mod config;
 mod crash;
@@ -65,3 +64,5 @@ mod upstreams;
 mod wide;
 mod wire;
 mod words;
+
+use crate::kit::child;

@@ -265,7 +265,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The head of an answer, and what came with it.
-async fn head(upstream: &mut TcpStream) -> Option<Vec<u8>> {
+pub(super) async fn head(upstream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while end_of_head(&bytes).is_none() {
         if upstream.read_buf(&mut bytes).await.ok()? == 0 {
@@ -283,7 +283,11 @@ fn closing(answer: &[u8]) -> Vec<u8> {
 
 /// Passes on the rest of an answer until the next request begins. False when the connection is
 /// over.
-async fn relay(client: &mut TcpStream, upstream: &mut TcpStream, inbox: &mut Vec<u8>) -> bool {
+pub(super) async fn relay(
+    client: &mut TcpStream,
+    upstream: &mut TcpStream,
+    inbox: &mut Vec<u8>,
+) -> bool {
     let mut bytes = vec![0; 16 << 10];
     loop {
         tokio::select! {
@@ -302,7 +306,7 @@ async fn relay(client: &mut TcpStream, upstream: &mut TcpStream, inbox: &mut Vec
 }
 
 /// Reads one request; `None` when the client has left.
-async fn read(client: &mut TcpStream, inbox: &mut Vec<u8>) -> Option<Vec<u8>> {
+pub(super) async fn read(client: &mut TcpStream, inbox: &mut Vec<u8>) -> Option<Vec<u8>> {
     let more = async |inbox: &mut Vec<u8>, client: &mut TcpStream| {
         let read = client.read_buf(inbox).await.ok()?;
         (read > 0).then_some(())

@@ -8,7 +8,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -55,7 +55,7 @@ pub struct Wire {
 
 struct Shared {
     /// Of each lane.
-    servers: Vec<SocketAddr>,
+    servers: Vec<Mutex<SocketAddr>>,
     to_server: Vec<watch::Sender<Flow>>,
     to_client: Vec<watch::Sender<Flow>>,
     cut: watch::Sender<usize>,
@@ -77,7 +77,7 @@ impl Wire {
         let flows = || servers.iter().map(|_| watch::Sender::new(Flow::Pass)).collect();
         let (to_server, to_client) = (flows(), flows());
         let shared = Arc::new(Shared {
-            servers,
+            servers: servers.into_iter().map(Mutex::new).collect(),
             to_server,
             to_client,
             cut: watch::Sender::default(),
@@ -103,6 +103,14 @@ impl Wire {
     /// Resets all connections.
     pub fn cut(&self) {
         self.shared.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Opens connections to another server from now on, and resets those that are open.
+    pub fn lead_to(&self, server: SocketAddr) {
+        for lane in &self.shared.servers {
+            *lane.lock().unwrap() = server;
+        }
+        self.cut();
     }
 
     /// Resets connections as soon as they are opened, or does not any more.
@@ -145,7 +153,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(client: TcpStream, lane: usize, shared: Arc<Shared>) -> io::Result<()> {
     let mut cut = shared.cut.subscribe();
-    let (mut client, mut server) = (client, TcpStream::connect(shared.servers[lane]).await?);
+    let address = *shared.servers[lane].lock().unwrap();
+    let (mut client, mut server) = (client, TcpStream::connect(address).await?);
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
         // However it ends, nothing of it is left.
@@ -221,5 +230,10 @@ async fn a_wire_does_to_each_direction_and_lane_what_it_is_told_to() {
     wire.refuse(true);
     let mut refused = TcpStream::connect(wire.address).await.unwrap();
     assert!(refused.read(&mut byte).await.is_err(), "it is refused");
-    assert_eq!(wire.opened(), 3);
+    wire.refuse(false);
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    wire.lead_to(elsewhere.local_addr().unwrap());
+    let _client = TcpStream::connect(wire.address).await.unwrap();
+    elsewhere.accept().await.unwrap();
+    assert_eq!(wire.opened(), 4);
 }

@@ -19,12 +19,12 @@ use tokio::{
     sync::watch,
 };
 
-use crate::kit::gateway::with_store;
+use super::gateway::with_store;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a test waits for, or a failure that says so.
-pub(super) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => panic!("waited {PATIENCE:?} without success: {what}"),
@@ -32,7 +32,7 @@ pub(super) async fn patiently<T>(what: &str, future: impl Future<Output = T>) ->
 }
 
 /// Asks until the answer is yes.
-pub(super) async fn until(what: &str, mut question: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut question: impl AsyncFnMut() -> bool) {
     patiently(what, async {
         while !question().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -42,7 +42,7 @@ pub(super) async fn until(what: &str, mut question: impl AsyncFnMut() -> bool) {
 }
 
 /// The binary, not yet started, without any of the variables that configure it.
-pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+pub fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_profile-gateway"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PROFILE_GATEWAY__") {
@@ -55,7 +55,7 @@ pub(super) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
 }
 
 /// The same as a user who may not do everything, as root may.
-pub(super) fn unprivileged(args: &[&str], env: &[(&str, &str)]) -> Command {
+pub fn unprivileged(args: &[&str], env: &[(&str, &str)]) -> Command {
     const OTHER: u32 = 65_534;
     let mut command = command(args, env);
     if rustix::process::getuid().is_root() {
@@ -65,13 +65,13 @@ pub(super) fn unprivileged(args: &[&str], env: &[(&str, &str)]) -> Command {
 }
 
 /// The same with no more than so many bytes of addresses, which it asks the system for.
-pub(super) fn confined(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
+pub fn confined(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
     limited(&format!("ulimit -v {}", bytes / 1024), args, env)
 }
 
 /// The same where no file of the process becomes larger than so many bytes, until the test raises
 /// that.
-pub(super) fn with_small_files(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
+pub fn with_small_files(bytes: u64, args: &[&str], env: &[(&str, &str)]) -> Command {
     // Otherwise a signal ends the process, as a full disk does not.
     limited(&format!("trap '' XFSZ && ulimit -S -f {}", bytes / 512), args, env)
 }
@@ -128,31 +128,31 @@ impl Captured {
 }
 
 /// How a process ended, and all that it said.
-pub(super) struct Ended {
+pub struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Ended {
-    pub(super) fn code(&self) -> Option<i32> {
+    pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    pub(super) fn output(&self) -> String {
+    pub fn output(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 }
 
 /// A running process.
-pub(super) struct Program {
+pub struct Program {
     child: Child,
     stdout: Captured,
     stderr: Captured,
 }
 
 impl Program {
-    pub(super) fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stdout = Captured::of(child.stdout.take().unwrap());
         // A test may have given it another place for its log.
@@ -161,7 +161,7 @@ impl Program {
     }
 
     /// The output so far, once it is as wanted.
-    pub(super) async fn stdout_until(&self, wanted: impl FnMut(&String) -> bool) -> String {
+    pub async fn stdout_until(&self, wanted: impl FnMut(&String) -> bool) -> String {
         match patiently("output on stdout", self.stdout.until(wanted)).await {
             Some(text) => text,
             None => panic!("ended too early: {}", self.stderr.to_end().await),
@@ -186,38 +186,38 @@ impl Program {
     }
 
     /// The log so far, once it holds `text`.
-    pub(super) async fn logged(&self, text: &str) -> String {
+    pub async fn logged(&self, text: &str) -> String {
         let what = format!("{text:?} in the log");
         let log = patiently(&what, self.stderr.until(|log| log.contains(text))).await;
         log.unwrap_or_else(|| panic!("ended without {what}"))
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
     /// The bytes of memory that it holds, and the most since [`Self::forget_peak`].
-    pub(super) fn memory(&self) -> (u64, u64) {
+    pub fn memory(&self) -> (u64, u64) {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
         let kilobytes = |key| between(&status, key, " kB").unwrap().trim().parse::<u64>().unwrap();
         (kilobytes("VmRSS:") * 1024, kilobytes("VmHWM:") * 1024)
     }
 
-    pub(super) fn forget_peak(&self) {
+    pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
     }
 
-    pub(super) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    pub(super) async fn ended(mut self) -> Ended {
+    pub async fn ended(mut self) -> Ended {
         let status = patiently("the end of the process", self.child.wait()).await.unwrap();
         let (stdout, stderr) = (self.stdout.to_end().await, self.stderr.to_end().await);
         Ended { status, stdout, stderr }
@@ -225,23 +225,23 @@ impl Program {
 }
 
 /// Runs the binary to its end.
-pub(super) async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
+pub async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
     Program::spawn(command(args, env)).ended().await
 }
 
 /// A file in a directory of its own.
-pub(super) struct File {
+pub struct File {
     _directory: TempDir,
     pub path: String,
 }
 
 /// The file of a configuration. Its store is the memory, unless it says otherwise.
-pub(super) fn file(text: &str) -> File {
+pub fn file(text: &str) -> File {
     exactly(&with_store(text))
 }
 
 /// The file of exactly this text.
-pub(super) fn exactly(text: &str) -> File {
+pub fn exactly(text: &str) -> File {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gateway.toml");
     std::fs::write(&path, text).unwrap();
@@ -249,7 +249,7 @@ pub(super) fn exactly(text: &str) -> File {
 }
 
 /// A running gateway.
-pub(super) struct Gateway {
+pub struct Gateway {
     pub program: Program,
     pub grpc: SocketAddr,
     pub admin: SocketAddr,
@@ -262,17 +262,17 @@ pub(super) struct Gateway {
 }
 
 /// What is between two texts.
-pub(super) fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+pub fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(before)?;
     Some(rest.split_once(after)?.0)
 }
 
-pub(super) async fn gateway(args: &[&str], env: &[(&str, &str)]) -> Gateway {
+pub async fn gateway(args: &[&str], env: &[(&str, &str)]) -> Gateway {
     started(env, |env| command(args, env)).await
 }
 
 /// A gateway of the command that this makes of the environment.
-pub(super) async fn started(
+pub async fn started(
     env: &[(&str, &str)],
     command: impl FnOnce(&[(&str, &str)]) -> Command,
 ) -> Gateway {
@@ -305,14 +305,14 @@ fn reached(shown: &str) -> SocketAddr {
 }
 
 /// Serves this configuration.
-pub(super) async fn serve(config: &str, env: &[(&str, &str)]) -> Gateway {
+pub async fn serve(config: &str, env: &[(&str, &str)]) -> Gateway {
     // The program reads its file before it greets; nothing needs it after that.
     let file = file(config);
     gateway(&["serve", "--config", &file.path], env).await
 }
 
 /// The section of a configuration for an SFT upstream.
-pub(super) fn sft(base_url: &str, username: &str, password: &str) -> String {
+pub fn sft(base_url: &str, username: &str, password: &str) -> String {
     format!(
         "[backends.sft]\ndialect = \"bics-sft\"\nbase_url = {base_url:?}\n\
          username = {username:?}\npassword = {password:?}\n"
@@ -320,14 +320,14 @@ pub(super) fn sft(base_url: &str, username: &str, password: &str) -> String {
 }
 
 /// The simulated upstreams in a process of their own.
-pub(super) struct Sandbox {
+pub struct Sandbox {
     pub program: Program,
     pub url: String,
     /// The configuration for its SFT that it prints.
     pub config: String,
 }
 
-pub(super) async fn sandbox() -> Sandbox {
+pub async fn sandbox() -> Sandbox {
     let program = Program::spawn(command(&["sandbox", "--listen", "127.0.0.1:0"], &[]));
     let whole = |text: &String| text.contains("\npassword = ") && text.ends_with('\n');
     let greeting = program.stdout_until(whole).await;
