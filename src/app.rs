@@ -277,7 +277,9 @@ fn gateway(
     let backends = maker.all(&config.backends)?;
     let known = (callers, registry);
     let requests = request_ids(config, &maker.metrics, &maker.budget, store, known)?;
-    let earlier = EarlierWrites::load(requests, Arc::clone(store));
+    let replicas = maker.replicas.as_ref();
+    let agreement = replicas.map(|all| all.agreement(&maker.metrics.shared, &writes));
+    let earlier = EarlierWrites::among(agreement, requests, Arc::clone(store));
     let earlier = earlier.map_err(|error| explained(&config.store, error))?;
     let watches = watches(config, callers, store, maker);
     let (tokens, processors) = (page_tokens(config), Processors::new(callers));

@@ -194,14 +194,15 @@ impl Maker {
         self.background.spawn(keeps.map(drop));
         let parts = Parts { upstream: Arc::clone(&upstream), cache: cache.clone(), over };
         self.running.set(&settings.name, parts);
+        let account = account(&settings).name(&self.key);
         if let Some(replicas) = &self.replicas {
-            let account = account(&settings).name(&self.key);
             replicas.follow(&account, &cache, settings.write.settle_time);
         }
         let display_name = settings.label.display_name;
         let name: Arc<str> = settings.name.as_str().into();
         Backend::new(&name, display_name, built.dialect, upstream, settings.write, cache)
             .under(self.levers.of_backend(&name))
+            .known_as(account)
     }
 
     fn cache(&self, of: &Prepared) -> Cache {

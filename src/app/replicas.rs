@@ -6,8 +6,10 @@ use tokio::sync::watch;
 
 use crate::{
     cache::{AccountName, Cache, Followers},
+    call::Writes,
     config::Config,
     error::Effect,
+    gateway::{Agreement, Rules},
     shared::{
         SharedMetrics, SharedSettings,
         connection::{Server, State, Supervisor},
@@ -26,6 +28,7 @@ pub(super) struct Replicas {
     /// How it is connected to them.
     pub(super) state: watch::Receiver<State>,
     followers: Followers,
+    rules: Rules,
 }
 
 impl Replicas {
@@ -47,7 +50,19 @@ impl Replicas {
         let session = Arc::new(Following::new(Arc::clone(&membership), metrics.clone()));
         let supervisor = Supervisor::start(server, session, metrics.clone());
         let state = supervisor.state();
-        Ok(Some((Self { membership, state, followers }, supervisor)))
+        let rules = Rules {
+            acknowledge: settings.acknowledge,
+            when_unreachable: settings.when_unreachable,
+            durable_replicas: settings.durable_replicas,
+        };
+        Ok(Some((Self { membership, state, followers, rules }, supervisor)))
+    }
+
+    /// How they agree on the writes of this process.
+    pub(super) fn agreement(&self, metrics: &SharedMetrics, writes: &Writes) -> Arc<Agreement> {
+        let Self { membership, rules, .. } = self;
+        let membership = Arc::clone(membership);
+        Arc::new(Agreement::new(membership, metrics.clone(), *rules, writes.clone()))
     }
 
     /// Has a cache follow the writes of all replicas to its account.

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    cache::Cache,
+    cache::{AccountName, Cache},
     call::Call,
     dialect::{DialectClient, Item},
     error::{Error, Reason, Result, metadata},
@@ -36,6 +36,8 @@ pub struct Backend {
     writes: WriteSettings,
     cache: Cache,
     levers: Arc<BackendLevers>,
+    /// What all replicas call its account.
+    account: AccountName,
     /// Counts the writes that changed, or may have changed, something.
     changes: watch::Sender<u64>,
     /// Seconds between polls for changes, if the vendor's limits make them rarer than configured.
@@ -61,6 +63,7 @@ impl Backend {
             writes,
             cache,
             levers: BackendLevers::none(id),
+            account: id.into(),
             changes: watch::Sender::new(0),
             slow_watch: AtomicU64::new(0),
         }
@@ -71,6 +74,17 @@ impl Backend {
     pub fn under(self, levers: Arc<BackendLevers>) -> Self {
         self.upstream.obey(&levers);
         Self { levers, ..self }
+    }
+
+    /// The same, whose account all replicas call so.
+    #[must_use]
+    pub fn known_as(self, account: AccountName) -> Self {
+        Self { account, ..self }
+    }
+
+    /// What all replicas call its account.
+    pub(super) fn account(&self) -> &AccountName {
+        &self.account
     }
 
     /// Its resource name.

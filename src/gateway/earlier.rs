@@ -5,7 +5,8 @@ use std::{io, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    idempotency::{self, IdempotencyStore, KeptState},
+    agreement::Agreement,
+    idempotency::{self, IdempotencyStore, KeptState, Ledger, Shared},
     write::{
         claims::Claims,
         intent::{IntentKind, WriteIntent},
@@ -19,6 +20,8 @@ pub struct EarlierWrites {
     pub(crate) requests: Arc<dyn IdempotencyStore>,
     /// The creations in doubt.
     pub(crate) claims: Claims,
+    /// With other replicas, if they share a store.
+    pub(crate) agreement: Option<Arc<Agreement>>,
 }
 
 impl EarlierWrites {
@@ -28,7 +31,24 @@ impl EarlierWrites {
     ///
     /// When it has what this release cannot read.
     pub fn load(requests: Arc<dyn IdempotencyStore>, store: Arc<dyn Store>) -> io::Result<Self> {
-        Ok(Self { requests, claims: Claims::load(store)? })
+        Ok(Self { requests, claims: Claims::load(store)?, agreement: None })
+    }
+
+    /// The same of this process, and of all replicas if they share a store.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn among(
+        agreement: Option<Arc<Agreement>>,
+        ledger: Arc<Ledger>,
+        store: Arc<dyn Store>,
+    ) -> io::Result<Self> {
+        let Some(agreement) = agreement else { return Self::load(ledger, store) };
+        let shared = Shared::new(ledger, Arc::clone(&agreement));
+        let earlier = Self::load(Arc::new(shared), store)?;
+        let claims = earlier.claims.among_replicas();
+        Ok(Self { claims, agreement: Some(agreement), ..earlier })
     }
 }
 

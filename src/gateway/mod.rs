@@ -4,6 +4,7 @@
 //! and delegates. Below it, `read`, `write`, `plan` and `watch` know backends and not the gateway.
 //! Nothing here knows gRPC (`rpc` translates) or a wire format (`dialect` does).
 
+mod agreement;
 mod backend;
 mod backends;
 mod door;
@@ -20,6 +21,7 @@ mod write;
 
 use std::sync::Arc;
 
+pub use agreement::{Agreement, Rules, SharedWrite};
 pub use backend::Backend;
 pub use backends::ByName;
 use door::{Allowed, Door, Operates, Previews, Reads};

@@ -33,6 +33,7 @@ use super::{
     message::{Port, Reply, Request, Safety, subject},
     pace::Refusal,
     patience::{Patience, Waiters},
+    permit::Permit,
     refusal,
     retry::{LONGEST_BACKOFF, Outcome, pauses, was_sent, worth_repeating},
     transport::deadline_passed,
@@ -59,6 +60,8 @@ pub struct Session {
     /// To whom the requests are counted.
     caller: Arc<Caller>,
     progress: Arc<Progress>,
+    /// All of them have to allow each write.
+    permits: Vec<Arc<dyn Permit>>,
 }
 
 /// What the sessions of one call have done so far.
@@ -92,6 +95,7 @@ impl Session {
             waiters: None,
             caller: Arc::clone(caller),
             progress: Arc::default(),
+            permits: Vec::new(),
         }
     }
 
@@ -108,6 +112,12 @@ impl Session {
         Self { deadline: deadline.min(self.deadline), ..self.again() }
     }
 
+    /// When it ends.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// The same session for requests that find out or undo what a write did. An open circuit does
     /// not stop them, because the outcome would stay unknown without them.
     #[must_use]
@@ -121,6 +131,14 @@ impl Session {
         Self { class, ..self.again() }
     }
 
+    /// The same session, whose writes need this to allow them too.
+    #[must_use]
+    pub fn permitted_by(&self, permit: Arc<dyn Permit>) -> Self {
+        let mut session = self.again();
+        session.permits.push(permit);
+        session
+    }
+
     fn again(&self) -> Self {
         Self {
             upstream: Arc::clone(&self.upstream),
@@ -132,6 +150,7 @@ impl Session {
             waiters: self.waiters.clone(),
             caller: Arc::clone(&self.caller),
             progress: Arc::clone(&self.progress),
+            permits: self.permits.clone(),
         }
     }
 

@@ -13,6 +13,7 @@ use std::{io, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use super::{
     Attempter, Begin, Closed, Closing, Doubt, End, IdempotencyStore, RequestIdentity, RequestKey,
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     caller::{CallerId, Callers, Named},
     error::{Error, Reason, Result, Retry, whole_seconds},
-    store::{self, Change, Clock, Kept, Outlives, Store, Table},
+    store::{self, Change, Clock, Kept, Outlives, SOON, Store, Table},
 };
 
 /// How long before the start of this process a creation may have been sent, in milliseconds, that
@@ -115,6 +116,11 @@ impl Ledger {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.lock().used.bytes
+    }
+
+    /// What tells the request of an entry from another one of the same id.
+    pub(super) fn fingerprint_of(&self, key: RequestKey) -> Option<[u8; 32]> {
+        self.lock().all.get(&key).map(|entry| entry.fingerprint)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -329,8 +335,11 @@ impl IdempotencyStore for Ledger {
         let has_ended = self.end(key, attempt, end);
         if let Some(kept) = kept {
             // If it fails, it is still true, and the store makes up for it. Should the process die
-            // before that, a repeat looks for what was done.
-            let _ = kept.wait().await;
+            // before that, a repeat looks for what was done. A disk that does not answer is not
+            // waited for.
+            if timeout(SOON, kept.wait()).await.is_err() {
+                tracing::warn!(target: "gateway", "the end of a write is not in the store in time");
+            }
         }
         Ok(has_ended)
     }

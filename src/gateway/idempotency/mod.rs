@@ -21,6 +21,7 @@ mod promise;
 mod record;
 mod settings;
 mod settling;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -40,7 +41,9 @@ pub use self::{
     promise::promises,
     record::{KeptRequest, KeptState, read},
     settings::{LONGEST_KEPT, RequestIdSettings},
+    shared::Shared,
 };
+use super::agreement::SharedWrite;
 use crate::{
     call::CallId,
     error::{Error, Result},
@@ -53,6 +56,8 @@ pub struct Attempter {
     pub call: CallId,
     /// The profile, or the backend of a creation.
     pub resource: String,
+    /// When the call has to be answered.
+    pub deadline: Instant,
     /// After this, the attempt sends nothing more, whatever becomes of the process.
     pub until: Instant,
 }
@@ -135,6 +140,21 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// `CALLER_QUOTA_EXCEEDED` if the caller has its share of the store, and `OVERLOADED` if the
     /// store is full.
     async fn begin(&self, identity: &RequestIdentity, attempter: Attempter) -> Result<Begin>;
+
+    /// Says under which write, as all replicas know it, an attempt announces what it does next.
+    fn under(&self, _: RequestKey, _: u64, _: &Arc<SharedWrite>) {}
+
+    /// Announces to all replicas that an attempt finds out what an earlier one did.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`: nothing that depends on it may be done.
+    async fn look(&self, _: RequestKey, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends what an attempt has announced, which goes on.
+    async fn let_go(&self, _: RequestKey, _: u64) {}
 
     /// Stores the intent of an attempt, which replaces that of an earlier one. Called before the
     /// write is sent.
@@ -236,6 +256,21 @@ impl Attempt {
     pub async fn leave(mut self, why: Unsettled) {
         // If it fails, `drop` abandons the attempt.
         self.over = self.store.leave(self.key, self.number, why).await.is_ok();
+    }
+
+    /// See [`IdempotencyStore::under`].
+    pub(crate) fn under(&self, write: &Arc<SharedWrite>) {
+        self.store.under(self.key, self.number, write);
+    }
+
+    /// See [`IdempotencyStore::look`].
+    pub async fn look(&self) -> Result<()> {
+        self.store.look(self.key, self.number).await
+    }
+
+    /// See [`IdempotencyStore::let_go`].
+    pub async fn let_go(&self) {
+        self.store.let_go(self.key, self.number).await;
     }
 
     /// See [`IdempotencyStore::intend`].

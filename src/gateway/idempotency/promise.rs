@@ -1,7 +1,7 @@
 //! What a `request_id` promises with each store: the one source of what GetBackend says of it and
 //! of the table in `docs/operations.md`.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::limits::{Limits, shown};
 use crate::store::Outlives;
@@ -47,6 +47,19 @@ pub(super) fn guarantee(limits: &Limits, outlives: Outlives) -> String {
         shown(limits.kept_for),
         of(true),
         of(false)
+    )
+}
+
+/// What callers are told where replicas share a store.
+pub(super) fn over_replicas(kept_for: Duration) -> String {
+    format!(
+        "for {}, on every replica, the same id with the same request of the same caller gives the \
+         first call's result without a second upstream write; an unknown outcome is resolved before \
+         anything is written again; ids are kept in the store that replicas share before anything is \
+         sent: a repeat is recognized that comes to the same process, to another replica, after a \
+         restart, after a crash of a replica, and not one that comes after the store has lost the \
+         id together with the replica that wrote it",
+        shown(kept_for)
     )
 }
 

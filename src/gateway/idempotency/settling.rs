@@ -38,7 +38,8 @@ impl Ledger {
         let key = *inner.doubts.get(&number)?;
         let doubt = inner.all.get(&key)?.doubt(key, self.clock)?;
         let Settler { until, gives_way } = settler;
-        let by = Attempter { call: CallId::default(), resource: String::new(), until };
+        let (call, resource) = (CallId::default(), String::new());
+        let by = Attempter { call, resource, deadline: until, until };
         let (attempt, ..) = inner.resume(key, ("", by), Some(gives_way))?;
         Some((doubt, attempt))
     }

@@ -76,7 +76,8 @@ over_each_store! {
 
 fn by() -> Attempter {
     let until = Instant::now() + MINUTE;
-    Attempter { call: CallId::default(), resource: "backends/sft".to_owned(), until }
+    let resource = "backends/sft".to_owned();
+    Attempter { call: CallId::default(), resource, deadline: until, until }
 }
 
 fn key(id: u128) -> RequestKey {

@@ -18,6 +18,7 @@ use crate::{
     call::CallRecord,
     error::{Error, Reason, Result, metadata::PROFILE_ID},
     gateway::{
+        agreement::Permission,
         door::Usage,
         idempotency::{Attempt, End},
         write::{
@@ -286,12 +287,17 @@ impl Journal {
     }
 
     /// Records what is about to be sent. If this fails, it must not be sent.
-    pub(crate) async fn intend(&mut self, intent: &WriteIntent) -> Result<()> {
+    pub(crate) async fn intend(
+        &mut self,
+        intent: &WriteIntent,
+        permission: &Permission,
+    ) -> Result<()> {
         let fields = intent.fields()?;
         disabled::check(&self.levers)?;
         self.goes_on()?;
         let end = self.deadline.min(Instant::now() + SOON);
         if let Some(attempt) = &self.attempt {
+            permission.write().into_iter().for_each(|write| attempt.under(write));
             let intended = attempt.intend(prost::Message::encode_to_vec(intent).into());
             timeout_at(end, intended).await.map_err(|_| Unavailable::late().nothing_sent())??;
         }
@@ -322,13 +328,22 @@ impl Journal {
         }
     }
 
-    /// Stores how the write ended, for repeats. A disk that does not answer is not waited for: a
-    /// repeat then looks for what was done.
+    /// What repeats of the write find.
+    pub(crate) fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
+    }
+
+    /// What an earlier call has sent is known: what was announced to find that out is over.
+    pub(crate) async fn let_go(&self) {
+        if let Some(attempt) = &self.attempt {
+            attempt.let_go().await;
+        }
+    }
+
+    /// Stores how the write ended, for repeats, and waits until all replicas know of it.
     pub(crate) async fn finish(&mut self, end: End) {
-        if let Some(attempt) = self.attempt.take()
-            && timeout(SOON, attempt.finish(end)).await.is_err()
-        {
-            tracing::warn!(target: "gateway", "the end of a write is not in the store in time");
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(end).await;
         }
     }
 }

@@ -139,12 +139,27 @@ impl Creating<'_> {
 
     /// Claims a profile that is known to be the new one. From here on, no other creation takes it
     /// for its own: neither one that is under way nor, while lists may not show it, a later one.
-    pub(crate) fn claim(self, creation: &Creation, id: &str) -> Result<()> {
-        if !self.claims.claim(creation.number, &self.name_of(id)) {
+    pub(crate) async fn claim(self, creation: &Creation, id: &str) -> Result<()> {
+        let Self { backend, call, locks, claims } = self;
+        let number = creation.number;
+        if !claims.claim(number, &self.name_of(id))
+            || !locks.claim(backend, id, number, call).await?
+        {
             return Err(ambiguous(&[self.name_of(id)]));
         }
         self.backend.cache().appeared(id, self.backend.settle_time());
         Ok(())
+    }
+
+    /// The same of a profile that this call has made. A store that is away takes nothing from it.
+    pub(crate) async fn claim_new(self, creation: &Creation, id: &str) -> Result<()> {
+        match self.claim(creation, id).await {
+            Err(error) if error.reason() == Reason::StoreUnavailable => {
+                self.backend.cache().appeared(id, self.backend.settle_time());
+                Ok(())
+            }
+            claimed => claimed,
+        }
     }
 
     /// Whether the profile of an id cannot be the new one: it was there before, or another creation

@@ -9,7 +9,9 @@ use crate::{
     dialect::ProfileUpdate,
     error::{Effect, Error, Reason, Result},
     gateway::{
+        agreement::Permission,
         backend::Backend,
+        idempotency::Attempt,
         write::{
             audit::Journal,
             intent::{IntendedChange, IntentKind, WriteIntent},
@@ -19,7 +21,7 @@ use crate::{
                 not_undone, still_there, unread, unresolved,
             },
             prepare::ExistingProfile,
-            reconcile::{Until, in_doubt, noting, reconcile, search},
+            reconcile::{Until, announced, in_doubt, noting, reconcile, search},
             request::RequestedChange,
             session,
             settle::{Look, Settled, settle},
@@ -40,14 +42,16 @@ impl ProfileWrite<'_> {
     /// the profile as read back from the upstream.
     pub(crate) async fn change(self, change: &RequestedChange) -> Result<Profile> {
         let profile = self.profile;
-        let _lock = self.locks.lock(profile.name, profile.call).await?;
+        let lock = self.locks.lock(profile.backend, profile.name, profile.call).await?;
         let change = profile.prepare(change).await?;
         let intent = IntentKind::Change(Box::new(change.clone()));
         session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
-        self.journal.intend(&WriteIntent::new(intent)).await?;
+        let target = affected(&profile, &change);
+        let permission = lock.about(profile.backend, &target);
+        self.journal.intend(&WriteIntent::new(intent), permission).await?;
         self.locks.note_written(profile.name);
-        let mut write = profile.backend.cache().write(affected(&profile, &change));
-        let result = send_change(&profile, &change).await;
+        let mut write = profile.backend.cache().write(target);
+        let result = send_change(&profile, &change, permission).await;
         if result.is_ok() {
             note_change(&mut write, &profile, change);
         }
@@ -59,15 +63,16 @@ impl ProfileWrite<'_> {
     pub(crate) async fn delete(self, etag: &str) -> Result<()> {
         let profile = self.profile;
         profile.backend.check_id(profile.name)?;
-        let _lock = self.locks.lock(profile.name, profile.call).await?;
+        let lock = self.locks.lock(profile.backend, profile.name, profile.call).await?;
         if !etag.is_empty() {
             profile.read_matching(etag).await?;
         }
         session::admit(profile.backend, profile.call, Some(profile.name.id()))?;
-        self.journal.intend(&WriteIntent::new(IntentKind::Delete(()))).await?;
+        let permission = lock.about(profile.backend, &only(&profile));
+        self.journal.intend(&WriteIntent::new(IntentKind::Delete(())), permission).await?;
         self.locks.note_written(profile.name);
         let mut write = profile.backend.cache().write(only(&profile));
-        let result = send_delete(&profile).await;
+        let result = send_delete(&profile, permission).await;
         if result.is_ok() {
             note_deletion(&mut write, &profile);
         }
@@ -80,6 +85,8 @@ impl ProfileWrite<'_> {
 pub(crate) struct EarlierWrite<'a> {
     pub(crate) profile: ExistingProfile<'a>,
     pub(crate) locks: &'a ProfileLocks,
+    /// What finds it out.
+    pub(crate) attempt: Option<&'a Attempt>,
 }
 
 impl EarlierWrite<'_> {
@@ -92,7 +99,7 @@ impl EarlierWrite<'_> {
     ) -> Result<Option<Profile>> {
         let profile = self.profile;
         let dialect = profile.backend.dialect();
-        let _lock = self.locks.lock(profile.name, profile.call).await?;
+        let lock = self.locks.lock(profile.backend, profile.name, profile.call).await?;
         let IntendedChange { current, desired } = change.clone();
         let undone = IntendedChange { current: desired, desired: current };
         let look = || async {
@@ -109,7 +116,8 @@ impl EarlierWrite<'_> {
         let (cache, target) = (profile.backend.cache(), affected(&profile, change));
         let doubt = unresolved();
         let search = search(&doubt, until, profile.call, look);
-        let (result, write) = noting(cache, target, until, search).await;
+        let announced = announced(self.attempt, lock.about(profile.backend, &target));
+        let (result, write) = noting(cache, target, until, announced, search).await;
         if let Some(mut write) = write {
             if matches!(result, Ok(Some(_))) {
                 self.locks.note_written(profile.name);
@@ -123,10 +131,12 @@ impl EarlierWrite<'_> {
     /// The same for a deletion.
     pub(crate) async fn resolve_delete(self, until: Until) -> Result<Option<()>> {
         let profile = self.profile;
-        let _lock = self.locks.lock(profile.name, profile.call).await?;
+        let lock = self.locks.lock(profile.backend, profile.name, profile.call).await?;
         let (doubt, look) = (unresolved(), || look_for_absence(&profile));
         let search = search(&doubt, until, profile.call, look);
-        let (result, write) = noting(profile.backend.cache(), only(&profile), until, search).await;
+        let (cache, target) = (profile.backend.cache(), only(&profile));
+        let announced = announced(self.attempt, lock.about(profile.backend, &target));
+        let (result, write) = noting(cache, target, until, announced, search).await;
         if let Some(mut write) = write {
             if matches!(result, Ok(Some(()))) {
                 note_deletion(&mut write, &profile);
@@ -137,9 +147,13 @@ impl EarlierWrite<'_> {
     }
 }
 
-async fn send_change(profile: &ExistingProfile<'_>, change: &IntendedChange) -> Result<Profile> {
+async fn send_change(
+    profile: &ExistingProfile<'_>,
+    change: &IntendedChange,
+    permission: &Permission,
+) -> Result<Profile> {
     let backend: &Backend = profile.backend;
-    let session = session::for_write(backend, profile.call);
+    let session = session::for_write(backend, profile.call, permission);
     match backend.dialect().update(&session, profile.as_update(change)).await {
         Ok(()) => acknowledged(profile, change).await,
         Err(failure) if claims_undone(&failure) => Err(undone(profile, change, failure).await),
@@ -258,9 +272,9 @@ async fn look_for_change(
     }
 }
 
-async fn send_delete(profile: &ExistingProfile<'_>) -> Result<()> {
+async fn send_delete(profile: &ExistingProfile<'_>, permission: &Permission) -> Result<()> {
     let backend: &Backend = profile.backend;
-    let session = session::for_write(backend, profile.call);
+    let session = session::for_write(backend, profile.call, permission);
     match backend.dialect().delete(&session, profile.name.id()).await {
         Ok(()) if backend.confirms_deletions() => gone(profile).await,
         Ok(()) => Ok(()),

@@ -52,9 +52,13 @@ struct Record {
     clock: Clock,
     /// Counts creations and claims, so that their numbers are their order.
     last: u64,
+    /// The number before the first of this process, where replicas share a store.
+    first: u64,
     creations: BTreeMap<u64, Creation>,
     /// Who has claimed a profile, and the number of the claim.
     claims: HashMap<Digested, (u64, u64)>,
+    /// The numbers here of creations of other replicas, by theirs; `None` if replicas share nothing.
+    adopted: Option<HashMap<u64, u64>>,
     /// The claimed profiles by the numbers of the claims.
     order: BTreeMap<u64, Digested>,
     /// What the store does not have yet.
@@ -86,8 +90,10 @@ impl Claims {
         let mut record = Record {
             clock,
             last: 0,
+            first: 0,
             creations: creations.collect::<io::Result<_>>()?,
             claims: claims.collect::<io::Result<_>>()?,
+            adopted: None,
             order: BTreeMap::new(),
             changes: Vec::new(),
         };
@@ -102,6 +108,36 @@ impl Claims {
         record.forget_claims();
         store.note(mem::take(&mut record.changes));
         Ok(Self { record: Mutex::new(record), store })
+    }
+
+    /// The same where replicas share a store: one may find out what a creation of another has done.
+    pub(crate) fn among_replicas(self) -> Self {
+        let mut record = self.record.into_inner();
+        record.adopted = Some(HashMap::new());
+        // No number is that of another replica, and those of the next restart are others too.
+        record.last = u64::from(rand::random::<u32>() | 1) << 32;
+        record.first = record.last;
+        Self { record: Mutex::new(record), store: self.store }
+    }
+
+    /// Notes a creation that another replica may have sent, and that is found out here.
+    pub(crate) fn adopt(&self, number: u64, backend: &str, profile: &Profile) {
+        let asked = Some(asked_for(backend, profile));
+        self.change(|record| {
+            let is_own = record.first < number && number <= record.last;
+            let is_known = |adopted: &HashMap<u64, u64>| adopted.contains_key(&number);
+            if is_own || record.adopted.as_ref().is_none_or(is_known) {
+                return;
+            }
+            let now = record.clock.now();
+            record.forget_old(now);
+            let here = record.number();
+            let creation = Creation { began: now, asked, ended: Some(now), has_claimed: false };
+            record.creations.insert(here, creation);
+            record.adopted.iter_mut().for_each(|adopted| {
+                adopted.insert(number, here);
+            });
+        });
     }
 
     /// Changes the record, and lets the store note what has changed.
@@ -129,7 +165,7 @@ impl Claims {
     /// Ends the doubt about a creation.
     pub(crate) fn settle(&self, number: u64) {
         self.change(|record| {
-            record.forget(number);
+            record.forget(record.here(number));
             record.forget_claims();
         });
     }
@@ -138,6 +174,7 @@ impl Claims {
     pub(crate) fn claim(&self, number: u64, profile: &str) -> bool {
         let profile = digest(&[profile.as_bytes()]);
         self.change(|record| {
+            let number = record.here(number);
             if record.is_claimed(number, &profile) {
                 return false;
             }
@@ -176,6 +213,7 @@ impl Claims {
         let name = profile;
         let profile = digest(&[name.as_bytes()]);
         let record = self.record.lock();
+        let number = record.here(number);
         if !record.creations.contains_key(&number) {
             return Err(ambiguous(&[name.to_owned()]));
         }
@@ -190,6 +228,7 @@ impl Claims {
     /// this one began, and have claimed none.
     pub(crate) fn count_alike(&self, number: u64) -> usize {
         let record = self.record.lock();
+        let number = record.here(number);
         let Some(own) = record.creations.get(&number) else { return 0 };
         let may_have_made = |other: &&Creation| {
             let late = |ended: Moment| ended + settles_within() >= own.began;
@@ -224,7 +263,7 @@ impl Running<'_> {
         if let Some(cause) = self.claims.store.trouble() {
             return Err(cause.nothing_sent());
         }
-        self.asks(digest(&[backend.name().id().as_bytes(), &profile.encode_to_vec()]));
+        self.asks(asked_for(backend.name().id(), profile));
         Ok(())
     }
 
@@ -266,8 +305,17 @@ impl Record {
         self.last
     }
 
+    /// The number here of a creation.
+    fn here(&self, number: u64) -> u64 {
+        let adopted = self.adopted.as_ref().and_then(|adopted| adopted.get(&number));
+        adopted.copied().unwrap_or(number)
+    }
+
     fn is_claimed(&self, number: u64, profile: &Digested) -> bool {
-        self.claims.get(profile).is_some_and(|(by, at)| *by != number && *at > number)
+        // When another replica began its creation is not known here.
+        let is_adopted = self.adopted.iter().flatten().any(|(_, here)| *here == number);
+        let claim = self.claims.get(profile);
+        claim.is_some_and(|(by, at)| *by != number && (*at > number || is_adopted))
     }
 
     fn claim(&mut self, number: u64, profile: Digested) {
@@ -289,6 +337,7 @@ impl Record {
         if self.creations.remove(&number).is_some_and(|creation| creation.asked.is_some()) {
             self.changes.push(kept::no_creation(number));
         }
+        self.adopted.iter_mut().for_each(|adopted| adopted.retain(|_, here| *here != number));
     }
 
     /// Drops creations whose repeats are no longer recognized, and makes room for one more.
@@ -321,6 +370,10 @@ impl Record {
             self.changes.push(kept::no_claim(&profile));
         }
     }
+}
+
+fn asked_for(backend: &str, profile: &Profile) -> Digested {
+    digest(&[backend.as_bytes(), &profile.encode_to_vec()])
 }
 
 fn settles_within() -> Moment {

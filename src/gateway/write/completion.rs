@@ -72,10 +72,11 @@ impl Completion<'_> {
             Self::Due(_) | Self::Wanted => may_write()?,
         }
         let name = ProfileName::of(backend.name(), &id);
-        let lock = locks.lock(&name, call).await.map_err(|error| match error.reason() {
-            Reason::CallerCancelled => error,
-            _ => left_behind(&id, &error),
-        })?;
+        let lock =
+            locks.lock(backend, &name, call).await.map_err(|error| match error.reason() {
+                Reason::CallerCancelled => error,
+                _ => left_behind(&id, &error),
+            })?;
         let session = session::for_reading_back(backend, call);
         let found = match dialect.get(&session, &id).await {
             Err(error) if error.reason() == Reason::ProfileNotFound => return Err(unresolved()),

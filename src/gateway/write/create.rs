@@ -17,26 +17,28 @@ use crate::{
         metadata::{PROFILE_ID, REMOVAL},
     },
     gateway::{
+        agreement::Permission,
         backend::Backend,
+        idempotency::Attempt,
         write::{
             audit::Journal,
             candidates::{Creating, Seen},
             completion::Completion,
             confirm::{confirmed, note, removed},
             intent::{Creation, IntentKind, WriteIntent},
+            locks::Locked,
             outcome::{
                 ambiguous, claims_undone, left_behind, may_be_removed, may_yet_happen, not_applied,
                 not_shown, unidentified, unproven, unread, unresolved,
             },
             prepare,
-            reconcile::{Until, noting, reconcile, search},
-            session,
+            reconcile::{Until, announced, noting, reconcile, search},
+            session::{self, AuditedSession},
             settle::{Look, Settled, settle},
         },
     },
     model::{name::ProfileName, spelling::likeness},
     pb::Profile,
-    upstream::Port,
 };
 
 /// The pause between the reads of an acknowledged profile until it shows.
@@ -48,7 +50,7 @@ impl Creating<'_> {
     pub(crate) async fn create(self, profile: Profile, journal: &mut Journal) -> Result<Profile> {
         let Self { backend, call, .. } = self;
         let name = &profile.display_name;
-        let _lock = self.locks.lock_creation(backend.name(), name, call).await?;
+        let lock = self.locks.lock_creation(backend, name, call).await?;
         let mut running = self.claims.begin();
         let prepared = prepare::creation(backend, call, profile).await?;
         let namesake = prepared.namesake(backend);
@@ -63,12 +65,13 @@ impl Creating<'_> {
         let intent = IntentKind::Create(Box::new(creation.clone()));
         session::admit(backend, call, None)?;
         running.sends(backend, &creation.profile)?;
-        if let Err(error) = journal.intend(&WriteIntent::new(intent)).await {
+        let permission = lock.about(backend, &affected(backend, &creation));
+        if let Err(error) = journal.intend(&WriteIntent::new(intent), permission).await {
             running.settled();
             return Err(error);
         }
         let mut write = backend.cache().write(affected(backend, &creation));
-        let result = self.send(&creation).await;
+        let result = self.send(&creation, permission).await;
         let result = result.map_err(|error| prepare::naming(error, namesake.as_ref()));
         note(&mut write, backend, &creation, result.as_ref().ok());
         write.end(may_yet_happen(&result));
@@ -92,10 +95,12 @@ impl Creating<'_> {
         creation: &Creation,
         until: Until,
         allowed: Completion<'_>,
+        attempt: Option<&Attempt>,
     ) -> Result<Option<Profile>> {
         let Self { backend, call, .. } = self;
         let name = &creation.profile.display_name;
-        let _lock = self.locks.lock_creation(backend.name(), name, call).await?;
+        let lock = self.locks.lock_creation(backend, name, call).await?;
+        self.claims.adopt(creation.number, backend.name().id(), &creation.profile);
         let look = || async {
             match self.look_for_certain(creation).await? {
                 Some(_) if creation.removal_pending && !until.is_over() => Err(may_be_removed()),
@@ -105,11 +110,12 @@ impl Creating<'_> {
         let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
         let search = search(&doubt, until, call, look);
         let target = affected(backend, creation);
-        let (found, write) = noting(backend.cache(), target, until, search).await;
+        let announced = announced(attempt, lock.about(backend, &target));
+        let (found, write) = noting(backend.cache(), target, until, announced, search).await;
         let result = match found {
             Ok(Some(found)) => match allowed.begin(self, creation, found, until).await {
-                Ok((found, _lock)) => match self.claim(creation, &found.id) {
-                    Ok(()) => self.add_rest(found, creation, None).await.map(Some),
+                Ok((found, lock)) => match self.claim(creation, &found.id).await {
+                    Ok(()) => self.add_rest(found, creation, None, lock.as_ref()).await.map(Some),
                     Err(error) => Err(error),
                 },
                 Err(error) => Err(error),
@@ -125,9 +131,9 @@ impl Creating<'_> {
     }
 
     /// Sends a checked creation, and returns the profile as read back from the upstream.
-    async fn send(self, creation: &Creation) -> Result<Profile> {
+    async fn send(self, creation: &Creation, permission: &Permission) -> Result<Profile> {
         let Self { backend, call, .. } = self;
-        let port = session::for_write(backend, call);
+        let port = session::for_write(backend, call, permission);
         match backend.dialect().create(&port, &creation.profile).await {
             Ok(id) => self.acknowledged(creation, &port, id).await,
             Err(failure) => {
@@ -143,7 +149,7 @@ impl Creating<'_> {
     async fn acknowledged(
         self,
         creation: &Creation,
-        port: &dyn Port,
+        port: &AuditedSession<'_>,
         id: Option<String>,
     ) -> Result<Profile> {
         let (Self { backend, .. }, Creation { profile, before, .. }) = (self, creation);
@@ -162,12 +168,12 @@ impl Creating<'_> {
                     settle_time = Duration::ZERO
                 }
                 Err(error) if is_whole => {
-                    self.claim(creation, &id)?;
+                    self.claim_new(creation, &id).await?;
                     let asked = Item { id, profile: profile.clone() };
                     return Ok(unread(backend.present(asked), &error));
                 }
                 Err(error) => {
-                    self.claim(creation, &id)?;
+                    self.claim_new(creation, &id).await?;
                     return Err(left_behind(&id, &error));
                 }
             }
@@ -241,18 +247,16 @@ impl Creating<'_> {
         self,
         found: Item,
         creation: &Creation,
-        port: Option<&dyn Port>,
+        port: Option<&AuditedSession<'_>>,
     ) -> Result<Profile> {
-        self.claim(creation, &found.id)?;
+        self.claim_new(creation, &found.id).await?;
         let mut lock = None;
         if !self.backend.dialect().is_finished(&creation.profile, &found.profile) {
             let name = ProfileName::of(self.backend.name(), &found.id);
-            let locked = self.locks.lock(&name, self.call).await;
+            let locked = self.locks.lock(self.backend, &name, self.call).await;
             lock = Some(locked.map_err(|error| left_behind(&found.id, &error))?);
         }
-        let result = self.add_rest(found, creation, port).await;
-        drop(lock);
-        result
+        self.add_rest(found, creation, port, lock.as_ref()).await
     }
 
     /// The same, once it is claimed and its lock is held if anything is missing.
@@ -260,7 +264,8 @@ impl Creating<'_> {
         self,
         found: Item,
         creation: &Creation,
-        port: Option<&dyn Port>,
+        port: Option<&AuditedSession<'_>>,
+        lock: Option<&Locked>,
     ) -> Result<Profile> {
         let Self { backend, call, .. } = self;
         let (dialect, asked) = (backend.dialect(), &creation.profile);
@@ -268,13 +273,18 @@ impl Creating<'_> {
             let id = found.id.clone();
             return confirmed(backend, call, &id, asked, Some(found)).await;
         }
-        let (rest, cleanup) =
-            (session::for_completion(backend, call), session::for_cleanup(backend, call));
         // The creation's cache target does not cover the new id, and a step without an answer may
         // still change that profile.
-        let mut write = backend.cache().write(Target::Profile(found.id.as_str().into()));
+        let target = Target::Profile(found.id.as_str().into());
+        let permission = lock.ok_or_else(unlocked)?.about(backend, &target);
+        permission.open(call.deadline).await.map_err(|error| left_behind(&found.id, &error))?;
+        let cleanup = session::for_cleanup(backend, call, permission);
+        let mut write = backend.cache().write(target);
         let finished = match port {
-            Some(port) => match dialect.finish(port, Some(&cleanup), &found, asked).await {
+            Some(port) => match dialect
+                .finish(&port.under(permission), Some(&cleanup), &found, asked)
+                .await
+            {
                 Err(failure) if claims_undone(&failure) => {
                     let error = removed(backend, call, &found.id, failure).await;
                     if claims_undone(&error) {
@@ -285,11 +295,13 @@ impl Creating<'_> {
                 finished => finished,
             },
             None => {
+                let rest = session::for_completion(backend, call, permission);
                 let finished = dialect.finish(&rest, None, &found, asked).await;
                 finished.map_err(|failure| left_behind(&found.id, &failure))
             }
         };
         write.end(finished.is_err());
+        permission.close(finished.is_err(), session::end_of_cleanup(call)).await;
         finished?;
         confirmed(backend, call, &found.id, asked, None).await
     }
@@ -303,6 +315,11 @@ fn amended(creation: Creation, error: &Error) -> Option<Creation> {
     }
     let id = error.metadatum(PROFILE_ID).filter(|_| error.reason() == Reason::WriteNotApplied)?;
     Some(Creation { id: id.to_owned(), ..creation })
+}
+
+/// An error that cannot be: what is missing is only sent by who has the lock of the profile.
+fn unlocked() -> Error {
+    Error::new(Reason::GatewayInternal, "the new profile is not locked")
 }
 
 /// What a creation may affect.

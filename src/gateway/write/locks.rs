@@ -5,6 +5,9 @@
 //! profile is recognized by its name where the answer does not identify it, so two creations of one
 //! name at once could each take the other's profile for their own.
 //!
+//! Where replicas share a store, one that has the lock of this process then takes the turn of all of
+//! them (`agreement`).
+//!
 //! The callers of those that wait take turns. The gateway itself, when it looks after a write in
 //! doubt, waits for no one, and gives way to all.
 
@@ -19,13 +22,17 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cache::Target,
     call::Call,
     caller::{Turn, Turns},
     error::{Error, Reason, Result},
-    model::{
-        name::{BackendName, ProfileName},
-        spelling,
+    gateway::{
+        agreement::{Agreement, NoTurn, Permission},
+        backend::Backend,
+        write::session::end_of_cleanup,
     },
+    model::{name::ProfileName, spelling},
+    shared::protocol,
 };
 
 /// For how long after its start, and for how many profiles, the process remembers which it has
@@ -39,6 +46,8 @@ const MAX_WRITTEN: usize = 16_384;
 pub(crate) struct ProfileLocks {
     lines: Mutex<HashMap<String, Weak<Line>>>,
     written: Written,
+    /// With other replicas, if they share a store.
+    agreement: Option<Arc<Agreement>>,
 }
 
 /// The profiles that this process has written to soon after its start, when it may still complete
@@ -69,27 +78,76 @@ struct Line {
 
 /// What the one write holds. The next one may begin when this is dropped.
 pub(crate) struct Locked {
+    /// Given up first: then the next write of this process waits for it.
+    permission: Permission,
     _turn: Turn,
     /// As long as someone has it, others find it.
     _line: Arc<Line>,
 }
 
+impl Locked {
+    fn here(turn: Turn, line: Arc<Line>) -> Self {
+        Self { permission: Permission::here(), _turn: turn, _line: line }
+    }
+
+    /// What lets the write be sent, which may change this.
+    pub(crate) fn about(&self, backend: &Backend, target: &Target) -> &Permission {
+        self.permission.about(|| target.shared(backend.account()))
+    }
+}
+
 impl ProfileLocks {
-    /// Waits until no other write on the profile is running.
-    pub(crate) async fn lock(&self, name: &ProfileName, call: &Call) -> Result<Locked> {
+    /// Those of a process that agrees with others so.
+    pub(crate) fn among(agreement: Option<Arc<Agreement>>) -> Self {
+        Self { agreement, ..Self::default() }
+    }
+
+    /// Waits until no other write on the profile is running, in this process or another replica.
+    pub(crate) async fn lock(
+        &self,
+        backend: &Backend,
+        name: &ProfileName,
+        call: &Call,
+    ) -> Result<Locked> {
+        let locked = self.lock_here(name, call).await?;
+        let target = || Target::Profile(name.id().into()).shared(backend.account());
+        self.share(locked, target, call).await
+    }
+
+    /// The same in this process alone, for what writes nothing.
+    pub(crate) async fn lock_here(&self, name: &ProfileName, call: &Call) -> Result<Locked> {
         self.lock_key(name.to_string(), call).await
     }
 
     /// The same for a creation. Names that differ only in spelling are one name.
     pub(crate) async fn lock_creation(
         &self,
-        backend: &BackendName,
+        backend: &Backend,
         display_name: &str,
         call: &Call,
     ) -> Result<Locked> {
+        let spelled = spelling::key(display_name);
         // The resource name of a profile has no blank.
-        let key = format!("{backend} {}", spelling::key(display_name));
-        self.lock_key(key, call).await
+        let locked = self.lock_key(format!("{} {spelled}", backend.name()), call).await?;
+        let name = || format!("{}/name/{spelled}", backend.account()).into();
+        self.share(locked, name, call).await
+    }
+
+    /// Waits for the turn of this among all replicas. The gateway itself waits for no one.
+    async fn share(
+        &self,
+        locked: Locked,
+        of: impl FnOnce() -> protocol::Target,
+        call: &Call,
+    ) -> Result<Locked> {
+        let Some(agreement) = &self.agreement else { return Ok(locked) };
+        let deadline = call.leave.is_none().then_some(call.deadline);
+        match agreement.take_turn(of(), end_of_cleanup(call), deadline).await {
+            Ok(write) => Ok(Locked { permission: Permission::shared(write), ..locked }),
+            Err(NoTurn::Held) if call.leave.is_some() => Err(busy()),
+            Err(NoTurn::Held) => Err(late()),
+            Err(NoTurn::Refused(error)) => Err(error),
+        }
     }
 
     /// Notes that a profile is about to be changed or deleted. Its lock is held.
@@ -102,11 +160,32 @@ impl ProfileLocks {
         }
     }
 
-    /// Whether this process has certainly not changed a profile. Its lock is held.
+    /// Whether a profile was certainly not changed since the process started. Its lock is held.
     pub(crate) fn is_unwritten(&self, name: &ProfileName) -> bool {
+        // Another replica may have changed it.
+        if self.agreement.is_some() {
+            return false;
+        }
         let names = self.written.names.lock();
         let knows_all = self.written.is_remembered() && names.len() < MAX_WRITTEN;
         knows_all && !names.contains(&name.to_string())
+    }
+
+    /// Claims a new profile for a creation among all replicas. False if another creation has it.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE` if that is not known.
+    pub(crate) async fn claim(
+        &self,
+        backend: &Backend,
+        id: &str,
+        creation: u64,
+        call: &Call,
+    ) -> Result<bool> {
+        let Some(agreement) = &self.agreement else { return Ok(true) };
+        let claim = format!("{}/claim/{id}", backend.account()).into();
+        agreement.claim(claim, creation, call.deadline).await
     }
 
     async fn lock_key(&self, name: String, call: &Call) -> Result<Locked> {
@@ -123,7 +202,7 @@ impl ProfileLocks {
         if let Some(leave) = &call.leave {
             *line.gives_way.lock() = Some(leave.clone());
             let turn = line.turns.try_take().ok_or_else(busy)?;
-            return Ok(Locked { _turn: turn, _line: line });
+            return Ok(Locked::here(turn, line));
         }
         let turn = line.turns.wait(call.record.caller().id());
         // Only now: the gateway itself may have taken the turn a moment ago.
@@ -131,14 +210,18 @@ impl ProfileLocks {
             settler.cancel();
         }
         match timeout_at(call.deadline, turn).await {
-            Ok(Ok(turn)) => Ok(Locked { _turn: turn, _line: line }),
-            Ok(Err(_)) | Err(_) => Err(Error::new(
-                Reason::DeadlineExceeded,
-                "the deadline passed while another write to this profile, or another creation with \
-                 this display name, was running; nothing was sent",
-            )),
+            Ok(Ok(turn)) => Ok(Locked::here(turn, line)),
+            Ok(Err(_)) | Err(_) => Err(late()),
         }
     }
+}
+
+fn late() -> Error {
+    Error::new(
+        Reason::DeadlineExceeded,
+        "the deadline passed while another write to this profile, or another creation with this \
+         display name, was running; nothing was sent",
+    )
 }
 
 /// Why the gateway itself does not look now.
@@ -152,6 +235,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::model::name::BackendName;
 
     fn name(id: usize) -> ProfileName {
         ProfileName::of(&BackendName::of("fake"), &id.to_string())

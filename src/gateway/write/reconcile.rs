@@ -10,7 +10,7 @@ use crate::{
     cache::{Cache, Target, Write},
     call::Call,
     error::{Effect, Error, Kind, Reason, Result, Retry},
-    gateway::write::outcome::unknown,
+    gateway::{agreement::Permission, idempotency::Attempt, write::outcome::unknown},
 };
 
 /// How many reads must confirm that a write has no effect.
@@ -175,20 +175,43 @@ where
     Ok(None)
 }
 
-/// Looks for the effect of an earlier write, and tells the cache what that may touch. A call tells
-/// it before it looks, because the effect may come meanwhile. The gateway itself tells only what it
-/// has found: it may look for a day, and the cache would keep nothing until then.
+/// Looks for the effect of an earlier write, and tells the cache what that may touch, after it was
+/// `announced` to all replicas. A call tells it before it looks, because the effect may come
+/// meanwhile. The gateway itself tells only what it has found: it may look for a day, and the cache
+/// would keep nothing until then.
 pub(crate) async fn noting<T>(
     cache: &Cache,
     target: Target,
     until: Until,
+    announced: impl Future<Output = Result<()>>,
     search: impl Future<Output = Result<Option<T>>>,
 ) -> (Result<Option<T>>, Option<Write>) {
-    let before = (!until.is_patient()).then(|| cache.write(target.clone()));
-    let result = search.await;
-    let is_found = matches!(result, Ok(Some(_)));
-    let write = before.or_else(|| is_found.then(|| cache.write(target)));
-    (result, write)
+    if until.is_patient() {
+        let found = match search.await {
+            Ok(Some(found)) => found,
+            result => return (result, None),
+        };
+        return match announced.await {
+            Ok(()) => (Ok(Some(found)), Some(cache.write(target))),
+            Err(error) => (Err(error), None),
+        };
+    }
+    if let Err(error) = announced.await {
+        return (Err(error), None);
+    }
+    let write = cache.write(target);
+    (search.await, Some(write))
+}
+
+/// Announces to all replicas that an attempt finds out what an earlier one did.
+pub(crate) async fn announced(attempt: Option<&Attempt>, permission: &Permission) -> Result<()> {
+    match (attempt, permission.write()) {
+        (Some(attempt), Some(write)) => {
+            attempt.under(write);
+            attempt.look().await
+        }
+        (None, _) | (_, None) => Ok(()),
+    }
 }
 
 #[cfg(test)]

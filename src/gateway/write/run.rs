@@ -70,8 +70,9 @@ enum Begun {
 
 impl Writer {
     pub(crate) fn new(writes: Writes, earlier: EarlierWrites, audit: AuditLog) -> Self {
-        let EarlierWrites { requests: idempotency, claims } = earlier;
-        let order = Order { locks: ProfileLocks::default(), claims: Arc::new(claims) };
+        let EarlierWrites { requests: idempotency, claims, agreement } = earlier;
+        let locks = ProfileLocks::among(agreement);
+        let order = Order { locks, claims: Arc::new(claims) };
         Self { writes, idempotency, audit, order: Arc::new(order) }
     }
 
@@ -209,8 +210,8 @@ impl Writer {
 
 fn attempter(request: &WriteRequest) -> Attempter {
     let WriteRequest { call, .. } = request;
-    let until = session::end_of_cleanup(call);
-    Attempter { call: call.record.id(), resource: request.resource(), until }
+    let (deadline, until) = (call.deadline, session::end_of_cleanup(call));
+    Attempter { call: call.record.id(), resource: request.resource(), deadline, until }
 }
 
 /// Resolves an earlier attempt, if there was one, and then writes unless that attempt already did.
@@ -226,11 +227,12 @@ async fn carry_out(
             IntentKind::Create(creation) => Some(creation.number),
             IntentKind::Change(_) | IntentKind::Delete(()) => None,
         };
-        let resolved = resolve(request, order, earlier).await?;
+        let resolved = resolve(request, order, earlier, journal.attempt()).await?;
         creation.into_iter().for_each(|number| journal.settles(number));
         if let Some(written) = resolved {
             return Ok(written);
         }
+        journal.let_go().await;
         journal.depends()?;
         disabled::check(request.backend.levers())?;
     }
@@ -266,14 +268,18 @@ async fn resolve(
     request: &WriteRequest,
     Order { locks, claims }: &Order,
     UnresolvedAttempt { intent, over }: UnresolvedAttempt,
+    attempt: Option<&Attempt>,
 ) -> Result<Option<Written>> {
     let WriteRequest { backend, call, .. } = request;
-    let earlier = |name| EarlierWrite { profile: ExistingProfile { backend, call, name }, locks };
+    let earlier = |name| {
+        let profile = ExistingProfile { backend, call, name };
+        EarlierWrite { profile, locks, attempt }
+    };
     let until = Until::Over(over);
     let resolved = match (&request.action, &intent) {
         (WriteAction::Create(_), IntentKind::Create(creation)) => {
             let creating = Creating { backend, call, locks, claims };
-            let found = creating.resolve(creation, until, Completion::Wanted).await;
+            let found = creating.resolve(creation, until, Completion::Wanted, attempt).await;
             found.map(|found| found.map(Some))
         }
         (WriteAction::Change(name, _), IntentKind::Change(change)) => {

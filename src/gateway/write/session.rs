@@ -13,7 +13,7 @@ use crate::{
     call::{Call, CallRecord},
     caller::{CallerId, Resource},
     error::Result,
-    gateway::backend::Backend,
+    gateway::{agreement::Permission, backend::Backend},
     upstream::{Class, Port, PortLayer, Reply, Request, Safety, Session},
 };
 
@@ -34,22 +34,33 @@ pub(crate) struct AuditedSession<'a> {
 }
 
 /// A session for a write. It ends early enough to read back the outcome before the deadline.
-pub(crate) fn for_write<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
+pub(crate) fn for_write<'a>(
+    backend: &'a Backend,
+    call: &'a Call,
+    permission: &Permission,
+) -> AuditedSession<'a> {
+    audited(backend, call, permission.guard(before_reading_back(backend, call)))
+}
+
+fn before_reading_back(backend: &Backend, call: &Call) -> Session {
     let left = call.deadline.saturating_duration_since(Instant::now());
-    let session = backend.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK));
-    audited(backend, call, session)
+    backend.session(call).until(call.deadline - (left / 4).min(MAX_READ_BACK))
 }
 
 /// Refuses a write to a profile that would be refused before it is sent, so that it is not
 /// journaled.
 pub(crate) fn admit(backend: &Backend, call: &Call, profile: Option<&str>) -> Result<()> {
-    for_write(backend, call).session.admits(profile)
+    before_reading_back(backend, call).admits(profile)
 }
 
 /// A session for the rest of a write that was partly applied.
-pub(crate) fn for_completion<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
+pub(crate) fn for_completion<'a>(
+    backend: &'a Backend,
+    call: &'a Call,
+    permission: &Permission,
+) -> AuditedSession<'a> {
     let class = if is_by_itself(call) { Class::Watch } else { Class::Settling };
-    audited(backend, call, backend.session(call).of(class))
+    audited(backend, call, permission.guard(backend.session(call).of(class)))
 }
 
 /// Whether no caller waits for what is done: the gateway looks after a write in doubt.
@@ -59,8 +70,12 @@ fn is_by_itself(call: &Call) -> bool {
 
 /// A session to undo the steps of a write that failed halfway. It has extra time, because the write
 /// may have failed for lack of time, and it bypasses an open circuit breaker.
-pub(crate) fn for_cleanup<'a>(backend: &'a Backend, call: &'a Call) -> AuditedSession<'a> {
-    audited(backend, call, for_undoing(backend, call))
+pub(crate) fn for_cleanup<'a>(
+    backend: &'a Backend,
+    call: &'a Call,
+    permission: &Permission,
+) -> AuditedSession<'a> {
+    audited(backend, call, permission.guard(for_undoing(backend, call)))
 }
 
 /// The same without the audit, to find out whether the steps are undone.
@@ -89,6 +104,15 @@ pub(crate) fn for_reading_back(backend: &Backend, call: &Call) -> Session {
 
 fn audited<'a>(backend: &'a Backend, call: &'a Call, session: Session) -> AuditedSession<'a> {
     AuditedSession { backend, session, record: &call.record }
+}
+
+impl AuditedSession<'_> {
+    /// The same for a part of the write that has to be permitted, too.
+    pub(crate) fn under(&self, permission: &Permission) -> Self {
+        // Only to ask for the same once more.
+        let session = permission.guard(self.session.until(self.session.deadline()));
+        Self { backend: self.backend, session, record: self.record }
+    }
 }
 
 #[async_trait]

@@ -155,7 +155,7 @@ impl Settler {
             }),
             false => Completion::NotDue,
         };
-        let work = demand.bound(self.find_out(&backend, &call, &doubt, allowed));
+        let work = demand.bound(self.find_out((&backend, &call), &doubt, allowed, &attempt));
         let found = timeout_at(until, work).await.unwrap_or_else(|_| Err(late()));
         let tried = match demand.has_gone_on() {
             true => Tried::Completing,
@@ -167,11 +167,12 @@ impl Settler {
     /// The looks of a repeat.
     async fn find_out(
         &self,
-        backend: &Backend,
-        call: &Call,
+        (backend, call): (&Backend, &Call),
         doubt: &Doubt,
         allowed: Completion<'_>,
+        attempt: &Attempt,
     ) -> Result<Option<Written>> {
+        let attempt = Some(attempt);
         let left = Effect::SETTLES_WITHIN.saturating_sub(doubt.ended);
         let until = Until::Patiently(Instant::now() + left);
         let Order { locks, claims } = &*self.order;
@@ -179,13 +180,14 @@ impl Settler {
         match WriteIntent::read(&doubt.intent)? {
             IntentKind::Create(creation) => {
                 let creating = Creating { backend, call, locks, claims };
-                let found = creating.resolve(&creation, until, allowed).await?;
+                let found = creating.resolve(&creation, until, allowed, attempt).await?;
                 Ok(found.map(Some))
             }
             IntentKind::Change(change) => {
                 let name = &name()?;
                 let profile = ExistingProfile { backend, call, name };
-                let found = EarlierWrite { profile, locks }.resolve_change(&change, until).await;
+                let earlier = EarlierWrite { profile, locks, attempt };
+                let found = earlier.resolve_change(&change, until).await;
                 match found {
                     // It changed nothing and never will.
                     Err(error) if error.reason() == Reason::ProfileNotFound => Ok(None),
@@ -195,7 +197,8 @@ impl Settler {
             IntentKind::Delete(()) => {
                 let name = &name()?;
                 let profile = ExistingProfile { backend, call, name };
-                let found = EarlierWrite { profile, locks }.resolve_delete(until).await?;
+                let earlier = EarlierWrite { profile, locks, attempt };
+                let found = earlier.resolve_delete(until).await?;
                 Ok(found.map(|()| None))
             }
         }

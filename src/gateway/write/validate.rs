@@ -72,7 +72,7 @@ async fn check(request: &WriteRequest<Checks>, locks: &ProfileLocks) -> Result<W
             Ok(Some(Profile { name: String::new(), ..profile }))
         }
         WriteAction::Change(name, change) => {
-            let _lock = locks.lock(name, call).await?;
+            let _lock = locks.lock_here(name, call).await?;
             let profile = existing(name);
             let change = profile.prepare(change).await?;
             profile.check_name(&change).await?;
@@ -90,6 +90,6 @@ async fn check(request: &WriteRequest<Checks>, locks: &ProfileLocks) -> Result<W
 /// Checks that the profile of a deletion is there, as its caller has seen it.
 async fn matching(profile: ExistingProfile<'_>, locks: &ProfileLocks, etag: &str) -> Result<()> {
     profile.backend.check_id(profile.name)?;
-    let _lock = locks.lock(profile.name, profile.call).await?;
+    let _lock = locks.lock_here(profile.name, profile.call).await?;
     profile.read_matching(etag).await.map(drop)
 }

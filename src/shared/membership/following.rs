@@ -62,6 +62,7 @@ impl Following {
 impl Session for Following {
     /// A member that was away for a moment stays one: the log has what it has missed.
     async fn begin(&self, connections: &Connections, _: &ServerInfo) -> Result<(), Failure> {
+        self.shared.member.set_durable(Some(&connections.durable));
         self.shared.keep(&connections.commands).await?;
         let (shared, connections) = (Arc::clone(&self.shared), connections.clone());
         let reader = tokio::spawn(async move { shared.read(&connections).await });
@@ -75,6 +76,7 @@ impl Session for Following {
 
     fn lose(&self, _: &Failure) {
         self.shared.member.set_commands(None);
+        self.shared.member.set_durable(None);
         *self.reader.lock() = None;
     }
 

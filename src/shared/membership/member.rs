@@ -11,7 +11,7 @@ use super::{
 };
 use crate::shared::{
     commands::{Keys, Scripts},
-    connection::{COMMAND, Failure, Link},
+    connection::{COMMAND, Failure, Fault, Link},
     protocol::{
         Acknowledgement, Answer, Closed, Command, Entry, EpochId, Memory, Next, OwnWrites, Process,
         Refused, Replica, Restore, Session, Time, Timing, WriteId,
@@ -42,6 +42,8 @@ pub struct Membership {
     process: Process,
     /// What commands are sent on, while this replica is a member.
     commands: ArcSwapOption<Link>,
+    /// What is waited for until replicas of the server have it.
+    durable: ArcSwapOption<Link>,
     lease: Arc<Lease>,
     wakes: Wakes,
     known: Mutex<Known>,
@@ -81,6 +83,7 @@ impl Membership {
             kept,
             process,
             commands: ArcSwapOption::empty(),
+            durable: ArcSwapOption::empty(),
             lease: Arc::new(Lease::new()),
             wakes: Wakes::default(),
             known: Mutex::new(Known { replica, own, memory, restored_in: None }),
@@ -178,8 +181,38 @@ impl Membership {
     /// If there is no answer in time. The command can be sent again.
     pub async fn call(&self, command: &Command) -> Result<Answer, NoAnswer> {
         let Some(link) = self.commands.load_full() else { return Err(NoAnswer::Down) };
+        self.call_on(&link, command).await
+    }
+
+    /// The same, and waits until so many replicas of the server have what it has written.
+    ///
+    /// # Errors
+    ///
+    /// The same, also if they do not have it in this time: the command can be sent again.
+    pub async fn call_kept(
+        &self,
+        command: &Command,
+        replicas: u8,
+        time: Duration,
+    ) -> Result<Answer, NoAnswer> {
+        // While commands are carried out, this one is there.
+        let link = self.commands.load().is_some().then(|| self.durable.load_full()).flatten();
+        let Some(link) = link else { return Err(NoAnswer::Down) };
+        let answer = self.call_on(&link, command).await?;
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (mut connection, mut wait) = (link.connection(), redis::cmd("WAIT"));
+        let wait = wait.arg(replicas).arg(millis).query_async::<u64>(&mut connection);
+        let kept = link.within(time + COMMAND, wait).await.map_err(NoAnswer::Lost)?;
+        if kept < u64::from(replicas) {
+            let message = format_args!("{kept} of {replicas} replicas have it in time");
+            return Err(NoAnswer::Lost(Failure::new(Fault::TooFewReplicas, message)));
+        }
+        Ok(answer)
+    }
+
+    async fn call_on(&self, link: &Link, command: &Command) -> Result<Answer, NoAnswer> {
         let Some(epoch) = self.epoch() else { return Err(NoAnswer::Epoch) };
-        match self.ask(&link, Some(&epoch), command).await {
+        match self.ask(link, Some(&epoch), command).await {
             Ok(Ok(answer)) => Ok(answer),
             // The next heartbeat sees it, too.
             Ok(Err(Refused::Epoch | Refused::Demoted)) => Err(NoAnswer::Epoch),
@@ -196,6 +229,11 @@ impl Membership {
         let mut connection = link.connection();
         let run = self.scripts.run(&mut connection, &self.keys, epoch, command);
         link.within(COMMAND, run).await
+    }
+
+    /// What is waited for until replicas of the server have it is sent on this from now on.
+    pub(super) fn set_durable(&self, link: Option<&Link>) {
+        self.durable.store(link.cloned().map(Arc::new));
     }
 
     /// Lets commands through, or no more.

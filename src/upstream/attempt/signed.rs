@@ -24,6 +24,10 @@ impl Session {
         ticket: &Ticket<'_>,
     ) -> Outcome {
         let upstream = &self.upstream;
+        if request.safety == Safety::Write {
+            let allowed = self.permits.iter().try_for_each(|permit| permit.check());
+            allowed.map_err(Failure::local)?;
+        }
         let result = upstream.exchange(request, headers, self.deadline, &self.counter).await;
         upstream.judge(ticket, &result);
         result

@@ -1,3 +1,4 @@
 //! Several gateways, each a process of its own, that share one store (`kit::replicas`).
 
 mod processes;
+mod writes;

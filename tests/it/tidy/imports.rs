@@ -51,6 +51,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
                 "caller",
                 "resources",
                 "store",
+                "shared",
                 "levers",
                 "query",
                 "upstream",

@@ -1,0 +1,69 @@
+//! What lets a write be sent.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::SharedWrite;
+use crate::{
+    error::Result,
+    shared::protocol::{Outcome, Target},
+    upstream::Session,
+};
+
+/// What a lock gives, and no write is sent without: that the write is the only one in this process,
+/// and that it has its turn among all replicas, if they share a store.
+pub(crate) struct Permission(Option<Arc<SharedWrite>>);
+
+impl Permission {
+    /// Of a write in a process that shares no store.
+    pub(crate) fn here() -> Self {
+        Self(None)
+    }
+
+    /// Of a write that has its turn.
+    pub(crate) fn shared(write: Arc<SharedWrite>) -> Self {
+        Self(Some(write))
+    }
+
+    /// What other replicas know of it.
+    pub(crate) fn write(&self) -> Option<&Arc<SharedWrite>> {
+        self.0.as_ref()
+    }
+
+    /// Says what the write may change, before it is announced.
+    pub(crate) fn about(&self, target: impl FnOnce() -> Target) -> &Self {
+        if let Some(write) = &self.0 {
+            write.about(target());
+        }
+        self
+    }
+
+    /// A session that asks this right before each of its writes.
+    pub(crate) fn guard(&self, session: Session) -> Session {
+        match &self.0 {
+            Some(write) => session.permitted_by(Arc::clone(write) as _),
+            None => session,
+        }
+    }
+
+    /// Announces a write that is a part of another one.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE` if nothing of it may be sent.
+    pub(crate) async fn open(&self, end: Instant) -> Result<()> {
+        match &self.0 {
+            Some(write) => write.open(None, None, end).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Closes such a part. The rest of the write waits for all replicas.
+    pub(crate) async fn close(&self, is_unsettled: bool, end: Instant) {
+        let Some(write) = &self.0 else { return };
+        let outcome = if is_unsettled { Outcome::Unknown } else { Outcome::Nothing };
+        // Otherwise it ends at its declared end.
+        let _ = write.close(outcome, None, None, end).await;
+    }
+}

@@ -1,0 +1,137 @@
+//! Request ids: one attempt at a time of all replicas, and what it finds.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Agreement, SharedWrite,
+    turn::{Looks, unexpected},
+    unavailable,
+};
+use crate::{
+    error::Result,
+    shared::{
+        membership::Woken,
+        protocol::{Answer, Begin, Begun, Closed, Command, Timing, Token},
+    },
+};
+
+/// A request id and an attempt at it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestRef {
+    /// As all replicas call it.
+    pub(crate) name: Arc<str>,
+    /// What tells the same request from another one.
+    pub(crate) fingerprint: Arc<str>,
+    /// The attempt.
+    pub(crate) attempt: Token,
+}
+
+impl RequestRef {
+    /// A new attempt.
+    pub(crate) fn new(name: Arc<str>, fingerprint: Arc<str>) -> Self {
+        Self { name, fingerprint, attempt: Token(rand::random()) }
+    }
+
+    pub(super) fn attempt(&self) -> (Arc<str>, Token) {
+        (Arc::clone(&self.name), self.attempt)
+    }
+}
+
+/// What all replicas know of an id.
+pub(crate) enum RequestBegun {
+    /// The attempt may go on.
+    Granted {
+        /// Holds the id for it.
+        holds: SharedWrite,
+        /// What an earlier attempt intended, and how long ago that ended, surely.
+        earlier: Option<(Arc<[u8]>, Duration)>,
+    },
+    /// It goes on without the store.
+    Alone,
+    /// Another attempt runs.
+    Running(Running),
+    /// It took effect, with this result; all replicas have to know of that before it is told.
+    Done(Arc<[u8]>, Closed),
+    /// It was used for another request.
+    Reused,
+}
+
+/// Waits for an attempt of another replica.
+pub(crate) struct Running {
+    closed: Woken,
+    left: Duration,
+}
+
+impl Running {
+    /// Returns when it may have ended.
+    pub(crate) async fn wait(mut self, looks: &mut Looks, deadline: Instant) {
+        let _ = timeout(looks.next(self.left, deadline), self.closed.wait()).await;
+    }
+}
+
+impl Agreement {
+    /// Begins an attempt that sends nothing after `until`. One that has no `deadline` to wait for
+    /// replicas that join again begins now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE` if the store does not answer.
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        request: RequestRef,
+        until: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<RequestBegun> {
+        let holds = SharedWrite::holding(self, request.clone(), until);
+        let mut looks = Looks::default();
+        loop {
+            let closed = self.membership.when_closed(&request.name);
+            let command = Command::Begin(Begin {
+                request: Arc::clone(&request.name),
+                fingerprint: Arc::clone(&request.fingerprint),
+                attempt: request.attempt,
+                lasts: Self::lasts(until),
+                grace: self.membership.timing().grace,
+            });
+            let epoch = self.membership.epoch();
+            let begun = match self.ask_kept(&command, deadline.unwrap_or(until)).await {
+                Ok(Answer::Begun(begun)) => begun,
+                Ok(_) => return Err(unexpected()),
+                Err(why) if self.may_go_alone(&why) => {
+                    return Ok(holds.never_began(RequestBegun::Alone));
+                }
+                Err(why) => return Err(unavailable(&why)),
+            };
+            let (generation, earlier) = match begun {
+                Begun::Fresh { generation } => (generation, None),
+                Begun::Unknown { generation, intent, ended } => (generation, Some((intent, ended))),
+                Begun::Grace { left } => {
+                    let Some(deadline) = deadline.filter(|end| *end > Instant::now()) else {
+                        let running = RequestBegun::Running(Running { closed, left });
+                        return Ok(holds.never_began(running));
+                    };
+                    Running { closed, left }.wait(&mut looks, deadline).await;
+                    continue;
+                }
+                Begun::Running { left } => {
+                    return Ok(holds.never_began(RequestBegun::Running(Running { closed, left })));
+                }
+                Begun::Done { result, closed } => {
+                    return Ok(holds.never_began(RequestBegun::Done(result, closed)));
+                }
+                Begun::Reused => return Ok(holds.never_began(RequestBegun::Reused)),
+            };
+            let earlier =
+                earlier.map(|(intent, ended)| (intent, surely(ended, self.membership.timing())));
+            holds.is_granted(generation, earlier.clone(), epoch);
+            return Ok(RequestBegun::Granted { holds, earlier });
+        }
+    }
+}
+
+/// How long ago something was by any clock, which was so long ago by that of the server.
+fn surely(ended: Duration, timing: Timing) -> Duration {
+    ended.saturating_sub(Timing::waited(timing.settle).saturating_sub(timing.settle))
+}

@@ -1,0 +1,138 @@
+//! An attempt of this process at the write of a request id, as all replicas know it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::words::Effective;
+use crate::{
+    error::{Reason, Result},
+    gateway::{
+        agreement::{RequestRef, SharedWrite},
+        idempotency::End,
+    },
+    shared::{
+        membership::NoAnswer,
+        protocol::{Closed, Outcome},
+    },
+};
+
+/// An attempt.
+pub(super) struct Attempted {
+    /// When its call has to be answered.
+    pub(super) answers_by: Instant,
+    /// What repeats find; `None` of a write without a `request_id`, or without a store.
+    request: Option<Named>,
+    state: Mutex<State>,
+}
+
+/// Its request id.
+struct Named {
+    request: RequestRef,
+    /// Holds it while nothing is announced.
+    holds: Arc<SharedWrite>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What it writes, or finds out, at this time.
+    write: Option<Arc<SharedWrite>>,
+    /// What it was about to send last.
+    intent: Option<Arc<[u8]>>,
+}
+
+impl Attempted {
+    /// One that no repeat can find on another replica.
+    pub(super) fn unnamed(answers_by: Instant) -> Self {
+        Self { answers_by, request: None, state: Mutex::default() }
+    }
+
+    /// One that the store has granted, and that this holds for now.
+    pub(super) fn named(answers_by: Instant, request: RequestRef, holds: SharedWrite) -> Self {
+        let request = Some(Named { request, holds: Arc::new(holds) });
+        Self { answers_by, request, state: Mutex::default() }
+    }
+
+    /// What it is about to do comes under this write.
+    pub(super) fn under(&self, write: &Arc<SharedWrite>) {
+        self.state.lock().write = Some(Arc::clone(write));
+    }
+
+    /// Announces what it is about to send, or that it finds out what an earlier attempt did.
+    pub(super) async fn open(&self, intent: Option<Bytes>) -> Result<()> {
+        let intent: Option<Arc<[u8]>> = intent.map(|intent| intent.as_ref().into());
+        let write = {
+            let mut state = self.state.lock();
+            if intent.is_some() {
+                state.intent.clone_from(&intent);
+            }
+            state.write.clone()
+        };
+        // What sends nothing has none.
+        let Some(write) = write else { return Ok(()) };
+        let request = self.request.as_ref();
+        if let Some(named) = request {
+            write.take_request(&named.holds);
+        }
+        write.open(request.map(|named| &named.request), intent, self.answers_by).await
+    }
+
+    /// Ends what was announced. The attempt goes on.
+    pub(super) async fn let_go(&self) {
+        let Some(write) = self.state.lock().write.take() else { return };
+        if let Some(named) = &self.request {
+            named.holds.take_request(&write);
+        }
+        let end = self.answers_by.min(write.forgotten_at());
+        // Otherwise its turn ends by itself.
+        let _ = write.close(Outcome::Nothing, None, None, end).await;
+    }
+
+    /// Ends it, and asks for as long as anyone remembers it.
+    pub(super) async fn close(&self, end: &End) -> Result<Option<Closed>, NoAnswer> {
+        let (write, intent) = {
+            let mut state = self.state.lock();
+            (state.write.take(), state.intent.take())
+        };
+        let (outcome, is_unsettled) = outcome(end, intent.is_some());
+        match (write, &self.request) {
+            (None, None) => Ok(None),
+            (None, Some(Named { request, holds })) => {
+                holds.close(outcome, Some(request), None, holds.forgotten_at()).await
+            }
+            (Some(write), None) => {
+                let outcome = if is_unsettled { Outcome::Unknown } else { outcome };
+                write.close(outcome, None, None, write.forgotten_at()).await
+            }
+            (Some(write), Some(Named { request, holds })) if is_unsettled => {
+                // The record says that a repeat may write, the log that what was sent may come.
+                holds.take_request(&write);
+                write.close(Outcome::Unknown, None, None, write.forgotten_at()).await?;
+                holds.close(outcome, Some(request), None, holds.forgotten_at()).await
+            }
+            (Some(write), Some(Named { request, holds })) => {
+                write.take_request(holds);
+                holds.is_over();
+                let intent = intent.filter(|_| outcome == Outcome::Unknown);
+                write.close(outcome, Some(request), intent, write.forgotten_at()).await
+            }
+        }
+    }
+}
+
+/// How an attempt has ended for all replicas, and whether what it sent may still take effect
+/// although a repeat may write.
+fn outcome(end: &End, has_intended: bool) -> (Outcome, bool) {
+    match end {
+        End::Done(result) => (Outcome::Done(Effective::Done(result.clone()).written()), false),
+        End::Unknown if has_intended => (Outcome::Unknown, false),
+        // What an earlier attempt did is as unknown as before.
+        End::Unknown => (Outcome::Nothing, false),
+        End::Failed(error) => {
+            (Outcome::NoEffect, has_intended && error.reason() == Reason::PartiallyApplied)
+        }
+        End::Nothing(_) | End::NoEffect => (Outcome::NoEffect, false),
+    }
+}
