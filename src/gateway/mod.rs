@@ -154,7 +154,7 @@ impl Gateway {
 
     /// Drops the cache entries of a backend or a profile. Returns how many were dropped.
     pub async fn purge_cache(&self, call: &Call, request: &PurgeCacheRequest) -> Result<i64> {
-        let purged = purge::run(&self.door, self.writer.log(), call, &request.name).await?;
+        let purged = purge::run(&self.door, &self.writer, call, &request.name).await?;
         Ok(i64::try_from(purged).unwrap_or(i64::MAX))
     }
 

@@ -1,11 +1,15 @@
 //! Drops what the cache of a backend holds, of the backend or of one profile.
 
+use std::sync::Arc;
+
 use super::{
+    agreement::Agreement,
     door::{Allowed, Door, Operates},
     read::cached,
-    write::audit::Subject,
+    write::{audit::Subject, run::Writer},
 };
 use crate::{
+    cache::Target,
     call::Call,
     error::{Reason, Result},
     model::{
@@ -21,17 +25,17 @@ const PURGED_BACKEND: u64 = 700;
 
 const METHOD: Method = Method::PurgeCache;
 
-/// Drops the cache entries of the backend or the profile of this name. Returns how many were
-/// dropped. The audit log has a line about it, also if its caller leaves meanwhile.
-pub(super) async fn run(door: &Door, log: &AuditLog, call: &Call, name: &str) -> Result<u64> {
+/// Drops the cache entries of the backend or the profile of this name, on all replicas that share a
+/// store. Returns how many were dropped here. The audit log has a line about it, also if its caller leaves meanwhile.
+pub(super) async fn run(door: &Door, writer: &Writer, call: &Call, name: &str) -> Result<u64> {
     let profile = ProfileName::parse("name", name).ok();
     let backend = match &profile {
         Some(profile) => profile.backend().clone(),
         None => BackendName::parse("name", name)?,
     };
     let backend = door.backend::<Operates>(call, &backend, METHOD)?;
-    let mut told = Told::new(log, call, name);
-    let purged = purge(&backend, call, profile.as_ref()).await;
+    let mut told = Told::new(writer.log(), call, name);
+    let purged = purge(&backend, call, profile.as_ref(), writer.agreement()).await;
     told.outcome = purged.as_ref().map_or_else(|error| error.reason().name(), |_| "OK");
     told.dropped = purged.as_ref().ok().copied();
     purged
@@ -41,6 +45,7 @@ async fn purge(
     backend: &Allowed<Operates>,
     call: &Call,
     profile: Option<&ProfileName>,
+    agreement: Option<&Arc<Agreement>>,
 ) -> Result<u64> {
     let requests = match profile {
         Some(name) => {
@@ -51,10 +56,18 @@ async fn purge(
     };
     let allowed = call.record.caller().purge(requests);
     allowed.map_err(|error| backend.decorate(METHOD, error))?;
-    match profile {
-        Some(name) => Ok(backend.cache().purge_profile(name.id())),
-        None => cached::purge(backend).await,
+    let (dropped, target) = match profile {
+        Some(name) => {
+            let id = name.id();
+            (backend.cache().purge_profile(id), Target::Profile(id.into()))
+        }
+        None => (cached::purge(backend).await?, Target::Every),
+    };
+    if let Some(agreement) = agreement {
+        let told = agreement.purge(target.shared(backend.account()), call.deadline).await;
+        told.map_err(|error| backend.decorate(METHOD, error))?;
     }
+    Ok(dropped)
 }
 
 /// The line of the audit log, written when it is dropped.

@@ -84,11 +84,20 @@ impl Agreement {
 /// The error of a write that is not sent, because the store has not said that it may be.
 pub(crate) fn unavailable(why: &NoAnswer) -> Error {
     const WHAT: &str = "the write could not be recorded in the store that replicas share";
-    const SO: &str = "it was not sent";
+    error(why, WHAT, "it was not sent")
+}
+
+/// The error of a purge that other replicas could not be told of.
+pub(super) fn untold(why: &NoAnswer) -> Error {
+    const WHAT: &str = "the other replicas could not be told, through the store that they share";
+    error(why, WHAT, "only this replica has dropped what it had")
+}
+
+fn error(why: &NoAnswer, what: &str, so: &str) -> Error {
     let because = match why {
-        NoAnswer::Lost(failure) => return failure.error(WHAT, SO),
+        NoAnswer::Lost(failure) => return failure.error(what, so),
         NoAnswer::Down => "this replica is not connected to it",
         NoAnswer::Epoch => "it has lost what it knew, and replicas are joining it again",
     };
-    Error::new(Reason::StoreUnavailable, format!("{WHAT}, because {because}; {SO}"))
+    Error::new(Reason::StoreUnavailable, format!("{what}, because {because}; {so}"))
 }

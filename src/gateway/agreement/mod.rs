@@ -12,6 +12,7 @@
 
 mod ask;
 mod permission;
+mod purge;
 mod request;
 mod turn;
 mod write;

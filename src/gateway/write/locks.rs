@@ -102,6 +102,11 @@ impl ProfileLocks {
         Self { agreement, ..Self::default() }
     }
 
+    /// With other replicas, if they share a store.
+    pub(crate) fn agreement(&self) -> Option<&Arc<Agreement>> {
+        self.agreement.as_ref()
+    }
+
     /// Waits until no other write on the profile is running, in this process or another replica.
     pub(crate) async fn lock(
         &self,

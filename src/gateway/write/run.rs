@@ -22,6 +22,7 @@ use crate::{
         whole_seconds,
     },
     gateway::{
+        agreement::Agreement,
         backends::Backends,
         door::Checks,
         earlier::EarlierWrites,
@@ -74,6 +75,11 @@ impl Writer {
         let locks = ProfileLocks::among(agreement);
         let order = Order { locks, claims: Arc::new(claims) };
         Self { writes, idempotency, audit, order: Arc::new(order) }
+    }
+
+    /// What replicas agree on, if they share a store.
+    pub(crate) fn agreement(&self) -> Option<&Arc<Agreement>> {
+        self.order.locks.agreement()
     }
 
     /// Where writes are told of.

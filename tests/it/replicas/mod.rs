@@ -1,4 +1,5 @@
 //! Several gateways, each a process of its own, that share one store (`kit::replicas`).
 
+mod caches;
 mod processes;
 mod writes;
