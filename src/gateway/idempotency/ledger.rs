@@ -13,7 +13,6 @@ use std::{io, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::time::timeout;
 
 use super::{
     Attempter, Begin, Closed, Closing, Doubt, End, IdempotencyStore, RequestIdentity, RequestKey,
@@ -27,7 +26,7 @@ use super::{
 use crate::{
     caller::{CallerId, Callers, Named},
     error::{Error, Reason, Result, Retry, whole_seconds},
-    store::{self, Change, Clock, Kept, Outlives, SOON, Store, Table},
+    store::{self, Change, Clock, Kept, Outlives, Store, Table},
 };
 
 /// How long before the start of this process a creation may have been sent, in milliseconds, that
@@ -335,11 +334,8 @@ impl IdempotencyStore for Ledger {
         let has_ended = self.end(key, attempt, end);
         if let Some(kept) = kept {
             // If it fails, it is still true, and the store makes up for it. Should the process die
-            // before that, a repeat looks for what was done. A disk that does not answer is not
-            // waited for.
-            if timeout(SOON, kept.wait()).await.is_err() {
-                tracing::warn!(target: "gateway", "the end of a write is not in the store in time");
-            }
+            // before that, a repeat looks for what was done.
+            let _ = kept.wait().await;
         }
         Ok(has_ended)
     }

@@ -47,6 +47,7 @@ use super::agreement::SharedWrite;
 use crate::{
     call::CallId,
     error::{Error, Result},
+    store::SOON,
 };
 
 /// Who begins an attempt.
@@ -163,6 +164,11 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// As [`Self::begin`], and `STORE_UNAVAILABLE`: the write must not be sent.
     async fn intend(&self, key: RequestKey, attempt: u64, intent: Bytes) -> Result<()>;
+
+    /// How long the end of an attempt is waited for, if [`Self::finish`] has no bound of its own.
+    fn patience(&self) -> Option<Duration> {
+        Some(SOON)
+    }
 
     /// Ends an attempt. When it returns, a write that is done stays done. False if the attempt had
     /// ended before: an operator has closed the doubt that it was to find out.
@@ -281,6 +287,12 @@ impl Attempt {
     /// See [`IdempotencyStore::goes_on`].
     pub async fn goes_on(&self) -> Result<()> {
         self.store.goes_on(self.key, self.number).await
+    }
+
+    /// See [`IdempotencyStore::patience`].
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.store.patience()
     }
 
     /// See [`IdempotencyStore::finish`].

@@ -234,6 +234,11 @@ impl IdempotencyStore for Shared {
         }
     }
 
+    /// A write is answered when all replicas know of it, or its call ends.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
     async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<bool> {
         let Some(attempted) = self.take((key, attempt)) else {
             return self.ledger.finish(key, attempt, end).await;

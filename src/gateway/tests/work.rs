@@ -154,7 +154,8 @@ async fn doubt(bench: &Bench, number: u64) {
     let store = bench.gateway.doubts.store();
     let identity = RequestIdentity::unnamed(CallerId::Others, "CreateProfile");
     let resource = "backends/fake".to_owned();
-    let by = Attempter { call: CallId::default(), resource, until: call().deadline };
+    let deadline = call().deadline;
+    let by = Attempter { call: CallId::default(), resource, deadline, until: deadline };
     let Begin::Fresh(attempt) = store.begin(&identity, by).await.unwrap() else { panic!() };
     let attempt = Attempt::new(Arc::clone(store), identity.key, attempt);
     let profile = Profile { display_name: "N".repeat(1000), ..Profile::default() };

@@ -340,10 +340,16 @@ impl Journal {
         }
     }
 
-    /// Stores how the write ended, for repeats, and waits until all replicas know of it.
+    /// Stores how the write ended, for repeats, and waits until all replicas know of it. A disk that
+    /// does not answer is not waited for: a repeat then looks for what was done.
     pub(crate) async fn finish(&mut self, end: End) {
-        if let Some(attempt) = self.attempt.take() {
+        let Some(attempt) = self.attempt.take() else { return };
+        let Some(patience) = attempt.patience() else {
             attempt.finish(end).await;
+            return;
+        };
+        if timeout(patience, attempt.finish(end)).await.is_err() {
+            tracing::warn!(target: "gateway", "the end of a write is not in the store in time");
         }
     }
 }
