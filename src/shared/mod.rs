@@ -16,7 +16,7 @@ pub mod membership;
 mod metrics;
 pub mod protocol;
 #[cfg(test)]
-mod redis_server;
+pub(crate) mod redis_server;
 mod settings;
 
 pub use self::{

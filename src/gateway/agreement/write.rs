@@ -45,6 +45,8 @@ pub struct SharedWrite {
     /// After this, it sends nothing.
     until: Instant,
     sends_until: Time,
+    /// The store has said that it has what it needs.
+    is_confirmed: AtomicBool,
     /// It has sent something, or was about to.
     has_begun: AtomicBool,
     /// There is no store, and it goes without it.
@@ -79,6 +81,7 @@ impl SharedWrite {
             request: None,
             until,
             sends_until: agreement.time_of(until),
+            is_confirmed: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
             is_alone: AtomicBool::new(false),
             state: Mutex::default(),
@@ -197,7 +200,10 @@ impl SharedWrite {
             intent,
         });
         match self.agreement.ask_kept(&command, end).await {
-            Ok(Answer::Opened(Opened::Opened)) => Ok(()),
+            Ok(Answer::Opened(Opened::Opened)) => {
+                self.is_confirmed.store(true, SeqCst);
+                Ok(())
+            }
             Ok(Answer::Opened(Opened::Lost)) => {
                 self.sends_nothing();
                 Err(lost())
@@ -310,7 +316,7 @@ impl Permit for SharedWrite {
             }
             false => membership.may_begin(self.id),
         };
-        if !may_send {
+        if !may_send || !self.is_confirmed.load(SeqCst) {
             return Err(lost());
         }
         self.has_begun.store(true, SeqCst);

@@ -2,6 +2,7 @@
 
 mod doubts;
 mod next_process;
+mod over_replicas;
 mod stores;
 
 use std::net::{IpAddr, Ipv4Addr};
