@@ -3,6 +3,7 @@
 //! - `protocol`: what one replica knows and decides, without IO and without a clock
 //! - `commands`: what it asks of the server, as scripts
 //! - `connection`: the connections to the server, which are made again when they fail
+//! - `history`: what they have seen of a list, and who looks for what has changed
 //! - `membership`: this replica as one of those that agree, over the connections
 //! - `settings`: what can be configured of them
 //! - `metrics`: what is counted of them
@@ -12,6 +13,7 @@
 
 pub mod commands;
 pub mod connection;
+pub mod history;
 pub mod membership;
 mod metrics;
 pub mod protocol;

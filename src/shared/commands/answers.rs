@@ -12,22 +12,22 @@ use crate::shared::protocol::{
 type Result<T> = std::result::Result<T, RedisError>;
 
 /// An answer, word by word.
-pub(super) struct Words(std::vec::IntoIter<Value>);
+pub(in crate::shared) struct Words(std::vec::IntoIter<Value>);
 
 impl Words {
-    pub(super) fn of(value: Value) -> Result<Self> {
+    pub(in crate::shared) fn of(value: Value) -> Result<Self> {
         match value {
             Value::Array(words) => Ok(Self(words.into_iter())),
             _ => Err(unexpected()),
         }
     }
 
-    pub(super) fn next<T: FromRedisValue>(&mut self) -> Result<T> {
+    pub(in crate::shared) fn next<T: FromRedisValue>(&mut self) -> Result<T> {
         let word = self.0.next().ok_or_else(unexpected)?;
         from_redis_value(word).map_err(|_| unexpected())
     }
 
-    pub(super) fn millis(&mut self) -> Result<Duration> {
+    pub(in crate::shared) fn millis(&mut self) -> Result<Duration> {
         self.next().map(Duration::from_millis)
     }
 
@@ -43,7 +43,7 @@ impl Words {
 }
 
 /// What was answered tells no one anything, and may be long.
-fn unexpected() -> RedisError {
+pub(in crate::shared) fn unexpected() -> RedisError {
     (ErrorKind::UnexpectedReturnType, "a script gave an unexpected answer").into()
 }
 

@@ -137,6 +137,6 @@ fn result(outcome: &Outcome) -> &[u8] {
 }
 
 /// The server counts milliseconds.
-pub(super) fn millis(span: Duration) -> u64 {
+pub(in crate::shared) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,11 +13,11 @@ impl Keys {
         Self { tag: format!("{{pg1:{namespace}}}") }
     }
 
-    pub(super) fn common(&self) -> [String; 5] {
+    pub(in crate::shared) fn common(&self) -> [String; 5] {
         ["epoch", "tail", "log", "open", "members"].map(|name| format!("{}:{name}", self.tag))
     }
 
-    pub(super) fn of(&self, kind: &str, name: &str) -> String {
+    pub(in crate::shared) fn of(&self, kind: &str, name: &str) -> String {
         format!("{}:{kind}:{name}", self.tag)
     }
 }

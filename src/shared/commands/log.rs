@@ -61,6 +61,7 @@ fn kind(fields: &Fields) -> Option<EntryKind> {
             request: fields.text("r").filter(|name| !name.is_empty()).map(Arc::from),
         }),
         "p" => Some(EntryKind::Purged { target }),
+        "h" => Some(EntryKind::Looked { history: fields.text("t")?.into() }),
         _ => None,
     }
 }

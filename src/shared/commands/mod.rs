@@ -14,15 +14,19 @@ mod tests;
 
 use redis::{RedisError, Script, aio::ConnectionLike};
 
-use self::clock::CLOCK;
 pub use self::{
     account::{AccountScripts, LoginEnd, LoginLimits, LoginTurn, Reserved, SharedRate},
     keys::Keys,
     log::read_log,
 };
+pub(super) use self::{
+    answers::{Words, unexpected},
+    arguments::millis,
+    clock::CLOCK,
+};
 use super::protocol::{Answer, Command, EpochId, Refused};
 
-const PRELUDE: &str = include_str!("../scripts/prelude.lua");
+pub(super) const PRELUDE: &str = include_str!("../scripts/prelude.lua");
 
 /// The scripts.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ impl Default for Scripts {
 
 impl Scripts {
     /// Those that ask this function for the time.
-    fn with_clock(clock: &str) -> Self {
+    pub(in crate::shared) fn with_clock(clock: &str) -> Self {
         let script = |body: &str| Script::new(&format!("{clock}{PRELUDE}{body}"));
         Self {
             join: script(include_str!("../scripts/join.lua")),

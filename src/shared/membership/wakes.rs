@@ -56,9 +56,15 @@ impl Wakes {
             sender.into_iter().for_each(|sender| sender.send_modify(|ends| *ends += 1));
         };
         for entry in entries {
-            if let EntryKind::Closed { target, request, .. } = &entry.kind {
-                wake(target);
-                request.iter().for_each(|request| wake(request));
+            match &entry.kind {
+                EntryKind::Closed { target, request, .. } => {
+                    wake(target);
+                    // Those who wait for any write to the account.
+                    wake(account(target));
+                    request.iter().for_each(|request| wake(request));
+                }
+                EntryKind::Looked { history } => wake(history),
+                EntryKind::Opened { .. } | EntryKind::Purged { .. } => {}
             }
         }
     }
@@ -70,6 +76,11 @@ impl Wakes {
             sender.send_modify(|ends| *ends += 1);
         }
     }
+}
+
+/// The account of a target, which is how its text begins.
+fn account(target: &str) -> &str {
+    target.split('/').next().unwrap_or(target)
 }
 
 #[cfg(test)]
@@ -99,6 +110,18 @@ mod tests {
         assert!(is_quiet(&other) && is_quiet(&first), "each end wakes once");
         wakes.all();
         other.wait().await;
+        request.wait().await;
+        let mut account = wakes.when_closed("a");
+        let mut looked = wakes.when_closed("a/history/b");
+        wakes.applied(&[closed("a/p/1", None), closed("b/p/1", None)]);
+        account.wait().await;
+        assert!(is_quiet(&looked));
+        let history = "a/history/b".into();
+        let kind = EntryKind::Looked { history };
+        wakes.applied(&[Entry { number: 2, epoch: "e".into(), kind }]);
+        looked.wait().await;
+        assert!(is_quiet(&account));
+        drop((account, looked));
         drop((first, second, request, other));
         let _last = wakes.when_closed("z");
         assert_eq!(wakes.0.lock().len(), 1, "no one waits for the others");

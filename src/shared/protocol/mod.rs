@@ -13,6 +13,7 @@
 
 mod acknowledgement;
 mod command;
+mod entry;
 mod open;
 mod own;
 mod replica;
@@ -24,10 +25,11 @@ use std::{sync::Arc, time::Duration};
 pub use self::{
     acknowledgement::{Acknowledgement, Step},
     command::{
-        Answer, Begin, Begun, Close, Closed, Command, Entry, EntryKind, Join, Joined, LeftOpen,
-        Members, Open, Opened, Outcome, RecordState, Refused, Renewal, RequestRecord, Restore,
-        Restored, TakeTurn, TurnTaken,
+        Answer, Begin, Begun, Close, Closed, Command, Join, Joined, LeftOpen, Members, Open,
+        Opened, Outcome, RecordState, Refused, Renewal, RequestRecord, Restore, Restored, TakeTurn,
+        TurnTaken,
     },
+    entry::{Entry, EntryKind},
     own::{OwnWrite, OwnWrites},
     replica::{Memory, Next, Replica, SentRenewal},
 };

@@ -268,6 +268,7 @@ impl Replica {
                     memory.outdate(Some(target));
                 }
             }
+            EntryKind::Looked { .. } => {}
             EntryKind::Purged { target } => memory.outdate(target.as_ref()),
         }
     }

@@ -5,6 +5,8 @@ local was_open = redis.call('HDEL', KEYS[4], ARGV[2]) == 1
 -- Told again if the answer was lost: that does no harm.
 if was_open or state == 'D' or state == 'U' then
   append('k', 'c', 'w', ARGV[2], 't', ARGV[3], 'u', state == 'U' and 1 or 0, 'r', ARGV[10])
+  -- Those who watch the account want a look that begins after this.
+  redis.call('HSET', KEYS[2] .. ':ends', string.match(ARGV[3], '^[^/]*'), tail())
 end
 if ARGV[5] ~= '' and redis.call('HGET', KEYS[6], 'token') == ARGV[5] then
   redis.call('DEL', KEYS[6])
