@@ -315,7 +315,8 @@ fn watches(config: &Config, callers: &Callers, store: &Arc<dyn Store>, maker: &M
     let watches = watches
         .keep_alive(config.server.stream_keep_alive)
         .within(maker.budget.watch_history.clone())
-        .keep_in(EarlierHistories::load(Arc::clone(store)));
+        .keep_in(EarlierHistories::load(Arc::clone(store)))
+        .share_with(maker.replicas.as_ref().map(|replicas| Arc::clone(&replicas.membership)));
     config.backends.values().for_each(|backend| maker.watch(&watches, backend));
     watches.complete()
 }

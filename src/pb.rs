@@ -53,6 +53,12 @@ impl<T> Encoded<T> {
         Self { bytes: bytes.into(), message: PhantomData }
     }
 
+    /// The bytes, which others keep too.
+    #[must_use]
+    pub fn shared_bytes(&self) -> Arc<[u8]> {
+        Arc::clone(&self.bytes)
+    }
+
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

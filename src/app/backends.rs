@@ -219,7 +219,8 @@ impl Maker {
     /// Has a backend watched, in the place of one of its name.
     pub(super) fn watch(&self, watches: &Watches, backend: &BackendSettings) {
         let name: Arc<str> = backend.name.as_str().into();
-        let account = account(backend).digest(&self.key);
+        let account = account(backend);
+        let account = (account.digest(&self.key), &account.name(&self.key));
         watches.add(&name, account, backend.watch.clone(), self.metrics.watch.backend(&name));
     }
 }

@@ -17,6 +17,15 @@ impl BackgroundTasks {
         self.tasks.spawn(self.closing.clone().run_until_cancelled_owned(task));
     }
 
+    /// Runs a task in the background that ends by itself when it is told to, soon. A shutdown waits
+    /// for it.
+    pub fn spawn_until<F>(&self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(task(self.closing.clone()));
+    }
+
     /// How many tasks there are.
     #[cfg(test)]
     pub(super) fn running(&self) -> usize {

@@ -209,7 +209,7 @@ impl Fake {
         let slots = Callers::default().pool(Resource::Streams, 2);
         let watches = Watches::new(slots, tokens, BackgroundTasks::default());
         let metrics = WatchMetrics::register(&mut Registry::new("test")).backend(&name);
-        watches.add(&name, 0, WatchSettings::default(), metrics);
+        watches.add(&name, (0, &name), WatchSettings::default(), metrics);
         watches
     }
 

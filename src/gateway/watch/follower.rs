@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 use tokio::sync::watch;
 
-use super::poller::{Poller, State};
+use super::{poller::Poller, sharing::Sharing, state::State};
 use crate::gateway::backend::Backend;
 
 /// A stream's hold on a backend, which is polled as long as any stream holds it.
@@ -22,7 +22,14 @@ impl Follower {
         let news = poller.news.subscribe();
         let mut state = poller.lock();
         state.watchers += 1;
-        if state.running || state.over.is_some() {
+        if let Some(shared) = &poller.shared {
+            state.wanted += 1;
+            if !state.running && state.over.is_none() {
+                state.running = true;
+                let task = Sharing::new(Arc::clone(poller), Arc::clone(shared), backend);
+                poller.tasks.spawn_until(|closing| task.run(closing));
+            }
+        } else if state.running || state.over.is_some() {
             state.catch_up(*backend.changes().borrow());
         } else {
             state.running = true;
@@ -31,7 +38,10 @@ impl Follower {
             tasks.spawn(async move { poller.run(&watched).await });
             state.want();
         }
-        let first = state.ended().max(state.wanted);
+        let first = match &poller.shared {
+            Some(_) => state.wanted,
+            None => state.ended().max(state.wanted),
+        };
         drop(state);
         poller.wake.notify_one();
         poller.metrics.watching(true);
@@ -52,6 +62,7 @@ impl Follower {
     pub(super) fn is_blind(&self) -> bool {
         let (state, interval) = (self.poller.lock(), self.poller.settings.interval);
         state.succeeded == 0
+            || state.away.is_some()
             || state.failing.is_some()
             || state.polling.is_some_and(|began| began.elapsed() > interval)
     }
@@ -77,5 +88,9 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.poller.lock().watchers -= 1;
         self.poller.metrics.watching(false);
+        if self.poller.shared.is_some() {
+            // Another replica may look now.
+            self.poller.wake.notify_one();
+        }
     }
 }

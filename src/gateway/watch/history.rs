@@ -120,6 +120,24 @@ impl History {
         self.begin(profiles);
     }
 
+    /// Follows a history that replicas share, from here on.
+    pub(super) fn follow(&mut self, run: u64, shared: Earlier) {
+        self.run = run;
+        self.go_on(shared);
+    }
+
+    /// Follows the history that a shared one has become. All that is kept here is in it.
+    pub(super) fn rename(&mut self, run: u64, earlier: Vec<Run>) {
+        (self.run, self.earlier) = (run, earlier);
+    }
+
+    /// Takes in changes that a shared history has after the last one here.
+    pub(super) fn apply(&mut self, changes: Vec<ProfileEvent>) {
+        let mut profiles = Arc::unwrap_or_clone(std::mem::take(&mut self.profiles));
+        apply(&mut profiles, &changes);
+        self.advance(profiles, changes);
+    }
+
     /// Whether there is a list to compare the next one with.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
@@ -221,6 +239,17 @@ impl History {
     }
 }
 
+/// Makes changes of a list.
+pub(super) fn apply(profiles: &mut Profiles, changes: &[ProfileEvent]) {
+    for change in changes {
+        if change.kind == ChangeKind::Removed {
+            profiles.remove(&change.position);
+        } else {
+            profiles.insert(change.position.clone(), change.profile.clone());
+        }
+    }
+}
+
 /// The bytes that a list takes, including the overhead of its allocations.
 fn size_of(profiles: &Profiles) -> usize {
     profiles.iter().map(|(key, profile)| key.len() + profile.bytes().len() + 96).sum()
@@ -276,6 +305,15 @@ pub(super) fn fell_behind() -> Error {
         Reason::WatchFellBehind,
         "the stream was read too slowly: changes that it has not sent yet are no longer kept; open \
          a new stream without a resume_token, which begins with all profiles",
+    )
+}
+
+/// The error for a stream of whose last changes no replica knows any more.
+pub(super) fn lost() -> Error {
+    Error::new(
+        Reason::WatchFellBehind,
+        "what replicas share was lost, and the latest changes with it; open a new stream without a \
+         resume_token, which begins with all profiles",
     )
 }
 

@@ -13,6 +13,8 @@ mod listed;
 mod metrics;
 mod poller;
 mod settings;
+mod sharing;
+mod state;
 mod stream;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -26,7 +28,7 @@ pub use settings::WatchSettings;
 pub use stream::ChangeStream;
 
 use crate::{
-    cache::BackgroundTasks,
+    cache::{AccountName, BackgroundTasks},
     call::Call,
     caller::{Callers, Pool, Resource},
     error::Result,
@@ -34,7 +36,8 @@ use crate::{
         backend::Backend,
         door::{Reads, SelectedBackends},
         watch::{
-            poller::{Poller, replaced},
+            poller::Poller,
+            state::replaced,
             stream::{Ends, METHOD, Source},
         },
     },
@@ -42,6 +45,7 @@ use crate::{
     pb::WatchProfilesRequest,
     query::resume::ResumeTokens,
     resources::Share,
+    shared::{history::SharedHistory, membership::Membership},
 };
 
 /// Most change streams at once.
@@ -61,6 +65,8 @@ pub struct Watches {
     memory: Share,
     /// What earlier processes have left, and where it is kept.
     earlier: Mutex<Option<EarlierHistories>>,
+    /// The replicas that share what they see.
+    replicas: Option<Arc<Membership>>,
 }
 
 impl Watches {
@@ -88,6 +94,7 @@ impl Watches {
             keep_alive: None,
             memory: Share::boundless(Resource::HistoryBytes),
             earlier: Mutex::default(),
+            replicas: None,
         }
     }
 
@@ -110,12 +117,19 @@ impl Watches {
         Self { earlier: Mutex::new(Some(earlier)), ..self }
     }
 
+    /// Shares with these replicas what is seen of backends that are added later.
+    #[must_use]
+    pub fn share_with(self, replicas: Option<Arc<Membership>>) -> Self {
+        Self { replicas, ..self }
+    }
+
     /// Adds a backend, in the place of one of the same name, whose streams end: a client that opens
-    /// them again is told what is there now. `account` tells its account from others.
+    /// them again is told what is there now. `account` tells its account from others, to this
+    /// process and to all replicas.
     pub fn add(
         &self,
         backend: &str,
-        account: u32,
+        (account, shared): (u32, &AccountName),
         settings: WatchSettings,
         metrics: BackendWatchMetrics,
     ) {
@@ -123,7 +137,9 @@ impl Watches {
         self.remove(backend);
         let mut earlier = self.earlier.lock();
         let earlier = earlier.as_mut().and_then(|earlier| earlier.of(backend, account));
-        let poller = Poller::new(settings, tasks, metrics, memory, earlier);
+        let replicas = self.replicas.clone();
+        let shared = replicas.map(|replicas| SharedHistory::new(replicas, shared, backend));
+        let poller = Poller::new(settings, tasks, metrics, memory, (earlier, shared));
         self.pollers.write().insert(backend.to_owned(), Arc::new(poller));
     }
 
@@ -171,11 +187,17 @@ impl Watches {
         };
         let slot = self.slots.acquire(call.record.caller(), 1);
         let slot = slot.map_err(|full| decorated(full.into()))?;
-        let sources = backends.all().iter().map(|backend| {
-            let cursor = cursors.iter().find(|cursor| cursor.backend == backend.name().id());
-            Source::new(backend, &self.poller(backend)?, cursor)
-        });
-        let sources = sources.collect::<Result<_>>().map_err(decorated)?;
+        let mut sources = Vec::new();
+        for backend in backends.all() {
+            let poller = self.poller(backend).map_err(decorated)?;
+            let mut source = Source::new(backend, &poller);
+            if let Some(cursor) =
+                cursors.iter().find(|cursor| cursor.backend == backend.name().id())
+            {
+                source.resume(cursor, call.deadline).await.map_err(decorated)?;
+            }
+            sources.push(source);
+        }
         let tokens = Arc::clone(&self.tokens);
         let ends = Ends { keep_alive: self.keep_alive, leave: call.leave.clone() };
         let mut stream = ChangeStream::new((caller, &request.parent), sources, tokens, ends, slot);

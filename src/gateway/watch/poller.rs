@@ -2,6 +2,9 @@
 //!
 //! When the last stream is closed, the task waits until the next poll is due, and ends only then.
 //! So streams that come and go cost no more polls than one that stays.
+//!
+//! Where replicas share what they see, `sharing` runs instead, and numbers what streams wait for
+//! instead of polls.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -19,12 +22,14 @@ use super::{
     listed::{kept, own_call, placed},
     metrics::BackendWatchMetrics,
     settings::WatchSettings,
+    state::{State, replaced},
 };
 use crate::{
     cache::BackgroundTasks,
     error::{Error, Reason, Result},
     gateway::{backend::Backend, read::cached},
     resources::{Share, is_long_list, off_thread_if},
+    shared::history::SharedHistory,
 };
 
 /// How much history is kept for one backend, in addition to the size of its list.
@@ -42,36 +47,14 @@ pub(super) struct Poller {
     pub(super) news: watch::Sender<()>,
     /// Keeps the history, if that outlives the process.
     keeper: Option<Keeper>,
+    /// What replicas share of the history, if they do.
+    pub(super) shared: Option<Arc<SharedHistory>>,
     /// The backend that is polled.
     backend: Mutex<Option<Arc<Backend>>>,
 }
 
 /// What a poll has seen, and what has changed since there was a list.
-type Seen = (Profiles, Option<Vec<ProfileEvent>>);
-
-/// Polls are numbered from 1, so that a stream or a write can ask for one that begins after itself.
-pub(super) struct State {
-    pub(super) history: History,
-    pub(super) watchers: usize,
-    /// Whether the task is running. The task clears this itself when it ends, under the same lock.
-    pub(super) running: bool,
-    /// The latest poll that began.
-    begun: u64,
-    /// The number of writes to the backend before that poll: see [`Backend::changes`].
-    changes: u64,
-    /// The latest poll that succeeded.
-    pub(super) succeeded: u64,
-    /// The latest poll that is wanted.
-    pub(super) wanted: u64,
-    /// When the poll began that is running.
-    pub(super) polling: Option<Instant>,
-    /// Whether the poll that is running waits for the vendor's limits half way.
-    pacing: bool,
-    /// The number and the error of the latest poll, if it failed.
-    pub(super) failing: Option<(u64, Error)>,
-    /// Why it is over, if the backend was replaced or removed.
-    pub(super) over: Option<Error>,
-}
+pub(super) type Seen = (Profiles, Option<Vec<ProfileEvent>>);
 
 impl Poller {
     pub(super) fn new(
@@ -79,28 +62,19 @@ impl Poller {
         tasks: BackgroundTasks,
         metrics: BackendWatchMetrics,
         memory: Share,
-        earlier: Option<(Keeper, Option<Earlier>)>,
+        (earlier, shared): (Option<(Keeper, Option<Earlier>)>, Option<SharedHistory>),
     ) -> Self {
         let mut history = History::new(LIMITS, memory);
-        // A backend may be replaced while the process runs, and is numbered from the start then.
-        history.number_for_others();
+        if shared.is_none() {
+            // A backend may be replaced while the process runs, and is numbered from the start.
+            history.number_for_others();
+        }
         let keeper = earlier.map(|(keeper, earlier)| keeper.begin(&mut history, earlier));
-        let state = State {
-            history,
-            watchers: 0,
-            running: false,
-            begun: 0,
-            changes: 0,
-            succeeded: 0,
-            wanted: 0,
-            polling: None,
-            pacing: false,
-            failing: None,
-            over: None,
-        };
+        let state = State::new(history, shared.is_some());
         let (news, _) = watch::channel(());
-        let (state, wake) = (Mutex::new(state), Notify::new());
-        Self { settings, tasks, metrics, state, wake, news, keeper, backend: Mutex::default() }
+        let (state, wake, shared) = (Mutex::new(state), Notify::new(), shared.map(Arc::new));
+        let backend = Mutex::default();
+        Self { settings, tasks, metrics, state, wake, news, keeper, shared, backend }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,7 +92,7 @@ impl Poller {
     }
 
     /// The backend that is polled now, which may be another one than at the last poll.
-    fn current(&self, before: &Arc<Backend>) -> Arc<Backend> {
+    pub(super) fn current(&self, before: &Arc<Backend>) -> Arc<Backend> {
         self.backend.lock().as_ref().map_or_else(|| Arc::clone(before), Arc::clone)
     }
 
@@ -155,7 +129,7 @@ impl Poller {
     }
 
     /// Says whether the configured interval is kept.
-    fn tell(&self, backend: &Backend, cadence: &Cadence, pause: Pause) {
+    pub(super) fn tell(&self, backend: &Backend, cadence: &Cadence, pause: Pause) {
         self.metrics.interval(pause.interval);
         backend.set_slow_watch(cadence.is_slow().then_some(pause.interval));
         let (backend, requests) = (backend.name().id(), cadence.cost());
@@ -177,6 +151,21 @@ impl Poller {
     /// `None` if it was given up half way, because no stream was open any more: then the task ends.
     async fn poll(self: &Arc<Self>, backend: &Arc<Backend>, changes: u64) -> Option<Polled> {
         let (number, before) = self.begin(changes);
+        let (seen, polled) = self.see(backend, before.as_deref()).await;
+        let follows = self.take_in(number, seen, before.as_deref(), backend)?;
+        if let Some(keeper) = &self.keeper {
+            keeper.finish(follows).await;
+        }
+        self.news.send_replace(());
+        Some(polled)
+    }
+
+    /// Reads all profiles, and compares them with what there was before.
+    pub(super) async fn see(
+        self: &Arc<Self>,
+        backend: &Arc<Backend>,
+        before: Option<&Profiles>,
+    ) -> (Result<Seen>, Polled) {
         let (call, poller) = (own_call(), Arc::clone(self));
         // A panic must not leave the streams without their task.
         let listed = cached::watched(backend, &call, move || poller.paces());
@@ -189,9 +178,9 @@ impl Poller {
                     let list = &listed.list;
                     off_thread_if(is_long_list(list.len()), || placed(backend, list))
                 };
-                let kept = before.as_ref().map(|before| kept(backend, &listed.unreadable, before));
+                let kept = before.map(|before| kept(backend, &listed.unreadable, before));
                 profiles.extend(kept.unwrap_or_default());
-                match &before {
+                match before {
                     None => Ok((profiles, None)),
                     Some(before) => differences(before, &profiles)
                         .await
@@ -202,12 +191,7 @@ impl Poller {
         };
         self.metrics.polled(seen.is_ok());
         let polled = Polled::new(call.record.upstream_calls(), seen.as_ref().err());
-        let follows = self.take_in(number, seen, before.as_deref(), backend)?;
-        if let Some(keeper) = &self.keeper {
-            keeper.finish(follows).await;
-        }
-        self.news.send_replace(());
-        Some(polled)
+        (seen, polled)
     }
 
     /// Takes in what a poll has seen; `None` if it was given up half way, because no stream was
@@ -313,76 +297,4 @@ impl Poller {
             }
         }
     }
-}
-
-impl State {
-    /// Asks for a poll if a write came after the latest poll began. Applying the write itself would
-    /// not be enough: in the upstream, it may also affect other profiles.
-    pub(super) fn catch_up(&mut self, changes: u64) {
-        if changes != self.changes {
-            self.want();
-        }
-    }
-
-    /// Asks for a poll that has not begun yet.
-    pub(super) fn want(&mut self) {
-        self.wanted = self.begun + 1;
-    }
-
-    /// The latest poll that has ended.
-    pub(super) fn ended(&self) -> u64 {
-        self.succeeded.max(self.failing.as_ref().map_or(0, |(failed, _)| *failed))
-    }
-
-    fn recovered(&mut self, number: u64, backend: &Backend) {
-        self.succeeded = number;
-        if self.failing.take().is_some() {
-            let backend = backend.name().id();
-            tracing::info!(target: "gateway", backend, "a watched backend can be read again");
-        }
-    }
-
-    // Only the first failure is logged; the backend's status shows later ones.
-    fn failed(&mut self, number: u64, error: Error, backend: &Backend) {
-        if self.failing.is_none() {
-            let backend = backend.name().id();
-            tracing::warn!(
-                target: "gateway", backend, %error,
-                "a watched backend cannot be read; its streams wait"
-            );
-        }
-        self.failing = Some((number, error));
-    }
-
-    /// Whether the next outcome is far off: the poll that is running waits for the vendor's limits.
-    pub(super) fn is_pacing(&self) -> bool {
-        self.pacing
-    }
-
-    /// Why no poll comes any more, if that is so.
-    pub(super) fn goes_on(&self) -> Result<()> {
-        self.over.clone().map_or(Ok(()), Err)
-    }
-
-    /// How the poll of this number, or a later one, ended; `None` if none of them has ended yet.
-    pub(super) fn outcome(&self, number: u64) -> Option<Result<()>> {
-        if let Err(over) = self.goes_on() {
-            return Some(Err(over));
-        }
-        if self.succeeded >= number {
-            return Some(Ok(()));
-        }
-        let (failed, error) = self.failing.as_ref()?;
-        (*failed >= number).then(|| Err(error.clone()))
-    }
-}
-
-/// The error for a stream over a backend that is not the one that it was opened over. To open it
-/// again is safe, and tells what is there now.
-pub(super) fn replaced(backend: &str) -> Error {
-    let message = format!(
-        "the configuration of `backends/{backend}` has changed; open the stream again, without a \
-         resume_token if this one is refused"
-    );
-    Error::new(Reason::Overloaded, message)
 }

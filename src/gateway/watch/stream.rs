@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     follower::Follower,
-    history::{ProfileEvent, fell_behind},
+    history::{ProfileEvent, fell_behind, lost},
     poller::Poller,
 };
 use crate::{
@@ -214,6 +214,9 @@ impl ChangeStream {
                     .with_metadata(metadata::OPERATION, METHOD.name())
             })?;
         }
+        for (cursor, source) in cursors.cursors.iter_mut().zip(&self.sources) {
+            cursor.run = source.run;
+        }
         let Taken { mut entries, cursors: behind, .. } = taken;
         for (entry, (source, behind)) in entries.iter_mut().zip(behind) {
             if let Some(cursor) = cursors.cursors.get_mut(source) {
@@ -243,31 +246,38 @@ fn begun(cursors: &Cursors) -> Cursors {
 const NOWHERE: &str = "";
 
 impl Source {
-    /// A backend that is followed from the cursor, or from its beginning without one.
+    /// A backend that is followed from its beginning.
+    pub(super) fn new(backend: &Arc<Backend>, poller: &Arc<Poller>) -> Self {
+        let (follower, first) = Follower::new(backend, poller);
+        let run = follower.state().history.run();
+        Self { follower, first, run, at: None }
+    }
+
+    /// Follows it from the cursor instead, once it is known what replicas share of it, if they do.
     ///
     /// # Errors
     ///
-    /// If the changes since the cursor are no longer kept.
-    pub(super) fn new(
-        backend: &Arc<Backend>,
-        poller: &Arc<Poller>,
-        cursor: Option<&resume::Cursor>,
-    ) -> Result<Self> {
-        let (follower, first) = Follower::new(backend, poller);
-        let at = cursor.map(|c| Cursor { seq: c.seq, position: c.position.clone() });
-        let run = {
-            let history = &follower.state().history;
-            if let Some(cursor) = cursor {
-                if !history.knows(cursor.run, cursor.seq) {
-                    return Err(expired("is not of what an earlier process has kept"));
-                }
-                if history.since(cursor.seq).is_none() {
-                    return Err(expired("is too old"));
-                }
+    /// If the changes since the cursor are no longer kept, or what replicas share cannot be read.
+    pub(super) async fn resume(&mut self, cursor: &resume::Cursor, until: Instant) -> Result<()> {
+        loop {
+            self.follower.listen();
+            if self.follower.state().follows(self.first)? {
+                break;
             }
-            history.run()
-        };
-        Ok(Self { follower, first, run, at })
+            if timeout_at(until, self.follower.news()).await.is_err() {
+                return Err(Error::new(Reason::DeadlineExceeded, DEADLINE_PASSED));
+            }
+        }
+        let history = &self.follower.state().history;
+        if !history.knows(cursor.run, cursor.seq) {
+            return Err(expired("is not of what an earlier process has kept"));
+        }
+        if history.since(cursor.seq).is_none() {
+            return Err(expired("is too old"));
+        }
+        self.run = history.run();
+        self.at = Some(Cursor { seq: cursor.seq, position: cursor.position.clone() });
+        Ok(())
     }
 
     fn is_complete(&self) -> bool {
@@ -285,6 +295,11 @@ impl Source {
     fn take(&mut self, number: usize, taken: &mut Taken) -> Result<()> {
         let state = self.follower.state();
         state.goes_on()?;
+        let is_known = |at: &Cursor| state.history.knows(self.run, at.seq);
+        if !self.at.as_ref().is_none_or(is_known) {
+            return Err(lost());
+        }
+        self.run = state.history.run();
         let cursor = match &mut self.at {
             Some(cursor) => cursor,
             None if state.outcome(self.first).is_some_and(|outcome| outcome.is_ok()) => {

@@ -166,3 +166,27 @@ async fn a_number_that_was_lost_is_not_taken_for_that_of_another_change() {
     assert_eq!(last.runs().len(), MOST_RUNS);
     assert!(!next(&last).knows(third.run(), 22) && next(&last).knows(last.run(), 22));
 }
+
+#[tokio::test]
+async fn follows_a_shared_history_under_its_names() {
+    let (mut here, mut there) =
+        (History::new(LIMITS, boundless()), History::new(LIMITS, boundless()));
+    here.begin(profiles(&[("a", "1"), ("b", "1")]));
+    let earlier = Earlier {
+        profiles: profiles(&[("a", "1"), ("b", "1")]),
+        changes: Vec::new(),
+        last: 0,
+        runs: Vec::new(),
+    };
+    there.follow(7, earlier);
+    poll(&mut here, &[("a", "2"), ("c", "1")]).await;
+    let changes = here.since(0).unwrap().map(|(_, change)| ProfileEvent::clone(change)).collect();
+    there.apply(changes);
+    assert_eq!(there.profiles(), here.profiles());
+    assert_eq!(since(&there, 0).as_deref(), Some("1~a 2-b 3+c"));
+    assert!(there.knows(7, 3) && !there.knows(8, 0));
+    there.rename(8, vec![Run { run: 7, end: 3 }]);
+    poll(&mut there, &[("a", "2")]).await;
+    assert!(there.knows(8, 4) && there.knows(7, 3));
+    assert!(!there.knows(7, 4), "that number was another change's in the history before");
+}
