@@ -2,4 +2,5 @@
 
 mod caches;
 mod processes;
+mod streams;
 mod writes;
