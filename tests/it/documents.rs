@@ -10,6 +10,7 @@ pub(crate) mod generated;
 mod page;
 mod pages;
 mod reference;
+mod replicas;
 mod session;
 mod shell;
 mod tables;

@@ -12,7 +12,7 @@ use std::{
 use super::{compare::refreshed, page::Page, session::Mismatch};
 
 /// Ports that documents name.
-const PORTS: [u16; 5] = [50051, 9090, 8080, 50052, 9091];
+const PORTS: [u16; 6] = [50051, 9090, 8080, 50052, 9091, 50053];
 /// Below the ports that systems hand out, so that nothing takes one between here and its server.
 const FREE: std::ops::Range<u16> = 18_000..32_000;
 /// Most bytes of the README: it is read in one go.

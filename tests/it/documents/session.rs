@@ -105,9 +105,19 @@ impl Session {
             ("LC_ALL", "C.UTF-8".to_owned()),
             ("TERM", "dumb".to_owned()),
         ];
-        let env = env.map(|(name, value)| (name.to_owned(), value));
-        let shell = Shell::start(directory.path(), &env);
-        Self { shell, ports: Ports(ports()), directory, background: false, servers: 0 }
+        let ports = Ports(ports());
+        // What `scripts/replicas` uses, unless it is told this.
+        let of_replicas = [
+            ("BALANCER_PORT", ":50051"),
+            ("REPLICA_PORTS", ":50052 :50053"),
+            ("ADMIN_PORTS", ":9090 :9091"),
+            ("SANDBOX_PORT", ":8080"),
+        ];
+        let of_replicas =
+            of_replicas.map(|(name, told)| (name, ports.to_real(told).replace(':', "")));
+        let env = env.into_iter().chain(of_replicas).map(|(name, value)| (name.to_owned(), value));
+        let shell = Shell::start(directory.path(), &env.collect::<Vec<_>>());
+        Self { shell, ports, directory, background: false, servers: 0 }
     }
 
     fn write(&self, name: &str, text: &str) {
