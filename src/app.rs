@@ -23,7 +23,7 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 
 use about::About;
 use backends::{Maker, Running, fit_caches};
-pub use connect::{Tried, try_upstreams};
+pub use connect::{Tried, try_connections};
 pub use metrics::metrics_reference;
 use metrics::{Metrics, count_callers};
 #[cfg(not(feature = "sandbox"))]
@@ -142,6 +142,10 @@ impl App {
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let (store, key) = open_store(&config, &metrics.store)?;
         let (replicas, shared) = Replicas::start(&config, &metrics.shared)?.unzip();
+        let conditions = replicas.as_ref().map(|replicas: &Replicas| {
+            replicas.measured_by(&mut registry, &metrics.shared);
+            replicas.conditions.clone()
+        });
         let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit.clone())?;
         let levers = operators::levers(&audit, &metrics.levers, &mut registry, &background);
         let maker = Maker {
@@ -165,6 +169,9 @@ impl App {
                 .audited_in(audit.clone())
                 .guarded_by(Arc::clone(&rules));
         let server = bind(&config, services).await?;
+        if let Some(conditions) = conditions {
+            gateway.tell_of(conditions);
+        }
         gateway.settle_doubts(&background);
         keys::keep(&rules, &background, health);
         let (running, settings) = (maker.running.clone(), config.clone());

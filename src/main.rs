@@ -59,7 +59,8 @@ enum Command {
     Check {
         #[command(flatten)]
         file: ConfigFile,
-        /// Also log in to each upstream and read from it, once. Without this, nothing is contacted.
+        /// Also log in to each upstream and read from it, once, and try the store that replicas
+        /// share. Without this, nothing is contacted.
         #[arg(long)]
         connect: bool,
         /// Print JSON, with the rights of callers and the warnings as members, in place of a file.
@@ -225,9 +226,9 @@ async fn check(config: &Config, connect: bool, json: bool) -> Result<ExitCode, F
     let (backends, warnings) = (config.backends.len(), config.warnings.len());
     let _ = writeln!(io::stderr(), "ok; backends: {backends}, warnings: {warnings}");
     let printed = print(shown.trim_end())?;
-    let tried = if connect { app::try_upstreams(config).await? } else { Vec::new() };
+    let tried = if connect { app::try_connections(config).await? } else { Vec::new() };
     tried.iter().for_each(|tried| drop(writeln!(io::stderr(), "{tried}")));
-    let all_are_well = tried.iter().all(|tried| tried.outcome.is_ok());
+    let all_are_well = tried.iter().all(|tried| tried.is_well);
     Ok(if all_are_well { printed } else { ExitCode::FAILURE })
 }
 

@@ -18,6 +18,10 @@ use crate::{
     dialect,
     error::{Error, Reason},
     resources::{Budget, Share},
+    shared::{
+        SharedMetrics,
+        connection::{Failure, Server, ServerInfo},
+    },
     store::{self, Memory, StoreKey, StoreKind, StoreSettings},
     telemetry::Registry,
     upstream::{EarlierUpstreams, Session, Upstream, UpstreamSettings},
@@ -25,17 +29,46 @@ use crate::{
 
 const IN_USE: &str = "its pauses are not known, because a gateway is running on the store";
 
-/// How one upstream was found.
+/// How something was found that the gateway connects to.
 pub struct Tried {
-    /// The name of the backend.
-    pub backend: String,
-    /// How long it took to log in and to answer one read, or why it did not.
-    pub outcome: Result<Duration, Error>,
-    /// Whether it was known that no gateway has paused it.
-    pub knows_pauses: bool,
+    /// For people.
+    line: String,
+    /// Whether a gateway could use it.
+    pub is_well: bool,
 }
 
 impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+/// Tries all that a gateway with this configuration connects to: each upstream, and the server that
+/// replicas share, if they do.
+///
+/// # Errors
+///
+/// When a client cannot be set up, or the store cannot be read.
+pub async fn try_connections(config: &Config) -> io::Result<Vec<Tried>> {
+    let (upstreams, server) = tokio::try_join!(try_upstreams(config), try_shared_store(config))?;
+    let of_upstream =
+        |tried: TriedUpstream| Tried { line: tried.to_string(), is_well: tried.outcome.is_ok() };
+    let of_server =
+        |tried: TriedServer| Tried { line: tried.to_string(), is_well: tried.outcome.is_ok() };
+    let upstreams = upstreams.into_iter().map(of_upstream);
+    Ok(upstreams.chain(server.map(of_server)).collect())
+}
+
+/// How one upstream was found.
+struct TriedUpstream {
+    backend: String,
+    /// How long it took to log in and to answer one read, or why it did not.
+    outcome: Result<Duration, Error>,
+    /// Whether it was known that no gateway has paused it.
+    knows_pauses: bool,
+}
+
+impl fmt::Display for TriedUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { backend, outcome, knows_pauses } = self;
         match outcome {
@@ -52,14 +85,50 @@ impl fmt::Display for Tried {
     }
 }
 
+/// How the server that replicas share was found.
+struct TriedServer {
+    /// As it is configured.
+    server: String,
+    outcome: Result<(ServerInfo, Duration), Failure>,
+    durable_replicas: u32,
+}
+
+impl fmt::Display for TriedServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the shared store at {}: ", self.server)?;
+        let (info, took) = match &self.outcome {
+            Ok(found) => found,
+            Err(why) => return write!(f, "{why}"),
+        };
+        let (version, replicas) = (&info.version, info.replication.replicas);
+        let took = took.as_millis();
+        write!(f, "it is a primary with {replicas} replicas, {version}, and allows the gateway ")?;
+        write!(f, "what it needs ({took} ms)")?;
+        info.cautions().iter().try_for_each(|caution| write!(f, "; {caution}"))?;
+        if replicas < self.durable_replicas {
+            let wanted = self.durable_replicas;
+            write!(f, "; no write is sent until it has {wanted} replicas (`durable_replicas`)")?;
+        }
+        Ok(())
+    }
+}
+
+/// Connects to the server that replicas share, if they do, and tries what the gateway will have to
+/// do there. Nothing is left there, and no replica notices.
+async fn try_shared_store(config: &Config) -> io::Result<Option<TriedServer>> {
+    let Some(settings) = &config.shared else { return Ok(None) };
+    let server = Server::new(settings).map_err(|why| io::Error::other(why.to_string()))?;
+    let began = Instant::now();
+    let metrics = SharedMetrics::register(&mut Registry::new(""));
+    let outcome = server.try_once(&metrics).await.map(|info| (info, began.elapsed()));
+    let durable_replicas = settings.durable_replicas.into();
+    Ok(Some(TriedServer { server: server.to_string(), outcome, durable_replicas }))
+}
+
 /// Logs in to each upstream, and reads one profile that need not be there. Each gets one attempt,
 /// because some lock an account after a few with a wrong password; and none if it is paused by what
 /// the store has.
-///
-/// # Errors
-///
-/// When a client cannot be set up, or the store cannot be read.
-pub async fn try_upstreams(config: &Config) -> io::Result<Vec<Tried>> {
+async fn try_upstreams(config: &Config) -> io::Result<Vec<TriedUpstream>> {
     let mut registry = Registry::new("");
     let metrics = Metrics::register(&mut registry);
     let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
@@ -90,7 +159,7 @@ async fn try_one(
     metrics: &Metrics,
     decoding: Share,
     earlier: Option<&EarlierUpstreams>,
-) -> io::Result<Tried> {
+) -> io::Result<TriedUpstream> {
     let name: Arc<str> = backend.name.as_str().into();
     let registration = dialect::REGISTRY.iter().find(|known| known.name == backend.dialect);
     let Some(registration) = registration else {
@@ -120,5 +189,5 @@ async fn try_one(
         Err(error) if error.reason() != Reason::ProfileNotFound => Err(error),
         _ => Ok(began.elapsed()),
     };
-    Ok(Tried { backend: backend.name.clone(), outcome, knows_pauses: earlier.is_some() })
+    Ok(TriedUpstream { backend: backend.name.clone(), outcome, knows_pauses: earlier.is_some() })
 }

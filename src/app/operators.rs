@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::reload::Reloads;
+use super::{reload::Reloads, replicas};
 use crate::{
     cache::BackgroundTasks,
     config::Config,
     levers::{LeverMetrics, Levers},
-    server::Admin,
+    server::{Admin, Shows},
     telemetry::{AuditLog, Registry},
 };
 
@@ -31,10 +31,13 @@ pub(super) fn admin(config: &Config, metrics: Registry, reloads: &Arc<Reloads>) 
     let (pauses, shown, latest) = (Arc::clone(&gateway), Arc::clone(reloads), Arc::clone(reloads));
     let end_pause = Arc::new(move |backend: &str| pauses.end_pause(backend));
     let backends = Arc::new(move || gateway.backend_names());
+    let replicas = reloads.conditions();
     Admin {
         metrics: Arc::new(metrics),
         config: Arc::new(move || shown.shown()),
         reload: Arc::new(move || latest.latest()),
+        shared_store: replicas
+            .map(|replicas| Arc::new(move || replicas::shown(&replicas.now())) as Shows),
         settings: config.admin.clone(),
         operators: config.operators.clone(),
         end_pause,

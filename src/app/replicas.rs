@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use serde_json::{Value, json};
 
 use crate::{
     cache::{AccountName, Cache, Followers},
@@ -11,11 +11,12 @@ use crate::{
     error::Effect,
     gateway::{Agreement, Rules},
     shared::{
-        SharedMetrics, SharedSettings,
-        connection::{Server, State, Supervisor},
+        Condition, Conditions, SharedMetrics, SharedSettings,
+        connection::{Proof, Server, Supervisor},
         membership::{Following, Membership},
         protocol::{Process, Timing},
     },
+    telemetry::Registry,
 };
 
 /// How long a replica may lag behind the log before its connection counts as broken.
@@ -25,8 +26,9 @@ const LONGEST_LAG: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Replicas {
     pub(super) membership: Arc<Membership>,
-    /// How it is connected to them.
-    pub(super) state: watch::Receiver<State>,
+    /// How it does among them.
+    pub(super) conditions: Conditions,
+    server: Arc<Server>,
     followers: Followers,
     rules: Rules,
 }
@@ -47,15 +49,17 @@ impl Replicas {
         let membership = Membership::new(&settings.namespace, timing, kept, process, memory);
         let membership = Arc::new(membership);
         let server = Server::new(settings).map_err(|why| io::Error::other(why.to_string()))?;
+        let server = Arc::new(server);
         let session = Arc::new(Following::new(Arc::clone(&membership), metrics.clone()));
-        let supervisor = Supervisor::start(server, session, metrics.clone());
+        let supervisor = Supervisor::start(Arc::clone(&server), session, metrics.clone());
         let state = supervisor.state();
+        let conditions = Conditions::new(&server, settings, Arc::clone(&membership), state);
         let rules = Rules {
             acknowledge: settings.acknowledge,
             when_unreachable: settings.when_unreachable,
             durable_replicas: settings.durable_replicas,
         };
-        Ok(Some((Self { membership, state, followers, rules }, supervisor)))
+        Ok(Some((Self { membership, conditions, server, followers, rules }, supervisor)))
     }
 
     /// How they agree on the writes of this process.
@@ -65,10 +69,47 @@ impl Replicas {
         Arc::new(Agreement::new(membership, metrics.clone(), *rules, writes.clone()))
     }
 
+    /// Has measured, whenever the metrics are read, how this replica does.
+    pub(super) fn measured_by(&self, registry: &mut Registry, metrics: &SharedMetrics) {
+        let (membership, metrics) = (Arc::clone(&self.membership), metrics.clone());
+        registry.before_scrape(move || {
+            metrics.lease_valid(membership.may_serve());
+            metrics.members(membership.members());
+        });
+    }
+
+    /// Sets up other credentials, which the next connections are opened with.
+    pub(super) fn proof(settings: &SharedSettings) -> io::Result<Proof> {
+        Proof::new(settings).map_err(|why| io::Error::other(why.to_string()))
+    }
+
+    /// The next connections are opened with these credentials.
+    pub(super) fn prove_with(&self, proof: Proof) {
+        self.server.prove_with(proof);
+    }
+
     /// Has a cache follow the writes of all replicas to its account.
     pub(super) fn follow(&self, account: &AccountName, cache: &Cache, settle_time: Duration) {
         self.followers.follow(account, cache, settle_time, self.membership.lease());
     }
+}
+
+/// What `/readyz` says of a replica.
+pub(super) fn shown(condition: &Condition) -> Value {
+    let mut shown = json!({
+        "server": *condition.server,
+        "connected": condition.is_connected,
+        "since_seconds": condition.since.as_secs(),
+        "serves_from_memory": condition.serves_from_memory,
+        "epoch": condition.epoch.as_deref(),
+        "members": condition.members,
+    });
+    if let Some(why) = &condition.trouble {
+        shown["fault"] = why.fault.name().into();
+        shown["why"] = why.to_string().into();
+        shown["writes"] = if condition.writes_alone { "alone" } else { "refused" }.into();
+    }
+    shown
 }
 
 fn timing(settings: &SharedSettings) -> Timing {

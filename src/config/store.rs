@@ -11,6 +11,10 @@ use crate::{
 const NO_KEY: &str = "`store.kind` is `shared`, and `page_token_key` is not set: replicas have to \
     accept the tokens of each other; set it to the same secret on all of them";
 
+/// Staging and production would take the writes of each other for their own.
+const UNNAMED: &str = "is `default`: another installation at the same server would share all that \
+    this one knows; give each a name of its own";
+
 /// The settings of the store, and those of the server that replicas share.
 pub(super) fn read(
     root: &mut Section<'_>,
@@ -29,6 +33,9 @@ pub(super) fn read(
         return (store, None);
     }
     let shared = SharedSettings::read(&mut section);
+    if shared.is_unnamed() {
+        section.caution("namespace", UNNAMED);
+    }
     section.finish();
     if !has_key {
         root.conflict(["page_token_key", "store"], NO_KEY);

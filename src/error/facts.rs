@@ -335,7 +335,8 @@ pub static FACTS: [Facts; 50] = {
         gateway(
             R::StoreUnavailable,
             Unavailable,
-            "The operator has to make the store writable (`[store]`; the log says why).",
+            "The operator has to make the store writable, or the one that replicas share \
+             reachable (`[store]`; the log, and `/readyz` of that one, say why).",
         )
         .retry(SECOND)
         .of_the_process(),

@@ -19,7 +19,10 @@ mod tests;
 pub mod watch;
 mod write;
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
 pub use agreement::{Agreement, Rules, SharedWrite};
 pub use backend::Backend;
@@ -55,6 +58,7 @@ use crate::{
     },
     query::page::PageTokens,
     resources::Processors,
+    shared::Conditions,
     telemetry::AuditLog,
 };
 
@@ -66,6 +70,8 @@ pub struct Gateway {
     page_tokens: PageTokens,
     watches: Watches,
     processors: Processors,
+    /// How this replica does among the others, if it shares a store with them.
+    conditions: OnceLock<Conditions>,
 }
 
 impl Gateway {
@@ -86,7 +92,14 @@ impl Gateway {
         door.of_the_process().now().values().for_each(|backend| watches.bind(backend));
         let writer = Writer::new(writes.clone(), earlier, audit);
         let doubts = Arc::new(Doubts::new(writer.doubts(), writes));
-        Self { door, writer, doubts, page_tokens, watches, processors }
+        let conditions = OnceLock::new();
+        Self { door, writer, doubts, page_tokens, watches, processors, conditions }
+    }
+
+    /// Has `GetBackend` tell when the store that replicas share is away.
+    pub fn tell_of(&self, conditions: Conditions) {
+        // The process has one store.
+        let _ = self.conditions.set(conditions);
     }
 
     /// Sets whether a caller without the right `fresh` is refused if it asks for what is fresh; it
@@ -132,9 +145,17 @@ impl Gateway {
         Ok(self.describe(call, &backend))
     }
 
+    fn request_id_guarantee(&self) -> Cow<'_, str> {
+        let guarantee = self.writer.request_id_guarantee();
+        match self.conditions.get().and_then(|conditions| conditions.now().remark()) {
+            Some(remark) => format!("{guarantee}; {remark}").into(),
+            None => guarantee.into(),
+        }
+    }
+
     fn describe(&self, call: &Call, backend: &Allowed<Reads>) -> pb::Backend {
         let tells_error = call.record.may(Right::Admin, backend.name().id());
-        backend.describe(self.writer.request_id_guarantee(), tells_error)
+        backend.describe(&self.request_id_guarantee(), tells_error)
     }
 
     /// Reads the services that a profile of a backend can hold.

@@ -56,6 +56,7 @@ pub struct SharedMetrics {
     durations: Family<UseLabels, Histogram>,
     failures: Family<FaultLabels, Counter>,
     lease_valid: Gauge,
+    members: Gauge,
     log_lag: Gauge<f64, AtomicU64>,
     ack_wait: Histogram,
     strict_cut: Counter,
@@ -80,6 +81,7 @@ impl SharedMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             failures: Family::default(),
             lease_valid: Gauge::default(),
+            members: Gauge::default(),
             log_lag: Gauge::default(),
             ack_wait: Histogram::new(SECONDS),
             strict_cut: Counter::default(),
@@ -129,8 +131,15 @@ impl SharedMetrics {
             &self.lease_valid,
         );
         to.register(
+            "shared_store_members",
+            "How many replicas share the store, as this one has last heard; one that was killed \
+             counts until a write has waited for it",
+            &self.members,
+        );
+        to.register(
             "shared_store_log_lag_seconds",
-            "How old the latest write of another replica was when this one learned of it",
+            "How old the latest entry of the log was when this replica read it: a write, of \
+             whichever replica, that begins or ends",
             &self.log_lag,
         );
         to.register(
@@ -156,7 +165,12 @@ impl SharedMetrics {
         self.lease_valid.set(valid.into());
     }
 
-    /// A write of another replica was this old when this one learned of it.
+    /// There are so many replicas.
+    pub fn members(&self, members: u64) {
+        self.members.set(i64::try_from(members).unwrap_or(i64::MAX));
+    }
+
+    /// An entry of the log was this old when this replica read it.
     pub fn log_lag(&self, lag: Duration) {
         self.log_lag.set(lag.as_secs_f64());
     }
@@ -213,11 +227,13 @@ mod tests {
         has("resyncs_total{why=\"gap\"} 0");
         has("connection_faults_total{fault=\"evicts\"} 0");
         metrics.lease_valid(true);
+        metrics.members(3);
         metrics.log_lag(Duration::from_millis(500));
         metrics.ack_wait(Duration::from_secs(1), false);
         metrics.ack_wait(Duration::from_secs(2), true);
         metrics.resync(Resync::Gap);
         has("lease_valid 1");
+        has("members 3");
         has("log_lag_seconds 0.5");
         has("ack_wait_seconds_sum 3.0");
         has("strict_cut_total 1");

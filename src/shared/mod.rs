@@ -7,11 +7,13 @@
 //! - `membership`: this replica as one of those that agree, over the connections
 //! - `settings`: what can be configured of them
 //! - `metrics`: what is counted of them
+//! - `condition`: how this replica does, for people
 //!
 //! Nothing here knows what is kept or written: the rooms to the right name their profiles and their
 //! requests.
 
 pub mod commands;
+mod condition;
 pub mod connection;
 pub mod history;
 pub mod membership;
@@ -22,6 +24,7 @@ pub(crate) mod redis_server;
 mod settings;
 
 pub use self::{
+    condition::{Condition, Conditions},
     metrics::{Resync, SharedMetrics},
     settings::{
         Acknowledge, Address, Endpoint, Sentinels, SharedSettings, SharedTlsSettings,

@@ -26,6 +26,12 @@ const MAX_DURABLE_REPLICAS: u8 = 8;
 /// What Redis can be configured to have at most.
 const MAX_DATABASE: u16 = 16_383;
 
+const DEFAULT_NAMESPACE: &str = "default";
+
+const ALONE: &str = "is `write_alone`: while the server is away, each replica writes without the \
+    others knowing, so that a write can be sent twice, and changes can be lost; it is for an \
+    installation of a single replica";
+
 settings! {
     /// The Redis or Valkey that the replicas of the gateway share.
     #[derive(Debug, Clone)]
@@ -50,7 +56,7 @@ settings! {
         database: u16 = 0, count(0..=MAX_DATABASE);
         /// Name of this installation. Replicas that have the same one, and only they, share what
         /// they know.
-        namespace: String = "default".to_owned(), word("letters, digits, `.`, `_`, `-`");
+        namespace: String = DEFAULT_NAMESPACE.to_owned(), word("letters, digits, `.`, `_`, `-`");
         /// How long a replica may answer from its memory after it has last heard that it knows of
         /// all writes. A write waits for a replica that was cut off so long, once.
         lease: Duration = seconds(2), duration(LEASE);
@@ -107,6 +113,20 @@ impl PartialEq for SharedSettings {
 impl Eq for SharedSettings {}
 
 impl SharedSettings {
+    /// Whether a key of the section can change while the process runs: what connections are opened
+    /// with, from the next ones on.
+    #[must_use]
+    pub fn is_live(key: &str) -> bool {
+        ["user", "password", "sentinel_user", "sentinel_password"].contains(&key)
+            || key.starts_with("tls.")
+    }
+
+    /// Whether this installation has no name of its own.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        self.namespace == DEFAULT_NAMESPACE
+    }
+
     /// Whether connections are encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
@@ -168,6 +188,9 @@ fn fits_together(settings: &SharedSettings, section: &mut Section<'_>) {
             let message = format!("{} needs {}", quoted(user), quoted(password));
             section.conflict([user, password], message);
         }
+    }
+    if settings.when_unreachable == WhenUnreachable::WriteAlone {
+        section.caution("when_unreachable", ALONE);
     }
     if !settings.is_encrypted() && settings.tls != SharedTlsSettings::default() {
         section.conflict(

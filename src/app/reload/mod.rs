@@ -26,6 +26,7 @@ use crate::{
     config::{Config, Inputs},
     gateway::Gateway,
     levers::Levers,
+    shared::Conditions,
     telemetry::AuditLog,
 };
 
@@ -77,6 +78,11 @@ impl Reloads {
     /// The use cases.
     pub(super) fn gateway(&self) -> Arc<Gateway> {
         Arc::clone(&self.serving.gateway)
+    }
+
+    /// How this replica does among those that share a store, if it does.
+    pub(super) fn conditions(&self) -> Option<Conditions> {
+        self.serving.maker.replicas.as_ref().map(|replicas| replicas.conditions.clone())
     }
 
     /// What operators set for a time.
@@ -147,6 +153,7 @@ impl Reloads {
         self.serving.keep_sandbox(&configs.read, &mut new);
         let mut for_restart = plan::for_restart(&configs.at_start.changes(&new));
         for_restart.extend(self.serving.keep_tls(&configs.read, &mut new));
+        for_restart.extend(plan::keep_shared(&configs.read, &mut new));
         let changes = configs.read.changes(&new);
         let mut in_force = configs.in_force.clone();
         plan::adopt(&mut in_force, &new);

@@ -3,12 +3,16 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
-    app::backends::{Maker, Prepared, Renewed, fit_caches, renewed},
+    app::{
+        backends::{Maker, Prepared, Renewed, fit_caches, renewed},
+        replicas::Replicas,
+    },
     auth::{InForce, PreparedRules},
     caller::Callers,
     config::{BackendChange, BackendSettings, Changes, Config},
     gateway::{Backend, ByName, Gateway},
     server::{CurrentTls, ServerTlsSettings, Tls},
+    shared::{SharedSettings, connection::Proof},
     telemetry::{LogSettings, logs},
 };
 
@@ -31,6 +35,8 @@ pub(super) struct Plan {
     /// With whether other clients are accepted.
     tls: Option<(Tls, bool)>,
     log: Option<logs::Reconfigured>,
+    /// How the next connections to the shared store are opened.
+    shared: Option<Proof>,
     backends: BTreeMap<String, Step>,
 }
 
@@ -46,6 +52,7 @@ enum Step {
 
 const TLS: &str = "server.tls.";
 const LOG: &str = "log.";
+const STORE: &str = "store.";
 
 /// What is put in force while the process runs; all else needs a restart.
 pub(super) fn is_live(key: &str) -> bool {
@@ -54,6 +61,9 @@ pub(super) fn is_live(key: &str) -> bool {
     }
     if let Some(key) = key.strip_prefix(LOG) {
         return LogSettings::is_live(key);
+    }
+    if let Some(key) = key.strip_prefix(STORE) {
+        return SharedSettings::is_live(key);
     }
     let section = key.split_once('.').map_or(key, |(section, _)| section);
     ["auth", "backends", "reload", "strict_permissions"].contains(&section)
@@ -72,8 +82,22 @@ pub(super) fn adopt(in_force: &mut Config, new: &Config) {
     in_force.secured.clone_from(&new.secured);
     in_force.reload = new.reload.clone();
     in_force.permissions = new.permissions.clone();
+    in_force.shared.clone_from(&new.shared);
     in_force.backends = new.backends.clone();
     in_force.warnings = new.warnings.clone();
+}
+
+/// New credentials may be those of another server: they are used where the server is still the
+/// same. Returns the keys that would have changed.
+pub(super) fn keep_shared(before: &Config, new: &mut Config) -> Vec<String> {
+    let is_of_store = |key: &String| key.starts_with(STORE);
+    let keys: Vec<String> = before.changes(new).keys.into_iter().filter(is_of_store).collect();
+    let (held, live): (Vec<String>, Vec<String>) = keys.into_iter().partition(|key| !is_live(key));
+    if held.is_empty() && before.shared.is_some() == new.shared.is_some() {
+        return Vec::new();
+    }
+    new.shared.clone_from(&before.shared);
+    live
 }
 
 impl Serving {
@@ -142,6 +166,8 @@ impl Plan {
         let is_about_log = changes.keys.iter().any(|key| key.starts_with(LOG));
         let LogSettings { level, buffer_bytes, .. } = &new.log;
         let log = is_about_log.then(|| logs::Reconfigured::new(level, *buffer_bytes)).transpose();
+        let shared = changes.keys.iter().any(|key| key.starts_with(STORE));
+        let shared = new.shared.as_ref().filter(|_| shared).map(Replicas::proof).transpose()?;
         let log = log.map_err(|why| io::Error::other(format!("log.level: {why}")))?;
         let other_clients = new.tls.accepts_others_than(&old.tls);
         let tls = new.secured.clone().filter(|_| new.tls != old.tls);
@@ -150,12 +176,15 @@ impl Plan {
         let prepare = || PreparedRules::after(&serving.rules.now(), &new.auth);
         let rules = is_about_callers.then(prepare).transpose()?;
         let rules = rules.map(|rules| (rules, changes.keys.iter().any(|key| is_proof(key))));
-        Ok(Self { rules, tls, log, backends })
+        Ok(Self { rules, tls, log, shared, backends })
     }
 
     /// Puts all of it in force.
     pub(super) fn put_in_force(self, serving: &Serving, old: &Config, new: &Config) {
-        let Self { rules, tls, log, backends } = self;
+        let Self { rules, tls, log, shared, backends } = self;
+        if let Some((replicas, proof)) = serving.maker.replicas.as_ref().zip(shared) {
+            replicas.prove_with(proof);
+        }
         if let Some(log) = log {
             log.put_in_force();
         }

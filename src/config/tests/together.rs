@@ -71,6 +71,17 @@ fn what_replicas_share_has_a_place_and_a_key() {
     let config = load(KEY, "kind = \"shared\"\nurl = \"redis://host:1\"").unwrap();
     assert_eq!(config.store.kind, StoreKind::Shared);
     assert_eq!(config.shared.unwrap().namespace, "default");
+    let warns = |store: &str, of: &str| {
+        let store = format!("kind = \"shared\"\n{store}");
+        let warnings = load(KEY, &store).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].contains(of), "{warnings:?}");
+    };
+    warns("url = \"redis://127.0.0.1:1\"", "`store.namespace` is `default`");
+    warns("url = \"redis://host:1\"\nnamespace = \"a\"", "`store.url` is not encrypted");
+    let alone = "url = \"unix:/run/a\"\nnamespace = \"a\"\nwhen_unreachable = \"write_alone\"";
+    warns(alone, "`store.when_unreachable` is `write_alone`");
+    let well = load(KEY, "kind = \"shared\"\nurl = \"rediss://host\"\nnamespace = \"a\"").unwrap();
+    assert!(well.warnings.is_empty(), "{:?}", well.warnings);
     for (top, store, wrong) in [
         ("", "kind = \"shared\"\nurl = \"redis://host:1\"", "`page_token_key` is not set"),
         (KEY, "kind = \"shared\"", "the shared store has no place"),

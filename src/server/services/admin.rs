@@ -69,6 +69,8 @@ pub struct Admin {
     pub config: Shows,
     /// How the latest reload of the configuration ended, served in the same way.
     pub reload: Shows,
+    /// How this replica does among those that share a store, if it does.
+    pub shared_store: Option<Shows>,
     /// Who may use it.
     pub settings: AdminSettings,
     /// Who may use it by a name.
@@ -89,13 +91,14 @@ impl fmt::Debug for Admin {
 
 /// The routes of the admin port.
 pub(crate) fn router(admin: Admin, health: Health, refusals: AdminRefusals) -> Router {
-    let Admin { metrics, config, reload, settings, operators, end_pause, levers, backends } = admin;
+    let Admin { metrics, config, reload, shared_store, settings, operators, .. } = admin;
+    let Admin { end_pause, levers, backends, .. } = admin;
     let guard = Arc::new(Guard::new(&settings, &operators));
     let pauses = (end_pause, levers.clone());
     Router::new()
         .route("/", get(INDEX))
         .route("/livez", get("ok\n"))
-        .route("/readyz", get(readyz).with_state(health))
+        .route("/readyz", get(readyz).with_state((health, shared_store)))
         .route("/metrics", get(scrape).with_state(metrics))
         .route("/config", get(async move || Page(config())))
         .route("/reload", get(async move || Page(reload())))
@@ -138,8 +141,9 @@ pub(super) async fn get_only(request: Request, next: Next) -> Response {
 }
 
 /// Ready once all is there that is waited for, and until the drain begins. A backend that is down
-/// does not count: the others must still be served, and a restart would not bring it back.
-async fn readyz(State(health): State<Health>) -> Response {
+/// does not count: the others must still be served, and a restart would not bring it back. Nor does
+/// the store that replicas share: all of them lose it together, and reads go on without it.
+async fn readyz(State((health, shared_store)): State<(Health, Option<Shows>)>) -> Response {
     let (draining, awaited) = (health.is_draining(), health.awaited());
     let ready = !draining && awaited.is_empty();
     let names: serde_json::Map<String, Value> = health
@@ -152,7 +156,10 @@ async fn readyz(State(health): State<Health>) -> Response {
     let awaited = awaited.into_iter().map(|name| (name, "awaited".into()));
     let checks = [("listener".to_owned(), listener.into())].into_iter().chain(awaited);
     let checks: serde_json::Map<String, Value> = checks.collect();
-    let body = json!({ "ready": ready, "checks": checks, "health": names });
+    let mut body = json!({ "ready": ready, "checks": checks, "health": names });
+    if let Some(shows) = shared_store {
+        body["shared_store"] = shows();
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Page(body)).into_response()
 }

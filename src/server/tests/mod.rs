@@ -157,6 +157,7 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
         metrics: Arc::clone(&metrics),
         config: Arc::new(|| serde_json::json!({ "listen": "somewhere" })),
         reload: Arc::new(|| serde_json::json!({})),
+        shared_store: None,
         settings: AdminSettings::default(),
         operators: Operators::new(),
         end_pause: Arc::new(|backend| (backend == "sft").then_some(true)),

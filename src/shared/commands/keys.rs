@@ -17,6 +17,13 @@ impl Keys {
         ["epoch", "tail", "log", "open", "members"].map(|name| format!("{}:{name}", self.tag))
     }
 
+    /// A command that writes what means nothing.
+    pub(in crate::shared) fn write_something(&self) -> redis::Cmd {
+        let mut command = redis::cmd("HSET");
+        command.arg(self.of("rights", "alive")).arg("a").arg(1);
+        command
+    }
+
     pub(in crate::shared) fn of(&self, kind: &str, name: &str) -> String {
         format!("{}:{kind}:{name}", self.tag)
     }

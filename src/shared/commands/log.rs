@@ -12,6 +12,15 @@ use redis::{
 use super::keys::Keys;
 use crate::shared::protocol::{Entry, EntryKind, Target, WriteId};
 
+/// What was read of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRead {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// When the last of them was written, on the clock of the server.
+    pub written: Option<Duration>,
+}
+
 /// Reads the entries after this one, at most so many. If there is no such entry, it waits for
 /// the next one, at most so long; until then it blocks the connection.
 ///
@@ -24,14 +33,16 @@ pub async fn read_log(
     after: u64,
     count: usize,
     wait: Duration,
-) -> Result<Vec<Entry>, RedisError> {
+) -> Result<LogRead, RedisError> {
     let [_, _, log, ..] = keys.common();
     let wait = usize::try_from(wait.as_millis()).unwrap_or(usize::MAX).max(1);
     let options = StreamReadOptions::default().count(count).block(wait);
     let reply: Option<StreamReadReply> =
         connection.xread_options(&[log], &[format!("{after}-0")], &options).await?;
     let streams = reply.into_iter().flat_map(|reply| reply.keys);
-    Ok(streams.flat_map(|stream| stream.ids).map(entry).collect())
+    let ids: Vec<StreamId> = streams.flat_map(|stream| stream.ids).collect();
+    let written = ids.last().and_then(|last| last.get("at")).map(Duration::from_millis);
+    Ok(LogRead { entries: ids.into_iter().map(entry).collect(), written })
 }
 
 fn entry(id: StreamId) -> Entry {

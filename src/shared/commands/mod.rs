@@ -9,6 +9,7 @@ mod arguments;
 mod clock;
 mod keys;
 mod log;
+mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,8 @@ use redis::{RedisError, Script, aio::ConnectionLike};
 pub use self::{
     account::{AccountScripts, LoginEnd, LoginLimits, LoginTurn, Reserved, SharedRate},
     keys::Keys,
-    log::read_log,
+    log::{LogRead, read_log},
+    rights::{try_log, try_scripts, try_wait},
 };
 pub(super) use self::{
     answers::{Words, unexpected},

@@ -133,8 +133,15 @@ fn of_kind(kind: ServerErrorKind, detail: &str) -> Fault {
         ServerErrorKind::ResponseError if detail.contains("max number of clients") => {
             Fault::TooManyClients
         }
+        // A command within a script; releases say it in different words.
+        ServerErrorKind::ResponseError if is_of_acl(detail) => Fault::NotPermitted,
         _ => Fault::Refused,
     }
+}
+
+fn is_of_acl(detail: &str) -> bool {
+    detail.starts_with("The user executing the script can't")
+        || detail.starts_with("ACL failure in script")
 }
 
 /// Of the codes that the library has no kind for.
@@ -188,6 +195,11 @@ mod tests {
             ("NOAUTH Authentication required.", Fault::CredentialsWanted),
             ("WRONGPASS invalid username-password pair", Fault::CredentialsRefused),
             ("NOPERM User x has no permissions to run the 'info' command", Fault::NotPermitted),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: f",
+                Fault::NotPermitted,
+            ),
+            ("ERR ACL failure in script: User x has no permissions to run", Fault::NotPermitted),
             ("READONLY You can't write against a read only replica.", Fault::IsReplica),
             ("UNBLOCKED force unblock from blocking operation", Fault::IsReplica),
             ("LOADING Redis is loading the dataset in memory", Fault::Loading),

@@ -1,12 +1,18 @@
 //! What a server says of itself (`INFO`), and whether it will do.
 
+use std::time::Duration;
+
 use super::{failure::Failure, fault::Fault};
 
 /// The oldest release that works.
 const OLDEST: u32 = 7;
 
+const NOT_APPENDING: &str = "it does not write each change to its disk: what a restart of it loses \
+    is known only to the replicas that run on, so a write may be sent again whose replica has \
+    ended too; set `appendonly yes` at the server";
+
 /// What is asked again with each heartbeat.
-pub(super) const SECTIONS: [&str; 2] = ["replication", "memory"];
+pub(super) const SECTIONS: [&str; 3] = ["server", "replication", "memory"];
 
 /// What is known of the server since the connections were opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +21,8 @@ pub struct ServerInfo {
     pub version: String,
     /// Tells one process of a server from another.
     pub(super) run_id: String,
+    /// Whether it writes each change to its disk (`appendonly yes`).
+    pub is_appending: bool,
     /// What it says of its replication.
     pub replication: Replication,
 }
@@ -27,6 +35,19 @@ pub struct Replication {
     pub id: String,
     /// How many replicas are connected to it.
     pub replicas: u32,
+    /// What time it was there.
+    pub time: Option<Duration>,
+}
+
+impl ServerInfo {
+    /// What works and is probably not meant, each as a sentence about the server.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<&'static str> {
+        match self.is_appending {
+            true => Vec::new(),
+            false => vec![NOT_APPENDING],
+        }
+    }
 }
 
 /// The answer to `INFO`.
@@ -60,7 +81,8 @@ pub(super) fn of_server(text: &str) -> Result<ServerInfo, Failure> {
     }
     let replication = of_heartbeat(text)?;
     let run_id = info.get("run_id")?.to_owned();
-    Ok(ServerInfo { version: version.to_owned(), run_id, replication })
+    let is_appending = info.find("aof_enabled") == Some("1");
+    Ok(ServerInfo { version: version.to_owned(), run_id, is_appending, replication })
 }
 
 /// Checks what may change while there are connections: the sections [`SECTIONS`].
@@ -77,7 +99,9 @@ pub(super) fn of_heartbeat(text: &str) -> Result<Replication, Failure> {
         return Err(Failure::new(Fault::Evicts, format_args!("maxmemory_policy is {policy}")));
     }
     let replicas = info.get("connected_slaves")?.parse().unwrap_or(0);
-    Ok(Replication { id: info.get("master_replid")?.to_owned(), replicas })
+    let time = info.find("server_time_usec").and_then(|time| time.parse().ok());
+    let (id, time) = (info.get("master_replid")?.to_owned(), time.map(Duration::from_micros));
+    Ok(Replication { id, replicas, time })
 }
 
 #[cfg(test)]
@@ -85,15 +109,20 @@ mod tests {
     use super::*;
 
     const INFO: &str = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n\
-                        run_id:3f\r\n\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n\r\n\
+                        run_id:3f\r\nserver_time_usec:1700000000000001\r\n\r\n\
+                        # Memory\r\nmaxmemory_policy:noeviction\r\n\r\n\
                         # Persistence\r\nloading:0\r\n\r\n# Replication\r\nrole:master\r\n\
                         connected_slaves:2\r\nmaster_replid:ab\r\nmaster_replid2:00\r\n\r\n\
                         # Cluster\r\ncluster_enabled:0\r\n";
 
     #[test]
     fn a_primary_that_keeps_its_keys_will_do() {
-        let replication = Replication { id: "ab".to_owned(), replicas: 2 };
+        let time = Some(Duration::from_micros(1_700_000_000_000_001));
+        let replication = Replication { id: "ab".to_owned(), replicas: 2, time };
         let info = of_server(INFO).unwrap();
+        assert_eq!(info.cautions(), [NOT_APPENDING]);
+        let appending = of_server(&format!("{INFO}aof_enabled:1\r\n")).unwrap();
+        assert!(appending.cautions().is_empty());
         assert_eq!((info.version.as_str(), info.replication), ("7.0.15", replication));
         // Valkey keeps saying which Redis it is like.
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1";

@@ -39,7 +39,7 @@ pub use self::{
     fault::{Connection, Facts, Fault, Writes},
     info::{Replication, ServerInfo},
     link::Link,
-    server::{Connections, Server},
+    server::{Connections, Proof, Server},
     supervisor::{Session, State, Supervisor},
 };
 

@@ -15,18 +15,22 @@ use crate::shared::settings::{Address, Sentinels};
 pub(super) struct Watchers {
     pub(super) sentinels: Sentinels,
     pub(super) master: String,
-    pub(super) credentials: Credentials,
 }
 
 impl Watchers {
     /// The address of the primary, by the first of them that knows it. They may be wrong: the
     /// server is asked for its role, too.
-    pub(super) async fn primary(&self, tls: Option<&Tls>) -> Result<Address, Failure> {
+    pub(super) async fn primary(
+        &self,
+        tls: Option<&Tls>,
+        credentials: &Credentials,
+    ) -> Result<Address, Failure> {
         let mut told: Option<Failure> = None;
         let mut reached = false;
         for sentinel in self.sentinels.addresses() {
             let late = |_| Err(Failure::new(Fault::ConnectTimeout, "no answer in time"));
-            let asked = timeout(SENTINEL, self.ask(sentinel, tls)).await.unwrap_or_else(late);
+            let asked =
+                timeout(SENTINEL, self.ask(sentinel, tls, credentials)).await.unwrap_or_else(late);
             let failure = match asked {
                 Ok(primary) => return Ok(primary),
                 Err(failure) => failure,
@@ -46,10 +50,15 @@ impl Watchers {
         }
     }
 
-    async fn ask(&self, sentinel: &Address, tls: Option<&Tls>) -> Result<Address, Failure> {
+    async fn ask(
+        &self,
+        sentinel: &Address,
+        tls: Option<&Tls>,
+        credentials: &Credentials,
+    ) -> Result<Address, Failure> {
         let mut failure = Failure::new(Fault::NameNotResolved, "no address");
         for place in places(sentinel).await? {
-            match open(&place, tls, &self.credentials, 0).await {
+            match open(&place, tls, credentials, 0).await {
                 Ok(mut opened) => {
                     let mut command = redis::cmd("SENTINEL");
                     command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);

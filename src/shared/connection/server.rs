@@ -1,9 +1,12 @@
 //! Where the server is, and how all connections to it are opened.
 
-use tokio::time::timeout;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::time::{Instant, timeout};
 
 use super::{
-    CONNECT,
+    COMMAND, CONNECT,
     failure::Failure,
     fault::Fault,
     info::{self, Replication, ServerInfo},
@@ -15,6 +18,7 @@ use super::{
 use crate::{
     error::{Error, Reason, Result},
     shared::{
+        commands::{Keys, try_log, try_scripts, try_wait},
         metrics::{SharedMetrics, Use},
         settings::{Address, SharedSettings},
     },
@@ -23,9 +27,22 @@ use crate::{
 /// The server that replicas share, as it is configured.
 pub struct Server {
     place: Where,
-    credentials: Credentials,
     database: u16,
+    keys: Keys,
+    proof: ArcSwap<Proof>,
+}
+
+/// What connections are opened with, and can change while there are some.
+pub struct Proof {
+    credentials: Credentials,
+    of_sentinels: Credentials,
     tls: Option<Tls>,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proof").finish_non_exhaustive()
+    }
 }
 
 enum Where {
@@ -45,6 +62,7 @@ pub struct Connections {
     /// blocks it.
     pub durable: Link,
     end: End,
+    since: Instant,
 }
 
 impl std::fmt::Debug for Server {
@@ -71,23 +89,30 @@ impl Server {
     pub fn new(settings: &SharedSettings) -> Result<Self> {
         let place = match (&settings.url, &settings.sentinels, &settings.master) {
             (Some(url), _, _) => Where::Here(url.address.clone()),
-            (None, Some(sentinels), Some(master)) => Where::Watched(Watchers {
-                sentinels: sentinels.clone(),
-                master: master.clone(),
-                credentials: Credentials {
-                    user: settings.sentinel_user.clone(),
-                    password: settings.sentinel_password.clone(),
-                },
-            }),
+            (None, Some(sentinels), Some(master)) => {
+                Where::Watched(Watchers { sentinels: sentinels.clone(), master: master.clone() })
+            }
             _ => {
                 let why = "the shared store has no `url`, and no `sentinels` with `master`";
                 return Err(Error::new(Reason::GatewayInternal, why));
             }
         };
-        let credentials =
-            Credentials { user: settings.user.clone(), password: settings.password.clone() };
-        let tls = settings.is_encrypted().then(|| Tls::of(&settings.tls)).transpose()?;
-        Ok(Self { place, credentials, database: settings.database, tls })
+        let (database, keys) = (settings.database, Keys::new(&settings.namespace));
+        Ok(Self { place, database, keys, proof: ArcSwap::from_pointee(Proof::new(settings)?) })
+    }
+
+    /// Connections are opened with this from now on. Those that are there go on.
+    pub fn prove_with(&self, proof: Proof) {
+        self.proof.store(Arc::new(proof));
+    }
+
+    /// Connects once, and says what the server is.
+    ///
+    /// # Errors
+    ///
+    /// What keeps a gateway from the server.
+    pub async fn try_once(&self, metrics: &SharedMetrics) -> Result<ServerInfo, Failure> {
+        self.connect(metrics).await.map(|(_, server)| server)
     }
 
     /// Opens the connections to the primary, at the first of its addresses where there is one.
@@ -95,16 +120,19 @@ impl Server {
         &self,
         metrics: &SharedMetrics,
     ) -> Result<(Connections, ServerInfo), Failure> {
+        let proof = self.proof.load_full();
         let address = match &self.place {
             Where::Here(address) => address.clone(),
-            Where::Watched(watchers) => watchers.primary(self.tls.as_ref()).await?,
+            Where::Watched(watchers) => {
+                watchers.primary(proof.tls.as_ref(), &proof.of_sentinels).await?
+            }
         };
         let late = |_| {
             Failure::new(Fault::ConnectTimeout, format_args!("{address}: {CONNECT:?} are over"))
         };
         let mut failure = Failure::new(Fault::NameNotResolved, "no address");
         for place in timeout(CONNECT, places(&address)).await.map_err(late)?? {
-            let opened = timeout(CONNECT, self.open_all(&place, metrics)).await;
+            let opened = timeout(CONNECT, self.open_all(&place, &proof, metrics)).await;
             match opened.map_err(late).flatten() {
                 Ok(opened) => return Ok(opened),
                 Err(told) => failure = told,
@@ -116,26 +144,48 @@ impl Server {
     async fn open_all(
         &self,
         place: &Place,
+        proof: &Proof,
         metrics: &SharedMetrics,
     ) -> Result<(Connections, ServerInfo), Failure> {
         let end = End::default();
-        let (commands, server) = self.open_one(place, Use::Commands, &end, metrics).await?;
-        let (log, of_log) = self.open_one(place, Use::Log, &end, metrics).await?;
-        let (durable, of_durable) = self.open_one(place, Use::Durable, &end, metrics).await?;
+        let open = |used| self.open_one(place, proof, used, &end, metrics);
+        let (commands, server) = open(Use::Commands).await?;
+        let (log, of_log) = open(Use::Log).await?;
+        let (durable, of_durable) = open(Use::Durable).await?;
         if of_log.run_id != server.run_id || of_durable.run_id != server.run_id {
             return Err(Failure::new(Fault::SeveralServers, "run_id differs"));
         }
-        Ok((Connections { commands, log, durable, end }, server))
+        let since = Instant::now();
+        let connections = Connections { commands, log, durable, end, since };
+        self.try_rights(&connections).await?;
+        Ok((connections, server))
+    }
+
+    /// Tries whether the gateway's user may do all that it will have to: a script that may not do a
+    /// part of it would have done the parts before. What else fails shows again later.
+    async fn try_rights(&self, connections: &Connections) -> Result<(), Failure> {
+        let Connections { commands, log, durable, .. } = connections;
+        let (mut first, mut second, mut third) =
+            (commands.connection(), log.connection(), durable.connection());
+        let tried = tokio::join!(
+            commands.within(COMMAND, try_scripts(&mut first, &self.keys)),
+            log.within(COMMAND, try_log(&mut second, &self.keys)),
+            durable.within(COMMAND, try_wait(&mut third)),
+        );
+        let refused = [tried.0, tried.1, tried.2].into_iter().filter_map(Result::err);
+        let mut refused = refused.filter(|why| why.fault == Fault::NotPermitted);
+        refused.next().map_or(Ok(()), Err)
     }
 
     async fn open_one(
         &self,
         place: &Place,
+        proof: &Proof,
         used: Use,
         end: &End,
         metrics: &SharedMetrics,
     ) -> Result<(Link, ServerInfo), Failure> {
-        let opened = open(place, self.tls.as_ref(), &self.credentials, self.database).await?;
+        let opened = open(place, proof.tls.as_ref(), &proof.credentials, self.database).await?;
         let mut connection = opened.connection.clone();
         let asked: redis::RedisResult<String> =
             redis::cmd("INFO").query_async(&mut connection).await;
@@ -145,7 +195,31 @@ impl Server {
     }
 }
 
+impl Proof {
+    /// As it is configured.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub fn new(settings: &SharedSettings) -> Result<Self> {
+        let credentials =
+            Credentials { user: settings.user.clone(), password: settings.password.clone() };
+        let of_sentinels = Credentials {
+            user: settings.sentinel_user.clone(),
+            password: settings.sentinel_password.clone(),
+        };
+        let tls = settings.is_encrypted().then(|| Tls::of(&settings.tls)).transpose()?;
+        Ok(Self { credentials, of_sentinels, tls })
+    }
+}
+
 impl Connections {
+    /// Since when they are open.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Asks the server whether all is as it was, on each connection that does not block.
     pub(super) async fn check(&self) -> Result<Replication, Failure> {
         let mut info = redis::cmd("INFO");

@@ -1,6 +1,13 @@
 //! The one task that connects to the shared store, watches over the connections, and tries again.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -54,8 +61,8 @@ pub trait Session: Send + Sync + 'static {
 pub enum State {
     /// Not at all: why, and since when.
     Down(Failure, Instant),
-    /// There are connections, and the session is beginning.
-    Joining,
+    /// There are connections, and the session is beginning; since when there was no session.
+    Joining(Instant),
     /// There are connections.
     Up(Arc<Connections>),
 }
@@ -76,11 +83,23 @@ impl fmt::Debug for Supervisor {
 impl Supervisor {
     /// Begins to connect, and goes on until [`Self::end`] or until it is dropped.
     #[must_use]
-    pub fn start(server: Server, session: Arc<dyn Session>, metrics: SharedMetrics) -> Self {
+    pub fn start(
+        server: impl Into<Arc<Server>>,
+        session: Arc<dyn Session>,
+        metrics: SharedMetrics,
+    ) -> Self {
+        let server = server.into();
         let first = Failure::new(Fault::NotConnected, "");
         let (sender, state) = watch::channel(State::Down(first, Instant::now()));
         let stop = CancellationToken::new();
-        let keeper = Keeper { server, session, metrics, state: sender, stop: stop.clone() };
+        let keeper = Keeper {
+            server,
+            session,
+            metrics,
+            state: sender,
+            stop: stop.clone(),
+            is_cautioned: AtomicBool::new(false),
+        };
         Self { state, task: tokio::spawn(keeper.run()), stop: stop.drop_guard() }
     }
 
@@ -92,7 +111,7 @@ impl Supervisor {
     pub fn connections(&self) -> Result<Arc<Connections>, Failure> {
         match &*self.state.borrow() {
             State::Up(connections) => Ok(Arc::clone(connections)),
-            State::Joining => Err(Failure::new(Fault::NotConnected, "")),
+            State::Joining(_) => Err(Failure::new(Fault::NotConnected, "")),
             State::Down(why, _) => Err(why.clone()),
         }
     }
@@ -113,11 +132,12 @@ impl Supervisor {
 
 /// What the task works with.
 struct Keeper {
-    server: Server,
+    server: Arc<Server>,
     session: Arc<dyn Session>,
     metrics: SharedMetrics,
     state: watch::Sender<State>,
     stop: CancellationToken,
+    is_cautioned: AtomicBool,
 }
 
 impl Keeper {
@@ -156,8 +176,8 @@ impl Keeper {
     fn is_down(&self, why: Failure) {
         self.state.send_modify(|state| {
             let since = match state {
-                State::Down(_, since) => *since,
-                State::Joining | State::Up(_) => Instant::now(),
+                State::Down(_, since) | State::Joining(since) => *since,
+                State::Up(_) => Instant::now(),
             };
             *state = State::Down(why, since);
         });
@@ -179,7 +199,12 @@ impl Keeper {
     /// Keeps connections until they end. Gives why they have.
     async fn keep(&self, connections: Connections, server: &ServerInfo) -> Failure {
         let connections = Arc::new(connections);
-        self.state.send_replace(State::Joining);
+        self.state.send_modify(|state| {
+            *state = match state {
+                State::Down(_, since) | State::Joining(since) => State::Joining(*since),
+                State::Up(_) => State::Joining(Instant::now()),
+            };
+        });
         let begin = timeout(SESSION, self.session.begin(&connections, server));
         let began = tokio::select! {
             why = connections.ended() => Err(why),
@@ -199,6 +224,14 @@ impl Keeper {
         why
     }
 
+    /// Says once what of the server is probably not meant.
+    fn caution(&self, server: &ServerInfo) {
+        let fresh = !self.is_cautioned.swap(true, Ordering::Relaxed);
+        for caution in server.cautions().into_iter().filter(|_| fresh) {
+            tracing::warn!(target: "store", server = %self.server, "the shared store: {caution}");
+        }
+    }
+
     async fn is_up(&self, connections: &Arc<Connections>, server: &ServerInfo) -> Failure {
         self.state.send_replace(State::Up(Arc::clone(connections)));
         self.metrics.connected(true);
@@ -208,6 +241,7 @@ impl Keeper {
             version = server.version,
             "connected to the shared store"
         );
+        self.caution(server);
         let why = tokio::select! {
             why = connections.ended() => why,
             why = self.watch_over(connections) => why,

@@ -1,6 +1,13 @@
 //! Keeps this replica a member over its connections: joins, renews the lease, and reads the log.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -8,9 +15,9 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::member::Membership;
+use super::{clock::ServerClock, member::Membership};
 use crate::shared::{
-    commands::read_log,
+    commands::{LogRead, read_log},
     connection::{
         COMMAND, Connections, Failure, Fault, HEARTBEAT, Link, Replication, ServerInfo, Session,
     },
@@ -24,6 +31,9 @@ use crate::shared::{
 const BATCH: usize = 500;
 /// How long a read of the log waits for an entry.
 const LOG_WAIT: Duration = Duration::from_millis(500);
+/// With so many heartbeats, something is written, even if there is nothing to write: a server that is
+/// full, or has too few replicas, answers as long as it is only read.
+const WRITES_EVERY: u64 = 8;
 /// How many own writes are restored at once.
 const RESTORED_AT_ONCE: usize = 64;
 
@@ -40,6 +50,8 @@ struct Shared {
     /// Why it joins again, if it does not only for new connections.
     why: Mutex<Resync>,
     has_joined: Notify,
+    clock: Mutex<ServerClock>,
+    beats: AtomicU64,
 }
 
 impl fmt::Debug for Following {
@@ -53,7 +65,14 @@ impl Following {
     #[must_use]
     pub fn new(member: Arc<Membership>, metrics: SharedMetrics) -> Self {
         let why = Mutex::new(Resync::Connected);
-        let shared = Shared { member, metrics, why, has_joined: Notify::new() };
+        let shared = Shared {
+            member,
+            metrics,
+            why,
+            has_joined: Notify::new(),
+            clock: Mutex::default(),
+            beats: AtomicU64::new(0),
+        };
         Self { shared: Arc::new(shared), reader: Mutex::default() }
     }
 }
@@ -70,13 +89,20 @@ impl Session for Following {
         Ok(())
     }
 
-    async fn renew(&self, connections: &Connections, _: &Replication) -> Result<(), Failure> {
-        self.shared.keep(&connections.commands).await
+    async fn renew(&self, connections: &Connections, said: &Replication) -> Result<(), Failure> {
+        if let Some(at_server) = said.time {
+            self.shared.clock.lock().told(at_server, self.shared.member.now());
+        }
+        let kept = self.shared.keep(&connections.commands).await;
+        self.shared.look_after(&connections.commands, kept.as_ref().err()).await;
+        kept
     }
 
     fn lose(&self, _: &Failure) {
         self.shared.member.set_commands(None);
         self.shared.member.set_durable(None);
+        // From now on, the connections tell.
+        self.shared.member.fares(None);
         *self.reader.lock() = None;
     }
 
@@ -100,6 +126,43 @@ impl Shared {
             self.member.set_commands(Some(link));
         }
         Ok(())
+    }
+
+    /// Learns what people want to know: whether the server takes writes, and how many replicas
+    /// there are. `trouble` is known already.
+    async fn look_after(&self, link: &Link, trouble: Option<&Failure>) {
+        let beat = self.beats.fetch_add(1, Ordering::Relaxed);
+        let is_due = beat.is_multiple_of(WRITES_EVERY) || self.member.trouble().is_some();
+        let refused = match trouble {
+            Some(why) => Some(why.clone()),
+            None if is_due => self.member.write_something(link).await.err(),
+            None => return self.count(link).await,
+        };
+        let is_new = self.member.fares(refused.as_ref());
+        match refused {
+            Some(why) if is_new => {
+                tracing::warn!(
+                    target: "store",
+                    fault = why.fault.name(),
+                    "the shared store does not do what it is asked: {why}"
+                );
+            }
+            None if is_new => {
+                tracing::info!(target: "store", "the shared store does what it is asked");
+            }
+            _ => {}
+        }
+        self.count(link).await;
+    }
+
+    async fn count(&self, link: &Link) {
+        let Some(epoch) = self.member.epoch() else { return };
+        let command = Command::Members { epoch: epoch.clone() };
+        if let Ok(Ok(Answer::Members(members))) =
+            self.member.ask(link, Some(&epoch), &command).await
+        {
+            self.member.heard_of(members.len().try_into().unwrap_or(u64::MAX));
+        }
     }
 
     async fn renew(&self, link: &Link) -> Result<Next, Failure> {
@@ -200,12 +263,17 @@ impl Shared {
             };
             let mut connection = log.connection();
             let read = read_log(&mut connection, &self.member.keys, after, BATCH, LOG_WAIT);
-            let Ok(entries) = log.within(LOG_WAIT + COMMAND, read).await else {
+            let Ok(LogRead { entries, written }) = log.within(LOG_WAIT + COMMAND, read).await
+            else {
                 // If the connections have not ended, the log lags, and then the lease is over.
                 sleep(HEARTBEAT).await;
                 continue;
             };
-            match self.member.apply(&entries, session) {
+            let next = self.member.apply(&entries, session);
+            if let Some(age) = written.and_then(|at| self.clock.lock().age(at, self.member.now())) {
+                self.metrics.log_lag(age);
+            }
+            match next {
                 Next::Join => *self.why.lock() = Resync::Gap,
                 // The next heartbeat sees what fails.
                 Next::Renew => drop(self.renew(&connections.commands).await),

@@ -1,9 +1,17 @@
 //! What this replica knows of the others, and how it asks the server.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
     lease::Lease,
@@ -46,6 +54,10 @@ pub struct Membership {
     durable: ArcSwapOption<Link>,
     lease: Arc<Lease>,
     wakes: Wakes,
+    /// How many replicas there are, as was last heard.
+    members: AtomicU64,
+    /// Why the server does not do what it is asked, although there are connections.
+    trouble: Mutex<Option<(Failure, Instant)>>,
     known: Mutex<Known>,
 }
 
@@ -86,6 +98,8 @@ impl Membership {
             durable: ArcSwapOption::empty(),
             lease: Arc::new(Lease::new()),
             wakes: Wakes::default(),
+            members: AtomicU64::new(0),
+            trouble: Mutex::default(),
             known: Mutex::new(Known { replica, own, memory, restored_in: None }),
         }
     }
@@ -143,6 +157,33 @@ impl Membership {
     #[must_use]
     pub fn epoch(&self) -> Option<EpochId> {
         self.known.lock().replica.member().map(|(epoch, _)| epoch.clone())
+    }
+
+    /// How many replicas are members, this one among them, as was last heard: one that has ended
+    /// without notice is, until a write has waited for it.
+    #[must_use]
+    pub fn members(&self) -> u64 {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    /// So many are members.
+    pub(super) fn heard_of(&self, members: u64) {
+        self.members.store(members, Ordering::Relaxed);
+    }
+
+    /// Why the server does not do what it is asked, although there are connections, and since when.
+    #[must_use]
+    pub fn trouble(&self) -> Option<(Failure, Instant)> {
+        self.trouble.lock().clone()
+    }
+
+    /// The server has done what it was asked, or has not. Gives whether that is new.
+    pub(super) fn fares(&self, trouble: Option<&Failure>) -> bool {
+        let mut known = self.trouble.lock();
+        let is_new = known.as_ref().map(|(why, _)| why.fault) != trouble.map(|why| why.fault);
+        let since = known.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        *known = trouble.map(|why| (why.clone(), since));
+        is_new
     }
 
     /// What this replica has written: it is restored in a new epoch.
@@ -234,6 +275,11 @@ impl Membership {
     /// What is waited for until replicas of the server have it is sent on this from now on.
     pub(super) fn set_durable(&self, link: Option<&Link>) {
         self.durable.store(link.cloned().map(Arc::new));
+    }
+
+    /// Has the server write what means nothing.
+    pub(super) async fn write_something(&self, link: &Link) -> Result<(), Failure> {
+        link.ask::<u64>(&self.keys.write_something()).await.map(drop)
     }
 
     /// Lets commands through, or no more.

@@ -4,6 +4,7 @@
 //! memory may be used. [`Following`] keeps it up over the connections of a
 //! [`Supervisor`](super::connection::Supervisor): it joins, renews the lease, and reads the log.
 
+mod clock;
 mod following;
 mod lease;
 mod member;

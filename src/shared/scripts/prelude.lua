@@ -21,7 +21,8 @@ end
 -- The rest is for all who write to the log: its keys are KEYS[2] to KEYS[4].
 local function append(...)
   local number = redis.call('INCR', KEYS[2])
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', 20000, number .. '-0', 'e', epoch[1], ...)
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', 20000, number .. '-0', 'e', epoch[1],
+    'at', string.format('%.0f', time), ...)
 end
 
 local function announce(write, target, lasts)

@@ -1,0 +1,20 @@
+-- KEYS rights
+-- Does what all other scripts do, to a key of its own: who may do this may do those.
+local key = KEYS[1]
+redis.call('TIME')
+redis.call('INFO', 'replication')
+redis.call('DEL', key)
+redis.call('HSET', key, 'a', 1)
+redis.call('PEXPIRE', key, 60000)
+redis.call('HSETNX', key, 'a', 1)
+redis.call('HEXISTS', key, 'a')
+redis.call('HGET', key, 'a')
+redis.call('HMGET', key, 'a')
+redis.call('HGETALL', key)
+redis.call('HDEL', key, 'a')
+redis.call('INCR', key)
+redis.call('GET', key)
+redis.call('DEL', key)
+redis.call('XADD', key, '*', 'a', 1)
+redis.call('DEL', key)
+return {'OK'}
