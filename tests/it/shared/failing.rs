@@ -139,7 +139,7 @@ async fn no_command_is_let_through_before_the_session_has_begun() {
     let server = Redis::start().await;
     let replica = Replica::holding(&over_tcp(server.address()), 0);
     until("it joins", async || replica.told.begun.load(SeqCst) == 1).await;
-    assert!(matches!(*replica.supervisor.state().borrow(), State::Joining));
+    assert!(matches!(*replica.supervisor.state().borrow(), State::Joining(_)));
     assert_eq!(replica.supervisor.connections().unwrap_err().fault, Fault::NotConnected);
     replica.told.may_begin.add_permits(1);
     replica.up().await;
