@@ -126,10 +126,7 @@ impl App {
     /// When a port cannot be bound, or the store or the audit log cannot be opened, or an HTTP
     /// client cannot be set up, or when there are no backends and this build has no sandbox.
     pub async fn start(config: Config) -> io::Result<Self> {
-        let (mut config, mut read) = (config.clone(), config);
-        let sandbox = embed_sandbox(&mut config).await?;
-        read.backends = config.backends.clone();
-        fit_open_files(&mut config, sandbox.is_some());
+        let (mut config, read, sandbox) = with_sandbox(config).await?;
         let mut registry = Registry::new(env!("CARGO_PKG_VERSION"));
         let metrics = Arc::new(Metrics::register(&mut registry).over(sandbox.is_some()));
         let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
@@ -239,6 +236,16 @@ impl App {
         }
         drained
     }
+}
+
+/// The configuration as it is used, as it was read, and the sandbox that is embedded where no
+/// backends are configured: then both have its backends.
+async fn with_sandbox(read: Config) -> io::Result<(Config, Config, Option<Embedded>)> {
+    let mut config = read.clone();
+    let sandbox = embed_sandbox(&mut config).await?;
+    let read = Config { backends: config.backends.clone(), ..read };
+    fit_open_files(&mut config, sandbox.is_some());
+    Ok((config, read, sandbox))
 }
 
 /// Starts the embedded sandbox where no backends are configured, and configures its own.

@@ -194,7 +194,7 @@ impl Maker {
         self.background.spawn(keeps.map(drop));
         let parts = Parts { upstream: Arc::clone(&upstream), cache: cache.clone(), over };
         self.running.set(&settings.name, parts);
-        let account = account(&settings).name(&self.key);
+        let account = account(&settings).name();
         if let Some(replicas) = &self.replicas {
             replicas.follow(&account, &cache, settings.write.settle_time);
         }
@@ -220,7 +220,7 @@ impl Maker {
     pub(super) fn watch(&self, watches: &Watches, backend: &BackendSettings) {
         let name: Arc<str> = backend.name.as_str().into();
         let account = account(backend);
-        let account = (account.digest(&self.key), &account.name(&self.key));
+        let account = (account.digest(&self.key), &account.name());
         watches.add(&name, account, backend.watch.clone(), self.metrics.watch.backend(&name));
     }
 }
@@ -270,7 +270,8 @@ pub(super) fn account(backend: &BackendSettings) -> Account {
         }
     }
     let base_url = backend.upstream.base_url.as_str().to_owned();
-    Account { upstream: vec![backend.dialect.to_owned(), base_url], names, secrets }
+    let upstream = vec![backend.dialect.to_owned(), base_url];
+    Account { upstream, names, secrets, backend: backend.name.clone() }
 }
 
 /// Gives each cache less if they have more together than there is for them.

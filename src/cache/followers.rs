@@ -1,7 +1,7 @@
 //! What writes of other replicas mean to the caches of this process.
 //!
 //! A target is a text in the log that all replicas read: the account, and what a write may change
-//! of it. The own writes of this process outdate its caches by themselves, at once.
+//! of it. The own writes of this process outdate the cache of their backend by themselves, at once.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -133,10 +133,11 @@ impl State {
 impl Memory for Followers {
     fn opened(&mut self, write: WriteId, target: &protocol::Target) {
         let mut state = self.0.lock();
-        if state.process.has_begun(write) {
+        let (caches, local) = state.of(target);
+        // Another cache of the same account is told here.
+        if state.process.has_begun(write) && caches.len() < 2 {
             return;
         }
-        let (caches, local) = state.of(target);
         let begun: Vec<_> = caches.iter().map(|cache| (cache.clone(), local.clone())).collect();
         begun.iter().for_each(|(cache, target)| cache.begin(target));
         state.open.insert(write, OpenWrite { target: target.clone(), begun });

@@ -68,8 +68,7 @@ pub(super) fn config(
     let (auth, open_port) =
         auth::read(&mut root, &backends, &addresses.listen, fits.then_some(&tls));
     let operators = operators::read(&mut root, &admin);
-    let has_key = page_tokens.page_token_key.is_some();
-    let (store, shared) = store::read(&mut root, has_backends, has_key);
+    let (store, shared) = store::read(&mut root, has_backends, &page_tokens);
     root.finish();
     let mut warnings = errors.take_warnings();
     warnings.extend(permissions::check(&permissions, context.file, &whole_file, errors));
@@ -79,8 +78,7 @@ pub(super) fn config(
         warnings.push(NO_PAGE_TOKEN_KEY.to_owned());
     }
     warnings.extend(fit::warnings(&memory, &callers, &server, &backends));
-    warnings.extend(open_admin_port(&admin, &operators, &addresses));
-    warnings.extend(open_port);
+    warnings.extend(open_admin_port(&admin, &operators, &addresses).into_iter().chain(open_port));
     warnings.extend(store.warning().filter(|_| has_backends));
     Config {
         addresses,

@@ -1,6 +1,7 @@
 //! What outlives the process, and what replicas share: `[store]`.
 
 use crate::{
+    query::PageSettings,
     settings::{Row, Section, Settings as _},
     shared::SharedSettings,
     store::{StoreKind, StoreSettings},
@@ -19,7 +20,7 @@ const UNNAMED: &str = "is `default`: another installation at the same server wou
 pub(super) fn read(
     root: &mut Section<'_>,
     has_backends: bool,
-    has_key: bool,
+    page_tokens: &PageSettings,
 ) -> (StoreSettings, Option<SharedSettings>) {
     let mut section = root.child("store");
     let mut store = StoreSettings::read(&mut section);
@@ -37,7 +38,7 @@ pub(super) fn read(
         section.caution("namespace", UNNAMED);
     }
     section.finish();
-    if !has_key {
+    if page_tokens.page_token_key.is_none() {
         root.conflict(["page_token_key", "store"], NO_KEY);
     }
     (store, Some(shared))

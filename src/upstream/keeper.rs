@@ -12,6 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use prost::Message;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 use super::kept::{KeptPause, KeptUpstream, read};
 use crate::store::{Change, Clock, Kept, Outlives, Store, StoreKey, Table, forget_unreadable};
@@ -42,6 +43,8 @@ pub struct Account {
     pub names: Vec<String>,
     /// Its secrets.
     pub secrets: Vec<SecretString>,
+    /// The backend that is configured for it.
+    pub backend: String,
 }
 
 /// Keeps the state of one upstream.
@@ -144,15 +147,18 @@ impl Account {
         u32::from_be_bytes([a, b, c, d])
     }
 
-    /// Names it among all replicas that have this key.
+    /// Names it among all replicas. No secret is in it: they are replaced on one replica after the
+    /// other, and meanwhile all of them have to mean the same account.
     #[must_use]
-    pub fn name(&self, key: &StoreKey) -> Arc<str> {
-        let parts: Vec<&[u8]> = match self.names.is_empty() {
-            // Where nothing else tells accounts apart, the secrets do.
-            true => self.known().chain(self.secret_bytes()).collect(),
-            false => self.known().collect(),
-        };
-        let [a, b, c, d, e, f, g, h, ..] = key.derive("account over replicas", &parts);
+    pub fn name(&self) -> Arc<str> {
+        // Where nothing else tells accounts apart, their backends do.
+        let apart = self.names.is_empty().then_some(self.backend.as_bytes());
+        let mut digest = Sha256::new();
+        for part in self.known().chain(apart) {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(digest.finalize());
         format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h])).into()
     }
 
@@ -243,7 +249,21 @@ mod tests {
             upstream: vec![upstream.to_owned()],
             names: names.into_iter().collect(),
             secrets: vec![secret.into()],
+            backend: "b".to_owned(),
         }
+    }
+
+    #[test]
+    fn replicas_call_an_account_the_same_whatever_its_secrets() {
+        let name = account("a", "n", "s").name();
+        assert_eq!((name.len(), &account("a", "n", "t").name()), (16, &name));
+        assert_eq!(Account { backend: "c".into(), ..account("a", "n", "s") }.name(), name);
+        assert_ne!(account("z", "n", "s").name(), name);
+        assert_ne!(account("a", "m", "s").name(), name);
+        // One that only secrets tell from others is that of its backend.
+        let unnamed = account("a", "", "s");
+        assert_eq!(account("a", "", "t").name(), unnamed.name());
+        assert_ne!(Account { backend: "c".into(), ..unnamed.clone() }.name(), unnamed.name());
     }
 
     #[tokio::test]

@@ -102,14 +102,22 @@ async fn only_what_a_write_may_change_is_outdated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_own_writes_of_a_process_outdate_by_themselves() {
+async fn the_own_writes_of_a_process_outdate_their_cache_by_themselves() {
     let mut follower = Follower::new();
-    let _ = follower.bench.get().await;
     let own = follower.process.new_write();
     let target = follower.shared(&one());
-    follower.log.opened(own, &target);
-    follower.log.closed(own, &target, true);
-    assert_eq!(follower.bench.get().await.1, Outcome::Hit);
+    let other = Bench::new(settings());
+    for (caches, outcome) in [(1, Outcome::Hit), (2, Outcome::Miss)] {
+        if caches == 2 {
+            // Another backend of the same account.
+            follower.log.follow(&follower.account, &other.cache, SETTLE_TIME, &follower.lease);
+        }
+        let _ = (follower.bench.get().await, other.get().await);
+        follower.log.opened(own, &target);
+        follower.log.closed(own, &target, true);
+        assert_eq!(follower.bench.get().await.1, outcome);
+    }
+    assert_eq!(other.get().await.1, Outcome::Miss);
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,8 +72,11 @@ pub(super) fn list(value: Value) -> Result<(u64, Vec<SharedEntry>)> {
     Ok((next, entries))
 }
 
-/// Changes by their numbers, if the history is still the same.
-pub(super) fn changes(value: Value) -> Result<Answered<Option<Vec<(u64, SharedChange)>>>> {
+/// Changes by their numbers.
+pub(super) type Numbered = Vec<(u64, SharedChange)>;
+
+/// The changes, if the history is still the same.
+pub(super) fn changes(value: Value) -> Result<Answered<Option<Numbered>>> {
     let mut words = Words::of(value)?;
     match first(&mut words)? {
         Err(refused) => return Ok(Err(refused)),

@@ -47,6 +47,8 @@ local function finish(key, known, state, intent, at, number, result, kept)
   if state == 'U' and not known.ended then redis.call('HSET', key, 'ended', at) end
   if state == 'D' then redis.call('HSET', key, 'result', result, 'number', number) end
   if state == 'E' then state = 'N' end
+  -- Nothing has to be found out any more, and an intent may be long.
+  if state ~= 'U' then redis.call('HDEL', key, 'intent', 'ended') end
   redis.call('HSET', key, 'state', state)
   redis.call('PEXPIRE', key, kept)
 end

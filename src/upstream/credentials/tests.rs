@@ -209,6 +209,7 @@ async fn the_next_process_with_the_same_credentials_goes_on_with_the_pause() {
         upstream: vec!["http://upstream.test".to_owned()],
         names: vec!["operator".to_owned()],
         secrets: vec!["password".into()],
+        backend: "b".to_owned(),
     };
     let process = |account: &Account| {
         let store: Arc<dyn Store> =

@@ -36,6 +36,18 @@ pub(super) struct History {
     note: String,
 }
 
+impl History {
+    /// In another epoch, it has another id.
+    fn goes_on_in(&mut self, epoch: &EpochId, fresh: u64) {
+        let Some((id, of)) = self.id.clone() else { return };
+        if of != *epoch {
+            self.runs.push(HistoryRun { id, end: self.last });
+            self.id = Some((HistoryId(fresh), epoch.clone()));
+            (self.looked, self.failed) = (0, None);
+        }
+    }
+}
+
 impl Model {
     fn is_refused(&self, epoch: &EpochId) -> bool {
         self.epoch.as_ref() != Some(epoch)
@@ -54,14 +66,8 @@ impl Model {
         if self.is_refused(epoch) {
             return Err(Refused::Epoch);
         }
+        self.history.goes_on_in(epoch, fresh);
         let history = &mut self.history;
-        if let Some((id, of)) = history.id.clone()
-            && of != *epoch
-        {
-            history.runs.push(HistoryRun { id, end: history.last });
-            history.id = Some((HistoryId(fresh), epoch.clone()));
-            (history.looked, history.failed) = (0, None);
-        }
         let mut has_turn = false;
         match turn {
             Turn::Ask => {}

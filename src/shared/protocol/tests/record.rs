@@ -48,6 +48,7 @@ impl Record {
     pub(super) fn end(&mut self, outcome: &Outcome, at: Duration, number: u64) {
         match outcome {
             Outcome::Done(result) => {
+                (self.intent, self.ended) = (None, None);
                 (self.state, self.result) = (State::Done, Some(result.clone()));
                 self.number = number;
             }
@@ -55,7 +56,10 @@ impl Record {
                 self.state = State::Unknown;
                 self.ended = self.ended.or(Some(at));
             }
-            Outcome::Nothing | Outcome::NoEffect | Outcome::Unknown => self.state = State::Nothing,
+            Outcome::Nothing | Outcome::NoEffect | Outcome::Unknown => {
+                (self.intent, self.ended) = (None, None);
+                self.state = State::Nothing;
+            }
         }
     }
 }
