@@ -14,15 +14,13 @@ pub mod idempotency;
 mod plan;
 mod purge;
 mod read;
+mod remarks;
 #[cfg(test)]
 mod tests;
 pub mod watch;
 mod write;
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, OnceLock},
-};
+use std::sync::Arc;
 
 pub use agreement::{Agreement, Rules, SharedWrite};
 pub use backend::Backend;
@@ -33,6 +31,7 @@ pub use doubt::{describe as describe_doubt, to_json as doubt_to_json};
 pub use earlier::{EarlierWrites, check_creations, describe};
 use plan::{preview, translate};
 use read::{batch, cached, diff, get, list};
+use remarks::Remarks;
 use watch::{ChangeStream, Watches};
 pub use write::settings::WriteSettings;
 use write::{check, run::Writer};
@@ -70,8 +69,7 @@ pub struct Gateway {
     page_tokens: PageTokens,
     watches: Watches,
     processors: Processors,
-    /// How this replica does among the others, if it shares a store with them.
-    conditions: OnceLock<Conditions>,
+    remarks: Remarks,
 }
 
 impl Gateway {
@@ -92,14 +90,13 @@ impl Gateway {
         door.of_the_process().now().values().for_each(|backend| watches.bind(backend));
         let writer = Writer::new(writes.clone(), earlier, audit);
         let doubts = Arc::new(Doubts::new(writer.doubts(), writes));
-        let conditions = OnceLock::new();
-        Self { door, writer, doubts, page_tokens, watches, processors, conditions }
+        let remarks = Remarks::default();
+        Self { door, writer, doubts, page_tokens, watches, processors, remarks }
     }
 
     /// Has `GetBackend` tell when the store that replicas share is away.
     pub fn tell_of(&self, conditions: Conditions) {
-        // The process has one store.
-        let _ = self.conditions.set(conditions);
+        self.remarks.tell_of(conditions);
     }
 
     /// Sets whether a caller without the right `fresh` is refused if it asks for what is fresh; it
@@ -145,17 +142,10 @@ impl Gateway {
         Ok(self.describe(call, &backend))
     }
 
-    fn request_id_guarantee(&self) -> Cow<'_, str> {
-        let guarantee = self.writer.request_id_guarantee();
-        match self.conditions.get().and_then(|conditions| conditions.now().remark()) {
-            Some(remark) => format!("{guarantee}; {remark}").into(),
-            None => guarantee.into(),
-        }
-    }
-
     fn describe(&self, call: &Call, backend: &Allowed<Reads>) -> pb::Backend {
         let tells_error = call.record.may(Right::Admin, backend.name().id());
-        backend.describe(&self.request_id_guarantee(), tells_error)
+        let guarantee = self.remarks.added_to(self.writer.request_id_guarantee());
+        backend.describe(&guarantee, tells_error)
     }
 
     /// Reads the services that a profile of a backend can hold.

@@ -19,7 +19,8 @@ use super::{clock::ServerClock, member::Membership};
 use crate::shared::{
     commands::{LogRead, read_log},
     connection::{
-        COMMAND, Connections, Failure, Fault, HEARTBEAT, Link, Replication, ServerInfo, Session,
+        COMMAND, Connection, Connections, Failure, Fault, HEARTBEAT, Link, Replication, ServerInfo,
+        Session,
     },
     metrics::{Resync, SharedMetrics},
     protocol::{
@@ -94,7 +95,12 @@ impl Session for Following {
             self.shared.clock.lock().told(at_server, self.shared.member.now());
         }
         let kept = self.shared.keep(&connections.commands).await;
-        self.shared.look_after(&connections.commands, kept.as_ref().err()).await;
+        match &kept {
+            // The connections tell.
+            Err(why) if why.fault.facts().connection == Connection::Dropped => {}
+            Err(why) => self.shared.look_after(&connections.commands, Some(why)).await,
+            Ok(()) => self.shared.look_after(&connections.commands, None).await,
+        }
         kept
     }
 

@@ -133,6 +133,9 @@ async fn credentials_are_not_shown_to_another_server() {
             == serde_json::json!(["store.namespace", "store.password"])
     })
     .await;
-    bench.replicas[0].wire.cut();
+    let wire = &bench.replicas[0].wire;
+    let opened = wire.opened();
+    wire.cut();
+    until("it connects again", async || wire.opened() >= opened + 3).await;
     bench.serves(0).await;
 }
