@@ -138,11 +138,8 @@ impl App {
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let (store, key) = open_store(&config, &metrics.store)?;
-        let (replicas, shared) = Replicas::start(&config, &metrics.shared)?.unzip();
-        let conditions = replicas.as_ref().map(|replicas: &Replicas| {
-            replicas.measured_by(&mut registry, &metrics.shared);
-            replicas.conditions.clone()
-        });
+        let shared = Replicas::start(&config, &metrics.shared, &mut registry)?;
+        let (replicas, shared) = shared.unzip();
         let audit = AuditLog::open(&config.audit, config.log.format, metrics.audit.clone())?;
         let levers = operators::levers(&audit, &metrics.levers, &mut registry, &background);
         let maker = Maker {
@@ -166,9 +163,6 @@ impl App {
                 .audited_in(audit.clone())
                 .guarded_by(Arc::clone(&rules));
         let server = bind(&config, services).await?;
-        if let Some(conditions) = conditions {
-            gateway.tell_of(conditions);
-        }
         gateway.settle_doubts(&background);
         keys::keep(&rules, &background, health);
         let (running, settings) = (maker.running.clone(), config.clone());
@@ -298,6 +292,9 @@ fn gateway(
     let watches = watches(config, callers, store, maker);
     let (tokens, processors) = (page_tokens(config), Processors::new(callers));
     let gateway = Gateway::new(backends, writes, earlier, audit, tokens, watches, processors);
+    if let Some(replicas) = replicas {
+        gateway.tell_of(replicas.conditions.clone());
+    }
     Ok(Arc::new(gateway))
 }
 

@@ -230,6 +230,7 @@ where
         metrics: Arc::new(registry),
         config: Arc::new(|| Value::Null),
         reload: Arc::new(|| Value::Null),
+        shared_store: None,
         settings: AdminSettings::default(),
         operators: Operators::new(),
         end_pause: Arc::new(|_: &str| None),

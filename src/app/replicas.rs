@@ -39,6 +39,7 @@ impl Replicas {
     pub(super) fn start(
         config: &Config,
         metrics: &SharedMetrics,
+        registry: &mut Registry,
     ) -> io::Result<Option<(Self, Supervisor)>> {
         let Some(settings) = &config.shared else { return Ok(None) };
         let process = Process::new();
@@ -59,7 +60,9 @@ impl Replicas {
             when_unreachable: settings.when_unreachable,
             durable_replicas: settings.durable_replicas,
         };
-        Ok(Some((Self { membership, conditions, server, followers, rules }, supervisor)))
+        let replicas = Self { membership, conditions, server, followers, rules };
+        replicas.measured_by(registry, metrics);
+        Ok(Some((replicas, supervisor)))
     }
 
     /// How they agree on the writes of this process.
@@ -70,7 +73,7 @@ impl Replicas {
     }
 
     /// Has measured, whenever the metrics are read, how this replica does.
-    pub(super) fn measured_by(&self, registry: &mut Registry, metrics: &SharedMetrics) {
+    fn measured_by(&self, registry: &mut Registry, metrics: &SharedMetrics) {
         let (membership, metrics) = (Arc::clone(&self.membership), metrics.clone());
         registry.before_scrape(move || {
             metrics.lease_valid(membership.may_serve());
@@ -104,10 +107,11 @@ pub(super) fn shown(condition: &Condition) -> Value {
         "epoch": condition.epoch.as_deref(),
         "members": condition.members,
     });
-    if let Some(why) = &condition.trouble {
-        shown["fault"] = why.fault.name().into();
-        shown["why"] = why.to_string().into();
-        shown["writes"] = if condition.writes_alone { "alone" } else { "refused" }.into();
+    if let (Some(why), Some(shown)) = (&condition.trouble, shown.as_object_mut()) {
+        let writes = if condition.writes_alone { "alone" } else { "refused" };
+        shown.insert("fault".to_owned(), why.fault.name().into());
+        shown.insert("why".to_owned(), why.to_string().into());
+        shown.insert("writes".to_owned(), writes.into());
     }
     shown
 }

@@ -175,20 +175,7 @@ fn fits_together(settings: &SharedSettings, section: &mut Section<'_>) {
             "`sentinels` needs `master`, the name that they know the primary by",
         );
     }
-    for (user, password, has_user, has_password) in [
-        ("user", "password", settings.user.is_some(), settings.password.is_some()),
-        (
-            "sentinel_user",
-            "sentinel_password",
-            settings.sentinel_user.is_some(),
-            settings.sentinel_password.is_some(),
-        ),
-    ] {
-        if has_user && !has_password {
-            let message = format!("{} needs {}", quoted(user), quoted(password));
-            section.conflict([user, password], message);
-        }
-    }
+    users_have_passwords(settings, section);
     if settings.when_unreachable == WhenUnreachable::WriteAlone {
         section.caution("when_unreachable", ALONE);
     }
@@ -197,6 +184,18 @@ fn fits_together(settings: &SharedSettings, section: &mut Section<'_>) {
             ["tls", "url", "sentinels"],
             "`tls` is not used without TLS: write `rediss://` in `url` or `sentinels`",
         );
+    }
+}
+
+fn users_have_passwords(settings: &SharedSettings, section: &mut Section<'_>) {
+    let SharedSettings { user, password, sentinel_user, sentinel_password, .. } = settings;
+    for (keys, user, password) in [
+        (["user", "password"], user, password),
+        (["sentinel_user", "sentinel_password"], sentinel_user, sentinel_password),
+    ] {
+        if user.is_some() && password.is_none() {
+            section.conflict(keys, format!("{} needs {}", quoted(keys[0]), quoted(keys[1])));
+        }
     }
 }
 

@@ -157,8 +157,8 @@ async fn readyz(State((health, shared_store)): State<(Health, Option<Shows>)>) -
     let checks = [("listener".to_owned(), listener.into())].into_iter().chain(awaited);
     let checks: serde_json::Map<String, Value> = checks.collect();
     let mut body = json!({ "ready": ready, "checks": checks, "health": names });
-    if let Some(shows) = shared_store {
-        body["shared_store"] = shows();
+    if let (Some(shows), Some(body)) = (shared_store, body.as_object_mut()) {
+        body.insert("shared_store".to_owned(), shows());
     }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Page(body)).into_response()

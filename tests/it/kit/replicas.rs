@@ -20,7 +20,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Mutex,
 };
 
 use futures_util::future::join_all;
@@ -31,7 +31,7 @@ use rustix::process::Signal;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    child::{self, Ended, Gateway, Program},
+    child::{self, Ended, Gateway},
     redis::Redis,
     sandbox::Sandbox,
     wire::Wire,
