@@ -1,6 +1,7 @@
 //! What replicas of the gateway agree on, through one Redis or Valkey that they share.
 //!
 //! - `protocol`: what one replica knows and decides, without IO and without a clock
+//! - `account`: what they share of one account of an upstream: its logins and its limits
 //! - `commands`: what it asks of the server, as scripts
 //! - `connection`: the connections to the server, which are made again when they fail
 //! - `history`: what they have seen of a list, and who looks for what has changed
@@ -12,6 +13,7 @@
 //! Nothing here knows what is kept or written: the rooms to the right name their profiles and their
 //! requests.
 
+mod account;
 pub mod commands;
 mod condition;
 pub mod connection;
@@ -24,6 +26,7 @@ pub(crate) mod redis_server;
 mod settings;
 
 pub use self::{
+    account::SharedAccount,
     condition::{Condition, Conditions},
     metrics::{Resync, SharedMetrics},
     settings::{

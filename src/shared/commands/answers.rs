@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{ErrorKind, FromRedisValue, RedisError, Value, from_redis_value};
+use redis::{
+    ErrorKind, FromRedisValue, RedisError, ScriptInvocation, Value, aio::ConnectionLike,
+    from_redis_value,
+};
 
 use crate::shared::protocol::{
     Answer, Begun, Closed, Command, Joined, LeftOpen, Members, Opened, Refused, Renewal, Restored,
@@ -25,6 +28,10 @@ impl Words {
     pub(in crate::shared) fn next<T: FromRedisValue>(&mut self) -> Result<T> {
         let word = self.0.next().ok_or_else(unexpected)?;
         from_redis_value(word).map_err(|_| unexpected())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.0.len() == 0
     }
 
     pub(in crate::shared) fn millis(&mut self) -> Result<Duration> {
@@ -129,4 +136,20 @@ fn turn_taken(first: &str, words: &mut Words) -> Result<TurnTaken> {
         "GRACE" => TurnTaken::Grace { left: words.millis()? },
         _ => return Err(unexpected()),
     })
+}
+
+/// Runs a script whose answer begins with its kind.
+pub(super) async fn run(
+    call: &ScriptInvocation<'_>,
+    connection: &mut impl ConnectionLike,
+) -> Result<(String, Words)> {
+    let mut words = run_to_words(call, connection).await?;
+    Ok((words.next()?, words))
+}
+
+pub(super) async fn run_to_words(
+    call: &ScriptInvocation<'_>,
+    connection: &mut impl ConnectionLike,
+) -> Result<Words> {
+    Words::of(call.invoke_async(connection).await?)
 }

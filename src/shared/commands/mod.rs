@@ -3,12 +3,13 @@
 //!
 //! All keys of a namespace have one hash tag, so that a script touches one slot.
 
-mod account;
 mod answers;
 mod arguments;
 mod clock;
 mod keys;
 mod log;
+mod logins;
+mod rate;
 mod rights;
 #[cfg(test)]
 mod tests;
@@ -16,9 +17,16 @@ mod tests;
 use redis::{RedisError, Script, aio::ConnectionLike};
 
 pub use self::{
-    account::{AccountScripts, LoginEnd, LoginLimits, LoginTurn, Reserved, SharedRate},
     keys::Keys,
     log::{LogRead, read_log},
+    logins::{
+        KnownLogins, Login, LoginEnd, LoginPause, LoginScripts, LoginTurn, PauseSpans, RefusedKind,
+        WhyPaused,
+    },
+    rate::{
+        AskedWindow, KnownWindow, RateScripts, Reserve, Reserved, ReservedLogin, SharedRate,
+        Stopped,
+    },
     rights::{try_log, try_scripts, try_wait},
 };
 pub(super) use self::{

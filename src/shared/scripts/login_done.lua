@@ -1,19 +1,17 @@
 -- KEYS login
--- ARGV credentials holder outcome first longest
-local time = now()
-local known = redis.call('HMGET', KEYS[1], 'holder', 'done', 'failures', 'credentials')
+-- ARGV credentials holder outcome first longest kind reason told
+local known = redis.call('HMGET', KEYS[1], 'holder', 'done')
 -- Told again, because the answer was lost.
-if known[2] == ARGV[2] then return {'OK'} end
-redis.call('HSET', KEYS[1], 'done', ARGV[2])
-if known[1] == ARGV[2] then redis.call('HDEL', KEYS[1], 'holder', 'until') end
-if ARGV[3] == 'accepted' then
-  redis.call('HDEL', KEYS[1], 'failures', 'credentials', 'paused')
-elseif ARGV[3] == 'refused' then
-  -- Those of other credentials say nothing of these.
-  local failures = known[4] == ARGV[1] and tonumber(known[3] or 0) or 0
-  local pause = math.min(ARGV[4] * 2 ^ failures, tonumber(ARGV[5]))
-  redis.call('HSET', KEYS[1], 'failures', failures + 1, 'credentials', ARGV[1],
-    'paused', string.format('%.0f', time + pause))
+if known[2] ~= ARGV[2] then
+  redis.call('HSET', KEYS[1], 'done', ARGV[2])
+  if known[1] == ARGV[2] then redis.call('HDEL', KEYS[1], 'holder', 'until') end
+  local own = refused(KEYS[1], ARGV[1])
+  -- A login that the upstream accepts says nothing of the tokens that it gives.
+  if ARGV[3] == 'accepted' and own[4] and own[4] ~= 'tokens' then
+    redis.call('HDEL', KEYS[1], 'credentials', 'paused', 'span')
+  elseif ARGV[3] == 'refused' then
+    refuse(KEYS[1], ARGV[1], unpack(ARGV, 4))
+  end
 end
-redis.call('PEXPIRE', KEYS[1], 7200000)
-return {'OK'}
+kept(KEYS[1], ARGV[2])
+return {'OK', refused(KEYS[1], ARGV[1])}

@@ -1,9 +1,9 @@
 -- KEYS login
--- ARGV credentials span
-local time = now()
-local known = redis.call('HMGET', KEYS[1], 'credentials', 'paused')
-local paused = known[1] == ARGV[1] and tonumber(known[2] or 0) or 0
-redis.call('HSET', KEYS[1], 'credentials', ARGV[1],
-  'paused', string.format('%.0f', math.max(paused, time + ARGV[2])))
-redis.call('PEXPIRE', KEYS[1], 7200000)
-return {'OK'}
+-- ARGV credentials token first longest kind reason told
+-- Replicas that find the same at a time make one pause of it.
+local own = refused(KEYS[1], ARGV[1])
+if not (own[2] and own[2] > 0 and own[4] == ARGV[5]) then
+  refuse(KEYS[1], ARGV[1], unpack(ARGV, 3))
+end
+kept(KEYS[1], ARGV[2])
+return {'OK', refused(KEYS[1], ARGV[1])}

@@ -1,10 +1,11 @@
 -- KEYS rate
--- ARGV full pause
+-- ARGV full pause strikes
 local lowered = tonumber(known[4] or 0)
 -- Those that answer requests of the same time count once.
 if time >= lowered + 1000 then rate, lowered = math.max(rate / 2, full / 32), time end
 paused = math.max(paused, time + ARGV[2])
 redis.call('HSET', KEYS[1], 'rate', string.format('%.6f', rate), 'seen', time,
-  'paused', string.format('%.0f', paused), 'lowered', string.format('%.0f', lowered))
-redis.call('PEXPIRE', KEYS[1], 600000)
+  'paused', string.format('%.0f', paused), 'lowered', string.format('%.0f', lowered),
+  'strikes', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], math.max(600000, paused - time + 60000))
 return {'OK', paused - time}

@@ -1,7 +1,8 @@
 //! The scripts on a real server answer as the model of the server does, which the protocol is
 //! proved with.
 
-mod account;
+mod logins;
+mod rate;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

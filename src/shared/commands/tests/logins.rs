@@ -1,0 +1,190 @@
+//! Logins that replicas take turns at, on a real server.
+
+use std::time::Duration;
+
+use redis::{AsyncCommands, aio::MultiplexedConnection, cmd};
+
+use super::CLOCK;
+use crate::shared::{
+    commands::{
+        Keys, KnownLogins, LoginEnd, LoginPause, LoginScripts, LoginTurn, PauseSpans, RefusedKind,
+        WhyPaused,
+    },
+    protocol::Token,
+    redis_server::RedisServer,
+};
+
+const LASTS: Duration = Duration::from_secs(60);
+const SPANS: PauseSpans =
+    PauseSpans { first: Duration::from_secs(300), longest: Duration::from_secs(3600) };
+const ACCOUNT: &str = "account";
+
+struct Shared {
+    _redis: RedisServer,
+    connection: MultiplexedConnection,
+    scripts: LoginScripts,
+    keys: Keys,
+    now: u64,
+}
+
+fn why(kind: RefusedKind) -> WhyPaused {
+    WhyPaused { kind, reason: 7, told: "wrong \u{e4} password".to_owned() }
+}
+
+fn refused() -> LoginEnd {
+    LoginEnd::Refused(why(RefusedKind::Credentials))
+}
+
+/// What is left of the pause, in seconds; nothing without one.
+fn left(known: &KnownLogins) -> Option<u64> {
+    known.pause.as_ref().map(|pause| pause.left.as_secs())
+}
+
+impl Shared {
+    async fn new() -> Self {
+        let redis = RedisServer::start(&[]).await;
+        let mut this = Self {
+            connection: redis.connect().await,
+            _redis: redis,
+            scripts: LoginScripts::with_clock(CLOCK),
+            keys: Keys::new("test"),
+            now: 1_800_000_000_000,
+        };
+        this.advance(0).await;
+        this
+    }
+
+    async fn advance(&mut self, seconds: u64) {
+        self.now += seconds * 1000;
+        let _: () = self.connection.set("now", self.now).await.expect("the time is set");
+    }
+
+    async fn turn(&mut self, credentials: &str, holder: u64) -> LoginTurn {
+        self.turn_with(credentials, holder, &KnownLogins::default()).await
+    }
+
+    async fn turn_with(
+        &mut self,
+        credentials: &str,
+        holder: u64,
+        known: &KnownLogins,
+    ) -> LoginTurn {
+        let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
+        let holder = (credentials, Token(holder));
+        let turn = self.scripts.turn(connection, account, holder, LASTS, known).await;
+        turn.expect("an answer")
+    }
+
+    /// How long the pause still is, in seconds.
+    async fn paused(&mut self, credentials: &str, holder: u64) -> u64 {
+        match self.turn(credentials, holder).await {
+            LoginTurn::Paused(known) => left(&known).expect("a pause"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn done(&mut self, credentials: &str, holder: u64, end: &LoginEnd) -> KnownLogins {
+        let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
+        let holder = (credentials, Token(holder));
+        let done = self.scripts.done(connection, account, holder, end, SPANS).await;
+        done.expect("an answer")
+    }
+
+    async fn pause(&mut self, token: u64, kind: RefusedKind) -> KnownLogins {
+        let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
+        let (login, why) = (("old", Token(token)), why(kind));
+        let paused = self.scripts.pause(connection, account, login, SPANS, &why);
+        paused.await.expect("an answer")
+    }
+
+    async fn end(&mut self, credentials: &str, kind: Option<RefusedKind>) {
+        let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
+        let ended = self.scripts.end(connection, account, credentials, kind).await;
+        ended.expect("an answer");
+    }
+}
+
+#[tokio::test]
+async fn one_replica_logs_in_at_a_time() {
+    let mut shared = Shared::new().await;
+    assert_eq!(shared.turn("old", 1).await, LoginTurn::Go);
+    assert_eq!(shared.turn("old", 1).await, LoginTurn::Go, "its answer was lost");
+    assert_eq!(shared.turn("old", 2).await, LoginTurn::Busy(LASTS));
+    shared.done("old", 1, &LoginEnd::Other).await;
+    assert_eq!(shared.turn("old", 2).await, LoginTurn::Go);
+    shared.advance(60).await;
+    assert_eq!(shared.turn("old", 3).await, LoginTurn::Go, "the one before has died");
+    shared.done("old", 2, &LoginEnd::Accepted).await;
+    assert_eq!(shared.turn("old", 4).await, LoginTurn::Busy(LASTS), "3 still logs in");
+}
+
+#[tokio::test]
+async fn one_refused_login_pauses_those_of_all_replicas() {
+    let mut shared = Shared::new().await;
+    shared.turn("old", 1).await;
+    let first = shared.done("old", 1, &refused()).await;
+    assert_eq!(left(&first), Some(300));
+    let again = shared.done("old", 1, &refused()).await;
+    assert_eq!(again, first, "told twice");
+    let LoginTurn::Paused(known) = shared.turn("old", 2).await else { panic!("it pauses") };
+    assert_eq!(known, first);
+    assert_eq!(known.pause.expect("a pause").why, why(RefusedKind::Credentials));
+    assert_eq!(shared.turn("new", 3).await, LoginTurn::Go, "other credentials");
+    assert_eq!(left(&shared.done("new", 3, &LoginEnd::Accepted).await), None);
+    assert_eq!(shared.paused("old", 4).await, 300, "that says nothing of these");
+    for (holder, pause) in (10..).zip([600, 1200, 2400, 3600, 3600]) {
+        let over = shared.paused("old", 5).await;
+        shared.advance(over).await;
+        assert_eq!(shared.turn("old", holder).await, LoginTurn::Go);
+        assert_eq!(left(&shared.done("old", holder, &refused()).await), Some(pause));
+    }
+    shared.advance(3600).await;
+    shared.turn("old", 8).await;
+    assert_eq!(left(&shared.done("old", 8, &LoginEnd::Accepted).await), None);
+    shared.turn("old", 9).await;
+    assert_eq!(left(&shared.done("old", 9, &refused()).await), Some(300), "the first in a row");
+}
+
+#[tokio::test]
+async fn what_several_replicas_find_at_a_time_is_one_pause() {
+    let mut shared = Shared::new().await;
+    let first = shared.pause(1, RefusedKind::Tokens).await;
+    assert_eq!(shared.pause(2, RefusedKind::Tokens).await, first);
+    shared.advance(300).await;
+    assert_eq!(left(&shared.pause(3, RefusedKind::Tokens).await), Some(600));
+    // A login that the upstream accepts says nothing of the tokens that it gives.
+    shared.advance(600).await;
+    assert_eq!(shared.turn("old", 4).await, LoginTurn::Go);
+    assert_eq!(left(&shared.done("old", 4, &LoginEnd::Accepted).await), Some(0));
+    assert_eq!(left(&shared.pause(5, RefusedKind::Tokens).await), Some(1200));
+    shared.end("old", Some(RefusedKind::Credentials)).await;
+    shared.end("new", None).await;
+    assert_eq!(shared.paused("old", 6).await, 1200);
+    shared.end("old", Some(RefusedKind::Tokens)).await;
+    assert_eq!(shared.turn("old", 7).await, LoginTurn::Go);
+}
+
+#[tokio::test]
+async fn a_pause_that_the_server_has_lost_is_told_again_and_one_that_was_ended_is_not() {
+    let mut shared = Shared::new().await;
+    shared.turn("old", 1).await;
+    let known = shared.done("old", 1, &refused()).await;
+    shared.advance(100).await;
+    shared.end("old", None).await;
+    assert_eq!(shared.turn_with("old", 2, &known).await, LoginTurn::Go, "an operator has ended it");
+    shared.done("old", 2, &refused()).await;
+    cmd("FLUSHALL").query_async::<()>(&mut shared.connection).await.expect("it is emptied");
+    shared.advance(0).await;
+    let LoginPause { span, why, .. } = known.pause.clone().expect("a pause");
+    let pause = LoginPause { left: Duration::from_secs(200), span, why };
+    let knows = KnownLogins { pause: Some(pause), ..known };
+    let LoginTurn::Paused(told) = shared.turn_with("old", 3, &knows).await else {
+        panic!("it is told")
+    };
+    assert_eq!(left(&told), Some(200));
+    assert_ne!(told.began, knows.began);
+    assert_eq!(shared.paused("old", 4).await, 200, "to one that knows nothing, too");
+    shared.advance(200).await;
+    shared.turn("old", 5).await;
+    assert_eq!(left(&shared.done("old", 5, &refused()).await), Some(600), "and how long it was");
+}
