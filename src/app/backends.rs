@@ -23,6 +23,7 @@ use crate::{
     levers::Levers,
     resources::{Budget, Part},
     server::Health,
+    shared::SharedAccount,
     store::StoreKey,
     telemetry::Registry,
     upstream::{Account, Connections, EarlierUpstreams, Limits, Upstream},
@@ -192,17 +193,35 @@ impl Maker {
         let over = CancellationToken::new();
         let keeps = over.clone().run_until_cancelled_owned(Arc::clone(&upstream).keep());
         self.background.spawn(keeps.map(drop));
-        let parts = Parts { upstream: Arc::clone(&upstream), cache: cache.clone(), over };
+        let parts =
+            Parts { upstream: Arc::clone(&upstream), cache: cache.clone(), over: over.clone() };
         self.running.set(&settings.name, parts);
         let account = account(&settings).name();
         if let Some(replicas) = &self.replicas {
-            replicas.follow(&account, &cache, settings.write.settle_time);
+            self.share(replicas, &settings, (&upstream, &cache), over);
         }
         let display_name = settings.label.display_name;
         let name: Arc<str> = settings.name.as_str().into();
         Backend::new(&name, display_name, built.dialect, upstream, settings.write, cache)
             .under(self.levers.of_backend(&name))
             .known_as(account)
+    }
+
+    /// Has a backend agree with those of other replicas, until it is over.
+    fn share(
+        &self,
+        replicas: &Replicas,
+        settings: &BackendSettings,
+        (upstream, cache): (&Arc<Upstream>, &Cache),
+        over: CancellationToken,
+    ) {
+        let account = account(settings);
+        let name = account.name();
+        replicas.follow(&name, cache, settings.write.settle_time);
+        let shared = SharedAccount::new(Arc::clone(&replicas.membership), &name);
+        upstream.share_in(Arc::new(shared), &self.key, &account);
+        let hears = over.run_until_cancelled_owned(Arc::clone(upstream).share());
+        self.background.spawn(hears.map(drop));
     }
 
     fn cache(&self, of: &Prepared) -> Cache {

@@ -7,7 +7,7 @@ use crate::{
     cache::BackgroundTasks,
     config::Config,
     levers::{LeverMetrics, Levers},
-    server::{Admin, Shows},
+    server::{Admin, EndPause, Shows},
     telemetry::{AuditLog, Registry},
 };
 
@@ -29,7 +29,10 @@ pub(super) fn levers(
 pub(super) fn admin(config: &Config, metrics: Registry, reloads: &Arc<Reloads>) -> Admin {
     let (gateway, levers) = (reloads.gateway(), reloads.levers());
     let (pauses, shown, latest) = (Arc::clone(&gateway), Arc::clone(reloads), Arc::clone(reloads));
-    let end_pause = Arc::new(move |backend: &str| pauses.end_pause(backend));
+    let end_pause: EndPause = Arc::new(move |backend| {
+        let (pauses, backend) = (Arc::clone(&pauses), backend.to_owned());
+        Box::pin(async move { pauses.end_pause(&backend).await })
+    });
     let backends = Arc::new(move || gateway.backend_names());
     let replicas = reloads.conditions();
     Admin {

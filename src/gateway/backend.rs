@@ -221,8 +221,8 @@ impl Backend {
     }
 
     /// Ends the pause that the upstream has asked for, and returns whether there was one.
-    pub(super) fn end_pause(&self) -> bool {
-        self.upstream.end_pause()
+    pub(super) async fn end_pause(&self) -> bool {
+        self.upstream.end_pause().await
     }
 
     /// Records a failure as the last error in the backend's status.

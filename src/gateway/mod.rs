@@ -171,9 +171,8 @@ impl Gateway {
 
     /// Ends the pause that a backend's upstream has asked for, for an operator. Returns whether
     /// there was one, if there is such a backend.
-    #[must_use]
-    pub fn end_pause(&self, backend: &str) -> Option<bool> {
-        Some(self.door.of_the_process().get(backend)?.end_pause())
+    pub async fn end_pause(&self, backend: &str) -> Option<bool> {
+        Some(self.door.of_the_process().get(backend)?.end_pause().await)
     }
 
     /// The names of the configured backends.

@@ -160,12 +160,7 @@ impl Session {
         let upstream = &self.upstream;
         let asked = self.asks(request);
         self.may_begin(asked, Instant::now())?;
-        let (class, caller) = (self.class(), &self.caller);
-        let _slot = upstream
-            .bulkhead
-            .enter(&upstream.pace, (class, caller), self)
-            .await
-            .map_err(|refusal| self.refused(refusal))?;
+        let _slot = self.enter().await?;
         self.progress.has_begun.store(true, Ordering::Relaxed);
         if let Some(waiters) = &self.waiters {
             waiters.goes_on();
@@ -212,19 +207,6 @@ impl Session {
 
     fn class(&self) -> Class {
         if self.wrote.load(Ordering::Relaxed) { Class::Settling } else { self.class }
-    }
-
-    /// Waits until a request may be sent once more, within the same attempt.
-    async fn permit_again(&self) -> Result<(), Failure> {
-        loop {
-            let now = Instant::now();
-            let Err(turn) = self.upstream.pace.take(Class::Settling, now) else {
-                self.upstream.bulkhead.count(&self.caller, now);
-                return Ok(());
-            };
-            self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
-            tokio::time::sleep_until(turn.at).await;
-        }
     }
 
     fn refused(&self, refusal: Refusal) -> Failure {

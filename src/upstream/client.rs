@@ -32,6 +32,7 @@ use super::{
     pace::{Pace, Refusal},
     refusal::Refusals,
     settings::UpstreamSettings,
+    sharing::Sharing,
     sign_in::SignIn,
     status,
     transport::Transport,
@@ -58,6 +59,8 @@ pub struct Upstream {
     pub(super) metrics: BackendUpstreamMetrics,
     /// Keeps its state, if that outlives the process.
     pub(super) keeper: OnceLock<Arc<Keeper>>,
+    /// What it shares with those of other replicas, if there may be any.
+    pub(super) sharing: OnceLock<Arc<Sharing>>,
     /// What operators force its circuit by.
     pub(super) levers: OnceLock<Arc<BackendLevers>>,
     /// Called with whether calls are let through, whenever that may have changed.
@@ -140,6 +143,7 @@ impl Upstream {
             max_attempts: settings.max_attempts,
             metrics,
             keeper: OnceLock::new(),
+            sharing: OnceLock::new(),
             levers: OnceLock::new(),
             tell_serving: Box::new(tell_serving),
             health: Mutex::default(),
@@ -275,35 +279,8 @@ impl Upstream {
         if let Some(reach) = reach {
             self.health.lock().reach = reach;
         }
-        self.keep_pace(&mut result, epoch);
+        self.keep_pace(&mut result, epoch).await;
         result
-    }
-
-    /// Slows down after a 429, and notes the pause in it.
-    fn keep_pace(&self, result: &mut Result<Reply, Failure>, epoch: u64) {
-        let now = Instant::now();
-        match result {
-            Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
-                let asked = status::retry_after(reply);
-                let was_on = !self.pace.pause_left(now).is_zero();
-                let pause = self.pace.throttled(asked, epoch, now);
-                reply.pause = Some(pause);
-                self.metrics.throttled();
-                if !was_on {
-                    tracing::warn!(
-                        target: "upstream", backend = self.backend.as_str(),
-                        asked_for = asked.map(status::shown_retry_after),
-                        pauses_for = humantime::format_duration(whole_seconds(pause)).to_string(),
-                        "the upstream asks for a pause (429): nothing is sent"
-                    );
-                }
-            }
-            Ok(reply) if !status::gave_up(reply.status) => self.pace.answered(epoch),
-            Ok(_) | Err(_) => {}
-        }
-        if let Some(rate) = self.pace.rate(now) {
-            self.metrics.rate(rate);
-        }
     }
 
     /// What an exchange says about the upstream, if anything. A 429 says that it works but wants

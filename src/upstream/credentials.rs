@@ -2,7 +2,10 @@
 //! After the upstream rejects the credentials logins pause, because it locks accounts that keep
 //! trying.
 
+mod kept;
 mod refused;
+mod shared;
+mod sharing;
 
 use std::{
     collections::VecDeque,
@@ -24,16 +27,19 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use self::refused::Refused;
+pub(super) use self::{
+    refused::{rejected, spans, why},
+    sharing::Alone,
+};
 use super::{
     authentication::{Auth, Tokens},
     carried::CarriedToken,
     keeper::Keeper,
-    kept::KeptPause,
     needles::{LatestNeedles, Needles},
 };
 use crate::{
     error::{Error, Reason, Result},
-    store::{Clock, Kept},
+    store::Kept,
 };
 
 /// Number of new tokens rejected in a row that start such a pause. One bad renewal alone is
@@ -45,7 +51,7 @@ const COUNTS_AFTER: Duration = Duration::from_secs(1);
 
 /// How long one request with rejected fixed credentials is waited for after their pause, before
 /// another one may try.
-const TRIAL: Duration = Duration::from_secs(10);
+pub(super) const TRIAL: Duration = Duration::from_secs(10);
 
 /// How many replaced tokens are remembered, to keep them out of messages.
 const MAX_RETIRED: usize = 4;
@@ -113,6 +119,8 @@ struct State {
     unaccepted: u32,
     /// How often the secrets were replaced: what those before lead to says nothing of these.
     round: u64,
+    /// What is to be agreed on with other replicas.
+    sharing: sharing::Sharing,
 }
 
 impl Credentials {
@@ -143,7 +151,9 @@ impl Credentials {
             let flight = match &state.flight {
                 Some(flight) => flight.clone(),
                 None => {
-                    if let Some(error) = state.pause(Instant::now()) {
+                    // Where others are asked, one of them may have ended it.
+                    let pause = state.pause(Instant::now()).filter(|_| !state.sharing.asks);
+                    if let Some(error) = pause {
                         return usable.ok_or(error);
                     }
                     let old = state.current.as_ref().map(|current| current.tokens.clone());
@@ -219,6 +229,7 @@ impl Credentials {
                     return Ok(current);
                 }
                 state.unaccepted = state.unaccepted.saturating_add(1);
+                state.sharing.has_worked();
                 state.retire(|_| true);
                 state.current = Some(current.clone());
                 self.end(&mut state, |refused| !refused.tokens);
@@ -227,7 +238,7 @@ impl Credentials {
             Err(error) if !is_of_these => Err(error),
             Err(error) => {
                 state.retire(|_| !keep);
-                if error.facts().pauses_logins {
+                if error.facts().pauses_logins && !state.shares_pause(Instant::now()) {
                     self.refuse(&mut state, error.clone(), false);
                 }
                 Err(error)
@@ -239,7 +250,7 @@ impl Credentials {
     pub(super) fn start_over(&self) {
         let mut state = self.lock();
         state.round += 1;
-        (state.flight, state.unaccepted) = (None, 0);
+        (state.flight, state.unaccepted, state.sharing) = Default::default();
         state.retire(|_| true);
         state.needles = LatestNeedles::default();
         self.end(&mut state, |_| true);
@@ -280,9 +291,7 @@ impl Credentials {
         state.unaccepted = state.unaccepted.saturating_add(1);
         let pauses = may_lock || state.unaccepted >= REFUSED_IN_A_ROW;
         if pauses {
-            let what = "the upstream rejected the gateway's credentials; check this backend's \
-                        configuration";
-            self.refuse(&mut state, Error::new(Reason::UpstreamAuthFailed, what), !may_lock);
+            self.refuse(&mut state, rejected(), !may_lock);
         }
         pauses
     }
@@ -291,41 +300,13 @@ impl Credentials {
     pub(super) fn accept_fixed(&self) -> bool {
         let mut state = self.lock();
         state.unaccepted = 0;
+        state.sharing.has_worked();
         self.end(&mut state, |_| true)
     }
 
     /// Ends a pause that has not passed, for an operator, and returns whether there was one.
     pub(super) fn end_pause(&self, now: Instant) -> bool {
         self.end(&mut self.lock(), |refused| now < refused.until)
-    }
-
-    /// Takes on an earlier pause, and keeps it as it changes.
-    pub(super) fn keep_in(
-        &self,
-        keeper: Option<&Arc<Keeper>>,
-        (pause, clock): (Option<&KeptPause>, Clock),
-        now: Instant,
-    ) {
-        let _ = keeper.map(|keeper| self.keeper.set(Arc::clone(keeper)));
-        let mut state = self.lock();
-        // Tokens that are shared with another upstream have its pause already.
-        if state.refused.is_none() {
-            state.refused = pause.and_then(|pause| Refused::kept(pause, clock, now));
-        }
-    }
-
-    /// The pause as it would be kept.
-    pub(super) fn pause_to_keep(&self, clock: Clock) -> Option<KeptPause> {
-        self.lock().refused.as_ref().map(|refused| refused.keep(clock))
-    }
-
-    /// Waits until the latest change of the pause is kept, if it can be.
-    pub(super) async fn kept(&self) {
-        let keeps = self.lock().keeps.take();
-        if let Some(keeps) = keeps {
-            // The store reports what fails.
-            let _ = keeps.soon().await;
-        }
     }
 
     /// Starts a pause.

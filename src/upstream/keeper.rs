@@ -185,6 +185,13 @@ impl Account {
         u16::from_be_bytes([a, b]).into()
     }
 
+    /// Tells its secrets from others among all replicas that have this key, and nothing of them.
+    pub(super) fn name_of_secrets(&self, key: &StoreKey) -> String {
+        let all: Vec<&[u8]> = self.known().chain(self.secret_bytes()).collect();
+        let [a, b, c, d, e, f, g, h, ..] = key.derive("credentials over replicas", &all);
+        format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+
     fn secret_bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.secrets.iter().map(|secret| secret.expose_secret().as_bytes())
     }

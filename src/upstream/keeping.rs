@@ -82,7 +82,8 @@ impl Upstream {
     /// Ends the pause that the upstream has asked for, and that after it rejected the credentials.
     /// Returns whether there was one.
     #[must_use]
-    pub fn end_pause(self: &Arc<Self>) -> bool {
+    pub async fn end_pause(self: &Arc<Self>) -> bool {
+        self.end_shared_pauses().await;
         let now = Instant::now();
         let (asked_for, of_logins) = (self.pace.end_pause(now), self.credentials.end_pause(now));
         if asked_for {

@@ -9,12 +9,16 @@ use super::{
     authentication::{Auth, Tokens},
     breaker::Verdict,
     client::Upstream,
-    credentials::CurrentTokens,
+    credentials::{CurrentTokens, TRIAL, rejected, why},
     message::{Reply, Request},
     metrics::LoginOutcome,
     status,
+    turns::{self, OwnTurn, Turn},
 };
-use crate::error::{Effect, Error, Reason, Result};
+use crate::{
+    error::{Effect, Error, Reason, Result},
+    shared::commands::{LoginEnd, RefusedKind},
+};
 
 /// The current tokens, renewed if they are of the refused generation.
 pub(super) async fn tokens(
@@ -22,7 +26,9 @@ pub(super) async fn tokens(
     refused: Option<u64>,
     counter: &Arc<AtomicU32>,
 ) -> Result<Arc<CurrentTokens>> {
+    let others = upstream.sharing.get();
     let current = loop {
+        upstream.credentials.ask_others(others.is_some_and(|others| others.replicas.is_up()));
         let round = upstream.credentials.round();
         let (this, counter) = (Arc::clone(upstream), Arc::clone(counter));
         let renew = |old| async move { renew(&this, old, &counter).await };
@@ -42,34 +48,86 @@ pub(super) async fn tokens(
 /// Records that the upstream rejected a new token.
 pub(super) async fn token_refused(upstream: &Arc<Upstream>, current: &CurrentTokens) {
     if upstream.credentials.reject(current.generation) {
+        turns::share_pause(upstream, true).await;
         upstream.publish(None);
         upstream.credentials.kept().await;
     }
 }
 
 /// Records that the upstream accepted a token.
-pub(super) fn token_accepted(upstream: &Arc<Upstream>, current: &CurrentTokens) {
+pub(super) async fn token_accepted(upstream: &Arc<Upstream>, current: &CurrentTokens) {
+    let was_refused = upstream.credentials.was_refused();
     if upstream.credentials.accept(current) {
+        if was_refused {
+            turns::share_end(upstream, Some(RefusedKind::Tokens)).await;
+        }
         upstream.publish(None);
     }
 }
 
-/// Refuses a request while rejected fixed credentials pause.
-pub(super) fn admit_fixed(upstream: &Upstream) -> Result<()> {
-    upstream.credentials.admit_fixed(Instant::now())
+/// Refuses a request while rejected fixed credentials pause. After the pause, it may be the one
+/// that tries.
+pub(super) async fn admit_fixed(
+    upstream: &Arc<Upstream>,
+    auth: &dyn Auth,
+) -> Result<Option<OwnTurn>> {
+    let credentials = &upstream.credentials;
+    if let Some(sharing) = upstream.sharing.get() {
+        if sharing.replicas.is_up() && !sharing.was_refused() && !credentials.was_refused() {
+            return Ok(None);
+        }
+        if let Some(turn) = turns::trial(upstream, sharing, TRIAL).await {
+            if turn.is_err() {
+                upstream.publish(None);
+            }
+            return turn.map(Some);
+        }
+        if auth.may_lock() && !credentials.was_refused() {
+            turns::alone(upstream)?;
+        }
+    }
+    credentials.admit_fixed(Instant::now())?;
+    Ok(None)
 }
 
-/// Records whether the upstream accepted fixed credentials.
-pub(super) async fn judge_fixed(upstream: &Arc<Upstream>, auth: &dyn Auth, reply: &Reply) {
-    let credentials = &upstream.credentials;
+/// Records whether the upstream accepted fixed credentials. `turn`: it was the one try.
+pub(super) async fn judge_fixed(
+    upstream: &Arc<Upstream>,
+    auth: &dyn Auth,
+    reply: &Reply,
+    turn: Option<OwnTurn>,
+) {
+    let (credentials, tokens) = (&upstream.credentials, !auth.may_lock());
+    // What is in front of the upstream may answer before it looks at the credentials.
+    let answers = reply.status != StatusCode::TOO_MANY_REQUESTS
+        && !reply.status.is_server_error()
+        && !status::gave_up(reply.status);
     let changed = if auth.is_refused(reply) {
-        credentials.reject_fixed(auth.may_lock())
+        let pauses = credentials.reject_fixed(auth.may_lock());
+        let was_trial = turn.is_some();
+        match turn {
+            Some(turn) => {
+                let end = LoginEnd::Refused(why(&rejected(), tokens));
+                turn.end_of_fixed(upstream, end, tokens).await;
+            }
+            None if pauses => turns::share_pause(upstream, tokens).await,
+            None => {}
+        }
+        pauses || was_trial
+    } else if answers {
+        let ended = credentials.accept_fixed();
+        if ended || turn.is_some() {
+            turns::share_end(upstream, None).await;
+        }
+        if let Some(turn) = turn {
+            turn.end_of_fixed(upstream, LoginEnd::Accepted, tokens).await;
+        }
+        ended
     } else {
-        // What is in front of the upstream may answer before it looks at the credentials.
-        let answers = reply.status != StatusCode::TOO_MANY_REQUESTS
-            && !reply.status.is_server_error()
-            && !status::gave_up(reply.status);
-        answers && credentials.accept_fixed()
+        if let Some(turn) = turn {
+            turn.end_of_fixed(upstream, LoginEnd::Other, tokens).await;
+        }
+        false
     };
     if changed {
         upstream.publish(None);
@@ -77,8 +135,27 @@ pub(super) async fn judge_fixed(upstream: &Arc<Upstream>, auth: &dyn Auth, reply
     }
 }
 
-/// Renews with the refresh token if there is one, then logs in; each at most once.
+/// Renews when no other replica does.
 async fn renew(
+    upstream: &Arc<Upstream>,
+    old: Option<Tokens>,
+    counter: &AtomicU32,
+) -> Result<Tokens> {
+    let Some(sharing) = upstream.sharing.get() else {
+        return renew_now(upstream, old, counter).await;
+    };
+    match turns::wait(upstream, sharing).await? {
+        Turn::Alone => renew_now(upstream, old, counter).await,
+        Turn::Own(turn) => {
+            let result = renew_now(upstream, old, counter).await;
+            turn.end(upstream, &result).await;
+            result
+        }
+    }
+}
+
+/// Renews with the refresh token if there is one, then logs in; each at most once.
+async fn renew_now(
     upstream: &Arc<Upstream>,
     old: Option<Tokens>,
     counter: &AtomicU32,
@@ -131,7 +208,7 @@ async fn exchange(
     headers: &[(HeaderName, HeaderValue)],
     counter: &AtomicU32,
 ) -> Result<Reply> {
-    let taken = upstream.pace.take_login(Instant::now());
+    let taken = upstream.permit_login().await;
     taken.map_err(|refusal| upstream.refused(refusal))?;
     let keeps = upstream.keep_now();
     // Bounded by the transport's own limit, not by the callers' deadlines: a slow renewal is the

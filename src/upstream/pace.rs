@@ -5,8 +5,13 @@
 //! end. Those that answer requests of the same time count once. Each halves the rate, which then
 //! grows by a fixed part of the limit each second. Without a limit, requests leave one by one after
 //! the pause, and twice as many each second once one has got another answer.
+//!
+//! Where replicas share an account, the server has the last word of each request (`shared`), and
+//! what passes here is asked for there.
 
 mod kept;
+mod shared;
+mod sharing;
 mod turn;
 
 use std::{
@@ -77,6 +82,8 @@ struct State {
     /// 429s in a row.
     strikes: u32,
     windows: Windows,
+    /// What is to be agreed on with other replicas.
+    sharing: sharing::Sharing,
 }
 
 impl Pace {
@@ -96,6 +103,7 @@ impl Pace {
             paused: None,
             strikes: 0,
             windows: Windows::new(limits, now),
+            sharing: sharing::Sharing::default(),
         };
         Self {
             limit,
@@ -118,6 +126,7 @@ impl Pace {
         if state.rate.is_finite() {
             state.tokens -= 1.0;
         }
+        state.sharing.count();
         if state.windows.count() {
             self.changes.notify_one();
         }
@@ -252,7 +261,7 @@ impl Pace {
 
     fn next(&self, state: &mut State, class: Class, requests: usize, now: Instant) -> Turn {
         let paused = state.paused.filter(|until| now < *until);
-        let start = paused.unwrap_or(now);
+        let start = paused.max(state.sharing.held(now)).unwrap_or(now);
         let requests = u32::try_from(requests).unwrap_or(u32::MAX);
         let at = start + self.wait_for_rate(state, class, requests, now);
         let waits_for = if paused.is_some() { WaitsFor::Pause } else { WaitsFor::Rate };
@@ -280,7 +289,7 @@ impl Pace {
             return Duration::ZERO;
         }
         let seconds = match self.limit {
-            Some(_) => missing / state.rate,
+            Some(_) => missing / state.own_rate(),
             // The integral of a rate that doubles each second, solved for the time.
             None => (1.0 + missing * std::f64::consts::LN_2 / state.rate).log2(),
         };
@@ -303,7 +312,7 @@ impl State {
             Some(limit) => {
                 let full = f64::from(limit.per_second.get());
                 let burst = f64::from(self.burst_of(limit));
-                self.tokens = (self.tokens + self.rate * passed).min(burst);
+                self.tokens = (self.tokens + self.own_rate() * passed).min(burst);
                 self.rate = (self.rate + full * RECOVERY * passed).min(full);
             }
             None => {
@@ -322,7 +331,7 @@ impl State {
     /// A lowered rate also lowers the burst.
     fn burst_of(&self, limit: RateLimit) -> u32 {
         let (burst, full) = (limit.burst.get(), limit.per_second.get());
-        let lowered = f64::from(burst) * self.rate / f64::from(full);
+        let lowered = f64::from(burst) * self.own_rate() / f64::from(full);
         // A float becomes the nearest integer there is.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
         let lowered = lowered as u32;
@@ -333,7 +342,7 @@ impl State {
     fn lower(&mut self, limit: Option<RateLimit>) {
         self.rate = match limit {
             Some(limit) => (self.rate * DECREASE).max(f64::from(limit.per_second.get()) * LEAST),
-            None => RESTART,
+            None => RESTART / self.sharing.members(),
         };
     }
 }

@@ -43,6 +43,9 @@ impl Upstream {
         if let Some(keeper) = self.keeper.get() {
             keeper.change_credentials(account);
         }
+        if let Some(sharing) = self.sharing.get() {
+            sharing.change_credentials(account);
+        }
         self.credentials.start_over();
         self.publish(None);
     }

@@ -4,9 +4,12 @@
 //! A window is a ring of counts, one for each sixtieth of its length, so it takes the same memory
 //! whatever the limit is. A request counts until the whole sixtieth in which it was sent is out of
 //! the window: that is never too early, and up to a sixtieth too late. The counts belong to one
-//! backend. They begin with the process, unless an earlier one has left some (`kept`).
+//! backend. They begin with the process, unless an earlier one has left some (`kept`), and are
+//! those of all replicas if there are others (`shared`).
 
 mod kept;
+mod shared;
+mod sharing;
 
 use std::time::Duration;
 
@@ -72,6 +75,8 @@ struct Window {
     counts: [u32; COUNTS],
     /// Their sum.
     used: u32,
+    /// What is to be agreed on with other replicas.
+    sharing: sharing::Sharing,
 }
 
 /// How much of a window is used.
@@ -179,7 +184,8 @@ impl Window {
     fn new(name: WindowName, limit: WindowLimit, now: Instant) -> Self {
         let part = u64::try_from(limit.length.as_nanos()).unwrap_or(u64::MAX) / PARTS;
         let (began, part, counts) = (now, part.max(1), [0; COUNTS]);
-        Self { name, limit, began, before: 0, part, current: 0, counts, used: 0 }
+        let sharing = sharing::Sharing::default();
+        Self { name, limit, began, before: 0, part, current: 0, counts, used: 0, sharing }
     }
 
     /// Forgets what is out of the window.
@@ -232,12 +238,13 @@ impl Window {
     /// How many requests a class may send now.
     fn room(&mut self, class: Class, now: Instant) -> u32 {
         self.advance(now);
-        self.allowed(class).saturating_sub(self.used)
+        self.sharing.part(self.allowed(class).saturating_sub(self.used))
     }
 
     fn next(&mut self, class: Class, requests: u32, now: Instant) -> Option<(Instant, WindowName)> {
         self.advance(now);
         let allowed = self.allowed(class).max(1);
+        let requests = self.sharing.weigh(requests, allowed);
         // Of more than the class may use at once, each waits for the one so many before it.
         let later = requests.saturating_sub(1) / allowed;
         let first = requests - later * allowed;
@@ -261,9 +268,9 @@ impl Window {
 
     /// The caller has asked for the next request before.
     fn count(&mut self) {
-        let current = self.current;
-        *self.slot(current) += 1;
-        self.used += 1;
+        let (current, count) = (self.current, self.sharing.count());
+        *self.slot(current) += count;
+        self.used += count;
     }
 
     fn usage(&mut self, now: Instant) -> Usage {

@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -56,7 +57,7 @@ const NO_PAUSE: &str = "there is no pause to end: no 429 of this upstream asks f
                         credentials were not refused; an open circuit is something else\n";
 
 /// Ends the pause of a backend. Returns whether there was one, if there is such a backend.
-pub type EndPause = Arc<dyn Fn(&str) -> Option<bool> + Send + Sync>;
+pub type EndPause = Arc<dyn Fn(&str) -> BoxFuture<'static, Option<bool>> + Send + Sync>;
 
 /// What a page of the admin port shows now.
 pub type Shows = Arc<dyn Fn() -> Value + Send + Sync>;
@@ -169,7 +170,7 @@ async fn ends_pause(
     Extension(asker): Extension<Asker>,
     Path(backend): Path<String>,
 ) -> (StatusCode, &'static str) {
-    match end_pause(&backend) {
+    match end_pause(&backend).await {
         Some(true) => {
             levers.ended_pause(&backend, &asker.operator);
             (StatusCode::OK, "ok\n")

@@ -160,7 +160,10 @@ pub(super) async fn start(settings: ServerSettings) -> Running {
         shared_store: None,
         settings: AdminSettings::default(),
         operators: Operators::new(),
-        end_pause: Arc::new(|backend| (backend == "sft").then_some(true)),
+        end_pause: Arc::new(|backend| {
+            let ended = (backend == "sft").then_some(true);
+            Box::pin(async move { ended })
+        }),
         levers: Levers::new(AuditLog::in_memory(usize::MAX), LeverMetrics::default()),
         backends: Arc::new(|| vec!["sft".to_owned()]),
     };

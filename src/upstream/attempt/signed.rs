@@ -43,13 +43,14 @@ impl Session {
         let upstream = &self.upstream;
         let mut sign_in = upstream.sign_in.load_full();
         while let Some(token) = sign_in.auth.fixed() {
-            login::admit_fixed(upstream).map_err(|error| Failure::new(Cause::Login, error))?;
+            let turn = login::admit_fixed(upstream, &*sign_in.auth).await;
+            let turn = turn.map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = sign_in.fixed.headers(|| sign_in.auth.headers(token));
             let headers = headers.map_err(Failure::local)?;
             let reply = self.exchange(request, headers, ticket).await?;
             let now = upstream.sign_in.load_full();
             if Arc::ptr_eq(&now, &sign_in) || !sign_in.auth.is_refused(&reply) {
-                login::judge_fixed(upstream, &*sign_in.auth, &reply).await;
+                login::judge_fixed(upstream, &*sign_in.auth, &reply, turn).await;
                 return Ok(reply);
             }
             // The secret was replaced meanwhile, so this request was refused for the one before.
@@ -96,7 +97,7 @@ impl Session {
                 is_refused = auth.is_refused(&reply);
             }
             if !is_refused {
-                login::token_accepted(upstream, &current);
+                login::token_accepted(upstream, &current).await;
                 return Ok(reply);
             }
             if refused.is_some() {

@@ -2,22 +2,78 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::Session;
 use crate::{
     error::{Error, Retry},
     upstream::{
+        bulkhead::Slot,
+        cause::Failure,
+        class::Class,
         client::Upstream,
         message::{Port as _, Safety},
         pace::{Refusal, Turn},
         patience::{Delay, Patience},
         retry::Outcome,
+        sharing::Permit,
         status,
+        transport::deadline_passed,
     },
 };
 
 impl Session {
+    /// Waits until a request may be sent: for the limits of this replica, and then for those of all
+    /// of them.
+    pub(super) async fn enter(&self) -> Result<Slot<'_>, Failure> {
+        let (upstream, caller) = (&self.upstream, &self.caller);
+        loop {
+            let class = self.class();
+            let entered = upstream.bulkhead.enter(&upstream.pace, (class, caller), self).await;
+            let slot = entered.map_err(|refusal| self.refused(refusal))?;
+            let Some(again) = self.waits_for_permit(class).await? else { return Ok(slot) };
+            // What waits holds no slot.
+            drop(slot);
+            self.waits_until(again).await?;
+        }
+    }
+
+    /// Waits until a request may be sent once more, within the same attempt.
+    pub(super) async fn permit_again(&self) -> Result<(), Failure> {
+        let (pace, caller) = (&self.upstream.pace, &self.caller);
+        loop {
+            let now = Instant::now();
+            let Err(turn) = pace.take(Class::Settling, now) else {
+                self.upstream.bulkhead.count(caller, now);
+                match self.waits_for_permit(Class::Settling).await? {
+                    Some(again) => self.waits_until(again).await?,
+                    None => return Ok(()),
+                }
+                continue;
+            };
+            self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
+            tokio::time::sleep_until(turn.at).await;
+        }
+    }
+
+    /// Waits until other replicas leave room for a request, if that is soon. Otherwise it says when
+    /// the request has to pass the limits of this one again.
+    async fn waits_for_permit(&self, class: Class) -> Result<Option<Instant>, Failure> {
+        match self.upstream.permit(class).await {
+            Permit::At(at) => self.waits_until(at).await.map(|()| None),
+            Permit::Again(at) => Ok(Some(at)),
+        }
+    }
+
+    /// Waits, unless the deadline passes before.
+    async fn waits_until(&self, at: Instant) -> Result<(), Failure> {
+        if self.deadline <= at.max(Instant::now()) {
+            return Err(Failure::local(deadline_passed(Safety::Read)));
+        }
+        sleep_until(at).await;
+        Ok(())
+    }
+
     /// Tells those who wait for this session's work until when it waits, and how to refuse one who
     /// cannot wait that long. Whether it should wait.
     pub(super) fn tell(

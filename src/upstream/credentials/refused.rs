@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    error::{Error, Reason, Retry, facts},
+    error::{Error, Reason, Retry, UpstreamFacts, facts},
+    shared::commands::{KnownLogins, LoginPause, PauseSpans, RefusedKind, WhyPaused},
     store::Clock,
     upstream::kept::{KeptPause, left, milliseconds},
 };
@@ -32,6 +34,8 @@ pub(super) struct Refused {
     /// Whether tokens were rejected, not the credentials: a successful login does not end the
     /// pause.
     pub(super) tokens: bool,
+    /// What knows of it where replicas share the account.
+    pub(super) shared_in: Option<String>,
 }
 
 impl Refused {
@@ -41,7 +45,7 @@ impl Refused {
         let before = before.filter(|refused| refused.tokens == tokens);
         let pause = before.map_or(first, |refused| refused.pause * 2).min(longest);
         let until = Instant::now() + pause;
-        Self { error, until, pause, trial: false, tokens }
+        Self { error, until, pause, trial: false, tokens, shared_in: None }
     }
 
     /// What a request gets while it lasts.
@@ -91,8 +95,89 @@ impl Refused {
             pause: Duration::from_millis(kept.pause).clamp(first, longest),
             trial: false,
             tokens: kept.tokens,
+            shared_in: None,
         })
     }
+
+    /// The pause of all replicas.
+    pub(super) fn shared(known: &KnownLogins, now: Instant) -> Option<Self> {
+        let LoginPause { left, span, why } = known.pause.as_ref()?;
+        let tokens = why.kind == RefusedKind::Tokens;
+        let (first, longest) = bounds(tokens);
+        let reason = Reason::try_from(why.reason).ok().filter(|r| facts::facts(*r).pauses_logins);
+        Some(Self {
+            error: heard(reason.unwrap_or(Reason::UpstreamAuthFailed), &why.told),
+            until: now + (*left).min(longest),
+            pause: (*span).clamp(first, longest),
+            trial: false,
+            tokens,
+            shared_in: Some(known.began.clone()),
+        })
+    }
+
+    /// The same for the other replicas.
+    pub(super) fn share(&self, now: Instant) -> KnownLogins {
+        let pause = LoginPause {
+            left: self.until.saturating_duration_since(now),
+            span: self.pause,
+            why: why(&self.error, self.tokens),
+        };
+        KnownLogins { began: self.shared_in.clone().unwrap_or_default(), pause: Some(pause) }
+    }
+}
+
+/// Why logins pause, for other replicas.
+pub(in super::super) fn why(error: &Error, tokens: bool) -> WhyPaused {
+    WhyPaused {
+        kind: if tokens { RefusedKind::Tokens } else { RefusedKind::Credentials },
+        reason: error.reason().into(),
+        told: tell(error),
+    }
+}
+
+/// What other replicas have to know of an error to tell the same: no secret is in any.
+fn tell(error: &Error) -> String {
+    let facts = error.upstream();
+    let text =
+        |of: fn(&UpstreamFacts) -> &Option<String>| facts.and_then(|facts| of(facts).clone());
+    let told = json!({
+        "message": error.message(),
+        "status": facts.and_then(|facts| facts.status),
+        "code": text(|facts| &facts.code),
+        "said": text(|facts| &facts.message),
+        "request_id": text(|facts| &facts.request_id),
+    });
+    told.to_string()
+}
+
+fn heard(reason: Reason, told: &str) -> Error {
+    let told: Value = serde_json::from_str(told).unwrap_or_default();
+    let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);
+    let message = text("message");
+    let message =
+        message.unwrap_or_else(|| "the upstream rejected the gateway's credentials".into());
+    let status = told.get("status").and_then(Value::as_u64);
+    let facts = UpstreamFacts {
+        status: status.and_then(|status| status.try_into().ok()),
+        code: text("code"),
+        message: text("said"),
+        request_id: text("request_id"),
+    };
+    let error = Error::new(reason, message);
+    if facts == UpstreamFacts::default() { error } else { error.with_upstream(facts) }
+}
+
+/// The error of fixed credentials that the upstream rejects.
+pub(in super::super) fn rejected() -> Error {
+    let what =
+        "the upstream rejected the gateway's credentials; check this backend's configuration";
+    Error::new(Reason::UpstreamAuthFailed, what)
+}
+
+/// How long logins pause after refusals of a kind.
+pub(in super::super) fn spans(tokens: bool) -> PauseSpans {
+    let (first, longest) = bounds(tokens);
+    PauseSpans { first, longest }
 }
 
 /// The first and the longest pause of a kind.

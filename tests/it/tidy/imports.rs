@@ -35,7 +35,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     // What operators set while the gateway runs.
     ("levers", &[&["telemetry"]]),
     ("query", &[MODEL, HELPERS]),
-    ("upstream", &[MODEL, HELPERS, &["caller", "resources", "store", "levers", "query"]]),
+    ("upstream", &[MODEL, HELPERS, &["caller", "resources", "store", "shared", "levers", "query"]]),
     ("cache", &[MODEL, HELPERS, &["caller", "resources", "shared", "query"]]),
     // What one call carries: made by `server` and `rpc`, read by `gateway`.
     ("call", &[MODEL, &["auth", "caller", "resources", "query", "cache"]]),

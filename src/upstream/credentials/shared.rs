@@ -1,0 +1,103 @@
+//! What credentials have to do with other replicas: a pause is that of all of them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Credentials, State, refused::Refused, sharing::Alone};
+use crate::{
+    error::{Error, Reason, Result, Retry, whole_seconds},
+    shared::commands::KnownLogins,
+};
+
+/// Credentials that have not worked yet are tried without asking others after so long at most,
+/// differently long on each.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+impl Credentials {
+    /// Whether others are asked before each login from now on.
+    pub(in super::super) fn ask_others(&self, asks: bool) {
+        self.lock().sharing.asks = asks;
+    }
+
+    /// What is known here of the pause.
+    pub(in super::super) fn known_pause(&self, now: Instant) -> KnownLogins {
+        self.lock().refused.as_ref().map(|refused| refused.share(now)).unwrap_or_default()
+    }
+
+    /// Whether there is a pause, or the next one who asks would try after one.
+    pub(in super::super) fn was_refused(&self) -> bool {
+        self.lock().refused.is_some()
+    }
+
+    /// The error of one who waits for the try of another one after the pause.
+    pub(in super::super) fn refusal_until(&self, until: Instant, now: Instant) -> Error {
+        let refused = self.lock().refused.clone();
+        match refused {
+            Some(refused) => Refused { until, ..refused }.again(now),
+            None => {
+                let what = "another replica of the gateway is trying the credentials, which were \
+                            refused before; nothing was sent";
+                Error::new(Reason::UpstreamAuthFailed, what)
+            }
+        }
+    }
+
+    /// Takes over what all replicas know of the pause, with secrets that are still the same.
+    /// Gives its error if there is one.
+    pub(in super::super) fn take_over(
+        &self,
+        known: &KnownLogins,
+        round: u64,
+        now: Instant,
+    ) -> Option<Error> {
+        let shared = Refused::shared(known, now)?;
+        let error = (now < shared.until).then(|| shared.again(now));
+        let mut state = self.lock();
+        if state.round == round {
+            state.refused = Some(shared);
+        }
+        error
+    }
+
+    /// Ends the pause if all replicas knew of it, and do not any more. Whether it did.
+    pub(in super::super) fn end_with(&self, known: &KnownLogins) -> bool {
+        let is_over = |refused: &mut Refused| {
+            known.pause.is_none() && refused.shared_in.as_ref() == Some(&known.began)
+        };
+        self.lock().refused.take_if(is_over).is_some()
+    }
+
+    /// Whether a login may be made without asking others, who cannot be asked.
+    pub(in super::super) fn may_be_used_alone(&self, now: Instant) -> Result<Alone> {
+        let mut state = self.lock();
+        if let Some(error) = state.pause(now) {
+            return Err(error);
+        }
+        if state.sharing.has_worked {
+            return Ok(Alone::Known);
+        }
+        let delay = LONGEST_DELAY.mul_f64(rand::random());
+        let at = *state.sharing.alone_at.get_or_insert(now + delay);
+        if at <= now {
+            state.sharing.alone_at = None;
+            return Ok(Alone::Try);
+        }
+        let left = whole_seconds(at - now);
+        let message = format!(
+            "the gateway cannot ask the store that replicas share whether these credentials were \
+             refused, and they have not been used since it was started; nothing was sent; it tries \
+             them once in {}",
+            humantime::format_duration(left)
+        );
+        Err(Error::new(Reason::StoreUnavailable, message).with_retry(Retry::After(Some(left))))
+    }
+}
+
+impl State {
+    /// Whether all replicas know of the pause that there is.
+    pub(super) fn shares_pause(&self, now: Instant) -> bool {
+        let shared = |refused: &&Refused| refused.shared_in.is_some() && now < refused.until;
+        self.refused.as_ref().filter(shared).is_some()
+    }
+}
