@@ -1,5 +1,6 @@
 //! Several gateways, each a process of its own, that share one store (`kit::replicas`).
 
+mod account;
 mod caches;
 mod operated;
 mod processes;
