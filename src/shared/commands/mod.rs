@@ -16,6 +16,11 @@ mod tests;
 
 use redis::{RedisError, Script, aio::ConnectionLike};
 
+pub(super) use self::{
+    answers::{Words, unexpected},
+    arguments::millis,
+    clock::CLOCK,
+};
 pub use self::{
     keys::Keys,
     log::{LogRead, read_log},
@@ -28,11 +33,6 @@ pub use self::{
         Stopped,
     },
     rights::{try_log, try_scripts, try_wait},
-};
-pub(super) use self::{
-    answers::{Words, unexpected},
-    arguments::millis,
-    clock::CLOCK,
 };
 use super::protocol::{Answer, Command, EpochId, Refused};
 
