@@ -233,7 +233,7 @@ where
         shared_store: None,
         settings: AdminSettings::default(),
         operators: Operators::new(),
-        end_pause: Arc::new(|_: &str| None),
+        end_pause: Arc::new(|_: &str| Box::pin(async { None })),
         levers: Levers::new(audit, LeverMetrics::default()),
         backends: Arc::new(Vec::new),
     };

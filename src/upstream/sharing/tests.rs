@@ -106,7 +106,12 @@ impl Replicas for Fake {
 
 pub(in super::super) fn sharing(fake: &Arc<Fake>) -> Arc<Sharing> {
     let key = Arc::new(StoreKey::load(&Memory::default()).unwrap());
-    let account = Account { upstream: Vec::new(), names: Vec::new(), secrets: Vec::new() };
+    let account = Account {
+        upstream: Vec::new(),
+        names: Vec::new(),
+        secrets: Vec::new(),
+        backend: "b".to_owned(),
+    };
     Arc::new(Sharing::new(Arc::clone(fake) as Arc<dyn Replicas>, key, &account))
 }
 

@@ -18,10 +18,7 @@
 
 #![allow(dead_code, reason = "each test of replicas uses some of it")]
 
-use std::{
-    net::SocketAddr,
-    sync::Mutex,
-};
+use std::{net::SocketAddr, sync::Mutex};
 
 use futures_util::future::join_all;
 use profile_gateway::pb::{
