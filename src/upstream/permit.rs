@@ -11,4 +11,7 @@ pub trait Permit: Send + Sync {
     ///
     /// Why it may not. The request has had no effect.
     fn check(&self) -> Result<()>;
+
+    /// A request that it has allowed was sent, or may have been.
+    fn sent(&self);
 }

@@ -18,12 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long replicas of the server have for a record.
 const KEPT_WITHIN: Duration = Duration::from_millis(100);
 /// The pause between two tries. It doubles up to the longest.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 impl Agreement {
-    /// The answer to a command, for a write that was not sent: within a short time, and at once if
-    /// there was none for longer than that.
+    /// The answer to a command, for a write that was not sent: within a short time, and at once if it
+    /// has not answered for longer than that.
     pub(super) async fn ask(&self, command: &Command, end: Instant) -> Result<Answer, NoAnswer> {
         self.ask_on(command, self.patience(end), 0).await
     }
@@ -46,6 +46,14 @@ impl Agreement {
         self.ask_on(command, end, 0).await
     }
 
+    /// Waits for the lease of a replica that has just joined: nothing is sent without it.
+    pub(super) async fn has_lease(&self, end: Instant) {
+        let end = self.patience(end);
+        while !self.membership.may_serve() && Instant::now() < end {
+            sleep(FIRST_PAUSE).await;
+        }
+    }
+
     fn patience(&self, end: Instant) -> Instant {
         let now = Instant::now();
         let is_down = self.down_since.lock().is_some_and(|since| now >= since + PATIENCE);
@@ -58,7 +66,7 @@ impl Agreement {
         end: Instant,
         replicas: u8,
     ) -> Result<Answer, NoAnswer> {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut lost) = (FIRST_PAUSE, None);
         loop {
             let asked = match replicas {
                 0 => self.membership.call(command).await,
@@ -72,8 +80,12 @@ impl Agreement {
                 Err(why) => why,
             };
             self.down_since.lock().get_or_insert_with(Instant::now);
+            if matches!(why, NoAnswer::Lost(_)) {
+                lost = Some(why.clone());
+            }
             if Instant::now() + pause >= end {
-                return Err(why);
+                // One that was carried out once has been, whatever came later.
+                return Err(lost.unwrap_or(why));
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -100,4 +112,10 @@ fn error(why: &NoAnswer, what: &str, so: &str) -> Error {
         NoAnswer::Epoch => "it has lost what it knew, and replicas are joining it again",
     };
     Error::new(Reason::StoreUnavailable, format!("{what}, because {because}; {so}"))
+}
+
+/// An answer that cannot be: that of another script.
+pub(super) fn unexpected() -> Error {
+    let message = "the store that replicas share gave an unexpected answer; nothing was sent";
+    Error::new(Reason::StoreUnavailable, message)
 }

@@ -1,6 +1,6 @@
 //! What the replicas of the gateway agree on about writes, over the store that they share.
 //!
-//! - one at a time has the turn of a profile, or of the display name of a creation ([`SharedWrite`])
+//! - one at a time has the turn of a profile, or of the display name of a creation
 //! - each write is announced there before it is sent, and closed when it is over, so that all of
 //!   them outdate what they have in memory
 //! - a write is answered once all of them know of its end ([`Agreement::acknowledged`])
@@ -13,6 +13,7 @@
 mod ask;
 mod permission;
 mod purge;
+mod reference;
 mod request;
 mod turn;
 mod write;
@@ -27,9 +28,9 @@ use tokio::{
 
 pub use self::write::SharedWrite;
 pub(crate) use self::{
-    ask::unavailable,
     permission::Permission,
-    request::{RequestBegun, RequestRef},
+    reference::RequestRef,
+    request::RequestBegun,
     turn::{Looks, NoTurn},
 };
 use crate::{
@@ -41,8 +42,12 @@ use crate::{
     },
 };
 
-/// How long before the end of a call its write is answered, whoever does not know of it yet.
+/// How long before the end of a call its write is answered, also if some do not know of it.
 const ANSWERS_BEFORE: Duration = Duration::from_millis(100);
+/// How long a process that drains closes what its calls have left, at least.
+const WHILE_DRAINING: Duration = Duration::from_secs(2);
+/// The pause before the members are asked for again, if they were not told.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// How much longer the server grants than a write may send.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -131,7 +136,7 @@ impl Agreement {
                 Step::Poll(members) => match membership.call(&members).await {
                     Ok(Answer::Members(members)) => wait.polled(&members, membership.now()),
                     Ok(_) | Err(NoAnswer::Down | NoAnswer::Epoch) => wait.cannot_poll(),
-                    Err(NoAnswer::Lost(_)) => sleep(ask::FIRST_PAUSE).await,
+                    Err(NoAnswer::Lost(_)) => sleep(ASKED_AGAIN_AFTER).await,
                 },
                 Step::Evict(members) => {
                     // Their leases are over; if this is not heard, the next write says it again.
@@ -154,11 +159,23 @@ impl Agreement {
         done
     }
 
-    /// Does something apart from its call. A drain waits for it.
+    /// Does something apart from its call. A drain waits for it, and not for long: as long as the
+    /// leases of others may last.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let draining = self.writes.draining().clone();
+        let longest = Timing::waited(self.membership.timing().lease).max(WHILE_DRAINING);
+        let drained = async move {
+            draining.cancelled().await;
+            sleep(longest).await;
+        };
         // Without a runtime, the process has ended.
         if Handle::try_current().is_ok() {
-            drop(self.writes.spawn(work));
+            drop(self.writes.spawn(async move {
+                tokio::select! {
+                    () = work => {}
+                    () = drained => {}
+                }
+            }));
         }
     }
 }

@@ -1,15 +1,21 @@
 //! What lets a write be sent.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
-use super::SharedWrite;
+use super::write::SharedWrite;
 use crate::{
     error::Result,
     shared::protocol::{Outcome, Target},
     upstream::Session,
 };
+
+/// How long the end of a part of a write is waited for.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a lock gives, and no write is sent without: that the write is the only one in this process,
 /// and that it has its turn among all replicas, if they share a store.
@@ -59,11 +65,23 @@ impl Permission {
         }
     }
 
-    /// Closes such a part. The rest of the write waits for all replicas.
+    /// The rest of what this call has begun to send is a part of it.
+    pub(crate) fn goes_on(&self) {
+        self.0.iter().for_each(|write| write.goes_on());
+    }
+
+    /// Closes such a part, within this time if that is possible. The rest of the write waits for all
+    /// replicas.
     pub(crate) async fn close(&self, is_unsettled: bool, end: Instant) {
         let Some(write) = &self.0 else { return };
         let outcome = if is_unsettled { Outcome::Unknown } else { Outcome::Nothing };
-        // Otherwise it ends at its declared end.
-        let _ = write.close(outcome, None, None, end).await;
+        let (tell, told) = oneshot::channel();
+        let closing = Arc::clone(write);
+        write.agreement().spawn(async move {
+            // Otherwise it ends at its declared end.
+            let _ = closing.close(outcome, None, None, closing.forgotten_at()).await;
+            let _ = tell.send(());
+        });
+        let _ = timeout_at(end.min(Instant::now() + CLOSED_WITHIN), told).await;
     }
 }

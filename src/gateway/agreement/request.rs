@@ -5,39 +5,19 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Agreement, SharedWrite,
-    turn::{Looks, unexpected},
-    unavailable,
+    Agreement,
+    ask::{unavailable, unexpected},
+    reference::RequestRef,
+    turn::Looks,
+    write::SharedWrite,
 };
 use crate::{
     error::Result,
     shared::{
-        membership::Woken,
-        protocol::{Answer, Begin, Begun, Closed, Command, Timing, Token},
+        membership::{NoAnswer, Woken},
+        protocol::{Answer, Begin, Begun, Closed, Command, Timing},
     },
 };
-
-/// A request id and an attempt at it.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestRef {
-    /// As all replicas call it.
-    pub(crate) name: Arc<str>,
-    /// What tells the same request from another one.
-    pub(crate) fingerprint: Arc<str>,
-    /// The attempt.
-    pub(crate) attempt: Token,
-}
-
-impl RequestRef {
-    /// A new attempt.
-    pub(crate) fn new(name: Arc<str>, fingerprint: Arc<str>) -> Self {
-        Self { name, fingerprint, attempt: Token(rand::random()) }
-    }
-
-    pub(super) fn attempt(&self) -> (Arc<str>, Token) {
-        (Arc::clone(&self.name), self.attempt)
-    }
-}
 
 /// What all replicas know of an id.
 pub(crate) enum RequestBegun {
@@ -45,7 +25,7 @@ pub(crate) enum RequestBegun {
     Granted {
         /// Holds the id for it.
         holds: SharedWrite,
-        /// What an earlier attempt intended, and how long ago that ended, surely.
+        /// What an earlier attempt intended, and how long ago that ended, by any clock.
         earlier: Option<(Arc<[u8]>, Duration)>,
     },
     /// It goes on without the store.
@@ -96,22 +76,29 @@ impl Agreement {
                 grace: self.membership.timing().grace,
             });
             let epoch = self.membership.epoch();
+            holds.is_known(true);
             let begun = match self.ask_kept(&command, deadline.unwrap_or(until)).await {
                 Ok(Answer::Begun(begun)) => begun,
                 Ok(_) => return Err(unexpected()),
                 Err(why) if self.may_go_alone(&why) => {
                     return Ok(holds.never_began(RequestBegun::Alone));
                 }
-                Err(why) => return Err(unavailable(&why)),
+                Err(why) => {
+                    holds.is_known(matches!(why, NoAnswer::Lost(_)));
+                    return Err(unavailable(&why));
+                }
             };
             let (generation, earlier) = match begun {
                 Begun::Fresh { generation } => (generation, None),
                 Begun::Unknown { generation, intent, ended } => (generation, Some((intent, ended))),
                 Begun::Grace { left } => {
-                    let Some(deadline) = deadline.filter(|end| *end > Instant::now()) else {
-                        let running = RequestBegun::Running(Running { closed, left });
-                        return Ok(holds.never_began(running));
+                    holds.is_known(false);
+                    let Some(deadline) = deadline else {
+                        return Ok(RequestBegun::Running(Running { closed, left }));
                     };
+                    if deadline <= Instant::now() {
+                        return Err(unavailable(&NoAnswer::Epoch));
+                    }
                     Running { closed, left }.wait(&mut looks, deadline).await;
                     continue;
                 }
@@ -124,7 +111,7 @@ impl Agreement {
                 Begun::Reused => return Ok(holds.never_began(RequestBegun::Reused)),
             };
             let earlier =
-                earlier.map(|(intent, ended)| (intent, surely(ended, self.membership.timing())));
+                earlier.map(|(intent, ended)| (intent, at_least(ended, self.membership.timing())));
             holds.is_granted(generation, earlier.clone(), epoch);
             return Ok(RequestBegun::Granted { holds, earlier });
         }
@@ -132,6 +119,6 @@ impl Agreement {
 }
 
 /// How long ago something was by any clock, which was so long ago by that of the server.
-fn surely(ended: Duration, timing: Timing) -> Duration {
+fn at_least(ended: Duration, timing: Timing) -> Duration {
     ended.saturating_sub(Timing::waited(timing.settle).saturating_sub(timing.settle))
 }

@@ -1,13 +1,17 @@
-//! Turns: one write at a time on each profile, and one creation at a time of each display name, over
-//! all replicas.
+//! Turns: over all replicas, one write at a time on each profile, and one creation at a time of each
+//! display name.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Agreement, SharedWrite, unavailable};
+use super::{
+    Agreement,
+    ask::{unavailable, unexpected},
+    write::SharedWrite,
+};
 use crate::{
-    error::{Error, Reason, Result},
+    error::{Error, Result},
     shared::{
         membership::NoAnswer,
         protocol::{Answer, Command, TakeTurn, Target, Token, TurnTaken},
@@ -20,7 +24,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(25);
 /// How much longer than a request id a claim is kept: what has just begun may ask for a while.
 const CLAIMED_LONGER: Duration = Duration::from_secs(60 * 60);
 const RARE_LOOK: Duration = Duration::from_millis(250);
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
 
 /// Why there is no turn.
 #[derive(Debug)]
@@ -76,21 +80,30 @@ impl Agreement {
             });
             let epoch = self.membership.epoch();
             let end = deadline.unwrap_or(until);
-            let left = match self.ask(&command, end).await {
+            write.is_known(true);
+            let (left, is_grace) = match self.ask(&command, end).await {
                 Ok(Answer::TurnTaken(TurnTaken::Taken)) => {
                     write.has_turn(epoch);
                     return Ok(write);
                 }
-                Ok(Answer::TurnTaken(TurnTaken::Held { left } | TurnTaken::Grace { left })) => left,
+                Ok(Answer::TurnTaken(TurnTaken::Held { left })) => (left, false),
+                Ok(Answer::TurnTaken(TurnTaken::Grace { left })) => (left, true),
                 Ok(_) => return Err(NoTurn::Refused(unexpected())),
                 Err(why) if self.may_go_alone(&why) => {
                     write.goes_alone();
                     return Ok(write);
                 }
-                Err(why) => return Err(NoTurn::Refused(unavailable(&why))),
+                Err(why) => {
+                    write.is_known(matches!(why, NoAnswer::Lost(_)));
+                    return Err(NoTurn::Refused(unavailable(&why)));
+                }
             };
+            write.is_known(false);
             let Some(deadline) = deadline.filter(|deadline| *deadline > Instant::now()) else {
-                return Err(NoTurn::Held);
+                return Err(match is_grace && deadline.is_some() {
+                    true => NoTurn::Refused(unavailable(&NoAnswer::Epoch)),
+                    false => NoTurn::Held,
+                });
             };
             let _ = timeout(looks.next(left, deadline), closed.wait()).await;
         }
@@ -131,10 +144,4 @@ impl Agreement {
             }
         }
     }
-}
-
-/// An answer that cannot be: that of another script.
-pub(super) fn unexpected() -> Error {
-    let message = "the store that replicas share gave an unexpected answer; nothing was sent";
-    Error::new(Reason::StoreUnavailable, message)
 }

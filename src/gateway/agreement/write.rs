@@ -12,7 +12,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Agreement, RequestRef, turn::unexpected, unavailable};
+use super::{
+    Agreement,
+    ask::{unavailable, unexpected},
+    reference::RequestRef,
+};
 use crate::{
     error::{Effect, Error, Reason, Result},
     shared::{
@@ -30,8 +34,8 @@ const NOTHING: &str = "-";
 /// How long after its declared end no replica remembers that a write is under way, beside what the
 /// protocol says.
 const SLACK: Duration = Duration::from_secs(5);
-/// How long a process that drains tries to close what its calls have left.
-const WHILE_DRAINING: Duration = Duration::from_secs(2);
+/// How long to try to give back what nothing was sent with.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// A write. It holds the turn of what it is named by until it is closed; if it is dropped before,
 /// it is closed apart from its call.
@@ -45,10 +49,14 @@ pub struct SharedWrite {
     /// After this, it sends nothing.
     until: Instant,
     sends_until: Time,
+    /// The store may know of it.
+    is_known: AtomicBool,
     /// The store has said that it has what it needs.
     is_confirmed: AtomicBool,
-    /// It has sent something, or was about to.
+    /// It was about to send something.
     has_begun: AtomicBool,
+    /// It has sent something.
+    has_sent: AtomicBool,
     /// There is no store, and it goes without it.
     is_alone: AtomicBool,
     state: Mutex<State>,
@@ -81,8 +89,10 @@ impl SharedWrite {
             request: None,
             until,
             sends_until: agreement.time_of(until),
+            is_known: AtomicBool::new(false),
             is_confirmed: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
+            has_sent: AtomicBool::new(false),
             is_alone: AtomicBool::new(false),
             state: Mutex::default(),
         }
@@ -113,10 +123,20 @@ impl SharedWrite {
         });
     }
 
+    /// Whether the store may know of it, so that it has to be closed.
+    pub(super) fn is_known(&self, is_known: bool) {
+        self.is_known.store(is_known, SeqCst);
+    }
+
     /// It was not granted, so there is nothing to close.
     pub(super) fn never_began<T>(self, told: T) -> T {
-        self.is_over();
+        self.is_known(false);
         told
+    }
+
+    /// It is a part of a write that has sent something.
+    pub(crate) fn goes_on(&self) {
+        self.has_sent.store(true, SeqCst);
     }
 
     /// What it holds was closed elsewhere, or is not held.
@@ -153,12 +173,16 @@ impl SharedWrite {
         });
     }
 
+    pub(super) fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
     /// It goes on without the store.
     pub(super) fn goes_alone(&self) {
         self.is_alone.store(true, SeqCst);
     }
 
-    pub(super) fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         self.is_alone.load(SeqCst)
     }
 
@@ -202,11 +226,12 @@ impl SharedWrite {
         match self.agreement.ask_kept(&command, end).await {
             Ok(Answer::Opened(Opened::Opened)) => {
                 self.is_confirmed.store(true, SeqCst);
+                self.agreement.has_lease(end).await;
                 Ok(())
             }
             Ok(Answer::Opened(Opened::Lost)) => {
                 self.sends_nothing();
-                Err(lost())
+                Err(lost("nothing was sent"))
             }
             Ok(_) => Err(unexpected()),
             Err(why) => Err(unavailable(&why)),
@@ -226,7 +251,13 @@ impl SharedWrite {
             return Ok(None);
         }
         let ended = (outcome.clone(), self.agreement.membership.now());
-        self.note(|own| own.ended = Some(ended));
+        self.note(|own| {
+            if matches!(ended.0, Outcome::Done(_) | Outcome::NoEffect) {
+                // Nothing has to be found out any more.
+                (own.intent, own.intent_ended) = (None, None);
+            }
+            own.ended = Some(ended);
+        });
         let command = self.closing(outcome, request, intent);
         match self.agreement.ask_until(&command, end).await {
             Ok(Answer::Closed(closed)) => Ok(Some(closed)),
@@ -294,9 +325,6 @@ impl SharedWrite {
 impl Agreement {
     /// When no replica remembers a write any more that sends nothing after `until`.
     pub(crate) fn forgotten_at(&self, until: Instant) -> Instant {
-        if self.writes.draining().is_cancelled() {
-            return Instant::now() + WHILE_DRAINING;
-        }
         let timing = self.membership.timing();
         until + Effect::SETTLES_WITHIN + timing.lease * 2 + SLACK
     }
@@ -309,7 +337,7 @@ impl Permit for SharedWrite {
             return Ok(());
         }
         let membership = &self.agreement.membership;
-        let may_send = match self.has_begun.load(SeqCst) {
+        let may_send = match self.has_sent.load(SeqCst) {
             true => {
                 let now = membership.now();
                 membership.own(|own| own.may_send(self.id, now))
@@ -317,10 +345,17 @@ impl Permit for SharedWrite {
             false => membership.may_begin(self.id),
         };
         if !may_send || !self.is_confirmed.load(SeqCst) {
-            return Err(lost());
+            return Err(match self.has_sent.load(SeqCst) {
+                true => lost("the rest of it was not sent"),
+                false => lost("nothing was sent"),
+            });
         }
         self.has_begun.store(true, SeqCst);
         Ok(())
+    }
+
+    fn sent(&self) {
+        self.has_sent.store(true, SeqCst);
     }
 }
 
@@ -330,7 +365,7 @@ impl Drop for SharedWrite {
             let state = self.state.lock();
             (state.is_open, state.is_closed)
         };
-        if is_closed || self.is_alone() {
+        if is_closed || self.is_alone() || !self.is_known.load(SeqCst) {
             return;
         }
         let may_have_sent = is_open && self.has_begun.load(SeqCst);
@@ -344,7 +379,11 @@ impl Drop for SharedWrite {
         });
         let (agreement, command) =
             (Arc::clone(&self.agreement), self.closing(outcome, self.request.as_ref(), None));
-        let end = self.forgotten_at();
+        let end = match may_have_sent {
+            true => self.forgotten_at(),
+            // What it has ends by itself.
+            false => Instant::now() + GIVEN_BACK_WITHIN,
+        };
         self.agreement.spawn(async move {
             // Its turn ends by itself.
             let _ = agreement.ask_until(&command, end).await;
@@ -353,8 +392,10 @@ impl Drop for SharedWrite {
 }
 
 /// The error of a request that is not sent.
-fn lost() -> Error {
-    let message = "the write has no turn in the store that replicas share any more, or this \
-                   replica cannot know whether it has it; nothing was sent";
+fn lost(so: &str) -> Error {
+    let message = format!(
+        "the write has no turn in the store that replicas share any more, or this replica cannot \
+         know whether it has it; {so}"
+    );
     Error::new(Reason::StoreUnavailable, message)
 }

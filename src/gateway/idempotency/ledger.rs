@@ -117,11 +117,6 @@ impl Ledger {
         self.lock().used.bytes
     }
 
-    /// What tells the request of an entry from another one of the same id.
-    pub(super) fn fingerprint_of(&self, key: RequestKey) -> Option<[u8; 32]> {
-        self.lock().all.get(&key).map(|entry| entry.fingerprint)
-    }
-
     pub(super) fn lock(&self) -> MutexGuard<'_, Entries> {
         self.inner.lock()
     }

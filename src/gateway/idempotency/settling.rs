@@ -25,6 +25,11 @@ const MAX_MESSAGE_BYTES: usize = 512;
 const MAX_CANDIDATES: usize = 8;
 
 impl Ledger {
+    /// What tells the request of an entry from another one of the same id.
+    pub(super) fn fingerprint_of(&self, key: RequestKey) -> Option<[u8; 32]> {
+        self.lock().all.get(&key).map(|entry| entry.fingerprint)
+    }
+
     pub(super) fn list_doubts(&self, after: u64, limit: usize) -> Vec<Doubt> {
         let Some(first) = after.checked_add(1) else { return Vec::new() };
         let inner = self.lock();

@@ -92,8 +92,10 @@ impl Shared {
         };
         match self.agreement.begin(request.clone(), by.until, Some(answers_by)).await? {
             RequestBegun::Granted { holds, earlier } => {
-                self.put(id, Attempted::named(answers_by, request, holds));
                 // What this process does not know to have had no effect is looked for.
+                let forgotten = known.as_ref().filter(|_| earlier.is_none());
+                let forgotten = forgotten.map(|(intent, _)| intent.as_ref().into());
+                self.put(id, Attempted::named(answers_by, request, holds, forgotten));
                 let earlier =
                     earlier.map(|(intent, ended)| (Bytes::copy_from_slice(&intent), ended));
                 Ok(as_known(earlier.or(known)))
@@ -243,7 +245,8 @@ impl IdempotencyStore for Shared {
         let Some(attempted) = self.take((key, attempt)) else {
             return self.ledger.finish(key, attempt, end).await;
         };
-        if matches!(end, End::Done(_)) {
+        // What was not there before may still be in the memory of another replica.
+        if matches!(end, End::Done(_) | End::Nothing(_)) {
             return Ok(self.end_done((key, attempt), attempted, end).await);
         }
         let ended = self.ledger.finish(key, attempt, end.clone()).await;

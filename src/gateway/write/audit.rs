@@ -340,8 +340,8 @@ impl Journal {
         }
     }
 
-    /// Stores how the write ended, for repeats, and waits until all replicas know of it. A disk that
-    /// does not answer is not waited for: a repeat then looks for what was done.
+    /// Stores how the write ended, for repeats, and waits until all replicas know of it. A disk
+    /// that does not answer is not waited for: a repeat then looks for what was done.
     pub(crate) async fn finish(&mut self, end: End) {
         let Some(attempt) = self.attempt.take() else { return };
         let Some(patience) = attempt.patience() else {

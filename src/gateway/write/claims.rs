@@ -57,7 +57,7 @@ struct Record {
     creations: BTreeMap<u64, Creation>,
     /// Who has claimed a profile, and the number of the claim.
     claims: HashMap<Digested, (u64, u64)>,
-    /// The numbers here of creations of other replicas, by theirs; `None` if replicas share nothing.
+    /// The numbers here of creations of other replicas, by theirs; unset if none share a store.
     adopted: Option<HashMap<u64, u64>>,
     /// The claimed profiles by the numbers of the claims.
     order: BTreeMap<u64, Digested>,

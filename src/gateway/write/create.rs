@@ -17,7 +17,7 @@ use crate::{
         metadata::{PROFILE_ID, REMOVAL},
     },
     gateway::{
-        agreement::Permission,
+        agreement::{Agreement, Permission},
         backend::Backend,
         idempotency::Attempt,
         write::{
@@ -278,6 +278,9 @@ impl Creating<'_> {
         let target = Target::Profile(found.id.as_str().into());
         let permission = lock.ok_or_else(unlocked)?.about(backend, &target);
         permission.open(call.deadline).await.map_err(|error| left_behind(&found.id, &error))?;
+        if port.is_some() {
+            permission.goes_on();
+        }
         let cleanup = session::for_cleanup(backend, call, permission);
         let mut write = backend.cache().write(target);
         let finished = match port {
@@ -301,7 +304,7 @@ impl Creating<'_> {
             }
         };
         write.end(finished.is_err());
-        permission.close(finished.is_err(), session::end_of_cleanup(call)).await;
+        permission.close(finished.is_err(), Agreement::answers_by(call.deadline)).await;
         finished?;
         confirmed(backend, call, &found.id, asked, None).await
     }

@@ -5,8 +5,8 @@
 //! profile is recognized by its name where the answer does not identify it, so two creations of one
 //! name at once could each take the other's profile for their own.
 //!
-//! Where replicas share a store, one that has the lock of this process then takes the turn of all of
-//! them (`agreement`).
+//! Where replicas share a store, one that has the lock of this process then takes the turn of all
+//! of them (`agreement`).
 //!
 //! The callers of those that wait take turns. The gateway itself, when it looks after a write in
 //! doubt, waits for no one, and gives way to all.

@@ -21,8 +21,8 @@ use crate::shared::{
     commands::{Keys, Scripts},
     connection::{COMMAND, Failure, Fault, Link},
     protocol::{
-        Acknowledgement, Answer, Closed, Command, Entry, EpochId, Memory, Next, OwnWrites, Process,
-        Refused, Replica, Restore, Session, Time, Timing, WriteId,
+        Acknowledgement, Answer, Begun, Closed, Command, Entry, EpochId, Memory, Next, Opened,
+        OwnWrites, Process, Refused, Replica, Restore, Session, Time, Timing, WriteId,
     },
 };
 
@@ -35,6 +35,14 @@ pub enum NoAnswer {
     Epoch,
     /// It may have been carried out, or may be yet.
     Lost(Failure),
+}
+
+/// Whether an attempt relies on what was written with this answer.
+fn has_written(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Answer::Begun(Begun::Fresh { .. } | Begun::Unknown { .. }) | Answer::Opened(Opened::Opened)
+    )
 }
 
 /// What the server said instead of an answer.
@@ -240,6 +248,9 @@ impl Membership {
         let link = self.commands.load().is_some().then(|| self.durable.load_full()).flatten();
         let Some(link) = link else { return Err(NoAnswer::Down) };
         let answer = self.call_on(&link, command).await?;
+        if !has_written(&answer) {
+            return Ok(answer);
+        }
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (mut connection, mut wait) = (link.connection(), redis::cmd("WAIT"));
         let wait = wait.arg(replicas).arg(millis).query_async::<u64>(&mut connection);

@@ -46,6 +46,8 @@ local function finish(key, known, state, intent, at, number, result, kept)
   if state == 'U' and not known.intent then state = 'N' end
   if state == 'U' and not known.ended then redis.call('HSET', key, 'ended', at) end
   if state == 'D' then redis.call('HSET', key, 'result', result, 'number', number) end
+  -- Nothing has to be found out any more.
+  if state == 'D' or state == 'E' then redis.call('HDEL', key, 'intent', 'ended') end
   if state == 'E' then state = 'N' end
   -- Nothing has to be found out any more, and an intent may be long.
   if state ~= 'U' then redis.call('HDEL', key, 'intent', 'ended') end

@@ -12,7 +12,7 @@ use crate::upstream::{
     cause::{Cause, Failure},
     login,
     message::{Request, Safety},
-    retry::Outcome,
+    retry::{Outcome, was_sent},
     transport::deadline_passed,
 };
 
@@ -29,6 +29,9 @@ impl Session {
             allowed.map_err(Failure::local)?;
         }
         let result = upstream.exchange(request, headers, self.deadline, &self.counter).await;
+        if request.safety == Safety::Write && was_sent(&result) {
+            self.permits.iter().for_each(|permit| permit.sent());
+        }
         upstream.judge(ticket, &result);
         result
     }

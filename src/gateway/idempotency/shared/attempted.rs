@@ -49,10 +49,17 @@ impl Attempted {
         Self { answers_by, request: None, state: Mutex::default() }
     }
 
-    /// One that the store has granted, and that this holds for now.
-    pub(super) fn named(answers_by: Instant, request: RequestRef, holds: SharedWrite) -> Self {
+    /// One that the store has granted, and that this holds for now. The store may have `forgotten`
+    /// what an earlier one intended.
+    pub(super) fn named(
+        answers_by: Instant,
+        request: RequestRef,
+        holds: SharedWrite,
+        forgotten: Option<Arc<[u8]>>,
+    ) -> Self {
         let request = Some(Named { request, holds: Arc::new(holds) });
-        Self { answers_by, request, state: Mutex::default() }
+        let state = Mutex::new(State { write: None, intent: forgotten });
+        Self { answers_by, request, state }
     }
 
     /// What it is about to do comes under this write.
@@ -97,10 +104,15 @@ impl Attempted {
             (state.write.take(), state.intent.take())
         };
         let (outcome, is_unsettled) = outcome(end, intent.is_some());
+        let intent = intent.filter(|_| outcome == Outcome::Unknown);
         match (write, &self.request) {
             (None, None) => Ok(None),
             (None, Some(Named { request, holds })) => {
-                holds.close(outcome, Some(request), None, holds.forgotten_at()).await
+                holds.close(outcome, Some(request), intent, holds.forgotten_at()).await
+            }
+            // Its turn was not there to be had, and its id was.
+            (Some(write), Some(Named { request, holds })) if write.is_alone() => {
+                holds.close(outcome, Some(request), intent, holds.forgotten_at()).await
             }
             (Some(write), None) => {
                 let outcome = if is_unsettled { Outcome::Unknown } else { outcome };
@@ -115,7 +127,6 @@ impl Attempted {
             (Some(write), Some(Named { request, holds })) => {
                 write.take_request(holds);
                 holds.is_over();
-                let intent = intent.filter(|_| outcome == Outcome::Unknown);
                 write.close(outcome, Some(request), intent, write.forgotten_at()).await
             }
         }

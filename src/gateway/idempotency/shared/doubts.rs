@@ -52,10 +52,14 @@ impl Shared {
         };
         match begun {
             Begun::Here(request, holds, earlier) => {
-                if let Some((intent, ended)) = earlier {
-                    (doubt.intent, doubt.ended) = (intent, ended);
-                }
-                self.put((key, attempt), Attempted::named(until, request, holds));
+                let forgotten = match earlier {
+                    Some((intent, ended)) => {
+                        (doubt.intent, doubt.ended) = (intent, ended);
+                        None
+                    }
+                    None => Some(doubt.intent.as_ref().into()),
+                };
+                self.put((key, attempt), Attempted::named(until, request, holds, forgotten));
             }
             Begun::Alone => self.put((key, attempt), Attempted::unnamed(until)),
             Begun::Done(Effective::Done(result), closed) => {

@@ -159,7 +159,7 @@ async fn what_wrote_nothing_may_be_written_elsewhere_at_once() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_is_found_out_by_whoever_repeats_it() {
+async fn an_unknown_outcome_is_found_out_by_a_repeat_on_any_replica() {
     let (_server, a, b) = two().await;
     let (attempt, write) = a.sent(1).await;
     attempt.finish(End::Unknown).await;

@@ -51,6 +51,8 @@ impl Record {
                 (self.intent, self.ended) = (None, None);
                 (self.state, self.result) = (State::Done, Some(result.clone()));
                 self.number = number;
+                // Nothing has to be found out any more.
+                (self.intent, self.ended) = (None, None);
             }
             Outcome::Unknown if self.intent.is_some() => {
                 self.state = State::Unknown;
