@@ -7,8 +7,8 @@ use crate::{
     store::{StoreKind, StoreSettings},
 };
 
-/// What replicas cannot agree on by themselves, and must not be told by the server: who could write to
-/// that could make tokens.
+/// What replicas cannot agree on by themselves, and must not be told by the server: who could write
+/// to that could make tokens.
 const NO_KEY: &str = "`store.kind` is `shared`, and `page_token_key` is not set: replicas have to \
     accept the tokens of each other; set it to the same secret on all of them";
 

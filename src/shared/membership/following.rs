@@ -32,8 +32,8 @@ use crate::shared::{
 const BATCH: usize = 500;
 /// How long a read of the log waits for an entry.
 const LOG_WAIT: Duration = Duration::from_millis(500);
-/// With so many heartbeats, something is written, even if there is nothing to write: a server that is
-/// full, or has too few replicas, answers as long as it is only read.
+/// With so many heartbeats, something is written, even if there is nothing to write: a server that
+/// is full, or has too few replicas, answers as long as it is only read.
 const WRITES_EVERY: u64 = 8;
 /// How many own writes are restored at once.
 const RESTORED_AT_ONCE: usize = 64;
