@@ -187,6 +187,22 @@ async fn another_replica_looks_when_the_one_that_did_is_killed() {
 }
 
 #[tokio::test]
+async fn a_replica_that_ends_gives_the_turn_back() {
+    let (redis, sandbox) = (Redis::start().await, sandbox().await);
+    let both = plan(&sandbox, 2, "1s").over(&redis).await;
+    let first = begun(&both[0]).await;
+    let mut second = begun(&both[1]).await;
+    let histories: Vec<String> = redis.ask(&["KEYS", "*:history:*/sft"]).await;
+    let holder = async || redis.ask::<Option<String>>(&["HGET", &histories[0], "leader"]).await;
+    let before = holder().await.expect("one has the turn");
+    assert_eq!(both[0].end().await.code(), Some(0));
+    assert_ne!(holder().await, Some(before), "it would have lasted for seconds");
+    rename(&sandbox, "SP_367", "one").await;
+    tells(&mut second, "SP_367").await;
+    drop(first);
+}
+
+#[tokio::test]
 async fn a_flushed_store_loses_nothing_that_a_replica_knows() {
     let (redis, sandbox) = (Redis::start().await, sandbox().await);
     let both = plan(&sandbox, 2, "1s").over(&redis).await;
