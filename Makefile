@@ -5,6 +5,7 @@ IMAGE ?= profile-gateway
 SOAK_SECONDS ?= 120
 STORM_SECONDS ?= 60
 CRASH_ROUNDS ?= 300
+SOAK_OPERATIONS ?= 100000
 FUZZ_SECONDS ?= 60
 MODEL_CASES ?= 200000
 TOOLS := $(CURDIR)/target/tools
@@ -23,7 +24,7 @@ SLOW := soak:: matrix:: process:: replicas:: conformance:: seeds:: contract:: do
 WITH_REDIS := shared::commands::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast model soak soak-crash torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast model soak soak-crash soak-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ soak: tools ## make random calls under random faults for SOAK_SECONDS, and check
 
 soak-crash: ## kill the gateway at CRASH_ROUNDS points of many writes, and check what is left
 	CRASH_ROUNDS=$(CRASH_ROUNDS) $(CARGO) test --locked --test it process::crash:: -- --nocapture
+
+soak-replicas: tools ## make SOAK_OPERATIONS calls to three replicas while everything between them breaks, and check them
+	SOAK_OPERATIONS=$(SOAK_OPERATIONS) $(CARGO) test --locked --test it replicas::soak:: -- --nocapture
 
 torn-files: ## cut a store at every length, and change a bit of every byte
 	TORN_FILES=all $(CARGO) test --locked --lib store::file::tests::torn -- --nocapture

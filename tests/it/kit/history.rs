@@ -174,7 +174,7 @@ fn effects(journal: &[Value]) -> Vec<Effect> {
 }
 
 /// The name of a profile anywhere in a request.
-fn named(body: &Value) -> Option<(u64, u64)> {
+pub fn named(body: &Value) -> Option<(u64, u64)> {
     match body {
         Value::String(text) => version(text),
         Value::Array(items) => items.iter().find_map(named),

@@ -1,7 +1,6 @@
 //! A proxy in front of an upstream, which notes each request that passes, and changes nothing.
 //!
-//! It knows HTTP/1.1 as far as needed to tell requests apart. One for each replica tells which one
-//! asked what, and when.
+//! It knows HTTP/1.1 as far as needed to tell requests apart.
 
 #![allow(dead_code, reason = "only some tests look at all of it")]
 
@@ -27,6 +26,7 @@ use super::{
 pub struct Passed {
     /// The method and the path.
     pub line: String,
+    /// Of what is not a read.
     pub body: String,
     /// When it was passed on, and when it was answered or given up by its sender. Without an end it
     /// is under way.

@@ -2,8 +2,11 @@
 
 mod account;
 mod caches;
+mod figures;
+mod history;
 mod operated;
 mod processes;
+mod soak;
 mod streams;
 mod table;
 mod writes;

@@ -1,0 +1,164 @@
+//! What it costs to share a store, as ratios of one run. Prints; holds nothing.
+//!
+//! `cargo test --release --test it replicas::figures -- --ignored --nocapture`
+
+use std::time::Duration;
+
+use profile_gateway::pb::profile_service_client::ProfileServiceClient;
+use serde_json::json;
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use crate::kit::{
+    history::display_name,
+    model,
+    redis::Redis,
+    replicas::{Replica, replicas, unlimited},
+    sandbox::{Sandbox, sandbox},
+    show,
+};
+
+const HITS: usize = 5_000;
+const WRITES: u64 = 200;
+const ID: &str = "SP_352";
+
+/// So many replicas that know each other, or one that knows no other.
+async fn start(
+    count: usize,
+    store: Option<&str>,
+    sandbox: &Sandbox,
+    redis: &Redis,
+) -> Vec<Replica> {
+    let plan = replicas(count).sections(&unlimited(&sandbox.config()));
+    match store {
+        Some(lines) => plan.store(lines).over(redis).await,
+        None => plan.apart().over(redis).await,
+    }
+}
+
+async fn get(client: &mut ProfileServiceClient<Channel>) -> String {
+    let answer = client.get_profile(model::get(ID)).await.unwrap();
+    answer.into_inner().display_name
+}
+
+/// Renames the profile so often, and gives how long that took each time.
+async fn renames(replica: &Replica, from: u64) -> Vec<Duration> {
+    let mut client = replica.profiles();
+    let mut times = Vec::new();
+    for version in from..from + WRITES {
+        let begin = Instant::now();
+        client.update_profile(model::rename(ID, &display_name(1, version))).await.unwrap();
+        times.push(begin.elapsed());
+    }
+    times.sort_unstable();
+    times
+}
+
+/// The one that a half are faster than, and the one that 99 of 100 are.
+fn quantiles(sorted: &[Duration]) -> [Duration; 2] {
+    [sorted[sorted.len() / 2], sorted[sorted.len() * 99 / 100]]
+}
+
+async fn hits(sandbox: &Sandbox, redis: &Redis) {
+    let (with, without) =
+        (start(1, Some(""), sandbox, redis).await, start(1, None, sandbox, redis).await);
+    let mut times = [Duration::ZERO; 2];
+    for _ in 0..4 {
+        for (at, replica) in [&with[0], &without[0]].into_iter().enumerate() {
+            let mut client = replica.profiles();
+            get(&mut client).await;
+            let begin = Instant::now();
+            for _ in 0..HITS {
+                get(&mut client).await;
+            }
+            times[at] += begin.elapsed();
+        }
+    }
+    let ratio = times[0].as_secs_f64() / times[1].as_secs_f64();
+    show(&format!("a hit with a shared store takes {ratio:.3} of one without"));
+}
+
+async fn writes(sandbox: &Sandbox, redis: &Redis) {
+    for ms in [0, 20] {
+        sandbox.calm().await;
+        if ms > 0 {
+            for operation in ["GetServiceProfile", "ModifyServiceProfile"] {
+                let fault = json!({"kind": "delay", "ms": ms});
+                let spec = json!({"upstream": "sft", "operation": operation, "times": 0,
+                                  "fault": fault});
+                sandbox.arm_spec(spec).await;
+            }
+        }
+        let without = start(1, None, sandbox, redis).await;
+        let alone = quantiles(&renames(&without[0], 1_000 + ms * 10).await);
+        let with = start(3, Some(""), sandbox, redis).await;
+        let shared = quantiles(&renames(&with[0], 5_000 + ms * 10).await);
+        show(&format!(
+            "a write with an upstream of {ms} ms: p50 {:?} and {:?}, p99 {:?} and {:?}, without \
+             and with two other replicas",
+            alone[0], shared[0], alone[1], shared[1]
+        ));
+    }
+    sandbox.calm().await;
+}
+
+async fn travel(sandbox: &Sandbox, redis: &Redis) {
+    let all = start(2, Some("acknowledge = \"here\""), sandbox, redis).await;
+    let (mut writer, mut reader) = (all[0].profiles(), all[1].profiles());
+    let mut times = Vec::new();
+    for version in 10_000..10_000 + WRITES {
+        get(&mut reader).await;
+        let name = display_name(1, version);
+        writer.update_profile(model::rename(ID, &name)).await.unwrap();
+        let begin = Instant::now();
+        while get(&mut reader).await != name {}
+        times.push(begin.elapsed());
+    }
+    times.sort_unstable();
+    let [half, most] = quantiles(&times);
+    show(&format!("the other replica shows a write {half:?} after its answer, p99 {most:?}"));
+}
+
+async fn killed(sandbox: &Sandbox, redis: &Redis) {
+    let all = start(3, Some(""), sandbox, redis).await;
+    let mut worst = Duration::ZERO;
+    for round in 0..5 {
+        all[2].kill().await;
+        worst = worst.max(*renames(&all[0], 20_000 + round * WRITES).await.last().unwrap());
+        all[2].start_again().await;
+    }
+    show(&format!("the slowest write after a replica was killed took {worst:?}"));
+}
+
+async fn requests(redis: &Redis) {
+    let mut counts = Vec::new();
+    for count in [1, 3] {
+        redis.command(&["FLUSHALL"]).await;
+        let sandbox = sandbox().await;
+        let all = start(count, Some(""), &sandbox, redis).await;
+        for number in 0..3_000_u64 {
+            let mut client = all[usize::try_from(number).unwrap() % count].profiles();
+            get(&mut client).await;
+            if number % 100 == 0 {
+                client.update_profile(model::rename(ID, &display_name(2, number))).await.unwrap();
+            }
+        }
+        let logins = sandbox.arrived("login").await;
+        counts.push((logins, sandbox.journal().await.len()));
+    }
+    show(&format!(
+        "logins and upstream requests of one replica {:?}, of three together {:?}",
+        counts[0], counts[1]
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures, which mean something only on a quiet machine, in a release build"]
+async fn what_sharing_costs() {
+    let (redis, sandbox) = (Redis::start().await, sandbox().await);
+    hits(&sandbox, &redis).await;
+    writes(&sandbox, &redis).await;
+    travel(&sandbox, &redis).await;
+    killed(&sandbox, &redis).await;
+    requests(&redis).await;
+}

@@ -1,0 +1,206 @@
+//! What a round is made of: an upstream, a store, replicas, and what is recorded of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{Figures, Plan, REPLICAS, servers::Servers, worker::Later};
+use crate::{
+    kit::{
+        chance::Chance,
+        history::{Clock, Moment},
+        replicas::{self, Replica, unlimited},
+        sandbox::{Sandbox, sandbox},
+        show,
+        tap::{Tap, tap},
+    },
+    replicas::history::{Found, History, Trouble, effects},
+};
+
+/// What each call has, in milliseconds: long enough for a lease to run out.
+const TIME: u64 = 4_000;
+/// A call that took so long may be answered before all replicas know what it wrote.
+const CUT: u64 = TIME - 300;
+/// Names of the upstreams in use.
+pub(super) const BACKENDS: [&str; 2] = ["sft", "endpoint"];
+const LINES: &str = "settle_time = \"700ms\"\nconfirm_deletions = true\nwatch_interval = \"1s\"\n\
+                     max_queued_calls = 1000\ndialect =";
+
+pub(super) struct Field {
+    pub sandbox: Sandbox,
+    pub servers: Servers,
+    pub replicas: Vec<Replica>,
+    tap: Tap,
+    pub clock: Arc<Clock>,
+    numbers: AtomicU64,
+    left: AtomicU64,
+    over: AtomicBool,
+    settled: AtomicBool,
+    pub history: Mutex<History>,
+    journal: Mutex<Vec<Value>>,
+    pub known: Mutex<Vec<Known>>,
+    pub later: Mutex<Vec<Later>>,
+    told: Mutex<BTreeMap<String, usize>>,
+}
+
+/// A profile that was created.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub number: u64,
+    pub name: String,
+    pub backend: &'static str,
+    pub is_deleted: bool,
+}
+
+impl Known {
+    pub(super) fn id(&self) -> String {
+        self.name.rsplit('/').next().unwrap().to_owned()
+    }
+}
+
+impl Field {
+    pub(super) async fn start(plan: Plan) -> Self {
+        let (sandbox, servers) = (sandbox().await, Servers::start().await);
+        sandbox.set("endpoint", &json!({"rate_limit": false})).await;
+        let clock = Arc::default();
+        // One for all: replicas that reach an upstream at different places share nothing of it.
+        let tap = tap(&sandbox.base_url(), &clock).await;
+        let config = unlimited(&sandbox.config()).replace("dialect =", LINES);
+        let used = |section: &&str| BACKENDS.iter().any(|name| section.contains(name));
+        let config: Vec<&str> = config.split("\n\n").filter(used).collect();
+        let config = config.join("\n\n").replace(&sandbox.base_url(), &tap.base_url);
+        let mut all = replicas::replicas(REPLICAS)
+            .top("[log]\nlevel = \"error,start=info\"")
+            .server(&format!("default_timeout = \"{TIME}ms\""))
+            .sections(&config);
+        if plan.is_apart {
+            all = all.apart();
+        }
+        if let Ok(lines) = std::env::var("SOAK_STORE") {
+            all = all.store(&lines);
+        }
+        let primary = servers.primary().await;
+        let replicas = all.over(&primary).await;
+        Self {
+            sandbox,
+            servers,
+            replicas,
+            tap,
+            clock,
+            numbers: AtomicU64::new(1),
+            left: AtomicU64::new(plan.operations),
+            over: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+            history: Mutex::new(History { cut: CUT, ..History::default() }),
+            journal: Mutex::default(),
+            known: Mutex::default(),
+            later: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Copies what matters of the journal before it forgets.
+    pub(super) async fn collect(self: Arc<Self>) {
+        let mut seq = 0;
+        loop {
+            let is_last = self.settled.load(SeqCst);
+            let more = self.sandbox.journal_after(seq).await;
+            let next = more.first().map_or(seq + 1, |entry| entry["seq"].as_u64().unwrap());
+            assert_eq!(next, seq + 1, "the journal has forgotten something");
+            seq = more.last().map_or(seq, |entry| entry["seq"].as_u64().unwrap());
+            let matters = more.into_iter().filter(|entry| !entry["effect"].is_null());
+            self.journal.lock().unwrap().extend(matters);
+            if is_last {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// One operation fewer is left. Nothing if there was no more.
+    pub(super) fn take(&self) -> Option<()> {
+        self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok().map(drop)
+    }
+
+    /// A number that no other has.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, SeqCst)
+    }
+
+    /// One of the replicas that run, or any.
+    pub(super) fn any(&self, chance: &mut Chance) -> usize {
+        let runs = |at: &usize| self.replicas[*at].is_running();
+        let running: Vec<usize> = (0..REPLICAS).filter(runs).collect();
+        match running.is_empty() {
+            true => chance.pick(&[0, 1, 2]),
+            false => chance.pick(&running),
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    pub(super) fn count(&self, what: &str) {
+        *self.told.lock().unwrap().entry(what.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn note(&self, trouble: Trouble) {
+        self.history.lock().unwrap().troubles.0.push(trouble);
+    }
+
+    /// All calls are over.
+    pub(super) fn end(&self) {
+        self.over.store(true, SeqCst);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(SeqCst)
+    }
+
+    /// Nothing can happen any more.
+    pub(super) fn settle(&self) {
+        self.settled.store(true, SeqCst);
+    }
+
+    /// What was broken, after everything else.
+    pub(super) fn judge(&self, figures: &mut Figures) -> Vec<Found> {
+        let journal = self.journal.lock().unwrap();
+        let mut history = self.history.lock().unwrap();
+        history.effects = effects(&journal);
+        history.passed = self.tap.passed();
+        for (what, count) in self.told.lock().unwrap().iter() {
+            *figures.told.entry(what.clone()).or_default() += count;
+        }
+        *figures.told.entry("upstream requests".to_owned()).or_default() += history.passed.len();
+        *figures.told.entry("effects".to_owned()).or_default() += history.effects.len();
+        let found = history.lies();
+        if !found.is_empty() {
+            keep_evidence(&history, &journal, &found);
+        }
+        found
+    }
+}
+
+/// Keeps all that was recorded, to find out later how it came about: that may not happen again with
+/// the same seed.
+fn keep_evidence(history: &History, journal: &[Value], found: &[Found]) {
+    let path = format!("{}/soak-replicas.txt", env!("CARGO_TARGET_TMPDIR"));
+    let journal: Vec<String> = journal.iter().map(Value::to_string).collect();
+    let lines: Vec<String> = history.calls.iter().map(|call| format!("{call:?}")).collect();
+    let text = format!(
+        "{found:#?}\n{:#?}\n{}\n{}\n",
+        history.troubles,
+        journal.join("\n"),
+        lines.join("\n")
+    );
+    std::fs::write(&path, text).unwrap();
+    show(&format!("all calls, troubles and effects: {path}"));
+}

@@ -1,0 +1,71 @@
+//! Brings trouble, alone and in pairs, and lets replicas recover in between.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    Plan, REPLICAS,
+    field::Field,
+    troubles::{ALL, What},
+};
+use crate::kit::chance::Chance;
+
+pub(super) struct Nemesis {
+    field: Arc<Field>,
+    chance: Chance,
+    /// How many troubles are left.
+    left: usize,
+    /// Those of this turn: each comes once before any comes again.
+    turn: Vec<What>,
+}
+
+impl Nemesis {
+    pub(super) fn new(field: Arc<Field>, plan: Plan) -> Self {
+        Self { field, chance: Chance::of(plan.seed, 0), left: plan.troubles, turn: Vec::new() }
+    }
+
+    /// Goes on until all calls are over.
+    pub(super) async fn trouble(mut self) {
+        while self.left > 0 && !self.field.is_over() {
+            sleep(Duration::from_millis(300 + self.chance.below(1_700))).await;
+            let first = self.next();
+            let at = self.chance.below(REPLICAS as u64);
+            let at = usize::try_from(at).unwrap();
+            let second = self.chance.one_in(2).then(|| self.next_to(first));
+            let other = (at + 1) % REPLICAS;
+            let after = Duration::from_millis(self.chance.below(1_500));
+            let (one, two) = (self.of(), self.of());
+            let one = first.happen(&self.field, at, one);
+            let two = async {
+                let Some(second) = second else { return };
+                sleep(after).await;
+                second.happen(&self.field, other, two).await;
+            };
+            tokio::join!(one, two);
+        }
+    }
+
+    fn of(&mut self) -> Chance {
+        Chance::of(self.chance.below(1 << 30), 3)
+    }
+
+    fn next(&mut self) -> What {
+        self.left = self.left.saturating_sub(1);
+        if self.turn.is_empty() {
+            self.turn = ALL.to_vec();
+        }
+        let at = self.chance.below(self.turn.len() as u64);
+        self.turn.swap_remove(usize::try_from(at).unwrap())
+    }
+
+    /// One that can come with another: two of the store exclude each other.
+    fn next_to(&mut self, first: What) -> What {
+        loop {
+            let second = self.next();
+            if !(first.is_of_store() && second.is_of_store()) {
+                return second;
+            }
+        }
+    }
+}
