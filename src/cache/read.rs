@@ -138,8 +138,8 @@ where
     }
 }
 
-/// Joins the next load that begins from now on, or starts it when the one that is running has ended:
-/// however many ask for a fresh list, there is one at a time.
+/// Joins the next load that begins from now on, or starts it when the one that is running has
+/// ended: however many ask, there is one at a time.
 async fn next_load<F>(
     store: &Arc<Store>,
     resource: &Resource,

@@ -26,7 +26,8 @@ const PURGED_BACKEND: u64 = 700;
 const METHOD: Method = Method::PurgeCache;
 
 /// Drops the cache entries of the backend or the profile of this name, on all replicas that share a
-/// store. Returns how many were dropped here. The audit log has a line about it, also if its caller leaves meanwhile.
+/// store. Returns how many were dropped here. The audit log has a line about it, also if its caller
+/// leaves meanwhile.
 pub(super) async fn run(door: &Door, writer: &Writer, call: &Call, name: &str) -> Result<u64> {
     let profile = ProfileName::parse("name", name).ok();
     let backend = match &profile {

@@ -22,8 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 impl Agreement {
-    /// The answer to a command, for a write that was not sent: within a short time, and at once if it
-    /// has not answered for longer than that.
+    /// The answer to a command, for a write that was not sent: within a short time, and at once if
+    /// it has not answered for longer than that.
     pub(super) async fn ask(&self, command: &Command, end: Instant) -> Result<Answer, NoAnswer> {
         self.ask_on(command, self.patience(end), 0).await
     }

@@ -70,8 +70,8 @@ impl Permission {
         self.0.iter().for_each(|write| write.goes_on());
     }
 
-    /// Closes such a part, within this time if that is possible. The rest of the write waits for all
-    /// replicas.
+    /// Closes such a part, within this time if that is possible. The rest of the write waits for
+    /// all replicas.
     pub(crate) async fn close(&self, is_unsettled: bool, end: Instant) {
         let Some(write) = &self.0 else { return };
         let outcome = if is_unsettled { Outcome::Unknown } else { Outcome::Nothing };

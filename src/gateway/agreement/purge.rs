@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::{Agreement, ask::untold, turn::unexpected};
+use super::{
+    Agreement,
+    ask::{unexpected, untold},
+};
 use crate::{
     error::Result,
     shared::protocol::{Answer, Command, Target},

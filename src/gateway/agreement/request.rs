@@ -68,13 +68,7 @@ impl Agreement {
         let mut looks = Looks::default();
         loop {
             let closed = self.membership.when_closed(&request.name);
-            let command = Command::Begin(Begin {
-                request: Arc::clone(&request.name),
-                fingerprint: Arc::clone(&request.fingerprint),
-                attempt: request.attempt,
-                lasts: Self::lasts(until),
-                grace: self.membership.timing().grace,
-            });
+            let command = self.beginning(&request, until);
             let epoch = self.membership.epoch();
             holds.is_known(true);
             let begun = match self.ask_kept(&command, deadline.unwrap_or(until)).await {
@@ -115,6 +109,16 @@ impl Agreement {
             holds.is_granted(generation, earlier.clone(), epoch);
             return Ok(RequestBegun::Granted { holds, earlier });
         }
+    }
+
+    fn beginning(&self, request: &RequestRef, until: Instant) -> Command {
+        Command::Begin(Begin {
+            request: Arc::clone(&request.name),
+            fingerprint: Arc::clone(&request.fingerprint),
+            attempt: request.attempt,
+            lasts: Self::lasts(until),
+            grace: self.membership.timing().grace,
+        })
     }
 }
 

@@ -1,5 +1,5 @@
-//! Turns: over all replicas, one write at a time on each profile, and one creation at a time of each
-//! display name.
+//! Turns: over all replicas, one write at a time on each profile, and one creation at a time of
+//! each display name.
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,10 +2,8 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     time::Duration,
 };
 

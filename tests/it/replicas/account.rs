@@ -3,11 +3,12 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::join_all;
 use profile_gateway::pb::CircuitState;
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::kit::{

@@ -219,10 +219,10 @@ impl Worker {
     fn learn(&self, known: &Known, kind: &Kind, result: &Result<Option<Profile>, Status>) {
         let mut all = self.field.known.lock().unwrap();
         match (kind, result) {
-            (Kind::Create, Ok(Some(profile))) => {
-                if !all.iter().any(|other| other.number == known.number) {
-                    all.push(Known { name: profile.name.clone(), ..known.clone() });
-                }
+            (Kind::Create, Ok(Some(profile)))
+                if !all.iter().any(|other| other.number == known.number) =>
+            {
+                all.push(Known { name: profile.name.clone(), ..known.clone() });
             }
             (Kind::Delete, _) => {
                 let of_it = all.iter_mut().filter(|other| other.number == known.number);
