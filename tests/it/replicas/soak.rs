@@ -39,7 +39,7 @@ const WATCHERS: u64 = 3;
 /// Of a round: a store has a journal of bounded length, and a history has to fit into memory.
 const ROUND: u64 = 25_000;
 /// Of the round that is a test.
-const SHORT: u64 = 1_500;
+const SHORT: u64 = 600;
 /// No more troubles than that in the round that is a test.
 const SHORT_TROUBLES: usize = 3;
 

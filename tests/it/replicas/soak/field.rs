@@ -41,6 +41,8 @@ pub(super) struct Field {
     pub clock: Arc<Clock>,
     numbers: AtomicU64,
     left: AtomicU64,
+    /// Calls go on until all the troubles of a short round have come.
+    awaits_trouble: AtomicBool,
     over: AtomicBool,
     settled: AtomicBool,
     pub history: Mutex<History>,
@@ -96,6 +98,7 @@ impl Field {
             clock,
             numbers: AtomicU64::new(1),
             left: AtomicU64::new(plan.operations),
+            awaits_trouble: AtomicBool::new(plan.troubles < usize::MAX),
             over: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             history: Mutex::new(History { cut: CUT, ..History::default() }),
@@ -124,9 +127,15 @@ impl Field {
         }
     }
 
-    /// One operation fewer is left. Nothing if there was no more.
-    pub(super) fn take(&self) -> Option<()> {
-        self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok().map(drop)
+    /// Whether there is one more operation to make.
+    pub(super) fn has_more(&self) -> bool {
+        let one = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        one.is_ok() || self.awaits_trouble.load(SeqCst)
+    }
+
+    /// No more trouble comes.
+    pub(super) fn had_all_troubles(&self) {
+        self.awaits_trouble.store(false, SeqCst);
     }
 
     /// A number that no other has.

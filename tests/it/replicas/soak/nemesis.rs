@@ -44,6 +44,7 @@ impl Nemesis {
             };
             tokio::join!(one, two);
         }
+        self.field.had_all_troubles();
     }
 
     fn of(&mut self) -> Chance {

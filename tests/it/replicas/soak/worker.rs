@@ -55,7 +55,7 @@ impl Worker {
     }
 
     pub(super) async fn work(mut self) {
-        while self.field.take().is_some() {
+        while self.field.has_more() {
             if self.chance.one_in(10) {
                 self.repeat(false).await;
             }
