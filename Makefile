@@ -24,7 +24,7 @@ SLOW := soak:: matrix:: process:: replicas:: conformance:: seeds:: contract:: do
 WITH_REDIS := shared::commands::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast model soak soak-crash soak-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast model soak soak-crash soak-replicas figures-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,13 +43,16 @@ model: ## explore MODEL_CASES orders of events in the protocol between replicas,
 	MODEL_CASES=$(MODEL_CASES) $(CARGO) test --locked --release --lib shared::protocol -- --nocapture
 
 soak: tools ## make random calls under random faults for SOAK_SECONDS, and check every answer
-	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --nocapture
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test it soak:: -- --skip replicas:: --nocapture
 
 soak-crash: ## kill the gateway at CRASH_ROUNDS points of many writes, and check what is left
 	CRASH_ROUNDS=$(CRASH_ROUNDS) $(CARGO) test --locked --test it process::crash:: -- --nocapture
 
 soak-replicas: tools ## make SOAK_OPERATIONS calls to three replicas while everything between them breaks, and check them
 	SOAK_OPERATIONS=$(SOAK_OPERATIONS) $(CARGO) test --locked --test it replicas::soak:: -- --nocapture
+
+figures-replicas: tools ## measure what it costs to share a store, as ratios of one run
+	FIGURES_HITS=5000 $(CARGO) test --locked --release --test it replicas::figures:: -- --nocapture
 
 torn-files: ## cut a store at every length, and change a bit of every byte
 	TORN_FILES=all $(CARGO) test --locked --lib store::file::tests::torn -- --nocapture

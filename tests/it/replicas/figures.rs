@@ -1,6 +1,5 @@
-//! What it costs to share a store, as ratios of one run. Prints; holds nothing.
-//!
-//! `cargo test --release --test it replicas::figures -- --ignored --nocapture`
+//! What it costs to share a store, as ratios of one run: `make figures-replicas`. Prints what means
+//! something only on a quiet machine, in a release build; a short round shows that it can.
 
 use std::time::Duration;
 
@@ -18,9 +17,17 @@ use crate::kit::{
     show,
 };
 
-const HITS: usize = 5_000;
-const WRITES: u64 = 200;
 const ID: &str = "SP_352";
+
+/// How many hits are made at a time.
+fn hits_at_once() -> u64 {
+    std::env::var("FIGURES_HITS").map_or(100, |hits| hits.parse().expect("a number"))
+}
+
+/// How many writes.
+fn writes_at_once() -> u64 {
+    (hits_at_once() / 25).max(1)
+}
 
 /// So many replicas that know each other, or one that knows no other.
 async fn start(
@@ -45,7 +52,7 @@ async fn get(client: &mut ProfileServiceClient<Channel>) -> String {
 async fn renames(replica: &Replica, from: u64) -> Vec<Duration> {
     let mut client = replica.profiles();
     let mut times = Vec::new();
-    for version in from..from + WRITES {
+    for version in from..from + writes_at_once() {
         let begin = Instant::now();
         client.update_profile(model::rename(ID, &display_name(1, version))).await.unwrap();
         times.push(begin.elapsed());
@@ -68,7 +75,7 @@ async fn hits(sandbox: &Sandbox, redis: &Redis) {
             let mut client = replica.profiles();
             get(&mut client).await;
             let begin = Instant::now();
-            for _ in 0..HITS {
+            for _ in 0..hits_at_once() {
                 get(&mut client).await;
             }
             times[at] += begin.elapsed();
@@ -106,7 +113,7 @@ async fn travel(sandbox: &Sandbox, redis: &Redis) {
     let all = start(2, Some("acknowledge = \"here\""), sandbox, redis).await;
     let (mut writer, mut reader) = (all[0].profiles(), all[1].profiles());
     let mut times = Vec::new();
-    for version in 10_000..10_000 + WRITES {
+    for version in 10_000..10_000 + writes_at_once() {
         get(&mut reader).await;
         let name = display_name(1, version);
         writer.update_profile(model::rename(ID, &name)).await.unwrap();
@@ -124,7 +131,8 @@ async fn killed(sandbox: &Sandbox, redis: &Redis) {
     let mut worst = Duration::ZERO;
     for round in 0..5 {
         all[2].kill().await;
-        worst = worst.max(*renames(&all[0], 20_000 + round * WRITES).await.last().unwrap());
+        worst =
+            worst.max(*renames(&all[0], 20_000 + round * writes_at_once()).await.last().unwrap());
         all[2].start_again().await;
     }
     show(&format!("the slowest write after a replica was killed took {worst:?}"));
@@ -136,10 +144,10 @@ async fn requests(redis: &Redis) {
         redis.command(&["FLUSHALL"]).await;
         let sandbox = sandbox().await;
         let all = start(count, Some(""), &sandbox, redis).await;
-        for number in 0..3_000_u64 {
+        for number in 0..hits_at_once() {
             let mut client = all[usize::try_from(number).unwrap() % count].profiles();
             get(&mut client).await;
-            if number % 100 == 0 {
+            if number % 50 == 0 {
                 client.update_profile(model::rename(ID, &display_name(2, number))).await.unwrap();
             }
         }
@@ -153,7 +161,6 @@ async fn requests(redis: &Redis) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "prints figures, which mean something only on a quiet machine, in a release build"]
 async fn what_sharing_costs() {
     let (redis, sandbox) = (Redis::start().await, sandbox().await);
     hits(&sandbox, &redis).await;
