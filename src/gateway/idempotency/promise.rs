@@ -56,9 +56,10 @@ pub(super) fn over_replicas(kept_for: Duration) -> String {
         "for {}, on every replica, the same id with the same request of the same caller gives the \
          first call's result without a second upstream write; an unknown outcome is resolved \
          before anything is written again; ids are kept in the store that replicas share before \
-         anything is sent: a repeat is recognized that comes to the same process, to another replica, after \
-         a restart, after a crash of a replica, and not one that comes after the store has lost \
-         the id, and the replica that wrote it has ended or wrote it more than 10 minutes before",
+         anything is sent: a repeat is recognized that comes to the same process, to another \
+         replica, after a restart, after a crash of a replica, and not one that comes after the \
+         store has lost the id, and the replica that wrote it has ended or wrote it more than 10 \
+         minutes before",
         shown(kept_for)
     )
 }

@@ -29,8 +29,11 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{
     child::{self, Ended, Gateway},
+    gateway::fresh,
+    model,
     redis::Redis,
     sandbox::Sandbox,
+    until,
     wire::Wire,
 };
 
@@ -216,6 +219,13 @@ impl Replica {
     /// The same for backends.
     pub fn backends(&self) -> BackendServiceClient<Channel> {
         BackendServiceClient::new(self.channel.lock().unwrap().clone())
+    }
+
+    /// Waits until it has used its credentials at the sandbox. Without the store, it waits up to
+    /// half a minute before it does so for the first time.
+    pub async fn logs_in(&self) {
+        let read = async || self.profiles().get_profile(fresh(model::get("SP_367"))).await;
+        until("it logs in", async || read().await.is_ok()).await;
     }
 
     /// Where it serves gRPC.

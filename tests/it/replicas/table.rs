@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use profile_gateway::pb::{GetBackendRequest, ListServicesRequest};
+use futures_util::future::join_all;
+use profile_gateway::pb::GetBackendRequest;
 use serde_json::Value;
 use tokio::time::sleep;
 use tonic::{Code, Request, Status};
@@ -62,9 +63,7 @@ impl Bench {
         let replicas = plan.over(&redis).await;
         let bench = Self { redis, sandbox, replicas };
         bench.all_serve().await;
-        for at in 0..bench.replicas.len() {
-            bench.logs_in(at).await;
-        }
+        join_all(bench.replicas.iter().map(Replica::logs_in)).await;
         bench
     }
 
@@ -72,16 +71,6 @@ impl Bench {
         for at in 0..self.replicas.len() {
             self.serves(at).await;
         }
-    }
-
-    /// Waits until a replica has used its credentials. Without the server, it waits up to half a
-    /// minute before it does so for the first time.
-    async fn logs_in(&self, at: usize) {
-        let request = ListServicesRequest { parent: BACKEND.to_owned() };
-        until("it logs in", async || {
-            self.replicas[at].backends().list_services(request.clone()).await.is_ok()
-        })
-        .await;
     }
 
     /// Waits until a replica is one of all, and knows it.
@@ -243,7 +232,7 @@ async fn the_server_is_down_at_the_start() {
     bench.redis.kill().await;
     assert_eq!(bench.replicas[1].end().await.code(), Some(0), "it ends without the server");
     bench.replicas[1].start_again().await;
-    bench.logs_in(1).await;
+    bench.replicas[1].logs_in().await;
     bench.is_away(1, "connection_lost").await;
     bench.refuses(1, DISCONNECTED).await;
     bench.redis.start_again().await;
