@@ -69,7 +69,7 @@ pub(super) fn over_replicas(kept_for: Duration) -> String {
 #[must_use]
 pub fn promises() -> String {
     let mut table = "| a repeat that comes | with a `path` (`kind = \"file\"`) | with `kind = \
-                     \"memory\"` |\n|---|---|---|\n"
+                     \"memory\"` | with `kind = \"shared\"` |\n|---|---|---|---|\n"
         .to_owned();
     for event in &EVENTS {
         let cell = |outlives| match event.is_outlived_by(outlives) {
@@ -78,7 +78,7 @@ pub fn promises() -> String {
         };
         let (file, memory) = (cell(Outlives::Restarts), cell(Outlives::Nothing));
         // Writing to a string cannot fail.
-        let _ = writeln!(table, "| {} | {file} | {memory} |", event.comes);
+        let _ = writeln!(table, "| {} | {file} | {memory} | is recognized |", event.comes);
     }
     table
 }
