@@ -285,6 +285,7 @@ pub(super) fn account(backend: &BackendSettings) -> Account {
     for (key, value) in &backend.options {
         match value {
             OptionValue::Plain(text) => names.push(format!("{key}={text}")),
+            OptionValue::Switch(_) => {}
             OptionValue::Secret(secret) => secrets.push(secret.clone()),
         }
     }

@@ -28,6 +28,8 @@ use crate::{
 };
 
 const IN_USE: &str = "its pauses are not known, because a gateway is running on the store";
+const NOT_ASKED: &str = "its pauses are not known, because what replicas share was not asked for \
+    them: do not repeat this with credentials that were refused";
 
 /// How something was found that the gateway connects to.
 pub struct Tried {
@@ -64,13 +66,13 @@ struct TriedUpstream {
     backend: String,
     /// How long it took to log in and to answer one read, or why it did not.
     outcome: Result<Duration, Error>,
-    /// Whether it was known that no gateway has paused it.
-    knows_pauses: bool,
+    /// Why it is not known whether a gateway has paused it.
+    remark: Option<&'static str>,
 }
 
 impl fmt::Display for TriedUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, outcome, knows_pauses } = self;
+        let Self { backend, outcome, remark } = self;
         match outcome {
             Ok(took) => {
                 let took = took.as_millis();
@@ -78,9 +80,9 @@ impl fmt::Display for TriedUpstream {
             }
             Err(error) => write!(f, "{backend}: {}: {}", error.facts().name(), error.message())?,
         }
-        match knows_pauses {
-            true => Ok(()),
-            false => write!(f, "; {IN_USE}"),
+        match remark {
+            None => Ok(()),
+            Some(remark) => write!(f, "; {remark}"),
         }
     }
 }
@@ -134,9 +136,15 @@ async fn try_upstreams(config: &Config) -> io::Result<Vec<TriedUpstream>> {
     let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
     let budget = Budget::new(&config.memory, &callers, &metrics.memory);
     let earlier = earlier(&config.store)?;
-    let tried = config.backends.values().map(|backend| {
+    let remark = match (&config.shared, &earlier) {
+        (Some(_), _) => Some(NOT_ASKED),
+        (None, None) => Some(IN_USE),
+        (None, Some(_)) => None,
+    };
+    let tried = config.backends.values().map(async |backend| {
         let decoding = budget.of_backend(true).decoding.clone();
-        try_one(backend, &metrics, decoding, earlier.as_ref())
+        let outcome = try_one(backend, &metrics, decoding, earlier.as_ref()).await?;
+        Ok(TriedUpstream { backend: backend.name.clone(), outcome, remark })
     });
     join_all(tried).await.into_iter().collect()
 }
@@ -159,7 +167,7 @@ async fn try_one(
     metrics: &Metrics,
     decoding: Share,
     earlier: Option<&EarlierUpstreams>,
-) -> io::Result<TriedUpstream> {
+) -> io::Result<Result<Duration, Error>> {
     let name: Arc<str> = backend.name.as_str().into();
     let registration = dialect::REGISTRY.iter().find(|known| known.name == backend.dialect);
     let Some(registration) = registration else {
@@ -185,9 +193,8 @@ async fn try_one(
     let deadline = began + settings.request_timeout * 2;
     let session = Session::new(&upstream, deadline, Arc::new(AtomicU32::new(0)), Caller::gateway());
     let found = built.dialect.get(&session, built.dialect.example_id()).await;
-    let outcome = match found {
+    Ok(match found {
         Err(error) if error.reason() != Reason::ProfileNotFound => Err(error),
         _ => Ok(began.elapsed()),
-    };
-    Ok(TriedUpstream { backend: backend.name.clone(), outcome, knows_pauses: earlier.is_some() })
+    })
 }

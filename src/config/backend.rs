@@ -61,8 +61,10 @@ settings! {
 /// The value of a dialect's own key.
 #[derive(Clone, Debug)]
 pub enum OptionValue {
-    /// Shown as it is.
+    /// Shown as it is. It names the account.
     Plain(String),
+    /// Shown as it is. It says how the account is used.
+    Switch(&'static str),
     /// Never shown.
     Secret(SecretString),
 }
@@ -78,6 +80,7 @@ impl BackendSettings {
 fn dialect_settings(options: &BTreeMap<&'static str, OptionValue>) -> dialect::Settings {
     let secret = |value: &OptionValue| match value {
         OptionValue::Plain(text) => SecretString::from(text.as_str()),
+        OptionValue::Switch(word) => SecretString::from(*word),
         OptionValue::Secret(secret) => secret.clone(),
     };
     options.iter().map(|(key, value)| ((*key).to_owned(), secret(value))).collect()
@@ -172,13 +175,12 @@ fn options(
 ) -> BTreeMap<&'static str, OptionValue> {
     let before = section.mistakes();
     let read = |setting: &Setting| {
-        let plain = |text: &str| OptionValue::Plain(text.to_owned());
         let value = match setting.form {
             Form::Secret => section.row(setting.key, &secret(1)).map(OptionValue::Secret),
             Form::Text => section.row(setting.key, &plain_text(MAX_OPTION)).map(OptionValue::Plain),
             Form::Switch => {
                 let on = section.row(setting.key, &on_off());
-                on.map(|on| plain(if on { "on" } else { "off" }))
+                on.map(|on| OptionValue::Switch(if on { "on" } else { "off" }))
             }
         };
         Some((setting.key, value?))

@@ -139,6 +139,7 @@ impl BackendSettings {
 fn is_same(old: Option<&OptionValue>, new: Option<&OptionValue>) -> bool {
     match (old, new) {
         (Some(OptionValue::Plain(old)), Some(OptionValue::Plain(new))) => old == new,
+        (Some(OptionValue::Switch(old)), Some(OptionValue::Switch(new))) => old == new,
         (Some(OptionValue::Secret(old)), Some(OptionValue::Secret(new))) => {
             old.expose_secret() == new.expose_secret()
         }

@@ -41,13 +41,24 @@ impl Config {
         shown.insert(operators::OPERATORS.to_owned(), auth::each(&self.operators));
         shown.insert("callers".to_owned(), section(&self.callers));
         shown.insert("request_ids".to_owned(), section(&self.request_ids));
-        shown.insert("store".to_owned(), section(&self.store));
+        shown.insert("store".to_owned(), self.store());
         shown.insert("backends".to_owned(), Value::Object(backends.collect()));
         if !self.auth.callers.is_empty() {
             shown.insert(ACCESS.to_owned(), self.access());
         }
         shown.insert(WARNINGS.to_owned(), json!(self.warnings));
         Value::Object(shown)
+    }
+
+    /// The store, with the server that replicas share, if they do.
+    fn store(&self) -> Value {
+        let mut shown = section(&self.store);
+        if let (Some(shared), Some(shown)) = (&self.shared, shown.as_object_mut())
+            && let Value::Object(shared) = section(shared)
+        {
+            shown.extend(shared);
+        }
+        shown
     }
 
     /// The same as text, with a note if there is one.
@@ -80,6 +91,7 @@ fn backend(backend: &BackendSettings) -> Value {
     for (key, value) in &backend.options {
         let value = match value {
             OptionValue::Plain(text) => text.as_str(),
+            OptionValue::Switch(word) => word,
             OptionValue::Secret(_) => REDACTED,
         };
         shown.insert((*key).to_owned(), value.into());

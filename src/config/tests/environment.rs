@@ -10,7 +10,7 @@ use crate::telemetry::logs::Format;
 fn secret(config: &Config, backend: &str, key: &str) -> String {
     match &config.backends[backend].options[key] {
         OptionValue::Secret(secret) => secret.expose_secret().to_owned(),
-        OptionValue::Plain(_) => panic!("{key} is not kept as a secret"),
+        OptionValue::Plain(_) | OptionValue::Switch(_) => panic!("{key} is not kept as a secret"),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 fn password(config: &Config) -> String {
     match &config.backends["sft"].options["password"] {
         OptionValue::Secret(secret) => secret.expose_secret().to_owned(),
-        OptionValue::Plain(_) => panic!("a password that is not a secret"),
+        OptionValue::Plain(_) | OptionValue::Switch(_) => panic!("a password that is not a secret"),
     }
 }
 

@@ -138,7 +138,9 @@ impl Watches {
         let mut earlier = self.earlier.lock();
         let earlier = earlier.as_mut().and_then(|earlier| earlier.of(backend, account));
         let replicas = self.replicas.clone();
-        let shared = replicas.map(|replicas| SharedHistory::new(replicas, shared, backend));
+        // One of another account has another list, also where only secrets tell them apart.
+        let name = format!("{backend}-{account:x}");
+        let shared = replicas.map(|replicas| SharedHistory::new(replicas, shared, &name));
         let poller = Poller::new(settings, tasks, metrics, memory, (earlier, shared));
         self.pollers.write().insert(backend.to_owned(), Arc::new(poller));
     }
