@@ -40,6 +40,8 @@ const MARGIN: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it takes until it is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How often a history may change while it is read, before there is a pause.
+const MOST_CHANGED: u32 = 3;
 /// What the others are told of a look that waits for the vendor's limits half way.
 const PACES: &str = "paces";
 
@@ -120,6 +122,7 @@ impl Sharing {
 
     /// Takes in what there is, and looks if it has to. Returns when to come again.
     async fn step(&mut self) -> Result<Instant, NoAnswer> {
+        let mut changed = 0;
         loop {
             let wanted = self.poller.lock().wanted;
             let had_turn = self.has_turn;
@@ -130,6 +133,10 @@ impl Sharing {
             }
             if !self.follow(&epoch, &state).await? {
                 // It has changed since.
+                changed += 1;
+                if changed > MOST_CHANGED {
+                    return Ok(Instant::now() + AGAIN);
+                }
                 continue;
             }
             self.settle(wanted, &epoch, &state, is_new);
@@ -226,8 +233,9 @@ impl Sharing {
                     Error::new(Reason::StoreUnavailable, format!("{UNREAD}; {SO}"))
                 }
             };
-            self.poller.lock().away = Some(away);
-            self.poller.news.send_replace(());
+            if self.poller.lock().away.replace(away).is_none() {
+                self.poller.news.send_replace(());
+            }
         }
         now + AGAIN
     }

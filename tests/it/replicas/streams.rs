@@ -192,7 +192,7 @@ async fn a_replica_that_ends_gives_the_turn_back() {
     let both = plan(&sandbox, 2, "1s").over(&redis).await;
     let first = begun(&both[0]).await;
     let mut second = begun(&both[1]).await;
-    let histories: Vec<String> = redis.ask(&["KEYS", "*:history:*/sft"]).await;
+    let histories: Vec<String> = redis.ask(&["KEYS", "*:history:*/sft-*"]).await;
     let holder = async || redis.ask::<Option<String>>(&["HGET", &histories[0], "leader"]).await;
     let before = holder().await.expect("one has the turn");
     assert_eq!(both[0].end().await.code(), Some(0));
