@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use profile_gateway::pb::profile_service_client::ProfileServiceClient;
 use serde_json::json;
 use tokio::time::Instant;
@@ -139,25 +140,28 @@ async fn killed(sandbox: &Sandbox, redis: &Redis) {
 }
 
 async fn requests(redis: &Redis) {
+    const IDS: [&str; 4] = [ID, "SP_353", "SP_361", "SP_367"];
     let mut counts = Vec::new();
     for count in [1, 3] {
         redis.command(&["FLUSHALL"]).await;
         let sandbox = sandbox().await;
         let all = start(count, Some(""), &sandbox, redis).await;
-        for number in 0..hits_at_once() {
-            let mut client = all[usize::try_from(number).unwrap() % count].profiles();
-            get(&mut client).await;
+        for number in 0..usize::try_from(hits_at_once()).unwrap() {
+            let mut client = all[number % count].profiles();
+            client.get_profile(model::get(IDS[number % IDS.len()])).await.unwrap();
             if number % 50 == 0 {
-                client.update_profile(model::rename(ID, &display_name(2, number))).await.unwrap();
+                let name = display_name(2, number as u64);
+                client.update_profile(model::rename(ID, &name)).await.unwrap();
             }
         }
-        let logins = sandbox.arrived("login").await;
-        counts.push((logins, sandbox.journal().await.len()));
+        let sum = async |name: &str| {
+            let of = all.iter().map(|replica| replica.metric(name, ""));
+            join_all(of).await.iter().sum::<f64>()
+        };
+        counts.push([sum("upstream_logins_total").await, sum("upstream_requests_total").await]);
     }
-    show(&format!(
-        "logins and upstream requests of one replica {:?}, of three together {:?}",
-        counts[0], counts[1]
-    ));
+    let [one, three] = [&counts[0], &counts[1]];
+    show(&format!("logins and upstream requests: {one:?} of one replica, {three:?} of three"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
