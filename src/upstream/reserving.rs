@@ -88,14 +88,15 @@ impl Upstream {
         }
     }
 
-    async fn hear(self: &Arc<Self>, sharing: &Sharing) {
+    pub(super) async fn hear(self: &Arc<Self>, sharing: &Sharing) {
         let round = self.credentials.round();
         if sharing.ask([0; Class::COUNT], &self.pace, &self.credentials).await.is_none() {
             return;
         }
         let (heard, now) = (sharing.logins(), Instant::now());
         let own = self.credentials.known_pause(now);
-        let is_same = own.began == heard.began;
+        // Nothing is known where nothing began.
+        let is_same = !heard.began.is_empty() && own.began == heard.began;
         let own_left = own.pause.as_ref().map(|pause| pause.left).unwrap_or_default();
         if let Some(pause) = &heard.pause {
             // What is known differs by the time that an answer takes.

@@ -24,6 +24,11 @@ impl Keys {
         command
     }
 
+    /// What is known of these credentials of an account.
+    pub(super) fn of_credentials(&self, account: &str, credentials: &str) -> String {
+        self.of("refused", &format!("{account}/{credentials}"))
+    }
+
     pub(in crate::shared) fn of(&self, kind: &str, name: &str) -> String {
         format!("{}:{kind}:{name}", self.tag)
     }

@@ -1,5 +1,6 @@
 //! The logins of one account of an upstream, which replicas take turns at, and the pause after
-//! credentials were refused.
+//! credentials were refused. The turn is that of the account, and a pause that of the credentials:
+//! replicas may have others, as while a password is replaced.
 //!
 //! These need no epoch: what the server loses of them costs a login too many at most, and a replica
 //! that knows of a pause tells it again.
@@ -137,8 +138,8 @@ impl LoginScripts {
         known: &KnownLogins,
     ) -> Result<LoginTurn, RedisError> {
         let mut call = self.turn.prepare_invoke();
-        call.key(keys.of("login", account));
-        call.arg(credentials).arg(holder.0).arg(millis(lasts)).arg(&known.began);
+        call.key(keys.of("login", account)).key(keys.of_credentials(account, credentials));
+        call.arg(holder.0).arg(millis(lasts)).arg(&known.began);
         match &known.pause {
             Some(pause) => {
                 call.arg(millis(pause.left)).arg(millis(pause.span));
@@ -170,7 +171,8 @@ impl LoginScripts {
         spans: PauseSpans,
     ) -> Result<KnownLogins, RedisError> {
         let mut call = self.done.prepare_invoke();
-        call.key(keys.of("login", account)).arg(credentials).arg(holder.0);
+        call.key(keys.of("login", account)).key(keys.of_credentials(account, credentials));
+        call.arg(holder.0);
         call.arg(match end {
             LoginEnd::Accepted => "accepted",
             LoginEnd::Refused(_) => "refused",
@@ -198,7 +200,7 @@ impl LoginScripts {
         why: &WhyPaused,
     ) -> Result<KnownLogins, RedisError> {
         let mut call = self.pause.prepare_invoke();
-        call.key(keys.of("login", account)).arg(credentials).arg(token.0);
+        call.key(keys.of_credentials(account, credentials)).arg(token.0);
         call.arg(millis(spans.first)).arg(millis(spans.longest));
         add(&mut call, why);
         let (_, mut words) = run(&call, connection).await?;
@@ -218,7 +220,7 @@ impl LoginScripts {
         kind: Option<RefusedKind>,
     ) -> Result<(), RedisError> {
         let mut call = self.end.prepare_invoke();
-        call.key(keys.of("login", account)).arg(credentials);
+        call.key(keys.of_credentials(account, credentials));
         call.arg(kind.map_or("", RefusedKind::name));
         run_to_words(&call, connection).await.map(drop)
     }

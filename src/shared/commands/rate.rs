@@ -170,9 +170,10 @@ impl RateScripts {
     ) -> Result<Reserved, RedisError> {
         let mut call = self.reserve.prepare_invoke();
         let [.., members] = keys.common();
-        call.key(keys.of("rate", account)).key(members).key(keys.of("login", account));
+        call.key(keys.of("rate", account)).key(members);
+        call.key(keys.of_credentials(account, &batch.credentials));
         add_rate(&mut call, batch.rate);
-        call.arg(millis(batch.horizon)).arg(batch.alone).arg(&batch.credentials).arg(token.0);
+        call.arg(millis(batch.horizon)).arg(batch.alone).arg(token.0);
         for wanted in batch.wanted {
             call.arg(wanted);
         }

@@ -1,28 +1,34 @@
--- The pause of logins after credentials were refused, or the tokens that they gave.
-local REFUSED = {'credentials', 'paused', 'span', 'kind', 'reason', 'told', 'began'}
+-- The pause of logins after credentials were refused, or the tokens that they gave. Each key is
+-- that of one set of credentials: what the upstream says of others says nothing of these.
+local REFUSED = {'began', 'paused', 'span', 'kind', 'reason', 'told'}
 
 -- What is known of these credentials: the beginning of what is kept, and the pause. It is over
 -- with 0 milliseconds, and then one login tries.
-local function refused(key, credentials)
+local function refused(key)
   local known = redis.call('HMGET', key, unpack(REFUSED))
-  if not known[2] or known[1] ~= credentials then return {known[7] or ''} end
-  return {known[7] or '', math.max(0, known[2] - now()), tonumber(known[3]), known[4],
+  if not known[2] then return {known[1] or ''} end
+  return {known[1] or '', math.max(0, known[2] - now()), tonumber(known[3]), known[4],
     tonumber(known[5]), known[6]}
 end
 
 -- Logins with these credentials wait at least so long.
-local function pause(key, credentials, left, span, kind, reason, told)
-  local before = refused(key, credentials)
+local function pause(key, left, span, kind, reason, told)
+  local before = refused(key)
   if before[2] and before[2] >= tonumber(left) then return end
-  redis.call('HSET', key, 'credentials', credentials, 'paused', string.format('%.0f', now() + left),
-    'span', span, 'kind', kind, 'reason', reason, 'told', told)
+  redis.call('HSET', key, 'paused', string.format('%.0f', now() + left), 'span', span,
+    'kind', kind, 'reason', reason, 'told', told)
 end
 
--- The same after a refusal, twice as long as the one before of the same kind.
-local function refuse(key, credentials, first, longest, kind, reason, told)
-  local before = refused(key, credentials)
-  local span = before[4] == kind and math.min(before[3] * 2, tonumber(longest)) or first
-  pause(key, credentials, span, span, kind, reason, told)
+-- The same after a refusal, twice as long as the one before of the same kind. That one may be what
+-- was left of a pause, and short.
+local function refuse(key, first, longest, kind, reason, told)
+  local before, span = refused(key), tonumber(first)
+  if before[4] == kind then span = math.max(span, math.min(before[3] * 2, tonumber(longest))) end
+  pause(key, span, span, kind, reason, told)
+end
+
+local function end_pause(key)
+  redis.call('HDEL', key, 'paused', 'span', 'kind', 'reason', 'told')
 end
 
 -- Ends each script: the key lives longer than any pause.

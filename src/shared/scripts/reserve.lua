@@ -1,13 +1,13 @@
--- KEYS rate members login windows..
--- ARGV full burst horizon alone credentials token settling call list watch, and for each window
---   limit part beginning least alone
+-- KEYS rate members refused windows..
+-- ARGV full burst horizon alone token settling call list watch, and for each window limit part
+--   beginning least alone
 -- The k-th request goes when there is room in the burst for it and for all before it, and in the
 -- windows for its class. Those of the first class go first.
 local interval = full > 0 and 1000 / rate or 0
 local burst = full > 0 and math.max(1, math.floor(ARGV[2] * rate / full)) or 0
 local next = math.max(time, tonumber(known[5] or 0)) + math.min(ARGV[4], burst) * interval
 local start, horizon, granted = math.max(time, paused), tonumber(ARGV[3]), 0
-local all = windows(4, 11)
+local all = windows(4, 10)
 
 local function at(request) return math.max(start, next + (request - burst) * interval) - time end
 
@@ -24,7 +24,7 @@ end
 
 local why, wait = '', 0
 for rank = 0, 3 do
-  for _ = 1, tonumber(ARGV[7 + rank]) do
+  for _ = 1, tonumber(ARGV[6 + rank]) do
     why, wait = stopped(rank)
     if why ~= '' then break end
     granted = granted + 1
@@ -42,5 +42,5 @@ if granted > 0 or tonumber(ARGV[4]) > 0 then
 end
 return {granted, first, last, math.ceil(interval * 1000), why, wait,
   redis.call('HLEN', KEYS[2]), math.max(0, paused - time), tonumber(known[6] or 0),
-  tonumber(known[7] or 0), math.floor(rate * 1000), refused(KEYS[3], ARGV[5]),
-  counted(all, ARGV[6])}
+  tonumber(known[7] or 0), math.floor(rate * 1000), refused(KEYS[3]),
+  counted(all, ARGV[5])}

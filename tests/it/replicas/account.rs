@@ -138,6 +138,35 @@ async fn one_refused_login_is_enough_for_all_replicas_and_what_starts_after() {
 }
 
 #[tokio::test]
+async fn two_wrong_passwords_are_each_tried_once_for_a_pause() {
+    let (redis, upstream) = (Redis::start().await, double().await);
+    wants_new_password(&upstream);
+    let with = |password| {
+        let lines = LOGIN_LINES.replace(PASSWORD, password);
+        replica(&redis).backend("sft", &upstream.base_url, &lines)
+    };
+    let all = [with(PASSWORD), with("a-mistyped-password"), with(PASSWORD)];
+    let all = join_all(all.map(Builder::start)).await;
+    join_all(all.iter().map(agrees)).await;
+    let all_are_refused = async || {
+        for gateway in all.iter().cycle().take(4 * all.len()) {
+            is_refused(&failure(gateway.get("SP_1").await));
+        }
+    };
+    all_are_refused().await;
+    assert_eq!(upstream.count(LOGIN), 2, "one for each password");
+    // An operator ends that of one of them.
+    assert_eq!(all[0].post_admin("/backends/sft/end-pause").await, 200);
+    until("the other one with that password knows", async || {
+        all[2].status("sft").await.circuit_state() != CircuitState::Open
+    })
+    .await;
+    assert_eq!(all[1].status("sft").await.circuit_state(), CircuitState::Open);
+    all_are_refused().await;
+    assert_eq!(upstream.count(LOGIN), 3, "one for that password");
+}
+
+#[tokio::test]
 async fn replicas_that_start_log_in_one_after_another() {
     let (redis, upstream) = (Redis::start().await, double().await);
     wants_new_password(&upstream);

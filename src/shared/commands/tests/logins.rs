@@ -14,34 +14,34 @@ use crate::shared::{
     redis_server::RedisServer,
 };
 
-const LASTS: Duration = Duration::from_secs(60);
-const SPANS: PauseSpans =
+pub(super) const LASTS: Duration = Duration::from_secs(60);
+pub(super) const SPANS: PauseSpans =
     PauseSpans { first: Duration::from_secs(300), longest: Duration::from_secs(3600) };
 const ACCOUNT: &str = "account";
 
-struct Shared {
+pub(super) struct Shared {
     _redis: RedisServer,
-    connection: MultiplexedConnection,
+    pub(super) connection: MultiplexedConnection,
     scripts: LoginScripts,
     keys: Keys,
     now: u64,
 }
 
-fn why(kind: RefusedKind) -> WhyPaused {
+pub(super) fn why(kind: RefusedKind) -> WhyPaused {
     WhyPaused { kind, reason: 7, told: "wrong \u{e4} password".to_owned() }
 }
 
-fn refused() -> LoginEnd {
+pub(super) fn refused() -> LoginEnd {
     LoginEnd::Refused(why(RefusedKind::Credentials))
 }
 
 /// What is left of the pause, in seconds; nothing without one.
-fn left(known: &KnownLogins) -> Option<u64> {
+pub(super) fn left(known: &KnownLogins) -> Option<u64> {
     known.pause.as_ref().map(|pause| pause.left.as_secs())
 }
 
 impl Shared {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let redis = RedisServer::start(&[]).await;
         let mut this = Self {
             connection: redis.connect().await,
@@ -54,7 +54,7 @@ impl Shared {
         this
     }
 
-    async fn advance(&mut self, seconds: u64) {
+    pub(super) async fn advance(&mut self, seconds: u64) {
         self.now += seconds * 1000;
         let _: () = self.connection.set("now", self.now).await.expect("the time is set");
     }
@@ -63,7 +63,7 @@ impl Shared {
         self.turn_with(credentials, holder, &KnownLogins::default()).await
     }
 
-    async fn turn_with(
+    pub(super) async fn turn_with(
         &mut self,
         credentials: &str,
         holder: u64,
@@ -83,7 +83,12 @@ impl Shared {
         }
     }
 
-    async fn done(&mut self, credentials: &str, holder: u64, end: &LoginEnd) -> KnownLogins {
+    pub(super) async fn done(
+        &mut self,
+        credentials: &str,
+        holder: u64,
+        end: &LoginEnd,
+    ) -> KnownLogins {
         let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
         let holder = (credentials, Token(holder));
         let done = self.scripts.done(connection, account, holder, end, SPANS).await;
@@ -91,13 +96,22 @@ impl Shared {
     }
 
     async fn pause(&mut self, token: u64, kind: RefusedKind) -> KnownLogins {
+        self.pause_of("old", token, kind).await
+    }
+
+    pub(super) async fn pause_of(
+        &mut self,
+        credentials: &str,
+        token: u64,
+        kind: RefusedKind,
+    ) -> KnownLogins {
         let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
-        let (login, why) = (("old", Token(token)), why(kind));
+        let (login, why) = ((credentials, Token(token)), why(kind));
         let paused = self.scripts.pause(connection, account, login, SPANS, &why);
         paused.await.expect("an answer")
     }
 
-    async fn end(&mut self, credentials: &str, kind: Option<RefusedKind>) {
+    pub(super) async fn end(&mut self, credentials: &str, kind: Option<RefusedKind>) {
         let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
         let ended = self.scripts.end(connection, account, credentials, kind).await;
         ended.expect("an answer");
@@ -187,4 +201,56 @@ async fn a_pause_that_the_server_has_lost_is_told_again_and_one_that_was_ended_i
     shared.advance(200).await;
     shared.turn("old", 5).await;
     assert_eq!(left(&shared.done("old", 5, &refused()).await), Some(600), "and how long it was");
+}
+
+#[tokio::test]
+async fn two_sets_of_refused_credentials_do_not_end_the_pauses_of_each_other() {
+    let mut shared = Shared::new().await;
+    let mut known = Vec::new();
+    for (credentials, holder) in [("old", 1), ("new", 2)] {
+        assert_eq!(shared.turn(credentials, holder).await, LoginTurn::Go);
+        known.push(shared.done(credentials, holder, &refused()).await);
+    }
+    for (holder, span) in (10..).step_by(10).zip([600, 1200, 2400, 3600]) {
+        for (credentials, known) in ["old", "new"].into_iter().zip(&mut known) {
+            let LoginTurn::Paused(again) = shared.turn_with(credentials, holder, known).await
+            else {
+                panic!("{credentials} {span}")
+            };
+            assert_eq!((left(&again), &again.began), (left(known), &known.began));
+        }
+        let over = left(&known[0]).expect("a pause");
+        shared.advance(over).await;
+        for (credentials, known) in ["old", "new"].into_iter().zip(&mut known) {
+            let turn = shared.turn(credentials, holder + 1).await;
+            assert_eq!(turn, LoginTurn::Go, "{credentials} {span}");
+            *known = shared.done(credentials, holder + 1, &refused()).await;
+            assert_eq!(left(known), Some(span), "{credentials}");
+        }
+    }
+    shared.end("new", None).await;
+    assert_eq!(shared.paused("old", 5).await, 3600);
+    assert_eq!(shared.turn("new", 6).await, LoginTurn::Go);
+}
+
+#[tokio::test]
+async fn a_pause_that_began_without_the_server_is_told_to_one_that_knows_nothing() {
+    let mut shared = Shared::new().await;
+    let (left, span) = (Duration::from_secs(20), SPANS.first);
+    let pause = LoginPause { left, span, why: why(RefusedKind::Credentials) };
+    let knows = KnownLogins { began: String::new(), pause: Some(pause) };
+    let LoginTurn::Paused(told) = shared.turn_with("old", 1, &knows).await else {
+        panic!("it is told")
+    };
+    assert_eq!(told.pause, knows.pause);
+    // One that was told alone, with what was left of it, does not make the next one short.
+    let rest = PauseSpans { first: Duration::from_secs(1), ..SPANS };
+    let (connection, account) = (&mut shared.connection, (&shared.keys, ACCOUNT));
+    let (login, why) = (("new", Token(2)), why(RefusedKind::Credentials));
+    let known = shared.scripts.pause(connection, account, login, rest, &why).await;
+    assert_eq!(known.expect("an answer").pause.expect("a pause").left, rest.first);
+    shared.advance(1).await;
+    assert_eq!(shared.turn("new", 3).await, LoginTurn::Go);
+    let next = shared.done("new", 3, &refused()).await.pause.expect("a pause");
+    assert_eq!(next.left, SPANS.first);
 }

@@ -3,6 +3,7 @@
 
 mod logins;
 mod rate;
+mod refused;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
