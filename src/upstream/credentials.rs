@@ -312,6 +312,7 @@ impl Credentials {
     /// Starts a pause.
     fn refuse(&self, state: &mut State, error: Error, tokens: bool) {
         state.refused = Some(Refused::after(state.refused.as_ref(), error, tokens));
+        state.sharing.was_refused();
         self.keep(state);
     }
 

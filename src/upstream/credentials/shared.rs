@@ -10,8 +10,8 @@ use crate::{
     shared::commands::KnownLogins,
 };
 
-/// Credentials that have not worked yet are tried without asking others after so long at most,
-/// differently long on each.
+/// Credentials that have not worked yet, or were refused since, are tried without asking others
+/// after so long at most, differently long on each.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 impl Credentials {
@@ -56,6 +56,7 @@ impl Credentials {
         let mut state = self.lock();
         if state.round == round {
             state.refused = Some(shared);
+            state.sharing.was_refused();
         }
         error
     }
@@ -86,8 +87,8 @@ impl Credentials {
         let left = whole_seconds(at - now);
         let message = format!(
             "the gateway cannot ask the store that replicas share whether these credentials were \
-             refused, and they have not been used since it was started; nothing was sent; it tries \
-             them once in {}",
+             refused, and they have not worked since it was started, or were refused since; \
+             nothing was sent; it tries them once in {}",
             humantime::format_duration(left)
         );
         Err(Error::new(Reason::StoreUnavailable, message).with_retry(Retry::After(Some(left))))

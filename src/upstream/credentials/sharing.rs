@@ -7,7 +7,7 @@ use tokio::time::Instant;
 pub(super) struct Sharing {
     /// Whether others are asked before each login.
     pub(super) asks: bool,
-    /// The upstream has accepted these credentials in this process.
+    /// The upstream has accepted these credentials in this process, and refused them nowhere since.
     pub(super) has_worked: bool,
     /// When they may be tried without asking.
     pub(super) alone_at: Option<Instant>,
@@ -16,6 +16,10 @@ pub(super) struct Sharing {
 impl Sharing {
     pub(super) fn has_worked(&mut self) {
         self.has_worked = true;
+    }
+
+    pub(super) fn was_refused(&mut self) {
+        self.has_worked = false;
     }
 }
 

@@ -31,11 +31,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub(in super::super) struct Fake {
     pub(in super::super) away: AtomicBool,
     asked: Mutex<Vec<Reserve>>,
-    answers: Mutex<VecDeque<Reserved>>,
+    pub(in super::super) answers: Mutex<VecDeque<Reserved>>,
     /// Each answer takes a permit.
     gate: Option<Semaphore>,
     pub(in super::super) turns: Mutex<VecDeque<LoginTurn>>,
     pub(in super::super) ends: Mutex<Vec<LoginEnd>>,
+    pub(in super::super) pauses: Mutex<Vec<Duration>>,
 }
 
 #[async_trait]
@@ -72,9 +73,10 @@ impl Replicas for Fake {
     async fn login_pause(
         &self,
         _: (&str, Token),
-        _: PauseSpans,
+        spans: PauseSpans,
         _: &WhyPaused,
     ) -> Option<KnownLogins> {
+        self.pauses.lock().push(spans.first);
         None
     }
 

@@ -10,7 +10,7 @@ use crate::{
     caller::Resource,
     error::Retry,
     resources::Share,
-    shared::commands::{KnownLogins, LoginPause},
+    shared::commands::{KnownLogins, LoginPause, Reserved},
     upstream::{
         authentication::Auth,
         base_url::BaseUrl,
@@ -132,4 +132,46 @@ async fn without_others_only_credentials_that_have_worked_are_used_at_once() {
     upstream.credentials.get(None, refuse).await.unwrap_err();
     let Err(error) = wait(&upstream, &sharing).await else { panic!("a turn") };
     assert_eq!(error.reason(), Reason::UpstreamAuthFailed, "its pause is known here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_others_credentials_that_were_refused_since_they_worked_wait_differently_long() {
+    let paused = |span| {
+        let why = why(&refused(), false);
+        KnownLogins { began: "1".to_owned(), pause: Some(LoginPause { left: span, span, why }) }
+    };
+    let span = spans(false).first;
+    for refused_here in [true, false] {
+        let (fake, sharing) = others([]);
+        fake.away.store(true, Ordering::Relaxed);
+        let upstream = upstream();
+        let own = &upstream.credentials;
+        own.get(None, |_| async { Ok(tokens()) }).await.unwrap();
+        own.reject(1);
+        if refused_here {
+            own.get(None, |_| async { Err(refused()) }).await.unwrap_err();
+        } else {
+            own.take_over(&paused(span), own.round(), Instant::now()).unwrap();
+        }
+        tokio::time::advance(span).await;
+        let Err(error) = wait(&upstream, &sharing).await else { panic!("all try at once") };
+        assert_eq!(error.reason(), Reason::StoreUnavailable, "{refused_here}");
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(matches!(wait(&upstream, &sharing).await, Ok(Turn::Alone)), "one try");
+        own.get(None, |_| async { Ok(tokens()) }).await.unwrap();
+        for _ in 0..5 {
+            assert!(matches!(wait(&upstream, &sharing).await, Ok(Turn::Alone)), "it has worked");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_began_without_the_others_is_told_to_a_server_that_knows_nothing() {
+    let (fake, sharing) = others([]);
+    let upstream = upstream();
+    upstream.credentials.get(None, |_| async { Err(refused()) }).await.unwrap_err();
+    fake.answers.lock().push_back(Reserved::default());
+    upstream.hear(&sharing).await;
+    assert_eq!(*fake.pauses.lock(), [spans(false).first]);
+    assert!(upstream.credentials.paused_until().is_some());
 }
