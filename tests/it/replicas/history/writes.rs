@@ -71,7 +71,9 @@ impl<'c> Write<'c> {
         if self.ok().is_some_and(|ok| !done.iter().any(|ms| *ms <= ok.end.ms)) {
             tell(Lie::OkWithoutEffect);
         }
-        let failed = |call: &&&Call| matches!(call.said, Said::Failed(_));
+        // A profile that is gone does not tell what was done to it before.
+        let tells = |why: &str| why != "PROFILE_NOT_FOUND" || !self.is_in_doubt();
+        let failed = |call: &&&Call| matches!(&call.said, Said::Failed(why) if tells(why));
         let before = |call: &&Call| done.iter().any(|ms| *ms < call.end.ms);
         let in_between = self.attempts.iter().filter(failed).any(before);
         let at_last = self.ok().is_none()
@@ -184,12 +186,15 @@ fn unasked(asked: &[&Write<'_>], done: &[u64]) -> Vec<u64> {
 }
 
 /// Each write that says that it was done needs a change of its own. One that was in doubt may have
-/// found what another has done.
+/// found what another has done, and so may a deletion whose answer was lost: the profile is gone.
 fn undone(asked: &[&Write<'_>], done: &[u64], found: &mut Vec<Suspicion>) {
     let mut must: Vec<(u64, u64, &Write<'_>)> = asked
         .iter()
         .filter(|write| !write.is_in_doubt())
         .filter_map(|write| Some((write.from, write.ok()?.end.ms, *write)))
+        .filter(|(_, until, write)| {
+            write.kind != Kind::Delete || !done.iter().any(|ms| ms <= until)
+        })
         .collect();
     must.sort_by_key(|(from, until, _)| (*from, *until));
     let mut must = must.into_iter().enumerate().peekable();
