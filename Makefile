@@ -21,7 +21,7 @@ SLOW := soak:: matrix:: process:: replicas:: conformance:: seeds:: contract:: do
 	authn::envoy:: shared:: kit::redis::
 
 # Unit tests that start a Redis server.
-WITH_REDIS := shared::commands::
+WITH_REDIS := shared::commands:: shared::history:: over_replicas::
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast model soak soak-crash soak-replicas figures-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
