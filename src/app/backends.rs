@@ -318,3 +318,34 @@ pub(super) fn fit_caches<'b>(
         *bytes = fitted;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, load};
+
+    /// The account of an endpoint API with these lines.
+    fn endpoint(lines: &str) -> Account {
+        let text = format!(
+            "[backends.b]\ndialect = \"endpoint\"\nbase_url = \"https://endpoint.example\"\n\
+             {lines}\n[store]\nkind = \"memory\""
+        );
+        let source = Source { file_name: "gateway.toml", text: &text };
+        account(&load(Some(source), &[]).unwrap().backends["b"])
+    }
+
+    #[test]
+    fn how_an_account_is_used_does_not_name_it() {
+        let token = |token: &str| format!("application_token = \"{token}\"");
+        let plain = endpoint(&token("one"));
+        let used = ["on", "off"]
+            .map(|word| endpoint(&format!("{}\ndata_limits = \"{word}\"", token("one"))));
+        for other in &used {
+            assert!(other.is_same(&plain));
+            assert_eq!(other.name(), plain.name());
+        }
+        let [on, _] = used;
+        let two = endpoint(&format!("{}\ndata_limits = \"on\"", token("two")));
+        assert!(!two.is_same(&on), "that is another organization");
+    }
+}

@@ -6,9 +6,8 @@
 //! writes.
 //!
 //! There are two makers: [`Memory`] keeps nothing, and [`File`] has an embedded database. Both pass
-//! the suite in `tests`. A store that replicas share is another matter: what replicas have to agree
-//! on is decided there, so it takes the place of what is above, such as
-//! `gateway::idempotency::IdempotencyStore`.
+//! the suite in `tests`. What replicas share is another matter, and is in the room `shared`: it is
+//! asked before what is above, such as the ledger of request ids, and that has the memory here.
 
 mod clock;
 mod file;
