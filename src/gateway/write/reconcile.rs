@@ -17,6 +17,9 @@ use crate::{
 const CONFIRMATIONS: u32 = 3;
 /// The pause between them, of the gateway itself.
 const GLANCE: Duration = Duration::from_millis(200);
+/// The longest pause between two looks, so that a call that has time left looks again before its
+/// deadline.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Looks for the effect of a failed write. `look` returns the result if the effect is visible,
 /// `None` if it is not, and an error if it cannot tell.
@@ -109,7 +112,7 @@ where
     }
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(3))
+        .with_max_delay(LONGEST_PAUSE)
         .with_jitter()
         .without_max_times()
         .build();
@@ -142,7 +145,8 @@ where
         if absent >= CONFIRMATIONS && is_last {
             return Ok(None);
         }
-        let pause = until.pause(pauses.next().unwrap_or(Duration::from_secs(3)));
+        // The jitter comes on top of the longest delay.
+        let pause = until.pause(pauses.next().unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE));
         if Instant::now() + pause >= call.deadline {
             return Err(unknown(failure));
         }
@@ -280,6 +284,22 @@ mod tests {
         let answers = [Some(false), Some(false), Some(false), None, Some(true)];
         for effect in [Effect::Unknown, Effect::Unconfirmed] {
             assert!(reconciled(effect, &answers).await.0.is_ok(), "{effect:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_go_on_until_shortly_before_the_deadline() {
+        for _ in 0..20 {
+            let (began, mut last) = (Instant::now(), Instant::now());
+            let look = || {
+                assert!(last.elapsed() <= LONGEST_PAUSE, "{:?}", last.elapsed());
+                last = Instant::now();
+                async { Ok(None::<()>) }
+            };
+            let call = ending(began + 20 * SECOND);
+            let error = reconcile(failure(Effect::Unknown), SETTLE_TIME, &call, look).await;
+            assert_eq!(error.unwrap_err().reason(), Reason::WriteOutcomeUnknown);
+            assert!(last >= began + 20 * SECOND - LONGEST_PAUSE, "{:?}", last - began);
         }
     }
 
