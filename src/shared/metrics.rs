@@ -133,7 +133,7 @@ impl SharedMetrics {
         to.register(
             "shared_store_members",
             "How many replicas share the store, as this one has last heard; one that was killed \
-             counts until a write has waited for it",
+             counts for ten seconds, or until a write has waited for it",
             &self.members,
         );
         to.register(

@@ -11,6 +11,7 @@
 //! from its call, or ends at its declared end.
 
 mod ask;
+mod left;
 mod permission;
 mod purge;
 mod reference;

@@ -13,12 +13,14 @@ pub(crate) struct RequestRef {
     pub(crate) fingerprint: Arc<str>,
     /// The attempt.
     pub(crate) attempt: Token,
+    /// Whether a caller can repeat it.
+    pub(crate) is_named: bool,
 }
 
 impl RequestRef {
     /// A new attempt.
-    pub(crate) fn new(name: Arc<str>, fingerprint: Arc<str>) -> Self {
-        Self { name, fingerprint, attempt: Token(rand::random()) }
+    pub(crate) fn new(name: Arc<str>, fingerprint: Arc<str>, is_named: bool) -> Self {
+        Self { name, fingerprint, attempt: Token(rand::random()), is_named }
     }
 
     pub(super) fn attempt(&self) -> (Arc<str>, Token) {

@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     shared::{
         membership::{NoAnswer, Woken},
-        protocol::{Answer, Begin, Begun, Closed, Command, Timing},
+        protocol::{Answer, Begin, Begun, Closed, Command, Timing, Token},
     },
 };
 
@@ -27,6 +27,8 @@ pub(crate) enum RequestBegun {
         holds: SharedWrite,
         /// What an earlier attempt intended, and how long ago that ended, by any clock.
         earlier: Option<(Arc<[u8]>, Duration)>,
+        /// What the attempt in doubt has sent is known to have had no effect.
+        is_denied: bool,
     },
     /// It goes on without the store.
     Alone,
@@ -53,7 +55,8 @@ impl Running {
 
 impl Agreement {
     /// Begins an attempt that sends nothing after `until`. One that has no `deadline` to wait for
-    /// replicas that join again begins now or not at all.
+    /// replicas that join again begins now or not at all. `doubted`: the attempt whose outcome it
+    /// is to find out, if that is known.
     ///
     /// # Errors
     ///
@@ -63,12 +66,13 @@ impl Agreement {
         request: RequestRef,
         until: Instant,
         deadline: Option<Instant>,
+        doubted: Option<Token>,
     ) -> Result<RequestBegun> {
         let holds = SharedWrite::holding(self, request.clone(), until);
         let mut looks = Looks::default();
         loop {
             let closed = self.membership.when_closed(&request.name);
-            let command = self.beginning(&request, until);
+            let command = self.beginning(&request, until, doubted);
             let epoch = self.membership.epoch();
             holds.is_known(true);
             let begun = match self.ask_kept(&command, deadline.unwrap_or(until)).await {
@@ -82,9 +86,11 @@ impl Agreement {
                     return Err(unavailable(&why));
                 }
             };
-            let (generation, earlier) = match begun {
-                Begun::Fresh { generation } => (generation, None),
-                Begun::Unknown { generation, intent, ended } => (generation, Some((intent, ended))),
+            let (generation, earlier, is_denied) = match begun {
+                Begun::Fresh { generation, is_denied } => (generation, None, is_denied),
+                Begun::Unknown { generation, intent, ended } => {
+                    (generation, Some((intent, ended)), false)
+                }
                 Begun::Grace { left } => {
                     holds.is_known(false);
                     let Some(deadline) = deadline else {
@@ -107,22 +113,23 @@ impl Agreement {
             let earlier =
                 earlier.map(|(intent, ended)| (intent, at_least(ended, self.membership.timing())));
             holds.is_granted(generation, earlier.clone(), epoch);
-            return Ok(RequestBegun::Granted { holds, earlier });
+            return Ok(RequestBegun::Granted { holds, earlier, is_denied });
         }
     }
 
-    fn beginning(&self, request: &RequestRef, until: Instant) -> Command {
+    fn beginning(&self, request: &RequestRef, until: Instant, doubted: Option<Token>) -> Command {
         Command::Begin(Begin {
             request: Arc::clone(&request.name),
             fingerprint: Arc::clone(&request.fingerprint),
             attempt: request.attempt,
             lasts: Self::lasts(until),
             grace: self.membership.timing().grace,
+            doubted,
         })
     }
 }
 
 /// How long ago something was by any clock, which was so long ago by that of the server.
-fn at_least(ended: Duration, timing: Timing) -> Duration {
+pub(super) fn at_least(ended: Duration, timing: Timing) -> Duration {
     ended.saturating_sub(Timing::waited(timing.settle).saturating_sub(timing.settle))
 }

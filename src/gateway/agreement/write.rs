@@ -1,5 +1,7 @@
 //! A write as all replicas know it: it has a turn, is announced, and is closed.
 
+mod dropped;
+
 use std::{
     fmt,
     sync::Arc,
@@ -32,8 +34,6 @@ const NOTHING: &str = "-";
 /// How long after its declared end no replica remembers that a write is under way, beside what the
 /// protocol says.
 const SLACK: Duration = Duration::from_secs(5);
-/// How long to try to give back what nothing was sent with.
-const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// A write. It holds the turn of what it is named by until it is closed; if it is dropped before,
 /// it is closed apart from its call.
@@ -69,6 +69,13 @@ struct State {
     target: Option<Target>,
     is_open: bool,
     is_closed: bool,
+    /// What it has made, for the caches of all replicas.
+    made: Option<Arc<str>>,
+}
+
+/// Whether no one asks for it any more.
+fn is_forgotten(request: Option<&RequestRef>, outcome: &Outcome) -> bool {
+    request.is_some_and(|request| !request.is_named) && *outcome != Outcome::Unknown
 }
 
 impl fmt::Debug for SharedWrite {
@@ -111,7 +118,8 @@ impl SharedWrite {
         earlier: Option<(Arc<[u8]>, Duration)>,
         epoch: Option<EpochId>,
     ) {
-        let Some(RequestRef { name, fingerprint, attempt }) = self.request.clone() else { return };
+        let Some(request) = self.request.clone() else { return };
+        let RequestRef { name, fingerprint, attempt, .. } = request;
         let now = self.agreement.membership.now();
         let earlier = earlier.map(|(intent, ended)| (intent, now.saturating_sub(ended)));
         self.note(|own| {
@@ -206,9 +214,13 @@ impl SharedWrite {
         }
         let target = self.target();
         self.state.lock().is_open = true;
+        let unnamed = request.filter(|request| !request.is_named);
         self.note(|own| {
             own.target = target.clone();
             own.is_open = true;
+            if let Some(RequestRef { name, fingerprint, attempt, .. }) = unnamed.cloned() {
+                own.request.get_or_insert((name, fingerprint, attempt, 1));
+            }
             if let (Some(_), Some(intent)) = (request, &intent) {
                 (own.intent, own.intent_ended) = (Some(Arc::clone(intent)), None);
             }
@@ -220,6 +232,7 @@ impl SharedWrite {
             turn: self.turn.clone(),
             request: request.map(RequestRef::attempt),
             intent,
+            unnamed: unnamed.map(|request| Arc::clone(&request.fingerprint)),
         });
         match self.agreement.ask_kept(&command, end).await {
             Ok(Answer::Opened(Opened::Opened)) => {
@@ -254,6 +267,9 @@ impl SharedWrite {
                 // Nothing has to be found out any more.
                 (own.intent, own.intent_ended) = (None, None);
             }
+            if is_forgotten(request, &ended.0) {
+                own.request = None;
+            }
             own.ended = Some(ended);
         });
         let command = self.closing(outcome, request, intent);
@@ -280,9 +296,16 @@ impl SharedWrite {
             target: self.target(),
             turn: self.turn.clone(),
             request: request.map(RequestRef::attempt),
+            kept: match is_forgotten(request, &outcome) {
+                true => Duration::ZERO,
+                false => self.agreement.membership.kept(),
+            },
+            made: match outcome {
+                Outcome::Done(_) => self.state.lock().made.clone(),
+                Outcome::Nothing | Outcome::NoEffect | Outcome::Unknown => None,
+            },
             outcome,
             intent,
-            kept: self.agreement.membership.kept(),
         })
     }
 
@@ -354,38 +377,6 @@ impl Permit for SharedWrite {
 
     fn sent(&self) {
         self.has_sent.store(true, SeqCst);
-    }
-}
-
-impl Drop for SharedWrite {
-    fn drop(&mut self) {
-        let (is_open, is_closed) = {
-            let state = self.state.lock();
-            (state.is_open, state.is_closed)
-        };
-        if is_closed || self.is_alone() || !self.is_known.load(SeqCst) {
-            return;
-        }
-        let may_have_sent = is_open && self.has_begun.load(SeqCst);
-        let outcome = if may_have_sent { Outcome::Unknown } else { Outcome::Nothing };
-        let now = self.agreement.membership.now();
-        self.agreement.membership.own(|own| {
-            if let Some(mut known) = own.running(self.id).cloned() {
-                known.ended = Some((outcome.clone(), now));
-                own.note(&known);
-            }
-        });
-        let (agreement, command) =
-            (Arc::clone(&self.agreement), self.closing(outcome, self.request.as_ref(), None));
-        let end = match may_have_sent {
-            true => self.forgotten_at(),
-            // What it has ends by itself.
-            false => Instant::now() + GIVEN_BACK_WITHIN,
-        };
-        self.agreement.spawn(async move {
-            // Its turn ends by itself.
-            let _ = agreement.ask_until(&command, end).await;
-        });
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     key::RequestKey,
+    metrics::SettledAs,
     record::{self, KeptRequest, KeptState},
 };
 use crate::{
@@ -128,6 +129,27 @@ impl Doubt {
                 message: kept.unsettled_message.clone(),
                 candidates: kept.candidates.clone(),
             },
+        }
+    }
+}
+
+/// What has become of an attempt of the gateway itself to settle a doubt.
+#[derive(Debug)]
+pub enum Settling {
+    /// It has begun. What it is to find out, and the number of the attempt.
+    Begun(Box<Doubt>, u64),
+    /// The doubt has ended: another replica has found out how the write ended.
+    Ended(Box<Doubt>, SettledAs),
+    /// Someone else is at it, or nothing is in doubt any more.
+    NotNow,
+}
+
+#[cfg(test)]
+impl Settling {
+    pub(crate) fn begun(self) -> Option<(Doubt, u64)> {
+        match self {
+            Self::Begun(doubt, attempt) => Some((*doubt, attempt)),
+            Self::Ended(..) | Self::NotNow => None,
         }
     }
 }

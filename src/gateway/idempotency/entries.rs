@@ -249,6 +249,11 @@ impl Entries {
         self.last
     }
 
+    /// Whether a doubt has this number, or whatever comes next may have it.
+    pub(super) fn has_number(&self, number: u64) -> bool {
+        self.doubts.contains_key(&number) || self.all.values().any(|entry| entry.number == number)
+    }
+
     /// Puts an entry of an earlier process. Numbers go on after its.
     pub(super) fn put_kept(&mut self, key: RequestKey, entry: Entry) {
         self.last = self.last.max(entry.number);

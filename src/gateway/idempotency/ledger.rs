@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Attempter, Begin, Closed, Closing, Doubt, End, IdempotencyStore, RequestIdentity, RequestKey,
-    Settler, Unsettled,
+    Settler, Settling, Unsettled,
     entries::{Entries, Entry, OVERHEAD, Rank, State},
     limits::{Limits, Usage},
     metrics::{Bound, RequestIdMetrics, SettledAs},
@@ -36,7 +36,7 @@ const RECENT: u64 = 5 * 60 * 1_000;
 
 /// The request ids of this process and, if the store outlives it, of those before and after it.
 pub struct Ledger {
-    limits: Limits,
+    pub(super) limits: Limits,
     guarantee: String,
     pub(super) metrics: RequestIdMetrics,
     pub(super) store: Arc<dyn Store>,
@@ -344,8 +344,9 @@ impl IdempotencyStore for Ledger {
         Ok(self.list_doubts(after, limit))
     }
 
-    async fn settle(&self, number: u64, settler: Settler) -> Result<Option<(Doubt, u64)>> {
-        Ok(self.begin_to_settle(number, settler))
+    async fn settle(&self, number: u64, settler: Settler) -> Result<Settling> {
+        let begun = self.begin_to_settle(number, settler);
+        Ok(begun.map_or(Settling::NotNow, |(doubt, attempt)| Settling::Begun(doubt, attempt)))
     }
 
     async fn goes_on(&self, key: RequestKey, attempt: u64) -> Result<()> {
@@ -358,10 +359,7 @@ impl IdempotencyStore for Ledger {
     }
 
     async fn close(&self, doubt: &Doubt, closing: Closing) -> Result<Closed> {
-        if let Some(cause) = self.store.trouble() {
-            return Err(cause.not_closed());
-        }
-        let (closed, kept) = self.close_by_hand(doubt, closing);
+        let (closed, kept) = self.close_by_hand(doubt, closing)?;
         if let Some(kept) = kept {
             // If it fails now, or is late, the store makes up for it.
             let _ = kept.soon().await;

@@ -11,6 +11,7 @@
 //! an entry too, under an id that no caller can name, until its outcome is known. Intents and
 //! results are opaque bytes here.
 
+mod adopted;
 mod doubt;
 mod entries;
 mod key;
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    doubt::{Closed, Closing, Doubt, Looks, Unsettled},
+    doubt::{Closed, Closing, Doubt, Looks, Settling, Unsettled},
     key::{RequestIdentity, RequestKey},
     ledger::Ledger,
     limits::Limits,
@@ -191,13 +192,20 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     async fn doubts(&self, after: u64, limit: usize) -> Result<Vec<Doubt>>;
 
     /// Begins an attempt of the gateway itself to find out the outcome of a write, unless a call is
-    /// at it, or nothing is in doubt any more. It is told to give way when a call wants to do that,
-    /// or an operator ends the doubt; if it is [abandoned](Self::abandon), all is as before.
+    /// at it, or another replica has found it out, or nothing is in doubt any more. It is told to
+    /// give way when a call wants to do that, or an operator ends the doubt; if it is
+    /// [abandoned](Self::abandon), all is as before.
     ///
     /// # Errors
     ///
     /// As [`Self::doubts`].
-    async fn settle(&self, number: u64, settler: Settler) -> Result<Option<(Doubt, u64)>>;
+    async fn settle(&self, number: u64, settler: Settler) -> Result<Settling>;
+
+    /// Hears of other replicas: takes over the doubts of those that have ended, and gives the
+    /// numbers of doubts that another one has found out.
+    async fn hear(&self) -> Vec<u64> {
+        Vec::new()
+    }
 
     /// An attempt of the gateway itself is about to write: from here on, it gives way to no one.
     ///

@@ -37,7 +37,11 @@ impl Ledger {
         after.filter_map(|(_, key)| inner.all.get(key)?.doubt(*key, self.clock)).collect()
     }
 
-    pub(super) fn begin_to_settle(&self, number: u64, settler: Settler) -> Option<(Doubt, u64)> {
+    pub(super) fn begin_to_settle(
+        &self,
+        number: u64,
+        settler: Settler,
+    ) -> Option<(Box<Doubt>, u64)> {
         let mut inner = self.lock();
         self.expire(&mut inner);
         let key = *inner.doubts.get(&number)?;
@@ -46,7 +50,7 @@ impl Ledger {
         let (call, resource) = (CallId::default(), String::new());
         let by = Attempter { call, resource, deadline: until, until };
         let (attempt, ..) = inner.resume(key, ("", by), Some(gives_way))?;
-        Some((doubt, attempt))
+        Some((Box::new(doubt), attempt))
     }
 
     pub(super) fn end_unsettled(&self, key: RequestKey, attempt: u64, why: Unsettled) {
@@ -83,7 +87,18 @@ impl Ledger {
     }
 
     /// The change is to be waited for.
-    pub(super) fn close_by_hand(&self, seen: &Doubt, closing: Closing) -> (Closed, Option<Kept>) {
+    pub(super) fn close_by_hand(
+        &self,
+        seen: &Doubt,
+        closing: Closing,
+    ) -> Result<(Closed, Option<Kept>)> {
+        match self.store.trouble() {
+            Some(cause) => Err(cause.not_closed()),
+            None => Ok(self.close_now(seen, closing)),
+        }
+    }
+
+    fn close_now(&self, seen: &Doubt, closing: Closing) -> (Closed, Option<Kept>) {
         let mut inner = self.lock();
         self.expire(&mut inner);
         let key = inner.doubts.get(&seen.number).copied();

@@ -7,6 +7,7 @@
 
 mod attempted;
 mod doubts;
+mod others;
 mod words;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -19,13 +20,15 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub(super) use self::words::name;
 use self::{
     attempted::Attempted,
-    words::{Effective, fingerprint, name},
+    others::Others,
+    words::{Effective, described, fingerprint, undescribed},
 };
 use super::{
     Attempter, Begin, Closed, Closing, Doubt, End, IdempotencyStore, Ledger, RequestIdentity,
-    RequestKey, Settler, Unsettled, promise,
+    RequestKey, Settler, Settling, Unsettled, promise,
 };
 use crate::{
     error::Result,
@@ -44,6 +47,7 @@ pub struct Shared {
     agreement: Arc<Agreement>,
     /// The attempts of this process that run.
     attempts: Mutex<HashMap<Id, Arc<Attempted>>>,
+    others: Others,
     guarantee: String,
 }
 
@@ -52,7 +56,8 @@ impl Shared {
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, agreement: Arc<Agreement>) -> Self {
         let guarantee = promise::over_replicas(ledger.kept_for());
-        Self { ledger, agreement, attempts: Mutex::default(), guarantee }
+        let (attempts, others) = (Mutex::default(), Others::default());
+        Self { ledger, agreement, attempts, others, guarantee }
     }
 
     fn put(&self, id: Id, attempted: Attempted) {
@@ -65,6 +70,14 @@ impl Shared {
 
     fn take(&self, id: Id) -> Option<Arc<Attempted>> {
         self.attempts.lock().remove(&id)
+    }
+
+    /// What an attempt of this process is about to do, or an earlier one was, as all have it.
+    fn described(&self, (key, attempt): Id, intent: &[u8]) -> Arc<[u8]> {
+        match self.ledger.about(key, attempt) {
+            Some((number, about)) => described(intent, number, &about),
+            None => intent.into(),
+        }
     }
 
     /// Ends an attempt apart from its call. The ledger knows of it, or does not have to.
@@ -85,23 +98,23 @@ impl Shared {
         attempt: u64,
     ) -> Result<Begin> {
         let (id, answers_by) = ((identity.key, attempt), Agreement::answers_by(by.deadline));
-        let request = RequestRef::new(name(identity), fingerprint(&identity.fingerprint));
+        let request =
+            RequestRef::new(name(&identity.key), fingerprint(&identity.fingerprint), true);
         let as_known = |known| match known {
             Some((intent, ended)) => Begin::Unknown { attempt, intent, ended },
             None => Begin::Fresh(attempt),
         };
-        match self.agreement.begin(request.clone(), by.until, Some(answers_by)).await? {
-            RequestBegun::Granted { holds, earlier } => {
+        match self.agreement.begin(request.clone(), by.until, Some(answers_by), None).await? {
+            RequestBegun::Granted { holds, earlier, .. } => {
                 // What this process does not know to have had no effect is looked for.
                 let forgotten = known.as_ref().filter(|_| earlier.is_none());
-                let forgotten = forgotten.map(|(intent, _)| intent.as_ref().into());
+                let forgotten = forgotten.map(|(intent, _)| self.described(id, intent));
                 self.put(id, Attempted::named(answers_by, request, holds, forgotten));
-                let earlier =
-                    earlier.map(|(intent, ended)| (Bytes::copy_from_slice(&intent), ended));
+                let earlier = earlier.map(|(intent, ended)| (undescribed(&intent).0, ended));
                 Ok(as_known(earlier.or(known)))
             }
             RequestBegun::Alone => {
-                self.put(id, Attempted::unnamed(answers_by));
+                self.put(id, Attempted::alone(answers_by));
                 Ok(as_known(known))
             }
             RequestBegun::Running(running) => {
@@ -201,7 +214,9 @@ impl IdempotencyStore for Shared {
             true => self.begin_there(identity, &attempter, known, attempt).await?,
             false => {
                 let answers_by = Agreement::answers_by(attempter.deadline);
-                self.put(id, Attempted::unnamed(answers_by));
+                let own = fingerprint(&identity.fingerprint);
+                let request = RequestRef::new(name(&identity.key), own, false);
+                self.put(id, Attempted::unnamed(answers_by, request));
                 Begin::Fresh(attempt)
             }
         };
@@ -230,10 +245,11 @@ impl IdempotencyStore for Shared {
 
     async fn intend(&self, key: RequestKey, attempt: u64, intent: Bytes) -> Result<()> {
         self.ledger.intend(key, attempt, intent.clone()).await?;
-        match self.get((key, attempt)) {
-            Some(attempted) => attempted.open(Some(intent)).await,
-            None => Ok(()),
+        let Some(attempted) = self.get((key, attempt)) else { return Ok(()) };
+        if let Some(token) = attempted.token() {
+            self.others.sent(key, token);
         }
+        attempted.open(Some(self.described((key, attempt), &intent))).await
     }
 
     /// A write is answered when all replicas know of it, or its call ends.
@@ -242,6 +258,9 @@ impl IdempotencyStore for Shared {
     }
 
     async fn finish(&self, key: RequestKey, attempt: u64, end: End) -> Result<bool> {
+        if !matches!(end, End::Unknown) {
+            self.others.is_known(key);
+        }
         let Some(attempted) = self.take((key, attempt)) else {
             return self.ledger.finish(key, attempt, end).await;
         };
@@ -273,8 +292,13 @@ impl IdempotencyStore for Shared {
         self.ledger.doubts(after, limit).await
     }
 
-    async fn settle(&self, number: u64, settler: Settler) -> Result<Option<(Doubt, u64)>> {
+    async fn settle(&self, number: u64, settler: Settler) -> Result<Settling> {
         self.settle_there(number, settler).await
+    }
+
+    async fn hear(&self) -> Vec<u64> {
+        self.adopt().await;
+        self.settled_elsewhere().await
     }
 
     async fn goes_on(&self, key: RequestKey, attempt: u64) -> Result<()> {

@@ -10,7 +10,8 @@ use super::{
     *,
 };
 use crate::gateway::idempotency::{
-    Attempter, Begin, Closed, Closing, Doubt, End, RequestIdentity, RequestKey, Settler, Unsettled,
+    Attempter, Begin, Closed, Closing, Doubt, End, RequestIdentity, RequestKey, Settler, Settling,
+    Unsettled,
 };
 
 /// A ledger whose doubts an operator closes right before the gateway itself ends them, or goes on.
@@ -56,7 +57,7 @@ impl IdempotencyStore for Overtaken {
         self.0.doubts(after, limit).await
     }
 
-    async fn settle(&self, number: u64, settler: Settler) -> Result<Option<(Doubt, u64)>> {
+    async fn settle(&self, number: u64, settler: Settler) -> Result<Settling> {
         self.0.settle(number, settler).await
     }
 

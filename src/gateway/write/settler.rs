@@ -27,7 +27,7 @@ use crate::{
     gateway::{
         backend::Backend,
         backends::Backends,
-        idempotency::{self, Attempt, Doubt, End, SettledAs, Unsettled},
+        idempotency::{self, Attempt, Doubt, End, SettledAs, Settling, Unsettled},
         write::{
             candidates::{Creating, Order},
             change::EarlierWrite,
@@ -100,6 +100,7 @@ impl Settler {
     /// Plans looks after new doubts, and forgets those that have ended. Returns when to do that
     /// again.
     async fn scan(&self, plans: &mut Plans) -> Duration {
+        let known_elsewhere = self.doubts.store.hear().await;
         for doubt in self.doubts.store.dropped().await.unwrap_or_default() {
             self.doubts.ended(&doubt, SettledAs::Dropped.name(), None);
         }
@@ -117,7 +118,9 @@ impl Settler {
             found.extend(page.iter().map(|doubt| (doubt.number, Plan::of(doubt))));
             tokio::task::yield_now().await;
         };
-        plans.update(found, all)
+        let pause = plans.update(found, all);
+        plans.look_now(&known_elsewhere);
+        pause
     }
 
     /// Looks for the outcome of one write.
@@ -133,8 +136,12 @@ impl Settler {
         let settler = idempotency::Settler { until, gives_way: gives_way.clone() };
         let store = &self.doubts.store;
         let (doubt, attempt) = match store.settle(number, settler).await {
-            Ok(Some(begun)) => begun,
-            Ok(None) => return Looked::GaveWay,
+            Ok(Settling::Begun(doubt, attempt)) => (*doubt, attempt),
+            Ok(Settling::Ended(doubt, outcome)) => {
+                self.doubts.ended(&doubt, outcome.name(), Some("another replica"));
+                return Looked::Settled;
+            }
+            Ok(Settling::NotNow) => return Looked::GaveWay,
             Err(error) => return Looked::Unsettled(error, Tried::Looking),
         };
         let attempt = Attempt::new(Arc::clone(store), doubt.key, attempt);

@@ -1,6 +1,6 @@
 //! What the scripts answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{
     ErrorKind, FromRedisValue, RedisError, ScriptInvocation, Value, aio::ConnectionLike,
@@ -8,8 +8,8 @@ use redis::{
 };
 
 use crate::shared::protocol::{
-    Answer, Begun, Closed, Command, Joined, LeftOpen, Members, Opened, Refused, Renewal, Restored,
-    Session, TurnTaken, WriteId,
+    Answer, Begun, Closed, Command, ENDED_AFTER, Joined, LeftOpen, LeftRequest, Members, Opened,
+    Refused, Renewal, Restored, Session, Token, TurnTaken, WriteId,
 };
 
 type Result<T> = std::result::Result<T, RedisError>;
@@ -69,6 +69,7 @@ pub(super) fn read(
         Command::Join(_) => Answer::Joined(joined(&mut words)?),
         Command::Renew { .. } => Answer::Renewal(renewal(&first, &mut words)?),
         Command::Members { .. } => Answer::Members(words.members()?),
+        Command::Count => Answer::Counted { alive: counted(&mut words)? },
         Command::Evict { .. } => Answer::Evicted,
         Command::Begin(_) => Answer::Begun(begun(&first, &mut words)?),
         Command::TakeTurn(_) => Answer::TurnTaken(turn_taken(&first, &mut words)?),
@@ -81,8 +82,23 @@ pub(super) fn read(
         Command::Restore(_) => {
             Answer::Restored(Restored { has_turn: words.next()?, has_record: words.next()? })
         }
+        Command::Adopt(_) => Answer::Adopted(adopted(&mut words)?),
+        Command::Settled { .. } => Answer::Settled(words.next()?),
     };
     Ok(Ok(answer))
+}
+
+/// One of an earlier release does not tell of itself, and counts.
+fn counted(words: &mut Words) -> Result<u64> {
+    let members = words.members()?;
+    let alive: HashMap<u32, u64> = words.next()?;
+    let now = words.millis()?;
+    let has_ended = |session: &&Session| {
+        let last = alive.get(&session.process().number());
+        last.is_some_and(|last| now >= Duration::from_millis(*last) + ENDED_AFTER)
+    };
+    let alive = members.keys().filter(|session| !has_ended(session)).count();
+    Ok(alive.try_into().unwrap_or(u64::MAX))
 }
 
 fn joined(words: &mut Words) -> Result<Joined> {
@@ -98,6 +114,25 @@ fn joined(words: &mut Words) -> Result<Joined> {
     Ok(Joined { epoch: epoch.into(), tail, open })
 }
 
+fn adopted(words: &mut Words) -> Result<Vec<LeftRequest>> {
+    let left: Vec<Value> = words.next()?;
+    let left = left.into_iter().map(|left| {
+        let mut words = Words::of(left)?;
+        let request: String = words.next()?;
+        let (intent, ended, sender) = (words.bytes()?, words.millis()?, words.next::<String>()?);
+        Ok(LeftRequest {
+            request: request.into(),
+            intent,
+            ended,
+            sender: sender.parse().ok().map(Token),
+            was_running: words.next()?,
+        })
+    });
+    let mut left = left.collect::<Result<Vec<_>>>()?;
+    left.sort_by(|one, other| one.request.cmp(&other.request));
+    Ok(left)
+}
+
 fn renewal(first: &str, words: &mut Words) -> Result<Renewal> {
     match first {
         "VALID" => Ok(Renewal::Valid),
@@ -109,7 +144,7 @@ fn renewal(first: &str, words: &mut Words) -> Result<Renewal> {
 
 fn begun(first: &str, words: &mut Words) -> Result<Begun> {
     Ok(match first {
-        "FRESH" => Begun::Fresh { generation: words.next()? },
+        "FRESH" => Begun::Fresh { generation: words.next()?, is_denied: words.next()? },
         "REUSED" => Begun::Reused,
         "GRACE" => Begun::Grace { left: words.millis()? },
         "RUNNING" => Begun::Running { left: words.millis()? },

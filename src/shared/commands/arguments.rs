@@ -6,8 +6,8 @@ use redis::ScriptInvocation;
 
 use super::keys::Keys;
 use crate::shared::protocol::{
-    Begin, Close, Command, EpochId, Join, Open, Outcome, RecordState, RequestRecord, Restore,
-    TakeTurn, Target, Token,
+    Adopt, Begin, Close, Command, ENDED_AFTER, EpochId, Join, Open, Outcome, RecordState,
+    RequestRecord, Restore, TakeTurn, Target, Token,
 };
 
 /// Records are kept so long after an attempt that has not ended.
@@ -32,21 +32,22 @@ pub(super) fn add(
         Command::Join(Join { session, leaves, token, settle, grace }) => {
             call.arg(session.0).arg(leaves.map_or_else(String::new, |left| left.0.to_string()));
             call.arg(token.0).arg(millis(*settle)).arg(millis(*grace));
+            call.arg(session.process().number());
         }
         Command::Renew { session, applied } => {
-            call.arg(session.0).arg(*applied);
+            call.arg(session.0).arg(*applied).arg(session.process().number());
         }
-        Command::Members { .. } => {}
+        Command::Members { .. } | Command::Count => {}
         Command::Evict { sessions, below, .. } => {
             call.arg(*below);
             for session in sessions {
                 call.arg(session.0);
             }
         }
-        Command::Begin(Begin { request, fingerprint, attempt, lasts, grace }) => {
+        Command::Begin(Begin { request, fingerprint, attempt, lasts, grace, doubted }) => {
             call.key(keys.of("req", request));
             call.arg(&**fingerprint).arg(attempt.0);
-            call.arg(millis(*lasts)).arg(millis(*grace)).arg(millis(KEPT));
+            call.arg(millis(*lasts)).arg(millis(*grace)).arg(millis(KEPT)).arg(token(*doubted));
         }
         Command::TakeTurn(TakeTurn { profile, token, lasts, grace }) => {
             call.key(keys.of("turn", profile));
@@ -58,6 +59,16 @@ pub(super) fn add(
             call.arg(target.as_deref().unwrap_or_default());
         }
         Command::Restore(restore) => add_restore(call, keys, restore),
+        Command::Adopt(Adopt { process, limit, also_own, grace }) => {
+            call.arg(process.number()).arg(*limit).arg(u8::from(*also_own));
+            call.arg(millis(*grace)).arg(millis(ENDED_AFTER));
+        }
+        Command::Settled { requests } => {
+            for (request, attempt) in requests {
+                call.key(keys.of("req", request));
+                call.arg(token(*attempt));
+            }
+        }
     }
 }
 
@@ -68,6 +79,8 @@ fn add_open(call: &mut ScriptInvocation<'_>, keys: &Keys, open: &Open) {
     call.arg(token(open.turn.as_ref().map(|(_, token)| *token)));
     call.arg(token(request.map(|(_, attempt)| *attempt)));
     call.arg(open.intent.as_deref().unwrap_or_default());
+    call.arg(open.unnamed.as_deref().unwrap_or_default());
+    call.arg(open.write.process().number()).arg(millis(KEPT));
 }
 
 fn add_close(call: &mut ScriptInvocation<'_>, keys: &Keys, close: &Close) {
@@ -79,6 +92,7 @@ fn add_close(call: &mut ScriptInvocation<'_>, keys: &Keys, close: &Close) {
     call.arg(token(request.map(|(_, attempt)| *attempt)));
     call.arg(close.intent.as_deref().unwrap_or_default());
     call.arg(result(&close.outcome)).arg(millis(close.kept)).arg(name.unwrap_or_default());
+    call.arg(close.write.process().number()).arg(close.made.as_deref().unwrap_or_default());
 }
 
 fn add_restore(call: &mut ScriptInvocation<'_>, keys: &Keys, restore: &Restore) {
@@ -101,7 +115,7 @@ fn add_restore(call: &mut ScriptInvocation<'_>, keys: &Keys, restore: &Restore) 
     };
     call.arg(state).arg(millis(span)).arg(intent.as_deref().unwrap_or_default());
     call.arg(ended.map_or_else(String::new, |ago| millis(ago).to_string()));
-    call.arg(result).arg(millis(restore.kept));
+    call.arg(result).arg(millis(restore.kept)).arg(restore.write.process().number());
 }
 
 /// The keys of the turn and of the request id. One that is not needed is the first key again.

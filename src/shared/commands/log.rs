@@ -70,6 +70,8 @@ fn kind(fields: &Fields) -> Option<EntryKind> {
             target: target?,
             is_unsettled: fields.text("u")? == "1",
             request: fields.text("r").filter(|name| !name.is_empty()).map(Arc::from),
+            // An earlier release does not tell it.
+            made: fields.text("m").filter(|made| !made.is_empty()).map(Arc::from),
         }),
         "p" => Some(EntryKind::Purged { target }),
         "h" => Some(EntryKind::Looked { history: fields.text("t")?.into() }),

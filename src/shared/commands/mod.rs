@@ -44,6 +44,7 @@ pub struct Scripts {
     join: Script,
     renew: Script,
     members: Script,
+    count: Script,
     evict: Script,
     begin: Script,
     take_turn: Script,
@@ -51,6 +52,8 @@ pub struct Scripts {
     close: Script,
     purge: Script,
     restore: Script,
+    adopt: Script,
+    settled: Script,
 }
 
 impl Default for Scripts {
@@ -67,6 +70,7 @@ impl Scripts {
             join: script(include_str!("../scripts/join.lua")),
             renew: script(include_str!("../scripts/renew.lua")),
             members: script(include_str!("../scripts/members.lua")),
+            count: script(include_str!("../scripts/count.lua")),
             evict: script(include_str!("../scripts/evict.lua")),
             begin: script(include_str!("../scripts/begin.lua")),
             take_turn: script(include_str!("../scripts/take_turn.lua")),
@@ -74,6 +78,8 @@ impl Scripts {
             close: script(include_str!("../scripts/close.lua")),
             purge: script(include_str!("../scripts/purge.lua")),
             restore: script(include_str!("../scripts/restore.lua")),
+            adopt: script(include_str!("../scripts/adopt.lua")),
+            settled: script(include_str!("../scripts/settled.lua")),
         }
     }
 
@@ -99,6 +105,7 @@ impl Scripts {
             Command::Join(_) => &self.join,
             Command::Renew { .. } => &self.renew,
             Command::Members { .. } => &self.members,
+            Command::Count => &self.count,
             Command::Evict { .. } => &self.evict,
             Command::Begin(_) => &self.begin,
             Command::TakeTurn(_) => &self.take_turn,
@@ -106,6 +113,8 @@ impl Scripts {
             Command::Close(_) => &self.close,
             Command::Purge { .. } => &self.purge,
             Command::Restore(_) => &self.restore,
+            Command::Adopt(_) => &self.adopt,
+            Command::Settled { .. } => &self.settled,
         }
     }
 }

@@ -163,11 +163,9 @@ impl Shared {
 
     async fn count(&self, link: &Link) {
         let Some(epoch) = self.member.epoch() else { return };
-        let command = Command::Members { epoch: epoch.clone() };
-        if let Ok(Ok(Answer::Members(members))) =
-            self.member.ask(link, Some(&epoch), &command).await
-        {
-            self.member.heard_of(members.len().try_into().unwrap_or(u64::MAX));
+        let asked = self.member.ask(link, Some(&epoch), &Command::Count).await;
+        if let Ok(Ok(Answer::Counted { alive })) = asked {
+            self.member.heard_of(alive);
         }
     }
 
@@ -194,7 +192,7 @@ impl Shared {
 
     async fn join(&self, link: &Link) -> Result<(), Failure> {
         self.member.set_commands(None);
-        let (session, token) = (protocol::Session(rand::random()), Token(rand::random()));
+        let (session, token) = (self.member.process().new_session(), Token(rand::random()));
         let join = self.member.change(|known, _| known.replica.join(session, token));
         let joined = self.joined(link, join).await?;
         self.member.change(|known, now| {

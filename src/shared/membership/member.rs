@@ -154,6 +154,12 @@ impl Membership {
         self.process.new_write()
     }
 
+    /// This process among all.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        self.process
+    }
+
     /// Waits for the end of a write, of whichever replica, with this target or of this request id.
     /// To be asked for before the server is asked what is under way.
     #[must_use]
@@ -168,7 +174,7 @@ impl Membership {
     }
 
     /// How many replicas are members, this one among them, as was last heard: one that has ended
-    /// without notice is, until a write has waited for it.
+    /// without notice is, for ten seconds or until a write has waited for it.
     #[must_use]
     pub fn members(&self) -> u64 {
         self.members.load(Ordering::Relaxed)

@@ -91,7 +91,8 @@ mod tests {
     fn closed(target: &str, request: Option<&str>) -> Entry {
         let (write, is_unsettled) = (WriteId(1), false);
         let (target, request) = (target.into(), request.map(Into::into));
-        let kind = EntryKind::Closed { write, target, is_unsettled, request };
+        let made = None;
+        let kind = EntryKind::Closed { write, target, is_unsettled, request, made };
         Entry { number: 1, epoch: "e".into(), kind }
     }
 

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{EpochId, Session, Target, Token, WriteId};
+use super::{Adopt, EpochId, LeftRequest, Session, Target, Token, WriteId};
 
 /// Why the server did not carry out a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ pub enum Command {
         /// The epoch.
         epoch: EpochId,
     },
+    /// Asks how many members there are but those that were not heard of for long: these are members
+    /// until a write has waited for them.
+    Count,
     /// Removes members that have not applied this entry by now.
     Evict {
         /// The epoch in which the entry was written.
@@ -59,6 +62,13 @@ pub enum Command {
     },
     /// Says again, to a server with a new epoch, what an earlier one knew.
     Restore(Restore),
+    /// Takes over what processes have left that have ended.
+    Adopt(Adopt),
+    /// Asks of requests whether they took effect, or what an attempt at each has sent had none.
+    Settled {
+        /// The requests, and the attempts that sent something, if they are known.
+        requests: Vec<(Arc<str>, Option<Token>)>,
+    },
 }
 
 /// The answer to each command, in their order.
@@ -70,6 +80,11 @@ pub enum Answer {
     Renewal(Renewal),
     /// To [`Command::Members`].
     Members(Members),
+    /// To [`Command::Count`].
+    Counted {
+        /// How many.
+        alive: u64,
+    },
     /// To [`Command::Evict`].
     Evicted,
     /// To [`Command::Begin`].
@@ -82,6 +97,10 @@ pub enum Answer {
     Closed(Closed),
     /// To [`Command::Restore`].
     Restored(Restored),
+    /// To [`Command::Adopt`].
+    Adopted(Vec<LeftRequest>),
+    /// To [`Command::Settled`], in the order of the requests.
+    Settled(Vec<bool>),
 }
 
 /// See [`Command::Join`].
@@ -151,6 +170,8 @@ pub struct Begin {
     pub lasts: Duration,
     /// How long a new epoch knows no new ids.
     pub grace: Duration,
+    /// The attempt whose outcome it is to find out, if this replica knows of one.
+    pub doubted: Option<Token>,
 }
 
 /// The answer to [`Command::Begin`].
@@ -160,6 +181,8 @@ pub enum Begun {
     Fresh {
         /// Counts the attempts at this id.
         generation: u64,
+        /// What the attempt in doubt has sent is known to have had no effect.
+        is_denied: bool,
     },
     /// Another attempt may still send for so long.
     Running {
@@ -239,6 +262,8 @@ pub struct Open {
     /// What is about to be sent, never empty; unset if the attempt has to find out first what an
     /// earlier one did.
     pub intent: Option<Arc<[u8]>>,
+    /// Begins the record of a request that no caller can name, with this fingerprint.
+    pub unnamed: Option<Arc<str>>,
 }
 
 /// The answer to [`Command::Open`].
@@ -265,8 +290,10 @@ pub struct Close {
     pub outcome: Outcome,
     /// What this attempt sent, if the outcome is unknown: a new epoch may have lost it.
     pub intent: Option<Arc<[u8]>>,
-    /// How long the outcome is remembered.
+    /// How long the outcome is remembered; zero if no caller can ask for it.
     pub kept: Duration,
+    /// What it has made, for those who keep what they read.
+    pub made: Option<Arc<str>>,
 }
 
 /// How a write ended.

@@ -37,6 +37,8 @@ pub enum EntryKind {
         is_unsettled: bool,
         /// The request id, whose repeats may wait.
         request: Option<Arc<str>>,
+        /// What it has made, if it is settled and that is known.
+        made: Option<Arc<str>>,
     },
     /// There is news of a shared history, which says nothing of what is kept.
     Looked {

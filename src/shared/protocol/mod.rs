@@ -14,6 +14,7 @@
 mod acknowledgement;
 mod command;
 mod entry;
+mod left;
 mod open;
 mod own;
 mod replica;
@@ -30,6 +31,7 @@ pub use self::{
         TurnTaken,
     },
     entry::{Entry, EntryKind},
+    left::{Adopt, ENDED_AFTER, LeftRequest},
     own::{OwnWrite, OwnWrites},
     replica::{Memory, Next, Replica, SentRenewal},
 };
@@ -51,8 +53,24 @@ pub struct Session(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub u64);
 
+impl WriteId {
+    /// Who has begun it.
+    #[must_use]
+    pub fn process(self) -> Process {
+        Process::of(self.0)
+    }
+}
+
+impl Session {
+    /// Whose it is. One of an earlier release has a random one, which is never asked for.
+    #[must_use]
+    pub fn process(self) -> Process {
+        Process::of(self.0)
+    }
+}
+
 /// This process, among those whose writes are in the log. Random.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process(u32);
 
 impl Process {
@@ -65,13 +83,34 @@ impl Process {
     /// The id of a new write.
     #[must_use]
     pub fn new_write(self) -> WriteId {
-        WriteId(u64::from(self.0) << 32 | u64::from(rand::random::<u32>()))
+        WriteId(self.random())
+    }
+
+    /// A new membership.
+    #[must_use]
+    pub fn new_session(self) -> Session {
+        Session(self.random())
     }
 
     /// Whether a write is of this process.
     #[must_use]
     pub fn has_begun(self, write: WriteId) -> bool {
-        write.0 >> 32 == u64::from(self.0)
+        write.process() == self
+    }
+
+    /// As the server knows it.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    fn random(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(rand::random::<u32>())
+    }
+
+    /// That of one of its ids.
+    fn of(id: u64) -> Self {
+        Self(u32::try_from(id >> 32).unwrap_or_default())
     }
 }
 

@@ -13,6 +13,11 @@ pub trait Memory {
     fn opened(&mut self, write: WriteId, target: &Target);
     /// A write that was opened here has ended. What was loaded before is outdated.
     fn closed(&mut self, write: WriteId, target: &Target, is_unsettled: bool);
+    /// The same of one that has made this.
+    fn closed_with(&mut self, write: WriteId, target: &Target, made: &str) {
+        let _ = made;
+        self.closed(write, target, false);
+    }
     /// What is kept, and what is being loaded, is outdated; all of it if no target is said.
     fn outdate(&mut self, target: Option<&Target>);
 }
@@ -24,6 +29,10 @@ impl<M: Memory + ?Sized> Memory for Box<M> {
 
     fn closed(&mut self, write: WriteId, target: &Target, is_unsettled: bool) {
         (**self).closed(write, target, is_unsettled);
+    }
+
+    fn closed_with(&mut self, write: WriteId, target: &Target, made: &str) {
+        (**self).closed_with(write, target, made);
     }
 
     fn outdate(&mut self, target: Option<&Target>) {
@@ -261,11 +270,12 @@ impl Replica {
             EntryKind::Opened { write, target, lasts } => {
                 self.open_one(*write, target, *lasts, now, memory);
             }
-            EntryKind::Closed { write, target, is_unsettled, .. } => {
-                if self.open.close(*write) {
-                    memory.closed(*write, target, *is_unsettled);
-                } else {
-                    memory.outdate(Some(target));
+            EntryKind::Closed { write, target, is_unsettled, made, .. } => {
+                let was_open = self.open.close(*write);
+                match made.as_ref().filter(|_| !is_unsettled) {
+                    _ if !was_open => memory.outdate(Some(target)),
+                    Some(made) => memory.closed_with(*write, target, made),
+                    None => memory.closed(*write, target, *is_unsettled),
                 }
             }
             EntryKind::Looked { .. } => {}

@@ -1,5 +1,5 @@
 -- KEYS epoch tail log open members request
--- ARGV epoch fingerprint attempt lasts grace kept
+-- ARGV epoch fingerprint attempt lasts grace kept doubted
 local key, known, grace = KEYS[6], read(KEYS[6]), grace_left(ARGV[5])
 local function run(generation)
   redis.call('HSET', key, 'fingerprint', ARGV[2], 'state', 'R', 'attempt', ARGV[3],
@@ -9,7 +9,7 @@ end
 if not known.state then
   if grace > 0 then return {'GRACE', grace} end
   run(1)
-  return {'FRESH', 1}
+  return {'FRESH', 1, 0}
 end
 if known.fingerprint ~= ARGV[2] then return {'REUSED'} end
 if known.state == 'D' then
@@ -36,4 +36,4 @@ run(generation)
 if known.intent and known.ended then
   return {'UNKNOWN', generation, known.intent, math.max(0, time - known.ended)}
 end
-return {'FRESH', generation}
+return {'FRESH', generation, has(known.denied, ARGV[7]) and 1 or 0}

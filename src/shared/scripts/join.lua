@@ -1,5 +1,5 @@
 -- KEYS epoch tail log open members
--- ARGV '' session leaves token settle grace
+-- ARGV '' session leaves token settle grace process
 if not is_valid then
   local before = ''
   if epoch[1] then
@@ -22,4 +22,5 @@ for place = 1, #all, 2 do
 end
 if ARGV[3] ~= '' then redis.call('HDEL', KEYS[5], ARGV[3]) end
 redis.call('HSETNX', KEYS[5], ARGV[2], tail())
+redis.call('HSET', ALIVE, ARGV[7], string.format('%.0f', time))
 return {'OK', epoch[1], tail(), open}

@@ -1,6 +1,6 @@
 -- KEYS epoch tail log open members turn request; one that is not needed is the epoch
 -- ARGV epoch write target left is_open token known_in grace
---      attempt fingerprint generation state span intent ended result kept
+--      attempt fingerprint generation state span intent ended result kept process
 local before = epoch[4]
 local follows = before == '' or string.find(before, ' ' .. ARGV[7] .. ' ', 1, true) ~= nil
 local left = tonumber(ARGV[4])
@@ -28,14 +28,17 @@ local function restore_record()
     if is_same and known.state ~= 'R' then return 1 end
   end
   redis.call('DEL', key)
+  if known.owner then redis.call('HDEL', sent_by(known.owner), key) end
   local state, ends = ARGV[12], time
   if state == 'R' then ends = time + ARGV[13] end
   redis.call('HSET', key, 'fingerprint', ARGV[10], 'state', 'R', 'attempt', ARGV[9],
     'generation', generation, 'until', string.format('%.0f', ends))
-  local restored = {}
+  local restored = {attempt = ARGV[9], generation = ARGV[11]}
   if ARGV[14] ~= '' then
     restored.intent = ARGV[14]
     redis.call('HSET', key, 'intent', ARGV[14])
+    belongs(key, restored, ARGV[18])
+    if ARGV[15] == '' then has_sender(key, restored, ARGV[9]) end
   end
   if ARGV[15] ~= '' then
     restored.ended = string.format('%.0f', time - ARGV[15])
@@ -45,7 +48,7 @@ local function restore_record()
     redis.call('PEXPIRE', key, ARGV[13] + ARGV[17])
   else
     local at = string.format('%.0f', time - ARGV[13])
-    finish(key, restored, state, '', at, 0, ARGV[16], ARGV[17])
+    finish(key, restored, state, '', at, 0, ARGV[16], ARGV[17], ARGV[18])
   end
   return 1
 end

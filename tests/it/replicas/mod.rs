@@ -2,6 +2,7 @@
 
 mod account;
 mod caches;
+mod doubts;
 mod figures;
 mod history;
 mod operated;

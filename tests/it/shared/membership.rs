@@ -133,6 +133,7 @@ impl Replica {
             turn: None,
             request: None,
             intent: None,
+            unnamed: None,
         };
         assert_eq!(self.ask(Command::Open(open)).await, Answer::Opened(Opened::Opened));
     }
@@ -148,6 +149,7 @@ impl Replica {
             outcome: Outcome::Done([][..].into()),
             intent: None,
             kept: KEPT,
+            made: None,
         };
         let Answer::Closed(closed) = self.ask(Command::Close(close)).await else { panic!() };
         closed
@@ -184,6 +186,7 @@ impl Replica {
             attempt: Token(attempt),
             lasts: MINUTE,
             grace: TIMING.grace,
+            doubted: None,
         };
         let Answer::Begun(begun) = self.ask(Command::Begin(begin)).await else { panic!() };
         begun

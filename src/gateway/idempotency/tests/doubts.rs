@@ -36,7 +36,7 @@ fn settler() -> Settler {
 async fn settling(store: &Arc<Ledger>) -> (Attempt, Settler) {
     let settler = settler();
     let number = only(store).await.number;
-    let (doubt, attempt) = store.settle(number, settler.clone()).await.unwrap().unwrap();
+    let (doubt, attempt) = store.settle(number, settler.clone()).await.unwrap().begun().unwrap();
     (Attempt::new(store.clone(), doubt.key, attempt), settler)
 }
 
@@ -83,7 +83,14 @@ async fn a_repeat_and_the_gateway_itself_exclude_each_other() {
         advance(SECOND).await;
         let (attempt, settler) = settling(&store).await;
         assert!(only(&store).await.is_attended);
-        assert!(store.settle(only(&store).await.number, settler.clone()).await.unwrap().is_none());
+        assert!(
+            store
+                .settle(only(&store).await.number, settler.clone())
+                .await
+                .unwrap()
+                .begun()
+                .is_none()
+        );
         assert!(!settler.gives_way.is_cancelled());
         let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else {
             panic!()
@@ -101,7 +108,10 @@ async fn a_repeat_and_the_gateway_itself_exclude_each_other() {
         };
         assert_eq!(ended, SECOND);
         let doubt = only(&store).await;
-        assert!(store.settle(doubt.number, settler).await.unwrap().is_none(), "a call is at it");
+        assert!(
+            store.settle(doubt.number, settler).await.unwrap().begun().is_none(),
+            "a call is at it"
+        );
         assert!(matches!(store.close(&doubt, Closing::NoEffect).await.unwrap(), Closed::Attended));
         store.abandon(key(1), attempt);
     }

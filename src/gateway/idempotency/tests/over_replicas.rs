@@ -1,6 +1,8 @@
 //! The same over two replicas that share a real server, in real time: where time has to pass, the
 //! model of the protocol has it (`shared::protocol::tests`).
 
+mod doubts;
+
 use std::sync::Weak;
 
 use super::*;
@@ -176,13 +178,13 @@ async fn an_unknown_outcome_is_found_out_by_a_repeat_on_any_replica() {
     let [doubt] = <[Doubt; 1]>::try_from(a.store.doubts(0, 9).await.unwrap()).unwrap();
     let settler =
         || Settler { until: Instant::now() + MINUTE, gives_way: CancellationToken::new() };
-    assert!(a.store.settle(doubt.number, settler()).await.unwrap().is_none());
+    assert!(a.store.settle(doubt.number, settler()).await.unwrap().begun().is_none());
     let write = b.turn("a/p/1").await.unwrap();
     attempt.under(&write);
     attempt.intend(Bytes::from_static(b"again")).await.unwrap();
     write.check().unwrap();
     attempt.finish(End::Done(Bytes::from_static(b"result"))).await;
-    assert!(a.store.settle(doubt.number, settler()).await.unwrap().is_none());
+    assert!(a.store.settle(doubt.number, settler()).await.unwrap().begun().is_none());
     assert_eq!(a.store.doubts(0, 9).await.unwrap().len(), 0, "its doubt is over too");
     assert!(matches!(a.begin(1).await, Begin::Done(result) if result == "result"));
 }

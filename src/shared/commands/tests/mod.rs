@@ -16,7 +16,7 @@ use redis::{AsyncCommands, aio::MultiplexedConnection, cmd};
 use super::{Keys, Scripts, read_log};
 use crate::shared::{
     protocol::{
-        Answer, Begin, Close, Command, EpochId, Join, Open, Outcome, RecordState, Refused,
+        Adopt, Answer, Begin, Close, Command, EpochId, Join, Open, Outcome, RecordState, Refused,
         RequestRecord, Restore, Session, TakeTurn, Target, Token, WriteId,
         tests::server::{Data, Server},
     },
@@ -46,6 +46,11 @@ impl Source {
 
     fn number(&mut self) -> u64 {
         u64::MAX - u64::from(self.below(4))
+    }
+
+    /// An id of one of two processes.
+    fn id(&mut self) -> u64 {
+        self.number() - (u64::from(self.below(4) / 3) << 32)
     }
 
     fn span(&mut self) -> Duration {
@@ -81,21 +86,21 @@ impl Source {
     }
 
     fn command(&mut self) -> Command {
-        match self.below(18) {
+        match self.below(21) {
             0 | 1 => Command::Join(Join {
-                session: Session(self.number()),
-                leaves: self.is().then(|| Session(self.number())),
+                session: Session(self.id()),
+                leaves: self.is().then(|| Session(self.id())),
                 token: Token(self.number()),
                 settle: MINUTE,
                 grace: GRACE,
             }),
             2 | 3 => {
-                let session = Session(self.number());
+                let session = Session(self.id());
                 Command::Renew { session, applied: u64::from(self.below(12)) }
             }
             4 => Command::Members { epoch: self.epoch() },
             5 => {
-                let sessions = vec![Session(self.number()), Session(self.number())];
+                let sessions = vec![Session(self.id()), Session(self.id())];
                 Command::Evict { epoch: self.epoch(), sessions, below: u64::from(self.below(12)) }
             }
             6..=8 => Command::Begin(Begin {
@@ -104,6 +109,7 @@ impl Source {
                 attempt: Token(self.number()),
                 lasts: self.span(),
                 grace: GRACE,
+                doubted: self.is().then(|| Token(self.number())),
             }),
             9 | 10 => Command::TakeTurn(TakeTurn {
                 profile: self.text("profile"),
@@ -112,23 +118,38 @@ impl Source {
                 grace: GRACE,
             }),
             11 | 12 => Command::Open(Open {
-                write: WriteId(self.number()),
+                write: WriteId(self.id()),
                 target: self.text("profile"),
                 lasts: self.span(),
                 turn: self.turn(),
                 request: self.is().then(|| (self.text("request"), Token(self.number()))),
                 intent: self.is().then(|| self.bytes()),
+                unnamed: self.is().then(|| "same".into()),
             }),
             13..=15 => Command::Close(Close {
-                write: WriteId(self.number()),
+                write: WriteId(self.id()),
                 target: self.text("profile"),
                 turn: self.turn(),
                 request: self.is().then(|| (self.text("request"), Token(self.number()))),
                 outcome: self.outcome(),
                 intent: self.is().then(|| self.bytes()),
-                kept: 2 * MINUTE,
+                kept: if self.below(4) == 0 { Duration::ZERO } else { 2 * MINUTE },
+                made: self.is().then(|| self.text("made")),
             }),
             16 => Command::Purge { target: self.is().then(|| self.text("profile")) },
+            17 => Command::Adopt(Adopt {
+                process: WriteId(self.id()).process(),
+                limit: 9,
+                also_own: self.is(),
+                grace: GRACE,
+            }),
+            18 => Command::Count,
+            19 => Command::Settled {
+                requests: vec![
+                    (self.text("request"), None),
+                    (self.text("request"), Some(Token(self.number()))),
+                ],
+            },
             _ => Command::Restore(self.restore()),
         }
     }
@@ -148,7 +169,7 @@ impl Source {
             ended: self.is().then(|| self.span()),
         };
         Restore {
-            write: WriteId(self.number()),
+            write: WriteId(self.id()),
             target: self.text("profile"),
             left: self.is().then(|| self.span()),
             is_open: self.is(),
@@ -194,7 +215,7 @@ async fn scripts_answer_as_the_model_does() {
     let mut server = Server { history: 1, ..Server::default() };
     let mut now = Duration::from_millis(1_800_000_000_000);
     let (mut last, mut seen) = (String::new(), BTreeMap::<String, u32>::new());
-    for _ in 0..20_000 {
+    for _ in 0..25_000 {
         disturb(&mut source, &mut server, &mut real).await;
         now += Duration::from_millis(match source.below(20) {
             0 => 70_000,
@@ -214,7 +235,7 @@ async fn scripts_answer_as_the_model_does() {
             source.epochs.push(joined.epoch);
         }
     }
-    assert_eq!(seen.len(), 20, "each kind of answer has to come: {seen:?}");
+    assert_eq!(seen.len(), 25, "each kind of answer has to come: {seen:?}");
     assert!(seen.values().all(|count| *count > 20), "{seen:?}");
     let entries = read_log(&mut real, &keys, 0, 1_000_000, Duration::from_millis(1)).await;
     assert_eq!(entries.expect("the log").entries, server.read(0));

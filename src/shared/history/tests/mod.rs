@@ -102,6 +102,7 @@ impl Both {
             outcome: Outcome::Done([1][..].into()),
             intent: None,
             kept: GRACE,
+            made: None,
         });
         let epoch = self.model.epoch.clone();
         let closed = self.common.run(&mut self.real, &self.of.keys, epoch.as_ref(), &close).await;

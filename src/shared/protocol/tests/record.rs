@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::shared::protocol::{Outcome, Token};
+use crate::shared::protocol::{Outcome, Process, Token};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -23,6 +23,12 @@ pub(crate) struct Record {
     pub(crate) ended: Option<Duration>,
     pub(crate) result: Option<Arc<[u8]>>,
     pub(crate) number: u64,
+    /// Whose the doubt is, if that process ends.
+    pub(crate) owner: Option<Process>,
+    /// The attempts that have announced what they send, as the script writes them.
+    pub(crate) senders: String,
+    /// Those of which this is known to have had no effect.
+    pub(crate) denied: String,
 }
 
 impl Record {
@@ -42,7 +48,27 @@ impl Record {
             ended: None,
             result: None,
             number: 0,
+            owner: None,
+            senders: String::new(),
+            denied: String::new(),
         }
+    }
+
+    /// An attempt has announced what it sends.
+    pub(super) fn has_sender(&mut self, attempt: Token) {
+        if !has(&self.senders, attempt) {
+            let before = if self.senders.is_empty() { " " } else { &self.senders };
+            self.senders = latest(format!("{before}{} ", attempt.0));
+        }
+    }
+
+    /// Whether what an attempt has sent is known to have had no effect.
+    pub(super) fn is_denied(&self, attempt: Option<Token>) -> bool {
+        attempt.is_some_and(|attempt| has(&self.denied, attempt))
+    }
+
+    pub(super) fn last_sender(&self) -> Option<Token> {
+        self.senders.split_whitespace().last()?.parse().ok().map(Token)
     }
 
     pub(super) fn end(&mut self, outcome: &Outcome, at: Duration, number: u64) {
@@ -53,6 +79,7 @@ impl Record {
                 self.number = number;
                 // Nothing has to be found out any more.
                 (self.intent, self.ended) = (None, None);
+                self.senders.clear();
             }
             Outcome::Unknown if self.intent.is_some() => {
                 self.state = State::Unknown;
@@ -61,7 +88,21 @@ impl Record {
             Outcome::Nothing | Outcome::NoEffect | Outcome::Unknown => {
                 (self.intent, self.ended) = (None, None);
                 self.state = State::Nothing;
+                if *outcome == Outcome::NoEffect {
+                    let senders = std::mem::take(&mut self.senders);
+                    if !senders.is_empty() {
+                        self.denied = latest(format!("{}{senders}", self.denied));
+                    }
+                }
             }
         }
     }
+}
+
+fn has(attempts: &str, attempt: Token) -> bool {
+    attempts.contains(&format!(" {} ", attempt.0))
+}
+
+fn latest(attempts: String) -> String {
+    attempts.split_at(attempts.len().saturating_sub(168)).1.to_owned()
 }

@@ -1,12 +1,19 @@
 //! A model of the server: the same as the scripts, in Rust.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod left;
+mod restore;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::record::{Record, State};
 use crate::shared::protocol::{
     Answer, Begin, Begun, Close, Closed, Command, Entry, EntryKind, EpochId, Join, Joined,
-    LeftOpen, Members, Open, Opened, Outcome, RecordState, Refused, Renewal, RequestRecord,
-    Restore, Restored, TakeTurn, Target, Token, TurnTaken, WriteId,
+    LeftOpen, Members, Open, Opened, Outcome, Process, Refused, Renewal, TakeTurn, Target, Token,
+    TurnTaken, WriteId,
 };
 
 /// The rules that a server holds, to be taken out one by one.
@@ -50,6 +57,10 @@ pub(crate) struct Data {
     pub(crate) open: BTreeMap<WriteId, (Target, Duration)>,
     pub(crate) records: BTreeMap<Arc<str>, Record>,
     pub(crate) turns: BTreeMap<Target, (Token, Duration)>,
+    /// When each process was last heard of.
+    pub(crate) alive: BTreeMap<Process, Duration>,
+    /// The doubts that each has.
+    pub(crate) sent: BTreeMap<Process, BTreeSet<Arc<str>>>,
 }
 
 /// A server. Its clock is passed in, since any fixed point.
@@ -82,6 +93,9 @@ impl Server {
         Ok(match command {
             Command::Join(join) => Answer::Joined(self.join(join, now)),
             Command::Renew { session, applied } => {
+                if self.data.members.contains_key(session) {
+                    self.is_alive(session.process(), now);
+                }
                 let (tail, members) = (self.data.tail, &mut self.data.members);
                 Answer::Renewal(match members.get_mut(session) {
                     None => Renewal::Gone,
@@ -94,6 +108,7 @@ impl Server {
                 })
             }
             Command::Members { .. } => Answer::Members(self.data.members.clone()),
+            Command::Count => Answer::Counted { alive: self.count(now) },
             Command::Evict { sessions, below, .. } => {
                 let conditional = self.rules.evicts_only_who_lags;
                 self.data.members.retain(|session, applied| {
@@ -111,6 +126,8 @@ impl Server {
                 Answer::Closed(Closed { epoch: self.epoch(), number, members, was_mine: true })
             }
             Command::Restore(restore) => Answer::Restored(self.restore(restore, now)),
+            Command::Adopt(adopt) => Answer::Adopted(self.adopt(adopt, now)),
+            Command::Settled { requests } => Answer::Settled(self.settled(requests)),
         })
     }
 
@@ -160,6 +177,7 @@ impl Server {
         }
         let tail = self.data.tail;
         self.data.members.entry(join.session).or_insert(tail);
+        self.data.alive.insert(join.session.process(), now);
         let open = self.data.open.iter().map(|(write, (target, until))| LeftOpen {
             write: *write,
             target: target.clone(),
@@ -179,7 +197,7 @@ impl Server {
             }
             let record = Record::new(&begin.fingerprint, begin.attempt, 1, until);
             self.data.records.insert(begin.request.clone(), record);
-            return Begun::Fresh { generation: 1 };
+            return Begun::Fresh { generation: 1, is_denied: false };
         };
         if record.fingerprint != begin.fingerprint {
             return Begun::Reused;
@@ -215,7 +233,7 @@ impl Server {
                 let (intent, ended) = (intent.clone(), now.saturating_sub(ended));
                 Begun::Unknown { generation, intent, ended }
             }
-            _ => Begun::Fresh { generation },
+            _ => Begun::Fresh { generation, is_denied: record.is_denied(begin.doubted) },
         }
     }
 
@@ -240,6 +258,13 @@ impl Server {
     }
 
     fn open(&mut self, open: &Open, now: Duration) -> Opened {
+        if let (Some((request, attempt)), Some(unnamed)) = (&open.request, &open.unnamed)
+            && open.turn.as_ref().is_none_or(|turn| self.has_turn(turn, now))
+            && !self.data.records.contains_key(request)
+        {
+            let record = Record::new(unnamed, *attempt, 1, now + open.lasts);
+            self.data.records.insert(request.clone(), record);
+        }
         let is_running = |(request, attempt): &(Arc<str>, Token)| {
             self.data.records.get(request).is_some_and(|record| {
                 let is_running = record.state == State::Running && now < record.until;
@@ -252,9 +277,12 @@ impl Server {
         if lost {
             return Opened::Lost;
         }
-        let record = open.request.as_ref().and_then(|own| self.data.records.get_mut(&own.0));
-        if let (Some(record), Some(intent)) = (record, &open.intent) {
+        if let (Some((request, attempt)), Some(intent)) = (&open.request, &open.intent)
+            && let Some(record) = self.data.records.get_mut(request)
+        {
             (record.intent, record.ended) = (Some(intent.clone()), None);
+            record.has_sender(*attempt);
+            self.belongs(request, open.write.process(), now);
         }
         self.announce(open.write, &open.target, open.lasts, now);
         Opened::Opened
@@ -278,6 +306,7 @@ impl Server {
                 target: target.clone(),
                 is_unsettled: *outcome == Outcome::Unknown,
                 request: request.as_ref().map(|(request, _)| request.clone()),
+                made: close.made.clone(),
             });
         }
         if let Some((profile, token)) = &close.turn
@@ -295,64 +324,21 @@ impl Server {
                 let intent = close.intent.clone().filter(|_| rules.close_has_intent);
                 if intent.is_some() && *outcome == Outcome::Unknown {
                     (record.intent, record.ended) = (intent, None);
+                    record.has_sender(*attempt);
                 }
                 let keeps = rules.nothing_says_nothing_of_others && record.ended.is_some();
                 match outcome {
                     Outcome::Nothing if keeps => record.end(&Outcome::Unknown, now, number),
                     outcome => record.end(outcome, now, number),
                 }
-            }
-        }
-        Closed { epoch: self.epoch(), number, members: self.data.members.clone(), was_mine }
-    }
-
-    fn restore(&mut self, restore: &Restore, now: Duration) -> Restored {
-        let before = self.data.epoch.as_ref().map_or(&[][..], |epoch| &epoch.before);
-        let follows = before.is_empty() || before.contains(&restore.known_in);
-        let is_new = follows && self.grace_left(restore.grace, now).is_some();
-        if let (Some(left), true) = (restore.left, restore.is_open) {
-            self.announce(restore.write, &restore.target, left, now);
-        }
-        let mut has_turn = true;
-        if let Some((profile, token)) = &restore.turn {
-            let left = restore.left.unwrap_or_default();
-            let is_mine = self.has_turn(&(profile.clone(), *token), now);
-            has_turn = !left.is_zero() && (is_new || is_mine);
-            if has_turn {
-                self.data.turns.insert(profile.clone(), (*token, now + left));
-            }
-        }
-        let record = restore.record.as_ref();
-        let has_record = record.is_none_or(|own| self.restore_record(own, follows, now));
-        Restored { has_turn, has_record }
-    }
-
-    fn restore_record(&mut self, own: &RequestRecord, follows: bool, now: Duration) -> bool {
-        if let Some(known) = self.data.records.get(&own.request) {
-            let is_same = known.attempt == own.attempt && known.generation == own.generation;
-            if known.fingerprint != own.fingerprint
-                || (!is_same && (!follows || known.generation >= own.generation))
-            {
-                return false;
-            }
-            if is_same && known.state != State::Running {
-                return true;
-            }
-        }
-        let mut record = Record::new(&own.fingerprint, own.attempt, own.generation, now);
-        record.intent.clone_from(&own.intent);
-        record.ended = own.ended.map(|ago| now.saturating_sub(ago));
-        match &own.state {
-            RecordState::Running { left } => record.until = now + *left,
-            RecordState::Ended(outcome, ago) => {
-                let at = now.saturating_sub(*ago);
-                match outcome {
-                    Outcome::Nothing if own.ended.is_some() => record.end(&Outcome::Unknown, at, 0),
-                    outcome => record.end(outcome, at, 0),
+                let is_over = record.state != State::Unknown;
+                let is_forgotten = is_over && close.kept.is_zero() && record.generation == 1;
+                self.has_ended(request, write.process(), now);
+                if is_forgotten {
+                    self.data.records.remove(request);
                 }
             }
         }
-        self.data.records.insert(own.request.clone(), record);
-        true
+        Closed { epoch: self.epoch(), number, members: self.data.members.clone(), was_mine }
     }
 }

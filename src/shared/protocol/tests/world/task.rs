@@ -120,6 +120,7 @@ impl World {
             attempt: task.attempt,
             lasts: LASTS,
             grace: self.grace(),
+            doubted: None,
         })
     }
 
@@ -142,6 +143,7 @@ impl World {
             turn: Some((task.own.target.clone(), task.turn)),
             request: task.request.map(|request| (request_name(request), task.attempt)),
             intent,
+            unnamed: None,
         })
     }
 
@@ -158,6 +160,7 @@ impl World {
                 .filter(|_| outcome == Outcome::Unknown && task.own.intent_ended.is_none()),
             outcome,
             kept: KEPT,
+            made: None,
         })
     }
 
@@ -295,7 +298,7 @@ impl World {
     fn begun(&mut self, index: usize, begun: Begun, now: Time) {
         let task = &mut self.tasks[index];
         let generation = match begun {
-            Begun::Fresh { generation } => generation,
+            Begun::Fresh { generation, .. } => generation,
             Begun::Unknown { generation, intent, ended } => {
                 self.check.reached.taken_over += 1;
                 task.own.intent = Some(intent);
