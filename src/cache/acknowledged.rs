@@ -63,10 +63,20 @@ pub(super) struct AcknowledgedWrites {
     writes: RwLock<Writes>,
     /// From when on reads have to show each.
     deletions: Mutex<HashMap<Id, Instant, RandomState>>,
+    /// How many own writes of each profile were acknowledged whose ends this replica has not read
+    /// in the log yet; `None` if there are no others.
+    unheard: Mutex<Option<HashMap<Id, u32, RandomState>>>,
 }
 
-/// The writes by profile, and until when reads may not show them.
-type Writes = HashMap<Id, (Acknowledged, Instant), RandomState>;
+/// The writes by profile.
+type Writes = HashMap<Id, Remembered, RandomState>;
+
+/// A write that reads may not show yet.
+struct Remembered {
+    write: Acknowledged,
+    /// From then on they have to.
+    over: Instant,
+}
 
 impl AcknowledgedWrites {
     /// Remembers a write. False if there are too many.
@@ -74,15 +84,63 @@ impl AcknowledgedWrites {
         let now = Instant::now();
         let over = now + settle_time;
         self.expect(&id, &write, now, over);
-        let mut writes = self.writes.write();
-        if writes.len() >= MAX {
-            writes.retain(|_, (_, over)| now < *over);
-        }
-        if writes.len() >= MAX && !writes.contains_key(&id) {
+        put(&mut self.writes.write(), id, Remembered { write, over }, now)
+    }
+
+    /// Writes of other replicas are heard of, in the order of the log, which has the own ones too.
+    pub(super) fn has_others(&self) {
+        self.unheard.lock().get_or_insert_default();
+    }
+
+    /// An own write is acknowledged: it may be later than what is heard before its end.
+    pub(super) fn expects_to_hear(&self, id: &Id) -> bool {
+        let mut unheard = self.unheard.lock();
+        let Some(unheard) = &mut *unheard else { return true };
+        if unheard.len() >= MAX && !unheard.contains_key(id) {
             return false;
         }
-        writes.insert(id, (write, over));
+        *unheard.entry(id.clone()).or_default() += 1;
         true
+    }
+
+    /// The end of an own write was read.
+    pub(super) fn has_heard(&self, id: &Id) {
+        let mut unheard = self.unheard.lock();
+        let Some(unheard) = &mut *unheard else { return };
+        if let Some(count) = unheard.get_mut(id) {
+            *count -= 1;
+            if *count == 0 {
+                unheard.remove(id);
+            }
+        }
+    }
+
+    /// The log is read from a later place: what was not heard by now is not heard any more.
+    pub(super) fn hears_no_more(&self) {
+        self.unheard.lock().iter_mut().for_each(HashMap::clear);
+    }
+
+    /// Remembers a write of another replica, of which this one may hear late: false if one is
+    /// remembered that may be a later one. `is_change`: it had the turn of the profile, so it is
+    /// later than all of which was heard before.
+    pub(super) fn remember_of_other(
+        &self,
+        id: Id,
+        write: Acknowledged,
+        settle_time: Duration,
+        is_change: bool,
+    ) -> bool {
+        let now = Instant::now();
+        let is_unheard = self.unheard.lock().as_ref().is_some_and(|all| all.contains_key(&id));
+        let mut writes = self.writes.write();
+        let is_known = writes.get(&id).is_some_and(|known| now < known.over);
+        if is_unheard || (is_known && !is_change) {
+            return false;
+        }
+        if write.is_there() {
+            self.deletions.lock().remove(&id);
+        }
+        put(&mut writes, id, Remembered { write, over: now + settle_time }, now)
     }
 
     fn expect(&self, id: &Id, write: &Acknowledged, now: Instant, over: Instant) {
@@ -129,7 +187,7 @@ impl AcknowledgedWrites {
 
     /// Remembers that a profile is there, besides what is known of its content.
     pub(super) fn remember_present(&self, id: Id, settle_time: Duration) -> bool {
-        let known = self.writes.read().get(&id).map(|(write, _)| write.clone());
+        let known = self.writes.read().get(&id).map(|known| known.write.clone());
         let known = known.filter(Acknowledged::is_there);
         self.remember(id, known.unwrap_or(Acknowledged::Present), settle_time)
     }
@@ -137,9 +195,9 @@ impl AcknowledgedWrites {
     /// Forgets what earlier writes made of profiles that are there, because a write has changed
     /// others too. That they are there stays true.
     pub(super) fn forget_contents(&self) {
-        for (write, _) in self.writes.write().values_mut() {
-            if write.is_there() {
-                *write = Acknowledged::Present;
+        for known in self.writes.write().values_mut() {
+            if known.write.is_there() {
+                known.write = Acknowledged::Present;
             }
         }
     }
@@ -148,13 +206,17 @@ impl AcknowledgedWrites {
     pub(super) fn present(&self) -> HashSet<Id> {
         self.forget_settled();
         let writes = self.writes.read();
-        writes.iter().filter(|(_, (write, _))| write.is_there()).map(|(id, _)| id.clone()).collect()
+        writes
+            .iter()
+            .filter(|(_, known)| known.write.is_there())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// Whether a profile was deleted, although lists may still show it.
     pub(super) fn is_deleted(&self, id: &str) -> bool {
         self.forget_settled();
-        matches!(self.writes.read().get(id), Some((Acknowledged::Deleted, _)))
+        is_deleted(&self.writes.read(), id)
     }
 
     /// What to serve for a value that was loaded, and whether it may be kept.
@@ -166,7 +228,7 @@ impl AcknowledgedWrites {
         let writes = self.writes.read();
         match (resource, value) {
             (Resource::Profile(id), value) => match writes.get(id) {
-                Some((write, _)) => review_profile(write, value),
+                Some(known) => review_profile(&known.write, value),
                 None => (value, true),
             },
             // Short entries lack what a write may have set, so such a list is not kept meanwhile.
@@ -187,10 +249,26 @@ impl AcknowledgedWrites {
 
     fn forget_settled(&self) {
         let now = Instant::now();
-        if self.writes.read().values().any(|(_, over)| *over <= now) {
-            self.writes.write().retain(|_, (_, over)| now < *over);
+        if self.writes.read().values().any(|known| known.over <= now) {
+            self.writes.write().retain(|_, known| now < known.over);
         }
     }
+}
+
+/// False if there are too many.
+fn put(writes: &mut Writes, id: Id, new: Remembered, now: Instant) -> bool {
+    if writes.len() >= MAX {
+        writes.retain(|_, known| now < known.over);
+    }
+    if writes.len() >= MAX && !writes.contains_key(&id) {
+        return false;
+    }
+    writes.insert(id, new);
+    true
+}
+
+fn is_deleted(writes: &Writes, id: &str) -> bool {
+    matches!(writes.get(id), Some(Remembered { write: Acknowledged::Deleted, .. }))
 }
 
 fn review_profile(write: &Acknowledged, value: Value) -> (Value, bool) {
@@ -207,10 +285,9 @@ fn review_profile(write: &Acknowledged, value: Value) -> (Value, bool) {
 }
 
 fn review_list(writes: &Writes, list: Arc<List>) -> (Arc<List>, bool) {
-    let is_deleted = |id: &Id| matches!(writes.get(id), Some((Acknowledged::Deleted, _)));
     let (mut there, mut outdated) = (0, false);
     for (id, found) in list.iter() {
-        if let Some((write, _)) = writes.get(id) {
+        if let Some(Remembered { write, .. }) = writes.get(id) {
             there += usize::from(write.is_there());
             outdated |= match write {
                 Acknowledged::Deleted => true,
@@ -219,9 +296,9 @@ fn review_list(writes: &Writes, list: Arc<List>) -> (Arc<List>, bool) {
             };
         }
     }
-    let written = writes.values().filter(|(write, _)| write.is_there()).count();
-    let list = match outdated && list.iter().any(|(id, _)| is_deleted(id)) {
-        true => Arc::new(list.iter().filter(|(id, _)| !is_deleted(id)).cloned().collect()),
+    let written = writes.values().filter(|known| known.write.is_there()).count();
+    let list = match outdated && list.iter().any(|(id, _)| is_deleted(writes, id)) {
+        true => Arc::new(list.iter().filter(|(id, _)| !is_deleted(writes, id)).cloned().collect()),
         false => list,
     };
     (list, !outdated && there >= written)

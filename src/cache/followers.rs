@@ -13,16 +13,23 @@ use parking_lot::Mutex;
 
 use super::{
     Cache,
+    acknowledged::{Acknowledged, AcknowledgedWrites},
     entry::{Clock, millis},
     generations::{Generations, Target},
+    value::Id,
 };
 use crate::{
     error::Effect,
+    pb::{Encoded, Profile},
     shared::{
         membership::Lease,
         protocol::{self, Memory, Process, WriteId},
     },
 };
+
+/// In place of an etag.
+const GONE: &str = "-";
+const UNREAD: &str = "?";
 
 /// The name of an account, which all replicas have for it.
 pub type AccountName = Arc<str>;
@@ -42,6 +49,7 @@ struct State {
 #[derive(Clone)]
 struct Follower {
     generations: Weak<Generations>,
+    acknowledged: Weak<AcknowledgedWrites>,
     clock: Clock,
     /// How long reads may lag behind a write.
     settle_time: Duration,
@@ -96,8 +104,10 @@ impl Followers {
     ) {
         let store = &cache.0;
         store.generations.lease_from(lease);
+        store.acknowledged.has_others();
         let generations = Arc::downgrade(&store.generations);
-        let new = Follower { generations, clock: store.clock, settle_time };
+        let acknowledged = Arc::downgrade(&store.acknowledged);
+        let new = Follower { generations, acknowledged, clock: store.clock, settle_time };
         let mut state = self.0.lock();
         let State { caches, open, .. } = &mut *state;
         let all = caches.entry(account.clone()).or_default();
@@ -120,6 +130,34 @@ impl Followers {
             !all.is_empty()
         });
     }
+}
+
+/// What a write has made of a profile, as the log has it: its etag, or that it is gone. One that
+/// could not be read has no etag.
+#[must_use]
+pub fn made(id: &str, etag: Option<&str>) -> Arc<str> {
+    let etag = if etag == Some("") { Some(UNREAD) } else { etag };
+    format!("{} {id}", etag.unwrap_or(GONE)).into()
+}
+
+fn id_of(made: &str) -> Option<Id> {
+    made.split_once(' ').map(|(_, id)| id.into())
+}
+
+/// What the log has said; nothing if a later release has written it.
+fn read_made(made: &str) -> Option<(Id, Acknowledged)> {
+    let (etag, id) = made.split_once(' ')?;
+    let written = match etag {
+        GONE => Acknowledged::Deleted,
+        etag if etag.starts_with('"') => {
+            let etag = etag.to_owned();
+            Acknowledged::Written(Arc::new(move |found: &Encoded<Profile>| {
+                found.message().map_or(true, |found| found.etag != etag)
+            }))
+        }
+        _ => return None,
+    };
+    Some((id.into(), written))
 }
 
 impl State {
@@ -150,6 +188,20 @@ impl Memory for Followers {
         }
     }
 
+    fn closed_with(&mut self, write: WriteId, target: &protocol::Target, made: &str) {
+        let open = {
+            let mut state = self.0.lock();
+            let own = state.process.has_begun(write).then(|| id_of(made)).flatten();
+            if let Some(id) = own {
+                state.of(target).0.iter().for_each(|cache| cache.has_heard(&id));
+            }
+            state.open.remove(&write)
+        };
+        for (cache, target) in open.into_iter().flat_map(|write| write.begun) {
+            cache.end_with(&target, made);
+        }
+    }
+
     fn outdate(&mut self, target: Option<&protocol::Target>) {
         let state = self.0.lock();
         match target {
@@ -158,7 +210,10 @@ impl Memory for Followers {
                 caches.iter().for_each(|cache| cache.outdate(&target));
             }
             None => {
-                state.caches.values().flatten().for_each(|cache| cache.outdate(&Target::Every));
+                for cache in state.caches.values().flatten() {
+                    cache.outdate(&Target::Every);
+                    cache.acknowledged.upgrade().iter().for_each(|all| all.hears_no_more());
+                }
             }
         }
     }
@@ -169,6 +224,30 @@ impl Follower {
         if let Some(generations) = self.generations.upgrade() {
             generations.begin(target);
         }
+    }
+
+    /// Until reads have to show what the write has made, nothing is kept that contradicts it.
+    fn end_with(&self, target: &Target, made: &str) {
+        let is_known = match (target, read_made(made)) {
+            (Target::Profile(id), Some((of, made))) if *id == of => self.remembers(of, made, true),
+            (Target::New, Some((id, made))) => self.remembers(id, made, false),
+            // Of all else that it may have changed, nothing is known.
+            _ => false,
+        };
+        match self.generations.upgrade() {
+            Some(generations) if is_known => generations.end(target, None),
+            _ => self.end(target, false),
+        }
+    }
+
+    /// The end of an own write was read in the log.
+    fn has_heard(&self, id: &Id) {
+        self.acknowledged.upgrade().iter().for_each(|all| all.has_heard(id));
+    }
+
+    fn remembers(&self, id: Id, made: Acknowledged, is_change: bool) -> bool {
+        let all = self.acknowledged.upgrade();
+        all.is_some_and(|all| all.remember_of_other(id, made, self.settle_time, is_change))
     }
 
     /// Reads may lag behind the write, and what this process would know it by is known to the one

@@ -42,7 +42,7 @@ pub use acknowledged::{Acknowledged, Contradicts};
 pub use background::BackgroundTasks;
 pub use control::Control;
 pub use flights::MAX_LOAD;
-pub use followers::{AccountName, Followers};
+pub use followers::{AccountName, Followers, made};
 pub use generations::Target;
 pub use load::Load;
 pub use metrics::{BackendCacheMetrics, CacheMetrics};
@@ -210,7 +210,7 @@ impl Write {
             writes.forget_contents();
         }
         let remembered = writes.remember(id.into(), write, settle_time);
-        self.forgotten |= !remembered;
+        self.forgotten |= !remembered || !writes.expects_to_hear(&id.into());
     }
 
     /// Ends the write. `unknown`: it may still take effect.

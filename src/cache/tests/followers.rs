@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
-use super::bench::{Answer, Bench, SECOND, ok, one, settings};
+use super::bench::{Answer, Bench, SECOND, by, ok, one, settings};
 use crate::{
-    cache::{AccountName, CacheSettings, Control, Followers, Outcome, Target},
+    cache::{
+        AccountName, Acknowledged, CacheSettings, Control, Followers, Outcome, Resource, Target,
+        Value, made,
+    },
     error::{Effect, Reason},
+    pb::{Encoded, Profile},
     shared::{
         membership::Lease,
         protocol::{Memory as _, Process, WriteId},
@@ -53,6 +57,30 @@ impl Follower {
         self.log.closed(self.other, &target, is_unsettled);
     }
 
+    /// The end of a write that has made this of a profile.
+    fn closed_with(&mut self, target: &Target, id: &str, etag: Option<&str>) {
+        let target = self.shared(target);
+        self.log.closed_with(self.other, &target, &made(id, etag));
+    }
+
+    /// This process makes this of SP_1.
+    fn writes(&self, etag: &'static str) {
+        let mut own = self.bench.cache.write(one());
+        let is_other = move |found: &Encoded<Profile>| found.message().unwrap().etag != etag;
+        own.acknowledged("SP_1", Acknowledged::Written(Arc::new(is_other)), SETTLE_TIME);
+        own.end(false);
+    }
+
+    /// Reads SP_1 from an upstream that shows it with this etag.
+    async fn shown(&self, etag: &str) -> Outcome {
+        let profile = Profile { etag: etag.to_owned(), ..Profile::default() };
+        let load = |_, _| async move { Ok(Value::Profile(Encoded::of(&profile))) };
+        let resource = Resource::Profile("SP_1".into());
+        let deadline = Instant::now() + 60 * SECOND;
+        let read = self.bench.cache.read(&resource, Control::default(), by(deadline), load);
+        read.await.1.outcome
+    }
+
     /// Reads twice, and gives how the second read was served.
     async fn second(&self) -> Outcome {
         let _ = self.bench.get().await;
@@ -76,6 +104,104 @@ async fn while_another_replica_writes_nothing_is_kept_and_what_was_kept_is_outda
             assert_eq!(follower.second().await, Outcome::Hit);
         }
     }
+}
+
+const OLD: &str = "\"old\"";
+const NEW: &str = "\"new\"";
+
+#[tokio::test(start_paused = true)]
+async fn what_agrees_with_the_write_of_another_replica_is_kept_at_once_and_nothing_else() {
+    for target in [one(), Target::New] {
+        let mut follower = Follower::new();
+        follower.opened(&target);
+        assert_eq!(follower.shown(NEW).await, Outcome::Miss);
+        follower.closed_with(&target, "SP_1", Some(NEW));
+        // Reads may lag behind: this is older than the write.
+        for _ in 0..2 {
+            assert_eq!(follower.shown(OLD).await, Outcome::Miss, "{target:?}");
+        }
+        assert_eq!(follower.shown(NEW).await, Outcome::Miss);
+        assert_eq!(follower.shown(OLD).await, Outcome::Hit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_another_replica_has_deleted_is_not_served() {
+    let mut follower = Follower::new();
+    follower.opened(&one());
+    follower.closed_with(&one(), "SP_1", None);
+    assert_eq!(follower.bench.get().await.0, Err(Reason::ProfileNotFound));
+    advance(SETTLE_TIME).await;
+    assert_eq!(follower.second().await, Outcome::Hit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_of_a_write_keeps_all_out_until_reads_have_to_show_it() {
+    let all = [
+        (Target::Every, made("SP_1", Some(NEW))),
+        (one(), made("SP_2", Some(NEW))),
+        (one(), "of a later release".into()),
+        (one(), "".into()),
+    ];
+    for (target, said) in all {
+        let mut follower = Follower::new();
+        follower.opened(&target);
+        let shared = follower.shared(&target);
+        follower.log.closed_with(follower.other, &shared, &said);
+        for outcome in [Outcome::Miss, Outcome::Miss] {
+            assert_eq!(follower.shown(NEW).await, outcome, "{said}");
+        }
+        advance(SETTLE_TIME).await;
+        let _ = follower.shown(NEW).await;
+        assert_eq!(follower.shown(NEW).await, Outcome::Hit);
+    }
+}
+
+/// The log may lag: an own write can be later than one of which this replica hears after it.
+#[tokio::test(start_paused = true)]
+async fn an_own_write_is_not_taken_for_older_than_one_that_is_heard_of_later() {
+    for (target, is_own) in [(one(), true), (Target::New, true), (Target::New, false)] {
+        let mut follower = Follower::new();
+        if is_own {
+            follower.writes(NEW);
+        } else {
+            follower.opened(&one());
+            follower.closed_with(&one(), "SP_1", Some(NEW));
+        }
+        follower.opened(&target);
+        follower.closed_with(&target, "SP_1", Some(OLD));
+        for _ in 0..2 {
+            let outcome = follower.shown(OLD).await;
+            assert_eq!(outcome, Outcome::Miss, "{target:?} {is_own}");
+        }
+        advance(SETTLE_TIME).await;
+        let _ = follower.shown(NEW).await;
+        assert_eq!(follower.shown(NEW).await, Outcome::Hit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_heard_of_after_the_end_of_an_own_one_is_later() {
+    let mut follower = Follower::new();
+    let (own, target) = (follower.process.new_write(), follower.shared(&one()));
+    follower.writes(OLD);
+    follower.writes(OLD);
+    for is_last in [false, true] {
+        follower.log.closed_with(own, &target, &made("SP_1", Some(OLD)));
+        follower.opened(&one());
+        follower.closed_with(&one(), "SP_1", Some(NEW));
+        let _ = follower.shown(NEW).await;
+        let outcome = if is_last { Outcome::Hit } else { Outcome::Miss };
+        assert_eq!(follower.shown(NEW).await, outcome);
+        advance(SETTLE_TIME).await;
+    }
+    // What is read from a later place of the log has not that end.
+    follower.writes(OLD);
+    follower.log.outdate(None);
+    follower.opened(&one());
+    follower.closed_with(&one(), "SP_1", Some(NEW));
+    let _ = follower.shown(NEW).await;
+    assert_eq!(follower.shown(NEW).await, Outcome::Hit);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use tokio::{
 
 use super::write::SharedWrite;
 use crate::{
+    cache::made,
     error::Result,
     shared::protocol::{Outcome, Target},
     upstream::Session,
@@ -62,6 +63,14 @@ impl Permission {
         match &self.0 {
             Some(write) => write.open(None, None, end).await,
             None => Ok(()),
+        }
+    }
+
+    /// Says what the write has made of a profile, before it is closed: its etag if it is there,
+    /// empty if it could not be read. To be said whenever the cache is told.
+    pub(crate) fn made(&self, id: &str, etag: Option<&str>) {
+        if let Some(write) = &self.0 {
+            write.has_made(made(id, etag));
         }
     }
 

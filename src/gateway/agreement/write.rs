@@ -309,6 +309,11 @@ impl SharedWrite {
         })
     }
 
+    /// Says what it has made, before it is closed.
+    pub(crate) fn has_made(&self, made: Arc<str>) {
+        self.state.lock().made = Some(made);
+    }
+
     fn target(&self) -> Target {
         let of_turn = || self.turn.as_ref().map_or_else(|| NOTHING.into(), |(of, _)| of.clone());
         self.state.lock().target.clone().unwrap_or_else(of_turn)

@@ -52,7 +52,8 @@ impl ProfileWrite<'_> {
         self.locks.note_written(profile.name);
         let mut write = profile.backend.cache().write(target);
         let result = send_change(&profile, &change, permission).await;
-        if result.is_ok() {
+        if let Ok(written) = &result {
+            permission.made(profile.name.id(), Some(&written.etag));
             note_change(&mut write, &profile, change);
         }
         write.end(may_yet_happen(&result));
@@ -74,6 +75,7 @@ impl ProfileWrite<'_> {
         let mut write = profile.backend.cache().write(only(&profile));
         let result = send_delete(&profile, permission).await;
         if result.is_ok() {
+            permission.made(profile.name.id(), None);
             note_deletion(&mut write, &profile);
         }
         write.end(may_yet_happen(&result));
@@ -116,10 +118,12 @@ impl EarlierWrite<'_> {
         let (cache, target) = (profile.backend.cache(), affected(&profile, change));
         let doubt = unresolved();
         let search = search(&doubt, until, profile.call, look);
-        let announced = announced(self.attempt, lock.about(profile.backend, &target));
+        let permission = lock.about(profile.backend, &target);
+        let announced = announced(self.attempt, permission);
         let (result, write) = noting(cache, target, until, announced, search).await;
         if let Some(mut write) = write {
-            if matches!(result, Ok(Some(_))) {
+            if let Ok(Some(found)) = &result {
+                permission.made(profile.name.id(), Some(&found.etag));
                 self.locks.note_written(profile.name);
                 note_change(&mut write, &profile, change.clone());
             }
@@ -135,10 +139,12 @@ impl EarlierWrite<'_> {
         let (doubt, look) = (unresolved(), || look_for_absence(&profile));
         let search = search(&doubt, until, profile.call, look);
         let (cache, target) = (profile.backend.cache(), only(&profile));
-        let announced = announced(self.attempt, lock.about(profile.backend, &target));
+        let permission = lock.about(profile.backend, &target);
+        let announced = announced(self.attempt, permission);
         let (result, write) = noting(cache, target, until, announced, search).await;
         if let Some(mut write) = write {
             if matches!(result, Ok(Some(()))) {
+                permission.made(profile.name.id(), None);
                 note_deletion(&mut write, &profile);
             }
             write.end(may_yet_happen(&result));

@@ -12,6 +12,7 @@ use crate::{
         metadata::{PROFILE_ID, REMOVAL},
     },
     gateway::{
+        agreement::Permission,
         backend::Backend,
         write::{
             intent::Creation,
@@ -109,15 +110,16 @@ pub(crate) async fn removed(backend: &Backend, call: &Call, id: &str, failure: E
     }
 }
 
-/// Notes a new profile, which later reads may not show yet.
+/// Notes a new profile, which later reads may not show yet, here and for other replicas.
 pub(crate) fn note(
-    write: &mut Write,
+    (write, permission): (&mut Write, &Permission),
     backend: &Backend,
     creation: &Creation,
     created: Option<&Profile>,
 ) {
-    let name = created.map(|profile| ProfileName::parse("name", &profile.name));
-    let Some(Ok(name)) = name else { return };
+    let Some(created) = created else { return };
+    let Ok(name) = ProfileName::parse("name", &created.name) else { return };
+    permission.made(name.id(), Some(&created.etag));
     let (dialect, asked) = (backend.dialect().clone(), creation.profile.clone());
     let contradicts = Arc::new(move |found: &Encoded<Profile>| {
         found.message().is_ok_and(|found| !dialect.agrees_as_new(&asked, &found))

@@ -73,7 +73,7 @@ impl Creating<'_> {
         let mut write = backend.cache().write(affected(backend, &creation));
         let result = self.send(&creation, permission).await;
         let result = result.map_err(|error| prepare::naming(error, namesake.as_ref()));
-        note(&mut write, backend, &creation, result.as_ref().ok());
+        note((&mut write, permission), backend, &creation, result.as_ref().ok());
         write.end(may_yet_happen(&result));
         if let Some(creation) = result.as_ref().err().and_then(|error| amended(creation, error)) {
             journal.amend(&WriteIntent::new(IntentKind::Create(Box::new(creation)))).await;
@@ -110,7 +110,8 @@ impl Creating<'_> {
         let doubt = if creation.removal_pending { may_be_removed() } else { unresolved() };
         let search = search(&doubt, until, call, look);
         let target = affected(backend, creation);
-        let announced = announced(attempt, lock.about(backend, &target));
+        let permission = lock.about(backend, &target);
+        let announced = announced(attempt, permission);
         let (found, write) = noting(backend.cache(), target, until, announced, search).await;
         let result = match found {
             Ok(Some(found)) => match allowed.begin(self, creation, found, until).await {
@@ -124,7 +125,8 @@ impl Creating<'_> {
             Err(error) => Err(error),
         };
         if let Some(mut write) = write {
-            note(&mut write, backend, creation, result.as_ref().ok().and_then(Option::as_ref));
+            let created = result.as_ref().ok().and_then(Option::as_ref);
+            note((&mut write, permission), backend, creation, created);
             write.end(may_yet_happen(&result));
         }
         result

@@ -18,9 +18,14 @@ const ID: &str = "SP_352";
 
 /// Two replicas with their leases. The reads of their upstream show each write at once.
 async fn two() -> (Redis, Sandbox, [Replica; 2]) {
+    two_that_settle_in("0s").await
+}
+
+/// The same, where reads may lag behind a write for so long.
+async fn two_that_settle_in(time: &str) -> (Redis, Sandbox, [Replica; 2]) {
     let (redis, sandbox) = (Redis::start().await, sandbox().await);
-    let at_once = "settle_time = \"0s\"\ndialect =";
-    let sections = unlimited(&sandbox.config()).replace("dialect =", at_once);
+    let settle = format!("settle_time = \"{time}\"\ndialect =");
+    let sections = unlimited(&sandbox.config()).replace("dialect =", &settle);
     let both = replicas(2).sections(&sections).over(&redis).await;
     let Ok(both) = <[Replica; 2]>::try_from(both) else { panic!("there are two") };
     for replica in &both {
@@ -61,6 +66,18 @@ async fn an_acknowledged_write_shows_at_once_on_each_replica() {
         rename(writer, &name).await;
         assert_eq!(read(reader).await.0, name);
         assert_eq!(read(writer).await.0, name);
+    }
+}
+
+#[tokio::test]
+async fn what_agrees_with_a_write_of_another_replica_is_kept_at_once() {
+    let (_redis, _sandbox, both) = two_that_settle_in("1m").await;
+    for round in 0..4 {
+        let (writer, reader) = (&both[round % 2], &both[(round + 1) % 2]);
+        let name = format!("Round {round}");
+        rename(writer, &name).await;
+        assert_eq!(read(reader).await, (name.clone(), false));
+        assert_eq!(read(reader).await, (name, true));
     }
 }
 
