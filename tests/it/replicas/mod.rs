@@ -1,6 +1,7 @@
 //! Several gateways, each a process of its own, that share one store (`kit::replicas`).
 
 mod account;
+mod alone;
 mod caches;
 mod doubts;
 mod figures;
