@@ -250,34 +250,19 @@ impl Upstream {
         let (started, epoch) = (Instant::now(), self.pace.epoch());
         let transport = self.transport.load_full();
         let mut result = transport.send(request, credentials, deadline).await;
-        let outcome = match &result {
-            Ok(reply) => match reply.status.as_u16() / 100 {
-                2 => RequestOutcome::Success,
-                3 => RequestOutcome::Redirect,
-                4 => RequestOutcome::ClientError,
-                5 => RequestOutcome::ServerError,
-                _ => RequestOutcome::OtherStatus,
-            },
-            Err(failure) => match failure.error.reason() {
-                Reason::UpstreamContractViolation => RequestOutcome::Unreadable,
-                _ if failure.cause == Cause::Deadline => RequestOutcome::Deadline,
-                _ => RequestOutcome::Unreachable,
-            },
-        };
-        let took = started.elapsed();
-        self.metrics.request(request.operation, outcome, took);
+        let (outcome, took) = (outcome(&result), started.elapsed());
+        if let Some(outcome) = outcome {
+            self.metrics.request(request.operation, outcome, took);
+        }
         debug_log::exchange(&self.backend, request, &result, took);
         if let Err(Failure { fault: Some(fault), .. }) = &result {
             self.metrics.connection_fault(*fault);
         }
-        let reach = match outcome {
-            // The caller ran out of time, which says nothing about the upstream.
-            RequestOutcome::Deadline => None,
-            RequestOutcome::Unreachable => Some(Reach::Silent),
-            _ => Some(Reach::Answers),
-        };
-        if let Some(reach) = reach {
-            self.health.lock().reach = reach;
+        match outcome {
+            // The caller ran out of time, or nothing was sent: that says nothing of the upstream.
+            None | Some(RequestOutcome::Deadline) => {}
+            Some(RequestOutcome::Unreachable) => self.health.lock().reach = Reach::Silent,
+            Some(_) => self.health.lock().reach = Reach::Answers,
         }
         self.keep_pace(&mut result, epoch).await;
         result
@@ -374,4 +359,23 @@ impl Upstream {
             });
         }
     }
+}
+
+/// How an exchange ended; `None` if the gateway itself did not send it.
+fn outcome(result: &Result<Reply, Failure>) -> Option<RequestOutcome> {
+    Some(match result {
+        Ok(reply) => match reply.status.as_u16() / 100 {
+            2 => RequestOutcome::Success,
+            3 => RequestOutcome::Redirect,
+            4 => RequestOutcome::ClientError,
+            5 => RequestOutcome::ServerError,
+            _ => RequestOutcome::OtherStatus,
+        },
+        Err(failure) => match (failure.cause, failure.error.reason()) {
+            (Cause::Local, _) => return None,
+            (_, Reason::UpstreamContractViolation) => RequestOutcome::Unreadable,
+            (Cause::Deadline, _) => RequestOutcome::Deadline,
+            _ => RequestOutcome::Unreachable,
+        },
+    })
 }

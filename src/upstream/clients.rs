@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{
     base_url::named,
-    connection::{Handshakes, Proxy, Resolver},
+    connection::{Handshakes, Permitted, Proxy, Resolver},
     settings::UpstreamSettings,
 };
 use crate::error::{Error, Reason, Result};
@@ -136,7 +136,8 @@ impl Setup {
     }
 
     fn writes(&self) -> reqwest::Result<reqwest::Client> {
-        self.builder().pool_max_idle_per_host(0).build()
+        // Without a pool, a connection is made within the task of its request.
+        self.builder().pool_max_idle_per_host(0).connector_layer(Permitted).build()
     }
 
     fn builder(&self) -> reqwest::ClientBuilder {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     cause::{Cause, Failure},
     connection::{
-        ConnectionFault, Progress, Proxy, Unconnected, Unprocessed, Unresolved, causes, chain,
-        of_proxy, unprocessed,
+        ConnectionFault, Progress, Proxy, Unconnected, Unpermitted, Unprocessed, Unresolved,
+        causes, chain, of_proxy, unprocessed,
     },
     message::Request,
 };
@@ -27,6 +27,9 @@ pub(super) struct At<'p> {
 
 /// No reply came. Only a failed connect and what [`unprocessed`] knows certainly sent nothing.
 pub(super) fn unsent(request: &Request, error: &reqwest::Error, at: &At<'_>) -> Failure {
+    if let Some(Unpermitted(why)) = causes(error).find_map(|cause| cause.downcast_ref()) {
+        return Failure::local(why.clone());
+    }
     let operation = request.operation;
     let unknown = request.safety.effect(Effect::Unknown);
     let not_sent = |what| Failure::new(Cause::NotSent, unavailable(what, Effect::None));

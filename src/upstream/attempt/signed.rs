@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::Session;
 use crate::upstream::{
@@ -12,6 +12,7 @@ use crate::upstream::{
     cause::{Cause, Failure},
     login,
     message::{Request, Safety},
+    permit,
     retry::{Outcome, was_sent},
     transport::deadline_passed,
 };
@@ -24,11 +25,13 @@ impl Session {
         ticket: &Ticket<'_>,
     ) -> Outcome {
         let upstream = &self.upstream;
-        if request.safety == Safety::Write {
-            let allowed = self.permits.iter().try_for_each(|permit| permit.check());
-            allowed.map_err(Failure::local)?;
-        }
-        let result = upstream.exchange(request, headers, self.deadline, &self.counter).await;
+        let permits = match request.safety {
+            Safety::Write => self.permits.clone(),
+            Safety::Read => Vec::new(),
+        };
+        permits.iter().try_for_each(|permit| permit.check()).map_err(Failure::local)?;
+        let exchange = upstream.exchange(request, headers, self.deadline, &self.counter);
+        let result = permit::asking(permits, exchange).await;
         if request.safety == Safety::Write && was_sent(&result) {
             self.permits.iter().for_each(|permit| permit.sent());
         }
@@ -73,13 +76,11 @@ impl Session {
         let mut refused = None;
         loop {
             // A deadline that passes during a login has no effect on a write: nothing was sent yet.
-            let current = tokio::time::timeout_at(
-                self.deadline,
-                login::tokens(upstream, refused, &self.counter),
-            )
-            .await
-            .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
-            .map_err(|error| Failure::new(Cause::Login, error))?;
+            let current =
+                timeout_at(self.deadline, login::tokens(upstream, refused, &self.counter))
+                    .await
+                    .map_err(|_| Failure::local(deadline_passed(Safety::Read)))?
+                    .map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = current.headers(auth).map_err(Failure::local)?;
             self.note_sent(&current);
             if refused.is_some() {

@@ -16,7 +16,7 @@ use tokio::{
 use super::*;
 use crate::{
     caller::{Callers, Resource, yield_now},
-    error::{Error, Reason},
+    error::{Effect, Error, Reason},
     resources::Share,
     upstream::{
         authentication::{Auth, Tokens},
@@ -62,11 +62,18 @@ impl Auth for Fixed {
 
 /// An upstream that answers everything at once.
 async fn upstream() -> Arc<Upstream> {
+    counting_upstream(&Arc::default()).await
+}
+
+/// The same, which counts the requests that come.
+async fn counting_upstream(came: &Arc<AtomicUsize>) -> Arc<Upstream> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let came = Arc::clone(came);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.read(&mut [0; 1000]).await;
+            let read = stream.read(&mut [0; 1000]).await;
+            came.fetch_add(usize::from(read.is_ok_and(|bytes| bytes > 0)), Ordering::Relaxed);
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
         }
     });
@@ -76,6 +83,18 @@ async fn upstream() -> Arc<Upstream> {
         (Arc::new(Fixed("a secret".into())), Share::boundless(Resource::DecodingBytes));
     let metrics = BackendUpstreamMetrics::unread();
     Upstream::new("test", &settings, Limits::NONE, auth, metrics, decoding, |_| ()).unwrap()
+}
+
+fn request(method: Method, safety: Safety) -> Request {
+    Request {
+        operation: "Try",
+        method,
+        path: "/".to_owned(),
+        profile: None,
+        headers: Vec::new(),
+        body: None,
+        safety,
+    }
 }
 
 // Regression: other callers behind it in line waited for all tasks of its caller that
@@ -97,15 +116,7 @@ async fn what_holds_a_slot_waits_for_no_other_task_of_its_caller() {
     }
     let deadline = Instant::now() + Duration::from_secs(600);
     let session = Session::new(&upstream, deadline, Arc::default(), &caller);
-    let request = Request {
-        operation: "Get",
-        method: Method::GET,
-        path: "/".to_owned(),
-        profile: None,
-        headers: Vec::new(),
-        body: None,
-        safety: Safety::Read,
-    };
+    let request = request(Method::GET, Safety::Read);
     let sends = caller.run(async move {
         let before = polls.load(Ordering::Relaxed);
         session.send(request).await.unwrap();
@@ -114,4 +125,42 @@ async fn what_holds_a_slot_waits_for_no_other_task_of_its_caller() {
     let passed = tokio::spawn(sends).await.unwrap();
     assert!(passed < BUSY, "{passed} polls of others");
     drop(tasks);
+}
+
+/// Allows so many questions, and counts what was sent.
+struct Allows {
+    questions: AtomicUsize,
+    sent: AtomicUsize,
+}
+
+impl Permit for Allows {
+    fn check(&self) -> Result<()> {
+        let one_less = |left: usize| left.checked_sub(1);
+        let asked = self.questions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        asked.map(drop).map_err(|_| Error::new(Reason::StoreUnavailable, "no more"))
+    }
+
+    fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_allowed_before_it_connects_and_before_its_first_byte() {
+    for (questions, expected) in [(0, 0), (1, 0), (2, 1)] {
+        let came = Arc::default();
+        let upstream = counting_upstream(&came).await;
+        let permit = Arc::new(Allows { questions: questions.into(), sent: 0.into() });
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let session = Session::new(&upstream, deadline, Arc::default(), Caller::gateway());
+        let session = session.permitted_by(Arc::clone(&permit) as _);
+        session.send(request(Method::GET, Safety::Read)).await.unwrap();
+        assert_eq!(came.load(Ordering::Relaxed), 1, "a read asks no one");
+        let answer = session.send(request(Method::POST, Safety::Write)).await;
+        let reason = answer.err().map(|error| (error.reason(), error.effect()));
+        let refused = (Reason::StoreUnavailable, Effect::None);
+        assert_eq!(reason, (expected == 0).then_some(refused), "{questions}");
+        assert_eq!(permit.sent.load(Ordering::Relaxed), expected, "{questions}");
+        assert_eq!(came.load(Ordering::Relaxed), 1 + expected, "{questions}");
+    }
 }

@@ -3,6 +3,7 @@
 
 mod causes;
 mod fault;
+mod permitted;
 mod proxy;
 mod resolve;
 mod settings;
@@ -12,6 +13,7 @@ mod unprocessed;
 pub(super) use self::{
     causes::{causes, chain},
     fault::{ConnectionFault, Unconnected, of_proxy},
+    permitted::{Permitted, Unpermitted},
     proxy::Proxy,
     resolve::{Resolver, Unresolved},
     tls::Handshakes,

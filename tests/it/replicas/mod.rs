@@ -7,6 +7,7 @@ mod doubts;
 mod figures;
 mod history;
 mod operated;
+mod permits;
 mod processes;
 mod soak;
 mod streams;
