@@ -126,8 +126,8 @@ impl Bulkhead {
         self.shares.count(caller, now);
     }
 
-    /// Waits until the rate and a slot allow one more request. Fails at once if that would be too
-    /// late.
+    /// Waits until the rate and a slot allow one more request, which is not counted yet. Fails at
+    /// once if that would be too late.
     pub(super) async fn enter(
         &self,
         pace: &Pace,
@@ -141,7 +141,7 @@ impl Bulkhead {
         let turn = part.as_ref().and_then(|_| line.try_take());
         if turn.is_some()
             && let Ok(permit) = self.slots.try_acquire()
-            && let Some(part) = part.take_if(|_| self.take(pace, who))
+            && let Some(part) = part.take_if(|_| pace.take(class, Instant::now()).is_ok())
         {
             return Ok(self.slot(permit, part));
         }
@@ -190,20 +190,10 @@ impl Bulkhead {
                 continue;
             }
             let permit = self.slots.acquire().await.map_err(closed)?;
-            if self.take(pace, who) {
+            if pace.take(who.0, Instant::now()).is_ok() {
                 return Ok(self.slot(permit, part));
             }
         }
-    }
-
-    /// Takes a permit of the rate, and counts it to its caller.
-    fn take(&self, pace: &Pace, (class, caller): (Class, &Caller)) -> bool {
-        let now = Instant::now();
-        let taken = pace.take(class, now).is_ok();
-        if taken {
-            self.count(caller, now);
-        }
-        taken
     }
 
     /// Waits to be the first in line. A pause that begins meanwhile may be longer than it can wait.

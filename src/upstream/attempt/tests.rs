@@ -1,6 +1,7 @@
 //! A session over an upstream of the test.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -15,15 +16,17 @@ use tokio::{
 
 use super::*;
 use crate::{
-    caller::{Callers, Resource, yield_now},
+    caller::{Callers, QuotaSettings, Rate, Resource, yield_now},
     error::{Effect, Error, Reason},
     resources::Share,
+    shared::commands::Reserved,
     upstream::{
         authentication::{Auth, Tokens},
         base_url::BaseUrl,
         limits::Limits,
         metrics::BackendUpstreamMetrics,
         settings::UpstreamSettings,
+        sharing::tests::{Fake, sharing},
     },
 };
 
@@ -125,6 +128,24 @@ async fn what_holds_a_slot_waits_for_no_other_task_of_its_caller() {
     let passed = tokio::spawn(sends).await.unwrap();
     assert!(passed < BUSY, "{passed} polls of others");
     drop(tasks);
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_back_to_the_line_is_charged_once() {
+    let (upstream, fake) = (upstream().await, Arc::new(Fake::default()));
+    let granted = |granted| Reserved { granted, members: 2, ..Reserved::default() };
+    fake.answers.lock().extend([0, 0, 0, 1].map(granted));
+    assert!(upstream.sharing.set(sharing(&fake)).is_ok());
+    let (callers, name) = (Callers::default(), "caller".parse().unwrap());
+    let quota = QuotaSettings { upstream_rate: Rate::read("1/h"), ..QuotaSettings::default() };
+    callers.configure(&BTreeMap::from([(name, quota)]));
+    let caller = callers.named(name);
+    let deadline = Instant::now() + Duration::from_secs(600);
+    let session = Session::new(&upstream, deadline, Arc::default(), &caller);
+    session.send(request(Method::GET, Safety::Read)).await.unwrap();
+    assert!(fake.answers.lock().is_empty());
+    let owed = caller.may_ask_upstream().unwrap_err();
+    assert!(owed <= Duration::from_secs(3600), "{owed:?}");
 }
 
 /// Allows so many questions, and counts what was sent.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Session;
 use crate::{
@@ -31,7 +31,11 @@ impl Session {
             let class = self.class();
             let entered = upstream.bulkhead.enter(&upstream.pace, (class, caller), self).await;
             let slot = entered.map_err(|refusal| self.refused(refusal))?;
-            let Some(again) = self.waits_for_permit(class).await? else { return Ok(slot) };
+            let Some(again) = self.waits_for_permit(class).await? else {
+                // Once, however often it was sent back to the line.
+                upstream.bulkhead.count(caller, Instant::now());
+                return Ok(slot);
+            };
             // What waits holds no slot.
             drop(slot);
             self.waits_until(again).await?;
@@ -44,11 +48,11 @@ impl Session {
         loop {
             let now = Instant::now();
             let Err(turn) = pace.take(Class::Settling, now) else {
-                self.upstream.bulkhead.count(caller, now);
-                match self.waits_for_permit(Class::Settling).await? {
-                    Some(again) => self.waits_until(again).await?,
-                    None => return Ok(()),
-                }
+                let Some(again) = self.waits_for_permit(Class::Settling).await? else {
+                    self.upstream.bulkhead.count(caller, Instant::now());
+                    return Ok(());
+                };
+                self.waits_until(again).await?;
                 continue;
             };
             self.allows(turn, now).map_err(|refusal| self.refused(refusal))?;
@@ -59,7 +63,8 @@ impl Session {
     /// Waits until other replicas leave room for a request, if that is soon. Otherwise it says when
     /// the request has to pass the limits of this one again.
     async fn waits_for_permit(&self, class: Class) -> Result<Option<Instant>, Failure> {
-        match self.upstream.permit(class).await {
+        let permit = timeout_at(self.deadline, self.upstream.permit(class)).await;
+        match permit.map_err(|_| Failure::local(deadline_passed(Safety::Read)))? {
             Permit::At(at) => self.waits_until(at).await.map(|()| None),
             Permit::Again(at) => Ok(Some(at)),
         }
