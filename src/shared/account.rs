@@ -10,7 +10,8 @@ use redis::{RedisResult, aio::MultiplexedConnection};
 use super::{
     commands::{
         AskedWindow, Keys, KnownLogins, Login, LoginEnd, LoginScripts, LoginTurn, PauseSpans,
-        RateScripts, RefusedKind, Reserve, Reserved, ReservedLogin, SharedRate, WhyPaused,
+        RateScripts, RefusedKind, Reserve, Reserved, ReservedLogin, SharedRate, Throttled,
+        WhyPaused,
     },
     connection::COMMAND,
     membership::Membership,
@@ -91,7 +92,7 @@ impl SharedAccount {
     }
 
     /// Ends a pause of logins; see [`LoginScripts::end`].
-    pub async fn login_end(&self, credentials: &str, kind: Option<RefusedKind>) -> Option<()> {
+    pub async fn login_end(&self, credentials: &str, kind: Option<RefusedKind>) -> Option<bool> {
         let say =
             |mut on| async move { self.logins.end(&mut on, self.place(), credentials, kind).await };
         self.repeated(say).await
@@ -105,6 +106,14 @@ impl SharedAccount {
         self.within(SOON, ask).await
     }
 
+    /// The same with more time, for a question that reserves nothing.
+    pub async fn look(&self, batch: &Reserve) -> Option<Reserved> {
+        let token = Token(rand::random());
+        let ask =
+            |mut on| async move { self.rates.reserve(&mut on, self.place(), batch, token).await };
+        self.repeated(ask).await
+    }
+
     /// Counts a login; see [`RateScripts::reserve_login`].
     pub async fn reserve_login(&self, windows: &[AskedWindow]) -> Option<ReservedLogin> {
         let token = Token(rand::random());
@@ -115,18 +124,14 @@ impl SharedAccount {
     }
 
     /// Records a 429; see [`RateScripts::throttled`].
-    pub async fn throttled(
-        &self,
-        rate: Option<SharedRate>,
-        pause: (Duration, u32),
-    ) -> Option<Duration> {
+    pub async fn throttled(&self, rate: Option<SharedRate>, pause: Throttled) -> Option<Duration> {
         let say =
             |mut on| async move { self.rates.throttled(&mut on, self.place(), rate, pause).await };
         self.within(COMMAND, say).await
     }
 
     /// Ends the pause that the upstream has asked for.
-    pub async fn end_pause(&self) -> Option<()> {
+    pub async fn end_pause(&self) -> Option<bool> {
         let say = |mut on| async move { self.rates.end_pause(&mut on, self.place()).await };
         self.within(COMMAND, say).await
     }

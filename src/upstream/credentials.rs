@@ -157,6 +157,7 @@ impl Credentials {
                         return usable.ok_or(error);
                     }
                     let old = state.current.as_ref().map(|current| current.tokens.clone());
+                    state.sharing.has_heard = false;
                     let renewal = renew(old);
                     let this = Arc::clone(self);
                     let (keep, round) = (usable.is_some(), state.round);
@@ -304,9 +305,16 @@ impl Credentials {
         self.end(&mut state, |_| true)
     }
 
-    /// Ends a pause that has not passed, for an operator, and returns whether there was one.
+    /// Ends a pause that has not passed, for an operator, or the wait without others after it, and
+    /// returns whether there was one.
     pub(super) fn end_pause(&self, now: Instant) -> bool {
-        self.end(&mut self.lock(), |refused| now < refused.until)
+        let mut state = self.lock();
+        let waits = state.sharing.alone_at.is_some_and(|at| now < at);
+        let ended = self.end(&mut state, |refused| now < refused.until);
+        if ended || waits {
+            state.sharing.alone_at = Some(now);
+        }
+        ended || waits
     }
 
     /// Starts a pause.

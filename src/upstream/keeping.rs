@@ -80,10 +80,10 @@ impl Upstream {
     }
 
     /// Ends the pause that the upstream has asked for, and that after it rejected the credentials.
-    /// Returns whether there was one.
+    /// Returns whether there was one, on any replica of those that share an account.
     #[must_use]
     pub async fn end_pause(self: &Arc<Self>) -> bool {
-        self.end_shared_pauses().await;
+        let shared = self.end_shared_pauses().await;
         let now = Instant::now();
         let (asked_for, of_logins) = (self.pace.end_pause(now), self.credentials.end_pause(now));
         if asked_for {
@@ -92,7 +92,7 @@ impl Upstream {
         if of_logins {
             self.publish(None);
         }
-        asked_for || of_logins
+        asked_for || of_logins || shared
     }
 
     fn state(&self, running: bool, clock: Clock) -> KeptUpstream {

@@ -73,16 +73,19 @@ pub(super) async fn admit_fixed(
 ) -> Result<Option<OwnTurn>> {
     let credentials = &upstream.credentials;
     if let Some(sharing) = upstream.sharing.get() {
-        if sharing.replicas.is_up() && !sharing.was_refused() && !credentials.was_refused() {
+        // Those that may lock an account are not sent while nothing says that they may.
+        let is_up = sharing.replicas.is_up();
+        let knows = is_up && (!auth.may_lock() || sharing.learns(credentials).await);
+        if knows && !sharing.was_refused() && !credentials.was_refused() {
             return Ok(None);
         }
-        if let Some(turn) = turns::trial(upstream, sharing, TRIAL).await {
+        if knows && let Some(turn) = turns::trial(upstream, sharing, TRIAL).await {
             if turn.is_err() {
                 upstream.publish(None);
             }
             return turn.map(Some);
         }
-        if auth.may_lock() && !credentials.was_refused() {
+        if auth.may_lock() {
             turns::alone(upstream)?;
         }
     }

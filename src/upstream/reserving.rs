@@ -54,7 +54,8 @@ impl Upstream {
                         sharing.serve(&this.pace, &this.credentials).await;
                     });
                 }
-                receiver.await.unwrap_or(Permit::Again(now))
+                // It has ended without an answer.
+                receiver.await.unwrap_or_else(|_| sharing.unanswered(&self.pace, Instant::now()))
             }
         }
     }
@@ -74,9 +75,9 @@ impl Upstream {
         }
     }
 
-    /// Ends the pauses of all replicas, for an operator.
-    pub(super) async fn end_shared_pauses(&self) {
-        let Some(sharing) = self.sharing.get() else { return };
+    /// Ends the pauses of all replicas, for an operator. Whether they knew of one.
+    pub(super) async fn end_shared_pauses(&self) -> bool {
+        let Some(sharing) = self.sharing.get() else { return false };
         let ended = sharing.replicas.end_pause().await;
         let credentials = sharing.credentials();
         let of_logins = sharing.replicas.login_end(&credentials, None).await;
@@ -86,13 +87,21 @@ impl Upstream {
                 "the store that replicas share cannot be asked: the pause has ended here alone"
             );
         }
+        ended == Some(true) || of_logins == Some(true)
     }
 
     pub(super) async fn hear(self: &Arc<Self>, sharing: &Sharing) {
         let round = self.credentials.round();
-        if sharing.ask([0; Class::COUNT], &self.pace, &self.credentials).await.is_none() {
-            return;
+        let asked = sharing.ask([0; Class::COUNT], &self.pace, &self.credentials).await;
+        let Some((answer, _)) = asked else { return };
+        if let Some(pause) = self.pace.untold_pause(answer.pause, Instant::now()) {
+            // Where it is not heard, it is told again.
+            let _ = sharing.replicas.throttled(self.pace.shared_rate(), pause).await;
         }
+        self.hear_of_logins(sharing, round).await;
+    }
+
+    async fn hear_of_logins(self: &Arc<Self>, sharing: &Sharing, round: u64) {
         let (heard, now) = (sharing.logins(), Instant::now());
         let own = self.credentials.known_pause(now);
         // Nothing is known where nothing began.

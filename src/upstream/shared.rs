@@ -8,7 +8,7 @@ use crate::shared::{
     SharedAccount,
     commands::{
         AskedWindow, KnownLogins, LoginEnd, LoginTurn, PauseSpans, RefusedKind, Reserve, Reserved,
-        ReservedLogin, SharedRate, WhyPaused,
+        ReservedLogin, SharedRate, Throttled, WhyPaused,
     },
     protocol::Token,
 };
@@ -45,21 +45,23 @@ pub trait Replicas: Send + Sync {
         why: &WhyPaused,
     ) -> Option<KnownLogins>;
 
-    /// Ends that pause, if it is of this kind, or of any.
-    async fn login_end(&self, credentials: &str, kind: Option<RefusedKind>) -> Option<()>;
+    /// Ends that pause, if it is of this kind, or of any. Whether there was one.
+    async fn login_end(&self, credentials: &str, kind: Option<RefusedKind>) -> Option<bool>;
 
     /// Reserves requests.
     async fn reserve(&self, batch: &Reserve) -> Option<Reserved>;
 
+    /// The same for none: what is known, if that may take longer.
+    async fn look(&self, batch: &Reserve) -> Option<Reserved>;
+
     /// Counts a login.
     async fn reserve_login(&self, windows: &[AskedWindow]) -> Option<ReservedLogin>;
 
-    /// Says that the upstream asks for a pause, after so many in a row.
-    async fn throttled(&self, rate: Option<SharedRate>, pause: (Duration, u32))
-    -> Option<Duration>;
+    /// Says that the upstream asks for a pause.
+    async fn throttled(&self, rate: Option<SharedRate>, pause: Throttled) -> Option<Duration>;
 
-    /// Ends that pause.
-    async fn end_pause(&self) -> Option<()>;
+    /// Ends that pause. Whether there was one.
+    async fn end_pause(&self) -> Option<bool>;
 }
 
 #[async_trait]
@@ -95,7 +97,7 @@ impl Replicas for SharedAccount {
         self.login_pause(login, spans, why).await
     }
 
-    async fn login_end(&self, credentials: &str, kind: Option<RefusedKind>) -> Option<()> {
+    async fn login_end(&self, credentials: &str, kind: Option<RefusedKind>) -> Option<bool> {
         self.login_end(credentials, kind).await
     }
 
@@ -103,19 +105,19 @@ impl Replicas for SharedAccount {
         self.reserve(batch).await
     }
 
+    async fn look(&self, batch: &Reserve) -> Option<Reserved> {
+        self.look(batch).await
+    }
+
     async fn reserve_login(&self, windows: &[AskedWindow]) -> Option<ReservedLogin> {
         self.reserve_login(windows).await
     }
 
-    async fn throttled(
-        &self,
-        rate: Option<SharedRate>,
-        pause: (Duration, u32),
-    ) -> Option<Duration> {
+    async fn throttled(&self, rate: Option<SharedRate>, pause: Throttled) -> Option<Duration> {
         self.throttled(rate, pause).await
     }
 
-    async fn end_pause(&self) -> Option<()> {
+    async fn end_pause(&self) -> Option<bool> {
         self.end_pause().await
     }
 }

@@ -28,8 +28,19 @@ pub(super) struct Sharing {
     gate: Mutex<Gate>,
     /// Held for each question, so that what is known last is the latest.
     asking: tokio::sync::Mutex<()>,
-    /// What was last heard of the logins.
-    logins: Mutex<KnownLogins>,
+    heard: Mutex<Heard>,
+    /// Held by the one who learns what the latest answer should have told.
+    learning: tokio::sync::Mutex<()>,
+}
+
+/// What was last heard of the logins.
+#[derive(Default)]
+struct Heard {
+    logins: KnownLogins,
+    /// The latest question has its answer, so nothing later is known.
+    is_latest: bool,
+    /// None will come before.
+    silent_until: Option<Instant>,
 }
 
 /// Requests that wait for an answer.
@@ -69,7 +80,8 @@ impl Sharing {
             credentials,
             gate: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
-            logins: Mutex::default(),
+            heard: Mutex::default(),
+            learning: tokio::sync::Mutex::default(),
         }
     }
 
@@ -81,13 +93,37 @@ impl Sharing {
     /// There are other secrets.
     pub(super) fn change_credentials(&self, account: &Account) {
         self.credentials.store(Arc::new(account.name_of_secrets(&self.key)));
-        *self.logins.lock() = KnownLogins::default();
+        *self.heard.lock() = Heard::default();
     }
 
     /// Whether logins with the credentials pause, or one tries after a pause, as was heard with the
     /// latest answer.
     pub(super) fn was_refused(&self) -> bool {
-        self.logins.lock().pause.is_some()
+        self.heard.lock().logins.pause.is_some()
+    }
+
+    /// Whether what was heard of the logins is the latest, or is now: it is asked for if the latest
+    /// question had no answer.
+    pub(super) async fn learns(&self, credentials: &Credentials) -> bool {
+        if self.heard.lock().is_latest {
+            return true;
+        }
+        let _learning = self.learning.lock().await;
+        {
+            let heard = self.heard.lock();
+            if heard.is_latest || heard.silent_until.is_some_and(|until| Instant::now() < until) {
+                return heard.is_latest;
+            }
+        }
+        let (round, used) = (credentials.round(), self.credentials());
+        let batch = Reserve { credentials: used.as_str().to_owned(), ..Reserve::default() };
+        let answer = self.replicas.look(&batch).await;
+        if answer.is_none() {
+            self.heard.lock().silent_until = Some(Instant::now() + AWAY);
+        }
+        let answer = answer.filter(|_| credentials.round() == round);
+        self.hears(answer.as_ref());
+        answer.is_some()
     }
 
     /// Asks for a request that has passed the limits of this replica.
@@ -96,7 +132,7 @@ impl Sharing {
         let is_away = gate.away_until.is_some_and(|until| now < until);
         if is_away || !self.replicas.is_up() {
             drop(gate);
-            return Asks::Has(alone(pace, now));
+            return Asks::Has(self.unanswered(pace, now));
         }
         let (sender, receiver) = oneshot::channel();
         if let Some(line) = gate.waiting.get_mut(usize::from(class.rank())) {
@@ -107,12 +143,14 @@ impl Sharing {
 
     /// Asks for all that wait, until none does.
     pub(super) async fn serve(&self, pace: &Pace, credentials: &Credentials) {
+        let mut serving = Serving { sharing: self, is_over: false };
         loop {
             let batch = {
                 let mut gate = self.gate.lock();
                 gate.waiting.iter_mut().for_each(|line| line.retain(|asks| !asks.is_closed()));
                 if gate.waiting.iter().all(Vec::is_empty) {
                     gate.is_asking = false;
+                    serving.is_over = true;
                     return;
                 }
                 std::mem::take(&mut gate.waiting)
@@ -121,7 +159,7 @@ impl Sharing {
             let answer = self.ask(wanted, pace, credentials).await;
             let now = Instant::now();
             let Some((answer, again)) = answer else {
-                let permit = alone(pace, now);
+                let permit = self.unanswered(pace, now);
                 batch.into_iter().flatten().for_each(|asks| {
                     let _ = asks.send(permit);
                 });
@@ -150,18 +188,52 @@ impl Sharing {
         gate.away_until = answer.is_none().then_some(now + AWAY);
         let waiting: usize = gate.waiting.iter().map(Vec::len).sum();
         drop(gate);
+        self.hears(answer.as_ref().filter(|_| credentials.round() == round));
         let answer = answer?;
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         let again = pace.know(&batch, &answer, waiting, now);
-        if credentials.round() == round {
-            self.logins.lock().clone_from(&answer.logins);
-        }
         Some((answer, again))
+    }
+
+    /// Notes what the latest answer says of the logins with these credentials, or that none came.
+    fn hears(&self, answer: Option<&Reserved>) {
+        let mut heard = self.heard.lock();
+        heard.is_latest = answer.is_some();
+        if let Some(answer) = answer {
+            heard.logins.clone_from(&answer.logins);
+        }
     }
 
     /// What was last heard of the logins.
     pub(super) fn logins(&self) -> KnownLogins {
-        self.logins.lock().clone()
+        self.heard.lock().logins.clone()
+    }
+
+    /// The permit of a request that others cannot be asked for.
+    pub(super) fn unanswered(&self, pace: &Pace, now: Instant) -> Permit {
+        self.heard.lock().is_latest = false;
+        if pace.alone(now) { Permit::Again(now) } else { Permit::At(now) }
+    }
+}
+
+/// One that asks for those who wait. However it ends, the next one who waits has another begin.
+struct Serving<'s> {
+    sharing: &'s Sharing,
+    is_over: bool,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let left = {
+            let mut gate = self.sharing.gate.lock();
+            gate.is_asking = false;
+            std::mem::take(&mut gate.waiting)
+        };
+        // That tells them.
+        drop(left);
     }
 }
 
@@ -172,11 +244,6 @@ fn permit(answer: &Reserved, place: u32, again: Instant, now: Instant) -> Permit
     }
     let later = answer.interval.saturating_mul(answer.granted - 1 - place);
     Permit::At(now + answer.last.saturating_sub(later).max(answer.first))
-}
-
-/// The permit of a request while others cannot be asked.
-fn alone(pace: &Pace, now: Instant) -> Permit {
-    if pace.alone(now) { Permit::Again(now) } else { Permit::At(now) }
 }
 
 #[cfg(test)]

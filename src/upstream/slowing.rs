@@ -6,7 +6,10 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{cause::Failure, client::Upstream, message::Reply, status};
-use crate::error::{Result, whole_seconds};
+use crate::{
+    error::{Result, whole_seconds},
+    shared::commands::Throttled,
+};
 
 impl Upstream {
     /// Slows down after a 429, and notes the pause in it. Other replicas learn of it before anyone
@@ -15,7 +18,8 @@ impl Upstream {
         if let Some(pause) = self.slow_down(result, epoch)
             && let Some(sharing) = self.sharing.get()
         {
-            let pause = (pause, self.pace.strikes());
+            let strikes = self.pace.strikes();
+            let pause = Throttled { pause, strikes, again: false };
             // Where it is not heard, the others find out by themselves.
             let _ = sharing.replicas.throttled(self.pace.shared_rate(), pause).await;
         }

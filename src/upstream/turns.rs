@@ -3,7 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use super::{
     authentication::Tokens,
@@ -12,7 +16,7 @@ use super::{
     sharing::Sharing,
 };
 use crate::{
-    error::{Error, Reason, Result},
+    error::{Error, Reason, Result, Retry, whole_seconds},
     shared::{
         commands::{KnownLogins, LoginEnd, LoginTurn, RefusedKind},
         protocol::Token,
@@ -38,8 +42,10 @@ pub(super) enum Turn {
     Alone,
 }
 
-/// A turn that others wait for the end of.
-pub(super) struct OwnTurn {
+/// A turn that others wait for the end of. It says so however it ends.
+pub(super) struct OwnTurn(Option<Held>);
+
+struct Held {
     sharing: Arc<Sharing>,
     credentials: Arc<String>,
     holder: Token,
@@ -61,9 +67,10 @@ pub(super) async fn wait(upstream: &Upstream, sharing: &Arc<Sharing>) -> Result<
             Some(Err(Busy::Until(left))) if Instant::now() < gives_up => {
                 sleep(left.min(ASKS_EVERY)).await;
             }
-            Some(Err(Busy::Until(_))) => {
+            Some(Err(Busy::Until(left))) => {
                 let what = "other replicas of the gateway are logging in; nothing was sent";
-                return Err(Error::new(Reason::UpstreamUnavailable, what));
+                let left = Retry::After(Some(whole_seconds(left)));
+                return Err(Error::new(Reason::UpstreamUnavailable, what).with_retry(left));
             }
             None => {
                 let since = *away_since.get_or_insert_with(Instant::now);
@@ -110,9 +117,13 @@ async fn ask(
     Some(match turn {
         LoginTurn::Go => {
             let sharing = Arc::clone(sharing);
-            Ok(OwnTurn { sharing, credentials, holder, round, lasts })
+            Ok(OwnTurn(Some(Held { sharing, credentials, holder, round, lasts })))
         }
-        LoginTurn::Busy(left) => Err(Busy::Until(left)),
+        LoginTurn::Busy(left, known) => {
+            // Why they were refused: what is known here may be of another time.
+            own.take_over(&known, round, Instant::now());
+            Err(Busy::Until(left))
+        }
         LoginTurn::Paused(known) => Err(match own.take_over(&known, round, Instant::now()) {
             Some(error) => Busy::Refused(error),
             None => Busy::Until(TRIES_EVERY),
@@ -136,18 +147,44 @@ impl OwnTurn {
         self.say(upstream, end, tokens).await;
     }
 
-    async fn say(self, upstream: &Upstream, end: LoginEnd, tokens: bool) {
-        if let Some(known) = self.say_once(&end, tokens).await {
-            upstream.credentials.take_over(&known, self.round, Instant::now());
-            return;
+    async fn say(mut self, upstream: &Upstream, end: LoginEnd, tokens: bool) {
+        let Some(held) = self.0.take() else { return };
+        let round = held.round;
+        if let Ok(Some(known)) = held.say(end, tokens).await {
+            upstream.credentials.take_over(&known, round, Instant::now());
         }
-        // The others wait for it, until the turn is over.
-        let until = Instant::now() + self.lasts;
-        tokio::spawn(async move {
-            while Instant::now() < until && self.say_once(&end, tokens).await.is_none() {
+    }
+}
+
+impl Drop for OwnTurn {
+    fn drop(&mut self) {
+        if let Some(held) = self.0.take() {
+            drop(held.say(LoginEnd::Other, false));
+        }
+    }
+}
+
+impl Held {
+    /// Says how the turn has ended, apart from the call, which may end meanwhile. Gives the answer,
+    /// if the first try has one.
+    fn say(self, end: LoginEnd, tokens: bool) -> oneshot::Receiver<Option<KnownLogins>> {
+        let (tell, told) = oneshot::channel();
+        let saying = async move {
+            // The others wait for it, until the turn is over.
+            let until = Instant::now() + self.lasts;
+            let known = self.say_once(&end, tokens).await;
+            let mut is_said = known.is_some();
+            let _ = tell.send(known);
+            while !is_said && Instant::now() < until {
                 sleep(SAID_EVERY).await;
+                is_said = self.say_once(&end, tokens).await.is_some();
             }
-        });
+        };
+        // Without it, nothing runs any more.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(saying);
+        }
+        told
     }
 
     async fn say_once(&self, end: &LoginEnd, tokens: bool) -> Option<KnownLogins> {
@@ -158,7 +195,8 @@ impl OwnTurn {
 
 /// Whether to log in without asking others.
 pub(super) fn alone(upstream: &Upstream) -> Result<()> {
-    if upstream.credentials.may_be_used_alone(Instant::now())? == Alone::Try {
+    let replicas = upstream.pace.members();
+    if upstream.credentials.may_be_used_alone(Instant::now(), replicas)? == Alone::Try {
         tracing::warn!(
             target: "upstream", backend = upstream.backend.as_str(),
             "the store that replicas share cannot be asked whether these credentials were refused: \

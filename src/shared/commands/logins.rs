@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::{RedisError, Script, Value, aio::ConnectionLike};
 
 use super::{
-    answers::{Words, run, run_to_words},
+    answers::{Words, run},
     arguments::millis,
     clock::CLOCK,
     keys::Keys,
@@ -84,8 +84,9 @@ pub struct KnownLogins {
 pub enum LoginTurn {
     /// It may, and says later how it ended.
     Go,
-    /// Another replica logs in, for so long at most.
-    Busy(Duration),
+    /// Another replica logs in, for so long at most. If it tries credentials that were refused,
+    /// their pause is known, and over.
+    Busy(Duration, KnownLogins),
     /// These credentials were refused.
     Paused(KnownLogins),
 }
@@ -152,7 +153,7 @@ impl LoginScripts {
         let (first, mut words) = run(&call, connection).await?;
         Ok(match first.as_str() {
             "GO" => LoginTurn::Go,
-            "BUSY" => LoginTurn::Busy(words.millis()?),
+            "BUSY" => LoginTurn::Busy(words.millis()?, logins(words.next()?)?),
             _ => LoginTurn::Paused(logins(words.next()?)?),
         })
     }
@@ -207,7 +208,8 @@ impl LoginScripts {
         logins(words.next()?)
     }
 
-    /// Ends the pause of these credentials, if it is of this kind, or of any.
+    /// Ends the pause of these credentials, if it is of this kind, or of any. Gives whether there
+    /// was one.
     ///
     /// # Errors
     ///
@@ -218,11 +220,11 @@ impl LoginScripts {
         (keys, account): (&Keys, &str),
         credentials: &str,
         kind: Option<RefusedKind>,
-    ) -> Result<(), RedisError> {
+    ) -> Result<bool, RedisError> {
         let mut call = self.end.prepare_invoke();
         call.key(keys.of_credentials(account, credentials));
         call.arg(kind.map_or("", RefusedKind::name));
-        run_to_words(&call, connection).await.map(drop)
+        run(&call, connection).await?.1.next()
     }
 }
 

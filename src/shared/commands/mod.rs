@@ -30,7 +30,7 @@ pub use self::{
     },
     rate::{
         AskedWindow, KnownWindow, RateScripts, Reserve, Reserved, ReservedLogin, SharedRate,
-        Stopped,
+        Stopped, Throttled,
     },
     rights::{try_log, try_scripts, try_wait},
 };

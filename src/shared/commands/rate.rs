@@ -93,6 +93,17 @@ pub enum Stopped {
     Window(usize),
 }
 
+/// A pause that the upstream has asked for with a 429.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    /// How long it is from now on.
+    pub pause: Duration,
+    /// How many there were in a row.
+    pub strikes: u32,
+    /// It was told before, and the server may have lost it.
+    pub again: bool,
+}
+
 /// What was reserved, and what is known of the account.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reserved {
@@ -202,8 +213,7 @@ impl RateScripts {
         Ok(ReservedLogin { stopped, windows: known(&mut words)? })
     }
 
-    /// Records a 429 that asks for a pause, after so many in a row. Returns how long all requests
-    /// wait now.
+    /// Records a 429 that asks for a pause. Returns how long all requests wait now.
     ///
     /// # Errors
     ///
@@ -213,15 +223,16 @@ impl RateScripts {
         connection: &mut impl ConnectionLike,
         (keys, account): (&Keys, &str),
         rate: Option<SharedRate>,
-        (pause, strikes): (Duration, u32),
+        Throttled { pause, strikes, again }: Throttled,
     ) -> Result<Duration, RedisError> {
         let mut call = self.throttled.prepare_invoke();
         call.key(keys.of("rate", account));
         call.arg(rate.map_or(0, |rate| rate.per_second)).arg(millis(pause)).arg(strikes);
+        call.arg(u8::from(again));
         run(&call, connection).await?.1.millis()
     }
 
-    /// Ends the pause that the upstream has asked for.
+    /// Ends the pause that the upstream has asked for. Gives whether there was one.
     ///
     /// # Errors
     ///
@@ -230,10 +241,10 @@ impl RateScripts {
         &self,
         connection: &mut impl ConnectionLike,
         (keys, account): (&Keys, &str),
-    ) -> Result<(), RedisError> {
+    ) -> Result<bool, RedisError> {
         let mut call = self.end_pause.prepare_invoke();
         call.key(keys.of("rate", account)).arg(0);
-        run_to_words(&call, connection).await.map(drop)
+        run(&call, connection).await?.1.next()
     }
 }
 

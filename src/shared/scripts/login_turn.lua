@@ -11,7 +11,7 @@ own = refused(KEYS[2])
 if own[2] and own[2] > 0 then return {'PAUSED', own} end
 local known = redis.call('HMGET', KEYS[1], 'holder', 'until')
 local is_held = known[1] and known[1] ~= ARGV[1] and time < tonumber(known[2])
-if is_held then return {'BUSY', known[2] - time} end
+if is_held then return {'BUSY', known[2] - time, own} end
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'until', string.format('%.0f', time + ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {'GO'}

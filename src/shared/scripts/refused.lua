@@ -20,9 +20,11 @@ local function pause(key, left, span, kind, reason, told)
 end
 
 -- The same after a refusal, twice as long as the one before of the same kind. That one may be what
--- was left of a pause, and short.
+-- was left of a pause, and short. While it lasts, it is the pause for this refusal too: several
+-- replicas find the same, and one may have told of the pause before it says how its login ended.
 local function refuse(key, first, longest, kind, reason, told)
   local before, span = refused(key), tonumber(first)
+  if before[2] and before[2] > 0 and before[4] == kind then return end
   if before[4] == kind then span = math.max(span, math.min(before[3] * 2, tonumber(longest))) end
   pause(key, span, span, kind, reason, told)
 end

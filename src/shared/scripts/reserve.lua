@@ -5,7 +5,9 @@
 -- windows for its class. Those of the first class go first.
 local interval = full > 0 and 1000 / rate or 0
 local burst = full > 0 and math.max(1, math.floor(ARGV[2] * rate / full)) or 0
-local next = math.max(time, tonumber(known[5] or 0)) + math.min(ARGV[4], burst) * interval
+-- At the end of a pause there is room for one, and then for what the rate gives: no burst.
+local resumes = paused + (burst - 1) * interval
+local next = math.max(time, tonumber(known[5] or 0), resumes) + math.min(ARGV[4], burst) * interval
 local start, horizon, granted = math.max(time, paused), tonumber(ARGV[3]), 0
 local all = windows(4, 10)
 

@@ -49,7 +49,9 @@ impl Session {
         let upstream = &self.upstream;
         let mut sign_in = upstream.sign_in.load_full();
         while let Some(token) = sign_in.auth.fixed() {
-            let turn = login::admit_fixed(upstream, &*sign_in.auth).await;
+            let admitted = login::admit_fixed(upstream, &*sign_in.auth);
+            let turn = timeout_at(self.deadline, admitted).await;
+            let turn = turn.map_err(|_| Failure::local(deadline_passed(Safety::Read)))?;
             let turn = turn.map_err(|error| Failure::new(Cause::Login, error))?;
             let headers = sign_in.fixed.headers(|| sign_in.auth.headers(token));
             let headers = headers.map_err(Failure::local)?;

@@ -10,9 +10,11 @@ use crate::{
     shared::commands::KnownLogins,
 };
 
-/// Credentials that have not worked yet, or were refused since, are tried without asking others
-/// after so long at most, differently long on each.
+/// Credentials that have not worked yet, and of which no refusal is known, are tried without asking
+/// others after so long at most, differently long on each.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// The same for those that were refused, however many others there are.
+const LONGEST_DELAY_REFUSED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Credentials {
     /// Whether others are asked before each login from now on.
@@ -36,9 +38,10 @@ impl Credentials {
         match refused {
             Some(refused) => Refused { until, ..refused }.again(now),
             None => {
-                let what = "another replica of the gateway is trying the credentials, which were \
-                            refused before; nothing was sent";
-                Error::new(Reason::UpstreamAuthFailed, what)
+                let what = "another replica of the gateway is trying the credentials; nothing was \
+                            sent";
+                let left = Retry::After(Some(whole_seconds(until - now)));
+                Error::new(Reason::UpstreamUnavailable, what).with_retry(left)
             }
         }
     }
@@ -57,6 +60,7 @@ impl Credentials {
         if state.round == round {
             state.refused = Some(shared);
             state.sharing.was_refused();
+            state.sharing.has_heard |= error.is_some();
         }
         error
     }
@@ -69,8 +73,10 @@ impl Credentials {
         self.lock().refused.take_if(is_over).is_some()
     }
 
-    /// Whether a login may be made without asking others, who cannot be asked.
-    pub(in super::super) fn may_be_used_alone(&self, now: Instant) -> Result<Alone> {
+    /// Whether a login may be made without asking others, who cannot be asked, and are so many with
+    /// this one. All of them try credentials that were refused about as often as one would: each
+    /// after a part of all their pauses.
+    pub(in super::super) fn may_be_used_alone(&self, now: Instant, replicas: u32) -> Result<Alone> {
         let mut state = self.lock();
         if let Some(error) = state.pause(now) {
             return Err(error);
@@ -78,7 +84,11 @@ impl Credentials {
         if state.sharing.has_worked {
             return Ok(Alone::Known);
         }
-        let delay = LONGEST_DELAY.mul_f64(rand::random());
+        let longest = match &state.refused {
+            Some(refused) => refused.pause.saturating_mul(replicas).min(LONGEST_DELAY_REFUSED),
+            None => LONGEST_DELAY,
+        };
+        let delay = longest.mul_f64(rand::random());
         let at = *state.sharing.alone_at.get_or_insert(now + delay);
         if at <= now {
             state.sharing.alone_at = None;
@@ -96,9 +106,9 @@ impl Credentials {
 }
 
 impl State {
-    /// Whether all replicas know of the pause that there is.
+    /// Whether all replicas know of the pause that there is, or that a renewal has found.
     pub(super) fn shares_pause(&self, now: Instant) -> bool {
-        let shared = |refused: &&Refused| refused.shared_in.is_some() && now < refused.until;
-        self.refused.as_ref().filter(shared).is_some()
+        let shared = |refused: &Refused| refused.shared_in.is_some() && now < refused.until;
+        self.sharing.has_heard || self.refused.as_ref().is_some_and(shared)
     }
 }

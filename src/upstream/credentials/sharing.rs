@@ -11,6 +11,8 @@ pub(super) struct Sharing {
     pub(super) has_worked: bool,
     /// When they may be tried without asking.
     pub(super) alone_at: Option<Instant>,
+    /// A pause of all replicas was taken over since the renewal under way began.
+    pub(super) has_heard: bool,
 }
 
 impl Sharing {
@@ -19,7 +21,7 @@ impl Sharing {
     }
 
     pub(super) fn was_refused(&mut self) {
-        self.has_worked = false;
+        (self.has_worked, self.alone_at) = (false, None);
     }
 }
 

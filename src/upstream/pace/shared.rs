@@ -8,10 +8,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Pace, RESTART, Refusal, State};
+use super::{LONGEST_PAUSE, Pace, RESTART, Refusal, State};
 use crate::{
     shared::commands::{
-        AskedWindow, KnownWindow, Reserve, Reserved, ReservedLogin, SharedRate, Stopped,
+        AskedWindow, KnownWindow, Reserve, Reserved, ReservedLogin, SharedRate, Stopped, Throttled,
     },
     upstream::class::Class,
 };
@@ -22,6 +22,9 @@ pub(in super::super) const HORIZON: Duration = Duration::from_millis(250);
 /// A window that has no room is asked for again after so long at most: what the server knows and
 /// what is known here differ by the time that an answer takes.
 const ASKED_AGAIN: Duration = Duration::from_millis(100);
+
+/// By so much, what is left of a pause may differ for the time that an answer takes.
+const TOLERANCE: Duration = Duration::from_secs(1);
 
 impl State {
     /// The requests per second that this replica may send: at least one.
@@ -105,7 +108,10 @@ impl Pace {
         has_ended: bool,
         now: Instant,
     ) -> bool {
-        let (until, before) = (now + answer.pause, state.paused.filter(|until| now < *until));
+        // Others may have another setting. Where they go on to pause, so does this one.
+        let longest = self.longest_asked.max(LONGEST_PAUSE);
+        let until = now + answer.pause.min(longest);
+        let before = state.paused.filter(|until| now < *until);
         if answer.pause.is_zero() {
             let ended = has_ended && state.paused.take_if(|until| now < *until).is_some();
             if ended {
@@ -126,6 +132,19 @@ impl Pace {
         state.strikes = state.strikes.max(answer.strikes);
         state.pause_until(until);
         true
+    }
+
+    /// The pause here, if the server has said less: it has lost it, or was not told of it.
+    pub(in super::super) fn untold_pause(&self, told: Duration, now: Instant) -> Option<Throttled> {
+        let state = self.lock();
+        let pause = state.paused?.saturating_duration_since(now);
+        let strikes = state.strikes;
+        (pause > told + TOLERANCE).then_some(Throttled { pause, strikes, again: true })
+    }
+
+    /// How many replicas there are, as far as is known; one at least.
+    pub(in super::super) fn members(&self) -> u32 {
+        self.lock().sharing.members.max(1)
     }
 
     /// The server is away. Whether that is new: then what has passed has to pass once more, with

@@ -15,7 +15,7 @@ use crate::{
     shared::{
         commands::{
             AskedWindow, KnownWindow, LoginEnd, LoginPause, LoginTurn, PauseSpans, RefusedKind,
-            ReservedLogin, SharedRate, Stopped, WhyPaused,
+            ReservedLogin, SharedRate, Stopped, Throttled, WhyPaused,
         },
         protocol::Token,
     },
@@ -37,6 +37,11 @@ pub(in super::super) struct Fake {
     pub(in super::super) turns: Mutex<VecDeque<LoginTurn>>,
     pub(in super::super) ends: Mutex<Vec<LoginEnd>>,
     pub(in super::super) pauses: Mutex<Vec<Duration>>,
+    /// What is answered to those who may wait longer.
+    pub(in super::super) looks: Mutex<VecDeque<Reserved>>,
+    pub(in super::super) throttled: Mutex<Vec<Throttled>>,
+    /// There is a pause, which operators end.
+    pub(in super::super) pausing: AtomicBool,
 }
 
 #[async_trait]
@@ -80,8 +85,8 @@ impl Replicas for Fake {
         None
     }
 
-    async fn login_end(&self, _: &str, _: Option<RefusedKind>) -> Option<()> {
-        None
+    async fn login_end(&self, _: &str, _: Option<RefusedKind>) -> Option<bool> {
+        Some(false).filter(|_| self.is_up())
     }
 
     async fn reserve(&self, batch: &Reserve) -> Option<Reserved> {
@@ -93,16 +98,22 @@ impl Replicas for Fake {
         answer.filter(|_| self.is_up())
     }
 
+    async fn look(&self, _: &Reserve) -> Option<Reserved> {
+        self.looks.lock().pop_front().filter(|_| self.is_up())
+    }
+
     async fn reserve_login(&self, _: &[AskedWindow]) -> Option<ReservedLogin> {
         None
     }
 
-    async fn throttled(&self, _: Option<SharedRate>, _: (Duration, u32)) -> Option<Duration> {
+    async fn throttled(&self, _: Option<SharedRate>, pause: Throttled) -> Option<Duration> {
+        self.throttled.lock().push(pause);
         None
     }
 
-    async fn end_pause(&self) -> Option<()> {
-        None
+    async fn end_pause(&self) -> Option<bool> {
+        let ended = self.pausing.swap(false, Ordering::Relaxed);
+        Some(ended).filter(|_| self.is_up())
     }
 }
 
@@ -252,6 +263,8 @@ async fn a_pause_of_others_is_one_here_until_one_of_them_ends_it() {
     assert_eq!(hear(SECOND, 2, 3).await, HOUR, "what is longer holds");
     assert_eq!(hear(Duration::ZERO, 2, 3).await, HOUR, "the server has lost it");
     assert_eq!(hear(Duration::ZERO, 2, 4).await, Duration::ZERO, "an operator has ended it");
+    assert_eq!(hear(24 * HOUR, 2, 4).await, HOUR, "none is longer than the longest");
+    assert_eq!(hear(Duration::ZERO, 2, 5).await, Duration::ZERO);
     let epoch = pace.epoch();
     assert_eq!(pace.throttled(None, epoch, Instant::now()), 4 * SECOND, "the third in a row");
 }
@@ -276,4 +289,41 @@ async fn the_error_of_a_refusal_is_the_same_on_all_replicas() {
     let other = Credentials::default();
     other.take_over(&known, other.round() + 1, Instant::now()).unwrap();
     assert!(other.paused_until().is_none(), "the secrets are others now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_when_the_one_that_asks_ends_without_an_answer() {
+    let fake = Arc::new(Fake { gate: Some(Semaphore::new(0)), ..Fake::default() });
+    let (sharing, pace) = (sharing(&fake), Arc::new(pace(&Limits::NONE)));
+    let (first, is_first) = joins(&sharing, &pace, Class::Call);
+    assert!(is_first);
+    let (serving, paced) = (Arc::clone(&sharing), Arc::clone(&pace));
+    let served = tokio::spawn(async move { serving.serve(&paced, &Credentials::default()).await });
+    tokio::task::yield_now().await;
+    let (second, is_first) = joins(&sharing, &pace, Class::Call);
+    assert!(!is_first);
+    served.abort();
+    assert!(first.await.is_err() && second.await.is_err());
+    assert!(joins(&sharing, &pace, Class::Call).1, "the next one has another begin");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_logins_pause_is_learned_when_the_latest_question_had_no_answer() {
+    let fake = Arc::new(Fake::default());
+    let (sharing, pace, own) = (sharing(&fake), pace(&Limits::NONE), Credentials::default());
+    assert!(!sharing.learns(&own).await, "nothing was heard yet");
+    fake.looks.lock().push_back(Reserved::default());
+    assert!(!sharing.learns(&own).await, "it was just tried");
+    tokio::time::advance(AWAY).await;
+    assert!(sharing.learns(&own).await);
+    assert!(sharing.ask([0; 4], &pace, &own).await.is_none());
+    let why = crate::upstream::credentials::why(&crate::upstream::credentials::rejected(), false);
+    let pause = LoginPause { left: HOUR, span: HOUR, why };
+    let logins = KnownLogins { began: "1".to_owned(), pause: Some(pause) };
+    fake.looks.lock().push_back(Reserved { logins, ..Reserved::default() });
+    assert!(!sharing.was_refused());
+    assert!(sharing.learns(&own).await && sharing.was_refused());
+    fake.answers.lock().push_back(Reserved::default());
+    sharing.ask([0; 4], &pace, &own).await.unwrap();
+    assert!(sharing.learns(&own).await && !sharing.was_refused(), "the latest has its answer");
 }

@@ -21,28 +21,29 @@ use crate::kit::{
     vendors::vendors,
 };
 
-const LOGIN_LINES: &str = "username = \"operator\"\npassword = \"password-of-the-kit\"\n";
-const NEW_PASSWORD: &str = "another-password-of-the-kit";
+pub(super) const LOGIN_LINES: &str =
+    "username = \"operator\"\npassword = \"password-of-the-kit\"\n";
+pub(super) const NEW_PASSWORD: &str = "another-password-of-the-kit";
 
 /// A replica over this server, without backends.
-fn replica(redis: &Redis) -> Builder {
+pub(super) fn replica(redis: &Redis) -> Builder {
     let store = format!("[store]\nkind = \"shared\"\nurl = \"redis://{}\"\n", redis.address());
     gateway().top("page_token_key = \"a page token key of-the-kit\"").section(&store)
 }
 
 /// Three of them with one backend, which agree.
-async fn three(make: impl Fn() -> Builder) -> Vec<Gateway> {
+pub(super) async fn three(make: impl Fn() -> Builder) -> Vec<Gateway> {
     let all = join_all((0..3).map(|_| make().start())).await;
     join_all(all.iter().map(agrees)).await;
     all
 }
 
-async fn agrees(gateway: &Gateway) {
+pub(super) async fn agrees(gateway: &Gateway) {
     until("it is a member", async || gateway.metric("shared_store_resyncs_total", "").await >= 1.0)
         .await;
 }
 
-fn found() -> Answer {
+pub(super) fn found() -> Answer {
     double::json(bodies::profiles(&[bodies::profile("SP_1", "one")]))
 }
 
@@ -84,7 +85,7 @@ async fn with_parts(all: &[Gateway], limit: f64) -> f64 {
     limit + limit / 3.0 * late as f64
 }
 
-fn is_refused(failed: &Failure) {
+pub(super) fn is_refused(failed: &Failure) {
     assert!(failed.is(Code::Internal, "UPSTREAM_AUTH_FAILED"), "{failed:#?}");
     assert_eq!(failed.meta("upstream_code"), "10126");
     let said = "the upstream rejected the gateway's username or password (10126)";
@@ -92,7 +93,7 @@ fn is_refused(failed: &Failure) {
 }
 
 /// Logs in with the new password alone.
-fn wants_new_password(upstream: &Double) {
+pub(super) fn wants_new_password(upstream: &Double) {
     let words = "BadCredential Exception: Username or Password not valid";
     let refusal = double::json(result_with("10126", "1", words));
     let right = double::json(tokens("access-1-of-the-kit", "refresh-1-of-the-kit"));

@@ -7,6 +7,7 @@ mod doubts;
 mod figures;
 mod history;
 mod operated;
+mod pauses;
 mod permits;
 mod processes;
 mod soak;

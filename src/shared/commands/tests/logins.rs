@@ -111,10 +111,19 @@ impl Shared {
         paused.await.expect("an answer")
     }
 
-    pub(super) async fn end(&mut self, credentials: &str, kind: Option<RefusedKind>) {
+    /// Whether there was a pause to end.
+    pub(super) async fn end(&mut self, credentials: &str, kind: Option<RefusedKind>) -> bool {
         let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
         let ended = self.scripts.end(connection, account, credentials, kind).await;
-        ended.expect("an answer");
+        ended.expect("an answer")
+    }
+
+    /// How long another replica logs in at most, and what is left of the pause before.
+    async fn busy(&mut self, credentials: &str, holder: u64) -> (Duration, Option<u64>) {
+        match self.turn(credentials, holder).await {
+            LoginTurn::Busy(lasts, known) => (lasts, left(&known)),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -123,13 +132,13 @@ async fn one_replica_logs_in_at_a_time() {
     let mut shared = Shared::new().await;
     assert_eq!(shared.turn("old", 1).await, LoginTurn::Go);
     assert_eq!(shared.turn("old", 1).await, LoginTurn::Go, "its answer was lost");
-    assert_eq!(shared.turn("old", 2).await, LoginTurn::Busy(LASTS));
+    assert_eq!(shared.busy("old", 2).await, (LASTS, None));
     shared.done("old", 1, &LoginEnd::Other).await;
     assert_eq!(shared.turn("old", 2).await, LoginTurn::Go);
     shared.advance(60).await;
     assert_eq!(shared.turn("old", 3).await, LoginTurn::Go, "the one before has died");
     shared.done("old", 2, &LoginEnd::Accepted).await;
-    assert_eq!(shared.turn("old", 4).await, LoginTurn::Busy(LASTS), "3 still logs in");
+    assert_eq!(shared.busy("old", 4).await, (LASTS, None), "3 still logs in");
 }
 
 #[tokio::test]
@@ -154,6 +163,7 @@ async fn one_refused_login_pauses_those_of_all_replicas() {
     }
     shared.advance(3600).await;
     shared.turn("old", 8).await;
+    assert_eq!(shared.busy("old", 9).await, (LASTS, Some(0)), "why they wait is told");
     assert_eq!(left(&shared.done("old", 8, &LoginEnd::Accepted).await), None);
     shared.turn("old", 9).await;
     assert_eq!(left(&shared.done("old", 9, &refused()).await), Some(300), "the first in a row");
@@ -171,10 +181,11 @@ async fn what_several_replicas_find_at_a_time_is_one_pause() {
     assert_eq!(shared.turn("old", 4).await, LoginTurn::Go);
     assert_eq!(left(&shared.done("old", 4, &LoginEnd::Accepted).await), Some(0));
     assert_eq!(left(&shared.pause(5, RefusedKind::Tokens).await), Some(1200));
-    shared.end("old", Some(RefusedKind::Credentials)).await;
-    shared.end("new", None).await;
+    assert!(!shared.end("old", Some(RefusedKind::Credentials)).await);
+    assert!(!shared.end("new", None).await);
     assert_eq!(shared.paused("old", 6).await, 1200);
-    shared.end("old", Some(RefusedKind::Tokens)).await;
+    assert!(shared.end("old", Some(RefusedKind::Tokens)).await);
+    assert!(!shared.end("old", None).await, "it has ended");
     assert_eq!(shared.turn("old", 7).await, LoginTurn::Go);
 }
 
@@ -253,4 +264,20 @@ async fn a_pause_that_began_without_the_server_is_told_to_one_that_knows_nothing
     assert_eq!(shared.turn("new", 3).await, LoginTurn::Go);
     let next = shared.done("new", 3, &refused()).await.pause.expect("a pause");
     assert_eq!(next.left, SPANS.first);
+}
+
+// Regression: the pause was twice as long.
+#[tokio::test]
+async fn a_refusal_that_is_told_twice_in_different_words_is_one_pause() {
+    let mut shared = Shared::new().await;
+    // What it says of its end is lost at first, and it tells meanwhile that it pauses.
+    assert_eq!(shared.turn("old", 1).await, LoginTurn::Go);
+    let told = shared.pause_of("old", 2, RefusedKind::Credentials).await;
+    assert_eq!(left(&told), Some(300));
+    shared.advance(1).await;
+    assert_eq!(left(&shared.done("old", 1, &refused()).await), Some(299));
+    // The next one is the second in a row.
+    shared.advance(299).await;
+    assert_eq!(shared.turn("old", 3).await, LoginTurn::Go);
+    assert_eq!(left(&shared.done("old", 3, &refused()).await), Some(600));
 }

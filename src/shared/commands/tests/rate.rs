@@ -12,6 +12,7 @@ use super::CLOCK;
 use crate::shared::{
     commands::{
         AskedWindow, Keys, KnownWindow, RateScripts, Reserve, Reserved, SharedRate, Stopped,
+        Throttled,
     },
     protocol::Token,
     redis_server::RedisServer,
@@ -86,16 +87,17 @@ impl Shared {
         reserved.expect("an answer")
     }
 
-    async fn throttled(&mut self, pause: u64, strikes: u32) -> u128 {
+    async fn throttled(&mut self, pause: u64, strikes: u32, again: bool) -> u128 {
         let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
-        let pause = (Duration::from_millis(pause), strikes);
+        let pause = Throttled { pause: Duration::from_millis(pause), strikes, again };
         let waits = self.scripts.throttled(connection, account, Some(RATE), pause).await;
         waits.expect("an answer").as_millis()
     }
 
-    async fn ends_pause(&mut self) {
+    /// Whether there was one.
+    async fn ends_pause(&mut self) -> bool {
         let (connection, account) = (&mut self.connection, (&self.keys, ACCOUNT));
-        self.scripts.end_pause(connection, account).await.expect("an answer");
+        self.scripts.end_pause(connection, account).await.expect("an answer")
     }
 
     async fn is_emptied(&mut self) {
@@ -142,24 +144,42 @@ async fn those_of_the_first_classes_go_first() {
 #[tokio::test]
 async fn a_throttled_replica_slows_all_until_an_operator_ends_it() {
     let mut shared = Shared::new().await;
-    assert_eq!(shared.throttled(500, 2).await, 500);
-    assert_eq!(shared.throttled(100, 2).await, 500, "counts once");
+    assert!(!shared.ends_pause().await);
+    assert_eq!(shared.throttled(500, 2, false).await, 500);
+    assert_eq!(shared.throttled(100, 2, false).await, 500, "counts once");
     let late = shared.reserve(&some(1)).await;
     assert_eq!(stopped(&late), Some((Stopped::Pause, 500)));
     assert_eq!((late.pause.as_millis(), late.strikes, late.ends), (500, 2, 0));
     assert_eq!(late.rate, 50.0);
     shared.advance(300).await;
-    let soon = shared.reserve(&some(26)).await;
-    assert_eq!((times(&soon)[0], times(&soon)[25]), (200, 200));
-    shared.ends_pause().await;
+    // One goes at its end, and the others at the rate, which is a bit above half.
+    let soon = times(&shared.reserve(&some(26)).await);
+    assert!(matches!(soon[..], [200..=201, 219..=220, 238..=240]), "{soon:?}");
+    assert!(shared.ends_pause().await);
     let ended = shared.reserve(&some(1)).await;
     assert_eq!((ended.pause, ended.ends, ended.granted), (Duration::ZERO, 1, 1));
     shared.advance(20_000).await;
     assert_eq!(shared.reserve(&some(0)).await.rate, 100.0, "the rate has grown again");
     let unlimited = Reserve { rate: None, ..some(1000) };
     assert_eq!(times(&shared.reserve(&unlimited).await), vec![0; 1000]);
-    shared.throttled(400, 1).await;
+    shared.throttled(400, 1, false).await;
     assert_eq!(shared.reserve(&unlimited).await.granted, 0, "a pause is for all");
+}
+
+#[tokio::test]
+async fn a_pause_that_the_server_has_lost_is_told_again_and_lowers_the_rate_once() {
+    let mut shared = Shared::new().await;
+    shared.throttled(60_000, 1, false).await;
+    assert_eq!(shared.reserve(&some(1)).await.rate, 50.0);
+    shared.is_emptied().await;
+    assert_eq!(shared.reserve(&some(0)).await.pause, Duration::ZERO);
+    for told in 0..3 {
+        assert_eq!(shared.throttled(50_000, 1, true).await, 50_000, "{told}");
+        let known = shared.reserve(&some(1)).await;
+        assert_eq!((known.granted, known.strikes), (0, 1));
+        assert!((50.0..=65.0).contains(&known.rate), "{}", known.rate);
+        shared.advance(1000).await;
+    }
 }
 
 #[tokio::test]

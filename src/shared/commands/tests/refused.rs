@@ -57,6 +57,9 @@ impl Own {
     }
 
     fn is_refused(&mut self, now: u64, kind: RefusedKind) {
+        if self.pause.is_some_and(|(until, _, before)| until > now && before == kind) {
+            return;
+        }
         let before = self.pause.filter(|(.., before)| *before == kind);
         let span = before.map_or(0, |(_, span, _)| (2 * span).min(seconds(SPANS.longest)));
         let span = span.max(seconds(SPANS.first));
@@ -79,7 +82,7 @@ impl Model {
         }
         match self.turn {
             Some((other, until)) if other != holder && now < until => {
-                LoginTurn::Busy(Duration::from_secs(until - now))
+                LoginTurn::Busy(Duration::from_secs(until - now), known)
             }
             _ => {
                 self.turn = Some((holder, now + seconds(LASTS)));
@@ -107,16 +110,15 @@ impl Model {
 
     fn pause(&mut self, of: &'static str, token: u64, kind: RefusedKind, now: u64) -> KnownLogins {
         let own = self.own.entry(of).or_default();
-        if !own.pause.is_some_and(|(until, _, before)| until > now && before == kind) {
-            own.is_refused(now, kind);
-        }
+        own.is_refused(now, kind);
         own.begins(token);
         own.known(now)
     }
 
-    fn end(&mut self, of: &'static str, kind: Option<RefusedKind>) {
+    fn end(&mut self, of: &'static str, kind: Option<RefusedKind>, now: u64) -> bool {
         let own = self.own.entry(of).or_default();
-        own.pause.take_if(|(.., before)| kind.is_none_or(|kind| kind == *before));
+        let ended = own.pause.take_if(|(.., before)| kind.is_none_or(|kind| kind == *before));
+        ended.is_some_and(|(until, ..)| until > now)
     }
 }
 
@@ -138,7 +140,7 @@ impl Both {
         assert_eq!(answer, expected, "{of} {holder} {tells:?}");
         match expected {
             LoginTurn::Paused(known) => drop(self.knows.insert(of, known)),
-            LoginTurn::Busy(_) => {}
+            LoginTurn::Busy(..) => {}
             LoginTurn::Go => self.goes += 1,
         }
     }
@@ -156,8 +158,8 @@ impl Both {
     }
 
     async fn end(&mut self, of: &'static str, kind: Option<RefusedKind>) {
-        self.model.end(of, kind);
-        self.shared.end(of, kind).await;
+        let expected = self.model.end(of, kind, self.now);
+        assert_eq!(self.shared.end(of, kind).await, expected, "{of} {kind:?}");
     }
 
     async fn lose_all(&mut self) {
