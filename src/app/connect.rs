@@ -19,17 +19,18 @@ use crate::{
     error::{Error, Reason},
     resources::{Budget, Share},
     shared::{
-        SharedMetrics,
+        SharedMetrics, Visitor,
+        commands::Reserve,
         connection::{Failure, Server, ServerInfo},
     },
     store::{self, Memory, StoreKey, StoreKind, StoreSettings},
     telemetry::Registry,
-    upstream::{EarlierUpstreams, Session, Upstream, UpstreamSettings},
+    upstream::{Account, EarlierUpstreams, Session, Upstream, UpstreamSettings},
 };
 
 const IN_USE: &str = "its pauses are not known, because a gateway is running on the store";
-const NOT_ASKED: &str = "its pauses are not known, because what replicas share was not asked for \
-    them: do not repeat this with credentials that were refused";
+const NOT_ASKED: &str = "it was not tried, because the store that replicas share does not say \
+    whether they pause its logins; nothing was sent";
 
 /// How something was found that the gateway connects to.
 pub struct Tried {
@@ -52,7 +53,8 @@ impl fmt::Display for Tried {
 ///
 /// When a client cannot be set up, or the store cannot be read.
 pub async fn try_connections(config: &Config) -> io::Result<Vec<Tried>> {
-    let (upstreams, server) = tokio::try_join!(try_upstreams(config), try_shared_store(config))?;
+    let (server, replicas) = try_shared_store(config).await?.unzip();
+    let upstreams = try_upstreams(config, replicas.flatten()).await?;
     let of_upstream =
         |tried: TriedUpstream| Tried { line: tried.to_string(), is_well: tried.outcome.is_ok() };
     let of_server =
@@ -116,34 +118,42 @@ impl fmt::Display for TriedServer {
 }
 
 /// Connects to the server that replicas share, if they do, and tries what the gateway will have to
-/// do there. Nothing is left there, and no replica notices.
-async fn try_shared_store(config: &Config) -> io::Result<Option<TriedServer>> {
+/// do there. Nothing is left there, and no replica notices. Gives what asks the server for more, if
+/// there is a connection.
+async fn try_shared_store(config: &Config) -> io::Result<Option<(TriedServer, Option<Visitor>)>> {
     let Some(settings) = &config.shared else { return Ok(None) };
     let server = Server::new(settings).map_err(|why| io::Error::other(why.to_string()))?;
     let began = Instant::now();
     let metrics = SharedMetrics::register(&mut Registry::new(""));
-    let outcome = server.try_once(&metrics).await.map(|info| (info, began.elapsed()));
+    let connected = server.connect(&metrics).await;
+    let (connections, outcome) = match connected {
+        Ok((connections, info)) => (Some(connections), Ok((info, began.elapsed()))),
+        Err(failure) => (None, Err(failure)),
+    };
+    let visitor = connections.map(|those| Visitor::new(&those, &settings.namespace));
     let durable_replicas = settings.durable_replicas.into();
-    Ok(Some(TriedServer { server: server.to_string(), outcome, durable_replicas }))
+    Ok(Some((TriedServer { server: server.to_string(), outcome, durable_replicas }, visitor)))
 }
 
 /// Logs in to each upstream, and reads one profile that need not be there. Each gets one attempt,
 /// because some lock an account after a few with a wrong password; and none if it is paused by what
-/// the store has.
-async fn try_upstreams(config: &Config) -> io::Result<Vec<TriedUpstream>> {
+/// the store has, or replicas have, as far as they are known.
+async fn try_upstreams(
+    config: &Config,
+    replicas: Option<Visitor>,
+) -> io::Result<Vec<TriedUpstream>> {
     let mut registry = Registry::new("");
     let metrics = Metrics::register(&mut registry);
     let callers = Callers::new(config.callers.clone(), metrics.callers.clone());
     let budget = Budget::new(&config.memory, &callers, &metrics.memory);
     let earlier = earlier(&config.store)?;
-    let remark = match (&config.shared, &earlier) {
-        (Some(_), _) => Some(NOT_ASKED),
-        (None, None) => Some(IN_USE),
-        (None, Some(_)) => None,
-    };
+    let remark = earlier.is_none().then_some(IN_USE);
+    let key = config.page_tokens.page_token_key.as_ref().map(StoreKey::of);
+    let shared = config.shared.as_ref().map(|_| replicas.as_ref().zip(key.as_ref()));
     let tried = config.backends.values().map(async |backend| {
         let decoding = budget.of_backend(true).decoding.clone();
-        let outcome = try_one(backend, &metrics, decoding, earlier.as_ref()).await?;
+        let known = Known { earlier: earlier.as_ref(), shared };
+        let outcome = try_one(backend, &metrics, decoding, known).await?;
         Ok(TriedUpstream { backend: backend.name.clone(), outcome, remark })
     });
     join_all(tried).await.into_iter().collect()
@@ -162,11 +172,39 @@ fn earlier(settings: &StoreSettings) -> io::Result<Option<EarlierUpstreams>> {
     Ok(Some(EarlierUpstreams::load(Arc::new(found), key)))
 }
 
+/// Who knows of pauses.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    /// The store of a gateway that does not run.
+    earlier: Option<&'k EarlierUpstreams>,
+    /// Replicas, if there may be any; and if they can be asked, whom to ask and their key.
+    shared: Option<Option<(&'k Visitor, &'k StoreKey)>>,
+}
+
+impl Known<'_> {
+    /// Has an upstream pause as it should. Fails if that cannot be known.
+    async fn tell(self, upstream: &Arc<Upstream>, account: &Account) -> Result<(), Error> {
+        if let Some(earlier) = self.earlier {
+            upstream.keep_in(earlier, account);
+        }
+        let Some(shared) = self.shared else { return Ok(()) };
+        let is_told = match shared {
+            Some((visitor, key)) => {
+                let name = account.name();
+                let look = async |batch: &Reserve| visitor.look(&name, batch).await;
+                upstream.heed((key, account), look).await
+            }
+            None => false,
+        };
+        is_told.then_some(()).ok_or_else(|| Error::new(Reason::StoreUnavailable, NOT_ASKED))
+    }
+}
+
 async fn try_one(
     backend: &BackendSettings,
     metrics: &Metrics,
     decoding: Share,
-    earlier: Option<&EarlierUpstreams>,
+    known: Known<'_>,
 ) -> io::Result<Result<Duration, Error>> {
     let name: Arc<str> = backend.name.as_str().into();
     let registration = dialect::REGISTRY.iter().find(|known| known.name == backend.dialect);
@@ -186,8 +224,8 @@ async fn try_one(
         |_| {},
     );
     let upstream = upstream.map_err(io::Error::other)?;
-    if let Some(earlier) = earlier {
-        upstream.keep_in(earlier, &account(backend));
+    if let Err(error) = known.tell(&upstream, &account(backend)).await {
+        return Ok(Err(error));
     }
     let began = Instant::now();
     let deadline = began + settings.request_timeout * 2;

@@ -13,7 +13,7 @@ use super::{
         RateScripts, RefusedKind, Reserve, Reserved, ReservedLogin, SharedRate, Throttled,
         WhyPaused,
     },
-    connection::COMMAND,
+    connection::{COMMAND, Connections, Link},
     membership::Membership,
     protocol::Token,
 };
@@ -164,5 +164,34 @@ impl SharedAccount {
         let link = self.membership.link()?;
         // What fails is counted there, and the heartbeat says why.
         link.within(time, ask(link.connection())).await.ok()
+    }
+}
+
+/// What replicas share, for another process, which changes nothing there.
+pub struct Visitor {
+    link: Link,
+    keys: Keys,
+    rates: RateScripts,
+}
+
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visitor").finish_non_exhaustive()
+    }
+}
+
+impl Visitor {
+    /// Over these connections.
+    #[must_use]
+    pub fn new(connections: &Connections, namespace: &str) -> Self {
+        let (link, rates) = (connections.commands.clone(), RateScripts::default());
+        Self { link, keys: Keys::new(namespace), rates }
+    }
+
+    /// What is known of an account, with a question that reserves nothing.
+    pub async fn look(&self, account: &str, batch: &Reserve) -> Option<Reserved> {
+        let (mut on, token) = (self.link.connection(), Token(rand::random()));
+        let ask = self.rates.reserve(&mut on, (&self.keys, account), batch, token);
+        self.link.within(COMMAND, ask).await.ok()
     }
 }

@@ -26,7 +26,7 @@ pub(crate) mod redis_server;
 mod settings;
 
 pub use self::{
-    account::SharedAccount,
+    account::{SharedAccount, Visitor},
     condition::{Condition, Conditions},
     metrics::{Resync, SharedMetrics},
     settings::{

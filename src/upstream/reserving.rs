@@ -15,7 +15,10 @@ use super::{
     sharing::{Asks, Permit, Sharing},
 };
 use crate::{
-    shared::{commands::PauseSpans, protocol::Token},
+    shared::{
+        commands::{PauseSpans, Reserve, Reserved},
+        protocol::Token,
+    },
     store::StoreKey,
 };
 
@@ -88,6 +91,22 @@ impl Upstream {
             );
         }
         ended == Some(true) || of_logins == Some(true)
+    }
+
+    /// Takes over the pauses that replicas know of, in a process that does not belong to them.
+    /// `look` asks what they share; returns whether there was an answer.
+    pub async fn heed(
+        &self,
+        (key, account): (&StoreKey, &Account),
+        look: impl AsyncFnOnce(&Reserve) -> Option<Reserved>,
+    ) -> bool {
+        let batch = self.pace.asks([0; Class::COUNT], Instant::now());
+        let batch = Reserve { credentials: account.name_of_secrets(key), ..batch };
+        let Some(answer) = look(&batch).await else { return false };
+        let (now, round) = (Instant::now(), self.credentials.round());
+        self.pace.know(&batch, &answer, 0, now);
+        self.credentials.take_over(&answer.logins, round, now);
+        true
     }
 
     pub(super) async fn hear(self: &Arc<Self>, sharing: &Sharing) {

@@ -106,17 +106,12 @@ impl Server {
         self.proof.store(Arc::new(proof));
     }
 
-    /// Connects once, and says what the server is.
+    /// Opens the connections to the primary, at the first of its addresses where there is one.
     ///
     /// # Errors
     ///
     /// What keeps a gateway from the server.
-    pub async fn try_once(&self, metrics: &SharedMetrics) -> Result<ServerInfo, Failure> {
-        self.connect(metrics).await.map(|(_, server)| server)
-    }
-
-    /// Opens the connections to the primary, at the first of its addresses where there is one.
-    pub(super) async fn connect(
+    pub async fn connect(
         &self,
         metrics: &SharedMetrics,
     ) -> Result<(Connections, ServerInfo), Failure> {

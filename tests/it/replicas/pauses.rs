@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use super::account::{LOGIN_LINES, agrees, found, is_refused, replica, three, wants_new_password};
+use super::account::{
+    LOGIN_LINES, NEW_PASSWORD, agrees, found, is_refused, replica, three, wants_new_password,
+};
 use crate::kit::{
-    double::{GET, come_back, double},
-    gateway::Gateway,
+    SECRET,
+    child::{self, Ended},
+    double::{Double, GET, LOGIN, come_back, double},
+    gateway::{Gateway, PASSWORD},
     redis::Redis,
     status::failure,
     until,
@@ -64,4 +68,41 @@ async fn an_operator_is_told_whether_any_replica_knew_of_a_pause() {
     is_refused(&failure(all[0].get("SP_1").await));
     assert!(ends(&all[1]).await, "that of another one");
     assert!(!ends(&all[1]).await, "it has ended");
+}
+
+/// What `check --connect` says with this password.
+async fn checked(redis: &Redis, upstream: &Double, password: &str) -> Ended {
+    let config = format!(
+        "page_token_key = \"a page token key of-the-kit\"\n\
+         [store]\nkind = \"shared\"\nurl = \"redis://{}\"\n\
+         [backends.sft]\ndialect = \"bics-sft\"\nbase_url = \"{}\"\n{}",
+        redis.address(),
+        upstream.base_url,
+        LOGIN_LINES.replace(PASSWORD, password),
+    );
+    let file = child::exactly(&config);
+    let check = child::command(&["check", "--config", &file.path, "--connect"], &[]);
+    let ended = child::Program::spawn(check).ended().await;
+    assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
+    ended
+}
+
+#[tokio::test]
+async fn a_check_does_not_use_up_a_login_that_replicas_pause() {
+    let (redis, upstream) = (Redis::start().await, double().await);
+    wants_new_password(&upstream);
+    let gateway = replica(&redis).backend("sft", &upstream.base_url, LOGIN_LINES).start().await;
+    agrees(&gateway).await;
+    is_refused(&failure(gateway.get("SP_1").await));
+    let paused = checked(&redis, &upstream, PASSWORD).await;
+    assert_eq!(paused.code(), Some(1));
+    assert!(paused.stderr.contains("not retried for 4m"), "{}", paused.stderr);
+    assert_eq!(upstream.count(LOGIN), 1);
+    let other = checked(&redis, &upstream, NEW_PASSWORD).await;
+    assert!(!other.stderr.contains("not retried"), "{}", other.stderr);
+    assert_eq!(upstream.count(LOGIN), 2, "other credentials do not pause");
+    redis.kill().await;
+    let unknown = checked(&redis, &upstream, PASSWORD).await;
+    assert!(unknown.stderr.contains("sft: STORE_UNAVAILABLE"), "{}", unknown.stderr);
+    assert_eq!(upstream.count(LOGIN), 2, "it may pause");
 }
