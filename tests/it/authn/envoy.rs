@@ -1,22 +1,18 @@
 //! A real Envoy in front of the gateway, which tells it whose certificate it has seen.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::net::SocketAddr;
 
 use profile_gateway::pb::{
     DeleteProfileRequest, GetProfileRequest, profile_service_client::ProfileServiceClient,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::net::TcpStream;
 use tonic::{Code, Request, transport::Channel};
 
 use crate::kit::{
     certificates::{Authority, Issued, Leaf, channel_over, secured},
+    envoy::Envoy,
     gateway::{Gateway, gateway},
     sandbox::{Sandbox, sandbox},
     status::failure,
@@ -26,19 +22,6 @@ use crate::kit::{
 const BILLING: &str = "spiffe://example.org/ns/billing/sa/app";
 const OPERATIONS: &str = "spiffe://example.org/ns/ops/sa/app";
 const HEADER: &str = "x-forwarded-client-cert";
-
-/// An Envoy, which ends with the test.
-struct Envoy {
-    process: Child,
-    directory: TempDir,
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// What the guide recommends: the client has to show a certificate, and nothing that it says itself
 /// of certificates is passed on.
@@ -123,42 +106,6 @@ fn cluster(to: SocketAddr) -> Value {
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": socket(to) } }] }],
         },
     })
-}
-
-impl Envoy {
-    fn start(config: &Value) -> Self {
-        let directory = TempDir::new().unwrap();
-        let file = |name: &str| directory.path().join(name);
-        std::fs::write(file("envoy.json"), config.to_string()).unwrap();
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/envoy");
-        let mut command = Command::new(program);
-        command.arg("--config-path").arg(file("envoy.json"));
-        command.arg("--admin-address-path").arg(file("admin"));
-        command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error"]);
-        let process = command.stdin(Stdio::null()).spawn();
-        let process = process.expect("Envoy, which `make tools` installs");
-        Self { process, directory }
-    }
-
-    /// Where it listens, once it does.
-    async fn address(&mut self) -> SocketAddr {
-        loop {
-            assert!(self.process.try_wait().unwrap().is_none(), "Envoy has ended");
-            if let Some(address) = self.listener().await {
-                return address;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn listener(&self) -> Option<SocketAddr> {
-        let admin = std::fs::read_to_string(self.directory.path().join("admin")).ok()?;
-        let url = format!("http://{admin}/listeners?format=json");
-        let listeners: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
-        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
-        let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
-        Some(([127, 0, 0, 1], port).into())
-    }
 }
 
 /// A gateway that believes proxies on this machine, and writes its audit log to this file.

@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod child;
 pub mod deaf;
 pub mod double;
+pub mod envoy;
 pub mod gateway;
 pub mod history;
 pub mod jwks;
