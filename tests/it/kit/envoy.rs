@@ -1,4 +1,5 @@
-//! A real Envoy, which `make tools` installs.
+//! A real Envoy, which `make tools` installs: with any configuration, or as the load balancer of
+//! `examples/replicas`.
 
 use std::{
     net::SocketAddr,
@@ -10,6 +11,14 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
+
+use super::until;
+
+/// The load balancer of the example for replicas.
+const BALANCER: &str = include_str!("../../../examples/replicas/envoy.yaml");
+/// What it has no section for.
+const ADMIN: &str =
+    "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }\n";
 
 /// An Envoy, which ends with the test.
 pub struct Envoy {
@@ -27,12 +36,29 @@ impl Drop for Envoy {
 impl Envoy {
     /// One with this configuration.
     pub fn start(config: &Value) -> Self {
+        Self::with(&config.to_string())
+    }
+
+    /// The load balancer of the example in front of these replicas, with its configuration changed
+    /// like this. Returns once it listens and knows of the health of all.
+    pub async fn balancing(
+        replicas: &[SocketAddr],
+        change: impl FnOnce(String) -> String,
+    ) -> (Self, SocketAddr) {
+        let mut envoy = Self::with(&change(balancer(replicas)));
+        let address = envoy.address().await;
+        envoy.sees(replicas.len()).await;
+        (envoy, address)
+    }
+
+    fn with(config: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let file = |name: &str| directory.path().join(name);
-        std::fs::write(file("envoy.json"), config.to_string()).unwrap();
+        // JSON is YAML, too.
+        std::fs::write(file("envoy.yaml"), config).unwrap();
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/envoy");
         let mut command = Command::new(program);
-        command.arg("--config-path").arg(file("envoy.json"));
+        command.arg("--config-path").arg(file("envoy.yaml"));
         command.arg("--admin-address-path").arg(file("admin"));
         command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error"]);
         let process = command.stdin(Stdio::null()).spawn();
@@ -52,11 +78,48 @@ impl Envoy {
     }
 
     async fn listener(&self) -> Option<SocketAddr> {
-        let admin = std::fs::read_to_string(self.directory.path().join("admin")).ok()?;
-        let url = format!("http://{admin}/listeners?format=json");
-        let listeners: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
+        let listeners = self.json("/listeners").await?;
         let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
         let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
         Some(([127, 0, 0, 1], port).into())
     }
+
+    /// Waits until it takes so many of the replicas for healthy.
+    pub async fn sees(&self, healthy: usize) {
+        until(&format!("Envoy takes {healthy} for healthy"), async || {
+            self.stat("cluster.replicas.membership_healthy").await == Some(healthy as u64)
+        })
+        .await;
+    }
+
+    /// One of its counters or gauges, if it has it.
+    pub async fn stat(&self, name: &str) -> Option<u64> {
+        let stats = self.json("/stats").await?;
+        let stats = stats["stats"].as_array()?;
+        stats.iter().find(|stat| stat["name"] == name)?["value"].as_u64()
+    }
+
+    /// A page of its admin port.
+    async fn json(&self, page: &str) -> Option<Value> {
+        let admin = std::fs::read_to_string(self.directory.path().join("admin")).ok()?;
+        let answer = reqwest::get(format!("http://{admin}{page}?format=json")).await.ok()?;
+        answer.json().await.ok()
+    }
+}
+
+/// The example, on a port that the system chooses, in front of these.
+fn balancer(replicas: &[SocketAddr]) -> String {
+    let line = |port: &str| {
+        let found = BALANCER.lines().find(|line| line.contains(port));
+        found.unwrap_or_else(|| panic!("the example has no port {port}"))
+    };
+    let (listening, one, other) = (line("50051"), line("50052"), line("50053"));
+    let endpoint = |at: &SocketAddr| {
+        let line = one.replace("127.0.0.1", &at.ip().to_string());
+        line.replace("50052", &at.port().to_string())
+    };
+    let endpoints: Vec<String> = replicas.iter().map(endpoint).collect();
+    let text = BALANCER.replace(listening, &listening.replace("50051", "0"));
+    let text = text.replace(&format!("{one}\n{other}"), &endpoints.join("\n"));
+    format!("{ADMIN}{text}")
 }

@@ -14,7 +14,8 @@
 //!   its own. [`Plan::apart`] gives each replica a store of its own instead.
 //! - [`Plan::over`] starts them over a [`Redis`].
 //! - A [`Replica`] is killed, ended, stopped where it is, and started again. Then its port is
-//!   another, so ask [`Replica::profiles`] for a client each time. Its wire stays.
+//!   another, so ask [`Replica::profiles`] for a client each time. Its wire stays, and with
+//!   [`Plan::balanced`] its port, too.
 
 #![allow(dead_code, reason = "each test of replicas uses some of it")]
 
@@ -50,6 +51,7 @@ const MESSAGE: usize = 64 << 20;
 pub struct Plan {
     count: usize,
     is_apart: bool,
+    grace: Option<String>,
     top: String,
     store: String,
     server: String,
@@ -61,9 +63,18 @@ pub struct Replica {
     /// Between it and the store.
     pub wire: Wire,
     config: Mutex<String>,
+    balanced: Option<Balanced>,
     running: Mutex<Option<Running>>,
     /// Where it was reached last.
     channel: Mutex<Channel>,
+}
+
+/// What load balancers rely on.
+struct Balanced {
+    /// Where it listens, each time.
+    listen: Mutex<String>,
+    /// How long it goes on to accept calls when it has to end.
+    grace: String,
 }
 
 struct Running {
@@ -75,7 +86,8 @@ struct Running {
 /// So many replicas, without backends.
 pub fn replicas(count: usize) -> Plan {
     let [top, store, server] = [(); 3].map(|()| String::new());
-    Plan { count, is_apart: false, top, store, server, sections: vec![String::new(); count] }
+    let sections = vec![String::new(); count];
+    Plan { count, is_apart: false, grace: None, top, store, server, sections }
 }
 
 /// So many over all upstreams that the sandbox simulates, each without limits of its own.
@@ -94,6 +106,11 @@ impl Plan {
     /// They share nothing but the upstream: each has its memory.
     pub fn apart(self) -> Self {
         Self { is_apart: true, ..self }
+    }
+
+    /// Each is found at one address, and goes on to accept calls for this time when it has to end.
+    pub fn balanced(self, grace: &str) -> Self {
+        Self { grace: Some(grace.to_owned()), ..self }
     }
 
     /// Adds lines above all sections.
@@ -146,9 +163,26 @@ impl Plan {
         );
         let nowhere = Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
         let (config, channel) = (Mutex::new(config), Mutex::new(nowhere));
-        let replica = Replica { wire, config, running: Mutex::default(), channel };
+        let balanced = self.grace.clone().map(Balanced::new);
+        let replica = Replica { wire, config, balanced, running: Mutex::default(), channel };
         replica.start_again().await;
         replica
+    }
+}
+
+impl Balanced {
+    fn new(grace: String) -> Self {
+        // While it does not run, no connection of other tests may take its port.
+        let [one, two, three] = rand::random::<[u8; 3]>().map(|byte| 1 + byte % 250);
+        let listen = format!("127.{}.{two}.{three}:0", 100 + one / 2);
+        Self { listen: Mutex::new(listen), grace }
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("PROFILE_GATEWAY__LISTEN", self.listen.lock().unwrap().clone()),
+            ("PROFILE_GATEWAY__SERVER__DRAIN_GRACE", self.grace.clone()),
+        ]
     }
 }
 
@@ -156,7 +190,12 @@ impl Replica {
     /// Starts it, after its end.
     pub async fn start_again(&self) {
         let file = child::exactly(&self.config.lock().unwrap().clone());
-        let gateway = child::gateway(&["serve", "--config", &file.path], &[]).await;
+        let env = self.balanced.as_ref().map(Balanced::env).unwrap_or_default();
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let gateway = child::gateway(&["serve", "--config", &file.path], &env).await;
+        if let Some(balanced) = &self.balanced {
+            *balanced.listen.lock().unwrap() = gateway.grpc.to_string();
+        }
         let endpoint = Endpoint::new(format!("http://{}", gateway.grpc)).unwrap();
         *self.channel.lock().unwrap() = endpoint.connect_lazy();
         let before = self.running.lock().unwrap().replace(Running { gateway, file });

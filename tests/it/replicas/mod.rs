@@ -2,6 +2,7 @@
 
 mod account;
 mod alone;
+mod balanced;
 mod caches;
 mod doubts;
 mod figures;
@@ -10,6 +11,7 @@ mod operated;
 mod pauses;
 mod permits;
 mod processes;
+mod rolling;
 mod soak;
 mod streams;
 mod table;
