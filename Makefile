@@ -52,7 +52,7 @@ soak-replicas: tools ## make SOAK_OPERATIONS calls to three replicas while every
 	SOAK_OPERATIONS=$(SOAK_OPERATIONS) $(CARGO) test --locked --test it replicas::soak:: -- --nocapture
 
 figures-replicas: tools ## measure what it costs to share a store, as ratios of one run
-	FIGURES_HITS=5000 $(CARGO) test --locked --release --test it replicas::figures:: -- --nocapture
+	FIGURES_HITS=5000 FIGURES_PAIRS=100 $(CARGO) test --locked --release --test it replicas::figures:: -- --nocapture
 
 torn-files: ## cut a store at every length, and change a bit of every byte
 	TORN_FILES=all $(CARGO) test --locked --lib store::file::tests::torn -- --nocapture

@@ -209,6 +209,18 @@ impl Program {
         (kilobytes("VmRSS:") * 1024, kilobytes("VmHWM:") * 1024)
     }
 
+    /// The time that its threads have had on processors. Those that have ended do not count.
+    pub fn cpu(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let times = threads.map(|thread| {
+            // It may have ended.
+            let path = thread.unwrap().path().join("schedstat");
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.split(' ').next().and_then(|time| time.parse::<u64>().ok()).unwrap_or_default()
+        });
+        Duration::from_nanos(times.sum())
+    }
+
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
     }

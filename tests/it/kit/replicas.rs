@@ -19,7 +19,7 @@
 
 #![allow(dead_code, reason = "each test of replicas uses some of it")]
 
-use std::{net::SocketAddr, sync::Mutex};
+use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
 use futures_util::future::join_all;
 use profile_gateway::pb::{
@@ -265,6 +265,11 @@ impl Replica {
     pub async fn logs_in(&self) {
         let read = async || self.profiles().get_profile(fresh(model::get("SP_367"))).await;
         until("it logs in", async || read().await.is_ok()).await;
+    }
+
+    /// The time that its threads have had on processors; Linux only.
+    pub fn cpu(&self) -> Duration {
+        self.with(|gateway| gateway.program.cpu())
     }
 
     /// Where it serves gRPC.

@@ -1,6 +1,8 @@
 //! What it costs to share a store, as ratios of one run: `make figures-replicas`. Prints what means
 //! something only on a quiet machine, in a release build; a short round shows that it can.
 
+mod hits;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -65,25 +67,6 @@ async fn renames(replica: &Replica, from: u64) -> Vec<Duration> {
 /// The one that a half are faster than, and the one that 99 of 100 are.
 fn quantiles(sorted: &[Duration]) -> [Duration; 2] {
     [sorted[sorted.len() / 2], sorted[sorted.len() * 99 / 100]]
-}
-
-async fn hits(sandbox: &Sandbox, redis: &Redis) {
-    let (with, without) =
-        (start(1, Some(""), sandbox, redis).await, start(1, None, sandbox, redis).await);
-    let mut times = [Duration::ZERO; 2];
-    for _ in 0..4 {
-        for (at, replica) in [&with[0], &without[0]].into_iter().enumerate() {
-            let mut client = replica.profiles();
-            get(&mut client).await;
-            let begin = Instant::now();
-            for _ in 0..hits_at_once() {
-                get(&mut client).await;
-            }
-            times[at] += begin.elapsed();
-        }
-    }
-    let ratio = times[0].as_secs_f64() / times[1].as_secs_f64();
-    show(&format!("a hit with a shared store takes {ratio:.3} of one without"));
 }
 
 async fn writes(sandbox: &Sandbox, redis: &Redis) {
@@ -167,7 +150,7 @@ async fn requests(redis: &Redis) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_sharing_costs() {
     let (redis, sandbox) = (Redis::start().await, sandbox().await);
-    hits(&sandbox, &redis).await;
+    hits::figures(&sandbox, &redis).await;
     writes(&sandbox, &redis).await;
     travel(&sandbox, &redis).await;
     killed(&sandbox, &redis).await;
