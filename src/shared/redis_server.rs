@@ -19,11 +19,13 @@ impl RedisServer {
     /// Starts one that keeps nothing on disk, with more arguments.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new("redis-server");
+        // Another one than that of Redis, as that of Valkey, if this names it.
+        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let mut command = Command::new(program);
         command.args(["--port", "0", "--save", "", "--enable-debug-command", "local"]);
         command.arg("--dir").arg(dir.path()).arg("--unixsocket").arg(dir.path().join("redis"));
         let process = command.args(arguments).stdout(Stdio::null()).spawn();
-        let process = process.expect("redis-server is installed, as `make test` does");
+        let process = process.expect("the server is installed, as `make test` does");
         let server = Self { process, dir };
         for _ in 0..500 {
             if server.client().get_multiplexed_async_connection().await.is_ok() {
@@ -31,7 +33,7 @@ impl RedisServer {
             }
             sleep(Duration::from_millis(10)).await;
         }
-        panic!("redis-server does not answer");
+        panic!("the server does not answer");
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -117,14 +117,14 @@ impl Redis {
     }
 
     async fn runs_again(&self) -> bool {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         let directory = self.directory.path().to_str().unwrap();
         let socket = self.socket();
         let places = ["--dir", directory, "--unixsocket", socket.to_str().unwrap()];
         let user = ["--user", CONTROL, "on", "nopass", "~*", "&*", "+@all"];
         command.args(&self.arguments).args(places).args(user).kill_on_drop(true);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("redis-server is there: `make tools` installs it");
+        let mut child = command.spawn().expect("the server is there: `make tools` installs it");
         let ended = tokio::select! {
             _ = child.wait() => true,
             () = until("the server answers", async || self.answers().await) => false,
@@ -212,6 +212,11 @@ impl Redis {
     pub async fn promote(&self) {
         self.command(&["REPLICAOF", "NO", "ONE"]).await;
     }
+}
+
+/// The server that is started: `REDIS_SERVER` may name another one, as that of Valkey.
+fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 fn free_port() -> u16 {
