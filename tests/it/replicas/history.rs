@@ -11,6 +11,7 @@
 
 mod effects;
 mod excuses;
+mod memory;
 mod reads;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,8 @@ pub(super) struct Read {
     pub seen: Option<(u64, Option<Services>)>,
     /// How it was read, and from which replica.
     pub how: String,
+    /// Whether it was answered from memory.
+    pub is_remembered: bool,
 }
 
 /// A way to break the promise.
@@ -84,12 +87,16 @@ pub(super) enum Lie {
     DoneTwice,
     OkWithoutEffect,
     FailureWithEffect,
+    /// A write that was refused, each time that it was asked for, was sent all the same.
+    RefusedWithEffect,
     /// A change that no call asked for: one write has taken back what another one has written.
     LostChange,
     /// A read older than a write that was acknowledged before it began.
     StaleRead,
     /// A read of something that was never written, or not yet.
     ReadOfNothing,
+    /// An answer from memory when no lease can have been left.
+    ReadWithoutLease,
     /// Two requests that write one profile were under way at once.
     AtOnce,
     /// Two writes went through that had seen the same etag.
@@ -129,14 +136,20 @@ impl History {
         let mut found = writes::judge(&writes, &lives);
         found.extend(writes::judge_etags(&writes));
         found.extend(reads::judge(self, &writes, &lives));
+        found.extend(memory::judge(self, &lives));
         found.extend(together::judge(&self.passed, &lives));
         found.into_iter().map(|found| self.weighed(found)).collect()
+    }
+
+    /// How many reads were answered from memory while the store did not answer.
+    pub(super) fn remembered_alone(&self) -> usize {
+        memory::while_away(self).count()
     }
 
     fn weighed(&self, suspicion: Suspicion) -> Found {
         let Suspicion { lie, about, profile, from, to } = suspicion;
         // A read is never excused: replicas acknowledge writes themselves, not the store.
-        let may_be = !matches!(lie, Lie::StaleRead | Lie::ReadOfNothing);
+        let may_be = !matches!(lie, Lie::StaleRead | Lie::ReadOfNothing | Lie::ReadWithoutLease);
         let is_excused = may_be && self.troubles.excuse(&self.calls, profile, (from, to));
         Found { lie, about, is_excused }
     }

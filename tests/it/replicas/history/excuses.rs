@@ -18,6 +18,8 @@ pub(in crate::replicas) enum Trouble {
     Away { replica: usize, from: u64, to: u64 },
     /// The store has lost what it had at some time in between.
     Lost { from: u64, to: u64 },
+    /// The store has answered nothing.
+    Silent { from: u64, to: u64 },
 }
 
 /// All troubles.
@@ -57,7 +59,7 @@ impl Troubles {
             Trouble::Away { replica, from, to } => {
                 replica == call.replica && from <= until && to >= call.start.ms
             }
-            Trouble::Lost { .. } => false,
+            Trouble::Lost { .. } | Trouble::Silent { .. } => false,
         })
     }
 }

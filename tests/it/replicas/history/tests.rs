@@ -57,7 +57,14 @@ fn attach(id: &str) -> Kind {
 
 fn read(seen: Option<(u64, &[&str])>, start: u64, end: u64) -> Read {
     let seen = seen.map(|(version, ids)| (version, Some(services(ids))));
-    Read { id: ID.to_owned(), start: at(start), end: at(end), seen, how: "get".to_owned() }
+    Read {
+        id: ID.to_owned(),
+        start: at(start),
+        end: at(end),
+        seen,
+        how: "get".to_owned(),
+        is_remembered: false,
+    }
 }
 
 fn failed() -> Said {
@@ -166,8 +173,9 @@ fn false_answers_are_found() {
     assert_lies(&[Lie::OkWithoutEffect], |history| {
         history.calls.push(call(attach("2"), (10, 17), Said::Ok));
     });
-    for said in [failed(), refused()] {
-        assert_lies(&[Lie::FailureWithEffect], |history| {
+    let kinds = [(failed(), Lie::FailureWithEffect), (refused(), Lie::RefusedWithEffect)];
+    for (said, lie) in kinds {
+        assert_lies(&[lie], |history| {
             history.calls.push(call(rename(2), (20, 22), said.clone()));
             history.effects.push(renamed(2, 21));
         });
@@ -223,6 +231,28 @@ fn stale_and_invented_reads_are_found() {
     assert_lies(&[Lie::ReadOfNothing], |history| {
         history.reads.push(read(Some((1, &["4"])), 5, 6));
     });
+}
+
+#[test]
+fn memory_that_answers_without_a_lease_is_found() {
+    let silent = Trouble::Silent { from: 1_700, to: 5_000 };
+    // Before the store is silent, under the lease, after it, and when the store may answer again.
+    for (start, end, expected) in [
+        (16, 18, &[][..]),
+        (18, 19, &[]),
+        (37, 38, &[]),
+        (39, 40, &[Lie::ReadWithoutLease]),
+        (49, 51, &[]),
+    ] {
+        for is_remembered in [true, false] {
+            let expected = if is_remembered { expected } else { &[] };
+            assert_lies(expected, |history| {
+                history.troubles.0.push(silent);
+                let read = read(Some((1, &["2", "4"])), start, end);
+                history.reads.push(Read { is_remembered, ..read });
+            });
+        }
+    }
 }
 
 #[test]

@@ -78,8 +78,12 @@ impl<'c> Write<'c> {
         let in_between = self.attempts.iter().filter(failed).any(before);
         let at_last = self.ok().is_none()
             && (!self.is_in_doubt() || self.attempts.last().is_some_and(|call| failed(&call)));
+        let refused = |call: &&Call| matches!(call.said, Said::Refused(_));
         if in_between || (at_last && !done.is_empty()) {
-            tell(Lie::FailureWithEffect);
+            tell(match self.attempts.iter().all(refused) {
+                true => Lie::RefusedWithEffect,
+                false => Lie::FailureWithEffect,
+            });
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Figures, Plan, REPLICAS, servers::Servers, worker::Later};
+use super::{Plan, REPLICAS, figures::Figures, servers::Servers, worker::Later};
 use crate::{
     kit::{
         chance::Chance,
@@ -68,7 +68,7 @@ impl Known {
 }
 
 impl Field {
-    pub(super) async fn start(plan: Plan) -> Self {
+    pub(super) async fn start(plan: &Plan) -> Self {
         let (sandbox, servers) = (sandbox().await, Servers::start().await);
         sandbox.set("endpoint", &json!({"rate_limit": false})).await;
         let clock = Arc::default();
@@ -189,6 +189,8 @@ impl Field {
             *figures.told.entry(what.clone()).or_default() += count;
         }
         *figures.told.entry("upstream requests".to_owned()).or_default() += history.passed.len();
+        *figures.told.entry("memory while the store was silent".to_owned()).or_default() +=
+            history.remembered_alone();
         *figures.told.entry("effects".to_owned()).or_default() += history.effects.len();
         let found = history.lies();
         if !found.is_empty() {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use profile_gateway::pb::{GetProfileRequest, Profile};
 use tokio::time::{sleep, timeout};
-use tonic::{Request, Status};
+use tonic::{Request, Status, metadata::MetadataMap};
 
 use super::{
     ask::reason,
@@ -19,12 +19,20 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(6);
 /// What a caller wants of a cache, most often nothing.
 const WANTED: [&str; 6] = ["", "", "", "", "no-cache", "max-age=0"];
+/// How an answer from memory is marked.
+const REMEMBERED: [&str; 2] = ["hit", "stale"];
 /// How long after the last call something may still happen.
 const SETTLED: Duration = Duration::from_secs(5);
 
 fn seen(profile: &Profile) -> (u64, Option<Services>) {
     let services = profile.services.iter().map(|service| service.id.clone()).collect();
     (version(&profile.display_name).unwrap().1, Some(services))
+}
+
+/// Whether an answer was there before it was asked for.
+fn is_remembered(metadata: &MetadataMap) -> bool {
+    let cache = metadata.get("x-profile-cache").and_then(|value| value.to_str().ok());
+    cache.is_some_and(|cache| REMEMBERED.contains(&cache))
 }
 
 async fn patient<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
@@ -92,10 +100,10 @@ impl Field {
         let start = self.now();
         let result = patient(client.get_profile(request)).await;
         let end = self.now();
-        let seen = match result {
-            Ok(answer) => Some(seen(answer.get_ref())),
+        let (seen, is_remembered) = match result {
+            Ok(answer) => (Some(seen(answer.get_ref())), is_remembered(answer.metadata())),
             Err(status) => match reason(&status).as_deref() {
-                Some("PROFILE_NOT_FOUND") => None,
+                Some("PROFILE_NOT_FOUND") => (None, is_remembered(status.metadata())),
                 why => {
                     self.count(&format!("get {}", why.unwrap_or("unanswered")));
                     return false;
@@ -104,7 +112,8 @@ impl Field {
         };
         self.count("get");
         let how = format!("get {wanted:?} from {replica}");
-        self.history.lock().unwrap().reads.push(Read { id: known.id(), start, end, seen, how });
+        let read = Read { id: known.id(), start, end, seen, how, is_remembered };
+        self.history.lock().unwrap().reads.push(read);
         true
     }
 
@@ -127,11 +136,12 @@ impl Field {
         };
         self.count("list");
         let how = format!("list {wanted:?} from {replica}");
+        let is_remembered = is_remembered(answer.metadata());
         let found: HashMap<String, Profile> =
             answer.into_inner().profiles.into_iter().map(|p| (p.name.clone(), p)).collect();
         let reads = known.into_iter().map(|known| {
             let seen = found.get(&known.name).map(seen);
-            Read { id: known.id(), start, end, seen, how: how.clone() }
+            Read { id: known.id(), start, end, seen, how: how.clone(), is_remembered }
         });
         self.history.lock().unwrap().reads.extend(reads);
         true

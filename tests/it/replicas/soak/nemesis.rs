@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{
-    Plan, REPLICAS,
-    field::Field,
-    troubles::{ALL, What},
-};
+use super::{Plan, REPLICAS, field::Field, troubles::What};
 use crate::kit::chance::Chance;
 
 pub(super) struct Nemesis {
@@ -16,25 +12,27 @@ pub(super) struct Nemesis {
     chance: Chance,
     /// How many troubles are left.
     left: usize,
-    /// Those of this turn: each comes once before any comes again.
+    /// What there is, and what is left of it in this turn: each comes once before any comes again.
+    all: Vec<What>,
     turn: Vec<What>,
 }
 
 impl Nemesis {
     pub(super) fn new(field: Arc<Field>, plan: Plan) -> Self {
-        Self { field, chance: Chance::of(plan.seed, 0), left: plan.troubles, turn: Vec::new() }
+        let (chance, left, all) = (Chance::of(plan.seed, 0), plan.troubles, plan.kinds);
+        Self { field, chance, left, all, turn: Vec::new() }
     }
 
     /// Goes on until all calls are over.
     pub(super) async fn trouble(mut self) {
         while self.left > 0 && !self.field.is_over() {
-            sleep(Duration::from_millis(300 + self.chance.below(1_700))).await;
+            sleep(Duration::from_millis(300 + self.chance.below(1_200))).await;
             let first = self.next();
             let at = self.chance.below(REPLICAS as u64);
             let at = usize::try_from(at).unwrap();
-            let second = self.chance.one_in(2).then(|| self.next_to(first));
+            let second = if self.chance.one_in(2) { self.next_to(first) } else { None };
             let other = (at + 1) % REPLICAS;
-            let after = Duration::from_millis(self.chance.below(1_500));
+            let after = Duration::from_millis(self.chance.below(1_000));
             let (one, two) = (self.of(), self.of());
             let one = first.happen(&self.field, at, one);
             let two = async {
@@ -54,18 +52,21 @@ impl Nemesis {
     fn next(&mut self) -> What {
         self.left = self.left.saturating_sub(1);
         if self.turn.is_empty() {
-            self.turn = ALL.to_vec();
+            self.turn.clone_from(&self.all);
         }
         let at = self.chance.below(self.turn.len() as u64);
         self.turn.swap_remove(usize::try_from(at).unwrap())
     }
 
-    /// One that can come with another: two of the store exclude each other.
-    fn next_to(&mut self, first: What) -> What {
+    /// One that can come with another, if there is one.
+    fn next_to(&mut self, first: What) -> Option<What> {
+        if !self.all.iter().any(|second| first.goes_with(*second)) {
+            return None;
+        }
         loop {
             let second = self.next();
-            if !(first.is_of_store() && second.is_of_store()) {
-                return second;
+            if first.goes_with(second) {
+                return Some(second);
             }
         }
     }

@@ -11,6 +11,22 @@ use crate::kit::{
     wire::{Flow, To, Wire},
 };
 
+/// A server that may take over.
+pub(super) struct Follower {
+    next: Redis,
+    link: Wire,
+}
+
+impl Follower {
+    /// It gets nothing any more of what is written, and this time passes.
+    pub(super) async fn fall_behind(&self, time: Duration) {
+        for to in [To::Server, To::Client] {
+            self.link.flow(to, Flow::Lose);
+        }
+        sleep(time).await;
+    }
+}
+
 /// Which server it is may change.
 pub(super) struct Servers(Mutex<Arc<Redis>>);
 
@@ -23,10 +39,9 @@ impl Servers {
         Arc::clone(&*self.0.lock().await)
     }
 
-    /// Another server takes over, without what was written in this time.
-    pub(super) async fn fail_over(&self, replicas: &[Replica], behind: Duration) {
-        let mut primary = self.0.lock().await;
-        let next = Redis::start().await;
+    /// Another server, which has what this one has.
+    pub(super) async fn follower(&self) -> Follower {
+        let (primary, next) = (self.primary().await, Redis::start().await);
         let link = Wire::to(primary.address(), 1).await;
         let port = link.address.port().to_string();
         next.command(&["REPLICAOF", "127.0.0.1", &port]).await;
@@ -34,16 +49,25 @@ impl Servers {
             next.info("master_link_status").await == "up"
         })
         .await;
-        for to in [To::Server, To::Client] {
-            link.flow(to, Flow::Lose);
-        }
-        sleep(behind).await;
-        next.promote().await;
+        Follower { next, link }
+    }
+
+    /// It takes over, for all replicas.
+    pub(super) async fn take_over(&self, follower: Follower, replicas: &[Replica]) {
+        let mut primary = self.0.lock().await;
+        follower.next.promote().await;
         primary.kill().await;
         for replica in replicas {
-            replica.wire.lead_to(next.address());
+            replica.wire.lead_to(follower.next.address());
         }
-        *primary = Arc::new(next);
+        *primary = Arc::new(follower.next);
+    }
+
+    /// Another server takes over, without what was written in this time.
+    pub(super) async fn fail_over(&self, replicas: &[Replica], behind: Duration) {
+        let follower = self.follower().await;
+        follower.fall_behind(behind).await;
+        self.take_over(follower, replicas).await;
     }
 
     /// It comes back with what it had before this time.

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Longer than a lease, and shorter.
-const LONG: (u64, u64) = (2_500, 2_500);
-const SHORT: (u64, u64) = (300, 1_200);
+const LONG: (u64, u64) = (2_300, 1_200);
+const SHORT: (u64, u64) = (200, 900);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
@@ -46,9 +46,15 @@ pub(super) enum What {
     FailOver,
     Flush,
     Fill,
+    /// The store loses turns.
+    LoseTurns,
+    /// Another server takes over, and its log has other entries under the same numbers.
+    Rewind,
+    /// A replica is evicted that does not lag any more.
+    EvictLate,
 }
 
-pub(super) const ALL: [What; 16] = [
+pub(super) const ALL: [What; 19] = [
     What::Kill,
     What::Replace,
     What::Pause,
@@ -65,13 +71,32 @@ pub(super) const ALL: [What; 16] = [
     What::FailOver,
     What::Flush,
     What::Fill,
+    What::LoseTurns,
+    What::Rewind,
+    What::EvictLate,
 ];
 
 impl What {
+    /// The one with this name.
+    pub(super) fn named(name: &str) -> Self {
+        let named = ALL.into_iter().find(|what| format!("{what:?}") == name);
+        named.unwrap_or_else(|| panic!("{name} is none of {ALL:?}"))
+    }
+
     /// Whether it is done to the store.
-    pub(super) fn is_of_store(self) -> bool {
-        use What::{FailOver, Fill, Flush, GoBack, Hang, Restart};
-        matches!(self, Hang | Restart | GoBack | FailOver | Flush | Fill)
+    fn is_of_store(self) -> bool {
+        use What::{FailOver, Fill, Flush, GoBack, Hang, LoseTurns, Restart};
+        matches!(self, Hang | Restart | GoBack | FailOver | Flush | Fill | LoseTurns)
+    }
+
+    /// Whether it is done to the store and to replicas, and to nothing else meanwhile.
+    fn is_of_all(self) -> bool {
+        matches!(self, Self::Rewind | Self::EvictLate)
+    }
+
+    /// Whether both can come at once: two of the store exclude each other.
+    pub(super) fn goes_with(self, other: Self) -> bool {
+        !(self.is_of_all() || other.is_of_all() || self.is_of_store() && other.is_of_store())
     }
 
     /// Does it, to this replica if it is not done to the store, and takes it back.
@@ -93,7 +118,12 @@ impl What {
             What::Restart | What::GoBack | What::FailOver | What::Flush => {
                 field.note(Trouble::Lost { from, to });
             }
-            What::Hang | What::Fill | What::Slow => {}
+            What::Rewind => {
+                field.note(Trouble::Lost { from, to });
+                field.note(Trouble::Away { replica, from, to });
+            }
+            What::Hang => field.note(Trouble::Silent { from, to }),
+            What::Fill | What::Slow | What::LoseTurns => {}
             _ => field.note(Trouble::Away { replica, from, to }),
         }
     }
@@ -107,6 +137,7 @@ impl What {
             What::GoBack => servers.go_back(short, time(chance, SHORT)).await,
             What::FailOver => servers.fail_over(&field.replicas, short).await,
             What::Fill => servers.fill(long).await,
+            What::LoseTurns => field.lose_turns(long).await,
             _ => servers.primary().await.command(&["FLUSHALL"]).await,
         }
     }
@@ -129,6 +160,8 @@ impl What {
                 sleep(if self == What::Stop { long } else { short }).await;
                 replica.go_on();
             }
+            What::Rewind => field.rewind(at, Duration::from_millis(150 + chance.below(250))).await,
+            What::EvictLate => field.evict_late(at).await,
             What::Reset => replica.wire.cut(),
             What::Late | What::Slow => {
                 let flow = match self {

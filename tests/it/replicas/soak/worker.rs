@@ -19,9 +19,7 @@ use crate::{
 };
 
 /// Most profiles that there are at once.
-const PROFILES: usize = 40;
-/// How many of them are written most.
-const HOT: u64 = 6;
+const PROFILES: usize = 60;
 /// How often one write is asked for before it is left for later.
 const ATTEMPTS: u64 = 3;
 /// When a write in doubt is asked for once more: after the time in which its replica may have been
@@ -33,6 +31,8 @@ const SERVICES: [[&str; 2]; 2] = [["2", "3"], ["6", "32"]];
 pub(super) struct Worker {
     pub field: Arc<Field>,
     pub chance: Chance,
+    /// How many profiles are written most.
+    hot: u64,
 }
 
 /// A write with all that its repeats need.
@@ -50,8 +50,8 @@ pub(super) struct Write {
 pub(super) struct Later(Instant, Write);
 
 impl Worker {
-    pub(super) fn new(field: Arc<Field>, chance: Chance) -> Self {
-        Self { field, chance }
+    pub(super) fn new(field: Arc<Field>, chance: Chance, hot: u64) -> Self {
+        Self { field, chance, hot }
     }
 
     pub(super) async fn work(mut self) {
@@ -67,9 +67,8 @@ impl Worker {
                 7..21 => self.rename().await,
                 21..33 => self.toggle().await,
                 33..36 => self.race_for_an_etag().await,
-                36..82 => self.get().await,
-                82..90 => self.list().await,
-                _ => sleep(Duration::from_millis(self.chance.below(20))).await,
+                36..92 => self.get().await,
+                _ => self.list().await,
             }
         }
         self.repeat(true).await;
@@ -88,7 +87,7 @@ impl Worker {
     pub(super) fn pick(&mut self) -> Option<Known> {
         let known = self.field.known.lock().unwrap();
         let there = known.iter().filter(|known| !known.is_deleted).count() as u64;
-        let many = if self.chance.one_in(2) { there.min(HOT) } else { there };
+        let many = if self.chance.one_in(2) { there.min(self.hot) } else { there };
         let at = usize::try_from(self.chance.below(many.max(1))).unwrap();
         known.iter().filter(|known| !known.is_deleted).nth(at).cloned()
     }
