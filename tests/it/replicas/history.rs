@@ -9,6 +9,7 @@
 //! The journal gives the order of what happened, so that no order has to be searched for: all rules
 //! together take O(n log n).
 
+mod account;
 mod effects;
 mod excuses;
 mod memory;
@@ -21,6 +22,7 @@ mod writes;
 use std::collections::BTreeSet;
 
 pub(super) use self::{
+    account::Rate,
     effects::{Effect, What, effects, lives},
     excuses::{Trouble, Troubles},
 };
@@ -97,6 +99,10 @@ pub(super) enum Lie {
     ReadOfNothing,
     /// An answer from memory when no lease can have been left.
     ReadWithoutLease,
+    /// A login with a password that was refused a moment before.
+    RefusedAgain,
+    /// More requests than the rate of an account.
+    TooOften,
     /// Two requests that write one profile were under way at once.
     AtOnce,
     /// Two writes went through that had seen the same etag.
@@ -108,8 +114,8 @@ pub(super) enum Lie {
 pub(super) struct Found {
     pub lie: Lie,
     pub about: String,
-    /// The store lost its record and the replica that wrote it could not restore it: that is not
-    /// promised.
+    /// The store lost its record and the replica that wrote it could not restore it, or the store
+    /// had two primaries: that is not promised.
     pub is_excused: bool,
 }
 
@@ -123,6 +129,10 @@ pub(super) struct History {
     /// What all replicas have sent.
     pub passed: Vec<Passed>,
     pub troubles: Troubles,
+    /// When logins were refused, in milliseconds.
+    pub refused: Vec<u64>,
+    /// What came at the account with a rate.
+    pub rate: Rate,
     /// A write whose call took at least so many milliseconds was answered because its time was up,
     /// and replicas may not have known of it yet. Zero if there was time for all.
     pub cut: u64,
@@ -137,6 +147,7 @@ impl History {
         found.extend(writes::judge_etags(&writes));
         found.extend(reads::judge(self, &writes, &lives));
         found.extend(memory::judge(self, &lives));
+        found.extend(account::judge(self));
         found.extend(together::judge(&self.passed, &lives));
         found.into_iter().map(|found| self.weighed(found)).collect()
     }
@@ -150,7 +161,8 @@ impl History {
         let Suspicion { lie, about, profile, from, to } = suspicion;
         // A read is never excused: replicas acknowledge writes themselves, not the store.
         let may_be = !matches!(lie, Lie::StaleRead | Lie::ReadOfNothing | Lie::ReadWithoutLease);
-        let is_excused = may_be && self.troubles.excuse(&self.calls, profile, (from, to));
+        let is_excused = self.troubles.has_two_primaries((from, to))
+            || may_be && self.troubles.excuse(&self.calls, profile, (from, to));
         Found { lie, about, is_excused }
     }
 }

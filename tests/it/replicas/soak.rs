@@ -15,13 +15,16 @@
 //! `grace_left`. They need events that are rare among real processes: each was not seen to be found
 //! here. `shared::protocol::tests::rules` finds each of them in the model.
 
+mod account;
 mod aimed;
 mod ask;
+mod backends;
 mod field;
 mod figures;
 mod look;
 mod nemesis;
 mod servers;
+mod split;
 mod troubles;
 mod upstream;
 mod watcher;
@@ -68,6 +71,10 @@ struct Plan {
     hot: u64,
     /// Each replica has a store of its own.
     is_apart: bool,
+    /// The store has a follower.
+    is_in_pairs: bool,
+    /// Lines of the section `[store]`.
+    store: String,
 }
 
 /// One round on an upstream, a store and replicas of its own.
@@ -100,8 +107,9 @@ async fn round(plan: Plan, figures: &mut Figures) {
     figures.rounds += 1;
     figures.operations += plan.operations;
     let found = field.judge(figures);
-    figures.excused += found.iter().filter(|found| found.is_excused).count();
-    figures.found.extend(found.into_iter().filter(|found| !found.is_excused));
+    let (excused, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.is_excused);
+    figures.excused.extend(excused.into_iter().map(|found| found.lie));
+    figures.found.extend(found);
 }
 
 fn read(name: &str) -> Option<u64> {
@@ -124,7 +132,18 @@ impl Plan {
         let operations = operations.unwrap_or(SHORT);
         let hot = read("SOAK_HOT").unwrap_or(HOT);
         let is_apart = read("SOAK_APART").is_some();
-        Self { seed, operations, workers, troubles, kinds, hot, is_apart }
+        let store = std::env::var("SOAK_STORE").unwrap_or_default();
+        Self {
+            seed,
+            operations,
+            workers,
+            troubles,
+            kinds,
+            hot,
+            is_apart,
+            is_in_pairs: false,
+            store,
+        }
     }
 }
 

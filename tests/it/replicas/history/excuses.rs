@@ -1,5 +1,6 @@
 //! What is not promised: that a write happens once, and alone, if the store loses the record of it
-//! and the replica that wrote it cannot put it back in time.
+//! and the replica that wrote it cannot put it back in time; and anything of what happens while the
+//! store has two primaries.
 
 use super::Call;
 
@@ -8,6 +9,9 @@ use super::Call;
 const GRACE: u64 = 4_000;
 /// How long a write may be under way in the store after its call.
 const LEASE: u64 = 16_000;
+
+/// How long a replica goes on after the primary that it had, in milliseconds: that long is a lease.
+const LEFT: u64 = 2_100;
 
 /// Something that was done to the replicas or to their store, in milliseconds of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,12 @@ pub(in crate::replicas) enum Trouble {
     Away { replica: usize, from: u64, to: u64 },
     /// The store has lost what it had at some time in between.
     Lost { from: u64, to: u64 },
+    /// The store had two primaries, each with replicas of its own.
+    Split { from: u64, to: u64 },
+    /// An account was asked for more than it gives, and nothing else was done.
+    Strained { from: u64, to: u64 },
+    /// The gateway had a wrong password for a while, and nothing else was done.
+    Rotated { from: u64, to: u64 },
     /// The store has answered nothing.
     Silent { from: u64, to: u64 },
 }
@@ -50,6 +60,14 @@ impl Troubles {
         })
     }
 
+    /// Whether there were two primaries in this time, or leases of both.
+    pub(super) fn has_two_primaries(&self, (from, to): (u64, u64)) -> bool {
+        self.0.iter().any(|trouble| match *trouble {
+            Trouble::Split { from: began, to: ended } => to >= began && from <= ended + LEFT,
+            _ => false,
+        })
+    }
+
     /// Whether the replica that a call was made to cannot have restored it by then.
     fn is_out(&self, call: &Call, until: u64) -> bool {
         self.0.iter().any(|trouble| match *trouble {
@@ -59,7 +77,7 @@ impl Troubles {
             Trouble::Away { replica, from, to } => {
                 replica == call.replica && from <= until && to >= call.start.ms
             }
-            Trouble::Lost { .. } | Trouble::Silent { .. } => false,
+            _ => false,
         })
     }
 }

@@ -11,27 +11,31 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Plan, REPLICAS, figures::Figures, servers::Servers, worker::Later};
+use super::{
+    Plan, REPLICAS,
+    backends::{self, LIMITED, PER_SECOND},
+    figures::Figures,
+    servers::Servers,
+    worker::Later,
+};
 use crate::{
     kit::{
         chance::Chance,
         history::{Clock, Moment},
-        replicas::{self, Replica, unlimited},
+        replicas::{self, Replica},
         sandbox::{Sandbox, sandbox},
         show,
         tap::{Tap, tap},
     },
-    replicas::history::{Found, History, Trouble, effects},
+    replicas::history::{Found, History, Rate, Trouble, effects},
 };
 
 /// What each call has, in milliseconds: long enough for a lease to run out.
 const TIME: u64 = 4_000;
 /// A call that took so long may be answered before all replicas know what it wrote.
 const CUT: u64 = TIME - 300;
-/// Names of the upstreams in use.
-pub(super) const BACKENDS: [&str; 2] = ["sft", "endpoint"];
-const LINES: &str = "settle_time = \"700ms\"\nconfirm_deletions = true\nwatch_interval = \"1s\"\n\
-                     max_queued_calls = 1000\ndialect =";
+/// What a login with a wrong password is answered with.
+const WRONG_PASSWORD: &str = "10126";
 
 pub(super) struct Field {
     pub sandbox: Sandbox,
@@ -69,25 +73,23 @@ impl Known {
 
 impl Field {
     pub(super) async fn start(plan: &Plan) -> Self {
-        let (sandbox, servers) = (sandbox().await, Servers::start().await);
+        let sandbox = sandbox().await;
+        let servers = match plan.is_in_pairs {
+            true => Servers::start_in_pairs().await,
+            false => Servers::start().await,
+        };
         sandbox.set("endpoint", &json!({"rate_limit": false})).await;
         let clock = Arc::default();
         // One for all: replicas that reach an upstream at different places share nothing of it.
         let tap = tap(&sandbox.base_url(), &clock).await;
-        let config = unlimited(&sandbox.config()).replace("dialect =", LINES);
-        let used = |section: &&str| BACKENDS.iter().any(|name| section.contains(name));
-        let config: Vec<&str> = config.split("\n\n").filter(used).collect();
-        let config = config.join("\n\n").replace(&sandbox.base_url(), &tap.base_url);
         let mut all = replicas::replicas(REPLICAS)
             .top("[log]\nlevel = \"error,start=info\"")
             .server(&format!("default_timeout = \"{TIME}ms\""))
-            .sections(&config);
+            .sections(&backends::sections(&sandbox, &tap.base_url));
         if plan.is_apart {
             all = all.apart();
         }
-        if let Ok(lines) = std::env::var("SOAK_STORE") {
-            all = all.store(&lines);
-        }
+        all = all.store(&plan.store);
         let primary = servers.primary().await;
         let replicas = all.over(&primary).await;
         Self {
@@ -118,6 +120,9 @@ impl Field {
             let next = more.first().map_or(seq + 1, |entry| entry["seq"].as_u64().unwrap());
             assert_eq!(next, seq + 1, "the journal has forgotten something");
             seq = more.last().map_or(seq, |entry| entry["seq"].as_u64().unwrap());
+            let refused = more.iter().filter(|entry| entry["result_code"] == WRONG_PASSWORD);
+            let refused = refused.filter_map(|entry| entry["at_ms"].as_u64());
+            self.history.lock().unwrap().refused.extend(refused);
             let matters = more.into_iter().filter(|entry| !entry["effect"].is_null());
             self.journal.lock().unwrap().extend(matters);
             if is_last {
@@ -185,13 +190,21 @@ impl Field {
         let mut history = self.history.lock().unwrap();
         history.effects = effects(&journal);
         history.passed = self.tap.passed();
+        let limited = history.passed.iter().filter(|passed| passed.line.contains(LIMITED));
+        let arrivals = limited.map(|passed| passed.from.ms).collect();
+        history.rate = Rate { per_second: PER_SECOND, arrivals };
         for (what, count) in self.told.lock().unwrap().iter() {
             *figures.told.entry(what.clone()).or_default() += count;
         }
-        *figures.told.entry("upstream requests".to_owned()).or_default() += history.passed.len();
-        *figures.told.entry("memory while the store was silent".to_owned()).or_default() +=
-            history.remembered_alone();
-        *figures.told.entry("effects".to_owned()).or_default() += history.effects.len();
+        for (what, count) in [
+            ("upstream requests", history.passed.len()),
+            ("requests within a rate", history.rate.arrivals.len()),
+            ("logins refused", history.refused.len()),
+            ("memory while the store was silent", history.remembered_alone()),
+            ("effects", history.effects.len()),
+        ] {
+            *figures.told.entry(what.to_owned()).or_default() += count;
+        }
         let found = history.lies();
         if !found.is_empty() {
             keep_evidence(&history, &journal, &found);

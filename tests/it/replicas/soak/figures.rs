@@ -17,7 +17,8 @@ pub(super) struct Figures {
     pub rounds: usize,
     pub operations: u64,
     pub told: BTreeMap<String, usize>,
-    pub excused: usize,
+    /// What is not promised.
+    pub excused: Vec<Lie>,
     pub found: Vec<Found>,
 }
 
@@ -44,6 +45,15 @@ impl Answers {
             share(*unavailable)
         )
     }
+}
+
+/// How often there is which.
+fn kinds(lies: impl Iterator<Item = Lie>) -> BTreeMap<Lie, usize> {
+    let mut kinds = BTreeMap::new();
+    for lie in lies {
+        *kinds.entry(lie).or_default() += 1;
+    }
+    kinds
 }
 
 impl Figures {
@@ -86,25 +96,20 @@ impl Figures {
         show(&self.reads().text("reads"));
         show(&self.writes().text("writes"));
         let Self { rounds, operations, excused, found, .. } = self;
-        let mut kinds: BTreeMap<Lie, usize> = BTreeMap::new();
-        for Found { lie, .. } in found {
-            *kinds.entry(*lie).or_default() += 1;
-        }
         show(&format!(
-            "SOAK_SEED={seed}: {rounds} rounds, {operations} operations, {excused} excused, {} \
-             violations {kinds:?}",
-            found.len()
+            "SOAK_SEED={seed}: {rounds} rounds, {operations} operations, {} excused {:?}, {} \
+             violations {:?}",
+            excused.len(),
+            kinds(excused.iter().copied()),
+            found.len(),
+            kinds(found.iter().map(|found| found.lie))
         ));
     }
 
     /// That nothing was broken, and that there was something to break.
     #[track_caller]
     pub(super) fn assert_kept(&self, seed: u64) {
-        self.print(seed);
-        let first: Vec<String> =
-            self.found.iter().take(10).map(|f| format!("{:?}: {}", f.lie, f.about)).collect();
-        let count = self.found.len();
-        assert!(first.is_empty(), "SOAK_SEED={seed}: {count} violations\n{}", first.join("\n"));
+        self.assert_none(seed);
         assert!(self.told("trouble") > 1, "{:?}", self.told);
         assert!(self.told("Rename Ok") > 10, "{:?}", self.told);
         let writes = self.writes();
@@ -112,7 +117,17 @@ impl Figures {
         assert!(mean, "too few writes succeed to tell anything: {}", writes.text("writes"));
     }
 
-    fn told(&self, what: &str) -> usize {
+    /// That nothing was broken.
+    #[track_caller]
+    pub(super) fn assert_none(&self, seed: u64) {
+        self.print(seed);
+        let first: Vec<String> =
+            self.found.iter().take(10).map(|f| format!("{:?}: {}", f.lie, f.about)).collect();
+        let count = self.found.len();
+        assert!(first.is_empty(), "SOAK_SEED={seed}: {count} violations\n{}", first.join("\n"));
+    }
+
+    pub(super) fn told(&self, what: &str) -> usize {
         self.told.iter().filter(|(told, _)| told.starts_with(what)).map(|(_, count)| count).sum()
     }
 }

@@ -8,7 +8,8 @@ use tonic::{Request, Status, metadata::MetadataMap};
 
 use super::{
     ask::reason,
-    field::{BACKENDS, Field, Known},
+    backends::BACKENDS,
+    field::{Field, Known},
     worker::Worker,
 };
 use crate::{

@@ -28,15 +28,28 @@ impl Follower {
 }
 
 /// Which server it is may change.
-pub(super) struct Servers(Mutex<Arc<Redis>>);
+pub(super) struct Servers {
+    primary: Mutex<Arc<Redis>>,
+    /// What has to run beside it.
+    others: Mutex<Vec<Redis>>,
+    standby: Mutex<Option<Follower>>,
+}
 
 impl Servers {
     pub(super) async fn start() -> Self {
-        Self(Mutex::new(Arc::new(Redis::start().await)))
+        let primary = Mutex::new(Arc::new(Redis::start().await));
+        Self { primary, others: Mutex::default(), standby: Mutex::default() }
+    }
+
+    /// One that has a follower from the beginning.
+    pub(super) async fn start_in_pairs() -> Self {
+        let servers = Self::start().await;
+        *servers.standby.lock().await = Some(servers.follower().await);
+        servers
     }
 
     pub(super) async fn primary(&self) -> Arc<Redis> {
-        Arc::clone(&*self.0.lock().await)
+        Arc::clone(&*self.primary.lock().await)
     }
 
     /// Another server, which has what this one has.
@@ -54,7 +67,7 @@ impl Servers {
 
     /// It takes over, for all replicas.
     pub(super) async fn take_over(&self, follower: Follower, replicas: &[Replica]) {
-        let mut primary = self.0.lock().await;
+        let mut primary = self.primary.lock().await;
         follower.next.promote().await;
         primary.kill().await;
         for replica in replicas {
@@ -68,6 +81,28 @@ impl Servers {
         let follower = self.follower().await;
         follower.fall_behind(behind).await;
         self.take_over(follower, replicas).await;
+    }
+
+    /// Another server takes over with a follower of its own, but not for the first replica, which
+    /// goes on with this one for a while.
+    pub(super) async fn split(&self, replicas: &[Replica], time: Duration) {
+        let standby = self.standby.lock().await.take();
+        let follower = match standby {
+            Some(follower) => follower,
+            None => self.follower().await,
+        };
+        let other = Redis::start().await;
+        other.follow(&follower.next).await;
+        follower.fall_behind(Duration::ZERO).await;
+        follower.next.promote().await;
+        let Some((first, rest)) = replicas.split_first() else { return };
+        rest.iter().for_each(|replica| replica.wire.lead_to(follower.next.address()));
+        sleep(time).await;
+        let mut primary = self.primary.lock().await;
+        primary.kill().await;
+        first.wire.lead_to(follower.next.address());
+        *primary = Arc::new(follower.next);
+        self.others.lock().await.push(other);
     }
 
     /// It comes back with what it had before this time.

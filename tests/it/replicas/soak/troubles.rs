@@ -17,6 +17,8 @@ use crate::{
 /// Longer than a lease, and shorter.
 const LONG: (u64, u64) = (2_300, 1_200);
 const SHORT: (u64, u64) = (200, 900);
+/// Long enough for leases of both sides.
+const SPLIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
@@ -52,9 +54,14 @@ pub(super) enum What {
     Rewind,
     /// A replica is evicted that does not lag any more.
     EvictLate,
+    /// Accounts are strained, and nothing else is in trouble.
+    Strain,
+    /// Another server takes over, and one replica goes on with the old one.
+    Split,
 }
 
-pub(super) const ALL: [What; 19] = [
+/// All but those that nothing is promised under.
+pub(super) const ALL: [What; 20] = [
     What::Kill,
     What::Replace,
     What::Pause,
@@ -74,6 +81,7 @@ pub(super) const ALL: [What; 19] = [
     What::LoseTurns,
     What::Rewind,
     What::EvictLate,
+    What::Strain,
 ];
 
 impl What {
@@ -91,7 +99,7 @@ impl What {
 
     /// Whether it is done to the store and to replicas, and to nothing else meanwhile.
     fn is_of_all(self) -> bool {
-        matches!(self, Self::Rewind | Self::EvictLate)
+        matches!(self, Self::Rewind | Self::EvictLate | Self::Strain | Self::Split)
     }
 
     /// Whether both can come at once: two of the store exclude each other.
@@ -122,8 +130,9 @@ impl What {
                 field.note(Trouble::Lost { from, to });
                 field.note(Trouble::Away { replica, from, to });
             }
+            What::Split => field.note(Trouble::Split { from, to }),
             What::Hang => field.note(Trouble::Silent { from, to }),
-            What::Fill | What::Slow | What::LoseTurns => {}
+            What::Fill | What::Slow | What::LoseTurns | What::Strain => {}
             _ => field.note(Trouble::Away { replica, from, to }),
         }
     }
@@ -162,6 +171,8 @@ impl What {
             }
             What::Rewind => field.rewind(at, Duration::from_millis(150 + chance.below(250))).await,
             What::EvictLate => field.evict_late(at).await,
+            What::Strain => field.strain_accounts().await,
+            What::Split => field.servers.split(&field.replicas, SPLIT).await,
             What::Reset => replica.wire.cut(),
             What::Late | What::Slow => {
                 let flow = match self {

@@ -7,10 +7,7 @@ use profile_gateway::pb::{ChangeKind, ListProfilesRequest, Profile, WatchProfile
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
-use super::{
-    ask::reason,
-    field::{BACKENDS, Field},
-};
+use super::{ask::reason, backends::BACKENDS, field::Field};
 use crate::kit::{chance::Chance, gateway::fresh, model};
 
 /// A stream that is silent for so long is looked at: whether it has told all, or all is over.

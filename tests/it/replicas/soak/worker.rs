@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{
     ask::{Ask, change, create, said},
-    field::{BACKENDS, Field, Known},
+    backends::BACKENDS,
+    field::{Field, Known},
 };
 use crate::{
     kit::chance::Chance,
