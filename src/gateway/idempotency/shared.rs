@@ -7,6 +7,7 @@
 
 mod attempted;
 mod doubts;
+mod hearing;
 mod others;
 mod words;
 

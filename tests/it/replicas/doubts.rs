@@ -38,6 +38,10 @@ async fn two() -> (Redis, Sandbox, [Replica; 2]) {
     let plan = replicas(2).server("default_timeout = \"2s\"");
     let both = plan.sections(&unlimited(&sandbox.config())).over(&redis).await;
     let Ok(both) = <[Replica; 2]>::try_from(both) else { panic!("there are two") };
+    // A call that has to log in first may take longer.
+    for replica in &both {
+        replica.logs_in().await;
+    }
     (redis, sandbox, both)
 }
 
