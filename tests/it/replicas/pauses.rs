@@ -46,6 +46,10 @@ async fn a_429_pause_that_the_server_has_lost_is_told_again() {
     .await;
     let again = make().start().await;
     agrees(&again).await;
+    until("it has heard", async || {
+        again.metric("upstream_pause_remaining_seconds", "").await > 0.0
+    })
+    .await;
     is_paused(&again).await;
     assert_eq!(upstream.seen().len(), 1);
     assert_eq!(again.post_admin("/backends/sft/end-pause").await, 200);
