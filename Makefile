@@ -24,7 +24,7 @@ SLOW := soak:: matrix:: process:: replicas:: conformance:: seeds:: contract:: do
 WITH_REDIS := shared::commands:: shared::history:: over_replicas::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast model soak soak-crash soak-replicas figures-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast model soak soak-crash soak-replicas mutations figures-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +32,10 @@ help: ## list the targets
 run: ## serve the embedded sandbox
 	$(CARGO) run
 
-test: tools ## run every test
+test: tools ## run every test, and what replicas share with Valkey too
 	$(CARGO) test --locked --workspace
+	REDIS_SERVER=valkey-server $(CARGO) test --locked --lib -- $(WITH_REDIS)
+	REDIS_SERVER=valkey-server $(CARGO) test --locked --test it -- replicas::writes
 
 test-fast: ## run unit tests and the quick integration tests; needs nothing but cargo
 	$(CARGO) test --locked --workspace --lib -- $(addprefix --skip ,$(WITH_REDIS))
@@ -50,6 +52,9 @@ soak-crash: ## kill the gateway at CRASH_ROUNDS points of many writes, and check
 
 soak-replicas: tools ## make SOAK_OPERATIONS calls to three replicas while everything between them breaks, and check them
 	SOAK_OPERATIONS=$(SOAK_OPERATIONS) $(CARGO) test --locked --test it replicas::soak:: -- --nocapture
+
+mutations: tools ## take each rule out of the protocol between replicas, and expect the soak to find it
+	scripts/mutations
 
 figures-replicas: tools ## measure what it costs to share a store, as ratios of one run
 	FIGURES_HITS=5000 FIGURES_PAIRS=100 $(CARGO) test --locked --release --test it replicas::figures:: -- --nocapture

@@ -103,6 +103,8 @@ pub(super) enum Lie {
     RefusedAgain,
     /// More requests than the rate of an account.
     TooOften,
+    /// A stream that does not tell what the list shows.
+    Untold,
     /// Two requests that write one profile were under way at once.
     AtOnce,
     /// Two writes went through that had seen the same etag.
@@ -129,6 +131,8 @@ pub(super) struct History {
     /// What all replicas have sent.
     pub passed: Vec<Passed>,
     pub troubles: Troubles,
+    /// Streams that have not told what the list shows in the end.
+    pub untold: Vec<String>,
     /// When logins were refused, in milliseconds.
     pub refused: Vec<u64>,
     /// What came at the account with a rate.
@@ -149,7 +153,11 @@ impl History {
         found.extend(memory::judge(self, &lives));
         found.extend(account::judge(self));
         found.extend(together::judge(&self.passed, &lives));
-        found.into_iter().map(|found| self.weighed(found)).collect()
+        let found = found.into_iter().map(|found| self.weighed(found));
+        let untold = self.untold.iter().cloned();
+        found
+            .chain(untold.map(|about| Found { lie: Lie::Untold, about, is_excused: false }))
+            .collect()
     }
 
     /// How many reads were answered from memory while the store did not answer.

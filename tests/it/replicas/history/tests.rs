@@ -1,9 +1,11 @@
 //! That each broken promise is found, and that nothing else is taken for one.
 
+mod account;
+
 use serde_json::json;
 
 use super::{
-    Call, Effect, Found, History, Kind, Lie, Rate, Read, Said, Services, Trouble, What, effects,
+    Call, Effect, Found, History, Kind, Lie, Read, Said, Services, Trouble, What, effects,
 };
 use crate::kit::{
     history::{Moment, display_name},
@@ -339,36 +341,6 @@ fn only_what_was_lost_with_its_writer_is_excused() {
         history.reads.push(read(Some((0, &["4"])), 18, 19));
     });
     assert!(!stale[0].is_excused, "no trouble excuses a stale read");
-}
-
-#[test]
-fn a_second_login_with_a_wrong_password_is_found() {
-    let rotated = |refused: &[u64]| {
-        let refused = refused.to_vec();
-        move |history: &mut History| {
-            history.troubles.0 =
-                [1_000, 5_000].map(|ms| Trouble::Rotated { from: ms, to: ms + 999 }).into();
-            history.refused = refused;
-        }
-    };
-    assert_lies(&[], rotated(&[]));
-    assert_lies(&[], rotated(&[1_500, 5_500]));
-    assert_lies(&[Lie::RefusedAgain], rotated(&[1_500, 5_500, 5_600]));
-}
-
-#[test]
-fn more_requests_than_the_rate_are_found() {
-    let strained = |arrivals: Vec<u64>| {
-        move |history: &mut History| {
-            history.troubles.0 = vec![Trouble::Strained { from: 1_000, to: 3_000 }];
-            history.rate = Rate { per_second: 20, arrivals };
-        }
-    };
-    let every = |ms: usize| (1_000..3_000).step_by(ms).collect::<Vec<u64>>();
-    // The burst comes first, and nothing is counted of other times.
-    assert_lies(&[], strained([vec![1_000; 10], every(50), vec![5_000; 90]].concat()));
-    assert_lies(&[Lie::TooOften], strained(every(30)));
-    assert_lies(&[Lie::TooOften], strained([vec![2_000; 20], every(50)].concat()));
 }
 
 #[test]

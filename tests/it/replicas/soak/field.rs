@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Plan, REPLICAS,
@@ -34,6 +35,8 @@ use crate::{
 const TIME: u64 = 4_000;
 /// A call that took so long may be answered before all replicas know what it wrote.
 const CUT: u64 = TIME - 300;
+/// How long a stream has for what has happened, on a busy machine.
+const TOLD: Duration = Duration::from_secs(60);
 /// What a login with a wrong password is answered with.
 const WRONG_PASSWORD: &str = "10126";
 
@@ -47,7 +50,7 @@ pub(super) struct Field {
     left: AtomicU64,
     /// Calls go on until all the troubles of a short round have come.
     awaits_trouble: AtomicBool,
-    over: AtomicBool,
+    over: OnceLock<Instant>,
     settled: AtomicBool,
     pub history: Mutex<History>,
     journal: Mutex<Vec<Value>>,
@@ -101,7 +104,7 @@ impl Field {
             numbers: AtomicU64::new(1),
             left: AtomicU64::new(plan.operations),
             awaits_trouble: AtomicBool::new(plan.troubles < usize::MAX),
-            over: AtomicBool::new(false),
+            over: OnceLock::new(),
             settled: AtomicBool::new(false),
             history: Mutex::new(History { cut: CUT, ..History::default() }),
             journal: Mutex::default(),
@@ -172,11 +175,16 @@ impl Field {
 
     /// All calls are over.
     pub(super) fn end(&self) {
-        self.over.store(true, SeqCst);
+        self.over.set(Instant::now()).unwrap();
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.over.load(SeqCst)
+        self.over.get().is_some()
+    }
+
+    /// All calls are over for so long that every stream has told of them, if it ever does.
+    pub(super) fn is_told(&self) -> bool {
+        self.over.get().is_some_and(|over| over.elapsed() > TOLD)
     }
 
     /// Nothing can happen any more.

@@ -1,5 +1,5 @@
 //! Two primaries at once: what replicas of either side do then is not promised to agree. That is
-//! the limit of what a store with one primary can do; afterwards all of them agree again.
+//! the limit of what a store with one primary can do. Once there is one again, all agree.
 
 use super::{Figures, Plan, SHORT_WORKERS, round, troubles::What};
 use crate::{kit::show, replicas::history::Lie};

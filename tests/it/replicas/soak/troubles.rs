@@ -88,7 +88,7 @@ impl What {
     /// The one with this name.
     pub(super) fn named(name: &str) -> Self {
         let named = ALL.into_iter().find(|what| format!("{what:?}") == name);
-        named.unwrap_or_else(|| panic!("{name} is none of {ALL:?}"))
+        named.unwrap_or_else(|| panic!("no trouble has the name {name}: {ALL:?}"))
     }
 
     /// Whether it is done to the store.

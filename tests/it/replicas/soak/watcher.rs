@@ -36,6 +36,11 @@ impl Watcher {
             let replica = self.field.any(&mut self.chance);
             let ended = self.stream(replica).await;
             let Err(status) = ended else { break };
+            if self.field.is_told() {
+                let about = format!("{} from {replica}, at last: {status:?}", self.parent);
+                self.field.history.lock().unwrap().untold.push(about);
+                return;
+            }
             let why = reason(&status);
             self.field.count(&format!("stream {}", why.as_deref().unwrap_or("ended")));
             if matches!(why.as_deref(), Some("RESUME_TOKEN_EXPIRED" | "WATCH_FELL_BEHIND")) {
@@ -73,7 +78,7 @@ impl Watcher {
                     return Ok(());
                 }
                 // A replica that was stopped or cut off may have no more to tell.
-                if silent > 40 {
+                if silent > 40 || self.field.is_told() {
                     return Err(Status::unknown("silent"));
                 }
                 continue;
