@@ -13,6 +13,9 @@ use crate::kit::{chance::Chance, gateway::fresh, model};
 /// A stream that is silent for so long is looked at: whether it has told all, or all is over.
 const SILENT: Duration = Duration::from_millis(500);
 
+/// What a stream ends with that has told nothing for a long time, although not all is told.
+const SILENT_FOR_LONG: &str = "silent";
+
 pub(super) struct Watcher {
     field: Arc<Field>,
     chance: Chance,
@@ -36,7 +39,8 @@ impl Watcher {
             let replica = self.field.any(&mut self.chance);
             let ended = self.stream(replica).await;
             let Err(status) = ended else { break };
-            if self.field.is_told() {
+            // One that cannot be opened yet is not one that tells nothing.
+            if self.field.is_told() && status.message() == SILENT_FOR_LONG {
                 let about = format!("{} from {replica}, at last: {status:?}", self.parent);
                 self.field.history.lock().unwrap().untold.push(about);
                 return;
@@ -78,8 +82,8 @@ impl Watcher {
                     return Ok(());
                 }
                 // A replica that was stopped or cut off may have no more to tell.
-                if silent > 40 || self.field.is_told() {
-                    return Err(Status::unknown("silent"));
+                if silent > 40 {
+                    return Err(Status::unknown(SILENT_FOR_LONG));
                 }
                 continue;
             };
