@@ -242,6 +242,14 @@ async fn all_replicas_together_keep_within_a_window() {
     .await;
 }
 
+/// Waits until a replica knows that its account pauses.
+pub(super) async fn knows_of_a_pause(gateway: &Gateway) {
+    until("it has heard of the pause", async || {
+        gateway.metric("upstream_pause_remaining_seconds", "").await > 0.0
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_429_pauses_all_replicas_until_an_operator_ends_it() {
     let (redis, upstream) = (Redis::start().await, double().await);
@@ -255,12 +263,15 @@ async fn a_429_pauses_all_replicas_until_an_operator_ends_it() {
         let wait = failed.retry.unwrap().as_secs();
         assert!((2900..=3001).contains(&wait), "{wait}");
     };
+    is_paused(&all[0]).await;
     for gateway in &all {
+        knows_of_a_pause(gateway).await;
         is_paused(gateway).await;
     }
     all.pop().unwrap().stop().await;
     let again = make().start().await;
     agrees(&again).await;
+    knows_of_a_pause(&again).await;
     is_paused(&again).await;
     assert_eq!(upstream.seen().len(), 1, "the pause outlives the process");
     assert_eq!(all[1].post_admin("/backends/sft/end-pause").await, 200);

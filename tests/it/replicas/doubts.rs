@@ -99,6 +99,8 @@ async fn an_operator_sees_and_ends_the_doubts_of_a_killed_replica_at_another_one
         note: "seen in the portal".to_owned(),
         profile: String::new(),
     };
+    // It waits for the killed one to be no member any more.
+    let close = timed(close, Some(Duration::from_secs(20)));
     b.backends().close_doubtful_write(close).await.unwrap();
     assert_eq!(doubts(&b).await.len(), 0);
     for by in [&a, &b] {

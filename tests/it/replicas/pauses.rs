@@ -5,7 +5,8 @@ use std::time::Duration;
 use tonic::Code;
 
 use super::account::{
-    LOGIN_LINES, NEW_PASSWORD, agrees, found, is_refused, replica, three, wants_new_password,
+    LOGIN_LINES, NEW_PASSWORD, agrees, found, is_refused, knows_of_a_pause, replica, three,
+    wants_new_password,
 };
 use crate::kit::{
     SECRET,
@@ -34,7 +35,9 @@ async fn a_429_pause_that_the_server_has_lost_is_told_again() {
     let make = || replica(&redis).fixed("sft", &upstream.base_url, lines);
     let all = three(make).await;
     upstream.then(GET, come_back(429, LONG)).always(GET, found());
+    is_paused(&all[0]).await;
     for gateway in &all {
+        knows_of_a_pause(gateway).await;
         is_paused(gateway).await;
     }
     redis.command(&["FLUSHALL"]).await;
@@ -46,10 +49,7 @@ async fn a_429_pause_that_the_server_has_lost_is_told_again() {
     .await;
     let again = make().start().await;
     agrees(&again).await;
-    until("it has heard", async || {
-        again.metric("upstream_pause_remaining_seconds", "").await > 0.0
-    })
-    .await;
+    knows_of_a_pause(&again).await;
     is_paused(&again).await;
     assert_eq!(upstream.seen().len(), 1);
     assert_eq!(again.post_admin("/backends/sft/end-pause").await, 200);
