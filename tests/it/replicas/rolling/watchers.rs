@@ -1,9 +1,13 @@
 //! Watchers behind a load balancer, each of which goes on with its last token when its stream ends.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use profile_gateway::pb::{Profile, profile_service_client::ProfileServiceClient};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
@@ -11,6 +15,11 @@ use crate::{
     replicas::rolling::client,
     watching::stream::{Watch, open_over},
 };
+
+/// For a broken program, not for a slow one.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a client asks, by its service config.
+const ATTEMPTS: usize = 4;
 
 type Profiles = BTreeMap<String, Profile>;
 
@@ -41,7 +50,8 @@ impl Watchers {
         for _ in 0..count {
             all.spawn(follow(client.clone(), begun.clone(), last.subscribe()));
         }
-        have_begun.wait_for(|begun| *begun == count).await.unwrap();
+        let all_have = have_begun.wait_for(|begun| *begun == count);
+        timeout(PATIENCE, all_have).await.expect("all begin").unwrap();
         Self { balancer, all, last }
     }
 
@@ -54,7 +64,8 @@ impl Watchers {
         let profiles = list.profiles.into_iter();
         let profiles = profiles.map(|profile| (profile.name.clone(), profile)).collect();
         self.last.send_replace(Some(profiles));
-        self.all.join_all().await
+        let ended = timeout(PATIENCE, self.all.join_all()).await;
+        ended.expect("all see the last change")
     }
 }
 
@@ -64,8 +75,7 @@ async fn follow(
     mut last: watch::Receiver<Option<Profiles>>,
 ) -> Followed {
     let mut followed = Followed::default();
-    let mut stream = opened(&client, "").await.unwrap();
-    stream.begin().await;
+    let mut stream = begins(&client).await;
     begun.send_modify(|begun| *begun += 1);
     while last.borrow_and_update().as_ref() != Some(&stream.profiles) {
         let told = tokio::select! {
@@ -86,15 +96,38 @@ async fn follow(
             Err(status) => {
                 assert_eq!(status.code(), Code::Aborted, "{status:?}");
                 followed.snapshots += 1;
-                let mut stream = opened(&client, "").await.unwrap();
-                stream.begin().await;
-                stream
+                begins(&client).await
             }
         };
     }
     followed
 }
 
+/// A stream that has told all profiles.
+async fn begins(client: &ProfileServiceClient<Channel>) -> Watch {
+    loop {
+        let mut stream = opened(client, "").await.unwrap();
+        while !stream.complete {
+            let Err(status) = stream.next().await else { continue };
+            assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+            break;
+        }
+        if stream.complete {
+            return stream;
+        }
+    }
+}
+
+/// Opens a stream, with the retries of `examples/service_config.json`: one that comes to a
+/// connection that is asked to end meanwhile is refused.
 async fn opened(client: &ProfileServiceClient<Channel>, token: &str) -> Result<Watch, Status> {
+    let mut pause = Duration::from_millis(200);
+    for _ in 1..ATTEMPTS {
+        match open_over(client.clone(), model::BACKEND, token).await {
+            Err(status) if status.code() == Code::Unavailable => sleep(pause).await,
+            opened => return opened,
+        }
+        pause *= 2;
+    }
     open_over(client.clone(), model::BACKEND, token).await
 }
