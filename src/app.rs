@@ -15,6 +15,7 @@ mod reload;
 mod replicas;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod signals;
 mod stored;
 pub mod upkeep;
 mod upstreams;
@@ -37,6 +38,7 @@ use replicas::Replicas;
 use sandbox::Embedded;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{SANDBOX_STORE, WITHOUT_BACKENDS, sandbox_config, sandbox_greeting};
+pub use signals::{EndSignals, heed_other_signals};
 use stored::{explained, open_store, request_ids};
 use tokio::task::spawn_blocking;
 pub use upstreams::Upstreams;

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use profile_gateway::{
-    app::{self, App, ReloadRequests, Upstreams, upkeep},
+    app::{self, App, EndSignals, ReloadRequests, Upstreams, heed_other_signals, upkeep},
     config::{self, Config, ConfigErrors, Inputs, Unusable},
     rpc::details,
     server::{Drained, raise_open_files},
@@ -19,7 +19,6 @@ use profile_gateway::{
 use profile_gateway_sandbox::{Options, Sandbox};
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What `explain` says to one who types.
 const WAITS_FOR: &str = "paste what `buf curl` printed, or the value of grpc-status-details-bin, \
@@ -303,8 +302,7 @@ async fn serve(inputs: Inputs, upstreams: Upstreams) -> Result<ExitCode, Failure
     // Before anything is announced, so that a signal right after it is not lost.
     let reloads = ReloadRequests::default();
     heed_other_signals(&reloads)?;
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut ends = EndSignals::listen()?;
     // Who reads audit lines there does not expect a greeting among them.
     let is_for_audit_lines = config.audit.is_on_stdout();
     let app = App::start(config).await?.reloading(inputs, reloads);
@@ -313,7 +311,7 @@ async fn serve(inputs: Inputs, upstreams: Upstreams) -> Result<ExitCode, Failure
     let (stop, abort) = tokio::sync::watch::channel(0_u8);
     let watching = tokio::spawn(async move {
         for count in 1.. {
-            either(&mut terminate, &mut interrupt).await;
+            ends.next().await;
             // The receiver is gone: the program is about to end.
             if stop.send(count).is_err() {
                 break;
@@ -347,36 +345,6 @@ fn greet(app: &App, is_for_audit_lines: bool) {
     };
 }
 
-/// Has SIGHUP reload the configuration, and keeps the signals that have no meaning here from ending
-/// the process, which they would do at once, in the middle of writes.
-fn heed_other_signals(reloads: &ReloadRequests) -> io::Result<()> {
-    let (mut hangups, reloads) = (signal(SignalKind::hangup())?, reloads.clone());
-    tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            reloads.ask();
-        }
-    });
-    let kinds =
-        [(SignalKind::user_defined1(), "SIGUSR1"), (SignalKind::user_defined2(), "SIGUSR2")];
-    for (kind, name) in kinds {
-        let mut signals = signal(kind)?;
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                tracing::warn!(
-                    signal = name,
-                    "ignored a signal: SIGHUP reloads the configuration, and only SIGTERM and \
-                     SIGINT end the gateway"
-                );
-            }
-        });
-    }
-    Ok(())
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-}
-
 #[cfg(not(feature = "sandbox"))]
 async fn run_sandbox(_listen: SocketAddr) -> Result<ExitCode, Failure> {
     let error = "this build has no sandbox: build with the cargo feature `sandbox`";
@@ -386,14 +354,13 @@ async fn run_sandbox(_listen: SocketAddr) -> Result<ExitCode, Failure> {
 #[cfg(feature = "sandbox")]
 async fn run_sandbox(listen: SocketAddr) -> Result<ExitCode, Failure> {
     logs::init(logs::Format::Auto, "info").map_err(Failure::Usage)?;
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut ends = EndSignals::listen()?;
     let sandbox = Sandbox::start(listen, Options::default())
         .await
         .map_err(|e| anyhow::anyhow!("cannot listen on {listen}: {e}"))?;
     // As above.
     let _ = io::stdout().lock().write_all(app::sandbox_greeting(&sandbox).as_bytes());
-    either(&mut terminate, &mut interrupt).await;
+    ends.next().await;
     sandbox.stop().await;
     Ok(ExitCode::SUCCESS)
 }
