@@ -6,6 +6,7 @@ mod about;
 mod backends;
 mod connect;
 mod greeting;
+mod health;
 mod keys;
 mod metrics;
 #[cfg(not(feature = "sandbox"))]
@@ -25,6 +26,7 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 use about::About;
 use backends::{Maker, Running, fit_caches};
 pub use connect::{Tried, try_connections};
+pub use health::{Found, HealthPort};
 pub use metrics::metrics_reference;
 use metrics::{Metrics, count_callers};
 #[cfg(not(feature = "sandbox"))]

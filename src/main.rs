@@ -9,10 +9,12 @@ use std::{
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use profile_gateway::{
-    app::{self, App, EndSignals, ReloadRequests, Upstreams, heed_other_signals, upkeep},
+    app::{
+        self, App, EndSignals, HealthPort, ReloadRequests, Upstreams, heed_other_signals, upkeep,
+    },
     config::{self, Config, ConfigErrors, Inputs, Unusable},
     rpc::details,
-    server::{Drained, raise_open_files},
+    server::{Drained, ListenAddress, raise_open_files},
     telemetry::{self, logs, panics},
 };
 #[cfg(feature = "sandbox")]
@@ -86,6 +88,18 @@ enum Command {
     /// it: then ask that one with BackendService.ListDoubtfulWrites; and 64 if the configuration is
     /// wrong.
     Doubts(StorePlace),
+    /// Ask a gateway whether it serves, over gRPC (grpc.health.v1), and print one line.
+    ///
+    /// Without an address, the configuration says where: the port for probes, or else the gRPC
+    /// port, with TLS if it has that. The exit code is 0 if it serves, 1 if not or if it does not
+    /// answer, and 64 if the configuration is wrong.
+    Health {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Where to ask, as `listen` is written; no configuration is read unless one is named.
+        #[arg(long, value_name = "ADDRESS")]
+        address: Option<ListenAddress>,
+    },
     /// Decode the error details that `buf curl` prints as base64, or the value of a
     /// grpc-status-details-bin trailer; reads standard input.
     Explain,
@@ -201,6 +215,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Some(Command::Store { task }) => store(task),
         Some(Command::Doubts(place)) => doubts(place),
+        Some(Command::Health { file, address }) => health(file.config, address).await,
         Some(Command::Explain) => explain(),
         Some(Command::Sandbox { listen }) => run_sandbox(listen).await,
     }
@@ -267,6 +282,20 @@ impl StorePlace {
             None => Err(Failure::Usage("this configuration has no store".to_owned())),
         }
     }
+}
+
+async fn health(
+    file: Option<PathBuf>,
+    address: Option<ListenAddress>,
+) -> Result<ExitCode, Failure> {
+    let config = match (&file, &address) {
+        (None, Some(_)) => None,
+        _ => Some(load(&Inputs::new(file, None))?),
+    };
+    let port = HealthPort::find(address, config.as_ref()).map_err(Failure::Usage)?;
+    let found = port.ask().await;
+    let printed = print(&found.to_string())?;
+    Ok(if found.is_serving() { printed } else { ExitCode::FAILURE })
 }
 
 fn explain() -> Result<ExitCode, Failure> {

@@ -32,6 +32,7 @@ mod goaway;
 mod grpc_web;
 mod handshakes;
 mod health;
+mod health_command;
 mod levers;
 mod limits;
 mod listening;
