@@ -55,11 +55,12 @@ impl Script {
     fn start(programs: &[PathBuf]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let found = directory.path().join("found");
-        for part in ["found", "scripts", "examples"] {
+        for part in ["found", "scripts", "examples", "deploy"] {
             fs::create_dir(directory.path().join(part)).unwrap();
         }
-        symlink(root().join("examples/replicas"), directory.path().join("examples/replicas"))
-            .unwrap();
+        for part in ["examples/replicas", "deploy/envoy"] {
+            symlink(root().join(part), directory.path().join(part)).unwrap();
+        }
         let script = directory.path().join("scripts/replicas");
         fs::copy(root().join("scripts/replicas"), &script).unwrap();
         for program in programs {
