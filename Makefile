@@ -18,13 +18,13 @@ endif
 
 # Integration tests that take long or wait in real time.
 SLOW := soak:: matrix:: process:: replicas:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
-	authn::envoy:: shared:: kit::redis::
+	authn::envoy:: shared:: kit::redis:: deploy::
 
 # Unit tests that start a Redis server.
 WITH_REDIS := shared::commands:: shared::history:: over_replicas::
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast model soak soak-crash soak-replicas mutations figures-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image breaking baseline check-deps ci tools
+.PHONY: help run test test-fast model soak soak-crash soak-replicas mutations figures-replicas torn-files storm fuzz lint fmt bench bench-store docs docs-reference image image-check breaking baseline check-deps ci tools
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,7 +68,7 @@ storm: tools ## let one caller do everything hostile for STORM_SECONDS, beside o
 fuzz: ## run every parser of foreign input under libFuzzer for FUZZ_SECONDS each
 	scripts/fuzz $(FUZZ_SECONDS)
 
-lint: tools ## check formatting, clippy, the house rules, the spelling and the contract's style
+lint: tools ## check formatting, clippy, the house rules, the spelling, the contract's style and the manifests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features -- -D warnings
@@ -77,7 +77,8 @@ lint: tools ## check formatting, clippy, the house rules, the spelling and the c
 	buf lint
 	buf format --diff --exit-code
 	typos
-	shellcheck $(filter-out %.txt,$(wildcard scripts/*)) .ci/run
+	shellcheck $(filter-out %.txt %.json %.mjs,$(wildcard scripts/*)) .ci/run
+	scripts/manifests $(TOOLS)
 
 fmt: tools ## format code and protos
 	$(CARGO) fmt --all
@@ -98,8 +99,11 @@ docs: ## build the documents as a book in target/book
 docs-reference: ## write the generated parts of docs/ from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --test it -- documents::reference documents::errors documents::tables
 
-image: ## build the container image with the first builder found
+image: ## build the container image with the first builder that works
 	scripts/image $(IMAGE)
+
+image-check: ## build the image with buildah over a base made here, and run it as a cluster would
+	scripts/image-check
 
 breaking: tools ## compare the contract with the released one
 	scripts/breaking
