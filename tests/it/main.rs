@@ -26,6 +26,7 @@ mod conformance;
 mod contract;
 mod creating;
 mod data_limits;
+mod deploy;
 mod describing;
 mod diffing;
 mod documents;

@@ -81,7 +81,9 @@ pub(super) fn ports() -> Vec<(String, String)> {
 
 /// Puts what commands of the documents use of the repository into a directory.
 pub(super) fn copied(directory: &Path) {
-    for path in ["examples", "proto", "scripts"].iter().flat_map(|below_| below(below_, "")) {
+    for path in
+        ["deploy", "examples", "proto", "scripts"].iter().flat_map(|below_| below(below_, ""))
+    {
         let to = directory.join(&path);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(root().join(&path), to).unwrap();
@@ -182,7 +184,7 @@ fn links_lead_to_headings_that_are_there() {
 fn the_architecture_names_files_that_are_there() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let directories =
-        ["src", "contract", "sandbox", "tests", "docs", "examples", "fuzz", "scripts"];
+        ["src", "contract", "sandbox", "tests", "docs", "examples", "deploy", "fuzz", "scripts"];
     let mut files: Vec<String> = directories.iter().flat_map(|name| below(name, "")).collect();
     files.extend(below("proto", ""));
     let is_there = |path: &str| {
@@ -219,7 +221,7 @@ fn pages_are_well_formed() {
 
 /// Commands that no test runs: a toolchain, a network or a cluster is theirs. Each says why in its
 /// page.
-const NOT_RUN: [(&str, &str); 7] = [
+const NOT_RUN: [(&str, &str); 12] = [
     ("docs/operations.md", "profile-gateway check --config gateway.toml --connect > running.toml"),
     ("CONTRIBUTING.md", "make            # list the targets"),
     ("README.md", "cargo install --locked --path ."),
@@ -230,6 +232,18 @@ const NOT_RUN: [(&str, &str); 7] = [
          target/venv/bin/pip install -r examples/python/requirements.txt",
     ),
     ("docs/clients.md", "npm install --no-package-lock --prefix examples/node"),
+    ("docs/guides/kubernetes.md", "kubectl get --raw /openid/v1/jwks > secrets/jwks.json"),
+    ("docs/guides/kubernetes.md", "kubectl create namespace profile-gateway"),
+    (
+        "docs/guides/kubernetes.md",
+        "kubectl create serviceaccount client --namespace profile-gateway",
+    ),
+    (
+        "docs/guides/kubernetes.md",
+        "kubectl create secret generic profile-gateway --namespace profile-gateway \
+         --from-file=secrets",
+    ),
+    ("docs/guides/kubernetes.md", "envoy --config-path deploy/envoy/envoy.yaml"),
     ("docs/security.md", "cargo build --release --locked --no-default-features"),
 ];
 
