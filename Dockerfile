@@ -1,6 +1,6 @@
 # Build with `make image`. The program is linked with everything that it needs, so its image has nothing else.
 # The digest is that of rust:1.95-slim-bookworm.
-ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082
+ARG RUST_IMAGE=rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 # Writes into the program which crates it is made of, where scanners find it.
