@@ -9,7 +9,7 @@ mod writes;
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     auth::{Identity, Right},
     cache::{Control, Served},
-    caller::{Caller, Held},
+    caller::{Caller, Held, Spending},
     error::Error,
     text,
 };
@@ -92,7 +92,7 @@ pub struct CallRecord {
     /// How it failed, once its status was made with its id in it.
     told: OnceLock<Error>,
     backend: OnceLock<String>,
-    upstream_calls: Arc<AtomicU32>,
+    spending: Arc<Spending>,
     repeats: AtomicBool,
     /// The method and the resource of a write, which runs apart from its call.
     writing: OnceLock<(&'static str, String)>,
@@ -241,16 +241,16 @@ impl CallRecord {
         *self.cache.lock()
     }
 
-    /// Counts the requests to upstreams.
+    /// Counts the requests to upstreams, and their time.
     #[must_use]
-    pub fn counter(&self) -> Arc<AtomicU32> {
-        Arc::clone(&self.upstream_calls)
+    pub fn spending(&self) -> &Arc<Spending> {
+        &self.spending
     }
 
     /// Requests to upstreams so far, logins included.
     #[must_use]
     pub fn upstream_calls(&self) -> u32 {
-        self.upstream_calls.load(Ordering::Relaxed)
+        self.spending.requests()
     }
 
     /// Adds the upstream's own id of a request of this call.

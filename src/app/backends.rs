@@ -129,6 +129,7 @@ impl Maker {
     pub(super) fn prepare(&self, settings: &BackendSettings, alone: bool) -> io::Result<Prepared> {
         let (built, limits) = built(settings)?;
         let name: Arc<str> = settings.name.as_str().into();
+        self.metrics.audit.start(&name);
         let (health, id) = (self.health.clone(), Arc::clone(&name));
         let upstream = Upstream::new(
             &name,

@@ -1,12 +1,7 @@
 //! Tries the upstreams of a configuration, as `check --connect` does: whether each can be reached,
 //! and takes the credentials. One that a gateway has paused, as its store says, is left alone.
 
-use std::{
-    fmt, io,
-    path::Path,
-    sync::{Arc, atomic::AtomicU32},
-    time::Duration,
-};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -229,7 +224,7 @@ async fn try_one(
     }
     let began = Instant::now();
     let deadline = began + settings.request_timeout * 2;
-    let session = Session::new(&upstream, deadline, Arc::new(AtomicU32::new(0)), Caller::gateway());
+    let session = Session::new(&upstream, deadline, Arc::default(), Caller::gateway());
     let found = built.dialect.get(&session, built.dialect.example_id()).await;
     Ok(match found {
         Err(error) if error.reason() != Reason::ProfileNotFound => Err(error),

@@ -23,6 +23,7 @@ mod rate;
 mod registry;
 mod resource;
 mod settings;
+mod spending;
 mod turns;
 mod verifications;
 
@@ -39,5 +40,6 @@ pub use rate::Rate;
 pub use registry::Callers;
 pub use resource::Resource;
 pub use settings::{CallerSettings, QuotaSettings};
+pub use spending::Spending;
 pub use turns::{Rank, Turn, Turns};
 pub use verifications::{Sender, Verifications};

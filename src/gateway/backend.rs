@@ -164,7 +164,8 @@ impl Backend {
 
     /// A session with its upstream for work that may outlive the call.
     pub(super) fn session_until(&self, call: &Call, deadline: Instant) -> Session {
-        Session::new(&self.upstream, deadline, call.record.counter(), call.record.caller())
+        let spending = Arc::clone(call.record.spending());
+        Session::new(&self.upstream, deadline, spending, call.record.caller())
     }
 
     /// Refuses work for a call whose first request would find no place.

@@ -15,6 +15,7 @@ pub(crate) use self::{
     ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics},
     tls::{CertificateMetrics, HandshakeFailure, HandshakeMetrics},
 };
+use super::services::health::Health;
 use crate::telemetry::{Registry, buckets::CALL_SECONDS, labels};
 
 /// The metrics of the server. Clones share them.
@@ -22,9 +23,11 @@ use crate::telemetry::{Registry, buckets::CALL_SECONDS, labels};
 pub struct ServerMetrics {
     calls: Family<CallLabels, Counter>,
     call_duration: Family<MethodLabels, Histogram>,
+    gateway_duration: Family<MethodLabels, Histogram>,
     calls_in_flight: Gauge,
     calls_shed: Counter,
     connections: Gauge,
+    ready: Gauge,
     ports: PortsMetrics,
     handshakes: HandshakeMetrics,
     certificates: CertificateMetrics,
@@ -62,6 +65,7 @@ struct BackendCalls {
     succeeded: Counter,
     failed: RwLock<Vec<Failures>>,
     duration: Histogram,
+    gateway_duration: Histogram,
 }
 
 /// Those of them that failed in one way.
@@ -79,16 +83,19 @@ impl CallMetrics {
     }
 
     /// A gRPC call is over. `backend` is the configured one that it was for, `-` for all, and empty
-    /// if it was for none. `reason` is empty when it succeeded.
+    /// if it was for none. `reason` is empty when it succeeded. `upstream` is the time of its
+    /// requests to upstreams: of those at once, no more counts than the call took.
     pub(super) fn finished(
         &self,
         backend: &str,
         (code, reason): (&'static str, &'static str),
         duration: Duration,
+        upstream: Duration,
     ) {
         self.all.calls_in_flight.dec();
         let calls = self.of(backend);
         calls.duration.observe(duration.as_secs_f64());
+        calls.gateway_duration.observe(duration.saturating_sub(upstream).as_secs_f64());
         if code == "OK" && reason.is_empty() {
             calls.succeeded.inc();
         } else {
@@ -114,6 +121,7 @@ impl CallMetrics {
             succeeded: self.count(&backend, "OK", ""),
             failed: RwLock::default(),
             duration: self.all.call_duration.get_or_create_owned(&labels),
+            gateway_duration: self.all.gateway_duration.get_or_create_owned(&labels),
             backend,
         });
         all.push(Arc::clone(&calls));
@@ -152,9 +160,11 @@ impl ServerMetrics {
         let metrics = Self {
             calls: Family::default(),
             call_duration: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
+            gateway_duration: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
             calls_in_flight: Gauge::default(),
             calls_shed: Counter::default(),
             connections: Gauge::default(),
+            ready: Gauge::default(),
             ports,
             handshakes,
             certificates,
@@ -165,6 +175,12 @@ impl ServerMetrics {
             "Time from a call's headers to the end of its response",
             &metrics.call_duration,
         );
+        to.register(
+            "call_gateway_duration_seconds",
+            "The part of that which the gateway itself took: apart from HTTP requests to upstreams, \
+             and from waiting for those of another call",
+            &metrics.gateway_duration,
+        );
         to.register("calls_in_flight", "gRPC calls that are running", &metrics.calls_in_flight);
         to.register(
             "calls_shed",
@@ -172,7 +188,20 @@ impl ServerMetrics {
             &metrics.calls_shed,
         );
         to.register("connections", "Open connections to the gRPC port", &metrics.connections);
+        to.register(
+            "ready",
+            "1 while the process accepts calls, as `/readyz` says, or else 0",
+            &metrics.ready,
+        );
         metrics
+    }
+
+    /// Has readiness measured whenever the metrics are read.
+    pub fn measure_readiness(&self, health: Health, in_registry: &mut Registry) {
+        let ready = self.ready.clone();
+        in_registry.before_scrape(move || {
+            ready.set(health.is_ready().into());
+        });
     }
 
     /// The metrics of one method's calls.
@@ -232,15 +261,17 @@ impl ServerMetrics {
 mod tests {
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn every_metric_is_exported_under_its_name() {
         let mut registry = Registry::new("1.2.3");
         let metrics = ServerMetrics::register(&mut registry);
         let calls = metrics.calls_of("a.B/C");
         calls.started();
-        calls.finished("sft", ("OK", ""), Duration::from_micros(12));
-        calls.finished("sft", ("UNAVAILABLE", "OVERLOADED"), Duration::from_millis(3));
-        calls.finished("", ("UNAVAILABLE", "OVERLOADED"), Duration::from_millis(3));
+        calls.finished("sft", ("OK", ""), Duration::from_micros(12), Duration::ZERO);
+        calls.finished("sft", ("UNAVAILABLE", "OVERLOADED"), MS * 3, MS * 2);
+        calls.finished("", ("UNAVAILABLE", "OVERLOADED"), MS * 3, MS * 4);
         metrics.start("a.B/D", &["sft".to_owned()]);
         calls.started();
         metrics.call_shed();
@@ -254,6 +285,9 @@ mod tests {
             r#"calls_total{method="a.B/D",code="OK",reason="",backend="sft"} 0"#,
             r#"call_duration_seconds_bucket{le="0.000025",method="a.B/C",backend="sft"} 1"#,
             r#"call_duration_seconds_count{method="a.B/C",backend="sft"} 2"#,
+            r#"call_gateway_duration_seconds_bucket{le="0.0005",method="a.B/C",backend="sft"} 1"#,
+            r#"call_gateway_duration_seconds_sum{method="a.B/C",backend="sft"} 0.001012"#,
+            r#"call_gateway_duration_seconds_sum{method="a.B/C",backend=""} 0.0"#,
             "profile_gateway_calls_in_flight -1",
             "profile_gateway_calls_shed_total 1",
             "profile_gateway_connections 1",

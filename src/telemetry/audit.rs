@@ -135,6 +135,11 @@ impl AuditLog {
         Ok(Self { handle: Arc::new(Handle(shared)) })
     }
 
+    /// A write to this backend has ended, and whether it took effect is not known.
+    pub(crate) fn count_unknown_outcome(&self, backend: &str) {
+        self.handle.0.metrics.unknown_outcome(backend);
+    }
+
     /// One that takes so many bytes and waits for no thread, for tests on a paused clock.
     #[cfg(test)]
     pub(crate) fn in_memory(bytes: usize) -> Self {

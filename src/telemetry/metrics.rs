@@ -1,11 +1,12 @@
 //! What the log and the audit log count: lines that they do not have.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
 use super::{
-    labels::{label_values, labels, start_all},
+    backend::BackendLabels,
+    labels::{label_values, labels, start, start_all},
     registry::Registry,
 };
 
@@ -47,6 +48,7 @@ labels! {
 pub struct AuditMetrics {
     pub(super) refused: Counter,
     pub(super) lost: Counter,
+    unknown: Family<BackendLabels, Counter>,
 }
 
 impl AuditMetrics {
@@ -64,7 +66,21 @@ impl AuditMetrics {
             "Lines about writes that are over, for which the audit log had no room",
             &metrics.lost,
         );
+        to.register(
+            "unknown_outcomes",
+            "Writes that ended before it was known whether they took effect",
+            &metrics.unknown,
+        );
         metrics
+    }
+
+    /// Counts the writes to this backend from now on.
+    pub(crate) fn start(&self, backend: &Arc<str>) {
+        start(&self.unknown, backend);
+    }
+
+    pub(super) fn unknown_outcome(&self, backend: &str) {
+        self.unknown.get_or_create(&BackendLabels { backend: backend.into() }).inc();
     }
 }
 

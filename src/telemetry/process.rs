@@ -71,7 +71,10 @@ impl ProcessMetrics {
         {
             self.max_files.set(gauge(most));
         }
-        self.started.set(procfs::boot_time_secs()? as f64 + stat.starttime as f64 / ticks);
+        // The time of the boot moves with the clock: read again, it would look like another start.
+        if self.started.get() == 0.0 {
+            self.started.set(procfs::boot_time_secs()? as f64 + stat.starttime as f64 / ticks);
+        }
         Ok(())
     }
 }

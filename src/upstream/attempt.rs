@@ -12,7 +12,7 @@ mod waits;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -39,7 +39,7 @@ use super::{
     transport::deadline_passed,
 };
 use crate::{
-    caller::{Caller, urgently},
+    caller::{Caller, Spending, urgently},
     error::Result,
 };
 
@@ -50,7 +50,7 @@ const SEARCHED_AT_ONCE: usize = 32 * 1024;
 pub struct Session {
     upstream: Arc<Upstream>,
     deadline: Instant,
-    counter: Arc<AtomicU32>,
+    counter: Arc<Spending>,
     bypasses_breaker: bool,
     class: Class,
     /// A write was sent: what follows ends what it began.
@@ -76,13 +76,12 @@ struct Progress {
 }
 
 impl Session {
-    /// A session for one call of this caller. `counter` is incremented for each request that is
-    /// sent.
+    /// A session for one call of this caller. `counter` counts each request that is sent.
     #[must_use]
     pub fn new(
         upstream: &Arc<Upstream>,
         deadline: Instant,
-        counter: Arc<AtomicU32>,
+        counter: Arc<Spending>,
         caller: &Arc<Caller>,
     ) -> Self {
         Self {

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -39,7 +39,7 @@ use super::{
     window::Usage,
 };
 use crate::{
-    caller::Caller,
+    caller::{Caller, Spending},
     error::{Blame, Error, Reason, Result, metadata::CIRCUIT, whole_seconds},
     levers::BackendLevers,
     resources::Share,
@@ -244,13 +244,14 @@ impl Upstream {
         request: &Request,
         credentials: &[(HeaderName, HeaderValue)],
         deadline: Instant,
-        counter: &AtomicU32,
+        counter: &Spending,
     ) -> Result<Reply, Failure> {
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.began();
         let (started, epoch) = (Instant::now(), self.pace.epoch());
         let transport = self.transport.load_full();
         let mut result = transport.send(request, credentials, deadline).await;
         let (outcome, took) = (outcome(&result), started.elapsed());
+        counter.took(took);
         if let Some(outcome) = outcome {
             self.metrics.request(request.operation, outcome, took);
         }

@@ -1,6 +1,6 @@
 //! Renews a backend's tokens: with the refresh token if there is one, or else with a login.
 
-use std::sync::{Arc, atomic::AtomicU32};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::{
     turns::{self, OwnTurn, Turn},
 };
 use crate::{
+    caller::Spending,
     error::{Effect, Error, Reason, Result},
     shared::commands::{LoginEnd, RefusedKind},
 };
@@ -24,7 +25,7 @@ use crate::{
 pub(super) async fn tokens(
     upstream: &Arc<Upstream>,
     refused: Option<u64>,
-    counter: &Arc<AtomicU32>,
+    counter: &Arc<Spending>,
 ) -> Result<Arc<CurrentTokens>> {
     let others = upstream.sharing.get();
     let current = loop {
@@ -142,7 +143,7 @@ pub(super) async fn judge_fixed(
 async fn renew(
     upstream: &Arc<Upstream>,
     old: Option<Tokens>,
-    counter: &AtomicU32,
+    counter: &Spending,
 ) -> Result<Tokens> {
     let Some(sharing) = upstream.sharing.get() else {
         return renew_now(upstream, old, counter).await;
@@ -161,7 +162,7 @@ async fn renew(
 async fn renew_now(
     upstream: &Arc<Upstream>,
     old: Option<Tokens>,
-    counter: &AtomicU32,
+    counter: &Spending,
 ) -> Result<Tokens> {
     let Upstream { backend, metrics, .. } = &**upstream;
     let sign_in = upstream.sign_in.load_full();
@@ -209,7 +210,7 @@ async fn exchange(
     upstream: &Arc<Upstream>,
     request: &Request,
     headers: &[(HeaderName, HeaderValue)],
-    counter: &AtomicU32,
+    counter: &Spending,
 ) -> Result<Reply> {
     let taken = upstream.permit_login().await;
     taken.map_err(|refusal| upstream.refused(refusal))?;

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::{Control, List, Load, MAX_LOAD, Readers, Resource, Unreadable, Value, Wait},
+    cache::{Control, List, Load, MAX_LOAD, Outcome, Readers, Resource, Unreadable, Value, Wait},
     call::Call,
     dialect::{Brief, Item, ListPart, Listing, SoFar},
     error::{Error, Reason, Result},
@@ -301,7 +301,11 @@ where
 {
     let by = (call.record.caller().id(), call.deadline);
     let load = LoadOf { backend, call, class, load };
+    let began = Instant::now();
     let (value, served) = backend.cache().read(resource, control, by, load).await;
+    if served.outcome == Outcome::Coalesced {
+        call.record.spending().took(began.elapsed());
+    }
     call.record.set_cache(served);
     tracing::debug!(
         target: "gateway", call_id = %call.record.id(), backend = backend.name().id(), ?resource,

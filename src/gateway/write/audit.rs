@@ -183,6 +183,9 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         let sent = self.sent.attempts() > 0 || self.resolves;
+        if sent && self.outcome == Reason::WriteOutcomeUnknown.name() {
+            self.log.count_unknown_outcome(self.subject.record.backend().unwrap_or_default());
+        }
         if !sent && !self.subject.caller_may_audit() {
             return;
         }

@@ -249,7 +249,8 @@ impl Running {
         let end = self.end.take().unwrap_or_else(|| self.dropped());
         let took = self.started.elapsed();
         let backend = self.record.backend().unwrap_or_default();
-        self.known.calls.finished(backend, (end.code, end.reason), took);
+        let upstream = self.record.spending().time();
+        self.known.calls.finished(backend, (end.code, end.reason), took, upstream);
         if !self.known.method.probe {
             self.record.caller().ended(end.code);
         }

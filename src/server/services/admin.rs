@@ -146,7 +146,7 @@ pub(super) async fn get_only(request: Request, next: Next) -> Response {
 /// the store that replicas share: all of them lose it together, and reads go on without it.
 async fn readyz(State((health, shared_store)): State<(Health, Option<Shows>)>) -> Response {
     let (draining, awaited) = (health.is_draining(), health.awaited());
-    let ready = !draining && awaited.is_empty();
+    let ready = health.is_ready();
     let names: serde_json::Map<String, Value> = health
         .all()
         .into_iter()

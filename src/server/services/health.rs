@@ -105,6 +105,13 @@ impl Health {
         self.0.borrow().awaited.iter().cloned().collect()
     }
 
+    /// Whether the process accepts calls: all is there that it waits for, and it is not shutting
+    /// down. A backend that is down does not count.
+    pub(crate) fn is_ready(&self) -> bool {
+        let state = self.0.borrow();
+        !state.draining && state.awaited.is_empty()
+    }
+
     /// Nothing is serving from now on. This cannot be undone.
     pub(crate) fn drain(&self) {
         self.0.send_modify(|state| state.draining = true);

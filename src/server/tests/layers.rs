@@ -218,13 +218,7 @@ async fn a_client_that_sends_its_request_slowly_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_ends_after_an_upstream_call_may_have_happened() {
     let handler = |request: Request| async move {
-        request
-            .extensions()
-            .get::<Admitted>()
-            .unwrap()
-            .record
-            .counter()
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        request.extensions().get::<Admitted>().unwrap().record.spending().began();
         never(request).await
     };
     let response = through(handler, CREATE, Some("1S"), Body::empty()).await;
@@ -335,7 +329,7 @@ async fn each_call_is_one_line_whose_level_says_who_should_look() {
     let known = |request: Request| async move {
         let call = request.extensions().get::<Admitted>().unwrap();
         call.record.set_backend("sft");
-        call.record.counter().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        call.record.spending().began();
         let error = Error::new(Reason::ProfileNotFound, "no such profile");
         reply::refuse::<tonic::body::Body>(&error).map(Body::new)
     };

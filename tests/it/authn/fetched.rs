@@ -149,12 +149,14 @@ async fn before_the_first_keys_nothing_is_ready_and_no_token_is_believed() {
         assert_eq!(refused.meta("why"), "unavailable", "{what}");
         assert!(refused.retry.is_some(), "{what}: {refused:#?}");
         assert!(!bench.ready().await && !bench.gateway.serving("").await, "{what}");
+        assert_eq!(bench.gateway.metric("ready", "").await, 0.0, "{what}");
     }
     assert_eq!(elsewhere.asked(), 0, "a redirect was followed");
     assert_eq!(bench.reads("changed").await, 0.0);
     bench.issuer.answers(keys(&[rsa_jwk("rsa")]));
     until("the keys are fetched", async || bench.accepts(&good("me")).await).await;
     assert!(bench.ready().await && bench.gateway.serving("").await);
+    assert_eq!(bench.gateway.metric("ready", "").await, 1.0);
 }
 
 #[tokio::test]
