@@ -5,6 +5,7 @@
 mod about;
 mod backends;
 mod connect;
+mod explain;
 mod greeting;
 mod health;
 mod keys;
@@ -26,6 +27,7 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 use about::About;
 use backends::{Maker, Running, fit_caches};
 pub use connect::{Tried, try_connections};
+pub use explain::explain;
 pub use health::{Found, HealthPort};
 pub use metrics::metrics_reference;
 use metrics::{Metrics, count_callers};

@@ -1,7 +1,7 @@
 //! Flags, runtime and exit code; nothing else.
 
 use std::{
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,7 +13,6 @@ use profile_gateway::{
         self, App, EndSignals, HealthPort, ReloadRequests, Upstreams, heed_other_signals, upkeep,
     },
     config::{self, Config, ConfigErrors, Inputs, Unusable},
-    rpc::details,
     server::{Drained, ListenAddress, raise_open_files},
     telemetry::{self, logs, panics},
 };
@@ -21,10 +20,6 @@ use profile_gateway::{
 use profile_gateway_sandbox::{Options, Sandbox};
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-
-/// What `explain` says to one who types.
-const WAITS_FOR: &str = "paste what `buf curl` printed, or the value of grpc-status-details-bin, \
-                         and end with Ctrl-D";
 
 /// `EX_USAGE` of sysexits(3): the program was started in a way that cannot work.
 const EXIT_CONFIG: u8 = 64;
@@ -100,9 +95,17 @@ enum Command {
         #[arg(long, value_name = "ADDRESS")]
         address: Option<ListenAddress>,
     },
-    /// Decode the error details that `buf curl` prints as base64, or the value of a
-    /// grpc-status-details-bin trailer; reads standard input.
-    Explain,
+    /// Say what a reason of an error means, who acts, and what to do.
+    ///
+    /// Without one, decode the error details that `buf curl` prints as base64, or the value of a
+    /// grpc-status-details-bin trailer, from standard input; at a terminal, list all reasons.
+    Explain {
+        /// Such as WRITE_OUTCOME_UNKNOWN, in capitals or not.
+        reason: Option<String>,
+        /// List all reasons.
+        #[arg(long, conflicts_with = "reason")]
+        list: bool,
+    },
     /// Run the simulated upstreams alone.
     Sandbox {
         /// Address to listen on; port 0 takes a free one.
@@ -216,7 +219,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Store { task }) => store(task),
         Some(Command::Doubts(place)) => doubts(place),
         Some(Command::Health { file, address }) => health(file.config, address).await,
-        Some(Command::Explain) => explain(),
+        Some(Command::Explain { reason, list }) => {
+            print(&app::explain(reason.as_deref(), list)?.map_err(Failure::Usage)?)
+        }
         Some(Command::Sandbox { listen }) => run_sandbox(listen).await,
     }
 }
@@ -296,15 +301,6 @@ async fn health(
     let found = port.ask().await;
     let printed = print(&found.to_string())?;
     Ok(if found.is_serving() { printed } else { ExitCode::FAILURE })
-}
-
-fn explain() -> Result<ExitCode, Failure> {
-    if io::stdin().is_terminal() {
-        let _ = writeln!(io::stderr(), "{WAITS_FOR}");
-    }
-    // More than any status can hold, with room for the output around it.
-    let printed = io::read_to_string(io::stdin().take(64 << 20))?;
-    print(&details::explain(printed.trim_end()))
 }
 
 /// Writes the whole output of a command.

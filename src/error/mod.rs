@@ -8,6 +8,8 @@
 //! It has no `source()`: what other libraries report becomes text, of which `internal` keeps the
 //! details.
 
+pub mod advice;
+pub mod explained;
 pub mod facts;
 pub mod metadata;
 pub mod reason;

@@ -3,35 +3,18 @@
 
 use std::fmt::Write as _;
 
+use super::generated::hold;
 use profile_gateway::{
     error::{
-        Blame, Kind, Reason, Retry,
+        Blame, Kind, Reason, Retry, explained,
         facts::{FACTS, Facts},
         metadata::METADATA,
     },
-    pb::DESCRIPTOR_SET,
     rpc::status,
 };
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
 
-use super::generated::hold;
-
-const FILE: &str = "profilegateway/v1/error_reason.proto";
-
-/// The comment of a reason, on one line.
 fn comment(reason: Reason) -> String {
-    // Paths of descriptor.proto: the first enum of the file, and a value of it.
-    const ENUM: [i32; 2] = [5, 0];
-    const VALUE: i32 = 2;
-    let set = FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap();
-    let file = set.file.into_iter().find(|file| file.name() == FILE).unwrap();
-    let values = &file.enum_type[0].value;
-    let at = values.iter().position(|value| value.number() == reason as i32).unwrap();
-    let path = [ENUM[0], ENUM[1], VALUE, i32::try_from(at).unwrap()];
-    let info = file.source_code_info.unwrap();
-    let location = info.location.iter().find(|location| location.path == path).unwrap();
-    location.leading_comments().split_whitespace().collect::<Vec<_>>().join(" ")
+    explained::comment(reason).unwrap()
 }
 
 /// The statuses that the comment begins with, and the rest.

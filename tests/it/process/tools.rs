@@ -5,7 +5,9 @@ use std::{ffi::OsString, process::Stdio};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::child::{Gateway, command, gateway, patiently};
+use profile_gateway::error::explained::names;
+
+use super::child::{Gateway, command, gateway, patiently, run};
 
 /// `$BUF`, or `buf` on the path.
 fn buf() -> OsString {
@@ -90,4 +92,21 @@ async fn only_errors_are_explained() {
                 == serde_json::from_str::<Value>(text).unwrap();
         assert!(same, "{explained}");
     }
+}
+
+#[tokio::test]
+async fn reasons_are_explained() {
+    for name in ["PROFILE_IN_USE", "profile_in_use", "Profile-In-Use"] {
+        let ended = run(&["explain", name], &[]).await;
+        assert_eq!(ended.code(), Some(0), "{}", ended.output());
+        assert!(ended.stdout.starts_with("PROFILE_IN_USE\n\nWhat it means: "), "{}", ended.stdout);
+    }
+    let ended = run(&["explain", "profile_in_us"], &[]).await;
+    assert_eq!(ended.code(), Some(64), "{}", ended.output());
+    assert!(ended.stderr.contains("did you mean PROFILE_IN_USE?"), "{}", ended.stderr);
+    let ended = run(&["explain", "xyzzy"], &[]).await;
+    assert_eq!(ended.code(), Some(64));
+    assert!(ended.stderr.contains("`profile-gateway explain --list`"), "{}", ended.stderr);
+    let ended = run(&["explain", "--list"], &[]).await;
+    assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), names().collect::<Vec<_>>());
 }
