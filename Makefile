@@ -17,7 +17,7 @@ export RUST_TEST_THREADS ?= $(shell expr 2 '*' $(PROCESSORS))
 endif
 
 # Integration tests that take long or wait in real time.
-SLOW := soak:: matrix:: process:: replicas:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
+SLOW := alerts:: soak:: matrix:: process:: replicas:: conformance:: seeds:: contract:: documents:: upstream_tls:: upstream_proxy:: upstream_age:: \
 	authn::envoy:: shared:: kit::redis:: deploy::
 
 # Unit tests that start a Redis server.

@@ -16,6 +16,7 @@
 mod kit;
 
 mod acknowledged;
+mod alerts;
 mod auth;
 mod authn;
 mod authz;

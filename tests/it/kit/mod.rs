@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod history;
 pub mod jwks;
 pub mod model;
+pub mod prometheus;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
