@@ -11,6 +11,7 @@ mod page;
 mod pages;
 mod reference;
 mod replicas;
+mod runbooks;
 mod session;
 mod shell;
 mod tables;
