@@ -45,7 +45,7 @@ pub(super) fn all() -> Vec<Page> {
     let at_root = fs::read_dir(root()).unwrap();
     let at_root = at_root.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut paths: Vec<String> = at_root.filter(|name| name.ends_with(".md")).collect();
-    for directory in ["docs", "examples", "contract", "sandbox"] {
+    for directory in ["docs", "examples", "contract", "sandbox", "deploy"] {
         paths.extend(below(directory, ".md"));
     }
     paths.sort();
@@ -81,9 +81,8 @@ pub(super) fn ports() -> Vec<(String, String)> {
 
 /// Puts what commands of the documents use of the repository into a directory.
 pub(super) fn copied(directory: &Path) {
-    for path in
-        ["deploy", "examples", "proto", "scripts"].iter().flat_map(|below_| below(below_, ""))
-    {
+    let used = ["examples", "proto", "scripts", "deploy"];
+    for path in used.iter().flat_map(|below_| below(below_, "")) {
         let to = directory.join(&path);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(root().join(&path), to).unwrap();
@@ -127,7 +126,7 @@ pub(super) fn shims(directory: &Path) -> String {
     fs::write(&path, cargo).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let tools = root().join("target/tools");
-    let tools = [tools.join("python/bin"), tools.join("node_modules/.bin")];
+    let tools = ["bin", "python/bin", "node_modules/.bin"].map(|directory| tools.join(directory));
     let all = [shims, built.to_owned()].into_iter().chain(tools);
     all.map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
 }
@@ -184,7 +183,7 @@ fn links_lead_to_headings_that_are_there() {
 fn the_architecture_names_files_that_are_there() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let directories =
-        ["src", "contract", "sandbox", "tests", "docs", "examples", "deploy", "fuzz", "scripts"];
+        ["src", "contract", "sandbox", "tests", "docs", "examples", "fuzz", "scripts", "deploy"];
     let mut files: Vec<String> = directories.iter().flat_map(|name| below(name, "")).collect();
     files.extend(below("proto", ""));
     let is_there = |path: &str| {

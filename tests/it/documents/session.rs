@@ -1,6 +1,6 @@
 //! A page, followed from top to bottom in a directory of its own.
 //!
-//! What a page finds there: the repository's `examples/`, `proto/` and `scripts/`, and a gateway
+//! What a page finds there: the repository's `examples/`, `proto/`, `scripts/` and `deploy/`, and a gateway
 //! over its sandbox on the ports that the documents name, unless the page starts one itself. Ports
 //! are mapped in both directions, so that pages can run side by side.
 
