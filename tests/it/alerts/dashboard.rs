@@ -8,10 +8,7 @@ use super::{
     live::used,
     queries::{names, reference, unknown},
 };
-use crate::kit::{
-    child::until,
-    prometheus::{Prometheus, deployed},
-};
+use crate::kit::prometheus::{Prometheus, deployed};
 
 /// What the dashboard is about.
 const ROWS: [&str; 7] = ["Overview", "Calls", "Cache", "Writes", "Backends", "Store", "Callers"];
@@ -31,7 +28,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let annotations = dashboard["annotations"]["list"].as_array().unwrap().iter();
     let of_annotations = annotations.map(|each| (each["name"].clone(), each["expr"].clone()));
     let all = of_panels.chain(of_annotations).map(|(title, query)| {
-        let query = query.as_str().unwrap().replace("$__rate_interval", "1m");
+        let query = query.as_str().unwrap().replace("$__rate_interval", "10m");
         let chosen = |query: String, name| query.replace(name, ".*");
         let query = ["$job", "$instance", "$backend"].into_iter().fold(query, chosen);
         (title.as_str().unwrap().to_owned(), query)
@@ -79,8 +76,7 @@ async fn every_query_runs_over_a_gateway() {
     let (gateway, _sandbox) = used().await;
     let prometheus = Prometheus::start(&[gateway.admin.to_string()]).await;
     // A rate needs two of them.
-    let looked = "count_over_time(profile_gateway_ready[1m]) > 3";
-    until("some scrapes", async || !prometheus.query(looked).await.unwrap().is_empty()).await;
+    prometheus.until("count_over_time(profile_gateway_ready[10m]) > 3").await;
     let exported = gateway.admin("/metrics").await;
     let has_series = |name: &String| {
         exported.lines().any(|line| {

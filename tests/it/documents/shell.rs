@@ -18,7 +18,7 @@ while IFS= read -r -d '' command <&3; do
     printf '\036%d\036\n' $?
 done"#;
 /// For a command to end. Only a broken program needs it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(super) struct Shell {
     child: Child,

@@ -6,13 +6,21 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::Command,
+    time::{sleep, timeout},
+};
 
 use super::child::{Program, patiently};
+
+/// For scrapes of a busy machine. Only a broken program needs it.
+const LONG: Duration = Duration::from_secs(300);
 
 /// Where the rules, the dashboard, and the example of a configuration are.
 pub fn deployed(path: &str) -> PathBuf {
@@ -27,8 +35,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes these addresses each second, if there are any, and evaluates the rules of
-    /// the repository as often.
+    /// One that scrapes these addresses every two seconds, if there are any, and evaluates the
+    /// rules of the repository as often.
     pub async fn start(targets: &[String]) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("prometheus.yml");
@@ -37,7 +45,7 @@ impl Prometheus {
         fs::write(
             &file,
             format!(
-                "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
+                "global: {{ scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s }}\n\
                  rule_files: {rules:?}\n\
                  scrape_configs:\n- job_name: profile-gateway\n  static_configs:\n  \
                  - targets: {targets:?}\n"
@@ -66,6 +74,16 @@ impl Prometheus {
         let url = url::Url::parse_with_params(&path, [("query", expression)]).unwrap();
         let answer = self.ask(url).await?;
         Ok(answer["result"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Waits until a query has a result.
+    pub async fn until(&self, expression: &str) {
+        let asked = async {
+            while self.query(expression).await.unwrap().is_empty() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(LONG, asked).await.unwrap_or_else(|_| panic!("nothing comes of {expression}"));
     }
 
     /// All rules that it has loaded, in order.
