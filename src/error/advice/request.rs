@@ -187,7 +187,7 @@ pub(super) const ROWS: &[Advice] = &[
         R::CacheMiss,
         Caller,
         "The `cache-control` of the call.",
-        &["Repeat the call without `only-if-cached`."],
+        &["Leave the directive out, or take the answer as it is: nothing was asked of the upstream."],
     ),
     of(
         R::MessageTooLarge,
