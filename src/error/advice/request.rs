@@ -63,10 +63,7 @@ pub(super) const ROWS: &[Advice] = &[
         R::AddonServicesImmutable,
         Caller,
         "The `category` of the profile: its services can be changed only if that is not an addon.",
-        &[
-            "Create another addon profile with the services that you need.",
-            "Let the plans use that one, and delete the old one.",
-        ],
+        &["Let the plans use the new profile, and delete the old one."],
     ),
     of(
         R::AccessTypeNotApplicable,
@@ -187,7 +184,9 @@ pub(super) const ROWS: &[Advice] = &[
         R::CacheMiss,
         Caller,
         "The `cache-control` of the call.",
-        &["Leave the directive out, or take the answer as it is: nothing was asked of the upstream."],
+        &[
+            "Leave the directive out, or take the answer as it is: nothing was asked of the upstream.",
+        ],
     ),
     of(
         R::MessageTooLarge,

@@ -98,11 +98,8 @@ pub(super) const ROWS: &[Advice] = &[
         Operator,
         "`profile_gateway_calls_shed_total`, and `profile_gateway_memory_used_bytes` beside its \
          limit.",
-        &[
-            "Repeat the call after `RetryInfo`.",
-            "If calls are shed, see the alert CallsShed. If a part of the memory is full, see the \
-             alert MemoryFull.",
-        ],
+        &["If calls are shed, see the alert CallsShed. If a part of the memory is full, see the \
+             alert MemoryFull."],
     ),
     of(
         R::UpstreamAuthFailed,
