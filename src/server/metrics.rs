@@ -177,8 +177,8 @@ impl ServerMetrics {
         );
         to.register(
             "call_gateway_duration_seconds",
-            "The part of that which the gateway itself took: apart from HTTP requests to upstreams, \
-             and from waiting for those of another call",
+            "The part of that which the gateway itself took: apart from HTTP requests to \
+             upstreams, and from waiting for those of another call",
             &metrics.gateway_duration,
         );
         to.register("calls_in_flight", "gRPC calls that are running", &metrics.calls_in_flight);

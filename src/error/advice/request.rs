@@ -184,9 +184,7 @@ pub(super) const ROWS: &[Advice] = &[
         R::CacheMiss,
         Caller,
         "The `cache-control` of the call.",
-        &[
-            "Leave the directive out, or take the answer as it is: nothing was asked of the upstream.",
-        ],
+        &["Leave the directive out, or take the answer as it is: nothing was sent upstream."],
     ),
     of(
         R::MessageTooLarge,
