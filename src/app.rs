@@ -141,7 +141,8 @@ impl App {
         fit_caches(config.backends.values_mut(), budget.cache);
         let about = About::of(&config);
         let health = Health::new(&SERVICES, &about.backends);
-        metrics.server.measure_readiness(health.clone(), &mut registry);
+        let asked = health.clone();
+        metrics.server.measure_readiness(move || asked.is_ready(), &mut registry);
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let (store, key) = open_store(&config, &metrics.store)?;

@@ -15,7 +15,6 @@ pub(crate) use self::{
     ports::{AdminRefusal, AdminRefusals, Closed, Port, PortMetrics},
     tls::{CertificateMetrics, HandshakeFailure, HandshakeMetrics},
 };
-use super::services::health::Health;
 use crate::telemetry::{Registry, buckets::CALL_SECONDS, labels};
 
 /// The metrics of the server. Clones share them.
@@ -197,10 +196,14 @@ impl ServerMetrics {
     }
 
     /// Has readiness measured whenever the metrics are read.
-    pub fn measure_readiness(&self, health: Health, in_registry: &mut Registry) {
+    pub fn measure_readiness(
+        &self,
+        is_ready: impl Fn() -> bool + Send + Sync + 'static,
+        in_registry: &mut Registry,
+    ) {
         let ready = self.ready.clone();
         in_registry.before_scrape(move || {
-            ready.set(health.is_ready().into());
+            ready.set(is_ready().into());
         });
     }
 
