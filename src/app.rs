@@ -30,7 +30,7 @@ pub use connect::{Tried, try_connections};
 pub use explain::explain;
 pub use health::{Found, HealthPort};
 pub use metrics::metrics_reference;
-use metrics::{Metrics, count_callers};
+use metrics::{Metrics, count_callers, measure_readiness};
 #[cfg(not(feature = "sandbox"))]
 use no_sandbox::Embedded;
 #[cfg(not(feature = "sandbox"))]
@@ -141,8 +141,7 @@ impl App {
         fit_caches(config.backends.values_mut(), budget.cache);
         let about = About::of(&config);
         let health = Health::new(&SERVICES, &about.backends);
-        let asked = health.clone();
-        metrics.server.measure_readiness(move || asked.is_ready(), &mut registry);
+        measure_readiness(&mut registry, &metrics, health.clone());
         let background = BackgroundTasks::default();
         let writes = Writes::among_calls(config.server.max_concurrent_calls, &callers);
         let (store, key) = open_store(&config, &metrics.store)?;

@@ -10,7 +10,7 @@ use crate::{
     gateway::{idempotency::RequestIdMetrics, watch::WatchMetrics},
     levers::LeverMetrics,
     resources::MemoryMetrics,
-    server::ServerMetrics,
+    server::{Health, ServerMetrics},
     shared::SharedMetrics,
     store::StoreMetrics,
     telemetry::{AuditMetrics, LogMetrics, ProcessMetrics, Registry},
@@ -77,6 +77,11 @@ pub(super) fn count_callers(registry: &mut Registry, callers: Callers) {
         callers.forget_idle();
         callers.measure_named();
     });
+}
+
+/// Lets the metric of readiness say what `/readyz` says.
+pub(super) fn measure_readiness(registry: &mut Registry, metrics: &Metrics, health: Health) {
+    metrics.server.measure_readiness(move || health.is_ready(), registry);
 }
 
 /// The reference of all metrics, as Markdown for `docs/reference/metrics.md`.
