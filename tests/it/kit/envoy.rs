@@ -1,5 +1,5 @@
 //! A real Envoy, which `make tools` installs: with any configuration, or as the load balancer of
-//! `examples/replicas`.
+//! `deploy/envoy`.
 
 use std::{
     net::SocketAddr,
@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use super::until;
 
-/// The load balancer of the example for replicas.
-const BALANCER: &str = include_str!("../../../examples/replicas/envoy.yaml");
+/// The load balancer that is deployed in front of replicas.
+const BALANCER: &str = include_str!("../../../deploy/envoy/envoy.yaml");
 /// What it has no section for.
 const ADMIN: &str =
     "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }\n";
@@ -39,7 +39,7 @@ impl Envoy {
         Self::with(&config.to_string())
     }
 
-    /// The load balancer of the example in front of these replicas, with its configuration changed
+    /// The load balancer that is deployed in front of these replicas, with its configuration changed
     /// like this. Returns once it listens and knows of the health of all.
     pub async fn balancing(
         replicas: &[SocketAddr],
@@ -107,11 +107,12 @@ impl Envoy {
     }
 }
 
-/// The example, on a port that the system chooses, in front of these.
+/// What is deployed, on a port that the system chooses, in front of these.
 fn balancer(replicas: &[SocketAddr]) -> String {
     let line = |port: &str| {
-        let found = BALANCER.lines().find(|line| line.contains(port));
-        found.unwrap_or_else(|| panic!("the example has no port {port}"))
+        let port = format!("port_value: {port}");
+        let found = BALANCER.lines().find(|line| line.contains(&port));
+        found.unwrap_or_else(|| panic!("it has no {port}"))
     };
     let (listening, one, other) = (line("50051"), line("50052"), line("50053"));
     let endpoint = |at: &SocketAddr| {
