@@ -125,7 +125,7 @@ fn the_time_to_end_is_longer_than_the_drain() {
 fn every_metric_that_is_named_exists() {
     let reference = metrics_reference();
     let mut named = 0;
-    for (path, text) in files(&root().join("deploy")) {
+    for (path, text) in files(&root().join("deploy/kubernetes")) {
         for (at, _) in text.match_indices("profile_gateway_") {
             let end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
             let metric = text[at..].split(end).next().unwrap();

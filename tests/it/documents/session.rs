@@ -1,8 +1,8 @@
 //! A page, followed from top to bottom in a directory of its own.
 //!
-//! What a page finds there: the repository's `examples/`, `proto/`, `scripts/` and `deploy/`, and a
-//! gateway over its sandbox on the ports that the documents name, unless the page starts one.
-//! Ports are mapped in both directions, so that pages can run side by side.
+//! What a page finds there: the repository's `deploy/`, `examples/`, `proto/` and `scripts/`, and a
+//! gateway over its sandbox on the ports that the documents name, unless the page starts one. Ports
+//! are mapped in both directions, so that pages can run side by side.
 
 use std::{net::TcpStream, path::Path, sync::Arc, time::Duration};
 

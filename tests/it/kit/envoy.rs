@@ -39,8 +39,8 @@ impl Envoy {
         Self::with(&config.to_string())
     }
 
-    /// The load balancer that is deployed in front of these replicas, with its configuration changed
-    /// like this. Returns once it listens and knows of the health of all.
+    /// The load balancer that is deployed, in front of these replicas and with its configuration
+    /// changed like this. Returns once it listens and knows of the health of all.
     pub async fn balancing(
         replicas: &[SocketAddr],
         change: impl FnOnce(String) -> String,

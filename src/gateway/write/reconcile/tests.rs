@@ -1,3 +1,5 @@
+//! What a search for the effect of a write finds, and how long it goes on.
+
 use std::sync::Arc;
 
 use super::*;
