@@ -131,8 +131,8 @@ impl AcknowledgedWrites {
         is_change: bool,
     ) -> bool {
         let now = Instant::now();
-        let is_unheard = self.unheard.lock().as_ref().is_some_and(|all| all.contains_key(&id));
         let mut writes = self.writes.write();
+        let is_unheard = self.unheard.lock().as_ref().is_some_and(|all| all.contains_key(&id));
         let is_known = writes.get(&id).is_some_and(|known| now < known.over);
         if is_unheard || (is_known && !is_change) {
             return false;

@@ -209,8 +209,15 @@ impl Write {
         if self.target == Target::Every {
             writes.forget_contents();
         }
-        let remembered = writes.remember(id.into(), write, settle_time);
-        self.forgotten |= !remembered || !writes.expects_to_hear(&id.into());
+        // In this order: what is heard meanwhile of another replica may be earlier.
+        let expected = writes.expects_to_hear(&id.into());
+        self.forgotten |= !writes.remember(id.into(), write, settle_time) || !expected;
+    }
+
+    /// Notes that a profile that the write had made is gone again. The log does not tell of it.
+    pub fn undone(&mut self, id: &str, settle_time: Duration) {
+        let writes = &self.cache.0.acknowledged;
+        self.forgotten |= !writes.remember(id.into(), Acknowledged::Deleted, settle_time);
     }
 
     /// Ends the write. `unknown`: it may still take effect.

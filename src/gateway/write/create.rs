@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cache::{Acknowledged, Target},
+    cache::Target,
     dialect::{Item, Named},
     error::{
         Error, Reason, Result,
@@ -286,19 +286,18 @@ impl Creating<'_> {
         let cleanup = session::for_cleanup(backend, call, permission);
         let mut write = backend.cache().write(target);
         let finished = match port {
-            Some(port) => match dialect
-                .finish(&port.under(permission), Some(&cleanup), &found, asked)
-                .await
-            {
-                Err(failure) if claims_undone(&failure) => {
-                    let error = removed(backend, call, &found.id, failure).await;
-                    if claims_undone(&error) {
-                        write.acknowledged(&found.id, Acknowledged::Deleted, backend.settle_time());
+            Some(port) => {
+                match dialect.finish(&port.under(permission), Some(&cleanup), &found, asked).await {
+                    Err(failure) if claims_undone(&failure) => {
+                        let error = removed(backend, call, &found.id, failure).await;
+                        if claims_undone(&error) {
+                            write.undone(&found.id, backend.settle_time());
+                        }
+                        Err(error)
                     }
-                    Err(error)
+                    finished => finished,
                 }
-                finished => finished,
-            },
+            }
             None => {
                 let rest = session::for_completion(backend, call, permission);
                 let finished = dialect.finish(&rest, None, &found, asked).await;

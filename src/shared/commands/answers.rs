@@ -88,14 +88,14 @@ pub(super) fn read(
     Ok(Ok(answer))
 }
 
-/// One of an earlier release does not tell of itself, and counts.
+/// What was taken over of a process that has ended leaves no sign of its life.
 fn counted(words: &mut Words) -> Result<u64> {
     let members = words.members()?;
     let alive: HashMap<u32, u64> = words.next()?;
     let now = words.millis()?;
     let has_ended = |session: &&Session| {
         let last = alive.get(&session.process().number());
-        last.is_some_and(|last| now >= Duration::from_millis(*last) + ENDED_AFTER)
+        last.is_none_or(|last| now >= Duration::from_millis(*last) + ENDED_AFTER)
     };
     let alive = members.keys().filter(|session| !has_ended(session)).count();
     Ok(alive.try_into().unwrap_or(u64::MAX))

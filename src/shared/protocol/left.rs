@@ -13,9 +13,10 @@ pub const ENDED_AFTER: Duration = Duration::from_secs(10);
 pub struct Adopt {
     /// Who does.
     pub process: Process,
-    /// How many at most.
+    /// How many of them at most.
     pub limit: u32,
-    /// Also tells those that are its own already: the answer to an earlier command may be lost.
+    /// Also tells those that are its own already, 1,024 at most: the answer to an earlier command
+    /// may be lost.
     pub also_own: bool,
     /// How long a new epoch gives none.
     pub grace: Duration,

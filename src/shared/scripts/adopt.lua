@@ -1,15 +1,16 @@
 -- KEYS epoch tail log open members
 -- ARGV epoch process limit also_own grace ended_after
 -- Gives a process the doubts of those that have ended, and tells them.
-local left, mine, limit = {}, ARGV[2], tonumber(ARGV[3])
+local left, mine = {}, ARGV[2]
 if grace_left(ARGV[5]) > 0 then return {'OK', left} end
+local most = 1024
 
--- How many are left after that.
+-- Takes over those of a process, until there are `most`. How many are left after that.
 local function take(owner)
   local all = redis.call('HGETALL', sent_by(owner))
   local rest = #all / 2
   for place = 1, #all, 2 do
-    if #left >= limit then return rest end
+    if #left >= most then return rest end
     local key, known = all[place], read(all[place])
     local is_running = known.state == 'R'
     local is_over = known.state == 'U' or (is_running and time >= tonumber(known['until']))
@@ -26,6 +27,9 @@ local function take(owner)
   return rest
 end
 
+-- Its own come first: more of others must not hide those of which it was not told.
+if ARGV[4] == '1' then take(mine) end
+most = #left + tonumber(ARGV[3])
 local all = redis.call('HGETALL', ALIVE)
 for place = 1, #all, 2 do
   local has_ended = time >= all[place + 1] + ARGV[6]
@@ -33,5 +37,4 @@ for place = 1, #all, 2 do
     redis.call('HDEL', ALIVE, all[place])
   end
 end
-if ARGV[4] == '1' then take(mine) end
 return {'OK', left}

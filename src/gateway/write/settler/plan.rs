@@ -55,6 +55,8 @@ pub(super) struct Plan {
     completions: u32,
     /// Its line is in the log.
     is_logged: bool,
+    /// It was said that its outcome is known elsewhere.
+    is_known_elsewhere: bool,
     subject: (String, String),
 }
 
@@ -81,6 +83,7 @@ impl Plan {
             looks: 0,
             completions: 0,
             is_logged: false,
+            is_known_elsewhere: false,
             subject: (doubt.method.clone(), doubt.resource.clone()),
         }
     }
@@ -121,10 +124,13 @@ impl Plans {
         SCAN * u32::try_from(1 + self.all.len() / MANY).unwrap_or(u32::MAX)
     }
 
-    /// The outcome of these is known elsewhere: looking after them takes no look.
+    /// The outcome of these is known elsewhere: looking after them takes no look. If it was of no
+    /// use once, it is not done early again.
     pub(super) fn look_now(&mut self, numbers: &[u64]) {
         for number in numbers {
-            if let Some(plan) = self.all.get_mut(number) {
+            if let Some(plan) = self.all.get_mut(number)
+                && !std::mem::replace(&mut plan.is_known_elsewhere, true)
+            {
                 plan.next = Instant::now();
             }
         }

@@ -18,7 +18,7 @@ impl Server {
 
     pub(super) fn count(&self, now: Duration) -> u64 {
         let has_ended =
-            |process| self.data.alive.get(&process).is_some_and(|last| now >= *last + ENDED_AFTER);
+            |process| self.data.alive.get(&process).is_none_or(|last| now >= *last + ENDED_AFTER);
         let members = self.data.members.keys();
         members.filter(|session| !has_ended(session.process())).count() as u64
     }
@@ -68,6 +68,9 @@ impl Server {
         if self.grace_left(adopt.grace, now).is_some() {
             return left;
         }
+        if adopt.also_own {
+            self.take(adopt.process, adopt, now, &mut left);
+        }
         for (owner, last) in self.data.alive.clone() {
             if owner != adopt.process && now >= last + ENDED_AFTER {
                 self.take(owner, adopt, now, &mut left);
@@ -75,9 +78,6 @@ impl Server {
                     self.data.alive.remove(&owner);
                 }
             }
-        }
-        if adopt.also_own {
-            self.take(adopt.process, adopt, now, &mut left);
         }
         left.sort_by(|one, other| one.request.cmp(&other.request));
         left
