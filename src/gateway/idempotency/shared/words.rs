@@ -85,11 +85,12 @@ fn delimiter(mut bytes: &[u8]) -> Option<usize> {
 }
 
 /// The name of a request on all replicas. Callers do not share ids, and no caller can make a name
-/// up that is another one's.
+/// up that is another one's, or that of a write without an id.
 pub(in crate::gateway::idempotency) fn name(key: &RequestKey) -> Arc<str> {
     let mut hash = Sha256::new();
     // The id has a fixed length.
     hash.update(key.id.as_bytes());
+    hash.update([u8::from(key.is_named)]);
     hash.update(key.caller.to_string());
     hex(&hash.finalize())
 }
