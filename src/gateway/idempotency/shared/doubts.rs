@@ -149,6 +149,9 @@ impl Shared {
 
     /// Ends one that no one in this process looks after. `None` if another replica does.
     async fn close_alone(&self, doubt: &Doubt, closing: &Closing) -> Result<Option<Closed>> {
+        if !self.ledger.knows(doubt.key) {
+            return Ok(Some(Closed::Missing));
+        }
         let until = Instant::now() + SOON;
         let (request, holds) = match self.begin_at(doubt, until).await.map_err(not_closed)? {
             Begun::Here(request, holds, _) => (request, holds),
