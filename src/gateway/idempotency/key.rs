@@ -56,3 +56,47 @@ impl RequestIdentity {
         Self { key, fingerprint: [0; 32], method }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::pb::{DeleteProfileRequest, Profile, UpdateProfileRequest};
+
+    const ME: CallerId = CallerId::Network { address: IpAddr::V4(Ipv4Addr::LOCALHOST), bits: 32 };
+
+    #[test]
+    fn a_request_is_identified_by_its_method_and_all_of_its_fields() {
+        let id = "123e4567-e89b-12d3-a456-426614174000";
+        let named = |name: &str| Profile { display_name: name.into(), ..Profile::default() };
+        let update = |profile: Profile| UpdateProfileRequest {
+            profile: Some(profile),
+            ..UpdateProfileRequest::default()
+        };
+        let of =
+            |request: &UpdateProfileRequest| RequestIdentity::of(ME, "A", id, request).unwrap();
+        let first = of(&update(named("a")));
+        assert_eq!(first, of(&update(named("a"))));
+        assert_eq!(
+            RequestIdentity::of(ME, "A", &id.to_uppercase(), &update(named("a"))),
+            Some(first)
+        );
+        let other = [
+            of(&update(named("b"))),
+            of(&UpdateProfileRequest { validate_only: true, ..update(named("a")) }),
+            RequestIdentity::of(ME, "B", id, &update(named("a"))).unwrap(),
+            RequestIdentity::of(ME, "A", id, &DeleteProfileRequest::default()).unwrap(),
+        ];
+        assert!(other.iter().all(|other| other.fingerprint != first.fingerprint));
+        assert_eq!(RequestIdentity::of(ME, "A", "", &update(named("a"))), None);
+
+        // Maps are equal in whatever order they were filled.
+        let unmapped = |keys: &[&str]| {
+            let value = prost_types::Value { kind: None };
+            let fields = keys.iter().map(|key| ((*key).to_owned(), value.clone())).collect();
+            update(Profile { unmapped: Some(prost_types::Struct { fields }), ..Profile::default() })
+        };
+        assert_eq!(of(&unmapped(&["a", "b", "c"])), of(&unmapped(&["c", "b", "a"])));
+    }
+}

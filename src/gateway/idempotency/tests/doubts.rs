@@ -7,24 +7,39 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::{File, StoreMetrics, Table};
 
-const MAKERS: [Maker; 2] = [memory, file];
+over_each_store! {
+    anywhere {
+        a_write_without_an_id_is_kept_until_its_outcome_is_known,
+        a_repeat_and_the_gateway_itself_exclude_each_other,
+        what_the_gateway_finds_out_is_what_a_repeat_gets,
+        doubts_are_listed_by_number_in_pages,
+        an_operator_ends_a_doubt,
+        no_one_ends_a_doubt_that_the_gateway_itself_is_writing_for,
+        a_doubt_that_was_sent_again_since_it_was_seen_is_not_closed,
+    }
+    on_a_paused_clock {
+        a_look_makes_no_outcome_younger,
+        a_doubt_that_was_closed_is_forgotten_when_its_time_is_over,
+        a_doubt_whose_time_is_over_is_dropped_and_reported_once,
+    }
+}
 
 fn unnamed() -> RequestIdentity {
     RequestIdentity::unnamed(ME, "UpdateProfile")
 }
 
-async fn begun(store: &Arc<Ledger>, identity: &RequestIdentity) -> Attempt {
+async fn begun(store: &Tested, identity: &RequestIdentity) -> Attempt {
     match store.begin(identity, by()).await.unwrap() {
-        Begin::Fresh(number) => Attempt::new(store.clone(), identity.key, number),
+        Begin::Fresh(number) => store.attempt(identity.key, number),
         other => panic!("{other:?}"),
     }
 }
 
-async fn doubts(store: &Arc<Ledger>) -> Vec<Doubt> {
+async fn doubts(store: &Tested) -> Vec<Doubt> {
     store.doubts(0, usize::MAX).await.unwrap()
 }
 
-async fn only(store: &Arc<Ledger>) -> Doubt {
+async fn only(store: &Tested) -> Doubt {
     let [doubt] = <[Doubt; 1]>::try_from(doubts(store).await).unwrap();
     doubt
 }
@@ -33,11 +48,11 @@ fn settler() -> Settler {
     Settler { until: Instant::now() + MINUTE, gives_way: CancellationToken::new() }
 }
 
-async fn settling(store: &Arc<Ledger>) -> (Attempt, Settler) {
+async fn settling(store: &Tested) -> (Attempt, Settler) {
     let settler = settler();
     let number = only(store).await.number;
     let (doubt, attempt) = store.settle(number, settler.clone()).await.unwrap().begun().unwrap();
-    (Attempt::new(store.clone(), doubt.key, attempt), settler)
+    (store.attempt(doubt.key, attempt), settler)
 }
 
 fn why() -> Unsettled {
@@ -45,179 +60,164 @@ fn why() -> Unsettled {
     Unsettled { reason, message: "down".to_owned(), candidates: Vec::new() }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_write_without_an_id_is_kept_until_its_outcome_is_known() {
-    for on in MAKERS {
-        let store = sized(on, 2, 1 << 20);
-        let failed = End::Failed(Error::new(Reason::Overloaded, "x"));
-        for end in [End::Done(Bytes::from_static(b"x")), End::Nothing(Bytes::new()), failed] {
-            let attempt = begun(&store, &unnamed()).await;
-            attempt.intend(Bytes::from_static(b"intent")).await.unwrap();
-            assert_eq!(store.size(), (1, 512 + 6));
-            attempt.finish(end).await;
-            assert_eq!(store.size(), (0, 0));
-        }
-        let identity = unnamed();
-        let attempt = begun(&store, &identity).await;
-        attempt.intend(Bytes::from_static(b"intent")).await.unwrap();
-        assert_eq!(doubts(&store).await.len(), 0, "its call finds that out");
-        attempt.finish(End::Unknown).await;
-        let doubt = only(&store).await;
-        assert!(!doubt.has_request_id() && !doubt.interrupted && !doubt.is_attended);
-        assert_eq!((doubt.method.as_str(), doubt.intent), ("UpdateProfile", "intent".into()));
-        // A caller that knows the id gets another entry.
-        let named = RequestKey { is_named: true, ..identity.key };
-        drop(begun(&store, &RequestIdentity { key: named, ..identity }).await);
-        // It takes of the same room.
-        let _other = begun(&store, &unnamed()).await;
-        let refused = store.begin(&unnamed(), by()).await.unwrap_err();
-        assert_eq!(refused.reason(), Reason::CallerQuotaExceeded);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_repeat_and_the_gateway_itself_exclude_each_other() {
-    for on in MAKERS {
-        let store = roomy(on);
-        unknown(&store, 1, b"x").await;
-        advance(SECOND).await;
-        let (attempt, settler) = settling(&store).await;
-        assert!(only(&store).await.is_attended);
-        assert!(
-            store
-                .settle(only(&store).await.number, settler.clone())
-                .await
-                .unwrap()
-                .begun()
-                .is_none()
-        );
-        assert!(!settler.gives_way.is_cancelled());
-        let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else {
-            panic!()
-        };
-        assert!(settler.gives_way.is_cancelled(), "a repeat has come");
-        let before = only(&store).await;
-        drop(attempt);
-        assert!(ending.await.is_none(), "the repeat asks again");
-        let after = Doubt { is_attended: true, ..only(&store).await };
-        assert_eq!(format!("{before:?}"), format!("{after:?}"), "all is as before");
-
-        let Begin::Unknown { attempt, ended, .. } = store.begin(&identity(1), by()).await.unwrap()
-        else {
-            panic!()
-        };
-        assert_eq!(ended, SECOND);
-        let doubt = only(&store).await;
-        assert!(
-            store.settle(doubt.number, settler).await.unwrap().begun().is_none(),
-            "a call is at it"
-        );
-        assert!(matches!(store.close(&doubt, Closing::NoEffect).await.unwrap(), Closed::Attended));
-        store.abandon(key(1), attempt);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_gateway_finds_out_is_what_a_repeat_gets() {
-    for on in MAKERS {
-        let store = roomy(on);
-        unknown(&store, 1, b"x").await;
-        let (attempt, _) = settling(&store).await;
-        let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else {
-            panic!()
-        };
-        attempt.finish(End::Done(Bytes::from_static(b"found"))).await;
-        assert!(matches!(ending.await, Some(End::Done(result)) if result == b"found"[..]));
-        assert_eq!(state(&store, 1).await, "done found");
-        assert_eq!(doubts(&store).await.len(), 0);
-
-        unknown(&store, 2, b"x").await;
-        let (attempt, _) = settling(&store).await;
-        let Begin::Running(ending) = store.begin(&identity(2), by()).await.unwrap() else {
-            panic!()
-        };
-        attempt.finish(End::NoEffect).await;
-        assert!(ending.await.is_none());
-        assert_eq!(state(&store, 2).await, "fresh");
-        assert_eq!((doubts(&store).await.len(), store.size().0), (0, 1));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn doubts_are_listed_by_number_in_pages() {
-    for on in MAKERS {
-        let store = roomy(on);
-        for id in 1..=5 {
-            unknown(&store, id, b"x").await;
-        }
-        done(&store, 6, b"x").await;
-        let all = doubts(&store).await;
-        let ids: Vec<u128> = all.iter().map(|doubt| doubt.key.id.as_u128()).collect();
-        assert_eq!(ids, [1, 2, 3, 4, 5]);
-        let (mut after, mut pages) = (0, Vec::new());
-        loop {
-            let page = store.doubts(after, 2).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = last.number;
-            pages.push(page.len());
-        }
-        assert_eq!(pages, [2, 2, 1]);
-        assert_eq!(store.doubts(u64::MAX, 9).await.unwrap().len(), 0);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_operator_ends_a_doubt() {
-    for on in MAKERS {
-        let store = roomy(on);
-        let result = Bytes::from_static(b"result");
-        let closings = [
-            (Closing::NoEffect, "fresh"),
-            (Closing::TookEffect(None), "closed"),
-            (Closing::TookEffect(Some(result)), "done result"),
-        ];
-        for (id, (closing, then)) in (1..).zip(closings) {
-            unknown(&store, id, b"x").await;
-            // The gateway itself gives way.
-            let (attempt, settler) = settling(&store).await;
-            let seen = only(&store).await;
-            let closed = store.close(&seen, closing.clone()).await.unwrap();
-            assert!(matches!(closed, Closed::Closed(doubt) if doubt.number == seen.number));
-            assert!(settler.gives_way.is_cancelled());
-            assert_eq!(attempt.goes_on().await.unwrap_err().reason(), Reason::CallerCancelled);
-            let late = attempt.finish(End::Done(Bytes::from_static(b"late"))).await;
-            assert!(!late, "it was closed before");
-            assert_eq!(state(&store, id).await, then);
-            let again = store.close(&seen, closing).await.unwrap();
-            assert!(matches!(again, Closed::Missing));
-        }
+async fn a_write_without_an_id_is_kept_until_its_outcome_is_known(on: On) {
+    let store = sized(on, 2, 1 << 20).await;
+    let failed = End::Failed(Error::new(Reason::Overloaded, "x"));
+    for end in [End::Done(Bytes::from_static(b"x")), End::Nothing(Bytes::new()), failed] {
         let attempt = begun(&store, &unnamed()).await;
-        attempt.intend(Bytes::new()).await.unwrap();
-        attempt.finish(End::Unknown).await;
-        let before = store.size().0;
-        store.close(&only(&store).await, Closing::TookEffect(None)).await.unwrap();
-        assert_eq!(store.size().0, before - 1, "nothing repeats it");
-        assert_eq!(state(&store, 2).await, "closed");
-        advance(KEPT).await;
-        assert_eq!(state(&store, 2).await, "fresh");
-        assert_eq!(store.dropped().await.unwrap().len(), 0, "it was not in doubt");
+        intends(&store, &attempt, b"intent").await.unwrap();
+        assert_eq!(store.size(), (1, 512 + 6));
+        attempt.finish(end).await;
+        assert_eq!(store.size(), (0, 0));
     }
+    let identity = unnamed();
+    let attempt = begun(&store, &identity).await;
+    intends(&store, &attempt, b"intent").await.unwrap();
+    assert_eq!(doubts(&store).await.len(), 0, "its call finds that out");
+    attempt.finish(End::Unknown).await;
+    let doubt = only(&store).await;
+    assert!(!doubt.has_request_id() && !doubt.interrupted && !doubt.is_attended);
+    assert_eq!((doubt.method.as_str(), doubt.intent), ("UpdateProfile", "intent".into()));
+    // A caller that knows the id gets another entry.
+    let named = RequestKey { is_named: true, ..identity.key };
+    drop(begun(&store, &RequestIdentity { key: named, ..identity }).await);
+    // It takes of the same room.
+    let _other = begun(&store, &unnamed()).await;
+    let refused = store.begin(&unnamed(), by()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::CallerQuotaExceeded);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_doubt_whose_time_is_over_is_dropped_and_reported_once() {
-    for on in MAKERS {
-        let store = roomy(on);
-        unknown(&store, 1, b"x").await;
-        done(&store, 2, b"x").await;
-        advance(KEPT - SECOND).await;
-        assert_eq!(store.dropped().await.unwrap().len(), 0);
-        advance(SECOND).await;
-        let dropped = store.dropped().await.unwrap();
-        assert_eq!(dropped.len(), 1);
-        assert_eq!(dropped[0].key, key(1));
-        assert_eq!((store.dropped().await.unwrap().len(), store.size().0), (0, 0));
+async fn a_repeat_and_the_gateway_itself_exclude_each_other(on: On) {
+    let store = roomy(on).await;
+    unknown(&store, 1, b"x").await;
+    let (attempt, settler) = settling(&store).await;
+    assert!(only(&store).await.is_attended);
+    assert!(
+        store.settle(only(&store).await.number, settler.clone()).await.unwrap().begun().is_none()
+    );
+    assert!(!settler.gives_way.is_cancelled());
+    let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else { panic!() };
+    assert!(settler.gives_way.is_cancelled(), "a repeat has come");
+    let before = only(&store).await;
+    drop(attempt);
+    assert!(ending.await.is_none(), "the repeat asks again");
+    let after = Doubt { is_attended: true, ended: before.ended, ..only(&store).await };
+    assert_eq!(format!("{before:?}"), format!("{after:?}"), "all is as before");
+
+    let Begin::Unknown { attempt, .. } = store.begin(&identity(1), by()).await.unwrap() else {
+        panic!()
+    };
+    let doubt = only(&store).await;
+    assert!(
+        store.settle(doubt.number, settler).await.unwrap().begun().is_none(),
+        "a call is at it"
+    );
+    assert!(matches!(store.close(&doubt, Closing::NoEffect).await.unwrap(), Closed::Attended));
+    store.abandon(key(1), attempt);
+}
+
+async fn what_the_gateway_finds_out_is_what_a_repeat_gets(on: On) {
+    let store = roomy(on).await;
+    unknown(&store, 1, b"x").await;
+    let (attempt, _) = settling(&store).await;
+    let Begin::Running(ending) = store.begin(&identity(1), by()).await.unwrap() else { panic!() };
+    attempt.finish(End::Done(Bytes::from_static(b"found"))).await;
+    assert!(matches!(ending.await, Some(End::Done(result)) if result == b"found"[..]));
+    assert_eq!(state(&store, 1).await, "done found");
+    assert_eq!(doubts(&store).await.len(), 0);
+
+    unknown(&store, 2, b"x").await;
+    let (attempt, _) = settling(&store).await;
+    let Begin::Running(ending) = store.begin(&identity(2), by()).await.unwrap() else { panic!() };
+    attempt.finish(End::NoEffect).await;
+    assert!(ending.await.is_none());
+    assert_eq!(state(&store, 2).await, "fresh");
+    assert_eq!((doubts(&store).await.len(), store.size().0), (0, 1));
+}
+
+async fn doubts_are_listed_by_number_in_pages(on: On) {
+    let store = roomy(on).await;
+    for id in 1..=5 {
+        unknown(&store, id, b"x").await;
     }
+    done(&store, 6, b"x").await;
+    let all = doubts(&store).await;
+    let ids: Vec<u128> = all.iter().map(|doubt| doubt.key.id.as_u128()).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5]);
+    let (mut after, mut pages) = (0, Vec::new());
+    loop {
+        let page = store.doubts(after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.number;
+        pages.push(page.len());
+    }
+    assert_eq!(pages, [2, 2, 1]);
+    assert_eq!(store.doubts(u64::MAX, 9).await.unwrap().len(), 0);
+}
+
+async fn an_operator_ends_a_doubt(on: On) {
+    let store = roomy(on).await;
+    let result = Bytes::from_static(b"result");
+    let closings = [
+        (Closing::NoEffect, "fresh"),
+        (Closing::TookEffect(None), "closed"),
+        (Closing::TookEffect(Some(result)), "done result"),
+    ];
+    for (id, (closing, then)) in (1..).zip(closings) {
+        unknown(&store, id, b"x").await;
+        // The gateway itself gives way.
+        let (attempt, settler) = settling(&store).await;
+        let seen = only(&store).await;
+        let closed = store.close(&seen, closing.clone()).await.unwrap();
+        assert!(matches!(closed, Closed::Closed(doubt) if doubt.number == seen.number));
+        assert!(settler.gives_way.is_cancelled());
+        assert_eq!(attempt.goes_on().await.unwrap_err().reason(), Reason::CallerCancelled);
+        let late = attempt.finish(End::Done(Bytes::from_static(b"late"))).await;
+        assert!(!late, "it was closed before");
+        assert_eq!(state(&store, id).await, then);
+        let again = store.close(&seen, closing).await.unwrap();
+        assert!(matches!(again, Closed::Missing));
+    }
+    let attempt = begun(&store, &unnamed()).await;
+    intends(&store, &attempt, b"").await.unwrap();
+    attempt.finish(End::Unknown).await;
+    let before = store.size().0;
+    store.close(&only(&store).await, Closing::TookEffect(None)).await.unwrap();
+    assert_eq!(store.size().0, before - 1, "nothing repeats it");
+    assert_eq!(state(&store, 2).await, "closed");
+}
+
+async fn a_look_makes_no_outcome_younger(on: On) {
+    let store = roomy(on).await;
+    unknown(&store, 1, b"x").await;
+    advance(SECOND).await;
+    settling(&store).await.0.leave(why()).await;
+    advance(SECOND).await;
+    drop(settling(&store).await);
+    assert_eq!((only(&store).await.ended, only(&store).await.looks.count), (2 * SECOND, 1));
+}
+
+async fn a_doubt_that_was_closed_is_forgotten_when_its_time_is_over(on: On) {
+    let store = roomy(on).await;
+    unknown(&store, 2, b"x").await;
+    store.close(&only(&store).await, Closing::TookEffect(None)).await.unwrap();
+    assert_eq!(state(&store, 2).await, "closed");
+    advance(KEPT).await;
+    assert_eq!(state(&store, 2).await, "fresh");
+    assert_eq!(store.dropped().await.unwrap().len(), 0, "it was not in doubt");
+}
+
+async fn a_doubt_whose_time_is_over_is_dropped_and_reported_once(on: On) {
+    let store = roomy(on).await;
+    unknown(&store, 1, b"x").await;
+    done(&store, 2, b"x").await;
+    advance(KEPT - SECOND).await;
+    assert_eq!(store.dropped().await.unwrap().len(), 0);
+    advance(SECOND).await;
+    let dropped = store.dropped().await.unwrap();
+    assert_eq!(dropped.len(), 1);
+    assert_eq!(dropped[0].key, key(1));
+    assert_eq!((store.dropped().await.unwrap().len(), store.size().0), (0, 0));
 }
 
 /// Processes one after another on a store in a directory, each of which dies.
@@ -228,11 +228,9 @@ impl Processes {
         Self(TempDir::new().unwrap())
     }
 
-    async fn next<T>(&self, lives: impl AsyncFnOnce(&Arc<Ledger>) -> T) -> T {
-        let limits = Limits { kept_for: KEPT, entries: 10, bytes: 1 << 20, share_percent: 100 };
+    async fn next<T>(&self, lives: impl AsyncFnOnce(&Tested) -> T) -> T {
         let kept = Arc::new(File::open(self.0.path(), StoreMetrics::default()).unwrap());
-        let ledger = Ledger::load(limits, RequestIdMetrics::default(), kept.clone()).unwrap();
-        let result = lives(&Arc::new(ledger)).await;
+        let result = lives(&Tested::of(ledger(ROOMY, kept.clone()))).await;
         kept.close();
         result
     }
@@ -241,11 +239,11 @@ impl Processes {
 #[tokio::test]
 async fn the_next_process_knows_which_callers_were_told_and_why_it_is_not_settled() {
     let processes = Processes::new();
-    let interrupted = async |store: &Arc<Ledger>| only(store).await.interrupted;
+    let interrupted = async |store: &Tested| only(store).await.interrupted;
     processes
         .next(async |store| {
             let attempt = begun(store, &unnamed()).await;
-            attempt.intend(Bytes::from_static(b"intent")).await.unwrap();
+            intends(store, &attempt, b"intent").await.unwrap();
             mem::forget(attempt);
         })
         .await;
@@ -282,7 +280,7 @@ async fn the_next_process_knows_which_callers_were_told_and_why_it_is_not_settle
     assert!(told.iter().all(|doubt| !doubt.interrupted), "and that of the first call");
 }
 
-async fn is_closed(store: &Arc<Ledger>, seen: &Doubt, closing: Closing) -> bool {
+async fn is_closed(store: &Tested, seen: &Doubt, closing: Closing) -> bool {
     matches!(store.close(seen, closing).await.unwrap(), Closed::Closed(_))
 }
 
@@ -348,33 +346,26 @@ async fn what_was_sent_ended_with_its_process_whatever_the_clock_says_since() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn no_one_ends_a_doubt_that_the_gateway_itself_is_writing_for() {
-    for on in MAKERS {
-        let store = roomy(on);
-        unknown(&store, 1, b"x").await;
-        let (attempt, settler) = settling(&store).await;
-        attempt.goes_on().await.unwrap();
-        let seen = only(&store).await;
-        assert!(matches!(store.close(&seen, Closing::NoEffect).await.unwrap(), Closed::Attended));
-        assert!(!settler.gives_way.is_cancelled());
-        assert!(attempt.finish(End::Done(Bytes::from_static(b"whole"))).await);
-        assert_eq!(state(&store, 1).await, "done whole");
-    }
+async fn no_one_ends_a_doubt_that_the_gateway_itself_is_writing_for(on: On) {
+    let store = roomy(on).await;
+    unknown(&store, 1, b"x").await;
+    let (attempt, settler) = settling(&store).await;
+    attempt.goes_on().await.unwrap();
+    let seen = only(&store).await;
+    assert!(matches!(store.close(&seen, Closing::NoEffect).await.unwrap(), Closed::Attended));
+    assert!(!settler.gives_way.is_cancelled());
+    assert!(attempt.finish(End::Done(Bytes::from_static(b"whole"))).await);
+    assert_eq!(state(&store, 1).await, "done whole");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_doubt_that_was_sent_again_since_it_was_seen_is_not_closed() {
-    for on in MAKERS {
-        let store = roomy(on);
-        unknown(&store, 1, b"x").await;
-        let seen = only(&store).await;
-        advance(MINUTE).await;
-        let begin = store.begin(&identity(1), by()).await.unwrap();
-        let Begin::Unknown { attempt, .. } = begin else { panic!("{begin:?}") };
-        store.intend(key(1), attempt, Bytes::from_static(b"x")).await.unwrap();
-        store.finish(key(1), attempt, End::Unknown).await.unwrap();
-        assert!(!is_closed(&store, &seen, Closing::NoEffect).await, "it may take effect");
-        assert!(is_closed(&store, &only(&store).await, Closing::NoEffect).await);
-    }
+async fn a_doubt_that_was_sent_again_since_it_was_seen_is_not_closed(on: On) {
+    let store = roomy(on).await;
+    unknown(&store, 1, b"x").await;
+    let seen = only(&store).await;
+    let begin = store.begin(&identity(1), by()).await.unwrap();
+    let Begin::Unknown { attempt, .. } = begin else { panic!("{begin:?}") };
+    store.intend(key(1), attempt, Bytes::from_static(b"x")).await.unwrap();
+    store.finish(key(1), attempt, End::Unknown).await.unwrap();
+    assert!(!is_closed(&store, &seen, Closing::NoEffect).await, "it may take effect");
+    assert!(is_closed(&store, &only(&store).await, Closing::NoEffect).await);
 }

@@ -10,10 +10,8 @@ use crate::store::{Change, Entry, File, Kept, Outlives, StoreMetrics, Table, Una
 async fn the_next_process_knows_what_was_sent_and_nothing_else() {
     let directory = TempDir::new().unwrap();
     let process = || {
-        let limits = Limits { kept_for: KEPT, entries: 10, bytes: 1 << 20, share_percent: 100 };
         let kept = Arc::new(File::open(directory.path(), StoreMetrics::default()).unwrap());
-        let ledger = Ledger::load(limits, RequestIdMetrics::default(), kept.clone()).unwrap();
-        (Arc::new(ledger), kept)
+        (Tested::of(ledger(ROOMY, kept.clone())), kept)
     };
     let (store, kept) = process();
     done(&store, 1, b"result").await;
@@ -69,9 +67,17 @@ impl Store for Hung {
 
 #[tokio::test(start_paused = true)]
 async fn a_success_that_the_disk_does_not_take_in_time_is_no_doubt() {
-    let store = roomy(|| Arc::new(Hung));
+    let store = Tested::of(ledger(ROOMY, Arc::new(Hung)));
     let end = sent(&store, 1).await.finish(End::Done(Bytes::from_static(b"made")));
     assert!(timeout(SECOND, end).await.is_err(), "its caller waits no longer");
     assert_eq!(store.doubts(0, 9).await.unwrap().len(), 0);
     assert_eq!(state(&store, 1).await, "done made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_without_an_intent_takes_no_room() {
+    let store = Tested::of(ledger(ROOMY, memory()));
+    fresh(&store, 1).await.finish(End::Done(Bytes::new())).await;
+    assert_eq!(store.size(), (0, 0));
+    assert_eq!(state(&store, 1).await, "fresh");
 }

@@ -1,5 +1,5 @@
-//! The same over two replicas that share a real server, in real time: where time has to pass, the
-//! model of the protocol has it (`shared::protocol::tests`).
+//! What is of two replicas that share a real server, in real time: what one does, the other knows.
+//! That each of them does what any store has to is in the suite.
 
 mod doubts;
 
@@ -19,7 +19,6 @@ use crate::{
         protocol::{Memory, Process, Target, Timing, WriteId},
         redis_server::RedisServer,
     },
-    store,
     telemetry::Registry,
     upstream::Permit as _,
 };
@@ -40,7 +39,7 @@ impl Memory for Nothing {
 }
 
 /// A replica.
-struct Replica {
+pub(super) struct Replica {
     store: Arc<Shared>,
     ledger: Arc<Ledger>,
     agreement: Arc<Agreement>,
@@ -49,7 +48,11 @@ struct Replica {
 }
 
 impl Replica {
-    async fn of(server: &RedisServer, rules: Rules) -> Self {
+    pub(super) async fn of(server: &RedisServer, rules: Rules) -> Self {
+        Self::over(server, rules, ledger(ROOMY, memory())).await
+    }
+
+    pub(super) async fn over(server: &RedisServer, rules: Rules, ledger: Arc<Ledger>) -> Self {
         let (process, memory) = (Process::new(), Box::new(Nothing));
         let member = Arc::new(Membership::new("test", TIMING, KEPT, process, memory));
         let metrics = SharedMetrics::register(&mut Registry::new("0.0.0"));
@@ -61,7 +64,7 @@ impl Replica {
         let supervisor = Supervisor::start(server, session, metrics.clone());
         let writes = Writes::default();
         let agreement = Agreement::new(Arc::clone(&member), metrics, rules, writes);
-        let (ledger, agreement) = (roomy(memory_store), Arc::new(agreement));
+        let agreement = Arc::new(agreement);
         let store = Arc::new(Shared::new(Arc::clone(&ledger), Arc::clone(&agreement)));
         let replica = Self { store, ledger, agreement, member, _supervisor: supervisor };
         replica.serves().await;
@@ -90,6 +93,20 @@ impl Replica {
         self.agreement.take_turn(of.into(), Instant::now() + MINUTE, None).await
     }
 
+    /// The same when it can be had.
+    pub(super) async fn next_turn(&self, of: &str) -> Arc<SharedWrite> {
+        loop {
+            match self.turn(of).await {
+                Ok(turn) => return turn,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    pub(super) fn store(&self) -> Arc<Shared> {
+        Arc::clone(&self.store)
+    }
+
     /// An attempt that is about to send something, and what it sends.
     async fn sent(&self, id: u128) -> (Attempt, Arc<SharedWrite>) {
         let attempt = self.fresh(id).await;
@@ -101,11 +118,7 @@ impl Replica {
     }
 }
 
-fn memory_store() -> Arc<dyn Store> {
-    Arc::new(store::Memory::default())
-}
-
-const RULES: Rules = Rules {
+pub(super) const RULES: Rules = Rules {
     acknowledge: Acknowledge::Everywhere,
     when_unreachable: WhenUnreachable::RefuseWrites,
     durable_replicas: 0,
@@ -115,9 +128,7 @@ async fn two() -> (RedisServer, Replica, Replica) {
     let server = RedisServer::start(&[]).await;
     let (a, b) = (Replica::of(&server, RULES).await, Replica::of(&server, RULES).await);
     // A new epoch gives no turns.
-    while a.turn("first").await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    a.next_turn("first").await;
     (server, a, b)
 }
 
