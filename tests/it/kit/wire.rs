@@ -2,7 +2,7 @@
 //! it, or loses it, in either direction.
 //!
 //! A client that opens connections for different uses, always in the same order, has a lane for
-//! each of them.
+//! each of them. When one of them ends, it opens all of them again.
 
 use std::{
     io,
@@ -61,6 +61,14 @@ struct Shared {
     cut: watch::Sender<usize>,
     refusing: watch::Sender<bool>,
     opened: AtomicUsize,
+    next: Mutex<Next>,
+}
+
+/// Which connection comes next: the set of connections that are opened together, and the lane.
+#[derive(Default)]
+struct Next {
+    set: usize,
+    lane: usize,
 }
 
 impl Wire {
@@ -83,6 +91,7 @@ impl Wire {
             cut: watch::Sender::default(),
             refusing: watch::Sender::default(),
             opened: AtomicUsize::new(0),
+            next: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let accepting = accept(listener, Arc::clone(&shared));
@@ -131,27 +140,57 @@ impl Shared {
             To::Client => &self.to_client,
         }
     }
+
+    /// The set and the lane of a connection that was opened.
+    fn next(&self) -> (usize, usize) {
+        let mut next = self.next.lock().unwrap();
+        if next.lane == self.servers.len() {
+            *next = Next { set: next.set + 1, lane: 0 };
+        }
+        next.lane += 1;
+        (next.set, next.lane - 1)
+    }
+
+    /// A connection of this set has ended: no other is opened in it.
+    fn ended(&self, set: usize) {
+        let mut next = self.next.lock().unwrap();
+        if next.set == set {
+            *next = Next { set: set + 1, lane: 0 };
+        }
+    }
+}
+
+/// Ends its set when dropped.
+struct Ends<'a> {
+    shared: &'a Shared,
+    set: usize,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.shared.ended(self.set);
+    }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     // Dropped with this task, and the connections with it.
     let mut connections = JoinSet::new();
-    // Refused ones are of no lane.
-    let mut served = 0;
     loop {
         let (client, _) = listener.accept().await.unwrap();
         shared.opened.fetch_add(1, SeqCst);
+        // Refused ones are of no lane.
         if *shared.refusing.borrow() {
             let _ = client.set_zero_linger();
             continue;
         }
-        connections.spawn(serve(client, served % shared.servers.len(), Arc::clone(&shared)));
-        served += 1;
+        connections.spawn(serve(client, shared.next(), Arc::clone(&shared)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(client: TcpStream, lane: usize, shared: Arc<Shared>) -> io::Result<()> {
+async fn serve(client: TcpStream, place: (usize, usize), shared: Arc<Shared>) -> io::Result<()> {
+    let (set, lane) = place;
+    let ends = Ends { shared: &shared, set };
     let mut cut = shared.cut.subscribe();
     let address = *shared.servers[lane].lock().unwrap();
     let (mut client, mut server) = (client, TcpStream::connect(address).await?);
@@ -171,6 +210,8 @@ async fn serve(client: TcpStream, lane: usize, shared: Arc<Shared>) -> io::Resul
         ) } => {}
         _ = cut.changed() => {}
     }
+    // Before the client sees it.
+    drop(ends);
     Ok(())
 }
 
@@ -236,4 +277,23 @@ async fn a_wire_does_to_each_direction_and_lane_what_it_is_told_to() {
     let _client = TcpStream::connect(wire.address).await.unwrap();
     elsewhere.accept().await.unwrap();
     assert_eq!(wire.opened(), 4);
+}
+
+#[tokio::test]
+async fn a_client_that_opens_its_connections_again_begins_with_the_first_lane() {
+    let servers = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = servers.iter().map(|server| server.local_addr().unwrap()).collect();
+    let wire = Wire::to_each(addresses).await;
+    let [first, second] = servers.map(|server| {
+        server.set_nonblocking(true).unwrap();
+        TcpListener::from_std(server).unwrap()
+    });
+    // It opens one, gives up, and opens all.
+    drop(TcpStream::connect(wire.address).await.unwrap());
+    let mut given_up = first.accept().await.unwrap().0;
+    assert!(!matches!(given_up.read(&mut [0]).await, Ok(1..)), "it has ended");
+    let _both = [(); 2].map(|()| TcpStream::connect(wire.address));
+    let _both = futures_util::future::join_all(_both).await;
+    let accepted = async { (first.accept().await.unwrap(), second.accept().await.unwrap()) };
+    timeout(Duration::from_secs(30), accepted).await.expect("each has its lane");
 }
