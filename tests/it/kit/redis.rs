@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use redis::{ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisConnectionInfo};
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _,
+    RedisConnectionInfo,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
@@ -24,6 +27,8 @@ use super::until;
 const CONTROL: &str = "kit";
 /// Ports that others take between their choice and the start of the server.
 const TRIES: usize = 20;
+/// How long a server may take to answer the kit, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server; ends when dropped.
 pub struct Redis {
@@ -142,7 +147,10 @@ impl Redis {
         let user = RedisConnectionInfo::default().set_username(CONTROL).set_password("any");
         let address = ConnectionAddr::Unix(self.socket());
         let client = redis::Client::open(address.into_connection_info()?.set_redis_settings(user))?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await
     }
 
