@@ -7,9 +7,13 @@
 //!
 //! The check has to fail where replicas do not agree. `SOAK_APART=1`, which gives each a store of
 //! its own, breaks most promises in 1,500 operations. `make mutations` takes one rule after another
-//! out of the protocol, and aims at it: `SOAK_TROUBLES` names the only troubles that come, and
-//! `SOAK_HOT` says how many profiles are written most. `aimed` has troubles for what chance does
-//! not bring about.
+//! out of the protocol, and aims at it: `SOAK_TROUBLES` names the only troubles that come,
+//! `SOAK_HOT` says how many profiles are written most, `SOAK_WORKERS` how many callers there are,
+//! and `SOAK_READS` how many reads follow each of their operations. `aimed` has troubles for what
+//! chance does not bring about.
+//!
+//! On a machine that is too busy, replicas do not reach their store in time, and most writes are
+//! refused: the check still holds, but finds less.
 //!
 //! One of these events is not one of real servers: that a turn is lost, and nothing else, before
 //! its write is announced (`LoseTurns`). Turns outlive what their writes may send, and a server
@@ -71,6 +75,8 @@ struct Plan {
     kinds: Vec<What>,
     /// How many profiles are written most.
     hot: u64,
+    /// How many reads follow each operation.
+    reads: u64,
     /// Each replica has a store of its own.
     is_apart: bool,
     /// The store has a follower.
@@ -92,7 +98,7 @@ async fn round(plan: Plan, figures: &mut Figures) {
     let troubling = tokio::spawn(Nemesis::new(Arc::clone(&field), plan.clone()).trouble());
     let workers = (0..plan.workers).map(|number| {
         let chance = Chance::of(plan.seed, 100 + number);
-        tokio::spawn(Worker::new(Arc::clone(&field), chance, plan.hot).work())
+        tokio::spawn(Worker::new(Arc::clone(&field), chance, plan.hot, plan.reads).work())
     });
     for worker in join_all(workers).await {
         worker.unwrap();
@@ -133,6 +139,8 @@ impl Plan {
         };
         let operations = operations.unwrap_or(SHORT);
         let hot = read("SOAK_HOT").unwrap_or(HOT);
+        let workers = read("SOAK_WORKERS").unwrap_or(workers);
+        let reads = read("SOAK_READS").unwrap_or(0);
         let is_apart = read("SOAK_APART").is_some();
         let store = std::env::var("SOAK_STORE").unwrap_or_default();
         Self {
@@ -142,6 +150,7 @@ impl Plan {
             troubles,
             kinds,
             hot,
+            reads,
             is_apart,
             is_in_pairs: false,
             store,

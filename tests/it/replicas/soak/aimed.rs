@@ -1,12 +1,18 @@
 //! Troubles that raise just the events that one rule of the protocol is there for. By chance, they
 //! are rare.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{REPLICAS, field::Field};
+use super::{
+    REPLICAS,
+    field::{Field, Known},
+    worker::Worker,
+};
 use crate::kit::{
+    chance::Chance,
     redis::Redis,
     replicas::{COMMANDS, LOG},
     wire::{Flow, To},
@@ -40,6 +46,13 @@ async fn members(server: &Redis) -> HashMap<String, u64> {
 
 /// Writers wait longer for a replica that is stopped.
 const SHORT_OF_LEASE: Duration = Duration::from_millis(1_550);
+/// How many writes the log of a server loses that takes over, and how long they have for that.
+const LOST: usize = 8;
+const LOST_WITHIN: Duration = Duration::from_secs(1);
+/// How often a replica falls behind in a row, for how long, and how long it has to catch up.
+const LATE: usize = 4;
+const LATE_FOR: Duration = Duration::from_millis(900);
+const CAUGHT_UP_WITHIN: Duration = Duration::from_millis(400);
 /// How long a replica that goes on has to read the log.
 const IN_STEP_WITHIN: Duration = Duration::from_millis(350);
 /// How often something is looked at that comes soon, if at all.
@@ -61,15 +74,32 @@ impl Field {
     }
 
     /// Another server takes over without the last entries of the log, and others get their numbers
-    /// while a replica is stopped that has applied the ones that are lost.
-    pub(super) async fn rewind(&self, at: usize, behind: Duration) {
-        let stopped = &self.replicas[at];
+    /// while a replica is stopped that has applied the ones that are lost. What these others are
+    /// of, it has in its memory.
+    pub(super) async fn rewind(self: &Arc<Self>, at: usize, mut chance: Chance) {
+        let (stopped, other) = (&self.replicas[at], (at + 1) % REPLICAS);
         let follower = self.servers.follower().await;
-        follower.fall_behind(behind).await;
-        stopped.hang();
+        let mut known = self.known.lock().unwrap().clone();
+        known.retain(|known| !known.is_deleted);
+        let lost: Vec<Known> = known.iter().rev().take(LOST).cloned().collect();
+        known.truncate(known.len().saturating_sub(LOST).min(LOST));
+        self.read_all(&known, at).await;
         let primary = self.servers.primary().await;
+        follower.fall_behind(Duration::ZERO).await;
+        let wanted = tail(&primary).await + 2 * lost.len() as u64;
+        let is_lost = async {
+            while members(&primary).await.values().any(|applied| *applied < wanted) {
+                sleep(LOOK).await;
+            }
+        };
+        let renaming =
+            tokio::spawn(Arc::clone(self).rename_all(lost, other, chance.below(1 << 30)));
+        let _ = timeout(LOST_WITHIN, is_lost).await;
+        stopped.hang();
         let last = tail(&primary).await;
         self.servers.take_over(follower, &self.replicas).await;
+        let writes = Arc::clone(self).rename_all(known.clone(), other, chance.below(1 << 30));
+        let writing = tokio::spawn(writes);
         let (next, end) = (self.servers.primary().await, Instant::now() + SHORT_OF_LEASE);
         while Instant::now() < end {
             if tail(&next).await >= last {
@@ -79,6 +109,35 @@ impl Field {
             sleep(LOOK).await;
         }
         stopped.go_on();
+        writing.await.unwrap();
+        self.read_all(&known, at).await;
+        renaming.await.unwrap();
+    }
+
+    /// Reads all of these twice, so that the replica has them in its memory if it can.
+    async fn read_all(&self, known: &[Known], at: usize) {
+        for _ in 0..2 {
+            join_all(known.iter().map(|known| self.get_plainly(known, at))).await;
+        }
+    }
+
+    async fn rename_all(self: Arc<Self>, known: Vec<Known>, at: usize, seed: u64) {
+        let renamed = (0..).zip(known).map(|(number, known)| {
+            let mut worker = Worker::new(Arc::clone(&self), Chance::of(seed, number), 0, 0);
+            async move { worker.rename_at(known, at).await }
+        });
+        join_all(renamed).await;
+    }
+
+    /// A replica hears late of what the others write, again and again, and has its lease meanwhile.
+    pub(super) async fn log_late(&self, at: usize) {
+        let wire = &self.replicas[at].wire;
+        for _ in 0..LATE {
+            wire.lane(LOG, To::Client, Flow::Hold);
+            sleep(LATE_FOR).await;
+            wire.lane(LOG, To::Client, Flow::Pass);
+            sleep(CAUGHT_UP_WITHIN).await;
+        }
     }
 
     /// The others take a replica for one that lags, and say so when it does not lag any more. Then

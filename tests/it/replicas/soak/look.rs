@@ -13,7 +13,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    kit::{gateway::fresh, history::version, model, until},
+    kit::{gateway::fresh, history::version, model},
     replicas::history::{Read, Services},
 };
 
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const WANTED: [&str; 6] = ["", "", "", "", "no-cache", "max-age=0"];
 /// How an answer from memory is marked.
 const REMEMBERED: [&str; 2] = ["hit", "stale"];
+/// How long a replica has to serve again. On a busy machine, it may take it a while to connect to
+/// the store, and then up to half a minute to log in.
+const SERVES_WITHIN: Duration = Duration::from_secs(300);
 /// How long after the last call something may still happen.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -89,6 +92,16 @@ fn of_all(backend: &str) -> profile_gateway::pb::ListProfilesRequest {
     request
 }
 
+/// Asks again until it holds.
+async fn in_the_end(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let asked = async {
+        while !holds().await {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(SERVES_WITHIN, asked).await.unwrap_or_else(|_| panic!("never happened: {what}"));
+}
+
 impl Field {
     async fn get(
         &self,
@@ -116,6 +129,12 @@ impl Field {
         let read = Read { id: known.id(), start, end, seen, how, is_remembered };
         self.history.lock().unwrap().reads.push(read);
         true
+    }
+
+    /// As most callers read.
+    pub(super) async fn get_plainly(&self, known: &Known, replica: usize) -> bool {
+        let message = GetProfileRequest { name: known.name.clone(), read_mask: None };
+        self.get(known, replica, Request::new(message), "").await
     }
 
     async fn list(
@@ -154,7 +173,7 @@ impl Field {
         let all = self.known.lock().unwrap().clone();
         for replica in 0..self.replicas.len() {
             for backend in BACKENDS {
-                until("a replica lists again", async || {
+                in_the_end("a replica lists again", async || {
                     self.list(backend, replica, fresh(of_all(backend)), "at last, no-cache").await
                         && self
                             .list(backend, replica, Request::new(of_all(backend)), "at last")
@@ -164,7 +183,7 @@ impl Field {
             }
             for known in &all {
                 let message = GetProfileRequest { name: known.name.clone(), read_mask: None };
-                until("a replica reads again", async || {
+                in_the_end("a replica reads again", async || {
                     let request = Request::new(message.clone());
                     self.get(known, replica, request, "at last").await
                 })

@@ -57,6 +57,8 @@ impl Servers {
         let (primary, next) = (self.primary().await, Redis::start().await);
         let link = Wire::to(primary.address(), 1).await;
         let port = link.address.port().to_string();
+        // It has not to wait for others that might want the same.
+        primary.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).await;
         next.command(&["REPLICAOF", "127.0.0.1", &port]).await;
         until("it is in step with its primary", async || {
             next.info("master_link_status").await == "up"

@@ -1,6 +1,6 @@
 //! What is done to replicas, to their store, and to the network between.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -48,6 +48,8 @@ pub(super) enum What {
     FailOver,
     Flush,
     Fill,
+    /// A replica reads the log late, and nothing else.
+    LogLate,
     /// The store loses turns.
     LoseTurns,
     /// Another server takes over, and its log has other entries under the same numbers.
@@ -61,7 +63,7 @@ pub(super) enum What {
 }
 
 /// All but those that nothing is promised under.
-pub(super) const ALL: [What; 20] = [
+pub(super) const ALL: [What; 21] = [
     What::Kill,
     What::Replace,
     What::Pause,
@@ -78,6 +80,7 @@ pub(super) const ALL: [What; 20] = [
     What::FailOver,
     What::Flush,
     What::Fill,
+    What::LogLate,
     What::LoseTurns,
     What::Rewind,
     What::EvictLate,
@@ -108,7 +111,7 @@ impl What {
     }
 
     /// Does it, to this replica if it is not done to the store, and takes it back.
-    pub(super) async fn happen(self, field: &Field, at: usize, mut chance: Chance) {
+    pub(super) async fn happen(self, field: &Arc<Field>, at: usize, mut chance: Chance) {
         field.count(&format!("trouble {self:?}"));
         let from = field.now();
         if self.is_of_store() {
@@ -151,7 +154,7 @@ impl What {
         }
     }
 
-    async fn to_replica(self, field: &Field, at: usize, chance: &mut Chance) {
+    async fn to_replica(self, field: &Arc<Field>, at: usize, chance: &mut Chance) {
         let replica = &field.replicas[at];
         let (short, long) = (time(chance, SHORT), time(chance, LONG));
         match self {
@@ -169,8 +172,9 @@ impl What {
                 sleep(if self == What::Stop { long } else { short }).await;
                 replica.go_on();
             }
-            What::Rewind => field.rewind(at, Duration::from_millis(150 + chance.below(250))).await,
+            What::Rewind => field.rewind(at, Chance::of(chance.below(1 << 30), 0)).await,
             What::EvictLate => field.evict_late(at).await,
+            What::LogLate => field.log_late(at).await,
             What::Strain => field.strain_accounts().await,
             What::Split => field.servers.split(&field.replicas, SPLIT).await,
             What::Reset => replica.wire.cut(),

@@ -34,6 +34,8 @@ pub(super) struct Worker {
     pub chance: Chance,
     /// How many profiles are written most.
     hot: u64,
+    /// How many reads follow each operation.
+    reads: u64,
 }
 
 /// A write with all that its repeats need.
@@ -51,8 +53,8 @@ pub(super) struct Write {
 pub(super) struct Later(Instant, Write);
 
 impl Worker {
-    pub(super) fn new(field: Arc<Field>, chance: Chance, hot: u64) -> Self {
-        Self { field, chance, hot }
+    pub(super) fn new(field: Arc<Field>, chance: Chance, hot: u64, reads: u64) -> Self {
+        Self { field, chance, hot, reads }
     }
 
     pub(super) async fn work(mut self) {
@@ -70,6 +72,9 @@ impl Worker {
                 33..36 => self.race_for_an_etag().await,
                 36..92 => self.get().await,
                 _ => self.list().await,
+            }
+            for _ in 0..self.reads {
+                self.get().await;
             }
         }
         self.repeat(true).await;
@@ -103,6 +108,14 @@ impl Worker {
     async fn rename(&mut self) {
         let version = self.field.number();
         self.write_to(|_| Kind::Rename(version, None)).await;
+    }
+
+    /// Renames this profile at this replica.
+    pub(super) async fn rename_at(&mut self, known: Known, replica: usize) {
+        let kind = Kind::Rename(self.field.number(), None);
+        let ask = change(&known, &kind);
+        let write = self.prepare(known, kind, ask);
+        self.attempt(&write, replica).await;
     }
 
     async fn toggle(&mut self) {
