@@ -37,6 +37,8 @@ const TIME: u64 = 4_000;
 const CUT: u64 = TIME - 300;
 /// How long a stream has for what has happened, on a busy machine.
 const TOLD: Duration = Duration::from_secs(60);
+/// How long it has if it cannot be opened, because replicas do not reach the store in time.
+const OPENED: Duration = Duration::from_secs(240);
 /// What a login with a wrong password is answered with.
 const WRONG_PASSWORD: &str = "10126";
 
@@ -185,6 +187,11 @@ impl Field {
     /// All calls are over for so long that every stream has told of them, if it ever does.
     pub(super) fn is_told(&self) -> bool {
         self.over.get().is_some_and(|over| over.elapsed() > TOLD)
+    }
+
+    /// The same, and that every stream could be opened again.
+    pub(super) fn is_over_for_long(&self) -> bool {
+        self.over.get().is_some_and(|over| over.elapsed() > OPENED)
     }
 
     /// Nothing can happen any more.

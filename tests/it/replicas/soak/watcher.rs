@@ -39,8 +39,9 @@ impl Watcher {
             let replica = self.field.any(&mut self.chance);
             let ended = self.stream(replica).await;
             let Err(status) = ended else { break };
-            // One that cannot be opened yet is not one that tells nothing.
-            if self.field.is_told() && status.message() == SILENT_FOR_LONG {
+            // One that cannot be opened yet is not one that tells nothing, unless it never can.
+            let is_silent = self.field.is_told() && status.message() == SILENT_FOR_LONG;
+            if is_silent || self.field.is_over_for_long() {
                 let about = format!("{} from {replica}, at last: {status:?}", self.parent);
                 self.field.history.lock().unwrap().untold.push(about);
                 return;
