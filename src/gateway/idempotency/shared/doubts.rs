@@ -85,11 +85,7 @@ impl Shared {
             }
             Begun::Done(Effective::Closed, _) => {
                 self.ledger.abandon(key, attempt);
-                let closed = self.ledger.close(&doubt, Closing::TookEffect(None)).await?;
-                return Ok(match closed {
-                    Closed::Closed(doubt) => Settling::Ended(doubt, SettledAs::ClosedAsDone),
-                    Closed::Missing | Closed::Attended => Settling::NotNow,
-                });
+                return self.was_closed(&doubt).await;
             }
         };
         self.others.is_known(key);
@@ -97,6 +93,14 @@ impl Shared {
         Ok(match self.ledger.finish(key, attempt, end.0).await? {
             true => Settling::Ended(doubt, end.1),
             false => Settling::NotNow,
+        })
+    }
+
+    /// An operator has said at another replica that it took effect.
+    async fn was_closed(&self, doubt: &Doubt) -> Result<Settling> {
+        Ok(match self.ledger.close(doubt, Closing::TookEffect(None)).await? {
+            Closed::Closed(doubt) => Settling::Ended(doubt, SettledAs::ClosedAsDone),
+            Closed::Missing | Closed::Attended => Settling::NotNow,
         })
     }
 

@@ -87,55 +87,8 @@ impl Source {
 
     fn command(&mut self) -> Command {
         match self.below(21) {
-            0 | 1 => Command::Join(Join {
-                session: Session(self.id()),
-                leaves: self.is().then(|| Session(self.id())),
-                token: Token(self.number()),
-                settle: MINUTE,
-                grace: GRACE,
-            }),
-            2 | 3 => {
-                let session = Session(self.id());
-                Command::Renew { session, applied: u64::from(self.below(12)) }
-            }
-            4 => Command::Members { epoch: self.epoch() },
-            5 => {
-                let sessions = vec![Session(self.id()), Session(self.id())];
-                Command::Evict { epoch: self.epoch(), sessions, below: u64::from(self.below(12)) }
-            }
-            6..=8 => Command::Begin(Begin {
-                request: self.text("request"),
-                fingerprint: if self.below(9) == 0 { "other" } else { "same" }.into(),
-                attempt: Token(self.number()),
-                lasts: self.span(),
-                grace: GRACE,
-                doubted: self.is().then(|| Token(self.number())),
-            }),
-            9 | 10 => Command::TakeTurn(TakeTurn {
-                profile: self.text("profile"),
-                token: Token(self.number()),
-                lasts: self.span(),
-                grace: GRACE,
-            }),
-            11 | 12 => Command::Open(Open {
-                write: WriteId(self.id()),
-                target: self.text("profile"),
-                lasts: self.span(),
-                turn: self.turn(),
-                request: self.is().then(|| (self.text("request"), Token(self.number()))),
-                intent: self.is().then(|| self.bytes()),
-                unnamed: self.is().then(|| "same".into()),
-            }),
-            13..=15 => Command::Close(Close {
-                write: WriteId(self.id()),
-                target: self.text("profile"),
-                turn: self.turn(),
-                request: self.is().then(|| (self.text("request"), Token(self.number()))),
-                outcome: self.outcome(),
-                intent: self.is().then(|| self.bytes()),
-                kept: if self.below(4) == 0 { Duration::ZERO } else { 2 * MINUTE },
-                made: self.is().then(|| self.text("made")),
-            }),
+            0..=5 => self.of_members(),
+            6..=15 => self.of_writes(),
             16 => Command::Purge { target: self.is().then(|| self.text("profile")) },
             17 => Command::Adopt(Adopt {
                 process: WriteId(self.id()).process(),
@@ -151,6 +104,65 @@ impl Source {
                 ],
             },
             _ => Command::Restore(self.restore()),
+        }
+    }
+
+    fn of_members(&mut self) -> Command {
+        match self.below(6) {
+            0 | 1 => Command::Join(Join {
+                session: Session(self.id()),
+                leaves: self.is().then(|| Session(self.id())),
+                token: Token(self.number()),
+                settle: MINUTE,
+                grace: GRACE,
+            }),
+            2 | 3 => {
+                let session = Session(self.id());
+                Command::Renew { session, applied: u64::from(self.below(12)) }
+            }
+            4 => Command::Members { epoch: self.epoch() },
+            _ => {
+                let sessions = vec![Session(self.id()), Session(self.id())];
+                Command::Evict { epoch: self.epoch(), sessions, below: u64::from(self.below(12)) }
+            }
+        }
+    }
+
+    fn of_writes(&mut self) -> Command {
+        match self.below(10) {
+            0..=2 => Command::Begin(Begin {
+                request: self.text("request"),
+                fingerprint: if self.below(9) == 0 { "other" } else { "same" }.into(),
+                attempt: Token(self.number()),
+                lasts: self.span(),
+                grace: GRACE,
+                doubted: self.is().then(|| Token(self.number())),
+            }),
+            3 | 4 => Command::TakeTurn(TakeTurn {
+                profile: self.text("profile"),
+                token: Token(self.number()),
+                lasts: self.span(),
+                grace: GRACE,
+            }),
+            5 | 6 => Command::Open(Open {
+                write: WriteId(self.id()),
+                target: self.text("profile"),
+                lasts: self.span(),
+                turn: self.turn(),
+                request: self.is().then(|| (self.text("request"), Token(self.number()))),
+                intent: self.is().then(|| self.bytes()),
+                unnamed: self.is().then(|| "same".into()),
+            }),
+            _ => Command::Close(Close {
+                write: WriteId(self.id()),
+                target: self.text("profile"),
+                turn: self.turn(),
+                request: self.is().then(|| (self.text("request"), Token(self.number()))),
+                outcome: self.outcome(),
+                intent: self.is().then(|| self.bytes()),
+                kept: if self.below(4) == 0 { Duration::ZERO } else { 2 * MINUTE },
+                made: self.is().then(|| self.text("made")),
+            }),
         }
     }
 

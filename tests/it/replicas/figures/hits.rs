@@ -39,7 +39,7 @@ pub(super) async fn figures(sandbox: &Sandbox, redis: &Redis) {
     let (mut across, mut within) = (Ratios::default(), Ratios::default());
     for number in 0..pairs() {
         let [a, b] = [number % EACH, number / EACH % EACH];
-        let is_first = number / EACH / EACH % 2 == 0;
+        let is_first = (number / EACH / EACH).is_multiple_of(2);
         across.add(pair(&with[a], &without[b], is_first).await);
         // Of two that do the same: this is what the measure itself gets wrong.
         within.add(pair(&without[b], &without[(b + 1) % EACH], is_first).await);
