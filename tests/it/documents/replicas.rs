@@ -107,9 +107,10 @@ impl Script {
         text
     }
 
-    /// Asks it to end, as Ctrl-C does.
+    /// Asks it to end. Ctrl-C, which does the same, is ignored by what runs in the background, as
+    /// these tests may.
     async fn end(&mut self) -> ExitStatus {
-        kill_process(self.id().unwrap(), Signal::INT).unwrap();
+        kill_process(self.id().unwrap(), Signal::TERM).unwrap();
         timeout(LONG, self.process.wait()).await.expect("it ends").unwrap()
     }
 
