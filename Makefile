@@ -34,8 +34,8 @@ run: ## serve the embedded sandbox
 
 test: tools ## run every test, and what replicas share with Valkey too
 	$(CARGO) test --locked --workspace
-	REDIS_SERVER=valkey-server $(CARGO) test --locked --lib -- $(WITH_REDIS)
-	REDIS_SERVER=valkey-server $(CARGO) test --locked --test it -- replicas::writes
+	REDIS_SERVER=valkey-server $(CARGO) test --locked --workspace --lib -- $(WITH_REDIS)
+	REDIS_SERVER=valkey-server $(CARGO) test --locked --workspace --test it -- replicas::writes
 
 test-fast: ## run unit tests and the quick integration tests; needs nothing but cargo
 	$(CARGO) test --locked --workspace --lib -- $(addprefix --skip ,$(WITH_REDIS))
@@ -73,7 +73,7 @@ lint: tools ## check formatting, clippy, the house rules, the spelling, the cont
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	$(CARGO) check --locked --quiet --manifest-path fuzz/Cargo.toml
-	$(CARGO) test --locked --test it --quiet -- tidy::
+	$(CARGO) test --locked --workspace --test it --quiet -- tidy::
 	buf lint
 	buf format --diff --exit-code
 	typos
