@@ -25,11 +25,11 @@ RUN touch src/main.rs src/lib.rs contract/src/lib.rs sandbox/src/lib.rs \
     && scripts/static /image/usr/local/bin/profile-gateway
 # Roots for HTTPS to the upstreams, a name for the user, and a place for the store: a volume there has its owner.
 COPY LICENSE /image/LICENSE
-RUN mkdir -p /image/etc/ssl/certs /image/store \
+RUN mkdir -p /image/etc/ssl/certs /image/state/profile-gateway \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && echo 'profile-gateway:x:65532:65532::/:/' > /image/etc/passwd \
     && echo 'profile-gateway:x:65532:' > /image/etc/group \
-    && chmod 0700 /image/store
+    && chmod 0700 /image/state/profile-gateway
 
 FROM scratch
 ARG VERSION
@@ -41,7 +41,7 @@ LABEL org.opencontainers.image.title="profile-gateway" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image/etc /etc
 COPY --from=build /image/LICENSE /LICENSE
-COPY --from=build --chown=65532:65532 /image/store /var/lib/profile-gateway
+COPY --from=build --chown=65532:65532 /image/state /var/lib
 COPY --from=build /image/usr /usr
 USER 65532:65532
 # Where the mounted file puts gRPC and probes. The port for operators stays on a loopback address.
